@@ -1,0 +1,47 @@
+/** Where one session's plaintext goes beside its path. */
+export interface FeedSession {
+  readonly id: string;
+  /** The client's and the server's own addresses; ports included. IPv4 or IPv6 literals. */
+  readonly client: { readonly address: string; readonly port: number };
+  readonly server: { readonly address: string; readonly port: number };
+  /** The session's host name, for the comment that names the session. */
+  readonly host: string | undefined;
+  readonly verdict: "decrypt" | "bypass" | undefined;
+  /** The suite, version and ALPN, or what else one line may say of the session. */
+  readonly description: string;
+}
+
+/** One session's place in a feed. Calls after `close` do nothing. */
+export interface FeedFlow {
+  /** Plaintext that went from this side to the other. The bytes are copied or written before this returns. */
+  data(from: "client" | "server", bytes: Uint8Array): void;
+  /** This side half-closed. */
+  end(from: "client" | "server"): void;
+  /** This side reset the connection: both directions are over. */
+  reset(from: "client" | "server"): void;
+  /** The session is over, however it ended. */
+  close(): void;
+}
+
+export interface FeedCounters {
+  readonly name: string;
+  readonly kind: string;
+  readonly state: "running" | "stopped";
+  /** Why it stopped: "No space left on device". */
+  readonly reason: string | undefined;
+  readonly sessions: number;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** A copy of the plaintext for tools beside the path. A feed that fails stops itself, never the sessions. */
+export interface Feed {
+  readonly name: string;
+  /** The file, address or interface that this session's copy is found at now; undefined while the feed is stopped. */
+  readonly place: string | undefined;
+  open(session: FeedSession, now: number): FeedFlow;
+  /** Resolves when the feed can take more: the relay waits for it. Undefined: it can take more now. */
+  pressure(): Promise<void> | undefined;
+  counters(): FeedCounters;
+  close(): Promise<void>;
+}
