@@ -1,0 +1,91 @@
+import type { Session } from "./session.ts";
+
+const VERDICTS = ["decrypt", "bypass", "drop"] as const;
+const PHASES = ["network", "sni", "certificate"] as const;
+
+/** What became of one listener's sessions. Bytes are as the session record counts them. */
+export interface ListenerCounters {
+  open: number;
+  total: number;
+  /** Sessions by verdict and by the phase it fell in. */
+  readonly decided: Record<(typeof VERDICTS)[number], Record<(typeof PHASES)[number], number>>;
+  /** Sessions without a verdict: still opening, or over before one fell. */
+  undecided: number;
+  /** Sessions whose server's certificate had this fault; one with two faults counts in both. */
+  readonly faults: Record<string, number>;
+  /** Ended sessions that were to be decrypted, and never were because a TLS handshake failed. */
+  handshakeFailures: number;
+  readonly bytes: { clientReceived: number; clientSent: number; serverReceived: number; serverSent: number };
+}
+
+/** By listener name. Plain data: can be sent between processes and summed over workers. */
+export type Counters = Record<string, ListenerCounters>;
+
+/** Nothing counted yet. No prototype: a listener may have any name. */
+export function noCounters(): Counters {
+  return Object.create(null);
+}
+
+/** Adds one session to the counters, in place. A session must be added to the same counters once only. */
+export function count(counters: Counters, session: Session): void {
+  counters[session.listener] ??= noSessions();
+  const sums = counters[session.listener]!;
+  sums.total += 1;
+  if (session.end === null) sums.open += 1;
+  if (session.verdict && session.phase) sums.decided[session.verdict][session.phase] += 1;
+  else sums.undecided += 1;
+  for (const fault of new Set(session.certificate?.faults.map(({ fault }) => fault))) {
+    sums.faults[fault] = (sums.faults[fault] ?? 0) + 1;
+  }
+  if (handshakeFailed(session)) sums.handshakeFailures += 1;
+  sums.bytes.clientReceived += session.clientLeg.received;
+  sums.bytes.clientSent += session.clientLeg.sent;
+  sums.bytes.serverReceived += session.serverLeg.received;
+  sums.bytes.serverSent += session.serverLeg.sent;
+}
+
+/** A leg's version is known once its handshake is complete, and the client's leg completes last. */
+function handshakeFailed({ end, protocol, verdict, clientLeg }: Session): boolean {
+  const wanted = verdict === "decrypt" || verdict === null;
+  return end !== null && protocol === "tls" && wanted && clientLeg.version === undefined;
+}
+
+/** All of them together; what is given is left as it is. */
+export function sum(all: Iterable<Counters>): Counters {
+  const result = noCounters();
+  for (const counters of all) {
+    for (const [listener, part] of Object.entries(counters)) {
+      result[listener] ??= noSessions();
+      accumulate(result[listener], part);
+    }
+  }
+  return result;
+}
+
+function accumulate(into: ListenerCounters, part: ListenerCounters): void {
+  into.open += part.open;
+  into.total += part.total;
+  into.undecided += part.undecided;
+  into.handshakeFailures += part.handshakeFailures;
+  for (const verdict of VERDICTS) {
+    for (const phase of PHASES) into.decided[verdict][phase] += part.decided[verdict][phase];
+  }
+  for (const [fault, sessions] of Object.entries(part.faults))
+    into.faults[fault] = (into.faults[fault] ?? 0) + sessions;
+  for (const way of ["clientReceived", "clientSent", "serverReceived", "serverSent"] as const) {
+    into.bytes[way] += part.bytes[way];
+  }
+}
+
+function noSessions(): ListenerCounters {
+  const phases = () => ({ network: 0, sni: 0, certificate: 0 });
+  return {
+    open: 0,
+    total: 0,
+    decided: { decrypt: phases(), bypass: phases(), drop: phases() },
+    undecided: 0,
+    faults: {},
+    handshakeFailures: 0,
+    bytes: { clientReceived: 0, clientSent: 0, serverReceived: 0, serverSent: 0 },
+  };
+}
