@@ -30,8 +30,11 @@ export interface FeedCounters {
   /** Why it stopped: "No space left on device". */
   readonly reason: string | undefined;
   readonly sessions: number;
+  /** What reached the place: packets, and the bytes of them with all that the format adds. */
   readonly packets: number;
   readonly bytes: number;
+  /** Packets left out because the feed was stopped or far behind. */
+  readonly dropped: number;
 }
 
 /** A copy of the plaintext for tools beside the path. A feed that fails stops itself, never the sessions. */

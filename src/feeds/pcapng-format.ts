@@ -1,0 +1,102 @@
+import type { Block } from "./segments.ts";
+
+/** Blocks of the pcapng format, draft-ietf-opsawg-pcapng, in little-endian order. */
+
+/** "Raw IP: the packet begins with an IPv4 or IPv6 header." There was no Ethernet, so none is made up. */
+const LINKTYPE_RAW = 101;
+
+const SECTION_HEADER = 0x0a0d0d0a;
+const INTERFACE_DESCRIPTION = 1;
+const ENHANCED_PACKET = 6;
+
+const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
+const OPTION_COMMENT = 1;
+const SHB_USERAPPL = 4;
+const IF_NAME = 2;
+
+/** Before the packet: type, length, interface, time (two words), captured and original length. */
+const PACKET_HEAD = 28;
+const PACKET_TAIL = 4;
+
+const LONGEST_COMMENT = 1024;
+
+/** What a file begins with: the section header and the one interface, named after the feed. Times are in microseconds. */
+export function sectionStart(feed: string): Buffer {
+  const hint =
+    "Plaintext of decrypted sessions. Where Wireshark expects TLS (port 443), decode as HTTP: tshark -d tcp.port==443,http";
+  const section = Buffer.alloc(16);
+  section.writeUInt32LE(BYTE_ORDER_MAGIC, 0);
+  section.writeUInt16LE(1, 4); // version 1.0
+  section.writeBigInt64LE(-1n, 8); // the section's length is not known yet
+  const description = Buffer.alloc(8);
+  description.writeUInt16LE(LINKTYPE_RAW, 0);
+  return Buffer.concat([
+    block(SECTION_HEADER, section, option(OPTION_COMMENT, hint), option(SHB_USERAPPL, "Clearline"), option(0, "")),
+    block(INTERFACE_DESCRIPTION, description, option(IF_NAME, feed), option(0, "")),
+  ]);
+}
+
+/** A comment, ready to be written with a packet. Control characters are replaced: part of it is a stranger's words. */
+export function packetComment(text: string): Buffer {
+  const printable = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
+  let end = Math.min(printable.length, LONGEST_COMMENT);
+  while (Buffer.byteLength(printable.slice(0, end)) > LONGEST_COMMENT) end -= 1;
+  return Buffer.concat([option(OPTION_COMMENT, printable.slice(0, end)), option(0, "")]);
+}
+
+/** The length of the block around a packet, in bytes. */
+export function packetBlockLength(packet: number, comment: Buffer | undefined): number {
+  return PACKET_HEAD + padded(packet) + (comment?.length ?? 0) + PACKET_TAIL;
+}
+
+/**
+ * Writes all but the packet itself at `at`, a multiple of four, and answers where the packet goes. `time` is in
+ * microseconds since the epoch.
+ */
+export function writePacketBlock(
+  target: Block,
+  at: number,
+  packet: number,
+  time: number,
+  comment: Buffer | undefined,
+): number {
+  const { words } = target;
+  const total = packetBlockLength(packet, comment);
+  const first = at / 4;
+  words[first] = ENHANCED_PACKET;
+  words[first + 1] = total;
+  words[first + 2] = 0;
+  words[first + 3] = time / 0x1_0000_0000;
+  words[first + 4] = time;
+  words[first + 5] = packet;
+  words[first + 6] = packet;
+  const end = at + PACKET_HEAD + padded(packet);
+  words[end / 4 - 1] = 0; // the packet's padding: what an earlier session left there must not be seen
+  if (comment !== undefined) target.bytes.set(comment, end);
+  words[(at + total) / 4 - 1] = total;
+  return at + PACKET_HEAD;
+}
+
+function block(type: number, ...parts: Buffer[]): Buffer {
+  const body = Buffer.concat(parts);
+  const whole = Buffer.alloc(body.length + 12);
+  whole.writeUInt32LE(type, 0);
+  whole.writeUInt32LE(whole.length, 4);
+  whole.set(body, 8);
+  whole.writeUInt32LE(whole.length, whole.length - 4);
+  return whole;
+}
+
+/** An option; code 0 ends the options. */
+function option(code: number, text: string): Buffer {
+  const value = Buffer.from(text);
+  const whole = Buffer.alloc(4 + padded(value.length));
+  whole.writeUInt16LE(code, 0);
+  whole.writeUInt16LE(value.length, 2);
+  whole.set(value, 4);
+  return whole;
+}
+
+function padded(length: number): number {
+  return (length + 3) & ~3;
+}

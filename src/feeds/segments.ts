@@ -1,0 +1,239 @@
+import ipaddr from "ipaddr.js";
+
+type Side = "client" | "server";
+
+/** Memory for packets, seen in three ways. `words` and `view` cover exactly `bytes`; the length is a multiple of four. */
+export interface Block {
+  readonly bytes: Buffer;
+  readonly words: Uint32Array;
+  readonly view: DataView;
+}
+
+/** Where finished packets go. */
+export interface PacketSink {
+  /** The block that the last `place` pointed into. */
+  readonly block: Block;
+  /**
+   * Makes room in `block` for one packet of `length` bytes and answers its offset there, a multiple of four. The bytes
+   * between the packet's end and the next multiple of four must be zero. -1: the packet is to be left out.
+   */
+  place(length: number): number;
+}
+
+export interface SegmentOptions {
+  /** IPv4 or IPv6 literals. When only one is IPv6, the other is written as an IPv4-mapped address. */
+  readonly client: { readonly address: string; readonly port: number };
+  readonly server: { readonly address: string; readonly port: number };
+  /** Initial sequence numbers, new ones for each session: a port used again must not look like a retransmission. */
+  readonly sequence: Readonly<Record<Side, number>>;
+}
+
+const FIN = 0x01;
+const SYN = 0x02;
+const RST = 0x04;
+const PSH = 0x08;
+const ACK = 0x10;
+
+const TCP_HEADER = 20;
+/** Our one option, on SYN: the maximum segment size. RFC 9293, section 3.2. */
+const MSS_OPTION = 4;
+const WINDOW = 0xffff;
+
+/**
+ * The TCP packets (RFC 9293, over IPv4 or IPv6) that would have carried one session's plaintext. Every burst is
+ * acknowledged before the next, so nothing is ever in flight between two calls. A packet that the sink leaves out
+ * still uses its sequence numbers: a reader sees that bytes are missing.
+ */
+export class Segments {
+  readonly #sink: PacketSink;
+  readonly #ends: Readonly<Record<Side, End>>;
+  #over = false;
+
+  /** Throws ipaddr.js's Error when an address is not an IP literal. */
+  constructor({ client, server, sequence }: SegmentOptions, sink: PacketSink) {
+    const [from, to] = ofOneFamily(client.address, server.address);
+    this.#sink = sink;
+    this.#ends = {
+      client: {
+        ...headerOf(from, client.port, to, server.port),
+        sequence: sequence.client >>> 0,
+        identification: 0,
+        ended: false,
+      },
+      server: {
+        ...headerOf(to, server.port, from, client.port),
+        sequence: sequence.server >>> 0,
+        identification: 0,
+        ended: false,
+      },
+    };
+  }
+
+  /** The three-way handshake. */
+  open(): void {
+    const { client, server } = this.#ends;
+    emit(this.#sink, client, server, SYN);
+    emit(this.#sink, server, client, SYN | ACK);
+    emit(this.#sink, client, server, ACK);
+  }
+
+  /** One burst: full segments, PSH on the last; the peer acknowledges every second one (RFC 9293, section 3.8.6.3) and the last. */
+  data(side: Side, bytes: Uint8Array): void {
+    const [from, to] = this.#directed(side);
+    if (this.#over || from.ended) return;
+    const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const length = payload.length;
+    let unacknowledged = 0;
+    for (let start = 0; start < length; start += from.mss) {
+      const end = Math.min(start + from.mss, length);
+      emit(this.#sink, from, to, end === length ? PSH | ACK : ACK, payload, start, end);
+      unacknowledged += 1;
+      if (unacknowledged === 2 || end === length) {
+        emit(this.#sink, to, from, ACK);
+        unacknowledged = 0;
+      }
+    }
+  }
+
+  /** This side sends no more. */
+  end(side: Side): void {
+    const [from, to] = this.#directed(side);
+    if (this.#over || from.ended) return;
+    emit(this.#sink, from, to, FIN | ACK);
+    from.ended = true;
+    emit(this.#sink, to, from, ACK);
+    this.#over = to.ended;
+  }
+
+  /** This side gives up both directions. */
+  reset(side: Side): void {
+    const [from, to] = this.#directed(side);
+    if (this.#over) return;
+    emit(this.#sink, from, to, RST | ACK);
+    this.#over = true;
+  }
+
+  /** Ends what is still open, so that every session is seen to end. */
+  close(): void {
+    this.end("client");
+    this.end("server");
+  }
+
+  #directed(side: Side): [End, End] {
+    const { client, server } = this.#ends;
+    return side === "client" ? [client, server] : [server, client];
+  }
+}
+
+/** What never changes in one end's packets. */
+interface Header {
+  /** The IP and TCP headers, as words; lengths, numbers, flags and checksums are filled in for each packet. */
+  readonly words: Uint32Array;
+  readonly ipLength: number;
+  readonly mss: number;
+  /** The part of the TCP checksum that the pseudo-header's addresses and protocol make. */
+  readonly pseudoSum: number;
+}
+
+interface End extends Header {
+  sequence: number;
+  /** The IPv4 identification of the next packet. */
+  identification: number;
+  ended: boolean;
+}
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+/** One packet has one family. Dual-stack sockets show IPv4 peers as mapped addresses: those are IPv4 again here. */
+function ofOneFamily(client: string, server: string): [Address, Address] {
+  const one = ipaddr.process(client);
+  const other = ipaddr.process(server);
+  return one.kind() === other.kind() ? [one, other] : [mapped(one), mapped(other)];
+}
+
+function mapped(address: Address): Address {
+  return address instanceof ipaddr.IPv4 ? address.toIPv4MappedAddress() : address;
+}
+
+function headerOf(from: Address, fromPort: number, to: Address, toPort: number): Header {
+  const ipLength = from.kind() === "ipv4" ? 20 : 40;
+  const bytes = new Uint8Array(ipLength + TCP_HEADER);
+  const view = new DataView(bytes.buffer);
+  const addresses = [...from.toByteArray(), ...to.toByteArray()];
+  bytes.set(addresses, ipLength - addresses.length);
+  if (ipLength === 20) {
+    view.setUint16(0, 0x4500);
+    view.setUint16(6, 0x4000); // Don't Fragment
+    view.setUint16(8, 0x4006); // 64 hops, TCP
+  } else {
+    view.setUint16(0, 0x6000);
+    view.setUint16(6, 0x0640); // TCP, 64 hops
+  }
+  view.setUint16(ipLength, fromPort);
+  view.setUint16(ipLength + 2, toPort);
+  view.setUint16(ipLength + 14, WINDOW);
+  const words = new Uint32Array(bytes.buffer);
+  const pseudoSum = sum(words, (ipLength - addresses.length) / 4, ipLength / 4, swapped(6));
+  return { words, ipLength, mss: ipLength === 20 ? 1460 : 1440, pseudoSum };
+}
+
+/** Writes one packet and moves the sender's sequence number on. */
+function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buffer, start = 0, end = 0): void {
+  const options = (flags & SYN) !== 0 ? MSS_OPTION : 0;
+  const length = from.ipLength + TCP_HEADER + options + end - start;
+  const at = sink.place(length);
+  if (at >= 0) {
+    const { block } = sink;
+    writeIpHeader(block, at, length, from);
+    const tcp = at + from.ipLength;
+    block.view.setUint32(tcp + 4, from.sequence);
+    block.view.setUint32(tcp + 8, (flags & ACK) !== 0 ? to.sequence : 0);
+    block.view.setUint16(tcp + 12, (((TCP_HEADER + options) / 4) << 12) | flags);
+    if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | from.mss);
+    payload?.copy(block.bytes, tcp + TCP_HEADER + options, start, end);
+    // The sum runs over whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
+    const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), from.pseudoSum + swapped(at + length - tcp));
+    block.view.setUint16(tcp + 16, checksum(total), true);
+  }
+  from.sequence = (from.sequence + end - start + ((flags & (SYN | FIN)) !== 0 ? 1 : 0)) >>> 0;
+}
+
+/** Copies the constant headers of both layers and completes the IP one. */
+function writeIpHeader({ words, view }: Block, at: number, length: number, from: End): void {
+  const first = at / 4;
+  for (let index = 0; index < from.words.length; index++) words[first + index] = from.words[index]!;
+  if (from.ipLength === 20) {
+    view.setUint16(at + 2, length);
+    view.setUint16(at + 4, from.identification);
+    from.identification = (from.identification + 1) & 0xffff;
+    view.setUint16(at + 10, checksum(sum(words, first, first + 5, 0)), true);
+  } else {
+    view.setUint16(at + 4, length - from.ipLength);
+  }
+}
+
+/**
+ * Adds the 16-bit halves of whole words, in this machine's (little-endian) order: RFC 1071, section 2 (B), shows that
+ * the ones' complement sum does not mind. A packet has too few words for the sum to leave 31 bits.
+ */
+function sum(words: Uint32Array, from: number, to: number, start: number): number {
+  let low = start;
+  let high = 0;
+  for (let index = from; index < to; index++) {
+    const word = words[index]!;
+    low += word & 0xffff;
+    high += word >>> 16;
+  }
+  return low + high;
+}
+
+/** A 16-bit number of the header as `sum` sees it. */
+function swapped(value: number): number {
+  return ((value & 0xff) << 8) | (value >>> 8);
+}
+
+function checksum(total: number): number {
+  let folded = total;
+  while (folded > 0xffff) folded = (folded & 0xffff) + (folded >>> 16);
+  return ~folded & 0xffff;
+}
