@@ -1,0 +1,299 @@
+import { createPrivateKey, generateKeyPair, type KeyObject, randomBytes, X509Certificate } from "node:crypto";
+import { rename } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { ConfigError } from "../errors.ts";
+import {
+  encodeExtension,
+  encodeKeyUsage,
+  encodeName,
+  issueCertificate,
+  KEY_USAGE,
+  keyIdentifier,
+  OID,
+  publicKeyOf,
+  randomSerial,
+  readCertificate,
+  splitPem,
+  toPem,
+} from "./certificate.ts";
+import { encode, readInside, TAG } from "./der.ts";
+import type { KeyType } from "./key-type.ts";
+import { CLOCK_SKEW } from "./mirror.ts";
+import { exists, makeSecretFolder, readSecret, writeSecret } from "./secret-file.ts";
+
+/** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
+export type Role = "primary" | "secondary";
+
+/** One signing CA, ready to sign. */
+export interface Authority {
+  readonly role: Role;
+  readonly keyType: KeyType;
+  /** The user's own, not made by the node. */
+  readonly given: boolean;
+  readonly certificate: X509Certificate;
+  readonly certificatePem: string;
+  /** What clients need besides the issued certificate: this CA and those above it, but never a root. PEM, may be "". */
+  readonly chainPem: string;
+  /** The CA's Name, a whole DER element, as issued certificates must repeat it. */
+  readonly name: Buffer;
+  readonly keyId: Buffer;
+  readonly key: KeyObject;
+  /** ms since the epoch. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** Lower-case hex of the certificate's SHA-256. */
+  readonly sha256: string;
+}
+
+/** A CA of the user's: PEM texts, and where they stand in the configuration ("signing.primary"). An intermediate brings its chain. */
+export interface GivenAuthority {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  readonly path: string;
+}
+
+export interface Authorities {
+  /** The CA that signs for this role and this type of key. */
+  find(role: Role, keyType: KeyType): Authority;
+  /** Every CA there is, primary first; a given one stands once. */
+  list(): readonly Authority[];
+  /** Makes new keys and certificates for a role; the old files are kept as `….old-<time>`. Throws ConfigError for a given CA. */
+  renew(role: Role, now: number): Promise<void>;
+  /** What the user should hear of: permissions that were repaired, a CA that was renewed. */
+  readonly notices: readonly string[];
+}
+
+const ROLES = ["primary", "secondary"] as const;
+const KEY_TYPES = ["ecdsa", "rsa"] as const;
+const TEN_YEARS = 10 * 365 * 24 * 3600 * 1000;
+
+/**
+ * Opens the signing CAs of the node in `directory` (`<dataDir>/ca`), and makes those that are not there yet: primary
+ * and secondary, each ECDSA P-256 and RSA-2048. A CA of the user's takes the place of both of its role's.
+ * Safe when several nodes start at once in one folder: they end with the same CAs.
+ * `now` in ms since the epoch. Throws ConfigError, naming the file or the place in the configuration.
+ */
+export async function openAuthorities(
+  directory: string,
+  given: Partial<Record<Role, GivenAuthority | undefined>>,
+  now: number,
+): Promise<Authorities> {
+  const notices: string[] = [];
+  const notice = (text: string): unknown => notices.push(text);
+  await makeSecretFolder(directory);
+  const open = new Map<string, Authority>();
+  for (const role of ROLES) {
+    const own = given[role];
+    const authority = own && readGiven(role, own, now);
+    for (const keyType of KEY_TYPES) {
+      open.set(`${role} ${keyType}`, authority ?? (await openOwn(directory, role, keyType, now, notice)));
+    }
+  }
+  refuseOneForBoth(open.get("primary ecdsa")!, open.get("secondary ecdsa")!, given.secondary ?? given.primary);
+  return {
+    notices,
+    find: (role, keyType) => open.get(`${role} ${keyType}`)!,
+    list: () => [...new Set(open.values())],
+    async renew(role, at) {
+      if (given[role]) {
+        const { path } = given[role];
+        throw new ConfigError(path, `Cannot renew the ${role} CA: ${path} gives it; replace the files it names`);
+      }
+      for (const keyType of KEY_TYPES) {
+        await replaceOwn(join(directory, `${role}-${keyType}`), role, keyType, at);
+        open.set(`${role} ${keyType}`, await openOwn(directory, role, keyType, at, notice));
+      }
+    },
+  };
+}
+
+/** Clients that trust the CA for valid servers must not, by the same act, trust the one for invalid servers. */
+function refuseOneForBoth(primary: Authority, secondary: Authority, given: GivenAuthority | undefined): void {
+  if (!given || !publicKeyOf(primary.key).equals(publicKeyOf(secondary.key))) return;
+  throw new ConfigError(given.path, `Cannot use ${given.path}: the primary and the secondary CA have the same key`);
+}
+
+/** Reads a CA of the node's own, making first what is missing of it. An expired one is renewed: it is of no use to anyone. */
+async function openOwn(
+  directory: string,
+  role: Role,
+  keyType: KeyType,
+  now: number,
+  notice: (text: string) => void,
+): Promise<Authority> {
+  const base = join(directory, `${role}-${keyType}`);
+  const own = await readOrMake(base, role, keyType, now, notice);
+  if (own.notAfter > now) return own;
+  await replaceOwn(base, role, keyType, now);
+  notice(`The ${role} CA in ${base}.pem had expired and was renewed: clients must be given the new one`);
+  return await readOrMake(base, role, keyType, now, notice);
+}
+
+/**
+ * The key's name is taken first, and the certificate follows from the key. So whoever comes second, or comes back
+ * after a crash between the two, finds a key to which only one certificate can be added: pairs never mix.
+ */
+async function readOrMake(
+  base: string,
+  role: Role,
+  keyType: KeyType,
+  now: number,
+  notice: (text: string) => void,
+): Promise<Authority> {
+  const [certificatePath, keyPath] = [`${base}.pem`, `${base}.key`];
+  if (!(await exists(certificatePath))) {
+    if (!(await exists(keyPath))) await writeSecret(keyPath, await makeKey(keyType), true);
+    const made = parseKey(keyPath, (await readSecret(keyPath, notice)) ?? "");
+    await writeSecret(certificatePath, await makeCertificate(role, keyType, made, now), true);
+  }
+  const keyPem = await readSecret(keyPath, notice);
+  if (keyPem === undefined) {
+    throw new ConfigError(
+      keyPath,
+      `Cannot read ${keyPath}: no such file. Restore it, or remove ${certificatePath} too`,
+    );
+  }
+  const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
+  return readAuthority(role, keyType, false, certificatePath, certificatePem, parseKey(keyPath, keyPem));
+}
+
+/** The certificate goes first: a crash anywhere leaves a key without one, which the next start completes. */
+async function replaceOwn(base: string, role: Role, keyType: KeyType, now: number): Promise<void> {
+  const keyPem = await makeKey(keyType);
+  const certificatePem = await makeCertificate(role, keyType, createPrivateKey(keyPem), now);
+  const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
+  await rename(`${base}.pem`, `${base}.pem${suffix}`);
+  await rename(`${base}.key`, `${base}.key${suffix}`);
+  await writeSecret(`${base}.key`, keyPem, false);
+  await writeSecret(`${base}.pem`, certificatePem, false);
+}
+
+const generate = promisify(generateKeyPair);
+
+async function makeKey(keyType: KeyType): Promise<string> {
+  const { privateKey } =
+    keyType === "ecdsa"
+      ? await generate("ec", { namedCurve: "P-256" })
+      : await generate("rsa", { modulusLength: 2048, publicExponent: 65537 });
+  return privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+}
+
+/** A self-signed CA certificate: RFC 5280, section 4.2.1.9. It may sign servers' certificates, but no further CA. */
+async function makeCertificate(role: Role, keyType: KeyType, key: KeyObject, now: number): Promise<string> {
+  const publicKey = publicKeyOf(key);
+  const id = randomBytes(4).toString("hex");
+  const title = role === "primary" ? "Clearline Primary CA" : "Clearline Secondary CA untrusted: do not install";
+  const name = encodeName([
+    [OID.organization, "Clearline"],
+    // RFC 5280, appendix A.1: at most 64 characters.
+    [OID.organizationalUnit, hostname().slice(0, 64) || "node"],
+    // Two nodes of one name must not make CAs of one name: a client that holds both could not tell them apart.
+    [OID.commonName, `${title} ${keyType.toUpperCase()} ${id}`],
+  ]);
+  const limits = encode(TAG.sequence, encode(TAG.boolean, Buffer.from([0xff])), encode(TAG.integer, Buffer.from([0])));
+  const der = await issueCertificate(
+    {
+      serial: randomSerial(),
+      issuer: name,
+      subject: name,
+      notBefore: now - CLOCK_SKEW,
+      notAfter: now + TEN_YEARS,
+      publicKey,
+      extensions: [
+        encodeExtension(OID.basicConstraints, true, limits),
+        encodeExtension(OID.keyUsage, true, encodeKeyUsage(KEY_USAGE.keyCertSign | KEY_USAGE.cRLSign)),
+        encodeExtension(OID.subjectKeyIdentifier, false, encode(TAG.octetString, keyIdentifier(publicKey))),
+      ],
+    },
+    key,
+  );
+  return toPem(der);
+}
+
+function readGiven(role: Role, given: GivenAuthority, now: number): Authority {
+  const key = parseKey(given.path, given.keyPem);
+  const keyType = key.asymmetricKeyType === "ec" ? "ecdsa" : "rsa";
+  const authority = readAuthority(role, keyType, true, given.path, given.certificatePem, key);
+  const cannot = (why: string): ConfigError => new ConfigError(given.path, `Cannot use ${given.path}: ${why}`);
+  if (authority.notAfter <= now) throw cannot(`its certificate expired on ${authority.certificate.validTo}`);
+  if (authority.notBefore > now) throw cannot(`its certificate is not valid before ${authority.certificate.validFrom}`);
+  return authority;
+}
+
+/** Checks that the pair can sign, and prepares what signing needs. */
+function readAuthority(
+  role: Role,
+  keyType: KeyType,
+  given: boolean,
+  path: string,
+  pem: string,
+  key: KeyObject,
+): Authority {
+  const cannot = (why: string): ConfigError => new ConfigError(path, `Cannot use ${path}: ${why}`);
+  const blocks = splitPem(pem);
+  let chain: X509Certificate[];
+  try {
+    chain = blocks.map((block) => new X509Certificate(block));
+  } catch (error) {
+    throw new ConfigError(path, `Cannot use ${path}: a certificate in it cannot be read`, { cause: error });
+  }
+  const [certificate, ...above] = chain;
+  if (!certificate) throw cannot("there is no certificate in it");
+  if (!certificate.checkPrivateKey(key)) throw cannot("the key does not belong to the first certificate");
+  if (!certificate.ca) throw cannot("its first certificate is not a CA's");
+  if (!maySign(certificate)) throw cannot("its keyUsage does not allow signing certificates");
+  for (const [index, issuer] of above.entries()) {
+    const issued = chain[index]!;
+    if (!issued.checkIssued(issuer) || !issued.verify(issuer.publicKey)) {
+      throw cannot(`certificate ${index + 2} of its chain did not issue certificate ${index + 1}`);
+    }
+  }
+  const { subject, extensions, publicKey } = readCertificate(certificate.raw);
+  return {
+    role,
+    keyType,
+    given,
+    certificate,
+    certificatePem: blocks[0]!,
+    chainPem: blocks.filter((_, index) => !isRoot(chain[index]!)).join(""),
+    name: subject,
+    keyId: subjectKeyId(extensions.get(OID.subjectKeyIdentifier)?.value) ?? keyIdentifier(publicKey),
+    key,
+    notBefore: certificate.validFromDate.getTime(),
+    notAfter: certificate.validToDate.getTime(),
+    sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+  };
+}
+
+function isRoot(certificate: X509Certificate): boolean {
+  return certificate.checkIssued(certificate);
+}
+
+function maySign(certificate: X509Certificate): boolean {
+  const usage = readCertificate(certificate.raw).extensions.get(OID.keyUsage)?.value;
+  // RFC 5280, section 4.2.1.3: no extension, no limit. The first byte of the bits follows tag, length and unused count.
+  return usage === undefined || ((usage[3] ?? 0) & KEY_USAGE.keyCertSign) !== 0;
+}
+
+function subjectKeyId(value: Buffer | undefined): Buffer | undefined {
+  return value && readInside(encode(TAG.sequence, value), TAG.sequence)[0]?.content;
+}
+
+/** Reads a private key that can sign certificates which browsers accept. Throws ConfigError. */
+function parseKey(path: string, pem: string): KeyObject {
+  const cannot = (why: string, cause?: unknown): ConfigError =>
+    new ConfigError(path, `Cannot use ${path}: ${why}`, { cause });
+  if (/-----BEGIN ENCRYPTED|^Proc-Type:.*ENCRYPTED/m.test(pem)) throw cannot("its key is encrypted; decrypt it first");
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(pem);
+  } catch (error) {
+    throw cannot("there is no private key in it", error);
+  }
+  const { modulusLength = 0, namedCurve = "" } = key.asymmetricKeyDetails ?? {};
+  if (key.asymmetricKeyType === "rsa" && modulusLength >= 2048) return key;
+  if (["prime256v1", "secp384r1", "secp521r1"].includes(namedCurve)) return key;
+  throw cannot("its key is neither RSA of 2048 bits or more nor ECDSA on P-256, P-384 or P-521");
+}

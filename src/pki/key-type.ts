@@ -1,0 +1,43 @@
+import type { ClientHello } from "../wire/client-hello.ts";
+
+/** The kinds of keys that the node issues certificates for: P-256 and RSA-2048. */
+export type KeyType = "ecdsa" | "rsa";
+
+const TLS_1_2 = 0x0303;
+const TLS_1_3 = 0x0304;
+const ECDSA_SECP256R1_SHA256 = 0x0403;
+const SECP256R1 = 0x0017;
+const UNCOMPRESSED = 0;
+
+/** ECDHE_ECDSA suites that OpenSSL has and TLS 1.0 already knew: RFC 8422, section 6. */
+const ECDSA_SUITES = new Set([0xc009, 0xc00a]);
+
+/** The same from TLS 1.2 on: CBC with SHA-2, GCM, CCM, ChaCha20 (RFC 5289, 7251, 7905), ARIA and Camellia (RFC 6209, 6367). */
+const ECDSA_SUITES_1_2 = new Set([
+  0xc023, 0xc024, 0xc02b, 0xc02c, 0xc05c, 0xc05d, 0xc072, 0xc073, 0xc0ac, 0xc0ad, 0xc0ae, 0xc0af, 0xcca9,
+]);
+
+/**
+ * The key type that this client can verify: ECDSA P-256 where it can, RSA-2048 otherwise. It must be able to both in
+ * TLS 1.3 and in the highest older version, for it is not known yet which will be agreed. `versions`: those of the
+ * client's that the node may agree to, highest first.
+ */
+export function keyTypeFor(hello: ClientHello, versions: readonly number[] = hello.versions): KeyType {
+  const older = versions.find((version) => version < TLS_1_3);
+  const judged = [...(versions.includes(TLS_1_3) ? [TLS_1_3] : []), ...(older === undefined ? [] : [older])];
+  return judged.length > 0 && judged.every((version) => canVerifyEcdsa(hello, version)) ? "ecdsa" : "rsa";
+}
+
+function canVerifyEcdsa(hello: ClientHello, version: number): boolean {
+  const named = hello.signatureAlgorithms.includes(ECDSA_SECP256R1_SHA256);
+  // RFC 8446, section 4.2.3: in TLS 1.3 the scheme names curve and hash, and suites say nothing of authentication.
+  if (version >= TLS_1_3) return named;
+  // Without signature_algorithms a TLS 1.2 client has promised SHA-1 only: RFC 5246, section 7.4.1.4.1.
+  if (version === TLS_1_2 && !named) return false;
+  const suites = version === TLS_1_2 ? [ECDSA_SUITES, ECDSA_SUITES_1_2] : [ECDSA_SUITES];
+  if (!hello.cipherSuites.some((suite) => suites.some((known) => known.has(suite)))) return false;
+  // RFC 8422, section 5.1: supported_groups binds the certificate's curve too. A client that sends none may know any
+  // curve or only its own; RSA is then the safer guess.
+  if (!hello.supportedGroups.includes(SECP256R1)) return false;
+  return hello.ecPointFormats.length === 0 || hello.ecPointFormats.includes(UNCOMPRESSED);
+}

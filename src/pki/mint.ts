@@ -1,0 +1,200 @@
+import { createHash, generateKeyPairSync } from "node:crypto";
+import type { Authorities, Authority, Role } from "./authority.ts";
+import { issueCertificate, randomSerial, toPem } from "./certificate.ts";
+import type { KeyType } from "./key-type.ts";
+import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
+import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
+
+/** What a worker asks for: a certificate like this server's, that this client can verify. */
+export interface MintRequest {
+  /** The server's own certificate, DER. */
+  readonly certificate: Buffer;
+  readonly authority: Role;
+  readonly keyType: KeyType;
+}
+
+/** An issued certificate with its key, as plain data that crosses to a worker. The key is a secret: never log it. */
+export interface Minted {
+  /** PEM: the issued certificate, then the signing CA and those above it, without the root. */
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  /** Lower-case hex. */
+  readonly serial: string;
+  readonly sha256: string;
+  readonly keyType: KeyType;
+  readonly authority: Role;
+  /** ms since the epoch. */
+  readonly notAfter: number;
+}
+
+export interface MintCounters {
+  readonly minted: number;
+  /** Answered from the cache. */
+  readonly hits: number;
+  /** Answered by a mint that was under way for somebody else. */
+  readonly joined: number;
+  readonly failed: number;
+  readonly evicted: number;
+  readonly entries: number;
+  readonly rsaKeysReady: number;
+  readonly rsaKeysMade: number;
+}
+
+export interface Mint {
+  /** Issues a certificate, or gives the one issued before. `now` in ms since the epoch. Throws PeerError when the server's is not X.509. */
+  present(request: MintRequest, now: number): Promise<Minted>;
+  counters(): MintCounters;
+  /** Forgets what was issued; answers how many. */
+  flush(): number;
+}
+
+export interface MintOptions {
+  /** The longest time, in ms, that a certificate is issued for. */
+  readonly maxValidity?: number;
+  /** Certificates kept. */
+  readonly cacheSize?: number;
+  /** ms that a certificate is kept. */
+  readonly cacheTime?: number;
+  readonly rsaPoolSize?: number;
+  readonly rsaKeyUses?: number;
+  readonly rsaKeyTime?: number;
+}
+
+const HOUR = 3600 * 1000;
+const DAY = 24 * HOUR;
+
+interface Kept {
+  readonly minted: Minted;
+  readonly until: number;
+  readonly size: number;
+}
+
+/** A server's certificate may be 100 KB of names; this many characters of PEM are kept in all. */
+const MAX_KEPT = 64 * 1024 * 1024;
+
+/**
+ * Issues the certificates that clients are shown: product.md, section 4. Same server within the cache's time, same
+ * certificate; and however many ask for it at once, it is issued once.
+ */
+export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
+  const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheTime = DAY } = options;
+  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
+  const pool = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
+  // In the order of their last use, which a Map keeps for us when what is used is put back at the end.
+  const kept = new Map<string, Kept>();
+  const underWay = new Map<string, Promise<Minted>>();
+  const count = { minted: 0, hits: 0, joined: 0, failed: 0, evicted: 0 };
+  let keptSize = 0;
+
+  const forget = (name: string): void => {
+    keptSize -= kept.get(name)?.size ?? 0;
+    kept.delete(name);
+  };
+  const keep = (name: string, minted: Minted, at: number): void => {
+    // A mirrored certificate that is expired already is not refreshed by issuing it again.
+    const until = minted.notAfter > at ? Math.min(at + cacheTime, minted.notAfter) : at + cacheTime;
+    const size = minted.certificatePem.length + minted.keyPem.length;
+    forget(name);
+    kept.set(name, { minted, until, size });
+    keptSize += size;
+    for (const oldest of kept.keys()) {
+      if (kept.size <= cacheSize && keptSize <= MAX_KEPT) break;
+      forget(oldest);
+      count.evicted += 1;
+    }
+  };
+  const mintAndKeep = async (name: string, request: MintRequest, authority: Authority, at: number): Promise<Minted> => {
+    try {
+      const key = request.keyType === "rsa" ? await pool.take(at) : makeEcdsaKey();
+      const minted = await mint(request, authority, key, maxValidity, at);
+      count.minted += 1;
+      keep(name, minted, at);
+      return minted;
+    } catch (error) {
+      count.failed += 1;
+      throw error;
+    } finally {
+      underWay.delete(name);
+    }
+  };
+
+  return {
+    async present(request, at) {
+      const authority = authorities.find(request.authority, request.keyType);
+      // The CA is part of the name: once it is renewed, what the old one signed is no longer shown.
+      const name = `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${request.keyType}`;
+      const known = kept.get(name);
+      if (known && known.until > at) {
+        count.hits += 1;
+        kept.delete(name);
+        kept.set(name, known);
+        return known.minted;
+      }
+      const other = underWay.get(name);
+      if (other) {
+        count.joined += 1;
+        return await other;
+      }
+      const minting = mintAndKeep(name, request, authority, at);
+      underWay.set(name, minting);
+      return await minting;
+    },
+    counters() {
+      const { ready, made } = pool.counters();
+      return { ...count, entries: kept.size, rsaKeysReady: ready, rsaKeysMade: made };
+    },
+    flush() {
+      const flushed = kept.size;
+      kept.clear();
+      keptSize = 0;
+      return flushed;
+    },
+  };
+}
+
+/** Issues one certificate: what is copied from the server's, and what is the node's own. */
+async function mint(
+  request: MintRequest,
+  authority: Authority,
+  key: IssuedKey,
+  maxValidity: number,
+  now: number,
+): Promise<Minted> {
+  const original = mirror(request.certificate);
+  const validity = mirrorValidity(original, authority, maxValidity, now);
+  const serial = randomSerial();
+  const der = await issueCertificate(
+    {
+      serial,
+      issuer: authority.name,
+      subject: original.subject,
+      ...validity,
+      publicKey: key.publicKey,
+      extensions: mirrorExtensions(original, key.publicKey, request.keyType === "rsa", authority.keyId),
+    },
+    authority.key,
+  );
+  return {
+    certificatePem: toPem(der) + authority.chainPem,
+    keyPem: key.keyPem,
+    serial: serial.toString("hex"),
+    sha256: sha256(der),
+    keyType: request.keyType,
+    authority: request.authority,
+    notAfter: validity.notAfter,
+  };
+}
+
+/** A key of its own for every certificate: 0.1 ms, less than handing the work to another thread and back. */
+function makeEcdsaKey(): IssuedKey {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", {
+    namedCurve: "P-256",
+    publicKeyEncoding: { type: "spki", format: "der" },
+    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+  });
+  return { publicKey, keyPem: privateKey };
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
