@@ -1,0 +1,144 @@
+import { VERSIONS } from "../policy/rule.ts";
+import { type HostPort, readHostPort } from "./formats.ts";
+import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+
+/**
+ * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
+ * the wrong form, so that these are told together with the errors of single values.
+ */
+export function conflictsIn(root: unknown): Problem[] {
+  return [
+    ...repeatedNames(root, ["listeners"]),
+    ...repeatedNames(root, ["policy", "rules"]),
+    ...repeatedNames(root, ["feeds"]),
+    ...builtInNames(root),
+    ...sharedAddresses(root),
+    ...loops(root),
+    ...versionsOutOfOrder(root),
+    ...unknownListeners(root),
+  ];
+}
+
+function repeatedNames(root: unknown, list: readonly string[]): Problem[] {
+  const first = new Map<unknown, string>();
+  return entriesAt(root, list).flatMap(({ keys, value }) => {
+    const name = valueAt(value, ["name"]);
+    const earlier = first.get(name);
+    if (typeof name !== "string") return [];
+    if (earlier === undefined) first.set(name, pathOf(keys));
+    return earlier === undefined
+      ? []
+      : [{ path: pathOf([...keys, "name"]), says: `is ${show(name)}, the name of ${earlier} already` }];
+  });
+}
+
+/** What stands in the place of a rule's name when no rule decided. */
+const BUILT_IN = ["bypass list", "decrypt list", "versions", "client certificate", "certificate fault", "default"];
+
+function builtInNames(root: unknown): Problem[] {
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
+    const name = valueAt(value, ["name"]);
+    if (typeof name !== "string" || !BUILT_IN.includes(name)) return [];
+    return [{ path: pathOf([...keys, "name"]), says: `is ${show(name)}, which names a part of every policy` }];
+  });
+}
+
+/** The places that listen, as far as they can be read. The console's default is one of them. */
+function listeningPlaces(
+  root: unknown,
+): {
+  readonly path: string;
+  readonly owner: string;
+  readonly address: HostPort;
+  readonly server: HostPort | undefined;
+}[] {
+  const ownConsole = valueAt(root, ["console", "address"]) ?? "127.0.0.1:8484";
+  const places = [
+    {
+      path: "console.address",
+      owner: "the console",
+      address: endpointOf(ownConsole),
+      server: undefined as HostPort | undefined,
+    },
+  ];
+  for (const { keys, value } of entriesAt(root, ["listeners"])) {
+    const server = valueAt(value, ["mode"]) === "forward" ? endpointOf(valueAt(value, ["server"])) : undefined;
+    places.push({
+      path: pathOf([...keys, "address"]),
+      owner: pathOf(keys),
+      address: endpointOf(valueAt(value, ["address"])),
+      server,
+    });
+  }
+  return places.flatMap(({ address, ...place }) => (address === undefined ? [] : [{ ...place, address }]));
+}
+
+function sharedAddresses(root: unknown): Problem[] {
+  const first = new Map<string, string>();
+  return listeningPlaces(root).flatMap(({ path, owner, address: { host, port } }) => {
+    const place = `${host === "localhost" ? "127.0.0.1" : host}:${port}`;
+    const earlier = first.get(place);
+    if (earlier === undefined) first.set(place, owner);
+    return earlier === undefined ? [] : [{ path, says: `is ${host}:${port}, where ${earlier} listens already` }];
+  });
+}
+
+/** A forward listener that connects to itself would carry its first connection for ever. */
+function loops(root: unknown): Problem[] {
+  return listeningPlaces(root).flatMap(({ owner, address, server }) => {
+    if (server === undefined || server.port !== address.port || !reaches(server.host, address.host)) return [];
+    return [
+      {
+        path: `${owner}.server`,
+        says: `is ${server.host}:${server.port}, the listener's own address: it would connect to itself`,
+      },
+    ];
+  });
+}
+
+/** Whether a connection to `target` arrives at a socket that listens on `listening`, as far as the texts say it. */
+function reaches(target: string, listening: string): boolean {
+  const loopback = /^(?:localhost|127\..*|::1|0\.0\.0\.0|::)$/;
+  const everywhere = listening === "0.0.0.0" || listening === "::";
+  if (everywhere) return loopback.test(target);
+  const names = (host: string) => (host === "localhost" ? ["127.0.0.1", "::1"] : [host]);
+  return names(target).some((host) => names(listening).includes(host));
+}
+
+function versionsOutOfOrder(root: unknown): Problem[] {
+  const min = valueAt(root, ["policy", "versions", "min"]) ?? "TLSv1.2";
+  const max = valueAt(root, ["policy", "versions", "max"]) ?? "TLSv1.3";
+  const [lowest, highest] = [numberOf(min), numberOf(max)];
+  if (lowest === undefined || highest === undefined || lowest <= highest) return [];
+  return [{ path: "policy.versions.min", says: `is ${min}, above policy.versions.max, which is ${max}` }];
+}
+
+function numberOf(version: unknown): number | undefined {
+  return Object.entries(VERSIONS).find(([name]) => name === version)?.[1];
+}
+
+/** A rule for a listener that does not exist would never match, and nobody would notice. */
+function unknownListeners(root: unknown): Problem[] {
+  const names = entriesAt(root, ["listeners"]).map(({ value }) => valueAt(value, ["name"]));
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
+    const named = valueAt(value, ["match", "listener"]);
+    const values: unknown[] = Array.isArray(named) ? named : [named];
+    return values.flatMap((name, index) => {
+      if (typeof name !== "string" || name.trim() === "" || names.includes(name)) return [];
+      const path = pathOf([...keys, "match", "listener", ...(Array.isArray(named) ? [index] : [])]);
+      return [{ path, says: `is ${show(name)}, but no listener has this name` }];
+    });
+  });
+}
+
+function endpointOf(value: unknown): HostPort | undefined {
+  return typeof value === "string" ? readHostPort(value) : undefined;
+}
+
+function entriesAt(
+  root: unknown,
+  keys: readonly string[],
+): { readonly keys: readonly PropertyKey[]; readonly value: unknown }[] {
+  const list = valueAt(root, keys);
+  return Array.isArray(list) ? list.map((value: unknown, index) => ({ keys: [...keys, index], value })) : [];
+}

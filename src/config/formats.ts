@@ -1,0 +1,96 @@
+import { z } from "zod";
+
+/**
+ * Values that are written as text and used as something else. Each says what is wrong with it as the end of a sentence
+ * that begins with where it stands: `timeouts.hello is "5 parsecs", not a duration such as 250ms, 5s, 1h or 30d`.
+ */
+
+export const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const BYTES = {
+  B: 1,
+  kB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+} as const;
+
+interface Range {
+  readonly min: string;
+  readonly max: string;
+}
+
+/** "250ms", "5s", "10m", "1h", "30d" to ms. */
+export function duration({ min, max }: Range) {
+  return amount(MILLISECONDS, { min, max }, "a duration such as 250ms, 5s, 10m, 1h or 30d");
+}
+
+/** "100MB", "1GiB" to bytes. */
+export function size({ min, max }: Range) {
+  return amount(BYTES, { min, max }, "a size such as 500kB, 100MB or 1GiB");
+}
+
+function amount(units: Readonly<Record<string, number>>, { min, max }: Range, what: string) {
+  const [least = 0, most = Infinity] = [min, max].map((bound) => readAmount(bound, units));
+  return parsed(what, (text) => {
+    const value = readAmount(text, units);
+    if (value === undefined) return undefined;
+    if (value < least) return { problem: `is ${text}, below ${min}` };
+    return value > most ? { problem: `is ${text}, above ${max}` } : { value };
+  });
+}
+
+function readAmount(text: string, units: Readonly<Record<string, number>>): number | undefined {
+  const [, digits, unit] = /^(\d{1,12}(?:\.\d{1,3})?) ?([A-Za-z]{1,3})$/.exec(text) ?? [];
+  if (unit === undefined || !Object.hasOwn(units, unit)) return undefined;
+  return Math.round(Number(digits) * (units[unit] ?? 0));
+}
+
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** "10.0.0.5:443", "[::1]:443", "www.example.com:443". */
+export function hostPort() {
+  return parsed("a host and a port such as 127.0.0.1:8080 or [::1]:8080", (text) => {
+    const endpoint = readHostPort(text);
+    if (endpoint === undefined) return undefined;
+    return endpoint.port < 1 || endpoint.port > 65535
+      ? { problem: `is ${JSON.stringify(text)}: the port ${endpoint.port} is not between 1 and 65535` }
+      : { value: endpoint };
+  });
+}
+
+/** Undefined: the text has another form. The port is not checked. */
+export function readHostPort(text: string): HostPort | undefined {
+  const [, bracketed, plain, port] =
+    /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})?)):(\d{1,9})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || (bracketed !== undefined && !URL.canParse(`http://[${bracketed}]/`))) return undefined;
+  // Digits and dots that are no address would be looked up as a name, and mean 10.0.0.5 to some resolvers.
+  if (/^[\d.]+$/.test(host) && !/^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/.test(host)) return undefined;
+  return { host: host.toLowerCase(), port: Number(port) };
+}
+
+/** The name of a thing that has files, metrics or lines named after it. */
+export function label() {
+  return z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+      error: "not a name of up to 64 letters, digits, dots, dashes and underscores",
+    });
+}
+
+/** A text with a meaning. `read` gives undefined for another form, which is then told by `what`. */
+function parsed<Value>(what: string, read: (text: string) => { value: Value } | { problem: string } | undefined) {
+  return z.string({ error: `not ${what}` }).transform((text, context): Value => {
+    const answer = read(text) ?? { problem: `is ${JSON.stringify(text)}, not ${what}` };
+    if ("value" in answer) return answer.value;
+    context.issues.push({ code: "custom", message: answer.problem, input: text });
+    return z.NEVER;
+  });
+}

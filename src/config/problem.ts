@@ -1,0 +1,116 @@
+import type { z } from "zod";
+
+/** What is wrong at one place of the file: "policy.rules[3].match.port" and "is 70000, above 65535". */
+export interface Problem {
+  readonly path: string;
+  readonly says: string;
+}
+
+/** "policy.rules[3].match.port"; keys that are no plain words stand in quotes. */
+export function pathOf(keys: readonly PropertyKey[]): string {
+  return keys.reduce<string>((path, key) => {
+    if (typeof key === "number") return `${path}[${key}]`;
+    const name = String(key);
+    if (!/^[A-Za-z_][\w-]*$/.test(name)) return `${path}[${JSON.stringify(name)}]`;
+    return path === "" ? name : `${path}.${name}`;
+  }, "");
+}
+
+/** The value that stands at a path, in whatever was read; undefined: none does. */
+export function valueAt(root: unknown, keys: readonly PropertyKey[]): unknown {
+  let value = root;
+  for (const key of keys) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+/** The value as it is shown to the user: short, on one line. */
+export function show(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return "a group of keys";
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+/** Leaves in the message of an unknown key what its place would have known, for `problemsOf` to suggest from. */
+export const nameKnownKeys: z.core.$ZodErrorMap = (issue) => {
+  const shape =
+    issue.code === "unrecognized_keys" ? (issue.inst?._zod.def as { shape?: object } | undefined)?.shape : undefined;
+  return shape ? Object.keys(shape).join(" ") : undefined;
+};
+
+/** What a failed check means for the user. `root` is what was checked with `nameKnownKeys`. */
+export function problemsOf(issues: readonly z.core.$ZodIssue[], root: unknown): Problem[] {
+  return issues.flatMap((issue) => {
+    if (issue.code !== "unrecognized_keys")
+      return [{ path: pathOf(issue.path), says: sentenceEnd(issue, valueAt(root, issue.path)) }];
+    const known = issue.message.split(" ");
+    return issue.keys.map((key) => ({
+      path: pathOf([...issue.path, key]),
+      says: `is not known${suggestion(key, known)}`,
+    }));
+  });
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  string: "a text",
+  number: "a number",
+  int: "a whole number",
+  boolean: "true or false",
+  array: "a list",
+  object: "a group of keys",
+};
+
+function sentenceEnd(issue: z.core.$ZodIssue, value: unknown): string {
+  if (value === undefined && issue.code !== "custom") return "is missing";
+  const isList = Array.isArray(value);
+  switch (issue.code) {
+    case "invalid_type":
+      return `is ${show(value)}, ${issue.message.startsWith("not ") ? issue.message : `not ${KINDS[issue.expected] ?? issue.expected}`}`;
+    case "too_big":
+      return isList
+        ? `has more than ${issue.maximum} entries`
+        : tooMuch(value, `above ${issue.maximum}`, `longer than ${issue.maximum} characters`);
+    case "too_small":
+      if (value === "" || (isList && value.length === 0)) return "is empty";
+      return tooMuch(value, `below ${issue.minimum}`, `shorter than ${issue.minimum} characters`);
+    case "invalid_value":
+      return `is ${show(value)}, not one of ${issue.values.join(", ")}`;
+    case "invalid_union":
+      return `is ${show(value)}, ${"options" in issue ? `not one of ${issue.options.join(", ")}` : issue.message}`;
+    case "custom":
+      return issue.message.startsWith("is ") ? issue.message : `is ${show(value)}, ${issue.message}`;
+    default:
+      return `is ${show(value)}, ${issue.message}`;
+  }
+}
+
+function tooMuch(value: unknown, asNumber: string, asText: string): string {
+  return `is ${show(value)}, ${typeof value === "number" ? asNumber : asText}`;
+}
+
+/** The known key that is closest, unless more than about a third of its letters differ. */
+function suggestion(key: string, known: readonly string[]): string {
+  const ranked = known
+    .map((name) => ({ name, distance: distanceOf(key.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  const [best] = ranked;
+  return best && best.distance <= Math.ceil(best.name.length / 3) ? `; did you mean ${best.name}?` : "";
+}
+
+/** Levenshtein's distance. */
+function distanceOf(from: string, to: string): number {
+  if (from.length > 40) return Infinity;
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j += 1) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}

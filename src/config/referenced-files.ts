@@ -1,0 +1,98 @@
+import { readFile, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { readList } from "../policy/list.ts";
+import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+
+/** The files that a configuration names, read. */
+export interface ReferencedFiles {
+  /** By the path in the configuration: "policy.lists.bypass[0]". Of a list the entries, of all others the text. */
+  readonly lists: ReadonlyMap<string, readonly string[]>;
+  readonly texts: ReadonlyMap<string, string>;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads every file that is named, wherever the rest of the file is wrong, so that missing files are told together with all
+ * other errors. Relative names are relative to `folder`.
+ */
+export async function readReferencedFiles(root: unknown, folder: string): Promise<ReferencedFiles> {
+  const lists = new Map<string, readonly string[]>();
+  const texts = new Map<string, string>();
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  for (const { keys, kind } of referencesIn(root)) {
+    const path = pathOf(keys);
+    const named = valueAt(root, keys);
+    if (typeof named !== "string" || named === "") continue;
+    const file = resolve(folder, named);
+    const content = await readRegularFile(file, LARGEST[kind]);
+    if ("problem" in content) {
+      problems.push({ path, says: `is ${show(named)}, but ${file} ${content.problem}` });
+    } else if (kind === "list") {
+      const { entries, problems: bad } = readList(content.text);
+      lists.set(path, entries);
+      problems.push(
+        ...bad.slice(0, MOST_LINES).map(({ line, message }) => ({ path, says: `names ${file}:${line}: ${message}` })),
+      );
+      if (bad.length > MOST_LINES)
+        problems.push({ path, says: `names ${file}, where ${bad.length - MOST_LINES} more lines are wrong` });
+    } else {
+      texts.set(path, content.text);
+      if (kind === "key" && (content.mode & 0o077) !== 0) {
+        warnings.push(
+          `${path} is ${show(named)}, which others than its owner can use (mode ${(content.mode & 0o777).toString(8)}); 600 keeps it private`,
+        );
+      }
+    }
+  }
+  return { lists, texts, problems, warnings };
+}
+
+type Kind = "list" | "pem" | "key";
+
+const LARGEST: Readonly<Record<Kind, number>> = { list: 64 * 2 ** 20, pem: 16 * 2 ** 20, key: 2 ** 20 };
+const MOST_LINES = 20;
+
+/** Where files are named: the whole of it, so that a new key that names a file is one more line here. */
+function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; readonly kind: Kind }[] {
+  const each = (list: readonly string[]) => {
+    const value = valueAt(root, list);
+    return Array.isArray(value) ? value.map((_, index) => [...list, index]) : [];
+  };
+  const pairs = [["signing", "primary"], ["signing", "secondary"], ...each(["keys"])];
+  return [
+    ...each(["trust", "files"]).map((keys) => ({ keys, kind: "pem" as const })),
+    ...each(["policy", "lists", "bypass"]).map((keys) => ({ keys, kind: "list" as const })),
+    ...each(["policy", "lists", "decrypt"]).map((keys) => ({ keys, kind: "list" as const })),
+    ...pairs.map((pair) => ({ keys: [...pair, "certificate"], kind: "pem" as const })),
+    ...pairs.map((pair) => ({ keys: [...pair, "key"], kind: "key" as const })),
+  ];
+}
+
+/** Reads a file whole. A pipe or a device could keep the node waiting for ever, so only plain files are opened. */
+export async function readRegularFile(
+  file: string,
+  largest: number,
+): Promise<{ readonly text: string; readonly mode: number } | { readonly problem: string }> {
+  try {
+    const { size, mode, ...kind } = await stat(file).then((found) => ({
+      size: found.size,
+      mode: found.mode,
+      plain: found.isFile(),
+    }));
+    if (!kind.plain) return { problem: "is not a file" };
+    if (size > largest) return { problem: `is larger than ${largest / 2 ** 20} MiB` };
+    return { text: await readFile(file, "utf8"), mode };
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    return { problem: OBSTACLES[code] ?? `cannot be read: ${code || (error as Error).message}` };
+  }
+}
+
+const OBSTACLES: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  ENOTDIR: "does not exist",
+  EACCES: "cannot be read: this user has no permission",
+  EPERM: "cannot be read: this user has no permission",
+};

@@ -1,0 +1,207 @@
+import { z } from "zod";
+import { isAddressEntry } from "../policy/address-set.ts";
+import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
+import { readHostEntry } from "../policy/host-set.ts";
+import { VERSIONS, type VersionName } from "../policy/rule.ts";
+import { duration, hostPort, label, size } from "./formats.ts";
+import { show } from "./problem.ts";
+
+/** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
+
+const action = z.enum(["decrypt", "bypass", "drop"]);
+const refusal = z.enum(["bypass", "drop"]);
+const version = z.enum(Object.keys(VERSIONS) as [VersionName, ...VersionName[]]);
+const file = z.string().min(1);
+
+const listener = z.discriminatedUnion("mode", [
+  z.strictObject({
+    name: label().describe("Names the listener in sessions, metrics and rules."),
+    mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
+    address: hostPort().describe("Where it listens."),
+  }),
+  z.strictObject({
+    name: label().describe("Names the listener in sessions, metrics and rules."),
+    mode: z.literal("forward").describe("Every connection goes to one server."),
+    address: hostPort().describe("Where it listens."),
+    server: hostPort().describe("Where its connections go."),
+  }),
+]);
+
+/** One value or a list of them, always used as a list. */
+function conditionValues(name: ConditionName) {
+  const { problem, description } = CONDITIONS[name];
+  const alternatives = [
+    { type: ["string", "number"] },
+    { type: "array", items: { type: ["string", "number"] }, minItems: 1 },
+  ];
+  return z
+    .unknown()
+    .transform((input, context): ConditionValue[] => {
+      const values: unknown[] = Array.isArray(input) ? input : [input];
+      if (values.length === 0)
+        context.issues.push({ code: "custom", message: "is an empty list, which matches nothing", input });
+      for (const [index, value] of values.entries()) {
+        const isValue = typeof value === "string" || typeof value === "number";
+        const message = isValue ? problem(value) : `is ${show(value)}, neither a text nor a number`;
+        if (message)
+          context.issues.push({ code: "custom", message, input: value, path: Array.isArray(input) ? [index] : [] });
+      }
+      return values as ConditionValue[];
+    })
+    .optional()
+    .meta({ description, anyOf: alternatives });
+}
+
+const match = z.strictObject(
+  Object.fromEntries(CONDITION_NAMES.map((name) => [name, conditionValues(name)])) as {
+    [Name in ConditionName]: ReturnType<typeof conditionValues>;
+  },
+);
+
+const rule = z.strictObject({
+  name: z.string().trim().min(1).max(120).describe("Names the rule where a verdict is explained."),
+  match: match.prefault({}).describe("All conditions must hold; of one condition's values, any. None at all: always."),
+  action: action.describe("What becomes of a session that matches."),
+});
+
+const policy = z.strictObject({
+  default: action.default("decrypt").describe("The verdict when nothing else decides."),
+  versions: z
+    .strictObject({
+      min: version.default("TLSv1.2").describe("The oldest version that is decrypted."),
+      max: version.default("TLSv1.3").describe("The newest version that is decrypted."),
+      belowMin: refusal.default("bypass").describe("What becomes of a peer that speaks older versions only."),
+      aboveMax: refusal.default("bypass").describe("What becomes of a peer that speaks newer versions only."),
+    })
+    .prefault({}),
+  lists: z
+    .strictObject({
+      bypass: z
+        .array(file)
+        .default([])
+        .describe("Files of addresses, subnets, ranges and hosts that are never decrypted."),
+      decrypt: z.array(file).default([]).describe("Files of addresses, subnets, ranges and hosts that are decrypted."),
+    })
+    .prefault({}),
+  rules: z.array(rule).default([]).describe("Judged in the order that `clearline explain` shows."),
+  certificate: z
+    .strictObject({
+      expired: action.default("drop").describe("The server's certificate is expired, or not yet valid."),
+      selfSigned: action.default("drop").describe("It is signed by itself."),
+      unknownIssuer: action.default("drop").describe("It does not reach a root that is trusted."),
+      hostMismatch: action.default("drop").describe("It is for other hosts."),
+      invalid: action.default("drop").describe("Anything else is wrong with it."),
+    })
+    .prefault({}),
+  clientCertificate: z
+    .strictObject({
+      action: refusal
+        .default("bypass")
+        .describe("What becomes of sessions with a server that demands a client certificate."),
+      for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("For how long such a server is remembered."),
+    })
+    .prefault({}),
+});
+
+const authority = z.strictObject({
+  certificate: file.describe("PEM: the CA's certificate, then the chain to its root."),
+  key: file.describe("PEM: the CA's private key."),
+});
+
+const signing = z.strictObject({
+  primary: authority
+    .optional()
+    .describe("Signs for servers whose certificate is valid. Made on first start when absent."),
+  secondary: authority
+    .optional()
+    .describe("Signs for the others; clients must not trust it. Made on first start when absent."),
+  validity: duration({ min: "1h", max: "3650d" })
+    .prefault("397d")
+    .describe("The longest that an issued certificate is valid."),
+});
+
+const inboundKey = z.strictObject({
+  hosts: z
+    .array(
+      z.string().refine((host) => readHostEntry(host) || (isAddressEntry(host) && !/[-/]/.test(host)), {
+        error: 'not a host name, "*." and a host name, or an address',
+      }),
+    )
+    .min(1)
+    .describe("The host names, wildcards and addresses of the server."),
+  certificate: file.describe("PEM: the server's certificate, then its chain."),
+  key: file.describe("PEM: the server's private key."),
+});
+
+const feed = z.discriminatedUnion("kind", [
+  z.strictObject({
+    name: label().describe("Names the feed in sessions and metrics."),
+    kind: z.literal("pcapng").describe("The plaintext as pcapng files."),
+    directory: file.describe("Where the files are written."),
+    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
+    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
+  }),
+]);
+
+// A timer longer than 2^31 - 1 ms (24.8 days) fires at once.
+const timeout = (standard: string) => duration({ min: "1ms", max: "24d" }).prefault(standard);
+
+export const CONFIG = z.strictObject({
+  dataDir: file
+    .optional()
+    .describe("CAs, keys, history, token. Default ~/.local/state/clearline; /var/lib/clearline for root."),
+  workers: z
+    .union([z.literal("auto"), z.int().min(1).max(64)], { error: 'neither "auto" nor a number between 1 and 64' })
+    .default("auto")
+    .describe("Processes that carry sessions; auto: one per core."),
+  console: z
+    .strictObject({ address: hostPort().prefault("127.0.0.1:8484").describe("Where the API and the console listen.") })
+    .prefault({}),
+  trust: z
+    .strictObject({
+      system: z.boolean().default(true).describe("Trust the system's roots."),
+      files: z.array(file).default([]).describe("PEM files of more roots."),
+    })
+    .prefault({})
+    .describe("The roots that server certificates must reach."),
+  listeners: z.array(listener).min(1).describe("Where sessions come from."),
+  policy: policy.prefault({}),
+  signing: signing.prefault({}).describe("The CAs that sign what clients are shown."),
+  keys: z.array(inboundKey).default([]).describe("Inbound: the servers whose certificate and key this node holds."),
+  feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  timeouts: z
+    .strictObject({
+      connect: timeout("10s").describe("To reach a server."),
+      hello: timeout("30s").describe("Between two bytes of an unfinished ClientHello or request."),
+      handshake: timeout("15s").describe("For a whole TLS handshake on one leg."),
+      idle: timeout("10m").describe("Without a byte in either direction."),
+      drain: timeout("10s").describe("For live sessions to end when the node stops."),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      sessions: z.int().min(1).max(10_000_000).default(20_000).describe("Sessions of the whole node at one time."),
+    })
+    .prefault({}),
+  history: z
+    .strictObject({
+      keep: duration({ min: "1m", max: "3650d" }).prefault("30d").describe("For how long closed sessions are kept."),
+      sessions: z.int().min(0).max(100_000_000).default(100_000).describe("How many closed sessions are kept."),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info") })
+    .prefault({})
+    .describe("What the node writes to its standard error."),
+});
+
+/** The file as it is written, with defaults filled in, durations in ms and sizes in bytes. */
+export type WrittenConfig = z.output<typeof CONFIG>;
+
+/** The same with every file name absolute. */
+export type Config = Omit<WrittenConfig, "dataDir"> & { readonly dataDir: string };
+
+/** The configuration file's JSON Schema, for editors and the manual. */
+export function configSchemaJson(): object {
+  return z.toJSONSchema(CONFIG, { io: "input" });
+}

@@ -1,0 +1,160 @@
+import { type Address, createAddressSet, isAddressEntry } from "./address-set.ts";
+import type { Fault, Phase } from "./facts.ts";
+import { createHostSet, readHostEntry } from "./host-set.ts";
+import type { Truth } from "./truth.ts";
+import type { View } from "./view.ts";
+
+/** What a rule's `match` may name, as it stands in the file. */
+export type ConditionValue = string | number;
+
+export type Judge = (view: View) => Truth;
+
+/** One kind of condition. A new kind is one more row of the table below. */
+interface Condition {
+  /** One sentence for the manual. */
+  readonly description: string;
+  /** The earliest phase in which it can be judged. */
+  readonly phase: Phase;
+  /** What is wrong with a value, as the end of a sentence that begins with where it stands; undefined: nothing is. */
+  problem(value: ConditionValue): string | undefined;
+  /** True when any of the values matches. The values have no problem. */
+  compile(values: readonly ConditionValue[]): Judge;
+}
+
+export const FAULTS = ["expired", "selfSigned", "unknownIssuer", "hostMismatch", "invalid"] as const satisfies Fault[];
+
+export const CONDITIONS = {
+  client: {
+    description: "The client's address: addresses, subnets, ranges.",
+    phase: "network",
+    problem: addressProblem,
+    compile: (values) => matchAddress(values, (view) => view.clientAddress),
+  },
+  server: {
+    description: "The server's address: addresses, subnets, ranges.",
+    phase: "network",
+    problem: addressProblem,
+    compile: (values) => matchAddress(values, (view) => view.serverAddress),
+  },
+  port: {
+    description: "The server's port: numbers and ranges such as 8000-9000.",
+    phase: "network",
+    problem: portProblem,
+    compile: (values) => matchPort(values, (view) => view.serverPort),
+  },
+  sourcePort: {
+    description: "The client's port: numbers and ranges such as 8000-9000.",
+    phase: "network",
+    problem: portProblem,
+    compile: (values) => matchPort(values, (view) => view.clientPort),
+  },
+  listener: {
+    description: "The name of the listener that the flow came through.",
+    phase: "network",
+    problem: textProblem,
+    compile(values) {
+      const names = new Set(values.map(String));
+      return ({ listener }) => (listener === undefined ? "unknown" : names.has(listener));
+    },
+  },
+  host: {
+    description:
+      "The host: example.com is itself only, *.example.com every subdomain. The SNI and the CONNECT host; with neither, the certificate's names.",
+    phase: "sni",
+    problem: (value) =>
+      readHostEntry(String(value))
+        ? undefined
+        : `is ${JSON.stringify(value)}, neither a host name nor "*." and a host name`,
+    compile(values) {
+      const set = createHostSet(values.map(String));
+      return ({ hosts }) =>
+        hosts.names.some((name) => set.find(name) !== undefined) || (hosts.open ? "unknown" : false);
+    },
+  },
+  issuer: {
+    description:
+      "The issuer of the server's certificate, on one line (CN=R3, O=Let's Encrypt, C=US); * stands for anything.",
+    phase: "certificate",
+    problem: textProblem,
+    compile(values) {
+      const patterns = values.map((value) => String(value).toLowerCase().split("*"));
+      return ({ certificate }) => {
+        if (certificate === undefined) return "unknown";
+        const issuer = certificate.issuer.toLowerCase();
+        return patterns.some((pattern) => matchesWildcard(pattern, issuer));
+      };
+    },
+  },
+  fault: {
+    description:
+      "What is wrong with the server's certificate. A decrypt rule that names a fault overrides that fault's action.",
+    phase: "certificate",
+    problem: (value) =>
+      FAULTS.some((fault) => fault === value)
+        ? undefined
+        : `is ${JSON.stringify(value)}, not one of ${FAULTS.join(", ")}`,
+    compile: (values) => (view) =>
+      view.certificate === undefined ? "unknown" : view.certificate.faults.some((fault) => values.includes(fault)),
+  },
+} as const satisfies Record<string, Condition>;
+
+export type ConditionName = keyof typeof CONDITIONS;
+
+/** The table's keys, in its order. */
+export const CONDITION_NAMES = Object.keys(CONDITIONS) as readonly ConditionName[];
+
+function matchAddress(values: readonly ConditionValue[], read: (view: View) => Address | null | undefined): Judge {
+  const set = createAddressSet(values.map(String));
+  return (view) => {
+    const address = read(view);
+    return address === undefined ? "unknown" : address !== null && set.find(address) !== undefined;
+  };
+}
+
+function addressProblem(value: ConditionValue): string | undefined {
+  return isAddressEntry(String(value))
+    ? undefined
+    : `is ${JSON.stringify(value)}, neither an address, a subnet nor a range of addresses`;
+}
+
+function matchPort(values: readonly ConditionValue[], read: (view: View) => number | null | undefined): Judge {
+  const ranges = values.flatMap((value) => readPorts(value) ?? []);
+  return (view) => {
+    const port = read(view);
+    if (port === undefined) return "unknown";
+    return port !== null && ranges.some(({ first, last }) => first <= port && port <= last);
+  };
+}
+
+function portProblem(value: ConditionValue): string | undefined {
+  const range = readPorts(value);
+  if (range === undefined) return `is ${JSON.stringify(value)}, neither a port nor a range such as 8000-9000`;
+  if (range.last > 65535) return `is ${value}, above 65535`;
+  if (range.first < 1) return `is ${value}, below 1`;
+  return range.first > range.last ? `is ${value}, which ends before it begins` : undefined;
+}
+
+function readPorts(value: ConditionValue): { readonly first: number; readonly last: number } | undefined {
+  const parts = /^(-?\d{1,9})(?:\s*-\s*(\d{1,9}))?$/.exec(String(value));
+  if (parts === null) return undefined;
+  return { first: Number(parts[1]), last: Number(parts[2] ?? parts[1]) };
+}
+
+function textProblem(value: ConditionValue): string | undefined {
+  return String(value).trim() === "" ? "is empty" : undefined;
+}
+
+/** The pattern is cut at its wildcards. Each part is sought once, from where the last one ended: no pattern makes this slow. */
+function matchesWildcard(parts: readonly string[], text: string): boolean {
+  const [head = "", ...rest] = parts;
+  const tail = rest.pop();
+  if (tail === undefined) return text === head;
+  if (!text.startsWith(head)) return false;
+  let at = head.length;
+  for (const part of rest) {
+    const found = text.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return text.length - tail.length >= at && text.endsWith(tail);
+}

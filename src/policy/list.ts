@@ -1,0 +1,38 @@
+import { isAddressEntry } from "./address-set.ts";
+import { readHostEntry } from "./host-set.ts";
+
+export interface ListProblem {
+  /** Counted from 1. */
+  readonly line: number;
+  readonly message: string;
+}
+
+/**
+ * Reads a bypass or decrypt list: one address, subnet, range or host name per line; blank lines and what follows
+ * a "#" are for people. Lines that are none of these are problems, and no entries.
+ */
+export function readList(text: string): {
+  readonly entries: readonly string[];
+  readonly problems: readonly ListProblem[];
+} {
+  const entries: string[] = [];
+  const problems: ListProblem[] = [];
+  for (const [index, line] of text
+    .replace(/^\uFEFF/, "")
+    .split(/\r\n|\n|\r/)
+    .entries()) {
+    const entry = line.replace(/#.*/, "").trim();
+    if (entry === "") continue;
+    if (isAddressEntry(entry) || readHostEntry(entry)) entries.push(entry);
+    else
+      problems.push({
+        line: index + 1,
+        message: `${quote(entry)} is neither an address, a subnet, a range nor a host name`,
+      });
+  }
+  return { entries, problems };
+}
+
+function quote(entry: string): string {
+  return JSON.stringify(entry.length > 60 ? `${entry.slice(0, 60)}…` : entry);
+}

@@ -1,0 +1,63 @@
+import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
+import type { Action, Fault, Phase } from "./facts.ts";
+import { all } from "./truth.ts";
+
+/** The versions a leg can be told to speak, oldest first, by the names that OpenSSL and Node know them by. */
+export const VERSIONS = { TLSv1: 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304 } as const;
+export type VersionName = keyof typeof VERSIONS;
+
+/** A rule as the user wrote it: all its conditions must hold; of the values of one condition, any. No condition at all holds always. */
+export interface RuleSource {
+  readonly name: string;
+  readonly match: { readonly [Name in ConditionName]?: readonly ConditionValue[] | undefined };
+  readonly action: Action;
+}
+
+/** Everything a policy is made of: plain data that crosses process borders as JSON. */
+export interface PolicySource {
+  readonly default: Action;
+  readonly versions: {
+    readonly min: VersionName;
+    readonly max: VersionName;
+    readonly belowMin: "bypass" | "drop";
+    readonly aboveMax: "bypass" | "drop";
+  };
+  /** The entries of the files, as `readList` gives them. */
+  readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };
+  readonly rules: readonly RuleSource[];
+  readonly certificate: { readonly [Name in Fault]: Action };
+  readonly clientCertificate: {
+    readonly action: "bypass" | "drop";
+    /** For how long a server that demands one is remembered, in ms. */
+    readonly for: number;
+  };
+}
+
+/** A rule, ready to be judged. */
+export interface Rule {
+  readonly name: string;
+  readonly action: Action;
+  /** The latest phase that one of its conditions needs. */
+  readonly phase: Phase;
+  readonly judge: Judge;
+  /** It names an issuer: such rules come last in their phase. */
+  readonly namesIssuer: boolean;
+  /** The faults that it names. */
+  readonly faults: readonly Fault[];
+}
+
+const PHASES: readonly Phase[] = ["network", "sni", "certificate"];
+
+export function compileRule({ name, match, action }: RuleSource): Rule {
+  const named = CONDITION_NAMES.filter((condition) => match[condition] !== undefined);
+  const judges = named.map((condition) => CONDITIONS[condition].compile(match[condition] ?? []));
+  const needed = Math.max(0, ...named.map((condition) => PHASES.indexOf(CONDITIONS[condition].phase)));
+  return {
+    name,
+    action,
+    phase: PHASES[needed] ?? "network",
+    judge: (view) => all(judges.map((judge) => judge(view))),
+    namesIssuer: match.issuer !== undefined,
+    faults: (match.fault ?? []) as readonly Fault[],
+  };
+}
