@@ -5,7 +5,7 @@ export type Side = "client" | "server";
 /** What a flow's opening bytes turned out to be. */
 export type Sight =
   /** A complete ClientHello. The flow's bytes so far are its beginning: kept by the caller for a replay. */
-  | { readonly protocol: "tls"; readonly hello: ClientHello };
+  { readonly protocol: "tls"; readonly hello: ClientHello };
 
 /** What the bytes so far allow us to say. "more" is an answer, not a failure. */
 export type Sighting =

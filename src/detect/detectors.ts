@@ -1,0 +1,29 @@
+import type { Opening, Sighting } from "./detector.ts";
+import { openTls } from "./tls.ts";
+
+/** Every protocol that is recognised, in the order their matches are preferred. A new one is one file and one row. */
+const DETECTORS: readonly (() => Opening)[] = [openTls];
+
+/** Feeds every detector. The first match is the answer; "no" once all have said no. The answer is final. */
+export function openDetectors(): Opening {
+  let watching = DETECTORS.map((open) => open());
+  let final: Sighting | undefined;
+  return {
+    feed(side, bytes) {
+      if (final) return final;
+      const still: Opening[] = [];
+      for (const opening of watching) {
+        const sighting = opening.feed(side, bytes);
+        if (sighting.kind === "match") {
+          final = sighting;
+          return sighting;
+        }
+        if (sighting.kind === "more") still.push(opening);
+      }
+      watching = still;
+      if (still.length > 0) return { kind: "more" };
+      final = { kind: "no" };
+      return final;
+    },
+  };
+}

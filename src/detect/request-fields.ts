@@ -1,0 +1,84 @@
+import type { RequestLine } from "./request-line.ts";
+import { type RefusedRequest, refuse } from "./request-refusal.ts";
+
+/** One header field: its line as it came, and what it says. */
+export interface Field {
+  readonly line: string;
+  /** In lower case. */
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * Reads header fields, lines without their CR LF: RFC 9112, section 5. What two readers could take differently, and so
+ * smuggle a request past one of them, is refused.
+ */
+export function readFields(lines: readonly string[], version: RequestLine["version"]): Field[] | RefusedRequest {
+  const fields: Field[] = [];
+  for (const line of lines) {
+    // A token, then at once the colon: neither obs-fold (section 5.2) nor a space before the colon (section 5.1).
+    const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*$/.exec(line);
+    if (!parts) return refuse(400, "A line of the request is not a header field");
+    fields.push({ line, name: parts[1]!.toLowerCase(), value: parts[2]! });
+  }
+  return checkFraming(fields, version) ?? fields;
+}
+
+/** The fields that say where the request goes and where its body ends: RFC 9112, sections 3.2 and 6. */
+function checkFraming(fields: readonly Field[], version: RequestLine["version"]): RefusedRequest | undefined {
+  const [hosts, lengths, codings] = ["host", "content-length", "transfer-encoding"].map((name) =>
+    valuesOf(fields, name),
+  );
+  if (hosts!.length > 1) return refuse(400, "The request has two Host fields");
+  if (lengths!.length > 1) return refuse(400, "The request has two Content-Length fields");
+  if (lengths!.some((length) => !/^\d{1,15}$/.test(length))) return refuse(400, "Content-Length is not a number");
+  if (codings!.length === 0) return undefined;
+  if (lengths!.length > 0) return refuse(400, "The request has both Content-Length and Transfer-Encoding");
+  if (version === "1.0") return refuse(400, "An HTTP/1.0 request has a Transfer-Encoding");
+  const last = listOf(codings!).at(-1);
+  return last === "chunked" ? undefined : refuse(400, "The last Transfer-Encoding is not chunked");
+}
+
+/** Whether the client wants to leave HTTP on this connection (RFC 9110, section 7.8), for WebSocket say. */
+export function asksUpgrade(fields: readonly Field[], version: RequestLine["version"]): boolean {
+  const protocols = listOf(valuesOf(fields, "upgrade"));
+  // h2c needs HTTP2-Settings, which is hop-by-hop too, and RFC 9113 dropped it: such a request goes on as HTTP/1.1.
+  const wanted = protocols.length > 0 && !protocols.includes("h2c");
+  return wanted && version === "1.1" && listOf(valuesOf(fields, "connection")).includes("upgrade");
+}
+
+/** RFC 9110, section 7.6.1, and the Proxy fields that are meant for the node. */
+const HOP_BY_HOP = /^(?:connection|keep-alive|te|upgrade|proxy-.*)$/;
+/** Never dropped, whatever Connection names: the request's place and its length hang on them. */
+const END_TO_END = new Set(["host", "content-length", "transfer-encoding"]);
+
+/**
+ * The head as the origin server must get it: RFC 9112, sections 3.2.1 and 3.2.2. Fields that are neither hop-by-hop nor
+ * Host keep their bytes and their order.
+ */
+export function rewriteForOrigin(line: RequestLine, fields: readonly Field[], upgrade: boolean): Buffer {
+  const named = new Set(listOf(valuesOf(fields, "connection")));
+  const lines = [`${line.method} ${line.originTarget} HTTP/${line.version}`];
+  if (!fields.some(({ name }) => name === "host")) lines.push(`Host: ${line.authority}`);
+  for (const field of fields) {
+    if (field.name === "host") {
+      lines.push(field.value === line.authority ? field.line : `Host: ${line.authority}`);
+    } else if (field.name === "upgrade" && upgrade) {
+      lines.push(field.line);
+    } else if (END_TO_END.has(field.name) || !(HOP_BY_HOP.test(field.name) || named.has(field.name))) {
+      lines.push(field.line);
+    }
+  }
+  lines.push(upgrade ? "Connection: Upgrade" : "Connection: close");
+  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+}
+
+function valuesOf(fields: readonly Field[], wanted: string): string[] {
+  return fields.filter(({ name }) => name === wanted).map(({ value }) => value);
+}
+
+/** The members of a comma-separated list over all its field lines, in lower case: RFC 9110, section 5.6.1. */
+function listOf(values: readonly string[]): string[] {
+  const members = values.flatMap((value) => value.toLowerCase().split(","));
+  return members.map((member) => member.trim()).filter((member) => member !== "");
+}

@@ -1,0 +1,76 @@
+import { readHost } from "../wire/host-name.ts";
+import { type RefusedRequest, refuse } from "./request-refusal.ts";
+
+/** The four forms of a request target: RFC 9112, section 3.2. */
+export type TargetForm = "origin" | "absolute" | "authority" | "asterisk";
+
+/** Where a request is to go. The host is in lower case without trailing dot, or an address without brackets. */
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface RequestLine {
+  readonly kind: "line";
+  readonly method: string;
+  readonly version: "1.0" | "1.1";
+  readonly form: TargetForm;
+  readonly target: Target | undefined;
+  /** The target's authority as it was written, for the Host field; empty when it has none. */
+  readonly authority: string;
+  /** The target in the form that an origin server expects: RFC 9112, section 3.2.1. */
+  readonly originTarget: string;
+}
+
+/** Reads a request line, without its CR LF: RFC 9112, section 3. */
+export function readRequestLine(line: string): RequestLine | RefusedRequest {
+  const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP\/(\d)\.(\d)$/.exec(line);
+  if (!parts) return refuse(400, "The request line is not one of HTTP/1.x");
+  const [, method, target, major, minor] = parts as unknown as [string, string, string, string, string];
+  if (major !== "1") return refuse(505, `HTTP/${major} is not spoken here`);
+  const version = minor === "0" ? "1.0" : "1.1";
+  const reading = method === "CONNECT" ? readAuthorityForm(target) : readOtherForm(method, target);
+  return "status" in reading ? reading : { kind: "line", method, version, ...reading };
+}
+
+type TargetReading = Pick<RequestLine, "form" | "target" | "authority" | "originTarget">;
+
+/** CONNECT names a host and a port, both required: RFC 9112, section 3.2.3. */
+function readAuthorityForm(text: string): TargetReading | RefusedRequest {
+  const target = readAuthority(text, undefined);
+  if (!target) return refuse(400, "CONNECT needs a host and a port from 1 to 65535");
+  return { form: "authority", target, authority: text, originTarget: text };
+}
+
+function readOtherForm(method: string, text: string): TargetReading | RefusedRequest {
+  if (text.startsWith("/")) return { form: "origin", target: undefined, authority: "", originTarget: text };
+  if (text === "*" && method === "OPTIONS") {
+    return { form: "asterisk", target: undefined, authority: "", originTarget: text };
+  }
+  return readAbsoluteForm(method, text);
+}
+
+const HTTP_PORT = 80;
+
+/** RFC 9112, section 3.2.2. Only http: a client asks for https with CONNECT. */
+function readAbsoluteForm(method: string, text: string): TargetReading | RefusedRequest {
+  const parts = /^http:\/\/([^/?#]*)([^#]*)$/i.exec(text);
+  if (!parts) return refuse(400, "The request target is neither a path nor an http URI");
+  const [, authority, rest] = parts as unknown as [string, string, string];
+  // RFC 9110, section 4.2.4: userinfo hides the true host from people.
+  if (authority.includes("@")) return refuse(400, "The request target carries user information");
+  const target = readAuthority(authority, HTTP_PORT);
+  if (!target) return refuse(400, "The request target has no valid host and port");
+  const path = rest.startsWith("/") ? rest : `/${rest}`;
+  // RFC 9112, section 3.2.4: OPTIONS without any path asks the server as a whole.
+  return { form: "absolute", target, authority, originTarget: method === "OPTIONS" && rest === "" ? "*" : path };
+}
+
+/** host [":" port], an IPv6 address in brackets: RFC 3986, section 3.2. */
+function readAuthority(text: string, defaultPort: number | undefined): Target | undefined {
+  const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{0,5}))?$/.exec(text);
+  const host = parts && readHost(parts[1]!);
+  if (!host || parts[1]!.startsWith("[") !== host.text.includes(":")) return undefined;
+  const port = parts[2] ? Number(parts[2]) : defaultPort;
+  return port !== undefined && port >= 1 && port <= 65_535 ? { host: host.text, port } : undefined;
+}

@@ -1,0 +1,15 @@
+import { createClientHelloReader } from "../wire/client-hello.ts";
+import type { Opening } from "./detector.ts";
+
+/** A client that begins with a ClientHello. A server that speaks before the hello is whole does not speak TLS. */
+export function openTls(): Opening {
+  const reader = createClientHelloReader();
+  return {
+    feed(side, bytes) {
+      if (side === "server") return { kind: bytes.length === 0 ? "more" : "no" };
+      const sighting = reader.push(bytes);
+      if (sighting.kind !== "hello") return sighting;
+      return { kind: "match", sight: { protocol: "tls", hello: sighting.hello } };
+    },
+  };
+}

@@ -1,0 +1,30 @@
+const FIRST_CAPACITY = 512;
+
+/**
+ * Bytes that arrive in pieces of any size: each is copied a constant number of times on average, and memory follows
+ * what arrived, not what a length field announced.
+ */
+export class Accumulator {
+  #bytes = Buffer.alloc(0);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** A view of all bytes so far, good until the next `append`. */
+  get bytes(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  append(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#bytes.length) {
+      const grown = Buffer.alloc(Math.max(length, 2 * this.#bytes.length, FIRST_CAPACITY));
+      grown.set(this.bytes);
+      this.#bytes = grown;
+    }
+    this.#bytes.set(bytes, this.#length);
+    this.#length = length;
+  }
+}

@@ -1,0 +1,115 @@
+import { PeerError } from "../errors.ts";
+import { ALERTS } from "./alert.ts";
+import type { ClientHello } from "./client-hello.ts";
+import { isGrease } from "./grease.ts";
+import { Reader } from "./reader.ts";
+import { readServerName } from "./server-name.ts";
+
+/** What the extensions of a ClientHello say: RFC 8446, section 4.2. */
+export interface Extensions
+  extends Pick<
+    ClientHello,
+    | "extensions"
+    | "serverName"
+    | "serverAddress"
+    | "supportedGroups"
+    | "keyShareGroups"
+    | "signatureAlgorithms"
+    | "alpnProtocols"
+    | "ecPointFormats"
+    | "statusRequest"
+    | "earlyData"
+    | "ech"
+  > {
+  /** supported_versions as it stands, without GREASE; undefined: the client did not send it. */
+  readonly offeredVersions: readonly number[] | undefined;
+}
+
+/** Reads the extensions block, without its length. Unknown extensions are passed over. Throws PeerError. */
+export function readExtensions(block: Uint8Array): Extensions {
+  const found = splitExtensions(block);
+  const read = <T>(type: number, reading: (data: Reader) => T, absent: T): T => {
+    const data = found.get(type);
+    if (!data) return absent;
+    const reader = new Reader(data, `extension ${type} of the ClientHello`);
+    const value = reading(reader);
+    reader.end();
+    return value;
+  };
+  const { serverName, serverAddress } = read(0, readServerName, { serverName: undefined, serverAddress: undefined });
+  return {
+    extensions: [...found.keys()].filter((type) => !isGrease(type)),
+    serverName,
+    serverAddress,
+    statusRequest: read(5, readStatusRequest, false),
+    supportedGroups: read(10, readList16, []),
+    ecPointFormats: read(11, (data) => [...data.vector8(1)], []),
+    signatureAlgorithms: read(13, readList16, []),
+    alpnProtocols: read(16, readAlpn, []),
+    earlyData: found.has(42),
+    offeredVersions: read<readonly number[] | undefined>(43, readVersions, undefined),
+    keyShareGroups: read(51, readKeyShare, []),
+    ech: read<ClientHello["ech"]>(0xfe0d, readEch, undefined),
+  };
+}
+
+function splitExtensions(block: Uint8Array): Map<number, Buffer> {
+  const reader = new Reader(block, "the extensions of the ClientHello");
+  const found = new Map<number, Buffer>();
+  while (reader.remaining > 0) {
+    const type = reader.u16();
+    // RFC 8446, section 4.2: not more than one extension of the same type.
+    if (found.has(type)) {
+      throw new PeerError(`Cannot read the ClientHello: extension ${type} stands twice`, ALERTS.illegal_parameter);
+    }
+    found.set(type, reader.vector16());
+  }
+  return found;
+}
+
+/** RFC 6066, section 8: type ocsp(1), then what only the responder side needs. */
+function readStatusRequest(data: Reader): boolean {
+  const ocsp = data.u8() === 1;
+  data.take(data.remaining);
+  return ocsp;
+}
+
+/** supported_groups (section 4.2.7) and signature_algorithms (section 4.2.3): one list of two-byte values. */
+function readList16(data: Reader): number[] {
+  return new Reader(data.vector16(2), "a list in the ClientHello").u16s().filter((value) => !isGrease(value));
+}
+
+/** RFC 8446, section 4.2.1. */
+function readVersions(data: Reader): number[] {
+  return new Reader(data.vector8(2), "supported_versions").u16s().filter((value) => !isGrease(value));
+}
+
+/** RFC 8446, section 4.2.8. An empty list asks for a HelloRetryRequest. */
+function readKeyShare(data: Reader): number[] {
+  const shares = new Reader(data.vector16(), "key_share");
+  const groups: number[] = [];
+  while (shares.remaining > 0) {
+    groups.push(shares.u16());
+    shares.vector16(1);
+  }
+  return groups.filter((group) => !isGrease(group));
+}
+
+/** RFC 7301, section 3.1. The GREASE protocols are two bytes, as RFC 8701 gives them. */
+function readAlpn(data: Reader): string[] {
+  const names = new Reader(data.vector16(2), "the ALPN list");
+  const protocols: Buffer[] = [];
+  while (names.remaining > 0) protocols.push(names.vector8(1));
+  return protocols
+    .filter((name) => name.length !== 2 || !isGrease(name.readUInt16BE()))
+    .map((name) => name.toString("latin1"));
+}
+
+/** RFC 9849, section 5. An inner hello's marker is empty; the outer one's payload is the server's to open. */
+function readEch(data: Reader): "outer" | "inner" {
+  const type = data.u8();
+  if (type === 1) return "inner";
+  if (type !== 0) throw new PeerError(`Cannot read the ClientHello: ECH of type ${type}`, ALERTS.illegal_parameter);
+  data.take(data.remaining);
+  return "outer";
+}

@@ -1,0 +1,135 @@
+import { PeerError } from "../errors.ts";
+import { Accumulator } from "./accumulator.ts";
+import { ALERTS } from "./alert.ts";
+import { CONTENT_TYPES, HANDSHAKE_HEADER, MAX_FRAGMENT, RECORD_HEADER } from "./record.ts";
+
+/** What stands next in a plaintext stream of records. */
+export type HandshakeStep =
+  /** A whole handshake message; the body is the receiver's to keep. */
+  | { readonly kind: "message"; readonly type: number; readonly body: Buffer }
+  | { readonly kind: "alert"; readonly level: number; readonly description: number }
+  /** A record that is neither: the plaintext handshake is over, and nothing behind it is read. */
+  | { readonly kind: "other"; readonly contentType: number }
+  | { readonly kind: "more" };
+
+export interface HandshakeLimits {
+  /** The largest body of one message, in bytes. */
+  readonly message: number;
+  /** All records together, headers included, in bytes. */
+  readonly total: number;
+  /** Sees a message's type before its body is there, and throws to refuse it. */
+  readonly admit?: (type: number) => void;
+}
+
+const MORE: HandshakeStep = { kind: "more" };
+
+/**
+ * Puts handshake messages together from records that come in any pieces: RFC 8446, section 5.1. Every byte is looked
+ * at once, whatever the pieces.
+ */
+export class HandshakeStream {
+  readonly #limits: HandshakeLimits;
+  #input: Uint8Array = Buffer.alloc(0);
+  #total = 0;
+  readonly #header = Buffer.alloc(RECORD_HEADER);
+  #headerFilled = 0;
+  /** Bytes of the current record that were not read yet. */
+  #left = 0;
+  #alert: number[] = [];
+  /** The message being put together, its header first. */
+  #message = new Accumulator();
+  #wanted = HANDSHAKE_HEADER;
+
+  constructor(limits: HandshakeLimits) {
+    this.#limits = limits;
+  }
+
+  /** Gives the stream its next bytes. Call `next` until it says "more", then push again. */
+  push(bytes: Uint8Array): void {
+    this.#input = bytes;
+  }
+
+  /** The next step in the bytes so far. Throws PeerError when they break the record layer or a limit. */
+  next(): HandshakeStep {
+    for (;;) {
+      if (this.#left === 0 && !this.#readHeader()) return MORE;
+      const contentType = this.#header[0]!;
+      if (contentType !== CONTENT_TYPES.handshake && contentType !== CONTENT_TYPES.alert) {
+        return { kind: "other", contentType };
+      }
+      if (this.#input.length === 0) return MORE;
+      const step = contentType === CONTENT_TYPES.alert ? this.#readAlert() : this.#readMessage();
+      if (step) return step;
+    }
+  }
+
+  #readHeader(): boolean {
+    const piece = this.#take(RECORD_HEADER - this.#headerFilled);
+    this.#header.set(piece, this.#headerFilled);
+    this.#headerFilled += piece.length;
+    if (this.#headerFilled < RECORD_HEADER) return false;
+    this.#headerFilled = 0;
+    this.#left = this.#header.readUInt16BE(3);
+    const contentType = this.#header[0]!;
+    if (contentType === CONTENT_TYPES.handshake || contentType === CONTENT_TYPES.alert) this.#checkRecord(contentType);
+    return true;
+  }
+
+  #checkRecord(contentType: number): void {
+    if (contentType === CONTENT_TYPES.alert && this.#left !== 2) {
+      throw new PeerError(`Cannot read an alert: its record has ${this.#left} bytes, not 2`, ALERTS.decode_error);
+    }
+    // RFC 8446, section 5.1: no zero-length handshake fragments, and none above 2^14.
+    if (this.#left === 0) throw new PeerError("Cannot read a handshake record: it is empty", ALERTS.decode_error);
+    if (this.#left > MAX_FRAGMENT) {
+      throw new PeerError(`Cannot read a record: ${this.#left} bytes, above ${MAX_FRAGMENT}`, ALERTS.record_overflow);
+    }
+    this.#total += RECORD_HEADER + this.#left;
+    if (this.#total > this.#limits.total) {
+      const { total } = this.#limits;
+      throw new PeerError(`Cannot read the handshake: its records exceed ${total} bytes`, ALERTS.illegal_parameter);
+    }
+  }
+
+  #readMessage(): HandshakeStep | undefined {
+    const piece = this.#take(Math.min(this.#left, this.#wanted - this.#message.length));
+    this.#left -= piece.length;
+    if (this.#message.length === 0) this.#limits.admit?.(piece[0]!);
+    this.#message.append(piece);
+    if (this.#wanted === HANDSHAKE_HEADER && this.#message.length === HANDSHAKE_HEADER) this.#readLength();
+    return this.#message.length === this.#wanted ? this.#finish() : undefined;
+  }
+
+  #readLength(): void {
+    const length = this.#message.bytes.readUIntBE(1, 3);
+    const limit = this.#limits.message;
+    if (length > limit) {
+      throw new PeerError(`Cannot read a handshake message: ${length} bytes, above ${limit}`, ALERTS.illegal_parameter);
+    }
+    this.#wanted += length;
+  }
+
+  #finish(): HandshakeStep {
+    const { bytes } = this.#message;
+    this.#message = new Accumulator();
+    this.#wanted = HANDSHAKE_HEADER;
+    return { kind: "message", type: bytes[0]!, body: bytes.subarray(HANDSHAKE_HEADER) };
+  }
+
+  #readAlert(): HandshakeStep | undefined {
+    const piece = this.#take(this.#left);
+    this.#left -= piece.length;
+    this.#alert.push(...piece);
+    if (this.#left > 0) return undefined;
+    const [level, description] = this.#alert;
+    this.#alert = [];
+    return { kind: "alert", level: level!, description: description! };
+  }
+
+  /** Up to so many bytes off the input's front. */
+  #take(most: number): Uint8Array {
+    const piece = this.#input.subarray(0, most);
+    this.#input = this.#input.subarray(piece.length);
+    return piece;
+  }
+}

@@ -1,0 +1,72 @@
+import { PeerError } from "../errors.ts";
+import { ALERTS } from "./alert.ts";
+
+/**
+ * Reads the presentation language of RFC 8446, section 3, and never past the end of what it was given: a length that
+ * does not fit is a PeerError with decode_error, whose message names `what`.
+ */
+export class Reader {
+  readonly #bytes: Buffer;
+  readonly #what: string;
+  #at = 0;
+
+  constructor(bytes: Uint8Array, what: string) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#what = what;
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  u8(): number {
+    return this.take(1).readUInt8();
+  }
+
+  u16(): number {
+    return this.take(2).readUInt16BE();
+  }
+
+  u24(): number {
+    return this.take(3).readUIntBE(0, 3);
+  }
+
+  /** The next bytes as a view: copy what must outlive the input. */
+  take(length: number): Buffer {
+    if (length > this.remaining) throw this.#malformed(`${length} bytes wanted, ${this.remaining} left`);
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+
+  /** A vector with a one-byte length: `opaque x<min..2^8-1>`. */
+  vector8(min = 0): Buffer {
+    return this.#vector(this.u8(), min);
+  }
+
+  /** A vector with a two-byte length: `opaque x<min..2^16-1>`. */
+  vector16(min = 0): Buffer {
+    return this.#vector(this.u16(), min);
+  }
+
+  /** The rest, as two-byte numbers. */
+  u16s(): number[] {
+    if (this.remaining % 2 !== 0) throw this.#malformed("a list of two-byte values has an odd length");
+    const values: number[] = [];
+    while (this.remaining > 0) values.push(this.u16());
+    return values;
+  }
+
+  /** The structure ends here: more bytes are a fault of the sender. */
+  end(): void {
+    if (this.remaining > 0) throw this.#malformed(`${this.remaining} bytes left over`);
+  }
+
+  #vector(length: number, min: number): Buffer {
+    if (length < min) throw this.#malformed(`a vector of ${length} bytes where at least ${min} must stand`);
+    return this.take(length);
+  }
+
+  #malformed(state: string): PeerError {
+    return new PeerError(`Cannot read ${this.#what}: ${state}`, ALERTS.decode_error);
+  }
+}

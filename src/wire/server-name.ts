@@ -1,0 +1,35 @@
+import { PeerError } from "../errors.ts";
+import { ALERTS } from "./alert.ts";
+import { readHost } from "./host-name.ts";
+import { Reader } from "./reader.ts";
+
+export interface ServerName {
+  readonly serverName: string | undefined;
+  readonly serverAddress: string | undefined;
+}
+
+const HOST_NAME = 0;
+
+/**
+ * The data of server_name: RFC 6066, section 3. Throws PeerError: a name that is no ASCII host name could read
+ * differently elsewhere, so it is refused with illegal_parameter (RFC 8446, section 6.2).
+ */
+export function readServerName(data: Reader): ServerName {
+  const list = new Reader(data.vector16(1), "server_name");
+  let name: Buffer | undefined;
+  while (list.remaining > 0) {
+    const type = list.u8();
+    const entry = list.vector16(1);
+    if (type !== HOST_NAME) continue;
+    // "The ServerNameList MUST NOT contain more than one name of the same name_type."
+    if (name) throw new PeerError("Cannot read server_name: it names two hosts", ALERTS.illegal_parameter);
+    name = entry;
+  }
+  if (!name) return { serverName: undefined, serverAddress: undefined };
+  const host = readHost(name.toString("latin1"));
+  if (!host) throw new PeerError("Cannot read server_name: it is not a host name", ALERTS.illegal_parameter);
+  return {
+    serverName: host.kind === "name" ? host.text : undefined,
+    serverAddress: host.kind === "address" ? host.text : undefined,
+  };
+}

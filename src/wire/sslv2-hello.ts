@@ -1,0 +1,82 @@
+import { Accumulator } from "./accumulator.ts";
+import type { ClientHello, ClientHelloReader, HelloSighting } from "./client-hello.ts";
+import { FALLBACK_SCSV, HANDSHAKE_TYPES, VERSIONS, versionsUpTo } from "./record.ts";
+
+const MORE: HelloSighting = { kind: "more" };
+const NO: HelloSighting = { kind: "no" };
+
+/** The header's length does not count its own two bytes; its first bit is a flag. */
+const LENGTH_BYTES = 2;
+/** Length, message type, version and three lengths: all must agree before anything is believed. */
+const FIXED_BYTES = 11;
+
+/**
+ * The SSLv2-format hello of RFC 5246, appendix E.2: what clients send that were told to speak SSL 2.0 as well as TLS.
+ * One bit and a few numbers are a weak claim, so lengths that do not add up mean "not TLS" rather than a broken hello.
+ */
+export class SslV2HelloReader implements ClientHelloReader {
+  readonly #bytes = new Accumulator();
+
+  push(bytes: Uint8Array): HelloSighting {
+    const fixed = bytes.subarray(0, Math.max(0, FIXED_BYTES - this.#bytes.length));
+    this.#bytes.append(fixed);
+    if (!isPlausible(this.#bytes.bytes)) return NO;
+    if (this.#bytes.length < FIXED_BYTES) return MORE;
+    const total = LENGTH_BYTES + bodyLength(this.#bytes.bytes);
+    this.#bytes.append(bytes.subarray(fixed.length, fixed.length + total - this.#bytes.length));
+    return this.#bytes.length < total ? MORE : { kind: "hello", hello: readSslV2Hello(this.#bytes.bytes) };
+  }
+}
+
+/** Whether these first bytes, at most FIXED_BYTES of them, can begin such a hello. */
+function isPlausible(head: Buffer): boolean {
+  if (head.length > 2 && head[2] !== HANDSHAKE_TYPES.client_hello) return false;
+  if (head.length > 3 && head[3] !== 3 && head[3] !== 0) return false;
+  if (head.length > 4 && head[3] === 0 && head[4] !== VERSIONS.SSLv2) return false;
+  if (head.length < FIXED_BYTES) return true;
+  const [suites, sessionId, challenge] = [head.readUInt16BE(5), head.readUInt16BE(7), head.readUInt16BE(9)];
+  if (suites === 0 || suites % 3 !== 0) return false;
+  // RFC 5246 wants an empty session ID; an SSL 2.0 client may bring one of 16 bytes.
+  if (sessionId !== 0 && sessionId !== 16) return false;
+  if (challenge < 16 || challenge > 32) return false;
+  return bodyLength(head) === FIXED_BYTES - LENGTH_BYTES + suites + sessionId + challenge;
+}
+
+function bodyLength(head: Buffer): number {
+  return head.readUInt16BE(0) & 0x7fff;
+}
+
+function readSslV2Hello(bytes: Buffer): ClientHello {
+  const version = bytes.readUInt16BE(3);
+  const suitesEnd = FIXED_BYTES + bytes.readUInt16BE(5);
+  const sessionIdEnd = suitesEnd + bytes.readUInt16BE(7);
+  const suites: number[] = [];
+  // Three bytes each: a TLS suite has a zero before its two; the others are SSL 2.0's own.
+  for (let at = FIXED_BYTES; at < suitesEnd; at += 3) if (bytes[at] === 0) suites.push(bytes.readUInt16BE(at + 1));
+  return {
+    format: "sslv2",
+    legacyVersion: version,
+    versions: version === VERSIONS.SSLv2 ? [version] : versionsUpTo(version),
+    random: paddedChallenge(bytes.subarray(sessionIdEnd)),
+    sessionId: Buffer.from(bytes.subarray(suitesEnd, sessionIdEnd)),
+    cipherSuites: suites,
+    compressionMethods: [0],
+    extensions: [],
+    serverName: undefined,
+    serverAddress: undefined,
+    supportedGroups: [],
+    keyShareGroups: [],
+    signatureAlgorithms: [],
+    alpnProtocols: [],
+    ecPointFormats: [],
+    statusRequest: false,
+    earlyData: false,
+    ech: undefined,
+    fallback: suites.includes(FALLBACK_SCSV),
+  };
+}
+
+/** "If the length of the challenge is less than 32, it is padded with leading zeros": RFC 5246, appendix E.2. */
+function paddedChallenge(challenge: Buffer): Buffer {
+  return Buffer.concat([Buffer.alloc(32 - challenge.length), challenge]);
+}
