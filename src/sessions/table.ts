@@ -27,6 +27,8 @@ export interface LiveTable {
   live(): Iterable<Session>;
   /** Everything counted since the node started: ended sessions and live ones. */
   counters(): Counters;
+  /** What was counted of ended sessions: these figures never fall. */
+  endedCounters(): Counters;
 }
 
 /** The live sessions of all workers, and the last `recent` closed ones. */
@@ -124,6 +126,8 @@ export function createLiveTable({ recent = 1000 }: { recent?: number } = {}): Li
       for (const session of live.values()) count(open, session);
       return sum([ended, open]);
     },
+
+    endedCounters: () => sum([ended]),
   };
 }
 

@@ -1,0 +1,191 @@
+/** The shapes of the REST API under /api/v1: types only. The CLI and the console know nothing else of the node. */
+
+import type { Counters } from "../sessions/counters.ts";
+import type { Session } from "../sessions/session.ts";
+
+export type { Counters, ListenerCounters } from "../sessions/counters.ts";
+export type { CertificateRecord, LegRecord, PresentedRecord, Session } from "../sessions/session.ts";
+
+/** Any answer that is not 2xx. `path` is the part of the request, or of the configuration, that is wrong. */
+export interface ApiError {
+  readonly error: string;
+  readonly path?: string;
+  /** When there are several. */
+  readonly errors?: readonly { readonly error: string; readonly path: string }[];
+}
+
+/** GET /health: needs no token, so that anything may watch it. */
+export interface Health {
+  readonly status: "ok";
+  readonly version: string;
+}
+
+/** GET /sessions */
+export interface SessionList {
+  /** Newest first; live sessions before closed ones. */
+  readonly sessions: readonly Session[];
+  /** More match than `limit`. */
+  readonly more: boolean;
+}
+
+/** GET /stats. Times in ms since the epoch, sizes in bytes. */
+export interface Statistics {
+  readonly workers: readonly WorkerInfo[];
+  readonly listeners: readonly ListenerInfo[];
+  readonly mint: MintInfo;
+  readonly feeds: readonly FeedInfo[];
+}
+
+export interface Stats extends Statistics {
+  readonly version: string;
+  readonly startedAt: number;
+  readonly sessions: { readonly live: number };
+  readonly counters: Counters;
+  readonly history: HistoryInfo;
+}
+
+export interface WorkerInfo {
+  readonly id: number;
+  readonly pid: number;
+  readonly startedAt: number;
+  /** How often this worker has been started again. */
+  readonly restarts: number;
+  readonly sessions: number;
+  readonly memory?: number;
+  /** Seconds of CPU time used. */
+  readonly cpu?: number;
+}
+
+export interface ListenerInfo {
+  readonly name: string;
+  readonly mode: string;
+  readonly address: string;
+}
+
+export interface MintInfo {
+  readonly minted: number;
+  readonly hits: number;
+  readonly size: number;
+}
+
+export interface FeedInfo {
+  readonly name: string;
+  readonly kind: string;
+  readonly state: "running" | "stopped";
+  /** Why it stopped. */
+  readonly reason?: string | undefined;
+  readonly sessions: number;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface HistoryInfo {
+  readonly state: "running" | "stopped";
+  /** Why it stopped. */
+  readonly reason?: string | undefined;
+  readonly sessions: number;
+}
+
+/** GET or POST /explain: "what would happen to…?" Everything that is left out is not known. */
+export interface ExplainQuery {
+  readonly host?: string | undefined;
+  /** An address. */
+  readonly client?: string | undefined;
+  /** "10.0.0.5:443" */
+  readonly server?: string | undefined;
+  readonly listener?: string | undefined;
+  /** The server's certificate; the first of the file, when there are several. */
+  readonly certificatePem?: string | undefined;
+}
+
+export interface Verdict {
+  readonly action: "decrypt" | "bypass" | "drop";
+  readonly phase: "network" | "sni" | "certificate";
+  readonly rule: string;
+  readonly reason: string;
+  readonly provisional: boolean;
+}
+
+/** One line of the order in which the policy is evaluated. */
+export interface PolicyEntry {
+  readonly phase: "network" | "sni" | "certificate";
+  /** "drop rules", "bypass list", "decrypt list", "bypass rules", "decrypt rules", "issuer rules", "default"… */
+  readonly group: string;
+  readonly name: string;
+  readonly action: string;
+}
+
+export interface ExplainedEntry extends PolicyEntry {
+  /** Whether it applies; "unknown" when a fact it needs was not given. */
+  readonly truth: boolean | "unknown";
+}
+
+export interface Explanation {
+  readonly entries: readonly ExplainedEntry[];
+  readonly verdict: Verdict;
+}
+
+/** GET /policy */
+export interface PolicyOrder {
+  readonly order: readonly PolicyEntry[];
+}
+
+export type AuthorityRole = "primary" | "secondary";
+export type KeyType = "ecdsa" | "rsa";
+
+/** GET /ca. Times in ms since the epoch. */
+export interface AuthorityInfo {
+  readonly role: AuthorityRole;
+  readonly keyType: KeyType;
+  readonly subject: string;
+  readonly serial: string;
+  readonly sha256: string;
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** "made": by the node itself. "given": by the configuration. */
+  readonly origin: "made" | "given";
+}
+
+/** GET /keys: the certificates and keys of inbound servers; never the keys themselves. */
+export interface KeyInfo {
+  readonly id: string;
+  readonly hosts: readonly string[];
+  readonly keyType: string;
+  readonly sha256: string;
+  readonly notAfter: number;
+  /** "configuration": written in the file. "added": by `clearline keys add`. */
+  readonly origin: "configuration" | "added";
+}
+
+/** POST /keys */
+export interface NewKey {
+  readonly hosts: readonly string[];
+  /** PEM, the leaf first. */
+  readonly certificate: string;
+  /** PEM, not encrypted. */
+  readonly key: string;
+}
+
+/** GET /caches */
+export interface CacheInfo {
+  readonly name: string;
+  readonly size: number;
+  readonly limit: number;
+  readonly hits: number;
+  readonly misses: number;
+}
+
+/** POST /reload */
+export interface Reloaded {
+  /** One sentence each; empty when nothing has changed. */
+  readonly changes: readonly string[];
+}
+
+/** An event of GET /events: "sessions", at most four times a second. */
+export interface SessionEvents {
+  /** Opened or changed since the last event, in their latest form. */
+  readonly live: readonly Session[];
+  readonly closed: readonly Session[];
+  /** Changes were left out because this client reads too slowly: fetch the list again. */
+  readonly dropped: number;
+}

@@ -1,0 +1,201 @@
+import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { compileHost, hostsOf, type SessionQuery } from "../sessions/search.ts";
+import { finish, type Session } from "../sessions/session.ts";
+
+/** Each row takes the database from one `user_version` to the next. Rows are only ever added. */
+const MIGRATIONS = [
+  `CREATE TABLE sessions (
+     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, start INTEGER NOT NULL, ended INTEGER, listener TEXT NOT NULL,
+     client TEXT NOT NULL, state TEXT NOT NULL, verdict TEXT, record TEXT NOT NULL) STRICT;
+   CREATE INDEX sessions_start ON sessions (start);
+   CREATE INDEX sessions_ended ON sessions (ended);
+   CREATE TABLE hosts (number INTEGER PRIMARY KEY, host TEXT NOT NULL UNIQUE) STRICT;
+   CREATE TABLE session_hosts (
+     host INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (host, session)) STRICT, WITHOUT ROWID;
+   CREATE INDEX session_hosts_session ON session_hosts (session);`,
+];
+
+/** What one step forgets at most, so that it does not hold the node up for long. */
+const FORGET_STEP = 500;
+/** A server chooses how many names its certificate has; the record keeps them all, the index this many. */
+const HOSTS_MAX = 256;
+
+export type HistoryStore = ReturnType<typeof openStore>;
+
+/** Opens or makes the database; throws what SQLite and the file system throw. ":memory:" for none on disk. */
+export function openStore(file: string) {
+  const database = openDatabase(file);
+  let size = Number(database.prepare("SELECT count(*) AS n FROM sessions").get()!["n"]);
+  const insert = database.prepare(
+    `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state, verdict = excluded.verdict,
+       record = excluded.record
+     RETURNING number`,
+  );
+  const known = database.prepare("SELECT 1 FROM sessions WHERE id = ?");
+  const addHost = database.prepare("INSERT INTO hosts (host) VALUES (?) ON CONFLICT DO NOTHING");
+  const linkHost = database.prepare(
+    "INSERT INTO session_hosts (host, session) SELECT number, ? FROM hosts WHERE host = ? ON CONFLICT DO NOTHING",
+  );
+  const byId = database.prepare("SELECT record FROM sessions WHERE id = ?");
+  const old = database.prepare("SELECT number FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?");
+  const oldest = database.prepare("SELECT number FROM sessions WHERE ended IS NOT NULL ORDER BY start LIMIT ?");
+  const unlink = database.prepare("DELETE FROM session_hosts WHERE session = ? RETURNING host");
+  const remove = database.prepare("DELETE FROM sessions WHERE number = ?");
+  const removeHost = database.prepare(
+    "DELETE FROM hosts WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM session_hosts WHERE host = ?1)",
+  );
+
+  function write(sessions: readonly Session[]): void {
+    if (sessions.length === 0) return;
+    let added = 0;
+    transaction(database, () => {
+      for (const session of sessions) {
+        if (!known.get(session.id)) added += 1;
+        const { id, start, end, listener, client, state, verdict } = session;
+        const record = JSON.stringify(session);
+        const { number } = insert.get(id, start, end, listener, client.address.toLowerCase(), state, verdict, record)!;
+        for (const host of hostsOf(session).slice(0, HOSTS_MAX)) {
+          addHost.run(host);
+          linkHost.run(number!, host);
+        }
+      }
+    });
+    size += added;
+  }
+
+  return {
+    write,
+    size: () => size,
+
+    forget(before: number, keep: number): void {
+      const excess = Math.min(Math.max(size - keep, 0), FORGET_STEP);
+      const rows = [...old.all(before, FORGET_STEP), ...(excess > 0 ? oldest.all(excess) : [])];
+      const numbers = new Set(rows.map((row) => Number(row["number"])));
+      if (numbers.size === 0) return;
+      transaction(database, () => {
+        for (const number of numbers) {
+          const hosts = unlink.all(number);
+          remove.run(number);
+          for (const { host } of hosts) removeHost.run(host!);
+        }
+      });
+      size -= numbers.size;
+    },
+
+    find(id: string): Session | undefined {
+      const row = byId.get(id);
+      return row && recordOf(row);
+    },
+
+    search(query: SessionQuery, limit: number): Session[] {
+      const { where, values } = conditionsOf(query);
+      const rows = database.prepare(`SELECT record FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
+      return rows.all(...values, limit).map(recordOf);
+    },
+
+    close(): void {
+      database.close();
+    },
+  };
+}
+
+function openDatabase(file: string): DatabaseSync {
+  if (file !== ":memory:") {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    closeSync(openSync(file, "a", 0o600));
+    chmodSync(file, 0o600);
+  }
+  const database = new DatabaseSync(file, { timeout: 2000 });
+  try {
+    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+    migrate(database);
+    closeAbandoned(database);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  // The live table's own comparison, so that a search means the same for live and for closed sessions.
+  let last = { query: "", matches: compileHost("").matches };
+  database.function("host_matches", { deterministic: true }, (query, host) => {
+    if (last.query !== query) last = { query: String(query), matches: compileHost(String(query)).matches };
+    return last.matches(String(host)) ? 1 : 0;
+  });
+  return database;
+}
+
+function migrate(database: DatabaseSync): void {
+  const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
+  if (version > MIGRATIONS.length) throw new UnknownSchema(`its schema ${version} is of a later version of the node`);
+  transaction(database, () => {
+    for (const step of MIGRATIONS.slice(version)) database.exec(step);
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+  });
+}
+
+/** Sessions recorded as live by a node that ended without closing them. */
+function closeAbandoned(database: DatabaseSync): void {
+  const close = database.prepare("UPDATE sessions SET ended = ?, record = ? WHERE id = ?");
+  const abandoned = database.prepare("SELECT record FROM sessions WHERE ended IS NULL").all().map(recordOf);
+  transaction(database, () => {
+    for (const session of abandoned) {
+      const closed = finish(session, "The node ended before this session's end was recorded", session.lastActivity);
+      close.run(closed.end, JSON.stringify(closed), closed.id);
+    }
+  });
+}
+
+function conditionsOf(query: SessionQuery): { where: string; values: (string | number)[] } {
+  const where = ["ended IS NOT NULL"];
+  const values: (string | number)[] = [];
+  const add = (condition: string, ...given: (string | number)[]) => {
+    where.push(condition);
+    values.push(...given);
+  };
+  if (query.verdict === "none") add("verdict IS NULL");
+  else if (query.verdict !== undefined) add("verdict = ?", query.verdict);
+  if (query.listener !== undefined) add("listener = ?", query.listener);
+  if (query.client !== undefined) add("client = ?", query.client.toLowerCase());
+  if (query.state !== undefined) {
+    const state = query.state.toUpperCase();
+    add("(state = ? OR substr(state, 1, ?) = ?)", state, state.length + 1, `${state}:`);
+  }
+  if (query.host !== undefined) {
+    const { names } = compileHost(query.host);
+    const match = names ? `host IN (${names.map(() => "?").join(", ")})` : "host_matches(?, host)";
+    const linked = `SELECT session FROM session_hosts WHERE host IN (SELECT number FROM hosts WHERE ${match})`;
+    add(`number IN (${linked})`, ...(names ?? [query.host]));
+  }
+  return { where: where.join(" AND "), values };
+}
+
+function recordOf(row: Record<string, unknown>): Session {
+  return JSON.parse(String(row["record"]));
+}
+
+function transaction(database: DatabaseSync, work: () => void): void {
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    work();
+    database.exec("COMMIT");
+  } catch (error) {
+    // After SQLITE_FULL and the like, SQLite has rolled back already.
+    if (database.isTransaction) database.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+/** Does this error mean that the file is no database of ours? Any other may pass: a full disk, a lock. */
+export function isUnusable(error: unknown): boolean {
+  if (error instanceof UnknownSchema || error instanceof SyntaxError) return true;
+  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : 0;
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
+}
+
+/** sqlite.org/rescode.html */
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+class UnknownSchema extends Error {}

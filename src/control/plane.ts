@@ -1,0 +1,44 @@
+import type { Applied, LiveTable } from "../sessions/table.ts";
+import type {
+  AuthorityInfo,
+  AuthorityRole,
+  CacheInfo,
+  ExplainQuery,
+  Explanation,
+  KeyInfo,
+  KeyType,
+  NewKey,
+  PolicyEntry,
+  Reloaded,
+  Statistics,
+} from "./api.ts";
+import type { History } from "./history.ts";
+
+/**
+ * What the API needs of the node; the supervisor is one. A method that throws a ConfigError, or an AggregateError of
+ * them, blames the caller (400); any other error is the node's own (500).
+ */
+export interface ControlPlane {
+  readonly version: string;
+  /** ms since the epoch. */
+  readonly startedAt: number;
+  readonly sessions: LiveTable;
+  readonly history: History;
+  /** Every batch that was applied to the live table, until the answer is called. */
+  subscribe(listener: (applied: Applied) => void): () => void;
+  statistics(): Promise<Statistics>;
+  explain(query: ExplainQuery): Explanation;
+  policyOrder(): readonly PolicyEntry[];
+  authorities(): readonly AuthorityInfo[];
+  /** The certificate in PEM; undefined when there is no such authority. */
+  authorityPem(role: AuthorityRole, keyType: KeyType): string | undefined;
+  renewAuthority(role: AuthorityRole): Promise<readonly AuthorityInfo[]>;
+  keys(): readonly KeyInfo[];
+  addKey(key: NewKey): Promise<KeyInfo>;
+  /** false: no key has this id. A key of the configuration file is a ConfigError. */
+  removeKey(id: string): Promise<boolean>;
+  caches(): Promise<readonly CacheInfo[]>;
+  /** Without a name: all of them. false: no cache has this name. */
+  flushCaches(name?: string): Promise<boolean>;
+  reload(): Promise<Reloaded>;
+}

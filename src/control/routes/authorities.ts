@@ -1,0 +1,31 @@
+import { z } from "zod";
+import type { ControlPlane } from "../plane.ts";
+import { authority, failure, keyType, role } from "../schemas.ts";
+import type { ControlApp } from "../server.ts";
+
+export function addAuthorityRoutes(app: ControlApp, plane: ControlPlane): void {
+  const authorities = z.array(authority).readonly();
+  app.get("/ca", { schema: { summary: "The signing CAs", response: { 200: authorities } } }, () => plane.authorities());
+  app.get(
+    "/ca/:role/:keyType",
+    {
+      schema: {
+        summary: "A CA's certificate, in PEM",
+        params: z.object({ role, keyType }),
+        response: { 200: z.string(), 404: failure },
+      },
+    },
+    async ({ params: { role, keyType } }, reply) => {
+      const pem = plane.authorityPem(role, keyType);
+      if (pem === undefined) return reply.code(404).send({ error: `There is no ${role} CA of type ${keyType}` });
+      const name = `clearline-${role}-${keyType}.pem`;
+      reply.header("content-disposition", `attachment; filename="${name}"`);
+      return reply.type("application/x-pem-file").send(pem);
+    },
+  );
+  app.post(
+    "/ca/:role/renew",
+    { schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } } },
+    ({ params: { role } }) => plane.renewAuthority(role),
+  );
+}

@@ -1,0 +1,30 @@
+import { z } from "zod";
+import type { ControlPlane } from "../plane.ts";
+import { cache, failure } from "../schemas.ts";
+import type { ControlApp } from "../server.ts";
+
+export function addCacheRoutes(app: ControlApp, plane: ControlPlane): void {
+  app.get(
+    "/caches",
+    { schema: { summary: "What the node remembers", response: { 200: z.array(cache).readonly() } } },
+    () => plane.caches(),
+  );
+  app.delete("/caches", { schema: { summary: "Forget everything", response: { 204: z.null() } } }, async (_, reply) => {
+    await plane.flushCaches();
+    return reply.code(204).send(null);
+  });
+  app.delete(
+    "/caches/:name",
+    {
+      schema: {
+        summary: "Forget what one cache holds",
+        params: z.object({ name: z.string().max(128) }),
+        response: { 204: z.null(), 404: failure },
+      },
+    },
+    async ({ params: { name } }, reply) =>
+      (await plane.flushCaches(name))
+        ? reply.code(204).send(null)
+        : reply.code(404).send({ error: `There is no cache "${name}"`, path: "name" }),
+  );
+}

@@ -1,0 +1,73 @@
+import type { ServerResponse } from "node:http";
+import type { Session } from "../../sessions/session.ts";
+import type { Applied } from "../../sessions/table.ts";
+import type { SessionEvents } from "../api.ts";
+import type { ControlPlane } from "../plane.ts";
+import { failure } from "../schemas.ts";
+import { type ControlApp, SECURITY_HEADERS } from "../server.ts";
+
+const BATCH_EVERY = 250;
+const HEARTBEAT_EVERY = 15_000;
+/** Bounds what one slow client may make the node keep, and how many clients there may be. */
+const WAITING_MAX = 5000;
+const CLIENTS_MAX = 32;
+
+export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
+  const streams = new Set<ServerResponse>();
+  app.addHook("preClose", async () => {
+    for (const stream of streams) stream.end();
+  });
+  app.get(
+    "/events",
+    { schema: { summary: "Session changes, as server-sent events", response: { 503: failure } } },
+    async (request, reply) => {
+      if (streams.size >= CLIENTS_MAX) return reply.code(503).send({ error: "Too many clients listen to events" });
+      reply.hijack();
+      const stream = reply.raw;
+      streams.add(stream);
+      stream.writeHead(200, { ...SECURITY_HEADERS, "content-type": "text/event-stream" });
+      const stop = tell(plane, stream);
+      request.raw.socket.once("close", () => {
+        stop();
+        streams.delete(stream);
+      });
+      return reply;
+    },
+  );
+}
+
+/** Sends what changed, in batches: of a session that changed twice, only the last form. */
+function tell(plane: ControlPlane, stream: ServerResponse): () => void {
+  const live = new Map<string, Session>();
+  const closed = new Map<string, Session>();
+  let dropped = 0;
+  const keep = (waiting: Map<string, Session>, session: Session) => {
+    if (waiting.size < WAITING_MAX || waiting.has(session.id)) waiting.set(session.id, session);
+    else dropped += 1;
+  };
+  const unsubscribe = plane.subscribe((applied: Applied) => {
+    for (const session of [...applied.opened, ...applied.changed]) keep(live, session);
+    for (const session of applied.closed) {
+      live.delete(session.id);
+      keep(closed, session);
+    }
+  });
+  const batch = setInterval(() => {
+    if (stream.writableNeedDrain || live.size + closed.size + dropped === 0) return;
+    const events: SessionEvents = { live: [...live.values()], closed: [...closed.values()], dropped };
+    stream.write(`event: sessions\ndata: ${JSON.stringify(events)}\n\n`);
+    live.clear();
+    closed.clear();
+    dropped = 0;
+  }, BATCH_EVERY);
+  // Tells both ends, and what is between them, that the connection still stands.
+  const heartbeat = setInterval(() => {
+    if (!stream.writableNeedDrain) stream.write(": still here\n\n");
+  }, HEARTBEAT_EVERY);
+  stream.write("retry: 2000\n\n");
+  return () => {
+    unsubscribe();
+    clearInterval(batch);
+    clearInterval(heartbeat);
+  };
+}

@@ -1,0 +1,11 @@
+import { createMetrics } from "../metrics.ts";
+import type { ControlPlane } from "../plane.ts";
+import type { ControlApp } from "../server.ts";
+
+/** Needs the token as everything does: counters tell who is visited, and how much. */
+export function addMetricsRoute(app: ControlApp, plane: ControlPlane): void {
+  const metrics = createMetrics(plane);
+  app.get("/metrics", { schema: { summary: "Figures for Prometheus" } }, async (_, reply) =>
+    reply.type(metrics.contentType).send(await metrics.scrape()),
+  );
+}

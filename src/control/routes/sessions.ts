@@ -1,0 +1,70 @@
+import { domainToASCII } from "node:url";
+import { z } from "zod";
+import type { SessionQuery } from "../../sessions/search.ts";
+import type { SessionList } from "../api.ts";
+import type { ControlPlane } from "../plane.ts";
+import { failure, session, sessionList } from "../schemas.ts";
+import type { ControlApp } from "../server.ts";
+
+const END = "(INIT|SYN_SENT|SYN_RCV|EST)";
+
+const query = z.strictObject({
+  host: z
+    .string()
+    .min(1)
+    .max(253)
+    .regex(/^[^\s/:]+$|^[0-9a-f:.]+$/i, "is not a host name")
+    .transform(toAscii)
+    .optional()
+    .describe("SNI, CONNECT host or a name of the server's certificate; `*` stands for any characters"),
+  state: z
+    .string()
+    .regex(new RegExp(`^${END}(:${END}){0,3}$`, "i"), "is not a state, like EST:EST:INIT:INIT, nor its beginning")
+    .optional()
+    .describe("Na:Nb:Ta:Tb, or its first ends"),
+  verdict: z.enum(["decrypt", "bypass", "drop", "none"]).optional(),
+  listener: z.string().optional(),
+  client: z.string().max(64).optional().describe("the client's address"),
+  live: z.enum(["true", "false", "all"]).default("all").describe("true: live sessions only; false: closed ones only"),
+  limit: z.coerce.number().int().min(1).max(10_000).default(100),
+});
+
+/** Searches need the form that is on the wire: A-labels. A label with `*` stays as it is written. */
+function toAscii(host: string): string {
+  const labels = host.split(".").map((label) => (/[^\0-\x7f]/.test(label) && domainToASCII(label)) || label);
+  return labels.join(".");
+}
+
+export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
+  app.get(
+    "/sessions",
+    { schema: { summary: "Search sessions", querystring: query, response: { 200: sessionList } } },
+    ({ query: { live, limit, ...wanted } }) => search(plane, wanted, live, limit),
+  );
+  app.get(
+    "/sessions/:id",
+    {
+      schema: {
+        summary: "One session",
+        params: z.object({ id: z.string().max(128) }),
+        response: { 200: session, 404: failure },
+      },
+    },
+    async ({ params: { id } }, reply) => {
+      const found = plane.sessions.find(id) ?? plane.history.find(id);
+      return found ? reply.send(found) : reply.code(404).send({ error: `There is no session ${id}`, path: "id" });
+    },
+  );
+}
+
+/** One more than `limit` is looked for, to know whether there are more. */
+function search(plane: ControlPlane, query: SessionQuery, live: "true" | "false" | "all", limit: number): SessionList {
+  const { sessions, history } = plane;
+  const found = live === "false" ? [] : [...sessions.search(query, limit + 1)];
+  const room = limit + 1 - found.length;
+  if (live !== "true" && room > 0) {
+    const working = history.info().state === "running";
+    found.push(...(working ? history.search(query, room) : sessions.searchRecent(query, room)));
+  }
+  return { sessions: found.slice(0, limit), more: found.length > limit };
+}

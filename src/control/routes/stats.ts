@@ -1,0 +1,28 @@
+import { z } from "zod";
+import type { ControlPlane } from "../plane.ts";
+import { stats } from "../schemas.ts";
+import type { ControlApp } from "../server.ts";
+
+export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
+  const { version, startedAt, sessions, history } = plane;
+  app.get("/stats", { schema: { summary: "What the node has done", response: { 200: stats } } }, async () => ({
+    version,
+    startedAt,
+    sessions: { live: sessions.size },
+    counters: sessions.counters(),
+    history: history.info(),
+    ...(await plane.statistics()),
+  }));
+  app.get(
+    "/health",
+    {
+      config: { open: true },
+      schema: {
+        summary: "Is the node there? Needs no token",
+        security: [],
+        response: { 200: z.object({ status: z.literal("ok"), version: z.string() }) },
+      },
+    },
+    () => ({ status: "ok" as const, version }),
+  );
+}

@@ -1,0 +1,173 @@
+import { z } from "zod";
+import type * as api from "./api.ts";
+
+/** The answers' shapes for the OpenAPI document; `satisfies` holds them to the types that the CLI and the console use. */
+
+const time = z.int().describe("ms since the epoch");
+const bytes = z.int().nonnegative().describe("bytes");
+const endpoint = z.object({ address: z.string(), port: z.int() });
+const action = z.enum(["decrypt", "bypass", "drop"]);
+const phase = z.enum(["network", "sni", "certificate"]);
+const left = z.enum(["closed", "reset"]).nullable();
+const end = z.enum(["INIT", "SYN_SENT", "SYN_RCV", "EST"]);
+
+export const failure = z.object({
+  error: z.string(),
+  path: z.exactOptional(z.string()).describe("the part of the request, or of the configuration, that is wrong"),
+  errors: z.exactOptional(z.array(z.object({ error: z.string(), path: z.string() })).readonly()),
+}) satisfies z.ZodType<api.ApiError>;
+
+const leg = z.object({
+  version: z.exactOptional(z.string()),
+  suite: z.exactOptional(z.string()),
+  group: z.exactOptional(z.string()),
+  alpn: z.exactOptional(z.string().nullable()),
+  received: bytes,
+  sent: bytes,
+}) satisfies z.ZodType<api.LegRecord>;
+
+const certificate = z.object({
+  subject: z.string(),
+  issuer: z.string(),
+  names: z.array(z.string()).readonly(),
+  sha256: z.string(),
+  notBefore: time,
+  notAfter: time,
+  faults: z.array(z.object({ fault: z.string(), code: z.string() })).readonly(),
+}) satisfies z.ZodType<api.CertificateRecord>;
+
+const presented = z.object({
+  authority: z.enum(["primary", "secondary", "inbound"]),
+  serial: z.string(),
+  sha256: z.string(),
+  keyType: z.string(),
+}) satisfies z.ZodType<api.PresentedRecord>;
+
+export const session = z.object({
+  id: z.string(),
+  worker: z.int(),
+  listener: z.string(),
+  mode: z.string(),
+  state: z.templateLiteral([end, ":", end, ":", end, ":", end]).describe("Na:Nb:Ta:Tb"),
+  client: endpoint,
+  server: endpoint.nullable(),
+  protocol: z.enum(["tls", "http", "other"]).nullable(),
+  sni: z.string().nullable(),
+  connectHost: z.string().nullable(),
+  ech: z.enum(["outer", "inner"]).nullable(),
+  ja3: z.string().nullable(),
+  ja4: z.string().nullable(),
+  deployment: z.enum(["outbound", "inbound"]).nullable(),
+  certificate: certificate.nullable(),
+  presented: presented.nullable(),
+  verdict: action.nullable(),
+  phase: phase.nullable(),
+  rule: z.string().nullable(),
+  reason: z.string().nullable(),
+  clientLeg: leg,
+  serverLeg: leg,
+  feeds: z.record(z.string(), z.string()).readonly(),
+  start: time,
+  lastActivity: time,
+  end: time.nullable(),
+  closeReason: z.string().nullable(),
+  clientLeft: left,
+  serverLeft: left,
+}) satisfies z.ZodType<api.Session>;
+
+export const sessionList = z.object({
+  sessions: z.array(session).readonly(),
+  more: z.boolean(),
+}) satisfies z.ZodType<api.SessionList>;
+
+const number = z.number();
+const phases = z.object({ network: number, sni: number, certificate: number });
+
+export const stats = z.object({
+  version: z.string(),
+  startedAt: time,
+  sessions: z.object({ live: number }),
+  counters: z.record(
+    z.string(),
+    z.object({
+      open: number,
+      total: number,
+      decided: z.object({ decrypt: phases, bypass: phases, drop: phases }),
+      undecided: number,
+      faults: z.record(z.string(), number),
+      handshakeFailures: number,
+      bytes: z.object({ clientReceived: bytes, clientSent: bytes, serverReceived: bytes, serverSent: bytes }),
+    }),
+  ),
+  workers: z
+    .array(
+      z.object({
+        id: z.int(),
+        pid: z.int(),
+        startedAt: time,
+        restarts: z.int(),
+        sessions: z.int(),
+        memory: z.exactOptional(bytes),
+        cpu: z.exactOptional(number).describe("seconds"),
+      }),
+    )
+    .readonly(),
+  listeners: z.array(z.object({ name: z.string(), mode: z.string(), address: z.string() })).readonly(),
+  mint: z.object({ minted: number, hits: number, size: number }),
+  feeds: z
+    .array(
+      z.object({
+        name: z.string(),
+        kind: z.string(),
+        state: z.enum(["running", "stopped"]),
+        reason: z.string().optional(),
+        sessions: number,
+        packets: number,
+        bytes,
+      }),
+    )
+    .readonly(),
+  history: z.object({ state: z.enum(["running", "stopped"]), reason: z.string().optional(), sessions: number }),
+}) satisfies z.ZodType<api.Stats>;
+
+const policyEntry = z.object({ phase, group: z.string(), name: z.string(), action: z.string() });
+
+export const policyOrder = z.object({ order: z.array(policyEntry).readonly() }) satisfies z.ZodType<api.PolicyOrder>;
+
+export const explanation = z.object({
+  entries: z.array(policyEntry.extend({ truth: z.union([z.boolean(), z.literal("unknown")]) })).readonly(),
+  verdict: z.object({ action, phase, rule: z.string(), reason: z.string(), provisional: z.boolean() }),
+}) satisfies z.ZodType<api.Explanation>;
+
+export const role = z.enum(["primary", "secondary"]) satisfies z.ZodType<api.AuthorityRole>;
+export const keyType = z.enum(["ecdsa", "rsa"]) satisfies z.ZodType<api.KeyType>;
+
+export const authority = z.object({
+  role,
+  keyType,
+  subject: z.string(),
+  serial: z.string(),
+  sha256: z.string(),
+  notBefore: time,
+  notAfter: time,
+  origin: z.enum(["made", "given"]),
+}) satisfies z.ZodType<api.AuthorityInfo>;
+
+export const key = z.object({
+  id: z.string(),
+  hosts: z.array(z.string()).readonly(),
+  keyType: z.string(),
+  sha256: z.string(),
+  notAfter: time,
+  origin: z.enum(["configuration", "added"]),
+}) satisfies z.ZodType<api.KeyInfo>;
+
+export const cache = z.object({
+  name: z.string(),
+  size: z.int(),
+  limit: z.int(),
+  hits: z.int(),
+  misses: z.int(),
+}) satisfies z.ZodType<api.CacheInfo>;
+
+export const reloaded = z.object({ changes: z.array(z.string()).readonly() }) satisfies z.ZodType<api.Reloaded>;

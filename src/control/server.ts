@@ -1,0 +1,182 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import swagger from "@fastify/swagger";
+import swaggerUi from "@fastify/swagger-ui";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
+import {
+  hasZodFastifySchemaValidationErrors,
+  jsonSchemaTransform,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from "fastify-type-provider-zod";
+import { ConfigError } from "../errors.ts";
+import type { ApiError } from "./api.ts";
+import { isAuthorized, isLocalHost, isLoopback, openToken } from "./auth.ts";
+import type { ControlPlane } from "./plane.ts";
+import { addAuthorityRoutes } from "./routes/authorities.ts";
+import { addCacheRoutes } from "./routes/caches.ts";
+import { addEventRoutes } from "./routes/events.ts";
+import { addKeyRoutes } from "./routes/keys.ts";
+import { addMetricsRoute } from "./routes/metrics.ts";
+import { addPolicyRoutes } from "./routes/policy.ts";
+import { addSessionRoutes } from "./routes/sessions.ts";
+import { addStatsRoutes } from "./routes/stats.ts";
+
+export type ControlApp = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>;
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Anyone may ask, without the token. */
+    open?: boolean;
+  }
+}
+
+export interface ControlOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** The bearer token, made when absent. */
+  readonly tokenFile: string;
+  readonly log: { error(message: string): void };
+}
+
+export interface Control {
+  readonly address: { readonly host: string; readonly port: number };
+  close(): Promise<void>;
+}
+
+export const SECURITY_HEADERS = {
+  "cache-control": "no-store",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+} as const;
+
+/** The API's page loads its own files and talks to this node, nothing else. */
+const DOCS_POLICY =
+  "default-src 'none'; connect-src 'self'; font-src 'self' data:; frame-ancestors 'none'; img-src 'self' data:; " +
+  "script-src 'self'; style-src 'self' 'unsafe-inline'";
+
+/** Serves the API. Throws ConfigError when it cannot listen, or cannot use the token file. */
+export async function startControl(plane: ControlPlane, options: ControlOptions): Promise<Control> {
+  const token = openToken(options.tokenFile);
+  const app: ControlApp = Fastify({
+    bodyLimit: 1024 * 1024,
+    requestTimeout: 30_000,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 256 },
+  }).withTypeProvider<ZodTypeProvider>();
+  app.server.maxConnections = 512;
+  app.setValidatorCompiler(validatorCompiler);
+  // The types hold what is sent to the schemas; checking each of 10,000 sessions again would stop the node for long.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  guard(app, token, isLoopback(options.host));
+  app.setErrorHandler((error, _, reply) => answerError(error, reply, options.log));
+  app.setNotFoundHandler(({ method, url }, reply) => {
+    reply.code(404).send({ error: `There is no ${method} ${url.split("?")[0]}` } satisfies ApiError);
+  });
+  await describe(app, plane.version);
+  await app.register(async (api: ControlApp) => addRoutes(api, plane), { prefix: "/api/v1" });
+  addMetricsRoute(app, plane);
+  await listen(app, options);
+  const { port } = app.server.address() as AddressInfo;
+  return { address: { host: options.host, port }, close: () => app.close() };
+}
+
+/** Every request passes here first, whatever it asks for. */
+function guard(app: ControlApp, token: string, loopback: boolean): void {
+  app.addHook("onRequest", async (request, reply) => {
+    reply.headers(SECURITY_HEADERS);
+    if (loopback && !isLocalHost(request.headers.host)) {
+      return reply.code(403).send({ error: "This node answers to an address or to localhost only", path: "host" });
+    }
+    const { config, url } = request.routeOptions;
+    // The page and the document of the API hold nothing of this node, and a browser opens them without a token.
+    if (config?.open || url?.startsWith("/api/v1/docs")) return;
+    if (isAuthorized(request.headers.authorization, token)) return;
+    reply.header("www-authenticate", 'Bearer realm="clearline"');
+    return reply.code(401).send({ error: "A valid token is needed: Authorization: Bearer …", path: "authorization" });
+  });
+}
+
+async function describe(app: ControlApp, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "Clearline", description: "The API of one node.", version },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  await app.register(swaggerUi, {
+    routePrefix: "/api/v1/docs",
+    uiConfig: { validatorUrl: null },
+    staticCSP: DOCS_POLICY,
+  });
+}
+
+function addRoutes(api: ControlApp, plane: ControlPlane): void {
+  addSessionRoutes(api, plane);
+  addStatsRoutes(api, plane);
+  addPolicyRoutes(api, plane);
+  addAuthorityRoutes(api, plane);
+  addKeyRoutes(api, plane);
+  addCacheRoutes(api, plane);
+  addEventRoutes(api, plane);
+  api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
+}
+
+/** Who is to blame decides the status; nothing of the node's inside is told, it goes to the log. */
+function answerError(error: unknown, reply: FastifyReply, log: ControlOptions["log"]): void {
+  const [status, answer] = blame(error);
+  if (status === 500)
+    log.error(`Cannot answer ${reply.request.method} ${reply.request.routeOptions.url}: ${stack(error)}`);
+  reply.code(status).send(answer);
+}
+
+function blame(error: unknown): [status: number, answer: ApiError] {
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = error.validation.map(({ instancePath, message }) => {
+      return { path: instancePath.slice(1).replaceAll("/", "."), error: message ?? "is not valid" };
+    });
+    const { path, error: text } = errors[0]!;
+    return [400, { error: path ? `${path}: ${text}` : text, path, ...(errors.length > 1 && { errors }) }];
+  }
+  if (error instanceof ConfigError) return [400, { error: error.message, path: error.path }];
+  if (error instanceof AggregateError && error.errors.every((one) => one instanceof ConfigError)) {
+    const errors = error.errors.map(({ message, path }: ConfigError) => ({ error: message, path }));
+    if (errors[0]) return [400, { ...errors[0], errors }];
+  }
+  const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
+  if (status >= 400 && status < 500) return [status, { error: (error as Error).message }];
+  return [500, { error: "The node failed to answer; its log says why" }];
+}
+
+function stack(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** What a failed `listen` means to the one who wrote `console.address`. */
+const LISTEN_FAULTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "something else listens there already",
+  EACCES: "this user may not use that port",
+  EADDRNOTAVAIL: "this machine does not have that address",
+  ENOTFOUND: "that name has no address",
+};
+
+async function listen(app: ControlApp, { host, port }: ControlOptions): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await app.close();
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = LISTEN_FAULTS[code ?? ""] ?? message;
+    const shown = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    throw new ConfigError("console.address", `Cannot serve the console on ${shown} (console.address): ${why}`, {
+      cause: error,
+    });
+  }
+}

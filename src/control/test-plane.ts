@@ -1,0 +1,86 @@
+import { ConfigError } from "../errors.ts";
+import { openSession, type Session, type SessionNews } from "../sessions/session.ts";
+import { type Applied, createLiveTable, type LiveTable, type SessionChange } from "../sessions/table.ts";
+import type { KeyInfo } from "./api.ts";
+import { type History, openHistory } from "./history.ts";
+import type { ControlPlane } from "./plane.ts";
+
+/** For tests: a plane with a real table and a real history, and fixed answers for the rest. */
+export interface TestPlane extends ControlPlane {
+  readonly sessions: LiveTable;
+  readonly history: History;
+  /** What a worker's message does. */
+  apply(...changes: SessionChange[]): void;
+}
+
+export const QUIET = { info() {}, warn() {}, error() {} };
+
+export function createTestPlane(file = ":memory:"): TestPlane {
+  const sessions = createLiveTable();
+  const history = openHistory({ file, keepAge: 1e12, keepSessions: 1e6, log: QUIET });
+  const listeners = new Set<(applied: Applied) => void>();
+  const keys: KeyInfo[] = [];
+  const authority = { subject: "CN=Clearline Primary CA 1a2b", serial: "01", sha256: "ab".repeat(32) } as const;
+  const dates = { notBefore: 1_790_000_000_000, notAfter: 2_100_000_000_000, origin: "made" } as const;
+  const authorities = [
+    { ...authority, ...dates, role: "primary", keyType: "ecdsa" },
+    { ...authority, ...dates, role: "primary", keyType: "rsa" },
+  ] as const;
+  return {
+    version: "0.0.0-test",
+    startedAt: 1_790_000_000_000,
+    sessions,
+    history,
+    apply(...changes) {
+      const applied = sessions.apply(changes);
+      history.record(applied.closed);
+      for (const listener of listeners) listener(applied);
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    statistics: async () => ({
+      workers: [{ id: 0, pid: 4711, startedAt: 1_790_000_000_000, restarts: 0, sessions: sessions.size, cpu: 1.5 }],
+      listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
+      mint: { minted: 3, hits: 5, size: 3 },
+      feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000 }],
+    }),
+    explain({ host, server }) {
+      const entry = { phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" } as const;
+      if (server === "127.0.0.1:1") throw new ConfigError("server", "No listener leads there");
+      return {
+        entries: [{ ...entry, truth: host === undefined ? "unknown" : host === "bank.example" }],
+        verdict: {
+          action: "decrypt",
+          phase: "certificate",
+          rule: "default",
+          reason: "Nothing else",
+          provisional: false,
+        },
+      };
+    },
+    policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
+    authorities: () => authorities,
+    authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
+    renewAuthority: async () => authorities,
+    keys: () => keys,
+    async addKey({ hosts, key }) {
+      const wrong = [new ConfigError("key", "The key is not the certificate's"), new ConfigError("hosts", "No host")];
+      if (!key.includes("BEGIN")) throw new AggregateError(wrong);
+      keys.push({ id: "k1", hosts, keyType: "ecdsa", sha256: "cd".repeat(32), notAfter: 2e12, origin: "added" });
+      return keys.at(-1)!;
+    },
+    removeKey: async (id) => keys.splice(0, keys.length, ...keys.filter((key) => key.id !== id)).length > keys.length,
+    caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
+    flushCaches: async (name) => name === undefined || name === "mint",
+    reload: async () => ({ changes: ['Listener "web" was added'] }),
+  };
+}
+
+/** A session as a worker would tell of it. */
+export function testSession(id: string, start: number, news: SessionNews = {}): Session {
+  const client = { address: "192.0.2.7", port: 50000 };
+  const birth = { id, worker: 0, listener: "proxy", mode: "explicit", client, server: null } as const;
+  return { ...openSession({ ...birth, state: "EST:INIT:INIT:INIT" }, start), ...news };
+}

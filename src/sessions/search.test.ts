@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
+import { openSession, type Session } from "./session.ts";
+
+function sessionWith(news: Partial<Session>): Session {
+  const client = { address: "192.0.2.7", port: 50000 };
+  const birth = { id: "s1", worker: 0, listener: "proxy", mode: "explicit", client, server: null } as const;
+  return { ...openSession({ ...birth, state: "EST:INIT:INIT:INIT" }, 1000), ...news };
+}
+
+function certificate(subject: string, ...names: string[]): Session["certificate"] {
+  return { subject, names, issuer: "CN=R3", sha256: "", notBefore: 0, notAfter: 0, faults: [] };
+}
+
+const HOSTS: [query: string, name: string, found: boolean][] = [
+  ["www.example.com", "www.example.com", true],
+  ["WWW.Example.COM.", "www.example.com", true],
+  ["example.com", "www.example.com", false],
+  ["www.example.com", "*.example.com", true],
+  ["a.www.example.com", "*.example.com", false],
+  ["example.com", "*.example.com", false],
+  ["*.example.com", "www.example.com", true],
+  ["*.example.com", "a.b.example.com", true],
+  ["*.example.com", "example.com", false],
+  ["*.example.com", "*.example.com", true],
+  ["*.example.com", "notexample.com", false],
+  ["mail*", "mail.example.com", true],
+  ["mail*", "*.example.com", false],
+  ["*exam*e*", "www.example.com", true],
+  ["*", "anything", true],
+  ["www.example.com", "wwwxexample.com", false],
+  ["a.*.c", "a.b.c", true],
+  ["2001:db8::1", "2001:db8::1", true],
+];
+for (const [query, name, found] of HOSTS) {
+  test(`a search for ${query} ${found ? "finds" : "does not find"} ${name}`, () => {
+    assert.equal(compileHost(query).matches(name), found);
+  });
+}
+
+test("a pattern with * matches what the same regular expression matches", () => {
+  const letters = fc.string({ unit: fc.constantFrom("a", "b", "*", "."), minLength: 1, maxLength: 12 });
+  fc.assert(
+    fc.property(letters, fc.string({ unit: fc.constantFrom("a", "b", "."), maxLength: 12 }), (query, name) => {
+      fc.pre(query.includes("*") && !query.endsWith("."));
+      const same = new RegExp(`^${query.replaceAll(".", "\\.").replaceAll(/\*+/g, ".*")}$`);
+      assert.equal(compileHost(query).matches(name), same.test(name));
+    }),
+  );
+});
+
+test("the names of an exact search are all that can match it", () => {
+  fc.assert(
+    fc.property(fc.domain(), fc.domain(), (query, name) => {
+      const { names, matches } = compileHost(query);
+      assert.equal(matches(name), names!.includes(name));
+    }),
+  );
+});
+
+test("a session is found by its SNI, its CONNECT host, and its certificate's names and common name", () => {
+  const session = sessionWith({
+    sni: "A.example",
+    connectHost: "b.example.",
+    certificate: certificate("C=US, O=X, CN=c.example", "d.example", "*.e.example"),
+  });
+  assert.deepEqual(hostsOf(session), ["a.example", "b.example", "d.example", "*.e.example", "c.example"]);
+});
+
+const SESSION = sessionWith({ state: "EST:EST:INIT:INIT", verdict: "bypass", sni: "a.example" });
+const QUERIES: [SessionQuery, boolean][] = [
+  [{}, true],
+  [{ state: "EST:EST" }, true],
+  [{ state: "est:est:init:init" }, true],
+  [{ state: "EST:E" }, false],
+  [{ state: "EST:SYN_SENT" }, false],
+  [{ verdict: "bypass", host: "a.example", listener: "proxy", client: "192.0.2.7" }, true],
+  [{ verdict: "none" }, false],
+  [{ verdict: "bypass", host: "b.example" }, false],
+  [{ listener: "prox" }, false],
+  [{ client: "192.0.2.70" }, false],
+];
+for (const [query, found] of QUERIES) {
+  test(`the query ${JSON.stringify(query)} ${found ? "finds" : "does not find"} the session`, () => {
+    assert.equal(compileQuery(query)(SESSION), found);
+  });
+}

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { InvariantError } from "../errors.ts";
+import { advance, finish, openSession, type State } from "./session.ts";
+
+const CLIENT = { address: "192.0.2.7", port: 50000 };
+const BIRTH = { id: "s1", worker: 0, listener: "proxy", mode: "explicit", client: CLIENT, server: null } as const;
+
+const WAYS: [string, State[]][] = [
+  [
+    "an accepted client's session grows to both sides and the tools",
+    ["EST:INIT:INIT:INIT", "EST:SYN_SENT:INIT:INIT", "EST:EST:INIT:INIT", "EST:EST:SYN_SENT:INIT"],
+  ],
+  [
+    "a held client's session has its server first",
+    ["INIT:INIT:INIT:INIT", "SYN_RCV:SYN_SENT:INIT:INIT", "SYN_RCV:EST:INIT:INIT", "EST:EST:INIT:INIT"],
+  ],
+  [
+    "the tools' side opens at Ta, comes back at Tb and is complete",
+    ["EST:EST:INIT:INIT", "EST:EST:SYN_SENT:INIT", "EST:EST:SYN_SENT:SYN_RCV", "EST:EST:EST:EST"],
+  ],
+  ["a late bypass connects to the server anew", ["EST:EST:INIT:INIT", "EST:SYN_SENT:INIT:INIT", "EST:EST:INIT:INIT"]],
+];
+for (const [title, states] of WAYS) {
+  test(title, () => {
+    let session = { ...openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), state: states[0]! };
+    for (const state of states.slice(1)) session = { ...advance(session, { state }, 1001), state };
+    assert.equal(session.state, states.at(-1));
+  });
+}
+
+const LEAPS: [State, State][] = [
+  ["INIT:INIT:INIT:INIT", "EST:EST:INIT:INIT"],
+  ["EST:INIT:INIT:INIT", "EST:EST:INIT:INIT"],
+  ["SYN_RCV:SYN_SENT:INIT:INIT", "EST:SYN_SENT:INIT:INIT"],
+  ["EST:EST:EST:EST", "EST:EST:INIT:INIT"],
+];
+for (const [from, to] of LEAPS) {
+  test(`a session cannot go from ${from} to ${to}`, () => {
+    const session = { ...openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), state: from };
+    assert.throws(() => advance(session, { state: to }, 1001), InvariantError);
+  });
+}
+
+test("advance() makes a new record, dates it, and leaves the old one alone", () => {
+  const before = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
+  const after = advance(before, { sni: "www.example.com", state: before.state }, 2000);
+  assert.deepEqual([after.sni, after.lastActivity, after.start], ["www.example.com", 2000, 1000]);
+  assert.deepEqual([before.sni, before.lastActivity], [null, 1000]);
+});
+
+test("the first reason a session ended for stays", () => {
+  const open = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
+  const ended = finish(finish(open, "The client reset the connection", 2000), "The server closed the connection", 3000);
+  assert.deepEqual([ended.end, ended.closeReason], [2000, "The client reset the connection"]);
+  assert.equal(ended.state, "EST:INIT:INIT:INIT");
+});
+
+test("nothing is learnt of a session that is over", () => {
+  const ended = finish(openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), "The client closed", 2000);
+  assert.throws(() => advance(ended, { sni: "late.example" }, 3000), InvariantError);
+});
