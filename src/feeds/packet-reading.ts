@@ -91,3 +91,62 @@ function onesComplement(bytes: Buffer): number {
   }
   return sum;
 }
+
+/** Sorts packets into their connections. */
+export function conversations(packets: readonly Buffer[]): Conversation[] {
+  const byEnds = new Map<string, Packet[]>();
+  for (const packet of packets.map(readPacket)) {
+    const ends = [packet.from, packet.to].sort().join(" ");
+    byEnds.set(ends, [...(byEnds.get(ends) ?? []), packet]);
+  }
+  return [...byEnds.values()].map(follow);
+}
+
+export interface PcapngPacket {
+  readonly bytes: Buffer;
+  /** Microseconds since the epoch. */
+  readonly time: number;
+  readonly comment: string | undefined;
+}
+
+/** Reads a pcapng file to its last byte: draft-ietf-opsawg-pcapng, sections 3 and 4. */
+export function readPcapng(file: Buffer): PcapngPacket[] {
+  const packets: PcapngPacket[] = [];
+  const types: number[] = [];
+  for (let at = 0; at < file.length; ) {
+    const length = file.readUInt32LE(at + 4);
+    const block = file.subarray(at, at + length);
+    assert.equal(block.length, length, "the file ends with a whole block");
+    assert.equal(length % 4, 0, "blocks are aligned");
+    assert.equal(block.readUInt32LE(length - 4), length, "the length stands at both ends");
+    types.push(block.readUInt32LE(0));
+    if (types.at(-1) === 6) packets.push(readEnhancedPacket(block));
+    at += length;
+  }
+  assert.deepEqual(types.slice(0, 2), [0x0a0d0d0a, 1], "a section header and an interface come first");
+  assert.ok(
+    types.slice(2).every((type) => type === 6),
+    "the rest are packets",
+  );
+  return packets;
+}
+
+function readEnhancedPacket(block: Buffer): PcapngPacket {
+  const captured = block.readUInt32LE(20);
+  assert.equal(block.readUInt32LE(24), captured, "packets are whole");
+  const end = 28 + captured;
+  const options = end + ((4 - (captured % 4)) % 4);
+  assert.ok(
+    block.subarray(end, options).every((byte) => byte === 0),
+    "the padding shows nothing",
+  );
+  let comment: string | undefined;
+  if (options < block.length - 4) {
+    assert.equal(block.readUInt16LE(options), 1, "the option is a comment");
+    const length = block.readUInt16LE(options + 2);
+    comment = block.toString("utf8", options + 4, options + 4 + length);
+    assert.equal(block.length - 4, options + 4 + Math.ceil(length / 4) * 4 + 4, "the end of options is the last");
+  }
+  const time = block.readUInt32LE(12) * 2 ** 32 + block.readUInt32LE(16);
+  return { bytes: block.subarray(28, end), time, comment };
+}

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import http from "node:http";
+import http2 from "node:http2";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { pino } from "pino";
+import type { Feed } from "./feed.ts";
+import { SESSION } from "./feed-compliance.ts";
+import { createPcapngFeed } from "./pcapng.ts";
+
+/** What Wireshark makes of the files. Real HTTP ends speak through a relay that hands their bytes to the feed. */
+
+const directory = mkdtempSync(join(tmpdir(), "clearline-tshark-"));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+const skip = spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark";
+
+const CHECKSUMS = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
+/** Port 443 is TLS for Wireshark. Its HTTP dissector also knows HTTP/2 by its preface. */
+const AS_HTTP = ["-d", "tcp.port==443,http"];
+
+/** The fields of the packets that `filter` keeps, one packet a row. */
+function dissect(file: string, options: string[], filter: string, ...fields: string[]): string[] {
+  const columns = fields.flatMap((field) => ["-e", field]);
+  const args = ["-r", file, ...CHECKSUMS, ...options, "-Y", filter, "-T", "fields", ...columns];
+  return execFileSync("tshark", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+    .split("\n")
+    .filter((line) => line !== "");
+}
+
+/** Lets `talk` speak with the server through a relay, and answers the file that the feed wrote of it. */
+async function capture(server: net.Server, name: string, talk: (origin: string) => Promise<void>): Promise<string> {
+  const feed = await createPcapngFeed({
+    name,
+    directory,
+    rotate: 1e9,
+    keep: 9,
+    worker: 0,
+    workers: 1,
+    log: pino({ level: "silent" }),
+  });
+  const target = await listen(server);
+  const relay = net.createServer((client) => relayInto(feed, client, target));
+  const port = await listen(relay);
+  await talk(`http://127.0.0.1:${port}`);
+  relay.close();
+  server.close();
+  await once(relay, "close");
+  const file = feed.place!;
+  await feed.close();
+  return file;
+}
+
+async function listen(server: net.Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return (server.address() as net.AddressInfo).port;
+}
+
+function relayInto(feed: Feed, client: net.Socket, target: number): void {
+  const flow = feed.open({ ...SESSION, client: { address: "192.0.2.10", port: client.remotePort! } }, Date.now());
+  const server = net.connect(target, "127.0.0.1");
+  client
+    .on("data", (bytes) => flow.data("client", bytes as Buffer))
+    .on("end", () => flow.end("client"))
+    .pipe(server);
+  server
+    .on("data", (bytes) => flow.data("server", bytes as Buffer))
+    .on("end", () => flow.end("server"))
+    .pipe(client);
+  client.on("close", () => flow.close());
+}
+
+test("tshark finds every checksum good and nothing missing, over IPv4 and IPv6", { skip }, async () => {
+  const feed = await createPcapngFeed({
+    name: "sums",
+    directory,
+    rotate: 1e9,
+    keep: 9,
+    worker: 0,
+    workers: 1,
+    log: pino({ level: "silent" }),
+  });
+  for (const address of ["198.51.100.20", "2001:db8::5"]) {
+    const flow = feed.open({ ...SESSION, server: { address, port: 8000 } }, Date.now());
+    for (let length = 0; length < 100; length++)
+      flow.data(length % 3 === 0 ? "client" : "server", Buffer.alloc(length * 97, length));
+    flow.end("client");
+    flow.close();
+  }
+  const file = feed.place!;
+  await feed.close();
+  const all = dissect(file, [], "tcp", "tcp.checksum.status", "ip.checksum.status");
+  assert.ok(all.length > 500);
+  assert.deepEqual([...new Set(all)].sort(), ["1\t", "1\t1"]);
+  assert.deepEqual(dissect(file, [], "tcp.analysis.flags || _ws.malformed", "frame.number", "tcp.analysis.flags"), []);
+});
+
+test("tshark dissects HTTP/1.1 on port 443 by itself, and shows which session it is", { skip }, async () => {
+  const server = http.createServer((request, response) => response.end(`${request.url} ${"x".repeat(20_000)}`));
+  const file = await capture(server, "http1", async (origin) => {
+    for (const path of ["/first", "/second"])
+      await (await fetch(`${origin}${path}`, { headers: { connection: "close" } })).text();
+  });
+  assert.deepEqual(dissect(file, [], "http.request", "http.request.uri"), ["/first", "/second"]);
+  assert.deepEqual(dissect(file, [], "http.response", "http.response.code"), ["200", "200"]);
+  assert.equal(dissect(file, [], 'frame.comment contains "www.example.com"', "frame.number").length, 2);
+});
+
+test("tshark dissects HTTP/2 on port 443 when it is told to decode it as HTTP", { skip }, async () => {
+  const server = http2.createServer((request, response) => response.end(`${request.url} ${"x".repeat(20_000)}`));
+  const file = await capture(server, "http2", async (origin) => {
+    const client = http2.connect(origin);
+    await Promise.all(["/first", "/second"].map((path) => read(client, path)));
+    client.close();
+    await once(client, "close");
+  });
+  const requests = dissect(file, AS_HTTP, "http2.headers.path", "http2.headers.path").join().split(",");
+  assert.deepEqual(requests.sort(), ["/first", "/second"]);
+  assert.deepEqual(dissect(file, AS_HTTP, "http2.headers.status", "http2.headers.status").join().split(","), [
+    "200",
+    "200",
+  ]);
+  assert.deepEqual(dissect(file, AS_HTTP, "_ws.malformed", "frame.number"), []);
+});
+
+async function read(client: http2.ClientHttp2Session, path: string): Promise<void> {
+  const stream = client.request({ ":path": path });
+  stream.resume().end();
+  await once(stream, "end");
+}

@@ -1,0 +1,245 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { pino } from "pino";
+import { feedCompliance, SESSION } from "./feed-compliance.ts";
+import { conversations, readPcapng } from "./packet-reading.ts";
+import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
+
+let directory: string;
+let log: string[];
+beforeEach(() => {
+  directory = join(mkdtempSync(join(tmpdir(), "clearline-pcapng-")), "captures");
+  log = [];
+});
+afterEach(() => rmSync(join(directory, ".."), { recursive: true, force: true }));
+
+const MIB = 2 ** 20;
+
+function make(options: Partial<PcapngOptions> = {}) {
+  const lines = pino({ base: null }, { write: (line) => log.push(JSON.parse(line).msg) });
+  return createPcapngFeed({
+    name: "archive",
+    directory,
+    rotate: 100 * MIB,
+    keep: 10,
+    worker: 0,
+    workers: 1,
+    log: lines,
+    ...options,
+  });
+}
+
+const names = () => readdirSync(directory).sort();
+const files = () => names().map((name) => readFileSync(join(directory, name)));
+const packetsNow = () => files().flatMap(readPcapng);
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+feedCompliance("pcapng", async () => {
+  const feed = await make();
+  return {
+    feed,
+    async finish() {
+      await feed.close();
+      return readdirSync(directory).length === 0 ? [] : packetsNow().map(({ bytes }) => bytes);
+    },
+  };
+});
+
+test("the files are the user's alone, and are named after the feed, the time and the worker", async () => {
+  const feed = await make({ worker: 3, workers: 4 });
+  feed.open(SESSION, Date.now()).close();
+  const place = feed.place!;
+  await feed.close();
+  assert.equal(statSync(directory).mode & 0o777, 0o700);
+  assert.equal(statSync(place).mode & 0o777, 0o600);
+  assert.match(names()[0]!, /^archive-\d{8}T\d{6}\.\d{3}Z-w3\.pcapng$/);
+});
+
+test("a session is named by its first packet, and a stranger's control characters are not passed on", async () => {
+  const feed = await make();
+  feed.open({ ...SESSION, host: "a\r\n\u001b[31mb" }, 1_700_000_000_000).close();
+  await feed.close();
+  const [first, ...rest] = packetsNow();
+  assert.equal(
+    first?.comment,
+    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
+  );
+  assert.equal(first?.time, 1_700_000_000_000_000);
+  assert.ok(rest.every(({ comment }) => comment === undefined));
+});
+
+test("a comment stays short, whatever the host name is", async () => {
+  const feed = await make();
+  feed.open({ ...SESSION, host: "\u{1f512}".repeat(20_000) }, Date.now()).close();
+  await feed.close();
+  assert.ok(Buffer.byteLength(packetsNow()[0]!.comment!) <= 1024);
+});
+
+test("what was sent can be read while the session goes on, and only in whole packets", async () => {
+  const feed = await make();
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("client", Buffer.alloc(100_000, "x"));
+  await until(() => feed.counters().packets > 0);
+  assert.equal(packetsNow().length, feed.counters().packets);
+  flow.close();
+  await until(() => feed.counters().packets === packetsNow().length && packetsNow().length > 100);
+  await feed.close();
+  assert.equal(conversations(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
+});
+
+test("memory that is used again shows nothing of an earlier session", async () => {
+  const feed = await make();
+  for (let round = 0; round < 20; round++) {
+    const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 1000 + round } }, Date.now());
+    const before = feed.counters().packets;
+    flow.data("client", round < 10 ? Buffer.alloc(200_000, 0xff) : Buffer.from("a".repeat(round)));
+    flow.close();
+    await until(() => feed.counters().packets > before);
+  }
+  await feed.close();
+  assert.equal(conversations(packetsNow().map(({ bytes }) => bytes)).length, 20); // readPcapng checks the padding
+});
+
+test("no file grows beyond its limit, each names its sessions, and the newest are kept", async () => {
+  const feed = await make({ rotate: 20_000, keep: 3 });
+  const flow = feed.open(SESSION, Date.now());
+  const places = new Set<string>();
+  for (let round = 0; round < 30; round++) {
+    flow.data("server", Buffer.alloc(5000, "x"));
+    places.add(feed.place!);
+  }
+  flow.close();
+  await feed.close();
+  assert.ok(places.size > 5);
+  assert.deepEqual(
+    names().map((name) => join(directory, name)),
+    [...places].sort().slice(-3),
+  );
+  for (const file of files()) {
+    assert.ok(file.length <= 20_000);
+    assert.match(readPcapng(file)[0]!.comment!, /^Clearline session 01JDEMO/);
+  }
+});
+
+test("all files together hold every packet once", async () => {
+  const feed = await make({ rotate: 5_000, keep: 1000 });
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("server", Buffer.alloc(500_000, "0123456789"));
+  flow.close();
+  await feed.close();
+  const [seen] = conversations(packetsNow().map(({ bytes }) => bytes));
+  assert.deepEqual(seen?.server, Buffer.alloc(500_000, "0123456789"));
+  assert.ok(names().length > 100);
+});
+
+test("workers share what is kept, and files of workers that are no more are not forgotten", async () => {
+  mkdirSync(directory, { recursive: true });
+  const foreign = [
+    "archive-old-20200101T000000.000Z-w0.pcapng",
+    "archive-20200101T000000.000Z-w1.pcapng",
+    "archive-notes.pcapng",
+  ];
+  const old = ["archive-20200101T000000.000Z-w0.pcapng", "archive-20200101T000000.000Z-w6.pcapng"];
+  for (const name of [...foreign, ...old]) writeFileSync(join(directory, name), "");
+  const feed = await make({ keep: 2, worker: 0, workers: 2 });
+  feed.open(SESSION, Date.now()).close();
+  const place = feed.place!;
+  await feed.close();
+  assert.deepEqual(
+    names().map((name) => join(directory, name)),
+    [...foreign.map((name) => join(directory, name)), place].sort(),
+  );
+});
+
+test("a directory that cannot be made stops the feed, not the sessions, and it runs again when it can", async () => {
+  writeFileSync(directory, "a file where the directory should be");
+  const feed = await make({ retry: 10 });
+  const { state, reason } = feed.counters();
+  assert.equal(state, "stopped");
+  assert.match(reason!, /\(EEXIST|ENOTDIR\)/);
+  assert.equal(feed.place, undefined);
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("client", Buffer.from("lost"));
+  assert.equal(feed.pressure(), undefined);
+  assert.ok(feed.counters().dropped > 0);
+  await until(() => log.length > 0);
+  rmSync(directory);
+  await until(() => feed.counters().state === "running");
+  flow.data("client", Buffer.from("found"));
+  flow.close();
+  await feed.close();
+  assert.match(packetsNow()[0]!.comment!, /^Clearline session/);
+  assert.deepEqual(
+    log.map((line) => line.replace(/:.*/, "")),
+    ["feed stopped", "feed runs again"],
+  );
+});
+
+test("a full disk stops the feed; the files keep whole packets, and it runs again when there is room", async (t) => {
+  mkdirSync(directory, { recursive: true });
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=512k", "none", directory], { stdio: "ignore" });
+  } catch {
+    return t.skip("needs root, to mount a small disk");
+  }
+  try {
+    const feed = await make({ retry: 20 });
+    writeFileSync(join(directory, "something-else"), Buffer.alloc(200_000));
+    const flow = feed.open(SESSION, Date.now());
+    flow.data("server", Buffer.alloc(MIB, "x"));
+    await until(() => log.length > 0);
+    assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
+    for (const name of names().filter((name) => name.startsWith("archive-")))
+      readPcapng(readFileSync(join(directory, name)));
+    for (const name of names()) rmSync(join(directory, name));
+    await until(() => feed.counters().state === "running");
+    const written = feed.counters().packets;
+    flow.data("server", Buffer.from("again"));
+    flow.close();
+    await until(() => feed.counters().packets > written);
+    await feed.close();
+    assert.ok(packetsNow().some(({ bytes }) => bytes.includes("again")));
+  } finally {
+    execFileSync("umount", [directory]);
+  }
+});
+
+test("a directory that is taken away is made again", async () => {
+  const feed = await make();
+  const flow = feed.open(SESSION, Date.now());
+  await until(() => feed.counters().packets > 0);
+  rmSync(directory, { recursive: true });
+  await until(() => {
+    flow.data("client", Buffer.from("still here"));
+    return log.length > 0;
+  });
+  assert.equal(log[0], "the feed's file was taken away and is made again");
+  flow.close();
+  await feed.close();
+  assert.ok(packetsNow().some(({ bytes }) => bytes.includes("still here")));
+});
+
+test("a writer that is faster than the disk feels pressure, and memory has a bound when it does not heed it", async () => {
+  const feed = await make({ rotate: 1024 * MIB });
+  const flow = feed.open(SESSION, Date.now());
+  const chunk = Buffer.alloc(MIB);
+  for (let megabyte = 0; megabyte < 10; megabyte++) flow.data("server", chunk);
+  assert.equal(feed.pressure(), undefined);
+  for (let megabyte = 0; megabyte < 10; megabyte++) flow.data("server", chunk);
+  assert.ok(feed.pressure() instanceof Promise);
+  assert.equal(feed.counters().dropped, 0);
+  for (let megabyte = 0; megabyte < 80; megabyte++) flow.data("server", chunk);
+  assert.ok(feed.counters().dropped > 0);
+  await feed.pressure();
+  assert.equal(feed.pressure(), undefined);
+  flow.close();
+  await feed.close();
+  assert.ok(statSync(join(directory, names()[0]!)).size < 70 * MIB);
+});
