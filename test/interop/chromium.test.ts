@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { type Browser, chromium } from "playwright-core";
+import { needs, program } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Nginx, nginx, source } from "../peers.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { freePort, must, type Running, scratch, start } from "../processes.ts";
+
+const RESOURCES = 50;
+
+describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"), () => {
+  let pki: Pki;
+  let origin: Nginx;
+  let echo: Running;
+  let node: TestNode;
+  let home: string;
+
+  before(async () => {
+    pki = await makePki();
+    const echoPort = await freePort();
+    echo = start(process.execPath, [source("websocket-echo.ts"), String(echoPort)]);
+    await echo.shows(/^READY$/m);
+    origin = await nginx(
+      pki.server.ecdsa,
+      `location = /echo {
+         proxy_pass http://127.0.0.1:${echoPort};
+         proxy_http_version 1.1;
+         proxy_set_header Upgrade $http_upgrade;
+         proxy_set_header Connection upgrade;
+       }`,
+    );
+    writePage(origin.files);
+    node = await startNode({ trust: [pki.root.certificate], forwards: { web: origin.port } });
+    home = await makeHome(node.primary);
+  });
+  after(async () => {
+    await node?.stop();
+    await origin?.process.stop();
+    await echo?.stop();
+  });
+
+  test("A page with 50 resources over HTTP/2 and a WebSocket loads through the explicit proxy", async () => {
+    const proxy = { server: `http://127.0.0.1:${node.proxy}`, bypass: "<-loopback>" };
+    const browser = await launch(home, { proxy });
+    try {
+      await visit(browser, `https://localhost:${origin.port}/`);
+    } finally {
+      await browser.close();
+    }
+    const sessions = (await node.sessions({ host: "localhost" })).filter(({ listener }) => listener === "proxy");
+    assert.ok(sessions.some(({ clientLeg, serverLeg }) => clientLeg.alpn === "h2" && serverLeg.alpn === "h2"));
+    // A WebSocket needs a connection of its own, with HTTP/1.1.
+    assert.ok(
+      sessions.some(({ clientLeg, serverLeg }) => clientLeg.alpn === "http/1.1" && serverLeg.alpn === "http/1.1"),
+    );
+    for (const { verdict, connectHost, ja4 } of sessions) {
+      assert.deepEqual([verdict, connectHost], ["decrypt", "localhost"]);
+      assert.match(ja4 ?? "", /^t13/);
+    }
+  });
+
+  test("The same page loads through a forwarding port", async () => {
+    const browser = await launch(home, { args: [`--host-resolver-rules=MAP *.${DOMAIN} 127.0.0.1`] });
+    try {
+      await visit(browser, `https://browser.${DOMAIN}:${node.forward("web")}/`);
+    } finally {
+      await browser.close();
+    }
+    const sessions = await node.sessions({ host: `browser.${DOMAIN}` });
+    assert.ok(sessions.length > 0);
+    for (const { verdict, listener } of sessions) assert.deepEqual([verdict, listener], ["decrypt", "web"]);
+  });
+});
+
+async function visit(browser: Browser, url: string): Promise<void> {
+  const page = await browser.newPage();
+  const complaints: string[] = [];
+  page.on("console", (message) => void (message.type() === "error" && complaints.push(message.text())));
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("requestfailed", (request) => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
+
+  const response = await page.goto(url);
+  assert.equal(response?.status(), 200);
+  const security = await response?.securityDetails();
+  assert.match(security?.issuer ?? "", /Primary/);
+  await page.waitForFunction("globalThis.echoed !== undefined && globalThis.loaded === true");
+  const seen = await page.evaluate<{ echoed: string; count: number; protocols: string[] }>(`({
+    echoed: globalThis.echoed,
+    count: globalThis.count,
+    protocols: performance.getEntriesByType("resource").map((entry) => entry.nextHopProtocol),
+  })`);
+  assert.deepEqual(complaints, []);
+  assert.equal(seen.count, RESOURCES);
+  assert.equal(seen.echoed, "x".repeat(5000));
+  assert.equal(seen.protocols.filter((protocol) => protocol === "h2").length, RESOURCES);
+}
+
+function writePage(folder: string): void {
+  const scripts: string[] = [];
+  for (let at = 0; at < RESOURCES; at++) {
+    writeFileSync(
+      join(folder, `${at}.js`),
+      `globalThis.count = (globalThis.count ?? 0) + 1; // ${"-".repeat(at * 1000)}`,
+    );
+    scripts.push(`<script src="${at}.js"></script>`);
+  }
+  writeFileSync(
+    join(folder, "index.html"),
+    `<!doctype html><title>50</title><link rel="icon" href="data:,">${scripts.join("")}
+<script>
+  addEventListener("load", () => { globalThis.loaded = true; });
+  const socket = new WebSocket("wss://" + location.host + "/echo");
+  socket.onopen = () => socket.send("x".repeat(5000));
+  socket.onmessage = ({ data }) => { globalThis.echoed = data; socket.close(); };
+</script>`,
+  );
+}
+
+/** A home folder whose NSS database trusts these CAs: where Chromium on Linux looks. */
+async function makeHome(roots: string): Promise<string> {
+  const home = scratch();
+  const database = join(home, ".pki/nssdb");
+  mkdirSync(database, { recursive: true });
+  const certutil = (...args: string[]) => must(program("libnss3-tools"), ["-d", `sql:${database}`, ...args]);
+  await certutil("-N", "--empty-password");
+  for (const [at, pem] of (await must("/bin/cat", [roots])).split(/(?<=-----END CERTIFICATE-----)/).entries()) {
+    if (!pem.includes("BEGIN")) continue;
+    const file = join(home, `${at}.pem`);
+    writeFileSync(file, pem.trimStart());
+    await certutil("-A", "-n", `root ${at}`, "-t", "C,,", "-i", file);
+  }
+  return home;
+}
+
+function launch(home: string, { proxy, args = [] }: { proxy?: { server: string; bypass: string }; args?: string[] }) {
+  return chromium.launch({
+    executablePath: program("chromium"),
+    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, ".config"), XDG_CACHE_HOME: join(home, ".cache") },
+    args: ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", ...args],
+    ...(proxy === undefined ? {} : { proxy }),
+  });
+}

@@ -1,0 +1,160 @@
+/** A real Clearline, started as a user starts it: a configuration file, and `clearline run -c FILE`. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Session, SessionList, Stats } from "../src/control/api.ts";
+import { freePort, type Outcome, type Running, run, scratch, start, until } from "./processes.ts";
+
+export interface NodeOptions {
+  /** PEM files of the roots that servers' certificates must reach. */
+  readonly trust: readonly string[];
+  /** Forwarding listeners by name, each with the port of its server on 127.0.0.1. */
+  readonly forwards?: Readonly<Record<string, number>>;
+  /** The rest of the configuration: laid over the test's own, key by key at the top. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export interface TestNode {
+  readonly process: Running;
+  /** The configuration file, and the folder that holds it. */
+  readonly file: string;
+  readonly folder: string;
+  readonly captures: string;
+  /** The explicit proxy's port. */
+  readonly proxy: number;
+  /** A forwarding listener's port. */
+  forward(name: string): number;
+  /** PEM files with the node's own CAs, of both key types. */
+  readonly primary: string;
+  readonly secondary: string;
+  /** The answer of /api/v1/PATH; anything but 2xx rejects. */
+  api<T>(path: string, method?: string, body?: unknown): Promise<T>;
+  sessions(query: Readonly<Record<string, string>>): Promise<readonly Session[]>;
+  /** The one session with this host, once it is over. */
+  session(host: string): Promise<Session>;
+  stats(): Promise<Stats>;
+  /** A command of the CLI, with this node's configuration file. */
+  command(...args: string[]): Promise<Outcome>;
+  /** Ends it with SIGTERM, and fails unless it ends well and leaves nothing behind. */
+  stop(): Promise<void>;
+}
+
+export const MAIN = new URL("../src/cli/main.ts", import.meta.url).pathname;
+
+export async function startNode(options: NodeOptions): Promise<TestNode> {
+  const folder = scratch();
+  const file = join(folder, "clearline.yaml");
+  const [proxy, control] = [await freePort(), await freePort()];
+  const ports = new Map<string, number>();
+  for (const name of Object.keys(options.forwards ?? {})) ports.set(name, await freePort());
+  const forwards = [...ports].map(([name, port]) => ({
+    name,
+    mode: "forward",
+    address: `127.0.0.1:${port}`,
+    server: `127.0.0.1:${options.forwards?.[name]}`,
+  }));
+  // YAML is a superset of JSON.
+  writeFileSync(
+    file,
+    JSON.stringify({
+      dataDir: "./data",
+      workers: 2,
+      console: { address: `127.0.0.1:${control}` },
+      trust: { system: false, files: options.trust },
+      listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwards],
+      timeouts: { drain: "2s" },
+      ...options.config,
+    }),
+  );
+
+  const program = start(process.execPath, [MAIN, "run", "-c", file], {
+    cwd: folder,
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...options.env },
+  });
+  const url = `http://127.0.0.1:${control}/api/v1`;
+  await Promise.race([
+    until(
+      "the node's health",
+      () =>
+        fetch(`${url}/health`).then(
+          (answer) => answer.ok,
+          () => false,
+        ),
+      30_000,
+    ),
+    program.ended.then(() => Promise.reject(new Error(`The node ended before it was ready:\n${program.output()}`))),
+  ]);
+
+  const token = readFileSync(join(folder, "data/token"), "utf8").trim();
+  const api = async <T>(path: string, method = "GET", body?: unknown): Promise<T> => {
+    const answer = await fetch(`${url}/${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path} was answered ${answer.status}: ${text}`);
+    return (answer.headers.get("content-type")?.includes("json") === true ? JSON.parse(text) : text) as T;
+  };
+  const sessions = async (query: Readonly<Record<string, string>>) =>
+    (await api<SessionList>(`sessions?${new URLSearchParams({ live: "all", limit: "1000", ...query })}`)).sessions;
+
+  return {
+    process: program,
+    file,
+    folder,
+    captures: join(folder, "captures"),
+    proxy,
+    forward(name) {
+      const port = ports.get(name);
+      assert.ok(port !== undefined, `this node has no listener ${name}`);
+      return port;
+    },
+    primary: bundle(folder, "primary"),
+    secondary: bundle(folder, "secondary"),
+    api,
+    sessions,
+    async session(host) {
+      const found = await until(`a closed session of ${host}`, async () => {
+        const list = await sessions({ host });
+        return list.length > 0 && list.every(({ end }) => end !== null) && list;
+      });
+      assert.equal(found.length, 1, `sessions of ${host}: ${JSON.stringify(found, undefined, 2)}`);
+      return found[0]!;
+    },
+    stats: () => api<Stats>("stats"),
+    command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
+    stop: () => stop(program),
+  };
+}
+
+/** The processes that a process has started and that are still there, and theirs. */
+export function descendants(pid: number): number[] {
+  const file = `/proc/${pid}/task/${pid}/children`;
+  if (!existsSync(file)) return [];
+  const own = readFileSync(file, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  return own.flatMap((child) => [child, ...descendants(child)]);
+}
+
+async function stop(program: Running): Promise<void> {
+  const workers = descendants(program.pid);
+  const { code } = await program.stop();
+  const output = program.output();
+  assert.equal(code, 0, `the node ended with ${code}:\n${output}`);
+  const left = workers.filter((pid) => existsSync(`/proc/${pid}`));
+  assert.deepEqual(left, [], "processes that the node left behind");
+  assert.doesNotMatch(output, /InvariantError|Unhandled|MaxListenersExceeded|TypeError|PRIVATE KEY/);
+}
+
+function bundle(folder: string, role: "primary" | "secondary"): string {
+  const pem = ["ecdsa", "rsa"].map((keyType) =>
+    readFileSync(join(folder, "data/ca", `${role}-${keyType}.pem`), "utf8"),
+  );
+  const file = join(folder, `${role}.pem`);
+  writeFileSync(file, pem.join("\n"));
+  return file;
+}

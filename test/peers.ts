@@ -1,0 +1,157 @@
+/** Real TLS servers, each a program of Debian's packages, on a free port of 127.0.0.1. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { program } from "./needs.ts";
+import type { Identity } from "./pki.ts";
+import { accepts, freePort, must, type Running, scratch, start } from "./processes.ts";
+
+export interface Origin {
+  readonly port: number;
+  /** What the server wrote about its connections. */
+  readonly process: Running;
+}
+
+export const OPENSSL_VERSIONS = {
+  TLSv1: "-tls1",
+  "TLSv1.1": "-tls1_1",
+  "TLSv1.2": "-tls1_2",
+  "TLSv1.3": "-tls1_3",
+} as const;
+export type TlsVersion = keyof typeof OPENSSL_VERSIONS;
+
+/** TLS 1.0 and 1.1 need SHA-1 signatures, which OpenSSL 3 allows at security level 0 only. */
+export const OPENSSL_ANY = ["-cipher", "DEFAULT@SECLEVEL=0"] as const;
+
+/**
+ * `openssl s_server`, one connection at a time. With "-www" (the default) it answers GET / with what was negotiated;
+ * with "-rev" it sends each line back reversed.
+ */
+export async function opensslServer(
+  identity: Identity,
+  options: { version?: TlsVersion; mode?: "-www" | "-rev" | undefined; more?: readonly string[] } = {},
+): Promise<Origin> {
+  const port = await freePort();
+  const args = ["s_server", "-accept", `127.0.0.1:${port}`, "-cert", identity.certificate, "-key", identity.key];
+  const version = options.version === undefined ? [] : [OPENSSL_VERSIONS[options.version]];
+  const mode = options.mode ?? "-www";
+  const process = start(program("openssl"), [...args, ...version, ...OPENSSL_ANY, mode, ...(options.more ?? [])]);
+  await process.shows(/^ACCEPT/m);
+  return { port, process };
+}
+
+export interface Nginx extends Origin {
+  /** What GET /files/… reads and PUT /files/… writes. */
+  readonly files: string;
+}
+
+/** nginx with HTTP/1.1 and HTTP/2. `locations` adds to its server block. */
+export async function nginx(identity: Identity, locations = ""): Promise<Nginx> {
+  const port = await freePort();
+  const folder = scratch();
+  const files = join(folder, "files");
+  mkdirSync(files);
+  mkdirSync(join(folder, "logs"));
+  writeFileSync(
+    join(folder, "nginx.conf"),
+    `daemon off;
+pid ${folder}/nginx.pid;
+error_log stderr warn;
+${process.getuid?.() === 0 ? "user root;" : ""}
+worker_processes 1;
+events { worker_connections 512; }
+http {
+  access_log off;
+  types { text/html html; text/javascript js; text/css css; image/svg+xml svg; }
+  default_type application/octet-stream;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  server {
+    listen 127.0.0.1:${port} ssl http2;
+    ssl_certificate ${identity.certificate};
+    ssl_certificate_key ${identity.key};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    client_max_body_size 0;
+    location / { root ${files}; }
+    location /files/ { alias ${files}/; dav_methods PUT; }
+    location = /negotiated { return 200 "$ssl_protocol $ssl_cipher $server_protocol $ssl_server_name\\n"; }
+    ${locations}
+  }
+}
+`,
+  );
+  const running = start(program("nginx-light"), ["-p", folder, "-c", "nginx.conf", "-e", "stderr"]);
+  await Promise.race([accepts(port), running.ended.then(({ stderr }) => Promise.reject(new Error(stderr)))]);
+  return { port, process: running, files };
+}
+
+/** `gnutls-serv`: answers GET / with a page about the session; with "echo", sends back what it gets. */
+export async function gnutlsServer(identity: Identity, mode: "--http" | "--echo" = "--http"): Promise<Origin> {
+  const port = await freePort();
+  const files = ["--x509certfile", identity.certificate, "--x509keyfile", identity.key];
+  const more = ["--priority", "NORMAL:+VERS-TLS1.0:+VERS-TLS1.1", "--disable-client-cert"];
+  const process = start("/usr/bin/gnutls-serv", ["--port", String(port), mode, ...files, ...more]);
+  await accepts(port);
+  return { port, process };
+}
+
+/** Python's ssl: says "READY", then answers every GET with the version and suite that it negotiated. */
+export function pythonServer(identity: Identity): Promise<Origin> {
+  return scripted((port) =>
+    start(program("python3"), [source("peer.py"), "serve", String(port), identity.certificate, identity.key]),
+  );
+}
+
+/** Go's crypto/tls. */
+export async function goServer(binary: string, identity: Identity): Promise<Origin> {
+  return scripted((port) => start(binary, ["serve", String(port), identity.certificate, identity.key]));
+}
+
+/** Builds the Go peer once for the tests of one file. Nothing is fetched: it uses the standard library only. */
+export async function buildGoPeer(): Promise<string> {
+  const folder = scratch();
+  const binary = join(folder, "peer");
+  const home = process.env["HOME"] ?? folder;
+  const env = {
+    ...process.env,
+    HOME: home,
+    GOTOOLCHAIN: "local",
+    GOFLAGS: "-mod=mod",
+    GO111MODULE: "off",
+    GOPROXY: "off",
+  };
+  await must(program("golang-go"), ["build", "-o", binary, source("peer.go")], { env, within: 180_000 });
+  return binary;
+}
+
+/** OpenJDK's JSSE. The key and certificate go to it as PKCS #12. */
+export async function javaServer(classes: string, identity: Identity): Promise<Origin> {
+  const store = join(scratch(), "server.p12");
+  const pair = ["-in", identity.certificate, "-inkey", identity.key];
+  await must(program("openssl"), ["pkcs12", "-export", ...pair, "-out", store, "-passout", "pass:changeit"]);
+  return scripted((port) => start(java(), ["-cp", classes, "Peer", "serve", String(port), store]));
+}
+
+/** Compiles the Java peer once for the tests of one file. Resolves with its class path. */
+export async function buildJavaPeer(): Promise<string> {
+  const folder = scratch();
+  await must(program("openjdk-17-jdk-headless"), ["-d", folder, source("Peer.java")], { within: 120_000 });
+  return folder;
+}
+
+export function java(): string {
+  return program("openjdk-17-jdk-headless").replace(/javac$/, "java");
+}
+
+export function source(name: string): string {
+  return new URL(`programs/${name}`, import.meta.url).pathname;
+}
+
+async function scripted(launch: (port: number) => Running): Promise<Origin> {
+  const port = await freePort();
+  const process = launch(port);
+  await process.shows(/^READY$/m);
+  return { port, process };
+}

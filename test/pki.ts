@@ -1,0 +1,174 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { must, scratch } from "./processes.ts";
+
+export type KeyType = "rsa" | "ecdsa";
+
+/** A certificate and its key, as files. `chain`: the certificate with those above it, without the root. */
+export interface Identity {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** The Internet's part of the tests: a root that the node trusts, and servers' certificates, good and bad. */
+export interface Pki {
+  readonly folder: string;
+  readonly root: Identity;
+  readonly server: Readonly<Record<KeyType, Identity>>;
+  readonly client: Identity;
+  /** One certificate for each fault of the product's list; all ECDSA. */
+  readonly faulty: Readonly<
+    Record<"expired" | "notYetValid" | "selfSigned" | "unknownIssuer" | "hostMismatch", Identity>
+  >;
+}
+
+/** Every server's certificate names these, so that each test can have a host name of its own. */
+export const DOMAIN = "clearline.test";
+const NAMES = `DNS:*.${DOMAIN},DNS:*.in.${DOMAIN},DNS:${DOMAIN},DNS:localhost,IP:127.0.0.1,IP:::1`;
+
+/** Makes it all with the openssl program, in a folder that goes away with this process. */
+export async function makePki(): Promise<Pki> {
+  const folder = scratch();
+  const root = await selfSigned(folder, "root", "ecdsa", "/O=Test Internet/CN=Test Root", [
+    "basicConstraints=critical,CA:TRUE",
+    "keyUsage=critical,keyCertSign,cRLSign",
+  ]);
+  const stranger = await selfSigned(folder, "stranger", "ecdsa", "/CN=Nobody Knows This Root", [
+    "basicConstraints=critical,CA:TRUE",
+    "keyUsage=critical,keyCertSign,cRLSign",
+  ]);
+  const leaf = (name: string, keyType: KeyType, more: Partial<LeafOptions> = {}) =>
+    signed(folder, name, keyType, {
+      issuer: root,
+      names: NAMES,
+      days: ["20250101000000Z", "20450101000000Z"],
+      ...more,
+    });
+  const [rsa, ecdsa, client, expired, notYetValid, alone, unknownIssuer, hostMismatch] = await Promise.all([
+    leaf("rsa", "rsa"),
+    leaf("ecdsa", "ecdsa"),
+    leaf("client", "ecdsa", { usage: "clientAuth", names: "email:client@clearline.test" }),
+    leaf("expired", "ecdsa", { days: ["20200101000000Z", "20210101000000Z"] }),
+    leaf("not-yet-valid", "ecdsa", { days: ["20440101000000Z", "20450101000000Z"] }),
+    selfSigned(folder, "self-signed", "ecdsa", "/CN=Alone", [
+      `subjectAltName=${NAMES}`,
+      "basicConstraints=critical,CA:FALSE",
+      "extendedKeyUsage=serverAuth",
+    ]),
+    leaf("unknown-issuer", "ecdsa", { issuer: stranger }),
+    leaf("host-mismatch", "ecdsa", { names: "DNS:somewhere.else.example" }),
+  ]);
+  return {
+    folder,
+    root,
+    server: { rsa, ecdsa },
+    client,
+    faulty: { expired, notYetValid, selfSigned: alone, unknownIssuer, hostMismatch },
+  };
+}
+
+interface LeafOptions {
+  readonly issuer: Identity;
+  readonly names: string;
+  /** From and to, as "20250101000000Z". */
+  readonly days: readonly [string, string];
+  readonly usage: "serverAuth" | "clientAuth";
+}
+
+/** One more certificate of the test Internet's root. */
+export function makeLeaf(pki: Pki, name: string, names: string): Promise<Identity> {
+  return signed(pki.folder, name, "ecdsa", { issuer: pki.root, names, days: ["20250101000000Z", "20450101000000Z"] });
+}
+
+async function selfSigned(
+  folder: string,
+  name: string,
+  keyType: KeyType,
+  subject: string,
+  extensions: readonly string[],
+): Promise<Identity> {
+  const identity = place(folder, name);
+  const config = join(folder, `${name}.cnf`);
+  writeFileSync(config, `[req]\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\n[v3]\n${extensions.join("\n")}\n`);
+  await makeKey(identity.key, keyType);
+  const args = [
+    "-config",
+    config,
+    "-key",
+    identity.key,
+    "-subj",
+    subject,
+    "-days",
+    "3650",
+    "-out",
+    identity.certificate,
+  ];
+  await must("openssl", ["req", "-x509", ...args]);
+  return identity;
+}
+
+/** By "openssl ca", the only one of OpenSSL 3.0's commands that sets dates in the past. */
+async function signed(
+  folder: string,
+  name: string,
+  keyType: KeyType,
+  { issuer, names, days, usage = "serverAuth" }: Omit<LeafOptions, "usage"> & { usage?: LeafOptions["usage"] },
+): Promise<Identity> {
+  const identity = place(folder, name);
+  const file = (kind: string) => join(folder, `${name}.${kind}`);
+  writeFileSync(file("db"), "");
+  writeFileSync(
+    file("cnf"),
+    `[req]
+distinguished_name=dn
+[dn]
+[ca]
+default_ca=this
+[this]
+database=${file("db")}
+new_certs_dir=${folder}
+rand_serial=yes
+default_md=sha256
+policy=any
+unique_subject=no
+email_in_dn=no
+[any]
+commonName=supplied
+organizationName=optional
+[leaf]
+subjectAltName=${names}
+basicConstraints=critical,CA:FALSE
+extendedKeyUsage=${usage}
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+`,
+  );
+  await makeKey(identity.key, keyType);
+  const subject = `/O=Test Internet/CN=${name}.${DOMAIN}`;
+  await must("openssl", [
+    "req",
+    "-new",
+    "-config",
+    file("cnf"),
+    "-key",
+    identity.key,
+    "-subj",
+    subject,
+    "-out",
+    file("csr"),
+  ]);
+  const signing = ["-cert", issuer.certificate, "-keyfile", issuer.key, "-startdate", days[0], "-enddate", days[1]];
+  const request = ["-in", file("csr"), "-out", identity.certificate, "-extensions", "leaf", "-notext", "-batch"];
+  await must("openssl", ["ca", "-config", file("cnf"), ...signing, ...request]);
+  return identity;
+}
+
+function place(folder: string, name: string): Identity {
+  return { certificate: join(folder, `${name}.pem`), key: join(folder, `${name}.key`) };
+}
+
+function makeKey(path: string, keyType: KeyType): Promise<string> {
+  const kind =
+    keyType === "rsa" ? ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"] : ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+  return must("openssl", ["genpkey", "-algorithm", ...kind, "-out", path]);
+}

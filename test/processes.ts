@@ -1,0 +1,195 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** What a program did, once it has ended. */
+export interface Outcome {
+  /** null: a signal ended it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running {
+  readonly pid: number;
+  /** Both of its outputs so far, as they came. */
+  output(): string;
+  /** Resolves with the match once the output shows it; rejects when the program ends, or `within` ms pass, before that. */
+  shows(pattern: RegExp, within?: number): Promise<RegExpExecArray>;
+  write(text: string): void;
+  ended: Promise<Outcome>;
+  /** Asks it to end (SIGTERM unless told otherwise) and waits until it has. */
+  stop(signal?: NodeJS.Signals): Promise<Outcome>;
+}
+
+interface Options {
+  readonly input?: string | Buffer;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** ms until the program is killed, which rejects. */
+  readonly within?: number;
+}
+
+const children = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+/** Runs a program to its end. A code other than 0 is an answer, not a failure. */
+export async function run(command: string, args: readonly string[], options: Options = {}): Promise<Outcome> {
+  const program = start(command, args, options);
+  const within = options.within ?? 60_000;
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    program.stop("SIGKILL");
+  }, within);
+  const outcome = await program.ended;
+  clearTimeout(timer);
+  if (late) throw new Error(`${command} ${args.join(" ")} ran for more than ${within} ms:\n${program.output()}`);
+  return outcome;
+}
+
+/** Runs a program whose failure is the test's own. Resolves with what it wrote to stdout. */
+export async function must(command: string, args: readonly string[], options: Options = {}): Promise<string> {
+  const { code, stdout, stderr } = await run(command, args, options);
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}:\n${stdout}${stderr}`);
+  return stdout;
+}
+
+/** Starts a program that stays. It is killed with this process at the latest. */
+export function start(command: string, args: readonly string[], options: Options = {}): Running {
+  const child = spawn(command, args, {
+    stdio: ["pipe", "pipe", "pipe"],
+    ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  children.add(child);
+  const name = `${command} ${args.join(" ")}`;
+  const out: string[] = [];
+  const both: string[] = [];
+  const err: string[] = [];
+  const looks = new Set<() => void>();
+  for (const [stream, sink] of [[child.stdout, out] as const, [child.stderr, err] as const]) {
+    stream.setEncoding("latin1").on("data", (text: string) => {
+      sink.push(text);
+      both.push(text);
+      for (const look of looks) look();
+    });
+  }
+  // A program may end before it has read its input.
+  child.stdin.on("error", () => undefined);
+  if (options.input !== undefined) child.stdin.end(options.input);
+
+  const ended = new Promise<Outcome>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      children.delete(child);
+      resolve({ code, stdout: out.join(""), stderr: err.join("") });
+      for (const look of looks) look();
+    });
+  });
+  ended.catch(() => undefined);
+
+  return {
+    pid: child.pid ?? -1,
+    output: () => both.join(""),
+    shows(pattern, within = 30_000) {
+      return new Promise((resolve, reject) => {
+        const finish = (act: () => void) => {
+          clearTimeout(timer);
+          looks.delete(look);
+          act();
+        };
+        const look = () => {
+          const match = pattern.exec(both.join(""));
+          if (match !== null) finish(() => resolve(match));
+          else if (!children.has(child))
+            finish(() => reject(new Error(`${name} ended without ${pattern}:\n${both.join("")}`)));
+        };
+        const timer = setTimeout(
+          () => finish(() => reject(new Error(`${name} did not show ${pattern} in ${within} ms:\n${both.join("")}`))),
+          within,
+        );
+        looks.add(look);
+        look();
+      });
+    },
+    write: (text) => void child.stdin.write(text),
+    ended,
+    async stop(signal = "SIGTERM") {
+      child.kill(signal);
+      return ended;
+    },
+  };
+}
+
+/** Resolves with the first answer that is not undefined or false. Rejects after `within` ms, saying what was awaited. */
+export async function until<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  within = 20_000,
+): Promise<Exclude<T, undefined | false | null>> {
+  const end = Date.now() + within;
+  for (;;) {
+    const answer = await condition();
+    if (answer !== undefined && answer !== false && answer !== null)
+      return answer as Exclude<T, undefined | false | null>;
+    if (Date.now() > end) throw new Error(`Waited ${within} ms, and it did not come true: ${what}`);
+    await pause(50);
+  }
+}
+
+/** A gap in time that is part of what a test does to the node; never a way to wait for something. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+const taken = new Set<number>();
+
+/** A TCP port that nothing listens on, outside the range that the kernel gives to outgoing connections. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (taken.has(port)) continue;
+    taken.add(port);
+    const probe = net.createServer();
+    const listening = once(probe, "listening").then(
+      () => true,
+      () => false,
+    );
+    probe.listen(port, "127.0.0.1");
+    const free = await listening;
+    if (!free) continue;
+    await new Promise((resolve) => probe.close(resolve));
+    return port;
+  }
+}
+
+/** Resolves once something accepts connections at this port. */
+export async function accepts(port: number, host = "127.0.0.1"): Promise<void> {
+  await until(`a listener on ${host}:${port}`, async () => {
+    const socket = net.connect(port, host);
+    const open = await once(socket, "connect").then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    return open;
+  });
+}
+
+const folders: string[] = [];
+process.on("exit", () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** A folder that goes away with this process. */
+export function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), "clearline-test-"));
+  folders.push(folder);
+  return folder;
+}

@@ -1,0 +1,136 @@
+import java.io.ByteArrayInputStream;
+import java.io.FileInputStream;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetSocketAddress;
+import java.net.Proxy;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyStore;
+import java.security.Security;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.util.Arrays;
+import java.util.List;
+import javax.net.ssl.ExtendedSSLSession;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SNIHostName;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLServerSocket;
+import javax.net.ssl.SSLSession;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.TrustManagerFactory;
+
+/**
+ * A TLS server and client over JSSE, for the interop tests.
+ *
+ * serve PORT PKCS12
+ * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSION,PROXY_HOST:PORT (or "-"); prints one line for each
+ *
+ * The server answers with a line about the session, then sends back 1 MiB.
+ */
+public class Peer {
+  static final int SIZE = 1 << 20;
+
+  public static void main(String[] args) throws Exception {
+    // JDK 17 has TLS 1.0 and 1.1 switched off.
+    Security.setProperty("jdk.tls.disabledAlgorithms", "SSLv3, RC4, DES, MD5withRSA, anon, NULL");
+    if (args[0].equals("serve")) serve(Integer.parseInt(args[1]), args[2]);
+    else for (String one : Arrays.copyOfRange(args, 2, args.length)) get(args[1], one.split(","));
+  }
+
+  static void serve(int port, String store) throws Exception {
+    KeyStore keys = KeyStore.getInstance("PKCS12");
+    keys.load(new FileInputStream(store), "changeit".toCharArray());
+    KeyManagerFactory factory = KeyManagerFactory.getInstance("PKIX");
+    factory.init(keys, "changeit".toCharArray());
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(factory.getKeyManagers(), null, null);
+    SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket();
+    listener.bind(new InetSocketAddress("127.0.0.1", port));
+    listener.setEnabledProtocols(new String[] {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"});
+    System.out.println("READY");
+    while (true) {
+      SSLSocket socket = (SSLSocket) listener.accept();
+      new Thread(() -> answer(socket)).start();
+    }
+  }
+
+  static void answer(SSLSocket socket) {
+    try (socket) {
+      socket.startHandshake();
+      ExtendedSSLSession session = (ExtendedSSLSession) socket.getSession();
+      String name = session.getRequestedServerNames().isEmpty() ? "-"
+          : ((SNIHostName) session.getRequestedServerNames().get(0)).getAsciiName();
+      OutputStream out = socket.getOutputStream();
+      out.write((session.getProtocol() + " " + session.getCipherSuite() + " " + name + "\n").getBytes());
+      byte[] received = socket.getInputStream().readNBytes(SIZE);
+      out.write(received);
+      out.flush();
+      socket.shutdownOutput();
+      socket.getInputStream().readAllBytes();
+    } catch (Exception error) {
+      System.out.println("failed: " + error);
+    }
+  }
+
+  static void get(String roots, String[] one) throws Exception {
+    String[] target = one[0].split(":");
+    InetSocketAddress address = InetSocketAddress.createUnresolved(target[0], Integer.parseInt(target[1]));
+    Socket plain;
+    if (one[3].equals("-")) {
+      plain = new Socket(target[0], address.getPort());
+    } else {
+      String[] proxy = one[3].split(":");
+      plain = new Socket(new Proxy(Proxy.Type.HTTP, new InetSocketAddress(proxy[0], Integer.parseInt(proxy[1]))));
+      plain.connect(address);
+    }
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(null, trusting(roots), null);
+    SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain, one[1], address.getPort(), true);
+    socket.setSoTimeout(20000);
+    socket.setEnabledProtocols(new String[] {one[2]});
+    SSLParameters parameters = socket.getSSLParameters();
+    parameters.setEndpointIdentificationAlgorithm("HTTPS");
+    parameters.setServerNames(List.of(new SNIHostName(one[1])));
+    socket.setSSLParameters(parameters);
+    socket.startHandshake();
+    byte[] payload = new byte[SIZE];
+    new java.util.Random(7).nextBytes(payload);
+    Thread writer = new Thread(() -> {
+      try {
+        socket.getOutputStream().write(payload);
+        socket.getOutputStream().flush();
+      } catch (Exception error) {
+        System.out.println("failed: " + error);
+      }
+    });
+    writer.start();
+    InputStream in = socket.getInputStream();
+    StringBuilder server = new StringBuilder();
+    for (int c = in.read(); c != '\n' && c != -1; c = in.read()) server.append((char) c);
+    boolean echoed = Arrays.equals(in.readNBytes(SIZE), payload);
+    writer.join();
+    boolean ended = in.read() == -1;
+    SSLSession session = socket.getSession();
+    X509Certificate shown = (X509Certificate) session.getPeerCertificates()[0];
+    System.out.println("client " + session.getProtocol() + " " + session.getCipherSuite() + " echoed=" + echoed
+        + " ended=" + ended + " server " + server + " issuer " + shown.getIssuerX500Principal().getName());
+    socket.close();
+  }
+
+  static javax.net.ssl.TrustManager[] trusting(String roots) throws Exception {
+    KeyStore store = KeyStore.getInstance("PKCS12");
+    store.load(null, null);
+    byte[] pem = Files.readAllBytes(Path.of(roots));
+    for (Certificate root : CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(pem))) {
+      store.setCertificateEntry(String.valueOf(store.size()), root);
+    }
+    TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
+    factory.init(store);
+    return factory.getTrustManagers();
+  }
+}
