@@ -1,0 +1,59 @@
+import { InvariantError } from "../errors.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES, record, VERSIONS } from "./record.ts";
+import { u8, u16, u16s, vector8, vector16, vector24 } from "./writer.ts";
+
+/** What the node's own plain hello offers. Lists are in order of preference; an empty one leaves its extension out. */
+export interface Probe {
+  /** TLS 1.2 at most: above it the server's flight is encrypted, and a plain hello learns nothing. */
+  readonly maxVersion: number;
+  readonly suites: readonly number[];
+  readonly groups: readonly number[];
+  readonly signatureAlgorithms: readonly number[];
+  /** A host name; never an address (RFC 6066, section 3). */
+  readonly serverName: string | undefined;
+  readonly alpn: readonly string[];
+  /** 32 bytes, fresh for each probe. */
+  readonly random: Uint8Array;
+}
+
+/**
+ * The bytes of a ClientHello of TLS 1.2 or below (RFC 5246, section 7.4.1.2), in one record: what asks a server for its
+ * first flight, which `createServerFlightReader` reads.
+ */
+export function writeProbe(probe: Probe): Buffer {
+  if (probe.maxVersion > VERSIONS["TLSv1.2"] || probe.random.length !== 32) {
+    throw new InvariantError("Cannot write a probe: it needs TLS 1.2 or below and 32 bytes of random");
+  }
+  const body = Buffer.concat([
+    u16(probe.maxVersion),
+    probe.random,
+    vector8(),
+    vector16(u16s([...probe.suites, EMPTY_RENEGOTIATION_INFO])),
+    vector8(u8(0)),
+    vector16(...extensionsOf(probe)),
+  ]);
+  const message = Buffer.concat([u8(HANDSHAKE_TYPES.client_hello), vector24(body)]);
+  // RFC 5246, appendix E.1: the first record says TLS 1.0, or 3.0 when that is all there is, for old servers' sake.
+  return record(CONTENT_TYPES.handshake, Math.min(probe.maxVersion, VERSIONS["TLSv1.0"]), message);
+}
+
+/** RFC 5746, section 3.3: servers may refuse a hello that does not show it knows secure renegotiation. */
+const EMPTY_RENEGOTIATION_INFO = 0x00ff;
+
+function extensionsOf(probe: Probe): Buffer[] {
+  const extensions: Buffer[] = [];
+  const add = (type: number, data: Buffer): number => extensions.push(u16(type), vector16(data));
+  if (probe.serverName !== undefined) add(0, vector16(u8(0), vector16(Buffer.from(probe.serverName, "ascii"))));
+  if (probe.groups.length > 0) {
+    add(10, vector16(u16s(probe.groups)));
+    add(11, vector8(u8(0)));
+  }
+  // RFC 5246, section 7.4.1.4.1: below TLS 1.2 it means nothing.
+  if (probe.signatureAlgorithms.length > 0 && probe.maxVersion === VERSIONS["TLSv1.2"]) {
+    add(13, vector16(u16s(probe.signatureAlgorithms)));
+  }
+  if (probe.alpn.length > 0) add(16, vector16(...probe.alpn.map((name) => vector8(Buffer.from(name, "latin1")))));
+  // Extended master secret (RFC 7627): some servers insist.
+  add(23, Buffer.alloc(0));
+  return extensions;
+}
