@@ -1,49 +1,24 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { dirname } from "node:path";
 import { ConfigError } from "../errors.ts";
+import { makeSecretFolder, readSecret, writeSecret } from "../pki/secret-file.ts";
 
 /**
- * The bearer token of the API: read from `file`, or made there on the first start, 32 random bytes with mode 0600.
- * Throws ConfigError when the file can neither be read nor made, or holds no usable token.
+ * The bearer token of the API: read from `file`, or made there on the first start, 32 random bytes. `notice` is told
+ * when others could read it. Throws ConfigError when the file can neither be read nor made, or holds no usable token.
  */
-export function openToken(file: string): string {
-  try {
-    const token = readToken(file) ?? makeToken(file);
-    if (!/^[\w-]{32,}$/.test(token)) throw new Error("it is not a token: remove the file, and a new one is made");
-    return token;
-  } catch (error) {
-    throw new ConfigError("dataDir", `Cannot use the token file ${file}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
+export async function openToken(file: string, notice: (text: string) => void): Promise<string> {
+  await makeSecretFolder(dirname(file));
+  const token = ((await readSecret(file, notice)) ?? (await makeToken(file, notice))).trim();
+  if (/^[\w-]{32,}$/.test(token)) return token;
+  throw new ConfigError(file, `Cannot use the token in ${file}: it is not one. Remove the file, and a new one is made`);
 }
 
-function readToken(file: string): string | undefined {
-  try {
-    const token = readFileSync(file, "utf8").trim();
-    chmodSync(file, 0o600);
-    return token;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-/** The link makes it appear whole or not at all; when another node was first, its token holds. */
-function makeToken(file: string): string {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flag: "wx" });
-  try {
-    linkSync(draft, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  } finally {
-    rmSync(draft);
-  }
-  return readFileSync(file, "utf8").trim();
+/** When another node was first, its token holds. */
+async function makeToken(file: string, notice: (text: string) => void): Promise<string> {
+  await writeSecret(file, `${randomBytes(32).toString("base64url")}\n`, true);
+  return (await readSecret(file, notice)) ?? "";
 }
 
 /** Does this Authorization header carry the token (RFC 6750, section 2.1)? The time taken tells nothing of the token. */

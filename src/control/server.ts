@@ -37,7 +37,7 @@ export interface ControlOptions {
   readonly port: number;
   /** The bearer token, made when absent. */
   readonly tokenFile: string;
-  readonly log: { error(message: string): void };
+  readonly log: { warn(message: string): void; error(message: string): void };
 }
 
 export interface Control {
@@ -61,7 +61,7 @@ const DOCS_POLICY =
 
 /** Serves the API. Throws ConfigError when it cannot listen, or cannot use the token file. */
 export async function startControl(plane: ControlPlane, options: ControlOptions): Promise<Control> {
-  const token = openToken(options.tokenFile);
+  const token = await openToken(options.tokenFile, options.log.warn.bind(options.log));
   const app: ControlApp = Fastify({
     bodyLimit: 1024 * 1024,
     requestTimeout: 30_000,

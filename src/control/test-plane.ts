@@ -1,5 +1,5 @@
 import { ConfigError } from "../errors.ts";
-import { openSession, type Session, type SessionNews } from "../sessions/session.ts";
+import { openSession, type Session } from "../sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { KeyInfo } from "./api.ts";
 import { type History, openHistory } from "./history.ts";
@@ -17,7 +17,7 @@ export const QUIET = { info() {}, warn() {}, error() {} };
 
 export function createTestPlane(file = ":memory:"): TestPlane {
   const sessions = createLiveTable();
-  const history = openHistory({ file, keepAge: 1e12, keepSessions: 1e6, log: QUIET });
+  const history = openHistory({ file, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
   const listeners = new Set<(applied: Applied) => void>();
   const keys: KeyInfo[] = [];
   const authority = { subject: "CN=Clearline Primary CA 1a2b", serial: "01", sha256: "ab".repeat(32) } as const;
@@ -79,7 +79,7 @@ export function createTestPlane(file = ":memory:"): TestPlane {
 }
 
 /** A session as a worker would tell of it. */
-export function testSession(id: string, start: number, news: SessionNews = {}): Session {
+export function testSession(id: string, start: number, news: Partial<Session> = {}): Session {
   const client = { address: "192.0.2.7", port: 50000 };
   const birth = { id, worker: 0, listener: "proxy", mode: "explicit", client, server: null } as const;
   return { ...openSession({ ...birth, state: "EST:INIT:INIT:INIT" }, start), ...news };

@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import { compileQuery } from "../sessions/search.ts";
+import type { Session } from "../sessions/session.ts";
+import { type HistoryOptions, openHistory } from "./history.ts";
+import { QUIET, testSession } from "./test-plane.ts";
+
+const root = mkdtempSync(join(tmpdir(), "clearline-history-"));
+after(() => rmSync(root, { recursive: true }));
+
+let folders = 0;
+function optionsIn(folder = `${++folders}`, more: Partial<HistoryOptions> = {}): HistoryOptions & { said: string[] } {
+  const said: string[] = [];
+  const log = { ...QUIET, warn: (text: string) => said.push(text), info: (text: string) => said.push(text) };
+  const file = join(root, folder, "history.db");
+  return { file, keepAge: 1e15, keepSessions: 1e6, log, said, ...more };
+}
+
+function ended(id: string, start: number, more: Partial<Session> = {}): Session {
+  return { ...testSession(id, start), end: start + 10, closeReason: "The client closed the connection", ...more };
+}
+
+function ids(sessions: readonly Session[]): string {
+  return sessions.map(({ id }) => id).join(" ");
+}
+
+test("what was recorded is found again after a restart, newest first", () => {
+  const options = optionsIn();
+  const first = openHistory(options);
+  first.record([ended("a", 1000, { sni: "www.example.com" }), ended("b", 2000)]);
+  first.close();
+  const second = openHistory(options);
+  assert.equal(ids(second.search({}, 10)), "b a");
+  assert.deepEqual(second.find("a"), ended("a", 1000, { sni: "www.example.com" }));
+  assert.equal(second.info().sessions, 2);
+  second.close();
+});
+
+test("the files are for their owner's eyes", () => {
+  const options = optionsIn();
+  const history = openHistory(options);
+  history.record([ended("a", 1000)]);
+  history.flush();
+  for (const name of readdirSync(join(options.file, ".."))) {
+    assert.equal(statSync(join(options.file, "..", name)).mode & 0o077, 0, name);
+  }
+  history.close();
+});
+
+test("a search finds what waits to be written", () => {
+  const history = openHistory(optionsIn());
+  history.record([ended("a", 1000, { sni: "www.example.com" })]);
+  assert.equal(ids(history.search({ host: "www.example.com" }, 10)), "a");
+  history.close();
+});
+
+test("a later record of a session replaces the earlier, and live ones are not among the closed", () => {
+  const history = openHistory(optionsIn());
+  history.record([testSession("a", 1000)]);
+  assert.equal(ids(history.search({}, 10)), "");
+  history.record([ended("a", 1000, { sni: "x.example" })]);
+  assert.equal(ids(history.search({ host: "x.example" }, 10)), "a");
+  assert.equal(history.info().sessions, 1);
+  history.close();
+});
+
+test("sessions that lived when the node died are closed by the next start", () => {
+  const options = optionsIn();
+  const first = openHistory(options);
+  first.record([testSession("a", 1000, { sni: "x.example" })]);
+  first.close();
+  const second = openHistory(options);
+  const [session] = second.search({ host: "x.example" }, 10);
+  assert.deepEqual(
+    [session?.end, session?.closeReason],
+    [1000, "The node ended before this session's end was recorded"],
+  );
+  second.close();
+});
+
+test("a search in the history means what it means in the live table", () => {
+  const name = fc.constantFrom("a.example", "www.a.example", "*.a.example", "mail.b.example", "a_b.example", "a%b");
+  const verdict = fc.constantFrom("decrypt" as const, "bypass" as const, null);
+  const record = fc.record({ sni: name, connectHost: fc.option(name), verdict });
+  const query = fc.record(
+    {
+      host: fc.constantFrom(
+        "www.a.example",
+        "*.a.example",
+        "*",
+        "MAIL*",
+        "a.example",
+        "a_*",
+        "a%*",
+        "*[a]*",
+        "?.example",
+      ),
+      verdict: fc.constantFrom("decrypt", "none"),
+      state: fc.constantFrom("EST", "EST:INIT", "EST:EST"),
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 8 }), query, (records, wanted) => {
+      const history = openHistory(optionsIn("", { file: ":memory:" }));
+      const sessions = records.map((news, index) => ended(`s${index}`, 1000 + index, news));
+      history.record(sessions);
+      const expected = sessions.filter(compileQuery(wanted as object)).reverse();
+      assert.equal(ids(history.search(wanted as object, 100)), ids(expected));
+      history.close();
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("the oldest are forgotten above the number to keep, with their hosts", () => {
+  const options = optionsIn(undefined, { keepSessions: 2 });
+  const history = openHistory(options);
+  history.record(["a", "b", "c", "d"].map((id, i) => ended(id, 1000 + i, { sni: `${id}.example` })));
+  history.flush();
+  assert.equal(ids(history.search({}, 10)), "d c");
+  assert.equal(history.info().sessions, 2);
+  history.close();
+  const database = new DatabaseSync(options.file);
+  assert.deepEqual(
+    database
+      .prepare("SELECT host FROM hosts ORDER BY host")
+      .all()
+      .map((row) => row["host"]),
+    ["c.example", "d.example"],
+  );
+  database.close();
+});
+
+test("sessions that ended too long ago are forgotten", () => {
+  const history = openHistory(optionsIn(undefined, { keepAge: 60_000 }));
+  history.record([ended("old", Date.now() - 120_000), ended("new", Date.now() - 1000)]);
+  history.flush();
+  assert.equal(ids(history.search({}, 10)), "new");
+  history.close();
+});
+
+test("a host's index entry stays while one of its sessions does", () => {
+  const history = openHistory(optionsIn(undefined, { keepSessions: 1 }));
+  history.record([ended("a", 1000, { sni: "x.example" }), ended("b", 2000, { sni: "x.example" })]);
+  history.flush();
+  assert.equal(ids(history.search({ host: "x.example" }, 10)), "b");
+  history.close();
+});
+
+test("a file that is no database is moved aside, said so, and a new one is begun", () => {
+  const options = optionsIn();
+  mkdirSync(join(options.file, ".."));
+  writeFileSync(options.file, "This is no database at all. ".repeat(1000));
+  const history = openHistory(options);
+  history.record([ended("a", 1000)]);
+  assert.equal(ids(history.search({}, 10)), "a");
+  assert.equal(history.info().state, "running");
+  history.close();
+  assert.match(options.said.join(), /moved aside/);
+  const aside = readdirSync(join(options.file, "..")).find((name) => name.includes("unusable"));
+  assert.match(readFileSync(join(options.file, "..", aside!), "utf8"), /^This is no database/);
+});
+
+test("a database that is damaged while the node runs is replaced, and no search throws", () => {
+  const options = optionsIn();
+  const history = openHistory(options);
+  history.record(Array.from({ length: 500 }, (_, i) => ended(`s${i}`, i, { sni: `h${i}.example` })));
+  history.close();
+  const bytes = readFileSync(options.file);
+  writeFileSync(options.file, bytes.fill(0x5a, 4096, bytes.length));
+  const again = openHistory(options);
+  again.record([ended("new", 5000)]);
+  again.search({ host: "*" }, 100);
+  again.flush();
+  again.record([ended("newer", 6000)]);
+  assert.match(ids(again.search({}, 10)), /newer/);
+  assert.equal(again.info().state, "running");
+  again.close();
+});
+
+test("a database of a later version is kept aside, not used", () => {
+  const options = optionsIn();
+  openHistory(options).close();
+  const database = new DatabaseSync(options.file);
+  database.exec("PRAGMA user_version = 99");
+  database.close();
+  openHistory(options).close();
+  assert.match(options.said.join(), /later version.*moved aside/);
+});
+
+test("a place that cannot be written stops the history, says so once, and throws at nobody", () => {
+  const options = optionsIn();
+  mkdirSync(join(options.file, ".."));
+  writeFileSync(join(options.file, "..", "file"), "");
+  const history = openHistory({ ...options, file: join(options.file, "..", "file", "history.db") });
+  for (let i = 0; i < 20_000; i++) history.record([ended(`s${i}`, i)]);
+  history.flush();
+  history.flush();
+  assert.deepEqual(history.search({}, 10), []);
+  assert.equal(history.find("never"), undefined);
+  assert.equal(history.info().state, "stopped");
+  assert.ok(history.info().reason);
+  history.close();
+  assert.equal(options.said.length, 1);
+});

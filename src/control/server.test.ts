@@ -1,0 +1,332 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { ConfigError } from "../errors.ts";
+import type { SessionEvents, SessionList, Stats } from "./api.ts";
+import { isLocalHost } from "./auth.ts";
+import { startControl } from "./server.ts";
+import { createTestPlane, QUIET, testSession } from "./test-plane.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "clearline-control-"));
+const tokenFile = join(folder, "data", "token");
+const plane = createTestPlane();
+const logged: string[] = [];
+const log = { ...QUIET, error: (message: string) => logged.push(message) };
+const control = await startControl(plane, { host: "127.0.0.1", port: 0, tokenFile, log });
+const token = readFileSync(tokenFile, "utf8").trim();
+const base = `http://127.0.0.1:${control.address.port}`;
+
+after(async () => {
+  await control.close();
+  plane.history.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function ask(path: string, init: RequestInit = {}) {
+  const headers = { authorization: `Bearer ${token}`, ...(init.body ? { "content-type": "application/json" } : {}) };
+  const answer = await fetch(base + path, { ...init, headers: { ...headers, ...init.headers } });
+  const text = await answer.text();
+  return { status: answer.status, headers: answer.headers, text, json: () => JSON.parse(text) };
+}
+
+test("the token is made once, of 32 random bytes, for its owner's eyes", async () => {
+  assert.equal(Buffer.from(token, "base64url").length, 32);
+  assert.equal(statSync(tokenFile).mode & 0o777, 0o600);
+  const again = await startControl(createTestPlane(), { host: "127.0.0.1", port: 0, tokenFile, log });
+  await again.close();
+  assert.equal(readFileSync(tokenFile, "utf8").trim(), token);
+});
+
+test("a token that others can read is closed to them, and the log says so", async () => {
+  const file = join(folder, "loose");
+  writeFileSync(file, `${"t".repeat(43)}\n`);
+  chmodSync(file, 0o644);
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const other = await startControl(createTestPlane(), {
+    host: "127.0.0.1",
+    port: 0,
+    tokenFile: file,
+    log: { ...log, warn },
+  });
+  await other.close();
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.match(warnings.join(), /could be read by others/);
+});
+
+test("an unusable token file is a configuration error that names it", async () => {
+  const file = join(folder, "empty");
+  writeFileSync(file, "\n");
+  const start = startControl(createTestPlane(), { host: "127.0.0.1", port: 0, tokenFile: file, log });
+  await assert.rejects(start, (error: Error) => error instanceof ConfigError && error.message.includes(file));
+});
+
+for (const path of [
+  "/api/v1/sessions",
+  "/api/v1/stats",
+  "/api/v1/keys",
+  "/api/v1/events",
+  "/metrics",
+  "/api/v1/nothing",
+]) {
+  test(`${path} is closed without the token, and with a wrong one`, async () => {
+    assert.equal((await ask(path, { headers: { authorization: "" } })).status, 401);
+    const wrong = `${token.slice(0, -1)}${token.endsWith("A") ? "B" : "A"}`;
+    const refused = await ask(path, { headers: { authorization: `Bearer ${wrong}` } });
+    assert.equal(refused.status, 401);
+    assert.match(refused.headers.get("www-authenticate") ?? "", /^Bearer/);
+  });
+}
+
+test("health answers anyone", async () => {
+  const answer = await fetch(`${base}/api/v1/health`);
+  assert.deepEqual(await answer.json(), { status: "ok", version: "0.0.0-test" });
+});
+
+test("a request for a name that is not this machine's is refused, with the token too", async () => {
+  const status = await new Promise((resolve, reject) => {
+    const headers = { host: "rebound.example:8484", authorization: `Bearer ${token}` };
+    request(`${base}/api/v1/health`, { headers }, (answer) => resolve(answer.statusCode))
+      .on("error", reject)
+      .end();
+  });
+  assert.equal(status, 403);
+});
+
+for (const [host, local] of [
+  ["127.0.0.1:8484", true],
+  ["localhost", true],
+  ["LocalHost:8484", true],
+  ["[::1]:8484", true],
+  ["localhost.example", false],
+  ["127.0.0.1.example:8484", false],
+  ["", false],
+  [undefined, false],
+] as const) {
+  test(`the Host header ${host} ${local ? "names" : "does not name"} this machine`, () => {
+    assert.equal(isLocalHost(host), local);
+  });
+}
+
+test("answers forbid caching, framing and guessing their type, and name no other origin", async () => {
+  const { headers } = await ask("/api/v1/sessions", { headers: { origin: "https://rebound.example" } });
+  assert.equal(headers.get("cache-control"), "no-store");
+  assert.equal(headers.get("x-content-type-options"), "nosniff");
+  assert.match(headers.get("content-security-policy") ?? "", /default-src 'none'/);
+  assert.equal(headers.get("access-control-allow-origin"), null);
+});
+
+test("sessions are found live and closed, by host and by state", async () => {
+  plane.apply(
+    testSession("live", 3000, { sni: "www.one.example", state: "EST:EST:INIT:INIT", verdict: "decrypt" }),
+    testSession("old", 1000, { sni: "www.one.example" }),
+    { id: "old", end: 2000 },
+    testSession("other", 2000, { sni: "two.example" }),
+  );
+  const found = async (query: string) => {
+    const { sessions, more }: SessionList = (await ask(`/api/v1/sessions?${query}`)).json();
+    return sessions.map(({ id }) => id).join(" ") + (more ? " …" : "");
+  };
+  assert.equal(await found("host=www.one.example"), "live old");
+  assert.equal(await found("host=*.ONE.example."), "live old");
+  assert.equal(await found("host=*.one.example&live=true"), "live");
+  assert.equal(await found("host=*.one.example&live=false"), "old");
+  assert.equal(await found("host=*.one.example&limit=1"), "live …");
+  assert.equal(await found("state=EST:EST"), "live");
+  assert.equal(await found("verdict=none&live=true"), "other");
+  assert.equal(await found("client=192.0.2.8"), "");
+});
+
+test("a host is searched for in the form that is on the wire", async () => {
+  plane.apply(testSession("umlaut", 4000, { sni: "xn--bcher-kva.example" }));
+  const { sessions }: SessionList = (await ask("/api/v1/sessions?host=*.b%C3%BCcher.example")).json();
+  assert.equal(sessions.length, 0);
+  const exact: SessionList = (await ask("/api/v1/sessions?host=B%C3%BCcher.example")).json();
+  assert.equal(exact.sessions[0]?.id, "umlaut");
+});
+
+test("one session is shown by its id, live or closed, and an unknown id is not found", async () => {
+  plane.apply(testSession("one", 5000), testSession("gone", 5000), { id: "gone", end: 5001, closeReason: "Over" });
+  assert.equal((await ask("/api/v1/sessions/one")).json().id, "one");
+  assert.equal((await ask("/api/v1/sessions/gone")).json().closeReason, "Over");
+  assert.equal((await ask("/api/v1/sessions/none")).status, 404);
+});
+
+const BAD: [method: string, path: string, body: unknown, wrong: string][] = [
+  ["GET", "/sessions?limit=0", undefined, "limit"],
+  ["GET", "/sessions?limit=ten", undefined, "limit"],
+  ["GET", "/sessions?state=OPEN", undefined, "state"],
+  ["GET", "/sessions?verdict=allow", undefined, "verdict"],
+  ["GET", "/sessions?host=a%20b", undefined, "host"],
+  ["GET", "/sessions?hots=a", undefined, ""],
+  ["GET", "/explain?client=nowhere", undefined, "client"],
+  ["GET", "/explain?server=10.0.0.1", undefined, "server"],
+  ["GET", "/explain?server=10.0.0.1:70000", undefined, "server"],
+  ["GET", "/explain?server=127.0.0.1:1", undefined, "server"],
+  ["GET", "/ca/third/rsa", undefined, "role"],
+  ["POST", "/keys", { hosts: [], certificate: "-", key: "-" }, "hosts"],
+  ["POST", "/keys", { hosts: ["a"], certificate: "-", key: "no key" }, "key"],
+  ["POST", "/keys", "not JSON", ""],
+];
+for (const [method, path, body, wrong] of BAD) {
+  test(`${method} ${path} with ${JSON.stringify(body)} is refused and says what is wrong`, async () => {
+    const sent = typeof body === "string" ? body : JSON.stringify(body);
+    const { status, json } = await ask(`/api/v1${path}`, { method, ...(sent !== undefined && { body: sent }) });
+    assert.equal(status, 400);
+    assert.equal(json().path ?? "", wrong);
+    assert.ok(json().error.length > 5);
+  });
+}
+
+test("several errors of one request are told at once", async () => {
+  const body = JSON.stringify({ hosts: ["a"], certificate: "-", key: "no key" });
+  const { json } = await ask("/api/v1/keys", { method: "POST", body });
+  assert.deepEqual(
+    json().errors.map(({ path }: { path: string }) => path),
+    ["key", "hosts"],
+  );
+});
+
+test("a body that is too long is refused before it is read", async () => {
+  const body = JSON.stringify({ key: "x".repeat(2_000_000) });
+  assert.equal((await ask("/api/v1/keys", { method: "POST", body })).status, 413);
+});
+
+test("keys are added, listed without the key, and removed", async () => {
+  const key = "-----BEGIN PRIVATE KEY-----";
+  const body = JSON.stringify({ hosts: ["www.example.com"], certificate: "-----BEGIN", key });
+  assert.equal((await ask("/api/v1/keys", { method: "POST", body })).status, 201);
+  const listed = await ask("/api/v1/keys");
+  assert.equal(listed.json()[0].id, "k1");
+  assert.doesNotMatch(listed.text, /PRIVATE/);
+  assert.equal((await ask("/api/v1/keys/k1", { method: "DELETE" })).status, 204);
+  assert.equal((await ask("/api/v1/keys/k1", { method: "DELETE" })).status, 404);
+});
+
+test("a CA's certificate is a PEM file to download", async () => {
+  const { text, headers } = await ask("/api/v1/ca/primary/ecdsa");
+  assert.match(text, /^-----BEGIN/);
+  assert.match(headers.get("content-disposition") ?? "", /clearline-primary-ecdsa\.pem/);
+  assert.equal((await ask("/api/v1/ca/secondary/rsa")).status, 404);
+  assert.equal((await ask("/api/v1/ca/primary/renew", { method: "POST" })).json().length, 2);
+});
+
+test("the rest of the API answers", async () => {
+  const stats: Stats = (await ask("/api/v1/stats")).json();
+  assert.equal(stats.history.state, "running");
+  assert.ok(stats.counters["proxy"]!.total > 0);
+  assert.equal((await ask("/api/v1/explain?host=bank.example")).json().entries[0].truth, true);
+  const body = JSON.stringify({ certificatePem: "-----BEGIN CERTIFICATE-----" });
+  assert.equal((await ask("/api/v1/explain", { method: "POST", body })).json().verdict.action, "decrypt");
+  assert.equal((await ask("/api/v1/policy")).json().order[0].group, "bypass list");
+  assert.deepEqual((await ask("/api/v1/reload", { method: "POST" })).json().changes, ['Listener "web" was added']);
+  assert.equal((await ask("/api/v1/caches")).json()[0].name, "mint");
+  assert.equal((await ask("/api/v1/caches", { method: "DELETE" })).status, 204);
+  assert.equal((await ask("/api/v1/caches/none", { method: "DELETE" })).status, 404);
+});
+
+test("a failure of the node's own is told without its inside, which goes to the log", async () => {
+  const broken = { ...plane, caches: () => Promise.reject(new Error("secret state")) };
+  const other = await startControl(broken, { host: "127.0.0.1", port: 0, tokenFile, log });
+  const answer = await fetch(`http://127.0.0.1:${other.address.port}/api/v1/caches`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  await other.close();
+  assert.equal(answer.status, 500);
+  assert.doesNotMatch(await answer.text(), /secret state/);
+  assert.match(logged.join("\n"), /GET \/api\/v1\/caches.*secret state/);
+});
+
+test("the API describes itself, and its page loads nothing from elsewhere", async () => {
+  const document = (await ask("/api/v1/openapi.json", { headers: { authorization: "" } })).json();
+  assert.ok(document.paths["/api/v1/sessions"].get.responses["200"].content["application/json"].schema);
+  const page = await ask("/api/v1/docs", { headers: { authorization: "" } });
+  const links = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link]) => link!);
+  assert.ok(links.length > 3);
+  for (const link of links) {
+    assert.match(link, /^\/api\/v1\/docs\//);
+    assert.equal((await ask(link, { headers: { authorization: "" } })).status, 200);
+  }
+});
+
+test("metrics count ended sessions by listener, verdict and phase", async () => {
+  plane.apply(testSession("m", 1, { listener: "m", verdict: "bypass", phase: "sni" }), { id: "m", end: 2 });
+  const { text } = await ask("/metrics");
+  assert.match(text, /clearline_sessions_total\{listener="m",verdict="bypass",phase="sni"\} 1\n/);
+  assert.match(text, /clearline_feed_running\{feed="archive",kind="pcapng"\} 1\n/);
+  assert.match(text, /clearline_worker_cpu_seconds_total\{worker="0"\} 1.5\n/);
+  assert.match(text, /process_cpu_seconds_total/);
+  assert.equal((await ask("/metrics")).text.match(/clearline_certificates_minted_total \d+/)?.[0].slice(-1), "3");
+});
+
+test("events carry what changed, each session in its latest form only", async () => {
+  const answer = await fetch(`${base}/api/v1/events`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal(answer.headers.get("content-type"), "text/event-stream");
+  plane.apply(testSession("e1", 1), { id: "e1", sni: "first.example" }, testSession("e2", 1));
+  plane.apply({ id: "e1", sni: "last.example" }, { id: "e2", end: 2 });
+  const events = await firstEvent(answer);
+  assert.deepEqual(
+    events.live.map(({ id, sni }) => [id, sni]),
+    [["e1", "last.example"]],
+  );
+  assert.deepEqual(
+    events.closed.map(({ id }) => id),
+    ["e2"],
+  );
+  assert.equal(events.dropped, 0);
+});
+
+async function firstEvent(answer: Response): Promise<SessionEvents> {
+  let text = "";
+  for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    const data = /^event: sessions\ndata: (.*)\n\n/m.exec(text)?.[1];
+    if (data) return JSON.parse(data);
+  }
+  throw new Error(`The stream ended without an event: ${text}`);
+}
+
+test("closing the server ends the streams of events, and forgets their listeners", async () => {
+  let listeners = 0;
+  const counted = {
+    ...plane,
+    subscribe(listener: Parameters<typeof plane.subscribe>[0]) {
+      const stop = plane.subscribe(listener);
+      listeners += 1;
+      return () => {
+        listeners -= 1;
+        stop();
+      };
+    },
+  };
+  const other = await startControl(counted, { host: "127.0.0.1", port: 0, tokenFile, log });
+  const answer = await fetch(`http://127.0.0.1:${other.address.port}/api/v1/events`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  assert.equal(listeners, 1);
+  await other.close();
+  await answer.text().catch(() => undefined);
+  assert.equal(listeners, 0);
+});
+
+test("a port in use is a configuration error in one line", async () => {
+  const { port } = control.address;
+  const start = startControl(createTestPlane(), { host: "127.0.0.1", port, tokenFile, log });
+  await assert.rejects(start, {
+    name: "ConfigError",
+    path: "console.address",
+    message: `Cannot serve the console on 127.0.0.1:${port} (console.address): something else listens there already`,
+  });
+});
+
+test("a request that is no HTTP is answered as such and the server lives on", async () => {
+  const socket = connect(control.address.port, "127.0.0.1");
+  socket.end("\x16\x03\x01\x02\x00garbage");
+  const chunks = await Array.fromAsync(socket.setEncoding("latin1"));
+  assert.match(chunks.join(""), /^HTTP\/1\.1 400 /);
+  assert.equal((await ask("/api/v1/health")).status, 200);
+});
