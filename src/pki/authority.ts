@@ -21,6 +21,7 @@ import {
 import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
 import { CLOCK_SKEW } from "./mirror.ts";
+import { readPrivateKey } from "./private-key.ts";
 import { exists, makeSecretFolder, readSecret, writeSecret } from "./secret-file.ts";
 
 /** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
@@ -145,8 +146,8 @@ async function readOrMake(
   const [certificatePath, keyPath] = [`${base}.pem`, `${base}.key`];
   if (!(await exists(certificatePath))) {
     if (!(await exists(keyPath))) await writeSecret(keyPath, await makeKey(keyType), true);
-    const made = parseKey(keyPath, (await readSecret(keyPath, notice)) ?? "");
-    await writeSecret(certificatePath, await makeCertificate(role, keyType, made, now), true);
+    const { key } = readPrivateKey(keyPath, (await readSecret(keyPath, notice)) ?? "");
+    await writeSecret(certificatePath, await makeCertificate(role, keyType, key, now), true);
   }
   const keyPem = await readSecret(keyPath, notice);
   if (keyPem === undefined) {
@@ -156,7 +157,8 @@ async function readOrMake(
     );
   }
   const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
-  return readAuthority(role, keyType, false, certificatePath, certificatePem, parseKey(keyPath, keyPem));
+  const { key } = readPrivateKey(keyPath, keyPem);
+  return readAuthority(role, keyType, false, certificatePath, certificatePem, key);
 }
 
 /** The certificate goes first: a crash anywhere leaves a key without one, which the next start completes. */
@@ -213,8 +215,7 @@ async function makeCertificate(role: Role, keyType: KeyType, key: KeyObject, now
 }
 
 function readGiven(role: Role, given: GivenAuthority, now: number): Authority {
-  const key = parseKey(given.path, given.keyPem);
-  const keyType = key.asymmetricKeyType === "ec" ? "ecdsa" : "rsa";
+  const { key, keyType } = readPrivateKey(given.path, given.keyPem);
   const authority = readAuthority(role, keyType, true, given.path, given.certificatePem, key);
   const cannot = (why: string): ConfigError => new ConfigError(given.path, `Cannot use ${given.path}: ${why}`);
   if (authority.notAfter <= now) throw cannot(`its certificate expired on ${authority.certificate.validTo}`);
@@ -279,21 +280,4 @@ function maySign(certificate: X509Certificate): boolean {
 
 function subjectKeyId(value: Buffer | undefined): Buffer | undefined {
   return value && readInside(encode(TAG.sequence, value), TAG.sequence)[0]?.content;
-}
-
-/** Reads a private key that can sign certificates which browsers accept. Throws ConfigError. */
-function parseKey(path: string, pem: string): KeyObject {
-  const cannot = (why: string, cause?: unknown): ConfigError =>
-    new ConfigError(path, `Cannot use ${path}: ${why}`, { cause });
-  if (/-----BEGIN ENCRYPTED|^Proc-Type:.*ENCRYPTED/m.test(pem)) throw cannot("its key is encrypted; decrypt it first");
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(pem);
-  } catch (error) {
-    throw cannot("there is no private key in it", error);
-  }
-  const { modulusLength = 0, namedCurve = "" } = key.asymmetricKeyDetails ?? {};
-  if (key.asymmetricKeyType === "rsa" && modulusLength >= 2048) return key;
-  if (["prime256v1", "secp384r1", "secp521r1"].includes(namedCurve)) return key;
-  throw cannot("its key is neither RSA of 2048 bits or more nor ECDSA on P-256, P-384 or P-521");
 }

@@ -111,6 +111,7 @@ function cannot(action: string, path: string, error: unknown): ConfigError {
   return new ConfigError(path, `Cannot ${action} ${path}: ${REASONS[code] ?? code}`, { cause: error });
 }
 
-function codeOf(error: unknown): string {
+/** The system's name of an error: "ENOENT". */
+export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : String(error);
 }

@@ -1,0 +1,83 @@
+import type { X509Certificate } from "node:crypto";
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
+import { OID, readCertificate } from "./certificate.ts";
+import { type Element, readElements, readInside, TAG } from "./der.ts";
+
+/** A certificate as the session record and the policy see it. */
+export interface RecordedCertificate {
+  /** One line, most specific first: "CN=www.example.com, O=Example". "" when empty. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** DNS names in lower case and addresses of subjectAltName; without that extension, the subject's common name. */
+  readonly names: readonly string[];
+  /** Lower-case hex of the DER's SHA-256. */
+  readonly sha256: string;
+  /** ms since the epoch. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/**
+ * Reads what is worth recording. All of it was written by a stranger: names come from the DER and not from a printed
+ * list that could be forged from within (CVE-2021-44532), and lines hold nothing that moves a terminal's cursor.
+ * Throws PeerError when it is not X.509 in DER.
+ */
+export function recordCertificate(certificate: X509Certificate): RecordedCertificate {
+  return {
+    subject: oneLine(certificate.subject),
+    issuer: oneLine(certificate.issuer),
+    names: namesOf(certificate.raw),
+    sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    notBefore: certificate.validFromDate.getTime(),
+    notAfter: certificate.validToDate.getTime(),
+  };
+}
+
+const MAX_LINE = 1024;
+
+/**
+ * Node prints one attribute a line, most general first, with special characters escaped as RFC 4514 wants it, so that
+ * a line break within a value is no line break here. It answers undefined for an empty name.
+ */
+function oneLine(name: string | undefined): string {
+  const line = (name ?? "").split("\n").reverse().join(", ");
+  const visible = line.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (hidden) => {
+    return `\\u{${hidden.codePointAt(0)!.toString(16)}}`;
+  });
+  return visible.length > MAX_LINE ? `${visible.slice(0, MAX_LINE)}…` : visible;
+}
+
+/** The tags of GeneralName: RFC 5280, section 4.2.1.6. */
+const DNS_NAME = 0x82;
+const IP_ADDRESS = 0x87;
+
+function namesOf(der: Buffer): string[] {
+  const { subject, extensions } = readCertificate(der);
+  const alternatives = extensions.get(OID.subjectAltName)?.value;
+  const names = alternatives ? readInside(alternatives, TAG.sequence).map(readName) : [readCommonName(subject)];
+  return [...new Set(names.filter((name) => name !== undefined))];
+}
+
+/** A name that no browser could have asked for is not a name: "good.example\0.evil.example". */
+function readName({ tag, content }: Element): string | undefined {
+  if (tag === DNS_NAME) return readHost(content.toString("latin1"));
+  if (tag === IP_ADDRESS && (content.length === 4 || content.length === 16)) {
+    return ipaddr.fromByteArray([...content]).toString();
+  }
+  return undefined;
+}
+
+function readHost(text: string): string | undefined {
+  const host = text.toLowerCase().replace(/\.$/, "");
+  return /^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(host) && host.length <= 253 ? host : undefined;
+}
+
+/** The last of several common names is the most specific. Only such as could be a host or an address count. */
+function readCommonName(subject: Buffer): string | undefined {
+  const attributes = readInside(subject, TAG.sequence).flatMap((set) => readElements(set.content));
+  const values = attributes.map((attribute) => readElements(attribute.content));
+  const value = values.findLast(([type]) => type?.content.toString("hex") === OID.commonName)?.[1];
+  const text = value?.content.toString("latin1") ?? "";
+  return isIP(text) ? ipaddr.parse(text).toString() : readHost(text);
+}
