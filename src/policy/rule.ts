@@ -40,6 +40,8 @@ export interface Rule {
   /** The latest phase that one of its conditions needs. */
   readonly phase: Phase;
   readonly judge: Judge;
+  /** Why it matched, for people. */
+  readonly reason: string;
   /** It names an issuer: such rules come last in their phase. */
   readonly namesIssuer: boolean;
   /** The faults that it names. */
@@ -56,7 +58,8 @@ export function compileRule({ name, match, action }: RuleSource): Rule {
     name,
     action,
     phase: PHASES[needed] ?? "network",
-    judge: (view) => all(judges.map((judge) => judge(view))),
+    judge: (view) => all(judges, view),
+    reason: named.length === 0 ? "The rule matches every session" : `The rule's conditions hold: ${named.join(", ")}`,
     namesIssuer: match.issuer !== undefined,
     faults: (match.fault ?? []) as readonly Fault[],
   };

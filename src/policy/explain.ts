@@ -1,0 +1,94 @@
+import { FAULTS } from "./conditions.ts";
+import type { Policy } from "./evaluate.ts";
+import type { Action, Fault, Phase, Verdict } from "./facts.ts";
+import type { Entry } from "./order.ts";
+import type { Truth } from "./truth.ts";
+import { refuseVersions } from "./version-limits.ts";
+import { type KnownFacts, type View, viewOf } from "./view.ts";
+
+/** One line of the order in which a policy is evaluated. */
+export interface OrderedEntry {
+  readonly phase: Phase;
+  readonly group: string;
+  readonly name: string;
+  readonly action: Action;
+}
+
+export interface ExplainedEntry extends OrderedEntry {
+  /** Whether it is true of the flow; "unknown" when a fact it needs is not known. */
+  readonly truth: Truth;
+}
+
+export interface Explanation {
+  /** In the order in which they are judged for this flow: of each phase the first that is true decides it. */
+  readonly entries: readonly ExplainedEntry[];
+  readonly verdict: Verdict;
+}
+
+/** What a policy would say of a flow, and why. Facts that are left out are not known. */
+export function explain(policy: Policy, facts: KnownFacts): Explanation {
+  // A certificate comes after the ClientHello: when it is known, the flow's hosts are all known.
+  const view = viewOf(facts, facts.certificate !== undefined);
+  const entries = linesOf(policy, view.late).map(({ judge, ...line }) => ({ ...line, truth: judge(facts, view) }));
+  return { entries, verdict: policy.lean(facts) };
+}
+
+/** The order as it is shown to users: that of a flow which names its host and began with a ClientHello. */
+export function order(policy: Policy): readonly OrderedEntry[] {
+  return linesOf(policy, false).map(({ judge: _, ...line }) => line);
+}
+
+interface Line extends OrderedEntry {
+  judge(facts: KnownFacts, view: View): Truth;
+}
+
+function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
+  const { belowMin, aboveMax } = source.versions;
+  const hosts = stages.sni.map(lineOf);
+  return [
+    ...stages.network.map(lineOf),
+    ...(late ? [] : hosts),
+    ...[...new Set([belowMin, aboveMax])].map((action) => versionsLine(source, action)),
+    clientCertificateLine(source, "sni"),
+    ...(late
+      ? stages.late.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
+      : stages.certificate.map(lineOf)),
+    ...FAULTS.map((fault) => faultLine(source, fault)),
+    clientCertificateLine(source, "certificate"),
+    { phase: "certificate", group: "default", name: "default", action: source.default, judge: () => true },
+  ];
+}
+
+function lineOf({ phase, group, name, action, judge }: Entry): Line {
+  return { phase, group, name, action, judge: (_, view) => judge(view) };
+}
+
+function versionsLine(source: Policy["source"], action: "bypass" | "drop"): Line {
+  return {
+    phase: "sni",
+    group: "version limits",
+    name: "versions",
+    action,
+    judge: ({ versions }) => (versions === undefined ? "unknown" : refuseVersions(source, versions)?.action === action),
+  };
+}
+
+function clientCertificateLine(source: Policy["source"], phase: Phase): Line {
+  return {
+    phase,
+    group: "client certificate",
+    name: "client certificate",
+    action: source.clientCertificate.action,
+    judge: ({ clientCertificateDemanded }) => clientCertificateDemanded ?? "unknown",
+  };
+}
+
+function faultLine(source: Policy["source"], fault: Fault): Line {
+  return {
+    phase: "certificate",
+    group: `certificate faults: ${fault}`,
+    name: "certificate fault",
+    action: source.certificate[fault],
+    judge: ({ certificate }) => (certificate === undefined ? "unknown" : certificate.faults.includes(fault)),
+  };
+}

@@ -1,0 +1,47 @@
+import type { Verdict } from "./facts.ts";
+import { type PolicySource, VERSIONS } from "./rule.ts";
+
+/**
+ * The verdict for a client that the node could not shake hands with: all it offers is too old, or all of it too new.
+ * Undefined: the limits say nothing, or what it offers is not known.
+ */
+export function refuseVersions(
+  { versions: limits }: PolicySource,
+  offered: readonly number[] | undefined,
+): Verdict | undefined {
+  if (offered === undefined || offered.length === 0) return undefined;
+  const highest = Math.max(...offered);
+  if (highest < VERSIONS[limits.min]) {
+    return refusal(
+      limits.belowMin,
+      "sni",
+      `The client offers at most ${nameOf(highest)}, below the minimum ${limits.min}`,
+    );
+  }
+  const lowest = Math.min(...offered);
+  if (lowest > VERSIONS[limits.max]) {
+    return refusal(
+      limits.aboveMax,
+      "sni",
+      `The client offers at least ${nameOf(lowest)}, above the maximum ${limits.max}`,
+    );
+  }
+  return undefined;
+}
+
+/** The verdict for a server that refused every version the policy allows, because it speaks older ones only. */
+export function refuseServerVersions({ versions: { belowMin, min } }: PolicySource): Verdict {
+  return refusal(belowMin, "certificate", `The server speaks only versions below the minimum ${min}`);
+}
+
+function refusal(action: "bypass" | "drop", phase: "sni" | "certificate", reason: string): Verdict {
+  return { action, phase, rule: "versions", reason, provisional: false };
+}
+
+function nameOf(version: number): string {
+  if (version === 0x0300) return "SSLv3";
+  return (
+    Object.entries(VERSIONS).find(([, number]) => number === version)?.[0] ??
+    `version 0x${version.toString(16).padStart(4, "0")}`
+  );
+}
