@@ -93,6 +93,13 @@ export function nextChunk(socket: net.Socket): Promise<Buffer | undefined> {
   });
 }
 
+/** All that a socket still brings until its end. Its other direction stays open. Rejects when it is reset. */
+export async function readAll(socket: net.Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for (let chunk = await nextChunk(socket); chunk !== undefined; chunk = await nextChunk(socket)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
 /** For clients that speak no CONNECT: a port of 127.0.0.1 whose connections go to the target through the proxy. */
 export async function tunnel(proxy: number, target: number): Promise<AsyncDisposable & { readonly port: number }> {
   const sockets = new Set<net.Socket>();

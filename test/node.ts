@@ -31,8 +31,10 @@ export interface TestNode {
   /** The answer of /api/v1/PATH; anything but 2xx rejects. */
   api<T>(path: string, method?: string, body?: unknown): Promise<T>;
   sessions(query: Readonly<Record<string, string>>): Promise<readonly Session[]>;
-  /** The one session with this host, once it is over. */
-  session(host: string): Promise<Session>;
+  /** The one session with this SNI, once it is over. */
+  session(sni: string): Promise<Session>;
+  /** The session of the client at this port, once it is over. */
+  sessionFrom(port: number): Promise<Session>;
   stats(): Promise<Stats>;
   /** A command of the CLI, with this node's configuration file. */
   command(...args: string[]): Promise<Outcome>;
@@ -100,6 +102,14 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     if (!answer.ok) throw new Error(`${method} ${path} was answered ${answer.status}: ${text}`);
     return (answer.headers.get("content-type")?.includes("json") === true ? JSON.parse(text) : text) as T;
   };
+  const closed = async (what: string, is: (session: Session) => boolean, query: Readonly<Record<string, string>>) => {
+    const found = await until(`a closed session of ${what}`, async () => {
+      const list = (await sessions(query)).filter(is);
+      return list.length > 0 && list.every(({ end }) => end !== null) && list;
+    });
+    assert.equal(found.length, 1, `sessions of ${what}: ${JSON.stringify(found, undefined, 2)}`);
+    return found[0]!;
+  };
   const sessions = async (query: Readonly<Record<string, string>>) =>
     (await api<SessionList>(`sessions?${new URLSearchParams({ live: "all", limit: "1000", ...query })}`)).sessions;
 
@@ -118,14 +128,9 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     secondary: bundle(folder, "secondary"),
     api,
     sessions,
-    async session(host) {
-      const found = await until(`a closed session of ${host}`, async () => {
-        const list = await sessions({ host });
-        return list.length > 0 && list.every(({ end }) => end !== null) && list;
-      });
-      assert.equal(found.length, 1, `sessions of ${host}: ${JSON.stringify(found, undefined, 2)}`);
-      return found[0]!;
-    },
+    // The search also finds the other hosts that a certificate is for.
+    session: (name) => closed(name, ({ sni }) => sni === name, { host: name }),
+    sessionFrom: (port) => closed(`port ${port}`, ({ client }) => client.port === port, { client: "127.0.0.1" }),
     stats: () => api<Stats>("stats"),
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
     stop: () => stop(program),

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { opensslClient } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Origin, opensslServer } from "../peers.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
+
+/** The faulty certificate, what the record calls it, and OpenSSL's codes for it. */
+const FAULTS = [
+  ["expired", "expired", /CERT_HAS_EXPIRED/],
+  ["notYetValid", "expired", /CERT_NOT_YET_VALID/],
+  ["selfSigned", "selfSigned", /DEPTH_ZERO_SELF_SIGNED_CERT/],
+  ["unknownIssuer", "unknownIssuer", /UNABLE_TO|UNTRUSTED/],
+  ["hostMismatch", "hostMismatch", /HOST|NAME/],
+] as const;
+
+describe("A server's certificate with a fault", needs("openssl"), () => {
+  let pki: Pki;
+  let strict: TestNode;
+  let lenient: TestNode;
+  const origins = new Map<string, Origin>();
+
+  before(async () => {
+    pki = await makePki();
+    for (const [kind] of FAULTS) origins.set(kind, await opensslServer(pki.faulty[kind]));
+    const trust = [pki.root.certificate];
+    const forwards = Object.fromEntries([...origins].map(([name, { port }]) => [name, port]));
+    strict = await startNode({ trust, forwards });
+    const [expired, selfSigned, unknownIssuer, hostMismatch] = ["decrypt", "bypass", "decrypt", "decrypt"];
+    const config = { policy: { certificate: { expired, selfSigned, unknownIssuer, hostMismatch } } };
+    lenient = await startNode({ trust, forwards, config });
+  });
+  after(async () => {
+    await strict?.stop();
+    await lenient?.stop();
+    for (const { process } of origins.values()) await process.stop();
+  });
+
+  for (const [kind, fault, code] of FAULTS) {
+    for (const way of ["explicit", "forward"]) {
+      test(`${kind}: dropped with an alert by default, ${way}`, async () => {
+        const name = `${kind}-${way}.${DOMAIN}`.toLowerCase();
+        const target = origins.get(kind)!.port;
+        const path = way === "explicit" ? { proxy: strict.proxy, target } : { port: strict.forward(kind) };
+        const client = await opensslClient({ way: path, name, roots: strict.primary });
+        assert.notEqual(client.code, 0);
+        assert.match(client.stderr, /SSL alert number \d+/);
+        assert.doesNotMatch(client.stdout, /BEGIN CERTIFICATE/);
+
+        const session = await strict.session(name);
+        assert.deepEqual(
+          [session.verdict, session.phase, session.rule, session.presented],
+          ["drop", "certificate", "certificate fault", null],
+        );
+        assert.deepEqual(
+          session.certificate?.faults.map((found) => found.fault),
+          [fault],
+        );
+        assert.match(session.certificate?.faults[0]?.code ?? "", code);
+      });
+    }
+
+    if (kind === "selfSigned") continue;
+    test(`${kind}: when it is decrypted all the same, the secondary CA signs`, async () => {
+      const name = `${kind}-lenient.${DOMAIN}`.toLowerCase();
+      const way = { port: lenient.forward(kind) };
+      const warned = await opensslClient({ way, name, roots: lenient.primary });
+      assert.notEqual(warned.code, 0, "a client that trusts the primary CA must be warned");
+      assert.match(warned.stdout + warned.stderr, /verify error|certificate verify failed/);
+
+      const other = `${kind}-lenient-again.${DOMAIN}`.toLowerCase();
+      const {
+        code: ended,
+        stdout,
+        stderr,
+      } = await opensslClient({
+        way,
+        name: other,
+        roots: lenient.secondary,
+        // An expired certificate is mirrored with its dates.
+        more: ["-no_check_time"],
+      });
+      assert.equal(ended, 0, stderr);
+      assert.match(stdout, /issuer=.*[Ss]econdary/);
+      const session = await lenient.session(other);
+      assert.deepEqual([session.verdict, session.presented?.authority], ["decrypt", "secondary"]);
+      assert.deepEqual(
+        session.certificate?.faults.map((found) => found.fault),
+        [fault],
+      );
+    });
+  }
+
+  test("selfSigned: when it is bypassed, the client sees the server's own certificate", async () => {
+    const name = `self-bypassed.${DOMAIN}`;
+    const way = { port: lenient.forward("selfSigned") };
+    const { stdout, stderr } = await opensslClient({ way, name, roots: pki.faulty.selfSigned.certificate });
+    assert.match(stdout, /subject=CN = Alone/, stderr);
+    const session = await lenient.session(name);
+    assert.deepEqual([session.verdict, session.phase, session.presented], ["bypass", "certificate", null]);
+  });
+});

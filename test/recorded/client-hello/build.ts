@@ -1,0 +1,44 @@
+import { CONTENT_TYPES, HANDSHAKE_TYPES, record } from "../../../src/wire/record.ts";
+import { u8, u16, u16s, vector8, vector16, vector24 } from "../../../src/wire/writer.ts";
+
+/** What a built hello has instead of the ordinary; what a test leaves out is well-formed. */
+export interface HelloParts {
+  readonly version?: number;
+  readonly sessionId?: Uint8Array;
+  readonly suites?: readonly number[];
+  readonly compression?: readonly number[];
+  /** Type and data, in order. Undefined: no extensions block at all. */
+  readonly extensions?: readonly (readonly [type: number, data: Uint8Array])[];
+  readonly trailer?: Uint8Array;
+}
+
+/** A ClientHello message with its handshake header, as a test wants it. */
+export function helloMessage(parts: HelloParts = {}): Buffer {
+  const { version = 0x0303, sessionId = Buffer.alloc(0), suites = [0x1301], compression = [0] } = parts;
+  const body = Buffer.concat([
+    u16(version),
+    Buffer.alloc(32, 7),
+    vector8(sessionId),
+    vector16(u16s(suites)),
+    vector8(Buffer.from(compression)),
+    parts.extensions
+      ? vector16(...parts.extensions.map(([type, data]) => Buffer.concat([u16(type), vector16(data)])))
+      : Buffer.alloc(0),
+    parts.trailer ?? Buffer.alloc(0),
+  ]);
+  return Buffer.concat([u8(HANDSHAKE_TYPES.client_hello), vector24(body)]);
+}
+
+/** A message in handshake records of at most so many bytes each. */
+export function inRecords(message: Uint8Array, size = 0x4000): Buffer {
+  const records: Buffer[] = [];
+  for (let at = 0; at < message.length; at += size) {
+    records.push(record(CONTENT_TYPES.handshake, 0x0301, message.subarray(at, at + size)));
+  }
+  return Buffer.concat(records);
+}
+
+/** The data of server_name with these entries: type and name. */
+export function serverNames(...names: readonly (readonly [type: number, name: string])[]): Buffer {
+  return vector16(...names.map(([type, name]) => Buffer.concat([u8(type), vector16(Buffer.from(name, "latin1"))])));
+}
