@@ -9,56 +9,65 @@ interface Block {
   readonly length: number;
 }
 
-export interface AddressSet {
+/** A set of addresses, each with what belongs to it. */
+export interface AddressSet<Value> {
   readonly size: number;
-  /** The entry, as it was written, that holds the address; the most specific one when several do. */
-  find(address: Address): string | undefined;
+  /** The values of every entry that holds the address, the most specific entry's first. */
+  find(address: Address): readonly Value[];
 }
 
 /**
  * Makes a set of addresses ("10.0.0.1"), subnets ("10.0.0.0/8") and ranges ("10.0.0.1-10.0.0.9"). A look-up costs one
  * map look-up per prefix length in use, however many entries there are. Entries that `isAddressEntry` refuses are left out.
  */
-export function createAddressSet(entries: Iterable<string>): AddressSet {
-  const tables = {
-    4: new Map<number, Map<number | bigint, string>>(),
-    6: new Map<number, Map<number | bigint, string>>(),
-  };
+export function createAddressSet<Value>(entries: Iterable<readonly [entry: string, value: Value]>): AddressSet<Value> {
+  const networks = { 4: new Map<number, Networks<Value>>(), 6: new Map<number, Networks<Value>>() };
   let size = 0;
-  for (const entry of entries) {
+  for (const [entry, value] of entries) {
     const blocks = readBlocks(entry);
     if (blocks === undefined) continue;
     size += 1;
     for (const { network, length } of blocks) {
-      const table = tables[network.family];
-      if (!table.has(length)) table.set(length, new Map());
-      table.get(length)?.set(network.value, entry);
+      const ofLength = networks[network.family].get(length) ?? new Map<number | bigint, Value[]>();
+      networks[network.family].set(length, ofLength);
+      const values = ofLength.get(network.value);
+      if (values === undefined) ofLength.set(network.value, [value]);
+      else values.push(value);
     }
   }
-  // Longest prefix first, so that the entry that is named is the most specific one.
-  const order = { 4: longestFirst(tables[4]), 6: longestFirst(tables[6]) };
+  const ordered = { 4: longestFirst(networks[4]), 6: longestFirst(networks[6]) };
   return {
     size,
     find(address) {
-      for (const [length, networks] of order[address.family]) {
-        const entry = networks.get(mask(address, length).value);
-        if (entry !== undefined) return entry;
-      }
-      return undefined;
+      const found: Value[] = [];
+      for (const [length, ofLength] of ordered[address.family])
+        found.push(...(ofLength.get(mask(address, length).value) ?? []));
+      return found;
     },
   };
 }
 
-function longestFirst<Table>(tables: Map<number, Table>): [number, Table][] {
-  return [...tables].sort(([a], [b]) => b - a);
+type Networks<Value> = Map<number | bigint, Value[]>;
+
+/** Longest prefix first, so that the entry that is named first is the most specific one. */
+function longestFirst<Value>(networks: Map<number, Networks<Value>>): [number, Networks<Value>][] {
+  return [...networks].sort(([a], [b]) => b - a);
 }
 
-/** Reads an address literal. Undefined: it is none. IPv4 must be four plain decimals: "010.1" means different things to different readers. */
+/**
+ * Reads an address literal. Undefined: it is none. IPv4 must be four plain decimals: "010.0.0.1" and "10.1" mean
+ * different addresses to different readers.
+ */
 export function readAddress(text: string): Address | undefined {
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return fromBytes(ipaddr.IPv4.parse(text).toByteArray());
+  const decimals = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1);
+  if (decimals !== undefined) return decimals.every(isByte) ? fromBytes(decimals.map(Number)) : undefined;
   if (!text.includes(":") || !ipaddr.IPv6.isValid(text)) return undefined;
   const address = ipaddr.IPv6.parse(text);
   return fromBytes((address.isIPv4MappedAddress() ? address.toIPv4Address() : address).toByteArray());
+}
+
+function isByte(decimal: string): boolean {
+  return Number(decimal) <= 255 && (decimal === "0" || !decimal.startsWith("0"));
 }
 
 /** Whether this is an address, a subnet or a range. */

@@ -1,6 +1,7 @@
 import type { Action, Fault, Verdict } from "./facts.ts";
 import type { Entry } from "./order.ts";
 import type { PolicySource } from "./rule.ts";
+import type { View } from "./view.ts";
 
 /** What a fault is called in a sentence that begins with "The server's certificate is". */
 const DESCRIPTIONS: Readonly<Record<Fault, string>> = {
@@ -14,17 +15,16 @@ const DESCRIPTIONS: Readonly<Record<Fault, string>> = {
 const STRICTNESS: readonly Action[] = ["decrypt", "bypass", "drop"];
 
 /**
- * What becomes of a flow that would be decrypted, when its server's certificate has faults: the strictest action of
- * all of them. A fault that a matching decrypt rule names is excused, the others are not: a rule for expired
- * certificates says nothing of one that is expired and signed by itself.
+ * What becomes of a flow that would be decrypted by `verdict`, when its server's certificate has faults: the strictest
+ * action of all of them. A fault that a matching decrypt rule names is excused, the others are not: a rule for expired
+ * certificates says nothing of one that is expired and signed by itself. `entries` are those of the phase.
  */
-export function judgeFaults(
-  source: PolicySource,
-  faults: readonly Fault[],
-  matching: readonly Entry[],
-  verdict: Verdict,
-): Verdict {
-  const excuses = matching.filter((entry) => entry.action === "decrypt" && entry.faults.length > 0);
+export function judgeFaults(source: PolicySource, entries: readonly Entry[], view: View, verdict: Verdict): Verdict {
+  const faults = view.certificate?.faults ?? [];
+  if (strictest(source, faults) === "decrypt") return verdict;
+  const excuses = entries.filter(
+    (entry) => entry.action === "decrypt" && entry.faults.length > 0 && entry.judge(view) === true,
+  );
   const excused = (fault: Fault) => excuses.some((entry) => entry.faults.includes(fault));
   const action = strictest(
     source,
@@ -36,7 +36,7 @@ export function judgeFaults(
     return { action, phase: "certificate", rule: "certificate fault", reason, provisional: false };
   }
   const [excuse] = excuses;
-  if (excuse === undefined || strictest(source, faults) === "decrypt") return verdict;
+  if (excuse === undefined) return verdict;
   const reason = `The rule excuses the certificate's faults: ${faults.filter(excused).join(", ")}`;
   return { action, phase: "certificate", rule: excuse.name, reason, provisional: false };
 }

@@ -66,9 +66,8 @@ export const CONDITIONS = {
         ? undefined
         : `is ${JSON.stringify(value)}, neither a host name nor "*." and a host name`,
     compile(values) {
-      const set = createHostSet(values.map(String));
-      return ({ hosts }) =>
-        hosts.names.some((name) => set.find(name) !== undefined) || (hosts.open ? "unknown" : false);
+      const set = createHostSet(values.map((value) => [String(value), true]));
+      return ({ hosts }) => hosts.names.some((name) => set.find(name).length > 0) || (hosts.open ? "unknown" : false);
     },
   },
   issuer: {
@@ -104,10 +103,10 @@ export type ConditionName = keyof typeof CONDITIONS;
 export const CONDITION_NAMES = Object.keys(CONDITIONS) as readonly ConditionName[];
 
 function matchAddress(values: readonly ConditionValue[], read: (view: View) => Address | null | undefined): Judge {
-  const set = createAddressSet(values.map(String));
+  const set = createAddressSet(values.map((value) => [String(value), true]));
   return (view) => {
     const address = read(view);
-    return address === undefined ? "unknown" : address !== null && set.find(address) !== undefined;
+    return address === undefined ? "unknown" : address !== null && set.find(address).length > 0;
   };
 }
 

@@ -51,7 +51,7 @@ interface Compiled {
 
 function judgeNetwork({ order }: Compiled, facts: KnownFacts): Verdict | undefined {
   const view = viewOf(facts, true);
-  const entry = order.network.find(({ judge }) => judge(view) === true);
+  const entry = order.network.first(view);
   return entry && verdictOf(entry, view);
 }
 
@@ -77,10 +77,8 @@ function conclude({ source, order }: Compiled, facts: KnownFacts): Verdict {
   const verdict = entry ? verdictOf(entry, view) : byDefault(source);
   if (verdict.action !== "decrypt") return verdict;
 
-  const matching = (view.late ? order.late : order.certificate).filter(
-    ({ faults, judge }) => faults.length > 0 && judge(view) === true,
-  );
-  const judged = judgeFaults(source, view.certificate?.faults ?? [], matching, verdict);
+  const { entries } = view.late ? order.late : order.certificate;
+  const judged = judgeFaults(source, entries, view, verdict);
   if (judged.action !== "decrypt") return judged;
   if (facts.clientCertificateDemanded) return clientCertificate(source, "certificate");
   return { ...judged, provisional: view.certificate === undefined };
@@ -91,7 +89,7 @@ function standing(order: Order, view: View): Entry | undefined {
   const stages = view.late ? [order.network, order.late] : [order.network, order.sni, order.certificate];
   let entry: Entry | undefined;
   for (const stage of stages) {
-    entry = stage.find(({ judge }) => judge(view) === true) ?? entry;
+    entry = stage.first(view) ?? entry;
     if (entry !== undefined && entry.action !== "decrypt") return entry;
   }
   return entry;

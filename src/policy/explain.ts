@@ -44,15 +44,15 @@ interface Line extends OrderedEntry {
 
 function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
   const { belowMin, aboveMax } = source.versions;
-  const hosts = stages.sni.map(lineOf);
+  const hosts = stages.sni.entries.map(lineOf);
   return [
-    ...stages.network.map(lineOf),
+    ...stages.network.entries.map(lineOf),
     ...(late ? [] : hosts),
     ...[...new Set([belowMin, aboveMax])].map((action) => versionsLine(source, action)),
     clientCertificateLine(source, "sni"),
     ...(late
-      ? stages.late.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
-      : stages.certificate.map(lineOf)),
+      ? stages.late.entries.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
+      : stages.certificate.entries.map(lineOf)),
     ...FAULTS.map((fault) => faultLine(source, fault)),
     clientCertificateLine(source, "certificate"),
     { phase: "certificate", group: "default", name: "default", action: source.default, judge: () => true },

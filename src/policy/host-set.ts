@@ -1,31 +1,36 @@
-export interface HostSet {
+/** A set of host names, each with what belongs to it. */
+export interface HostSet<Value> {
   readonly size: number;
-  /** The entry, as it was written, that matches the host; the most specific one when several do. The host is canonical. */
-  find(host: string): string | undefined;
+  /** The values of every entry that matches the host, the most specific entry's first. The host is canonical. */
+  find(host: string): readonly Value[];
 }
 
 /**
  * Makes a set of host names: "example.com" matches itself only, "*.example.com" every subdomain at any depth but not
  * itself. A look-up walks the host's labels, however many entries there are. Entries that `readHostEntry` refuses are left out.
  */
-export function createHostSet(entries: Iterable<string>): HostSet {
-  const exact = new Map<string, string>();
-  const below = new Map<string, string>();
-  for (const entry of entries) {
+export function createHostSet<Value>(entries: Iterable<readonly [entry: string, value: Value]>): HostSet<Value> {
+  const exact = new Map<string, Value[]>();
+  const below = new Map<string, Value[]>();
+  let size = 0;
+  for (const [entry, value] of entries) {
     const pattern = readHostEntry(entry);
-    if (pattern !== undefined) (pattern.subdomains ? below : exact).set(pattern.host, entry);
+    if (pattern === undefined) continue;
+    const table = pattern.subdomains ? below : exact;
+    const values = table.get(pattern.host);
+    if (values === undefined) table.set(pattern.host, [value]);
+    else values.push(value);
+    size += 1;
   }
   return {
-    size: exact.size + below.size,
+    size,
     find(host) {
-      const itself = exact.get(host);
-      if (itself !== undefined || below.size === 0) return itself;
+      const found = [...(exact.get(host) ?? [])];
       // Only what follows a dot is ever compared: "evilexample.com" has no suffix "example.com" here.
-      for (let dot = host.indexOf("."); dot > 0; dot = host.indexOf(".", dot + 1)) {
-        const entry = below.get(host.slice(dot + 1));
-        if (entry !== undefined) return entry;
+      for (let dot = host.indexOf("."); dot > 0 && below.size > 0; dot = host.indexOf(".", dot + 1)) {
+        found.push(...(below.get(host.slice(dot + 1)) ?? []));
       }
-      return undefined;
+      return found;
     },
   };
 }

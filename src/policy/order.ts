@@ -2,7 +2,8 @@ import { createAddressSet } from "./address-set.ts";
 import type { Judge } from "./conditions.ts";
 import type { Action, Fault, Phase } from "./facts.ts";
 import { createHostSet } from "./host-set.ts";
-import { compileRule, type PolicySource, type Rule } from "./rule.ts";
+import { compileRule, type PolicySource, type Rule, type RuleSource } from "./rule.ts";
+import { createStage, type Stage } from "./stage.ts";
 import type { View } from "./view.ts";
 
 /** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
@@ -25,16 +26,18 @@ export interface Entry {
   readonly judge: Judge;
   /** Why it is true of this flow, in one sentence. */
   readonly reason: (view: View) => string;
+  /** A rule's conditions as they were written; a list has none. */
+  readonly match?: RuleSource["match"];
   /** The faults that it names. */
   readonly faults: readonly Fault[];
 }
 
 export interface Order {
-  readonly network: readonly Entry[];
-  readonly sni: readonly Entry[];
-  readonly certificate: readonly Entry[];
+  readonly network: Stage;
+  readonly sni: Stage;
+  readonly certificate: Stage;
   /** The sni and certificate phases in one, for flows whose hosts are judged in the certificate phase. */
-  readonly late: readonly Entry[];
+  readonly late: Stage;
 }
 
 /** Puts rules and lists in the order in which they are judged; within a group they stay as written. */
@@ -44,12 +47,12 @@ export function arrange({ rules, lists }: PolicySource): Order {
     ...listEntries("decrypt", lists.decrypt),
     ...rules.map((rule) => ruleEntry(compileRule(rule))),
   ].sort((a, b) => GROUPS.indexOf(a.group) - GROUPS.indexOf(b.group));
-  const of = (phase: Phase) => entries.filter((entry) => entry.phase === phase);
+  const of = (phase: Phase) => createStage(entries.filter((entry) => entry.phase === phase));
   return {
     network: of("network"),
     sni: of("sni"),
     certificate: of("certificate"),
-    late: entries.filter(({ phase }) => phase !== "network"),
+    late: createStage(entries.filter(({ phase }) => phase !== "network")),
   };
 }
 
@@ -65,11 +68,11 @@ function groupOf({ action, namesIssuer }: Pick<Rule, "action" | "namesIssuer">):
 
 /** A list is judged twice: its addresses in the network phase, its hosts in the sni phase. */
 function listEntries(action: "bypass" | "decrypt", list: readonly string[]): Entry[] {
-  const addresses = createAddressSet(list);
-  const hosts = createHostSet(list);
+  const addresses = createAddressSet(list.map((entry) => [entry, entry]));
+  const hosts = createHostSet(list.map((entry) => [entry, entry]));
   const common = { group: `${action} list`, name: `${action} list`, action, faults: [] } as const;
-  const addressIn = ({ serverAddress }: View) => (serverAddress ? addresses.find(serverAddress) : undefined);
-  const hostIn = ({ hosts: { names } }: View) => firstOf(names, (name) => hosts.find(name));
+  const addressIn = ({ serverAddress }: View) => (serverAddress ? addresses.find(serverAddress)[0] : undefined);
+  const hostIn = ({ hosts: { names } }: View) => firstOf(names, (name) => hosts.find(name)[0]);
   const byAddress: Entry = {
     ...common,
     phase: "network",

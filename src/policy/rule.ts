@@ -37,6 +37,7 @@ export interface PolicySource {
 export interface Rule {
   readonly name: string;
   readonly action: Action;
+  readonly match: RuleSource["match"];
   /** The latest phase that one of its conditions needs. */
   readonly phase: Phase;
   readonly judge: Judge;
@@ -57,6 +58,7 @@ export function compileRule({ name, match, action }: RuleSource): Rule {
   return {
     name,
     action,
+    match,
     phase: PHASES[needed] ?? "network",
     judge: (view) => all(judges, view),
     reason: named.length === 0 ? "The rule matches every session" : `The rule's conditions hold: ${named.join(", ")}`,
