@@ -14,6 +14,21 @@ export function groupById(id: number): Group | undefined {
   return BY_ID.get(id);
 }
 
+/** The group with OpenSSL's name for it, in whichever of its spellings. */
+export function groupByOpenssl(name: string): Group | undefined {
+  const wanted = OPENSSL_ALIASES[name] ?? name;
+  return GROUPS.find(({ openssl }) => openssl.toLowerCase() === wanted.toLowerCase());
+}
+
+/** OpenSSL reports the NIST curves by the names of ANSI X9.62 and SEC 2, and takes them by NIST's too. */
+const OPENSSL_ALIASES: Readonly<Record<string, string>> = {
+  prime256v1: "P-256",
+  secp256r1: "P-256",
+  secp384r1: "P-384",
+  secp521r1: "P-521",
+  secp224r1: "P-224",
+};
+
 /** What OpenSSL 3.5 has of 112 bits of security and more. The client's order is what counts, not this one. */
 export const GROUPS: readonly Group[] = [
   { id: 0x11ec, name: "X25519MLKEM768", openssl: "X25519MLKEM768", versions: "1.3" },

@@ -1,0 +1,44 @@
+import type { Socket } from "node:net";
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Where the client wants to go, as far as it said so. */
+export interface Destination {
+  /** A host name, or an address literal without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The host that the client named to this listener itself (CONNECT or an absolute URI); null: it named none. */
+  readonly connectHost: string | null;
+  /** "http": a plain HTTP request, whose head (rewritten for the origin) goes to the server first. */
+  readonly http: Buffer | undefined;
+}
+
+/** Why the way to the server is closed. */
+export type Refusal =
+  | { readonly kind: "unreachable"; readonly code: string; readonly message: string }
+  | { readonly kind: "timeout"; readonly message: string }
+  | { readonly kind: "policy"; readonly message: string };
+
+/** One client connection as a listener hands it over. Nothing has been read from it but what the capture mode needed. */
+export interface Arrival {
+  readonly listener: string;
+  readonly mode: "explicit" | "forward";
+  readonly client: Socket;
+  readonly from: Endpoint;
+  /** Learns the destination. Throws PeerError when the client asks for it in a wrong way (it has been told), NetworkError when it left. */
+  locate(): Promise<Destination>;
+  /** The server is reached: whatever the client waits for before it speaks is sent. */
+  welcome(): void;
+  /** The server is not reached: the client is told in the listener's own way, and its connection is over. */
+  refuse(refusal: Refusal): void;
+}
+
+export interface Timing {
+  /** ms without any byte before the first. */
+  readonly silence: number;
+  /** ms between two bytes of something unfinished. */
+  readonly gap: number;
+}

@@ -1,0 +1,100 @@
+import type { Socket } from "node:net";
+import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
+import { NetworkError, PeerError } from "../errors.ts";
+import type { Arrival, Destination, Endpoint, Refusal, Timing } from "./arrival.ts";
+import { farewell } from "./farewell.ts";
+import { readUntil } from "./reading.ts";
+
+/** TLS alerts for a client that spoke TLS here; one that got an HTTP answer never sees them. */
+const DECODE_ERROR = 50;
+const PROTOCOL_VERSION = 70;
+
+const REASON: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  403: "Forbidden",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  414: "URI Too Long",
+  431: "Request Header Fields Too Large",
+  502: "Bad Gateway",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+};
+
+const STATUS: Readonly<Record<Refusal["kind"], number>> = { unreachable: 502, timeout: 504, policy: 403 };
+
+/** An explicit proxy: the client names its destination with CONNECT (RFC 9110, section 9.3.6) or an absolute URI (RFC 9112, section 3.2.2). */
+export function arriveExplicit(
+  client: Socket,
+  from: Endpoint,
+  listener: { readonly name: string },
+  timing: Timing,
+): Arrival {
+  let connect = false;
+  return {
+    listener: listener.name,
+    mode: "explicit",
+    client,
+    from,
+    async locate() {
+      const head = await readHead(client, timing);
+      connect = head.form === "authority";
+      return destinationOf(client, head);
+    },
+    welcome() {
+      if (connect) client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    },
+    refuse: (refusal) => farewell(client, answer(STATUS[refusal.kind], refusal.message)),
+  };
+}
+
+/** Reads one request head; bytes behind it stay with the socket. */
+async function readHead(client: Socket, timing: Timing): Promise<RequestHead> {
+  const reader = createRequestHeadReader();
+  try {
+    const { answer: request, client: bytes } = await readUntil(
+      { client },
+      (_side, chunk) => {
+        const reading = reader.push(chunk);
+        return reading.kind === "more" ? undefined : reading;
+      },
+      timing,
+    );
+    if (request === undefined) throw new NetworkError("The client left before it asked for anything", "ECONNRESET");
+    if (request.kind === "head") {
+      if (bytes.length > request.headBytes) client.unshift(bytes.subarray(request.headBytes));
+      return request;
+    }
+    if (request.kind === "tls") {
+      throw new PeerError("The client spoke TLS to a listener that takes plain proxy requests", PROTOCOL_VERSION);
+    }
+    farewell(client, answer(request.status, request.message));
+    throw new PeerError(`The client's proxy request is malformed: ${request.message}`, DECODE_ERROR);
+  } catch (error) {
+    if (error instanceof NetworkError && error.code === "ETIMEDOUT") farewell(client, answer(408, error.message));
+    throw error;
+  }
+}
+function destinationOf(client: Socket, head: RequestHead): Destination {
+  if (head.target === undefined) {
+    const message = "This is a proxy: ask it with CONNECT host:port, or with an absolute http:// address";
+    farewell(client, answer(400, message));
+    throw new PeerError("The client's proxy request names no destination", DECODE_ERROR);
+  }
+  const { host, port } = head.target;
+  return { host, port, connectHost: host, http: head.form === "absolute" ? head.forwarded : undefined };
+}
+
+function answer(status: number, message: string): string {
+  const body = `${message}\n`;
+  return [
+    `HTTP/1.1 ${status} ${REASON[status] ?? "Error"}`,
+    "Content-Type: text/plain; charset=utf-8",
+    "X-Content-Type-Options: nosniff",
+    "Cache-Control: no-store",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Connection: close",
+    "",
+    body,
+  ].join("\r\n");
+}

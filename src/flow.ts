@@ -1,0 +1,377 @@
+import type { Socket } from "node:net";
+import type { Arrival, Destination } from "./capture/arrival.ts";
+import type { Reading } from "./capture/reading.ts";
+import type { Sighting } from "./detect/detector.ts";
+import { NetworkError, PeerError } from "./errors.ts";
+import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
+import type { LegFailure, Negotiated } from "./legs/leg.ts";
+import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
+import type { ServerLeg } from "./legs/server-leg.ts";
+import type { Policy } from "./policy/evaluate.ts";
+import type { CertificateFacts, Endpoint, Facts, Verdict } from "./policy/facts.ts";
+import type { CertificateRecord, LegRecord, PresentedRecord, SessionNews } from "./sessions/session.ts";
+import type { ClientHello } from "./wire/client-hello.ts";
+
+/** What the story needs of each stage. `main.ts` composes it; everything that differs between nodes is in here. */
+export interface Node {
+  open(arrival: Arrival): SessionHandle;
+  /** The policy as it is now; a session keeps the one it began with. */
+  readonly policy: Policy;
+  resolve(host: string): Promise<readonly string[]>;
+  dial(addresses: readonly string[], port: number): Promise<Socket>;
+  detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
+  fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
+  serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
+  clientLeg(
+    socket: Socket,
+    opening: Opening,
+    shown: readonly Presentable[],
+    server: Negotiated,
+  ): Promise<ClientLeg | LegFailure>;
+  /** What there is to say of the server's certificate, and whether this node holds its key. */
+  judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
+  /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
+  present(leg: ServerLeg, hello: ClientHello, judgement: Judgement): Promise<Presentation>;
+  /** Servers that demand a client certificate, by host and port, remembered for a time. */
+  readonly demanding: { has(server: string): boolean; learn(server: string): void };
+  /** Asks a server anew, after it refused, whether it demands a client certificate. */
+  probe(server: Endpoint, hello: ClientHello): Promise<boolean>;
+  /** The feeds' places for this session's plaintext. */
+  tap(session: SessionHandle, about: FeedSubject): Taps;
+  relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;
+  /** The alert that a peer sent, when this error of its leg says so. */
+  alertOf(error: NodeJS.ErrnoException): number | undefined;
+  /** Ends a connection, after a plaintext fatal alert when one is given. */
+  part(socket: Socket, alert?: number): void;
+  /** A bug of ours ended this session: told to the operator, without what it carried. */
+  report(session: SessionHandle, error: unknown): void;
+}
+
+export interface SessionHandle {
+  readonly id: string;
+  readonly client: Endpoint;
+  readonly meter: Meter;
+  note(news: SessionNews): void;
+  close(reason: string): void;
+}
+
+/** A ClientHello with the very bytes that it came in: a late bypass sends them again. */
+export interface Opening {
+  readonly hello: ClientHello;
+  readonly bytes: Buffer;
+}
+
+export interface Judgement {
+  readonly record: CertificateRecord;
+  readonly facts: CertificateFacts;
+  /** The node's own keys for this server: inbound. Empty: outbound. */
+  readonly held: readonly (Presentable & Omit<PresentedRecord, "authority">)[];
+}
+
+export interface Presentation {
+  readonly shown: readonly Presentable[];
+  readonly record: PresentedRecord;
+}
+
+/** What a feed is told of a session. */
+export interface FeedSubject {
+  readonly server: Endpoint;
+  readonly host: string | undefined;
+  readonly description: string;
+}
+
+export interface Taps {
+  readonly taps: readonly Tap[];
+  close(): void;
+}
+
+/** RFC 8446, section 6.2: the alerts that the story itself chooses. */
+const ACCESS_DENIED = 49;
+const PROTOCOL_VERSION = 70;
+const CERTIFICATE_REQUIRED = 116;
+
+/** One session, from its first byte to its last. Read this file first. */
+export async function carry(arrival: Arrival, node: Node): Promise<void> {
+  const story: Story = {
+    arrival,
+    node,
+    policy: node.policy,
+    session: node.open(arrival),
+    ends: new Set([arrival.client]),
+  };
+  try {
+    story.session.close(await tell(story));
+  } catch (error) {
+    story.session.close(blame(story, error));
+  } finally {
+    for (const end of story.ends) node.part(end);
+  }
+}
+
+/** What every step of a session works with. */
+interface Story {
+  readonly arrival: Arrival;
+  readonly node: Node;
+  readonly policy: Policy;
+  readonly session: SessionHandle;
+  /** Connections to be closed when the story is over; most have closed by themselves then. */
+  readonly ends: Set<Socket>;
+}
+
+/** The steps up to the plaintext. Answers why the session is over. */
+async function tell(story: Story): Promise<string> {
+  const { arrival, node, policy, session } = story;
+
+  const destination = await arrival.locate();
+  const { connectHost, http } = destination;
+  session.note({ connectHost, ...(http && { protocol: "http" }) });
+  let facts: Facts = {
+    listener: arrival.listener,
+    client: arrival.from,
+    connectHost,
+    upgraded: connectHost !== null && !http,
+  };
+  if (http) {
+    // Plain HTTP is never decrypted, but a rule may still forbid its host.
+    const verdict = policy.onHello({ ...facts, sni: null });
+    if (verdict?.action === "drop") return forbid(story, verdict);
+  }
+
+  const reached = await reach(story, destination, facts);
+  if (typeof reached === "string") return reached;
+  const { server, endpoint } = reached;
+  facts = { ...facts, server: endpoint };
+  const onNetwork = policy.onNetwork(facts);
+  if (onNetwork) noteVerdict(session, onNetwork);
+  arrival.welcome();
+  if (onNetwork?.action === "bypass") return pass(story, { server });
+  if (http) return passPlaintext(story, { server, endpoint, head: http, host: destination.host, description: "HTTP" });
+
+  const { answer: sighting, client: bytes, server: greeting } = await node.detect(arrival.client, server);
+  if (sighting?.kind !== "match") {
+    session.note({ protocol: "other", reason: "Not TLS: carried unchanged" });
+    return passPlaintext(story, {
+      server,
+      endpoint,
+      head: bytes,
+      greeting,
+      host: connectHost ?? undefined,
+      description: "not TLS",
+    });
+  }
+
+  const { hello } = sighting.sight;
+  session.note({ protocol: "tls", sni: hello.serverName ?? null, ech: hello.ech ?? null, ...node.fingerprints(hello) });
+  const known = serverKey(hello, destination, endpoint);
+  facts = {
+    ...facts,
+    sni: hello.serverName ?? null,
+    versions: hello.versions,
+    clientCertificateDemanded: node.demanding.has(known),
+  };
+  const onHello = policy.onHello(facts);
+  if (onHello) noteVerdict(session, onHello);
+  if (onHello?.action === "bypass") return pass(story, { server, head: bytes });
+  if (onHello?.action === "drop") return refuse(story, onHello);
+
+  return intercept(story, { server, endpoint, opening: { hello, bytes }, facts, known, destination });
+}
+
+interface Interception {
+  readonly server: Socket;
+  readonly endpoint: Endpoint;
+  readonly opening: Opening;
+  readonly facts: Facts;
+  /** What a demand for a client certificate is remembered by. */
+  readonly known: string;
+  readonly destination: Destination;
+}
+
+/** The server goes first: what it shows decides, and is what the client is shown. */
+async function intercept(story: Story, interception: Interception): Promise<string> {
+  const { node, policy, session, ends, arrival } = story;
+  const { server, endpoint, opening, known, destination } = interception;
+
+  const serverLeg = await node.serverLeg(server, opening.hello);
+  if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
+  ends.delete(server);
+  ends.add(serverLeg.stream as Socket);
+
+  const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
+  const judgement = node.judge(serverLeg, host, endpoint.address);
+  session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
+  const facts: Facts = { ...interception.facts, certificate: judgement.facts };
+  const verdict = policy.onCertificate(facts);
+  noteVerdict(session, verdict);
+  if (verdict.action === "bypass") return replay(story, interception);
+  if (verdict.action === "drop") return refuse(story, verdict);
+
+  const presentation = await node.present(serverLeg, opening.hello, judgement);
+  session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
+  const clientLeg = await node.clientLeg(arrival.client, opening, presentation.shown, serverLeg.negotiated);
+  if (clientLeg.kind === "failed") return clientLeg.reason;
+  ends.delete(arrival.client);
+  ends.add(clientLeg.stream as Socket);
+  session.note({ clientLeg: legRecord(clientLeg.negotiated) });
+
+  const description = `${clientLeg.negotiated.version} ${clientLeg.negotiated.alpn ?? ""}`.trimEnd();
+  const parting = await join(story, clientLeg, serverLeg, { server: endpoint, host, description });
+  const { failure } = parting;
+  if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
+  return parting.reason;
+}
+
+/**
+ * Connects to the server: Nb. An address that the network phase drops is not connected to; when none is left, or none
+ * answers, the client is told in its listener's way and the answer is why.
+ */
+async function reach(
+  { arrival, node, policy, session, ends }: Story,
+  { host, port }: Destination,
+  facts: Facts,
+): Promise<{ readonly server: Socket; readonly endpoint: Endpoint } | string> {
+  try {
+    const judged = (await node.resolve(host)).map((address) => {
+      const verdict = policy.onNetwork({ ...facts, server: { address, port } });
+      return { address, verdict };
+    });
+    const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
+    const [first] = judged;
+    if (first?.verdict && addresses.length === 0) {
+      noteVerdict(session, first.verdict);
+      arrival.refuse({ kind: "policy", message: first.verdict.reason });
+      return `Dropped: ${first.verdict.reason}`;
+    }
+    session.note({ state: "EST:SYN_SENT:INIT:INIT", server: { address: addresses[0] ?? host, port } });
+    const server = await node.dial(addresses, port);
+    ends.add(server);
+    const endpoint = { address: server.remoteAddress ?? host, port };
+    session.note({ state: "EST:EST:INIT:INIT", server: endpoint });
+    return { server, endpoint };
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    const { code, message } = error;
+    arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
+    return error.message;
+  }
+}
+
+/**
+ * The server leg did not come up. What the policy leans to, were nothing more known, still holds: a bypass is a bypass.
+ * Else the server may demand a certificate that only the client has, or speak too old a version; else its alert crosses.
+ */
+async function afterRefusal(story: Story, interception: Interception, failure: LegFailure): Promise<string> {
+  const { node, policy, session, arrival } = story;
+  const { facts, opening, endpoint, known } = interception;
+
+  let verdict: Verdict | undefined = policy.lean(facts);
+  if (verdict.action === "decrypt" && (await demandsCertificate())) {
+    node.demanding.learn(known);
+    verdict = policy.lean({ ...facts, clientCertificateDemanded: true });
+  } else if (verdict.action === "decrypt") {
+    verdict = failure.alert === PROTOCOL_VERSION ? policy.serverBelowMin(facts) : undefined;
+  }
+  if (verdict) noteVerdict(session, verdict);
+  if (verdict?.action === "bypass") return replay(story, interception);
+  if (verdict?.action === "drop") return refuse(story, verdict);
+
+  if (failure.code === "ECONNRESET") arrival.client.resetAndDestroy();
+  else node.part(arrival.client, failure.alert);
+  return failure.reason;
+
+  async function demandsCertificate(): Promise<boolean> {
+    if (failure.cause === "alert" && failure.alert === CERTIFICATE_REQUIRED) return true;
+    const mayBe = failure.cause === "network" || (failure.cause === "alert" && failure.alert !== PROTOCOL_VERSION);
+    return mayBe && (await node.probe(endpoint, opening.hello));
+  }
+}
+
+/** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
+async function replay(story: Story, { server, endpoint, opening }: Interception): Promise<string> {
+  const { session, node, ends } = story;
+  server.destroy();
+  session.note({ state: "EST:SYN_SENT:INIT:INIT" });
+  const fresh = await node.dial([endpoint.address], endpoint.port);
+  ends.add(fresh);
+  session.note({ state: "EST:EST:INIT:INIT" });
+  return pass(story, { server: fresh, head: opening.bytes });
+}
+
+interface Passage {
+  readonly server: Socket;
+  /** What the client said already. */
+  readonly head?: Buffer;
+  /** What the server said already. */
+  readonly greeting?: Buffer;
+}
+
+/** Bytes as they are, seen by no feed: they are the peers' ciphertext, or none of our business. */
+async function pass({ arrival, node, session }: Story, { server, head, greeting }: Passage): Promise<string> {
+  const client = { stream: arrival.client, socket: arrival.client, head };
+  const parting = await node.relay(client, { stream: server, socket: server, head: greeting }, session.meter, []);
+  session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
+  return parting.reason;
+}
+
+/** Bytes as they are that were plaintext all along: feeds see them. */
+async function passPlaintext(
+  story: Story,
+  passage: Passage & { readonly endpoint: Endpoint; readonly host: string | undefined; readonly description: string },
+): Promise<string> {
+  const { server, endpoint, head, greeting, host, description } = passage;
+  const client = { stream: story.arrival.client, socket: story.arrival.client, head };
+  const other = { stream: server, socket: server, head: greeting };
+  return (await join(story, client, other, { server: endpoint, host, description })).reason;
+}
+
+/** Plaintext between two ends, copied to the feeds. */
+async function join(
+  { node, session }: Story,
+  client: RelayEnd,
+  server: RelayEnd,
+  about: FeedSubject,
+): Promise<Parting> {
+  const taps = node.tap(session, about);
+  const parting = await node.relay(client, server, session.meter, taps.taps);
+  taps.close();
+  session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
+  return parting;
+}
+
+/** The policy said drop before the server was reached. */
+function forbid({ arrival, session }: Story, verdict: Verdict): string {
+  noteVerdict(session, verdict);
+  arrival.refuse({ kind: "policy", message: verdict.reason });
+  return `Dropped: ${verdict.reason}`;
+}
+
+/** The policy said drop and the client has sent its hello: it is told with an alert. */
+function refuse({ arrival, node }: Story, verdict: Verdict): string {
+  node.part(arrival.client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
+  return `Dropped: ${verdict.reason}`;
+}
+
+/** Somebody is to blame: the peer that broke its protocol gets an alert, a connection that broke is reset, a bug is reported. */
+function blame({ arrival, node, session }: Story, error: unknown): string {
+  if (error instanceof PeerError) {
+    node.part(arrival.client, error.alert);
+    return error.message;
+  }
+  arrival.client.resetAndDestroy();
+  if (error instanceof NetworkError) return error.message;
+  node.report(session, error);
+  return "An internal error ended the session";
+}
+
+function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
+  session.note({ verdict: action, phase, rule, reason });
+}
+
+function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
+  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+}
+
+/** Names go with the port: another service of the host may have other demands. */
+function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
+  return `${hello.serverName ?? connectHost ?? address}:${port}`;
+}

@@ -1,0 +1,109 @@
+import type { Socket } from "node:net";
+import { TLSSocket, type TLSSocketOptions } from "node:tls";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { type Group, groupById } from "../wire/groups.ts";
+import { SUITES } from "../wire/suites.ts";
+import type { ContextCache } from "./contexts.ts";
+import type { HalfOpen, Leg, LegFailure } from "./leg.ts";
+import type { VersionRange } from "./offer.ts";
+import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+
+/** The TLS session with the client. */
+export interface ClientLeg extends Leg {
+  readonly kind: "up";
+}
+
+/** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
+export interface Presentable {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
+
+export interface ClientLegOptions {
+  readonly presented: readonly Presentable[];
+  /** What the server chose; undefined: it chose none, and the client gets none. */
+  readonly alpn: string | undefined;
+  readonly versions: VersionRange;
+  /** ms for the whole handshake. */
+  readonly timeout: number;
+  readonly contexts: ContextCache;
+}
+
+const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
+const TLS12 = 0x0303;
+const TLS13 = 0x0304;
+
+/**
+ * Answers the client's hello; `bytes` are those that it came in, for OpenSSL to read again. A client that refuses, because it does not
+ * trust the certificate say, is an expected outcome; it has had its alert from OpenSSL.
+ */
+export async function openClientLeg(
+  socket: Socket,
+  { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
+  { presented, alpn, versions, timeout, contexts }: ClientLegOptions,
+): Promise<ClientLeg | LegFailure> {
+  socket.unshift(bytes);
+  const group = chooseGroup(hello, versions);
+  const secureContext = contexts.take({
+    cert: presented.map(({ certificatePem }) => certificatePem),
+    key: presented.map(({ keyPem }) => keyPem),
+    minVersion: versions.min,
+    maxVersion: versions.max,
+    ciphers: (hello.versions[0] ?? 0) < TLS12 ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
+    dhparam: "auto",
+    ...(group && { ecdhCurve: group.openssl }),
+  });
+  const options: TLSSocketOptions & HalfOpen = {
+    isServer: true,
+    secureContext,
+    allowHalfOpen: true,
+    // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
+    ...(alpn !== undefined && { ALPNProtocols: [alpn] }),
+  };
+  const stream = new TLSSocket(socket, options);
+  const failure = await handshake(stream, timeout);
+  if (failure) {
+    stream.destroy();
+    return failure;
+  }
+  const suite = stream.getCipher().standardName;
+  return {
+    kind: "up",
+    stream,
+    socket,
+    negotiated: {
+      version: stream.getProtocol() ?? "unknown",
+      suite,
+      group: suite.startsWith("TLS_RSA_") || suite.startsWith("TLS_DHE_") ? undefined : group?.name,
+      alpn: stream.alpnProtocol || undefined,
+    },
+  };
+}
+
+/**
+ * Node does not tell a server which group was negotiated, so the node chooses one itself: the client's first among those
+ * that it sent a share for, which also saves a HelloRetryRequest, else its first among those that it supports.
+ */
+function chooseGroup(hello: ClientHello, versions: VersionRange): Group | undefined {
+  const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
+  const first = (ids: readonly number[]) =>
+    ids.map(groupById).find((group) => group && group.versions !== (tls13 ? "1.2-" : "1.3"));
+  return (tls13 ? first(hello.keyShareGroups) : undefined) ?? first(hello.supportedGroups);
+}
+
+function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(explainTimeout("client", timeout)), timeout);
+    const settle = (failure: LegFailure | undefined) => {
+      clearTimeout(timer);
+      resolve(failure);
+    };
+    const failed = (error: Error) => settle(explainFailure("client", error));
+    stream.once("secure", () => settle(undefined));
+    // Before the handshake is done a server-side TLSSocket tells of TLS errors by this event alone; tls.Server listens to it too.
+    stream.once("_tlsError", failed);
+    // Stays: an error between here and the relay must not bring the process down.
+    stream.on("error", failed);
+    stream.once("close", () => failed(Object.assign(new Error(), { code: "ECONNRESET" })));
+  });
+}

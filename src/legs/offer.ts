@@ -1,0 +1,112 @@
+import { ALERTS } from "../wire/alert.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { groupById } from "../wire/groups.ts";
+import { signatureSchemeById } from "../wire/signature-schemes.ts";
+import { suiteById } from "../wire/suites.ts";
+import type { LegFailure } from "./leg.ts";
+
+export type Version = "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
+
+/** The versions that policy allows. */
+export interface VersionRange {
+  readonly min: Version;
+  readonly max: Version;
+}
+
+export const VERSIONS: readonly { readonly number: number; readonly name: Version }[] = [
+  { number: 0x0301, name: "TLSv1" },
+  { number: 0x0302, name: "TLSv1.1" },
+  { number: 0x0303, name: "TLSv1.2" },
+  { number: 0x0304, name: "TLSv1.3" },
+];
+const TLS12 = 0x0303;
+const TLS13 = 0x0304;
+
+/** What the server leg offers, in OpenSSL's words: never more than the client offered, never what policy forbids. */
+export interface Offer {
+  readonly kind: "offer";
+  readonly minVersion: Version;
+  readonly maxVersion: Version;
+  readonly ciphers: string;
+  readonly ecdhCurve: string | undefined;
+  readonly sigalgs: string | undefined;
+  readonly alpn: readonly string[];
+  readonly serverName: string | undefined;
+}
+
+/**
+ * "The client's parameters" means the intersection of the client's and the node's, written anew (RFC 8446, section 9.3):
+ * a copied ClientHello would promise what OpenSSL cannot keep.
+ */
+export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | LegFailure {
+  const range = commonVersions(hello, allowed);
+  if (!range) return nothingShared("protocol version", ALERTS.protocol_version);
+  const [min, max] = range;
+
+  const suites = hello.cipherSuites
+    .map(suiteById)
+    .filter((suite) => suite !== undefined)
+    .filter((suite) => (suite.versions === "1.3" ? max === TLS13 : min <= TLS12));
+  const usable13 = suites.some((suite) => suite.versions === "1.3");
+  const usable12 = suites.some((suite) => suite.versions !== "1.3");
+  if (!usable12 && !(usable13 && max === TLS13)) return nothingShared("cipher suite", ALERTS.handshake_failure);
+  // A version without a suite of its own must not be offered: OpenSSL would put its default suites there.
+  const lowest = usable12 ? min : TLS13;
+  const highest = usable13 ? max : Math.min(max, TLS12);
+
+  const groups = hello.supportedGroups.map(groupById).filter((group) => group !== undefined);
+  if (hello.supportedGroups.length > 0 && groups.length === 0 && lowest === TLS13)
+    return nothingShared("group", ALERTS.handshake_failure);
+  const schemes = hello.signatureAlgorithms.map(signatureSchemeById).filter((scheme) => scheme !== undefined);
+  if (hello.signatureAlgorithms.length > 0 && schemes.length === 0)
+    return nothingShared("signature algorithm", ALERTS.handshake_failure);
+
+  // OpenSSL's security level 1 and up refuse the MD5 and SHA-1 that TLS 1.0 and 1.1 are made of.
+  const level = lowest < TLS12 ? ":@SECLEVEL=0" : "";
+  return {
+    kind: "offer",
+    minVersion: nameOf(lowest),
+    maxVersion: nameOf(highest),
+    ciphers: suites.map(({ openssl }) => openssl).join(":") + level,
+    ecdhCurve: groups.length > 0 ? groupList(groups, hello) : undefined,
+    sigalgs: schemes.length > 0 ? schemes.map(({ openssl }) => openssl).join(":") : undefined,
+    alpn: hello.alpnProtocols,
+    serverName: hello.serverName,
+  };
+}
+
+/** The highest run of versions without a gap that both the client and policy have: OpenSSL takes a range only. */
+function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [number, number] | undefined {
+  const common = VERSIONS.filter(
+    ({ number }) =>
+      hello.versions.includes(number) && number >= numberOf(allowed.min) && number <= numberOf(allowed.max),
+  ).map(({ number }) => number);
+  const max = common.at(-1);
+  if (max === undefined) return undefined;
+  let min = max;
+  while (common.includes(min - 1)) min -= 1;
+  return [min, max];
+}
+
+/** OpenSSL sends a key share for each group marked with "*": for the same groups as the client, no HelloRetryRequest is needed. */
+function groupList(groups: readonly { readonly id: number; readonly openssl: string }[], hello: ClientHello): string {
+  return groups.map(({ id, openssl }) => (hello.keyShareGroups.includes(id) ? `*${openssl}` : openssl)).join(":");
+}
+
+export function numberOf(version: Version): number {
+  return VERSIONS.find(({ name }) => name === version)!.number;
+}
+
+function nameOf(version: number): Version {
+  return VERSIONS.find(({ number }) => number === version)!.name;
+}
+
+function nothingShared(what: string, alert: number): LegFailure {
+  return {
+    kind: "failed",
+    cause: "protocol",
+    alert,
+    code: "NOTHING_SHARED",
+    reason: `The client offers no ${what} that this node may use`,
+  };
+}

@@ -1,0 +1,134 @@
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+
+type Side = "client" | "server";
+
+/** One end of a relay. For bytes as they are `stream` and `socket` are the same; for a TLS leg the stream is the plaintext. */
+export interface RelayEnd {
+  readonly stream: Duplex;
+  /** The TCP connection below, which can be reset. */
+  readonly socket: Socket;
+  /** Bytes of this side that were read before the relay began: they go first. */
+  readonly head?: Buffer | undefined;
+}
+
+/** Sees what passes, in order: feeds are taps. */
+export interface Tap {
+  data(from: Side, bytes: Uint8Array): void;
+  end(from: Side): void;
+  reset(from: Side): void;
+  /** When it can take more; undefined: now. */
+  pressure(): Promise<void> | undefined;
+}
+
+/** Bytes from each side, counted while they pass; read at any time. */
+export interface Meter {
+  fromClient: number;
+  fromServer: number;
+}
+
+/** How it ended. */
+export interface Parting {
+  readonly reason: string;
+  readonly clientLeft: "closed" | "reset" | null;
+  readonly serverLeft: "closed" | "reset" | null;
+  /** The error that ended it, when one did: whose side, and what. */
+  readonly failure: { readonly side: Side; readonly error: NodeJS.ErrnoException } | undefined;
+}
+
+/**
+ * Carries bytes between two ends until both have left: with backpressure, half-closes and resets carried across. A TLS
+ * error on one side resets the other, because ending it would make a broken stream look complete. `idle` is in ms.
+ */
+export function relay(
+  client: RelayEnd,
+  server: RelayEnd,
+  { meter, taps, idle }: { readonly meter: Meter; readonly taps: readonly Tap[]; readonly idle: number },
+): Promise<Parting> {
+  return new Promise((resolve) => {
+    const left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
+    let reason: string | undefined;
+    let failure: Parting["failure"];
+    let open = 2;
+
+    const broken = (side: Side, other: RelayEnd, error: NodeJS.ErrnoException) => {
+      if (failure || reason) return;
+      failure = { side, error };
+      // A write that fails says that the peer reset the connection before.
+      const reset = error.code === "ECONNRESET" || error.code === "EPIPE";
+      left[side] = reset ? "reset" : left[side];
+      reason = reset
+        ? `The ${side} reset the connection`
+        : `The ${side}'s connection broke: ${error.code ?? error.name}`;
+      for (const tap of taps) tap.reset(side);
+      abort(other);
+    };
+    const closed = () => {
+      open -= 1;
+      if (open > 0) return;
+      reason ??= "Both sides closed the connection";
+      resolve({ reason, clientLeft: left.client, serverLeft: left.server, failure });
+    };
+    let firstToLeave: Side | undefined;
+
+    carry("client", client, server);
+    carry("server", server, client);
+    // Every byte passes this stream, so its own timer knows of all activity.
+    client.stream.once("close", () => (client.stream as Socket).setTimeout(0));
+    (client.stream as Socket).setTimeout(idle, () => {
+      reason ??= `Nothing passed for ${idle / 1000} s`;
+      abort(client);
+      abort(server);
+    });
+
+    function carry(side: Side, from: RelayEnd, to: RelayEnd): void {
+      const count = side === "client" ? "fromClient" : "fromServer";
+      const pass = (bytes: Buffer) => {
+        meter[count] += bytes.length;
+        for (const tap of taps) tap.data(side, bytes);
+        if (!to.stream.write(bytes)) from.stream.pause();
+        for (const tap of taps) {
+          const pressure = tap.pressure();
+          if (pressure) void hold(from, to, pressure);
+        }
+      };
+      from.stream.on("data", pass);
+      to.stream.on("drain", () => from.stream.resume());
+      from.stream.on("error", (error) => broken(side, to, error));
+      const ended = () => {
+        firstToLeave ??= side;
+        left[side] ??= "closed";
+        for (const tap of taps) tap.end(side);
+        if (left.client && left.server) reason ??= `The ${firstToLeave} closed the connection`;
+        to.stream.end();
+      };
+      from.stream.once("end", ended);
+      from.stream.once("close", () => {
+        // Destroyed without an end of its own: the other must not wait for it.
+        if (left[side] === null) abort(to);
+        closed();
+      });
+      if (from.head?.length) pass(from.head);
+      from.stream.resume();
+      if (from.stream.readableEnded) ended();
+      // It broke before the relay began: its events are over.
+      if (from.stream.destroyed) {
+        broken(side, to, Object.assign(new Error(), { code: "ECONNRESET" }));
+        closed();
+      }
+    }
+  });
+}
+
+/** A tap that is full holds the reader back, and the reader's TCP window the peer. */
+async function hold(from: RelayEnd, to: RelayEnd, pressure: Promise<void>): Promise<void> {
+  from.stream.pause();
+  await pressure;
+  if (!to.stream.writableNeedDrain) from.stream.resume();
+}
+
+/** Ends a connection with a RST. */
+function abort({ stream, socket }: RelayEnd): void {
+  if (!socket.destroyed) socket.resetAndDestroy();
+  if (!stream.destroyed) stream.destroy();
+}

@@ -1,0 +1,137 @@
+import type { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { ALERTS } from "../wire/alert.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { groupByOpenssl } from "../wire/groups.ts";
+import type { ContextCache } from "./contexts.ts";
+import type { HalfOpen, Leg, LegFailure } from "./leg.ts";
+import { type Offer, offerFor, type VersionRange } from "./offer.ts";
+import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+
+/** The TLS session with the server, and what the server showed. */
+export interface ServerLeg extends Leg {
+  readonly kind: "up";
+  readonly certificate: X509Certificate;
+  /** OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. */
+  readonly verifyCode: string | undefined;
+}
+
+export interface ServerLegOptions {
+  readonly versions: VersionRange;
+  /** ms for the whole handshake. */
+  readonly timeout: number;
+  readonly contexts: ContextCache;
+}
+
+/**
+ * Opens TLS toward the server with the intersection of what the client offered and what policy allows. The server's
+ * certificate is not judged here. A server that refuses is an expected outcome.
+ */
+export async function openServerLeg(
+  socket: Socket,
+  hello: ClientHello,
+  { versions, timeout, contexts }: ServerLegOptions,
+): Promise<ServerLeg | LegFailure> {
+  const offer = offerFor(hello, versions);
+  if (offer.kind === "failed") return offer;
+  const started = performance.now();
+  const stream = connectTls(socket, offer, contexts);
+  const failure = await handshake(stream, timeout);
+  if (failure) {
+    stream.destroy();
+    return failure;
+  }
+  const refusal = await certificateRefusal(stream, socket, performance.now() - started);
+  if (refusal) return refusal;
+  const certificate = stream.getPeerX509Certificate();
+  if (!certificate) {
+    const reason = "The server showed no certificate";
+    return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
+  }
+  return {
+    kind: "up",
+    stream,
+    socket,
+    certificate,
+    // Node's types call it an Error; it is the code, or null.
+    verifyCode: (stream.authorizationError as unknown as string | null) ?? undefined,
+    negotiated: {
+      version: stream.getProtocol() ?? "unknown",
+      suite: stream.getCipher().standardName,
+      group: groupOf(stream),
+      alpn: stream.alpnProtocol || undefined,
+    },
+  };
+}
+
+function connectTls(socket: Socket, offer: Offer, contexts: ContextCache): TLSSocket {
+  const secureContext = contexts.take({
+    minVersion: offer.minVersion,
+    maxVersion: offer.maxVersion,
+    ciphers: offer.ciphers,
+    ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
+    ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
+  });
+  const options: ConnectionOptions & HalfOpen = {
+    socket,
+    secureContext,
+    // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
+    servername: offer.serverName ?? "",
+    ALPNProtocols: [...offer.alpn],
+    allowHalfOpen: true,
+    // Judged by policy, with every fault, once it is here.
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  };
+  return connect(options);
+}
+
+function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(explainTimeout("server", timeout)), timeout);
+    const settle = (failure: LegFailure | undefined) => {
+      clearTimeout(timer);
+      resolve(failure);
+    };
+    stream.once("secureConnect", () => settle(undefined));
+    // Stays: an error between here and the relay must not bring the process down.
+    stream.on("error", (error) => settle(explainFailure("server", error)));
+    stream.once("close", () => settle(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
+  });
+}
+
+/** Sizes of TLS 1.3's last client flight: RFC 8446, sections 4.4 and 5.2, appendix D.4. */
+const RECORD_OVERHEAD = 5 + 1 + 16;
+const HANDSHAKE_HEADER = 4;
+const EMPTY_CERTIFICATE = RECORD_OVERHEAD + HANDSHAKE_HEADER + 4;
+
+/**
+ * In TLS 1.3 a server that demands a client certificate says so only after the handshake has succeeded for us, and its
+ * request is encrypted. But the answer to it shows: our last flight is longer by an empty Certificate message. Only then
+ * is it worth the wait for what comes first, the server's refusal or its first session ticket.
+ */
+async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: number): Promise<LegFailure | undefined> {
+  if (stream.getProtocol() !== "TLSv1.3") return undefined;
+  const before = socket.bytesWritten;
+  await new Promise(setImmediate);
+  const digest = stream.getCipher().standardName?.endsWith("SHA384") ? 48 : 32;
+  if (socket.bytesWritten - before < RECORD_OVERHEAD + HANDSHAKE_HEADER + digest + EMPTY_CERTIFICATE) return undefined;
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), 50 + 2 * elapsed);
+    const settle = (failure: LegFailure | undefined) => {
+      clearTimeout(timer);
+      resolve(failure);
+    };
+    stream.once("session", () => settle(undefined));
+    stream.once("error", (error) => settle(explainFailure("server", error)));
+  });
+}
+
+/** IANA's name of the group; a DH group that the server made up has its size for a name. */
+function groupOf(stream: TLSSocket): string | undefined {
+  const info = stream.getEphemeralKeyInfo() as { type?: string; name?: string; size?: number } | null;
+  if (!info?.type) return undefined;
+  if (info.name === undefined) return `${info.type}-${info.size}`;
+  return groupByOpenssl(info.name)?.name ?? info.name;
+}

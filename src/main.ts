@@ -1,0 +1,336 @@
+import type { Server, Socket } from "node:net";
+import { setDefaultCACertificates } from "node:tls";
+import type { Arrival, Endpoint } from "./capture/arrival.ts";
+import { dial, resolveHost } from "./capture/dial.ts";
+import { arriveExplicit } from "./capture/explicit.ts";
+import { farewell } from "./capture/farewell.ts";
+import { arriveForward } from "./capture/forward.ts";
+import { listen } from "./capture/listener.ts";
+import { readUntil } from "./capture/reading.ts";
+import type { Config } from "./config/schema.ts";
+import { openDetectors } from "./detect/detectors.ts";
+import { ConfigError, NetworkError, PeerError } from "./errors.ts";
+import type { Feed } from "./feeds/feed.ts";
+import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { carry, type Node } from "./flow.ts";
+import { probeServer } from "./legs/certificate-probe.ts";
+import { openClientLeg } from "./legs/client-leg.ts";
+import { createContextCache } from "./legs/contexts.ts";
+import { receivedAlert } from "./legs/openssl-errors.ts";
+import { relay } from "./legs/relay.ts";
+import { openServerLeg } from "./legs/server-leg.ts";
+import { openFileLimit } from "./linux/limits.ts";
+import { log } from "./log.ts";
+import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
+import { createIssued } from "./pki/issued.ts";
+import { createJudge } from "./pki/judge.ts";
+import { keyTypeFor } from "./pki/key-type.ts";
+import type { Minted, MintRequest } from "./pki/mint.ts";
+import { createDemanding } from "./policy/demanding.ts";
+import { compilePolicy } from "./policy/evaluate.ts";
+import { createLedger } from "./sessions/ledger.ts";
+import { fatalAlert } from "./wire/alert.ts";
+import { ja3, ja4 } from "./wire/fingerprint.ts";
+
+/**
+ * A worker: it accepts connections and carries whole sessions. The only file that knows every stage. Its parent, the
+ * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
+ */
+
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
+/** ms between two tellings. */
+const TELL = 250;
+const STATUS = 1_000;
+/** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
+const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
+
+process.on("message", (message: ToWorker) => void obey(message));
+// The supervisor is gone, and with it the CA keys and the record of what happens here.
+process.on("disconnect", () => process.exit(1));
+// Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => {});
+
+function tell(message: FromWorker): void {
+  if (process.connected) process.send!(message);
+}
+
+type Worker = Awaited<ReturnType<typeof startWorker>>;
+let worker: Promise<Worker> | undefined;
+
+async function obey(message: ToWorker): Promise<void> {
+  if (message.kind === "setup") {
+    try {
+      if (worker) await (await worker).reload(message.setup);
+      else {
+        worker = startWorker(message.setup);
+        await worker;
+      }
+      tell({ kind: "ready" });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      tell({ kind: "failed", path: error.path, message: error.message });
+    }
+  } else (await worker)?.obey(message);
+}
+
+async function startWorker(first: WorkerSetup) {
+  let setup = first;
+  const ledger = createLedger(setup.worker);
+  const contexts = createContextCache(LIMITS.contexts);
+  const demanding = createDemanding(LIMITS.demanding);
+  for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const mint = createMintChannel();
+  const issued = createIssued(LIMITS.issued, mint.ask);
+  /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
+  const openings = new Set<Socket>();
+  const clients = new Set<Socket>();
+  const listeners = new Map<string, Server>();
+  let refused = 0;
+  let feeds: readonly Feed[] = [];
+  let node: Node;
+
+  await apply(setup);
+  const timers = [setInterval(tellSessions, TELL), setInterval(tellStatus, STATUS)];
+
+  /** What a configuration changes. New sessions see all of it, live ones none. */
+  async function apply(next: WorkerSetup): Promise<void> {
+    setDefaultCACertificates([...next.roots]);
+    contexts.flush();
+    const fresh = await openFeeds(next, feeds, setup);
+    node = composeNode(next, fresh);
+    await openListeners(next);
+    const stale = feeds.filter((feed) => !fresh.includes(feed));
+    feeds = fresh;
+    setup = next;
+    for (const feed of stale) await feed.close();
+  }
+
+  async function openListeners({ config, workers }: WorkerSetup): Promise<void> {
+    const wanted = new Map(config.listeners.map((listener, index) => [JSON.stringify(listener), { listener, index }]));
+    for (const [key, server] of listeners) {
+      if (wanted.has(key)) continue;
+      server.close();
+      listeners.delete(key);
+    }
+    for (const [key, { listener, index }] of wanted) {
+      if (listeners.has(key)) continue;
+      const where = { ...listener.address, path: `listeners[${index}].address`, shared: workers > 1 };
+      listeners.set(key, await listen(where, (client, from) => accept(client, from, listener)));
+    }
+  }
+
+  function accept(client: Socket, from: Endpoint, listener: Config["listeners"][number]): void {
+    const { config, workers } = setup;
+    if (clients.size >= capacity(config.limits.sessions, workers) && !evict()) {
+      refused += 1;
+      client.resetAndDestroy();
+      return;
+    }
+    clients.add(client);
+    openings.add(client);
+    const timing = { silence: config.timeouts.hello, gap: config.timeouts.hello };
+    const arrival: Arrival =
+      listener.mode === "explicit"
+        ? arriveExplicit(client, from, listener, timing)
+        : arriveForward(client, from, listener);
+    void carry(arrival, node).finally(() => {
+      clients.delete(client);
+      openings.delete(client);
+    });
+  }
+
+  /** Ends the session that has kept silent longest. false: there is none. */
+  function evict(): boolean {
+    const [oldest] = openings;
+    if (!oldest) return false;
+    openings.delete(oldest);
+    clients.delete(oldest);
+    oldest.destroy(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
+    return true;
+  }
+
+  function composeNode({ config, policy: source, keys, roots }: WorkerSetup, fed: readonly Feed[]): Node {
+    const { timeouts } = config;
+    const policy = compilePolicy(source);
+    const versions = { min: source.versions.min, max: source.versions.max };
+    const judge = createJudge(keys, roots);
+    return {
+      policy,
+      open({ listener, mode, from }) {
+        const birth = { listener, mode, client: from, server: null, state: "EST:INIT:INIT:INIT" } as const;
+        const entry = ledger.open(birth, Date.now());
+        return {
+          id: entry.id,
+          client: from,
+          meter: entry.meter,
+          note: (news) => entry.note(news, Date.now()),
+          close: (reason) => entry.close(reason, Date.now()),
+        };
+      },
+      resolve: (host) => resolveHost(host, timeouts.connect),
+      dial: (addresses, port) => dial(addresses, port, timeouts.connect),
+      async detect(client, server) {
+        const opening = openDetectors();
+        const undecided = { silence: timeouts.idle, gap: timeouts.hello };
+        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
+          const sighting = opening.feed(side, bytes);
+          return sighting.kind === "more" ? undefined : sighting;
+        };
+        try {
+          return await readUntil({ client, server }, judgeBytes, undecided);
+        } finally {
+          openings.delete(client);
+        }
+      },
+      fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
+      serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
+      clientLeg: (socket, opening, presented, { alpn }) =>
+        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+      judge: (leg, host, address) => judge(leg, host, address, Date.now()),
+      async present(leg, hello, { held, record, facts }) {
+        const [own] = held;
+        if (own) {
+          const { serial, sha256, keyType } = own;
+          return { shown: held, record: { authority: "inbound", serial, sha256, keyType } };
+        }
+        const authority = facts.faults.length > 0 ? "secondary" : "primary";
+        const wanted = { certificate: leg.certificate.raw, authority, keyType: keyTypeFor(hello) } as const;
+        const minted = await issued.take(record.sha256, wanted, Date.now());
+        const { serial, sha256, keyType } = minted;
+        return { shown: [minted], record: { authority, serial, sha256, keyType } };
+      },
+      demanding: {
+        has: (server) => demanding.has(server, Date.now()),
+        learn(server) {
+          const until = Date.now() + source.clientCertificate.for;
+          demanding.learn(server, until);
+          tell({ kind: "demanding", server, until });
+        },
+      },
+      probe: (server, hello) =>
+        probeServer(() => dial([server.address], server.port, timeouts.connect), hello, timeouts.handshake),
+      tap(session, { server, host, description }) {
+        const about = {
+          id: session.id,
+          client: session.client,
+          server,
+          host,
+          verdict: "decrypt",
+          description,
+        } as const;
+        const taps = fed.map((feed) => {
+          const flow = feed.open(about, Date.now());
+          return Object.assign(flow, { pressure: () => feed.pressure() });
+        });
+        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
+        return {
+          taps,
+          close() {
+            for (const tap of taps) tap.close();
+          },
+        };
+      },
+      relay: (client, server, meter, taps) => relay(client, server, { meter, taps, idle: timeouts.idle }),
+      alertOf: receivedAlert,
+      part: (socket, alert) => farewell(socket, alert === undefined ? "" : fatalAlert(alert)),
+      report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
+    };
+  }
+
+  function tellSessions(): void {
+    const changes = ledger.drain(Date.now());
+    if (changes.length > 0) tell({ kind: "sessions", changes });
+  }
+
+  function tellStatus(): void {
+    const { user, system } = process.cpuUsage();
+    const cache = (
+      name: CacheName,
+      { size, hits = 0, misses = 0 }: { size: number; hits?: number; misses?: number },
+    ) => ({
+      name,
+      size,
+      limit: LIMITS[name],
+      hits,
+      misses,
+    });
+    const status: WorkerStatus = {
+      sessions: clients.size,
+      refused,
+      memory: process.memoryUsage.rss(),
+      cpu: (user + system) / 1e6,
+      feeds: feeds.map((feed) => feed.counters()),
+      caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
+    };
+    tell({ kind: "status", status });
+  }
+
+  /** Takes no more connections; live sessions may end by themselves for a time, then they are reset. */
+  async function stop(): Promise<void> {
+    for (const server of listeners.values()) server.close();
+    for (const client of openings) client.destroy();
+    const deadline = Date.now() + setup.config.timeouts.drain;
+    while (clients.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const client of clients) client.resetAndDestroy();
+    await new Promise(setImmediate);
+    for (const feed of feeds) await feed.close();
+    for (const timer of timers) clearInterval(timer);
+    tellSessions();
+    tellStatus();
+    process.disconnect?.();
+    process.exit(0);
+  }
+
+  return {
+    reload: apply,
+    obey(message: Exclude<ToWorker, { kind: "setup" }>) {
+      if (message.kind === "minted") mint.settle(message.request, message.minted);
+      if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
+      if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "flush") {
+        const caches = { issued, contexts, demanding };
+        for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
+      }
+      if (message.kind === "stop") void stop();
+    },
+  };
+}
+
+const INTERNAL_ERROR = 80;
+
+/** Asks the supervisor for certificates. */
+function createMintChannel() {
+  const waiting = new Map<number, { resolve(minted: Minted): void; reject(error: Error): void }>();
+  let last = 0;
+  return {
+    ask: (wanted: MintRequest) =>
+      new Promise<Minted>((resolve, reject) => {
+        last += 1;
+        waiting.set(last, { resolve, reject });
+        tell({ kind: "mint", request: last, wanted });
+      }),
+    settle(request: number, answer: Minted | Error) {
+      const asker = waiting.get(request);
+      waiting.delete(request);
+      if (answer instanceof Error) asker?.reject(answer);
+      else asker?.resolve(answer);
+    },
+  };
+}
+
+/** Feeds whose configuration did not change go on; a feed holds its file open. */
+async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: WorkerSetup): Promise<readonly Feed[]> {
+  return Promise.all(
+    next.config.feeds.map((feed) => {
+      const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
+      const { worker, workers } = next;
+      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+    }),
+  );
+}
+
+/** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
+function capacity(sessions: number, workers: number): number {
+  return Math.max(1, Math.min(Math.ceil(sessions / workers), DESCRIPTOR_SESSIONS));
+}

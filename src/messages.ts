@@ -1,0 +1,60 @@
+import type { Loaded } from "./config/load.ts";
+import type { FeedCounters } from "./feeds/feed.ts";
+import type { KeySource } from "./pki/keystore.ts";
+import type { Minted, MintRequest } from "./pki/mint.ts";
+import type { PolicySource } from "./policy/rule.ts";
+import type { SessionChange } from "./sessions/table.ts";
+
+/** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
+
+/** Everything a worker is told when it starts and when the configuration is reloaded: it opens no file of its own but feeds. */
+export interface WorkerSetup {
+  readonly worker: number;
+  readonly workers: number;
+  readonly config: Loaded["config"];
+  readonly policy: PolicySource;
+  /** The inbound keys: the configuration's and those added at run time. */
+  readonly keys: readonly KeySource[];
+  /** PEM, one certificate each. */
+  readonly roots: readonly string[];
+  /** Servers known to demand a client certificate, and until when (ms since the epoch). */
+  readonly demanding: readonly (readonly [server: string, until: number])[];
+}
+
+export type ToWorker =
+  | { readonly kind: "setup"; readonly setup: WorkerSetup }
+  | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
+  | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
+  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "flush"; readonly cache: CacheName | undefined }
+  | { readonly kind: "stop" };
+
+export type FromWorker =
+  /** It listens. */
+  | { readonly kind: "ready" }
+  /** It cannot: one line for the user, with the path in the configuration. */
+  | { readonly kind: "failed"; readonly path: string; readonly message: string }
+  | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
+  | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
+  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "status"; readonly status: WorkerStatus };
+
+export type CacheName = "issued" | "contexts" | "demanding";
+
+/** Told once a second. */
+export interface WorkerStatus {
+  readonly sessions: number;
+  /** Connections refused because the node was full. */
+  readonly refused: number;
+  /** Resident memory in bytes, CPU in seconds. */
+  readonly memory: number;
+  readonly cpu: number;
+  readonly feeds: readonly FeedCounters[];
+  readonly caches: readonly {
+    readonly name: CacheName;
+    readonly size: number;
+    readonly limit: number;
+    readonly hits: number;
+    readonly misses: number;
+  }[];
+}

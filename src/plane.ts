@@ -1,0 +1,182 @@
+import { X509Certificate } from "node:crypto";
+import { join } from "node:path";
+import manifest from "../package.json" with { type: "json" };
+import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo } from "./control/api.ts";
+import type { ControlPlane } from "./control/plane.ts";
+import { ConfigError } from "./errors.ts";
+import type { CacheName } from "./messages.ts";
+import { recordCertificate } from "./pki/certificate-record.ts";
+import { createRootSet } from "./pki/chain.ts";
+import { addKey, removeKey } from "./pki/key-folder.ts";
+import { createKeystore, type KeystoreEntry } from "./pki/keystore.ts";
+import { verifyServer } from "./pki/verify.ts";
+import { explain, order } from "./policy/explain.ts";
+import type { NodeState } from "./supervisor.ts";
+
+/** What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration anew. */
+export function createPlane(state: NodeState, reload: ControlPlane["reload"]): ControlPlane {
+  const keyFolder = join(state.running.loaded.config.dataDir, "keys");
+  return {
+    version: manifest.version,
+    startedAt: state.startedAt,
+    sessions: state.sessions,
+    history: state.history,
+    subscribe(listener) {
+      state.subscribers.add(listener);
+      return () => state.subscribers.delete(listener);
+    },
+    statistics: async () => ({
+      workers: state.workers.list().map(({ status, ...worker }) => ({
+        ...worker,
+        sessions: status?.sessions ?? 0,
+        ...(status && { memory: status.memory, cpu: status.cpu }),
+      })),
+      listeners: state.running.loaded.config.listeners.map(({ name, mode, address: { host, port } }) => ({
+        name,
+        mode,
+        address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
+      })),
+      mint: mintInfo(state),
+      feeds: feedInfos(state),
+    }),
+    explain: (query) => explain(state.running.policy, factsOf(state, query)),
+    policyOrder: () => order(state.running.policy),
+    authorities: () => authorityInfos(state),
+    authorityPem(role, keyType) {
+      const listed = state.authorities.list().some((one) => one.role === role && one.keyType === keyType);
+      return listed ? state.authorities.find(role, keyType).certificatePem : undefined;
+    },
+    async renewAuthority(role) {
+      await state.authorities.renew(role, Date.now());
+      state.mint.flush();
+      state.workers.tell({ kind: "flush", cache: "issued" });
+      return authorityInfos(state);
+    },
+    keys: () => createKeystore(state.running.keys).entries.map((entry) => keyInfo(state, entry)),
+    async addKey({ hosts, certificate, key }) {
+      const entry = await addKey(keyFolder, { hosts, certificatePem: certificate, keyPem: key });
+      await reload();
+      return keyInfo(state, entry);
+    },
+    async removeKey(id) {
+      const entry = createKeystore(state.running.keys).entries.find((one) => one.id === id);
+      if (entry && keyInfo(state, entry).origin === "configuration") {
+        throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
+      }
+      const removed = await removeKey(keyFolder, id);
+      if (removed) await reload();
+      return removed;
+    },
+    caches: async () => cacheInfos(state),
+    async flushCaches(name) {
+      if (name !== undefined && !cacheInfos(state).some((cache) => cache.name === name)) return false;
+      if (name === undefined || name === "mint") state.mint.flush();
+      if (name === undefined || name === "demanding") state.demanding.flush();
+      // What the mint forgot must not live on in the workers.
+      const ofWorkers = name === "mint" ? "issued" : (name as CacheName | undefined);
+      state.workers.tell({ kind: "flush", cache: ofWorkers });
+      return true;
+    },
+    reload,
+  };
+}
+
+/** Everything that the question says; what it does not say is not known. Throws ConfigError. */
+function factsOf({ running }: NodeState, { host, client, server, listener, certificatePem }: ExplainQuery) {
+  const { listeners } = running.loaded.config;
+  if (listener !== undefined && !listeners.some(({ name }) => name === listener)) {
+    const names = listeners.map(({ name }) => name).join(", ");
+    throw new ConfigError("listener", `Cannot explain: there is no listener ${listener}; there are ${names}`);
+  }
+  const certificate = certificatePem === undefined ? undefined : certificateFacts(running, certificatePem, host);
+  return {
+    ...(listener !== undefined && { listener }),
+    ...(client !== undefined && { client: { address: client, port: 0 } }),
+    ...(server !== undefined && { server: endpoint(server) }),
+    ...(host !== undefined && { sni: host, connectHost: null }),
+    ...(certificate && { certificate }),
+  };
+}
+
+function certificateFacts({ trust }: NodeState["running"], pem: string, host: string | undefined) {
+  let leaf: X509Certificate;
+  try {
+    leaf = new X509Certificate(pem);
+  } catch (error) {
+    throw new ConfigError("certificatePem", "Cannot explain: the file holds no certificate in PEM", { cause: error });
+  }
+  const { names, issuer } = recordCertificate(leaf);
+  // Without the server there is no chain: whether its issuer is trusted is only known when the certificate is self-signed.
+  const code = leaf.checkIssued(leaf) ? "DEPTH_ZERO_SELF_SIGNED_CERT" : undefined;
+  const { faults } = verifyServer({ leaf, code, host, roots: createRootSet(trust.roots), now: Date.now() });
+  return { names, issuer, faults: faults.map(({ fault }) => fault) };
+}
+
+/** "10.0.0.5:443" or "[2001:db8::1]:443"; the API has checked the form. */
+function endpoint(text: string): { address: string; port: number } {
+  const at = text.lastIndexOf(":");
+  return { address: text.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(text.slice(at + 1)) };
+}
+
+function authorityInfos({ authorities }: NodeState): AuthorityInfo[] {
+  return authorities.list().map(({ role, keyType, certificate, sha256, notBefore, notAfter, given }) => ({
+    role,
+    keyType,
+    subject: recordCertificate(certificate).subject,
+    serial: certificate.serialNumber.toLowerCase(),
+    sha256,
+    notBefore,
+    notAfter,
+    origin: given ? "given" : "made",
+  }));
+}
+
+function keyInfo(
+  { running }: NodeState,
+  { id, hosts, keyType, sha256, notAfter, certificatePem }: KeystoreEntry,
+): KeyInfo {
+  const written = running.loaded.keys.some((key) => key.certificatePem === certificatePem);
+  return { id, hosts, keyType, sha256, notAfter, origin: written ? "configuration" : "added" };
+}
+
+function mintInfo({ mint }: NodeState) {
+  const { minted, hits, joined, entries } = mint.counters();
+  return { minted, hits: hits + joined, size: entries };
+}
+
+function cacheInfos(state: NodeState): CacheInfo[] {
+  const { minted, hits, size } = mintInfo(state);
+  const sums = new Map<string, CacheInfo>();
+  for (const { status } of state.workers.list()) {
+    for (const cache of status?.caches ?? []) {
+      const sum = sums.get(cache.name);
+      sums.set(cache.name, {
+        name: cache.name,
+        size: cache.size + (sum?.size ?? 0),
+        limit: cache.limit + (sum?.limit ?? 0),
+        hits: cache.hits + (sum?.hits ?? 0),
+        misses: cache.misses + (sum?.misses ?? 0),
+      });
+    }
+  }
+  return [{ name: "mint", size, limit: 10_000, hits, misses: minted }, ...sums.values()];
+}
+
+/** A feed of the configuration is one in every worker. */
+function feedInfos({ workers }: NodeState) {
+  const all = workers.list().flatMap(({ status }) => status?.feeds ?? []);
+  return [...Map.groupBy(all, ({ name }) => name).values()].map((parts) => {
+    const [first] = parts;
+    const stopped = parts.find(({ state }) => state === "stopped");
+    const sum = (pick: "sessions" | "packets" | "bytes") => parts.reduce((total, part) => total + part[pick], 0);
+    return {
+      name: first!.name,
+      kind: first!.kind,
+      state: stopped ? ("stopped" as const) : ("running" as const),
+      ...(stopped && { reason: stopped.reason }),
+      sessions: sum("sessions"),
+      packets: sum("packets"),
+      bytes: sum("bytes"),
+    };
+  });
+}

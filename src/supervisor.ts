@@ -1,0 +1,274 @@
+import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { checkFree } from "./capture/listener.ts";
+import { type Loaded, loadConfig } from "./config/load.ts";
+import { type History, openHistory } from "./control/history.ts";
+import { type Control, startControl } from "./control/server.ts";
+import { ConfigError } from "./errors.ts";
+import { log } from "./log.ts";
+import type { FromWorker, ToWorker, WorkerSetup } from "./messages.ts";
+import { type Authorities, openAuthorities } from "./pki/authority.ts";
+import { readKeys } from "./pki/key-folder.ts";
+import { checkKeys, createKeystore, type KeySource, keyWarnings } from "./pki/keystore.ts";
+import { createMint, type Mint } from "./pki/mint.ts";
+import { readTrust, type Trust } from "./pki/trust.ts";
+import { createPlane } from "./plane.ts";
+import { createDemanding, type Demanding } from "./policy/demanding.ts";
+import { compilePolicy, type Policy } from "./policy/evaluate.ts";
+import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
+import { startWorkers, type Workers } from "./workers.ts";
+
+/**
+ * The node's one process that is not a worker: it owns the CA keys, the live table, the history and the API, starts the
+ * workers and watches them, and reloads the configuration. It reads no byte of anyone's session.
+ */
+
+/** What the node runs on at the moment. Replaced as a whole by a reload. */
+export interface Running {
+  readonly loaded: Loaded;
+  readonly trust: Trust;
+  /** The configuration's inbound keys and those added at run time. */
+  readonly keys: readonly KeySource[];
+  readonly policy: Policy;
+}
+
+export interface NodeState {
+  running: Running;
+  readonly authorities: Authorities;
+  readonly mint: Mint;
+  readonly sessions: LiveTable;
+  readonly history: History;
+  workers: Workers;
+  readonly demanding: Demanding;
+  readonly startedAt: number;
+  readonly subscribers: Set<(applied: Applied) => void>;
+}
+
+/** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
+export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {
+  const undo: (() => unknown)[] = [];
+  try {
+    const { state, control } = await startNode(file, undo);
+    announce(state, control);
+    const signal = await new Promise<string>((resolve) => {
+      for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
+    });
+    const { drain } = state.running.loaded.config.timeouts;
+    log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
+    await state.workers.stop(drain);
+    return 0;
+  } catch (error) {
+    const errors = error instanceof AggregateError ? error.errors : [error];
+    if (!errors.every((one) => one instanceof ConfigError)) throw error;
+    for (const { message } of errors) process.stderr.write(`${message}\n`);
+    return 2;
+  } finally {
+    for (const step of undo.reverse()) await step();
+  }
+}
+
+/** Nothing listens before everything that can be wrong has been looked at. */
+async function startNode(
+  file: string | undefined,
+  undo: (() => unknown)[],
+): Promise<{ state: NodeState; control: Control }> {
+  const now = Date.now();
+  const loaded = await loadConfig(file, checkKeys);
+  const { config } = loaded;
+  log.level = config.log.level;
+  process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
+  for (const [index, { address }] of config.listeners.entries()) {
+    await checkFree({ ...address, path: `listeners[${index}].address` });
+  }
+  await makeDataDir(config.dataDir);
+  const running = await prepare(loaded);
+
+  const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now);
+  for (const notice of authorities.notices) log.warn(notice);
+  const mint = createMint(authorities, { maxValidity: config.signing.validity }, now);
+  const history = openHistory({
+    file: join(config.dataDir, "history.db"),
+    keepAge: config.history.keep,
+    keepSessions: config.history.sessions,
+    log,
+  });
+  undo.push(() => history.close());
+
+  const sessions = createLiveTable();
+  const demanding = createDemanding(10_000);
+  const subscribers = new Set<(applied: Applied) => void>();
+  const state: NodeState = {
+    running,
+    authorities,
+    mint,
+    history,
+    sessions,
+    demanding,
+    subscribers,
+    startedAt: now,
+    // Set below: the workers' events need the rest.
+    workers: undefined as never,
+  };
+  const workers = await startWorkers(workerCount(config.workers), setupOf(state), {
+    onMessage: (message, reply) => onMessage(state, message, reply),
+    onDeath(worker) {
+      const closed = sessions.dropWorker(worker, Date.now());
+      publish(state, { opened: [], changed: [], closed });
+    },
+  });
+  undo.push(() => workers.stop(0));
+  Object.assign(state, { workers });
+
+  const { host, port } = config.console.address;
+  const control = await startControl(
+    createPlane(state, () => reload(state)),
+    {
+      host,
+      port,
+      tokenFile: join(config.dataDir, "token"),
+      log,
+    },
+  );
+  undo.push(() => control.close());
+  const onHangUp = () => {
+    reload(state).catch((error) =>
+      log.error({ errors: messagesOf(error) }, "Cannot reload; the old configuration stays"),
+    );
+  };
+  process.on("SIGHUP", onHangUp);
+  undo.push(() => process.off("SIGHUP", onHangUp));
+  return { state, control };
+}
+
+/** Reads what else the configuration leads to. Throws ConfigErrors; nothing is changed by it. */
+async function prepare(loaded: Loaded): Promise<Running> {
+  const { config, trustFiles } = loaded;
+  const added = await readKeys(join(config.dataDir, "keys"), (notice) => log.warn(notice));
+  const keys = [...loaded.keys, ...added];
+  // The workers would find out one by one, after the old configuration is gone.
+  createKeystore(keys);
+  for (const warning of [...loaded.warnings, ...keyWarnings(keys, Date.now())]) log.warn(warning);
+  return {
+    loaded,
+    keys,
+    trust: readTrust({ system: config.trust.system, extra: trustFiles }),
+    policy: compilePolicy(loaded.policy),
+  };
+}
+
+function setupOf(state: NodeState): (worker: number) => WorkerSetup {
+  const { loaded, keys, trust } = state.running;
+  return (worker) => ({
+    worker,
+    workers: workerCount(loaded.config.workers),
+    config: loaded.config,
+    policy: loaded.policy,
+    keys,
+    roots: trust.roots,
+    demanding: state.demanding.entries(),
+  });
+}
+
+/**
+ * Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything
+ * is as it was before.
+ */
+async function reload(state: NodeState): Promise<{ readonly changes: readonly string[] }> {
+  const before = state.running;
+  const loaded = await loadConfig(before.loaded.file, checkKeys);
+  const next = await prepare(loaded);
+  const changes = changesBetween(before, next);
+  state.running = next;
+  try {
+    await state.workers.setup(setupOf(state));
+  } catch (error) {
+    state.running = before;
+    throw error;
+  }
+  log.info({ changes }, "Reloaded the configuration");
+  return { changes };
+}
+
+/** What a reload changes, one sentence each; and what it cannot change. */
+function changesBetween(before: Running, after: Running): string[] {
+  const old = before.loaded.config;
+  const { config } = after.loaded;
+  const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b);
+  const changes: string[] = [];
+  if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
+  if (differs(before.keys, after.keys)) changes.push(`The inbound keys changed: ${after.keys.length} now`);
+  if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
+  for (const name of ["listeners", "feeds", "timeouts", "limits"] as const) {
+    if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
+  }
+  for (const name of ["dataDir", "workers", "console", "signing", "history", "log"] as const) {
+    if (differs(old[name], config[name]))
+      changes.push(`${name} changed: that takes effect when the node is started again`);
+  }
+  return changes;
+}
+
+function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
+  if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
+  if (message.kind === "demanding") {
+    state.demanding.learn(message.server, message.until);
+    state.workers.tell(message);
+    log.info(
+      { server: message.server },
+      "A server demands a client certificate; the policy's clientCertificate holds for it now",
+    );
+  }
+  if (message.kind === "mint") {
+    const { request, wanted } = message;
+    // What crossed the channel is a Uint8Array, whatever it was before.
+    state.mint.present({ ...wanted, certificate: Buffer.from(wanted.certificate) }, Date.now()).then(
+      (minted) => reply({ kind: "minted", request, minted }),
+      (error: Error) => {
+        log.error({ error: error.message }, "Cannot issue a certificate");
+        reply({ kind: "mint failed", request, message: error.message });
+      },
+    );
+  }
+}
+
+function publish({ history, subscribers }: NodeState, applied: Applied): void {
+  history.record(applied.closed);
+  for (const listener of subscribers) listener(applied);
+}
+
+async function makeDataDir(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ConfigError("dataDir", `Cannot make the data folder ${directory} (dataDir): ${code}`, { cause: error });
+  }
+}
+
+function workerCount(workers: Loaded["config"]["workers"]): number {
+  return workers === "auto" ? availableParallelism() : workers;
+}
+
+function messagesOf(error: unknown): string[] {
+  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+  return errors.map((one) => (one instanceof Error ? one.message : String(one)));
+}
+
+/** What a person who has just typed `npm start` wants to know. */
+function announce({ running, authorities }: NodeState, control: Control): void {
+  const { config, file } = running.loaded;
+  const at = ({ host, port }: { host: string; port: number }) =>
+    host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const lines = [
+    `Clearline runs with ${file ?? "the embedded default"}`,
+    ...config.listeners.map((listener) => {
+      const leads = listener.mode === "forward" ? ` to ${at(listener.server)}` : "";
+      return `  ${listener.mode.padEnd(9)} ${at(listener.address)}${leads}  (${listener.name})`;
+    }),
+    `  console   http://${at(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
+    `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
+    ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
