@@ -21,6 +21,8 @@ export interface TestNode {
   readonly file: string;
   readonly folder: string;
   readonly captures: string;
+  /** The API: http://127.0.0.1:PORT/api/v1 */
+  readonly url: string;
   /** The explicit proxy's port. */
   readonly proxy: number;
   /** A forwarding listener's port. */
@@ -118,6 +120,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     file,
     folder,
     captures: join(folder, "captures"),
+    url,
     proxy,
     forward(name) {
       const port = ports.get(name);

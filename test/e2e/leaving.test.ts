@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import { after, before, describe, test } from "node:test";
+import tls from "node:tls";
+import { connectThrough, nextChunk, opensslClient, readAll } from "../clients.ts";
+import { needs, program } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Origin, opensslServer } from "../peers.ts";
+import { DOMAIN, makePki } from "../pki.ts";
+import { start } from "../processes.ts";
+
+describe("Leaving a decrypted session", needs("openssl"), () => {
+  let node: TestNode;
+  let server: tls.Server;
+  let reversing: Origin;
+  let roots: string;
+
+  before(async () => {
+    const pki = await makePki();
+    const identity = { cert: readFileSync(pki.server.ecdsa.certificate), key: readFileSync(pki.server.ecdsa.key) };
+    server = tls.createServer({ ...identity, allowHalfOpen: true });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    reversing = await opensslServer(pki.server.ecdsa, { version: "TLSv1.2", mode: "-rev" });
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { tls: (server.address() as net.AddressInfo).port, reversing: reversing.port },
+    });
+    roots = readFileSync(node.primary, "utf8");
+  });
+  after(async () => {
+    await node?.stop();
+    await reversing?.process.stop();
+    server?.close();
+  });
+
+  /** A session through the node: the client's plaintext, the server's, and the two connections below. */
+  async function join(way: string, servername: string, version: tls.SecureVersion) {
+    const accepted = once(server, "secureConnection") as Promise<[tls.TLSSocket]>;
+    const accepting = once(server, "connection") as Promise<[net.Socket]>;
+    const port = (server.address() as net.AddressInfo).port;
+    const below =
+      way === "forward"
+        ? net.connect({ port: node.forward("tls"), host: "127.0.0.1", allowHalfOpen: true, noDelay: true })
+        : (await connectThrough(node.proxy, `127.0.0.1:${port}`)).socket;
+    const limits = { minVersion: version, maxVersion: version } as const;
+    // TypeScript's types miss that `connect` hands this on to the socket.
+    const halfOpen = { allowHalfOpen: true };
+    const client = tls.connect({
+      socket: below,
+      servername,
+      ca: roots.split(/(?<=END CERTIFICATE-----\n)/),
+      ...limits,
+      ...halfOpen,
+    });
+    await once(client, "secureConnect");
+    const [end] = await accepted;
+    const [endBelow] = await accepting;
+    return { client, below, end, endBelow };
+  }
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    for (const way of ["explicit", "forward"]) {
+      const host = (what: string) => `${what}-${version.replace(".", "").toLowerCase()}-${way}.${DOMAIN}`;
+
+      test(`A client's half-close lets the server answer, ${version}, ${way}`, async () => {
+        const { client, end } = await join(way, host("client-ends"), version);
+        client.end("question");
+        assert.equal((await readAll(end)).toString(), "question");
+        end.write("a long ");
+        assert.equal((await nextChunk(client))?.toString(), "a long ");
+        end.end("answer");
+        assert.equal((await readAll(client)).toString(), "answer");
+        const session = await node.session(host("client-ends"));
+        assert.deepEqual([session.clientLeft, session.serverLeft], ["closed", "closed"]);
+        assert.match(session.closeReason ?? "", /client/i);
+      });
+
+      test(`A server's half-close lets the client go on, ${version}, ${way}`, async () => {
+        const { client, end } = await join(way, host("server-ends"), version);
+        end.end("last words");
+        assert.equal((await readAll(client)).toString(), "last words");
+        client.write("still ");
+        assert.equal((await nextChunk(end))?.toString(), "still ");
+        client.end("here");
+        assert.equal((await readAll(end)).toString(), "here");
+        const session = await node.session(host("server-ends"));
+        assert.match(session.closeReason ?? "", /server/i);
+      });
+
+      test(`A client's reset resets the server, ${version}, ${way}`, async () => {
+        const { client, below, end } = await join(way, host("client-resets"), version);
+        client.on("error", () => undefined);
+        client.write("hello");
+        await nextChunk(end);
+        const reset = once(end, "error").catch((error: unknown) => [error]);
+        end.resume();
+        below.resetAndDestroy();
+        const [error] = await reset;
+        assert.equal((error as NodeJS.ErrnoException).code, "ECONNRESET");
+        assert.equal((await node.session(host("client-resets"))).clientLeft, "reset");
+      });
+
+      test(`A server's reset resets the client, ${version}, ${way}`, async () => {
+        const { client, end, endBelow } = await join(way, host("server-resets"), version);
+        end.on("error", () => undefined);
+        client.write("hello");
+        await nextChunk(end);
+        const reset = once(client, "error").catch((error: unknown) => [error]);
+        client.resume();
+        endBelow.resetAndDestroy();
+        const [error] = await reset;
+        assert.equal((error as NodeJS.ErrnoException).code, "ECONNRESET");
+        assert.equal((await node.session(host("server-resets"))).serverLeft, "reset");
+      });
+    }
+  }
+
+  test("A slow reader is waited for, and gets every byte", async () => {
+    const { client, end } = await join("forward", `slow.${DOMAIN}`, "TLSv1.3");
+    const size = 64 * 2 ** 20;
+    client.pause();
+    end.end(Buffer.alloc(size, "x"));
+    // The node's buffers and the kernel's are small beside this: the server cannot have sent it all.
+    await nextChunk(client);
+    assert.ok(end.writableLength > 0);
+    let read = 0;
+    client.on("data", (bytes: Buffer) => {
+      read += bytes.length;
+    });
+    client.resume();
+    await once(client, "end");
+    assert.ok(read > size - 2 ** 16 && read < size, `${read} bytes after the first`);
+    client.end();
+    await node.session(`slow.${DOMAIN}`);
+  });
+
+  test("A renegotiation that the client begins is refused", async () => {
+    const name = `again.${DOMAIN}`;
+    const to = ["-connect", `127.0.0.1:${node.forward("reversing")}`, "-servername", name, "-CAfile", node.primary];
+    const client = start(program("openssl"), ["s_client", ...to, "-tls1_2"]);
+    await client.shows(/Verify return code: 0/);
+    client.write("abc\n");
+    await client.shows(/^cba$/m);
+    client.write("R\n");
+    await client.shows(/^RENEGOTIATING$/m);
+    const { code } = await client.ended;
+    assert.notEqual(code, 0);
+    assert.match(client.output(), /no renegotiation/);
+    await node.session(name);
+  });
+
+  test("The record says that a client did not trust the node's CA", async () => {
+    const name = `untrusting.${DOMAIN}`;
+    const way = { port: node.forward("reversing") };
+    const { code, stderr } = await opensslClient({ way, name, roots: node.secondary, input: "" });
+    assert.notEqual(code, 0);
+    assert.match(stderr, /certificate verify failed/);
+    assert.match((await node.session(name)).closeReason ?? "", /client.*(unknown.?ca|certificate)/i);
+  });
+});

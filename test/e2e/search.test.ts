@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { Explanation, Session, SessionList } from "../../src/control/api.ts";
+import { curl } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Nginx, nginx } from "../peers.ts";
+import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
+
+/** Two servers whose certificates name different hosts; clients that name one, another, or none. */
+describe("The commands of a running node", needs("openssl", "nginx-light", "curl"), () => {
+  let pki: Pki;
+  let node: TestNode;
+  const origins: Nginx[] = [];
+
+  before(async () => {
+    pki = await makePki();
+    const shop = await makeLeaf(pki, "shop", "DNS:www.shop.test,DNS:api.shop.test,IP:127.0.0.1");
+    const mail = await makeLeaf(pki, "mail", "DNS:mail.example.test,IP:127.0.0.1");
+    origins.push(await nginx(shop), await nginx(mail));
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { shop: origins[0]!.port, mail: origins[1]!.port },
+      config: { policy: { rules: [{ name: "private mail", match: { host: "mail.example.test" }, action: "bypass" }] } },
+    });
+    const visit = (way: string, url: string, roots: string) => curl({ port: node.forward(way) }, roots, [url]);
+    for (const { code, stderr } of [
+      await visit("shop", "https://www.shop.test/negotiated", node.primary),
+      // An address: no SNI.
+      await visit("shop", "https://127.0.0.1/negotiated", node.primary),
+      await visit("mail", "https://mail.example.test/negotiated", pki.root.certificate),
+    ]) {
+      assert.equal(code, 0, stderr);
+    }
+    await node.session("www.shop.test");
+    await node.session("mail.example.test");
+  });
+  after(async () => {
+    await node?.stop();
+    for (const { process } of origins) await process.stop();
+  });
+
+  async function found(...args: string[]): Promise<readonly Session[]> {
+    const { code, stdout, stderr } = await node.command("sessions", ...args, "--json");
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout) as SessionList | Session[];
+    return "sessions" in answer ? answer.sessions : answer;
+  }
+
+  for (const [pattern, listeners] of [
+    ["www.shop.test", ["shop", "shop"]],
+    ["WWW.Shop.Test", ["shop", "shop"]],
+    ["*.shop.test", ["shop", "shop"]],
+    ["api*", ["shop", "shop"]],
+    ["mail*", ["mail"]],
+    ["*.test", ["mail", "shop", "shop"]],
+    ["shop.test", []],
+    ["nowhere.test", []],
+  ] as const) {
+    test(`sessions --host ${pattern} finds ${listeners.length} sessions by SNI and certificate names`, async () => {
+      assert.deepEqual((await found("--host", pattern)).map(({ listener }) => listener).sort(), listeners);
+    });
+  }
+
+  test("sessions --verdict tells the decrypted from the bypassed", async () => {
+    assert.deepEqual(
+      (await found("--verdict", "bypass")).map(({ sni }) => sni),
+      ["mail.example.test"],
+    );
+    assert.equal((await found("--verdict", "decrypt")).length, 2);
+  });
+
+  test("sessions prints a table, and session prints one of them", async () => {
+    const table = await node.command("sessions");
+    assert.equal(table.code, 0);
+    assert.match(table.stdout, /mail\.example\.test/);
+    assert.match(table.stdout, /bypass/);
+    const [bypassed] = await found("--verdict", "bypass");
+    const one = await node.command("session", bypassed!.id);
+    assert.equal(one.code, 0, one.stderr);
+    assert.match(one.stdout, /private mail/);
+    const none = await node.command("session", "no-such-id");
+    assert.equal(none.code, 1);
+  });
+
+  for (const [host, verdict, rule] of [
+    ["mail.example.test", "bypass", "private mail"],
+    ["www.example.test", "decrypt", "default"],
+  ] as const) {
+    test(`explain --host ${host} says ${verdict}, and why`, async () => {
+      const { code, stdout, stderr } = await node.command("explain", "--host", host, "--json");
+      assert.equal(code, 0, stderr);
+      const explanation = JSON.parse(stdout) as Explanation;
+      assert.deepEqual([explanation.verdict.action, explanation.verdict.rule], [verdict, rule]);
+      assert.match((await node.command("explain", "--host", host)).stdout, new RegExp(verdict));
+    });
+  }
+
+  test("explain takes a certificate", async () => {
+    const certificate = pki.faulty.expired.certificate;
+    const { code, stdout, stderr } = await node.command(
+      "explain",
+      "--host",
+      `x.${DOMAIN}`,
+      "--certificate",
+      certificate,
+      "--json",
+    );
+    assert.equal(code, 0, stderr);
+    const { verdict } = JSON.parse(stdout) as Explanation;
+    assert.deepEqual([verdict.action, verdict.rule], ["drop", "certificate fault"]);
+  });
+
+  test("stats, ca show and cache show answer for people and for machines", async () => {
+    for (const args of [["stats"], ["ca", "show"], ["cache", "show"]]) {
+      const people = await node.command(...args);
+      assert.equal(people.code, 0, people.stderr);
+      assert.ok(people.stdout.length > 20);
+      const machine = await node.command(...args, "--json");
+      assert.equal(machine.code, 0, machine.stderr);
+      JSON.parse(machine.stdout);
+    }
+  });
+
+  test("ca export gives the primary CA's certificates and nothing secret", async () => {
+    const { code, stdout } = await node.command("ca", "export");
+    assert.equal(code, 0);
+    assert.match(stdout, /BEGIN CERTIFICATE/);
+    assert.doesNotMatch(stdout, /PRIVATE/);
+  });
+
+  test("The token and the CA's keys can be read by the node's user only", () => {
+    for (const file of ["token", "ca/primary-ecdsa.key", "ca/secondary-rsa.key"]) {
+      assert.equal(statSync(join(node.folder, "data", file)).mode & 0o777, 0o600, file);
+    }
+  });
+
+  test("The API refuses a request without the token", async () => {
+    assert.equal((await fetch(`${node.url}/sessions`)).status, 401);
+    assert.equal((await fetch(`${node.url}/health`)).status, 200);
+  });
+});
