@@ -1,6 +1,7 @@
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
 import { type Extensions, readExtensions } from "./client-hello-extensions.ts";
+import { finalAnswer } from "./final-answer.ts";
 import { isGrease } from "./grease.ts";
 import { HandshakeStream } from "./handshake.ts";
 import { Reader } from "./reader.ts";
@@ -61,31 +62,17 @@ export interface ClientHelloReader {
 
 export function createClientHelloReader(): ClientHelloReader {
   let reader: ClientHelloReader | undefined;
-  let final: HelloSighting | PeerError | undefined;
   return {
-    push(bytes) {
-      if (final instanceof PeerError) throw final;
-      if (final || bytes.length === 0) return final ?? MORE;
+    push: finalAnswer((bytes) => {
       reader ??= readerFor(bytes[0]!);
-      try {
-        const sighting = reader?.push(bytes) ?? NO;
-        if (sighting.kind !== "more") final = sighting;
-        return sighting;
-      } catch (error) {
-        if (error instanceof PeerError) final = error;
-        throw error;
-      }
-    },
+      return reader.push(bytes);
+    }),
   };
 }
 
-const MORE: HelloSighting = { kind: "more" };
-const NO: HelloSighting = { kind: "no" };
-
 /** The SSLv2 header's first bit is set, which no TLS content type has. */
-function readerFor(first: number): ClientHelloReader | undefined {
-  if (first === CONTENT_TYPES.handshake) return new RecordHelloReader();
-  return (first & 0x80) !== 0 ? new SslV2HelloReader() : undefined;
+function readerFor(first: number): ClientHelloReader {
+  return (first & 0x80) !== 0 ? new SslV2HelloReader() : new RecordHelloReader();
 }
 
 /** The largest ClientHello: post-quantum key shares and ECH need about 4 KiB, padding tests 16 KiB. */
@@ -95,17 +82,18 @@ const MAX_RECORDS = 0x20000;
 
 /** A hello in TLS records. Two bytes, 0x16 and 0x03, claim to be one; what follows must then be one. */
 class RecordHelloReader implements ClientHelloReader {
-  readonly #stream = new HandshakeStream({ message: MAX_HELLO, total: MAX_RECORDS, admit: admitHello });
-  #seen = 0;
+  readonly #stream = new HandshakeStream({
+    first: [CONTENT_TYPES.handshake],
+    message: MAX_HELLO,
+    total: MAX_RECORDS,
+    admit: admitHello,
+  });
 
   push(bytes: Uint8Array): HelloSighting {
-    const major = bytes[1 - this.#seen];
-    if (this.#seen < 2 && major !== undefined && major !== 3) return NO;
-    this.#seen = Math.min(2, this.#seen + bytes.length);
     this.#stream.push(bytes);
     const step = this.#stream.next();
     if (step.kind === "message") return { kind: "hello", hello: readClientHello(step.body) };
-    if (step.kind === "more") return MORE;
+    if (step.kind === "more" || step.kind === "no") return step;
     // RFC 8446, section 5.1: no other record between the fragments of a handshake message.
     throw new PeerError("Cannot read the ClientHello: another record interrupts it", ALERTS.unexpected_message);
   }

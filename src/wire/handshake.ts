@@ -10,9 +10,13 @@ export type HandshakeStep =
   | { readonly kind: "alert"; readonly level: number; readonly description: number }
   /** A record that is neither: the plaintext handshake is over, and nothing behind it is read. */
   | { readonly kind: "other"; readonly contentType: number }
+  /** The first bytes are no record of TLS: nothing behind them is read. */
+  | { readonly kind: "no" }
   | { readonly kind: "more" };
 
 export interface HandshakeLimits {
+  /** The content types that may begin the stream. */
+  readonly first: readonly number[];
   /** The largest body of one message, in bytes. */
   readonly message: number;
   /** All records together, headers included, in bytes. */
@@ -22,6 +26,7 @@ export interface HandshakeLimits {
 }
 
 const MORE: HandshakeStep = { kind: "more" };
+const NO: HandshakeStep = { kind: "no" };
 
 /**
  * Puts handshake messages together from records that come in any pieces: RFC 8446, section 5.1. Every byte is looked
@@ -52,7 +57,8 @@ export class HandshakeStream {
   /** The next step in the bytes so far. Throws PeerError when they break the record layer or a limit. */
   next(): HandshakeStep {
     for (;;) {
-      if (this.#left === 0 && !this.#readHeader()) return MORE;
+      const waiting = this.#left === 0 ? this.#readHeader() : undefined;
+      if (waiting) return waiting;
       const contentType = this.#header[0]!;
       if (contentType !== CONTENT_TYPES.handshake && contentType !== CONTENT_TYPES.alert) {
         return { kind: "other", contentType };
@@ -63,16 +69,24 @@ export class HandshakeStream {
     }
   }
 
-  #readHeader(): boolean {
+  /** Undefined: the header of a record with bytes to read is there. */
+  #readHeader(): HandshakeStep | undefined {
     const piece = this.#take(RECORD_HEADER - this.#headerFilled);
     this.#header.set(piece, this.#headerFilled);
     this.#headerFilled += piece.length;
-    if (this.#headerFilled < RECORD_HEADER) return false;
+    if (this.#total === 0 && !this.#isTls()) return NO;
+    if (this.#headerFilled < RECORD_HEADER) return MORE;
     this.#headerFilled = 0;
     this.#left = this.#header.readUInt16BE(3);
     const contentType = this.#header[0]!;
     if (contentType === CONTENT_TYPES.handshake || contentType === CONTENT_TYPES.alert) this.#checkRecord(contentType);
-    return true;
+    return undefined;
+  }
+
+  /** Two bytes make the claim: a content type that may stand first, and version 3.x, the same since SSL 3.0. */
+  #isTls(): boolean {
+    const [type, major] = this.#header.subarray(0, this.#headerFilled);
+    return (type === undefined || this.#limits.first.includes(type)) && (major === undefined || major === 3);
   }
 
   #checkRecord(contentType: number): void {

@@ -1,6 +1,7 @@
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
-import { HandshakeStream } from "./handshake.ts";
+import { finalAnswer } from "./final-answer.ts";
+import { type HandshakeStep, HandshakeStream } from "./handshake.ts";
 import { Reader } from "./reader.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES, VERSIONS } from "./record.ts";
 
@@ -41,76 +42,58 @@ export interface ServerFlightReader {
 /** The largest flight, in bytes: certificate chains and lists of authorities have been seen above 64 KiB. */
 const MAX_FLIGHT = 0x40000;
 const WARNING = 1;
-const MORE: ServerFlight = { kind: "more" };
 
 export function createServerFlightReader(): ServerFlightReader {
-  const stream = new HandshakeStream({ message: MAX_FLIGHT, total: MAX_FLIGHT });
-  const messages: number[] = [];
-  let hello: ServerHello | undefined;
-  let seen = 0;
-  let final: ServerFlight | PeerError | undefined;
-
-  const over = (read: ServerHello): ServerFlight => {
-    return { kind: "flight", hello: read, messages, certificateRequested: messages.includes(CERTIFICATE_REQUEST) };
-  };
-
-  const onMessage = (type: number, body: Buffer): ServerFlight => {
-    if (hello) {
-      messages.push(type);
-      return type === HANDSHAKE_TYPES.server_hello_done ? over(hello) : MORE;
-    }
-    // RFC 5246, section 7.4.1.1: a HelloRequest means nothing to a client that is in its handshake.
-    if (type === HANDSHAKE_TYPES.hello_request) return MORE;
-    if (type !== HANDSHAKE_TYPES.server_hello) throw unexpected(`a handshake message of type ${type}`);
-    hello = readServerHello(body);
-    return hello.version >= VERSIONS["TLSv1.3"] ? over(hello) : MORE;
-  };
-
-  const advance = (): ServerFlight => {
-    for (;;) {
-      const step = stream.next();
-      if (step.kind === "more") return MORE;
-      if (step.kind === "alert") {
-        // Warnings, of unrecognized_name say, do not end a handshake (RFC 6066, section 3); close_notify does.
-        if (step.level === WARNING && step.description !== ALERTS.close_notify) continue;
-        return { kind: "alert", description: step.description };
-      }
-      if (step.kind === "other") {
-        if (hello && step.contentType === CONTENT_TYPES.change_cipher_spec) return over(hello);
-        throw unexpected(`a record of type ${step.contentType}`);
-      }
-      const flight = onMessage(step.type, step.body);
-      if (flight.kind !== "more") return flight;
-    }
-  };
-
-  return {
-    push(bytes) {
-      if (final instanceof PeerError) throw final;
-      if (final || bytes.length === 0) return final ?? MORE;
-      try {
-        const plausible = isPlausible(bytes, seen);
-        seen = Math.min(2, seen + bytes.length);
-        if (plausible) stream.push(bytes);
-        const flight = plausible ? advance() : NO;
-        if (flight.kind !== "more") final = flight;
-        return flight;
-      } catch (error) {
-        if (error instanceof PeerError) final = error;
-        throw error;
-      }
-    },
-  };
+  const flight = new Flight();
+  return { push: finalAnswer((bytes) => flight.read(bytes)) };
 }
 
-const NO: ServerFlight = { kind: "no" };
-const CERTIFICATE_REQUEST = HANDSHAKE_TYPES.certificate_request;
+class Flight {
+  readonly #stream = new HandshakeStream({
+    first: [CONTENT_TYPES.handshake, CONTENT_TYPES.alert],
+    message: MAX_FLIGHT,
+    total: MAX_FLIGHT,
+  });
+  readonly #messages: number[] = [];
+  #hello: ServerHello | undefined;
 
-/** A flight begins with a handshake or an alert record of version 3.x. `seen` bytes were judged before. */
-function isPlausible(bytes: Uint8Array, seen: number): boolean {
-  const [type, major] = seen === 0 ? bytes : [undefined, seen === 1 ? bytes[0] : undefined];
-  if (type !== undefined && type !== CONTENT_TYPES.handshake && type !== CONTENT_TYPES.alert) return false;
-  return major === undefined || major === 3;
+  read(bytes: Uint8Array): ServerFlight {
+    this.#stream.push(bytes);
+    for (;;) {
+      const step = this.#stream.next();
+      if (step.kind === "more" || step.kind === "no") return step;
+      const answer = this.#onStep(step);
+      if (answer) return answer;
+    }
+  }
+
+  #onStep(step: Exclude<HandshakeStep, { kind: "more" | "no" }>): ServerFlight | undefined {
+    if (step.kind === "message") return this.#onMessage(step.type, step.body);
+    if (step.kind === "alert") {
+      // Warnings, of unrecognized_name say, do not end a handshake (RFC 6066, section 3); close_notify does.
+      const goesOn = step.level === WARNING && step.description !== ALERTS.close_notify;
+      return goesOn ? undefined : { kind: "alert", description: step.description };
+    }
+    if (this.#hello && step.contentType === CONTENT_TYPES.change_cipher_spec) return this.#over(this.#hello);
+    throw unexpected(`a record of type ${step.contentType}`);
+  }
+
+  #onMessage(type: number, body: Buffer): ServerFlight | undefined {
+    if (this.#hello) {
+      this.#messages.push(type);
+      return type === HANDSHAKE_TYPES.server_hello_done ? this.#over(this.#hello) : undefined;
+    }
+    // RFC 5246, section 7.4.1.1: a HelloRequest means nothing to a client that is in its handshake.
+    if (type === HANDSHAKE_TYPES.hello_request) return undefined;
+    if (type !== HANDSHAKE_TYPES.server_hello) throw unexpected(`a handshake message of type ${type}`);
+    this.#hello = readServerHello(body);
+    return this.#hello.version >= VERSIONS["TLSv1.3"] ? this.#over(this.#hello) : undefined;
+  }
+
+  #over(hello: ServerHello): ServerFlight {
+    const certificateRequested = this.#messages.includes(HANDSHAKE_TYPES.certificate_request);
+    return { kind: "flight", hello, messages: this.#messages, certificateRequested };
+  }
 }
 
 function unexpected(what: string): PeerError {

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
+import { PeerError } from "../errors.ts";
+import { openDetectors } from "./detectors.ts";
+
+const HELLO = RECORDED["go"]!;
+
+test("a client that begins with a ClientHello is TLS, with its last byte", () => {
+  const opening = openDetectors();
+  for (const byte of HELLO.subarray(0, -1)) assert.equal(opening.feed("client", Buffer.of(byte)).kind, "more");
+  const sighting = opening.feed("client", HELLO.subarray(-1));
+  assert.equal(sighting.kind, "match");
+  assert.partialDeepStrictEqual(sighting, { sight: { protocol: "tls", hello: { serverName: "www.example.com" } } });
+});
+
+test("a server that speaks before the hello is whole does not speak TLS", () => {
+  const opening = openDetectors();
+  assert.equal(opening.feed("client", HELLO.subarray(0, 40)).kind, "more");
+  assert.equal(opening.feed("server", Buffer.from("220 mail.example ESMTP\r\n")).kind, "no");
+});
+
+test("the answer is final", () => {
+  const opening = openDetectors();
+  assert.equal(opening.feed("client", Buffer.from("GET / HTTP/1.1\r\n")).kind, "no");
+  assert.equal(opening.feed("client", HELLO).kind, "no");
+  const matched = openDetectors();
+  assert.equal(matched.feed("client", HELLO).kind, "match");
+  assert.equal(matched.feed("server", Buffer.from([22])).kind, "match");
+});
+
+test("nothing sent says nothing", () => {
+  const opening = openDetectors();
+  assert.equal(opening.feed("client", Buffer.alloc(0)).kind, "more");
+  assert.equal(opening.feed("server", Buffer.alloc(0)).kind, "more");
+});
+
+test("a broken ClientHello is its sender's fault", () => {
+  assert.throws(() => openDetectors().feed("client", Buffer.from("160301000002", "hex")), PeerError);
+});
