@@ -60,12 +60,12 @@ export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
   };
 }
 
-/** A socket that is gone already shows no address: such a session leaves no packets. */
-const SILENT: FeedFlow = { data() {}, end() {}, reset() {}, close() {} };
-
 function openFlow(files: RotatingFiles, clock: () => number, session: FeedSession, now: number): FeedFlow {
   const { client, server } = session;
-  if (!ipaddr.isValid(client.address) || !ipaddr.isValid(server.address)) return SILENT;
+  if (!ipaddr.isValid(client.address) || !ipaddr.isValid(server.address)) {
+    // A socket that is gone already shows no address: such a session leaves no packets.
+    return { data() {}, end() {}, reset() {}, close() {} };
+  }
   const sequence = { client: randomInt(2 ** 32), server: randomInt(2 ** 32) };
   const packets = new PacketBlocks(files, packetComment(commentOf(session)));
   const segments = new Segments({ client, server, sequence }, packets);

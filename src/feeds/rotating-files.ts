@@ -248,9 +248,9 @@ export class RotatingFiles {
   /** What waits is lost: a feed that cannot write must not hold the sessions, nor memory. */
   async #fail(error: unknown): Promise<void> {
     const { name, log, retry } = this.#options;
-    const reason = reasonOf(error);
-    if (this.stopped === undefined) log.error({ feed: name, place: this.#file?.path }, `feed stopped: ${reason}`);
-    this.stopped = reason;
+    const known = this.stopped !== undefined;
+    const place = this.#file?.path;
+    this.stopped = reasonOf(error);
     this.dropped += this.#queue.reduce((total, job) => total + job.records, this.#placed);
     this.#queue.length = 0;
     this.#queued = 0;
@@ -261,6 +261,7 @@ export class RotatingFiles {
     const failed = this.#open;
     this.#open = undefined;
     if (failed !== undefined) await discard(failed);
+    if (!known) log.error({ feed: name, place }, `feed stopped: ${this.stopped}`);
     if (this.#closed) return;
     this.#retry = setTimeout(() => {
       this.#writing ??= this.#tryAgain();

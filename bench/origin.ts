@@ -1,0 +1,108 @@
+import { execFileSync } from "node:child_process";
+import { truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
+
+/** Who vouches for the origin, and signs for the peers. P-256, as Clearline's own CA: nobody has the cheaper keys. */
+export interface Authority {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface Origin {
+  readonly program: Program;
+  readonly port: number;
+  readonly authority: Authority;
+}
+
+export const SMALL = "/small";
+export const BIG = "/big";
+const BIG_SIZE = 2 ** 30;
+
+/** nginx, one TLS 1.3 server that never resumes: each session is a full handshake with everyone. */
+export async function startOrigin(): Promise<Origin> {
+  const authority = makeAuthority();
+  const leaf = makeLeaf(authority);
+  const port = await freePort();
+  writeFileSync(join(WORKSHOP, "small"), "x".repeat(1000));
+  writeFileSync(join(WORKSHOP, "big"), "");
+  truncateSync(join(WORKSHOP, "big"), BIG_SIZE);
+  const configuration = join(WORKSHOP, "nginx.conf");
+  writeFileSync(
+    configuration,
+    `daemon off; worker_processes 2; worker_rlimit_nofile 16384; pid ${WORKSHOP}/nginx.pid;
+    ${process.getuid?.() === 0 ? "user root;" : ""}
+    error_log stderr error;
+    events { worker_connections 8192; }
+    http {
+      access_log off; default_type application/octet-stream; keepalive_timeout 600s; keepalive_requests 1000000;
+      output_buffers 4 256k;
+      ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${WORKSHOP}/nginx-${kind};`).join(" ")}
+      server {
+        listen 127.0.0.1:${port} ssl backlog=4096 reuseport; server_name localhost; root ${WORKSHOP};
+        ssl_certificate ${leaf.certificate}; ssl_certificate_key ${leaf.key};
+        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
+      }
+    }\n`,
+  );
+  const program = start("nginx", "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"]);
+  await listening(program, port);
+  return { program, port, authority };
+}
+
+function makeAuthority(): Authority {
+  const [certificate, key] = [join(WORKSHOP, "authority.pem"), join(WORKSHOP, "authority.key")];
+  openssl(
+    "req",
+    "-x509",
+    ...NEW_KEY,
+    "-keyout",
+    key,
+    "-out",
+    certificate,
+    "-days",
+    "30",
+    "-subj",
+    "/CN=Bench authority",
+    "-addext",
+    "basicConstraints=critical,CA:TRUE",
+    "-addext",
+    "keyUsage=critical,keyCertSign,cRLSign",
+  );
+  return { certificate, key };
+}
+
+/** A P-256 certificate for localhost. */
+export function makeLeaf(authority: Authority): Authority {
+  const [certificate, key] = [join(WORKSHOP, "localhost.pem"), join(WORKSHOP, "localhost.key")];
+  openssl(
+    "req",
+    "-x509",
+    ...NEW_KEY,
+    "-keyout",
+    key,
+    "-out",
+    certificate,
+    "-days",
+    "20",
+    "-subj",
+    "/CN=localhost",
+    "-CA",
+    authority.certificate,
+    "-CAkey",
+    authority.key,
+    "-addext",
+    "basicConstraints=critical,CA:FALSE",
+    "-addext",
+    "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    "-addext",
+    "extendedKeyUsage=serverAuth",
+  );
+  return { certificate, key };
+}
+
+const NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+function openssl(...args: string[]): void {
+  execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
+}

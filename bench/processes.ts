@@ -1,0 +1,160 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** A program that the bench started, with all that it started itself. */
+export interface Program {
+  readonly name: string;
+  readonly child: ChildProcess;
+  /** Where it writes what it has to say. */
+  readonly log: string;
+}
+
+export interface Usage {
+  /** User and system time, in seconds. */
+  readonly cpu: number;
+  /** Proportional set size, in bytes: memory that processes share is counted once. */
+  readonly memory: number;
+}
+
+/** Everything here is temporary, and is gone when the bench is. */
+export const WORKSHOP = mkdtempSync(join(tmpdir(), "clearline-bench-"));
+
+const running = new Set<ChildProcess>();
+
+/** Thousands of sessions need more descriptors than the soft limit of many systems. */
+const WITH_DESCRIPTORS = 'ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
+
+/** Whatever ends the bench, nothing that it started is left behind. */
+export function cleanUpAtExit(): void {
+  process.once("exit", () => {
+    for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
+    rmSync(WORKSHOP, { recursive: true, force: true });
+  });
+  for (const [name, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const) {
+    process.once(name, () => process.exit(code));
+  }
+}
+
+/** Starts a program that goes on until `stop`. */
+export function start(name: string, command: string, args: readonly string[]): Program {
+  const log = join(WORKSHOP, `${name.replaceAll(/\W/g, "-")}.log`);
+  const output = openSync(log, "a");
+  const child = spawn("sh", ["-c", WITH_DESCRIPTORS, command, ...args], {
+    cwd: WORKSHOP,
+    stdio: ["ignore", output, output],
+  });
+  closeSync(output);
+  running.add(child);
+  return { name, child, log };
+}
+
+/** Runs a program to its end and answers what it printed, whatever its exit code. */
+export async function run(command: string, args: readonly string[]): Promise<string> {
+  const child = spawn(command, args, { cwd: WORKSHOP, stdio: ["ignore", "pipe", "ignore"] });
+  running.add(child);
+  const chunks: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(child, "close");
+  running.delete(child);
+  return Buffer.concat(chunks).toString();
+}
+
+/** Resolves when the program accepts connections. Throws, with its last words, when it ends or does not in time. */
+export async function listening(program: Program, port: number): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!(await accepts(port))) {
+    const ended =
+      program.child.exitCode !== null || program.child.signalCode !== null || program.child.pid === undefined;
+    if (ended || performance.now() > deadline) {
+      const words = readFileSync(program.log, "utf8").trim().split("\n").slice(-5).join("\n  ");
+      throw new Error(`Cannot start ${program.name}: it does not listen on port ${port}\n  ${words}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Ends the program and all its children. */
+export async function stop(program: Program): Promise<void> {
+  const { child } = program;
+  const tree = processTree(child.pid);
+  const gone = child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
+  const ended = gone ? undefined : new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  const late = setTimeout(() => child.kill("SIGKILL"), 5000);
+  await ended;
+  clearTimeout(late);
+  for (const pid of tree) signal(pid, "SIGKILL");
+  running.delete(child);
+}
+
+/** What the program and its children have used until now, and hold now. */
+export function usage(program: Program): Usage {
+  let ticks = 0;
+  let memory = 0;
+  for (const pid of processTree(program.child.pid)) {
+    const fields = statOf(pid);
+    ticks += Number(fields?.[11] ?? 0) + Number(fields?.[12] ?? 0);
+    const rollup = readOrNothing(`/proc/${pid}/smaps_rollup`);
+    memory += Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024;
+  }
+  return { cpu: ticks / 100, memory }; // USER_HZ is 100 on every Linux that Node runs on
+}
+
+export async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, "127.0.0.1");
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+}
+
+/** The process and its descendants, as far as they live. */
+function processTree(root: number | undefined): number[] {
+  if (root === undefined) return [];
+  const children = new Map<number, number[]>();
+  for (const entry of readdirSync("/proc")) {
+    const parent = /^\d+$/.test(entry) ? Number(statOf(Number(entry))?.[1]) : Number.NaN;
+    if (!Number.isNaN(parent)) children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
+  }
+  const tree = [root];
+  for (let index = 0; index < tree.length; index++) tree.push(...(children.get(tree[index]!) ?? []));
+  return tree;
+}
+
+/** The fields of /proc/PID/stat behind the name, which may hold spaces: state, parent, … */
+function statOf(pid: number): string[] | undefined {
+  const stat = readOrNothing(`/proc/${pid}/stat`);
+  return stat === "" ? undefined : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
+function readOrNothing(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return ""; // the process has just ended
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // it has ended by itself
+  }
+}
