@@ -38,6 +38,8 @@ export interface TestNode {
   /** The session of the client at this port, once it is over. */
   sessionFrom(port: number): Promise<Session>;
   stats(): Promise<Stats>;
+  /** Writes the configuration file anew, with these keys laid over what the node was started with. */
+  rewrite(config: Readonly<Record<string, unknown>>): void;
   /** A command of the CLI, with this node's configuration file. */
   command(...args: string[]): Promise<Outcome>;
   /** Ends it with SIGTERM, and fails unless it ends well and leaves nothing behind. */
@@ -59,9 +61,8 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     server: `127.0.0.1:${options.forwards?.[name]}`,
   }));
   // YAML is a superset of JSON.
-  writeFileSync(
-    file,
-    JSON.stringify({
+  const rewrite = (more: Readonly<Record<string, unknown>>) => {
+    const config = {
       dataDir: "./data",
       workers: 2,
       console: { address: `127.0.0.1:${control}` },
@@ -69,8 +70,11 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
       listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwards],
       timeouts: { drain: "2s" },
       ...options.config,
-    }),
-  );
+      ...more,
+    };
+    writeFileSync(file, JSON.stringify(config));
+  };
+  rewrite({});
 
   const program = start(process.execPath, [MAIN, "run", "-c", file], {
     cwd: folder,
@@ -134,6 +138,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     // The search also finds the other hosts that a certificate is for.
     session: (name) => closed(name, ({ sni }) => sni === name, { host: name }),
     sessionFrom: (port) => closed(`port ${port}`, ({ client }) => client.port === port, { client: "127.0.0.1" }),
+    rewrite,
     stats: () => api<Stats>("stats"),
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
     stop: () => stop(program),

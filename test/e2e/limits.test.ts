@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import net from "node:net";
+import { after, before, describe, test } from "node:test";
+import { curl } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { descendants, startNode, type TestNode } from "../node.ts";
+import { type Nginx, nginx } from "../peers.ts";
+import { DOMAIN, makePki } from "../pki.ts";
+import { until } from "../processes.ts";
+
+/** The issue's number, or what this user's limit of file descriptors leaves room for. */
+const SILENT = Math.min(10_000, descriptorLimit() - 1_500);
+const MIB = 2 ** 20;
+
+describe("Many connections that say nothing", needs("openssl", "nginx-light", "curl"), () => {
+  let node: TestNode;
+  let origin: Nginx;
+  let workers: number[];
+
+  before(async () => {
+    const pki = await makePki();
+    origin = await nginx(pki.server.ecdsa);
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { web: origin.port },
+      config: { timeouts: { hello: "4s", drain: "1s" }, log: { level: "warn" } },
+    });
+    workers = (await node.stats()).workers.map(({ pid }) => pid);
+  });
+  after(async () => {
+    await node?.stop();
+    await origin?.process.stop();
+  });
+
+  const openDescriptors = () => workers.reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
+  const isQuiet = (descriptors: number) =>
+    until(
+      `no more than ${descriptors} descriptors, and no live session`,
+      async () => {
+        const { sessions } = await node.stats();
+        return sessions.live === 0 && openDescriptors() <= descriptors;
+      },
+      60_000,
+    );
+
+  /** Opens them all, has a client served beside them, and waits until the node has closed each. */
+  async function wave(name: string): Promise<void> {
+    const sockets: net.Socket[] = [];
+    let closed = 0;
+    for (let at = 0; at < SILENT; at += 500) {
+      const batch = Array.from({ length: Math.min(500, SILENT - at) }, () => net.connect(node.proxy, "127.0.0.1"));
+      for (const socket of batch) {
+        socket.on("close", () => {
+          closed += 1;
+        });
+        socket.on("error", () => undefined).resume();
+      }
+      await Promise.all(batch.map((socket) => once(socket, "connect")));
+      sockets.push(...batch);
+    }
+    const { code, stderr } = await curl({ port: node.forward("web") }, node.primary, [
+      `https://${name}.${DOMAIN}/negotiated`,
+    ]);
+    assert.equal(code, 0, stderr);
+    await until("an end to every silent connection", () => closed === SILENT, 60_000);
+  }
+
+  test(`${SILENT} silent connections end by their timeout, others are served, and nothing is left`, async () => {
+    const { code } = await curl({ port: node.forward("web") }, node.primary, [`https://first.${DOMAIN}/negotiated`]);
+    assert.equal(code, 0);
+    await until("the first session's end", async () => (await node.stats()).sessions.live === 0);
+    const before = openDescriptors();
+
+    // The first wave fills caches and pools; what the later ones add would be a leak.
+    await wave("first-wave");
+    await isQuiet(before);
+    const settled = memory(workers);
+    await wave("second-wave");
+    await isQuiet(before);
+    await wave("third-wave");
+    await isQuiet(before);
+    await until(`memory back at about ${settled / MIB} MiB`, () => memory(workers) < settled * 1.25 + 16 * MIB, 30_000);
+    assert.equal(descendants(node.process.pid).length, workers.length, "no worker died on the way");
+  });
+
+  test("The node refuses connections above its limit of sessions and goes on with the rest", async () => {
+    const pki = await makePki();
+    const small = await startNode({
+      trust: [pki.root.certificate],
+      config: { workers: 1, limits: { sessions: 20 }, timeouts: { hello: "20s", drain: "100ms" } },
+    });
+    const held = Array.from({ length: 60 }, () =>
+      net
+        .connect(small.proxy, "127.0.0.1")
+        .on("error", () => undefined)
+        .resume(),
+    );
+    const open = () => held.filter((socket) => !socket.destroyed && !socket.readableEnded).length;
+    await until("20 connections left of 60", () => open() === 20);
+    assert.equal((await small.stats()).sessions.live, 20);
+    for (const socket of held) socket.destroy();
+    await until("no live session", async () => (await small.stats()).sessions.live === 0);
+    await small.stop();
+  });
+});
+
+/** Resident bytes of these processes. */
+function memory(pids: readonly number[]): number {
+  const kib = (pid: number) => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  return pids.reduce((sum, pid) => sum + kib(pid) * 1024, 0);
+}
+
+/** Node raises its own limit to the hard one. */
+function descriptorLimit(): number {
+  return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1]);
+}

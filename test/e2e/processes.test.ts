@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import net from "node:net";
+import { after, before, describe, test } from "node:test";
+import { connectThrough, curl, nextChunk } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { descendants, startNode, type TestNode } from "../node.ts";
+import { type Nginx, nginx } from "../peers.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { until } from "../processes.ts";
+
+describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => {
+  let pki: Pki;
+  let origin: Nginx;
+  let echoPort: number;
+  const echo = net.createServer((socket) => void socket.on("error", () => socket.destroy()).pipe(socket));
+
+  before(async () => {
+    pki = await makePki();
+    origin = await nginx(pki.server.ecdsa);
+    await new Promise<void>((resolve) => echo.listen(0, "127.0.0.1", resolve));
+    echoPort = (echo.address() as net.AddressInfo).port;
+  });
+  after(async () => {
+    await origin?.process.stop();
+    echo.close();
+  });
+
+  const newNode = () => startNode({ trust: [pki.root.certificate], forwards: { web: origin.port } });
+
+  /** Plain echo connections through the proxy until each worker carries one. Resolves with one of each. */
+  async function oneInEachWorker(node: TestNode): Promise<Map<number, net.Socket>> {
+    const found = new Map<number, net.Socket>();
+    for (let tries = 0; found.size < 2; tries++) {
+      assert.ok(tries < 64, "the kernel gave all connections to one worker");
+      const { socket } = await connectThrough(node.proxy, `127.0.0.1:${echoPort}`);
+      socket.on("error", () => undefined);
+      const port = socket.localPort;
+      const session = await until("the session", async () =>
+        (await node.sessions({ live: "true" })).find(({ client }) => client.port === port),
+      );
+      if (found.has(session.worker)) socket.destroy();
+      else found.set(session.worker, socket);
+    }
+    return found;
+  }
+
+  test("A worker that is killed is started again, and the other workers' sessions live", async () => {
+    const node = await newNode();
+    const sockets = await oneInEachWorker(node);
+    const [victim, other] = (await node.stats()).workers;
+    const lost = sockets.get(victim!.id)!;
+    const kept = sockets.get(other!.id)!;
+    const closed = new Promise<void>((resolve) => lost.once("close", () => resolve()));
+    lost.resume();
+    process.kill(victim!.pid, "SIGKILL");
+    await closed;
+
+    kept.write("still here");
+    assert.equal((await nextChunk(kept))?.toString(), "still here");
+    const record = await until("the end of the lost session", async () =>
+      (await node.sessions({ live: "false" })).find(({ client, worker }) => worker === victim!.id && client.port > 0),
+    );
+    assert.match(record.closeReason ?? "", /worker/i);
+
+    await until("a new worker", async () => {
+      const again = (await node.stats()).workers.find(({ id }) => id === victim!.id);
+      return (
+        again !== undefined && again.restarts === 1 && again.pid !== victim!.pid && existsSync(`/proc/${again.pid}`)
+      );
+    });
+    // Both workers accept: none of many connections hangs.
+    const ends = Array.from({ length: 16 }, (_, at) =>
+      curl({ port: node.forward("web") }, node.primary, [`https://after-${at}.${DOMAIN}/negotiated`]),
+    );
+    for (const { code, stderr } of await Promise.all(ends)) assert.equal(code, 0, stderr);
+    kept.destroy();
+    await node.stop();
+  });
+
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    test(`${signal} ends the node and all its processes, with live sessions closed and on record`, async () => {
+      const node = await newNode();
+      const sockets = await oneInEachWorker(node);
+      const workers = descendants(node.process.pid);
+      assert.equal(workers.length, 2);
+      const closed = Promise.all(
+        [...sockets.values()].map(
+          (socket) => new Promise<void>((resolve) => socket.resume().once("close", () => resolve())),
+        ),
+      );
+      const { code } = await node.process.stop(signal);
+      assert.equal(code, 0, node.process.output());
+      await closed;
+      assert.deepEqual(
+        workers.filter((pid) => existsSync(`/proc/${pid}`)),
+        [],
+      );
+      await assert.rejects(connectThrough(node.proxy, `127.0.0.1:${echoPort}`), { code: "ECONNREFUSED" });
+    });
+  }
+
+  test("The supervisor's death ends its workers", async () => {
+    const node = await newNode();
+    const workers = descendants(node.process.pid);
+    await node.process.stop("SIGKILL");
+    await until("an end to the workers", () => workers.every((pid) => !existsSync(`/proc/${pid}`)));
+  });
+
+  test("reload takes a new policy for new sessions, and a bad file changes nothing", async () => {
+    const node = await newNode();
+    const rules = { policy: { rules: [{ name: "now", match: { host: `reloaded.${DOMAIN}` }, action: "bypass" }] } };
+    node.rewrite(rules);
+    const { code, stderr } = await node.command("reload");
+    assert.equal(code, 0, stderr);
+    await curl({ port: node.forward("web") }, pki.root.certificate, [`https://reloaded.${DOMAIN}/negotiated`]);
+    const session = await node.session(`reloaded.${DOMAIN}`);
+    assert.deepEqual([session.verdict, session.rule], ["bypass", "now"]);
+
+    node.rewrite({ policy: { default: "sometimes" } });
+    const refused = await node.command("reload");
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, /policy\.default/);
+    await curl({ port: node.forward("web") }, node.primary, [`https://as-before.${DOMAIN}/negotiated`]);
+    assert.equal((await node.session(`as-before.${DOMAIN}`)).verdict, "decrypt");
+    node.rewrite({});
+    await node.stop();
+  });
+});
