@@ -1,10 +1,12 @@
 import type { ServerResponse } from "node:http";
+import { compileQuery } from "../../sessions/search.ts";
 import type { Session } from "../../sessions/session.ts";
 import type { Applied } from "../../sessions/table.ts";
 import type { SessionEvents } from "../api.ts";
 import type { ControlPlane } from "../plane.ts";
 import { failure } from "../schemas.ts";
 import { type ControlApp, SECURITY_HEADERS } from "../server.ts";
+import { sessionFilter } from "../session-filter.ts";
 
 const BATCH_EVERY = 250;
 const HEARTBEAT_EVERY = 15_000;
@@ -19,14 +21,20 @@ export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
   });
   app.get(
     "/events",
-    { schema: { summary: "Session changes, as server-sent events", response: { 503: failure } } },
+    {
+      schema: {
+        summary: "Session changes, as server-sent events",
+        querystring: sessionFilter,
+        response: { 503: failure },
+      },
+    },
     async (request, reply) => {
       if (streams.size >= CLIENTS_MAX) return reply.code(503).send({ error: "Too many clients listen to events" });
       reply.hijack();
       const stream = reply.raw;
       streams.add(stream);
       stream.writeHead(200, { ...SECURITY_HEADERS, "content-type": "text/event-stream" });
-      const stop = tell(plane, stream);
+      const stop = tell(plane, stream, compileQuery(request.query));
       request.raw.socket.once("close", () => {
         stop();
         streams.delete(stream);
@@ -37,11 +45,12 @@ export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
 }
 
 /** Sends what changed, in batches: of a session that changed twice, only the last form. */
-function tell(plane: ControlPlane, stream: ServerResponse): () => void {
+function tell(plane: ControlPlane, stream: ServerResponse, wanted: (session: Session) => boolean): () => void {
   const live = new Map<string, Session>();
   const closed = new Map<string, Session>();
   let dropped = 0;
   const keep = (waiting: Map<string, Session>, session: Session) => {
+    if (!wanted(session)) return;
     if (waiting.size < WAITING_MAX || waiting.has(session.id)) waiting.set(session.id, session);
     else dropped += 1;
   };

@@ -1,39 +1,15 @@
-import { domainToASCII } from "node:url";
 import { z } from "zod";
 import type { SessionQuery } from "../../sessions/search.ts";
 import type { SessionList } from "../api.ts";
 import type { ControlPlane } from "../plane.ts";
 import { failure, session, sessionList } from "../schemas.ts";
 import type { ControlApp } from "../server.ts";
+import { sessionFilter } from "../session-filter.ts";
 
-const END = "(INIT|SYN_SENT|SYN_RCV|EST)";
-
-const query = z.strictObject({
-  host: z
-    .string()
-    .min(1)
-    .max(253)
-    .regex(/^[^\s/:]+$|^[0-9a-f:.]+$/i, "is not a host name")
-    .transform(toAscii)
-    .optional()
-    .describe("SNI, CONNECT host or a name of the server's certificate; `*` stands for any characters"),
-  state: z
-    .string()
-    .regex(new RegExp(`^${END}(:${END}){0,3}$`, "i"), "is not a state, like EST:EST:INIT:INIT, nor its beginning")
-    .optional()
-    .describe("Na:Nb:Ta:Tb, or its first ends"),
-  verdict: z.enum(["decrypt", "bypass", "drop", "none"]).optional(),
-  listener: z.string().optional(),
-  client: z.string().max(64).optional().describe("the client's address"),
+const query = sessionFilter.extend({
   live: z.enum(["true", "false", "all"]).default("all").describe("true: live sessions only; false: closed ones only"),
   limit: z.coerce.number().int().min(1).max(10_000).default(100),
 });
-
-/** Searches need the form that is on the wire: A-labels. A label with `*` stays as it is written. */
-function toAscii(host: string): string {
-  const labels = host.split(".").map((label) => (/[^\0-\x7f]/.test(label) && domainToASCII(label)) || label);
-  return labels.join(".");
-}
 
 export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
   app.get(

@@ -1,0 +1,124 @@
+import { readFile } from "node:fs/promises";
+import type { ApiError } from "../control/api.ts";
+import { ConfigError, NetworkError } from "../errors.ts";
+import { findNode, type Place, tokenFile } from "./place.ts";
+import { PROGRAM } from "./program.ts";
+
+/** A running node, as the commands ask it. */
+export interface Client {
+  readonly place: Place;
+  /** Asks under /api/v1 and answers the JSON, or undefined when there is none. */
+  ask<Answer>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Answer>;
+  /** The data of each server-sent event of this name, until the node ends the stream. */
+  events<Data>(path: string, name: string): AsyncGenerator<Data>;
+}
+
+/** "?host=a&limit=3": what is undefined is left out. */
+export function queryOf(values: Readonly<Record<string, string | number | undefined>>): string {
+  const given = Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
+  return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
+}
+
+/** Finds the node by its configuration file. Nothing is sent yet. */
+export async function openClient(file: string | undefined): Promise<Client> {
+  const place = await findNode(file);
+  const token = await readToken(place);
+  const host = REACHABLE[place.host] ?? place.host;
+  const base = `http://${host.includes(":") ? `[${host}]` : host}:${place.port}/api/v1`;
+
+  async function send(method: string, path: string, body?: unknown): Promise<Response> {
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const content = body === undefined ? {} : { body: JSON.stringify(body) };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    let answer: Response;
+    try {
+      answer = await fetch(base + path, { method, headers, redirect: "error", ...content });
+    } catch (error) {
+      throw unreachable(place, error);
+    }
+    if (!answer.ok) throw await refusal(place, answer);
+    return answer;
+  }
+
+  return {
+    place,
+    async ask(method, path, body) {
+      const answer = await send(method, path, body);
+      const text = await answer.text();
+      return text === "" ? undefined : JSON.parse(text);
+    },
+    async *events(path, name) {
+      const answer = await send("GET", path);
+      let unread = "";
+      for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+        unread += chunk;
+        for (let end = unread.indexOf("\n\n"); end >= 0; end = unread.indexOf("\n\n")) {
+          const event = unread.slice(0, end);
+          unread = unread.slice(end + 2);
+          const [first, data] = event.split("\n");
+          if (first === `event: ${name}` && data?.startsWith("data: ")) yield JSON.parse(data.slice(6));
+        }
+      }
+    },
+  };
+}
+
+/** An address that listens everywhere is no address to connect to. */
+const REACHABLE: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+
+/** Undefined: there is none, so the node has not started with this data folder yet. */
+async function readToken(place: Place): Promise<string | undefined> {
+  const file = tokenFile(place);
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    const why = code === "EACCES" ? "no permission; run this as the user that the node runs as" : code;
+    throw new ConfigError("dataDir", `Cannot read the node's token in ${file}: ${why}`, { cause: error });
+  }
+}
+
+function unreachable(place: Place, error: unknown): NetworkError {
+  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+  const code = cause?.code ?? "EUNKNOWN";
+  const start = `${PROGRAM} run${place.file === undefined ? "" : ` -c ${place.file}`}`;
+  const why = code === "ECONNREFUSED" ? `nothing listens there. Start it with: ${start}` : (cause?.message ?? code);
+  return new NetworkError(`Cannot reach the node at ${where(place)}: ${why}`, code, { cause: error });
+}
+
+/** What a refusal means to the one who typed the command. 400: it is about what was typed. */
+async function refusal(place: Place, answer: Response): Promise<Error> {
+  const text = await answer.text();
+  if (answer.status === 401) {
+    const file = tokenFile(place);
+    const why = `it does not accept the token in ${file}. Name the file it runs with: -c FILE`;
+    return new NetworkError(`Cannot use the node at ${where(place)}: ${why}`, "HTTP_401");
+  }
+  const { error, path = "", errors } = readError(text);
+  if (error === undefined) {
+    return new NetworkError(
+      `Cannot use what is at ${where(place)}: it is not a Clearline node`,
+      `HTTP_${answer.status}`,
+    );
+  }
+  if (answer.status !== 400) return new NetworkError(error, `HTTP_${answer.status}`);
+  return new AggregateError((errors ?? [{ error, path }]).map((one) => new ConfigError(one.path, lineOf(one))));
+}
+
+function readError(text: string): Partial<ApiError> {
+  try {
+    const answer: unknown = JSON.parse(text);
+    return typeof answer === "object" && answer !== null && "error" in answer ? (answer as ApiError) : {};
+  } catch {
+    return {};
+  }
+}
+
+function lineOf({ error, path }: { error: string; path: string }): string {
+  return path === "" || error.includes(path) ? error : `${path}: ${error}`;
+}
+
+function where({ host, port }: Place): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}

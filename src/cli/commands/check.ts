@@ -1,0 +1,50 @@
+import type { Command } from "commander";
+import type { Loaded } from "../../config/load.ts";
+import type { ConfigError } from "../../errors.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { color, facts, plain, print, printJson } from "../render.ts";
+
+export function checkCommand(): Command {
+  return createCommand(
+    "check",
+    "Say everything that is wrong with a configuration. Exit code 2 when there is anything.",
+    ["check -c clearline.yaml", "check -c clearline.yaml --json"],
+  )
+    .option("--json", "for a machine")
+    .action(async (options: CommonOptions & { json?: true }) => {
+      const { loadConfig } = await import("../../config/load.ts");
+      const { checkKeys } = await import("../../pki/keystore.ts");
+      try {
+        const loaded = await loadConfig(options.config, checkKeys);
+        if (options.json) printJson({ errors: [], warnings: loaded.warnings }, 2);
+        else print(...summary(loaded));
+      } catch (error) {
+        if (!(error instanceof AggregateError) || !options.json) throw error;
+        printJson({ errors: error.errors.map(({ path, message }: ConfigError) => ({ path, error: message })) }, 2);
+        process.exitCode = 2;
+      }
+    });
+}
+
+function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
+  const { listeners, feeds, console, dataDir } = config;
+  const address = ({ host, port }: { host: string; port: number }) =>
+    host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const { bypass, decrypt } = policy.lists;
+  return [
+    `${color.green("No error")} in ${plain(file ?? "the embedded default")}`,
+    "",
+    ...facts([
+      ...listeners.map((one) => ["Listener", `${one.name}: ${one.mode} on ${address(one.address)}`] as const),
+      ["Console", address(console.address)],
+      [
+        "Policy",
+        `${policy.rules.length} rules, ${bypass.length + decrypt.length} list entries, default ${policy.default}`,
+      ],
+      ["Keys", keys.length],
+      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind} in ${one.directory}`] as const),
+      ["Data", dataDir],
+    ]),
+    ...warnings.map((warning) => color.yellow(`Warning: ${plain(warning)}`)),
+  ];
+}

@@ -1,0 +1,78 @@
+import type { Command } from "commander";
+import type { ExplainedEntry, ExplainQuery, Explanation } from "../../control/api.ts";
+import { openClient } from "../client.ts";
+import { readNamed } from "../named-file.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { color, plain, print, printJson, table, verdictColor } from "../render.ts";
+
+interface Options extends CommonOptions {
+  readonly host?: string;
+  readonly client?: string;
+  readonly server?: string;
+  readonly listener?: string;
+  readonly certificate?: string;
+  readonly all?: true;
+  readonly json?: true;
+}
+
+/** More lines than that do not explain. */
+const LINES_MAX = 40;
+
+export function explainCommand(): Command {
+  return createCommand("explain", "Say what the node would decide, and why. What is left out is not known.", [
+    "explain --host www.example.com",
+    "explain --host www.example.com --client 10.9.0.4 --server 93.184.215.14:443",
+    "explain --host expired.example.com --certificate server.pem",
+  ])
+    .option("--host <host>", "the SNI or CONNECT host")
+    .option("--client <address>", "the client's address")
+    .option("--server <address:port>", "the server's address and port")
+    .option("--listener <name>", "the listener")
+    .option("--certificate <file>", "the server's certificate, in PEM")
+    .option("--all", "every step, however many")
+    .option("--json", "for a machine")
+    .action(async ({ host, client, server, listener, ...options }: Options) => {
+      const certificatePem = options.certificate && (await readNamed("--certificate", options.certificate));
+      const query: ExplainQuery = { host, client, server, listener, certificatePem };
+      const explanation = await (await openClient(options.config)).ask<Explanation>("POST", "/explain", query);
+      if (options.json) return printJson(explanation, 2);
+      print(...page(explanation, options.all === true));
+    });
+}
+
+function page({ entries, verdict }: Explanation, all: boolean): string[] {
+  const told = all || entries.length <= LINES_MAX ? entries : entries.filter(({ truth }) => truth !== false);
+  const left = entries.length - told.length;
+  return [
+    `${verdictColor(verdict.action)(color.bold(verdict.action))}, in the ${verdict.phase} phase, by ${plain(verdict.rule)}`,
+    plain(verdict.reason),
+    ...(verdict.provisional ? ["A later phase may still decide otherwise."] : []),
+    "",
+    steps(told),
+    ...(left > 0 ? [color.dim(`… and ${left} that do not apply: --all shows them`)] : []),
+  ];
+}
+
+function steps(entries: readonly ExplainedEntry[]): string {
+  const paint = ({ truth }: ExplainedEntry) => (truth === false ? color.dim : String);
+  return table<ExplainedEntry>(
+    [
+      { title: "PHASE", rank: 0, value: ({ phase }) => phase, paint },
+      { title: "GROUP", rank: 0, min: 12, value: ({ group }) => group, paint },
+      { title: "NAME", rank: 1, min: 12, value: ({ name }) => name, paint },
+      {
+        title: "ACTION",
+        rank: 0,
+        value: ({ action }) => action,
+        paint: ({ truth, action }) => (truth === false ? color.dim : verdictColor(action)),
+      },
+      {
+        title: "APPLIES",
+        rank: 0,
+        value: ({ truth }) => (truth === "unknown" ? "not known" : truth ? "yes" : "no"),
+        paint: ({ truth }) => (truth === true ? color.bold : color.dim),
+      },
+    ],
+    entries,
+  );
+}

@@ -1,0 +1,18 @@
+import type { Command } from "commander";
+import type { Reloaded } from "../../control/api.ts";
+import { openClient } from "../client.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { plain, print, printJson } from "../render.ts";
+
+export function reloadCommand(): Command {
+  return createCommand("reload", "Let the node read its configuration again. Live sessions go on as they are.", [
+    "reload",
+    "reload -c clearline.yaml",
+  ])
+    .option("--json", "for a machine")
+    .action(async (options: CommonOptions & { json?: true }) => {
+      const reloaded = await (await openClient(options.config)).ask<Reloaded>("POST", "/reload");
+      if (options.json) return printJson(reloaded, 2);
+      print(...(reloaded.changes.length > 0 ? reloaded.changes.map(plain) : ["Nothing has changed."]));
+    });
+}

@@ -1,0 +1,108 @@
+import type { Command } from "commander";
+import type { LegRecord, Session } from "../../control/api.ts";
+import { openClient } from "../client.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { bytes, color, duration, facts, fullTime, print, printJson, verdictColor } from "../render.ts";
+
+export function sessionCommand(): Command {
+  return createCommand("session", "Show everything that is known of one session.", ["session mh2k8x1a-0-1f"])
+    .argument("<id>", "as `sessions` shows it")
+    .option("--json", "for a machine")
+    .action(async (id: string, options: CommonOptions & { json?: true }) => {
+      const client = await openClient(options.config);
+      const session = await client.ask<Session>("GET", `/sessions/${encodeURIComponent(id)}`);
+      if (options.json) return printJson(session, 2);
+      print(...page(session));
+    });
+}
+
+function page(session: Session): string[] {
+  const { certificate, presented, clientLeg, serverLeg } = session;
+  return [
+    ...facts([
+      ["Session", session.id],
+      ["State", session.end === null ? session.state : `closed, at ${session.state}`],
+      ["Listener", `${session.listener} (${session.mode}), worker ${session.worker}`],
+      ["Client", endpoint(session.client)],
+      ["Server", session.server && endpoint(session.server)],
+      ["SNI", session.sni],
+      ["CONNECT host", session.connectHost],
+      ["Protocol", PROTOCOLS[session.protocol ?? "none"]],
+      ["ECH", session.ech],
+      ["JA3", session.ja3],
+      ["JA4", session.ja4],
+    ]),
+    "",
+    ...verdict(session),
+    ...part("Client leg", leg(clientLeg, "client")),
+    ...part("Server leg", leg(serverLeg, "server")),
+    ...part(
+      "Certificate of the server",
+      certificate && [
+        ["Subject", certificate.subject],
+        ["Names", certificate.names.join(", ")],
+        ["Issuer", certificate.issuer],
+        ["Valid", `${fullTime(certificate.notBefore)} to ${fullTime(certificate.notAfter)}`],
+        ["SHA-256", certificate.sha256],
+        ["Faults", certificate.faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
+      ],
+    ),
+    ...part(
+      "Certificate shown to the client",
+      presented && [
+        [
+          "Signed by",
+          presented.authority === "inbound" ? "the server's own, inbound" : `the ${presented.authority} CA`,
+        ],
+        ["Key", presented.keyType],
+        ["Serial", presented.serial],
+        ["SHA-256", presented.sha256],
+      ],
+    ),
+    ...part("Copies of the plaintext", Object.entries(session.feeds)),
+    ...part("Time", [
+      ["Started", fullTime(session.start)],
+      ["Last activity", fullTime(session.lastActivity)],
+      ["Ended", session.end && `${fullTime(session.end)}, after ${duration(session.end - session.start)}`],
+      ["Because", session.closeReason],
+      ["Client left", LEFT[session.clientLeft ?? "none"]],
+      ["Server left", LEFT[session.serverLeft ?? "none"]],
+    ]),
+  ];
+}
+
+const PROTOCOLS: Readonly<Record<string, string>> = { tls: "TLS", http: "plain HTTP", other: "not TLS" };
+const LEFT: Readonly<Record<string, string>> = { closed: "closed its side", reset: "reset the connection" };
+
+function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
+  if (verdict === null) {
+    const why = reason ?? (end === null ? "not decided yet" : "the session ended before");
+    return facts([["Verdict", `none: ${why}`]]);
+  }
+  return facts([
+    ["Verdict", verdict],
+    ["Phase", phase],
+    ["Rule", rule],
+    ["Reason", reason],
+  ]).map((line, index) => (index === 0 ? line.replace(verdict, verdictColor(verdict)(verdict)) : line));
+}
+
+type Pairs = readonly (readonly [string, string | number | null | undefined])[];
+
+function leg({ version, suite, group, alpn, received, sent }: LegRecord, peer: string): Pairs {
+  return [
+    ["Version", version],
+    ["Suite", suite],
+    ["Group", group],
+    ["ALPN", alpn],
+    ["Bytes", `${bytes(received)} from the ${peer}, ${bytes(sent)} to it`],
+  ];
+}
+
+function part(title: string, pairs: Pairs | null): string[] {
+  return pairs === null || pairs.length === 0 ? [] : ["", color.bold(title), ...facts(pairs)];
+}
+
+function endpoint({ address, port }: { address: string; port: number }): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,138 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Session, SessionEvents, SessionList } from "../../control/api.ts";
+import { type Client, openClient, queryOf } from "../client.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { bytes, type Column, color, print, printJson, shortTime, table, verdictColor } from "../render.ts";
+
+interface Options extends CommonOptions {
+  readonly host?: string;
+  readonly state?: string;
+  readonly verdict?: string;
+  readonly listener?: string;
+  readonly client?: string;
+  readonly live?: true;
+  readonly closed?: true;
+  readonly limit?: number;
+  readonly watch?: true;
+  readonly json?: true;
+}
+
+export function sessionsCommand(): Command {
+  return createCommand("sessions", "List sessions, live ones first, the newest first.", [
+    "sessions --host '*.example.com'",
+    "sessions --state EST:EST --verdict bypass",
+    "sessions --watch",
+    "sessions --watch --json | jq .sni",
+  ])
+    .option("--host <host>", "SNI, CONNECT host or a name of the server's certificate; * stands for anything")
+    .option("--state <state>", "Na:Nb:Ta:Tb, or its beginning: EST:EST")
+    .addOption(new Option("--verdict <verdict>", "what was decided").choices(["decrypt", "bypass", "drop", "none"]))
+    .option("--listener <name>", "the listener they came through")
+    .option("--client <address>", "the client's address")
+    .addOption(new Option("--live", "live ones only").conflicts("closed"))
+    .option("--closed", "closed ones only")
+    .option("--limit <n>", "how many at most (default: 50; with --watch: what fits)", readLimit)
+    .option("--watch", "show them as they are now, until Ctrl-C; with --json: a line of JSON for each change")
+    .option("--json", "for a machine")
+    .action(async (options: Options) => {
+      const client = await openClient(options.config);
+      if (options.watch && options.json) return followChanges(client, options);
+      if (options.watch) return watch(client, options);
+      const list = await fetchList(client, options, options.limit ?? 50);
+      if (options.json) return printJson(list, 2);
+      if (list.sessions.length === 0) return print("No session was found.");
+      print(table(columns(), list.sessions));
+      if (list.more) print(color.dim(`… and more: --limit ${list.sessions.length * 10} shows them`));
+    });
+}
+
+function readLimit(text: string): number {
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1 && limit <= 10_000) return limit;
+  throw new InvalidArgumentError("It is a number from 1 to 10000.");
+}
+
+function fetchList(client: Client, options: Options, limit: number): Promise<SessionList> {
+  const live = options.live ? "true" : options.closed ? "false" : undefined;
+  return client.ask("GET", `/sessions${queryOf({ ...filterOf(options), live, limit })}`);
+}
+
+function filterOf({ host, state, verdict, listener, client }: Options) {
+  return { host, state, verdict, listener, client };
+}
+
+/** A page that renews itself every second. */
+async function watch(client: Client, options: Options): Promise<void> {
+  const tty = process.stdout.isTTY === true;
+  const leave = () => {
+    if (tty) process.stdout.write("\x1b[?25h\n");
+    process.exit(0);
+  };
+  process.once("SIGINT", leave).once("SIGTERM", leave);
+  if (tty) process.stdout.write("\x1b[?25l");
+  try {
+    for (;;) {
+      const rows = tty ? Math.max((process.stdout.rows || 24) - 4, 1) : 50;
+      const list = await fetchList(client, options, options.limit ?? rows);
+      const page = table(columns(), list.sessions)
+        .split("\n")
+        .slice(0, rows + 1);
+      const title = `Sessions at ${shortTime(Date.now())}, every second; Ctrl-C ends`;
+      // Home, each line cleared to its end, then the rest of the screen: without flicker.
+      if (tty)
+        process.stdout.write(
+          `\x1b[H${[color.dim(title), "", ...page].map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`,
+        );
+      else print(title, "", ...page, "");
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  } finally {
+    if (tty) process.stdout.write("\x1b[?25h");
+  }
+}
+
+async function followChanges(client: Client, options: Options): Promise<void> {
+  const leave = () => process.exit(0);
+  process.once("SIGINT", leave).once("SIGTERM", leave);
+  for await (const { live, closed } of client.events<SessionEvents>(
+    `/events${queryOf(filterOf(options))}`,
+    "sessions",
+  )) {
+    const changes = [...(options.closed ? [] : live), ...(options.live ? [] : closed)];
+    for (const session of changes) printJson(session);
+  }
+}
+
+function columns(): Column<Session>[] {
+  return [
+    { title: "ID", rank: 0, value: ({ id }) => id },
+    { title: "STARTED", rank: 6, value: ({ start }) => shortTime(start) },
+    { title: "CLIENT", rank: 2, value: ({ client }) => endpoint(client) },
+    { title: "HOST", rank: 0, min: 20, value: hostOf },
+    { title: "SERVER", rank: 8, value: ({ server }) => server && endpoint(server) },
+    { title: "VERDICT", rank: 0, value: ({ verdict }) => verdict, paint: ({ verdict }) => verdictColor(verdict) },
+    { title: "BY", rank: 7, min: 16, value: ({ phase, rule }) => phase && `${phase}: ${rule}` },
+    { title: "TLS", rank: 9, value: tlsOf },
+    {
+      title: "STATE",
+      rank: 5,
+      value: ({ end, state }) => (end === null ? state : "closed"),
+      paint: ({ end }) => (end === null ? String : color.dim),
+    },
+    { title: "UP", rank: 4, right: true, value: ({ clientLeg }) => bytes(clientLeg.received) },
+    { title: "DOWN", rank: 3, right: true, value: ({ clientLeg }) => bytes(clientLeg.sent) },
+  ];
+}
+
+function hostOf({ sni, connectHost, certificate, server }: Session): string | undefined {
+  return sni ?? connectHost ?? certificate?.names[0] ?? server?.address;
+}
+
+function tlsOf({ protocol, clientLeg, serverLeg }: Session): string | null {
+  const version = clientLeg.version ?? serverLeg.version;
+  return version?.replace("TLSv", "") ?? (protocol === "tls" ? null : protocol);
+}
+
+function endpoint({ address, port }: { address: string; port: number }): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}

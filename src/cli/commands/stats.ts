@@ -1,0 +1,128 @@
+import type { Command } from "commander";
+import type { ListenerCounters, Stats } from "../../control/api.ts";
+import { openClient } from "../client.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
+
+export function statsCommand(): Command {
+  return createCommand("stats", "Show what the node has done since it started.", ["stats", "stats --json"])
+    .option("--json", "for a machine")
+    .action(async (options: CommonOptions & { json?: true }) => {
+      const stats = await (await openClient(options.config)).ask<Stats>("GET", "/stats");
+      if (options.json) return printJson(stats, 2);
+      print(...page(stats));
+    });
+}
+
+function page(stats: Stats): string[] {
+  const { mint, history } = stats;
+  const stopped = history.state === "stopped" ? `stopped: ${history.reason}` : `${history.sessions} sessions`;
+  return [
+    ...facts([
+      ["Clearline", stats.version],
+      ["Started", `${fullTime(stats.startedAt)}, ${duration(Date.now() - stats.startedAt)} ago`],
+      ["Live sessions", stats.sessions.live],
+      ["Certificates", `${mint.minted} issued, ${mint.hits} shown again`],
+      ["History", stopped],
+    ]),
+    ...listeners(stats),
+    ...faults(stats),
+    ...section("Workers", workers(stats)),
+    ...(stats.feeds.length > 0 ? section("Feeds", feeds(stats)) : []),
+  ];
+}
+
+function section(title: string, text: string): string[] {
+  return ["", color.bold(title), text];
+}
+
+interface ListenerRow {
+  readonly name: string;
+  readonly at: string | undefined;
+  readonly counters: ListenerCounters | undefined;
+}
+
+/** Those that listen, and those of before a reload that only their counters remember. */
+function listeners({ listeners, counters }: Stats): string[] {
+  const known = listeners.map(({ name, mode, address }) => ({ name, at: `${mode} ${address}` }));
+  const gone = Object.keys(counters).filter((name) => !known.some((one) => one.name === name));
+  const rows: ListenerRow[] = [...known, ...gone.map((name) => ({ name, at: undefined }))].map((row) => ({
+    ...row,
+    counters: counters[row.name],
+  }));
+  const decided = (verdict: "decrypt" | "bypass" | "drop") => ({
+    title: verdict.toUpperCase(),
+    rank: 0,
+    right: true,
+    value: ({ counters }: ListenerRow) =>
+      Object.values(counters?.decided[verdict] ?? {}).reduce((sum, n) => sum + n, 0),
+  });
+  const columns = [
+    { title: "LISTENER", rank: 0, min: 8, value: ({ name }: ListenerRow) => name },
+    { title: "AT", rank: 6, value: ({ at }: ListenerRow) => at },
+    { title: "OPEN", rank: 0, right: true, value: ({ counters }: ListenerRow) => counters?.open ?? 0 },
+    { title: "TOTAL", rank: 0, right: true, value: ({ counters }: ListenerRow) => counters?.total ?? 0 },
+    decided("decrypt"),
+    decided("bypass"),
+    decided("drop"),
+    { title: "FAILED", rank: 3, right: true, value: ({ counters }: ListenerRow) => counters?.handshakeFailures ?? 0 },
+    {
+      title: "UP",
+      rank: 2,
+      right: true,
+      value: ({ counters }: ListenerRow) => bytes(counters?.bytes.clientReceived ?? 0),
+    },
+    {
+      title: "DOWN",
+      rank: 1,
+      right: true,
+      value: ({ counters }: ListenerRow) => bytes(counters?.bytes.clientSent ?? 0),
+    },
+  ];
+  return section("Sessions", table(columns, rows));
+}
+
+function faults({ counters }: Stats): string[] {
+  const sums = new Map<string, number>();
+  for (const { faults } of Object.values(counters)) {
+    for (const [fault, sessions] of Object.entries(faults)) sums.set(fault, (sums.get(fault) ?? 0) + sessions);
+  }
+  return sums.size === 0 ? [] : ["", color.bold("Faults of server certificates"), ...facts([...sums])];
+}
+
+function workers({ workers }: Stats): string {
+  type Row = Stats["workers"][number];
+  return table<Row>(
+    [
+      { title: "WORKER", rank: 0, value: ({ id }) => id },
+      { title: "PID", rank: 0, value: ({ pid }) => pid },
+      { title: "UP FOR", rank: 0, value: ({ startedAt }) => duration(Date.now() - startedAt) },
+      { title: "RESTARTS", rank: 1, right: true, value: ({ restarts }) => restarts },
+      { title: "SESSIONS", rank: 0, right: true, value: ({ sessions }) => sessions },
+      { title: "MEMORY", rank: 2, right: true, value: ({ memory }) => (memory === undefined ? null : bytes(memory)) },
+      { title: "CPU", rank: 3, right: true, value: ({ cpu }) => (cpu === undefined ? null : `${cpu.toFixed(1)} s`) },
+    ],
+    workers,
+  );
+}
+
+function feeds({ feeds }: Stats): string {
+  type Row = Stats["feeds"][number];
+  return table<Row>(
+    [
+      { title: "FEED", rank: 0, value: ({ name }) => name },
+      { title: "KIND", rank: 2, value: ({ kind }) => kind },
+      {
+        title: "STATE",
+        rank: 0,
+        min: 12,
+        value: ({ state, reason }) => (reason ? `${state}: ${reason}` : state),
+        paint: ({ state }) => (state === "running" ? String : color.red),
+      },
+      { title: "SESSIONS", rank: 1, right: true, value: ({ sessions }) => sessions },
+      { title: "PACKETS", rank: 3, right: true, value: ({ packets }) => packets },
+      { title: "BYTES", rank: 1, right: true, value: ({ bytes: count }) => bytes(count) },
+    ],
+    feeds,
+  );
+}

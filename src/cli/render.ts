@@ -1,0 +1,150 @@
+import Table from "cli-table3";
+import pico from "picocolors";
+
+/** How things look on the terminal. Where the output is a file or a pipe: no colours, and nothing is cut. */
+
+const isTerminal = process.stdout.isTTY === true;
+export const color = pico.createColors(isTerminal && !process.env["NO_COLOR"]);
+
+export function terminalWidth(): number {
+  return isTerminal ? process.stdout.columns || 80 : Infinity;
+}
+
+export function print(...lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+/** Control characters, those that reorder text, and other invisible ones. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Text from the network, made harmless: names and certificates may hold anything, the terminal's own commands too. */
+export function plain(text: string): string {
+  return text.replace(UNPRINTABLE, "\ufffd");
+}
+
+/** JSON that a terminal can show too. JSON itself leaves much of what `plain` takes away as it is. */
+export function printJson(value: unknown, spaces?: number): void {
+  const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  const text = JSON.stringify(value, null, spaces);
+  print(text.replace(UNPRINTABLE, (found) => (found === "\n" ? found : found.split("").map(escaped).join(""))));
+}
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly value: (row: Row) => string | number | null | undefined;
+  /** When the terminal is too narrow, the highest go first. 0: never goes, but is cut. */
+  readonly rank: number;
+  /** Never narrower than this; absent: its content is never cut. */
+  readonly min?: number;
+  readonly right?: boolean;
+  readonly paint?: (row: Row) => (text: string) => string;
+}
+
+/** Rows under titles, as wide as the terminal at most. */
+export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width = terminalWidth()): string {
+  const texts = new Map(columns.map((column) => [column, rows.map((row) => cell(column.value(row)))]));
+  const natural = (column: Column<Row>) =>
+    Math.max(column.title.length, ...texts.get(column)!.map((text) => text.length));
+  const widths = fit(columns, natural, width);
+  const shown = columns.filter((column) => widths.has(column));
+  const grid = new Table({
+    chars: NO_LINES,
+    style: { "padding-left": 0, "padding-right": 0, head: [], border: [], compact: true },
+    head: shown.map(({ title }) => color.dim(title)),
+    colAligns: shown.map(({ right }) => (right ? "right" : "left")),
+  });
+  for (const [index, row] of rows.entries()) {
+    grid.push(
+      shown.map((column) => {
+        const text = cut(texts.get(column)![index]!, widths.get(column)!);
+        return column.paint ? column.paint(row)(text) : text;
+      }),
+    );
+  }
+  const lines = grid.toString().split("\n");
+  return lines.map((line) => line.trimEnd()).join("\n");
+}
+
+const GAP = "  ";
+const NO_LINES = {
+  ...{ top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "" },
+  ...{ "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: GAP },
+};
+
+function cell(value: string | number | null | undefined): string {
+  return value === null || value === undefined || value === "" ? "-" : plain(String(value));
+}
+
+/** The columns that there is room for, and how wide each is. */
+function fit<Row>(
+  columns: readonly Column<Row>[],
+  natural: (column: Column<Row>) => number,
+  width: number,
+): Map<Column<Row>, number> {
+  const shown = new Map(columns.map((column) => [column, natural(column)]));
+  const least = (column: Column<Row>) => Math.min(natural(column), column.min ?? Infinity);
+  const total = (of: (column: Column<Row>) => number) =>
+    [...shown.keys()].reduce((sum, column) => sum + of(column) + GAP.length, -GAP.length);
+  for (const column of columns.filter(({ rank }) => rank > 0).sort((a, b) => b.rank - a.rank)) {
+    if (total(least) > width) shown.delete(column);
+  }
+  // What is too much is taken from the widest that may be cut, one character after the other.
+  while (total((column) => shown.get(column)!) > width) {
+    const widest = [...shown].filter(([column, size]) => size > least(column)).sort((a, b) => b[1] - a[1])[0];
+    if (!widest) break;
+    shown.set(widest[0], widest[1] - 1);
+  }
+  return shown;
+}
+
+export function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(width - 1, 0))}…`;
+}
+
+/** "Name  value" lines, the names as wide as the widest. What has no value is left out. */
+export function facts(
+  pairs: readonly (readonly [name: string, value: string | number | null | undefined])[],
+): string[] {
+  const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const width = Math.max(...given.map(([name]) => name.length));
+  return given.map(([name, value]) => `${color.dim(name.padEnd(width))}${GAP}${plain(String(value))}`);
+}
+
+/** 1.5 kB, 20 MB: at most four characters and the unit. */
+export function bytes(count: number): string {
+  const unit = Math.min(Math.max(Math.floor(Math.log10(Math.max(count, 1)) / 3), 0), 4);
+  const value = count / 1000 ** unit;
+  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
+}
+
+/** "14:53:02" today, "11-23 14:53" before; the whole date where it matters. */
+export function shortTime(ms: number, now = Date.now()): string {
+  const [day, time] = fullTime(ms).split(" ");
+  return fullTime(now).startsWith(day!) ? time! : `${day!.slice(5)} ${time!.slice(0, 5)}`;
+}
+
+/** "2026-11-23 14:53:02", in this machine's time zone. */
+export function fullTime(ms: number): string {
+  // Swedish writes dates as ISO 8601 does.
+  return new Date(ms).toLocaleString("sv-SE");
+}
+
+/** "250 ms", "12 s", "5 min", "3 h", "20 d". */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const [size, unit] = DURATIONS.find(([size]) => ms >= 2 * size) ?? [1000, "s"];
+  return `${Math.floor(ms / size)} ${unit}`;
+}
+
+const DURATIONS = [
+  [86_400_000, "d"],
+  [3_600_000, "h"],
+  [60_000, "min"],
+  [1000, "s"],
+] as const;
+
+const VERDICT_COLORS = { decrypt: color.green, bypass: color.yellow, drop: color.red } as const;
+
+export function verdictColor(verdict: string | null): (text: string) => string {
+  return (verdict !== null && VERDICT_COLORS[verdict as keyof typeof VERDICT_COLORS]) || color.dim;
+}
