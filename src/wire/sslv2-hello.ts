@@ -1,4 +1,6 @@
+import { PeerError } from "../errors.ts";
 import { Accumulator } from "./accumulator.ts";
+import { ALERTS } from "./alert.ts";
 import type { ClientHello, ClientHelloReader, HelloSighting } from "./client-hello.ts";
 import { FALLBACK_SCSV, HANDSHAKE_TYPES, VERSIONS, versionsUpTo } from "./record.ts";
 
@@ -22,6 +24,7 @@ export class SslV2HelloReader implements ClientHelloReader {
     this.#bytes.append(fixed);
     if (!isPlausible(this.#bytes.bytes)) return NO;
     if (this.#bytes.length < FIXED_BYTES) return MORE;
+    checkLengths(this.#bytes.bytes);
     const total = LENGTH_BYTES + bodyLength(this.#bytes.bytes);
     this.#bytes.append(bytes.subarray(fixed.length, fixed.length + total - this.#bytes.length));
     return this.#bytes.length < total ? MORE : { kind: "hello", hello: readSslV2Hello(this.#bytes.bytes) };
@@ -34,12 +37,28 @@ function isPlausible(head: Buffer): boolean {
   if (head.length > 3 && head[3] !== 3 && head[3] !== 0) return false;
   if (head.length > 4 && head[3] === 0 && head[4] !== VERSIONS.SSLv2) return false;
   if (head.length < FIXED_BYTES) return true;
-  const [suites, sessionId, challenge] = [head.readUInt16BE(5), head.readUInt16BE(7), head.readUInt16BE(9)];
+  const [suites, sessionId, challenge] = lengths(head);
   if (suites === 0 || suites % 3 !== 0) return false;
-  // RFC 5246 wants an empty session ID; an SSL 2.0 client may bring one of 16 bytes.
-  if (sessionId !== 0 && sessionId !== 16) return false;
-  if (challenge < 16 || challenge > 32) return false;
   return bodyLength(head) === FIXED_BYTES - LENGTH_BYTES + suites + sessionId + challenge;
+}
+
+/** Once all lengths agree it is a hello, and one that servers would take: what is wrong in it is no longer "not TLS". */
+function checkLengths(head: Buffer): void {
+  const [, sessionId, challenge] = lengths(head);
+  // RFC 5246 wants an empty session ID; an SSL 2.0 client may bring one of 16 bytes.
+  if (sessionId !== 0 && sessionId !== 16) {
+    throw new PeerError("Cannot read the SSLv2-format hello: its session ID is too long", ALERTS.illegal_parameter);
+  }
+  if (challenge < 16 || challenge > 32) {
+    throw new PeerError(
+      "Cannot read the SSLv2-format hello: its challenge is not 16 to 32 bytes",
+      ALERTS.illegal_parameter,
+    );
+  }
+}
+
+function lengths(head: Buffer): [suites: number, sessionId: number, challenge: number] {
+  return [head.readUInt16BE(5), head.readUInt16BE(7), head.readUInt16BE(9)];
 }
 
 function bodyLength(head: Buffer): number {
@@ -48,8 +67,9 @@ function bodyLength(head: Buffer): number {
 
 function readSslV2Hello(bytes: Buffer): ClientHello {
   const version = bytes.readUInt16BE(3);
-  const suitesEnd = FIXED_BYTES + bytes.readUInt16BE(5);
-  const sessionIdEnd = suitesEnd + bytes.readUInt16BE(7);
+  const [suitesLength, sessionIdLength] = lengths(bytes);
+  const suitesEnd = FIXED_BYTES + suitesLength;
+  const sessionIdEnd = suitesEnd + sessionIdLength;
   const suites: number[] = [];
   // Three bytes each: a TLS suite has a zero before its two; the others are SSL 2.0's own.
   for (let at = FIXED_BYTES; at < suitesEnd; at += 3) if (bytes[at] === 0) suites.push(bytes.readUInt16BE(at + 1));
