@@ -38,8 +38,6 @@ export const ALERTS = {
   ech_required: 121,
 } as const;
 
-export type AlertName = keyof typeof ALERTS;
-
 const NAMES = new Map<number, string>(Object.entries(ALERTS).map(([name, number]) => [number, name]));
 const FATAL = 2;
 const ALERT_RECORD = 21;

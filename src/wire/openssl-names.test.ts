@@ -3,7 +3,7 @@ import { Duplex } from "node:stream";
 import { test } from "node:test";
 import tls from "node:tls";
 import { type ClientHello, createClientHelloReader } from "./client-hello.ts";
-import { GROUPS, groupById } from "./groups.ts";
+import { GROUPS, groupById, groupByOpenssl } from "./groups.ts";
 import { nameGroup, nameSignatureScheme, nameSuite, nameVersion } from "./names.ts";
 import { SIGNATURE_SCHEMES, signatureSchemeById } from "./signature-schemes.ts";
 import { SUITES, suiteById, suiteByOpenssl } from "./suites.ts";
@@ -62,8 +62,15 @@ for (const group of GROUPS) {
     const hello = await helloFrom({ ecdhCurve: group.openssl, ciphers, minVersion, maxVersion });
     assert.deepEqual(hello.supportedGroups, [group.id]);
     assert.equal(groupById(group.id), group);
+    assert.equal(groupByOpenssl(group.openssl), group);
   });
 }
+
+test("the names by which OpenSSL reports the NIST curves are known", () => {
+  const reported = ["prime256v1", "secp384r1", "secp521r1"].map((name) => groupByOpenssl(name)?.name);
+  assert.deepEqual(reported, ["secp256r1", "secp384r1", "secp521r1"]);
+  assert.equal(groupByOpenssl("sect163k1"), undefined);
+});
 
 for (const scheme of SIGNATURE_SCHEMES) {
   test(`OpenSSL offers ${scheme.name} when told ${scheme.openssl}`, async () => {

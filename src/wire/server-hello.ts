@@ -6,7 +6,7 @@ import { Reader } from "./reader.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES, VERSIONS } from "./record.ts";
 
 /** A ServerHello: RFC 8446, section 4.1.3, and RFC 5246, section 7.4.1.3. */
-export interface ServerHello {
+interface ServerHello {
   /** What was negotiated: supported_versions where the server sent it, legacy_version otherwise. */
   readonly version: number;
   readonly cipherSuite: number;
@@ -101,7 +101,7 @@ function unexpected(what: string): PeerError {
 }
 
 /** Reads the body of one ServerHello message, without its 4-byte header. Throws PeerError. */
-export function readServerHello(body: Uint8Array): ServerHello {
+function readServerHello(body: Uint8Array): ServerHello {
   const reader = new Reader(body, "the ServerHello");
   const legacyVersion = reader.u16();
   reader.take(32);

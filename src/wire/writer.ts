@@ -10,10 +10,6 @@ export function u16(value: number): Buffer {
   return number(value, 2);
 }
 
-export function u24(value: number): Buffer {
-  return number(value, 3);
-}
-
 export function u16s(values: readonly number[]): Buffer {
   return Buffer.concat(values.map(u16));
 }
