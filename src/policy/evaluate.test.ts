@@ -333,6 +333,9 @@ describe("Version limits", () => {
     assert.equal(line(bypassing.onHello({ ...CONNECT, versions: [0x0301] })), "-");
     assert.equal(line(bypassing.lean({ ...CONNECT, versions: [0x0301] })), "bypass by bypass list in sni");
   });
+  test("The limits themselves are within them", () => {
+    assert.equal(line(policy({ versions: narrow }).onHello({ ...HELLO, versions: [0x0303] })), "-");
+  });
   test("Versions that are not known say nothing", () => {
     assert.equal(line(policy().onHello({ ...HELLO, versions: undefined })), "-");
   });

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { FAULTS } from "./conditions.ts";
+import { compilePolicy, type Policy } from "./evaluate.ts";
+import { explain, order } from "./explain.ts";
+import type { Facts, Verdict } from "./facts.ts";
+import type { PolicySource, RuleSource } from "./rule.ts";
+import { viewOf } from "./view.ts";
+
+const action = fc.constantFrom("decrypt", "bypass", "drop");
+const refusal = fc.constantFrom("bypass", "drop");
+const host = fc.constantFrom("example.com", "www.example.com", "a.b.example.com", "other.example", "203.0.113.1");
+const pattern = fc.constantFrom("example.com", "*.example.com", "www.example.com", "*.example", "other.example");
+const address = fc.constantFrom("10.0.0.1", "10.9.0.1", "192.0.2.5", "2001:db8::1");
+const subnet = fc.constantFrom("10.0.0.0/8", "10.9.0.0/16", "192.0.2.5", "2001:db8::/32", "10.0.0.0-10.0.0.2");
+const fault = fc.constantFrom(...FAULTS);
+const some = <Value>(values: fc.Arbitrary<Value>) =>
+  fc.option(fc.array(values, { minLength: 1, maxLength: 2 }), { nil: undefined });
+
+const match: fc.Arbitrary<RuleSource["match"]> = fc.record({
+  client: some(subnet),
+  server: some(subnet),
+  port: some(fc.constantFrom(443, 8443, "400-500")),
+  host: some(pattern),
+  issuer: some(fc.constantFrom("*one*", "CN=two")),
+  fault: some(fault),
+});
+const source: fc.Arbitrary<PolicySource> = fc.record({
+  default: action,
+  versions: fc.record({
+    min: fc.constantFrom("TLSv1", "TLSv1.2"),
+    max: fc.constantFrom("TLSv1.2", "TLSv1.3"),
+    belowMin: refusal,
+    aboveMax: refusal,
+  }),
+  lists: fc.record({
+    bypass: fc.array(fc.oneof(pattern, subnet), { maxLength: 2 }),
+    decrypt: fc.array(fc.oneof(pattern, subnet), { maxLength: 2 }),
+  }),
+  rules: fc
+    .array(fc.record({ match, action }), { maxLength: 8 })
+    .map((rules) => rules.map((rule, index) => ({ name: `r${index}`, ...rule }))),
+  certificate: fc.record({
+    expired: action,
+    selfSigned: action,
+    unknownIssuer: action,
+    hostMismatch: action,
+    invalid: action,
+  }),
+  clientCertificate: fc.record({ action: refusal, for: fc.constant(1) }),
+});
+const certificate = fc.record({
+  names: fc.array(fc.oneof(host, fc.constant("*.example.com")), { maxLength: 2 }),
+  issuer: fc.constantFrom("CN=one", "CN=two"),
+  faults: fc.uniqueArray(fault, { maxLength: 2 }),
+});
+const facts: fc.Arbitrary<Facts> = fc.record({
+  listener: fc.constant("proxy"),
+  client: fc.record({ address, port: fc.constant(50000) }),
+  server: fc.option(fc.record({ address, port: fc.constantFrom(443, 8443) })),
+  sni: fc.option(host),
+  connectHost: fc.option(host),
+  upgraded: fc.boolean(),
+  clientCertificateDemanded: fc.boolean(),
+  versions: fc.constantFrom([0x0304, 0x0303], [0x0304], [0x0302, 0x0301], undefined),
+  certificate: fc.option(certificate, { nil: undefined }),
+});
+
+/** What a flow lives through: the first final verdict ends it. */
+function live(policy: Policy, flow: Facts): Verdict {
+  const early = { ...flow, certificate: undefined };
+  const verdicts = [
+    policy.onNetwork(early),
+    policy.onHello(early),
+    flow.certificate ? policy.onCertificate(flow) : policy.lean(flow),
+  ];
+  return (
+    verdicts.find((verdict): verdict is Verdict => verdict !== undefined && !verdict.provisional) ?? policy.lean(flow)
+  );
+}
+
+test("An explanation always has the verdict that the flow gets", () => {
+  fc.assert(
+    fc.property(source, facts, (written, flow) => {
+      const policy = compilePolicy(written);
+      assert.deepEqual(explain(policy, flow).verdict, live(policy, flow));
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("What an explanation's verdict names is true, and of the phase's entries with a final say the first", () => {
+  fc.assert(
+    fc.property(source, facts, (written, flow) => {
+      const { entries, verdict } = explain(compilePolicy(written), flow);
+      const named = entries.findIndex(({ name, truth }) => name === verdict.rule && truth === true);
+      assert.notEqual(named, -1, `${verdict.rule} is among the entries`);
+      const isWritten = /^r\d|list$/.test(verdict.rule);
+      if (!isWritten || verdict.action === "decrypt") return;
+      const before = entries
+        .slice(0, named)
+        .filter(
+          ({ phase, truth, name }) => phase === entries[named]?.phase && truth === true && /^r\d|list$/.test(name),
+        );
+      assert.deepEqual(before, []);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("A verdict that is final does not change when more becomes known", () => {
+  fc.assert(
+    fc.property(source, facts, (written, flow) => {
+      const policy = compilePolicy(written);
+      const known = { ...flow, clientCertificateDemanded: false };
+      const hello = policy.onHello(known);
+      if (hello && !hello.provisional) assert.deepEqual(policy.onCertificate(known), hello);
+      const syn = policy.onNetwork(known);
+      if (syn && !syn.provisional) assert.deepEqual(policy.onCertificate(known), syn);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("A flow with faults that nothing excuses is never decrypted when one of them says drop", () => {
+  fc.assert(
+    fc.property(source, facts, (written, flow) => {
+      const rules = written.rules.map((rule) => ({ ...rule, match: { ...rule.match, fault: undefined } }));
+      const policy = compilePolicy({ ...written, rules, certificate: { ...written.certificate, selfSigned: "drop" } });
+      const verdict = policy.onCertificate({
+        ...flow,
+        certificate: { names: [], issuer: "CN=one", faults: ["selfSigned"] },
+      });
+      assert.notEqual(verdict.action, "decrypt");
+    }),
+  );
+});
+
+test("Looking rules up by host and address finds what judging them one by one finds", () => {
+  fc.assert(
+    fc.property(source, facts, (written, flow) => {
+      const view = viewOf(flow, true);
+      const { network, sni, certificate: last, late } = compilePolicy(written).order;
+      for (const stage of [network, sni, last, late]) {
+        assert.equal(
+          stage.first(view),
+          stage.entries.find(({ judge }) => judge(view) === true),
+        );
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+const SOURCE: PolicySource = {
+  default: "decrypt",
+  versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "drop" },
+  lists: { bypass: ["example.com", "10.0.0.0/8"], decrypt: ["*.example.com"] },
+  rules: [
+    { name: "late", match: { fault: ["expired"] }, action: "decrypt" },
+    { name: "early", match: { port: [8443] }, action: "bypass" },
+    { name: "never", match: { host: ["bad.example"] }, action: "drop" },
+    { name: "issuer", match: { issuer: ["*"] }, action: "decrypt" },
+  ],
+  certificate: { expired: "drop", selfSigned: "drop", unknownIssuer: "bypass", hostMismatch: "drop", invalid: "drop" },
+  clientCertificate: { action: "bypass", for: 1 },
+};
+
+test("The order is shown as it is evaluated", () => {
+  const lines = order(compilePolicy(SOURCE)).map(
+    ({ phase, group, name, action: says }) => `${phase} | ${group} | ${name} | ${says}`,
+  );
+  assert.deepEqual(lines, [
+    "network | bypass list | bypass list | bypass",
+    "network | bypass rules | early | bypass",
+    "sni | drop rules | never | drop",
+    "sni | bypass list | bypass list | bypass",
+    "sni | decrypt list | decrypt list | decrypt",
+    "sni | version limits | versions | bypass",
+    "sni | version limits | versions | drop",
+    "sni | client certificate | client certificate | bypass",
+    "certificate | decrypt rules | late | decrypt",
+    "certificate | issuer rules | issuer | decrypt",
+    "certificate | certificate faults: expired | certificate fault | drop",
+    "certificate | certificate faults: selfSigned | certificate fault | drop",
+    "certificate | certificate faults: unknownIssuer | certificate fault | bypass",
+    "certificate | certificate faults: hostMismatch | certificate fault | drop",
+    "certificate | certificate faults: invalid | certificate fault | drop",
+    "certificate | client certificate | client certificate | bypass",
+    "certificate | default | default | decrypt",
+  ]);
+});
+
+test("A dry run with nothing but a host says what it cannot know", () => {
+  const { entries, verdict } = explain(compilePolicy(SOURCE), { sni: "www.example.com", connectHost: null });
+  const truths = Object.fromEntries(entries.map(({ phase, name, truth }) => [`${phase} ${name}`, truth]));
+  assert.equal(truths["network early"], "unknown");
+  assert.equal(truths["sni never"], false);
+  assert.equal(truths["sni decrypt list"], true);
+  assert.equal(truths["certificate late"], "unknown");
+  assert.equal(truths["sni versions"], "unknown");
+  assert.deepEqual([verdict.action, verdict.rule, verdict.provisional], ["decrypt", "decrypt list", true]);
+});
+
+test("A flow that began in plaintext is explained with its hosts in the certificate phase", () => {
+  const { entries } = explain(compilePolicy(SOURCE), { connectHost: "bad.example", sni: null, upgraded: true });
+  assert.equal(entries.find(({ name }) => name === "never")?.phase, "certificate");
+});
+
+test("2,048 rules and 10,000 list entries are judged as few are", () => {
+  const rules = Array.from({ length: 2048 }, (_, index) => ({
+    name: `r${index}`,
+    match: { host: [`*.h${index}.example`], port: [443] },
+    action: "bypass" as const,
+  }));
+  const bypass = Array.from({ length: 10_000 }, (_, index) =>
+    index % 2 ? `b${index}.example` : `172.${index >> 8}.${index & 255}.0/24`,
+  );
+  const policy = compilePolicy({ ...SOURCE, lists: { bypass, decrypt: [] }, rules });
+  const flow: Facts = {
+    listener: "p",
+    client: { address: "10.1.1.1", port: 1 },
+    server: { address: "192.0.2.1", port: 443 },
+    connectHost: null,
+    sni: "www.h2047.example",
+  };
+  assert.equal(policy.onHello(flow)?.rule, "r2047");
+  assert.equal(policy.onHello({ ...flow, sni: "b9999.example" })?.rule, "bypass list");
+  assert.equal(policy.onHello({ ...flow, sni: "xb9999.example" }), undefined);
+  assert.equal(policy.onNetwork({ ...flow, server: { address: "172.39.14.200", port: 443 } })?.rule, "bypass list");
+});
