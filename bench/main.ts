@@ -23,7 +23,7 @@ interface Plan {
 }
 
 const FULL: Plan = { rounds: 3, secondsOfSessions: 6, secondsOfDownload: 4, idleSessions: 1000 };
-const QUICK: Plan = { rounds: 1, secondsOfSessions: 2, secondsOfDownload: 1, idleSessions: 300 };
+const QUICK: Plan = { rounds: 1, secondsOfSessions: 2, secondsOfDownload: 2, idleSessions: 300 };
 
 const { values: options } = parseArgs({
   options: {
