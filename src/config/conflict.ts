@@ -44,9 +44,7 @@ function builtInNames(root: unknown): Problem[] {
 }
 
 /** The places that listen, as far as they can be read. The console's default is one of them. */
-function listeningPlaces(
-  root: unknown,
-): {
+function listeningPlaces(root: unknown): {
   readonly path: string;
   readonly owner: string;
   readonly address: HostPort;

@@ -9,6 +9,8 @@ export interface Document {
 }
 
 const LARGEST = 4 * 2 ** 20;
+/** One misplaced bracket can make every line after it wrong. */
+const MOST_FAULTS = 20;
 
 export async function readDocument(file: string): Promise<Document> {
   const content = await readRegularFile(file, LARGEST);
@@ -21,7 +23,8 @@ export function parseYaml(name: string, text: string): Document {
   try {
     const document = parseDocument(text, { stringKeys: true, logLevel: "silent" });
     const faults = [...document.errors, ...document.warnings];
-    const errors = faults.map((fault) => syntaxError(name, text, fault));
+    if (faults.some(({ code }) => code === "RESOURCE_EXHAUSTION")) throw new RangeError("Nested too deeply");
+    const errors = faults.slice(0, MOST_FAULTS).map((fault) => syntaxError(name, text, fault));
     if (faults.some(({ code }) => code !== "DUPLICATE_KEY")) return { root: undefined, errors };
     // An empty file is an empty group of keys: what is missing in it will be told.
     return { root: document.toJS({ maxAliasCount: 100 }) ?? {}, errors };

@@ -5,7 +5,7 @@ import { z } from "zod";
  * that begins with where it stands: `timeouts.hello is "5 parsecs", not a duration such as 250ms, 5s, 1h or 30d`.
  */
 
-export const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const BYTES = {
   B: 1,
   kB: 1e3,
@@ -78,11 +78,9 @@ export function readHostPort(text: string): HostPort | undefined {
 
 /** The name of a thing that has files, metrics or lines named after it. */
 export function label() {
-  return z
-    .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
-      error: "not a name of up to 64 letters, digits, dots, dashes and underscores",
-    });
+  return z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+    error: "not a name of up to 64 letters, digits, dots, dashes and underscores",
+  });
 }
 
 /** A text with a meaning. `read` gives undefined for another form, which is then told by `what`. */

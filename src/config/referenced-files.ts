@@ -76,14 +76,10 @@ export async function readRegularFile(
   largest: number,
 ): Promise<{ readonly text: string; readonly mode: number } | { readonly problem: string }> {
   try {
-    const { size, mode, ...kind } = await stat(file).then((found) => ({
-      size: found.size,
-      mode: found.mode,
-      plain: found.isFile(),
-    }));
-    if (!kind.plain) return { problem: "is not a file" };
-    if (size > largest) return { problem: `is larger than ${largest / 2 ** 20} MiB` };
-    return { text: await readFile(file, "utf8"), mode };
+    const found = await stat(file);
+    if (!found.isFile()) return { problem: "is not a file" };
+    if (found.size > largest) return { problem: `is larger than ${largest / 2 ** 20} MiB` };
+    return { text: await readFile(file, "utf8"), mode: found.mode };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "";
     return { problem: OBSTACLES[code] ?? `cannot be read: ${code || (error as Error).message}` };

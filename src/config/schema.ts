@@ -190,7 +190,12 @@ export const CONFIG = z.strictObject({
     })
     .prefault({}),
   log: z
-    .strictObject({ level: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info") })
+    .strictObject({
+      level: z
+        .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+        .default("info")
+        .describe("The least that is told."),
+    })
     .prefault({})
     .describe("What the node writes to its standard error."),
 });
