@@ -1,5 +1,4 @@
 import { createPrivateKey, generateKeyPair, type KeyObject, randomBytes, X509Certificate } from "node:crypto";
-import { rename } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -22,7 +21,7 @@ import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
 import { CLOCK_SKEW } from "./mirror.ts";
 import { readPrivateKey } from "./private-key.ts";
-import { exists, makeSecretFolder, readSecret, writeSecret } from "./secret-file.ts";
+import { exists, makeSecretFolder, moveSecret, readSecret, writeSecret } from "./secret-file.ts";
 
 /** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
 export type Role = "primary" | "secondary";
@@ -93,19 +92,26 @@ export async function openAuthorities(
     }
   }
   refuseOneForBoth(open.get("primary ecdsa")!, open.get("secondary ecdsa")!, given.secondary ?? given.primary);
+  const renew = async (role: Role, at: number): Promise<void> => {
+    if (given[role]) {
+      const { path } = given[role];
+      throw new ConfigError(path, `Cannot renew the ${role} CA: ${path} gives it; replace the files it names`);
+    }
+    for (const keyType of KEY_TYPES) {
+      await replaceOwn(join(directory, `${role}-${keyType}`), role, keyType, at);
+      open.set(`${role} ${keyType}`, await openOwn(directory, role, keyType, at, notice));
+    }
+  };
+  // One after the other: two at once would move each other's files aside.
+  let renewed: Promise<void> = Promise.resolve();
   return {
     notices,
     find: (role, keyType) => open.get(`${role} ${keyType}`)!,
     list: () => [...new Set(open.values())],
-    async renew(role, at) {
-      if (given[role]) {
-        const { path } = given[role];
-        throw new ConfigError(path, `Cannot renew the ${role} CA: ${path} gives it; replace the files it names`);
-      }
-      for (const keyType of KEY_TYPES) {
-        await replaceOwn(join(directory, `${role}-${keyType}`), role, keyType, at);
-        open.set(`${role} ${keyType}`, await openOwn(directory, role, keyType, at, notice));
-      }
+    renew(role, at) {
+      const next = renewed.then(() => renew(role, at));
+      renewed = next.catch(() => undefined);
+      return next;
     },
   };
 }
@@ -166,8 +172,8 @@ async function replaceOwn(base: string, role: Role, keyType: KeyType, now: numbe
   const keyPem = await makeKey(keyType);
   const certificatePem = await makeCertificate(role, keyType, createPrivateKey(keyPem), now);
   const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
-  await rename(`${base}.pem`, `${base}.pem${suffix}`);
-  await rename(`${base}.key`, `${base}.key${suffix}`);
+  await moveSecret(`${base}.pem`, `${base}.pem${suffix}`);
+  await moveSecret(`${base}.key`, `${base}.key${suffix}`);
   await writeSecret(`${base}.key`, keyPem, false);
   await writeSecret(`${base}.pem`, certificatePem, false);
 }
@@ -243,8 +249,8 @@ function readAuthority(
   const [certificate, ...above] = chain;
   if (!certificate) throw cannot("there is no certificate in it");
   if (!certificate.checkPrivateKey(key)) throw cannot("the key does not belong to the first certificate");
-  if (!certificate.ca) throw cannot("its first certificate is not a CA's");
-  if (!maySign(certificate)) throw cannot("its keyUsage does not allow signing certificates");
+  // OpenSSL looks at basicConstraints and at keyUsage for this.
+  if (!certificate.ca) throw cannot("its first certificate may not sign certificates: it is not a CA's");
   for (const [index, issuer] of above.entries()) {
     const issued = chain[index]!;
     if (!issued.checkIssued(issuer) || !issued.verify(issuer.publicKey)) {
@@ -270,12 +276,6 @@ function readAuthority(
 
 function isRoot(certificate: X509Certificate): boolean {
   return certificate.checkIssued(certificate);
-}
-
-function maySign(certificate: X509Certificate): boolean {
-  const usage = readCertificate(certificate.raw).extensions.get(OID.keyUsage)?.value;
-  // RFC 5280, section 4.2.1.3: no extension, no limit. The first byte of the bits follows tag, length and unused count.
-  return usage === undefined || ((usage[3] ?? 0) & KEY_USAGE.keyCertSign) !== 0;
 }
 
 function subjectKeyId(value: Buffer | undefined): Buffer | undefined {

@@ -2,7 +2,7 @@ import { createHash, type KeyObject, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { ConfigError } from "../errors.ts";
-import { publicKeyOf, splitPem } from "./certificate.ts";
+import { publicKeyOf, readCertificate, splitPem } from "./certificate.ts";
 import type { KeyType } from "./key-type.ts";
 import { readPrivateKey } from "./private-key.ts";
 
@@ -38,8 +38,8 @@ export interface Keystore {
    * several when the user gave a host an RSA and an ECDSA key. Empty: the server is not one of ours.
    */
   find(host: string | undefined, address: string): readonly KeystoreEntry[];
-  /** Whether one of the certificates, or one of their public keys, has this SHA-256 (lower-case hex). */
-  holds(sha256: string): boolean;
+  /** Whether the certificate's key is one of ours, be the certificate itself another: a renewed one, say. */
+  holds(certificate: X509Certificate): boolean;
   readonly entries: readonly KeystoreEntry[];
 }
 
@@ -53,10 +53,10 @@ export function createKeystore(sources: readonly KeySource[]): Keystore {
       byHost.set(host, types.set(entry.keyType, entry));
     }
   }
-  const held = new Set(entries.flatMap(({ sha256, publicKeySha256 }) => [sha256, publicKeySha256]));
+  const held = new Set(entries.map(({ publicKeySha256 }) => publicKeySha256));
   return {
     entries,
-    holds: (sha256) => held.has(sha256),
+    holds: (certificate) => held.has(digest(readCertificate(certificate.raw).publicKey)),
     find(host, address) {
       const keys = [...(host === undefined ? [] : hostKeys(foldHost(host))), foldHost(address)];
       const found = keys.map((key) => byHost.get(key)).find((types) => types !== undefined);

@@ -48,6 +48,15 @@ export async function writeSecret(path: string, text: string, exclusive: boolean
   }
 }
 
+/** Gives the file another name; one that is not there stays away. */
+export async function moveSecret(path: string, to: string): Promise<void> {
+  try {
+    await rename(path, to);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw cannot("rename", path, error);
+  }
+}
+
 /** Makes a rename or a link in the folder survive a power cut. */
 async function syncFolder(directory: string): Promise<void> {
   const handle = await open(directory, "r");

@@ -1,0 +1,291 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createPrivateKey } from "node:crypto";
+import { once } from "node:events";
+import { chmodSync, chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { needs } from "../../test/needs.ts";
+import { ConfigError } from "../errors.ts";
+import { openAuthorities } from "./authority.ts";
+import { readCertificate } from "./certificate.ts";
+import { emptyFolder, type Made, make, openssl } from "./test-chain.ts";
+
+const NOW = Date.now();
+const NAMES = ["primary-ecdsa", "primary-rsa", "secondary-ecdsa", "secondary-rsa"];
+
+const given = ({ keyPem }: Pick<Made, "keyPem">, ...chain: readonly Made[]) => ({
+  certificatePem: chain.map(({ pem }) => pem).join(""),
+  keyPem,
+  path: "signing.primary",
+});
+
+test("openAuthorities() makes four CAs on first start, in files that only their owner may read", async (t) => {
+  const folder = join(emptyFolder(t), "ca");
+  const { list } = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual(readdirSync(folder).sort(), NAMES.flatMap((name) => [`${name}.key`, `${name}.pem`]).sort());
+  assert.equal(statSync(folder).mode & 0o777, 0o700);
+  for (const file of readdirSync(folder)) assert.equal(statSync(join(folder, file)).mode & 0o777, 0o600);
+  assert.deepEqual(
+    list().map(({ role, keyType, key }) => [
+      role,
+      keyType,
+      key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyDetails?.modulusLength,
+    ]),
+    [
+      ["primary", "ecdsa", "prime256v1"],
+      ["primary", "rsa", 2048],
+      ["secondary", "ecdsa", "prime256v1"],
+      ["secondary", "rsa", 2048],
+    ],
+  );
+});
+
+test("Each CA may sign certificates but no further CA, lives ten years, and has a name of its own", async (t) => {
+  const { list } = await openAuthorities(emptyFolder(t), {}, NOW);
+  assert.equal(new Set(list().map(({ certificate }) => certificate.subject)).size, 4);
+  for (const { role, certificate, notBefore, notAfter } of list()) {
+    assert.ok(certificate.ca);
+    assert.ok(certificate.verify(certificate.publicKey));
+    const { extensions } = readCertificate(certificate.raw);
+    assert.deepEqual(
+      [...extensions].map(([oid, { critical }]) => [oid, critical]),
+      [
+        ["551d13", true],
+        ["551d0f", true],
+        ["551d0e", false],
+      ],
+    );
+    assert.ok(notBefore < NOW && notAfter > NOW + 9.9 * 365 * 86_400_000);
+    assert.match(certificate.subject, role === "primary" ? /CN=Clearline Primary CA / : /untrusted: do not install/);
+  }
+});
+
+test("OpenSSL finds nothing to complain about in the CAs, however strict", needs("openssl"), async (t) => {
+  const folder = emptyFolder(t);
+  await openAuthorities(folder, {}, NOW);
+  for (const name of NAMES) {
+    assert.match(
+      openssl(folder, "verify", "-x509_strict", "-check_ss_sig", "-CAfile", `${name}.pem`, `${name}.pem`),
+      /OK/,
+    );
+    const text = openssl(folder, "x509", "-in", `${name}.pem`, "-noout", "-text");
+    assert.match(text, /Basic Constraints: critical\s+CA:TRUE, pathlen:0\n/);
+    assert.match(text, /Key Usage: critical\s+Certificate Sign, CRL Sign\n/);
+  }
+});
+
+test("openAuthorities() opens again what it made", async (t) => {
+  const folder = emptyFolder(t);
+  const first = await openAuthorities(folder, {}, NOW);
+  const second = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual(
+    second.list().map(({ sha256 }) => sha256),
+    first.list().map(({ sha256 }) => sha256),
+  );
+  assert.deepEqual(second.notices, []);
+});
+
+test("Nodes that start at once in one folder end with the same CAs", async (t) => {
+  const folder = join(emptyFolder(t), "ca");
+  const program = `
+    import { openAuthorities } from ${JSON.stringify(new URL("authority.ts", import.meta.url).href)};
+    const { list } = await openAuthorities(${JSON.stringify(folder)}, {}, Date.now());
+    console.log(list().map(({ sha256 }) => sha256).join());`;
+  const nodes = await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const output = child.stdout.toArray();
+      assert.deepEqual(await once(child, "close"), [0, null]);
+      return Buffer.concat(await output).toString();
+    }),
+  );
+  assert.equal(nodes[0]!.length, 4 * 65);
+  assert.deepEqual(new Set(nodes), new Set([nodes[0]]));
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.endsWith(".tmp")),
+    [],
+  );
+});
+
+test("A node that died between key and certificate completes the pair at its next start", async (t) => {
+  const folder = emptyFolder(t);
+  const before = await openAuthorities(folder, {}, NOW);
+  rmSync(join(folder, "primary-rsa.pem"));
+  const after = await openAuthorities(folder, {}, NOW);
+  const [old, made] = [before, after].map(({ find }) => find("primary", "rsa"));
+  assert.notEqual(made!.sha256, old!.sha256);
+  assert.ok(made!.certificate.checkPrivateKey(old!.key));
+});
+
+const SPOILT: readonly (readonly [string, (folder: string) => void, RegExp])[] = [
+  [
+    "a certificate whose key is gone",
+    (folder) => rmSync(join(folder, "primary-ecdsa.key")),
+    /Cannot read .*primary-ecdsa\.key: no such file/,
+  ],
+  [
+    "a key of another certificate",
+    (folder) => writeFileSync(join(folder, "primary-ecdsa.key"), readFileSync(join(folder, "secondary-ecdsa.key"))),
+    /primary-ecdsa\.pem: the key does not belong/,
+  ],
+  [
+    "a key file that holds no key",
+    (folder) => writeFileSync(join(folder, "secondary-rsa.key"), "nothing"),
+    /secondary-rsa\.key: there is no private key/,
+  ],
+  [
+    "a certificate file that holds no certificate",
+    (folder) => writeFileSync(join(folder, "primary-rsa.pem"), ""),
+    /primary-rsa\.pem: there is no certificate/,
+  ],
+];
+for (const [what, spoil, message] of SPOILT) {
+  test(`openAuthorities() refuses ${what}, and names the file`, async (t) => {
+    const folder = emptyFolder(t);
+    await openAuthorities(folder, {}, NOW);
+    spoil(folder);
+    const kept = readdirSync(folder);
+    await assert.rejects(
+      openAuthorities(folder, {}, NOW),
+      (error: Error) => error instanceof ConfigError && message.test(error.message),
+    );
+    assert.deepEqual(readdirSync(folder), kept);
+  });
+}
+
+test("A key that others could read is closed to them, and the user is told", async (t) => {
+  const folder = emptyFolder(t);
+  await openAuthorities(folder, {}, NOW);
+  chmodSync(join(folder, "primary-rsa.key"), 0o644);
+  chmodSync(folder, 0o755);
+  const { notices } = await openAuthorities(folder, {}, NOW);
+  assert.equal(notices.length, 1);
+  assert.match(notices[0]!, /primary-rsa\.key could be read by others than its owner \(mode 644\)/);
+  assert.equal(statSync(join(folder, "primary-rsa.key")).mode & 0o777, 0o600);
+  assert.equal(statSync(folder).mode & 0o777, 0o700);
+});
+
+const notRoot = process.getuid?.() === 0 ? false : "needs root, to give a file to another user";
+test("A key that the node may not read is one line that says which", { skip: notRoot }, async (t) => {
+  const folder = emptyFolder(t);
+  await openAuthorities(folder, {}, NOW);
+  chownSync(folder, 65534, 65534);
+  process.seteuid?.(65534);
+  try {
+    await assert.rejects(openAuthorities(folder, {}, NOW), (error: Error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.equal(error.message, `Cannot read ${join(folder, "primary-ecdsa.key")}: no permission`);
+      return true;
+    });
+  } finally {
+    process.seteuid?.(0);
+  }
+});
+
+test("renew() makes a new CA of both kinds and keeps the old files", async (t) => {
+  const folder = emptyFolder(t);
+  const authorities = await openAuthorities(folder, {}, NOW);
+  const before = authorities.list();
+  const old = readFileSync(join(folder, "primary-ecdsa.key"), "utf8");
+  await Promise.all([authorities.renew("primary", NOW), authorities.renew("primary", NOW + 1)]);
+  const after = authorities.list();
+  assert.deepEqual(
+    after.map(({ sha256 }, index) => sha256 === before[index]!.sha256),
+    [false, false, true, true],
+  );
+  for (const { certificate, key } of after) assert.ok(certificate.checkPrivateKey(key));
+  const kept = readdirSync(folder)
+    .filter((name) => name.startsWith("primary-ecdsa.key.old-"))
+    .sort();
+  assert.equal(kept.length, 2);
+  assert.equal(readFileSync(join(folder, kept[0]!), "utf8"), old);
+  for (const name of readdirSync(folder)) assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600);
+  const reopened = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual(
+    reopened.list().map(({ sha256 }) => sha256),
+    after.map(({ sha256 }) => sha256),
+  );
+});
+
+test("A CA of the node's own that has expired is renewed, and the user is told", async (t) => {
+  const folder = emptyFolder(t);
+  const before = await openAuthorities(folder, {}, NOW - 11 * 365 * 86_400_000);
+  const { list, notices } = await openAuthorities(folder, {}, NOW);
+  assert.equal(notices.length, 4);
+  assert.match(notices[0]!, /primary-ecdsa\.pem had expired and was renewed/);
+  for (const [index, { sha256, notAfter }] of list().entries()) {
+    assert.notEqual(sha256, before.list()[index]!.sha256);
+    assert.ok(notAfter > NOW);
+  }
+});
+
+for (const algorithm of ["P-256", "P-384", "rsa"] as const) {
+  test(`A given ${algorithm} intermediate signs for its role and brings its chain, without the root`, async (t) => {
+    const root = await make({ subject: "CN=root", ca: true });
+    const upper = await make({ subject: "CN=upper", ca: true, issuer: root });
+    const lower = await make({ subject: "CN=lower", ca: true, issuer: upper, usages: 0x60, algorithm });
+    const { find, list } = await openAuthorities(emptyFolder(t), { primary: given(lower, lower, upper, root) }, NOW);
+    assert.equal(find("primary", "rsa"), find("primary", "ecdsa"));
+    assert.equal(list().length, 3);
+    const { chainPem, keyType } = find("primary", "rsa");
+    assert.equal(chainPem, lower.pem + upper.pem);
+    assert.equal(keyType, algorithm === "rsa" ? "rsa" : "ecdsa");
+    assert.equal(find("secondary", "rsa").given, false);
+  });
+}
+
+test("openAuthorities() refuses a given CA that cannot sign, and says where it is given", async (t) => {
+  const root = await make({ subject: "CN=root", ca: true });
+  const other = await make({ subject: "CN=other", ca: true });
+  const leaf = await make({ subject: "CN=leaf" });
+  const blunt = await make({ subject: "CN=blunt", ca: true, usages: 1 });
+  const old = await make({ subject: "CN=old", ca: true, from: -9, to: -1 });
+  const early = await make({ subject: "CN=early", ca: true, from: 3, to: 9 });
+  const weak = await make({ subject: "CN=weak", ca: true, algorithm: "rsa-1024" });
+  const encrypted = encrypt(root);
+  const cases: [RegExp, ReturnType<typeof given>][] = [
+    [/the key does not belong to the first certificate/, given(other, root)],
+    [/may not sign certificates: it is not a CA's/, given(leaf, leaf)],
+    [/may not sign certificates/, given(blunt, blunt)],
+    [/its certificate expired on/, given(old, old)],
+    [/its certificate is not valid before/, given(early, early)],
+    [/its key is neither RSA of 2048 bits or more nor ECDSA/, given(weak, weak)],
+    [/its key is encrypted/, given({ keyPem: encrypted }, root)],
+    [/there is no private key/, given({ keyPem: "" }, root)],
+    [/there is no certificate/, given(root)],
+    [/certificate 2 of its chain did not issue certificate 1/, given(root, root, other)],
+    [
+      /a certificate in it cannot be read/,
+      { ...given(root), certificatePem: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" },
+    ],
+  ];
+  const folder = emptyFolder(t);
+  for (const [message, primary] of cases) {
+    await assert.rejects(openAuthorities(folder, { primary }, NOW), (error: Error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.equal(error.path, "signing.primary");
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+test("The two roles must not share a key, and a given CA is not renewed", async (t) => {
+  const root = await make({ subject: "CN=root", ca: true });
+  const folder = emptyFolder(t);
+  const both = { primary: given(root, root), secondary: { ...given(root, root), path: "signing.secondary" } };
+  await assert.rejects(
+    openAuthorities(folder, both, NOW),
+    /signing\.secondary: the primary and the secondary CA have the same key/,
+  );
+  const { renew } = await openAuthorities(folder, { primary: both.primary }, NOW);
+  await assert.rejects(renew("primary", NOW), /Cannot renew the primary CA: signing\.primary gives it/);
+});
+
+function encrypt({ keyPem }: Made): string {
+  const key = createPrivateKey(keyPem);
+  return key.export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "secret" }).toString();
+}

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { PeerError } from "../errors.ts";
+import { readCertificate } from "./certificate.ts";
+import { encode, encodeInteger, encodeTime, readElements, readInside, TAG } from "./der.ts";
+import { make } from "./test-chain.ts";
+
+test("readElements() gives back what encode() wrote, at every length", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 0, max: 70_000 }), (tag, length) => {
+      const content = Buffer.alloc(length, 7);
+      const [element, ...more] = readElements(encode(tag, content));
+      assert.equal(more.length, 0);
+      assert.equal(element?.tag, tag);
+      assert.ok(element.content.equals(content));
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("readElements() answers elements or throws a PeerError, whatever the bytes", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
+      try {
+        readElements(Buffer.from(bytes));
+      } catch (error) {
+        assert.ok(error instanceof PeerError);
+        assert.equal(error.alert, 42);
+      }
+    }),
+  );
+});
+
+const REFUSED: readonly (readonly [string, string])[] = [
+  ["an indefinite length", "3080"],
+  ["a length in more bytes than it needs", "30820001ff"],
+  ["a short length in the long form", "308105"],
+  ["contents that end early", "3005ff"],
+  ["a tag in the long form", "1f8101ff"],
+  ["a tag without a length", "30"],
+];
+for (const [what, hex] of REFUSED) {
+  test(`readElements() refuses ${what}`, () => {
+    assert.throws(() => readElements(Buffer.from(hex, "hex")), PeerError);
+  });
+}
+
+test("readInside() refuses an element of another tag, and bytes behind it", () => {
+  assert.throws(() => readInside(encode(TAG.set), TAG.sequence), PeerError);
+  assert.throws(() => readInside(Buffer.concat([encode(TAG.sequence), Buffer.from([0])]), TAG.sequence), PeerError);
+});
+
+test("encodeInteger() writes the shortest form that stays positive", () => {
+  const written = (hex: string) => encodeInteger(Buffer.from(hex, "hex")).toString("hex");
+  assert.equal(written("00"), "020100");
+  assert.equal(written("007f"), "02017f");
+  assert.equal(written("80"), "02020080");
+  assert.equal(written("0000ff01"), "020300ff01");
+});
+
+test("encodeTime() writes UTCTime until 2049 and GeneralizedTime from 2050", () => {
+  const written = (time: string) => encodeTime(Date.parse(time)).subarray(2).toString();
+  assert.equal(written("2049-12-31T23:59:59Z"), "491231235959Z");
+  assert.equal(written("2050-01-01T00:00:00Z"), "20500101000000Z");
+  assert.equal(written("1949-12-31T23:59:59Z"), "19491231235959Z");
+  assert.equal(encodeTime(Date.parse("2050-01-01T00:00:00Z"))[0], TAG.generalizedTime);
+});
+
+test("readCertificate() answers parts or throws a PeerError, whatever byte of a certificate is changed", async () => {
+  const { der } = await make({ subject: "CN=a, O=b", names: [["dns", "a.example"]], usages: 1 });
+  fc.assert(
+    fc.property(fc.nat(der.length - 1), fc.integer({ min: 0, max: 255 }), fc.nat(der.length), (at, value, end) => {
+      const changed = Buffer.from(der.subarray(0, Math.max(end, der.length >> 1)));
+      if (at < changed.length) changed[at] = value;
+      try {
+        assert.ok(Buffer.isBuffer(readCertificate(changed).subject));
+      } catch (error) {
+        assert.ok(error instanceof PeerError);
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { keyTypeFor } from "./key-type.ts";
+
+const BROWSER: ClientHello = {
+  format: "tls",
+  legacyVersion: 0x0303,
+  versions: [0x0304, 0x0303],
+  random: Buffer.alloc(32),
+  sessionId: Buffer.alloc(0),
+  cipherSuites: [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0x002f],
+  compressionMethods: [0],
+  extensions: [0, 10, 11, 13, 43, 51],
+  serverName: "www.example.com",
+  serverAddress: undefined,
+  supportedGroups: [0x11ec, 0x001d, 0x0017, 0x0018],
+  keyShareGroups: [0x11ec, 0x001d],
+  signatureAlgorithms: [0x0403, 0x0804, 0x0401],
+  alpnProtocols: ["h2", "http/1.1"],
+  ecPointFormats: [0],
+  statusRequest: true,
+  earlyData: false,
+  ech: undefined,
+  fallback: false,
+} as ClientHello;
+
+const CASES: readonly (readonly [string, Partial<ClientHello>, "ecdsa" | "rsa"])[] = [
+  ["a browser's hello is shown ECDSA", {}, "ecdsa"],
+  [
+    "TLS 1.3 alone needs the signature scheme only",
+    { versions: [0x0304], cipherSuites: [0x1301], supportedGroups: [0x001d] },
+    "ecdsa",
+  ],
+  ["TLS 1.3 without the scheme gets RSA", { versions: [0x0304], signatureAlgorithms: [0x0804, 0x0503] }, "rsa"],
+  ["TLS 1.3 with only RSA suites for TLS 1.2 gets RSA", { cipherSuites: [0x1301, 0xc02f] }, "rsa"],
+  ["TLS 1.2 with an ECDSA suite gets ECDSA", { versions: [0x0303] }, "ecdsa"],
+  ["TLS 1.2 without one gets RSA", { versions: [0x0303], cipherSuites: [0xc02f, 0x002f] }, "rsa"],
+  ["TLS 1.2 without P-256 gets RSA", { versions: [0x0303], supportedGroups: [0x001d, 0x0018] }, "rsa"],
+  ["TLS 1.2 without groups gets RSA", { versions: [0x0303], supportedGroups: [] }, "rsa"],
+  ["TLS 1.2 without signature algorithms gets RSA", { versions: [0x0303], signatureAlgorithms: [] }, "rsa"],
+  ["TLS 1.2 that reads compressed points only gets RSA", { versions: [0x0303], ecPointFormats: [1] }, "rsa"],
+  ["TLS 1.2 that does not speak of point formats gets ECDSA", { versions: [0x0303], ecPointFormats: [] }, "ecdsa"],
+  [
+    "TLS 1.0 with an ECDSA suite needs no signature algorithms",
+    { versions: [0x0301], signatureAlgorithms: [], cipherSuites: [0xc009] },
+    "ecdsa",
+  ],
+  ["TLS 1.0 cannot use a suite of TLS 1.2", { versions: [0x0301], cipherSuites: [0xc02b, 0x002f] }, "rsa"],
+  [
+    "older versions beside TLS 1.2 do not matter",
+    { versions: [0x0303, 0x0302, 0x0301, 0x0300], cipherSuites: [0xc02b] },
+    "ecdsa",
+  ],
+  ["no version at all gets RSA", { versions: [] }, "rsa"],
+];
+for (const [title, change, expected] of CASES) {
+  test(`keyTypeFor(): ${title}`, () => assert.equal(keyTypeFor({ ...BROWSER, ...change }), expected));
+}
+
+test("keyTypeFor() judges only the versions that the node may agree to", () => {
+  const hello = { ...BROWSER, cipherSuites: [0x1301, 0xc02f] };
+  assert.equal(keyTypeFor(hello, [0x0304]), "ecdsa");
+  assert.equal(keyTypeFor(hello, [0x0303]), "rsa");
+});

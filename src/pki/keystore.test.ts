@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { ConfigError } from "../errors.ts";
+import { addKey, readKeys, removeKey } from "./key-folder.ts";
+import { checkKeys, createKeystore, type KeySource, keyWarnings } from "./keystore.ts";
+import { emptyFolder, type Made, make } from "./test-chain.ts";
+
+const EC = await make({ subject: "CN=ec" });
+const RSA = await make({ subject: "CN=rsa", algorithm: "rsa" });
+const OTHER = await make({ subject: "CN=other" });
+
+const source = (hosts: readonly string[], { pem, keyPem }: Made = EC, path = "keys[0]"): KeySource => ({
+  hosts,
+  certificatePem: pem,
+  keyPem,
+  path,
+});
+const fail = (text: string): never => assert.fail(text);
+
+test("find() prefers the exact host to a wildcard, the longer wildcard to the shorter, any name to the address", async () => {
+  const made = await Promise.all(
+    ["exact", "long", "short", "address", "six"].map((name) => make({ subject: `CN=${name}` })),
+  );
+  const hosts = [["www.example.com"], ["*.example.com"], ["*.com"], ["192.0.2.1"], ["2001:db8::1"]];
+  const { find } = createKeystore(made.map((one, index) => source(hosts[index]!, one)));
+  const found = (host: string | undefined, address = "198.51.100.1") =>
+    find(host, address).map(({ certificatePem }) => new X509Certificate(certificatePem).subject.slice(3));
+  assert.deepEqual(found("www.example.com", "192.0.2.1"), ["exact"]);
+  assert.deepEqual(found("WWW.EXAMPLE.com."), ["exact"]);
+  assert.deepEqual(found("a.b.example.com"), ["long"]);
+  assert.deepEqual(found("example.com"), ["short"]);
+  assert.deepEqual(found("com"), []);
+  assert.deepEqual(found("notexample.org", "192.0.2.1"), ["address"]);
+  assert.deepEqual(found(undefined, "::ffff:192.0.2.1"), ["address"]);
+  assert.deepEqual(found("2001:DB8:0::1"), ["six"]);
+  assert.deepEqual(found(undefined), []);
+});
+
+test("find() answers both keys of a host that has an RSA and an ECDSA one", () => {
+  const { find, entries } = createKeystore([
+    source(["a.example"], EC),
+    source(["a.example"], RSA),
+    source(["a.example"], OTHER),
+  ]);
+  assert.deepEqual(
+    find("a.example", "").map(({ keyType, sha256 }) => [keyType, sha256]),
+    [
+      ["ecdsa", entries[2]!.sha256],
+      ["rsa", entries[1]!.sha256],
+    ],
+  );
+});
+
+test("holds() knows our keys under any certificate, and no other's", async () => {
+  const { holds } = createKeystore([source(["a.example"], EC)]);
+  const renewed = await make({ subject: "CN=renewed", keys: EC.keys });
+  assert.ok(holds(new X509Certificate(EC.pem)));
+  assert.ok(holds(new X509Certificate(renewed.pem)));
+  assert.ok(!holds(new X509Certificate(OTHER.pem)));
+});
+
+test("An entry tells what the record of a session needs", () => {
+  const [entry] = createKeystore([source(["a.example"], RSA)]).entries;
+  const certificate = new X509Certificate(RSA.pem);
+  assert.equal(entry!.sha256, certificate.fingerprint256.replaceAll(":", "").toLowerCase());
+  assert.equal(entry!.id, entry!.sha256.slice(0, 16));
+  assert.equal(entry!.serial, certificate.serialNumber.toLowerCase());
+  assert.equal(entry!.notAfter, certificate.validToDate.getTime());
+  assert.equal(entry!.keyType, "rsa");
+});
+
+const encrypted = createPrivateKey(EC.keyPem)
+  .export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "x" })
+  .toString();
+const old = createPrivateKey(RSA.keyPem)
+  .export({ type: "pkcs1", format: "pem", cipher: "aes-256-cbc", passphrase: "x" })
+  .toString();
+const weak = await make({ algorithm: "rsa-1024" });
+const WRONG: readonly (readonly [string, KeySource, RegExp])[] = [
+  [
+    "a key of another certificate",
+    { ...source(["a"]), keyPem: OTHER.keyPem },
+    /its key does not belong to its certificate/,
+  ],
+  [
+    "a chain in the wrong order",
+    { ...source(["a"]), certificatePem: OTHER.pem + EC.pem },
+    /its key belongs to certificate number 2, which must stand first/,
+  ],
+  ["an encrypted key", { ...source(["a"]), keyPem: encrypted }, /its key is encrypted/],
+  ["an encrypted key of the old form", { ...source(["a"], RSA), keyPem: old }, /its key is encrypted/],
+  ["no key", { ...source(["a"]), keyPem: EC.pem }, /there is no private key/],
+  [
+    "a broken key",
+    { ...source(["a"]), keyPem: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" },
+    /its private key cannot be read/,
+  ],
+  ["a weak key", source(["a"], weak), /neither RSA of 2048 bits or more/],
+  ["no certificate", { ...source(["a"]), certificatePem: EC.keyPem }, /there is no PEM certificate/],
+  [
+    "a broken certificate",
+    { ...source(["a"]), certificatePem: `${EC.pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n` },
+    /certificate number 2 cannot be read/,
+  ],
+];
+for (const [what, wrong, message] of WRONG) {
+  test(`checkKeys() says where there is ${what}`, () => {
+    const [error, ...more] = checkKeys([source(["fine"], OTHER), { ...wrong, path: "keys[1]" }]);
+    assert.equal(more.length, 0);
+    assert.ok(error instanceof ConfigError);
+    assert.equal(error.path, "keys[1]");
+    assert.match(error.message, message);
+    assert.doesNotMatch(error.message, /BEGIN|MII/);
+  });
+}
+
+test("checkKeys() refuses two keys of one type for one host, and tells every error at once", () => {
+  const sources = [
+    source(["a.example", "b.example"]),
+    source(["B.example."], OTHER, "keys[1]"),
+    { ...source(["c"]), keyPem: "", path: "keys[2]" },
+  ];
+  assert.deepEqual(
+    checkKeys(sources).map(({ path }) => path),
+    ["keys[1]", "keys[2]"],
+  );
+  assert.deepEqual(checkKeys([source(["a.example"]), source(["a.example"], RSA, "keys[1]")]), []);
+});
+
+test("keyWarnings() tells of certificates whose time is not now", async () => {
+  const [past, future] = [await make({ from: -9, to: -2 }), await make({ from: 2, to: 9 })];
+  const warnings = keyWarnings(
+    [source(["a"]), source(["b"], past, "keys[1]"), source(["c"], future, "keys[2]")],
+    Date.now(),
+  );
+  assert.equal(warnings.length, 2);
+  assert.match(warnings[0]!, /keys\[1\] expired on/);
+  assert.match(warnings[1]!, /keys\[2\] is not valid before/);
+});
+
+test("A key that is added is kept in a file that only its owner may read, until it is removed", async (t) => {
+  const folder = join(emptyFolder(t), "keys");
+  assert.deepEqual(await readKeys(folder, fail), []);
+  const { path: _, ...key } = source(["a.example", "*.b.example"]);
+  const { id } = await addKey(folder, key);
+  await addKey(folder, key);
+  const file = join(folder, `${id}.json`);
+  assert.deepEqual(readdirSync(folder), [`${id}.json`]);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.equal(statSync(folder).mode & 0o777, 0o700);
+  assert.deepEqual(await readKeys(folder, fail), [{ ...key, path: file }]);
+  assert.equal(await removeKey(folder, id), true);
+  assert.equal(await removeKey(folder, id), false);
+  assert.deepEqual(await readKeys(folder, fail), []);
+});
+
+test("addKey() keeps nothing that cannot be used", async (t) => {
+  const folder = join(emptyFolder(t), "keys");
+  const { path: _, ...key } = source(["a.example"]);
+  await assert.rejects(addKey(folder, { ...key, keyPem: OTHER.keyPem }), ConfigError);
+  await assert.rejects(addKey(folder, { ...key, hosts: [] }), ConfigError);
+  assert.deepEqual(await readKeys(folder, fail), []);
+});
+
+test("removeKey() takes ids only, and never leaves its folder", async (t) => {
+  const folder = emptyFolder(t);
+  writeFileSync(join(folder, "0123456789abcdef.json"), "{}");
+  for (const id of ["../0123456789abcdef", "", "0123456789ABCDEF", "0123456789abcdef.json"]) {
+    assert.equal(await removeKey(join(folder, "keys"), id), false);
+  }
+  assert.equal(readFileSync(join(folder, "0123456789abcdef.json"), "utf8"), "{}");
+});
+
+test("readKeys() names the file that is not a key, and closes one that others could read", async (t) => {
+  const folder = emptyFolder(t);
+  const { path: _, ...key } = source(["a.example"]);
+  const { id } = await addKey(folder, key);
+  chmodSync(join(folder, `${id}.json`), 0o640);
+  const notices: string[] = [];
+  await readKeys(folder, (text) => notices.push(text));
+  assert.match(notices.join(), /could be read by others/);
+  for (const text of ["", "[]", "null", '{"hosts":"a"}']) {
+    writeFileSync(join(folder, "0123456789abcdef.json"), text, { mode: 0o600 });
+    await assert.rejects(
+      readKeys(folder, fail),
+      /0123456789abcdef\.json: it is not a key that "clearline keys add" wrote/,
+    );
+  }
+});

@@ -1,0 +1,362 @@
+import "reflect-metadata";
+import assert from "node:assert/strict";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import * as x509 from "@peculiar/x509";
+import fc from "fast-check";
+import { needs } from "../../test/needs.ts";
+import { PeerError } from "../errors.ts";
+import { type Authorities, openAuthorities } from "./authority.ts";
+import {
+  encodeExtension,
+  issueCertificate,
+  OID,
+  publicKeyOf,
+  randomSerial,
+  readCertificate,
+  splitPem,
+} from "./certificate.ts";
+import { encode, encodeOid, TAG } from "./der.ts";
+import { createMint, type MintOptions, type MintRequest } from "./mint.ts";
+import { emptyFolder, make, openssl, shake } from "./test-chain.ts";
+
+const NOW = Date.now();
+const DAY = 86_400_000;
+
+const folder = mkdtempSync(join(tmpdir(), "clearline-mint-"));
+after(() => rmSync(folder, { recursive: true }));
+const authorities = await openAuthorities(folder, {}, NOW);
+
+const createSmallMint = (options: MintOptions = {}) => createMint(authorities, { rsaPoolSize: 1, ...options }, NOW);
+
+const ask = (certificate: Buffer, change: Partial<MintRequest> = {}): MintRequest => ({
+  certificate,
+  authority: "primary",
+  keyType: "ecdsa",
+  ...change,
+});
+
+/** A server's certificate with all that must not be copied, and some that must. */
+async function original(change: Parameters<typeof make>[0] = {}) {
+  const rubbish = (oid: string, hex: string) => new x509.Extension(oid, false, Buffer.from(hex, "hex"));
+  return await make({
+    subject: "C=DE, O=Müller & Söhne, CN=www.example.com",
+    names: [
+      ["dns", "www.example.com"],
+      ["dns", "*.example.org"],
+      ["ip", "192.0.2.1"],
+    ],
+    from: -40,
+    to: 50,
+    usages: x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyAgreement,
+    purposes: ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"],
+    extensions: [
+      rubbish("1.3.6.1.4.1.11129.2.4.2", "04020000"), // SCTs
+      rubbish("1.3.6.1.5.5.7.1.24", "3003020105"), // must-staple
+      rubbish("2.5.29.32", "30073005060367810c"), // policies
+      new x509.CRLDistributionPointsExtension(["http://crl.example/"]),
+      new x509.AuthorityInfoAccessExtension({ ocsp: ["http://ocsp.example/"] }),
+    ],
+    ...change,
+  });
+}
+
+for (const keyType of ["ecdsa", "rsa"] as const) {
+  test(`An issued ${keyType} certificate says what product.md, section 4, wants, and nothing else`, async () => {
+    const mint = createSmallMint();
+    const { der } = await original();
+    const minted = await mint.present(ask(der, { keyType }), NOW);
+    const server = new x509.X509Certificate(der);
+    // Read by another implementation than the one that wrote it.
+    const issued = new x509.X509Certificate(splitPem(minted.certificatePem)[0]!);
+    const ca = authorities.find("primary", keyType);
+
+    assert.equal(
+      Buffer.from(issued.subjectName.toArrayBuffer()).compare(Buffer.from(server.subjectName.toArrayBuffer())),
+      0,
+    );
+    const [copied, san] = [issued, server].map((one) => one.getExtension(x509.SubjectAlternativeNameExtension)!);
+    assert.deepEqual(Buffer.from(copied!.value), Buffer.from(san!.value));
+    assert.equal(copied!.critical, false);
+
+    assert.match(issued.serialNumber, /^[4-7][0-9a-f]{31}$/);
+    assert.equal(issued.serialNumber, minted.serial);
+    assert.notEqual(issued.serialNumber, server.serialNumber);
+
+    const usages = issued.getExtension(x509.KeyUsagesExtension)!;
+    assert.ok(usages.critical);
+    const { digitalSignature, keyEncipherment } = x509.KeyUsageFlags;
+    assert.equal(usages.usages, keyType === "rsa" ? digitalSignature | keyEncipherment : digitalSignature);
+    assert.deepEqual([...issued.getExtension(x509.ExtendedKeyUsageExtension)!.usages], ["1.3.6.1.5.5.7.3.1"]);
+    const limits = issued.getExtension(x509.BasicConstraintsExtension)!;
+    assert.deepEqual([limits.critical, limits.ca, limits.pathLength], [true, false, undefined]);
+    assert.equal(issued.getExtension(x509.AuthorityKeyIdentifierExtension)!.keyId, ca.keyId.toString("hex"));
+    const subjectKeyId = await x509.SubjectKeyIdentifierExtension.create(issued.publicKey);
+    assert.equal(issued.getExtension(x509.SubjectKeyIdentifierExtension)!.keyId, subjectKeyId.keyId);
+    assert.equal(issued.extensions.length, 6);
+
+    const node = new X509Certificate(minted.certificatePem);
+    assert.ok(node.checkIssued(ca.certificate) && node.verify(ca.certificate.publicKey));
+    const { asymmetricKeyType, asymmetricKeyDetails } = node.publicKey;
+    assert.deepEqual(
+      [asymmetricKeyType, asymmetricKeyDetails?.namedCurve ?? asymmetricKeyDetails?.modulusLength],
+      keyType === "rsa" ? ["rsa", 2048] : ["ec", "prime256v1"],
+    );
+    assert.ok(!publicKeyOf(node.publicKey).equals(publicKeyOf(ca.key)));
+    assert.equal(minted.sha256, node.fingerprint256.replaceAll(":", "").toLowerCase());
+    assert.equal(minted.notAfter, node.validToDate.getTime());
+  });
+
+  test(`A client that trusts the primary CA accepts an issued ${keyType} certificate for its names`, async () => {
+    const mint = createSmallMint();
+    const { der } = await original();
+    const roots = authorities
+      .list()
+      .filter(({ role }) => role === "primary")
+      .map(({ certificatePem }) => certificatePem);
+    const good = await mint.present(ask(der, { keyType }), NOW);
+    assert.equal((await shake(good, roots, { servername: "www.example.com" })).code, undefined);
+    assert.equal((await shake(good, roots, { servername: "a.example.org" })).code, undefined);
+    assert.equal((await shake(good, roots, { servername: "example.com" })).code, "ERR_TLS_CERT_ALTNAME_INVALID");
+    const warned = await mint.present(ask(der, { keyType, authority: "secondary" }), NOW);
+    assert.equal(
+      (await shake(warned, roots, { servername: "www.example.com" })).code,
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+    );
+  });
+
+  test(
+    `openssl verify accepts an issued ${keyType} certificate, strictly, for a server and for its names`,
+    needs("openssl"),
+    async (t) => {
+      const folder = emptyFolder(t);
+      const mint = createSmallMint();
+      for (const [name, der] of [
+        ["plain", (await original()).der],
+        ["nameless", await nameless()],
+      ] as const) {
+        const minted = await mint.present(ask(der, { keyType }), NOW);
+        writeFileSync(join(folder, `${name}.pem`), minted.certificatePem);
+        writeFileSync(join(folder, "ca.pem"), authorities.find("primary", keyType).certificatePem);
+        const strict = [
+          "-x509_strict",
+          "-purpose",
+          "sslserver",
+          "-auth_level",
+          "2",
+          "-verify_hostname",
+          "www.example.com",
+        ];
+        assert.match(openssl(folder, "verify", ...strict, "-CAfile", "ca.pem", `${name}.pem`), /: OK/);
+      }
+    },
+  );
+}
+
+/** A server's certificate that has names but no subject: RFC 5280, section 4.1.2.6. */
+async function nameless(subject = encode(TAG.sequence)): Promise<Buffer> {
+  const { der, keyPem } = await original();
+  const key = createPrivateKey(keyPem);
+  const names = readCertificate(der).extensions.get(OID.subjectAltName)!.value;
+  const extensions = [encodeExtension(OID.subjectAltName, true, names)];
+  const validity = { notBefore: NOW - DAY, notAfter: NOW + DAY };
+  const content = {
+    serial: randomSerial(),
+    issuer: subject,
+    subject,
+    ...validity,
+    publicKey: publicKeyOf(key),
+    extensions,
+  };
+  return await issueCertificate(content, key);
+}
+
+test("An empty subject stays empty, and the names are then critical", async () => {
+  const mint = createSmallMint();
+  const { certificatePem } = await mint.present(ask(await nameless()), NOW);
+  const { subject, extensions } = readCertificate(new X509Certificate(certificatePem).raw);
+  assert.equal(subject.toString("hex"), "3000");
+  assert.equal(extensions.get(OID.subjectAltName)?.critical, true);
+});
+
+test("A subject is copied byte for byte, whatever string types and bytes stand in it", async () => {
+  const mint = createSmallMint();
+  const text = fc.record({
+    tag: fc.constantFrom(0x0c, 0x13, 0x14, 0x16),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 20 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(text, { minLength: 1, maxLength: 3 }), async (values) => {
+      const sets = values.map(({ tag, bytes }) =>
+        encode(TAG.set, encode(TAG.sequence, encodeOid(OID.commonName), encode(tag, Buffer.from(bytes)))),
+      );
+      const name = encode(TAG.sequence, ...sets);
+      const der = await nameless(name);
+      // Some of these OpenSSL does not take for a certificate; then there is no session to present it in.
+      if (!isCertificate(der)) return;
+      const { certificatePem } = await mint.present(ask(der), NOW);
+      assert.ok(readCertificate(new X509Certificate(certificatePem).raw).subject.equals(name));
+    }),
+    { numRuns: 60 },
+  );
+  assert.ok(mint.counters().minted > 20);
+});
+
+function isCertificate(der: Buffer): boolean {
+  try {
+    return new X509Certificate(der).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
+// Adding 0 makes a zero of a negative zero.
+const day = (ms: number): number => Math.round((ms - NOW) / DAY) + 0;
+const DATES: readonly (readonly [string, { from: number; to: number }, number, readonly [number, number]])[] = [
+  ["ends with the original, and begins a day ago", { from: -40, to: 50 }, 90, [-1, 50]],
+  ["does not begin before the original", { from: -0.25, to: 50 }, 90, [0, 50]],
+  ["is not longer than the maximum", { from: -400, to: 400 }, 90, [-1, 89]],
+  ["ends with its CA", { from: -1, to: 9000 }, 9999, [-1, 3650]],
+  ["of an expired original has expired at the same time", { from: -40, to: -3 }, 90, [-40, -3]],
+  ["of a long expired original is not longer than the maximum", { from: -900, to: -3 }, 90, [-93, -3]],
+  ["of an original that is not yet valid begins with it", { from: 5, to: 50 }, 90, [5, 50]],
+];
+for (const [title, { from, to }, maximum, expected] of DATES) {
+  test(`An issued certificate ${title}`, async () => {
+    const mint = createSmallMint({ maxValidity: maximum * DAY });
+    const { der } = await original({ from, to });
+    const { certificatePem } = await mint.present(ask(der, { authority: "secondary" }), NOW);
+    const [server, issued] = [new X509Certificate(der), new X509Certificate(certificatePem)];
+    assert.deepEqual([day(issued.validFromDate.getTime()), day(issued.validToDate.getTime())], expected);
+    assert.ok(issued.validFromDate >= server.validFromDate && issued.validToDate <= server.validToDate);
+  });
+}
+
+test("A certificate that expired makes a client warn of that, when it trusts the CA at all", async () => {
+  const mint = createSmallMint();
+  const { der } = await original({ from: -40, to: -3 });
+  const minted = await mint.present(ask(der, { authority: "secondary" }), NOW);
+  const { code } = await shake(minted, [authorities.find("secondary", "ecdsa").certificatePem]);
+  assert.equal(code, "CERT_HAS_EXPIRED");
+});
+
+test("A given intermediate's chain is sent along, so that a client needs the root only", async (t) => {
+  const root = await make({ subject: "CN=root", ca: true });
+  const middle = await make({ subject: "CN=middle", ca: true, issuer: root, algorithm: "rsa" });
+  const primary = { certificatePem: middle.pem + root.pem, keyPem: middle.keyPem, path: "signing.primary" };
+  const authorities = await openAuthorities(emptyFolder(t), { primary }, NOW);
+  const mint = createMint(authorities, {}, NOW);
+  const minted = await mint.present(ask((await original()).der), NOW);
+  assert.equal(splitPem(minted.certificatePem).length, 2);
+  assert.equal((await shake(minted, [root.pem], { servername: "www.example.com" })).code, undefined);
+});
+
+test("A hundred first connections at once are shown one certificate, minted once", async () => {
+  const mint = createSmallMint();
+  const { der } = await original();
+  const minted = await Promise.all(Array.from({ length: 100 }, () => mint.present(ask(Buffer.from(der)), NOW)));
+  assert.equal(new Set(minted.map(({ serial }) => serial)).size, 1);
+  const { minted: times, joined, hits } = mint.counters();
+  assert.deepEqual({ times, joined, hits }, { times: 1, joined: 99, hits: 0 });
+});
+
+test("The same server is shown the same certificate within the cache's time, and another behind it", async () => {
+  const mint = createSmallMint({ cacheTime: 1000 });
+  const { der } = await original();
+  const serials = [];
+  for (const at of [0, 999, 1000, 1999, 2000]) serials.push((await mint.present(ask(der), NOW + at)).serial);
+  const [first, second, third, fourth, fifth] = serials;
+  assert.equal(second, first);
+  assert.notEqual(third, first);
+  assert.equal(fourth, third);
+  assert.notEqual(fifth, third);
+  assert.deepEqual([mint.counters().minted, mint.counters().hits], [3, 2]);
+});
+
+test("A certificate is not kept beyond its own end, but one that mirrors an expired one is kept", async () => {
+  const mint = createSmallMint({ cacheTime: 100 * DAY });
+  const { der } = await original({ to: 2 });
+  const first = await mint.present(ask(der), NOW);
+  assert.notEqual((await mint.present(ask(der), first.notAfter)).serial, first.serial);
+  const past = (await original({ to: -2 })).der;
+  assert.equal((await mint.present(ask(past), NOW)).serial, (await mint.present(ask(past), NOW + DAY)).serial);
+});
+
+test("Role and key type have certificates of their own, each with a key of its own", async () => {
+  const mint = createSmallMint();
+  const { der } = await original();
+  const issued = [];
+  for (const authority of ["primary", "secondary"] as const) {
+    for (const keyType of ["ecdsa", "rsa"] as const)
+      issued.push(await mint.present(ask(der, { authority, keyType }), NOW));
+  }
+  assert.equal(new Set(issued.map(({ sha256 }) => sha256)).size, 4);
+  const other = await mint.present(ask((await original()).der), NOW);
+  assert.notEqual(other.keyPem, issued[0]!.keyPem);
+});
+
+test("The cache is bounded: the one not used for the longest time goes", async () => {
+  const mint = createSmallMint({ cacheSize: 2 });
+  const [a, b, c] = [(await original()).der, (await original()).der, (await original()).der];
+  const kept = await mint.present(ask(a), NOW);
+  await mint.present(ask(b), NOW);
+  await mint.present(ask(a), NOW);
+  await mint.present(ask(c), NOW);
+  assert.equal((await mint.present(ask(a), NOW)).serial, kept.serial);
+  const { entries, evicted, minted } = mint.counters();
+  assert.deepEqual({ entries, evicted, minted }, { entries: 2, evicted: 1, minted: 3 });
+  assert.equal(mint.flush(), 2);
+  assert.notEqual((await mint.present(ask(a), NOW)).serial, kept.serial);
+});
+
+test("A mint that failed is not kept: the next one may succeed", async () => {
+  let broken = true;
+  const failing: Authorities = {
+    ...authorities,
+    find(role, keyType) {
+      const authority = authorities.find(role, keyType);
+      return broken ? { ...authority, key: authority.certificate.publicKey } : authority;
+    },
+  };
+  const mint = createMint(failing, {}, NOW);
+  const { der } = await original();
+  const both = await Promise.allSettled([mint.present(ask(der), NOW), mint.present(ask(der), NOW)]);
+  assert.deepEqual(
+    both.map(({ status }) => status),
+    ["rejected", "rejected"],
+  );
+  broken = false;
+  assert.equal((await mint.present(ask(der), NOW)).authority, "primary");
+  assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 1]);
+});
+
+test("What is not a certificate is the server's fault, and leaves nothing behind", async () => {
+  const mint = createSmallMint();
+  await assert.rejects(mint.present(ask(Buffer.from("3003020100", "hex")), NOW), PeerError);
+  assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 0]);
+});
+
+test("After a renewal nothing that the old CA signed is shown", async (t) => {
+  const renewable = await openAuthorities(emptyFolder(t), {}, NOW);
+  const mint = createMint(renewable, { rsaPoolSize: 1 }, NOW);
+  const { der } = await original();
+  await mint.present(ask(der), NOW);
+  await renewable.renew("primary", NOW);
+  const { certificatePem } = await mint.present(ask(der), NOW);
+  const { certificate } = renewable.find("primary", "ecdsa");
+  assert.ok(new X509Certificate(certificatePem).verify(certificate.publicKey));
+});
+
+test("RSA keys come from a pool: each serves a number of certificates and a time, then another is made", async () => {
+  const mint = createSmallMint({ rsaPoolSize: 1, rsaKeyUses: 2, rsaKeyTime: DAY });
+  const keys = [];
+  for (const at of [0, 1, 2, 2 + DAY])
+    keys.push((await mint.present(ask((await original()).der, { keyType: "rsa" }), NOW + at)).keyPem);
+  const [first, second, third, fourth] = keys;
+  assert.equal(second, first);
+  assert.notEqual(third, first);
+  assert.notEqual(fourth, third);
+});

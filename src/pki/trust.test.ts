@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { rootCertificates } from "node:tls";
+import { ConfigError } from "../errors.ts";
+import { emptyFolder, make } from "./test-chain.ts";
+import { readTrust } from "./trust.ts";
+
+test("readTrust() reads the system's roots where they are, and the user's", async (t) => {
+  const folder = emptyFolder(t);
+  const [a, b, own] = [
+    await make({ subject: "CN=a" }),
+    await make({ subject: "CN=b" }),
+    await make({ subject: "CN=own" }),
+  ];
+  const [empty, file] = [join(folder, "empty.pem"), join(folder, "roots.pem")];
+  writeFileSync(empty, "# none yet\n");
+  writeFileSync(
+    file,
+    `# a\n${a.pem}# broken\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n${b.pem}${a.pem}`,
+  );
+  const extra = [{ path: "trust.files[0]", pem: own.pem + b.pem }];
+  const trust = readTrust({ system: true, extra }, [join(folder, "missing"), empty, file]);
+  assert.deepEqual(trust, { roots: [a.pem, b.pem, own.pem], source: "system", file });
+  assert.deepEqual(readTrust({ system: false, extra }, [file]), {
+    roots: [own.pem, b.pem],
+    source: "none",
+    file: undefined,
+  });
+});
+
+test("readTrust() falls back to the roots that Node brings along", () => {
+  const { roots, source } = readTrust({ system: true, extra: [] }, ["/nonexistent/roots.pem"]);
+  assert.equal(source, "bundled");
+  assert.equal(roots.length, rootCertificates.length);
+});
+
+test("readTrust() names the file that holds no certificate, or a broken one", async () => {
+  const { pem } = await make();
+  const refused = (text: string, message: RegExp) =>
+    assert.throws(
+      () =>
+        readTrust({
+          system: false,
+          extra: [
+            { path: "trust.files[0]", pem },
+            { path: "trust.files[1]", pem: text },
+          ],
+        }),
+      (error: Error) => error instanceof ConfigError && error.path === "trust.files[1]" && message.test(error.message),
+    );
+  refused("", /no PEM certificate/);
+  refused(
+    `${pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
+    /certificate number 2 cannot be read/,
+  );
+});
