@@ -103,7 +103,7 @@ async function refusal(place: Place, answer: Response): Promise<Error> {
     );
   }
   if (answer.status !== 400) return new NetworkError(error, `HTTP_${answer.status}`);
-  return new AggregateError((errors ?? [{ error, path }]).map((one) => new ConfigError(one.path, lineOf(one))));
+  return new AggregateError((errors ?? [{ error, path }]).map((one) => new ConfigError(one.path, one.error)));
 }
 
 function readError(text: string): Partial<ApiError> {
@@ -113,10 +113,6 @@ function readError(text: string): Partial<ApiError> {
   } catch {
     return {};
   }
-}
-
-function lineOf({ error, path }: { error: string; path: string }): string {
-  return path === "" || error.includes(path) ? error : `${path}: ${error}`;
 }
 
 function where({ host, port }: Place): string {

@@ -139,11 +139,11 @@ function answerError(error: unknown, reply: FastifyReply, log: ControlOptions["l
 
 function blame(error: unknown): [status: number, answer: ApiError] {
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = error.validation.map(({ instancePath, message }) => {
-      return { path: instancePath.slice(1).replaceAll("/", "."), error: message ?? "is not valid" };
+    const errors = error.validation.map(({ instancePath, message = "is not valid" }) => {
+      const path = instancePath.slice(1).replaceAll("/", ".");
+      return { error: path ? `${path}: ${message}` : message, path };
     });
-    const { path, error: text } = errors[0]!;
-    return [400, { error: path ? `${path}: ${text}` : text, path, ...(errors.length > 1 && { errors }) }];
+    return [400, { ...errors[0]!, ...(errors.length > 1 && { errors }) }];
   }
   if (error instanceof ConfigError) return [400, { error: error.message, path: error.path }];
   if (error instanceof AggregateError && error.errors.every((one) => one instanceof ConfigError)) {
