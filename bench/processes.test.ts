@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { listening, start, stop, usage, WORKSHOP } from "./processes.ts";
+
+after(() => rmSync(WORKSHOP, { recursive: true, force: true }));
+
+test("what a program's children use counts as its own, and they end with it", async () => {
+  const burn = "const until = performance.now() + 300; while (performance.now() < until); setInterval(() => {}, 1000)";
+  const program = start("parent", "sh", [
+    "-c",
+    `"${process.execPath}" -e '${burn}' & child=$!; echo $child > child; wait`,
+  ]);
+  while (usage(program).cpu < 0.2) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.ok(usage(program).memory > 10 * 2 ** 20); // a shell alone is smaller than Node
+  const child = readFileSync(join(WORKSHOP, "child"), "utf8").trim();
+  assert.match(stateOf(child), /[RS]/);
+  await stop(program);
+  while (!/[ZX]|gone/.test(stateOf(child))) await new Promise((resolve) => setTimeout(resolve, 20));
+});
+
+test("a program that cannot be started is named, with its last words", async () => {
+  const program = start("absent", "sh", ["-c", "echo no such luck >&2; exit 3"]);
+  await assert.rejects(listening(program, 1), /Cannot start absent: it does not listen on port 1\n {2}no such luck/);
+  await stop(program);
+  assert.ok(existsSync(program.log));
+});
+
+/** The state letter of proc_pid_stat(5); "gone" when there is no such process. */
+function stateOf(pid: string): string {
+  return existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]![0]! : "gone";
+}
