@@ -9,7 +9,7 @@ import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
 
 /** A certificate with its key, as texts. `path` is where the configuration names them: "keys[0]". */
-export interface KeyPair {
+interface KeyPair {
   readonly path: string;
   readonly certificatePem: string;
   readonly keyPem: string;

@@ -14,7 +14,7 @@ export interface OrderedEntry {
   readonly action: Action;
 }
 
-export interface ExplainedEntry extends OrderedEntry {
+interface ExplainedEntry extends OrderedEntry {
   /** Whether it is true of the flow; "unknown" when a fact it needs is not known. */
   readonly truth: Truth;
 }

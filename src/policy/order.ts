@@ -7,7 +7,7 @@ import { createStage, type Stage } from "./stage.ts";
 import type { View } from "./view.ts";
 
 /** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
-export const GROUPS = [
+const GROUPS = [
   "drop rules",
   "bypass list",
   "decrypt list",
@@ -15,7 +15,7 @@ export const GROUPS = [
   "decrypt rules",
   "issuer rules",
 ] as const;
-export type Group = (typeof GROUPS)[number];
+type Group = (typeof GROUPS)[number];
 
 /** One step of an evaluation: a rule, or a list as a whole. */
 export interface Entry {

@@ -6,7 +6,7 @@ import { canonicalHost } from "./host-set.ts";
 export type KnownFacts = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
 
 /** The host names a flow is judged by. */
-export interface Hosts {
+interface Hosts {
   readonly names: readonly string[];
   /** More names may come. */
   readonly open: boolean;
