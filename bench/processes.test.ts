@@ -29,5 +29,9 @@ test("a program that cannot be started is named, with its last words", async () 
 
 /** The state letter of proc_pid_stat(5); "gone" when there is no such process. */
 function stateOf(pid: string): string {
-  return existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]![0]! : "gone";
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]![0]!;
+  } catch {
+    return "gone";
+  }
 }
