@@ -222,6 +222,13 @@ test("A CA of the node's own that has expired is renewed, and the user is told",
   }
 });
 
+test("A CA that soon expires is told at the start", async (t) => {
+  const soon = await make({ subject: "CN=soon", ca: true, to: 20 });
+  const { notices } = await openAuthorities(emptyFolder(t), { primary: given(soon, soon) }, NOW);
+  assert.equal(notices.length, 1);
+  assert.match(notices[0]!, /^The primary CA [0-9a-f]{16} expires on \d{4}-\d\d-\d\d$/);
+});
+
 for (const algorithm of ["P-256", "P-384", "rsa"] as const) {
   test(`A given ${algorithm} intermediate signs for its role and brings its chain, without the root`, async (t) => {
     const root = await make({ subject: "CN=root", ca: true });

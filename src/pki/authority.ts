@@ -61,13 +61,16 @@ export interface Authorities {
   list(): readonly Authority[];
   /** Makes new keys and certificates for a role; the old files are kept as `….old-<time>`. Throws ConfigError for a given CA. */
   renew(role: Role, now: number): Promise<void>;
-  /** What the user should hear of: permissions that were repaired, a CA that was renewed. */
+  /** What the user should hear of: permissions that were repaired, a CA that was renewed or soon ends. */
   readonly notices: readonly string[];
 }
 
 const ROLES = ["primary", "secondary"] as const;
 const KEY_TYPES = ["ecdsa", "rsa"] as const;
-const TEN_YEARS = 10 * 365 * 24 * 3600 * 1000;
+const DAY = 24 * 3600 * 1000;
+const TEN_YEARS = 3650 * DAY;
+/** From here on a CA's end is told at every start. */
+const SOON = 30 * DAY;
 
 /**
  * Opens the signing CAs of the node in `directory` (`<dataDir>/ca`), and makes those that are not there yet: primary
@@ -92,6 +95,10 @@ export async function openAuthorities(
     }
   }
   refuseOneForBoth(open.get("primary ecdsa")!, open.get("secondary ecdsa")!, given.secondary ?? given.primary);
+  for (const { role, notAfter, sha256 } of new Set(open.values())) {
+    if (notAfter - now >= SOON) continue;
+    notice(`The ${role} CA ${sha256.slice(0, 16)} expires on ${new Date(notAfter).toISOString().slice(0, 10)}`);
+  }
   const renew = async (role: Role, at: number): Promise<void> => {
     if (given[role]) {
       const { path } = given[role];

@@ -40,7 +40,7 @@ export interface Chain {
 /** Far more than an honest server needs, and little enough that a hostile one cannot keep a worker busy. */
 const MAX_SENT = 32;
 const MAX_LENGTH = 10;
-const MAX_SIGNATURES = 48;
+const MAX_SIGNATURES = 24;
 
 /**
  * Finds a chain from `leaf` to a trusted root among the certificates that the server sent along with it, in whatever

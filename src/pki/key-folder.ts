@@ -1,4 +1,5 @@
 import { readdir, unlink } from "node:fs/promises";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { checkKeys, createKeystore, type KeySource, type KeystoreEntry } from "./keystore.ts";
@@ -13,6 +14,11 @@ export async function addKey(directory: string, key: Omit<KeySource, "path">): P
   const [error] = checkKeys([{ ...key, path: "the key to add" }]);
   if (error) throw error;
   if (hosts.length === 0) throw new ConfigError("hosts", "Cannot use the key to add: it names no host");
+  const bad = hosts.find((host) => !isIP(host) && !/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i.test(host));
+  if (bad !== undefined) {
+    const why = `${JSON.stringify(bad)} is not a host name, "*." and a host name, or an address`;
+    throw new ConfigError("hosts", `Cannot use the key to add: ${why}`);
+  }
   const [entry] = createKeystore([{ ...key, path: "the key to add" }]).entries;
   await makeSecretFolder(directory);
   await writeSecret(join(directory, `${entry!.id}.json`), JSON.stringify({ hosts, certificatePem, keyPem }), false);

@@ -161,7 +161,9 @@ test("addKey() keeps nothing that cannot be used", async (t) => {
   const folder = join(emptyFolder(t), "keys");
   const { path: _, ...key } = source(["a.example"]);
   await assert.rejects(addKey(folder, { ...key, keyPem: OTHER.keyPem }), ConfigError);
-  await assert.rejects(addKey(folder, { ...key, hosts: [] }), ConfigError);
+  for (const hosts of [[], ["a.example", "b example"], ["*"], ["a.*.example"], ["münchen.example"], [""]]) {
+    await assert.rejects(addKey(folder, { ...key, hosts }), ConfigError);
+  }
   assert.deepEqual(await readKeys(folder, fail), []);
 });
 

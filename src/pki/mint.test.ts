@@ -312,6 +312,15 @@ test("The cache is bounded: the one not used for the longest time goes", async (
   assert.notEqual((await mint.present(ask(a), NOW)).serial, kept.serial);
 });
 
+test("The cache is bounded in bytes too, for a server may send a certificate of 100 KB", async () => {
+  const mint = createSmallMint({ cacheBytes: 30_000 });
+  const names = Array.from({ length: 400 }, (_, index) => ["dns", `host-${index}.example.com`] as const);
+  for (let count = 0; count < 4; count += 1) await mint.present(ask((await original({ names })).der), NOW);
+  const { entries, evicted } = mint.counters();
+  assert.ok(entries > 0 && evicted > 0);
+  assert.equal(entries + evicted, 4);
+});
+
 test("A mint that failed is not kept: the next one may succeed", async () => {
   let broken = true;
   const failing: Authorities = {
@@ -337,6 +346,14 @@ test("What is not a certificate is the server's fault, and leaves nothing behind
   const mint = createSmallMint();
   await assert.rejects(mint.present(ask(Buffer.from("3003020100", "hex")), NOW), PeerError);
   assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 0]);
+});
+
+test("A certificate whose dates are none is the server's fault", async () => {
+  const { der } = await original();
+  const at = der.indexOf(Buffer.from([0x17, 0x0d]));
+  assert.ok(at > 0);
+  der.write("not a date at", at + 2, "latin1");
+  await assert.rejects(createSmallMint().present(ask(der), NOW), PeerError);
 });
 
 test("After a renewal nothing that the old CA signed is shown", async (t) => {

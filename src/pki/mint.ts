@@ -53,6 +53,8 @@ export interface MintOptions {
   readonly maxValidity?: number;
   /** Certificates kept. */
   readonly cacheSize?: number;
+  /** Bytes of PEM kept: a server's certificate may be 100 KB of names. */
+  readonly cacheBytes?: number;
   /** ms that a certificate is kept. */
   readonly cacheTime?: number;
   readonly rsaPoolSize?: number;
@@ -69,15 +71,12 @@ interface Kept {
   readonly size: number;
 }
 
-/** A server's certificate may be 100 KB of names; this many characters of PEM are kept in all. */
-const MAX_KEPT = 64 * 1024 * 1024;
-
 /**
  * Issues the certificates that clients are shown: product.md, section 4. Same server within the cache's time, same
  * certificate; and however many ask for it at once, it is issued once.
  */
 export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
-  const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheTime = DAY } = options;
+  const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY } = options;
   const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
   const pool = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
   // In the order of their last use, which a Map keeps for us when what is used is put back at the end.
@@ -98,7 +97,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
     kept.set(name, { minted, until, size });
     keptSize += size;
     for (const oldest of kept.keys()) {
-      if (kept.size <= cacheSize && keptSize <= MAX_KEPT) break;
+      if (kept.size <= cacheSize && keptSize <= cacheBytes) break;
       forget(oldest);
       count.evicted += 1;
     }

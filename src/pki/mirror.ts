@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { encodeExtension, encodeKeyUsage, KEY_USAGE, keyIdentifier, OID, readCertificate } from "./certificate.ts";
-import { encode, encodeOid, TAG } from "./der.ts";
+import { encode, encodeOid, malformed, TAG } from "./der.ts";
 
 /** What an issued certificate takes over from the server's own. */
 export interface Mirrored {
@@ -29,13 +29,19 @@ export const CLOCK_SKEW = 24 * 3600 * 1000;
  */
 export function mirror(der: Buffer): Mirrored {
   const { subject, extensions } = readCertificate(der);
-  const original = new X509Certificate(der);
-  return {
-    subject,
-    subjectAltName: extensions.get(OID.subjectAltName)?.value,
-    notBefore: original.validFromDate.getTime(),
-    notAfter: original.validToDate.getTime(),
-  };
+  const { notBefore, notAfter } = readValidity(der);
+  // OpenSSL takes a certificate whatever stands in its dates; what cannot be read comes as NaN.
+  if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("its dates are none");
+  return { subject, subjectAltName: extensions.get(OID.subjectAltName)?.value, notBefore, notAfter };
+}
+
+function readValidity(der: Buffer): Validity {
+  try {
+    const { validFromDate, validToDate } = new X509Certificate(der);
+    return { notBefore: validFromDate.getTime(), notAfter: validToDate.getTime() };
+  } catch {
+    throw malformed("OpenSSL does not take it for one");
+  }
 }
 
 /**
