@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { truncateSync, writeFileSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
@@ -25,8 +25,7 @@ export async function startOrigin(): Promise<Origin> {
   const leaf = makeLeaf(authority);
   const port = await freePort();
   writeFileSync(join(WORKSHOP, "small"), "x".repeat(1000));
-  writeFileSync(join(WORKSHOP, "big"), "");
-  truncateSync(join(WORKSHOP, "big"), BIG_SIZE);
+  makeBigBody();
   const configuration = join(WORKSHOP, "nginx.conf");
   writeFileSync(
     configuration,
@@ -48,6 +47,15 @@ export async function startOrigin(): Promise<Origin> {
   const program = start("nginx", "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"]);
   await listening(program, port);
   return { program, port, authority };
+}
+
+/** A file of holes, read once so that the system has it in memory before anyone is measured. */
+function makeBigBody(): void {
+  const file = openSync(join(WORKSHOP, "big"), "w+");
+  ftruncateSync(file, BIG_SIZE);
+  const piece = Buffer.alloc(2 ** 20);
+  for (let at = 0; at < BIG_SIZE; at += piece.length) readSync(file, piece, 0, piece.length, at);
+  closeSync(file);
 }
 
 function makeAuthority(): Authority {
