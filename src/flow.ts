@@ -1,89 +1,13 @@
 import type { Socket } from "node:net";
-import type { Arrival, Destination } from "./capture/arrival.ts";
-import type { Reading } from "./capture/reading.ts";
-import type { Sighting } from "./detect/detector.ts";
+import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
 import { NetworkError, PeerError } from "./errors.ts";
-import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
-import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
-import type { ServerLeg } from "./legs/server-leg.ts";
+import type { Parting, RelayEnd } from "./legs/relay.ts";
+import type { FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
-import type { CertificateFacts, Endpoint, Facts, Verdict } from "./policy/facts.ts";
-import type { CertificateRecord, LegRecord, PresentedRecord, SessionNews } from "./sessions/session.ts";
+import type { Facts, Verdict } from "./policy/facts.ts";
+import type { LegRecord } from "./sessions/session.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
-
-/** What the story needs of each stage. `main.ts` composes it; everything that differs between nodes is in here. */
-export interface Node {
-  open(arrival: Arrival): SessionHandle;
-  /** The policy as it is now; a session keeps the one it began with. */
-  readonly policy: Policy;
-  resolve(host: string): Promise<readonly string[]>;
-  dial(addresses: readonly string[], port: number): Promise<Socket>;
-  detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
-  fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
-  clientLeg(
-    socket: Socket,
-    opening: Opening,
-    shown: readonly Presentable[],
-    server: Negotiated,
-  ): Promise<ClientLeg | LegFailure>;
-  /** What there is to say of the server's certificate, and whether this node holds its key. */
-  judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
-  /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
-  present(leg: ServerLeg, hello: ClientHello, judgement: Judgement): Promise<Presentation>;
-  /** Servers that demand a client certificate, by host and port, remembered for a time. */
-  readonly demanding: { has(server: string): boolean; learn(server: string): void };
-  /** Asks a server anew, after it refused, whether it demands a client certificate. */
-  probe(server: Endpoint, hello: ClientHello): Promise<boolean>;
-  /** The feeds' places for this session's plaintext. */
-  tap(session: SessionHandle, about: FeedSubject): Taps;
-  relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;
-  /** The alert that a peer sent, when this error of its leg says so. */
-  alertOf(error: NodeJS.ErrnoException): number | undefined;
-  /** Ends a connection, after a plaintext fatal alert when one is given. */
-  part(socket: Socket, alert?: number): void;
-  /** A bug of ours ended this session: told to the operator, without what it carried. */
-  report(session: SessionHandle, error: unknown): void;
-}
-
-export interface SessionHandle {
-  readonly id: string;
-  readonly client: Endpoint;
-  readonly meter: Meter;
-  note(news: SessionNews): void;
-  close(reason: string): void;
-}
-
-/** A ClientHello with the very bytes that it came in: a late bypass sends them again. */
-export interface Opening {
-  readonly hello: ClientHello;
-  readonly bytes: Buffer;
-}
-
-export interface Judgement {
-  readonly record: CertificateRecord;
-  readonly facts: CertificateFacts;
-  /** The node's own keys for this server: inbound. Empty: outbound. */
-  readonly held: readonly (Presentable & Omit<PresentedRecord, "authority">)[];
-}
-
-export interface Presentation {
-  readonly shown: readonly Presentable[];
-  readonly record: PresentedRecord;
-}
-
-/** What a feed is told of a session. */
-export interface FeedSubject {
-  readonly server: Endpoint;
-  readonly host: string | undefined;
-  readonly description: string;
-}
-
-export interface Taps {
-  readonly taps: readonly Tap[];
-  close(): void;
-}
 
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
 const ACCESS_DENIED = 49;
@@ -149,7 +73,7 @@ async function tell(story: Story): Promise<string> {
 
   const { answer: sighting, client: bytes, server: greeting } = await node.detect(arrival.client, server);
   if (sighting?.kind !== "match") {
-    session.note({ protocol: "other", reason: "Not TLS: carried unchanged" });
+    session.note({ protocol: "other" });
     return passPlaintext(story, {
       server,
       endpoint,
@@ -287,9 +211,9 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, { server, endpoint, opening }: Interception): Promise<string> {
-  const { session, node, ends } = story;
-  server.destroy();
+async function replay(story: Story, { endpoint, opening }: Interception): Promise<string> {
+  const { session, node, ends, arrival } = story;
+  for (const end of ends) if (end !== arrival.client) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const fresh = await node.dial([endpoint.address], endpoint.port);
   ends.add(fresh);
@@ -319,6 +243,8 @@ async function passPlaintext(
   passage: Passage & { readonly endpoint: Endpoint; readonly host: string | undefined; readonly description: string },
 ): Promise<string> {
   const { server, endpoint, head, greeting, host, description } = passage;
+  // A rule may have leant to decrypt before it was known that there is nothing to decrypt.
+  story.session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
   const client = { stream: story.arrival.client, socket: story.arrival.client, head };
   const other = { stream: server, socket: server, head: greeting };
   return (await join(story, client, other, { server: endpoint, host, description })).reason;

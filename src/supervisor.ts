@@ -81,6 +81,7 @@ async function startNode(
   for (const [index, { address }] of config.listeners.entries()) {
     await checkFree({ ...address, path: `listeners[${index}].address` });
   }
+  await checkFree({ ...config.console.address, path: "console.address" });
   await makeDataDir(config.dataDir);
   const running = await prepare(loaded);
 

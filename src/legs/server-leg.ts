@@ -36,7 +36,13 @@ export async function openServerLeg(
   const offer = offerFor(hello, versions);
   if (offer.kind === "failed") return offer;
   const started = performance.now();
-  const stream = connectTls(socket, offer, contexts);
+  let stream: TLSSocket;
+  try {
+    stream = connectTls(socket, offer, contexts);
+  } catch (error) {
+    // A hello may offer only what OpenSSL knows and will not do at this security level.
+    return explainFailure("server", error as NodeJS.ErrnoException);
+  }
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();

@@ -1,0 +1,87 @@
+import type { Socket } from "node:net";
+import type { Arrival, Endpoint } from "./capture/arrival.ts";
+import type { Reading } from "./capture/reading.ts";
+import type { Sighting } from "./detect/detector.ts";
+import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
+import type { LegFailure, Negotiated } from "./legs/leg.ts";
+import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
+import type { ServerLeg } from "./legs/server-leg.ts";
+import type { Policy } from "./policy/evaluate.ts";
+import type { CertificateFacts } from "./policy/facts.ts";
+import type { CertificateRecord, PresentedRecord, SessionNews } from "./sessions/session.ts";
+import type { ClientHello } from "./wire/client-hello.ts";
+
+/** The seams of `flow.ts`: types only. */
+
+/** What the story needs of each stage. `main.ts` composes it; everything that differs between nodes is in here. */
+export interface Node {
+  open(arrival: Arrival): SessionHandle;
+  /** The policy as it is now; a session keeps the one it began with. */
+  readonly policy: Policy;
+  resolve(host: string): Promise<readonly string[]>;
+  dial(addresses: readonly string[], port: number): Promise<Socket>;
+  detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
+  fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
+  serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
+  clientLeg(
+    socket: Socket,
+    opening: Opening,
+    shown: readonly Presentable[],
+    server: Negotiated,
+  ): Promise<ClientLeg | LegFailure>;
+  /** What there is to say of the server's certificate, and whether this node holds its key. */
+  judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
+  /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
+  present(leg: ServerLeg, hello: ClientHello, judgement: Judgement): Promise<Presentation>;
+  /** Servers that demand a client certificate, by host and port, remembered for a time. */
+  readonly demanding: { has(server: string): boolean; learn(server: string): void };
+  /** Asks a server anew, after it refused, whether it demands a client certificate. */
+  probe(server: Endpoint, hello: ClientHello): Promise<boolean>;
+  /** The feeds' places for this session's plaintext. */
+  tap(session: SessionHandle, about: FeedSubject): Taps;
+  relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;
+  /** The alert that a peer sent, when this error of its leg says so. */
+  alertOf(error: NodeJS.ErrnoException): number | undefined;
+  /** Ends a connection, after a plaintext fatal alert when one is given. */
+  part(socket: Socket, alert?: number): void;
+  /** A bug of ours ended this session: told to the operator, without what it carried. */
+  report(session: SessionHandle, error: unknown): void;
+}
+
+export interface SessionHandle {
+  readonly id: string;
+  readonly client: Endpoint;
+  readonly meter: Meter;
+  note(news: SessionNews): void;
+  close(reason: string): void;
+}
+
+/** A ClientHello with the very bytes that it came in: a late bypass sends them again. */
+export interface Opening {
+  readonly hello: ClientHello;
+  readonly bytes: Buffer;
+}
+
+export interface Judgement {
+  readonly record: CertificateRecord;
+  readonly facts: CertificateFacts;
+  /** The node's own keys for this server: inbound. Empty: outbound. */
+  readonly held: readonly (Presentable & Omit<PresentedRecord, "authority">)[];
+}
+
+export interface Presentation {
+  readonly shown: readonly Presentable[];
+  readonly record: PresentedRecord;
+}
+
+/** What a feed is told of a session. */
+export interface FeedSubject {
+  readonly server: Endpoint;
+  readonly host: string | undefined;
+  readonly description: string;
+}
+
+export interface Taps {
+  readonly taps: readonly Tap[];
+  close(): void;
+}
