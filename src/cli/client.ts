@@ -3,6 +3,7 @@ import type { ApiError } from "../control/api.ts";
 import { ConfigError, NetworkError } from "../errors.ts";
 import { findNode, type Place, tokenFile } from "./place.ts";
 import { PROGRAM } from "./program.ts";
+import { endpoint } from "./render.ts";
 
 /** A running node, as the commands ask it. */
 export interface Client {
@@ -116,5 +117,5 @@ function readError(text: string): Partial<ApiError> {
 }
 
 function where({ host, port }: Place): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  return endpoint({ address: host, port });
 }

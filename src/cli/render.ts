@@ -1,12 +1,13 @@
 import Table from "cli-table3";
 import pico from "picocolors";
+import type { Endpoint } from "../control/api.ts";
 
 /** How things look on the terminal. Where the output is a file or a pipe: no colours, and nothing is cut. */
 
 const isTerminal = process.stdout.isTTY === true;
 export const color = pico.createColors(isTerminal && !process.env["NO_COLOR"]);
 
-export function terminalWidth(): number {
+function terminalWidth(): number {
   return isTerminal ? process.stdout.columns || 80 : Infinity;
 }
 
@@ -97,7 +98,7 @@ function fit<Row>(
   return shown;
 }
 
-export function cut(text: string, width: number): string {
+function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(width - 1, 0))}…`;
 }
 
@@ -108,6 +109,11 @@ export function facts(
   const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
   const width = Math.max(...given.map(([name]) => name.length));
   return given.map(([name, value]) => `${color.dim(name.padEnd(width))}${GAP}${plain(String(value))}`);
+}
+
+/** "10.0.0.5:443", "[2001:db8::1]:443". */
+export function endpoint({ address, port }: Endpoint): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** 1.5 kB, 20 MB: at most four characters and the unit. */

@@ -21,12 +21,16 @@ const MIGRATIONS = [
 const FORGET_STEP = 500;
 /** A server chooses how many names its certificate has; the record keeps them all, the index this many. */
 const HOSTS_MAX = 256;
+const HOST_NUMBERS_MAX = 20_000;
 
 export type HistoryStore = ReturnType<typeof openStore>;
 
-/** Opens or makes the database; throws what SQLite and the file system throw. ":memory:" for none on disk. */
-export function openStore(file: string) {
-  const database = openDatabase(file);
+/**
+ * Opens or makes the database; throws what SQLite and the file system throw. ":memory:" for none on disk. With `closing`,
+ * sessions that are recorded as live are closed: the node that recorded them has ended.
+ */
+export function openStore(file: string, closing: boolean) {
+  const database = openDatabase(file, closing);
   let size = Number(database.prepare("SELECT count(*) AS n FROM sessions").get()!["n"]);
   const insert = database.prepare(
     `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -35,18 +39,29 @@ export function openStore(file: string) {
      RETURNING number`,
   );
   const known = database.prepare("SELECT 1 FROM sessions WHERE id = ?");
-  const addHost = database.prepare("INSERT INTO hosts (host) VALUES (?) ON CONFLICT DO NOTHING");
-  const linkHost = database.prepare(
-    "INSERT INTO session_hosts (host, session) SELECT number, ? FROM hosts WHERE host = ? ON CONFLICT DO NOTHING",
-  );
+  const findHost = database.prepare("SELECT number FROM hosts WHERE host = ?");
+  const addHost = database.prepare("INSERT INTO hosts (host) VALUES (?)");
+  const linkHost = database.prepare("INSERT INTO session_hosts (host, session) VALUES (?, ?) ON CONFLICT DO NOTHING");
   const byId = database.prepare("SELECT record FROM sessions WHERE id = ?");
   const old = database.prepare("SELECT number FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?");
   const oldest = database.prepare("SELECT number FROM sessions WHERE ended IS NOT NULL ORDER BY start LIMIT ?");
   const unlink = database.prepare("DELETE FROM session_hosts WHERE session = ? RETURNING host");
   const remove = database.prepare("DELETE FROM sessions WHERE number = ?");
   const removeHost = database.prepare(
-    "DELETE FROM hosts WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM session_hosts WHERE host = ?1)",
+    `DELETE FROM hosts WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM session_hosts WHERE host = ?1)
+     RETURNING host`,
   );
+  /** Most sessions are with the hosts of others. A transaction that fails ends this store, and the numbers with it. */
+  const hostNumbers = new Map<string, number | bigint>();
+
+  function numberOf(host: string): number | bigint {
+    const known = hostNumbers.get(host);
+    if (known !== undefined) return known;
+    const number = (findHost.get(host)?.["number"] as number | undefined) ?? addHost.run(host).lastInsertRowid;
+    if (hostNumbers.size >= HOST_NUMBERS_MAX) hostNumbers.clear();
+    hostNumbers.set(host, number);
+    return number;
+  }
 
   function write(sessions: readonly Session[]): void {
     if (sessions.length === 0) return;
@@ -58,8 +73,7 @@ export function openStore(file: string) {
         const record = JSON.stringify(session);
         const { number } = insert.get(id, start, end, listener, client.address.toLowerCase(), state, verdict, record)!;
         for (const host of hostsOf(session).slice(0, HOSTS_MAX)) {
-          addHost.run(host);
-          linkHost.run(number!, host);
+          linkHost.run(numberOf(host), number!);
         }
       }
     });
@@ -79,7 +93,10 @@ export function openStore(file: string) {
         for (const number of numbers) {
           const hosts = unlink.all(number);
           remove.run(number);
-          for (const { host } of hosts) removeHost.run(host!);
+          for (const { host } of hosts) {
+            const removed = removeHost.get(host!);
+            if (removed) hostNumbers.delete(String(removed["host"]));
+          }
         }
       });
       size -= numbers.size;
@@ -102,7 +119,7 @@ export function openStore(file: string) {
   };
 }
 
-function openDatabase(file: string): DatabaseSync {
+function openDatabase(file: string, closing: boolean): DatabaseSync {
   if (file !== ":memory:") {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     closeSync(openSync(file, "a", 0o600));
@@ -112,7 +129,7 @@ function openDatabase(file: string): DatabaseSync {
   try {
     database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
     migrate(database);
-    closeAbandoned(database);
+    if (closing) closeAbandoned(database);
   } catch (error) {
     database.close();
     throw error;
@@ -129,16 +146,17 @@ function openDatabase(file: string): DatabaseSync {
 function migrate(database: DatabaseSync): void {
   const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
   if (version > MIGRATIONS.length) throw new UnknownSchema(`its schema ${version} is of a later version of the node`);
+  if (version === MIGRATIONS.length) return;
   transaction(database, () => {
     for (const step of MIGRATIONS.slice(version)) database.exec(step);
     database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
   });
 }
 
-/** Sessions recorded as live by a node that ended without closing them. */
 function closeAbandoned(database: DatabaseSync): void {
   const close = database.prepare("UPDATE sessions SET ended = ?, record = ? WHERE id = ?");
   const abandoned = database.prepare("SELECT record FROM sessions WHERE ended IS NULL").all().map(recordOf);
+  if (abandoned.length === 0) return;
   transaction(database, () => {
     for (const session of abandoned) {
       const closed = finish(session, "The node ended before this session's end was recorded", session.lastActivity);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -202,10 +203,29 @@ test("a place that cannot be written stops the history, says so once, and throws
   for (let i = 0; i < 20_000; i++) history.record([ended(`s${i}`, i)]);
   history.flush();
   history.flush();
-  assert.deepEqual(history.search({}, 10), []);
-  assert.equal(history.find("never"), undefined);
+  assert.equal(ids(history.search({}, 2)), "s19999 s19998");
+  assert.equal(history.find("s0"), undefined);
   assert.equal(history.info().state, "stopped");
   assert.ok(history.info().reason);
   history.close();
   assert.equal(options.said.length, 1);
+});
+
+test("a full disk stops the history, and what was written and what waits are still found", () => {
+  const { file } = optionsIn();
+  const script = `
+    import { openHistory } from "${import.meta.dirname}/history.ts";
+    import { testSession } from "${import.meta.dirname}/test-plane.ts";
+    const said = [];
+    const log = { info: (text) => said.push(text), warn: (text) => said.push(text) };
+    const history = openHistory({ file: ${JSON.stringify(file)}, keepAge: 1e15, keepSessions: 1e6, log });
+    for (let i = 0; i < 1000; i++) history.record([{ ...testSession("s" + i, i), end: i }]);
+    history.flush();
+    const { state } = history.info();
+    console.log(JSON.stringify({ state, found: history.search({}, 5000).length, said: said.length }));
+    history.close();`;
+  // A limit on the size of files stands for the disk: the write fails as it does there, with another number.
+  const command = 'ulimit -f 800; trap "" XFSZ; exec "$0" --input-type=module-typescript -e "$1"';
+  const { stdout, stderr } = spawnSync("sh", ["-c", command, process.execPath, script], { encoding: "utf8" });
+  assert.deepEqual(JSON.parse(stdout || stderr), { state: "stopped", found: 1000, said: 1 });
 });

@@ -83,60 +83,77 @@ export const sessionList = z.object({
 const number = z.number();
 const phases = z.object({ network: number, sni: number, certificate: number });
 
+const counters = z.record(
+  z.string(),
+  z.object({
+    open: number,
+    total: number,
+    decided: z.object({ decrypt: phases, bypass: phases, drop: phases }),
+    undecided: number,
+    faults: z.record(z.string(), number),
+    handshakeFailures: number,
+    bytes: z.object({ clientReceived: bytes, clientSent: bytes, serverReceived: bytes, serverSent: bytes }),
+  }),
+) satisfies z.ZodType<api.Counters>;
+
+const worker = z.object({
+  id: z.int(),
+  pid: z.int(),
+  startedAt: time,
+  restarts: z.int(),
+  sessions: z.int(),
+  memory: z.exactOptional(bytes),
+  cpu: z.exactOptional(number).describe("seconds"),
+}) satisfies z.ZodType<api.WorkerInfo>;
+
+const listener = z.object({
+  name: z.string(),
+  mode: z.string(),
+  address: z.string(),
+}) satisfies z.ZodType<api.ListenerInfo>;
+
+const running = z.enum(["running", "stopped"]);
+const mint = z.object({ minted: number, hits: number, size: number }) satisfies z.ZodType<api.MintInfo>;
+
+const feed = z.object({
+  name: z.string(),
+  kind: z.string(),
+  state: running,
+  reason: z.string().optional(),
+  sessions: number,
+  packets: number,
+  bytes,
+}) satisfies z.ZodType<api.FeedInfo>;
+
 export const stats = z.object({
   version: z.string(),
   startedAt: time,
   sessions: z.object({ live: number }),
-  counters: z.record(
-    z.string(),
-    z.object({
-      open: number,
-      total: number,
-      decided: z.object({ decrypt: phases, bypass: phases, drop: phases }),
-      undecided: number,
-      faults: z.record(z.string(), number),
-      handshakeFailures: number,
-      bytes: z.object({ clientReceived: bytes, clientSent: bytes, serverReceived: bytes, serverSent: bytes }),
-    }),
-  ),
-  workers: z
-    .array(
-      z.object({
-        id: z.int(),
-        pid: z.int(),
-        startedAt: time,
-        restarts: z.int(),
-        sessions: z.int(),
-        memory: z.exactOptional(bytes),
-        cpu: z.exactOptional(number).describe("seconds"),
-      }),
-    )
-    .readonly(),
-  listeners: z.array(z.object({ name: z.string(), mode: z.string(), address: z.string() })).readonly(),
-  mint: z.object({ minted: number, hits: number, size: number }),
-  feeds: z
-    .array(
-      z.object({
-        name: z.string(),
-        kind: z.string(),
-        state: z.enum(["running", "stopped"]),
-        reason: z.string().optional(),
-        sessions: number,
-        packets: number,
-        bytes,
-      }),
-    )
-    .readonly(),
-  history: z.object({ state: z.enum(["running", "stopped"]), reason: z.string().optional(), sessions: number }),
+  counters,
+  workers: z.array(worker).readonly(),
+  listeners: z.array(listener).readonly(),
+  mint,
+  feeds: z.array(feed).readonly(),
+  history: z.object({ state: running, reason: z.string().optional(), sessions: number }),
 }) satisfies z.ZodType<api.Stats>;
+
+export const health = z.object({ status: z.literal("ok"), version: z.string() }) satisfies z.ZodType<api.Health>;
 
 const policyEntry = z.object({ phase, group: z.string(), name: z.string(), action: z.string() });
 
 export const policyOrder = z.object({ order: z.array(policyEntry).readonly() }) satisfies z.ZodType<api.PolicyOrder>;
 
+const verdict = z.object({
+  action,
+  phase,
+  rule: z.string(),
+  reason: z.string(),
+  provisional: z.boolean(),
+}) satisfies z.ZodType<api.Verdict>;
+
 export const explanation = z.object({
   entries: z.array(policyEntry.extend({ truth: z.union([z.boolean(), z.literal("unknown")]) })).readonly(),
-  verdict: z.object({ action, phase, rule: z.string(), reason: z.string(), provisional: z.boolean() }),
+  verdict,
 }) satisfies z.ZodType<api.Explanation>;
 
 export const role = z.enum(["primary", "secondary"]) satisfies z.ZodType<api.AuthorityRole>;

@@ -1,7 +1,7 @@
 import { InvariantError } from "../errors.ts";
 
 /** The state of one of the node's four TCP ends: product.md, section 2. */
-export type End = "INIT" | "SYN_SENT" | "SYN_RCV" | "EST";
+type End = "INIT" | "SYN_SENT" | "SYN_RCV" | "EST";
 
 /** Na:Nb:Ta:Tb, written as "EST:EST:INIT:INIT". */
 export type State = `${End}:${End}:${End}:${End}`;

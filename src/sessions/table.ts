@@ -22,8 +22,6 @@ export interface LiveTable {
   find(id: string): Session | undefined;
   /** Live sessions, newest first. An exact host does not walk the table. */
   search(query: SessionQuery, limit: number): readonly Session[];
-  /** The most recently closed sessions, newest first. */
-  searchRecent(query: SessionQuery, limit: number): readonly Session[];
   live(): Iterable<Session>;
   /** Everything counted since the node started: ended sessions and live ones. */
   counters(): Counters;
@@ -116,8 +114,6 @@ export function createLiveTable({ recent = 1000 }: { recent?: number } = {}): Li
       const names = query.host === undefined ? undefined : compileHost(query.host).names;
       return newest(names ? named(names) : live.values(), query, limit);
     },
-
-    searchRecent: (query, limit) => newest(closed.values(), query, limit),
 
     live: () => live.values(),
 

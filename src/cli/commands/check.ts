@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Loaded } from "../../config/load.ts";
 import type { ConfigError } from "../../errors.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { color, facts, plain, print, printJson } from "../render.ts";
+import { color, endpoint, facts, plain, print, printJson } from "../render.ts";
 
 export function checkCommand(): Command {
   return createCommand(
@@ -28,8 +28,7 @@ export function checkCommand(): Command {
 
 function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
   const { listeners, feeds, console, dataDir } = config;
-  const address = ({ host, port }: { host: string; port: number }) =>
-    host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const address = ({ host, port }: { host: string; port: number }) => endpoint({ address: host, port });
   const { bypass, decrypt } = policy.lists;
   return [
     `${color.green("No error")} in ${plain(file ?? "the embedded default")}`,

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { LegRecord, Session } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { bytes, color, duration, facts, fullTime, print, printJson, verdictColor } from "../render.ts";
+import { bytes, color, duration, endpoint, facts, fullTime, print, printJson, verdictColor } from "../render.ts";
 
 export function sessionCommand(): Command {
   return createCommand("session", "Show everything that is known of one session.", ["session mh2k8x1a-0-1f"])
@@ -101,8 +101,4 @@ function leg({ version, suite, group, alpn, received, sent }: LegRecord, peer: s
 
 function part(title: string, pairs: Pairs | null): string[] {
   return pairs === null || pairs.length === 0 ? [] : ["", color.bold(title), ...facts(pairs)];
-}
-
-function endpoint({ address, port }: { address: string; port: number }): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Session, SessionEvents, SessionList } from "../../control/api.ts";
 import { type Client, openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { bytes, type Column, color, print, printJson, shortTime, table, verdictColor } from "../render.ts";
+import { bytes, type Column, color, endpoint, print, printJson, shortTime, table, verdictColor } from "../render.ts";
 
 interface Options extends CommonOptions {
   readonly host?: string;
@@ -131,8 +131,4 @@ function hostOf({ sni, connectHost, certificate, server }: Session): string | un
 function tlsOf({ protocol, clientLeg, serverLeg }: Session): string | null {
   const version = clientLeg.version ?? serverLeg.version;
   return version?.replace("TLSv", "") ?? (protocol === "tls" ? null : protocol);
-}
-
-function endpoint({ address, port }: { address: string; port: number }): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

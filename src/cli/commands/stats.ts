@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { ListenerCounters, Stats } from "../../control/api.ts";
+import type { FeedInfo, ListenerCounters, Stats, WorkerInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
@@ -91,8 +91,7 @@ function faults({ counters }: Stats): string[] {
 }
 
 function workers({ workers }: Stats): string {
-  type Row = Stats["workers"][number];
-  return table<Row>(
+  return table<WorkerInfo>(
     [
       { title: "WORKER", rank: 0, value: ({ id }) => id },
       { title: "PID", rank: 0, value: ({ pid }) => pid },
@@ -107,8 +106,7 @@ function workers({ workers }: Stats): string {
 }
 
 function feeds({ feeds }: Stats): string {
-  type Row = Stats["feeds"][number];
-  return table<Row>(
+  return table<FeedInfo>(
     [
       { title: "FEED", rank: 0, value: ({ name }) => name },
       { title: "KIND", rank: 2, value: ({ kind }) => kind },

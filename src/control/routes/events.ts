@@ -35,7 +35,7 @@ export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
       streams.add(stream);
       stream.writeHead(200, { ...SECURITY_HEADERS, "content-type": "text/event-stream" });
       const stop = tell(plane, stream, compileQuery(request.query));
-      request.raw.socket.once("close", () => {
+      stream.once("close", () => {
         stop();
         streams.delete(stream);
       });

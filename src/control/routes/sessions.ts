@@ -38,9 +38,6 @@ function search(plane: ControlPlane, query: SessionQuery, live: "true" | "false"
   const { sessions, history } = plane;
   const found = live === "false" ? [] : [...sessions.search(query, limit + 1)];
   const room = limit + 1 - found.length;
-  if (live !== "true" && room > 0) {
-    const working = history.info().state === "running";
-    found.push(...(working ? history.search(query, room) : sessions.searchRecent(query, room)));
-  }
+  if (live !== "true" && room > 0) found.push(...history.search(query, room));
   return { sessions: found.slice(0, limit), more: found.length > limit };
 }

@@ -1,6 +1,5 @@
-import { z } from "zod";
 import type { ControlPlane } from "../plane.ts";
-import { stats } from "../schemas.ts";
+import { health, stats } from "../schemas.ts";
 import type { ControlApp } from "../server.ts";
 
 export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
@@ -20,7 +19,7 @@ export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
       schema: {
         summary: "Is the node there? Needs no token",
         security: [],
-        response: { 200: z.object({ status: z.literal("ok"), version: z.string() }) },
+        response: { 200: health },
       },
     },
     () => ({ status: "ok" as const, version }),
