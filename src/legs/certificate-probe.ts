@@ -59,6 +59,7 @@ function requestsCertificate(socket: Socket, probe: Buffer, timeout: number): Pr
       clearTimeout(timer);
     });
     socket.once("end", () => socket.destroy());
+    socket.resume();
     socket.write(probe);
   });
 }

@@ -10,9 +10,13 @@ export interface ServerName {
 
 const HOST_NAME = 0;
 
+/** What every reader reads alike: no NUL, no control character, no space, nothing beyond ASCII. */
+const PRINTABLE = /^[!-~]+$/;
+
 /**
- * The data of server_name: RFC 6066, section 3. Throws PeerError: a name that is no ASCII host name could read
- * differently elsewhere, so it is refused with illegal_parameter (RFC 8446, section 6.2).
+ * The data of server_name: RFC 6066, section 3. Throws PeerError: a name with bytes that could read differently elsewhere is
+ * refused with illegal_parameter (RFC 8446, section 6.2). One that is merely no host name ("localhost:8443", which real
+ * clients send and servers pass over) counts as none: the hosts are then those of the server's certificate.
  */
 export function readServerName(data: Reader): ServerName {
   const list = new Reader(data.vector16(1), "server_name");
@@ -26,10 +30,13 @@ export function readServerName(data: Reader): ServerName {
     name = entry;
   }
   if (!name) return { serverName: undefined, serverAddress: undefined };
-  const host = readHost(name.toString("latin1"));
-  if (!host) throw new PeerError("Cannot read server_name: it is not a host name", ALERTS.illegal_parameter);
+  const text = name.toString("latin1");
+  if (!PRINTABLE.test(text)) {
+    throw new PeerError("Cannot read server_name: it has bytes that no name has", ALERTS.illegal_parameter);
+  }
+  const host = readHost(text);
   return {
-    serverName: host.kind === "name" ? host.text : undefined,
-    serverAddress: host.kind === "address" ? host.text : undefined,
+    serverName: host?.kind === "name" ? host.text : undefined,
+    serverAddress: host?.kind === "address" ? host.text : undefined,
   };
 }
