@@ -1,30 +1,14 @@
-import { createPrivateKey, generateKeyPair, type KeyObject, randomBytes, X509Certificate } from "node:crypto";
-import { hostname } from "node:os";
+import { type KeyObject, X509Certificate } from "node:crypto";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { ConfigError } from "../errors.ts";
-import {
-  encodeExtension,
-  encodeKeyUsage,
-  encodeName,
-  issueCertificate,
-  KEY_USAGE,
-  keyIdentifier,
-  OID,
-  publicKeyOf,
-  randomSerial,
-  readCertificate,
-  splitPem,
-  toPem,
-} from "./certificate.ts";
+import { type Role, readOrMakeFiles, replaceFiles } from "./authority-files.ts";
+import { keyIdentifier, OID, publicKeyOf, readCertificate, splitPem } from "./certificate.ts";
 import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
-import { CLOCK_SKEW } from "./mirror.ts";
 import { readPrivateKey } from "./private-key.ts";
-import { exists, makeSecretFolder, moveSecret, readSecret, writeSecret } from "./secret-file.ts";
+import { makeSecretFolder } from "./secret-file.ts";
 
-/** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
-export type Role = "primary" | "secondary";
+export type { Role };
 
 /** One signing CA, ready to sign. */
 export interface Authority {
@@ -68,7 +52,6 @@ export interface Authorities {
 const ROLES = ["primary", "secondary"] as const;
 const KEY_TYPES = ["ecdsa", "rsa"] as const;
 const DAY = 24 * 3600 * 1000;
-const TEN_YEARS = 3650 * DAY;
 /** From here on a CA's end is told at every start. */
 const SOON = 30 * DAY;
 
@@ -105,7 +88,7 @@ export async function openAuthorities(
       throw new ConfigError(path, `Cannot renew the ${role} CA: ${path} gives it; replace the files it names`);
     }
     for (const keyType of KEY_TYPES) {
-      await replaceOwn(join(directory, `${role}-${keyType}`), role, keyType, at);
+      await replaceFiles(join(directory, `${role}-${keyType}`), role, keyType, at);
       open.set(`${role} ${keyType}`, await openOwn(directory, role, keyType, at, notice));
     }
   };
@@ -138,93 +121,22 @@ async function openOwn(
   notice: (text: string) => void,
 ): Promise<Authority> {
   const base = join(directory, `${role}-${keyType}`);
-  const own = await readOrMake(base, role, keyType, now, notice);
+  const own = await openFiles(base, role, keyType, now, notice);
   if (own.notAfter > now) return own;
-  await replaceOwn(base, role, keyType, now);
+  await replaceFiles(base, role, keyType, now);
   notice(`The ${role} CA in ${base}.pem had expired and was renewed: clients must be given the new one`);
-  return await readOrMake(base, role, keyType, now, notice);
+  return await openFiles(base, role, keyType, now, notice);
 }
 
-/**
- * The key's name is taken first, and the certificate follows from the key. So whoever comes second, or comes back
- * after a crash between the two, finds a key to which only one certificate can be added: pairs never mix.
- */
-async function readOrMake(
+async function openFiles(
   base: string,
   role: Role,
   keyType: KeyType,
   now: number,
   notice: (text: string) => void,
 ): Promise<Authority> {
-  const [certificatePath, keyPath] = [`${base}.pem`, `${base}.key`];
-  if (!(await exists(certificatePath))) {
-    if (!(await exists(keyPath))) await writeSecret(keyPath, await makeKey(keyType), true);
-    const { key } = readPrivateKey(keyPath, (await readSecret(keyPath, notice)) ?? "");
-    await writeSecret(certificatePath, await makeCertificate(role, keyType, key, now), true);
-  }
-  const keyPem = await readSecret(keyPath, notice);
-  if (keyPem === undefined) {
-    throw new ConfigError(
-      keyPath,
-      `Cannot read ${keyPath}: no such file. Restore it, or remove ${certificatePath} too`,
-    );
-  }
-  const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
-  const { key } = readPrivateKey(keyPath, keyPem);
+  const { certificatePath, certificatePem, key } = await readOrMakeFiles(base, role, keyType, now, notice);
   return readAuthority(role, keyType, false, certificatePath, certificatePem, key);
-}
-
-/** The certificate goes first: a crash anywhere leaves a key without one, which the next start completes. */
-async function replaceOwn(base: string, role: Role, keyType: KeyType, now: number): Promise<void> {
-  const keyPem = await makeKey(keyType);
-  const certificatePem = await makeCertificate(role, keyType, createPrivateKey(keyPem), now);
-  const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
-  await moveSecret(`${base}.pem`, `${base}.pem${suffix}`);
-  await moveSecret(`${base}.key`, `${base}.key${suffix}`);
-  await writeSecret(`${base}.key`, keyPem, false);
-  await writeSecret(`${base}.pem`, certificatePem, false);
-}
-
-const generate = promisify(generateKeyPair);
-
-async function makeKey(keyType: KeyType): Promise<string> {
-  const { privateKey } =
-    keyType === "ecdsa"
-      ? await generate("ec", { namedCurve: "P-256" })
-      : await generate("rsa", { modulusLength: 2048, publicExponent: 65537 });
-  return privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-}
-
-/** A self-signed CA certificate: RFC 5280, section 4.2.1.9. It may sign servers' certificates, but no further CA. */
-async function makeCertificate(role: Role, keyType: KeyType, key: KeyObject, now: number): Promise<string> {
-  const publicKey = publicKeyOf(key);
-  const id = randomBytes(4).toString("hex");
-  const title = role === "primary" ? "Clearline Primary CA" : "Clearline Secondary CA untrusted: do not install";
-  const name = encodeName([
-    [OID.organization, "Clearline"],
-    // RFC 5280, appendix A.1: at most 64 characters.
-    [OID.organizationalUnit, hostname().slice(0, 64) || "node"],
-    // Two nodes of one name must not make CAs of one name: a client that holds both could not tell them apart.
-    [OID.commonName, `${title} ${keyType.toUpperCase()} ${id}`],
-  ]);
-  const limits = encode(TAG.sequence, encode(TAG.boolean, Buffer.from([0xff])), encode(TAG.integer, Buffer.from([0])));
-  const der = await issueCertificate(
-    {
-      serial: randomSerial(),
-      issuer: name,
-      subject: name,
-      notBefore: now - CLOCK_SKEW,
-      notAfter: now + TEN_YEARS,
-      publicKey,
-      extensions: [
-        encodeExtension(OID.basicConstraints, true, limits),
-        encodeExtension(OID.keyUsage, true, encodeKeyUsage(KEY_USAGE.keyCertSign | KEY_USAGE.cRLSign)),
-        encodeExtension(OID.subjectKeyIdentifier, false, encode(TAG.octetString, keyIdentifier(publicKey))),
-      ],
-    },
-    key,
-  );
-  return toPem(der);
 }
 
 function readGiven(role: Role, given: GivenAuthority, now: number): Authority {

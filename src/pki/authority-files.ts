@@ -1,0 +1,122 @@
+import { createPrivateKey, generateKeyPair, type KeyObject, randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { promisify } from "node:util";
+import { ConfigError } from "../errors.ts";
+import {
+  encodeExtension,
+  encodeKeyUsage,
+  encodeName,
+  issueCertificate,
+  KEY_USAGE,
+  keyIdentifier,
+  OID,
+  publicKeyOf,
+  randomSerial,
+  toPem,
+} from "./certificate.ts";
+import { encode, TAG } from "./der.ts";
+import type { KeyType } from "./key-type.ts";
+import { CLOCK_SKEW } from "./mirror.ts";
+import { readPrivateKey } from "./private-key.ts";
+import { exists, moveSecret, readSecret, writeSecret } from "./secret-file.ts";
+
+/** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
+export type Role = "primary" | "secondary";
+
+/** A CA of the node's own as it lies on the disk; that certificate and key belong together is for the reader to check. */
+export interface AuthorityFiles {
+  readonly certificatePath: string;
+  readonly certificatePem: string;
+  readonly key: KeyObject;
+}
+
+/**
+ * Reads `<base>.pem` and `<base>.key`, making first what is missing of them.
+ *
+ * The key's name is taken first, and the certificate follows from the key. So whoever comes second, or comes back
+ * after a crash between the two, finds a key to which only one certificate can be added: pairs never mix.
+ * `notice` hears of permissions that were repaired. Throws ConfigError, naming the file.
+ */
+export async function readOrMakeFiles(
+  base: string,
+  role: Role,
+  keyType: KeyType,
+  now: number,
+  notice: (text: string) => void,
+): Promise<AuthorityFiles> {
+  const [certificatePath, keyPath] = [`${base}.pem`, `${base}.key`];
+  if (!(await exists(certificatePath))) {
+    if (!(await exists(keyPath))) await writeSecret(keyPath, await makeKey(keyType), true);
+    const { key } = readPrivateKey(keyPath, (await readSecret(keyPath, notice)) ?? "");
+    await writeSecret(certificatePath, await makeCertificate(role, keyType, key, now), true);
+  }
+  const keyPem = await readSecret(keyPath, notice);
+  if (keyPem === undefined) {
+    throw new ConfigError(
+      keyPath,
+      `Cannot read ${keyPath}: no such file. Restore it, or remove ${certificatePath} too`,
+    );
+  }
+  const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
+  return { certificatePath, certificatePem, key: readPrivateKey(keyPath, keyPem).key };
+}
+
+/**
+ * Makes a new pair and keeps the old files as `….old-<time>`.
+ *
+ * The old certificate goes first: a crash anywhere leaves a key alone or nothing, which the next start completes.
+ */
+export async function replaceFiles(base: string, role: Role, keyType: KeyType, now: number): Promise<void> {
+  const keyPem = await makeKey(keyType);
+  const certificatePem = await makeCertificate(role, keyType, createPrivateKey(keyPem), now);
+  const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
+  await moveSecret(`${base}.pem`, `${base}.pem${suffix}`);
+  await moveSecret(`${base}.key`, `${base}.key${suffix}`);
+  await writeSecret(`${base}.key`, keyPem, false);
+  await writeSecret(`${base}.pem`, certificatePem, false);
+}
+
+const generate = promisify(generateKeyPair);
+
+async function makeKey(keyType: KeyType): Promise<string> {
+  const { privateKey } =
+    keyType === "ecdsa"
+      ? await generate("ec", { namedCurve: "P-256" })
+      : await generate("rsa", { modulusLength: 2048, publicExponent: 65537 });
+  return privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+}
+
+/** Ten years. */
+const LIFETIME = 3650 * 24 * 3600 * 1000;
+
+/** A self-signed CA certificate: RFC 5280, section 4.2.1.9. It may sign servers' certificates, but no further CA. */
+async function makeCertificate(role: Role, keyType: KeyType, key: KeyObject, now: number): Promise<string> {
+  const publicKey = publicKeyOf(key);
+  const id = randomBytes(4).toString("hex");
+  const title = role === "primary" ? "Clearline Primary CA" : "Clearline Secondary CA untrusted: do not install";
+  const name = encodeName([
+    [OID.organization, "Clearline"],
+    // RFC 5280, appendix A.1: at most 64 characters.
+    [OID.organizationalUnit, hostname().slice(0, 64) || "node"],
+    // Two nodes of one name must not make CAs of one name: a client that holds both could not tell them apart.
+    [OID.commonName, `${title} ${keyType.toUpperCase()} ${id}`],
+  ]);
+  const limits = encode(TAG.sequence, encode(TAG.boolean, Buffer.from([0xff])), encode(TAG.integer, Buffer.from([0])));
+  const der = await issueCertificate(
+    {
+      serial: randomSerial(),
+      issuer: name,
+      subject: name,
+      notBefore: now - CLOCK_SKEW,
+      notAfter: now + LIFETIME,
+      publicKey,
+      extensions: [
+        encodeExtension(OID.basicConstraints, true, limits),
+        encodeExtension(OID.keyUsage, true, encodeKeyUsage(KEY_USAGE.keyCertSign | KEY_USAGE.cRLSign)),
+        encodeExtension(OID.subjectKeyIdentifier, false, encode(TAG.octetString, keyIdentifier(publicKey))),
+      ],
+    },
+    key,
+  );
+  return toPem(der);
+}
