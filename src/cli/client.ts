@@ -10,7 +10,7 @@ export interface Client {
   readonly place: Place;
   /** Asks under /api/v1 and answers the JSON, or undefined when there is none. */
   ask<Answer>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Answer>;
-  /** The data of each server-sent event of this name, until the node ends the stream. */
+  /** The data of each server-sent event of this name. Throws NetworkError when the node ends. */
   events<Data>(path: string, name: string): AsyncGenerator<Data>;
 }
 
@@ -51,7 +51,7 @@ export async function openClient(file: string | undefined): Promise<Client> {
     async *events(path, name) {
       const answer = await send("GET", path);
       let unread = "";
-      for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+      for await (const chunk of textOf(answer, place)) {
         unread += chunk;
         for (let end = unread.indexOf("\n\n"); end >= 0; end = unread.indexOf("\n\n")) {
           const event = unread.slice(0, end);
@@ -62,6 +62,16 @@ export async function openClient(file: string | undefined): Promise<Client> {
       }
     },
   };
+}
+
+async function* textOf(answer: Response, place: Place): AsyncGenerator<string> {
+  let cause: unknown;
+  try {
+    yield* answer.body!.pipeThrough(new TextDecoderStream());
+  } catch (error) {
+    cause = error;
+  }
+  throw new NetworkError(`The node at ${where(place)} has ended`, "EPIPE", { cause });
 }
 
 /** An address that listens everywhere is no address to connect to. */

@@ -272,3 +272,17 @@ test("--watch --json gives a line for each change of the sessions asked for", as
   assert.deepEqual(new Set(lines.map((line) => JSON.parse(line).id)), new Set(["s1"]));
   assert.equal(code, 0);
 });
+
+test("a watch ends with the node that it watches, and says so", async () => {
+  const other = await startControl(plane, { host: "127.0.0.1", port: 0, tokenFile, log: QUIET });
+  const changes = setInterval(() => plane.apply({ id: "s1", lastActivity: Date.now() }), 100);
+  const onOutput = () => {
+    clearInterval(changes);
+    void other.close();
+    return false;
+  };
+  const file = writeConfig("ending.yaml", other.address.port);
+  const { code, err } = await clearline(["sessions", "--watch", "--json", "-c", file], { onOutput });
+  assert.equal(err, `The node at 127.0.0.1:${other.address.port} has ended\n`);
+  assert.equal(code, 1);
+});

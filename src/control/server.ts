@@ -113,7 +113,8 @@ async function describe(app: ControlApp, version: string): Promise<void> {
   });
   await app.register(swaggerUi, {
     routePrefix: "/api/v1/docs",
-    uiConfig: { validatorUrl: null },
+    uiConfig: { layout: "BaseLayout", validatorUrl: null },
+    theme: { title: "Clearline API" },
     staticCSP: DOCS_POLICY,
   });
 }
