@@ -1,9 +1,8 @@
-import { constants, createHash } from "node:crypto";
+import { constants } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 
 /**
  * Making a context costs milliseconds and clients repeat themselves, so contexts are kept: the least recently used goes.
- * A key that stands for the options is enough, the options themselves are not compared.
  */
 export interface ContextCache {
   take(options: SecureContextOptions): SecureContext;
@@ -30,7 +29,7 @@ export function createContextCache(limit: number): ContextCache {
   let misses = 0;
   return {
     take(options) {
-      const key = createHash("sha256").update(JSON.stringify(options)).digest("base64");
+      const key = JSON.stringify(options);
       let context = kept.get(key);
       if (context) {
         hits += 1;
