@@ -88,12 +88,16 @@ function factsOf({ running }: NodeState, { host, client, server, listener, certi
     const names = listeners.map(({ name }) => name).join(", ");
     throw new ConfigError("listener", `Cannot explain: there is no listener ${listener}; there are ${names}`);
   }
+  // An explicit proxy's sessions begin with CONNECT: their hosts are judged in the certificate phase.
+  const asked = listener === undefined ? listeners : listeners.filter(({ name }) => name === listener);
+  const upgraded = asked.every(({ mode }) => mode === "explicit");
   const certificate = certificatePem === undefined ? undefined : certificateFacts(running, certificatePem, host);
   return {
     ...(listener !== undefined && { listener }),
     ...(client !== undefined && { client: { address: client, port: 0 } }),
     ...(server !== undefined && { server: endpoint(server) }),
-    ...(host !== undefined && { sni: host, connectHost: null }),
+    ...(host !== undefined && { sni: host, connectHost: upgraded ? host : null }),
+    upgraded,
     ...(certificate && { certificate }),
   };
 }

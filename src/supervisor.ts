@@ -9,8 +9,9 @@ import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./messages.ts";
 import { type Authorities, openAuthorities } from "./pki/authority.ts";
+import { checkPki } from "./pki/check.ts";
 import { readKeys } from "./pki/key-folder.ts";
-import { checkKeys, createKeystore, type KeySource, keyWarnings } from "./pki/keystore.ts";
+import { createKeystore, type KeySource, keyWarnings } from "./pki/keystore.ts";
 import { createMint, type Mint } from "./pki/mint.ts";
 import { readTrust, type Trust } from "./pki/trust.ts";
 import { createPlane } from "./plane.ts";
@@ -68,13 +69,16 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
   }
 }
 
+/** ms between two records of the live sessions. */
+const REMEMBER = 60_000;
+
 /** Nothing listens before everything that can be wrong has been looked at. */
 async function startNode(
   file: string | undefined,
   undo: (() => unknown)[],
 ): Promise<{ state: NodeState; control: Control }> {
   const now = Date.now();
-  const loaded = await loadConfig(file, checkKeys);
+  const loaded = await loadConfig(file, (given) => checkPki(given, now));
   const { config } = loaded;
   log.level = config.log.level;
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
@@ -95,6 +99,9 @@ async function startNode(
     log,
   });
   undo.push(() => history.close());
+  // So that a crash of the machine leaves a record of what was going on.
+  const remember = setInterval(() => history.record(sessions.live()), REMEMBER);
+  undo.push(() => clearInterval(remember));
 
   const sessions = createLiveTable();
   const demanding = createDemanding(10_000);
@@ -177,7 +184,7 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
  */
 async function reload(state: NodeState): Promise<{ readonly changes: readonly string[] }> {
   const before = state.running;
-  const loaded = await loadConfig(before.loaded.file, checkKeys);
+  const loaded = await loadConfig(before.loaded.file, (given) => checkPki(given, Date.now()));
   const next = await prepare(loaded);
   const changes = changesBetween(before, next);
   state.running = next;

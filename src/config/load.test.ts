@@ -8,7 +8,7 @@ import { stringify } from "yaml";
 import { ConfigError } from "../errors.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import { parseYaml } from "./document.ts";
-import { loadConfig } from "./load.ts";
+import { type Loaded, loadConfig } from "./load.ts";
 import { configSchemaJson } from "./schema.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-config-"));
@@ -297,14 +297,15 @@ test("A key that this user may not read is told as such", async (context) => {
   );
 });
 
-test("Inbound keys are checked by the caller's check, whose errors join the others", async () => {
+test("What the PKI is given is checked by the caller's check, whose errors join the others", async () => {
   const file = write(
     "checked.yaml",
     `${PROXY}colour: red\nkeys: [{ hosts: [www.example.com], certificate: www.pem, key: www2.key }]`,
   );
   write("www.pem", "certificate");
   write("www2.key", "key");
-  const check = (keys: readonly object[]) => {
+  const check = ({ keys, signing, trustFiles }: Pick<Loaded, "keys" | "signing" | "trustFiles">) => {
+    assert.deepEqual([signing, trustFiles], [{}, []]);
     assert.deepEqual(keys, [
       { path: "keys[0]", certificatePem: "certificate", keyPem: "key", hosts: ["www.example.com"] },
     ]);

@@ -36,13 +36,13 @@ export interface Loaded {
 }
 
 /**
- * Loads a configuration file, or without one the embedded default: an explicit proxy and a pcapng feed. `checkKeys` says
- * what is wrong with the inbound keys; its errors join the others.
+ * Loads a configuration file, or without one the embedded default: an explicit proxy and a pcapng feed. `checkPki` says
+ * what is wrong with the certificates and keys that could be read; its errors join the others.
  * @throws AggregateError of ConfigErrors: every error at once, each with its path in the file.
  */
 export async function loadConfig(
   file: string | undefined,
-  checkKeys: (keys: readonly InboundKey[]) => readonly ConfigError[] = () => [],
+  checkPki: (given: Pick<Loaded, "keys" | "signing" | "trustFiles">) => readonly ConfigError[] = () => [],
 ): Promise<Loaded> {
   const name = file ?? "the embedded default";
   const { root, errors } = file === undefined ? { root: embeddedDefault(), errors: [] } : await readDocument(file);
@@ -60,7 +60,7 @@ export async function loadConfig(
   const all = [
     ...errors,
     ...problems.map(({ path, says }) => new ConfigError(path, `Cannot read ${name}: ${path || "it"} ${says}`)),
-    ...checkKeys(keys),
+    ...checkPki({ keys, signing: signingOf(files), trustFiles: trustFilesOf(root, files) }),
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
   return assemble(file, folder, checked.data, files, keys);
@@ -97,6 +97,23 @@ function keyPair(keys: readonly PropertyKey[], { texts }: ReferencedFiles): KeyP
     : { path: pathOf(keys), certificatePem, keyPem };
 }
 
+function signingOf(files: ReferencedFiles): Loaded["signing"] {
+  const primary = keyPair(["signing", "primary"], files);
+  const secondary = keyPair(["signing", "secondary"], files);
+  return { ...(primary && { primary }), ...(secondary && { secondary }) };
+}
+
+/** Those that could be read. */
+function trustFilesOf(root: unknown, { texts }: ReferencedFiles): Loaded["trustFiles"] {
+  const names = valueAt(root, ["trust", "files"]);
+  if (!Array.isArray(names)) return [];
+  return names.flatMap((_, index) => {
+    const path = pathOf(["trust", "files", index]);
+    const pem = texts.get(path);
+    return pem === undefined ? [] : [{ path, pem }];
+  });
+}
+
 function assemble(
   file: string | undefined,
   folder: string,
@@ -107,18 +124,13 @@ function assemble(
   const config = absolute(written, folder);
   const entries = (list: "bypass" | "decrypt") =>
     config.policy.lists[list].flatMap((_, index) => files.lists.get(pathOf(["policy", "lists", list, index])) ?? []);
-  const primary = keyPair(["signing", "primary"], files);
-  const secondary = keyPair(["signing", "secondary"], files);
   return {
     file,
     config,
     policy: { ...config.policy, lists: { bypass: entries("bypass"), decrypt: entries("decrypt") } },
     keys,
-    trustFiles: config.trust.files.map((_, index) => {
-      const path = pathOf(["trust", "files", index]);
-      return { path, pem: files.texts.get(path) ?? "" };
-    }),
-    signing: { ...(primary && { primary }), ...(secondary && { secondary }) },
+    trustFiles: trustFilesOf(written, files),
+    signing: signingOf(files),
     warnings: files.warnings,
   };
 }

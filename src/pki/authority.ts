@@ -139,6 +139,27 @@ async function openFiles(
   return readAuthority(role, keyType, false, certificatePath, certificatePem, key);
 }
 
+/** Everything that is wrong with the CAs that the user gives. `now` in ms since the epoch. */
+export function checkAuthorities(given: Partial<Record<Role, GivenAuthority | undefined>>, now: number): ConfigError[] {
+  const errors: ConfigError[] = [];
+  const read = ROLES.map((role) => {
+    try {
+      return given[role] && readGiven(role, given[role], now);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      errors.push(error);
+      return undefined;
+    }
+  });
+  const [primary, secondary] = read;
+  try {
+    if (primary && secondary) refuseOneForBoth(primary, secondary, given.secondary);
+  } catch (error) {
+    errors.push(error as ConfigError);
+  }
+  return errors;
+}
+
 function readGiven(role: Role, given: GivenAuthority, now: number): Authority {
   const { key, keyType } = readPrivateKey(given.path, given.keyPem);
   const authority = readAuthority(role, keyType, true, given.path, given.certificatePem, key);

@@ -13,9 +13,9 @@ export function checkCommand(): Command {
     .option("--json", "for a machine")
     .action(async (options: CommonOptions & { json?: true }) => {
       const { loadConfig } = await import("../../config/load.ts");
-      const { checkKeys } = await import("../../pki/keystore.ts");
+      const { checkPki } = await import("../../pki/check.ts");
       try {
-        const loaded = await loadConfig(options.config, checkKeys);
+        const loaded = await loadConfig(options.config, (given) => checkPki(given, Date.now()));
         if (options.json) printJson({ errors: [], warnings: loaded.warnings }, 2);
         else print(...summary(loaded));
       } catch (error) {

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { test } from "node:test";
+import { checkPki } from "./check.ts";
+
+const keyPem = generateKeyPairSync("ec", { namedCurve: "P-256" })
+  .privateKey.export({ type: "pkcs8", format: "pem" })
+  .toString();
+
+test("checkPki() tells every error of keys, CAs and trust files at once, each with its path", () => {
+  const errors = checkPki(
+    {
+      keys: [{ hosts: ["a.example"], certificatePem: "nothing", keyPem, path: "keys[0]" }],
+      signing: {
+        primary: { certificatePem: "nothing", keyPem, path: "signing.primary" },
+        secondary: { certificatePem: "nothing", keyPem: "nothing", path: "signing.secondary" },
+      },
+      trustFiles: [{ path: "trust.files[0]", pem: "nothing" }],
+    },
+    Date.now(),
+  );
+  assert.deepEqual(
+    errors.map(({ path }) => path),
+    ["keys[0]", "signing.primary", "signing.secondary", "trust.files[0]"],
+  );
+});
+
+test("checkPki() has nothing to say of a configuration that gives nothing", () => {
+  assert.deepEqual(checkPki({ keys: [], signing: {}, trustFiles: [] }, Date.now()), []);
+});

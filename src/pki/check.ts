@@ -1,0 +1,30 @@
+import { ConfigError } from "../errors.ts";
+import { checkAuthorities, type GivenAuthority, type Role } from "./authority.ts";
+import { checkKeys, type KeySource } from "./keystore.ts";
+import { readTrust } from "./trust.ts";
+
+/** What a configuration gives the PKI, as texts. */
+export interface GivenPki {
+  readonly keys: readonly KeySource[];
+  readonly signing: Partial<Record<Role, GivenAuthority>>;
+  readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
+}
+
+/** Everything that is wrong with the certificates and keys of a configuration. `now` in ms since the epoch. */
+export function checkPki({ keys, signing, trustFiles }: GivenPki, now: number): ConfigError[] {
+  return [
+    ...checkKeys(keys),
+    ...checkAuthorities(signing, now),
+    ...trustFiles.flatMap((file) => errorOf(() => readTrust({ system: false, extra: [file] }))),
+  ];
+}
+
+function errorOf(read: () => unknown): ConfigError[] {
+  try {
+    read();
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return [error];
+    throw error;
+  }
+}
