@@ -21,7 +21,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     node,
     policy: node.policy,
     session: node.open(arrival),
-    ends: new Set([arrival.client]),
+    ends: new Set(arrival.client ? [arrival.client] : []),
   };
   try {
     story.session.close(await tell(story));
@@ -67,14 +67,18 @@ async function tell(story: Story): Promise<string> {
   facts = { ...facts, server: endpoint };
   const onNetwork = policy.onNetwork(facts);
   if (onNetwork) noteVerdict(session, onNetwork);
-  arrival.welcome();
-  if (onNetwork?.action === "bypass") return pass(story, { server });
-  if (http) return passPlaintext(story, { server, endpoint, head: http, host: destination.host, description: "HTTP" });
+  const client = await arrival.welcome();
+  story.ends.add(client);
+  session.note({ state: "EST:EST:INIT:INIT" });
+  if (onNetwork?.action === "bypass") return pass(story, { client, server });
+  if (http)
+    return passPlaintext(story, { client, server, endpoint, head: http, host: destination.host, description: "HTTP" });
 
-  const { answer: sighting, client: bytes, server: greeting } = await node.detect(arrival.client, server);
+  const { answer: sighting, client: bytes, server: greeting } = await node.detect(client, server);
   if (sighting?.kind !== "match") {
     session.note({ protocol: "other" });
     return passPlaintext(story, {
+      client,
       server,
       endpoint,
       head: bytes,
@@ -95,13 +99,14 @@ async function tell(story: Story): Promise<string> {
   };
   const onHello = policy.onHello(facts);
   if (onHello) noteVerdict(session, onHello);
-  if (onHello?.action === "bypass") return pass(story, { server, head: bytes });
-  if (onHello?.action === "drop") return refuse(story, onHello);
+  if (onHello?.action === "bypass") return pass(story, { client, server, head: bytes });
+  if (onHello?.action === "drop") return refuse(story, client, onHello);
 
-  return intercept(story, { server, endpoint, opening: { hello, bytes }, facts, known, destination });
+  return intercept(story, { client, server, endpoint, opening: { hello, bytes }, facts, known, destination });
 }
 
 interface Interception {
+  readonly client: Socket;
   readonly server: Socket;
   readonly endpoint: Endpoint;
   readonly opening: Opening;
@@ -113,8 +118,8 @@ interface Interception {
 
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
-  const { node, policy, session, ends, arrival } = story;
-  const { server, endpoint, opening, known, destination } = interception;
+  const { node, policy, session, ends } = story;
+  const { client, server, endpoint, opening, known, destination } = interception;
 
   const serverLeg = await node.serverLeg(server, opening.hello);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
@@ -128,13 +133,13 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const verdict = policy.onCertificate(facts);
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return replay(story, interception);
-  if (verdict.action === "drop") return refuse(story, verdict);
+  if (verdict.action === "drop") return refuse(story, client, verdict);
 
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(arrival.client, opening, presentation.shown, serverLeg.negotiated);
+  const clientLeg = await node.clientLeg(client, opening, presentation.shown, serverLeg.negotiated);
   if (clientLeg.kind === "failed") return clientLeg.reason;
-  ends.delete(arrival.client);
+  ends.delete(client);
   ends.add(clientLeg.stream as Socket);
   session.note({ clientLeg: legRecord(clientLeg.negotiated) });
 
@@ -166,11 +171,12 @@ async function reach(
       arrival.refuse({ kind: "policy", message: first.verdict.reason });
       return `Dropped: ${first.verdict.reason}`;
     }
-    session.note({ state: "EST:SYN_SENT:INIT:INIT", server: { address: addresses[0] ?? host, port } });
-    const server = await node.dial(addresses, port);
+    const na = arrival.client ? "EST" : "SYN_RCV";
+    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
+    const server = await arrival.dial(addresses, port);
     ends.add(server);
     const endpoint = { address: server.remoteAddress ?? host, port };
-    session.note({ state: "EST:EST:INIT:INIT", server: endpoint });
+    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint });
     return { server, endpoint };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
@@ -186,7 +192,7 @@ async function reach(
  */
 async function afterRefusal(story: Story, interception: Interception, failure: LegFailure): Promise<string> {
   const { node, policy, session, arrival } = story;
-  const { facts, opening, endpoint, known } = interception;
+  const { client, facts, opening, endpoint, known } = interception;
 
   let verdict: Verdict | undefined = policy.lean(facts);
   if (verdict.action === "decrypt" && (await demandsCertificate())) {
@@ -197,31 +203,33 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
   }
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return replay(story, interception);
-  if (verdict?.action === "drop") return refuse(story, verdict);
+  if (verdict?.action === "drop") return refuse(story, client, verdict);
 
-  if (failure.code === "ECONNRESET") arrival.client.resetAndDestroy();
-  else node.part(arrival.client, failure.alert);
+  if (failure.code === "ECONNRESET") client.resetAndDestroy();
+  else node.part(client, failure.alert);
   return failure.reason;
 
   async function demandsCertificate(): Promise<boolean> {
     if (failure.cause === "alert" && failure.alert === CERTIFICATE_REQUIRED) return true;
     const mayBe = failure.cause === "network" || (failure.cause === "alert" && failure.alert !== PROTOCOL_VERSION);
-    return mayBe && (await node.probe(endpoint, opening.hello));
+    const dial = () => arrival.dial([endpoint.address], endpoint.port);
+    return mayBe && (await node.probe(dial, opening.hello));
   }
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, { endpoint, opening }: Interception): Promise<string> {
+async function replay(story: Story, { client, endpoint, opening }: Interception): Promise<string> {
   const { session, node, ends, arrival } = story;
-  for (const end of ends) if (end !== arrival.client) node.part(end);
+  for (const end of ends) if (end !== client) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
-  const fresh = await node.dial([endpoint.address], endpoint.port);
+  const fresh = await arrival.dial([endpoint.address], endpoint.port);
   ends.add(fresh);
   session.note({ state: "EST:EST:INIT:INIT" });
-  return pass(story, { server: fresh, head: opening.bytes });
+  return pass(story, { client, server: fresh, head: opening.bytes });
 }
 
 interface Passage {
+  readonly client: Socket;
   readonly server: Socket;
   /** What the client said already. */
   readonly head?: Buffer;
@@ -230,9 +238,9 @@ interface Passage {
 }
 
 /** Bytes as they are, seen by no feed: they are the peers' ciphertext, or none of our business. */
-async function pass({ arrival, node, session }: Story, { server, head, greeting }: Passage): Promise<string> {
-  const client = { stream: arrival.client, socket: arrival.client, head };
-  const parting = await node.relay(client, { stream: server, socket: server, head: greeting }, session.meter, []);
+async function pass({ node, session }: Story, { client, server, head, greeting }: Passage): Promise<string> {
+  const from = { stream: client, socket: client, head };
+  const parting = await node.relay(from, { stream: server, socket: server, head: greeting }, session.meter, []);
   session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
   return parting.reason;
 }
@@ -242,12 +250,12 @@ async function passPlaintext(
   story: Story,
   passage: Passage & { readonly endpoint: Endpoint; readonly host: string | undefined; readonly description: string },
 ): Promise<string> {
-  const { server, endpoint, head, greeting, host, description } = passage;
+  const { client, server, endpoint, head, greeting, host, description } = passage;
   // A rule may have leant to decrypt before it was known that there is nothing to decrypt.
   story.session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
-  const client = { stream: story.arrival.client, socket: story.arrival.client, head };
-  const other = { stream: server, socket: server, head: greeting };
-  return (await join(story, client, other, { server: endpoint, host, description })).reason;
+  const from = { stream: client, socket: client, head };
+  const to = { stream: server, socket: server, head: greeting };
+  return (await join(story, from, to, { server: endpoint, host, description })).reason;
 }
 
 /** Plaintext between two ends, copied to the feeds. */
@@ -272,18 +280,20 @@ function forbid({ arrival, session }: Story, verdict: Verdict): string {
 }
 
 /** The policy said drop and the client has sent its hello: it is told with an alert. */
-function refuse({ arrival, node }: Story, verdict: Verdict): string {
-  node.part(arrival.client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
+function refuse({ node }: Story, client: Socket, verdict: Verdict): string {
+  node.part(client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
   return `Dropped: ${verdict.reason}`;
 }
 
 /** Somebody is to blame: the peer that broke its protocol gets an alert, a connection that broke is reset, a bug is reported. */
 function blame({ arrival, node, session }: Story, error: unknown): string {
-  if (error instanceof PeerError) {
-    node.part(arrival.client, error.alert);
+  const { client } = arrival;
+  if (error instanceof PeerError && client) {
+    node.part(client, error.alert);
     return error.message;
   }
-  arrival.client.resetAndDestroy();
+  if (client) client.resetAndDestroy();
+  else arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
   if (error instanceof NetworkError) return error.message;
   node.report(session, error);
   return "An internal error ended the session";

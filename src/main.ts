@@ -131,10 +131,11 @@ async function startWorker(first: WorkerSetup) {
     clients.add(client);
     openings.add(client);
     const timing = { silence: config.timeouts.hello, gap: config.timeouts.hello };
+    const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, config.timeouts.connect);
     const arrival: Arrival =
       listener.mode === "explicit"
-        ? arriveExplicit(client, from, listener, timing)
-        : arriveForward(client, from, listener);
+        ? arriveExplicit(client, from, listener, timing, dialOut)
+        : arriveForward(client, from, listener, dialOut);
     void carry(arrival, node).finally(() => {
       clients.delete(client);
       openings.delete(client);
@@ -158,8 +159,9 @@ async function startWorker(first: WorkerSetup) {
     const judge = createJudge(keys, roots);
     return {
       policy,
-      open({ listener, mode, from }) {
-        const birth = { listener, mode, client: from, server: null, state: "EST:INIT:INIT:INIT" } as const;
+      open({ listener, mode, from, client }) {
+        const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
+        const birth = { listener, mode, client: from, server: null, state };
         const entry = ledger.open(birth, Date.now());
         return {
           id: entry.id,
@@ -170,7 +172,6 @@ async function startWorker(first: WorkerSetup) {
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
-      dial: (addresses, port) => dial(addresses, port, timeouts.connect),
       async detect(client, server) {
         const opening = openDetectors();
         const undecided = { silence: timeouts.idle, gap: timeouts.hello };
@@ -209,8 +210,7 @@ async function startWorker(first: WorkerSetup) {
           tell({ kind: "demanding", server, until });
         },
       },
-      probe: (server, hello) =>
-        probeServer(() => dial([server.address], server.port, timeouts.connect), hello, timeouts.handshake),
+      probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
       tap(session, { server, host, description }) {
         const about = {
           id: session.id,

@@ -19,7 +19,6 @@ export interface Node {
   /** The policy as it is now; a session keeps the one it began with. */
   readonly policy: Policy;
   resolve(host: string): Promise<readonly string[]>;
-  dial(addresses: readonly string[], port: number): Promise<Socket>;
   detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
   serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
@@ -36,7 +35,7 @@ export interface Node {
   /** Servers that demand a client certificate, by host and port, remembered for a time. */
   readonly demanding: { has(server: string): boolean; learn(server: string): void };
   /** Asks a server anew, after it refused, whether it demands a client certificate. */
-  probe(server: Endpoint, hello: ClientHello): Promise<boolean>;
+  probe(dial: () => Promise<Socket>, hello: ClientHello): Promise<boolean>;
   /** The feeds' places for this session's plaintext. */
   tap(session: SessionHandle, about: FeedSubject): Taps;
   relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;

@@ -22,16 +22,19 @@ export type Refusal =
   | { readonly kind: "timeout"; readonly message: string }
   | { readonly kind: "policy"; readonly message: string };
 
-/** One client connection as a listener hands it over. Nothing has been read from it but what the capture mode needed. */
+/** One client as a listener hands it over. Nothing has been read from it but what the capture mode needed. */
 export interface Arrival {
   readonly listener: string;
-  readonly mode: "explicit" | "forward";
-  readonly client: Socket;
+  readonly mode: "explicit" | "forward" | "inline";
   readonly from: Endpoint;
+  /** The client's connection; undefined while its SYN is held. */
+  readonly client: Socket | undefined;
   /** Learns the destination. Throws PeerError when the client asks for it in a wrong way (it has been told), NetworkError when it left. */
   locate(): Promise<Destination>;
-  /** The server is reached: whatever the client waits for before it speaks is sent. */
-  welcome(): void;
+  /** Connects to the first of the addresses that answers. Throws NetworkError. */
+  dial(addresses: readonly string[], port: number): Promise<Socket>;
+  /** The server is reached: whatever the client waits for before it speaks is sent. Throws NetworkError when it left. */
+  welcome(): Promise<Socket>;
   /** The server is not reached: the client is told in the listener's own way, and its connection is over. */
   refuse(refusal: Refusal): void;
 }

@@ -29,6 +29,7 @@ export function arriveExplicit(
   from: Endpoint,
   listener: { readonly name: string },
   timing: Timing,
+  dial: Arrival["dial"],
 ): Arrival {
   let connect = false;
   return {
@@ -41,8 +42,10 @@ export function arriveExplicit(
       connect = head.form === "authority";
       return destinationOf(client, head);
     },
-    welcome() {
+    dial,
+    async welcome() {
       if (connect) client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+      return client;
     },
     refuse: (refusal) => farewell(client, answer(STATUS[refusal.kind], refusal.message)),
   };

@@ -6,6 +6,7 @@ export function arriveForward(
   client: Socket,
   from: Endpoint,
   listener: { readonly name: string; readonly server: { readonly host: string; readonly port: number } },
+  dial: Arrival["dial"],
 ): Arrival {
   return {
     listener: listener.name,
@@ -13,7 +14,8 @@ export function arriveForward(
     client,
     from,
     locate: async () => ({ ...listener.server, connectHost: null, http: undefined }),
-    welcome: () => {},
+    dial,
+    welcome: async () => client,
     // The client connected to what it takes for the server: a reset is what a closed or unreachable server looks like.
     refuse: () => client.resetAndDestroy(),
   };
