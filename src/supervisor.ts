@@ -18,7 +18,7 @@ import { createPlane } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
-import { startWorkers, type Workers } from "./workers.ts";
+import { createWorkers, type Workers } from "./workers.ts";
 
 /**
  * The node's one process that is not a worker: it owns the CA keys, the live table, the history and the API, starts the
@@ -40,7 +40,7 @@ export interface NodeState {
   readonly mint: Mint;
   readonly sessions: LiveTable;
   readonly history: History;
-  workers: Workers;
+  readonly workers: Workers;
   readonly demanding: Demanding;
   readonly startedAt: number;
   readonly subscribers: Set<(applied: Applied) => void>;
@@ -115,18 +115,16 @@ async function startNode(
     demanding,
     subscribers,
     startedAt: now,
-    // Set below: the workers' events need the rest.
-    workers: undefined as never,
+    workers: createWorkers(config.workers === "auto" ? availableParallelism() : config.workers, {
+      onMessage: (message, reply) => onMessage(state, message, reply),
+      onDeath(worker) {
+        const closed = sessions.dropWorker(worker, Date.now());
+        publish(state, { opened: [], changed: [], closed });
+      },
+    }),
   };
-  const workers = await startWorkers(workerCount(config.workers), setupOf(state), {
-    onMessage: (message, reply) => onMessage(state, message, reply),
-    onDeath(worker) {
-      const closed = sessions.dropWorker(worker, Date.now());
-      publish(state, { opened: [], changed: [], closed });
-    },
-  });
-  undo.push(() => workers.stop(0));
-  Object.assign(state, { workers });
+  await state.workers.start(setupOf(state));
+  undo.push(() => state.workers.stop(0));
 
   const { host, port } = config.console.address;
   const control = await startControl(
@@ -169,7 +167,8 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
   const { loaded, keys, trust } = state.running;
   return (worker) => ({
     worker,
-    workers: workerCount(loaded.config.workers),
+    // Not what the file says: a reload cannot change how many there are.
+    workers: state.workers.count,
     config: loaded.config,
     policy: loaded.policy,
     keys,
@@ -252,10 +251,6 @@ async function makeDataDir(directory: string): Promise<void> {
     const { code } = error as NodeJS.ErrnoException;
     throw new ConfigError("dataDir", `Cannot make the data folder ${directory} (dataDir): ${code}`, { cause: error });
   }
-}
-
-function workerCount(workers: Loaded["config"]["workers"]): number {
-  return workers === "auto" ? availableParallelism() : workers;
 }
 
 function messagesOf(error: unknown): string[] {

@@ -6,6 +6,9 @@ import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages
 
 /** The processes that carry sessions: started, told, watched, and started again when they die. */
 export interface Workers {
+  readonly count: number;
+  /** Starts them. Throws ConfigError when one cannot use its setup; then none runs. */
+  start(make: (worker: number) => WorkerSetup): Promise<void>;
   /** Gives every worker a new setup. Throws ConfigError when one of them cannot use it. */
   setup(make: (worker: number) => WorkerSetup): Promise<void>;
   tell(message: ToWorker): void;
@@ -43,12 +46,8 @@ const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 /** How long a worker may take over its drain time before it is killed, in ms. */
 const GRACE = 3_000;
 
-export async function startWorkers(
-  count: number,
-  make: (worker: number) => WorkerSetup,
-  events: WorkerEvents,
-): Promise<Workers> {
-  let current = make;
+export function createWorkers(count: number, events: WorkerEvents): Workers {
+  let current: (worker: number) => WorkerSetup;
   let stopping = false;
   const slots: Slot[] = [];
 
@@ -104,15 +103,19 @@ export async function startWorkers(
     await Promise.all(ended);
   };
 
-  for (let worker = 0; worker < count; worker += 1) launch(worker, 0);
-  try {
-    await all(make);
-  } catch (error) {
-    stopping = true;
-    for (const { process: child } of slots) child.kill("SIGKILL");
-    throw error;
-  }
   return {
+    count,
+    async start(make) {
+      current = make;
+      for (let worker = 0; worker < count; worker += 1) launch(worker, 0);
+      try {
+        await all(make);
+      } catch (error) {
+        stopping = true;
+        for (const { process: child } of slots) child.kill("SIGKILL");
+        throw error;
+      }
+    },
     async setup(next) {
       const before = current;
       current = next;
