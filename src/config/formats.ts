@@ -1,3 +1,4 @@
+import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
 /**
@@ -80,6 +81,20 @@ export function readHostPort(text: string): HostPort | undefined {
 export function label() {
   return z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
     error: "not a name of up to 64 letters, digits, dots, dashes and underscores",
+  });
+}
+
+/** A network interface's name, as the kernel allows it. */
+export function interfaceName() {
+  return z.string().regex(/^[A-Za-z0-9_.-]{1,15}$/, {
+    error: "not the name of a network interface: up to 15 letters, digits, dots, dashes and underscores",
+  });
+}
+
+/** "10.3.0.254/24" or "fd00::fe/64": an address of the node's own, with its subnet. */
+export function subnetAddress() {
+  return z.string().refine((text) => ipaddr.IPv4.isValidCIDRFourPartDecimal(text) || ipaddr.IPv6.isValidCIDR(text), {
+    error: "not an address with the length of its subnet, such as 10.3.0.254/24",
   });
 }
 

@@ -3,7 +3,7 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, label, size } from "./formats.ts";
+import { duration, hostPort, interfaceName, label, size, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 /** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
@@ -12,20 +12,6 @@ const action = z.enum(["decrypt", "bypass", "drop"]);
 const refusal = z.enum(["bypass", "drop"]);
 const version = z.enum(Object.keys(VERSIONS) as [VersionName, ...VersionName[]]);
 const file = z.string().min(1);
-
-const listener = z.discriminatedUnion("mode", [
-  z.strictObject({
-    name: label().describe("Names the listener in sessions, metrics and rules."),
-    mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
-    address: hostPort().describe("Where it listens."),
-  }),
-  z.strictObject({
-    name: label().describe("Names the listener in sessions, metrics and rules."),
-    mode: z.literal("forward").describe("Every connection goes to one server."),
-    address: hostPort().describe("Where it listens."),
-    server: hostPort().describe("Where its connections go."),
-  }),
-]);
 
 /** One value or a list of them, always used as a list. */
 function conditionValues(name: ConditionName) {
@@ -51,6 +37,35 @@ function conditionValues(name: ConditionName) {
     .optional()
     .meta({ description, anyOf: alternatives });
 }
+
+const listener = z.discriminatedUnion("mode", [
+  z.strictObject({
+    name: label().describe("Names the listener in sessions, metrics and rules."),
+    mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
+    address: hostPort().describe("Where it listens."),
+  }),
+  z.strictObject({
+    name: label().describe("Names the listener in sessions, metrics and rules."),
+    mode: z.literal("forward").describe("Every connection goes to one server."),
+    address: hostPort().describe("Where it listens."),
+    server: hostPort().describe("Where its connections go."),
+  }),
+  z.strictObject({
+    name: label().describe("Names the listener in sessions, metrics and rules."),
+    mode: z.literal("inline").describe("In the path between two interfaces; needs CAP_NET_ADMIN."),
+    topology: z.enum(["routed", "bridge"]).describe("A router between two networks, or a bump in one wire."),
+    networkA: interfaceName().describe("The interface that faces the clients."),
+    networkB: interfaceName().describe("The interface that faces the servers."),
+    address: subnetAddress().optional().describe("Bridge: the node's own address on it, such as 10.3.0.254/24."),
+    ports: z
+      .union([z.literal("all"), conditionValues("port")])
+      .default("all")
+      .describe("The server ports that are looked at: all, or numbers and ranges. The kernel forwards the others."),
+    synHold: z.boolean().default(true).describe("Connect to the server before the client's SYN is answered."),
+    failure: z.enum(["open", "closed"]).default("open").describe("What the kernel does when no worker listens."),
+    blockQuic: z.boolean().default(false).describe("Refuse UDP 443, so that browsers leave QUIC for TLS over TCP."),
+  }),
+]);
 
 const match = z.strictObject(
   Object.fromEntries(CONDITION_NAMES.map((name) => [name, conditionValues(name)])) as {

@@ -133,7 +133,8 @@ function portProblem(value: ConditionValue): string | undefined {
   return range.first > range.last ? `is ${value}, which ends before it begins` : undefined;
 }
 
-function readPorts(value: ConditionValue): { readonly first: number; readonly last: number } | undefined {
+/** A port or a range, as a condition gives it; undefined: it is neither. */
+export function readPorts(value: ConditionValue): { readonly first: number; readonly last: number } | undefined {
   const parts = /^(-?\d{1,9})(?:\s*-\s*(\d{1,9}))?$/.exec(String(value));
   if (parts === null) return undefined;
   return { first: Number(parts[1]), last: Number(parts[2] ?? parts[1]) };

@@ -7,7 +7,7 @@ import { createStage, type Stage } from "./stage.ts";
 import type { View } from "./view.ts";
 
 /** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
-const GROUPS = ["drop rules", "bypass list", "decrypt list", "bypass rules", "decrypt rules", "issuer rules"] as const;
+export const GROUPS = ["drop rules", "bypass list", "decrypt list", "bypass rules", "decrypt rules", "issuer rules"] as const;
 type Group = (typeof GROUPS)[number];
 
 /** One step of an evaluation: a rule, or a list as a whole. */
@@ -53,7 +53,7 @@ function ruleEntry({ reason, ...rule }: Rule): Entry {
   return { ...rule, group: groupOf(rule), reason: () => reason };
 }
 
-function groupOf({ action, namesIssuer }: Pick<Rule, "action" | "namesIssuer">): Group {
+export function groupOf({ action, namesIssuer }: Pick<Rule, "action" | "namesIssuer">): Group {
   if (action === "drop") return "drop rules";
   if (namesIssuer) return "issuer rules";
   return action === "bypass" ? "bypass rules" : "decrypt rules";

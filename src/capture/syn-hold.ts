@@ -1,0 +1,123 @@
+import type { Socket } from "node:net";
+import { NetworkError } from "../errors.ts";
+import type { Arrival, Endpoint, Refusal } from "./arrival.ts";
+import type { ConnectFrom } from "./inline.ts";
+
+/** What becomes of a held SYN. "drop" is silence: the client sends its SYN again, or gives up by itself. */
+export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "drop";
+
+/** A client's SYN, waiting in the kernel for its verdict. */
+export interface HeldSyn {
+  readonly source: Endpoint;
+  readonly destination: Endpoint;
+  /** Exactly once. */
+  decide(verdict: SynVerdict): void;
+}
+
+export interface SynHold {
+  /** A SYN came: it is held while the server is connected to. */
+  hold(syn: HeldSyn): void;
+  /** Whether this accepted connection answers a released SYN; then its session takes it over. */
+  claim(client: Socket, source: Endpoint, destination: Endpoint): boolean;
+  readonly size: number;
+}
+
+export interface SynHoldOptions {
+  readonly listener: { readonly name: string };
+  readonly connectFrom: ConnectFrom;
+  /** A client whose SYN was released has this long, in ms, to complete its handshake. */
+  readonly patience: number;
+  /** SYNs held at one time; those above it are let through, and the server is connected to afterwards. */
+  readonly limit: number;
+  /** A session begins with its SYN. */
+  readonly arrive: (arrival: Arrival) => void;
+}
+
+interface Waiting {
+  released: boolean;
+  claimed(client: Socket): void;
+}
+
+/**
+ * States 1 and 2 of product.md, section 2: the client's SYN is held while the node connects to the server, so that a closed
+ * port looks closed to the client and an unreachable host unreachable.
+ */
+export function createSynHold({ listener, connectFrom, patience, limit, arrive }: SynHoldOptions): SynHold {
+  const waiting = new Map<string, Waiting>();
+
+  return {
+    hold(syn) {
+      const key = flowKey(syn.source, syn.destination);
+      const known = waiting.get(key);
+      // Sent again: while the server is being connected to it adds nothing; once released it asks for the lost SYN-ACK.
+      if (known) return syn.decide(known.released ? "release" : "drop");
+      if (waiting.size >= limit) return syn.decide("pass");
+      return arrive(arriveHeld(syn, key));
+    },
+    claim(client, source, destination) {
+      const key = flowKey(source, destination);
+      const found = waiting.get(key);
+      if (!found?.released) return false;
+      waiting.delete(key);
+      found.claimed(client);
+      return true;
+    },
+    get size() {
+      return waiting.size;
+    },
+  };
+
+  function arriveHeld({ source, destination, decide }: HeldSyn, key: string): Arrival {
+    let client: Socket | undefined;
+    let decided = false;
+    const settle = (verdict: SynVerdict) => {
+      if (!decided) decide(verdict);
+      decided = true;
+      if (verdict !== "release") waiting.delete(key);
+    };
+    const entry: Waiting = { released: false, claimed: () => {} };
+    waiting.set(key, entry);
+    return {
+      listener: listener.name,
+      mode: "inline",
+      from: source,
+      get client() {
+        return client;
+      },
+      locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: undefined }),
+      dial: ([address = destination.address], port) => connectFrom(source, { address, port }),
+      welcome: () =>
+        new Promise((resolve, reject) => {
+          const timer = setTimeout(() => {
+            waiting.delete(key);
+            reject(new NetworkError("The client did not complete its TCP handshake", "ETIMEDOUT"));
+          }, patience);
+          entry.claimed = (accepted) => {
+            clearTimeout(timer);
+            client = accepted;
+            resolve(accepted);
+          };
+          entry.released = true;
+          settle("release");
+        }),
+      refuse: (refusal) => settle(answerTo(refusal)),
+    };
+  }
+}
+
+/** What the network would have told the client, had no node been there. */
+function answerTo(refusal: Refusal): SynVerdict {
+  if (refusal.kind === "timeout") return "drop";
+  if (refusal.kind === "policy") return "reset";
+  return UNREACHABLE[refusal.code] ?? "reset";
+}
+
+const UNREACHABLE: Readonly<Record<string, SynVerdict>> = {
+  EHOSTUNREACH: "hostUnreachable",
+  EHOSTDOWN: "hostUnreachable",
+  ENETUNREACH: "netUnreachable",
+};
+
+function flowKey(source: Endpoint, destination: Endpoint): string {
+  return `${source.address} ${source.port} ${destination.address} ${destination.port}`;
+}
