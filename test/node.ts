@@ -15,7 +15,7 @@ export interface NodeOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-export interface TestNode {
+export interface TestNode extends AsyncDisposable {
   readonly process: Running;
   /** The configuration file, and the folder that holds it. */
   readonly file: string;
@@ -142,6 +142,10 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     stats: () => api<Stats>("stats"),
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
     stop: () => stop(program),
+    // A test that failed before its stop() leaves no node behind.
+    async [Symbol.asyncDispose]() {
+      await program.stop("SIGKILL");
+    },
   };
 }
 

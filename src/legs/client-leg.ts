@@ -100,8 +100,12 @@ function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | und
     };
     const failed = (error: Error) => settle(explainFailure("client", error));
     stream.once("secure", () => settle(undefined));
-    // Before the handshake is done a server-side TLSSocket tells of TLS errors by this event alone; tls.Server listens to it too.
-    stream.once("_tlsError", failed);
+    // A server-side TLSSocket that no tls.Server owns tells of TLS errors by this event alone, before and after the handshake:
+    // without an end of its own a stream that broke would stay open and silent.
+    stream.on("_tlsError", (error: Error) => {
+      failed(error);
+      stream.destroy(error);
+    });
     // Stays: an error between here and the relay must not bring the process down.
     stream.on("error", failed);
     stream.once("close", () => failed(Object.assign(new Error(), { code: "ECONNRESET" })));

@@ -74,6 +74,19 @@ export function testLeg(name: string, open: () => Promise<Pair>): void {
     assert.equal(error[0].code, "ECONNRESET");
   });
 
+  check("breaks with an error, and tells the peer, when a record is not authentic", async ({ leg, peer }) => {
+    leg.stream.resume();
+    peer.stream.resume();
+    const told = once(peer.stream, "error");
+    const broken = once(leg.stream, "error");
+    const minor = { SSLv3: 0, TLSv1: 1, "TLSv1.1": 2 }[leg.negotiated.version] ?? 3;
+    peer.socket.write(Buffer.concat([Buffer.from([23, 3, minor, 0, 64]), randomBytes(64)]));
+    const [error] = await broken;
+    assert.match(error.code, /^ERR_SSL_/);
+    const [alert] = await told;
+    assert.match(alert.code, /ALERT_(BAD_RECORD_MAC|DECRYPTION_FAILED)/);
+  });
+
   check("is reset through its socket", async ({ leg, peer }) => {
     peer.stream.resume();
     const [error] = await Promise.all([once(peer.stream, "error"), leg.socket.resetAndDestroy()]);

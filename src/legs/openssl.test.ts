@@ -84,7 +84,8 @@ async function serverLegPair(version: Version): Promise<Pair> {
   const options = { isServer: true, ALPNProtocols: ["http/1.1"], ...{ allowHalfOpen: true } };
   const secureContext = createSecureContext({ key, cert, minVersion: version, maxVersion: version, ciphers: CIPHERS });
   const peer = new TLSSocket(far, { ...options, secureContext });
-  peer.on("error", () => {});
+  // As tls.Server does for its own sockets.
+  peer.on("_tlsError", (error) => peer.destroy(error)).on("error", () => {});
   const connected = once(peer, "secure");
   const { hello } = await helloOf(version);
   const leg = await openServerLeg(near, hello, {

@@ -73,27 +73,46 @@ export function relay(
 
     carry("client", client, server);
     carry("server", server, client);
-    // Every byte passes this stream, so its own timer knows of all activity.
-    client.stream.once("close", () => (client.stream as Socket).setTimeout(0));
-    (client.stream as Socket).setTimeout(idle, () => {
+    // Every byte passes the client's stream, so its own timer knows of all activity. When it has closed, what waits for
+    // the server to take it has as long again: a server may have ended its own direction and read nothing any more.
+    const expire = () => {
       reason ??= `Nothing passed for ${idle / 1000} s`;
       abort(client);
       abort(server);
+    };
+    (client.stream as Socket).setTimeout(idle, expire);
+    client.stream.once("close", () => {
+      (client.stream as Socket).setTimeout(0);
+      if (!server.stream.destroyed) (server.stream as Socket).setTimeout(idle, expire);
     });
+    server.stream.once("close", () => (server.stream as Socket).setTimeout(0));
 
     function carry(side: Side, from: RelayEnd, to: RelayEnd): void {
       const count = side === "client" ? "fromClient" : "fromServer";
+      /** Taps that hold the reader: it goes on when none does and the writer has drained. */
+      let held = 0;
+      const goOn = () => {
+        if (held === 0 && !to.stream.writableNeedDrain) from.stream.resume();
+      };
+      const released = () => {
+        held -= 1;
+        goOn();
+      };
       const pass = (bytes: Buffer) => {
         meter[count] += bytes.length;
-        for (const tap of taps) tap.data(side, bytes);
-        if (!to.stream.write(bytes)) from.stream.pause();
         for (const tap of taps) {
+          tap.data(side, bytes);
+          // A tap that is full holds the reader back, and the reader's TCP window the peer.
           const pressure = tap.pressure();
-          if (pressure) void hold(from, to, pressure);
+          if (!pressure) continue;
+          held += 1;
+          from.stream.pause();
+          void pressure.then(released);
         }
+        if (!to.stream.write(bytes)) from.stream.pause();
       };
       from.stream.on("data", pass);
-      to.stream.on("drain", () => from.stream.resume());
+      to.stream.on("drain", goOn);
       from.stream.on("error", (error) => broken(side, to, error));
       const ended = () => {
         firstToLeave ??= side;
@@ -104,12 +123,12 @@ export function relay(
       };
       from.stream.once("end", ended);
       from.stream.once("close", () => {
-        // Destroyed without an end of its own: the other must not wait for it.
-        if (left[side] === null) abort(to);
+        // Destroyed before both of its directions had ended: the other must not wait for it, nor take what came for the whole.
+        if (left[side] === null || !from.stream.writableFinished) abort(to);
         closed();
       });
-      if (from.head?.length) pass(from.head);
       from.stream.resume();
+      if (from.head?.length) pass(from.head);
       if (from.stream.readableEnded) ended();
       // It broke before the relay began: its events are over.
       if (from.stream.destroyed) {
@@ -118,13 +137,6 @@ export function relay(
       }
     }
   });
-}
-
-/** A tap that is full holds the reader back, and the reader's TCP window the peer. */
-async function hold(from: RelayEnd, to: RelayEnd, pressure: Promise<void>): Promise<void> {
-  from.stream.pause();
-  await pressure;
-  if (!to.stream.writableNeedDrain) from.stream.resume();
 }
 
 /** Ends a connection with a RST. */

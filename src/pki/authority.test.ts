@@ -292,6 +292,25 @@ test("The two roles must not share a key, and a given CA is not renewed", async 
   await assert.rejects(renew("primary", NOW), /Cannot renew the primary CA: signing\.primary gives it/);
 });
 
+test("The secondary CA must not stand below what clients trust for the primary one", async (t) => {
+  const root = await make({ subject: "CN=root", ca: true });
+  const one = await make({ subject: "CN=one", ca: true, issuer: root });
+  const two = await make({ subject: "CN=two", ca: true, issuer: root });
+  const below = await make({ subject: "CN=below", ca: true, issuer: one });
+  const apart = await make({ subject: "CN=apart", ca: true });
+  const open = (secondary: Made) => {
+    const roles = {
+      primary: given(one, one),
+      secondary: { ...given(secondary, secondary), path: "signing.secondary" },
+    };
+    return openAuthorities(emptyFolder(t), roles, NOW);
+  };
+  for (const secondary of [two, below]) {
+    await assert.rejects(open(secondary), /signing\.secondary: the secondary CA is signed by what clients trust/);
+  }
+  await open(apart);
+});
+
 function encrypt({ keyPem }: Made): string {
   const key = createPrivateKey(keyPem);
   return key.export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase: "secret" }).toString();

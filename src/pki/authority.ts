@@ -108,8 +108,16 @@ export async function openAuthorities(
 
 /** Clients that trust the CA for valid servers must not, by the same act, trust the one for invalid servers. */
 function refuseOneForBoth(primary: Authority, secondary: Authority, given: GivenAuthority | undefined): void {
-  if (!given || !publicKeyOf(primary.key).equals(publicKeyOf(secondary.key))) return;
-  throw new ConfigError(given.path, `Cannot use ${given.path}: the primary and the secondary CA have the same key`);
+  if (!given) return;
+  const cannot = (why: string) => new ConfigError(given.path, `Cannot use ${given.path}: ${why}`);
+  if (publicKeyOf(primary.key).equals(publicKeyOf(secondary.key))) {
+    throw cannot("the primary and the secondary CA have the same key");
+  }
+  // A client that trusts what stands above both trusts the secondary, and no browser warns of a bad server any more.
+  const [above, other] = [primary, secondary].map(({ certificate }) => certificate.issuer);
+  if (other === primary.certificate.subject || (above === other && other !== secondary.certificate.subject)) {
+    throw cannot("the secondary CA is signed by what clients trust for the primary one");
+  }
 }
 
 /** Reads a CA of the node's own, making first what is missing of it. An expired one is renewed: it is of no use to anyone. */

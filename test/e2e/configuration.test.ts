@@ -91,7 +91,7 @@ surprise: 1
           `keys: [{ hosts: [x.test], certificate: ${pki.server.rsa.certificate}, key: ${pki.server.ecdsa.key} }]`,
           18_080,
         ),
-      /keys\[0\].*match/,
+      /keys\[0\].*its key does not belong to its certificate/,
     ],
     [
       "a certificate that is none",

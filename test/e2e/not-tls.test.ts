@@ -127,7 +127,7 @@ describe("What is not TLS", needs("openssl"), () => {
     const closed = portOf(spare);
     await new Promise((resolve) => spare.close(resolve));
     const pki = await makePki();
-    const other = await startNode({ trust: [pki.root.certificate], forwards: { closed } });
+    await using other = await startNode({ trust: [pki.root.certificate], forwards: { closed } });
     const client = net.connect(other.forward("closed"), "127.0.0.1");
     await assert.rejects(readAll(client), { code: "ECONNRESET" });
     await other.stop();

@@ -8,7 +8,7 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { source } from "../peers.ts";
 import { makePki } from "../pki.ts";
-import { freePort, type Running, run, start } from "../processes.ts";
+import { freePort, type Running, run, start, until } from "../processes.ts";
 
 describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
   let node: TestNode;
@@ -83,9 +83,10 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
       { method: "POST", url: "/path?query", body: "a=b", host: `localhost:${webPort}` },
     );
     assert.equal(seen.headers["proxy-connection"], undefined);
-    const [session] = (await node.sessions({ host: "localhost" })).filter(({ protocol }) => protocol === "http");
-    assert.equal(session?.connectHost, "localhost");
-    assert.equal(session?.sni, null);
+    const session = await until("the request's session", async () =>
+      (await node.sessions({ host: "localhost" })).find(({ protocol }) => protocol === "http"),
+    );
+    assert.deepEqual([session.connectHost, session.sni], ["localhost", null]);
   });
 
   test("A plain HTTP request for a closed port is answered with 502", async () => {

@@ -1,0 +1,26 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import type { TestContext } from "node:test";
+
+/** For tests: the two ends of one TCP connection over loopback, both half-open capable and paused. They go with the test. */
+export async function tcpPair(t: TestContext): Promise<[near: Socket, far: Socket]> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  const near = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+  const [[far]] = (await Promise.all([once(server, "connection"), once(near, "connect")])) as [[Socket], unknown];
+  server.close();
+  near.pause();
+  for (const socket of [near, far]) {
+    socket.on("error", () => {});
+    t.after(() => socket.destroy());
+  }
+  return [near, far];
+}
+
+/** Everything that a socket still brings, once it has ended. Rejects when it is reset. */
+export async function readAll(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { test } from "node:test";
+import { configurationPage } from "../scripts/config-reference.ts";
+import { loadConfig } from "../src/config/load.ts";
+import { checkPki } from "../src/pki/check.ts";
+import { make } from "../src/pki/test-chain.ts";
+import { scratch } from "./processes.ts";
+
+/** The documents say what is true of the code: whatever of it a program can check. */
+
+const PAGES = globSync(["*.md", "docs/**/*.md"]).sort();
+
+test("The configuration reference is what the schema says", () => {
+  const told = "docs/guide/configuration.md is old: node scripts/config-reference.ts > docs/guide/configuration.md";
+  assert.equal(readFileSync("docs/guide/configuration.md", "utf8"), configurationPage(), told);
+});
+
+/** A YAML block that begins with this line is a whole file, and must load. */
+const COMPLETE = "# clearline.yaml";
+
+const configurations = PAGES.flatMap((page) =>
+  blocks(page, "yaml")
+    .filter((text) => text.startsWith(`${COMPLETE}\n`))
+    .map((text, index) => ({ name: `${page}, ${index + 1}`, text })),
+);
+
+test("The documents have complete configurations", () => assert.ok(configurations.length >= 5));
+
+for (const { name, text } of configurations) {
+  test(`A configuration that the documents show loads: ${name}`, async () => {
+    const folder = scratch();
+    for (const [, file] of text.matchAll(/\.\/([\w./-]+\.(?:pem|key|txt))\b/g)) writeNamedFile(folder, file!);
+    const file = join(folder, "clearline.yaml");
+    writeFileSync(file, text);
+    const { warnings } = await loadConfig(file, (given) => checkPki(given, Date.now()));
+    assert.deepEqual(warnings, []);
+  });
+}
+
+for (const page of PAGES) {
+  test(`${page} points only at files that are there`, () => {
+    const text = readFileSync(page, "utf8");
+    const targets = [
+      ...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g),
+      ...text.matchAll(/<img [^>]*src="([^"]+)"/g),
+    ];
+    const dead = targets
+      .map(([, target]) => normalize(join(dirname(page), target!)))
+      .filter((file) => !existsSync(file));
+    assert.deepEqual(dead, []);
+  });
+}
+
+test("Every page of the guide is reached from the README", () => {
+  const readme = readFileSync("README.md", "utf8");
+  const unreached = globSync("docs/**/*.md").filter((page) => !readme.includes(`](${page})`));
+  assert.deepEqual(unreached, []);
+});
+
+function blocks(page: string, language: string): string[] {
+  const text = readFileSync(page, "utf8");
+  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
+    .filter(([, kind]) => kind === language)
+    .map(([, , body]) => body!);
+}
+
+const PAIRS = {
+  primary: await make({ ca: true, subject: "CN=primary" }),
+  secondary: await make({ ca: true, subject: "CN=secondary" }),
+  rsa: await make({ algorithm: "rsa" }),
+  ecdsa: await make(),
+};
+
+/** What a configuration names must be there. Lists are empty; a certificate and a key belong together by their names. */
+function writeNamedFile(folder: string, file: string): void {
+  const [, kind = "ecdsa"] = /(primary|secondary|rsa)/.exec(file) ?? [];
+  const { pem, keyPem } = PAIRS[kind as keyof typeof PAIRS];
+  mkdirSync(dirname(join(folder, file)), { recursive: true });
+  const text = file.endsWith(".txt") ? "" : file.endsWith(".key") ? keyPem : pem;
+  writeFileSync(join(folder, file), text, { mode: 0o600 });
+}
