@@ -1,13 +1,11 @@
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
-import type { Arrival, Endpoint } from "./capture/arrival.ts";
-import { dial, resolveHost } from "./capture/dial.ts";
-import { arriveExplicit } from "./capture/explicit.ts";
+import type { Arrival } from "./capture/arrival.ts";
+import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
-import { arriveForward } from "./capture/forward.ts";
-import { listen } from "./capture/listener.ts";
+import type { OpenListener } from "./capture/mode.ts";
+import { openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
-import type { Config } from "./config/schema.ts";
 import { openDetectors } from "./detect/detectors.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
@@ -84,9 +82,9 @@ async function startWorker(first: WorkerSetup) {
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
-  const openings = new Set<Socket>();
-  const clients = new Set<Socket>();
-  const listeners = new Map<string, Server>();
+  const openings = new Map<Socket, Arrival>();
+  const arrivals = new Set<Arrival>();
+  const listeners = new Map<string, OpenListener>();
   let refused = 0;
   let feeds: readonly Feed[] = [];
   let node: Node;
@@ -107,7 +105,7 @@ async function startWorker(first: WorkerSetup) {
     for (const feed of stale) await feed.close();
   }
 
-  async function openListeners({ config, workers }: WorkerSetup): Promise<void> {
+  async function openListeners({ config, worker, workers }: WorkerSetup): Promise<void> {
     const wanted = new Map(config.listeners.map((listener, index) => [JSON.stringify(listener), { listener, index }]));
     for (const [key, server] of listeners) {
       if (wanted.has(key)) continue;
@@ -116,29 +114,28 @@ async function startWorker(first: WorkerSetup) {
     }
     for (const [key, { listener, index }] of wanted) {
       if (listeners.has(key)) continue;
-      const where = { ...listener.address, path: `listeners[${index}].address`, shared: workers > 1 };
-      listeners.set(key, await listen(where, (client, from) => accept(client, from, listener)));
+      const { timeouts, limits } = config;
+      const limit = capacity(limits.sessions, workers);
+      const slot = config.listeners.slice(0, index).filter(({ mode }) => mode === listener.mode).length;
+      const context = { path: `listeners[${index}]`, slot, worker, workers, timeouts, limit, arrive };
+      listeners.set(key, await openListener(listener, context));
     }
   }
 
-  function accept(client: Socket, from: Endpoint, listener: Config["listeners"][number]): void {
+  function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
-    if (clients.size >= capacity(config.limits.sessions, workers) && !evict()) {
+    const { client } = arrival;
+    if (arrivals.size >= capacity(config.limits.sessions, workers) && !evict()) {
       refused += 1;
-      client.resetAndDestroy();
+      if (client) client.resetAndDestroy();
+      else arrival.refuse({ kind: "timeout", message: "The node is full" });
       return;
     }
-    clients.add(client);
-    openings.add(client);
-    const timing = { silence: config.timeouts.hello, gap: config.timeouts.hello };
-    const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, config.timeouts.connect);
-    const arrival: Arrival =
-      listener.mode === "explicit"
-        ? arriveExplicit(client, from, listener, timing, dialOut)
-        : arriveForward(client, from, listener, dialOut);
+    arrivals.add(arrival);
+    if (client) openings.set(client, arrival);
     void carry(arrival, node).finally(() => {
-      clients.delete(client);
-      openings.delete(client);
+      arrivals.delete(arrival);
+      if (client) openings.delete(client);
     });
   }
 
@@ -146,9 +143,10 @@ async function startWorker(first: WorkerSetup) {
   function evict(): boolean {
     const [oldest] = openings;
     if (!oldest) return false;
-    openings.delete(oldest);
-    clients.delete(oldest);
-    oldest.destroy(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
+    const [client, arrival] = oldest;
+    openings.delete(client);
+    arrivals.delete(arrival);
+    client.destroy(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
     return true;
   }
 
@@ -257,7 +255,7 @@ async function startWorker(first: WorkerSetup) {
       misses,
     });
     const status: WorkerStatus = {
-      sessions: clients.size,
+      sessions: arrivals.size,
       refused,
       memory: process.memoryUsage.rss(),
       cpu: (user + system) / 1e6,
@@ -270,10 +268,10 @@ async function startWorker(first: WorkerSetup) {
   /** Takes no more connections; live sessions may end by themselves for a time, then they are reset. */
   async function stop(): Promise<void> {
     for (const server of listeners.values()) server.close();
-    for (const client of openings) client.destroy();
+    for (const client of openings.keys()) client.destroy();
     const deadline = Date.now() + setup.config.timeouts.drain;
-    while (clients.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
-    for (const client of clients) client.resetAndDestroy();
+    while (arrivals.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const { client } of arrivals) client?.resetAndDestroy();
     await new Promise(setImmediate);
     for (const feed of feeds) await feed.close();
     for (const timer of timers) clearInterval(timer);

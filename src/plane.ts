@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import manifest from "../package.json" with { type: "json" };
+import { placeOf, textOf } from "./config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
 import { ConfigError } from "./errors.ts";
@@ -31,10 +32,10 @@ export function createPlane(state: NodeState, reload: ControlPlane["reload"]): C
         sessions: status?.sessions ?? 0,
         ...(status && { memory: status.memory, cpu: status.cpu }),
       })),
-      listeners: state.running.loaded.config.listeners.map(({ name, mode, address: { host, port } }) => ({
-        name,
-        mode,
-        address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
+      listeners: state.running.loaded.config.listeners.map((listener) => ({
+        name: listener.name,
+        mode: listener.mode,
+        address: listener.mode === "inline" ? placeOf(listener) : textOf(listener.address),
       })),
       mint: mintInfo(state),
       feeds: feedInfos(state),

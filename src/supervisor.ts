@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { checkFree } from "./capture/listener.ts";
+import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
@@ -82,8 +83,8 @@ async function startNode(
   const { config } = loaded;
   log.level = config.log.level;
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
-  for (const [index, { address }] of config.listeners.entries()) {
-    await checkFree({ ...address, path: `listeners[${index}].address` });
+  for (const [index, listener] of config.listeners.entries()) {
+    if (listener.mode !== "inline") await checkFree({ ...listener.address, path: `listeners[${index}].address` });
   }
   await checkFree({ ...config.console.address, path: "console.address" });
   await makeDataDir(config.dataDir);
@@ -261,15 +262,10 @@ function messagesOf(error: unknown): string[] {
 /** What a person who has just typed `npm start` wants to know. */
 function announce({ running, authorities }: NodeState, control: Control): void {
   const { config, file } = running.loaded;
-  const at = ({ host, port }: { host: string; port: number }) =>
-    host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
   const lines = [
     `Clearline runs with ${file ?? "the embedded default"}`,
-    ...config.listeners.map((listener) => {
-      const leads = listener.mode === "forward" ? ` to ${at(listener.server)}` : "";
-      return `  ${listener.mode.padEnd(9)} ${at(listener.address)}${leads}  (${listener.name})`;
-    }),
-    `  console   http://${at(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
+    ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${placeOf(one)}  (${one.name})`),
+    `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
   ];

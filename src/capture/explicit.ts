@@ -2,7 +2,10 @@ import type { Socket } from "node:net";
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { Arrival, Destination, Endpoint, Refusal, Timing } from "./arrival.ts";
+import { dial } from "./dial.ts";
 import { farewell } from "./farewell.ts";
+import { listen } from "./listener.ts";
+import type { CaptureContext, OpenListener } from "./mode.ts";
 import { readUntil } from "./reading.ts";
 
 /** TLS alerts for a client that spoke TLS here; one that got an HTTP answer never sees them. */
@@ -22,6 +25,19 @@ const REASON: Readonly<Record<number, string>> = {
 };
 
 const STATUS: Readonly<Record<Refusal["kind"], number>> = { unreachable: 502, timeout: 504, policy: 403 };
+
+export interface ExplicitListener {
+  readonly name: string;
+  readonly address: { readonly host: string; readonly port: number };
+}
+
+export function openExplicit(listener: ExplicitListener, context: CaptureContext): Promise<OpenListener> {
+  const { path, workers, timeouts, arrive } = context;
+  const timing = { silence: timeouts.hello, gap: timeouts.hello };
+  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, timeouts.connect);
+  const where = { ...listener.address, path: `${path}.address`, shared: workers > 1 };
+  return listen(where, (client, from) => arrive(arriveExplicit(client, from, listener, timing, dialOut)));
+}
 
 /** An explicit proxy: the client names its destination with CONNECT (RFC 9110, section 9.3.6) or an absolute URI (RFC 9112, section 3.2.2). */
 export function arriveExplicit(

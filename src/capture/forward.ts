@@ -1,11 +1,27 @@
 import type { Socket } from "node:net";
 import type { Arrival, Endpoint } from "./arrival.ts";
+import { dial } from "./dial.ts";
+import { listen } from "./listener.ts";
+import type { CaptureContext, OpenListener } from "./mode.ts";
+
+export interface ForwardListener {
+  readonly name: string;
+  readonly address: { readonly host: string; readonly port: number };
+  readonly server: { readonly host: string; readonly port: number };
+}
+
+export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
+  const { path, workers, timeouts, arrive } = context;
+  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, timeouts.connect);
+  const where = { ...listener.address, path: `${path}.address`, shared: workers > 1 };
+  return listen(where, (client, from) => arrive(arriveForward(client, from, listener, dialOut)));
+}
 
 /** A port forward: every connection goes to one server, known before the client says a word. */
 export function arriveForward(
   client: Socket,
   from: Endpoint,
-  listener: { readonly name: string; readonly server: { readonly host: string; readonly port: number } },
+  listener: Pick<ForwardListener, "name" | "server">,
   dial: Arrival["dial"],
 ): Arrival {
   return {

@@ -1,5 +1,114 @@
-import type { Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { ConfigError } from "../errors.ts";
+import { openQueue } from "../linux/nfqueue.ts";
+import { readSyn } from "../linux/packet.ts";
+import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Arrival, Endpoint } from "./arrival.ts";
+import { inlineNumbers, MARKS } from "./inline-numbers.ts";
+import { plainAddress } from "./listener.ts";
+import type { CaptureContext, OpenListener } from "./mode.ts";
+import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";
+
+export interface InlineListener {
+  readonly name: string;
+  readonly synHold: boolean;
+}
+
+const BACKLOG = 4096;
+/** ms that a client whose SYN was released has to complete its handshake: two retransmissions of its ACK. */
+const PATIENCE = 10_000;
+
+/**
+ * Takes the connections that the kernel lifts out of the path; `inline-plan.ts` has told it which. Each worker listens at
+ * the port that all share and at one of its own, to which the SYNs that it held are steered: whoever connected to the
+ * server accepts the client.
+ */
+export async function openInline(listener: InlineListener, context: CaptureContext): Promise<OpenListener> {
+  const { path, slot, worker, workers, timeouts, arrive } = context;
+  const { sharedPort, ownPort, queue: number } = inlineNumbers(slot, worker, workers);
+  const connect = (from: Endpoint, to: Endpoint) => connectFrom({ from, to, timeout: timeouts.connect });
+  const servers: Server[] = [];
+  try {
+    const hold = listener.synHold
+      ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: context.limit, arrive })
+      : undefined;
+    const accept = (client: Socket) => take(client, hold, listener, connect, arrive);
+    for (const address of ["0.0.0.0", "::"]) {
+      servers.push(await listenAt({ address, port: sharedPort, reusePort: true }, accept));
+      if (hold) servers.push(await listenAt({ address, port: ownPort, reusePort: false }, accept));
+    }
+    const queue = hold && openHold(number, worker, hold);
+    return {
+      close() {
+        for (const server of servers) server.close();
+        void queue?.close();
+      },
+    };
+  } catch (error) {
+    for (const server of servers) server.close();
+    const why = (error as NodeJS.ErrnoException).code === "EPERM" ? "it needs CAP_NET_ADMIN" : (error as Error).message;
+    throw new ConfigError(path, `Cannot capture inline (${path}): ${why}`, { cause: error });
+  }
+}
+
+/** The kernel's queue of held SYNs, whose verdicts are marks that the packet filter reads. */
+function openHold(number: number, worker: number, hold: SynHold) {
+  const marks: Readonly<Record<Exclude<SynVerdict, "drop">, number | undefined>> = {
+    release: MARKS.worker(worker),
+    pass: undefined,
+    reset: MARKS.reset,
+    hostUnreachable: MARKS.hostUnreachable,
+    netUnreachable: MARKS.netUnreachable,
+  };
+  const queue = openQueue({
+    number,
+    onPacket({ id, payload, mark }) {
+      const syn = readSyn(payload);
+      if (!syn) return queue.verdict(id, "accept");
+      const decide = (verdict: SynVerdict) => {
+        if (verdict === "drop") return queue.verdict(id, "drop");
+        const own = marks[verdict];
+        return queue.verdict(id, "accept", own === undefined ? undefined : MARKS.set(mark, own));
+      };
+      return hold.hold({ source: syn.source, destination: syn.destination, decide });
+    },
+    // The kernel lets SYNs pass unheld when nobody reads the queue.
+    onError: () => {},
+  });
+  return queue;
+}
+
+function listenAt(
+  where: { readonly address: string; readonly port: number; readonly reusePort: boolean },
+  accept: (client: Socket) => void,
+): Promise<Server> {
+  const fd = transparentListener({ ...where, backlog: BACKLOG });
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, accept);
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ fd }, () => {
+      server.off("error", reject);
+      server.on("error", () => {});
+      resolve(server);
+    });
+  });
+}
+
+function take(
+  client: Socket,
+  hold: SynHold | undefined,
+  listener: InlineListener,
+  connect: ConnectFrom,
+  arrive: (arrival: Arrival) => void,
+): void {
+  const { remoteAddress, remotePort, localAddress, localPort } = client;
+  // A client that is gone already has no address, and is nobody's session.
+  if (remoteAddress === undefined || localAddress === undefined) return void client.destroy();
+  client.on("error", () => {});
+  const from = { address: plainAddress(remoteAddress), port: remotePort ?? 0 };
+  const to = { address: plainAddress(localAddress), port: localPort ?? 0 };
+  if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));
+}
 
 /** Connects from one address to another; the server sees the client's own. Throws NetworkError. */
 export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<Socket>;
@@ -8,12 +117,12 @@ export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<Socket>;
  * A connection that the kernel took out of the path for us: it was meant for `to`, which is what the accepted socket
  * calls its own address. The client believes it talks to the server already.
  */
-export function arriveInline(
+function arriveInline(
   client: Socket,
   from: Endpoint,
   to: Endpoint,
-  listener: { readonly name: string },
-  connectFrom: ConnectFrom,
+  listener: InlineListener,
+  connect: ConnectFrom,
 ): Arrival {
   return {
     listener: listener.name,
@@ -21,7 +130,7 @@ export function arriveInline(
     from,
     client,
     locate: async () => ({ host: to.address, port: to.port, connectHost: null, http: undefined }),
-    dial: ([address = to.address], port) => connectFrom(from, { address, port }),
+    dial: ([address = to.address], port) => connect(from, { address, port }),
     welcome: async () => client,
     refuse: () => client.resetAndDestroy(),
   };

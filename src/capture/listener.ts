@@ -18,7 +18,7 @@ export function listen(
     // A client that is gone already has no address, and is nobody's session.
     if (client.remoteAddress === undefined) return client.destroy();
     client.on("error", () => {});
-    return accept(client, { address: plain(client.remoteAddress), port: client.remotePort ?? 0 });
+    return accept(client, { address: plainAddress(client.remoteAddress), port: client.remotePort ?? 0 });
   });
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(explain(error, host, port, path)));
@@ -53,6 +53,6 @@ function explain(error: NodeJS.ErrnoException, host: string, port: number, path:
 }
 
 /** An IPv4 client of a dual-stack listener: its own address, not the mapped one. */
-function plain(address: string): string {
+export function plainAddress(address: string): string {
   return address.startsWith("::ffff:") && address.includes(".") ? address.slice("::ffff:".length) : address;
 }

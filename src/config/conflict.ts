@@ -16,6 +16,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...loops(root),
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
+    ...inlineConflicts(root),
   ];
 }
 
@@ -126,6 +127,26 @@ function unknownListeners(root: unknown): Problem[] {
       const path = pathOf([...keys, "match", "listener", ...(Array.isArray(named) ? [index] : [])]);
       return [{ path, says: `is ${show(name)}, but no listener has this name` }];
     });
+  });
+}
+
+/** A wire has two ends, and no two listeners share one; a bridge needs an address of its own to reach either side. */
+function inlineConflicts(root: unknown): Problem[] {
+  const first = new Map<unknown, string>();
+  return entriesAt(root, ["listeners"]).flatMap(({ keys, value }) => {
+    if (valueAt(value, ["mode"]) !== "inline") return [];
+    const problems: Problem[] = [];
+    for (const end of ["networkA", "networkB"]) {
+      const name = valueAt(value, [end]);
+      const path = pathOf([...keys, end]);
+      const earlier = first.get(name);
+      if (earlier !== undefined) problems.push({ path, says: `is ${show(name)}, which is ${earlier} already` });
+      else if (typeof name === "string") first.set(name, path);
+    }
+    if (valueAt(value, ["topology"]) === "bridge" && valueAt(value, ["address"]) === undefined) {
+      problems.push({ path: pathOf([...keys, "address"]), says: "is missing: a bridge needs an address on its network" });
+    }
+    return problems;
   });
 }
 

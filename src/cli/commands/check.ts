@@ -1,8 +1,9 @@
 import type { Command } from "commander";
+import { placeOf, textOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
 import type { ConfigError } from "../../errors.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { color, endpoint, facts, plain, print, printJson } from "../render.ts";
+import { color, facts, plain, print, printJson } from "../render.ts";
 
 export function checkCommand(): Command {
   return createCommand(
@@ -28,14 +29,13 @@ export function checkCommand(): Command {
 
 function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
   const { listeners, feeds, console, dataDir } = config;
-  const address = ({ host, port }: { host: string; port: number }) => endpoint({ address: host, port });
   const { bypass, decrypt } = policy.lists;
   return [
     `${color.green("No error")} in ${plain(file ?? "the embedded default")}`,
     "",
     ...facts([
-      ...listeners.map((one) => ["Listener", `${one.name}: ${one.mode} on ${address(one.address)}`] as const),
-      ["Console", address(console.address)],
+      ...listeners.map((one) => ["Listener", `${one.name}: ${one.mode} on ${placeOf(one)}`] as const),
+      ["Console", textOf(console.address)],
       [
         "Policy",
         `${policy.rules.length} rules, ${bypass.length + decrypt.length} list entries, default ${policy.default}`,
