@@ -42,6 +42,8 @@ const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
+/** ms in which sessions that were reset have told how they ended. */
+const SETTLE = 1_000;
 /** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
 const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
 
@@ -88,6 +90,8 @@ async function startWorker(first: WorkerSetup) {
   const clients = new Set<Socket>();
   const listeners = new Map<string, Server>();
   let refused = 0;
+  /** The node stops and the drain time is over. */
+  let cut = false;
   let feeds: readonly Feed[] = [];
   let node: Node;
 
@@ -168,7 +172,7 @@ async function startWorker(first: WorkerSetup) {
           client: from,
           meter: entry.meter,
           note: (news) => entry.note(news, Date.now()),
-          close: (reason) => entry.close(reason, Date.now()),
+          close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
@@ -271,16 +275,22 @@ async function startWorker(first: WorkerSetup) {
   async function stop(): Promise<void> {
     for (const server of listeners.values()) server.close();
     for (const client of openings) client.destroy();
-    const deadline = Date.now() + setup.config.timeouts.drain;
-    while (clients.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+    await emptied(setup.config.timeouts.drain);
+    cut = true;
     for (const client of clients) client.resetAndDestroy();
-    await new Promise(setImmediate);
+    await emptied(SETTLE);
     for (const feed of feeds) await feed.close();
     for (const timer of timers) clearInterval(timer);
     tellSessions();
     tellStatus();
     process.disconnect?.();
     process.exit(0);
+  }
+
+  /** Resolves when no session is left, or after so many ms. */
+  async function emptied(within: number): Promise<void> {
+    const deadline = Date.now() + within;
+    while (clients.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   return {
