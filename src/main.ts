@@ -40,6 +40,8 @@ const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
+/** ms in which sessions that were reset have told how they ended. */
+const SETTLE = 1_000;
 /** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
 const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
 
@@ -86,6 +88,8 @@ async function startWorker(first: WorkerSetup) {
   const arrivals = new Set<Arrival>();
   const listeners = new Map<string, OpenListener>();
   let refused = 0;
+  /** The node stops and the drain time is over. */
+  let cut = false;
   let feeds: readonly Feed[] = [];
   let node: Node;
 
@@ -166,7 +170,7 @@ async function startWorker(first: WorkerSetup) {
           client: from,
           meter: entry.meter,
           note: (news) => entry.note(news, Date.now()),
-          close: (reason) => entry.close(reason, Date.now()),
+          close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
@@ -269,16 +273,22 @@ async function startWorker(first: WorkerSetup) {
   async function stop(): Promise<void> {
     for (const server of listeners.values()) server.close();
     for (const client of openings.keys()) client.destroy();
-    const deadline = Date.now() + setup.config.timeouts.drain;
-    while (arrivals.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+    await emptied(setup.config.timeouts.drain);
+    cut = true;
     for (const { client } of arrivals) client?.resetAndDestroy();
-    await new Promise(setImmediate);
+    await emptied(SETTLE);
     for (const feed of feeds) await feed.close();
     for (const timer of timers) clearInterval(timer);
     tellSessions();
     tellStatus();
     process.disconnect?.();
     process.exit(0);
+  }
+
+  /** Resolves when no session is left, or after so many ms. */
+  async function emptied(within: number): Promise<void> {
+    const deadline = Date.now() + within;
+    while (arrivals.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   return {
