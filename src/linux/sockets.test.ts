@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, readdirSync, readlinkSync } from "node:fs";
+import type { Socket } from "node:net";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { NetworkError } from "../errors.ts";
+import { within } from "./netns.ts";
+import { connectFrom, transparentClient, transparentListener } from "./sockets.ts";
+import { feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "./test-network.ts";
+
+const execute = promisify(execFile);
+const NAMESPACES = needsNamespaces();
+const PORT = 10443;
+const FAMILIES = [4, 6] as const;
+const STEER = `
+table inet steer {
+  chain prerouting {
+    type filter hook prerouting priority mangle; policy accept;
+    meta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set 1 accept
+    iifname "na" meta l4proto tcp tproxy to :${PORT} meta mark set 1 accept
+  }
+}`;
+
+let network: Network;
+before(() => {
+  if (NAMESPACES.skip !== false) return;
+  network = routedNetwork();
+  feed(network.node, STEER, "nft", "-f", "-");
+  for (const family of ["-4", "-6"]) {
+    run(network.node, "ip", family, "rule", "add", "fwmark", "1", "lookup", "100");
+    run(network.node, "ip", family, "route", "add", "local", "default", "dev", "lo", "table", "100");
+  }
+});
+after(() => network?.[Symbol.dispose]());
+
+/** Connects in a namespace: the socket is made before connectFrom returns for the first time. */
+function connectIn(name: string, options: Parameters<typeof connectFrom>[0]): Promise<Socket> {
+  return within(name, () => ({ connected: connectFrom(options) })).connected;
+}
+
+function anyOf(family: 4 | 6): string {
+  return family === 4 ? "0.0.0.0" : "::";
+}
+
+/** The sockets of this process: what a failure must not leave behind. */
+function openSockets(): number {
+  return readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return /^(?:socket|net):/.test(readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+function codeOf(make: () => unknown): string {
+  try {
+    make();
+  } catch (error) {
+    assert.ok(error instanceof NetworkError, String(error));
+    return error.code;
+  }
+  return "none";
+}
+
+for (const family of FAMILIES) {
+  test(`An IPv${family} connection to any port is accepted with its original destination`, NAMESPACES, async () => {
+    const { client, server } = ROUTED[family];
+    const accepted: Socket[] = [];
+    await using _node = await serve(network.node, { family, port: PORT }, (socket) => accepted.push(socket));
+    for (const port of [443, 1, 65535, PORT]) {
+      const socket = await connectIn(network.client, {
+        from: { address: client, port: 0 },
+        to: { address: server, port },
+        timeout: 5000,
+      });
+      socket.end("hello");
+      while (accepted.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      const seen = accepted.shift()!;
+      assert.deepEqual([seen.localAddress, seen.localPort], [server, port]);
+      assert.deepEqual([seen.remoteAddress, seen.remotePort], [client, socket.localPort]);
+      assert.equal(String((await once(seen, "data"))[0]), "hello");
+      socket.destroy();
+    }
+  });
+
+  test(`The IPv${family} server sees the client's address and port`, NAMESPACES, async () => {
+    const { client, server } = ROUTED[family];
+    const seen: string[] = [];
+    await using _server = await serve(network.server, { family, port: 7000 }, (socket) => {
+      seen.push(`${socket.remoteAddress} ${socket.remotePort}`);
+      socket.pipe(socket);
+    });
+    const socket = await connectIn(network.node, {
+      from: { address: client, port: 41234 },
+      to: { address: server, port: 7000 },
+      timeout: 5000,
+    });
+    assert.equal(socket.isPaused(), true);
+    socket.resume();
+    socket.write("echo");
+    assert.equal(String((await once(socket, "data"))[0]), "echo");
+    assert.deepEqual(seen, [`${client} 41234`]);
+    socket.destroy();
+  });
+
+  test(`Where the client's port is taken, IPv${family} connects from another of its ports`, NAMESPACES, async () => {
+    const { client, server } = ROUTED[family];
+    await using _server = await serve(network.server, { family, port: 7001 }, (socket) => socket.resume());
+    // A process of its own in the node's namespace: the second try is made when this thread has left the namespace.
+    const script = `
+      import { connectFrom } from ${JSON.stringify(new URL("sockets.ts", import.meta.url).href)};
+      const ends = { from: { address: "${client}", port: 41235 }, to: { address: "${server}", port: 7001 }, timeout: 5000 };
+      const first = await connectFrom(ends);
+      const second = await connectFrom(ends);
+      console.log(JSON.stringify([first, second].map((socket) => [socket.localAddress, socket.localPort])));
+      process.exit();`;
+    const { stdout } = await execute("ip", [
+      "netns",
+      "exec",
+      network.node,
+      process.execPath,
+      "--input-type=module",
+      "-e",
+      script,
+    ]);
+    const [first, second] = JSON.parse(stdout) as [string, number][];
+    assert.deepEqual(first, [client, 41235]);
+    assert.equal(second?.[0], client);
+    assert.notEqual(second?.[1], 41235);
+  });
+
+  test(`A closed IPv${family} port is ECONNREFUSED, and leaves no socket behind`, NAMESPACES, async () => {
+    const { client, server } = ROUTED[family];
+    const before = openSockets();
+    const refused = connectIn(network.node, {
+      from: { address: client, port: 0 },
+      to: { address: server, port: 9 },
+      timeout: 5000,
+    });
+    await assert.rejects(refused, (error: NetworkError) => error.code === "ECONNREFUSED");
+    while (openSockets() > before) await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test(`An IPv${family} server that says nothing is ETIMEDOUT, and leaves no socket behind`, NAMESPACES, async () => {
+    const { client, server } = ROUTED[family];
+    const before = openSockets();
+    feed(
+      network.server,
+      "add table inet deaf\nadd chain inet deaf in { type filter hook input priority 0; }\nadd rule inet deaf in tcp dport 9 drop",
+      "nft",
+      "-f",
+      "-",
+    );
+    const silent = connectIn(network.node, {
+      from: { address: client, port: 0 },
+      to: { address: server, port: 9 },
+      timeout: 50,
+    });
+    await assert.rejects(silent, (error: NetworkError) => error.code === "ETIMEDOUT");
+    run(network.server, "nft", "delete", "table", "inet", "deaf");
+    while (openSockets() > before) await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test(
+    `Two IPv${family} listeners share a port only when both say so, and a failure leaves no socket behind`,
+    NAMESPACES,
+    () => {
+      const before = openSockets();
+      const make = (reusePort: boolean) => () =>
+        within(network.node, () => transparentListener({ address: anyOf(family), port: 10500, backlog: 1, reusePort }));
+      const open = [make(true)(), make(true)()];
+      assert.equal(codeOf(make(false)), "EADDRINUSE");
+      for (const fd of open) closeSync(fd);
+      assert.equal(openSockets(), before);
+    },
+  );
+}
+
+test("What is no address is EINVAL, and no socket is made", NAMESPACES, () => {
+  const before = openSockets();
+  assert.equal(
+    codeOf(() => transparentClient({ address: "no.address", port: 1 })),
+    "EINVAL",
+  );
+  assert.equal(
+    codeOf(() => transparentClient({ address: "10.0.0.1/8", port: 1 })),
+    "EINVAL",
+  );
+  assert.equal(openSockets(), before);
+});
+
+test("A namespace is left again when the work in it throws", NAMESPACES, () => {
+  const home = readlinkSync("/proc/thread-self/ns/net");
+  const before = openSockets();
+  assert.throws(() => within(network.node, () => assert.fail("broken")), /broken/);
+  assert.equal(readlinkSync("/proc/thread-self/ns/net"), home);
+  assert.notEqual(
+    within(network.node, () => readlinkSync("/proc/thread-self/ns/net")),
+    home,
+  );
+  assert.equal(openSockets(), before);
+});
+
+test("A namespace that is not there, or no name, is an error and changes nothing", NAMESPACES, () => {
+  const home = readlinkSync("/proc/thread-self/ns/net");
+  assert.equal(
+    codeOf(() => within("clt9-none", () => 1)),
+    "ENOENT",
+  );
+  assert.equal(
+    codeOf(() => within("../../../proc/1/ns/net", () => 1)),
+    "EINVAL",
+  );
+  assert.equal(
+    codeOf(() => within("..", () => 1)),
+    "EINVAL",
+  );
+  assert.equal(readlinkSync("/proc/thread-self/ns/net"), home);
+});

@@ -1,0 +1,130 @@
+import { closeSync } from "node:fs";
+import { isIP, Socket } from "node:net";
+import { NetworkError } from "../errors.ts";
+import { AF, bindAddress, listen, OPTION, SOCK, setOption, socket } from "./syscalls.ts";
+
+interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/**
+ * A listening TCP socket that also accepts connections to addresses which are not this machine's, when the kernel steers
+ * them here. For `net.createServer().listen({ fd, backlog })`, which calls listen(2) again: give the same backlog there.
+ * An IPv6 one takes IPv6 only. Returns the file descriptor, which the caller owns. Throws NetworkError: EPERM without
+ * CAP_NET_ADMIN, EADDRINUSE.
+ */
+export function transparentListener(options: {
+  readonly address: string;
+  readonly port: number;
+  readonly backlog: number;
+  /** Several sockets, of several processes, at one port: the kernel spreads the connections over them. */
+  readonly reusePort: boolean;
+}): number {
+  const { address, port, backlog, reusePort } = options;
+  return opened(`Cannot listen transparently at ${name(options)}`, address, (fd) => {
+    if (isIP(address) === 6) setOption(fd, OPTION.V6ONLY, 1);
+    if (reusePort) setOption(fd, OPTION.REUSEPORT, 1);
+    bindAddress(fd, address, port);
+    listen(fd, backlog);
+  });
+}
+
+/**
+ * A TCP socket bound to an address that need not be this machine's; port 0: the kernel chooses one when it connects. For
+ * `new net.Socket({ fd, manualStart: true, allowHalfOpen: true }).connect(…)`. Returns the file descriptor, which the caller
+ * owns. Throws NetworkError: EPERM without CAP_NET_ADMIN, EADDRINUSE, EACCES for a port below 1024 without CAP_NET_BIND_SERVICE.
+ */
+export function transparentClient(from: Endpoint): number {
+  return opened(`Cannot bind to ${name(from)}`, from.address, (fd) => {
+    // Else the kernel would take a port that is free toward every destination: 28,000 for all connections of a client.
+    if (from.port === 0) setOption(fd, OPTION.BIND_ADDRESS_NO_PORT, 1);
+    bindAddress(fd, from.address, from.port);
+  });
+}
+
+/** The client's own port is not to be had: somebody else has it, its last connection lingers, or it needs a privilege. */
+const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"];
+
+/**
+ * Connects as the client: from its address and, where that is free, its port. The socket is half-open capable and paused.
+ * Throws NetworkError with the system's code; ETIMEDOUT after `timeout` ms.
+ */
+export async function connectFrom(options: {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  /** ms. */
+  readonly timeout: number;
+}): Promise<Socket> {
+  const { from, to, timeout } = options;
+  const deadline = performance.now() + timeout;
+  try {
+    return await connect(from, to, timeout);
+  } catch (error) {
+    if (from.port === 0 || !(error instanceof NetworkError) || !PORT_TAKEN.includes(error.code)) throw error;
+    return await connect({ address: from.address, port: 0 }, to, Math.max(1, deadline - performance.now()));
+  }
+}
+
+function connect(from: Endpoint, to: Endpoint, timeout: number): Promise<Socket> {
+  const socket = adopt(transparentClient(from));
+  const what = `Cannot connect to ${name(to)} as ${from.address}`;
+  return new Promise((resolve, reject) => {
+    const fail = (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      const code = error.code ?? "ECONNREFUSED";
+      reject(new NetworkError(`${what}: ${code}`, code, { cause: error }));
+    };
+    const timer = setTimeout(() => {
+      socket.off("error", fail);
+      socket.on("error", () => {});
+      socket.destroy();
+      reject(new NetworkError(`${what} in ${timeout} ms`, "ETIMEDOUT"));
+    }, timeout);
+    socket.once("error", fail);
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      socket.off("error", fail);
+      // From here on whoever reads or writes hears of an error; in between it must not bring the process down.
+      socket.on("error", () => {});
+      socket.pause();
+      resolve(socket);
+    });
+    socket.setNoDelay(true);
+    socket.connect({ host: to.address, port: to.port });
+  });
+}
+
+function adopt(fd: number): Socket {
+  // Node's types do not know manualStart: nothing is read before the connection is there.
+  const options = { fd, manualStart: true, allowHalfOpen: true };
+  try {
+    return new Socket(options);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** A transparent TCP socket of the address's family, made ready by `prepare`; closed again when that fails. */
+function opened(action: string, address: string, prepare: (fd: number) => void): number {
+  const family = isIP(address);
+  if (family === 0) throw new NetworkError(`${action}: not an IP address`, "EINVAL");
+  let fd: number | undefined;
+  try {
+    fd = socket(family === 6 ? AF.INET6 : AF.INET, SOCK.STREAM | SOCK.NONBLOCK, 0);
+    setOption(fd, OPTION.REUSEADDR, 1);
+    setOption(fd, family === 6 ? OPTION.TRANSPARENT_V6 : OPTION.TRANSPARENT, 1);
+    prepare(fd);
+    return fd;
+  } catch (error) {
+    if (fd !== undefined) closeSync(fd);
+    if (!(error instanceof NetworkError)) throw error;
+    const why = error.code === "EPERM" ? "EPERM: it needs CAP_NET_ADMIN" : error.code;
+    throw new NetworkError(`${action}: ${why}`, error.code, { cause: error });
+  }
+}
+
+function name({ address, port }: Endpoint): string {
+  return isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,128 @@
+import { isIPv6 } from "node:net";
+import { getSystemErrorName } from "node:util";
+import ipaddr from "ipaddr.js";
+import koffi from "koffi";
+import { NetworkError } from "../errors.ts";
+
+/**
+ * The system calls that Node has no door to. The numbers are those of Linux on x86_64 and aarch64 alike (the kernel's
+ * asm-generic headers); both are little-endian. Each call throws NetworkError with the system's own code.
+ */
+
+export const AF = { INET: 2, INET6: 10, NETLINK: 16 } as const;
+export const SOCK = { STREAM: 1, RAW: 3, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
+export const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
+/** Every option by the level it belongs to: `[level, option]`. */
+export const OPTION = {
+  REUSEADDR: [SOL.SOCKET, 2],
+  REUSEPORT: [SOL.SOCKET, 15],
+  /** Bytes, above net.core.rmem_max too: needs CAP_NET_ADMIN. */
+  RCVBUFFORCE: [SOL.SOCKET, 33],
+  TRANSPARENT: [SOL.IP, 19],
+  BIND_ADDRESS_NO_PORT: [SOL.IP, 24],
+  V6ONLY: [SOL.IPV6, 26],
+  TRANSPARENT_V6: [SOL.IPV6, 75],
+  NO_ENOBUFS: [SOL.NETLINK, 5],
+} as const;
+const CLONE_NEWNET = 0x40000000;
+const MSG_DONTWAIT = 0x40;
+const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
+const POLLIN = 1;
+
+// The process is linked to its C library already, whichever one that is.
+const libc = koffi.load(null);
+const calls = {
+  socket: libc.func("int socket(int, int, int)"),
+  bind: libc.func("int bind(int, const void *, uint32_t)"),
+  listen: libc.func("int listen(int, int)"),
+  setsockopt: libc.func("int setsockopt(int, int, int, const void *, uint32_t)"),
+  send: libc.func("intptr_t send(int, const void *, size_t, int)"),
+  recv: libc.func("intptr_t recv(int, _Out_ void *, size_t, int)"),
+  setns: libc.func("int setns(int, int)"),
+  eventfd: libc.func("int eventfd(uint32_t, int)"),
+  poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
+} as const;
+
+/** A new socket that no child process inherits. Returns its file descriptor. */
+export function socket(family: number, type: number, protocol: number): number {
+  return must(calls.socket(family, type | SOCK.CLOEXEC, protocol), "socket");
+}
+
+/** Binds to an IP address, which need not be this machine's when the socket is transparent. */
+export function bindAddress(fd: number, address: string, port: number): void {
+  const name = socketAddress(address, port);
+  must(calls.bind(fd, name, name.length), "bind");
+}
+
+/** Binds a netlink socket; the kernel chooses its port. */
+export function bindNetlink(fd: number): void {
+  const name = Buffer.alloc(12); // struct sockaddr_nl
+  name.writeUInt16LE(AF.NETLINK, 0);
+  must(calls.bind(fd, name, name.length), "bind");
+}
+
+export function listen(fd: number, backlog: number): void {
+  must(calls.listen(fd, backlog), "listen");
+}
+
+export function setOption(fd: number, [level, option]: readonly [number, number], value: number): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  must(calls.setsockopt(fd, level, option, bytes, bytes.length), "setsockopt");
+}
+
+export function send(fd: number, message: Buffer): void {
+  must(Number(calls.send(fd, message, message.length, 0)), "send");
+}
+
+/** Receives one message without waiting. Returns its length in bytes, undefined when none is there. */
+export function receive(fd: number, into: Buffer): number | undefined {
+  const length = Number(calls.recv(fd, into, into.length, MSG_DONTWAIT));
+  if (length < 0 && koffi.errno() === koffi.os.errno["EAGAIN"]) return undefined;
+  return must(length, "recv");
+}
+
+/** Moves the calling thread into the network namespace that this file descriptor names. */
+export function enterNamespace(fd: number): void {
+  must(calls.setns(fd, CLONE_NEWNET), "setns");
+}
+
+/** A file descriptor that becomes readable when 8 bytes are written to it: it ends a wait. */
+export function eventDescriptor(): number {
+  return must(calls.eventfd(0, EFD_NONBLOCK_CLOEXEC), "eventfd");
+}
+
+/**
+ * A wait for one of the two to be readable; it calls back when it is over. Each wait takes a thread of libuv's pool, for as long
+ * as it lasts: the second is for ending it, and a process that exits must end it, as libuv joins its threads.
+ */
+export function readableWait(first: number, second: number): (over: () => void) => void {
+  const polled = Buffer.alloc(16); // two of struct pollfd
+  polled.writeInt32LE(first, 0);
+  polled.writeInt16LE(POLLIN, 4);
+  polled.writeInt32LE(second, 8);
+  polled.writeInt16LE(POLLIN, 12);
+  // The thread writes into this memory, and nothing else keeps it: `polled` must outlive the call, not just be passed to it.
+  return (over) =>
+    calls.poll.async(polled, 2, -1, () => {
+      // A signal may end a wait early: whoever waits reads what is there, finds nothing, and waits again.
+      polled.fill(0, 6, 8);
+      over();
+    });
+}
+
+function socketAddress(address: string, port: number): Buffer {
+  const bytes = Buffer.from(ipaddr.parse(address).toByteArray());
+  const v6 = isIPv6(address);
+  const name = Buffer.alloc(v6 ? 28 : 16); // struct sockaddr_in6, sockaddr_in
+  name.writeUInt16LE(v6 ? AF.INET6 : AF.INET, 0);
+  name.writeUInt16BE(port, 2);
+  bytes.copy(name, v6 ? 8 : 4);
+  return name;
+}
+
+function must(result: number, call: string): number {
+  if (result >= 0) return result;
+  const code = getSystemErrorName(-koffi.errno());
+  throw new NetworkError(`The system call ${call} failed: ${code}`, code);
+}

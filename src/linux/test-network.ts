@@ -1,0 +1,158 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { within } from "./netns.ts";
+import { transparentListener } from "./sockets.ts";
+
+/**
+ * For tests: a client, a node and a server, each in a network namespace of its own. The names carry a prefix and this process's
+ * id, so that runs do not meet, and what a killed run left behind is found and removed.
+ */
+const PREFIX = "clt9-";
+const PROGRAMS: readonly (readonly [path: string, debianPackage: string])[] = [
+  ["/usr/sbin/ip", "iproute2"],
+  ["/usr/sbin/nft", "nftables"],
+  ["/usr/sbin/iptables-nft", "iptables"],
+  ["/usr/bin/tcpdump", "tcpdump"],
+];
+
+/** Test options that skip a test where namespaces cannot be made, and say why. */
+export function needsNamespaces(): { skip: string | false } {
+  if (process.getuid?.() !== 0) return { skip: "needs root, to make network namespaces" };
+  const missing = PROGRAMS.filter(([path]) => !existsSync(path)).map(([, debianPackage]) => debianPackage);
+  return { skip: missing.length > 0 && `needs ${missing.join(", ")}` };
+}
+
+export interface Network extends Disposable {
+  /** The namespaces' names. */
+  readonly client: string;
+  readonly node: string;
+  readonly server: string;
+}
+
+export interface Ends {
+  readonly client: string;
+  readonly server: string;
+}
+
+/** The addresses of the ends, in the routed network and on the bridge alike for each family. */
+export const ROUTED: Readonly<Record<4 | 6, Ends>> = {
+  4: { client: "10.1.0.2", server: "10.2.0.2" },
+  6: { client: "fd00:1::2", server: "fd00:2::2" },
+};
+export const BRIDGED: Readonly<Record<4 | 6, Ends>> = {
+  4: { client: "10.3.0.2", server: "10.3.0.3" },
+  6: { client: "fd00:3::2", server: "fd00:3::3" },
+};
+
+/** The node is the router between ca–na and nb–sb, with forwarding on and nothing else. */
+export function routedNetwork(): Network {
+  const network = cables();
+  const { client, node, server } = network;
+  for (const [name, interfaceName, net] of [
+    [client, "ca", "1"],
+    [server, "sb", "2"],
+  ] as const) {
+    address(name, interfaceName, `10.${net}.0.2/24`, `fd00:${net}::2/64`);
+    run(name, "ip", "route", "add", "default", "via", `10.${net}.0.1`);
+    run(name, "ip", "-6", "route", "add", "default", "via", `fd00:${net}::1`);
+  }
+  address(node, "na", "10.1.0.1/24", "fd00:1::1/64");
+  address(node, "nb", "10.2.0.1/24", "fd00:2::1/64");
+  run(node, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+  return network;
+}
+
+/** Client and server are of one subnet; the node has two interfaces, na and nb, and nothing joins them yet. */
+export function bridgedNetwork(): Network {
+  const network = cables();
+  address(network.client, "ca", "10.3.0.2/24", "fd00:3::2/64");
+  address(network.server, "sb", "10.3.0.3/24", "fd00:3::3/64");
+  for (const name of ["na", "nb"]) run(network.node, "ip", "link", "set", name, "up");
+  return network;
+}
+
+function cables(): Network {
+  sweep();
+  const [client, node, server] = ["client", "node", "server"].map((end) => `${PREFIX}${process.pid}-${end}`);
+  const network = {
+    client: client!,
+    node: node!,
+    server: server!,
+    [Symbol.dispose]: () => {
+      for (const name of [client!, node!, server!]) execFileSync("ip", ["netns", "del", name]);
+    },
+  };
+  for (const name of [network.client, network.node, network.server]) {
+    execFileSync("ip", ["netns", "add", name]);
+    // Without duplicate detection, which would keep every IPv6 address unusable for a second.
+    run(name, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0");
+    run(name, "ip", "link", "set", "lo", "up");
+  }
+  for (const [end, there, here] of [
+    [network.client, "ca", "na"],
+    [network.server, "sb", "nb"],
+  ] as const) {
+    run(end, "ip", "link", "add", there, "type", "veth", "peer", "name", here, "netns", network.node);
+  }
+  return network;
+}
+
+function address(name: string, interfaceName: string, v4: string, v6: string): void {
+  run(name, "ip", "addr", "add", v4, "dev", interfaceName);
+  run(name, "ip", "-6", "addr", "add", v6, "dev", interfaceName);
+  run(name, "ip", "link", "set", interfaceName, "up");
+}
+
+/** Runs a program in a namespace to its end and gives its output. Throws when it fails. */
+export function run(name: string, program: string, ...args: string[]): string {
+  return execFileSync("ip", ["netns", "exec", name, program, ...args], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+/** Feeds a program in a namespace with a script. */
+export function feed(name: string, input: string, program: string, ...args: string[]): string {
+  return execFileSync("ip", ["netns", "exec", name, program, ...args], { encoding: "utf8", input });
+}
+
+/** A server in a namespace, at every address of one family. */
+export async function serve(
+  name: string,
+  where: { readonly family: 4 | 6; readonly port: number },
+  accept: (client: Socket) => void,
+): Promise<AsyncDisposable & { readonly fd: number }> {
+  const fd = within(name, () =>
+    transparentListener({
+      address: where.family === 6 ? "::" : "0.0.0.0",
+      port: where.port,
+      backlog: 128,
+      reusePort: true,
+    }),
+  );
+  const open = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true }, (client) => {
+    open.add(client);
+    client.on("error", () => {}).on("close", () => open.delete(client));
+    accept(client);
+  });
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen({ fd, backlog: 128 }, resolve));
+  return {
+    fd,
+    [Symbol.asyncDispose]: () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        for (const client of open) client.destroy();
+      }),
+  };
+}
+
+/** Removes the namespaces of runs that are no more. */
+function sweep(): void {
+  if (!existsSync("/var/run/netns")) return;
+  for (const name of readdirSync("/var/run/netns")) {
+    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (owner !== undefined && !existsSync(`/proc/${owner}`)) execFileSync("ip", ["netns", "del", name]);
+  }
+}
