@@ -17,6 +17,14 @@ test("The configuration reference is what the schema says", () => {
   assert.equal(readFileSync("docs/guide/configuration.md", "utf8"), configurationPage(), told);
 });
 
+/** By what the names of their files contain. */
+const PAIRS = {
+  primary: await make({ ca: true, subject: "CN=primary" }),
+  secondary: await make({ ca: true, subject: "CN=secondary" }),
+  rsa: await make({ algorithm: "rsa" }),
+  ecdsa: await make(),
+};
+
 /** A YAML block that begins with this line is a whole file, and must load. */
 const COMPLETE = "# clearline.yaml";
 
@@ -40,17 +48,26 @@ for (const { name, text } of configurations) {
 }
 
 for (const page of PAGES) {
-  test(`${page} points only at files that are there`, () => {
+  test(`${page} points only at files and headings that are there`, () => {
     const text = readFileSync(page, "utf8");
-    const targets = [
-      ...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g),
-      ...text.matchAll(/<img [^>]*src="([^"]+)"/g),
-    ];
-    const dead = targets
-      .map(([, target]) => normalize(join(dirname(page), target!)))
-      .filter((file) => !existsSync(file));
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)|<img [^>]*src="([^"]+)"/g)];
+    const dead = links.flatMap(([link, file, heading, image]) => {
+      const target = file || image ? normalize(join(dirname(page), file || image!)) : page;
+      if (!existsSync(target)) return [link];
+      return heading === undefined || headings(target).includes(heading) ? [] : [link];
+    });
     assert.deepEqual(dead, []);
   });
+}
+
+/** The anchors of a page's headings, as forges make them. */
+function headings(page: string): string[] {
+  return [...readFileSync(page, "utf8").matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
 }
 
 test("Every page of the guide is reached from the README", () => {
@@ -65,13 +82,6 @@ function blocks(page: string, language: string): string[] {
     .filter(([, kind]) => kind === language)
     .map(([, , body]) => body!);
 }
-
-const PAIRS = {
-  primary: await make({ ca: true, subject: "CN=primary" }),
-  secondary: await make({ ca: true, subject: "CN=secondary" }),
-  rsa: await make({ algorithm: "rsa" }),
-  ecdsa: await make(),
-};
 
 /** What a configuration names must be there. Lists are empty; a certificate and a key belong together by their names. */
 function writeNamedFile(folder: string, file: string): void {
