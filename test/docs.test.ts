@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { basename, dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { configurationPage } from "../scripts/config-reference.ts";
 import { loadConfig } from "../src/config/load.ts";
@@ -75,6 +75,29 @@ test("Every page of the guide is reached from the README", () => {
   const unreached = globSync("docs/**/*.md").filter((page) => !readme.includes(`](${page})`));
   assert.deepEqual(unreached, []);
 });
+
+test("Every folder of the code is in the architecture's table", () => {
+  const page = readFileSync("docs/ARCHITECTURE.md", "utf8");
+  const missing = globSync("src/*/").filter((folder) => !page.includes(`| \`${basename(folder)}\` |`));
+  assert.deepEqual(missing, []);
+});
+
+test("Every command and option that the documents show is one", () => {
+  const wrong = PAGES.flatMap((page) =>
+    [...readFileSync(page, "utf8").matchAll(/^ +\$ (?:.*\s)?clearline (?:-- )?([a-z]+)([^#|>\n]*)/gm)]
+      .filter(([, command, rest]) => !understands(command!, rest!))
+      .map(([line]) => `${page}: ${line}`),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+/** A command has a file of its own, in which its options stand; the words of `ca show` too. */
+function understands(command: string, rest: string): boolean {
+  const file = `src/cli/commands/${command}.ts`;
+  if (!existsSync(file)) return false;
+  const source = readFileSync(file, "utf8");
+  return [...rest.matchAll(/--[a-z-]+/g)].every(([option]) => source.includes(`"${option}`));
+}
 
 function blocks(page: string, language: string): string[] {
   const text = readFileSync(page, "utf8");
