@@ -4,8 +4,8 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import type { HalfOpen, Leg, LegFailure } from "./leg.ts";
-import type { VersionRange } from "./offer.ts";
+import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { alpnList, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
 /** The TLS session with the client. */
@@ -53,12 +53,12 @@ export async function openClientLeg(
     dhparam: "auto",
     ...(group && { ecdhCurve: group.openssl }),
   });
-  const options: TLSSocketOptions & HalfOpen = {
+  const options: TLSSocketOptions & StreamOptions = {
     isServer: true,
     secureContext,
-    allowHalfOpen: true,
+    ...STREAM,
     // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
-    ...(alpn !== undefined && { ALPNProtocols: [alpn] }),
+    ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
   const failure = await handshake(stream, timeout);
