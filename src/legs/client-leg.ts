@@ -42,6 +42,7 @@ export async function openClientLeg(
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
   { presented, alpn, versions, timeout, contexts }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
+  if (await hasLeft(socket)) return explainFailure("client", ENDED);
   socket.unshift(bytes);
   const group = chooseGroup(hello, versions);
   const secureContext = contexts.take({
@@ -80,6 +81,22 @@ export async function openClientLeg(
   };
 }
 
+/** What Node calls a FIN in the middle of a handshake. */
+const ENDED = Object.assign(new Error(), { code: "ECONNRESET" });
+
+/**
+ * The client may have left while the server was spoken to. TLS takes the connection over below the socket, where an end that
+ * has been read already is not seen again: the handshake would wait for it until its timeout.
+ */
+async function hasLeft(socket: Socket): Promise<boolean> {
+  const behind: Buffer | null = socket.read();
+  // What is read to its end says so in the next tick.
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  if (socket.destroyed || socket.readableEnded) return true;
+  if (behind !== null) socket.unshift(behind);
+  return false;
+}
+
 /**
  * Node does not tell a server which group was negotiated, so the node chooses one itself: the client's first among those
  * that it sent a share for, which also saves a HelloRetryRequest, else its first among those that it supports.
@@ -108,6 +125,8 @@ function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | und
     });
     // Stays: an error between here and the relay must not bring the process down.
     stream.on("error", failed);
-    stream.once("close", () => failed(Object.assign(new Error(), { code: "ECONNRESET" })));
+    // A stream that may be half-open is not closed by the client's end.
+    stream.once("end", () => failed(ENDED));
+    stream.once("close", () => failed(ENDED));
   });
 }
