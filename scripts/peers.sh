@@ -9,7 +9,7 @@ missing_packages() {
     case "$package" in "#"* | "") continue ;; esac
     # shellcheck disable=SC2086
     set -- $program
-    [ -x "$1" ] || printf '%s ' "$package"
+    [ -e "$1" ] || printf '%s ' "$package"
   done <test/packages.txt
 }
 

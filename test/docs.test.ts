@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { basename, dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { configurationPage } from "../scripts/config-reference.ts";
 import { loadConfig } from "../src/config/load.ts";
@@ -16,6 +16,14 @@ test("The configuration reference is what the schema says", () => {
   const told = "docs/guide/configuration.md is old: node scripts/config-reference.ts > docs/guide/configuration.md";
   assert.equal(readFileSync("docs/guide/configuration.md", "utf8"), configurationPage(), told);
 });
+
+/** By what the names of their files contain. */
+const PAIRS = {
+  primary: await make({ ca: true, subject: "CN=primary" }),
+  secondary: await make({ ca: true, subject: "CN=secondary" }),
+  rsa: await make({ algorithm: "rsa" }),
+  ecdsa: await make(),
+};
 
 /** A YAML block that begins with this line is a whole file, and must load. */
 const COMPLETE = "# clearline.yaml";
@@ -40,17 +48,26 @@ for (const { name, text } of configurations) {
 }
 
 for (const page of PAGES) {
-  test(`${page} points only at files that are there`, () => {
+  test(`${page} points only at files and headings that are there`, () => {
     const text = readFileSync(page, "utf8");
-    const targets = [
-      ...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g),
-      ...text.matchAll(/<img [^>]*src="([^"]+)"/g),
-    ];
-    const dead = targets
-      .map(([, target]) => normalize(join(dirname(page), target!)))
-      .filter((file) => !existsSync(file));
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)|<img [^>]*src="([^"]+)"/g)];
+    const dead = links.flatMap(([link, file, heading, image]) => {
+      const target = file || image ? normalize(join(dirname(page), file || image!)) : page;
+      if (!existsSync(target)) return [link];
+      return heading === undefined || headings(target).includes(heading) ? [] : [link];
+    });
     assert.deepEqual(dead, []);
   });
+}
+
+/** The anchors of a page's headings, as forges make them. */
+function headings(page: string): string[] {
+  return [...readFileSync(page, "utf8").matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
 }
 
 test("Every page of the guide is reached from the README", () => {
@@ -59,19 +76,35 @@ test("Every page of the guide is reached from the README", () => {
   assert.deepEqual(unreached, []);
 });
 
+test("Every folder of the code is in the architecture's table", () => {
+  const page = readFileSync("docs/ARCHITECTURE.md", "utf8");
+  const missing = globSync("src/*/").filter((folder) => !page.includes(`| \`${basename(folder)}\` |`));
+  assert.deepEqual(missing, []);
+});
+
+test("Every command and option that the documents show is one", () => {
+  const wrong = PAGES.flatMap((page) =>
+    [...readFileSync(page, "utf8").matchAll(/^ +\$ (?:.*\s)?clearline (?:-- )?([a-z]+)([^#|>\n]*)/gm)]
+      .filter(([, command, rest]) => !understands(command!, rest!))
+      .map(([line]) => `${page}: ${line}`),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+/** A command has a file of its own, in which its options stand; the words of `ca show` too. */
+function understands(command: string, rest: string): boolean {
+  const file = `src/cli/commands/${command}.ts`;
+  if (!existsSync(file)) return false;
+  const source = readFileSync(file, "utf8");
+  return [...rest.matchAll(/--[a-z-]+/g)].every(([option]) => source.includes(`"${option}`));
+}
+
 function blocks(page: string, language: string): string[] {
   const text = readFileSync(page, "utf8");
   return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
     .filter(([, kind]) => kind === language)
     .map(([, , body]) => body!);
 }
-
-const PAIRS = {
-  primary: await make({ ca: true, subject: "CN=primary" }),
-  secondary: await make({ ca: true, subject: "CN=secondary" }),
-  rsa: await make({ algorithm: "rsa" }),
-  ecdsa: await make(),
-};
 
 /** What a configuration names must be there. Lists are empty; a certificate and a key belong together by their names. */
 function writeNamedFile(folder: string, file: string): void {

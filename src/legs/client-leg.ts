@@ -4,8 +4,8 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import type { HalfOpen, Leg, LegFailure } from "./leg.ts";
-import type { VersionRange } from "./offer.ts";
+import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { alpnList, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
 /** The TLS session with the client. */
@@ -42,6 +42,7 @@ export async function openClientLeg(
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
   { presented, alpn, versions, timeout, contexts }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
+  if (await hasLeft(socket)) return explainFailure("client", ENDED);
   socket.unshift(bytes);
   const group = chooseGroup(hello, versions);
   const secureContext = contexts.take({
@@ -53,12 +54,12 @@ export async function openClientLeg(
     dhparam: "auto",
     ...(group && { ecdhCurve: group.openssl }),
   });
-  const options: TLSSocketOptions & HalfOpen = {
+  const options: TLSSocketOptions & StreamOptions = {
     isServer: true,
     secureContext,
-    allowHalfOpen: true,
+    ...STREAM,
     // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
-    ...(alpn !== undefined && { ALPNProtocols: [alpn] }),
+    ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
   const failure = await handshake(stream, timeout);
@@ -78,6 +79,22 @@ export async function openClientLeg(
       alpn: stream.alpnProtocol || undefined,
     },
   };
+}
+
+/** What Node calls a FIN in the middle of a handshake. */
+const ENDED = Object.assign(new Error(), { code: "ECONNRESET" });
+
+/**
+ * The client may have left while the server was spoken to. TLS takes the connection over below the socket, where an end that
+ * has been read already is not seen again: the handshake would wait for it until its timeout.
+ */
+async function hasLeft(socket: Socket): Promise<boolean> {
+  const behind: Buffer | null = socket.read();
+  // What is read to its end says so in the next tick.
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  if (socket.destroyed || socket.readableEnded) return true;
+  if (behind !== null) socket.unshift(behind);
+  return false;
 }
 
 /**
@@ -108,6 +125,8 @@ function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | und
     });
     // Stays: an error between here and the relay must not bring the process down.
     stream.on("error", failed);
-    stream.once("close", () => failed(Object.assign(new Error(), { code: "ECONNRESET" })));
+    // A stream that may be half-open is not closed by the client's end.
+    stream.once("end", () => failed(ENDED));
+    stream.once("close", () => failed(ENDED));
   });
 }

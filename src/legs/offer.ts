@@ -43,20 +43,23 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   if (!range) return nothingShared("protocol version", ALERTS.protocol_version);
   const [min, max] = range;
 
+  const groups = hello.supportedGroups.map(groupById).filter((group) => group !== undefined);
+  // Of a client that names only groups the node does not have, what is left is what needs none: OpenSSL would put its own there.
+  const groupless = hello.supportedGroups.length > 0 && groups.length === 0;
   const suites = hello.cipherSuites
     .map(suiteById)
     .filter((suite) => suite !== undefined)
-    .filter((suite) => (suite.versions === "1.3" ? max === TLS13 : min <= TLS12));
+    .filter((suite) => (suite.versions === "1.3" ? max === TLS13 : min <= TLS12))
+    .filter(({ exchange }) => !groupless || exchange === "dhe" || exchange === "rsa");
   const usable13 = suites.some((suite) => suite.versions === "1.3");
   const usable12 = suites.some((suite) => suite.versions !== "1.3");
-  if (!usable12 && !(usable13 && max === TLS13)) return nothingShared("cipher suite", ALERTS.handshake_failure);
+  if (!usable12 && !usable13) {
+    return nothingShared(groupless ? "group" : "cipher suite", ALERTS.handshake_failure);
+  }
   // A version without a suite of its own must not be offered: OpenSSL would put its default suites there.
   const lowest = usable12 ? min : TLS13;
   const highest = usable13 ? max : Math.min(max, TLS12);
 
-  const groups = hello.supportedGroups.map(groupById).filter((group) => group !== undefined);
-  if (hello.supportedGroups.length > 0 && groups.length === 0 && lowest === TLS13)
-    return nothingShared("group", ALERTS.handshake_failure);
   const schemes = hello.signatureAlgorithms.map(signatureSchemeById).filter((scheme) => scheme !== undefined);
   if (hello.signatureAlgorithms.length > 0 && schemes.length === 0)
     return nothingShared("signature algorithm", ALERTS.handshake_failure);
@@ -91,6 +94,14 @@ function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [nu
 /** OpenSSL sends a key share for each group marked with "*": for the same groups as the client, no HelloRetryRequest is needed. */
 function groupList(groups: readonly { readonly id: number; readonly openssl: string }[], hello: ClientHello): string {
   return groups.map(({ id, openssl }) => (hello.keyShareGroups.includes(id) ? `*${openssl}` : openssl)).join(":");
+}
+
+/**
+ * Protocol names as ALPN has them on the wire (RFC 7301, section 3.1): any bytes, read as latin1. Node would write a list
+ * of strings in UTF-8, and so offer a name that the client did not.
+ */
+export function alpnList(names: readonly string[]): Buffer {
+  return Buffer.concat(names.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`, "latin1")));
 }
 
 export function numberOf(version: Version): number {

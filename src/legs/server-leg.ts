@@ -5,8 +5,8 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import type { HalfOpen, Leg, LegFailure } from "./leg.ts";
-import { type Offer, offerFor, type VersionRange } from "./offer.ts";
+import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { alpnList, type Offer, offerFor, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
 /** The TLS session with the server, and what the server showed. */
@@ -52,6 +52,7 @@ export async function openServerLeg(
   if (refusal) return refusal;
   const certificate = stream.getPeerX509Certificate();
   if (!certificate) {
+    stream.destroy();
     const reason = "The server showed no certificate";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
@@ -79,13 +80,13 @@ function connectTls(socket: Socket, offer: Offer, contexts: ContextCache): TLSSo
     ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
     ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
   });
-  const options: ConnectionOptions & HalfOpen = {
+  const options: ConnectionOptions & StreamOptions = {
     socket,
     secureContext,
     // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
     servername: offer.serverName ?? "",
-    ALPNProtocols: [...offer.alpn],
-    allowHalfOpen: true,
+    ALPNProtocols: alpnList(offer.alpn),
+    ...STREAM,
     // Judged by policy, with every fault, once it is here.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
@@ -122,19 +123,23 @@ const EMPTY_CERTIFICATE = RECORD_OVERHEAD + HANDSHAKE_HEADER + 4;
  */
 async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: number): Promise<LegFailure | undefined> {
   if (stream.getProtocol() !== "TLSv1.3") return undefined;
+  // From here on: a near server refuses before our last flight has been looked at.
+  const answered = new Promise<LegFailure | undefined>((resolve) => {
+    stream.once("session", () => resolve(undefined));
+    stream.once("error", (error) => resolve(explainFailure("server", error)));
+    stream.once("close", () => resolve(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
+  });
   const before = socket.bytesWritten;
   await new Promise(setImmediate);
-  const digest = stream.getCipher().standardName?.endsWith("SHA384") ? 48 : 32;
-  if (socket.bytesWritten - before < RECORD_OVERHEAD + HANDSHAKE_HEADER + digest + EMPTY_CERTIFICATE) return undefined;
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), 50 + 2 * elapsed);
-    const settle = (failure: LegFailure | undefined) => {
-      clearTimeout(timer);
-      resolve(failure);
-    };
-    stream.once("session", () => settle(undefined));
-    stream.once("error", (error) => settle(explainFailure("server", error)));
+  const digest = stream.getCipher()?.standardName?.endsWith("SHA384") ? 48 : 32;
+  const demanded =
+    socket.bytesWritten - before >= RECORD_OVERHEAD + HANDSHAKE_HEADER + digest + EMPTY_CERTIFICATE || stream.destroyed;
+  if (!demanded) return undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, 50 + 2 * elapsed, undefined);
   });
+  return Promise.race([answered, late]).finally(() => clearTimeout(timer));
 }
 
 /** IANA's name of the group; a DH group that the server made up has its size for a name. */

@@ -85,6 +85,8 @@ function cables(): Network {
   };
   for (const name of [network.client, network.node, network.server]) {
     execFileSync("ip", ["netns", "add", name]);
+    // Without duplicate detection, which would keep every IPv6 address unusable for a second.
+    run(name, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0");
     run(name, "ip", "link", "set", "lo", "up");
   }
   for (const [end, there, here] of [
@@ -96,10 +98,9 @@ function cables(): Network {
   return network;
 }
 
-/** Addresses without duplicate detection, which would keep them unusable for a second. */
 function address(name: string, interfaceName: string, v4: string, v6: string): void {
   run(name, "ip", "addr", "add", v4, "dev", interfaceName);
-  run(name, "ip", "-6", "addr", "add", v6, "dev", interfaceName, "nodad");
+  run(name, "ip", "-6", "addr", "add", v6, "dev", interfaceName);
   run(name, "ip", "link", "set", interfaceName, "up");
 }
 

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
+import type { Session } from "../../src/control/api.ts";
 import { connectThrough, curl, nextChunk, readAll } from "../clients.ts";
 import { needs } from "../needs.ts";
-import { descendants, startNode, type TestNode } from "../node.ts";
+import { descendants, MAIN, startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { until } from "../processes.ts";
+import { start, until } from "../processes.ts";
 
 describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => {
   let pki: Pki;
@@ -101,6 +102,28 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     const workers = descendants(node.process.pid);
     await node.process.stop("SIGKILL");
     await until("an end to the workers", () => workers.every((pid) => !existsSync(`/proc/${pid}`)));
+  });
+
+  test("What was kept is there after a new start: the CAs, the token and the closed sessions", async () => {
+    await using node = await newNode();
+    const host = `kept.${DOMAIN}`;
+    const visit = () => curl({ port: node.forward("web") }, node.primary, [`https://${host}/negotiated`]);
+    assert.equal((await visit()).code, 0);
+    const { id, presented } = await node.session(host);
+    await node.stop();
+
+    const again = start(process.execPath, [MAIN, "run", "-c", node.file], { cwd: node.folder });
+    await until("the node's health", () =>
+      fetch(`${node.url}/health`).then(
+        (answer) => answer.ok,
+        () => false,
+      ),
+    );
+    const kept = await node.api<Session>(`sessions/${id}`);
+    assert.deepEqual([kept.sni, kept.presented], [host, presented]);
+    // The client still trusts it: it is the same CA.
+    assert.equal((await visit()).code, 0);
+    assert.equal((await again.stop()).code, 0);
   });
 
   test("reload takes a new policy for new sessions, and a bad file changes nothing", async () => {

@@ -1,0 +1,207 @@
+import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { ConfigError, InvariantError } from "../errors.ts";
+import { runProgram } from "./program.ts";
+import { readLink } from "./routes.ts";
+import type { Step } from "./steps.ts";
+import { readSysctl, readSysctls, writeSysctl } from "./sysctls.ts";
+
+/** What was there before a step, as far as undoing it needs to know. */
+type Memory =
+  | {
+      readonly kind: "settings";
+      readonly before: Readonly<Record<string, string>>;
+      readonly after: Readonly<Record<string, string>>;
+    }
+  | { readonly kind: "present"; readonly present: boolean };
+
+interface Entry {
+  readonly step: Step;
+  memory?: Memory;
+  /** False from before the step until after it: a crash leaves open whether it was done. */
+  done: boolean;
+}
+
+/** On disk from before the first change until after the last is undone. */
+interface Journal {
+  /** The running kernel and its network namespace: another one has nothing of ours. */
+  readonly place: string;
+  readonly entries: Entry[];
+}
+
+/**
+ * Does the steps in order. Each stands in the journal (mode 0600) before it is done, so that it is taken down even after a
+ * crash: what an earlier run left there is undone first. When a step fails the ones before it are undone. Synchronous. Throws ConfigError.
+ */
+export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile: string): void {
+  const left = undoPlan(journalFile);
+  if (left.length > 0 && readJournal(journalFile) !== undefined) {
+    throw new ConfigError("listeners", `Cannot take down what an earlier run set up: ${left.join("; ")}`);
+  }
+  const journal: Journal = { place: currentPlace(), entries: [] };
+  try {
+    for (const step of plan.steps) {
+      const entry: Entry = { step: undoing(step), done: false };
+      const memory = remember(step);
+      if (memory !== undefined) entry.memory = memory;
+      journal.entries.push(entry);
+      writeJournal(journalFile, journal);
+      perform(step, entry);
+      entry.done = true;
+    }
+    writeJournal(journalFile, journal);
+  } catch (error) {
+    undoPlan(journalFile);
+    throw error;
+  }
+}
+
+/**
+ * Takes down what the journal says was set up, the last first, and removes the journal. Nothing happens without one, nor when it
+ * tells of another boot or network namespace. Returns what could not be undone, a sentence each: mostly what somebody else took away.
+ * The journal stays when nothing at all could be undone, which means that the right to do so is missing. Synchronous.
+ */
+export function undoPlan(journalFile: string): readonly string[] {
+  const journal = readJournal(journalFile);
+  if (journal === undefined) return [];
+  const problems: string[] = [];
+  let undone = 0;
+  if (journal.place === currentPlace()) {
+    for (const entry of journal.entries.toReversed()) {
+      try {
+        revert(entry);
+        undone++;
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        // Whether it was done at all is not known: it may well not be there.
+        if (entry.done) problems.push(error.message);
+      }
+    }
+  }
+  if (problems.length === 0 || undone > 0) rmSync(journalFile, { force: true });
+  return problems;
+}
+
+/** What the journal keeps of a step: a ruleset can be long, and is not needed to take it down. */
+function undoing(step: Step): Step {
+  if (step.kind !== "command") return step;
+  const { input: _, ...rest } = step;
+  return rest;
+}
+
+function remember(step: Step): Memory | undefined {
+  if (step.kind === "link-up") return { kind: "present", present: readLink(step.name)?.up === true };
+  if (step.kind === "hold-table") return { kind: "present", present: hasTable(step.family) };
+  if (step.kind !== "sysctl") return undefined;
+  return { kind: "settings", before: settings(step), after: {} };
+}
+
+function perform(step: Step, entry: Entry): void {
+  if (step.kind === "command") runProgram(step.run, step.input);
+  if (step.kind === "link-up") runProgram(["ip", "link", "set", step.name, "up"]);
+  if (step.kind !== "sysctl" || entry.memory?.kind !== "settings") return;
+  const current = entry.memory.before[step.key];
+  if (current === undefined && step.optional !== true) {
+    throw new ConfigError(
+      "listeners",
+      `Cannot set ${step.key}: there is no such network interface, or this kernel cannot do it`,
+    );
+  }
+  if (current === undefined || current === step.value) return;
+  writeSysctl(step.key, step.value);
+  entry.memory = { ...entry.memory, after: settings(step) };
+}
+
+function settings(step: Step & { kind: "sysctl" }): Record<string, string> {
+  const value = readSysctl(step.key);
+  const along = step.alongside === undefined ? [] : readSysctls(step.alongside);
+  return { ...Object.fromEntries(along), ...(value !== undefined && { [step.key]: value }) };
+}
+
+function revert({ step, memory }: Entry): void {
+  if (step.kind === "command" && step.undo !== undefined) runProgram(step.undo, step.undoInput);
+  if (step.kind === "link-up" && memory?.kind === "present" && !memory.present) {
+    runProgram(["ip", "link", "set", step.name, "down"]);
+  }
+  if (step.kind === "hold-table" && memory?.kind === "present" && !memory.present) removeTable(step.family);
+  if (step.kind === "sysctl" && memory?.kind === "settings") restore(step, memory);
+}
+
+/** The switch of all interfaces comes first: it changes the others, which then get their own values back. */
+function restore(step: Step & { kind: "sysctl" }, { before, after }: Memory & { kind: "settings" }): void {
+  const keys = [step.key, ...Object.keys(before).filter((key) => key !== step.key)];
+  // A crash may have come between the change and the memory of what it did: then the value that was to be set tells.
+  const ours = (key: string) => after[key] ?? (key === step.key ? step.value : undefined);
+  const [first] = keys;
+  if (first === undefined || before[first] === undefined || before[first] === ours(first)) return;
+  if (readSysctl(first) !== ours(first)) return;
+  for (const key of keys) {
+    const value = before[key];
+    const current = readSysctl(key);
+    if (value !== undefined && current !== undefined && current !== value) writeSysctl(key, value);
+  }
+}
+
+interface Ruleset {
+  readonly nftables: readonly {
+    readonly table?: { readonly family: string; readonly name: string };
+    readonly rule?: { readonly family: string; readonly table: string };
+    readonly chain?: { readonly family: string; readonly table: string; readonly name: string };
+  }[];
+}
+
+function hasTable(family: "ip" | "ip6"): boolean {
+  const { nftables } = JSON.parse(runProgram(["nft", "-j", "list", "tables"])) as Ruleset;
+  return nftables.some(({ table }) => table?.family === family && table.name === "raw");
+}
+
+/** The table "raw" goes when all that is left of it is what iptables-nft makes by itself: base chains without a rule. */
+function removeTable(family: "ip" | "ip6"): void {
+  if (!hasTable(family)) return;
+  const { nftables } = JSON.parse(runProgram(["nft", "-j", "list", "table", family, "raw"])) as Ruleset;
+  const foreign = nftables.some(({ rule, chain }) => rule !== undefined || !isBuiltIn(chain?.name ?? "PREROUTING"));
+  if (!foreign) runProgram(["nft", "delete", "table", family, "raw"]);
+}
+
+function isBuiltIn(chain: string): boolean {
+  return chain === "PREROUTING" || chain === "OUTPUT";
+}
+
+function currentPlace(): string {
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return `${boot} ${readlinkSync("/proc/thread-self/ns/net")}`;
+}
+
+function readJournal(file: string): Journal | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    throw new ConfigError("dataDir", `Cannot read ${file}, which says what to take down: ${code}`, { cause: error });
+  }
+  try {
+    return JSON.parse(text) as Journal;
+  } catch (error) {
+    // It is only ever replaced whole.
+    throw new InvariantError(`Cannot read ${file}: it is not the journal that was written there`, { cause: error });
+  }
+}
+
+/** Replaced whole, and on disk before the step it tells of is done. */
+function writeJournal(file: string, journal: Journal): void {
+  const draft = `${file}.new`;
+  try {
+    const fd = openSync(draft, "w", 0o600);
+    try {
+      writeFileSync(fd, JSON.stringify(journal));
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(draft, file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ConfigError("dataDir", `Cannot write ${file}, which says what to take down: ${code}`, { cause: error });
+  }
+}

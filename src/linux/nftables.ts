@@ -1,0 +1,90 @@
+import { existsSync } from "node:fs";
+import { ConfigError } from "../errors.ts";
+import { isInstalled, readProgram, runProgram } from "./program.ts";
+
+/** What this kernel and its tools can do. Without an entry an inline listener works another way, or not at all. */
+export interface Features {
+  /** nft's own `queue`; without, iptables-nft's NFQUEUE target holds the SYNs. */
+  readonly nftQueue: boolean;
+  readonly iptablesNft: boolean;
+  readonly tproxy: boolean;
+  readonly socketMatch: boolean;
+  readonly fib: boolean;
+  readonly hash: boolean;
+  readonly reject: boolean;
+  readonly bridge: boolean;
+  /** Whether this machine speaks IPv6 at all. */
+  readonly ipv6: boolean;
+  /** IPv6 forwarding of one interface (Linux 6.17); without, the switch of all of them is needed. */
+  readonly forceForwarding: boolean;
+}
+
+/** Loads a script as one transaction: all of it, or nothing. Throws ConfigError with what nft says. */
+export function loadRules(script: string): void {
+  runProgram(["nft", "-f", "-"], script);
+}
+
+/** One rule for each feature, in a table that is checked by the kernel and never made. */
+const PROBES = {
+  nftQueue: ["inet", "meta l4proto tcp queue num 0 bypass"],
+  tproxy: ["inet", "meta l4proto tcp tproxy to :1"],
+  socketMatch: ["inet", "socket wildcard 0 socket transparent 1 accept"],
+  fib: ["inet", "fib daddr type local accept"],
+  hash: ["inet", "jhash ip saddr . tcp sport mod 2 seed 0x1 vmap { 0 : accept, 1 : accept }"],
+  reject: ["inet", "reject with icmpx type host-unreachable"],
+  bridge: ["bridge", "ether type ip meta pkttype set host ether daddr set 02:00:00:00:00:01"],
+} as const;
+
+/** Finds out what can be done, by asking the kernel; nothing is changed. Throws ConfigError without nft or CAP_NET_ADMIN. */
+export function probeFeatures(): Features {
+  // An empty transaction fails only for want of the program or the privilege.
+  runProgram(["nft", "-c", "-f", "-"], "table inet clearline-probe\n");
+  const able = (name: keyof typeof PROBES) => accepts(PROBES[name][0], PROBES[name][1]);
+  return {
+    nftQueue: able("nftQueue"),
+    iptablesNft: isInstalled("iptables-nft") && isInstalled("ip6tables-nft"),
+    tproxy: able("tproxy"),
+    socketMatch: able("socketMatch"),
+    fib: able("fib"),
+    hash: able("hash"),
+    reject: able("reject"),
+    bridge: able("bridge"),
+    ipv6: existsSync("/proc/sys/net/ipv6"),
+    forceForwarding: existsSync("/proc/sys/net/ipv6/conf/all/force_forwarding"),
+  };
+}
+
+function accepts(family: "inet" | "bridge", rule: string): boolean {
+  const script = `table ${family} clearline-probe {
+  chain probe {
+    type filter hook prerouting priority 0; policy accept;
+    ${rule}
+  }
+}
+`;
+  try {
+    runProgram(["nft", "-c", "-f", "-"], script);
+    return true;
+  } catch (error) {
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
+}
+
+export interface Count {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** Every named counter of one table by its name. Empty when there is no such table. Throws ConfigError. */
+export async function readCounters(family: "inet" | "bridge", table: string): Promise<ReadonlyMap<string, Count>> {
+  const counts = new Map<string, Count>();
+  const { nftables } = JSON.parse(await readProgram(["nft", "-j", "list", "counters"])) as {
+    nftables: readonly { counter?: Count & { family: string; table: string; name: string } }[];
+  };
+  for (const { counter } of nftables) {
+    if (counter?.family !== family || counter.table !== table) continue;
+    counts.set(counter.name, { packets: counter.packets, bytes: counter.bytes });
+  }
+  return counts;
+}

@@ -1,0 +1,72 @@
+import { runProgram } from "./program.ts";
+import type { Step } from "./steps.ts";
+
+/** A network interface as it is now. */
+export interface Link {
+  readonly name: string;
+  readonly mac: string;
+  readonly up: boolean;
+  /** The bridge or bond that it belongs to. */
+  readonly master: string | undefined;
+  /** "10.0.0.1/24", link-local ones too. */
+  readonly addresses: readonly string[];
+}
+
+/** Reads a network interface. Undefined: there is none of that name. Throws ConfigError without iproute2. */
+export function readLink(name: string): Link | undefined {
+  const links = JSON.parse(runProgram(["ip", "-j", "address", "show"])) as readonly {
+    ifname: string;
+    address?: string;
+    flags: readonly string[];
+    master?: string;
+    addr_info: readonly { local: string; prefixlen: number }[];
+  }[];
+  const found = links.find(({ ifname }) => ifname === name);
+  if (found === undefined) return undefined;
+  return {
+    name,
+    mac: found.address ?? "",
+    up: found.flags.includes("UP"),
+    master: found.master,
+    addresses: found.addr_info.map(({ local, prefixlen }) => `${local}/${prefixlen}`),
+  };
+}
+
+/** What the kernel takes as the name of an interface, and what is safe in a rule. */
+export function isLinkName(name: string): boolean {
+  return /^[A-Za-z0-9_.@+-]{1,15}$/.test(name) && name !== "." && name !== "..";
+}
+
+/** Packets whose mark, under the mask, is this one are this machine's own, whatever their address: the table says so. */
+export function localDelivery(options: {
+  readonly family: 4 | 6;
+  readonly mark: number;
+  readonly mask: number;
+  readonly table: number;
+  /** Among the routing rules: lower is asked earlier. */
+  readonly priority: number;
+}): readonly Step[] {
+  const { family, table, priority } = options;
+  const flag = `-${family}`;
+  const mark = `${hex(options.mark)}/${hex(options.mask)}`;
+  const route = ["local", "default", "dev", "lo", "table", `${table}`];
+  const rule = ["priority", `${priority}`, "fwmark", mark, "lookup", `${table}`];
+  return [
+    {
+      kind: "command",
+      why: `Every IPv${family} address is local in a table of its own…`,
+      run: ["ip", flag, "route", "add", ...route],
+      undo: ["ip", flag, "route", "del", ...route],
+    },
+    {
+      kind: "command",
+      why: "…which only the packets that belong to Clearline's sockets are sent to",
+      run: ["ip", flag, "rule", "add", ...rule],
+      undo: ["ip", flag, "rule", "del", ...rule],
+    },
+  ];
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}

@@ -1,0 +1,47 @@
+import type { Command } from "./program.ts";
+
+/** One change of the kernel's state: plain data, so that it can be shown, written to the journal, done and undone. */
+export type Step = CommandStep | SysctlStep | LinkUpStep | HoldTableStep;
+
+/** Runs a program; the other command takes back exactly that. */
+export interface CommandStep {
+  readonly kind: "command";
+  /** For the person who reads the plan. */
+  readonly why: string;
+  readonly run: Command;
+  /** What the program reads. */
+  readonly input?: string;
+  /** Absent: undoing an earlier step takes this one with it. */
+  readonly undo?: Command;
+  readonly undoInput?: string;
+}
+
+/** Sets a kernel setting; the old value comes back unless somebody else has changed it since. */
+export interface SysctlStep {
+  readonly kind: "sysctl";
+  readonly why: string;
+  /** "net/ipv4/conf/eth0/forwarding": with slashes, as the names of interfaces may have dots. */
+  readonly key: string;
+  readonly value: string;
+  /** A pattern of the settings that change along with it, and come back with it. */
+  readonly alongside?: string;
+  /** Where the kernel has no such setting, it is not needed. */
+  readonly optional?: boolean;
+}
+
+/** Brings an interface up; it goes down again if it was. */
+export interface LinkUpStep {
+  readonly kind: "link-up";
+  readonly why: string;
+  readonly name: string;
+}
+
+/**
+ * The iptables-nft steps behind this one make the table "raw" where there is none: this one takes it away again, if it was not
+ * there before and holds nobody else's rules.
+ */
+export interface HoldTableStep {
+  readonly kind: "hold-table";
+  readonly why: string;
+  readonly family: "ip" | "ip6";
+}

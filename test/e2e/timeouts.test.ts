@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import { after, before, describe, test } from "node:test";
+import tls from "node:tls";
+import { nextChunk, opensslClient, readAll } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { type Delivery, tap } from "../tap.ts";
+
+const SECRET = "the-plaintext-that-no-log-shows";
+
+/** Everything here waits for something that does not come; the node writes all it ever logs. */
+describe("Peers that stop", needs("openssl"), () => {
+  let pki: Pki;
+  let node: TestNode;
+  let server: tls.Server;
+  const mute = net.createServer((socket) => void socket.on("error", () => socket.destroy()).resume());
+
+  before(async () => {
+    pki = await makePki();
+    const identity = { cert: readFileSync(pki.server.ecdsa.certificate), key: readFileSync(pki.server.ecdsa.key) };
+    server = tls.createServer(identity, (socket) => void socket.on("error", () => socket.destroy()).pipe(socket));
+    server.listen(0, "127.0.0.1");
+    mute.listen(0, "127.0.0.1");
+    await Promise.all([once(server, "listening"), once(mute, "listening")]);
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { tls: (server.address() as net.AddressInfo).port, mute: (mute.address() as net.AddressInfo).port },
+      config: {
+        timeouts: { hello: "1s", handshake: "1500ms", idle: "2s", drain: "1s" },
+        log: { level: "trace" },
+      },
+    });
+  });
+  after(async () => {
+    const output = node?.process.output();
+    await node?.stop();
+    server?.close();
+    mute.close();
+    assert.ok(!output.includes(SECRET), "plaintext in the log");
+  });
+
+  test("A decrypted session in which nothing passes is ended on both sides", async () => {
+    const servername = `idle.${DOMAIN}`;
+    const ca = readFileSync(node.primary, "utf8").split(/(?<=END CERTIFICATE-----\n)/);
+    const client = tls.connect({ port: node.forward("tls"), host: "127.0.0.1", servername, ca });
+    await once(client, "secureConnect");
+    client.write(SECRET);
+    assert.equal((await nextChunk(client))?.toString(), SECRET);
+    await readAll(client).catch((error: NodeJS.ErrnoException) => assert.equal(error.code, "ECONNRESET"));
+    const session = await node.session(servername);
+    assert.match(session.closeReason ?? "", /Nothing passed for 2 s/);
+  });
+
+  test("A server that never answers a hello ends the handshake, and the client is told", async () => {
+    const name = `mute.${DOMAIN}`;
+    const { code } = await opensslClient({ way: { port: node.forward("mute") }, name, roots: node.primary, input: "" });
+    assert.notEqual(code, 0);
+    const session = await node.session(name);
+    assert.equal(session.verdict, null);
+    assert.match(session.closeReason ?? "", /server/i);
+  });
+
+  test("A client that stops in the middle of its handshake is let go", async () => {
+    const name = `stops.${DOMAIN}`;
+    let first = true;
+    // The ClientHello goes on; what the client says to the node's certificate does not.
+    const helloOnly: Delivery = async (bytes, send) => {
+      if (first) await send(bytes);
+      first = false;
+      await new Promise<never>(() => undefined);
+    };
+    const client = await tap(node.forward("tls"), helloOnly);
+    const { code } = await opensslClient({ way: { port: client.port }, name, roots: node.primary });
+    client.close();
+    assert.notEqual(code, null);
+    const session = await node.session(name);
+    assert.match(session.closeReason ?? "", /client/i);
+    assert.ok(client.connections[0]!.fromClient.length > client.connections[0]!.fromClient.readUInt16BE(3) + 5);
+  });
+
+  test("A silent client of the explicit proxy is told that its time is over", async () => {
+    const client = net.connect(node.proxy, "127.0.0.1");
+    assert.match((await readAll(client)).toString(), /^HTTP\/1\.1 408 /);
+  });
+});
