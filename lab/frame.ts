@@ -1,0 +1,97 @@
+/** One Ethernet frame and what the lab's claims ask about it. */
+export interface Frame {
+  /** ms since the epoch, with µs. */
+  readonly time: number;
+  readonly bytes: Buffer;
+  /** Of the payload, after a VLAN tag. */
+  readonly etherType: number;
+  readonly vlan: number | undefined;
+  readonly ip: IpPacket | undefined;
+}
+
+export interface IpPacket {
+  readonly version: 4 | 6;
+  readonly source: string;
+  readonly destination: string;
+  /** IPv6: the one after the fixed header. */
+  readonly protocol: number;
+  /** The packet without the fields that any router changes (hop limit, IPv4's header checksum), as hex. */
+  readonly constant: string;
+  readonly tcp: TcpSegment | undefined;
+}
+
+export interface TcpSegment {
+  readonly from: number;
+  readonly to: number;
+  readonly sequence: number;
+  /** In the order of RFC 9293: "S", "SA", "RA", "PA"… */
+  readonly flags: string;
+  readonly payload: Buffer;
+}
+
+const VLAN = 0x8100;
+const IPV4 = 0x0800;
+const IPV6 = 0x86dd;
+const TCP = 6;
+
+export function readFrame(time: number, bytes: Buffer): Frame {
+  const outer = bytes.readUInt16BE(12);
+  const tagged = outer === VLAN;
+  const etherType = tagged ? bytes.readUInt16BE(16) : outer;
+  return {
+    time,
+    bytes,
+    etherType,
+    vlan: tagged ? bytes.readUInt16BE(14) & 0xfff : undefined,
+    ip: readIp(etherType, bytes.subarray(tagged ? 18 : 14)),
+  };
+}
+
+function readIp(etherType: number, packet: Buffer): IpPacket | undefined {
+  if (etherType === IPV4) {
+    const whole = packet.subarray(0, packet.readUInt16BE(2));
+    const header = (whole[0]! & 15) * 4;
+    const constant = Buffer.from(whole);
+    constant.fill(0, 8, 9).fill(0, 10, 12);
+    return {
+      version: 4,
+      source: whole.subarray(12, 16).join("."),
+      destination: whole.subarray(16, 20).join("."),
+      protocol: whole[9]!,
+      constant: constant.toString("hex"),
+      tcp: whole[9] === TCP ? readTcp(whole.subarray(header)) : undefined,
+    };
+  }
+  if (etherType === IPV6) {
+    const whole = packet.subarray(0, 40 + packet.readUInt16BE(4));
+    const constant = Buffer.from(whole);
+    constant.fill(0, 7, 8);
+    return {
+      version: 6,
+      source: writeIpv6(whole.subarray(8, 24)),
+      destination: writeIpv6(whole.subarray(24, 40)),
+      protocol: whole[6]!,
+      constant: constant.toString("hex"),
+      tcp: whole[6] === TCP ? readTcp(whole.subarray(40)) : undefined,
+    };
+  }
+  return undefined;
+}
+
+const FLAGS = "FSRPAUEC";
+
+function readTcp(segment: Buffer): TcpSegment {
+  return {
+    from: segment.readUInt16BE(0),
+    to: segment.readUInt16BE(2),
+    sequence: segment.readUInt32BE(4),
+    flags: [...FLAGS].filter((_, bit) => (segment[13]! & (1 << bit)) !== 0).join(""),
+    payload: segment.subarray((segment[12]! >> 4) * 4),
+  };
+}
+
+/** As RFC 5952 writes it, which is how the lab's addresses are written. */
+function writeIpv6(bytes: Buffer): string {
+  const groups = Array.from({ length: 8 }, (_, group) => bytes.readUInt16BE(group * 2).toString(16));
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+}
