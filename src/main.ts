@@ -109,7 +109,7 @@ async function startWorker(first: WorkerSetup) {
     for (const feed of stale) await feed.close();
   }
 
-  async function openListeners({ config, worker, workers }: WorkerSetup): Promise<void> {
+  async function openListeners({ config, inline, worker, workers }: WorkerSetup): Promise<void> {
     const wanted = new Map(config.listeners.map((listener, index) => [JSON.stringify(listener), { listener, index }]));
     for (const [key, server] of listeners) {
       if (wanted.has(key)) continue;
@@ -120,8 +120,7 @@ async function startWorker(first: WorkerSetup) {
       if (listeners.has(key)) continue;
       const { timeouts, limits } = config;
       const limit = capacity(limits.sessions, workers);
-      const slot = config.listeners.slice(0, index).filter(({ mode }) => mode === listener.mode).length;
-      const context = { path: `listeners[${index}]`, slot, worker, workers, timeouts, limit, arrive };
+      const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
       listeners.set(key, await openListener(listener, context));
     }
   }

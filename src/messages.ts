@@ -1,3 +1,4 @@
+import type { Plan } from "./capture/inline-plan.ts";
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
 import type { KeySource } from "./pki/keystore.ts";
@@ -9,6 +10,8 @@ import type { SessionChange } from "./sessions/table.ts";
 
 /** Everything a worker is told when it starts and when the configuration is reloaded: it opens no file of its own but feeds. */
 export interface WorkerSetup {
+  /** Which ports, queues and marks the kernel was told of for the inline listeners; undefined: there are none. */
+  readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
   readonly worker: number;
   readonly workers: number;
   readonly config: Loaded["config"];

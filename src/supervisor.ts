@@ -1,12 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
 import { ConfigError } from "./errors.ts";
+import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts";
 import { log } from "./log.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./messages.ts";
 import { type Authorities, openAuthorities } from "./pki/authority.ts";
@@ -41,6 +43,8 @@ export interface NodeState {
   readonly mint: Mint;
   readonly sessions: LiveTable;
   readonly history: History;
+  /** What the kernel was told of for the inline listeners. */
+  inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
   readonly startedAt: number;
@@ -89,6 +93,11 @@ async function startNode(
   await checkFree({ ...config.console.address, path: "console.address" });
   await makeDataDir(config.dataDir);
   const running = await prepare(loaded);
+  const count = config.workers === "auto" ? availableParallelism() : config.workers;
+  const inline = planNode(loaded, count);
+  undo.push(() => takeDown(config.dataDir));
+  takeDown(config.dataDir);
+  if (inline) setUpInline(inline, config.dataDir);
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now);
   for (const notice of authorities.notices) log.warn(notice);
@@ -116,7 +125,8 @@ async function startNode(
     demanding,
     subscribers,
     startedAt: now,
-    workers: createWorkers(config.workers === "auto" ? availableParallelism() : config.workers, {
+    inline,
+    workers: createWorkers(count, {
       onMessage: (message, reply) => onMessage(state, message, reply),
       onDeath(worker) {
         const closed = sessions.dropWorker(worker, Date.now());
@@ -175,6 +185,7 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),
+    inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
   });
 }
 
@@ -187,11 +198,17 @@ async function reload(state: NodeState): Promise<{ readonly changes: readonly st
   const loaded = await loadConfig(before.loaded.file, (given) => checkPki(given, Date.now()));
   const next = await prepare(loaded);
   const changes = changesBetween(before, next);
+  const planned = state.inline;
+  const inline = planNode(loaded, state.workers.count);
+  changeInline(planned, inline);
   state.running = next;
+  state.inline = inline;
   try {
     await state.workers.setup(setupOf(state));
   } catch (error) {
     state.running = before;
+    state.inline = planned;
+    changeInline(inline, planned);
     throw error;
   }
   log.info({ changes }, "Reloaded the configuration");
@@ -243,6 +260,11 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
 function publish({ history, subscribers }: NodeState, applied: Applied): void {
   history.record(applied.closed);
   for (const listener of subscribers) listener(applied);
+}
+
+/** Also what a run left behind that did not end by itself. */
+function takeDown(dataDir: string): void {
+  for (const problem of takeDownInline(dataDir)) log.warn(problem);
 }
 
 async function makeDataDir(directory: string): Promise<void> {

@@ -26,12 +26,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   "src/cli/commands/run.ts": ["supervisor.ts"],
   "src/cli/commands/check.ts": ["config", "pki"],
+  "src/cli/commands/inline.ts": ["config", "capture", "inline.ts"],
   // Every command finds the node's address and token through the node's own file.
   "src/cli/place.ts": ["config"],
 };
 
 /** The composition roots know everything. */
-const ROOTS = ["main.ts", "supervisor.ts", "workers.ts", "plane.ts", "messages.ts"];
+const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts", "messages.ts"];
 
 /** The story and its seams know the stages by their types only. */
 const STORY = ["flow.ts", "node.ts"];

@@ -1,10 +1,10 @@
 import { createServer, type Server, type Socket } from "node:net";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, InvariantError } from "../errors.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
 import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Arrival, Endpoint } from "./arrival.ts";
-import { inlineNumbers, MARKS } from "./inline-numbers.ts";
+import type { Marks } from "./inline-plan.ts";
 import { plainAddress } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";
@@ -24,8 +24,11 @@ const PATIENCE = 10_000;
  * server accepts the client.
  */
 export async function openInline(listener: InlineListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, slot, worker, workers, timeouts, arrive } = context;
-  const { sharedPort, ownPort, queue: number } = inlineNumbers(slot, worker, workers);
+  const { path, inline, worker, timeouts, arrive } = context;
+  const planned = inline?.listeners.find(({ name }) => name === listener.name);
+  if (!inline || !planned) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
+  const { sharedPort, workerPorts, queues } = planned;
+  const [ownPort, number] = [workerPorts[worker], queues[worker]];
   const connect = (from: Endpoint, to: Endpoint) => connectFrom({ from, to, timeout: timeouts.connect });
   const servers: Server[] = [];
   try {
@@ -35,9 +38,10 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     const accept = (client: Socket) => take(client, hold, listener, connect, arrive);
     for (const address of ["0.0.0.0", "::"]) {
       servers.push(await listenAt({ address, port: sharedPort, reusePort: true }, accept));
-      if (hold) servers.push(await listenAt({ address, port: ownPort, reusePort: false }, accept));
+      if (hold && ownPort !== undefined)
+        servers.push(await listenAt({ address, port: ownPort, reusePort: false }, accept));
     }
-    const queue = hold && openHold(number, worker, hold);
+    const queue = hold && number !== undefined ? openHold(number, inline.marks, worker, hold) : undefined;
     return {
       close() {
         for (const server of servers) server.close();
@@ -52,13 +56,13 @@ export async function openInline(listener: InlineListener, context: CaptureConte
 }
 
 /** The kernel's queue of held SYNs, whose verdicts are marks that the packet filter reads. */
-function openHold(number: number, worker: number, hold: SynHold) {
-  const marks: Readonly<Record<Exclude<SynVerdict, "drop">, number | undefined>> = {
-    release: MARKS.worker(worker),
+function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
+  const values: Readonly<Record<Exclude<SynVerdict, "drop">, number | undefined>> = {
+    release: marks.workers[worker],
     pass: undefined,
-    reset: MARKS.reset,
-    hostUnreachable: MARKS.hostUnreachable,
-    netUnreachable: MARKS.netUnreachable,
+    reset: marks.refused,
+    hostUnreachable: marks.hostUnreachable,
+    netUnreachable: marks.netUnreachable,
   };
   const queue = openQueue({
     number,
@@ -67,8 +71,10 @@ function openHold(number: number, worker: number, hold: SynHold) {
       if (!syn) return queue.verdict(id, "accept");
       const decide = (verdict: SynVerdict) => {
         if (verdict === "drop") return queue.verdict(id, "drop");
-        const own = marks[verdict];
-        return queue.verdict(id, "accept", own === undefined ? undefined : MARKS.set(mark, own));
+        const value = values[verdict];
+        if (value === undefined) return queue.verdict(id, "accept");
+        // The other bits of the mark are somebody else's.
+        return queue.verdict(id, "accept", ((mark & ~marks.mask) | value) >>> 0);
       };
       return hold.hold({ source: syn.source, destination: syn.destination, decide });
     },

@@ -1,11 +1,12 @@
 import type { Arrival } from "./arrival.ts";
+import type { Plan } from "./inline-plan.ts";
 
 /** What every capture mode works with. */
 export interface CaptureContext {
   /** Where the listener stands in the configuration: "listeners[0]". */
   readonly path: string;
-  /** Its place among the listeners of its mode, from 0. */
-  readonly slot: number;
+  /** What the kernel was told of for the inline listeners. */
+  readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
   readonly worker: number;
   /** Workers share every listener; the kernel spreads connections over them. */
   readonly workers: number;

@@ -6,6 +6,7 @@ import { caCommand } from "./commands/ca.ts";
 import { cacheCommand } from "./commands/cache.ts";
 import { checkCommand } from "./commands/check.ts";
 import { explainCommand } from "./commands/explain.ts";
+import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { reloadCommand } from "./commands/reload.ts";
 import { runCommand } from "./commands/run.ts";
@@ -42,7 +43,8 @@ function createProgram(): Command {
     .addCommand(caCommand())
     .addCommand(keysCommand())
     .addCommand(cacheCommand())
-    .addCommand(reloadCommand());
+    .addCommand(reloadCommand())
+    .addCommand(inlineCommand());
   throwAtMistakes(program);
   return program;
 }

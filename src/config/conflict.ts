@@ -144,7 +144,10 @@ function inlineConflicts(root: unknown): Problem[] {
       else if (typeof name === "string") first.set(name, path);
     }
     if (valueAt(value, ["topology"]) === "bridge" && valueAt(value, ["address"]) === undefined) {
-      problems.push({ path: pathOf([...keys, "address"]), says: "is missing: a bridge needs an address on its network" });
+      problems.push({
+        path: pathOf([...keys, "address"]),
+        says: "is missing: a bridge needs an address on its network",
+      });
     }
     return problems;
   });

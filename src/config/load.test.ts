@@ -97,8 +97,8 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["a file that is no group of keys", "- a\n- b", ["it is a list, not a group of keys"]],
   [
     "a listener of an unknown mode",
-    "listeners: [{ name: a, mode: inline }]",
-    ['listeners[0].mode is "inline", not one of explicit, forward'],
+    "listeners: [{ name: a, mode: teleport }]",
+    ['listeners[0].mode is "teleport", not one of explicit, forward, inline'],
   ],
   [
     "a forward listener without a server",

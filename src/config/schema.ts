@@ -56,7 +56,10 @@ const listener = z.discriminatedUnion("mode", [
     topology: z.enum(["routed", "bridge"]).describe("A router between two networks, or a bump in one wire."),
     networkA: interfaceName().describe("The interface that faces the clients."),
     networkB: interfaceName().describe("The interface that faces the servers."),
-    address: subnetAddress().optional().describe("Bridge: the node's own address on it, such as 10.3.0.254/24."),
+    address: z
+      .union([subnetAddress(), z.array(subnetAddress()).min(1)])
+      .optional()
+      .describe("Bridge: the node's own address on it, such as 10.3.0.254/24; a list for IPv4 and IPv6."),
     ports: z
       .union([z.literal("all"), conditionValues("port")])
       .default("all")

@@ -6,19 +6,12 @@ import {
   bindNetlink,
   eventDescriptor,
   OPTION,
-<<<<<<< HEAD
-=======
   readableWait,
->>>>>>> main
   receive,
   SOCK,
   send,
   setOption,
   socket,
-<<<<<<< HEAD
-  waitReadable,
-=======
->>>>>>> main
 } from "./syscalls.ts";
 
 /** A packet that the kernel holds until its verdict. */
@@ -62,10 +55,7 @@ export function openQueue(options: {
   const { number, onPacket, onError } = options;
   const buffer = Buffer.alloc(16 * 1024);
   const { fd, wake, early } = open(number, buffer);
-<<<<<<< HEAD
-=======
   const wait = readableWait(fd, wake);
->>>>>>> main
   const counts = { packets: 0, verdicts: 0, faults: 0 };
   let state: "open" | "closing" | "closed" = "open";
   let closed = () => {};
@@ -108,11 +98,7 @@ export function openQueue(options: {
         return onError(error);
       }
     }
-<<<<<<< HEAD
-    return waitReadable(fd, wake, next);
-=======
     return wait(next);
->>>>>>> main
   };
   setImmediate(() => {
     hear(early);
@@ -145,11 +131,7 @@ function open(number: number, buffer: Buffer): { fd: number; wake: number; early
     const wake = eventDescriptor();
     opened.push(wake);
     bindNetlink(fd);
-<<<<<<< HEAD
-    enlarge(fd);
-=======
     setOption(fd, OPTION.RCVBUFFORCE, RECEIVE_BUFFER);
->>>>>>> main
     // Without, one burst too many makes every later read fail with ENOBUFS once.
     setOption(fd, OPTION.NO_ENOBUFS, 1);
     send(fd, writeConfiguration(number, { copied: COPIED, maxLength: MAX_HELD }));
@@ -173,29 +155,13 @@ function awaitAnswer(fd: number, buffer: Buffer): Heard[] {
   for (let length = receive(fd, buffer); length !== undefined; length = receive(fd, buffer)) {
     for (const heard of readMessages(buffer.subarray(0, length))) {
       if (heard.kind === "done") return early;
-<<<<<<< HEAD
-      if (heard.kind === "fault") throw new NetworkError(`The kernel refused: ${heard.code}`, heard.code);
-=======
       if (heard.kind === "fault") {
         // The capability was there for the socket's buffer: this EPERM means that the queue is another socket's.
         const code = heard.code === "EPERM" ? "EBUSY" : heard.code;
         throw new NetworkError(`The kernel refused: ${heard.code}`, code);
       }
->>>>>>> main
       early.push(heard);
     }
   }
   throw new NetworkError("The kernel gave no answer", "ENOSYS");
 }
-<<<<<<< HEAD
-
-function enlarge(fd: number): void {
-  try {
-    setOption(fd, OPTION.RCVBUFFORCE, RECEIVE_BUFFER);
-  } catch (error) {
-    if (!(error instanceof NetworkError)) throw error;
-    setOption(fd, OPTION.RCVBUF, RECEIVE_BUFFER);
-  }
-}
-=======
->>>>>>> main

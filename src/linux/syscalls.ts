@@ -15,14 +15,8 @@ export const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
 /** Every option by the level it belongs to: `[level, option]`. */
 export const OPTION = {
   REUSEADDR: [SOL.SOCKET, 2],
-<<<<<<< HEAD
-  RCVBUF: [SOL.SOCKET, 8],
-  REUSEPORT: [SOL.SOCKET, 15],
-  /** As RCVBUF, above net.core.rmem_max: needs CAP_NET_ADMIN. */
-=======
   REUSEPORT: [SOL.SOCKET, 15],
   /** Bytes, above net.core.rmem_max too: needs CAP_NET_ADMIN. */
->>>>>>> main
   RCVBUFFORCE: [SOL.SOCKET, 33],
   TRANSPARENT: [SOL.IP, 19],
   BIND_ADDRESS_NO_PORT: [SOL.IP, 24],
@@ -99,26 +93,15 @@ export function eventDescriptor(): number {
 }
 
 /**
-<<<<<<< HEAD
- * Calls back when one of the two can be read. Waits on a thread of libuv's pool, for as long as it takes: the second is for
- * ending the wait, and a process that exits must end it, as libuv joins its threads.
- */
-export function waitReadable(first: number, second: number, ready: () => void): void {
-=======
  * A wait for one of the two to be readable; it calls back when it is over. Each wait takes a thread of libuv's pool, for as long
  * as it lasts: the second is for ending it, and a process that exits must end it, as libuv joins its threads.
  */
 export function readableWait(first: number, second: number): (over: () => void) => void {
->>>>>>> main
   const polled = Buffer.alloc(16); // two of struct pollfd
   polled.writeInt32LE(first, 0);
   polled.writeInt16LE(POLLIN, 4);
   polled.writeInt32LE(second, 8);
   polled.writeInt16LE(POLLIN, 12);
-<<<<<<< HEAD
-  // A signal may end the wait early: whoever waits reads what is there, finds nothing, and waits again.
-  calls.poll.async(polled, 2, -1, ready);
-=======
   // The thread writes into this memory, and nothing else keeps it: `polled` must outlive the call, not just be passed to it.
   return (over) =>
     calls.poll.async(polled, 2, -1, () => {
@@ -126,7 +109,6 @@ export function readableWait(first: number, second: number): (over: () => void) 
       polled.fill(0, 6, 8);
       over();
     });
->>>>>>> main
 }
 
 function socketAddress(address: string, port: number): Buffer {

@@ -24,13 +24,14 @@ test("networkRows() gives the steps in the order in which they are judged, witho
     { name: "no", match: { listener: ["edge"], sourcePort: [53] }, action: "drop" },
   ];
   const lists = { bypass: ["192.0.2.0/24", "b.example"], decrypt: ["c.example"] };
-  const rows = networkRows({ ...SOURCE, rules, lists }, "edge");
+  const rows = networkRows({ ...SOURCE, rules, lists });
   assert.deepEqual(
     rows.map(({ name, action }) => `${action} ${name}`),
-    ["drop no", "bypass bypass list", "bypass out", "decrypt in"],
+    ["drop elsewhere", "drop no", "bypass bypass list", "bypass out", "decrypt in"],
   );
-  assert.deepEqual(rows[1]?.server, ["192.0.2.0/24"]);
-  assert.deepEqual(rows[3]?.ports, [
+  assert.deepEqual(rows[0]?.listeners, ["other"]);
+  assert.deepEqual(rows[2]?.server, ["192.0.2.0/24"]);
+  assert.deepEqual(rows[4]?.ports, [
     [443, 443],
     [8000, 9000],
   ]);
@@ -57,7 +58,7 @@ test("The first row that matches says what the policy says", () => {
       const named = some.map((rule, index) => ({ name: `rule ${index}`, ...rule }));
       const source = { ...SOURCE, rules: named, lists: { bypass, decrypt } };
       const facts = { listener: "edge", client: { address: from, port: sport }, server: { address: to, port: dport } };
-      const row = networkRows(source, "edge").find((one) => matches(one, from, sport, to, dport));
+      const row = networkRows(source).find((one) => matches(one, from, sport, to, dport));
       const verdict = compilePolicy(source).onNetwork(facts);
       assert.deepEqual([row?.action, row?.name], [verdict?.action, verdict?.rule]);
     }),

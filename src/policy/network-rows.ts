@@ -8,52 +8,48 @@ import { compileRule, type PolicySource, type RuleSource } from "./rule.ts";
 export interface NetworkRow {
   readonly name: string;
   readonly action: Action;
-  /** Addresses, subnets, ranges; undefined: any. */
-  readonly client: readonly string[] | undefined;
-  readonly server: readonly string[] | undefined;
-  /** First and last of each range; undefined: any. */
-  readonly ports: readonly (readonly [first: number, last: number])[] | undefined;
-  readonly sourcePorts: readonly (readonly [first: number, last: number])[] | undefined;
+  /** Addresses, subnets, ranges; absent: any. */
+  readonly client?: readonly string[];
+  readonly server?: readonly string[];
+  /** First and last of each range; absent: any. */
+  readonly ports?: readonly PortRange[];
+  readonly sourcePorts?: readonly PortRange[];
+  /** Names; absent: any. */
+  readonly listeners?: readonly string[];
 }
 
-/**
- * The network phase for one listener, in the order in which it is judged: of the rows that match a flow the first decides.
- * The condition on the listener is judged here, so that no row has one.
- */
-export function networkRows({ lists, rules }: PolicySource, listener: string): NetworkRow[] {
-  const rows = [
-    ...(["bypass", "decrypt"] as const).map((action) => ({
-      group: `${action} list` as const,
-      row: { ...ANY, name: `${action} list`, action, server: lists[action].filter(isAddressEntry) },
-    })),
-    ...rules
-      .filter((rule) => compileRule(rule).phase === "network" && concerns(rule, listener))
-      .map((rule) => ({ group: groupOf(compileRule(rule)), row: rowOf(rule) })),
-  ];
-  return GROUPS.flatMap((group) => rows.filter((one) => one.group === group).map(({ row }) => row)).filter(
-    // An empty list matches nothing, while a condition that is not there matches everything.
-    ({ server }) => server === undefined || server.length > 0,
-  );
-}
+type PortRange = readonly [first: number, last: number];
 
-const ANY = { client: undefined, server: undefined, ports: undefined, sourcePorts: undefined } as const;
-
-function concerns({ match }: RuleSource, listener: string): boolean {
-  return match.listener === undefined || match.listener.map(String).includes(listener);
+/** The network phase in the order in which it is judged: of the rows that match a flow the first decides. */
+export function networkRows({ lists, rules }: PolicySource): NetworkRow[] {
+  const ofLists = (["bypass", "decrypt"] as const).flatMap((action) => {
+    const server = lists[action].filter(isAddressEntry);
+    const row: NetworkRow = { name: `${action} list`, action, server };
+    // A list without an address matches nothing, while a row without servers matches all.
+    return server.length > 0 ? [{ group: `${action} list`, row }] : [];
+  });
+  const ofRules = rules.flatMap((rule) => {
+    const compiled = compileRule(rule);
+    return compiled.phase === "network" ? [{ group: groupOf(compiled), row: rowOf(rule) }] : [];
+  });
+  return GROUPS.flatMap((group) => [...ofLists, ...ofRules].filter((one) => one.group === group).map(({ row }) => row));
 }
 
 function rowOf({ name, action, match }: RuleSource): NetworkRow {
-  const ranges = (values: readonly ConditionValue[] | undefined) =>
-    values?.flatMap((value) => {
-      const range = readPorts(value);
-      return range ? [[range.first, range.last] as const] : [];
-    });
   return {
     name,
     action,
-    client: match.client?.map(String),
-    server: match.server?.map(String),
-    ports: ranges(match.port),
-    sourcePorts: ranges(match.sourcePort),
+    ...(match.client && { client: match.client.map(String) }),
+    ...(match.server && { server: match.server.map(String) }),
+    ...(match.port && { ports: rangesOf(match.port) }),
+    ...(match.sourcePort && { sourcePorts: rangesOf(match.sourcePort) }),
+    ...(match.listener && { listeners: match.listener.map(String) }),
   };
+}
+
+function rangesOf(values: readonly ConditionValue[]): PortRange[] {
+  return values.flatMap((value) => {
+    const range = readPorts(value);
+    return range ? [[range.first, range.last] as const] : [];
+  });
 }

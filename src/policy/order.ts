@@ -7,7 +7,14 @@ import { createStage, type Stage } from "./stage.ts";
 import type { View } from "./view.ts";
 
 /** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
-export const GROUPS = ["drop rules", "bypass list", "decrypt list", "bypass rules", "decrypt rules", "issuer rules"] as const;
+export const GROUPS = [
+  "drop rules",
+  "bypass list",
+  "decrypt list",
+  "bypass rules",
+  "decrypt rules",
+  "issuer rules",
+] as const;
 type Group = (typeof GROUPS)[number];
 
 /** One step of an evaluation: a rule, or a list as a whole. */

@@ -1,0 +1,24 @@
+import { availableParallelism } from "node:os";
+import { Command } from "commander";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { print } from "../render.ts";
+
+export function inlineCommand(): Command {
+  return new Command("inline")
+    .description("What the node does to the network between two interfaces")
+    .addCommand(planCommand());
+}
+
+function planCommand(): Command {
+  return createCommand("plan", "Print what the node would do to this machine's network, and do nothing.", [
+    "inline plan -c clearline.yaml",
+  ]).action(async ({ config: file }: CommonOptions) => {
+    const { loadConfig } = await import("../../config/load.ts");
+    const { planNode } = await import("../../inline.ts");
+    const { renderPlan } = await import("../../capture/inline-plan.ts");
+    const loaded = await loadConfig(file);
+    const { workers } = loaded.config;
+    const planned = planNode(loaded, workers === "auto" ? availableParallelism() : workers);
+    print(planned ? renderPlan(planned) : "No listener is inline: the network is left alone.");
+  });
+}

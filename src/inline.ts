@@ -1,0 +1,84 @@
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type Plan, planInline } from "./capture/inline-plan.ts";
+import type { Loaded } from "./config/load.ts";
+import { ConfigError } from "./errors.ts";
+import { applyPlan, undoPlan } from "./linux/inline-setup.ts";
+import { loadRules, probeFeatures } from "./linux/nftables.ts";
+import { readLink } from "./linux/routes.ts";
+import { readPorts } from "./policy/conditions.ts";
+import { networkRows } from "./policy/network-rows.ts";
+
+/** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
+
+/** Ports, queues and numbers that are Clearline's on this machine; a client never meets them. */
+const NUMBERS = {
+  basePort: 47_001,
+  baseQueue: 4_700,
+  markShift: 16,
+  routingTable: 4_700,
+  rulePriority: 4_700,
+} as const;
+
+/** Undefined: no listener is inline, and the kernel is left alone. Throws ConfigError. */
+export function planNode({ config, policy }: Loaded, workers: number): Plan | undefined {
+  const listeners = config.listeners.filter((listener) => listener.mode === "inline");
+  if (listeners.length === 0) return undefined;
+  const links = listeners.map(({ name, networkA, networkB }) => {
+    const [a] = [networkA, networkB].map((link) => {
+      const found = readLink(link);
+      if (found) return found;
+      const path = `listeners.${name}`;
+      throw new ConfigError(
+        path,
+        `Cannot stand between ${networkA} and ${networkB} (${path}): there is no interface ${link}`,
+      );
+    });
+    return [name, a!.mac] as const;
+  });
+  return planInline({
+    ...NUMBERS,
+    workers,
+    listeners: listeners.map(({ address, ports, ...listener }) => ({
+      ...listener,
+      addresses: address === undefined ? [] : [address].flat(),
+      ports:
+        ports === "all"
+          ? ports
+          : ports.flatMap((value) => {
+              const range = readPorts(value);
+              return range ? [[range.first, range.last] as const] : [];
+            }),
+    })),
+    features: probeFeatures(),
+    // A bridge calls itself what its first port is called, and keeps it.
+    bridgeMacs: Object.fromEntries(links),
+    rows: networkRows(policy),
+  });
+}
+
+/** Sets the kernel up; what an earlier run left behind is taken down first. Throws ConfigError, and then nothing is changed. */
+export function setUpInline(plan: Plan, dataDir: string): void {
+  const journal = journalOf(dataDir);
+  mkdirSync(dirname(journal), { recursive: true, mode: 0o700 });
+  applyPlan(plan, journal);
+}
+
+/** Replaces the rules in one transaction, while traffic flows. Throws ConfigError: what needs more than new rules needs a restart. */
+export function changeInline(before: Plan | undefined, after: Plan | undefined): void {
+  const rest = (plan: Plan | undefined) =>
+    JSON.stringify(plan?.steps.map((step) => (step.kind === "command" && step.input === plan.nft ? "rules" : step)));
+  if (rest(before) !== rest(after)) {
+    throw new ConfigError("listeners", "Cannot reload: the inline listeners changed; start the node again");
+  }
+  if (after && before?.nft !== after.nft) loadRules(after.nft);
+}
+
+/** Takes down exactly what was set up. Answers what could not be undone, a sentence each. */
+export function takeDownInline(dataDir: string): readonly string[] {
+  return undoPlan(journalOf(dataDir));
+}
+
+function journalOf(dataDir: string): string {
+  return join(dataDir, "inline.json");
+}
