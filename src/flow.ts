@@ -307,7 +307,10 @@ function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
 }
 
-/** Names go with the port: another service of the host may have other demands. */
+/**
+ * Names go with the address and port: another service of the host may have other demands, and a client that gives its own
+ * server somebody else's name must not have that host bypassed for everybody.
+ */
 function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
-  return `${hello.serverName ?? connectHost ?? address}:${port}`;
+  return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
 }
