@@ -292,8 +292,9 @@ function blame({ arrival, node, session }: Story, error: unknown): string {
     node.part(client, error.alert);
     return error.message;
   }
-  if (client) client.resetAndDestroy();
-  else arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
+  // A last answer may be on its way, a proxy's 408 say: a reset would overtake it.
+  if (client && !client.writableEnded) client.resetAndDestroy();
+  else if (!client) arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
   if (error instanceof NetworkError) return error.message;
   node.report(session, error);
   return "An internal error ended the session";

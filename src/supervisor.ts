@@ -44,6 +44,8 @@ export interface NodeState {
   readonly demanding: Demanding;
   readonly startedAt: number;
   readonly subscribers: Set<(applied: Applied) => void>;
+  /** The reload under way, or the last one. Never rejects. */
+  reloading: Promise<unknown>;
 }
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
@@ -115,6 +117,7 @@ async function startNode(
     demanding,
     subscribers,
     startedAt: now,
+    reloading: Promise.resolve(),
     workers: createWorkers(config.workers === "auto" ? availableParallelism() : config.workers, {
       onMessage: (message, reply) => onMessage(state, message, reply),
       onDeath(worker) {
@@ -181,9 +184,21 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
  * Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything
  * is as it was before.
  */
-async function reload(state: NodeState): Promise<{ readonly changes: readonly string[] }> {
+function reload(state: NodeState): Promise<{ readonly changes: readonly string[] }> {
+  // One after the other: each begins with what the one before it left.
+  const reloaded = state.reloading.then(() => reloadNow(state));
+  state.reloading = reloaded.catch(() => {});
+  return reloaded;
+}
+
+async function reloadNow(state: NodeState): Promise<{ readonly changes: readonly string[] }> {
   const before = state.running;
   const loaded = await loadConfig(before.loaded.file, (given) => checkPki(given, Date.now()));
+  const ports = new Set(before.loaded.config.listeners.map(({ address }) => address.port));
+  for (const [index, { address }] of loaded.config.listeners.entries()) {
+    // This node's own listeners are in the way of an exclusive bind.
+    if (!ports.has(address.port)) await checkFree({ ...address, path: `listeners[${index}].address` });
+  }
   const next = await prepare(loaded);
   const changes = changesBetween(before, next);
   state.running = next;
