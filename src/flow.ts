@@ -292,8 +292,9 @@ function blame({ arrival, node, session }: Story, error: unknown): string {
     node.part(client, error.alert);
     return error.message;
   }
-  if (client) client.resetAndDestroy();
-  else arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
+  // A last answer may be on its way, a proxy's 408 say: a reset would overtake it.
+  if (client && !client.writableEnded) client.resetAndDestroy();
+  else if (!client) arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
   if (error instanceof NetworkError) return error.message;
   node.report(session, error);
   return "An internal error ended the session";
@@ -307,7 +308,10 @@ function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
 }
 
-/** Names go with the port: another service of the host may have other demands. */
+/**
+ * Names go with the address and port: another service of the host may have other demands, and a client that gives its own
+ * server somebody else's name must not have that host bypassed for everybody.
+ */
 function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
-  return `${hello.serverName ?? connectHost ?? address}:${port}`;
+  return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
 }

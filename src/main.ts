@@ -52,8 +52,12 @@ process.on("disconnect", () => process.exit(1));
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
-function tell(message: FromWorker): void {
-  if (process.connected) process.send!(message);
+/** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
+function tell(message: FromWorker): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.connected) process.send!(message, undefined, undefined, () => resolve());
+    else resolve();
+  });
 }
 
 type Worker = Awaited<ReturnType<typeof startWorker>>;
@@ -69,8 +73,10 @@ async function obey(message: ToWorker): Promise<void> {
       }
       tell({ kind: "ready" });
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      tell({ kind: "failed", path: error.path, message: error.message });
+      // A bug in here must not cost the sessions that live on what was set up before.
+      if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
+      const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
+      tell({ kind: "failed", path, message });
     }
   } else (await worker)?.obey(message);
 }
@@ -102,7 +108,13 @@ async function startWorker(first: WorkerSetup) {
     contexts.flush();
     const fresh = await openFeeds(next, feeds, setup);
     node = composeNode(next, fresh);
-    await openListeners(next);
+    try {
+      await openListeners(next);
+    } catch (error) {
+      // The supervisor goes back to what worked, and knows nothing of these.
+      for (const feed of fresh) if (!feeds.includes(feed)) await feed.close();
+      throw error;
+    }
     const stale = feeds.filter((feed) => !fresh.includes(feed));
     feeds = fresh;
     setup = next;
@@ -233,19 +245,23 @@ async function startWorker(first: WorkerSetup) {
           },
         };
       },
-      relay: (client, server, meter, taps) => relay(client, server, { meter, taps, idle: timeouts.idle }),
+      relay(client, server, meter, taps) {
+        // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
+        openings.delete(client.socket);
+        return relay(client, server, { meter, taps, idle: timeouts.idle });
+      },
       alertOf: receivedAlert,
       part: (socket, alert) => farewell(socket, alert === undefined ? "" : fatalAlert(alert)),
       report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
     };
   }
 
-  function tellSessions(): void {
+  async function tellSessions(): Promise<void> {
     const changes = ledger.drain(Date.now());
-    if (changes.length > 0) tell({ kind: "sessions", changes });
+    if (changes.length > 0) await tell({ kind: "sessions", changes });
   }
 
-  function tellStatus(): void {
+  function tellStatus(): Promise<void> {
     const { user, system } = process.cpuUsage();
     const cache = (
       name: CacheName,
@@ -265,7 +281,7 @@ async function startWorker(first: WorkerSetup) {
       feeds: feeds.map((feed) => feed.counters()),
       caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
     };
-    tell({ kind: "status", status });
+    return tell({ kind: "status", status });
   }
 
   /** Takes no more connections; live sessions may end by themselves for a time, then they are reset. */
@@ -278,9 +294,8 @@ async function startWorker(first: WorkerSetup) {
     await emptied(SETTLE);
     for (const feed of feeds) await feed.close();
     for (const timer of timers) clearInterval(timer);
-    tellSessions();
-    tellStatus();
-    process.disconnect?.();
+    // A long batch is more than the channel takes at once: without the wait its end would be lost.
+    await Promise.all([tellSessions(), tellStatus()]);
     process.exit(0);
   }
 

@@ -14,8 +14,14 @@ import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
 import type { NodeState } from "./supervisor.ts";
 
-/** What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration anew. */
-export function createPlane(state: NodeState, reload: ControlPlane["reload"]): ControlPlane {
+/**
+ * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`
+ * only the keys that were added or removed: a mistake in the file is not in their way.
+ */
+export function createPlane(
+  state: NodeState,
+  { reload, reloadKeys }: { readonly reload: ControlPlane["reload"]; readonly reloadKeys: () => Promise<unknown> },
+): ControlPlane {
   const keyFolder = join(state.running.loaded.config.dataDir, "keys");
   return {
     version: manifest.version,
@@ -56,7 +62,7 @@ export function createPlane(state: NodeState, reload: ControlPlane["reload"]): C
     keys: () => createKeystore(state.running.keys).entries.map((entry) => keyInfo(state, entry)),
     async addKey({ hosts, certificate, key }) {
       const entry = await addKey(keyFolder, { hosts, certificatePem: certificate, keyPem: key });
-      await reload();
+      await reloadKeys();
       return keyInfo(state, entry);
     },
     async removeKey(id) {
@@ -65,7 +71,7 @@ export function createPlane(state: NodeState, reload: ControlPlane["reload"]): C
         throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
       }
       const removed = await removeKey(keyFolder, id);
-      if (removed) await reload();
+      if (removed) await reloadKeys();
       return removed;
     },
     caches: async () => cacheInfos(state),

@@ -49,6 +49,8 @@ export interface NodeState {
   readonly demanding: Demanding;
   readonly startedAt: number;
   readonly subscribers: Set<(applied: Applied) => void>;
+  /** The reload under way, or the last one. Never rejects. */
+  reloading: Promise<unknown>;
 }
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
@@ -87,9 +89,7 @@ async function startNode(
   const { config } = loaded;
   log.level = config.log.level;
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
-  for (const [index, listener] of config.listeners.entries()) {
-    if (listener.mode !== "inline") await checkFree({ ...listener.address, path: `listeners[${index}].address` });
-  }
+  await checkListenersFree(loaded, undefined);
   await checkFree({ ...config.console.address, path: "console.address" });
   await makeDataDir(config.dataDir);
   const running = await prepare(loaded);
@@ -125,6 +125,7 @@ async function startNode(
     demanding,
     subscribers,
     startedAt: now,
+    reloading: Promise.resolve(),
     inline,
     workers: createWorkers(count, {
       onMessage: (message, reply) => onMessage(state, message, reply),
@@ -139,7 +140,7 @@ async function startNode(
 
   const { host, port } = config.console.address;
   const control = await startControl(
-    createPlane(state, () => reload(state)),
+    createPlane(state, { reload: () => reload(state), reloadKeys: () => reload(state, state.running.loaded) }),
     {
       host,
       port,
@@ -190,12 +191,20 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
 }
 
 /**
- * Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything
+ * Takes the configuration file anew, or with `from` what is in use, with the keys that were added or removed. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything
  * is as it was before.
  */
-async function reload(state: NodeState): Promise<{ readonly changes: readonly string[] }> {
+function reload(state: NodeState, from?: Loaded): Promise<{ readonly changes: readonly string[] }> {
+  // One after the other: each begins with what the one before it left.
+  const reloaded = state.reloading.then(() => reloadNow(state, from));
+  state.reloading = reloaded.catch(() => {});
+  return reloaded;
+}
+
+async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ readonly changes: readonly string[] }> {
   const before = state.running;
-  const loaded = await loadConfig(before.loaded.file, (given) => checkPki(given, Date.now()));
+  const loaded = from ?? (await loadConfig(before.loaded.file, (given) => checkPki(given, Date.now())));
+  await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded);
   const changes = changesBetween(before, next);
   const planned = state.inline;
@@ -213,6 +222,17 @@ async function reload(state: NodeState): Promise<{ readonly changes: readonly st
   }
   log.info({ changes }, "Reloaded the configuration");
   return { changes };
+}
+
+/** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */
+async function checkListenersFree({ config }: Loaded, before: Loaded | undefined): Promise<void> {
+  const own = before?.config.listeners.flatMap((listener) =>
+    listener.mode === "inline" ? [] : [listener.address.port],
+  );
+  for (const [index, listener] of config.listeners.entries()) {
+    if (listener.mode === "inline" || own?.includes(listener.address.port)) continue;
+    await checkFree({ ...listener.address, path: `listeners[${index}].address` });
+  }
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */

@@ -37,8 +37,11 @@ interface Slot {
   startedAt: number;
   restarts: number;
   status: WorkerStatus | undefined;
-  /** Somebody waits for "ready" or "failed". */
-  settle: ((failure: ConfigError | undefined) => void) | undefined;
+  /** Who waits for "ready" or "failed", in the order in which their setups were sent. */
+  readonly waiting: ((failure: ConfigError | undefined) => void)[];
+  /** Its process has ended and all that it said has been heard. */
+  over: boolean;
+  readonly ended: Promise<void>;
 }
 
 /** A worker that dies at once must not keep the machine busy with restarts. In ms. */
@@ -53,20 +56,45 @@ export function createWorkers(count: number, events: WorkerEvents): Workers {
 
   const launch = (worker: number, restarts: number): Slot => {
     const child = fork(fileURLToPath(new URL("main.ts", import.meta.url)), { serialization: "advanced" });
-    const slot: Slot = { process: child, startedAt: Date.now(), restarts, status: undefined, settle: undefined };
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const slot: Slot = {
+      process: child,
+      startedAt: Date.now(),
+      restarts,
+      status: undefined,
+      waiting: [],
+      over: false,
+      ended,
+    };
     slots[worker] = slot;
     child.on("message", (message: FromWorker) => {
-      if (message.kind === "ready") slot.settle?.(undefined);
-      else if (message.kind === "failed") slot.settle?.(new ConfigError(message.path, message.message));
+      if (message.kind === "ready") slot.waiting.shift()?.(undefined);
+      else if (message.kind === "failed") slot.waiting.shift()?.(new ConfigError(message.path, message.message));
       else if (message.kind === "status") slot.status = message.status;
       else events.onMessage(message, (reply) => send(slot, reply));
     });
-    child.once("exit", (code, signal) => onExit(worker, slot, signal ?? `code ${code}`));
+    const onceOver = (how: string) => {
+      if (slot.over) return;
+      slot.over = true;
+      onEnd(worker, slot, how);
+      resolve();
+    };
+    // What a worker said last is heard after its exit: were its sessions dropped before, late news would bring them back to life.
+    child.once("exit", (code, signal) => {
+      const how = signal ?? `code ${code}`;
+      if (child.channel) child.once("disconnect", () => onceOver(how));
+      else onceOver(how);
+    });
+    // The system had no process to give. Other errors, of a message or a signal to a process that ends, are followed by its exit.
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      if (child.pid === undefined) onceOver(error.code ?? error.name);
+    });
     return slot;
   };
 
-  const onExit = (worker: number, slot: Slot, how: string) => {
-    slot.settle?.(new ConfigError("workers", `Cannot start worker ${worker}: it ended with ${how}`));
+  const onEnd = (worker: number, slot: Slot, how: string) => {
+    const failure = new ConfigError("workers", `Cannot start worker ${worker}: it ended with ${how}`);
+    for (const settle of slot.waiting.splice(0)) settle(failure);
     events.onDeath(worker);
     if (stopping) return;
     const healthy = Date.now() - slot.startedAt > RESTART.healthyAfter;
@@ -79,28 +107,25 @@ export function createWorkers(count: number, events: WorkerEvents): Workers {
         log.error({ worker, error: error.message }, "A worker could not start again");
         again.process.kill("SIGKILL");
       });
-    }, delay);
+    }, delay).unref();
   };
 
   const all = async (next: (worker: number) => WorkerSetup) => {
-    const outcomes = await Promise.allSettled(slots.map((slot, worker) => setUp(slot, next(worker))));
+    // One that is dead is given the setup of the moment when it is back: nobody waits for it.
+    const alive = [...slots.entries()].filter(([, slot]) => !slot.over);
+    const outcomes = await Promise.allSettled(alive.map(([worker, slot]) => setUp(slot, next(worker))));
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed) throw failed.reason;
   };
 
   const stop = async (drain: number) => {
     stopping = true;
-    const ended = slots.map(
-      ({ process: child }) =>
-        new Promise<void>((resolve) => {
-          if (child.exitCode !== null || child.signalCode !== null) return resolve();
-          child.once("exit", () => resolve());
-          const timer = setTimeout(() => child.kill("SIGKILL"), drain + GRACE);
-          child.once("exit", () => clearTimeout(timer));
-        }),
-    );
     for (const slot of slots) send(slot, { kind: "stop" });
-    await Promise.all(ended);
+    const timer = setTimeout(() => {
+      for (const { process: child } of slots) child.kill("SIGKILL");
+    }, drain + GRACE);
+    await Promise.all(slots.map(({ ended }) => ended));
+    clearTimeout(timer);
   };
 
   return {
@@ -145,11 +170,7 @@ export function createWorkers(count: number, events: WorkerEvents): Workers {
 
 function setUp(slot: Slot, setup: WorkerSetup): Promise<void> {
   return new Promise((resolve, reject) => {
-    slot.settle = (failure) => {
-      slot.settle = undefined;
-      if (failure) reject(failure);
-      else resolve();
-    };
+    slot.waiting.push((failure) => (failure ? reject(failure) : resolve()));
     send(slot, { kind: "setup", setup });
   });
 }

@@ -1,6 +1,6 @@
 /** A real Clearline, started as a user starts it: a configuration file, and `clearline run -c FILE`. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
 import { freePort, type Outcome, type Running, run, scratch, start, until } from "./processes.ts";
@@ -94,6 +94,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     program.ended.then(() => Promise.reject(new Error(`The node ended before it was ready:\n${program.output()}`))),
   ]);
 
+  const idle = new Map(descendants(program.pid).map((pid) => [pid, openFiles(pid)]));
   const token = readFileSync(join(folder, "data/token"), "utf8").trim();
   const api = async <T>(path: string, method = "GET", body?: unknown): Promise<T> => {
     const answer = await fetch(`${url}/${path}`, {
@@ -141,7 +142,12 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     rewrite,
     stats: () => api<Stats>("stats"),
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
-    stop: () => stop(program),
+    async stop() {
+      // It is stopped even when it has already failed.
+      const open = await Promise.allSettled([assertNothingOpen(idle, options)]);
+      await stop(program);
+      for (const one of open) if (one.status === "rejected") throw one.reason;
+    },
     // A test that failed before its stop() leaves no node behind.
     async [Symbol.asyncDispose]() {
       await program.stop("SIGKILL");
@@ -155,6 +161,22 @@ export function descendants(pid: number): number[] {
   if (!existsSync(file)) return [];
   const own = readFileSync(file, "utf8").trim().split(" ").filter(Boolean).map(Number);
   return own.flatMap((child) => [child, ...descendants(child)]);
+}
+
+/**
+ * Sessions are over: their sockets must be closed, also those of sessions that ended badly. A feed keeps one file open in
+ * each worker. Workers that have died on the way are not looked at.
+ */
+async function assertNothingOpen(idle: ReadonlyMap<number, number>, { config }: NodeOptions): Promise<void> {
+  const feeds = Array.isArray(config?.["feeds"]) ? config["feeds"].length : 0;
+  for (const [pid, before] of idle) {
+    if (!existsSync(`/proc/${pid}/fd`)) continue;
+    await until(`worker ${pid} back at ${before} open files`, () => openFiles(pid) <= before + feeds);
+  }
+}
+
+export function openFiles(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
 }
 
 async function stop(program: Running): Promise<void> {

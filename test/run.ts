@@ -15,6 +15,8 @@ const events = run({
   globPatterns: files.length > 0 ? files : ["src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.ts"],
   concurrency: Math.min(4, availableParallelism()),
   timeout: FILE_TIMEOUT,
+  // A test that failed halfway leaves its servers; the run must not wait for them.
+  forceExit: true,
 });
 events.on("test:fail", () => {
   failed = true;

@@ -115,6 +115,7 @@ const TCP_AND_ERRORS = "meta l4proto { tcp, icmp, ipv6-icmp }";
 const ARRIVAL = "type filter hook prerouting priority -310; policy accept;";
 
 function inetChains(w: Writing): string[] {
+  const links = w.lanes.flatMap(({ bridge, listener }) => bridge?.name ?? [listener.networkA, listener.networkB]);
   const entries = w.lanes.flatMap((lane) =>
     lane.bridge !== undefined
       ? [`iifname "${lane.bridge.name}" goto lifted-${lane.index}`]
@@ -130,7 +131,13 @@ function inetChains(w: Writing): string[] {
       `${TCP_AND_ERRORS} socket wildcard 1 return`,
       `${TCP_AND_ERRORS} socket transparent 1 ${w.set(CODE.LOCAL)} accept`,
     ]),
-    ...chain("arriving", [ARRIVAL, "fib daddr type local accept", ...entries]),
+    ...chain("arriving", [
+      ARRIVAL,
+      `iifname != { ${links.map((link) => `"${link}"`).join(", ")} } accept`,
+      // This machine's own services are not Clearline's business, whatever a frame was marked with.
+      `fib daddr type local ${w.set(0)} accept`,
+      ...entries,
+    ]),
     ...(w.features.nftQueue ? queueChain(w) : []),
     ...w.lanes.flatMap((lane) => steeringChains(w, lane)),
     ...chain("steer", [
@@ -305,12 +312,15 @@ function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
     lane.listener.blockQuic && side === "a"
       ? [`udp dport 443 ${count(w, lane, "bridge", "quic")} ${w.set(CODE.QUIC)} ${lift}`]
       : [];
-  return chain(`side-${side}-${lane.index}`, [
+  const entry = chain(`side-${side}-${lane.index}`, [
     ...quic,
     // RFC 792 and RFC 4443, section 3: an error that quotes TCP (6) tells one of our sockets, or is forwarded.
     `icmp type { destination-unreachable, time-exceeded } @th,136,8 6 ${lift}`,
     `icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } @th,112,8 6 ${lift}`,
-    "meta l4proto != tcp accept",
+    // A packet that is no sound IP has no protocol: it crosses.
+    `meta l4proto tcp goto tcp-${side}-${lane.index}`,
+  ]);
+  const tcp = chain(`tcp-${side}-${lane.index}`, [
     "ip6 saddr fe80::/10 accept",
     "ip6 daddr fe80::/10 accept",
     // Only the first fragment has the ports: they are put together above, where what is not ours is forwarded.
@@ -321,6 +331,7 @@ function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
     ...rowRules(w, lane, side, (row) => (row.action === "bypass" ? "accept" : lift)),
     lift,
   ]);
+  return [...tcp, ...entry];
 }
 
 function rowRules(

@@ -50,9 +50,17 @@ export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile
     }
     writeJournal(journalFile, journal);
   } catch (error) {
-    undoPlan(journalFile);
+    forgetFailed(journal);
+    // From memory: the disk may be what failed.
+    close(journalFile, takeDown(journal));
     throw error;
   }
+}
+
+/** A command that fails has done nothing: what it would have made may be there all the same, and is somebody else's. */
+function forgetFailed({ entries }: Journal): void {
+  const last = entries.at(-1);
+  if (last?.step.kind === "command" && !last.done) entries.pop();
 }
 
 /**
@@ -63,22 +71,35 @@ export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile
 export function undoPlan(journalFile: string): readonly string[] {
   const journal = readJournal(journalFile);
   if (journal === undefined) return [];
+  const outcome = journal.place === currentPlace() ? takeDown(journal) : { undone: 0, problems: [] };
+  close(journalFile, outcome);
+  return outcome.problems;
+}
+
+interface Outcome {
+  readonly undone: number;
+  readonly problems: readonly string[];
+}
+
+function takeDown({ entries }: Journal): Outcome {
   const problems: string[] = [];
   let undone = 0;
-  if (journal.place === currentPlace()) {
-    for (const entry of journal.entries.toReversed()) {
-      try {
-        revert(entry);
-        undone++;
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        // Whether it was done at all is not known: it may well not be there.
-        if (entry.done) problems.push(error.message);
-      }
+  for (const entry of entries.toReversed()) {
+    try {
+      revert(entry);
+      undone++;
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      // Whether it was done at all is not known: it may well not be there.
+      if (entry.done) problems.push(error.message);
     }
   }
+  return { undone, problems };
+}
+
+/** When nothing at all could be undone, a later run with the right to do so still needs the journal. */
+function close(journalFile: string, { undone, problems }: Outcome): void {
   if (problems.length === 0 || undone > 0) rmSync(journalFile, { force: true });
-  return problems;
 }
 
 /** What the journal keeps of a step: a ruleset can be long, and is not needed to take it down. */

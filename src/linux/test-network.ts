@@ -60,6 +60,7 @@ export function routedNetwork(): Network {
   address(node, "na", "10.1.0.1/24", "fd00:1::1/64");
   address(node, "nb", "10.2.0.1/24", "fd00:2::1/64");
   run(node, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+  settle(network);
   return network;
 }
 
@@ -69,7 +70,19 @@ export function bridgedNetwork(): Network {
   address(network.client, "ca", "10.3.0.2/24", "fd00:3::2/64");
   address(network.server, "sb", "10.3.0.3/24", "fd00:3::3/64");
   for (const name of ["na", "nb"]) run(network.node, "ip", "link", "set", name, "up");
+  settle(network);
   return network;
+}
+
+/** The kernel notices a cable's other end a moment later, and gives the interface its link-local address only then. */
+function settle({ client, node, server }: Network): void {
+  for (const [name, count] of [
+    [client, 1],
+    [node, 2],
+    [server, 1],
+  ] as const) {
+    while (run(name, "cat", "/proc/net/if_inet6").split(/^fe80/m).length - 1 < count);
+  }
 }
 
 function cables(): Network {

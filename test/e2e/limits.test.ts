@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { curl } from "../clients.ts";
 import { needs } from "../needs.ts";
-import { descendants, startNode, type TestNode } from "../node.ts";
+import { descendants, openFiles, startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
 import { until } from "../processes.ts";
@@ -34,7 +34,7 @@ describe("Many connections that say nothing", needs("openssl", "nginx-light", "c
     await origin?.process.stop();
   });
 
-  const openDescriptors = () => workers.reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
+  const openDescriptors = () => workers.reduce((sum, pid) => sum + openFiles(pid), 0);
   const isQuiet = (descriptors: number) =>
     until(
       `no more than ${descriptors} descriptors, and no live session`,

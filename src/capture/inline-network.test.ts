@@ -1,0 +1,489 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { NetworkError } from "../errors.ts";
+import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
+import { within } from "../linux/netns.ts";
+import { openQueue, type Packet, type Queue } from "../linux/nfqueue.ts";
+import { loadRules, probeFeatures } from "../linux/nftables.ts";
+import { readSyn } from "../linux/packet.ts";
+import { connectFrom } from "../linux/sockets.ts";
+import {
+  BRIDGED,
+  bridgedNetwork,
+  type Network,
+  needsNamespaces,
+  ROUTED,
+  routedNetwork,
+  run,
+  serve,
+} from "../linux/test-network.ts";
+import { type InlineListener, type Plan, type PlanInput, planInline } from "./inline-plan.ts";
+import type { NetworkRow } from "./network-rows.ts";
+
+const NAMESPACES = needsNamespaces();
+const FAMILIES = [4, 6] as const;
+const WORKERS = 2;
+const BASE_PORT = 15_001;
+/** Ports that the policy of these tests decides at the network phase. */
+const ROWS: readonly NetworkRow[] = [
+  { name: "drop", action: "drop", ports: [[6001, 6001]] },
+  { name: "inside", action: "decrypt", ports: [[6002, 6002]], client: ["10.0.0.0/8", "fd00::/16"] },
+  { name: "list", action: "bypass", ports: [[6000, 6099]], server: ["10.0.0.1-10.255.0.0", "fd00::/8", "10.0.0.0/8"] },
+  // The ports that the workers listen at: a connection to such a port of a server is a server's.
+  { name: "same ports", action: "bypass", ports: [[BASE_PORT - 1, BASE_PORT]] },
+];
+
+for (const topology of ["routed", "bridge"] as const) {
+  describe(`An inline node as ${topology}`, NAMESPACES, () => {
+    const ends = topology === "routed" ? ROUTED : BRIDGED;
+    const folder = mkdtempSync(join(tmpdir(), "clearline-inline-"));
+    const journal = join(folder, "inline.json");
+    let network: Network;
+    let input: PlanInput;
+    let plan: Plan;
+
+    before(() => {
+      network = topology === "routed" ? routedNetwork() : bridgedNetwork();
+      input = within(network.node, () => planFor(topology, {}));
+      plan = planInline(input);
+      within(network.node, () => applyPlan(plan, journal));
+    });
+    after(() => {
+      network?.[Symbol.dispose]();
+      rmSync(folder, { recursive: true });
+    });
+
+    function change(listener: Partial<InlineListener>): void {
+      const [first] = input.listeners;
+      within(network.node, () => loadRules(planInline({ ...input, listeners: [{ ...first!, ...listener }] }).nft));
+    }
+
+    function connect(family: 4 | 6, port: number, timeout = 10_000): Promise<Socket> {
+      const { client, server } = ends[family];
+      const options = { from: { address: client, port: 0 }, to: { address: server, port }, timeout };
+      return within(network.client, () => ({ connected: connectFrom(options) })).connected;
+    }
+
+    for (const family of FAMILIES) {
+      test(`An IPv${family} client's SYN waits for the server, and then meets the worker that connected`, async () => {
+        const atServer: Socket[] = [];
+        await using _server = await serve(network.server, { family, port: 7000 }, (socket) => atServer.push(socket));
+        await using node = await stand(network, plan, family);
+        const connected = connect(family, 7000);
+        const { worker, packet } = await node.held();
+        const syn = readSyn(packet.payload)!;
+        assert.deepEqual(syn.destination, { address: ends[family].server, port: 7000 });
+        assert.equal(atServer.length, 0);
+        const options = { from: syn.source, to: syn.destination, timeout: 5000 };
+        const leg = await within(network.node, () => ({ connected: connectFrom(options) })).connected;
+        assert.equal(node.accepted.length, 0);
+        node.release(worker, packet, plan.marks.workers[worker]!);
+        const client = await connected;
+        await until(() => node.accepted.length === 1 && atServer.length === 1);
+        const [{ port, socket: na } = fail()] = node.accepted;
+        assert.equal(port, BASE_PORT + worker);
+        assert.deepEqual([na.localAddress, na.localPort], [ends[family].server, 7000]);
+        assert.deepEqual([na.remoteAddress, na.remotePort], [ends[family].client, client.localPort]);
+        assert.deepEqual(
+          [atServer[0]?.remoteAddress, atServer[0]?.remotePort],
+          [ends[family].client, client.localPort],
+        );
+        na.pipe(leg).pipe(na);
+        const [server] = atServer;
+        client.end("to the server");
+        assert.equal(await textOf(server!), "to the server");
+        server?.end("to the client");
+        assert.equal(await textOf(client), "to the client");
+      });
+
+      test(`IPv${family}: a SYN that is sent again meets the same worker`, async () => {
+        await using node = await stand(network, plan, family);
+        const connected = connect(family, 7001);
+        const first = await node.held();
+        node.queues[first.worker]?.verdict(first.packet.id, "drop");
+        const second = await node.held();
+        assert.equal(second.worker, first.worker);
+        assert.deepEqual(readSyn(second.packet.payload), readSyn(first.packet.payload));
+        node.release(second.worker, second.packet, plan.marks.refused);
+        await assert.rejects(connected);
+      });
+
+      test(`IPv${family}: what a worker says of the server is what the client hears`, async () => {
+        await using node = await stand(network, plan, family);
+        const { refused, hostUnreachable, netUnreachable } = plan.marks;
+        for (const [mark, code] of [
+          [refused, "ECONNREFUSED"],
+          [hostUnreachable, "EHOSTUNREACH"],
+          [netUnreachable, "ENETUNREACH"],
+        ] as const) {
+          const heard = codeOf(connect(family, 7002));
+          const { worker, packet } = await node.held();
+          node.release(worker, packet, mark);
+          assert.equal(await heard, code);
+        }
+      });
+
+      test(`IPv${family}: both workers get connections`, async () => {
+        await using node = await stand(network, plan, family);
+        const connected = Array.from({ length: 40 }, () => codeOf(connect(family, 7003)));
+        const workers = new Set<number>();
+        for (const _ of connected) {
+          const { worker, packet } = await node.held();
+          workers.add(worker);
+          node.release(worker, packet, plan.marks.refused);
+        }
+        await Promise.all(connected);
+        assert.deepEqual([...workers].sort(), [0, 1]);
+      });
+
+      test(`IPv${family}: a bypassed connection is the kernel's alone, and counted`, async () => {
+        const atServer: Socket[] = [];
+        await using _server = await serve(network.server, { family, port: 6000 }, (socket) => atServer.push(socket));
+        await using node = await stand(network, plan, family);
+        const before = counter(network, plan, "row", 2);
+        const client = await connect(family, 6000);
+        await until(() => atServer.length === 1);
+        assert.equal(atServer[0]?.remotePort, client.localPort);
+        client.end("untouched");
+        assert.equal(await textOf(atServer[0]!), "untouched");
+        assert.equal(counter(network, plan, "row", 2), before + 1);
+        assert.equal(node.accepted.length + node.waiting(), 0);
+      });
+
+      test(`IPv${family}: a bypassed connection to a port that the workers listen at goes to the server`, async () => {
+        const atServer: Socket[] = [];
+        await using _server = await serve(network.server, { family, port: BASE_PORT }, (socket) =>
+          atServer.push(socket),
+        );
+        await using node = await stand(network, plan, family);
+        const client = await connect(family, BASE_PORT);
+        client.end("the server's");
+        await until(() => atServer.length === 1);
+        assert.equal(await textOf(atServer[0]!), "the server's");
+        assert.equal(node.accepted.length, 0);
+      });
+
+      test(`IPv${family}: the order of the rows decides`, async () => {
+        await using node = await stand(network, plan, family);
+        const before = [counter(network, plan, "row", 0), counter(network, plan, "row", 1)];
+        assert.equal(await codeOf(connect(family, 6001)), "ECONNREFUSED");
+        assert.equal(node.waiting(), 0);
+        const heard = codeOf(connect(family, 6002));
+        const { worker, packet } = await node.held();
+        node.release(worker, packet, plan.marks.refused);
+        assert.equal(await heard, "ECONNREFUSED");
+        assert.deepEqual(
+          [counter(network, plan, "row", 0), counter(network, plan, "row", 1)],
+          [before[0]! + 1, before[1]! + 1],
+        );
+      });
+
+      test(`IPv${family}: without synHold the workers share what comes`, async () => {
+        await using node = await stand(network, plan, family);
+        change({ synHold: false });
+        const client = await connect(family, 7004);
+        change({});
+        await until(() => node.accepted.length === 1);
+        assert.equal(node.accepted[0]?.port, BASE_PORT - 1);
+        assert.equal(node.accepted[0]?.socket.remotePort, client.localPort);
+        assert.equal(node.waiting(), 0);
+        client.destroy();
+      });
+
+      test(`IPv${family}: a SYN that nobody holds is shared by those that listen`, async () => {
+        await using node = await stand(network, plan, family);
+        await Promise.all(node.queues.map((queue) => queue.close()));
+        (await connect(family, 7005)).destroy();
+        await until(() => node.accepted.length === 1);
+        assert.equal(node.accepted[0]?.port, BASE_PORT - 1);
+      });
+
+      test(`IPv${family}: when nobody listens the kernel forwards, or with failure closed drops`, async () => {
+        const atServer: Socket[] = [];
+        await using _server = await serve(network.server, { family, port: 7006 }, (socket) => atServer.push(socket));
+        const client = await connect(family, 7006);
+        await until(() => atServer.length === 1);
+        assert.equal(atServer[0]?.remotePort, client.localPort);
+        change({ failure: "closed" });
+        const heard = await codeOf(connect(family, 7006, 300));
+        assert.equal(heard, "ETIMEDOUT");
+        assert.ok(counter(network, plan, "unserved") > 0);
+        // A connection that lived before goes on.
+        client.end("still here");
+        assert.equal(await textOf(atServer[0]!), "still here");
+        assert.equal(atServer.length, 1);
+        change({});
+      });
+
+      test(`IPv${family}: only the listed ports are taken`, async () => {
+        const atServer: Socket[] = [];
+        await using _server = await serve(network.server, { family, port: 7007 }, (socket) => atServer.push(socket));
+        await using node = await stand(network, plan, family);
+        change({ ports: [443, [7008, 7010]], synHold: false });
+        const passed = await connect(family, 7007);
+        const taken = await connect(family, 7009);
+        change({});
+        await until(() => atServer.length === 1 && node.accepted.length === 1);
+        assert.equal(atServer[0]?.remotePort, passed.localPort);
+        assert.equal(node.accepted[0]?.socket.localPort, 7009);
+        for (const socket of [passed, taken]) socket.destroy();
+      });
+
+      test(`IPv${family}: the node's own services are its own, and nobody gets to a worker's port`, async () => {
+        const own: Socket[] = [];
+        await using _service = await serve(network.node, { family, port: 7011 }, (socket) => own.push(socket));
+        await using node = await stand(network, plan, family);
+        const address =
+          topology === "routed"
+            ? { 4: "10.1.0.1", 6: "fd00:1::1" }[family]
+            : { 4: "10.3.0.254", 6: "fd00:3::fe" }[family];
+        const to = (port: number) => {
+          const options = { from: { address: ends[family].client, port: 0 }, to: { address, port }, timeout: 5000 };
+          return within(network.client, () => ({ connected: connectFrom(options) })).connected;
+        };
+        (await to(7011)).destroy();
+        await until(() => own.length === 1);
+        for (const port of [BASE_PORT - 1, BASE_PORT, BASE_PORT + 1])
+          assert.equal(await codeOf(to(port)), "ECONNREFUSED");
+        assert.equal(node.accepted.length + node.waiting(), 0);
+      });
+    }
+
+    test("UDP passes, and QUIC is refused at once when it is blocked", () => {
+      assert.equal(udp(network, ends[4], 443), "answer");
+      assert.equal(udp(network, ends[6], 443), "answer");
+      change({ blockQuic: true });
+      assert.equal(udp(network, ends[4], 443), "ConnectionRefusedError");
+      assert.equal(udp(network, ends[6], 443), "ConnectionRefusedError");
+      assert.equal(udp(network, ends[4], 444), "answer");
+      assert.ok(
+        counter(network, planInline({ ...input, listeners: [{ ...input.listeners[0]!, blockQuic: true }] }), "quic") >=
+          2,
+      );
+      change({});
+    });
+
+    if (topology === "bridge") {
+      test("Frames that are not plain TCP over IP cross the bridge bit for bit, in both directions", async () => {
+        const frames = foreignFrames();
+        assert.deepEqual(await carried(network.client, "ca", network.server, "sb", frames), frames);
+        assert.deepEqual(await carried(network.server, "sb", network.client, "ca", frames), frames);
+      });
+    }
+
+    test("Nothing is left when the plan is undone", () => {
+      assert.deepEqual(
+        within(network.node, () => [...undoPlan(journal)]),
+        [],
+      );
+      for (const dump of [
+        ["nft", "list", "ruleset"],
+        ["ip", "rule"],
+        ["ip", "route", "show", "table", "all"],
+      ] as const) {
+        const [program, ...args] = dump;
+        assert.doesNotMatch(run(network.node, program, ...args), /clearline|clbr|7700/i);
+      }
+    });
+  });
+}
+
+function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener>): PlanInput {
+  const edge: InlineListener = {
+    name: "edge",
+    topology,
+    networkA: "na",
+    networkB: "nb",
+    addresses: topology === "bridge" ? ["10.3.0.254/24", "fd00:3::fe/64"] : [],
+    failure: "open",
+    ports: "all",
+    synHold: true,
+    blockQuic: false,
+    ...listener,
+  };
+  return {
+    listeners: [edge],
+    workers: WORKERS,
+    basePort: BASE_PORT,
+    baseQueue: 30,
+    markShift: 16,
+    routingTable: 7700,
+    rulePriority: 100,
+    features: probeFeatures(),
+    bridgeMacs: { edge: "02:00:00:00:00:01" },
+    rows: ROWS,
+  };
+}
+
+/** What workers do, by hand: every port listened at, every queue read. */
+async function stand(network: Network, plan: Plan, family: 4 | 6) {
+  const [{ sharedPort, workerPorts, queues: numbers } = fail()] = plan.listeners;
+  const accepted: { port: number; socket: Socket }[] = [];
+  const servers = await Promise.all(
+    [sharedPort, ...workerPorts].map((port) =>
+      serve(network.node, { family, port }, (socket) => accepted.push({ port, socket })),
+    ),
+  );
+  const waiting: { worker: number; packet: Packet }[] = [];
+  const queues: Queue[] = numbers.map((number, worker) =>
+    within(network.node, () =>
+      openQueue({ number, onPacket: (packet) => waiting.push({ worker, packet }), onError: assert.fail }),
+    ),
+  );
+  return {
+    accepted,
+    queues,
+    waiting: () => waiting.length,
+    held: async () => {
+      await until(() => waiting.length > 0);
+      return waiting.shift()!;
+    },
+    release: (worker: number, packet: Packet, mark: number) =>
+      queues[worker]?.verdict(packet.id, "accept", ((packet.mark & ~plan.marks.mask) | mark) >>> 0),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(queues.map((queue) => queue.close()));
+      for (const server of servers) await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function counter(network: Network, plan: Plan, counts: string, row?: number): number {
+  const wanted = plan.counters.find((one) => one.counts === counts && one.row === row);
+  assert.ok(wanted, `the plan counts ${counts} ${row}`);
+  const text = run(network.node, "nft", "-j", "list", "counter", wanted.family, "clearline", wanted.name);
+  return (JSON.parse(text) as { nftables: { counter?: { packets: number } }[] }).nftables.find((one) => one.counter)!
+    .counter!.packets;
+}
+
+/** Sends a datagram from client to server, which answers. Returns what the client heard, or the name of its error. */
+function udp(network: Network, ends: { client: string; server: string }, port: number): string {
+  const family = ends.client.includes(":") ? "AF_INET6" : "AF_INET";
+  const answerer = `
+import socket, os
+s = socket.socket(socket.${family}, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("${ends.server}", ${port})); s.settimeout(5)
+if os.fork(): os._exit(0)
+os.close(1); os.close(2)
+data, peer = s.recvfrom(100); s.sendto(b"answer", peer)`;
+  run(network.server, "python3", "-c", answerer);
+  const asker = `
+import socket
+s = socket.socket(socket.${family}, socket.SOCK_DGRAM); s.bind(("${ends.client}", 0)); s.settimeout(5)
+s.connect(("${ends.server}", ${port}))
+try:
+  s.send(b"question"); print(s.recv(100).decode())
+except OSError as error: print(type(error).__name__)`;
+  return run(network.client, "python3", "-c", asker).trim();
+}
+
+const ETHERTYPE = { ip: "0800", arp: "0806", vlan: "8100", ip6: "86dd", lldp: "88cc", experiment: "88b5" } as const;
+const MARKER = Buffer.from("clearline frame ");
+
+/** One frame of everything that is none of Clearline's business, each with the marker and some bytes of its own. */
+function foreignFrames(): string[] {
+  const frame = (type: string, payload: string, to = "020000000099") =>
+    Buffer.concat([
+      Buffer.from(`${to}020000000088${type}${payload}`, "hex"),
+      MARKER,
+      Buffer.from(`${type} ${payload}`),
+    ]).toString("hex");
+  const ip = (protocol: string, ttl: string) => `4500004012344000${ttl}${protocol}00000a0300020a030003`;
+  const ip6 = (next: string, length = "0018") =>
+    `60000000${length}${next}40fd000003000000000000000000000002fd000003000000000000000000000003`;
+  const syn = "9c4001bb000000010000000050020fff00000000";
+  return [
+    frame(ETHERTYPE.arp, "0001080006040001020000000088" + "0a0300020000000000000a030003", "ffffffffffff"),
+    frame(ETHERTYPE.ip, `${ip("01", "01")}0800f7ff00000000`),
+    frame(ETHERTYPE.ip, `${ip("11", "40")}003500350020ffff`),
+    frame(ETHERTYPE.ip, `${ip("2f", "40")}00000800`),
+    frame(ETHERTYPE.ip, `${ip("84", "40")}0102030400000000`),
+    frame(ETHERTYPE.ip6, `${ip6("3a", "0018")}8000f7ff00000000`),
+    frame(ETHERTYPE.ip6, `${ip6("11", "0018")}01bb01bb0020ffff`),
+    // Packets that are longer than their frame: broken, but not for a bridge to judge.
+    frame(ETHERTYPE.ip6, `${ip6("06", "00c8")}${syn}`),
+    frame(ETHERTYPE.ip, `4500054012344000400600000a0300020a030003${syn}`),
+    frame(ETHERTYPE.vlan, `0007${ETHERTYPE.ip}${ip("06", "40")}${syn}`),
+    frame(ETHERTYPE.vlan, `e064${ETHERTYPE.ip6}${ip6("06")}${syn}`),
+    frame(ETHERTYPE.lldp, "020704", "0180c200000e"),
+    frame(ETHERTYPE.experiment, "00"),
+  ];
+}
+
+/** Sends frames from one namespace and gives those with the marker that tcpdump sees in the other. */
+async function carried(
+  from: string,
+  link: string,
+  to: string,
+  at: string,
+  frames: readonly string[],
+): Promise<string[]> {
+  const args = ["netns", "exec", to, "tcpdump", "-i", at, "-Q", "in", "-U", "-s", "0", "-w", "-", "--immediate-mode"];
+  const dump = spawn("ip", args, { stdio: ["ignore", "pipe", "pipe"] });
+  try {
+    let capture = Buffer.alloc(0);
+    dump.stdout.on("data", (part: Buffer) => {
+      capture = Buffer.concat([capture, part]);
+    });
+    let said = "";
+    dump.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+    await until(() => said.includes("listening on"));
+    const sender = `
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("${link}", 0))
+for frame in ${JSON.stringify(frames)}: s.send(bytes.fromhex(frame))`;
+    run(from, "python3", "-c", sender);
+    // The last frame is seen last: what is missing by then was not carried.
+    await until(() => capture.includes(Buffer.from(frames.at(-1)!, "hex")));
+    return packetsOf(capture).filter((frame) => frame.includes(MARKER.toString("hex")));
+  } finally {
+    dump.kill();
+    await once(dump, "close");
+  }
+}
+
+/** The packets of a pcap file: 24 bytes of header, then 16 for each. */
+function packetsOf(capture: Buffer): string[] {
+  const packets: string[] = [];
+  for (let at = 24; at + 16 <= capture.length; ) {
+    const length = capture.readUInt32LE(at + 8);
+    packets.push(capture.subarray(at + 16, at + 16 + length).toString("hex"));
+    at += 16 + length;
+  }
+  return packets;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function textOf(socket: Socket): Promise<string> {
+  let text = "";
+  socket.setEncoding("utf8").on("data", (part: string) => {
+    text += part;
+  });
+  socket.resume();
+  await once(socket, "end");
+  return text;
+}
+
+async function codeOf(connected: Promise<Socket>): Promise<string> {
+  return connected.then(
+    (socket) => {
+      socket.destroy();
+      return "connected";
+    },
+    (error: NetworkError) => error.code,
+  );
+}
+
+function fail(): never {
+  throw new Error("The plan has no listener");
+}

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { type TestContext, test } from "node:test";
+import { CONFIG } from "./config/schema.ts";
+import { ConfigError } from "./errors.ts";
+import { log } from "./log.ts";
+import type { FromWorker, WorkerSetup } from "./messages.ts";
+import type { PolicySource } from "./policy/rule.ts";
+import { createWorkers, type Workers } from "./workers.ts";
+
+// The workers are real ones, with their own processes.
+log.level = "silent";
+process.env["CLEARLINE_LOG_LEVEL"] = "silent";
+
+const POLICY: PolicySource = {
+  default: "bypass",
+  versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "bypass" },
+  lists: { bypass: [], decrypt: [] },
+  rules: [],
+  certificate: { expired: "drop", selfSigned: "drop", unknownIssuer: "drop", hostMismatch: "drop", invalid: "drop" },
+  clientCertificate: { action: "bypass", for: 1000 },
+};
+
+interface Started {
+  readonly workers: Workers;
+  /** What was heard, in order: kinds of messages, and deaths. */
+  readonly heard: string[];
+  died(worker: number): Promise<void>;
+}
+
+async function start(t: TestContext, make: (worker: number) => WorkerSetup): Promise<Started> {
+  const heard: string[] = [];
+  const deaths = new Map<number, () => void>();
+  const workers = createWorkers(2, {
+    onMessage: (message: FromWorker) => void heard.push(message.kind),
+    onDeath(worker) {
+      heard.push(`death of ${worker}`);
+      deaths.get(worker)?.();
+    },
+  });
+  t.after(() => workers.stop(0));
+  await workers.start(make);
+  return { workers, heard, died: (worker) => new Promise((resolve) => deaths.set(worker, resolve)) };
+}
+
+function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
+  const listeners = ports.map((port) => ({ name: `at-${port}`, mode: "explicit", address: `127.0.0.1:${port}` }));
+  const config = { ...CONFIG.parse({ listeners, timeouts: { drain: "100ms" } }), dataDir: "/nonexistent" };
+  return (worker) => ({ worker, workers: 2, config, policy: POLICY, keys: [], roots: [], demanding: [] });
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** "open", or why it is not. */
+async function knock(port: number): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  const answer = await once(socket, "connect").then(
+    () => "open",
+    (error: NodeJS.ErrnoException) => error.code ?? "",
+  );
+  socket.destroy();
+  return answer;
+}
+
+test("A new setup does not wait for a worker that is dead, which gets it when it is back", async (t) => {
+  const [before, after] = [await freePort(), await freePort()];
+  const { workers, died } = await start(t, setupWith([before]));
+  const death = died(0);
+  process.kill(workers.list()[0]!.pid, "SIGKILL");
+  await death;
+  await workers.setup(setupWith([after]));
+  assert.equal(await knock(after), "open");
+  assert.equal(await knock(before), "ECONNREFUSED");
+  while (workers.list()[0]?.status === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(workers.list()[0]?.restarts, 1);
+  assert.equal(await knock(before), "ECONNREFUSED");
+});
+
+test("A setup that a worker cannot use changes nothing", async (t) => {
+  const port = await freePort();
+  const { workers } = await start(t, setupWith([port]));
+  const other = createServer();
+  await once(other.listen(0, "127.0.0.1"), "listening");
+  const taken = (other.address() as AddressInfo).port;
+  const free = await freePort();
+  await assert.rejects(workers.setup(setupWith([free, taken])), (error: Error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.match(error.message, /another program listens there/);
+    return true;
+  });
+  other.close();
+  assert.equal(await knock(port), "open");
+  assert.equal(await knock(free), "ECONNREFUSED");
+  assert.equal(
+    workers.list().reduce((sum, { restarts }) => sum + restarts, 0),
+    0,
+  );
+});
+
+test("Two setups at once are answered each for itself", async (t) => {
+  const { workers } = await start(t, setupWith([await freePort()]));
+  const other = createServer();
+  await once(other.listen(0, "127.0.0.1"), "listening");
+  const taken = (other.address() as AddressInfo).port;
+  const [good, bad] = await Promise.allSettled([
+    workers.setup(setupWith([await freePort()])),
+    workers.setup(setupWith([taken])),
+  ]);
+  other.close();
+  assert.deepEqual([good?.status, bad?.status], ["fulfilled", "rejected"]);
+});
+
+test("What a worker said before it ended is heard before its end", async (t) => {
+  const port = await freePort();
+  const { workers, heard } = await start(t, setupWith([port]));
+  for (let at = 0; at < 40; at += 1) assert.equal(await knock(port), "open");
+  await workers.stop(0);
+  for (const worker of [0, 1]) assert.ok(heard.includes(`death of ${worker}`));
+  const last = heard.lastIndexOf("sessions");
+  assert.ok(last >= 0 && last < Math.max(heard.indexOf("death of 0"), heard.indexOf("death of 1")));
+});
