@@ -48,7 +48,7 @@ export async function startServers(on: End, identity: Identity): Promise<Servers
   await plain(PORTS.echo, (client) => client.pipe(client));
   await plain(PORTS.who, (client, who) => client.write(`${who}\n`) && client.resume().on("end", () => client.end()));
   await plain(PORTS.silent, (client) => client.resume().on("end", () => client.end()));
-  stack.use(await echoDatagrams(on, PORTS.echo));
+  for (const port of [PORTS.echo, PORTS.https]) stack.use(await echoDatagrams(on, port));
 
   const nginx = on.start("/usr/sbin/nginx", ["-c", nginxFile(identity), "-e", "stderr"]);
   const old = (["TLSv1", "TLSv1.1"] as const).map((version) => {

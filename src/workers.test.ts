@@ -47,7 +47,16 @@ async function start(t: TestContext, make: (worker: number) => WorkerSetup): Pro
 function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
   const listeners = ports.map((port) => ({ name: `at-${port}`, mode: "explicit", address: `127.0.0.1:${port}` }));
   const config = { ...CONFIG.parse({ listeners, timeouts: { drain: "100ms" } }), dataDir: "/nonexistent" };
-  return (worker) => ({ worker, workers: 2, config, policy: POLICY, keys: [], roots: [], demanding: [] });
+  return (worker) => ({
+    worker,
+    workers: 2,
+    config,
+    policy: POLICY,
+    keys: [],
+    roots: [],
+    demanding: [],
+    inline: undefined,
+  });
 }
 
 /** A port that was free a moment ago. */
