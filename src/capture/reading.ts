@@ -70,8 +70,9 @@ export function readUntil<T>(
       }
       return undefined;
     };
+    const gone = sides.find(([, socket]) => socket.destroyed);
+    if (gone) return failed(new NetworkError(`The ${gone[0]}'s connection closed`, "ECONNRESET"));
     for (const [side, socket] of sides) {
-      if (socket.destroyed) failed(new NetworkError(`The ${side}'s connection closed`, "ECONNRESET"));
       listen(socket, "readable", () => onReadable(side, socket));
       listen(socket, "end", () => answered(undefined));
       listen(socket, "close", () => failed(new NetworkError(`The ${side}'s connection closed`, "ECONNRESET")));
@@ -83,5 +84,6 @@ export function readUntil<T>(
         ),
       );
     }
+    return undefined;
   });
 }
