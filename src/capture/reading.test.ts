@@ -116,3 +116,10 @@ test("What the judge throws is thrown, and the node's own error when it ended th
   other.destroy(new NetworkError("The node was full", "EMFILE"));
   await assert.rejects(evicted, { code: "EMFILE", message: "The node was full" });
 });
+
+test("A judge that never has enough is not fed without bounds", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, () => undefined, PATIENT);
+  peer.write(Buffer.alloc(2 ** 20));
+  await assert.rejects(reading, { name: "InvariantError" });
+});
