@@ -21,46 +21,53 @@ export async function resolveHost(host: string, timeout: number): Promise<string
   }
 }
 
+/** ms until the next address is tried beside those that have not answered yet: RFC 8305, section 5. */
+const ATTEMPT_DELAY = 250;
+
 /**
  * Connects to the first of the addresses that answers, several at a time as RFC 8305 has it. The socket is half-open
- * capable and paused. Throws NetworkError with the system's code; ETIMEDOUT after `timeout` ms.
+ * capable and paused. Rejects with NetworkError, the system's code in it; ETIMEDOUT after `timeout` ms.
  */
 export function dial(addresses: readonly string[], port: number, timeout: number): Promise<Socket> {
-  const families = addresses.map((address) => ({ address, family: isIP(address) }));
-  const [first] = families;
-  if (!first) throw new NetworkError("Cannot connect: the host has no address", "ENOTFOUND");
-  const where = addresses.length === 1 ? `${first.address} port ${port}` : `${addresses.join(", ")} port ${port}`;
+  const where = `${addresses.join(", ")} port ${port}`;
+  const attempts = new Set<Socket>();
+  let next = 0;
+  let delay: NodeJS.Timeout | undefined;
   return new Promise((resolve, reject) => {
-    const socket = connect({
-      host: first.address,
-      port,
-      allowHalfOpen: true,
-      noDelay: true,
-      ...(families.length > 1 && {
-        host: "several.invalid",
-        autoSelectFamily: true,
-        lookup: (_host, _options, callback) => callback(null, families),
-      }),
-    });
-    const fail = (error: NodeJS.ErrnoException) => {
+    const settle = (conclude: () => void) => {
       clearTimeout(timer);
-      const code = error.code ?? "ECONNREFUSED";
-      reject(new NetworkError(`Cannot connect to ${where}: ${code}`, code, { cause: error }));
+      clearTimeout(delay);
+      for (const socket of attempts) socket.destroy();
+      conclude();
     };
-    const timer = setTimeout(() => {
-      socket.off("error", fail);
-      socket.on("error", () => {});
-      socket.destroy();
-      reject(new NetworkError(`Cannot connect to ${where} in ${timeout} ms`, "ETIMEDOUT"));
-    }, timeout);
-    socket.once("error", fail);
-    socket.once("connect", () => {
-      clearTimeout(timer);
-      socket.off("error", fail);
-      // From here on whoever reads or writes hears of an error; in between it must not bring the process down.
-      socket.on("error", () => {});
-      socket.pause();
-      resolve(socket);
-    });
+    const fail = (message: string, code: string, cause?: Error) =>
+      settle(() => reject(new NetworkError(message, code, { cause })));
+    const timer = setTimeout(() => fail(`Cannot connect to ${where} in ${timeout} ms`, "ETIMEDOUT"), timeout);
+
+    const attempt = () => {
+      clearTimeout(delay);
+      const address = addresses[next];
+      if (address === undefined) return fail("Cannot connect: the host has no address", "ENOTFOUND");
+      next += 1;
+      const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+      attempts.add(socket);
+      const failed = (error: NodeJS.ErrnoException) => {
+        attempts.delete(socket);
+        const code = error.code ?? "ECONNREFUSED";
+        if (next < addresses.length) attempt();
+        else if (attempts.size === 0) fail(`Cannot connect to ${where}: ${code}`, code, error);
+      };
+      socket.once("error", failed);
+      socket.once("connect", () => {
+        attempts.delete(socket);
+        // From here on whoever reads or writes hears of an error; in between it must not bring the process down.
+        socket.off("error", failed).on("error", () => {});
+        socket.pause();
+        settle(() => resolve(socket));
+      });
+      if (next < addresses.length) delay = setTimeout(attempt, ATTEMPT_DELAY);
+      return undefined;
+    };
+    attempt();
   });
 }

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { NetworkError } from "../errors.ts";
+import { InvariantError, NetworkError } from "../errors.ts";
 import type { Timing } from "./arrival.ts";
 
 export type Side = "client" | "server";
@@ -14,6 +14,8 @@ export interface Reading<T> {
 
 /** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
 const GAPS = 20;
+/** No opening is longer, in bytes of one side: the readers end far below. */
+const LONGEST = 0x40000;
 
 /**
  * Gives what arrives on paused sockets to `judge`, in order, until it answers. The sockets are left paused, in the
@@ -25,6 +27,7 @@ export function readUntil<T>(
   timing: Timing,
 ): Promise<Reading<T>> {
   const read: Record<Side, Buffer[]> = { client: [], server: [] };
+  const length: Record<Side, number> = { client: 0, server: 0 };
   const sides: [Side, Socket][] = [["client", sockets.client]];
   if (sockets.server) sides.push(["server", sockets.server]);
 
@@ -55,6 +58,9 @@ export function readUntil<T>(
     const onReadable = (side: Side, socket: Socket) => {
       for (let bytes: Buffer | null = socket.read(); bytes !== null; bytes = socket.read()) {
         read[side].push(bytes);
+        length[side] += bytes.length;
+        if (length[side] > LONGEST)
+          return failed(new InvariantError(`Nobody said what ${LONGEST} bytes of a ${side} are`));
         let answer: T | undefined;
         try {
           answer = judge(side, bytes);
@@ -70,8 +76,9 @@ export function readUntil<T>(
       }
       return undefined;
     };
+    const gone = sides.find(([, socket]) => socket.destroyed);
+    if (gone) return failed(new NetworkError(`The ${gone[0]}'s connection closed`, "ECONNRESET"));
     for (const [side, socket] of sides) {
-      if (socket.destroyed) failed(new NetworkError(`The ${side}'s connection closed`, "ECONNRESET"));
       listen(socket, "readable", () => onReadable(side, socket));
       listen(socket, "end", () => answered(undefined));
       listen(socket, "close", () => failed(new NetworkError(`The ${side}'s connection closed`, "ECONNRESET")));
@@ -83,5 +90,6 @@ export function readUntil<T>(
         ),
       );
     }
+    return undefined;
   });
 }

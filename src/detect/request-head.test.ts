@@ -252,3 +252,11 @@ test("any bytes yield an answer, and cutting them anywhere changes nothing", () 
     }),
   );
 });
+
+test("A head that is too large is refused wherever a line ends in it", () => {
+  for (let pad = 0; pad < 8; pad += 1) {
+    const head = `GET http://example.com/${"a".repeat(pad)} HTTP/1.1\r\n${"A: b\r\n".repeat(4_000)}`;
+    const answer = createRequestHeadReader().push(Buffer.from(head));
+    assert.deepEqual([answer.kind, "status" in answer && answer.status], ["bad", 431], `${pad} bytes more`);
+  }
+});

@@ -59,10 +59,11 @@ export class RequestHeadReader {
     }
     // RFC 9112, section 2.2: a bare CR or LF is read differently by different recipients.
     if ((head[at - 1] === CR) !== (byte === LF)) return refuse(400, "A line does not end with CR LF");
-    if (byte === LF) return this.#line ? this.#endFieldLine(head, at) : this.#endRequestLine(head, at);
+    const tooLarge = at + 1 >= MAX_HEAD ? refuse(431, "The request's header fields are too large") : undefined;
+    if (byte === LF) return (this.#line ? this.#endFieldLine(head, at) : this.#endRequestLine(head, at)) ?? tooLarge;
     if (!this.#isAllowed(byte)) return refuse(400, "The request has a byte that is not allowed there");
     if (!this.#line && at + 1 >= MAX_LINE) return refuse(414, "The request line is too long");
-    return at + 1 >= MAX_HEAD ? refuse(431, "The request's header fields are too large") : undefined;
+    return tooLarge;
   }
 
   /** RFC 9110, section 5.5: a field may have tabs and bytes beyond ASCII, the request line may not. */

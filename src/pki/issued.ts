@@ -33,7 +33,9 @@ export function createIssued(limit: number, ask: (wanted: MintRequest) => Promis
       misses += 1;
       const answer = ask(wanted);
       kept.set(key, { answer, until: now + FRESH });
-      answer.catch(() => kept.delete(key));
+      answer.catch(() => {
+        if (kept.get(key)?.answer === answer) kept.delete(key);
+      });
       if (kept.size > limit) kept.delete(kept.keys().next().value!);
       return answer;
     },

@@ -3,65 +3,91 @@ import { test } from "node:test";
 import { createLedger } from "./ledger.ts";
 import { createLiveTable } from "./table.ts";
 
-const CLIENT = { address: "192.0.2.7", port: 50000 };
 const BIRTH = {
   listener: "proxy",
   mode: "explicit",
-  client: CLIENT,
+  client: { address: "10.0.0.1", port: 50_000 },
   server: null,
   state: "EST:INIT:INIT:INIT",
 } as const;
 
-test("a session is told whole at first, and then only what changed", () => {
-  const ledger = createLedger(3);
+test("A session is told whole first, then by what changed", () => {
+  const ledger = createLedger(1);
   const entry = ledger.open(BIRTH, 1000);
-  assert.deepEqual(ledger.drain(1000), [entry.session]);
-  entry.note({ sni: "www.example.com" }, 2000);
-  entry.note({ verdict: "decrypt" }, 3000);
-  assert.deepEqual(ledger.drain(3000), [
-    { id: entry.id, sni: "www.example.com", verdict: "decrypt", lastActivity: 3000 },
+  const [whole, ...none] = ledger.drain(1000);
+  assert.deepEqual(none, []);
+  assert.deepEqual(whole, entry.session);
+  assert.deepEqual(ledger.drain(1100), []);
+  entry.note({ sni: "a.test", protocol: "tls" }, 1200);
+  entry.note({ verdict: "decrypt" }, 1300);
+  assert.deepEqual(ledger.drain(1400), [
+    { id: entry.id, sni: "a.test", protocol: "tls", verdict: "decrypt", lastActivity: 1300 },
   ]);
-  assert.deepEqual(ledger.drain(4000), []);
 });
 
-test("bytes are told when they moved, to each leg as its peer sees them", () => {
-  const ledger = createLedger(0);
+test("A session that opened and closed between two tellings is told once, whole", () => {
+  const ledger = createLedger(1);
+  const entry = ledger.open(BIRTH, 1000);
+  entry.note({ sni: "short.test" }, 1001);
+  entry.close("The client closed the connection", 1002);
+  assert.deepEqual(ledger.drain(1003), [entry.session]);
+  assert.deepEqual([entry.session.end, entry.session.sni], [1002, "short.test"]);
+  assert.equal(ledger.size, 0);
+});
+
+test("Bytes that passed are taken into both legs' records, as activity, and what a leg negotiated stays", () => {
+  const ledger = createLedger(1);
+  const entry = ledger.open(BIRTH, 1000);
+  entry.note({ clientLeg: { version: "TLSv1.3", received: 0, sent: 0 } }, 1001);
+  ledger.drain(1002);
+  entry.meter.fromClient += 10;
+  entry.meter.fromServer += 200;
+  assert.deepEqual(ledger.drain(2000), [
+    {
+      id: entry.id,
+      clientLeg: { version: "TLSv1.3", received: 10, sent: 200 },
+      serverLeg: { received: 200, sent: 10 },
+      lastActivity: 2000,
+    },
+  ]);
+  assert.deepEqual(ledger.drain(3000), [], "nothing passed since");
+});
+
+test("The last bytes before a close are in the record, and nothing after it changes it", () => {
+  const ledger = createLedger(1);
   const entry = ledger.open(BIRTH, 1000);
   ledger.drain(1000);
-  entry.note({ clientLeg: { version: "TLSv1.3", received: 0, sent: 0 } }, 1500);
-  Object.assign(entry.meter, { fromClient: 10, fromServer: 2000 });
-  ledger.drain(2000);
-  assert.deepEqual(entry.session.clientLeg, { version: "TLSv1.3", received: 10, sent: 2000 });
-  assert.deepEqual(entry.session.serverLeg, { received: 2000, sent: 10 });
-  assert.equal(entry.session.lastActivity, 2000);
-  assert.deepEqual(ledger.drain(3000), []);
+  entry.meter.fromClient += 7;
+  entry.close("The client reset the connection", 1500);
+  entry.close("A second reason", 1600);
+  entry.note({ sni: "late.test" }, 1700);
+  entry.meter.fromClient += 7;
+  const [change, ...none] = ledger.drain(1800);
+  assert.deepEqual(none, []);
+  assert.deepEqual([change?.end, change?.closeReason], [1500, "The client reset the connection"]);
+  assert.equal(change?.clientLeg?.received, 7);
+  assert.equal(change?.sni, undefined);
 });
 
-test("a session that opens and closes between two tellings is told once, with its last bytes", () => {
-  const ledger = createLedger(0);
-  const entry = ledger.open(BIRTH, 1000);
-  entry.meter.fromClient = 7;
-  entry.close("The client closed the connection", 1100);
-  entry.close("The server closed the connection", 1200);
-  entry.note({ sni: "late.example" }, 1300);
-  const [told, ...more] = ledger.drain(2000);
-  assert.deepEqual(more, []);
-  assert.deepEqual([told?.end, told?.closeReason], [1100, "The client closed the connection"]);
-  assert.deepEqual([told?.clientLeg?.received, told?.sni, ledger.size], [7, null, 0]);
+test("Sessions have names of their own, over all workers", () => {
+  const names = [1, 2].flatMap((worker) => {
+    const ledger = createLedger(worker);
+    return Array.from({ length: 100 }, () => ledger.open(BIRTH, 1000).id);
+  });
+  assert.equal(new Set(names).size, 200);
 });
 
-test("the live table, told by the ledgers of two workers, knows what they know", () => {
+test("A live table that hears a ledger out holds the same records", () => {
+  const ledger = createLedger(3);
   const table = createLiveTable();
-  const ledgers = [createLedger(0), createLedger(1)];
-  const entries = ledgers.map((ledger) => ledger.open(BIRTH, 1000));
-  const tell = () => {
-    for (const ledger of ledgers) table.apply(ledger.drain(2000));
-  };
-  tell();
-  entries[0]!.note({ sni: "www.example.com" }, 1500);
-  entries[1]!.close("The client closed the connection", 1600);
-  tell();
-  assert.equal(new Set(entries.map(({ id }) => id)).size, 2);
-  for (const { id, session } of entries) assert.deepEqual(table.find(id), session);
-  assert.equal(table.size, 1);
+  const entries = Array.from({ length: 20 }, () => ledger.open(BIRTH, 1000));
+  for (const [at, entry] of entries.entries()) {
+    if (at % 3 === 0) table.apply(ledger.drain(1100));
+    entry.note({ sni: `host-${at}.test` }, 1200);
+    entry.meter.fromServer = at;
+    if (at % 2 === 0) entry.close("Done", 1300);
+  }
+  table.apply(ledger.drain(1400));
+  for (const entry of entries) assert.deepEqual(table.find(entry.id), entry.session);
+  assert.equal(table.size, ledger.size);
 });

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { NetworkError, PeerError } from "../errors.ts";
+import { readAll, tcpPair } from "../legs/test-pairs.ts";
+import { readUntil } from "./reading.ts";
+
+const PATIENT = { silence: 60_000, gap: 60_000 };
+
+/** Answers once this many bytes came from the client. */
+function atLeast(length: number): (side: string, bytes: Buffer) => string | undefined {
+  let seen = "";
+  return (side, bytes) => {
+    if (side === "client") seen += String(bytes);
+    return seen.length >= length ? seen : undefined;
+  };
+}
+
+test("Bytes in pieces are read until there is an answer, and given back as the flow's beginning", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, atLeast(6), PATIENT);
+  for (const piece of ["a", "b", "cd", "ef"]) {
+    peer.write(piece);
+    await new Promise(setImmediate);
+  }
+  const { answer, client: bytes } = await reading;
+  assert.equal(answer, String(bytes));
+  assert.ok(String(bytes).startsWith("abcdef"));
+});
+
+test("What comes behind the answer stays with the socket, in order, and so does the end", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, atLeast(5), PATIENT);
+  peer.write("hello");
+  const { client: bytes } = await reading;
+  assert.equal(String(bytes), "hello");
+  peer.end(" and more");
+  client.unshift(bytes);
+  assert.equal(String(await readAll(client)), "hello and more");
+});
+
+test("The server's bytes are judged too, and kept apart", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const [serverPeer, server] = await tcpPair(t);
+  const reading = readUntil({ client, server }, (side) => (side === "server" ? "greeting" : undefined), PATIENT);
+  peer.write("EHLO");
+  await once(client, "readable");
+  serverPeer.write("220");
+  const { answer, client: fromClient, server: fromServer } = await reading;
+  assert.deepEqual([answer, String(fromClient), String(fromServer)], ["greeting", "EHLO", "220"]);
+});
+
+test("A side that ends before there is an answer leaves none, and what it had said", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, () => undefined, PATIENT);
+  peer.end("half");
+  const { answer, client: bytes } = await reading;
+  assert.deepEqual([answer, String(bytes)], [undefined, "half"]);
+});
+
+test("Silence before the first byte is told from silence in the middle", async (t) => {
+  const [, silent] = await tcpPair(t);
+  await assert.rejects(
+    readUntil({ client: silent }, () => undefined, { silence: 5, gap: 60_000 }),
+    { code: "ETIMEDOUT", message: "The client sent nothing in time" },
+  );
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, () => undefined, { silence: 60_000, gap: 5 });
+  peer.write("GET");
+  await assert.rejects(reading, {
+    code: "ETIMEDOUT",
+    message: "The client began and then sent nothing more in time",
+  });
+});
+
+test("A byte before each gap ends holds the place for twenty gaps, no longer", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, () => undefined, { silence: 60_000, gap: 25 });
+  const drip = setInterval(() => peer.write("."), 5);
+  t.after(() => clearInterval(drip));
+  await assert.rejects(reading, { code: "ETIMEDOUT" });
+});
+
+test("A reset is a NetworkError that names the side", async (t) => {
+  const [, client] = await tcpPair(t);
+  const [serverPeer, server] = await tcpPair(t);
+  const reading = readUntil({ client, server }, () => undefined, PATIENT);
+  serverPeer.resetAndDestroy();
+  await assert.rejects(reading, { name: "NetworkError", message: "The server reset its connection" });
+  assert.equal(client.listenerCount("readable"), 0);
+});
+
+test("A connection that is gone already is told of, and nobody listens on the other", async (t) => {
+  const [, client] = await tcpPair(t);
+  const [, server] = await tcpPair(t);
+  server.destroy();
+  const before = client.eventNames().length;
+  await assert.rejects(
+    readUntil({ client, server }, () => undefined, PATIENT),
+    NetworkError,
+  );
+  assert.equal(client.eventNames().length, before);
+});
+
+test("What the judge throws is thrown, and the node's own error when it ended the connection itself", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const judge = () => {
+    throw new PeerError("Cannot read this", 50);
+  };
+  const reading = readUntil({ client }, judge, PATIENT);
+  peer.write("x");
+  await assert.rejects(reading, { name: "PeerError", alert: 50 });
+
+  const [, other] = await tcpPair(t);
+  const evicted = readUntil({ client: other }, () => undefined, PATIENT);
+  other.destroy(new NetworkError("The node was full", "EMFILE"));
+  await assert.rejects(evicted, { code: "EMFILE", message: "The node was full" });
+});
+
+test("A judge that never has enough is not fed without bounds", async (t) => {
+  const [peer, client] = await tcpPair(t);
+  const reading = readUntil({ client }, () => undefined, PATIENT);
+  peer.write(Buffer.alloc(2 ** 20));
+  await assert.rejects(reading, { name: "InvariantError" });
+});
