@@ -1,0 +1,45 @@
+import type { Pki } from "../test/pki.ts";
+import { buildNetwork, type Network, type Topology } from "./network.ts";
+import { type LabNode, startNode } from "./node.ts";
+import { type Servers, startServers } from "./servers.ts";
+
+/** What claims are about: a network with real servers and a node in its middle. */
+export interface Stage extends AsyncDisposable {
+  readonly network: Network;
+  readonly servers: Servers;
+  readonly node: LabNode;
+  readonly pki: Pki;
+}
+
+/** A sentence about the node that is true or is not. */
+export interface Claim {
+  readonly says: string;
+  /** Where it can be shown; undefined: anywhere. */
+  readonly only?: Topology;
+  /** Shows it on the wire. Resolves with the figure that was seen; rejects when the claim is false. */
+  check(stage: Stage): Promise<string>;
+}
+
+/** Claims that one node, configured in one way, must hold. */
+export interface Scenario {
+  readonly about: string;
+  /** Laid over the lab's listener and over its configuration. */
+  readonly listener?: Readonly<Record<string, unknown>>;
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly claims: readonly Claim[];
+}
+
+export function claimsFor(scenario: Scenario, topology: Topology): readonly Claim[] {
+  return scenario.claims.filter(({ only }) => only === undefined || only === topology);
+}
+
+/** Builds the network, starts the servers and the node. Whatever fails, what was there before is taken down. */
+export async function openStage(topology: Topology, scenario: Scenario, pki: Pki): Promise<Stage> {
+  await using stack = new AsyncDisposableStack();
+  const network = stack.use(await buildNetwork(topology));
+  const servers = stack.use(await startServers(network.server, pki.server.ecdsa));
+  const { listener = {}, config = {} } = scenario;
+  const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config }));
+  const kept = stack.move();
+  return { network, servers, node, pki, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}

@@ -1,0 +1,204 @@
+import assert from "node:assert/strict";
+import { until } from "../../test/processes.ts";
+import type { Claim, Stage } from "../claim.ts";
+import { begin, dial, nextLine } from "../ends.ts";
+import { type End, FAMILIES, type Family } from "../network.ts";
+import { firstWith, segmentsOf } from "../segments.ts";
+import { PORTS } from "../servers.ts";
+import { watch } from "../wire.ts";
+
+/** What the server's own firewall does to these ports. */
+const HELD_UP = 4901;
+const SWALLOWED = 4902;
+const UNREACHABLE = 4903;
+const CONNECTIONS = 60;
+
+/** The server is connected before the client's SYN is answered: what the client meets is the server, not the node. */
+export const FIRST_PACKET: readonly Claim[] = [
+  ...FAMILIES.flatMap((family) => [order(family), refuses(family), unreachable(family)]),
+  sentAgain(),
+  givenUp(),
+  sameWorker(),
+];
+
+function order(family: Family): Claim {
+  return {
+    says: `IPv${family}: the client's SYN is answered only after the server has answered the node's`,
+    async check({ network: { client, server } }) {
+      await using here = await watch(client, client.interface, "tcp");
+      await using there = await watch(server, server.interface, "tcp");
+      const socket = await dial(client, { address: server.address[family], port: PORTS.silent });
+      socket.destroy();
+      const times = await Promise.all(
+        [here, there].map((wire) =>
+          wire.shows("the whole handshake", (frames) => {
+            const seen = segmentsOf(frames, PORTS.silent);
+            const [syn, answer] = [firstWith(seen, "S"), firstWith(seen, "SA")];
+            return syn && answer && { syn: syn.time, answer: answer.time };
+          }),
+        ),
+      );
+      const [a, b] = times as [(typeof times)[0], (typeof times)[0]];
+      const steps = [a.syn, b.syn, b.answer, a.answer].map((time) => time - a.syn);
+      assert.deepEqual(
+        steps,
+        steps.toSorted((x, y) => x - y),
+        `the order was ${steps.join(", ")} ms`,
+      );
+      const [, sent, answered, released] = steps.map((step) => step.toFixed(2));
+      return `SYN at A 0, SYN at B ${sent}, SYN-ACK at B ${answered}, SYN-ACK at A ${released} ms`;
+    },
+  };
+}
+
+function refuses(family: Family): Claim {
+  return {
+    says: `IPv${family}: a closed port answers the client's SYN with a RST; no SYN-ACK is ever sent`,
+    async check({ network: { client, server } }) {
+      await using here = await watch(client, client.interface, "tcp");
+      const code = await failure(dial(client, { address: server.address[family], port: PORTS.closed }));
+      assert.equal(code, "ECONNREFUSED");
+      const seen = await here.shows("a RST", (frames) => {
+        const found = segmentsOf(frames, PORTS.closed);
+        return firstWith(found, "RA") && found;
+      });
+      assert.deepEqual(
+        seen.map(({ flags }) => flags),
+        ["S", "RA"],
+      );
+      return `S, then RA after ${(seen[1]!.time - seen[0]!.time).toFixed(2)} ms`;
+    },
+  };
+}
+
+function unreachable(family: Family): Claim {
+  return {
+    says: `IPv${family}: what the network says about a host that cannot be reached, the client hears`,
+    async check({ network: { client, server } }) {
+      await using _ = await firewall(server, `tcp dport ${UNREACHABLE} reject with icmpx type host-unreachable`);
+      await using here = await watch(client, client.interface, "tcp");
+      const start = performance.now();
+      const code = await failure(dial(client, { address: server.address[family], port: UNREACHABLE }));
+      const took = performance.now() - start;
+      assert.equal(code, "EHOSTUNREACH");
+      const flags = segmentsOf(here.frames(), UNREACHABLE).map((segment) => segment.flags);
+      assert.ok(!flags.includes("SA"), `the client saw ${flags}`);
+      return `${code} after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function sentAgain(): Claim {
+  return {
+    says: "A SYN that is sent again starts nothing twice: one connection at the server, one session",
+    async check({ network: { client, server }, node }) {
+      await using here = await watch(client, client.interface, "tcp");
+      await using there = await watch(server, server.interface, "tcp");
+      const wall = await firewall(server, `tcp dport ${HELD_UP} drop`);
+      const socket = begin(client, { address: server.address[4], port: HELD_UP });
+      const { from: port } = await here.shows("the second SYN", (frames) => segmentsOf(frames, HELD_UP)[1]);
+      const held = await node.sessionFrom(port);
+      assert.equal(held.state, "SYN_RCV:SYN_SENT:INIT:INIT");
+      await wall[Symbol.asyncDispose]();
+      // Nobody listens there: the server's refusal ends it.
+      assert.equal(await ended(socket), "ECONNREFUSED");
+      const syns = segmentsOf(there.frames(), HELD_UP).filter(({ flags }) => flags === "S");
+      assert.deepEqual([...new Set(syns.map(({ from, sequence }) => `${from} ${sequence}`))].length, 1);
+      const sessions = (await node.sessions()).filter((session) => session.client.port === port);
+      assert.equal(sessions.length, 1);
+      const sent = segmentsOf(here.frames(), HELD_UP).filter(({ flags }) => flags === "S").length;
+      return `${sent} SYNs of the client, held in ${held.state}; 1 connection attempt at the server`;
+    },
+  };
+}
+
+function givenUp(): Claim {
+  return {
+    says: "A SYN whose client gave up leaves nothing behind: no session, no socket, nothing in the queue",
+    async check({ network, node }) {
+      const { client, server } = network;
+      await using here = await watch(client, client.interface, "tcp");
+      await using _ = await firewall(server, `tcp dport ${SWALLOWED} drop`);
+      const socket = begin(client, { address: server.address[4], port: SWALLOWED });
+      const { from: port } = await here.shows("the SYN", (frames) => segmentsOf(frames, SWALLOWED)[0]);
+      await node.sessionFrom(port);
+      socket.destroy();
+      const { closeReason } = await until("the session's end", async () => {
+        const found = await node.sessionFrom(port);
+        return found.end !== null && found;
+      });
+      const sockets = await until("no socket for it", async () => {
+        const found = await network.node.must("ss", ["-Htan", "state", "syn-sent", "state", "syn-recv"]);
+        return !found.includes(`:${SWALLOWED}`) && { found };
+      });
+      assert.equal(sockets.found.trim(), "");
+      const queues = await heldPackets({ network });
+      assert.equal(queues, 0);
+      return `closed: "${closeReason}"`;
+    },
+  };
+}
+
+function sameWorker(): Claim {
+  return {
+    says: "The worker that connected to the server is the one that accepts the client, with several workers",
+    async check({ network: { client, server }, node, servers }) {
+      const before = servers.accepted.get(PORTS.who)?.length ?? 0;
+      const own = new Set<number>();
+      await Promise.all(
+        Array.from({ length: CONNECTIONS }, async () => {
+          const socket = await dial(client, { address: server.address[4], port: PORTS.who });
+          own.add(socket.localPort ?? 0);
+          await nextLine(socket);
+          socket.end();
+        }),
+      );
+      // A client at another worker than its server would have had a second connection made for it.
+      assert.equal((servers.accepted.get(PORTS.who)?.length ?? 0) - before, CONNECTIONS);
+      const sessions = await until("their sessions", async () => {
+        const found = (await node.sessions()).filter((session) => own.has(session.client.port));
+        return found.length === CONNECTIONS && found.every(({ end }) => end !== null) && found;
+      });
+      const workers = new Set(sessions.map(({ worker }) => worker));
+      assert.equal(workers.size, 2);
+      return `${CONNECTIONS} clients, ${CONNECTIONS} connections at the server, ${workers.size} workers`;
+    },
+  };
+}
+
+/** Packets that wait in the kernel's queues of the node's host. */
+async function heldPackets({ network }: Pick<Stage, "network">): Promise<number> {
+  const table = await network.node.must("cat", ["/proc/net/netfilter/nfnetlink_queue"]);
+  const rows = table.split("\n").filter(Boolean);
+  return rows.reduce((sum, row) => sum + Number(row.trim().split(/\s+/)[2]), 0);
+}
+
+async function failure(dialing: Promise<unknown>): Promise<string> {
+  return dialing.then(
+    () => "no error",
+    (error: NodeJS.ErrnoException) => error.code ?? String(error),
+  );
+}
+
+function ended(socket: import("node:net").Socket): Promise<string> {
+  return new Promise((resolve) => {
+    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? String(error)));
+    socket.on("connect", () => resolve("no error"));
+  });
+}
+
+let walls = 0;
+
+/** A rule for what comes in at a host, until disposed of. */
+async function firewall(on: End, rule: string): Promise<AsyncDisposable> {
+  const table = `clearline-lab-${walls++}`;
+  const input = `table inet ${table} {\nchain input {\ntype filter hook input priority 0; policy accept;\n${rule}\n}\n}\n`;
+  await on.must("nft", ["-f", "-"], { input });
+  let up = true;
+  return {
+    async [Symbol.asyncDispose]() {
+      if (up) await on.must("nft", ["delete", "table", "inet", table]);
+      up = false;
+    },
+  };
+}

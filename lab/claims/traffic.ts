@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { OPENSSL_ANY, OPENSSL_VERSIONS, type TlsVersion } from "../../test/peers.ts";
+import { DOMAIN } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import type { Claim, Stage } from "../claim.ts";
+import { dial, nextLine } from "../ends.ts";
+import { FAMILIES, type Family } from "../network.ts";
+import { PORTS } from "../servers.ts";
+
+const VERSION_PORTS: Readonly<Record<TlsVersion, number>> = {
+  TLSv1: PORTS.tls10,
+  "TLSv1.1": PORTS.tls11,
+  "TLSv1.2": PORTS.https,
+  "TLSv1.3": PORTS.https,
+};
+const PLAIN_BYTES = 4 * 1024 * 1024;
+
+/** What TCP carries: TLS is decrypted wherever it is, all else passes. */
+export const TRAFFIC: readonly Claim[] = [
+  ...FAMILIES.flatMap((family) => [PORTS.https, PORTS.odd].map((port) => findsTls(family, port))),
+  ...(Object.keys(VERSION_PORTS) as TlsVersion[]).map(speaks),
+  ...FAMILIES.map(leavesPlaintext),
+  ...FAMILIES.map(serverFirst),
+  ...FAMILIES.map(nobodySpeaks),
+];
+
+/** Fetches the server's page with curl, which trusts the node's CA alone: success is decryption. Resolves with the page. */
+export async function fetchDecrypted(stage: Stage, family: Family, port: number, ...more: string[]): Promise<string> {
+  const { client, server } = stage.network;
+  const name = `www.${DOMAIN}`;
+  const target = server.address[family];
+  const to = ["--resolve", `${name}:${port}:${family === 6 ? `[${target}]` : target}`, `https://${name}:${port}/`];
+  return client.must("curl", ["-sS", "--fail", "-m", "20", "--cacert", stage.node.authorities, ...more, ...to]);
+}
+
+function findsTls(family: Family, port: number): Claim {
+  return {
+    says: `IPv${family}: TLS on port ${port} is decrypted, with HTTP/1.1 and with HTTP/2`,
+    async check(stage) {
+      const pages = [];
+      for (const [option, version] of [
+        ["--http1.1", "HTTP/1.1"],
+        ["--http2", "HTTP/2.0"],
+      ] as const) {
+        const page = await fetchDecrypted(stage, family, port, option);
+        assert.match(page, new RegExp(` ${version} ${stage.network.client.address[family]}`));
+        pages.push(page.trim());
+      }
+      return pages.join(", ");
+    },
+  };
+}
+
+function speaks(version: TlsVersion): Claim {
+  return {
+    says: `${version} is decrypted`,
+    async check({ network: { client, server }, node }) {
+      const name = `${version.toLowerCase().replace(".", "-")}.${DOMAIN}`;
+      const to = ["-connect", `${server.address[4]}:${VERSION_PORTS[version]}`, "-servername", name];
+      const trust = ["-CAfile", node.authorities, "-verify_return_error", "-verify_hostname", name];
+      const args = ["s_client", ...to, OPENSSL_VERSIONS[version], ...OPENSSL_ANY, ...trust, "-brief"];
+      const { code, stderr } = await client.run("openssl", args, { input: "", within: 20_000 });
+      assert.equal(code, 0, stderr);
+      assert.match(stderr, new RegExp(`Protocol version: ${version}\\s`));
+      const session = await until(`a session of ${name}`, async () =>
+        (await node.sessions({ host: name })).find(({ sni, end }) => sni === name && end !== null),
+      );
+      assert.equal(session.verdict, "decrypt");
+      assert.equal(session.serverLeg.version, version);
+      return `${session.clientLeg.version} ${session.clientLeg.suite} on both legs`;
+    },
+  };
+}
+
+function leavesPlaintext(family: Family): Claim {
+  return {
+    says: `IPv${family}: what is not TLS arrives unchanged, and comes back unchanged`,
+    async check({ network: { client, server }, node }) {
+      const socket = await dial(client, { address: server.address[family], port: PORTS.echo });
+      const port = socket.localPort ?? 0;
+      // Printable, so that no chance makes it look like a TLS record.
+      const sent = Buffer.from(randomBytes(PLAIN_BYTES / 2).toString("hex"));
+      const back = createHash("sha256");
+      let length = 0;
+      const over = new Promise<void>((resolve, reject) => {
+        socket.on("data", (chunk: Buffer) => {
+          back.update(chunk);
+          length += chunk.length;
+        });
+        socket.on("end", resolve).on("error", reject);
+      });
+      socket.end(sent);
+      await over;
+      assert.equal(length, sent.length);
+      assert.equal(back.digest("hex"), createHash("sha256").update(sent).digest("hex"));
+      const session = await until("the session's end", async () => {
+        const found = await node.sessionFrom(port);
+        return found.end !== null && found;
+      });
+      assert.equal(session.protocol, "other");
+      return `${length} bytes each way, the same SHA-256`;
+    },
+  };
+}
+
+function serverFirst(family: Family): Claim {
+  return {
+    says: `IPv${family}: a server that speaks first is heard before the client has sent a byte`,
+    async check({ network: { client, server } }) {
+      const start = performance.now();
+      const socket = await dial(client, { address: server.address[family], port: PORTS.who });
+      const line = await nextLine(socket);
+      const took = performance.now() - start;
+      assert.equal(socket.bytesWritten, 0);
+      socket.end();
+      return `"${line}" after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function nobodySpeaks(family: Family): Claim {
+  return {
+    says: `IPv${family}: a connection on which nobody speaks is there at both ends, and so is its end`,
+    async check({ network: { client, server }, node, servers }) {
+      const socket = await dial(client, { address: server.address[family], port: PORTS.silent });
+      const port = socket.localPort ?? 0;
+      const who = `${client.address[family]} ${port}`;
+      await until("the server has accepted", () => servers.accepted.get(PORTS.silent)?.includes(who));
+      const { state } = await until("a session that is up", async () => {
+        const found = await node.sessionFrom(port);
+        return found.state === "EST:EST:INIT:INIT" && found;
+      });
+      // The server answers a FIN with its own, once it came.
+      const over = new Promise((resolve) => socket.resume().on("end", resolve));
+      socket.end();
+      await over;
+      await until("the session's end", async () => (await node.sessionFrom(port)).end !== null);
+      return `${state}, then closed from end to end`;
+    },
+  };
+}

@@ -1,0 +1,166 @@
+import { readFrame } from "./frame.ts";
+import type { Family, Topology } from "./network.ts";
+
+/** A frame that is sent as it is, byte for byte. */
+export interface Crafted {
+  readonly name: string;
+  readonly bytes: Buffer;
+  /** What a router must leave alone of it; undefined for what is not IP. */
+  readonly constant: string | undefined;
+  /** Routers do not pass it on. */
+  readonly only?: Topology;
+}
+
+export interface Way {
+  readonly from: Readonly<Record<Family, string>>;
+  readonly to: Readonly<Record<Family, string>>;
+  /** Hardware addresses: the sender's own, and that of the next hop. */
+  readonly source: Buffer;
+  readonly next: Buffer;
+}
+
+const BROADCAST = Buffer.alloc(6, 0xff);
+const TYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd, own: 0x88b5 } as const;
+const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, gre: 47, icmpv6: 58, sctp: 132, unassigned: 253 } as const;
+const VLAN = Buffer.from([0x20, 77]); // priority 1, VLAN 77
+const MORE_FRAGMENTS = 0x2000;
+
+/** One frame of each kind that the node must let through: everything but TCP over IP without a VLAN tag. */
+export function craft({ from, to, source, next }: Way): readonly Crafted[] {
+  const frame = (name: string, type: number, payload: Buffer, more: Partial<Crafted> & { toward?: Buffer } = {}) => {
+    const { toward = next, ...rest } = more;
+    const bytes = Buffer.concat([toward, source, word(type), payload]);
+    return { name, bytes, constant: readFrame(0, bytes).ip?.constant, ...rest };
+  };
+  const v4 = (protocol: number, payload: Buffer, more: Partial<Ipv4> = {}) =>
+    ipv4({ from: from[4], to: to[4], protocol, options: Buffer.alloc(0), fragment: 0, ...more }, payload);
+  const v6 = (protocol: number, payload: Buffer) => ipv6(from[6], to[6], protocol, payload);
+  const tag = (type: number, payload: Buffer) => Buffer.concat([VLAN, word(type), payload]);
+  const bridged = { only: "bridge" } as const;
+  const syn = tcpSyn(from[4], to[4], 40_000, 443);
+  const half = text("the first half of a datagram, of 64 bytes, as fragments must be.");
+  return [
+    frame("ICMP", TYPE.ipv4, v4(PROTOCOL.icmp, echo(8, text("ping, with a payload of its own")))),
+    frame("ICMPv6", TYPE.ipv6, v6(PROTOCOL.icmpv6, echo6(from[6], to[6], text("the same of IPv6")))),
+    frame("UDP", TYPE.ipv4, v4(PROTOCOL.udp, udp(text("a datagram without a checksum")))),
+    frame("UDP with a wrong checksum", TYPE.ipv4, v4(PROTOCOL.udp, udp(text("nobody's to mend"), 0xbad))),
+    frame("UDP over IPv6", TYPE.ipv6, v6(PROTOCOL.udp, udp(text("and of IPv6"), 0xbad))),
+    frame("IPv4 options", TYPE.ipv4, v4(PROTOCOL.udp, udp(text("padded")), { options: Buffer.from([1, 1, 1, 0]) })),
+    frame("GRE", TYPE.ipv4, v4(PROTOCOL.gre, Buffer.concat([word(0), word(TYPE.own), text("in a tunnel")]))),
+    frame("GRE over IPv6", TYPE.ipv6, v6(PROTOCOL.gre, Buffer.concat([word(0), word(TYPE.own), text("in a tunnel")]))),
+    frame("SCTP", TYPE.ipv4, v4(PROTOCOL.sctp, Buffer.concat([word(7), word(7), text("no such association")]))),
+    frame("a protocol without a name", TYPE.ipv4, v4(PROTOCOL.unassigned, text("RFC 3692"))),
+    frame("a fragment", TYPE.ipv4, v4(PROTOCOL.udp, udp(half.subarray(8)), { fragment: MORE_FRAGMENTS }), bridged),
+    frame("ARP", TYPE.arp, arp(from[4], to[4], source), { ...bridged, toward: BROADCAST }),
+    frame("VLAN-tagged UDP", TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.udp, udp(text("tagged")))), bridged),
+    frame("VLAN-tagged TCP", TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.tcp, syn)), bridged),
+    frame("VLAN-tagged ARP", TYPE.vlan, tag(TYPE.arp, arp(from[4], to[4], source)), { ...bridged, toward: BROADCAST }),
+    frame("an EtherType of nobody's", TYPE.own, text("local experiment, of more than 46 bytes of payload"), bridged),
+  ];
+}
+
+interface Ipv4 {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: number;
+  /** A multiple of four bytes. */
+  readonly options: Buffer;
+  /** The flags and the offset. */
+  readonly fragment: number;
+}
+
+function ipv4({ from, to, protocol, options, fragment }: Ipv4, payload: Buffer): Buffer {
+  const header = Buffer.alloc(20 + options.length);
+  header[0] = 0x40 | (header.length / 4);
+  header.writeUInt16BE(header.length + payload.length, 2);
+  header.writeUInt16BE(0x1234, 4);
+  header.writeUInt16BE(fragment, 6);
+  header[8] = 64;
+  header[9] = protocol;
+  address(from).copy(header, 12);
+  address(to).copy(header, 16);
+  options.copy(header, 20);
+  header.writeUInt16BE(checksum(header), 10);
+  return Buffer.concat([header, payload]);
+}
+
+function ipv6(from: string, to: string, protocol: number, payload: Buffer): Buffer {
+  const header = Buffer.alloc(40);
+  header[0] = 0x60;
+  header.writeUInt16BE(payload.length, 4);
+  header[6] = protocol;
+  header[7] = 64;
+  address(from).copy(header, 8);
+  address(to).copy(header, 24);
+  return Buffer.concat([header, payload]);
+}
+
+function echo(type: number, payload: Buffer): Buffer {
+  const message = Buffer.concat([Buffer.from([type, 0, 0, 0, 0x12, 0x34, 0, 1]), payload]);
+  message.writeUInt16BE(checksum(message), 2);
+  return message;
+}
+
+function echo6(from: string, to: string, payload: Buffer): Buffer {
+  const message = Buffer.concat([Buffer.from([128, 0, 0, 0, 0x12, 0x34, 0, 1]), payload]);
+  message.writeUInt16BE(checksum(pseudo(from, to, PROTOCOL.icmpv6, message)), 2);
+  return message;
+}
+
+/** From and to ports that nobody has. Zero: no checksum. */
+function udp(payload: Buffer, sum = 0): Buffer {
+  return Buffer.concat([word(40_001), word(40_002), word(8 + payload.length), word(sum), payload]);
+}
+
+function tcpSyn(from: string, to: string, source: number, target: number): Buffer {
+  const segment = Buffer.alloc(20);
+  segment.writeUInt16BE(source, 0);
+  segment.writeUInt16BE(target, 2);
+  segment[12] = 5 << 4;
+  segment[13] = 2;
+  segment.writeUInt16BE(64_240, 14);
+  segment.writeUInt16BE(checksum(pseudo(from, to, PROTOCOL.tcp, segment)), 16);
+  return segment;
+}
+
+function arp(from: string, to: string, source: Buffer): Buffer {
+  const head = Buffer.from([0, 1, 8, 0, 6, 4, 0, 1]);
+  return Buffer.concat([head, source, address(from), Buffer.alloc(6), address(to), Buffer.alloc(18)]);
+}
+
+/** What the checksums of TCP and ICMPv6 cover beside the message: RFC 9293, section 3.1; RFC 8200, section 8.1. */
+function pseudo(from: string, to: string, protocol: number, message: Buffer): Buffer {
+  const sizes = Buffer.alloc(8);
+  sizes.writeUInt32BE(message.length, 0);
+  sizes[7] = protocol;
+  return Buffer.concat([address(from), address(to), sizes, message]);
+}
+
+/** RFC 1071. */
+function checksum(bytes: Buffer): number {
+  let sum = 0;
+  for (let at = 0; at < bytes.length; at += 2) sum += (bytes[at]! << 8) | (bytes[at + 1] ?? 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return ~sum & 0xffff;
+}
+
+/** Of the lab's addresses: IPv6 ones have one "::". */
+function address(text: string): Buffer {
+  if (!text.includes(":")) return Buffer.from(text.split(".").map(Number));
+  const [head = "", tail = ""] = text.split("::");
+  const groups = (part: string) =>
+    part
+      .split(":")
+      .filter(Boolean)
+      .map((group) => word(Number.parseInt(group, 16)));
+  const [first, last] = [Buffer.concat(groups(head)), Buffer.concat(groups(tail))];
+  return Buffer.concat([first, Buffer.alloc(16 - first.length - last.length), last]);
+}
+
+function word(value: number): Buffer {
+  return Buffer.from([value >> 8, value & 0xff]);
+}
+
+function text(words: string): Buffer {
+  return Buffer.from(words);
+}
