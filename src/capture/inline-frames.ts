@@ -1,5 +1,6 @@
 import { CODE } from "./inline-marks.ts";
 import type { Lane } from "./inline-plan.ts";
+import { liveSets } from "./network-rows.ts";
 import { chain, count, NEW, newChains, rowRules, unlisted, type Writing } from "./rule-writing.ts";
 
 /** Frames: what may be Clearline's is lifted to the rules of IP, all else crosses the bridge as it is. */
@@ -47,6 +48,9 @@ function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
     `exthdr frag exists ${lift}`,
     ...unlisted(lane, side === "a" ? "dport" : "sport"),
     ...(side === "a" ? [`${NEW} goto new-${lane.index}`] : []),
+    ...liveSets(w.live)
+      .matches(side)
+      .map((match) => `${match} ${lift}`),
     ...rowRules(w, lane, side, (row) => (row.action === "bypass" ? "accept" : lift)),
     lift,
   ]);

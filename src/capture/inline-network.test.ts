@@ -292,6 +292,33 @@ for (const topology of ["routed", "bridge"] as const) {
       change({});
     });
 
+    for (const family of FAMILIES) {
+      test(`IPv${family}: new rows that bypass a session that lives do not end it`, async () => {
+        await using _server = await serve(network.server, { family, port: 7030 }, (socket) => socket.pipe(socket));
+        await using node = await stand(network, plan, family);
+        const connected = connect(family, 7030);
+        const { worker, packet } = await node.held();
+        const { source, destination } = readSyn(packet.payload)!;
+        const options = { from: { ...source, port: 0 }, to: destination, timeout: 5000 };
+        const leg = await within(network.node, () => ({ connected: connectFrom(options) })).connected;
+        node.release(worker, packet, plan.marks.workers[worker]!);
+        const client = await connected;
+        await until(() => node.accepted.length === 1);
+        const na = node.accepted[0]!.socket;
+        na.pipe(leg).pipe(na);
+        const live = [source, { ...source, port: leg.localPort! }].map((from) => ({
+          client: from,
+          server: destination,
+        }));
+        within(network.node, () =>
+          loadRules(planInline({ ...input, rows: [{ name: "now", action: "bypass" }], live }).nft),
+        );
+        client.end("through the node and back");
+        assert.equal(await textOf(client), "through the node and back");
+        change({});
+      });
+    }
+
     if (topology === "bridge") {
       test("Frames that are not plain TCP over IP cross the bridge bit for bit, in both directions", async () => {
         const frames = foreignFrames();

@@ -3,9 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../errors.ts";
 import { CODE, markOf, readMarks } from "./inline-marks.ts";
-import { type InlineListener, type PlanInput, planInline } from "./inline-plan.ts";
+import { type InlineListener, type PlanInput, planInline, renderPlan } from "./inline-plan.ts";
 import { type NetworkRow, type PortRange, rowMatches } from "./network-rows.ts";
-import { renderPlan } from "./plan-text.ts";
 
 const EDGE: InlineListener = {
   name: "edge",
@@ -57,7 +56,7 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
   const { listeners } = planInline({
     ...INPUT,
     workers: 3,
-    listeners: [EDGE, BRIDGE, { ...EDGE, name: "off", synHold: false }],
+    listeners: [EDGE, BRIDGE, { ...EDGE, name: "off", networkA: "eth5", networkB: "eth6", synHold: false }],
   });
   assert.deepEqual(listeners, [
     { name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
@@ -126,6 +125,25 @@ test("A bridge does not lift what the network phase bypasses, in either directio
   ]);
   // The rules of IP need no sets: the frames were judged already.
   assert.doesNotMatch(nft.split("table bridge")[0]!, /@row/);
+});
+
+test("A bridge goes on lifting the connections that live, whatever the new rows say of them", () => {
+  const rows: NetworkRow[] = [{ name: "now", action: "bypass" }];
+  const live = [
+    { client: { address: "10.3.0.2", port: 40_000 }, server: { address: "10.3.0.3", port: 443 } },
+    { client: { address: "fd00:3::2", port: 40_001 }, server: { address: "fd00:3::3", port: 443 } },
+  ];
+  const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows, live });
+  assert.match(nft, /elements = \{ 10\.3\.0\.2 \. 40000 \. 10\.3\.0\.3 \. 443 \}/);
+  for (const [side, tuple] of [
+    ["a", "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
+    ["b", "ip6 daddr . tcp dport . ip6 saddr . tcp sport"],
+  ] as const) {
+    const rules = chainOf(nft, `tcp-${side}-0`, "bridge");
+    const kept = rules.indexOf(`${tuple} @live-6 goto lift-0`);
+    assert.ok(kept >= 0 && kept < rules.indexOf("# now: bypass"));
+  }
+  assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /@live/);
 });
 
 test("A row is for the listeners that it names, and never for ends of two families or for no address", () => {
@@ -206,20 +224,19 @@ test("What a step adds its undoing removes, word by word", () => {
     "-A": "-D",
     "-I": "-D",
     "-N": "-X",
-    master: "nomaster",
     "-f": "-f",
   };
   for (const step of steps) {
     if (step.kind !== "command" || step.undo === undefined) continue;
     const expected = step.run.map((word) => inverse[word] ?? word);
     const [made] = [step.undo];
-    // A bridge goes by its name, and a port leaves whatever bridge it is in.
+    // A bridge goes by its name.
     assert.deepEqual(made, expected.slice(0, made.length), step.why);
     if (step.run[0]?.includes("tables")) assert.equal(made.length, expected.length);
   }
   const bridge = steps.findIndex((step) => step.kind === "command" && step.run.includes("bridge"));
   const rules = steps.findIndex((step) => step.kind === "command" && step.run[0] === "nft");
-  const cable = steps.findIndex((step) => step.kind === "command" && step.run.includes("master"));
+  const cable = steps.findIndex((step) => step.kind === "bridge-port");
   assert.ok(bridge < rules && rules < cable, "no frame crosses a bridge before its rules are there");
 });
 
@@ -243,7 +260,18 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
     "listeners.edge.networkA",
     /not the name/,
   ],
-  ["one interface twice", { listeners: [{ ...EDGE, networkB: "eth1" }] }, "listeners.edge.networkB", /itself/],
+  [
+    "an interface of two listeners",
+    { listeners: [EDGE, { ...BRIDGE, networkB: "eth2" }] },
+    "listeners.wire.networkB",
+    /Cannot use eth2 for wire: edge has it already/,
+  ],
+  [
+    "one interface twice",
+    { listeners: [{ ...EDGE, networkB: "eth1" }] },
+    "listeners.edge.networkB",
+    /edge has it already/,
+  ],
   [
     "a bridge without an address of hardware",
     { listeners: [BRIDGE], bridgeMacs: {} },

@@ -4,7 +4,7 @@ import type { Step } from "../linux/steps.ts";
 import { CODE, readMarks } from "./inline-marks.ts";
 import { writeRules } from "./inline-rules.ts";
 import { listSteps } from "./inline-steps.ts";
-import type { NetworkRow, PortRange } from "./network-rows.ts";
+import type { LiveConnection, NetworkRow, PortRange } from "./network-rows.ts";
 
 /** A pair of interfaces that Clearline stands between. */
 export interface InlineListener {
@@ -44,6 +44,11 @@ export interface PlanInput {
   readonly bridgeMacs: Readonly<Record<string, string>>;
   /** The policy's network phase, in its order. What no row decides is intercepted. */
   readonly rows: readonly NetworkRow[];
+  /**
+   * Connections that live, of both legs, as the network sees them: a bridge goes on lifting them though a row bypasses them by
+   * now. For a ruleset that replaces another; a router knows its own by their sockets.
+   */
+  readonly live?: readonly LiveConnection[];
 }
 
 /** Where one listener's workers listen: at every address of both families, transparently. */
@@ -108,9 +113,10 @@ const MAX_WORKERS = CODE.HELD - 1;
  */
 export function planInline(input: PlanInput): Plan {
   checkNumbers(input);
+  checkCables(input.listeners);
   const lanes = input.listeners.map((listener, index) => planLane(input, listener, index));
   const marks = readMarks(input.markShift, input.workers);
-  const { nft, counters } = writeRules(lanes, input.rows, marks.mask, input);
+  const { nft, counters } = writeRules(lanes, marks.mask, input);
   return {
     listeners: lanes.map(({ listener, sharedPort, workerPorts, queues }) => ({
       name: listener.name,
@@ -123,6 +129,36 @@ export function planInline(input: PlanInput): Plan {
     nft,
     steps: listSteps(lanes, input, { nft, mask: marks.mask }),
   };
+}
+
+/** The plan as a person reads it: a shell script with a reason above each line. */
+export function renderPlan(plan: Plan): string {
+  const lines = plan.steps.flatMap((step) => {
+    const [first, ...more] = renderStep(step);
+    return ["", `# ${step.why}`, ...(first === undefined ? [] : [first, ...more])];
+  });
+  return [
+    "# What Clearline does to this machine's network, in order. On exit it undoes exactly this, in reverse.",
+    ...lines,
+    "",
+  ].join("\n");
+}
+
+function renderStep(step: Step): string[] {
+  switch (step.kind) {
+    case "command": {
+      const command = step.run.map((word) => (/^[\w./:=,@+-]+$/.test(word) ? word : `'${word}'`)).join(" ");
+      return step.input === undefined ? [command] : [`${command} <<'END'`, step.input.trimEnd(), "END"];
+    }
+    case "sysctl":
+      return [`sysctl -w ${step.key}=${step.value}${step.optional === true ? "   # where the kernel has it" : ""}`];
+    case "bridge-port":
+      return [`ip link set ${step.name} master ${step.bridge}`];
+    case "link-up":
+      return [`ip link set ${step.name} up`];
+    case "hold-table":
+      return [];
+  }
 }
 
 function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: PlanInput): void {
@@ -142,6 +178,20 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
   }
 }
 
+/** A frame that comes in belongs to one listener. */
+function checkCables(listeners: readonly InlineListener[]): void {
+  const taken = new Map<string, string>();
+  for (const { name, networkA, networkB } of listeners) {
+    for (const [key, link] of Object.entries({ networkA, networkB })) {
+      const other = taken.get(link);
+      if (other !== undefined) {
+        throw new ConfigError(`listeners.${name}.${key}`, `Cannot use ${link} for ${name}: ${other} has it already`);
+      }
+      taken.set(link, name);
+    }
+  }
+}
+
 function planLane(input: PlanInput, listener: InlineListener, index: number): Lane {
   const path = `listeners.${listener.name}`;
   for (const key of ["networkA", "networkB"] as const) {
@@ -151,9 +201,6 @@ function planLane(input: PlanInput, listener: InlineListener, index: number): La
         `Cannot use ${JSON.stringify(listener[key])}: not the name of a network interface`,
       );
     }
-  }
-  if (listener.networkA === listener.networkB) {
-    throw new ConfigError(`${path}.networkB`, `Cannot stand between ${listener.networkA} and itself`);
   }
   if (listener.synHold && !input.features.nftQueue && !input.features.iptablesNft) {
     throw new ConfigError(

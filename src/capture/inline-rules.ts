@@ -1,13 +1,12 @@
 import { bridgeChains } from "./inline-frames.ts";
 import { CODE, markOf } from "./inline-marks.ts";
 import type { Lane, PlannedCounter } from "./inline-plan.ts";
-import { addressSets, type NetworkRow } from "./network-rows.ts";
+import { addressSets, liveSets } from "./network-rows.ts";
 import { chain, count, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
 
 /** The ruleset of both families as one script, and the counters in it. */
 export function writeRules(
   lanes: readonly Lane[],
-  rows: readonly NetworkRow[],
   mask: number,
   settings: Settings,
 ): { nft: string; counters: PlannedCounter[] } {
@@ -20,7 +19,8 @@ export function writeRules(
     markShift: settings.markShift,
     features: settings.features,
     lanes,
-    rows,
+    rows: settings.rows,
+    live: settings.live ?? [],
     counters,
     codes,
     // The other bits of the mark are somebody else's.
@@ -31,8 +31,18 @@ export function writeRules(
   const inet = inetChains(writing);
   const bridge = bridges ? bridgeChains(writing) : [];
   const text = [
-    ...replaced("inet", inet, counters, lanes.some((lane) => lane.bridge === undefined) ? addressSets(rows) : []),
-    ...replaced("bridge", bridge, counters, bridges ? addressSets(rows) : []),
+    ...replaced(
+      "inet",
+      inet,
+      counters,
+      lanes.some((lane) => lane.bridge === undefined) ? addressSets(settings.rows) : [],
+    ),
+    ...replaced(
+      "bridge",
+      bridge,
+      counters,
+      bridges ? [...addressSets(settings.rows), ...liveSets(writing.live).sets] : [],
+    ),
   ];
   return { nft: `${text.join("\n")}\n`, counters };
 }

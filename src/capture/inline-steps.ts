@@ -153,10 +153,10 @@ function cableSteps({ bridge, listener }: Lane): Step[] {
     { kind: "link-up", why: `${listener.name}: the bridge is up before its ports`, name: bridge.name },
     ...ports.flatMap((port): Step[] => [
       {
-        kind: "command",
+        kind: "bridge-port",
         why: `${listener.name}: ${port} is a port of the bridge`,
-        run: ["ip", "link", "set", port, "master", bridge.name],
-        undo: ["ip", "link", "set", port, "nomaster"],
+        name: port,
+        bridge: bridge.name,
       },
       { kind: "link-up", why: `${listener.name}: traffic flows`, name: port },
     ]),

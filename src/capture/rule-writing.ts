@@ -1,18 +1,20 @@
 import { CODE } from "./inline-marks.ts";
 import type { Lane, PlannedCounter } from "./inline-plan.ts";
-import { type NetworkRow, portMatch, rowMatches } from "./network-rows.ts";
+import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./network-rows.ts";
 
-/** The numbers that the rules are written with. */
+/** What the rules are written from. */
 export interface Settings {
   readonly workers: number;
   readonly markShift: number;
   readonly features: { readonly nftQueue: boolean };
+  readonly rows: readonly NetworkRow[];
+  readonly live?: readonly LiveConnection[];
 }
 
 /** What the chains of one table are written with. */
 export interface Writing extends Settings {
   readonly lanes: readonly Lane[];
-  readonly rows: readonly NetworkRow[];
+  readonly live: readonly LiveConnection[];
   readonly counters: PlannedCounter[];
   /** The statement that gives a packet this code. */
   readonly set: (code: number) => string;
