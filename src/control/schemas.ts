@@ -134,6 +134,17 @@ export const stats = z.object({
   listeners: z.array(listener).readonly(),
   mint,
   feeds: z.array(feed).readonly(),
+  kernel: z
+    .array(
+      z.object({
+        listener: z.string(),
+        counts: z.string(),
+        name: z.string().optional(),
+        packets: number,
+        bytes: number,
+      }),
+    )
+    .readonly(),
   history: z.object({ state: running, reason: z.string().optional(), sessions: number }),
 }) satisfies z.ZodType<api.Stats>;
 
