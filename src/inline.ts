@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Plan, planInline } from "./capture/inline-plan.ts";
+import type { LiveConnection } from "./capture/network-rows.ts";
 import type { Loaded } from "./config/load.ts";
 import type { KernelCount } from "./control/api.ts";
 import { ConfigError } from "./errors.ts";
@@ -13,17 +14,27 @@ import type { PolicySource } from "./policy/rule.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 
-/** Ports, queues and numbers that are Clearline's on this machine; a client never meets them. */
+/**
+ * Ports, queues and numbers that are Clearline's on this machine; a client never meets them. The ports are below those that
+ * the kernel gives out by itself.
+ */
 const NUMBERS = {
-  basePort: 47_001,
+  basePort: 17_001,
   baseQueue: 4_700,
   markShift: 16,
   routingTable: 4_700,
   rulePriority: 4_700,
 } as const;
 
-/** Undefined: no listener is inline, and the kernel is left alone. Throws ConfigError. */
-export function planNode({ config, policy }: Loaded, workers: number): Plan | undefined {
+/**
+ * Undefined: no listener is inline, and the kernel is left alone. `live`: both legs of the sessions that go on, whatever the
+ * new rules say. Throws ConfigError.
+ */
+export function planNode(
+  { config, policy }: Loaded,
+  workers: number,
+  live: readonly LiveConnection[] = [],
+): Plan | undefined {
   const listeners = config.listeners.filter((listener) => listener.mode === "inline");
   if (listeners.length === 0) return undefined;
   const links = listeners.map(({ name, networkA, networkB }) => {
@@ -56,6 +67,7 @@ export function planNode({ config, policy }: Loaded, workers: number): Plan | un
     // A bridge calls itself what its first port is called, and keeps it.
     bridgeMacs: Object.fromEntries(links),
     rows: networkRows(policy),
+    live,
   });
 }
 

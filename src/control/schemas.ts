@@ -51,6 +51,7 @@ export const session = z.object({
   state: z.templateLiteral([end, ":", end, ":", end, ":", end]).describe("Na:Nb:Ta:Tb"),
   client: endpoint,
   server: endpoint.nullable(),
+  seenAs: endpoint.nullable(),
   protocol: z.enum(["tls", "http", "other"]).nullable(),
   sni: z.string().nullable(),
   connectHost: z.string().nullable(),
