@@ -176,7 +176,7 @@ async function reach(
     const server = await arrival.dial(addresses, port);
     ends.add(server);
     const endpoint = { address: server.remoteAddress ?? host, port };
-    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint });
+    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: nearEnd(server) });
     return { server, endpoint };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
@@ -224,7 +224,7 @@ async function replay(story: Story, { client, endpoint, opening }: Interception)
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const fresh = await arrival.dial([endpoint.address], endpoint.port);
   ends.add(fresh);
-  session.note({ state: "EST:EST:INIT:INIT" });
+  session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh) });
   return pass(story, { client, server: fresh, head: opening.bytes });
 }
 
@@ -314,4 +314,8 @@ function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
  */
 function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
   return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
+}
+
+function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {
+  return localAddress === undefined || localPort === undefined ? null : { address: localAddress, port: localPort };
 }

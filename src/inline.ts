@@ -1,27 +1,40 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Plan, planInline } from "./capture/inline-plan.ts";
+import type { LiveConnection } from "./capture/network-rows.ts";
 import type { Loaded } from "./config/load.ts";
+import type { KernelCount } from "./control/api.ts";
 import { ConfigError } from "./errors.ts";
 import { applyPlan, undoPlan } from "./linux/inline-setup.ts";
-import { loadRules, probeFeatures } from "./linux/nftables.ts";
+import { loadRules, probeFeatures, readCounters } from "./linux/nftables.ts";
 import { readLink } from "./linux/routes.ts";
 import { readPorts } from "./policy/conditions.ts";
 import { networkRows } from "./policy/network-rows.ts";
+import type { PolicySource } from "./policy/rule.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 
-/** Ports, queues and numbers that are Clearline's on this machine; a client never meets them. */
+/**
+ * Ports, queues and numbers that are Clearline's on this machine; a client never meets them. The ports are below those that
+ * the kernel gives out by itself.
+ */
 const NUMBERS = {
-  basePort: 47_001,
+  basePort: 17_001,
   baseQueue: 4_700,
   markShift: 16,
   routingTable: 4_700,
   rulePriority: 4_700,
 } as const;
 
-/** Undefined: no listener is inline, and the kernel is left alone. Throws ConfigError. */
-export function planNode({ config, policy }: Loaded, workers: number): Plan | undefined {
+/**
+ * Undefined: no listener is inline, and the kernel is left alone. `live`: both legs of the sessions that go on, whatever the
+ * new rules say. Throws ConfigError.
+ */
+export function planNode(
+  { config, policy }: Loaded,
+  workers: number,
+  live: readonly LiveConnection[] = [],
+): Plan | undefined {
   const listeners = config.listeners.filter((listener) => listener.mode === "inline");
   if (listeners.length === 0) return undefined;
   const links = listeners.map(({ name, networkA, networkB }) => {
@@ -54,6 +67,7 @@ export function planNode({ config, policy }: Loaded, workers: number): Plan | un
     // A bridge calls itself what its first port is called, and keeps it.
     bridgeMacs: Object.fromEntries(links),
     rows: networkRows(policy),
+    live,
   });
 }
 
@@ -72,6 +86,17 @@ export function changeInline(before: Plan | undefined, after: Plan | undefined):
     throw new ConfigError("listeners", "Cannot reload: the inline listeners changed; start the node again");
   }
   if (after && before?.nft !== after.nft) loadRules(after.nft);
+}
+
+/** What the rules have counted, by listener. Throws ConfigError without nft. */
+export async function readKernelCounts(plan: Plan | undefined, policy: PolicySource): Promise<KernelCount[]> {
+  if (!plan) return [];
+  const rows = networkRows(policy);
+  const [inet, bridge] = await Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]);
+  return plan.counters.map(({ family, name, listener, counts, row }) => {
+    const { packets, bytes } = (family === "inet" ? inet : bridge).get(name) ?? { packets: 0, bytes: 0 };
+    return { listener, counts, name: row === undefined ? undefined : rows[row]?.name, packets, bytes };
+  });
 }
 
 /** Takes down exactly what was set up. Answers what could not be undone, a sentence each. */

@@ -5,6 +5,7 @@ import { placeOf, textOf } from "./config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
 import { ConfigError } from "./errors.ts";
+import { readKernelCounts } from "./inline.ts";
 import type { CacheName } from "./messages.ts";
 import { recordCertificate } from "./pki/certificate-record.ts";
 import { createRootSet } from "./pki/chain.ts";
@@ -45,6 +46,7 @@ export function createPlane(
       })),
       mint: mintInfo(state),
       feeds: feedInfos(state),
+      kernel: await readKernelCounts(state.inline, state.running.loaded.policy),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
     policyOrder: () => order(state.running.policy),

@@ -20,6 +20,7 @@ import { readTrust, type Trust } from "./pki/trust.ts";
 import { createPlane } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
+import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
@@ -208,7 +209,7 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
   const next = await prepare(loaded);
   const changes = changesBetween(before, next);
   const planned = state.inline;
-  const inline = planNode(loaded, state.workers.count);
+  const inline = planNode(loaded, state.workers.count, liveInline(state));
   changeInline(planned, inline);
   state.running = next;
   state.inline = inline;
@@ -222,6 +223,13 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
   }
   log.info({ changes }, "Reloaded the configuration");
   return { changes };
+}
+
+/** Both legs of every inline session, as the network sees them. */
+function liveInline({ sessions }: NodeState): { readonly client: Endpoint; readonly server: Endpoint }[] {
+  return [...sessions.live()].flatMap(({ mode, client, seenAs, server }) =>
+    mode === "inline" && server ? [client, seenAs ?? client].map((end) => ({ client: end, server })) : [],
+  );
 }
 
 /** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */

@@ -44,6 +44,9 @@ interface Slot {
   readonly ended: Promise<void>;
 }
 
+/** Name look-ups and each inline listener's queue of held SYNs take a thread while they wait; Node's four are soon taken. */
+const THREADS = "16";
+
 /** A worker that dies at once must not keep the machine busy with restarts. In ms. */
 const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 /** How long a worker may take over its drain time before it is killed, in ms. */
@@ -55,7 +58,10 @@ export function createWorkers(count: number, events: WorkerEvents): Workers {
   const slots: Slot[] = [];
 
   const launch = (worker: number, restarts: number): Slot => {
-    const child = fork(fileURLToPath(new URL("main.ts", import.meta.url)), { serialization: "advanced" });
+    const child = fork(fileURLToPath(new URL("main.ts", import.meta.url)), {
+      serialization: "advanced",
+      env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
+    });
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     const slot: Slot = {
       process: child,

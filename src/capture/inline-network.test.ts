@@ -16,6 +16,7 @@ import { connectFrom } from "../linux/sockets.ts";
 import {
   BRIDGED,
   bridgedNetwork,
+  feed,
   type Network,
   needsNamespaces,
   ROUTED,
@@ -127,6 +128,28 @@ for (const topology of ["routed", "bridge"] as const) {
           node.release(worker, packet, mark);
           assert.equal(await heard, code);
         }
+      });
+
+      test(`IPv${family}: a router's word about the server reaches the node, not the client`, async () => {
+        const deaf = "add table inet deaf\nadd chain inet deaf in { type filter hook input priority 0; }";
+        feed(
+          network.server,
+          `${deaf}\nadd rule inet deaf in tcp dport 7020 reject with icmpx type host-unreachable`,
+          "nft",
+          "-f",
+          "-",
+        );
+        await using node = await stand(network, plan, family);
+        const heard = codeOf(connect(family, 7020));
+        const { worker, packet } = await node.held();
+        const { source, destination } = readSyn(packet.payload)!;
+        // Another port than the client's: a router's word about it means nothing to the client.
+        const options = { from: { address: source.address, port: 0 }, to: destination, timeout: 5000 };
+        const leg = within(network.node, () => ({ connected: connectFrom(options) })).connected;
+        assert.equal(await codeOf(leg), "EHOSTUNREACH");
+        node.release(worker, packet, plan.marks.refused);
+        assert.equal(await heard, "ECONNREFUSED");
+        run(network.server, "nft", "delete", "table", "inet", "deaf");
       });
 
       test(`IPv${family}: both workers get connections`, async () => {
@@ -269,6 +292,33 @@ for (const topology of ["routed", "bridge"] as const) {
       change({});
     });
 
+    for (const family of FAMILIES) {
+      test(`IPv${family}: new rows that bypass a session that lives do not end it`, async () => {
+        await using _server = await serve(network.server, { family, port: 7030 }, (socket) => socket.pipe(socket));
+        await using node = await stand(network, plan, family);
+        const connected = connect(family, 7030);
+        const { worker, packet } = await node.held();
+        const { source, destination } = readSyn(packet.payload)!;
+        const options = { from: { ...source, port: 0 }, to: destination, timeout: 5000 };
+        const leg = await within(network.node, () => ({ connected: connectFrom(options) })).connected;
+        node.release(worker, packet, plan.marks.workers[worker]!);
+        const client = await connected;
+        await until(() => node.accepted.length === 1);
+        const na = node.accepted[0]!.socket;
+        na.pipe(leg).pipe(na);
+        const live = [source, { ...source, port: leg.localPort! }].map((from) => ({
+          client: from,
+          server: destination,
+        }));
+        within(network.node, () =>
+          loadRules(planInline({ ...input, rows: [{ name: "now", action: "bypass" }], live }).nft),
+        );
+        client.end("through the node and back");
+        assert.equal(await textOf(client), "through the node and back");
+        change({});
+      });
+    }
+
     if (topology === "bridge") {
       test("Frames that are not plain TCP over IP cross the bridge bit for bit, in both directions", async () => {
         const frames = foreignFrames();
@@ -293,6 +343,61 @@ for (const topology of ["routed", "bridge"] as const) {
     });
   });
 }
+
+test(
+  "A router and a bridge, 10,000 addresses and overlapping ports are one ruleset that the kernel takes",
+  NAMESPACES,
+  () => {
+    using network = routedNetwork();
+    within(network.node, () => {
+      const [routed, bridge] = [
+        planFor("routed", {}),
+        planFor("bridge", { name: "second", networkA: "x.1", networkB: "y@2" }),
+      ];
+      const many = Array.from({ length: 10_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/25`);
+      const rows: NetworkRow[] = [
+        {
+          name: 'a "list"\n}',
+          action: "bypass",
+          client: [...many, "::/0", "0.0.0.0/0"],
+          server: ["::ffff:10.0.0.0/104", "10.0.0.1"],
+        },
+        { name: "everything", action: "decrypt" },
+        {
+          name: "ports",
+          action: "drop",
+          ports: [
+            [1, 100],
+            [50, 200],
+            [201, 300],
+          ],
+          sourcePorts: [[0, 65_535]],
+          listeners: ["second"],
+        },
+      ];
+      const listeners = [...routed.listeners, ...bridge.listeners];
+      const plan = planInline({ ...routed, listeners, rows, bridgeMacs: { second: "02:00:00:00:00:02" } });
+      loadRules(plan.nft);
+      loadRules(plan.nft);
+      const [empty, full] = [run(network.node, "nft", "-s", "list", "ruleset"), /elements = \{ 10\.0\.0\.0\/25/];
+      assert.match(planInline({ ...routed, rows }).nft, full);
+      assert.match(empty, /goto lift-1/);
+    });
+  },
+);
+
+test("Where the kernel has nft's queue it is used, and elsewhere nothing but the queue is missing", NAMESPACES, () => {
+  using network = routedNetwork();
+  within(network.node, () => {
+    const input = planFor("routed", {});
+    const { nft } = planInline({ ...input, features: { ...input.features, nftQueue: true } });
+    if (input.features.nftQueue) return loadRules(nft);
+    return assert.throws(
+      () => loadRules(nft),
+      (error: Error) => /Could not process rule/.test(error.message) && !/syntax error/.test(error.message),
+    );
+  });
+});
 
 function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener>): PlanInput {
   const edge: InlineListener = {

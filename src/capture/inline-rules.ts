@@ -1,68 +1,12 @@
-import type { InlineListener, Marks, PlannedCounter } from "./inline-plan.ts";
-import { addressSets, type NetworkRow, type PortRange, portMatch, rowMatches } from "./network-rows.ts";
-
-/** One listener with everything that is numbered for it. */
-export interface Lane {
-  readonly index: number;
-  readonly listener: InlineListener;
-  readonly bridge: { readonly name: string; readonly mac: string } | undefined;
-  readonly sharedPort: number;
-  readonly workerPorts: readonly number[];
-  readonly queues: readonly number[];
-  /** Undefined: all. */
-  readonly ports: readonly PortRange[] | undefined;
-}
-
-/**
- * What eight bits of a packet's mark say, from one hook to the next and between kernel and worker. 1 to 63: the worker of that
- * number plus one accepts the client. Above HELD: its SYN is to wait for that worker. Zero: not ours.
- */
-export const CODE = {
-  WORKER: 1,
-  HELD: 64,
-  INTERCEPT: 128,
-  LOCAL: 129,
-  REFUSED: 130,
-  HOST_UNREACHABLE: 131,
-  NET_UNREACHABLE: 132,
-  QUIC: 133,
-} as const;
-
-export function markOf(code: number, shift: number): number {
-  return (code << shift) >>> 0;
-}
-
-export function readMarks(shift: number, workers: number): Marks {
-  return {
-    mask: markOf(0xff, shift),
-    workers: Array.from({ length: workers }, (_, worker) => markOf(CODE.WORKER + worker, shift)),
-    refused: markOf(CODE.REFUSED, shift),
-    hostUnreachable: markOf(CODE.HOST_UNREACHABLE, shift),
-    netUnreachable: markOf(CODE.NET_UNREACHABLE, shift),
-  };
-}
-
-interface Settings {
-  readonly workers: number;
-  readonly basePort: number;
-  readonly markShift: number;
-  readonly features: { readonly nftQueue: boolean };
-}
-
-/** What the chains of one table are written with. */
-interface Writing extends Settings {
-  readonly lanes: readonly Lane[];
-  readonly rows: readonly NetworkRow[];
-  readonly counters: PlannedCounter[];
-  readonly set: (code: number) => string;
-  readonly is: (code: number) => string;
-  readonly codes: string;
-}
+import { bridgeChains } from "./inline-frames.ts";
+import { CODE, markOf } from "./inline-marks.ts";
+import type { Lane, PlannedCounter } from "./inline-plan.ts";
+import { addressSets, liveSets } from "./network-rows.ts";
+import { chain, count, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
 
 /** The ruleset of both families as one script, and the counters in it. */
 export function writeRules(
   lanes: readonly Lane[],
-  rows: readonly NetworkRow[],
   mask: number,
   settings: Settings,
 ): { nft: string; counters: PlannedCounter[] } {
@@ -72,11 +16,11 @@ export function writeRules(
   const mark = (code: number) => hex(markOf(code, settings.markShift));
   const writing: Writing = {
     workers: settings.workers,
-    basePort: settings.basePort,
     markShift: settings.markShift,
     features: settings.features,
     lanes,
-    rows,
+    rows: settings.rows,
+    live: settings.live ?? [],
     counters,
     codes,
     // The other bits of the mark are somebody else's.
@@ -87,8 +31,18 @@ export function writeRules(
   const inet = inetChains(writing);
   const bridge = bridges ? bridgeChains(writing) : [];
   const text = [
-    ...replaced("inet", inet, counters, lanes.some((lane) => lane.bridge === undefined) ? addressSets(rows) : []),
-    ...replaced("bridge", bridge, counters, bridges ? addressSets(rows) : []),
+    ...replaced(
+      "inet",
+      inet,
+      counters,
+      lanes.some((lane) => lane.bridge === undefined) ? addressSets(settings.rows) : [],
+    ),
+    ...replaced(
+      "bridge",
+      bridge,
+      counters,
+      bridges ? [...addressSets(settings.rows), ...liveSets(writing.live).sets] : [],
+    ),
   ];
   return { nft: `${text.join("\n")}\n`, counters };
 }
@@ -108,7 +62,6 @@ function replaced(
   return [...gone, `table ${family} clearline {`, ...indent([...named, ...sets, ...chains]), "}"];
 }
 
-const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
 /** TCP, and the errors that routers send about it, which quote it. */
 const TCP_AND_ERRORS = "meta l4proto { tcp, icmp, ipv6-icmp }";
 /** Before the queue (raw, -300) and before connection tracking (-200). */
@@ -169,46 +122,6 @@ function liftedChain(w: Writing, { index }: Lane): string[] {
     `${w.codes} != 0x0 accept`,
     "goto existing",
   ]);
-}
-
-/** The network phase of the policy, for the first packet of a connection. `then`: where it goes with its mark. */
-function newChains(w: Writing, lane: Lane, family: "inet" | "bridge", then: string): string[] {
-  const verdicts = {
-    bypass: "accept",
-    drop: `${w.set(CODE.REFUSED)} ${then}`,
-    decrypt: `goto intercept-${lane.index}`,
-  };
-  const listed = portMatch("dport", lane.ports);
-  const live = family === "inet" ? [`socket wildcard 0 socket transparent 1 ${w.set(CODE.LOCAL)} accept`] : [];
-  return [
-    ...interceptChains(w, lane, family, then),
-    ...chain(`new-${lane.index}`, [
-      ...live,
-      // Link-local ends are on this link only, and their addresses mean nothing without it.
-      "ip6 saddr fe80::/10 accept",
-      "ip6 daddr fe80::/10 accept",
-      ...(listed === "" ? [] : [listed === undefined ? "accept" : `${listed.replace("dport", "dport !=")} accept`]),
-      ...rowRules(w, lane, "a", (row, index) => `${count(w, lane, family, "row", index)} ${verdicts[row.action]}`),
-      `goto intercept-${lane.index}`,
-    ]),
-  ];
-}
-
-/** Which worker: by the connection's ends, so that a SYN that is sent again meets the same one. */
-function interceptChains(w: Writing, lane: Lane, family: "inet" | "bridge", then: string): string[] {
-  const name = `intercept-${lane.index}`;
-  if (!lane.listener.synHold) return chain(name, [`${w.set(CODE.INTERCEPT)} ${then}`]);
-  const workers = Array.from({ length: w.workers }, (_, worker) => worker);
-  const held = workers.map((worker) => chain(`held-${lane.index}-${worker}`, [`${w.set(CODE.HELD + worker)} ${then}`]));
-  if (w.workers === 1) return [...held.flat(), ...chain(name, [`goto held-${lane.index}-0`])];
-  const map = workers.map((worker) => `${worker} : goto held-${lane.index}-${worker}`).join(", ");
-  const protocol =
-    family === "inet"
-      ? { ip: "meta nfproto ipv4", ip6: "meta nfproto ipv6" }
-      : { ip: "ether type ip", ip6: "ether type ip6" };
-  const spread = (ip: "ip" | "ip6") =>
-    `${protocol[ip]} jhash ${ip} saddr . tcp sport . ${ip} daddr . tcp dport mod ${w.workers} seed 0x1 vmap { ${map} }`;
-  return [...held.flat(), ...chain(name, [spread("ip"), spread("ip6")])];
 }
 
 function queueChain(w: Writing): string[] {
@@ -280,100 +193,4 @@ function silenceChain(w: Writing): string[] {
   return rules.length === 0
     ? []
     : chain("silence", ["type filter hook output priority filter; policy accept;", ...rules]);
-}
-
-/** Frames: what may be Clearline's is lifted to the rules of IP, all else crosses the bridge as it is. */
-function bridgeChains(w: Writing): string[] {
-  const lanes = w.lanes.filter(({ bridge }) => bridge !== undefined);
-  return [
-    ...lanes.flatMap((lane) => [
-      ...chain(`lift-${lane.index}`, [`meta pkttype set host ether daddr set ${lane.bridge?.mac} accept`]),
-      ...newChains(w, lane, "bridge", `goto lift-${lane.index}`),
-      ...sideChain(w, lane, "a"),
-      ...sideChain(w, lane, "b"),
-    ]),
-    ...chain("frames", [
-      "type filter hook prerouting priority dstnat; policy accept;",
-      // Tagged frames, ARP and all that is not IP stay where they are.
-      "ether type != { ip, ip6 } accept",
-      ...lanes.flatMap(({ index, listener }) => [
-        `iifname "${listener.networkA}" goto side-a-${index}`,
-        `iifname "${listener.networkB}" goto side-b-${index}`,
-      ]),
-    ]),
-  ];
-}
-
-function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
-  const lift = `goto lift-${lane.index}`;
-  const listed = portMatch(side === "a" ? "dport" : "sport", lane.ports);
-  const field = side === "a" ? "dport" : "sport";
-  const quic =
-    lane.listener.blockQuic && side === "a"
-      ? [`udp dport 443 ${count(w, lane, "bridge", "quic")} ${w.set(CODE.QUIC)} ${lift}`]
-      : [];
-  const entry = chain(`side-${side}-${lane.index}`, [
-    ...quic,
-    // RFC 792 and RFC 4443, section 3: an error that quotes TCP (6) tells one of our sockets, or is forwarded.
-    `icmp type { destination-unreachable, time-exceeded } @th,136,8 6 ${lift}`,
-    `icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } @th,112,8 6 ${lift}`,
-    // A packet that is no sound IP has no protocol: it crosses.
-    `meta l4proto tcp goto tcp-${side}-${lane.index}`,
-  ]);
-  const tcp = chain(`tcp-${side}-${lane.index}`, [
-    "ip6 saddr fe80::/10 accept",
-    "ip6 daddr fe80::/10 accept",
-    // Only the first fragment has the ports: they are put together above, where what is not ours is forwarded.
-    `ip frag-off & 0x3fff != 0 ${lift}`,
-    `exthdr frag exists ${lift}`,
-    ...(listed === "" ? [] : [listed === undefined ? "accept" : `${listed.replace(field, `${field} !=`)} accept`]),
-    ...(side === "a" ? [`${NEW} goto new-${lane.index}`] : []),
-    ...rowRules(w, lane, side, (row) => (row.action === "bypass" ? "accept" : lift)),
-    lift,
-  ]);
-  return [...tcp, ...entry];
-}
-
-function rowRules(
-  w: Writing,
-  lane: Lane,
-  side: "a" | "b",
-  verdict: (row: NetworkRow, index: number) => string,
-): string[] {
-  return w.rows.flatMap((row, index) => {
-    if (row.listeners !== undefined && !row.listeners.includes(lane.listener.name)) return [];
-    const rules = rowMatches(row, index, side).map((match) => `${match} ${verdict(row, index)}`.trim());
-    return rules.length === 0 ? [] : [`# ${printable(row.name)}: ${row.action}`, ...rules];
-  });
-}
-
-function count(
-  w: Writing,
-  lane: Lane,
-  family: "inet" | "bridge",
-  counts: PlannedCounter["counts"],
-  row?: number,
-): string {
-  const name = `${counts}-${lane.index}${row === undefined ? "" : `-${row}`}`;
-  if (!w.counters.some((counter) => counter.family === family && counter.name === name)) {
-    w.counters.push({ family, name, listener: lane.listener.name, counts, row });
-  }
-  return `counter name "${name}"`;
-}
-
-function chain(name: string, rules: readonly string[]): string[] {
-  return [`chain ${name} {`, ...indent(rules), "}"];
-}
-
-function indent(lines: readonly string[]): string[] {
-  return lines.map((line) => `  ${line}`);
-}
-
-/** A comment ends with its line. */
-function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]/g, "?");
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }

@@ -92,7 +92,7 @@ function listenAt(
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, accept);
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ fd }, () => {
+    server.listen({ fd, backlog: BACKLOG }, () => {
       server.off("error", reject);
       server.on("error", () => {});
       resolve(server);

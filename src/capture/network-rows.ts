@@ -20,6 +20,12 @@ export interface NetworkRow {
   readonly listeners?: readonly string[];
 }
 
+/** A TCP connection by its ends. */
+export interface LiveConnection {
+  readonly client: { readonly address: string; readonly port: number };
+  readonly server: { readonly address: string; readonly port: number };
+}
+
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
 
@@ -63,6 +69,33 @@ export function rowMatches(row: NetworkRow, index: number, from: "a" | "b"): str
     });
     return ends.includes(undefined) ? [] : [join(...ends, ...ports)];
   });
+}
+
+/** The sets of the connections that live, and for packets from one side the matches that find them; none without any. */
+export function liveSets(live: readonly LiveConnection[]): { sets: string[]; matches(from: "a" | "b"): string[] } {
+  const found = FAMILIES.flatMap((family) => {
+    const ends = live.flatMap(({ client, server }) => {
+      const [a, b] = [readEntry(client.address), readEntry(server.address)];
+      return a.family === family && b.family === family
+        ? [`${a.element} . ${client.port} . ${b.element} . ${server.port}`]
+        : [];
+    });
+    return ends.length === 0 ? [] : [{ family, ends: [...new Set(ends)] }];
+  });
+  return {
+    sets: found.flatMap(({ family, ends }) => [
+      `set live-${family} {`,
+      `  type ipv${family}_addr . inet_service . ipv${family}_addr . inet_service`,
+      `  elements = { ${ends.join(", ")} }`,
+      "}",
+    ]),
+    matches: (from) =>
+      found.map(({ family }) => {
+        const ip = family === 4 ? "ip" : "ip6";
+        const [source, destination] = [`${ip} saddr . tcp sport`, `${ip} daddr . tcp dport`];
+        return `${from === "a" ? `${source} . ${destination}` : `${destination} . ${source}`} @live-${family}`;
+      }),
+  };
 }
 
 /** "tcp dport { 443, 8000-8099 }"; empty when every port will do, undefined when none will. */

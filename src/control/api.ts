@@ -34,6 +34,18 @@ export interface Statistics {
   readonly listeners: readonly ListenerInfo[];
   readonly mint: MintInfo;
   readonly feeds: readonly FeedInfo[];
+  /** What the kernel did for the inline listeners; empty when there are none. */
+  readonly kernel: readonly KernelCount[];
+}
+
+export interface KernelCount {
+  readonly listener: string;
+  /** "row": new connections that a rule or list of the network phase decided. "accepted", "refused", "unserved": SYNs handed to a worker, answered with a RST, met by no worker. "quic": UDP 443 refused. */
+  readonly counts: string;
+  /** The rule or list, for a row. */
+  readonly name?: string | undefined;
+  readonly packets: number;
+  readonly bytes: number;
 }
 
 export interface Stats extends Statistics {

@@ -26,6 +26,11 @@ const METRICS = {
   clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed takes what it is given"],
   clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
   clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
+  clearline_kernel_packets_total: [
+    "counter",
+    ["listener", "counts", "name"],
+    "Packets that the kernel's rules counted",
+  ],
   clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
   clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
@@ -66,7 +71,7 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     samples.set(name, values);
     if (value !== undefined) values.push([labels, value]);
   };
-  const { mint, feeds, workers } = await plane.statistics();
+  const { mint, feeds, workers, kernel } = await plane.statistics();
   addSessions(plane, add);
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
@@ -75,6 +80,9 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     add("clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0);
     add("clearline_feed_bytes_total", { feed, kind }, bytes);
     add("clearline_feed_packets_total", { feed, kind }, packets);
+  }
+  for (const { listener, counts, name, packets } of kernel) {
+    add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
   }
   const { state, sessions } = plane.history.info();
   add("clearline_history_running", {}, state === "running" ? 1 : 0);

@@ -51,6 +51,7 @@ export const session = z.object({
   state: z.templateLiteral([end, ":", end, ":", end, ":", end]).describe("Na:Nb:Ta:Tb"),
   client: endpoint,
   server: endpoint.nullable(),
+  seenAs: endpoint.nullable(),
   protocol: z.enum(["tls", "http", "other"]).nullable(),
   sni: z.string().nullable(),
   connectHost: z.string().nullable(),
@@ -134,6 +135,17 @@ export const stats = z.object({
   listeners: z.array(listener).readonly(),
   mint,
   feeds: z.array(feed).readonly(),
+  kernel: z
+    .array(
+      z.object({
+        listener: z.string(),
+        counts: z.string(),
+        name: z.string().optional(),
+        packets: number,
+        bytes: number,
+      }),
+    )
+    .readonly(),
   history: z.object({ state: running, reason: z.string().optional(), sessions: number }),
 }) satisfies z.ZodType<api.Stats>;
 

@@ -62,3 +62,13 @@ test("A client that resets its connection in the middle of the handshake is told
   const leg = await opened;
   assert.deepEqual([leg.kind, leg.kind === "failed" && leg.cause], ["failed", "network"]);
 });
+
+test("A leg that is reset the moment it is up does not bring the process down", async (t) => {
+  for (let times = 0; times < 20; times += 1) {
+    const { near, opening } = await greeted(t);
+    const leg = await openClientLeg(near, opening, OPTIONS);
+    assert.equal(leg.kind, "up");
+    near.resetAndDestroy();
+    if (leg.kind === "up") leg.stream.destroy();
+  }
+});

@@ -116,7 +116,9 @@ function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | und
       resolve(failure);
     };
     const failed = (error: Error) => settle(explainFailure("client", error));
-    stream.once("secure", () => settle(undefined));
+    // Told from inside OpenSSL, which has its session tickets still to write: whoever destroyed the stream now would crash
+    // the process.
+    stream.once("secure", () => setImmediate(settle, undefined));
     // A server-side TLSSocket that no tls.Server owns tells of TLS errors by this event alone, before and after the handshake:
     // without an end of its own a stream that broke would stay open and silent.
     stream.on("_tlsError", (error: Error) => {

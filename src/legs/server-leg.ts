@@ -122,7 +122,6 @@ const EMPTY_CERTIFICATE = RECORD_OVERHEAD + HANDSHAKE_HEADER + 4;
  * is it worth the wait for what comes first, the server's refusal or its first session ticket.
  */
 async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: number): Promise<LegFailure | undefined> {
-  if (stream.getProtocol() !== "TLSv1.3") return undefined;
   // From here on: a near server refuses before our last flight has been looked at.
   const answered = new Promise<LegFailure | undefined>((resolve) => {
     stream.once("session", () => resolve(undefined));
@@ -130,7 +129,9 @@ async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: nu
     stream.once("close", () => resolve(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
   });
   const before = socket.bytesWritten;
+  // Whatever the version: this was told from inside OpenSSL, where the stream must not be destroyed.
   await new Promise(setImmediate);
+  if (stream.getProtocol() !== "TLSv1.3") return undefined;
   const digest = stream.getCipher()?.standardName?.endsWith("SHA384") ? 48 : 32;
   const demanded =
     socket.bytesWritten - before >= RECORD_OVERHEAD + HANDSHAKE_HEADER + digest + EMPTY_CERTIFICATE || stream.destroyed;

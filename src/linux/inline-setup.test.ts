@@ -237,6 +237,16 @@ test("Without a place for the journal nothing is changed", NAMESPACES, () => {
   assert.equal(dump(), before);
 });
 
+test("An interface that belongs to another bridge stays there, and nothing is changed", NAMESPACES, () => {
+  run(network.node, "ip", "link", "add", "theirs", "type", "bridge");
+  run(network.node, "ip", "link", "set", "nb", "master", "theirs");
+  const before = dump();
+  const taken: Step = { kind: "bridge-port", why: "port", name: "nb", bridge: "clbr9" };
+  assert.throws(() => apply([...STEPS, taken]), /Cannot make nb a port of the bridge clbr9: it belongs to theirs/);
+  assert.equal(dump(), before);
+  run(network.node, "ip", "link", "del", "theirs");
+});
+
 test("Rules that the kernel refuses change nothing and say why", NAMESPACES, () => {
   within(network.node, () => loadRules(RULES.kind === "command" ? (RULES.input ?? "") : ""));
   const before = run(network.node, "nft", "list", "ruleset");

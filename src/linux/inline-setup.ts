@@ -119,6 +119,7 @@ function remember(step: Step): Memory | undefined {
 function perform(step: Step, entry: Entry): void {
   if (step.kind === "command") runProgram(step.run, step.input);
   if (step.kind === "link-up") runProgram(["ip", "link", "set", step.name, "up"]);
+  if (step.kind === "bridge-port") enslave(step);
   if (step.kind !== "sysctl" || entry.memory?.kind !== "settings") return;
   const current = entry.memory.before[step.key];
   if (current === undefined && step.optional !== true) {
@@ -132,6 +133,15 @@ function perform(step: Step, entry: Entry): void {
   entry.memory = { ...entry.memory, after: settings(step) };
 }
 
+/** The kernel would take the interface from whoever has it, without a word. */
+function enslave({ name, bridge }: Step & { kind: "bridge-port" }): void {
+  const master = readLink(name)?.master;
+  if (master !== undefined) {
+    throw new ConfigError("listeners", `Cannot make ${name} a port of the bridge ${bridge}: it belongs to ${master}`);
+  }
+  runProgram(["ip", "link", "set", name, "master", bridge]);
+}
+
 function settings(step: Step & { kind: "sysctl" }): Record<string, string> {
   const value = readSysctl(step.key);
   const along = step.alongside === undefined ? [] : readSysctls(step.alongside);
@@ -140,6 +150,9 @@ function settings(step: Step & { kind: "sysctl" }): Record<string, string> {
 
 function revert({ step, memory }: Entry): void {
   if (step.kind === "command" && step.undo !== undefined) runProgram(step.undo, step.undoInput);
+  if (step.kind === "bridge-port" && readLink(step.name)?.master === step.bridge) {
+    runProgram(["ip", "link", "set", step.name, "nomaster"]);
+  }
   if (step.kind === "link-up" && memory?.kind === "present" && !memory.present) {
     runProgram(["ip", "link", "set", step.name, "down"]);
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readdirSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
@@ -164,6 +165,16 @@ test("A closed queue leaves nothing open, judges nothing, and can be opened agai
     assert.equal(queue.counters().verdicts, 0);
   }
   assert.equal(descriptors(), before);
+});
+
+test("A process that exits does not wait for packets", NAMESPACES, () => {
+  const script = `
+    import { openQueue } from ${JSON.stringify(new URL("nfqueue.ts", import.meta.url).href)};
+    openQueue({ number: 8, onPacket: () => {}, onError: console.error });
+    setTimeout(() => process.exit(7), 50);`;
+  const args = ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script];
+  const { status, signal } = spawnSync("ip", args, { timeout: 20_000, stdio: "inherit" });
+  assert.deepEqual({ status, signal }, { status: 7, signal: null });
 });
 
 function descriptors(): number {

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { ConfigError } from "../errors.ts";
+import { requireNetAdmin } from "./capabilities.ts";
 import { isInstalled, readProgram, runProgram } from "./program.ts";
 
 /** What this kernel and its tools can do. Without an entry an inline listener works another way, or not at all. */
@@ -37,7 +38,8 @@ const PROBES = {
 
 /** Finds out what can be done, by asking the kernel; nothing is changed. Throws ConfigError without nft or CAP_NET_ADMIN. */
 export function probeFeatures(): Features {
-  // An empty transaction fails only for want of the program or the privilege.
+  requireNetAdmin();
+  // What every kernel with nftables takes fails only for want of the program.
   runProgram(["nft", "-c", "-f", "-"], "table inet clearline-probe\n");
   const able = (name: keyof typeof PROBES) => accepts(PROBES[name][0], PROBES[name][1]);
   return {

@@ -1,7 +1,7 @@
 import type { Command } from "./program.ts";
 
 /** One change of the kernel's state: plain data, so that it can be shown, written to the journal, done and undone. */
-export type Step = CommandStep | SysctlStep | LinkUpStep | HoldTableStep;
+export type Step = CommandStep | SysctlStep | LinkUpStep | BridgePortStep | HoldTableStep;
 
 /** Runs a program; the other command takes back exactly that. */
 export interface CommandStep {
@@ -34,6 +34,14 @@ export interface LinkUpStep {
   readonly kind: "link-up";
   readonly why: string;
   readonly name: string;
+}
+
+/** Makes an interface a port of a bridge, unless it belongs to another one already; it leaves it again. */
+export interface BridgePortStep {
+  readonly kind: "bridge-port";
+  readonly why: string;
+  readonly name: string;
+  readonly bridge: string;
 }
 
 /**

@@ -14,6 +14,7 @@ const PROGRAMS: readonly (readonly [path: string, debianPackage: string])[] = [
   ["/usr/sbin/nft", "nftables"],
   ["/usr/sbin/iptables-nft", "iptables"],
   ["/usr/bin/tcpdump", "tcpdump"],
+  ["/usr/bin/python3", "python3"],
 ];
 
 /** Test options that skip a test where namespaces cannot be made, and say why. */

@@ -51,6 +51,8 @@ export interface Session {
   readonly state: State;
   readonly client: Endpoint;
   readonly server: Endpoint | null;
+  /** The client as the server sees it: its own address inline, the node's elsewhere. */
+  readonly seenAs: Endpoint | null;
   /** "tls": a ClientHello was seen. "http": plain HTTP through the explicit proxy. "other": anything else. null: nothing seen yet. */
   readonly protocol: "tls" | "http" | "other" | null;
   readonly sni: string | null;
@@ -120,6 +122,7 @@ export type SessionNews = Partial<
 export function openSession(birth: SessionBirth, now: number): Session {
   return {
     ...birth,
+    seenAs: null,
     protocol: null,
     sni: null,
     connectHost: null,

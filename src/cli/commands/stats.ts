@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { FeedInfo, ListenerCounters, Stats, WorkerInfo } from "../../control/api.ts";
+import type { FeedInfo, KernelCount, ListenerCounters, Stats, WorkerInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
@@ -29,6 +29,7 @@ function page(stats: Stats): string[] {
     ...faults(stats),
     ...section("Workers", workers(stats)),
     ...(stats.feeds.length > 0 ? section("Feeds", feeds(stats)) : []),
+    ...(stats.kernel.length > 0 ? section("Kernel", kernel(stats)) : []),
   ];
 }
 
@@ -102,6 +103,18 @@ function workers({ workers }: Stats): string {
       { title: "CPU", rank: 3, right: true, value: ({ cpu }) => (cpu === undefined ? null : `${cpu.toFixed(1)} s`) },
     ],
     workers,
+  );
+}
+
+/** What never reached a worker, or was handed to one, in packets: of TCP only the first of a connection is counted. */
+function kernel({ kernel }: Stats): string {
+  return table<KernelCount>(
+    [
+      { title: "LISTENER", rank: 0, value: ({ listener }) => listener },
+      { title: "COUNTS", rank: 0, value: ({ counts, name }) => (name === undefined ? counts : `rule: ${name}`) },
+      { title: "PACKETS", rank: 0, right: true, value: ({ packets }) => packets },
+    ],
+    kernel,
   );
 }
 

@@ -1,0 +1,58 @@
+import { CODE } from "./inline-marks.ts";
+import type { Lane } from "./inline-plan.ts";
+import { liveSets } from "./network-rows.ts";
+import { chain, count, NEW, newChains, rowRules, unlisted, type Writing } from "./rule-writing.ts";
+
+/** Frames: what may be Clearline's is lifted to the rules of IP, all else crosses the bridge as it is. */
+export function bridgeChains(w: Writing): string[] {
+  const lanes = w.lanes.filter(({ bridge }) => bridge !== undefined);
+  return [
+    ...lanes.flatMap((lane) => [
+      ...chain(`lift-${lane.index}`, [`meta pkttype set host ether daddr set ${lane.bridge?.mac} accept`]),
+      ...newChains(w, lane, "bridge", `goto lift-${lane.index}`),
+      ...sideChain(w, lane, "a"),
+      ...sideChain(w, lane, "b"),
+    ]),
+    ...chain("frames", [
+      "type filter hook prerouting priority dstnat; policy accept;",
+      // Tagged frames, ARP and all that is not IP stay where they are.
+      "ether type != { ip, ip6 } accept",
+      ...lanes.flatMap(({ index, listener }) => [
+        `iifname "${listener.networkA}" goto side-a-${index}`,
+        `iifname "${listener.networkB}" goto side-b-${index}`,
+      ]),
+    ]),
+  ];
+}
+
+/** The frames from one side. What the network phase bypasses is not even lifted, in either direction. */
+function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
+  const lift = `goto lift-${lane.index}`;
+  const quic =
+    lane.listener.blockQuic && side === "a"
+      ? [`udp dport 443 ${count(w, lane, "bridge", "quic")} ${w.set(CODE.QUIC)} ${lift}`]
+      : [];
+  const entry = chain(`side-${side}-${lane.index}`, [
+    ...quic,
+    // RFC 792 and RFC 4443, section 3: an error that quotes TCP (6) tells one of our sockets, or is forwarded.
+    `icmp type { destination-unreachable, time-exceeded } @th,136,8 6 ${lift}`,
+    `icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } @th,112,8 6 ${lift}`,
+    // A packet that is no sound IP has no protocol: it crosses.
+    `meta l4proto tcp goto tcp-${side}-${lane.index}`,
+  ]);
+  const tcp = chain(`tcp-${side}-${lane.index}`, [
+    "ip6 saddr fe80::/10 accept",
+    "ip6 daddr fe80::/10 accept",
+    // Only the first fragment has the ports: they are put together above, where what is not ours is forwarded.
+    `ip frag-off & 0x3fff != 0 ${lift}`,
+    `exthdr frag exists ${lift}`,
+    ...unlisted(lane, side === "a" ? "dport" : "sport"),
+    ...(side === "a" ? [`${NEW} goto new-${lane.index}`] : []),
+    ...liveSets(w.live)
+      .matches(side)
+      .map((match) => `${match} ${lift}`),
+    ...rowRules(w, lane, side, (row) => (row.action === "bypass" ? "accept" : lift)),
+    lift,
+  ]);
+  return [...tcp, ...entry];
+}

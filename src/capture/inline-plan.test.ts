@@ -1,0 +1,352 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { ConfigError } from "../errors.ts";
+import { CODE, markOf, readMarks } from "./inline-marks.ts";
+import { type InlineListener, type PlanInput, planInline, renderPlan } from "./inline-plan.ts";
+import { type NetworkRow, type PortRange, rowMatches } from "./network-rows.ts";
+
+const EDGE: InlineListener = {
+  name: "edge",
+  topology: "routed",
+  networkA: "eth1",
+  networkB: "eth2",
+  addresses: [],
+  failure: "open",
+  ports: "all",
+  synHold: true,
+  blockQuic: false,
+};
+const BRIDGE: InlineListener = {
+  ...EDGE,
+  name: "wire",
+  topology: "bridge",
+  networkA: "eth3.100",
+  networkB: "eth4",
+  addresses: ["10.3.0.254/24", "fd00:3::fe/64"],
+};
+const INPUT: PlanInput = {
+  listeners: [EDGE],
+  workers: 2,
+  basePort: 15_001,
+  baseQueue: 30,
+  markShift: 16,
+  routingTable: 7700,
+  rulePriority: 100,
+  features: { nftQueue: true, iptablesNft: true, ipv6: true, forceForwarding: true },
+  bridgeMacs: { wire: "02:00:00:00:00:01" },
+  rows: [],
+};
+
+/** The rules of one chain of the script, of the table of that family. */
+function chainOf(nft: string, name: string, family = "inet"): string[] {
+  const lines = (nft.split(`table ${family} clearline {\n`)[1] ?? "").split("\n");
+  const start = lines.indexOf(`  chain ${name} {`);
+  assert.notEqual(start, -1, `the script has the chain ${name}`);
+  return lines.slice(start + 1, lines.indexOf("  }", start)).map((line) => line.trim());
+}
+
+function commands(input: Partial<PlanInput>): string[] {
+  return planInline({ ...INPUT, ...input }).steps.flatMap((step) =>
+    step.kind === "command" ? [step.run.join(" ")] : [],
+  );
+}
+
+test("Ports and queues are numbered by listener and worker, and none is used twice", () => {
+  const { listeners } = planInline({
+    ...INPUT,
+    workers: 3,
+    listeners: [EDGE, BRIDGE, { ...EDGE, name: "off", networkA: "eth5", networkB: "eth6", synHold: false }],
+  });
+  assert.deepEqual(listeners, [
+    { name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
+    { name: "wire", sharedPort: 15_004, workerPorts: [15_005, 15_006, 15_007], queues: [33, 34, 35] },
+    { name: "off", sharedPort: 15_008, workerPorts: [15_009, 15_010, 15_011], queues: [] },
+  ]);
+});
+
+test("Every code has bits of its own place in the mark, and no two are the same", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 24 }), fc.integer({ min: 1, max: 63 }), (shift, workers) => {
+      const { mask, workers: accepted, ...others } = readMarks(shift, workers);
+      const held = accepted.map((_, worker) => markOf(CODE.HELD + worker, shift));
+      const fixed = [CODE.INTERCEPT, CODE.LOCAL, CODE.QUIC].map((code) => markOf(code, shift));
+      const all = [...accepted, ...held, ...fixed, ...Object.values(others)];
+      assert.equal(new Set(all).size, all.length);
+      for (const mark of all) assert.ok(mark > 0 && (mark & ~mask) >>> 0 === 0);
+    }),
+  );
+});
+
+test("Rules are in the policy's order, and what no row decides is intercepted", () => {
+  const rows: NetworkRow[] = [
+    { name: "blocked", action: "drop", ports: [[23, 23]] },
+    { name: "bank", action: "bypass", server: ["192.0.2.0/24", "2001:db8::/32"], ports: [[443, 443]] },
+    { name: "lab", action: "decrypt", client: ["10.9.0.0/16"] },
+  ];
+  const { nft, counters } = planInline({ ...INPUT, rows });
+  assert.deepEqual(chainOf(nft, "new-0").slice(3), [
+    "# blocked: drop",
+    'tcp dport { 23 } counter name "row-0-0" meta mark set meta mark & 0xff00ffff | 0x820000 accept',
+    "# bank: bypass",
+    'ip daddr @row-1-server-4 tcp dport { 443 } counter name "row-0-1" accept',
+    'ip6 daddr @row-1-server-6 tcp dport { 443 } counter name "row-0-1" accept',
+    "# lab: decrypt",
+    'ip saddr @row-2-client-4 counter name "row-0-2" goto intercept-0',
+    "goto intercept-0",
+  ]);
+  assert.deepEqual(
+    counters.filter(({ counts }) => counts === "row").map(({ row }) => row),
+    [0, 1, 2],
+  );
+});
+
+test("A bridge does not lift what the network phase bypasses, in either direction", () => {
+  const rows: NetworkRow[] = [
+    { name: "inside", action: "decrypt", client: ["10.9.0.0/16"] },
+    {
+      name: "bank",
+      action: "bypass",
+      client: ["10.0.0.0/8"],
+      server: ["192.0.2.1"],
+      ports: [[443, 444]],
+      sourcePorts: [[1, 9]],
+    },
+  ];
+  const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows });
+  const ends = (side: string) => chainOf(nft, `tcp-${side}-0`, "bridge").filter((rule) => rule.includes("@row"));
+  assert.deepEqual(ends("a"), [
+    "ip saddr @row-0-client-4 goto lift-0",
+    "ip saddr @row-1-client-4 ip daddr @row-1-server-4 tcp dport { 443-444 } tcp sport { 1-9 } accept",
+  ]);
+  assert.deepEqual(ends("b"), [
+    "ip daddr @row-0-client-4 goto lift-0",
+    "ip daddr @row-1-client-4 ip saddr @row-1-server-4 tcp sport { 443-444 } tcp dport { 1-9 } accept",
+  ]);
+  // The rules of IP need no sets: the frames were judged already.
+  assert.doesNotMatch(nft.split("table bridge")[0]!, /@row/);
+});
+
+test("A bridge goes on lifting the connections that live, whatever the new rows say of them", () => {
+  const rows: NetworkRow[] = [{ name: "now", action: "bypass" }];
+  const live = [
+    { client: { address: "10.3.0.2", port: 40_000 }, server: { address: "10.3.0.3", port: 443 } },
+    { client: { address: "fd00:3::2", port: 40_001 }, server: { address: "fd00:3::3", port: 443 } },
+  ];
+  const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows, live });
+  assert.match(nft, /elements = \{ 10\.3\.0\.2 \. 40000 \. 10\.3\.0\.3 \. 443 \}/);
+  for (const [side, tuple] of [
+    ["a", "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
+    ["b", "ip6 daddr . tcp dport . ip6 saddr . tcp sport"],
+  ] as const) {
+    const rules = chainOf(nft, `tcp-${side}-0`, "bridge");
+    const kept = rules.indexOf(`${tuple} @live-6 goto lift-0`);
+    assert.ok(kept >= 0 && kept < rules.indexOf("# now: bypass"));
+  }
+  assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /@live/);
+});
+
+test("A row is for the listeners that it names, and never for ends of two families or for no address", () => {
+  const rows: NetworkRow[] = [
+    { name: "other", action: "drop", listeners: ["wire"] },
+    { name: "mixed", action: "drop", client: ["10.0.0.1"], server: ["::1"] },
+    { name: "nobody", action: "drop", client: [] },
+    { name: "no port", action: "drop", ports: [] },
+  ];
+  assert.deepEqual(chainOf(planInline({ ...INPUT, rows }).nft, "new-0").slice(3), ["goto intercept-0"]);
+  assert.match(
+    planInline({ ...INPUT, listeners: [EDGE, BRIDGE], rows }).nft,
+    /# other: drop\n {4}counter name "row-1-0"/,
+  );
+});
+
+test("A SYN is spread over the workers by its connection, and over one worker without more ado", () => {
+  const [v4, v6] = chainOf(planInline(INPUT).nft, "intercept-0");
+  assert.match(v4!, /^meta nfproto ipv4 jhash ip saddr \. tcp sport \. ip daddr \. tcp dport mod 2 seed 0x1 vmap /);
+  assert.match(v6!, /^meta nfproto ipv6 jhash ip6 saddr /);
+  assert.deepEqual(chainOf(planInline({ ...INPUT, workers: 1 }).nft, "intercept-0"), ["goto held-0-0"]);
+});
+
+test("Without synHold there is no queue, and every SYN is for all workers", () => {
+  const { nft, steps } = planInline({
+    ...INPUT,
+    listeners: [{ ...EDGE, synHold: false }],
+    features: { ...INPUT.features, nftQueue: false },
+  });
+  assert.doesNotMatch(nft, /queue|held|worker/);
+  assert.deepEqual(chainOf(nft, "intercept-0"), ["meta mark set meta mark & 0xff00ffff | 0x800000 accept"]);
+  assert.ok(steps.every((step) => step.kind !== "hold-table"));
+});
+
+test("The queue is nft's where the kernel has it, else that of iptables-nft in a chain of its own", () => {
+  assert.deepEqual(chainOf(planInline(INPUT).nft, "hold").slice(1), [
+    'iifname "eth1" meta mark & 0xff0000 == 0x400000 queue num 30 bypass',
+    'iifname "eth1" meta mark & 0xff0000 == 0x410000 queue num 31 bypass',
+  ]);
+  assert.ok(commands({}).every((command) => !command.startsWith("ip6tables") && !command.startsWith("iptables")));
+  const other = { features: { ...INPUT.features, nftQueue: false } };
+  assert.doesNotMatch(planInline({ ...INPUT, ...other }).nft, /queue/);
+  const rule = "CLEARLINE-SYN -i eth1 -p tcp -m mark --mark 0x410000/0xff0000 -j NFQUEUE --queue-num 31 --queue-bypass";
+  for (const program of ["iptables-nft", "ip6tables-nft"])
+    assert.ok(commands(other).includes(`${program} -t raw -A ${rule}`));
+  const v4 = commands({ features: { ...other.features, ipv6: false } });
+  assert.ok(v4.every((command) => !command.startsWith("ip6tables") && !command.startsWith("ip -6")));
+});
+
+test("Closed drops what no worker takes, open lets it go on without a mark", () => {
+  const last = (failure: "open" | "closed") =>
+    chainOf(planInline({ ...INPUT, listeners: [{ ...EDGE, failure }] }).nft, "shared-0").at(-1);
+  assert.equal(last("closed"), 'counter name "unserved-0" drop');
+  assert.equal(last("open"), 'counter name "unserved-0" meta mark set meta mark & 0xff00ffff | 0x0 accept');
+});
+
+test("Where IPv6 forwarding is one switch for all, every interface's value is remembered", () => {
+  const { steps } = planInline({ ...INPUT, features: { ...INPUT.features, forceForwarding: false } });
+  const settings = steps.filter((step) => step.kind === "sysctl");
+  assert.deepEqual(
+    settings.map(({ key, alongside }) => [key, alongside]),
+    [
+      ["net/ipv4/conf/eth1/forwarding", undefined],
+      ["net/ipv4/conf/eth2/forwarding", undefined],
+      ["net/ipv6/conf/all/forwarding", "net/ipv6/conf/*/forwarding"],
+    ],
+  );
+});
+
+test("What a step adds its undoing removes, word by word", () => {
+  const { steps } = planInline({
+    ...INPUT,
+    listeners: [EDGE, BRIDGE],
+    features: { ...INPUT.features, nftQueue: false },
+  });
+  const inverse: Record<string, string> = {
+    add: "del",
+    "-A": "-D",
+    "-I": "-D",
+    "-N": "-X",
+    "-f": "-f",
+  };
+  for (const step of steps) {
+    if (step.kind !== "command" || step.undo === undefined) continue;
+    const expected = step.run.map((word) => inverse[word] ?? word);
+    const [made] = [step.undo];
+    // A bridge goes by its name.
+    assert.deepEqual(made, expected.slice(0, made.length), step.why);
+    if (step.run[0]?.includes("tables")) assert.equal(made.length, expected.length);
+  }
+  const bridge = steps.findIndex((step) => step.kind === "command" && step.run.includes("bridge"));
+  const rules = steps.findIndex((step) => step.kind === "command" && step.run[0] === "nft");
+  const cable = steps.findIndex((step) => step.kind === "bridge-port");
+  assert.ok(bridge < rules && rules < cable, "no frame crosses a bridge before its rules are there");
+});
+
+test("The plan is shown as a script that says why of each line", () => {
+  const text = renderPlan(planInline({ ...INPUT, listeners: [BRIDGE] }));
+  for (const line of text.split("\n\n").slice(1)) assert.match(line, /^# \S/);
+  assert.match(text, /^nft -f - <<'END'\ntable inet clearline\n[\s\S]*\n}\nEND$/m);
+  assert.match(text, /^ip rule|^ip -4 rule add priority 100 fwmark 0x810000\/0xff0000 lookup 7700$/m);
+  assert.match(text, /^sysctl -w net\/bridge\/bridge-nf-call-iptables=0 {3}# where the kernel has it$/m);
+});
+
+const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said: RegExp])[] = [
+  ["no worker", { workers: 0 }, "workers", /0 workers/],
+  ["64 workers", { workers: 64 }, "workers", /1 to 63/],
+  ["a mark that does not fit", { markShift: 25 }, "inline", /from 25/],
+  ["ports beyond the last", { basePort: 65_535 }, "inline", /65534 to 65536/],
+  ["queues beyond the last", { baseQueue: 65_535 }, "inline", /queues/],
+  [
+    "an interface that is a rule",
+    { listeners: [{ ...EDGE, networkA: 'x" accept' }] },
+    "listeners.edge.networkA",
+    /not the name/,
+  ],
+  [
+    "an interface of two listeners",
+    { listeners: [EDGE, { ...BRIDGE, networkB: "eth2" }] },
+    "listeners.wire.networkB",
+    /Cannot use eth2 for wire: edge has it already/,
+  ],
+  [
+    "one interface twice",
+    { listeners: [{ ...EDGE, networkB: "eth1" }] },
+    "listeners.edge.networkB",
+    /edge has it already/,
+  ],
+  [
+    "a bridge without an address of hardware",
+    { listeners: [BRIDGE], bridgeMacs: {} },
+    "listeners.wire",
+    /hardware address/,
+  ],
+  [
+    "an address without its length",
+    { listeners: [{ ...BRIDGE, addresses: ["10.0.0.1"] }] },
+    "listeners.wire.address",
+    /prefix length/,
+  ],
+  ["a name as a server", { rows: [{ name: "x", action: "drop", server: ["example.com"] }] }, "policy", /"example.com"/],
+  [
+    "a subnet that is too long",
+    { rows: [{ name: "x", action: "drop", server: ["10.0.0.0/33"] }] },
+    "policy",
+    /10.0.0.0\/33/,
+  ],
+  ["a range across families", { rows: [{ name: "x", action: "drop", server: ["10.0.0.0-::1"] }] }, "policy", /range/],
+  ["a port that is none", { rows: [{ name: "x", action: "drop", ports: [[1, 65_536]] }] }, "policy", /1-65536/],
+  ["ports from high to low", { rows: [{ name: "x", action: "drop", ports: [[2, 1]] }] }, "policy", /2-1/],
+  [
+    "no way to hold a SYN",
+    { features: { ...INPUT.features, nftQueue: false, iptablesNft: false } },
+    "listeners.edge.synHold",
+    /Debian's package iptables/,
+  ],
+];
+for (const [what, change, path, said] of WRONG) {
+  test(`The plan refuses ${what}, and says where it stands`, () => {
+    assert.throws(
+      () => planInline({ ...INPUT, ...change }),
+      (error: Error) => error instanceof ConfigError && error.path === path && said.test(error.message),
+    );
+  });
+}
+
+test("Whatever stands in a row or a name, no rule is made of it", () => {
+  const entry = fc.oneof(
+    fc.string(),
+    fc.ipV4(),
+    fc.ipV6(),
+    fc.constantFrom("1.2.3.4 }\n", "::1; accept", "10.0.0.0/8\n", "1-2"),
+  );
+  fc.assert(
+    fc.property(fc.string(), fc.array(entry, { maxLength: 3 }), fc.string(), (name, server, networkA) => {
+      const rows: NetworkRow[] = [{ name: `${name}\n}`, action: "bypass", server }];
+      try {
+        const { nft } = planInline({ ...INPUT, listeners: [{ ...EDGE, networkA }], rows });
+        const bare = nft.replaceAll(/# .*$/gm, "");
+        const elements = [...bare.matchAll(/elements = \{ (.*) \}$/gm)].flatMap(([, list]) => list!.split(", "));
+        for (const element of elements) assert.match(element, /^[\da-f.:]+(?:[/-][\da-f.:]+)?$/);
+        assert.equal(bare.split("{").length, bare.split("}").length);
+        assert.match(networkA, /^[\w.@+-]{1,15}$/);
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("Ranges of ports match exactly their ports, however they overlap", () => {
+  const range = fc.tuple(fc.nat(40), fc.nat(10)).map(([first, more]): PortRange => [first, first + more]);
+  fc.assert(
+    fc.property(fc.array(range, { minLength: 1, maxLength: 6 }), (ports) => {
+      const [match] = rowMatches({ name: "x", action: "drop", ports }, 0, "a");
+      const [, list] = /^tcp dport \{ (.*) \}$/.exec(match ?? "") ?? [];
+      const parts = list!.split(", ").map((part) => part.split("-").map(Number));
+      for (let port = 0; port <= 52; port++) {
+        const wanted = ports.some(([first, last]) => first <= port && port <= last);
+        const matched = parts.filter(([first = 0, last = first]) => first <= port && port <= last).length;
+        assert.equal(matched, wanted ? 1 : 0, `port ${port} of ${list}`);
+      }
+    }),
+  );
+});

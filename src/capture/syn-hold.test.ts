@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { after, before, test } from "node:test";
+import { NetworkError } from "../errors.ts";
+import type { Arrival, Refusal } from "./arrival.ts";
+import { createSynHold, type SynVerdict } from "./syn-hold.ts";
+
+const SOURCE = { address: "192.0.2.7", port: 50_000 };
+const DESTINATION = { address: "198.51.100.9", port: 443 };
+
+/** A hold whose sessions are collected instead of carried, and the verdicts that its SYNs got. */
+function newHold({ patience = 10_000, limit = 10 } = {}) {
+  const arrivals: Arrival[] = [];
+  const verdicts: SynVerdict[] = [];
+  const dialed: unknown[] = [];
+  const hold = createSynHold({
+    listener: { name: "edge" },
+    patience,
+    limit,
+    arrive: (arrival) => arrivals.push(arrival),
+    connectFrom: async (...ends) => {
+      dialed.push(ends);
+      return accepted;
+    },
+  });
+  const syn = (source = SOURCE) =>
+    hold.hold({ source, destination: DESTINATION, decide: (verdict) => verdicts.push(verdict) });
+  return { hold, arrivals, verdicts, dialed, syn };
+}
+
+let accepted: Socket;
+before(async () => {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  [[accepted]] = await Promise.all([once(server, "connection") as Promise<[Socket]>, once(client, "connect")]);
+  server.close();
+  after(() => {
+    client.destroy();
+    accepted.destroy();
+  });
+});
+
+test("A SYN begins a session without a client, and waits", async () => {
+  const { arrivals, verdicts, syn, dialed } = newHold();
+  syn();
+  const [arrival] = arrivals;
+  assert.equal(arrival?.client, undefined);
+  assert.deepEqual(arrival?.from, SOURCE);
+  assert.deepEqual(await arrival?.locate(), {
+    host: DESTINATION.address,
+    port: 443,
+    connectHost: null,
+    http: undefined,
+  });
+  await arrival?.dial([DESTINATION.address], 443);
+  assert.deepEqual(dialed, [[SOURCE, DESTINATION]], "the server is connected to from the client's own address");
+  assert.deepEqual(verdicts, []);
+});
+
+test("A SYN that is sent again starts nothing twice, and once released asks for its answer again", () => {
+  const { hold, arrivals, verdicts, syn } = newHold();
+  syn();
+  syn();
+  assert.deepEqual(verdicts, ["drop"]);
+  void arrivals[0]?.welcome();
+  syn();
+  assert.deepEqual(verdicts, ["drop", "release", "release"]);
+  assert.equal(arrivals.length, 1);
+  hold.claim(accepted, SOURCE, DESTINATION);
+});
+
+test("The accepted connection is the session's client, once and for its own ends only", async () => {
+  const { hold, arrivals, syn } = newHold();
+  syn();
+  assert.equal(hold.claim(accepted, SOURCE, DESTINATION), false, "nothing was released yet");
+  const welcomed = arrivals[0]!.welcome();
+  assert.equal(hold.claim(accepted, { ...SOURCE, port: 50_001 }, DESTINATION), false);
+  assert.equal(hold.claim(accepted, SOURCE, DESTINATION), true);
+  assert.equal(await welcomed, accepted);
+  assert.equal(arrivals[0]!.client, accepted);
+  assert.equal(hold.size, 0);
+  assert.equal(hold.claim(accepted, SOURCE, DESTINATION), false);
+});
+
+test("A client that gave up leaves nothing behind", async () => {
+  const { hold, arrivals, syn } = newHold({ patience: 1 });
+  syn();
+  await assert.rejects(arrivals[0]!.welcome(), NetworkError);
+  assert.equal(hold.size, 0);
+});
+
+const REFUSALS: [Refusal, SynVerdict][] = [
+  [{ kind: "unreachable", code: "ECONNREFUSED", message: "" }, "reset"],
+  [{ kind: "unreachable", code: "EHOSTUNREACH", message: "" }, "hostUnreachable"],
+  [{ kind: "unreachable", code: "ENETUNREACH", message: "" }, "netUnreachable"],
+  [{ kind: "timeout", message: "" }, "drop"],
+  [{ kind: "policy", message: "" }, "reset"],
+];
+for (const [refusal, verdict] of REFUSALS) {
+  const why = refusal.kind === "unreachable" ? refusal.code : refusal.kind;
+  test(`${why}: the client gets what the network would have given it: ${verdict}`, () => {
+    const { hold, arrivals, verdicts, syn } = newHold();
+    syn();
+    arrivals[0]!.refuse(refusal);
+    arrivals[0]!.refuse(refusal);
+    assert.deepEqual(verdicts, [verdict], "a SYN gets exactly one verdict");
+    assert.equal(hold.size, 0);
+  });
+}
+
+test("Above the limit SYNs are let through unheld", () => {
+  const { arrivals, verdicts, syn } = newHold({ limit: 1 });
+  syn();
+  syn({ ...SOURCE, port: 50_001 });
+  assert.deepEqual(verdicts, ["pass"]);
+  assert.equal(arrivals.length, 1);
+});
