@@ -2,6 +2,7 @@ import type { Pki } from "../test/pki.ts";
 import { buildNetwork, type Network, type Topology } from "./network.ts";
 import { type LabNode, startNode } from "./node.ts";
 import { type Servers, startServers } from "./servers.ts";
+import { addForeignRules, describeSetup } from "./setup.ts";
 
 /** What claims are about: a network with real servers and a node in its middle. */
 export interface Stage extends AsyncDisposable {
@@ -9,6 +10,8 @@ export interface Stage extends AsyncDisposable {
   readonly servers: Servers;
   readonly node: LabNode;
   readonly pki: Pki;
+  /** The node's host before there was a node. */
+  readonly before: Readonly<Record<string, string>>;
 }
 
 /** A sentence about the node that is true or is not. */
@@ -26,6 +29,7 @@ export interface Scenario {
   /** Laid over the lab's listener and over its configuration. */
   readonly listener?: Readonly<Record<string, unknown>>;
   readonly config?: Readonly<Record<string, unknown>>;
+  readonly confined?: boolean;
   readonly claims: readonly Claim[];
 }
 
@@ -38,8 +42,10 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   await using stack = new AsyncDisposableStack();
   const network = stack.use(await buildNetwork(topology));
   const servers = stack.use(await startServers(network.server, pki.server.ecdsa));
-  const { listener = {}, config = {} } = scenario;
-  const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config }));
+  await addForeignRules(network.node);
+  const before = await describeSetup(network.node);
+  const { listener = {}, config = {}, confined = false } = scenario;
+  const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config, confined }));
   const kept = stack.move();
-  return { network, servers, node, pki, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { network, servers, node, pki, before, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -13,24 +13,26 @@ import type { End, Family } from "./network.ts";
 
 const PATIENCE = 15_000;
 
-/** A TCP connection from a host. Port 0, the default: the kernel's choice. Rejects with the system's code; ETIMEDOUT after 15 s. */
-export async function dial(from: End, to: { address: string; port: number }, port = 0): Promise<Socket> {
-  const client = begin(from, to, port);
-  const timer = setTimeout(() => {
-    client.destroy(Object.assign(new Error(`No connection to ${to.address}:${to.port}`), { code: "ETIMEDOUT" }));
-  }, PATIENCE);
+/** A TCP connection from a host. Rejects with the system's code, or when `signal` says so: after 15 s by itself. */
+export async function dial(
+  from: End,
+  to: { address: string; port: number },
+  { signal = AbortSignal.timeout(PATIENCE) }: { signal?: AbortSignal } = {},
+): Promise<Socket> {
+  const client = begin(from, to);
   try {
-    await once(client, "connect");
+    await once(client, "connect", { signal });
     return client;
-  } finally {
-    clearTimeout(timer);
+  } catch (error) {
+    client.destroy();
+    throw error;
   }
 }
 
 /** The same before anything has answered: its SYN is on its way. */
-export function begin(from: End, to: { address: string; port: number }, port = 0): Socket {
+export function begin(from: End, to: { address: string; port: number }): Socket {
   const family: Family = to.address.includes(":") ? 6 : 4;
-  const fd = within(from.namespace, () => transparentClient({ address: from.address[family], port }));
+  const fd = within(from.namespace, () => transparentClient({ address: from.address[family], port: 0 }));
   // Node's types do not know manualStart.
   const options = { fd, manualStart: true, allowHalfOpen: true };
   const client = new Socket(options);

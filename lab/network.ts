@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { must, type Outcome, type Running, run, start } from "../test/processes.ts";
+import { must, type Outcome, type Running, run, start, until } from "../test/processes.ts";
 
 export const TOPOLOGIES = ["bridge", "routed"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
@@ -82,6 +82,12 @@ export async function buildNetwork(topology: Topology): Promise<Network> {
     await cable(client, INTERFACES.client, node, INTERFACES.networkA);
     await cable(server, INTERFACES.server, node, INTERFACES.networkB);
     await (topology === "routed" ? route : join)(client, node, server);
+    for (const [end, cables] of [
+      [client, 1],
+      [node, 2],
+      [server, 1],
+    ] as const)
+      await settle(end, cables);
   } catch (error) {
     await remove();
     throw error;
@@ -133,6 +139,14 @@ async function join(client: Host, _node: Host, server: Host): Promise<void> {
 async function give(to: Host, device: string, v4: string, v6: string): Promise<void> {
   await ip(to.namespace, "addr", "add", v4, "dev", device);
   await ip(to.namespace, "-6", "addr", "add", v6, "dev", device);
+}
+
+/** The kernel tells of a new cable when it likes, a second later at times; addresses and routes follow. */
+function settle({ namespace }: Host, cables: number): Promise<unknown> {
+  return until(`the link-local addresses in ${namespace}`, async () => {
+    const addresses = await ip(namespace, "-o", "-6", "addr", "show", "scope", "link");
+    return addresses.trim().split("\n").length >= cables && addresses !== "";
+  });
 }
 
 function ip(namespace: string, ...args: readonly string[]): Promise<string> {

@@ -36,6 +36,8 @@ export interface LabNodeOptions {
   readonly listener?: Readonly<Record<string, unknown>>;
   /** Laid over the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** With CAP_NET_ADMIN alone, whoever starts it. */
+  readonly confined?: boolean;
   /** Of an earlier node, to start it again. */
   readonly folder?: string;
 }
@@ -81,14 +83,23 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
   const file = writeConfiguration(options);
   const folder = join(file, "..");
   const host = options.network.node;
-  const command = (...args: string[]) => host.run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder });
-  const program = host.start(process.execPath, [MAIN, "run", "-c", file], {
+  const confined = options.confined === true ? ["setpriv", "--bounding-set", "-all,+net_admin"] : [];
+  const [command = "", ...args] = [...confined, process.execPath, MAIN, "run", "-c", file];
+  const program = host.start(command, args, {
     cwd: folder,
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   });
   // Its loopback is its own: nothing outside of the namespace reaches the API.
   const ask = (path: string) =>
-    host.run("curl", ["-sS", "-f", "-H", `@${join(folder, "header")}`, `http://127.0.0.1:8484/api/v1/${path}`]);
+    host.run("curl", [
+      "-sS",
+      "-f",
+      "-m",
+      "10",
+      "-H",
+      `@${join(folder, "header")}`,
+      `http://127.0.0.1:8484/api/v1/${path}`,
+    ]);
   writeFileSync(join(folder, "header"), "", { mode: 0o600 });
   const ready = until("the node's health", async () => (await ask("health")).code === 0, 60_000);
   await Promise.race([ready, program.ended.then(() => Promise.reject(new Error(program.output())))]);
@@ -118,7 +129,7 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
       until(`a session of the client's port ${port}`, async () =>
         (await sessions()).find(({ client }) => client.port === port),
       ),
-    command,
+    command: (...words) => host.run(process.execPath, [MAIN, ...words, "-c", file], { cwd: folder }),
     pids,
     kill(which) {
       for (const pid of which) process.kill(pid, "SIGKILL");

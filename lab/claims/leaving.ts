@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { MAIN } from "../../test/node.ts";
+import { until } from "../../test/processes.ts";
+import type { Claim } from "../claim.ts";
+import { dial } from "../ends.ts";
+import { startNode, writeConfiguration } from "../node.ts";
+import { PORTS } from "../servers.ts";
+import { describeSetup, hasForeignRules } from "../setup.ts";
+import { fetchDecrypted } from "./traffic.ts";
+
+export const PLAN: Claim = {
+  says: "`clearline inline plan` prints what the node does to the network, and does nothing",
+  async check({ network, node }) {
+    const before = await describeSetup(network.node);
+    const { code, stdout, stderr } = await node.command("inline", "plan");
+    assert.equal(code, 0, stderr);
+    for (const part of ["nft -f -", "table inet clearline", "lookup", "sysctl -w"])
+      assert.ok(stdout.includes(part), `no "${part}" in:\n${stdout}`);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return `${stdout.trim().split("\n").length} lines, nothing changed`;
+  },
+};
+
+export const DRAIN: Claim = {
+  says: "A node that is stopped lets live sessions go on until they end, and takes down exactly what it set up",
+  async check({ network, node, before }) {
+    const { client, server } = network;
+    assert.ok(await hasForeignRules(network.node), "the administrator's rules are gone");
+    const socket = await dial(client, { address: server.address[4], port: PORTS.echo });
+    const say = async (word: string) => {
+      socket.write(word);
+      const [answer] = await once(socket, "data");
+      assert.equal(String(answer), word);
+    };
+    await say("before");
+    const stopped = node.stop();
+    await until("the node says that it stops", () => node.process.output().includes("Stopping"));
+    await say("after");
+    socket.end();
+    const { code } = await stopped;
+    assert.equal(code, 0, node.process.output());
+    assert.deepEqual(await describeSetup(network.node), before);
+    return "echoed after SIGTERM; rules, routes, links, addresses and settings as before";
+  },
+};
+
+export const CRASH: Claim = {
+  says: "What a killed node left behind is taken down by the next start, and by the stop after it everything",
+  async check({ network, node, pki, before }) {
+    const pids = node.pids();
+    node.kill(pids);
+    await node.process.ended;
+    const left = await describeSetup(network.node);
+    assert.notDeepEqual(left, before);
+    const trust = [pki.root.certificate];
+    const again = await startNode({ network, trust, folder: node.folder });
+    const { code } = await again.stop();
+    assert.equal(code, 0, again.process.output());
+    assert.deepEqual(await describeSetup(network.node), before);
+    const parts = Object.keys(before).filter((part) => left[part] !== before[part]);
+    return `left by SIGKILL: ${parts.join(", ")}; as before after one more start and stop`;
+  },
+};
+
+export const CAPABILITY: Claim = {
+  says: "CAP_NET_ADMIN is all that the node needs of root's rights",
+  async check(stage) {
+    const { node } = stage;
+    const [status] = await Promise.all([stage.network.node.must("cat", [`/proc/${node.process.pid}/status`])]);
+    const effective = /^CapEff:\s*(\w+)$/m.exec(status)?.[1];
+    const NET_ADMIN = 1n << 12n;
+    assert.equal(BigInt(`0x${effective}`), NET_ADMIN);
+    const page = await fetchDecrypted(stage, 4, PORTS.https);
+    const page6 = await fetchDecrypted(stage, 6, PORTS.https);
+    return `CapEff ${effective}: ${page.trim()}, ${page6.trim()}`;
+  },
+};
+
+export const NO_CAPABILITY: Claim = {
+  says: "Without CAP_NET_ADMIN the node says so in one line, and changes nothing",
+  async check({ network, node, pki }) {
+    await node.stop();
+    const before = await describeSetup(network.node);
+    const file = writeConfiguration({ network, trust: [pki.root.certificate] });
+    const args = ["--bounding-set", "-net_admin", process.execPath, MAIN, "run", "-c", file];
+    const { code, stdout, stderr } = await network.node.run("setpriv", args);
+    assert.equal(code, 2, stderr);
+    assert.match(stdout + stderr, /^[^\n]*CAP_NET_ADMIN[^\n]*\n$/);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return stderr.trim();
+  },
+};

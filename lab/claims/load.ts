@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { DOMAIN } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import type { Claim } from "../claim.ts";
+import type { LabNode } from "../node.ts";
+import { PORTS } from "../servers.ts";
+
+const CLIENTS = 200;
+
+/** Parallel clients for some seconds, each request over a new connection, with a handshake on both legs. */
+export function carries(seconds: number): Claim {
+  return {
+    says: `${CLIENTS} parallel clients, ${seconds} s, each request a new TLS session: none fails`,
+    async check({ network: { client, server }, node }) {
+      const before = await decryptions(node);
+      const run = ["-z", `${seconds}s`, "-c", String(CLIENTS), "-t", "20", "-disable-keepalive"];
+      const url = `https://${server.address[4]}:${PORTS.https}/`;
+      const args = [...run, "-host", `www.${DOMAIN}`, url];
+      const report = await client.must("hey", args, { within: (seconds + 60) * 1000 });
+      const codes = [...report.matchAll(/^\s*\[(\d+)\]\s+(\d+) responses$/gm)].map(([, code, count]) => [
+        code,
+        Number(count),
+      ]);
+      assert.doesNotMatch(report, /Error distribution/, report);
+      assert.deepEqual(
+        codes.map(([code]) => code),
+        ["200"],
+        report,
+      );
+      const requests = Number(codes[0]![1]);
+      const decrypted = await until("all of them as sessions", async () => {
+        const count = (await decryptions(node)) - before;
+        return count >= requests && count;
+      });
+      const rate = /Requests\/sec:\s*([\d.]+)/.exec(report)?.[1];
+      return `${requests} requests, 0 failed, ${rate} a second; ${decrypted} sessions decrypted`;
+    },
+  };
+}
+
+async function decryptions(node: LabNode): Promise<number> {
+  const { counters } = await node.stats();
+  const decided = Object.values(counters).map(({ decided }) => decided.decrypt);
+  return decided.reduce((sum, { network, sni, certificate }) => sum + network + sni + certificate, 0);
+}

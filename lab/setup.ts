@@ -1,0 +1,42 @@
+import type { Host } from "./network.ts";
+
+/** Every part of a host's network setup that a node touches or could touch, as text to compare, by what it is. */
+export async function describeSetup(host: Host): Promise<Readonly<Record<string, string>>> {
+  const commands: Readonly<Record<string, readonly string[]>> = {
+    rules: ["nft", "list", "ruleset"],
+    links: ["ip", "-o", "link"],
+    addresses: ["ip", "-o", "addr"],
+    "routing rules": ["ip", "rule"],
+    "routing rules of IPv6": ["ip", "-6", "rule"],
+    routes: ["ip", "route", "show", "table", "all"],
+    "routes of IPv6": ["ip", "-6", "route", "show", "table", "all"],
+  };
+  const parts = Object.entries(commands).map(async ([name, [program = "", ...args]]) => {
+    const text = await host.must(program, args);
+    return [name, text.split("\n").sort().join("\n")] as const;
+  });
+  // Keys that nobody has set are told on stderr, with a code other than 0.
+  const { stdout } = await host.run("sysctl", ["-a", "-r", "^net\\.(ipv4|ipv6|bridge)\\."]);
+  return { ...Object.fromEntries(await Promise.all(parts)), settings: stdout };
+}
+
+/** The rules of the administrator's own, which are there before any node. */
+export async function addForeignRules(host: Host): Promise<void> {
+  const input = `table inet administrator {
+    chain input {
+      type filter hook input priority 0; policy accept;
+      tcp dport 65000 drop comment "not the node's"
+    }
+  }
+  `;
+  await host.must("nft", ["-f", "-"], { input });
+  for (const family of ["-4", "-6"]) await host.must("ip", [family, "rule", "add", "fwmark", "0x7", "lookup", "4242"]);
+  await host.must("ip", ["route", "add", "unreachable", "192.0.2.0/24", "table", "4242"]);
+}
+
+/** Whether the administrator's rules are there. */
+export async function hasForeignRules(host: Host): Promise<boolean> {
+  const rules = await host.must("nft", ["list", "ruleset"]);
+  const [v4, v6] = [await host.must("ip", ["rule"]), await host.must("ip", ["-6", "rule"])];
+  return rules.includes("table inet administrator") && [v4, v6].every((each) => each.includes("lookup 4242"));
+}
