@@ -11,11 +11,14 @@ import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
 import { until } from "../processes.ts";
 
+/** "damage" cuts nothing: one bit of one byte is another. */
+const WAYS = ["FIN", "RST", "silence", "damage"] as const;
+
 /** How a connection is cut, and where: after this many bytes from that side. */
 interface Cut {
   readonly from: "client" | "server";
   readonly after: number;
-  readonly how: "FIN" | "RST" | "silence";
+  readonly how: (typeof WAYS)[number];
 }
 
 /** Through the ClientHello, the handshake, the request and the answer. */
@@ -48,7 +51,7 @@ describe("A connection that is cut", needs("openssl", "nginx-light", "curl"), ()
   });
 
   for (const place of ["before the node", "behind the node"] as const) {
-    for (const how of ["FIN", "RST", "silence"] as const) {
+    for (const how of WAYS) {
       test(`${how} ${place}, from either side and at any byte, ends the session and leaves nothing`, async () => {
         const front = await cutter(node.forward("web"));
         const cuts = PLACES.flatMap((after) => [
@@ -123,7 +126,8 @@ async function cutter(target: number): Promise<Cutter> {
 }
 
 function carry(from: net.Socket, to: net.Socket, cut: Cut | undefined): void {
-  let room = cut?.after ?? Number.POSITIVE_INFINITY;
+  if (cut?.how === "damage") damage(from, cut.after);
+  let room = cut === undefined || cut.how === "damage" ? Number.POSITIVE_INFINITY : cut.after;
   const end = () => {
     // What comes later is lost; that a side leaves is not.
     if (cut?.how === "silence") return;
@@ -141,4 +145,14 @@ function carry(from: net.Socket, to: net.Socket, cut: Cut | undefined): void {
   from.on("end", () => (to.destroyed ? undefined : to.end()));
   from.on("close", () => (from.errored === null ? to.destroySoon() : to.resetAndDestroy()));
   if (room === 0) end();
+}
+
+/** The relay's own listener comes later, and gets the same buffer. */
+function damage(from: net.Socket, at: number): void {
+  let passed = 0;
+  from.on("data", (bytes: Buffer) => {
+    const byte = bytes[at - passed];
+    if (byte !== undefined) bytes[at - passed] = byte ^ 0x40;
+    passed += bytes.length;
+  });
 }
