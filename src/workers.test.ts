@@ -29,16 +29,17 @@ interface Started {
   died(worker: number): Promise<void>;
 }
 
-async function start(t: TestContext, make: (worker: number) => WorkerSetup): Promise<Started> {
+async function start(t: TestContext, make: (worker: number) => WorkerSetup, silence?: number): Promise<Started> {
   const heard: string[] = [];
   const deaths = new Map<number, () => void>();
-  const workers = createWorkers(2, {
+  const events = {
     onMessage: (message: FromWorker) => void heard.push(message.kind),
-    onDeath(worker) {
+    onDeath(worker: number) {
       heard.push(`death of ${worker}`);
       deaths.get(worker)?.();
     },
-  });
+  };
+  const workers = createWorkers(2, events, silence);
   t.after(() => workers.stop(0));
   await workers.start(make);
   return { workers, heard, died: (worker) => new Promise((resolve) => deaths.set(worker, resolve)) };
@@ -91,6 +92,18 @@ test("A new setup does not wait for a worker that is dead, which gets it when it
   while (workers.list()[0]?.status === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(workers.list()[0]?.restarts, 1);
   assert.equal(await knock(before), "ECONNREFUSED");
+});
+
+test("A worker that hangs is killed, and another takes its place", async (t) => {
+  const port = await freePort();
+  const { workers, died } = await start(t, setupWith([port]), 5_000);
+  const { pid } = workers.list()[0]!;
+  const death = died(0);
+  process.kill(pid, "SIGSTOP");
+  await death;
+  while (workers.list()[0]?.status === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.notEqual(workers.list()[0]?.pid, pid);
+  assert.equal(await knock(port), "open");
 });
 
 test("A setup that a worker cannot use changes nothing", async (t) => {

@@ -52,7 +52,10 @@ const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 /** How long a worker may take over its drain time before it is killed, in ms. */
 const GRACE = 3_000;
 
-export function createWorkers(count: number, events: WorkerEvents): Workers {
+/** A worker tells of itself every second. One that says nothing for this time, in ms, hangs, and its sessions with it. */
+const SILENCE = 30_000;
+
+export function createWorkers(count: number, events: WorkerEvents, silence: number = SILENCE): Workers {
   let current: (worker: number) => WorkerSetup;
   let stopping = false;
   const slots: Slot[] = [];
@@ -73,7 +76,12 @@ export function createWorkers(count: number, events: WorkerEvents): Workers {
       ended,
     };
     slots[worker] = slot;
+    const watch = setTimeout(() => {
+      log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
+      child.kill("SIGKILL");
+    }, silence).unref();
     child.on("message", (message: FromWorker) => {
+      watch.refresh();
       if (message.kind === "ready") slot.waiting.shift()?.(undefined);
       else if (message.kind === "failed") slot.waiting.shift()?.(new ConfigError(message.path, message.message));
       else if (message.kind === "status") slot.status = message.status;
@@ -82,6 +90,7 @@ export function createWorkers(count: number, events: WorkerEvents): Workers {
     const onceOver = (how: string) => {
       if (slot.over) return;
       slot.over = true;
+      clearTimeout(watch);
       onEnd(worker, slot, how);
       resolve();
     };

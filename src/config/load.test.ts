@@ -101,6 +101,25 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['listeners[0].mode is "teleport", not one of explicit, forward, inline'],
   ],
   [
+    "a wire with one end, and a bridge without an address",
+    "listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth1 }]",
+    [
+      'listeners[0].networkB is "eth1", which is listeners[0].networkA already',
+      "listeners[0].address is missing: a bridge needs an address on its network",
+    ],
+  ],
+  [
+    "an inline listener's values",
+    'listeners: [{ name: a, mode: inline, topology: ring, networkA: "a b", networkB: eth1, address: 10.0.0.1, ports: [0], failure: up }]',
+    [
+      'listeners[0].topology is "ring", not one of routed, bridge',
+      'listeners[0].networkA is "a b", not the name of a network interface: up to 15 letters, digits, dots, dashes and underscores',
+      'listeners[0].address is "10.0.0.1", not an address with the length of its subnet, such as 10.3.0.254/24',
+      "listeners[0].ports[0] is 0, below 1",
+      'listeners[0].failure is "up", not one of open, closed',
+    ],
+  ],
+  [
     "a forward listener without a server",
     'listeners: [{ name: a, mode: forward, address: "127.0.0.1:1" }]',
     ["listeners[0].server is missing"],

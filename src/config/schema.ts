@@ -13,29 +13,31 @@ const refusal = z.enum(["bypass", "drop"]);
 const version = z.enum(Object.keys(VERSIONS) as [VersionName, ...VersionName[]]);
 const file = z.string().min(1);
 
+const ONE_OR_MORE = [
+  { type: ["string", "number"] },
+  { type: "array", items: { type: ["string", "number"] }, minItems: 1 },
+];
+
 /** One value or a list of them, always used as a list. */
 function conditionValues(name: ConditionName) {
-  const { problem, description } = CONDITIONS[name];
-  const alternatives = [
-    { type: ["string", "number"] },
-    { type: "array", items: { type: ["string", "number"] }, minItems: 1 },
-  ];
   return z
     .unknown()
-    .transform((input, context): ConditionValue[] => {
-      const values: unknown[] = Array.isArray(input) ? input : [input];
-      if (values.length === 0)
-        context.issues.push({ code: "custom", message: "is an empty list, which matches nothing", input });
-      for (const [index, value] of values.entries()) {
-        const isValue = typeof value === "string" || typeof value === "number";
-        const message = isValue ? problem(value) : `is ${show(value)}, neither a text nor a number`;
-        if (message)
-          context.issues.push({ code: "custom", message, input: value, path: Array.isArray(input) ? [index] : [] });
-      }
-      return values as ConditionValue[];
-    })
+    .transform((input, context) => readValues(name, input, context))
     .optional()
-    .meta({ description, anyOf: alternatives });
+    .meta({ description: CONDITIONS[name].description, anyOf: ONE_OR_MORE });
+}
+
+function readValues(name: ConditionName, input: unknown, context: z.RefinementCtx): ConditionValue[] {
+  const values: unknown[] = Array.isArray(input) ? input : [input];
+  if (values.length === 0)
+    context.issues.push({ code: "custom", message: "is an empty list, which matches nothing", input });
+  for (const [index, value] of values.entries()) {
+    const isValue = typeof value === "string" || typeof value === "number";
+    const message = isValue ? CONDITIONS[name].problem(value) : `is ${show(value)}, neither a text nor a number`;
+    if (message)
+      context.issues.push({ code: "custom", message, input: value, path: Array.isArray(input) ? [index] : [] });
+  }
+  return values as ConditionValue[];
 }
 
 const listener = z.discriminatedUnion("mode", [
@@ -61,9 +63,13 @@ const listener = z.discriminatedUnion("mode", [
       .optional()
       .describe("Bridge: the node's own address on it, such as 10.3.0.254/24; a list for IPv4 and IPv6."),
     ports: z
-      .union([z.literal("all"), conditionValues("port")])
-      .default("all")
-      .describe("The server ports that are looked at: all, or numbers and ranges. The kernel forwards the others."),
+      .unknown()
+      .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))
+      .prefault("all")
+      .meta({
+        description: "The server ports that are looked at: all, or numbers and ranges. The kernel forwards the others.",
+        anyOf: ONE_OR_MORE,
+      }),
     synHold: z.boolean().default(true).describe("Connect to the server before the client's SYN is answered."),
     failure: z.enum(["open", "closed"]).default("open").describe("What the kernel does when no worker listens."),
     blockQuic: z.boolean().default(false).describe("Refuse UDP 443, so that browsers leave QUIC for TLS over TCP."),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket, connect as tlsConnect } from "node:tls";
@@ -325,4 +326,17 @@ test("A server's reset crosses a TLS leg as a reset", async (t) => {
   server.resetAndDestroy();
   assert.equal(await reset, "ECONNRESET");
   assert.equal((await parting).serverLeft, "reset");
+});
+
+test("A break right behind an end closes the descriptors too", async (t) => {
+  const open = () => readdirSync("/proc/self/fd").length;
+  const before = open();
+  for (let round = 0; round < 5; round += 1) {
+    const { client, server, ends, tls, parting } = await overTls(t);
+    ends.server.once("end", () => ends.server.destroy(Object.assign(new Error(), { code: "ECONNRESET" })));
+    server.end();
+    await parting;
+    for (const peer of [tls, client, server]) peer.destroy();
+  }
+  await until(() => open() <= before);
 });

@@ -139,8 +139,22 @@ export function relay(
   });
 }
 
+/** ms that a shutdown under way may take before the connection is closed without a RST. */
+const SHUTDOWN = 1_000;
+
 /** Ends a connection with a RST. */
 function abort({ stream, socket }: RelayEnd): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
-  if (!stream.destroyed) stream.destroy();
+  const now = () => {
+    if (!socket.destroyed) socket.resetAndDestroy();
+    if (!stream.destroyed) stream.destroy();
+  };
+  // libuv refuses a reset while a shutdown is under way, and Node then forgets the descriptor, which stays open for ever.
+  const shuttingDown = stream.writableEnded && stream.writableLength === 0 && !stream.writableFinished;
+  if (!shuttingDown || stream.destroyed) {
+    now();
+    return;
+  }
+  const late = setTimeout(() => socket.destroy(), SHUTDOWN);
+  stream.once("close", () => clearTimeout(late));
+  stream.once("finish", now);
 }
