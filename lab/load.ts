@@ -21,16 +21,16 @@ export interface Load extends AsyncDisposable {
 }
 
 const REQUEST = `GET / HTTP/1.1\r\nHost: www.${DOMAIN}\r\nConnection: close\r\n\r\n`;
-/** ms that a request may take: a held SYN of a node that is gone is sent again after one second, then after two. */
-const PATIENCE = 5000;
-
-/** Clients that ask one request after another, each over a new connection, until disposed of. */
-export function startLoad(stage: Stage, clients: number): Load {
+/**
+ * Clients that ask one request after another, each over a new connection, until disposed of. A request may take `patience` ms: the
+ * kernel sends a SYN that nobody answered again after one second, then after two.
+ */
+export function startLoad(stage: Stage, clients: number, patience = 5000): Load {
   const requests: Request[] = [];
   let on = true;
   const one = async () => {
     const start = performance.now();
-    const outcome = await request(stage).then(
+    const outcome = await request(stage, patience).then(
       (by) => ({ by, error: undefined }),
       (error: NodeJS.ErrnoException) => ({ by: undefined, error: error.code ?? String(error) }),
     );
@@ -52,8 +52,8 @@ export function startLoad(stage: Stage, clients: number): Load {
   };
 }
 
-async function request({ network: { client, server } }: Stage): Promise<"node" | "server"> {
-  const signal = AbortSignal.timeout(PATIENCE);
+async function request({ network: { client, server } }: Stage, patience: number): Promise<"node" | "server"> {
+  const signal = AbortSignal.timeout(patience);
   const socket = await dial(client, { address: server.address[4], port: PORTS.https }, { signal });
   const late = () => void socket.destroy(Object.assign(new Error("No answer"), { code: "ETIMEDOUT" }));
   signal.addEventListener("abort", late);

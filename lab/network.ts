@@ -70,7 +70,8 @@ export async function buildNetwork(topology: Topology): Promise<Network> {
     host(`${PREFIX}${process.pid}-${name}`),
   ) as [Host, Host, Host];
   open = [client.namespace, node.namespace, server.namespace];
-  process.on("exit", removeNow);
+  // Before anything else that is to be done on exit, and could throw.
+  process.prependListener("exit", removeNow);
   for (const [signal] of SIGNALS) process.on(signal, leave);
   try {
     for (const { namespace } of [client, node, server]) {

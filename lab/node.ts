@@ -132,7 +132,7 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
     command: (...words) => host.run(process.execPath, [MAIN, ...words, "-c", file], { cwd: folder }),
     pids,
     kill(which) {
-      for (const pid of which) process.kill(pid, "SIGKILL");
+      for (const pid of which) end(pid);
     },
     stop: () => program.stop(),
     [Symbol.asyncDispose]: async () => {
@@ -148,7 +148,7 @@ function end(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It ended with its supervisor, as it should.
+    // It has ended.
   }
 }
 

@@ -8,19 +8,20 @@ import { PAST_THE_NODE } from "./claims/past-the-node.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 
-const CLOSED = { failure: "closed" } as const;
+/** A node as it comes, which is whole afterwards. `load`: seconds of 200 parallel clients at the end. */
+export function ordinary(load: number): Scenario {
+  return { about: "As it comes", claims: [...ADDRESSES, ...TRAFFIC, ...FIRST_PACKET, ...PAST_THE_NODE, carries(load)] };
+}
 
-/** Everything that the lab can show of an inline node. Each has a network and a node of its own; some do not leave it whole. */
-export const SCENARIOS = {
-  traffic: { about: "Addresses and traffic", claims: [...ADDRESSES, ...TRAFFIC] },
-  firstPacket: { about: "The first packet", claims: FIRST_PACKET },
-  pastTheNode: { about: "What the kernel forwards", claims: PAST_THE_NODE },
-  settings: { about: "Settings", listener: OTHER_SETTINGS, claims: SETTINGS },
-  open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE] },
-  closed: { about: "Failure, closed", listener: CLOSED, claims: [CLOSED_WORKERS, CLOSED_NODE] },
-  drain: { about: "Leaving", config: { timeouts: { drain: "30s" } }, claims: [PLAN, DRAIN] },
-  crash: { about: "After a crash", claims: [CRASH] },
-  rights: { about: "Rights", confined: true, claims: [CAPABILITY, NO_CAPABILITY] },
-  shortLoad: { about: "Load", claims: [carries(8)] },
-  longLoad: { about: "Load", claims: [carries(30)] },
+/** Nodes with a configuration of their own, and what becomes of them: the last claims of each do not leave it whole. */
+export const SPECIAL = {
+  open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE, CRASH] },
+  closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE] },
+  settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
+  confined: {
+    about: "Rights, and how it leaves",
+    config: { timeouts: { drain: "30s" } },
+    confined: true,
+    claims: [CAPABILITY, PLAN, DRAIN, NO_CAPABILITY],
+  },
 } as const satisfies Readonly<Record<string, Scenario>>;

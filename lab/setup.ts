@@ -3,7 +3,7 @@ import type { Host } from "./network.ts";
 /** Every part of a host's network setup that a node touches or could touch, as text to compare, by what it is. */
 export async function describeSetup(host: Host): Promise<Readonly<Record<string, string>>> {
   const commands: Readonly<Record<string, readonly string[]>> = {
-    rules: ["nft", "list", "ruleset"],
+    rules: ["nft", "-s", "list", "ruleset"],
     links: ["ip", "-o", "link"],
     addresses: ["ip", "-o", "addr"],
     "routing rules": ["ip", "rule"],

@@ -6,6 +6,8 @@ import { type Request, startLoad } from "../load.ts";
 const CLIENTS = 8;
 /** Requests that have to go well before something is killed, and after. */
 const ENOUGH = 40;
+/** ms: time for a SYN to be sent twice. */
+const SHORT_PATIENCE = 1500;
 
 /** What happens to traffic when the node dies under it. Each kills its node. */
 export const OPEN_WORKERS: Claim = {
@@ -44,7 +46,7 @@ export const CLOSED_WORKERS: Claim = {
 export const CLOSED_NODE: Claim = {
   says: "failure: closed. The whole node killed (SIGKILL) under load: no new connection reaches the server",
   async check(stage) {
-    await using load = startLoad(stage, CLIENTS);
+    await using load = startLoad(stage, CLIENTS, SHORT_PATIENCE);
     await until("requests that go well", () => answered(load.requests) >= ENOUGH, 30_000);
     const killed = performance.now();
     stage.node.kill(stage.node.pids());

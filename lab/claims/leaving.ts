@@ -48,8 +48,7 @@ export const DRAIN: Claim = {
 export const CRASH: Claim = {
   says: "What a killed node left behind is taken down by the next start, and by the stop after it everything",
   async check({ network, node, pki, before }) {
-    const pids = node.pids();
-    node.kill(pids);
+    node.kill(node.pids());
     await node.process.ended;
     const left = await describeSetup(network.node);
     assert.notDeepEqual(left, before);

@@ -11,6 +11,7 @@ const CLIENTS = 200;
 export function carries(seconds: number): Claim {
   return {
     says: `${CLIENTS} parallel clients, ${seconds} s, each request a new TLS session: none fails`,
+    only: "bridge",
     async check({ network: { client, server }, node }) {
       const before = await decryptions(node);
       const run = ["-z", `${seconds}s`, "-c", String(CLIENTS), "-t", "20", "-disable-keepalive"];

@@ -1,0 +1,25 @@
+import pc from "picocolors";
+import type { Pki } from "../test/pki.ts";
+import { claimsFor, openStage, type Scenario } from "./claim.ts";
+import type { Topology } from "./network.ts";
+import { ordinary, SPECIAL } from "./scenarios.ts";
+
+const LOAD_SECONDS = 30;
+
+/** Shows every claim, one line each. Resolves with the number of those that are false. */
+export async function checkClaims(topology: Topology, pki: Pki, print: (line: string) => void): Promise<number> {
+  let failures = 0;
+  for (const scenario of [ordinary(LOAD_SECONDS), ...Object.values<Scenario>(SPECIAL)]) {
+    print(`\n${pc.bold(scenario.about)} (${topology})`);
+    await using stage = await openStage(topology, scenario, pki);
+    for (const claim of claimsFor(scenario, topology)) {
+      try {
+        print(`${pc.green("✓")} ${claim.says} ${pc.dim(`— ${await claim.check(stage)}`)}`);
+      } catch (error) {
+        failures++;
+        print(`${pc.red("✗")} ${claim.says}\n  ${(error as Error).message.replaceAll("\n", "\n  ")}`);
+      }
+    }
+  }
+  return failures;
+}

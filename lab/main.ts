@@ -1,0 +1,84 @@
+/** `npm run lab`: client, node and server on this machine, in network namespaces, with real servers and real traffic. */
+import { Command, InvalidArgumentError, Option } from "commander";
+import pc from "picocolors";
+import { makePki } from "../test/pki.ts";
+import { checkClaims } from "./check.ts";
+import { openStage } from "./claim.ts";
+import { TOPOLOGIES, type Topology } from "./network.ts";
+import { drawNetwork, listCommands } from "./picture.ts";
+import { hindrance } from "./requirements.ts";
+import { makeTraffic, type Round } from "./traffic.ts";
+
+interface LabOptions {
+  readonly topology: Topology;
+  readonly check: boolean;
+  readonly traffic: boolean;
+  /** ms */
+  readonly duration?: number;
+}
+
+await new Command("lab")
+  .description("The whole topology on this machine, in network namespaces, with real servers and traffic. Needs root.")
+  .addOption(new Option("--topology <topology>", "What the node is").choices(TOPOLOGIES).default("bridge"))
+  .option("--check", "Show that every claim holds, one line each, and end; exit code 1 when one does not.", false)
+  .option("--duration <time>", "End by itself, after 90s, 10m or 2h. Without: on Ctrl-C.", readDuration)
+  .option("--no-traffic", "Leave the traffic to you.")
+  .action(openLab)
+  .parseAsync();
+
+async function openLab({ topology, check, traffic, duration }: LabOptions): Promise<void> {
+  const problem = hindrance();
+  if (problem !== undefined) {
+    console.error(`Cannot open the lab: it ${problem}`);
+    process.exitCode = 1;
+    return;
+  }
+  const pki = await makePki();
+  if (check) {
+    const failures = await checkClaims(topology, pki, (line) => console.log(line));
+    console.log(failures === 0 ? "\nEvery claim holds." : `\n${failures} did not hold.`);
+    process.exitCode = failures === 0 ? 0 : 1;
+    return;
+  }
+
+  await using stage = await openStage(topology, { about: "The lab", claims: [] }, pki);
+  process.on("exit", () => console.log("\nThe lab is closed; all of it is removed."));
+  console.log(`\n${drawNetwork(stage)}\n\nIn other terminals, as root, from this folder:\n\n${listCommands(stage)}\n`);
+  console.log(`${traffic ? "Traffic flows." : "No traffic: it is yours to make."} Ctrl-C closes the lab.\n`);
+
+  const over = new AbortController();
+  const timer = duration === undefined ? undefined : setTimeout(() => over.abort(), duration);
+  const failed = stage.node.process.ended.then(() => {
+    if (!over.signal.aborted) throw new Error(`The node ended by itself:\n${stage.node.process.output()}`);
+  });
+  try {
+    await Promise.race([traffic ? makeTraffic(stage, over.signal, createReport()) : aborted(over.signal), failed]);
+  } finally {
+    over.abort();
+    clearTimeout(timer);
+  }
+}
+
+/** Every failure is told; what goes well, now and then. */
+function createReport(): (round: Round) => void {
+  let rounds = 0;
+  let done = 0;
+  return (round) => {
+    rounds++;
+    done += round.done;
+    const time = new Date().toTimeString().slice(0, 8);
+    for (const name of round.failed) console.log(pc.red(`${time}  ${name} failed`));
+    if (rounds === 1 || rounds % 10 === 0) console.log(pc.dim(`${time}  ${rounds} rounds, ${done} errands`));
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  // A signal alone does not keep the process; its pipe to the node does.
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+}
+
+function readDuration(text: string): number {
+  const [, count, unit] = /^(\d{1,6})(s|m|h)$/.exec(text) ?? [];
+  if (count === undefined) throw new InvalidArgumentError("Write it as 90s, 10m or 2h.");
+  return Number(count) * { s: 1000, m: 60_000, h: 3_600_000 }[unit as "s" | "m" | "h"];
+}

@@ -1,0 +1,53 @@
+import { relative } from "node:path";
+import { MAIN } from "../test/node.ts";
+import { DOMAIN } from "../test/pki.ts";
+import type { Stage } from "./claim.ts";
+import type { End, Host } from "./network.ts";
+import { PORTS } from "./servers.ts";
+
+/** The topology with its names and addresses, as text. */
+export function drawNetwork({ network }: Stage): string {
+  const { client, node, server, topology } = network;
+  const what = topology === "bridge" ? "a bridge: one subnet" : "a router between two networks";
+  const middle = [`node (${what})`, node.namespace, `${node.networkA} = Na | Nb = ${node.networkB}`, ...node.addresses];
+  const columns = [side("client", client), middle, side("server", server)];
+  const widths = columns.map((lines) => Math.max(...lines.map((line) => line.length)));
+  const height = Math.max(...columns.map((lines) => lines.length));
+  const rule = widths.map((width) => `+${"-".repeat(width + 2)}+`).join("      ");
+  const rows = Array.from({ length: height }, (_, row) => {
+    const cells = columns.map((lines, column) => `| ${(lines[row] ?? "").padEnd(widths[column]!)} |`);
+    return cells.join(row === 2 ? "------" : "      ");
+  });
+  return [rule, ...rows, rule].map((line) => `  ${line}`).join("\n");
+}
+
+function side(name: string, end: End): readonly string[] {
+  return [name, end.namespace, end.interface, end.address[4], end.address[6]];
+}
+
+/** Commands to try in other terminals, each with what it shows. */
+export function listCommands({ network, node }: Stage): string {
+  const { client, server } = network;
+  const inside = ({ namespace }: Host, command: string) => `ip netns exec ${namespace} ${command}`;
+  const here = (path: string) => relative(process.cwd(), path) || ".";
+  const clearline = (words: string) =>
+    inside(network.node, `${here(process.execPath)} ${here(MAIN)} ${words} -c ${node.file}`);
+  const get = (port: number, authority: string) =>
+    inside(
+      client,
+      `curl -v --cacert ${authority} --resolve www.${DOMAIN}:${port}:${server.address[4]} https://www.${DOMAIN}:${port}/`,
+    );
+  const commands: readonly (readonly [string, string])[] = [
+    ["The sessions, as they come and go", clearline("sessions --watch")],
+    ["What the node has counted", clearline("stats")],
+    ["What it did to its host's network", clearline("inline plan")],
+    ["The rules and their counters", inside(network.node, "nft list ruleset")],
+    ["A page through the node: who signed its certificate?", get(PORTS.https, node.authorities)],
+    ["The same past the node, by a rule of the network phase", get(PORTS.bypassed, "/dev/null -k")],
+    ["What the client sees", inside(client, `tcpdump -ni ${client.interface}`)],
+    ["What the server sees: the same addresses", inside(server, `tcpdump -ni ${server.interface}`)],
+    ["The plaintext", `tshark -r "$(ls -t ${node.captures}/*.pcapng | head -n 1)" -Y 'http || http2'`],
+    ["The node dies: traffic goes on", `kill -9 ${node.pids().slice(1).join(" ")}`],
+  ];
+  return commands.map(([why, command]) => `  # ${why}\n  ${command}`).join("\n");
+}

@@ -1,0 +1,26 @@
+import { existsSync } from "node:fs";
+
+/** The Debian packages that the lab needs, and a program that shows that each is there. */
+const PACKAGES = [
+  ["iproute2", "/usr/sbin/ip"],
+  ["nftables", "/usr/sbin/nft"],
+  ["iptables", "/usr/sbin/iptables-nft"],
+  ["procps", "/usr/sbin/sysctl"],
+  ["tcpdump", "/usr/bin/tcpdump"],
+  ["openssl", "/usr/bin/openssl"],
+  ["curl", "/usr/bin/curl"],
+  ["nginx-light", "/usr/sbin/nginx"],
+  ["iputils-ping", "/usr/bin/ping"],
+  ["python3", "/usr/bin/python3"],
+  ["hey", "/usr/bin/hey"],
+  ["util-linux", "/usr/bin/setpriv"],
+] as const;
+
+/** What keeps the lab from running here, in one sentence; undefined when nothing does. */
+export function hindrance(): string | undefined {
+  if (process.getuid?.() !== 0) return "needs root, which network namespaces are made with";
+  const missing = PACKAGES.filter(([, program]) => !existsSync(program)).map(([name]) => name);
+  return missing.length === 0
+    ? undefined
+    : `needs Debian's ${missing.join(", ")} (apt-get install ${missing.join(" ")})`;
+}
