@@ -17,14 +17,22 @@ interface LabOptions {
   readonly duration?: number;
 }
 
-await new Command("lab")
-  .description("The whole topology on this machine, in network namespaces, with real servers and traffic. Needs root.")
-  .addOption(new Option("--topology <topology>", "What the node is").choices(TOPOLOGIES).default("bridge"))
-  .option("--check", "Show that every claim holds, one line each, and end; exit code 1 when one does not.", false)
-  .option("--duration <time>", "End by itself, after 90s, 10m or 2h. Without: on Ctrl-C.", readDuration)
-  .option("--no-traffic", "Leave the traffic to you.")
-  .action(openLab)
-  .parseAsync();
+try {
+  await new Command("lab")
+    .description(
+      "The whole topology on this machine, in network namespaces, with real servers and traffic. Needs root.",
+    )
+    .addOption(new Option("--topology <topology>", "What the node is").choices(TOPOLOGIES).default("bridge"))
+    .option("--check", "Show that every claim holds, one line each, and end; exit code 1 when one does not.", false)
+    .option("--duration <time>", "End by itself, after 90s, 10m or 2h. Without: on Ctrl-C.", readDuration)
+    .option("--no-traffic", "Leave the traffic to you.")
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
+    .action(openLab)
+    .parseAsync();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+}
 
 async function openLab({ topology, check, traffic, duration }: LabOptions): Promise<void> {
   const problem = hindrance();

@@ -1,5 +1,3 @@
-import { relative } from "node:path";
-import { MAIN } from "../test/node.ts";
 import { DOMAIN } from "../test/pki.ts";
 import type { Stage } from "./claim.ts";
 import type { End, Host } from "./network.ts";
@@ -26,24 +24,21 @@ function side(name: string, end: End): readonly string[] {
 }
 
 /** Commands to try in other terminals, each with what it shows. */
-export function listCommands({ network, node }: Stage): string {
+export function listCommands({ network, node, pki }: Stage): string {
   const { client, server } = network;
   const inside = ({ namespace }: Host, command: string) => `ip netns exec ${namespace} ${command}`;
-  const here = (path: string) => relative(process.cwd(), path) || ".";
-  const clearline = (words: string) =>
-    inside(network.node, `${here(process.execPath)} ${here(MAIN)} ${words} -c ${node.file}`);
-  const get = (port: number, authority: string) =>
-    inside(
-      client,
-      `curl -v --cacert ${authority} --resolve www.${DOMAIN}:${port}:${server.address[4]} https://www.${DOMAIN}:${port}/`,
-    );
+  const clearline = (words: string) => inside(network.node, `npm run -s clearline -- ${words} -c ${node.file}`);
+  const get = (port: number, authority: string) => {
+    const name = `www.${DOMAIN}:${port}`;
+    return inside(client, `curl -v --cacert ${authority} --resolve ${name}:${server.address[4]} https://${name}/`);
+  };
   const commands: readonly (readonly [string, string])[] = [
     ["The sessions, as they come and go", clearline("sessions --watch")],
     ["What the node has counted", clearline("stats")],
     ["What it did to its host's network", clearline("inline plan")],
     ["The rules and their counters", inside(network.node, "nft list ruleset")],
     ["A page through the node: who signed its certificate?", get(PORTS.https, node.authorities)],
-    ["The same past the node, by a rule of the network phase", get(PORTS.bypassed, "/dev/null -k")],
+    ["The same past the node, by a rule of the network phase", get(PORTS.bypassed, pki.root.certificate)],
     ["What the client sees", inside(client, `tcpdump -ni ${client.interface}`)],
     ["What the server sees: the same addresses", inside(server, `tcpdump -ni ${server.interface}`)],
     ["The plaintext", `tshark -r "$(ls -t ${node.captures}/*.pcapng | head -n 1)" -Y 'http || http2'`],
