@@ -6,7 +6,7 @@ import { TOPOLOGIES, type Topology } from "./hosts.ts";
 import { addedBySynHold, buildNetworks, INLINE, INLINE_SUBJECTS, inlineObstacle } from "./inline.ts";
 import { measureConnects, measurePlain, measureSessions, measureThroughput } from "./measures.ts";
 import { startOrigin } from "./origin.ts";
-import { cleanUpAtExit, stop } from "./processes.ts";
+import { exitOnSignals, stop } from "./processes.ts";
 import { type Comparison, ratios, table } from "./report.ts";
 import { type Measure, type Measured, measure, progress } from "./rounds.ts";
 import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
@@ -39,7 +39,7 @@ const { values: options } = parseArgs({
   },
 });
 
-cleanUpAtExit();
+exitOnSignals();
 try {
   await bench(options.quick ? QUICK : FULL);
 } catch (error) {

@@ -24,18 +24,18 @@ export interface Usage {
 
 /** Everything here is temporary, and is gone when the bench is. */
 export const WORKSHOP = mkdtempSync(join(tmpdir(), "clearline-bench-"));
+process.once("exit", () => {
+  for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
+  rmSync(WORKSHOP, { recursive: true, force: true });
+});
 
 const running = new Set<ChildProcess>();
 
 /** Thousands of sessions need more descriptors than the soft limit of many systems. */
 const WITH_DESCRIPTORS = 'ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
 
-/** Whatever ends the bench, nothing that it started is left behind. */
-export function cleanUpAtExit(): void {
-  process.once("exit", () => {
-    for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
-    rmSync(WORKSHOP, { recursive: true, force: true });
-  });
+/** Signals end the bench as its last line does: nothing that it started is left behind. */
+export function exitOnSignals(): void {
   for (const [name, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
