@@ -1,30 +1,42 @@
 import { once } from "node:events";
-import net from "node:net";
 import tls from "node:tls";
+import { fileURLToPath } from "node:url";
+import { dial, type Host } from "./hosts.ts";
 import { BIG, SMALL } from "./origin.ts";
 import { run } from "./processes.ts";
-import type { Way } from "./subjects.ts";
+
+/** Where clients go: straight to the target, or by CONNECT through a proxy. */
+export interface Way {
+  readonly from: Host;
+  readonly target: Target;
+  readonly proxy?: { readonly address: string; readonly port: number };
+  /** The target's port without TLS, where what is not TLS is measured. */
+  readonly plainPort?: number;
+}
+
+export interface Target {
+  /** What clients ask for: a name or the address. */
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
 
 /** New connections at a time when sessions are counted. */
 export const CLIENTS = 16;
+
+/** What every certificate here is for. */
+const SERVER_NAME = "localhost";
 
 /**
  * Sessions of one small request each, by `hey`, Go's TLS client; what it and the origin can do at most is the row of
  * "direct". Answers how many were served, and in how many seconds. Throws when one failed.
  */
 export async function openSessions(way: Way, seconds: number): Promise<{ sessions: number; seconds: number }> {
-  const proxy = way.proxy === undefined ? [] : ["-x", `http://127.0.0.1:${way.proxy}`];
-  const host = ["-host", "localhost"]; // else hey sends the port in its SNI too, which no server name may have
-  const output = await run("hey", [
-    "-z",
-    `${seconds}s`,
-    "-c",
-    `${CLIENTS}`,
-    "-disable-keepalive",
-    ...host,
-    ...proxy,
-    `${way.url}${SMALL}`,
-  ]);
+  const { from, target } = way;
+  const proxy = way.proxy === undefined ? [] : ["-x", `http://${way.proxy.address}:${way.proxy.port}`];
+  const host = ["-host", SERVER_NAME]; // else hey sends the port in its SNI too, which no server name may have
+  const load = ["-z", `${seconds}s`, "-c", `${CLIENTS}`, "-disable-keepalive"];
+  const output = await run("hey", [...load, ...host, ...proxy, `https://${target.name}:${target.port}${SMALL}`], from);
   const served = Number(/\[200\]\s+(\d+) responses/.exec(output)?.[1] ?? 0);
   const total = Number(/Total:\s+([\d.]+) secs/.exec(output)?.[1] ?? 0);
   const errors = /Error distribution:([\s\S]*)/.exec(output)?.[1]?.trim();
@@ -37,29 +49,39 @@ export async function download(
   way: Way,
   sessions: number,
   seconds: number,
+  url = `https://${SERVER_NAME}:${way.target.port}${BIG}`,
 ): Promise<{ bytes: number; seconds: number }> {
-  const proxy = way.proxy === undefined ? [] : ["--proxy", `http://127.0.0.1:${way.proxy}`];
-  const targets = Array.from({ length: sessions }, () => ["-o", "/dev/null", `${way.url}${BIG}`]).flat();
-  const options = [
-    "-q",
-    "-k",
-    "-s",
-    "--http1.1",
-    "--max-time",
-    `${seconds}`,
-    "-w",
-    "%{http_code} %{size_download} %{time_total}\\n",
-  ];
-  const output = await run("curl", [...options, "--parallel", "--parallel-max", `${sessions}`, ...proxy, ...targets]);
+  const { from, target } = way;
+  const proxy = way.proxy === undefined ? [] : ["--proxy", `http://${way.proxy.address}:${way.proxy.port}`];
+  const targets = Array.from({ length: sessions }, () => ["-o", "/dev/null", url]).flat();
+  const report = ["-w", "%{http_code} %{size_download} %{time_total}\\n"];
+  const options = ["-q", "-k", "-s", "--http1.1", "--max-time", `${seconds}`, ...report];
+  const where = ["--connect-to", `${SERVER_NAME}::${target.name}:`];
+  const many = ["--parallel", "--parallel-max", `${sessions}`];
+  const output = await run("curl", [...options, ...where, ...many, ...proxy, ...targets], from);
   const rows = output
     .trim()
     .split("\n")
     .map((line) => line.split(" ").map(Number));
   const answered = rows.filter(([code, size]) => code === 200 && size! > 0).length;
-  if (answered === 0) throw new Error(`curl downloaded nothing from ${way.url}: ${output.split("\n")[0]}`);
+  if (answered === 0) throw new Error(`curl downloaded nothing from ${url}: ${output.split("\n")[0]}`);
   if (answered < sessions) process.stderr.write(`bench: ${sessions - answered} of ${sessions} sessions got nothing\n`);
   const bytes = rows.reduce((sum, [, size]) => sum + size!, 0);
   return { bytes, seconds: Math.max(...rows.map(([, , time]) => time!)) };
+}
+
+/** The same over one connection that is not TLS. */
+export function downloadPlain(way: Way, port: number, seconds: number): Promise<{ bytes: number; seconds: number }> {
+  return download(way, 1, seconds, `http://${SERVER_NAME}:${port}${BIG}`);
+}
+
+/** How many milliseconds each of so many TCP connections took, one after the other, as their client saw them. */
+export async function connectTimes({ from, target }: Way, count: number): Promise<readonly number[]> {
+  const program = fileURLToPath(new URL("connects.ts", import.meta.url));
+  const output = await run(process.execPath, [program, target.address, `${target.port}`, `${count}`], from);
+  const times = output === "" ? [] : (JSON.parse(output) as number[]);
+  if (times.length < count) throw new Error(`A connection to ${target.address}:${target.port} was not made`);
+  return times;
 }
 
 /** Opens sessions that have made one request and then stay silent. The answer ends them. */
@@ -80,20 +102,22 @@ export async function holdSessions(way: Way, count: number): Promise<() => void>
   };
 }
 
-/** What a client sees of a subject: that all do the same work is shown, not believed. */
+/** What a client sees of a subject: that all do the same work, and who decrypts, is shown, not believed. */
 export async function conditions(way: Way): Promise<string> {
   const socket = await connect(way, []);
-  const { asn1Curve, bits } = socket.getPeerCertificate() as { asn1Curve?: string; bits?: number };
+  const { asn1Curve, bits, issuer } = socket.getPeerCertificate();
   const group = (socket.getEphemeralKeyInfo() as { name?: string }).name ?? "X25519MLKEM768";
-  const seen = `${socket.getProtocol()}, ${socket.getCipher().name}, ${group}, ${asn1Curve ?? `RSA ${bits}`}`;
+  const key = asn1Curve ?? `RSA ${bits}`;
+  const seen = `${socket.getProtocol()}, ${socket.getCipher().name}, ${group}, ${key} issued by ${[issuer.CN].flat()[0]}`;
   socket.destroy();
   return seen;
 }
 
 async function connect(way: Way, sockets: tls.TLSSocket[]): Promise<tls.TLSSocket> {
-  const plain = net.connect(way.port, "127.0.0.1");
+  const { address, port } = way.proxy ?? way.target;
+  const plain = dial(way.from, address, port);
   if (way.proxy !== undefined) {
-    const target = new URL(way.url).host;
+    const target = `${way.target.name}:${way.target.port}`;
     plain.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);
     const [answer] = (await once(plain, "data")) as [Buffer];
     if (!answer.toString("latin1").startsWith("HTTP/1.1 200"))
@@ -102,7 +126,7 @@ async function connect(way: Way, sockets: tls.TLSSocket[]): Promise<tls.TLSSocke
   // Nothing is verified: the bench measures the node, and the tests verify.
   const socket = tls.connect({
     socket: plain,
-    servername: "localhost",
+    servername: SERVER_NAME,
     rejectUnauthorized: false,
     ALPNProtocols: ["http/1.1"],
   });

@@ -1,39 +1,45 @@
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { conditions, openSessions } from "./loads.ts";
-import { measureIdle, measureSessions, measureThroughput, type Values } from "./measures.ts";
-import { type Origin, startOrigin } from "./origin.ts";
-import { cleanUpAtExit, stop } from "./processes.ts";
-import { medians, type Results, ratios, table } from "./report.ts";
-import { missing, SUBJECTS, type Subject, type SubjectName, startSubject } from "./subjects.ts";
+import { TOPOLOGIES, type Topology } from "./hosts.ts";
+import { addedBySynHold, buildNetworks, INLINE, INLINE_SUBJECTS, inlineObstacle } from "./inline.ts";
+import { measureConnects, measurePlain, measureSessions, measureThroughput } from "./measures.ts";
+import { startOrigin } from "./origin.ts";
+import { exitOnSignals, stop } from "./processes.ts";
+import { type Comparison, ratios, table } from "./report.ts";
+import { type Measure, type Measured, measure, progress } from "./rounds.ts";
+import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
 
 /**
- * npm run bench: Clearline beside its peers, in one run, in front of one origin. They take turns, so that what else
- * the machine does troubles all of them; each number is the median of the rounds. `--quick` is one short round,
- * `--only NAME` (again and again) leaves the others out, `--json FILE` writes the numbers.
+ * npm run bench: Clearline beside its peers, in one run, in front of one origin; with `--inline`, as root, also Clearline
+ * between two networks (`--topology routed|bridge`). Subjects take turns, so that what else the machine does troubles all
+ * of them; each number is the median of the rounds. `--quick` is one short round, `--only NAME` (again and again) leaves
+ * the others out, `--json FILE` writes the numbers.
  */
 
 interface Plan {
   readonly rounds: number;
   readonly secondsOfSessions: number;
   readonly secondsOfDownload: number;
+  readonly connects: number;
   readonly idleSessions: number;
 }
 
-const FULL: Plan = { rounds: 3, secondsOfSessions: 6, secondsOfDownload: 4, idleSessions: 1000 };
-const QUICK: Plan = { rounds: 1, secondsOfSessions: 2, secondsOfDownload: 2, idleSessions: 300 };
+const FULL: Plan = { rounds: 3, secondsOfSessions: 6, secondsOfDownload: 4, connects: 1500, idleSessions: 1000 };
+const QUICK: Plan = { rounds: 1, secondsOfSessions: 2, secondsOfDownload: 2, connects: 300, idleSessions: 300 };
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
+    inline: { type: "boolean", default: false },
+    topology: { type: "string", default: "routed" },
     json: { type: "string" },
     only: { type: "string", multiple: true },
   },
 });
 
-cleanUpAtExit();
+exitOnSignals();
 try {
   await bench(options.quick ? QUICK : FULL);
 } catch (error) {
@@ -43,82 +49,93 @@ try {
 process.exit();
 
 async function bench(plan: Plan): Promise<void> {
-  const tools = ["nginx", "hey", "curl", "openssl"].filter(
-    (tool) => spawnSync(tool, ["-h"], { stdio: "ignore" }).error,
-  );
+  const tools = absent(["nginx", "curl", "openssl"]);
   if (tools.length > 0) throw new Error(`The bench needs ${tools.join(", ")}: Debian's packages have these names`);
-  const present = SUBJECTS.filter((name) => options.only?.includes(name) ?? true).filter((name) => {
+  const topology = TOPOLOGIES.find((name) => name === options.topology);
+  if (topology === undefined) throw new Error(`--topology is ${TOPOLOGIES.join(" or ")}, not ${options.topology}`);
+  if (options.json !== undefined) closeSync(openSync(options.json, "a")); // a file that cannot be written is told now
+  const [loadBefore] = loadavg(); // what others do on this machine, in whose numbers these are read
+
+  const loads = loadsOf(plan);
+  const peers = await benchPeers(plan, loads);
+  const inline = await benchInline(plan, loads, topology);
+  for (const [comparison, measured] of [[PEERS, peers] as const, [INLINE, inline] as const]) {
+    if (measured) print(comparison, measured);
+  }
+  const added = inline && addedBySynHold(inline.results);
+  if (added) {
+    const [median, slow] = [added.connect, added.connectSlow].map((ms) => `${ms?.toFixed(2)} ms`);
+    console.log(`holding the SYN adds ${median} to the median TCP connect, ${slow} to the 99th percentile`);
+  }
+  const [cores, cpu] = [cpus().length, cpus()[0]?.model];
+  console.log(
+    `${plan.rounds === 1 ? "one run" : `median of ${plan.rounds} runs`}; ${cores} cores, ${cpu}; load before: ${loadBefore?.toFixed(2)}`,
+  );
+  if (options.json !== undefined) {
+    const document = {
+      plan,
+      cores,
+      cpu,
+      loadBefore,
+      ...(peers && { peers: { ...peers, ratios: ratios(PEERS, peers.results) } }),
+      ...(inline && { inline: { topology, ...inline, synHoldAdds: added, ratios: ratios(INLINE, inline.results) } }),
+    };
+    writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
+  }
+  if ([peers, inline].some((measured) => measured && measured.failures.length > 0)) process.exitCode = 1;
+}
+
+/** What every subject has to carry. */
+function loadsOf(plan: Plan): readonly Measure[] {
+  const throughput: Measure = { name: "throughput", of: (one) => measureThroughput(one, plan.secondsOfDownload) };
+  if (absent(["hey"]).length > 0) {
+    progress("skipped the rows of new sessions: they need Debian's package hey");
+    return [throughput];
+  }
+  return [{ name: "sessions", of: (one) => measureSessions(one, plan.secondsOfSessions) }, throughput];
+}
+
+async function benchPeers(plan: Plan, loads: readonly Measure[]): Promise<Measured | undefined> {
+  const names = PEER_SUBJECTS.filter(isAsked).filter((name) => {
     const needed = missing(name);
     if (needed) progress(`skipped ${name}: needs Debian's package ${needed}`);
     return !needed;
   });
-
+  if (names.length === 0) return undefined;
   const origin = await startOrigin();
-  const loaded = await measureLoads(present, origin, plan);
-  const idle = await measureMemory(present, origin, plan);
+  const start = (name: (typeof names)[number]) => startPeer(name, origin);
+  const { rounds, idleSessions } = plan;
+  const measured = await measure({ names, origin, start, rounds, measures: loads, idleSessions });
   await stop(origin.program);
-  const results: Results = {};
-  for (const name of present) results[name] = medians([...(loaded.runs.get(name) ?? []), ...(idle.get(name) ?? [])]);
-
-  console.log(table(results));
-  console.log(
-    `${plan.rounds === 1 ? "one run" : `median of ${plan.rounds} runs`}; ${cpus().length} cores, ${cpus()[0]?.model}`,
-  );
-  for (const [name, seen] of loaded.seen) console.log(`${name}: ${seen}`);
-  if (options.json !== undefined) {
-    const document = {
-      plan,
-      cores: cpus().length,
-      cpu: cpus()[0]?.model,
-      conditions: Object.fromEntries(loaded.seen),
-      results,
-      ratios: ratios(results),
-    };
-    writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
-  }
+  return measured;
 }
 
-/** Sessions and throughput: all subjects run, one at a time has work. */
-async function measureLoads(names: readonly SubjectName[], origin: Origin, plan: Plan) {
-  const runs = new Map<SubjectName, Values[]>();
-  const seen = new Map<SubjectName, string>();
-  const subjects: Subject[] = [];
-  for (const name of names) {
-    progress(`${name}: starting`);
-    const subject = await startSubject(name, origin);
-    subjects.push(subject);
-    seen.set(name, await conditions(subject.way));
-    await openSessions(subject.way, 1); // warm: certificates issued, code compiled
-  }
-  for (let round = 1; round <= plan.rounds; round++) {
-    for (const subject of subjects) {
-      progress(`${subject.name}: sessions and throughput, ${round} of ${plan.rounds}`);
-      const values = {
-        ...(await measureSessions(subject, plan.secondsOfSessions)),
-        ...(await measureThroughput(subject, plan.secondsOfDownload)),
-      };
-      runs.set(subject.name, [...(runs.get(subject.name) ?? []), values]);
-    }
-  }
-  for (const subject of subjects) if (subject.program !== origin.program) await stop(subject.program);
-  return { runs, seen };
+async function benchInline(plan: Plan, loads: readonly Measure[], topology: Topology): Promise<Measured | undefined> {
+  const names = INLINE_SUBJECTS.filter(isAsked);
+  const obstacle = options.inline ? inlineObstacle() : "--inline measures them, as root";
+  if (obstacle) progress(`skipped the inline rows: ${obstacle}`);
+  if (obstacle || names.length === 0) return undefined;
+  const { origin, start } = await buildNetworks(topology, names);
+  const measures: Measure[] = [
+    ...loads,
+    { name: "no TLS", of: (one) => measurePlain(one, plan.secondsOfDownload) },
+    { name: "connects", of: (one) => measureConnects(one, plan.connects) },
+  ];
+  const measured = await measure({ names, origin, start, rounds: plan.rounds, measures, idleSessions: 0 });
+  await stop(origin.program);
+  return measured;
 }
 
-/** Memory: a fresh program for each run, since freed memory is used again. */
-async function measureMemory(names: readonly SubjectName[], origin: Origin, plan: Plan) {
-  const runs = new Map<SubjectName, Values[]>();
-  for (let round = 1; round <= plan.rounds; round++) {
-    for (const name of names) {
-      if (name === "direct") continue;
-      progress(`${name}: ${plan.idleSessions} idle sessions, ${round} of ${plan.rounds}`);
-      const subject = await startSubject(name, origin);
-      runs.set(name, [...(runs.get(name) ?? []), await measureIdle(subject, plan.idleSessions)]);
-      await stop(subject.program);
-    }
-  }
-  return runs;
+function isAsked(name: string): boolean {
+  return options.only?.includes(name) ?? true;
 }
 
-function progress(line: string): void {
-  process.stderr.write(`bench: ${line}\n`);
+function absent(programs: readonly string[]): readonly string[] {
+  return programs.filter((program) => spawnSync(program, ["-h"], { stdio: "ignore" }).error);
+}
+
+function print(comparison: Comparison, { results, conditions, failures }: Measured): void {
+  console.log(table(comparison, results));
+  for (const [name, seen] of Object.entries(conditions)) console.log(`${name}: ${seen}`);
+  for (const failure of failures) console.log(`FAILED ${failure}`);
 }

@@ -1,8 +1,15 @@
-import { CLIENTS, download, holdSessions, openSessions } from "./loads.ts";
-import { usage } from "./processes.ts";
-import type { Subject } from "./subjects.ts";
+import { CLIENTS, connectTimes, download, downloadPlain, holdSessions, openSessions, type Way } from "./loads.ts";
+import { type Program, usage } from "./processes.ts";
 
-/** One row of the table. */
+/** What is measured: a way for clients, and the program in it. */
+export interface Subject {
+  readonly name: string;
+  readonly way: Way;
+  /** The program whose CPU time and memory count; undefined: there is none, the kernel forwards. */
+  readonly program: Program | undefined;
+}
+
+/** One row of a table. */
 export interface Row {
   readonly key: string;
   readonly title: string;
@@ -17,6 +24,9 @@ export const ROWS = [
   { key: "cpuPerGiBOne", title: "CPU per GiB, 1 session", unit: "s", better: "less" },
   { key: "many", title: "throughput, 32 sessions", unit: "MiB/s", better: "more" },
   { key: "cpuPerGiBMany", title: "CPU per GiB, 32 sessions", unit: "s", better: "less" },
+  { key: "plain", title: "throughput without TLS", unit: "MiB/s", better: "more" },
+  { key: "connect", title: "TCP connect, median", unit: "ms", better: "less" },
+  { key: "connectSlow", title: "TCP connect, 99th percentile", unit: "ms", better: "less" },
   { key: "idle", title: "memory per idle session", unit: "KiB", better: "less" },
   { key: "base", title: "memory before them", unit: "MiB", better: "less" },
 ] as const satisfies readonly Row[];
@@ -25,47 +35,75 @@ export type RowKey = (typeof ROWS)[number]["key"];
 export type Values = Partial<Record<RowKey, number>>;
 
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 
 /** New sessions, each with a full handshake on both legs. */
-export async function measureSessions(subject: Subject, seconds: number): Promise<Values> {
-  const before = usage(subject.program).cpu;
-  const done = await openSessions(subject.way, seconds);
-  const cpu = usage(subject.program).cpu - before;
-  return { sessions: done.sessions / done.seconds, cpuPerSessions: (cpu / done.sessions) * 1000 };
+export async function measureSessions({ way, program }: Subject, seconds: number): Promise<Values> {
+  const { done, cpu } = await costOf(program, () => openSessions(way, seconds));
+  const rate = { sessions: done.sessions / done.seconds };
+  return cpu === undefined ? rate : { ...rate, cpuPerSessions: (cpu / done.sessions) * 1000 };
 }
 
 /** Downloads over one session, then over 32 at the same time. */
-export async function measureThroughput(subject: Subject, seconds: number): Promise<Values> {
-  const one = await throughput(subject, 1, seconds);
-  const many = await throughput(subject, 32, seconds);
-  return { one: one.rate, cpuPerGiBOne: one.cpu, many: many.rate, cpuPerGiBMany: many.cpu };
+export async function measureThroughput({ way, program }: Subject, seconds: number): Promise<Values> {
+  const one = await costOf(program, () => download(way, 1, seconds));
+  const many = await costOf(program, () => download(way, 32, seconds));
+  const rates = { one: rateOf(one.done), many: rateOf(many.done) };
+  if (one.cpu === undefined || many.cpu === undefined) return rates;
+  return {
+    ...rates,
+    cpuPerGiBOne: one.cpu / (one.done.bytes / GIB),
+    cpuPerGiBMany: many.cpu / (many.done.bytes / GIB),
+  };
 }
 
-async function throughput(subject: Subject, sessions: number, seconds: number): Promise<{ rate: number; cpu: number }> {
-  const before = usage(subject.program).cpu;
-  const done = await download(subject.way, sessions, seconds);
-  const cpu = usage(subject.program).cpu - before;
-  return { rate: done.bytes / MIB / done.seconds, cpu: cpu / (done.bytes / 2 ** 30) };
+/** A download that is not TLS: what the path itself can carry. Nothing where the way has no such port. */
+export async function measurePlain({ way }: Subject, seconds: number): Promise<Values> {
+  return way.plainPort === undefined ? {} : { plain: rateOf(await downloadPlain(way, way.plainPort, seconds)) };
+}
+
+/** TCP connects, one at a time. Nothing where clients connect to a proxy instead of the server. */
+export async function measureConnects({ way }: Subject, count: number): Promise<Values> {
+  if (way.proxy !== undefined) return {};
+  const times = await connectTimes(way, count);
+  return { connect: quantile(times, 0.5), connectSlow: quantile(times, 0.99) };
+}
+
+/** The smallest of the values that at least this share of all does not exceed. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
+function rateOf({ bytes, seconds }: { bytes: number; seconds: number }): number {
+  return bytes / MIB / seconds;
+}
+
+async function costOf<T>(program: Program | undefined, work: () => Promise<T>) {
+  const before = program && usage(program).cpu;
+  const done = await work();
+  return { done, cpu: program && before !== undefined ? usage(program).cpu - before : undefined };
 }
 
 /** What idle sessions add to the memory of a program that has only just begun and has served a few. */
-export async function measureIdle(subject: Subject, sessions: number): Promise<Values> {
-  const endFirst = await holdSessions(subject.way, 50);
+export async function measureIdle({ way, program }: Subject, sessions: number): Promise<Values> {
+  if (program === undefined) return {};
+  const endFirst = await holdSessions(way, 50);
   endFirst();
-  await quiet(subject);
-  const before = usage(subject.program).memory;
-  const end = await holdSessions(subject.way, sessions);
-  await quiet(subject);
-  const after = usage(subject.program).memory;
+  await quiet(program);
+  const before = usage(program).memory;
+  const end = await holdSessions(way, sessions);
+  await quiet(program);
+  const after = usage(program).memory;
   end();
   return { idle: (after - before) / sessions / 1024, base: before / MIB };
 }
 
 /** Waits until the program does nothing more: less than a tenth of one core. */
-async function quiet(subject: Subject): Promise<void> {
+async function quiet(program: Program): Promise<void> {
   for (let spent = 1; spent > 0.05; ) {
-    const before = usage(subject.program).cpu;
+    const before = usage(program).cpu;
     await new Promise((resolve) => setTimeout(resolve, 500));
-    spent = usage(subject.program).cpu - before;
+    spent = usage(program).cpu - before;
   }
 }

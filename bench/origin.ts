@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { HERE, type Host } from "./hosts.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
 /** Who vouches for the origin, and signs for the peers. P-256, as Clearline's own CA: nobody has the cheaper keys. */
@@ -12,6 +13,8 @@ export interface Authority {
 export interface Origin {
   readonly program: Program;
   readonly port: number;
+  /** The same without TLS. */
+  readonly plainPort: number;
   readonly authority: Authority;
 }
 
@@ -19,11 +22,15 @@ export const SMALL = "/small";
 export const BIG = "/big";
 const BIG_SIZE = 2 ** 30;
 
-/** nginx, one TLS 1.3 server that never resumes: each session is a full handshake with everyone. */
-export async function startOrigin(): Promise<Origin> {
+/**
+ * nginx, one TLS 1.3 server that never resumes: each session is a full handshake with everyone. Here at the loopback; in a
+ * namespace at all its addresses, of which the certificate names those that clients ask for.
+ */
+export async function startOrigin(host: Host = HERE, addresses: readonly string[] = [HERE.address]): Promise<Origin> {
   const authority = makeAuthority();
-  const leaf = makeLeaf(authority);
-  const port = await freePort();
+  const leaf = makeLeaf(authority, addresses);
+  const [port, plainPort] = [await freePort(), await freePort()];
+  const at = host.namespace === undefined ? HERE.address : "0.0.0.0";
   writeFileSync(join(WORKSHOP, "small"), "x".repeat(1000));
   makeBigBody();
   const configuration = join(WORKSHOP, "nginx.conf");
@@ -38,15 +45,15 @@ export async function startOrigin(): Promise<Origin> {
       output_buffers 4 256k;
       ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${WORKSHOP}/nginx-${kind};`).join(" ")}
       server {
-        listen 127.0.0.1:${port} ssl backlog=4096 reuseport; server_name localhost; root ${WORKSHOP};
+        listen ${at}:${port} ssl backlog=4096 reuseport; listen ${at}:${plainPort} backlog=4096 reuseport; server_name localhost; root ${WORKSHOP};
         ssl_certificate ${leaf.certificate}; ssl_certificate_key ${leaf.key};
         ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
       }
     }\n`,
   );
-  const program = start("nginx", "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"]);
+  const program = start("nginx", "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"], host);
   await listening(program, port);
-  return { program, port, authority };
+  return { program, port, plainPort, authority };
 }
 
 /** A file of holes, read once so that the system has it in memory before anyone is measured. */
@@ -80,8 +87,8 @@ function makeAuthority(): Authority {
   return { certificate, key };
 }
 
-/** A P-256 certificate for localhost. */
-export function makeLeaf(authority: Authority): Authority {
+/** A P-256 certificate for localhost and these addresses. */
+export function makeLeaf(authority: Authority, addresses: readonly string[]): Authority {
   const [certificate, key] = [join(WORKSHOP, "localhost.pem"), join(WORKSHOP, "localhost.key")];
   openssl(
     "req",
@@ -102,7 +109,7 @@ export function makeLeaf(authority: Authority): Authority {
     "-addext",
     "basicConstraints=critical,CA:FALSE",
     "-addext",
-    "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    `subjectAltName=${["DNS:localhost", ...addresses.map((address) => `IP:${address}`)].join(",")}`,
     "-addext",
     "extendedKeyUsage=serverAuth",
   );

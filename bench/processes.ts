@@ -4,10 +4,12 @@ import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } f
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { dial, HERE, type Host } from "./hosts.ts";
 
 /** A program that the bench started, with all that it started itself. */
 export interface Program {
   readonly name: string;
+  readonly host: Host;
   readonly child: ChildProcess;
   /** Where it writes what it has to say. */
   readonly log: string;
@@ -22,18 +24,18 @@ export interface Usage {
 
 /** Everything here is temporary, and is gone when the bench is. */
 export const WORKSHOP = mkdtempSync(join(tmpdir(), "clearline-bench-"));
+process.once("exit", () => {
+  for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
+  rmSync(WORKSHOP, { recursive: true, force: true });
+});
 
 const running = new Set<ChildProcess>();
 
 /** Thousands of sessions need more descriptors than the soft limit of many systems. */
 const WITH_DESCRIPTORS = 'ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
 
-/** Whatever ends the bench, nothing that it started is left behind. */
-export function cleanUpAtExit(): void {
-  process.once("exit", () => {
-    for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
-    rmSync(WORKSHOP, { recursive: true, force: true });
-  });
+/** Signals end the bench as its last line does: nothing that it started is left behind. */
+export function exitOnSignals(): void {
   for (const [name, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
@@ -44,21 +46,20 @@ export function cleanUpAtExit(): void {
 }
 
 /** Starts a program that goes on until `stop`. */
-export function start(name: string, command: string, args: readonly string[]): Program {
+export function start(name: string, command: string, args: readonly string[], host: Host = HERE): Program {
   const log = join(WORKSHOP, `${name.replaceAll(/\W/g, "-")}.log`);
   const output = openSync(log, "a");
-  const child = spawn("sh", ["-c", WITH_DESCRIPTORS, command, ...args], {
-    cwd: WORKSHOP,
-    stdio: ["ignore", output, output],
-  });
+  const [program, ...rest] = commandIn(host, ["sh", "-c", WITH_DESCRIPTORS, command, ...args]);
+  const child = spawn(program, rest, { cwd: WORKSHOP, stdio: ["ignore", output, output] });
   closeSync(output);
   running.add(child);
-  return { name, child, log };
+  return { name, host, child, log };
 }
 
 /** Runs a program to its end and answers what it printed, whatever its exit code. */
-export async function run(command: string, args: readonly string[]): Promise<string> {
-  const child = spawn(command, args, { cwd: WORKSHOP, stdio: ["ignore", "pipe", "ignore"] });
+export async function run(command: string, args: readonly string[], host: Host = HERE): Promise<string> {
+  const [program, ...rest] = commandIn(host, [command, ...args]);
+  const child = spawn(program, rest, { cwd: WORKSHOP, stdio: ["ignore", "pipe", "ignore"] });
   running.add(child);
   const chunks: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -67,10 +68,15 @@ export async function run(command: string, args: readonly string[]): Promise<str
   return Buffer.concat(chunks).toString();
 }
 
-/** Resolves when the program accepts connections. Throws, with its last words, when it ends or does not in time. */
-export async function listening(program: Program, port: number): Promise<void> {
+/** The command line in that host; `ip` becomes the program, so that its process is the program's own. */
+function commandIn({ namespace }: Host, command: readonly [string, ...string[]]): readonly [string, ...string[]] {
+  return namespace === undefined ? command : ["ip", "netns", "exec", namespace, ...command];
+}
+
+/** Resolves when the program accepts connections there. Throws, with its last words, when it ends or does not in time. */
+export async function listening(program: Program, port: number, address = program.host.address): Promise<void> {
   const deadline = performance.now() + 30_000;
-  while (!(await accepts(port))) {
+  while (!(await accepts(program.host, address, port))) {
     const ended =
       program.child.exitCode !== null || program.child.signalCode !== null || program.child.pid === undefined;
     if (ended || performance.now() > deadline) {
@@ -116,9 +122,9 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-function accepts(port: number): Promise<boolean> {
+function accepts(host: Host, address: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = net.connect(port, "127.0.0.1");
+    const socket = dial(host, address, port);
     socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
     socket.once("connect", () => socket.destroy());
   });

@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { medians, ratios, table } from "./report.ts";
+import { quantile } from "./measures.ts";
+import { medians, type Results, ratios, table } from "./report.ts";
+import { PEERS } from "./subjects.ts";
 
 test("each value is the median of its own runs", () => {
   const runs = [{ sessions: 300, one: 10 }, { sessions: 100, one: 30 }, { sessions: 200, one: 20 }, { idle: 7 }];
   assert.deepEqual(medians(runs), { sessions: 200, one: 20, idle: 7 });
+});
+
+test("a quantile is a value that was measured, whatever their order", () => {
+  const values = Array.from({ length: 200 }, (_, index) => 200 - index);
+  assert.deepEqual([quantile(values, 0.5), quantile(values, 0.99), quantile(values, 1)], [100, 198, 200]);
+  assert.deepEqual([quantile([7], 0.5), quantile([7], 0.99)], [7, 7]);
 });
 
 test("ratios are ours divided by theirs, where both were measured", () => {
@@ -13,16 +21,32 @@ test("ratios are ours divided by theirs, where both were measured", () => {
     mitmproxy: { sessions: 100 },
     "clearline forward": { one: 1 },
   };
-  assert.deepEqual(ratios(results), { "clearline / mitmproxy": { sessions: 3 }, "clearline forward / sslsplit": {} });
+  assert.deepEqual(ratios(PEERS, results), {
+    "clearline / mitmproxy": { sessions: 3 },
+    "clearline forward / sslsplit": {},
+    "clearline pcapng / clearline": {},
+  });
 });
 
-test("a peer that was skipped leaves its cells and ratios empty", () => {
-  const row = table({ clearline: { sessions: 312.4 }, direct: { sessions: 715 } })
-    .split("\n")
-    .find((line) => line.includes("new sessions"));
-  const cells = row
-    ?.split("│")
-    .map((cell) => cell.trim())
-    .slice(2, -1);
-  assert.deepEqual(cells, ["1/s", "715", "312", "–", "–", "–", "–", "–", "more"]);
+test("a peer that was skipped leaves its cells and ratios empty, and a row that nobody has is left out", () => {
+  const results = { clearline: { sessions: 312.4 }, direct: { sessions: 715 } };
+  assert.deepEqual(cellsOf(results, "new sessions"), ["1/s", "715", "312", ...Array(7).fill("–"), "more"]);
+  assert.equal(cellsOf(results, "TCP connect"), undefined);
 });
+
+test("a subject of several pairs has one column, and each ratio says what it is to", () => {
+  const results = { clearline: { one: 100 }, mitmproxy: { one: 50 }, "clearline pcapng": { one: 80 } };
+  const head = ["", "direct", "clearline", "mitmproxy", "/ mitmproxy", "clearline forward", "sslsplit", "/ sslsplit"];
+  assert.deepEqual(cellsOf(results, ""), [...head, "clearline pcapng", "/ clearline", "better"]);
+  const cells = ["–", "100", "50.0", "× 2.00", "–", "–", "–", "80.0", "× 0.80"];
+  assert.deepEqual(cellsOf(results, "throughput, 1"), ["MiB/s", ...cells, "more"]);
+});
+
+/** The cells behind a row's title. */
+function cellsOf(results: Results, title: string): string[] | undefined {
+  const rows = table(PEERS, results)
+    .split("\n")
+    .filter((line) => line.startsWith("│"))
+    .map((line) => line.split("│").map((cell) => cell.trim()));
+  return rows.find((cells) => cells[1]?.startsWith(title))?.slice(2, -1);
+}

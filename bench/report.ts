@@ -1,8 +1,15 @@
 import Table from "cli-table3";
 import { ROWS, type RowKey, type Values } from "./measures.ts";
-import { PAIRS, type SubjectName } from "./subjects.ts";
 
-export type Results = Partial<Record<SubjectName, Values>>;
+/** What stands in one table: subjects alone, and pairs with what ours is of theirs. */
+export interface Comparison {
+  readonly title: string;
+  readonly alone: readonly string[];
+  readonly pairs: readonly { readonly ours: string; readonly theirs: string }[];
+}
+
+/** The values of each subject. */
+export type Results = Readonly<Record<string, Values>>;
 
 /** The middle of the runs, value by value. */
 export function medians(runs: readonly Values[]): Values {
@@ -16,9 +23,9 @@ export function medians(runs: readonly Values[]): Values {
 }
 
 /** Ours divided by theirs, for each pair and row that was measured. */
-export function ratios(results: Results): Record<string, Values> {
+export function ratios({ pairs }: Comparison, results: Results): Record<string, Values> {
   const all: Record<string, Values> = {};
-  for (const { ours, theirs } of PAIRS) {
+  for (const { ours, theirs } of pairs) {
     const pair: Values = {};
     for (const { key } of ROWS) {
       const [mine, other] = [results[ours]?.[key], results[theirs]?.[key]];
@@ -29,30 +36,42 @@ export function ratios(results: Results): Record<string, Values> {
   return all;
 }
 
-export function table(results: Results): string {
-  const pairs = ratios(results);
-  const head = ["", "", "direct", ...PAIRS.flatMap(({ ours, theirs }) => [ours, theirs, "ratio"]), "better"];
-  const rows = new Table({
-    head,
+/** The rows that anyone was measured for; each subject has one column, and a ratio follows the pair's second. */
+export function table(comparison: Comparison, results: Results): string {
+  const columns = columnsOf(comparison, results);
+  const table = new Table({
+    head: ["", "", ...columns.map(({ head }) => head), "better"],
     style: { head: [], border: [] },
-    colAligns: ["left", "left", ...Array(7).fill("right"), "left"],
+    colAligns: ["left", "left", ...columns.map(() => "right" as const), "left"],
   });
   for (const { key, title, unit, better } of ROWS) {
-    const cells = PAIRS.flatMap(({ ours, theirs }) => {
-      const ratio = pairs[`${ours} / ${theirs}`]?.[key];
-      return [
-        show(results[ours], key),
-        show(results[theirs], key),
-        ratio === undefined ? "–" : `× ${ratio.toFixed(2)}`,
-      ];
-    });
-    rows.push([title, unit, show(results.direct, key), ...cells, better]);
+    if (Object.values(results).every((values) => values[key] === undefined)) continue;
+    table.push([title, unit, ...columns.map(({ cell }) => cell(key)), better]);
   }
-  return rows.toString();
+  return `${comparison.title}\n${table}`;
 }
 
-function show(values: Values | undefined, key: RowKey): string {
-  const value = values?.[key];
+interface Column {
+  readonly head: string;
+  readonly cell: (key: RowKey) => string;
+}
+
+function columnsOf(comparison: Comparison, results: Results): Column[] {
+  const { alone, pairs } = comparison;
+  const quotients = ratios(comparison, results);
+  const columns = new Map<string, Column>();
+  const add = (name: string) => columns.set(name, { head: name, cell: (key) => show(results[name]?.[key]) });
+  for (const name of alone) add(name);
+  for (const { ours, theirs } of pairs) {
+    for (const name of [ours, theirs]) if (!columns.has(name)) add(name);
+    const pair = quotients[`${ours} / ${theirs}`];
+    const cell = (key: RowKey) => (pair?.[key] === undefined ? "–" : `× ${pair[key].toFixed(2)}`);
+    columns.set(`${ours} / ${theirs}`, { head: `/ ${theirs}`, cell });
+  }
+  return [...columns.values()];
+}
+
+function show(value: number | undefined): string {
   if (value === undefined) return "–";
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

@@ -9,7 +9,7 @@ missing_packages() {
     case "$package" in "#"* | "") continue ;; esac
     # shellcheck disable=SC2086
     set -- $program
-    [ -e "$1" ] || printf '%s ' "$package"
+    [ -e "$1" ] || printf ' %s' "$package"
   done <test/packages.txt
 }
 
@@ -36,14 +36,14 @@ install_packages() {
 }
 
 if [ "$(id -u)" = 0 ] && is_debian; then
-  echo "Installing Debian packages that tests need: $missing" >&2
+  echo "Installing Debian packages that tests need:$missing" >&2
   install_packages || echo "apt-get could not install them: see its last lines above." >&2
   missing=$(missing_packages)
   [ -z "$missing" ] && exit 0
 fi
 
 if [ "${CLEARLINE_PEERS:-}" = required ]; then
-  echo "Cannot test: CLEARLINE_PEERS=required, and these Debian packages are missing: $missing" >&2
+  echo "Cannot test: CLEARLINE_PEERS=required, and these Debian packages are missing:$missing" >&2
   exit 1
 fi
-echo "Tests that need these Debian packages will be skipped: ${missing}(as root: apt-get install $missing)" >&2
+echo "Tests that need these Debian packages will be skipped:$missing (as root: apt-get install$missing)" >&2

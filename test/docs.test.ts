@@ -91,6 +91,26 @@ test("Every command and option that the documents show is one", () => {
   assert.deepEqual(wrong, []);
 });
 
+test("The systemd unit grants what an inline listener needs, and nothing else", () => {
+  const unit = readFileSync("packaging/clearline.service", "utf8");
+  const values = (key: string) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, "gm"))].map(([, value]) => value);
+  assert.deepEqual(values("AmbientCapabilities"), ["CAP_NET_ADMIN"]);
+  assert.deepEqual(values("CapabilityBoundingSet"), ["CAP_NET_ADMIN"]);
+  assert.deepEqual(values("NoNewPrivileges"), ["yes"]);
+  // Each of these takes from the node what it needs: /proc/sys, the capability's meaning, or V8's compiler.
+  for (const key of [
+    "ProtectKernelTunables",
+    "ProcSubset",
+    "PrivateUsers",
+    "PrivateNetwork",
+    "MemoryDenyWriteExecute",
+  ]) {
+    assert.deepEqual(values(key), [], key);
+  }
+  const [, entry, command, rest] = /^ExecStart=\S+ (\S+) (\w+) (.*)$/m.exec(unit) ?? [];
+  assert.ok(existsSync(entry!) && understands(command!, rest!));
+});
+
 /** A command has a file of its own, in which its options stand; the words of `ca show` too. */
 function understands(command: string, rest: string): boolean {
   const file = `src/cli/commands/${command}.ts`;

@@ -8,6 +8,7 @@ import { checkCommand } from "./commands/check.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
+import { labCommand } from "./commands/lab.ts";
 import { reloadCommand } from "./commands/reload.ts";
 import { runCommand } from "./commands/run.ts";
 import { sessionCommand } from "./commands/session.ts";
@@ -44,7 +45,8 @@ function createProgram(): Command {
     .addCommand(keysCommand())
     .addCommand(cacheCommand())
     .addCommand(reloadCommand())
-    .addCommand(inlineCommand());
+    .addCommand(inlineCommand())
+    .addCommand(labCommand());
   throwAtMistakes(program);
   return program;
 }

@@ -70,7 +70,8 @@ async function readAuthorities({ dataDir, givenAuthorities }: Place, options: Ex
   const given = givenAuthorities[options.role];
   const types = options.keyType ? [options.keyType] : ["ecdsa", "rsa"];
   const files = given ? [given] : types.map((type) => join(dataDir, "ca", `${options.role}-${type}.pem`));
-  return Promise.all(files.map(readCertificate));
+  // One after the other: of several that are missing always the same one is named.
+  return Array.fromAsync(files, readCertificate);
 }
 
 /** The first certificate is the CA's own; what follows are those above it. */

@@ -1,0 +1,30 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HERE, type Host } from "./hosts.ts";
+import type { Origin } from "./origin.ts";
+import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
+
+/** Starts this checkout's node, with the defaults of its configuration but for what a bench needs, and answers when it is ready. */
+export async function startClearline(
+  { authority }: Origin,
+  listener: Readonly<Record<string, unknown>>,
+  more: Readonly<Record<string, unknown>> = {},
+  host: Host = HERE,
+): Promise<Program> {
+  const console = await freePort();
+  const file = join(WORKSHOP, `clearline-${console}.yaml`);
+  const configuration = {
+    dataDir: `${WORKSHOP}/clearline-${console}`,
+    console: { address: `127.0.0.1:${console}` },
+    trust: { system: false, files: [authority.certificate] },
+    log: { level: "warn" },
+    listeners: [{ name: "bench", ...listener }],
+    ...more,
+  };
+  writeFileSync(file, JSON.stringify(configuration)); // YAML is a superset of JSON
+  const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
+  const program = start(`clearline ${console}`, process.execPath, [main, "run", "-c", file], host);
+  await listening(program, console, "127.0.0.1"); // the last that it opens: its workers are ready
+  return program;
+}

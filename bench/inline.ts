@@ -1,0 +1,102 @@
+import { spawnSync } from "node:child_process";
+import { startClearline } from "./clearline.ts";
+import { buildCrossings, type Crossing, forwardPlainly, type Topology } from "./hosts.ts";
+import type { Subject, Values } from "./measures.ts";
+import { type Origin, startOrigin } from "./origin.ts";
+import { listening, type Program } from "./processes.ts";
+import type { Comparison, Results } from "./report.ts";
+
+/**
+ * The same client and the same server, with the node between them in several ways: in the path or as the proxy that the
+ * client asks, with the client's SYN held or not, and told to leave the flow to the kernel beside a machine with no node.
+ */
+export const INLINE = {
+  title: "Clearline between two networks",
+  alone: [],
+  pairs: [
+    { ours: "inline", theirs: "explicit" },
+    { ours: "inline", theirs: "no SYN hold" },
+    { ours: "kernel bypass", theirs: "no node" },
+  ],
+} as const satisfies Comparison;
+
+export const INLINE_SUBJECTS = ["no node", "kernel bypass", "explicit", "inline", "no SYN hold"] as const;
+export type InlineSubject = (typeof INLINE_SUBJECTS)[number];
+
+const PROXY_PORT = 8080;
+
+/** Why the inline rows cannot be measured here; undefined: they can. */
+export function inlineObstacle(): string | undefined {
+  if (process.getuid?.() !== 0) return "they need root";
+  const absent = Object.entries({ ip: "iproute2", nft: "nftables", sysctl: "procps" }).filter(
+    ([program]) => spawnSync(program, ["-V"], { stdio: "ignore" }).error,
+  );
+  return absent.length > 0 ? `they need Debian's ${absent.map(([, name]) => name).join(", ")}` : undefined;
+}
+
+/** What holding the SYN adds to the time in which a client connects, in ms; undefined: not both were measured. */
+export function addedBySynHold(results: Results): Pick<Values, "connect" | "connectSlow"> | undefined {
+  const [held, free] = [results["inline"], results["no SYN hold"]];
+  if (!held?.connect || !held.connectSlow || !free?.connect || !free.connectSlow) return undefined;
+  return { connect: held.connect - free.connect, connectSlow: held.connectSlow - free.connectSlow };
+}
+
+export interface Networks {
+  readonly origin: Origin;
+  start(name: InlineSubject): Promise<Subject>;
+}
+
+/** Builds client and server, and for each of these subjects a way between them; the origin then serves all ways. */
+export async function buildNetworks(topology: Topology, names: readonly InlineSubject[]): Promise<Networks> {
+  const crossings = buildCrossings(topology, names.length);
+  const servers = crossings.map(({ server }) => server.address);
+  const origin = await startOrigin(crossings[0]!.server, servers);
+  return {
+    origin,
+    async start(name) {
+      const crossing = crossings[names.indexOf(name)]!;
+      const program = await STARTS[name](origin, crossing, topology);
+      const { client, node, server } = crossing;
+      const target = { name: server.address, address: server.address, port: origin.port };
+      const way =
+        name === "explicit"
+          ? { from: client, target, proxy: { address: node.address, port: PROXY_PORT } }
+          : { from: client, target, plainPort: origin.plainPort };
+      return { name, way, program };
+    },
+  };
+}
+
+type Start = (origin: Origin, crossing: Crossing, topology: Topology) => Promise<Program | undefined>;
+
+const STARTS: Record<InlineSubject, Start> = {
+  async "no node"(_origin, crossing) {
+    forwardPlainly(crossing);
+    return undefined;
+  },
+  async explicit(origin, crossing) {
+    forwardPlainly(crossing); // the node's own way to the server
+    const address = `${crossing.node.address}:${PROXY_PORT}`;
+    const program = await startClearline(origin, { mode: "explicit", address }, {}, crossing.node);
+    await listening(program, PROXY_PORT);
+    return program;
+  },
+  inline: (origin, crossing, topology) => startInline(origin, crossing, topology),
+  "no SYN hold": (origin, crossing, topology) => startInline(origin, crossing, topology, { synHold: false }),
+  "kernel bypass"(origin, crossing, topology) {
+    const all = { name: "all", match: { server: [crossing.server.address] }, action: "bypass" };
+    return startInline(origin, crossing, topology, {}, { policy: { rules: [all] } });
+  },
+};
+
+function startInline(origin: Origin, crossing: Crossing, topology: Topology, listener = {}, more = {}) {
+  const { node, networkA, networkB, addresses } = crossing;
+  const path = {
+    mode: "inline",
+    topology,
+    networkA,
+    networkB,
+    ...(topology === "bridge" ? { address: addresses } : {}),
+  };
+  return startClearline(origin, { ...path, ...listener }, more, node);
+}

@@ -1,0 +1,24 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { PROGRAM } from "../program.ts";
+
+/** The lab is a program of its own: it starts this one in a network that it builds. */
+export function labCommand(): Command {
+  return new Command("lab")
+    .description(
+      "The whole topology on this machine: hosts in namespaces, real servers, real traffic, the node in the middle (root)",
+    )
+    .allowUnknownOption()
+    .helpOption(false)
+    .argument("[options...]", "the lab's own options: --topology bridge|routed, --check, --help")
+    .addHelpText("after", `\nExamples:\n  ${PROGRAM} lab --topology routed\n  ${PROGRAM} lab --check\n`)
+    .action(async (options: string[]) => {
+      const lab = fileURLToPath(new URL("../../../lab/main.ts", import.meta.url));
+      // Ctrl-C reaches the lab too, which takes its network down before it ends.
+      process.on("SIGINT", () => {});
+      const [code] = await once(spawn(process.execPath, [lab, ...options], { stdio: "inherit" }), "exit");
+      process.exitCode = code ?? 1;
+    });
+}
