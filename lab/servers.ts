@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { OPENSSL_ANY, OPENSSL_VERSIONS } from "../test/peers.ts";
 import type { Identity } from "../test/pki.ts";
@@ -36,7 +37,7 @@ export interface Servers extends AsyncDisposable {
 export async function startServers(on: End, identity: Identity): Promise<Servers> {
   const stack = new AsyncDisposableStack();
   const accepted = new Map<number, string[]>();
-  const plain = async (port: number, answer: (client: import("node:net").Socket, who: string) => void) => {
+  const plain = async (port: number, answer: (client: Socket, who: string) => void) => {
     accepted.set(port, []);
     const server = await serve(on, port, (client) => {
       const who = `${client.remoteAddress} ${client.remotePort}`;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import { until } from "../../test/processes.ts";
 import type { Claim, Stage } from "../claim.ts";
 import { begin, dial, nextLine } from "../ends.ts";
@@ -180,7 +181,7 @@ async function failure(dialing: Promise<unknown>): Promise<string> {
   );
 }
 
-function ended(socket: import("node:net").Socket): Promise<string> {
+function ended(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? String(error)));
     socket.on("connect", () => resolve("no error"));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { MAIN } from "../../test/node.ts";
+import { DOMAIN } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
 import type { Claim } from "../claim.ts";
 import { dial } from "../ends.ts";
@@ -23,8 +24,8 @@ export const PLAN: Claim = {
 };
 
 export const DRAIN: Claim = {
-  says: "A node that is stopped lets live sessions go on until they end, and takes down exactly what it set up",
-  async check({ network, node, before }) {
+  says: "A node that is stopped lets live sessions go on until they end, new ones go past it, and it takes down exactly what it set up",
+  async check({ network, node, pki, before }) {
     const { client, server } = network;
     assert.ok(await hasForeignRules(network.node), "the administrator's rules are gone");
     const socket = await dial(client, { address: server.address[4], port: PORTS.echo });
@@ -37,11 +38,14 @@ export const DRAIN: Claim = {
     const stopped = node.stop();
     await until("the node says that it stops", () => node.process.output().includes("Stopping"));
     await say("after");
+    const past = ["-sS", "--fail", "-m", "10", "--cacert", pki.root.certificate, ...toPage(server.address[4])];
+    await until("a new connection that goes past the node", async () => (await client.run("curl", past)).code === 0);
+    await say("still");
     socket.end();
     const { code } = await stopped;
     assert.equal(code, 0, node.process.output());
     assert.deepEqual(await describeSetup(network.node), before);
-    return "echoed after SIGTERM; rules, routes, links, addresses and settings as before";
+    return "echoed after SIGTERM, while a new client got the server's own certificate; rules, routes, links, addresses and settings as before";
   },
 };
 
@@ -90,3 +94,8 @@ export const NO_CAPABILITY: Claim = {
     return stderr.trim();
   },
 };
+
+function toPage(address: string): readonly string[] {
+  const name = `www.${DOMAIN}`;
+  return ["--resolve", `${name}:${PORTS.https}:${address}`, `https://${name}/`];
+}

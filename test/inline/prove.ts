@@ -2,16 +2,18 @@ import { after, before, describe, test } from "node:test";
 import { claimsFor, openStage, type Scenario, type Stage } from "../../lab/claim.ts";
 import { TOPOLOGIES } from "../../lab/network.ts";
 import { hindrance } from "../../lab/requirements.ts";
-import { makePki } from "../pki.ts";
+import { makePki, type Pki } from "../pki.ts";
 
 /** Every claim of a scenario as a test, for the bridge and for the router. */
 export function prove(scenario: Scenario): void {
   const problem = hindrance();
+  let pki: Pki | undefined;
   for (const topology of TOPOLOGIES) {
     describe(`${scenario.about} (${topology})`, { skip: problem ?? false }, () => {
       let stage: Stage;
       before(async () => {
-        stage = await openStage(topology, scenario, await makePki());
+        pki ??= await makePki();
+        stage = await openStage(topology, scenario, pki);
       });
       after(() => stage?.[Symbol.asyncDispose]());
       for (const claim of claimsFor(scenario, topology)) {
