@@ -95,16 +95,26 @@ function sentAgain(): Claim {
     async check({ network: { client, server }, node }) {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
-      const wall = await firewall(server, `tcp dport ${HELD_UP} drop`);
+      await using wall = await firewall(server, `tcp dport ${HELD_UP} drop`);
       const socket = begin(client, { address: server.address[4], port: HELD_UP });
-      const { from: port } = await here.shows("the second SYN", (frames) => segmentsOf(frames, HELD_UP)[1]);
+      const over = ended(socket);
+      const { from: port } = await there.shows("the node's SYN", (frames) => segmentsOf(frames, HELD_UP)[0]);
       const held = await node.sessionFrom(port);
       assert.equal(held.state, "SYN_RCV:SYN_SENT:INIT:INIT");
-      await wall[Symbol.asyncDispose]();
-      // Nobody listens there: the server's refusal ends it.
-      assert.equal(await ended(socket), "ECONNREFUSED");
+      // Workers that are busy at the wrong moment: they find the client's second SYN and the server's refusal at once.
+      const workers = (await node.stats()).workers.map(({ pid }) => pid);
+      for (const pid of workers) process.kill(pid, "SIGSTOP");
+      try {
+        await here.shows("the client's second SYN", (frames) => segmentsOf(frames, HELD_UP)[1]);
+        await wall[Symbol.asyncDispose]();
+        await there.shows("the server's refusal", (frames) => firstWith(segmentsOf(frames, HELD_UP), "RA"));
+      } finally {
+        for (const pid of workers) process.kill(pid, "SIGCONT");
+      }
+      assert.equal(await over, "ECONNREFUSED");
+      await until("the session's end", async () => (await node.sessionFrom(port)).end !== null);
       const syns = segmentsOf(there.frames(), HELD_UP).filter(({ flags }) => flags === "S");
-      assert.deepEqual([...new Set(syns.map(({ from, sequence }) => `${from} ${sequence}`))].length, 1);
+      assert.equal(new Set(syns.map(({ from, sequence }) => `${from} ${sequence}`)).size, 1);
       const sessions = (await node.sessions()).filter((session) => session.client.port === port);
       assert.equal(sessions.length, 1);
       const sent = segmentsOf(here.frames(), HELD_UP).filter(({ flags }) => flags === "S").length;
