@@ -45,7 +45,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     return {
       close() {
         for (const server of servers) server.close();
-        void queue?.close();
+        return queue?.close();
       },
     };
   } catch (error) {
