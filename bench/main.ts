@@ -53,6 +53,9 @@ async function bench(plan: Plan): Promise<void> {
   if (tools.length > 0) throw new Error(`The bench needs ${tools.join(", ")}: Debian's packages have these names`);
   const topology = TOPOLOGIES.find((name) => name === options.topology);
   if (topology === undefined) throw new Error(`--topology is ${TOPOLOGIES.join(" or ")}, not ${options.topology}`);
+  const known: readonly string[] = [...PEER_SUBJECTS, ...INLINE_SUBJECTS];
+  const unknown = options.only?.filter((name) => !known.includes(name)) ?? [];
+  if (unknown.length > 0) throw new Error(`--only is one of ${known.join(", ")}, not ${unknown.join(", ")}`);
   if (options.json !== undefined) closeSync(openSync(options.json, "a")); // a file that cannot be written is told now
   const [loadBefore] = loadavg(); // what others do on this machine, in whose numbers these are read
 

@@ -4,7 +4,7 @@ import type { Arrival } from "./capture/arrival.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
-import { openListener } from "./capture/modes.ts";
+import { identityOf, openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
 import { openDetectors } from "./detect/detectors.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
@@ -122,10 +122,10 @@ async function startWorker(first: WorkerSetup) {
   }
 
   async function openListeners({ config, inline, worker, workers }: WorkerSetup): Promise<void> {
-    const wanted = new Map(config.listeners.map((listener, index) => [JSON.stringify(listener), { listener, index }]));
+    const wanted = new Map(config.listeners.map((listener, index) => [identityOf(listener), { listener, index }]));
     for (const [key, server] of listeners) {
       if (wanted.has(key)) continue;
-      server.close();
+      await server.close();
       listeners.delete(key);
     }
     for (const [key, { listener, index }] of wanted) {

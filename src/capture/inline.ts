@@ -45,7 +45,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     return {
       close() {
         for (const server of servers) server.close();
-        void queue?.close();
+        return queue?.close();
       },
     };
   } catch (error) {
@@ -76,7 +76,7 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
         // The other bits of the mark are somebody else's.
         return queue.verdict(id, "accept", ((mark & ~marks.mask) | value) >>> 0);
       };
-      return hold.hold({ source: syn.source, destination: syn.destination, decide });
+      return hold.hold({ source: syn.source, destination: syn.destination, sequence: syn.sequence, decide });
     },
     // The kernel lets SYNs pass unheld when nobody reads the queue.
     onError: () => {},

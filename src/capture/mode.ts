@@ -20,6 +20,6 @@ export interface CaptureContext {
 
 /** A listener that runs. */
 export interface OpenListener {
-  /** Takes no more connections; those it took go on. */
-  close(): void;
+  /** Takes no more connections; those it took go on. Once it has resolved, another may take its place. */
+  close(): unknown;
 }

@@ -8,6 +8,12 @@ type Listener =
   | (ForwardListener & { readonly mode: "forward" })
   | (InlineListener & { readonly mode: "inline" });
 
+/** A listener with another identity is another listener. Of an inline one the worker knows little: the rest is the kernel's. */
+export function identityOf(listener: Listener): string {
+  const { mode, name } = listener;
+  return JSON.stringify(mode === "inline" ? { mode, name, synHold: listener.synHold } : listener);
+}
+
 /** Every way in which sessions come to the node. A new one is one file and one row. Throws ConfigError. */
 export function openListener(listener: Listener, context: CaptureContext): Promise<OpenListener> {
   switch (listener.mode) {

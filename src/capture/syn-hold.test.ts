@@ -24,8 +24,8 @@ function newHold({ patience = 10_000, limit = 10 } = {}) {
       return accepted;
     },
   });
-  const syn = (source = SOURCE) =>
-    hold.hold({ source, destination: DESTINATION, decide: (verdict) => verdicts.push(verdict) });
+  const syn = (source = SOURCE, sequence = 1) =>
+    hold.hold({ source, destination: DESTINATION, sequence, decide: (verdict) => verdicts.push(verdict) });
   return { hold, arrivals, verdicts, dialed, syn };
 }
 
@@ -69,6 +69,21 @@ test("A SYN that is sent again starts nothing twice, and once released asks for 
   assert.deepEqual(verdicts, ["drop", "release", "release"]);
   assert.equal(arrivals.length, 1);
   hold.claim(accepted, SOURCE, DESTINATION);
+});
+
+test("A SYN that comes again behind its verdict gets the same one, and a new connection from its port a session", () => {
+  const { hold, arrivals, verdicts, syn } = newHold();
+  syn();
+  arrivals[0]?.refuse({ kind: "unreachable", code: "ECONNREFUSED", message: "" });
+  syn();
+  assert.deepEqual(verdicts, ["reset", "reset"]);
+  syn(SOURCE, 2);
+  assert.equal(arrivals.length, 2);
+  void arrivals[1]?.welcome();
+  hold.claim(accepted, SOURCE, DESTINATION);
+  syn(SOURCE, 2);
+  assert.deepEqual(verdicts, ["reset", "reset", "release", "release"]);
+  assert.equal(arrivals.length, 2);
 });
 
 test("The accepted connection is the session's client, once and for its own ends only", async () => {

@@ -10,6 +10,8 @@ export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "net
 export interface HeldSyn {
   readonly source: Endpoint;
   readonly destination: Endpoint;
+  /** The initial sequence number: a SYN that is sent again has the same one, a new connection another (RFC 6528). */
+  readonly sequence: number;
   /** Exactly once. */
   decide(verdict: SynVerdict): void;
 }
@@ -33,7 +35,11 @@ export interface SynHoldOptions {
   readonly arrive: (arrival: Arrival) => void;
 }
 
+/** SYNs whose verdict is remembered after their session began or ended. */
+const REMEMBERED = 4_096;
+
 interface Waiting {
+  readonly sequence: number;
   released: boolean;
   claimed(client: Socket): void;
 }
@@ -44,6 +50,15 @@ interface Waiting {
  */
 export function createSynHold({ listener, connectFrom, patience, limit, arrive }: SynHoldOptions): SynHold {
   const waiting = new Map<string, Waiting>();
+  // A SYN may be sent again while the verdict on it is on its way: it must not begin a second session.
+  const decided = new Map<string, SynVerdict>();
+  const remember = (key: string, { sequence }: Waiting, verdict: SynVerdict) => {
+    waiting.delete(key);
+    // Silence is no answer: who asks again is tried for again.
+    if (verdict === "drop") return;
+    decided.set(`${key} ${sequence}`, verdict);
+    if (decided.size > REMEMBERED) decided.delete(decided.keys().next().value!);
+  };
 
   return {
     hold(syn) {
@@ -51,6 +66,8 @@ export function createSynHold({ listener, connectFrom, patience, limit, arrive }
       const known = waiting.get(key);
       // Sent again: while the server is being connected to it adds nothing; once released it asks for the lost SYN-ACK.
       if (known) return syn.decide(known.released ? "release" : "drop");
+      const before = decided.get(`${key} ${syn.sequence}`);
+      if (before) return syn.decide(before);
       if (waiting.size >= limit) return syn.decide("pass");
       return arrive(arriveHeld(syn, key));
     },
@@ -58,7 +75,7 @@ export function createSynHold({ listener, connectFrom, patience, limit, arrive }
       const key = flowKey(source, destination);
       const found = waiting.get(key);
       if (!found?.released) return false;
-      waiting.delete(key);
+      remember(key, found, "release");
       found.claimed(client);
       return true;
     },
@@ -67,15 +84,16 @@ export function createSynHold({ listener, connectFrom, patience, limit, arrive }
     },
   };
 
-  function arriveHeld({ source, destination, decide }: HeldSyn, key: string): Arrival {
+  function arriveHeld({ source, destination, sequence, decide }: HeldSyn, key: string): Arrival {
     let client: Socket | undefined;
-    let decided = false;
+    let settled = false;
     const settle = (verdict: SynVerdict) => {
-      if (!decided) decide(verdict);
-      decided = true;
-      if (verdict !== "release") waiting.delete(key);
+      if (settled) return;
+      settled = true;
+      decide(verdict);
+      if (verdict !== "release") remember(key, entry, verdict);
     };
-    const entry: Waiting = { released: false, claimed: () => {} };
+    const entry: Waiting = { sequence, released: false, claimed: () => {} };
     waiting.set(key, entry);
     return {
       listener: listener.name,
