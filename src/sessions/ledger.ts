@@ -44,7 +44,7 @@ export function createLedger(worker: number): Ledger {
       note(news, at) {
         if (session.end !== null) return;
         session = advance(session, news, at);
-        told(entry, { ...news, lastActivity: at });
+        told(entry, { ...news, lastActivity: session.lastActivity });
       },
       close(reason, at) {
         if (session.end !== null) return;

@@ -49,6 +49,12 @@ test("advance() makes a new record, dates it, and leaves the old one alone", () 
   assert.deepEqual([before.sni, before.lastActivity], [null, 1000]);
 });
 
+test("how the peers left is no activity: after an idle timeout the record still says when something last passed", () => {
+  const before = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
+  const after = advance(before, { clientLeft: null, serverLeft: "reset" }, 2000);
+  assert.deepEqual([after.serverLeft, after.lastActivity], ["reset", 1000]);
+});
+
 test("the first reason a session ended for stays", () => {
   const open = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
   const ended = finish(finish(open, "The client reset the connection", 2000), "The server closed the connection", 3000);

@@ -158,7 +158,12 @@ export function advance(session: Session, news: SessionNews, now: number): Sessi
   if (state !== undefined && state !== session.state && !NEXT[session.state]?.includes(state)) {
     throw new InvariantError(`Cannot move session ${session.id} from ${session.state} to ${state}`);
   }
-  return { ...session, ...news, lastActivity: now };
+  return { ...session, ...news, lastActivity: isDeparture(news) ? session.lastActivity : now };
+}
+
+/** How the peers left is told when all is over, after an idle timeout say: nothing has passed. */
+function isDeparture(news: SessionNews): boolean {
+  return Object.keys(news).every((key) => key === "clientLeft" || key === "serverLeft");
 }
 
 /**
