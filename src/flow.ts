@@ -95,6 +95,7 @@ async function tell(story: Story): Promise<string> {
     ...facts,
     sni: hello.serverName ?? null,
     versions: hello.versions,
+    keyHeld: node.holdsKey(hostOf(hello, destination), endpoint.address),
     clientCertificateDemanded: node.demanding.has(known),
   };
   const onHello = policy.onHello(facts);
@@ -126,7 +127,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   ends.delete(server);
   ends.add(serverLeg.stream as Socket);
 
-  const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
+  const host = hostOf(opening.hello, destination);
   const judgement = node.judge(serverLeg, host, endpoint.address);
   session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
@@ -306,6 +307,11 @@ function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Ve
 
 function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+}
+
+/** Whom the client means, as far as it says. */
+function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
+  return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 
 /**

@@ -24,6 +24,7 @@ import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
+import { createKeystore } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
@@ -169,7 +170,8 @@ async function startWorker(first: WorkerSetup) {
     const { timeouts } = config;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
-    const judge = createJudge(keys, roots);
+    const keystore = createKeystore(keys);
+    const judge = createJudge(keystore, roots);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -202,6 +204,7 @@ async function startWorker(first: WorkerSetup) {
       serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
       clientLeg: (socket, opening, presented, { alpn }) =>
         openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+      holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
         const [own] = held;

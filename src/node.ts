@@ -28,6 +28,8 @@ export interface Node {
     shown: readonly Presentable[],
     server: Negotiated,
   ): Promise<ClientLeg | LegFailure>;
+  /** Whether this node holds a key for the server. */
+  holdsKey(host: string | undefined, address: string): boolean;
   /** What there is to say of the server's certificate, and whether this node holds its key. */
   judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
   /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
