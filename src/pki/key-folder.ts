@@ -38,6 +38,8 @@ export interface WaitingKey extends KeyRequest {
   readonly publicKeySha256: string;
 }
 
+/** Files that are read at one time. */
+const AT_ONCE = 32;
 /** The digits of a SHA-256 that name a key: the certificate's, or the public key's when there is none yet. */
 const ID_LENGTH = 16;
 
@@ -49,20 +51,31 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
     await makeSecretFolder(directory);
     await writeSecret(file, JSON.stringify({ ...content, keyPem: vault.seal(content.keyPem) }), false);
   };
+  /** What was read last: of thousands of files few change between two readings, and to decrypt all again takes seconds. */
+  const known = new Map<string, { readonly text: string; readonly kept: Kept }>();
+  const readOne = async (path: string, pem: PemName): Promise<readonly (Kept & { stale: boolean })[]> => {
+    const text = await readSecret(path, notice);
+    // Removed between the listing and the reading.
+    if (text === undefined) return [];
+    const before = known.get(path);
+    if (before?.text === text) return [{ ...before.kept, stale: false }];
+    const parsed = parse(path, text, pem);
+    const { keyPem, stale } = vault.open(path, parsed.keyPem);
+    const kept = { ...parsed, keyPem };
+    if (stale) await write(path, { hosts: kept.hosts, [pem]: kept.pem, keyPem });
+    else known.set(path, { text, kept });
+    return [{ ...kept, stale }];
+  };
   const readAll = async (pattern: RegExp, pem: PemName) => {
-    const kept: (Kept & { readonly path: string })[] = [];
+    const names = (await list(directory)).filter((file) => pattern.test(file)).sort();
+    const kept: Kept[] = [];
     let stale = 0;
-    for (const name of (await list(directory)).filter((file) => pattern.test(file)).sort()) {
-      const path = join(directory, name);
-      const text = await readSecret(path, notice);
-      // Removed between the listing and the reading.
-      if (text === undefined) continue;
-      const { hosts, keyPem, ...rest } = parse(path, text, pem);
-      const opened = vault.open(path, keyPem);
-      kept.push({ path, hosts, keyPem: opened.keyPem, pem: rest.pem });
-      if (!opened.stale) continue;
-      await write(path, { hosts, [pem]: rest.pem, keyPem: opened.keyPem });
-      stale += 1;
+    for (let first = 0; first < names.length; first += AT_ONCE) {
+      const paths = names.slice(first, first + AT_ONCE).map((name) => join(directory, name));
+      for (const one of (await Promise.all(paths.map((path) => readOne(path, pem)))).flat()) {
+        kept.push(one);
+        stale += one.stale ? 1 : 0;
+      }
     }
     if (stale > 0) notice(`${stale} private keys in ${directory} were written anew, encrypted as keyStore says`);
     return kept;
@@ -87,7 +100,9 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
     async remove(id) {
       // The id comes from outside and becomes part of a path.
       if (!/^[0-9a-f]{16}$/.test(id)) return false;
-      return (await removeFile(fileOf(id))) || (await removeFile(fileOf(id, ".request")));
+      const files = [fileOf(id), fileOf(id, ".request")];
+      for (const file of files) known.delete(file);
+      return (await removeFile(files[0]!)) || (await removeFile(files[1]!));
     },
     async read() {
       const kept = await readAll(/^[0-9a-f]{16}\.json$/, "certificatePem");
@@ -103,6 +118,7 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
 type PemName = "certificatePem" | "requestPem";
 
 interface Kept {
+  readonly path: string;
   readonly hosts: readonly string[];
   readonly keyPem: string;
   /** The certificate's or the request's. */
@@ -113,7 +129,7 @@ function parse(path: string, text: string, name: PemName): Kept {
   try {
     const { hosts, keyPem, [name]: pem } = JSON.parse(text) as Record<string, unknown>;
     if (Array.isArray(hosts) && typeof pem === "string" && typeof keyPem === "string") {
-      return { hosts: hosts.map(String), keyPem, pem };
+      return { path, hosts: hosts.map(String), keyPem, pem };
     }
   } catch {
     // Not even JSON: the same complaint.

@@ -31,9 +31,9 @@ export function createKeystore(entries: readonly KeystoreEntry[]): Keystore {
     entries,
     holds: (certificate) => held.has(digest(readCertificate(certificate.raw).publicKey)),
     find(host, address) {
-      const keys = [...(host === undefined ? [] : hostKeys(foldHost(host))), foldHost(address)];
-      const found = keys.map((key) => byHost.get(key)).find((types) => types !== undefined);
-      return found ? [...found.values()] : [];
+      const names = host === undefined ? [] : hostKeys(foldHost(host));
+      const name = names.find((key) => byHost.has(key)) ?? foldHost(address);
+      return [...(byHost.get(name)?.values() ?? [])];
     },
   };
 }
