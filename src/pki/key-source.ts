@@ -2,7 +2,6 @@ import { createHash, type KeyObject, X509Certificate } from "node:crypto";
 import { ConfigError } from "../errors.ts";
 import { publicKeyOf, splitPem } from "./certificate.ts";
 import { recordCertificate } from "./certificate-record.ts";
-import { UnreadableError, WrongPasswordError } from "./password-encryption.ts";
 import { readPkcs12 } from "./pkcs12.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
 
@@ -91,10 +90,8 @@ function openPkcs12(path: string, base64: string, passphrase = ""): PemPair {
   try {
     return readPkcs12(Buffer.from(base64, "base64"), passphrase);
   } catch (error) {
-    const cannot = (why: string) => new ConfigError(path, `Cannot use ${path}: ${why}`, { cause: error });
-    if (error instanceof WrongPasswordError) throw cannot("the passphrase does not open its PKCS#12 file");
-    if (!(error instanceof UnreadableError)) throw error;
-    throw cannot(`its PKCS#12 file ${error.message}; "openssl pkcs12 -legacy -nodes" may turn it into PEM`);
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(path, `Cannot use ${path}: its PKCS#12 file ${error.message}`, { cause: error });
   }
 }
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import { ConfigError } from "../errors.ts";
-import { type KeySource, readKey } from "./key-source.ts";
+import { makeSelfSigned } from "./key-request.ts";
+import { createKeyReader, type KeySource, readKey } from "./key-source.ts";
 import { checkKeys, createKeystore, inOrder, keyWarnings, validityOf } from "./keystore.ts";
 import { type Made, make } from "./test-chain.ts";
 
@@ -121,6 +122,41 @@ test("checkKeys() refuses two keys of one type for one host, and tells every err
     ["keys[1]", "keys[2]"],
   );
   assert.deepEqual(checkKeys([source(["a.example"]), source(["a.example"], RSA, "keys[1]")]), []);
+});
+
+test("readKey() reads Ed25519, encrypted PEM of both forms, and takes the hosts of the certificate where none are given", async () => {
+  const { keyPem, certificatePem } = await makeSelfSigned(["own.example", "192.0.2.7"], "ed25519", 0, 4e12);
+  const entry = readKey({ hosts: [], certificatePem, keyPem, path: "keys[0]" });
+  assert.deepEqual([entry.keyType, entry.hosts], ["ed25519", ["own.example", "192.0.2.7"]]);
+  for (const [made, locked] of [
+    [EC, encrypted],
+    [RSA, old],
+  ] as const) {
+    const opened = readKey({ ...source(["a"], made), keyPem: locked, passphrase: "x" });
+    assert.equal(opened.keyPem, made.keyPem);
+    assert.throws(
+      () => readKey({ ...source(["a"], made), keyPem: locked, passphrase: "y" }),
+      /keys\[0\]: its key cannot be decrypted: the passphrase is wrong/,
+    );
+  }
+  assert.deepEqual(readKey(source([], EC)).hosts, ["ec"]);
+  const nameless = await make({ subject: "O=No name of a host" });
+  assert.throws(() => readKey(source([], nameless)), /its certificate names no host, so hosts must be given/);
+});
+
+test("A key reader reads what it was asked for last time no second time, and forgets the rest", () => {
+  const { read, forget } = createKeyReader();
+  const [first, other] = [source(["a"]), source(["a"], OTHER)];
+  const entry = read(first);
+  read(other);
+  assert.equal(read({ ...first }), entry);
+  forget();
+  assert.equal(read(first), entry);
+  forget();
+  forget();
+  assert.notEqual(read(first), entry);
+  assert.deepEqual(read(first), entry);
+  assert.notEqual(read({ ...first, hosts: ["b"] }), entry);
 });
 
 test("keyWarnings() tells of certificates whose time is not now", async () => {

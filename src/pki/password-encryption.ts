@@ -8,22 +8,14 @@ import {
   scryptSync,
   timingSafeEqual,
 } from "node:crypto";
-import { encode, encodeInteger, encodeOid, readElements, TAG } from "./der.ts";
+import { ConfigError } from "../errors.ts";
+import { type Element, encode, encodeInteger, encodeOid, readElements, TAG } from "./der.ts";
 
 /**
  * Encryption under a password, as PKCS#8 and PKCS#12 files have it: PBES2 (RFC 8018, section 6.2) and the older schemes
- * of PKCS#12 (RFC 7292, appendix C). AlgorithmIdentifiers are whole DER elements.
+ * of PKCS#12 (RFC 7292, appendix C). AlgorithmIdentifiers are whole DER elements. What cannot be read is a ConfigError whose
+ * message ends a sentence about the file; who knows where the file is named says the rest.
  */
-
-/** The bytes are of a form, or under an algorithm, that is not read here; the message is the end of a sentence. */
-export class UnreadableError extends Error {
-  override readonly name = "UnreadableError";
-}
-
-/** The password does not open it. */
-export class WrongPasswordError extends Error {
-  override readonly name = "WrongPasswordError";
-}
 
 /** Derives a key from a password; whoever opens many things under one password keeps what was derived. */
 export type Derive = (hash: string, salt: Buffer, iterations: number, length: number) => Buffer;
@@ -33,7 +25,7 @@ export function deriveFrom(password: string): Derive {
 }
 
 /** Above this a file is hostile, or meant to keep a machine busy for minutes. */
-const MAX_ITERATIONS = 10_000_000;
+const MAX_ITERATIONS = 2_000_000;
 const MAX_SCRYPT_MEMORY = 256 * 2 ** 20;
 
 const OIDS = {
@@ -70,11 +62,19 @@ const HASHES: Readonly<Record<string, string>> = {
 
 /** RFC 7292, appendix C: of these OpenSSL still has triple DES; RC2 and RC4 are gone. */
 const PKCS12_TRIPLE_DES = "2a864886f70d010c0103";
+/** A key that a forger made short could be guessed, and one longer than a hash's 64 bytes is none that anybody writes. */
+function readLength(element: Element | undefined): number {
+  const length = element?.tag === TAG.integer ? readCount(element.content) : 0;
+  return length >= 20 && length <= 64 ? length : unreadable(NOT_ONE);
+}
+
+const OUTDATED =
+  "is encrypted with RC2, RC4 or two-key DES, which OpenSSL no longer has; openssl pkcs12 -legacy -nodes makes PEM of it";
 const PKCS12_SCHEMES = /^2a864886f70d010c010[1-6]$/;
 
 /**
- * Decrypts what `algorithm` says how. Throws UnreadableError, WrongPasswordError when the padding shows that the
- * password is wrong (it shows it nearly always), and PeerError for what is not DER.
+ * Decrypts what `algorithm` says how. Throws ConfigError, also when the padding shows that the password is wrong (it
+ * nearly always does), and PeerError for what is not DER.
  */
 export function decryptUnderPassword(algorithm: Buffer, data: Buffer, password: string, derive?: Derive): Buffer {
   const { oid, parameters } = readAlgorithm(algorithm);
@@ -92,24 +92,30 @@ export function decryptUnderPassword(algorithm: Buffer, data: Buffer, password: 
       derivePkcs12("sha1", purpose, password, need(salt?.content), count, length);
     return decipher("des-ede3-cbc", make(1, 24), make(2, 8), data);
   }
-  if (PKCS12_SCHEMES.test(oid)) unreadable("is encrypted with RC2, RC4 or two-key DES, which OpenSSL no longer has");
+  if (PKCS12_SCHEMES.test(oid)) unreadable(OUTDATED);
   return unreadable("is encrypted in a way that the node does not know");
 }
 
-function derivePbes2(kdf: Buffer, length: number, password: string, derive = deriveFrom(password)): Buffer {
+/** `length` undefined: the one that stands in PBKDF2's parameters, as RFC 9579, section 4 wants it. */
+function derivePbes2(
+  kdf: Buffer,
+  length: number | undefined,
+  password: string,
+  derive: Derive = deriveFrom(password),
+): Buffer {
   const { oid, parameters } = readAlgorithm(kdf);
   const [salt, ...rest] = readElements(parameters);
   if (oid === OIDS.pbkdf2) {
     const prf = rest.find(({ tag }) => tag === TAG.sequence);
     const hash = prf ? PSEUDORANDOM[readAlgorithm(prf.whole).oid] : "sha1";
     if (hash === undefined) return unreadable("derives its key with a hash that the node does not have");
-    return derive(hash, need(salt?.content), readCount(rest[0]?.content), length);
+    return derive(hash, need(salt?.content), readCount(rest[0]?.content), length ?? readLength(rest[1]));
   }
   if (oid === OIDS.scrypt) {
     const [cost, blockSize, parallelization] = rest.slice(0, 3).map(({ content }) => readCount(content));
     const options = { N: need(cost), r: need(blockSize), p: need(parallelization), maxmem: MAX_SCRYPT_MEMORY };
     try {
-      return scryptSync(password, need(salt?.content), length, options);
+      return scryptSync(password, need(salt?.content), length ?? readLength(undefined), options);
     } catch {
       return unreadable("derives its key with parameters of scrypt that cannot be, or are too costly");
     }
@@ -128,7 +134,7 @@ export function checkMac(mac: Buffer, data: Buffer, password: string): boolean {
     const [kdf, scheme] = readElements(parameters);
     const hash = PSEUDORANDOM[readAlgorithm(need(scheme?.whole)).oid];
     if (hash === undefined) return unreadable("is authenticated with a hash that the node does not have");
-    actual = createHmac(hash, derivePbes2(need(kdf?.whole), digest.length, password))
+    actual = createHmac(hash, derivePbes2(need(kdf?.whole), undefined, password))
       .update(data)
       .digest();
   } else {
@@ -198,7 +204,7 @@ function decipher(name: string, key: Buffer, iv: Buffer, data: Buffer): Buffer {
     const stream = createDecipheriv(name, key, iv);
     return Buffer.concat([stream.update(data), stream.final()]);
   } catch {
-    throw new WrongPasswordError("The password does not open it");
+    return unreadable(WRONG_PASSWORD);
   }
 }
 
@@ -221,6 +227,7 @@ function readCount(content: Buffer | undefined): number {
   return count;
 }
 
+export const WRONG_PASSWORD = "is encrypted under another passphrase";
 const NOT_ONE = "is not what it says it is";
 
 function need<Value>(value: Value | undefined): Value {
@@ -228,5 +235,5 @@ function need<Value>(value: Value | undefined): Value {
 }
 
 function unreadable(why: string): never {
-  throw new UnreadableError(why);
+  throw new ConfigError("", why);
 }

@@ -1,8 +1,8 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { PeerError } from "../errors.ts";
+import { ConfigError, PeerError } from "../errors.ts";
 import { toPem } from "./certificate.ts";
 import { type Element, encode, malformed, readElements, readInside, TAG } from "./der.ts";
-import { checkMac, decryptUnderPassword, UnreadableError, WrongPasswordError } from "./password-encryption.ts";
+import { checkMac, decryptUnderPassword, WRONG_PASSWORD } from "./password-encryption.ts";
 
 /** What a PKCS#12 file holds: PEM, the key not encrypted, the certificates with the key's own first. */
 export interface Pkcs12 {
@@ -25,26 +25,30 @@ const IMPLICIT_0 = 0x80;
 const MAX_DEPTH = 4;
 
 /**
- * Opens a PKCS#12 file (RFC 7292). Throws UnreadableError, whose message ends a sentence about the file, or
- * WrongPasswordError.
+ * Opens a PKCS#12 file (RFC 7292). Throws ConfigError, whose message ends a sentence about the file; the path is
+ * the caller's to add.
  */
 export function readPkcs12(bytes: Buffer, password: string): Pkcs12 {
   try {
     const [version, authSafe, mac] = readInside(toDer(bytes), TAG.sequence);
-    if (version?.tag !== TAG.integer || authSafe?.tag !== TAG.sequence) throw new UnreadableError("is not PKCS#12");
+    if (version?.tag !== TAG.integer || authSafe?.tag !== TAG.sequence) throw unreadable("is not PKCS#12");
     const { type, content } = contentInfo(authSafe);
-    if (type !== DATA) throw new UnreadableError("is sealed for a public key, not under a passphrase");
+    if (type !== DATA) throw unreadable("is sealed for a public key, not under a passphrase");
     const safe = only(content).content;
-    if (mac && !checkMac(mac.content, safe, password)) throw new WrongPasswordError("The passphrase does not open it");
+    if (mac && !checkMac(mac.content, safe, password)) throw unreadable(WRONG_PASSWORD);
     const found = readInside(toDer(safe), TAG.sequence).flatMap((info) => bagsOf(info, password));
     return pair(
       found.flatMap(({ key }) => (key ? [key] : [])),
       found.flatMap(({ certificate }) => (certificate ? [certificate] : [])),
     );
   } catch (error) {
-    if (error instanceof PeerError) throw new UnreadableError("is not PKCS#12", { cause: error });
+    if (error instanceof PeerError) throw unreadable("is not PKCS#12", { cause: error });
     throw error;
   }
+}
+
+function unreadable(why: string, options?: ErrorOptions): ConfigError {
+  return new ConfigError("", why, options);
 }
 
 interface Bag {
@@ -56,7 +60,7 @@ interface Bag {
 function bagsOf(info: Element, password: string): Bag[] {
   const { type, content } = contentInfo(info);
   if (type === DATA) return readBags(only(content).content, password, 0);
-  if (type !== ENCRYPTED_DATA) throw new UnreadableError("is sealed for a public key, not under a passphrase");
+  if (type !== ENCRYPTED_DATA) throw unreadable("is sealed for a public key, not under a passphrase");
   const [, encrypted] = readInside(content, TAG.sequence);
   const [, algorithm, data] = readElements(encrypted?.content ?? Buffer.alloc(0));
   // [0] IMPLICIT OCTET STRING: RFC 2315, section 10.1. In BER it may be in pieces.
@@ -94,12 +98,12 @@ function readBags(safeContents: Buffer, password: string, depth: number): Bag[] 
 
 function pair(keys: readonly Buffer[], certificates: readonly Buffer[]): Pkcs12 {
   const [der, ...more] = keys;
-  if (!der) throw new UnreadableError("holds no private key");
-  if (more.length > 0) throw new UnreadableError(`holds ${keys.length} private keys; give each in a file of its own`);
+  if (!der) throw unreadable("holds no private key");
+  if (more.length > 0) throw unreadable(`holds ${keys.length} private keys; give each in a file of its own`);
   const key = readKey(der);
   const chain = certificates.map(readCertificate);
   const leaf = chain.find((certificate) => certificate.checkPrivateKey(key));
-  if (!leaf) throw new UnreadableError("holds no certificate of its private key");
+  if (!leaf) throw unreadable("holds no certificate of its private key");
   const ordered = [leaf];
   for (let next: X509Certificate | undefined = leaf; next; ) {
     const below: X509Certificate = next;
@@ -116,7 +120,7 @@ function readKey(der: Buffer) {
   try {
     return createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   } catch (error) {
-    throw new UnreadableError("holds a private key that cannot be read", { cause: error });
+    throw unreadable("holds a private key that cannot be read", { cause: error });
   }
 }
 
@@ -124,7 +128,7 @@ function readCertificate(der: Buffer): X509Certificate {
   try {
     return new X509Certificate(der);
   } catch (error) {
-    throw new UnreadableError("holds a certificate that cannot be read", { cause: error });
+    throw unreadable("holds a certificate that cannot be read", { cause: error });
   }
 }
 

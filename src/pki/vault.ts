@@ -2,14 +2,7 @@ import { createHash, createPrivateKey, randomBytes } from "node:crypto";
 import { ConfigError, PeerError } from "../errors.ts";
 import { toPem } from "./certificate.ts";
 import { encode, readElements, readInside, TAG } from "./der.ts";
-import {
-  type Derive,
-  decryptUnderPassword,
-  deriveFrom,
-  encryptUnderPassword,
-  UnreadableError,
-  WrongPasswordError,
-} from "./password-encryption.ts";
+import { type Derive, decryptUnderPassword, deriveFrom, encryptUnderPassword } from "./password-encryption.ts";
 import { isEncrypted } from "./private-key.ts";
 
 /** What the user keeps keys under: a passphrase, or a file of random bytes (as base64). `path`: "keyStore.passphraseFile". */
@@ -90,8 +83,7 @@ function tryOpen(pem: string, password: string, derive: Derive): string | undefi
     return toPem(der, "PRIVATE KEY");
   } catch (error) {
     const isExpected =
-      error instanceof UnreadableError ||
-      error instanceof WrongPasswordError ||
+      error instanceof ConfigError ||
       error instanceof PeerError ||
       (error instanceof Error && "code" in error && String(error.code).startsWith("ERR_OSSL"));
     if (!isExpected) throw error;
