@@ -155,12 +155,14 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const chain = await enterTools(story, about);
   if (chain.kind === "failed") return cut(client, chain.reason);
   const presentation = await node.present(serverLeg, opening.hello, judgement);
-  session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
+  const { records } = presentation;
+  session.note({ presented: records[0], deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
   const clientLeg = await node.clientLeg(client, opening, presentation.shown, serverLeg.negotiated);
   if (clientLeg.kind === "failed") return clientLeg.reason;
   ends.delete(client);
   ends.add(clientLeg.stream as Socket);
-  session.note({ clientLeg: legRecord(clientLeg.negotiated) });
+  const presented = records[clientLeg.shown ?? 0] ?? records[0];
+  session.note({ clientLeg: legRecord(clientLeg.negotiated), presented });
 
   const description = `${clientLeg.negotiated.version} ${alpn ?? ""}`.trimEnd();
   const parting = await join(story, clientLeg, chain, serverLeg, { ...about, description });

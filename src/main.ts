@@ -241,16 +241,15 @@ async function startWorker(first: WorkerSetup) {
       holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
-        const [own] = held;
-        if (own) {
-          const { serial, sha256, keyType } = own;
-          return { shown: held, record: { authority: "inbound", serial, sha256, keyType } };
-        }
+        const describe = ({ serial, sha256, keyType }: (typeof held)[number]) =>
+          ({ authority: "inbound", serial, sha256, keyType }) as const;
+        const [own, ...others] = held;
+        if (own) return { shown: held, records: [describe(own), ...others.map(describe)] };
         const authority = facts.faults.length > 0 ? "secondary" : "primary";
         const wanted = { certificate: leg.certificate.raw, authority, keyType: keyTypeFor(hello) } as const;
         const minted = await issued.take(record.sha256, wanted, Date.now());
         const { serial, sha256, keyType } = minted;
-        return { shown: [minted], record: { authority, serial, sha256, keyType } };
+        return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
       },
       demanding: {
         has: (server) => demanding.has(server, Date.now()),

@@ -84,7 +84,8 @@ export interface Judgement {
 
 export interface Presentation {
   readonly shown: readonly Presentable[];
-  readonly record: PresentedRecord;
+  /** What there is to say of each. */
+  readonly records: readonly [PresentedRecord, ...PresentedRecord[]];
 }
 
 /** What tools and feeds are told of a session. */

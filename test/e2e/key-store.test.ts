@@ -107,6 +107,25 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     );
   }
 
+  /** A session with the server that sends lines back reversed. */
+  async function open(host: string, sigalgs?: string): Promise<tls.TLSSocket> {
+    const options = { port: ports.get("reversing")!, host: "127.0.0.1", servername: host };
+    const socket = tls.connect({ ...options, rejectUnauthorized: false, ...(sigalgs !== undefined && { sigalgs }) });
+    await once(socket, "secureConnect");
+    return socket;
+  }
+
+  async function reversed(socket: tls.TLSSocket, text: string): Promise<void> {
+    socket.write(`${text}\n`);
+    assert.equal((await nextChunk(socket))?.toString(), `${[...text].reverse().join("")}\n`);
+  }
+
+  async function close(socket: tls.TLSSocket): Promise<void> {
+    socket.end();
+    socket.resume();
+    await once(socket, "close");
+  }
+
   const serialOf = (file: string) => new X509Certificate(readFileSync(file)).serialNumber;
   const list = () => node.api<KeyInfo[]>("keys");
 
@@ -245,55 +264,30 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     const name = `hot.${DOMAIN}`;
     const [first, second] = [await makeLeaf(pki, "hot-1", `DNS:${name}`), await makeLeaf(pki, "hot-2", `DNS:${name}`)];
     const add = async ({ certificate, key }: Identity) => {
-      const { code, stdout, stderr } = await node.command(
-        "keys",
-        "add",
-        "--certificate",
-        certificate,
-        "--key",
-        key,
-        "--json",
-      );
-      assert.equal(code, 0, stderr);
-      return (JSON.parse(stdout) as KeyInfo).id;
+      const [pem, keyPem] = [certificate, key].map((file) => readFileSync(file, "utf8"));
+      return (await node.api<KeyInfo>("keys", "POST", { certificate: pem, key: keyPem })).id;
     };
-    const open = async (host: string) => {
-      const options = { port: ports.get("reversing")!, host: "127.0.0.1", servername: host };
-      const socket = tls.connect({ ...options, ca: readFileSync(pki.root.certificate) });
-      await once(socket, "secureConnect");
-      return { socket, serial: socket.getPeerX509Certificate()?.serialNumber };
-    };
-    const reversed = async (socket: tls.TLSSocket, text: string) => {
-      socket.write(`${text}\n`);
-      assert.equal((await nextChunk(socket))?.toString(), `${[...text].reverse().join("")}\n`);
-    };
-    const close = async (socket: tls.TLSSocket) => {
-      socket.end();
-      socket.resume();
-      await once(socket, "close");
-    };
-
     const firstId = await add(first);
     const live = await open(name);
-    assert.equal(live.serial, serialOf(first.certificate));
-    await reversed(live.socket, "before");
+    assert.equal(live.getPeerX509Certificate()?.serialNumber, serialOf(first.certificate));
+    await reversed(live, "before");
     const secondId = await add(second);
     for (const id of [firstId, secondId]) {
-      await reversed(live.socket, `while ${id} goes`);
-      assert.equal((await node.command("keys", "remove", id)).code, 0);
+      await reversed(live, `while ${id} goes`);
+      await node.api(`keys/${id}`, "DELETE");
     }
     assert.equal(
       (await list()).some(({ hosts }) => hosts.includes(name)),
       false,
     );
-    await reversed(live.socket, "after");
-    await close(live.socket);
+    await reversed(live, "after");
+    await close(live);
     assert.equal((await node.session(name)).deployment, "inbound");
 
     await add(second);
     const again = await open(name);
-    assert.equal(again.serial, serialOf(second.certificate));
-    await close(again.socket);
+    assert.equal(again.getPeerX509Certificate()?.serialNumber, serialOf(second.certificate));
+    await close(again);
   });
 
   test("Added keys stay where the node was started, though a reload names another data folder", async () => {
@@ -311,6 +305,35 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     assert.equal(existsSync(join(node.folder, "elsewhere")), false);
     node.rewrite(config());
     await node.api("reload", "POST");
+    // One of them was signed for nine days: a reload says so, and check says so of the file's keys.
+    assert.match(node.process.output(), /The certificate of [^"]*\.json \(made\.[^"]*\) expires on \d{4}-\d\d-\d\d/);
+    const expired = { ...config(), keys: [{ hosts: [`old.${DOMAIN}`], ...pki.faulty.expired }] };
+    node.rewrite(expired);
+    assert.match(
+      (await node.command("check")).stdout,
+      /Warning: The certificate of keys\[0\] \(old\.[^)]*\) expired on 2021-01-01/,
+    );
+    node.rewrite(config());
+  });
+
+  test("A host with keys of three types shows each client the one that it prefers, and the record says which", async () => {
+    const name = `three.${DOMAIN}`;
+    // The server itself has an ECDSA certificate, and is never offered more than the client offers.
+    for (const [type, sigalgs, keyType] of [
+      ["ecdsa", "ecdsa_secp256r1_sha256", "ecdsa"],
+      ["rsa", "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256", "rsa"],
+      ["ed25519", "ed25519:ecdsa_secp256r1_sha256", "ed25519"],
+    ] as const) {
+      await node.api("keys/generate", "POST", { hosts: [name], keyType: type, selfSignedDays: 90 });
+      const socket = await open(name, sigalgs);
+      const shown = socket.getPeerX509Certificate();
+      const { localPort = 0 } = socket;
+      await reversed(socket, type);
+      await close(socket);
+      const { presented } = await node.sessionFrom(localPort);
+      assert.equal(presented?.keyType, keyType);
+      assert.equal(presented?.sha256, shown?.fingerprint256.replaceAll(":", "").toLowerCase());
+    }
   });
 
   test("No private key is in an answer of the API, in the log or, in the clear, in the data folder", async () => {
