@@ -1,7 +1,7 @@
 import { ConfigError } from "../errors.ts";
 import { isLinkName } from "../linux/routes.ts";
 import type { Step } from "../linux/steps.ts";
-import { CODE, readMarks } from "./inline-marks.ts";
+import { CODE, MAX_LANES, markOf, readMarks } from "./inline-marks.ts";
 import { writeRules } from "./inline-rules.ts";
 import { listSteps } from "./inline-steps.ts";
 import type { LiveConnection, NetworkRow, PortRange } from "./network-rows.ts";
@@ -39,6 +39,8 @@ export interface PlanInput {
     readonly iptablesNft: boolean;
     readonly ipv6: boolean;
     readonly forceForwarding: boolean;
+    /** Without connection tracking there is nothing to keep out of it. */
+    readonly notrack: boolean;
   };
   /** By the listener's name: what its bridge calls itself. Its networkA's own will do. */
   readonly bridgeMacs: Readonly<Record<string, string>>;
@@ -60,6 +62,9 @@ export interface PlannedListener {
   readonly workerPorts: readonly number[];
   /** By worker: the NFQUEUE of the SYNs that it holds. Empty without synHold. */
   readonly queues: readonly number[];
+  /** SO_MARK of its sockets, by which the rules and routes know them: of the listening ones, and of those toward servers. */
+  readonly clientMark: number;
+  readonly serverMark: number;
 }
 
 /** What a verdict on a held SYN writes into its mark: `(old & ~mask) | value`. */
@@ -118,11 +123,13 @@ export function planInline(input: PlanInput): Plan {
   const marks = readMarks(input.markShift, input.workers);
   const { nft, counters } = writeRules(lanes, marks.mask, input);
   return {
-    listeners: lanes.map(({ listener, sharedPort, workerPorts, queues }) => ({
+    listeners: lanes.map(({ index, listener, sharedPort, workerPorts, queues }) => ({
       name: listener.name,
       sharedPort,
       workerPorts,
       queues,
+      clientMark: markOf(CODE.SIDE_A + index, input.markShift),
+      serverMark: markOf(CODE.SIDE_B + index, input.markShift),
     })),
     marks,
     counters,
@@ -166,6 +173,9 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
     Number.isInteger(value) && value >= least && value <= most;
   if (!within(workers, 1, MAX_WORKERS)) {
     throw new ConfigError("workers", `Cannot steer to ${workers} workers: inline listeners take 1 to ${MAX_WORKERS}`);
+  }
+  if (listeners.length > MAX_LANES) {
+    throw new ConfigError("listeners", `Cannot tell ${listeners.length} inline listeners apart: at most ${MAX_LANES}`);
   }
   if (!within(markShift, 0, 24))
     throw new ConfigError("inline", `Cannot use the mark's bits from ${markShift}: 0 to 24`);

@@ -1,6 +1,6 @@
-import { localDelivery } from "../linux/routes.ts";
+import { localDelivery, routingRule } from "../linux/routes.ts";
 import type { Step } from "../linux/steps.ts";
-import { CODE, markOf } from "./inline-marks.ts";
+import { CODE, LOCAL_KIND, markOf } from "./inline-marks.ts";
 import type { Lane, PlanInput } from "./inline-plan.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
@@ -11,10 +11,11 @@ export function listSteps(
 ): Step[] {
   return [
     ...lanes.flatMap(bridgeSteps),
+    ...reflectSteps(input),
     ...lanes.flatMap((lane) => settingSteps(lane, input)),
     ...rulesetSteps(rules.nft),
     ...holdSteps(lanes, input, rules.mask),
-    ...deliverySteps(input, rules.mask),
+    ...deliverySteps(lanes, input, rules.mask),
     // Last: only now does traffic flow through a bridge, and meets the rules.
     ...lanes.flatMap(cableSteps),
   ];
@@ -40,6 +41,16 @@ function bridgeSteps({ bridge, listener }: Lane): Step[] {
       }),
     ),
   ];
+}
+
+function reflectSteps({ features }: PlanInput): Step[] {
+  const families = features.ipv6 ? (["ipv4", "ipv6"] as const) : (["ipv4"] as const);
+  return families.map((family) => ({
+    kind: "sysctl",
+    why: "what the kernel itself answers has the mark of what it answers, by which it is routed and told from the rest",
+    key: `net/${family}/fwmark_reflect`,
+    value: "1",
+  }));
 }
 
 function settingSteps({ listener, bridge }: Lane, { features }: PlanInput): Step[] {
@@ -138,12 +149,21 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
   });
 }
 
-function deliverySteps({ features, markShift, routingTable, rulePriority }: PlanInput, mask: number): readonly Step[] {
+/** What is for our sockets stays here, whatever its address: by its mark and where it comes in, and not when it goes out. */
+function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: number): readonly Step[] {
+  const { features, markShift, routingTable: table, rulePriority: priority } = input;
   const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
-  const mark = markOf(CODE.LOCAL, markShift);
-  return families.flatMap((family) =>
-    localDelivery({ family, mark, mask, table: routingTable, priority: rulePriority }),
-  );
+  const local = { mark: markOf(CODE.LOCAL_A, markShift), mask: markOf(LOCAL_KIND, markShift) };
+  const links = lanes.flatMap(({ bridge, listener }) => bridge?.name ?? [listener.networkA, listener.networkB]);
+  return families.flatMap((family) => [
+    ...localDelivery({ family, mark: markOf(CODE.UNREACHED, markShift), mask, table, priority }),
+    ...links.map((link) =>
+      routingRule({
+        ...{ family, ...local, table, priority, from: link },
+        why: `…and what comes in by ${link} for them`,
+      }),
+    ),
+  ]);
 }
 
 function cableSteps({ bridge, listener }: Lane): Step[] {
