@@ -30,8 +30,8 @@ export interface Scenario {
   readonly listener?: Readonly<Record<string, unknown>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly confined?: boolean;
-  /** More of the administrator's nft rules, beside those that are always there. */
-  readonly rules?: (network: Network) => string;
+  /** What else is to be there before the node. */
+  readonly prepare?: (network: Network) => Promise<unknown>;
   readonly claims: readonly Claim[];
 }
 
@@ -44,7 +44,8 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   await using stack = new AsyncDisposableStack();
   const network = stack.use(await buildNetwork(topology));
   const servers = stack.use(await startServers(network.server, pki.server.ecdsa));
-  await addForeignRules(network.node, scenario.rules?.(network) ?? "");
+  await addForeignRules(network.node);
+  await scenario.prepare?.(network);
   const before = await describeSetup(network.node);
   const { listener = {}, config = {}, confined = false } = scenario;
   const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config, confined }));

@@ -4,8 +4,9 @@ import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "./claims/f
 import { FIRST_PACKET } from "./claims/first-packet.ts";
 import { CAPABILITY, CRASH, DRAIN, NO_CAPABILITY, PLAN } from "./claims/leaving.ts";
 import { carries } from "./claims/load.ts";
-import { MASQUERADE, MASQUERADED } from "./claims/masquerade.ts";
+import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
+import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 
@@ -18,7 +19,8 @@ export function ordinary(load: number): Scenario {
 export const SPECIAL = {
   open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE, CRASH] },
   closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE] },
-  masquerade: { about: "Behind one address", rules: MASQUERADE, claims: MASQUERADED },
+  masquerade: { about: "Behind one address", prepare: masquerade, claims: MASQUERADED },
+  routers: { about: "Routers on the wire", prepare: addRouters, listener: ROUTES, claims: BEYOND_ROUTERS },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
   confined: {
     about: "Rights, and how it leaves",

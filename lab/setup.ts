@@ -20,24 +20,24 @@ export async function describeSetup(host: Host): Promise<Readonly<Record<string,
   return { ...Object.fromEntries(await Promise.all(parts)), settings: stdout };
 }
 
-/** The rules of the administrator's own, which are there before any node. What connection tracking cannot place is dropped. */
-export async function addForeignRules(host: Host, more: string): Promise<void> {
+/** The rules of the administrator's own, which are there before any node. TCP that connection tracking cannot place is dropped. */
+export async function addForeignRules(host: Host): Promise<void> {
   const input = `table inet administrator {
     chain input {
       type filter hook input priority 0; policy accept;
       tcp dport 65000 drop comment "not the node's"
-      ct state invalid drop
+      meta l4proto { tcp, icmp, ipv6-icmp } ct state invalid drop
     }
     chain forward {
       type filter hook forward priority 0; policy accept;
-      ct state invalid drop
+      meta l4proto { tcp, icmp, ipv6-icmp } ct state invalid drop
     }
     chain output {
       type filter hook output priority 0; policy accept;
-      ct state invalid drop
+      meta l4proto { tcp, icmp, ipv6-icmp } ct state invalid drop
     }
   }
-  ${more}`;
+  `;
   await host.must("nft", ["-f", "-"], { input });
   for (const family of ["-4", "-6"]) await host.must("ip", [family, "rule", "add", "fwmark", "0x7", "lookup", "4242"]);
   await host.must("ip", ["route", "add", "unreachable", "192.0.2.0/24", "table", "4242"]);

@@ -52,9 +52,10 @@ export function planNode(
   return planInline({
     ...NUMBERS,
     workers,
-    listeners: listeners.map(({ address, ports, ...listener }) => ({
+    listeners: listeners.map(({ address, gateway, ports, ...listener }) => ({
       ...listener,
       addresses: address === undefined ? [] : [address].flat(),
+      gateways: gateway === undefined ? [] : [gateway].flat(),
       ports:
         ports === "all"
           ? ports

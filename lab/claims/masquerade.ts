@@ -7,14 +7,15 @@ import { PORTS } from "../servers.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
 /** The administrator's own wish: behind the node, everybody has the node's address. */
-export function MASQUERADE({ topology, node }: Network): string {
-  return `table inet translation {
+export function masquerade({ topology, node }: Network): Promise<unknown> {
+  const input = `table inet translation {
     chain postrouting {
       type nat hook postrouting priority srcnat; policy accept;
       oifname "${topology === "bridge" ? "clbr0" : node.networkB}" masquerade
     }
   }
   `;
+  return node.must("nft", ["-f", "-"], { input });
 }
 
 export const MASQUERADED: readonly Claim[] = [

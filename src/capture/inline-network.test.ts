@@ -429,6 +429,8 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
     networkA: "na",
     networkB: "nb",
     addresses: topology === "bridge" ? ["10.3.0.254/24", "fd00:3::fe/64"] : [],
+    gateways: [],
+    routes: [],
     failure: "open",
     ports: "all",
     synHold: true,

@@ -12,6 +12,8 @@ const EDGE: InlineListener = {
   networkA: "eth1",
   networkB: "eth2",
   addresses: [],
+  gateways: [],
+  routes: [],
   failure: "open",
   ports: "all",
   synHold: true,
@@ -271,6 +273,31 @@ test("What a step adds its undoing removes, word by word", () => {
   const rules = steps.findIndex((step) => step.kind === "command" && step.run[0] === "nft");
   const cable = steps.findIndex((step) => step.kind === "bridge-port");
   assert.ok(bridge < rules && rules < cable, "no frame crosses a bridge before its rules are there");
+});
+
+test("A bridge has routes of its own, and never this machine's", () => {
+  const listener: InlineListener = {
+    ...BRIDGE,
+    gateways: ["10.3.0.1", "fd00:3::1"],
+    routes: [
+      { to: "10.9.7.0/16", via: "10.3.0.7" },
+      { to: "fd00:9::/64", via: "fd00:3::7" },
+    ],
+  };
+  const own = commands({ listeners: [EDGE, listener] }).filter((command) => command.includes("7702"));
+  const last = "route add unreachable default metric 4294967295 table 7702";
+  assert.deepEqual(own, [
+    "ip -4 route add 10.3.0.0/24 dev clbr1 table 7702",
+    "ip -4 route add 10.9.0.0/16 via 10.3.0.7 dev clbr1 onlink table 7702",
+    "ip -4 route add default via 10.3.0.1 dev clbr1 onlink table 7702",
+    `ip -4 ${last}`,
+    "ip -4 rule add priority 101 fwmark 0x810000/0x8f0000 lookup 7702",
+    "ip -6 route add fd00:3::/64 dev clbr1 table 7702",
+    "ip -6 route add fd00:9::/64 via fd00:3::7 dev clbr1 onlink table 7702",
+    "ip -6 route add default via fd00:3::1 dev clbr1 onlink table 7702",
+    `ip -6 ${last}`,
+    "ip -6 rule add priority 101 fwmark 0x810000/0x8f0000 lookup 7702",
+  ]);
 });
 
 test("The plan is shown as a script that says why of each line", () => {

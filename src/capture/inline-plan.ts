@@ -15,6 +15,9 @@ export interface InlineListener {
   readonly networkB: string;
   /** "10.3.0.254/24": a bridge's own, one for each family, so that it has a route and ARP toward both sides. */
   readonly addresses: readonly string[];
+  /** A bridge's way to what is not of its network: a default route for each family, and others. */
+  readonly gateways: readonly string[];
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
   /** New connections while no worker listens: forwarded by the kernel, or dropped. */
   readonly failure: "open" | "closed";
   readonly ports: "all" | readonly (number | PortRange)[];
@@ -31,7 +34,10 @@ export interface PlanInput {
   readonly baseQueue: number;
   /** Where, in a packet's firewall mark, the eight bits start that are Clearline's: 0 to 24. */
   readonly markShift: number;
-  /** The routing table that is Clearline's, and the priority of the rules that lead to it. */
+  /**
+   * The routing table that is Clearline's, and the priority of the rules that lead to it. Each bridge has one more table, numbered
+   * from the next one on, and they have the next priority.
+   */
   readonly routingTable: number;
   readonly rulePriority: number;
   readonly features: {

@@ -1,6 +1,8 @@
+import { isIPv6 } from "node:net";
+import ipaddr from "ipaddr.js";
 import { localDelivery, routingRule } from "../linux/routes.ts";
 import type { Step } from "../linux/steps.ts";
-import { CODE, LOCAL_KIND, markOf } from "./inline-marks.ts";
+import { CODE, LOCAL_KIND, markOf, OF_LANE } from "./inline-marks.ts";
 import type { Lane, PlanInput } from "./inline-plan.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
@@ -16,6 +18,7 @@ export function listSteps(
     ...rulesetSteps(rules.nft),
     ...holdSteps(lanes, input, rules.mask),
     ...deliverySteps(lanes, input, rules.mask),
+    ...lanes.flatMap((lane) => routeSteps(lane, input)),
     // Last: only now does traffic flow through a bridge, and meets the rules.
     ...lanes.flatMap(cableSteps),
   ];
@@ -40,6 +43,7 @@ function bridgeSteps({ bridge, listener }: Lane): Step[] {
         run: ["ip", "address", "add", address, "dev", name, ...(address.includes(":") ? ["nodad"] : [])],
       }),
     ),
+    { kind: "link-up", why: `${listener.name}: the bridge is up, and has no port yet`, name },
   ];
 }
 
@@ -81,6 +85,7 @@ function settingSteps({ listener, bridge }: Lane, { features }: PlanInput): Step
             "2",
             "both ends' addresses come in here: loose, whatever the switch of all says",
           ),
+          set(`net/ipv4/conf/${bridge.name}/src_valid_mark`, "1", "and they are looked up in the bridge's own routes"),
           set(`net/ipv4/conf/${bridge.name}/arp_ignore`, "1", "this machine's other addresses are not to be seen here"),
         ]),
   ];
@@ -166,19 +171,64 @@ function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: number): 
   ]);
 }
 
+/** Behind whatever other route there is. */
+const LAST_RESORT = "4294967295";
+
+/** A bridge's routes are its own: what this machine is managed by never carries a client's traffic. */
+function routeSteps({ index, bridge, listener }: Lane, input: PlanInput): Step[] {
+  if (bridge === undefined) return [];
+  const { features, markShift, routingTable, rulePriority } = input;
+  const table = routingTable + 1 + index;
+  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
+  const mark = markOf(OF_LANE.code + index, markShift);
+  const mask = markOf(OF_LANE.mask, markShift);
+  return families.flatMap((family): Step[] => {
+    const own = (address: string) => isIPv6(address.split("/")[0] ?? "") === (family === 6);
+    const route = (why: string, ...words: string[]): Step => ({
+      kind: "command",
+      why: `${listener.name}: ${why}`,
+      run: ["ip", `-${family}`, "route", "add", ...words, "table", `${table}`],
+    });
+    const through = ["dev", bridge.name, "onlink"];
+    const nowhere = ["unreachable", "default", "metric", LAST_RESORT, "table", `${table}`];
+    return [
+      ...listener.addresses
+        .filter(own)
+        .map((address) => route("its own network", networkOf(address), "dev", bridge.name)),
+      ...listener.routes
+        .filter(({ via }) => own(via))
+        .map(({ to, via }) => route("a network behind a router on it", networkOf(to), "via", via, ...through)),
+      ...listener.gateways.filter(own).map((via) => route("all else", "default", "via", via, ...through)),
+      {
+        kind: "command",
+        why: `${listener.name}: what no route leads to is unreachable, however this machine itself would get there`,
+        run: ["ip", `-${family}`, "route", "add", ...nowhere],
+        undo: ["ip", `-${family}`, "route", "del", ...nowhere],
+      },
+      routingRule({
+        ...{ family, mark, mask, table, priority: rulePriority + 1 },
+        why: `${listener.name}: only what the bridge carries is routed by these`,
+      }),
+    ];
+  });
+}
+
+/** "10.3.0.254/24" is in "10.3.0.0/24". */
+function networkOf(subnet: string): string {
+  const kind = ipaddr.IPv4.isValidCIDR(subnet) ? ipaddr.IPv4 : ipaddr.IPv6;
+  return `${kind.networkAddressFromCIDR(subnet).toString()}/${subnet.split("/")[1]}`;
+}
+
 function cableSteps({ bridge, listener }: Lane): Step[] {
   if (bridge === undefined) return [];
   const ports = [listener.networkA, listener.networkB];
-  return [
-    { kind: "link-up", why: `${listener.name}: the bridge is up before its ports`, name: bridge.name },
-    ...ports.flatMap((port): Step[] => [
-      {
-        kind: "bridge-port",
-        why: `${listener.name}: ${port} is a port of the bridge`,
-        name: port,
-        bridge: bridge.name,
-      },
-      { kind: "link-up", why: `${listener.name}: traffic flows`, name: port },
-    ]),
-  ];
+  return ports.flatMap((port): Step[] => [
+    {
+      kind: "bridge-port",
+      why: `${listener.name}: ${port} is a port of the bridge`,
+      name: port,
+      bridge: bridge.name,
+    },
+    { kind: "link-up", why: `${listener.name}: traffic flows`, name: port },
+  ]);
 }

@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
@@ -149,8 +151,76 @@ function inlineConflicts(root: unknown): Problem[] {
         says: "is missing: a bridge needs an address on its network",
       });
     }
-    return problems;
+    return [...problems, ...routeConflicts(keys, value)];
   });
+}
+
+/** A router that is not on the bridge's network cannot be reached; and a router's routes are this machine's own. */
+function routeConflicts(keys: readonly PropertyKey[], listener: unknown): Problem[] {
+  const gateways = listed(listener, keys, ["gateway"]);
+  const routers = entriesAt(listener, ["routes"]).map(({ keys: at, value }) => ({
+    path: pathOf([...keys, ...at, "via"]),
+    value: valueAt(value, ["via"]),
+  }));
+  if (valueAt(listener, ["topology"]) === "routed") {
+    return ["gateway", "routes"]
+      .filter((key) => valueAt(listener, [key]) !== undefined)
+      .map((key) => ({
+        path: pathOf([...keys, key]),
+        says: "is for a bridge: a router follows this machine's own routes",
+      }));
+  }
+  const subnets = listed(listener, keys, ["address"]).flatMap(({ value }) => readSubnet(value));
+  const stray = [...gateways, ...routers].filter(({ value }) => {
+    const router = readAddress(value);
+    return (
+      router !== undefined && !subnets.some((subnet) => router.kind() === subnet[0].kind() && router.match(subnet))
+    );
+  });
+  const again = gateways.filter(({ value }, index) => {
+    const kind = readAddress(value)?.kind();
+    return kind !== undefined && gateways.slice(0, index).some((other) => readAddress(other.value)?.kind() === kind);
+  });
+  return [
+    ...stray.map(({ path, value }) => ({
+      path,
+      says: `is ${show(value)}, which is in no subnet of ${pathOf([...keys, "address"])}`,
+    })),
+    ...again.map(({ path, value }) => ({ path, says: `is ${show(value)}, the second gateway of its family` })),
+    ...familyMismatches(keys, listener),
+  ];
+}
+
+function familyMismatches(keys: readonly PropertyKey[], listener: unknown): Problem[] {
+  return entriesAt(listener, ["routes"]).flatMap(({ keys: at, value }) => {
+    const [to] = readSubnet(valueAt(value, ["to"]));
+    const via = readAddress(valueAt(value, ["via"]));
+    if (to === undefined || via === undefined || to[0].kind() === via.kind()) return [];
+    const path = pathOf([...keys, ...at, "via"]);
+    return [
+      { path, says: `is ${show(valueAt(value, ["via"]))}, of another family than ${pathOf([...keys, ...at, "to"])}` },
+    ];
+  });
+}
+
+/** The values of a key that takes one or a list. */
+function listed(
+  root: unknown,
+  keys: readonly PropertyKey[],
+  key: readonly string[],
+): { path: string; value: unknown }[] {
+  const value = valueAt(root, key);
+  if (!Array.isArray(value)) return value === undefined ? [] : [{ path: pathOf([...keys, ...key]), value }];
+  return value.map((one: unknown, index) => ({ path: pathOf([...keys, ...key, index]), value: one }));
+}
+
+function readAddress(value: unknown): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
+  return typeof value === "string" && isIP(value) !== 0 ? ipaddr.parse(value) : undefined;
+}
+
+/** One, or none when it has another form. */
+function readSubnet(value: unknown): [ipaddr.IPv4 | ipaddr.IPv6, number][] {
+  return typeof value === "string" && ipaddr.isValidCIDR(value) ? [ipaddr.parseCIDR(value)] : [];
 }
 
 function endpointOf(value: unknown): HostPort | undefined {

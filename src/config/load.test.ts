@@ -109,6 +109,25 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ],
   ],
   [
+    "routers that a bridge cannot reach",
+    `listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth2, address: 10.3.0.254/24,
+      gateway: [10.3.0.1, "fd03::1", 10.3.0.2], routes: [{ to: 10.9.0.0/16, via: 10.4.0.7 }, { to: "fd09::/64", via: 10.3.0.7 }] }]`,
+    [
+      'listeners[0].gateway[1] is "fd03::1", which is in no subnet of listeners[0].address',
+      'listeners[0].routes[0].via is "10.4.0.7", which is in no subnet of listeners[0].address',
+      'listeners[0].gateway[2] is "10.3.0.2", the second gateway of its family',
+      'listeners[0].routes[1].via is "10.3.0.7", of another family than listeners[0].routes[1].to',
+    ],
+  ],
+  [
+    "a router with a bridge's routes",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [] }]`,
+    [
+      "listeners[0].gateway is for a bridge: a router follows this machine's own routes",
+      "listeners[0].routes is for a bridge: a router follows this machine's own routes",
+    ],
+  ],
+  [
     "an inline listener's values",
     'listeners: [{ name: a, mode: inline, topology: ring, networkA: "a b", networkB: eth1, address: 10.0.0.1, ports: [0], failure: up }]',
     [

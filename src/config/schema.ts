@@ -3,7 +3,7 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, size, subnetAddress } from "./formats.ts";
+import { address, duration, hostPort, interfaceName, label, size, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 /** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
@@ -62,6 +62,21 @@ const listener = z.discriminatedUnion("mode", [
       .union([subnetAddress(), z.array(subnetAddress()).min(1)])
       .optional()
       .describe("Bridge: the node's own address on it, such as 10.3.0.254/24; a list for IPv4 and IPv6."),
+    gateway: z
+      .union([address(), z.array(address()).min(1)])
+      .optional()
+      .describe("Bridge: the router to whatever no route leads to; a list for IPv4 and IPv6. None: it is unreachable."),
+    routes: z
+      .array(
+        z.strictObject({
+          to: subnetAddress().describe("Clients or servers in another network, such as 10.9.0.0/16."),
+          via: address().describe("The router on the bridge's network that leads there."),
+        }),
+      )
+      .default([])
+      .describe(
+        "Bridge: the way to the networks behind other routers than the gateway. This machine's own routes are not used.",
+      ),
     ports: z
       .unknown()
       .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))
