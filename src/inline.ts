@@ -1,5 +1,6 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { type Counted, carryCounts } from "./capture/inline-counts.ts";
 import { type Plan, planInline } from "./capture/inline-plan.ts";
 import type { LiveConnection } from "./capture/network-rows.ts";
 import type { Loaded } from "./config/load.ts";
@@ -10,7 +11,6 @@ import { loadRules, probeFeatures, readCounters } from "./linux/nftables.ts";
 import { readLink } from "./linux/routes.ts";
 import { readPorts } from "./policy/conditions.ts";
 import { networkRows } from "./policy/network-rows.ts";
-import type { PolicySource } from "./policy/rule.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 
@@ -80,27 +80,37 @@ export function setUpInline(plan: Plan, dataDir: string): void {
 }
 
 /** Replaces the rules in one transaction, while traffic flows. Throws ConfigError: what needs more than new rules needs a restart. */
-export function changeInline(before: Plan | undefined, after: Plan | undefined): void {
+export async function changeInline(before: Plan | undefined, after: Plan | undefined): Promise<void> {
   const rest = (plan: Plan | undefined) =>
     JSON.stringify(plan?.steps.map((step) => (step.kind === "command" && step.input === plan.nft ? "rules" : step)));
   if (rest(before) !== rest(after)) {
     throw new ConfigError("listeners", "Cannot reload: the inline listeners changed; start the node again");
   }
-  if (after && before?.nft !== after.nft) loadRules(after.nft);
+  if (!before || !after || before.nft === after.nft) return;
+  loadRules(carryCounts(before, after, await readCounted()));
+}
+
+async function readCounted(): Promise<Counted> {
+  const [inet, bridge] = await Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]);
+  return { inet, bridge };
 }
 
 /** What the rules have counted, by listener. Throws ConfigError without nft. */
-export async function readKernelCounts(plan: Plan | undefined, policy: PolicySource): Promise<KernelCount[]> {
+export async function readKernelCounts(plan: Plan | undefined): Promise<KernelCount[]> {
   if (!plan) return [];
-  const rows = networkRows(policy);
-  const [inet, bridge] = await Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]);
-  return plan.counters.map(({ family, name, listener, counts, row }) => {
-    const { packets, bytes } = (family === "inet" ? inet : bridge).get(name) ?? { packets: 0, bytes: 0 };
-    return { listener, counts, name: row === undefined ? undefined : rows[row]?.name, packets, bytes };
+  const counted = await readCounted();
+  return plan.counters.map(({ family, name, listener, counts, rowName }) => {
+    const { packets, bytes } = counted[family].get(name) ?? { packets: 0, bytes: 0 };
+    return { listener, counts, name: rowName, packets, bytes };
   });
 }
 
-/** Takes down exactly what was set up. Answers what could not be undone, a sentence each. */
+/** Whether something was set up that has not been taken down. */
+export function isSetUp(dataDir: string): boolean {
+  return existsSync(journalOf(dataDir));
+}
+
+/** Takes down exactly what was set up. Answers what could not be undone, a sentence each. Throws ConfigError while another process needs it. */
 export function takeDownInline(dataDir: string): readonly string[] {
   return undoPlan(journalOf(dataDir));
 }

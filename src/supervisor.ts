@@ -210,7 +210,7 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
   const changes = changesBetween(before, next);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
-  changeInline(planned, inline);
+  await changeInline(planned, inline);
   state.running = next;
   state.inline = inline;
   try {
@@ -218,7 +218,7 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
   } catch (error) {
     state.running = before;
     state.inline = planned;
-    changeInline(inline, planned);
+    await changeInline(inline, planned);
     throw error;
   }
   log.info({ changes }, "Reloaded the configuration");

@@ -10,7 +10,7 @@ import type { NetworkError } from "../errors.ts";
 import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
 import { within } from "../linux/netns.ts";
 import { openQueue, type Packet, type Queue } from "../linux/nfqueue.ts";
-import { loadRules, probeFeatures } from "../linux/nftables.ts";
+import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
 import { readSyn } from "../linux/packet.ts";
 import { connectFrom } from "../linux/sockets.ts";
 import {
@@ -24,6 +24,7 @@ import {
   run,
   serve,
 } from "../linux/test-network.ts";
+import { carryCounts } from "./inline-counts.ts";
 import { type InlineListener, type Plan, type PlanInput, planInline } from "./inline-plan.ts";
 import type { NetworkRow } from "./network-rows.ts";
 
@@ -213,6 +214,20 @@ for (const topology of ["routed", "bridge"] as const) {
         await until(() => atServer.length === 1);
         assert.equal(await textOf(atServer[0]!), "the server's");
         assert.equal(node.accepted.length, 0);
+      });
+
+      test(`IPv${family}: what was counted is not lost with new rules`, async () => {
+        const [bypass, rest] = [ROWS[2]!, ROWS.filter((_, index) => index !== 2)];
+        const before = counter(network, plan, "row", 2);
+        assert.ok(before > 0);
+        const read = within(network.node, () => ({
+          counts: Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]),
+        }));
+        const [inet, bridge] = await read.counts;
+        const moved = planInline({ ...input, rows: [...rest, bypass] });
+        within(network.node, () => loadRules(carryCounts(plan, moved, { inet, bridge })));
+        assert.equal(counter(network, moved, "row", 3), before);
+        change({});
       });
 
       test(`IPv${family}: the order of the rows decides`, async () => {

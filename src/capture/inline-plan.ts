@@ -91,6 +91,8 @@ export interface PlannedCounter {
   /** "row": the connections that the row of that index decided. */
   readonly counts: "row" | "accepted" | "refused" | "unserved" | "quic";
   readonly row: number | undefined;
+  /** What the row is called in the policy, which has other indexes after a change. */
+  readonly rowName: string | undefined;
 }
 
 /** Everything that is to be done to the kernel, as data. */

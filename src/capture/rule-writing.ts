@@ -118,7 +118,8 @@ export function count(
 ): string {
   const name = `${counts}-${lane.index}${row === undefined ? "" : `-${row}`}`;
   if (!w.counters.some((counter) => counter.family === family && counter.name === name)) {
-    w.counters.push({ family, name, listener: lane.listener.name, counts, row });
+    const rowName = row === undefined ? undefined : w.rows[row]?.name;
+    w.counters.push({ family, name, listener: lane.listener.name, counts, row, rowName });
   }
   return `counter name "${name}"`;
 }
