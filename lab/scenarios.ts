@@ -2,7 +2,7 @@ import type { Scenario } from "./claim.ts";
 import { ADDRESSES } from "./claims/addresses.ts";
 import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "./claims/failure.ts";
 import { FIRST_PACKET } from "./claims/first-packet.ts";
-import { CAPABILITY, CRASH, DRAIN, NO_CAPABILITY, PLAN } from "./claims/leaving.ts";
+import { CAPABILITY, CRASH, DRAIN, NO_CAPABILITY, NO_UNDO, PLAN, UNDO } from "./claims/leaving.ts";
 import { carries } from "./claims/load.ts";
 import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
@@ -18,7 +18,7 @@ export function ordinary(load: number): Scenario {
 /** Nodes with a configuration of their own, and what becomes of them: the last claims of each do not leave it whole. */
 export const SPECIAL = {
   open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE, CRASH] },
-  closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE] },
+  closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE, UNDO] },
   masquerade: { about: "Behind one address", prepare: masquerade, claims: MASQUERADED },
   routers: { about: "Routers on the wire", prepare: addRouters, listener: ROUTES, claims: BEYOND_ROUTERS },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
@@ -26,6 +26,6 @@ export const SPECIAL = {
     about: "Rights, and how it leaves",
     config: { timeouts: { drain: "30s" } },
     confined: true,
-    claims: [CAPABILITY, PLAN, DRAIN, NO_CAPABILITY],
+    claims: [CAPABILITY, PLAN, NO_UNDO, DRAIN, NO_CAPABILITY],
   },
 } as const satisfies Readonly<Record<string, Scenario>>;

@@ -66,6 +66,29 @@ export const CRASH: Claim = {
   },
 };
 
+export const UNDO: Claim = {
+  says: "`clearline inline undo` takes down what a killed node left behind, without a start",
+  async check({ network, node, before }) {
+    assert.notDeepEqual(await describeSetup(network.node), before);
+    const { code, stdout, stderr } = await node.command("inline", "undo");
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return stdout.trim();
+  },
+};
+
+export const NO_UNDO: Claim = {
+  says: "`clearline inline undo` leaves a node alone that runs",
+  async check({ network, node }) {
+    const before = await describeSetup(network.node);
+    const { code, stderr } = await node.command("inline", "undo");
+    assert.equal(code, 2);
+    assert.match(stderr, /^Cannot take down what .*inline\.json lists: its node, process \d+, runs\n$/);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return stderr.trim();
+  },
+};
+
 export const CAPABILITY: Claim = {
   says: "CAP_NET_ADMIN is all that the node needs of root's rights",
   async check(stage) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -173,6 +174,26 @@ test("After a kill at any moment the next start finds the journal and takes down
     assert.deepEqual(undo(), []);
     assert.equal(dump(), before, `after ${count} steps`);
   }
+});
+
+test("What a node that runs has set up stays, whoever asks", NAMESPACES, async () => {
+  const script = `
+    import { applyPlan } from ${JSON.stringify(new URL("inline-setup.ts", import.meta.url).href)};
+    applyPlan({ steps: ${JSON.stringify(STEPS.slice(0, 2))} }, ${JSON.stringify(journal)});
+    process.stdout.write("set up");
+    setInterval(() => {}, 1000);`;
+  const node = spawn("ip", ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script]);
+  await once(node.stdout, "data");
+  const during = dump();
+  assert.throws(
+    undo,
+    (error: Error) => error instanceof ConfigError && error.message.includes(`process ${node.pid}, runs`),
+  );
+  assert.equal(dump(), during);
+  node.kill("SIGKILL");
+  await once(node, "close");
+  assert.deepEqual(undo(), []);
+  assert.doesNotMatch(dump(), /clbr9/);
 });
 
 test("A start takes down what an earlier run left, and sets up its own", NAMESPACES, () => {
