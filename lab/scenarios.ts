@@ -2,7 +2,7 @@ import type { Scenario } from "./claim.ts";
 import { ADDRESSES } from "./claims/addresses.ts";
 import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "./claims/failure.ts";
 import { FIRST_PACKET } from "./claims/first-packet.ts";
-import { CAPABILITY, CRASH, DRAIN, NO_CAPABILITY, NO_UNDO, PLAN, UNDO } from "./claims/leaving.ts";
+import { CAPABILITY, CRASH, DRAIN, KEEP, KEPT, NO_CAPABILITY, NO_UNDO, PLAN, UNDO } from "./claims/leaving.ts";
 import { carries } from "./claims/load.ts";
 import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
@@ -21,6 +21,7 @@ export const SPECIAL = {
   closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE, UNDO] },
   masquerade: { about: "Behind one address", prepare: masquerade, claims: MASQUERADED },
   routers: { about: "Routers on the wire", prepare: addRouters, listener: ROUTES, claims: BEYOND_ROUTERS },
+  kept: { about: "Left standing", listener: KEPT, claims: [KEEP] },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
   confined: {
     about: "Rights, and how it leaves",

@@ -72,11 +72,14 @@ export function planNode(
   });
 }
 
-/** Sets the kernel up; what an earlier run left behind is taken down first. Throws ConfigError, and then nothing is changed. */
-export function setUpInline(plan: Plan, dataDir: string): void {
+/**
+ * Sets the kernel up; what an earlier run left behind is taken over, or taken down first. Answers what of it could not be taken
+ * down, a sentence each. Throws ConfigError, and then nothing is changed.
+ */
+export function setUpInline(plan: Plan, dataDir: string): readonly string[] {
   const journal = journalOf(dataDir);
   mkdirSync(dirname(journal), { recursive: true, mode: 0o700 });
-  applyPlan(plan, journal);
+  return applyPlan(plan, journal);
 }
 
 /** Replaces the rules in one transaction, while traffic flows. Throws ConfigError: what needs more than new rules needs a restart. */

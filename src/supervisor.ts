@@ -57,8 +57,9 @@ export interface NodeState {
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {
   const undo: (() => unknown)[] = [];
+  const stay = { inline: false };
   try {
-    const { state, control } = await startNode(file, undo);
+    const { state, control } = await startNode(file, undo, stay);
     announce(state, control);
     const signal = await new Promise<string>((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
@@ -66,6 +67,7 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
     const { drain } = state.running.loaded.config.timeouts;
     log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
     await state.workers.stop(drain);
+    stay.inline = staysInline(state.running.loaded);
     return 0;
   } catch (error) {
     const errors = error instanceof AggregateError ? error.errors : [error];
@@ -84,6 +86,7 @@ const REMEMBER = 60_000;
 async function startNode(
   file: string | undefined,
   undo: (() => unknown)[],
+  stay: { readonly inline: boolean },
 ): Promise<{ state: NodeState; control: Control }> {
   const now = Date.now();
   const loaded = await loadConfig(file, (given) => checkPki(given, now));
@@ -96,9 +99,10 @@ async function startNode(
   const running = await prepare(loaded);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = planNode(loaded, count);
-  undo.push(() => takeDown(config.dataDir));
-  takeDown(config.dataDir);
-  if (inline) setUpInline(inline, config.dataDir);
+  undo.push(() => {
+    if (!stay.inline) warn(takeDownInline(config.dataDir));
+  });
+  warn(inline ? setUpInline(inline, config.dataDir) : takeDownInline(config.dataDir));
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now);
   for (const notice of authorities.notices) log.warn(notice);
@@ -290,9 +294,13 @@ function publish({ history, subscribers }: NodeState, applied: Applied): void {
   for (const listener of subscribers) listener(applied);
 }
 
-/** Also what a run left behind that did not end by itself. */
-function takeDown(dataDir: string): void {
-  for (const problem of takeDownInline(dataDir)) log.warn(problem);
+function warn(problems: readonly string[]): void {
+  for (const problem of problems) log.warn(problem);
+}
+
+/** What the inline listeners set up is to be there after a stop, for the next start to take over. */
+function staysInline({ config }: Loaded): boolean {
+  return config.listeners.some((listener) => listener.mode === "inline" && listener.stop === "keep");
 }
 
 async function makeDataDir(directory: string): Promise<void> {

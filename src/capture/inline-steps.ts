@@ -35,12 +35,14 @@ function bridgeSteps({ bridge, listener }: Lane): Step[] {
       why: `${listener.name}: the bridge between ${listener.networkA} and ${listener.networkB}, which changes nothing by itself`,
       run: ["ip", "link", "add", name, "address", mac, "type", "bridge", ...options],
       undo: ["ip", "link", "del", name],
+      check: ["ip", "link", "show", "dev", name, "type", "bridge"],
     },
     ...listener.addresses.map(
       (address): Step => ({
         kind: "command",
         why: `${listener.name}: its own address, so that the node has a route and ARP toward both sides`,
         run: ["ip", "address", "add", address, "dev", name, ...(address.includes(":") ? ["nodad"] : [])],
+        check: ["ip", "address", "show", "dev", name, "to", address],
       }),
     ),
     { kind: "link-up", why: `${listener.name}: the bridge is up, and has no port yet`, name },
@@ -129,6 +131,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         why: `${lane.listener.name}: SYNs of worker ${worker} wait in queue ${number}, or go on when it does not listen`,
         run: raw("-A", "CLEARLINE-SYN", ...rule, ...target),
         undo: raw("-D", "CLEARLINE-SYN", ...rule, ...target),
+        check: raw("-v", "-C", "CLEARLINE-SYN", ...rule, ...target),
       };
     };
     return [
@@ -142,6 +145,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         why: "A chain of Clearline's own",
         run: raw("-N", "CLEARLINE-SYN"),
         undo: raw("-X", "CLEARLINE-SYN"),
+        check: raw("-S", "CLEARLINE-SYN"),
       },
       ...lanes.flatMap((lane) => lane.queues.map((number, worker) => queue(lane, worker, number))),
       {
@@ -149,6 +153,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         why: "Every packet passes by it; only those that Clearline has marked stop",
         run: raw("-I", "PREROUTING", "-j", "CLEARLINE-SYN"),
         undo: raw("-D", "PREROUTING", "-j", "CLEARLINE-SYN"),
+        check: raw("-v", "-C", "PREROUTING", "-j", "CLEARLINE-SYN"),
       },
     ];
   });
@@ -184,26 +189,25 @@ function routeSteps({ index, bridge, listener }: Lane, input: PlanInput): Step[]
   const mask = markOf(OF_LANE.mask, markShift);
   return families.flatMap((family): Step[] => {
     const own = (address: string) => isIPv6(address.split("/")[0] ?? "") === (family === 6);
-    const route = (why: string, ...words: string[]): Step => ({
+    const route = (why: string, words: readonly string[], ...more: string[]): Step => ({
       kind: "command",
       why: `${listener.name}: ${why}`,
-      run: ["ip", `-${family}`, "route", "add", ...words, "table", `${table}`],
+      run: ["ip", `-${family}`, "route", "add", ...words, "dev", bridge.name, ...more, "table", `${table}`],
+      check: ["ip", `-${family}`, "route", "show", ...words, "dev", bridge.name, "table", `${table}`],
     });
-    const through = ["dev", bridge.name, "onlink"];
     const nowhere = ["unreachable", "default", "metric", LAST_RESORT, "table", `${table}`];
     return [
-      ...listener.addresses
-        .filter(own)
-        .map((address) => route("its own network", networkOf(address), "dev", bridge.name)),
+      ...listener.addresses.filter(own).map((address) => route("its own network", [networkOf(address)])),
       ...listener.routes
         .filter(({ via }) => own(via))
-        .map(({ to, via }) => route("a network behind a router on it", networkOf(to), "via", via, ...through)),
-      ...listener.gateways.filter(own).map((via) => route("all else", "default", "via", via, ...through)),
+        .map(({ to, via }) => route("a network behind a router on it", [networkOf(to), "via", via], "onlink")),
+      ...listener.gateways.filter(own).map((via) => route("all else", ["default", "via", via], "onlink")),
       {
         kind: "command",
         why: `${listener.name}: what no route leads to is unreachable, however this machine itself would get there`,
         run: ["ip", `-${family}`, "route", "add", ...nowhere],
         undo: ["ip", `-${family}`, "route", "del", ...nowhere],
+        check: ["ip", `-${family}`, "route", "show", "table", `${table}`, "type", "unreachable", "default"],
       },
       routingRule({
         ...{ family, mark, mask, table, priority: rulePriority + 1 },

@@ -19,6 +19,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...inlineConflicts(root),
+    ...partings(root),
   ];
 }
 
@@ -153,6 +154,20 @@ function inlineConflicts(root: unknown): Problem[] {
     }
     return [...problems, ...routeConflicts(keys, value)];
   });
+}
+
+/** They are set up and taken down as one. */
+function partings(root: unknown): Problem[] {
+  const inline = entriesAt(root, ["listeners"]).filter(({ value }) => valueAt(value, ["mode"]) === "inline");
+  const [first] = inline;
+  if (first === undefined) return [];
+  const stopOf = (value: unknown) => valueAt(value, ["stop"]) ?? "remove";
+  return inline
+    .filter(({ value }) => stopOf(value) !== stopOf(first.value))
+    .map(({ keys, value }) => ({
+      path: pathOf([...keys, "stop"]),
+      says: `is ${show(stopOf(value))}, but ${pathOf([...first.keys, "stop"])} is ${show(stopOf(first.value))}: all inline listeners stop alike`,
+    }));
 }
 
 /** A router that is not on the bridge's network cannot be reached; and a router's routes are this machine's own. */

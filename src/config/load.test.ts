@@ -120,6 +120,12 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ],
   ],
   [
+    "inline listeners that stop in different ways",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 },
+      { name: b, mode: inline, topology: routed, networkA: eth3, networkB: eth4, stop: keep }]`,
+    ['listeners[1].stop is "keep", but listeners[0].stop is "remove": all inline listeners stop alike'],
+  ],
+  [
     "a router with a bridge's routes",
     `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [] }]`,
     [

@@ -87,6 +87,12 @@ const listener = z.discriminatedUnion("mode", [
       }),
     synHold: z.boolean().default(true).describe("Connect to the server before the client's SYN is answered."),
     failure: z.enum(["open", "closed"]).default("open").describe("What the kernel does when no worker listens."),
+    stop: z
+      .enum(["remove", "keep"])
+      .default("remove")
+      .describe(
+        "What an orderly stop does with bridge, routes and rules: removes them, or keeps them, and `failure` says what becomes of new connections. The same for all inline listeners.",
+      ),
     blockQuic: z.boolean().default(false).describe("Refuse UDP 443, so that browsers leave QUIC for TLS over TCP."),
   }),
 ]);

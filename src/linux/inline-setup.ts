@@ -10,16 +10,19 @@ import {
   readJournal,
   writeJournal,
 } from "./journal.ts";
-import { runProgram } from "./program.ts";
+import { type Command, runProgram } from "./program.ts";
 import { readLink } from "./routes.ts";
 import type { Step } from "./steps.ts";
 import { readSysctl, readSysctls, writeSysctl } from "./sysctls.ts";
 
 /**
  * Does the steps in order. Each stands in the journal (mode 0600) before it is done, so that it is taken down even after a
- * crash: what an earlier run left there is undone first. When a step fails the ones before it are undone. Synchronous. Throws ConfigError.
+ * crash. What an earlier run left there is taken over as it stands when the steps are the same, so that no traffic is cut; else it
+ * is undone first. When a step fails the ones before it are undone. Returns what could not be undone, a sentence each. Synchronous.
+ * Throws ConfigError.
  */
-export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile: string): void {
+export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile: string): readonly string[] {
+  if (adoptPlan(plan.steps, journalFile)) return [];
   const left = undoPlan(journalFile);
   if (left.length > 0 && readJournal(journalFile) !== undefined) {
     throw new ConfigError("listeners", `Cannot take down what an earlier run set up: ${left.join("; ")}`);
@@ -42,6 +45,47 @@ export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile
     close(journalFile, takeDown(journal));
     throw error;
   }
+  return left;
+}
+
+/** Whether all of it stands already. Its rules are loaded anew, in one transaction: they may be others. */
+function adoptPlan(steps: readonly Step[], journalFile: string): boolean {
+  const journal = readJournal(journalFile);
+  if (journal === undefined || journal.place !== currentPlace()) return false;
+  refuseRunning(journal, journalFile);
+  const same = JSON.stringify(journal.entries.map(({ step }) => step)) === JSON.stringify(steps.map(undoing));
+  if (!same || !journal.entries.every(({ step, done }) => done && stands(step))) return false;
+  writeJournal(journalFile, { ...journal, owner: ownIdentity() });
+  for (const step of steps) if (step.kind === "command" && step.input !== undefined) runProgram(step.run, step.input);
+  return true;
+}
+
+/** Whether what a step makes is there. What is loaded anew need not be. */
+function stands(step: Step): boolean {
+  switch (step.kind) {
+    case "command":
+      return step.undoInput !== undefined || says(step.check);
+    case "sysctl": {
+      const value = readSysctl(step.key);
+      return value === step.value || (value === undefined && step.optional === true);
+    }
+    case "link-up":
+      return readLink(step.name)?.up === true;
+    case "bridge-port":
+      return readLink(step.name)?.master === step.bridge;
+    case "hold-table":
+      return hasTable(step.family);
+  }
+}
+
+function says(check: Command | undefined): boolean {
+  if (check === undefined) return false;
+  try {
+    return runProgram(check).trim() !== "";
+  } catch (error) {
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
 }
 
 /** A command that fails has done nothing: what it would have made may be there all the same, and is somebody else's. */
@@ -59,16 +103,15 @@ function forgetFailed({ entries }: Journal): void {
 export function undoPlan(journalFile: string): readonly string[] {
   const journal = readJournal(journalFile);
   if (journal === undefined) return [];
-  const { owner } = journal;
-  if (owner !== undefined && owner.pid !== process.pid && isRunning(owner)) {
-    throw new ConfigError(
-      "dataDir",
-      `Cannot take down what ${journalFile} lists: its node, process ${owner.pid}, runs`,
-    );
-  }
+  refuseRunning(journal, journalFile);
   const outcome = journal.place === currentPlace() ? takeDown(journal) : { undone: 0, problems: [] };
   close(journalFile, outcome);
   return outcome.problems;
+}
+
+function refuseRunning({ owner }: Journal, journalFile: string): void {
+  if (owner === undefined || owner.pid === process.pid || !isRunning(owner)) return;
+  throw new ConfigError("dataDir", `Cannot take down what ${journalFile} lists: its node, process ${owner.pid}, runs`);
 }
 
 interface Outcome {

@@ -55,6 +55,7 @@ export function localDelivery(options: {
       why: `Every IPv${family} address is local in a table of its own…`,
       run: ["ip", flag, "route", "add", ...route],
       undo: ["ip", flag, "route", "del", ...route],
+      check: ["ip", flag, "route", "show", "table", `${table}`, "type", "local", "default"],
     },
     routingRule({ ...options, why: "…which only the packets that belong to Clearline's sockets are sent to" }),
   ];
@@ -78,6 +79,7 @@ export function routingRule(options: {
     why,
     run: ["ip", `-${family}`, "rule", "add", ...rule],
     undo: ["ip", `-${family}`, "rule", "del", ...rule],
+    check: ["ip", `-${family}`, "rule", "show", ...rule],
   };
 }
 
