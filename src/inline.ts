@@ -6,6 +6,7 @@ import type { LiveConnection } from "./capture/network-rows.ts";
 import type { Loaded } from "./config/load.ts";
 import type { KernelCount } from "./control/api.ts";
 import { ConfigError } from "./errors.ts";
+import { requireNetAdmin } from "./linux/capabilities.ts";
 import { applyPlan, undoPlan } from "./linux/inline-setup.ts";
 import { loadRules, probeFeatures, readCounters } from "./linux/nftables.ts";
 import { readLink } from "./linux/routes.ts";
@@ -108,14 +109,19 @@ export async function readKernelCounts(plan: Plan | undefined): Promise<KernelCo
   });
 }
 
-/** Whether something was set up that has not been taken down. */
-export function isSetUp(dataDir: string): boolean {
-  return existsSync(journalOf(dataDir));
-}
-
 /** Takes down exactly what was set up. Answers what could not be undone, a sentence each. Throws ConfigError while another process needs it. */
 export function takeDownInline(dataDir: string): readonly string[] {
   return undoPlan(journalOf(dataDir));
+}
+
+/**
+ * The same without a node. Undefined: nothing was left. Throws ConfigError without CAP_NET_ADMIN, and while a node runs that needs
+ * it.
+ */
+export function undoInline(dataDir: string): readonly string[] | undefined {
+  if (!existsSync(journalOf(dataDir))) return undefined;
+  requireNetAdmin();
+  return takeDownInline(dataDir);
 }
 
 function journalOf(dataDir: string): string {

@@ -1,8 +1,7 @@
-import { isIP } from "node:net";
-import ipaddr from "ipaddr.js";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
-import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { inlineConflicts } from "./inline-conflict.ts";
+import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -13,13 +12,14 @@ export function conflictsIn(root: unknown): Problem[] {
     ...repeatedNames(root, ["listeners"]),
     ...repeatedNames(root, ["policy", "rules"]),
     ...repeatedNames(root, ["feeds"]),
+    ...repeatedNames(root, ["tools"]),
     ...builtInNames(root),
     ...sharedAddresses(root),
     ...loops(root),
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
+    ...unknownTools(root),
     ...inlineConflicts(root),
-    ...partings(root),
   ];
 }
 
@@ -71,6 +71,10 @@ function listeningPlaces(root: unknown): {
       address: endpointOf(valueAt(value, ["address"])),
       server,
     });
+  }
+  for (const { keys, value } of entriesAt(root, ["tools"])) {
+    const address = endpointOf(valueAt(value, ["returnAddress"]));
+    places.push({ path: pathOf([...keys, "returnAddress"]), owner: pathOf(keys), address, server: undefined });
   }
   return places.flatMap(({ address, ...place }) => (address === undefined ? [] : [{ ...place, address }]));
 }
@@ -133,119 +137,18 @@ function unknownListeners(root: unknown): Problem[] {
   });
 }
 
-/** A wire has two ends, and no two listeners share one; a bridge needs an address of its own to reach either side. */
-function inlineConflicts(root: unknown): Problem[] {
-  const first = new Map<unknown, string>();
-  return entriesAt(root, ["listeners"]).flatMap(({ keys, value }) => {
-    if (valueAt(value, ["mode"]) !== "inline") return [];
-    const problems: Problem[] = [];
-    for (const end of ["networkA", "networkB"]) {
-      const name = valueAt(value, [end]);
-      const path = pathOf([...keys, end]);
-      const earlier = first.get(name);
-      if (earlier !== undefined) problems.push({ path, says: `is ${show(name)}, which is ${earlier} already` });
-      else if (typeof name === "string") first.set(name, path);
-    }
-    if (valueAt(value, ["topology"]) === "bridge" && valueAt(value, ["address"]) === undefined) {
-      problems.push({
-        path: pathOf([...keys, "address"]),
-        says: "is missing: a bridge needs an address on its network",
-      });
-    }
-    return [...problems, ...routeConflicts(keys, value)];
-  });
-}
-
-/** They are set up and taken down as one. */
-function partings(root: unknown): Problem[] {
-  const inline = entriesAt(root, ["listeners"]).filter(({ value }) => valueAt(value, ["mode"]) === "inline");
-  const [first] = inline;
-  if (first === undefined) return [];
-  const stopOf = (value: unknown) => valueAt(value, ["stop"]) ?? "remove";
-  return inline
-    .filter(({ value }) => stopOf(value) !== stopOf(first.value))
-    .map(({ keys, value }) => ({
-      path: pathOf([...keys, "stop"]),
-      says: `is ${show(stopOf(value))}, but ${pathOf([...first.keys, "stop"])} is ${show(stopOf(first.value))}: all inline listeners stop alike`,
-    }));
-}
-
-/** A router that is not on the bridge's network cannot be reached; and a router's routes are this machine's own. */
-function routeConflicts(keys: readonly PropertyKey[], listener: unknown): Problem[] {
-  const gateways = listed(listener, keys, ["gateway"]);
-  const routers = entriesAt(listener, ["routes"]).map(({ keys: at, value }) => ({
-    path: pathOf([...keys, ...at, "via"]),
-    value: valueAt(value, ["via"]),
-  }));
-  if (valueAt(listener, ["topology"]) === "routed") {
-    return ["gateway", "routes"]
-      .filter((key) => valueAt(listener, [key]) !== undefined)
-      .map((key) => ({
-        path: pathOf([...keys, key]),
-        says: "is for a bridge: a router follows this machine's own routes",
-      }));
-  }
-  const subnets = listed(listener, keys, ["address"]).flatMap(({ value }) => readSubnet(value));
-  const stray = [...gateways, ...routers].filter(({ value }) => {
-    const router = readAddress(value);
-    return (
-      router !== undefined && !subnets.some((subnet) => router.kind() === subnet[0].kind() && router.match(subnet))
-    );
-  });
-  const again = gateways.filter(({ value }, index) => {
-    const kind = readAddress(value)?.kind();
-    return kind !== undefined && gateways.slice(0, index).some((other) => readAddress(other.value)?.kind() === kind);
-  });
-  return [
-    ...stray.map(({ path, value }) => ({
-      path,
-      says: `is ${show(value)}, which is in no subnet of ${pathOf([...keys, "address"])}`,
-    })),
-    ...again.map(({ path, value }) => ({ path, says: `is ${show(value)}, the second gateway of its family` })),
-    ...familyMismatches(keys, listener),
-  ];
-}
-
-function familyMismatches(keys: readonly PropertyKey[], listener: unknown): Problem[] {
-  return entriesAt(listener, ["routes"]).flatMap(({ keys: at, value }) => {
-    const [to] = readSubnet(valueAt(value, ["to"]));
-    const via = readAddress(valueAt(value, ["via"]));
-    if (to === undefined || via === undefined || to[0].kind() === via.kind()) return [];
-    const path = pathOf([...keys, ...at, "via"]);
-    return [
-      { path, says: `is ${show(valueAt(value, ["via"]))}, of another family than ${pathOf([...keys, ...at, "to"])}` },
-    ];
-  });
-}
-
-/** The values of a key that takes one or a list. */
-function listed(
-  root: unknown,
-  keys: readonly PropertyKey[],
-  key: readonly string[],
-): { path: string; value: unknown }[] {
-  const value = valueAt(root, key);
-  if (!Array.isArray(value)) return value === undefined ? [] : [{ path: pathOf([...keys, ...key]), value }];
-  return value.map((one: unknown, index) => ({ path: pathOf([...keys, ...key, index]), value: one }));
-}
-
-function readAddress(value: unknown): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
-  return typeof value === "string" && isIP(value) !== 0 ? ipaddr.parse(value) : undefined;
-}
-
-/** One, or none when it has another form. */
-function readSubnet(value: unknown): [ipaddr.IPv4 | ipaddr.IPv6, number][] {
-  return typeof value === "string" && ipaddr.isValidCIDR(value) ? [ipaddr.parseCIDR(value)] : [];
+/** A session must not miss a tool because its name was misspelt. */
+function unknownTools(root: unknown): Problem[] {
+  const names = entriesAt(root, ["tools"]).map(({ value }) => valueAt(value, ["name"]));
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) =>
+    entriesAt(value, ["tools"]).flatMap(({ keys: [list, index], value: name }) => {
+      if (typeof name !== "string" || names.includes(name)) return [];
+      const path = pathOf([...keys, list!, index!]);
+      return [{ path, says: `is ${show(name)}, but no tool has this name` }];
+    }),
+  );
 }
 
 function endpointOf(value: unknown): HostPort | undefined {
   return typeof value === "string" ? readHostPort(value) : undefined;
-}
-
-function entriesAt(
-  root: unknown,
-  keys: readonly string[],
-): { readonly keys: readonly PropertyKey[]; readonly value: unknown }[] {
-  const list = valueAt(root, keys);
-  return Array.isArray(list) ? list.map((value: unknown, index) => ({ keys: [...keys, index], value })) : [];
 }

@@ -29,12 +29,13 @@ function undoCommand(): Command {
     "inline undo -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { isSetUp, takeDownInline } = await import("../../inline.ts");
-    const { requireNetAdmin } = await import("../../linux/capabilities.ts");
+    const { undoInline } = await import("../../inline.ts");
     const { dataDir } = (await loadConfig(file)).config;
-    if (!isSetUp(dataDir)) return print(`Nothing is left to take down: ${dataDir} has no inline.json.`);
-    requireNetAdmin();
-    const problems = takeDownInline(dataDir);
-    print([...problems, "Taken down."].join("\n"));
+    const problems = undoInline(dataDir);
+    print(
+      problems === undefined
+        ? `Nothing is left to take down: ${dataDir} has no inline.json.`
+        : [...problems, "Taken down."].join("\n"),
+    );
   });
 }
