@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../errors.ts";
-import { CODE, markOf, readMarks } from "./inline-marks.ts";
+import { CODE, MAX_LANES, markOf, readMarks } from "./inline-marks.ts";
 import { type InlineListener, type PlanInput, planInline, renderPlan } from "./inline-plan.ts";
 import { type NetworkRow, type PortRange, rowMatches } from "./network-rows.ts";
 
@@ -73,7 +73,10 @@ test("Every code has bits of its own place in the mark, and no two are the same"
     fc.property(fc.integer({ min: 0, max: 24 }), fc.integer({ min: 1, max: 63 }), (shift, workers) => {
       const { mask, workers: accepted, ...others } = readMarks(shift, workers);
       const held = accepted.map((_, worker) => markOf(CODE.HELD + worker, shift));
-      const fixed = [CODE.INTERCEPT, CODE.QUIC].map((code) => markOf(code, shift));
+      const lanes = [CODE.LOCAL_A, CODE.LOCAL_B, CODE.SIDE_A, CODE.SIDE_B, CODE.PASSING].flatMap((code) =>
+        Array.from({ length: MAX_LANES }, (_, lane) => code + lane),
+      );
+      const fixed = [CODE.INTERCEPT, CODE.QUIC, CODE.UNREACHED, ...lanes].map((code) => markOf(code, shift));
       const all = [...accepted, ...held, ...fixed, ...Object.values(others)];
       assert.equal(new Set(all).size, all.length);
       for (const mark of all) assert.ok(mark > 0 && (mark & ~mask) >>> 0 === 0);
@@ -314,6 +317,19 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   ["a mark that does not fit", { markShift: 25 }, "inline", /from 25/],
   ["ports beyond the last", { basePort: 65_535 }, "inline", /65534 to 65536/],
   ["queues beyond the last", { baseQueue: 65_535 }, "inline", /queues/],
+  [
+    "17 listeners, which a mark cannot tell apart",
+    {
+      listeners: Array.from({ length: 17 }, (_, i) => ({
+        ...EDGE,
+        name: `e${i}`,
+        networkA: `a${i}`,
+        networkB: `b${i}`,
+      })),
+    },
+    "listeners",
+    /at most 16/,
+  ],
   [
     "an interface that is a rule",
     { listeners: [{ ...EDGE, networkA: 'x" accept' }] },
