@@ -19,7 +19,7 @@ export function ordinary(load: number): Scenario {
 export const SPECIAL = {
   open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE, CRASH] },
   closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE, UNDO] },
-  masquerade: { about: "Behind one address", prepare: masquerade, claims: MASQUERADED },
+  masquerade: { about: "With a firewall, behind one address", prepare: masquerade, claims: MASQUERADED },
   routers: { about: "Routers on the wire", prepare: addRouters, listener: ROUTES, claims: BEYOND_ROUTERS },
   kept: { about: "Left standing", listener: KEPT, claims: [KEEP] },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },

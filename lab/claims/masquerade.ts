@@ -6,12 +6,22 @@ import { FAMILIES, type Family, type Network } from "../network.ts";
 import { PORTS } from "../servers.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
-/** The administrator's own wish: behind the node, everybody has the node's address. */
+/**
+ * The administrator's own wish: behind the node, everybody has the node's address, and the node itself lets in what it knows,
+ * with the rule of docs/guide/inline.md for what is intercepted.
+ */
 export function masquerade({ topology, node }: Network): Promise<unknown> {
   const input = `table inet translation {
     chain postrouting {
       type nat hook postrouting priority srcnat; policy accept;
       oifname "${topology === "bridge" ? "clbr0" : node.networkB}" masquerade
+    }
+    chain input {
+      type filter hook input priority filter; policy drop;
+      iifname lo accept
+      meta l4proto ipv6-icmp accept
+      ct state established,related accept
+      meta mark and 0xe00000 == 0xa00000 accept
     }
   }
   `;
