@@ -20,6 +20,8 @@ export function conflictsIn(root: unknown): Problem[] {
     ...unknownListeners(root),
     ...unknownTools(root),
     ...inlineConflicts(root),
+    ...keyForms(root),
+    ...storeSecrets(root),
   ];
 }
 
@@ -37,7 +39,15 @@ function repeatedNames(root: unknown, list: readonly string[]): Problem[] {
 }
 
 /** What stands in the place of a rule's name when no rule decided. */
-const BUILT_IN = ["bypass list", "decrypt list", "versions", "client certificate", "certificate fault", "default"];
+const BUILT_IN = [
+  "bypass list",
+  "decrypt list",
+  "versions",
+  "client certificate",
+  "missing key",
+  "certificate fault",
+  "default",
+];
 
 function builtInNames(root: unknown): Problem[] {
   return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
@@ -147,6 +157,29 @@ function unknownTools(root: unknown): Problem[] {
       return [{ path, says: `is ${show(name)}, but no tool has this name` }];
     }),
   );
+}
+
+/** A key comes as PEM, a certificate and a key, or as one PKCS#12 file. */
+function keyForms(root: unknown): Problem[] {
+  return entriesAt(root, ["keys"]).flatMap(({ keys, value }) => {
+    const has = (name: string) => valueAt(value, [name]) !== undefined;
+    const pem = ["certificate", "key"];
+    if (has("pkcs12")) {
+      return pem
+        .filter(has)
+        .map((name) => ({ path: pathOf([...keys, name]), says: "stands beside pkcs12, which has both" }));
+    }
+    return pem.filter((name) => !has(name)).map((name) => ({ path: pathOf([...keys, name]), says: "is missing" }));
+  });
+}
+
+function storeSecrets(root: unknown): Problem[] {
+  return [["keyStore"], ["keyStore", "former"]].flatMap((keys) => {
+    const both = ["passphraseFile", "keyFile"].every((name) => valueAt(root, [...keys, name]) !== undefined);
+    return both
+      ? [{ path: pathOf([...keys, "keyFile"]), says: "stands beside passphraseFile: one of them is enough" }]
+      : [];
+  });
 }
 
 function endpointOf(value: unknown): HostPort | undefined {

@@ -259,6 +259,25 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     `${PROXY}keys: [{ hosts: ["10.0.0.0/8"], certificate: /etc/hostname, key: /etc/hostname }]`,
     ['keys[0].hosts[0] is "10.0.0.0/8", not a host name, "*." and a host name, or an address'],
   ],
+  [
+    "an inbound key in two forms, and one in none",
+    `${PROXY}keys: [{ pkcs12: /etc/hostname, key: /etc/hostname }, { hosts: [a.example], certificate: /etc/hostname }]`,
+    ["keys[0].key stands beside pkcs12, which has both", "keys[1].key is missing"],
+  ],
+  [
+    "a key store under two secrets, and one that does not exist",
+    `${PROXY}keyStore: { passphraseFile: a.pass, keyFile: /etc/hostname, former: { keyFile: a.key } }`,
+    [
+      "keyStore.keyFile stands beside passphraseFile: one of them is enough",
+      'keyStore.passphraseFile is "a.pass", but a.pass does not exist',
+      'keyStore.former.keyFile is "a.key", but a.key does not exist',
+    ],
+  ],
+  [
+    "a missing key that is to be decrypted",
+    `listeners: [{ name: a, mode: explicit, address: "127.0.0.1:8080", onMissingKey: decrypt }]`,
+    ['listeners[0].onMissingKey is "decrypt", not one of bypass, drop'],
+  ],
   ["a key that stands twice", `${PROXY}workers: 1\nworkers: 2`, ["3:1: the key workers stands twice"]],
 ];
 for (const [title, yaml, expected] of WRONG) {
@@ -449,6 +468,45 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     invalid: "drop",
   });
   assert.deepEqual([keys, warnings], [[], []]);
+});
+
+test("Secrets are read as openssl reads them, and what is not text as base64; a listener says what it does without a key", async () => {
+  const place = join(folder, "secrets");
+  mkdirSync(place);
+  const files = {
+    "store.key": Buffer.from([0, 255, 10]),
+    "www.p12": Buffer.from([48, 128, 0]),
+    "www.pass": "sécret \r\nmore",
+  };
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(place, name), content, { mode: 0o600 });
+  writeFileSync(join(place, "old.pass"), "former", { mode: 0o644 });
+  const file = join(place, "clearline.yaml");
+  writeFileSync(
+    file,
+    `
+listeners:
+  - { name: proxy, mode: explicit, address: "127.0.0.1:8080" }
+  - { name: web, mode: forward, address: "0.0.0.0:8443", server: "10.0.0.5:443", onMissingKey: drop }
+  - { name: edge, mode: inline, topology: routed, networkA: a, networkB: b, onMissingKey: bypass }
+keys: [{ pkcs12: www.p12, passphraseFile: www.pass }]
+keyStore: { keyFile: store.key, former: { passphraseFile: old.pass }, warnBefore: 14d }
+`,
+  );
+  const { config, policy, keys, keyStore, warnings } = await loadConfig(file);
+  assert.deepEqual(keys, [{ path: "keys[0]", passphrase: "sécret ", pkcs12: "MIAA", hosts: [] }]);
+  assert.deepEqual(keyStore, {
+    current: { kind: "keyFile", text: "AP8K", path: "keyStore.keyFile" },
+    former: { kind: "passphrase", text: "former", path: "keyStore.former.passphraseFile" },
+  });
+  assert.deepEqual(config.keyStore, {
+    keyFile: join(place, "store.key"),
+    former: { passphraseFile: join(place, "old.pass") },
+    warnBefore: 14 * 86_400_000,
+  });
+  assert.deepEqual(policy.onMissingKey, { web: "drop", edge: "bypass" });
+  assert.deepEqual(warnings, [
+    'keyStore.former.passphraseFile is "old.pass", which others than its owner can use (mode 644); 600 keeps it private',
+  ]);
 });
 
 test("Any text is a configuration or ConfigErrors", async () => {
