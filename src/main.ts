@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
@@ -76,6 +77,8 @@ async function obey(message: ToWorker): Promise<void> {
         await worker;
       }
       tell({ kind: "ready" });
+      // By itself it is written when a process ends in good order only, and the next worker may be needed before.
+      flushCompileCache();
     } catch (error) {
       // A bug in here must not cost the sessions that live on what was set up before.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");

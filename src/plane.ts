@@ -44,7 +44,7 @@ export function createPlane(
       mint: mintInfo(state),
       feeds: feedInfos(state),
       tools: toolInfos(state),
-      kernel: await readKernelCounts(state.inline, state.running.loaded.policy),
+      kernel: await readKernelCounts(state.inline),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
     policyOrder: () => order(state.running.policy),

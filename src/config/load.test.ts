@@ -42,7 +42,12 @@ const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
 const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["an unknown key", `${PROXY}wrokers: 2`, ["wrokers is not known; did you mean workers?"]],
-  ["a key of no version", `${PROXY}tools: []`, ["tools is not known"]],
+  ["a key of no version", `${PROXY}teapot: []`, ["teapot is not known"]],
+  [
+    "a rule with a tool that does not exist",
+    `${rule("{ name: a, action: decrypt, tools: [ips] }")}`,
+    ['policy.rules[0].tools[0] is "ips", but no tool has this name'],
+  ],
   [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
@@ -106,6 +111,31 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     [
       'listeners[0].networkB is "eth1", which is listeners[0].networkA already',
       "listeners[0].address is missing: a bridge needs an address on its network",
+    ],
+  ],
+  [
+    "routers that a bridge cannot reach",
+    `listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth2, address: 10.3.0.254/24,
+      gateway: [10.3.0.1, "fd03::1", 10.3.0.2], routes: [{ to: 10.9.0.0/16, via: 10.4.0.7 }, { to: "fd09::/64", via: 10.3.0.7 }] }]`,
+    [
+      'listeners[0].gateway[1] is "fd03::1", which is in no subnet of listeners[0].address',
+      'listeners[0].routes[0].via is "10.4.0.7", which is in no subnet of listeners[0].address',
+      'listeners[0].gateway[2] is "10.3.0.2", the second gateway of its family',
+      'listeners[0].routes[1].via is "10.3.0.7", of another family than listeners[0].routes[1].to',
+    ],
+  ],
+  [
+    "inline listeners that stop in different ways",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 },
+      { name: b, mode: inline, topology: routed, networkA: eth3, networkB: eth4, stop: keep }]`,
+    ['listeners[1].stop is "keep", but listeners[0].stop is "remove": all inline listeners stop alike'],
+  ],
+  [
+    "a router with a bridge's routes",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [] }]`,
+    [
+      "listeners[0].gateway is for a bridge: a router follows this machine's own routes",
+      "listeners[0].routes is for a bridge: a router follows this machine's own routes",
     ],
   ],
   [

@@ -3,7 +3,7 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -70,6 +70,21 @@ const listener = z.discriminatedUnion("mode", [
       .union([subnetAddress(), z.array(subnetAddress()).min(1)])
       .optional()
       .describe("Bridge: the node's own address on it, such as 10.3.0.254/24; a list for IPv4 and IPv6."),
+    gateway: z
+      .union([address(), z.array(address()).min(1)])
+      .optional()
+      .describe("Bridge: the router to whatever no route leads to; a list for IPv4 and IPv6. None: it is unreachable."),
+    routes: z
+      .array(
+        z.strictObject({
+          to: subnetAddress().describe("Clients or servers in another network, such as 10.9.0.0/16."),
+          via: address().describe("The router on the bridge's network that leads there."),
+        }),
+      )
+      .default([])
+      .describe(
+        "Bridge: the way to the networks behind other routers than the gateway. This machine's own routes are not used.",
+      ),
     ports: z
       .unknown()
       .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))
@@ -80,6 +95,12 @@ const listener = z.discriminatedUnion("mode", [
       }),
     synHold: z.boolean().default(true).describe("Connect to the server before the client's SYN is answered."),
     failure: z.enum(["open", "closed"]).default("open").describe("What the kernel does when no worker listens."),
+    stop: z
+      .enum(["remove", "keep"])
+      .default("remove")
+      .describe(
+        "What an orderly stop does with bridge, routes and rules: removes them, or keeps them, and `failure` says what becomes of new connections. The same for all inline listeners.",
+      ),
     blockQuic: z.boolean().default(false).describe("Refuse UDP 443, so that browsers leave QUIC for TLS over TCP."),
     onMissingKey,
   }),
