@@ -70,7 +70,8 @@ async function tell(story: Story): Promise<string> {
   const client = await arrival.welcome();
   story.ends.add(client);
   session.note({ state: "EST:EST:INIT:INIT" });
-  if (onNetwork?.action === "bypass") return pass(story, { client, server });
+  if (onNetwork?.action === "bypass")
+    return pass(story, { client, server }, { server: endpoint, host: connectHost ?? undefined });
   if (http)
     return passPlaintext(story, { client, server, endpoint, head: http, host: destination.host, description: "HTTP" });
 
@@ -99,7 +100,8 @@ async function tell(story: Story): Promise<string> {
   };
   const onHello = policy.onHello(facts);
   if (onHello) noteVerdict(session, onHello);
-  if (onHello?.action === "bypass") return pass(story, { client, server, head: bytes });
+  const host = hello.serverName ?? connectHost ?? undefined;
+  if (onHello?.action === "bypass") return pass(story, { client, server, head: bytes }, { server: endpoint, host });
   if (onHello?.action === "drop") return refuse(story, client, onHello);
 
   return intercept(story, { client, server, endpoint, opening: { hello, bytes }, facts, known, destination });
@@ -144,7 +146,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   session.note({ clientLeg: legRecord(clientLeg.negotiated) });
 
   const description = `${clientLeg.negotiated.version} ${clientLeg.negotiated.alpn ?? ""}`.trimEnd();
-  const parting = await join(story, clientLeg, serverLeg, { server: endpoint, host, description });
+  const parting = await join(story, clientLeg, serverLeg, { flow: "decrypted", server: endpoint, host, description });
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
@@ -218,14 +220,15 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, { client, endpoint, opening }: Interception): Promise<string> {
+async function replay(story: Story, { client, endpoint, opening, destination }: Interception): Promise<string> {
   const { session, node, ends, arrival } = story;
   for (const end of ends) if (end !== client) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const fresh = await arrival.dial([endpoint.address], endpoint.port);
   ends.add(fresh);
   session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh) });
-  return pass(story, { client, server: fresh, head: opening.bytes });
+  const host = opening.hello.serverName ?? destination.connectHost ?? undefined;
+  return pass(story, { client, server: fresh, head: opening.bytes }, { server: endpoint, host });
 }
 
 interface Passage {
@@ -237,12 +240,15 @@ interface Passage {
   readonly greeting?: Buffer;
 }
 
-/** Bytes as they are, seen by no feed: they are the peers' ciphertext, or none of our business. */
-async function pass({ node, session }: Story, { client, server, head, greeting }: Passage): Promise<string> {
+/** Bytes as they are: the peers' ciphertext. Only feeds that ask for it see it. */
+async function pass(
+  story: Story,
+  { client, server, head, greeting }: Passage,
+  about: Pick<FeedSubject, "server" | "host">,
+): Promise<string> {
   const from = { stream: client, socket: client, head };
-  const parting = await node.relay(from, { stream: server, socket: server, head: greeting }, session.meter, []);
-  session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
-  return parting.reason;
+  const to = { stream: server, socket: server, head: greeting };
+  return (await join(story, from, to, { ...about, flow: "bypassed", description: "not decrypted" })).reason;
 }
 
 /** Bytes as they are that were plaintext all along: feeds see them. */
@@ -255,10 +261,10 @@ async function passPlaintext(
   story.session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
   const from = { stream: client, socket: client, head };
   const to = { stream: server, socket: server, head: greeting };
-  return (await join(story, from, to, { server: endpoint, host, description })).reason;
+  return (await join(story, from, to, { flow: "notTls", server: endpoint, host, description })).reason;
 }
 
-/** Plaintext between two ends, copied to the feeds. */
+/** What passes between two ends, copied to the feeds that want it. */
 async function join(
   { node, session }: Story,
   client: RelayEnd,

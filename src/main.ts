@@ -9,7 +9,7 @@ import { readUntil } from "./capture/reading.ts";
 import { openDetectors } from "./detect/detectors.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
-import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { openFeed } from "./feeds/kinds.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
@@ -180,6 +180,9 @@ async function startWorker(first: WorkerSetup) {
           id: entry.id,
           client: from,
           meter: entry.meter,
+          get rule() {
+            return entry.session.rule;
+          },
           note: (news) => entry.note(news, Date.now()),
           close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
@@ -224,20 +227,16 @@ async function startWorker(first: WorkerSetup) {
         },
       },
       probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
-      tap(session, { server, host, description }) {
-        const about = {
-          id: session.id,
-          client: session.client,
-          server,
-          host,
-          verdict: "decrypt",
-          description,
-        } as const;
-        const taps = fed.map((feed) => {
-          const flow = feed.open(about, Date.now());
-          return Object.assign(flow, { pressure: () => feed.pressure() });
+      tap(session, { flow, server, host, description }) {
+        const { id, client, rule } = session;
+        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const wanting = fed.filter((feed) => feed.wants(about));
+        const taps = wanting.map((feed) => {
+          const place = feed.open(about, Date.now());
+          return Object.assign(place, { pressure: () => feed.pressure() });
         });
-        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
+        const places = wanting.flatMap(({ name, place }) => (place ? [[name, place]] : []));
+        session.note({ feeds: Object.fromEntries(places) });
         return {
           taps,
           close() {
@@ -347,8 +346,8 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
   return Promise.all(
     next.config.feeds.map((feed) => {
       const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
-      const { worker, workers } = next;
-      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+      const { worker, workers, config } = next;
+      return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
 }

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Arrival, Endpoint } from "./capture/arrival.ts";
 import type { Reading } from "./capture/reading.ts";
 import type { Sighting } from "./detect/detector.ts";
+import type { FlowClass } from "./feeds/feed.ts";
 import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
@@ -51,6 +52,8 @@ export interface SessionHandle {
   readonly id: string;
   readonly client: Endpoint;
   readonly meter: Meter;
+  /** The rule, list or built-in that has decided so far; null: none. */
+  readonly rule: string | null;
   note(news: SessionNews): void;
   close(reason: string): void;
 }
@@ -75,6 +78,7 @@ export interface Presentation {
 
 /** What a feed is told of a session. */
 export interface FeedSubject {
+  readonly flow: FlowClass;
   readonly server: Endpoint;
   readonly host: string | undefined;
   readonly description: string;

@@ -17,6 +17,8 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...inlineConflicts(root),
+    ...unknownRules(root),
+    ...feedsIntoThePath(root),
   ];
 }
 
@@ -68,6 +70,11 @@ function listeningPlaces(root: unknown): {
       address: endpointOf(valueAt(value, ["address"])),
       server,
     });
+  }
+  for (const { keys, value } of entriesAt(root, ["feeds"])) {
+    if (valueAt(value, ["kind"]) !== "pcap-over-ip") continue;
+    const address = endpointOf(valueAt(value, ["address"]));
+    places.push({ path: pathOf([...keys, "address"]), owner: pathOf(keys), address, server: undefined });
   }
   return places.flatMap(({ address, ...place }) => (address === undefined ? [] : [{ ...place, address }]));
 }
@@ -150,6 +157,38 @@ function inlineConflicts(root: unknown): Problem[] {
       });
     }
     return problems;
+  });
+}
+
+/** A feed for a rule that does not exist would get nothing, and nobody would notice. */
+function unknownRules(root: unknown): Problem[] {
+  const names = entriesAt(root, ["policy", "rules"]).map(({ value }) => valueAt(value, ["name"]));
+  const known = [...names.map((name) => (typeof name === "string" ? name.trim() : name)), ...BUILT_IN];
+  return entriesAt(root, ["feeds"]).flatMap((feed) =>
+    entriesAt(feed.value, ["rules"]).flatMap(({ keys, value: name }) => {
+      if (typeof name !== "string" || name.trim() === "" || known.includes(name.trim())) return [];
+      return [{ path: pathOf([...feed.keys, ...keys]), says: `is ${show(name)}, but no rule has this name` }];
+    }),
+  );
+}
+
+/** What a feed sends must never get into the traffic that it is a copy of. */
+function feedsIntoThePath(root: unknown): Problem[] {
+  const used = new Map(
+    [...entriesAt(root, ["listeners"]), ...entriesAt(root, ["tools"])].flatMap(({ keys, value }) =>
+      ["networkA", "networkB", "interfaceA", "interfaceB"].map((end) => [
+        valueAt(value, [end]),
+        pathOf([...keys, end]),
+      ]),
+    ),
+  );
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    const name = valueAt(value, ["interface"]);
+    const user = used.get(name);
+    if (name === undefined || user === undefined) return [];
+    return [
+      { path: pathOf([...keys, "interface"]), says: `is ${show(name)}, which is ${user}: plaintext would leave there` },
+    ];
   });
 }
 

@@ -4,6 +4,7 @@ import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
 import { readDocument } from "./document.ts";
+import { feedWarnings, resolvedFeed } from "./feed.ts";
 import { nameKnownKeys, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
@@ -131,7 +132,7 @@ function assemble(
     keys,
     trustFiles: trustFilesOf(written, files),
     signing: signingOf(files),
-    warnings: files.warnings,
+    warnings: [...files.warnings, ...feedWarnings(config.feeds)],
   };
 }
 
@@ -155,7 +156,7 @@ function absolute(written: WrittenConfig, folder: string): Config {
       ...(signing.secondary && { secondary: pair(signing.secondary) }),
     },
     keys: keys.map(pair),
-    feeds: feeds.map((feed) => ({ ...feed, directory: at(feed.directory) })),
+    feeds: feeds.map((feed) => resolvedFeed(feed, at)),
   };
 }
 

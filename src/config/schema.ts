@@ -3,7 +3,8 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, size, subnetAddress } from "./formats.ts";
+import { FEED } from "./feed.ts";
+import { duration, hostPort, interfaceName, label, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 /** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
@@ -157,16 +158,6 @@ const inboundKey = z.strictObject({
   key: file.describe("PEM: the server's private key."),
 });
 
-const feed = z.discriminatedUnion("kind", [
-  z.strictObject({
-    name: label().describe("Names the feed in sessions and metrics."),
-    kind: z.literal("pcapng").describe("The plaintext as pcapng files."),
-    directory: file.describe("Where the files are written."),
-    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
-    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
-  }),
-]);
-
 // A timer longer than 2^31 - 1 ms (24.8 days) fires at once.
 const timeout = (standard: string) => duration({ min: "1ms", max: "24d" }).prefault(standard);
 
@@ -192,7 +183,7 @@ export const CONFIG = z.strictObject({
   policy: policy.prefault({}),
   signing: signing.prefault({}).describe("The CAs that sign what clients are shown."),
   keys: z.array(inboundKey).default([]).describe("Inbound: the servers whose certificate and key this node holds."),
-  feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

@@ -28,6 +28,7 @@ function make(options: Partial<PcapngOptions> = {}) {
     keep: 10,
     worker: 0,
     workers: 1,
+    flows: ["decrypted"],
     log: lines,
     ...options,
   });
@@ -69,7 +70,7 @@ test("a session is named by its first packet, and a stranger's control character
   const [first, ...rest] = packetsNow();
   assert.equal(
     first?.comment,
-    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
+    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt by default; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
   );
   assert.equal(first?.time, 1_700_000_000_000_000);
   assert.ok(rest.every(({ comment }) => comment === undefined));

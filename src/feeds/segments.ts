@@ -9,8 +9,21 @@ export interface Block {
   readonly view: DataView;
 }
 
+/** `size` in bytes, a multiple of four. */
+export function newBlock(size: number): Block {
+  const bytes = Buffer.alloc(size);
+  const { buffer, byteOffset } = bytes;
+  return {
+    bytes,
+    words: new Uint32Array(buffer, byteOffset, size / 4),
+    view: new DataView(buffer, byteOffset, size),
+  };
+}
+
 /** Where finished packets go. */
 export interface PacketSink {
+  /** The greatest length of a packet, in bytes: at least 576, at most 65,535. Read anew for each burst. */
+  readonly mtu: number;
   /** The block that the last `place` pointed into. */
   readonly block: Block;
   /**
@@ -83,9 +96,10 @@ export class Segments {
     if (this.#over || from.ended) return;
     const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const length = payload.length;
+    const mss = mssOf(this.#sink, from);
     let unacknowledged = 0;
-    for (let start = 0; start < length; start += from.mss) {
-      const end = Math.min(start + from.mss, length);
+    for (let start = 0; start < length; start += mss) {
+      const end = Math.min(start + mss, length);
       emit(this.#sink, from, to, end === length ? PSH | ACK : ACK, payload, start, end);
       unacknowledged += 1;
       if (unacknowledged === 2 || end === length) {
@@ -130,7 +144,6 @@ interface Header {
   /** The IP and TCP headers, as words; lengths, numbers, flags and checksums are filled in for each packet. */
   readonly words: Uint32Array;
   readonly ipLength: number;
-  readonly mss: number;
   /** The part of the TCP checksum that the pseudo-header's addresses and protocol make. */
   readonly pseudoSum: number;
 }
@@ -174,7 +187,11 @@ function headerOf(from: Address, fromPort: number, to: Address, toPort: number):
   view.setUint16(ipLength + 14, WINDOW);
   const words = new Uint32Array(bytes.buffer);
   const pseudoSum = sum(words, (ipLength - addresses.length) / 4, ipLength / 4, swapped(6));
-  return { words, ipLength, mss: ipLength === 20 ? 1460 : 1440, pseudoSum };
+  return { words, ipLength, pseudoSum };
+}
+
+function mssOf({ mtu }: PacketSink, { ipLength }: Header): number {
+  return mtu - ipLength - TCP_HEADER;
 }
 
 /** Writes one packet and moves the sender's sequence number on. */
@@ -189,7 +206,7 @@ function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buf
     block.view.setUint32(tcp + 4, from.sequence);
     block.view.setUint32(tcp + 8, (flags & ACK) !== 0 ? to.sequence : 0);
     block.view.setUint16(tcp + 12, (((TCP_HEADER + options) / 4) << 12) | flags);
-    if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | from.mss);
+    if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | mssOf(sink, from));
     payload?.copy(block.bytes, tcp + TCP_HEADER + options, start, end);
     // The sum runs over whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
     const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), from.pseudoSum + swapped(at + length - tcp));

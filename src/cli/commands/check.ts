@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { feedPlace } from "../../config/feed.ts";
 import { placeOf, textOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
 import type { ConfigError } from "../../errors.ts";
@@ -41,7 +42,7 @@ function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
         `${policy.rules.length} rules, ${bypass.length + decrypt.length} list entries, default ${policy.default}`,
       ],
       ["Keys", keys.length],
-      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind} in ${one.directory}`] as const),
+      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind}, ${feedPlace(one)}`] as const),
       ["Data", dataDir],
     ]),
     ...warnings.map((warning) => color.yellow(`Warning: ${plain(warning)}`)),
