@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Feed } from "./feed.ts";
+import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
 import { createPcapOverIpFeed, type PcapOverIpOptions } from "./pcap-over-ip.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
 
@@ -17,7 +18,8 @@ type Written<Options> = Omit<Options, keyof FeedContext | "retry" | "stall">;
 
 type FeedPlace =
   | (Written<PcapngOptions> & { readonly kind: "pcapng" })
-  | (Written<PcapOverIpOptions> & { readonly kind: "pcap-over-ip" });
+  | (Written<PcapOverIpOptions> & { readonly kind: "pcap-over-ip" })
+  | (Written<InterfaceOptions> & { readonly kind: "interface" });
 
 /** Every kind of feed. A new one is one file and one row. Never throws: a feed that cannot run says so by itself. */
 export function openFeed(feed: FeedPlace, context: FeedContext): Promise<Feed> {
@@ -26,5 +28,7 @@ export function openFeed(feed: FeedPlace, context: FeedContext): Promise<Feed> {
       return createPcapngFeed({ ...feed, ...context });
     case "pcap-over-ip":
       return createPcapOverIpFeed({ ...feed, ...context });
+    case "interface":
+      return createInterfaceFeed({ ...feed, ...context });
   }
 }

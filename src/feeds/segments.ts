@@ -28,9 +28,10 @@ export interface PacketSink {
   readonly block: Block;
   /**
    * Makes room in `block` for one packet of `length` bytes and answers its offset there, a multiple of four. The bytes
-   * between the packet's end and the next multiple of four must be zero. -1: the packet is to be left out.
+   * between the packet's end and the next multiple of four must be zero. -1: the packet is to be left out. `from` is the
+   * side that sends it, and `version` that of its IP header.
    */
-  place(length: number): number;
+  place(length: number, from: Side, version: 4 | 6): number;
 }
 
 export interface SegmentOptions {
@@ -69,12 +70,14 @@ export class Segments {
     this.#ends = {
       client: {
         ...headerOf(from, client.port, to, server.port),
+        side: "client",
         sequence: sequence.client >>> 0,
         identification: 0,
         ended: false,
       },
       server: {
         ...headerOf(to, server.port, from, client.port),
+        side: "server",
         sequence: sequence.server >>> 0,
         identification: 0,
         ended: false,
@@ -149,6 +152,7 @@ interface Header {
 }
 
 interface End extends Header {
+  readonly side: Side;
   sequence: number;
   /** The IPv4 identification of the next packet. */
   identification: number;
@@ -198,7 +202,7 @@ function mssOf({ mtu }: PacketSink, { ipLength }: Header): number {
 function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buffer, start = 0, end = 0): void {
   const options = (flags & SYN) !== 0 ? MSS_OPTION : 0;
   const length = from.ipLength + TCP_HEADER + options + end - start;
-  const at = sink.place(length);
+  const at = sink.place(length, from.side, from.ipLength === 20 ? 4 : 6);
   if (at >= 0) {
     const { block } = sink;
     writeIpHeader(block, at, length, from);
