@@ -170,6 +170,13 @@ async function startWorker(first: WorkerSetup) {
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
     const judge = createJudge(keys, roots);
+    const takers = fed.filter((feed) => feed.takeKey !== undefined);
+    const takeKey =
+      takers.length === 0
+        ? undefined
+        : (line: Buffer) => {
+            for (const feed of takers) feed.takeKey?.(line);
+          };
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -202,9 +209,10 @@ async function startWorker(first: WorkerSetup) {
         }
       },
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
+      serverLeg: (socket, hello) =>
+        openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts, takeKey }),
       clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts, takeKey }),
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
         const [own] = held;

@@ -124,6 +124,7 @@ const feed = z.object({
   sessions: number,
   packets: number,
   bytes,
+  dropped: number,
 }) satisfies z.ZodType<api.FeedInfo>;
 
 export const stats = z.object({

@@ -57,6 +57,8 @@ export interface Feed {
   /** Whether this session is one of those that the feed is for. */
   wants(session: Pick<FeedSession, "flow" | "rule">): boolean;
   open(session: FeedSession, now: number): FeedFlow;
+  /** Only a feed of keys has it: takes one line of the NSS key log format, with its end, from a leg's handshake. */
+  takeKey?(line: Buffer): void;
   /** Resolves when the feed can take more: the relay waits for it. Undefined: it can take more now. */
   pressure(): Promise<void> | undefined;
   counters(): FeedCounters;

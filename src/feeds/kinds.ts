@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Feed } from "./feed.ts";
 import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
+import { createKeylogFeed, type KeylogOptions } from "./keylog.ts";
 import { createPcapOverIpFeed, type PcapOverIpOptions } from "./pcap-over-ip.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
 
@@ -19,7 +20,8 @@ type Written<Options> = Omit<Options, keyof FeedContext | "retry" | "stall">;
 type FeedPlace =
   | (Written<PcapngOptions> & { readonly kind: "pcapng" })
   | (Written<PcapOverIpOptions> & { readonly kind: "pcap-over-ip" })
-  | (Written<InterfaceOptions> & { readonly kind: "interface" });
+  | (Written<InterfaceOptions> & { readonly kind: "interface" })
+  | (Written<KeylogOptions> & { readonly kind: "keylog" });
 
 /** Every kind of feed. A new one is one file and one row. Never throws: a feed that cannot run says so by itself. */
 export function openFeed(feed: FeedPlace, context: FeedContext): Promise<Feed> {
@@ -30,5 +32,7 @@ export function openFeed(feed: FeedPlace, context: FeedContext): Promise<Feed> {
       return createPcapOverIpFeed({ ...feed, ...context });
     case "interface":
       return createInterfaceFeed({ ...feed, ...context });
+    case "keylog":
+      return createKeylogFeed({ ...feed, ...context });
   }
 }
