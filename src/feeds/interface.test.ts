@@ -2,18 +2,17 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
-import { AF, bindInterface, enterNamespace, OPTION, receive, SOCK, setOption, socket } from "../linux/syscalls.ts";
-import { needsNamespaces } from "../linux/test-network.ts";
+import { AF, bindInterface, OPTION, receive, SOCK, setOption, socket } from "../linux/syscalls.ts";
+import { enterOwnNamespace, layCable, needsNamespaces } from "../linux/test-network.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
 import { conversations } from "./packet-reading.ts";
 
 /** This process lives in a namespace of its own, where a cable leads from clm0, the feed's end, to clm1, the IDS's. */
-const NAMESPACE = `clt9-${process.pid}-feed`;
 const MIB = 2 ** 20;
 let log: string[] = [];
 
@@ -59,20 +58,12 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe("A feed on an interface", needsNamespaces(), () => {
+  let namespace: Disposable;
   before(() => {
-    ip("netns", "add", NAMESPACE);
-    const fd = openSync(`/var/run/netns/${NAMESPACE}`, "r");
-    enterNamespace(fd);
-    closeSync(fd);
-    execFileSync("sysctl", ["-qw", "net.ipv6.conf.default.disable_ipv6=1"]);
-    lay();
+    namespace = enterOwnNamespace();
+    layCable("clm0", "clm1");
   });
-  after(() => ip("netns", "del", NAMESPACE));
-
-  function lay(mtu = "1500"): void {
-    ip("link", "add", "clm0", "mtu", mtu, "type", "veth", "peer", "name", "clm1", "mtu", mtu);
-    for (const end of ["clm0", "clm1"]) ip("link", "set", end, "up");
-  }
+  after(() => namespace[Symbol.dispose]());
 
   feedCompliance("interface", async () => {
     const feed = await make();
@@ -190,7 +181,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     const flow = feed.open(SESSION, Date.now());
     for (const [go, come, reason] of [
       [() => ip("link", "set", "clm0", "down"), () => ip("link", "set", "clm0", "up"), /the interface is down/],
-      [() => ip("link", "del", "clm0"), () => lay(), /there is no such interface/],
+      [() => ip("link", "del", "clm0"), () => layCable("clm0", "clm1"), /there is no such interface/],
     ] as const) {
       go();
       await until(() => {

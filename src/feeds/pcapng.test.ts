@@ -129,6 +129,60 @@ test("no file grows beyond its limit, each names its sessions, and the newest ar
   }
 });
 
+test("a file is followed by the next when it is old enough, and one that nothing was written to is none", async () => {
+  const feed = await make({ rotateAfter: 300_000 });
+  const start = Date.now();
+  // A session's packets have the time at which they were made: these are of the future.
+  const at = (minutes: number, port: number) =>
+    feed.open({ ...SESSION, client: { ...SESSION.client, port } }, start + minutes * 60_000).close();
+  at(0, 1);
+  at(4, 2);
+  await until(() => feed.counters().packets === 16);
+  assert.equal(names().length, 1);
+  at(6, 3);
+  await feed.close();
+  assert.deepEqual(
+    files().map((file) => conversations(readPcapng(file).map(({ bytes }) => bytes)).length),
+    [2, 1],
+  );
+});
+
+test("every packet of a decrypted session has the mark's comment when one is asked for, and no other has", async () => {
+  const feed = await make({ mark: { comment: "seen inside TLS" }, flows: ["decrypted", "notTls"] });
+  for (const flow of ["decrypted", "notTls"] as const) feed.open({ ...SESSION, flow }, Date.now()).close();
+  await feed.close();
+  const comments = packetsNow().map(({ comment }) => comment);
+  assert.deepEqual([...new Set(comments.slice(1, 8))], ["seen inside TLS"]);
+  assert.match(comments[0]!, /^Clearline session 01JDEMO: .*; decrypt by default; .*\nseen inside TLS$/);
+  assert.match(comments[8]!, /^Clearline session 01JDEMO: .*; not TLS by default; [^\n]*$/);
+  assert.deepEqual([...new Set(comments.slice(9))], [undefined]);
+});
+
+test("a feed wants the sessions of its classes, and of its rules when it names any", async () => {
+  const wants = async (filter: Partial<PcapngOptions>) => {
+    const feed = await make(filter);
+    await feed.close();
+    return (
+      [
+        ["decrypted", "banking"],
+        ["decrypted", "default"],
+        ["bypassed", "bypass list"],
+        ["notTls", undefined],
+      ] as const
+    )
+      .filter(([flow, rule]) => feed.wants({ flow, rule }))
+      .map(([flow, rule]) => `${flow} ${rule}`);
+  };
+  const all = ["decrypted banking", "decrypted default", "bypassed bypass list", "notTls undefined"];
+  assert.deepEqual(await wants({ flows: ["decrypted", "bypassed", "notTls"] }), all);
+  assert.deepEqual(await wants({ flows: ["notTls", "decrypted"] }), [all[0], all[1], all[3]]);
+  assert.deepEqual(await wants({ flows: ["decrypted", "bypassed", "notTls"], rules: ["banking", "bypass list"] }), [
+    all[0],
+    all[2],
+  ]);
+  assert.deepEqual(await wants({ flows: ["bypassed"], rules: ["banking"] }), []);
+});
+
 test("all files together hold every packet once", async () => {
   const feed = await make({ rotate: 5_000, keep: 1000 });
   const flow = feed.open(SESSION, Date.now());
