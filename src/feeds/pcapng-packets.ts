@@ -8,8 +8,8 @@ export interface BlockPlace {
   readonly block: Block;
   /** Goes up when whoever reads on knows nothing of the sessions named before. */
   readonly generation: number;
-  /** A block of `length` bytes comes, at `now` in ms. */
-  turn(length: number, now: number): void;
+  /** A block of `length` bytes comes. */
+  turn(length: number): void;
   /** Makes room in `block` and answers the offset, a multiple of four; -1 to leave the packet out. */
   room(length: number): number;
   /** Brings what is there to its readers soon. */
@@ -46,7 +46,7 @@ export class PacketBlocks implements SessionPackets {
 
   place(length: number): number {
     const place = this.#place;
-    place.turn(packetBlockLength(length, this.#first), this.time / 1000);
+    place.turn(packetBlockLength(length, this.#first));
     const comments = this.#namedIn === place.generation ? this.#every : this.#first;
     const at = place.room(packetBlockLength(length, comments));
     if (at < 0) return -1;

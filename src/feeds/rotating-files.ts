@@ -107,13 +107,13 @@ export class RotatingFiles {
     return this.#current().path;
   }
 
-  /** Starts a new file when the present one has no room for `length` more bytes, or is too old at `now`, in ms. */
-  turn(length: number, now: number): void {
+  /** Starts a new file when the present one is too old or has no room for `length` more bytes. */
+  turn(length: number): void {
     if (this.stopped !== undefined || this.#closed) return;
     const file = this.#current();
-    const { rotate, rotateAfter = Number.POSITIVE_INFINITY, preamble } = this.#options;
+    const { rotate, rotateAfter, preamble } = this.#options;
     const full = file.size + length > rotate && file.size > preamble.length;
-    if (full || now - this.#stamp >= rotateAfter) this.#begin();
+    if (full || (rotateAfter !== undefined && Date.now() - this.#stamp >= rotateAfter)) this.#begin();
   }
 
   /** Makes room for one record of `length` bytes, a multiple of four, and answers its offset in `block`; -1 to leave it out. */
