@@ -10,12 +10,13 @@ import { openDetectors } from "./detect/detectors.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { openFeed } from "./feeds/kinds.ts";
+import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
 import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
-import { relay } from "./legs/relay.ts";
+import { relayThrough } from "./legs/relay-chain.ts";
 import { openServerLeg } from "./legs/server-leg.ts";
 import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
@@ -28,6 +29,9 @@ import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { createLedger } from "./sessions/ledger.ts";
+import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
+import { openTool } from "./tools/kinds.ts";
+import type { Tool } from "./tools/tool.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
@@ -97,6 +101,8 @@ async function startWorker(first: WorkerSetup) {
   /** The node stops and the drain time is over. */
   let cut = false;
   let feeds: readonly Feed[] = [];
+  const tools = new Map<string, Tool>();
+  const traffic = createToolTraffic(setup.failedTools);
   let node: Node;
 
   await apply(setup);
@@ -107,8 +113,9 @@ async function startWorker(first: WorkerSetup) {
     setDefaultCACertificates([...next.roots]);
     contexts.flush();
     const fresh = await openFeeds(next, feeds, setup);
-    node = composeNode(next, fresh);
     try {
+      const chains = await openTools(next);
+      node = composeNode(next, fresh, chains);
       await openListeners(next);
     } catch (error) {
       // The supervisor goes back to what worked, and knows nothing of these.
@@ -119,6 +126,25 @@ async function startWorker(first: WorkerSetup) {
     feeds = fresh;
     setup = next;
     for (const feed of stale) await feed.close();
+  }
+
+  /** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
+  async function openTools({ config, worker, workers }: WorkerSetup): Promise<Chains> {
+    const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));
+    for (const [key, tool] of tools) {
+      if (wanted.has(key)) continue;
+      tools.delete(key);
+      await tool.close();
+    }
+    const chained: ChainTool[] = [];
+    for (const [index, tool] of config.tools.entries()) {
+      const key = JSON.stringify(tool);
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const open = tools.get(key) ?? (await openTool(tool, context));
+      tools.set(key, open);
+      chained.push({ ...tool, open });
+    }
+    return createChains(chained, traffic, (name, reason) => void tell({ kind: "tool failed", name, reason }));
   }
 
   async function openListeners({ config, inline, worker, workers }: WorkerSetup): Promise<void> {
@@ -165,18 +191,16 @@ async function startWorker(first: WorkerSetup) {
     return true;
   }
 
-  function composeNode({ config, policy: source, keys, roots }: WorkerSetup, fed: readonly Feed[]): Node {
+  function composeNode(
+    { config, policy: source, keys, roots }: WorkerSetup,
+    fed: readonly Feed[],
+    chains: Chains,
+  ): Node {
     const { timeouts } = config;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
     const judge = createJudge(keys, roots);
-    const takers = fed.filter((feed) => feed.takeKey !== undefined);
-    const takeKey =
-      takers.length === 0
-        ? undefined
-        : (line: Buffer) => {
-            for (const feed of takers) feed.takeKey?.(line);
-          };
+    const takeKey = keyTaker(fed);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -209,8 +233,12 @@ async function startWorker(first: WorkerSetup) {
         }
       },
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg: (socket, hello) =>
-        openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts, takeKey }),
+      serverLeg(socket, hello, { tools, alpn }) {
+        const limited = alpn ?? limitOf(config.tools, tools);
+        const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
+        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+        return openServerLeg(socket, { ...hello, alpnProtocols }, options);
+      },
       clientLeg: (socket, opening, presented, { alpn }) =>
         openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts, takeKey }),
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
@@ -235,27 +263,23 @@ async function startWorker(first: WorkerSetup) {
         },
       },
       probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
+      async tools(session, { tools: wanted, ...about }) {
+        const subject = { ...about, id: session.id, client: session.client, alpn: about.alpn };
+        const chain = await chains.connect(subject, wanted, (ends) => session.note({ state: `EST:EST:${ends}` }));
+        if (chain.kind === "ready") session.note({ tools: chain.passed });
+        return chain;
+      },
       tap(session, { flow, server, host, description }) {
         const { id, client, rule } = session;
         const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
-        const wanting = fed.filter((feed) => feed.wants(about));
-        const taps = wanting.map((feed) => {
-          const place = feed.open(about, Date.now());
-          return Object.assign(place, { pressure: () => feed.pressure() });
-        });
-        const places = wanting.flatMap(({ name, place }) => (place ? [[name, place]] : []));
-        session.note({ feeds: Object.fromEntries(places) });
-        return {
-          taps,
-          close() {
-            for (const tap of taps) tap.close();
-          },
-        };
+        const { places, ...taps } = openTaps(fed, about, Date.now());
+        session.note({ feeds: places });
+        return taps;
       },
-      relay(client, server, meter, taps) {
+      relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
         openings.delete(client.socket);
-        return relay(client, server, { meter, taps, idle: timeouts.idle });
+        return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
       },
       alertOf: receivedAlert,
       part: (socket, alert) => farewell(socket, alert === undefined ? "" : fatalAlert(alert)),
@@ -286,6 +310,11 @@ async function startWorker(first: WorkerSetup) {
       memory: process.memoryUsage.rss(),
       cpu: (user + system) / 1e6,
       feeds: feeds.map((feed) => feed.counters()),
+      tools: [...tools.values()].map((tool) => ({
+        name: tool.name,
+        sessions: traffic.sessions(tool.name),
+        strangers: tool.counters().strangers,
+      })),
       caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
     };
     return tell({ kind: "status", status });
@@ -300,6 +329,7 @@ async function startWorker(first: WorkerSetup) {
     for (const { client } of arrivals) client?.resetAndDestroy();
     await emptied(SETTLE);
     for (const feed of feeds) await feed.close();
+    for (const tool of tools.values()) await tool.close();
     for (const timer of timers) clearInterval(timer);
     // A long batch is more than the channel takes at once: without the wait its end would be lost.
     await Promise.all([tellSessions(), tellStatus()]);
@@ -318,6 +348,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
         const caches = { issued, contexts, demanding };
         for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
@@ -358,6 +389,12 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
       return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
+}
+
+/** A tool of the session's that knows only HTTP/1.1 keeps HTTP/2 out. */
+function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[] | undefined): string | undefined {
+  return tools.find(({ name, flows, alpn }) => alpn && flows.includes("decrypted") && (wanted?.includes(name) ?? true))
+    ?.alpn;
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */

@@ -16,7 +16,9 @@ import { conversations } from "./packet-reading.ts";
 const MIB = 2 ** 20;
 let log: string[] = [];
 
-const ip = (...args: string[]) => execFileSync("ip", args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+const run = (program: string, ...args: string[]) =>
+  execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+const ip = (...args: string[]) => run("ip", ...args);
 
 function make(options: Partial<InterfaceOptions> = {}): Promise<Feed> {
   log = [];
@@ -144,20 +146,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
 
   test("an interface that is slower than the sessions misses frames, and memory has a bound", async () => {
     // 10 Mbit/s, with a queue that is soon full.
-    execFileSync("tc", [
-      "qdisc",
-      "add",
-      "dev",
-      "clm0",
-      "root",
-      "tbf",
-      "rate",
-      "10mbit",
-      "burst",
-      "10kb",
-      "limit",
-      "1mb",
-    ]);
+    run("tc", ..."qdisc add dev clm0 root tbf rate 10mbit burst 10kb limit 1mb".split(" "));
     try {
       const feed = await make();
       const flow = feed.open(SESSION, Date.now());
@@ -172,7 +161,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
       assert.ok(dropped > 0);
       await feed.close();
     } finally {
-      execFileSync("tc", ["qdisc", "del", "dev", "clm0", "root"]);
+      run("tc", "qdisc", "del", "dev", "clm0", "root");
     }
   });
 

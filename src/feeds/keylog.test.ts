@@ -36,6 +36,8 @@ const make = () =>
     retry: 20,
   });
 
+const run = (program: string, ...args: string[]) => execFileSync(program, args);
+
 const line = (number: number) => `CLIENT_RANDOM ${String(number).padStart(64, "0")} ${"ab".repeat(48)}\n`;
 
 async function until(condition: () => boolean): Promise<void> {
@@ -80,7 +82,7 @@ test("a link is not followed, and what is no file is not written to", async () =
   mkdirSync(join(file, ".."));
   for (const [lay, reason] of [
     [() => symlinkSync(join(folder, "elsewhere"), file), /ELOOP/],
-    [() => execFileSync("mkfifo", [file]), /not a file/],
+    [() => run("mkfifo", file), /not a file/],
     [() => mkdirSync(file), /EISDIR/],
   ] as const) {
     lay();

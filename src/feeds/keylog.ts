@@ -19,9 +19,6 @@ const LIMIT = 1024 * 1024;
 /** The file may be moved away under us: looked at no more often than this, in ms. */
 const LOOK = 1000;
 
-/** What a session of the feed is given: its keys were written while its legs came up. */
-const NOTHING = { data() {}, end() {}, reset() {}, close() {} };
-
 /**
  * The TLS keys of both legs, as the lines of NSS's key log format (draft-ietf-tls-keylogfile), so that whoever has a
  * recording of what passed on the wire can decrypt it. Keys are made before policy has its last word: a session that
@@ -83,7 +80,8 @@ export async function createKeylogFeed(options: KeylogOptions): Promise<Feed> {
     wants: ({ flow }) => flow === "decrypted",
     open() {
       counters.sessions += 1;
-      return NOTHING;
+      // Its keys were written while its legs came up.
+      return { data() {}, end() {}, reset() {}, close() {} };
     },
     takeKey(line) {
       if (opened === undefined || waiting + line.length > LIMIT) {
