@@ -21,6 +21,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...inlineConflicts(root),
     ...unknownRules(root),
     ...feedsIntoThePath(root),
+    ...marksWithoutPlace(root),
   ];
 }
 
@@ -207,6 +208,14 @@ function feedsIntoThePath(root: unknown): Problem[] {
     return [
       { path: pathOf([...keys, "interface"]), says: `is ${show(name)}, which is ${user}: plaintext would leave there` },
     ];
+  });
+}
+
+/** The pcap format has no comments. */
+function marksWithoutPlace(root: unknown): Problem[] {
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    if (valueAt(value, ["format"]) !== "pcap" || valueAt(value, ["mark"]) === undefined) return [];
+    return [{ path: pathOf([...keys, "mark"]), says: "has no place in the format pcap, only in pcapng" }];
   });
 }
 

@@ -224,6 +224,11 @@ feeds: [{ name: a, kind: interface, interface: eth2 }]`,
     ['feeds[0].interface is "eth2", which is listeners[0].networkB: plaintext would leave there'],
   ],
   [
+    "a mark where it has no place",
+    `${PROXY}feeds: [{ name: a, kind: pcap-over-ip, address: "[::1]:57012", format: pcap, mark: { comment: x } }]`,
+    ["feeds[0].mark has no place in the format pcap, only in pcapng"],
+  ],
+  [
     "a mark that another kind of feed has",
     `${PROXY}feeds: [{ name: a, kind: interface, interface: mon0, mark: { comment: x } }]`,
     ["feeds[0].mark.vlan is missing", "feeds[0].mark.comment is not known"],

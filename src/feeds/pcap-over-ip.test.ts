@@ -215,13 +215,17 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
 
 test("a client that takes nothing at all is disconnected after a time; one for which nothing waits stays", async () => {
   const port = await freePort();
-  const feed = await make(port, { stall: 100 });
+  const feed = await make(port, { stall: 200 });
   const idle = await connect(port);
-  await new Promise((resolve) => setTimeout(resolve, 250));
+  // A gap longer than that, in which there is nothing to take.
+  await new Promise((resolve) => setTimeout(resolve, 500));
   const stuck = await connect(port);
   stuck.socket.pause();
   const flow = feed.open(SESSION, Date.now());
-  flow.data("server", Buffer.alloc(32 * MIB));
+  for (let at = 0; at < 24 * MIB; at += MIB / 4) {
+    flow.data("server", Buffer.alloc(MIB / 4));
+    await until(() => idle.socket.bytesRead > at - MIB);
+  }
   await until(() => log.some((line) => line.endsWith("it is disconnected")));
   flow.data("server", Buffer.from("still here"));
   flow.close();
@@ -239,6 +243,16 @@ test("there are no more than sixteen clients", async () => {
   assert.equal(refused.bytesRead, 0);
   await feed.close();
   for (const { all } of clients) assert.ok((await all).length > 0);
+});
+
+test("a data folder whose name is too long for a socket is told, and the address stays free", async () => {
+  const port = await freePort();
+  const feed = await make(port, { workers: 2, dataDir: join(dataDir, "x".repeat(100)) });
+  assert.match(feed.counters().reason!, /is longer than 107 bytes: shorten dataDir or the name$/);
+  await feed.close();
+  const free = net.createServer().listen(port, "127.0.0.1");
+  await once(free, "listening");
+  free.close();
 });
 
 test("an address that is taken stops the feed, and it runs when it is free", async () => {

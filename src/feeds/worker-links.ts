@@ -11,6 +11,8 @@ import { listening } from "./capture-clients.ts";
  */
 
 const HEAD = 8;
+/** What struct sockaddr_un has room for, less the zero at its end. */
+const LONGEST_PATH = 107;
 const PRESENT = Buffer.from([1]);
 const ABSENT = Buffer.from([0]);
 const MIB = 1024 * 1024;
@@ -23,7 +25,7 @@ export interface Hub {
   close(): void;
 }
 
-/** Listens in a folder of the node's own, which is made. Rejects with the system's error. */
+/** Listens in a folder of the node's own, which is made. Rejects with an error that says why it cannot. */
 export async function openHub(path: string, deliver: Deliver, isHeard: () => boolean): Promise<Hub> {
   const links = new Set<Socket>();
   const server = createServer((link) => {
@@ -35,6 +37,10 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
     );
     if (isHeard()) link.write(PRESENT);
   });
+  if (Buffer.byteLength(path) > LONGEST_PATH)
+    throw new Error(
+      `the path of its socket, ${path}, is longer than ${LONGEST_PATH} bytes: shorten dataDir or the name`,
+    );
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // Left by a worker that died: whoever has the clients' address has this one too.
   await rm(path, { force: true });

@@ -3,16 +3,17 @@ import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, statSync, writeFileSync } from "node:fs";
+import net from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { enterOwnNamespace, layCable, needsNamespaces } from "../../src/linux/test-network.ts";
-import { curl } from "../clients.ts";
+import { curl, curlArguments } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
-import { freePort, must, scratch, start, until } from "../processes.ts";
+import { freePort, must, pause, type Running, scratch, start, until } from "../processes.ts";
 
 const MIB = 2 ** 20;
 const PRIVATE = `private.${DOMAIN}`;
@@ -30,6 +31,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
   let probes = 0;
   const payload = randomBytes(100 * MIB);
   const folder = scratch();
+  const programs: Running[] = [];
 
   before(async () => {
     namespace = enterOwnNamespace();
@@ -56,6 +58,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     });
   });
   after(async () => {
+    for (const one of programs) await one.stop("SIGKILL");
     await node?.stop();
     await origin?.process.stop();
     namespace?.[Symbol.dispose]();
@@ -78,7 +81,11 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     ];
     const received = join(folder, "received");
     const host = `large.${DOMAIN}`;
-    const session = await request(host, "large", "--limit-rate", "20M", "-o", received);
+    const session = await download(
+      host,
+      received,
+      captures.map(({ file }) => file),
+    );
     const wanted = sha256(payload);
     assert.equal(sha256(readFileSync(received)), wanted);
     assert.deepEqual(session.feeds["live"], `127.0.0.1:${overIp}`);
@@ -96,10 +103,30 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     }
   });
 
+  /** curl that is held when the captures fall behind it: how fast tshark is, on a busy machine, is not the question. */
+  async function download(host: string, file: string, captures: readonly string[]) {
+    const more = ["--http1.1", "--limit-rate", "16M", "-o", file, `https://${host}/large`];
+    const client = start(program("curl"), curlArguments({ port: node.forward("web") }, node.primary, more));
+    programs.push(client);
+    let over = false;
+    void client.ended.then(() => {
+      over = true;
+    });
+    const behind = () => Math.max(0, ...captures.map((capture) => sizeOf(file) - sizeOf(capture))) > 4 * MIB;
+    for (const end = Date.now() + 180_000; !over; ) {
+      assert.ok(Date.now() < end, "the captures miss some of it");
+      process.kill(client.pid, behind() ? "SIGSTOP" : "SIGCONT");
+      await pause(10);
+    }
+    assert.equal((await client.ended).code, 0);
+    return node.session(host);
+  }
+
   /** tshark that writes down what it gets. */
   async function capture(name: string, from: string[]) {
     const file = join(folder, `${name}.pcapng`);
     const running = start(program("tshark"), [...from, "-w", file]);
+    programs.push(running);
     await running.shows(/Capturing on/);
     const reaches = async (knock: () => Promise<unknown>) => {
       await until(`a session in ${file}`, async () => {
@@ -111,6 +138,16 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     await reaches(() => request(`${name}-${++probes}.${DOMAIN}`, "small"));
     return { name, file, program: running, reaches };
   }
+
+  test("A program that reads nothing misses packets, and the session does not wait for it", async () => {
+    const idle = net.connect(overIp, "127.0.0.1").pause();
+    await once(idle, "connect");
+    await request(`hasty.${DOMAIN}`, "large", "-o", "/dev/null");
+    const { state, dropped } = (await node.stats()).feeds.find(({ name }) => name === "live")!;
+    assert.equal(state, "running");
+    assert.ok(dropped > 10_000, `${dropped} left out`);
+    idle.destroy();
+  });
 
   test("With the key log tshark decrypts what tcpdump saw of both legs", async () => {
     const file = join(folder, "wire.pcap");
@@ -209,6 +246,10 @@ async function transferred(file: string, client: number, server: number): Promis
 
 function sha256(bytes: Buffer): string {
   return createHash("sha256").update(bytes).digest("hex");
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** The last of a file that grows. */
