@@ -10,7 +10,8 @@ import { readUntil } from "./capture/reading.ts";
 import { openDetectors } from "./detect/detectors.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
-import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { openFeed } from "./feeds/kinds.ts";
+import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
@@ -204,6 +205,7 @@ async function startWorker(first: WorkerSetup) {
     const versions = { min: source.versions.min, max: source.versions.max };
     const keystore = createKeystore(keys);
     const judge = createJudge(keystore, roots);
+    const takeKey = keyTaker(fed);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -214,6 +216,9 @@ async function startWorker(first: WorkerSetup) {
           id: entry.id,
           client: from,
           meter: entry.meter,
+          get rule() {
+            return entry.session.rule;
+          },
           note: (news) => entry.note(news, Date.now()),
           close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
@@ -236,11 +241,11 @@ async function startWorker(first: WorkerSetup) {
       serverLeg(socket, hello, { tools, alpn }) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-        const options = { versions, timeout: timeouts.handshake, contexts };
+        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
         return openServerLeg(socket, { ...hello, alpnProtocols }, options);
       },
       clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts, takeKey }),
       holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
@@ -270,27 +275,11 @@ async function startWorker(first: WorkerSetup) {
         return chain;
       },
       tap(session, { flow, server, host, description }) {
-        // What is bypassed is ciphertext: nothing that a feed could tell of.
-        if (flow === "bypassed") return { taps: [], close() {} };
-        const about = {
-          id: session.id,
-          client: session.client,
-          server,
-          host,
-          verdict: "decrypt",
-          description,
-        } as const;
-        const taps = fed.map((feed) => {
-          const flow = feed.open(about, Date.now());
-          return Object.assign(flow, { pressure: () => feed.pressure() });
-        });
-        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
-        return {
-          taps,
-          close() {
-            for (const tap of taps) tap.close();
-          },
-        };
+        const { id, client, rule } = session;
+        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const { places, ...taps } = openTaps(fed, about, Date.now());
+        session.note({ feeds: places });
+        return taps;
       },
       relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
@@ -401,8 +390,8 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
   return Promise.all(
     next.config.feeds.map((feed) => {
       const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
-      const { worker, workers } = next;
-      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+      const { worker, workers, config } = next;
+      return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
 }

@@ -180,7 +180,8 @@ function feedInfos({ workers }: NodeState) {
   return [...Map.groupBy(all, ({ name }) => name).values()].map((parts) => {
     const [first] = parts;
     const stopped = parts.find(({ state }) => state === "stopped");
-    const sum = (pick: "sessions" | "packets" | "bytes") => parts.reduce((total, part) => total + part[pick], 0);
+    const sum = (pick: "sessions" | "packets" | "bytes" | "dropped") =>
+      parts.reduce((total, part) => total + part[pick], 0);
     return {
       name: first!.name,
       kind: first!.kind,
@@ -189,6 +190,7 @@ function feedInfos({ workers }: NodeState) {
       sessions: sum("sessions"),
       packets: sum("packets"),
       bytes: sum("bytes"),
+      dropped: sum("dropped"),
     };
   });
 }

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
+import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { toolPlace } from "./config/tool-place.ts";
@@ -408,7 +409,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
-    ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
+    ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }

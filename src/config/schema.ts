@@ -3,7 +3,8 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
+import { FEED } from "./feed.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -259,16 +260,6 @@ const tool = z.discriminatedUnion("kind", [
   }),
 ]);
 
-const feed = z.discriminatedUnion("kind", [
-  z.strictObject({
-    name: label().describe("Names the feed in sessions and metrics."),
-    kind: z.literal("pcapng").describe("The plaintext as pcapng files."),
-    directory: file.describe("Where the files are written."),
-    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
-    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
-  }),
-]);
-
 // A timer longer than 2^31 - 1 ms (24.8 days) fires at once.
 const timeout = (standard: string) => duration({ min: "1ms", max: "24d" }).prefault(standard);
 
@@ -298,7 +289,7 @@ export const CONFIG = z.strictObject({
     .prefault({})
     .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
   tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
-  feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),
