@@ -30,6 +30,7 @@ import { compilePolicy } from "./policy/evaluate.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
+import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -48,7 +49,7 @@ const SETTLE = 1_000;
 /** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
 const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
 
-process.on("message", (message: ToWorker) => void obey(message));
+process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
 process.on("disconnect", () => process.exit(1));
 // Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
@@ -56,9 +57,9 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
 /** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
-function tell(message: FromWorker): Promise<void> {
+function tell(message: FromWorker, socket?: Socket): Promise<void> {
   return new Promise((resolve) => {
-    if (process.connected) process.send!(message, undefined, undefined, () => resolve());
+    if (process.connected) process.send!(message, socket, undefined, () => resolve());
     else resolve();
   });
 }
@@ -66,7 +67,7 @@ function tell(message: FromWorker): Promise<void> {
 type Worker = Awaited<ReturnType<typeof startWorker>>;
 let worker: Promise<Worker> | undefined;
 
-async function obey(message: ToWorker): Promise<void> {
+async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
     try {
       if (worker) await (await worker).reload(message.setup);
@@ -81,7 +82,7 @@ async function obey(message: ToWorker): Promise<void> {
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
       tell({ kind: "failed", path, message });
     }
-  } else (await worker)?.obey(message);
+  } else (await worker)?.obey(message, socket);
 }
 
 async function startWorker(first: WorkerSetup) {
@@ -102,6 +103,7 @@ async function startWorker(first: WorkerSetup) {
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
+  const returns = createReturns(setup.workers === 1, tell);
   let node: Node;
 
   await apply(setup);
@@ -138,7 +140,7 @@ async function startWorker(first: WorkerSetup) {
     const chained: ChainTool[] = [];
     for (const [index, tool] of config.tools.entries()) {
       const key = JSON.stringify(tool);
-      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
       const open = tools.get(key) ?? (await openTool(tool, context));
       tools.set(key, open);
       chained.push({ ...tool, open });
@@ -355,7 +357,8 @@ async function startWorker(first: WorkerSetup) {
 
   return {
     reload: apply,
-    obey(message: Exclude<ToWorker, { kind: "setup" }>) {
+    obey(message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined) {
+      if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);

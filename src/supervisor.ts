@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
@@ -25,6 +26,7 @@ import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
 import { probeTool } from "./tools/kinds.ts";
+import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -51,6 +53,8 @@ export interface NodeState {
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
+  /** Whose connections come back from proxy tools. */
+  readonly returns: ReturnsOffice;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
@@ -129,14 +133,16 @@ async function startNode(
     history,
     sessions,
     demanding,
+    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
     inline,
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
-      onMessage: (message, reply) => onMessage(state, message, reply),
+      onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
       onDeath(worker) {
+        state.returns.leave(worker);
         const closed = sessions.dropWorker(worker, Date.now());
         publish(state, { opened: [], changed: [], closed });
       },
@@ -207,7 +213,10 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
 function watch(state: NodeState): Watch {
   const { tools } = state.running.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
-  const watched = tools.map((tool) => ({ ...tool, probe: (timeout: number) => probeTool(tool, timeout) }));
+  const watched = tools.map((tool) => ({
+    ...tool,
+    probe: (timeout: number) => probeTool(tool, timeout, state.returns),
+  }));
   return watchTools(watched, (name, { up, reason = "" }) => {
     state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
     const { onFailure } = tools.find((tool) => tool.name === name)!;
@@ -291,7 +300,8 @@ function changesBetween(before: Running, after: Running): string[] {
   return changes;
 }
 
-function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
+function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
+  const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
   if (message.kind === "demanding") {
     state.demanding.learn(message.server, message.until);
@@ -301,6 +311,7 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
+  if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;

@@ -170,7 +170,11 @@ export function writeProxyHeader({ source, destination, alpn, authority, uniqueI
 /** Section 2.2: a connection of the node's own, to see whether somebody listens. */
 export const LOCAL_HEADER: Buffer = Buffer.concat([SIGNATURE, Buffer.from([0x20, 0, 0, 0])]);
 
-/** The one way to write an address: an IPv4-mapped one is the IPv4 address that it means. */
+/** The one way to write an address: an IPv4-mapped one is the IPv4 address that it means, and a zone is left out. */
+export function plainAddress(text: string): string {
+  return plain(ipaddr.fromByteArray(ipaddr.parse(text).toByteArray()));
+}
+
 function plain(address: ipaddr.IPv4 | ipaddr.IPv6): string {
   const own = address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() ? address.toIPv4Address() : address;
   return own.toString();
