@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { program } from "../needs.ts";
+import { source } from "../peers.ts";
 import { accepts, type Running, scratch, start } from "../processes.ts";
 
 /** Where a tool listens, and where it is to connect back to, on 127.0.0.1. */
@@ -77,4 +78,11 @@ stream {
 
 async function ready(running: Running, port: number): Promise<void> {
   await Promise.race([accepts(port), running.ended.then(({ stderr }) => Promise.reject(new Error(stderr)))]);
+}
+
+/** A program that is written for SSLproxy's line. "keep": it lets the line pass. */
+export async function listeningProgram({ port }: ToolPorts, way: "keep" | "strip"): Promise<Running> {
+  const running = start(process.execPath, [source("listening-program.ts"), String(port), way]);
+  await running.shows(/^READY$/m);
+  return running;
 }
