@@ -272,13 +272,22 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
 
 /** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */
 async function checkListenersFree({ config }: Loaded, before: Loaded | undefined): Promise<void> {
-  const own = before?.config.listeners.flatMap((listener) =>
-    listener.mode === "inline" ? [] : [listener.address.port],
-  );
-  for (const [index, listener] of config.listeners.entries()) {
-    if (listener.mode === "inline" || own?.includes(listener.address.port)) continue;
-    await checkFree({ ...listener.address, path: `listeners[${index}].address` });
-  }
+  const own = before ? placesOf(before.config).map(({ port }) => port) : [];
+  for (const place of placesOf(config)) if (!own.includes(place.port)) await checkFree(place);
+}
+
+/** Where the workers listen, all of them together. */
+function placesOf({ listeners, tools }: Loaded["config"]): { host: string; port: number; path: string }[] {
+  return [
+    ...listeners.flatMap((listener, index) =>
+      listener.mode === "inline" ? [] : [{ ...listener.address, path: `listeners[${index}].address` }],
+    ),
+    ...tools.flatMap((tool, index) =>
+      tool.kind === "inline" || tool.header === "sslproxy"
+        ? []
+        : [{ ...tool.returnAddress, path: `tools[${index}].returnAddress` }],
+    ),
+  ];
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */
