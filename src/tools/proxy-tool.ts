@@ -123,6 +123,7 @@ async function sslproxyWay(
   let sieve: Sieve | undefined;
   const door = await open((socket) => {
     door.close();
+    socket.pause();
     resolve(socket);
   }).catch((error: unknown) => {
     if (error instanceof ConfigError) throw new NetworkError(error.message, "EADDRNOTAVAIL", { cause: error });
@@ -194,7 +195,8 @@ function reach({ name, address: { host, port } }: ProxyTool, timeout: number): P
       socket.destroy();
       reject(new NetworkError(`Cannot reach the tool ${name} at ${host} port ${port}: ${code}`, code));
     };
-    const late = setTimeout(fail, timeout, "ETIMEDOUT");
+    // A process that was kept from running hears of its connection only after its timers.
+    const late = setTimeout(() => setImmediate(() => socket.connecting && fail("ETIMEDOUT")), timeout);
     // From here on whoever relays hears of an error; in between it must not bring the process down.
     socket.on("error", ({ code }: NodeJS.ErrnoException) => fail(code ?? "ECONNREFUSED"));
     socket.once("connect", () => {

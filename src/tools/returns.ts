@@ -53,6 +53,7 @@ export function createReturns(alone: boolean, tell: (news: ReturnsNews, socket?:
       void tell({ kind: "whose", request: last, keys });
     });
   const hand = (awaited: Awaited, socket: Socket, head: Uint8Array) => {
+    socket.pause();
     if (head.length > 0) socket.unshift(head);
     awaited.take(socket);
     return true;

@@ -3,7 +3,15 @@ import { after, before, describe, test } from "node:test";
 import { needs } from "../needs.ts";
 import { DOMAIN } from "../pki.ts";
 import { until } from "../processes.ts";
-import { haproxy, listeningProgram, nginxStream, type ToolPorts } from "./proxies.ts";
+import {
+  documented,
+  haproxy,
+  haproxyWith,
+  listeningProgram,
+  nginxStream,
+  nginxWith,
+  type ToolPorts,
+} from "./proxies.ts";
 import { type Behind, startBehind, startWorld, WORDS } from "./world.ts";
 
 describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haproxy", "libnginx-mod-stream"), () => {
@@ -22,6 +30,8 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     ["HAProxy that answers with version 1", (at: ToolPorts) => haproxy(at, { send: "send-proxy" })],
     ["nginx, which tells of its own connection", nginxStream],
     ["nginx that tells of the client", (at: ToolPorts) => nginxStream(at, ["set_real_ip_from 127.0.0.1;"])],
+    ["The guide's HAProxy", (at: ToolPorts) => haproxyWith(at, documented("haproxy", at))],
+    ["The guide's nginx", (at: ToolPorts) => nginxWith(at, documented("nginx", at))],
     ["A program that keeps SSLproxy's line", (at: ToolPorts) => listeningProgram(at, "keep"), { header: "sslproxy" }],
     ["A program that strips SSLproxy's line", (at: ToolPorts) => listeningProgram(at, "strip"), { header: "sslproxy" }],
   ] as const) {
