@@ -7,9 +7,10 @@ import type { Way } from "./loads.ts";
 import type { Subject } from "./measures.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
+import { startWithProxyTool } from "./proxy-tool.ts";
 import type { Comparison } from "./report.ts";
 
-/** Like with like: CONNECT proxies, fixed port forwards, and what the feed of the embedded default costs. */
+/** Like with like: CONNECT proxies, fixed port forwards, and what the feed of the embedded default and a proxy tool cost. */
 export const PEERS = {
   title: "Clearline beside its peers",
   alone: ["direct"],
@@ -17,6 +18,7 @@ export const PEERS = {
     { ours: "clearline", theirs: "mitmproxy" },
     { ours: "clearline forward", theirs: "sslsplit" },
     { ours: "clearline pcapng", theirs: "clearline" },
+    { ours: "clearline haproxy", theirs: "clearline" },
   ],
 } as const satisfies Comparison;
 
@@ -27,11 +29,13 @@ export const PEER_SUBJECTS = [
   "clearline forward",
   "sslsplit",
   "clearline pcapng",
+  "clearline haproxy",
 ] as const;
 export type PeerSubject = (typeof PEER_SUBJECTS)[number];
 
 /** The program of Debian's package that a subject needs. */
 const NEEDS: Partial<Record<PeerSubject, { program: string; package: string }>> = {
+  "clearline haproxy": { program: "haproxy", package: "haproxy" },
   mitmproxy: { program: "mitmdump", package: "mitmproxy" },
   sslsplit: { program: "sslsplit", package: "sslsplit" },
 };
@@ -67,6 +71,7 @@ const STARTS: Record<Exclude<PeerSubject, "direct">, (origin: Origin, port: numb
       { mode: "explicit", address: `127.0.0.1:${port}` },
       { feeds: [{ name: "bench", kind: "pcapng", directory: join(WORKSHOP, `captures-${port}`) }] },
     ),
+  "clearline haproxy": startWithProxyTool,
   mitmproxy({ authority }, port) {
     const directory = join(WORKSHOP, `mitmproxy-${port}`);
     mkdirSync(directory);
