@@ -48,8 +48,8 @@ const TELL = 250;
 const STATUS = 1_000;
 /** ms in which sessions that were reset have told how they ended. */
 const SETTLE = 1_000;
-/** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
-const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
+/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
+const DESCRIPTORS = openFileLimit() - 256;
 
 process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
@@ -162,7 +162,7 @@ async function startWorker(first: WorkerSetup) {
     for (const [key, { listener, index }] of wanted) {
       if (listeners.has(key)) continue;
       const { timeouts, limits } = config;
-      const limit = capacity(limits.sessions, workers);
+      const limit = capacity(limits.sessions, workers, config.tools.length);
       const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
       listeners.set(key, await openListener(listener, context));
     }
@@ -171,7 +171,7 @@ async function startWorker(first: WorkerSetup) {
   function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
     const { client } = arrival;
-    if (arrivals.size >= capacity(config.limits.sessions, workers) && !evict()) {
+    if (arrivals.size >= capacity(config.limits.sessions, workers, config.tools.length) && !evict()) {
       refused += 1;
       if (client) client.resetAndDestroy();
       else arrival.refuse({ kind: "timeout", message: "The node is full" });
@@ -417,6 +417,8 @@ function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
-function capacity(sessions: number, workers: number): number {
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), DESCRIPTOR_SESSIONS));
+function capacity(sessions: number, workers: number, tools: number): number {
+  // Na and Nb, and Ta and Tb of each tool.
+  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
+  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
 }

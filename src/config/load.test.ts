@@ -42,7 +42,12 @@ const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
 const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["an unknown key", `${PROXY}wrokers: 2`, ["wrokers is not known; did you mean workers?"]],
-  ["a key of no version", `${PROXY}plugins: []`, ["plugins is not known"]],
+  ["a key of no version", `${PROXY}teapot: []`, ["teapot is not known"]],
+  [
+    "a rule with a tool that does not exist",
+    `${rule("{ name: a, action: decrypt, tools: [ips] }")}`,
+    ['policy.rules[0].tools[0] is "ips", but no tool has this name'],
+  ],
   [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
