@@ -7,9 +7,10 @@ import type { Way } from "./loads.ts";
 import type { Subject } from "./measures.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
+import { startWithProxyTool } from "./proxy-tool.ts";
 import type { Comparison } from "./report.ts";
 
-/** Like with like: CONNECT proxies, fixed port forwards, and what feeds cost: files, and a program that reads along. */
+/** Like with like: CONNECT proxies, fixed port forwards, and what feeds and a proxy tool cost. */
 export const PEERS = {
   title: "Clearline beside its peers",
   alone: ["direct"],
@@ -18,6 +19,7 @@ export const PEERS = {
     { ours: "clearline forward", theirs: "sslsplit" },
     { ours: "clearline pcapng", theirs: "clearline" },
     { ours: "clearline pcap-over-ip", theirs: "clearline" },
+    { ours: "clearline haproxy", theirs: "clearline" },
   ],
 } as const satisfies Comparison;
 
@@ -29,11 +31,13 @@ export const PEER_SUBJECTS = [
   "sslsplit",
   "clearline pcapng",
   "clearline pcap-over-ip",
+  "clearline haproxy",
 ] as const;
 export type PeerSubject = (typeof PEER_SUBJECTS)[number];
 
 /** The program of Debian's package that a subject needs. */
 const NEEDS: Partial<Record<PeerSubject, { program: string; package: string }>> = {
+  "clearline haproxy": { program: "haproxy", package: "haproxy" },
   mitmproxy: { program: "mitmdump", package: "mitmproxy" },
   sslsplit: { program: "sslsplit", package: "sslsplit" },
 };
@@ -80,6 +84,7 @@ const STARTS: Record<Exclude<PeerSubject, "direct">, (origin: Origin, port: numb
     start(`reader ${place}`, process.execPath, ["-e", script]);
     return program;
   },
+  "clearline haproxy": startWithProxyTool,
   mitmproxy({ authority }, port) {
     const directory = join(WORKSHOP, `mitmproxy-${port}`);
     mkdirSync(directory);

@@ -33,6 +33,7 @@ import { compilePolicy } from "./policy/evaluate.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
+import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -48,10 +49,10 @@ const TELL = 250;
 const STATUS = 1_000;
 /** ms in which sessions that were reset have told how they ended. */
 const SETTLE = 1_000;
-/** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
-const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
+/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
+const DESCRIPTORS = openFileLimit() - 256;
 
-process.on("message", (message: ToWorker) => void obey(message));
+process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
 process.on("disconnect", () => process.exit(1));
 // Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
@@ -59,9 +60,9 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
 /** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
-function tell(message: FromWorker): Promise<void> {
+function tell(message: FromWorker, socket?: Socket): Promise<void> {
   return new Promise((resolve) => {
-    if (process.connected) process.send!(message, undefined, undefined, () => resolve());
+    if (process.connected) process.send!(message, socket, undefined, () => resolve());
     else resolve();
   });
 }
@@ -69,7 +70,7 @@ function tell(message: FromWorker): Promise<void> {
 type Worker = Awaited<ReturnType<typeof startWorker>>;
 let worker: Promise<Worker> | undefined;
 
-async function obey(message: ToWorker): Promise<void> {
+async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
     try {
       if (worker) await (await worker).reload(message.setup);
@@ -86,7 +87,7 @@ async function obey(message: ToWorker): Promise<void> {
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
       tell({ kind: "failed", path, message });
     }
-  } else (await worker)?.obey(message);
+  } else (await worker)?.obey(message, socket);
 }
 
 async function startWorker(first: WorkerSetup) {
@@ -107,6 +108,7 @@ async function startWorker(first: WorkerSetup) {
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
+  const returns = createReturns(setup.workers === 1, tell);
   let node: Node;
 
   await apply(setup);
@@ -143,7 +145,7 @@ async function startWorker(first: WorkerSetup) {
     const chained: ChainTool[] = [];
     for (const [index, tool] of config.tools.entries()) {
       const key = JSON.stringify(tool);
-      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
       const open = tools.get(key) ?? (await openTool(tool, context));
       tools.set(key, open);
       chained.push({ ...tool, open });
@@ -161,7 +163,7 @@ async function startWorker(first: WorkerSetup) {
     for (const [key, { listener, index }] of wanted) {
       if (listeners.has(key)) continue;
       const { timeouts, limits } = config;
-      const limit = capacity(limits.sessions, workers);
+      const limit = capacity(limits.sessions, workers, config.tools.length);
       const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
       listeners.set(key, await openListener(listener, context));
     }
@@ -170,7 +172,7 @@ async function startWorker(first: WorkerSetup) {
   function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
     const { client } = arrival;
-    if (arrivals.size >= capacity(config.limits.sessions, workers) && !evict()) {
+    if (arrivals.size >= capacity(config.limits.sessions, workers, config.tools.length) && !evict()) {
       refused += 1;
       if (client) client.resetAndDestroy();
       else arrival.refuse({ kind: "timeout", message: "The node is full" });
@@ -349,7 +351,8 @@ async function startWorker(first: WorkerSetup) {
 
   return {
     reload: apply,
-    obey(message: Exclude<ToWorker, { kind: "setup" }>) {
+    obey(message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined) {
+      if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
@@ -403,6 +406,8 @@ function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
-function capacity(sessions: number, workers: number): number {
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), DESCRIPTOR_SESSIONS));
+function capacity(sessions: number, workers: number, tools: number): number {
+  // Na and Nb, and Ta and Tb of each tool.
+  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
+  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
 }

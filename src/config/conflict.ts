@@ -1,3 +1,4 @@
+import { CONDITIONS } from "../policy/conditions.ts";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
@@ -19,6 +20,8 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...unknownTools(root),
+    ...toolLoops(root),
+    ...alpnTooLate(root),
     ...inlineConflicts(root),
     ...unknownRules(root),
     ...feedsIntoThePath(root),
@@ -165,6 +168,31 @@ function unknownTools(root: unknown): Problem[] {
       return [{ path, says: `is ${show(name)}, but no tool has this name` }];
     }),
   );
+}
+
+/** A tool that is the node itself would be sent its own sessions, again and again. */
+function toolLoops(root: unknown): Problem[] {
+  const places = listeningPlaces(root);
+  return entriesAt(root, ["tools"]).flatMap(({ keys, value }) => {
+    const address = endpointOf(valueAt(value, ["address"]));
+    const own =
+      address &&
+      places.find((place) => place.address.port === address.port && reaches(address.host, place.address.host));
+    if (!own) return [];
+    const says = `is ${address.host}:${address.port}, where ${own.owner} listens: the node would connect to itself`;
+    return [{ path: pathOf([...keys, "address"]), says }];
+  });
+}
+
+/** HTTP/2 is agreed on in the server's hello; a rule that needs its certificate is judged after that. */
+function alpnTooLate(root: unknown): Problem[] {
+  const late = Object.entries(CONDITIONS).flatMap(([name, { phase }]) => (phase === "certificate" ? [name] : []));
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
+    const condition = late.find((name) => valueAt(value, ["match", name]) !== undefined);
+    if (valueAt(value, ["alpn"]) === undefined || condition === undefined) return [];
+    const says = `comes too late: the rule's ${condition} is known with the certificate, and HTTP/2 is agreed on before`;
+    return [{ path: pathOf([...keys, "alpn"]), says }];
+  });
 }
 
 /** A key comes as PEM, a certificate and a key, or as one PKCS#12 file. */

@@ -99,6 +99,28 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['policy.rules[0].match.listener[1] is "web", but no listener has this name'],
   ],
   ["no listeners", "listeners: []", ["listeners is empty"]],
+  [
+    "a tool that is one of the node's own listeners, or its own way back",
+    `${PROXY}tools:
+  - { name: a, kind: proxy, address: "localhost:8080", returnAddress: "127.0.0.1:3129" }
+  - { name: b, kind: proxy, address: "127.0.0.1:3130", returnAddress: "0.0.0.0:3130" }`,
+    [
+      "tools[0].address is localhost:8080, where listeners[0] listens: the node would connect to itself",
+      "tools[1].address is 127.0.0.1:3130, where tools[1] listens: the node would connect to itself",
+    ],
+  ],
+  [
+    "a tool that connects back from a name",
+    `${PROXY}tools: [{ name: a, kind: proxy, address: "127.0.0.1:3128", returnAddress: "127.0.0.1:3129", from: [dlp] }]`,
+    ['tools[0].from[0] is "dlp", not an address such as 10.0.9.5'],
+  ],
+  [
+    "a rule that would keep HTTP/2 out when it has been agreed on",
+    rule('{ name: a, match: { issuer: ["Example CA"] }, action: decrypt, alpn: http/1.1 }'),
+    [
+      "policy.rules[0].alpn comes too late: the rule's issuer is known with the certificate, and HTTP/2 is agreed on before",
+    ],
+  ],
   ["an empty file", "", ["listeners is missing"]],
   ["a file that is no group of keys", "- a\n- b", ["it is a list, not a group of keys"]],
   [

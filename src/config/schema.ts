@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isAddressEntry } from "../policy/address-set.ts";
+import { isAddressEntry, readAddress } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
@@ -252,7 +252,14 @@ const tool = z.discriminatedUnion("kind", [
     ...TOOL,
     kind: z.literal("proxy").describe("A tool that is a TCP service."),
     address: hostPort().describe("Where the tool listens: Ta."),
-    returnAddress: hostPort().describe("Where it connects back to: Tb."),
+    returnAddress: hostPort().describe(
+      "Where it connects back to: Tb. With sslproxy each session has a port of its own there.",
+    ),
+    from: z
+      .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
+      .min(1)
+      .optional()
+      .describe("The addresses that it connects back from; those of address when absent."),
     header: z
       .enum(["proxy-v2", "sslproxy"])
       .default("proxy-v2")
