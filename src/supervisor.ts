@@ -24,6 +24,7 @@ import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
@@ -103,6 +104,8 @@ async function startNode(
   const inline = planNode(loaded, count);
   undo.push(() => takeDown(config.dataDir));
   takeDown(config.dataDir);
+  // What an earlier run gave to a tool must have come back, to be given again.
+  setUpTools(planInlineTools(config.tools, count), config.dataDir);
   if (inline) setUpInline(inline, config.dataDir);
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now);
@@ -233,6 +236,7 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
   await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded);
   const changes = changesBetween(before, next);
+  checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
   changeInline(planned, inline);
@@ -322,7 +326,7 @@ function publish({ history, subscribers }: NodeState, applied: Applied): void {
 
 /** Also what a run left behind that did not end by itself. */
 function takeDown(dataDir: string): void {
-  for (const problem of takeDownInline(dataDir)) log.warn(problem);
+  for (const problem of [...takeDownInline(dataDir), ...takeDownTools(dataDir)]) log.warn(problem);
 }
 
 async function makeDataDir(directory: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { toolConflicts } from "./tool-conflict.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -18,6 +19,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...unknownTools(root),
+    ...toolConflicts(root),
     ...inlineConflicts(root),
   ];
 }
