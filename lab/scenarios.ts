@@ -6,6 +6,7 @@ import { CAPABILITY, CRASH, DRAIN, NO_CAPABILITY, PLAN } from "./claims/leaving.
 import { carries } from "./claims/load.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
+import { BYPASSES, ONE_TOOL, TWO_TOOLS } from "./claims/tools.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 
 /** A node as it comes, which is whole afterwards. `load`: seconds of 200 parallel clients at the end. */
@@ -18,6 +19,8 @@ export const SPECIAL = {
   open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE, CRASH] },
   closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE] },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
+  tool: { about: "A tool", tools: [{ name: "ips" }], config: BYPASSES, claims: ONE_TOOL },
+  tools: { about: "Two tools", tools: [{ name: "ips" }, { name: "dlp", onFailure: "bypass" }], claims: TWO_TOOLS },
   confined: {
     about: "Rights, and how it leaves",
     config: { timeouts: { drain: "30s" } },

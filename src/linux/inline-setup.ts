@@ -182,9 +182,11 @@ function revert({ step, memory }: Entry): void {
   if (step.kind === "sysctl" && memory?.kind === "settings") restore(step, memory);
 }
 
-/** A namespace that goes away takes the virtual interfaces that are in it along. */
+/** A namespace that went away with its mount has given a machine's own interfaces back, and taken virtual ones along. */
 function bringBack({ name, namespace }: Step & { kind: "move-link" }, memory: Memory | undefined): void {
-  runProgram(["ip", "-n", namespace, "link", "set", name, "netns", `${process.pid}`]);
+  if (readLink(name) === undefined) {
+    runProgram(["ip", "-n", namespace, "link", "set", name, "netns", `${process.pid}`]);
+  }
   if (memory?.kind === "present" && memory.present) runProgram(["ip", "link", "set", name, "up"]);
 }
 
