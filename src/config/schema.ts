@@ -217,7 +217,7 @@ const tool = z.discriminatedUnion("kind", [
       .optional()
       .describe("The network namespace that the node makes for the two interfaces. Default clearline-NAME."),
     layer: z
-      .union([z.literal(2), z.literal(3)])
+      .union([z.literal(2), z.literal(3)], { error: "neither 2 nor 3" })
       .default(2)
       .describe("2: a bump in the wire. 3: a router, with addresses of its own."),
     addressA: ownAddresses(["169.254.77.1/29", "fe80::77:1/64"]).describe(

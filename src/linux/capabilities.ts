@@ -13,6 +13,8 @@ export function requireNetAdmin(): void {
 export function requireCapability(name: keyof typeof CAPABILITIES, path: string, purpose: string): void {
   const [, effective] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
   if (effective !== undefined && ((BigInt(`0x${effective}`) >> CAPABILITIES[name]) & 1n) === 1n) return;
-  const remedy = "start Clearline as root, or with the systemd unit that grants it";
+  const unit =
+    name === "CAP_NET_ADMIN" ? "the systemd unit that grants it" : "a unit that grants it (docs/guide/tools.md)";
+  const remedy = `start Clearline as root, or with ${unit}`;
   throw new ConfigError(path, `Cannot set up ${purpose}: it needs the capability ${name}; ${remedy}`);
 }
