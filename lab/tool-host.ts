@@ -40,6 +40,7 @@ export async function addTool({ node }: Network, name: string): Promise<ToolHost
   await host.must("ip", ["link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"]);
   for (const link of [inA, inB]) await host.must("ip", ["link", "set", link, "master", "br0"]);
   for (const link of [inA, inB, "br0"]) await host.must("ip", ["link", "set", link, "up"]);
+  await host.run("modprobe", ["br_netfilter"]); // a kernel that has it built in says that there is none
   // A bridge of Linux has its packets filtered by iptables only when told so, and sends a reset as any host sends a packet.
   await host.must("sysctl", ["-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"]);
   await host.must("ip", ["address", "add", OWN.v4, "dev", "br0"]);

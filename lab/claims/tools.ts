@@ -21,6 +21,7 @@ export const ONE_TOOL: readonly Claim[] = [
   dropsStrangers(),
   failsClosed(),
   recovers(),
+  outlivesWorkers(),
   cleansUp(),
 ];
 
@@ -208,9 +209,27 @@ function recovers(): Claim {
       await cut(tool, "up");
       await untilHealth(stage, tool.name, "up");
       const took = performance.now() - start;
-      await fetchPage(stage, 4, "/again");
-      assert.deepEqual((await sessionOf(stage, "/again", 4)).tools, [{ name: tool.name, state: "connected" }]);
+      for (const family of FAMILIES) {
+        await fetchPage(stage, family, "/again");
+        assert.deepEqual((await sessionOf(stage, "/again", family)).tools, [{ name: tool.name, state: "connected" }]);
+      }
       return `used again after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function outlivesWorkers(): Claim {
+  return {
+    says: "Workers that were killed and started again send their sessions through the tool as before",
+    async check(stage) {
+      const [tool] = stage.tools;
+      stage.node.kill(stage.node.pids().slice(1));
+      const found = await until("a session through the tool", async () => {
+        await fetchPage(stage, 4, "/after-the-workers", { mustWork: false });
+        const sessions = await stage.node.sessions({ host: hostOf("/after-the-workers", 4) });
+        return sessions.find(({ tools }) => tools.some(({ state }) => state === "connected"));
+      });
+      return `${found.state}, ${tool!.name} ${found.tools[0]?.state}`;
     },
   };
 }

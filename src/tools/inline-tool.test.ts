@@ -176,6 +176,8 @@ check("Ends of two families, and loopback ends, are written so that a packet car
     ["127.0.0.1", "127.0.0.1", ["127.0.0.1", "127.0.0.1"]],
     ["::1", "10.2.0.2", ["127.0.0.1", "10.2.0.2"]],
     ["::1", "fd00:2::2", ["64:ff9b::7f00:1", "fd00:2::2"]],
+    ["fe80::2%eth0", "fd00:2::2", ["64:ff9b:1::2", "fd00:2::2"]],
+    ["::ffff:10.1.0.2", "10.2.0.2", ["10.1.0.2", "10.2.0.2"]],
   ] as const) {
     const about = subject(4);
     const ends = { client: { ...about.client, address: client }, server: { ...about.server, address: server } };

@@ -188,20 +188,28 @@ function take(socket: Socket, pairing: Pairing<Socket>): void {
 
 /** ::1 */
 const LOOPBACK = "0:0:0:0:0:0:0:1";
+/** RFC 4291, section 2.5.6. */
+const LINK_LOCAL = /^fe80:0:0:0:/;
 
 /**
  * A packet has one family. Where only one end is IPv6, the other is written with the prefix that translators use (RFC 6052, section
- * 2.1); so are two that are ::1, which no network carries.
+ * 2.1). ::1 and link-local addresses cross no interface but their own: the one is written as IPv4's, the others in the local
+ * prefix of translators (RFC 8215).
  */
 function ofOneFamily(client: string, server: string): readonly [string, string] {
-  const ends = [client, server].map((address) => (canonical(address) === LOOPBACK ? "127.0.0.1" : address));
+  const ends = [client, server].map((end) => {
+    const address = canonical(end);
+    if (address === LOOPBACK) return "127.0.0.1";
+    return LINK_LOCAL.test(address) ? address.replace(LINK_LOCAL, "64:ff9b:1:0:") : address;
+  });
   if (!ends.some((end) => isIPv6(end))) return [ends[0]!, ends[1]!];
   const [a, b] = ends.map((end) => (isIPv6(end) ? end : `64:ff9b::${end}`));
   return [a!, b!];
 }
 
+/** However it was written, and without its scope. */
 function canonical(address: string): string {
-  return ipaddr.process(address).toNormalizedString();
+  return ipaddr.process(address.replace(/%.*$/, "")).toNormalizedString();
 }
 
 function anyPort(): number {
