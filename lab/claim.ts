@@ -35,6 +35,8 @@ export interface Scenario {
   readonly confined?: boolean;
   /** The tools between Ta and Tb, in order. None: sessions go past no tool. */
   readonly tools?: readonly ToolSpec[];
+  /** What else is to be there before the node. */
+  readonly prepare?: (network: Network) => Promise<unknown>;
   readonly claims: readonly Claim[];
 }
 
@@ -57,6 +59,7 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
     configured.push(configure(tool, more));
   }
   const config = { ...scenario.config, ...(configured.length > 0 && { tools: configured }) };
+  await scenario.prepare?.(network);
   const before = await describeSetup(network.node);
   const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config, confined }));
   const kept = stack.move();
