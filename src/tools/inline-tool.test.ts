@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { NetworkError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
 import { connectFrom } from "../linux/sockets.ts";
@@ -39,23 +39,40 @@ function open(tool: InlineTool, worker = 1, timeout = 5_000): Promise<Tool> {
   return openInlineTool(tool, { path: "tools[0]", worker, workers: WORKERS, timeout });
 }
 
+/** Set up once: a tool is opened anew for each claim. */
+const networks = new Map<string, { network: ToolNetwork; tool: InlineTool }>();
+after(() => {
+  for (const { network } of networks.values()) network[Symbol.dispose]();
+});
+
+function standing(kind: "bridge" | "router", more: Partial<InlineTool>) {
+  const found = networks.get(kind);
+  if (found) return found;
+  const network = toolNetwork(kind);
+  const made = { network, tool: toolIn(network, more) };
+  networks.set(kind, made);
+  setUp(network, made.tool, WORKERS);
+  return made;
+}
+
 for (const [kind, more] of [
   ["bridge", {}],
   ["router", ROUTER],
 ] as const) {
   for (const family of [4, 6] as const) {
     testTool(`An inline tool that is a ${kind}, over IPv${family},`, NAMESPACES, async () => {
-      const network = toolNetwork(kind);
-      const tool = toolIn(network, more);
-      setUp(network, tool, WORKERS);
+      const { network, tool } = standing(kind, more);
       const opened = await open(tool, 1, 2_000);
+      let cut = { release: () => {} };
       return {
         tool: opened,
         subject: () => subject(family),
-        breakTool: async () => void run(network.tool, "ip", "link", "set", "ib", "down"),
+        breakTool: async () => {
+          cut = hold(network.tool, kind === "bridge" ? "bridge" : "inet", "meta l4proto tcp");
+        },
         async close() {
+          cut.release();
           await opened.close();
-          network[Symbol.dispose]();
         },
       };
     });
@@ -92,7 +109,8 @@ for (const family of [4, 6] as const) {
   check(
     `IPv${family}: the SYN is seen to come back, and only then is the connection there`,
     async (network, _, opened) => {
-      const held = holdAnswers(network.tool, family);
+      const type = family === 4 ? "ip" : "ip6";
+      const held = hold(network.tool, "bridge", `ether type ${type} tcp flags & (syn|ack) == syn|ack`);
       const seen: string[] = [];
       const { promise: returned, resolve } = Promise.withResolvers<void>();
       const connecting = opened.connect(subject(family), () => {
@@ -273,13 +291,12 @@ async function through(tool: Tool, about: ToolSubject): Promise<Omit<Hop, "tb"> 
   return { ...hop, tb: await hop.tb };
 }
 
-/** In the tool: the server's answers to a SYN do not pass until released. */
-function holdAnswers(tool: string, family: 4 | 6): { release(): void } {
-  const type = family === 4 ? "ip" : "ip6";
-  run(tool, "nft", "add", "table", "bridge", "hold");
-  run(tool, "nft", "add chain bridge hold answers { type filter hook forward priority 0; policy accept; }");
-  run(tool, "nft", `add rule bridge hold answers ether type ${type} tcp flags & (syn|ack) == syn|ack drop`);
-  return { release: () => void run(tool, "nft", "delete", "table", "bridge", "hold") };
+/** In the tool: packets that match do not pass until released. */
+function hold(tool: string, family: "bridge" | "inet", match: string): { release(): void } {
+  run(tool, "nft", "add", "table", family, "hold");
+  run(tool, "nft", `add chain ${family} hold here { type filter hook forward priority 0; policy accept; }`);
+  run(tool, "nft", `add rule ${family} hold here ${match} drop`);
+  return { release: () => void run(tool, "nft", "delete", "table", family, "hold") };
 }
 
 function macOf(tool: InlineTool, side: string): string {
