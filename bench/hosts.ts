@@ -77,6 +77,20 @@ function bridged(net: string) {
   return { client: `${net}.0.2`, node: `${net}.0.254`, server: `${net}.0.3` };
 }
 
+/** A tool that does nothing, between two interfaces of the node: a bridge of its own. `ends`: the namespace that the node makes. */
+export function addTool({ node }: Crossing, index: number) {
+  const [interfaceA, interfaceB] = [`clt-t${index}a`, `clt-t${index}b`] as const;
+  const tool = addNamespace(`${node.namespace?.split("-").at(-1)}tool${index}`);
+  ip(tool, `link add ${BRIDGE} type bridge`);
+  for (const name of [interfaceA, interfaceB]) {
+    ip(tool, `link add in-${name} type veth peer name ${name} netns ${node.namespace}`);
+    ip(tool, `link set in-${name} master ${BRIDGE}`);
+    ip(tool, `link set in-${name} up`);
+  }
+  ip(tool, `link set ${BRIDGE} up`);
+  return { interfaceA, interfaceB, ends: `${tool}-ends` };
+}
+
 /** Lets the kernel alone forward between both networks: a router or a bridge as any. */
 export function forwardPlainly({ node, networkA, networkB, addresses }: Crossing): void {
   const name = node.namespace ?? "";

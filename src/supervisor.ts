@@ -29,6 +29,7 @@ import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
 import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
@@ -127,6 +128,10 @@ async function startNode(
   warnOf(running);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = planNode(loaded, count);
+  undo.push(() => warn(takeDownTools(config.dataDir)));
+  // What an earlier run gave to a tool must have come back, to be given again.
+  warn(takeDownTools(config.dataDir));
+  setUpTools(planInlineTools(config.tools, count), config.dataDir);
   undo.push(() => {
     if (!stay.inline) warn(takeDownInline(config.dataDir));
   });
@@ -296,6 +301,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded, state);
   const changes = changesBetween(before, next);
+  checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
   await changeInline(planned, inline);

@@ -3,6 +3,7 @@ import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
 import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { toolConflicts } from "./tool-conflict.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -22,6 +23,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...unknownTools(root),
     ...toolLoops(root),
     ...alpnTooLate(root),
+    ...toolConflicts(root),
     ...inlineConflicts(root),
     ...unknownRules(root),
     ...feedsIntoThePath(root),

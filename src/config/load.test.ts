@@ -124,6 +124,36 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["an empty file", "", ["listeners is missing"]],
   ["a file that is no group of keys", "- a\n- b", ["it is a list, not a group of keys"]],
   [
+    "inline tools that share an interface",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 }]
+tools:
+  - { name: ips, kind: inline, interfaceA: tool-a, interfaceB: tool-a }
+  - { name: dlp, kind: inline, interfaceA: eth2, interfaceB: tool-b }`,
+    [
+      'tools[0].interfaceB is "tool-a", which is tools[0].interfaceA already',
+      'tools[1].interfaceA is "eth2", which is listeners[0].networkB already',
+    ],
+  ],
+  [
+    "a bump in the wire with a gateway, and a router without one",
+    `${PROXY}tools:
+  - { name: ips, kind: inline, interfaceA: a, interfaceB: b, gatewayA: 10.0.0.1 }
+  - { name: dlp, kind: inline, interfaceA: c, interfaceB: d, layer: 3, addressA: 10.0.0.2/24, addressB: 10.0.1.2/24, gatewayA: 10.0.0.1 }`,
+    [
+      "tools[0].gatewayA is for layer 3: a bump in the wire has no address",
+      "tools[1].gatewayB is missing: a tool that is a router is found by its addresses",
+    ],
+  ],
+  [
+    "an inline tool's values",
+    `${PROXY}tools: [{ name: ips, kind: inline, interfaceA: "a b", interfaceB: b, layer: 4, addressA: 10.0.0.1 }]`,
+    [
+      'tools[0].interfaceA is "a b", not the name of a network interface: up to 15 letters, digits, dots, dashes and underscores',
+      "tools[0].layer is 4, neither 2 nor 3",
+      'tools[0].addressA is "10.0.0.1", not an address with the length of its subnet, such as 10.3.0.254/24',
+    ],
+  ],
+  [
     "a listener of an unknown mode",
     "listeners: [{ name: a, mode: teleport }]",
     ['listeners[0].mode is "teleport", not one of explicit, forward, inline'],

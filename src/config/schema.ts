@@ -241,12 +241,40 @@ const TOOL = {
     .prefault({}),
 };
 
+/** One or a list of them, always used as a list. */
+function ownAddresses(standard: readonly string[]) {
+  return z
+    .union([subnetAddress(), z.array(subnetAddress()).min(1)])
+    .transform((value) => [value].flat())
+    .prefault([...standard]);
+}
+
+function gateways() {
+  return z
+    .union([address(), z.array(address()).max(2)])
+    .transform((value) => [value].flat())
+    .prefault([]);
+}
+
 const tool = z.discriminatedUnion("kind", [
   z.strictObject({
     ...TOOL,
     kind: z.literal("inline").describe("A tool between two interfaces."),
     interfaceA: interfaceName().describe("The interface toward the tool's client side: Ta."),
     interfaceB: interfaceName().describe("The interface toward the tool's server side: Tb."),
+    namespace: label()
+      .optional()
+      .describe("The network namespace that the node makes for the two interfaces. Default clearline-NAME."),
+    layer: z
+      .union([z.literal(2), z.literal(3)], { error: "neither 2 nor 3" })
+      .default(2)
+      .describe("2: a bump in the wire. 3: a router, with addresses of its own."),
+    addressA: ownAddresses(["169.254.77.1/29", "fe80::77:1/64"]).describe(
+      "The node's own addresses toward the tool's client side. A tool that answers by itself sends it there.",
+    ),
+    addressB: ownAddresses(["169.254.77.2/29", "fe80::77:2/64"]).describe("The same toward its server side."),
+    gatewayA: gateways().describe("Layer 3: the tool's own addresses on its client side, one for each family."),
+    gatewayB: gateways().describe("The same on its server side."),
   }),
   z.strictObject({
     ...TOOL,
