@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
+import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
@@ -7,6 +8,7 @@ import type { FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
+import { type Begun, converse, lookInside } from "./upgrade.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
@@ -33,7 +35,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
 }
 
 /** What every step of a session works with. */
-interface Story {
+export interface Story {
   readonly arrival: Arrival;
   readonly node: Node;
   readonly policy: Policy;
@@ -70,60 +72,75 @@ async function tell(story: Story): Promise<string> {
   const client = await arrival.welcome();
   story.ends.add(client);
   session.note({ state: "EST:EST:INIT:INIT" });
-  if (onNetwork?.action === "bypass") return pass(story, { client, server });
+  if (onNetwork?.action === "bypass") return pass(story, { client: peerOf(client), server: peerOf(server) });
   if (http)
     return passPlaintext(story, { client, server, endpoint, head: http, host: destination.host, description: "HTTP" });
 
+  const peers = { client: peerOf(client), server: peerOf(server) };
   const { answer: sighting, client: bytes, server: greeting } = await node.detect(client, server);
-  if (sighting?.kind !== "match") {
-    session.note({ protocol: "other" });
-    return passPlaintext(story, {
-      client,
-      server,
-      endpoint,
-      head: bytes,
-      greeting,
-      host: connectHost ?? undefined,
-      description: "not TLS",
-    });
-  }
+  const redial = async () => peerOf(await arrival.dial([endpoint.address], endpoint.port));
+  const layer = { ...peers, endpoint, facts, destination, redial, begun: undefined, tunnels: 0 };
+  if (sighting?.kind === "match") return decide(story, layer, { hello: sighting.sight.hello, bytes });
+  session.note({ protocol: "other" });
+  // A side that has ended its stream already agrees to nothing any more.
+  const watch = sighting && node.watch(endpoint.port);
+  if (watch) return converse(story, layer, { watch, head: bytes, greeting });
+  const host = connectHost ?? undefined;
+  return passPlaintext(story, { client, server, endpoint, head: bytes, greeting, host, description: "not TLS" });
+}
 
-  const { hello } = sighting.sight;
+/** Two peers that are about to speak TLS: on TCP, in the tunnel of a proxy, or inside the TLS that leads to the proxy. */
+export interface Layer {
+  readonly client: Peer;
+  readonly server: Peer;
+  readonly endpoint: Endpoint;
+  readonly facts: Facts;
+  readonly destination: Destination;
+  /** Another connection to the server, on which nothing but this layer's beginning was said. Throws NetworkError. */
+  redial(): Promise<Peer>;
+  /** The conversation that this goes on with; undefined: nothing was said before. */
+  readonly begun: Begun | undefined;
+  /** Tunnels of proxies that this is in. */
+  readonly tunnels: number;
+}
+
+interface Interception extends Layer {
+  readonly opening: Opening;
+  /** What a demand for a client certificate is remembered by. */
+  readonly known: string;
+}
+
+/** The hello is here: the sni phase. */
+export async function decide(story: Story, layer: Layer, opening: Opening): Promise<string> {
+  const { node, policy, session } = story;
+  const { client, server, destination, endpoint, begun } = layer;
+  const { hello, bytes } = opening;
   session.note({ protocol: "tls", sni: hello.serverName ?? null, ech: hello.ech ?? null, ...node.fingerprints(hello) });
   const known = serverKey(hello, destination, endpoint);
-  facts = {
-    ...facts,
+  const facts: Facts = {
+    ...layer.facts,
     sni: hello.serverName ?? null,
     versions: hello.versions,
     clientCertificateDemanded: node.demanding.has(known),
   };
   const onHello = policy.onHello(facts);
   if (onHello) noteVerdict(session, onHello);
-  if (onHello?.action === "bypass") return pass(story, { client, server, head: bytes });
+  if (onHello?.action === "bypass") {
+    begun?.leave();
+    return pass(story, { client, server, head: bytes });
+  }
   if (onHello?.action === "drop") return refuse(story, client, onHello);
-
-  return intercept(story, { client, server, endpoint, opening: { hello, bytes }, facts, known, destination });
-}
-
-interface Interception {
-  readonly client: Socket;
-  readonly server: Socket;
-  readonly endpoint: Endpoint;
-  readonly opening: Opening;
-  readonly facts: Facts;
-  /** What a demand for a client certificate is remembered by. */
-  readonly known: string;
-  readonly destination: Destination;
+  return intercept(story, { ...layer, opening, facts, known });
 }
 
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
   const { node, policy, session, ends } = story;
-  const { client, server, endpoint, opening, known, destination } = interception;
+  const { client, server, endpoint, opening, known, destination, begun } = interception;
 
-  const serverLeg = await node.serverLeg(server, opening.hello);
+  const serverLeg = await node.serverLeg(server.stream, opening.hello);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
-  ends.delete(server);
+  if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
 
   const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
@@ -137,14 +154,32 @@ async function intercept(story: Story, interception: Interception): Promise<stri
 
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(client, opening, presentation.shown, serverLeg.negotiated);
+  const clientLeg = await node.clientLeg(client.stream, opening, presentation.shown, serverLeg.negotiated);
   if (clientLeg.kind === "failed") return clientLeg.reason;
-  ends.delete(client);
+  if (client.stream === client.socket) ends.delete(client.stream);
   ends.add(clientLeg.stream as Socket);
   session.note({ clientLeg: legRecord(clientLeg.negotiated) });
 
   const description = `${clientLeg.negotiated.version} ${clientLeg.negotiated.alpn ?? ""}`.trimEnd();
-  const parting = await join(story, clientLeg, serverLeg, { server: endpoint, host, description });
+  const inside = {
+    ...interception,
+    client: { stream: clientLeg.stream as Socket, socket: client.socket },
+    server: { stream: serverLeg.stream as Socket, socket: server.socket },
+  };
+  const within = await lookInside(story, inside, serverLeg, { hello: opening.hello, host });
+  if (within.kind === "told") return within.reason;
+  const parting = begun
+    ? await begun.goOn(inside.client.stream, inside.server.stream)
+    : await join(
+        story,
+        { ...inside.client, ...within.client },
+        { ...inside.server, ...within.server },
+        {
+          server: endpoint,
+          host,
+          description,
+        },
+      );
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
@@ -191,8 +226,8 @@ async function reach(
  * Else the server may demand a certificate that only the client has, or speak too old a version; else its alert crosses.
  */
 async function afterRefusal(story: Story, interception: Interception, failure: LegFailure): Promise<string> {
-  const { node, policy, session, arrival } = story;
-  const { client, facts, opening, endpoint, known } = interception;
+  const { node, policy, session } = story;
+  const { client, facts, opening, known, redial } = interception;
 
   let verdict: Verdict | undefined = policy.lean(facts);
   if (verdict.action === "decrypt" && (await demandsCertificate())) {
@@ -205,32 +240,33 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
   if (verdict?.action === "bypass") return replay(story, interception);
   if (verdict?.action === "drop") return refuse(story, client, verdict);
 
-  if (failure.code === "ECONNRESET") client.resetAndDestroy();
-  else node.part(client, failure.alert);
+  if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
+  else node.part(client.stream, failure.alert);
   return failure.reason;
 
   async function demandsCertificate(): Promise<boolean> {
     if (failure.cause === "alert" && failure.alert === CERTIFICATE_REQUIRED) return true;
     const mayBe = failure.cause === "network" || (failure.cause === "alert" && failure.alert !== PROTOCOL_VERSION);
-    const dial = () => arrival.dial([endpoint.address], endpoint.port);
+    const dial = async () => (await redial()).stream;
     return mayBe && (await node.probe(dial, opening.hello));
   }
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, { client, endpoint, opening }: Interception): Promise<string> {
-  const { session, node, ends, arrival } = story;
-  for (const end of ends) if (end !== client) node.part(end);
+async function replay(story: Story, { client, begun, opening, redial }: Interception): Promise<string> {
+  const { session, node, ends } = story;
+  begun?.leave();
+  for (const end of ends) if (end !== client.stream && end !== client.socket) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
-  const fresh = await arrival.dial([endpoint.address], endpoint.port);
-  ends.add(fresh);
-  session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh) });
+  const fresh = await redial();
+  ends.add(fresh.stream);
+  session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh.socket) });
   return pass(story, { client, server: fresh, head: opening.bytes });
 }
 
 interface Passage {
-  readonly client: Socket;
-  readonly server: Socket;
+  readonly client: Peer;
+  readonly server: Peer;
   /** What the client said already. */
   readonly head?: Buffer;
   /** What the server said already. */
@@ -239,8 +275,7 @@ interface Passage {
 
 /** Bytes as they are, seen by no feed: they are the peers' ciphertext, or none of our business. */
 async function pass({ node, session }: Story, { client, server, head, greeting }: Passage): Promise<string> {
-  const from = { stream: client, socket: client, head };
-  const parting = await node.relay(from, { stream: server, socket: server, head: greeting }, session.meter, []);
+  const parting = await node.relay({ ...client, head }, { ...server, head: greeting }, session.meter, []);
   session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
   return parting.reason;
 }
@@ -248,18 +283,18 @@ async function pass({ node, session }: Story, { client, server, head, greeting }
 /** Bytes as they are that were plaintext all along: feeds see them. */
 async function passPlaintext(
   story: Story,
-  passage: Passage & { readonly endpoint: Endpoint; readonly host: string | undefined; readonly description: string },
+  passage: Omit<Passage, "client" | "server"> &
+    Omit<FeedSubject, "server"> & { readonly client: Socket; readonly server: Socket; readonly endpoint: Endpoint },
 ): Promise<string> {
   const { client, server, endpoint, head, greeting, host, description } = passage;
-  // A rule may have leant to decrypt before it was known that there is nothing to decrypt.
-  story.session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
-  const from = { stream: client, socket: client, head };
-  const to = { stream: server, socket: server, head: greeting };
+  noteUndecided(story.session);
+  const from = { ...peerOf(client), head };
+  const to = { ...peerOf(server), head: greeting };
   return (await join(story, from, to, { server: endpoint, host, description })).reason;
 }
 
 /** Plaintext between two ends, copied to the feeds. */
-async function join(
+export async function join(
   { node, session }: Story,
   client: RelayEnd,
   server: RelayEnd,
@@ -280,8 +315,8 @@ function forbid({ arrival, session }: Story, verdict: Verdict): string {
 }
 
 /** The policy said drop and the client has sent its hello: it is told with an alert. */
-function refuse({ node }: Story, client: Socket, verdict: Verdict): string {
-  node.part(client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
+function refuse({ node }: Story, { stream }: Peer, verdict: Verdict): string {
+  node.part(stream, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
   return `Dropped: ${verdict.reason}`;
 }
 
@@ -300,6 +335,11 @@ function blame({ arrival, node, session }: Story, error: unknown): string {
   return "An internal error ended the session";
 }
 
+/** A rule may have leant to decrypt before it was known that there is nothing to decrypt. */
+export function noteUndecided(session: SessionHandle): void {
+  session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
+}
+
 function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
   session.note({ verdict: action, phase, rule, reason });
 }
@@ -314,6 +354,10 @@ function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
  */
 function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
   return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
+}
+
+function peerOf(socket: Socket): Peer {
+  return { stream: socket, socket };
 }
 
 function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {

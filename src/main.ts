@@ -1,12 +1,15 @@
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
+import { openConversation } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
+import { sayAgain } from "./capture/saying-again.ts";
 import { openDetectors } from "./detect/detectors.ts";
+import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { createPcapngFeed } from "./feeds/pcapng.ts";
@@ -28,6 +31,7 @@ import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { createLedger } from "./sessions/ledger.ts";
+import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
@@ -36,7 +40,9 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000 } as const;
+/** ms for which a server's offer of TLS is remembered. */
+const OFFERING = 7 * 86_400_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
@@ -87,6 +93,7 @@ async function startWorker(first: WorkerSetup) {
   const contexts = createContextCache(LIMITS.contexts);
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const offering = createDemanding(LIMITS.offering);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
@@ -185,9 +192,9 @@ async function startWorker(first: WorkerSetup) {
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
-      async detect(client, server) {
+      async detect(client, server, agreed = false) {
         const opening = openDetectors();
-        const undecided = { silence: timeouts.idle, gap: timeouts.hello };
+        const undecided = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
         const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
           const sighting = opening.feed(side, bytes);
           return sighting.kind === "more" ? undefined : sighting;
@@ -198,6 +205,40 @@ async function startWorker(first: WorkerSetup) {
           openings.delete(client);
         }
       },
+      watch(port) {
+        const { enabled, ports } = config.policy.startTls;
+        return enabled ? openWatch({ startTls: ports.includes(port) }) : undefined;
+      },
+      converse: openConversation,
+      sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
+      async glimpse(client, server) {
+        const begun = new Accumulator();
+        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
+          if (side === "server") return { asks: false };
+          begun.append(bytes);
+          const asks = asksProxy(begun.bytes);
+          return asks === "more" ? undefined : { asks };
+        };
+        try {
+          const read = await readUntil({ client, server }, judgeBytes, { silence: timeouts.idle, gap: timeouts.hello });
+          return { ...read, asks: read.answer?.asks ?? false, failure: undefined };
+        } catch (error) {
+          if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
+          const failure = error.cause instanceof Error ? error.cause : error;
+          return { asks: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
+        }
+      },
+      offering: {
+        has: (server) => offering.has(server, Date.now()),
+        learn(server) {
+          if (offering.has(server, Date.now())) return;
+          const until = Date.now() + OFFERING;
+          offering.learn(server, until);
+          tell({ kind: "offering", server, until });
+        },
+      },
+      withdrawn: (session, protocol, server) =>
+        log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
       serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
       clientLeg: (socket, opening, presented, { alpn }) =>
@@ -311,6 +352,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "flush") {
         const caches = { issued, contexts, demanding };
         for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();

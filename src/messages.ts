@@ -28,7 +28,7 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   | { readonly kind: "stop" };
 
@@ -39,7 +39,7 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly path: string; readonly message: string }
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
 export type CacheName = "issued" | "contexts" | "demanding";

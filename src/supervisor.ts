@@ -272,6 +272,7 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
+  if (message.kind === "offering") state.workers.tell(message);
   if (message.kind === "mint") {
     const { request, wanted } = message;
     // What crossed the channel is a Uint8Array, whatever it was before.

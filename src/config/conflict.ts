@@ -34,7 +34,15 @@ function repeatedNames(root: unknown, list: readonly string[]): Problem[] {
 }
 
 /** What stands in the place of a rule's name when no rule decided. */
-const BUILT_IN = ["bypass list", "decrypt list", "versions", "client certificate", "certificate fault", "default"];
+const BUILT_IN = [
+  "bypass list",
+  "decrypt list",
+  "versions",
+  "client certificate",
+  "certificate fault",
+  "startTls",
+  "default",
+];
 
 function builtInNames(root: unknown): Problem[] {
   return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {

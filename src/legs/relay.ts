@@ -10,6 +10,8 @@ export interface RelayEnd {
   readonly socket: Socket;
   /** Bytes of this side that were read before the relay began: they go first. */
   readonly head?: Buffer | undefined;
+  /** What broke it, when that was before the relay began. */
+  readonly failure?: NodeJS.ErrnoException | undefined;
 }
 
 /** Sees what passes, in order: feeds are taps. */
@@ -132,7 +134,7 @@ export function relay(
       if (from.stream.readableEnded) ended();
       // It broke before the relay began: its events are over.
       if (from.stream.destroyed) {
-        broken(side, to, Object.assign(new Error(), { code: "ECONNRESET" }));
+        broken(side, to, from.failure ?? Object.assign(new Error(), { code: "ECONNRESET" }));
         closed();
       }
     }
