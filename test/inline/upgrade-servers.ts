@@ -85,11 +85,16 @@ export async function postfix(on: End, identity: Identity): Promise<Served> {
   for (const name of [config, queue, data, box]) mkdirSync(name);
   for (const name of [data, box]) chownSync(name, uid, gid);
   const services = [
-    ...["pickup", "cleanup", "qmgr"].map((name) => `${name} unix n - n - 0 ${name}`),
-    ...["bounce", "error", "virtual", "anvil", "tlsmgr"].map((name) => `${name} unix - - n - 0 ${name}`),
+    "pickup unix n - n 60 1 pickup",
+    "cleanup unix n - n - 0 cleanup",
+    "qmgr unix n - n 300 1 qmgr",
+    "tlsmgr unix - - n 1000? 1 tlsmgr",
+    "anvil unix - - n - 1 anvil",
     "rewrite unix - - n - - trivial-rewrite",
-    "defer unix - - n - 0 bounce",
-    "retry unix - - n - - error",
+    "proxymap unix - - n - - proxymap",
+    "virtual unix - n n - - virtual",
+    ...["bounce", "defer"].map((name) => `${name} unix - - n - 0 bounce`),
+    ...["error", "retry"].map((name) => `${name} unix - - n - - error`),
     "postlog unix-dgram n - n - 1 postlogd",
   ];
   writeFileSync(join(config, "master.cf"), [`${UPGRADE_PORTS.smtp} inet n - n - - smtpd`, ...services, ""].join("\n"));
