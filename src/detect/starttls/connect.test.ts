@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { openConnect } from "./connect.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const CONNECT: Transcript = ["> CONNECT www.example.com:443 HTTP/1.1", "> Host: www.example.com:443", "> "];
 const ESTABLISHED: Transcript = ["< HTTP/1.1 200 Connection established", "< "];

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { FTP } from "./ftp.ts";
 import { openLineDialogue } from "./line-dialogue.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const open = () => openLineDialogue(FTP);
 const FEAT: Transcript = ["> FEAT", "< 211-Features:", "<  AUTH SSL;TLS", "<  PBSZ", "< 211 End"];

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { IMAP } from "./imap.ts";
 import { openLineDialogue } from "./line-dialogue.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const open = () => openLineDialogue(IMAP);
 const GREETED: Transcript = ["< * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready"];

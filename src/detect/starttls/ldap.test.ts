@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { openLdap } from "./ldap.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 function ber(tag: number, ...contents: Buffer[]): Buffer {
   const body = Buffer.concat(contents);

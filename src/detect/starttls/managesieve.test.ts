@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { openLineDialogue } from "./line-dialogue.ts";
 import { MANAGESIEVE } from "./managesieve.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const open = () => openLineDialogue(MANAGESIEVE);
 const GREETED: Transcript = ['< "IMPLEMENTATION" "Pigeonhole"', '< "SIEVE" "fileinto"', '< "STARTTLS"', '< OK "ready"'];

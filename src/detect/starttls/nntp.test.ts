@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { openLineDialogue } from "./line-dialogue.ts";
 import { NNTP } from "./nntp.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const open = () => openLineDialogue(NNTP);
 const CAPABILITIES: Transcript = ["> CAPABILITIES", "< 101 list", "< VERSION 2", "< STARTTLS", "< ."];

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { openLineDialogue } from "./line-dialogue.ts";
 import { POP3 } from "./pop3.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const open = () => openLineDialogue(POP3);
 const CAPA: Transcript = ["> CAPA", "< +OK", "< UIDL", "< STLS", "< ."];

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
 import { openPostgresql } from "./postgresql.ts";
-import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "./test-transcript.ts";
 
 const SSL: Transcript[number] = ["client", Buffer.from("0000000804d2162f", "hex")];
 const GSS: Transcript[number] = ["client", Buffer.from("0000000804d21630", "hex")];
