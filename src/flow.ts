@@ -4,10 +4,11 @@ import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
-import type { FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
+import type { Carried, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
+import type { Chain, ChainFailure } from "./tools/chain.ts";
 import { type Begun, converse, lookInside } from "./upgrade.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
@@ -30,6 +31,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
   } catch (error) {
     story.session.close(blame(story, error));
   } finally {
+    story.chain?.release();
     for (const end of story.ends) node.part(end);
   }
 }
@@ -42,6 +44,8 @@ export interface Story {
   readonly session: SessionHandle;
   /** Connections to be closed when the story is over; most have closed by themselves then. */
   readonly ends: Set<Socket>;
+  /** Its way through the inline tools, once there is one. */
+  chain?: Chain;
 }
 
 /** The steps up to the plaintext. Answers why the session is over. */
@@ -72,21 +76,24 @@ async function tell(story: Story): Promise<string> {
   const client = await arrival.welcome();
   story.ends.add(client);
   session.note({ state: "EST:EST:INIT:INIT" });
-  if (onNetwork?.action === "bypass") return pass(story, { client: peerOf(client), server: peerOf(server) });
-  if (http)
-    return passPlaintext(story, { client, server, endpoint, head: http, host: destination.host, description: "HTTP" });
-
   const peers = { client: peerOf(client), server: peerOf(server) };
+  if (onNetwork?.action === "bypass")
+    return pass(story, peers, { ...bypassed(onNetwork), server: endpoint, host: connectHost ?? undefined });
+  if (http) {
+    const about = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
+    return passPlaintext(story, { ...peers, head: http }, { ...about, tools: onNetwork?.tools });
+  }
+
   const { answer: sighting, client: bytes, server: greeting } = await node.detect(client, server);
   const redial = async () => peerOf(await arrival.dial([endpoint.address], endpoint.port));
   const layer = { ...peers, endpoint, facts, destination, redial, begun: undefined, tunnels: 0 };
   if (sighting?.kind === "match") return decide(story, layer, { hello: sighting.sight.hello, bytes });
   session.note({ protocol: "other" });
   // A side that has ended its stream already agrees to nothing any more.
-  const watch = sighting && node.watch(endpoint.port);
-  if (watch) return converse(story, layer, { watch, head: bytes, greeting });
-  const host = connectHost ?? undefined;
-  return passPlaintext(story, { client, server, endpoint, head: bytes, greeting, host, description: "not TLS" });
+  const watch = sighting && node.watch(endpoint.port, bytes);
+  if (watch) return converse(story, layer, watch, { head: bytes, greeting });
+  const about = { server: endpoint, host: connectHost ?? undefined, description: "not TLS", tools: onNetwork?.tools };
+  return passPlaintext(story, { ...peers, head: bytes, greeting }, about);
 }
 
 /** Two peers that are about to speak TLS: on TCP, in the tunnel of a proxy, or inside the TLS that leads to the proxy. */
@@ -127,7 +134,8 @@ export async function decide(story: Story, layer: Layer, opening: Opening): Prom
   if (onHello) noteVerdict(session, onHello);
   if (onHello?.action === "bypass") {
     begun?.leave();
-    return pass(story, { client, server, head: bytes });
+    const host = hello.serverName ?? destination.connectHost ?? undefined;
+    return pass(story, { client, server, head: bytes }, { ...bypassed(onHello), server: endpoint, host });
   }
   if (onHello?.action === "drop") return refuse(story, client, onHello);
   return intercept(story, { ...layer, opening, facts, known });
@@ -138,7 +146,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { node, policy, session, ends } = story;
   const { client, server, endpoint, opening, known, destination, begun } = interception;
 
-  const serverLeg = await node.serverLeg(server.stream, opening.hello);
+  const serverLeg = await node.serverLeg(server.stream, opening.hello, policy.lean(interception.facts));
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
@@ -149,9 +157,20 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
   const verdict = policy.onCertificate(facts);
   noteVerdict(session, verdict);
-  if (verdict.action === "bypass") return replay(story, interception);
+  if (verdict.action === "bypass") return replay(story, interception, verdict);
   if (verdict.action === "drop") return refuse(story, client, verdict);
 
+  const { alpn } = serverLeg.negotiated;
+  const about = {
+    flow: "decrypted",
+    server: endpoint,
+    host,
+    alpn,
+    description: alpn ?? "",
+    tools: verdict.tools,
+  } as const;
+  const chain = begun?.chain ?? (await enterTools(story, about));
+  if (chain.kind === "failed") return cut(client.socket, chain.reason);
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
   const clientLeg = await node.clientLeg(client.stream, opening, presentation.shown, serverLeg.negotiated);
@@ -160,26 +179,21 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   ends.add(clientLeg.stream as Socket);
   session.note({ clientLeg: legRecord(clientLeg.negotiated) });
 
-  const description = `${clientLeg.negotiated.version} ${clientLeg.negotiated.alpn ?? ""}`.trimEnd();
   const inside = {
     ...interception,
     client: { stream: clientLeg.stream as Socket, socket: client.socket },
     server: { stream: serverLeg.stream as Socket, socket: server.socket },
   };
-  const within = await lookInside(story, inside, serverLeg, { hello: opening.hello, host });
-  if (within.kind === "told") return within.reason;
+  const description = `${clientLeg.negotiated.version} ${alpn ?? ""}`.trimEnd();
+  const found = await lookInside(story, inside, serverLeg, { hello: opening.hello, chain, about });
+  if (found.kind === "told") return found.reason;
+  const [from, to] = [
+    { ...inside.client, ...found.client },
+    { ...inside.server, ...found.server },
+  ];
   const parting = begun
-    ? await begun.goOn(inside.client.stream, inside.server.stream)
-    : await join(
-        story,
-        { ...inside.client, ...within.client },
-        { ...inside.server, ...within.server },
-        {
-          server: endpoint,
-          host,
-          description,
-        },
-      );
+    ? await begun.goOn(from.stream, to.stream)
+    : await join(story, from, chain, to, { ...about, description });
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
@@ -237,7 +251,7 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
     verdict = failure.alert === PROTOCOL_VERSION ? policy.serverBelowMin(facts) : undefined;
   }
   if (verdict) noteVerdict(session, verdict);
-  if (verdict?.action === "bypass") return replay(story, interception);
+  if (verdict?.action === "bypass") return replay(story, interception, verdict);
   if (verdict?.action === "drop") return refuse(story, client, verdict);
 
   if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
@@ -253,7 +267,8 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, { client, begun, opening, redial }: Interception): Promise<string> {
+async function replay(story: Story, interception: Interception, verdict: Verdict): Promise<string> {
+  const { client, endpoint, opening, destination, begun, redial } = interception;
   const { session, node, ends } = story;
   begun?.leave();
   for (const end of ends) if (end !== client.stream && end !== client.socket) node.part(end);
@@ -261,7 +276,8 @@ async function replay(story: Story, { client, begun, opening, redial }: Intercep
   const fresh = await redial();
   ends.add(fresh.stream);
   session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh.socket) });
-  return pass(story, { client, server: fresh, head: opening.bytes });
+  const host = opening.hello.serverName ?? destination.connectHost ?? undefined;
+  return pass(story, { client, server: fresh, head: opening.bytes }, { ...bypassed(verdict), server: endpoint, host });
 }
 
 interface Passage {
@@ -273,38 +289,54 @@ interface Passage {
   readonly greeting?: Buffer;
 }
 
-/** Bytes as they are, seen by no feed: they are the peers' ciphertext, or none of our business. */
-async function pass({ node, session }: Story, { client, server, head, greeting }: Passage): Promise<string> {
-  const parting = await node.relay({ ...client, head }, { ...server, head: greeting }, session.meter, []);
-  session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
-  return parting.reason;
+/** What is bypassed is the peers' ciphertext. */
+function bypassed({ tools }: Verdict): Pick<Carried, "flow" | "description" | "tools"> {
+  return { flow: "bypassed", description: "bypassed", tools };
 }
 
-/** Bytes as they are that were plaintext all along: feeds see them. */
-async function passPlaintext(
-  story: Story,
-  passage: Omit<Passage, "client" | "server"> &
-    Omit<FeedSubject, "server"> & { readonly client: Socket; readonly server: Socket; readonly endpoint: Endpoint },
-): Promise<string> {
-  const { client, server, endpoint, head, greeting, host, description } = passage;
+/** Bytes as they are. */
+function pass(story: Story, { client, server, head, greeting }: Passage, about: Carried): Promise<string> {
+  return enterAndJoin(story, { ...client, head }, { ...server, head: greeting }, about);
+}
+
+/** Bytes as they are that were plaintext all along. */
+function passPlaintext(story: Story, passage: Passage, about: Omit<Carried, "flow">): Promise<string> {
   noteUndecided(story.session);
-  const from = { ...peerOf(client), head };
-  const to = { ...peerOf(server), head: greeting };
-  return (await join(story, from, to, { server: endpoint, host, description })).reason;
+  return pass(story, passage, { ...about, flow: "notTls" });
 }
 
-/** Plaintext between two ends, copied to the feeds. */
+async function enterAndJoin(story: Story, client: RelayEnd, server: RelayEnd, about: Carried): Promise<string> {
+  const chain = await enterTools(story, about);
+  if (chain.kind === "failed") return cut(client.socket, chain.reason);
+  return (await join(story, client, chain, server, about)).reason;
+}
+
+/** Ta and Tb: the session's way through the inline tools. */
+export async function enterTools(story: Story, about: Carried): Promise<Chain | ChainFailure> {
+  const chain = await story.node.tools(story.session, about);
+  if (chain.kind === "ready") story.chain = chain;
+  return chain;
+}
+
+/** Bytes between two ends, through the tools and past the feeds. */
 export async function join(
   { node, session }: Story,
   client: RelayEnd,
+  { hops }: Chain,
   server: RelayEnd,
-  about: FeedSubject,
+  about: Carried,
 ): Promise<Parting> {
   const taps = node.tap(session, about);
-  const parting = await node.relay(client, server, session.meter, taps.taps);
+  const parting = await node.relay(client, hops, server, session.meter, taps.taps);
   taps.close();
   session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
   return parting;
+}
+
+/** A tool that must not be left out has failed: nothing may pass. */
+export function cut(client: Socket, reason: string): string {
+  client.resetAndDestroy();
+  return reason;
 }
 
 /** The policy said drop before the server was reached. */

@@ -18,7 +18,7 @@ import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
 import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
-import { relay } from "./legs/relay.ts";
+import { relayThrough } from "./legs/relay-chain.ts";
 import { openServerLeg } from "./legs/server-leg.ts";
 import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
@@ -31,6 +31,9 @@ import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { createLedger } from "./sessions/ledger.ts";
+import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
+import { openTool } from "./tools/kinds.ts";
+import type { Tool } from "./tools/tool.ts";
 import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -104,6 +107,8 @@ async function startWorker(first: WorkerSetup) {
   /** The node stops and the drain time is over. */
   let cut = false;
   let feeds: readonly Feed[] = [];
+  const tools = new Map<string, Tool>();
+  const traffic = createToolTraffic(setup.failedTools);
   let node: Node;
 
   await apply(setup);
@@ -114,8 +119,9 @@ async function startWorker(first: WorkerSetup) {
     setDefaultCACertificates([...next.roots]);
     contexts.flush();
     const fresh = await openFeeds(next, feeds, setup);
-    node = composeNode(next, fresh);
     try {
+      const chains = await openTools(next);
+      node = composeNode(next, fresh, chains);
       await openListeners(next);
     } catch (error) {
       // The supervisor goes back to what worked, and knows nothing of these.
@@ -126,6 +132,25 @@ async function startWorker(first: WorkerSetup) {
     feeds = fresh;
     setup = next;
     for (const feed of stale) await feed.close();
+  }
+
+  /** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
+  async function openTools({ config, worker, workers }: WorkerSetup): Promise<Chains> {
+    const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));
+    for (const [key, tool] of tools) {
+      if (wanted.has(key)) continue;
+      tools.delete(key);
+      await tool.close();
+    }
+    const chained: ChainTool[] = [];
+    for (const [index, tool] of config.tools.entries()) {
+      const key = JSON.stringify(tool);
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const open = tools.get(key) ?? (await openTool(tool, context));
+      tools.set(key, open);
+      chained.push({ ...tool, open });
+    }
+    return createChains(chained, traffic, (name, reason) => void tell({ kind: "tool failed", name, reason }));
   }
 
   async function openListeners({ config, inline, worker, workers }: WorkerSetup): Promise<void> {
@@ -172,7 +197,11 @@ async function startWorker(first: WorkerSetup) {
     return true;
   }
 
-  function composeNode({ config, policy: source, keys, roots }: WorkerSetup, fed: readonly Feed[]): Node {
+  function composeNode(
+    { config, policy: source, keys, roots }: WorkerSetup,
+    fed: readonly Feed[],
+    chains: Chains,
+  ): Node {
     const { timeouts } = config;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
@@ -205,10 +234,12 @@ async function startWorker(first: WorkerSetup) {
           openings.delete(client);
         }
       },
-      watch(port) {
+      watch(port, begun) {
         const { enabled, ports } = config.policy.startTls;
-        return enabled ? openWatch({ startTls: ports.includes(port) }) : undefined;
+        const startTls = ports.includes(port);
+        return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
       },
+      watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
       converse: openConversation,
       sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
       async glimpse(client, server) {
@@ -240,7 +271,12 @@ async function startWorker(first: WorkerSetup) {
       withdrawn: (session, protocol, server) =>
         log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
+      serverLeg(socket, hello, { tools, alpn }) {
+        const limited = alpn ?? limitOf(config.tools, tools);
+        const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
+        const options = { versions, timeout: timeouts.handshake, contexts };
+        return openServerLeg(socket, { ...hello, alpnProtocols }, options);
+      },
       clientLeg: (socket, opening, presented, { alpn }) =>
         openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
@@ -265,7 +301,15 @@ async function startWorker(first: WorkerSetup) {
         },
       },
       probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
-      tap(session, { server, host, description }) {
+      async tools(session, { tools: wanted, ...about }) {
+        const subject = { ...about, id: session.id, client: session.client, alpn: about.alpn };
+        const chain = await chains.connect(subject, wanted, (ends) => session.note({ state: `EST:EST:${ends}` }));
+        if (chain.kind === "ready") session.note({ tools: chain.passed });
+        return chain;
+      },
+      tap(session, { flow, server, host, description }) {
+        // What is bypassed is ciphertext: nothing that a feed could tell of.
+        if (flow === "bypassed") return { taps: [], close() {} };
         const about = {
           id: session.id,
           client: session.client,
@@ -286,10 +330,10 @@ async function startWorker(first: WorkerSetup) {
           },
         };
       },
-      relay(client, server, meter, taps) {
+      relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
         openings.delete(client.socket);
-        return relay(client, server, { meter, taps, idle: timeouts.idle });
+        return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
       },
       alertOf: receivedAlert,
       part: (socket, alert) => farewell(socket, alert === undefined ? "" : fatalAlert(alert)),
@@ -320,6 +364,11 @@ async function startWorker(first: WorkerSetup) {
       memory: process.memoryUsage.rss(),
       cpu: (user + system) / 1e6,
       feeds: feeds.map((feed) => feed.counters()),
+      tools: [...tools.values()].map((tool) => ({
+        name: tool.name,
+        sessions: traffic.sessions(tool.name),
+        strangers: tool.counters().strangers,
+      })),
       caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
     };
     return tell({ kind: "status", status });
@@ -334,6 +383,7 @@ async function startWorker(first: WorkerSetup) {
     for (const { client } of arrivals) client?.resetAndDestroy();
     await emptied(SETTLE);
     for (const feed of feeds) await feed.close();
+    for (const tool of tools.values()) await tool.close();
     for (const timer of timers) clearInterval(timer);
     // A long batch is more than the channel takes at once: without the wait its end would be lost.
     await Promise.all([tellSessions(), tellStatus()]);
@@ -353,6 +403,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
       if (message.kind === "offering") offering.learn(message.server, message.until);
+      if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
         const caches = { issued, contexts, demanding };
         for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
@@ -393,6 +444,12 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
       return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
     }),
   );
+}
+
+/** A tool of the session's that knows only HTTP/1.1 keeps HTTP/2 out. */
+function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[] | undefined): string | undefined {
+  return tools.find(({ name, flows, alpn }) => alpn && flows.includes("decrypted") && (wanted?.includes(name) ?? true))
+    ?.alpn;
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */

@@ -8,10 +8,13 @@ import type { Watch } from "./detect/starttls/dialogues.ts";
 import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
+import type { RelayHop } from "./legs/relay-chain.ts";
 import type { ServerLeg } from "./legs/server-leg.ts";
 import type { Policy } from "./policy/evaluate.ts";
-import type { CertificateFacts } from "./policy/facts.ts";
+import type { CertificateFacts, Verdict } from "./policy/facts.ts";
 import type { CertificateRecord, PresentedRecord, SessionNews } from "./sessions/session.ts";
+import type { Chain, ChainFailure } from "./tools/chain.ts";
+import type { FlowClass } from "./tools/tool.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
 /** The seams of `flow.ts`: types only. */
@@ -24,8 +27,13 @@ export interface Node {
   resolve(host: string): Promise<readonly string[]>;
   /** `agreed`: the peers have agreed to TLS, so that its beginning is not waited for as long as that of a connection. */
   detect(client: Socket, server: Socket, agreed?: boolean): Promise<Reading<Sighting>>;
-  /** What to look for where plaintext may become TLS, with a server at this port; undefined: nothing is watched. */
-  watch(port: number): Watch | undefined;
+  /**
+   * What to look for in plaintext that may become TLS, with a server at this port and a client that began so; undefined:
+   * there is nothing to watch.
+   */
+  watch(port: number, begun: Buffer): Watch | undefined;
+  /** The same for what is inside of TLS, before anything was said there. */
+  watchInside(): Watch | undefined;
   converse(client: Peer, server: Peer, watch: Watch): Conversation;
   /** Brings a fresh connection to where an earlier one agreed to TLS. Throws NetworkError when it does not get there. */
   sayAgain(socket: Socket, agreement: Agreement): Promise<void>;
@@ -36,7 +44,8 @@ export interface Node {
   /** A server no longer offers the TLS that it offered: told to the operator. */
   withdrawn(session: SessionHandle, protocol: string, server: Endpoint): void;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
+  /** `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. */
+  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
@@ -51,9 +60,17 @@ export interface Node {
   readonly demanding: Known;
   /** Asks a server anew, after it refused, whether it demands a client certificate. */
   probe(dial: () => Promise<Socket>, hello: ClientHello): Promise<boolean>;
-  /** The feeds' places for this session's plaintext. */
-  tap(session: SessionHandle, about: FeedSubject): Taps;
-  relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;
+  /** Connects the session through its inline tools, Ta to Tb; the session's record follows. Bypasses what may be bypassed. */
+  tools(session: SessionHandle, about: Carried): Promise<Chain | ChainFailure>;
+  /** The feeds' places for this session's bytes. */
+  tap(session: SessionHandle, about: Carried): Taps;
+  relay(
+    client: RelayEnd,
+    hops: readonly RelayHop[],
+    server: RelayEnd,
+    meter: Meter,
+    taps: readonly Tap[],
+  ): Promise<Parting>;
   /** The alert that a peer sent, when this error of its leg says so. */
   alertOf(error: NodeJS.ErrnoException): number | undefined;
   /** Ends a connection, after a plaintext fatal alert when one is given. */
@@ -100,11 +117,17 @@ export interface Presentation {
   readonly record: PresentedRecord;
 }
 
-/** What a feed is told of a session. */
-export interface FeedSubject {
+/** What tools and feeds are told of a session. */
+export interface Carried {
+  readonly flow: FlowClass;
   readonly server: Endpoint;
+  /** The SNI, or the CONNECT host. */
   readonly host: string | undefined;
+  /** The protocol of the plaintext, as ALPN names it. */
+  readonly alpn?: string | undefined;
   readonly description: string;
+  /** The tools that the deciding rule names; undefined: all that take this class of flow. */
+  readonly tools: readonly string[] | undefined;
 }
 
 export interface Taps {

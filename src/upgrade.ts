@@ -1,10 +1,12 @@
+import type { Socket } from "node:net";
 import type { Conversation, Peer, Turn } from "./capture/conversation.ts";
 import type { Watch } from "./detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "./errors.ts";
-import { decide, join, type Layer, noteUndecided, type Story } from "./flow.ts";
+import { cut, decide, enterTools, join, type Layer, noteUndecided, type Story } from "./flow.ts";
 import type { Parting } from "./legs/relay.ts";
 import type { ServerLeg } from "./legs/server-leg.ts";
-import type { FeedSubject } from "./node.ts";
+import type { Carried } from "./node.ts";
+import type { Chain } from "./tools/chain.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
 /** The part of a session's story that is told in plaintext and becomes TLS: STARTTLS, and CONNECT seen on the wire. */
@@ -16,38 +18,68 @@ const MAX_TUNNELS = 2;
 
 /** A conversation under way, whose ends are relayed from its first byte to its last. */
 export interface Begun {
-  /** Goes on, decrypted, to its end. */
-  goOn(client: Peer["stream"], server: Peer["stream"]): Promise<Parting>;
-  /** It is over for feeds and tools; its peers go on without them. */
-  leave(): void;
   readonly conversation: Conversation;
   readonly joined: Promise<Parting>;
-  /** It may lead to a proxy: there may be another tunnel in what it became. */
+  /** The tools that it passes. */
+  readonly chain: Chain;
+  /** It was with a proxy: there may be another tunnel in what it has become. */
   readonly proxied: boolean;
+  /** Goes on, decrypted, to its end. */
+  goOn(client: Socket, server: Socket): Promise<Parting>;
+  /** It is over for tools and feeds; its peers go on without them. */
+  leave(): void;
 }
 
 /** Carries a conversation that is not TLS, and may become TLS. `head` and `greeting`: what was read of it already. */
 export async function converse(
   story: Story,
   layer: Layer,
-  { watch, head, greeting }: { readonly watch: Watch; readonly head: Buffer; readonly greeting: Buffer },
+  watch: Watch,
+  read: { readonly head: Buffer; readonly greeting: Buffer },
 ): Promise<string> {
+  const { policy, session } = story;
+  noteUndecided(session);
+  const { tools, action } = policy.lean({ ...layer.facts, upgraded: true });
+  const about: Carried = {
+    // Tools and feeds must know it before it is: what it is usually followed by.
+    flow: watch.likely && action === "decrypt" ? "decrypted" : "notTls",
+    server: layer.endpoint,
+    host: layer.destination.connectHost ?? undefined,
+    description: "plaintext at first",
+    tools,
+  };
+  const chain = await enterTools(story, about);
+  if (chain.kind === "failed") return cut(layer.client.socket, chain.reason);
+  return begin(story, layer, watch, { ...read, chain, about });
+}
+
+interface Beginning {
+  readonly head: Buffer;
+  readonly greeting: Buffer;
+  readonly chain: Chain;
+  readonly about: Carried;
+}
+
+async function begin(story: Story, layer: Layer, watch: Watch, beginning: Beginning): Promise<string> {
   const { node, session } = story;
+  const { head, greeting, chain, about } = beginning;
   if (head.length > 0) layer.client.stream.unshift(head);
   if (greeting.length > 0) layer.server.stream.unshift(greeting);
-  const { server, connectHost } = { server: layer.endpoint, connectHost: layer.destination.connectHost };
-  noteUndecided(session);
   const conversation = node.converse(layer.client, layer.server, watch);
-  const about: FeedSubject = { server, host: connectHost ?? undefined, description: "plaintext at first" };
-  const joined = join(story, conversation.client, conversation.server, about);
+  const joined = join(story, conversation.client, chain, conversation.server, about);
   const begun: Begun = {
     conversation,
     joined,
+    chain,
     proxied: false,
-    leave: () => conversation.leave(),
     goOn(client, server) {
       conversation.resume(client, server, undefined);
       return joined;
+    },
+    leave() {
+      conversation.leave();
+      chain.release();
+      if (chain.hops.length > 0) session.note({ state: "EST:EST:INIT:INIT" });
     },
   };
   try {
@@ -67,7 +99,7 @@ async function follow(story: Story, first: Layer, begun: Begun, firstWatch: Watc
       turn = await Promise.race([begun.conversation.next(), begun.joined]);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
-      return cut(story, layer, error);
+      return drop(story, layer, error);
     }
     noteSpoken(story, layer, watch);
     if (turn === undefined) return (await begun.joined).reason;
@@ -81,9 +113,9 @@ async function follow(story: Story, first: Layer, begun: Begun, firstWatch: Watc
       session.note({ startTls: { protocol: turn.protocol, outcome: "upgraded", at: turn.at } });
       return decide(story, layer, { hello: sighting.sight.hello, bytes });
     }
-    if (turn.next === "tls") return cut(story, layer, notTls(said));
+    if (turn.next === "tls") return drop(story, layer, notTls(said));
     // A tunnel may carry anything, and begin like any connection.
-    const next = sighting && layer.tunnels < MAX_TUNNELS ? node.watch(turn.target?.port ?? 0) : undefined;
+    const next = sighting && layer.tunnels < MAX_TUNNELS ? node.watch(turn.target?.port ?? 0, bytes) : undefined;
     if (bytes.length > 0) client.stream.unshift(bytes);
     if (said.length > 0) server.stream.unshift(said);
     begun.conversation.resume(client.stream, server.stream, next);
@@ -128,46 +160,40 @@ export async function lookInside(
   story: Story,
   layer: Layer,
   serverLeg: ServerLeg,
-  { hello, host }: { readonly hello: ClientHello; readonly host: string | undefined },
+  { hello, ...whole }: { readonly hello: ClientHello; readonly chain: Chain; readonly about: Carried },
 ): Promise<Inside> {
   const { node } = story;
-  const { begun, tunnels } = layer;
-  const { alpn } = serverLeg.negotiated;
-  const watch = (alpn ?? "http/1.1") === "http/1.1" && tunnels < MAX_TUNNELS ? node.watch(0) : undefined;
+  const { begun, tunnels, client, server } = layer;
+  const http = (serverLeg.negotiated.alpn ?? "http/1.1") === "http/1.1";
+  const watch = http && tunnels < MAX_TUNNELS ? node.watchInside() : undefined;
   if (!watch || (begun && !begun.proxied)) return { kind: "other", client: {}, server: {} };
 
   const inside: Layer = { ...layer, redial: () => redialInside(story, layer, serverLeg, hello) };
   if (begun) {
-    begun.conversation.resume(layer.client.stream, layer.server.stream, watch);
+    begun.conversation.resume(client.stream, server.stream, watch);
     return { kind: "told", reason: await follow(story, inside, begun, watch) };
   }
-  const { asks, client, server, failure } = await node.glimpse(layer.client.stream, layer.server.stream);
-  if (asks) {
-    const destination = { ...layer.destination, connectHost: host ?? layer.destination.connectHost };
-    return {
-      kind: "told",
-      reason: await converse(story, { ...inside, destination }, { watch, head: client, greeting: server }),
-    };
-  }
+  const { asks, failure, client: head, server: greeting } = await node.glimpse(client.stream, server.stream);
+  if (asks) return { kind: "told", reason: await begin(story, inside, watch, { head, greeting, ...whole }) };
   const broken = failure && { failure };
-  return { kind: "other", client: { head: client, ...broken }, server: { head: server, ...broken } };
+  return { kind: "other", client: { head, ...broken }, server: { head: greeting, ...broken } };
 }
 
 /** Another TLS session with the same server, inside another connection to it. */
 async function redialInside(
-  { node }: Story,
+  { node, policy }: Story,
   layer: Layer,
   { certificate }: ServerLeg,
   hello: ClientHello,
 ): Promise<Peer> {
   const fresh = await layer.redial();
-  const leg = await node.serverLeg(fresh.stream, hello);
+  const leg = await node.serverLeg(fresh.stream, hello, policy.lean(layer.facts));
   if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
   if (leg.certificate.fingerprint256 !== certificate.fingerprint256) {
     leg.stream.destroy();
     throw new NetworkError("The proxy showed another certificate when it was connected to again", "ECONNREFUSED");
   }
-  return { stream: leg.stream as Peer["stream"], socket: fresh.socket };
+  return { stream: leg.stream as Socket, socket: fresh.socket };
 }
 
 /** What the server said of TLS: one that offered it before, and does so no longer, may not be who speaks. */
@@ -183,7 +209,7 @@ function noteSpoken({ node, session }: Story, { endpoint }: Layer, { spoken }: W
 }
 
 /** What hides behind a broken dialogue must reach nobody: both peers are reset. */
-function cut({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
+function drop({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
   session.note({ verdict: "drop", phase: "sni", rule: "startTls", reason: message });
   client.socket.resetAndDestroy();
   server.socket.resetAndDestroy();

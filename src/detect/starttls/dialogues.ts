@@ -27,10 +27,15 @@ export interface Watch {
   feed(side: Side, bytes: Buffer): Progress;
   /** What is known for certain to be spoken, or was when it ended; undefined: nothing is. */
   readonly spoken: Dialogue | undefined;
+  /** An upgrade is what usually follows. */
+  readonly likely: boolean;
 }
 
-/** CONNECT, and with `startTls` every dialogue. The first upgrade is the answer; "no" once all have said no. */
-export function openWatch({ startTls }: { readonly startTls: boolean }): Watch {
+/**
+ * CONNECT, and with `startTls` every dialogue. The first upgrade is the answer; "no" once all have said no. `begun` is
+ * what the client said already, which is fed like all else.
+ */
+export function openWatch({ startTls, begun }: { readonly startTls: boolean; readonly begun?: Buffer }): Watch {
   let watching = (startTls ? [...DIALOGUES, openConnect] : [openConnect]).map((open) => open());
   let spoken: Dialogue | undefined;
   return {
@@ -48,6 +53,7 @@ export function openWatch({ startTls }: { readonly startTls: boolean }): Watch {
     get spoken() {
       return spoken;
     },
+    likely: startTls || begun?.toString("latin1", 0, 8) === "CONNECT ",
   };
 }
 
