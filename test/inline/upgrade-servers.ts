@@ -17,6 +17,7 @@ export const UPGRADE_PORTS = {
   postgresql: 5432,
   mysql: 3306,
   proxy: 3128,
+  secureProxy: 3129,
 } as const;
 
 export const USER = "alice";
@@ -336,4 +337,12 @@ export async function tinyproxy(on: End): Promise<Served> {
   ];
   writeFileSync(file, `${settings.join("\n")}\n`);
   return ready(on, on.start("tinyproxy", ["-d", "-c", file]), UPGRADE_PORTS.proxy, folder);
+}
+
+/** socat, which takes TLS and brings it to the proxy: a proxy that is spoken to over TLS. */
+export async function secureProxy(on: End, identity: Identity): Promise<Served> {
+  const tls = `OPENSSL-LISTEN:${UPGRADE_PORTS.secureProxy},fork,reuseaddr,verify=0`;
+  const pair = `cert=${identity.certificate},key=${identity.key}`;
+  const program = on.start("socat", [`${tls},${pair}`, `TCP:127.0.0.1:${UPGRADE_PORTS.proxy}`]);
+  return ready(on, program, UPGRADE_PORTS.secureProxy, scratch());
 }
