@@ -25,6 +25,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     policy: node.policy,
     session: node.open(arrival),
     ends: new Set(arrival.client ? [arrival.client] : []),
+    clients: new Set(),
   };
   try {
     story.session.close(await tell(story));
@@ -44,6 +45,8 @@ export interface Story {
   readonly session: SessionHandle;
   /** Connections to be closed when the story is over; most have closed by themselves then. */
   readonly ends: Set<Socket>;
+  /** Those of them that lead to the client. */
+  readonly clients: Set<Socket>;
   /** Its way through the inline tools, once there is one. */
   chain?: Chain;
 }
@@ -75,6 +78,7 @@ async function tell(story: Story): Promise<string> {
   if (onNetwork) noteVerdict(session, onNetwork);
   const client = await arrival.welcome();
   story.ends.add(client);
+  story.clients.add(client);
   session.note({ state: "EST:EST:INIT:INIT" });
   const peers = { client: peerOf(client), server: peerOf(server) };
   if (onNetwork?.action === "bypass")
@@ -143,7 +147,7 @@ export async function decide(story: Story, layer: Layer, opening: Opening): Prom
 
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
-  const { node, policy, session, ends } = story;
+  const { node, policy, session, ends, clients } = story;
   const { client, server, endpoint, opening, known, destination, begun } = interception;
 
   const serverLeg = await node.serverLeg(server.stream, opening.hello, policy.lean(interception.facts));
@@ -177,6 +181,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   if (clientLeg.kind === "failed") return clientLeg.reason;
   if (client.stream === client.socket) ends.delete(client.stream);
   ends.add(clientLeg.stream as Socket);
+  clients.add(clientLeg.stream as Socket);
   session.note({ clientLeg: legRecord(clientLeg.negotiated) });
 
   const inside = {
@@ -269,9 +274,9 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
 async function replay(story: Story, interception: Interception, verdict: Verdict): Promise<string> {
   const { client, endpoint, opening, destination, begun, redial } = interception;
-  const { session, node, ends } = story;
+  const { session, node, ends, clients } = story;
   begun?.leave();
-  for (const end of ends) if (end !== client.stream && end !== client.socket) node.part(end);
+  for (const end of ends) if (!clients.has(end)) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const fresh = await redial();
   ends.add(fresh.stream);

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
-import { openConversation } from "./capture/conversation.ts";
+import { openConversation, openTunnel } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
@@ -241,6 +241,7 @@ async function startWorker(first: WorkerSetup) {
       },
       watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
       converse: openConversation,
+      tunnel: openTunnel,
       sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
       async glimpse(client, server) {
         const begun = new Accumulator();

@@ -35,6 +35,8 @@ export interface Node {
   /** The same for what is inside of TLS, before anything was said there. */
   watchInside(): Watch | undefined;
   converse(client: Peer, server: Peer, watch: Watch): Conversation;
+  /** A peer whose stream is TLS, for more TLS to be spoken in there. */
+  tunnel(peer: Peer): Peer;
   /** Brings a fresh connection to where an earlier one agreed to TLS. Throws NetworkError when it does not get there. */
   sayAgain(socket: Socket, agreement: Agreement): Promise<void>;
   /** The first bytes inside of TLS: whether a client asks a proxy for something. `failure`: an end broke before there were any. */

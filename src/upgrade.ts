@@ -127,10 +127,13 @@ async function follow(story: Story, first: Layer, begun: Begun, firstWatch: Watc
 /** The peers as they are after an agreement: the verdict on what follows is committed in the certificate phase. */
 function upgraded({ session, node }: Story, layer: Layer, begun: Begun, turn: Turn): Layer {
   const { target } = turn;
+  const inner = (peer: Peer) => (peer.stream === peer.socket ? peer : node.tunnel(peer));
   const connectHost = target?.host ?? layer.facts.connectHost ?? null;
   if (target) session.note({ connectHost });
   return {
     ...layer,
+    client: inner(layer.client),
+    server: inner(layer.server),
     begun: { ...begun, proxied: target !== undefined },
     tunnels: layer.tunnels + (target ? 1 : 0),
     facts: { ...layer.facts, connectHost, upgraded: true },
@@ -138,7 +141,7 @@ function upgraded({ session, node }: Story, layer: Layer, begun: Begun, turn: Tu
     async redial() {
       const fresh = await layer.redial();
       await node.sayAgain(fresh.stream, turn);
-      return fresh;
+      return inner(fresh);
     },
   };
 }

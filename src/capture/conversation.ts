@@ -92,6 +92,15 @@ export function openConversation(client: Peer, server: Peer, first: Watch): Conv
   };
 }
 
+/**
+ * A peer inside of TLS, for TLS to be spoken to in there. Node puts one TLS stream right onto another's handle, where the
+ * end of one in the midst of a write of the other ends the whole process: this keeps them apart.
+ */
+export function openTunnel(peer: Peer): Peer {
+  const inside = new ConversationEnd(peer, (bytes) => bytes.length);
+  return { stream: inside as unknown as Socket, socket: peer.socket };
+}
+
 /** It has what a relay needs of a socket. */
 function peerOf(end: ConversationEnd): Peer {
   const socket = end as unknown as Socket;
@@ -168,6 +177,11 @@ class ConversationEnd extends Duplex {
     clearTimeout(this.#idle?.timer);
     this.#idle = ms > 0 && listener ? { timer: setTimeout(listener, ms) } : undefined;
     return this;
+  }
+
+  /** As a socket counts them. */
+  get bytesWritten(): number {
+    return this.#written;
   }
 
   resetAndDestroy(): this {

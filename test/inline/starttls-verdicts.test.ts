@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -153,9 +152,10 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
 
   test("a refused upgrade goes on in plaintext; a server that withdraws its offer is told of", async () => {
     const offers = { "EHLO a": "250-mail\r\n250 STARTTLS\r\n", STARTTLS: "454 not now\r\n", NOOP: "250 ok\r\n" };
-    const refuses = await scripted(offers);
+    await using stack = new AsyncDisposableStack();
+    const refuses = stack.use(await scripted(offers));
     const first = await connect(OWN_PORT);
-    assert.equal(await nextLine(first), GREETING.trim());
+    assert.equal(`${await nextLine(first)}\n`, GREETING);
     await ask(first, "EHLO a");
     assert.match(await ask(first, "STARTTLS"), /^454/);
     assert.match(await ask(first, "NOOP"), /^250 ok/);
@@ -169,7 +169,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.partialDeepStrictEqual(session.startTls, { protocol: "SMTP", at: null });
     await refuses[Symbol.asyncDispose]();
 
-    await using _ = await scripted({ "EHLO a": "250-mail\r\n250 8BITMIME\r\n" });
+    stack.use(await scripted({ "EHLO a": "250-mail\r\n250 8BITMIME\r\n" }));
     const second = await connect(OWN_PORT);
     const { localPort } = second;
     await nextLine(second);
@@ -199,7 +199,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
       const { localPort } = socket;
       let told = await nextLine(socket);
       socket.on("data", (bytes: Buffer) => (told += bytes));
-      const closed = once(socket, "close");
+      const closed = new Promise((resolve) => socket.on("close", resolve));
       socket.write(request);
       await Promise.all([closed, reset.promise]);
       assert.doesNotMatch(heard, /RSET/);
