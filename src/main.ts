@@ -2,12 +2,15 @@ import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
+import { openConversation, openTunnel } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
+import { sayAgain } from "./capture/saying-again.ts";
 import { openDetectors } from "./detect/detectors.ts";
+import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { openFeed } from "./feeds/kinds.ts";
@@ -35,6 +38,7 @@ import { type Chains, type ChainTool, createChains, createToolTraffic } from "./
 import { openTool } from "./tools/kinds.ts";
 import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
+import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
@@ -43,7 +47,9 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000 } as const;
+/** ms for which a server's offer of TLS is remembered. */
+const OFFERING = 7 * 86_400_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
@@ -96,6 +102,7 @@ async function startWorker(first: WorkerSetup) {
   const contexts = createContextCache(LIMITS.contexts);
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const offering = createDemanding(LIMITS.offering);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
@@ -226,9 +233,9 @@ async function startWorker(first: WorkerSetup) {
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
-      async detect(client, server) {
+      async detect(client, server, agreed = false) {
         const opening = openDetectors();
-        const undecided = { silence: timeouts.idle, gap: timeouts.hello };
+        const undecided = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
         const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
           const sighting = opening.feed(side, bytes);
           return sighting.kind === "more" ? undefined : sighting;
@@ -239,6 +246,43 @@ async function startWorker(first: WorkerSetup) {
           openings.delete(client);
         }
       },
+      watch(port, begun) {
+        const { enabled, ports } = config.policy.startTls;
+        const startTls = ports.includes(port);
+        return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
+      },
+      watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
+      converse: openConversation,
+      tunnel: openTunnel,
+      sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
+      async glimpse(client, server) {
+        const begun = new Accumulator();
+        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
+          if (side === "server") return { asks: false };
+          begun.append(bytes);
+          const asks = asksProxy(begun.bytes);
+          return asks === "more" ? undefined : { asks };
+        };
+        try {
+          const read = await readUntil({ client, server }, judgeBytes, { silence: timeouts.idle, gap: timeouts.hello });
+          return { ...read, asks: read.answer?.asks ?? false, failure: undefined };
+        } catch (error) {
+          if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
+          const failure = error.cause instanceof Error ? error.cause : error;
+          return { asks: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
+        }
+      },
+      offering: {
+        has: (server) => offering.has(server, Date.now()),
+        learn(server) {
+          if (offering.has(server, Date.now())) return;
+          const until = Date.now() + OFFERING;
+          offering.learn(server, until);
+          tell({ kind: "offering", server, until });
+        },
+      },
+      withdrawn: (session, protocol, server) =>
+        log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
       serverLeg(socket, hello, { tools, alpn }) {
         const limited = alpn ?? limitOf(config.tools, tools);
@@ -356,6 +400,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
         const caches = { issued, contexts, demanding };

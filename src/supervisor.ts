@@ -384,6 +384,7 @@ function onMessage(state: NodeState, message: FromWorker, worker: number, socket
     );
   }
   if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
+  if (message.kind === "offering") state.workers.tell(message);
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;

@@ -54,6 +54,7 @@ const BUILT_IN = [
   "client certificate",
   "missing key",
   "certificate fault",
+  "startTls",
   "default",
 ];
 

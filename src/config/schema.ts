@@ -127,6 +127,27 @@ const rule = z.strictObject({
     .describe("Keeps HTTP/2 out of its sessions, for tools that know only HTTP/1.1. Not for rules on certificates."),
 });
 
+const MAX_START_TLS_PORTS = 20;
+
+const startTls = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(false)
+    .describe("Decrypt what begins in plaintext: STARTTLS on these ports, and CONNECT to a proxy on any."),
+  ports: z
+    .array(z.int().min(1).max(65_535))
+    .superRefine((ports, context) => {
+      if (ports.length <= MAX_START_TLS_PORTS) return;
+      const message = `is ${ports[MAX_START_TLS_PORTS]}, one more than the ${MAX_START_TLS_PORTS} ports that can be watched`;
+      context.addIssue({ code: "custom", message, path: [MAX_START_TLS_PORTS] });
+    })
+    .default([25, 110, 143, 587])
+    .meta({
+      description: "The servers' ports that are watched for STARTTLS, 20 at most.",
+      maxItems: MAX_START_TLS_PORTS,
+    }),
+});
+
 const policy = z.strictObject({
   default: action.default("decrypt").describe("The verdict when nothing else decides."),
   versions: z
@@ -164,6 +185,7 @@ const policy = z.strictObject({
       for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("For how long such a server is remembered."),
     })
     .prefault({}),
+  startTls: startTls.prefault({}),
 });
 
 const authority = z.strictObject({
