@@ -9,12 +9,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   detect: ["wire"],
   policy: [],
   sessions: [],
+  resumption: [],
   ssl3: ["wire"],
   linux: [],
   // The conditions and lists of the policy have their formats, which the configuration checks.
   config: ["policy"],
   pki: ["wire"],
-  legs: ["wire", "ssl3", "pki"],
+  legs: ["wire", "ssl3", "pki", "resumption"],
   capture: ["linux", "detect"],
   tools: ["linux"],
   feeds: ["wire", "linux"],
@@ -37,7 +38,7 @@ const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts"
 /** The story and its seams know the stages by their types only. */
 const STORY = ["flow.ts", "node.ts"];
 
-const PURE = ["wire", "detect", "policy", "sessions", "ssl3"];
+const PURE = ["wire", "detect", "policy", "sessions", "resumption", "ssl3"];
 const IMPURE: readonly (readonly [RegExp, string])[] = [
   [/\bfrom "node:(?!crypto"|buffer"|url"|util")/, "a module of Node that does I/O"],
   [/\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, "the clock"],
