@@ -3,7 +3,7 @@ import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
-import type { FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
+import type { Ends, FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
@@ -121,12 +121,14 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { node, policy, session, ends } = story;
   const { client, server, endpoint, opening, known, destination } = interception;
 
-  const serverLeg = await node.serverLeg(server, opening.hello);
+  const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
+  const { listener, from } = story.arrival;
+  const between: Ends = { listener, client: from, server: endpoint, host };
+  const serverLeg = await node.serverLeg(server, opening.hello, between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   ends.delete(server);
   ends.add(serverLeg.stream as Socket);
 
-  const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
   const judgement = node.judge(serverLeg, host, endpoint.address);
   session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
@@ -137,7 +139,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
 
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(client, opening, presentation.shown, serverLeg.negotiated);
+  const clientLeg = await node.clientLeg(client, opening, presentation, serverLeg.negotiated, between);
   if (clientLeg.kind === "failed") return clientLeg.reason;
   ends.delete(client);
   ends.add(clientLeg.stream as Socket);
@@ -304,8 +306,8 @@ function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Ve
   session.note({ verdict: action, phase, rule, reason });
 }
 
-function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
-  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
+  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }
 
 /**

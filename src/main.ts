@@ -25,8 +25,11 @@ import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
+import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
+import { SESSION_CACHES } from "./resumption/session-caches.ts";
+import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -36,7 +39,9 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, verified: 2_000 } as const;
+/** Sessions of each kind that this worker finds without asking. The cache of all workers has more. */
+const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
@@ -89,6 +94,14 @@ async function startWorker(first: WorkerSetup) {
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
+  const verified = createVerified(LIMITS.verified);
+  const ownSessions = Math.min(OWN_SESSIONS, setup.config.resumption.sessions);
+  const { keepers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+    put: (cache, name, sealed, until) => tell({ kind: "put session", cache, name, sealed, until }),
+    find: (cache, name, request) => tell({ kind: "find session", cache, name, request }),
+  });
+  let { ticketKeys } = setup.resumption;
+  const tickets = { hits: 0, misses: 0 };
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
   const openings = new Map<Socket, Arrival>();
   const arrivals = new Set<Arrival>();
@@ -106,6 +119,9 @@ async function startWorker(first: WorkerSetup) {
   async function apply(next: WorkerSetup): Promise<void> {
     setDefaultCACertificates([...next.roots]);
     contexts.flush();
+    // Roots that are no longer trusted vouched for some of them.
+    verified.flush();
+    ticketKeys = next.resumption.ticketKeys;
     const fresh = await openFeeds(next, feeds, setup);
     node = composeNode(next, fresh);
     try {
@@ -165,11 +181,15 @@ async function startWorker(first: WorkerSetup) {
     return true;
   }
 
-  function composeNode({ config, policy: source, keys, roots }: WorkerSetup, fed: readonly Feed[]): Node {
-    const { timeouts } = config;
+  function composeNode(
+    { config, policy: source, keys, roots, resumption: { generation } }: WorkerSetup,
+    fed: readonly Feed[],
+  ): Node {
+    const { timeouts, resumption } = config;
+    const { timeout } = resumption;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
-    const judge = createJudge(keys, roots);
+    const judge = createJudge(keys, roots, verified);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -199,9 +219,31 @@ async function startWorker(first: WorkerSetup) {
         }
       },
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
-      clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+      serverLeg(socket, hello, { client, server }) {
+        const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
+        const returning = { sessions: keepers["server-sessions"], bond, timeout };
+        return openServerLeg(socket, hello, {
+          ...{ versions, timeout: timeouts.handshake, contexts },
+          resumption: resumption.servers ? returning : undefined,
+        });
+      },
+      async clientLeg(socket, opening, { shown, record }, { alpn }, { listener, client, server, host }) {
+        const leg = await openClientLeg(socket, opening, {
+          ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts },
+          resumption: {
+            sessions: resumption.identifiers ? keepers.sessions : undefined,
+            ticketKeys: resumption.tickets ? ticketKeys : [],
+            // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
+            bond: [generation, listener, client.address, host ?? server.address, server.port, record.sha256],
+            timeout,
+          },
+        });
+        const { sessionTicket, pskIdentity } = opening.hello;
+        if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
+          tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
+        }
+        return leg;
+      },
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
         const [own] = held;
@@ -265,21 +307,26 @@ async function startWorker(first: WorkerSetup) {
     const { user, system } = process.cpuUsage();
     const cache = (
       name: CacheName,
+      limit: number,
       { size, hits = 0, misses = 0 }: { size: number; hits?: number; misses?: number },
-    ) => ({
-      name,
-      size,
-      limit: LIMITS[name],
-      hits,
-      misses,
-    });
+    ) => ({ name, size, limit, hits, misses });
     const status: WorkerStatus = {
       sessions: arrivals.size,
       refused,
       memory: process.memoryUsage.rss(),
       cpu: (user + system) / 1e6,
       feeds: feeds.map((feed) => feed.counters()),
-      caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
+      caches: [
+        cache("issued", LIMITS.issued, issued),
+        cache("contexts", LIMITS.contexts, contexts),
+        cache("verified", LIMITS.verified, verified),
+        cache("demanding", LIMITS.demanding, demanding),
+        // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
+        ...SESSION_CACHES.map((name) =>
+          cache(name, 0, { hits: keepers[name].hits, misses: keepers[name].misses, size: 0 }),
+        ),
+        cache("tickets", 0, { ...tickets, size: 0 }),
+      ],
     };
     return tell({ kind: "status", status });
   }
@@ -311,9 +358,13 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "session") settle(message.request, message.sealed);
+      if (message.kind === "ticket keys") ticketKeys = message.ticketKeys;
       if (message.kind === "flush") {
-        const caches = { issued, contexts, demanding };
-        for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
+        const caches = { issued, contexts, verified, demanding, ...keepers };
+        for (const [name, cache] of Object.entries(caches)) {
+          if (message.cache === undefined || message.cache === name) cache.flush();
+        }
       }
       if (message.kind === "stop") void stop();
     },

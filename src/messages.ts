@@ -4,6 +4,8 @@ import type { FeedCounters } from "./feeds/feed.ts";
 import type { KeySource } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
+import type { SessionCacheName } from "./resumption/session-caches.ts";
+import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
 
 /** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
@@ -22,6 +24,15 @@ export interface WorkerSetup {
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
   readonly demanding: readonly (readonly [server: string, until: number])[];
+  readonly resumption: ResumptionSetup;
+}
+
+export interface ResumptionSetup {
+  /** What sessions are sealed with. A secret, like the ticket keys. */
+  readonly secret: Uint8Array;
+  /** Of the policy and the trusted roots: a session that began under another one is not resumed. */
+  readonly generation: string;
+  readonly ticketKeys: TicketKeys;
 }
 
 export type ToWorker =
@@ -29,6 +40,8 @@ export type ToWorker =
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
+  | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   | { readonly kind: "stop" };
 
@@ -40,9 +53,18 @@ export type FromWorker =
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "find session"; readonly request: number; readonly cache: SessionCacheName; readonly name: string }
+  /** `until` in ms since the epoch. */
+  | {
+      readonly kind: "put session";
+      readonly cache: SessionCacheName;
+      readonly name: string;
+      readonly sealed: Uint8Array;
+      readonly until: number;
+    }
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
-export type CacheName = "issued" | "contexts" | "demanding";
+export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "tickets" | SessionCacheName;
 
 /** Told once a second. */
 export interface WorkerStatus {

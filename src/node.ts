@@ -21,12 +21,13 @@ export interface Node {
   resolve(host: string): Promise<readonly string[]>;
   detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
+  serverLeg(socket: Socket, hello: ClientHello, ends: Ends): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
-    shown: readonly Presentable[],
+    presentation: Presentation,
     server: Negotiated,
+    ends: Ends,
   ): Promise<ClientLeg | LegFailure>;
   /** What there is to say of the server's certificate, and whether this node holds its key. */
   judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
@@ -59,6 +60,15 @@ export interface SessionHandle {
 export interface Opening {
   readonly hello: ClientHello;
   readonly bytes: Buffer;
+}
+
+/** Who speaks with whom: a session is resumed only between the same two, as the same host. */
+export interface Ends {
+  readonly listener: string;
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** Whom the client meant; undefined: it did not say. */
+  readonly host: string | undefined;
 }
 
 export interface Judgement {

@@ -13,15 +13,24 @@ import { addKey, removeKey } from "./pki/key-folder.ts";
 import { createKeystore, type KeystoreEntry } from "./pki/keystore.ts";
 import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
+import { SESSION_CACHES } from "./resumption/session-caches.ts";
 import type { NodeState } from "./supervisor.ts";
 
 /**
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`
- * only the keys that were added or removed: a mistake in the file is not in their way.
+ * only the keys that were added or removed: a mistake in the file is not in their way. `renewTicketKeys` makes all tickets void.
  */
 export function createPlane(
   state: NodeState,
-  { reload, reloadKeys }: { readonly reload: ControlPlane["reload"]; readonly reloadKeys: () => Promise<unknown> },
+  {
+    reload,
+    reloadKeys,
+    renewTicketKeys,
+  }: {
+    readonly reload: ControlPlane["reload"];
+    readonly reloadKeys: () => Promise<unknown>;
+    readonly renewTicketKeys: () => void;
+  },
 ): ControlPlane {
   const keyFolder = join(state.running.loaded.config.dataDir, "keys");
   return {
@@ -81,6 +90,10 @@ export function createPlane(
       if (name !== undefined && !cacheInfos(state).some((cache) => cache.name === name)) return false;
       if (name === undefined || name === "mint") state.mint.flush();
       if (name === undefined || name === "demanding") state.demanding.flush();
+      if (name === undefined || name === "tickets") renewTicketKeys();
+      for (const cache of SESSION_CACHES) {
+        if (name === undefined || name === cache) state.sessionCaches[cache].flush();
+      }
       // What the mint forgot must not live on in the workers.
       const ofWorkers = name === "mint" ? "issued" : (name as CacheName | undefined);
       state.workers.tell({ kind: "flush", cache: ofWorkers });
@@ -159,7 +172,10 @@ function mintInfo({ mint }: NodeState) {
 
 function cacheInfos(state: NodeState): CacheInfo[] {
   const { minted, hits, size } = mintInfo(state);
-  const sums = new Map<string, CacheInfo>();
+  const { sessions } = state.running.loaded.config.resumption;
+  const own = SESSION_CACHES.map((name) => ({ name, size: state.sessionCaches[name].size, limit: sessions }));
+  const keys = { name: "tickets", size: state.ticketKeys.length, limit: 2 };
+  const sums = new Map<string, CacheInfo>([...own, keys].map((info) => [info.name, { ...info, hits: 0, misses: 0 }]));
   for (const { status } of state.workers.list()) {
     for (const cache of status?.caches ?? []) {
       const sum = sums.get(cache.name);

@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -20,6 +21,8 @@ import { readTrust, type Trust } from "./pki/trust.ts";
 import { createPlane } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
+import { createSessionCaches, type SessionCaches } from "./resumption/session-caches.ts";
+import { makeTicketKey, type TicketKeys, turnTicketKeys } from "./resumption/ticket-keys.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { createWorkers, type Workers } from "./workers.ts";
@@ -36,6 +39,8 @@ export interface Running {
   /** The configuration's inbound keys and those added at run time. */
   readonly keys: readonly KeySource[];
   readonly policy: Policy;
+  /** Of the policy and the trusted roots. Two nodes with the same ones have the same. */
+  readonly generation: string;
 }
 
 export interface NodeState {
@@ -48,6 +53,10 @@ export interface NodeState {
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
+  readonly sessionCaches: SessionCaches;
+  /** What the workers seal sessions with. */
+  readonly secret: Uint8Array;
+  ticketKeys: TicketKeys;
   readonly startedAt: number;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** The reload under way, or the last one. Never rejects. */
@@ -124,6 +133,9 @@ async function startNode(
     history,
     sessions,
     demanding,
+    sessionCaches: createSessionCaches(config.resumption.sessions),
+    secret: randomBytes(32),
+    ticketKeys: [makeTicketKey()],
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
@@ -136,12 +148,18 @@ async function startNode(
       },
     }),
   };
+  const rotation = setInterval(() => turnKeys(state), config.resumption.ticketRotation);
+  undo.push(() => clearInterval(rotation));
   await state.workers.start(setupOf(state));
   undo.push(() => state.workers.stop(0));
 
   const { host, port } = config.console.address;
   const control = await startControl(
-    createPlane(state, { reload: () => reload(state), reloadKeys: () => reload(state, state.running.loaded) }),
+    createPlane(state, {
+      reload: () => reload(state),
+      reloadKeys: () => reload(state, state.running.loaded),
+      renewTicketKeys: () => turnKeys(state, [makeTicketKey()]),
+    }),
     {
       host,
       port,
@@ -168,10 +186,14 @@ async function prepare(loaded: Loaded): Promise<Running> {
   // The workers would find out one by one, after the old configuration is gone.
   createKeystore(keys);
   for (const warning of [...loaded.warnings, ...keyWarnings(keys, Date.now())]) log.warn(warning);
+  const trust = readTrust({ system: config.trust.system, extra: trustFiles });
   return {
     loaded,
     keys,
-    trust: readTrust({ system: config.trust.system, extra: trustFiles }),
+    trust,
+    generation: createHash("sha256")
+      .update(JSON.stringify([loaded.policy, trust.roots]))
+      .digest("base64url"),
     policy: compilePolicy(loaded.policy),
   };
 }
@@ -187,6 +209,7 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),
+    resumption: { secret: state.secret, generation: state.running.generation, ticketKeys: state.ticketKeys },
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
   });
 }
@@ -252,7 +275,7 @@ function changesBetween(before: Running, after: Running): string[] {
   if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
   if (differs(before.keys, after.keys)) changes.push(`The inbound keys changed: ${after.keys.length} now`);
   if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
-  for (const name of ["listeners", "feeds", "timeouts", "limits"] as const) {
+  for (const name of ["listeners", "feeds", "timeouts", "limits", "resumption"] as const) {
     if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
   }
   for (const name of ["dataDir", "workers", "console", "signing", "history", "log"] as const) {
@@ -272,6 +295,12 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
+  if (message.kind === "put session")
+    state.sessionCaches[message.cache].put(message.name, message.sealed, message.until);
+  if (message.kind === "find session") {
+    const { request, cache, name } = message;
+    reply({ kind: "session", request, sealed: state.sessionCaches[cache].find(name, Date.now()) });
+  }
   if (message.kind === "mint") {
     const { request, wanted } = message;
     // What crossed the channel is a Uint8Array, whatever it was before.
@@ -283,6 +312,12 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       },
     );
   }
+}
+
+/** The older of the two keys is gone with this, and what was sealed with it stays sealed. */
+function turnKeys(state: NodeState, keys: TicketKeys = turnTicketKeys(state.ticketKeys, makeTicketKey())): void {
+  state.ticketKeys = keys;
+  state.workers.tell({ kind: "ticket keys", ticketKeys: keys });
 }
 
 function publish({ history, subscribers }: NodeState, applied: Applied): void {

@@ -193,6 +193,33 @@ export const CONFIG = z.strictObject({
   signing: signing.prefault({}).describe("The CAs that sign what clients are shown."),
   keys: z.array(inboundKey).default([]).describe("Inbound: the servers whose certificate and key this node holds."),
   feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  resumption: z
+    .strictObject({
+      identifiers: z.boolean().default(true).describe("Clients come back by session identifier: TLS 1.2 and older."),
+      tickets: z
+        .boolean()
+        .default(false)
+        .describe("Clients come back by ticket: TLS 1.2, and the only way in TLS 1.3."),
+      ticketRotation: duration({ min: "1m", max: "7d" })
+        .prefault("1h")
+        .describe("How long a key makes tickets; it opens them for as long again."),
+      servers: z.boolean().default(true).describe("The node comes back to servers, in whatever way they offer."),
+      shareServers: z
+        .boolean()
+        .default(false)
+        .describe("A session with a server, begun for one client, may be used for another one."),
+      timeout: duration({ min: "1s", max: "1d" })
+        .prefault("5m")
+        .describe("From a full handshake to the last one that may be abbreviated."),
+      sessions: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(20_000)
+        .describe("How many sessions with clients are kept, and how many with servers."),
+    })
+    .prefault({})
+    .describe("Peers that return are spared the full handshake."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

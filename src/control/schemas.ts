@@ -22,6 +22,7 @@ const leg = z.object({
   suite: z.exactOptional(z.string()),
   group: z.exactOptional(z.string()),
   alpn: z.exactOptional(z.string().nullable()),
+  resumed: z.exactOptional(z.boolean()),
   received: bytes,
   sent: bytes,
 }) satisfies z.ZodType<api.LegRecord>;
