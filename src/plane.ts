@@ -4,6 +4,7 @@ import manifest from "../package.json" with { type: "json" };
 import { placeOf, textOf } from "./config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
+import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { readKernelCounts } from "./inline.ts";
 import type { CacheName } from "./messages.ts";
@@ -14,23 +15,16 @@ import { createKeystore, type KeystoreEntry } from "./pki/keystore.ts";
 import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
 import { SESSION_CACHES } from "./resumption/session-caches.ts";
+import { isShared } from "./sharing.ts";
 import type { NodeState } from "./supervisor.ts";
 
 /**
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`
- * only the keys that were added or removed: a mistake in the file is not in their way. `renewTicketKeys` makes all tickets void.
+ * only the keys that were added or removed: a mistake in the file is not in their way.
  */
 export function createPlane(
   state: NodeState,
-  {
-    reload,
-    reloadKeys,
-    renewTicketKeys,
-  }: {
-    readonly reload: ControlPlane["reload"];
-    readonly reloadKeys: () => Promise<unknown>;
-    readonly renewTicketKeys: () => void;
-  },
+  { reload, reloadKeys }: { readonly reload: ControlPlane["reload"]; readonly reloadKeys: () => Promise<unknown> },
 ): ControlPlane {
   const keyFolder = join(state.running.loaded.config.dataDir, "keys");
   return {
@@ -56,6 +50,7 @@ export function createPlane(
       mint: mintInfo(state),
       feeds: feedInfos(state),
       kernel: await readKernelCounts(state.inline, state.running.loaded.policy),
+      store: state.sharing.fleet?.state(),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
     policyOrder: () => order(state.running.policy),
@@ -87,20 +82,47 @@ export function createPlane(
     },
     caches: async () => cacheInfos(state),
     async flushCaches(name) {
-      if (name !== undefined && !cacheInfos(state).some((cache) => cache.name === name)) return false;
-      if (name === undefined || name === "mint") state.mint.flush();
-      if (name === undefined || name === "demanding") state.demanding.flush();
-      if (name === undefined || name === "tickets") renewTicketKeys();
-      for (const cache of SESSION_CACHES) {
-        if (name === undefined || name === cache) state.sessionCaches[cache].flush();
+      const names = cacheInfos(state).map((cache) => cache.name);
+      if (name !== undefined && !names.includes(name)) return false;
+      for (const one of name === undefined ? names : [name]) {
+        forget(state, one as CacheName | "mint");
+        if (isShared(one)) await state.sharing.flush(one);
       }
-      // What the mint forgot must not live on in the workers.
-      const ofWorkers = name === "mint" ? "issued" : (name as CacheName | undefined);
-      state.workers.tell({ kind: "flush", cache: ofWorkers });
       return true;
+    },
+    store: () => state.sharing.fleet?.state(),
+    async fleetSessions(query, live, limit) {
+      const { fleet } = state.sharing;
+      if (!fleet) {
+        throw new ConfigError("resumption.shared", "Cannot ask the fleet: resumption.shared names no store");
+      }
+      const own = { ...fleet.self, answered: true, ...searchSessions(state, query, live, limit) };
+      const others = (await fleet.ask({ query, live, limit })).map(({ node, answer }) => ({
+        ...node,
+        answered: answer !== undefined,
+        sessions: answer?.sessions ?? [],
+        more: answer?.more ?? false,
+      }));
+      return {
+        nodes: [own, ...others].map(({ name, since, answered, sessions, more }) => ({
+          name,
+          since,
+          answered,
+          sessions,
+          more,
+        })),
+      };
     },
     reload,
   };
+}
+
+/** Empties a cache in the supervisor and all workers. What workers find through the supervisor is emptied by `sharing`. */
+export function forget({ mint, demanding, workers }: NodeState, name: CacheName | "mint"): void {
+  if (name === "mint") mint.flush();
+  if (name === "demanding") demanding.flush();
+  // What the mint forgot must not live on in the workers.
+  workers.tell({ kind: "flush", cache: name === "mint" ? "issued" : name });
 }
 
 /** Everything that the question says; what it does not say is not known. Throws ConfigError. */
@@ -172,9 +194,10 @@ function mintInfo({ mint }: NodeState) {
 
 function cacheInfos(state: NodeState): CacheInfo[] {
   const { minted, hits, size } = mintInfo(state);
-  const { sessions } = state.running.loaded.config.resumption;
-  const own = SESSION_CACHES.map((name) => ({ name, size: state.sessionCaches[name].size, limit: sessions }));
-  const keys = { name: "tickets", size: state.ticketKeys.length, limit: 2 };
+  const { sharing, running } = state;
+  const { sessions } = running.loaded.config.resumption;
+  const own = SESSION_CACHES.map((name) => ({ name, size: sharing.size(name), limit: sessions }));
+  const keys = { name: "tickets", size: sharing.ticketKeys.length, limit: 2 };
   const sums = new Map<string, CacheInfo>([...own, keys].map((info) => [info.name, { ...info, hits: 0, misses: 0 }]));
   for (const { status } of state.workers.list()) {
     for (const cache of status?.caches ?? []) {

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
+import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts";
 import { log } from "./log.ts";
@@ -18,13 +19,12 @@ import { readKeys } from "./pki/key-folder.ts";
 import { createKeystore, type KeySource, keyWarnings } from "./pki/keystore.ts";
 import { createMint, type Mint } from "./pki/mint.ts";
 import { readTrust, type Trust } from "./pki/trust.ts";
-import { createPlane } from "./plane.ts";
+import { createPlane, forget } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
-import { createSessionCaches, type SessionCaches } from "./resumption/session-caches.ts";
-import { makeTicketKey, type TicketKeys, turnTicketKeys } from "./resumption/ticket-keys.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
+import { openSharing, type Sharing } from "./sharing.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -53,10 +53,7 @@ export interface NodeState {
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
-  readonly sessionCaches: SessionCaches;
-  /** What the workers seal sessions with. */
-  readonly secret: Uint8Array;
-  ticketKeys: TicketKeys;
+  readonly sharing: Sharing;
   readonly startedAt: number;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** The reload under way, or the last one. Never rejects. */
@@ -86,6 +83,8 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
   }
 }
 
+/** Sessions that another node is told of at one time. */
+const MOST_ANSWERED = 1_000;
 /** ms between two records of the live sessions. */
 const REMEMBER = 60_000;
 
@@ -111,7 +110,17 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now);
   for (const notice of authorities.notices) log.warn(notice);
-  const mint = createMint(authorities, { maxValidity: config.signing.validity }, now);
+  const sharing = openSharing({
+    resumption: config.resumption,
+    fleetSecret: () => fleetSecret(loaded, authorities),
+    onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
+    onLearned: (server, until) => learn(state, server, until),
+    learned: () => demanding.entries(),
+    onFlush: (cache) => forget(state, cache),
+    answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
+  });
+  undo.push(() => sharing.close());
+  const mint = createMint(authorities, { maxValidity: config.signing.validity, shelf: sharing.shelf }, now);
   const history = openHistory({
     file: join(config.dataDir, "history.db"),
     keepAge: config.history.keep,
@@ -133,9 +142,7 @@ async function startNode(
     history,
     sessions,
     demanding,
-    sessionCaches: createSessionCaches(config.resumption.sessions),
-    secret: randomBytes(32),
-    ticketKeys: [makeTicketKey()],
+    sharing,
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
@@ -148,8 +155,6 @@ async function startNode(
       },
     }),
   };
-  const rotation = setInterval(() => turnKeys(state), config.resumption.ticketRotation);
-  undo.push(() => clearInterval(rotation));
   await state.workers.start(setupOf(state));
   undo.push(() => state.workers.stop(0));
 
@@ -158,7 +163,6 @@ async function startNode(
     createPlane(state, {
       reload: () => reload(state),
       reloadKeys: () => reload(state, state.running.loaded),
-      renewTicketKeys: () => turnKeys(state, [makeTicketKey()]),
     }),
     {
       host,
@@ -209,7 +213,11 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),
-    resumption: { secret: state.secret, generation: state.running.generation, ticketKeys: state.ticketKeys },
+    resumption: {
+      secret: state.sharing.secret,
+      generation: state.running.generation,
+      ticketKeys: state.sharing.ticketKeys,
+    },
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
   });
 }
@@ -288,18 +296,18 @@ function changesBetween(before: Running, after: Running): string[] {
 function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
   if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
   if (message.kind === "demanding") {
-    state.demanding.learn(message.server, message.until);
-    state.workers.tell(message);
+    learn(state, message.server, message.until);
+    state.sharing.fleet?.learn(message.server, message.until);
     log.info(
       { server: message.server },
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
   if (message.kind === "put session")
-    state.sessionCaches[message.cache].put(message.name, message.sealed, message.until);
+    state.sharing.putSession(message.cache, message.name, message.sealed, message.until);
   if (message.kind === "find session") {
     const { request, cache, name } = message;
-    reply({ kind: "session", request, sealed: state.sessionCaches[cache].find(name, Date.now()) });
+    void state.sharing.findSession(cache, name).then((sealed) => reply({ kind: "session", request, sealed }));
   }
   if (message.kind === "mint") {
     const { request, wanted } = message;
@@ -314,10 +322,16 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
   }
 }
 
-/** The older of the two keys is gone with this, and what was sealed with it stays sealed. */
-function turnKeys(state: NodeState, keys: TicketKeys = turnTicketKeys(state.ticketKeys, makeTicketKey())): void {
-  state.ticketKeys = keys;
-  state.workers.tell({ kind: "ticket keys", ticketKeys: keys });
+/** A server demands a client certificate until then: a worker or another node has found out. */
+function learn({ demanding, workers }: NodeState, server: string, until: number): void {
+  demanding.learn(server, until);
+  workers.tell({ kind: "demanding", server, until });
+}
+
+/** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */
+function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
+  if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
+  return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
 }
 
 function publish({ history, subscribers }: NodeState, applied: Applied): void {

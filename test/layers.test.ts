@@ -16,6 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ["policy"],
   pki: ["wire"],
   legs: ["wire", "ssl3", "pki", "resumption"],
+  fleet: ["resumption"],
   capture: ["linux", "detect"],
   tools: ["linux"],
   feeds: ["wire", "linux"],
@@ -33,7 +34,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The composition roots know everything. */
-const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts", "messages.ts"];
+const ROOTS = ["main.ts", "inline.ts", "sharing.ts", "supervisor.ts", "workers.ts", "plane.ts", "messages.ts"];
 
 /** The story and its seams know the stages by their types only. */
 const STORY = ["flow.ts", "node.ts"];

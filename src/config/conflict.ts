@@ -17,6 +17,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...inlineConflicts(root),
+    ...nothingInCommon(root),
   ];
 }
 
@@ -151,6 +152,14 @@ function inlineConflicts(root: unknown): Problem[] {
     }
     return problems;
   });
+}
+
+/** Nodes that each have a CA of their own cannot open what the others have sealed, nor show the same certificates. */
+function nothingInCommon(root: unknown): Problem[] {
+  if (valueAt(root, ["resumption", "shared"]) === undefined) return [];
+  if (valueAt(root, ["signing", "primary"]) !== undefined) return [];
+  const says = "is set, but signing.primary is not: nodes that share a store need the same CA";
+  return [{ path: "resumption.shared", says }];
 }
 
 function endpointOf(value: unknown): HostPort | undefined {

@@ -98,6 +98,18 @@ export function subnetAddress() {
   });
 }
 
+/** "redis://user:password@host:port/database", "rediss://…" with TLS. What is wrong with it is said without its password. */
+export function storeUrl() {
+  return z.string().refine(
+    (text) => {
+      const url = URL.parse(text);
+      const known = url !== null && /^rediss?:$/.test(url.protocol);
+      return known && url.hostname !== "" && /^\/?\d{0,3}$/.test(url.pathname);
+    },
+    { error: "not the address of a store such as redis://10.0.0.7:6379" },
+  );
+}
+
 /** A text with a meaning. `read` gives undefined for another form, which is then told by `what`. */
 function parsed<Value>(what: string, read: (text: string) => { value: Value } | { problem: string } | undefined) {
   return z.string({ error: `not ${what}` }).transform((text, context): Value => {

@@ -4,7 +4,7 @@ import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
 import { readDocument } from "./document.ts";
-import { nameKnownKeys, pathOf, problemsOf, valueAt } from "./problem.ts";
+import { nameKnownKeys, type Problem, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
 
@@ -31,6 +31,8 @@ export interface Loaded {
   readonly keys: readonly InboundKey[];
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
+  /** What the nodes that share a store have in common; undefined: the primary CA's key. */
+  readonly sharedSecret: string | undefined;
   /** One sentence each, for the log: what works and should still be changed. */
   readonly warnings: readonly string[];
 }
@@ -55,6 +57,7 @@ export async function loadConfig(
     ...(checked.success ? [] : problemsOf(checked.error.issues, root)),
     ...conflictsIn(root),
     ...files.problems,
+    ...shortSecret(files),
   ];
   const keys = inboundKeys(root, files);
   const all = [
@@ -64,6 +67,14 @@ export async function loadConfig(
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
   return assemble(file, folder, checked.data, files, keys);
+}
+
+/** What can be guessed opens everything that the nodes share. */
+function shortSecret({ texts }: ReferencedFiles): Problem[] {
+  const length = Buffer.byteLength(texts.get("resumption.secret")?.trim() ?? "x".repeat(32));
+  return length >= 32
+    ? []
+    : [{ path: "resumption.secret", says: `names a file of ${length} bytes; it needs 32 or more` }];
 }
 
 /** What `npm start` runs: no file, no root. */
@@ -131,6 +142,7 @@ function assemble(
     keys,
     trustFiles: trustFilesOf(written, files),
     signing: signingOf(files),
+    sharedSecret: files.texts.get("resumption.secret"),
     warnings: files.warnings,
   };
 }
@@ -143,7 +155,7 @@ function absolute(written: WrittenConfig, folder: string): Config {
     certificate: at(one.certificate),
     key: at(one.key),
   });
-  const { policy, trust, signing, keys, feeds, dataDir } = written;
+  const { policy, trust, signing, keys, feeds, dataDir, resumption } = written;
   return {
     ...written,
     dataDir: dataDir === undefined ? defaultDataDir() : at(dataDir),
@@ -154,6 +166,7 @@ function absolute(written: WrittenConfig, folder: string): Config {
       ...(signing.primary && { primary: pair(signing.primary) }),
       ...(signing.secondary && { secondary: pair(signing.secondary) }),
     },
+    resumption: { ...resumption, ...(resumption.secret !== undefined && { secret: at(resumption.secret) }) },
     keys: keys.map(pair),
     feeds: feeds.map((feed) => ({ ...feed, directory: at(feed.directory) })),
   };

@@ -3,7 +3,7 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, size, subnetAddress } from "./formats.ts";
+import { duration, hostPort, interfaceName, label, size, storeUrl, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 /** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
@@ -217,6 +217,18 @@ export const CONFIG = z.strictObject({
         .max(1_000_000)
         .default(20_000)
         .describe("How many sessions with clients are kept, and how many with servers."),
+      shared: storeUrl()
+        .optional()
+        .describe("Valkey or Redis that several nodes share, such as redis://10.0.0.7:6379; rediss:// with TLS."),
+      secret: file
+        .optional()
+        .describe(
+          "A file of 32 bytes or more that all nodes have: what they share is sealed with it. Default: the primary CA's key.",
+        ),
+      node: label().optional().describe("Names this node to the others. Default: the host's name."),
+      wait: duration({ min: "1ms", max: "1s" })
+        .prefault("50ms")
+        .describe("The longest that a handshake waits for the shared store."),
     })
     .prefault({})
     .describe("Peers that return are spared the full handshake."),

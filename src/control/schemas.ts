@@ -82,6 +82,10 @@ export const sessionList = z.object({
   more: z.boolean(),
 }) satisfies z.ZodType<api.SessionList>;
 
+export const fleetSessions = z.object({
+  nodes: z.array(sessionList.extend({ name: z.string(), since: time, answered: z.boolean() })).readonly(),
+}) satisfies z.ZodType<api.FleetSessions>;
+
 const number = z.number();
 const phases = z.object({ network: number, sni: number, certificate: number });
 
@@ -147,10 +151,17 @@ export const stats = z.object({
       }),
     )
     .readonly(),
+  store: z
+    .object({ state: z.enum(["connected", "alone"]), reason: z.string().optional(), failures: z.int() })
+    .optional(),
   history: z.object({ state: running, reason: z.string().optional(), sessions: number }),
 }) satisfies z.ZodType<api.Stats>;
 
-export const health = z.object({ status: z.literal("ok"), version: z.string() }) satisfies z.ZodType<api.Health>;
+export const health = z.object({
+  status: z.literal("ok"),
+  version: z.string(),
+  store: z.exactOptional(z.enum(["connected", "alone"])),
+}) satisfies z.ZodType<api.Health>;
 
 const policyEntry = z.object({ phase, group: z.string(), name: z.string(), action: z.string() });
 

@@ -6,56 +6,15 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
 import type { CacheInfo, Session } from "../../src/control/api.ts";
-import { GET, opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { scratch, until } from "../processes.ts";
+import { fresh, visit } from "../visits.ts";
 
 const REUSED = `location = /reused { return 200 "resumed: $ssl_session_reused $ssl_protocol\\n"; }`;
 const ASK = "GET /reused HTTP/1.0\r\n\r\n";
-
-/** One visit of a real client that keeps its session in a file, and brings what is in it. */
-interface Visit {
-  readonly port: number;
-  readonly name: string;
-  readonly node: TestNode;
-  readonly version: "TLSv1.2" | "TLSv1.3";
-  readonly session: string;
-  readonly tickets?: boolean;
-  readonly from?: string;
-  readonly more?: readonly string[];
-  readonly input?: string;
-}
-
-/** The first visit begins a session, the others come back to it. */
-async function visit(again: boolean, visited: Visit): Promise<{ resumed: boolean; page: string }> {
-  const { port, name, node, version, session, tickets = false, from, more = [], input = GET } = visited;
-  const { code, stdout, stderr } = await opensslClient({
-    way: { port },
-    name,
-    roots: node.primary,
-    version,
-    input,
-    more: [
-      ...(again ? ["-sess_in", session] : ["-sess_out", session]),
-      ...(tickets || version === "TLSv1.3" ? [] : ["-no_ticket"]),
-      ...(from === undefined ? [] : ["-bind", `${from}:0`]),
-      ...more,
-    ],
-  });
-  assert.equal(code, 0, stderr + stdout);
-  // Behind it stands the server's page, which says the same of its own session.
-  const [client = ""] = stdout.split("<pre>");
-  return { resumed: /^Reused, /m.test(client), page: stdout };
-}
-
-let count = 0;
-const fresh = (what: string) => {
-  count += 1;
-  return { name: `${what}-${count}.${DOMAIN}`, session: join(scratch(), "session.pem") };
-};
 
 describe("A client that comes back", needs("openssl", "nginx-light"), () => {
   let pki: Pki;
@@ -139,7 +98,7 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     test(`With ${how} it gets a full handshake when the server shows another certificate`, async () => {
       const visited = await begin("changing");
       assert.equal((await visit(true, visited)).resumed, true);
-      changing.setSecureContext(contextOf(await makeLeaf(pki, `changed-${count}`, `DNS:*.${DOMAIN}`)));
+      changing.setSecureContext(contextOf(await makeLeaf(pki, `changed-${visited.name}`, `DNS:*.${DOMAIN}`)));
       // The node comes back to the server with what it showed before, until it is asked not to.
       await nodeOf().api("caches/server-sessions", "DELETE");
       assert.equal((await visit(true, visited)).resumed, false);
