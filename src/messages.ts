@@ -24,6 +24,8 @@ export interface WorkerSetup {
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
   readonly demanding: readonly (readonly [server: string, until: number])[];
+  /** Tools that have failed, and why. */
+  readonly failedTools: readonly (readonly [name: string, reason: string])[];
   readonly resumption: ResumptionSetup;
 }
 
@@ -42,6 +44,7 @@ export type ToWorker =
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
+  | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   | { readonly kind: "stop" };
 
@@ -62,6 +65,8 @@ export type FromWorker =
       readonly sealed: Uint8Array;
       readonly until: number;
     }
+  /** A session could not be connected through a tool. */
+  | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
 export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "tickets" | SessionCacheName;
@@ -75,6 +80,8 @@ export interface WorkerStatus {
   readonly memory: number;
   readonly cpu: number;
   readonly feeds: readonly FeedCounters[];
+  /** Sessions that pass each tool now, and what came back that belonged to none. */
+  readonly tools: readonly { readonly name: string; readonly sessions: number; readonly strangers: number }[];
   readonly caches: readonly {
     readonly name: CacheName;
     readonly size: number;

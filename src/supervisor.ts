@@ -6,6 +6,8 @@ import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
+import type { Config } from "./config/schema.ts";
+import { toolPlace } from "./config/tool-place.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
 import { searchSessions } from "./control/session-search.ts";
@@ -25,6 +27,8 @@ import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { openSharing, type Sharing } from "./sharing.ts";
+import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { probeTool } from "./tools/kinds.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -55,6 +59,8 @@ export interface NodeState {
   readonly demanding: Demanding;
   readonly sharing: Sharing;
   readonly startedAt: number;
+  /** The health of the inline tools. */
+  watch: Watch;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** The reload under way, or the last one. Never rejects. */
   reloading: Promise<unknown>;
@@ -147,6 +153,7 @@ async function startNode(
     startedAt: now,
     reloading: Promise.resolve(),
     inline,
+    watch: watchTools([], () => {}),
     workers: createWorkers(count, {
       onMessage: (message, reply) => onMessage(state, message, reply),
       onDeath(worker) {
@@ -157,6 +164,8 @@ async function startNode(
   };
   await state.workers.start(setupOf(state));
   undo.push(() => state.workers.stop(0));
+  state.watch = watch(state);
+  undo.push(() => state.watch.close());
 
   const { host, port } = config.console.address;
   const control = await startControl(
@@ -208,7 +217,7 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     worker,
     // Not what the file says: a reload cannot change how many there are.
     workers: state.workers.count,
-    config: loaded.config,
+    config: withoutStore(loaded.config),
     policy: loaded.policy,
     keys,
     roots: trust.roots,
@@ -219,6 +228,28 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
       ticketKeys: state.sharing.ticketKeys,
     },
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
+    failedTools: loaded.config.tools.flatMap(({ name }) => {
+      const health = state.watch.state(name);
+      return health?.up === false ? [[name, health.reason ?? ""] as const] : [];
+    }),
+  });
+}
+
+/** The store's address may hold its password, and a worker has no business there. */
+function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: Config): Config {
+  return { ...config, resumption };
+}
+
+/** Sends heartbeats through the tools, and tells everybody when one has failed and when it is used again. */
+function watch(state: NodeState): Watch {
+  const { tools } = state.running.loaded.config;
+  for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
+  const watched = tools.map((tool) => ({ ...tool, probe: (timeout: number) => probeTool(tool, timeout) }));
+  return watchTools(watched, (name, { up, reason = "" }) => {
+    state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
+    const { onFailure } = tools.find((tool) => tool.name === name)!;
+    if (up) log.warn({ tool: name }, "A tool works again; new sessions go through it");
+    else log.error({ tool: name, reason, onFailure }, "A tool has failed; the sessions that passed it were ended");
   });
 }
 
@@ -252,6 +283,10 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
     changeInline(inline, planned);
     throw error;
   }
+  if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
+    state.watch.close();
+    state.watch = watch(state);
+  }
   log.info({ changes }, "Reloaded the configuration");
   return { changes };
 }
@@ -283,14 +318,27 @@ function changesBetween(before: Running, after: Running): string[] {
   if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
   if (differs(before.keys, after.keys)) changes.push(`The inbound keys changed: ${after.keys.length} now`);
   if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
-  for (const name of ["listeners", "feeds", "timeouts", "limits", "resumption"] as const) {
+  for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
     if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
   }
+  const [was, is] = [splitResumption(old.resumption), splitResumption(config.resumption)];
+  if (differs(was.atOnce, is.atOnce)) changes.push("The resumption changed");
+  if (differs(was.lasting, is.lasting))
+    changes.push("resumption changed: what is kept and shared takes effect when the node is started again");
   for (const name of ["dataDir", "workers", "console", "signing", "history", "log"] as const) {
     if (differs(old[name], config[name]))
       changes.push(`${name} changed: that takes effect when the node is started again`);
   }
   return changes;
+}
+
+/** The caches, the keys and the store last as long as the node. */
+function splitResumption({ identifiers, tickets, servers, shareServers, timeout, ...kept }: Config["resumption"]) {
+  const { sessions, ticketRotation, shared, secret, node, wait } = kept;
+  return {
+    atOnce: [identifiers, tickets, servers, shareServers, timeout],
+    lasting: [sessions, ticketRotation, shared, secret, node, wait],
+  };
 }
 
 function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
@@ -309,6 +357,7 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
     const { request, cache, name } = message;
     void state.sharing.findSession(cache, name).then((sealed) => reply({ kind: "session", request, sealed }));
   }
+  if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;
     // What crossed the channel is a Uint8Array, whatever it was before.
@@ -366,6 +415,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${placeOf(one)}  (${one.name})`),
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
+    ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
     ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);

@@ -57,6 +57,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     roots: [],
     demanding: [],
     resumption: { secret: new Uint8Array(32), generation: "", ticketKeys: [] },
+    failedTools: [],
     inline: undefined,
   });
 }
