@@ -98,16 +98,14 @@ export function subnetAddress() {
   });
 }
 
-/** "redis://user:password@host:port/database", "rediss://…" with TLS. What is wrong with it is said without its password. */
+/** "redis://user:password@host:port/database", "rediss://…" with TLS. What is wrong with it is told without its password. */
 export function storeUrl() {
-  return z.string().refine(
-    (text) => {
-      const url = URL.parse(text);
-      const known = url !== null && /^rediss?:$/.test(url.protocol);
-      return known && url.hostname !== "" && /^\/?\d{0,3}$/.test(url.pathname);
-    },
-    { error: "not the address of a store such as redis://10.0.0.7:6379" },
-  );
+  const what = "the address of a store such as redis://10.0.0.7:6379";
+  return parsed(what, (text) => {
+    const url = URL.parse(text);
+    const known = url !== null && /^rediss?:$/.test(url.protocol) && url.hostname !== "";
+    return known && /^\/?\d{0,3}$/.test(url.pathname) ? { value: text } : { problem: `is not ${what}` };
+  });
 }
 
 /** { 443: 80, default: 8080 }: ports, and "default" for all others. */

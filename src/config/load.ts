@@ -32,7 +32,7 @@ export interface Loaded {
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
   /** What the nodes that share a store have in common; undefined: the primary CA's key. */
-  readonly sharedSecret: string | undefined;
+  readonly sharedSecret?: string;
   /** One sentence each, for the log: what works and should still be changed. */
   readonly warnings: readonly string[];
 }
@@ -133,6 +133,7 @@ function assemble(
   keys: readonly InboundKey[],
 ): Loaded {
   const config = absolute(written, folder);
+  const sharedSecret = files.texts.get("resumption.secret");
   const entries = (list: "bypass" | "decrypt") =>
     config.policy.lists[list].flatMap((_, index) => files.lists.get(pathOf(["policy", "lists", list, index])) ?? []);
   return {
@@ -142,7 +143,7 @@ function assemble(
     keys,
     trustFiles: trustFilesOf(written, files),
     signing: signingOf(files),
-    sharedSecret: files.texts.get("resumption.secret"),
+    ...(sharedSecret !== undefined && { sharedSecret }),
     warnings: files.warnings,
   };
 }

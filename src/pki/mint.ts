@@ -124,7 +124,8 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       const key = request.keyType === "rsa" ? await pool.take(at) : makeEcdsaKey();
       const minted = await mint(request, authority, key, maxValidity, at);
       count.minted += 1;
-      shelf?.put(name, minted, keep(name, minted, at));
+      const until = keep(name, minted, at);
+      shelf?.put(name, minted, until);
       return minted;
     } catch (error) {
       count.failed += 1;
