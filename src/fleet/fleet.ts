@@ -72,15 +72,15 @@ export function openFleet<Question, Answer>(options: FleetOptions<Question, Answ
   const { sealer, rotation } = options;
   const self: FleetNode = { id: randomBytes(8).toString("hex"), name: options.name, since: options.now };
   // Fleets with other secrets may use the same store.
-  const fleet = `clearline:${sealer.name("fleet", []).slice(0, 16)}`;
+  const fleet = `clearline:${sealer("fleet", []).name.slice(0, 16)}`;
   const key = (part: keyof typeof PARTS, ...rest: readonly (string | number)[]) =>
     [fleet, PARTS[part], ...rest].join(":");
   const waiting = new Map<string, (from: string, answer: Answer) => void>();
 
-  // What is sealed opens under its own key only: the store cannot give one thing for another.
+  // What is sealed for one place opens in no other: the store cannot give one thing for another.
   const seal = (at: string, content: object | string) =>
-    sealer.seal(at, Buffer.from(typeof content === "string" ? content : JSON.stringify(content)));
-  const open = (at: string, sealed: Buffer | undefined) => sealed && sealer.open(at, sealed)?.toString();
+    sealer("place", [at]).seal(Buffer.from(typeof content === "string" ? content : JSON.stringify(content)));
+  const open = (at: string, sealed: Buffer | undefined) => sealed && sealer("place", [at]).open(sealed)?.toString();
   const listed = async <T>(part: "nodes" | "demanding", most: number): Promise<T[]> => {
     const sealed = await store.list(key(part, ""), most).catch(() => []);
     return sealed.flatMap((one) => {
@@ -124,8 +124,9 @@ export function openFleet<Question, Answer>(options: FleetOptions<Question, Answ
   const ticketKey = async (turn: number): Promise<Buffer | undefined> => {
     const at = key("tickets", turn);
     // One turn while it makes tickets, one while it still opens them.
-    const agreed = await store.agree(at, sealer.seal(at, makeTicketKey()), 2 * rotation);
-    return agreed && sealer.open(at, agreed);
+    const { seal: sealKey, open: openKey } = sealer("ticket key", [turn]);
+    const agreed = await store.agree(at, sealKey(makeTicketKey()), 2 * rotation);
+    return agreed && openKey(agreed);
   };
   const nodes = async () => {
     const others = (await listed<FleetNode>("nodes", MOST.nodes)).filter(({ id }) => id !== self.id);
@@ -137,15 +138,15 @@ export function openFleet<Question, Answer>(options: FleetOptions<Question, Answ
     findSession: (name) => store.find(key("sessions", name)),
     putSession: (name, sealed, until) => store.put(key("sessions", name), sealed, until - Date.now()),
     async findIssued(name) {
-      const at = key("mint", sealer.name("mint", [name]));
+      const at = key("mint", sealer("mint", [name]).name);
       return open(at, await store.find(at));
     },
     putIssued(name, text, until) {
-      const at = key("mint", sealer.name("mint", [name]));
+      const at = key("mint", sealer("mint", [name]).name);
       store.put(at, seal(at, text), until - Date.now());
     },
     learn(server, until) {
-      const at = key("demanding", sealer.name("demanding", [server]));
+      const at = key("demanding", sealer("demanding", [server]).name);
       store.put(at, seal(key("demanding"), { server, until } satisfies Learned), until - Date.now());
       say(key("news"), { kind: "learned", server, until });
     },
@@ -153,7 +154,7 @@ export function openFleet<Question, Answer>(options: FleetOptions<Question, Answ
       const turn = Math.floor(now / rotation);
       const newest = await ticketKey(turn);
       const older = newest && (await store.find(key("tickets", turn - 1)));
-      const before = older && sealer.open(key("tickets", turn - 1), older);
+      const before = older && sealer("ticket key", [turn - 1]).open(older);
       return newest && [newest, ...(before ? [before] : [])];
     },
     async flush(cache) {

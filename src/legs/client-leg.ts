@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { type SecureContext, type Server, TLSSocket, type TLSSocketOptions } from "node:tls";
@@ -121,8 +121,8 @@ async function sessionOf(
   { sessionId }: ClientHello,
   sessions: SessionKeeper | undefined,
   bond: Bond,
-): Promise<Buffer | undefined> {
-  return sessionId.length > 0 ? await sessions?.find([...bond, sessionId], Date.now()) : undefined;
+): Promise<Uint8Array | undefined> {
+  return sessionId.length > 0 ? await sessions?.find([...bond, sessionId.toString("hex")], Date.now()) : undefined;
 }
 
 /**
@@ -130,8 +130,8 @@ async function sessionOf(
  * is shared by all clients that are shown the same; each of them takes the bond over at its birth, which must follow at once.
  */
 function bindSessions({ context }: SecureContext, bond: Bond): void {
-  const hash = createHash("sha256").update(JSON.stringify(bond)).digest("base64url");
-  context.setSessionIdContext(hash.slice(0, MAX_SESSION_ID_CONTEXT));
+  const name = hash("sha256", JSON.stringify(bond), "base64url");
+  context.setSessionIdContext(name.slice(0, MAX_SESSION_ID_CONTEXT));
 }
 
 /** OpenSSL's SSL_MAX_SID_CTX_LENGTH, in bytes. */
@@ -140,15 +140,15 @@ const MAX_SESSION_ID_CONTEXT = 32;
 /** What Node asks of a tls.Server. One for each leg: the question does not say whose it is. */
 function sessionEvents(
   sessions: SessionKeeper,
-  earlier: Buffer | undefined,
+  earlier: Uint8Array | undefined,
   { bond, timeout }: ClientResumption,
 ): Server {
   const events = new EventEmitter();
   events.on("resumeSession", (_: Buffer, resume: (error: null, session: Buffer | null) => void) => {
-    resume(null, earlier ?? null);
+    resume(null, earlier ? Buffer.from(earlier) : null);
   });
   events.on("newSession", (sessionId: Buffer, session: Buffer, done: () => void) => {
-    sessions.put([...bond, sessionId], session, Date.now() + timeout, "all");
+    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout, "all");
     done();
   });
   return events as Server;

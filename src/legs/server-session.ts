@@ -91,24 +91,36 @@ export function rememberChain(
 
 interface Written {
   readonly session: string;
-  readonly chain: readonly string[];
+  /** DER in base64, one after the other. */
+  readonly chain: string;
   readonly code?: string | undefined;
   readonly until: number;
 }
 
 function writeServerSession({ session, shown: { chain, code, until } }: ServerSession): Buffer {
-  const written: Written = {
-    session: session.toString("base64"),
-    chain: chain.map(({ raw }) => raw.toString("base64")),
-    code,
-    until,
-  };
+  const written: Written = { session: session.toString("base64"), chain: writeChain(chain), code, until };
   return Buffer.from(JSON.stringify(written));
 }
 
-/** `bytes` were sealed by this node: no stranger could have written them. */
-function readServerSession(bytes: Buffer): ServerSession {
-  const { session, chain, code, until } = JSON.parse(bytes.toString()) as Written;
-  const certificates = chain.map((der) => new X509Certificate(Buffer.from(der, "base64")));
-  return { session: Buffer.from(session, "base64"), shown: { chain: certificates, code, until } };
+/** `bytes` were this node's own: no stranger could have written them. */
+function readServerSession(bytes: Uint8Array): ServerSession {
+  const { session, chain, code, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
+  return { session: Buffer.from(session, "base64"), shown: { chain: readChain(chain), code, until } };
+}
+
+/** Reading a certificate costs more than opening a session: servers that are come back to are few, and their chains are kept. */
+const chains = new Map<string, readonly X509Certificate[]>();
+const MOST_CHAINS = 500;
+
+function writeChain(chain: readonly X509Certificate[]): string {
+  return chain.map(({ raw }) => raw.toString("base64")).join(" ");
+}
+
+function readChain(text: string): readonly X509Certificate[] {
+  const known = chains.get(text);
+  const chain = known ?? text.split(" ").map((der) => new X509Certificate(Buffer.from(der, "base64")));
+  chains.delete(text);
+  chains.set(text, chain);
+  if (chains.size > MOST_CHAINS) chains.delete(chains.keys().next().value!);
+  return chain;
 }

@@ -2,14 +2,14 @@ import type { Sealer } from "./seal.ts";
 import type { SessionCache } from "./session-cache.ts";
 
 /** A session is found again only by who knows its whole bond: every part of it, the session's own identifier too. */
-export type Bond = readonly (string | number | Uint8Array)[];
+export type Bond = readonly (string | number)[];
 
-/** Where one worker puts what may be resumed: its own cache first, then the one of all workers. */
+/** Where one worker puts what may be resumed: its own cache first, then, sealed, the one of all workers. */
 export interface SessionKeeper {
   /** `until` in ms since the epoch. `reach`: who is to find it, this worker, the others, or all of them. */
   put(bond: Bond, session: Uint8Array, until: number, reach: "worker" | "others" | "all"): void;
   /** `now` in ms since the epoch. */
-  find(bond: Bond, now: number): Promise<Buffer | undefined>;
+  find(bond: Bond, now: number): Promise<Uint8Array | undefined>;
   readonly hits: number;
   readonly misses: number;
   /** What this worker keeps itself is forgotten. */
@@ -34,15 +34,17 @@ export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions
   let misses = 0;
   return {
     put(bond, session, until, reach) {
-      const name = sealer.name(kind, bond);
-      const sealed = sealer.seal(name, session);
-      if (reach !== "others") own.put(name, sealed, until);
-      if (reach !== "worker") shared.put(name, sealed, until);
+      const { name, seal } = sealer(kind, bond);
+      if (reach !== "others") own.put(name, session, until);
+      if (reach !== "worker") shared.put(name, seal(session), until);
     },
     async find(bond, now) {
-      const name = sealer.name(kind, bond);
-      const sealed = own.find(name, now) ?? (await shared.find(name));
-      const session = sealed && sealer.open(name, sealed);
+      const { name, open } = sealer(kind, bond);
+      let session = own.find(name, now);
+      if (!session) {
+        const sealed = await shared.find(name);
+        session = sealed && open(sealed);
+      }
       if (session) hits += 1;
       else misses += 1;
       return session;

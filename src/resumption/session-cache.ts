@@ -1,9 +1,9 @@
 /**
- * Sealed sessions by name, bounded in number, bytes and age: the least recently put goes first, because sessions come from
+ * Sessions by name, bounded in number, bytes and age: the least recently put goes first, because sessions come from
  * clients and servers, and anyone can make many. Times in ms since the epoch.
  */
 export interface SessionCache {
-  put(name: string, sealed: Uint8Array, until: number): void;
+  put(name: string, session: Uint8Array, until: number): void;
   /** Undefined: there is none, or none any more. */
   find(name: string, now: number): Uint8Array | undefined;
   flush(): number;
@@ -12,7 +12,7 @@ export interface SessionCache {
 
 export interface CacheBounds {
   readonly entries: number;
-  /** Of all that is sealed together. */
+  /** Of all together. */
   readonly bytes: number;
   /** Of one name. */
   readonly ofOneName: number;
@@ -21,7 +21,7 @@ export interface CacheBounds {
 }
 
 interface Kept {
-  readonly sealed: Uint8Array;
+  readonly session: Uint8Array;
   readonly until: number;
 }
 
@@ -39,12 +39,12 @@ export function createSessionCache({ entries, bytes, ofOneName, once }: CacheBou
   };
 
   return {
-    put(name, sealed, until) {
-      if (sealed.length > bytes) return;
+    put(name, session, until) {
+      if (session.length > bytes) return;
       const earlier = kept.get(name)?.slice(0, ofOneName - 1) ?? [];
       // Out and in again: a Map keeps the order of what is put.
       replace(name, []);
-      replace(name, [{ sealed, until }, ...earlier]);
+      replace(name, [{ session, until }, ...earlier]);
       while (count > entries || size > bytes) {
         const [oldest, values] = kept.entries().next().value!;
         replace(oldest, values.slice(0, -1));
@@ -55,7 +55,7 @@ export function createSessionCache({ entries, bytes, ofOneName, once }: CacheBou
       const [newest, ...others] = fresh;
       if (newest === undefined) replace(name, []);
       else if (once) replace(name, others);
-      return newest?.sealed;
+      return newest?.session;
     },
     flush() {
       const flushed = count;
@@ -71,5 +71,5 @@ export function createSessionCache({ entries, bytes, ofOneName, once }: CacheBou
 }
 
 function bytesOf(all: readonly Kept[]): number {
-  return all.reduce((sum, { sealed }) => sum + sealed.length, 0);
+  return all.reduce((sum, { session }) => sum + session.length, 0);
 }
