@@ -64,7 +64,7 @@ async function begin(origin: Origin, resumption: object): Promise<{ port: number
   const listener = { mode: "forward", address: `127.0.0.1:${port}`, server: `127.0.0.1:${origin.port}` };
   const program = await startClearline(origin, listener, { resumption });
   await listening(program, port);
-  await run(process.execPath, [RETURNS, `${port}`, "TLSv1.3", "1"]); // warm: certificates issued, code compiled
+  for (const version of VERSIONS) await run(process.execPath, [RETURNS, `${port}`, version, "3"]); // warm: code compiled
   return { port, program };
 }
 
