@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
@@ -24,6 +25,7 @@ import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
+import { createKeystore } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
@@ -80,6 +82,8 @@ async function obey(message: ToWorker): Promise<void> {
         await worker;
       }
       tell({ kind: "ready" });
+      // By itself it is written when a process ends in good order only, and the next worker may be needed before.
+      flushCompileCache();
     } catch (error) {
       // A bug in here must not cost the sessions that live on what was set up before.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
@@ -215,7 +219,8 @@ async function startWorker(first: WorkerSetup) {
     const { timeout } = resumption;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
-    const judge = createJudge(keys, roots, verified);
+    const keystore = createKeystore(keys);
+    const judge = createJudge(keystore, roots, verified);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -259,14 +264,17 @@ async function startWorker(first: WorkerSetup) {
           },
         );
       },
-      async clientLeg(socket, opening, { shown, record }, { alpn }, { listener, client, server, host }) {
+      async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
         const leg = await openClientLeg(socket, opening, {
           ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts },
           resumption: {
             sessions: resumption.identifiers ? keepers.sessions : undefined,
             ticketKeys: resumption.tickets ? ticketKeys : [],
             // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
-            bond: [generation, listener, client.address, host ?? server.address, server.port, record.sha256],
+            bond: [
+              ...[generation, listener, client.address, host ?? server.address, server.port],
+              ...records.map(({ sha256 }) => sha256),
+            ],
             timeout,
           },
         });
@@ -276,18 +284,18 @@ async function startWorker(first: WorkerSetup) {
         }
         return leg;
       },
+      holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
-        const [own] = held;
-        if (own) {
-          const { serial, sha256, keyType } = own;
-          return { shown: held, record: { authority: "inbound", serial, sha256, keyType } };
-        }
+        const describe = ({ serial, sha256, keyType }: (typeof held)[number]) =>
+          ({ authority: "inbound", serial, sha256, keyType }) as const;
+        const [own, ...others] = held;
+        if (own) return { shown: held, records: [describe(own), ...others.map(describe)] };
         const authority = facts.faults.length > 0 ? "secondary" : "primary";
         const wanted = { certificate: leg.certificate.raw, authority, keyType: keyTypeFor(hello) } as const;
         const minted = await issued.take(record.sha256, wanted, Date.now());
         const { serial, sha256, keyType } = minted;
-        return { shown: [minted], record: { authority, serial, sha256, keyType } };
+        return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
       },
       demanding: {
         has: (server) => demanding.has(server, Date.now()),

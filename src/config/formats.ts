@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
@@ -106,6 +107,13 @@ export function storeUrl() {
     const known = url !== null && /^rediss?:$/.test(url.protocol) && url.hostname !== "";
     return known && /^\/?\d{0,3}$/.test(url.pathname) ? { value: text } : { problem: `is not ${what}` };
   });
+}
+
+/** "10.3.0.1" or "fd00::1". */
+export function address() {
+  return z
+    .string()
+    .refine((text) => isIP(text) !== 0 && !text.includes("%"), { error: "not an address such as 10.3.0.1 or fd00::1" });
 }
 
 /** { 443: 80, default: 8080 }: ports, and "default" for all others. */

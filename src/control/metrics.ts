@@ -43,6 +43,7 @@ const METRICS = {
   clearline_cache_misses_total: ["counter", ["cache"], "Times it had not"],
   clearline_store_connected: ["gauge", [], "1 while the store that nodes share can be used"],
   clearline_store_failures_total: ["counter", [], "Questions that the store did not answer, or not in time"],
+  clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
   clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
   clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
@@ -109,6 +110,10 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   if (store) {
     add("clearline_store_connected", {}, store.state === "connected" ? 1 : 0);
     add("clearline_store_failures_total", {}, store.failures);
+  }
+  const byState = Map.groupBy(plane.keys(), (key) => key.state);
+  for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {
+    add("clearline_keys", { state }, byState.get(state)?.length ?? 0);
   }
   const { state, sessions } = plane.history.info();
   add("clearline_history_running", {}, state === "running" ? 1 : 0);

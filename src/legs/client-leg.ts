@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import { hash, X509Certificate } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { type SecureContext, type Server, TLSSocket, type TLSSocketOptions } from "node:tls";
@@ -15,6 +15,8 @@ import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 /** The TLS session with the client. */
 export interface ClientLeg extends Leg {
   readonly kind: "up";
+  /** Which of several certificates the client was shown: its place among them. Absent: there was one. */
+  readonly shown?: number;
 }
 
 /** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
@@ -106,6 +108,8 @@ export async function openClientLeg(
     kind: "up",
     stream,
     socket,
+    // In a resumed session none was shown.
+    ...(presented.length > 1 && !resumed && { shown: placeOf(stream, presented) }),
     negotiated: {
       version: stream.getProtocol() ?? "unknown",
       suite,
@@ -152,6 +156,14 @@ function sessionEvents(
     done();
   });
   return events as Server;
+}
+
+/** OpenSSL chooses by what the client can verify, and says which only now. */
+function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {
+  const shown = stream.getX509Certificate();
+  const isShown = ({ certificatePem }: Presentable) =>
+    new X509Certificate(certificatePem).fingerprint256 === shown?.fingerprint256;
+  return Math.max(0, presented.findIndex(isShown));
 }
 
 /** What Node calls a FIN in the middle of a handshake. */

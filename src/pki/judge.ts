@@ -1,7 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import { type RecordedCertificate, recordCertificate } from "./certificate-record.ts";
 import { createRootSet } from "./chain.ts";
-import { createKeystore, type KeySource, type KeystoreEntry } from "./keystore.ts";
+import type { KeystoreEntry } from "./key-source.ts";
+import type { Keystore } from "./keystore.ts";
 import { createVerified } from "./verified.ts";
 import { type Fault, type FoundFault, verifyServer } from "./verify.ts";
 
@@ -23,11 +24,10 @@ export interface ShownCertificate {
  * Makes the judge of servers, which remembers in `verified` what it need not look at again. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
  */
 export function createJudge(
-  keys: readonly KeySource[],
+  keystore: Keystore,
   roots: readonly string[],
   verified = createVerified(2_000),
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
-  const keystore = createKeystore(keys);
   const rootSet = createRootSet(roots);
 
   return (shown, host, address, now) => {
