@@ -2,15 +2,19 @@ import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
+import { openConversation, openTunnel } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
+import { sayAgain } from "./capture/saying-again.ts";
 import { openDetectors } from "./detect/detectors.ts";
+import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
-import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { openFeed } from "./feeds/kinds.ts";
+import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
@@ -34,6 +38,7 @@ import { type Chains, type ChainTool, createChains, createToolTraffic } from "./
 import { openTool } from "./tools/kinds.ts";
 import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
+import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
@@ -42,7 +47,9 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000 } as const;
+/** ms for which a server's offer of TLS is remembered. */
+const OFFERING = 7 * 86_400_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
@@ -95,6 +102,7 @@ async function startWorker(first: WorkerSetup) {
   const contexts = createContextCache(LIMITS.contexts);
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const offering = createDemanding(LIMITS.offering);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
@@ -206,6 +214,7 @@ async function startWorker(first: WorkerSetup) {
     const versions = { min: source.versions.min, max: source.versions.max };
     const keystore = createKeystore(keys);
     const judge = createJudge(keystore, roots);
+    const takeKey = keyTaker(fed);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -216,14 +225,17 @@ async function startWorker(first: WorkerSetup) {
           id: entry.id,
           client: from,
           meter: entry.meter,
+          get rule() {
+            return entry.session.rule;
+          },
           note: (news) => entry.note(news, Date.now()),
           close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
-      async detect(client, server) {
+      async detect(client, server, agreed = false) {
         const opening = openDetectors();
-        const undecided = { silence: timeouts.idle, gap: timeouts.hello };
+        const undecided = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
         const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
           const sighting = opening.feed(side, bytes);
           return sighting.kind === "more" ? undefined : sighting;
@@ -234,15 +246,52 @@ async function startWorker(first: WorkerSetup) {
           openings.delete(client);
         }
       },
+      watch(port, begun) {
+        const { enabled, ports } = config.policy.startTls;
+        const startTls = ports.includes(port);
+        return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
+      },
+      watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
+      converse: openConversation,
+      tunnel: openTunnel,
+      sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
+      async glimpse(client, server) {
+        const begun = new Accumulator();
+        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
+          if (side === "server") return { asks: false };
+          begun.append(bytes);
+          const asks = asksProxy(begun.bytes);
+          return asks === "more" ? undefined : { asks };
+        };
+        try {
+          const read = await readUntil({ client, server }, judgeBytes, { silence: timeouts.idle, gap: timeouts.hello });
+          return { ...read, asks: read.answer?.asks ?? false, failure: undefined };
+        } catch (error) {
+          if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
+          const failure = error.cause instanceof Error ? error.cause : error;
+          return { asks: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
+        }
+      },
+      offering: {
+        has: (server) => offering.has(server, Date.now()),
+        learn(server) {
+          if (offering.has(server, Date.now())) return;
+          const until = Date.now() + OFFERING;
+          offering.learn(server, until);
+          tell({ kind: "offering", server, until });
+        },
+      },
+      withdrawn: (session, protocol, server) =>
+        log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
       serverLeg(socket, hello, { tools, alpn }) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-        const options = { versions, timeout: timeouts.handshake, contexts };
+        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
         return openServerLeg(socket, { ...hello, alpnProtocols }, options);
       },
       clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts, takeKey }),
       holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
@@ -272,27 +321,11 @@ async function startWorker(first: WorkerSetup) {
         return chain;
       },
       tap(session, { flow, server, host, description }) {
-        // What is bypassed is ciphertext: nothing that a feed could tell of.
-        if (flow === "bypassed") return { taps: [], close() {} };
-        const about = {
-          id: session.id,
-          client: session.client,
-          server,
-          host,
-          verdict: "decrypt",
-          description,
-        } as const;
-        const taps = fed.map((feed) => {
-          const flow = feed.open(about, Date.now());
-          return Object.assign(flow, { pressure: () => feed.pressure() });
-        });
-        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
-        return {
-          taps,
-          close() {
-            for (const tap of taps) tap.close();
-          },
-        };
+        const { id, client, rule } = session;
+        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const { places, ...taps } = openTaps(fed, about, Date.now());
+        session.note({ feeds: places });
+        return taps;
       },
       relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
@@ -367,6 +400,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
         const caches = { issued, contexts, demanding };
@@ -404,8 +438,8 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
   return Promise.all(
     next.config.feeds.map((feed) => {
       const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
-      const { worker, workers } = next;
-      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+      const { worker, workers, config } = next;
+      return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
 }

@@ -31,7 +31,7 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   | ReturnsAnswer
@@ -44,7 +44,7 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly path: string; readonly message: string }
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | ReturnsNews

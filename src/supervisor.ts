@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
+import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { toolPlace } from "./config/tool-place.ts";
@@ -28,6 +29,7 @@ import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
 import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
@@ -126,6 +128,10 @@ async function startNode(
   warnOf(running);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = planNode(loaded, count);
+  undo.push(() => warn(takeDownTools(config.dataDir)));
+  // What an earlier run gave to a tool must have come back, to be given again.
+  warn(takeDownTools(config.dataDir));
+  setUpTools(planInlineTools(config.tools, count), config.dataDir);
   undo.push(() => {
     if (!stay.inline) warn(takeDownInline(config.dataDir));
   });
@@ -295,6 +301,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded, state);
   const changes = changesBetween(before, next);
+  checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
   await changeInline(planned, inline);
@@ -377,6 +384,7 @@ function onMessage(state: NodeState, message: FromWorker, worker: number, socket
     );
   }
   if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
+  if (message.kind === "offering") state.workers.tell(message);
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;
@@ -428,7 +436,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
-    ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
+    ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }

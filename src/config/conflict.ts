@@ -3,6 +3,7 @@ import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
 import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { toolConflicts } from "./tool-conflict.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -22,7 +23,11 @@ export function conflictsIn(root: unknown): Problem[] {
     ...unknownTools(root),
     ...toolLoops(root),
     ...alpnTooLate(root),
+    ...toolConflicts(root),
     ...inlineConflicts(root),
+    ...unknownRules(root),
+    ...feedsIntoThePath(root),
+    ...marksWithoutPlace(root),
     ...keyForms(root),
     ...storeSecrets(root),
   ];
@@ -49,6 +54,7 @@ const BUILT_IN = [
   "client certificate",
   "missing key",
   "certificate fault",
+  "startTls",
   "default",
 ];
 
@@ -84,6 +90,11 @@ function listeningPlaces(root: unknown): {
       address: endpointOf(valueAt(value, ["address"])),
       server,
     });
+  }
+  for (const { keys, value } of entriesAt(root, ["feeds"])) {
+    if (valueAt(value, ["kind"]) !== "pcap-over-ip") continue;
+    const address = endpointOf(valueAt(value, ["address"]));
+    places.push({ path: pathOf([...keys, "address"]), owner: pathOf(keys), address, server: undefined });
   }
   for (const { keys, value } of entriesAt(root, ["tools"])) {
     const address = endpointOf(valueAt(value, ["returnAddress"]));
@@ -207,6 +218,46 @@ function storeSecrets(root: unknown): Problem[] {
     return both
       ? [{ path: pathOf([...keys, "keyFile"]), says: "stands beside passphraseFile: one of them is enough" }]
       : [];
+  });
+}
+
+/** A feed for a rule that does not exist would get nothing, and nobody would notice. */
+function unknownRules(root: unknown): Problem[] {
+  const names = entriesAt(root, ["policy", "rules"]).map(({ value }) => valueAt(value, ["name"]));
+  const known = [...names.map((name) => (typeof name === "string" ? name.trim() : name)), ...BUILT_IN];
+  return entriesAt(root, ["feeds"]).flatMap((feed) =>
+    entriesAt(feed.value, ["rules"]).flatMap(({ keys, value: name }) => {
+      if (typeof name !== "string" || name.trim() === "" || known.includes(name.trim())) return [];
+      return [{ path: pathOf([...feed.keys, ...keys]), says: `is ${show(name)}, but no rule has this name` }];
+    }),
+  );
+}
+
+/** What a feed sends must never get into the traffic that it is a copy of. */
+function feedsIntoThePath(root: unknown): Problem[] {
+  const used = new Map(
+    [...entriesAt(root, ["listeners"]), ...entriesAt(root, ["tools"])].flatMap(({ keys, value }) =>
+      ["networkA", "networkB", "interfaceA", "interfaceB"].map((end) => [
+        valueAt(value, [end]),
+        pathOf([...keys, end]),
+      ]),
+    ),
+  );
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    const name = valueAt(value, ["interface"]);
+    const user = used.get(name);
+    if (name === undefined || user === undefined) return [];
+    return [
+      { path: pathOf([...keys, "interface"]), says: `is ${show(name)}, which is ${user}: plaintext would leave there` },
+    ];
+  });
+}
+
+/** The pcap format has no comments. */
+function marksWithoutPlace(root: unknown): Problem[] {
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    if (valueAt(value, ["format"]) !== "pcap" || valueAt(value, ["mark"]) === undefined) return [];
+    return [{ path: pathOf([...keys, "mark"]), says: "has no place in the format pcap, only in pcapng" }];
   });
 }
 

@@ -13,6 +13,8 @@ export interface RelayEnd {
   readonly head?: Buffer | undefined;
   /** Takes off what stands in front of this side's bytes and is not the session's. */
   readonly sieve?: Sieve | undefined;
+  /** What broke it, when that was before the relay began. */
+  readonly failure?: NodeJS.ErrnoException | undefined;
 }
 
 export interface Sieve {
@@ -171,7 +173,7 @@ export function relay(
       if (from.stream.readableEnded) ended();
       // It broke before the relay began: its events are over.
       if (from.stream.destroyed) {
-        broken(side, to, Object.assign(new Error(), { code: "ECONNRESET" }));
+        broken(side, to, from.failure ?? Object.assign(new Error(), { code: "ECONNRESET" }));
         closed();
       }
     }

@@ -1,4 +1,6 @@
-import { type InlineTool, openInlineTool, probeInlineTool } from "./inline-tool.ts";
+import type { InlineTool } from "./inline-place.ts";
+import { probeInlineTool } from "./inline-probe.ts";
+import { openInlineTool } from "./inline-tool.ts";
 import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
 import type { Returns, ReturnsOffice } from "./returns.ts";
 import type { Tool } from "./tool.ts";
