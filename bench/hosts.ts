@@ -104,6 +104,12 @@ export function forwardPlainly({ node, networkA, networkB, addresses }: Crossing
   ip(name, `link set ${BRIDGE} up`);
 }
 
+/** A cable of the host's own, from one interface to another. */
+export function layCable({ namespace = "" }: Host, one: string, other: string): void {
+  ip(namespace, `link add ${one} type veth peer name ${other}`);
+  for (const end of [one, other]) ip(namespace, `link set ${end} up`);
+}
+
 /** A TCP connection from a host. Whoever waits for it hears of its errors; there is always a listener for them. */
 export function dial(from: Host, address: string, port: number): net.Socket {
   const { namespace } = from;

@@ -5,6 +5,7 @@ import type { KeystoreEntry } from "./pki/key-source.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { SessionChange } from "./sessions/table.ts";
+import type { ReturnsAnswer, ReturnsNews } from "./tools/returns.ts";
 
 /** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
 
@@ -33,6 +34,7 @@ export type ToWorker =
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
+  | ReturnsAnswer
   | { readonly kind: "stop" };
 
 export type FromWorker =
@@ -45,6 +47,7 @@ export type FromWorker =
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
+  | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
 export type CacheName = "issued" | "contexts" | "demanding";

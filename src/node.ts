@@ -65,6 +65,8 @@ export interface SessionHandle {
   readonly id: string;
   readonly client: Endpoint;
   readonly meter: Meter;
+  /** The rule, list or built-in that has decided so far; null: none. */
+  readonly rule: string | null;
   note(news: SessionNews): void;
   close(reason: string): void;
 }

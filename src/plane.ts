@@ -183,7 +183,8 @@ function feedInfos({ workers }: NodeState) {
   return [...Map.groupBy(all, ({ name }) => name).values()].map((parts) => {
     const [first] = parts;
     const stopped = parts.find(({ state }) => state === "stopped");
-    const sum = (pick: "sessions" | "packets" | "bytes") => parts.reduce((total, part) => total + part[pick], 0);
+    const sum = (pick: "sessions" | "packets" | "bytes" | "dropped") =>
+      parts.reduce((total, part) => total + part[pick], 0);
     return {
       name: first!.name,
       kind: first!.kind,
@@ -192,6 +193,7 @@ function feedInfos({ workers }: NodeState) {
       sessions: sum("sessions"),
       packets: sum("packets"),
       bytes: sum("bytes"),
+      dropped: sum("dropped"),
     };
   });
 }

@@ -1,8 +1,10 @@
 import { mkdir } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
+import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { toolPlace } from "./config/tool-place.ts";
@@ -29,6 +31,7 @@ import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
 import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
+import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -60,6 +63,8 @@ export interface NodeState {
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
+  /** Whose connections come back from proxy tools. */
+  readonly returns: ReturnsOffice;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
@@ -160,14 +165,16 @@ async function startNode(
     history,
     sessions,
     demanding,
+    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
     inline,
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
-      onMessage: (message, reply) => onMessage(state, message, reply),
+      onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
       onDeath(worker) {
+        state.returns.leave(worker);
         const closed = sessions.dropWorker(worker, Date.now());
         publish(state, { opened: [], changed: [], closed });
       },
@@ -248,7 +255,10 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
 function watch(state: NodeState): Watch {
   const { tools } = state.running.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
-  const watched = tools.map((tool) => ({ ...tool, probe: (timeout: number) => probeTool(tool, timeout) }));
+  const watched = tools.map((tool) => ({
+    ...tool,
+    probe: (timeout: number) => probeTool(tool, timeout, state.returns),
+  }));
   return watchTools(watched, (name, { up, reason = "" }) => {
     state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
     const { onFailure } = tools.find((tool) => tool.name === name)!;
@@ -322,13 +332,22 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
 
 /** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */
 async function checkListenersFree({ config }: Loaded, before: Loaded | undefined): Promise<void> {
-  const own = before?.config.listeners.flatMap((listener) =>
-    listener.mode === "inline" ? [] : [listener.address.port],
-  );
-  for (const [index, listener] of config.listeners.entries()) {
-    if (listener.mode === "inline" || own?.includes(listener.address.port)) continue;
-    await checkFree({ ...listener.address, path: `listeners[${index}].address` });
-  }
+  const own = before ? placesOf(before.config).map(({ port }) => port) : [];
+  for (const place of placesOf(config)) if (!own.includes(place.port)) await checkFree(place);
+}
+
+/** Where the workers listen, all of them together. */
+function placesOf({ listeners, tools }: Loaded["config"]): { host: string; port: number; path: string }[] {
+  return [
+    ...listeners.flatMap((listener, index) =>
+      listener.mode === "inline" ? [] : [{ ...listener.address, path: `listeners[${index}].address` }],
+    ),
+    ...tools.flatMap((tool, index) =>
+      tool.kind === "inline" || tool.header === "sslproxy"
+        ? []
+        : [{ ...tool.returnAddress, path: `tools[${index}].returnAddress` }],
+    ),
+  ];
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */
@@ -353,7 +372,8 @@ function changesBetween(before: Running, after: Running): string[] {
   return changes;
 }
 
-function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
+function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
+  const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
   if (message.kind === "demanding") {
     state.demanding.learn(message.server, message.until);
@@ -363,6 +383,7 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
+  if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;
@@ -414,7 +435,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
-    ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
+    ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   pki: ["wire"],
   legs: ["wire", "ssl3", "pki"],
   capture: ["linux", "detect"],
-  tools: ["linux"],
+  tools: ["wire", "linux"],
   feeds: ["wire", "linux"],
   control: ["sessions", "policy", "config", "pki"],
   cli: [],

@@ -4,6 +4,7 @@ import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
 import { readDocument } from "./document.ts";
+import { feedWarnings, resolvedFeed } from "./feed.ts";
 import { nameKnownKeys, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
@@ -173,7 +174,7 @@ function assemble(
     trustFiles: trustFilesOf(written, files),
     signing: signingOf(files),
     keyStore: keyStoreOf(files),
-    warnings: files.warnings,
+    warnings: [...files.warnings, ...feedWarnings(config.feeds)],
   };
 }
 
@@ -209,7 +210,7 @@ function absolute(written: WrittenConfig, folder: string): Config {
       ...files(keyStore, secret),
       ...(keyStore.former && { former: files(keyStore.former, secret) }),
     },
-    feeds: feeds.map((feed) => ({ ...feed, directory: at(feed.directory) })),
+    feeds: feeds.map((feed) => resolvedFeed(feed, at)),
   };
 }
 

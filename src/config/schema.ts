@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { isAddressEntry } from "../policy/address-set.ts";
+import { isAddressEntry, readAddress } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
+import { FEED } from "./feed.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -279,21 +280,18 @@ const tool = z.discriminatedUnion("kind", [
     ...TOOL,
     kind: z.literal("proxy").describe("A tool that is a TCP service."),
     address: hostPort().describe("Where the tool listens: Ta."),
-    returnAddress: hostPort().describe("Where it connects back to: Tb."),
+    returnAddress: hostPort().describe(
+      "Where it connects back to: Tb. With sslproxy each session has a port of its own there.",
+    ),
+    from: z
+      .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
+      .min(1)
+      .optional()
+      .describe("The addresses that it connects back from; those of address when absent."),
     header: z
       .enum(["proxy-v2", "sslproxy"])
       .default("proxy-v2")
       .describe("How it is told of the session: PROXY protocol version 2, or SSLproxy's line."),
-  }),
-]);
-
-const feed = z.discriminatedUnion("kind", [
-  z.strictObject({
-    name: label().describe("Names the feed in sessions and metrics."),
-    kind: z.literal("pcapng").describe("The plaintext as pcapng files."),
-    directory: file.describe("Where the files are written."),
-    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
-    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
   }),
 ]);
 
@@ -326,7 +324,7 @@ export const CONFIG = z.strictObject({
     .prefault({})
     .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
   tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
-  feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

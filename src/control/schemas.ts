@@ -125,6 +125,7 @@ const feed = z.object({
   sessions: number,
   packets: number,
   bytes,
+  dropped: number,
 }) satisfies z.ZodType<api.FeedInfo>;
 
 const tool = z.object({

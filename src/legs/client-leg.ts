@@ -5,7 +5,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { alpnList, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
@@ -30,6 +30,8 @@ export interface ClientLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
 }
 
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
@@ -43,7 +45,7 @@ const TLS13 = 0x0304;
 export async function openClientLeg(
   socket: Socket,
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
-  { presented, alpn, versions, timeout, contexts }: ClientLegOptions,
+  { presented, alpn, versions, timeout, contexts, takeKey }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
   if (await hasLeft(socket)) return explainFailure("client", ENDED);
   socket.unshift(bytes);
@@ -65,6 +67,7 @@ export async function openClientLeg(
     ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
+  if (takeKey) stream.on("keylog", takeKey);
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();
