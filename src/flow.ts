@@ -132,6 +132,7 @@ export async function decide(story: Story, layer: Layer, opening: Opening): Prom
     ...layer.facts,
     sni: hello.serverName ?? null,
     versions: hello.versions,
+    keyHeld: node.holdsKey(hostOf(hello, destination), endpoint.address),
     clientCertificateDemanded: node.demanding.has(known),
   };
   const onHello = policy.onHello(facts);
@@ -155,7 +156,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
 
-  const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
+  const host = hostOf(opening.hello, destination);
   const judgement = node.judge(serverLeg, host, endpoint.address);
   session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
@@ -176,13 +177,15 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const chain = begun?.chain ?? (await enterTools(story, about));
   if (chain.kind === "failed") return cut(client.socket, chain.reason);
   const presentation = await node.present(serverLeg, opening.hello, judgement);
-  session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
+  const { records } = presentation;
+  session.note({ presented: records[0], deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
   const clientLeg = await node.clientLeg(client.stream, opening, presentation.shown, serverLeg.negotiated);
   if (clientLeg.kind === "failed") return clientLeg.reason;
   if (client.stream === client.socket) ends.delete(client.stream);
   ends.add(clientLeg.stream as Socket);
   clients.add(clientLeg.stream as Socket);
-  session.note({ clientLeg: legRecord(clientLeg.negotiated) });
+  const presented = records[clientLeg.shown ?? 0] ?? records[0];
+  session.note({ clientLeg: legRecord(clientLeg.negotiated), presented });
 
   const inside = {
     ...interception,
@@ -383,6 +386,11 @@ function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Ve
 
 function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+}
+
+/** Whom the client means, as far as it says. */
+function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
+  return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
@@ -12,7 +13,8 @@ import { openDetectors } from "./detect/detectors.ts";
 import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
-import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { openFeed } from "./feeds/kinds.ts";
+import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
@@ -27,12 +29,14 @@ import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
+import { createKeystore } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
+import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
 import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
@@ -51,10 +55,10 @@ const TELL = 250;
 const STATUS = 1_000;
 /** ms in which sessions that were reset have told how they ended. */
 const SETTLE = 1_000;
-/** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
-const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
+/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
+const DESCRIPTORS = openFileLimit() - 256;
 
-process.on("message", (message: ToWorker) => void obey(message));
+process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
 process.on("disconnect", () => process.exit(1));
 // Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
@@ -62,9 +66,9 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
 /** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
-function tell(message: FromWorker): Promise<void> {
+function tell(message: FromWorker, socket?: Socket): Promise<void> {
   return new Promise((resolve) => {
-    if (process.connected) process.send!(message, undefined, undefined, () => resolve());
+    if (process.connected) process.send!(message, socket, undefined, () => resolve());
     else resolve();
   });
 }
@@ -72,7 +76,7 @@ function tell(message: FromWorker): Promise<void> {
 type Worker = Awaited<ReturnType<typeof startWorker>>;
 let worker: Promise<Worker> | undefined;
 
-async function obey(message: ToWorker): Promise<void> {
+async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
     try {
       if (worker) await (await worker).reload(message.setup);
@@ -81,13 +85,15 @@ async function obey(message: ToWorker): Promise<void> {
         await worker;
       }
       tell({ kind: "ready" });
+      // By itself it is written when a process ends in good order only, and the next worker may be needed before.
+      flushCompileCache();
     } catch (error) {
       // A bug in here must not cost the sessions that live on what was set up before.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
       tell({ kind: "failed", path, message });
     }
-  } else (await worker)?.obey(message);
+  } else (await worker)?.obey(message, socket);
 }
 
 async function startWorker(first: WorkerSetup) {
@@ -109,6 +115,7 @@ async function startWorker(first: WorkerSetup) {
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
+  const returns = createReturns(setup.workers === 1, tell);
   let node: Node;
 
   await apply(setup);
@@ -145,7 +152,7 @@ async function startWorker(first: WorkerSetup) {
     const chained: ChainTool[] = [];
     for (const [index, tool] of config.tools.entries()) {
       const key = JSON.stringify(tool);
-      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
       const open = tools.get(key) ?? (await openTool(tool, context));
       tools.set(key, open);
       chained.push({ ...tool, open });
@@ -163,7 +170,7 @@ async function startWorker(first: WorkerSetup) {
     for (const [key, { listener, index }] of wanted) {
       if (listeners.has(key)) continue;
       const { timeouts, limits } = config;
-      const limit = capacity(limits.sessions, workers);
+      const limit = capacity(limits.sessions, workers, config.tools.length);
       const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
       listeners.set(key, await openListener(listener, context));
     }
@@ -172,7 +179,7 @@ async function startWorker(first: WorkerSetup) {
   function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
     const { client } = arrival;
-    if (arrivals.size >= capacity(config.limits.sessions, workers) && !evict()) {
+    if (arrivals.size >= capacity(config.limits.sessions, workers, config.tools.length) && !evict()) {
       refused += 1;
       if (client) client.resetAndDestroy();
       else arrival.refuse({ kind: "timeout", message: "The node is full" });
@@ -205,7 +212,9 @@ async function startWorker(first: WorkerSetup) {
     const { timeouts } = config;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
-    const judge = createJudge(keys, roots);
+    const keystore = createKeystore(keys);
+    const judge = createJudge(keystore, roots);
+    const takeKey = keyTaker(fed);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -216,6 +225,9 @@ async function startWorker(first: WorkerSetup) {
           id: entry.id,
           client: from,
           meter: entry.meter,
+          get rule() {
+            return entry.session.rule;
+          },
           note: (news) => entry.note(news, Date.now()),
           close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
@@ -275,23 +287,23 @@ async function startWorker(first: WorkerSetup) {
       serverLeg(socket, hello, { tools, alpn }) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-        const options = { versions, timeout: timeouts.handshake, contexts };
+        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
         return openServerLeg(socket, { ...hello, alpnProtocols }, options);
       },
       clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts, takeKey }),
+      holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
-        const [own] = held;
-        if (own) {
-          const { serial, sha256, keyType } = own;
-          return { shown: held, record: { authority: "inbound", serial, sha256, keyType } };
-        }
+        const describe = ({ serial, sha256, keyType }: (typeof held)[number]) =>
+          ({ authority: "inbound", serial, sha256, keyType }) as const;
+        const [own, ...others] = held;
+        if (own) return { shown: held, records: [describe(own), ...others.map(describe)] };
         const authority = facts.faults.length > 0 ? "secondary" : "primary";
         const wanted = { certificate: leg.certificate.raw, authority, keyType: keyTypeFor(hello) } as const;
         const minted = await issued.take(record.sha256, wanted, Date.now());
         const { serial, sha256, keyType } = minted;
-        return { shown: [minted], record: { authority, serial, sha256, keyType } };
+        return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
       },
       demanding: {
         has: (server) => demanding.has(server, Date.now()),
@@ -308,28 +320,12 @@ async function startWorker(first: WorkerSetup) {
         if (chain.kind === "ready") session.note({ tools: chain.passed });
         return chain;
       },
-      tap(session, { flow, server, host, description }) {
-        // What is bypassed is ciphertext: nothing that a feed could tell of.
-        if (flow === "bypassed") return { taps: [], close() {} };
-        const about = {
-          id: session.id,
-          client: session.client,
-          server,
-          host,
-          verdict: "decrypt",
-          description,
-        } as const;
-        const taps = fed.map((feed) => {
-          const flow = feed.open(about, Date.now());
-          return Object.assign(flow, { pressure: () => feed.pressure() });
-        });
-        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
-        return {
-          taps,
-          close() {
-            for (const tap of taps) tap.close();
-          },
-        };
+      tap(session, { flow, server, host, rule: expected, description }) {
+        const { id, client, rule } = session;
+        const about = { id, client, server, host, flow, rule: rule ?? expected, description };
+        const { places, ...taps } = openTaps(fed, about, Date.now());
+        session.note({ feeds: places });
+        return taps;
       },
       relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
@@ -399,7 +395,8 @@ async function startWorker(first: WorkerSetup) {
 
   return {
     reload: apply,
-    obey(message: Exclude<ToWorker, { kind: "setup" }>) {
+    obey(message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined) {
+      if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
@@ -441,8 +438,8 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
   return Promise.all(
     next.config.feeds.map((feed) => {
       const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
-      const { worker, workers } = next;
-      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+      const { worker, workers, config } = next;
+      return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
 }
@@ -454,6 +451,8 @@ function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
-function capacity(sessions: number, workers: number): number {
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), DESCRIPTOR_SESSIONS));
+function capacity(sessions: number, workers: number, tools: number): number {
+  // Na and Nb, and Ta and Tb of each tool.
+  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
+  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
 }

@@ -1,10 +1,11 @@
 import type { Plan } from "./capture/inline-plan.ts";
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
-import type { KeySource } from "./pki/keystore.ts";
+import type { KeystoreEntry } from "./pki/key-source.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { SessionChange } from "./sessions/table.ts";
+import type { ReturnsAnswer, ReturnsNews } from "./tools/returns.ts";
 
 /** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
 
@@ -16,8 +17,8 @@ export interface WorkerSetup {
   readonly workers: number;
   readonly config: Loaded["config"];
   readonly policy: PolicySource;
-  /** The inbound keys: the configuration's and those added at run time. */
-  readonly keys: readonly KeySource[];
+  /** The inbound keys, as the supervisor read them: to read thousands would keep live sessions waiting. */
+  readonly keys: readonly KeystoreEntry[];
   /** PEM, one certificate each. */
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
@@ -33,6 +34,7 @@ export type ToWorker =
   | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
+  | ReturnsAnswer
   | { readonly kind: "stop" };
 
 export type FromWorker =
@@ -45,6 +47,7 @@ export type FromWorker =
   | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
+  | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
 export type CacheName = "issued" | "contexts" | "demanding";

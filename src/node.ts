@@ -54,6 +54,8 @@ export interface Node {
     shown: readonly Presentable[],
     server: Negotiated,
   ): Promise<ClientLeg | LegFailure>;
+  /** Whether this node holds a key for the server. */
+  holdsKey(host: string | undefined, address: string): boolean;
   /** What there is to say of the server's certificate, and whether this node holds its key. */
   judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
   /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
@@ -97,6 +99,8 @@ export interface SessionHandle {
   readonly id: string;
   readonly client: Endpoint;
   readonly meter: Meter;
+  /** The rule, list or built-in that has decided so far; null: none. */
+  readonly rule: string | null;
   note(news: SessionNews): void;
   close(reason: string): void;
 }
@@ -116,7 +120,8 @@ export interface Judgement {
 
 export interface Presentation {
   readonly shown: readonly Presentable[];
-  readonly record: PresentedRecord;
+  /** What there is to say of each. */
+  readonly records: readonly [PresentedRecord, ...PresentedRecord[]];
 }
 
 /** What tools and feeds are told of a session. */
@@ -130,6 +135,8 @@ export interface Carried {
   readonly description: string;
   /** The tools that the deciding rule names; undefined: all that take this class of flow. */
   readonly tools: readonly string[] | undefined;
+  /** The rule that is expected to decide, where this begins before one has. */
+  readonly rule?: string | undefined;
 }
 
 export interface Taps {

@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   pki: ["wire"],
   legs: ["wire", "ssl3", "pki"],
   capture: ["linux", "detect"],
-  tools: ["linux"],
+  tools: ["wire", "linux"],
   feeds: ["wire", "linux"],
   control: ["sessions", "policy", "config", "pki"],
   cli: [],
@@ -32,7 +32,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The composition roots know everything. */
-const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts", "messages.ts"];
+const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts", "key-plane.ts", "messages.ts"];
 
 /** The story and its seams know the stages by their types only. */
 const STORY = ["flow.ts", "upgrade.ts", "node.ts"];

@@ -1,6 +1,9 @@
+import { CONDITIONS } from "../policy/conditions.ts";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
-import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { inlineConflicts } from "./inline-conflict.ts";
+import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { toolConflicts } from "./tool-conflict.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -18,7 +21,15 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...unknownTools(root),
+    ...toolLoops(root),
+    ...alpnTooLate(root),
+    ...toolConflicts(root),
     ...inlineConflicts(root),
+    ...unknownRules(root),
+    ...feedsIntoThePath(root),
+    ...marksWithoutPlace(root),
+    ...keyForms(root),
+    ...storeSecrets(root),
   ];
 }
 
@@ -41,6 +52,7 @@ const BUILT_IN = [
   "decrypt list",
   "versions",
   "client certificate",
+  "missing key",
   "certificate fault",
   "startTls",
   "default",
@@ -78,6 +90,11 @@ function listeningPlaces(root: unknown): {
       address: endpointOf(valueAt(value, ["address"])),
       server,
     });
+  }
+  for (const { keys, value } of entriesAt(root, ["feeds"])) {
+    if (valueAt(value, ["kind"]) !== "pcap-over-ip") continue;
+    const address = endpointOf(valueAt(value, ["address"]));
+    places.push({ path: pathOf([...keys, "address"]), owner: pathOf(keys), address, server: undefined });
   }
   for (const { keys, value } of entriesAt(root, ["tools"])) {
     const address = endpointOf(valueAt(value, ["returnAddress"]));
@@ -156,37 +173,94 @@ function unknownTools(root: unknown): Problem[] {
   );
 }
 
-/** A wire has two ends, and no two listeners share one; a bridge needs an address of its own to reach either side. */
-function inlineConflicts(root: unknown): Problem[] {
-  const first = new Map<unknown, string>();
-  return entriesAt(root, ["listeners"]).flatMap(({ keys, value }) => {
-    if (valueAt(value, ["mode"]) !== "inline") return [];
-    const problems: Problem[] = [];
-    for (const end of ["networkA", "networkB"]) {
-      const name = valueAt(value, [end]);
-      const path = pathOf([...keys, end]);
-      const earlier = first.get(name);
-      if (earlier !== undefined) problems.push({ path, says: `is ${show(name)}, which is ${earlier} already` });
-      else if (typeof name === "string") first.set(name, path);
+/** A tool that is the node itself would be sent its own sessions, again and again. */
+function toolLoops(root: unknown): Problem[] {
+  const places = listeningPlaces(root);
+  return entriesAt(root, ["tools"]).flatMap(({ keys, value }) => {
+    const address = endpointOf(valueAt(value, ["address"]));
+    const own =
+      address &&
+      places.find((place) => place.address.port === address.port && reaches(address.host, place.address.host));
+    if (!own) return [];
+    const says = `is ${address.host}:${address.port}, where ${own.owner} listens: the node would connect to itself`;
+    return [{ path: pathOf([...keys, "address"]), says }];
+  });
+}
+
+/** HTTP/2 is agreed on in the server's hello; a rule that needs its certificate is judged after that. */
+function alpnTooLate(root: unknown): Problem[] {
+  const late = Object.entries(CONDITIONS).flatMap(([name, { phase }]) => (phase === "certificate" ? [name] : []));
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
+    const condition = late.find((name) => valueAt(value, ["match", name]) !== undefined);
+    if (valueAt(value, ["alpn"]) === undefined || condition === undefined) return [];
+    const says = `comes too late: the rule's ${condition} is known with the certificate, and HTTP/2 is agreed on before`;
+    return [{ path: pathOf([...keys, "alpn"]), says }];
+  });
+}
+
+/** A key comes as PEM, a certificate and a key, or as one PKCS#12 file. */
+function keyForms(root: unknown): Problem[] {
+  return entriesAt(root, ["keys"]).flatMap(({ keys, value }) => {
+    const has = (name: string) => valueAt(value, [name]) !== undefined;
+    const pem = ["certificate", "key"];
+    if (has("pkcs12")) {
+      return pem
+        .filter(has)
+        .map((name) => ({ path: pathOf([...keys, name]), says: "stands beside pkcs12, which has both" }));
     }
-    if (valueAt(value, ["topology"]) === "bridge" && valueAt(value, ["address"]) === undefined) {
-      problems.push({
-        path: pathOf([...keys, "address"]),
-        says: "is missing: a bridge needs an address on its network",
-      });
-    }
-    return problems;
+    return pem.filter((name) => !has(name)).map((name) => ({ path: pathOf([...keys, name]), says: "is missing" }));
+  });
+}
+
+function storeSecrets(root: unknown): Problem[] {
+  return [["keyStore"], ["keyStore", "former"]].flatMap((keys) => {
+    const both = ["passphraseFile", "keyFile"].every((name) => valueAt(root, [...keys, name]) !== undefined);
+    return both
+      ? [{ path: pathOf([...keys, "keyFile"]), says: "stands beside passphraseFile: one of them is enough" }]
+      : [];
+  });
+}
+
+/** A feed for a rule that does not exist would get nothing, and nobody would notice. */
+function unknownRules(root: unknown): Problem[] {
+  const names = entriesAt(root, ["policy", "rules"]).map(({ value }) => valueAt(value, ["name"]));
+  const known = [...names.map((name) => (typeof name === "string" ? name.trim() : name)), ...BUILT_IN];
+  return entriesAt(root, ["feeds"]).flatMap((feed) =>
+    entriesAt(feed.value, ["rules"]).flatMap(({ keys, value: name }) => {
+      if (typeof name !== "string" || name.trim() === "" || known.includes(name.trim())) return [];
+      return [{ path: pathOf([...feed.keys, ...keys]), says: `is ${show(name)}, but no rule has this name` }];
+    }),
+  );
+}
+
+/** What a feed sends must never get into the traffic that it is a copy of. */
+function feedsIntoThePath(root: unknown): Problem[] {
+  const used = new Map(
+    [...entriesAt(root, ["listeners"]), ...entriesAt(root, ["tools"])].flatMap(({ keys, value }) =>
+      ["networkA", "networkB", "interfaceA", "interfaceB"].map((end) => [
+        valueAt(value, [end]),
+        pathOf([...keys, end]),
+      ]),
+    ),
+  );
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    const name = valueAt(value, ["interface"]);
+    const user = used.get(name);
+    if (name === undefined || user === undefined) return [];
+    return [
+      { path: pathOf([...keys, "interface"]), says: `is ${show(name)}, which is ${user}: plaintext would leave there` },
+    ];
+  });
+}
+
+/** The pcap format has no comments. */
+function marksWithoutPlace(root: unknown): Problem[] {
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    if (valueAt(value, ["format"]) !== "pcap" || valueAt(value, ["mark"]) === undefined) return [];
+    return [{ path: pathOf([...keys, "mark"]), says: "has no place in the format pcap, only in pcapng" }];
   });
 }
 
 function endpointOf(value: unknown): HostPort | undefined {
   return typeof value === "string" ? readHostPort(value) : undefined;
-}
-
-function entriesAt(
-  root: unknown,
-  keys: readonly string[],
-): { readonly keys: readonly PropertyKey[]; readonly value: unknown }[] {
-  const list = valueAt(root, keys);
-  return Array.isArray(list) ? list.map((value: unknown, index) => ({ keys: [...keys, index], value })) : [];
 }

@@ -8,6 +8,7 @@ import { stringify } from "yaml";
 import { ConfigError } from "../errors.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import { parseYaml } from "./document.ts";
+import { feedPlace } from "./feed.ts";
 import { type Loaded, loadConfig } from "./load.ts";
 import { configSchemaJson } from "./schema.ts";
 
@@ -42,7 +43,12 @@ const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
 const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["an unknown key", `${PROXY}wrokers: 2`, ["wrokers is not known; did you mean workers?"]],
-  ["a key of no version", `${PROXY}tools: []`, ["tools is not known"]],
+  ["a key of no version", `${PROXY}teapot: []`, ["teapot is not known"]],
+  [
+    "a rule with a tool that does not exist",
+    `${rule("{ name: a, action: decrypt, tools: [ips] }")}`,
+    ['policy.rules[0].tools[0] is "ips", but no tool has this name'],
+  ],
   [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
@@ -93,8 +99,60 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['policy.rules[0].match.listener[1] is "web", but no listener has this name'],
   ],
   ["no listeners", "listeners: []", ["listeners is empty"]],
+  [
+    "a tool that is one of the node's own listeners, or its own way back",
+    `${PROXY}tools:
+  - { name: a, kind: proxy, address: "localhost:8080", returnAddress: "127.0.0.1:3129" }
+  - { name: b, kind: proxy, address: "127.0.0.1:3130", returnAddress: "0.0.0.0:3130" }`,
+    [
+      "tools[0].address is localhost:8080, where listeners[0] listens: the node would connect to itself",
+      "tools[1].address is 127.0.0.1:3130, where tools[1] listens: the node would connect to itself",
+    ],
+  ],
+  [
+    "a tool that connects back from a name",
+    `${PROXY}tools: [{ name: a, kind: proxy, address: "127.0.0.1:3128", returnAddress: "127.0.0.1:3129", from: [dlp] }]`,
+    ['tools[0].from[0] is "dlp", not an address such as 10.0.9.5'],
+  ],
+  [
+    "a rule that would keep HTTP/2 out when it has been agreed on",
+    rule('{ name: a, match: { issuer: ["Example CA"] }, action: decrypt, alpn: http/1.1 }'),
+    [
+      "policy.rules[0].alpn comes too late: the rule's issuer is known with the certificate, and HTTP/2 is agreed on before",
+    ],
+  ],
   ["an empty file", "", ["listeners is missing"]],
   ["a file that is no group of keys", "- a\n- b", ["it is a list, not a group of keys"]],
+  [
+    "inline tools that share an interface",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 }]
+tools:
+  - { name: ips, kind: inline, interfaceA: tool-a, interfaceB: tool-a }
+  - { name: dlp, kind: inline, interfaceA: eth2, interfaceB: tool-b }`,
+    [
+      'tools[0].interfaceB is "tool-a", which is tools[0].interfaceA already',
+      'tools[1].interfaceA is "eth2", which is listeners[0].networkB already',
+    ],
+  ],
+  [
+    "a bump in the wire with a gateway, and a router without one",
+    `${PROXY}tools:
+  - { name: ips, kind: inline, interfaceA: a, interfaceB: b, gatewayA: 10.0.0.1 }
+  - { name: dlp, kind: inline, interfaceA: c, interfaceB: d, layer: 3, addressA: 10.0.0.2/24, addressB: 10.0.1.2/24, gatewayA: 10.0.0.1 }`,
+    [
+      "tools[0].gatewayA is for layer 3: a bump in the wire has no address",
+      "tools[1].gatewayB is missing: a tool that is a router is found by its addresses",
+    ],
+  ],
+  [
+    "an inline tool's values",
+    `${PROXY}tools: [{ name: ips, kind: inline, interfaceA: "a b", interfaceB: b, layer: 4, addressA: 10.0.0.1 }]`,
+    [
+      'tools[0].interfaceA is "a b", not the name of a network interface: up to 15 letters, digits, dots, dashes and underscores',
+      "tools[0].layer is 4, neither 2 nor 3",
+      'tools[0].addressA is "10.0.0.1", not an address with the length of its subnet, such as 10.3.0.254/24',
+    ],
+  ],
   [
     "a listener of an unknown mode",
     "listeners: [{ name: a, mode: teleport }]",
@@ -106,6 +164,31 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     [
       'listeners[0].networkB is "eth1", which is listeners[0].networkA already',
       "listeners[0].address is missing: a bridge needs an address on its network",
+    ],
+  ],
+  [
+    "routers that a bridge cannot reach",
+    `listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth2, address: 10.3.0.254/24,
+      gateway: [10.3.0.1, "fd03::1", 10.3.0.2], routes: [{ to: 10.9.0.0/16, via: 10.4.0.7 }, { to: "fd09::/64", via: 10.3.0.7 }] }]`,
+    [
+      'listeners[0].gateway[1] is "fd03::1", which is in no subnet of listeners[0].address',
+      'listeners[0].routes[0].via is "10.4.0.7", which is in no subnet of listeners[0].address',
+      'listeners[0].gateway[2] is "10.3.0.2", the second gateway of its family',
+      'listeners[0].routes[1].via is "10.3.0.7", of another family than listeners[0].routes[1].to',
+    ],
+  ],
+  [
+    "inline listeners that stop in different ways",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 },
+      { name: b, mode: inline, topology: routed, networkA: eth3, networkB: eth4, stop: keep }]`,
+    ['listeners[1].stop is "keep", but listeners[0].stop is "remove": all inline listeners stop alike'],
+  ],
+  [
+    "a router with a bridge's routes",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [] }]`,
+    [
+      "listeners[0].gateway is for a bridge: a router follows this machine's own routes",
+      "listeners[0].routes is for a bridge: a router follows this machine's own routes",
     ],
   ],
   [
@@ -206,6 +289,43 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['feeds[1].name is "a", the name of feeds[0] already'],
   ],
   [
+    "a feed for a rule that is not there",
+    `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d, rules: [default, bankign] }]
+policy: { rules: [{ name: banking, action: decrypt }] }`,
+    ['feeds[0].rules[1] is "bankign", but no rule has this name'],
+  ],
+  [
+    "a feed at an address where somebody listens",
+    `${PROXY}feeds: [{ name: a, kind: pcap-over-ip, address: "127.0.0.1:8080" }]`,
+    ["feeds[0].address is 127.0.0.1:8080, where listeners[0] listens already"],
+  ],
+  [
+    "a feed into the path of the traffic",
+    `listeners: [{ name: edge, mode: inline, topology: routed, networkA: eth1, networkB: eth2 }]
+feeds: [{ name: a, kind: interface, interface: eth2 }]`,
+    ['feeds[0].interface is "eth2", which is listeners[0].networkB: plaintext would leave there'],
+  ],
+  [
+    "a mark where it has no place",
+    `${PROXY}feeds: [{ name: a, kind: pcap-over-ip, address: "[::1]:57012", format: pcap, mark: { comment: x } }]`,
+    ["feeds[0].mark has no place in the format pcap, only in pcapng"],
+  ],
+  [
+    "a mark that another kind of feed has",
+    `${PROXY}feeds: [{ name: a, kind: interface, interface: mon0, mark: { comment: x } }]`,
+    ["feeds[0].mark.vlan is missing", "feeds[0].mark.comment is not known"],
+  ],
+  [
+    "no class of flows, and one that there is not",
+    `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d, flows: [] }, { name: b, kind: pcapng, directory: d, flows: [all] }]`,
+    ["feeds[0].flows is empty", 'feeds[1].flows[0] is "all", not one of decrypted, bypassed, notTls'],
+  ],
+  [
+    "a MAC address that is none",
+    `${PROXY}feeds: [{ name: a, kind: interface, interface: mon0, clientMac: "02:00" }]`,
+    ['feeds[0].clientMac is "02:00", not a MAC address such as 02:00:00:00:00:0a'],
+  ],
+  [
     "a list that does not exist",
     `${PROXY}policy: { lists: { bypass: [nowhere.txt] } }`,
     ['policy.lists.bypass[0] is "nowhere.txt", but nowhere.txt does not exist'],
@@ -233,6 +353,25 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     "a host that is none",
     `${PROXY}keys: [{ hosts: ["10.0.0.0/8"], certificate: /etc/hostname, key: /etc/hostname }]`,
     ['keys[0].hosts[0] is "10.0.0.0/8", not a host name, "*." and a host name, or an address'],
+  ],
+  [
+    "an inbound key in two forms, and one in none",
+    `${PROXY}keys: [{ pkcs12: /etc/hostname, key: /etc/hostname }, { hosts: [a.example], certificate: /etc/hostname }]`,
+    ["keys[0].key stands beside pkcs12, which has both", "keys[1].key is missing"],
+  ],
+  [
+    "a key store under two secrets, and one that does not exist",
+    `${PROXY}keyStore: { passphraseFile: a.pass, keyFile: /etc/hostname, former: { keyFile: a.key } }`,
+    [
+      "keyStore.keyFile stands beside passphraseFile: one of them is enough",
+      'keyStore.passphraseFile is "a.pass", but a.pass does not exist',
+      'keyStore.former.keyFile is "a.key", but a.key does not exist',
+    ],
+  ],
+  [
+    "a missing key that is to be decrypted",
+    `listeners: [{ name: a, mode: explicit, address: "127.0.0.1:8080", onMissingKey: decrypt }]`,
+    ['listeners[0].onMissingKey is "decrypt", not one of bypass, drop'],
   ],
   ["a key that stands twice", `${PROXY}workers: 1\nworkers: 2`, ["3:1: the key workers stands twice"]],
 ];
@@ -378,7 +517,14 @@ timeouts: { hello: 250ms }
     server: { host: "origin.example", port: 443 },
   });
   assert.deepEqual(config.feeds, [
-    { name: "archive", kind: "pcapng", directory: join(folder, "conf/captures"), rotate: 2 ** 30, keep: 10 },
+    {
+      name: "archive",
+      kind: "pcapng",
+      directory: join(folder, "conf/captures"),
+      rotate: 2 ** 30,
+      keep: 10,
+      flows: ["decrypted", "notTls"],
+    },
   ]);
   assert.deepEqual(config.timeouts, { connect: 10_000, hello: 250, handshake: 15_000, idle: 600_000, drain: 10_000 });
   assert.equal(config.signing.validity, 90 * 86_400_000);
@@ -401,6 +547,27 @@ timeouts: { hello: 250ms }
   assert.equal(compilePolicy(policy).onNetwork({ server: { address: "10.1.1.1", port: 1 } })?.rule, "all");
 });
 
+test("What hands out keys or plaintext is warned of, and a feed on loopback is not", async () => {
+  const file = write(
+    "loud.yaml",
+    `${PROXY}feeds:
+  - { name: a, kind: keylog, file: ./tls.log }
+  - { name: b, kind: pcap-over-ip, address: "0.0.0.0:57012" }
+  - { name: c, kind: pcap-over-ip, address: "[::1]:57012" }
+  - { name: d, kind: pcap-over-ip, address: "127.0.0.2:57012", flows: [bypassed], rules: [bypass list], format: pcap }`,
+  );
+  const { warnings, config } = await loadConfig(file);
+  assert.equal(warnings.length, 2);
+  assert.match(warnings[0]!, /^feeds\[0\] WRITES THE TLS KEYS OF EVERY SESSION to .*tls\.log: /);
+  assert.match(warnings[1]!, /^feeds\[1\]\.address is 0\.0\.0\.0:57012: ANYONE WHO REACHES IT READS THE PLAINTEXT/);
+  assert.deepEqual(config.feeds.map(feedPlace), [
+    join(folder, "tls.log"),
+    "0.0.0.0:57012",
+    "[::1]:57012",
+    "127.0.0.2:57012",
+  ]);
+});
+
 test("Without a file there is an explicit proxy and a feed, on loopback only", async () => {
   const { file, config, policy, keys, warnings } = await loadConfig(undefined);
   assert.equal(file, undefined);
@@ -411,7 +578,7 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     process.getuid?.() === 0 ? "/var/lib/clearline" : join(homedir(), ".local/state/clearline"),
   );
   assert.deepEqual(
-    config.feeds.map(({ name, kind, directory }) => [name, kind, directory]),
+    config.feeds.map((feed) => [feed.name, feed.kind, feedPlace(feed)]),
     [["captures", "pcapng", join(config.dataDir, "captures")]],
   );
   assert.equal(policy.default, "decrypt");
@@ -424,6 +591,45 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     invalid: "drop",
   });
   assert.deepEqual([keys, warnings], [[], []]);
+});
+
+test("Secrets are read as openssl reads them, and what is not text as base64; a listener says what it does without a key", async () => {
+  const place = join(folder, "secrets");
+  mkdirSync(place);
+  const files = {
+    "store.key": Buffer.from([0, 255, 10]),
+    "www.p12": Buffer.from([48, 128, 0]),
+    "www.pass": "sécret \r\nmore",
+  };
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(place, name), content, { mode: 0o600 });
+  writeFileSync(join(place, "old.pass"), "former", { mode: 0o644 });
+  const file = join(place, "clearline.yaml");
+  writeFileSync(
+    file,
+    `
+listeners:
+  - { name: proxy, mode: explicit, address: "127.0.0.1:8080" }
+  - { name: web, mode: forward, address: "0.0.0.0:8443", server: "10.0.0.5:443", onMissingKey: drop }
+  - { name: edge, mode: inline, topology: routed, networkA: a, networkB: b, onMissingKey: bypass }
+keys: [{ pkcs12: www.p12, passphraseFile: www.pass }]
+keyStore: { keyFile: store.key, former: { passphraseFile: old.pass }, warnBefore: 14d }
+`,
+  );
+  const { config, policy, keys, keyStore, warnings } = await loadConfig(file);
+  assert.deepEqual(keys, [{ path: "keys[0]", passphrase: "sécret ", pkcs12: "MIAA", hosts: [] }]);
+  assert.deepEqual(keyStore, {
+    current: { kind: "keyFile", text: "AP8K", path: "keyStore.keyFile" },
+    former: { kind: "passphrase", text: "former", path: "keyStore.former.passphraseFile" },
+  });
+  assert.deepEqual(config.keyStore, {
+    keyFile: join(place, "store.key"),
+    former: { passphraseFile: join(place, "old.pass") },
+    warnBefore: 14 * 86_400_000,
+  });
+  assert.deepEqual(policy.onMissingKey, { web: "drop", edge: "bypass" });
+  assert.deepEqual(warnings, [
+    'keyStore.former.passphraseFile is "old.pass", which others than its owner can use (mode 644); 600 keeps it private',
+  ]);
 });
 
 test("Any text is a configuration or ConfigErrors", async () => {

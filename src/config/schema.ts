@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { isAddressEntry } from "../policy/address-set.ts";
+import { isAddressEntry, readAddress } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
+import { FEED } from "./feed.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -42,17 +43,23 @@ function readValues(name: ConditionName, input: unknown, context: z.RefinementCt
   return values as ConditionValue[];
 }
 
+const onMissingKey = refusal
+  .optional()
+  .describe("Inbound: what becomes of a session with a server whose key the node does not hold. Absent: re-signed.");
+
 const listener = z.discriminatedUnion("mode", [
   z.strictObject({
     name: label().describe("Names the listener in sessions, metrics and rules."),
     mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
     address: hostPort().describe("Where it listens."),
+    onMissingKey,
   }),
   z.strictObject({
     name: label().describe("Names the listener in sessions, metrics and rules."),
     mode: z.literal("forward").describe("Every connection goes to one server."),
     address: hostPort().describe("Where it listens."),
     server: hostPort().describe("Where its connections go."),
+    onMissingKey,
   }),
   z.strictObject({
     name: label().describe("Names the listener in sessions, metrics and rules."),
@@ -64,6 +71,21 @@ const listener = z.discriminatedUnion("mode", [
       .union([subnetAddress(), z.array(subnetAddress()).min(1)])
       .optional()
       .describe("Bridge: the node's own address on it, such as 10.3.0.254/24; a list for IPv4 and IPv6."),
+    gateway: z
+      .union([address(), z.array(address()).min(1)])
+      .optional()
+      .describe("Bridge: the router to whatever no route leads to; a list for IPv4 and IPv6. None: it is unreachable."),
+    routes: z
+      .array(
+        z.strictObject({
+          to: subnetAddress().describe("Clients or servers in another network, such as 10.9.0.0/16."),
+          via: address().describe("The router on the bridge's network that leads there."),
+        }),
+      )
+      .default([])
+      .describe(
+        "Bridge: the way to the networks behind other routers than the gateway. This machine's own routes are not used.",
+      ),
     ports: z
       .unknown()
       .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))
@@ -74,7 +96,14 @@ const listener = z.discriminatedUnion("mode", [
       }),
     synHold: z.boolean().default(true).describe("Connect to the server before the client's SYN is answered."),
     failure: z.enum(["open", "closed"]).default("open").describe("What the kernel does when no worker listens."),
+    stop: z
+      .enum(["remove", "keep"])
+      .default("remove")
+      .describe(
+        "What an orderly stop does with bridge, routes and rules: removes them, or keeps them, and `failure` says what becomes of new connections. The same for all inline listeners.",
+      ),
     blockQuic: z.boolean().default(false).describe("Refuse UDP 443, so that browsers leave QUIC for TLS over TCP."),
+    onMissingKey,
   }),
 ]);
 
@@ -162,6 +191,7 @@ const policy = z.strictObject({
 const authority = z.strictObject({
   certificate: file.describe("PEM: the CA's certificate, then the chain to its root."),
   key: file.describe("PEM: the CA's private key."),
+  passphraseFile: file.optional().describe("Its first line is the passphrase that the key is encrypted under."),
 });
 
 const signing = z.strictObject({
@@ -184,9 +214,28 @@ const inboundKey = z.strictObject({
       }),
     )
     .min(1)
-    .describe("The host names, wildcards and addresses of the server."),
-  certificate: file.describe("PEM: the server's certificate, then its chain."),
-  key: file.describe("PEM: the server's private key."),
+    .optional()
+    .describe("The host names, wildcards and addresses of the server. Absent: those that its certificate names."),
+  certificate: file.optional().describe("PEM: the server's certificate, then its chain."),
+  key: file.optional().describe("PEM: the server's private key."),
+  pkcs12: file.optional().describe("Instead of certificate and key: one PKCS#12 file (.p12, .pfx) with both."),
+  passphraseFile: file.optional().describe("Its first line is the passphrase that the key is encrypted under."),
+});
+
+const storeSecret = {
+  passphraseFile: file.optional().describe("Its first line is a passphrase of 12 characters or more."),
+  keyFile: file.optional().describe("Instead: a file of 32 random bytes or more."),
+};
+
+const keyStore = z.strictObject({
+  ...storeSecret,
+  former: z
+    .strictObject(storeSecret)
+    .optional()
+    .describe("What the keys were encrypted under until now; with it they are read once more, and written anew."),
+  warnBefore: duration({ min: "1h", max: "3650d" })
+    .prefault("30d")
+    .describe("For how long before its end an inbound key's certificate is warned of, once a day."),
 });
 
 const TOOL = {
@@ -214,32 +263,57 @@ const TOOL = {
     .prefault({}),
 };
 
+/** One or a list of them, always used as a list. */
+function ownAddresses(standard: readonly string[]) {
+  return z
+    .union([subnetAddress(), z.array(subnetAddress()).min(1)])
+    .transform((value) => [value].flat())
+    .prefault([...standard]);
+}
+
+function gateways() {
+  return z
+    .union([address(), z.array(address()).max(2)])
+    .transform((value) => [value].flat())
+    .prefault([]);
+}
+
 const tool = z.discriminatedUnion("kind", [
   z.strictObject({
     ...TOOL,
     kind: z.literal("inline").describe("A tool between two interfaces."),
     interfaceA: interfaceName().describe("The interface toward the tool's client side: Ta."),
     interfaceB: interfaceName().describe("The interface toward the tool's server side: Tb."),
+    namespace: label()
+      .optional()
+      .describe("The network namespace that the node makes for the two interfaces. Default clearline-NAME."),
+    layer: z
+      .union([z.literal(2), z.literal(3)], { error: "neither 2 nor 3" })
+      .default(2)
+      .describe("2: a bump in the wire. 3: a router, with addresses of its own."),
+    addressA: ownAddresses(["169.254.77.1/29", "fe80::77:1/64"]).describe(
+      "The node's own addresses toward the tool's client side. A tool that answers by itself sends it there.",
+    ),
+    addressB: ownAddresses(["169.254.77.2/29", "fe80::77:2/64"]).describe("The same toward its server side."),
+    gatewayA: gateways().describe("Layer 3: the tool's own addresses on its client side, one for each family."),
+    gatewayB: gateways().describe("The same on its server side."),
   }),
   z.strictObject({
     ...TOOL,
     kind: z.literal("proxy").describe("A tool that is a TCP service."),
     address: hostPort().describe("Where the tool listens: Ta."),
-    returnAddress: hostPort().describe("Where it connects back to: Tb."),
+    returnAddress: hostPort().describe(
+      "Where it connects back to: Tb. With sslproxy each session has a port of its own there.",
+    ),
+    from: z
+      .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
+      .min(1)
+      .optional()
+      .describe("The addresses that it connects back from; those of address when absent."),
     header: z
       .enum(["proxy-v2", "sslproxy"])
       .default("proxy-v2")
       .describe("How it is told of the session: PROXY protocol version 2, or SSLproxy's line."),
-  }),
-]);
-
-const feed = z.discriminatedUnion("kind", [
-  z.strictObject({
-    name: label().describe("Names the feed in sessions and metrics."),
-    kind: z.literal("pcapng").describe("The plaintext as pcapng files."),
-    directory: file.describe("Where the files are written."),
-    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
-    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
   }),
 ]);
 
@@ -268,8 +342,11 @@ export const CONFIG = z.strictObject({
   policy: policy.prefault({}),
   signing: signing.prefault({}).describe("The CAs that sign what clients are shown."),
   keys: z.array(inboundKey).default([]).describe("Inbound: the servers whose certificate and key this node holds."),
+  keyStore: keyStore
+    .prefault({})
+    .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
   tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
-  feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

@@ -26,6 +26,7 @@ const METRICS = {
   clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed takes what it is given"],
   clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
   clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
+  clearline_feed_dropped_packets_total: ["counter", ["feed", "kind"], "Packets that the feed left out"],
   clearline_tool_up: ["gauge", ["tool", "kind"], "1 unless the inline tool has failed"],
   clearline_tool_sessions: ["gauge", ["tool", "kind"], "Sessions that pass the inline tool"],
   clearline_tool_strangers_total: [
@@ -38,6 +39,7 @@ const METRICS = {
     ["listener", "counts", "name"],
     "Packets that the kernel's rules counted",
   ],
+  clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
   clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
   clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
@@ -83,10 +85,11 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
   add("clearline_mint_cache_size", {}, mint.size);
-  for (const { name: feed, kind, state, bytes, packets } of feeds) {
+  for (const { name: feed, kind, state, bytes, packets, dropped } of feeds) {
     add("clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0);
     add("clearline_feed_bytes_total", { feed, kind }, bytes);
     add("clearline_feed_packets_total", { feed, kind }, packets);
+    add("clearline_feed_dropped_packets_total", { feed, kind }, dropped);
   }
   for (const { name: tool, kind, state, sessions, strangers } of tools) {
     add("clearline_tool_up", { tool, kind }, state === "up" ? 1 : 0);
@@ -95,6 +98,10 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   }
   for (const { listener, counts, name, packets } of kernel) {
     add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
+  }
+  const byState = Map.groupBy(plane.keys(), (key) => key.state);
+  for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {
+    add("clearline_keys", { state }, byState.get(state)?.length ?? 0);
   }
   const { state, sessions } = plane.history.info();
   add("clearline_history_running", {}, state === "running" ? 1 : 0);

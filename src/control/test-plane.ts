@@ -44,7 +44,7 @@ export function createTestPlane(file = ":memory:"): TestPlane {
       workers: [{ id: 0, pid: 4711, startedAt: 1_790_000_000_000, restarts: 0, sessions: sessions.size, cpu: 1.5 }],
       listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
       mint: { minted: 3, hits: 5, size: 3 },
-      feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000 }],
+      feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
       tools: [
         {
           name: "ips",
@@ -78,11 +78,16 @@ export function createTestPlane(file = ":memory:"): TestPlane {
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
     renewAuthority: async () => authorities,
     keys: () => keys,
-    async addKey({ hosts, key }) {
+    async addKey({ hosts = [], key = "" }) {
       const wrong = [new ConfigError("key", "The key is not the certificate's"), new ConfigError("hosts", "No host")];
       if (!key.includes("BEGIN")) throw new AggregateError(wrong);
-      keys.push({ id: "k1", hosts, keyType: "ecdsa", sha256: "cd".repeat(32), notAfter: 2e12, origin: "added" });
+      const dates = { notAfter: 2e12, state: "valid" } as const;
+      keys.push({ id: "k1", hosts, keyType: "ecdsa", sha256: "cd".repeat(32), ...dates, origin: "added" });
       return keys.at(-1)!;
+    },
+    async generateKey({ hosts, keyType }) {
+      const dates = { sha256: null, notAfter: null, origin: "added", state: "waiting" } as const;
+      return { key: { id: "k2", hosts, keyType, ...dates }, request: "-----BEGIN CERTIFICATE REQUEST-----\n" };
     },
     removeKey: async (id) => keys.splice(0, keys.length, ...keys.filter((key) => key.id !== id)).length > keys.length,
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],

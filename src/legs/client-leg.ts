@@ -1,16 +1,19 @@
+import { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { TLSSocket, type TLSSocketOptions } from "node:tls";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { alpnList, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
 /** The TLS session with the client. */
 export interface ClientLeg extends Leg {
   readonly kind: "up";
+  /** Which of several certificates the client was shown: its place among them. Absent: there was one. */
+  readonly shown?: number;
 }
 
 /** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
@@ -27,6 +30,8 @@ export interface ClientLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
 }
 
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
@@ -40,7 +45,7 @@ const TLS13 = 0x0304;
 export async function openClientLeg(
   socket: Socket,
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
-  { presented, alpn, versions, timeout, contexts }: ClientLegOptions,
+  { presented, alpn, versions, timeout, contexts, takeKey }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
   if (await hasLeft(socket)) return explainFailure("client", ENDED);
   socket.unshift(bytes);
@@ -62,6 +67,7 @@ export async function openClientLeg(
     ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
+  if (takeKey) stream.on("keylog", takeKey);
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();
@@ -72,6 +78,7 @@ export async function openClientLeg(
     kind: "up",
     stream,
     socket,
+    ...(presented.length > 1 && { shown: placeOf(stream, presented) }),
     negotiated: {
       version: stream.getProtocol() ?? "unknown",
       suite,
@@ -79,6 +86,14 @@ export async function openClientLeg(
       alpn: stream.alpnProtocol || undefined,
     },
   };
+}
+
+/** OpenSSL chooses by what the client can verify, and says which only now. */
+function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {
+  const shown = stream.getX509Certificate();
+  const isShown = ({ certificatePem }: Presentable) =>
+    new X509Certificate(certificatePem).fingerprint256 === shown?.fingerprint256;
+  return Math.max(0, presented.findIndex(isShown));
 }
 
 /** What Node calls a FIN in the middle of a handshake. */

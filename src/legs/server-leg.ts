@@ -5,7 +5,7 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { alpnList, type Offer, offerFor, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
@@ -22,6 +22,8 @@ export interface ServerLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
 }
 
 /**
@@ -31,14 +33,14 @@ export interface ServerLegOptions {
 export async function openServerLeg(
   socket: Socket,
   hello: ClientHello,
-  { versions, timeout, contexts }: ServerLegOptions,
+  { versions, timeout, contexts, takeKey }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const offer = offerFor(hello, versions);
   if (offer.kind === "failed") return offer;
   const started = performance.now();
   let stream: TLSSocket;
   try {
-    stream = connectTls(socket, offer, contexts);
+    stream = connectTls(socket, offer, contexts, takeKey);
   } catch (error) {
     // A hello may offer only what OpenSSL knows and will not do at this security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
@@ -72,7 +74,7 @@ export async function openServerLeg(
   };
 }
 
-function connectTls(socket: Socket, offer: Offer, contexts: ContextCache): TLSSocket {
+function connectTls(socket: Socket, offer: Offer, contexts: ContextCache, takeKey: KeyTaker | undefined): TLSSocket {
   const secureContext = contexts.take({
     minVersion: offer.minVersion,
     maxVersion: offer.maxVersion,
@@ -92,6 +94,7 @@ function connectTls(socket: Socket, offer: Offer, contexts: ContextCache): TLSSo
     checkServerIdentity: () => undefined,
   };
   const stream = connect(options);
+  if (takeKey) stream.on("keylog", takeKey);
   // Node would make an object of every certificate in the chain for `checkServerIdentity`, which does not look at it.
   stream.getPeerCertificate = () => ({}) as DetailedPeerCertificate;
   return stream;

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { feedPlace } from "../../config/feed.ts";
 import { placeOf, textOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
 import { toolPlace } from "../../config/tool-place.ts";
@@ -16,10 +17,16 @@ export function checkCommand(): Command {
     .action(async (options: CommonOptions & { json?: true }) => {
       const { loadConfig } = await import("../../config/load.ts");
       const { checkPki } = await import("../../pki/check.ts");
+      const { createKeyReader } = await import("../../pki/key-source.ts");
+      const { keyWarnings } = await import("../../pki/keystore.ts");
+      const { read } = createKeyReader();
+      const now = Date.now();
       try {
-        const loaded = await loadConfig(options.config, (given) => checkPki(given, Date.now()));
-        if (options.json) printJson({ errors: [], warnings: loaded.warnings }, 2);
-        else print(...summary(loaded));
+        const loaded = await loadConfig(options.config, (given) => checkPki(given, now, read));
+        const ofKeys = keyWarnings(loaded.keys.map(read), now, loaded.config.keyStore.warnBefore);
+        const warnings = [...loaded.warnings, ...ofKeys];
+        if (options.json) printJson({ errors: [], warnings }, 2);
+        else print(...summary({ ...loaded, warnings }));
       } catch (error) {
         if (!(error instanceof AggregateError) || !options.json) throw error;
         printJson({ errors: error.errors.map(({ path, message }: ConfigError) => ({ path, error: message })) }, 2);
@@ -45,7 +52,7 @@ function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
       ...tools.map(
         (one) => ["Tool", `${one.name}: ${one.kind} ${toolPlace(one)}, ${one.onFailure} when it fails`] as const,
       ),
-      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind} in ${one.directory}`] as const),
+      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind}, ${feedPlace(one)}`] as const),
       ["Data", dataDir],
     ]),
     ...warnings.map((warning) => color.yellow(`Warning: ${plain(warning)}`)),
