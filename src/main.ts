@@ -324,7 +324,8 @@ async function startWorker(first: WorkerSetup) {
         const { id, client, rule } = session;
         const about = { id, client, server, host, flow, rule: rule ?? expected, description };
         const { places, ...taps } = openTaps(fed, about, Date.now());
-        session.note({ feeds: places });
+        // A bypass that falls late leaves what was said before it where it is.
+        if (Object.keys(places).length > 0) session.note({ feeds: places });
         return taps;
       },
       relay(client, hops, server, meter, taps) {
