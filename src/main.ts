@@ -363,11 +363,12 @@ async function startWorker(first: WorkerSetup) {
         if (chain.kind === "ready") session.note({ tools: chain.passed });
         return chain;
       },
-      tap(session, { flow, server, host, description }) {
+      tap(session, { flow, server, host, rule: expected, description }) {
         const { id, client, rule } = session;
-        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const about = { id, client, server, host, flow, rule: rule ?? expected, description };
         const { places, ...taps } = openTaps(fed, about, Date.now());
-        session.note({ feeds: places });
+        // A bypass that falls late leaves what was said before it where it is.
+        if (Object.keys(places).length > 0) session.note({ feeds: places });
         return taps;
       },
       relay(client, hops, server, meter, taps) {

@@ -145,6 +145,8 @@ export interface Carried {
   readonly description: string;
   /** The tools that the deciding rule names; undefined: all that take this class of flow. */
   readonly tools: readonly string[] | undefined;
+  /** The rule that is expected to decide, where this begins before one has. */
+  readonly rule?: string | undefined;
 }
 
 export interface Taps {
