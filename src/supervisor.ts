@@ -404,11 +404,10 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
-  if (message.kind === "put session")
-    state.sharing.putSession(message.cache, message.name, message.sealed, message.until);
+  if (message.kind === "put session") state.sharing.putSession(message.name, message.sealed, message.until);
   if (message.kind === "find session") {
-    const { request, cache, name } = message;
-    void state.sharing.findSession(cache, name).then((sealed) => reply({ kind: "session", request, sealed }));
+    const { request, name } = message;
+    void state.sharing.findSession(name).then((sealed) => reply({ kind: "session", request, sealed }));
   }
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {

@@ -85,7 +85,7 @@ export async function openClientLeg(
     },
     ticketKey !== undefined,
   );
-  bindSessions(secureContext, resumption.bond);
+  if (sessions || ticketKey) bindSessions(secureContext, resumption.bond);
   const options: TLSSocketOptions & StreamOptions = {
     isServer: true,
     secureContext,
@@ -152,7 +152,7 @@ function sessionEvents(
     resume(null, earlier ? Buffer.from(earlier) : null);
   });
   events.on("newSession", (sessionId: Buffer, session: Buffer, done: () => void) => {
-    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout, "all");
+    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout);
     done();
   });
   return events as Server;
