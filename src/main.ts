@@ -2,15 +2,19 @@ import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
+import { openConversation, openTunnel } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
+import { sayAgain } from "./capture/saying-again.ts";
 import { openDetectors } from "./detect/detectors.ts";
+import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
-import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { openFeed } from "./feeds/kinds.ts";
+import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
@@ -34,7 +38,9 @@ import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
+import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
+import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
@@ -43,7 +49,9 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, verified: 2_000 } as const;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
+/** ms for which a server's offer of TLS is remembered. */
+const OFFERING = 7 * 86_400_000;
 /** Sessions of clients that this worker finds without asking. The cache of all workers has more. */
 const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
@@ -51,10 +59,10 @@ const TELL = 250;
 const STATUS = 1_000;
 /** ms in which sessions that were reset have told how they ended. */
 const SETTLE = 1_000;
-/** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
-const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
+/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
+const DESCRIPTORS = openFileLimit() - 256;
 
-process.on("message", (message: ToWorker) => void obey(message));
+process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
 process.on("disconnect", () => process.exit(1));
 // Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
@@ -62,9 +70,9 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
 /** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
-function tell(message: FromWorker): Promise<void> {
+function tell(message: FromWorker, socket?: Socket): Promise<void> {
   return new Promise((resolve) => {
-    if (process.connected) process.send!(message, undefined, undefined, () => resolve());
+    if (process.connected) process.send!(message, socket, undefined, () => resolve());
     else resolve();
   });
 }
@@ -72,7 +80,7 @@ function tell(message: FromWorker): Promise<void> {
 type Worker = Awaited<ReturnType<typeof startWorker>>;
 let worker: Promise<Worker> | undefined;
 
-async function obey(message: ToWorker): Promise<void> {
+async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
     try {
       if (worker) await (await worker).reload(message.setup);
@@ -89,7 +97,7 @@ async function obey(message: ToWorker): Promise<void> {
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
       tell({ kind: "failed", path, message });
     }
-  } else (await worker)?.obey(message);
+  } else (await worker)?.obey(message, socket);
 }
 
 async function startWorker(first: WorkerSetup) {
@@ -98,6 +106,7 @@ async function startWorker(first: WorkerSetup) {
   const contexts = createContextCache(LIMITS.contexts);
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const offering = createDemanding(LIMITS.offering);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
   const verified = createVerified(LIMITS.verified);
@@ -121,6 +130,7 @@ async function startWorker(first: WorkerSetup) {
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
+  const returns = createReturns(setup.workers === 1, tell);
   let node: Node;
 
   await apply(setup);
@@ -160,7 +170,7 @@ async function startWorker(first: WorkerSetup) {
     const chained: ChainTool[] = [];
     for (const [index, tool] of config.tools.entries()) {
       const key = JSON.stringify(tool);
-      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
       const open = tools.get(key) ?? (await openTool(tool, context));
       tools.set(key, open);
       chained.push({ ...tool, open });
@@ -178,7 +188,7 @@ async function startWorker(first: WorkerSetup) {
     for (const [key, { listener, index }] of wanted) {
       if (listeners.has(key)) continue;
       const { timeouts, limits } = config;
-      const limit = capacity(limits.sessions, workers);
+      const limit = capacity(limits.sessions, workers, config.tools.length);
       const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
       listeners.set(key, await openListener(listener, context));
     }
@@ -187,7 +197,7 @@ async function startWorker(first: WorkerSetup) {
   function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
     const { client } = arrival;
-    if (arrivals.size >= capacity(config.limits.sessions, workers) && !evict()) {
+    if (arrivals.size >= capacity(config.limits.sessions, workers, config.tools.length) && !evict()) {
       refused += 1;
       if (client) client.resetAndDestroy();
       else arrival.refuse({ kind: "timeout", message: "The node is full" });
@@ -223,6 +233,7 @@ async function startWorker(first: WorkerSetup) {
     const versions = { min: source.versions.min, max: source.versions.max };
     const keystore = createKeystore(keys);
     const judge = createJudge(keystore, roots, verified);
+    const takeKey = keyTaker(fed);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -233,14 +244,17 @@ async function startWorker(first: WorkerSetup) {
           id: entry.id,
           client: from,
           meter: entry.meter,
+          get rule() {
+            return entry.session.rule;
+          },
           note: (news) => entry.note(news, Date.now()),
           close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
-      async detect(client, server) {
+      async detect(client, server, agreed = false) {
         const opening = openDetectors();
-        const undecided = { silence: timeouts.idle, gap: timeouts.hello };
+        const undecided = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
         const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
           const sighting = opening.feed(side, bytes);
           return sighting.kind === "more" ? undefined : sighting;
@@ -251,24 +265,57 @@ async function startWorker(first: WorkerSetup) {
           openings.delete(client);
         }
       },
+      watch(port, begun) {
+        const { enabled, ports } = config.policy.startTls;
+        const startTls = ports.includes(port);
+        return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
+      },
+      watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
+      converse: openConversation,
+      tunnel: openTunnel,
+      sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
+      async glimpse(client, server) {
+        const begun = new Accumulator();
+        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
+          if (side === "server") return { asks: false };
+          begun.append(bytes);
+          const asks = asksProxy(begun.bytes);
+          return asks === "more" ? undefined : { asks };
+        };
+        try {
+          const read = await readUntil({ client, server }, judgeBytes, { silence: timeouts.idle, gap: timeouts.hello });
+          return { ...read, asks: read.answer?.asks ?? false, failure: undefined };
+        } catch (error) {
+          if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
+          const failure = error.cause instanceof Error ? error.cause : error;
+          return { asks: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
+        }
+      },
+      offering: {
+        has: (server) => offering.has(server, Date.now()),
+        learn(server) {
+          if (offering.has(server, Date.now())) return;
+          const until = Date.now() + OFFERING;
+          offering.learn(server, until);
+          tell({ kind: "offering", server, until });
+        },
+      },
+      withdrawn: (session, protocol, server) =>
+        log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg(socket, hello, { tools, alpn }, { client, server }) {
+      serverLeg(socket, hello, { tools, alpn }, ends) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
+        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+        const offered = { ...hello, alpnProtocols };
+        if (!ends || !resumption.servers) return openServerLeg(socket, offered, options);
+        const { client, server } = ends;
         const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
-        const returning = { sessions: servers, bond, timeout };
-        return openServerLeg(
-          socket,
-          { ...hello, alpnProtocols },
-          {
-            ...{ versions, timeout: timeouts.handshake, contexts },
-            resumption: resumption.servers ? returning : undefined,
-          },
-        );
+        return openServerLeg(socket, offered, { ...options, resumption: { sessions: servers, bond, timeout } });
       },
       async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
         const leg = await openClientLeg(socket, opening, {
-          ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts },
+          ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
           resumption: {
             sessions: resumption.identifiers ? clients : undefined,
             ticketKeys: resumption.tickets ? ticketKeys : [],
@@ -315,27 +362,11 @@ async function startWorker(first: WorkerSetup) {
         return chain;
       },
       tap(session, { flow, server, host, description }) {
-        // What is bypassed is ciphertext: nothing that a feed could tell of.
-        if (flow === "bypassed") return { taps: [], close() {} };
-        const about = {
-          id: session.id,
-          client: session.client,
-          server,
-          host,
-          verdict: "decrypt",
-          description,
-        } as const;
-        const taps = fed.map((feed) => {
-          const flow = feed.open(about, Date.now());
-          return Object.assign(flow, { pressure: () => feed.pressure() });
-        });
-        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
-        return {
-          taps,
-          close() {
-            for (const tap of taps) tap.close();
-          },
-        };
+        const { id, client, rule } = session;
+        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const { places, ...taps } = openTaps(fed, about, Date.now());
+        session.note({ feeds: places });
+        return taps;
       },
       relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
@@ -409,12 +440,14 @@ async function startWorker(first: WorkerSetup) {
 
   return {
     reload: apply,
-    obey(message: Exclude<ToWorker, { kind: "setup" }>) {
+    obey(message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined) {
+      if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
       if (message.kind === "session") settle(message.request, message.sealed);
       if (message.kind === "ticket keys") ticketKeys = message.ticketKeys;
+      if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
         const caches = { issued, contexts, verified, demanding, sessions: clients, "server-sessions": servers };
@@ -454,8 +487,8 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
   return Promise.all(
     next.config.feeds.map((feed) => {
       const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
-      const { worker, workers } = next;
-      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+      const { worker, workers, config } = next;
+      return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
 }
@@ -467,6 +500,8 @@ function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
-function capacity(sessions: number, workers: number): number {
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), DESCRIPTOR_SESSIONS));
+function capacity(sessions: number, workers: number, tools: number): number {
+  // Na and Nb, and Ta and Tb of each tool.
+  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
+  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
 }

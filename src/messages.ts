@@ -6,6 +6,7 @@ import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
+import type { ReturnsAnswer, ReturnsNews } from "./tools/returns.ts";
 
 /** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
 
@@ -40,11 +41,12 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
+  | ReturnsAnswer
   | { readonly kind: "stop" };
 
 export type FromWorker =
@@ -54,7 +56,7 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly path: string; readonly message: string }
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "find session"; readonly request: number; readonly name: string }
   /** `until` in ms since the epoch. */
   | {
@@ -65,6 +67,7 @@ export type FromWorker =
     }
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
+  | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
 export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "sessions" | "server-sessions" | "tickets";

@@ -14,6 +14,7 @@ import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
 import { isShared } from "./sharing.ts";
 import type { NodeState } from "./supervisor.ts";
+import { readStrangers } from "./tools/inline-setup.ts";
 
 /**
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`
@@ -45,7 +46,7 @@ export function createPlane(
       })),
       mint: mintInfo(state),
       feeds: feedInfos(state),
-      tools: toolInfos(state),
+      tools: await toolInfos(state),
       kernel: await readKernelCounts(state.inline),
       store: state.sharing.fleet?.state(),
     }),
@@ -194,8 +195,10 @@ function cacheInfos(state: NodeState): CacheInfo[] {
 }
 
 /** A tool is open in every worker; its health is known in one place. */
-function toolInfos({ running, watch, workers }: NodeState): ToolInfo[] {
+async function toolInfos({ running, watch, workers }: NodeState): Promise<ToolInfo[]> {
   const parts = workers.list().flatMap(({ status }) => status?.tools ?? []);
+  // The kernel's rules see them before any worker does.
+  const dropped = await readStrangers(running.loaded.config.tools);
   return running.loaded.config.tools.map(({ name, kind, onFailure }) => {
     const own = parts.filter((part) => part.name === name);
     const { up = true, since = 0, reason } = watch.state(name) ?? {};
@@ -207,7 +210,7 @@ function toolInfos({ running, watch, workers }: NodeState): ToolInfo[] {
       ...(reason !== undefined && { reason }),
       onFailure,
       sessions: own.reduce((sum, { sessions }) => sum + sessions, 0),
-      strangers: own.reduce((sum, { strangers }) => sum + strangers, 0),
+      strangers: own.reduce((sum, { strangers }) => sum + strangers, dropped.get(name) ?? 0),
     };
   });
 }
@@ -218,7 +221,8 @@ function feedInfos({ workers }: NodeState) {
   return [...Map.groupBy(all, ({ name }) => name).values()].map((parts) => {
     const [first] = parts;
     const stopped = parts.find(({ state }) => state === "stopped");
-    const sum = (pick: "sessions" | "packets" | "bytes") => parts.reduce((total, part) => total + part[pick], 0);
+    const sum = (pick: "sessions" | "packets" | "bytes" | "dropped") =>
+      parts.reduce((total, part) => total + part[pick], 0);
     return {
       name: first!.name,
       kind: first!.kind,
@@ -227,6 +231,7 @@ function feedInfos({ workers }: NodeState) {
       sessions: sum("sessions"),
       packets: sum("packets"),
       bytes: sum("bytes"),
+      dropped: sum("dropped"),
     };
   });
 }

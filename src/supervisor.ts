@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
+import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
@@ -31,7 +33,9 @@ import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { openSharing, type Sharing } from "./sharing.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
+import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -66,6 +70,8 @@ export interface NodeState {
   readonly workers: Workers;
   readonly demanding: Demanding;
   readonly sharing: Sharing;
+  /** Whose connections come back from proxy tools. */
+  readonly returns: ReturnsOffice;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
@@ -131,6 +137,10 @@ async function startNode(
   warnOf(running);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = planNode(loaded, count);
+  undo.push(() => warn(takeDownTools(config.dataDir)));
+  // What an earlier run gave to a tool must have come back, to be given again.
+  warn(takeDownTools(config.dataDir));
+  setUpTools(planInlineTools(config.tools, count), config.dataDir);
   undo.push(() => {
     if (!stay.inline) warn(takeDownInline(config.dataDir));
   });
@@ -175,14 +185,16 @@ async function startNode(
     sessions,
     demanding,
     sharing,
+    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
     inline,
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
-      onMessage: (message, reply) => onMessage(state, message, reply),
+      onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
       onDeath(worker) {
+        state.returns.leave(worker);
         const closed = sessions.dropWorker(worker, Date.now());
         publish(state, { opened: [], changed: [], closed });
       },
@@ -277,7 +289,10 @@ function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: C
 function watch(state: NodeState): Watch {
   const { tools } = state.running.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
-  const watched = tools.map((tool) => ({ ...tool, probe: (timeout: number) => probeTool(tool, timeout) }));
+  const watched = tools.map((tool) => ({
+    ...tool,
+    probe: (timeout: number) => probeTool(tool, timeout, state.returns),
+  }));
   return watchTools(watched, (name, { up, reason = "" }) => {
     state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
     const { onFailure } = tools.find((tool) => tool.name === name)!;
@@ -320,6 +335,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded, state);
   const changes = changesBetween(before, next);
+  checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
   await changeInline(planned, inline);
@@ -350,13 +366,22 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
 
 /** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */
 async function checkListenersFree({ config }: Loaded, before: Loaded | undefined): Promise<void> {
-  const own = before?.config.listeners.flatMap((listener) =>
-    listener.mode === "inline" ? [] : [listener.address.port],
-  );
-  for (const [index, listener] of config.listeners.entries()) {
-    if (listener.mode === "inline" || own?.includes(listener.address.port)) continue;
-    await checkFree({ ...listener.address, path: `listeners[${index}].address` });
-  }
+  const own = before ? placesOf(before.config).map(({ port }) => port) : [];
+  for (const place of placesOf(config)) if (!own.includes(place.port)) await checkFree(place);
+}
+
+/** Where the workers listen, all of them together. */
+function placesOf({ listeners, tools }: Loaded["config"]): { host: string; port: number; path: string }[] {
+  return [
+    ...listeners.flatMap((listener, index) =>
+      listener.mode === "inline" ? [] : [{ ...listener.address, path: `listeners[${index}].address` }],
+    ),
+    ...tools.flatMap((tool, index) =>
+      tool.kind === "inline" || tool.header === "sslproxy"
+        ? []
+        : [{ ...tool.returnAddress, path: `tools[${index}].returnAddress` }],
+    ),
+  ];
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */
@@ -394,7 +419,8 @@ function splitResumption({ identifiers, tickets, servers, shareServers, timeout,
   };
 }
 
-function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
+function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
+  const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
   if (message.kind === "demanding") {
     learn(state, message.server, message.until);
@@ -409,6 +435,8 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
     const { request, name } = message;
     void state.sharing.findSession(name).then((sealed) => reply({ kind: "session", request, sealed }));
   }
+  if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
+  if (message.kind === "offering") state.workers.tell(message);
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;
@@ -472,7 +500,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
-    ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
+    ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -4,6 +4,7 @@ import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
 import { readDocument } from "./document.ts";
+import { feedWarnings, resolvedFeed } from "./feed.ts";
 import { nameKnownKeys, type Problem, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
@@ -186,7 +187,7 @@ function assemble(
     signing: signingOf(files),
     ...(sharedSecret !== undefined && { sharedSecret }),
     keyStore: keyStoreOf(files),
-    warnings: files.warnings,
+    warnings: [...files.warnings, ...feedWarnings(config.feeds)],
   };
 }
 
@@ -223,7 +224,7 @@ function absolute(written: WrittenConfig, folder: string): Config {
       ...(keyStore.former && { former: files(keyStore.former, secret) }),
     },
     resumption: files(resumption, ["secret"]),
-    feeds: feeds.map((feed) => ({ ...feed, directory: at(feed.directory) })),
+    feeds: feeds.map((feed) => resolvedFeed(feed, at)),
   };
 }
 

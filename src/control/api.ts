@@ -114,6 +114,8 @@ export interface FeedInfo {
   readonly sessions: number;
   readonly packets: number;
   readonly bytes: number;
+  /** Packets left out because the feed was stopped, or somebody that reads it was far behind. */
+  readonly dropped: number;
 }
 
 /** An inline tool. */

@@ -26,6 +26,7 @@ const METRICS = {
   clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed takes what it is given"],
   clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
   clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
+  clearline_feed_dropped_packets_total: ["counter", ["feed", "kind"], "Packets that the feed left out"],
   clearline_tool_up: ["gauge", ["tool", "kind"], "1 unless the inline tool has failed"],
   clearline_tool_sessions: ["gauge", ["tool", "kind"], "Sessions that pass the inline tool"],
   clearline_tool_strangers_total: [
@@ -89,10 +90,11 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
   add("clearline_mint_cache_size", {}, mint.size);
-  for (const { name: feed, kind, state, bytes, packets } of feeds) {
+  for (const { name: feed, kind, state, bytes, packets, dropped } of feeds) {
     add("clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0);
     add("clearline_feed_bytes_total", { feed, kind }, bytes);
     add("clearline_feed_packets_total", { feed, kind }, packets);
+    add("clearline_feed_dropped_packets_total", { feed, kind }, dropped);
   }
   for (const { name: tool, kind, state, sessions, strangers } of tools) {
     add("clearline_tool_up", { tool, kind }, state === "up" ? 1 : 0);

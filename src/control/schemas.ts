@@ -54,6 +54,13 @@ export const session = z.object({
   server: endpoint.nullable(),
   seenAs: endpoint.nullable(),
   protocol: z.enum(["tls", "http", "other"]).nullable(),
+  startTls: z
+    .object({
+      protocol: z.string(),
+      outcome: z.enum(["upgraded", "refused", "withdrawn"]),
+      at: time.nullable(),
+    })
+    .nullable(),
   sni: z.string().nullable(),
   connectHost: z.string().nullable(),
   ech: z.enum(["outer", "inner"]).nullable(),
@@ -130,6 +137,7 @@ const feed = z.object({
   sessions: number,
   packets: number,
   bytes,
+  dropped: number,
 }) satisfies z.ZodType<api.FeedInfo>;
 
 const tool = z.object({

@@ -8,7 +8,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { alpnList, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 
@@ -33,6 +33,8 @@ export interface ClientLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ClientResumption | undefined;
 }
@@ -62,7 +64,7 @@ const TLS13 = 0x0304;
 export async function openClientLeg(
   socket: Socket,
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
-  { presented, alpn, versions, timeout, contexts, resumption = NO_RESUMPTION }: ClientLegOptions,
+  { presented, alpn, versions, timeout, contexts, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
   const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
   const sessions = tls13 ? undefined : resumption.sessions;
@@ -95,6 +97,7 @@ export async function openClientLeg(
     ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
+  if (takeKey) stream.on("keylog", takeKey);
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();

@@ -21,6 +21,9 @@ export interface Leg {
   readonly negotiated: Negotiated;
 }
 
+/** Takes one line of the NSS key log format, with its end: the keys of a leg, while it comes up. */
+export type KeyTaker = (line: Buffer) => void;
+
 /** TLS options that Node hands on to the stream, which its types do not know. */
 export interface StreamOptions {
   readonly allowHalfOpen: boolean;

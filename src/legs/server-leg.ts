@@ -5,7 +5,7 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { alpnList, type Offer, offerFor, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSessionMemory, rememberChain, type ServerResumption } from "./server-session.ts";
@@ -25,6 +25,8 @@ export interface ServerLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ServerResumption | undefined;
 }
@@ -36,7 +38,7 @@ export interface ServerLegOptions {
 export async function openServerLeg(
   socket: Socket,
   hello: ClientHello,
-  { versions, timeout, contexts, resumption }: ServerLegOptions,
+  { versions, timeout, contexts, takeKey, resumption }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const offer = offerFor(hello, versions);
   if (offer.kind === "failed") return offer;
@@ -45,7 +47,7 @@ export async function openServerLeg(
   const started = performance.now();
   let stream: TLSSocket;
   try {
-    stream = connectTls(socket, offer, contexts, memory !== undefined, earlier?.session);
+    stream = connectTls(socket, offer, contexts, takeKey, memory && { session: earlier?.session });
   } catch (error) {
     // A hello may offer only what OpenSSL knows and will not do at this security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
@@ -95,8 +97,8 @@ function connectTls(
   socket: Socket,
   offer: Offer,
   contexts: ContextCache,
-  tickets: boolean,
-  session: Buffer | undefined,
+  takeKey: KeyTaker | undefined,
+  resuming: { readonly session: Buffer | undefined } | undefined,
 ): TLSSocket {
   const secureContext = contexts.take(
     {
@@ -106,12 +108,12 @@ function connectTls(
       ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
       ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
     },
-    tickets,
+    resuming !== undefined,
   );
   const options: ConnectionOptions & StreamOptions = {
     socket,
     secureContext,
-    ...(session && { session }),
+    ...(resuming?.session && { session: resuming.session }),
     // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
     servername: offer.serverName ?? "",
     ALPNProtocols: alpnList(offer.alpn),
@@ -121,6 +123,7 @@ function connectTls(
     checkServerIdentity: () => undefined,
   };
   const stream = connect(options);
+  if (takeKey) stream.on("keylog", takeKey);
   // Node would make an object of every certificate in the chain for `checkServerIdentity`, which does not look at it.
   stream.getPeerCertificate = () => ({}) as DetailedPeerCertificate;
   return stream;

@@ -28,6 +28,7 @@ function page(session: Session): string[] {
       ["SNI", session.sni],
       ["CONNECT host", session.connectHost],
       ["Protocol", PROTOCOLS[session.protocol ?? "none"]],
+      ["Began as", beginning(session)],
       ["ECH", session.ech],
       ["JA3", session.ja3],
       ["JA4", session.ja4],
@@ -73,6 +74,15 @@ function page(session: Session): string[] {
       ["Server left", LEFT[session.serverLeft ?? "none"]],
     ]),
   ];
+}
+
+function beginning({ startTls }: Session): string | null {
+  if (startTls === null) return null;
+  const { protocol, outcome, at } = startTls;
+  if (at !== null) return `${protocol}, TLS since ${fullTime(at)}`;
+  return outcome === "refused"
+    ? `${protocol}, whose server refused TLS`
+    : `${protocol}, whose server no longer offers the TLS that it offered before`;
 }
 
 const PROTOCOLS: Readonly<Record<string, string>> = { tls: "TLS", http: "plain HTTP", other: "not TLS" };
