@@ -63,7 +63,7 @@ export interface Networks {
 export async function buildNetworks(topology: Topology, names: readonly InlineSubject[]): Promise<Networks> {
   const crossings = buildCrossings(topology, names.length);
   const servers = crossings.map(({ server }) => server.address);
-  const origin = await startOrigin(crossings[0]!.server, servers);
+  const origin = await startOrigin({ host: crossings[0]!.server, addresses: servers });
   return {
     origin,
     async start(name) {

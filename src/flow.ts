@@ -4,7 +4,7 @@ import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
-import type { Carried, Node, Opening, SessionHandle } from "./node.ts";
+import type { Carried, Ends, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
@@ -151,12 +151,14 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { node, policy, session, ends, clients } = story;
   const { client, server, endpoint, opening, known, destination, begun } = interception;
 
-  const serverLeg = await node.serverLeg(server.stream, opening.hello, policy.lean(interception.facts));
+  const host = hostOf(opening.hello, destination);
+  const { listener, from: caller } = story.arrival;
+  const between: Ends = { listener, client: caller, server: endpoint, host };
+  const serverLeg = await node.serverLeg(server.stream, opening.hello, policy.lean(interception.facts), between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
 
-  const host = hostOf(opening.hello, destination);
   const judgement = node.judge(serverLeg, host, endpoint.address);
   session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
@@ -179,7 +181,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   const { records } = presentation;
   session.note({ presented: records[0], deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(client.stream, opening, presentation.shown, serverLeg.negotiated);
+  const clientLeg = await node.clientLeg(client.stream, opening, presentation, serverLeg.negotiated, between);
   if (clientLeg.kind === "failed") return clientLeg.reason;
   if (client.stream === client.socket) ends.delete(client.stream);
   ends.add(clientLeg.stream as Socket);
@@ -384,12 +386,12 @@ function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Ve
   session.note({ verdict: action, phase, rule, reason });
 }
 
-function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
-  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
+  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }
 
 /** Whom the client means, as far as it says. */
-function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
+export function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
   return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 

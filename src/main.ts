@@ -31,8 +31,11 @@ import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
 import { createKeystore } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
+import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
+import { SESSION_CACHES } from "./resumption/session-caches.ts";
+import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
@@ -47,9 +50,11 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000 } as const;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
 /** ms for which a server's offer of TLS is remembered. */
 const OFFERING = 7 * 86_400_000;
+/** Sessions of each kind that this worker finds without asking. The cache of all workers has more. */
+const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
@@ -105,6 +110,14 @@ async function startWorker(first: WorkerSetup) {
   const offering = createDemanding(LIMITS.offering);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
+  const verified = createVerified(LIMITS.verified);
+  const ownSessions = Math.min(OWN_SESSIONS, setup.config.resumption.sessions);
+  const { keepers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+    put: (cache, name, sealed, until) => tell({ kind: "put session", cache, name, sealed, until }),
+    find: (cache, name, request) => tell({ kind: "find session", cache, name, request }),
+  });
+  let { ticketKeys } = setup.resumption;
+  const tickets = { hits: 0, misses: 0 };
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
   const openings = new Map<Socket, Arrival>();
   const arrivals = new Set<Arrival>();
@@ -125,6 +138,9 @@ async function startWorker(first: WorkerSetup) {
   async function apply(next: WorkerSetup): Promise<void> {
     setDefaultCACertificates([...next.roots]);
     contexts.flush();
+    // Roots that are no longer trusted vouched for some of them.
+    verified.flush();
+    ticketKeys = next.resumption.ticketKeys;
     const fresh = await openFeeds(next, feeds, setup);
     try {
       const chains = await openTools(next);
@@ -205,15 +221,16 @@ async function startWorker(first: WorkerSetup) {
   }
 
   function composeNode(
-    { config, policy: source, keys, roots }: WorkerSetup,
+    { config, policy: source, keys, roots, resumption: { generation } }: WorkerSetup,
     fed: readonly Feed[],
     chains: Chains,
   ): Node {
-    const { timeouts } = config;
+    const { timeouts, resumption } = config;
+    const { timeout } = resumption;
     const policy = compilePolicy(source);
     const versions = { min: source.versions.min, max: source.versions.max };
     const keystore = createKeystore(keys);
-    const judge = createJudge(keystore, roots);
+    const judge = createJudge(keystore, roots, verified);
     const takeKey = keyTaker(fed);
     return {
       policy,
@@ -284,14 +301,40 @@ async function startWorker(first: WorkerSetup) {
       withdrawn: (session, protocol, server) =>
         log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg(socket, hello, { tools, alpn }) {
+      serverLeg(socket, hello, { tools, alpn }, { client, server }) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
-        return openServerLeg(socket, { ...hello, alpnProtocols }, options);
+        const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
+        const returning = { sessions: keepers["server-sessions"], bond, timeout };
+        return openServerLeg(
+          socket,
+          { ...hello, alpnProtocols },
+          {
+            ...{ versions, timeout: timeouts.handshake, contexts, takeKey },
+            resumption: resumption.servers ? returning : undefined,
+          },
+        );
       },
-      clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts, takeKey }),
+      async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
+        const leg = await openClientLeg(socket, opening, {
+          ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
+          resumption: {
+            sessions: resumption.identifiers ? keepers.sessions : undefined,
+            ticketKeys: resumption.tickets ? ticketKeys : [],
+            // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
+            bond: [
+              ...[generation, listener, client.address, host ?? server.address, server.port],
+              ...records.map(({ sha256 }) => sha256),
+            ],
+            timeout,
+          },
+        });
+        const { sessionTicket, pskIdentity } = opening.hello;
+        if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
+          tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
+        }
+        return leg;
+      },
       holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
@@ -348,14 +391,9 @@ async function startWorker(first: WorkerSetup) {
     const { user, system } = process.cpuUsage();
     const cache = (
       name: CacheName,
+      limit: number,
       { size, hits = 0, misses = 0 }: { size: number; hits?: number; misses?: number },
-    ) => ({
-      name,
-      size,
-      limit: LIMITS[name],
-      hits,
-      misses,
-    });
+    ) => ({ name, size, limit, hits, misses });
     const status: WorkerStatus = {
       sessions: arrivals.size,
       refused,
@@ -367,7 +405,17 @@ async function startWorker(first: WorkerSetup) {
         sessions: traffic.sessions(tool.name),
         strangers: tool.counters().strangers,
       })),
-      caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
+      caches: [
+        cache("issued", LIMITS.issued, issued),
+        cache("contexts", LIMITS.contexts, contexts),
+        cache("verified", LIMITS.verified, verified),
+        cache("demanding", LIMITS.demanding, demanding),
+        // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
+        ...SESSION_CACHES.map((name) =>
+          cache(name, 0, { hits: keepers[name].hits, misses: keepers[name].misses, size: 0 }),
+        ),
+        cache("tickets", 0, { ...tickets, size: 0 }),
+      ],
     };
     return tell({ kind: "status", status });
   }
@@ -402,10 +450,14 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
       if (message.kind === "offering") offering.learn(message.server, message.until);
+      if (message.kind === "session") settle(message.request, message.sealed);
+      if (message.kind === "ticket keys") ticketKeys = message.ticketKeys;
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
-        const caches = { issued, contexts, demanding };
-        for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
+        const caches = { issued, contexts, verified, demanding, ...keepers };
+        for (const [name, cache] of Object.entries(caches)) {
+          if (message.cache === undefined || message.cache === name) cache.flush();
+        }
       }
       if (message.kind === "stop") void stop();
     },

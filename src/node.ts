@@ -47,12 +47,13 @@ export interface Node {
   withdrawn(session: SessionHandle, protocol: string, server: Endpoint): void;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
   /** `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. */
-  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict): Promise<ServerLeg | LegFailure>;
+  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends: Ends): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
-    shown: readonly Presentable[],
+    presentation: Presentation,
     server: Negotiated,
+    ends: Ends,
   ): Promise<ClientLeg | LegFailure>;
   /** Whether this node holds a key for the server. */
   holdsKey(host: string | undefined, address: string): boolean;
@@ -109,6 +110,15 @@ export interface SessionHandle {
 export interface Opening {
   readonly hello: ClientHello;
   readonly bytes: Buffer;
+}
+
+/** Who speaks with whom: a session is resumed only between the same two, as the same host. */
+export interface Ends {
+  readonly listener: string;
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** Whom the client meant; undefined: it did not say. */
+  readonly host: string | undefined;
 }
 
 export interface Judgement {

@@ -3,6 +3,7 @@ import manifest from "../package.json" with { type: "json" };
 import { placeOf, textOf } from "./config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
+import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { readKernelCounts } from "./inline.ts";
 import { createKeyPlane } from "./key-plane.ts";
@@ -11,6 +12,8 @@ import { recordCertificate } from "./pki/certificate-record.ts";
 import { createRootSet } from "./pki/chain.ts";
 import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
+import { SESSION_CACHES } from "./resumption/session-caches.ts";
+import { isShared } from "./sharing.ts";
 import type { NodeState } from "./supervisor.ts";
 import { readStrangers } from "./tools/inline-setup.ts";
 
@@ -46,6 +49,7 @@ export function createPlane(
       feeds: feedInfos(state),
       tools: await toolInfos(state),
       kernel: await readKernelCounts(state.inline),
+      store: state.sharing.fleet?.state(),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
     policyOrder: () => order(state.running.policy),
@@ -63,16 +67,47 @@ export function createPlane(
     ...createKeyPlane(state, reloadKeys),
     caches: async () => cacheInfos(state),
     async flushCaches(name) {
-      if (name !== undefined && !cacheInfos(state).some((cache) => cache.name === name)) return false;
-      if (name === undefined || name === "mint") state.mint.flush();
-      if (name === undefined || name === "demanding") state.demanding.flush();
-      // What the mint forgot must not live on in the workers.
-      const ofWorkers = name === "mint" ? "issued" : (name as CacheName | undefined);
-      state.workers.tell({ kind: "flush", cache: ofWorkers });
+      const names = cacheInfos(state).map((cache) => cache.name);
+      if (name !== undefined && !names.includes(name)) return false;
+      for (const one of name === undefined ? names : [name]) {
+        forget(state, one as CacheName | "mint");
+        if (isShared(one)) await state.sharing.flush(one);
+      }
       return true;
+    },
+    store: () => state.sharing.fleet?.state(),
+    async fleetSessions(query, live, limit) {
+      const { fleet } = state.sharing;
+      if (!fleet) {
+        throw new ConfigError("resumption.shared", "Cannot ask the fleet: resumption.shared names no store");
+      }
+      const own = { ...fleet.self, answered: true, ...searchSessions(state, query, live, limit) };
+      const others = (await fleet.ask({ query, live, limit })).map(({ node, answer }) => ({
+        ...node,
+        answered: answer !== undefined,
+        sessions: answer?.sessions ?? [],
+        more: answer?.more ?? false,
+      }));
+      return {
+        nodes: [own, ...others].map(({ name, since, answered, sessions, more }) => ({
+          name,
+          since,
+          answered,
+          sessions,
+          more,
+        })),
+      };
     },
     reload,
   };
+}
+
+/** Empties a cache in the supervisor and all workers. What workers find through the supervisor is emptied by `sharing`. */
+export function forget({ mint, demanding, workers }: NodeState, name: CacheName | "mint"): void {
+  if (name === "mint") mint.flush();
+  if (name === "demanding") demanding.flush();
+  // What the mint forgot must not live on in the workers.
+  workers.tell({ kind: "flush", cache: name === "mint" ? "issued" : name });
 }
 
 /** Everything that the question says; what it does not say is not known. Throws ConfigError. */
@@ -140,7 +175,11 @@ function mintInfo({ mint }: NodeState) {
 
 function cacheInfos(state: NodeState): CacheInfo[] {
   const { minted, hits, size } = mintInfo(state);
-  const sums = new Map<string, CacheInfo>();
+  const { sharing, running } = state;
+  const { sessions } = running.loaded.config.resumption;
+  const own = SESSION_CACHES.map((name) => ({ name, size: sharing.size(name), limit: sessions }));
+  const keys = { name: "tickets", size: sharing.ticketKeys.length, limit: 2 };
+  const sums = new Map<string, CacheInfo>([...own, keys].map((info) => [info.name, { ...info, hits: 0, misses: 0 }]));
   for (const { status } of state.workers.list()) {
     for (const cache of status?.caches ?? []) {
       const sum = sums.get(cache.name);

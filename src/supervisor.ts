@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
@@ -7,10 +8,12 @@ import { checkFree } from "./capture/listener.ts";
 import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
+import type { Config } from "./config/schema.ts";
 import { toolPlace } from "./config/tool-place.ts";
 import type { Reloaded } from "./control/api.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
+import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts";
 import { log } from "./log.ts";
@@ -23,11 +26,12 @@ import { createKeystore, inOrder, type Keystore, keyWarnings } from "./pki/keyst
 import { createMint, type Mint } from "./pki/mint.ts";
 import { readTrust, type Trust } from "./pki/trust.ts";
 import { createVault } from "./pki/vault.ts";
-import { createPlane } from "./plane.ts";
+import { createPlane, forget } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
+import { openSharing, type Sharing } from "./sharing.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
 import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
@@ -48,6 +52,8 @@ export interface Running {
   /** Keys that were made here and whose certificates are still to come. */
   readonly waiting: readonly WaitingKey[];
   readonly policy: Policy;
+  /** Of the policy and the trusted roots. Two nodes with the same ones have the same. */
+  readonly generation: string;
 }
 
 export interface NodeState {
@@ -65,6 +71,7 @@ export interface NodeState {
   readonly demanding: Demanding;
   /** Whose connections come back from proxy tools. */
   readonly returns: ReturnsOffice;
+  readonly sharing: Sharing;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
@@ -98,6 +105,8 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
   }
 }
 
+/** Sessions that another node is told of at one time. */
+const MOST_ANSWERED = 1_000;
 /** ms between two records of the live sessions. */
 const REMEMBER = 60_000;
 /** ms between two warnings of the same certificate. */
@@ -141,7 +150,17 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  const mint = createMint(authorities, { maxValidity: config.signing.validity }, now);
+  const sharing = openSharing({
+    resumption: config.resumption,
+    fleetSecret: () => fleetSecret(loaded, authorities),
+    onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
+    onLearned: (server, until) => learn(state, server, until),
+    learned: () => demanding.entries(),
+    onFlush: (cache) => forget(state, cache),
+    answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
+  });
+  undo.push(() => sharing.close());
+  const mint = createMint(authorities, { maxValidity: config.signing.validity, shelf: sharing.shelf }, now);
   const history = openHistory({
     file: join(config.dataDir, "history.db"),
     keepAge: config.history.keep,
@@ -166,6 +185,7 @@ async function startNode(
     sessions,
     demanding,
     returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
+    sharing,
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
@@ -217,11 +237,15 @@ async function prepare(
   const added = (await keyFolder.read()).map(keyReader.read);
   const keystore = createKeystore(inOrder(loaded.keys.map(keyReader.read), added));
   keyReader.forget();
+  const trust = readTrust({ system: config.trust.system, extra: trustFiles });
   return {
     loaded,
     keystore,
     waiting: await keyFolder.readRequests(),
-    trust: readTrust({ system: config.trust.system, extra: trustFiles }),
+    trust,
+    generation: createHash("sha256")
+      .update(JSON.stringify([loaded.policy, trust.roots]))
+      .digest("base64url"),
     policy: compilePolicy(loaded.policy),
   };
 }
@@ -238,17 +262,27 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     worker,
     // Not what the file says: a reload cannot change how many there are.
     workers: state.workers.count,
-    config: loaded.config,
+    config: withoutStore(loaded.config),
     policy: loaded.policy,
     keys: keystore.entries,
     roots: trust.roots,
     demanding: state.demanding.entries(),
+    resumption: {
+      secret: state.sharing.secret,
+      generation: state.running.generation,
+      ticketKeys: state.sharing.ticketKeys,
+    },
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
     failedTools: loaded.config.tools.flatMap(({ name }) => {
       const health = state.watch.state(name);
       return health?.up === false ? [[name, health.reason ?? ""] as const] : [];
     }),
   });
+}
+
+/** The store's address may hold its password, and a worker has no business there. */
+function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: Config): Config {
+  return { ...config, resumption };
 }
 
 /** Sends heartbeats through the tools, and tells everybody when one has failed and when it is used again. */
@@ -365,6 +399,10 @@ function changesBetween(before: Running, after: Running): string[] {
   for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
     if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
   }
+  const [was, is] = [splitResumption(old.resumption), splitResumption(config.resumption)];
+  if (differs(was.atOnce, is.atOnce)) changes.push("The resumption changed");
+  if (differs(was.lasting, is.lasting))
+    changes.push("resumption changed: what is kept and shared takes effect when the node is started again");
   for (const name of ["dataDir", "workers", "console", "signing", "keyStore", "history", "log"] as const) {
     if (differs(old[name], config[name]))
       changes.push(`${name} changed: that takes effect when the node is started again`);
@@ -372,19 +410,34 @@ function changesBetween(before: Running, after: Running): string[] {
   return changes;
 }
 
+/** The caches, the keys and the store last as long as the node. */
+function splitResumption({ identifiers, tickets, servers, shareServers, timeout, ...kept }: Config["resumption"]) {
+  const { sessions, ticketRotation, shared, secret, node, wait } = kept;
+  return {
+    atOnce: [identifiers, tickets, servers, shareServers, timeout],
+    lasting: [sessions, ticketRotation, shared, secret, node, wait],
+  };
+}
+
 function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
   const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
   if (message.kind === "demanding") {
-    state.demanding.learn(message.server, message.until);
-    state.workers.tell(message);
+    learn(state, message.server, message.until);
+    state.sharing.fleet?.learn(message.server, message.until);
     log.info(
       { server: message.server },
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
-  if (message.kind === "offering") state.workers.tell(message);
   if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
+  if (message.kind === "offering") state.workers.tell(message);
+  if (message.kind === "put session")
+    state.sharing.putSession(message.cache, message.name, message.sealed, message.until);
+  if (message.kind === "find session") {
+    const { request, cache, name } = message;
+    void state.sharing.findSession(cache, name).then((sealed) => reply({ kind: "session", request, sealed }));
+  }
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;
@@ -397,6 +450,18 @@ function onMessage(state: NodeState, message: FromWorker, worker: number, socket
       },
     );
   }
+}
+
+/** A server demands a client certificate until then: a worker or another node has found out. */
+function learn({ demanding, workers }: NodeState, server: string, until: number): void {
+  demanding.learn(server, until);
+  workers.tell({ kind: "demanding", server, until });
+}
+
+/** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */
+function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
+  if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
+  return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
 }
 
 function publish({ history, subscribers }: NodeState, applied: Applied): void {

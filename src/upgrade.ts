@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { Conversation, Peer, Turn } from "./capture/conversation.ts";
 import type { Watch } from "./detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "./errors.ts";
-import { cut, decide, enterTools, join, type Layer, noteUndecided, type Story } from "./flow.ts";
+import { cut, decide, enterTools, hostOf, join, type Layer, noteUndecided, type Story } from "./flow.ts";
 import type { Parting } from "./legs/relay.ts";
 import type { ServerLeg } from "./legs/server-leg.ts";
 import type { Carried } from "./node.ts";
@@ -185,13 +185,15 @@ export async function lookInside(
 
 /** Another TLS session with the same server, inside another connection to it. */
 async function redialInside(
-  { node, policy }: Story,
+  { arrival, node, policy }: Story,
   layer: Layer,
   { certificate }: ServerLeg,
   hello: ClientHello,
 ): Promise<Peer> {
   const fresh = await layer.redial();
-  const leg = await node.serverLeg(fresh.stream, hello, policy.lean(layer.facts));
+  const host = hostOf(hello, layer.destination);
+  const between = { listener: arrival.listener, client: arrival.from, server: layer.endpoint, host };
+  const leg = await node.serverLeg(fresh.stream, hello, policy.lean(layer.facts), between);
   if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
   if (leg.certificate.fingerprint256 !== certificate.fingerprint256) {
     leg.stream.destroy();

@@ -38,6 +38,8 @@ async function errorsOf(yaml: string): Promise<string[]> {
   );
 }
 
+write("short.secret", "guess\n");
+
 const PROXY = 'listeners: [{ name: proxy, mode: explicit, address: "127.0.0.1:8080" }]\n';
 const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
@@ -53,6 +55,24 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
     ["policy.rules[0].match.hots is not known; did you mean host?"],
+  ],
+  [
+    "a store that is none, without telling its password",
+    `${PROXY}resumption: { shared: "http://node:hidden@10.0.0.7" }`,
+    [
+      "resumption.shared is not the address of a store such as redis://10.0.0.7:6379",
+      "resumption.shared is set, but signing.primary is not: nodes that share a store need the same CA",
+    ],
+  ],
+  [
+    "nodes that share a store and no CA",
+    `${PROXY}resumption: { shared: "redis://10.0.0.7" }`,
+    ["resumption.shared is set, but signing.primary is not: nodes that share a store need the same CA"],
+  ],
+  [
+    "a secret that can be guessed",
+    `${PROXY}resumption: { secret: short.secret }`,
+    ["resumption.secret names a file of 5 bytes; it needs 32 or more"],
   ],
   ["a wrong type", `${PROXY}trust: { system: 5 }`, ["trust.system is 5, not true or false"]],
   ["a list where a group belongs", `${PROXY}policy: []`, ["policy is a list, not a group of keys"]],

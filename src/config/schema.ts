@@ -4,7 +4,7 @@ import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } 
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
 import { FEED } from "./feed.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress } from "./formats.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, storeUrl, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -347,6 +347,45 @@ export const CONFIG = z.strictObject({
     .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
   tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
   feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
+  resumption: z
+    .strictObject({
+      identifiers: z.boolean().default(true).describe("Clients come back by session identifier: TLS 1.2 and older."),
+      tickets: z
+        .boolean()
+        .default(false)
+        .describe("Clients come back by ticket: TLS 1.2, and the only way in TLS 1.3."),
+      ticketRotation: duration({ min: "1m", max: "7d" })
+        .prefault("1h")
+        .describe("How long a key makes tickets; it opens them for as long again."),
+      servers: z.boolean().default(true).describe("The node comes back to servers, in whatever way they offer."),
+      shareServers: z
+        .boolean()
+        .default(false)
+        .describe("A session with a server, begun for one client, may be used for another one."),
+      timeout: duration({ min: "1s", max: "1d" })
+        .prefault("5m")
+        .describe("From a full handshake to the last one that may be abbreviated."),
+      sessions: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(20_000)
+        .describe("How many sessions with clients are kept, and how many with servers."),
+      shared: storeUrl()
+        .optional()
+        .describe("Valkey or Redis that several nodes share, such as redis://10.0.0.7:6379; rediss:// with TLS."),
+      secret: file
+        .optional()
+        .describe(
+          "A file of 32 bytes or more that all nodes have: what they share is sealed with it. Default: the primary CA's key.",
+        ),
+      node: label().optional().describe("Names this node to the others. Default: the host's name."),
+      wait: duration({ min: "1ms", max: "1s" })
+        .prefault("50ms")
+        .describe("The longest that a handshake waits for the shared store."),
+    })
+    .prefault({})
+    .describe("Peers that return are spared the full handshake."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

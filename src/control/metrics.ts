@@ -39,6 +39,11 @@ const METRICS = {
     ["listener", "counts", "name"],
     "Packets that the kernel's rules counted",
   ],
+  clearline_cache_entries: ["gauge", ["cache"], "What the cache holds"],
+  clearline_cache_hits_total: ["counter", ["cache"], "Times the cache had what was looked for"],
+  clearline_cache_misses_total: ["counter", ["cache"], "Times it had not"],
+  clearline_store_connected: ["gauge", [], "1 while the store that nodes share can be used"],
+  clearline_store_failures_total: ["counter", [], "Questions that the store did not answer, or not in time"],
   clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
   clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
@@ -80,7 +85,7 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     samples.set(name, values);
     if (value !== undefined) values.push([labels, value]);
   };
-  const { mint, feeds, tools, workers, kernel } = await plane.statistics();
+  const { mint, feeds, tools, workers, kernel, store } = await plane.statistics();
   addSessions(plane, add);
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
@@ -98,6 +103,15 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   }
   for (const { listener, counts, name, packets } of kernel) {
     add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
+  }
+  for (const { name: cache, size, hits, misses } of await plane.caches()) {
+    add("clearline_cache_entries", { cache }, size);
+    add("clearline_cache_hits_total", { cache }, hits);
+    add("clearline_cache_misses_total", { cache }, misses);
+  }
+  if (store) {
+    add("clearline_store_connected", {}, store.state === "connected" ? 1 : 0);
+    add("clearline_store_failures_total", {}, store.failures);
   }
   const byState = Map.groupBy(plane.keys(), (key) => key.state);
   for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {

@@ -92,6 +92,8 @@ export function createTestPlane(file = ":memory:"): TestPlane {
     removeKey: async (id) => keys.splice(0, keys.length, ...keys.filter((key) => key.id !== id)).length > keys.length,
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
     flushCaches: async (name) => name === undefined || name === "mint",
+    store: () => undefined,
+    fleetSessions: async () => ({ nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false }] }),
     reload: async () => ({ changes: ['Listener "web" was added'] }),
   };
 }

@@ -9,6 +9,8 @@ export interface Negotiated {
   readonly group: string | undefined;
   /** Undefined: no protocol was negotiated. */
   readonly alpn: string | undefined;
+  /** The two came back to an earlier session, with an abbreviated handshake. */
+  readonly resumed: boolean;
 }
 
 /** One TLS end that is up: plaintext in, plaintext out. */

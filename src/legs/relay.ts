@@ -11,10 +11,10 @@ export interface RelayEnd {
   readonly socket: Socket;
   /** Bytes of this side that were read before the relay began: they go first. */
   readonly head?: Buffer | undefined;
-  /** What broke it, when that was before the relay began. */
-  readonly failure?: NodeJS.ErrnoException | undefined;
   /** Takes off what stands in front of this side's bytes and is not the session's. */
   readonly sieve?: Sieve | undefined;
+  /** What broke it, when that was before the relay began. */
+  readonly failure?: NodeJS.ErrnoException | undefined;
 }
 
 export interface Sieve {

@@ -1,6 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { type ConnectionOptions, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
+import { certificatesSentWith } from "../pki/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
@@ -8,11 +9,14 @@ import type { ContextCache } from "./contexts.ts";
 import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { alpnList, type Offer, offerFor, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+import { openSessionMemory, rememberChain, type ServerResumption, type ShownChain } from "./server-session.ts";
 
 /** The TLS session with the server, and what the server showed. */
 export interface ServerLeg extends Leg {
   readonly kind: "up";
   readonly certificate: X509Certificate;
+  /** Those that came with it, in the server's order. */
+  readonly sent: readonly X509Certificate[];
   /** OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. */
   readonly verifyCode: string | undefined;
 }
@@ -24,6 +28,8 @@ export interface ServerLegOptions {
   readonly contexts: ContextCache;
   /** Undefined: the keys stay where they are. */
   readonly takeKey?: KeyTaker | undefined;
+  /** Without it every handshake is a full one. */
+  readonly resumption?: ServerResumption | undefined;
 }
 
 /**
@@ -33,18 +39,21 @@ export interface ServerLegOptions {
 export async function openServerLeg(
   socket: Socket,
   hello: ClientHello,
-  { versions, timeout, contexts, takeKey }: ServerLegOptions,
+  { versions, timeout, contexts, takeKey, resumption }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const offer = offerFor(hello, versions);
   if (offer.kind === "failed") return offer;
+  const memory = resumption && openSessionMemory(resumption, offer);
+  const earlier = await memory?.find();
   const started = performance.now();
   let stream: TLSSocket;
   try {
-    stream = connectTls(socket, offer, contexts, takeKey);
+    stream = connectTls(socket, offer, contexts, memory !== undefined, earlier?.session, takeKey);
   } catch (error) {
     // A hello may offer only what OpenSSL knows and will not do at this security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
   }
+  memory?.watch(stream);
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();
@@ -52,39 +61,64 @@ export async function openServerLeg(
   }
   const refusal = await certificateRefusal(stream, socket, performance.now() - started);
   if (refusal) return refusal;
-  const certificate = stream.getPeerX509Certificate();
-  if (!certificate) {
+  const resumed = stream.isSessionReused();
+  const shown = resumed ? earlier?.shown : shownBy(stream, resumption?.timeout ?? 0);
+  const [certificate, ...sent] = shown?.chain ?? [];
+  if (!shown || !certificate) {
     stream.destroy();
     const reason = "The server showed no certificate";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
+  const version = stream.getProtocol() ?? "unknown";
+  memory?.keep(shown, resumed && version !== "TLSv1.3" ? earlier?.session : undefined);
   return {
     kind: "up",
     stream,
     socket,
     certificate,
-    // Node's types call it an Error; it is the code, or null.
-    verifyCode: (stream.authorizationError as unknown as string | null) ?? undefined,
+    sent,
+    verifyCode: shown.code,
     negotiated: {
-      version: stream.getProtocol() ?? "unknown",
+      version,
       suite: stream.getCipher().standardName,
-      group: groupOf(stream),
+      // In a resumed session of TLS 1.2 no keys are exchanged; Node still names the group of the earlier one.
+      group: resumed && version !== "TLSv1.3" ? undefined : groupOf(stream),
       alpn: stream.alpnProtocol || undefined,
+      resumed,
     },
   };
 }
 
-function connectTls(socket: Socket, offer: Offer, contexts: ContextCache, takeKey: KeyTaker | undefined): TLSSocket {
-  const secureContext = contexts.take({
-    minVersion: offer.minVersion,
-    maxVersion: offer.maxVersion,
-    ciphers: offer.ciphers,
-    ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
-    ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
-  });
+/** What a full handshake has shown. */
+function shownBy(stream: TLSSocket, timeout: number): ShownChain | undefined {
+  const leaf = stream.getPeerX509Certificate();
+  // Node's types call it an Error; it is the code, or null.
+  const code = (stream.authorizationError as unknown as string | null) ?? undefined;
+  return leaf && rememberChain([leaf, ...certificatesSentWith(leaf)], code, timeout, Date.now());
+}
+
+function connectTls(
+  socket: Socket,
+  offer: Offer,
+  contexts: ContextCache,
+  tickets: boolean,
+  session: Buffer | undefined,
+  takeKey: KeyTaker | undefined,
+): TLSSocket {
+  const secureContext = contexts.take(
+    {
+      minVersion: offer.minVersion,
+      maxVersion: offer.maxVersion,
+      ciphers: offer.ciphers,
+      ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
+      ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
+    },
+    tickets,
+  );
   const options: ConnectionOptions & StreamOptions = {
     socket,
     secureContext,
+    ...(session && { session }),
     // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
     servername: offer.serverName ?? "",
     ALPNProtocols: alpnList(offer.alpn),

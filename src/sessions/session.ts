@@ -17,6 +17,8 @@ export interface LegRecord {
   readonly suite?: string;
   readonly group?: string;
   readonly alpn?: string | null;
+  /** The peer came back (client leg) or was come back to (server leg) with an abbreviated handshake. */
+  readonly resumed?: boolean;
   /** Plaintext bytes (or bytes as they are, when not decrypted) from and to this leg's peer. */
   readonly received: number;
   readonly sent: number;

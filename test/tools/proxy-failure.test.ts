@@ -84,6 +84,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
       const session = await node.session(`lost${count}.${DOMAIN}`);
       assert.equal(session.serverLeg.sent, 0);
     }
+    await stateOf(node, "down");
     await node.stop();
   });
 

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
+import { connectThrough } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { DOMAIN } from "../pki.ts";
 import { until } from "../processes.ts";
@@ -67,6 +69,27 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
       new RegExp(`from 127.0.0.1:${port} to 127.0.0.1:80, ID ${id}, host ${host.replaceAll(".", "\\.")}`),
     );
     await world.node.stop();
+  });
+
+  test("A reload changes what the tool is told, at the same return address, and its live sessions go on", async () => {
+    await using world = await startWorld(behind, [{ start: haproxy, more: { ports: { default: 80 } } }], {
+      workers: 1,
+    });
+    const { node, tools, ports } = world;
+    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
+    live.write("GET /seen ");
+    await until("a session in the tool", async () => (await node.stats()).tools[0]?.sessions === 1);
+    const [address, returnAddress] = [ports[0]!.port, ports[0]!.back].map((port) => `127.0.0.1:${port}`);
+    const tool = { name: "tool0", kind: "proxy", address, returnAddress, ports: { default: 81 } };
+    node.rewrite({ tools: [tool] });
+    await node.api("reload", "POST");
+    assert.equal((await world.get(`reloaded.${DOMAIN}`, "/seen")).code, 0);
+    await tools[0]!.shows(/to 127.0.0.1:81, .*host reloaded/);
+    const answer = once(live.resume(), "data");
+    live.write("HTTP/1.0\r\n\r\n");
+    assert.match(String((await answer)[0]), /400/);
+    live.destroy();
+    await node.stop();
   });
 
   test("A program that is written for SSLproxy is told both ends and that there was TLS", async () => {

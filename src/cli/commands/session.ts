@@ -103,12 +103,13 @@ function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
 
 type Pairs = readonly (readonly [string, string | number | null | undefined])[];
 
-function leg({ version, suite, group, alpn, received, sent }: LegRecord, peer: string): Pairs {
+function leg({ version, suite, group, alpn, resumed, received, sent }: LegRecord, peer: string): Pairs {
   return [
     ["Version", version],
     ["Suite", suite],
     ["Group", group],
     ["ALPN", alpn],
+    ["Handshake", resumed === undefined ? undefined : resumed ? "abbreviated: an earlier session was resumed" : "full"],
     ["Bytes", `${bytes(received)} from the ${peer}, ${bytes(sent)} to it`],
   ];
 }

@@ -24,6 +24,7 @@ function page(stats: Stats): string[] {
       ["Live sessions", stats.sessions.live],
       ["Certificates", `${mint.minted} issued, ${mint.hits} shown again`],
       ["History", stopped],
+      ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
     ]),
     ...listeners(stats),
     ...faults(stats),
