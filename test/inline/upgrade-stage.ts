@@ -85,6 +85,9 @@ export async function openUpgradeStage<Name extends string>(
         at = found + text.length;
       }
     },
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+    async [Symbol.asyncDispose]() {
+      await kept.disposeAsync();
+      assert.doesNotMatch(node.process.output(), /worker died|A bug ended|TypeError/);
+    },
   };
 }
