@@ -152,8 +152,8 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { client, server, endpoint, opening, known, destination, begun } = interception;
 
   const host = hostOf(opening.hello, destination);
-  const { listener, from: caller } = story.arrival;
-  const between: Ends = { listener, client: caller, server: endpoint, host };
+  const { arrival } = story;
+  const between: Ends = { listener: arrival.listener, client: arrival.from, server: endpoint, host };
   const serverLeg = await node.serverLeg(server.stream, opening.hello, policy.lean(interception.facts), between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   if (server.stream === server.socket) ends.delete(server.stream);

@@ -46,8 +46,11 @@ export interface Node {
   /** A server no longer offers the TLS that it offered: told to the operator. */
   withdrawn(session: SessionHandle, protocol: string, server: Endpoint): void;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  /** `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. */
-  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends: Ends): Promise<ServerLeg | LegFailure>;
+  /**
+   * `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. `ends`: an earlier
+   * session between them may be resumed.
+   */
+  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends?: Ends): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
