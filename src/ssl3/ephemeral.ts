@@ -1,0 +1,143 @@
+import { createDiffieHellman, createECDH, getDiffieHellman } from "node:crypto";
+import { PeerError } from "../errors.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { nameGroup } from "../wire/names.ts";
+import type { Reader } from "../wire/reader.ts";
+import { u8, u16, vector8, vector16 } from "../wire/writer.ts";
+import type { Random } from "./random.ts";
+
+/**
+ * Ephemeral Diffie-Hellman, over integers (RFC 6101, section 5.6.3) and over curves (RFC 4492, section 5.4, which peers
+ * use over SSL 3.0 too). Every key is made for one handshake.
+ */
+
+/** A share that the server has made. */
+export interface ServerShare {
+  /** IANA's name of the group, or "DH-2048". */
+  readonly group: string;
+  /** The ServerKeyExchange's parameters. */
+  readonly params: Buffer;
+  /** The premaster secret, from the client's ClientKeyExchange. Throws PeerError. */
+  agree(reader: Reader): Buffer;
+}
+
+/** What a client makes of a server's parameters. */
+export interface ClientShare {
+  readonly group: string;
+  /** The ClientKeyExchange's body. */
+  readonly message: Buffer;
+  readonly premaster: Buffer;
+}
+
+const CURVES = new Map([
+  [0x0017, { openssl: "prime256v1", scalar: 32, mask: 0xff }],
+  [0x0018, { openssl: "secp384r1", scalar: 48, mask: 0xff }],
+  [0x0019, { openssl: "secp521r1", scalar: 66, mask: 0x01 }],
+]);
+const SECP256R1 = 0x0017;
+const NAMED_CURVE = 3;
+const UNCOMPRESSED = 4;
+
+/** The curve for a client: its first that the engine has, P-256 for one that names none. Undefined: none is shared. */
+export function chooseCurve(supported: readonly number[]): number | undefined {
+  return supported.length === 0 ? SECP256R1 : supported.find((id) => CURVES.has(id));
+}
+
+export function shareCurve(id: number, random: Random): ServerShare {
+  const own = curveKey(id, random);
+  const params = Buffer.concat([u8(NAMED_CURVE), u16(id), vector8(own.getPublicKey())]);
+  return { group: nameGroup(id), params, agree: (reader) => agreeOnCurve(own, reader.vector8(1)) };
+}
+
+/** Reads ServerECDHParams. Throws PeerError. */
+export function answerCurve(reader: Reader, random: Random): ClientShare {
+  const [kind, id] = [reader.u8(), reader.u16()];
+  if (kind !== NAMED_CURVE || !CURVES.has(id)) {
+    throw new PeerError(
+      `Cannot go on: the server chose curve ${id}, which is not spoken here`,
+      ALERTS.illegal_parameter,
+    );
+  }
+  const own = curveKey(id, random);
+  const premaster = agreeOnCurve(own, reader.vector8(1));
+  return { group: nameGroup(id), message: vector8(own.getPublicKey()), premaster };
+}
+
+function curveKey(id: number, random: Random): ReturnType<typeof createECDH> {
+  const { openssl, scalar, mask } = CURVES.get(id)!;
+  const own = createECDH(openssl);
+  for (;;) {
+    const secret = random(scalar);
+    secret[0]! &= mask;
+    try {
+      own.setPrivateKey(secret);
+      return own;
+    } catch {
+      // Not below the curve's order: once in 2^32 for P-256.
+    }
+  }
+}
+
+function agreeOnCurve(own: ReturnType<typeof createECDH>, point: Buffer): Buffer {
+  if (point[0] !== UNCOMPRESSED) throw invalidShare();
+  try {
+    return own.computeSecret(point);
+  } catch {
+    throw invalidShare();
+  }
+}
+
+const MODP_2048 = getDiffieHellman("modp14");
+/** Below, discrete logarithms have been computed; above, a handshake costs more than it is worth. In bits. */
+const MIN_PRIME = 1024;
+const MAX_PRIME = 8192;
+/** Of a private exponent, in bytes: twice what the largest group is worth. */
+const EXPONENT = 64;
+
+export function sharePrime(random: Random): ServerShare {
+  const [prime, generator] = [MODP_2048.getPrime(), MODP_2048.getGenerator()];
+  const own = primeKey(prime, generator, random);
+  const params = Buffer.concat([vector16(prime), vector16(generator), vector16(own.getPublicKey())]);
+  return { group: "DH-2048", params, agree: (reader) => agreeOnPrime(own, reader.vector16(1)) };
+}
+
+/** Reads ServerDHParams. Throws PeerError. */
+export function answerPrime(reader: Reader, random: Random): ClientShare {
+  const [prime, generator, theirs] = [reader.vector16(1), reader.vector16(1), reader.vector16(1)].map(stripZeros);
+  const bits = prime!.length * 8 - Math.clz32(prime![0] ?? 0) + 24;
+  if (bits < MIN_PRIME || bits > MAX_PRIME) {
+    throw new PeerError(`Cannot go on: the server's DH group has ${bits} bits`, ALERTS.insufficient_security);
+  }
+  try {
+    const own = primeKey(prime!, generator!, random);
+    const premaster = agreeOnPrime(own, theirs!);
+    return { group: `DH-${bits}`, message: vector16(own.getPublicKey()), premaster };
+  } catch {
+    throw invalidShare();
+  }
+}
+
+function primeKey(prime: Buffer, generator: Buffer, random: Random): ReturnType<typeof createDiffieHellman> {
+  const own = createDiffieHellman(prime, generator);
+  own.setPrivateKey(random(EXPONENT));
+  own.generateKeys();
+  return own;
+}
+
+/** Leading zeros are not part of it, unlike a curve's. That they can be seen in time (Raccoon) tells of one handshake only. */
+function agreeOnPrime(own: ReturnType<typeof createDiffieHellman>, share: Buffer): Buffer {
+  try {
+    return stripZeros(own.computeSecret(share));
+  } catch {
+    throw invalidShare();
+  }
+}
+
+function stripZeros(number: Buffer): Buffer {
+  const first = number.findIndex((byte) => byte !== 0);
+  return first === -1 ? Buffer.alloc(0) : number.subarray(first);
+}
+
+function invalidShare(): PeerError {
+  return new PeerError("Cannot go on: the peer's share is no element of the group", ALERTS.illegal_parameter);
+}
