@@ -3,7 +3,8 @@ import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
-import type { FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
+import type { ServerLeg } from "./legs/server-leg.ts";
+import type { Between, FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
@@ -119,14 +120,14 @@ interface Interception {
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
   const { node, policy, session, ends } = story;
-  const { client, server, endpoint, opening, known, destination } = interception;
-
-  const serverLeg = await node.serverLeg(server, opening.hello);
-  if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
-  ends.delete(server);
-  ends.add(serverLeg.stream as Socket);
+  const { client, endpoint, opening, known, destination } = interception;
 
   const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
+  const between: Between = { client: story.arrival.from, server: endpoint, host };
+  const serverLeg = await openServerLeg(story, interception, between);
+  if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
+  ends.add(serverLeg.stream as Socket);
+
   const judgement = node.judge(serverLeg, host, endpoint.address);
   session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
@@ -137,7 +138,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
 
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(client, opening, presentation.shown, serverLeg.negotiated);
+  const clientLeg = await node.clientLeg(client, opening, presentation, serverLeg.negotiated, between);
   if (clientLeg.kind === "failed") return clientLeg.reason;
   ends.delete(client);
   ends.add(clientLeg.stream as Socket);
@@ -148,6 +149,33 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
+}
+
+/** A server that speaks nothing newer than SSL 3.0 is spoken to anew, where policy allows it; else its first answer counts. */
+async function openServerLeg(
+  story: Story,
+  interception: Interception,
+  between: Between,
+): Promise<ServerLeg | LegFailure> {
+  const { node, ends, arrival, session } = story;
+  const { server, endpoint, opening } = interception;
+  const leg = await node.serverLeg(server, opening.hello, between);
+  if (leg.kind === "up") ends.delete(server);
+  if (leg.kind === "up" || !node.mayFallBack(leg)) return leg;
+  let fresh: Socket;
+  try {
+    fresh = await arrival.dial([endpoint.address], endpoint.port);
+  } catch (error) {
+    if (error instanceof NetworkError) return leg;
+    throw error;
+  }
+  ends.add(fresh);
+  const older = await node.fallBack(fresh, opening.hello, between);
+  // A server that refuses again has said more when it was asked for TLS; what we refuse of it is news.
+  if (older.kind === "failed") return older.cause === "protocol" || older.alert === CERTIFICATE_REQUIRED ? older : leg;
+  ends.delete(fresh);
+  session.note({ seenAs: nearEnd(fresh) });
+  return older;
 }
 
 /**

@@ -16,11 +16,12 @@ import { openClientLeg } from "./legs/client-leg.ts";
 import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
 import { relay } from "./legs/relay.ts";
-import { openServerLeg } from "./legs/server-leg.ts";
+import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
+import { createSessionCache } from "./legs/session-store.ts";
 import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
-import type { Node } from "./node.ts";
+import type { Between, Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
@@ -37,6 +38,9 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  */
 
 const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
+/** Sessions of SSL 3.0 that may be resumed, and for how many ms. */
+const RESUMABLE = 10_000;
+const RESUMABLE_FOR = 5 * 60_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
@@ -168,7 +172,13 @@ async function startWorker(first: WorkerSetup) {
   function composeNode({ config, policy: source, keys, roots }: WorkerSetup, fed: readonly Feed[]): Node {
     const { timeouts } = config;
     const policy = compilePolicy(source);
-    const versions = { min: source.versions.min, max: source.versions.max };
+    const { versions } = source;
+    // One for each policy: what another policy decided is not resumed.
+    const resumable = createSessionCache(RESUMABLE, RESUMABLE_FOR);
+    const serverOptions = ({ client, server, host }: Between) => {
+      const sessions = resumable.of(JSON.stringify(["server", client.address, server, host]));
+      return { versions, timeout: timeouts.handshake, contexts, sessions };
+    };
     const judge = createJudge(keys, roots);
     return {
       policy,
@@ -199,9 +209,15 @@ async function startWorker(first: WorkerSetup) {
         }
       },
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg: (socket, hello) => openServerLeg(socket, hello, { versions, timeout: timeouts.handshake, contexts }),
-      clientLeg: (socket, opening, presented, { alpn }) =>
-        openClientLeg(socket, opening, { presented, alpn, versions, timeout: timeouts.handshake, contexts }),
+      serverLeg: (socket, hello, between) => openServerLeg(socket, hello, serverOptions(between)),
+      mayFallBack: (failure) => mayFallBack(failure, versions),
+      fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
+      clientLeg(socket, opening, { shown: presented, record }, { alpn }, { client, server, host }) {
+        // The certificate, too: a client that resumes is not shown the one that warns of what is wrong by now.
+        const sessions = resumable.of(JSON.stringify(["client", client.address, server, host, record.sha256]));
+        const timeout = timeouts.handshake;
+        return openClientLeg(socket, opening, { presented, alpn, versions, timeout, contexts, sessions });
+      },
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
         const [own] = held;

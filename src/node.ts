@@ -21,12 +21,17 @@ export interface Node {
   resolve(host: string): Promise<readonly string[]>;
   detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  serverLeg(socket: Socket, hello: ClientHello): Promise<ServerLeg | LegFailure>;
+  serverLeg(socket: Socket, hello: ClientHello, between: Between): Promise<ServerLeg | LegFailure>;
+  /** Whether a refusal may come from a server that speaks nothing newer than SSL 3.0, which policy allows. */
+  mayFallBack(failure: LegFailure): boolean;
+  /** The same for such a server, on a fresh connection. */
+  fallBack(socket: Socket, hello: ClientHello, between: Between): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
-    shown: readonly Presentable[],
+    presentation: Presentation,
     server: Negotiated,
+    between: Between,
   ): Promise<ClientLeg | LegFailure>;
   /** What there is to say of the server's certificate, and whether this node holds its key. */
   judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
@@ -53,6 +58,13 @@ export interface SessionHandle {
   readonly meter: Meter;
   note(news: SessionNews): void;
   close(reason: string): void;
+}
+
+/** Whose session it is: what is resumed belongs to these three. */
+export interface Between {
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  readonly host: string | undefined;
 }
 
 /** A ClientHello with the very bytes that it came in: a late bypass sends them again. */

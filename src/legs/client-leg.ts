@@ -5,8 +5,10 @@ import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
 import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
-import { alpnList, type VersionRange } from "./offer.ts";
+import { alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+import type { SessionStore } from "./session-store.ts";
+import { openSsl3ClientLeg } from "./ssl3.ts";
 
 /** The TLS session with the client. */
 export interface ClientLeg extends Leg {
@@ -27,9 +29,12 @@ export interface ClientLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** Sessions that this client may resume. Without them nothing is resumed. */
+  readonly sessions?: SessionStore | undefined;
 }
 
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
+const SSL3 = 0x0300;
 const TLS12 = 0x0303;
 const TLS13 = 0x0304;
 
@@ -40,16 +45,25 @@ const TLS13 = 0x0304;
 export async function openClientLeg(
   socket: Socket,
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
-  { presented, alpn, versions, timeout, contexts }: ClientLegOptions,
+  { presented, alpn, versions, timeout, contexts, sessions }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
   if (await hasLeft(socket)) return explainFailure("client", ENDED);
+  if (highestShared(hello, versions) === SSL3) {
+    const highest = numberOf(versions.max);
+    return openSsl3ClientLeg(socket, bytes, {
+      presented,
+      suites: versions.ssl3Suites ?? "all",
+      highest,
+      timeout,
+      sessions,
+    });
+  }
   socket.unshift(bytes);
   const group = chooseGroup(hello, versions);
   const secureContext = contexts.take({
     cert: presented.map(({ certificatePem }) => certificatePem),
     key: presented.map(({ keyPem }) => keyPem),
-    minVersion: versions.min,
-    maxVersion: versions.max,
+    ...tlsRange(versions),
     ciphers: (hello.versions[0] ?? 0) < TLS12 ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
     dhparam: "auto",
     ...(group && { ecdhCurve: group.openssl }),

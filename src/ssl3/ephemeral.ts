@@ -1,4 +1,11 @@
-import { createDiffieHellman, createECDH, getDiffieHellman } from "node:crypto";
+import {
+  createDiffieHellman,
+  createECDH,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  getDiffieHellman,
+} from "node:crypto";
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { nameGroup } from "../wire/names.ts";
@@ -29,14 +36,22 @@ export interface ClientShare {
   readonly premaster: Buffer;
 }
 
-const CURVES = new Map([
-  [0x0017, { openssl: "prime256v1", scalar: 32, mask: 0xff }],
-  [0x0018, { openssl: "secp384r1", scalar: 48, mask: 0xff }],
-  [0x0019, { openssl: "secp521r1", scalar: 66, mask: 0x01 }],
+/** Curve to what makes a key on it. Servers choose one unasked: SSL 3.0 has no extension to name those that a client has. */
+const CURVES = new Map<number, (random: Random) => CurveKey>([
+  [0x001d, x25519Key],
+  [0x0017, (random) => nistKey("prime256v1", 32, 0xff, random)],
+  [0x0018, (random) => nistKey("secp384r1", 48, 0xff, random)],
+  [0x0019, (random) => nistKey("secp521r1", 66, 0x01, random)],
 ]);
 const SECP256R1 = 0x0017;
 const NAMED_CURVE = 3;
 const UNCOMPRESSED = 4;
+
+/** A key pair on a curve. `agree` throws any error for a point that is not on it. */
+interface CurveKey {
+  readonly point: Buffer;
+  agree(point: Buffer): Buffer;
+}
 
 /** The curve for a client: its first that the engine has, P-256 for one that names none. Undefined: none is shared. */
 export function chooseCurve(supported: readonly number[]): number | undefined {
@@ -44,47 +59,72 @@ export function chooseCurve(supported: readonly number[]): number | undefined {
 }
 
 export function shareCurve(id: number, random: Random): ServerShare {
-  const own = curveKey(id, random);
-  const params = Buffer.concat([u8(NAMED_CURVE), u16(id), vector8(own.getPublicKey())]);
+  const own = CURVES.get(id)!(random);
+  const params = Buffer.concat([u8(NAMED_CURVE), u16(id), vector8(own.point)]);
   return { group: nameGroup(id), params, agree: (reader) => agreeOnCurve(own, reader.vector8(1)) };
 }
 
 /** Reads ServerECDHParams. Throws PeerError. */
 export function answerCurve(reader: Reader, random: Random): ClientShare {
   const [kind, id] = [reader.u8(), reader.u16()];
-  if (kind !== NAMED_CURVE || !CURVES.has(id)) {
+  const createKey = CURVES.get(id);
+  if (kind !== NAMED_CURVE || !createKey) {
     throw new PeerError(
       `Cannot go on: the server chose curve ${id}, which is not spoken here`,
       ALERTS.illegal_parameter,
     );
   }
-  const own = curveKey(id, random);
+  const own = createKey(random);
   const premaster = agreeOnCurve(own, reader.vector8(1));
-  return { group: nameGroup(id), message: vector8(own.getPublicKey()), premaster };
+  return { group: nameGroup(id), message: vector8(own.point), premaster };
 }
 
-function curveKey(id: number, random: Random): ReturnType<typeof createECDH> {
-  const { openssl, scalar, mask } = CURVES.get(id)!;
-  const own = createECDH(openssl);
+function agreeOnCurve(own: CurveKey, point: Buffer): Buffer {
+  try {
+    return own.agree(point);
+  } catch {
+    throw invalidShare();
+  }
+}
+
+/** `scalar` is a private key's length in bytes, `mask` what its first byte may have. */
+function nistKey(curve: string, scalar: number, mask: number, random: Random): CurveKey {
+  const own = createECDH(curve);
   for (;;) {
     const secret = random(scalar);
     secret[0]! &= mask;
     try {
       own.setPrivateKey(secret);
-      return own;
+      break;
     } catch {
       // Not below the curve's order: once in 2^32 for P-256.
     }
   }
+  return {
+    point: own.getPublicKey(),
+    agree(point) {
+      if (point[0] !== UNCOMPRESSED) throw invalidShare();
+      return own.computeSecret(point);
+    },
+  };
 }
 
-function agreeOnCurve(own: ReturnType<typeof createECDH>, point: Buffer): Buffer {
-  if (point[0] !== UNCOMPRESSED) throw invalidShare();
-  try {
-    return own.computeSecret(point);
-  } catch {
-    throw invalidShare();
-  }
+/** RFC 8410, section 7: what stands before the 32 bytes of a private and of a public key. */
+const X25519_PRIVATE = Buffer.from("302e020100300506032b656e04220420", "hex");
+const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
+
+function x25519Key(random: Random): CurveKey {
+  const der = Buffer.concat([X25519_PRIVATE, random(32)]);
+  const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const point = createPublicKey(privateKey).export({ format: "der", type: "spki" }).subarray(X25519_PUBLIC.length);
+  return {
+    point,
+    agree(theirs) {
+      const key = Buffer.concat([X25519_PUBLIC, theirs]);
+      // OpenSSL refuses a point of small order, whose secret is zero: RFC 7748, section 6.1.
+      return diffieHellman({ privateKey, publicKey: createPublicKey({ key, format: "der", type: "spki" }) });
+    },
+  };
 }
 
 const MODP_2048 = getDiffieHellman("modp14");
