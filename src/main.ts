@@ -28,8 +28,10 @@ import { keyTypeFor } from "./pki/key-type.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
+import { VERSIONS } from "./policy/rule.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { fatalAlert } from "./wire/alert.ts";
+import type { ClientHello } from "./wire/client-hello.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
 /**
@@ -175,6 +177,8 @@ async function startWorker(first: WorkerSetup) {
     const { versions } = source;
     // One for each policy: what another policy decided is not resumed.
     const resumable = createSessionCache(RESUMABLE, RESUMABLE_FOR);
+    const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
+    const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
     const serverOptions = ({ client, server, host }: Between) => {
       const sessions = resumable.of(JSON.stringify(["server", client.address, server, host]));
       return { versions, timeout: timeouts.handshake, contexts, sessions };
@@ -226,7 +230,11 @@ async function startWorker(first: WorkerSetup) {
           return { shown: held, record: { authority: "inbound", serial, sha256, keyType } };
         }
         const authority = facts.faults.length > 0 ? "secondary" : "primary";
-        const wanted = { certificate: leg.certificate.raw, authority, keyType: keyTypeFor(hello) } as const;
+        const wanted = {
+          certificate: leg.certificate.raw,
+          authority,
+          keyType: keyTypeFor(hello, spoken(hello)),
+        } as const;
         const minted = await issued.take(record.sha256, wanted, Date.now());
         const { serial, sha256, keyType } = minted;
         return { shown: [minted], record: { authority, serial, sha256, keyType } };

@@ -26,7 +26,7 @@ import javax.net.ssl.TrustManagerFactory;
 /**
  * A client and a server of SSL 3.0 over JSSE, with everything that JDK 17 has switched off switched on again.
  *
- * serve PORT PKCS12 VERSIONS WANTS_CERTIFICATE      VERSIONS joined by "+"
+ * serve PORT PKCS12 VERSIONS none|want|need         VERSIONS joined by "+"; a client certificate
  * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSIONS,SUITE (or "-"),SIZE,TIMES,PROXY_HOST:PORT (or "-")
  *
  * The server answers with a line about the session, then echoes. The client connects so many times with one context, so
@@ -34,6 +34,8 @@ import javax.net.ssl.TrustManagerFactory;
  */
 public class Ssl3Peer {
   public static void main(String[] args) throws Exception {
+    // A server that knows RFC 7627 resumes no session made without it, and SSL 3.0 has none with it.
+    System.setProperty("jdk.tls.useExtendedMasterSecret", "false");
     for (String name : new String[] {"jdk.tls.disabledAlgorithms", "jdk.tls.legacyAlgorithms"}) Security.setProperty(name, "");
     if (args[0].equals("serve")) serve(args);
     else for (String one : Arrays.copyOfRange(args, 2, args.length)) get(args[1], one.split(","));
@@ -50,8 +52,8 @@ public class Ssl3Peer {
     listener.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[1])));
     listener.setEnabledProtocols(args[3].split("\\+"));
     listener.setEnabledCipherSuites(withoutSignals(context.getSupportedSSLParameters().getCipherSuites()));
-    listener.setNeedClientAuth(args[4].equals("need"));
-    listener.setWantClientAuth(args[4].equals("want"));
+    if (args[4].equals("need")) listener.setNeedClientAuth(true);
+    if (args[4].equals("want")) listener.setWantClientAuth(true);
     System.out.println("READY");
     while (true) {
       SSLSocket socket = (SSLSocket) listener.accept();
