@@ -164,8 +164,9 @@ export class Conversation implements Connection {
     if (message.name === "certificate_verify" || (message.name === "client_hello" && this.#state !== "opening")) {
       throw this.#unexpected(message.name);
     }
-    // The ServerHello's line depends on what is in it: the role says it.
+    // The ServerHello's line depends on what is in it: the role says which. All three may stand in the same place.
     if (message.name !== "server_hello") this.#advance(this.#peer, message.name);
+    else if (!advance(this.#state, this.#peer, "server_hello: rsa")) throw this.#unexpected(message.name);
     // Between handshakes it is no part of the next: RFC 6101, section 5.6.1.1.
     if (message.name === "hello_request") return;
     if (message.name === "certificate_request") this.#certificateRequested = true;

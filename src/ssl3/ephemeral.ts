@@ -1,11 +1,4 @@
-import {
-  createDiffieHellman,
-  createECDH,
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  getDiffieHellman,
-} from "node:crypto";
+import { createECDH, createPrivateKey, createPublicKey, diffieHellman, getDiffieHellman } from "node:crypto";
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { nameGroup } from "../wire/names.ts";
@@ -137,7 +130,7 @@ const EXPONENT = 64;
 export function sharePrime(random: Random): ServerShare {
   const [prime, generator] = [MODP_2048.getPrime(), MODP_2048.getGenerator()];
   const own = primeKey(prime, generator, random);
-  const params = Buffer.concat([vector16(prime), vector16(generator), vector16(own.getPublicKey())]);
+  const params = Buffer.concat([vector16(prime), vector16(generator), vector16(own.share)]);
   return { group: "DH-2048", params, agree: (reader) => agreeOnPrime(own, reader.vector16(1)) };
 }
 
@@ -148,29 +141,63 @@ export function answerPrime(reader: Reader, random: Random): ClientShare {
   if (bits < MIN_PRIME || bits > MAX_PRIME) {
     throw new PeerError(`Cannot go on: the server's DH group has ${bits} bits`, ALERTS.insufficient_security);
   }
+  let own: PrimeKey;
   try {
-    const own = primeKey(prime!, generator!, random);
-    const premaster = agreeOnPrime(own, theirs!);
-    return { group: `DH-${bits}`, message: vector16(own.getPublicKey()), premaster };
+    own = primeKey(prime!, generator!, random);
   } catch {
     throw invalidShare();
   }
+  return { group: `DH-${bits}`, message: vector16(own.share), premaster: agreeOnPrime(own, theirs!) };
 }
 
-function primeKey(prime: Buffer, generator: Buffer, random: Random): ReturnType<typeof createDiffieHellman> {
-  const own = createDiffieHellman(prime, generator);
-  own.setPrivateKey(random(EXPONENT));
-  own.generateKeys();
-  return own;
+/** A key pair over integers. */
+interface PrimeKey {
+  readonly share: Buffer;
+  agree(share: Buffer): Buffer;
+}
+
+/**
+ * By way of key files in DER (RFC 5208, RFC 5280, PKCS #3): `createDiffieHellman` looks whether the prime is one, which costs
+ * a second, and a peer may choose it.
+ */
+function primeKey(prime: Buffer, generator: Buffer, random: Random): PrimeKey {
+  const group = der(SEQUENCE, DH_KEY_AGREEMENT, der(SEQUENCE, integer(prime), integer(generator)));
+  const secret = der(SEQUENCE, integer(Buffer.alloc(1)), group, der(OCTET_STRING, integer(random(EXPONENT))));
+  const privateKey = createPrivateKey({ key: secret, format: "der", type: "pkcs8" });
+  const agree = (theirs: Buffer) => {
+    const key = der(SEQUENCE, group, der(BIT_STRING, Buffer.alloc(1), integer(theirs)));
+    // OpenSSL refuses what is no element of the group, or one whose powers everybody knows: 0, 1, and -1.
+    return diffieHellman({ privateKey, publicKey: createPublicKey({ key, format: "der", type: "spki" }) });
+  };
+  // With the generator for the other's share, what both would agree on is our own share.
+  return { share: stripZeros(agree(generator)), agree };
 }
 
 /** Leading zeros are not part of it, unlike a curve's. That they can be seen in time (Raccoon) tells of one handshake only. */
-function agreeOnPrime(own: ReturnType<typeof createDiffieHellman>, share: Buffer): Buffer {
+function agreeOnPrime(own: PrimeKey, share: Buffer): Buffer {
   try {
-    return stripZeros(own.computeSecret(share));
+    return stripZeros(own.agree(share));
   } catch {
     throw invalidShare();
   }
+}
+
+const [INTEGER, BIT_STRING, OCTET_STRING, SEQUENCE] = [0x02, 0x03, 0x04, 0x30];
+const DH_KEY_AGREEMENT = Buffer.from("06092a864886f70d010301", "hex");
+
+/** One element of DER, of up to 2^16 - 1 bytes. */
+function der(tag: number, ...parts: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(parts);
+  const { length } = content;
+  const size = length < 0x80 ? [u8(length)] : length <= 0xff ? [u8(0x81), u8(length)] : [u8(0x82), u16(length)];
+  return Buffer.concat([u8(tag), ...size, content]);
+}
+
+/** A zero goes before what would be negative. */
+function integer(value: Buffer): Buffer {
+  const digits = stripZeros(value);
+  const positive = digits.length === 0 || digits[0]! >= 0x80 ? Buffer.concat([u8(0), digits]) : digits;
+  return der(INTEGER, positive);
 }
 
 function stripZeros(number: Buffer): Buffer {

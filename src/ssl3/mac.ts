@@ -27,15 +27,20 @@ export function createMac(name: MacName, secret: Uint8Array): Mac {
 
 /**
  * Does as many rounds of the hash as a record's MAC lacks: how long the padding was must not show in the time that the
- * MAC took (Lucky Thirteen, CVE-2013-0169). `content` and `longest` are lengths in bytes.
+ * MAC took (Lucky Thirteen, CVE-2013-0169). `content` and `longest` are lengths in bytes. What is left is JavaScript's own
+ * noise, which nobody controls.
  */
 export function evenOut(name: MacName, content: number, longest: number): void {
+  createHash(name)
+    .update(FILLING.subarray(0, lackingBytes(name, content, longest)))
+    .digest();
+}
+
+/** How many bytes more must be hashed for as many rounds as the longest content needs; of no bytes there is one round. */
+export function lackingBytes(name: MacName, content: number, longest: number): number {
   const { size, pad } = MACS[name];
   const prefix = size + pad + HEADER;
-  const lacking = rounds(prefix + longest) - rounds(prefix + content);
-  createHash(name)
-    .update(FILLING.subarray(0, lacking * BLOCK))
-    .digest();
+  return (rounds(prefix + longest) - rounds(prefix + content)) * BLOCK;
 }
 
 /** Rounds of MD5 or SHA-1 for so many bytes: they are followed by 9 at least, in blocks of 64. */
