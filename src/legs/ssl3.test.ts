@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { type TestContext, test } from "node:test";
+
+import { ALERTS } from "../wire/alert.ts";
+import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
+import { record } from "../wire/record.ts";
+import { openClientLeg } from "./client-leg.ts";
+import { createContextCache } from "./contexts.ts";
+import { type Pair, testLeg } from "./leg-compliance.ts";
+import type { VersionRange } from "./offer.ts";
+import { mayFallBack, openServerLeg } from "./server-leg.ts";
+import { createSessionCache } from "./session-store.ts";
+import { tcpPair } from "./test-pairs.ts";
+
+const read = (name: string) => readFileSync(new URL(`../../test/recorded/ssl3/${name}`, import.meta.url), "utf8");
+const presented = [{ certificatePem: read("rsa.pem"), keyPem: read("rsa.key") }];
+const contexts = createContextCache(10);
+const ONLY: VersionRange = { min: "SSLv3", max: "SSLv3" };
+const ALL: VersionRange = { min: "SSLv3", max: "TLSv1.3" };
+/** A ClientHello of SSL 3.0 with RSA suites: AES-128, 3DES, RC4. */
+const HELLO_BYTES = record(22, 0x0300, Buffer.from(`0100002d0300${"07".repeat(32)}000006002f000a00050100`, "hex"));
+const HELLO = helloOf(HELLO_BYTES);
+
+function helloOf(bytes: Buffer): ClientHello {
+  const sighting = createClientHelloReader().push(bytes);
+  assert.equal(sighting.kind, "hello");
+  return (sighting as { hello: ClientHello }).hello;
+}
+
+/** Both legs of the engine, one at each end of a connection. The peers of other makers are in test/interop/ssl3.test.ts. */
+async function bothLegs(t: Pick<TestContext, "after">, options: { suite?: number; versions?: VersionRange } = {}) {
+  const { suite = 0x002f, versions = ONLY } = options;
+  const [near, far] = await tcpPair(t);
+  const timeout = 5_000;
+  const hello = { ...HELLO, cipherSuites: [suite] };
+  const opening = openServerLeg(near, hello, { versions: ONLY, timeout, contexts });
+  const bytes = await firstBytes(far);
+  const opened = { hello: helloOf(bytes), bytes };
+  const [server, client] = await Promise.all([
+    opening,
+    openClientLeg(far, opened, { presented, alpn: undefined, versions, timeout, contexts }),
+  ]);
+  return { server, client, near, far };
+}
+
+async function firstBytes(socket: Socket): Promise<Buffer> {
+  await once(socket, "readable");
+  return socket.read();
+}
+
+async function pair(which: "client" | "server"): Promise<Pair> {
+  const { server, client, near, far } = await bothLegs({ after() {} });
+  assert.ok(server.kind === "up" && client.kind === "up", JSON.stringify([server, client]));
+  const [leg, peer] = which === "client" ? [client, server] : [server, client];
+  return {
+    leg,
+    peer: { stream: peer.stream, socket: peer.socket },
+    close() {
+      for (const one of [server.stream, client.stream, near, far]) one.destroy();
+    },
+  };
+}
+
+testLeg("The client leg over SSL 3.0", () => pair("client"));
+testLeg("The server leg over SSL 3.0", () => pair("server"));
+
+test("A FIN without close_notify is an error of the leg, and not an end", async (t) => {
+  for (const from of ["client", "server"] as const) {
+    const legs = await bothLegs(t);
+    assert.ok(legs.server.kind === "up" && legs.client.kind === "up");
+    const [sender, receiver] = from === "client" ? [legs.server, legs.client] : [legs.client, legs.server];
+    sender.stream.write("cut off he");
+    let ended = false;
+    receiver.stream.on("end", () => {
+      ended = true;
+    });
+    const failed = once(receiver.stream, "error");
+    await once(receiver.stream, "readable");
+    assert.equal(receiver.stream.read().toString(), "c");
+    receiver.stream.resume();
+    sender.socket.end();
+    const [error] = await failed;
+    assert.equal(error.code, "ERR_SSL_UNEXPECTED_EOF_WHILE_READING");
+    assert.equal(ended, false);
+  }
+});
+
+test("The two sides say what they agreed on, with IANA's names", async (t) => {
+  const { server, client } = await bothLegs(t, { suite: 0x0005 });
+  assert.ok(server.kind === "up" && client.kind === "up");
+  const negotiated = { version: "SSLv3", suite: "TLS_RSA_WITH_RC4_128_SHA", group: undefined, alpn: undefined };
+  assert.deepEqual([server.negotiated, client.negotiated], [negotiated, negotiated]);
+  assert.equal(server.certificate.subject, "CN=recorded.test");
+  assert.equal(server.verifyCode, "NOT_VERIFIED");
+});
+
+test("A handshake that fails says who refused, with the alert that carries it across", async (t) => {
+  const { server, client } = await bothLegs(t, { suite: 0x002f, versions: { ...ONLY, ssl3Suites: "rc4" } });
+  assert.ok(server.kind === "failed" && client.kind === "failed");
+  assert.deepEqual([client.cause, client.alert], ["protocol", ALERTS.handshake_failure]);
+  assert.match(client.reason, /^The handshake with the client failed: .*no cipher suite/);
+  assert.deepEqual([server.cause, server.alert], ["alert", ALERTS.handshake_failure]);
+});
+
+test("A client that has gone, or goes, or says nothing, is told apart", async (t) => {
+  const options = { presented, alpn: undefined, versions: ONLY, timeout: 200, contexts };
+  const open = async (then: (near: Socket) => void) => {
+    const [near, far] = await tcpPair(t);
+    const leg = openClientLeg(far, { hello: HELLO, bytes: HELLO_BYTES }, options);
+    then(near.resume());
+    return leg;
+  };
+  const causes = await Promise.all([
+    open((near) => near.end()),
+    open((near) => near.resetAndDestroy()),
+    open(() => {}),
+  ]);
+  assert.deepEqual(
+    causes.map((leg) => leg.kind === "failed" && [leg.cause, leg.code]),
+    [
+      ["network", "EOF"],
+      ["network", "ECONNRESET"],
+      ["timeout", "ETIMEDOUT"],
+    ],
+  );
+});
+
+test("Sessions are resumed by who they belong to, and by nobody else", () => {
+  const cache = createSessionCache(3, 60_000);
+  const session = (id: number) => ({ id: Buffer.from([id]), suite: 5, master: Buffer.alloc(48), certificates: [] });
+  const [ours, theirs] = [cache.of("ours"), cache.of("theirs")];
+  ours.keep("a", session(1));
+  assert.equal(ours.find("a")?.id[0], 1);
+  assert.equal(theirs.find("a"), undefined);
+  for (const id of [2, 3, 4]) theirs.keep(String(id), session(id));
+  assert.equal(cache.size, 3);
+  assert.equal(ours.find("a"), undefined, "the oldest goes");
+  theirs.forget("2");
+  assert.equal(theirs.find("2"), undefined);
+  assert.equal(cache.flush(), 2);
+  assert.equal(createSessionCache(3, -1).of("x").find("a"), undefined);
+});
+
+test("A session is not resumed when its time is over", () => {
+  const expired = createSessionCache(3, -1).of("x");
+  expired.keep("a", { id: Buffer.from([1]), suite: 5, master: Buffer.alloc(48), certificates: [] });
+  assert.equal(expired.find("a"), undefined);
+});
+
+test("Only a refusal of a server that may be as old as SSL 3.0 is worth another try, and only where policy allows it", () => {
+  const failure = { kind: "failed", alert: 40, code: "", reason: "" } as const;
+  assert.equal(mayFallBack({ ...failure, cause: "alert" }, ALL), true);
+  assert.equal(mayFallBack({ ...failure, cause: "alert", alert: ALERTS.protocol_version }, ALL), true);
+  assert.equal(mayFallBack({ ...failure, cause: "network" }, ALL), true);
+  assert.equal(mayFallBack({ ...failure, cause: "protocol", code: "ERR_SSL_UNSUPPORTED_PROTOCOL" }, ALL), true);
+  assert.equal(mayFallBack({ ...failure, cause: "alert", alert: ALERTS.certificate_required }, ALL), false);
+  assert.equal(mayFallBack({ ...failure, cause: "alert", alert: ALERTS.inappropriate_fallback }, ALL), false);
+  assert.equal(mayFallBack({ ...failure, cause: "protocol", code: "ERR_SSL_BAD_SIGNATURE" }, ALL), false);
+  assert.equal(mayFallBack({ ...failure, cause: "timeout" }, ALL), false);
+  assert.equal(mayFallBack({ ...failure, cause: "alert" }, { min: "TLSv1", max: "TLSv1.3" }), false);
+  // There was nothing newer to fall back from.
+  assert.equal(mayFallBack({ ...failure, cause: "alert" }, ONLY), false);
+});
