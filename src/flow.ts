@@ -101,7 +101,7 @@ async function tell(story: Story): Promise<string> {
   const onHello = policy.onHello(facts);
   if (onHello) noteVerdict(session, onHello);
   if (onHello?.action === "bypass") return pass(story, { client, server, head: bytes });
-  if (onHello?.action === "drop") return refuse(story, client, onHello);
+  if (onHello?.action === "drop") return refuse(story, client, onHello, hello);
 
   return intercept(story, { client, server, endpoint, opening: { hello, bytes }, facts, known, destination });
 }
@@ -134,7 +134,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const verdict = policy.onCertificate(facts);
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return replay(story, interception);
-  if (verdict.action === "drop") return refuse(story, client, verdict);
+  if (verdict.action === "drop") return refuse(story, client, verdict, opening.hello);
 
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
@@ -231,10 +231,10 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
   }
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return replay(story, interception);
-  if (verdict?.action === "drop") return refuse(story, client, verdict);
+  if (verdict?.action === "drop") return refuse(story, client, verdict, opening.hello);
 
   if (failure.code === "ECONNRESET") client.resetAndDestroy();
-  else node.part(client, failure.alert);
+  else node.part(client, failure.alert, opening.hello);
   return failure.reason;
 
   async function demandsCertificate(): Promise<boolean> {
@@ -308,8 +308,8 @@ function forbid({ arrival, session }: Story, verdict: Verdict): string {
 }
 
 /** The policy said drop and the client has sent its hello: it is told with an alert. */
-function refuse({ node }: Story, client: Socket, verdict: Verdict): string {
-  node.part(client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
+function refuse({ node }: Story, client: Socket, verdict: Verdict, hello: ClientHello): string {
+  node.part(client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED, hello);
   return `Dropped: ${verdict.reason}`;
 }
 

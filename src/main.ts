@@ -30,6 +30,7 @@ import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { VERSIONS } from "./policy/rule.ts";
 import { createLedger } from "./sessions/ledger.ts";
+import { asSsl3Alert } from "./ssl3/alerts.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -275,7 +276,7 @@ async function startWorker(first: WorkerSetup) {
         return relay(client, server, { meter, taps, idle: timeouts.idle });
       },
       alertOf: receivedAlert,
-      part: (socket, alert) => farewell(socket, alert === undefined ? "" : fatalAlert(alert)),
+      part: (socket, alert, hello) => farewell(socket, alert === undefined ? "" : refusalFor(hello, alert)),
       report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
     };
   }
@@ -345,6 +346,12 @@ async function startWorker(first: WorkerSetup) {
 }
 
 const INTERNAL_ERROR = 80;
+
+/** A client that speaks nothing newer than SSL 3.0 knows neither the version of a later record nor its alerts. */
+function refusalFor(hello: ClientHello | undefined, alert: number): Buffer {
+  const isOld = hello?.versions[0] === VERSIONS.SSLv3;
+  return isOld ? fatalAlert(asSsl3Alert(alert), VERSIONS.SSLv3) : fatalAlert(alert);
+}
 
 /** Asks the supervisor for certificates. */
 function createMintChannel() {

@@ -46,8 +46,8 @@ export interface Node {
   relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;
   /** The alert that a peer sent, when this error of its leg says so. */
   alertOf(error: NodeJS.ErrnoException): number | undefined;
-  /** Ends a connection, after a plaintext fatal alert when one is given. */
-  part(socket: Socket, alert?: number): void;
+  /** Ends a connection, after a plaintext fatal alert when one is given, in the words of the client whose hello is given. */
+  part(socket: Socket, alert?: number, hello?: ClientHello): void;
   /** A bug of ours ended this session: told to the operator, without what it carried. */
   report(session: SessionHandle, error: unknown): void;
 }

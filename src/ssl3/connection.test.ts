@@ -1,16 +1,6 @@
 import assert from "node:assert/strict";
 import { constants, publicEncrypt, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { ALERTS } from "../wire/alert.ts";
-import { FALLBACK_SCSV, record } from "../wire/record.ts";
-import { u8, u16, u16s, vector8, vector16 } from "../wire/writer.ts";
-import type { Connection } from "./connection.ts";
-import { writeKeys } from "./derivation.ts";
-import { decryptPremaster, encryptPremaster } from "./key-exchange.ts";
-import { frame, type MessageName, TYPES } from "./messages.ts";
-import { RecordWriter } from "./record-layer.ts";
-import { advance, type Line, type State } from "./states.ts";
-import { suitesFor } from "./suites.ts";
 import {
   clientOf,
   dataOf,
@@ -22,7 +12,17 @@ import {
   serverOf,
   sessionMap,
   talk,
-} from "./test-conversations.ts";
+} from "../../test/recorded/ssl3/sides.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { FALLBACK_SCSV, record } from "../wire/record.ts";
+import { u8, u16, u16s, vector8, vector16 } from "../wire/writer.ts";
+import type { Connection } from "./connection.ts";
+import { writeKeys } from "./derivation.ts";
+import { decryptPremaster, encryptPremaster } from "./key-exchange.ts";
+import { frame, type MessageName, TYPES } from "./messages.ts";
+import { RecordWriter } from "./record-layer.ts";
+import { advance, type Line, type State } from "./states.ts";
+import { suitesFor } from "./suites.ts";
 
 const HANDSHAKE = 22;
 const message = (name: MessageName, body: Uint8Array) => record(HANDSHAKE, 0x0300, frame(name, body));

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CONVERSATIONS, type Conversation, linesOf, speak } from "../../test/recorded/ssl3/recorded.ts";
+import { clientOf, hear, serverOf } from "../../test/recorded/ssl3/sides.ts";
 import { PeerError } from "../errors.ts";
 import type { SavedSession } from "./connection.ts";
 import { writeKeys } from "./derivation.ts";
 import { readCertificate, readServerHello } from "./messages.ts";
 import { RecordReader, RecordWriter } from "./record-layer.ts";
 import { suitesFor } from "./suites.ts";
-import { clientOf, hear, serverOf } from "./test-conversations.ts";
 
 /**
  * Hostile bytes: real conversations, spoilt. Whatever comes, the engine throws nothing but PeerError, and ends. So many

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Connection, Established, Happening, SavedSession } from "../../../src/ssl3/connection.ts";
-import { clientOf, RSA, seeded, serverOf, sessionMap } from "../../../src/ssl3/test-conversations.ts";
+import { clientOf, RSA, seeded, serverOf, sessionMap } from "./sides.ts";
 
 /**
  * Conversations between the engine, its randomness fixed, and OpenJDK 17's JSSE: `build.ts` recorded them. A file has one

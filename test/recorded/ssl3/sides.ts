@@ -1,15 +1,15 @@
 import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { PeerError } from "../errors.ts";
-import { type ClientOptions, createClient } from "./client.ts";
-import type { Connection, Established, Happening, SavedSession } from "./connection.ts";
-import type { Random } from "./random.ts";
-import { createServer, type Identity, type ServerOptions } from "./server.ts";
-import { suitesFor } from "./suites.ts";
+import { PeerError } from "../../../src/errors.ts";
+import { type ClientOptions, createClient } from "../../../src/ssl3/client.ts";
+import type { Connection, Established, Happening, SavedSession } from "../../../src/ssl3/connection.ts";
+import type { Random } from "../../../src/ssl3/random.ts";
+import { createServer, type Identity, type ServerOptions } from "../../../src/ssl3/server.ts";
+import { suitesFor } from "../../../src/ssl3/suites.ts";
 
 /** For tests: both sides of a conversation, without a network. */
 
-const at = (name: string) => new URL(`../../test/recorded/ssl3/${name}`, import.meta.url);
+const at = (name: string) => new URL(name, import.meta.url);
 const identity = (name: string): Identity => ({
   chain: [new X509Certificate(readFileSync(at(`${name}.pem`))).raw],
   key: createPrivateKey(readFileSync(at(`${name}.key`))),
