@@ -42,10 +42,11 @@ export async function openServerLeg(
   hello: ClientHello,
   { versions, timeout, contexts, sessions, fallback = false }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
-  if (fallback || !allowsTls(versions)) {
+  const isOld = highestShared(hello, versions) === SSL3;
+  if (fallback || (isOld && !allowsTls(versions))) {
     return openSsl3ServerLeg(socket, hello, { suites: versions.ssl3Suites ?? "all", fallback, timeout, sessions });
   }
-  const offer = offerFor(highestShared(hello, versions) === SSL3 ? offerOfNode(hello) : hello, versions);
+  const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions);
   if (offer.kind === "failed") return offer;
   const started = performance.now();
   let stream: TLSSocket;

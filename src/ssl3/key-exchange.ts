@@ -9,6 +9,8 @@ import type { Random } from "./random.ts";
 const PREMASTER = 48;
 /** PKCS #1 v1.5: 00 02, eight bytes of padding at least, 00. */
 const MIN_MODULUS = 2 + 8 + 1 + PREMASTER;
+/** What OpenSSL works with, too. */
+const MAX_MODULUS = 16_384 / 8;
 
 /** A fresh premaster secret, which names the highest version that the client offered, and the ClientKeyExchange with it. */
 export function encryptPremaster(
@@ -17,15 +19,22 @@ export function encryptPremaster(
   random: Random,
 ): { premaster: Buffer; message: Buffer } {
   const modulus = Math.ceil((key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
-  if (modulus < MIN_MODULUS) {
-    throw new PeerError("Cannot go on: the server's RSA key is too small", ALERTS.bad_certificate);
-  }
+  if (modulus < MIN_MODULUS || modulus > MAX_MODULUS) throw unusableKey();
   const premaster = Buffer.concat([Buffer.from([offered >> 8, offered & 0xff]), random(PREMASTER - 2)]);
   const padding = Buffer.alloc(modulus - PREMASTER - 3);
   for (let at = 0; at < padding.length; at += 1) while (padding[at] === 0) padding[at] = random(1)[0]!;
   const block = Buffer.concat([Buffer.from([0, 2]), padding, Buffer.from([0]), premaster]);
-  // SSL 3.0 has no length before it, unlike TLS.
-  return { premaster, message: publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, block) };
+  try {
+    // SSL 3.0 has no length before it, unlike TLS.
+    return { premaster, message: publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, block) };
+  } catch {
+    throw unusableKey();
+  }
+}
+
+/** An even modulus, say: whoever made the certificate may put any numbers there. */
+function unusableKey(): PeerError {
+  return new PeerError("Cannot go on: the key of the server's certificate cannot be used", ALERTS.bad_certificate);
 }
 
 /**
@@ -62,7 +71,13 @@ export function signParams(key: KeyObject, randoms: Randoms, params: Uint8Array)
 
 /** Throws PeerError unless the owner of the certificate's key signed these parameters for this handshake. */
 export function verifyParams(key: KeyObject, randoms: Randoms, params: Uint8Array, signature: Uint8Array): void {
-  if (!verify(hashFor(key), Buffer.concat([randoms.client, randoms.server, params]), key, signature)) {
+  let good: boolean;
+  try {
+    good = verify(hashFor(key), Buffer.concat([randoms.client, randoms.server, params]), key, signature);
+  } catch {
+    throw unusableKey();
+  }
+  if (!good) {
     throw new PeerError(
       "Cannot go on: the server's key exchange is not signed by its certificate",
       ALERTS.decrypt_error,
