@@ -79,7 +79,8 @@ function section(
 
 function defaultOf({ default: value }: Schema): string {
   if (value === undefined) return "";
-  return Array.isArray(value) && value.length === 0 ? "none" : `\`${value}\``;
+  if (typeof value === "object" && value !== null && Object.keys(value).length === 0) return "none";
+  return `\`${value}\``;
 }
 
 function typeOf(key: string, schema: Schema): string {
@@ -88,6 +89,7 @@ function typeOf(key: string, schema: Schema): string {
   if (schema.anyOf?.some(({ type }) => type === "array")) return "one or a list";
   if (schema.anyOf) return schema.anyOf.map((one) => typeOf(key, one)).join(" or ");
   if (schema.type === "array") return `list of ${PLURALS[typeOf(key, schema.items ?? {})] ?? "values"}`;
+  if (key === "ports" && schema.type === "object") return "ports to ports";
   if (schema.type === "boolean") return "`true` or `false`";
   if (schema.type === "integer") return `${schema.minimum} to ${schema.maximum}`;
   return textKind(key, schema.default);
@@ -99,7 +101,7 @@ const PLURALS: Readonly<Record<string, string>> = { text: "texts", "a file": "fi
 function textKind(key: string, standard: unknown): string {
   if (/^\d+(?:ms|[smhd])$/.test(String(standard))) return "duration";
   if (/^\d+[kMG]i?B$/.test(String(standard))) return "size";
-  if (key === "address" || key === "server") return "host:port";
+  if (["address", "server", "returnAddress"].includes(key)) return "host:port";
   if (["dataDir", "directory"].includes(key)) return "a folder";
   return ["certificate", "key", "files", "bypass", "decrypt"].includes(key) ? "a file" : "text";
 }

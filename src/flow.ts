@@ -4,10 +4,11 @@ import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
 import type { ServerLeg } from "./legs/server-leg.ts";
-import type { Between, FeedSubject, Node, Opening, SessionHandle } from "./node.ts";
+import type { Between, Carried, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
+import type { Chain, ChainFailure } from "./tools/chain.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
@@ -29,6 +30,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
   } catch (error) {
     story.session.close(blame(story, error));
   } finally {
+    story.chain?.release();
     for (const end of story.ends) node.part(end);
   }
 }
@@ -41,6 +43,8 @@ interface Story {
   readonly session: SessionHandle;
   /** Connections to be closed when the story is over; most have closed by themselves then. */
   readonly ends: Set<Socket>;
+  /** Its way through the inline tools, once there is one. */
+  chain?: Chain;
 }
 
 /** The steps up to the plaintext. Answers why the session is over. */
@@ -71,22 +75,22 @@ async function tell(story: Story): Promise<string> {
   const client = await arrival.welcome();
   story.ends.add(client);
   session.note({ state: "EST:EST:INIT:INIT" });
-  if (onNetwork?.action === "bypass") return pass(story, { client, server });
-  if (http)
-    return passPlaintext(story, { client, server, endpoint, head: http, host: destination.host, description: "HTTP" });
+  if (onNetwork?.action === "bypass")
+    return pass(
+      story,
+      { client, server },
+      { ...bypassed(onNetwork), server: endpoint, host: connectHost ?? undefined },
+    );
+  if (http) {
+    const about = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
+    return passPlaintext(story, { client, server, head: http }, { ...about, tools: onNetwork?.tools });
+  }
 
   const { answer: sighting, client: bytes, server: greeting } = await node.detect(client, server);
   if (sighting?.kind !== "match") {
     session.note({ protocol: "other" });
-    return passPlaintext(story, {
-      client,
-      server,
-      endpoint,
-      head: bytes,
-      greeting,
-      host: connectHost ?? undefined,
-      description: "not TLS",
-    });
+    const about = { server: endpoint, host: connectHost ?? undefined, description: "not TLS", tools: onNetwork?.tools };
+    return passPlaintext(story, { client, server, head: bytes, greeting }, about);
   }
 
   const { hello } = sighting.sight;
@@ -100,7 +104,10 @@ async function tell(story: Story): Promise<string> {
   };
   const onHello = policy.onHello(facts);
   if (onHello) noteVerdict(session, onHello);
-  if (onHello?.action === "bypass") return pass(story, { client, server, head: bytes });
+  if (onHello?.action === "bypass") {
+    const host = hello.serverName ?? connectHost ?? undefined;
+    return pass(story, { client, server, head: bytes }, { ...bypassed(onHello), server: endpoint, host });
+  }
   if (onHello?.action === "drop") return refuse(story, client, onHello, hello);
 
   return intercept(story, { client, server, endpoint, opening: { hello, bytes }, facts, known, destination });
@@ -133,9 +140,20 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const facts: Facts = { ...interception.facts, certificate: judgement.facts };
   const verdict = policy.onCertificate(facts);
   noteVerdict(session, verdict);
-  if (verdict.action === "bypass") return replay(story, interception);
+  if (verdict.action === "bypass") return replay(story, interception, verdict);
   if (verdict.action === "drop") return refuse(story, client, verdict, opening.hello);
 
+  const { alpn } = serverLeg.negotiated;
+  const about = {
+    flow: "decrypted",
+    server: endpoint,
+    host,
+    alpn,
+    description: alpn ?? "",
+    tools: verdict.tools,
+  } as const;
+  const chain = await enterTools(story, about);
+  if (chain.kind === "failed") return cut(client, chain.reason);
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
   const clientLeg = await node.clientLeg(client, opening, presentation, serverLeg.negotiated, between);
@@ -144,8 +162,8 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   ends.add(clientLeg.stream as Socket);
   session.note({ clientLeg: legRecord(clientLeg.negotiated) });
 
-  const description = `${clientLeg.negotiated.version} ${clientLeg.negotiated.alpn ?? ""}`.trimEnd();
-  const parting = await join(story, clientLeg, serverLeg, { server: endpoint, host, description });
+  const description = `${clientLeg.negotiated.version} ${alpn ?? ""}`.trimEnd();
+  const parting = await join(story, clientLeg, chain, serverLeg, { ...about, description });
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
@@ -157,9 +175,9 @@ async function openServerLeg(
   interception: Interception,
   between: Between,
 ): Promise<ServerLeg | LegFailure> {
-  const { node, ends, arrival, session } = story;
+  const { node, policy, ends, arrival, session } = story;
   const { server, endpoint, opening } = interception;
-  const leg = await node.serverLeg(server, opening.hello, between);
+  const leg = await node.serverLeg(server, opening.hello, between, policy.lean(interception.facts));
   if (leg.kind === "up") ends.delete(server);
   if (leg.kind === "up" || !node.mayFallBack(leg)) return leg;
   let fresh: Socket;
@@ -230,7 +248,7 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
     verdict = failure.alert === PROTOCOL_VERSION ? policy.serverBelowMin(facts) : undefined;
   }
   if (verdict) noteVerdict(session, verdict);
-  if (verdict?.action === "bypass") return replay(story, interception);
+  if (verdict?.action === "bypass") return replay(story, interception, verdict);
   if (verdict?.action === "drop") return refuse(story, client, verdict, opening.hello);
 
   if (failure.code === "ECONNRESET") client.resetAndDestroy();
@@ -246,14 +264,16 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, { client, endpoint, opening }: Interception): Promise<string> {
+async function replay(story: Story, interception: Interception, verdict: Verdict): Promise<string> {
+  const { client, endpoint, opening, destination } = interception;
   const { session, node, ends, arrival } = story;
   for (const end of ends) if (end !== client) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const fresh = await arrival.dial([endpoint.address], endpoint.port);
   ends.add(fresh);
   session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh) });
-  return pass(story, { client, server: fresh, head: opening.bytes });
+  const host = opening.hello.serverName ?? destination.connectHost ?? undefined;
+  return pass(story, { client, server: fresh, head: opening.bytes }, { ...bypassed(verdict), server: endpoint, host });
 }
 
 interface Passage {
@@ -265,39 +285,56 @@ interface Passage {
   readonly greeting?: Buffer;
 }
 
-/** Bytes as they are, seen by no feed: they are the peers' ciphertext, or none of our business. */
-async function pass({ node, session }: Story, { client, server, head, greeting }: Passage): Promise<string> {
-  const from = { stream: client, socket: client, head };
-  const parting = await node.relay(from, { stream: server, socket: server, head: greeting }, session.meter, []);
-  session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
-  return parting.reason;
+/** What is bypassed is the peers' ciphertext. */
+function bypassed({ tools }: Verdict): Pick<Carried, "flow" | "description" | "tools"> {
+  return { flow: "bypassed", description: "bypassed", tools };
 }
 
-/** Bytes as they are that were plaintext all along: feeds see them. */
-async function passPlaintext(
-  story: Story,
-  passage: Passage & { readonly endpoint: Endpoint; readonly host: string | undefined; readonly description: string },
-): Promise<string> {
-  const { client, server, endpoint, head, greeting, host, description } = passage;
+/** Bytes as they are. */
+function pass(story: Story, { client, server, head, greeting }: Passage, about: Carried): Promise<string> {
+  const from = { stream: client, socket: client, head };
+  return enterAndJoin(story, from, { stream: server, socket: server, head: greeting }, about);
+}
+
+/** Bytes as they are that were plaintext all along. */
+function passPlaintext(story: Story, passage: Passage, about: Omit<Carried, "flow">): Promise<string> {
   // A rule may have leant to decrypt before it was known that there is nothing to decrypt.
   story.session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
-  const from = { stream: client, socket: client, head };
-  const to = { stream: server, socket: server, head: greeting };
-  return (await join(story, from, to, { server: endpoint, host, description })).reason;
+  return pass(story, passage, { ...about, flow: "notTls" });
 }
 
-/** Plaintext between two ends, copied to the feeds. */
+async function enterAndJoin(story: Story, client: RelayEnd, server: RelayEnd, about: Carried): Promise<string> {
+  const chain = await enterTools(story, about);
+  if (chain.kind === "failed") return cut(client.socket, chain.reason);
+  return (await join(story, client, chain, server, about)).reason;
+}
+
+/** Ta and Tb: the session's way through the inline tools. */
+async function enterTools(story: Story, about: Carried): Promise<Chain | ChainFailure> {
+  const chain = await story.node.tools(story.session, about);
+  if (chain.kind === "ready") story.chain = chain;
+  return chain;
+}
+
+/** Bytes between two ends, through the tools and past the feeds. */
 async function join(
   { node, session }: Story,
   client: RelayEnd,
+  { hops }: Chain,
   server: RelayEnd,
-  about: FeedSubject,
+  about: Carried,
 ): Promise<Parting> {
   const taps = node.tap(session, about);
-  const parting = await node.relay(client, server, session.meter, taps.taps);
+  const parting = await node.relay(client, hops, server, session.meter, taps.taps);
   taps.close();
   session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
   return parting;
+}
+
+/** A tool that must not be left out has failed: nothing may pass. */
+function cut(client: Socket, reason: string): string {
+  client.resetAndDestroy();
+  return reason;
 }
 
 /** The policy said drop before the server was reached. */

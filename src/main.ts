@@ -15,7 +15,7 @@ import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
 import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
-import { relay } from "./legs/relay.ts";
+import { relayThrough } from "./legs/relay-chain.ts";
 import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
 import { createSessionCache } from "./legs/session-store.ts";
 import { openFileLimit } from "./linux/limits.ts";
@@ -31,6 +31,9 @@ import { compilePolicy } from "./policy/evaluate.ts";
 import { VERSIONS } from "./policy/rule.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { asSsl3Alert } from "./ssl3/alerts.ts";
+import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
+import { openTool } from "./tools/kinds.ts";
+import type { Tool } from "./tools/tool.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -104,6 +107,8 @@ async function startWorker(first: WorkerSetup) {
   /** The node stops and the drain time is over. */
   let cut = false;
   let feeds: readonly Feed[] = [];
+  const tools = new Map<string, Tool>();
+  const traffic = createToolTraffic(setup.failedTools);
   let node: Node;
 
   await apply(setup);
@@ -114,8 +119,9 @@ async function startWorker(first: WorkerSetup) {
     setDefaultCACertificates([...next.roots]);
     contexts.flush();
     const fresh = await openFeeds(next, feeds, setup);
-    node = composeNode(next, fresh);
     try {
+      const chains = await openTools(next);
+      node = composeNode(next, fresh, chains);
       await openListeners(next);
     } catch (error) {
       // The supervisor goes back to what worked, and knows nothing of these.
@@ -126,6 +132,25 @@ async function startWorker(first: WorkerSetup) {
     feeds = fresh;
     setup = next;
     for (const feed of stale) await feed.close();
+  }
+
+  /** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
+  async function openTools({ config, worker, workers }: WorkerSetup): Promise<Chains> {
+    const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));
+    for (const [key, tool] of tools) {
+      if (wanted.has(key)) continue;
+      tools.delete(key);
+      await tool.close();
+    }
+    const chained: ChainTool[] = [];
+    for (const [index, tool] of config.tools.entries()) {
+      const key = JSON.stringify(tool);
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const open = tools.get(key) ?? (await openTool(tool, context));
+      tools.set(key, open);
+      chained.push({ ...tool, open });
+    }
+    return createChains(chained, traffic, (name, reason) => void tell({ kind: "tool failed", name, reason }));
   }
 
   async function openListeners({ config, inline, worker, workers }: WorkerSetup): Promise<void> {
@@ -172,7 +197,11 @@ async function startWorker(first: WorkerSetup) {
     return true;
   }
 
-  function composeNode({ config, policy: source, keys, roots }: WorkerSetup, fed: readonly Feed[]): Node {
+  function composeNode(
+    { config, policy: source, keys, roots }: WorkerSetup,
+    fed: readonly Feed[],
+    chains: Chains,
+  ): Node {
     const { timeouts } = config;
     const policy = compilePolicy(source);
     const { versions } = source;
@@ -214,7 +243,11 @@ async function startWorker(first: WorkerSetup) {
         }
       },
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg: (socket, hello, between) => openServerLeg(socket, hello, serverOptions(between)),
+      serverLeg(socket, hello, between, { tools, alpn }) {
+        const limited = alpn ?? limitOf(config.tools, tools);
+        const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
+        return openServerLeg(socket, { ...hello, alpnProtocols }, serverOptions(between));
+      },
       mayFallBack: (failure) => mayFallBack(failure, versions),
       fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
       clientLeg(socket, opening, { shown: presented, record }, { alpn }, { client, server, host }) {
@@ -249,7 +282,15 @@ async function startWorker(first: WorkerSetup) {
         },
       },
       probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
-      tap(session, { server, host, description }) {
+      async tools(session, { tools: wanted, ...about }) {
+        const subject = { ...about, id: session.id, client: session.client, alpn: about.alpn };
+        const chain = await chains.connect(subject, wanted, (ends) => session.note({ state: `EST:EST:${ends}` }));
+        if (chain.kind === "ready") session.note({ tools: chain.passed });
+        return chain;
+      },
+      tap(session, { flow, server, host, description }) {
+        // What is bypassed is ciphertext: nothing that a feed could tell of.
+        if (flow === "bypassed") return { taps: [], close() {} };
         const about = {
           id: session.id,
           client: session.client,
@@ -270,10 +311,10 @@ async function startWorker(first: WorkerSetup) {
           },
         };
       },
-      relay(client, server, meter, taps) {
+      relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
         openings.delete(client.socket);
-        return relay(client, server, { meter, taps, idle: timeouts.idle });
+        return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
       },
       alertOf: receivedAlert,
       part: (socket, alert, hello) => farewell(socket, alert === undefined ? "" : refusalFor(hello, alert)),
@@ -304,6 +345,11 @@ async function startWorker(first: WorkerSetup) {
       memory: process.memoryUsage.rss(),
       cpu: (user + system) / 1e6,
       feeds: feeds.map((feed) => feed.counters()),
+      tools: [...tools.values()].map((tool) => ({
+        name: tool.name,
+        sessions: traffic.sessions(tool.name),
+        strangers: tool.counters().strangers,
+      })),
       caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
     };
     return tell({ kind: "status", status });
@@ -318,6 +364,7 @@ async function startWorker(first: WorkerSetup) {
     for (const { client } of arrivals) client?.resetAndDestroy();
     await emptied(SETTLE);
     for (const feed of feeds) await feed.close();
+    for (const tool of tools.values()) await tool.close();
     for (const timer of timers) clearInterval(timer);
     // A long batch is more than the channel takes at once: without the wait its end would be lost.
     await Promise.all([tellSessions(), tellStatus()]);
@@ -336,6 +383,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
         const caches = { issued, contexts, demanding };
         for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
@@ -382,6 +430,12 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
       return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
     }),
   );
+}
+
+/** A tool of the session's that knows only HTTP/1.1 keeps HTTP/2 out. */
+function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[] | undefined): string | undefined {
+  return tools.find(({ name, flows, alpn }) => alpn && flows.includes("decrypted") && (wanted?.includes(name) ?? true))
+    ?.alpn;
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */

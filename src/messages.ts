@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
   readonly demanding: readonly (readonly [server: string, until: number])[];
+  /** Tools that have failed, and why. */
+  readonly failedTools: readonly (readonly [name: string, reason: string])[];
 }
 
 export type ToWorker =
@@ -29,6 +31,7 @@ export type ToWorker =
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   | { readonly kind: "stop" };
 
@@ -40,6 +43,8 @@ export type FromWorker =
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
   | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  /** A session could not be connected through a tool. */
+  | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
 export type CacheName = "issued" | "contexts" | "demanding";
@@ -53,6 +58,8 @@ export interface WorkerStatus {
   readonly memory: number;
   readonly cpu: number;
   readonly feeds: readonly FeedCounters[];
+  /** Sessions that pass each tool now, and what came back that belonged to none. */
+  readonly tools: readonly { readonly name: string; readonly sessions: number; readonly strangers: number }[];
   readonly caches: readonly {
     readonly name: CacheName;
     readonly size: number;

@@ -5,10 +5,13 @@ import type { Sighting } from "./detect/detector.ts";
 import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
+import type { RelayHop } from "./legs/relay-chain.ts";
 import type { ServerLeg } from "./legs/server-leg.ts";
 import type { Policy } from "./policy/evaluate.ts";
-import type { CertificateFacts } from "./policy/facts.ts";
+import type { CertificateFacts, Verdict } from "./policy/facts.ts";
 import type { CertificateRecord, PresentedRecord, SessionNews } from "./sessions/session.ts";
+import type { Chain, ChainFailure } from "./tools/chain.ts";
+import type { FlowClass } from "./tools/tool.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
 /** The seams of `flow.ts`: types only. */
@@ -21,7 +24,8 @@ export interface Node {
   resolve(host: string): Promise<readonly string[]>;
   detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  serverLeg(socket: Socket, hello: ClientHello, between: Between): Promise<ServerLeg | LegFailure>;
+  /** `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. */
+  serverLeg(socket: Socket, hello: ClientHello, between: Between, leaning: Verdict): Promise<ServerLeg | LegFailure>;
   /** Whether a refusal may come from a server that speaks nothing newer than SSL 3.0, which policy allows. */
   mayFallBack(failure: LegFailure): boolean;
   /** The same for such a server, on a fresh connection. */
@@ -41,9 +45,17 @@ export interface Node {
   readonly demanding: { has(server: string): boolean; learn(server: string): void };
   /** Asks a server anew, after it refused, whether it demands a client certificate. */
   probe(dial: () => Promise<Socket>, hello: ClientHello): Promise<boolean>;
-  /** The feeds' places for this session's plaintext. */
-  tap(session: SessionHandle, about: FeedSubject): Taps;
-  relay(client: RelayEnd, server: RelayEnd, meter: Meter, taps: readonly Tap[]): Promise<Parting>;
+  /** Connects the session through its inline tools, Ta to Tb; the session's record follows. Bypasses what may be bypassed. */
+  tools(session: SessionHandle, about: Carried): Promise<Chain | ChainFailure>;
+  /** The feeds' places for this session's bytes. */
+  tap(session: SessionHandle, about: Carried): Taps;
+  relay(
+    client: RelayEnd,
+    hops: readonly RelayHop[],
+    server: RelayEnd,
+    meter: Meter,
+    taps: readonly Tap[],
+  ): Promise<Parting>;
   /** The alert that a peer sent, when this error of its leg says so. */
   alertOf(error: NodeJS.ErrnoException): number | undefined;
   /** Ends a connection, after a plaintext fatal alert when one is given, in the words of the client whose hello is given. */
@@ -85,11 +97,17 @@ export interface Presentation {
   readonly record: PresentedRecord;
 }
 
-/** What a feed is told of a session. */
-export interface FeedSubject {
+/** What tools and feeds are told of a session. */
+export interface Carried {
+  readonly flow: FlowClass;
   readonly server: Endpoint;
+  /** The SNI, or the CONNECT host. */
   readonly host: string | undefined;
+  /** The protocol of the plaintext, as ALPN names it. */
+  readonly alpn?: string | undefined;
   readonly description: string;
+  /** The tools that the deciding rule names; undefined: all that take this class of flow. */
+  readonly tools: readonly string[] | undefined;
 }
 
 export interface Taps {

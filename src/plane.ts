@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import manifest from "../package.json" with { type: "json" };
 import { placeOf, textOf } from "./config/listener-place.ts";
-import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo } from "./control/api.ts";
+import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo, ToolInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
 import { ConfigError } from "./errors.ts";
 import { readKernelCounts } from "./inline.ts";
@@ -46,6 +46,7 @@ export function createPlane(
       })),
       mint: mintInfo(state),
       feeds: feedInfos(state),
+      tools: toolInfos(state),
       kernel: await readKernelCounts(state.inline, state.running.loaded.policy),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
@@ -173,6 +174,25 @@ function cacheInfos(state: NodeState): CacheInfo[] {
     }
   }
   return [{ name: "mint", size, limit: 10_000, hits, misses: minted }, ...sums.values()];
+}
+
+/** A tool is open in every worker; its health is known in one place. */
+function toolInfos({ running, watch, workers }: NodeState): ToolInfo[] {
+  const parts = workers.list().flatMap(({ status }) => status?.tools ?? []);
+  return running.loaded.config.tools.map(({ name, kind, onFailure }) => {
+    const own = parts.filter((part) => part.name === name);
+    const { up = true, since = 0, reason } = watch.state(name) ?? {};
+    return {
+      name,
+      kind,
+      state: up ? "up" : "down",
+      since,
+      ...(reason !== undefined && { reason }),
+      onFailure,
+      sessions: own.reduce((sum, { sessions }) => sum + sessions, 0),
+      strangers: own.reduce((sum, { strangers }) => sum + strangers, 0),
+    };
+  });
 }
 
 /** A feed of the configuration is one in every worker. */

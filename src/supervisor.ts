@@ -5,6 +5,7 @@ import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
+import { toolPlace } from "./config/tool-place.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
 import { ConfigError } from "./errors.ts";
@@ -22,6 +23,8 @@ import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
+import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { probeTool } from "./tools/kinds.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -49,6 +52,8 @@ export interface NodeState {
   readonly workers: Workers;
   readonly demanding: Demanding;
   readonly startedAt: number;
+  /** The health of the inline tools. */
+  watch: Watch;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** The reload under way, or the last one. Never rejects. */
   reloading: Promise<unknown>;
@@ -128,6 +133,7 @@ async function startNode(
     startedAt: now,
     reloading: Promise.resolve(),
     inline,
+    watch: watchTools([], () => {}),
     workers: createWorkers(count, {
       onMessage: (message, reply) => onMessage(state, message, reply),
       onDeath(worker) {
@@ -138,6 +144,8 @@ async function startNode(
   };
   await state.workers.start(setupOf(state));
   undo.push(() => state.workers.stop(0));
+  state.watch = watch(state);
+  undo.push(() => state.watch.close());
 
   const { host, port } = config.console.address;
   const control = await startControl(
@@ -188,6 +196,23 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     roots: trust.roots,
     demanding: state.demanding.entries(),
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
+    failedTools: loaded.config.tools.flatMap(({ name }) => {
+      const health = state.watch.state(name);
+      return health?.up === false ? [[name, health.reason ?? ""] as const] : [];
+    }),
+  });
+}
+
+/** Sends heartbeats through the tools, and tells everybody when one has failed and when it is used again. */
+function watch(state: NodeState): Watch {
+  const { tools } = state.running.loaded.config;
+  for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
+  const watched = tools.map((tool) => ({ ...tool, probe: (timeout: number) => probeTool(tool, timeout) }));
+  return watchTools(watched, (name, { up, reason = "" }) => {
+    state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
+    const { onFailure } = tools.find((tool) => tool.name === name)!;
+    if (up) log.warn({ tool: name }, "A tool works again; new sessions go through it");
+    else log.error({ tool: name, reason, onFailure }, "A tool has failed; the sessions that passed it were ended");
   });
 }
 
@@ -221,6 +246,10 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
     changeInline(inline, planned);
     throw error;
   }
+  if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
+    state.watch.close();
+    state.watch = watch(state);
+  }
   log.info({ changes }, "Reloaded the configuration");
   return { changes };
 }
@@ -252,7 +281,7 @@ function changesBetween(before: Running, after: Running): string[] {
   if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
   if (differs(before.keys, after.keys)) changes.push(`The inbound keys changed: ${after.keys.length} now`);
   if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
-  for (const name of ["listeners", "feeds", "timeouts", "limits"] as const) {
+  for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
     if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
   }
   for (const name of ["dataDir", "workers", "console", "signing", "history", "log"] as const) {
@@ -272,6 +301,7 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
+  if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;
     // What crossed the channel is a Uint8Array, whatever it was before.
@@ -317,6 +347,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${placeOf(one)}  (${one.name})`),
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
+    ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
     ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);

@@ -56,6 +56,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     keys: [],
     roots: [],
     demanding: [],
+    failedTools: [],
     inline: undefined,
   });
 }

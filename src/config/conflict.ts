@@ -11,11 +11,13 @@ export function conflictsIn(root: unknown): Problem[] {
     ...repeatedNames(root, ["listeners"]),
     ...repeatedNames(root, ["policy", "rules"]),
     ...repeatedNames(root, ["feeds"]),
+    ...repeatedNames(root, ["tools"]),
     ...builtInNames(root),
     ...sharedAddresses(root),
     ...loops(root),
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
+    ...unknownTools(root),
     ...inlineConflicts(root),
   ];
 }
@@ -68,6 +70,10 @@ function listeningPlaces(root: unknown): {
       address: endpointOf(valueAt(value, ["address"])),
       server,
     });
+  }
+  for (const { keys, value } of entriesAt(root, ["tools"])) {
+    const address = endpointOf(valueAt(value, ["returnAddress"]));
+    places.push({ path: pathOf([...keys, "returnAddress"]), owner: pathOf(keys), address, server: undefined });
   }
   return places.flatMap(({ address, ...place }) => (address === undefined ? [] : [{ ...place, address }]));
 }
@@ -128,6 +134,18 @@ function unknownListeners(root: unknown): Problem[] {
       return [{ path, says: `is ${show(name)}, but no listener has this name` }];
     });
   });
+}
+
+/** A session must not miss a tool because its name was misspelt. */
+function unknownTools(root: unknown): Problem[] {
+  const names = entriesAt(root, ["tools"]).map(({ value }) => valueAt(value, ["name"]));
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) =>
+    entriesAt(value, ["tools"]).flatMap(({ keys: [list, index], value: name }) => {
+      if (typeof name !== "string" || names.includes(name)) return [];
+      const path = pathOf([...keys, list!, index!]);
+      return [{ path, says: `is ${show(name)}, but no tool has this name` }];
+    }),
+  );
 }
 
 /** A wire has two ends, and no two listeners share one; a bridge needs an address of its own to reach either side. */

@@ -98,6 +98,16 @@ export function subnetAddress() {
   });
 }
 
+/** { 443: 80, default: 8080 }: ports, and "default" for all others. */
+export function portMap() {
+  const port = z.int().min(1).max(65535);
+  const key = z.string().regex(/^(?:default|[1-9]\d{0,4})$/, { error: 'neither a port nor "default"' });
+  return z.record(
+    key.refine((text) => text === "default" || Number(text) <= 65535, { error: "a port above 65535" }),
+    port,
+  );
+}
+
 /** A text with a meaning. `read` gives undefined for another form, which is then told by `what`. */
 function parsed<Value>(what: string, read: (text: string) => { value: Value } | { problem: string } | undefined) {
   return z.string({ error: `not ${what}` }).transform((text, context): Value => {

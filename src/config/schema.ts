@@ -3,8 +3,10 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, size, subnetAddress } from "./formats.ts";
+import { duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
+
+const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 
 /** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
 
@@ -86,6 +88,14 @@ const rule = z.strictObject({
   name: z.string().trim().min(1).max(120).describe("Names the rule where a verdict is explained."),
   match: match.prefault({}).describe("All conditions must hold; of one condition's values, any. None at all: always."),
   action: action.describe("What becomes of a session that matches."),
+  tools: z
+    .array(label())
+    .optional()
+    .describe("The tools that its sessions go through, in order; []: none. Absent: all that take this class of flow."),
+  alpn: z
+    .enum(["http/1.1"])
+    .optional()
+    .describe("Keeps HTTP/2 out of its sessions, for tools that know only HTTP/1.1. Not for rules on certificates."),
 });
 
 const policy = z.strictObject({
@@ -161,6 +171,50 @@ const inboundKey = z.strictObject({
   key: file.describe("PEM: the server's private key."),
 });
 
+const TOOL = {
+  name: label().describe("Names the tool in rules, sessions and metrics."),
+  flows: z
+    .array(z.enum(FLOW_CLASSES))
+    .min(1)
+    .default([...FLOW_CLASSES])
+    .describe("What goes through it: decrypted, bypassed (the TLS bytes as they are), notTls."),
+  onFailure: refusal.default("drop").describe("When it has failed, sessions go on without it (bypass) or are reset."),
+  ports: portMap()
+    .prefault({})
+    .describe("Server ports as the tool sees them, of decrypted sessions: { 443: 80, default: 8080 }."),
+  alpn: z.enum(["http/1.1"]).optional().describe("Keeps HTTP/2 out of the sessions that go through it."),
+  heartbeat: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Whether a probe of the node's own goes through the tool."),
+      period: duration({ min: "100ms", max: "1h" }).prefault("1s").describe("Between two probes."),
+      timeout: duration({ min: "50ms", max: "1m" }).prefault("1s").describe("In which one must have come through."),
+      retries: z.int().min(1).max(100).default(3).describe("Failures in a row until the tool has failed."),
+      recovery: duration({ min: "0s", max: "1h" })
+        .prefault("5s")
+        .describe("For how long probes must come through until it is used again."),
+    })
+    .prefault({}),
+};
+
+const tool = z.discriminatedUnion("kind", [
+  z.strictObject({
+    ...TOOL,
+    kind: z.literal("inline").describe("A tool between two interfaces."),
+    interfaceA: interfaceName().describe("The interface toward the tool's client side: Ta."),
+    interfaceB: interfaceName().describe("The interface toward the tool's server side: Tb."),
+  }),
+  z.strictObject({
+    ...TOOL,
+    kind: z.literal("proxy").describe("A tool that is a TCP service."),
+    address: hostPort().describe("Where the tool listens: Ta."),
+    returnAddress: hostPort().describe("Where it connects back to: Tb."),
+    header: z
+      .enum(["proxy-v2", "sslproxy"])
+      .default("proxy-v2")
+      .describe("How it is told of the session: PROXY protocol version 2, or SSLproxy's line."),
+  }),
+]);
+
 const feed = z.discriminatedUnion("kind", [
   z.strictObject({
     name: label().describe("Names the feed in sessions and metrics."),
@@ -196,6 +250,7 @@ export const CONFIG = z.strictObject({
   policy: policy.prefault({}),
   signing: signing.prefault({}).describe("The CAs that sign what clients are shown."),
   keys: z.array(inboundKey).default([]).describe("Inbound: the servers whose certificate and key this node holds."),
+  tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
   feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
   timeouts: z
     .strictObject({

@@ -34,6 +34,7 @@ export interface Statistics {
   readonly listeners: readonly ListenerInfo[];
   readonly mint: MintInfo;
   readonly feeds: readonly FeedInfo[];
+  readonly tools: readonly ToolInfo[];
   /** What the kernel did for the inline listeners; empty when there are none. */
   readonly kernel: readonly KernelCount[];
 }
@@ -89,6 +90,23 @@ export interface FeedInfo {
   readonly sessions: number;
   readonly packets: number;
   readonly bytes: number;
+}
+
+/** An inline tool. */
+export interface ToolInfo {
+  readonly name: string;
+  readonly kind: "inline" | "proxy";
+  /** "down": it has failed, and `onFailure` holds. */
+  readonly state: "up" | "down";
+  /** ms since the epoch. */
+  readonly since: number;
+  /** What its last failure was. */
+  readonly reason?: string | undefined;
+  readonly onFailure: "bypass" | "drop";
+  /** That pass it now. */
+  readonly sessions: number;
+  /** Connections and packets that came back and belonged to no live session: dropped. */
+  readonly strangers: number;
 }
 
 export interface HistoryInfo {

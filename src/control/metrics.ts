@@ -26,6 +26,13 @@ const METRICS = {
   clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed takes what it is given"],
   clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
   clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
+  clearline_tool_up: ["gauge", ["tool", "kind"], "1 unless the inline tool has failed"],
+  clearline_tool_sessions: ["gauge", ["tool", "kind"], "Sessions that pass the inline tool"],
+  clearline_tool_strangers_total: [
+    "counter",
+    ["tool", "kind"],
+    "What came back from the tool and belonged to no session",
+  ],
   clearline_kernel_packets_total: [
     "counter",
     ["listener", "counts", "name"],
@@ -71,7 +78,7 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     samples.set(name, values);
     if (value !== undefined) values.push([labels, value]);
   };
-  const { mint, feeds, workers, kernel } = await plane.statistics();
+  const { mint, feeds, tools, workers, kernel } = await plane.statistics();
   addSessions(plane, add);
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
@@ -80,6 +87,11 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     add("clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0);
     add("clearline_feed_bytes_total", { feed, kind }, bytes);
     add("clearline_feed_packets_total", { feed, kind }, packets);
+  }
+  for (const { name: tool, kind, state, sessions, strangers } of tools) {
+    add("clearline_tool_up", { tool, kind }, state === "up" ? 1 : 0);
+    add("clearline_tool_sessions", { tool, kind }, sessions);
+    add("clearline_tool_strangers_total", { tool, kind }, strangers);
   }
   for (const { listener, counts, name, packets } of kernel) {
     add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);

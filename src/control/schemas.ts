@@ -67,6 +67,7 @@ export const session = z.object({
   reason: z.string().nullable(),
   clientLeg: leg,
   serverLeg: leg,
+  tools: z.array(z.object({ name: z.string(), state: z.enum(["connected", "bypassed"]) })).readonly(),
   feeds: z.record(z.string(), z.string()).readonly(),
   start: time,
   lastActivity: time,
@@ -126,6 +127,17 @@ const feed = z.object({
   bytes,
 }) satisfies z.ZodType<api.FeedInfo>;
 
+const tool = z.object({
+  name: z.string(),
+  kind: z.enum(["inline", "proxy"]),
+  state: z.enum(["up", "down"]),
+  since: time,
+  reason: z.string().optional(),
+  onFailure: z.enum(["bypass", "drop"]),
+  sessions: number,
+  strangers: number,
+}) satisfies z.ZodType<api.ToolInfo>;
+
 export const stats = z.object({
   version: z.string(),
   startedAt: time,
@@ -135,6 +147,7 @@ export const stats = z.object({
   listeners: z.array(listener).readonly(),
   mint,
   feeds: z.array(feed).readonly(),
+  tools: z.array(tool).readonly(),
   kernel: z
     .array(
       z.object({

@@ -45,6 +45,18 @@ export function createTestPlane(file = ":memory:"): TestPlane {
       listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
       mint: { minted: 3, hits: 5, size: 3 },
       feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000 }],
+      tools: [
+        {
+          name: "ips",
+          kind: "inline",
+          state: "down",
+          since: 1_790_000_000_000,
+          reason: "Nothing came back",
+          onFailure: "drop",
+          sessions: 0,
+          strangers: 2,
+        },
+      ],
       kernel: [{ listener: "edge", counts: "row", name: "guests", packets: 7, bytes: 420 }],
     }),
     explain({ host, server }) {

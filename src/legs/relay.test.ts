@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket, connect as tlsConnect } from "node:tls";
 import { make } from "../pki/test-chain.ts";
-import { type Parting, type RelayEnd, relay, type Tap } from "./relay.ts";
+import { type Meter, type Parting, type RelayEnd, relay, type Tap } from "./relay.ts";
 import { readAll, tcpPair } from "./test-pairs.ts";
 
 const IDLE = 60_000;
@@ -26,7 +26,7 @@ interface Relayed {
   readonly server: Socket;
   /** The node's own ends. */
   readonly ends: { readonly client: Socket; readonly server: Socket };
-  readonly meter: { fromClient: number; fromServer: number };
+  readonly meter: Meter;
   readonly parting: Promise<Parting>;
 }
 
@@ -37,7 +37,7 @@ async function connected(t: TestContext): Promise<Pick<Relayed, "client" | "serv
 }
 
 function begin(ends: Relayed["ends"], options: Options = {}): Pick<Relayed, "meter" | "parting"> {
-  const meter = { fromClient: 0, fromServer: 0 };
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
   const end = (socket: Socket, head: Buffer | undefined): RelayEnd => ({ stream: socket, socket, head });
   const { taps = [], idle = IDLE } = options;
   const parting = relay(end(ends.client, options.clientHead), end(ends.server, options.serverHead), {
@@ -105,6 +105,7 @@ for (const [first, second] of [
       reason: `The ${first} closed the connection`,
       clientLeft: "closed",
       serverLeft: "closed",
+      first,
       failure: undefined,
     });
     const expected = first === "client" ? [10, 9] : [9, 10];
@@ -216,7 +217,7 @@ test("What was read before the relay began goes first, each side's to the other"
   assert.equal(String(await readAll(server)), "hello there");
   assert.equal(String(await readAll(client)), "220 ready");
   await parting;
-  assert.deepEqual(meter, { fromClient: 11, fromServer: 9 });
+  assert.deepEqual(meter, { fromClient: 11, fromServer: 9, toClient: 9, toServer: 11 });
   assert.deepEqual(tap.seen.slice(0, 2), ["client: hello ", "server: 220 "]);
 });
 
@@ -299,7 +300,7 @@ async function overTls(t: TestContext): Promise<Relayed & { readonly tls: TLSSoc
   const stream = tlsConnect({ socket: ends.client, rejectUnauthorized: false, ...{ allowHalfOpen: true } });
   stream.on("error", () => {});
   await Promise.all([once(stream, "secureConnect"), once(tls, "secure")]);
-  const meter = { fromClient: 0, fromServer: 0 };
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
   const near = { client: { stream, socket: ends.client }, server: { stream: ends.server, socket: ends.server } };
   const parting = relay(near.client, near.server, { meter, taps: [], idle: IDLE });
   return { client, server, ends, meter, parting, tls };

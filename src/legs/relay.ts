@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { NetworkError } from "../errors.ts";
 
 type Side = "client" | "server";
 
@@ -21,29 +22,49 @@ export interface Tap {
   pressure(): Promise<void> | undefined;
 }
 
-/** Bytes from each side, counted while they pass; read at any time. */
+/** Bytes from and to each side, counted while they pass; read at any time. Tools in between may change how many there are. */
 export interface Meter {
   fromClient: number;
   fromServer: number;
+  toClient: number;
+  toServer: number;
 }
+
+/** What the two ends are called when one of them is to blame. */
+export interface Parties {
+  readonly client: string;
+  readonly server: string;
+}
+
+const PEERS: Parties = { client: "The client", server: "The server" };
 
 /** How it ended. */
 export interface Parting {
   readonly reason: string;
   readonly clientLeft: "closed" | "reset" | null;
   readonly serverLeft: "closed" | "reset" | null;
+  /** Who ended its direction first, when nothing broke before. */
+  readonly first: Side | undefined;
   /** The error that ended it, when one did: whose side, and what. */
   readonly failure: { readonly side: Side; readonly error: NodeJS.ErrnoException } | undefined;
 }
 
+export interface RelayOptions {
+  readonly meter: Meter;
+  readonly taps: readonly Tap[];
+  /** ms without a byte in either direction. */
+  readonly idle: number;
+  readonly parties?: Parties;
+}
+
 /**
  * Carries bytes between two ends until both have left: with backpressure, half-closes and resets carried across. A TLS
- * error on one side resets the other, because ending it would make a broken stream look complete. `idle` is in ms.
+ * error on one side resets the other, because ending it would make a broken stream look complete.
  */
 export function relay(
   client: RelayEnd,
   server: RelayEnd,
-  { meter, taps, idle }: { readonly meter: Meter; readonly taps: readonly Tap[]; readonly idle: number },
+  { meter, taps, idle, parties = PEERS }: RelayOptions,
 ): Promise<Parting> {
   return new Promise((resolve) => {
     const left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
@@ -57,9 +78,10 @@ export function relay(
       // A write that fails says that the peer reset the connection before.
       const reset = error.code === "ECONNRESET" || error.code === "EPIPE";
       left[side] = reset ? "reset" : left[side];
-      reason = reset
-        ? `The ${side} reset the connection`
-        : `The ${side}'s connection broke: ${error.code ?? error.name}`;
+      // A NetworkError is the node's own word: the tool in between has failed, say.
+      if (error instanceof NetworkError) reason = error.message;
+      else if (reset) reason = `${parties[side]} reset the connection`;
+      else reason = `${parties[side]}'s connection broke: ${error.code ?? error.name}`;
       for (const tap of taps) tap.reset(side);
       abort(other);
     };
@@ -67,7 +89,7 @@ export function relay(
       open -= 1;
       if (open > 0) return;
       reason ??= "Both sides closed the connection";
-      resolve({ reason, clientLeft: left.client, serverLeft: left.server, failure });
+      resolve({ reason, clientLeft: left.client, serverLeft: left.server, first: firstToLeave, failure });
     };
     let firstToLeave: Side | undefined;
 
@@ -88,7 +110,8 @@ export function relay(
     server.stream.once("close", () => (server.stream as Socket).setTimeout(0));
 
     function carry(side: Side, from: RelayEnd, to: RelayEnd): void {
-      const count = side === "client" ? "fromClient" : "fromServer";
+      const [came, went] =
+        side === "client" ? (["fromClient", "toServer"] as const) : (["fromServer", "toClient"] as const);
       /** Taps that hold the reader: it goes on when none does and the writer has drained. */
       let held = 0;
       const goOn = () => {
@@ -99,7 +122,8 @@ export function relay(
         goOn();
       };
       const pass = (bytes: Buffer) => {
-        meter[count] += bytes.length;
+        meter[came] += bytes.length;
+        meter[went] += bytes.length;
         for (const tap of taps) {
           tap.data(side, bytes);
           // A tap that is full holds the reader back, and the reader's TCP window the peer.
@@ -118,7 +142,7 @@ export function relay(
         firstToLeave ??= side;
         left[side] ??= "closed";
         for (const tap of taps) tap.end(side);
-        if (left.client && left.server) reason ??= `The ${firstToLeave} closed the connection`;
+        if (left.client && left.server) reason ??= `${parties[firstToLeave]} closed the connection`;
         to.stream.end();
       };
       from.stream.once("end", ended);
@@ -143,7 +167,7 @@ export function relay(
 const SHUTDOWN = 1_000;
 
 /** Ends a connection with a RST. */
-function abort({ stream, socket }: RelayEnd): void {
+export function abort({ stream, socket }: RelayEnd): void {
   const now = () => {
     if (!socket.destroyed) socket.resetAndDestroy();
     if (!stream.destroyed) stream.destroy();

@@ -38,7 +38,9 @@ export function judgeFaults(source: PolicySource, entries: readonly Entry[], vie
   const [excuse] = excuses;
   if (excuse === undefined) return verdict;
   const reason = `The rule excuses the certificate's faults: ${faults.filter(excused).join(", ")}`;
-  return { action, phase: "certificate", rule: excuse.name, reason, provisional: false };
+  const { name: rule, tools, alpn } = excuse;
+  const treatment = { ...(tools && { tools }), ...(alpn && { alpn }) };
+  return { action, phase: "certificate", rule, reason, provisional: false, ...treatment };
 }
 
 function strictest(source: PolicySource, faults: readonly Fault[]): Action {

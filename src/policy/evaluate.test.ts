@@ -401,3 +401,33 @@ test("A verdict says why, in the words of the configuration", () => {
     "No rule or list decided; the default is decrypt",
   );
 });
+
+describe("What a rule says of its sessions", () => {
+  const [first, second] = rules("decrypt host=www.example.com", "decrypt fault=expired");
+  const judge = policy({
+    rules: [
+      { ...first!, tools: ["ips", "dlp"], alpn: "http/1.1" },
+      { ...second!, tools: ["quarantine"] },
+    ],
+  });
+
+  test("The deciding rule's tools and its limit on ALPN are in the verdict, from the phase on in which it is true", () => {
+    for (const verdict of [
+      judge.onHello(HELLO),
+      judge.lean(HELLO),
+      judge.onCertificate({ ...HELLO, certificate: GOOD }),
+    ]) {
+      assert.deepEqual([verdict?.tools, verdict?.alpn], [["ips", "dlp"], "http/1.1"]);
+    }
+  });
+
+  test("A rule that excuses the certificate's faults decides, and names the tools", () => {
+    const { rule, tools, alpn } = judge.onCertificate({ ...HELLO, certificate: withFaults("expired") });
+    assert.deepEqual([rule, tools, alpn], ["r1", ["quarantine"], undefined]);
+  });
+
+  test("A verdict without a rule names no tools: all that take the flow", () => {
+    const { rule, tools, alpn } = judge.onCertificate({ ...HELLO, sni: "other.example.net", certificate: GOOD });
+    assert.deepEqual([rule, tools, alpn], ["default", undefined, undefined]);
+  });
+});

@@ -95,7 +95,7 @@ function standing(order: Order, view: View): Entry | undefined {
   return entry;
 }
 
-function verdictOf({ name, action, phase, reason }: Entry, view: View): Verdict {
+function verdictOf({ name, action, phase, reason, tools, alpn }: Entry, view: View): Verdict {
   const committedLate = view.late && view.certificate !== undefined && phase === "sni";
   return {
     action,
@@ -103,6 +103,8 @@ function verdictOf({ name, action, phase, reason }: Entry, view: View): Verdict 
     rule: name,
     reason: reason(view),
     provisional: action === "decrypt",
+    ...(tools && { tools }),
+    ...(alpn && { alpn }),
   };
 }
 

@@ -52,4 +52,8 @@ export interface Verdict {
   readonly reason: string;
   /** true: a later phase may still say bypass or drop. */
   readonly provisional: boolean;
+  /** The inline tools that the deciding rule names, in order; undefined: it names none, all that take the flow. */
+  readonly tools?: readonly string[] | undefined;
+  /** The deciding rule keeps HTTP/2 out. */
+  readonly alpn?: "http/1.1" | undefined;
 }

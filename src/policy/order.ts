@@ -30,6 +30,8 @@ export interface Entry {
   readonly match?: RuleSource["match"];
   /** The faults that it names. */
   readonly faults: readonly Fault[];
+  readonly tools?: Rule["tools"];
+  readonly alpn?: Rule["alpn"];
 }
 
 export interface Order {

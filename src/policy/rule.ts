@@ -17,6 +17,10 @@ export interface RuleSource {
   readonly name: string;
   readonly match: { readonly [Name in ConditionName]?: readonly ConditionValue[] | undefined };
   readonly action: Action;
+  /** The inline tools that its sessions go through, in order; undefined: all that take this class of flow. */
+  readonly tools?: readonly string[] | undefined;
+  /** "http/1.1": HTTP/2 is kept out of its sessions. */
+  readonly alpn?: "http/1.1" | undefined;
 }
 
 /** Everything a policy is made of: plain data that crosses process borders as JSON. */
@@ -42,7 +46,7 @@ export interface PolicySource {
 }
 
 /** A rule, ready to be judged. */
-export interface Rule {
+export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   readonly name: string;
   readonly action: Action;
   readonly match: RuleSource["match"];
@@ -59,13 +63,15 @@ export interface Rule {
 
 const PHASES: readonly Phase[] = ["network", "sni", "certificate"];
 
-export function compileRule({ name, match, action }: RuleSource): Rule {
+export function compileRule({ name, match, action, tools, alpn }: RuleSource): Rule {
   const named = CONDITION_NAMES.filter((condition) => match[condition] !== undefined);
   const judges = named.map((condition) => CONDITIONS[condition].compile(match[condition] ?? []));
   const needed = Math.max(0, ...named.map((condition) => PHASES.indexOf(CONDITIONS[condition].phase)));
   return {
     name,
     action,
+    ...(tools && { tools }),
+    ...(alpn && { alpn }),
     match,
     phase: PHASES[needed] ?? "network",
     judge: (view) => all(judges, view),

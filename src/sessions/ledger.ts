@@ -15,7 +15,7 @@ export interface Entry {
   readonly id: string;
   readonly session: Session;
   /** Bytes that passed, from each side: counted by the relay, taken into the record when it is told. */
-  readonly meter: { fromClient: number; fromServer: number };
+  readonly meter: { fromClient: number; fromServer: number; toClient: number; toServer: number };
   note(news: SessionNews, now: number): void;
   /** Only the first close counts. */
   close(reason: string, now: number): void;
@@ -40,7 +40,7 @@ export function createLedger(worker: number): Ledger {
       get session() {
         return session;
       },
-      meter: { fromClient: 0, fromServer: 0 },
+      meter: { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 },
       note(news, at) {
         if (session.end !== null) return;
         session = advance(session, news, at);
@@ -75,13 +75,14 @@ export function createLedger(worker: number): Ledger {
 
 /** Takes the bytes that passed since the last time into the record. */
 function measure({ session, meter, note }: Entry, now: number): void {
-  const { fromClient, fromServer } = meter;
+  const { fromClient, fromServer, toClient, toServer } = meter;
   const { clientLeg, serverLeg } = session;
-  if (clientLeg.received === fromClient && clientLeg.sent === fromServer) return;
+  const near = clientLeg.received === fromClient && clientLeg.sent === toClient;
+  if (near && serverLeg.received === fromServer && serverLeg.sent === toServer) return;
   note(
     {
-      clientLeg: { ...clientLeg, received: fromClient, sent: fromServer },
-      serverLeg: { ...serverLeg, received: fromServer, sent: fromClient },
+      clientLeg: { ...clientLeg, received: fromClient, sent: toClient },
+      serverLeg: { ...serverLeg, received: fromServer, sent: toServer },
     },
     now,
   );

@@ -69,6 +69,8 @@ export interface Session {
   readonly reason: string | null;
   readonly clientLeg: LegRecord;
   readonly serverLeg: LegRecord;
+  /** The inline tools of this session, in order. "bypassed": the tool had failed and lets sessions go on without it. */
+  readonly tools: readonly { readonly name: string; readonly state: "connected" | "bypassed" }[];
   /** Files or places that hold the copy of the plaintext, by feed name. */
   readonly feeds: Readonly<Record<string, string>>;
   /** ms since the epoch. */
@@ -96,8 +98,9 @@ const NEXT: Readonly<Partial<Record<State, readonly State[]>>> = {
   "EST:SYN_SENT:INIT:INIT": ["EST:EST:INIT:INIT"],
   // Back to SYN_SENT: a late bypass gives the server's side a fresh connection, on which the client's bytes are replayed.
   "EST:EST:INIT:INIT": ["EST:SYN_SENT:INIT:INIT", "EST:EST:SYN_SENT:INIT"],
-  "EST:EST:SYN_SENT:INIT": ["EST:EST:SYN_SENT:SYN_RCV"],
-  "EST:EST:SYN_SENT:SYN_RCV": ["EST:EST:EST:EST"],
+  // Back to INIT: the tools have failed, and the session goes on without them.
+  "EST:EST:SYN_SENT:INIT": ["EST:EST:SYN_SENT:SYN_RCV", "EST:EST:INIT:INIT"],
+  "EST:EST:SYN_SENT:SYN_RCV": ["EST:EST:EST:EST", "EST:EST:INIT:INIT"],
 };
 
 /** What is known of a session when it begins. */
@@ -138,6 +141,7 @@ export function openSession(birth: SessionBirth, now: number): Session {
     reason: null,
     clientLeg: { received: 0, sent: 0 },
     serverLeg: { received: 0, sent: 0 },
+    tools: [],
     feeds: {},
     start: now,
     lastActivity: now,

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { placeOf, textOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
+import { toolPlace } from "../../config/tool-place.ts";
 import type { ConfigError } from "../../errors.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { color, facts, plain, print, printJson } from "../render.ts";
@@ -28,7 +29,7 @@ export function checkCommand(): Command {
 }
 
 function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
-  const { listeners, feeds, console, dataDir } = config;
+  const { listeners, tools, feeds, console, dataDir } = config;
   const { bypass, decrypt } = policy.lists;
   return [
     `${color.green("No error")} in ${plain(file ?? "the embedded default")}`,
@@ -41,6 +42,9 @@ function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
         `${policy.rules.length} rules, ${bypass.length + decrypt.length} list entries, default ${policy.default}`,
       ],
       ["Keys", keys.length],
+      ...tools.map(
+        (one) => ["Tool", `${one.name}: ${one.kind} ${toolPlace(one)}, ${one.onFailure} when it fails`] as const,
+      ),
       ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind} in ${one.directory}`] as const),
       ["Data", dataDir],
     ]),

@@ -59,6 +59,10 @@ function page(session: Session): string[] {
         ["SHA-256", presented.sha256],
       ],
     ),
+    ...part(
+      "Tools",
+      session.tools.map(({ name, state }) => [name, state === "connected" ? "passed" : "had failed, bypassed"]),
+    ),
     ...part("Copies of the plaintext", Object.entries(session.feeds)),
     ...part("Time", [
       ["Started", fullTime(session.start)],

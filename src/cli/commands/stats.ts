@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { FeedInfo, KernelCount, ListenerCounters, Stats, WorkerInfo } from "../../control/api.ts";
+import type { FeedInfo, KernelCount, ListenerCounters, Stats, ToolInfo, WorkerInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
@@ -28,6 +28,7 @@ function page(stats: Stats): string[] {
     ...listeners(stats),
     ...faults(stats),
     ...section("Workers", workers(stats)),
+    ...(stats.tools.length > 0 ? section("Tools", tools(stats)) : []),
     ...(stats.feeds.length > 0 ? section("Feeds", feeds(stats)) : []),
     ...(stats.kernel.length > 0 ? section("Kernel", kernel(stats)) : []),
   ];
@@ -135,5 +136,24 @@ function feeds({ feeds }: Stats): string {
       { title: "BYTES", rank: 1, right: true, value: ({ bytes: count }) => bytes(count) },
     ],
     feeds,
+  );
+}
+
+function tools({ tools }: Stats): string {
+  return table<ToolInfo>(
+    [
+      { title: "TOOL", rank: 0, value: ({ name }) => name },
+      { title: "KIND", rank: 2, value: ({ kind }) => kind },
+      {
+        title: "STATE",
+        rank: 0,
+        min: 12,
+        value: ({ state, reason, onFailure }) => (state === "up" ? state : `down (${onFailure}): ${reason ?? ""}`),
+        paint: ({ state }) => (state === "up" ? String : color.red),
+      },
+      { title: "SESSIONS", rank: 1, right: true, value: ({ sessions }) => sessions },
+      { title: "STRANGERS", rank: 3, right: true, value: ({ strangers }) => strangers },
+    ],
+    tools,
   );
 }

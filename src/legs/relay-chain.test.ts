@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import { type TestContext, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import type { Meter, Parting } from "./relay.ts";
+import { type RelayHop, relayThrough } from "./relay-chain.ts";
+
+interface Pair {
+  /** The peer's end. */
+  readonly peer: Socket;
+  /** The node's end of the same connection. */
+  readonly own: Socket;
+}
+
+/** A TCP connection on loopback, both ends half-open capable. */
+async function pair(t: TestContext): Promise<Pair> {
+  const server = createServer({ allowHalfOpen: true });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const accepted = once(server, "connection");
+  const own = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  own.pause();
+  const [peer] = (await accepted) as [Socket];
+  await new Promise((resolve) => server.close(resolve) && resolve(undefined));
+  for (const socket of [own, peer]) {
+    socket.on("error", () => {});
+    t.after(() => socket.destroy());
+  }
+  return { peer, own };
+}
+
+interface World {
+  readonly client: Socket;
+  readonly server: Socket;
+  /** The tools' own ends of Ta and Tb. */
+  readonly tools: readonly { readonly a: Socket; readonly b: Socket }[];
+  readonly meter: Meter;
+  readonly parting: Promise<Parting>;
+}
+
+/** `back`: how the connection of each tool comes back. */
+async function world(
+  t: TestContext,
+  count: number,
+  back: (index: number, tb: Socket) => Promise<Socket> = (_, tb) => Promise.resolve(tb),
+): Promise<World> {
+  const [near, far] = [await pair(t), await pair(t)];
+  const tools: { a: Socket; b: Socket }[] = [];
+  const hops: RelayHop[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const [ta, tb] = [await pair(t), await pair(t)];
+    tools.push({ a: ta.peer, b: tb.peer });
+    hops.push({ tool: `tool${index}`, ta: ta.own, tb: back(index, tb.own) });
+  }
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const ends = [near, far].map(({ own }) => ({ stream: own, socket: own }));
+  const parting = relayThrough(ends[0]!, hops, ends[1]!, { meter, taps: [], idle: 60_000, patience: 100 });
+  return { client: near.peer, server: far.peer, tools, meter, parting };
+}
+
+/** A tool that changes what the client says and lets the answers through. */
+function work({ a, b }: World["tools"][number], change: (bytes: Buffer) => Buffer): void {
+  a.on("data", (bytes: Buffer) => b.write(change(bytes)));
+  a.on("end", () => b.end());
+  b.on("data", (bytes) => a.write(bytes));
+  b.on("end", () => a.end());
+}
+
+async function readAll(socket: Socket): Promise<string> {
+  const parts: Buffer[] = [];
+  socket.on("data", (part: Buffer) => parts.push(part));
+  await once(socket, "end");
+  return String(Buffer.concat(parts));
+}
+
+function resetOf(socket: Socket): Promise<string | undefined> {
+  socket.resume();
+  return new Promise((resolve) => {
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code));
+    socket.once("close", () => resolve(undefined));
+  });
+}
+
+test("What the client says passes the tools in order, and so does what they change; each leg counts its own bytes", async (t) => {
+  const { client, server, tools, meter, parting } = await world(t, 2);
+  work(tools[0]!, (bytes) => Buffer.concat([bytes, Buffer.from("+first")]));
+  work(tools[1]!, (bytes) => Buffer.concat([bytes, Buffer.from("+second")]));
+  const atClient = readAll(client);
+  const atServer = readAll(server);
+  client.end("request");
+  assert.equal(await atServer, "request+first+second");
+  server.end("answer");
+  assert.equal(await atClient, "answer");
+  const { reason, clientLeft, serverLeft, failure } = await parting;
+  assert.deepEqual(
+    [reason, clientLeft, serverLeft, failure],
+    ["The client closed the connection", "closed", "closed", undefined],
+  );
+  assert.deepEqual(meter, { fromClient: 7, toServer: 20, fromServer: 6, toClient: 6 });
+});
+
+test("A tool that resets Ta ends the session: both peers are reset, though nothing was heard at Tb", async (t) => {
+  const { client, server, tools, parting } = await world(t, 1);
+  const resets = Promise.all([resetOf(client), resetOf(server)]);
+  tools[0]!.a.resetAndDestroy();
+  assert.deepEqual(await resets, ["ECONNRESET", "ECONNRESET"]);
+  const { reason, clientLeft, serverLeft } = await parting;
+  assert.equal(reason, "The tool tool0 reset the connection");
+  assert.deepEqual([clientLeft, serverLeft], [null, null]);
+});
+
+test("A tool that answers by itself is heard by the client, though it resets the server's side", async (t) => {
+  const { client, server, tools, parting } = await world(t, 1);
+  const atClient = readAll(client);
+  const reset = resetOf(server);
+  client.write("GET /forbidden");
+  await once(tools[0]!.a, "data");
+  tools[0]!.b.resetAndDestroy();
+  assert.equal(await reset, "ECONNRESET");
+  tools[0]!.a.end("403 blocked");
+  assert.equal(await atClient, "403 blocked");
+  client.end();
+  const { reason, clientLeft } = await parting;
+  assert.deepEqual([reason, clientLeft], ["The tool tool0 reset the connection", "closed"]);
+});
+
+test("A reset of the client reaches the server when the tool passes it on to nobody", async (t) => {
+  const { client, server, parting } = await world(t, 2);
+  const reset = resetOf(server);
+  client.resetAndDestroy();
+  assert.equal(await reset, "ECONNRESET");
+  const { reason, clientLeft } = await parting;
+  assert.deepEqual([reason, clientLeft], ["The client reset the connection", "reset"]);
+});
+
+test("A reset of the server reaches the client when the tool passes it on", async (t) => {
+  const { client, server, tools, parting } = await world(t, 1);
+  tools[0]!.b.once("error", () => tools[0]!.a.resetAndDestroy());
+  tools[0]!.b.resume();
+  const reset = resetOf(client);
+  server.resetAndDestroy();
+  assert.equal(await reset, "ECONNRESET");
+  const { reason, serverLeft } = await parting;
+  assert.deepEqual([reason, serverLeft], ["The server reset the connection", "reset"]);
+});
+
+test("A tool that connects only when it has read something gets to read it first", async (t) => {
+  const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
+  const { client, server, tools } = await world(t, 1, async (_, tb) => {
+    await asked;
+    return tb;
+  });
+  work(tools[0]!, (bytes) => bytes);
+  tools[0]!.a.once("data", () => ask());
+  client.write("hello");
+  const [heard] = await once(server, "data");
+  assert.equal(String(heard), "hello");
+});
+
+test("When nothing comes back from a tool both peers are reset, with the reason", async (t) => {
+  const { promise, reject } = Promise.withResolvers<Socket>();
+  const { client, server, parting } = await world(t, 1, () => promise);
+  const resets = Promise.all([resetOf(client), resetOf(server)]);
+  await setImmediate();
+  reject(new Error("Nothing came back from the tool in 10 s"));
+  assert.deepEqual(await resets, ["ECONNRESET", "ECONNRESET"]);
+  assert.equal((await parting).reason, "Nothing came back from the tool in 10 s");
+});

@@ -1,0 +1,128 @@
+import type { Socket } from "node:net";
+import { abort, type Meter, type Parting, type RelayEnd, type RelayOptions, relay } from "./relay.ts";
+
+/** One tool between the ends: what comes from the client goes in at `ta` and comes out at `tb`. */
+export interface RelayHop {
+  readonly tool: string;
+  readonly ta: Socket;
+  /** Rejects when what went in never came out. */
+  readonly tb: Promise<Socket>;
+}
+
+/**
+ * ms that a tool has to tell the client why, after the server's side broke: it may answer by itself, with a page that says
+ * what it has blocked.
+ */
+const ANSWER = 5_000;
+
+/**
+ * Carries bytes between two ends through tools, in order: client, Ta, tool, Tb, …, server. Each stretch is a relay of its own,
+ * begun as soon as its two ends are there, so that a tool which connects only once it has read something gets to read it.
+ * Half-closes pass through the tools themselves. A reset is carried to all stretches, for a tool need not pass it on. Taps
+ * see the client's stretch: what the client said and what it was told.
+ */
+export function relayThrough(
+  client: RelayEnd,
+  hops: readonly RelayHop[],
+  server: RelayEnd,
+  { meter, taps, idle, patience = ANSWER }: Omit<RelayOptions, "parties"> & { readonly patience?: number },
+): Promise<Parting> {
+  if (hops.length === 0) return relay(client, server, { meter, taps, idle });
+  const last = hops.length;
+  const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", RelayEnd>> => ({}));
+  const partings: (Parting | undefined)[] = Array.from({ length: last + 1 });
+  let first: Parting | undefined;
+  let broken = false;
+  let late: NodeJS.Timeout | undefined;
+
+  return new Promise((resolve) => {
+    const cut = (stretches: readonly number[]) => {
+      for (const index of stretches) {
+        if (partings[index]) continue;
+        for (const end of Object.values(ends[index]!)) if (!end.socket.destroyed) abort(end);
+      }
+    };
+    const over = (index: number, parting: Parting) => {
+      partings[index] = parting;
+      first ??= parting;
+      if (partings.every((one) => one !== undefined)) {
+        clearTimeout(late);
+        resolve(conclude(first, partings as Parting[]));
+        return;
+      }
+      if (!isBroken(parting) || broken) return;
+      broken = true;
+      const all = partings.keys().toArray();
+      // Nothing that the server still says reaches the client, but the tools before the break may have an answer of their own.
+      cut(all.filter((other) => other > index));
+      late = setTimeout(() => cut(all), patience);
+    };
+    const begin = (index: number, from: RelayEnd, to: RelayEnd) => {
+      ends[index] = { from, to };
+      const parties = {
+        client: index === 0 ? "The client" : `The tool ${hops[index - 1]!.tool}`,
+        server: index === last ? "The server" : `The tool ${hops[index]!.tool}`,
+      };
+      const options = {
+        meter: meterOf(meter, index === 0, index === last),
+        taps: index === 0 ? taps : [],
+        idle,
+        parties,
+      };
+      void relay(from, to, options).then((parting) => over(index, parting));
+      // It came back after another stretch had broken.
+      if (broken) cut([index]);
+    };
+
+    begin(0, client, endOf(hops[0]!.ta));
+    for (const [index, { tb }] of hops.entries()) {
+      const to = index + 1 === last ? server : endOf(hops[index + 1]!.ta);
+      ends[index + 1] = { to };
+      tb.then(
+        (socket) => begin(index + 1, endOf(socket), to),
+        (error: Error) => {
+          if (!to.socket.destroyed) abort(to);
+          const parting = { reason: error.message, clientLeft: null, serverLeft: null, first: undefined };
+          over(index + 1, { ...parting, failure: { side: "client", error } });
+        },
+      );
+    }
+  });
+}
+
+function isBroken({ failure, clientLeft, serverLeft }: Parting): boolean {
+  return failure !== undefined || clientLeft !== "closed" || serverLeft !== "closed";
+}
+
+/** What happened first is the cause; who left and how is told by the stretches that the two peers are on. */
+function conclude(earliest: Parting, partings: readonly Parting[]): Parting {
+  const [near, far] = [partings[0]!, partings.at(-1)!];
+  const { clientLeft } = near;
+  const { serverLeft } = far;
+  const ends = { clientLeft, serverLeft };
+  if (near.failure?.side === "client") return { ...earliest, ...ends, failure: near.failure };
+  if (far.failure?.side === "server") return { ...earliest, ...ends, failure: far.failure };
+  if (partings.some(isBroken)) return { ...earliest, ...ends, failure: undefined };
+  // The peer that left first was followed by the tools one after the other.
+  const { reason, first } = near.first === "server" && far.first === "server" ? far : near;
+  return { reason, ...ends, first, failure: undefined };
+}
+
+function endOf(socket: Socket): RelayEnd {
+  return { stream: socket, socket };
+}
+
+/** The stretches at the two ends count what their peers send and get; what passes between two tools is counted by none. */
+function meterOf(meter: Meter, near: boolean, far: boolean): Meter {
+  const own: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const share = (name: keyof Meter) =>
+    Object.defineProperty(own, name, {
+      get: () => meter[name],
+      set: (value: number) => {
+        meter[name] = value;
+      },
+    });
+  if (near) for (const name of ["fromClient", "toClient"] as const) share(name);
+  if (far) for (const name of ["fromServer", "toServer"] as const) share(name);
+  return own;
+}

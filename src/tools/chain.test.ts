@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import { type TestContext, test } from "node:test";
+import { NetworkError } from "../errors.ts";
+import { type Chain, type ChainTool, createChains, createToolTraffic } from "./chain.ts";
+import type { FlowClass, Hop, ToolPlace, ToolSubject } from "./tool.ts";
+
+const SUBJECT: ToolSubject = {
+  id: "s-1",
+  client: { address: "192.0.2.1", port: 40_000 },
+  server: { address: "198.51.100.1", port: 443 },
+  flow: "decrypted",
+  host: "www.example.com",
+  alpn: "http/1.1",
+};
+const ALL: readonly FlowClass[] = ["decrypted", "bypassed", "notTls"];
+
+/** The node's ends of two connections on loopback. */
+async function hopOf(t: TestContext, tool: string): Promise<Hop> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    t.after(() => socket.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { port } = server.address() as { port: number };
+  const [ta, tb] = [0, 1].map(() => connect({ port, host: "127.0.0.1" }).on("error", () => {}));
+  await Promise.all([once(ta!, "connect"), once(tb!, "connect")]);
+  t.after(() => [ta, tb].forEach((socket) => void socket!.destroy()));
+  return { tool, ta: ta!, tb: Promise.resolve(tb!) };
+}
+
+type Connect = ChainTool["open"]["connect"];
+
+function tool(name: string, connect: Connect, place: Partial<ToolPlace> = {}): ChainTool {
+  const open = { name, kind: "proxy", connect, counters: () => ({ strangers: 0 }), close: async () => {} } as const;
+  return { name, kind: "proxy", flows: ALL, onFailure: "drop", ...place, open };
+}
+
+function working(t: TestContext, name: string, place?: Partial<ToolPlace>): ChainTool {
+  return tool(name, () => hopOf(t, name), place);
+}
+
+function failing(name: string, onFailure: "bypass" | "drop"): ChainTool {
+  const refuse = () => Promise.reject(new NetworkError(`Cannot reach the tool ${name}: ECONNREFUSED`, "ECONNREFUSED"));
+  return tool(name, refuse, { onFailure });
+}
+
+function chained(tools: readonly ChainTool[], failed: readonly (readonly [string, string])[] = []) {
+  const traffic = createToolTraffic(failed);
+  const failures: string[] = [];
+  const progress: string[] = [];
+  const chains = createChains(tools, traffic, (name, reason) => failures.push(`${name}: ${reason}`));
+  const enter = async (wanted?: readonly string[], change: Partial<ToolSubject> = {}) => {
+    const chain = await chains.connect({ ...SUBJECT, ...change }, wanted, (ends) => progress.push(ends));
+    if (chain.kind === "ready") await Promise.all(chain.hops.map(({ tb }) => tb));
+    return chain;
+  };
+  return { traffic, failures, progress, enter };
+}
+
+function names(chain: Awaited<ReturnType<ReturnType<typeof chained>["enter"]>>): readonly string[] {
+  assert.equal(chain.kind, "ready");
+  return (chain as Chain).hops.map((hop) => hop.tool);
+}
+
+test("Without a list of the rule's own, all tools that take the class of flow are passed in the order of the configuration", async (t) => {
+  const { enter, progress } = chained([
+    working(t, "ips"),
+    working(t, "mail", { flows: ["notTls"] }),
+    working(t, "dlp", { flows: ["decrypted"] }),
+  ]);
+  assert.deepEqual(names(await enter()), ["ips", "dlp"]);
+  assert.deepEqual(progress, ["SYN_SENT:INIT", "SYN_SENT:SYN_RCV", "EST:EST"]);
+  assert.deepEqual(names(await enter(undefined, { flow: "bypassed" })), ["ips"]);
+  assert.deepEqual(names(await enter(undefined, { flow: "notTls" })), ["ips", "mail"]);
+});
+
+test("A rule's list is followed in its order, without tools that do not take the class of flow; an empty one names none", async (t) => {
+  const { enter, progress } = chained([working(t, "ips"), working(t, "dlp", { flows: ["decrypted"] })]);
+  assert.deepEqual(names(await enter(["dlp", "ips"])), ["dlp", "ips"]);
+  assert.deepEqual(names(await enter(["dlp", "ips"], { flow: "bypassed" })), ["ips"]);
+  progress.length = 0;
+  assert.deepEqual(names(await enter([])), []);
+  assert.deepEqual(progress, []);
+});
+
+test("A tool that fails and lets sessions go on is left out, and its health is told", async (t) => {
+  const { enter, failures, progress } = chained([failing("ips", "bypass"), working(t, "dlp")]);
+  const chain = await enter();
+  assert.deepEqual(names(chain), ["dlp"]);
+  assert.deepEqual((chain as Chain).passed, [
+    { name: "ips", state: "bypassed" },
+    { name: "dlp", state: "connected" },
+  ]);
+  assert.deepEqual(failures, ["ips: Cannot reach the tool ips: ECONNREFUSED"]);
+  assert.deepEqual(progress, ["SYN_SENT:INIT", "SYN_SENT:SYN_RCV", "EST:EST"]);
+});
+
+test("When all tools are left out the ends on the tools' side are as if there were none", async () => {
+  const { enter, progress } = chained([failing("ips", "bypass")]);
+  assert.deepEqual(names(await enter()), []);
+  assert.equal(progress.at(-1), "INIT:INIT");
+});
+
+test("A tool that must not be left out ends the session, and the connections through the others are closed", async (t) => {
+  const opened: Hop[] = [];
+  const first = tool("dlp", async () => {
+    const hop = await hopOf(t, "dlp");
+    opened.push(hop);
+    return hop;
+  });
+  const { enter } = chained([first, failing("ips", "drop")]);
+  assert.deepEqual(await enter(), { kind: "failed", reason: "Dropped: Cannot reach the tool ips: ECONNREFUSED" });
+  const [hop] = opened;
+  assert.equal(hop!.ta.destroyed, true);
+  const tb = await hop!.tb;
+  if (!tb.destroyed) await once(tb, "close");
+});
+
+test("A tool whose health is bad is not even tried, and no failure of it is told", async () => {
+  let tried = 0;
+  const ips = tool("ips", () => {
+    tried += 1;
+    return Promise.reject(new NetworkError("no", "ECONNREFUSED"));
+  });
+  const { enter, failures } = chained([ips], [["ips", "The tool ips has failed: no heartbeat came back"]]);
+  assert.deepEqual(await enter(), {
+    kind: "failed",
+    reason: "Dropped: The tool ips has failed: no heartbeat came back",
+  });
+  assert.deepEqual([tried, failures], [0, []]);
+});
+
+test("When a tool fails the sessions that pass it are ended with the reason, those of other tools are not", async (t) => {
+  const { enter, traffic } = chained([working(t, "ips"), working(t, "dlp")]);
+  const [through, beside] = [(await enter(["ips"])) as Chain, (await enter(["dlp"])) as Chain];
+  assert.deepEqual([traffic.sessions("ips"), traffic.sessions("dlp")], [1, 1]);
+  const closed = new Promise((resolve) => through.hops[0]!.ta.once("close", resolve));
+  const broken = once(through.hops[0]!.ta, "error") as Promise<[NetworkError]>;
+  traffic.setHealth("ips", false, "The tool ips has failed: no heartbeat came back");
+  const [error] = await broken;
+  assert.deepEqual(
+    [error.message, error instanceof NetworkError],
+    ["The tool ips has failed: no heartbeat came back", true],
+  );
+  await closed;
+  assert.deepEqual([traffic.sessions("ips"), traffic.sessions("dlp")], [0, 1]);
+  assert.equal(beside.hops[0]!.ta.destroyed, false);
+  traffic.setHealth("ips", true, "");
+  assert.deepEqual(names(await enter(["ips"])), ["ips"]);
+});
+
+test("Whoever is done with a chain closes what is still open, also what comes back late", async (t) => {
+  const { promise, resolve } = Promise.withResolvers<Socket>();
+  const { ta, tb } = await hopOf(t, "ips");
+  const late = tool("ips", async () => ({ tool: "ips", ta, tb: promise }));
+  const chains = createChains([late], createToolTraffic([]), () => {});
+  const chain = (await chains.connect(SUBJECT, undefined, () => {})) as Chain;
+  chain.release();
+  assert.equal(ta.destroyed, true);
+  resolve(await tb);
+  await promise;
+  assert.equal((await tb).destroyed, true);
+});

@@ -1,0 +1,35 @@
+import { type InlineTool, openInlineTool, probeInlineTool } from "./inline-tool.ts";
+import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
+import type { Tool } from "./tool.ts";
+
+export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
+
+/** What every tool works with. */
+export interface ToolContext {
+  /** Where the tool stands in the configuration: "tools[0]". */
+  readonly path: string;
+  readonly worker: number;
+  readonly workers: number;
+  /** ms to connect through the tool. */
+  readonly timeout: number;
+}
+
+/** Every kind of tool. A new one is one file and one row. Throws ConfigError. */
+export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> {
+  switch (tool.kind) {
+    case "inline":
+      return openInlineTool(tool, context);
+    case "proxy":
+      return openProxyTool(tool, context);
+  }
+}
+
+/** Sends something of the node's own through the tool, in `timeout` ms. Throws NetworkError when it does not come through. */
+export function probeTool(tool: ToolConfig, timeout: number): Promise<void> {
+  switch (tool.kind) {
+    case "inline":
+      return probeInlineTool(tool, timeout);
+    case "proxy":
+      return probeProxyTool(tool, timeout);
+  }
+}

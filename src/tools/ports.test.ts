@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { toolPort } from "./ports.ts";
+
+const at = (port: number, flow: "decrypted" | "bypassed" | "notTls" = "decrypted") => ({
+  flow,
+  server: { address: "192.0.2.1", port },
+});
+
+test("A pair of the map comes first, then the default, then the port as it was", () => {
+  assert.equal(toolPort({ 443: 80, default: 8080 }, at(443)), 80);
+  assert.equal(toolPort({ 443: 80, default: 8080 }, at(993)), 8080);
+  assert.equal(toolPort({ 443: 80 }, at(993)), 993);
+  assert.equal(toolPort({}, at(443)), 443);
+});
+
+test("What is not decrypted keeps its port", () => {
+  assert.equal(toolPort({ 443: 80, default: 8080 }, at(443, "bypassed")), 443);
+  assert.equal(toolPort({ 443: 80, default: 8080 }, at(22, "notTls")), 22);
+});

@@ -1,0 +1,65 @@
+import type { Socket } from "node:net";
+
+/** What kind of traffic a session carries, for tools and feeds to be chosen by. */
+export const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
+/** "decrypted": plaintext of TLS. "bypassed": TLS bytes as they are. "notTls": TCP that is not TLS. */
+export type FlowClass = (typeof FLOW_CLASSES)[number];
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What a tool is told of a session. */
+export interface ToolSubject {
+  /** The session's identifier. */
+  readonly id: string;
+  /** Their own addresses and ports, whatever the listener. */
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  readonly flow: FlowClass;
+  /** The SNI, or the CONNECT host. */
+  readonly host: string | undefined;
+  /** The protocol of the plaintext, as ALPN names it. */
+  readonly alpn: string | undefined;
+}
+
+/** One session's way through one tool: what the client says goes in at Ta and comes out at Tb; the answers the other way. */
+export interface Hop {
+  /** The tool's name. */
+  readonly tool: string;
+  /** The node's connection toward the tool, established, paused, half-open capable. */
+  readonly ta: Socket;
+  /**
+   * What came back through the tool, paired with this session. A tool of kind proxy may connect only when the first bytes have
+   * reached it. Rejects with NetworkError when it does not come, and when `ta` has closed before it came.
+   */
+  readonly tb: Promise<Socket>;
+}
+
+/** A tool in the path. One for each worker. */
+export interface Tool {
+  readonly name: string;
+  readonly kind: "inline" | "proxy";
+  /**
+   * Connects a session through the tool; `onReturn` is called when the tool's connection, or its SYN, has come back at Tb.
+   * Throws NetworkError: the tool refused, did not answer in time, or what came back belonged to another session.
+   */
+  connect(subject: ToolSubject, onReturn: () => void): Promise<Hop>;
+  counters(): ToolCounters;
+  /** Takes no more sessions; those that pass go on. */
+  close(): Promise<void>;
+}
+
+export interface ToolCounters {
+  /** Connections and packets that came back at Tb and belonged to no live session: dropped. */
+  readonly strangers: number;
+}
+
+/** The configuration of a tool, as far as the chain and the health need it. Times in ms. */
+export interface ToolPlace {
+  readonly name: string;
+  readonly kind: "inline" | "proxy";
+  readonly flows: readonly FlowClass[];
+  readonly onFailure: "bypass" | "drop";
+}
