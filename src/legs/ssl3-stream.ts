@@ -3,11 +3,11 @@ import { Duplex } from "node:stream";
 import { PeerError } from "../errors.ts";
 import type { Connection, Established, Happening } from "../ssl3/connection.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
-import { STREAM } from "./leg.ts";
+import { STREAM, TRUNCATED } from "./leg.ts";
 import { codeOfAlert } from "./openssl-errors.ts";
 
-/** A FIN without a close_notify before it, as OpenSSL calls it: what came may have been cut off. */
-export const TRUNCATED = "ERR_SSL_UNEXPECTED_EOF_WHILE_READING";
+/** ms between two looks at whether what came before a cut has been read. */
+const LOOK = 20;
 
 /**
  * The plaintext of one SSL 3.0 connection: what moves bytes between the engine and the socket. It behaves as Node's
@@ -68,8 +68,13 @@ export class Ssl3Stream extends Duplex {
     } else this.destroy(Object.assign(new Error("The peer ended the handshake"), { code: "ECONNRESET" }));
   }
 
+  /** What came before is read first: an error would throw it away. */
   #onFin(): void {
-    if (this.#isEnded) return;
+    if (this.#isEnded || this.destroyed) return;
+    if (this.readableLength > 0) {
+      setTimeout(() => this.#onFin(), LOOK);
+      return;
+    }
     this.destroy(Object.assign(new Error("The peer ended the connection without close_notify"), { code: TRUNCATED }));
   }
 

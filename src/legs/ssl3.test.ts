@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import type { Socket } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 
+import { needs } from "../../test/needs.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
 import { record } from "../wire/record.ts";
@@ -11,6 +13,7 @@ import { openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
 import type { VersionRange } from "./offer.ts";
+import { relay } from "./relay.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 import { createSessionCache } from "./session-store.ts";
 import { tcpPair } from "./test-pairs.ts";
@@ -87,6 +90,62 @@ test("A FIN without close_notify is an error of the leg, and not an end", async 
     assert.equal(ended, false);
   }
 });
+
+test("A relay carries all that came before a missing close_notify, and then that it is missing", async (t) => {
+  const [left, right] = [await bothLegs(t), await bothLegs(t)];
+  assert.ok(left.server.kind === "up" && left.client.kind === "up");
+  assert.ok(right.server.kind === "up" && right.client.kind === "up");
+  // A server's peer, the node's two legs, a client's peer: the server sends more than any buffer holds, and a FIN.
+  const [origin, node, reader] = [left.client, { client: right.client, server: left.server }, right.server];
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const over = relay(node.client, node.server, { meter, taps: [], idle: 5_000 });
+  const bytes = 3 * 2 ** 20;
+  origin.stream.write(Buffer.alloc(bytes), () => origin.socket.end());
+  let read = 0;
+  const failed = once(reader.stream, "error");
+  reader.stream.on("data", (some: Buffer) => {
+    read += some.length;
+  });
+  const [[error], parting] = await Promise.all([failed, over]);
+  assert.equal(error.code, "ERR_SSL_UNEXPECTED_EOF_WHILE_READING");
+  assert.equal(read, bytes);
+  assert.equal(parting.reason, "The server ended the connection without close_notify");
+});
+
+test("A TLS client sees that a server of SSL 3.0 was cut off", needs("openssl"), async (t) => {
+  const left = await bothLegs(t);
+  assert.ok(left.server.kind === "up" && left.client.kind === "up");
+  const [near, far] = await tcpPair(t);
+  const program = spawn("openssl", ["s_client", "-quiet", "-connect", await relayed(t, near)], {
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  t.after(() => program.kill());
+  let told = "";
+  program.stderr.setEncoding("utf8").on("data", (text: string) => {
+    told += text;
+  });
+  const bytes = await firstBytes(far);
+  const opening = { hello: helloOf(bytes), bytes };
+  const tls = { presented, alpn: undefined, versions: ALL, timeout: 5_000, contexts };
+  const client = await openClientLeg(far, opening, tls);
+  assert.ok(client.kind === "up", JSON.stringify(client));
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const over = relay(client, left.server, { meter, taps: [], idle: 5_000 });
+  left.client.stream.write("cut off he", () => left.client.kind === "up" && left.client.socket.end());
+  await Promise.all([over, once(program, "close")]);
+  assert.match(told, /unexpected eof while reading/);
+});
+
+/** A port whose one connection is carried to this socket: a program can be a socket's other end. */
+async function relayed(t: TestContext, socket: Socket): Promise<string> {
+  const server = createServer({ allowHalfOpen: true }, (incoming) => {
+    incoming.on("error", () => {});
+    incoming.pipe(socket).pipe(incoming);
+  });
+  t.after(() => server.close());
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
 
 test("The two sides say what they agreed on, with IANA's names", async (t) => {
   const { server, client } = await bothLegs(t, { suite: 0x0005 });

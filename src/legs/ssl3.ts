@@ -11,11 +11,11 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { VERSIONS } from "../wire/record.ts";
 import type { ClientLeg, Presentable } from "./client-leg.ts";
-import type { LegFailure, Negotiated } from "./leg.ts";
+import { type LegFailure, type Negotiated, TRUNCATED } from "./leg.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import type { ServerLeg } from "./server-leg.ts";
 import type { SessionStore } from "./session-store.ts";
-import { Ssl3Stream, TRUNCATED } from "./ssl3-stream.ts";
+import { Ssl3Stream } from "./ssl3-stream.ts";
 
 /** Legs of SSL 3.0, over the engine in `ssl3/`: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
 
