@@ -45,8 +45,7 @@ export async function openSsl3ClientLeg(
   stream.receive(Buffer.from(bytes));
   const established = await handshake(stream, "client", connection, timeout);
   if ("kind" in established) return established;
-  const { session } = established;
-  if (session) sessions?.keep(session.id.toString("hex"), session);
+  keep(stream, sessions, established.session?.id.toString("hex"), established);
   return { kind: "up", stream, socket, negotiated: negotiatedOf(established) };
 }
 
@@ -73,8 +72,22 @@ export async function openSsl3ServerLeg(
     const reason = "The server's certificates cannot be read";
     return { kind: "failed", cause: "protocol", alert: ALERTS.bad_certificate, code: "BAD_CERTIFICATE", reason };
   }
-  if (established.session) sessions?.keep(THE_SERVER, established.session);
+  keep(stream, sessions, THE_SERVER, established);
   return { kind: "up", stream, socket, certificate, verifyCode: NOT_VERIFIED, negotiated: negotiatedOf(established) };
+}
+
+/** A session whose connection ends with a fatal alert is not resumed: RFC 6101, section 5.4. */
+function keep(
+  stream: Ssl3Stream,
+  sessions: SessionStore | undefined,
+  id: string | undefined,
+  { session }: Established,
+): void {
+  if (!session || !sessions || id === undefined) return;
+  sessions.keep(id, session);
+  stream.once("error", ({ code }: NodeJS.ErrnoException) => {
+    if (code?.startsWith("ERR_SSL_") && code !== TRUNCATED) sessions.forget(id);
+  });
 }
 
 const NO_SUITES = "ERR_SSL_NO_CIPHERS_AVAILABLE";

@@ -3,7 +3,7 @@ import type { Connection, Established, Happening, SavedSession } from "../../../
 import { clientOf, RSA, seeded, serverOf, sessionMap } from "./sides.ts";
 
 /**
- * Conversations between the engine, its randomness fixed, and OpenJDK 17's JSSE: `build.ts` recorded them. A file has one
+ * Conversations between the engine, its randomness fixed, and OpenJDK 17's JSSE: `scripts/record-ssl3.ts` recorded them. A file has one
  * connection: "<" lines are what the peer sent, as it came, ">" lines what the engine answered.
  */
 export interface Conversation {

@@ -1,15 +1,15 @@
-/** Records the conversations anew: `node test/recorded/ssl3/build.ts`, where OpenJDK 17 is. */
+/** Records the conversations of the SSL 3.0 engine anew, where OpenJDK 17 is: `node scripts/record-ssl3.ts`. */
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import type { SavedSession } from "../../../src/ssl3/connection.ts";
-import { buildJavaPeer, java, ssl3Server } from "../../peers.ts";
-import { must } from "../../processes.ts";
-import { CONVERSATIONS, type Conversation, fileOf, speak } from "./recorded.ts";
+import type { SavedSession } from "../src/ssl3/connection.ts";
+import { buildJavaPeer, java, ssl3Server } from "../test/peers.ts";
+import { must } from "../test/processes.ts";
+import { CONVERSATIONS, type Conversation, fileOf, speak } from "../test/recorded/ssl3/recorded.ts";
 
 const classes = await buildJavaPeer("Ssl3Peer.java");
-const at = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const at = (name: string) => fileURLToPath(new URL(`../test/recorded/ssl3/${name}`, import.meta.url));
 const identity = { certificate: at("rsa.pem"), key: at("rsa.key") };
 const sessions = new Map<string, SavedSession>();
 
