@@ -15,8 +15,8 @@ import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
 /**
  * npm run bench: Clearline beside its peers, in one run, in front of one origin; with `--inline`, as root, also Clearline
  * between two networks (`--topology routed|bridge`). Subjects take turns, so that what else the machine does troubles all
- * of them; each number is the median of the rounds. `--only legs` compares the SSL 3.0 legs with OpenSSL's. `--quick` is one short round, `--only NAME` (again and again) leaves
- * the others out, `--json FILE` writes the numbers.
+ * of them; each number is the median of the rounds. Last come the legs of SSL 3.0 beside OpenSSL's. `--quick` is one short
+ * round, `--only NAME` (again and again; `legs` is one) leaves the others out, `--json FILE` writes the numbers.
  */
 
 interface Plan {

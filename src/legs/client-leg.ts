@@ -5,7 +5,7 @@ import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
 import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
-import { alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
+import { allowsTls, alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import type { SessionStore } from "./session-store.ts";
 import { openSsl3ClientLeg } from "./ssl3.ts";
@@ -48,7 +48,7 @@ export async function openClientLeg(
   { presented, alpn, versions, timeout, contexts, sessions }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
   if (await hasLeft(socket)) return explainFailure("client", ENDED);
-  if (highestShared(hello, versions) === SSL3) {
+  if (highestShared(hello, versions) === SSL3 || !allowsTls(versions)) {
     const highest = numberOf(versions.max);
     return openSsl3ClientLeg(socket, bytes, {
       presented,

@@ -15,7 +15,7 @@ import { type Pair, testLeg } from "./leg-compliance.ts";
 import type { VersionRange } from "./offer.ts";
 import { relay } from "./relay.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
-import { createSessionCache } from "./session-store.ts";
+import { createSessionCache, type SessionCache } from "./session-store.ts";
 import { tcpPair } from "./test-pairs.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../test/recorded/ssl3/${name}`, import.meta.url), "utf8");
@@ -33,18 +33,31 @@ function helloOf(bytes: Buffer): ClientHello {
   return (sighting as { hello: ClientHello }).hello;
 }
 
+interface Wanted {
+  readonly suite?: number;
+  readonly versions?: VersionRange;
+  readonly sessions?: SessionCache;
+}
+
 /** Both legs of the engine, one at each end of a connection. The peers of other makers are in test/interop/ssl3.test.ts. */
-async function bothLegs(t: Pick<TestContext, "after">, options: { suite?: number; versions?: VersionRange } = {}) {
-  const { suite = 0x002f, versions = ONLY } = options;
+async function bothLegs(t: Pick<TestContext, "after">, options: Wanted = {}) {
+  const { suite = 0x002f, versions = ONLY, sessions } = options;
   const [near, far] = await tcpPair(t);
   const timeout = 5_000;
   const hello = { ...HELLO, cipherSuites: [suite] };
-  const opening = openServerLeg(near, hello, { versions: ONLY, timeout, contexts });
+  const opening = openServerLeg(near, hello, { versions: ONLY, timeout, contexts, sessions: sessions?.of("server") });
   const bytes = await firstBytes(far);
   const opened = { hello: helloOf(bytes), bytes };
   const [server, client] = await Promise.all([
     opening,
-    openClientLeg(far, opened, { presented, alpn: undefined, versions, timeout, contexts }),
+    openClientLeg(far, opened, {
+      presented,
+      alpn: undefined,
+      versions,
+      timeout,
+      contexts,
+      sessions: sessions?.of("client"),
+    }),
   ]);
   return { server, client, near, far };
 }
@@ -201,6 +214,18 @@ test("Sessions are resumed by who they belong to, and by nobody else", () => {
   assert.equal(theirs.find("2"), undefined);
   assert.equal(cache.flush(), 2);
   assert.equal(createSessionCache(3, -1).of("x").find("a"), undefined);
+});
+
+test("A session is kept when its handshake is over, and forgotten when its connection ends with an alert", async (t) => {
+  const cache = createSessionCache(10, 60_000);
+  const { server, client, near } = await bothLegs(t, { sessions: cache });
+  assert.ok(server.kind === "up" && client.kind === "up");
+  assert.equal(cache.size, 2);
+  const broken = Promise.all([once(client.stream, "error"), once(server.stream, "error")]);
+  for (const { stream } of [server, client]) stream.resume();
+  near.write(record(23, 0x0300, Buffer.alloc(64)));
+  await broken;
+  assert.equal(cache.size, 0);
 });
 
 test("A session is not resumed when its time is over", () => {

@@ -119,7 +119,9 @@ async function handshake(
 }
 
 function explain(peer: "client" | "server", error: NodeJS.ErrnoException, connection: Connection): LegFailure {
-  const { cause, code = "ERR_SSL" } = error;
+  const { cause, code } = error;
+  // Not the peer's doing, nor the network's: a bug of ours, for whoever reports them.
+  if (code === undefined) throw error;
   if (cause instanceof PeerError) {
     const reason = `The handshake with the ${peer} failed: ${cause.message}`;
     return { kind: "failed", cause: "protocol", alert: cause.alert, code, reason };

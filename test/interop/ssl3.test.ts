@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
 import { suitesFor } from "../../src/ssl3/suites.ts";
+import { writeProbe } from "../../src/wire/probe.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { buildJavaPeer, java, type Origin, ssl3Server } from "../peers.ts";
@@ -55,14 +57,15 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     for (const version of ["TLSv1.2", "TLSv1.3"]) {
       modern.set(version, await ssl3Server(classes, pki.server.rsa, { versions: [version] }));
     }
+    const rules = [{ name: "dropped", match: { host: [`dropped.${DOMAIN}`] }, action: "drop" }];
     const options = (versions: object) => ({
       trust: [pki.root.certificate],
       forwards: { old: old.port },
       // One worker: sessions are resumed where they were made.
-      config: { workers: 1, policy: { versions }, keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }] },
+      config: { workers: 1, policy: { versions, rules }, keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }] },
     });
     node = await startNode(options({ min: "SSLv3" }));
-    usualNode = await startNode(options({}));
+    usualNode = await startNode(options({ belowMin: "bypass" }));
     rc4Node = await startNode(options({ min: "SSLv3", ssl3Suites: "rc4" }));
   });
   after(async () => {
@@ -161,6 +164,15 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.equal(seen!.client.session, seen!.server.session, "nobody stood in between");
     const { verdict, rule } = await last(usualNode, old.port);
     assert.deepEqual([verdict, rule], ["bypass", "versions"]);
+  });
+
+  test("A client of SSL 3.0 that policy drops is told with an alert of its own version", async () => {
+    const socket = connect(usualNode.forward("old"), "127.0.0.1");
+    const hello = { maxVersion: 0x0300, suites: [0x002f], groups: [], signatureAlgorithms: [], alpn: [] };
+    socket.write(writeProbe({ ...hello, serverName: `dropped.${DOMAIN}`, random: Buffer.alloc(32) }));
+    const answer: Buffer[] = [];
+    for await (const bytes of socket) answer.push(bytes as Buffer);
+    assert.equal(Buffer.concat(answer).toString("hex"), "15030000020228");
   });
 
   test("RC4 alone is used when the configuration says so, whatever the peers prefer", async () => {
