@@ -30,6 +30,8 @@ export interface Scenario {
   readonly listener?: Readonly<Record<string, unknown>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly confined?: boolean;
+  /** What else is to be there before the node. */
+  readonly prepare?: (network: Network) => Promise<unknown>;
   readonly claims: readonly Claim[];
 }
 
@@ -43,6 +45,7 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   const network = stack.use(await buildNetwork(topology));
   const servers = stack.use(await startServers(network.server, pki.server.ecdsa));
   await addForeignRules(network.node);
+  await scenario.prepare?.(network);
   const before = await describeSetup(network.node);
   const { listener = {}, config = {}, confined = false } = scenario;
   const node = stack.use(await startNode({ network, trust: [pki.root.certificate], listener, config, confined }));

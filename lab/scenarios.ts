@@ -2,9 +2,11 @@ import type { Scenario } from "./claim.ts";
 import { ADDRESSES } from "./claims/addresses.ts";
 import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "./claims/failure.ts";
 import { FIRST_PACKET } from "./claims/first-packet.ts";
-import { CAPABILITY, CRASH, DRAIN, NO_CAPABILITY, PLAN } from "./claims/leaving.ts";
+import { CAPABILITY, CRASH, DRAIN, KEEP, KEPT, NO_CAPABILITY, NO_UNDO, PLAN, UNDO } from "./claims/leaving.ts";
 import { carries } from "./claims/load.ts";
+import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
+import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 
@@ -16,12 +18,15 @@ export function ordinary(load: number): Scenario {
 /** Nodes with a configuration of their own, and what becomes of them: the last claims of each do not leave it whole. */
 export const SPECIAL = {
   open: { about: "Failure, open", claims: [OPEN_WORKERS, OPEN_NODE, CRASH] },
-  closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE] },
+  closed: { about: "Failure, closed", listener: { failure: "closed" }, claims: [CLOSED_WORKERS, CLOSED_NODE, UNDO] },
+  masquerade: { about: "With a firewall, behind one address", prepare: masquerade, claims: MASQUERADED },
+  routers: { about: "Routers on the wire", prepare: addRouters, listener: ROUTES, claims: BEYOND_ROUTERS },
+  kept: { about: "Left standing", listener: KEPT, claims: [KEEP] },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
   confined: {
     about: "Rights, and how it leaves",
     config: { timeouts: { drain: "30s" } },
     confined: true,
-    claims: [CAPABILITY, PLAN, DRAIN, NO_CAPABILITY],
+    claims: [CAPABILITY, PLAN, NO_UNDO, DRAIN, NO_CAPABILITY],
   },
 } as const satisfies Readonly<Record<string, Scenario>>;

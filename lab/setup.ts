@@ -20,12 +20,21 @@ export async function describeSetup(host: Host): Promise<Readonly<Record<string,
   return { ...Object.fromEntries(await Promise.all(parts)), settings: stdout };
 }
 
-/** The rules of the administrator's own, which are there before any node. */
+/** The rules of the administrator's own, which are there before any node. TCP that connection tracking cannot place is dropped. */
 export async function addForeignRules(host: Host): Promise<void> {
   const input = `table inet administrator {
     chain input {
       type filter hook input priority 0; policy accept;
       tcp dport 65000 drop comment "not the node's"
+      meta l4proto { tcp, icmp, ipv6-icmp } ct state invalid drop
+    }
+    chain forward {
+      type filter hook forward priority 0; policy accept;
+      meta l4proto { tcp, icmp, ipv6-icmp } ct state invalid drop
+    }
+    chain output {
+      type filter hook output priority 0; policy accept;
+      meta l4proto { tcp, icmp, ipv6-icmp } ct state invalid drop
     }
   }
   `;

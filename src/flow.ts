@@ -100,6 +100,7 @@ async function tell(story: Story): Promise<string> {
     ...facts,
     sni: hello.serverName ?? null,
     versions: hello.versions,
+    keyHeld: node.holdsKey(hostOf(hello, destination), endpoint.address),
     clientCertificateDemanded: node.demanding.has(known),
   };
   const onHello = policy.onHello(facts);
@@ -129,7 +130,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { node, policy, session, ends } = story;
   const { client, endpoint, opening, known, destination } = interception;
 
-  const host = opening.hello.serverName ?? opening.hello.serverAddress ?? destination.connectHost ?? undefined;
+  const host = hostOf(opening.hello, destination);
   const between: Between = { client: story.arrival.from, server: endpoint, host };
   const serverLeg = await openServerLeg(story, interception, between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
@@ -155,12 +156,14 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const chain = await enterTools(story, about);
   if (chain.kind === "failed") return cut(client, chain.reason);
   const presentation = await node.present(serverLeg, opening.hello, judgement);
-  session.note({ presented: presentation.record, deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
+  const { records } = presentation;
+  session.note({ presented: records[0], deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
   const clientLeg = await node.clientLeg(client, opening, presentation, serverLeg.negotiated, between);
   if (clientLeg.kind === "failed") return clientLeg.reason;
   ends.delete(client);
   ends.add(clientLeg.stream as Socket);
-  session.note({ clientLeg: legRecord(clientLeg.negotiated) });
+  const presented = records[clientLeg.shown ?? 0] ?? records[0];
+  session.note({ clientLeg: legRecord(clientLeg.negotiated), presented });
 
   const description = `${clientLeg.negotiated.version} ${alpn ?? ""}`.trimEnd();
   const parting = await join(story, clientLeg, chain, serverLeg, { ...about, description });
@@ -371,6 +374,11 @@ function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Ve
 
 function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+}
+
+/** Whom the client means, as far as it says. */
+function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
+  return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 
 /**

@@ -1,16 +1,17 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { type Counted, carryCounts } from "./capture/inline-counts.ts";
 import { type Plan, planInline } from "./capture/inline-plan.ts";
 import type { LiveConnection } from "./capture/network-rows.ts";
 import type { Loaded } from "./config/load.ts";
 import type { KernelCount } from "./control/api.ts";
 import { ConfigError } from "./errors.ts";
+import { requireNetAdmin } from "./linux/capabilities.ts";
 import { applyPlan, undoPlan } from "./linux/inline-setup.ts";
 import { loadRules, probeFeatures, readCounters } from "./linux/nftables.ts";
 import { readLink } from "./linux/routes.ts";
 import { readPorts } from "./policy/conditions.ts";
 import { networkRows } from "./policy/network-rows.ts";
-import type { PolicySource } from "./policy/rule.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 
@@ -52,9 +53,10 @@ export function planNode(
   return planInline({
     ...NUMBERS,
     workers,
-    listeners: listeners.map(({ address, ports, ...listener }) => ({
+    listeners: listeners.map(({ address, gateway, ports, ...listener }) => ({
       ...listener,
       addresses: address === undefined ? [] : [address].flat(),
+      gateways: gateway === undefined ? [] : [gateway].flat(),
       ports:
         ports === "all"
           ? ports
@@ -71,37 +73,55 @@ export function planNode(
   });
 }
 
-/** Sets the kernel up; what an earlier run left behind is taken down first. Throws ConfigError, and then nothing is changed. */
-export function setUpInline(plan: Plan, dataDir: string): void {
+/**
+ * Sets the kernel up; what an earlier run left behind is taken over, or taken down first. Answers what of it could not be taken
+ * down, a sentence each. Throws ConfigError, and then nothing is changed.
+ */
+export function setUpInline(plan: Plan, dataDir: string): readonly string[] {
   const journal = journalOf(dataDir);
   mkdirSync(dirname(journal), { recursive: true, mode: 0o700 });
-  applyPlan(plan, journal);
+  return applyPlan(plan, journal);
 }
 
 /** Replaces the rules in one transaction, while traffic flows. Throws ConfigError: what needs more than new rules needs a restart. */
-export function changeInline(before: Plan | undefined, after: Plan | undefined): void {
+export async function changeInline(before: Plan | undefined, after: Plan | undefined): Promise<void> {
   const rest = (plan: Plan | undefined) =>
     JSON.stringify(plan?.steps.map((step) => (step.kind === "command" && step.input === plan.nft ? "rules" : step)));
   if (rest(before) !== rest(after)) {
     throw new ConfigError("listeners", "Cannot reload: the inline listeners changed; start the node again");
   }
-  if (after && before?.nft !== after.nft) loadRules(after.nft);
+  if (!before || !after || before.nft === after.nft) return;
+  loadRules(carryCounts(before, after, await readCounted()));
+}
+
+async function readCounted(): Promise<Counted> {
+  const [inet, bridge] = await Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]);
+  return { inet, bridge };
 }
 
 /** What the rules have counted, by listener. Throws ConfigError without nft. */
-export async function readKernelCounts(plan: Plan | undefined, policy: PolicySource): Promise<KernelCount[]> {
+export async function readKernelCounts(plan: Plan | undefined): Promise<KernelCount[]> {
   if (!plan) return [];
-  const rows = networkRows(policy);
-  const [inet, bridge] = await Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]);
-  return plan.counters.map(({ family, name, listener, counts, row }) => {
-    const { packets, bytes } = (family === "inet" ? inet : bridge).get(name) ?? { packets: 0, bytes: 0 };
-    return { listener, counts, name: row === undefined ? undefined : rows[row]?.name, packets, bytes };
+  const counted = await readCounted();
+  return plan.counters.map(({ family, name, listener, counts, rowName }) => {
+    const { packets, bytes } = counted[family].get(name) ?? { packets: 0, bytes: 0 };
+    return { listener, counts, name: rowName, packets, bytes };
   });
 }
 
-/** Takes down exactly what was set up. Answers what could not be undone, a sentence each. */
+/** Takes down exactly what was set up. Answers what could not be undone, a sentence each. Throws ConfigError while another process needs it. */
 export function takeDownInline(dataDir: string): readonly string[] {
   return undoPlan(journalOf(dataDir));
+}
+
+/**
+ * The same without a node. Undefined: nothing was left. Throws ConfigError without CAP_NET_ADMIN, and while a node runs that needs
+ * it.
+ */
+export function undoInline(dataDir: string): readonly string[] | undefined {
+  if (!existsSync(journalOf(dataDir))) return undefined;
+  requireNetAdmin();
+  return takeDownInline(dataDir);
 }
 
 function journalOf(dataDir: string): string {

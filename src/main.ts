@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
@@ -25,6 +26,7 @@ import type { Between, Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
+import { createKeystore } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
@@ -82,6 +84,8 @@ async function obey(message: ToWorker): Promise<void> {
         await worker;
       }
       tell({ kind: "ready" });
+      // By itself it is written when a process ends in good order only, and the next worker may be needed before.
+      flushCompileCache();
     } catch (error) {
       // A bug in here must not cost the sessions that live on what was set up before.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
@@ -213,7 +217,8 @@ async function startWorker(first: WorkerSetup) {
       const sessions = resumable.of(JSON.stringify(["server", client.address, server, host]));
       return { versions, timeout: timeouts.handshake, contexts, sessions };
     };
-    const judge = createJudge(keys, roots);
+    const keystore = createKeystore(keys);
+    const judge = createJudge(keystore, roots);
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -250,19 +255,20 @@ async function startWorker(first: WorkerSetup) {
       },
       mayFallBack: (failure) => mayFallBack(failure, versions),
       fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
-      clientLeg(socket, opening, { shown: presented, record }, { alpn }, { client, server, host }) {
+      clientLeg(socket, opening, { shown: presented, records }, { alpn }, { client, server, host }) {
         // The certificate, too: a client that resumes is not shown the one that warns of what is wrong by now.
-        const sessions = resumable.of(JSON.stringify(["client", client.address, server, host, record.sha256]));
+        const certificates = records.map(({ sha256 }) => sha256);
+        const sessions = resumable.of(JSON.stringify(["client", client.address, server, host, certificates]));
         const timeout = timeouts.handshake;
         return openClientLeg(socket, opening, { presented, alpn, versions, timeout, contexts, sessions });
       },
+      holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
       async present(leg, hello, { held, record, facts }) {
-        const [own] = held;
-        if (own) {
-          const { serial, sha256, keyType } = own;
-          return { shown: held, record: { authority: "inbound", serial, sha256, keyType } };
-        }
+        const describe = ({ serial, sha256, keyType }: (typeof held)[number]) =>
+          ({ authority: "inbound", serial, sha256, keyType }) as const;
+        const [own, ...others] = held;
+        if (own) return { shown: held, records: [describe(own), ...others.map(describe)] };
         const authority = facts.faults.length > 0 ? "secondary" : "primary";
         const wanted = {
           certificate: leg.certificate.raw,
@@ -271,7 +277,7 @@ async function startWorker(first: WorkerSetup) {
         } as const;
         const minted = await issued.take(record.sha256, wanted, Date.now());
         const { serial, sha256, keyType } = minted;
-        return { shown: [minted], record: { authority, serial, sha256, keyType } };
+        return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
       },
       demanding: {
         has: (server) => demanding.has(server, Date.now()),

@@ -1,7 +1,7 @@
 import type { Plan } from "./capture/inline-plan.ts";
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
-import type { KeySource } from "./pki/keystore.ts";
+import type { KeystoreEntry } from "./pki/key-source.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { SessionChange } from "./sessions/table.ts";
@@ -16,8 +16,8 @@ export interface WorkerSetup {
   readonly workers: number;
   readonly config: Loaded["config"];
   readonly policy: PolicySource;
-  /** The inbound keys: the configuration's and those added at run time. */
-  readonly keys: readonly KeySource[];
+  /** The inbound keys, as the supervisor read them: to read thousands would keep live sessions waiting. */
+  readonly keys: readonly KeystoreEntry[];
   /** PEM, one certificate each. */
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */

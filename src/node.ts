@@ -37,6 +37,8 @@ export interface Node {
     server: Negotiated,
     between: Between,
   ): Promise<ClientLeg | LegFailure>;
+  /** Whether this node holds a key for the server. */
+  holdsKey(host: string | undefined, address: string): boolean;
   /** What there is to say of the server's certificate, and whether this node holds its key. */
   judge(leg: ServerLeg, host: string | undefined, address: string): Judgement;
   /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
@@ -94,7 +96,8 @@ export interface Judgement {
 
 export interface Presentation {
   readonly shown: readonly Presentable[];
-  readonly record: PresentedRecord;
+  /** What there is to say of each. */
+  readonly records: readonly [PresentedRecord, ...PresentedRecord[]];
 }
 
 /** What tools and feeds are told of a session. */

@@ -1,16 +1,14 @@
 import { X509Certificate } from "node:crypto";
-import { join } from "node:path";
 import manifest from "../package.json" with { type: "json" };
 import { placeOf, textOf } from "./config/listener-place.ts";
-import type { AuthorityInfo, CacheInfo, ExplainQuery, KeyInfo, ToolInfo } from "./control/api.ts";
+import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
 import { ConfigError } from "./errors.ts";
 import { readKernelCounts } from "./inline.ts";
+import { createKeyPlane } from "./key-plane.ts";
 import type { CacheName } from "./messages.ts";
 import { recordCertificate } from "./pki/certificate-record.ts";
 import { createRootSet } from "./pki/chain.ts";
-import { addKey, removeKey } from "./pki/key-folder.ts";
-import { createKeystore, type KeystoreEntry } from "./pki/keystore.ts";
 import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
 import type { NodeState } from "./supervisor.ts";
@@ -23,7 +21,6 @@ export function createPlane(
   state: NodeState,
   { reload, reloadKeys }: { readonly reload: ControlPlane["reload"]; readonly reloadKeys: () => Promise<unknown> },
 ): ControlPlane {
-  const keyFolder = join(state.running.loaded.config.dataDir, "keys");
   return {
     version: manifest.version,
     startedAt: state.startedAt,
@@ -47,7 +44,7 @@ export function createPlane(
       mint: mintInfo(state),
       feeds: feedInfos(state),
       tools: toolInfos(state),
-      kernel: await readKernelCounts(state.inline, state.running.loaded.policy),
+      kernel: await readKernelCounts(state.inline),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
     policyOrder: () => order(state.running.policy),
@@ -62,21 +59,7 @@ export function createPlane(
       state.workers.tell({ kind: "flush", cache: "issued" });
       return authorityInfos(state);
     },
-    keys: () => createKeystore(state.running.keys).entries.map((entry) => keyInfo(state, entry)),
-    async addKey({ hosts, certificate, key }) {
-      const entry = await addKey(keyFolder, { hosts, certificatePem: certificate, keyPem: key });
-      await reloadKeys();
-      return keyInfo(state, entry);
-    },
-    async removeKey(id) {
-      const entry = createKeystore(state.running.keys).entries.find((one) => one.id === id);
-      if (entry && keyInfo(state, entry).origin === "configuration") {
-        throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
-      }
-      const removed = await removeKey(keyFolder, id);
-      if (removed) await reloadKeys();
-      return removed;
-    },
+    ...createKeyPlane(state, reloadKeys),
     caches: async () => cacheInfos(state),
     async flushCaches(name) {
       if (name !== undefined && !cacheInfos(state).some((cache) => cache.name === name)) return false;
@@ -101,11 +84,15 @@ function factsOf({ running }: NodeState, { host, client, server, listener, certi
   // An explicit proxy's sessions begin with CONNECT: their hosts are judged in the certificate phase.
   const asked = listener === undefined ? listeners : listeners.filter(({ name }) => name === listener);
   const upgraded = asked.every(({ mode }) => mode === "explicit");
+  const target = server === undefined ? undefined : endpoint(server);
+  const keyHeld = running.keystore.find(host, target?.address ?? "").length > 0;
   const certificate = certificatePem === undefined ? undefined : certificateFacts(running, certificatePem, host);
   return {
     ...(listener !== undefined && { listener }),
     ...(client !== undefined && { client: { address: client, port: 0 } }),
-    ...(server !== undefined && { server: endpoint(server) }),
+    ...(target && { server: target }),
+    // A key may be held for the host or for the address.
+    ...((keyHeld || (host !== undefined && target)) && { keyHeld }),
     ...(host !== undefined && { sni: host, connectHost: upgraded ? host : null }),
     upgraded,
     ...(certificate && { certificate }),
@@ -143,14 +130,6 @@ function authorityInfos({ authorities }: NodeState): AuthorityInfo[] {
     notAfter,
     origin: given ? "given" : "made",
   }));
-}
-
-function keyInfo(
-  { running }: NodeState,
-  { id, hosts, keyType, sha256, notAfter, certificatePem }: KeystoreEntry,
-): KeyInfo {
-  const written = running.loaded.keys.some((key) => key.certificatePem === certificatePem);
-  return { id, hosts, keyType, sha256, notAfter, origin: written ? "configuration" : "added" };
 }
 
 function mintInfo({ mint }: NodeState) {

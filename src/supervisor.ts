@@ -6,6 +6,7 @@ import { checkFree } from "./capture/listener.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
 import { toolPlace } from "./config/tool-place.ts";
+import type { Reloaded } from "./control/api.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
 import { ConfigError } from "./errors.ts";
@@ -13,11 +14,13 @@ import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts
 import { log } from "./log.ts";
 import type { FromWorker, ToWorker, WorkerSetup } from "./messages.ts";
 import { type Authorities, openAuthorities } from "./pki/authority.ts";
-import { checkPki } from "./pki/check.ts";
-import { readKeys } from "./pki/key-folder.ts";
-import { createKeystore, type KeySource, keyWarnings } from "./pki/keystore.ts";
+import { checkPki, type GivenPki } from "./pki/check.ts";
+import { type KeyFolder, openKeyFolder, type WaitingKey } from "./pki/key-folder.ts";
+import { createKeyReader, type KeyReader } from "./pki/key-source.ts";
+import { createKeystore, inOrder, type Keystore, keyWarnings } from "./pki/keystore.ts";
 import { createMint, type Mint } from "./pki/mint.ts";
 import { readTrust, type Trust } from "./pki/trust.ts";
+import { createVault } from "./pki/vault.ts";
 import { createPlane } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
@@ -37,12 +40,17 @@ export interface Running {
   readonly loaded: Loaded;
   readonly trust: Trust;
   /** The configuration's inbound keys and those added at run time. */
-  readonly keys: readonly KeySource[];
+  readonly keystore: Keystore;
+  /** Keys that were made here and whose certificates are still to come. */
+  readonly waiting: readonly WaitingKey[];
   readonly policy: Policy;
 }
 
 export interface NodeState {
   running: Running;
+  /** In the data folder that the node was started with, whatever the file says since. */
+  readonly keyFolder: KeyFolder;
+  readonly keyReader: KeyReader;
   readonly authorities: Authorities;
   readonly mint: Mint;
   readonly sessions: LiveTable;
@@ -62,8 +70,9 @@ export interface NodeState {
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {
   const undo: (() => unknown)[] = [];
+  const stay = { inline: false };
   try {
-    const { state, control } = await startNode(file, undo);
+    const { state, control } = await startNode(file, undo, stay);
     announce(state, control);
     const signal = await new Promise<string>((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
@@ -71,6 +80,7 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
     const { drain } = state.running.loaded.config.timeouts;
     log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
     await state.workers.stop(drain);
+    stay.inline = staysInline(state.running.loaded);
     return 0;
   } catch (error) {
     const errors = error instanceof AggregateError ? error.errors : [error];
@@ -84,28 +94,42 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
 
 /** ms between two records of the live sessions. */
 const REMEMBER = 60_000;
+/** ms between two warnings of the same certificate. */
+const REMIND = 24 * 3600 * 1000;
 
 /** Nothing listens before everything that can be wrong has been looked at. */
 async function startNode(
   file: string | undefined,
   undo: (() => unknown)[],
+  stay: { inline: boolean },
 ): Promise<{ state: NodeState; control: Control }> {
   const now = Date.now();
-  const loaded = await loadConfig(file, (given) => checkPki(given, now));
+  const keyReader = createKeyReader();
+  const loaded = await loadConfig(file, (given) => checkPki(given, now, keyReader.read));
   const { config } = loaded;
   log.level = config.log.level;
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
   await checkListenersFree(loaded, undefined);
   await checkFree({ ...config.console.address, path: "console.address" });
   await makeDataDir(config.dataDir);
-  const running = await prepare(loaded);
+  // A worker that takes another's place is there in a fraction of the time when nothing has to be compiled.
+  const compiled = join(config.dataDir, "compiled");
+  await makeDataDir(compiled);
+  process.env["NODE_COMPILE_CACHE"] ??= compiled;
+  const vault = createVault(loaded.keyStore);
+  const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
+  const running = await prepare(loaded, { keyFolder, keyReader });
+  warnOf(running);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = planNode(loaded, count);
-  undo.push(() => takeDown(config.dataDir));
-  takeDown(config.dataDir);
-  if (inline) setUpInline(inline, config.dataDir);
+  undo.push(() => {
+    if (!stay.inline) warn(takeDownInline(config.dataDir));
+  });
+  warn(inline ? setUpInline(inline, config.dataDir) : takeDownInline(config.dataDir));
+  // A start that fails from here on must not cut a wire either.
+  stay.inline = staysInline(loaded);
 
-  const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now);
+  const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
   const mint = createMint(authorities, { maxValidity: config.signing.validity }, now);
   const history = openHistory({
@@ -124,6 +148,8 @@ async function startNode(
   const subscribers = new Set<(applied: Applied) => void>();
   const state: NodeState = {
     running,
+    keyFolder,
+    keyReader,
     authorities,
     mint,
     history,
@@ -142,6 +168,8 @@ async function startNode(
       },
     }),
   };
+  const remind = setInterval(() => warnOf(state.running), REMIND);
+  undo.push(() => clearInterval(remind));
   await state.workers.start(setupOf(state));
   undo.push(() => state.workers.stop(0));
   state.watch = watch(state);
@@ -149,7 +177,7 @@ async function startNode(
 
   const { host, port } = config.console.address;
   const control = await startControl(
-    createPlane(state, { reload: () => reload(state), reloadKeys: () => reload(state, state.running.loaded) }),
+    createPlane(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) }),
     {
       host,
       port,
@@ -169,30 +197,38 @@ async function startNode(
 }
 
 /** Reads what else the configuration leads to. Throws ConfigErrors; nothing is changed by it. */
-async function prepare(loaded: Loaded): Promise<Running> {
+async function prepare(
+  loaded: Loaded,
+  { keyFolder, keyReader }: Pick<NodeState, "keyFolder" | "keyReader">,
+): Promise<Running> {
   const { config, trustFiles } = loaded;
-  const added = await readKeys(join(config.dataDir, "keys"), (notice) => log.warn(notice));
-  const keys = [...loaded.keys, ...added];
-  // The workers would find out one by one, after the old configuration is gone.
-  createKeystore(keys);
-  for (const warning of [...loaded.warnings, ...keyWarnings(keys, Date.now())]) log.warn(warning);
+  const added = (await keyFolder.read()).map(keyReader.read);
+  const keystore = createKeystore(inOrder(loaded.keys.map(keyReader.read), added));
+  keyReader.forget();
   return {
     loaded,
-    keys,
+    keystore,
+    waiting: await keyFolder.readRequests(),
     trust: readTrust({ system: config.trust.system, extra: trustFiles }),
     policy: compilePolicy(loaded.policy),
   };
 }
 
+/** Tells what works and should still be changed. */
+function warnOf({ loaded, keystore }: Running): void {
+  const ofKeys = keyWarnings(keystore.entries, Date.now(), loaded.config.keyStore.warnBefore);
+  for (const warning of [...loaded.warnings, ...ofKeys]) log.warn(warning);
+}
+
 function setupOf(state: NodeState): (worker: number) => WorkerSetup {
-  const { loaded, keys, trust } = state.running;
+  const { loaded, keystore, trust } = state.running;
   return (worker) => ({
     worker,
     // Not what the file says: a reload cannot change how many there are.
     workers: state.workers.count,
     config: loaded.config,
     policy: loaded.policy,
-    keys,
+    keys: keystore.entries,
     roots: trust.roots,
     demanding: state.demanding.entries(),
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
@@ -216,26 +252,43 @@ function watch(state: NodeState): Watch {
   });
 }
 
-/**
- * Takes the configuration file anew, or with `from` what is in use, with the keys that were added or removed. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything
- * is as it was before.
- */
-function reload(state: NodeState, from?: Loaded): Promise<{ readonly changes: readonly string[] }> {
-  // One after the other: each begins with what the one before it left.
-  const reloaded = state.reloading.then(() => reloadNow(state, from));
+/** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
+function reload(state: NodeState): Promise<Reloaded> {
+  return inTurn(state, async () => {
+    const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
+    const reloaded = await apply(state, await loadConfig(state.running.loaded.file, read));
+    warnOf(state.running);
+    return reloaded;
+  });
+}
+
+/** Takes the keys that were added or removed, with the configuration that is in use. Who asks before it begins shares one. */
+function createKeysReload(state: NodeState): () => Promise<Reloaded> {
+  let waiting: Promise<Reloaded> | undefined;
+  return () => {
+    waiting ??= inTurn(state, () => {
+      waiting = undefined;
+      return apply(state, state.running.loaded);
+    });
+    return waiting;
+  };
+}
+
+/** One after the other: each begins with what the one before it left. */
+function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloaded> {
+  const reloaded = state.reloading.then(act);
   state.reloading = reloaded.catch(() => {});
   return reloaded;
 }
 
-async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ readonly changes: readonly string[] }> {
+async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const before = state.running;
-  const loaded = from ?? (await loadConfig(before.loaded.file, (given) => checkPki(given, Date.now())));
   await checkListenersFree(loaded, before.loaded);
-  const next = await prepare(loaded);
+  const next = await prepare(loaded, state);
   const changes = changesBetween(before, next);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
-  changeInline(planned, inline);
+  await changeInline(planned, inline);
   state.running = next;
   state.inline = inline;
   try {
@@ -243,7 +296,7 @@ async function reloadNow(state: NodeState, from: Loaded | undefined): Promise<{ 
   } catch (error) {
     state.running = before;
     state.inline = planned;
-    changeInline(inline, planned);
+    await changeInline(inline, planned);
     throw error;
   }
   if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
@@ -279,12 +332,15 @@ function changesBetween(before: Running, after: Running): string[] {
   const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b);
   const changes: string[] = [];
   if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
-  if (differs(before.keys, after.keys)) changes.push(`The inbound keys changed: ${after.keys.length} now`);
+  const [had, has] = [before.keystore.entries, after.keystore.entries];
+  // What did not change was not read again: it is the same object.
+  if (had.length !== has.length || had.some((entry, index) => entry !== has[index]))
+    changes.push(`The inbound keys changed: ${has.length} now`);
   if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
   for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
     if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
   }
-  for (const name of ["dataDir", "workers", "console", "signing", "history", "log"] as const) {
+  for (const name of ["dataDir", "workers", "console", "signing", "keyStore", "history", "log"] as const) {
     if (differs(old[name], config[name]))
       changes.push(`${name} changed: that takes effect when the node is started again`);
   }
@@ -320,9 +376,13 @@ function publish({ history, subscribers }: NodeState, applied: Applied): void {
   for (const listener of subscribers) listener(applied);
 }
 
-/** Also what a run left behind that did not end by itself. */
-function takeDown(dataDir: string): void {
-  for (const problem of takeDownInline(dataDir)) log.warn(problem);
+function warn(problems: readonly string[]): void {
+  for (const problem of problems) log.warn(problem);
+}
+
+/** What the inline listeners set up is to be there after a stop, for the next start to take over. */
+function staysInline({ config }: Loaded): boolean {
+  return config.listeners.some((listener) => listener.mode === "inline" && listener.stop === "keep");
 }
 
 async function makeDataDir(directory: string): Promise<void> {

@@ -32,7 +32,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The composition roots know everything. */
-const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts", "messages.ts"];
+const ROOTS = ["main.ts", "inline.ts", "supervisor.ts", "workers.ts", "plane.ts", "key-plane.ts", "messages.ts"];
 
 /** The story and its seams know the stages by their types only. */
 const STORY = ["flow.ts", "node.ts"];

@@ -12,11 +12,18 @@ import { watch } from "../wire.ts";
 const HELD_UP = 4901;
 const SWALLOWED = 4902;
 const UNREACHABLE = 4903;
+/** Addresses that nobody has, in the server's network. */
+const NOBODY = {
+  bridge: { 4: "10.3.0.97", 6: "fd00:3::97" },
+  routed: { 4: "10.2.0.97", 6: "fd00:2::97" },
+} as const;
+/** The node's, where it is the clients' router. */
+const ROUTER = { 4: "10.1.0.1", 6: "fd00:1::1" } as const;
 const CONNECTIONS = 60;
 
 /** The server is connected before the client's SYN is answered: what the client meets is the server, not the node. */
 export const FIRST_PACKET: readonly Claim[] = [
-  ...FAMILIES.flatMap((family) => [order(family), refuses(family), unreachable(family)]),
+  ...FAMILIES.flatMap((family) => [order(family), refuses(family), unreachable(family), unanswered(family)]),
   sentAgain(),
   givenUp(),
   sameWorker(),
@@ -85,6 +92,35 @@ function unreachable(family: Family): Claim {
       const flags = segmentsOf(here.frames(), UNREACHABLE).map((segment) => segment.flags);
       assert.ok(!flags.includes("SA"), `the client saw ${flags}`);
       return `${code} after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function unanswered(family: Family): Claim {
+  return {
+    says: `IPv${family}: a host that answers no ARP or neighbour solicitation is unreachable, as soon as that is known`,
+    async check({ network, node }) {
+      const { client, topology } = network;
+      const address = NOBODY[topology][family];
+      // On a bridge the client would find out by itself. One that remembers a host that has gone sends its SYN.
+      const neighbour = [address, "lladdr", "02:00:00:00:00:97", "dev", client.interface];
+      if (topology === "bridge") await client.must("ip", [`-${family}`, "neigh", "add", ...neighbour]);
+      await using wire = await watch(client, client.interface, "icmp[0] == 3 or (icmp6 and ip6[40] == 1)");
+      const start = performance.now();
+      const code = await failure(dial(client, { address, port: PORTS.https }));
+      const took = performance.now() - start;
+      assert.equal(code, "EHOSTUNREACH");
+      const { closeReason } = await until("the session's end", async () =>
+        (await node.sessions()).find(({ server, end }) => server?.address === address && end !== null),
+      );
+      assert.match(closeReason ?? "", /EHOSTUNREACH/);
+      const [source] = await wire.shows("an ICMP error", (frames) =>
+        frames.length > 0 ? frames.map(({ ip }) => ip?.source) : undefined,
+      );
+      // A router says so itself; a bridge has no address here.
+      const speaker = topology === "bridge" ? address : ROUTER[family];
+      assert.equal(source, speaker);
+      return `${code} after ${took.toFixed(0)} ms, from ${source}; closed: "${closeReason}"`;
     },
   };
 }

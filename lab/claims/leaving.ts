@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { MAIN } from "../../test/node.ts";
 import { DOMAIN } from "../../test/pki.ts";
 import { until } from "../../test/processes.ts";
-import type { Claim } from "../claim.ts";
+import type { Claim, Stage } from "../claim.ts";
 import { dial } from "../ends.ts";
 import { startNode, writeConfiguration } from "../node.ts";
 import { PORTS } from "../servers.ts";
@@ -50,7 +50,7 @@ export const DRAIN: Claim = {
 };
 
 export const CRASH: Claim = {
-  says: "What a killed node left behind is taken down by the next start, and by the stop after it everything",
+  says: "What a killed node left behind the next start takes over, and the stop after it takes down",
   async check({ network, node, pki, before }) {
     node.kill(node.pids());
     await node.process.ended;
@@ -63,6 +63,69 @@ export const CRASH: Claim = {
     assert.deepEqual(await describeSetup(network.node), before);
     const parts = Object.keys(before).filter((part) => left[part] !== before[part]);
     return `left by SIGKILL: ${parts.join(", ")}; as before after one more start and stop`;
+  },
+};
+
+/** The listener of a node that leaves everything standing. */
+export const KEPT = { stop: "keep" } as const;
+
+export const KEEP: Claim = {
+  says: "With `stop: keep` no packet is lost over a stop and a start, nor over a crash and a start; meanwhile new connections go past",
+  async check(stage) {
+    const { network, pki, before } = stage;
+    const { client, server } = network;
+    const trust = [pki.root.certificate];
+    const past = ["-sS", "--fail", "-m", "10", "--cacert", pki.root.certificate, ...toPage(server.address[4])];
+    const index = await linkOf(stage);
+    const ping = client.start("ping", ["-i", "0.02", server.address[4]]);
+    await ping.shows(/icmp_seq=10 /);
+    assert.equal((await stage.node.stop()).code, 0, stage.node.process.output());
+    await client.must("curl", past);
+    const second = await startNode({ network, trust, listener: KEPT, folder: stage.node.folder });
+    await fetchDecrypted({ ...stage, node: second }, 4, PORTS.https);
+    second.kill(second.pids());
+    await second.process.ended;
+    await client.must("curl", past);
+    const third = await startNode({ network, trust, listener: KEPT, folder: stage.node.folder });
+    await fetchDecrypted({ ...stage, node: third }, 6, PORTS.https);
+    const { stdout } = await ping.stop("SIGINT");
+    assert.equal((await third.stop()).code, 0, third.process.output());
+    assert.equal(await linkOf(stage), index);
+    const [, sent, back] = /(\d+) packets transmitted, (\d+) received/.exec(stdout) ?? [];
+    assert.equal(back, sent, stdout.slice(-300));
+    const { code, stderr } = await third.command("inline", "undo");
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return `${back} of ${sent} pings answered over two restarts; as before after \`inline undo\``;
+  },
+};
+
+/** The bridge's own number, or the interface's: a bridge that is made anew has another. */
+async function linkOf({ network: { topology, node } }: Stage): Promise<string> {
+  const name = topology === "bridge" ? "clbr0" : node.networkA;
+  return (await node.must("cat", [`/sys/class/net/${name}/ifindex`])).trim();
+}
+
+export const UNDO: Claim = {
+  says: "`clearline inline undo` takes down what a killed node left behind, without a start",
+  async check({ network, node, before }) {
+    assert.notDeepEqual(await describeSetup(network.node), before);
+    const { code, stdout, stderr } = await node.command("inline", "undo");
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return stdout.trim();
+  },
+};
+
+export const NO_UNDO: Claim = {
+  says: "`clearline inline undo` leaves a node alone that runs",
+  async check({ network, node }) {
+    const before = await describeSetup(network.node);
+    const { code, stderr } = await node.command("inline", "undo");
+    assert.equal(code, 2);
+    assert.match(stderr, /^Cannot take down what .*inline\.json lists: its node, process \d+, runs\n$/);
+    assert.deepEqual(await describeSetup(network.node), before);
+    return stderr.trim();
   },
 };
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import type { Claim } from "../claim.ts";
 import { ask, begin, dial } from "../ends.ts";
 import { FAMILIES, type Family } from "../network.ts";
@@ -13,6 +14,7 @@ export const OTHER_SETTINGS = { synHold: false, blockQuic: true, ports: [PORTS.h
 export const SETTINGS: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [acceptsFirst(family), refusesQuic(family)]),
   leavesOtherPorts(),
+  keepsCounts(),
 ];
 
 function acceptsFirst(family: Family): Claim {
@@ -75,6 +77,28 @@ function leavesOtherPorts(): Claim {
       const sessions = (await node.sessions()).filter((session) => session.server?.port === PORTS.odd);
       assert.deepEqual(sessions, []);
       return `one TCP connection, sequence ${a!.sequence} on both wires`;
+    },
+  };
+}
+
+function keepsCounts(): Claim {
+  return {
+    says: "A reload with other rules takes effect at once, and keeps what the kernel has counted",
+    async check(stage) {
+      const { node, network } = stage;
+      const { client, server } = network;
+      const counted = async () => (await node.stats()).kernel.find(({ counts }) => counts === "accepted")?.packets ?? 0;
+      await fetchDecrypted(stage, 4, PORTS.https);
+      const before = await counted();
+      assert.ok(before > 0);
+      const config = JSON.parse(readFileSync(node.file, "utf8"));
+      config.policy.rules.unshift({ name: "closed", match: { port: [PORTS.https] }, action: "drop" });
+      writeFileSync(node.file, JSON.stringify(config));
+      const { code, stderr } = await node.command("reload");
+      assert.equal(code, 0, stderr);
+      await assert.rejects(dial(client, { address: server.address[4], port: PORTS.https }), { code: "ECONNREFUSED" });
+      assert.equal(await counted(), before);
+      return `accepted: ${before} before and after`;
     },
   };
 }

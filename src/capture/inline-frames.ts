@@ -27,10 +27,12 @@ export function bridgeChains(w: Writing): string[] {
 
 /** The frames from one side. What the network phase bypasses is not even lifted, in either direction. */
 function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
-  const lift = `goto lift-${lane.index}`;
+  const code = (side === "a" ? CODE.SIDE_A : CODE.SIDE_B) + lane.index;
+  // Above, all come in by the bridge: the mark says from which side.
+  const lift = `${w.set(code)} goto lift-${lane.index}`;
   const quic =
     lane.listener.blockQuic && side === "a"
-      ? [`udp dport 443 ${count(w, lane, "bridge", "quic")} ${w.set(CODE.QUIC)} ${lift}`]
+      ? [`udp dport 443 ${count(w, lane, "bridge", "quic")} ${w.set(CODE.QUIC)} goto lift-${lane.index}`]
       : [];
   const entry = chain(`side-${side}-${lane.index}`, [
     ...quic,

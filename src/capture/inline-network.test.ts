@@ -10,7 +10,7 @@ import type { NetworkError } from "../errors.ts";
 import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
 import { within } from "../linux/netns.ts";
 import { openQueue, type Packet, type Queue } from "../linux/nfqueue.ts";
-import { loadRules, probeFeatures } from "../linux/nftables.ts";
+import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
 import { readSyn } from "../linux/packet.ts";
 import { connectFrom } from "../linux/sockets.ts";
 import {
@@ -24,6 +24,7 @@ import {
   run,
   serve,
 } from "../linux/test-network.ts";
+import { carryCounts } from "./inline-counts.ts";
 import { type InlineListener, type Plan, type PlanInput, planInline } from "./inline-plan.ts";
 import type { NetworkRow } from "./network-rows.ts";
 
@@ -40,6 +41,23 @@ const ROWS: readonly NetworkRow[] = [
   { name: "same ports", action: "bypass", ports: [[BASE_PORT - 1, BASE_PORT]] },
 ];
 
+/** An operator's firewall: whatever connection tracking makes no sense of is dropped. */
+const STRICT = `table inet operator {
+  chain in {
+    type filter hook input priority filter; policy accept;
+    ct state invalid counter drop
+  }
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+    ct state invalid counter drop
+  }
+  chain out {
+    type filter hook output priority filter; policy accept;
+    ct state invalid counter drop
+  }
+}
+`;
+
 for (const topology of ["routed", "bridge"] as const) {
   describe(`An inline node as ${topology}`, NAMESPACES, () => {
     const ends = topology === "routed" ? ROUTED : BRIDGED;
@@ -51,6 +69,7 @@ for (const topology of ["routed", "bridge"] as const) {
 
     before(() => {
       network = topology === "routed" ? routedNetwork() : bridgedNetwork();
+      feed(network.node, STRICT, "nft", "-f", "-");
       input = within(network.node, () => planFor(topology, {}));
       plan = planInline(input);
       within(network.node, () => applyPlan(plan, journal));
@@ -81,7 +100,7 @@ for (const topology of ["routed", "bridge"] as const) {
         const syn = readSyn(packet.payload)!;
         assert.deepEqual(syn.destination, { address: ends[family].server, port: 7000 });
         assert.equal(atServer.length, 0);
-        const options = { from: syn.source, to: syn.destination, timeout: 5000 };
+        const options = { from: syn.source, to: syn.destination, timeout: 5000, mark: legMark(plan) };
         const leg = await within(network.node, () => ({ connected: connectFrom(options) })).connected;
         assert.equal(node.accepted.length, 0);
         node.release(worker, packet, plan.marks.workers[worker]!);
@@ -144,7 +163,12 @@ for (const topology of ["routed", "bridge"] as const) {
         const { worker, packet } = await node.held();
         const { source, destination } = readSyn(packet.payload)!;
         // Another port than the client's: a router's word about it means nothing to the client.
-        const options = { from: { address: source.address, port: 0 }, to: destination, timeout: 5000 };
+        const options = {
+          from: { address: source.address, port: 0 },
+          to: destination,
+          timeout: 5000,
+          mark: legMark(plan),
+        };
         const leg = within(network.node, () => ({ connected: connectFrom(options) })).connected;
         assert.equal(await codeOf(leg), "EHOSTUNREACH");
         node.release(worker, packet, plan.marks.refused);
@@ -190,6 +214,20 @@ for (const topology of ["routed", "bridge"] as const) {
         await until(() => atServer.length === 1);
         assert.equal(await textOf(atServer[0]!), "the server's");
         assert.equal(node.accepted.length, 0);
+      });
+
+      test(`IPv${family}: what was counted is not lost with new rules`, async () => {
+        const [bypass, rest] = [ROWS[2]!, ROWS.filter((_, index) => index !== 2)];
+        const before = counter(network, plan, "row", 2);
+        assert.ok(before > 0);
+        const read = within(network.node, () => ({
+          counts: Promise.all([readCounters("inet", "clearline"), readCounters("bridge", "clearline")]),
+        }));
+        const [inet, bridge] = await read.counts;
+        const moved = planInline({ ...input, rows: [...rest, bypass] });
+        within(network.node, () => loadRules(carryCounts(plan, moved, { inet, bridge })));
+        assert.equal(counter(network, moved, "row", 3), before);
+        change({});
       });
 
       test(`IPv${family}: the order of the rows decides`, async () => {
@@ -299,7 +337,7 @@ for (const topology of ["routed", "bridge"] as const) {
         const connected = connect(family, 7030);
         const { worker, packet } = await node.held();
         const { source, destination } = readSyn(packet.payload)!;
-        const options = { from: { ...source, port: 0 }, to: destination, timeout: 5000 };
+        const options = { from: { ...source, port: 0 }, to: destination, timeout: 5000, mark: legMark(plan) };
         const leg = await within(network.node, () => ({ connected: connectFrom(options) })).connected;
         node.release(worker, packet, plan.marks.workers[worker]!);
         const client = await connected;
@@ -406,6 +444,8 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
     networkA: "na",
     networkB: "nb",
     addresses: topology === "bridge" ? ["10.3.0.254/24", "fd00:3::fe/64"] : [],
+    gateways: [],
+    routes: [],
     failure: "open",
     ports: "all",
     synHold: true,
@@ -428,11 +468,11 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
 
 /** What workers do, by hand: every port listened at, every queue read. */
 async function stand(network: Network, plan: Plan, family: 4 | 6) {
-  const [{ sharedPort, workerPorts, queues: numbers } = fail()] = plan.listeners;
+  const [{ sharedPort, workerPorts, queues: numbers, clientMark: mark } = fail()] = plan.listeners;
   const accepted: { port: number; socket: Socket }[] = [];
   const servers = await Promise.all(
     [sharedPort, ...workerPorts].map((port) =>
-      serve(network.node, { family, port }, (socket) => accepted.push({ port, socket })),
+      serve(network.node, { family, port, mark }, (socket) => accepted.push({ port, socket })),
     ),
   );
   const waiting: { worker: number; packet: Packet }[] = [];
@@ -456,6 +496,10 @@ async function stand(network: Network, plan: Plan, family: 4 | 6) {
       for (const server of servers) await server[Symbol.asyncDispose]();
     },
   };
+}
+
+function legMark({ listeners: [first] }: Plan): number {
+  return (first ?? fail()).serverMark;
 }
 
 function counter(network: Network, plan: Plan, counts: string, row?: number): number {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../errors.ts";
-import { CODE, markOf, readMarks } from "./inline-marks.ts";
+import { CODE, MAX_LANES, markOf, readMarks } from "./inline-marks.ts";
 import { type InlineListener, type PlanInput, planInline, renderPlan } from "./inline-plan.ts";
 import { type NetworkRow, type PortRange, rowMatches } from "./network-rows.ts";
 
@@ -12,6 +12,8 @@ const EDGE: InlineListener = {
   networkA: "eth1",
   networkB: "eth2",
   addresses: [],
+  gateways: [],
+  routes: [],
   failure: "open",
   ports: "all",
   synHold: true,
@@ -33,7 +35,7 @@ const INPUT: PlanInput = {
   markShift: 16,
   routingTable: 7700,
   rulePriority: 100,
-  features: { nftQueue: true, iptablesNft: true, ipv6: true, forceForwarding: true },
+  features: { nftQueue: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
   bridgeMacs: { wire: "02:00:00:00:00:01" },
   rows: [],
 };
@@ -58,7 +60,8 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
     workers: 3,
     listeners: [EDGE, BRIDGE, { ...EDGE, name: "off", networkA: "eth5", networkB: "eth6", synHold: false }],
   });
-  assert.deepEqual(listeners, [
+  const numbered = listeners.map(({ clientMark: _a, serverMark: _b, ...numbers }) => numbers);
+  assert.deepEqual(numbered, [
     { name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
     { name: "wire", sharedPort: 15_004, workerPorts: [15_005, 15_006, 15_007], queues: [33, 34, 35] },
     { name: "off", sharedPort: 15_008, workerPorts: [15_009, 15_010, 15_011], queues: [] },
@@ -70,12 +73,42 @@ test("Every code has bits of its own place in the mark, and no two are the same"
     fc.property(fc.integer({ min: 0, max: 24 }), fc.integer({ min: 1, max: 63 }), (shift, workers) => {
       const { mask, workers: accepted, ...others } = readMarks(shift, workers);
       const held = accepted.map((_, worker) => markOf(CODE.HELD + worker, shift));
-      const fixed = [CODE.INTERCEPT, CODE.LOCAL, CODE.QUIC].map((code) => markOf(code, shift));
+      const lanes = [CODE.LOCAL_A, CODE.LOCAL_B, CODE.SIDE_A, CODE.SIDE_B, CODE.PASSING].flatMap((code) =>
+        Array.from({ length: MAX_LANES }, (_, lane) => code + lane),
+      );
+      const fixed = [CODE.INTERCEPT, CODE.QUIC, CODE.UNREACHED, ...lanes].map((code) => markOf(code, shift));
       const all = [...accepted, ...held, ...fixed, ...Object.values(others)];
       assert.equal(new Set(all).size, all.length);
       for (const mark of all) assert.ok(mark > 0 && (mark & ~mask) >>> 0 === 0);
     }),
   );
+});
+
+test("The sockets of each leg of each listener have a mark of their own, in the node's bits", () => {
+  const many = Array.from({ length: 16 }, (_, index) => ({
+    ...EDGE,
+    name: `edge${index}`,
+    networkA: `a${index}`,
+    networkB: `b${index}`,
+  }));
+  const { listeners, marks } = planInline({ ...INPUT, listeners: many });
+  const all = listeners.flatMap(({ clientMark, serverMark }) => [clientMark, serverMark]);
+  assert.equal(new Set(all).size, 32);
+  for (const mark of all) assert.equal((mark & ~marks.mask) >>> 0, 0);
+});
+
+test("The client leg is steered before connection tracking, the server leg found after address translation", () => {
+  const { nft } = planInline({ ...INPUT, listeners: [EDGE, { ...BRIDGE, failure: "open" }] });
+  assert.match(chainOf(nft, "steer")[0]!, /priority -290/);
+  assert.match(chainOf(nft, "returning")[0]!, /priority -90/);
+  for (const name of ["worker-0-1", "shared-1", "existing-a-0"]) {
+    assert.ok(chainOf(nft, name).some((rule) => rule.endsWith("notrack accept")));
+  }
+  // What no worker takes is tracked: the operator's address translation is for it too.
+  assert.doesNotMatch(chainOf(nft, "shared-0").at(-1)!, /notrack/);
+  assert.doesNotMatch(chainOf(nft, "existing-b-0").join(), /notrack/);
+  const without = planInline({ ...INPUT, features: { ...INPUT.features, notrack: false } });
+  assert.doesNotMatch(without.nft, /notrack/);
 });
 
 test("Rules are in the policy's order, and what no row decides is intercepted", () => {
@@ -87,7 +120,7 @@ test("Rules are in the policy's order, and what no row decides is intercepted", 
   const { nft, counters } = planInline({ ...INPUT, rows });
   assert.deepEqual(chainOf(nft, "new-0").slice(3), [
     "# blocked: drop",
-    'tcp dport { 23 } counter name "row-0-0" meta mark set meta mark & 0xff00ffff | 0x820000 accept',
+    'tcp dport { 23 } counter name "row-0-0" meta mark set meta mark & 0xff00ffff | 0x810000 accept',
     "# bank: bypass",
     'ip daddr @row-1-server-4 tcp dport { 443 } counter name "row-0-1" accept',
     'ip6 daddr @row-1-server-6 tcp dport { 443 } counter name "row-0-1" accept',
@@ -114,7 +147,10 @@ test("A bridge does not lift what the network phase bypasses, in either directio
     },
   ];
   const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows });
-  const ends = (side: string) => chainOf(nft, `tcp-${side}-0`, "bridge").filter((rule) => rule.includes("@row"));
+  const ends = (side: string) =>
+    chainOf(nft, `tcp-${side}-0`, "bridge")
+      .filter((rule) => rule.includes("@row"))
+      .map((rule) => rule.replace(/meta mark set .* goto/, "goto"));
   assert.deepEqual(ends("a"), [
     "ip saddr @row-0-client-4 goto lift-0",
     "ip saddr @row-1-client-4 ip daddr @row-1-server-4 tcp dport { 443-444 } tcp sport { 1-9 } accept",
@@ -135,12 +171,12 @@ test("A bridge goes on lifting the connections that live, whatever the new rows 
   ];
   const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows, live });
   assert.match(nft, /elements = \{ 10\.3\.0\.2 \. 40000 \. 10\.3\.0\.3 \. 443 \}/);
-  for (const [side, tuple] of [
-    ["a", "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
-    ["b", "ip6 daddr . tcp dport . ip6 saddr . tcp sport"],
+  for (const [side, code, tuple] of [
+    ["a", "0xc00000", "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
+    ["b", "0xd00000", "ip6 daddr . tcp dport . ip6 saddr . tcp sport"],
   ] as const) {
     const rules = chainOf(nft, `tcp-${side}-0`, "bridge");
-    const kept = rules.indexOf(`${tuple} @live-6 goto lift-0`);
+    const kept = rules.indexOf(`${tuple} @live-6 meta mark set meta mark & 0xff00ffff | ${code} goto lift-0`);
     assert.ok(kept >= 0 && kept < rules.indexOf("# now: bypass"));
   }
   assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /@live/);
@@ -173,7 +209,7 @@ test("Without synHold there is no queue, and every SYN is for all workers", () =
     listeners: [{ ...EDGE, synHold: false }],
     features: { ...INPUT.features, nftQueue: false },
   });
-  assert.doesNotMatch(nft, /queue|held|worker/);
+  assert.doesNotMatch(nft, /queue|held|worker-/);
   assert.deepEqual(chainOf(nft, "intercept-0"), ["meta mark set meta mark & 0xff00ffff | 0x800000 accept"]);
   assert.ok(steps.every((step) => step.kind !== "hold-table"));
 });
@@ -206,6 +242,8 @@ test("Where IPv6 forwarding is one switch for all, every interface's value is re
   assert.deepEqual(
     settings.map(({ key, alongside }) => [key, alongside]),
     [
+      ["net/ipv4/fwmark_reflect", undefined],
+      ["net/ipv6/fwmark_reflect", undefined],
       ["net/ipv4/conf/eth1/forwarding", undefined],
       ["net/ipv4/conf/eth2/forwarding", undefined],
       ["net/ipv6/conf/all/forwarding", "net/ipv6/conf/*/forwarding"],
@@ -240,11 +278,36 @@ test("What a step adds its undoing removes, word by word", () => {
   assert.ok(bridge < rules && rules < cable, "no frame crosses a bridge before its rules are there");
 });
 
+test("A bridge has routes of its own, and never this machine's", () => {
+  const listener: InlineListener = {
+    ...BRIDGE,
+    gateways: ["10.3.0.1", "fd00:3::1"],
+    routes: [
+      { to: "10.9.7.0/16", via: "10.3.0.7" },
+      { to: "fd00:9::/64", via: "fd00:3::7" },
+    ],
+  };
+  const own = commands({ listeners: [EDGE, listener] }).filter((command) => command.includes("7702"));
+  const last = "route add unreachable default metric 4294967295 table 7702";
+  assert.deepEqual(own, [
+    "ip -4 route add 10.3.0.0/24 dev clbr1 table 7702",
+    "ip -4 route add 10.9.0.0/16 via 10.3.0.7 dev clbr1 onlink table 7702",
+    "ip -4 route add default via 10.3.0.1 dev clbr1 onlink table 7702",
+    `ip -4 ${last}`,
+    "ip -4 rule add priority 101 fwmark 0x810000/0x8f0000 lookup 7702",
+    "ip -6 route add fd00:3::/64 dev clbr1 table 7702",
+    "ip -6 route add fd00:9::/64 via fd00:3::7 dev clbr1 onlink table 7702",
+    "ip -6 route add default via fd00:3::1 dev clbr1 onlink table 7702",
+    `ip -6 ${last}`,
+    "ip -6 rule add priority 101 fwmark 0x810000/0x8f0000 lookup 7702",
+  ]);
+});
+
 test("The plan is shown as a script that says why of each line", () => {
   const text = renderPlan(planInline({ ...INPUT, listeners: [BRIDGE] }));
   for (const line of text.split("\n\n").slice(1)) assert.match(line, /^# \S/);
   assert.match(text, /^nft -f - <<'END'\ntable inet clearline\n[\s\S]*\n}\nEND$/m);
-  assert.match(text, /^ip rule|^ip -4 rule add priority 100 fwmark 0x810000\/0xff0000 lookup 7700$/m);
+  assert.match(text, /^ip -4 rule add priority 100 fwmark 0xa00000\/0xe00000 iif clbr0 lookup 7700$/m);
   assert.match(text, /^sysctl -w net\/bridge\/bridge-nf-call-iptables=0 {3}# where the kernel has it$/m);
 });
 
@@ -254,6 +317,19 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   ["a mark that does not fit", { markShift: 25 }, "inline", /from 25/],
   ["ports beyond the last", { basePort: 65_535 }, "inline", /65534 to 65536/],
   ["queues beyond the last", { baseQueue: 65_535 }, "inline", /queues/],
+  [
+    "17 listeners, which a mark cannot tell apart",
+    {
+      listeners: Array.from({ length: 17 }, (_, i) => ({
+        ...EDGE,
+        name: `e${i}`,
+        networkA: `a${i}`,
+        networkB: `b${i}`,
+      })),
+    },
+    "listeners",
+    /at most 16/,
+  ],
   [
     "an interface that is a rule",
     { listeners: [{ ...EDGE, networkA: 'x" accept' }] },

@@ -1,7 +1,7 @@
 import { ConfigError } from "../errors.ts";
 import { isLinkName } from "../linux/routes.ts";
 import type { Step } from "../linux/steps.ts";
-import { CODE, readMarks } from "./inline-marks.ts";
+import { CODE, MAX_LANES, markOf, readMarks } from "./inline-marks.ts";
 import { writeRules } from "./inline-rules.ts";
 import { listSteps } from "./inline-steps.ts";
 import type { LiveConnection, NetworkRow, PortRange } from "./network-rows.ts";
@@ -15,6 +15,9 @@ export interface InlineListener {
   readonly networkB: string;
   /** "10.3.0.254/24": a bridge's own, one for each family, so that it has a route and ARP toward both sides. */
   readonly addresses: readonly string[];
+  /** A bridge's way to what is not of its network: a default route for each family, and others. */
+  readonly gateways: readonly string[];
+  readonly routes: readonly { readonly to: string; readonly via: string }[];
   /** New connections while no worker listens: forwarded by the kernel, or dropped. */
   readonly failure: "open" | "closed";
   readonly ports: "all" | readonly (number | PortRange)[];
@@ -31,7 +34,10 @@ export interface PlanInput {
   readonly baseQueue: number;
   /** Where, in a packet's firewall mark, the eight bits start that are Clearline's: 0 to 24. */
   readonly markShift: number;
-  /** The routing table that is Clearline's, and the priority of the rules that lead to it. */
+  /**
+   * The routing table that is Clearline's, and the priority of the rules that lead to it. Each bridge has one more table, numbered
+   * from the next one on, and they have the next priority.
+   */
   readonly routingTable: number;
   readonly rulePriority: number;
   readonly features: {
@@ -39,6 +45,8 @@ export interface PlanInput {
     readonly iptablesNft: boolean;
     readonly ipv6: boolean;
     readonly forceForwarding: boolean;
+    /** Without connection tracking there is nothing to keep out of it. */
+    readonly notrack: boolean;
   };
   /** By the listener's name: what its bridge calls itself. Its networkA's own will do. */
   readonly bridgeMacs: Readonly<Record<string, string>>;
@@ -60,6 +68,9 @@ export interface PlannedListener {
   readonly workerPorts: readonly number[];
   /** By worker: the NFQUEUE of the SYNs that it holds. Empty without synHold. */
   readonly queues: readonly number[];
+  /** SO_MARK of its sockets, by which the rules and routes know them: of the listening ones, and of those toward servers. */
+  readonly clientMark: number;
+  readonly serverMark: number;
 }
 
 /** What a verdict on a held SYN writes into its mark: `(old & ~mask) | value`. */
@@ -80,6 +91,8 @@ export interface PlannedCounter {
   /** "row": the connections that the row of that index decided. */
   readonly counts: "row" | "accepted" | "refused" | "unserved" | "quic";
   readonly row: number | undefined;
+  /** What the row is called in the policy, which has other indexes after a change. */
+  readonly rowName: string | undefined;
 }
 
 /** Everything that is to be done to the kernel, as data. */
@@ -118,11 +131,13 @@ export function planInline(input: PlanInput): Plan {
   const marks = readMarks(input.markShift, input.workers);
   const { nft, counters } = writeRules(lanes, marks.mask, input);
   return {
-    listeners: lanes.map(({ listener, sharedPort, workerPorts, queues }) => ({
+    listeners: lanes.map(({ index, listener, sharedPort, workerPorts, queues }) => ({
       name: listener.name,
       sharedPort,
       workerPorts,
       queues,
+      clientMark: markOf(CODE.SIDE_A + index, input.markShift),
+      serverMark: markOf(CODE.SIDE_B + index, input.markShift),
     })),
     marks,
     counters,
@@ -166,6 +181,9 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
     Number.isInteger(value) && value >= least && value <= most;
   if (!within(workers, 1, MAX_WORKERS)) {
     throw new ConfigError("workers", `Cannot steer to ${workers} workers: inline listeners take 1 to ${MAX_WORKERS}`);
+  }
+  if (listeners.length > MAX_LANES) {
+    throw new ConfigError("listeners", `Cannot tell ${listeners.length} inline listeners apart: at most ${MAX_LANES}`);
   }
   if (!within(markShift, 0, 24))
     throw new ConfigError("inline", `Cannot use the mark's bits from ${markShift}: 0 to 24`);

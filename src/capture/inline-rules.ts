@@ -1,8 +1,9 @@
+import { inputChains, outputChains } from "./inline-answers.ts";
 import { bridgeChains } from "./inline-frames.ts";
 import { CODE, markOf } from "./inline-marks.ts";
 import type { Lane, PlannedCounter } from "./inline-plan.ts";
 import { addressSets, liveSets } from "./network-rows.ts";
-import { chain, count, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
+import { chain, count, HOOK, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
 
 /** The ruleset of both families as one script, and the counters in it. */
 export function writeRules(
@@ -14,6 +15,9 @@ export function writeRules(
   const keep = hex(~mask >>> 0);
   const codes = `meta mark & ${hex(mask)}`;
   const mark = (code: number) => hex(markOf(code, settings.markShift));
+  // The other bits of the mark are somebody else's.
+  const set = (code: number) => `meta mark set meta mark & ${keep} | ${mark(code)}`;
+  const notrack = settings.features.notrack ? "notrack " : "";
   const writing: Writing = {
     workers: settings.workers,
     markShift: settings.markShift,
@@ -23,9 +27,9 @@ export function writeRules(
     live: settings.live ?? [],
     counters,
     codes,
-    // The other bits of the mark are somebody else's.
-    set: (code) => `meta mark set meta mark & ${keep} | ${mark(code)}`,
+    set,
     is: (code) => `${codes} == ${mark(code)}`,
+    toClientLeg: ({ index }) => `${set(CODE.LOCAL_A + index)} ${notrack}accept`,
   };
   const bridges = lanes.some(({ bridge }) => bridge !== undefined);
   const inet = inetChains(writing);
@@ -64,64 +68,88 @@ function replaced(
 
 /** TCP, and the errors that routers send about it, which quote it. */
 const TCP_AND_ERRORS = "meta l4proto { tcp, icmp, ipv6-icmp }";
-/** Before the queue (raw, -300) and before connection tracking (-200). */
-const ARRIVAL = "type filter hook prerouting priority -310; policy accept;";
 
 function inetChains(w: Writing): string[] {
   const links = w.lanes.flatMap(({ bridge, listener }) => bridge?.name ?? [listener.networkA, listener.networkB]);
-  const entries = w.lanes.flatMap((lane) =>
-    lane.bridge !== undefined
-      ? [`iifname "${lane.bridge.name}" goto lifted-${lane.index}`]
-      : [
-          `iifname "${lane.listener.networkA}" goto from-a-${lane.index}`,
-          `iifname "${lane.listener.networkB}" goto existing`,
-        ],
-  );
   return [
-    ...w.lanes.flatMap((lane) => (lane.bridge === undefined ? routedChains(w, lane) : liftedChain(w, lane))),
-    "# Packets of a live session go to its socket; a listening socket has none, even if a port is the same by chance.",
-    ...chain("existing", [
-      `${TCP_AND_ERRORS} socket wildcard 1 return`,
-      `${TCP_AND_ERRORS} socket transparent 1 ${w.set(CODE.LOCAL)} accept`,
+    ...w.lanes.flatMap((lane) => [
+      ...existingChains(w, lane),
+      ...(lane.bridge === undefined ? routedChains(w, lane) : liftedChains(w, lane)),
     ]),
     ...chain("arriving", [
-      ARRIVAL,
+      HOOK.arriving,
       `iifname != { ${links.map((link) => `"${link}"`).join(", ")} } accept`,
-      // This machine's own services are not Clearline's business, whatever a frame was marked with.
-      `fib daddr type local ${w.set(0)} accept`,
-      ...entries,
+      ...w.lanes.map(
+        ({ index, bridge, listener }) => `iifname "${bridge?.name ?? listener.networkA}" goto from-a-${index}`,
+      ),
     ]),
     ...(w.features.nftQueue ? queueChain(w) : []),
     ...w.lanes.flatMap((lane) => steeringChains(w, lane)),
     ...chain("steer", [
-      "type filter hook prerouting priority mangle; policy accept;",
+      HOOK.steer,
       ...w.lanes.map(
         ({ index, bridge, listener }) => `iifname "${bridge?.name ?? listener.networkA}" goto steer-${index}`,
       ),
     ]),
-    ...guardChain(w),
-    ...silenceChain(w),
+    ...chain("returning", [
+      HOOK.returning,
+      ...w.lanes.map(({ index, bridge, listener }) =>
+        bridge === undefined
+          ? `iifname "${listener.networkB}" goto from-b-${index}`
+          : `iifname "${bridge.name}" ${w.is(CODE.SIDE_B + index)} goto from-b-${index}`,
+      ),
+    ]),
+    ...inputChains(w),
+    ...outputChains(w),
   ];
+}
+
+/** Packets of a live session go to its socket; a listening socket has none, even if a port is the same by chance. */
+function existingChains(w: Writing, lane: Lane): string[] {
+  const { index } = lane;
+  const listening = `${TCP_AND_ERRORS} socket wildcard 1 return`;
+  return [
+    ...chain(`existing-a-${index}`, [listening, `${TCP_AND_ERRORS} socket transparent 1 ${w.toClientLeg(lane)}`]),
+    ...chain(`existing-b-${index}`, [
+      listening,
+      `${TCP_AND_ERRORS} socket transparent 1 ${w.set(CODE.LOCAL_B + index)} accept`,
+    ]),
+  ];
+}
+
+/** This machine's own services are not Clearline's business, whatever a packet was marked with. */
+function ownServices(w: Writing): string {
+  return `fib daddr type local ${w.set(0)} accept`;
 }
 
 /** Of a router's packets only the first of a connection needs a decision: what has no socket is forwarded. */
 function routedChains(w: Writing, lane: Lane): string[] {
+  const { index } = lane;
   const quic = lane.listener.blockQuic
-    ? [`udp dport 443 ${count(w, lane, "inet", "quic")} reject with icmpx type port-unreachable`]
+    ? [`udp dport 443 ${count(w, lane, "inet", "quic")} ${w.set(CODE.QUIC)} accept`]
     : [];
   return [
     ...newChains(w, lane, "inet", "accept"),
-    ...chain(`from-a-${lane.index}`, [`${NEW} goto new-${lane.index}`, ...quic, "goto existing"]),
+    ...chain(`from-a-${index}`, [ownServices(w), `${NEW} goto new-${index}`, ...quic, `goto existing-a-${index}`]),
+    ...chain(`from-b-${index}`, [ownServices(w), `goto existing-b-${index}`]),
   ];
 }
 
 /** A bridge's packets were judged as frames; the mark tells how. */
-function liftedChain(w: Writing, { index }: Lane): string[] {
-  return chain(`lifted-${index}`, [
-    `${NEW} socket wildcard 0 socket transparent 1 ${w.set(CODE.LOCAL)} accept`,
-    `${w.codes} != 0x0 accept`,
-    "goto existing",
-  ]);
+function liftedChains(w: Writing, lane: Lane): string[] {
+  const { index } = lane;
+  const passing = w.set(CODE.PASSING + index);
+  return [
+    ...chain(`from-a-${index}`, [
+      `${w.is(CODE.SIDE_B + index)} accept`,
+      ownServices(w),
+      `${NEW} socket wildcard 0 socket transparent 1 ${w.toClientLeg(lane)}`,
+      `${w.codes} != { 0x0, ${hex(markOf(CODE.SIDE_A + index, w.markShift))} } accept`,
+      `jump existing-a-${index}`,
+      passing,
+    ]),
+    ...chain(`from-b-${index}`, [ownServices(w), `jump existing-b-${index}`, passing]),
+  ];
 }
 
 function queueChain(w: Writing): string[] {
@@ -131,39 +159,40 @@ function queueChain(w: Writing): string[] {
         `iifname "${bridge?.name ?? listener.networkA}" ${w.is(CODE.HELD + worker)} queue num ${queue} bypass`,
     ),
   );
-  return rules.length === 0
-    ? []
-    : chain("hold", ["type filter hook prerouting priority raw; policy accept;", ...rules]);
+  return rules.length === 0 ? [] : chain("hold", [HOOK.hold, ...rules]);
 }
 
 /** After the queue: the mark is the worker's verdict, or still the one it came with. */
 function steeringChains(w: Writing, lane: Lane): string[] {
-  const { index, listener, sharedPort, workerPorts, queues } = lane;
+  const { index, listener, bridge, sharedPort, workerPorts, queues } = lane;
   const mark = (code: number) => hex(markOf(code, w.markShift));
   const accept = (port: number) =>
-    `meta l4proto tcp tproxy to :${port} ${count(w, lane, "inet", "accepted")} ${w.set(CODE.LOCAL)} accept`;
+    `meta l4proto tcp tproxy to :${port} ${count(w, lane, "inet", "accepted")} ${w.toClientLeg(lane)}`;
   const unserved = count(w, lane, "inet", "unserved");
+  const onward = w.set(bridge === undefined ? 0 : CODE.PASSING + index);
   const held = queues.length > 0 ? workerPorts : [];
   const verdicts = [
     ...held.map((_, worker) => `${mark(CODE.WORKER + worker)} : goto worker-${index}-${worker}`),
     ...held.map((_, worker) => `${mark(CODE.HELD + worker)} : goto shared-${index}`),
     `${mark(CODE.INTERCEPT)} : goto shared-${index}`,
     `${mark(CODE.REFUSED)} : goto refused-${index}`,
-    `${mark(CODE.HOST_UNREACHABLE)} : goto host-unreachable`,
-    `${mark(CODE.NET_UNREACHABLE)} : goto net-unreachable`,
-    `${mark(CODE.QUIC)} : goto port-unreachable`,
+    `${mark(CODE.HOST_UNREACHABLE)} : goto host-unreachable-${index}`,
+    `${mark(CODE.NET_UNREACHABLE)} : goto net-unreachable-${index}`,
+    `${mark(CODE.QUIC)} : goto port-unreachable-${index}`,
   ];
+  // The kernel's answer has the mark of what it answers: by it, it is routed and not tracked.
+  const answer = w.set(CODE.SIDE_A + index);
   return [
-    ...(index === 0
-      ? ["host", "net", "port"].flatMap((what) =>
-          chain(`${what}-unreachable`, [`reject with icmpx type ${unreachable(what)}`]),
-        )
-      : []),
-    ...chain(`refused-${index}`, [`${count(w, lane, "inet", "refused")} meta l4proto tcp reject with tcp reset`]),
+    ...["host", "net", "port"].flatMap((what) =>
+      chain(`${what}-unreachable-${index}`, [`${answer} reject with icmpx type ${unreachable(what)}`]),
+    ),
+    ...chain(`refused-${index}`, [
+      `${count(w, lane, "inet", "refused")} meta l4proto tcp ${answer} reject with tcp reset`,
+    ]),
     "# A tproxy rule without a listener does not match: the next one decides.",
     ...chain(`shared-${index}`, [
       accept(sharedPort),
-      listener.failure === "closed" ? `${unserved} drop` : `${unserved} ${w.set(0)} accept`,
+      listener.failure === "closed" ? `${unserved} drop` : `${unserved} ${onward} accept`,
     ]),
     ...held.flatMap((port, worker) => chain(`worker-${index}-${worker}`, [accept(port), `goto shared-${index}`])),
     ...chain(`steer-${index}`, [`${w.codes} vmap { ${verdicts.join(", ")} }`]),
@@ -172,25 +201,4 @@ function steeringChains(w: Writing, lane: Lane): string[] {
 
 function unreachable(what: string): string {
   return what === "net" ? "no-route" : `${what}-unreachable`;
-}
-
-/** The workers' ports are for steered connections: whoever connects to one directly would be sent round in circles. */
-function guardChain(w: Writing): string[] {
-  const ports = w.lanes.map(({ sharedPort, workerPorts }) => `${sharedPort}-${workerPorts.at(-1)}`).join(", ");
-  return chain("guard", [
-    "type filter hook input priority filter; policy accept;",
-    `${NEW} tcp dport { ${ports} } ${w.codes} != ${hex(markOf(CODE.LOCAL, w.markShift))} reject with tcp reset`,
-  ]);
-}
-
-/** A bridge that forwards between two hosts of one network must not tell them of a shorter way. */
-function silenceChain(w: Writing): string[] {
-  const rules = w.lanes.flatMap(({ bridge }) =>
-    bridge === undefined
-      ? []
-      : [`oifname "${bridge.name}" icmp type redirect drop`, `oifname "${bridge.name}" icmpv6 type nd-redirect drop`],
-  );
-  return rules.length === 0
-    ? []
-    : chain("silence", ["type filter hook output priority filter; policy accept;", ...rules]);
 }

@@ -1,6 +1,8 @@
-import { localDelivery } from "../linux/routes.ts";
+import { isIPv6 } from "node:net";
+import ipaddr from "ipaddr.js";
+import { localDelivery, routingRule } from "../linux/routes.ts";
 import type { Step } from "../linux/steps.ts";
-import { CODE, markOf } from "./inline-marks.ts";
+import { CODE, LOCAL_KIND, markOf, OF_LANE } from "./inline-marks.ts";
 import type { Lane, PlanInput } from "./inline-plan.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
@@ -11,10 +13,12 @@ export function listSteps(
 ): Step[] {
   return [
     ...lanes.flatMap(bridgeSteps),
+    ...reflectSteps(input),
     ...lanes.flatMap((lane) => settingSteps(lane, input)),
     ...rulesetSteps(rules.nft),
     ...holdSteps(lanes, input, rules.mask),
-    ...deliverySteps(input, rules.mask),
+    ...deliverySteps(lanes, input, rules.mask),
+    ...lanes.flatMap((lane) => routeSteps(lane, input)),
     // Last: only now does traffic flow through a bridge, and meets the rules.
     ...lanes.flatMap(cableSteps),
   ];
@@ -31,15 +35,28 @@ function bridgeSteps({ bridge, listener }: Lane): Step[] {
       why: `${listener.name}: the bridge between ${listener.networkA} and ${listener.networkB}, which changes nothing by itself`,
       run: ["ip", "link", "add", name, "address", mac, "type", "bridge", ...options],
       undo: ["ip", "link", "del", name],
+      check: ["ip", "link", "show", "dev", name, "type", "bridge"],
     },
     ...listener.addresses.map(
       (address): Step => ({
         kind: "command",
         why: `${listener.name}: its own address, so that the node has a route and ARP toward both sides`,
         run: ["ip", "address", "add", address, "dev", name, ...(address.includes(":") ? ["nodad"] : [])],
+        check: ["ip", "address", "show", "dev", name, "to", address],
       }),
     ),
+    { kind: "link-up", why: `${listener.name}: the bridge is up, and has no port yet`, name },
   ];
+}
+
+function reflectSteps({ features }: PlanInput): Step[] {
+  const families = features.ipv6 ? (["ipv4", "ipv6"] as const) : (["ipv4"] as const);
+  return families.map((family) => ({
+    kind: "sysctl",
+    why: "what the kernel itself answers has the mark of what it answers, by which it is routed and told from the rest",
+    key: `net/${family}/fwmark_reflect`,
+    value: "1",
+  }));
 }
 
 function settingSteps({ listener, bridge }: Lane, { features }: PlanInput): Step[] {
@@ -70,6 +87,7 @@ function settingSteps({ listener, bridge }: Lane, { features }: PlanInput): Step
             "2",
             "both ends' addresses come in here: loose, whatever the switch of all says",
           ),
+          set(`net/ipv4/conf/${bridge.name}/src_valid_mark`, "1", "and they are looked up in the bridge's own routes"),
           set(`net/ipv4/conf/${bridge.name}/arp_ignore`, "1", "this machine's other addresses are not to be seen here"),
         ]),
   ];
@@ -113,6 +131,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         why: `${lane.listener.name}: SYNs of worker ${worker} wait in queue ${number}, or go on when it does not listen`,
         run: raw("-A", "CLEARLINE-SYN", ...rule, ...target),
         undo: raw("-D", "CLEARLINE-SYN", ...rule, ...target),
+        check: raw("-v", "-C", "CLEARLINE-SYN", ...rule, ...target),
       };
     };
     return [
@@ -126,6 +145,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         why: "A chain of Clearline's own",
         run: raw("-N", "CLEARLINE-SYN"),
         undo: raw("-X", "CLEARLINE-SYN"),
+        check: raw("-S", "CLEARLINE-SYN"),
       },
       ...lanes.flatMap((lane) => lane.queues.map((number, worker) => queue(lane, worker, number))),
       {
@@ -133,32 +153,86 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         why: "Every packet passes by it; only those that Clearline has marked stop",
         run: raw("-I", "PREROUTING", "-j", "CLEARLINE-SYN"),
         undo: raw("-D", "PREROUTING", "-j", "CLEARLINE-SYN"),
+        check: raw("-v", "-C", "PREROUTING", "-j", "CLEARLINE-SYN"),
       },
     ];
   });
 }
 
-function deliverySteps({ features, markShift, routingTable, rulePriority }: PlanInput, mask: number): readonly Step[] {
+/** What is for our sockets stays here, whatever its address: by its mark and where it comes in, and not when it goes out. */
+function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: number): readonly Step[] {
+  const { features, markShift, routingTable: table, rulePriority: priority } = input;
   const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
-  const mark = markOf(CODE.LOCAL, markShift);
-  return families.flatMap((family) =>
-    localDelivery({ family, mark, mask, table: routingTable, priority: rulePriority }),
-  );
+  const local = { mark: markOf(CODE.LOCAL_A, markShift), mask: markOf(LOCAL_KIND, markShift) };
+  const links = lanes.flatMap(({ bridge, listener }) => bridge?.name ?? [listener.networkA, listener.networkB]);
+  return families.flatMap((family) => [
+    ...localDelivery({ family, mark: markOf(CODE.UNREACHED, markShift), mask, table, priority }),
+    ...links.map((link) =>
+      routingRule({
+        ...{ family, ...local, table, priority, from: link },
+        why: `…and what comes in by ${link} for them`,
+      }),
+    ),
+  ]);
+}
+
+/** Behind whatever other route there is. */
+const LAST_RESORT = "4294967295";
+
+/** A bridge's routes are its own: what this machine is managed by never carries a client's traffic. */
+function routeSteps({ index, bridge, listener }: Lane, input: PlanInput): Step[] {
+  if (bridge === undefined) return [];
+  const { features, markShift, routingTable, rulePriority } = input;
+  const table = routingTable + 1 + index;
+  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
+  const mark = markOf(OF_LANE.code + index, markShift);
+  const mask = markOf(OF_LANE.mask, markShift);
+  return families.flatMap((family): Step[] => {
+    const own = (address: string) => isIPv6(address.split("/")[0] ?? "") === (family === 6);
+    const route = (why: string, words: readonly string[], ...more: string[]): Step => ({
+      kind: "command",
+      why: `${listener.name}: ${why}`,
+      run: ["ip", `-${family}`, "route", "add", ...words, "dev", bridge.name, ...more, "table", `${table}`],
+      check: ["ip", `-${family}`, "route", "show", ...words, "dev", bridge.name, "table", `${table}`],
+    });
+    const nowhere = ["unreachable", "default", "metric", LAST_RESORT, "table", `${table}`];
+    return [
+      ...listener.addresses.filter(own).map((address) => route("its own network", [networkOf(address)])),
+      ...listener.routes
+        .filter(({ via }) => own(via))
+        .map(({ to, via }) => route("a network behind a router on it", [networkOf(to), "via", via], "onlink")),
+      ...listener.gateways.filter(own).map((via) => route("all else", ["default", "via", via], "onlink")),
+      {
+        kind: "command",
+        why: `${listener.name}: what no route leads to is unreachable, however this machine itself would get there`,
+        run: ["ip", `-${family}`, "route", "add", ...nowhere],
+        undo: ["ip", `-${family}`, "route", "del", ...nowhere],
+        check: ["ip", `-${family}`, "route", "show", "table", `${table}`, "type", "unreachable", "default"],
+      },
+      routingRule({
+        ...{ family, mark, mask, table, priority: rulePriority + 1 },
+        why: `${listener.name}: only what the bridge carries is routed by these`,
+      }),
+    ];
+  });
+}
+
+/** "10.3.0.254/24" is in "10.3.0.0/24". */
+function networkOf(subnet: string): string {
+  const kind = ipaddr.IPv4.isValidCIDR(subnet) ? ipaddr.IPv4 : ipaddr.IPv6;
+  return `${kind.networkAddressFromCIDR(subnet).toString()}/${subnet.split("/")[1]}`;
 }
 
 function cableSteps({ bridge, listener }: Lane): Step[] {
   if (bridge === undefined) return [];
   const ports = [listener.networkA, listener.networkB];
-  return [
-    { kind: "link-up", why: `${listener.name}: the bridge is up before its ports`, name: bridge.name },
-    ...ports.flatMap((port): Step[] => [
-      {
-        kind: "bridge-port",
-        why: `${listener.name}: ${port} is a port of the bridge`,
-        name: port,
-        bridge: bridge.name,
-      },
-      { kind: "link-up", why: `${listener.name}: traffic flows`, name: port },
-    ]),
-  ];
+  return ports.flatMap((port): Step[] => [
+    {
+      kind: "bridge-port",
+      why: `${listener.name}: ${port} is a port of the bridge`,
+      name: port,
+      bridge: bridge.name,
+    },
+    { kind: "link-up", why: `${listener.name}: traffic flows`, name: port },
+  ]);
 }

@@ -27,9 +27,10 @@ export async function openInline(listener: InlineListener, context: CaptureConte
   const { path, inline, worker, timeouts, arrive } = context;
   const planned = inline?.listeners.find(({ name }) => name === listener.name);
   if (!inline || !planned) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
-  const { sharedPort, workerPorts, queues } = planned;
+  const { sharedPort, workerPorts, queues, clientMark, serverMark } = planned;
   const [ownPort, number] = [workerPorts[worker], queues[worker]];
-  const connect = (from: Endpoint, to: Endpoint) => connectFrom({ from, to, timeout: timeouts.connect });
+  const connect = (from: Endpoint, to: Endpoint) =>
+    connectFrom({ from, to, timeout: timeouts.connect, mark: serverMark });
   const servers: Server[] = [];
   try {
     const hold = listener.synHold
@@ -37,9 +38,9 @@ export async function openInline(listener: InlineListener, context: CaptureConte
       : undefined;
     const accept = (client: Socket) => take(client, hold, listener, connect, arrive);
     for (const address of ["0.0.0.0", "::"]) {
-      servers.push(await listenAt({ address, port: sharedPort, reusePort: true }, accept));
+      servers.push(await listenAt({ address, port: sharedPort, reusePort: true, mark: clientMark }, accept));
       if (hold && ownPort !== undefined)
-        servers.push(await listenAt({ address, port: ownPort, reusePort: false }, accept));
+        servers.push(await listenAt({ address, port: ownPort, reusePort: false, mark: clientMark }, accept));
     }
     const queue = hold && number !== undefined ? openHold(number, inline.marks, worker, hold) : undefined;
     return {
@@ -85,7 +86,7 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
 }
 
 function listenAt(
-  where: { readonly address: string; readonly port: number; readonly reusePort: boolean },
+  where: Pick<Parameters<typeof transparentListener>[0], "address" | "port" | "reusePort" | "mark">,
   accept: (client: Socket) => void,
 ): Promise<Server> {
   const fd = transparentListener({ ...where, backlog: BACKLOG });

@@ -8,10 +8,13 @@ type Listener =
   | (ForwardListener & { readonly mode: "forward" })
   | (InlineListener & { readonly mode: "inline" });
 
-/** A listener with another identity is another listener. Of an inline one the worker knows little: the rest is the kernel's. */
-export function identityOf(listener: Listener): string {
-  const { mode, name } = listener;
-  return JSON.stringify(mode === "inline" ? { mode, name, synHold: listener.synHold } : listener);
+/**
+ * A listener with another identity is another listener. Of an inline one the worker knows little: the rest is the kernel's.
+ * What it does without a key is the policy's.
+ */
+export function identityOf(listener: Listener & { readonly onMissingKey?: unknown }): string {
+  const { mode, name, onMissingKey: _, ...rest } = listener;
+  return JSON.stringify({ mode, name, ...(listener.mode === "inline" ? { synHold: listener.synHold } : rest) });
 }
 
 /** Every way in which sessions come to the node. A new one is one file and one row. Throws ConfigError. */

@@ -1,4 +1,4 @@
-import { CODE } from "./inline-marks.ts";
+import { CODE, markOf } from "./inline-marks.ts";
 import type { Lane, PlannedCounter } from "./inline-plan.ts";
 import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./network-rows.ts";
 
@@ -6,7 +6,7 @@ import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./n
 export interface Settings {
   readonly workers: number;
   readonly markShift: number;
-  readonly features: { readonly nftQueue: boolean };
+  readonly features: { readonly nftQueue: boolean; readonly notrack: boolean };
   readonly rows: readonly NetworkRow[];
   readonly live?: readonly LiveConnection[];
 }
@@ -22,7 +22,28 @@ export interface Writing extends Settings {
   readonly is: (code: number) => string;
   /** The expression that is a packet's code. */
   readonly codes: string;
+  /** The statement that hands a packet, or its connection, to a socket of the client leg. */
+  readonly toClientLeg: (lane: Lane) => string;
 }
+
+/**
+ * The order of the hooks, which is all about connection tracking (-200) and address translation (-100). Both legs have the same
+ * ends, so one of them must not be tracked, and that is the client leg: it is judged before, and the server leg after, when
+ * the addresses of its answers are the client's again. What no worker takes is tracked as on any router.
+ */
+export const HOOK = {
+  /** Before the queue (raw, -300). */
+  arriving: "type filter hook prerouting priority -310; policy accept;",
+  hold: "type filter hook prerouting priority raw; policy accept;",
+  steer: "type filter hook prerouting priority -290; policy accept;",
+  returning: "type filter hook prerouting priority -90; policy accept;",
+  guard: "type filter hook input priority filter; policy accept;",
+  /** Behind everybody else's chains, which may ask for the mark. */
+  landed: "type filter hook input priority 310; policy accept;",
+  untracked: "type filter hook output priority raw; policy accept;",
+  unreached: "type route hook output priority mangle; policy accept;",
+  silence: "type filter hook output priority filter; policy accept;",
+} as const;
 
 /** The first packet of a connection: RFC 9293, section 3.5. */
 export const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
@@ -34,7 +55,7 @@ export function newChains(w: Writing, lane: Lane, family: "inet" | "bridge", the
     drop: `${w.set(CODE.REFUSED)} ${then}`,
     decrypt: `goto intercept-${lane.index}`,
   };
-  const live = family === "inet" ? [`socket wildcard 0 socket transparent 1 ${w.set(CODE.LOCAL)} accept`] : [];
+  const live = family === "inet" ? [`socket wildcard 0 socket transparent 1 ${w.toClientLeg(lane)}`] : [];
   return [
     ...interceptChains(w, lane, family, then),
     ...chain(`new-${lane.index}`, [
@@ -97,9 +118,15 @@ export function count(
 ): string {
   const name = `${counts}-${lane.index}${row === undefined ? "" : `-${row}`}`;
   if (!w.counters.some((counter) => counter.family === family && counter.name === name)) {
-    w.counters.push({ family, name, listener: lane.listener.name, counts, row });
+    const rowName = row === undefined ? undefined : w.rows[row]?.name;
+    w.counters.push({ family, name, listener: lane.listener.name, counts, row, rowName });
   }
   return `counter name "${name}"`;
+}
+
+/** The match for packets whose code is of this kind, under these bits of it. */
+export function kindMatch(w: Writing, kind: number, bits: number, is: "==" | "!=" = "=="): string {
+  return `meta mark & ${hex(markOf(bits, w.markShift))} ${is} ${hex(markOf(kind, w.markShift))}`;
 }
 
 /** The lines of a chain. */

@@ -7,10 +7,10 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
 };
 
-/** The text of a file that the user named in an option. Throws ConfigError, which says both. */
-export async function readNamed(option: string, file: string): Promise<string> {
+/** The text of a file, or its bytes as base64, that the user named in an option. Throws ConfigError, which says both. */
+export async function readNamed(option: string, file: string, encoding: BufferEncoding = "utf8"): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return await readFile(file, encoding);
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
     throw new ConfigError(option, `Cannot read ${file} (${option}): ${REASONS[code] ?? code}`, { cause: error });

@@ -1,6 +1,7 @@
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
-import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { inlineConflicts } from "./inline-conflict.ts";
+import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -19,6 +20,8 @@ export function conflictsIn(root: unknown): Problem[] {
     ...unknownListeners(root),
     ...unknownTools(root),
     ...inlineConflicts(root),
+    ...keyForms(root),
+    ...storeSecrets(root),
   ];
 }
 
@@ -36,7 +39,15 @@ function repeatedNames(root: unknown, list: readonly string[]): Problem[] {
 }
 
 /** What stands in the place of a rule's name when no rule decided. */
-const BUILT_IN = ["bypass list", "decrypt list", "versions", "client certificate", "certificate fault", "default"];
+const BUILT_IN = [
+  "bypass list",
+  "decrypt list",
+  "versions",
+  "client certificate",
+  "missing key",
+  "certificate fault",
+  "default",
+];
 
 function builtInNames(root: unknown): Problem[] {
   return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
@@ -148,37 +159,29 @@ function unknownTools(root: unknown): Problem[] {
   );
 }
 
-/** A wire has two ends, and no two listeners share one; a bridge needs an address of its own to reach either side. */
-function inlineConflicts(root: unknown): Problem[] {
-  const first = new Map<unknown, string>();
-  return entriesAt(root, ["listeners"]).flatMap(({ keys, value }) => {
-    if (valueAt(value, ["mode"]) !== "inline") return [];
-    const problems: Problem[] = [];
-    for (const end of ["networkA", "networkB"]) {
-      const name = valueAt(value, [end]);
-      const path = pathOf([...keys, end]);
-      const earlier = first.get(name);
-      if (earlier !== undefined) problems.push({ path, says: `is ${show(name)}, which is ${earlier} already` });
-      else if (typeof name === "string") first.set(name, path);
+/** A key comes as PEM, a certificate and a key, or as one PKCS#12 file. */
+function keyForms(root: unknown): Problem[] {
+  return entriesAt(root, ["keys"]).flatMap(({ keys, value }) => {
+    const has = (name: string) => valueAt(value, [name]) !== undefined;
+    const pem = ["certificate", "key"];
+    if (has("pkcs12")) {
+      return pem
+        .filter(has)
+        .map((name) => ({ path: pathOf([...keys, name]), says: "stands beside pkcs12, which has both" }));
     }
-    if (valueAt(value, ["topology"]) === "bridge" && valueAt(value, ["address"]) === undefined) {
-      problems.push({
-        path: pathOf([...keys, "address"]),
-        says: "is missing: a bridge needs an address on its network",
-      });
-    }
-    return problems;
+    return pem.filter((name) => !has(name)).map((name) => ({ path: pathOf([...keys, name]), says: "is missing" }));
+  });
+}
+
+function storeSecrets(root: unknown): Problem[] {
+  return [["keyStore"], ["keyStore", "former"]].flatMap((keys) => {
+    const both = ["passphraseFile", "keyFile"].every((name) => valueAt(root, [...keys, name]) !== undefined);
+    return both
+      ? [{ path: pathOf([...keys, "keyFile"]), says: "stands beside passphraseFile: one of them is enough" }]
+      : [];
   });
 }
 
 function endpointOf(value: unknown): HostPort | undefined {
   return typeof value === "string" ? readHostPort(value) : undefined;
-}
-
-function entriesAt(
-  root: unknown,
-  keys: readonly string[],
-): { readonly keys: readonly PropertyKey[]; readonly value: unknown }[] {
-  const list = valueAt(root, keys);
-  return Array.isArray(list) ? list.map((value: unknown, index) => ({ keys: [...keys, index], value })) : [];
 }

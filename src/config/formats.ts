@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
@@ -96,6 +97,13 @@ export function subnetAddress() {
   return z.string().refine((text) => ipaddr.IPv4.isValidCIDRFourPartDecimal(text) || ipaddr.IPv6.isValidCIDR(text), {
     error: "not an address with the length of its subnet, such as 10.3.0.254/24",
   });
+}
+
+/** "10.3.0.1" or "fd00::1". */
+export function address() {
+  return z
+    .string()
+    .refine((text) => isIP(text) !== 0 && !text.includes("%"), { error: "not an address such as 10.3.0.1 or fd00::1" });
 }
 
 /** { 443: 80, default: 8080 }: ports, and "default" for all others. */

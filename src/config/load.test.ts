@@ -42,7 +42,12 @@ const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
 const WRONG: [title: string, yaml: string, errors: string[]][] = [
   ["an unknown key", `${PROXY}wrokers: 2`, ["wrokers is not known; did you mean workers?"]],
-  ["a key of no version", `${PROXY}tools: []`, ["tools is not known"]],
+  ["a key of no version", `${PROXY}teapot: []`, ["teapot is not known"]],
+  [
+    "a rule with a tool that does not exist",
+    `${rule("{ name: a, action: decrypt, tools: [ips] }")}`,
+    ['policy.rules[0].tools[0] is "ips", but no tool has this name'],
+  ],
   [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
@@ -106,6 +111,31 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     [
       'listeners[0].networkB is "eth1", which is listeners[0].networkA already',
       "listeners[0].address is missing: a bridge needs an address on its network",
+    ],
+  ],
+  [
+    "routers that a bridge cannot reach",
+    `listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth2, address: 10.3.0.254/24,
+      gateway: [10.3.0.1, "fd03::1", 10.3.0.2], routes: [{ to: 10.9.0.0/16, via: 10.4.0.7 }, { to: "fd09::/64", via: 10.3.0.7 }] }]`,
+    [
+      'listeners[0].gateway[1] is "fd03::1", which is in no subnet of listeners[0].address',
+      'listeners[0].routes[0].via is "10.4.0.7", which is in no subnet of listeners[0].address',
+      'listeners[0].gateway[2] is "10.3.0.2", the second gateway of its family',
+      'listeners[0].routes[1].via is "10.3.0.7", of another family than listeners[0].routes[1].to',
+    ],
+  ],
+  [
+    "inline listeners that stop in different ways",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 },
+      { name: b, mode: inline, topology: routed, networkA: eth3, networkB: eth4, stop: keep }]`,
+    ['listeners[1].stop is "keep", but listeners[0].stop is "remove": all inline listeners stop alike'],
+  ],
+  [
+    "a router with a bridge's routes",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [] }]`,
+    [
+      "listeners[0].gateway is for a bridge: a router follows this machine's own routes",
+      "listeners[0].routes is for a bridge: a router follows this machine's own routes",
     ],
   ],
   [
@@ -233,6 +263,25 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     "a host that is none",
     `${PROXY}keys: [{ hosts: ["10.0.0.0/8"], certificate: /etc/hostname, key: /etc/hostname }]`,
     ['keys[0].hosts[0] is "10.0.0.0/8", not a host name, "*." and a host name, or an address'],
+  ],
+  [
+    "an inbound key in two forms, and one in none",
+    `${PROXY}keys: [{ pkcs12: /etc/hostname, key: /etc/hostname }, { hosts: [a.example], certificate: /etc/hostname }]`,
+    ["keys[0].key stands beside pkcs12, which has both", "keys[1].key is missing"],
+  ],
+  [
+    "a key store under two secrets, and one that does not exist",
+    `${PROXY}keyStore: { passphraseFile: a.pass, keyFile: /etc/hostname, former: { keyFile: a.key } }`,
+    [
+      "keyStore.keyFile stands beside passphraseFile: one of them is enough",
+      'keyStore.passphraseFile is "a.pass", but a.pass does not exist',
+      'keyStore.former.keyFile is "a.key", but a.key does not exist',
+    ],
+  ],
+  [
+    "a missing key that is to be decrypted",
+    `listeners: [{ name: a, mode: explicit, address: "127.0.0.1:8080", onMissingKey: decrypt }]`,
+    ['listeners[0].onMissingKey is "decrypt", not one of bypass, drop'],
   ],
   ["a key that stands twice", `${PROXY}workers: 1\nworkers: 2`, ["3:1: the key workers stands twice"]],
 ];
@@ -430,6 +479,45 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     invalid: "drop",
   });
   assert.deepEqual([keys, warnings], [[], []]);
+});
+
+test("Secrets are read as openssl reads them, and what is not text as base64; a listener says what it does without a key", async () => {
+  const place = join(folder, "secrets");
+  mkdirSync(place);
+  const files = {
+    "store.key": Buffer.from([0, 255, 10]),
+    "www.p12": Buffer.from([48, 128, 0]),
+    "www.pass": "sécret \r\nmore",
+  };
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(place, name), content, { mode: 0o600 });
+  writeFileSync(join(place, "old.pass"), "former", { mode: 0o644 });
+  const file = join(place, "clearline.yaml");
+  writeFileSync(
+    file,
+    `
+listeners:
+  - { name: proxy, mode: explicit, address: "127.0.0.1:8080" }
+  - { name: web, mode: forward, address: "0.0.0.0:8443", server: "10.0.0.5:443", onMissingKey: drop }
+  - { name: edge, mode: inline, topology: routed, networkA: a, networkB: b, onMissingKey: bypass }
+keys: [{ pkcs12: www.p12, passphraseFile: www.pass }]
+keyStore: { keyFile: store.key, former: { passphraseFile: old.pass }, warnBefore: 14d }
+`,
+  );
+  const { config, policy, keys, keyStore, warnings } = await loadConfig(file);
+  assert.deepEqual(keys, [{ path: "keys[0]", passphrase: "sécret ", pkcs12: "MIAA", hosts: [] }]);
+  assert.deepEqual(keyStore, {
+    current: { kind: "keyFile", text: "AP8K", path: "keyStore.keyFile" },
+    former: { kind: "passphrase", text: "former", path: "keyStore.former.passphraseFile" },
+  });
+  assert.deepEqual(config.keyStore, {
+    keyFile: join(place, "store.key"),
+    former: { passphraseFile: join(place, "old.pass") },
+    warnBefore: 14 * 86_400_000,
+  });
+  assert.deepEqual(policy.onMissingKey, { web: "drop", edge: "bypass" });
+  assert.deepEqual(warnings, [
+    'keyStore.former.passphraseFile is "old.pass", which others than its owner can use (mode 644); 600 keeps it private',
+  ]);
 });
 
 test("Any text is a configuration or ConfigErrors", async () => {

@@ -13,15 +13,26 @@ interface KeyPair {
   readonly path: string;
   readonly certificatePem: string;
   readonly keyPem: string;
+  /** That the key is encrypted under. */
+  readonly passphrase?: string;
 }
 
-export interface InboundKey extends KeyPair {
-  readonly hosts: readonly string[];
+/** `hosts` empty: those that the certificate names. `pkcs12`: base64. */
+export type InboundKey = { readonly hosts: readonly string[] } & (
+  | KeyPair
+  | (Pick<KeyPair, "path" | "passphrase"> & { readonly pkcs12: string })
+);
+
+/** What the private keys in the data folder are encrypted under. A key file's text is base64; `path`: "keyStore.keyFile". */
+interface StoreSecret {
+  readonly kind: "passphrase" | "keyFile";
+  readonly text: string;
+  readonly path: string;
 }
 
 /**
  * A configuration with everything it names read, so that a worker never opens a file. Plain data that crosses process
- * borders as JSON. `signing` holds the CAs' keys: it stays in the supervisor.
+ * borders as JSON. `signing` holds the CAs' keys and `keyStore` the way to others: they stay in the supervisor.
  */
 export interface Loaded {
   /** Undefined: the embedded default. */
@@ -31,6 +42,7 @@ export interface Loaded {
   readonly keys: readonly InboundKey[];
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
+  readonly keyStore: { readonly current?: StoreSecret; readonly former?: StoreSecret };
   /** One sentence each, for the log: what works and should still be changed. */
   readonly warnings: readonly string[];
 }
@@ -42,7 +54,7 @@ export interface Loaded {
  */
 export async function loadConfig(
   file: string | undefined,
-  checkPki: (given: Pick<Loaded, "keys" | "signing" | "trustFiles">) => readonly ConfigError[] = () => [],
+  checkPki: (given: Pick<Loaded, "keys" | "signing" | "trustFiles" | "keyStore">) => readonly ConfigError[] = () => [],
 ): Promise<Loaded> {
   const name = file ?? "the embedded default";
   const { root, errors } = file === undefined ? { root: embeddedDefault(), errors: [] } : await readDocument(file);
@@ -60,7 +72,12 @@ export async function loadConfig(
   const all = [
     ...errors,
     ...problems.map(({ path, says }) => new ConfigError(path, `Cannot read ${name}: ${path || "it"} ${says}`)),
-    ...checkPki({ keys, signing: signingOf(files), trustFiles: trustFilesOf(root, files) }),
+    ...checkPki({
+      keys,
+      signing: signingOf(files),
+      trustFiles: trustFilesOf(root, files),
+      keyStore: keyStoreOf(files),
+    }),
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
   return assemble(file, folder, checked.data, files, keys);
@@ -78,23 +95,43 @@ function defaultDataDir(): string {
   return process.getuid?.() === 0 ? "/var/lib/clearline" : join(homedir(), ".local", "state", "clearline");
 }
 
-/** The pairs of which both files could be read, whatever else is wrong. */
+/** Those whose files could be read, whatever else is wrong. */
 function inboundKeys(root: unknown, files: ReferencedFiles): InboundKey[] {
   const entries = valueAt(root, ["keys"]);
   if (!Array.isArray(entries)) return [];
-  return entries.flatMap((entry: unknown, index) => {
-    const pair = keyPair(["keys", index], files);
-    const hosts = valueAt(entry, ["hosts"]);
-    return pair && Array.isArray(hosts) ? [{ ...pair, hosts: hosts.map(String) }] : [];
+  return entries.flatMap((entry: unknown, index): InboundKey[] => {
+    const keys = ["keys", index];
+    const pair = keyPair(keys, files);
+    const pkcs12 = files.texts.get(pathOf([...keys, "pkcs12"]));
+    const written = valueAt(entry, ["hosts"]);
+    const hosts = Array.isArray(written) ? written.map(String) : [];
+    if (pkcs12 !== undefined) return [{ path: pathOf(keys), ...passphraseOf(keys, files), pkcs12, hosts }];
+    return pair ? [{ ...pair, hosts }] : [];
   });
 }
 
-function keyPair(keys: readonly PropertyKey[], { texts }: ReferencedFiles): KeyPair | undefined {
-  const certificatePem = texts.get(pathOf([...keys, "certificate"]));
-  const keyPem = texts.get(pathOf([...keys, "key"]));
+function keyPair(keys: readonly PropertyKey[], files: ReferencedFiles): KeyPair | undefined {
+  const certificatePem = files.texts.get(pathOf([...keys, "certificate"]));
+  const keyPem = files.texts.get(pathOf([...keys, "key"]));
   return certificatePem === undefined || keyPem === undefined
     ? undefined
-    : { path: pathOf(keys), certificatePem, keyPem };
+    : { path: pathOf(keys), certificatePem, keyPem, ...passphraseOf(keys, files) };
+}
+
+function passphraseOf(keys: readonly PropertyKey[], { texts }: ReferencedFiles): { readonly passphrase?: string } {
+  const passphrase = texts.get(pathOf([...keys, "passphraseFile"]));
+  return passphrase === undefined ? {} : { passphrase };
+}
+
+function keyStoreOf({ texts }: ReferencedFiles): Loaded["keyStore"] {
+  const secretAt = (keys: readonly string[]): StoreSecret | undefined => {
+    const [passphraseFile, keyFile] = ["passphraseFile", "keyFile"].map((name) => pathOf([...keys, name]));
+    const [passphrase, bytes] = [texts.get(passphraseFile!), texts.get(keyFile!)];
+    if (passphrase !== undefined) return { kind: "passphrase", text: passphrase, path: passphraseFile! };
+    return bytes === undefined ? undefined : { kind: "keyFile", text: bytes, path: keyFile! };
+  };
+  const [current, former] = [secretAt(["keyStore"]), secretAt(["keyStore", "former"])];
+  return { ...(current && { current }), ...(former && { former }) };
 }
 
 function signingOf(files: ReferencedFiles): Loaded["signing"] {
@@ -127,12 +164,21 @@ function assemble(
   return {
     file,
     config,
-    policy: { ...config.policy, lists: { bypass: entries("bypass"), decrypt: entries("decrypt") } },
+    policy: {
+      ...config.policy,
+      lists: { bypass: entries("bypass"), decrypt: entries("decrypt") },
+      onMissingKey: Object.fromEntries(config.listeners.flatMap(missingKeyOf)),
+    },
     keys,
     trustFiles: trustFilesOf(written, files),
     signing: signingOf(files),
+    keyStore: keyStoreOf(files),
     warnings: [...files.warnings, ...oldVersions(config)],
   };
+}
+
+function missingKeyOf({ name, onMissingKey }: Config["listeners"][number]): [string, "bypass" | "drop"][] {
+  return onMissingKey === undefined ? [] : [[name, onMissingKey]];
 }
 
 /** What the user has asked for and should know the price of. */
@@ -148,12 +194,16 @@ function oldVersions({ policy: { versions } }: Config): string[] {
 /** File names are relative to the file that names them, not to where the node happens to be started. */
 function absolute(written: WrittenConfig, folder: string): Config {
   const at = (name: string) => resolve(folder, name);
-  const pair = <Pair extends { certificate: string; key: string }>(one: Pair): Pair => ({
-    ...one,
-    certificate: at(one.certificate),
-    key: at(one.key),
+  /** The same with these of its keys, those that are there, made absolute. */
+  const files = <Group extends object>(group: Group, names: readonly (keyof Group)[]): Group => ({
+    ...group,
+    ...Object.fromEntries(
+      names.flatMap((name) => (group[name] === undefined ? [] : [[name, at(String(group[name]))]])),
+    ),
   });
-  const { policy, trust, signing, keys, feeds, dataDir } = written;
+  const { policy, trust, signing, keys, keyStore, feeds, dataDir } = written;
+  const pair = ["certificate", "key", "passphraseFile"] as const;
+  const secret = ["passphraseFile", "keyFile"] as const;
   return {
     ...written,
     dataDir: dataDir === undefined ? defaultDataDir() : at(dataDir),
@@ -161,10 +211,14 @@ function absolute(written: WrittenConfig, folder: string): Config {
     policy: { ...policy, lists: { bypass: policy.lists.bypass.map(at), decrypt: policy.lists.decrypt.map(at) } },
     signing: {
       ...signing,
-      ...(signing.primary && { primary: pair(signing.primary) }),
-      ...(signing.secondary && { secondary: pair(signing.secondary) }),
+      ...(signing.primary && { primary: files(signing.primary, pair) }),
+      ...(signing.secondary && { secondary: files(signing.secondary, pair) }),
     },
-    keys: keys.map(pair),
+    keys: keys.map((key) => files(key, [...pair, "pkcs12"])),
+    keyStore: {
+      ...files(keyStore, secret),
+      ...(keyStore.former && { former: files(keyStore.former, secret) }),
+    },
     feeds: feeds.map((feed) => ({ ...feed, directory: at(feed.directory) })),
   };
 }

@@ -26,6 +26,15 @@ export function valueAt(root: unknown, keys: readonly PropertyKey[]): unknown {
   return value;
 }
 
+/** The entries of a list in the file, each with where it stands; none when it is no list. */
+export function entriesAt(
+  root: unknown,
+  keys: readonly string[],
+): { readonly keys: readonly PropertyKey[]; readonly value: unknown }[] {
+  const list = valueAt(root, keys);
+  return Array.isArray(list) ? list.map((value: unknown, index) => ({ keys: [...keys, index], value })) : [];
+}
+
 /** The value as it is shown to the user: short, on one line. */
 export function show(value: unknown): string {
   if (Array.isArray(value)) return "a list";

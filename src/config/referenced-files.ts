@@ -5,7 +5,7 @@ import { type Problem, pathOf, show, valueAt } from "./problem.ts";
 
 /** The files that a configuration names, read. */
 export interface ReferencedFiles {
-  /** By the path in the configuration: "policy.lists.bypass[0]". Of a list the entries, of all others the text. */
+  /** By the path in the configuration: "policy.lists.bypass[0]". Of a list the entries, of the others the text, or base64. */
   readonly lists: ReadonlyMap<string, readonly string[]>;
   readonly texts: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
@@ -26,7 +26,7 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
     const named = valueAt(root, keys);
     if (typeof named !== "string" || named === "") continue;
     const file = resolve(folder, named);
-    const content = await readRegularFile(file, LARGEST[kind]);
+    const content = await readRegularFile(file, LARGEST[kind], kind === "binary" ? "base64" : "utf8");
     if ("problem" in content) {
       problems.push({ path, says: `is ${show(named)}, but ${file} ${content.problem}` });
     } else if (kind === "list") {
@@ -38,8 +38,8 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
       if (bad.length > MOST_LINES)
         problems.push({ path, says: `names ${file}, where ${bad.length - MOST_LINES} more lines are wrong` });
     } else {
-      texts.set(path, content.text);
-      if (kind === "key" && (content.mode & 0o077) !== 0) {
+      texts.set(path, kind === "passphrase" ? firstLine(content.text) : content.text);
+      if (kind !== "pem" && (content.mode & 0o077) !== 0) {
         warnings.push(
           `${path} is ${show(named)}, which others than its owner can use (mode ${(content.mode & 0o777).toString(8)}); 600 keeps it private`,
         );
@@ -49,9 +49,16 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
   return { lists, texts, problems, warnings };
 }
 
-type Kind = "list" | "pem" | "key";
+/** All but lists and certificates are secrets; a binary one is PKCS#12, or a file of random bytes. */
+type Kind = "list" | "pem" | "key" | "binary" | "passphrase";
 
-const LARGEST: Readonly<Record<Kind, number>> = { list: 64 * 2 ** 20, pem: 16 * 2 ** 20, key: 2 ** 20 };
+const LARGEST: Readonly<Record<Kind, number>> = {
+  list: 64 * 2 ** 20,
+  pem: 16 * 2 ** 20,
+  key: 2 ** 20,
+  binary: 2 ** 20,
+  passphrase: 2 ** 20,
+};
 const MOST_LINES = 20;
 
 /** Where files are named: the whole of it, so that a new key that names a file is one more line here. */
@@ -60,6 +67,7 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
     const value = valueAt(root, list);
     return Array.isArray(value) ? value.map((_, index) => [...list, index]) : [];
   };
+  const stores = [["keyStore"], ["keyStore", "former"]];
   const pairs = [["signing", "primary"], ["signing", "secondary"], ...each(["keys"])];
   return [
     ...each(["trust", "files"]).map((keys) => ({ keys, kind: "pem" as const })),
@@ -67,19 +75,28 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
     ...each(["policy", "lists", "decrypt"]).map((keys) => ({ keys, kind: "list" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "certificate"], kind: "pem" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "key"], kind: "key" as const })),
+    ...pairs.map((pair) => ({ keys: [...pair, "pkcs12"], kind: "binary" as const })),
+    ...[...pairs, ...stores].map((owner) => ({ keys: [...owner, "passphraseFile"], kind: "passphrase" as const })),
+    ...stores.map((store) => ({ keys: [...store, "keyFile"], kind: "binary" as const })),
   ];
+}
+
+/** As openssl reads a passphrase: an editor ends its line, and nobody means that. */
+function firstLine(text: string): string {
+  return text.split(/\r?\n/, 1)[0] ?? "";
 }
 
 /** Reads a file whole. A pipe or a device could keep the node waiting for ever, so only plain files are opened. */
 export async function readRegularFile(
   file: string,
   largest: number,
+  encoding: BufferEncoding = "utf8",
 ): Promise<{ readonly text: string; readonly mode: number } | { readonly problem: string }> {
   try {
     const found = await stat(file);
     if (!found.isFile()) return { problem: "is not a file" };
     if (found.size > largest) return { problem: `is larger than ${largest / 2 ** 20} MiB` };
-    return { text: await readFile(file, "utf8"), mode: found.mode };
+    return { text: await readFile(file, encoding), mode: found.mode };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "";
     return { problem: OBSTACLES[code] ?? `cannot be read: ${code || (error as Error).message}` };

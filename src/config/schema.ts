@@ -3,7 +3,7 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -42,17 +42,23 @@ function readValues(name: ConditionName, input: unknown, context: z.RefinementCt
   return values as ConditionValue[];
 }
 
+const onMissingKey = refusal
+  .optional()
+  .describe("Inbound: what becomes of a session with a server whose key the node does not hold. Absent: re-signed.");
+
 const listener = z.discriminatedUnion("mode", [
   z.strictObject({
     name: label().describe("Names the listener in sessions, metrics and rules."),
     mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
     address: hostPort().describe("Where it listens."),
+    onMissingKey,
   }),
   z.strictObject({
     name: label().describe("Names the listener in sessions, metrics and rules."),
     mode: z.literal("forward").describe("Every connection goes to one server."),
     address: hostPort().describe("Where it listens."),
     server: hostPort().describe("Where its connections go."),
+    onMissingKey,
   }),
   z.strictObject({
     name: label().describe("Names the listener in sessions, metrics and rules."),
@@ -64,6 +70,21 @@ const listener = z.discriminatedUnion("mode", [
       .union([subnetAddress(), z.array(subnetAddress()).min(1)])
       .optional()
       .describe("Bridge: the node's own address on it, such as 10.3.0.254/24; a list for IPv4 and IPv6."),
+    gateway: z
+      .union([address(), z.array(address()).min(1)])
+      .optional()
+      .describe("Bridge: the router to whatever no route leads to; a list for IPv4 and IPv6. None: it is unreachable."),
+    routes: z
+      .array(
+        z.strictObject({
+          to: subnetAddress().describe("Clients or servers in another network, such as 10.9.0.0/16."),
+          via: address().describe("The router on the bridge's network that leads there."),
+        }),
+      )
+      .default([])
+      .describe(
+        "Bridge: the way to the networks behind other routers than the gateway. This machine's own routes are not used.",
+      ),
     ports: z
       .unknown()
       .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))
@@ -74,7 +95,14 @@ const listener = z.discriminatedUnion("mode", [
       }),
     synHold: z.boolean().default(true).describe("Connect to the server before the client's SYN is answered."),
     failure: z.enum(["open", "closed"]).default("open").describe("What the kernel does when no worker listens."),
+    stop: z
+      .enum(["remove", "keep"])
+      .default("remove")
+      .describe(
+        "What an orderly stop does with bridge, routes and rules: removes them, or keeps them, and `failure` says what becomes of new connections. The same for all inline listeners.",
+      ),
     blockQuic: z.boolean().default(false).describe("Refuse UDP 443, so that browsers leave QUIC for TLS over TCP."),
+    onMissingKey,
   }),
 ]);
 
@@ -144,6 +172,7 @@ const policy = z.strictObject({
 const authority = z.strictObject({
   certificate: file.describe("PEM: the CA's certificate, then the chain to its root."),
   key: file.describe("PEM: the CA's private key."),
+  passphraseFile: file.optional().describe("Its first line is the passphrase that the key is encrypted under."),
 });
 
 const signing = z.strictObject({
@@ -166,9 +195,28 @@ const inboundKey = z.strictObject({
       }),
     )
     .min(1)
-    .describe("The host names, wildcards and addresses of the server."),
-  certificate: file.describe("PEM: the server's certificate, then its chain."),
-  key: file.describe("PEM: the server's private key."),
+    .optional()
+    .describe("The host names, wildcards and addresses of the server. Absent: those that its certificate names."),
+  certificate: file.optional().describe("PEM: the server's certificate, then its chain."),
+  key: file.optional().describe("PEM: the server's private key."),
+  pkcs12: file.optional().describe("Instead of certificate and key: one PKCS#12 file (.p12, .pfx) with both."),
+  passphraseFile: file.optional().describe("Its first line is the passphrase that the key is encrypted under."),
+});
+
+const storeSecret = {
+  passphraseFile: file.optional().describe("Its first line is a passphrase of 12 characters or more."),
+  keyFile: file.optional().describe("Instead: a file of 32 random bytes or more."),
+};
+
+const keyStore = z.strictObject({
+  ...storeSecret,
+  former: z
+    .strictObject(storeSecret)
+    .optional()
+    .describe("What the keys were encrypted under until now; with it they are read once more, and written anew."),
+  warnBefore: duration({ min: "1h", max: "3650d" })
+    .prefault("30d")
+    .describe("For how long before its end an inbound key's certificate is warned of, once a day."),
 });
 
 const TOOL = {
@@ -250,6 +298,9 @@ export const CONFIG = z.strictObject({
   policy: policy.prefault({}),
   signing: signing.prefault({}).describe("The CAs that sign what clients are shown."),
   keys: z.array(inboundKey).default([]).describe("Inbound: the servers whose certificate and key this node holds."),
+  keyStore: keyStore
+    .prefault({})
+    .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
   tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
   feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
   timeouts: z

@@ -180,20 +180,44 @@ export interface AuthorityInfo {
 export interface KeyInfo {
   readonly id: string;
   readonly hosts: readonly string[];
+  /** "ecdsa", "rsa", "ed25519" */
   readonly keyType: string;
-  readonly sha256: string;
-  readonly notAfter: number;
-  /** "configuration": written in the file. "added": by `clearline keys add`. */
+  /** The certificate's; null: it is still to come. */
+  readonly sha256: string | null;
+  /** ms since the epoch; null: the certificate is still to come. */
+  readonly notAfter: number | null;
+  /** "configuration": written in the file. "added": by `clearline keys`. */
   readonly origin: "configuration" | "added";
+  /** "waiting": the key was made here and its certificate is still to come. */
+  readonly state: "valid" | "expires soon" | "expired" | "not yet valid" | "waiting";
 }
 
-/** POST /keys */
+/** POST /keys: certificate and key, or pkcs12; or a certificate whose key the node holds already. */
 export interface NewKey {
-  readonly hosts: readonly string[];
+  /** Absent: those that the certificate names. */
+  readonly hosts?: readonly string[] | undefined;
   /** PEM, the leaf first. */
-  readonly certificate: string;
-  /** PEM, not encrypted. */
-  readonly key: string;
+  readonly certificate?: string | undefined;
+  /** PEM. */
+  readonly key?: string | undefined;
+  /** Base64. */
+  readonly pkcs12?: string | undefined;
+  /** Under which the key, or the PKCS#12 file, is encrypted. */
+  readonly passphrase?: string | undefined;
+}
+
+/** POST /keys/generate */
+export interface NewKeyRequest {
+  readonly hosts: readonly string[];
+  readonly keyType: "ecdsa" | "rsa" | "ed25519";
+  /** The key signs its certificate itself, for so many days. Absent: a CA will. */
+  readonly selfSignedDays?: number | undefined;
+}
+
+export interface GeneratedKey {
+  readonly key: KeyInfo;
+  /** PKCS#10 in PEM, for the CA; null: the certificate is self-signed. */
+  readonly request: string | null;
 }
 
 /** GET /caches */

@@ -38,6 +38,7 @@ const METRICS = {
     ["listener", "counts", "name"],
     "Packets that the kernel's rules counted",
   ],
+  clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
   clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
   clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
@@ -95,6 +96,10 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   }
   for (const { listener, counts, name, packets } of kernel) {
     add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
+  }
+  const byState = Map.groupBy(plane.keys(), (key) => key.state);
+  for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {
+    add("clearline_keys", { state }, byState.get(state)?.length ?? 0);
   }
   const { state, sessions } = plane.history.info();
   add("clearline_history_running", {}, state === "running" ? 1 : 0);

@@ -5,9 +5,11 @@ import type {
   CacheInfo,
   ExplainQuery,
   Explanation,
+  GeneratedKey,
   KeyInfo,
   KeyType,
   NewKey,
+  NewKeyRequest,
   PolicyEntry,
   Reloaded,
   Statistics,
@@ -35,6 +37,8 @@ export interface ControlPlane {
   renewAuthority(role: AuthorityRole): Promise<readonly AuthorityInfo[]>;
   keys(): readonly KeyInfo[];
   addKey(key: NewKey): Promise<KeyInfo>;
+  /** Makes a key, and a request for its certificate. */
+  generateKey(wanted: NewKeyRequest): Promise<GeneratedKey>;
   /** false: no key has this id. A key of the configuration file is a ConfigError. */
   removeKey(id: string): Promise<boolean>;
   caches(): Promise<readonly CacheInfo[]>;

@@ -199,10 +199,16 @@ export const key = z.object({
   id: z.string(),
   hosts: z.array(z.string()).readonly(),
   keyType: z.string(),
-  sha256: z.string(),
-  notAfter: time,
+  sha256: z.string().nullable(),
+  notAfter: time.nullable(),
   origin: z.enum(["configuration", "added"]),
+  state: z.enum(["valid", "expires soon", "expired", "not yet valid", "waiting"]),
 }) satisfies z.ZodType<api.KeyInfo>;
+
+export const generatedKey = z.object({
+  key,
+  request: z.string().nullable().describe("PKCS#10 in PEM; null: the certificate is self-signed"),
+}) satisfies z.ZodType<api.GeneratedKey>;
 
 export const cache = z.object({
   name: z.string(),

@@ -78,11 +78,16 @@ export function createTestPlane(file = ":memory:"): TestPlane {
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
     renewAuthority: async () => authorities,
     keys: () => keys,
-    async addKey({ hosts, key }) {
+    async addKey({ hosts = [], key = "" }) {
       const wrong = [new ConfigError("key", "The key is not the certificate's"), new ConfigError("hosts", "No host")];
       if (!key.includes("BEGIN")) throw new AggregateError(wrong);
-      keys.push({ id: "k1", hosts, keyType: "ecdsa", sha256: "cd".repeat(32), notAfter: 2e12, origin: "added" });
+      const dates = { notAfter: 2e12, state: "valid" } as const;
+      keys.push({ id: "k1", hosts, keyType: "ecdsa", sha256: "cd".repeat(32), ...dates, origin: "added" });
       return keys.at(-1)!;
+    },
+    async generateKey({ hosts, keyType }) {
+      const dates = { sha256: null, notAfter: null, origin: "added", state: "waiting" } as const;
+      return { key: { id: "k2", hosts, keyType, ...dates }, request: "-----BEGIN CERTIFICATE REQUEST-----\n" };
     },
     removeKey: async (id) => keys.splice(0, keys.length, ...keys.filter((key) => key.id !== id)).length > keys.length,
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],

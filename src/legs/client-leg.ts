@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { TLSSocket, type TLSSocketOptions } from "node:tls";
 import type { ClientHello } from "../wire/client-hello.ts";
@@ -13,6 +14,8 @@ import { openSsl3ClientLeg } from "./ssl3.ts";
 /** The TLS session with the client. */
 export interface ClientLeg extends Leg {
   readonly kind: "up";
+  /** Which of several certificates the client was shown: its place among them. Absent: there was one. */
+  readonly shown?: number;
 }
 
 /** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
@@ -86,6 +89,7 @@ export async function openClientLeg(
     kind: "up",
     stream,
     socket,
+    ...(presented.length > 1 && { shown: placeOf(stream, presented) }),
     negotiated: {
       version: stream.getProtocol() ?? "unknown",
       suite,
@@ -93,6 +97,14 @@ export async function openClientLeg(
       alpn: stream.alpnProtocol || undefined,
     },
   };
+}
+
+/** OpenSSL chooses by what the client can verify, and says which only now. */
+function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {
+  const shown = stream.getX509Certificate();
+  const isShown = ({ certificatePem }: Presentable) =>
+    new X509Certificate(certificatePem).fingerprint256 === shown?.fingerprint256;
+  return Math.max(0, presented.findIndex(isShown));
 }
 
 /** What Node calls a FIN in the middle of a handshake. */

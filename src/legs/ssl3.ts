@@ -5,7 +5,7 @@ import { splitPem } from "../pki/certificate.ts";
 import { NOT_VERIFIED } from "../pki/verify.ts";
 import { createClient } from "../ssl3/client.ts";
 import type { Connection, Established } from "../ssl3/connection.ts";
-import { createServer } from "../ssl3/server.ts";
+import { authOf, createServer } from "../ssl3/server.ts";
 import { type SuiteChoice, suitesFor } from "../ssl3/suites.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
@@ -33,9 +33,10 @@ export async function openSsl3ClientLeg(
   options: Ssl3Options & { readonly presented: readonly Presentable[]; readonly highest: number },
 ): Promise<ClientLeg | LegFailure> {
   const { presented, suites, timeout, highest, sessions } = options;
+  const identities = presented.map(readIdentity);
   const connection = createServer({
     random: randomBytes,
-    identities: presented.map(readIdentity),
+    identities,
     suites,
     highest,
     find: sessions && ((id) => sessions.find(id.toString("hex"))),
@@ -46,7 +47,8 @@ export async function openSsl3ClientLeg(
   const established = await handshake(stream, "client", connection, timeout);
   if ("kind" in established) return established;
   keep(stream, sessions, established.session?.id.toString("hex"), established);
-  return { kind: "up", stream, socket, negotiated: negotiatedOf(established) };
+  const shown = identities.findIndex(({ key }) => authOf(key) === established.suite.auth);
+  return { kind: "up", stream, socket, shown: Math.max(0, shown), negotiated: negotiatedOf(established) };
 }
 
 export async function openSsl3ServerLeg(

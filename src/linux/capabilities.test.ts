@@ -87,7 +87,8 @@ test("What cannot be taken down for want of the right stays in the journal, for 
   const { result: told } = asNobody(() => undoPlan(journal));
   assert.equal(told.length, steps.length);
   assert.ok(existsSync(journal));
-  assert.throws(() => asNobody(() => applyPlan({ steps }, journal)), /what an earlier run set up/);
+  const other = { steps: steps.slice(1) };
+  assert.throws(() => asNobody(() => applyPlan(other, journal)), /what an earlier run set up/);
   assert.deepEqual(
     within(network.node, () => [...undoPlan(journal)]),
     [],

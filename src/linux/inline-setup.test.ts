@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -175,10 +176,98 @@ test("After a kill at any moment the next start finds the journal and takes down
   }
 });
 
+test("What a node that runs has set up stays, whoever asks", NAMESPACES, async () => {
+  const script = `
+    import { applyPlan } from ${JSON.stringify(new URL("inline-setup.ts", import.meta.url).href)};
+    applyPlan({ steps: ${JSON.stringify(STEPS.slice(0, 2))} }, ${JSON.stringify(journal)});
+    process.stdout.write("set up");
+    setInterval(() => {}, 1000);`;
+  const node = spawn("ip", ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script]);
+  await once(node.stdout, "data");
+  const during = dump();
+  assert.throws(
+    undo,
+    (error: Error) => error instanceof ConfigError && error.message.includes(`process ${node.pid}, runs`),
+  );
+  assert.equal(dump(), during);
+  node.kill("SIGKILL");
+  await once(node, "close");
+  assert.deepEqual(undo(), []);
+  assert.doesNotMatch(dump(), /clbr9/);
+});
+
 test("A start takes down what an earlier run left, and sets up its own", NAMESPACES, () => {
   const before = dump();
   apply(STEPS);
   apply(STEPS);
+  assert.deepEqual(undo(), []);
+  assert.equal(dump(), before);
+});
+
+const CHECKED: readonly Step[] = [
+  {
+    kind: "command",
+    why: "a bridge",
+    run: ["ip", "link", "add", "clbr9", "type", "bridge"],
+    undo: ["ip", "link", "del", "clbr9"],
+    check: ["ip", "link", "show", "dev", "clbr9", "type", "bridge"],
+  },
+  { kind: "link-up", why: "up", name: "clbr9" },
+  { kind: "bridge-port", why: "port", name: "nb", bridge: "clbr9" },
+  { kind: "sysctl", why: "own", key: "net/ipv4/conf/clbr9/rp_filter", value: "2" },
+  { kind: "sysctl", why: "none", key: "net/ipv4/no_such_setting", value: "1", optional: true },
+  RULES,
+  ...localDelivery({ family: 4, mark: 0x810000, mask: 0xff0000, table: 7700, priority: 100 }),
+  ...localDelivery({ family: 6, mark: 0x810000, mask: 0xff0000, table: 7700, priority: 100 }),
+];
+
+/** The bridge's index: another one has another. */
+function bridgeIndex(): string {
+  return run(network.node, "cat", "/sys/class/net/clbr9/ifindex");
+}
+
+test("A start takes over what stands as it would set it up, with its own rules", NAMESPACES, () => {
+  const before = dump();
+  apply(CHECKED);
+  const index = bridgeIndex();
+  const renamed = CHECKED.map((step) =>
+    step === RULES && step.kind === "command" ? { ...step, input: step.input?.replaceAll("seen", "new") ?? "" } : step,
+  );
+  apply(renamed);
+  assert.equal(bridgeIndex(), index);
+  const rules = run(network.node, "nft", "list", "table", "inet", "clearline");
+  assert.match(rules, /counter new/);
+  assert.doesNotMatch(rules, /seen/);
+  assert.deepEqual(undo(), []);
+  assert.equal(dump(), before);
+});
+
+for (const [what, change] of [
+  ["a port that left the bridge", ["ip", "link", "set", "nb", "nomaster"]],
+  ["a bridge that is down", ["ip", "link", "set", "clbr9", "down"]],
+  ["a routing rule that is gone", ["ip", "-6", "rule", "del", "priority", "100"]],
+  ["a route that is gone", ["ip", "route", "flush", "table", "7700"]],
+  ["a setting that is another", ["sysctl", "-qw", "net.ipv4.conf.clbr9.rp_filter=1"]],
+] as const) {
+  test(`A start sets all of it up anew when it finds ${what}`, NAMESPACES, () => {
+    const before = dump();
+    apply(CHECKED);
+    const [whole, index] = [run(network.node, "ip", "-6", "rule"), bridgeIndex()];
+    const [program, ...args] = change;
+    run(network.node, program, ...args);
+    apply(CHECKED);
+    assert.notEqual(bridgeIndex(), index);
+    assert.equal(run(network.node, "ip", "-6", "rule"), whole);
+    assert.deepEqual(undo(), []);
+    assert.equal(dump(), before);
+  });
+}
+
+test("A start sets up anew what its plan has otherwise", NAMESPACES, () => {
+  const before = dump();
+  apply(CHECKED);
+  apply(CHECKED.slice(0, -2));
+  assert.equal(run(network.node, "ip", "-6", "rule", "show", "priority", "100"), "");
   assert.deepEqual(undo(), []);
   assert.equal(dump(), before);
 });

@@ -1,43 +1,33 @@
-import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { ConfigError, InvariantError } from "../errors.ts";
-import { runProgram } from "./program.ts";
+import { rmSync } from "node:fs";
+import { ConfigError } from "../errors.ts";
+import {
+  currentPlace,
+  type Entry,
+  isRunning,
+  type Journal,
+  type Memory,
+  ownIdentity,
+  readJournal,
+  writeJournal,
+} from "./journal.ts";
+import { type Command, runProgram } from "./program.ts";
 import { readLink } from "./routes.ts";
 import type { Step } from "./steps.ts";
 import { readSysctl, readSysctls, writeSysctl } from "./sysctls.ts";
 
-/** What was there before a step, as far as undoing it needs to know. */
-type Memory =
-  | {
-      readonly kind: "settings";
-      readonly before: Readonly<Record<string, string>>;
-      readonly after: Readonly<Record<string, string>>;
-    }
-  | { readonly kind: "present"; readonly present: boolean };
-
-interface Entry {
-  readonly step: Step;
-  memory?: Memory;
-  /** False from before the step until after it: a crash leaves open whether it was done. */
-  done: boolean;
-}
-
-/** On disk from before the first change until after the last is undone. */
-interface Journal {
-  /** The running kernel and its network namespace: another one has nothing of ours. */
-  readonly place: string;
-  readonly entries: Entry[];
-}
-
 /**
  * Does the steps in order. Each stands in the journal (mode 0600) before it is done, so that it is taken down even after a
- * crash: what an earlier run left there is undone first. When a step fails the ones before it are undone. Synchronous. Throws ConfigError.
+ * crash. What an earlier run left there is taken over as it stands when the steps are the same, so that no traffic is cut; else it
+ * is undone first. When a step fails the ones before it are undone. Returns what could not be undone, a sentence each. Synchronous.
+ * Throws ConfigError.
  */
-export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile: string): void {
+export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile: string): readonly string[] {
+  if (adoptPlan(plan.steps, journalFile)) return [];
   const left = undoPlan(journalFile);
   if (left.length > 0 && readJournal(journalFile) !== undefined) {
     throw new ConfigError("listeners", `Cannot take down what an earlier run set up: ${left.join("; ")}`);
   }
-  const journal: Journal = { place: currentPlace(), entries: [] };
+  const journal: Journal = { place: currentPlace(), owner: ownIdentity(), entries: [] };
   try {
     for (const step of plan.steps) {
       const entry: Entry = { step: undoing(step), done: false };
@@ -55,6 +45,47 @@ export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile
     close(journalFile, takeDown(journal));
     throw error;
   }
+  return left;
+}
+
+/** Whether all of it stands already. Its rules are loaded anew, in one transaction: they may be others. */
+function adoptPlan(steps: readonly Step[], journalFile: string): boolean {
+  const journal = readJournal(journalFile);
+  if (journal === undefined || journal.place !== currentPlace()) return false;
+  refuseRunning(journal, journalFile);
+  const same = JSON.stringify(journal.entries.map(({ step }) => step)) === JSON.stringify(steps.map(undoing));
+  if (!same || !journal.entries.every(({ step, done }) => done && stands(step))) return false;
+  writeJournal(journalFile, { ...journal, owner: ownIdentity() });
+  for (const step of steps) if (step.kind === "command" && step.input !== undefined) runProgram(step.run, step.input);
+  return true;
+}
+
+/** Whether what a step makes is there. What is loaded anew need not be. */
+function stands(step: Step): boolean {
+  switch (step.kind) {
+    case "command":
+      return step.undoInput !== undefined || says(step.check);
+    case "sysctl": {
+      const value = readSysctl(step.key);
+      return value === step.value || (value === undefined && step.optional === true);
+    }
+    case "link-up":
+      return readLink(step.name)?.up === true;
+    case "bridge-port":
+      return readLink(step.name)?.master === step.bridge;
+    case "hold-table":
+      return hasTable(step.family);
+  }
+}
+
+function says(check: Command | undefined): boolean {
+  if (check === undefined) return false;
+  try {
+    return runProgram(check).trim() !== "";
+  } catch (error) {
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
 }
 
 /** A command that fails has done nothing: what it would have made may be there all the same, and is somebody else's. */
@@ -66,14 +97,21 @@ function forgetFailed({ entries }: Journal): void {
 /**
  * Takes down what the journal says was set up, the last first, and removes the journal. Nothing happens without one, nor when it
  * tells of another boot or network namespace. Returns what could not be undone, a sentence each: mostly what somebody else took away.
- * The journal stays when nothing at all could be undone, which means that the right to do so is missing. Synchronous.
+ * The journal stays when nothing at all could be undone, which means that the right to do so is missing. Synchronous. Throws
+ * ConfigError when it is the journal of another process that runs.
  */
 export function undoPlan(journalFile: string): readonly string[] {
   const journal = readJournal(journalFile);
   if (journal === undefined) return [];
+  refuseRunning(journal, journalFile);
   const outcome = journal.place === currentPlace() ? takeDown(journal) : { undone: 0, problems: [] };
   close(journalFile, outcome);
   return outcome.problems;
+}
+
+function refuseRunning({ owner }: Journal, journalFile: string): void {
+  if (owner === undefined || owner.pid === process.pid || !isRunning(owner)) return;
+  throw new ConfigError("dataDir", `Cannot take down what ${journalFile} lists: its node, process ${owner.pid}, runs`);
 }
 
 interface Outcome {
@@ -198,44 +236,4 @@ function removeTable(family: "ip" | "ip6"): void {
 
 function isBuiltIn(chain: string): boolean {
   return chain === "PREROUTING" || chain === "OUTPUT";
-}
-
-function currentPlace(): string {
-  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  return `${boot} ${readlinkSync("/proc/thread-self/ns/net")}`;
-}
-
-function readJournal(file: string): Journal | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return undefined;
-    throw new ConfigError("dataDir", `Cannot read ${file}, which says what to take down: ${code}`, { cause: error });
-  }
-  try {
-    return JSON.parse(text) as Journal;
-  } catch (error) {
-    // It is only ever replaced whole.
-    throw new InvariantError(`Cannot read ${file}: it is not the journal that was written there`, { cause: error });
-  }
-}
-
-/** Replaced whole, and on disk before the step it tells of is done. */
-function writeJournal(file: string, journal: Journal): void {
-  const draft = `${file}.new`;
-  try {
-    const fd = openSync(draft, "w", 0o600);
-    try {
-      writeFileSync(fd, JSON.stringify(journal));
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(draft, file);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new ConfigError("dataDir", `Cannot write ${file}, which says what to take down: ${code}`, { cause: error });
-  }
 }

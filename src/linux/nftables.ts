@@ -14,6 +14,8 @@ export interface Features {
   readonly hash: boolean;
   readonly reject: boolean;
   readonly bridge: boolean;
+  /** Without it there is no connection tracking either. */
+  readonly notrack: boolean;
   /** Whether this machine speaks IPv6 at all. */
   readonly ipv6: boolean;
   /** IPv6 forwarding of one interface (Linux 6.17); without, the switch of all of them is needed. */
@@ -34,6 +36,7 @@ const PROBES = {
   hash: ["inet", "jhash ip saddr . tcp sport mod 2 seed 0x1 vmap { 0 : accept, 1 : accept }"],
   reject: ["inet", "reject with icmpx type host-unreachable"],
   bridge: ["bridge", "ether type ip meta pkttype set host ether daddr set 02:00:00:00:00:01"],
+  notrack: ["inet", "notrack"],
 } as const;
 
 /** Finds out what can be done, by asking the kernel; nothing is changed. Throws ConfigError without nft or CAP_NET_ADMIN. */
@@ -51,6 +54,7 @@ export function probeFeatures(): Features {
     hash: able("hash"),
     reject: able("reject"),
     bridge: able("bridge"),
+    notrack: able("notrack"),
     ipv6: existsSync("/proc/sys/net/ipv6"),
     forceForwarding: existsSync("/proc/sys/net/ipv6/conf/all/force_forwarding"),
   };
@@ -59,7 +63,7 @@ export function probeFeatures(): Features {
 function accepts(family: "inet" | "bridge", rule: string): boolean {
   const script = `table ${family} clearline-probe {
   chain probe {
-    type filter hook prerouting priority 0; policy accept;
+    type filter hook prerouting priority -290; policy accept;
     ${rule}
   }
 }

@@ -46,25 +46,41 @@ export function localDelivery(options: {
   /** Among the routing rules: lower is asked earlier. */
   readonly priority: number;
 }): readonly Step[] {
-  const { family, table, priority } = options;
+  const { family, table } = options;
   const flag = `-${family}`;
-  const mark = `${hex(options.mark)}/${hex(options.mask)}`;
   const route = ["local", "default", "dev", "lo", "table", `${table}`];
-  const rule = ["priority", `${priority}`, "fwmark", mark, "lookup", `${table}`];
   return [
     {
       kind: "command",
       why: `Every IPv${family} address is local in a table of its own…`,
       run: ["ip", flag, "route", "add", ...route],
       undo: ["ip", flag, "route", "del", ...route],
+      check: ["ip", flag, "route", "show", "table", `${table}`, "type", "local", "default"],
     },
-    {
-      kind: "command",
-      why: "…which only the packets that belong to Clearline's sockets are sent to",
-      run: ["ip", flag, "rule", "add", ...rule],
-      undo: ["ip", flag, "rule", "del", ...rule],
-    },
+    routingRule({ ...options, why: "…which only the packets that belong to Clearline's sockets are sent to" }),
   ];
+}
+
+/** Packets whose mark, under the mask, is this one are routed by this table; `from`: only those that come in by that interface. */
+export function routingRule(options: {
+  readonly family: 4 | 6;
+  readonly mark: number;
+  readonly mask: number;
+  readonly table: number;
+  readonly priority: number;
+  readonly from?: string;
+  readonly why: string;
+}): Step {
+  const { family, priority, table, from, why } = options;
+  const mark = ["fwmark", `${hex(options.mark)}/${hex(options.mask)}`];
+  const rule = ["priority", `${priority}`, ...mark, ...(from === undefined ? [] : ["iif", from]), "lookup", `${table}`];
+  return {
+    kind: "command",
+    why,
+    run: ["ip", `-${family}`, "rule", "add", ...rule],
+    undo: ["ip", `-${family}`, "rule", "del", ...rule],
+    check: ["ip", `-${family}`, "rule", "show", ...rule],
+  };
 }
 
 function hex(value: number): string {

@@ -20,9 +20,12 @@ export function transparentListener(options: {
   readonly backlog: number;
   /** Several sockets, of several processes, at one port: the kernel spreads the connections over them. */
   readonly reusePort: boolean;
+  /** The packets' firewall mark, of every connection that it accepts. */
+  readonly mark?: number;
 }): number {
-  const { address, port, backlog, reusePort } = options;
+  const { address, port, backlog, reusePort, mark } = options;
   return opened(`Cannot listen transparently at ${name(options)}`, address, (fd) => {
+    if (mark !== undefined) setOption(fd, OPTION.MARK, mark | 0);
     if (isIP(address) === 6) setOption(fd, OPTION.V6ONLY, 1);
     if (reusePort) setOption(fd, OPTION.REUSEPORT, 1);
     bindAddress(fd, address, port);
@@ -35,8 +38,9 @@ export function transparentListener(options: {
  * `new net.Socket({ fd, manualStart: true, allowHalfOpen: true }).connect(…)`. Returns the file descriptor, which the caller
  * owns. Throws NetworkError: EPERM without CAP_NET_ADMIN, EADDRINUSE, EACCES for a port below 1024 without CAP_NET_BIND_SERVICE.
  */
-export function transparentClient(from: Endpoint): number {
+export function transparentClient(from: Endpoint, mark?: number): number {
   return opened(`Cannot bind to ${name(from)}`, from.address, (fd) => {
+    if (mark !== undefined) setOption(fd, OPTION.MARK, mark | 0);
     // Else the kernel would take a port that is free toward every destination: 28,000 for all connections of a client.
     if (from.port === 0) setOption(fd, OPTION.BIND_ADDRESS_NO_PORT, 1);
     bindAddress(fd, from.address, from.port);
@@ -55,19 +59,22 @@ export async function connectFrom(options: {
   readonly to: Endpoint;
   /** ms. */
   readonly timeout: number;
+  /** The packets' firewall mark: which rules and routes they meet. */
+  readonly mark?: number;
 }): Promise<Socket> {
-  const { from, to, timeout } = options;
+  const { from, timeout } = options;
   const deadline = performance.now() + timeout;
   try {
-    return await connect(from, to, timeout);
+    return await connect(options);
   } catch (error) {
     if (from.port === 0 || !(error instanceof NetworkError) || !PORT_TAKEN.includes(error.code)) throw error;
-    return await connect({ address: from.address, port: 0 }, to, Math.max(1, deadline - performance.now()));
+    const left = Math.max(1, deadline - performance.now());
+    return await connect({ ...options, from: { address: from.address, port: 0 }, timeout: left });
   }
 }
 
-function connect(from: Endpoint, to: Endpoint, timeout: number): Promise<Socket> {
-  const socket = adopt(transparentClient(from));
+function connect({ from, to, timeout, mark }: Parameters<typeof connectFrom>[0]): Promise<Socket> {
+  const socket = adopt(transparentClient(from, mark));
   const what = `Cannot connect to ${name(to)} as ${from.address}`;
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => {

@@ -14,6 +14,8 @@ export interface CommandStep {
   /** Absent: undoing an earlier step takes this one with it. */
   readonly undo?: Command;
   readonly undoInput?: string;
+  /** Ends well and says something if what the step makes is there. Absent: nobody can tell. */
+  readonly check?: Command;
 }
 
 /** Sets a kernel setting; the old value comes back unless somebody else has changed it since. */

@@ -16,6 +16,8 @@ export const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
 export const OPTION = {
   REUSEADDR: [SOL.SOCKET, 2],
   REUSEPORT: [SOL.SOCKET, 15],
+  /** What its packets' firewall mark is; an accepted connection has its listening socket's. Needs CAP_NET_ADMIN. */
+  MARK: [SOL.SOCKET, 36],
   /** Bytes, above net.core.rmem_max too: needs CAP_NET_ADMIN. */
   RCVBUFFORCE: [SOL.SOCKET, 33],
   TRANSPARENT: [SOL.IP, 19],

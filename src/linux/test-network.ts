@@ -134,7 +134,7 @@ export function feed(name: string, input: string, program: string, ...args: stri
 /** A server in a namespace, at every address of one family. */
 export async function serve(
   name: string,
-  where: { readonly family: 4 | 6; readonly port: number },
+  where: { readonly family: 4 | 6; readonly port: number; readonly mark?: number },
   accept: (client: Socket) => void,
 ): Promise<AsyncDisposable & { readonly fd: number }> {
   const fd = within(name, () =>
@@ -143,6 +143,7 @@ export async function serve(
       port: where.port,
       backlog: 128,
       reusePort: true,
+      ...(where.mark !== undefined && { mark: where.mark }),
     }),
   );
   const open = new Set<Socket>();

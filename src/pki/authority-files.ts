@@ -17,8 +17,9 @@ import {
 import { encode, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
 import { CLOCK_SKEW } from "./mirror.ts";
-import { readPrivateKey } from "./private-key.ts";
+import { readSigningKey } from "./private-key.ts";
 import { exists, moveSecret, readSecret, writeSecret } from "./secret-file.ts";
+import type { Vault } from "./vault.ts";
 
 /** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
 export type Role = "primary" | "secondary";
@@ -30,35 +31,49 @@ export interface AuthorityFiles {
   readonly key: KeyObject;
 }
 
+export interface FileContext {
+  /** How the private keys lie on the disk. */
+  readonly vault: Vault;
+  /** Hears of what was repaired or renewed. */
+  readonly notice: (text: string) => void;
+}
+
 /**
  * Reads `<base>.pem` and `<base>.key`, making first what is missing of them.
  *
  * The key's name is taken first, and the certificate follows from the key. So whoever comes second, or comes back
  * after a crash between the two, finds a key to which only one certificate can be added: pairs never mix.
- * `notice` hears of permissions that were repaired. Throws ConfigError, naming the file.
+ * Throws ConfigError, naming the file.
  */
 export async function readOrMakeFiles(
   base: string,
   role: Role,
   keyType: KeyType,
   now: number,
-  notice: (text: string) => void,
+  { vault, notice }: FileContext,
 ): Promise<AuthorityFiles> {
   const [certificatePath, keyPath] = [`${base}.pem`, `${base}.key`];
   if (!(await exists(certificatePath))) {
-    if (!(await exists(keyPath))) await writeSecret(keyPath, await makeKey(keyType), true);
-    const { key } = readPrivateKey(keyPath, (await readSecret(keyPath, notice)) ?? "");
+    if (!(await exists(keyPath))) await writeSecret(keyPath, vault.seal(await makeKey(keyType)), true);
+    const { keyPem } = vault.open(keyPath, (await readSecret(keyPath, notice)) ?? "");
+    const { key } = readSigningKey(keyPath, keyPem);
     await writeSecret(certificatePath, await makeCertificate(role, keyType, key, now), true);
   }
-  const keyPem = await readSecret(keyPath, notice);
-  if (keyPem === undefined) {
+  const sealed = await readSecret(keyPath, notice);
+  if (sealed === undefined) {
     throw new ConfigError(
       keyPath,
       `Cannot read ${keyPath}: no such file. Restore it, or remove ${certificatePath} too`,
     );
   }
   const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
-  return { certificatePath, certificatePem, key: readPrivateKey(keyPath, keyPem).key };
+  const { keyPem, stale } = vault.open(keyPath, sealed);
+  const { key } = readSigningKey(keyPath, keyPem);
+  if (stale) {
+    await writeSecret(keyPath, vault.seal(keyPem), false);
+    notice(`The private key in ${keyPath} was written anew, encrypted as keyStore says`);
+  }
+  return { certificatePath, certificatePem, key };
 }
 
 /**
@@ -66,13 +81,19 @@ export async function readOrMakeFiles(
  *
  * The old certificate goes first: a crash anywhere leaves a key alone or nothing, which the next start completes.
  */
-export async function replaceFiles(base: string, role: Role, keyType: KeyType, now: number): Promise<void> {
+export async function replaceFiles(
+  base: string,
+  role: Role,
+  keyType: KeyType,
+  now: number,
+  { vault }: Pick<FileContext, "vault">,
+): Promise<void> {
   const keyPem = await makeKey(keyType);
   const certificatePem = await makeCertificate(role, keyType, createPrivateKey(keyPem), now);
   const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
   await moveSecret(`${base}.pem`, `${base}.pem${suffix}`);
   await moveSecret(`${base}.key`, `${base}.key${suffix}`);
-  await writeSecret(`${base}.key`, keyPem, false);
+  await writeSecret(`${base}.key`, vault.seal(keyPem), false);
   await writeSecret(`${base}.pem`, certificatePem, false);
 }
 

@@ -9,7 +9,9 @@ import { needs } from "../../test/needs.ts";
 import { ConfigError } from "../errors.ts";
 import { openAuthorities } from "./authority.ts";
 import { readCertificate } from "./certificate.ts";
+import { makeSelfSigned } from "./key-request.ts";
 import { emptyFolder, type Made, make, openssl } from "./test-chain.ts";
+import { createVault } from "./vault.ts";
 
 const NOW = Date.now();
 const NAMES = ["primary-ecdsa", "primary-rsa", "secondary-ecdsa", "secondary-rsa"];
@@ -243,6 +245,48 @@ for (const algorithm of ["P-256", "P-384", "rsa"] as const) {
     assert.equal(find("secondary", "rsa").given, false);
   });
 }
+
+test("Under a secret the CAs' keys lie encrypted, those made before too, and are renewed so", async (t) => {
+  const folder = emptyFolder(t);
+  const before = await openAuthorities(folder, {}, NOW);
+  const vault = createVault({
+    current: { kind: "passphrase", text: "a long passphrase", path: "keyStore.passphraseFile" },
+  });
+  const sealed = await openAuthorities(folder, {}, NOW, vault);
+  assert.deepEqual(
+    sealed.list().map(({ sha256 }) => sha256),
+    before.list().map(({ sha256 }) => sha256),
+  );
+  assert.equal(sealed.notices.filter((text) => /written anew, encrypted/.test(text)).length, 4);
+  await sealed.renew("primary", NOW);
+  for (const name of readdirSync(folder).filter((file) => file.endsWith(".key"))) {
+    assert.match(readFileSync(join(folder, name), "utf8"), /^-----BEGIN ENCRYPTED PRIVATE KEY-----/);
+    assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600);
+  }
+  const reopened = await openAuthorities(folder, {}, NOW, vault);
+  assert.deepEqual(reopened.notices, []);
+  assert.deepEqual(reopened.find("primary", "rsa").sha256, sealed.find("primary", "rsa").sha256);
+  await assert.rejects(openAuthorities(folder, {}, NOW), (error: Error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.match(error.path, /\.key$/);
+    return true;
+  });
+});
+
+test("A given CA's key may be encrypted, and is never Ed25519", async (t) => {
+  const root = await make({ subject: "CN=root", ca: true });
+  const primary = { ...given({ keyPem: encrypt(root) }, root), passphrase: "secret" };
+  const { find } = await openAuthorities(emptyFolder(t), { primary }, NOW);
+  assert.equal(find("primary", "rsa").given, true);
+  const wrong = { ...primary, passphrase: "wrong" };
+  await assert.rejects(
+    openAuthorities(emptyFolder(t), { primary: wrong }, NOW),
+    /signing\.primary: its key cannot be decrypted/,
+  );
+  const edwards = await makeSelfSigned(["ca"], "ed25519", NOW, NOW + 1e9);
+  const cannot = { primary: { ...edwards, path: "signing.primary" } };
+  await assert.rejects(openAuthorities(emptyFolder(t), cannot, NOW), /signing\.primary: its key is Ed25519/);
+});
 
 test("openAuthorities() refuses a given CA that cannot sign, and says where it is given", async (t) => {
   const root = await make({ subject: "CN=root", ca: true });

@@ -1,12 +1,13 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
-import { type Role, readOrMakeFiles, replaceFiles } from "./authority-files.ts";
+import { type FileContext, type Role, readOrMakeFiles, replaceFiles } from "./authority-files.ts";
 import { keyIdentifier, OID, publicKeyOf, readCertificate, splitPem } from "./certificate.ts";
 import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
-import { readPrivateKey } from "./private-key.ts";
+import { readSigningKey } from "./private-key.ts";
 import { makeSecretFolder } from "./secret-file.ts";
+import { OPEN_VAULT, type Vault } from "./vault.ts";
 
 export type { Role };
 
@@ -35,6 +36,8 @@ export interface Authority {
 export interface GivenAuthority {
   readonly certificatePem: string;
   readonly keyPem: string;
+  /** Under which the key is encrypted, if it is. */
+  readonly passphrase?: string | undefined;
   readonly path: string;
 }
 
@@ -59,28 +62,30 @@ const SOON = 30 * DAY;
  * Opens the signing CAs of the node in `directory` (`<dataDir>/ca`), and makes those that are not there yet: primary
  * and secondary, each ECDSA P-256 and RSA-2048. A CA of the user's takes the place of both of its role's.
  * Safe when several nodes start at once in one folder: they end with the same CAs.
- * `now` in ms since the epoch. Throws ConfigError, naming the file or the place in the configuration.
+ * `now` in ms since the epoch; `vault` is how their keys lie on the disk. Throws ConfigError, naming the file or the place in the
+ * configuration.
  */
 export async function openAuthorities(
   directory: string,
   given: Partial<Record<Role, GivenAuthority | undefined>>,
   now: number,
+  vault: Vault = OPEN_VAULT,
 ): Promise<Authorities> {
   const notices: string[] = [];
-  const notice = (text: string): unknown => notices.push(text);
+  const files: FileContext = { vault, notice: (text) => notices.push(text) };
   await makeSecretFolder(directory);
   const open = new Map<string, Authority>();
   for (const role of ROLES) {
     const own = given[role];
     const authority = own && readGiven(role, own, now);
     for (const keyType of KEY_TYPES) {
-      open.set(`${role} ${keyType}`, authority ?? (await openOwn(directory, role, keyType, now, notice)));
+      open.set(`${role} ${keyType}`, authority ?? (await openOwn(directory, role, keyType, now, files)));
     }
   }
   refuseOneForBoth(open.get("primary ecdsa")!, open.get("secondary ecdsa")!, given.secondary ?? given.primary);
   for (const { role, notAfter, sha256 } of new Set(open.values())) {
     if (notAfter - now >= SOON) continue;
-    notice(`The ${role} CA ${sha256.slice(0, 16)} expires on ${new Date(notAfter).toISOString().slice(0, 10)}`);
+    notices.push(`The ${role} CA ${sha256.slice(0, 16)} expires on ${new Date(notAfter).toISOString().slice(0, 10)}`);
   }
   const renew = async (role: Role, at: number): Promise<void> => {
     if (given[role]) {
@@ -88,8 +93,8 @@ export async function openAuthorities(
       throw new ConfigError(path, `Cannot renew the ${role} CA: ${path} gives it; replace the files it names`);
     }
     for (const keyType of KEY_TYPES) {
-      await replaceFiles(join(directory, `${role}-${keyType}`), role, keyType, at);
-      open.set(`${role} ${keyType}`, await openOwn(directory, role, keyType, at, notice));
+      await replaceFiles(join(directory, `${role}-${keyType}`), role, keyType, at, files);
+      open.set(`${role} ${keyType}`, await openOwn(directory, role, keyType, at, files));
     }
   };
   // One after the other: two at once would move each other's files aside.
@@ -126,14 +131,14 @@ async function openOwn(
   role: Role,
   keyType: KeyType,
   now: number,
-  notice: (text: string) => void,
+  files: FileContext,
 ): Promise<Authority> {
   const base = join(directory, `${role}-${keyType}`);
-  const own = await openFiles(base, role, keyType, now, notice);
+  const own = await openFiles(base, role, keyType, now, files);
   if (own.notAfter > now) return own;
-  await replaceFiles(base, role, keyType, now);
-  notice(`The ${role} CA in ${base}.pem had expired and was renewed: clients must be given the new one`);
-  return await openFiles(base, role, keyType, now, notice);
+  await replaceFiles(base, role, keyType, now, files);
+  files.notice(`The ${role} CA in ${base}.pem had expired and was renewed: clients must be given the new one`);
+  return await openFiles(base, role, keyType, now, files);
 }
 
 async function openFiles(
@@ -141,9 +146,9 @@ async function openFiles(
   role: Role,
   keyType: KeyType,
   now: number,
-  notice: (text: string) => void,
+  files: FileContext,
 ): Promise<Authority> {
-  const { certificatePath, certificatePem, key } = await readOrMakeFiles(base, role, keyType, now, notice);
+  const { certificatePath, certificatePem, key } = await readOrMakeFiles(base, role, keyType, now, files);
   return readAuthority(role, keyType, false, certificatePath, certificatePem, key);
 }
 
@@ -169,7 +174,7 @@ export function checkAuthorities(given: Partial<Record<Role, GivenAuthority | un
 }
 
 function readGiven(role: Role, given: GivenAuthority, now: number): Authority {
-  const { key, keyType } = readPrivateKey(given.path, given.keyPem);
+  const { key, keyType } = readSigningKey(given.path, given.keyPem, given.passphrase);
   const authority = readAuthority(role, keyType, true, given.path, given.certificatePem, key);
   const cannot = (why: string): ConfigError => new ConfigError(given.path, `Cannot use ${given.path}: ${why}`);
   if (authority.notAfter <= now) throw cannot(`its certificate expired on ${authority.certificate.validTo}`);

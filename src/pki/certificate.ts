@@ -117,8 +117,9 @@ export async function issueCertificate(content: CertificateContent, signer: KeyO
   return encode(TAG.sequence, body, algorithm, encode(TAG.bitString, Buffer.from([0]), signature));
 }
 
-/** How a key signs certificates: RFC 5758, section 3.2 and RFC 4055, section 5. */
-function signatureOf(key: KeyObject): { algorithm: Buffer; hash: string } {
+/** How a key signs certificates: RFC 5758, section 3.2, RFC 4055, section 5 and RFC 8410, section 3. `hash` null: its own. */
+export function signatureOf(key: KeyObject): { readonly algorithm: Buffer; readonly hash: string | null } {
+  if (key.asymmetricKeyType === "ed25519") return { algorithm: encode(TAG.sequence, encodeOid("2b6570")), hash: null };
   if (key.asymmetricKeyType === "rsa") {
     return { algorithm: encode(TAG.sequence, encodeOid("2a864886f70d01010b"), Buffer.from([5, 0])), hash: "sha256" };
   }
@@ -169,10 +170,10 @@ export function publicKeyOf(key: KeyObject): Buffer {
   return publicKey.export({ type: "spki", format: "der" });
 }
 
-/** DER to PEM. */
-export function toPem(der: Buffer): string {
+/** DER to PEM; `label` is what RFC 7468 calls such a thing. */
+export function toPem(der: Buffer, label = "CERTIFICATE"): string {
   const lines = der.toString("base64").match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
 /** The certificates in a PEM text, in order, each on its own. Text around them is skipped. */

@@ -15,16 +15,20 @@ test("checkPki() tells every error of keys, CAs and trust files at once, each wi
         primary: { certificatePem: "nothing", keyPem, path: "signing.primary" },
         secondary: { certificatePem: "nothing", keyPem: "nothing", path: "signing.secondary" },
       },
+      keyStore: {
+        current: { kind: "passphrase", text: "too short", path: "keyStore.passphraseFile" },
+        former: { kind: "passphrase", text: "short", path: "keyStore.former.passphraseFile" },
+      },
       trustFiles: [{ path: "trust.files[0]", pem: "nothing" }],
     },
     Date.now(),
   );
   assert.deepEqual(
     errors.map(({ path }) => path),
-    ["keys[0]", "signing.primary", "signing.secondary", "trust.files[0]"],
+    ["keys[0]", "signing.primary", "signing.secondary", "keyStore.passphraseFile", "trust.files[0]"],
   );
 });
 
 test("checkPki() has nothing to say of a configuration that gives nothing", () => {
-  assert.deepEqual(checkPki({ keys: [], signing: {}, trustFiles: [] }, Date.now()), []);
+  assert.deepEqual(checkPki({ keys: [], signing: {}, keyStore: {}, trustFiles: [] }, Date.now()), []);
 });

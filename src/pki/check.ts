@@ -1,20 +1,28 @@
 import { ConfigError } from "../errors.ts";
 import { checkAuthorities, type GivenAuthority, type Role } from "./authority.ts";
-import { checkKeys, type KeySource } from "./keystore.ts";
+import { type KeySource, readKey } from "./key-source.ts";
+import { checkKeys } from "./keystore.ts";
 import { readTrust } from "./trust.ts";
+import { checkSecrets, type StoreSecrets } from "./vault.ts";
 
 /** What a configuration gives the PKI, as texts. */
 export interface GivenPki {
   readonly keys: readonly KeySource[];
   readonly signing: Partial<Record<Role, GivenAuthority>>;
+  readonly keyStore: StoreSecrets;
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
 }
 
 /** Everything that is wrong with the certificates and keys of a configuration. `now` in ms since the epoch. */
-export function checkPki({ keys, signing, trustFiles }: GivenPki, now: number): ConfigError[] {
+export function checkPki(
+  { keys, signing, trustFiles, keyStore }: GivenPki,
+  now: number,
+  read: typeof readKey = readKey,
+): ConfigError[] {
   return [
-    ...checkKeys(keys),
+    ...checkKeys(keys, read),
     ...checkAuthorities(signing, now),
+    ...checkSecrets(keyStore),
     ...trustFiles.flatMap((file) => errorOf(() => readTrust({ system: false, extra: [file] }))),
   ];
 }

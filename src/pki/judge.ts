@@ -1,7 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import { type RecordedCertificate, recordCertificate } from "./certificate-record.ts";
 import { createRootSet } from "./chain.ts";
-import { createKeystore, type KeySource, type KeystoreEntry } from "./keystore.ts";
+import type { KeystoreEntry } from "./key-source.ts";
+import type { Keystore } from "./keystore.ts";
 import { type Fault, type FoundFault, verifyServer } from "./verify.ts";
 
 /** What there is to say of a server: its certificate, everything wrong with it, and the node's own keys for it. */
@@ -25,10 +26,9 @@ const KEPT = 2_000;
  * Makes the judge of servers. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
  */
 export function createJudge(
-  keys: readonly KeySource[],
+  keystore: Keystore,
   roots: readonly string[],
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
-  const keystore = createKeystore(keys);
   const rootSet = createRootSet(roots);
   const good = new Map<string, { readonly faults: readonly FoundFault[]; readonly until: number }>();
 

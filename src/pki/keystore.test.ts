@@ -1,31 +1,29 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
 import { ConfigError } from "../errors.ts";
-import { addKey, readKeys, removeKey } from "./key-folder.ts";
-import { checkKeys, createKeystore, type KeySource, keyWarnings } from "./keystore.ts";
-import { emptyFolder, type Made, make } from "./test-chain.ts";
+import { makeSelfSigned } from "./key-request.ts";
+import { createKeyReader, type KeySource, readKey } from "./key-source.ts";
+import { checkKeys, createKeystore, inOrder, keyWarnings, validityOf } from "./keystore.ts";
+import { type Made, make } from "./test-chain.ts";
 
 const EC = await make({ subject: "CN=ec" });
 const RSA = await make({ subject: "CN=rsa", algorithm: "rsa" });
 const OTHER = await make({ subject: "CN=other" });
 
-const source = (hosts: readonly string[], { pem, keyPem }: Made = EC, path = "keys[0]"): KeySource => ({
+const source = (hosts: readonly string[], { pem, keyPem }: Made = EC, path = "keys[0]") => ({
   hosts,
   certificatePem: pem,
   keyPem,
   path,
 });
-const fail = (text: string): never => assert.fail(text);
 
 test("find() prefers the exact host to a wildcard, the longer wildcard to the shorter, any name to the address", async () => {
   const made = await Promise.all(
     ["exact", "long", "short", "address", "six"].map((name) => make({ subject: `CN=${name}` })),
   );
   const hosts = [["www.example.com"], ["*.example.com"], ["*.com"], ["192.0.2.1"], ["2001:db8::1"]];
-  const { find } = createKeystore(made.map((one, index) => source(hosts[index]!, one)));
+  const { find } = createKeystore(made.map((one, index) => readKey(source(hosts[index]!, one))));
   const found = (host: string | undefined, address = "198.51.100.1") =>
     find(host, address).map(({ certificatePem }) => new X509Certificate(certificatePem).subject.slice(3));
   assert.deepEqual(found("www.example.com", "192.0.2.1"), ["exact"]);
@@ -40,11 +38,7 @@ test("find() prefers the exact host to a wildcard, the longer wildcard to the sh
 });
 
 test("find() answers both keys of a host that has an RSA and an ECDSA one", () => {
-  const { find, entries } = createKeystore([
-    source(["a.example"], EC),
-    source(["a.example"], RSA),
-    source(["a.example"], OTHER),
-  ]);
+  const { find, entries } = createKeystore([EC, RSA, OTHER].map((made) => readKey(source(["a.example"], made))));
   assert.deepEqual(
     find("a.example", "").map(({ keyType, sha256 }) => [keyType, sha256]),
     [
@@ -55,7 +49,7 @@ test("find() answers both keys of a host that has an RSA and an ECDSA one", () =
 });
 
 test("holds() knows our keys under any certificate, and no other's", async () => {
-  const { holds } = createKeystore([source(["a.example"], EC)]);
+  const { holds } = createKeystore([readKey(source(["a.example"], EC))]);
   const renewed = await make({ subject: "CN=renewed", keys: EC.keys });
   assert.ok(holds(new X509Certificate(EC.pem)));
   assert.ok(holds(new X509Certificate(renewed.pem)));
@@ -63,13 +57,13 @@ test("holds() knows our keys under any certificate, and no other's", async () =>
 });
 
 test("An entry tells what the record of a session needs", () => {
-  const [entry] = createKeystore([source(["a.example"], RSA)]).entries;
+  const entry = readKey(source(["a.example"], RSA));
   const certificate = new X509Certificate(RSA.pem);
-  assert.equal(entry!.sha256, certificate.fingerprint256.replaceAll(":", "").toLowerCase());
-  assert.equal(entry!.id, entry!.sha256.slice(0, 16));
-  assert.equal(entry!.serial, certificate.serialNumber.toLowerCase());
-  assert.equal(entry!.notAfter, certificate.validToDate.getTime());
-  assert.equal(entry!.keyType, "rsa");
+  assert.equal(entry.sha256, certificate.fingerprint256.replaceAll(":", "").toLowerCase());
+  assert.equal(entry.id, entry.sha256.slice(0, 16));
+  assert.equal(entry.serial, certificate.serialNumber.toLowerCase());
+  assert.equal(entry.notAfter, certificate.validToDate.getTime());
+  assert.equal(entry.keyType, "rsa");
 });
 
 const encrypted = createPrivateKey(EC.keyPem)
@@ -130,65 +124,70 @@ test("checkKeys() refuses two keys of one type for one host, and tells every err
   assert.deepEqual(checkKeys([source(["a.example"]), source(["a.example"], RSA, "keys[1]")]), []);
 });
 
-test("keyWarnings() tells of certificates whose time is not now", async () => {
-  const [past, future] = [await make({ from: -9, to: -2 }), await make({ from: 2, to: 9 })];
-  const warnings = keyWarnings(
-    [source(["a"]), source(["b"], past, "keys[1]"), source(["c"], future, "keys[2]")],
-    Date.now(),
-  );
-  assert.equal(warnings.length, 2);
-  assert.match(warnings[0]!, /keys\[1\] expired on/);
-  assert.match(warnings[1]!, /keys\[2\] is not valid before/);
-});
-
-test("A key that is added is kept in a file that only its owner may read, until it is removed", async (t) => {
-  const folder = join(emptyFolder(t), "keys");
-  assert.deepEqual(await readKeys(folder, fail), []);
-  const { path: _, ...key } = source(["a.example", "*.b.example"]);
-  const { id } = await addKey(folder, key);
-  await addKey(folder, key);
-  const file = join(folder, `${id}.json`);
-  assert.deepEqual(readdirSync(folder), [`${id}.json`]);
-  assert.equal(statSync(file).mode & 0o777, 0o600);
-  assert.equal(statSync(folder).mode & 0o777, 0o700);
-  assert.deepEqual(await readKeys(folder, fail), [{ ...key, path: file }]);
-  assert.equal(await removeKey(folder, id), true);
-  assert.equal(await removeKey(folder, id), false);
-  assert.deepEqual(await readKeys(folder, fail), []);
-});
-
-test("addKey() keeps nothing that cannot be used", async (t) => {
-  const folder = join(emptyFolder(t), "keys");
-  const { path: _, ...key } = source(["a.example"]);
-  await assert.rejects(addKey(folder, { ...key, keyPem: OTHER.keyPem }), ConfigError);
-  for (const hosts of [[], ["a.example", "b example"], ["*"], ["a.*.example"], ["münchen.example"], [""]]) {
-    await assert.rejects(addKey(folder, { ...key, hosts }), ConfigError);
-  }
-  assert.deepEqual(await readKeys(folder, fail), []);
-});
-
-test("removeKey() takes ids only, and never leaves its folder", async (t) => {
-  const folder = emptyFolder(t);
-  writeFileSync(join(folder, "0123456789abcdef.json"), "{}");
-  for (const id of ["../0123456789abcdef", "", "0123456789ABCDEF", "0123456789abcdef.json"]) {
-    assert.equal(await removeKey(join(folder, "keys"), id), false);
-  }
-  assert.equal(readFileSync(join(folder, "0123456789abcdef.json"), "utf8"), "{}");
-});
-
-test("readKeys() names the file that is not a key, and closes one that others could read", async (t) => {
-  const folder = emptyFolder(t);
-  const { path: _, ...key } = source(["a.example"]);
-  const { id } = await addKey(folder, key);
-  chmodSync(join(folder, `${id}.json`), 0o640);
-  const notices: string[] = [];
-  await readKeys(folder, (text) => notices.push(text));
-  assert.match(notices.join(), /could be read by others/);
-  for (const text of ["", "[]", "null", '{"hosts":"a"}']) {
-    writeFileSync(join(folder, "0123456789abcdef.json"), text, { mode: 0o600 });
-    await assert.rejects(
-      readKeys(folder, fail),
-      /0123456789abcdef\.json: it is not a key that "clearline keys add" wrote/,
+test("readKey() reads Ed25519, encrypted PEM of both forms, and takes the hosts of the certificate where none are given", async () => {
+  const { keyPem, certificatePem } = await makeSelfSigned(["own.example", "192.0.2.7"], "ed25519", 0, 4e12);
+  const entry = readKey({ hosts: [], certificatePem, keyPem, path: "keys[0]" });
+  assert.deepEqual([entry.keyType, entry.hosts], ["ed25519", ["own.example", "192.0.2.7"]]);
+  for (const [made, locked] of [
+    [EC, encrypted],
+    [RSA, old],
+  ] as const) {
+    const opened = readKey({ ...source(["a"], made), keyPem: locked, passphrase: "x" });
+    assert.equal(opened.keyPem, made.keyPem);
+    assert.throws(
+      () => readKey({ ...source(["a"], made), keyPem: locked, passphrase: "y" }),
+      /keys\[0\]: its key cannot be decrypted: the passphrase is wrong/,
     );
   }
+  assert.deepEqual(readKey(source([], EC)).hosts, ["ec"]);
+  const nameless = await make({ subject: "O=No name of a host" });
+  assert.throws(() => readKey(source([], nameless)), /its certificate names no host, so hosts must be given/);
+});
+
+test("A key reader reads what it was asked for last time no second time, and forgets the rest", () => {
+  const { read, forget } = createKeyReader();
+  const [first, other] = [source(["a"]), source(["a"], OTHER)];
+  const entry = read(first);
+  read(other);
+  assert.equal(read({ ...first }), entry);
+  forget();
+  assert.equal(read(first), entry);
+  forget();
+  forget();
+  assert.notEqual(read(first), entry);
+  assert.deepEqual(read(first), entry);
+  assert.notEqual(read({ ...first, hosts: ["b"] }), entry);
+});
+
+test("keyWarnings() tells of certificates whose time is not now", async () => {
+  const [past, future] = [await make({ from: -9, to: -2 }), await make({ from: 2, to: 9 })];
+  const ending = await make({ to: 29 });
+  const entries = [
+    source(["a"]),
+    source(["b"], past, "keys[1]"),
+    source(["c"], future, "keys[2]"),
+    source(["d"], ending, "keys[3]"),
+  ].map((one) => readKey(one));
+  const soon = 29.5 * 24 * 3600 * 1000;
+  const warnings = keyWarnings(entries, Date.now(), soon);
+  assert.equal(warnings.length, 3);
+  assert.match(warnings[0]!, /keys\[1\] \(b\) expired on/);
+  assert.match(warnings[1]!, /keys\[2\] \(c\) is not valid before/);
+  assert.match(warnings[2]!, /keys\[3\] \(d\) expires on/);
+  assert.deepEqual(
+    entries.map((entry) => validityOf(entry, Date.now(), soon)),
+    ["valid", "expired", "not yet valid", "expires soon"],
+  );
+  // A log is read by people: of thousands only the first are named.
+  const many = keyWarnings(Array(1000).fill(entries[1]), Date.now(), soon);
+  assert.equal(many.length, 21);
+  assert.match(many.at(-1)!, /^980 more certificates/);
+});
+
+test("inOrder() lets the certificate that was issued last stand last among the added ones, after the configuration's", async () => {
+  const [older, newer] = [await make({ from: -9 }), await make({ from: -2 })].map((made) =>
+    readKey(source(["a"], made)),
+  );
+  const written = readKey(source(["a"], EC));
+  assert.deepEqual(inOrder([written], [newer!, older!]), [written, older, newer]);
 });

@@ -1,41 +1,15 @@
-import { createHash, type KeyObject, X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { ConfigError } from "../errors.ts";
-import { publicKeyOf, readCertificate, splitPem } from "./certificate.ts";
-import type { KeyType } from "./key-type.ts";
-import { readPrivateKey } from "./private-key.ts";
-
-/** A server's certificate and key as the user gave them; `path` says where: "keys[0]", or a file of the data folder. */
-export interface KeySource {
-  /** Host names, `*.` wildcards, addresses. */
-  readonly hosts: readonly string[];
-  /** The server's certificate first, then its chain. */
-  readonly certificatePem: string;
-  readonly keyPem: string;
-  readonly path: string;
-}
-
-/** An inbound key, ready to be presented. The key is a secret: never log it. */
-export interface KeystoreEntry {
-  /** The first 16 digits of `sha256`: one for each certificate. */
-  readonly id: string;
-  readonly hosts: readonly string[];
-  readonly certificatePem: string;
-  readonly keyPem: string;
-  readonly keyType: KeyType;
-  readonly serial: string;
-  /** Lower-case hex, of the certificate and of its SubjectPublicKeyInfo. */
-  readonly sha256: string;
-  readonly publicKeySha256: string;
-  /** ms since the epoch. */
-  readonly notAfter: number;
-}
+import { readCertificate } from "./certificate.ts";
+import { digest, type KeySource, type KeystoreEntry, readKey } from "./key-source.ts";
+import type { HeldKeyType } from "./private-key.ts";
 
 export interface Keystore {
   /**
    * The keys for a server: those for exactly this host, else of the longest wildcard, else of the address. There are
-   * several when the user gave a host an RSA and an ECDSA key. Empty: the server is not one of ours.
+   * several when the user gave a host keys of several types. Empty: the server is not one of ours.
    */
   find(host: string | undefined, address: string): readonly KeystoreEntry[];
   /** Whether the certificate's key is one of ours, be the certificate itself another: a renewed one, say. */
@@ -43,13 +17,12 @@ export interface Keystore {
   readonly entries: readonly KeystoreEntry[];
 }
 
-/** Makes the look-up of inbound keys. Of two keys of one type for one host, the later wins. Throws ConfigError. */
-export function createKeystore(sources: readonly KeySource[]): Keystore {
-  const entries = sources.map(readKey);
-  const byHost = new Map<string, Map<KeyType, KeystoreEntry>>();
+/** Makes the look-up of inbound keys. Of two keys of one type for one host, the later in the list wins. */
+export function createKeystore(entries: readonly KeystoreEntry[]): Keystore {
+  const byHost = new Map<string, Map<HeldKeyType, KeystoreEntry>>();
   for (const entry of entries) {
     for (const host of entry.hosts.map(foldHost)) {
-      const types = byHost.get(host) ?? new Map<KeyType, KeystoreEntry>();
+      const types = byHost.get(host) ?? new Map<HeldKeyType, KeystoreEntry>();
       byHost.set(host, types.set(entry.keyType, entry));
     }
   }
@@ -58,9 +31,9 @@ export function createKeystore(sources: readonly KeySource[]): Keystore {
     entries,
     holds: (certificate) => held.has(digest(readCertificate(certificate.raw).publicKey)),
     find(host, address) {
-      const keys = [...(host === undefined ? [] : hostKeys(foldHost(host))), foldHost(address)];
-      const found = keys.map((key) => byHost.get(key)).find((types) => types !== undefined);
-      return found ? [...found.values()] : [];
+      const names = host === undefined ? [] : hostKeys(foldHost(host));
+      const name = names.find((key) => byHost.has(key)) ?? foldHost(address);
+      return [...(byHost.get(name)?.values() ?? [])];
     },
   };
 }
@@ -77,17 +50,22 @@ function foldHost(host: string): string {
   return isIP(host) ? ipaddr.process(host).toString() : host.toLowerCase().replace(/\.$/, "");
 }
 
+/** Those of the configuration, then those added at run time, which were issued later the later in the list: a renewed certificate takes over. */
+export function inOrder(configured: readonly KeystoreEntry[], added: readonly KeystoreEntry[]): KeystoreEntry[] {
+  return [...configured, ...added.toSorted((a, b) => a.notBefore - b.notBefore || (a.id < b.id ? -1 : 1))];
+}
+
 /**
- * Everything that is wrong with the keys the user gave: a key that does not belong to its certificate, an encrypted
- * one, none at all, two of one type for one host. Each error has the entry's `path`.
+ * Everything that is wrong with the keys the user gave: a key that does not belong to its certificate, one that its
+ * passphrase does not open, none at all, two of one type for one host. Each error has the entry's `path`.
  */
-export function checkKeys(sources: readonly KeySource[]): ConfigError[] {
+export function checkKeys(sources: readonly KeySource[], read = readKey): ConfigError[] {
   const errors: ConfigError[] = [];
   const taken = new Map<string, string>();
   for (const source of sources) {
     try {
-      const { keyType } = readKey(source);
-      for (const host of new Set(source.hosts.map(foldHost))) {
+      const { keyType, hosts } = read(source);
+      for (const host of new Set(hosts.map(foldHost))) {
         const name = `${keyType} ${host}`;
         const first = taken.get(name);
         if (first !== undefined) {
@@ -104,57 +82,34 @@ export function checkKeys(sources: readonly KeySource[]): ConfigError[] {
   return errors;
 }
 
-/** What the user should hear of, though it stops nothing: certificates whose time is not now. Of keys without errors. */
-export function keyWarnings(sources: readonly KeySource[], now: number): string[] {
-  return sources.flatMap(({ path, certificatePem }) => {
-    const { validFromDate, validToDate } = new X509Certificate(splitPem(certificatePem)[0] ?? "");
-    if (validToDate.getTime() < now) return [`The certificate of ${path} expired on ${validToDate.toISOString()}`];
-    if (validFromDate.getTime() > now)
-      return [`The certificate of ${path} is not valid before ${validFromDate.toISOString()}`];
-    return [];
-  });
+/** How a certificate stands in time. */
+export type Validity = "valid" | "expires soon" | "expired" | "not yet valid";
+
+/** `soon` in ms: how long before its end a certificate is said to expire. `now` in ms since the epoch. */
+export function validityOf({ notBefore, notAfter }: KeystoreEntry, now: number, soon: number): Validity {
+  if (notAfter < now) return "expired";
+  if (notBefore > now) return "not yet valid";
+  return notAfter - now < soon ? "expires soon" : "valid";
 }
 
-function readKey({ hosts, certificatePem, keyPem, path }: KeySource): KeystoreEntry {
-  const chain = readChain(path, certificatePem);
-  const { key, keyType } = readPrivateKey(path, keyPem);
-  const [certificate] = chain;
-  if (!certificate?.checkPrivateKey(key)) throw new ConfigError(path, `Cannot use ${path}: ${mismatch(chain, key)}`);
-  const sha256 = digest(certificate.raw);
-  return {
-    id: sha256.slice(0, 16),
-    hosts,
-    certificatePem,
-    keyPem,
-    keyType,
-    serial: certificate.serialNumber.toLowerCase(),
-    sha256,
-    publicKeySha256: digest(publicKeyOf(key)),
-    notAfter: certificate.validToDate.getTime(),
+/** A log is read by people. */
+const MOST_WARNINGS = 20;
+
+/** What the user should hear of, though it stops nothing: certificates whose time is not now, or soon over. */
+export function keyWarnings(entries: readonly KeystoreEntry[], now: number, soon: number): string[] {
+  const says = (entry: KeystoreEntry): readonly string[] => {
+    const subject = `The certificate of ${entry.path} (${entry.hosts[0]})`;
+    const validity = validityOf(entry, now, soon);
+    if (validity === "valid") return [];
+    if (validity === "not yet valid") return [`${subject} is not valid before ${day(entry.notBefore)}`];
+    return [`${subject} ${validity === "expired" ? "expired" : "expires"} on ${day(entry.notAfter)}`];
   };
+  const warnings = entries.flatMap(says);
+  const more = warnings.length - MOST_WARNINGS;
+  const rest = `${more} more certificates of inbound keys have expired or soon will; clearline keys list shows them`;
+  return more > 0 ? [...warnings.slice(0, MOST_WARNINGS), rest] : warnings;
 }
 
-function readChain(path: string, pem: string): X509Certificate[] {
-  const blocks = splitPem(pem);
-  if (blocks.length === 0)
-    throw new ConfigError(path, `Cannot use ${path}: there is no PEM certificate in its certificate file`);
-  return blocks.map((block, index) => {
-    try {
-      return new X509Certificate(block);
-    } catch (error) {
-      const why = `its certificate number ${index + 1} cannot be read`;
-      throw new ConfigError(path, `Cannot use ${path}: ${why}`, { cause: error });
-    }
-  });
-}
-
-function mismatch(chain: readonly X509Certificate[], key: KeyObject): string {
-  const other = chain.findIndex((certificate) => certificate.checkPrivateKey(key));
-  return other > 0
-    ? `its key belongs to certificate number ${other + 1}, which must stand first`
-    : "its key does not belong to its certificate";
-}
-
-function digest(bytes: Buffer): string {
-  return createHash("sha256").update(bytes).digest("hex");
+function day(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
 }

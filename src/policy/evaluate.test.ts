@@ -382,6 +382,45 @@ describe("A server that demands a client certificate", () => {
   });
 });
 
+describe("A server whose key the node does not hold", () => {
+  const inbound = { onMissingKey: { proxy: "drop" } } as const;
+  const missing = { keyHeld: false };
+  test("is given its listener's action on the hello when the flow would be decrypted", () => {
+    assert.equal(line(policy(inbound).onHello({ ...HELLO, ...missing })), "drop by missing key in sni");
+    assert.equal(line(policy(inbound).onHello({ ...CONNECT, ...missing })), "drop by missing key in sni");
+    assert.equal(line(policy(inbound).onHello({ ...NO_SNI, ...missing })), "drop by missing key in sni");
+    const passing = policy({ onMissingKey: { proxy: "bypass" } }).onHello({ ...HELLO, ...missing });
+    assert.equal(line(passing), "bypass by missing key in sni");
+    assert.match(passing?.reason ?? "", /no key for this server, and listener proxy/);
+  });
+  test("is re-signed on any other listener, and where a key is held it is decrypted", () => {
+    for (const onMissingKey of [{ other: "drop" }, {}] as const) {
+      assert.equal(line(policy({ onMissingKey }).onHello({ ...HELLO, ...missing })), "-");
+    }
+    assert.equal(line(policy(inbound).onHello({ ...HELLO, keyHeld: true })), "-");
+    assert.equal(
+      line(policy(inbound).onCertificate({ ...HELLO, keyHeld: true, certificate: GOOD })),
+      "decrypt by default in certificate",
+    );
+    const named = policy({ onMissingKey: {} });
+    assert.equal(line(named.onHello({ ...HELLO, ...missing, listener: "constructor" })), "-");
+  });
+  test("is left alone when the flow is bypassed or dropped anyway", () => {
+    const dropping = policy({ onMissingKey: { proxy: "bypass" }, rules: rules("drop host=www.example.com") });
+    assert.equal(line(dropping.onHello({ ...HELLO, ...missing })), "drop by r0 in sni");
+    const passing = policy({ ...inbound, rules: rules("bypass host=www.example.com") });
+    assert.equal(line(passing.onHello({ ...HELLO, ...missing })), "bypass by r0 in sni");
+  });
+  test("is never re-signed, though the certificate speaks against a bypass that the flow leant to", () => {
+    const judge = policy({ ...inbound, default: "bypass", rules: rules("decrypt issuer=*R3*") });
+    assert.equal(line(judge.onHello({ ...HELLO, ...missing })), "-");
+    assert.equal(
+      line(judge.onCertificate({ ...HELLO, ...missing, certificate: GOOD })),
+      "drop by missing key in certificate",
+    );
+  });
+});
+
 test("A verdict says why, in the words of the configuration", () => {
   const judge = policy({
     lists: { bypass: ["*.bank.example", "198.51.100.0/24"], decrypt: [] },

@@ -1,5 +1,6 @@
 import { judgeFaults } from "./certificate-faults.ts";
 import type { Phase, Verdict } from "./facts.ts";
+import { refuseMissingKey } from "./missing-key.ts";
 import { arrange, type Entry, type Order } from "./order.ts";
 import type { PolicySource } from "./rule.ts";
 import { refuseServerVersions, refuseVersions } from "./version-limits.ts";
@@ -16,7 +17,8 @@ export interface Policy {
   onNetwork(facts: KnownFacts): Verdict | undefined;
   /**
    * On the ClientHello. Undefined: nothing is decided yet, go on. Flows that began in plaintext and flows that name no
-   * host are decided here only when they cannot be decrypted at all: by their versions, or by what the server demands.
+   * host are decided here only when they cannot be decrypted at all: by their versions, by a key that is missing, or by what
+   * the server demands.
    */
   onHello(facts: KnownFacts): Verdict | undefined;
   /** On the server's certificate: the whole verdict. The earlier phases are judged again, so that nothing need be remembered. */
@@ -66,6 +68,8 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
   const refusal = refuseVersions(source, facts.versions);
   if (refusal !== undefined) return refusal;
   const inclined = entry?.action ?? source.default;
+  const missing = inclined === "decrypt" ? refuseMissingKey(source, facts, "sni") : undefined;
+  if (missing !== undefined) return missing;
   if (demand && inclined === "decrypt" && facts.clientCertificateDemanded) return clientCertificate(source, "sni");
   return committed && entry.phase === "sni" ? verdictOf(entry, view) : undefined;
 }
@@ -80,6 +84,9 @@ function conclude({ source, order }: Compiled, facts: KnownFacts): Verdict {
   const { entries } = view.late ? order.late : order.certificate;
   const judged = judgeFaults(source, entries, view, verdict);
   if (judged.action !== "decrypt") return judged;
+  // The sni phase passed over it when the flow leant to a bypass that the certificate then spoke against.
+  const missing = refuseMissingKey(source, facts, "certificate");
+  if (missing !== undefined) return missing;
   if (facts.clientCertificateDemanded) return clientCertificate(source, "certificate");
   return { ...judged, provisional: view.certificate === undefined };
 }

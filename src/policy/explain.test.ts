@@ -49,6 +49,7 @@ const source: fc.Arbitrary<PolicySource> = fc.record({
     invalid: action,
   }),
   clientCertificate: fc.record({ action: refusal, for: fc.constant(1) }),
+  onMissingKey: fc.constantFrom({}, { proxy: "bypass" }, { proxy: "drop" }, { other: "drop" }),
 });
 const certificate = fc.record({
   names: fc.array(fc.oneof(host, fc.constant("*.example.com")), { maxLength: 2 }),
@@ -63,6 +64,7 @@ const facts: fc.Arbitrary<Facts> = fc.record({
   connectHost: fc.option(host),
   upgraded: fc.boolean(),
   clientCertificateDemanded: fc.boolean(),
+  keyHeld: fc.boolean(),
   versions: fc.constantFrom([0x0304, 0x0303], [0x0304], [0x0302, 0x0301], undefined),
   certificate: fc.option(certificate, { nil: undefined }),
 });

@@ -1,6 +1,7 @@
 import { FAULTS } from "./conditions.ts";
 import type { Policy } from "./evaluate.ts";
 import type { Action, Fault, Phase, Verdict } from "./facts.ts";
+import { refuseMissingKey } from "./missing-key.ts";
 import type { Entry } from "./order.ts";
 import type { Truth } from "./truth.ts";
 import { refuseVersions } from "./version-limits.ts";
@@ -49,6 +50,7 @@ function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
     ...stages.network.entries.map(lineOf),
     ...(late ? [] : hosts),
     ...[...new Set([belowMin, aboveMax])].map((action) => versionsLine(source, action)),
+    ...missingKeyLines(source),
     clientCertificateLine(source, "sni"),
     ...(late
       ? stages.late.entries.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
@@ -71,6 +73,19 @@ function versionsLine(source: Policy["source"], action: "bypass" | "drop"): Line
     action,
     judge: ({ versions }) => (versions === undefined ? "unknown" : refuseVersions(source, versions)?.action === action),
   };
+}
+
+function missingKeyLines(source: Policy["source"]): Line[] {
+  return [...new Set(Object.values(source.onMissingKey ?? {}))].map((action) => ({
+    phase: "sni",
+    group: "missing key",
+    name: "missing key",
+    action,
+    judge: (facts) =>
+      facts.listener === undefined || facts.keyHeld === undefined
+        ? "unknown"
+        : refuseMissingKey(source, facts, "sni")?.action === action,
+  }));
 }
 
 function clientCertificateLine(source: Policy["source"], phase: Phase): Line {

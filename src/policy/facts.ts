@@ -30,6 +30,8 @@ export interface Facts {
   readonly upgraded?: boolean | undefined;
   /** The server is known to demand a client certificate, which the node does not have. */
   readonly clientCertificateDemanded?: boolean | undefined;
+  /** The node holds a key for the server: inbound. */
+  readonly keyHeld?: boolean | undefined;
   /** What the client offered, as TLS version numbers (0x0303 is TLS 1.2), highest first. */
   readonly versions?: readonly number[] | undefined;
 }

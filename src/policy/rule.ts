@@ -43,6 +43,8 @@ export interface PolicySource {
     /** For how long a server that demands one is remembered, in ms. */
     readonly for: number;
   };
+  /** By listener: what becomes of a server whose key the node does not hold. A listener that is not here re-signs. */
+  readonly onMissingKey?: Readonly<Record<string, "bypass" | "drop">>;
 }
 
 /** A rule, ready to be judged. */

@@ -16,10 +16,16 @@ export function checkCommand(): Command {
     .action(async (options: CommonOptions & { json?: true }) => {
       const { loadConfig } = await import("../../config/load.ts");
       const { checkPki } = await import("../../pki/check.ts");
+      const { createKeyReader } = await import("../../pki/key-source.ts");
+      const { keyWarnings } = await import("../../pki/keystore.ts");
+      const { read } = createKeyReader();
+      const now = Date.now();
       try {
-        const loaded = await loadConfig(options.config, (given) => checkPki(given, Date.now()));
-        if (options.json) printJson({ errors: [], warnings: loaded.warnings }, 2);
-        else print(...summary(loaded));
+        const loaded = await loadConfig(options.config, (given) => checkPki(given, now, read));
+        const ofKeys = keyWarnings(loaded.keys.map(read), now, loaded.config.keyStore.warnBefore);
+        const warnings = [...loaded.warnings, ...ofKeys];
+        if (options.json) printJson({ errors: [], warnings }, 2);
+        else print(...summary({ ...loaded, warnings }));
       } catch (error) {
         if (!(error instanceof AggregateError) || !options.json) throw error;
         printJson({ errors: error.errors.map(({ path, message }: ConfigError) => ({ path, error: message })) }, 2);

@@ -6,7 +6,8 @@ import { print } from "../render.ts";
 export function inlineCommand(): Command {
   return new Command("inline")
     .description("What the node does to the network between two interfaces")
-    .addCommand(planCommand());
+    .addCommand(planCommand())
+    .addCommand(undoCommand());
 }
 
 function planCommand(): Command {
@@ -20,5 +21,21 @@ function planCommand(): Command {
     const { workers } = loaded.config;
     const planned = planNode(loaded, workers === "auto" ? availableParallelism() : workers);
     print(planned ? renderPlan(planned) : "No listener is inline: the network is left alone.");
+  });
+}
+
+function undoCommand(): Command {
+  return createCommand("undo", "Take down what a node that was killed has left of it. Refused while the node runs.", [
+    "inline undo -c clearline.yaml",
+  ]).action(async ({ config: file }: CommonOptions) => {
+    const { loadConfig } = await import("../../config/load.ts");
+    const { undoInline } = await import("../../inline.ts");
+    const { dataDir } = (await loadConfig(file)).config;
+    const problems = undoInline(dataDir);
+    print(
+      problems === undefined
+        ? `Nothing is left to take down: ${dataDir} has no inline.json.`
+        : [...problems, "Taken down."].join("\n"),
+    );
   });
 }

@@ -1,16 +1,29 @@
 import { z } from "zod";
 import type { ControlPlane } from "../plane.ts";
-import { failure, key } from "../schemas.ts";
+import { failure, generatedKey, key } from "../schemas.ts";
 import type { ControlApp } from "../server.ts";
 
 const pem = z
   .string()
   .min(1)
   .max(256 * 1024);
+const hosts = z.array(z.string().min(1).max(253)).min(1).max(1000).describe("names, wildcards, addresses");
 const newKey = z.strictObject({
-  hosts: z.array(z.string().min(1).max(253)).min(1).max(1000).describe("names, wildcards, addresses"),
-  certificate: pem.describe("PEM, the leaf first"),
-  key: pem.describe("PEM, not encrypted"),
+  hosts: hosts.optional().describe("names, wildcards, addresses; absent: those that the certificate names"),
+  certificate: pem.optional().describe("PEM, the leaf first"),
+  key: pem.optional().describe("PEM; absent: the node holds the key already"),
+  pkcs12: z
+    .base64()
+    .min(1)
+    .max(512 * 1024)
+    .optional()
+    .describe("base64; instead of certificate and key"),
+  passphrase: z.string().max(1024).optional().describe("under which the key is encrypted"),
+});
+const newRequest = z.strictObject({
+  hosts,
+  keyType: z.enum(["ecdsa", "rsa", "ed25519"]).default("ecdsa"),
+  selfSignedDays: z.int().min(1).max(3650).optional().describe("sign it with itself; absent: a CA will sign"),
 });
 
 export function addKeyRoutes(app: ControlApp, plane: ControlPlane): void {
@@ -23,6 +36,17 @@ export function addKeyRoutes(app: ControlApp, plane: ControlPlane): void {
     "/keys",
     { schema: { summary: "Add an inbound server's key", body: newKey, response: { 201: key } } },
     async ({ body }, reply) => reply.code(201).send(await plane.addKey(body)),
+  );
+  app.post(
+    "/keys/generate",
+    {
+      schema: {
+        summary: "Make a key, and a request for its certificate",
+        body: newRequest,
+        response: { 201: generatedKey },
+      },
+    },
+    async ({ body }, reply) => reply.code(201).send(await plane.generateKey(body)),
   );
   app.delete(
     "/keys/:id",

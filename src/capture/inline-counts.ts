@@ -1,0 +1,39 @@
+import type { Plan, PlannedCounter } from "./inline-plan.ts";
+
+interface Count {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** What the counters of one table have counted, by their names. */
+export type Counted = Readonly<Record<PlannedCounter["family"], ReadonlyMap<string, Count>>>;
+
+/**
+ * The new ruleset, whose counters go on from where the old ones stand: those that count the same of the same listener, whatever
+ * they are called by now. Both are loaded in one transaction.
+ */
+export function carryCounts(before: Plan, after: Plan, counted: Counted): string {
+  const stand = new Map(
+    before.counters.flatMap((counter) => {
+      const count = counted[counter.family].get(counter.name);
+      return count === undefined ? [] : [[identityOf(counter), count]];
+    }),
+  );
+  return after.counters.reduce((nft, counter) => {
+    const count = stand.get(identityOf(counter));
+    if (count === undefined) return nft;
+    return fill(nft, counter, `packets ${count.packets} bytes ${count.bytes}`);
+  }, after.nft);
+}
+
+function identityOf({ family, listener, counts, rowName }: PlannedCounter): string {
+  return JSON.stringify([family, listener, counts, rowName]);
+}
+
+/** Two tables may each have a counter of that name: the one behind its table's beginning is meant. */
+function fill(nft: string, { family, name }: PlannedCounter, value: string): string {
+  const table = nft.indexOf(`table ${family} clearline {`);
+  const opening = `  counter ${name} {\n`;
+  const at = nft.indexOf(opening, table) + opening.length;
+  return `${nft.slice(0, at)}    ${value}\n${nft.slice(at)}`;
+}

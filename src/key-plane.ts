@@ -1,0 +1,105 @@
+import { X509Certificate } from "node:crypto";
+import type { GeneratedKey, KeyInfo, NewKey, NewKeyRequest } from "./control/api.ts";
+import type { ControlPlane } from "./control/plane.ts";
+import { ConfigError } from "./errors.ts";
+import { readCertificate } from "./pki/certificate.ts";
+import type { NewSource, WaitingKey } from "./pki/key-folder.ts";
+import { makeSelfSigned, requestKey } from "./pki/key-request.ts";
+import { digest, type KeystoreEntry } from "./pki/key-source.ts";
+import { validityOf } from "./pki/keystore.ts";
+import type { NodeState } from "./supervisor.ts";
+
+const DAY = 24 * 3600 * 1000;
+/** A clock that is slow must not find a new certificate to be of the future. */
+const CLOCK_SKEW = 3600 * 1000;
+
+/** What the API asks about inbound keys. No answer holds a private key. `reloadKeys`: live look-ups follow the folder. */
+export function createKeyPlane(
+  state: NodeState,
+  reloadKeys: () => Promise<unknown>,
+): Pick<ControlPlane, "keys" | "addKey" | "generateKey" | "removeKey"> {
+  return {
+    keys() {
+      const { keystore, waiting } = state.running;
+      return [...keystore.entries.map((entry) => keyInfo(state, entry)), ...waiting.map(waitingInfo)];
+    },
+    async addKey(key) {
+      const entry = await state.keyFolder.add(sourceOf(state, key));
+      await reloadKeys();
+      return keyInfo(state, entry);
+    },
+    generateKey: (wanted) => generate(state, wanted, reloadKeys),
+    async removeKey(id) {
+      const written = state.running.keystore.entries.find((entry) => entry.id === id && isConfigured(entry));
+      if (written) throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
+      const removed = await state.keyFolder.remove(id);
+      if (removed) await reloadKeys();
+      return removed;
+    },
+  };
+}
+
+/** A certificate may come without its key, when the node holds that already: it made it, or the old certificate had the same. */
+function sourceOf({ running }: NodeState, { hosts = [], certificate, key, pkcs12, passphrase }: NewKey): NewSource {
+  const common = { ...(passphrase !== undefined && { passphrase }) };
+  if (pkcs12 !== undefined && certificate === undefined && key === undefined) return { ...common, hosts, pkcs12 };
+  if (certificate === undefined || pkcs12 !== undefined) {
+    throw new ConfigError("certificate", "Cannot add a key: give its certificate, or pkcs12 with both, but not more");
+  }
+  const keyPem = key ?? (certificate.includes("PRIVATE KEY-----") ? certificate : undefined);
+  if (keyPem !== undefined) return { ...common, hosts, certificatePem: certificate, keyPem };
+  const publicKeySha256 = publicKeyOf(certificate);
+  const isIts = (one: { readonly publicKeySha256: string }) => one.publicKeySha256 === publicKeySha256;
+  const held = running.waiting.find(isIts) ?? running.keystore.entries.find(isIts);
+  if (!held) {
+    throw new ConfigError("key", "Cannot add the certificate: the node does not hold its private key; give that, too");
+  }
+  return { hosts: hosts.length > 0 ? hosts : held.hosts, certificatePem: certificate, keyPem: held.keyPem };
+}
+
+function publicKeyOf(pem: string): string {
+  try {
+    return digest(readCertificate(new X509Certificate(pem).raw).publicKey);
+  } catch (error) {
+    throw new ConfigError("certificate", "Cannot add a key: its certificate cannot be read", { cause: error });
+  }
+}
+
+async function generate(
+  state: NodeState,
+  { hosts, keyType, selfSignedDays }: NewKeyRequest,
+  reloadKeys: () => Promise<unknown>,
+): Promise<GeneratedKey> {
+  if (selfSignedDays === undefined) {
+    const waiting = await state.keyFolder.addRequest(hosts, () => requestKey(hosts, keyType));
+    await reloadKeys();
+    return { key: waitingInfo(waiting), request: waiting.requestPem };
+  }
+  const now = Date.now();
+  const made = await makeSelfSigned(hosts, keyType, now - CLOCK_SKEW, now + selfSignedDays * DAY);
+  const entry = await state.keyFolder.add({ hosts, ...made });
+  await reloadKeys();
+  return { key: keyInfo(state, entry), request: null };
+}
+
+function keyInfo({ running }: NodeState, entry: KeystoreEntry): KeyInfo {
+  const { id, hosts, keyType, sha256, notAfter } = entry;
+  return {
+    id,
+    hosts,
+    keyType,
+    sha256,
+    notAfter,
+    origin: isConfigured(entry) ? "configuration" : "added",
+    state: validityOf(entry, Date.now(), running.loaded.config.keyStore.warnBefore),
+  };
+}
+
+function waitingInfo({ id, hosts, keyType }: WaitingKey): KeyInfo {
+  return { id, hosts, keyType, sha256: null, notAfter: null, origin: "added", state: "waiting" };
+}
+
+/** Their paths are places in the file, the others' are files. */
+function isConfigured({ path }: KeystoreEntry): boolean {
+  return path.startsWith("keys[");
+}

@@ -1,0 +1,19 @@
+import type { Phase, Verdict } from "./facts.ts";
+import type { PolicySource } from "./rule.ts";
+import type { KnownFacts } from "./view.ts";
+
+/**
+ * The verdict for a server whose key the node does not hold, on a listener that never re-signs. Undefined: the node holds
+ * it, or the listener re-signs, or one of both is not known.
+ */
+export function refuseMissingKey(
+  { onMissingKey = {} }: PolicySource,
+  { listener, keyHeld }: KnownFacts,
+  phase: Phase,
+): Verdict | undefined {
+  if (listener === undefined || keyHeld !== false || !Object.hasOwn(onMissingKey, listener)) return undefined;
+  const action = onMissingKey[listener];
+  if (action === undefined) return undefined;
+  const reason = `The node holds no key for this server, and listener ${listener} does not re-sign`;
+  return { action, phase, rule: "missing key", reason, provisional: false };
+}

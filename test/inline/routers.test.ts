@@ -1,0 +1,4 @@
+import { SPECIAL } from "../../lab/scenarios.ts";
+import { prove } from "./prove.ts";
+
+prove(SPECIAL.routers);
