@@ -17,7 +17,10 @@ export class Ssl3Stream extends Duplex {
   readonly #socket: Socket;
   readonly #connection: Connection;
   readonly #opened = Promise.withResolvers<Established>();
+  /** close_notify has come. */
   #isEnded = false;
+  /** A FIN has come. */
+  #isFinished = false;
 
   constructor(socket: Socket, connection: Connection) {
     super(STREAM);
@@ -29,7 +32,7 @@ export class Ssl3Stream extends Duplex {
     socket.on("data", (bytes: Buffer) => this.receive(bytes));
     socket.once("end", () => this.#onFin());
     socket.once("error", (error) => this.destroy(error));
-    socket.once("close", () => this.destroy());
+    socket.once("close", () => this.#onClose());
     this.#flush();
     socket.resume();
   }
@@ -70,12 +73,18 @@ export class Ssl3Stream extends Duplex {
 
   /** What came before is read first: an error would throw it away. */
   #onFin(): void {
+    this.#isFinished = true;
     if (this.#isEnded || this.destroyed) return;
     if (this.readableLength > 0) {
       setTimeout(() => this.#onFin(), LOOK);
       return;
     }
     this.destroy(Object.assign(new Error("The peer ended the connection without close_notify"), { code: TRUNCATED }));
+  }
+
+  /** When both directions have had their end, what came may still be unread: the stream closes when it has been. */
+  #onClose(): void {
+    if (!this.writableFinished || !(this.#isEnded || this.#isFinished)) this.destroy();
   }
 
   #flush(): boolean {

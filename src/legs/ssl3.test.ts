@@ -104,6 +104,30 @@ test("A FIN without close_notify is an error of the leg, and not an end", async 
   }
 });
 
+for (const how of ["close_notify", "a bare FIN"]) {
+  test(`What came before the connection closed with ${how} is there for a reader that comes late`, async (t) => {
+    const { server, client } = await bothLegs(t);
+    assert.ok(server.kind === "up" && client.kind === "up");
+    server.stream.end();
+    client.stream.resume();
+    await once(client.stream, "end");
+    const closed = once(server.socket, "close");
+    const last = how === "close_notify" ? () => client.stream.end() : () => client.socket.end();
+    client.stream.write(Buffer.alloc(100_000), last);
+    await closed;
+    let read = 0;
+    server.stream.on("data", (bytes: Buffer) => {
+      read += bytes.length;
+    });
+    const outcome = await Promise.race([
+      once(server.stream, "end").then(() => "end"),
+      once(server.stream, "close").then(() => "close"),
+    ]).catch(({ code }) => code);
+    assert.equal(read, 100_000);
+    assert.equal(outcome, how === "close_notify" ? "end" : "ERR_SSL_UNEXPECTED_EOF_WHILE_READING");
+  });
+}
+
 test("A relay carries all that came before a missing close_notify, and then that it is missing", async (t) => {
   const [left, right] = [await bothLegs(t), await bothLegs(t)];
   assert.ok(left.server.kind === "up" && left.client.kind === "up");

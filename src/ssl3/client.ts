@@ -16,8 +16,7 @@ import {
   writeClientHello,
 } from "./messages.ts";
 import type { Random } from "./random.ts";
-import { authOf } from "./server.ts";
-import { type Suite, suiteById } from "./suites.ts";
+import { authOf, type Suite, suiteById } from "./suites.ts";
 
 export interface ClientOptions {
   readonly random: Random;

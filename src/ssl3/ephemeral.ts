@@ -123,7 +123,7 @@ function x25519Key(random: Random): CurveKey {
 const MODP_2048 = getDiffieHellman("modp14");
 /** Below, discrete logarithms have been computed; above, a handshake costs more than it is worth. In bits. */
 const MIN_PRIME = 1024;
-const MAX_PRIME = 8192;
+const MAX_PRIME = 4096;
 /** Of a private exponent, in bytes: twice what the largest group is worth. */
 const EXPONENT = 64;
 

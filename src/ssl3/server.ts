@@ -13,7 +13,7 @@ import { chooseCurve, type ServerShare, shareCurve, sharePrime } from "./ephemer
 import { decryptPremaster, signParams } from "./key-exchange.ts";
 import { type Message, RENEGOTIATION_SCSV, writeCertificate, writeServerHello } from "./messages.ts";
 import type { Random } from "./random.ts";
-import { type Suite, type SuiteChoice, suiteById } from "./suites.ts";
+import { authOf, type Suite, type SuiteChoice, suiteById } from "./suites.ts";
 
 /** A certificate with its key. */
 export interface Identity {
@@ -174,9 +174,3 @@ function serverHello(hello: ClientHello, { server: random }: Randoms, sessionId:
 }
 
 const RENEGOTIATION_INFO = 0xff01;
-
-/** The kind of suite that a key can serve; undefined: none. */
-export function authOf(key: KeyObject): Suite["auth"] | undefined {
-  if (key.asymmetricKeyType === "rsa") return "rsa";
-  return key.asymmetricKeyType === "ec" ? "ecdsa" : undefined;
-}

@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { CIPHER_SUITE_NAMES } from "../wire/cipher-suite-names.ts";
 import type { CipherName } from "./bulk-cipher.ts";
 import type { MacName } from "./mac.ts";
@@ -25,6 +26,12 @@ export function suiteById(id: number, choice: SuiteChoice): Suite | undefined {
 /** In the order in which the engine offers them. */
 export function suitesFor(choice: SuiteChoice): readonly Suite[] {
   return choice === "all" ? SUITES : RC4_SUITES;
+}
+
+/** The kind of suite that a key can serve; undefined: none. */
+export function authOf(key: KeyObject): Suite["auth"] | undefined {
+  if (key.asymmetricKeyType === "rsa") return "rsa";
+  return key.asymmetricKeyType === "ec" ? "ecdsa" : undefined;
 }
 
 type Row = readonly [number, Suite["exchange"], Suite["auth"], CipherName, MacName];
