@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
 import { suitesFor } from "../../src/ssl3/suites.ts";
@@ -58,15 +60,21 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
       modern.set(version, await ssl3Server(classes, pki.server.rsa, { versions: [version] }));
     }
     const rules = [{ name: "dropped", match: { host: [`dropped.${DOMAIN}`] }, action: "drop" }];
-    const options = (versions: object) => ({
+    const feeds = [{ name: "captures", kind: "pcapng", directory: "./captures" }];
+    const options = (versions: object, more: object = {}) => ({
       trust: [pki.root.certificate],
       forwards: { old: old.port },
       // One worker: sessions are resumed where they were made.
-      config: { workers: 1, policy: { versions, rules }, keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }] },
+      config: {
+        workers: 1,
+        policy: { versions, rules },
+        keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }],
+        ...more,
+      },
     });
     node = await startNode(options({ min: "SSLv3" }));
     usualNode = await startNode(options({ belowMin: "bypass" }));
-    rc4Node = await startNode(options({ min: "SSLv3", ssl3Suites: "rc4" }));
+    rc4Node = await startNode(options({ min: "SSLv3", ssl3Suites: "rc4" }, { feeds }));
   });
   after(async () => {
     await node?.stop();
@@ -181,6 +189,15 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
       assert.match(`${side.version} ${side.suite}`, /^SSLv3 \S*_WITH_RC4_128_/);
     const [refused] = await lines(rc4Node, [{ to: old, suites: ["TLS_RSA_WITH_AES_128_CBC_SHA"] }], rc4Node.primary);
     assert.match(refused!, /^failed: /);
+  });
+
+  test("The plaintext goes to a feed, and the session is found by its host", async () => {
+    const [seen] = await get(rc4Node, [{ to: old }]);
+    const told = Buffer.from(`SSLv3 ${seen!.server.suite.replace("TLS_RSA_", "SSL_RSA_")} ${seen!.server.session}`);
+    const captured = () => globSync(join(rc4Node.captures, "*")).some((file) => readFileSync(file).includes(told));
+    await until("the server's line in a capture", captured);
+    const found = await rc4Node.sessions({ host: "localhost" });
+    assert.ok(found.some(({ clientLeg }) => clientLeg.version === "SSLv3"));
   });
 
   test("A server that demands a client certificate is remembered, and bypassed", async () => {
