@@ -77,6 +77,20 @@ function bridged(net: string) {
   return { client: `${net}.0.2`, node: `${net}.0.254`, server: `${net}.0.3` };
 }
 
+/** A tool that does nothing, between two interfaces of the node: a bridge of its own. `ends`: the namespace that the node makes. */
+export function addTool({ node }: Crossing, index: number) {
+  const [interfaceA, interfaceB] = [`clt-t${index}a`, `clt-t${index}b`] as const;
+  const tool = addNamespace(`${node.namespace?.split("-").at(-1)}tool${index}`);
+  ip(tool, `link add ${BRIDGE} type bridge`);
+  for (const name of [interfaceA, interfaceB]) {
+    ip(tool, `link add in-${name} type veth peer name ${name} netns ${node.namespace}`);
+    ip(tool, `link set in-${name} master ${BRIDGE}`);
+    ip(tool, `link set in-${name} up`);
+  }
+  ip(tool, `link set ${BRIDGE} up`);
+  return { interfaceA, interfaceB, ends: `${tool}-ends` };
+}
+
 /** Lets the kernel alone forward between both networks: a router or a bridge as any. */
 export function forwardPlainly({ node, networkA, networkB, addresses }: Crossing): void {
   const name = node.namespace ?? "";
@@ -88,6 +102,12 @@ export function forwardPlainly({ node, networkA, networkB, addresses }: Crossing
   for (const port of [networkA, networkB]) ip(name, `link set ${port} master ${BRIDGE}`);
   for (const address of addresses) ip(name, `addr add ${address} dev ${BRIDGE}`);
   ip(name, `link set ${BRIDGE} up`);
+}
+
+/** A cable of the host's own, from one interface to another. */
+export function layCable({ namespace = "" }: Host, one: string, other: string): void {
+  ip(namespace, `link add ${one} type veth peer name ${other}`);
+  for (const end of [one, other]) ip(namespace, `link set ${end} up`);
 }
 
 /** A TCP connection from a host. Whoever waits for it hears of its errors; there is always a listener for them. */

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { startClearline } from "./clearline.ts";
-import { buildCrossings, type Crossing, forwardPlainly, type Topology } from "./hosts.ts";
+import { addTool, buildCrossings, type Crossing, forwardPlainly, layCable, type Topology } from "./hosts.ts";
 import type { Subject, Values } from "./measures.ts";
 import { type Origin, startOrigin } from "./origin.ts";
 import { listening, type Program } from "./processes.ts";
@@ -8,7 +8,8 @@ import type { Comparison, Results } from "./report.ts";
 
 /**
  * The same client and the same server, with the node between them in several ways: in the path or as the proxy that the
- * client asks, with the client's SYN held or not, and told to leave the flow to the kernel beside a machine with no node.
+ * client asks, with the client's SYN held or not, with tools behind it that do nothing, with an IDS's interface that is
+ * fed, and told to leave the flow to the kernel beside a machine with no node.
  */
 export const INLINE = {
   title: "Clearline between two networks",
@@ -16,11 +17,23 @@ export const INLINE = {
   pairs: [
     { ours: "inline", theirs: "explicit" },
     { ours: "inline", theirs: "no SYN hold" },
+    { ours: "interface feed", theirs: "inline" },
+    { ours: "one tool", theirs: "inline" },
+    { ours: "two tools", theirs: "inline" },
     { ours: "kernel bypass", theirs: "no node" },
   ],
 } as const satisfies Comparison;
 
-export const INLINE_SUBJECTS = ["no node", "kernel bypass", "explicit", "inline", "no SYN hold"] as const;
+export const INLINE_SUBJECTS = [
+  "no node",
+  "kernel bypass",
+  "explicit",
+  "inline",
+  "no SYN hold",
+  "interface feed",
+  "one tool",
+  "two tools",
+] as const;
 export type InlineSubject = (typeof INLINE_SUBJECTS)[number];
 
 const PROXY_PORT = 8080;
@@ -50,7 +63,7 @@ export interface Networks {
 export async function buildNetworks(topology: Topology, names: readonly InlineSubject[]): Promise<Networks> {
   const crossings = buildCrossings(topology, names.length);
   const servers = crossings.map(({ server }) => server.address);
-  const origin = await startOrigin(crossings[0]!.server, servers);
+  const origin = await startOrigin({ host: crossings[0]!.server, addresses: servers });
   return {
     origin,
     async start(name) {
@@ -83,11 +96,31 @@ const STARTS: Record<InlineSubject, Start> = {
   },
   inline: (origin, crossing, topology) => startInline(origin, crossing, topology),
   "no SYN hold": (origin, crossing, topology) => startInline(origin, crossing, topology, { synHold: false }),
+  "interface feed"(origin, crossing, topology) {
+    layCable(crossing.node, "clt-mon", "clt-ids");
+    return startInline(
+      origin,
+      crossing,
+      topology,
+      {},
+      { feeds: [{ name: "ids", kind: "interface", interface: "clt-mon" }] },
+    );
+  },
+  "one tool": (origin, crossing, topology) => startWithTools(origin, crossing, topology, 1),
+  "two tools": (origin, crossing, topology) => startWithTools(origin, crossing, topology, 2),
   "kernel bypass"(origin, crossing, topology) {
     const all = { name: "all", match: { server: [crossing.server.address] }, action: "bypass" };
     return startInline(origin, crossing, topology, {}, { policy: { rules: [all] } });
   },
 };
+
+function startWithTools(origin: Origin, crossing: Crossing, topology: Topology, count: number) {
+  const tools = Array.from({ length: count }, (_, index) => {
+    const { ends, ...interfaces } = addTool(crossing, index);
+    return { name: `tool${index}`, kind: "inline", namespace: ends, ...interfaces };
+  });
+  return startInline(origin, crossing, topology, {}, { tools });
+}
 
 function startInline(origin: Origin, crossing: Crossing, topology: Topology, listener = {}, more = {}) {
   const { node, networkA, networkB, addresses } = crossing;

@@ -9,14 +9,16 @@ import { measureConnects, measurePlain, measureSessions, measureThroughput } fro
 import { startOrigin } from "./origin.ts";
 import { exitOnSignals, stop } from "./processes.ts";
 import { type Comparison, ratios, table } from "./report.ts";
+import { benchResumption, resumptionTable } from "./resumption.ts";
 import { type Measure, type Measured, measure, progress } from "./rounds.ts";
 import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
 
 /**
  * npm run bench: Clearline beside its peers, in one run, in front of one origin; with `--inline`, as root, also Clearline
- * between two networks (`--topology routed|bridge`). Subjects take turns, so that what else the machine does troubles all
- * of them; each number is the median of the rounds. Last come the legs of SSL 3.0 beside OpenSSL's. `--quick` is one short
- * round, `--only NAME` (again and again; `legs` is one) leaves the others out, `--json FILE` writes the numbers.
+ * between two networks (`--topology routed|bridge`). `--resumption` measures something else: what returning peers cost.
+ * Subjects take turns, so that what else the machine does troubles all of them; each number is the median of the rounds.
+ * Last come the legs of SSL 3.0 beside OpenSSL's. `--quick` is one short round, `--only NAME` (again and again; `legs` is
+ * one) leaves the others out, `--json FILE` writes the numbers.
  */
 
 interface Plan {
@@ -34,6 +36,7 @@ const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     inline: { type: "boolean", default: false },
+    resumption: { type: "boolean", default: false },
     topology: { type: "string", default: "routed" },
     json: { type: "string" },
     only: { type: "string", multiple: true },
@@ -58,6 +61,7 @@ async function bench(plan: Plan): Promise<void> {
   const unknown = options.only?.filter((name) => !known.includes(name)) ?? [];
   if (unknown.length > 0) throw new Error(`--only is one of ${known.join(", ")}, not ${unknown.join(", ")}`);
   if (options.json !== undefined) closeSync(openSync(options.json, "a")); // a file that cannot be written is told now
+  if (options.resumption) return await printResumption(plan);
   const [loadBefore] = loadavg(); // what others do on this machine, in whose numbers these are read
 
   const loads = loadsOf(plan);
@@ -90,6 +94,16 @@ async function bench(plan: Plan): Promise<void> {
     writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
   }
   if ([peers, inline].some((measured) => measured && measured.failures.length > 0)) process.exitCode = 1;
+}
+
+async function printResumption({ rounds, secondsOfSessions }: Plan): Promise<void> {
+  const [loadBefore] = loadavg();
+  const results = await benchResumption(rounds, secondsOfSessions);
+  console.log(resumptionTable(results));
+  console.log(
+    `median of ${rounds}; ${cpus().length} cores, ${cpus()[0]?.model}; load before: ${loadBefore?.toFixed(2)}`,
+  );
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
 }
 
 /** What every subject has to carry. */

@@ -16,6 +16,8 @@ export interface Origin {
   /** The same without TLS. */
   readonly plainPort: number;
   readonly authority: Authority;
+  /** Its own certificate, a file. */
+  readonly certificate: string;
 }
 
 export const SMALL = "/small";
@@ -23,10 +25,18 @@ export const BIG = "/big";
 const BIG_SIZE = 2 ** 30;
 
 /**
- * nginx, one TLS 1.3 server that never resumes: each session is a full handshake with everyone. Here at the loopback; in a
- * namespace at all its addresses, of which the certificate names those that clients ask for.
+ * nginx, one TLS 1.3 server that never resumes unless it is asked to: each session is a full handshake with everyone. Here at
+ * the loopback; in a namespace at all its addresses, of which the certificate names those that clients ask for.
  */
-export async function startOrigin(host: Host = HERE, addresses: readonly string[] = [HERE.address]): Promise<Origin> {
+export async function startOrigin({
+  host = HERE,
+  addresses = [HERE.address],
+  resumes = false,
+}: {
+  readonly host?: Host;
+  readonly addresses?: readonly string[];
+  readonly resumes?: boolean;
+} = {}): Promise<Origin> {
   const authority = makeAuthority();
   const leaf = makeLeaf(authority, addresses);
   const [port, plainPort] = [await freePort(), await freePort()];
@@ -47,13 +57,13 @@ export async function startOrigin(host: Host = HERE, addresses: readonly string[
       server {
         listen ${at}:${port} ssl backlog=4096 reuseport; listen ${at}:${plainPort} backlog=4096 reuseport; server_name localhost; root ${WORKSHOP};
         ssl_certificate ${leaf.certificate}; ssl_certificate_key ${leaf.key};
-        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
+        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache ${resumes ? "shared:bench:10m" : "off"}; ssl_session_tickets ${resumes ? "on" : "off"};
       }
     }\n`,
   );
   const program = start("nginx", "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"], host);
   await listening(program, port);
-  return { program, port, plainPort, authority };
+  return { program, port, plainPort, authority, certificate: leaf.certificate };
 }
 
 /** A file of holes, read once so that the system has it in memory before anyone is measured. */

@@ -7,9 +7,10 @@ import type { Way } from "./loads.ts";
 import type { Subject } from "./measures.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
+import { startWithProxyTool } from "./proxy-tool.ts";
 import type { Comparison } from "./report.ts";
 
-/** Like with like: CONNECT proxies, fixed port forwards, and what the feed of the embedded default costs. */
+/** Like with like: CONNECT proxies, fixed port forwards, and what feeds and a proxy tool cost. */
 export const PEERS = {
   title: "Clearline beside its peers",
   alone: ["direct"],
@@ -17,6 +18,8 @@ export const PEERS = {
     { ours: "clearline", theirs: "mitmproxy" },
     { ours: "clearline forward", theirs: "sslsplit" },
     { ours: "clearline pcapng", theirs: "clearline" },
+    { ours: "clearline pcap-over-ip", theirs: "clearline" },
+    { ours: "clearline haproxy", theirs: "clearline" },
   ],
 } as const satisfies Comparison;
 
@@ -27,11 +30,14 @@ export const PEER_SUBJECTS = [
   "clearline forward",
   "sslsplit",
   "clearline pcapng",
+  "clearline pcap-over-ip",
+  "clearline haproxy",
 ] as const;
 export type PeerSubject = (typeof PEER_SUBJECTS)[number];
 
 /** The program of Debian's package that a subject needs. */
 const NEEDS: Partial<Record<PeerSubject, { program: string; package: string }>> = {
+  "clearline haproxy": { program: "haproxy", package: "haproxy" },
   mitmproxy: { program: "mitmdump", package: "mitmproxy" },
   sslsplit: { program: "sslsplit", package: "sslsplit" },
 };
@@ -67,6 +73,18 @@ const STARTS: Record<Exclude<PeerSubject, "direct">, (origin: Origin, port: numb
       { mode: "explicit", address: `127.0.0.1:${port}` },
       { feeds: [{ name: "bench", kind: "pcapng", directory: join(WORKSHOP, `captures-${port}`) }] },
     ),
+  async "clearline pcap-over-ip"(origin, port) {
+    const place = await freePort();
+    const feed = { name: "bench", kind: "pcap-over-ip", address: `127.0.0.1:${place}` };
+    const listener = { mode: "explicit", address: `127.0.0.1:${port}` };
+    const program = await startClearline(origin, listener, { feeds: [feed] });
+    await listening(program, place);
+    // It ends with the feed, and its own work is not counted.
+    const script = `require("node:net").connect(${place}, "127.0.0.1").on("error", () => {}).resume()`;
+    start(`reader ${place}`, process.execPath, ["-e", script]);
+    return program;
+  },
+  "clearline haproxy": startWithProxyTool,
   mitmproxy({ authority }, port) {
     const directory = join(WORKSHOP, `mitmproxy-${port}`);
     mkdirSync(directory);

@@ -49,7 +49,7 @@ async function openLab({ topology, check, traffic, duration }: LabOptions): Prom
     return;
   }
 
-  await using stage = await openStage(topology, { about: "The lab", claims: [] }, pki);
+  await using stage = await openStage(topology, { about: "The lab", tools: [{ name: "ips" }], claims: [] }, pki);
   process.on("exit", () => console.log("\nThe lab is closed; all of it is removed."));
   console.log(`\n${drawNetwork(stage)}\n\nIn other terminals, as root, from this folder:\n\n${listCommands(stage)}\n`);
   console.log(`${traffic ? "Traffic flows." : "No traffic: it is yours to make."} Ctrl-C closes the lab.\n`);

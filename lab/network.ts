@@ -103,7 +103,21 @@ export async function buildNetwork(topology: Topology): Promise<Network> {
   };
 }
 
-function host(namespace: string): Host {
+/**
+ * Another host of this process's network, removed with it. Not `made`: somebody else makes a namespace of this name, and it is
+ * removed all the same.
+ */
+export async function addHost(name: string, made = true): Promise<Host> {
+  const added = host(`${PREFIX}${process.pid}-${name}`);
+  open = [...open, added.namespace];
+  if (!made) return added;
+  await must("ip", ["netns", "add", added.namespace]);
+  await ip(added.namespace, "link", "set", "lo", "up");
+  return added;
+}
+
+/** A host by its namespace's name. */
+export function host(namespace: string): Host {
   const inside = (program: string, args: readonly string[]) => ["netns", "exec", namespace, program, ...args];
   return {
     namespace,

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
 import { descendants, MAIN } from "../test/node.ts";
-import { type Outcome, type Running, scratch, until } from "../test/processes.ts";
+import { type Outcome, type Running, scratch, start, until } from "../test/processes.ts";
 import type { Network } from "./network.ts";
 import { PORTS } from "./servers.ts";
 
@@ -40,6 +40,8 @@ export interface LabNodeOptions {
   readonly confined?: boolean;
   /** Of an earlier node, to start it again. */
   readonly folder?: string;
+  /** With the configuration that is in the folder already. */
+  readonly asItIs?: boolean;
 }
 
 /** Writes the configuration of an inline node for this network. Returns the file's name. */
@@ -80,12 +82,15 @@ export function writeConfiguration({ network, trust, listener, config, folder = 
 
 /** Starts a node in the middle of the network, and resolves once it is ready. Rejects with its output when it is not. */
 export async function startNode(options: LabNodeOptions): Promise<LabNode> {
-  const file = writeConfiguration(options);
+  const { folder: given = "", asItIs = false } = options;
+  const file = asItIs ? join(given, "clearline.yaml") : writeConfiguration(options);
   const folder = join(file, "..");
   const host = options.network.node;
+  // Not `ip netns exec`: the namespaces that the node makes for its tools would be seen by itself alone.
+  const inside = [`--net=/var/run/netns/${host.namespace}`];
   const confined = options.confined === true ? ["setpriv", "--bounding-set", "-all,+net_admin"] : [];
   const [command = "", ...args] = [...confined, process.execPath, MAIN, "run", "-c", file];
-  const program = host.start(command, args, {
+  const program = start("nsenter", [...inside, command, ...args], {
     cwd: folder,
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   });

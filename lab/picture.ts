@@ -2,9 +2,11 @@ import { DOMAIN } from "../test/pki.ts";
 import type { Stage } from "./claim.ts";
 import type { End, Host } from "./network.ts";
 import { PORTS } from "./servers.ts";
+import { FORBIDDEN, type ToolHost } from "./tool-host.ts";
 
 /** The topology with its names and addresses, as text. */
-export function drawNetwork({ network }: Stage): string {
+export function drawNetwork(stage: Stage): string {
+  const { network } = stage;
   const { client, node, server, topology } = network;
   const what = topology === "bridge" ? "a bridge: one subnet" : "a router between two networks";
   const middle = [`node (${what})`, node.namespace, `${node.networkA} = Na | Nb = ${node.networkB}`, ...node.addresses];
@@ -16,7 +18,20 @@ export function drawNetwork({ network }: Stage): string {
     const cells = columns.map((lines, column) => `| ${(lines[row] ?? "").padEnd(widths[column]!)} |`);
     return cells.join(row === 2 ? "------" : "      ");
   });
-  return [rule, ...rows, rule].map((line) => `  ${line}`).join("\n");
+  const drawn = [rule, ...rows, rule].map((line) => `  ${line}`);
+  // Below the node's column, by which it hangs.
+  const indent = " ".repeat(widths[0]! + 12);
+  return [...drawn, ...stage.tools.flatMap(drawTool).map((line) => `${indent}${line}`)].join("\n");
+}
+
+function drawTool({ name, namespace, interfaceA, interfaceB, ends }: ToolHost): readonly string[] {
+  const [a, b] = [`Ta = ${interfaceA}`, `Tb = ${interfaceB}`];
+  const tool = [`tool ${name} (a bridge)`, namespace];
+  const width = Math.max(a.length + b.length + 4, ends.length, ...tool.map((line) => line.length));
+  const gap = " ".repeat(width - a.length - b.length);
+  const [down, up] = ["|", "|"].map((arrow) => arrow.padEnd(a.length));
+  const box = `+${"-".repeat(width + 2)}+`;
+  return [`  ${a}${gap}${b}`, `  ${down}${gap}${up}`, box, ...tool.map((line) => `| ${line.padEnd(width)} |`), box];
 }
 
 function side(name: string, end: End): readonly string[] {
@@ -24,7 +39,7 @@ function side(name: string, end: End): readonly string[] {
 }
 
 /** Commands to try in other terminals, each with what it shows. */
-export function listCommands({ network, node, pki }: Stage): string {
+export function listCommands({ network, node, pki, tools }: Stage): string {
   const { client, server } = network;
   const inside = ({ namespace }: Host, command: string) => `ip netns exec ${namespace} ${command}`;
   const clearline = (words: string) => inside(network.node, `npm run -s clearline -- ${words} -c ${node.file}`);
@@ -38,10 +53,17 @@ export function listCommands({ network, node, pki }: Stage): string {
     ["What it did to its host's network", clearline("inline plan")],
     ["The rules and their counters", inside(network.node, "nft list ruleset")],
     ["A page through the node: who signed its certificate?", get(PORTS.https, node.authorities)],
+    ["A request that the tool kills", `${get(PORTS.https, node.authorities)}${FORBIDDEN} --http1.1`],
     ["The same past the node, by a rule of the network phase", get(PORTS.bypassed, pki.root.certificate)],
     ["What the client sees", inside(client, `tcpdump -ni ${client.interface}`)],
     ["What the server sees: the same addresses", inside(server, `tcpdump -ni ${server.interface}`)],
-    ["The plaintext", `tshark -r "$(ls -t ${node.captures}/*.pcapng | head -n 1)" -Y 'http || http2'`],
+    ...tools.map(
+      (tool) => ["What the tool sees: the plaintext", inside(tool, `tcpdump -nAi ${tool.inA} port 80`)] as const,
+    ),
+    [
+      "The plaintext that the feed has",
+      `tshark -r "$(ls -t ${node.captures}/*.pcapng | head -n 1)" -Y 'http || http2'`,
+    ],
     ["The node dies: traffic goes on", `kill -9 ${node.pids().slice(1).join(" ")}`],
   ];
   return commands.map(([why, command]) => `  # ${why}\n  ${command}`).join("\n");

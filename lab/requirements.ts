@@ -7,6 +7,7 @@ const PACKAGES = [
   ["iptables", "/usr/sbin/iptables-nft"],
   ["procps", "/usr/sbin/sysctl"],
   ["tcpdump", "/usr/bin/tcpdump"],
+  ["tshark", "/usr/bin/tshark"],
   ["openssl", "/usr/bin/openssl"],
   ["curl", "/usr/bin/curl"],
   ["nginx-light", "/usr/sbin/nginx"],

@@ -103,7 +103,7 @@ function textKind(key: string, standard: unknown): string {
   if (/^\d+[kMG]i?B$/.test(String(standard))) return "size";
   if (["address", "server", "returnAddress"].includes(key)) return "host:port";
   if (["dataDir", "directory"].includes(key)) return "a folder";
-  return ["certificate", "key", "files", "bypass", "decrypt"].includes(key) ? "a file" : "text";
+  return ["certificate", "key", "files", "file", "bypass", "decrypt"].includes(key) ? "a file" : "text";
 }
 
 function cell(text: string): string {

@@ -1,14 +1,16 @@
 import type { Socket } from "node:net";
 import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
+import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
 import type { ServerLeg } from "./legs/server-leg.ts";
-import type { Between, Carried, Node, Opening, SessionHandle } from "./node.ts";
+import type { Carried, Ends, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
 import type { Chain, ChainFailure } from "./tools/chain.ts";
+import { type Begun, converse, lookInside } from "./upgrade.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
@@ -24,6 +26,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     policy: node.policy,
     session: node.open(arrival),
     ends: new Set(arrival.client ? [arrival.client] : []),
+    clients: new Set(),
   };
   try {
     story.session.close(await tell(story));
@@ -36,13 +39,15 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
 }
 
 /** What every step of a session works with. */
-interface Story {
+export interface Story {
   readonly arrival: Arrival;
   readonly node: Node;
   readonly policy: Policy;
   readonly session: SessionHandle;
   /** Connections to be closed when the story is over; most have closed by themselves then. */
   readonly ends: Set<Socket>;
+  /** Those of them that lead to the client. */
+  readonly clients: Set<Socket>;
   /** Its way through the inline tools, once there is one. */
   chain?: Chain;
 }
@@ -74,30 +79,58 @@ async function tell(story: Story): Promise<string> {
   if (onNetwork) noteVerdict(session, onNetwork);
   const client = await arrival.welcome();
   story.ends.add(client);
+  story.clients.add(client);
   session.note({ state: "EST:EST:INIT:INIT" });
+  const peers = { client: peerOf(client), server: peerOf(server) };
   if (onNetwork?.action === "bypass")
-    return pass(
-      story,
-      { client, server },
-      { ...bypassed(onNetwork), server: endpoint, host: connectHost ?? undefined },
-    );
+    return pass(story, peers, { ...bypassed(onNetwork), server: endpoint, host: connectHost ?? undefined });
   if (http) {
     const about = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
-    return passPlaintext(story, { client, server, head: http }, { ...about, tools: onNetwork?.tools });
+    return passPlaintext(story, { ...peers, head: http }, { ...about, tools: onNetwork?.tools });
   }
 
   const { answer: sighting, client: bytes, server: greeting } = await node.detect(client, server);
-  if (sighting?.kind !== "match") {
-    session.note({ protocol: "other" });
-    const about = { server: endpoint, host: connectHost ?? undefined, description: "not TLS", tools: onNetwork?.tools };
-    return passPlaintext(story, { client, server, head: bytes, greeting }, about);
-  }
+  const redial = async () => peerOf(await arrival.dial([endpoint.address], endpoint.port));
+  const layer = { ...peers, endpoint, facts, destination, redial, begun: undefined, tunnels: 0 };
+  if (sighting?.kind === "match") return decide(story, layer, { hello: sighting.sight.hello, bytes });
+  session.note({ protocol: "other" });
+  // A side that has ended its stream already agrees to nothing any more.
+  const watch = sighting && node.watch(endpoint.port, bytes);
+  if (watch) return converse(story, layer, watch, { head: bytes, greeting });
+  const about = { server: endpoint, host: connectHost ?? undefined, description: "not TLS", tools: onNetwork?.tools };
+  return passPlaintext(story, { ...peers, head: bytes, greeting }, about);
+}
 
-  const { hello } = sighting.sight;
+/** Two peers that are about to speak TLS: on TCP, in the tunnel of a proxy, or inside the TLS that leads to the proxy. */
+export interface Layer {
+  readonly client: Peer;
+  readonly server: Peer;
+  readonly endpoint: Endpoint;
+  readonly facts: Facts;
+  readonly destination: Destination;
+  /** Another connection to the server, on which nothing but this layer's beginning was said. Throws NetworkError. */
+  redial(): Promise<Peer>;
+  /** The conversation that this goes on with; undefined: nothing was said before. */
+  readonly begun: Begun | undefined;
+  /** Tunnels of proxies that this is in. */
+  readonly tunnels: number;
+}
+
+interface Interception extends Layer {
+  readonly opening: Opening;
+  /** What a demand for a client certificate is remembered by. */
+  readonly known: string;
+}
+
+/** The hello is here: the sni phase. */
+export async function decide(story: Story, layer: Layer, opening: Opening): Promise<string> {
+  const { node, policy, session } = story;
+  const { client, server, destination, endpoint, begun } = layer;
+  const { hello, bytes } = opening;
   session.note({ protocol: "tls", sni: hello.serverName ?? null, ech: hello.ech ?? null, ...node.fingerprints(hello) });
   const known = serverKey(hello, destination, endpoint);
-  facts = {
-    ...facts,
+  const facts: Facts = {
+    ...layer.facts,
     sni: hello.serverName ?? null,
     versions: hello.versions,
     keyHeld: node.holdsKey(hostOf(hello, destination), endpoint.address),
@@ -106,34 +139,25 @@ async function tell(story: Story): Promise<string> {
   const onHello = policy.onHello(facts);
   if (onHello) noteVerdict(session, onHello);
   if (onHello?.action === "bypass") {
-    const host = hello.serverName ?? connectHost ?? undefined;
+    begun?.leave();
+    const host = hello.serverName ?? destination.connectHost ?? undefined;
     return pass(story, { client, server, head: bytes }, { ...bypassed(onHello), server: endpoint, host });
   }
-  if (onHello?.action === "drop") return refuse(story, client, onHello, hello);
-
-  return intercept(story, { client, server, endpoint, opening: { hello, bytes }, facts, known, destination });
-}
-
-interface Interception {
-  readonly client: Socket;
-  readonly server: Socket;
-  readonly endpoint: Endpoint;
-  readonly opening: Opening;
-  readonly facts: Facts;
-  /** What a demand for a client certificate is remembered by. */
-  readonly known: string;
-  readonly destination: Destination;
+  if (onHello?.action === "drop") return refuse(story, client, onHello, opening.hello);
+  return intercept(story, { ...layer, opening, facts, known });
 }
 
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
-  const { node, policy, session, ends } = story;
-  const { client, endpoint, opening, known, destination } = interception;
+  const { node, policy, session, ends, clients } = story;
+  const { client, endpoint, opening, known, destination, begun } = interception;
 
   const host = hostOf(opening.hello, destination);
-  const between: Between = { client: story.arrival.from, server: endpoint, host };
-  const serverLeg = await openServerLeg(story, interception, between);
+  const { listener, from: caller } = story.arrival;
+  const between: Ends = { listener, client: caller, server: endpoint, host };
+  const { serverLeg, server } = await openServerLeg(story, interception, between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
+  if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
 
   const judgement = node.judge(serverLeg, host, endpoint.address);
@@ -153,50 +177,66 @@ async function intercept(story: Story, interception: Interception): Promise<stri
     description: alpn ?? "",
     tools: verdict.tools,
   } as const;
-  const chain = await enterTools(story, about);
-  if (chain.kind === "failed") return cut(client, chain.reason);
+  const chain = begun?.chain ?? (await enterTools(story, about));
+  if (chain.kind === "failed") return cut(client.socket, chain.reason);
   const presentation = await node.present(serverLeg, opening.hello, judgement);
   const { records } = presentation;
   session.note({ presented: records[0], deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(client, opening, presentation, serverLeg.negotiated, between);
+  const clientLeg = await node.clientLeg(client.stream, opening, presentation, serverLeg.negotiated, between);
   if (clientLeg.kind === "failed") return clientLeg.reason;
-  ends.delete(client);
+  if (client.stream === client.socket) ends.delete(client.stream);
   ends.add(clientLeg.stream as Socket);
+  clients.add(clientLeg.stream as Socket);
   const presented = records[clientLeg.shown ?? 0] ?? records[0];
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented });
 
+  const inside = {
+    ...interception,
+    client: { stream: clientLeg.stream as Socket, socket: client.socket },
+    server: { stream: serverLeg.stream as Socket, socket: server.socket },
+  };
   const description = `${clientLeg.negotiated.version} ${alpn ?? ""}`.trimEnd();
-  const parting = await join(story, clientLeg, chain, serverLeg, { ...about, description });
+  const found = await lookInside(story, inside, serverLeg, { hello: opening.hello, chain, about });
+  if (found.kind === "told") return found.reason;
+  const [from, to] = [
+    { ...inside.client, ...found.client },
+    { ...inside.server, ...found.server },
+  ];
+  const parting = begun
+    ? await begun.goOn(from.stream, to.stream)
+    : await join(story, from, chain, to, { ...about, description });
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
 }
 
-/** A server that speaks nothing newer than SSL 3.0 is spoken to anew, where policy allows it; else its first answer counts. */
+/**
+ * A server that speaks nothing newer than SSL 3.0 is spoken to anew, where policy allows it; else its first answer counts.
+ * Answers with the connection that the leg is on.
+ */
 async function openServerLeg(
   story: Story,
   interception: Interception,
-  between: Between,
-): Promise<ServerLeg | LegFailure> {
-  const { node, policy, ends, arrival, session } = story;
-  const { server, endpoint, opening } = interception;
-  const leg = await node.serverLeg(server, opening.hello, between, policy.lean(interception.facts));
-  if (leg.kind === "up") ends.delete(server);
-  if (leg.kind === "up" || !node.mayFallBack(leg)) return leg;
-  let fresh: Socket;
+  between: Ends,
+): Promise<{ readonly serverLeg: ServerLeg | LegFailure; readonly server: Peer }> {
+  const { node, policy, ends, session } = story;
+  const { server, opening, facts, redial } = interception;
+  const leg = await node.serverLeg(server.stream, opening.hello, policy.lean(facts), between);
+  if (leg.kind === "up" || !node.mayFallBack(leg)) return { serverLeg: leg, server };
+  let fresh: Peer;
   try {
-    fresh = await arrival.dial([endpoint.address], endpoint.port);
+    fresh = await redial();
   } catch (error) {
-    if (error instanceof NetworkError) return leg;
+    if (error instanceof NetworkError) return { serverLeg: leg, server };
     throw error;
   }
-  ends.add(fresh);
-  const older = await node.fallBack(fresh, opening.hello, between);
+  ends.add(fresh.stream);
+  const older = await node.fallBack(fresh.stream, opening.hello, between);
   // A server that refuses again has said more when it was asked for TLS; what we refuse of it is news.
-  if (older.kind === "failed") return older.cause === "protocol" || older.alert === CERTIFICATE_REQUIRED ? older : leg;
-  ends.delete(fresh);
-  session.note({ seenAs: nearEnd(fresh) });
-  return older;
+  const isNews = older.kind === "up" || older.cause === "protocol" || older.alert === CERTIFICATE_REQUIRED;
+  if (!isNews) return { serverLeg: leg, server };
+  session.note({ seenAs: nearEnd(fresh.socket) });
+  return { serverLeg: older, server: fresh };
 }
 
 /**
@@ -240,8 +280,8 @@ async function reach(
  * Else the server may demand a certificate that only the client has, or speak too old a version; else its alert crosses.
  */
 async function afterRefusal(story: Story, interception: Interception, failure: LegFailure): Promise<string> {
-  const { node, policy, session, arrival } = story;
-  const { client, facts, opening, endpoint, known } = interception;
+  const { node, policy, session } = story;
+  const { client, facts, opening, known, redial } = interception;
 
   let verdict: Verdict | undefined = policy.lean(facts);
   if (verdict.action === "decrypt" && (await demandsCertificate())) {
@@ -254,34 +294,35 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
   if (verdict?.action === "bypass") return replay(story, interception, verdict);
   if (verdict?.action === "drop") return refuse(story, client, verdict, opening.hello);
 
-  if (failure.code === "ECONNRESET") client.resetAndDestroy();
-  else node.part(client, failure.alert, opening.hello);
+  if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
+  else node.part(client.stream, failure.alert, opening.hello);
   return failure.reason;
 
   async function demandsCertificate(): Promise<boolean> {
     if (failure.cause === "alert" && failure.alert === CERTIFICATE_REQUIRED) return true;
     const mayBe = failure.cause === "network" || (failure.cause === "alert" && failure.alert !== PROTOCOL_VERSION);
-    const dial = () => arrival.dial([endpoint.address], endpoint.port);
+    const dial = async () => (await redial()).stream;
     return mayBe && (await node.probe(dial, opening.hello));
   }
 }
 
 /** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
 async function replay(story: Story, interception: Interception, verdict: Verdict): Promise<string> {
-  const { client, endpoint, opening, destination } = interception;
-  const { session, node, ends, arrival } = story;
-  for (const end of ends) if (end !== client) node.part(end);
+  const { client, endpoint, opening, destination, begun, redial } = interception;
+  const { session, node, ends, clients } = story;
+  begun?.leave();
+  for (const end of ends) if (!clients.has(end)) node.part(end);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
-  const fresh = await arrival.dial([endpoint.address], endpoint.port);
-  ends.add(fresh);
-  session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh) });
+  const fresh = await redial();
+  ends.add(fresh.stream);
+  session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh.socket) });
   const host = opening.hello.serverName ?? destination.connectHost ?? undefined;
   return pass(story, { client, server: fresh, head: opening.bytes }, { ...bypassed(verdict), server: endpoint, host });
 }
 
 interface Passage {
-  readonly client: Socket;
-  readonly server: Socket;
+  readonly client: Peer;
+  readonly server: Peer;
   /** What the client said already. */
   readonly head?: Buffer;
   /** What the server said already. */
@@ -295,14 +336,12 @@ function bypassed({ tools }: Verdict): Pick<Carried, "flow" | "description" | "t
 
 /** Bytes as they are. */
 function pass(story: Story, { client, server, head, greeting }: Passage, about: Carried): Promise<string> {
-  const from = { stream: client, socket: client, head };
-  return enterAndJoin(story, from, { stream: server, socket: server, head: greeting }, about);
+  return enterAndJoin(story, { ...client, head }, { ...server, head: greeting }, about);
 }
 
 /** Bytes as they are that were plaintext all along. */
 function passPlaintext(story: Story, passage: Passage, about: Omit<Carried, "flow">): Promise<string> {
-  // A rule may have leant to decrypt before it was known that there is nothing to decrypt.
-  story.session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
+  noteUndecided(story.session);
   return pass(story, passage, { ...about, flow: "notTls" });
 }
 
@@ -313,14 +352,14 @@ async function enterAndJoin(story: Story, client: RelayEnd, server: RelayEnd, ab
 }
 
 /** Ta and Tb: the session's way through the inline tools. */
-async function enterTools(story: Story, about: Carried): Promise<Chain | ChainFailure> {
+export async function enterTools(story: Story, about: Carried): Promise<Chain | ChainFailure> {
   const chain = await story.node.tools(story.session, about);
   if (chain.kind === "ready") story.chain = chain;
   return chain;
 }
 
 /** Bytes between two ends, through the tools and past the feeds. */
-async function join(
+export async function join(
   { node, session }: Story,
   client: RelayEnd,
   { hops }: Chain,
@@ -335,7 +374,7 @@ async function join(
 }
 
 /** A tool that must not be left out has failed: nothing may pass. */
-function cut(client: Socket, reason: string): string {
+export function cut(client: Socket, reason: string): string {
   client.resetAndDestroy();
   return reason;
 }
@@ -348,8 +387,8 @@ function forbid({ arrival, session }: Story, verdict: Verdict): string {
 }
 
 /** The policy said drop and the client has sent its hello: it is told with an alert. */
-function refuse({ node }: Story, client: Socket, verdict: Verdict, hello: ClientHello): string {
-  node.part(client, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED, hello);
+function refuse({ node }: Story, { stream }: Peer, verdict: Verdict, hello: ClientHello): string {
+  node.part(stream, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED, hello);
   return `Dropped: ${verdict.reason}`;
 }
 
@@ -368,16 +407,21 @@ function blame({ arrival, node, session }: Story, error: unknown): string {
   return "An internal error ended the session";
 }
 
+/** A rule may have leant to decrypt before it was known that there is nothing to decrypt. */
+export function noteUndecided(session: SessionHandle): void {
+  session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
+}
+
 function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
   session.note({ verdict: action, phase, rule, reason });
 }
 
-function legRecord({ version, suite, group, alpn }: Negotiated): LegRecord {
-  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, received: 0, sent: 0 };
+function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
+  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }
 
 /** Whom the client means, as far as it says. */
-function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
+export function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
   return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 
@@ -387,6 +431,10 @@ function hostOf(hello: ClientHello, { connectHost }: Destination): string | unde
  */
 function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
   return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
+}
+
+function peerOf(socket: Socket): Peer {
+  return { stream: socket, socket };
 }
 
 function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {

@@ -2,15 +2,19 @@ import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "./capture/arrival.ts";
+import { openConversation, openTunnel } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
 import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
 import { readUntil } from "./capture/reading.ts";
+import { sayAgain } from "./capture/saying-again.ts";
 import { openDetectors } from "./detect/detectors.ts";
+import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
 import { ConfigError, NetworkError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
-import { createPcapngFeed } from "./feeds/pcapng.ts";
+import { openFeed } from "./feeds/kinds.ts";
+import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
@@ -18,24 +22,28 @@ import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
 import { relayThrough } from "./legs/relay-chain.ts";
 import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
-import { createSessionCache } from "./legs/session-store.ts";
 import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
-import type { Between, Node } from "./node.ts";
+import type { Ends, Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
 import { createKeystore } from "./pki/keystore.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
+import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { VERSIONS } from "./policy/rule.ts";
+import { SESSION_CACHES } from "./resumption/session-caches.ts";
+import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { asSsl3Alert } from "./ssl3/alerts.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
+import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
+import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
 import type { ClientHello } from "./wire/client-hello.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
@@ -45,19 +53,20 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000 } as const;
-/** Sessions of SSL 3.0 that may be resumed, and for how many ms. */
-const RESUMABLE = 10_000;
-const RESUMABLE_FOR = 5 * 60_000;
+const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
+/** ms for which a server's offer of TLS is remembered. */
+const OFFERING = 7 * 86_400_000;
+/** Sessions of each kind that this worker finds without asking. The cache of all workers has more. */
+const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
 const TELL = 250;
 const STATUS = 1_000;
 /** ms in which sessions that were reset have told how they ended. */
 const SETTLE = 1_000;
-/** Sessions that this process has descriptors for: two each, and some for listeners, feeds and the channel. */
-const DESCRIPTOR_SESSIONS = Math.floor((openFileLimit() - 256) / 2);
+/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
+const DESCRIPTORS = openFileLimit() - 256;
 
-process.on("message", (message: ToWorker) => void obey(message));
+process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
 process.on("disconnect", () => process.exit(1));
 // Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
@@ -65,9 +74,9 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
 /** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
-function tell(message: FromWorker): Promise<void> {
+function tell(message: FromWorker, socket?: Socket): Promise<void> {
   return new Promise((resolve) => {
-    if (process.connected) process.send!(message, undefined, undefined, () => resolve());
+    if (process.connected) process.send!(message, socket, undefined, () => resolve());
     else resolve();
   });
 }
@@ -75,7 +84,7 @@ function tell(message: FromWorker): Promise<void> {
 type Worker = Awaited<ReturnType<typeof startWorker>>;
 let worker: Promise<Worker> | undefined;
 
-async function obey(message: ToWorker): Promise<void> {
+async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
     try {
       if (worker) await (await worker).reload(message.setup);
@@ -92,7 +101,7 @@ async function obey(message: ToWorker): Promise<void> {
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
       tell({ kind: "failed", path, message });
     }
-  } else (await worker)?.obey(message);
+  } else (await worker)?.obey(message, socket);
 }
 
 async function startWorker(first: WorkerSetup) {
@@ -101,8 +110,17 @@ async function startWorker(first: WorkerSetup) {
   const contexts = createContextCache(LIMITS.contexts);
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const offering = createDemanding(LIMITS.offering);
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
+  const verified = createVerified(LIMITS.verified);
+  const ownSessions = Math.min(OWN_SESSIONS, setup.config.resumption.sessions);
+  const { keepers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+    put: (cache, name, sealed, until) => tell({ kind: "put session", cache, name, sealed, until }),
+    find: (cache, name, request) => tell({ kind: "find session", cache, name, request }),
+  });
+  let { ticketKeys } = setup.resumption;
+  const tickets = { hits: 0, misses: 0 };
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
   const openings = new Map<Socket, Arrival>();
   const arrivals = new Set<Arrival>();
@@ -113,6 +131,7 @@ async function startWorker(first: WorkerSetup) {
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
+  const returns = createReturns(setup.workers === 1, tell);
   let node: Node;
 
   await apply(setup);
@@ -122,6 +141,9 @@ async function startWorker(first: WorkerSetup) {
   async function apply(next: WorkerSetup): Promise<void> {
     setDefaultCACertificates([...next.roots]);
     contexts.flush();
+    // Roots that are no longer trusted vouched for some of them.
+    verified.flush();
+    ticketKeys = next.resumption.ticketKeys;
     const fresh = await openFeeds(next, feeds, setup);
     try {
       const chains = await openTools(next);
@@ -149,7 +171,7 @@ async function startWorker(first: WorkerSetup) {
     const chained: ChainTool[] = [];
     for (const [index, tool] of config.tools.entries()) {
       const key = JSON.stringify(tool);
-      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect };
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
       const open = tools.get(key) ?? (await openTool(tool, context));
       tools.set(key, open);
       chained.push({ ...tool, open });
@@ -167,7 +189,7 @@ async function startWorker(first: WorkerSetup) {
     for (const [key, { listener, index }] of wanted) {
       if (listeners.has(key)) continue;
       const { timeouts, limits } = config;
-      const limit = capacity(limits.sessions, workers);
+      const limit = capacity(limits.sessions, workers, config.tools.length);
       const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
       listeners.set(key, await openListener(listener, context));
     }
@@ -176,7 +198,7 @@ async function startWorker(first: WorkerSetup) {
   function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
     const { client } = arrival;
-    if (arrivals.size >= capacity(config.limits.sessions, workers) && !evict()) {
+    if (arrivals.size >= capacity(config.limits.sessions, workers, config.tools.length) && !evict()) {
       refused += 1;
       if (client) client.resetAndDestroy();
       else arrival.refuse({ kind: "timeout", message: "The node is full" });
@@ -202,23 +224,25 @@ async function startWorker(first: WorkerSetup) {
   }
 
   function composeNode(
-    { config, policy: source, keys, roots }: WorkerSetup,
+    { config, policy: source, keys, roots, resumption: { generation } }: WorkerSetup,
     fed: readonly Feed[],
     chains: Chains,
   ): Node {
-    const { timeouts } = config;
+    const { timeouts, resumption } = config;
+    const { timeout } = resumption;
     const policy = compilePolicy(source);
     const { versions } = source;
-    // One for each policy: what another policy decided is not resumed.
-    const resumable = createSessionCache(RESUMABLE, RESUMABLE_FOR);
     const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
     const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
-    const serverOptions = ({ client, server, host }: Between) => {
-      const sessions = resumable.of(JSON.stringify(["server", client.address, server, host]));
-      return { versions, timeout: timeouts.handshake, contexts, sessions };
-    };
     const keystore = createKeystore(keys);
-    const judge = createJudge(keystore, roots);
+    const judge = createJudge(keystore, roots, verified);
+    const takeKey = keyTaker(fed);
+    const serverOptions = ({ client, server }: Ends) => {
+      const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
+      const returning = { sessions: keepers["server-sessions"], bond, timeout };
+      const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+      return { ...options, resumption: resumption.servers ? returning : undefined };
+    };
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -229,14 +253,17 @@ async function startWorker(first: WorkerSetup) {
           id: entry.id,
           client: from,
           meter: entry.meter,
+          get rule() {
+            return entry.session.rule;
+          },
           note: (news) => entry.note(news, Date.now()),
           close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
-      async detect(client, server) {
+      async detect(client, server, agreed = false) {
         const opening = openDetectors();
-        const undecided = { silence: timeouts.idle, gap: timeouts.hello };
+        const undecided = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
         const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
           const sighting = opening.feed(side, bytes);
           return sighting.kind === "more" ? undefined : sighting;
@@ -247,20 +274,70 @@ async function startWorker(first: WorkerSetup) {
           openings.delete(client);
         }
       },
+      watch(port, begun) {
+        const { enabled, ports } = config.policy.startTls;
+        const startTls = ports.includes(port);
+        return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
+      },
+      watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
+      converse: openConversation,
+      tunnel: openTunnel,
+      sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
+      async glimpse(client, server) {
+        const begun = new Accumulator();
+        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
+          if (side === "server") return { asks: false };
+          begun.append(bytes);
+          const asks = asksProxy(begun.bytes);
+          return asks === "more" ? undefined : { asks };
+        };
+        try {
+          const read = await readUntil({ client, server }, judgeBytes, { silence: timeouts.idle, gap: timeouts.hello });
+          return { ...read, asks: read.answer?.asks ?? false, failure: undefined };
+        } catch (error) {
+          if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
+          const failure = error.cause instanceof Error ? error.cause : error;
+          return { asks: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
+        }
+      },
+      offering: {
+        has: (server) => offering.has(server, Date.now()),
+        learn(server) {
+          if (offering.has(server, Date.now())) return;
+          const until = Date.now() + OFFERING;
+          offering.learn(server, until);
+          tell({ kind: "offering", server, until });
+        },
+      },
+      withdrawn: (session, protocol, server) =>
+        log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg(socket, hello, between, { tools, alpn }) {
+      serverLeg(socket, hello, { tools, alpn }, between) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
         return openServerLeg(socket, { ...hello, alpnProtocols }, serverOptions(between));
       },
       mayFallBack: (failure) => mayFallBack(failure, versions),
       fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
-      clientLeg(socket, opening, { shown: presented, records }, { alpn }, { client, server, host }) {
-        // The certificate, too: a client that resumes is not shown the one that warns of what is wrong by now.
-        const certificates = records.map(({ sha256 }) => sha256);
-        const sessions = resumable.of(JSON.stringify(["client", client.address, server, host, certificates]));
-        const timeout = timeouts.handshake;
-        return openClientLeg(socket, opening, { presented, alpn, versions, timeout, contexts, sessions });
+      async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
+        const leg = await openClientLeg(socket, opening, {
+          ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
+          resumption: {
+            sessions: resumption.identifiers ? keepers.sessions : undefined,
+            ticketKeys: resumption.tickets ? ticketKeys : [],
+            // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
+            bond: [
+              ...[generation, listener, client.address, host ?? server.address, server.port],
+              ...records.map(({ sha256 }) => sha256),
+            ],
+            timeout,
+          },
+        });
+        const { sessionTicket, pskIdentity } = opening.hello;
+        if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
+          tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
+        }
+        return leg;
       },
       holdsKey: (host, address) => keystore.find(host, address).length > 0,
       judge: (leg, host, address) => judge(leg, host, address, Date.now()),
@@ -295,27 +372,11 @@ async function startWorker(first: WorkerSetup) {
         return chain;
       },
       tap(session, { flow, server, host, description }) {
-        // What is bypassed is ciphertext: nothing that a feed could tell of.
-        if (flow === "bypassed") return { taps: [], close() {} };
-        const about = {
-          id: session.id,
-          client: session.client,
-          server,
-          host,
-          verdict: "decrypt",
-          description,
-        } as const;
-        const taps = fed.map((feed) => {
-          const flow = feed.open(about, Date.now());
-          return Object.assign(flow, { pressure: () => feed.pressure() });
-        });
-        session.note({ feeds: Object.fromEntries(fed.flatMap(({ name, place }) => (place ? [[name, place]] : []))) });
-        return {
-          taps,
-          close() {
-            for (const tap of taps) tap.close();
-          },
-        };
+        const { id, client, rule } = session;
+        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const { places, ...taps } = openTaps(fed, about, Date.now());
+        session.note({ feeds: places });
+        return taps;
       },
       relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
@@ -337,14 +398,9 @@ async function startWorker(first: WorkerSetup) {
     const { user, system } = process.cpuUsage();
     const cache = (
       name: CacheName,
+      limit: number,
       { size, hits = 0, misses = 0 }: { size: number; hits?: number; misses?: number },
-    ) => ({
-      name,
-      size,
-      limit: LIMITS[name],
-      hits,
-      misses,
-    });
+    ) => ({ name, size, limit, hits, misses });
     const status: WorkerStatus = {
       sessions: arrivals.size,
       refused,
@@ -356,7 +412,17 @@ async function startWorker(first: WorkerSetup) {
         sessions: traffic.sessions(tool.name),
         strangers: tool.counters().strangers,
       })),
-      caches: [cache("issued", issued), cache("contexts", contexts), cache("demanding", demanding)],
+      caches: [
+        cache("issued", LIMITS.issued, issued),
+        cache("contexts", LIMITS.contexts, contexts),
+        cache("verified", LIMITS.verified, verified),
+        cache("demanding", LIMITS.demanding, demanding),
+        // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
+        ...SESSION_CACHES.map((name) =>
+          cache(name, 0, { hits: keepers[name].hits, misses: keepers[name].misses, size: 0 }),
+        ),
+        cache("tickets", 0, { ...tickets, size: 0 }),
+      ],
     };
     return tell({ kind: "status", status });
   }
@@ -385,14 +451,20 @@ async function startWorker(first: WorkerSetup) {
 
   return {
     reload: apply,
-    obey(message: Exclude<ToWorker, { kind: "setup" }>) {
+    obey(message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined) {
+      if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
+      if (message.kind === "offering") offering.learn(message.server, message.until);
+      if (message.kind === "session") settle(message.request, message.sealed);
+      if (message.kind === "ticket keys") ticketKeys = message.ticketKeys;
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
-        const caches = { issued, contexts, demanding };
-        for (const name of message.cache ? [message.cache] : (Object.keys(caches) as CacheName[])) caches[name].flush();
+        const caches = { issued, contexts, verified, demanding, ...keepers };
+        for (const [name, cache] of Object.entries(caches)) {
+          if (message.cache === undefined || message.cache === name) cache.flush();
+        }
       }
       if (message.kind === "stop") void stop();
     },
@@ -432,8 +504,8 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
   return Promise.all(
     next.config.feeds.map((feed) => {
       const index = before.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
-      const { worker, workers } = next;
-      return running[index] ?? createPcapngFeed({ ...feed, worker, workers, log });
+      const { worker, workers, config } = next;
+      return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
 }
@@ -445,6 +517,8 @@ function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[
 }
 
 /** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
-function capacity(sessions: number, workers: number): number {
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), DESCRIPTOR_SESSIONS));
+function capacity(sessions: number, workers: number, tools: number): number {
+  // Na and Nb, and Ta and Tb of each tool.
+  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
+  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
 }

@@ -4,7 +4,10 @@ import type { FeedCounters } from "./feeds/feed.ts";
 import type { KeystoreEntry } from "./pki/key-source.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
+import type { SessionCacheName } from "./resumption/session-caches.ts";
+import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
+import type { ReturnsAnswer, ReturnsNews } from "./tools/returns.ts";
 
 /** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
 
@@ -24,15 +27,27 @@ export interface WorkerSetup {
   readonly demanding: readonly (readonly [server: string, until: number])[];
   /** Tools that have failed, and why. */
   readonly failedTools: readonly (readonly [name: string, reason: string])[];
+  readonly resumption: ResumptionSetup;
+}
+
+export interface ResumptionSetup {
+  /** What sessions are sealed with. A secret, like the ticket keys. */
+  readonly secret: Uint8Array;
+  /** Of the policy and the trusted roots: a session that began under another one is not resumed. */
+  readonly generation: string;
+  readonly ticketKeys: TicketKeys;
 }
 
 export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
+  | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
+  | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
+  | ReturnsAnswer
   | { readonly kind: "stop" };
 
 export type FromWorker =
@@ -42,12 +57,22 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly path: string; readonly message: string }
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
-  | { readonly kind: "demanding"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
+  | { readonly kind: "find session"; readonly request: number; readonly cache: SessionCacheName; readonly name: string }
+  /** `until` in ms since the epoch. */
+  | {
+      readonly kind: "put session";
+      readonly cache: SessionCacheName;
+      readonly name: string;
+      readonly sealed: Uint8Array;
+      readonly until: number;
+    }
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
+  | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
-export type CacheName = "issued" | "contexts" | "demanding";
+export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "tickets" | SessionCacheName;
 
 /** Told once a second. */
 export interface WorkerStatus {

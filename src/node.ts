@@ -1,7 +1,10 @@
 import type { Socket } from "node:net";
 import type { Arrival, Endpoint } from "./capture/arrival.ts";
+import type { Conversation, Peer } from "./capture/conversation.ts";
 import type { Reading } from "./capture/reading.ts";
 import type { Sighting } from "./detect/detector.ts";
+import type { Agreement } from "./detect/starttls/dialogue.ts";
+import type { Watch } from "./detect/starttls/dialogues.ts";
 import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
@@ -22,20 +25,39 @@ export interface Node {
   /** The policy as it is now; a session keeps the one it began with. */
   readonly policy: Policy;
   resolve(host: string): Promise<readonly string[]>;
-  detect(client: Socket, server: Socket): Promise<Reading<Sighting>>;
+  /** `agreed`: the peers have agreed to TLS, so that its beginning is not waited for as long as that of a connection. */
+  detect(client: Socket, server: Socket, agreed?: boolean): Promise<Reading<Sighting>>;
+  /**
+   * What to look for in plaintext that may become TLS, with a server at this port and a client that began so; undefined:
+   * there is nothing to watch.
+   */
+  watch(port: number, begun: Buffer): Watch | undefined;
+  /** The same for what is inside of TLS, before anything was said there. */
+  watchInside(): Watch | undefined;
+  converse(client: Peer, server: Peer, watch: Watch): Conversation;
+  /** A peer whose stream is TLS, for more TLS to be spoken in there. */
+  tunnel(peer: Peer): Peer;
+  /** Brings a fresh connection to where an earlier one agreed to TLS. Throws NetworkError when it does not get there. */
+  sayAgain(socket: Socket, agreement: Agreement): Promise<void>;
+  /** The first bytes inside of TLS: whether a client asks a proxy for something. `failure`: an end broke before there were any. */
+  glimpse(client: Socket, server: Socket): Promise<Glimpse>;
+  /** Servers that offered TLS in plaintext, by protocol, host and port, remembered for a time. */
+  readonly offering: Known;
+  /** A server no longer offers the TLS that it offered: told to the operator. */
+  withdrawn(session: SessionHandle, protocol: string, server: Endpoint): void;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
   /** `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. */
-  serverLeg(socket: Socket, hello: ClientHello, between: Between, leaning: Verdict): Promise<ServerLeg | LegFailure>;
+  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends: Ends): Promise<ServerLeg | LegFailure>;
   /** Whether a refusal may come from a server that speaks nothing newer than SSL 3.0, which policy allows. */
   mayFallBack(failure: LegFailure): boolean;
   /** The same for such a server, on a fresh connection. */
-  fallBack(socket: Socket, hello: ClientHello, between: Between): Promise<ServerLeg | LegFailure>;
+  fallBack(socket: Socket, hello: ClientHello, ends: Ends): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
     presentation: Presentation,
     server: Negotiated,
-    between: Between,
+    ends: Ends,
   ): Promise<ClientLeg | LegFailure>;
   /** Whether this node holds a key for the server. */
   holdsKey(host: string | undefined, address: string): boolean;
@@ -44,7 +66,7 @@ export interface Node {
   /** What the client is to be shown: the node's own certificate for the server, or a re-signed one. */
   present(leg: ServerLeg, hello: ClientHello, judgement: Judgement): Promise<Presentation>;
   /** Servers that demand a client certificate, by host and port, remembered for a time. */
-  readonly demanding: { has(server: string): boolean; learn(server: string): void };
+  readonly demanding: Known;
   /** Asks a server anew, after it refused, whether it demands a client certificate. */
   probe(dial: () => Promise<Socket>, hello: ClientHello): Promise<boolean>;
   /** Connects the session through its inline tools, Ta to Tb; the session's record follows. Bypasses what may be bypassed. */
@@ -66,25 +88,41 @@ export interface Node {
   report(session: SessionHandle, error: unknown): void;
 }
 
+export interface Known {
+  has(server: string): boolean;
+  learn(server: string): void;
+}
+
+export interface Glimpse {
+  readonly asks: boolean;
+  readonly client: Buffer;
+  readonly server: Buffer;
+  readonly failure: NodeJS.ErrnoException | undefined;
+}
+
 export interface SessionHandle {
   readonly id: string;
   readonly client: Endpoint;
   readonly meter: Meter;
+  /** The rule, list or built-in that has decided so far; null: none. */
+  readonly rule: string | null;
   note(news: SessionNews): void;
   close(reason: string): void;
-}
-
-/** Whose session it is: what is resumed belongs to these three. */
-export interface Between {
-  readonly client: Endpoint;
-  readonly server: Endpoint;
-  readonly host: string | undefined;
 }
 
 /** A ClientHello with the very bytes that it came in: a late bypass sends them again. */
 export interface Opening {
   readonly hello: ClientHello;
   readonly bytes: Buffer;
+}
+
+/** Who speaks with whom: a session is resumed only between the same two, as the same host. */
+export interface Ends {
+  readonly listener: string;
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** Whom the client meant; undefined: it did not say. */
+  readonly host: string | undefined;
 }
 
 export interface Judgement {

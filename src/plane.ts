@@ -3,6 +3,7 @@ import manifest from "../package.json" with { type: "json" };
 import { placeOf, textOf } from "./config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "./control/api.ts";
 import type { ControlPlane } from "./control/plane.ts";
+import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { readKernelCounts } from "./inline.ts";
 import { createKeyPlane } from "./key-plane.ts";
@@ -11,7 +12,10 @@ import { recordCertificate } from "./pki/certificate-record.ts";
 import { createRootSet } from "./pki/chain.ts";
 import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
+import { SESSION_CACHES } from "./resumption/session-caches.ts";
+import { isShared } from "./sharing.ts";
 import type { NodeState } from "./supervisor.ts";
+import { readStrangers } from "./tools/inline-setup.ts";
 
 /**
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`
@@ -43,8 +47,9 @@ export function createPlane(
       })),
       mint: mintInfo(state),
       feeds: feedInfos(state),
-      tools: toolInfos(state),
+      tools: await toolInfos(state),
       kernel: await readKernelCounts(state.inline),
+      store: state.sharing.fleet?.state(),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),
     policyOrder: () => order(state.running.policy),
@@ -62,16 +67,47 @@ export function createPlane(
     ...createKeyPlane(state, reloadKeys),
     caches: async () => cacheInfos(state),
     async flushCaches(name) {
-      if (name !== undefined && !cacheInfos(state).some((cache) => cache.name === name)) return false;
-      if (name === undefined || name === "mint") state.mint.flush();
-      if (name === undefined || name === "demanding") state.demanding.flush();
-      // What the mint forgot must not live on in the workers.
-      const ofWorkers = name === "mint" ? "issued" : (name as CacheName | undefined);
-      state.workers.tell({ kind: "flush", cache: ofWorkers });
+      const names = cacheInfos(state).map((cache) => cache.name);
+      if (name !== undefined && !names.includes(name)) return false;
+      for (const one of name === undefined ? names : [name]) {
+        forget(state, one as CacheName | "mint");
+        if (isShared(one)) await state.sharing.flush(one);
+      }
       return true;
+    },
+    store: () => state.sharing.fleet?.state(),
+    async fleetSessions(query, live, limit) {
+      const { fleet } = state.sharing;
+      if (!fleet) {
+        throw new ConfigError("resumption.shared", "Cannot ask the fleet: resumption.shared names no store");
+      }
+      const own = { ...fleet.self, answered: true, ...searchSessions(state, query, live, limit) };
+      const others = (await fleet.ask({ query, live, limit })).map(({ node, answer }) => ({
+        ...node,
+        answered: answer !== undefined,
+        sessions: answer?.sessions ?? [],
+        more: answer?.more ?? false,
+      }));
+      return {
+        nodes: [own, ...others].map(({ name, since, answered, sessions, more }) => ({
+          name,
+          since,
+          answered,
+          sessions,
+          more,
+        })),
+      };
     },
     reload,
   };
+}
+
+/** Empties a cache in the supervisor and all workers. What workers find through the supervisor is emptied by `sharing`. */
+export function forget({ mint, demanding, workers }: NodeState, name: CacheName | "mint"): void {
+  if (name === "mint") mint.flush();
+  if (name === "demanding") demanding.flush();
+  // What the mint forgot must not live on in the workers.
+  workers.tell({ kind: "flush", cache: name === "mint" ? "issued" : name });
 }
 
 /** Everything that the question says; what it does not say is not known. Throws ConfigError. */
@@ -139,7 +175,11 @@ function mintInfo({ mint }: NodeState) {
 
 function cacheInfos(state: NodeState): CacheInfo[] {
   const { minted, hits, size } = mintInfo(state);
-  const sums = new Map<string, CacheInfo>();
+  const { sharing, running } = state;
+  const { sessions } = running.loaded.config.resumption;
+  const own = SESSION_CACHES.map((name) => ({ name, size: sharing.size(name), limit: sessions }));
+  const keys = { name: "tickets", size: sharing.ticketKeys.length, limit: 2 };
+  const sums = new Map<string, CacheInfo>([...own, keys].map((info) => [info.name, { ...info, hits: 0, misses: 0 }]));
   for (const { status } of state.workers.list()) {
     for (const cache of status?.caches ?? []) {
       const sum = sums.get(cache.name);
@@ -156,8 +196,10 @@ function cacheInfos(state: NodeState): CacheInfo[] {
 }
 
 /** A tool is open in every worker; its health is known in one place. */
-function toolInfos({ running, watch, workers }: NodeState): ToolInfo[] {
+async function toolInfos({ running, watch, workers }: NodeState): Promise<ToolInfo[]> {
   const parts = workers.list().flatMap(({ status }) => status?.tools ?? []);
+  // The kernel's rules see them before any worker does.
+  const dropped = await readStrangers(running.loaded.config.tools);
   return running.loaded.config.tools.map(({ name, kind, onFailure }) => {
     const own = parts.filter((part) => part.name === name);
     const { up = true, since = 0, reason } = watch.state(name) ?? {};
@@ -169,7 +211,7 @@ function toolInfos({ running, watch, workers }: NodeState): ToolInfo[] {
       ...(reason !== undefined && { reason }),
       onFailure,
       sessions: own.reduce((sum, { sessions }) => sum + sessions, 0),
-      strangers: own.reduce((sum, { strangers }) => sum + strangers, 0),
+      strangers: own.reduce((sum, { strangers }) => sum + strangers, dropped.get(name) ?? 0),
     };
   });
 }
@@ -180,7 +222,8 @@ function feedInfos({ workers }: NodeState) {
   return [...Map.groupBy(all, ({ name }) => name).values()].map((parts) => {
     const [first] = parts;
     const stopped = parts.find(({ state }) => state === "stopped");
-    const sum = (pick: "sessions" | "packets" | "bytes") => parts.reduce((total, part) => total + part[pick], 0);
+    const sum = (pick: "sessions" | "packets" | "bytes" | "dropped") =>
+      parts.reduce((total, part) => total + part[pick], 0);
     return {
       name: first!.name,
       kind: first!.kind,
@@ -189,6 +232,7 @@ function feedInfos({ workers }: NodeState) {
       sessions: sum("sessions"),
       packets: sum("packets"),
       bytes: sum("bytes"),
+      dropped: sum("dropped"),
     };
   });
 }

@@ -1,14 +1,19 @@
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
 import { checkFree } from "./capture/listener.ts";
+import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
+import type { Config } from "./config/schema.ts";
 import { toolPlace } from "./config/tool-place.ts";
 import type { Reloaded } from "./control/api.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
+import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts";
 import { log } from "./log.ts";
@@ -21,13 +26,16 @@ import { createKeystore, inOrder, type Keystore, keyWarnings } from "./pki/keyst
 import { createMint, type Mint } from "./pki/mint.ts";
 import { readTrust, type Trust } from "./pki/trust.ts";
 import { createVault } from "./pki/vault.ts";
-import { createPlane } from "./plane.ts";
+import { createPlane, forget } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
+import { openSharing, type Sharing } from "./sharing.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
+import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
 import { probeTool } from "./tools/kinds.ts";
+import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -44,6 +52,8 @@ export interface Running {
   /** Keys that were made here and whose certificates are still to come. */
   readonly waiting: readonly WaitingKey[];
   readonly policy: Policy;
+  /** Of the policy and the trusted roots. Two nodes with the same ones have the same. */
+  readonly generation: string;
 }
 
 export interface NodeState {
@@ -59,6 +69,9 @@ export interface NodeState {
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
+  /** Whose connections come back from proxy tools. */
+  readonly returns: ReturnsOffice;
+  readonly sharing: Sharing;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
@@ -92,6 +105,8 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
   }
 }
 
+/** Sessions that another node is told of at one time. */
+const MOST_ANSWERED = 1_000;
 /** ms between two records of the live sessions. */
 const REMEMBER = 60_000;
 /** ms between two warnings of the same certificate. */
@@ -122,6 +137,10 @@ async function startNode(
   warnOf(running);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = planNode(loaded, count);
+  undo.push(() => warn(takeDownTools(config.dataDir)));
+  // What an earlier run gave to a tool must have come back, to be given again.
+  warn(takeDownTools(config.dataDir));
+  setUpTools(planInlineTools(config.tools, count), config.dataDir);
   undo.push(() => {
     if (!stay.inline) warn(takeDownInline(config.dataDir));
   });
@@ -131,7 +150,17 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  const mint = createMint(authorities, { maxValidity: config.signing.validity }, now);
+  const sharing = openSharing({
+    resumption: config.resumption,
+    fleetSecret: () => fleetSecret(loaded, authorities),
+    onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
+    onLearned: (server, until) => learn(state, server, until),
+    learned: () => demanding.entries(),
+    onFlush: (cache) => forget(state, cache),
+    answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
+  });
+  undo.push(() => sharing.close());
+  const mint = createMint(authorities, { maxValidity: config.signing.validity, shelf: sharing.shelf }, now);
   const history = openHistory({
     file: join(config.dataDir, "history.db"),
     keepAge: config.history.keep,
@@ -155,14 +184,17 @@ async function startNode(
     history,
     sessions,
     demanding,
+    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
+    sharing,
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
     inline,
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
-      onMessage: (message, reply) => onMessage(state, message, reply),
+      onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
       onDeath(worker) {
+        state.returns.leave(worker);
         const closed = sessions.dropWorker(worker, Date.now());
         publish(state, { opened: [], changed: [], closed });
       },
@@ -205,11 +237,15 @@ async function prepare(
   const added = (await keyFolder.read()).map(keyReader.read);
   const keystore = createKeystore(inOrder(loaded.keys.map(keyReader.read), added));
   keyReader.forget();
+  const trust = readTrust({ system: config.trust.system, extra: trustFiles });
   return {
     loaded,
     keystore,
     waiting: await keyFolder.readRequests(),
-    trust: readTrust({ system: config.trust.system, extra: trustFiles }),
+    trust,
+    generation: createHash("sha256")
+      .update(JSON.stringify([loaded.policy, trust.roots]))
+      .digest("base64url"),
     policy: compilePolicy(loaded.policy),
   };
 }
@@ -226,11 +262,16 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     worker,
     // Not what the file says: a reload cannot change how many there are.
     workers: state.workers.count,
-    config: loaded.config,
+    config: withoutStore(loaded.config),
     policy: loaded.policy,
     keys: keystore.entries,
     roots: trust.roots,
     demanding: state.demanding.entries(),
+    resumption: {
+      secret: state.sharing.secret,
+      generation: state.running.generation,
+      ticketKeys: state.sharing.ticketKeys,
+    },
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
     failedTools: loaded.config.tools.flatMap(({ name }) => {
       const health = state.watch.state(name);
@@ -239,11 +280,19 @@ function setupOf(state: NodeState): (worker: number) => WorkerSetup {
   });
 }
 
+/** The store's address may hold its password, and a worker has no business there. */
+function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: Config): Config {
+  return { ...config, resumption };
+}
+
 /** Sends heartbeats through the tools, and tells everybody when one has failed and when it is used again. */
 function watch(state: NodeState): Watch {
   const { tools } = state.running.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
-  const watched = tools.map((tool) => ({ ...tool, probe: (timeout: number) => probeTool(tool, timeout) }));
+  const watched = tools.map((tool) => ({
+    ...tool,
+    probe: (timeout: number) => probeTool(tool, timeout, state.returns),
+  }));
   return watchTools(watched, (name, { up, reason = "" }) => {
     state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
     const { onFailure } = tools.find((tool) => tool.name === name)!;
@@ -286,6 +335,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded, state);
   const changes = changesBetween(before, next);
+  checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
   const inline = planNode(loaded, state.workers.count, liveInline(state));
   await changeInline(planned, inline);
@@ -316,13 +366,22 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
 
 /** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */
 async function checkListenersFree({ config }: Loaded, before: Loaded | undefined): Promise<void> {
-  const own = before?.config.listeners.flatMap((listener) =>
-    listener.mode === "inline" ? [] : [listener.address.port],
-  );
-  for (const [index, listener] of config.listeners.entries()) {
-    if (listener.mode === "inline" || own?.includes(listener.address.port)) continue;
-    await checkFree({ ...listener.address, path: `listeners[${index}].address` });
-  }
+  const own = before ? placesOf(before.config).map(({ port }) => port) : [];
+  for (const place of placesOf(config)) if (!own.includes(place.port)) await checkFree(place);
+}
+
+/** Where the workers listen, all of them together. */
+function placesOf({ listeners, tools }: Loaded["config"]): { host: string; port: number; path: string }[] {
+  return [
+    ...listeners.flatMap((listener, index) =>
+      listener.mode === "inline" ? [] : [{ ...listener.address, path: `listeners[${index}].address` }],
+    ),
+    ...tools.flatMap((tool, index) =>
+      tool.kind === "inline" || tool.header === "sslproxy"
+        ? []
+        : [{ ...tool.returnAddress, path: `tools[${index}].returnAddress` }],
+    ),
+  ];
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */
@@ -340,6 +399,10 @@ function changesBetween(before: Running, after: Running): string[] {
   for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
     if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
   }
+  const [was, is] = [splitResumption(old.resumption), splitResumption(config.resumption)];
+  if (differs(was.atOnce, is.atOnce)) changes.push("The resumption changed");
+  if (differs(was.lasting, is.lasting))
+    changes.push("resumption changed: what is kept and shared takes effect when the node is started again");
   for (const name of ["dataDir", "workers", "console", "signing", "keyStore", "history", "log"] as const) {
     if (differs(old[name], config[name]))
       changes.push(`${name} changed: that takes effect when the node is started again`);
@@ -347,15 +410,33 @@ function changesBetween(before: Running, after: Running): string[] {
   return changes;
 }
 
-function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWorker) => void): void {
+/** The caches, the keys and the store last as long as the node. */
+function splitResumption({ identifiers, tickets, servers, shareServers, timeout, ...kept }: Config["resumption"]) {
+  const { sessions, ticketRotation, shared, secret, node, wait } = kept;
+  return {
+    atOnce: [identifiers, tickets, servers, shareServers, timeout],
+    lasting: [sessions, ticketRotation, shared, secret, node, wait],
+  };
+}
+
+function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
+  const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
   if (message.kind === "demanding") {
-    state.demanding.learn(message.server, message.until);
-    state.workers.tell(message);
+    learn(state, message.server, message.until);
+    state.sharing.fleet?.learn(message.server, message.until);
     log.info(
       { server: message.server },
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
+  }
+  if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
+  if (message.kind === "offering") state.workers.tell(message);
+  if (message.kind === "put session")
+    state.sharing.putSession(message.cache, message.name, message.sealed, message.until);
+  if (message.kind === "find session") {
+    const { request, cache, name } = message;
+    void state.sharing.findSession(cache, name).then((sealed) => reply({ kind: "session", request, sealed }));
   }
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
@@ -369,6 +450,18 @@ function onMessage(state: NodeState, message: FromWorker, reply: (message: ToWor
       },
     );
   }
+}
+
+/** A server demands a client certificate until then: a worker or another node has found out. */
+function learn({ demanding, workers }: NodeState, server: string, until: number): void {
+  demanding.learn(server, until);
+  workers.tell({ kind: "demanding", server, until });
+}
+
+/** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */
+function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
+  if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
+  return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
 }
 
 function publish({ history, subscribers }: NodeState, applied: Applied): void {
@@ -408,7 +501,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
-    ...config.feeds.map(({ name, directory }) => `  feed      ${directory}  (${name})`),
+    ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }

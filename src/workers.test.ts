@@ -56,6 +56,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     keys: [],
     roots: [],
     demanding: [],
+    resumption: { secret: new Uint8Array(32), generation: "", ticketKeys: [] },
     failedTools: [],
     inline: undefined,
   });

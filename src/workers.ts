@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
@@ -12,6 +13,8 @@ export interface Workers {
   /** Gives every worker a new setup. Throws ConfigError when one of them cannot use it. */
   setup(make: (worker: number) => WorkerSetup): Promise<void>;
   tell(message: ToWorker): void;
+  /** To one of them; a connection that goes with it is closed here once it is there. */
+  send(worker: number, message: ToWorker, socket?: Socket): void;
   list(): readonly WorkerState[];
   /** Resolves when the last has ended; live sessions had their time to end. `drain` in ms. */
   stop(drain: number): Promise<void>;
@@ -26,8 +29,8 @@ export interface WorkerState {
 }
 
 export interface WorkerEvents {
-  /** What a worker says and is not about its own life. */
-  onMessage(message: FromWorker, reply: (message: ToWorker) => void): void;
+  /** What a worker says and is not about its own life, with the connection that it hands over. */
+  onMessage(message: FromWorker, worker: number, socket: Socket | undefined): void;
   /** A worker died: its sessions ended with it. */
   onDeath(worker: number): void;
 }
@@ -80,12 +83,12 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
       log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
       child.kill("SIGKILL");
     }, silence).unref();
-    child.on("message", (message: FromWorker) => {
+    child.on("message", (message: FromWorker, socket: Socket | undefined) => {
       watch.refresh();
       if (message.kind === "ready") slot.waiting.shift()?.(undefined);
       else if (message.kind === "failed") slot.waiting.shift()?.(new ConfigError(message.path, message.message));
       else if (message.kind === "status") slot.status = message.status;
-      else events.onMessage(message, (reply) => send(slot, reply));
+      else events.onMessage(message, worker, socket);
     });
     const onceOver = (how: string) => {
       if (slot.over) return;
@@ -168,6 +171,11 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
         throw error;
       }
     },
+    send(worker, message, socket) {
+      const slot = slots[worker];
+      if (slot?.process.connected) send(slot, message, socket);
+      else socket?.destroy();
+    },
     tell(message) {
       for (const slot of slots) send(slot, message);
     },
@@ -190,7 +198,7 @@ function setUp(slot: Slot, setup: WorkerSetup): Promise<void> {
   });
 }
 
-function send({ process: child }: Slot, message: ToWorker): void {
+function send({ process: child }: Slot, message: ToWorker, socket?: Socket): void {
   // A worker that is dying takes no message; what it was asked is asked again when it is back.
-  if (child.connected) child.send(message, () => {});
+  if (child.connected) child.send(message, socket, undefined, () => {});
 }

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { test } from "node:test";
+import { parse, parseAllDocuments } from "yaml";
 import { configurationPage } from "../scripts/config-reference.ts";
 import { loadConfig } from "../src/config/load.ts";
+import { CONFIG } from "../src/config/schema.ts";
 import { checkPki } from "../src/pki/check.ts";
 import { make } from "../src/pki/test-chain.ts";
 import { scratch } from "./processes.ts";
@@ -89,6 +91,19 @@ test("Every command and option that the documents show is one", () => {
       .map(([line]) => `${page}: ${line}`),
   );
   assert.deepEqual(wrong, []);
+});
+
+test("The Kubernetes manifest is YAML, and the configuration in it is one", () => {
+  const objects = parseAllDocuments(readFileSync("packaging/kubernetes.yaml", "utf8"));
+  assert.deepEqual(
+    objects.flatMap(({ errors, warnings }) => [...errors, ...warnings]),
+    [],
+  );
+  const kinds = objects.map((one) => (one.toJS() as { kind: string }).kind);
+  assert.deepEqual(kinds, ["ConfigMap", "Deployment", "Service", "Deployment", "Service", "NetworkPolicy"]);
+  const { data } = objects[0]!.toJS() as { data: Record<string, string> };
+  const { error } = CONFIG.safeParse(parse(data["clearline.yaml"]!));
+  assert.equal(error, undefined);
 });
 
 test("The systemd unit grants what an inline listener needs, and nothing else", () => {

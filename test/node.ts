@@ -190,9 +190,9 @@ async function stop(program: Running): Promise<void> {
 }
 
 function bundle(folder: string, role: "primary" | "secondary"): string {
-  const pem = ["ecdsa", "rsa"].map((keyType) =>
-    readFileSync(join(folder, "data/ca", `${role}-${keyType}.pem`), "utf8"),
-  );
+  // A CA that the configuration gives has no files here.
+  const files = ["ecdsa", "rsa"].map((keyType) => join(folder, "data/ca", `${role}-${keyType}.pem`));
+  const pem = files.filter((name) => existsSync(name)).map((name) => readFileSync(name, "utf8"));
   const file = join(folder, `${role}.pem`);
   writeFileSync(file, pem.join("\n"));
   return file;

@@ -173,3 +173,11 @@ async function scripted(launch: (port: number) => Running): Promise<Origin> {
   await process.shows(/^READY$/m);
   return { port, process };
 }
+
+/** A store for nodes to share: Redis, at a port of the caller's, so that it can come back to it. It keeps nothing on disk. */
+export async function redisServer(port: number): Promise<Origin> {
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", scratch()];
+  const process = start(program("redis-server"), args);
+  await process.shows(/Ready to accept connections/);
+  return { port, process };
+}

@@ -80,6 +80,15 @@ export function makeLeaf(pki: Pki, name: string, names: string): Promise<Identit
   return signed(pki.folder, name, "ecdsa", { issuer: pki.root, names, days: ["20250101000000Z", "20450101000000Z"] });
 }
 
+/** A CA that is nobody's root yet: one for a node to sign with, say. */
+export function makeAuthority({ folder }: Pki, name: string): Promise<Identity> {
+  return selfSigned(folder, name, "ecdsa", `/CN=${name}`, [
+    "basicConstraints=critical,CA:TRUE",
+    "keyUsage=critical,keyCertSign,cRLSign",
+    "subjectKeyIdentifier=hash",
+  ]);
+}
+
 async function selfSigned(
   folder: string,
   name: string,

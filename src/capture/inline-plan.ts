@@ -169,6 +169,14 @@ function renderStep(step: Step): string[] {
       return [`sysctl -w ${step.key}=${step.value}${step.optional === true ? "   # where the kernel has it" : ""}`];
     case "bridge-port":
       return [`ip link set ${step.name} master ${step.bridge}`];
+    case "move-link":
+      return [`ip link set ${step.name} netns ${step.namespace}`];
+    case "inside":
+      return step.steps.flatMap((one) =>
+        renderStep({ ...one, why: "" }).map((line, index) =>
+          index === 0 ? `ip netns exec ${step.namespace} ${line}` : line,
+        ),
+      );
     case "link-up":
       return [`ip link set ${step.name} up`];
     case "hold-table":

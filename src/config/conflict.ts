@@ -1,7 +1,9 @@
+import { CONDITIONS } from "../policy/conditions.ts";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
 import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { toolConflicts } from "./tool-conflict.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -19,7 +21,14 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...unknownTools(root),
+    ...toolLoops(root),
+    ...alpnTooLate(root),
+    ...toolConflicts(root),
     ...inlineConflicts(root),
+    ...unknownRules(root),
+    ...feedsIntoThePath(root),
+    ...marksWithoutPlace(root),
+    ...nothingInCommon(root),
     ...keyForms(root),
     ...storeSecrets(root),
   ];
@@ -46,6 +55,7 @@ const BUILT_IN = [
   "client certificate",
   "missing key",
   "certificate fault",
+  "startTls",
   "default",
 ];
 
@@ -81,6 +91,11 @@ function listeningPlaces(root: unknown): {
       address: endpointOf(valueAt(value, ["address"])),
       server,
     });
+  }
+  for (const { keys, value } of entriesAt(root, ["feeds"])) {
+    if (valueAt(value, ["kind"]) !== "pcap-over-ip") continue;
+    const address = endpointOf(valueAt(value, ["address"]));
+    places.push({ path: pathOf([...keys, "address"]), owner: pathOf(keys), address, server: undefined });
   }
   for (const { keys, value } of entriesAt(root, ["tools"])) {
     const address = endpointOf(valueAt(value, ["returnAddress"]));
@@ -159,6 +174,31 @@ function unknownTools(root: unknown): Problem[] {
   );
 }
 
+/** A tool that is the node itself would be sent its own sessions, again and again. */
+function toolLoops(root: unknown): Problem[] {
+  const places = listeningPlaces(root);
+  return entriesAt(root, ["tools"]).flatMap(({ keys, value }) => {
+    const address = endpointOf(valueAt(value, ["address"]));
+    const own =
+      address &&
+      places.find((place) => place.address.port === address.port && reaches(address.host, place.address.host));
+    if (!own) return [];
+    const says = `is ${address.host}:${address.port}, where ${own.owner} listens: the node would connect to itself`;
+    return [{ path: pathOf([...keys, "address"]), says }];
+  });
+}
+
+/** HTTP/2 is agreed on in the server's hello; a rule that needs its certificate is judged after that. */
+function alpnTooLate(root: unknown): Problem[] {
+  const late = Object.entries(CONDITIONS).flatMap(([name, { phase }]) => (phase === "certificate" ? [name] : []));
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
+    const condition = late.find((name) => valueAt(value, ["match", name]) !== undefined);
+    if (valueAt(value, ["alpn"]) === undefined || condition === undefined) return [];
+    const says = `comes too late: the rule's ${condition} is known with the certificate, and HTTP/2 is agreed on before`;
+    return [{ path: pathOf([...keys, "alpn"]), says }];
+  });
+}
+
 /** A key comes as PEM, a certificate and a key, or as one PKCS#12 file. */
 function keyForms(root: unknown): Problem[] {
   return entriesAt(root, ["keys"]).flatMap(({ keys, value }) => {
@@ -180,6 +220,54 @@ function storeSecrets(root: unknown): Problem[] {
       ? [{ path: pathOf([...keys, "keyFile"]), says: "stands beside passphraseFile: one of them is enough" }]
       : [];
   });
+}
+
+/** A feed for a rule that does not exist would get nothing, and nobody would notice. */
+function unknownRules(root: unknown): Problem[] {
+  const names = entriesAt(root, ["policy", "rules"]).map(({ value }) => valueAt(value, ["name"]));
+  const known = [...names.map((name) => (typeof name === "string" ? name.trim() : name)), ...BUILT_IN];
+  return entriesAt(root, ["feeds"]).flatMap((feed) =>
+    entriesAt(feed.value, ["rules"]).flatMap(({ keys, value: name }) => {
+      if (typeof name !== "string" || name.trim() === "" || known.includes(name.trim())) return [];
+      return [{ path: pathOf([...feed.keys, ...keys]), says: `is ${show(name)}, but no rule has this name` }];
+    }),
+  );
+}
+
+/** What a feed sends must never get into the traffic that it is a copy of. */
+function feedsIntoThePath(root: unknown): Problem[] {
+  const used = new Map(
+    [...entriesAt(root, ["listeners"]), ...entriesAt(root, ["tools"])].flatMap(({ keys, value }) =>
+      ["networkA", "networkB", "interfaceA", "interfaceB"].map((end) => [
+        valueAt(value, [end]),
+        pathOf([...keys, end]),
+      ]),
+    ),
+  );
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    const name = valueAt(value, ["interface"]);
+    const user = used.get(name);
+    if (name === undefined || user === undefined) return [];
+    return [
+      { path: pathOf([...keys, "interface"]), says: `is ${show(name)}, which is ${user}: plaintext would leave there` },
+    ];
+  });
+}
+
+/** The pcap format has no comments. */
+function marksWithoutPlace(root: unknown): Problem[] {
+  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
+    if (valueAt(value, ["format"]) !== "pcap" || valueAt(value, ["mark"]) === undefined) return [];
+    return [{ path: pathOf([...keys, "mark"]), says: "has no place in the format pcap, only in pcapng" }];
+  });
+}
+
+/** Nodes that each have a CA of their own cannot open what the others have sealed, nor show the same certificates. */
+function nothingInCommon(root: unknown): Problem[] {
+  if (valueAt(root, ["resumption", "shared"]) === undefined) return [];
+  if (valueAt(root, ["signing", "primary"]) !== undefined) return [];
+  const says = "is set, but signing.primary is not: nodes that share a store need the same CA";
+  return [{ path: "resumption.shared", says }];
 }
 
 function endpointOf(value: unknown): HostPort | undefined {

@@ -99,6 +99,16 @@ export function subnetAddress() {
   });
 }
 
+/** "redis://user:password@host:port/database", "rediss://…" with TLS. What is wrong with it is told without its password. */
+export function storeUrl() {
+  const what = "the address of a store such as redis://10.0.0.7:6379";
+  return parsed(what, (text) => {
+    const url = URL.parse(text);
+    const known = url !== null && /^rediss?:$/.test(url.protocol) && url.hostname !== "";
+    return known && /^\/?\d{0,3}$/.test(url.pathname) ? { value: text } : { problem: `is not ${what}` };
+  });
+}
+
 /** "10.3.0.1" or "fd00::1". */
 export function address() {
   return z

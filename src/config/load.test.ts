@@ -8,6 +8,7 @@ import { stringify } from "yaml";
 import { ConfigError } from "../errors.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import { parseYaml } from "./document.ts";
+import { feedPlace } from "./feed.ts";
 import { type Loaded, loadConfig } from "./load.ts";
 import { configSchemaJson } from "./schema.ts";
 
@@ -37,6 +38,8 @@ async function errorsOf(yaml: string): Promise<string[]> {
   );
 }
 
+write("short.secret", "guess\n");
+
 const PROXY = 'listeners: [{ name: proxy, mode: explicit, address: "127.0.0.1:8080" }]\n';
 const rule = (text: string) => `${PROXY}policy: { rules: [${text}] }`;
 
@@ -52,6 +55,24 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
     ["policy.rules[0].match.hots is not known; did you mean host?"],
+  ],
+  [
+    "a store that is none, without telling its password",
+    `${PROXY}resumption: { shared: "http://node:hidden@10.0.0.7" }`,
+    [
+      "resumption.shared is not the address of a store such as redis://10.0.0.7:6379",
+      "resumption.shared is set, but signing.primary is not: nodes that share a store need the same CA",
+    ],
+  ],
+  [
+    "nodes that share a store and no CA",
+    `${PROXY}resumption: { shared: "redis://10.0.0.7" }`,
+    ["resumption.shared is set, but signing.primary is not: nodes that share a store need the same CA"],
+  ],
+  [
+    "a secret that can be guessed",
+    `${PROXY}resumption: { secret: short.secret }`,
+    ["resumption.secret names a file of 5 bytes; it needs 32 or more"],
   ],
   ["a wrong type", `${PROXY}trust: { system: 5 }`, ["trust.system is 5, not true or false"]],
   ["a list where a group belongs", `${PROXY}policy: []`, ["policy is a list, not a group of keys"]],
@@ -98,8 +119,60 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['policy.rules[0].match.listener[1] is "web", but no listener has this name'],
   ],
   ["no listeners", "listeners: []", ["listeners is empty"]],
+  [
+    "a tool that is one of the node's own listeners, or its own way back",
+    `${PROXY}tools:
+  - { name: a, kind: proxy, address: "localhost:8080", returnAddress: "127.0.0.1:3129" }
+  - { name: b, kind: proxy, address: "127.0.0.1:3130", returnAddress: "0.0.0.0:3130" }`,
+    [
+      "tools[0].address is localhost:8080, where listeners[0] listens: the node would connect to itself",
+      "tools[1].address is 127.0.0.1:3130, where tools[1] listens: the node would connect to itself",
+    ],
+  ],
+  [
+    "a tool that connects back from a name",
+    `${PROXY}tools: [{ name: a, kind: proxy, address: "127.0.0.1:3128", returnAddress: "127.0.0.1:3129", from: [dlp] }]`,
+    ['tools[0].from[0] is "dlp", not an address such as 10.0.9.5'],
+  ],
+  [
+    "a rule that would keep HTTP/2 out when it has been agreed on",
+    rule('{ name: a, match: { issuer: ["Example CA"] }, action: decrypt, alpn: http/1.1 }'),
+    [
+      "policy.rules[0].alpn comes too late: the rule's issuer is known with the certificate, and HTTP/2 is agreed on before",
+    ],
+  ],
   ["an empty file", "", ["listeners is missing"]],
   ["a file that is no group of keys", "- a\n- b", ["it is a list, not a group of keys"]],
+  [
+    "inline tools that share an interface",
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 }]
+tools:
+  - { name: ips, kind: inline, interfaceA: tool-a, interfaceB: tool-a }
+  - { name: dlp, kind: inline, interfaceA: eth2, interfaceB: tool-b }`,
+    [
+      'tools[0].interfaceB is "tool-a", which is tools[0].interfaceA already',
+      'tools[1].interfaceA is "eth2", which is listeners[0].networkB already',
+    ],
+  ],
+  [
+    "a bump in the wire with a gateway, and a router without one",
+    `${PROXY}tools:
+  - { name: ips, kind: inline, interfaceA: a, interfaceB: b, gatewayA: 10.0.0.1 }
+  - { name: dlp, kind: inline, interfaceA: c, interfaceB: d, layer: 3, addressA: 10.0.0.2/24, addressB: 10.0.1.2/24, gatewayA: 10.0.0.1 }`,
+    [
+      "tools[0].gatewayA is for layer 3: a bump in the wire has no address",
+      "tools[1].gatewayB is missing: a tool that is a router is found by its addresses",
+    ],
+  ],
+  [
+    "an inline tool's values",
+    `${PROXY}tools: [{ name: ips, kind: inline, interfaceA: "a b", interfaceB: b, layer: 4, addressA: 10.0.0.1 }]`,
+    [
+      'tools[0].interfaceA is "a b", not the name of a network interface: up to 15 letters, digits, dots, dashes and underscores',
+      "tools[0].layer is 4, neither 2 nor 3",
+      'tools[0].addressA is "10.0.0.1", not an address with the length of its subnet, such as 10.3.0.254/24',
+    ],
+  ],
   [
     "a listener of an unknown mode",
     "listeners: [{ name: a, mode: teleport }]",
@@ -234,6 +307,43 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     "two feeds of one name",
     `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d }, { name: a, kind: pcapng, directory: e }]`,
     ['feeds[1].name is "a", the name of feeds[0] already'],
+  ],
+  [
+    "a feed for a rule that is not there",
+    `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d, rules: [default, bankign] }]
+policy: { rules: [{ name: banking, action: decrypt }] }`,
+    ['feeds[0].rules[1] is "bankign", but no rule has this name'],
+  ],
+  [
+    "a feed at an address where somebody listens",
+    `${PROXY}feeds: [{ name: a, kind: pcap-over-ip, address: "127.0.0.1:8080" }]`,
+    ["feeds[0].address is 127.0.0.1:8080, where listeners[0] listens already"],
+  ],
+  [
+    "a feed into the path of the traffic",
+    `listeners: [{ name: edge, mode: inline, topology: routed, networkA: eth1, networkB: eth2 }]
+feeds: [{ name: a, kind: interface, interface: eth2 }]`,
+    ['feeds[0].interface is "eth2", which is listeners[0].networkB: plaintext would leave there'],
+  ],
+  [
+    "a mark where it has no place",
+    `${PROXY}feeds: [{ name: a, kind: pcap-over-ip, address: "[::1]:57012", format: pcap, mark: { comment: x } }]`,
+    ["feeds[0].mark has no place in the format pcap, only in pcapng"],
+  ],
+  [
+    "a mark that another kind of feed has",
+    `${PROXY}feeds: [{ name: a, kind: interface, interface: mon0, mark: { comment: x } }]`,
+    ["feeds[0].mark.vlan is missing", "feeds[0].mark.comment is not known"],
+  ],
+  [
+    "no class of flows, and one that there is not",
+    `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d, flows: [] }, { name: b, kind: pcapng, directory: d, flows: [all] }]`,
+    ["feeds[0].flows is empty", 'feeds[1].flows[0] is "all", not one of decrypted, bypassed, notTls'],
+  ],
+  [
+    "a MAC address that is none",
+    `${PROXY}feeds: [{ name: a, kind: interface, interface: mon0, clientMac: "02:00" }]`,
+    ['feeds[0].clientMac is "02:00", not a MAC address such as 02:00:00:00:00:0a'],
   ],
   [
     "a list that does not exist",
@@ -427,7 +537,14 @@ timeouts: { hello: 250ms }
     server: { host: "origin.example", port: 443 },
   });
   assert.deepEqual(config.feeds, [
-    { name: "archive", kind: "pcapng", directory: join(folder, "conf/captures"), rotate: 2 ** 30, keep: 10 },
+    {
+      name: "archive",
+      kind: "pcapng",
+      directory: join(folder, "conf/captures"),
+      rotate: 2 ** 30,
+      keep: 10,
+      flows: ["decrypted", "notTls"],
+    },
   ]);
   assert.deepEqual(config.timeouts, { connect: 10_000, hello: 250, handshake: 15_000, idle: 600_000, drain: 10_000 });
   assert.equal(config.signing.validity, 90 * 86_400_000);
@@ -450,6 +567,27 @@ timeouts: { hello: 250ms }
   assert.equal(compilePolicy(policy).onNetwork({ server: { address: "10.1.1.1", port: 1 } })?.rule, "all");
 });
 
+test("What hands out keys or plaintext is warned of, and a feed on loopback is not", async () => {
+  const file = write(
+    "loud.yaml",
+    `${PROXY}feeds:
+  - { name: a, kind: keylog, file: ./tls.log }
+  - { name: b, kind: pcap-over-ip, address: "0.0.0.0:57012" }
+  - { name: c, kind: pcap-over-ip, address: "[::1]:57012" }
+  - { name: d, kind: pcap-over-ip, address: "127.0.0.2:57012", flows: [bypassed], rules: [bypass list], format: pcap }`,
+  );
+  const { warnings, config } = await loadConfig(file);
+  assert.equal(warnings.length, 2);
+  assert.match(warnings[0]!, /^feeds\[0\] WRITES THE TLS KEYS OF EVERY SESSION to .*tls\.log: /);
+  assert.match(warnings[1]!, /^feeds\[1\]\.address is 0\.0\.0\.0:57012: ANYONE WHO REACHES IT READS THE PLAINTEXT/);
+  assert.deepEqual(config.feeds.map(feedPlace), [
+    join(folder, "tls.log"),
+    "0.0.0.0:57012",
+    "[::1]:57012",
+    "127.0.0.2:57012",
+  ]);
+});
+
 test("Without a file there is an explicit proxy and a feed, on loopback only", async () => {
   const { file, config, policy, keys, warnings } = await loadConfig(undefined);
   assert.equal(file, undefined);
@@ -460,7 +598,7 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     process.getuid?.() === 0 ? "/var/lib/clearline" : join(homedir(), ".local/state/clearline"),
   );
   assert.deepEqual(
-    config.feeds.map(({ name, kind, directory }) => [name, kind, directory]),
+    config.feeds.map((feed) => [feed.name, feed.kind, feedPlace(feed)]),
     [["captures", "pcapng", join(config.dataDir, "captures")]],
   );
   assert.equal(policy.default, "decrypt");

@@ -4,7 +4,8 @@ import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
 import { readDocument } from "./document.ts";
-import { nameKnownKeys, pathOf, problemsOf, valueAt } from "./problem.ts";
+import { feedWarnings, resolvedFeed } from "./feed.ts";
+import { nameKnownKeys, type Problem, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
 
@@ -42,6 +43,8 @@ export interface Loaded {
   readonly keys: readonly InboundKey[];
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
+  /** What the nodes that share a store have in common; undefined: the primary CA's key. */
+  readonly sharedSecret?: string;
   readonly keyStore: { readonly current?: StoreSecret; readonly former?: StoreSecret };
   /** One sentence each, for the log: what works and should still be changed. */
   readonly warnings: readonly string[];
@@ -67,6 +70,7 @@ export async function loadConfig(
     ...(checked.success ? [] : problemsOf(checked.error.issues, root)),
     ...conflictsIn(root),
     ...files.problems,
+    ...shortSecret(files),
   ];
   const keys = inboundKeys(root, files);
   const all = [
@@ -81,6 +85,14 @@ export async function loadConfig(
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
   return assemble(file, folder, checked.data, files, keys);
+}
+
+/** What can be guessed opens everything that the nodes share. */
+function shortSecret({ texts }: ReferencedFiles): Problem[] {
+  const length = Buffer.byteLength(texts.get("resumption.secret")?.trim() ?? "x".repeat(32));
+  return length >= 32
+    ? []
+    : [{ path: "resumption.secret", says: `names a file of ${length} bytes; it needs 32 or more` }];
 }
 
 /** What `npm start` runs: no file, no root. */
@@ -159,6 +171,7 @@ function assemble(
   keys: readonly InboundKey[],
 ): Loaded {
   const config = absolute(written, folder);
+  const sharedSecret = files.texts.get("resumption.secret");
   const entries = (list: "bypass" | "decrypt") =>
     config.policy.lists[list].flatMap((_, index) => files.lists.get(pathOf(["policy", "lists", list, index])) ?? []);
   return {
@@ -172,8 +185,9 @@ function assemble(
     keys,
     trustFiles: trustFilesOf(written, files),
     signing: signingOf(files),
+    ...(sharedSecret !== undefined && { sharedSecret }),
     keyStore: keyStoreOf(files),
-    warnings: [...files.warnings, ...oldVersions(config)],
+    warnings: [...files.warnings, ...feedWarnings(config.feeds), ...oldVersions(config)],
   };
 }
 
@@ -201,7 +215,7 @@ function absolute(written: WrittenConfig, folder: string): Config {
       names.flatMap((name) => (group[name] === undefined ? [] : [[name, at(String(group[name]))]])),
     ),
   });
-  const { policy, trust, signing, keys, keyStore, feeds, dataDir } = written;
+  const { policy, trust, signing, keys, keyStore, feeds, dataDir, resumption } = written;
   const pair = ["certificate", "key", "passphraseFile"] as const;
   const secret = ["passphraseFile", "keyFile"] as const;
   return {
@@ -219,7 +233,8 @@ function absolute(written: WrittenConfig, folder: string): Config {
       ...files(keyStore, secret),
       ...(keyStore.former && { former: files(keyStore.former, secret) }),
     },
-    feeds: feeds.map((feed) => ({ ...feed, directory: at(feed.directory) })),
+    resumption: files(resumption, ["secret"]),
+    feeds: feeds.map((feed) => resolvedFeed(feed, at)),
   };
 }
 

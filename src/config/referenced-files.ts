@@ -75,6 +75,7 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
     ...each(["policy", "lists", "decrypt"]).map((keys) => ({ keys, kind: "list" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "certificate"], kind: "pem" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "key"], kind: "key" as const })),
+    { keys: ["resumption", "secret"], kind: "key" as const },
     ...pairs.map((pair) => ({ keys: [...pair, "pkcs12"], kind: "binary" as const })),
     ...[...pairs, ...stores].map((owner) => ({ keys: [...owner, "passphraseFile"], kind: "passphrase" as const })),
     ...stores.map((store) => ({ keys: [...store, "keyFile"], kind: "binary" as const })),

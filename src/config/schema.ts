@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { isAddressEntry } from "../policy/address-set.ts";
+import { isAddressEntry, readAddress } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, size, subnetAddress } from "./formats.ts";
+import { FEED } from "./feed.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, storeUrl, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
 
 const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
@@ -126,6 +127,27 @@ const rule = z.strictObject({
     .describe("Keeps HTTP/2 out of its sessions, for tools that know only HTTP/1.1. Not for rules on certificates."),
 });
 
+const MAX_START_TLS_PORTS = 20;
+
+const startTls = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(false)
+    .describe("Decrypt what begins in plaintext: STARTTLS on these ports, and CONNECT to a proxy on any."),
+  ports: z
+    .array(z.int().min(1).max(65_535))
+    .superRefine((ports, context) => {
+      if (ports.length <= MAX_START_TLS_PORTS) return;
+      const message = `is ${ports[MAX_START_TLS_PORTS]}, one more than the ${MAX_START_TLS_PORTS} ports that can be watched`;
+      context.addIssue({ code: "custom", message, path: [MAX_START_TLS_PORTS] });
+    })
+    .default([25, 110, 143, 587])
+    .meta({
+      description: "The servers' ports that are watched for STARTTLS, 20 at most.",
+      maxItems: MAX_START_TLS_PORTS,
+    }),
+});
+
 const policy = z.strictObject({
   default: action.default("decrypt").describe("The verdict when nothing else decides."),
   versions: z
@@ -167,6 +189,7 @@ const policy = z.strictObject({
       for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("For how long such a server is remembered."),
     })
     .prefault({}),
+  startTls: startTls.prefault({}),
 });
 
 const authority = z.strictObject({
@@ -244,32 +267,57 @@ const TOOL = {
     .prefault({}),
 };
 
+/** One or a list of them, always used as a list. */
+function ownAddresses(standard: readonly string[]) {
+  return z
+    .union([subnetAddress(), z.array(subnetAddress()).min(1)])
+    .transform((value) => [value].flat())
+    .prefault([...standard]);
+}
+
+function gateways() {
+  return z
+    .union([address(), z.array(address()).max(2)])
+    .transform((value) => [value].flat())
+    .prefault([]);
+}
+
 const tool = z.discriminatedUnion("kind", [
   z.strictObject({
     ...TOOL,
     kind: z.literal("inline").describe("A tool between two interfaces."),
     interfaceA: interfaceName().describe("The interface toward the tool's client side: Ta."),
     interfaceB: interfaceName().describe("The interface toward the tool's server side: Tb."),
+    namespace: label()
+      .optional()
+      .describe("The network namespace that the node makes for the two interfaces. Default clearline-NAME."),
+    layer: z
+      .union([z.literal(2), z.literal(3)], { error: "neither 2 nor 3" })
+      .default(2)
+      .describe("2: a bump in the wire. 3: a router, with addresses of its own."),
+    addressA: ownAddresses(["169.254.77.1/29", "fe80::77:1/64"]).describe(
+      "The node's own addresses toward the tool's client side. A tool that answers by itself sends it there.",
+    ),
+    addressB: ownAddresses(["169.254.77.2/29", "fe80::77:2/64"]).describe("The same toward its server side."),
+    gatewayA: gateways().describe("Layer 3: the tool's own addresses on its client side, one for each family."),
+    gatewayB: gateways().describe("The same on its server side."),
   }),
   z.strictObject({
     ...TOOL,
     kind: z.literal("proxy").describe("A tool that is a TCP service."),
     address: hostPort().describe("Where the tool listens: Ta."),
-    returnAddress: hostPort().describe("Where it connects back to: Tb."),
+    returnAddress: hostPort().describe(
+      "Where it connects back to: Tb. With sslproxy each session has a port of its own there.",
+    ),
+    from: z
+      .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
+      .min(1)
+      .optional()
+      .describe("The addresses that it connects back from; those of address when absent."),
     header: z
       .enum(["proxy-v2", "sslproxy"])
       .default("proxy-v2")
       .describe("How it is told of the session: PROXY protocol version 2, or SSLproxy's line."),
-  }),
-]);
-
-const feed = z.discriminatedUnion("kind", [
-  z.strictObject({
-    name: label().describe("Names the feed in sessions and metrics."),
-    kind: z.literal("pcapng").describe("The plaintext as pcapng files."),
-    directory: file.describe("Where the files are written."),
-    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
-    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
   }),
 ]);
 
@@ -302,7 +350,46 @@ export const CONFIG = z.strictObject({
     .prefault({})
     .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
   tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
-  feeds: z.array(feed).default([]).describe("Where a copy of the plaintext goes."),
+  feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
+  resumption: z
+    .strictObject({
+      identifiers: z.boolean().default(true).describe("Clients come back by session identifier: TLS 1.2 and older."),
+      tickets: z
+        .boolean()
+        .default(false)
+        .describe("Clients come back by ticket: TLS 1.2, and the only way in TLS 1.3."),
+      ticketRotation: duration({ min: "1m", max: "7d" })
+        .prefault("1h")
+        .describe("How long a key makes tickets; it opens them for as long again."),
+      servers: z.boolean().default(true).describe("The node comes back to servers, in whatever way they offer."),
+      shareServers: z
+        .boolean()
+        .default(false)
+        .describe("A session with a server, begun for one client, may be used for another one."),
+      timeout: duration({ min: "1s", max: "1d" })
+        .prefault("5m")
+        .describe("From a full handshake to the last one that may be abbreviated."),
+      sessions: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(20_000)
+        .describe("How many sessions with clients are kept, and how many with servers."),
+      shared: storeUrl()
+        .optional()
+        .describe("Valkey or Redis that several nodes share, such as redis://10.0.0.7:6379; rediss:// with TLS."),
+      secret: file
+        .optional()
+        .describe(
+          "A file of 32 bytes or more that all nodes have: what they share is sealed with it. Default: the primary CA's key.",
+        ),
+      node: label().optional().describe("Names this node to the others. Default: the host's name."),
+      wait: duration({ min: "1ms", max: "1s" })
+        .prefault("50ms")
+        .describe("The longest that a handshake waits for the shared store."),
+    })
+    .prefault({})
+    .describe("Peers that return are spared the full handshake."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

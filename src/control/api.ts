@@ -18,6 +18,8 @@ export interface ApiError {
 export interface Health {
   readonly status: "ok";
   readonly version: string;
+  /** Whether the store that nodes share can be used; absent: this node shares nothing. "alone" is no fault of the node's. */
+  readonly store?: "connected" | "alone";
 }
 
 /** GET /sessions */
@@ -26,6 +28,26 @@ export interface SessionList {
   readonly sessions: readonly Session[];
   /** More match than `limit`. */
   readonly more: boolean;
+}
+
+/** GET /fleet/sessions: this node first, then every other one that has given a sign of life within 15 s. */
+export interface FleetSessions {
+  readonly nodes: readonly (SessionList & {
+    readonly name: string;
+    /** When it started, in ms since the epoch. */
+    readonly since: number;
+    /** false: it did not answer in time; its sessions are not known. */
+    readonly answered: boolean;
+  })[];
+}
+
+/** The store that nodes share. */
+export interface StoreInfo {
+  readonly state: "connected" | "alone";
+  /** Why this node goes on alone. */
+  readonly reason?: string | undefined;
+  /** Questions that were not answered, or not in time. */
+  readonly failures: number;
 }
 
 /** GET /stats. Times in ms since the epoch, sizes in bytes. */
@@ -37,6 +59,8 @@ export interface Statistics {
   readonly tools: readonly ToolInfo[];
   /** What the kernel did for the inline listeners; empty when there are none. */
   readonly kernel: readonly KernelCount[];
+  /** Absent: this node shares nothing. */
+  readonly store?: StoreInfo | undefined;
 }
 
 export interface KernelCount {
@@ -90,6 +114,8 @@ export interface FeedInfo {
   readonly sessions: number;
   readonly packets: number;
   readonly bytes: number;
+  /** Packets left out because the feed was stopped, or somebody that reads it was far behind. */
+  readonly dropped: number;
 }
 
 /** An inline tool. */

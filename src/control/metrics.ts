@@ -26,6 +26,7 @@ const METRICS = {
   clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed takes what it is given"],
   clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
   clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
+  clearline_feed_dropped_packets_total: ["counter", ["feed", "kind"], "Packets that the feed left out"],
   clearline_tool_up: ["gauge", ["tool", "kind"], "1 unless the inline tool has failed"],
   clearline_tool_sessions: ["gauge", ["tool", "kind"], "Sessions that pass the inline tool"],
   clearline_tool_strangers_total: [
@@ -38,6 +39,11 @@ const METRICS = {
     ["listener", "counts", "name"],
     "Packets that the kernel's rules counted",
   ],
+  clearline_cache_entries: ["gauge", ["cache"], "What the cache holds"],
+  clearline_cache_hits_total: ["counter", ["cache"], "Times the cache had what was looked for"],
+  clearline_cache_misses_total: ["counter", ["cache"], "Times it had not"],
+  clearline_store_connected: ["gauge", [], "1 while the store that nodes share can be used"],
+  clearline_store_failures_total: ["counter", [], "Questions that the store did not answer, or not in time"],
   clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
   clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
@@ -79,15 +85,16 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     samples.set(name, values);
     if (value !== undefined) values.push([labels, value]);
   };
-  const { mint, feeds, tools, workers, kernel } = await plane.statistics();
+  const { mint, feeds, tools, workers, kernel, store } = await plane.statistics();
   addSessions(plane, add);
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
   add("clearline_mint_cache_size", {}, mint.size);
-  for (const { name: feed, kind, state, bytes, packets } of feeds) {
+  for (const { name: feed, kind, state, bytes, packets, dropped } of feeds) {
     add("clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0);
     add("clearline_feed_bytes_total", { feed, kind }, bytes);
     add("clearline_feed_packets_total", { feed, kind }, packets);
+    add("clearline_feed_dropped_packets_total", { feed, kind }, dropped);
   }
   for (const { name: tool, kind, state, sessions, strangers } of tools) {
     add("clearline_tool_up", { tool, kind }, state === "up" ? 1 : 0);
@@ -96,6 +103,15 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   }
   for (const { listener, counts, name, packets } of kernel) {
     add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
+  }
+  for (const { name: cache, size, hits, misses } of await plane.caches()) {
+    add("clearline_cache_entries", { cache }, size);
+    add("clearline_cache_hits_total", { cache }, hits);
+    add("clearline_cache_misses_total", { cache }, misses);
+  }
+  if (store) {
+    add("clearline_store_connected", {}, store.state === "connected" ? 1 : 0);
+    add("clearline_store_failures_total", {}, store.failures);
   }
   const byState = Map.groupBy(plane.keys(), (key) => key.state);
   for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {

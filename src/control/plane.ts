@@ -1,3 +1,4 @@
+import type { SessionQuery } from "../sessions/search.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type {
   AuthorityInfo,
@@ -5,6 +6,7 @@ import type {
   CacheInfo,
   ExplainQuery,
   Explanation,
+  FleetSessions,
   GeneratedKey,
   KeyInfo,
   KeyType,
@@ -13,8 +15,10 @@ import type {
   PolicyEntry,
   Reloaded,
   Statistics,
+  StoreInfo,
 } from "./api.ts";
 import type { History } from "./history.ts";
+import type { Liveness } from "./session-search.ts";
 
 /**
  * What the API needs of the node; the supervisor is one. A method that throws a ConfigError, or an AggregateError of
@@ -45,4 +49,8 @@ export interface ControlPlane {
   /** Without a name: all of them. false: no cache has this name. */
   flushCaches(name?: string): Promise<boolean>;
   reload(): Promise<Reloaded>;
+  /** The store that nodes share; undefined: this node shares nothing. */
+  store(): StoreInfo | undefined;
+  /** The sessions of every node that shares the store, `limit` at most of each. A node that shares nothing is a ConfigError. */
+  fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }

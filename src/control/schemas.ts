@@ -22,6 +22,7 @@ const leg = z.object({
   suite: z.exactOptional(z.string()),
   group: z.exactOptional(z.string()),
   alpn: z.exactOptional(z.string().nullable()),
+  resumed: z.exactOptional(z.boolean()),
   received: bytes,
   sent: bytes,
 }) satisfies z.ZodType<api.LegRecord>;
@@ -53,6 +54,13 @@ export const session = z.object({
   server: endpoint.nullable(),
   seenAs: endpoint.nullable(),
   protocol: z.enum(["tls", "http", "other"]).nullable(),
+  startTls: z
+    .object({
+      protocol: z.string(),
+      outcome: z.enum(["upgraded", "refused", "withdrawn"]),
+      at: time.nullable(),
+    })
+    .nullable(),
   sni: z.string().nullable(),
   connectHost: z.string().nullable(),
   ech: z.enum(["outer", "inner"]).nullable(),
@@ -81,6 +89,10 @@ export const sessionList = z.object({
   sessions: z.array(session).readonly(),
   more: z.boolean(),
 }) satisfies z.ZodType<api.SessionList>;
+
+export const fleetSessions = z.object({
+  nodes: z.array(sessionList.extend({ name: z.string(), since: time, answered: z.boolean() })).readonly(),
+}) satisfies z.ZodType<api.FleetSessions>;
 
 const number = z.number();
 const phases = z.object({ network: number, sni: number, certificate: number });
@@ -125,6 +137,7 @@ const feed = z.object({
   sessions: number,
   packets: number,
   bytes,
+  dropped: number,
 }) satisfies z.ZodType<api.FeedInfo>;
 
 const tool = z.object({
@@ -159,10 +172,17 @@ export const stats = z.object({
       }),
     )
     .readonly(),
+  store: z
+    .object({ state: z.enum(["connected", "alone"]), reason: z.string().optional(), failures: z.int() })
+    .optional(),
   history: z.object({ state: running, reason: z.string().optional(), sessions: number }),
 }) satisfies z.ZodType<api.Stats>;
 
-export const health = z.object({ status: z.literal("ok"), version: z.string() }) satisfies z.ZodType<api.Health>;
+export const health = z.object({
+  status: z.literal("ok"),
+  version: z.string(),
+  store: z.exactOptional(z.enum(["connected", "alone"])),
+}) satisfies z.ZodType<api.Health>;
 
 const policyEntry = z.object({ phase, group: z.string(), name: z.string(), action: z.string() });
 

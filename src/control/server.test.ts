@@ -258,6 +258,7 @@ test("metrics count ended sessions by listener, verdict and phase", async () => 
   const { text } = await ask("/metrics");
   assert.match(text, /clearline_sessions_total\{listener="m",verdict="bypass",phase="sni"\} 1\n/);
   assert.match(text, /clearline_feed_running\{feed="archive",kind="pcapng"\} 1\n/);
+  assert.match(text, /clearline_feed_dropped_packets_total\{feed="archive",kind="pcapng"\} 2\n/);
   assert.match(text, /clearline_worker_cpu_seconds_total\{worker="0"\} 1.5\n/);
   assert.match(text, /process_cpu_seconds_total/);
   assert.equal((await ask("/metrics")).text.match(/clearline_certificates_minted_total \d+/)?.[0].slice(-1), "3");

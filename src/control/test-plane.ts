@@ -44,7 +44,7 @@ export function createTestPlane(file = ":memory:"): TestPlane {
       workers: [{ id: 0, pid: 4711, startedAt: 1_790_000_000_000, restarts: 0, sessions: sessions.size, cpu: 1.5 }],
       listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
       mint: { minted: 3, hits: 5, size: 3 },
-      feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000 }],
+      feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
       tools: [
         {
           name: "ips",
@@ -92,6 +92,8 @@ export function createTestPlane(file = ":memory:"): TestPlane {
     removeKey: async (id) => keys.splice(0, keys.length, ...keys.filter((key) => key.id !== id)).length > keys.length,
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
     flushCaches: async (name) => name === undefined || name === "mint",
+    store: () => undefined,
+    fleetSessions: async () => ({ nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false }] }),
     reload: async () => ({ changes: ['Listener "web" was added'] }),
   };
 }

@@ -39,6 +39,13 @@ function checkFraming(fields: readonly Field[], version: RequestLine["version"])
   return last === "chunked" ? undefined : refuse(400, "The last Transfer-Encoding is not chunked");
 }
 
+/** How long the request's body is: RFC 9112, section 6.3. In bytes, or in chunks that say it themselves. */
+export function bodyOf(fields: readonly Field[]): number | "chunked" {
+  return valuesOf(fields, "transfer-encoding").length > 0
+    ? "chunked"
+    : Number(valuesOf(fields, "content-length")[0] ?? 0);
+}
+
 /** Whether the client wants to leave HTTP on this connection (RFC 9110, section 7.8), for WebSocket say. */
 export function asksUpgrade(fields: readonly Field[], version: RequestLine["version"]): boolean {
   const protocols = listOf(valuesOf(fields, "upgrade"));

@@ -1,5 +1,5 @@
 import { Accumulator } from "../wire/accumulator.ts";
-import { asksUpgrade, readFields, rewriteForOrigin } from "./request-fields.ts";
+import { asksUpgrade, bodyOf, readFields, rewriteForOrigin } from "./request-fields.ts";
 import { type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
@@ -17,6 +17,8 @@ export interface RequestHead {
   readonly forwarded: Buffer;
   /** The client asked for an Upgrade. Without one, an absolute-form head goes out with "Connection: close". */
   readonly upgrade: boolean;
+  /** How many bytes of body follow the head; "chunked": the body says it itself. */
+  readonly body: number | "chunked";
 }
 
 export type RequestHeadSighting =
@@ -93,7 +95,7 @@ export class RequestHeadReader {
     const headBytes = at + 1;
     const forwarded =
       form === "absolute" ? rewriteForOrigin(this.#line!, fields, upgrade) : Buffer.from(head.subarray(0, headBytes));
-    return { kind: "head", method, form, target, version, headBytes, forwarded, upgrade };
+    return { kind: "head", method, form, target, version, headBytes, forwarded, upgrade, body: bodyOf(fields) };
   }
 }
 

@@ -34,7 +34,7 @@ export async function append(file: CaptureFile, bytes: Uint8Array, records: numb
 }
 
 /** Whether the file is still where its name says. */
-export async function isInPlace(file: CaptureFile): Promise<boolean> {
+export async function isInPlace(file: Pick<CaptureFile, "path" | "inode">): Promise<boolean> {
   return await stat(file.path).then(
     (found) => found.ino === file.inode,
     () => false,

@@ -14,7 +14,8 @@ export const SESSION: FeedSession = {
   client: { address: "192.0.2.10", port: 50123 },
   server: { address: "198.51.100.20", port: 443 },
   host: "www.example.com",
-  verdict: "decrypt",
+  flow: "decrypted",
+  rule: "default",
   description: "TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
 };
 

@@ -1,4 +1,7 @@
-/** Where one session's plaintext goes beside its path. */
+/** "decrypted": plaintext of TLS. "bypassed": TLS bytes as they are. "notTls": TCP that was never TLS. */
+export type FlowClass = "decrypted" | "bypassed" | "notTls";
+
+/** What a feed is told of a session. */
 export interface FeedSession {
   readonly id: string;
   /** The client's and the server's own addresses; ports included. IPv4 or IPv6 literals. */
@@ -6,7 +9,9 @@ export interface FeedSession {
   readonly server: { readonly address: string; readonly port: number };
   /** The session's host name, for the comment that names the session. */
   readonly host: string | undefined;
-  readonly verdict: "decrypt" | "bypass" | undefined;
+  readonly flow: FlowClass;
+  /** The rule, list or built-in that decided; undefined: none did. */
+  readonly rule: string | undefined;
   /** The suite, version and ALPN, or what else one line may say of the session. */
   readonly description: string;
 }
@@ -33,8 +38,15 @@ export interface FeedCounters {
   /** What reached the place: packets, and the bytes of them with all that the format adds. */
   readonly packets: number;
   readonly bytes: number;
-  /** Packets left out because the feed was stopped or far behind. */
+  /** Packets left out because the feed was stopped, or somebody that reads it was far behind. */
   readonly dropped: number;
+}
+
+/** Which sessions a feed is for. */
+export interface FeedFilter {
+  readonly flows: readonly FlowClass[];
+  /** Names of rules, lists and built-ins that decide; undefined: any, and none. */
+  readonly rules?: readonly string[] | undefined;
 }
 
 /** A copy of the plaintext for tools beside the path. A feed that fails stops itself, never the sessions. */
@@ -42,7 +54,11 @@ export interface Feed {
   readonly name: string;
   /** The file, address or interface that this session's copy is found at now; undefined while the feed is stopped. */
   readonly place: string | undefined;
+  /** Whether this session is one of those that the feed is for. */
+  wants(session: Pick<FeedSession, "flow" | "rule">): boolean;
   open(session: FeedSession, now: number): FeedFlow;
+  /** Only a feed of keys has it: takes one line of the NSS key log format, with its end, from a leg's handshake. */
+  takeKey?(line: Buffer): void;
   /** Resolves when the feed can take more: the relay waits for it. Undefined: it can take more now. */
   pressure(): Promise<void> | undefined;
   counters(): FeedCounters;

@@ -94,11 +94,7 @@ function onesComplement(bytes: Buffer): number {
 
 /** Sorts packets into their connections. */
 export function conversations(packets: readonly Buffer[]): Conversation[] {
-  const byEnds = new Map<string, Packet[]>();
-  for (const packet of packets.map(readPacket)) {
-    const ends = [packet.from, packet.to].sort().join(" ");
-    byEnds.set(ends, [...(byEnds.get(ends) ?? []), packet]);
-  }
+  const byEnds = Map.groupBy(packets.map(readPacket), ({ from, to }) => [from, to].sort().join(" "));
   return [...byEnds.values()].map(follow);
 }
 
@@ -107,6 +103,33 @@ export interface PcapngPacket {
   /** Microseconds since the epoch. */
   readonly time: number;
   readonly comment: string | undefined;
+}
+
+/** How many packets were left out, as the last note in a pcapng stream says. */
+export function readDropped(file: Buffer): number {
+  let dropped = 0;
+  for (let at = 0; at < file.length; at += file.readUInt32LE(at + 4)) {
+    if (file.readUInt32LE(at) !== 5) continue;
+    assert.equal(file.readUInt16LE(at + 20), 5, "the option is isb_ifdrop");
+    dropped = Number(file.readBigUInt64LE(at + 24));
+  }
+  return dropped;
+}
+
+/** Reads a pcap file to its last byte: draft-ietf-opsawg-pcap, sections 4 and 5. */
+export function readPcap(file: Buffer): Omit<PcapngPacket, "comment">[] {
+  assert.equal(file.readUInt32LE(0), 0xa1b2c3d4);
+  assert.equal(file.readUInt32LE(20), 101, "the link type is RAW");
+  const packets = [];
+  for (let at = 24; at < file.length; ) {
+    const length = file.readUInt32LE(at + 8);
+    assert.equal(file.readUInt32LE(at + 12), length, "packets are whole");
+    const time = file.readUInt32LE(at) * 1e6 + file.readUInt32LE(at + 4);
+    packets.push({ bytes: file.subarray(at + 16, at + 16 + length), time });
+    at += 16 + length;
+    assert.ok(at <= file.length, "the file ends with a whole packet");
+  }
+  return packets;
 }
 
 /** Reads a pcapng file to its last byte: draft-ietf-opsawg-pcapng, sections 3 and 4. */
@@ -125,8 +148,8 @@ export function readPcapng(file: Buffer): PcapngPacket[] {
   }
   assert.deepEqual(types.slice(0, 2), [0x0a0d0d0a, 1], "a section header and an interface come first");
   assert.ok(
-    types.slice(2).every((type) => type === 6),
-    "the rest are packets",
+    types.slice(2).every((type) => type === 6 || type === 5),
+    "the rest are packets, and notes of those that were left out",
   );
   return packets;
 }
@@ -142,10 +165,14 @@ function readEnhancedPacket(block: Buffer): PcapngPacket {
   );
   let comment: string | undefined;
   if (options < block.length - 4) {
-    assert.equal(block.readUInt16LE(options), 1, "the option is a comment");
-    const length = block.readUInt16LE(options + 2);
-    comment = block.toString("utf8", options + 4, options + 4 + length);
-    assert.equal(block.length - 4, options + 4 + Math.ceil(length / 4) * 4 + 4, "the end of options is the last");
+    const comments: string[] = [];
+    let at = options;
+    for (; block.readUInt16LE(at) !== 0; at += 4 + Math.ceil(block.readUInt16LE(at + 2) / 4) * 4) {
+      assert.equal(block.readUInt16LE(at), 1, "the option is a comment");
+      comments.push(block.toString("utf8", at + 4, at + 4 + block.readUInt16LE(at + 2)));
+    }
+    comment = comments.join("\n");
+    assert.equal(block.length - 4, at + 4, "the end of options is the last");
   }
   const time = block.readUInt32LE(12) * 2 ** 32 + block.readUInt32LE(16);
   return { bytes: block.subarray(28, end), time, comment };

@@ -7,12 +7,14 @@ const LINKTYPE_RAW = 101;
 
 const SECTION_HEADER = 0x0a0d0d0a;
 const INTERFACE_DESCRIPTION = 1;
+const INTERFACE_STATISTICS = 5;
 const ENHANCED_PACKET = 6;
 
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const OPTION_COMMENT = 1;
 const SHB_USERAPPL = 4;
 const IF_NAME = 2;
+const ISB_IFDROP = 5;
 
 /** Before the packet: type, length, interface, time (two words), captured and original length. */
 const PACKET_HEAD = 28;
@@ -36,12 +38,16 @@ export function sectionStart(feed: string): Buffer {
   ]);
 }
 
-/** A comment, ready to be written with a packet. Control characters are replaced: part of it is a stranger's words. */
-export function packetComment(text: string): Buffer {
-  const printable = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
-  let end = Math.min(printable.length, LONGEST_COMMENT);
-  while (Buffer.byteLength(printable.slice(0, end)) > LONGEST_COMMENT) end -= 1;
-  return Buffer.concat([option(OPTION_COMMENT, printable.slice(0, end)), option(0, "")]);
+/** Comments, ready to be written with a packet. Control characters are replaced: part of it is a stranger's words. */
+export function packetComments(...texts: readonly string[]): Buffer {
+  return Buffer.concat([...texts.map((text) => option(OPTION_COMMENT, printable(text))), option(0, "")]);
+}
+
+function printable(text: string): string {
+  const shown = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
+  let end = Math.min(shown.length, LONGEST_COMMENT);
+  while (Buffer.byteLength(shown.slice(0, end)) > LONGEST_COMMENT) end -= 1;
+  return shown.slice(0, end);
 }
 
 /** The length of the block around a packet, in bytes. */
@@ -77,6 +83,16 @@ export function writePacketBlock(
   return at + PACKET_HEAD;
 }
 
+/** Says that so many packets, counted from the beginning, were left out. `time` is in microseconds since the epoch. */
+export function dropNote(dropped: number, time: number): Buffer {
+  const body = Buffer.alloc(12);
+  body.writeUInt32LE(Math.floor(time / 0x1_0000_0000), 4);
+  body.writeUInt32LE(time % 0x1_0000_0000, 8);
+  const count = Buffer.alloc(8);
+  count.writeBigUInt64LE(BigInt(dropped));
+  return block(INTERFACE_STATISTICS, body, option(ISB_IFDROP, count), option(0, ""));
+}
+
 function block(type: number, ...parts: Buffer[]): Buffer {
   const body = Buffer.concat(parts);
   const whole = Buffer.alloc(body.length + 12);
@@ -88,7 +104,7 @@ function block(type: number, ...parts: Buffer[]): Buffer {
 }
 
 /** An option; code 0 ends the options. */
-function option(code: number, text: string): Buffer {
+function option(code: number, text: string | Buffer): Buffer {
   const value = Buffer.from(text);
   const whole = Buffer.alloc(4 + padded(value.length));
   whole.writeUInt16LE(code, 0);

@@ -42,6 +42,7 @@ async function capture(server: net.Server, name: string, talk: (origin: string) 
     keep: 9,
     worker: 0,
     workers: 1,
+    flows: ["decrypted"],
     log: pino({ level: "silent" }),
   });
   const target = await listen(server);
@@ -84,6 +85,7 @@ test("tshark finds every checksum good and nothing missing, over IPv4 and IPv6",
     keep: 9,
     worker: 0,
     workers: 1,
+    flows: ["decrypted"],
     log: pino({ level: "silent" }),
   });
   for (const address of ["198.51.100.20", "2001:db8::5"]) {

@@ -28,6 +28,7 @@ function make(options: Partial<PcapngOptions> = {}) {
     keep: 10,
     worker: 0,
     workers: 1,
+    flows: ["decrypted"],
     log: lines,
     ...options,
   });
@@ -69,7 +70,7 @@ test("a session is named by its first packet, and a stranger's control character
   const [first, ...rest] = packetsNow();
   assert.equal(
     first?.comment,
-    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
+    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt by default; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
   );
   assert.equal(first?.time, 1_700_000_000_000_000);
   assert.ok(rest.every(({ comment }) => comment === undefined));
@@ -126,6 +127,66 @@ test("no file grows beyond its limit, each names its sessions, and the newest ar
     assert.ok(file.length <= 20_000);
     assert.match(readPcapng(file)[0]!.comment!, /^Clearline session 01JDEMO/);
   }
+});
+
+test("a file is followed by the next when it is old enough, and one that nothing was written to is none", async () => {
+  const feed = await make({ rotateAfter: 40 });
+  const places = new Set<string>();
+  let sessions = 0;
+  await until(() => {
+    feed.open({ ...SESSION, client: { ...SESSION.client, port: ++sessions } }, Date.now()).close();
+    places.add(feed.place!);
+    return places.size === 4;
+  });
+  const times = [...places].map((place) => {
+    const [, day, hours, minutes, seconds] = /-(\d{8})T(\d\d)(\d\d)(\d\d\.\d{3})Z/.exec(place)!;
+    return Number(day) * 86_400_000 + (Number(hours) * 60 + Number(minutes)) * 60_000 + Number(seconds) * 1000;
+  });
+  const ages = times.slice(1).map((time, index) => time - times[index]!);
+  assert.ok(ages.every((age) => age > 39.5));
+  await until(() => feed.counters().packets === sessions * 7);
+  // Nothing comes for longer than a file lasts: what is begun then follows the last one that was written.
+  const written = names().length;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  feed.open(SESSION, Date.now()).close();
+  await feed.close();
+  assert.equal(names().length, written + 1);
+});
+
+test("every packet of a decrypted session has the mark's comment when one is asked for, and no other has", async () => {
+  const feed = await make({ mark: { comment: "seen inside TLS" }, flows: ["decrypted", "notTls"] });
+  for (const flow of ["decrypted", "notTls"] as const) feed.open({ ...SESSION, flow }, Date.now()).close();
+  await feed.close();
+  const comments = packetsNow().map(({ comment }) => comment);
+  assert.deepEqual([...new Set(comments.slice(1, 7))], ["seen inside TLS"]);
+  assert.match(comments[0]!, /^Clearline session 01JDEMO: .*; decrypt by default; .*\nseen inside TLS$/);
+  assert.match(comments[7]!, /^Clearline session 01JDEMO: .*; not TLS by default; [^\n]*$/);
+  assert.deepEqual([...new Set(comments.slice(8))], [undefined]);
+});
+
+test("a feed wants the sessions of its classes, and of its rules when it names any", async () => {
+  const wants = async (filter: Partial<PcapngOptions>) => {
+    const feed = await make(filter);
+    await feed.close();
+    return (
+      [
+        ["decrypted", "banking"],
+        ["decrypted", "default"],
+        ["bypassed", "bypass list"],
+        ["notTls", undefined],
+      ] as const
+    )
+      .filter(([flow, rule]) => feed.wants({ flow, rule }))
+      .map(([flow, rule]) => `${flow} ${rule}`);
+  };
+  const all = ["decrypted banking", "decrypted default", "bypassed bypass list", "notTls undefined"];
+  assert.deepEqual(await wants({ flows: ["decrypted", "bypassed", "notTls"] }), all);
+  assert.deepEqual(await wants({ flows: ["notTls", "decrypted"] }), [all[0], all[1], all[3]]);
+  assert.deepEqual(await wants({ flows: ["decrypted", "bypassed", "notTls"], rules: ["banking", "bypass list"] }), [
+    all[0],
+    all[2],
+  ]);
+  assert.deepEqual(await wants({ flows: ["bypassed"], rules: ["banking"] }), []);
 });
 
 test("all files together hold every packet once", async () => {

@@ -2,7 +2,7 @@ import { access, constants, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { append, type CaptureFile, createFile, discard, finish, isInPlace, prune, reasonOf } from "./capture-file.ts";
-import type { Block } from "./segments.ts";
+import { type Block, newBlock } from "./segments.ts";
 
 const BLOCK_SIZE = 256 * 1024;
 const SPARE_BLOCKS = 8;
@@ -24,6 +24,8 @@ export interface RotatingFilesOptions {
   readonly directory: string;
   /** No file grows longer than this many bytes, unless one record does. */
   readonly rotate: number;
+  /** ms after which a file is followed by the next, when there is something to write; undefined: however old it is. */
+  readonly rotateAfter?: number | undefined;
   /** Files kept in all; each worker keeps its share. */
   readonly keep: number;
   /** This worker's number, from 0, and how many there are. */
@@ -58,7 +60,7 @@ interface Job {
  */
 export class RotatingFiles {
   readonly #options: RotatingFilesOptions;
-  block = newBlock();
+  block = newBlock(BLOCK_SIZE);
   /** Goes up with each new file. */
   generation = 0;
   /** Why nothing is written now. */
@@ -105,11 +107,13 @@ export class RotatingFiles {
     return this.#current().path;
   }
 
-  /** Starts a new file when the present one has no room for `length` more bytes. */
+  /** Starts a new file when the present one is too old or has no room for `length` more bytes. */
   turn(length: number): void {
     if (this.stopped !== undefined || this.#closed) return;
     const file = this.#current();
-    if (file.size + length > this.#options.rotate && file.size > this.#options.preamble.length) this.#begin();
+    const { rotate, rotateAfter, preamble } = this.#options;
+    const full = file.size + length > rotate && file.size > preamble.length;
+    if (full || (rotateAfter !== undefined && Date.now() - this.#stamp >= rotateAfter)) this.#begin();
   }
 
   /** Makes room for one record of `length` bytes, a multiple of four, and answers its offset in `block`; -1 to leave it out. */
@@ -192,7 +196,7 @@ export class RotatingFiles {
     this.#used = 0;
     this.#placed = 0;
     this.#flushing = false;
-    this.block = this.#spare.pop() ?? newBlock();
+    this.block = this.#spare.pop() ?? newBlock(BLOCK_SIZE);
     this.#writing ??= this.#writeQueue();
   }
 
@@ -285,13 +289,4 @@ export class RotatingFiles {
     this.#relief?.resolve();
     this.#relief = undefined;
   }
-}
-
-function newBlock(): Block {
-  const bytes = Buffer.alloc(BLOCK_SIZE);
-  return {
-    bytes,
-    words: new Uint32Array(bytes.buffer, bytes.byteOffset, BLOCK_SIZE / 4),
-    view: new DataView(bytes.buffer, bytes.byteOffset, BLOCK_SIZE),
-  };
 }

@@ -10,10 +10,11 @@ const MIXED = { client: V4.client, server: V6.server };
 const SEQUENCE = { client: 1000, server: 2000 };
 
 /** Each packet in a block of its own, dirty before and behind it. */
-function collect(leaveOut: (packet: number) => boolean = () => false) {
+function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500) {
   const packets: Buffer[] = [];
   let count = 0;
   const sink: PacketSink & { block: Block } = {
+    mtu,
     block: blockOf(Buffer.alloc(0)),
     place(length) {
       count += 1;
@@ -180,3 +181,20 @@ test("an IPv4 client of an IPv6 server is written as a mapped address, and a zon
   assert.equal(syn?.from, "00000000000000000000ffffc0000201:40000");
   assert.equal(syn?.to, "fe800000000000000000000000000001:443");
 });
+
+for (const [family, ends, headers] of [
+  ["IPv4", V4, 40],
+  ["IPv6", V6, 60],
+] as const) {
+  test(`no packet over ${family} is longer than the sink's MTU, and full ones are as long`, () => {
+    for (const mtu of [576, 1280, 9000, 65_535]) {
+      const { sink, read } = collect(() => false, mtu);
+      const segments = new Segments({ ...ends, sequence: SEQUENCE }, sink);
+      segments.open();
+      segments.data("server", Buffer.alloc(200_000));
+      segments.close();
+      assert.equal(Math.max(...read().map(({ payload }) => payload.length)), mtu - headers);
+      assert.equal(follow(read()).server.length, 200_000);
+    }
+  });
+}

@@ -9,15 +9,29 @@ export interface Block {
   readonly view: DataView;
 }
 
+/** `size` in bytes, a multiple of four. */
+export function newBlock(size: number): Block {
+  const bytes = Buffer.alloc(size);
+  const { buffer, byteOffset } = bytes;
+  return {
+    bytes,
+    words: new Uint32Array(buffer, byteOffset, size / 4),
+    view: new DataView(buffer, byteOffset, size),
+  };
+}
+
 /** Where finished packets go. */
 export interface PacketSink {
+  /** The greatest length of a packet, in bytes: at least 576, at most 65,535. Read anew for each burst. */
+  readonly mtu: number;
   /** The block that the last `place` pointed into. */
   readonly block: Block;
   /**
    * Makes room in `block` for one packet of `length` bytes and answers its offset there, a multiple of four. The bytes
-   * between the packet's end and the next multiple of four must be zero. -1: the packet is to be left out.
+   * between the packet's end and the next multiple of four must be zero. -1: the packet is to be left out. `from` is the
+   * side that sends it, and `version` that of its IP header.
    */
-  place(length: number): number;
+  place(length: number, from: Side, version: 4 | 6): number;
 }
 
 export interface SegmentOptions {
@@ -56,12 +70,14 @@ export class Segments {
     this.#ends = {
       client: {
         ...headerOf(from, client.port, to, server.port),
+        side: "client",
         sequence: sequence.client >>> 0,
         identification: 0,
         ended: false,
       },
       server: {
         ...headerOf(to, server.port, from, client.port),
+        side: "server",
         sequence: sequence.server >>> 0,
         identification: 0,
         ended: false,
@@ -83,9 +99,10 @@ export class Segments {
     if (this.#over || from.ended) return;
     const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const length = payload.length;
+    const mss = mssOf(this.#sink, from);
     let unacknowledged = 0;
-    for (let start = 0; start < length; start += from.mss) {
-      const end = Math.min(start + from.mss, length);
+    for (let start = 0; start < length; start += mss) {
+      const end = Math.min(start + mss, length);
       emit(this.#sink, from, to, end === length ? PSH | ACK : ACK, payload, start, end);
       unacknowledged += 1;
       if (unacknowledged === 2 || end === length) {
@@ -130,12 +147,12 @@ interface Header {
   /** The IP and TCP headers, as words; lengths, numbers, flags and checksums are filled in for each packet. */
   readonly words: Uint32Array;
   readonly ipLength: number;
-  readonly mss: number;
   /** The part of the TCP checksum that the pseudo-header's addresses and protocol make. */
   readonly pseudoSum: number;
 }
 
 interface End extends Header {
+  readonly side: Side;
   sequence: number;
   /** The IPv4 identification of the next packet. */
   identification: number;
@@ -174,14 +191,18 @@ function headerOf(from: Address, fromPort: number, to: Address, toPort: number):
   view.setUint16(ipLength + 14, WINDOW);
   const words = new Uint32Array(bytes.buffer);
   const pseudoSum = sum(words, (ipLength - addresses.length) / 4, ipLength / 4, swapped(6));
-  return { words, ipLength, mss: ipLength === 20 ? 1460 : 1440, pseudoSum };
+  return { words, ipLength, pseudoSum };
+}
+
+function mssOf({ mtu }: PacketSink, { ipLength }: Header): number {
+  return mtu - ipLength - TCP_HEADER;
 }
 
 /** Writes one packet and moves the sender's sequence number on. */
 function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buffer, start = 0, end = 0): void {
   const options = (flags & SYN) !== 0 ? MSS_OPTION : 0;
   const length = from.ipLength + TCP_HEADER + options + end - start;
-  const at = sink.place(length);
+  const at = sink.place(length, from.side, from.ipLength === 20 ? 4 : 6);
   if (at >= 0) {
     const { block } = sink;
     writeIpHeader(block, at, length, from);
@@ -189,7 +210,7 @@ function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buf
     block.view.setUint32(tcp + 4, from.sequence);
     block.view.setUint32(tcp + 8, (flags & ACK) !== 0 ? to.sequence : 0);
     block.view.setUint16(tcp + 12, (((TCP_HEADER + options) / 4) << 12) | flags);
-    if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | from.mss);
+    if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | mssOf(sink, from));
     payload?.copy(block.bytes, tcp + TCP_HEADER + options, start, end);
     // The sum runs over whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
     const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), from.pseudoSum + swapped(at + length - tcp));

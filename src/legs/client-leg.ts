@@ -1,14 +1,16 @@
-import { X509Certificate } from "node:crypto";
+import { hash, X509Certificate } from "node:crypto";
+import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { TLSSocket, type TLSSocketOptions } from "node:tls";
+import { type SecureContext, type Server, TLSSocket, type TLSSocketOptions } from "node:tls";
+import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
+import { type TicketKeys, ticketKeyFor } from "../resumption/ticket-keys.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
-import type { SessionStore } from "./session-store.ts";
 import { openSsl3ClientLeg } from "./ssl3.ts";
 
 /** The TLS session with the client. */
@@ -32,9 +34,25 @@ export interface ClientLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
-  /** Sessions that this client may resume. Without them nothing is resumed. */
-  readonly sessions?: SessionStore | undefined;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
+  /** Without it every handshake is a full one. */
+  readonly resumption?: ClientResumption | undefined;
 }
+
+/** How a client may come back. */
+export interface ClientResumption {
+  /** By identifier, up to TLS 1.2. Undefined: not at all. */
+  readonly sessions: SessionKeeper | undefined;
+  /** By ticket. None: not at all. */
+  readonly ticketKeys: TicketKeys;
+  /** What must be the same when it does. */
+  readonly bond: Bond;
+  /** ms from the full handshake to the last abbreviated one. */
+  readonly timeout: number;
+}
+
+const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], bond: [], timeout: 300_000 };
 
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
 const SSL3 = 0x0300;
@@ -48,55 +66,106 @@ const TLS13 = 0x0304;
 export async function openClientLeg(
   socket: Socket,
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
-  { presented, alpn, versions, timeout, contexts, sessions }: ClientLegOptions,
+  { presented, alpn, versions, timeout, contexts, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
-  if (await hasLeft(socket)) return explainFailure("client", ENDED);
   if (highestShared(hello, versions) === SSL3 || !allowsTls(versions)) {
-    const highest = numberOf(versions.max);
-    return openSsl3ClientLeg(socket, bytes, {
-      presented,
-      suites: versions.ssl3Suites ?? "all",
-      highest,
-      timeout,
-      sessions,
-    });
+    const [suites, highest] = [versions.ssl3Suites ?? "all", numberOf(versions.max)] as const;
+    const options = { presented, suites, highest, timeout, takeKey, resumption };
+    if (await hasLeft(socket)) return explainFailure("client", ENDED);
+    return openSsl3ClientLeg(socket, { hello, bytes }, options);
   }
+  const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
+  const sessions = tls13 ? undefined : resumption.sessions;
+  const earlier = await sessionOf(hello, sessions, resumption.bond);
+  if (await hasLeft(socket)) return explainFailure("client", ENDED);
   socket.unshift(bytes);
-  const group = chooseGroup(hello, versions);
-  const secureContext = contexts.take({
-    cert: presented.map(({ certificatePem }) => certificatePem),
-    key: presented.map(({ keyPem }) => keyPem),
-    ...tlsRange(versions),
-    ciphers: (hello.versions[0] ?? 0) < TLS12 ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
-    dhparam: "auto",
-    ...(group && { ecdhCurve: group.openssl }),
-  });
+  const group = chooseGroup(hello, tls13);
+  const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
+  const secureContext = contexts.take(
+    {
+      cert: presented.map(({ certificatePem }) => certificatePem),
+      key: presented.map(({ keyPem }) => keyPem),
+      ...tlsRange(versions),
+      ciphers: (hello.versions[0] ?? 0) < TLS12 ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
+      dhparam: "auto",
+      sessionTimeout: Math.ceil(resumption.timeout / 1000),
+      ...(ticketKey && { ticketKeys: Buffer.from(ticketKey) }),
+      ...(group && { ecdhCurve: group.openssl }),
+    },
+    ticketKey !== undefined,
+  );
+  bindSessions(secureContext, resumption.bond);
   const options: TLSSocketOptions & StreamOptions = {
     isServer: true,
     secureContext,
+    ...(sessions && { server: sessionEvents(sessions, earlier, resumption) }),
     ...STREAM,
     // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
     ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
+  if (takeKey) stream.on("keylog", takeKey);
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();
     return failure;
   }
   const suite = stream.getCipher().standardName;
+  const resumed = stream.isSessionReused();
+  // A resumed session of TLS 1.2 exchanges no keys; in TLS 1.3 it does (psk_dhe_ke).
+  const ephemeral = !(suite.startsWith("TLS_RSA_") || suite.startsWith("TLS_DHE_") || (resumed && !tls13));
   return {
     kind: "up",
     stream,
     socket,
-    ...(presented.length > 1 && { shown: placeOf(stream, presented) }),
+    // In a resumed session none was shown.
+    ...(presented.length > 1 && !resumed && { shown: placeOf(stream, presented) }),
     negotiated: {
       version: stream.getProtocol() ?? "unknown",
       suite,
-      group: suite.startsWith("TLS_RSA_") || suite.startsWith("TLS_DHE_") ? undefined : group?.name,
+      group: ephemeral ? group?.name : undefined,
       alpn: stream.alpnProtocol || undefined,
+      resumed,
     },
   };
+}
+
+/** The session whose identifier the client brings, when all that it is bound to is still the same. */
+async function sessionOf(
+  { sessionId }: ClientHello,
+  sessions: SessionKeeper | undefined,
+  bond: Bond,
+): Promise<Uint8Array | undefined> {
+  return sessionId.length > 0 ? await sessions?.find([...bond, sessionId.toString("hex")], Date.now()) : undefined;
+}
+
+/**
+ * Every session, in a ticket too, carries what it is bound to, and OpenSSL resumes it only where that is the same. The context
+ * is shared by all clients that are shown the same; each of them takes the bond over at its birth, which must follow at once.
+ */
+function bindSessions({ context }: SecureContext, bond: Bond): void {
+  const name = hash("sha256", JSON.stringify(bond), "base64url");
+  context.setSessionIdContext(name.slice(0, MAX_SESSION_ID_CONTEXT));
+}
+
+/** OpenSSL's SSL_MAX_SID_CTX_LENGTH, in bytes. */
+const MAX_SESSION_ID_CONTEXT = 32;
+
+/** What Node asks of a tls.Server. One for each leg: the question does not say whose it is. */
+function sessionEvents(
+  sessions: SessionKeeper,
+  earlier: Uint8Array | undefined,
+  { bond, timeout }: ClientResumption,
+): Server {
+  const events = new EventEmitter();
+  events.on("resumeSession", (_: Buffer, resume: (error: null, session: Buffer | null) => void) => {
+    resume(null, earlier ? Buffer.from(earlier) : null);
+  });
+  events.on("newSession", (sessionId: Buffer, session: Buffer, done: () => void) => {
+    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout, "all");
+    done();
+  });
+  return events as Server;
 }
 
 /** OpenSSL chooses by what the client can verify, and says which only now. */
@@ -127,8 +196,7 @@ async function hasLeft(socket: Socket): Promise<boolean> {
  * Node does not tell a server which group was negotiated, so the node chooses one itself: the client's first among those
  * that it sent a share for, which also saves a HelloRetryRequest, else its first among those that it supports.
  */
-function chooseGroup(hello: ClientHello, versions: VersionRange): Group | undefined {
-  const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
+function chooseGroup(hello: ClientHello, tls13: boolean): Group | undefined {
   const first = (ids: readonly number[]) =>
     ids.map(groupById).find((group) => group && group.versions !== (tls13 ? "1.2-" : "1.3"));
   return (tls13 ? first(hello.keyShareGroups) : undefined) ?? first(hello.supportedGroups);

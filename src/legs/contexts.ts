@@ -5,7 +5,8 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
  * Making a context costs milliseconds and clients repeat themselves, so contexts are kept: the least recently used goes.
  */
 export interface ContextCache {
-  take(options: SecureContextOptions): SecureContext;
+  /** `tickets`: whether session tickets are made (a server's) or taken (a client's). */
+  take(options: SecureContextOptions, tickets: boolean): SecureContext;
   readonly size: number;
   readonly hits: number;
   readonly misses: number;
@@ -18,25 +19,25 @@ export interface ContextCache {
  * Servers without RFC 5746 are accepted as browsers accept them: with renegotiation refused there is nothing to attack on this side.
  */
 const OPTIONS =
-  constants.SSL_OP_NO_RENEGOTIATION |
-  constants.SSL_OP_NO_COMPRESSION |
-  constants.SSL_OP_NO_TICKET |
-  constants.SSL_OP_LEGACY_SERVER_CONNECT;
+  constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION | constants.SSL_OP_LEGACY_SERVER_CONNECT;
 
 export function createContextCache(limit: number): ContextCache {
   const kept = new Map<string, SecureContext>();
   let hits = 0;
   let misses = 0;
   return {
-    take(options) {
-      const key = JSON.stringify(options);
+    take(options, tickets) {
+      const key = JSON.stringify([options, tickets]);
       let context = kept.get(key);
       if (context) {
         hits += 1;
         kept.delete(key);
       } else {
         misses += 1;
-        context = createSecureContext({ ...options, secureOptions: OPTIONS });
+        context = createSecureContext({
+          ...options,
+          secureOptions: tickets ? OPTIONS : OPTIONS | constants.SSL_OP_NO_TICKET,
+        });
       }
       kept.set(key, context);
       if (kept.size > limit) kept.delete(kept.keys().next().value!);

@@ -9,6 +9,8 @@ export interface Negotiated {
   readonly group: string | undefined;
   /** Undefined: no protocol was negotiated. */
   readonly alpn: string | undefined;
+  /** The two came back to an earlier session, with an abbreviated handshake. */
+  readonly resumed: boolean;
 }
 
 /** One TLS end that is up: plaintext in, plaintext out. */
@@ -18,6 +20,9 @@ export interface Leg {
   readonly socket: Socket;
   readonly negotiated: Negotiated;
 }
+
+/** Takes one line of the NSS key log format, with its end: the keys of a leg, while it comes up. */
+export type KeyTaker = (line: Buffer) => void;
 
 /** TLS options that Node hands on to the stream, which its types do not know. */
 export interface StreamOptions {

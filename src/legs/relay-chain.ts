@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { abort, type Meter, type Parting, type RelayEnd, type RelayOptions, relay } from "./relay.ts";
+import { abort, type Meter, type Parting, type RelayEnd, type RelayOptions, relay, type Sieve } from "./relay.ts";
 
 /** One tool between the ends: what comes from the client goes in at `ta` and comes out at `tb`. */
 export interface RelayHop {
@@ -7,6 +7,7 @@ export interface RelayHop {
   readonly ta: Socket;
   /** Rejects when what went in never came out. */
   readonly tb: Promise<Socket>;
+  readonly sieve?: Sieve | undefined;
 }
 
 /**
@@ -75,11 +76,11 @@ export function relayThrough(
     };
 
     begin(0, client, endOf(hops[0]!.ta));
-    for (const [index, { tb }] of hops.entries()) {
+    for (const [index, { tb, sieve }] of hops.entries()) {
       const to = index + 1 === last ? server : endOf(hops[index + 1]!.ta);
       ends[index + 1] = { to };
       tb.then(
-        (socket) => begin(index + 1, endOf(socket), to),
+        (socket) => begin(index + 1, { ...endOf(socket), sieve }, to),
         (error: Error) => {
           if (!to.socket.destroyed) abort(to);
           const parting = { reason: error.message, clientLeft: null, serverLeft: null, first: undefined };

@@ -12,6 +12,17 @@ export interface RelayEnd {
   readonly socket: Socket;
   /** Bytes of this side that were read before the relay began: they go first. */
   readonly head?: Buffer | undefined;
+  /** Takes off what stands in front of this side's bytes and is not the session's. */
+  readonly sieve?: Sieve | undefined;
+  /** What broke it, when that was before the relay began. */
+  readonly failure?: NodeJS.ErrnoException | undefined;
+}
+
+export interface Sieve {
+  /** What is left of these bytes; it may keep some until it knows. */
+  take(bytes: Buffer): Buffer;
+  /** This side has ended: what was kept. */
+  end(): Buffer;
 }
 
 /** Sees what passes, in order: feeds are taps. */
@@ -127,6 +138,10 @@ export function relay(
         held -= 1;
         goOn();
       };
+      const arrive = (bytes: Buffer) => {
+        const rest = from.sieve ? from.sieve.take(bytes) : bytes;
+        if (rest.length > 0) pass(rest);
+      };
       const pass = (bytes: Buffer) => {
         meter[came] += bytes.length;
         meter[went] += bytes.length;
@@ -141,10 +156,12 @@ export function relay(
         }
         if (!to.stream.write(bytes)) from.stream.pause();
       };
-      from.stream.on("data", pass);
+      from.stream.on("data", arrive);
       to.stream.on("drain", goOn);
       from.stream.on("error", (error) => broken(side, to, error));
       const ended = () => {
+        const kept = from.sieve?.end();
+        if (kept?.length) pass(kept);
         firstToLeave ??= side;
         left[side] ??= "closed";
         for (const tap of taps) tap.end(side);
@@ -162,7 +179,7 @@ export function relay(
       if (from.stream.readableEnded) ended();
       // It broke before the relay began: its events are over.
       if (from.stream.destroyed) {
-        broken(side, to, Object.assign(new Error(), { code: "ECONNRESET" }));
+        broken(side, to, from.failure ?? Object.assign(new Error(), { code: "ECONNRESET" }));
         closed();
       }
     }

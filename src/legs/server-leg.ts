@@ -1,20 +1,23 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { type ConnectionOptions, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
+import { certificatesSentWith } from "../pki/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
-import type { SessionStore } from "./session-store.ts";
+import { openSessionMemory, rememberChain, type ServerResumption, type ShownChain } from "./server-session.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
 
 /** The TLS session with the server, and what the server showed. */
 export interface ServerLeg extends Leg {
   readonly kind: "up";
   readonly certificate: X509Certificate;
+  /** Those that came with it, in the server's order. */
+  readonly sent: readonly X509Certificate[];
   /**
    * OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. "NOT_VERIFIED":
    * OpenSSL did not see it.
@@ -27,8 +30,10 @@ export interface ServerLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
-  /** This server's sessions. Without them nothing is resumed. */
-  readonly sessions?: SessionStore | undefined;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey?: KeyTaker | undefined;
+  /** Without it every handshake is a full one. */
+  readonly resumption?: ServerResumption | undefined;
   /** The server has refused everything newer: it is offered SSL 3.0, with the signal of RFC 7507. */
   readonly fallback?: boolean;
 }
@@ -40,22 +45,26 @@ export interface ServerLegOptions {
 export async function openServerLeg(
   socket: Socket,
   hello: ClientHello,
-  { versions, timeout, contexts, sessions, fallback = false }: ServerLegOptions,
+  { versions, timeout, contexts, takeKey, resumption, fallback = false }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const isOld = highestShared(hello, versions) === SSL3;
   if (fallback || (isOld && !allowsTls(versions))) {
-    return openSsl3ServerLeg(socket, hello, { suites: versions.ssl3Suites ?? "all", fallback, timeout, sessions });
+    const suites = versions.ssl3Suites ?? "all";
+    return openSsl3ServerLeg(socket, hello, { suites, fallback, timeout, takeKey, resumption });
   }
   const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions);
   if (offer.kind === "failed") return offer;
+  const memory = resumption && openSessionMemory(resumption, offer);
+  const earlier = await memory?.find();
   const started = performance.now();
   let stream: TLSSocket;
   try {
-    stream = connectTls(socket, offer, contexts);
+    stream = connectTls(socket, offer, contexts, memory !== undefined, earlier?.session, takeKey);
   } catch (error) {
     // A hello may offer only what OpenSSL knows and will not do at this security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
   }
+  memory?.watch(stream);
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();
@@ -63,24 +72,30 @@ export async function openServerLeg(
   }
   const refusal = await certificateRefusal(stream, socket, performance.now() - started);
   if (refusal) return refusal;
-  const certificate = stream.getPeerX509Certificate();
-  if (!certificate) {
+  const resumed = stream.isSessionReused();
+  const shown = resumed ? earlier?.shown : shownBy(stream, resumption?.timeout ?? 0);
+  const [certificate, ...sent] = shown?.chain ?? [];
+  if (!shown || !certificate) {
     stream.destroy();
     const reason = "The server showed no certificate";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
+  const version = stream.getProtocol() ?? "unknown";
+  memory?.keep(shown, resumed && version !== "TLSv1.3" ? earlier?.session : undefined);
   return {
     kind: "up",
     stream,
     socket,
     certificate,
-    // Node's types call it an Error; it is the code, or null.
-    verifyCode: (stream.authorizationError as unknown as string | null) ?? undefined,
+    sent,
+    verifyCode: shown.code,
     negotiated: {
-      version: stream.getProtocol() ?? "unknown",
+      version,
       suite: stream.getCipher().standardName,
-      group: groupOf(stream),
+      // In a resumed session of TLS 1.2 no keys are exchanged; Node still names the group of the earlier one.
+      group: resumed && version !== "TLSv1.3" ? undefined : groupOf(stream),
       alpn: stream.alpnProtocol || undefined,
+      resumed,
     },
   };
 }
@@ -106,17 +121,36 @@ export function mayFallBack({ cause, alert, code }: LegFailure, versions: Versio
   return cause === "network" || OLD_SERVERS_CODES.includes(code);
 }
 
-function connectTls(socket: Socket, offer: Offer, contexts: ContextCache): TLSSocket {
-  const secureContext = contexts.take({
-    minVersion: offer.minVersion,
-    maxVersion: offer.maxVersion,
-    ciphers: offer.ciphers,
-    ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
-    ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
-  });
+/** What a full handshake has shown. */
+function shownBy(stream: TLSSocket, timeout: number): ShownChain | undefined {
+  const leaf = stream.getPeerX509Certificate();
+  // Node's types call it an Error; it is the code, or null.
+  const code = (stream.authorizationError as unknown as string | null) ?? undefined;
+  return leaf && rememberChain([leaf, ...certificatesSentWith(leaf)], code, timeout, Date.now());
+}
+
+function connectTls(
+  socket: Socket,
+  offer: Offer,
+  contexts: ContextCache,
+  tickets: boolean,
+  session: Buffer | undefined,
+  takeKey: KeyTaker | undefined,
+): TLSSocket {
+  const secureContext = contexts.take(
+    {
+      minVersion: offer.minVersion,
+      maxVersion: offer.maxVersion,
+      ciphers: offer.ciphers,
+      ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
+      ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
+    },
+    tickets,
+  );
   const options: ConnectionOptions & StreamOptions = {
     socket,
     secureContext,
+    ...(session && { session }),
     // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
     servername: offer.serverName ?? "",
     ALPNProtocols: alpnList(offer.alpn),
@@ -126,6 +160,7 @@ function connectTls(socket: Socket, offer: Offer, contexts: ContextCache): TLSSo
     checkServerIdentity: () => undefined,
   };
   const stream = connect(options);
+  if (takeKey) stream.on("keylog", takeKey);
   // Node would make an object of every certificate in the chain for `checkServerIdentity`, which does not look at it.
   stream.getPeerCertificate = () => ({}) as DetailedPeerCertificate;
   return stream;

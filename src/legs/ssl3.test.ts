@@ -6,16 +6,17 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 
 import { needs } from "../../test/needs.ts";
+import type { SessionKeeper } from "../resumption/keeper.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
 import { record } from "../wire/record.ts";
 import { openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
+import type { KeyTaker } from "./leg.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
 import type { VersionRange } from "./offer.ts";
 import { relay } from "./relay.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
-import { createSessionCache, type SessionCache } from "./session-store.ts";
 import { tcpPair } from "./test-pairs.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../test/recorded/ssl3/${name}`, import.meta.url), "utf8");
@@ -36,28 +37,27 @@ function helloOf(bytes: Buffer): ClientHello {
 interface Wanted {
   readonly suite?: number;
   readonly versions?: VersionRange;
-  readonly sessions?: SessionCache;
+  readonly sessions?: { readonly client: SessionKeeper; readonly server: SessionKeeper };
+  readonly bond?: string;
+  readonly takeKey?: KeyTaker;
 }
 
 /** Both legs of the engine, one at each end of a connection. The peers of other makers are in test/interop/ssl3.test.ts. */
 async function bothLegs(t: Pick<TestContext, "after">, options: Wanted = {}) {
-  const { suite = 0x002f, versions = ONLY, sessions } = options;
+  const { suite = 0x002f, versions = ONLY, sessions, bond = "", takeKey } = options;
   const [near, far] = await tcpPair(t);
   const timeout = 5_000;
   const hello = { ...HELLO, cipherSuites: [suite] };
-  const opening = openServerLeg(near, hello, { versions: ONLY, timeout, contexts, sessions: sessions?.of("server") });
+  const common = { timeout, contexts, takeKey };
+  const returning = { bond: [bond], timeout: 60_000 };
+  const toServer = sessions && { ...returning, sessions: sessions.server };
+  const opening = openServerLeg(near, hello, { ...common, versions: ONLY, resumption: toServer });
   const bytes = await firstBytes(far);
   const opened = { hello: helloOf(bytes), bytes };
+  const toClient = sessions && { ...returning, sessions: sessions.client, ticketKeys: [] };
   const [server, client] = await Promise.all([
     opening,
-    openClientLeg(far, opened, {
-      presented,
-      alpn: undefined,
-      versions,
-      timeout,
-      contexts,
-      sessions: sessions?.of("client"),
-    }),
+    openClientLeg(far, opened, { ...common, presented, alpn: undefined, versions, resumption: toClient }),
   ]);
   return { server, client, near, far };
 }
@@ -187,7 +187,13 @@ async function relayed(t: TestContext, socket: Socket): Promise<string> {
 test("The two sides say what they agreed on, with IANA's names", async (t) => {
   const { server, client } = await bothLegs(t, { suite: 0x0005 });
   assert.ok(server.kind === "up" && client.kind === "up");
-  const negotiated = { version: "SSLv3", suite: "TLS_RSA_WITH_RC4_128_SHA", group: undefined, alpn: undefined };
+  const negotiated = {
+    version: "SSLv3",
+    suite: "TLS_RSA_WITH_RC4_128_SHA",
+    group: undefined,
+    alpn: undefined,
+    resumed: false,
+  };
   assert.deepEqual([server.negotiated, client.negotiated], [negotiated, negotiated]);
   assert.equal(server.certificate.subject, "CN=recorded.test");
   assert.equal(server.verifyCode, "NOT_VERIFIED");
@@ -224,39 +230,42 @@ test("A client that has gone, or goes, or says nothing, is told apart", async (t
   );
 });
 
-test("Sessions are resumed by who they belong to, and by nobody else", () => {
-  const cache = createSessionCache(3, 60_000);
-  const session = (id: number) => ({ id: Buffer.from([id]), suite: 5, master: Buffer.alloc(48), certificates: [] });
-  const [ours, theirs] = [cache.of("ours"), cache.of("theirs")];
-  ours.keep("a", session(1));
-  assert.equal(ours.find("a")?.id[0], 1);
-  assert.equal(theirs.find("a"), undefined);
-  for (const id of [2, 3, 4]) theirs.keep(String(id), session(id));
-  assert.equal(cache.size, 3);
-  assert.equal(ours.find("a"), undefined, "the oldest goes");
-  theirs.forget("2");
-  assert.equal(theirs.find("2"), undefined);
-  assert.equal(cache.flush(), 2);
-  assert.equal(createSessionCache(3, -1).of("x").find("a"), undefined);
+test("Both legs come back to a session of the same bond, and of no other", async (t) => {
+  const sessions = { client: keeper(), server: keeper() };
+  const open = async (bond: string, suite = 0x002f) => {
+    const { server, client } = await bothLegs(t, { sessions, bond, suite });
+    assert.ok(server.kind === "up" && client.kind === "up");
+    assert.equal(server.certificate.subject, "CN=recorded.test");
+    assert.equal(server.negotiated.suite, client.negotiated.suite);
+    assert.equal(server.negotiated.resumed, client.negotiated.resumed);
+    return server.negotiated.resumed;
+  };
+  assert.deepEqual(
+    [await open("ours"), await open("ours"), await open("ours"), await open("theirs"), await open("ours", 0x0005)],
+    [false, true, true, false, false],
+  );
 });
 
-test("A session is kept when its handshake is over, and forgotten when its connection ends with an alert", async (t) => {
-  const cache = createSessionCache(10, 60_000);
-  const { server, client, near } = await bothLegs(t, { sessions: cache });
+test("A leg's master secret goes to a key log when one is kept, and nowhere else", async (t) => {
+  const lines: string[] = [];
+  const { server, client } = await bothLegs(t, { takeKey: (line) => lines.push(line.toString()) });
   assert.ok(server.kind === "up" && client.kind === "up");
-  assert.equal(cache.size, 2);
-  const broken = Promise.all([once(client.stream, "error"), once(server.stream, "error")]);
-  for (const { stream } of [server, client]) stream.resume();
-  near.write(record(23, 0x0300, Buffer.alloc(64)));
-  await broken;
-  assert.equal(cache.size, 0);
+  assert.equal(lines.length, 2);
+  assert.equal(lines[0], lines[1]);
+  assert.match(lines[0]!, /^CLIENT_RANDOM [0-9a-f]{64} [0-9a-f]{96}\n$/);
 });
 
-test("A session is not resumed when its time is over", () => {
-  const expired = createSessionCache(3, -1).of("x");
-  expired.keep("a", { id: Buffer.from([1]), suite: 5, master: Buffer.alloc(48), certificates: [] });
-  assert.equal(expired.find("a"), undefined);
-});
+/** Sessions in a map, without the other workers and the seal. */
+function keeper(): SessionKeeper {
+  const kept = new Map<string, Uint8Array>();
+  return {
+    put: (bond, session) => void kept.set(JSON.stringify(bond), session),
+    find: async (bond) => kept.get(JSON.stringify(bond)),
+    hits: 0,
+    misses: 0,
+    flush: () => kept.size,
+  };
+}
 
 test("Only a refusal of a server that may be as old as SSL 3.0 is worth another try, and only where policy allows it", () => {
   const failure = { kind: "failed", alert: 40, code: "", reason: "" } as const;

@@ -10,11 +10,12 @@ import { authOf, type SuiteChoice, suitesFor } from "../ssl3/suites.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { VERSIONS } from "../wire/record.ts";
-import type { ClientLeg, Presentable } from "./client-leg.ts";
-import { type LegFailure, type Negotiated, TRUNCATED } from "./leg.ts";
+import type { ClientLeg, ClientResumption, Presentable } from "./client-leg.ts";
+import { type KeyTaker, type LegFailure, type Negotiated, TRUNCATED } from "./leg.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import type { ServerLeg } from "./server-leg.ts";
-import type { SessionStore } from "./session-store.ts";
+import type { ServerResumption } from "./server-session.ts";
+import { findSession, keepSession } from "./ssl3-session.ts";
 import { Ssl3Stream } from "./ssl3-stream.ts";
 
 /** Legs of SSL 3.0, over the engine in `ssl3/`: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
@@ -23,78 +24,81 @@ interface Ssl3Options {
   readonly suites: SuiteChoice;
   /** ms for the whole handshake. */
   readonly timeout: number;
-  /** Undefined: nothing is resumed. */
-  readonly sessions: SessionStore | undefined;
+  /** Undefined: the keys stay where they are. */
+  readonly takeKey: KeyTaker | undefined;
+}
+
+interface ClientOptions extends Ssl3Options {
+  readonly presented: readonly Presentable[];
+  /** The highest version that the node speaks, as a number. */
+  readonly highest: number;
+  readonly resumption: ClientResumption;
 }
 
 export async function openSsl3ClientLeg(
   socket: Socket,
-  bytes: Buffer,
-  options: Ssl3Options & { readonly presented: readonly Presentable[]; readonly highest: number },
+  { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
+  { presented, suites, timeout, highest, takeKey, resumption }: ClientOptions,
 ): Promise<ClientLeg | LegFailure> {
-  const { presented, suites, timeout, highest, sessions } = options;
+  const { sessions, bond } = resumption;
+  const place = sessions && { sessions, bond, timeout: resumption.timeout };
   const identities = presented.map(readIdentity);
-  const connection = createServer({
-    random: randomBytes,
-    identities,
-    suites,
-    highest,
-    find: sessions && ((id) => sessions.find(id.toString("hex"))),
-  });
+  const name = hello.sessionId.toString("hex");
+  const earlier = place && name !== "" ? await findSession(place, name) : undefined;
+  const find = place && (() => earlier?.session);
+  const connection = createServer({ random: randomBytes, identities, suites, highest, find });
   const stream = new Ssl3Stream(socket, connection);
   // A copy, for the engine decrypts in place, and a replay may need the bytes again.
   stream.receive(Buffer.from(bytes));
   const established = await handshake(stream, "client", connection, timeout);
   if ("kind" in established) return established;
-  keep(stream, sessions, established.session?.id.toString("hex"), established);
-  const shown = identities.findIndex(({ key }) => authOf(key) === established.suite.auth);
-  return { kind: "up", stream, socket, shown: Math.max(0, shown), negotiated: negotiatedOf(established) };
+  takeKey?.(keyLine(established));
+  const { session, resumed, suite } = established;
+  if (place && session && !resumed) keepSession(place, session.id.toString("hex"), session, undefined);
+  const shown = identities.findIndex(({ key }) => authOf(key) === suite.auth);
+  const negotiated = negotiatedOf(established);
+  // In a resumed session none was shown.
+  return { kind: "up", stream, socket, ...(presented.length > 1 && !resumed && { shown }), negotiated };
+}
+
+interface ServerOptions extends Ssl3Options {
+  readonly fallback: boolean;
+  readonly resumption: ServerResumption | undefined;
 }
 
 export async function openSsl3ServerLeg(
   socket: Socket,
   hello: ClientHello,
-  options: Ssl3Options & { readonly fallback: boolean },
+  { suites: choice, timeout, fallback, takeKey, resumption: place }: ServerOptions,
 ): Promise<ServerLeg | LegFailure> {
-  const { suites: choice, timeout, fallback, sessions } = options;
   const suites = suitesToOffer(hello, choice);
   if (suites.length === 0) return explainFailure("server", Object.assign(new Error(), { code: NO_SUITES }));
-  const known = sessions?.find(THE_SERVER);
-  const session = known && suites.includes(known.suite) ? known : undefined;
-  const connection = createClient({ random: randomBytes, suites, fallback, session });
+  const name = JSON.stringify([suites, fallback]);
+  const earlier = place && (await findSession(place, name));
+  const connection = createClient({ random: randomBytes, suites, fallback, session: earlier?.session });
   const stream = new Ssl3Stream(socket, connection);
   const established = await handshake(stream, "server", connection, timeout);
-  if ("kind" in established) {
-    sessions?.forget(THE_SERVER);
-    return established;
-  }
-  const certificate = linkChain(established.certificates);
+  if ("kind" in established) return established;
+  takeKey?.(keyLine(established));
+  const [certificate, ...sent] = readChain(established.certificates);
   if (!certificate) {
     stream.destroy();
     const reason = "The server's certificates cannot be read";
     return { kind: "failed", cause: "protocol", alert: ALERTS.bad_certificate, code: "BAD_CERTIFICATE", reason };
   }
-  keep(stream, sessions, THE_SERVER, established);
-  return { kind: "up", stream, socket, certificate, verifyCode: NOT_VERIFIED, negotiated: negotiatedOf(established) };
-}
-
-/** A session whose connection ends with a fatal alert is not resumed: RFC 6101, section 5.4. */
-function keep(
-  stream: Ssl3Stream,
-  sessions: SessionStore | undefined,
-  id: string | undefined,
-  { session }: Established,
-): void {
-  if (!session || !sessions || id === undefined) return;
-  sessions.keep(id, session);
-  stream.once("error", ({ code }: NodeJS.ErrnoException) => {
-    if (code?.startsWith("ERR_SSL_") && code !== TRUNCATED) sessions.forget(id);
-  });
+  const { session, resumed } = established;
+  // What was found is gone from where it was.
+  if (place && session) keepSession(place, name, session, resumed ? earlier : undefined);
+  const negotiated = negotiatedOf(established);
+  return { kind: "up", stream, socket, certificate, sent, verifyCode: NOT_VERIFIED, negotiated };
 }
 
 const NO_SUITES = "ERR_SSL_NO_CIPHERS_AVAILABLE";
-/** A server leg's store is bound to one server, of which one session is kept. */
-const THE_SERVER = "server";
+
+/** The NSS key log's line for a master secret. */
+function keyLine({ clientRandom, master }: Established): Buffer {
+  return Buffer.from(`CLIENT_RANDOM ${Buffer.from(clientRandom).toString("hex")} ${master.toString("hex")}\n`);
+}
 
 /**
  * A client that offers SSL 3.0 itself is taken at its word: the server is offered no suite that the client did not offer.
@@ -144,22 +148,19 @@ function readIdentity({ certificatePem, keyPem }: Presentable) {
 /** Far more than an honest server needs. */
 const MAX_CHAIN = 32;
 
-/** As Node gives the certificates of a TLS leg: those sent along hang on the server's own. Undefined: it cannot be read. */
-function linkChain(ders: readonly Buffer[]): X509Certificate | undefined {
+/** The server's own first; empty when that cannot be read. Of the others, those that can. */
+function readChain(ders: readonly Buffer[]): X509Certificate[] {
   const chain: X509Certificate[] = [];
   for (const der of ders.slice(0, MAX_CHAIN)) {
     try {
       chain.push(new X509Certificate(der));
     } catch {
-      if (chain.length === 0) return undefined;
+      if (chain.length === 0) return [];
     }
   }
-  for (const [at, certificate] of chain.entries()) {
-    Object.defineProperty(certificate, "issuerCertificate", { value: chain[at + 1] });
-  }
-  return chain[0];
+  return chain;
 }
 
-function negotiatedOf({ suite, group }: Established): Negotiated {
-  return { version: "SSLv3", suite: suite.name, group, alpn: undefined };
+function negotiatedOf({ suite, group, resumed }: Established): Negotiated {
+  return { version: "SSLv3", suite: suite.name, group, alpn: undefined, resumed };
 }

@@ -1,15 +1,20 @@
 import { readFileSync } from "node:fs";
 import { ConfigError } from "../errors.ts";
 
-const NET_ADMIN = 12n;
+/** Their numbers: capabilities(7). */
+const CAPABILITIES = { CAP_NET_ADMIN: 12n, CAP_SYS_ADMIN: 21n } as const;
 
 /** Throws ConfigError when this process may not change the network: one line that says what to do. */
 export function requireNetAdmin(): void {
+  requireCapability("CAP_NET_ADMIN", "listeners", "an inline listener");
+}
+
+/** Throws ConfigError, with the path in the configuration, when this process lacks what `purpose` needs. */
+export function requireCapability(name: keyof typeof CAPABILITIES, path: string, purpose: string): void {
   const [, effective] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
-  if (effective !== undefined && ((BigInt(`0x${effective}`) >> NET_ADMIN) & 1n) === 1n) return;
-  const remedy = "start Clearline as root, or with the systemd unit that grants it";
-  throw new ConfigError(
-    "listeners",
-    `Cannot set up an inline listener: it needs the capability CAP_NET_ADMIN; ${remedy}`,
-  );
+  if (effective !== undefined && ((BigInt(`0x${effective}`) >> CAPABILITIES[name]) & 1n) === 1n) return;
+  const unit =
+    name === "CAP_NET_ADMIN" ? "the systemd unit that grants it" : "a unit that grants it (docs/guide/tools.md)";
+  const remedy = `start Clearline as root, or with ${unit}`;
+  throw new ConfigError(path, `Cannot set up ${purpose}: it needs the capability ${name}; ${remedy}`);
 }

@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, NetworkError } from "../errors.ts";
 import {
   currentPlace,
   type Entry,
@@ -10,6 +10,7 @@ import {
   readJournal,
   writeJournal,
 } from "./journal.ts";
+import { within } from "./netns.ts";
 import { type Command, runProgram } from "./program.ts";
 import { readLink } from "./routes.ts";
 import type { Step } from "./steps.ts";
@@ -75,6 +76,10 @@ function stands(step: Step): boolean {
       return readLink(step.name)?.master === step.bridge;
     case "hold-table":
       return hasTable(step.family);
+    case "move-link":
+    case "inside":
+      // A tool's namespace is made anew: nothing but its sessions goes through it, and they ended with their node.
+      return false;
   }
 }
 
@@ -142,13 +147,15 @@ function close(journalFile: string, { undone, problems }: Outcome): void {
 
 /** What the journal keeps of a step: a ruleset can be long, and is not needed to take it down. */
 function undoing(step: Step): Step {
+  if (step.kind === "inside") return { ...step, steps: [] };
   if (step.kind !== "command") return step;
   const { input: _, ...rest } = step;
   return rest;
 }
 
 function remember(step: Step): Memory | undefined {
-  if (step.kind === "link-up") return { kind: "present", present: readLink(step.name)?.up === true };
+  if (step.kind === "link-up" || step.kind === "move-link")
+    return { kind: "present", present: readLink(step.name)?.up === true };
   if (step.kind === "hold-table") return { kind: "present", present: hasTable(step.family) };
   if (step.kind !== "sysctl") return undefined;
   return { kind: "settings", before: settings(step), after: {} };
@@ -158,6 +165,8 @@ function perform(step: Step, entry: Entry): void {
   if (step.kind === "command") runProgram(step.run, step.input);
   if (step.kind === "link-up") runProgram(["ip", "link", "set", step.name, "up"]);
   if (step.kind === "bridge-port") enslave(step);
+  if (step.kind === "move-link") runProgram(["ip", "link", "set", step.name, "netns", step.namespace]);
+  if (step.kind === "inside") inside(step.namespace, () => performInside(step));
   if (step.kind !== "sysctl" || entry.memory?.kind !== "settings") return;
   const current = entry.memory.before[step.key];
   if (current === undefined && step.optional !== true) {
@@ -180,6 +189,22 @@ function enslave({ name, bridge }: Step & { kind: "bridge-port" }): void {
   runProgram(["ip", "link", "set", name, "master", bridge]);
 }
 
+function performInside({ steps }: Step & { kind: "inside" }): void {
+  for (const step of steps) {
+    if (step.kind === "command") runProgram(step.run, step.input);
+    else writeSysctl(step.key, step.value);
+  }
+}
+
+function inside(namespace: string, act: () => void): void {
+  try {
+    within(namespace, act);
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    throw new ConfigError("tools", error.message, { cause: error });
+  }
+}
+
 function settings(step: Step & { kind: "sysctl" }): Record<string, string> {
   const value = readSysctl(step.key);
   const along = step.alongside === undefined ? [] : readSysctls(step.alongside);
@@ -194,8 +219,17 @@ function revert({ step, memory }: Entry): void {
   if (step.kind === "link-up" && memory?.kind === "present" && !memory.present) {
     runProgram(["ip", "link", "set", step.name, "down"]);
   }
+  if (step.kind === "move-link") bringBack(step, memory);
   if (step.kind === "hold-table" && memory?.kind === "present" && !memory.present) removeTable(step.family);
   if (step.kind === "sysctl" && memory?.kind === "settings") restore(step, memory);
+}
+
+/** A namespace that went away with its mount has given a machine's own interfaces back, and taken virtual ones along. */
+function bringBack({ name, namespace }: Step & { kind: "move-link" }, memory: Memory | undefined): void {
+  if (readLink(name) === undefined) {
+    runProgram(["ip", "-n", namespace, "link", "set", name, "netns", `${process.pid}`]);
+  }
+  if (memory?.kind === "present" && memory.present) runProgram(["ip", "link", "set", name, "up"]);
 }
 
 /** The switch of all interfaces comes first: it changes the others, which then get their own values back. */

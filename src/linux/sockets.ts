@@ -61,13 +61,15 @@ export async function connectFrom(options: {
   readonly timeout: number;
   /** The packets' firewall mark: which rules and routes they meet. */
   readonly mark?: number;
+  /** From this port, or not at all. */
+  readonly exactly?: boolean;
 }): Promise<Socket> {
-  const { from, timeout } = options;
+  const { from, timeout, exactly = false } = options;
   const deadline = performance.now() + timeout;
   try {
     return await connect(options);
   } catch (error) {
-    if (from.port === 0 || !(error instanceof NetworkError) || !PORT_TAKEN.includes(error.code)) throw error;
+    if (exactly || from.port === 0 || !(error instanceof NetworkError) || !PORT_TAKEN.includes(error.code)) throw error;
     const left = Math.max(1, deadline - performance.now());
     return await connect({ ...options, from: { address: from.address, port: 0 }, timeout: left });
   }

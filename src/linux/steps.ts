@@ -1,7 +1,7 @@
 import type { Command } from "./program.ts";
 
 /** One change of the kernel's state: plain data, so that it can be shown, written to the journal, done and undone. */
-export type Step = CommandStep | SysctlStep | LinkUpStep | BridgePortStep | HoldTableStep;
+export type Step = CommandStep | SysctlStep | LinkUpStep | BridgePortStep | HoldTableStep | MoveLinkStep | InsideStep;
 
 /** Runs a program; the other command takes back exactly that. */
 export interface CommandStep {
@@ -54,4 +54,21 @@ export interface HoldTableStep {
   readonly kind: "hold-table";
   readonly why: string;
   readonly family: "ip" | "ip6";
+}
+
+/** Moves an interface into another network namespace, where it is down; it comes back, and up again if it was. */
+export interface MoveLinkStep {
+  readonly kind: "move-link";
+  readonly why: string;
+  readonly name: string;
+  /** As `ip netns` calls it. */
+  readonly namespace: string;
+}
+
+/** Done within another network namespace, in order. Undoing the step that made the namespace takes this one with it. */
+export interface InsideStep {
+  readonly kind: "inside";
+  readonly why: string;
+  readonly namespace: string;
+  readonly steps: readonly (Pick<CommandStep, "kind" | "run" | "input"> | Pick<SysctlStep, "kind" | "key" | "value">)[];
 }

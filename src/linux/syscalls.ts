@@ -9,7 +9,7 @@ import { NetworkError } from "../errors.ts";
  * asm-generic headers); both are little-endian. Each call throws NetworkError with the system's own code.
  */
 
-export const AF = { INET: 2, INET6: 10, NETLINK: 16 } as const;
+export const AF = { INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
 export const SOCK = { STREAM: 1, RAW: 3, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
 export const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
 /** Every option by the level it belongs to: `[level, option]`. */
@@ -18,7 +18,10 @@ export const OPTION = {
   REUSEPORT: [SOL.SOCKET, 15],
   /** What its packets' firewall mark is; an accepted connection has its listening socket's. Needs CAP_NET_ADMIN. */
   MARK: [SOL.SOCKET, 36],
-  /** Bytes, above net.core.rmem_max too: needs CAP_NET_ADMIN. */
+  /** Bytes; the kernel takes net.core.wmem_max when that is less. */
+  SNDBUF: [SOL.SOCKET, 7],
+  /** Bytes, above net.core.wmem_max and rmem_max too: need CAP_NET_ADMIN. */
+  SNDBUFFORCE: [SOL.SOCKET, 32],
   RCVBUFFORCE: [SOL.SOCKET, 33],
   TRANSPARENT: [SOL.IP, 19],
   BIND_ADDRESS_NO_PORT: [SOL.IP, 24],
@@ -40,6 +43,8 @@ const calls = {
   setsockopt: libc.func("int setsockopt(int, int, int, const void *, uint32_t)"),
   send: libc.func("intptr_t send(int, const void *, size_t, int)"),
   recv: libc.func("intptr_t recv(int, _Out_ void *, size_t, int)"),
+  sendmmsg: libc.func("int sendmmsg(int, const void *, unsigned int, int)"),
+  ioctl: libc.func("int ioctl(int, unsigned long, ...)"),
   setns: libc.func("int setns(int, int)"),
   eventfd: libc.func("int eventfd(uint32_t, int)"),
   poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
@@ -53,6 +58,14 @@ export function socket(family: number, type: number, protocol: number): number {
 /** Binds to an IP address, which need not be this machine's when the socket is transparent. */
 export function bindAddress(fd: number, address: string, port: number): void {
   const name = socketAddress(address, port);
+  must(calls.bind(fd, name, name.length), "bind");
+}
+
+/** Binds a packet socket to one interface: what is sent leaves there, and nothing is received. */
+export function bindInterface(fd: number, index: number): void {
+  const name = Buffer.alloc(20); // struct sockaddr_ll
+  name.writeUInt16LE(AF.PACKET, 0);
+  name.writeInt32LE(index, 4);
   must(calls.bind(fd, name, name.length), "bind");
 }
 
@@ -75,6 +88,30 @@ export function setOption(fd: number, [level, option]: readonly [number, number]
 
 export function send(fd: number, message: Buffer): void {
   must(Number(calls.send(fd, message, message.length, 0)), "send");
+}
+
+/**
+ * Sends messages that `headers`, an array of struct mmsghdr, describes. Returns how many the kernel took: fewer, or none,
+ * when its buffers are full or, then on the next call, when one of them fails.
+ */
+export function sendMany(fd: number, headers: Buffer, count: number): number {
+  const sent = calls.sendmmsg(fd, headers, count, MSG_DONTWAIT);
+  const { EAGAIN, ENOBUFS } = koffi.os.errno;
+  if (sent < 0 && [EAGAIN, ENOBUFS].includes(koffi.errno())) return 0;
+  return must(sent, "sendmmsg");
+}
+
+/** Where this memory begins. It stays there as long as the buffer is reachable. */
+export function addressOf(memory: Buffer): bigint {
+  return koffi.address(memory);
+}
+
+/** Asks the kernel about a network interface: 24 bytes of struct ifreq's union. */
+export function askInterface(fd: number, request: number, name: string): Buffer {
+  const question = Buffer.alloc(40);
+  question.write(name, 0, 15, "latin1");
+  must(calls.ioctl(fd, request, "void *", question), "ioctl");
+  return question.subarray(16);
 }
 
 /** Receives one message without waiting. Returns its length in bytes, undefined when none is there. */

@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { within } from "./netns.ts";
 import { transparentListener } from "./sockets.ts";
+import { enterNamespace } from "./syscalls.ts";
 
 /**
  * For tests: a client, a node and a server, each in a network namespace of its own. The names carry a prefix and this process's
@@ -73,6 +74,29 @@ export function bridgedNetwork(): Network {
   for (const name of ["na", "nb"]) run(network.node, "ip", "link", "set", name, "up");
   settle(network);
   return network;
+}
+
+/**
+ * Moves this process, and all that it starts from now on, into a namespace that has only a loopback interface. Disposing takes
+ * the namespace's name away; it ends with its last process.
+ */
+export function enterOwnNamespace(): Disposable {
+  sweep();
+  const name = `${PREFIX}${process.pid}-own`;
+  execFileSync("ip", ["netns", "add", name]);
+  const fd = openSync(`/var/run/netns/${name}`, "r");
+  enterNamespace(fd);
+  closeSync(fd);
+  execFileSync("sysctl", ["-qw", "net.ipv6.conf.default.disable_ipv6=1"]);
+  execFileSync("ip", ["link", "set", "lo", "up"]);
+  return { [Symbol.dispose]: () => execFileSync("ip", ["netns", "del", name]) };
+}
+
+/** A cable between two interfaces of this process's namespace. */
+export function layCable(one: string, other: string, mtu = 1500): void {
+  const size = ["mtu", `${mtu}`];
+  execFileSync("ip", ["link", "add", one, ...size, "type", "veth", "peer", "name", other, ...size]);
+  for (const end of [one, other]) execFileSync("ip", ["link", "set", end, "up"]);
 }
 
 /** The kernel notices a cable's other end a moment later, and gives the interface its link-local address only then. */

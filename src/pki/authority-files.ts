@@ -1,5 +1,7 @@
 import { createPrivateKey, generateKeyPair, type KeyObject, randomBytes } from "node:crypto";
+import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { ConfigError } from "../errors.ts";
 import {
@@ -71,7 +73,7 @@ export async function readOrMakeFiles(
   const { key } = readSigningKey(keyPath, keyPem);
   if (stale) {
     await writeSecret(keyPath, vault.seal(keyPem), false);
-    notice(`The private key in ${keyPath} was written anew, encrypted as keyStore says`);
+    notice(`The private key in ${keyPath} was written anew, as keyStore says`);
   }
   return { certificatePath, certificatePem, key };
 }
@@ -95,6 +97,20 @@ export async function replaceFiles(
   await moveSecret(`${base}.key`, `${base}.key${suffix}`);
   await writeSecret(`${base}.key`, vault.seal(keyPem), false);
   await writeSecret(`${base}.pem`, certificatePem, false);
+}
+
+/** Encrypts the keys of CAs that were replaced, too. One that the vault cannot open is nobody's concern any more. */
+export async function sealOldFiles(directory: string, { vault, notice }: FileContext): Promise<void> {
+  for (const name of (await readdir(directory)).filter((file) => /\.key\.old-/.test(file))) {
+    const path = join(directory, name);
+    const sealed = (await readSecret(path, notice)) ?? "";
+    try {
+      const { keyPem, stale } = vault.open(path, sealed);
+      if (stale && sealed !== "") await writeSecret(path, vault.seal(keyPem), false);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+    }
+  }
 }
 
 const generate = promisify(generateKeyPair);

@@ -1,7 +1,7 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
-import { type FileContext, type Role, readOrMakeFiles, replaceFiles } from "./authority-files.ts";
+import { type FileContext, type Role, readOrMakeFiles, replaceFiles, sealOldFiles } from "./authority-files.ts";
 import { keyIdentifier, OID, publicKeyOf, readCertificate, splitPem } from "./certificate.ts";
 import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
@@ -82,6 +82,7 @@ export async function openAuthorities(
       open.set(`${role} ${keyType}`, authority ?? (await openOwn(directory, role, keyType, now, files)));
     }
   }
+  await sealOldFiles(directory, files);
   refuseOneForBoth(open.get("primary ecdsa")!, open.get("secondary ecdsa")!, given.secondary ?? given.primary);
   for (const { role, notAfter, sha256 } of new Set(open.values())) {
     if (notAfter - now >= SOON) continue;

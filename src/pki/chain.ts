@@ -47,8 +47,12 @@ const MAX_SIGNATURES = 24;
  * order they came: RFC 8446, section 4.4.2. Every link's signature is checked, no dates are: whether somebody we trust
  * stands behind a certificate is a question apart from whether it has expired. Without a root, the longest chain found.
  */
-export function findChain(leaf: X509Certificate, roots: RootSet): Chain {
-  const sent = sentAlong(leaf);
+export function findChain(
+  leaf: X509Certificate,
+  roots: RootSet,
+  sentAlong: readonly X509Certificate[] = certificatesSentWith(leaf),
+): Chain {
+  const sent = sentAlong.slice(0, MAX_SENT);
   let signatures = 0;
   let longest: readonly X509Certificate[] = [leaf];
 
@@ -77,7 +81,7 @@ export function findChain(leaf: X509Certificate, roots: RootSet): Chain {
 }
 
 /** Node links each certificate to the one that was sent behind it, whether or not that one issued it. */
-function sentAlong(leaf: X509Certificate): X509Certificate[] {
+export function certificatesSentWith(leaf: X509Certificate): X509Certificate[] {
   const sent = new Map<string, X509Certificate>();
   let next = leaf.issuerCertificate;
   while (next && sent.size < MAX_SENT && !sent.has(next.fingerprint256)) {

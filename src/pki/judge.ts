@@ -3,6 +3,7 @@ import { type RecordedCertificate, recordCertificate } from "./certificate-recor
 import { createRootSet } from "./chain.ts";
 import type { KeystoreEntry } from "./key-source.ts";
 import type { Keystore } from "./keystore.ts";
+import { createVerified } from "./verified.ts";
 import { type Fault, type FoundFault, verifyServer } from "./verify.ts";
 
 /** What there is to say of a server: its certificate, everything wrong with it, and the node's own keys for it. */
@@ -12,25 +13,22 @@ export interface JudgedServer {
   readonly held: readonly KeystoreEntry[];
 }
 
-/** What OpenSSL saw: the certificate with those sent along hanging on it, and its code; undefined: the chain is good. */
+/** What OpenSSL saw: the certificate, those sent along with it, and its code; undefined: the chain is good. */
 export interface ShownCertificate {
   readonly certificate: X509Certificate;
+  readonly sent: readonly X509Certificate[];
   readonly verifyCode: string | undefined;
 }
 
-/** A certificate that OpenSSL found good is not verified anew for this time, in ms: busy servers show the same one each time. */
-const FRESH = 60_000;
-const KEPT = 2_000;
-
 /**
- * Makes the judge of servers. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
+ * Makes the judge of servers, which remembers in `verified` what it need not look at again. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
  */
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
+  verified = createVerified(2_000),
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
   const rootSet = createRootSet(roots);
-  const good = new Map<string, { readonly faults: readonly FoundFault[]; readonly until: number }>();
 
   return (shown, host, address, now) => {
     const record = recordCertificate(shown.certificate);
@@ -48,16 +46,12 @@ export function createJudge(
     host: string | undefined,
     now: number,
   ): readonly FoundFault[] {
-    const { certificate: leaf, verifyCode: code } = shown;
+    const { certificate: leaf, sent, verifyCode: code } = shown;
     const name = `${sha256} ${host ?? ""}`;
-    const known = code === undefined ? good.get(name) : undefined;
-    if (known && known.until > now) return known.faults;
-    const { faults } = verifyServer({ leaf, code, host, roots: rootSet, now });
-    if (code === undefined) {
-      good.delete(name);
-      good.set(name, { faults, until: now + FRESH });
-      if (good.size > KEPT) good.delete(good.keys().next().value!);
-    }
+    const known = code === undefined ? verified.find(name, now) : undefined;
+    if (known) return known;
+    const { faults } = verifyServer({ leaf, sent, code, host, roots: rootSet, now });
+    if (code === undefined) verified.keep(name, faults, now);
     return faults;
   }
 }

@@ -1,6 +1,6 @@
 import { readdir, unlink } from "node:fs/promises";
 import { isIP } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { publicKeyOf } from "./certificate.ts";
 import type { KeyRequest } from "./key-request.ts";
@@ -47,46 +47,14 @@ const ID_LENGTH = 16;
 export function openKeyFolder(directory: string, vault: Vault, notice: (text: string) => void): KeyFolder {
   const fileOf = (id: string, suffix = "") => join(directory, `${id}${suffix}.json`);
   const requestOf = (publicKeySha256: string) => fileOf(publicKeySha256.slice(0, ID_LENGTH), ".request");
-  const write = async (file: string, content: Readonly<Record<string, unknown>> & { readonly keyPem: string }) => {
-    await makeSecretFolder(directory);
-    await writeSecret(file, JSON.stringify({ ...content, keyPem: vault.seal(content.keyPem) }), false);
-  };
-  /** What was read last: of thousands of files few change between two readings, and to decrypt all again takes seconds. */
-  const known = new Map<string, { readonly text: string; readonly kept: Kept }>();
-  const readOne = async (path: string, pem: PemName): Promise<readonly (Kept & { stale: boolean })[]> => {
-    const text = await readSecret(path, notice);
-    // Removed between the listing and the reading.
-    if (text === undefined) return [];
-    const before = known.get(path);
-    if (before?.text === text) return [{ ...before.kept, stale: false }];
-    const parsed = parse(path, text, pem);
-    const { keyPem, stale } = vault.open(path, parsed.keyPem);
-    const kept = { ...parsed, keyPem };
-    if (stale) await write(path, { hosts: kept.hosts, [pem]: kept.pem, keyPem });
-    else known.set(path, { text, kept });
-    return [{ ...kept, stale }];
-  };
-  const readAll = async (pattern: RegExp, pem: PemName) => {
-    const names = (await list(directory)).filter((file) => pattern.test(file)).sort();
-    const kept: Kept[] = [];
-    let stale = 0;
-    for (let first = 0; first < names.length; first += AT_ONCE) {
-      const paths = names.slice(first, first + AT_ONCE).map((name) => join(directory, name));
-      for (const one of (await Promise.all(paths.map((path) => readOne(path, pem)))).flat()) {
-        kept.push(one);
-        stale += one.stale ? 1 : 0;
-      }
-    }
-    if (stale > 0) notice(`${stale} private keys in ${directory} were written anew, encrypted as keyStore says`);
-    return kept;
-  };
+  const { readAll, forget } = createReader(directory, vault, notice);
 
   return {
     async add(key) {
       const entry = readKey({ ...key, path: "the key to add" });
       const { id, hosts, certificatePem, keyPem, publicKeySha256 } = entry;
       checkHosts(hosts);
-      await write(fileOf(id), { hosts, certificatePem, keyPem });
+      await writeKey(fileOf(id), vault, { hosts, certificatePem, keyPem });
       await removeFile(requestOf(publicKeySha256));
       return entry;
     },
@@ -94,14 +62,14 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
       checkHosts(hosts);
       const request = await make();
       const waiting = readWaiting("the key to add", hosts, request);
-      await write(requestOf(waiting.publicKeySha256), { hosts, ...request });
+      await writeKey(requestOf(waiting.publicKeySha256), vault, { hosts, ...request });
       return waiting;
     },
     async remove(id) {
       // The id comes from outside and becomes part of a path.
       if (!/^[0-9a-f]{16}$/.test(id)) return false;
       const files = [fileOf(id), fileOf(id, ".request")];
-      for (const file of files) known.delete(file);
+      for (const file of files) forget(file);
       return (await removeFile(files[0]!)) || (await removeFile(files[1]!));
     },
     async read() {
@@ -112,6 +80,49 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
       const kept = await readAll(/^[0-9a-f]{16}\.request\.json$/, "requestPem");
       return kept.map(({ path, hosts, keyPem, pem }) => readWaiting(path, hosts, { keyPem, requestPem: pem }));
     },
+  };
+}
+
+async function writeKey(
+  file: string,
+  vault: Vault,
+  content: Readonly<Record<string, unknown>> & { readonly keyPem: string },
+): Promise<void> {
+  await makeSecretFolder(dirname(file));
+  await writeSecret(file, JSON.stringify({ ...content, keyPem: vault.seal(content.keyPem) }), false);
+}
+
+/** Remembers what it read last: of thousands of files few change between two readings, and to decrypt all again takes seconds. */
+function createReader(directory: string, vault: Vault, notice: (text: string) => void) {
+  const known = new Map<string, { readonly text: string; readonly kept: Kept }>();
+
+  async function readOne(path: string, pem: PemName): Promise<readonly (Kept & { readonly stale: boolean })[]> {
+    const text = await readSecret(path, notice);
+    // Removed between the listing and the reading.
+    if (text === undefined) return [];
+    const before = known.get(path);
+    if (before?.text === text) return [{ ...before.kept, stale: false }];
+    const parsed = parse(path, text, pem);
+    const { keyPem, stale } = vault.open(path, parsed.keyPem);
+    const kept = { ...parsed, keyPem };
+    if (stale) await writeKey(path, vault, { hosts: kept.hosts, [pem]: kept.pem, keyPem });
+    else known.set(path, { text, kept });
+    return [{ ...kept, stale }];
+  }
+
+  return {
+    async readAll(pattern: RegExp, pem: PemName): Promise<readonly Kept[]> {
+      const names = (await list(directory)).filter((file) => pattern.test(file)).sort();
+      const kept: (Kept & { readonly stale: boolean })[] = [];
+      for (let first = 0; first < names.length; first += AT_ONCE) {
+        const paths = names.slice(first, first + AT_ONCE).map((name) => join(directory, name));
+        kept.push(...(await Promise.all(paths.map((path) => readOne(path, pem)))).flat());
+      }
+      const stale = kept.filter((one) => one.stale).length;
+      if (stale > 0) notice(`${stale} private keys in ${directory} were written anew, as keyStore says`);
+      return kept;
+    },
+    forget: (path: string) => known.delete(path),
   };
 }
 

@@ -21,6 +21,8 @@ const BROWSER: ClientHello = {
   ecPointFormats: [0],
   statusRequest: true,
   earlyData: false,
+  sessionTicket: undefined,
+  pskIdentity: undefined,
   ech: undefined,
   fallback: false,
 } as ClientHello;

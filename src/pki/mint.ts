@@ -27,8 +27,17 @@ export interface Minted {
   readonly notAfter: number;
 }
 
+/** Where nodes leave for each other what they issued. It never fails, and answers soon: what it cannot tell is not there. */
+export interface MintShelf {
+  find(name: string): Promise<Minted | undefined>;
+  /** `until` in ms since the epoch. */
+  put(name: string, minted: Minted, until: number): void;
+}
+
 export interface MintCounters {
   readonly minted: number;
+  /** Issued by another node. */
+  readonly shared: number;
   /** Answered from the cache. */
   readonly hits: number;
   /** Answered by a mint that was under way for somebody else. */
@@ -60,6 +69,7 @@ export interface MintOptions {
   readonly rsaPoolSize?: number;
   readonly rsaKeyUses?: number;
   readonly rsaKeyTime?: number;
+  readonly shelf?: MintShelf | undefined;
 }
 
 const HOUR = 3600 * 1000;
@@ -77,19 +87,19 @@ interface Kept {
  */
 export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY } = options;
-  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
+  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY, shelf } = options;
   const pool = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
   // In the order of their last use, which a Map keeps for us when what is used is put back at the end.
   const kept = new Map<string, Kept>();
   const underWay = new Map<string, Promise<Minted>>();
-  const count = { minted: 0, hits: 0, joined: 0, failed: 0, evicted: 0 };
+  const count = { minted: 0, shared: 0, hits: 0, joined: 0, failed: 0, evicted: 0 };
   let keptSize = 0;
 
   const forget = (name: string): void => {
     keptSize -= kept.get(name)?.size ?? 0;
     kept.delete(name);
   };
-  const keep = (name: string, minted: Minted, at: number): void => {
+  const keep = (name: string, minted: Minted, at: number): number => {
     // A mirrored certificate that is expired already is not refreshed by issuing it again.
     const until = minted.notAfter > at ? Math.min(at + cacheTime, minted.notAfter) : at + cacheTime;
     const size = minted.certificatePem.length + minted.keyPem.length;
@@ -101,13 +111,21 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       forget(oldest);
       count.evicted += 1;
     }
+    return until;
   };
   const mintAndKeep = async (name: string, request: MintRequest, authority: Authority, at: number): Promise<Minted> => {
     try {
+      const shared = await shelf?.find(name);
+      if (shared) {
+        count.shared += 1;
+        keep(name, shared, at);
+        return shared;
+      }
       const key = request.keyType === "rsa" ? await pool.take(at) : makeEcdsaKey();
       const minted = await mint(request, authority, key, maxValidity, at);
       count.minted += 1;
-      keep(name, minted, at);
+      const until = keep(name, minted, at);
+      shelf?.put(name, minted, until);
       return minted;
     } catch (error) {
       count.failed += 1;

@@ -16,8 +16,9 @@ export interface FoundFault {
 }
 
 export interface ServerProof {
-  /** As the TLS socket gave it, so that the certificates sent along hang on it. */
   readonly leaf: X509Certificate;
+  /** The certificates that the server sent along; without it, those that hang on the leaf as the TLS socket gave it. */
+  readonly sent?: readonly X509Certificate[];
   /** What OpenSSL found: `authorizationError` of a socket that was told not to reject; or NOT_VERIFIED. */
   readonly code: string | undefined;
   /** Whom the client meant to reach: a name or an address; undefined when it did not say. */
@@ -33,8 +34,8 @@ export interface ServerProof {
  * and reports the last one, so that "expired" may hide "signed by nobody": once it found anything, all is looked at
  * again. What browsers refuse and OpenSSL does not is looked at always.
  */
-export function verifyServer({ leaf, code, host, roots, now }: ServerProof): { faults: FoundFault[] } {
-  const chain = findChain(leaf, roots);
+export function verifyServer({ leaf, sent, code, host, roots, now }: ServerProof): { faults: FoundFault[] } {
+  const chain = findChain(leaf, roots, sent);
   const found: FoundFault[] = code === undefined || code === NOT_VERIFIED ? [] : [{ fault: faultOf(code), code }];
   if (code === NOT_VERIFIED) found.push(...orMalformed(() => constraints(chain)).map(invalid));
   if (code !== undefined) {

@@ -17,6 +17,8 @@ export interface LegRecord {
   readonly suite?: string;
   readonly group?: string;
   readonly alpn?: string | null;
+  /** The peer came back (client leg) or was come back to (server leg) with an abbreviated handshake. */
+  readonly resumed?: boolean;
   /** Plaintext bytes (or bytes as they are, when not decrypted) from and to this leg's peer. */
   readonly received: number;
   readonly sent: number;
@@ -42,6 +44,16 @@ export interface PresentedRecord {
   readonly keyType: string;
 }
 
+/** How a conversation that began in plaintext came to TLS, or did not. */
+export interface StartTlsRecord {
+  /** "SMTP", "CONNECT"… The last one, when there were several. */
+  readonly protocol: string;
+  /** "refused": the server does not do it. "withdrawn": nor does it, and it did so before; somebody may be in between. */
+  readonly outcome: "upgraded" | "refused" | "withdrawn";
+  /** When the peers agreed, in ms since the epoch; null: they did not. */
+  readonly at: number | null;
+}
+
 /** One client connection with its legs: a row of the session table. Plain data, replaced and never mutated. */
 export interface Session {
   readonly id: string;
@@ -55,6 +67,8 @@ export interface Session {
   readonly seenAs: Endpoint | null;
   /** "tls": a ClientHello was seen. "http": plain HTTP through the explicit proxy. "other": anything else. null: nothing seen yet. */
   readonly protocol: "tls" | "http" | "other" | null;
+  /** null: it was TLS from its first byte, or nobody wanted it to become so. */
+  readonly startTls: StartTlsRecord | null;
   readonly sni: string | null;
   readonly connectHost: string | null;
   readonly ech: "outer" | "inner" | null;
@@ -101,6 +115,8 @@ const NEXT: Readonly<Partial<Record<State, readonly State[]>>> = {
   // Back to INIT: the tools have failed, and the session goes on without them.
   "EST:EST:SYN_SENT:INIT": ["EST:EST:SYN_SENT:SYN_RCV", "EST:EST:INIT:INIT"],
   "EST:EST:SYN_SENT:SYN_RCV": ["EST:EST:EST:EST", "EST:EST:INIT:INIT"],
+  // Back to INIT: what began in plaintext became TLS that is bypassed, and goes through the tools anew or not at all.
+  "EST:EST:EST:EST": ["EST:EST:INIT:INIT"],
 };
 
 /** What is known of a session when it begins. */
@@ -127,6 +143,7 @@ export function openSession(birth: SessionBirth, now: number): Session {
     ...birth,
     seenAs: null,
     protocol: null,
+    startTls: null,
     sni: null,
     connectHost: null,
     ech: null,

@@ -18,6 +18,9 @@ export interface Established {
   /** Undefined: the server will not resume it. */
   readonly session: SavedSession | undefined;
   readonly certificates: readonly Buffer[];
+  /** With the master secret, what a key log needs. Secret. */
+  readonly clientRandom: Uint8Array;
+  readonly master: Buffer;
 }
 
 export type Happening =

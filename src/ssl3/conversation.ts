@@ -38,7 +38,7 @@ export class Conversation implements Connection {
   #outgoing: Buffer[] = [];
   #established: Established | undefined;
   #certificateRequested = false;
-  #secrets: { suite: Suite; master: Buffer; keys: Record<Sender, WriteKeys> } | undefined;
+  #secrets: { suite: Suite; master: Buffer; randoms: Randoms; keys: Record<Sender, WriteKeys> } | undefined;
 
   constructor(side: Sender, createRole: (conversation: Conversation) => Role) {
     this.#side = side;
@@ -233,7 +233,7 @@ export class Conversation implements Connection {
 
   /** Master secret and suite are known: both directions may now be switched. */
   agree(suite: Suite, master: Buffer, randoms: Randoms): void {
-    this.#secrets = { suite, master, keys: writeKeys(master, randoms, suite) };
+    this.#secrets = { suite, master, randoms, keys: writeKeys(master, randoms, suite) };
   }
 
   /** ChangeCipherSpec, and our Finished behind it. */
@@ -246,7 +246,8 @@ export class Conversation implements Connection {
   }
 
   /** The handshake is over, on both sides. */
-  open(established: Established): void {
-    this.#established = established;
+  open(agreed: Omit<Established, "clientRandom" | "master">): void {
+    const { randoms, master } = this.#secretsNow();
+    this.#established = { ...agreed, clientRandom: randoms.client, master };
   }
 }

@@ -95,7 +95,10 @@ export function createChains(
       const hop = await open.connect(subject, returned);
       traffic.enter(name, hop);
       // Whoever relays hears of a failure too; until somebody does it must not bring the process down.
-      hop.tb.then(returned, () => {});
+      hop.tb.then(returned, (error: unknown) => {
+        // One that takes sessions and sends none back has failed; one that ends them may have its reasons.
+        if (error instanceof NetworkError && error.code === "ETIMEDOUT") onFailed(name, error.message);
+      });
       return hop;
     } catch (error) {
       if (error instanceof NetworkError) onFailed(name, error.message);

@@ -1,19 +1,217 @@
-import { InvariantError } from "../errors.ts";
+import { createServer, isIPv6, type Server, type Socket } from "node:net";
+import ipaddr from "ipaddr.js";
+import { ConfigError, NetworkError } from "../errors.ts";
+import { within } from "../linux/netns.ts";
+import { openQueue } from "../linux/nfqueue.ts";
+import { readSyn } from "../linux/packet.ts";
+import { connectFrom, transparentListener } from "../linux/sockets.ts";
+import {
+  ACCEPTING,
+  acceptingPort,
+  type InlineTool,
+  MARK,
+  markAtA,
+  namespaceOf,
+  queueOf,
+  type Slot,
+} from "./inline-place.ts";
 import type { ToolContext } from "./kinds.ts";
-import type { PortMap } from "./ports.ts";
-import type { Tool, ToolPlace } from "./tool.ts";
+import { createPairing, type Pairing } from "./pairing.ts";
+import { toolPort } from "./ports.ts";
+import type { Endpoint, Hop, Tool, ToolSubject } from "./tool.ts";
 
-/** A tool between two interfaces. */
-export interface InlineTool extends ToolPlace {
-  readonly interfaceA: string;
-  readonly interfaceB: string;
-  readonly ports: PortMap;
+const BACKLOG = 4096;
+
+/**
+ * A worker's ends of a tool between two interfaces. A session leaves at A with the client's and the server's own addresses, and
+ * comes back at B: its SYN is shown by the kernel and must be one that is awaited, then its connection is accepted. The
+ * namespace was made by the supervisor. Throws ConfigError.
+ */
+export async function openInlineTool(tool: InlineTool, context: ToolContext): Promise<Tool> {
+  const { path, worker, timeout } = context;
+  const namespace = namespaceOf(tool);
+  const pairing = createPairing<Socket>(canonical);
+  const servers: Server[] = [];
+  let broken: string | undefined;
+  try {
+    for (const family of [4, 6] as const) {
+      const accept = (socket: Socket) => take(socket, pairing);
+      servers.push(await listenAtB({ namespace, slot: worker, family }, accept));
+    }
+    const queue = within(namespace, () =>
+      openQueue({
+        number: queueOf(worker),
+        onPacket({ id, payload }) {
+          const syn = readSyn(payload);
+          const awaited = syn && pairing.onSyn(syn.source, syn.destination) === "awaited";
+          queue.verdict(id, awaited ? "accept" : "drop");
+        },
+        onError: ({ message }) => {
+          broken = message;
+        },
+      }),
+    );
+    return {
+      name: tool.name,
+      kind: "inline",
+      async connect(subject, onReturn) {
+        if (broken !== undefined)
+          throw new NetworkError(`Cannot see what comes back through ${tool.name}: ${broken}`, "EIO");
+        return enter({ tool, namespace, pairing, worker, timeout }, subject, onReturn);
+      },
+      counters: () => ({ strangers: pairing.strangers }),
+      close() {
+        for (const server of servers) server.close();
+        return queue.close();
+      },
+    };
+  } catch (error) {
+    for (const server of servers) server.close();
+    throw new ConfigError(path, `Cannot open the tool ${tool.name} (${path}): ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }
 
-export function openInlineTool({ name }: InlineTool, { path }: ToolContext): Promise<Tool> {
-  throw new InvariantError(`Cannot open the tool ${name} (${path})`);
+interface Way {
+  readonly tool: InlineTool;
+  readonly namespace: string;
+  readonly pairing: Pairing<Socket>;
+  readonly worker: Slot;
+  /** ms */
+  readonly timeout: number;
 }
 
-export function probeInlineTool({ name }: InlineTool, timeout: number): Promise<void> {
-  throw new InvariantError(`Cannot probe the tool ${name} in ${timeout} ms`);
+/** Another session may have the client's port already, toward a server port that the tool sees as the same one. */
+const PORTS_TRIED = 16;
+const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL"];
+
+async function enter(way: Way, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
+  const { tool, pairing } = way;
+  const [client, server] = ofOneFamily(subject.client.address, subject.server.address);
+  const to = { address: server, port: toolPort(tool.ports, subject) };
+  for (let attempt = 0; ; attempt++) {
+    const from = { address: client, port: attempt === 0 ? subject.client.port : anyPort() };
+    try {
+      if (!pairing.has(from, to)) return await connect(way, from, to, onReturn);
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      if (!PORT_TAKEN.includes(error.code) || attempt === PORTS_TRIED) {
+        throw new NetworkError(`The tool ${tool.name} was not reached: ${error.message}`, error.code, { cause: error });
+      }
+    }
+  }
+}
+
+async function connect(way: Way, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
+  const { tool, namespace, pairing, worker, timeout } = way;
+  const { promise: tb, resolve, reject } = Promise.withResolvers<Socket>();
+  // Whoever was promised it hears of it; until somebody is, nobody does.
+  tb.catch(() => {});
+  const awaited = pairing.await(from, to, { onReturn, onConnection: resolve });
+  let ta: Socket;
+  try {
+    ta = await dialAtA({ namespace, slot: worker }, from, to, timeout);
+  } catch (error) {
+    awaited.forget();
+    throw error;
+  }
+  const late = setTimeout(() => {
+    reject(
+      new NetworkError(`The tool ${tool.name} took the session and did not give it back in ${timeout} ms`, "ETIMEDOUT"),
+    );
+  }, timeout);
+  const gone = () =>
+    reject(new NetworkError(`The tool ${tool.name} ended the session before it came back`, "ECONNRESET"));
+  ta.once("close", gone);
+  const over = () => {
+    clearTimeout(late);
+    ta.off("close", gone);
+  };
+  tb.then(
+    (socket) => {
+      over();
+      // Until both are closed, what else comes back with these ends is the same connection.
+      const ends = [ta, socket].filter((end) => !end.closed);
+      for (const end of ends) {
+        end.once("close", () => {
+          if ([ta, socket].every(({ closed }) => closed)) awaited.forget();
+        });
+      }
+      if (ends.length === 0) awaited.forget();
+    },
+    () => {
+      over();
+      awaited.forget();
+    },
+  );
+  return { tool: tool.name, ta, tb };
+}
+
+/** A connection out of interface A, in the name of the client. A socket stays in the namespace it was made in. */
+export async function dialAtA(
+  { namespace, slot }: { readonly namespace: string; readonly slot: Slot },
+  from: Endpoint,
+  to: Endpoint,
+  timeout: number,
+): Promise<Socket> {
+  const mark = markAtA(slot);
+  return within(namespace, () => ({ connected: connectFrom({ from, to, timeout, mark, exactly: true }) })).connected;
+}
+
+/** Takes what comes back at interface B for this slot. Rejects with NetworkError. */
+export function listenAtB(
+  { namespace, slot, family }: { readonly namespace: string; readonly slot: Slot; readonly family: 4 | 6 },
+  accept: (socket: Socket) => void,
+): Promise<Server> {
+  const place = { address: ACCEPTING[family], port: acceptingPort(slot), backlog: BACKLOG, reusePort: false };
+  const fd = within(namespace, () => transparentListener({ ...place, mark: MARK.B }));
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, accept);
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ fd, backlog: BACKLOG }, () => {
+      server.removeAllListeners("error").on("error", () => {});
+      resolve(server);
+    });
+  });
+}
+
+function take(socket: Socket, pairing: Pairing<Socket>): void {
+  const { remoteAddress, remotePort = 0, localAddress, localPort = 0 } = socket;
+  socket.on("error", () => {});
+  // One that is gone already has no address.
+  if (remoteAddress === undefined || localAddress === undefined) return void socket.destroy();
+  const from = { address: remoteAddress, port: remotePort };
+  const to = { address: localAddress, port: localPort };
+  if (!pairing.onConnection(socket, from, to)) socket.resetAndDestroy();
+}
+
+/** ::1 */
+const LOOPBACK = "0:0:0:0:0:0:0:1";
+/** RFC 4291, section 2.5.6. */
+const LINK_LOCAL = /^fe80:0:0:0:/;
+
+/**
+ * A packet has one family. Where only one end is IPv6, the other is written with the prefix that translators use (RFC 6052, section
+ * 2.1). ::1 and link-local addresses cross no interface but their own: the one is written as IPv4's, the others in the local
+ * prefix of translators (RFC 8215).
+ */
+function ofOneFamily(client: string, server: string): readonly [string, string] {
+  const ends = [client, server].map((end) => {
+    const address = canonical(end);
+    if (address === LOOPBACK) return "127.0.0.1";
+    return LINK_LOCAL.test(address) ? address.replace(LINK_LOCAL, "64:ff9b:1:0:") : address;
+  });
+  if (!ends.some((end) => isIPv6(end))) return [ends[0]!, ends[1]!];
+  const [a, b] = ends.map((end) => (isIPv6(end) ? end : `64:ff9b::${end}`));
+  return [a!, b!];
+}
+
+/** However it was written, and without its scope. */
+function canonical(address: string): string {
+  return ipaddr.process(address.replace(/%.*$/, "")).toNormalizedString();
+}
+
+function anyPort(): number {
+  return 1024 + Math.floor(Math.random() * (65_536 - 1024));
 }

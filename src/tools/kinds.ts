@@ -1,5 +1,8 @@
-import { type InlineTool, openInlineTool, probeInlineTool } from "./inline-tool.ts";
+import type { InlineTool } from "./inline-place.ts";
+import { probeInlineTool } from "./inline-probe.ts";
+import { openInlineTool } from "./inline-tool.ts";
 import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
+import type { Returns, ReturnsOffice } from "./returns.ts";
 import type { Tool } from "./tool.ts";
 
 export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
@@ -12,6 +15,8 @@ export interface ToolContext {
   readonly workers: number;
   /** ms to connect through the tool. */
   readonly timeout: number;
+  /** What comes back from tools of kind proxy. */
+  readonly returns: Returns;
 }
 
 /** Every kind of tool. A new one is one file and one row. Throws ConfigError. */
@@ -25,11 +30,11 @@ export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> 
 }
 
 /** Sends something of the node's own through the tool, in `timeout` ms. Throws NetworkError when it does not come through. */
-export function probeTool(tool: ToolConfig, timeout: number): Promise<void> {
+export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsOffice): Promise<void> {
   switch (tool.kind) {
     case "inline":
       return probeInlineTool(tool, timeout);
     case "proxy":
-      return probeProxyTool(tool, timeout);
+      return probeProxyTool(tool, timeout, office);
   }
 }

@@ -35,6 +35,8 @@ export interface Hop {
    * reached it. Rejects with NetworkError when it does not come, and when `ta` has closed before it came.
    */
   readonly tb: Promise<Socket>;
+  /** Takes off what came back at Tb in front of the session's bytes; undefined: nothing does. */
+  readonly sieve?: { take(bytes: Buffer): Buffer; end(): Buffer } | undefined;
 }
 
 /** A tool in the path. One for each worker. */

@@ -19,6 +19,8 @@ export interface Extensions
     | "ecPointFormats"
     | "statusRequest"
     | "earlyData"
+    | "sessionTicket"
+    | "pskIdentity"
     | "ech"
   > {
   /** supported_versions as it stands, without GREASE; undefined: the client did not send it. */
@@ -46,6 +48,8 @@ export function readExtensions(block: Uint8Array): Extensions {
     ecPointFormats: read(11, (data) => [...data.vector8(1)], []),
     signatureAlgorithms: read(13, readList16, []),
     alpnProtocols: read(16, readAlpn, []),
+    sessionTicket: read(35, readSessionTicket, undefined),
+    pskIdentity: read<Buffer | undefined>(41, readPskIdentity, undefined),
     earlyData: found.has(42),
     offeredVersions: read<readonly number[] | undefined>(43, readVersions, undefined),
     keyShareGroups: read(51, readKeyShare, []),
@@ -103,6 +107,19 @@ function readAlpn(data: Reader): string[] {
   return protocols
     .filter((name) => name.length !== 2 || !isGrease(name.readUInt16BE()))
     .map((name) => name.toString("latin1"));
+}
+
+/** RFC 5077, section 3.2: the whole extension is the ticket; an empty one only says that the client takes tickets. */
+function readSessionTicket(data: Reader): Buffer | undefined {
+  const ticket = Buffer.from(data.take(data.remaining));
+  return ticket.length > 0 ? ticket : undefined;
+}
+
+/** RFC 8446, section 4.2.11: what stands behind the first identity is OpenSSL's to read. */
+function readPskIdentity(data: Reader): Buffer {
+  const identity = Buffer.from(new Reader(data.vector16(7), "the PSK identities").vector16(1));
+  data.take(data.remaining);
+  return identity;
 }
 
 /** RFC 9849, section 5. An inner hello's marker is empty; the outer one's payload is the server's to open. */

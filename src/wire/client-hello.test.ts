@@ -130,6 +130,18 @@ test("early data is noted", () => {
   assert.equal(built({ extensions: [[42, Buffer.alloc(0)]] }).earlyData, true);
 });
 
+test("What a client brings to resume with is noted: a ticket of TLS 1.2, the first identity of TLS 1.3", () => {
+  const ticket = Buffer.from("a ticket of the server's");
+  assert.deepEqual(built({ extensions: [[35, ticket]] }).sessionTicket, ticket);
+  assert.equal(built({ extensions: [[35, Buffer.alloc(0)]] }).sessionTicket, undefined);
+  const identity = (bytes: Buffer) => Buffer.concat([Buffer.from([0, bytes.length]), bytes, Buffer.alloc(4)]);
+  const identities = Buffer.concat([identity(ticket), identity(Buffer.from("another"))]);
+  const binders = Buffer.concat([Buffer.from([0, 33, 32]), Buffer.alloc(32)]);
+  const offered = Buffer.concat([Buffer.from([0, identities.length]), identities, binders]);
+  assert.deepEqual(built({ extensions: [[41, offered]] }).pskIdentity, ticket);
+  assert.deepEqual([built({}).sessionTicket, built({}).pskIdentity], [undefined, undefined]);
+});
+
 const NAMES: [string, string | undefined, string | undefined][] = [
   ["WWW.Example.COM.", "www.example.com", undefined],
   ["xn--bcher-kva.example", "xn--bcher-kva.example", undefined],
@@ -217,6 +229,11 @@ const FAULTS: [string, HelloParts, number][] = [
   ["bytes behind the extensions", { extensions: [], trailer: Buffer.from([0]) }, ALERTS.decode_error],
   ["a version before SSL 3.0", { version: 0x0200 }, ALERTS.protocol_version],
   ["nothing but drafts in supported_versions", { extensions: [[43, vector8(u16(0x7f1c))]] }, ALERTS.protocol_version],
+  [
+    "PSK identities cut short",
+    { extensions: [[41, Buffer.from([0, 9, 0, 9, 1, 2, 3, 4, 5, 6, 7])]] },
+    ALERTS.decode_error,
+  ],
   ["an odd group list", { extensions: [[10, vector16(Buffer.alloc(3))]] }, ALERTS.decode_error],
   [
     "bytes behind a group list",

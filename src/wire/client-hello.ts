@@ -39,6 +39,10 @@ export interface ClientHello {
   /** status_request: the client asks for a stapled OCSP response (RFC 6066, section 8). */
   readonly statusRequest: boolean;
   readonly earlyData: boolean;
+  /** The ticket that a client of TLS 1.2 comes back with (RFC 5077, section 3.2). Undefined: none, or an empty one. */
+  readonly sessionTicket: Buffer | undefined;
+  /** The first identity of pre_shared_key (RFC 8446, section 4.2.11): the ticket of TLS 1.3. */
+  readonly pskIdentity: Buffer | undefined;
   /** Encrypted Client Hello (RFC 9849): "outer" hides the real name, "inner" is one already opened. GREASE ECH looks like "outer". */
   readonly ech: "outer" | "inner" | undefined;
   /** TLS_FALLBACK_SCSV (RFC 7507) was offered. */

@@ -91,6 +91,8 @@ function readSslV2Hello(bytes: Buffer): ClientHello {
     ecPointFormats: [],
     statusRequest: false,
     earlyData: false,
+    sessionTicket: undefined,
+    pskIdentity: undefined,
     ech: undefined,
     fallback: suites.includes(FALLBACK_SCSV),
   };

@@ -316,6 +316,26 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     node.rewrite(config());
   });
 
+  test("Keys that are added while a reload is under way do not bring the old configuration back", async () => {
+    for (const round of ["first", "second", "third"]) {
+      node.rewrite({
+        ...config(),
+        policy: { rules: [{ name: round, match: { host: "never.test" }, action: "drop" }] },
+      });
+      const hosts = [1, 2, 3].map((index) => [`${round}-${index}.${DOMAIN}`]);
+      await Promise.all([
+        node.api("reload", "POST"),
+        ...hosts.map((names) => node.api("keys/generate", "POST", { hosts: names, selfSignedDays: 90 })),
+      ]);
+      const { order } = await node.api<{ order: { name: string }[] }>("policy");
+      assert.ok(order.some(({ name }) => name === round));
+      const held = await list();
+      for (const names of hosts) assert.ok(held.some((key) => key.hosts.join() === names.join()));
+    }
+    node.rewrite(config());
+    await node.api("reload", "POST");
+  });
+
   test("A host with keys of three types shows each client the one that it prefers, and the record says which", async () => {
     const name = `three.${DOMAIN}`;
     // The server itself has an ECDSA certificate, and is never offered more than the client offers.

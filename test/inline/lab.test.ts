@@ -10,7 +10,7 @@ const LAB = new URL("../../lab/main.ts", import.meta.url).pathname;
 describe("The lab", { skip: hindrance() ?? false }, () => {
   test("Ctrl-C closes it, and nothing of it is left", async () => {
     const lab = await openLab("--no-traffic");
-    assert.equal(namespacesOf(lab).length, 3);
+    assert.equal(namespacesOf(lab).length, 5);
     const { code } = await lab.stop("SIGINT");
     assert.equal(code, 130);
     assert.deepEqual(namespacesOf(lab), []);

@@ -29,6 +29,7 @@ import javax.net.ssl.TrustManagerFactory;
  *
  * serve PORT PKCS12
  * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSION,PROXY_HOST:PORT (or "-"); prints one line for each
+ * again ROOTS HOST:PORT NAME VERSION    connects twice with one context; prints whether each connection resumed
  *
  * The server answers with a line about the session, then sends back 1 MiB.
  */
@@ -39,6 +40,7 @@ public class Peer {
     // JDK 17 has TLS 1.0 and 1.1 switched off.
     Security.setProperty("jdk.tls.disabledAlgorithms", "SSLv3, RC4, DES, MD5withRSA, anon, NULL");
     if (args[0].equals("serve")) serve(Integer.parseInt(args[1]), args[2]);
+    else if (args[0].equals("again")) again(args[1], args[2].split(":"), args[3], args[4]);
     else for (String one : Arrays.copyOfRange(args, 2, args.length)) get(args[1], one.split(","));
   }
 
@@ -120,6 +122,30 @@ public class Peer {
     System.out.println("client " + session.getProtocol() + " " + session.getCipherSuite() + " echoed=" + echoed
         + " ended=" + ended + " server " + server + " issuer " + shown.getIssuerX500Principal().getName());
     socket.close();
+  }
+
+  static void again(String roots, String[] target, String name, String version) throws Exception {
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(null, trusting(roots), null);
+    long first = 0;
+    for (int times = 0; times < 2; times++) {
+      int port = Integer.parseInt(target[1]);
+      SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(new Socket(target[0], port), name, port, true);
+      socket.setSoTimeout(20000);
+      socket.setEnabledProtocols(new String[] {version});
+      SSLParameters parameters = socket.getSSLParameters();
+      parameters.setServerNames(List.of(new SNIHostName(name)));
+      socket.setSSLParameters(parameters);
+      socket.startHandshake();
+      socket.getOutputStream().write("GET / HTTP/1.0\r\n\r\n".getBytes());
+      socket.getInputStream().readAllBytes();
+      long created = socket.getSession().getCreationTime();
+      System.out.println(times > 0 && created == first);
+      first = created;
+      socket.close();
+      // A resumed session is as old as the one that it came from; a new one is not.
+      while (System.currentTimeMillis() <= created) Thread.onSpinWait();
+    }
   }
 
   static javax.net.ssl.TrustManager[] trusting(String roots) throws Exception {

@@ -2,6 +2,7 @@
 //
 //	serve PORT CERTIFICATE KEY
 //	get HOST:PORT NAME ROOTS VERSION [PROXY_HOST:PORT]    prints one line of JSON
+//	again HOST:PORT NAME ROOTS VERSION    connects twice; prints whether each connection resumed
 package main
 
 import (
@@ -94,10 +95,33 @@ func get(target, name, roots, version string, proxy ...string) {
 	}))
 }
 
+func again(target, name, roots, version string) {
+	pem, err := os.ReadFile(roots)
+	must(err)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	config := &tls.Config{
+		RootCAs: pool, ServerName: name, MinVersion: versions[version], MaxVersion: versions[version],
+		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
+	for i := 0; i < 2; i++ {
+		conn, err := tls.Dial("tcp", target, config)
+		must(err)
+		_, err = conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+		must(err)
+		_, err = io.ReadAll(conn)
+		must(err)
+		fmt.Println(conn.ConnectionState().DidResume)
+		conn.Close()
+	}
+}
+
 func main() {
 	a := os.Args
 	if a[1] == "serve" {
 		serve(a[2], a[3], a[4])
+	} else if a[1] == "again" {
+		again(a[2], a[3], a[4], a[5])
 	} else {
 		get(a[2], a[3], a[4], a[5], a[6:]...)
 	}

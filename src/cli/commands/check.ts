@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { feedPlace } from "../../config/feed.ts";
 import { placeOf, textOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
 import { toolPlace } from "../../config/tool-place.ts";
@@ -51,7 +52,7 @@ function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
       ...tools.map(
         (one) => ["Tool", `${one.name}: ${one.kind} ${toolPlace(one)}, ${one.onFailure} when it fails`] as const,
       ),
-      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind} in ${one.directory}`] as const),
+      ...feeds.map((one) => ["Feed", `${one.name}: ${one.kind}, ${feedPlace(one)}`] as const),
       ["Data", dataDir],
     ]),
     ...warnings.map((warning) => color.yellow(`Warning: ${plain(warning)}`)),

@@ -28,6 +28,7 @@ function page(session: Session): string[] {
       ["SNI", session.sni],
       ["CONNECT host", session.connectHost],
       ["Protocol", PROTOCOLS[session.protocol ?? "none"]],
+      ["Began as", beginning(session)],
       ["ECH", session.ech],
       ["JA3", session.ja3],
       ["JA4", session.ja4],
@@ -75,6 +76,15 @@ function page(session: Session): string[] {
   ];
 }
 
+function beginning({ startTls }: Session): string | null {
+  if (startTls === null) return null;
+  const { protocol, outcome, at } = startTls;
+  if (at !== null) return `${protocol}, TLS since ${fullTime(at)}`;
+  return outcome === "refused"
+    ? `${protocol}, whose server refused TLS`
+    : `${protocol}, whose server no longer offers the TLS that it offered before`;
+}
+
 const PROTOCOLS: Readonly<Record<string, string>> = { tls: "TLS", http: "plain HTTP", other: "not TLS" };
 const LEFT: Readonly<Record<string, string>> = { closed: "closed its side", reset: "reset the connection" };
 
@@ -93,12 +103,13 @@ function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
 
 type Pairs = readonly (readonly [string, string | number | null | undefined])[];
 
-function leg({ version, suite, group, alpn, received, sent }: LegRecord, peer: string): Pairs {
+function leg({ version, suite, group, alpn, resumed, received, sent }: LegRecord, peer: string): Pairs {
   return [
     ["Version", version],
     ["Suite", suite],
     ["Group", group],
     ["ALPN", alpn],
+    ["Handshake", resumed === undefined ? undefined : resumed ? "abbreviated: an earlier session was resumed" : "full"],
     ["Bytes", `${bytes(received)} from the ${peer}, ${bytes(sent)} to it`],
   ];
 }

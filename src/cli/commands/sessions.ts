@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Session, SessionEvents, SessionList } from "../../control/api.ts";
+import type { FleetSessions, Session, SessionEvents, SessionList } from "../../control/api.ts";
 import { type Client, openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, type Column, color, endpoint, print, printJson, shortTime, table, verdictColor } from "../render.ts";
@@ -14,6 +14,7 @@ interface Options extends CommonOptions {
   readonly closed?: true;
   readonly limit?: number;
   readonly watch?: true;
+  readonly fleet?: true;
   readonly json?: true;
 }
 
@@ -23,6 +24,7 @@ export function sessionsCommand(): Command {
     "sessions --state EST:EST --verdict bypass",
     "sessions --watch",
     "sessions --watch --json | jq .sni",
+    "sessions --fleet --client 10.1.2.3",
   ])
     .option("--host <host>", "SNI, CONNECT host or a name of the server's certificate; * stands for anything")
     .option("--state <state>", "Na:Nb:Ta:Tb, or its beginning: EST:EST")
@@ -33,9 +35,13 @@ export function sessionsCommand(): Command {
     .option("--closed", "closed ones only")
     .option("--limit <n>", "how many at most (default: 50; with --watch: what fits)", readLimit)
     .option("--watch", "show them as they are now, until Ctrl-C; with --json: a line of JSON for each change")
+    .addOption(
+      new Option("--fleet", "of every node that shares this one's store; --limit counts for each").conflicts("watch"),
+    )
     .option("--json", "for a machine")
     .action(async (options: Options) => {
       const client = await openClient(options.config);
+      if (options.fleet) return listFleet(client, options);
       if (options.watch && options.json) return followChanges(client, options);
       if (options.watch) return watch(client, options);
       const list = await fetchList(client, options, options.limit ?? 50);
@@ -46,6 +52,20 @@ export function sessionsCommand(): Command {
     });
 }
 
+/** What each node has, side by side: a session is one node's, wherever its client resumes. */
+async function listFleet(client: Client, options: Options): Promise<void> {
+  const fleet = await client.ask<FleetSessions>("GET", `/fleet/sessions${asked(options, options.limit ?? 50)}`);
+  if (options.json) return printJson(fleet, 2);
+  const rows = fleet.nodes.flatMap(({ name, sessions }) => sessions.map((session) => ({ ...session, node: name })));
+  const node: Column<Session & { node: string }> = { title: "NODE", rank: 0, value: (row) => row.node };
+  if (rows.length === 0) print("No session was found.");
+  else print(table([node, ...columns()], rows));
+  for (const { name, answered, more } of fleet.nodes) {
+    if (!answered) print(color.red(`${name} did not answer`));
+    if (more) print(color.dim(`… and more of ${name}`));
+  }
+}
+
 function readLimit(text: string): number {
   const limit = Number(text);
   if (Number.isInteger(limit) && limit >= 1 && limit <= 10_000) return limit;
@@ -53,8 +73,12 @@ function readLimit(text: string): number {
 }
 
 function fetchList(client: Client, options: Options, limit: number): Promise<SessionList> {
+  return client.ask("GET", `/sessions${asked(options, limit)}`);
+}
+
+function asked(options: Options, limit: number): string {
   const live = options.live ? "true" : options.closed ? "false" : undefined;
-  return client.ask("GET", `/sessions${queryOf({ ...filterOf(options), live, limit })}`);
+  return queryOf({ ...filterOf(options), live, limit });
 }
 
 function filterOf({ host, state, verdict, listener, client }: Options) {

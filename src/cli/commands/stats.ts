@@ -24,6 +24,7 @@ function page(stats: Stats): string[] {
       ["Live sessions", stats.sessions.live],
       ["Certificates", `${mint.minted} issued, ${mint.hits} shown again`],
       ["History", stopped],
+      ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
     ]),
     ...listeners(stats),
     ...faults(stats),
@@ -134,6 +135,7 @@ function feeds({ feeds }: Stats): string {
       { title: "SESSIONS", rank: 1, right: true, value: ({ sessions }) => sessions },
       { title: "PACKETS", rank: 3, right: true, value: ({ packets }) => packets },
       { title: "BYTES", rank: 1, right: true, value: ({ bytes: count }) => bytes(count) },
+      { title: "LEFT OUT", rank: 2, right: true, value: ({ dropped }) => dropped },
     ],
     feeds,
   );

@@ -1,10 +1,9 @@
 import { z } from "zod";
-import type { SessionQuery } from "../../sessions/search.ts";
-import type { SessionList } from "../api.ts";
 import type { ControlPlane } from "../plane.ts";
-import { failure, session, sessionList } from "../schemas.ts";
+import { failure, fleetSessions, session, sessionList } from "../schemas.ts";
 import type { ControlApp } from "../server.ts";
 import { sessionFilter } from "../session-filter.ts";
+import { searchSessions } from "../session-search.ts";
 
 const query = sessionFilter.extend({
   live: z.enum(["true", "false", "all"]).default("all").describe("true: live sessions only; false: closed ones only"),
@@ -15,7 +14,18 @@ export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
   app.get(
     "/sessions",
     { schema: { summary: "Search sessions", querystring: query, response: { 200: sessionList } } },
-    ({ query: { live, limit, ...wanted } }) => search(plane, wanted, live, limit),
+    ({ query: { live, limit, ...wanted } }) => searchSessions(plane, wanted, live, limit),
+  );
+  app.get(
+    "/fleet/sessions",
+    {
+      schema: {
+        summary: "Search the sessions of every node that shares this one's store",
+        querystring: query.extend({ limit: z.coerce.number().int().min(1).max(1_000).default(100) }),
+        response: { 200: fleetSessions, 400: failure },
+      },
+    },
+    ({ query: { live, limit, ...wanted } }) => plane.fleetSessions(wanted, live, limit),
   );
   app.get(
     "/sessions/:id",
@@ -31,13 +41,4 @@ export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
       return found ? reply.send(found) : reply.code(404).send({ error: `There is no session ${id}`, path: "id" });
     },
   );
-}
-
-/** One more than `limit` is looked for, to know whether there are more. */
-function search(plane: ControlPlane, query: SessionQuery, live: "true" | "false" | "all", limit: number): SessionList {
-  const { sessions, history } = plane;
-  const found = live === "false" ? [] : [...sessions.search(query, limit + 1)];
-  const room = limit + 1 - found.length;
-  if (live !== "true" && room > 0) found.push(...history.search(query, room));
-  return { sessions: found.slice(0, limit), more: found.length > limit };
 }

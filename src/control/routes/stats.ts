@@ -22,6 +22,9 @@ export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
         response: { 200: health },
       },
     },
-    () => ({ status: "ok" as const, version }),
+    () => {
+      const store = plane.store()?.state;
+      return { status: "ok" as const, version, ...(store !== undefined && { store }) };
+    },
   );
 }

@@ -1,0 +1,35 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { startClearline } from "./clearline.ts";
+import type { Origin } from "./origin.ts";
+import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
+
+/** Clearline as an explicit proxy, with an HAProxy that changes nothing as its tool. Its own CPU time and memory count, not HAProxy's. */
+export async function startWithProxyTool(origin: Origin, port: number): Promise<Program> {
+  const [there, back] = [await freePort(), await freePort()];
+  const file = join(WORKSHOP, `haproxy-${there}.cfg`);
+  writeFileSync(
+    file,
+    `defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 10m
+  timeout server 10m
+frontend tool
+  bind 127.0.0.1:${there} accept-proxy
+  unique-id-format %[fc_pp_unique_id]
+  default_backend node
+backend node
+  server clearline 127.0.0.1:${back} send-proxy-v2 proxy-v2-options unique-id
+`,
+  );
+  const haproxy = start(`haproxy ${there}`, "haproxy", ["-db", "-f", file]);
+  await listening(haproxy, there);
+  const tool = {
+    name: "haproxy",
+    kind: "proxy",
+    address: `127.0.0.1:${there}`,
+    returnAddress: `127.0.0.1:${back}`,
+  };
+  return startClearline(origin, { mode: "explicit", address: `127.0.0.1:${port}` }, { tools: [tool] });
+}

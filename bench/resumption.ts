@@ -1,0 +1,136 @@
+import { X509Certificate } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import Table from "cli-table3";
+import { openAuthorities } from "../src/pki/authority.ts";
+import { createMint } from "../src/pki/mint.ts";
+import { startClearline } from "./clearline.ts";
+import { CLIENTS } from "./loads.ts";
+import { type Origin, startOrigin } from "./origin.ts";
+import { freePort, listening, type Program, run, stop, usage, WORKSHOP } from "./processes.ts";
+import { progress } from "./rounds.ts";
+
+/** What it is worth that peers come back: handshakes for one CPU second of the node, and certificates for one of the mint's. */
+export interface ResumptionResults {
+  /** By version, then by what is resumed: sessions for each second of the node's CPU time. */
+  readonly handshakes: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** By key type: certificates for each second of CPU time, issued ("cold") and from the cache ("warm"). */
+  readonly mint: Readonly<Record<string, { readonly cold: number; readonly warm: number }>>;
+}
+
+const VERSIONS = ["TLSv1.2", "TLSv1.3"] as const;
+const LEGS = {
+  "full on both": { identifiers: false, servers: false },
+  "client leg": { tickets: true, servers: false },
+  "server leg": { identifiers: false, servers: true },
+  "both legs": { tickets: true, servers: true },
+} as const;
+
+export async function benchResumption(rounds: number, seconds: number): Promise<ResumptionResults> {
+  const origin = await startOrigin({ resumes: true });
+  const subjects: { readonly name: string; readonly port: number; readonly program: Program }[] = [];
+  for (const [name, resumption] of Object.entries(LEGS)) subjects.push({ name, ...(await begin(origin, resumption)) });
+  const runs = new Map<string, number[]>();
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const version of VERSIONS) {
+      for (const { name, port, program } of subjects) {
+        progress(`${name}, ${version}, ${round} of ${rounds}`);
+        const rate = await measureReturns(
+          program,
+          port,
+          version,
+          seconds,
+          name !== "full on both" && name !== "server leg",
+        );
+        runs.set(`${version} ${name}`, [...(runs.get(`${version} ${name}`) ?? []), rate]);
+      }
+    }
+  }
+  for (const { program } of subjects) await stop(program);
+  await stop(origin.program);
+  const middle = (key: string) => runs.get(key)!.sort((a, b) => a - b)[Math.floor(rounds / 2)]!;
+  const handshakes = Object.fromEntries(
+    VERSIONS.map((version) => [
+      version,
+      Object.fromEntries(Object.keys(LEGS).map((name) => [name, middle(`${version} ${name}`)])),
+    ]),
+  );
+  return { handshakes, mint: await measureMint(origin) };
+}
+
+async function begin(origin: Origin, resumption: object): Promise<{ port: number; program: Program }> {
+  const port = await freePort();
+  const listener = { mode: "forward", address: `127.0.0.1:${port}`, server: `127.0.0.1:${origin.port}` };
+  const program = await startClearline(origin, listener, { resumption });
+  await listening(program, port);
+  for (const version of VERSIONS) await run(process.execPath, [RETURNS, `${port}`, version, "3"]); // warm: code compiled
+  return { port, program };
+}
+
+const RETURNS = fileURLToPath(new URL("returns.ts", import.meta.url));
+
+async function measureReturns(
+  program: Program,
+  port: number,
+  version: string,
+  seconds: number,
+  resumes: boolean,
+): Promise<number> {
+  const before = usage(program).cpu;
+  const output = await run(process.execPath, [RETURNS, `${port}`, version, `${seconds}`]);
+  const cpu = usage(program).cpu - before;
+  const { served, resumed } = JSON.parse(output) as { served: number; resumed: number };
+  // A row that says "resumed" and is not would be worse than none. Each client's first session is a full one.
+  if (served === 0 || (resumes ? resumed < served - 2 * CLIENTS : resumed > 0))
+    throw new Error(`${resumed} of ${served} sessions resumed with ${version}`);
+  return served / cpu;
+}
+
+const CERTIFICATES = 200;
+
+/** In this process: what the supervisor does for the workers. Cold: every certificate is a new one. */
+async function measureMint({ certificate }: Origin): Promise<ResumptionResults["mint"]> {
+  const folder = join(WORKSHOP, "mint");
+  mkdirSync(folder, { mode: 0o700 });
+  const authorities = await openAuthorities(folder, {}, Date.now());
+  const server = new X509Certificate(readFileSync(certificate)).raw;
+  const rates: Record<string, { cold: number; warm: number }> = {};
+  for (const keyType of ["ecdsa", "rsa"] as const) {
+    const mint = createMint(authorities, {}, Date.now());
+    const one = async () => mint.present({ certificate: server, authority: "primary", keyType }, Date.now());
+    await one();
+    const perSecond = async (times: number, before: () => void) => {
+      const start = process.cpuUsage();
+      for (let count = 0; count < times; count += 1) {
+        before();
+        await one();
+      }
+      const { user, system } = process.cpuUsage(start);
+      return times / ((user + system) / 1e6);
+    };
+    rates[keyType] = {
+      cold: await perSecond(CERTIFICATES, () => mint.flush()),
+      warm: await perSecond(100 * CERTIFICATES, () => {}),
+    };
+  }
+  return rates;
+}
+
+export function resumptionTable({ handshakes, mint }: ResumptionResults): string {
+  const legs = Object.keys(LEGS);
+  const colAligns = ["left" as const, ...legs.map(() => "right" as const)];
+  const sessions = new Table({ head: ["", ...legs], style: { head: [], border: [] }, colAligns });
+  for (const [version, rates] of Object.entries(handshakes)) {
+    sessions.push([version, ...legs.map((name) => rates[name]!.toFixed(0))]);
+  }
+  const certificates = new Table({
+    head: ["", "cold", "warm"],
+    style: { head: [], border: [] },
+    colAligns: colAligns.slice(0, 3),
+  });
+  for (const [keyType, { cold, warm }] of Object.entries(mint)) {
+    certificates.push([keyType, cold.toFixed(0), warm.toFixed(0)]);
+  }
+  return `Sessions of returning clients for one CPU second of the node, by what is resumed\n${sessions}\nCertificates for one CPU second of the mint\n${certificates}`;
+}

@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect } from "node:tls";
+import { DOMAIN } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import type { Claim, Stage } from "../claim.ts";
+import { begin } from "../ends.ts";
+import { FAMILIES, type Family, host } from "../network.ts";
+import { startNode } from "../node.ts";
+import { PORTS } from "../servers.ts";
+import { describeSetup } from "../setup.ts";
+import { fetchPage, hostOf, infoOf, sessionOf } from "../tool-sessions.ts";
+import { watch } from "../wire.ts";
+
+/** Of a node with one tool that must not be left out. The last ones restart the node. */
+export const TOOL_FAILURE: readonly Claim[] = [failsClosed(), recovers(), outlivesWorkers(), cleansUp()];
+
+function failsClosed(): Claim {
+  return {
+    says: "onFailure: drop. The tool is cut: its sessions end, new ones are reset, and no interface of the node carries any plaintext",
+    async check(stage) {
+      const { network, tools } = stage;
+      const { client, server } = network;
+      const tool = tools[0]!;
+      const marker = "/secret-of-the-client";
+      await using live = await openSession(stage, 4);
+      await using nearWire = await watch(client, client.interface, "tcp");
+      await using farWire = await watch(server, server.interface, "tcp");
+      await using ownWire = await watch(network.node, "any", "tcp");
+      await using outWire = await watch(host(tool.ends), tool.interfaceA, "tcp");
+      await using backWire = await watch(host(tool.ends), tool.interfaceB, "tcp");
+      const start = performance.now();
+      await cut(tool, "down");
+      live.say(marker);
+      await outWire.shows("what the client said", (frames) => frames.find(({ bytes }) => bytes.includes(marker)));
+      await live.ended;
+      const ended = performance.now() - start;
+      await untilHealth(stage, tool.name, "down");
+      const outcomes = [];
+      for (let round = 0; round < 3; round++) outcomes.push(await fetchPage(stage, 4, marker, { mustWork: false }));
+      assert.ok(outcomes.every(({ code, stdout }) => code !== 0 && stdout === ""));
+      // All that was sent is on its wire once a later packet is.
+      await client.run("ping", ["-c", "1", "-W", "2", server.address[4]]);
+      for (const wire of [nearWire, farWire, ownWire, backWire]) {
+        assert.ok(!wire.frames().some(({ bytes }) => bytes.includes(marker)), `plaintext in ${wire.file}`);
+      }
+      const record = await sessionOf(stage, marker, 4);
+      return `the live session ended after ${ended.toFixed(0)} ms; 3 of 3 new ones reset; "${record.closeReason}"`;
+    },
+  };
+}
+
+function recovers(): Claim {
+  return {
+    says: "The tool is back: sessions go through it again without a restart",
+    async check(stage) {
+      const tool = stage.tools[0]!;
+      const start = performance.now();
+      await cut(tool, "up");
+      await untilHealth(stage, tool.name, "up");
+      const took = performance.now() - start;
+      for (const family of FAMILIES) {
+        await fetchPage(stage, family, "/again");
+        assert.deepEqual((await sessionOf(stage, "/again", family)).tools, [{ name: tool.name, state: "connected" }]);
+      }
+      return `used again after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function outlivesWorkers(): Claim {
+  return {
+    says: "Workers that were killed and started again send their sessions through the tool as before",
+    async check(stage) {
+      const [tool] = stage.tools;
+      stage.node.kill(stage.node.pids().slice(1));
+      const found = await until("a session through the tool", async () => {
+        await fetchPage(stage, 4, "/after-the-workers", { mustWork: false });
+        const sessions = await stage.node.sessions({ host: hostOf("/after-the-workers", 4) });
+        return sessions.find(({ tools }) => tools.some(({ state }) => state === "connected"));
+      });
+      return `${found.state}, ${tool!.name} ${found.tools[0]?.state}`;
+    },
+  };
+}
+
+function cleansUp(): Claim {
+  return {
+    says: "A killed node leaves the tool's interfaces in their namespace; the next start takes them back and uses them, its stop returns them",
+    async check(stage) {
+      const { network, node, before } = stage;
+      node.kill(node.pids());
+      await node.process.ended;
+      const again = await startNode({
+        network,
+        trust: [stage.pki.root.certificate],
+        folder: node.folder,
+        asItIs: true,
+      });
+      await fetchPage({ ...stage, node: again }, 4, "/after-the-crash");
+      const { code } = await again.stop();
+      assert.equal(code, 0, again.process.output());
+      const after = await describeSetup(network.node);
+      assert.deepEqual(linksIn(after), linksIn(before));
+      return `${stage.tools.length * 2} interfaces are back`;
+    },
+  };
+}
+
+/** Of a node with two tools, of which the second may be left out. */
+export function failsOpen(): Claim {
+  return {
+    says: "onFailure: bypass. The tool is cut: new sessions go on without it, and still through the other one",
+    async check(stage) {
+      const [first, second] = stage.tools;
+      await cut(second!, "down");
+      await untilHealth(stage, second!.name, "down");
+      await using wire = await watch(first!, first!.inB, "tcp");
+      await fetchPage(stage, 4, "/without-the-second");
+      await wire.shows("the request", (frames) => frames.find(({ bytes }) => bytes.includes("/without-the-second")));
+      const { tools } = await sessionOf(stage, "/without-the-second", 4);
+      assert.deepEqual(tools, [
+        { name: first!.name, state: "connected" },
+        { name: second!.name, state: "bypassed" },
+      ]);
+      return tools.map(({ name, state }) => `${name} ${state}`).join(", ");
+    },
+  };
+}
+
+/** A TLS session through the tools on which nobody speaks. */
+async function openSession({ network: { client, server }, node }: Stage, family: Family) {
+  const socket = begin(client, { address: server.address[family], port: PORTS.https });
+  await once(socket, "connect");
+  const secure = connect({ socket, servername: `live.${DOMAIN}`, ca: readFileSync(node.authorities) });
+  const ended = new Promise<void>((resolve) => secure.on("error", () => {}).once("close", () => resolve()));
+  await once(secure, "secureConnect");
+  const port = socket.localPort;
+  await until("the session's Tb", async () =>
+    (await node.sessions()).some((one) => one.client.port === port && one.state === "EST:EST:EST:EST"),
+  );
+  return { ended, say: (text: string) => secure.write(text), [Symbol.asyncDispose]: async () => void secure.destroy() };
+}
+
+function cut(tool: Stage["tools"][number], state: "up" | "down"): Promise<string> {
+  return tool.must("ip", ["link", "set", tool.inB, state]);
+}
+
+function untilHealth(stage: Stage, name: string, state: "up" | "down"): Promise<unknown> {
+  return until(`the tool ${name} is ${state}`, async () => (await infoOf(stage, name)).state === state);
+}
+
+/** Their order and their numbers are others, as an interface that moves gets new ones. */
+function linksIn({ links = "" }: Readonly<Record<string, string>>): string[] {
+  return [...links.matchAll(/^\d+: ([^:@]+)[^<]*<([^>]*)>/gm)].map(([, name, flags]) => `${name} ${flags}`).sort();
+}

@@ -1,0 +1,52 @@
+import type { Socket } from "node:net";
+import type { Agreement, Progress } from "../detect/starttls/dialogue.ts";
+import { openDialogue } from "../detect/starttls/dialogues.ts";
+import { NetworkError, PeerError } from "../errors.ts";
+import { readUntil } from "./reading.ts";
+
+/**
+ * Says to a fresh connection what the client said to an earlier one, each part once the server has answered what came before
+ * it, until this server has agreed to TLS too. What it says is heard by nobody else. `timeout` in ms, between two bytes.
+ * Throws NetworkError, with the connection closed, when the server does not agree, or the dialogue cannot be said again.
+ */
+export async function sayAgain(socket: Socket, { protocol, script }: Agreement, timeout: number): Promise<void> {
+  try {
+    const dialogue = openDialogue(protocol);
+    if (!script || !dialogue) throw refused(`What was said in ${protocol} cannot be said again`);
+    const steps = [...script];
+    const say = (): Progress["kind"] => {
+      for (let [step] = steps; step && step.after <= dialogue.answers; [step] = steps) {
+        steps.shift();
+        socket.write(step.bytes);
+        const { kind } = dialogue.feed("client", step.bytes);
+        if (kind !== "more") return kind;
+      }
+      return "more";
+    };
+    let heard = 0;
+    const hear = (bytes: Buffer): { readonly agreed: boolean; readonly at: number } | undefined => {
+      const progress = dialogue.feed("server", bytes);
+      const at = heard + (progress.kind === "upgrade" ? progress.at : bytes.length);
+      heard += bytes.length;
+      const kind = progress.kind === "more" ? say() : progress.kind;
+      if (kind === "more" && !dialogue.refused) return undefined;
+      return { agreed: kind === "upgrade", at };
+    };
+    say();
+    const reading = await readUntil({ client: socket }, (_side, bytes) => hear(bytes), {
+      silence: timeout,
+      gap: timeout,
+    });
+    const { answer, client: bytes } = reading;
+    if (!answer?.agreed) throw refused(`The server did not agree to ${protocol}'s TLS a second time`);
+    if (answer.at < bytes.length) socket.unshift(bytes.subarray(answer.at));
+  } catch (error) {
+    socket.destroy();
+    if (error instanceof PeerError) throw refused(`The server broke ${protocol} when it was spoken to again`, error);
+    throw error;
+  }
+}
+
+function refused(message: string, cause?: Error): NetworkError {
+  return new NetworkError(message, "ECONNREFUSED", { cause });
+}

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
+import { openConnect } from "./connect.ts";
+
+const CONNECT: Transcript = ["> CONNECT www.example.com:443 HTTP/1.1", "> Host: www.example.com:443", "> "];
+const ESTABLISHED: Transcript = ["< HTTP/1.1 200 Connection established", "< "];
+const DENIED: Transcript = [
+  "< HTTP/1.1 407 Denied",
+  "< Content-Length: 12",
+  "< ",
+  ["server", Buffer.from("HTTP/1.1 200")],
+];
+const GET: Transcript = ["> GET http://www.example.com/ HTTP/1.1", "> Host: www.example.com", "> "];
+const PAGE: Transcript = ["< HTTP/1.1 200 OK", "< Content-Length: 2", "< ", ["server", Buffer.from("hi")]];
+const CHUNKED: Transcript = ["> POST http://a.example/ HTTP/1.1", "> Host: a", "> Transfer-Encoding: chunked", "> "];
+
+test("CONNECT upgrades with the end of a 2xx answer's head", () => {
+  const outcome = play(openConnect(), [...CONNECT, ...ESTABLISHED]);
+  assert.partialDeepStrictEqual(outcome, { kind: "upgrade", answers: 1 });
+  assert.partialDeepStrictEqual(outcome.agreement, {
+    next: "anything",
+    target: { host: "www.example.com", port: 443 },
+  });
+  const [step] = outcome.agreement?.script ?? [];
+  assert.match(String(step?.bytes), /^CONNECT .*\r\n\r\n$/s);
+});
+
+test("what the server says behind its 200 is the tunnel's", () => {
+  const head = "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+  const dialogue = openConnect();
+  const before = play(dialogue, CONNECT);
+  assert.equal(before.kind, "more");
+  assert.partialDeepStrictEqual(dialogue.feed("server", Buffer.from(`${head}SSH-2.0`)), {
+    kind: "upgrade",
+    at: head.length,
+  });
+});
+
+test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+  assertCutAnywhere(openConnect, [...GET, ...PAGE, ...CONNECT, ...DENIED, ...CONNECT, ...ESTABLISHED]);
+  assertCutAnywhere(openConnect, [...CONNECT, "< HTTP/1.1 100 Wait", "< ", ...ESTABLISHED]);
+  const body: Transcript = ["> 5;x", ["client", Buffer.from("CONNE\r\n")], "> 0", "> Trailer: x", "> "];
+  assertCutAnywhere(openConnect, [...CHUNKED, ...body, ...PAGE, ...CONNECT, ...ESTABLISHED]);
+  assertAnswersAnything(openConnect, [...GET, ...PAGE, ...CONNECT, ...ESTABLISHED]);
+});
+
+test("a refusal stays in plaintext, and a second CONNECT works; only the last is to be said again", () => {
+  assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, ...DENIED]), { kind: "more", refused: true });
+  const again: Transcript = ["> CONNECT www.example.com:443 HTTP/1.1", "> Proxy-Authorization: Basic eDp5", "> "];
+  const outcome = play(openConnect(), [...CONNECT, ...DENIED, ...again, ...ESTABLISHED]);
+  assert.equal(outcome.kind, "upgrade");
+  assert.equal(outcome.agreement?.script?.length, 1);
+  assert.match(String(outcome.agreement?.script?.[0]?.bytes), /Basic/);
+});
+
+test("other requests before it are followed to their ends", () => {
+  assert.equal(play(openConnect(), [...GET, ...PAGE, ...CONNECT, ...ESTABLISHED]).kind, "upgrade");
+  const post: Transcript = ["> POST http://a.example/ HTTP/1.1", "> Host: a", "> Content-Length: 41", "> "];
+  const body: Transcript = [["client", Buffer.from("CONNECT evil.example:443 HTTP/1.1\r\nHost: x")]];
+  const outcome = play(openConnect(), [...post, ...body.slice(0, 1), ...PAGE]);
+  assert.equal(outcome.kind, "more");
+});
+
+test("a WebSocket ends the watching, a proxy that ignores the wish for one does not", () => {
+  const wish: Transcript = ["> GET http://a.example/ HTTP/1.1", "> Upgrade: websocket", "> Connection: Upgrade", "> "];
+  assert.equal(play(openConnect(), [...wish, "< HTTP/1.1 101 Switching Protocols", "< "]).kind, "no");
+  assert.equal(play(openConnect(), [...wish, ...PAGE, ...CONNECT, ...ESTABLISHED]).kind, "upgrade");
+});
+
+test("bytes behind CONNECT, CONNECT behind an unanswered request, and malformed answers are attacks", () => {
+  assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, "> x"]), { kind: "broken", side: "client" });
+  assert.partialDeepStrictEqual(play(openConnect(), [...GET, ...CONNECT]), { kind: "broken", side: "client" });
+  for (const answer of ["< 220 mail.example", "< HTTP/2 200"]) {
+    assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, answer, "< "]), { kind: "broken", side: "server" });
+  }
+  const bare: Transcript = [["server", Buffer.from("HTTP/1.1 200 OK\n\n")]];
+  assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, ...bare]), { kind: "broken", side: "server" });
+  const endless: Transcript = Array.from(
+    { length: 70 },
+    () => ["server", Buffer.from(`X: ${"x".repeat(1000)}\r\n`)] as const,
+  );
+  assert.equal(play(openConnect(), [...CONNECT, "< HTTP/1.1 200 OK", ...endless]).kind, "broken");
+});
+
+test("a malformed request is an attack only where a proxy was asked before", () => {
+  assert.equal(play(openConnect(), ["> GET / HTTP/1.1", "> ", "> nonsense"]).kind, "no");
+  assert.equal(play(openConnect(), [...GET, ...PAGE, "> nonsense"]).kind, "broken");
+  assert.equal(play(openConnect(), ["> EHLO example"]).kind, "no");
+  assert.equal(play(openConnect(), ["< 220 mail.example"]).kind, "no");
+});

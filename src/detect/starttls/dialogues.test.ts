@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Side } from "../detector.ts";
+import { asksProxy, openDialogue, openWatch } from "./dialogues.ts";
+
+function say(watch: ReturnType<typeof openWatch>, lines: readonly string[]) {
+  let last = watch.feed("client", Buffer.alloc(0));
+  for (const line of lines) {
+    const side: Side = line.startsWith(">") ? "client" : "server";
+    last = watch.feed(side, Buffer.from(`${line.slice(2)}\r\n`));
+  }
+  return last;
+}
+
+const DIALOGUES: readonly (readonly [protocol: string, lines: readonly string[]])[] = [
+  ["SMTP", ["< 220 hi", "> STARTTLS", "< 220 go"]],
+  ["FTP", ["< 220 hi", "> AUTH TLS", "< 234 go"]],
+  ["IMAP", ["< * OK hi", "> a STARTTLS", "< a OK"]],
+  ["POP3", ["< +OK hi", "> STLS", "< +OK"]],
+  ["NNTP", ["< 200 hi", "> STARTTLS", "< 382 go"]],
+  ["ManageSieve", ['< "STARTTLS"', "< OK", "> STARTTLS", "< OK"]],
+  ["CONNECT", ["> CONNECT a.example:443 HTTP/1.1", "> ", "< HTTP/1.1 200 OK", "< "]],
+];
+for (const [protocol, lines] of DIALOGUES) {
+  test(`${protocol} is told from all others, and can be said again`, () => {
+    const watch = openWatch({ startTls: true });
+    assert.partialDeepStrictEqual(say(watch, lines), { kind: "upgrade", agreement: { protocol } });
+    assert.equal(watch.spoken?.protocol, protocol);
+    assert.equal(openDialogue(protocol)?.protocol, protocol);
+  });
+}
+
+test("where STARTTLS is not watched, CONNECT is all that is looked for", () => {
+  assert.equal(say(openWatch({ startTls: false }), ["< 220 hi"]).kind, "no");
+  assert.equal(say(openWatch({ startTls: false }), DIALOGUES.at(-1)![1]).kind, "upgrade");
+});
+
+test("what is none of them is given up", () => {
+  assert.equal(say(openWatch({ startTls: true }), ["< SSH-2.0-example"]).kind, "no");
+  assert.equal(openDialogue("Gopher"), undefined);
+});
+
+test("a client that asks a proxy is known by its first bytes, however they are cut", () => {
+  for (const request of ["CONNECT a.example:443 HTTP/1.1", "GET http://a.example/ HTTP/1.1"]) {
+    const answers = [...request].map((_, index) => asksProxy(Buffer.from(request.slice(0, index + 1))));
+    const known = answers.indexOf(true);
+    assert.ok(known > 0);
+    assert.ok(answers.slice(0, known).every((answer) => answer === "more"));
+  }
+  for (const other of ["GET / HTTP/1.1", "get http://", "\x16\x03", "A1 LOGIN", "PRI * HTTP/2.0"]) {
+    assert.equal(asksProxy(Buffer.from(other)), false, other);
+  }
+});

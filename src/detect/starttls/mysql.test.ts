@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertAnswersAnything, assertCutAnywhere, play, type Transcript } from "../../../test/transcript.ts";
+import { openMysql } from "./mysql.ts";
+
+const CLIENT_SSL = 0x0800;
+
+function packet(number: number, payload: Buffer): Buffer {
+  const header = Buffer.from([payload.length & 255, payload.length >> 8, 0, number]);
+  return Buffer.concat([header, payload]);
+}
+
+function greeting(capabilities: number): Buffer {
+  const low = Buffer.from([capabilities & 255, capabilities >> 8]);
+  const version = Buffer.from("\n10.11.19-MariaDB\0", "latin1");
+  return packet(
+    0,
+    Buffer.concat([version, Buffer.alloc(4, 1), Buffer.alloc(8, 2), Buffer.alloc(1), low, Buffer.alloc(20)]),
+  );
+}
+
+function answer(capabilities: number, length: number): Buffer {
+  const payload = Buffer.alloc(length);
+  payload.writeUInt16LE(capabilities);
+  return packet(1, payload);
+}
+
+const OFFER: Transcript[number] = ["server", greeting(0xf7ff | CLIENT_SSL)];
+const REQUEST = answer(CLIENT_SSL, 32);
+const UPGRADED: Transcript = [OFFER, ["client", Buffer.concat([REQUEST, Buffer.from("160301", "hex")])]];
+
+test("MySQL upgrades with the client's SSLRequest; its ClientHello may follow in the same segment", () => {
+  const outcome = play(openMysql(), UPGRADED);
+  assert.partialDeepStrictEqual(outcome, { kind: "upgrade", at: OFFER[1]!.length + 36, offered: true, answers: 1 });
+  assert.deepEqual(outcome.agreement?.script, [{ after: 1, bytes: REQUEST }]);
+});
+
+test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+  assertCutAnywhere(openMysql, UPGRADED);
+  assertCutAnywhere(openMysql, [OFFER, ["client", answer(0, 60)]]);
+  assertAnswersAnything(openMysql, UPGRADED);
+});
+
+test("a client that goes on without, and a server that does not offer, stay in plaintext", () => {
+  assert.equal(play(openMysql(), [OFFER, ["client", answer(0, 60)]]).kind, "no");
+  assert.equal(play(openMysql(), [OFFER, ["client", answer(CLIENT_SSL, 60)]]).kind, "no");
+  assert.partialDeepStrictEqual(play(openMysql(), [["server", greeting(0)]]), { kind: "no", offered: false });
+});
+
+test("an error instead of a greeting, an older protocol and other binary are not MySQL", () => {
+  assert.equal(
+    play(openMysql(), [["server", packet(0, Buffer.from("\xff\x10\x04Too many connections", "latin1"))]]).kind,
+    "no",
+  );
+  assert.equal(play(openMysql(), [["server", Buffer.from("220 mail.example\r\n")]]).kind, "no");
+  assert.equal(play(openMysql(), [["client", REQUEST]]).kind, "no");
+});
+
+test("a server that says more than its greeting is an attack", () => {
+  const more: Transcript = [["server", Buffer.concat([greeting(CLIENT_SSL), Buffer.from("x")])]];
+  assert.partialDeepStrictEqual(play(openMysql(), more), { kind: "broken", side: "server" });
+});

@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { pino } from "pino";
+import { SESSION } from "./feed-compliance.ts";
+import { createKeylogFeed } from "./keylog.ts";
+
+let folder: string;
+let file: string;
+let log: string[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "clearline-keylog-"));
+  file = join(folder, "keys", "tls.log");
+  log = [];
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const make = () =>
+  createKeylogFeed({
+    name: "keys",
+    file,
+    log: pino({ base: null }, { write: (line) => log.push(JSON.parse(line).msg) }),
+    retry: 20,
+  });
+
+const run = (program: string, ...args: string[]) => execFileSync(program, args);
+
+const line = (number: number) => `CLIENT_RANDOM ${String(number).padStart(64, "0")} ${"ab".repeat(48)}\n`;
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+test("the lines of all workers are in one file, whole, and the file is the user's alone", async () => {
+  const workers = await Promise.all([make(), make(), make()]);
+  const wanted: string[] = [];
+  for (let round = 0; round < 500; round++) {
+    for (const [index, feed] of workers.entries()) {
+      wanted.push(line(round * 3 + index));
+      feed.takeKey!(Buffer.from(wanted.at(-1)!));
+    }
+    if (round % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (const feed of workers) await feed.close();
+  assert.deepEqual(
+    readFileSync(file, "latin1")
+      .split(/(?<=\n)/)
+      .sort(),
+    wanted.sort(),
+  );
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.equal(statSync(join(file, "..")).mode & 0o777, 0o700);
+  const { packets, bytes, dropped } = workers[0]!.counters();
+  assert.deepEqual({ packets, bytes, dropped }, { packets: 500, bytes: 500 * line(0).length, dropped: 0 });
+});
+
+test("a file that others could read is closed to them, and what stands in it stays", async () => {
+  mkdirSync(join(file, ".."));
+  writeFileSync(file, "CLIENT_RANDOM cut");
+  chmodSync(file, 0o644);
+  const feed = await make();
+  feed.takeKey!(Buffer.from(line(1)));
+  await feed.close();
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.equal(readFileSync(file, "latin1"), `CLIENT_RANDOM cut\n${line(1)}`);
+});
+
+test("a link is not followed, and what is no file is not written to", async () => {
+  mkdirSync(join(file, ".."));
+  for (const [lay, reason] of [
+    [() => symlinkSync(join(folder, "elsewhere"), file), /ELOOP/],
+    [() => run("mkfifo", file), /not a file/],
+    [() => mkdirSync(file), /EISDIR/],
+  ] as const) {
+    lay();
+    const feed = await make();
+    assert.match(feed.counters().reason!, reason);
+    assert.equal(feed.place, undefined);
+    feed.takeKey!(Buffer.from(line(1)));
+    assert.equal(feed.counters().dropped, 1);
+    await feed.close();
+    rmSync(file, { recursive: true });
+  }
+});
+
+test("only decrypted sessions are its sessions", async () => {
+  const feed = await make();
+  assert.ok(feed.wants(SESSION));
+  assert.ok(!feed.wants({ ...SESSION, flow: "bypassed" }));
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("client", Buffer.from("never written"));
+  flow.close();
+  assert.equal(feed.place, file);
+  await feed.close();
+  assert.equal(readFileSync(file, "latin1"), "");
+  assert.equal(feed.counters().sessions, 1);
+});
+
+test("a file that was moved away is made again", async () => {
+  const feed = await make();
+  feed.takeKey!(Buffer.from(line(1)));
+  await until(() => feed.counters().packets === 1);
+  renameSync(file, `${file}.1`);
+  let number = 1;
+  await until(() => {
+    number += 1;
+    feed.takeKey!(Buffer.from(line(number)));
+    return statSync(file, { throwIfNoEntry: false }) !== undefined;
+  });
+  await feed.close();
+  const lines = `${readFileSync(`${file}.1`, "latin1")}${readFileSync(file, "latin1")}`;
+  assert.equal(lines, Array.from({ length: number }, (_, index) => line(index + 1)).join(""));
+});
+
+test("a full disk stops the feed, and when there is room it goes on with a new line", async (t) => {
+  const disk = join(file, "..");
+  mkdirSync(disk);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=16k", "none", disk], { stdio: "ignore" });
+  } catch {
+    return t.skip("needs root, to mount a small disk");
+  }
+  try {
+    const feed = await make();
+    let number = 0;
+    await until(() => {
+      number += 1;
+      feed.takeKey!(Buffer.from(line(number)));
+      return log.length > 0;
+    });
+    assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
+    assert.ok(feed.counters().dropped > 0);
+    execFileSync("mount", ["-o", "remount,size=1m", disk]);
+    await until(() => feed.counters().state === "running");
+    feed.takeKey!(Buffer.from(line(1_000_000)));
+    await feed.close();
+    const lines = readFileSync(file, "latin1").split(/(?<=\n)/);
+    assert.equal(lines.at(-1), line(1_000_000));
+    const cut = lines.filter((one) => one.length !== line(0).length && one !== "\n");
+    assert.ok(cut.length <= 1, "at most the line at which the disk was full is cut");
+  } finally {
+    execFileSync("umount", [disk]);
+  }
+});

@@ -1,0 +1,56 @@
+import { randomInt } from "node:crypto";
+import ipaddr from "ipaddr.js";
+import type { FeedFlow, FeedSession } from "./feed.ts";
+import { type PacketSink, Segments } from "./segments.ts";
+
+/** Where one session's packets go, with the time of each. */
+export interface SessionPackets extends PacketSink {
+  /** Of the packets to come, in microseconds since the epoch. */
+  time: number;
+  /** All packets of one event are placed. `over`: it was the session's last. */
+  complete(over: boolean): void;
+}
+
+/** One session as the packets that would have carried its plaintext. `now` in ms, `clock` in microseconds since the epoch. */
+export function openPacketFlow(
+  { client, server }: FeedSession,
+  now: number,
+  clock: () => number,
+  packets: SessionPackets,
+): FeedFlow {
+  if (!ipaddr.isValid(client.address) || !ipaddr.isValid(server.address)) {
+    // A socket that is gone already shows no address: such a session leaves no packets.
+    return { data() {}, end() {}, reset() {}, close() {} };
+  }
+  const sequence = { client: randomInt(2 ** 32), server: randomInt(2 ** 32) };
+  const segments = new Segments({ client, server, sequence }, packets);
+  packets.time = now * 1000;
+  segments.open();
+  packets.complete(false);
+  let closed = false;
+  const step = (over: boolean, write: () => void): void => {
+    if (closed) return;
+    closed = over;
+    packets.time = Math.max(clock(), packets.time);
+    write();
+    packets.complete(over);
+  };
+  return {
+    data: (from, bytes) => step(false, () => segments.data(from, bytes)),
+    end: (from) => step(false, () => segments.end(from)),
+    reset: (from) => step(false, () => segments.reset(from)),
+    close: () => step(true, () => segments.close()),
+  };
+}
+
+/** Date.now() in microseconds, with the digits that it lacks; a clock that is set is followed. */
+export function createClock(): () => number {
+  let origin = performance.timeOrigin;
+  return () => {
+    const coarse = Date.now();
+    const fine = origin + performance.now();
+    if (Math.abs(fine - coarse) <= 2) return Math.floor(fine * 1000);
+    origin = coarse - performance.now();
+    return coarse * 1000;
+  };
+}

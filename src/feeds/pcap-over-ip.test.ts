@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { pino } from "pino";
+import type { Feed } from "./feed.ts";
+import { feedCompliance, SESSION } from "./feed-compliance.ts";
+import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
+import { createPcapOverIpFeed, type PcapOverIpOptions } from "./pcap-over-ip.ts";
+
+let dataDir: string;
+let log: string[];
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), "clearline-over-ip-"));
+  log = [];
+});
+afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
+
+const MIB = 2 ** 20;
+
+async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Promise<Feed> {
+  const lines = pino({ base: null }, { write: (line) => log.push(JSON.parse(line).msg) });
+  return createPcapOverIpFeed({
+    name: "live",
+    address: { host: "127.0.0.1", port },
+    format: "pcapng",
+    flows: ["decrypted"],
+    worker: 0,
+    workers: 1,
+    dataDir,
+    log: lines,
+    retry: 20,
+    ...options,
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** A program that reads the feed to its end. It is there when its first bytes are. */
+async function connect(port: number) {
+  const socket = net.connect(port, "127.0.0.1");
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, "data");
+  const all = once(socket, "close").then(() => Buffer.concat(chunks));
+  // The words that a test looks for are in its last packets.
+  return { socket, all, has: (words: string) => Buffer.concat(chunks.slice(-8)).includes(words) };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+const bytesOf = (stream: Buffer) => readPcapng(stream).map(({ bytes }) => bytes);
+
+feedCompliance("pcap-over-ip", async () => {
+  const port = await freePort();
+  const feed = await make(port);
+  const { all } = await connect(port);
+  return {
+    feed,
+    async finish() {
+      await feed.close();
+      return bytesOf(await all);
+    },
+  };
+});
+
+test("every client gets all that passes while it is there, and each session by its name", async () => {
+  const port = await freePort();
+  const feed = await make(port);
+  const first = await connect(port);
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("client", Buffer.from("for one"));
+  await until(() => first.has("for one"));
+  const second = await connect(port);
+  flow.data("client", Buffer.from(" and for both"));
+  flow.close();
+  await feed.close();
+  const [one, two] = await Promise.all([first.all, second.all]);
+  assert.equal(conversations(bytesOf(one))[0]?.client.toString(), "for one and for both");
+  assert.ok(bytesOf(two).some((packet) => packet.includes(" and for both")));
+  assert.ok(!two.includes("for one"));
+  for (const { comment } of [readPcapng(one)[0]!, readPcapng(two)[0]!]) assert.match(comment!, /session 01JDEMO/);
+});
+
+test("with nobody there nothing is made, and nothing is said to be left out", async () => {
+  const port = await freePort();
+  const feed = await make(port);
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("server", Buffer.alloc(MIB));
+  const late = await connect(port);
+  flow.data("server", Buffer.from("seen"));
+  flow.close();
+  await feed.close();
+  const { packets, dropped } = feed.counters();
+  assert.equal(bytesOf(await late.all).length, packets);
+  assert.equal(dropped, 0);
+  assert.ok(packets < 10);
+});
+
+test("a feed in the pcap format has the same packets with the same times", async () => {
+  const port = await freePort();
+  const feed = await make(port, { format: "pcap", mark: { comment: "left out here" } });
+  const { all } = await connect(port);
+  const flow = feed.open(SESSION, 1_700_000_000_123);
+  flow.data("server", Buffer.alloc(100_001, "pcap"));
+  flow.close();
+  await feed.close();
+  const packets = readPcap(await all);
+  assert.equal(packets[0]?.time, 1_700_000_000_123_000);
+  assert.deepEqual(conversations(packets.map(({ bytes }) => bytes))[0]?.server, Buffer.alloc(100_001, "pcap"));
+});
+
+/** Resolves when what this feed is given comes to the client. Its sessions, on port 9, are not looked at. */
+async function reaches(feed: Feed, client: { has(words: string): boolean }, words: string): Promise<void> {
+  await until(() => {
+    const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 9 } }, Date.now());
+    flow.data("client", Buffer.from(words));
+    flow.close();
+    return client.has(words);
+  });
+}
+
+const notProbes = (packets: readonly Buffer[]) =>
+  packets.filter((packet) => packet.readUInt16BE(20) !== 9 && packet.readUInt16BE(22) !== 9);
+
+const hash = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+
+test("packets of every worker come to the clients, whichever worker starts first", async () => {
+  const port = await freePort();
+  const others = await Promise.all([1, 2].map((worker) => make(port, { worker, workers: 3 })));
+  assert.equal(others[0]!.counters().state, "stopped");
+  assert.match(others[0]!.counters().reason!, /^cannot reach worker 0/);
+  const feeds = [await make(port, { workers: 3 }), ...others];
+  const client = await connect(port);
+  for (const [index, feed] of feeds.entries()) await reaches(feed, client, `worker ${index}`);
+  assert.deepEqual(
+    feeds.map((feed) => feed.counters().state),
+    ["running", "running", "running"],
+  );
+  assert.equal(statSync(join(dataDir, "feeds")).mode & 0o777, 0o700);
+
+  const payloads = feeds.map(() => randomBytes(3 * MIB));
+  const flows = feeds.map((feed, index) =>
+    feed.open({ ...SESSION, client: { ...SESSION.client, port: 1000 + index } }, Date.now()),
+  );
+  for (let at = 0; at < 3 * MIB; at += MIB / 8) {
+    for (const [index, flow] of flows.entries()) flow.data("server", payloads[index]!.subarray(at, at + MIB / 8));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  for (const flow of flows) flow.close();
+  for (const [index, feed] of feeds.entries()) await reaches(feed, client, `the end of ${index}`);
+  for (const feed of feeds.toReversed()) await feed.close();
+  assert.ok(!existsSync(join(dataDir, "feeds", "live.sock")));
+  const seen = conversations(notProbes(bytesOf(await client.all)));
+  assert.deepEqual(seen.map(({ server }) => hash(server)).sort(), payloads.map(hash).sort());
+});
+
+test("worker 0 that starts again is found by the others", async () => {
+  const port = await freePort();
+  const first = await make(port, { workers: 2 });
+  const other = await make(port, { worker: 1, workers: 2 });
+  await first.close();
+  await until(() => other.counters().state === "stopped");
+  assert.equal(other.place, undefined);
+  const second = await make(port, { workers: 2 });
+  const client = await connect(port);
+  await reaches(other, client, "found");
+  await other.close();
+  await second.close();
+  await client.all;
+});
+
+test("a slow client misses packets and is told how many; it holds nobody back, and nobody else misses any", async () => {
+  const port = await freePort();
+  const feed = await make(port);
+  const quick = await connect(port);
+  const slow = await connect(port);
+  slow.socket.pause();
+  const flow = feed.open(SESSION, Date.now());
+  const payload = randomBytes(64 * MIB);
+  for (let at = 0; at < payload.length; at += MIB / 4) {
+    flow.data("server", payload.subarray(at, at + MIB / 4));
+    assert.equal(feed.pressure(), undefined);
+    // The quick one is in this process, and reads only while this waits.
+    await until(() => quick.socket.bytesRead > at - 8 * MIB);
+  }
+  await until(() => quick.socket.bytesRead > payload.length);
+  assert.ok(feed.counters().dropped > 10_000);
+  slow.socket.resume();
+  await until(() => {
+    flow.data("client", Buffer.from("late"));
+    return slow.has("late");
+  });
+  flow.close();
+  await feed.close();
+  assert.equal(hash(conversations(bytesOf(await quick.all))[0]!.server), hash(payload));
+  const { packets, dropped } = feed.counters();
+  assert.equal(readPcapng(await slow.all).length + dropped, packets);
+  assert.equal(readDropped(await slow.all), dropped);
+});
+
+test("a client that takes nothing at all is disconnected after a time; one for which nothing waits stays", async () => {
+  const port = await freePort();
+  const feed = await make(port, { stall: 200 });
+  const idle = await connect(port);
+  // A gap longer than that, in which there is nothing to take.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const stuck = await connect(port);
+  stuck.socket.pause();
+  const flow = feed.open(SESSION, Date.now());
+  for (let at = 0; at < 24 * MIB; at += MIB / 4) {
+    flow.data("server", Buffer.alloc(MIB / 4));
+    await until(() => idle.socket.bytesRead > at - MIB);
+  }
+  await until(() => log.some((line) => line.endsWith("it is disconnected")));
+  flow.data("server", Buffer.from("still here"));
+  flow.close();
+  await until(() => idle.has("still here"));
+  stuck.socket.destroy();
+  await feed.close();
+});
+
+test("there are no more than sixteen clients", async () => {
+  const port = await freePort();
+  const feed = await make(port);
+  const clients = await Promise.all(Array.from({ length: 16 }, () => connect(port)));
+  const refused = net.connect(port, "127.0.0.1");
+  await once(refused, "close");
+  assert.equal(refused.bytesRead, 0);
+  await feed.close();
+  for (const { all } of clients) assert.ok((await all).length > 0);
+});
+
+test("a data folder whose name is too long for a socket is told, and the address stays free", async () => {
+  const port = await freePort();
+  const feed = await make(port, { workers: 2, dataDir: join(dataDir, "x".repeat(100)) });
+  assert.match(feed.counters().reason!, /is longer than 107 bytes: shorten dataDir or the name$/);
+  await feed.close();
+  const free = net.createServer().listen(port, "127.0.0.1");
+  await once(free, "listening");
+  free.close();
+});
+
+test("an address that is taken stops the feed, and it runs when it is free", async () => {
+  const port = await freePort();
+  const occupant = net.createServer().listen(port, "127.0.0.1");
+  await once(occupant, "listening");
+  const feed = await make(port);
+  assert.equal(feed.counters().reason, "address already in use (EADDRINUSE)");
+  assert.equal(feed.place, undefined);
+  occupant.close();
+  await until(() => feed.counters().state === "running");
+  assert.equal(feed.place, `127.0.0.1:${port}`);
+  await feed.close();
+  assert.deepEqual(log, ["feed stopped: address already in use (EADDRINUSE)", "feed runs again"]);
+});
+
+const skip = spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark";
+for (const format of ["pcapng", "pcap"] as const) {
+  test(`tshark reads a feed of ${format} as it happens`, { skip }, async () => {
+    const port = await freePort();
+    const feed = await make(port, { format, mark: { comment: "decrypted by Clearline" } });
+    const fields = ["-T", "fields", "-e", "http.request.uri", "-e", "frame.comment"];
+    const options = ["-l", "-d", "tcp.port==443,http", "-Y", "http.request", ...fields];
+    const tshark = spawn("tshark", ["-i", `TCP@127.0.0.1:${port}`, ...options], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    tshark.stdout.setEncoding("utf8").on("data", (text) => (output += text));
+    await until(() => log.includes("a client reads the feed"));
+    let round = 0;
+    await until(() => {
+      round += 1;
+      const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 2000 + round } }, Date.now());
+      flow.data("client", Buffer.from("GET /seen HTTP/1.1\r\nHost: www.example.com\r\n\r\n"));
+      flow.close();
+      return output.includes("\n");
+    });
+    await feed.close();
+    await once(tshark, "close");
+    const comment = format === "pcapng" ? "decrypted by Clearline" : "";
+    assert.equal(output.split("\n")[0], `/seen\t${comment}`);
+  });
+}

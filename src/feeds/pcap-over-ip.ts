@@ -1,0 +1,152 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { createBlockStream, type Deliver } from "./block-stream.ts";
+import { type CaptureClients, serveClients } from "./capture-clients.ts";
+import { reasonOf } from "./capture-file.ts";
+import type { Feed, FeedFilter } from "./feed.ts";
+import { createFilter } from "./filter.ts";
+import { createClock, openPacketFlow } from "./packet-flow.ts";
+import { type CommentMark, PacketBlocks } from "./pcapng-packets.ts";
+import { createRecovery, type Recovery } from "./recovery.ts";
+import { type Hub, type Link, openHub, openLink } from "./worker-links.ts";
+
+export interface PcapOverIpOptions extends FeedFilter {
+  readonly name: string;
+  /** Where programs connect. What passes there is plaintext, and nobody is asked who they are. */
+  readonly address: { readonly host: string; readonly port: number };
+  readonly format: "pcapng" | "pcap";
+  readonly mark?: CommentMark | undefined;
+  readonly worker: number;
+  readonly workers: number;
+  /** Where the workers meet: a folder that no other user can enter. */
+  readonly dataDir: string;
+  readonly log: Logger;
+  /** ms between two attempts to open what is closed. */
+  readonly retry?: number | undefined;
+  /** ms that a client may take nothing of what waits for it. */
+  readonly stall?: number | undefined;
+}
+
+/**
+ * The plaintext as one stream of packets for every program that connects: Wireshark, tshark, Arkime. Worker 0 has the
+ * clients, the others send it their packets. With no client there, no packet is made. A client that is slow misses
+ * packets; sessions never wait for one.
+ */
+export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<Feed> {
+  const { name, address } = options;
+  const counts = { sessions: 0, packets: 0, bytes: 0, dropped: 0 };
+  const clock = createClock();
+  const place = address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  const stream = createBlockStream((blocks, packets) => {
+    if (!outlet.deliver(blocks, packets)) {
+      counts.dropped += packets;
+      return;
+    }
+    counts.packets += packets;
+    counts.bytes += blocks.length;
+  });
+  const outlet = (options.worker === 0 ? serve : follow)(options, place, (present) => stream.audience(present));
+  await outlet.recovery.start();
+  return {
+    name,
+    get place() {
+      return outlet.recovery.stopped === undefined ? place : undefined;
+    },
+    wants: createFilter(options),
+    open(session, now) {
+      counts.sessions += 1;
+      return openPacketFlow(session, now, clock, new PacketBlocks(stream, session, options.mark));
+    },
+    pressure: () => undefined,
+    counters: () => ({
+      name,
+      kind: "pcap-over-ip",
+      state: outlet.recovery.stopped === undefined ? "running" : "stopped",
+      reason: outlet.recovery.stopped,
+      ...counts,
+      dropped: counts.dropped + outlet.dropped(),
+    }),
+    async close() {
+      await outlet.recovery.close();
+      stream.flush();
+      stream.audience(false);
+      await outlet.close();
+    },
+  };
+}
+
+/** Where a worker's packets leave. */
+interface Outlet {
+  readonly recovery: Recovery;
+  /** false: they were left out. */
+  deliver(blocks: Buffer, packets: number): boolean;
+  /** Packets left out behind it. */
+  dropped(): number;
+  close(): Promise<void>;
+}
+
+/** Worker 0: the clients, and the other workers. */
+function serve(options: PcapOverIpOptions, place: string, onAudience: (present: boolean) => void): Outlet {
+  const { name, log, retry } = options;
+  let clients: CaptureClients | undefined;
+  let hub: Hub | undefined;
+  const deliver: Deliver = (blocks, packets) => clients?.deliver(blocks, packets);
+  const close = async () => {
+    // First: once the address is free, another feed may have this name and make its own.
+    hub?.close();
+    await clients?.close();
+  };
+  const open = async () => {
+    clients = await serveClients(options, (present) => {
+      onAudience(present);
+      hub?.audience(present);
+    });
+    if (options.workers === 1) return;
+    try {
+      hub = await openHub(meetingPlace(options), deliver, () => (clients?.count ?? 0) > 0);
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  };
+  return {
+    recovery: createRecovery({ name, place, log, retry, open }),
+    deliver(blocks, packets) {
+      deliver(blocks, packets);
+      return true;
+    },
+    dropped: () => clients?.dropped ?? 0,
+    close,
+  };
+}
+
+/** The other workers: a connection to worker 0. It tells of its own troubles itself. */
+function follow(options: PcapOverIpOptions, place: string, onAudience: (present: boolean) => void): Outlet {
+  const { name, retry } = options;
+  let link: Link | undefined;
+  const lost = () => {
+    link = undefined;
+    onAudience(false);
+    recovery.fail(new Error("worker 0, which has the feed's clients, has gone"));
+  };
+  const open = async () => {
+    try {
+      link = await openLink(meetingPlace(options), onAudience, lost);
+    } catch (error) {
+      throw new Error(`cannot reach worker 0, which has the feed's clients: ${reasonOf(error)}`, { cause: error });
+    }
+  };
+  const recovery = createRecovery({ name, place, log: undefined, retry, open });
+  return {
+    recovery,
+    deliver: (blocks, packets) => link?.deliver(blocks, packets) ?? false,
+    dropped: () => 0,
+    async close() {
+      link?.close();
+    },
+  };
+}
+
+function meetingPlace({ dataDir, name }: PcapOverIpOptions): string {
+  return join(dataDir, "feeds", `${name}.sock`);
+}

@@ -1,0 +1,68 @@
+import type { FeedSession } from "./feed.ts";
+import type { SessionPackets } from "./packet-flow.ts";
+import { packetBlockLength, packetComments, writePacketBlock } from "./pcapng-format.ts";
+import type { Block } from "./segments.ts";
+
+/** Takes whole pcapng blocks. */
+export interface BlockPlace {
+  readonly block: Block;
+  /** Goes up when whoever reads on knows nothing of the sessions named before. */
+  readonly generation: number;
+  /** A block of `length` bytes comes. */
+  turn(length: number): void;
+  /** Makes room in `block` and answers the offset, a multiple of four; -1 to leave the packet out. */
+  room(length: number): number;
+  /** Brings what is there to its readers soon. */
+  settle(): void;
+}
+
+/** How packets of decrypted sessions are told from others by a reader: every one has this comment. */
+export interface CommentMark {
+  readonly comment: string;
+}
+
+/** The MTU of Ethernet: what an analyser is used to. */
+const MTU = 1500;
+
+/** Dresses one session's packets in pcapng blocks, the first of each generation with a comment that names the session. */
+export class PacketBlocks implements SessionPackets {
+  readonly mtu = MTU;
+  time = 0;
+  readonly #place: BlockPlace;
+  readonly #first: Buffer;
+  readonly #every: Buffer | undefined;
+  #namedIn = -1;
+
+  constructor(place: BlockPlace, session: FeedSession, mark: CommentMark | undefined) {
+    const marks = mark && session.flow === "decrypted" ? [mark.comment] : [];
+    this.#place = place;
+    this.#first = packetComments(nameOf(session), ...marks);
+    this.#every = marks.length > 0 ? packetComments(...marks) : undefined;
+  }
+
+  get block() {
+    return this.#place.block;
+  }
+
+  place(length: number): number {
+    const place = this.#place;
+    place.turn(packetBlockLength(length, this.#first));
+    const comments = this.#namedIn === place.generation ? this.#every : this.#first;
+    const at = place.room(packetBlockLength(length, comments));
+    if (at < 0) return -1;
+    this.#namedIn = place.generation;
+    return writePacketBlock(place.block, at, length, this.time, comments);
+  }
+
+  complete(over: boolean): void {
+    if (over) this.#place.settle();
+  }
+}
+
+const VERDICTS = { decrypted: "decrypt", bypassed: "bypass", notTls: "not TLS" } as const;
+
+function nameOf({ id, host, client, server, flow, rule, description }: FeedSession): string {
+  const ends = `${client.address} port ${client.port} to ${server.address} port ${server.port}`;
+  const decided = rule === undefined ? VERDICTS[flow] : `${VERDICTS[flow]} by ${rule}`;
+  return `Clearline session ${id}: ${host ?? "no host name"}; ${ends}; ${decided}; ${description}`;
+}

@@ -1,0 +1,67 @@
+import type { Logger } from "pino";
+import { reasonOf } from "./capture-file.ts";
+
+/** What a feed's place does when it fails: it stops, says so once, and is opened again after a while. */
+export interface Recovery {
+  /** Why the feed is stopped; undefined: it runs. */
+  readonly stopped: string | undefined;
+  /** Opens it for the first time. Never rejects. */
+  start(): Promise<void>;
+  /** It does not work any more. */
+  fail(error: unknown): void;
+  /** No further attempt. Resolves when one that is under way is over. */
+  close(): Promise<void>;
+}
+
+const RETRY = 1_000;
+
+/** `open` throws or rejects when the place cannot be had. */
+export function createRecovery(options: {
+  readonly name: string;
+  readonly place: string;
+  /** Undefined: somebody else tells of it. */
+  readonly log: Logger | undefined;
+  readonly open: () => void | Promise<void>;
+  /** ms between two attempts; 1 s when absent. */
+  readonly retry?: number | undefined;
+}): Recovery {
+  const { name, place, log, open, retry = RETRY } = options;
+  let stopped: string | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+  let attempting: Promise<void> | undefined;
+
+  const attempt = (): Promise<void> => {
+    attempting = tryToOpen();
+    return attempting;
+  };
+  const tryToOpen = async (): Promise<void> => {
+    try {
+      await open();
+      if (stopped !== undefined) log?.info({ feed: name, place }, "feed runs again");
+      stopped = undefined;
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const fail = (error: unknown): void => {
+    if (closed) return;
+    if (stopped === undefined) log?.error({ feed: name, place }, `feed stopped: ${reasonOf(error)}`);
+    stopped = reasonOf(error);
+    clearTimeout(timer);
+    timer = setTimeout(attempt, retry);
+    timer.unref();
+  };
+  return {
+    get stopped() {
+      return stopped;
+    },
+    start: attempt,
+    fail,
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await attempting;
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import type { Feed, FeedFlow, FeedSession } from "./feed.ts";
+
+/** One session's place in a feed, for who carries the bytes. */
+interface Tap extends FeedFlow {
+  /** Resolves when the feed can take more; undefined: now. */
+  pressure(): Promise<void> | undefined;
+}
+
+/** Opens a session in every feed that wants it. `places` are where its copies are, by the feeds' names. `now` in ms. */
+export function openTaps(
+  feeds: readonly Feed[],
+  session: FeedSession,
+  now: number,
+): { readonly taps: readonly Tap[]; readonly places: Readonly<Record<string, string>>; close(): void } {
+  const wanting = feeds.filter((feed) => feed.wants(session));
+  const taps = wanting.map((feed): Tap => {
+    const flow = feed.open(session, now);
+    return Object.assign(flow, { pressure: () => feed.pressure() });
+  });
+  return {
+    taps,
+    // Only now: a file may have been begun for it.
+    places: Object.fromEntries(wanting.flatMap(({ name, place }) => (place === undefined ? [] : [[name, place]]))),
+    close() {
+      for (const tap of taps) tap.close();
+    },
+  };
+}
+
+/** Gives the keys of legs to the feeds that take them; undefined when none does. */
+export function keyTaker(feeds: readonly Feed[]): ((line: Buffer) => void) | undefined {
+  const takers = feeds.filter(({ takeKey }) => takeKey !== undefined);
+  if (takers.length === 0) return undefined;
+  return (line) => {
+    for (const feed of takers) feed.takeKey?.(line);
+  };
+}

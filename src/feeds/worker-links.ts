@@ -1,0 +1,132 @@
+import { once } from "node:events";
+import { mkdir, rm } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
+import { dirname } from "node:path";
+import { type Deliver, PIECE } from "./block-stream.ts";
+import { listening } from "./capture-clients.ts";
+
+/**
+ * How the packets of all workers come to the one that has the clients: each of the others has a connection to it, on which
+ * pieces go one way, [length, packets, blocks], and bytes the other: whether anybody listens.
+ */
+
+const HEAD = 8;
+/** What struct sockaddr_un has room for, less the zero at its end. */
+const LONGEST_PATH = 107;
+const PRESENT = Buffer.from([1]);
+const ABSENT = Buffer.from([0]);
+const MIB = 1024 * 1024;
+/** Bytes that wait for the other worker at most. */
+const LIMIT = 16 * MIB;
+
+/** The worker that has the clients. */
+export interface Hub {
+  audience(present: boolean): void;
+  close(): void;
+}
+
+/** Listens in a folder of the node's own, which is made. Rejects with an error that says why it cannot. */
+export async function openHub(path: string, deliver: Deliver, isHeard: () => boolean): Promise<Hub> {
+  const links = new Set<Socket>();
+  const server = createServer((link) => {
+    links.add(link);
+    link.on("error", () => {}).on("close", () => links.delete(link));
+    link.on(
+      "data",
+      createPieceReader(deliver, () => link.destroy()),
+    );
+    if (isHeard()) link.write(PRESENT);
+  });
+  if (Buffer.byteLength(path) > LONGEST_PATH)
+    throw new Error(
+      `the path of its socket, ${path}, is longer than ${LONGEST_PATH} bytes: shorten dataDir or the name`,
+    );
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  // Left by a worker that died: whoever has the clients' address has this one too.
+  await rm(path, { force: true });
+  await listening(server, path);
+  return {
+    audience(present) {
+      for (const link of links) link.write(present ? PRESENT : ABSENT);
+    },
+    close() {
+      server.close();
+      for (const link of links) link.destroy();
+    },
+  };
+}
+
+/** Puts pieces together again, however they were cut on the way. `refuse`: what comes is not one. */
+export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes: Buffer) => void {
+  let parts: Buffer[] = [];
+  let have = 0;
+  let need = HEAD;
+  let packets: number | undefined;
+  const take = (): Buffer => {
+    const all = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+    const rest = all.subarray(need);
+    parts = rest.length > 0 ? [rest] : [];
+    have = rest.length;
+    return all.subarray(0, need);
+  };
+  return (bytes) => {
+    parts.push(bytes);
+    have += bytes.length;
+    while (have >= need) {
+      const whole = take();
+      if (packets !== undefined) {
+        deliver(whole, packets);
+        packets = undefined;
+        need = HEAD;
+        continue;
+      }
+      need = whole.readUInt32LE(0);
+      packets = whole.readUInt32LE(4);
+      if (need === 0 || need > PIECE) {
+        parts = [];
+        have = 0;
+        need = Number.POSITIVE_INFINITY;
+        refuse();
+      }
+    }
+  };
+}
+
+/** A worker's connection to the one that has the clients. */
+export interface Link {
+  /** false: too much waits already. */
+  deliver(blocks: Buffer, packets: number): boolean;
+  close(): void;
+}
+
+/** Rejects with the system's error when nobody is there. `onLost` is called once, when it is over. */
+export async function openLink(
+  path: string,
+  onAudience: (present: boolean) => void,
+  onLost: () => void,
+): Promise<Link> {
+  const socket = connect(path);
+  await once(socket, "connect");
+  // It is over when it is closed, for whatever reason.
+  socket.on("error", () => {}).on("close", onLost);
+  socket.on("data", (bytes: Buffer) => {
+    for (const byte of bytes) onAudience(byte === PRESENT[0]);
+  });
+  return {
+    deliver(blocks, packets) {
+      if (socket.writableLength + blocks.length > LIMIT) return false;
+      const head = Buffer.alloc(HEAD);
+      head.writeUInt32LE(blocks.length, 0);
+      head.writeUInt32LE(packets, 4);
+      socket.cork();
+      socket.write(head);
+      socket.write(blocks);
+      socket.uncork();
+      return true;
+    },
+    close() {
+      socket.off("close", onLost);
+      socket.end();
+    },
+  };
+}

@@ -1,0 +1,126 @@
+import { X509Certificate } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
+import type { Offer } from "./offer.ts";
+
+/** How the node comes back to a server. */
+export interface ServerResumption {
+  readonly sessions: SessionKeeper;
+  /** What must be the same when it does, beside all that is offered. */
+  readonly bond: Bond;
+  /** ms from the full handshake to the last abbreviated one. */
+  readonly timeout: number;
+}
+
+/**
+ * A session with a server as it is kept. In an abbreviated handshake a server shows no certificate, and OpenSSL keeps none of
+ * the chain: what it showed in the full handshake is kept along, so that it is judged anew each time.
+ */
+export interface ServerSession {
+  /** As Node gives it: a secret. */
+  readonly session: Buffer;
+  readonly shown: ShownChain;
+}
+
+export interface ShownChain {
+  /** The server's own first, then those that came with it. */
+  readonly chain: readonly X509Certificate[];
+  /** OpenSSL's verification code; undefined: it found the chain good. */
+  readonly code: string | undefined;
+  /** ms since the epoch from which it takes a full handshake to know more. */
+  readonly until: number;
+}
+
+/** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
+export interface SessionMemory {
+  find(): Promise<ServerSession | undefined>;
+  /** Takes what the server gives on this stream, now and later. Nothing is kept before `keep`. */
+  watch(stream: TLSSocket): void;
+  /** The leg is up and the server is judged by this chain. `used`: the session that it was resumed from. */
+  keep(shown: ShownChain, used: Buffer | undefined): void;
+}
+
+export function openSessionMemory({ sessions, bond }: ServerResumption, offer: Offer): SessionMemory {
+  const whole = [...bond, JSON.stringify(offer)];
+  const given: Buffer[] = [];
+  let single = false;
+  let count = 0;
+  let shown: ShownChain | undefined;
+
+  const put = (session: Buffer, reach: "worker" | "others" | "all") => {
+    if (shown) sessions.put(whole, writeServerSession({ session, shown }), shown.until, reach);
+  };
+  const take = (session: Buffer) => {
+    count += 1;
+    // A ticket of TLS 1.3 is good for one connection (RFC 8446, appendix C.4): the first is for this worker.
+    put(session, single ? (count === 1 ? "worker" : "others") : "all");
+  };
+  return {
+    async find() {
+      const bytes = await sessions.find(whole, Date.now());
+      return bytes && readServerSession(bytes);
+    },
+    watch(stream) {
+      stream.on("session", (session: Buffer) => {
+        single = stream.getProtocol() === "TLSv1.3";
+        if (shown) take(session);
+        else given.push(session);
+      });
+    },
+    keep(chain, used) {
+      shown = chain;
+      for (const session of given.splice(0)) take(session);
+      if (used && !single && count === 0) put(used, "worker");
+    },
+  };
+}
+
+/**
+ * What a full handshake showed, and for how long it may stand: `timeout` ms, but not beyond the end of a certificate, whose
+ * dates OpenSSL looked at for the last time. One that has ended already was not needed, or the code says so.
+ */
+export function rememberChain(
+  chain: readonly X509Certificate[],
+  code: string | undefined,
+  timeout: number,
+  now: number,
+): ShownChain {
+  const ends = chain.map((certificate) => certificate.validToDate.getTime()).filter((end) => end > now);
+  return { chain, code, until: Math.min(now + timeout, ...ends) };
+}
+
+interface Written {
+  readonly session: string;
+  /** DER in base64, one after the other. */
+  readonly chain: string;
+  readonly code?: string | undefined;
+  readonly until: number;
+}
+
+function writeServerSession({ session, shown: { chain, code, until } }: ServerSession): Buffer {
+  const written: Written = { session: session.toString("base64"), chain: writeChain(chain), code, until };
+  return Buffer.from(JSON.stringify(written));
+}
+
+/** `bytes` were this node's own: no stranger could have written them. */
+function readServerSession(bytes: Uint8Array): ServerSession {
+  const { session, chain, code, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
+  return { session: Buffer.from(session, "base64"), shown: { chain: readChain(chain), code, until } };
+}
+
+/** Reading a certificate costs more than opening a session: servers that are come back to are few, and their chains are kept. */
+const chains = new Map<string, readonly X509Certificate[]>();
+const MOST_CHAINS = 500;
+
+function writeChain(chain: readonly X509Certificate[]): string {
+  return chain.map(({ raw }) => raw.toString("base64")).join(" ");
+}
+
+function readChain(text: string): readonly X509Certificate[] {
+  const known = chains.get(text);
+  const chain = known ?? text.split(" ").map((der) => new X509Certificate(Buffer.from(der, "base64")));
+  chains.delete(text);
+  chains.set(text, chain);
+  if (chains.size > MOST_CHAINS) chains.delete(chains.keys().next().value!);
+  return chain;
+}

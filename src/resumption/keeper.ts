@@ -1,0 +1,60 @@
+import type { Sealer } from "./seal.ts";
+import type { SessionCache } from "./session-cache.ts";
+
+/** A session is found again only by who knows its whole bond: every part of it, the session's own identifier too. */
+export type Bond = readonly (string | number)[];
+
+/** Where one worker puts what may be resumed: its own cache first, then, sealed, the one of all workers. */
+export interface SessionKeeper {
+  /** `until` in ms since the epoch. `reach`: who is to find it, this worker, the others, or all of them. */
+  put(bond: Bond, session: Uint8Array, until: number, reach: "worker" | "others" | "all"): void;
+  /** `now` in ms since the epoch. */
+  find(bond: Bond, now: number): Promise<Uint8Array | undefined>;
+  readonly hits: number;
+  readonly misses: number;
+  /** What this worker keeps itself is forgotten. */
+  flush(): number;
+}
+
+/** The cache of all workers, which another process owns. It never fails: what it cannot tell in time is not there. */
+export interface SharedSessions {
+  put(name: string, sealed: Uint8Array, until: number): void;
+  find(name: string): Promise<Uint8Array | undefined>;
+}
+
+export interface KeeperOptions {
+  readonly kind: string;
+  readonly sealer: Sealer;
+  readonly own: SessionCache;
+  readonly shared: SharedSessions;
+}
+
+export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions): SessionKeeper {
+  let hits = 0;
+  let misses = 0;
+  return {
+    put(bond, session, until, reach) {
+      const { name, seal } = sealer(kind, bond);
+      if (reach !== "others") own.put(name, session, until);
+      if (reach !== "worker") shared.put(name, seal(session), until);
+    },
+    async find(bond, now) {
+      const { name, open } = sealer(kind, bond);
+      let session = own.find(name, now);
+      if (!session) {
+        const sealed = await shared.find(name);
+        session = sealed && open(sealed);
+      }
+      if (session) hits += 1;
+      else misses += 1;
+      return session;
+    },
+    flush: () => own.flush(),
+    get hits() {
+      return hits;
+    },
+    get misses() {
+      return misses;
+    },
+  };
+}

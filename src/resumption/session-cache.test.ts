@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { createSessionCache } from "./session-cache.ts";
+
+const one = (byte: number, length = 1) => Buffer.alloc(length, byte);
+const ROOMY = { entries: 100, bytes: 10_000, ofOneName: 1, once: false };
+
+test("A session is found until its time is over", () => {
+  const cache = createSessionCache(ROOMY);
+  cache.put("a", one(1), 100);
+  assert.deepEqual(cache.find("a", 99), one(1));
+  assert.deepEqual(cache.find("a", 99), one(1));
+  assert.equal(cache.find("a", 100), undefined);
+  assert.equal(cache.size, 0);
+  assert.equal(cache.find("b", 0), undefined);
+});
+
+test("Of one name the newest stays, when one may", () => {
+  const cache = createSessionCache(ROOMY);
+  cache.put("a", one(1), 100);
+  cache.put("a", one(2), 100);
+  assert.deepEqual([cache.find("a", 0), cache.size], [one(2), 1]);
+});
+
+test("What is good for one time is found once, the newest first", () => {
+  const cache = createSessionCache({ ...ROOMY, ofOneName: 2, once: true });
+  for (const byte of [1, 2, 3]) cache.put("a", one(byte), 100);
+  assert.equal(cache.size, 2);
+  assert.deepEqual([cache.find("a", 0), cache.find("a", 0), cache.find("a", 0)], [one(3), one(2), undefined]);
+});
+
+test("The bounds in number and bytes hold whatever is put, and what is too large is not kept", () => {
+  const put = fc.record({ name: fc.constantFrom(..."abcdefgh"), length: fc.nat(60), until: fc.nat(20) });
+  fc.assert(
+    fc.property(fc.array(put), fc.boolean(), (puts, once) => {
+      const cache = createSessionCache({ entries: 5, bytes: 50, ofOneName: 2, once });
+      for (const { name, length, until } of puts) {
+        cache.put(name, one(length, length), until);
+        assert.ok(cache.size <= 5);
+        if (length <= 50) assert.equal(cache.find(name, until - 1)?.length, length);
+      }
+      const left = [..."abcdefgh"].map((name) => cache.find(name, -1)?.length ?? 0);
+      assert.ok(left.reduce((sum, length) => sum + length, 0) <= 50);
+      cache.flush();
+      assert.equal(cache.size, 0);
+    }),
+  );
+});
+
+test("The oldest goes first", () => {
+  const cache = createSessionCache({ ...ROOMY, entries: 2 });
+  for (const name of ["a", "b", "a", "c"]) cache.put(name, one(1), 100);
+  assert.deepEqual(
+    ["a", "b", "c"].map((name) => cache.find(name, 0) !== undefined),
+    [true, false, true],
+  );
+});

@@ -1,0 +1,199 @@
+import { isIPv6 } from "node:net";
+import { ConfigError } from "../errors.ts";
+import { type Link, readLink } from "../linux/routes.ts";
+import type { InsideStep, Step } from "../linux/steps.ts";
+import { type InlineTool, MARK, namespaceOf } from "./inline-place.ts";
+import { writeToolRules } from "./inline-rules.ts";
+
+/** What this kernel can do, as far as tools need it. */
+interface Features {
+  readonly nftQueue: boolean;
+  readonly iptablesNft: boolean;
+  readonly ipv6: boolean;
+}
+
+export interface ToolsInput {
+  /** Each with its place in the configuration: "tools[0]". */
+  readonly tools: readonly { readonly tool: InlineTool; readonly path: string }[];
+  /** 1 to 64. */
+  readonly workers: number;
+  readonly features: Features;
+}
+
+/** Routing tables and the order of the rules that lead to them, in a namespace that has nothing else. */
+const TABLE = { A: 101, B: 102, LOCAL: 103 } as const;
+/** Layer 2: what the node calls the interface at the tool's other side; its hardware address is known, nobody is asked. */
+const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
+
+/**
+ * Plans what the kernel needs for the inline tools: a namespace for each, in which both of its interfaces are. Undoing gives them
+ * back; all else goes with the namespace. Reads the interfaces, changes nothing. Throws ConfigError with the path of what cannot be.
+ */
+export function planTools({ tools, workers, features }: ToolsInput): readonly Step[] {
+  if (!features.nftQueue && !features.iptablesNft) {
+    throw new ConfigError(
+      "tools",
+      "Cannot set up an inline tool: the kernel has no nft queue, and iptables-nft (Debian's package iptables) is not installed",
+    );
+  }
+  return tools.flatMap(({ tool, path }) => {
+    const [a, b] = (["interfaceA", "interfaceB"] as const).map((key) => readFree(tool[key], `${path}.${key}`));
+    return stepsOf(tool, { A: a!, B: b! }, workers, features);
+  });
+}
+
+/** An interface that nobody else uses: it leaves this machine's network for the tool's namespace. */
+function readFree(name: string, path: string): Link {
+  const link = readLink(name);
+  const refuse = (why: string) => new ConfigError(path, `Cannot give ${name} to a tool (${path}): ${why}`);
+  if (link === undefined) throw refuse("there is no interface of this name");
+  if (link.master !== undefined) throw refuse(`it belongs to ${link.master}`);
+  const [own] = link.addresses.filter((address) => !address.startsWith("fe80:"));
+  if (own !== undefined) throw refuse(`it has the address ${own}, which would be lost; take that away first`);
+  return link;
+}
+
+type Side = "A" | "B";
+type Inside = InsideStep["steps"][number];
+
+function stepsOf(tool: InlineTool, links: Readonly<Record<Side, Link>>, workers: number, features: Features): Step[] {
+  const namespace = namespaceOf(tool);
+  const why = (what: string) => `${tool.name}: ${what}`;
+  const sides = ["A", "B"] as const;
+  return [
+    {
+      kind: "command",
+      why: why("a network namespace of its own, from which nothing gets out but through the tool"),
+      run: ["ip", "netns", "add", namespace],
+      undo: ["ip", "netns", "del", namespace],
+    },
+    ...sides.map(
+      (side): Step => ({
+        kind: "move-link",
+        why: why(`the interface of T${side.toLowerCase()}`),
+        name: links[side].name,
+        namespace,
+      }),
+    ),
+    {
+      kind: "inside",
+      why: why("the rules: what comes back is paired with what was sent, all else is dropped"),
+      namespace,
+      steps: [
+        {
+          kind: "command",
+          run: ["nft", "-f", "-"],
+          input: writeToolRules(tool, { workers, nftQueue: features.nftQueue }),
+        },
+        ...(features.nftQueue ? [] : holdSteps(tool, workers, features)),
+      ],
+    },
+    {
+      kind: "inside",
+      why: why("foreign addresses are its business, and it answers for none but its own"),
+      namespace,
+      steps: settings(tool, features),
+    },
+    {
+      kind: "inside",
+      why: why("every address is local to what comes in; what a socket sends leaves at its own side"),
+      namespace,
+      steps: [
+        ...sides.map((side): Inside => ip("link", "set", links[side].name, "up")),
+        ip("link", "set", "lo", "up"),
+        ...sides.flatMap((side) => addresses(side === "A" ? tool.addressA : tool.addressB, links[side].name, features)),
+        ...(features.ipv6 ? ([4, 6] as const) : ([4] as const)).flatMap((family) => routing(tool, links, family)),
+      ],
+    },
+  ];
+}
+
+/** Where nft cannot queue, iptables-nft can: behind the rules that know who awaits a SYN. Without bypass: unheld is unpaired. */
+function holdSteps({ interfaceB }: InlineTool, workers: number, { ipv6 }: Features): Inside[] {
+  const families = ipv6 ? (["iptables-nft", "ip6tables-nft"] as const) : (["iptables-nft"] as const);
+  return families.flatMap((program) =>
+    Array.from({ length: workers }, (_, worker): Inside => {
+      const syn = ["-t", "raw", "-A", "PREROUTING", "-i", interfaceB, "-p", "tcp", "--syn"];
+      const mark = ["-m", "mark", "--mark", hex(MARK.A + worker)];
+      return { kind: "command", run: [program, ...syn, ...mark, "-j", "NFQUEUE", "--queue-num", `${worker}`] };
+    }),
+  );
+}
+
+function settings({ interfaceA, interfaceB, layer }: InlineTool, { ipv6 }: Features): Inside[] {
+  const set = (key: string, value: string): Inside => ({ kind: "sysctl", key: `net/${key}`, value });
+  const links = [interfaceA, interfaceB];
+  return [
+    ...["all", "default", ...links].flatMap((link) => [
+      // Both ends' addresses come in on both sides; a reverse path would say that they are strange.
+      set(`ipv4/conf/${link}/rp_filter`, "0"),
+      set(`ipv4/conf/${link}/accept_local`, "1"),
+      // A client on this machine has a loopback address.
+      set(`ipv4/conf/${link}/route_localnet`, "1"),
+      set(`ipv4/conf/${link}/arp_ignore`, "1"),
+      set(`ipv4/conf/${link}/accept_redirects`, "0"),
+      set(`ipv4/conf/${link}/send_redirects`, "0"),
+      set(`ipv4/conf/${link}/forwarding`, "0"),
+    ]),
+    // A client's own port may be any, and may come again while its last connection lingers.
+    set("ipv4/ip_unprivileged_port_start", "0"),
+    set("ipv4/tcp_tw_reuse", "1"),
+    // A cookie is a connection without a SYN that was awaited.
+    set("ipv4/tcp_syncookies", "0"),
+    set("ipv4/tcp_fwmark_accept", "0"),
+    ...(ipv6
+      ? links.flatMap((link) => [
+          set(`ipv6/conf/${link}/disable_ipv6`, "0"),
+          set(`ipv6/conf/${link}/accept_ra`, "0"),
+          set(`ipv6/conf/${link}/accept_dad`, "0"),
+          set(`ipv6/conf/${link}/accept_redirects`, "0"),
+          // A neighbour is asked for from a link-local address; a bump in the wire has no neighbours.
+          set(`ipv6/conf/${link}/addr_gen_mode`, layer === 3 ? "0" : "1"),
+          set(`ipv6/conf/${link}/forwarding`, "0"),
+        ])
+      : []),
+  ];
+}
+
+function addresses(own: readonly string[], link: string, { ipv6 }: Features): Inside[] {
+  return own
+    .filter((address) => ipv6 || !address.includes(":"))
+    .map((address) => ip("address", "add", address, "dev", link, ...(address.includes(":") ? ["nodad"] : [])));
+}
+
+/** Before the table of local addresses is asked: a loopback address is not this machine's here. */
+function routing(tool: InlineTool, links: Readonly<Record<Side, Link>>, family: 4 | 6): Inside[] {
+  const of = (...args: string[]) => ip(`-${family}`, ...args);
+  const side = (a: Side, b: Side, gateways: readonly string[]): Inside[] => {
+    const { name } = links[a];
+    const table = `${TABLE[a]}`;
+    const gateway = tool.layer === 3 ? gateways.find((one) => isIPv6(one) === (family === 6)) : OTHER_SIDE[family];
+    return [
+      ...(tool.layer === 2
+        ? [of("neigh", "replace", OTHER_SIDE[family], "lladdr", links[b].mac, "dev", name, "nud", "permanent")]
+        : []),
+      ...(gateway === undefined
+        ? []
+        : [of("route", "add", "default", "via", gateway, "dev", name, "onlink", "table", table)]),
+      // When the interface is down there is no other way.
+      of("route", "add", "unreachable", "default", "metric", "4000", "table", table),
+      of("rule", "add", "priority", `${10 + TABLE[a]}`, "iif", name, "lookup", `${TABLE.LOCAL}`),
+      of("rule", "add", "priority", `${20 + TABLE[a]}`, "fwmark", `${hex(MARK[a])}/${hex(MARK.SIDE)}`, "lookup", table),
+    ];
+  };
+  return [
+    of("route", "add", "local", "default", "dev", "lo", "table", `${TABLE.LOCAL}`),
+    ...side("A", "B", tool.gatewayA),
+    ...side("B", "A", tool.gatewayB),
+    of("rule", "add", "priority", "1000", "lookup", "local"),
+    of("rule", "del", "priority", "0"),
+  ];
+}
+
+function ip(...args: string[]): Inside {
+  return { kind: "command", run: ["ip", ...args] };
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}

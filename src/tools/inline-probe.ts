@@ -1,0 +1,58 @@
+import { randomBytes, randomInt } from "node:crypto";
+import { once } from "node:events";
+import type { Server, Socket } from "node:net";
+import { NetworkError } from "../errors.ts";
+import { HEARTBEAT, type InlineTool, namespaceOf } from "./inline-place.ts";
+import { dialAtA, listenAtB } from "./inline-tool.ts";
+
+/** Nobody's addresses (RFC 5737), and the port of the discard protocol (RFC 863): a tool that logs shows what it was. */
+const FROM = "192.0.2.77";
+const TO = { address: "198.51.100.77", port: 9 } as const;
+const NONCE = 16;
+
+/**
+ * Sends a connection of the node's own through the tool, by the way that sessions take: a nonce there, and back again. Rejects
+ * with NetworkError when it has not come through in `timeout` ms.
+ */
+export async function probeInlineTool(tool: InlineTool, timeout: number): Promise<void> {
+  const way = { namespace: namespaceOf(tool), slot: HEARTBEAT };
+  const open: Socket[] = [];
+  let server: Server | undefined;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), timeout);
+  try {
+    server = await listenAtB({ ...way, family: 4 }, (socket) => {
+      open.push(socket);
+      socket.on("error", () => {}).pipe(socket);
+    });
+    const ta = await dialAtA(way, { address: FROM, port: randomInt(1024, 65_536) }, TO, timeout);
+    open.push(ta);
+    const nonce = randomBytes(NONCE);
+    ta.end(nonce);
+    const heard = await read(ta, late.signal);
+    if (!heard.equals(nonce)) throw new NetworkError("the heartbeat came back with other bytes", "EPROTO");
+  } catch (error) {
+    if (late.signal.aborted) throw new NetworkError(`no heartbeat came through in ${timeout} ms`, "ETIMEDOUT");
+    if (error instanceof NetworkError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? "EIO";
+    throw new NetworkError(`the heartbeat did not come through: ${code}`, code, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    server?.close();
+    for (const socket of open) socket.destroy();
+  }
+}
+
+/** To the end, or to more than was sent. */
+async function read(ta: Socket, signal: AbortSignal): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  ta.on("data", (part: Buffer) => {
+    parts.push(part);
+    length += part.length;
+    if (length > NONCE) ta.destroy();
+  });
+  ta.resume();
+  await once(ta, "end", { signal });
+  return Buffer.concat(parts);
+}

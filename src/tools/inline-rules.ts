@@ -1,0 +1,116 @@
+import {
+  ACCEPTING,
+  acceptingPort,
+  HEARTBEAT,
+  type InlineTool,
+  MARK,
+  markAtA,
+  queueOf,
+  type Slot,
+} from "./inline-place.ts";
+
+/** The first packet of a connection: RFC 9293, section 3.5. */
+const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
+/** The two ends of a connection, as a map's key. */
+const ENDS = {
+  ip: "ip saddr . tcp sport . ip daddr . tcp dport",
+  ip6: "ip6 saddr . tcp sport . ip6 daddr . tcp dport",
+} as const;
+/**
+ * Seconds that the kernel awaits what left at A. A SYN that is sent again begins them anew; TCP gives up later, but the session
+ * does not wait as long between two of them.
+ */
+const AWAITED = 40;
+/** Connections that may be under way at one time, of each slot. */
+const MOST_AWAITED = 65_536;
+
+/**
+ * The rules of a tool's namespace. A connection leaves at A, and the kernel notes its ends and who opened it. What comes back at B
+ * with these ends is handed to just that worker, which knows the session; all else that comes in belongs to a connection that
+ * lives, or is dropped and counted. Nothing leaves but what the node's own sockets send, each at its side.
+ */
+export function writeToolRules(
+  { interfaceA, interfaceB }: Pick<InlineTool, "interfaceA" | "interfaceB">,
+  { workers, nftQueue }: { readonly workers: number; readonly nftQueue: boolean },
+): string {
+  const each = Array.from({ length: workers }, (_, worker) => worker);
+  const slots = [...each, HEARTBEAT];
+  return `table inet clearline {
+${lines(slots, awaitedSets)}
+  counter strangers { }
+  chain leave {
+    type filter hook output priority mangle; policy drop;
+    oifname "${interfaceA}" meta mark & ${hex(MARK.SIDE)} == ${hex(MARK.A)} goto note
+    oifname "${interfaceB}" meta mark & ${hex(MARK.SIDE)} == ${hex(MARK.B)} accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+  }
+  chain note {
+    tcp flags & (fin|syn|rst|ack) != syn accept
+${lines(slots, noteRules)}
+    accept
+  }
+  chain know {
+    type filter hook prerouting priority raw - 10; policy accept;
+    meta mark set 0
+    iifname "${interfaceB}" ${NEW} goto pair
+  }
+  chain pair {
+${lines(slots, pairRules)}
+    meta mark 0 counter name "strangers" drop
+${nftQueue ? lines(each, (worker) => [`meta mark ${hex(markAtA(worker))} queue num ${queueOf(worker)}`]) : ""}
+  }
+  chain come {
+    type filter hook prerouting priority mangle; policy drop;
+    icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+    meta l4proto != tcp drop
+    ip daddr ${ACCEPTING[4]} counter name "strangers" drop
+    iifname "${interfaceB}" ${NEW} goto accept-by
+    socket transparent 1 accept
+    # What is left of a connection that has just ended.
+    tcp flags & rst == rst drop
+    counter name "strangers" drop
+  }
+  chain accept-by {
+${lines(slots, acceptRules)}
+    drop
+  }
+}
+`;
+}
+
+/** A set for each slot: nft 1.0.6 cannot write a map of which the key is two IPv6 addresses and two ports. */
+function awaitedSets(slot: Slot): string[] {
+  return [4, 6].map((family) => {
+    const type = `ipv${family}_addr . inet_service . ipv${family}_addr . inet_service`;
+    return `set awaited${family}-${slot} { type ${type}; size ${MOST_AWAITED}; flags dynamic,timeout; }`;
+  });
+}
+
+function noteRules(slot: Slot): string[] {
+  const is = `meta mark ${hex(markAtA(slot))}`;
+  return [
+    `${is} update @awaited4-${slot} { ${ENDS.ip} timeout ${AWAITED}s }`,
+    `${is} update @awaited6-${slot} { ${ENDS.ip6} timeout ${AWAITED}s }`,
+  ];
+}
+
+function pairRules(slot: Slot): string[] {
+  const set = `meta mark set ${hex(markAtA(slot))}`;
+  return [`${ENDS.ip} @awaited4-${slot} ${set}`, `${ENDS.ip6} @awaited6-${slot} ${set}`];
+}
+
+function acceptRules(slot: Slot): string[] {
+  const is = `meta mark ${hex(markAtA(slot))} meta l4proto tcp`;
+  const port = acceptingPort(slot);
+  return [`${is} tproxy ip to ${ACCEPTING[4]}:${port} accept`, `${is} tproxy ip6 to [${ACCEPTING[6]}]:${port} accept`];
+}
+
+function lines(slots: readonly Slot[], write: (slot: Slot) => readonly string[]): string {
+  return slots.flatMap((slot) => write(slot).map((line) => `    ${line}`)).join("\n");
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}

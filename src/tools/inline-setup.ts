@@ -1,0 +1,85 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { ConfigError, NetworkError } from "../errors.ts";
+import { requireCapability } from "../linux/capabilities.ts";
+import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
+import { within } from "../linux/netns.ts";
+import { probeFeatures, readCounters } from "../linux/nftables.ts";
+import type { Step } from "../linux/steps.ts";
+import { type InlineTool, namespaceOf } from "./inline-place.ts";
+import { planTools } from "./inline-plan.ts";
+
+/** What the kernel is told for the inline tools: once, by the supervisor. */
+
+interface Placed {
+  readonly kind: string;
+}
+
+/** The steps for the inline tools among these; none: the kernel is left alone. Throws ConfigError. */
+export function planInlineTools(tools: readonly (Placed | InlineTool)[], workers: number): readonly Step[] {
+  const inline = inlineTools(tools);
+  if (inline.length === 0) return [];
+  for (const name of ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] as const) requireCapability(name, "tools", "an inline tool");
+  return planTools({ tools: inline, workers, features: probeFeatures() });
+}
+
+/** Sets the tools' namespaces up. Throws ConfigError, and then nothing is changed. */
+export function setUpTools(steps: readonly Step[], dataDir: string): void {
+  if (steps.length === 0) return;
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  applyPlan({ steps }, journalOf(dataDir));
+}
+
+/** Gives the interfaces back, also those of a run that crashed. Answers what could not be undone, a sentence each. */
+export function takeDownTools(dataDir: string): readonly string[] {
+  return undoPlan(journalOf(dataDir));
+}
+
+/** A tool's interfaces are given to it once. Throws ConfigError when a reload would need it to be done anew. */
+export function checkToolsStay(
+  before: readonly (Placed | InlineTool)[],
+  after: readonly (Placed | InlineTool)[],
+): void {
+  const old = inlineTools(before).map(({ tool }) => kernelPart(tool));
+  const now = inlineTools(after);
+  for (const { tool, path } of now) {
+    if (old.includes(kernelPart(tool))) continue;
+    throw new ConfigError(
+      path,
+      `Cannot reload: ${path} is new, or its interfaces or addresses changed; start the node again`,
+    );
+  }
+  if (now.length < old.length) {
+    throw new ConfigError("tools", "Cannot reload: an inline tool was taken away; start the node again");
+  }
+}
+
+/** Packets that came back from each inline tool and belonged to no session, by the tool's name. */
+export async function readStrangers(tools: readonly (Placed | InlineTool)[]): Promise<ReadonlyMap<string, number>> {
+  const counts = inlineTools(tools).map(async ({ tool }) => {
+    try {
+      const { counted } = within(namespaceOf(tool), () => ({ counted: readCounters("inet", "clearline") }));
+      return [tool.name, (await counted).get("strangers")?.packets ?? 0] as const;
+    } catch (error) {
+      // Somebody took the namespace away: its health says so.
+      if (!(error instanceof NetworkError || error instanceof ConfigError)) throw error;
+      return [tool.name, 0] as const;
+    }
+  });
+  return new Map(await Promise.all(counts));
+}
+
+function inlineTools(tools: readonly (Placed | InlineTool)[]): { tool: InlineTool; path: string }[] {
+  return tools.flatMap((tool, index) =>
+    tool.kind === "inline" ? [{ tool: tool as InlineTool, path: `tools[${index}]` }] : [],
+  );
+}
+
+function kernelPart(tool: InlineTool): string {
+  const { layer, interfaceA, interfaceB, addressA, addressB, gatewayA, gatewayB } = tool;
+  return JSON.stringify([namespaceOf(tool), layer, interfaceA, interfaceB, addressA, addressB, gatewayA, gatewayB]);
+}
+
+function journalOf(dataDir: string): string {
+  return join(dataDir, "tools.json");
+}

@@ -1,0 +1,324 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { after, test } from "node:test";
+import { NetworkError } from "../errors.ts";
+import { within } from "../linux/netns.ts";
+import { connectFrom } from "../linux/sockets.ts";
+import { needsNamespaces, run } from "../linux/test-network.ts";
+import { type InlineTool, namespaceOf } from "./inline-place.ts";
+import { probeInlineTool } from "./inline-probe.ts";
+import { checkToolsStay, planInlineTools, readStrangers, setUpTools, takeDownTools } from "./inline-setup.ts";
+import { openInlineTool } from "./inline-tool.ts";
+import { createReturns } from "./returns.ts";
+import { ROUTER, setUp, type ToolNetwork, toolIn, toolNetwork } from "./test-tool-network.ts";
+import type { Hop, Tool, ToolSubject } from "./tool.ts";
+import { testTool } from "./tool-compliance.ts";
+
+const NAMESPACES = needsNamespaces();
+const ENDS = {
+  4: { client: "10.1.0.2", server: "10.2.0.2" },
+  6: { client: "fd00:1::2", server: "fd00:2::2" },
+} as const;
+const WORKERS = 2;
+/** Nothing comes back from elsewhere to a tool of kind inline. */
+const RETURNS = createReturns(true, async () => {});
+
+let port = 40_000;
+function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
+  port += 1;
+  return {
+    id: `${port}`,
+    client: { address: ENDS[family].client, port },
+    server: { address: ENDS[family].server, port: 443 },
+    flow: "decrypted",
+    host: "www.example.com",
+    alpn: "http/1.1",
+    ...more,
+  };
+}
+
+function open(tool: InlineTool, worker = 1, timeout = 5_000): Promise<Tool> {
+  return openInlineTool(tool, { path: "tools[0]", worker, workers: WORKERS, timeout, returns: RETURNS });
+}
+
+/** Set up once: a tool is opened anew for each claim. */
+const networks = new Map<string, { network: ToolNetwork; tool: InlineTool }>();
+after(() => {
+  for (const { network } of networks.values()) network[Symbol.dispose]();
+});
+
+function standing(kind: "bridge" | "router", more: Partial<InlineTool>) {
+  const found = networks.get(kind);
+  if (found) return found;
+  const network = toolNetwork(kind);
+  const made = { network, tool: toolIn(network, more) };
+  networks.set(kind, made);
+  setUp(network, made.tool, WORKERS);
+  return made;
+}
+
+for (const [kind, more] of [
+  ["bridge", {}],
+  ["router", ROUTER],
+] as const) {
+  for (const family of [4, 6] as const) {
+    testTool(`An inline tool that is a ${kind}, over IPv${family},`, NAMESPACES, async () => {
+      const { network, tool } = standing(kind, more);
+      const opened = await open(tool, 1, 2_000);
+      let cut = { release: () => {} };
+      return {
+        tool: opened,
+        subject: () => subject(family),
+        breakTool: async () => {
+          cut = hold(network.tool, kind === "bridge" ? "bridge" : "inet", "meta l4proto tcp");
+        },
+        async close() {
+          cut.release();
+          await opened.close();
+        },
+      };
+    });
+  }
+}
+
+/** One test with a tool that is a bridge. */
+function check(says: string, body: (network: ToolNetwork, tool: InlineTool, opened: Tool) => Promise<void>): void {
+  test(says, NAMESPACES, async () => {
+    using network = toolNetwork();
+    const tool = toolIn(network);
+    setUp(network, tool, WORKERS);
+    const opened = await open(tool);
+    try {
+      await body(network, tool, opened);
+    } finally {
+      await opened.close();
+    }
+  });
+}
+
+for (const family of [4, 6] as const) {
+  check(
+    `IPv${family}: the tool sees the client's and the server's own addresses, and port 80 for 443`,
+    async (_, tool, opened) => {
+      const about = subject(family);
+      const { ta, tb } = await through(opened, about);
+      assert.deepEqual([tb.remoteAddress, tb.remotePort], [about.client.address, about.client.port]);
+      assert.deepEqual([tb.localAddress, tb.localPort], [about.server.address, tool.ports["443"]]);
+      end(ta, tb);
+    },
+  );
+
+  check(
+    `IPv${family}: the SYN is seen to come back, and only then is the connection there`,
+    async (network, _, opened) => {
+      const type = family === 4 ? "ip" : "ip6";
+      const held = hold(network.tool, "bridge", `ether type ${type} tcp flags & (syn|ack) == syn|ack`);
+      const seen: string[] = [];
+      const { promise: returned, resolve } = Promise.withResolvers<void>();
+      const connecting = opened.connect(subject(family), () => {
+        seen.push("back at Tb");
+        resolve();
+      });
+      void connecting.then(() => seen.push("connected"));
+      await returned;
+      assert.deepEqual(seen, ["back at Tb"]);
+      held.release();
+      const { ta, tb } = await connecting;
+      end(ta, await tb);
+      assert.deepEqual([...new Set(seen)], ["back at Tb", "connected"]);
+    },
+  );
+
+  check(`IPv${family}: a connection that no session sent is dropped and counted`, async (network, tool, opened) => {
+    for (const side of ["ia", "ib"]) {
+      const { client, server } = ENDS[family];
+      run(network.tool, "ip", `-${family}`, "route", "replace", server, "dev", "br0");
+      const stranger = within(network.tool, () => ({
+        connected: connectFrom({ from: { address: client, port: 0 }, to: { address: server, port: 80 }, timeout: 300 }),
+      }));
+      // Nobody answers for the server's address, so the neighbour is told: the node's interface.
+      run(network.tool, "ip", "neigh", "replace", server, "lladdr", macOf(tool, side), "dev", "br0");
+      await assert.rejects(stranger.connected, { code: "ETIMEDOUT" });
+    }
+    assert.ok(((await readStrangers([tool])).get("ips") ?? 0) >= 2);
+    assert.equal(opened.counters().strangers, 0);
+  });
+}
+
+check(
+  "A client's port that another session has toward the same port as the tool sees it is replaced",
+  async (_, __, opened) => {
+    const first = subject(4);
+    const second = { ...first, id: "second", server: { ...first.server, port: 80 } };
+    const one = await through(opened, first);
+    const two = await through(opened, second);
+    assert.notEqual(two.tb.remotePort, first.client.port);
+    assert.equal(two.tb.remoteAddress, first.client.address);
+    one.ta.write("first");
+    two.ta.write("second");
+    assert.deepEqual([await heard(one.tb), await heard(two.tb)], ["first", "second"]);
+    end(one.ta, one.tb, two.ta, two.tb);
+  },
+);
+
+check("A client's port comes again at once after its session", async (_, __, opened) => {
+  const about = subject(4);
+  for (let round = 0; round < 3; round++) {
+    const { ta, tb } = await through(opened, about);
+    assert.equal(tb.remotePort, about.client.port);
+    ta.end();
+    tb.resume().end();
+    await Promise.all([once(ta.resume(), "close"), once(tb, "close")]);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+});
+
+check("A session's SYN meets the worker that sent it, whichever that is", async (_, tool, opened) => {
+  const other = await open(tool, 0);
+  try {
+    const pairs = await Promise.all(
+      Array.from({ length: 10 }, (_, index) => through(index % 2 === 0 ? opened : other, subject(index < 5 ? 4 : 6))),
+    );
+    for (const [index, { ta, tb }] of pairs.entries()) {
+      ta.write(`${index}`);
+      assert.equal(await heard(tb), `${index}`);
+      end(ta, tb);
+    }
+    assert.deepEqual([opened.counters(), other.counters()], [{ strangers: 0 }, { strangers: 0 }]);
+  } finally {
+    await other.close();
+  }
+});
+
+check("Ends of two families, and loopback ends, are written so that a packet carries them", async (_, __, opened) => {
+  for (const [client, server, shown] of [
+    ["10.1.0.2", "fd00:2::2", ["64:ff9b::a01:2", "fd00:2::2"]],
+    ["127.0.0.1", "127.0.0.1", ["127.0.0.1", "127.0.0.1"]],
+    ["::1", "10.2.0.2", ["127.0.0.1", "10.2.0.2"]],
+    ["::1", "fd00:2::2", ["64:ff9b::7f00:1", "fd00:2::2"]],
+    ["fe80::2%eth0", "fd00:2::2", ["64:ff9b:1::2", "fd00:2::2"]],
+    ["::ffff:10.1.0.2", "10.2.0.2", ["10.1.0.2", "10.2.0.2"]],
+  ] as const) {
+    const about = subject(4);
+    const ends = { client: { ...about.client, address: client }, server: { ...about.server, address: server } };
+    const { ta, tb } = await through(opened, { ...about, ...ends });
+    assert.deepEqual([tb.remoteAddress, tb.localAddress], shown);
+    end(ta, tb);
+  }
+});
+
+check("A heartbeat takes the way of sessions, and does not come through a tool that is cut", async (network, tool) => {
+  await probeInlineTool(tool, 5_000);
+  run(network.tool, "ip", "link", "set", "ia", "down");
+  await assert.rejects(probeInlineTool(tool, 300), NetworkError);
+  run(network.tool, "ip", "link", "set", "ia", "up");
+  await until(() =>
+    probeInlineTool(tool, 500).then(
+      () => true,
+      () => false,
+    ),
+  );
+  assert.equal((await readStrangers([tool])).get("ips"), 0);
+});
+
+check("Nothing of the node leaves by another way when an interface of the tool is gone", async (_, tool, opened) => {
+  const namespace = namespaceOf(tool);
+  run(namespace, "ip", "link", "set", "tool-a", "down");
+  await assert.rejects(
+    opened.connect(subject(4), () => {}),
+    NetworkError,
+  );
+  const sent = run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets");
+  await assert.rejects(
+    opened.connect(subject(6), () => {}),
+    NetworkError,
+  );
+  assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
+});
+
+test("The interfaces come back as they were, and nothing else is left", NAMESPACES, () => {
+  using network = toolNetwork();
+  run(network.node, "ip", "link", "set", "tool-a", "up");
+  const tool = toolIn(network);
+  setUp(network, tool, WORKERS);
+  assert.doesNotMatch(run(network.node, "ip", "link"), /tool-[ab]/);
+  assert.deepEqual(
+    within(network.node, () => [...takeDownTools(network.dataDir)]),
+    [],
+  );
+  assert.match(run(network.node, "ip", "-o", "link", "show", "tool-a"), /[<,]UP[,>]/);
+  assert.doesNotMatch(run(network.node, "ip", "-o", "link", "show", "tool-b"), /[<,]UP[,>]/);
+  assert.ok(!run(network.node, "ip", "netns").includes(namespaceOf(tool)));
+});
+
+test("A run that crashed left its journal, from which the next one begins", NAMESPACES, async () => {
+  using network = toolNetwork();
+  const tool = toolIn(network);
+  setUp(network, tool, WORKERS);
+  within(network.node, () => void takeDownTools(network.dataDir));
+  setUp(network, tool, WORKERS);
+  const opened = await open(tool);
+  const { ta, tb } = await through(opened, subject(4));
+  end(ta, tb);
+  await opened.close();
+});
+
+test("An interface that somebody uses is not taken", NAMESPACES, () => {
+  using network = toolNetwork();
+  const plan = (more: Partial<InlineTool>) =>
+    within(network.node, () => setUpTools(planInlineTools([toolIn(network, more)], WORKERS), network.dataDir));
+  assert.throws(() => plan({ interfaceA: "nowhere" }), {
+    message: /\(tools\[0\]\.interfaceA\): there is no interface/,
+  });
+  run(network.node, "ip", "address", "add", "10.9.9.1/24", "dev", "tool-b");
+  assert.throws(() => plan({}), { message: /tools\[0\]\.interfaceB.*10\.9\.9\.1\/24/ });
+  run(network.node, "ip", "address", "flush", "dev", "tool-b");
+  run(network.node, "ip", "link", "add", "br9", "type", "bridge");
+  run(network.node, "ip", "link", "set", "tool-b", "master", "br9");
+  assert.throws(() => plan({}), { message: /it belongs to br9/ });
+  assert.match(run(network.node, "ip", "-o", "link"), /tool-a/);
+});
+
+test("A reload keeps the interfaces of a tool, and refuses others with the tool's place", () => {
+  const tool = toolIn({ node: "n", interfaceA: "a", interfaceB: "b" } as ToolNetwork);
+  checkToolsStay([tool], [{ ...tool, ports: {}, onFailure: "bypass" }]);
+  checkToolsStay([tool], [{ kind: "proxy" }, tool]);
+  assert.throws(() => checkToolsStay([tool], [{ ...tool, interfaceA: "c" }]), { path: "tools[0]" });
+  assert.throws(() => checkToolsStay([], [{ kind: "proxy" }, tool]), { path: "tools[1]" });
+  assert.throws(() => checkToolsStay([tool], []), { path: "tools" });
+});
+
+async function through(tool: Tool, about: ToolSubject): Promise<Omit<Hop, "tb"> & { readonly tb: Socket }> {
+  const hop = await tool.connect(about, () => {});
+  return { ...hop, tb: await hop.tb };
+}
+
+/** In the tool: packets that match do not pass until released. */
+function hold(tool: string, family: "bridge" | "inet", match: string): { release(): void } {
+  run(tool, "nft", "add", "table", family, "hold");
+  run(tool, "nft", `add chain ${family} hold here { type filter hook forward priority 0; policy accept; }`);
+  run(tool, "nft", `add rule ${family} hold here ${match} drop`);
+  return { release: () => void run(tool, "nft", "delete", "table", family, "hold") };
+}
+
+function macOf(tool: InlineTool, side: string): string {
+  const name = side === "ia" ? "tool-a" : "tool-b";
+  return run(namespaceOf(tool), "cat", `/sys/class/net/${name}/address`).trim();
+}
+
+async function heard(socket: Socket): Promise<string> {
+  const answer = once(socket, "data");
+  socket.resume();
+  const [data] = (await answer) as [Buffer];
+  socket.pause();
+  return data.toString();
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition()));
+}
+
+function end(...sockets: readonly Socket[]): void {
+  for (const socket of sockets) socket.destroy();
+}

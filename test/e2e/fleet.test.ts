@@ -1,0 +1,250 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { Redis } from "iovalkey";
+import type { FleetSessions, Health } from "../../src/control/api.ts";
+import { curl, GET, opensslClient } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Origin, opensslServer, redisServer } from "../peers.ts";
+import { DOMAIN, type Identity, makeAuthority, makePki, type Pki } from "../pki.ts";
+import { freePort, scratch, until } from "../processes.ts";
+import { fresh, visit } from "../visits.ts";
+
+const WAYS = [
+  ["an identifier in TLS 1.2", "TLSv1.2", false],
+  ["a ticket in TLS 1.2", "TLSv1.2", true],
+  ["a ticket in TLS 1.3", "TLSv1.3", true],
+] as const;
+
+describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), () => {
+  let pki: Pki;
+  let signing: Identity;
+  let store: Origin;
+  let web: Origin;
+  let demanding: Origin;
+  let one: TestNode;
+  let two: TestNode;
+  const nodes: TestNode[] = [];
+
+  /** A node of the fleet. Its clients trust the CA that all nodes sign with. */
+  const join_ = async (node: string, more: object = {}) => {
+    const started = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { web: web.port, demanding: demanding.port },
+      config: {
+        signing: { primary: signing },
+        resumption: { tickets: true, shared: `redis://127.0.0.1:${store.port}`, node, wait: "1s", ...more },
+      },
+    });
+    const member = { ...started, primary: signing.certificate };
+    nodes.push(member);
+    await until(`${node} at the store`, async () => (await healthOf(member)) === "connected");
+    return member;
+  };
+  const healthOf = async (node: TestNode) => ((await (await fetch(`${node.url}/health`)).json()) as Health).store;
+
+  before(async () => {
+    pki = await makePki();
+    signing = await makeAuthority(pki, "Fleet CA");
+    web = await opensslServer(pki.server.ecdsa);
+    const demand = ["-Verify", "1", "-verify_return_error", "-CAfile", pki.root.certificate];
+    demanding = await opensslServer(pki.server.ecdsa, { version: "TLSv1.2", more: demand });
+    store = await redisServer(await freePort());
+    one = await join_("one");
+    two = await join_("two");
+  });
+  after(async () => {
+    for (const node of nodes) await node.stop();
+    for (const { process } of [store, web, demanding]) await process?.stop();
+  });
+
+  const visitOf = (version: "TLSv1.2" | "TLSv1.3", tickets: boolean) => {
+    const visited = { ...fresh("fleet"), version, tickets };
+    return (node: TestNode, again: boolean) =>
+      visit(again, { ...visited, node, port: node.forward("web") }).then(({ resumed }) => resumed);
+  };
+
+  for (const [how, version, tickets] of WAYS) {
+    // Listeners have names, not ports: the same one of both nodes is the same.
+    test(`With ${how} a client that began on one node resumes on the other`, async () => {
+      const go = visitOf(version, tickets);
+      assert.equal(await go(one, false), false);
+      assert.equal(await go(two, true), true);
+      assert.equal(await go(one, true), true);
+    });
+
+    test(`With ${how} a client resumes on neither node once one of them has flushed`, async () => {
+      const go = visitOf(version, tickets);
+      await go(one, false);
+      assert.equal(await go(two, true), true);
+      const { code, stderr } = await two.command("cache", "flush", tickets ? "tickets" : "sessions");
+      assert.equal(code, 0, stderr);
+      await until("a full handshake on the other node", async () => !(await go(one, true)));
+      assert.equal(await go(two, true), false);
+    });
+  }
+
+  test("A server's certificate is issued once for all nodes", async () => {
+    const { name } = fresh("minted");
+    const seen: (string | undefined)[] = [];
+    for (const node of [one, two]) {
+      const outcome = await curl({ port: node.forward("web") }, signing.certificate, [`https://${name}/`]);
+      assert.equal(outcome.code, 0, outcome.stderr);
+      seen.push((await node.session(name)).presented?.sha256);
+    }
+    assert.ok(seen[0] !== undefined && seen[0] === seen[1], `${seen}`);
+  });
+
+  test("What one node learns of a server, the others know", async () => {
+    const { name } = fresh("demands");
+    const go = (node: TestNode) =>
+      opensslClient({ way: { port: node.forward("demanding") }, name, roots: pki.root.certificate, input: GET });
+    await go(one);
+    assert.equal((await one.session(name)).rule, "client certificate");
+    await until("the other node's knowledge", async () => {
+      const caches = await two.api<{ name: string; size: number }[]>("caches");
+      return caches.some((cache) => cache.name === "demanding" && cache.size > 0);
+    });
+    await go(two);
+    const { verdict, phase, rule } = await two.session(name);
+    assert.deepEqual({ verdict, phase, rule }, { verdict: "bypass", phase: "sni", rule: "client certificate" });
+
+    const late = await join_("late");
+    await until("the knowledge of a node that came later", async () => {
+      const caches = await late.api<{ name: string; size: number }[]>("caches");
+      return caches.some((cache) => cache.name === "demanding" && cache.size > 0);
+    });
+  });
+
+  test("The store sees neither keys nor names nor addresses", async () => {
+    const go = visitOf("TLSv1.2", false);
+    await go(one, false);
+    const client = new Redis(store.port);
+    const keys = await client.keys("*");
+    const values = await Promise.all(keys.map((key) => client.getBuffer(key)));
+    client.disconnect();
+    for (const kind of ["s", "m", "t", "d", "n"]) {
+      assert.ok(
+        keys.some((key) => key.split(":")[2] === kind),
+        `nothing of ${kind} among ${keys}`,
+      );
+    }
+    const all = Buffer.concat([...keys.map((key) => Buffer.from(key)), ...values.map((value) => value!)]);
+    for (const secret of ["PRIVATE", "CERTIFICATE", DOMAIN, "127.0.0.1", "from", "server"]) {
+      assert.ok(!all.includes(secret), `${secret} can be read in the store`);
+    }
+    assert.ok(keys.every((key) => /^clearline:[\w-]{16}:/.test(key)));
+  });
+
+  test("A node with another secret shares nothing with the others", async () => {
+    const secret = join(scratch(), "secret");
+    writeFileSync(secret, "another secret, of thirty-two bytes or more", { mode: 0o600 });
+    const stranger = await join_("stranger", { secret });
+    for (const [, version, tickets] of WAYS) {
+      const go = visitOf(version, tickets);
+      await go(one, false);
+      assert.equal(await go(stranger, true), false);
+    }
+    const { nodes: seen } = await stranger.api<FleetSessions>("fleet/sessions");
+    assert.deepEqual(
+      seen.map(({ name }) => name),
+      ["stranger"],
+    );
+  });
+
+  test("sessions --fleet tells of every node's sessions, and of a node that does not answer", async () => {
+    const { name } = fresh("seen");
+    for (const node of [one, two]) {
+      await curl({ port: node.forward("web") }, signing.certificate, [`https://${name}/`]);
+      await node.session(name);
+    }
+    const { stdout } = await one.command("sessions", "--fleet", "--host", name, "--json");
+    const answered = (JSON.parse(stdout) as FleetSessions).nodes.filter(({ name: node }) => node !== "late");
+    assert.deepEqual(
+      // The search also finds the other hosts that a certificate is for.
+      answered.map((node) => [
+        node.name,
+        node.answered,
+        node.sessions.map(({ sni }) => sni).filter((sni) => sni === name),
+      ]),
+      [
+        ["one", true, [name]],
+        ["two", true, [name]],
+      ],
+    );
+    const shown = await one.command("sessions", "--fleet", "--host", name);
+    assert.match(shown.stdout, new RegExp(`^one +.*${name}`, "m"));
+    assert.match(shown.stdout, new RegExp(`^two +.*${name}`, "m"));
+
+    process.kill(two.process.pid, "SIGSTOP");
+    try {
+      const without = await one.command("sessions", "--fleet", "--host", name);
+      assert.match(without.stdout, /^two did not answer$/m);
+    } finally {
+      process.kill(two.process.pid, "SIGCONT");
+    }
+  });
+
+  test("Without a store there is no fleet to ask", async () => {
+    await using alone = await startNode({ trust: [] });
+    const { code, stderr } = await alone.command("sessions", "--fleet");
+    assert.notEqual(code, 0);
+    assert.match(stderr, /resumption\.shared names no store/);
+    assert.equal(await healthOf(alone), undefined);
+  });
+
+  test("A store that hangs is left alone, and used again when it answers", async () => {
+    process.kill(store.process.pid, "SIGSTOP");
+    try {
+      await until(
+        "both nodes alone",
+        async () => (await healthOf(one)) === "alone" && (await healthOf(two)) === "alone",
+      );
+      const go = visitOf("TLSv1.2", false);
+      assert.equal(await go(one, false), false);
+      assert.equal(await go(one, true), true);
+      assert.equal(await go(two, true), false);
+    } finally {
+      process.kill(store.process.pid, "SIGCONT");
+    }
+    await until(
+      "both nodes back",
+      async () => (await healthOf(one)) === "connected" && (await healthOf(two)) === "connected",
+    );
+    const go = visitOf("TLSv1.2", false);
+    await go(one, false);
+    assert.equal(await go(two, true), true);
+  });
+
+  test("A store that is gone is told of, nodes go on, and find it again when it is back", async () => {
+    await store.process.stop();
+    await until("both nodes alone", async () => (await healthOf(one)) === "alone" && (await healthOf(two)) === "alone");
+    for (const [, version, tickets] of WAYS) {
+      const go = visitOf(version, tickets);
+      assert.equal(await go(one, false), false);
+      assert.equal(await go(one, true), true);
+    }
+    assert.match(one.process.output(), /goes on alone/);
+    const metrics = await (await fetch(new URL("/metrics", one.url), { headers: tokenOf(one) })).text();
+    assert.match(metrics, /^clearline_store_connected 0$/m);
+
+    store = await redisServer(store.port);
+    await until(
+      "both nodes back",
+      async () => (await healthOf(one)) === "connected" && (await healthOf(two)) === "connected",
+    );
+    for (const [how, version, tickets] of WAYS) {
+      await until(`${how} on the other node`, async () => {
+        const go = visitOf(version, tickets);
+        await go(one, false);
+        return await go(two, true);
+      });
+    }
+  });
+});
+
+function tokenOf({ folder }: TestNode): Record<string, string> {
+  return { authorization: `Bearer ${readFileSync(join(folder, "data/token"), "utf8").trim()}` };
+}

@@ -1,0 +1,266 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { copyFileSync, readFileSync } from "node:fs";
+import type net from "node:net";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import tls from "node:tls";
+import type { CacheInfo, Session } from "../../src/control/api.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
+import { DOMAIN, type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
+import { scratch, until } from "../processes.ts";
+import { fresh, visit } from "../visits.ts";
+
+const REUSED = `location = /reused { return 200 "resumed: $ssl_session_reused $ssl_protocol\\n"; }`;
+const ASK = "GET /reused HTTP/1.0\r\n\r\n";
+
+describe("A client that comes back", needs("openssl", "nginx-light"), () => {
+  let pki: Pki;
+  let origin: Origin;
+  let changing: tls.Server;
+  let byIdentifier: TestNode;
+  let byTicket: TestNode;
+  let shortly: TestNode;
+
+  before(async () => {
+    pki = await makePki();
+    origin = await opensslServer(pki.server.ecdsa);
+    changing = tls.createServer(contextOf(pki.server.ecdsa), (socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.end("HTTP/1.0 200 OK\r\n\r\nhello\n"));
+    });
+    changing.listen(0, "127.0.0.1");
+    await once(changing, "listening");
+    const options = {
+      trust: [pki.root.certificate],
+      forwards: { web: origin.port, other: origin.port, changing: (changing.address() as net.AddressInfo).port },
+    };
+    const with_ = (resumption: object) => startNode({ ...options, config: { resumption } });
+    byIdentifier = await startNode(options);
+    byTicket = await with_({ identifiers: false, tickets: true });
+    shortly = await with_({ tickets: true, timeout: "2s" });
+  });
+  after(async () => {
+    for (const node of [byIdentifier, byTicket, shortly]) await node?.stop();
+    changing?.close();
+    await origin?.process.stop();
+  });
+
+  const WAYS = [
+    ["an identifier in TLS 1.2", () => byIdentifier, "TLSv1.2", false],
+    ["a ticket in TLS 1.2", () => byTicket, "TLSv1.2", true],
+    ["a ticket in TLS 1.3", () => byTicket, "TLSv1.3", true],
+  ] as const;
+
+  for (const [how, nodeOf, version, tickets] of WAYS) {
+    const begin = async (what = "web") => {
+      const node = nodeOf();
+      const visited = { node, port: node.forward(what), version, tickets, ...fresh("back") };
+      assert.equal((await visit(false, visited)).resumed, false);
+      return visited;
+    };
+
+    test(`With ${how} it resumes on both workers, and the record says so`, async () => {
+      const visited = await begin();
+      const node = nodeOf();
+      const workers = await until("resumed sessions on both workers", async () => {
+        assert.equal((await visit(true, visited)).resumed, true);
+        const seen = await recordsOf(node, visited.name);
+        const resumed = seen.filter(({ clientLeg }) => clientLeg.resumed === true);
+        return new Set(resumed.map(({ worker }) => worker)).size === 2 && resumed;
+      });
+      for (const { certificate, presented, clientLeg, verdict } of workers) {
+        assert.equal(verdict, "decrypt");
+        assert.deepEqual(certificate?.faults, []);
+        assert.equal(presented?.authority, "primary");
+        assert.equal(clientLeg.version, version);
+      }
+    });
+
+    test(`With ${how} another client's address gets a full handshake`, async () => {
+      const visited = await begin();
+      assert.equal((await visit(true, { ...visited, from: "127.0.0.9" })).resumed, false);
+      assert.equal((await visit(true, visited)).resumed, true);
+    });
+
+    test(`With ${how} another host gets a full handshake`, async () => {
+      const visited = await begin();
+      assert.equal((await visit(true, { ...visited, name: `other-${visited.name}` })).resumed, false);
+    });
+
+    test(`With ${how} another listener gives a full handshake`, async () => {
+      const visited = await begin();
+      assert.equal((await visit(true, { ...visited, port: nodeOf().forward("other") })).resumed, false);
+    });
+
+    test(`With ${how} it gets a full handshake when the server shows another certificate`, async () => {
+      const visited = await begin("changing");
+      assert.equal((await visit(true, visited)).resumed, true);
+      changing.setSecureContext(contextOf(await makeLeaf(pki, `changed-${visited.name}`, `DNS:*.${DOMAIN}`)));
+      // The node comes back to the server with what it showed before, until it is asked not to.
+      await nodeOf().api("caches/server-sessions", "DELETE");
+      assert.equal((await visit(true, visited)).resumed, false);
+    });
+
+    test(`With ${how} it gets a full handshake once what it has is flushed`, async () => {
+      const visited = await begin();
+      assert.equal((await visit(true, visited)).resumed, true);
+      const cache = tickets ? "tickets" : "sessions";
+      const before = await cacheOf(nodeOf(), cache);
+      assert.ok(before.hits > 0 && before.size > 0, JSON.stringify(before));
+      const { code, stderr } = await nodeOf().command("cache", "flush", cache);
+      assert.equal(code, 0, stderr);
+      assert.equal((await visit(true, visited)).resumed, false);
+    });
+
+    test(`With ${how} a changed policy gives a full handshake, an unchanged one does not`, async () => {
+      const node = nodeOf();
+      const visited = await begin();
+      await node.command("reload");
+      assert.equal((await visit(true, visited)).resumed, true);
+      const rule = { name: "new", match: { host: "nobody.example" }, action: "drop" };
+      node.rewrite({ policy: { rules: [rule] } });
+      const { code, stderr } = await node.command("reload");
+      assert.equal(code, 0, stderr);
+      assert.equal((await visit(true, visited)).resumed, false);
+      node.rewrite({});
+      await node.command("reload");
+    });
+
+    test(`With ${how} it resumes until the time is over`, async () => {
+      const visited = { ...fresh("late"), node: shortly, port: shortly.forward("web"), version, tickets };
+      await visit(false, visited);
+      const begun = Date.now();
+      await until("a full handshake", async () => !(await visit(true, visited)).resumed);
+      assert.ok(Date.now() - begun >= 1_000, "it ended before its time");
+    });
+  }
+
+  test("Without tickets TLS 1.3 does not resume", async () => {
+    const visited = { ...fresh("none"), node: byIdentifier, port: byIdentifier.forward("web") };
+    await visit(false, { ...visited, version: "TLSv1.3" });
+    assert.equal((await visit(true, { ...visited, version: "TLSv1.3" })).resumed, false);
+  });
+
+  test("A session that another client has stolen, key and all, is of no use to it", async () => {
+    const visited = { ...fresh("stolen"), node: byIdentifier, port: byIdentifier.forward("web") };
+    await visit(false, { ...visited, version: "TLSv1.2" });
+    const stolen = join(scratch(), "stolen.pem");
+    copyFileSync(visited.session, stolen);
+    const thief = { ...visited, session: stolen, from: "127.0.0.9", version: "TLSv1.2" } as const;
+    assert.equal((await visit(true, thief)).resumed, false);
+  });
+
+  test("Early data is never accepted", async () => {
+    const data = join(scratch(), "early");
+    copyFileSync(pki.root.certificate, data);
+    const visited = { ...fresh("early"), node: byTicket, port: byTicket.forward("web"), version: "TLSv1.3" } as const;
+    const { page } = await visit(false, visited);
+    assert.match(page, /Max Early Data: 0/);
+    const again = await visit(true, { ...visited, more: ["-early_data", data] });
+    assert.equal(again.resumed, true);
+    assert.match(again.page, /Early data was (not sent|rejected)/);
+  });
+
+  test("cache show tells of every cache", async () => {
+    const { stdout, stderr } = await byTicket.command("cache", "show", "--json");
+    const names = (JSON.parse(stdout) as CacheInfo[]).map(({ name }) => name).sort();
+    assert.deepEqual(
+      names,
+      ["contexts", "demanding", "issued", "mint", "server-sessions", "sessions", "tickets", "verified"],
+      stderr,
+    );
+  });
+});
+
+describe("The node comes back to a server", needs("openssl", "nginx-light"), () => {
+  let pki: Pki;
+  let web: Nginx;
+  let node: TestNode;
+  let sharing: TestNode;
+  let never: TestNode;
+
+  before(async () => {
+    pki = await makePki();
+    web = await nginx(pki.server.ecdsa, REUSED);
+    const options = { trust: [pki.root.certificate], forwards: { web: web.port } };
+    const of = (resumption: object) => startNode({ ...options, config: { workers: 1, resumption } });
+    node = await of({});
+    sharing = await of({ shareServers: true });
+    never = await of({ servers: false });
+  });
+  after(async () => {
+    for (const one of [node, sharing, never]) await one?.stop();
+    await web?.process.stop();
+  });
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    const visitFrom = async (at: TestNode, name: string, from: string) => {
+      const visited = {
+        node: at,
+        port: at.forward("web"),
+        version,
+        session: join(scratch(), "none"),
+        from,
+        input: ASK,
+      };
+      const { page } = await visit(false, { ...visited, name });
+      const reused = /^resumed: (.) (\S+)/m.exec(page);
+      assert.equal(reused?.[2], version);
+      return reused?.[1] === "r";
+    };
+
+    test(`It resumes with ${version}, and judges the certificate as before`, async () => {
+      const { name } = fresh("server");
+      assert.equal(await visitFrom(node, name, "127.0.0.1"), false);
+      for (let times = 0; times < 3; times += 1) assert.equal(await visitFrom(node, name, "127.0.0.1"), true);
+      const records = await recordsOf(node, name, 4);
+      assert.deepEqual(records.map(({ serverLeg }) => serverLeg.resumed).sort(), [false, true, true, true]);
+      const judged = records.map(({ certificate, presented, verdict }) =>
+        JSON.stringify([certificate, presented, verdict]),
+      );
+      assert.equal(new Set(judged).size, 1);
+      assert.equal(records[0]?.verdict, "decrypt");
+    });
+
+    test(`It does not resume with ${version} for another client, unless it is asked to`, async () => {
+      const { name } = fresh("server");
+      await visitFrom(node, name, "127.0.0.1");
+      assert.equal(await visitFrom(node, name, "127.0.0.9"), false);
+      await visitFrom(sharing, name, "127.0.0.1");
+      assert.equal(await visitFrom(sharing, name, "127.0.0.9"), true);
+    });
+
+    test(`It does not resume with ${version} as another host`, async () => {
+      await visitFrom(node, fresh("server").name, "127.0.0.1");
+      assert.equal(await visitFrom(node, fresh("server").name, "127.0.0.1"), false);
+    });
+
+    test(`It does not resume with ${version} when it is told not to`, async () => {
+      const { name } = fresh("server");
+      await visitFrom(never, name, "127.0.0.1");
+      assert.equal(await visitFrom(never, name, "127.0.0.1"), false);
+    });
+  }
+});
+
+function contextOf({ certificate, key }: Identity): tls.TlsOptions {
+  return { cert: readFileSync(certificate), key: readFileSync(key) };
+}
+
+/** The closed sessions of this host, at least so many. */
+function recordsOf(node: TestNode, name: string, atLeast = 1): Promise<readonly Session[]> {
+  return until(`${atLeast} sessions of ${name}`, async () => {
+    const found = (await node.sessions({ host: name })).filter(({ sni, end }) => sni === name && end !== null);
+    return found.length >= atLeast && found;
+  });
+}
+
+async function cacheOf(node: TestNode, name: string): Promise<CacheInfo> {
+  return until(`hits of the cache ${name}`, async () => {
+    const found = (await node.api<CacheInfo[]>("caches")).find((cache) => cache.name === name);
+    return found && found.hits > 0 && found;
+  });
+}

@@ -1,0 +1,90 @@
+/** An inline node between real servers that begin in plaintext and their clients. */
+import assert from "node:assert/strict";
+import { buildNetwork, type End, type Network } from "../../lab/network.ts";
+import { type LabNode, startNode } from "../../lab/node.ts";
+import { startServers } from "../../lab/servers.ts";
+import type { Session } from "../../src/control/api.ts";
+import { type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
+import { must, until } from "../processes.ts";
+import { type Served, UPGRADE_PORTS } from "./upgrade-servers.ts";
+
+export const SERVER = "10.2.0.2";
+const WATCHED = Object.entries(UPGRADE_PORTS).flatMap(([name, port]) => (/proxy/i.test(name) ? [] : [port]));
+/** Of servers that a test makes by itself. */
+export const OWN_PORT = 2525;
+
+type Start = (on: End, identity: Identity) => Promise<Served>;
+
+export interface UpgradeStage<Name extends string> extends AsyncDisposable {
+  readonly network: Network;
+  readonly node: LabNode;
+  readonly pki: Pki;
+  readonly servers: Readonly<Record<Name, Served>>;
+  /** Runs a client, which must end well; answers what it wrote. */
+  client(
+    program: string,
+    args: readonly string[],
+    options?: { env?: NodeJS.ProcessEnv; input?: string },
+  ): Promise<string>;
+  /** The session with the server's port, once it is over, the newest first. */
+  sessionTo(port: number, is?: (session: Session) => boolean): Promise<Session>;
+  /** Everything that both sides said according to the feed, in order. */
+  plaintextOf(session: Session): Promise<string>;
+  /** The newest session with this port was decrypted, and its feed has all of these, in this order. */
+  assertDecrypted(port: number, protocol: string, ...said: readonly string[]): Promise<void>;
+}
+
+/** Starts it all, with STARTTLS watched on the servers' ports. `policy` is laid over the node's. */
+export async function openUpgradeStage<Name extends string>(
+  starts: Readonly<Record<Name, Start>>,
+  policy: Readonly<Record<string, unknown>> = {},
+): Promise<UpgradeStage<Name>> {
+  await using stack = new AsyncDisposableStack();
+  const pki = await makePki();
+  const identity = await makeLeaf(pki, "lab", `DNS:*.clearline.test,IP:${SERVER}`);
+  const network = stack.use(await buildNetwork("routed"));
+  stack.use(await startServers(network.server, identity));
+  const names = Object.keys(starts) as Name[];
+  const running = await Promise.all(names.map((name) => starts[name](network.server, identity)));
+  for (const server of running) stack.use(server);
+  const servers = Object.fromEntries(names.map((name, index) => [name, running[index]!])) as Record<Name, Served>;
+  const startTls = { enabled: true, ports: [...WATCHED, OWN_PORT] };
+  const config = { policy: { startTls, ...policy } };
+  const node = stack.use(await startNode({ network, trust: [pki.root.certificate], config }));
+  const kept = stack.move();
+
+  const sessionTo = (port: number, is: (session: Session) => boolean = () => true) =>
+    until(`a session with port ${port}`, async () =>
+      (await node.sessions()).find((session) => session.server?.port === port && session.end !== null && is(session)),
+    );
+  const plaintextOf = async ({ feeds, client: { port } }: Session) => {
+    const filter = ["-r", feeds["plaintext"] ?? "", "-Y", `tcp.port==${port} && tcp.len>0`];
+    const out = await must("tshark", [...filter, "-T", "fields", "-e", "tcp.payload"]);
+    const payloads = out.trim().split("\n");
+    return payloads.map((hex) => Buffer.from(hex, "hex").toString("latin1")).join("");
+  };
+  return {
+    network,
+    node,
+    pki,
+    servers,
+    sessionTo,
+    plaintextOf,
+    client: (program, args, { env = {}, input = "" } = {}) =>
+      network.client.must(program, args, { input, within: 30_000, env: { ...process.env, ...env } }),
+    async assertDecrypted(port, protocol, ...said) {
+      const session = await sessionTo(port);
+      assert.partialDeepStrictEqual(session, { protocol: "tls", verdict: "decrypt", phase: "certificate" });
+      assert.partialDeepStrictEqual(session.startTls, { protocol, outcome: "upgraded" });
+      assert.ok((session.startTls?.at ?? 0) >= session.start);
+      const conversation = await plaintextOf(session);
+      let at = 0;
+      for (const text of said) {
+        const found = conversation.indexOf(text, at);
+        assert.ok(found >= 0, `${JSON.stringify(text)} is not in the feed behind ${at}:\n${conversation}`);
+        at = found + text.length;
+      }
+    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}

@@ -1,0 +1,5 @@
+import { SPECIAL } from "../../lab/scenarios.ts";
+import { prove } from "../inline/prove.ts";
+
+prove(SPECIAL.tool);
+prove(SPECIAL.tools);

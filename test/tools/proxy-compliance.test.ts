@@ -1,0 +1,54 @@
+import { openProxyTool, type ProxyTool } from "../../src/tools/proxy-tool.ts";
+import { createReturns, createReturnsOffice, type Returns } from "../../src/tools/returns.ts";
+import { type ToolUnderTest, testTool } from "../../src/tools/tool-compliance.ts";
+import { needs } from "../needs.ts";
+import { freePort, type Running } from "../processes.ts";
+import { haproxy, listeningProgram, type ToolPorts } from "./proxies.ts";
+
+testTool("A proxy tool, HAProxy,", needs("haproxy"), () => open(haproxy, "proxy-v2"));
+testTool("A proxy tool, HAProxy with addresses only,", needs("haproxy"), () =>
+  open((ports) => haproxy(ports, { send: "send-proxy" }), "proxy-v2"),
+);
+testTool("A proxy tool for SSLproxy's line", {}, () => open((ports) => listeningProgram(ports, "strip"), "sslproxy"));
+
+async function open(
+  start: (ports: ToolPorts) => Promise<Running>,
+  header: ProxyTool["header"],
+): Promise<ToolUnderTest> {
+  const ports = { port: await freePort(), back: await freePort() };
+  const program = await start(ports);
+  const host = "127.0.0.1";
+  const place: ProxyTool = {
+    name: "tool",
+    kind: "proxy",
+    flows: ["decrypted"],
+    onFailure: "drop",
+    address: { host, port: ports.port },
+    returnAddress: { host, port: ports.back },
+    header,
+    ports: {},
+  };
+  const office = createReturnsOffice((_, answer) => returns.hear(answer, undefined));
+  const returns: Returns = createReturns(true, async (news) => office.hear(news, 0, undefined));
+  const tool = await openProxyTool(place, { path: "tools[0]", worker: 0, workers: 1, timeout: 5_000, returns });
+  let count = 0;
+  return {
+    tool,
+    subject() {
+      count += 1;
+      return {
+        id: `session-${count}`,
+        client: { address: "192.0.2.1", port: 10_000 + count },
+        server: { address: "198.51.100.1", port: 443 },
+        flow: "decrypted",
+        host: "www.example.com",
+        alpn: "http/1.1",
+      };
+    },
+    breakTool: async () => void (await program.stop("SIGKILL")),
+    async close() {
+      await tool.close();
+      await program.stop("SIGKILL");
+    },
+  };
+}

@@ -1,0 +1,81 @@
+/** A node with one tool of kind proxy in front of an nginx, and what its tests ask again and again. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { curl } from "../clients.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Nginx, nginx } from "../peers.ts";
+import { makePki, type Pki } from "../pki.ts";
+import { freePort, type Outcome, type Running } from "../processes.ts";
+import type { ToolPorts } from "./proxies.ts";
+
+export interface Behind extends AsyncDisposable {
+  readonly pki: Pki;
+  readonly origin: Nginx;
+}
+
+/** What is behind the node: an nginx that says what it was asked. "/words" is long. */
+export async function startBehind(): Promise<Behind> {
+  const pki = await makePki();
+  const origin = await nginx(
+    pki.server.ecdsa,
+    'location = /seen { return 200 "$http_x_tool|$host|$server_protocol\\n"; }',
+  );
+  writeFileSync(join(origin.files, "words"), WORDS);
+  return { pki, origin, [Symbol.asyncDispose]: async () => void (await origin.process.stop()) };
+}
+
+export const WORDS = "the quick brown fox\n".repeat(100_000);
+
+export interface World extends AsyncDisposable {
+  readonly node: TestNode;
+  readonly tools: readonly Running[];
+  /** Where each of them listens, and where Tb is. */
+  readonly ports: readonly ToolPorts[];
+  /** curl through the node's forward to the nginx. */
+  get(host: string, path: string, more?: readonly string[]): Promise<Outcome>;
+}
+
+export interface WorldTool {
+  readonly start: (ports: ToolPorts) => Promise<Running>;
+  /** More keys of the tool's configuration. */
+  readonly more?: Readonly<Record<string, unknown>>;
+}
+
+export async function startWorld(
+  { pki, origin }: Behind,
+  programs: readonly WorldTool[],
+  config: Readonly<Record<string, unknown>> = {},
+): Promise<World> {
+  const ports: ToolPorts[] = [];
+  const tools: Running[] = [];
+  for (const { start } of programs) {
+    const place = { port: await freePort(), back: await freePort() };
+    ports.push(place);
+    tools.push(await start(place));
+  }
+  const node = await startNode({
+    trust: [pki.root.certificate],
+    forwards: { web: origin.port },
+    config: {
+      tools: programs.map(({ more }, index) => ({
+        name: `tool${index}`,
+        kind: "proxy",
+        address: `127.0.0.1:${ports[index]!.port}`,
+        returnAddress: `127.0.0.1:${ports[index]!.back}`,
+        ...more,
+      })),
+      ...config,
+    },
+  });
+  return {
+    node,
+    tools,
+    ports,
+    get: (host, path, more = []) =>
+      curl({ port: node.forward("web") }, node.primary, [...more, `https://${host}${path}`], 30_000),
+    async [Symbol.asyncDispose]() {
+      await node[Symbol.asyncDispose]();
+      await Promise.all(tools.map((tool) => tool.stop()));
+    },
+  };
+}
