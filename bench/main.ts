@@ -4,6 +4,7 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { TOPOLOGIES, type Topology } from "./hosts.ts";
 import { addedBySynHold, buildNetworks, INLINE, INLINE_SUBJECTS, inlineObstacle } from "./inline.ts";
+import { LEGS, measureLegs } from "./legs.ts";
 import { measureConnects, measurePlain, measureSessions, measureThroughput } from "./measures.ts";
 import { startOrigin } from "./origin.ts";
 import { exitOnSignals, stop } from "./processes.ts";
@@ -14,9 +15,10 @@ import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
 
 /**
  * npm run bench: Clearline beside its peers, in one run, in front of one origin; with `--inline`, as root, also Clearline
- * between two networks (`--topology routed|bridge`). `--resumption` measures something else: what returning peers cost. Subjects take turns, so that what else the machine does troubles all
- * of them; each number is the median of the rounds. `--quick` is one short round, `--only NAME` (again and again) leaves
- * the others out, `--json FILE` writes the numbers.
+ * between two networks (`--topology routed|bridge`). `--resumption` measures something else: what returning peers cost.
+ * Subjects take turns, so that what else the machine does troubles all of them; each number is the median of the rounds.
+ * Last come the legs of SSL 3.0 beside OpenSSL's. `--quick` is one short round, `--only NAME` (again and again; `legs` is
+ * one) leaves the others out, `--json FILE` writes the numbers.
  */
 
 interface Plan {
@@ -55,7 +57,7 @@ async function bench(plan: Plan): Promise<void> {
   if (tools.length > 0) throw new Error(`The bench needs ${tools.join(", ")}: Debian's packages have these names`);
   const topology = TOPOLOGIES.find((name) => name === options.topology);
   if (topology === undefined) throw new Error(`--topology is ${TOPOLOGIES.join(" or ")}, not ${options.topology}`);
-  const known: readonly string[] = [...PEER_SUBJECTS, ...INLINE_SUBJECTS];
+  const known: readonly string[] = [...PEER_SUBJECTS, ...INLINE_SUBJECTS, "legs"];
   const unknown = options.only?.filter((name) => !known.includes(name)) ?? [];
   if (unknown.length > 0) throw new Error(`--only is one of ${known.join(", ")}, not ${unknown.join(", ")}`);
   if (options.json !== undefined) closeSync(openSync(options.json, "a")); // a file that cannot be written is told now
@@ -65,9 +67,11 @@ async function bench(plan: Plan): Promise<void> {
   const loads = loadsOf(plan);
   const peers = await benchPeers(plan, loads);
   const inline = await benchInline(plan, loads, topology);
+  const legs = isAsked("legs") ? await measureLegs(plan.rounds, plan.secondsOfDownload) : undefined;
   for (const [comparison, measured] of [[PEERS, peers] as const, [INLINE, inline] as const]) {
     if (measured) print(comparison, measured);
   }
+  if (legs) console.log(table(LEGS, legs));
   const added = inline && addedBySynHold(inline.results);
   if (added) {
     const [median, slow] = [added.connect, added.connectSlow].map((ms) => `${ms?.toFixed(2)} ms`);
@@ -84,6 +88,7 @@ async function bench(plan: Plan): Promise<void> {
       cpu,
       loadBefore,
       ...(peers && { peers: { ...peers, ratios: ratios(PEERS, peers.results) } }),
+      ...(legs && { legs: { results: legs, ratios: ratios(LEGS, legs) } }),
       ...(inline && { inline: { topology, ...inline, synHoldAdds: added, ratios: ratios(INLINE, inline.results) } }),
     };
     writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);

@@ -4,6 +4,7 @@ import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
+import type { ServerLeg } from "./legs/server-leg.ts";
 import type { Carried, Ends, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
@@ -142,19 +143,19 @@ export async function decide(story: Story, layer: Layer, opening: Opening): Prom
     const host = hello.serverName ?? destination.connectHost ?? undefined;
     return pass(story, { client, server, head: bytes }, { ...bypassed(onHello), server: endpoint, host });
   }
-  if (onHello?.action === "drop") return refuse(story, client, onHello);
+  if (onHello?.action === "drop") return refuse(story, client, onHello, opening.hello);
   return intercept(story, { ...layer, opening, facts, known });
 }
 
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
   const { node, policy, session, ends, clients } = story;
-  const { client, server, endpoint, opening, known, destination, begun } = interception;
+  const { client, endpoint, opening, known, destination, begun } = interception;
 
   const host = hostOf(opening.hello, destination);
   const { arrival } = story;
   const between: Ends = { listener: arrival.listener, client: arrival.from, server: endpoint, host };
-  const serverLeg = await node.serverLeg(server.stream, opening.hello, policy.lean(interception.facts), between);
+  const { serverLeg, server } = await openServerLeg(story, interception, between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
@@ -165,7 +166,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const verdict = policy.onCertificate(facts);
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return replay(story, interception, verdict);
-  if (verdict.action === "drop") return refuse(story, client, verdict);
+  if (verdict.action === "drop") return refuse(story, client, verdict, opening.hello);
 
   const { alpn } = serverLeg.negotiated;
   const about = {
@@ -207,6 +208,35 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
+}
+
+/**
+ * A server that speaks nothing newer than SSL 3.0 is spoken to anew, where policy allows it; else its first answer counts.
+ * Answers with the connection that the leg is on.
+ */
+async function openServerLeg(
+  story: Story,
+  interception: Interception,
+  between: Ends,
+): Promise<{ readonly serverLeg: ServerLeg | LegFailure; readonly server: Peer }> {
+  const { node, policy, ends, session } = story;
+  const { server, opening, facts, redial } = interception;
+  const leg = await node.serverLeg(server.stream, opening.hello, policy.lean(facts), between);
+  if (leg.kind === "up" || !node.mayFallBack(leg)) return { serverLeg: leg, server };
+  let fresh: Peer;
+  try {
+    fresh = await redial();
+  } catch (error) {
+    if (error instanceof NetworkError) return { serverLeg: leg, server };
+    throw error;
+  }
+  ends.add(fresh.stream);
+  const older = await node.fallBack(fresh.stream, opening.hello, between);
+  // A server that refuses again has said more when it was asked for TLS; what we refuse of it is news.
+  const isNews = older.kind === "up" || older.cause === "protocol" || older.alert === CERTIFICATE_REQUIRED;
+  if (!isNews) return { serverLeg: leg, server };
+  session.note({ seenAs: nearEnd(fresh.socket) });
+  return { serverLeg: older, server: fresh };
 }
 
 /**
@@ -262,10 +292,10 @@ async function afterRefusal(story: Story, interception: Interception, failure: L
   }
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return replay(story, interception, verdict);
-  if (verdict?.action === "drop") return refuse(story, client, verdict);
+  if (verdict?.action === "drop") return refuse(story, client, verdict, opening.hello);
 
   if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
-  else node.part(client.stream, failure.alert);
+  else node.part(client.stream, failure.alert, opening.hello);
   return failure.reason;
 
   async function demandsCertificate(): Promise<boolean> {
@@ -357,8 +387,8 @@ function forbid({ arrival, session }: Story, verdict: Verdict): string {
 }
 
 /** The policy said drop and the client has sent its hello: it is told with an alert. */
-function refuse({ node }: Story, { stream }: Peer, verdict: Verdict): string {
-  node.part(stream, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED);
+function refuse({ node }: Story, { stream }: Peer, verdict: Verdict, hello: ClientHello): string {
+  node.part(stream, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED, hello);
   return `Dropped: ${verdict.reason}`;
 }
 

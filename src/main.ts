@@ -21,11 +21,11 @@ import { openClientLeg } from "./legs/client-leg.ts";
 import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
 import { relayThrough } from "./legs/relay-chain.ts";
-import { openServerLeg } from "./legs/server-leg.ts";
+import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
 import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
-import type { Node } from "./node.ts";
+import type { Ends, Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
@@ -34,14 +34,17 @@ import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
+import { VERSIONS } from "./policy/rule.ts";
 import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
+import { asSsl3Alert } from "./ssl3/alerts.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
 import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
 import { Accumulator } from "./wire/accumulator.ts";
 import { fatalAlert } from "./wire/alert.ts";
+import type { ClientHello } from "./wire/client-hello.ts";
 import { ja3, ja4 } from "./wire/fingerprint.ts";
 
 /**
@@ -230,10 +233,19 @@ async function startWorker(first: WorkerSetup) {
     const { timeouts, resumption } = config;
     const { timeout } = resumption;
     const policy = compilePolicy(source);
-    const versions = { min: source.versions.min, max: source.versions.max };
+    const { versions } = source;
+    const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
+    const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
     const keystore = createKeystore(keys);
     const judge = createJudge(keystore, roots, verified);
     const takeKey = keyTaker(fed);
+    const serverOptions = (ends: Ends | undefined) => {
+      const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+      if (!ends || !resumption.servers) return options;
+      const { client, server } = ends;
+      const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
+      return { ...options, resumption: { sessions: servers, bond, timeout } };
+    };
     return {
       policy,
       open({ listener, mode, from, client }) {
@@ -306,13 +318,10 @@ async function startWorker(first: WorkerSetup) {
       serverLeg(socket, hello, { tools, alpn }, ends) {
         const limited = alpn ?? limitOf(config.tools, tools);
         const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-        const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
-        const offered = { ...hello, alpnProtocols };
-        if (!ends || !resumption.servers) return openServerLeg(socket, offered, options);
-        const { client, server } = ends;
-        const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
-        return openServerLeg(socket, offered, { ...options, resumption: { sessions: servers, bond, timeout } });
+        return openServerLeg(socket, { ...hello, alpnProtocols }, serverOptions(ends));
       },
+      mayFallBack: (failure) => mayFallBack(failure, versions),
+      fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
       async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
         const leg = await openClientLeg(socket, opening, {
           ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
@@ -341,7 +350,11 @@ async function startWorker(first: WorkerSetup) {
         const [own, ...others] = held;
         if (own) return { shown: held, records: [describe(own), ...others.map(describe)] };
         const authority = facts.faults.length > 0 ? "secondary" : "primary";
-        const wanted = { certificate: leg.certificate.raw, authority, keyType: keyTypeFor(hello) } as const;
+        const wanted = {
+          certificate: leg.certificate.raw,
+          authority,
+          keyType: keyTypeFor(hello, spoken(hello)),
+        } as const;
         const minted = await issued.take(record.sha256, wanted, Date.now());
         const { serial, sha256, keyType } = minted;
         return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
@@ -375,7 +388,7 @@ async function startWorker(first: WorkerSetup) {
         return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
       },
       alertOf: receivedAlert,
-      part: (socket, alert) => farewell(socket, alert === undefined ? "" : fatalAlert(alert)),
+      part: (socket, alert, hello) => farewell(socket, alert === undefined ? "" : refusalFor(hello, alert)),
       report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
     };
   }
@@ -462,6 +475,12 @@ async function startWorker(first: WorkerSetup) {
 }
 
 const INTERNAL_ERROR = 80;
+
+/** A client that speaks nothing newer than SSL 3.0 knows neither the version of a later record nor its alerts. */
+function refusalFor(hello: ClientHello | undefined, alert: number): Buffer {
+  const isOld = hello?.versions[0] === VERSIONS.SSLv3;
+  return isOld ? fatalAlert(asSsl3Alert(alert), VERSIONS.SSLv3) : fatalAlert(alert);
+}
 
 /** Asks the supervisor for certificates. */
 function createMintChannel() {

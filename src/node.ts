@@ -51,6 +51,10 @@ export interface Node {
    * session between them may be resumed.
    */
   serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends?: Ends): Promise<ServerLeg | LegFailure>;
+  /** Whether a refusal may come from a server that speaks nothing newer than SSL 3.0, which policy allows. */
+  mayFallBack(failure: LegFailure): boolean;
+  /** The same for such a server, on a fresh connection. */
+  fallBack(socket: Socket, hello: ClientHello, ends: Ends): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,
@@ -81,8 +85,8 @@ export interface Node {
   ): Promise<Parting>;
   /** The alert that a peer sent, when this error of its leg says so. */
   alertOf(error: NodeJS.ErrnoException): number | undefined;
-  /** Ends a connection, after a plaintext fatal alert when one is given. */
-  part(socket: Socket, alert?: number): void;
+  /** Ends a connection, after a plaintext fatal alert when one is given, in the words of the client whose hello is given. */
+  part(socket: Socket, alert?: number, hello?: ClientHello): void;
   /** A bug of ours ended this session: told to the operator, without what it carried. */
   report(session: SessionHandle, error: unknown): void;
 }

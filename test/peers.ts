@@ -126,18 +126,36 @@ export async function buildGoPeer(): Promise<string> {
   return binary;
 }
 
-/** OpenJDK's JSSE. The key and certificate go to it as PKCS #12. */
+/** OpenJDK's JSSE. */
 export async function javaServer(classes: string, identity: Identity): Promise<Origin> {
-  const store = join(scratch(), "server.p12");
-  const pair = ["-in", identity.certificate, "-inkey", identity.key];
-  await must(program("openssl"), ["pkcs12", "-export", ...pair, "-out", store, "-passout", "pass:changeit"]);
+  const store = await pkcs12(identity);
   return scripted((port) => start(java(), ["-cp", classes, "Peer", "serve", String(port), store]));
 }
 
-/** Compiles the Java peer once for the tests of one file. Resolves with its class path. */
-export async function buildJavaPeer(): Promise<string> {
+/** The same with all that JDK 17 has switched off, SSL 3.0 first of all. It may ask for a client certificate. */
+export async function ssl3Server(
+  classes: string,
+  identity: Identity,
+  options: { readonly versions?: readonly string[]; readonly certificate?: "none" | "want" | "need" } = {},
+): Promise<Origin> {
+  const { versions = ["SSLv3"], certificate = "none" } = options;
+  const store = await pkcs12(identity);
+  const more = [store, versions.join("+"), certificate];
+  return scripted((port) => start(java(), ["-cp", classes, "Ssl3Peer", "serve", String(port), ...more]));
+}
+
+/** Java takes key and certificate in one file. */
+async function pkcs12({ certificate, key }: Identity): Promise<string> {
+  const store = join(scratch(), "server.p12");
+  const pair = ["-in", certificate, "-inkey", key];
+  await must(program("openssl"), ["pkcs12", "-export", ...pair, "-out", store, "-passout", "pass:changeit"]);
+  return store;
+}
+
+/** Compiles a Java peer once for the tests of one file. Resolves with its class path. */
+export async function buildJavaPeer(name = "Peer.java"): Promise<string> {
   const folder = scratch();
-  await must(program("openjdk-17-jdk-headless"), ["-d", folder, source("Peer.java")], { within: 120_000 });
+  await must(program("openjdk-17-jdk-headless"), ["-d", folder, source(name)], { within: 120_000 });
   return folder;
 }
 

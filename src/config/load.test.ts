@@ -287,8 +287,8 @@ tools:
   ],
   [
     "a version that is not spoken",
-    `${PROXY}policy: { versions: { min: SSLv3 } }`,
-    ['policy.versions.min is "SSLv3", not one of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3'],
+    `${PROXY}policy: { versions: { min: SSLv2 } }`,
+    ['policy.versions.min is "SSLv2", not one of SSLv3, TLSv1, TLSv1.1, TLSv1.2, TLSv1.3'],
   ],
   [
     "a duration that is none",
@@ -612,7 +612,13 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     [["captures", "pcapng", join(config.dataDir, "captures")]],
   );
   assert.equal(policy.default, "decrypt");
-  assert.deepEqual(policy.versions, { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "bypass" });
+  assert.deepEqual(policy.versions, {
+    min: "TLSv1.2",
+    max: "TLSv1.3",
+    belowMin: "bypass",
+    aboveMax: "bypass",
+    ssl3Suites: "all",
+  });
   assert.deepEqual(policy.certificate, {
     expired: "drop",
     selfSigned: "drop",
@@ -739,4 +745,12 @@ test("The JSON Schema describes every key", () => {
   };
   visit(configSchemaJson() as Record<string, unknown>, "");
   assert.deepEqual(undescribed, []);
+});
+
+test("Whoever allows SSL 3.0 is told what it costs, with block ciphers and without", async () => {
+  const warned = async (versions: string) =>
+    (await loadConfig(write("old.yaml", `${PROXY}policy: { versions: { ${versions} } }`))).warnings;
+  assert.deepEqual(await warned("min: TLSv1"), []);
+  assert.match((await warned("min: SSLv3")).join(), /POODLE .*ssl3Suites: rc4/);
+  assert.match((await warned("min: SSLv3, max: SSLv3, ssl3Suites: rc4")).join(), /RC4 leaks/);
 });

@@ -187,12 +187,22 @@ function assemble(
     signing: signingOf(files),
     ...(sharedSecret !== undefined && { sharedSecret }),
     keyStore: keyStoreOf(files),
-    warnings: [...files.warnings, ...feedWarnings(config.feeds)],
+    warnings: [...files.warnings, ...feedWarnings(config.feeds), ...oldVersions(config)],
   };
 }
 
 function missingKeyOf({ name, onMissingKey }: Config["listeners"][number]): [string, "bypass" | "drop"][] {
   return onMissingKey === undefined ? [] : [[name, onMissingKey]];
+}
+
+/** What the user has asked for and should know the price of. */
+function oldVersions({ policy: { versions } }: Config): string[] {
+  if (versions.min !== "SSLv3") return [];
+  const price =
+    versions.ssl3Suites === "rc4"
+      ? "RC4 leaks what is sent again and again, such as cookies and passwords"
+      : "POODLE (CVE-2014-3566) reads its block ciphers' plaintext, and cannot be mended; policy.versions.ssl3Suites: rc4 avoids it, at the price of RC4";
+  return [`policy.versions.min is SSLv3: SSL 3.0 is broken. ${price}. Allow it only where a peer speaks nothing newer`];
 }
 
 /** File names are relative to the file that names them, not to where the node happens to be started. */

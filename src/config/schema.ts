@@ -156,6 +156,10 @@ const policy = z.strictObject({
       max: version.default("TLSv1.3").describe("The newest version that is decrypted."),
       belowMin: refusal.default("bypass").describe("What becomes of a peer that speaks older versions only."),
       aboveMax: refusal.default("bypass").describe("What becomes of a peer that speaks newer versions only."),
+      ssl3Suites: z
+        .enum(["all", "rc4"])
+        .default("all")
+        .describe("With min SSLv3, its cipher suites: all, or RC4 alone, which POODLE does not break."),
     })
     .prefault({}),
   lists: z

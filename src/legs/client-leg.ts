@@ -9,8 +9,9 @@ import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
 import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
-import { alpnList, type VersionRange } from "./offer.ts";
+import { allowsTls, alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+import { openSsl3ClientLeg } from "./ssl3.ts";
 
 /** The TLS session with the client. */
 export interface ClientLeg extends Leg {
@@ -54,6 +55,7 @@ export interface ClientResumption {
 const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], bond: [], timeout: 300_000 };
 
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
+const SSL3 = 0x0300;
 const TLS12 = 0x0303;
 const TLS13 = 0x0304;
 
@@ -66,6 +68,12 @@ export async function openClientLeg(
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
   { presented, alpn, versions, timeout, contexts, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
+  if (highestShared(hello, versions) === SSL3 || !allowsTls(versions)) {
+    const [suites, highest] = [versions.ssl3Suites ?? "all", numberOf(versions.max)] as const;
+    const options = { presented, suites, highest, timeout, takeKey, resumption };
+    if (await hasLeft(socket)) return explainFailure("client", ENDED);
+    return openSsl3ClientLeg(socket, { hello, bytes }, options);
+  }
   const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
   const sessions = tls13 ? undefined : resumption.sessions;
   const earlier = await sessionOf(hello, sessions, resumption.bond);
@@ -77,8 +85,7 @@ export async function openClientLeg(
     {
       cert: presented.map(({ certificatePem }) => certificatePem),
       key: presented.map(({ keyPem }) => keyPem),
-      minVersion: versions.min,
-      maxVersion: versions.max,
+      ...tlsRange(versions),
       ciphers: (hello.versions[0] ?? 0) < TLS12 ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
       dhparam: "auto",
       sessionTimeout: Math.ceil(resumption.timeout / 1000),

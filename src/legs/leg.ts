@@ -36,6 +36,9 @@ export interface StreamOptions {
  */
 export const STREAM: StreamOptions = { allowHalfOpen: true, highWaterMark: 128 * 1024 };
 
+/** The code of a leg whose peer sent a FIN and no close_notify, as OpenSSL calls it: what came may have been cut off. */
+export const TRUNCATED = "ERR_SSL_UNEXPECTED_EOF_WHILE_READING";
+
 /** Why a leg did not come up: an expected outcome. */
 export interface LegFailure {
   readonly kind: "failed";

@@ -1,3 +1,4 @@
+import type { SuiteChoice } from "../ssl3/suites.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupById } from "../wire/groups.ts";
@@ -5,28 +6,38 @@ import { signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 import type { LegFailure } from "./leg.ts";
 
-export type Version = "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
+/** Those that OpenSSL speaks. */
+export type TlsVersion = "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
+export type Version = "SSLv3" | TlsVersion;
 
 /** The versions that policy allows. */
 export interface VersionRange {
   readonly min: Version;
   readonly max: Version;
+  /** The cipher suites of SSL 3.0; undefined is all. */
+  readonly ssl3Suites?: SuiteChoice;
 }
 
-export const VERSIONS: readonly { readonly number: number; readonly name: Version }[] = [
+const SSL3 = 0x0300;
+const TLS_VERSIONS: readonly { readonly number: number; readonly name: TlsVersion }[] = [
   { number: 0x0301, name: "TLSv1" },
   { number: 0x0302, name: "TLSv1.1" },
   { number: 0x0303, name: "TLSv1.2" },
   { number: 0x0304, name: "TLSv1.3" },
 ];
+export const VERSIONS: readonly { readonly number: number; readonly name: Version }[] = [
+  { number: SSL3, name: "SSLv3" },
+  ...TLS_VERSIONS,
+];
+const TLS10 = 0x0301;
 const TLS12 = 0x0303;
 const TLS13 = 0x0304;
 
 /** What the server leg offers, in OpenSSL's words: never more than the client offered, never what policy forbids. */
 export interface Offer {
   readonly kind: "offer";
-  readonly minVersion: Version;
-  readonly maxVersion: Version;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
   readonly ciphers: string;
   readonly ecdhCurve: string | undefined;
   readonly sigalgs: string | undefined;
@@ -78,9 +89,48 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   };
 }
 
+/** The highest version that both the client and policy have; undefined: none. 0x0300 is SSL 3.0. */
+export function highestShared(hello: ClientHello, allowed: VersionRange): number | undefined {
+  return hello.versions.find((version) => version >= numberOf(allowed.min) && version <= numberOf(allowed.max));
+}
+
+/** Policy has versions that OpenSSL speaks. */
+export function allowsTls({ max }: VersionRange): boolean {
+  return max !== "SSLv3";
+}
+
+/** The oldest and the newest that OpenSSL is to speak. */
+export function tlsRange({ min, max }: VersionRange): {
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+} {
+  return { minVersion: nameOf(Math.max(numberOf(min), TLS10)), maxVersion: nameOf(Math.max(numberOf(max), TLS10)) };
+}
+
+/**
+ * For a client of SSL 3.0 alone, what the node itself would offer a server: newer than anything the client offered, so
+ * that an old client does not make a new server weak. No SNI is invented.
+ */
+export function offerOfNode(hello: ClientHello): ClientHello {
+  return {
+    ...hello,
+    versions: TLS_VERSIONS.map(({ number }) => number).reverse(),
+    cipherSuites: OWN_SUITES,
+    supportedGroups: [],
+    keyShareGroups: [],
+    signatureAlgorithms: [],
+  };
+}
+
+/** TLS 1.3, then forward secrecy with AEAD, then CBC for what is older. */
+const OWN_SUITES = [
+  0x1302, 0x1303, 0x1301, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc02b, 0xc02f, 0x009f, 0xccaa, 0x009e, 0xc00a, 0xc014,
+  0x0039, 0xc009, 0xc013, 0x0033, 0x009d, 0x009c, 0x0035, 0x002f,
+];
+
 /** The highest run of versions without a gap that both the client and policy have: OpenSSL takes a range only. */
 function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [number, number] | undefined {
-  const common = VERSIONS.filter(
+  const common = TLS_VERSIONS.filter(
     ({ number }) =>
       hello.versions.includes(number) && number >= numberOf(allowed.min) && number <= numberOf(allowed.max),
   ).map(({ number }) => number);
@@ -108,8 +158,8 @@ export function numberOf(version: Version): number {
   return VERSIONS.find(({ name }) => name === version)!.number;
 }
 
-function nameOf(version: number): Version {
-  return VERSIONS.find(({ number }) => number === version)!.name;
+function nameOf(version: number): TlsVersion {
+  return TLS_VERSIONS.find(({ number }) => number === version)!.name;
 }
 
 function nothingShared(what: string, alert: number): LegFailure {

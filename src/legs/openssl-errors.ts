@@ -73,6 +73,12 @@ export function receivedAlert(error: NodeJS.ErrnoException): number | undefined 
   return RECEIVED[(error.code ?? "").replace(/^ERR_SSL_/, "")];
 }
 
+/** OpenSSL's code for an alert that the peer sent: what `receivedAlert` reads. */
+export function codeOfAlert(alert: number): string {
+  const [name] = Object.entries(RECEIVED).find(([, number]) => number === alert) ?? [`TLSV1_ALERT_${alert}`];
+  return `ERR_SSL_${name}`;
+}
+
 /** Names a failed handshake with `peer`: who refused, and the alert that carries the reason across. */
 export function explainFailure(peer: "client" | "server", error: NodeJS.ErrnoException): LegFailure {
   const code = error.code ?? "ERR_SSL";

@@ -12,7 +12,7 @@ import { type ClientHello, createClientHelloReader } from "../wire/client-hello.
 import { openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
-import type { Version } from "./offer.ts";
+import type { TlsVersion } from "./offer.ts";
 import { openServerLeg } from "./server-leg.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-legs-"));
@@ -28,7 +28,7 @@ execFileSync(
 const key = readFileSync(join(folder, "key.pem"), "utf8");
 const cert = readFileSync(join(folder, "certificate.pem"), "utf8");
 
-const VERSIONS: readonly Version[] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+const VERSIONS: readonly TlsVersion[] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 const CIPHERS = "DEFAULT@SECLEVEL=0";
 const contexts = createContextCache(100);
 
@@ -55,7 +55,7 @@ async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: B
   return { hello: (answer as { hello: ClientHello }).hello, bytes: client };
 }
 
-async function clientLegPair(version: Version, alpn?: string): Promise<Pair> {
+async function clientLegPair(version: TlsVersion, alpn?: string): Promise<Pair> {
   const [near, far] = await tcpPair();
   const options = { socket: near, servername: "leg.test", minVersion: version, maxVersion: version, ciphers: CIPHERS };
   const peer = connect({
@@ -79,7 +79,7 @@ async function clientLegPair(version: Version, alpn?: string): Promise<Pair> {
   return pairOf(leg as typeof leg & { kind: "up" }, peer, near, far);
 }
 
-async function serverLegPair(version: Version): Promise<Pair> {
+async function serverLegPair(version: TlsVersion): Promise<Pair> {
   const [near, far] = await tcpPair();
   const options = { isServer: true, ALPNProtocols: ["http/1.1"], ...{ allowHalfOpen: true } };
   const secureContext = createSecureContext({ key, cert, minVersion: version, maxVersion: version, ciphers: CIPHERS });
@@ -99,7 +99,7 @@ async function serverLegPair(version: Version): Promise<Pair> {
 }
 
 /** What Node's own client offers. */
-async function helloOf(version: Version): Promise<{ hello: ClientHello; bytes: Buffer }> {
+async function helloOf(version: TlsVersion): Promise<{ hello: ClientHello; bytes: Buffer }> {
   const [near, far] = await tcpPair();
   const options = { socket: near, servername: "leg.test", minVersion: version, maxVersion: version, ciphers: CIPHERS };
   connect({ ...options, ALPNProtocols: ["h2", "http/1.1"] }).on("error", () => {});

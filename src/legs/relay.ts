@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { NetworkError } from "../errors.ts";
+import { TRUNCATED } from "./leg.ts";
 
 type Side = "client" | "server";
 
@@ -70,7 +71,8 @@ export interface RelayOptions {
 
 /**
  * Carries bytes between two ends until both have left: with backpressure, half-closes and resets carried across. A TLS
- * error on one side resets the other, because ending it would make a broken stream look complete.
+ * error on one side resets the other, because ending it would make a broken stream look complete. A missing close_notify
+ * is missing on the other side too, behind all that came before.
  */
 export function relay(
   client: RelayEnd,
@@ -82,6 +84,7 @@ export function relay(
     let reason: string | undefined;
     let failure: Parting["failure"];
     let open = 2;
+    let isCut = false;
 
     const broken = (side: Side, other: RelayEnd, error: NodeJS.ErrnoException) => {
       if (failure || reason) return;
@@ -92,9 +95,12 @@ export function relay(
       // A NetworkError is the node's own word: the tool in between has failed, say.
       if (error instanceof NetworkError) reason = error.message;
       else if (reset) reason = `${parties[side]} reset the connection`;
+      else if (error.code === TRUNCATED) reason = `${parties[side]} ended the connection without close_notify`;
       else reason = `${parties[side]}'s connection broke: ${error.code ?? error.name}`;
       for (const tap of taps) tap.reset(side);
-      abort(other);
+      isCut = error.code === TRUNCATED && canBeCut(other);
+      if (isCut) cut(other);
+      else abort(other);
     };
     const closed = () => {
       open -= 1;
@@ -165,7 +171,7 @@ export function relay(
       from.stream.once("end", ended);
       from.stream.once("close", () => {
         // Destroyed before both of its directions had ended: the other must not wait for it, nor take what came for the whole.
-        if (left[side] === null || !from.stream.writableFinished) abort(to);
+        if (!isCut && (left[side] === null || !from.stream.writableFinished)) abort(to);
         closed();
       });
       from.stream.resume();
@@ -177,6 +183,22 @@ export function relay(
         closed();
       }
     }
+  });
+}
+
+/** Only TLS can tell an end from a cut; for anything else a FIN is an end. */
+function canBeCut({ stream, socket }: RelayEnd): boolean {
+  return stream !== socket && !stream.destroyed && !stream.writableEnded;
+}
+
+/** Sends a FIN without close_notify, once all that was written has been sent. */
+function cut({ stream, socket }: RelayEnd): void {
+  stream.pause();
+  stream.write(Buffer.alloc(0), () => {
+    socket.end(() => {
+      stream.destroy();
+      socket.destroy();
+    });
   });
 }
 

@@ -6,17 +6,21 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
 import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
-import { alpnList, type Offer, offerFor, type VersionRange } from "./offer.ts";
+import { allowsTls, alpnList, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSessionMemory, rememberChain, type ServerResumption } from "./server-session.ts";
+import { openSsl3ServerLeg } from "./ssl3.ts";
 
 /** The TLS session with the server, and what the server showed. */
 export interface ServerLeg extends Leg {
   readonly kind: "up";
   readonly certificate: X509Certificate;
-  /** Of a resumed session: those that came with it in the full handshake. Else they hang on it. */
+  /** Those that came with it, of a resumed session and of SSL 3.0. Else they hang on it. */
   readonly sent?: readonly X509Certificate[];
-  /** OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. */
+  /**
+   * OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. "NOT_VERIFIED":
+   * OpenSSL did not see it.
+   */
   readonly verifyCode: string | undefined;
 }
 
@@ -29,6 +33,8 @@ export interface ServerLegOptions {
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ServerResumption | undefined;
+  /** The server has refused everything newer: it is offered SSL 3.0, with the signal of RFC 7507. */
+  readonly fallback?: boolean;
 }
 
 /**
@@ -38,9 +44,14 @@ export interface ServerLegOptions {
 export async function openServerLeg(
   socket: Socket,
   hello: ClientHello,
-  { versions, timeout, contexts, takeKey, resumption }: ServerLegOptions,
+  { versions, timeout, contexts, takeKey, resumption, fallback = false }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
-  const offer = offerFor(hello, versions);
+  const isOld = highestShared(hello, versions) === SSL3;
+  if (fallback || (isOld && !allowsTls(versions))) {
+    const suites = versions.ssl3Suites ?? "all";
+    return openSsl3ServerLeg(socket, hello, { suites, fallback, timeout, takeKey, resumption });
+  }
+  const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions);
   if (offer.kind === "failed") return offer;
   const memory = resumption && openSessionMemory(resumption, offer);
   const earlier = await memory?.find();
@@ -91,6 +102,27 @@ export async function openServerLeg(
       resumed,
     },
   };
+}
+
+const SSL3 = 0x0300;
+
+/** What a server of SSL 3.0 alone answers to a hello of TLS: these alerts, a ServerHello of its own version, or nothing. */
+const OLD_SERVERS_ALERTS: readonly number[] = [
+  ALERTS.unexpected_message,
+  ALERTS.handshake_failure,
+  ALERTS.illegal_parameter,
+  ALERTS.protocol_version,
+];
+const OLD_SERVERS_CODES = ["ERR_SSL_UNSUPPORTED_PROTOCOL", "ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_WRONG_SSL_VERSION"];
+
+/**
+ * Whether a server that refused may speak SSL 3.0 and nothing newer, and policy allows that: then `fallback` is worth a new
+ * connection. A server that speaks TLS after all refuses it (RFC 7507), so nobody in between can bring this about.
+ */
+export function mayFallBack({ cause, alert, code }: LegFailure, versions: VersionRange): boolean {
+  if (versions.min !== "SSLv3" || !allowsTls(versions)) return false;
+  if (cause === "alert") return OLD_SERVERS_ALERTS.includes(alert);
+  return cause === "network" || OLD_SERVERS_CODES.includes(code);
 }
 
 function connectTls(

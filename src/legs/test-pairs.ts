@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
 /** For tests: the two ends of one TCP connection over loopback, both half-open capable and paused. They go with the test. */
-export async function tcpPair(t: TestContext): Promise<[near: Socket, far: Socket]> {
+export async function tcpPair(t: Pick<TestContext, "after">): Promise<[near: Socket, far: Socket]> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
   await once(server.listen(0, "127.0.0.1"), "listening");
   const { port } = server.address() as AddressInfo;

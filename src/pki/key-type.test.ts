@@ -54,6 +54,8 @@ const CASES: readonly (readonly [string, Partial<ClientHello>, "ecdsa" | "rsa"])
     { versions: [0x0303, 0x0302, 0x0301, 0x0300], cipherSuites: [0xc02b] },
     "ecdsa",
   ],
+  ["SSL 3.0 gets RSA where it can verify that", { versions: [0x0300], cipherSuites: [0xc009, 0x002f] }, "rsa"],
+  ["SSL 3.0 with nothing but ECDSA suites", { versions: [0x0300], cipherSuites: [0xc008, 0xc007, 0x00ff] }, "ecdsa"],
   ["no version at all gets RSA", { versions: [] }, "rsa"],
 ];
 for (const [title, change, expected] of CASES) {

@@ -3,6 +3,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 /** The kinds of keys that the node issues certificates for: P-256 and RSA-2048. */
 export type KeyType = "ecdsa" | "rsa";
 
+const TLS_1_0 = 0x0301;
 const TLS_1_2 = 0x0303;
 const TLS_1_3 = 0x0304;
 const ECDSA_SECP256R1_SHA256 = 0x0403;
@@ -11,6 +12,10 @@ const UNCOMPRESSED = 0;
 
 /** ECDHE_ECDSA suites that OpenSSL has and TLS 1.0 already knew: RFC 8422, section 6. */
 const ECDSA_SUITES = new Set([0xc009, 0xc00a]);
+
+/** The same and those with RC4 and 3DES, which the node speaks over SSL 3.0 only; and what is no suite but a signal. */
+const ECDSA_SUITES_SSL3 = new Set([0xc007, 0xc008, ...ECDSA_SUITES]);
+const SIGNALS = new Set([0x00ff, 0x5600]);
 
 /** The same from TLS 1.2 on: CBC with SHA-2, GCM, CCM, ChaCha20 (RFC 5289, 7251, 7905), ARIA and Camellia (RFC 6209, 6367). */
 const ECDSA_SUITES_1_2 = new Set([
@@ -32,9 +37,13 @@ function canVerifyEcdsa(hello: ClientHello, version: number): boolean {
   const named = hello.signatureAlgorithms.includes(ECDSA_SECP256R1_SHA256);
   // RFC 8446, section 4.2.3: in TLS 1.3 the scheme names curve and hash, and suites say nothing of authentication.
   if (version >= TLS_1_3) return named;
+  // Clients as old as SSL 3.0 know RSA, if they know anything.
+  if (version < TLS_1_0 && hello.cipherSuites.some((id) => !ECDSA_SUITES_SSL3.has(id) && !SIGNALS.has(id)))
+    return false;
   // Without signature_algorithms a TLS 1.2 client has promised SHA-1 only: RFC 5246, section 7.4.1.4.1.
   if (version === TLS_1_2 && !named) return false;
-  const suites = version === TLS_1_2 ? [ECDSA_SUITES, ECDSA_SUITES_1_2] : [ECDSA_SUITES];
+  const older = version < TLS_1_0 ? ECDSA_SUITES_SSL3 : ECDSA_SUITES;
+  const suites = version === TLS_1_2 ? [older, ECDSA_SUITES_1_2] : [older];
   if (!hello.cipherSuites.some((suite) => suites.some((known) => known.has(suite)))) return false;
   // RFC 8422, section 5.1: supported_groups binds the certificate's curve too. A client that sends none may know any
   // curve or only its own; RSA is then the safer guess.

@@ -96,6 +96,18 @@ const UNDERSTOOD = new Set<string>([
   OID.inhibitAnyPolicy,
 ]);
 
+/**
+ * What only OpenSSL can honour, in a chain that it has not seen: then a CA that may sign for some names or policies only
+ * is taken for one that may not sign. Answers OpenSSL's codes.
+ */
+export function constraints({ path }: Chain): string[] {
+  const needOpenSsl = [OID.nameConstraints, OID.policyConstraints, OID.inhibitAnyPolicy];
+  return path.slice(1).flatMap((certificate) => {
+    const { extensions } = readCertificate(certificate.raw);
+    return needOpenSsl.some((oid) => extensions.has(oid)) ? ["UNHANDLED_CONSTRAINTS"] : [];
+  });
+}
+
 /** An extendedKeyUsage, of the server's certificate or of an intermediate's, must name servers: RFC 5280, section 4.2.1.12. */
 function allowsServerAuth({ extensions }: CertificateParts): boolean {
   const usages = extensions.get(OID.extendedKeyUsage)?.value;

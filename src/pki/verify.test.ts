@@ -8,7 +8,7 @@ import * as x509 from "@peculiar/x509";
 import { needs } from "../../test/needs.ts";
 import { createRootSet } from "./chain.ts";
 import { emptyFolder, type Made, make, openssl, shake, type Wanted } from "./test-chain.ts";
-import { type FoundFault, verifyServer } from "./verify.ts";
+import { type FoundFault, NOT_VERIFIED, verifyServer } from "./verify.ts";
 
 const ROOT = await make({ subject: "CN=root", ca: true });
 const STRANGER = await make({ subject: "CN=stranger", ca: true });
@@ -23,9 +23,12 @@ async function judge(chain: readonly Made[], options: Judging = {}): Promise<str
   const shown = { certificatePem: chain.map(({ pem }) => pem).join(""), keyPem: chain[0]!.keyPem };
   const { leaf, code } = await shake(shown, roots, ciphers === undefined ? {} : { ciphers });
   if ("code" in options) assert.equal(code, options.code);
-  return write(
-    verifyServer({ leaf, code, host: host ?? undefined, roots: createRootSet(roots), now: Date.now() }).faults,
-  );
+  const proof = { leaf, host: host ?? undefined, roots: createRootSet(roots), now: Date.now() };
+  const found = write(verifyServer({ ...proof, code }).faults);
+  const alone = write(verifyServer({ ...proof, code: NOT_VERIFIED }).faults);
+  // What OpenSSL did not see is judged no more leniently.
+  assert.equal(alone.length > 0, found.length > 0, `without OpenSSL: ${alone}; with it: ${found}`);
+  return found;
 }
 
 interface Judging {

@@ -1,10 +1,13 @@
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type Chain, findChain, isSelfIssued, type RootSet } from "./chain.ts";
-import { breaches, orMalformed, weaknesses } from "./strictness.ts";
+import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts";
 
 /** What can be wrong with a server's certificate: product.md, section 3. The policy has the same words. */
 export type Fault = "expired" | "selfSigned" | "unknownIssuer" | "hostMismatch" | "invalid";
+
+/** In the place of OpenSSL's code for a chain that it has not seen: everything is looked at here. */
+export const NOT_VERIFIED = "NOT_VERIFIED";
 
 export interface FoundFault {
   readonly fault: Fault;
@@ -16,7 +19,7 @@ export interface ServerProof {
   readonly leaf: X509Certificate;
   /** The certificates that the server sent along; without it, those that hang on the leaf as the TLS socket gave it. */
   readonly sent?: readonly X509Certificate[];
-  /** What OpenSSL found: `authorizationError` of a socket that was told not to reject. */
+  /** What OpenSSL found: `authorizationError` of a socket that was told not to reject; or NOT_VERIFIED. */
   readonly code: string | undefined;
   /** Whom the client meant to reach: a name or an address; undefined when it did not say. */
   readonly host: string | undefined;
@@ -33,7 +36,8 @@ export interface ServerProof {
  */
 export function verifyServer({ leaf, sent, code, host, roots, now }: ServerProof): { faults: FoundFault[] } {
   const chain = findChain(leaf, roots, sent);
-  const found: FoundFault[] = code === undefined ? [] : [{ fault: faultOf(code), code }];
+  const found: FoundFault[] = code === undefined || code === NOT_VERIFIED ? [] : [{ fault: faultOf(code), code }];
+  if (code === NOT_VERIFIED) found.push(...orMalformed(() => constraints(chain)).map(invalid));
   if (code !== undefined) {
     if (!chain.anchored) found.push(missingAnchor(chain));
     found.push(...orMalformed(() => breaches(chain)).map(invalid));

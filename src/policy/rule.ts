@@ -3,7 +3,13 @@ import type { Action, Fault, Phase } from "./facts.ts";
 import { all } from "./truth.ts";
 
 /** The versions a leg can be told to speak, oldest first, by the names that OpenSSL and Node know them by. */
-export const VERSIONS = { TLSv1: 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304 } as const;
+export const VERSIONS = {
+  SSLv3: 0x0300,
+  TLSv1: 0x0301,
+  "TLSv1.1": 0x0302,
+  "TLSv1.2": 0x0303,
+  "TLSv1.3": 0x0304,
+} as const;
 export type VersionName = keyof typeof VERSIONS;
 
 /** A rule as the user wrote it: all its conditions must hold; of the values of one condition, any. No condition at all holds always. */
@@ -25,6 +31,8 @@ export interface PolicySource {
     readonly max: VersionName;
     readonly belowMin: "bypass" | "drop";
     readonly aboveMax: "bypass" | "drop";
+    /** The cipher suites of SSL 3.0: "rc4" leaves out those that POODLE breaks; undefined is all. */
+    readonly ssl3Suites?: "all" | "rc4";
   };
   /** The entries of the files, as `readList` gives them. */
   readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };

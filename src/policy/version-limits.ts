@@ -39,7 +39,6 @@ function refusal(action: "bypass" | "drop", phase: "sni" | "certificate", reason
 }
 
 function nameOf(version: number): string {
-  if (version === 0x0300) return "SSLv3";
   return (
     Object.entries(VERSIONS).find(([, number]) => number === version)?.[0] ??
     `version 0x${version.toString(16).padStart(4, "0")}`

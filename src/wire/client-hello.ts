@@ -113,7 +113,7 @@ function admitHello(type: number): void {
  * Reads the body of one ClientHello message, without its 4-byte header: RFC 8446, section 4.1.2.
  * Throws PeerError with the alert to send.
  */
-function readClientHello(body: Uint8Array): ClientHello {
+export function readClientHello(body: Uint8Array): ClientHello {
   const reader = new Reader(body, "the ClientHello");
   const legacyVersion = reader.u16();
   if (legacyVersion < VERSIONS.SSLv3) {

@@ -1,0 +1,196 @@
+import { PeerError } from "../errors.ts";
+import { Accumulator } from "../wire/accumulator.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { Reader } from "../wire/reader.ts";
+import { HANDSHAKE_HEADER, VERSIONS } from "../wire/record.ts";
+import { u8, u16, u16s, vector8, vector16, vector24 } from "../wire/writer.ts";
+
+/** The handshake messages of RFC 6101, section 5.6. */
+export const TYPES = {
+  hello_request: 0,
+  client_hello: 1,
+  server_hello: 2,
+  certificate: 11,
+  server_key_exchange: 12,
+  certificate_request: 13,
+  server_hello_done: 14,
+  certificate_verify: 15,
+  client_key_exchange: 16,
+  finished: 20,
+} as const;
+export type MessageName = keyof typeof TYPES;
+
+/** A message as it is hashed: its header, then its body. */
+export function frame(name: MessageName, body: Uint8Array): Buffer {
+  return Buffer.concat([u8(TYPES[name]), vector24(body)]);
+}
+
+/** The largest body of each message, in bytes. A hello may be one of TLS 1.3; chains and lists of authorities grow long. */
+const LIMITS: { readonly [Name in MessageName]: number } = {
+  hello_request: 0,
+  client_hello: 0x10000,
+  server_hello: 0x1000,
+  certificate: 0x40000,
+  server_key_exchange: 0x4000,
+  certificate_request: 0x40000,
+  server_hello_done: 0,
+  certificate_verify: 0x4000,
+  client_key_exchange: 0x1000,
+  finished: 36,
+};
+const NAMES = new Map(Object.entries(TYPES).map(([name, type]) => [type as number, name as MessageName]));
+
+export interface Message {
+  readonly name: MessageName;
+  readonly body: Buffer;
+  /** Header and body, as it is hashed. */
+  readonly framed: Buffer;
+}
+
+/** Puts messages together from the contents of handshake records: RFC 6101, section 5.6. */
+export class MessageJoiner {
+  #input: Buffer = Buffer.alloc(0);
+  #message = new Accumulator();
+  #wanted = HANDSHAKE_HEADER;
+
+  /** A message has begun and is not whole. */
+  get isBetween(): boolean {
+    return this.#message.length > 0 || this.#input.length > 0;
+  }
+
+  push(content: Buffer): void {
+    this.#input = content;
+  }
+
+  /** The next whole message; undefined: push again. Throws PeerError. */
+  next(): Message | undefined {
+    while (this.#input.length > 0) {
+      const piece = this.#input.subarray(0, this.#wanted - this.#message.length);
+      this.#input = this.#input.subarray(piece.length);
+      this.#message.append(piece);
+      const { bytes } = this.#message;
+      const name = nameOf(bytes[0]!);
+      if (this.#wanted === HANDSHAKE_HEADER && bytes.length === HANDSHAKE_HEADER) {
+        this.#wanted += checkLength(name, bytes.readUIntBE(1, 3));
+      }
+      if (bytes.length < this.#wanted) continue;
+      this.#message = new Accumulator();
+      this.#wanted = HANDSHAKE_HEADER;
+      return { name, body: bytes.subarray(HANDSHAKE_HEADER), framed: bytes };
+    }
+    return undefined;
+  }
+}
+
+function nameOf(type: number): MessageName {
+  const name = NAMES.get(type);
+  if (name === undefined) {
+    throw new PeerError(`Cannot go on: a handshake message has type ${type}`, ALERTS.unexpected_message);
+  }
+  return name;
+}
+
+function checkLength(name: MessageName, length: number): number {
+  const limit = LIMITS[name];
+  if (length > limit) {
+    const message = `Cannot read ${name}: it has ${length} bytes, above ${limit}`;
+    throw new PeerError(message, ALERTS.illegal_parameter);
+  }
+  return length;
+}
+
+export interface HelloOffer {
+  readonly random: Uint8Array;
+  /** Empty: no session is to be resumed. */
+  readonly sessionId: Uint8Array;
+  readonly suites: readonly number[];
+}
+
+/** A ClientHello of SSL 3.0: no extensions, which servers of its time may refuse. */
+export function writeClientHello({ random, sessionId, suites }: HelloOffer): Buffer {
+  return Buffer.concat([
+    u16(VERSIONS.SSLv3),
+    random,
+    vector8(sessionId),
+    vector16(u16s([...suites, RENEGOTIATION_SCSV])),
+    vector8(u8(0)),
+  ]);
+}
+
+/** RFC 5746, section 3.3: a client that sends no extension says with a suite that it knows what renegotiation may do. */
+export const RENEGOTIATION_SCSV = 0x00ff;
+const RENEGOTIATION_INFO = 0xff01;
+
+export interface ServerHello {
+  readonly random: Buffer;
+  readonly sessionId: Buffer;
+  readonly suite: number;
+  /** The server answers the client's signal of RFC 5746. */
+  readonly secureRenegotiation: boolean;
+}
+
+export function writeServerHello({ random, sessionId, suite, secureRenegotiation }: ServerHello): Buffer {
+  const extension = Buffer.concat([u16(RENEGOTIATION_INFO), vector16(vector8())]);
+  return Buffer.concat([
+    u16(VERSIONS.SSLv3),
+    random,
+    vector8(sessionId),
+    u16(suite),
+    u8(0),
+    ...(secureRenegotiation ? [vector16(extension)] : []),
+  ]);
+}
+
+export function readServerHello(body: Buffer): ServerHello {
+  const reader = new Reader(body, "the ServerHello");
+  const version = reader.u16();
+  if (version !== VERSIONS.SSLv3) {
+    throw new PeerError(`Cannot go on: the server chose version ${version}, not SSL 3.0`, ALERTS.protocol_version);
+  }
+  const random = reader.take(32);
+  const sessionId = reader.vector8();
+  const suite = reader.u16();
+  const compression = reader.u8();
+  const extensions = reader.remaining > 0 ? reader.vector16() : undefined;
+  reader.end();
+  if (sessionId.length > 32 || compression !== 0) {
+    throw new PeerError("Cannot go on: the server chose what was not offered", ALERTS.illegal_parameter);
+  }
+  if (extensions && extensions.length > 0) readExtensions(extensions);
+  return { random, sessionId, suite, secureRenegotiation: extensions !== undefined && extensions.length > 0 };
+}
+
+/** Only the answer to RENEGOTIATION_SCSV may stand here, and on a first handshake it is empty: RFC 5746, section 3.4. */
+function readExtensions(block: Buffer): void {
+  const reader = new Reader(block, "the ServerHello's extensions");
+  const type = reader.u16();
+  const content = reader.vector16();
+  reader.end();
+  if (type !== RENEGOTIATION_INFO || content.length !== 1 || content[0] !== 0) {
+    throw new PeerError(`Cannot go on: the server sent extension ${type} unasked`, ALERTS.illegal_parameter);
+  }
+}
+
+/** DER certificates, the sender's own first. */
+export function writeCertificate(chain: readonly Uint8Array[]): Buffer {
+  return vector24(...chain.map((certificate) => vector24(certificate)));
+}
+
+export function readCertificate(body: Buffer): Buffer[] {
+  const message = new Reader(body, "the Certificate");
+  const list = new Reader(message.take(message.u24()), "the Certificate's list");
+  message.end();
+  const chain: Buffer[] = [];
+  while (list.remaining > 0) chain.push(list.take(list.u24()));
+  if (chain.length === 0) throw new PeerError("Cannot go on: the server has no certificate", ALERTS.bad_certificate);
+  return chain;
+}
+
+/** The client has no certificate to send, but what it is asked must be well formed: RFC 6101, section 5.6.4. */
+export function checkCertificateRequest(body: Buffer): void {
+  const reader = new Reader(body, "the CertificateRequest");
+  reader.vector8(1);
+  const authorities = new Reader(reader.vector16(), "the CertificateRequest's authorities");
+  reader.end();
+  while (authorities.remaining > 0) authorities.vector16(1);
+}

@@ -1,0 +1,61 @@
+import type { KeyObject } from "node:crypto";
+import { CIPHER_SUITE_NAMES } from "../wire/cipher-suite-names.ts";
+import type { CipherName } from "./bulk-cipher.ts";
+import type { MacName } from "./mac.ts";
+
+/** A cipher suite that the engine speaks over SSL 3.0. */
+export interface Suite {
+  readonly id: number;
+  /** IANA's name. */
+  readonly name: string;
+  readonly exchange: "rsa" | "dhe" | "ecdhe";
+  /** The kind of key that the server's certificate must have. */
+  readonly auth: "rsa" | "ecdsa";
+  readonly cipher: CipherName;
+  readonly mac: MacName;
+}
+
+/** Which suites may be used: "rc4" leaves out the block ciphers, whose padding POODLE (CVE-2014-3566) reads through. */
+export type SuiteChoice = "all" | "rc4";
+
+/** The suite with this number; undefined: the engine does not speak it, or it may not be used. */
+export function suiteById(id: number, choice: SuiteChoice): Suite | undefined {
+  return suitesFor(choice).find((suite) => suite.id === id);
+}
+
+/** In the order in which the engine offers them. */
+export function suitesFor(choice: SuiteChoice): readonly Suite[] {
+  return choice === "all" ? SUITES : RC4_SUITES;
+}
+
+/** The kind of suite that a key can serve; undefined: none. */
+export function authOf(key: KeyObject): Suite["auth"] | undefined {
+  if (key.asymmetricKeyType === "rsa") return "rsa";
+  return key.asymmetricKeyType === "ec" ? "ecdsa" : undefined;
+}
+
+type Row = readonly [number, Suite["exchange"], Suite["auth"], CipherName, MacName];
+/** What RFC 6101 and its peers have with encryption and certificates; no export, NULL, anonymous, DES40, DES or DSS suite. */
+const ROWS: readonly Row[] = [
+  [0xc00a, "ecdhe", "ecdsa", "aes-256-cbc", "sha1"],
+  [0xc014, "ecdhe", "rsa", "aes-256-cbc", "sha1"],
+  [0xc009, "ecdhe", "ecdsa", "aes-128-cbc", "sha1"],
+  [0xc013, "ecdhe", "rsa", "aes-128-cbc", "sha1"],
+  [0x0039, "dhe", "rsa", "aes-256-cbc", "sha1"],
+  [0x0033, "dhe", "rsa", "aes-128-cbc", "sha1"],
+  [0x0035, "rsa", "rsa", "aes-256-cbc", "sha1"],
+  [0x002f, "rsa", "rsa", "aes-128-cbc", "sha1"],
+  [0xc008, "ecdhe", "ecdsa", "des-ede3-cbc", "sha1"],
+  [0xc012, "ecdhe", "rsa", "des-ede3-cbc", "sha1"],
+  [0x0016, "dhe", "rsa", "des-ede3-cbc", "sha1"],
+  [0x000a, "rsa", "rsa", "des-ede3-cbc", "sha1"],
+  [0xc007, "ecdhe", "ecdsa", "rc4", "sha1"],
+  [0xc011, "ecdhe", "rsa", "rc4", "sha1"],
+  [0x0005, "rsa", "rsa", "rc4", "sha1"],
+  [0x0004, "rsa", "rsa", "rc4", "md5"],
+];
+
+const SUITES: readonly Suite[] = ROWS.map(([id, exchange, auth, cipher, mac]) => {
+  return { id, name: CIPHER_SUITE_NAMES.get(id)!, exchange, auth, cipher, mac };
+});
+const RC4_SUITES = SUITES.filter(({ cipher }) => cipher === "rc4");

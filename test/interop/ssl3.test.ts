@@ -1,0 +1,231 @@
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { Session } from "../../src/control/api.ts";
+import { suitesFor } from "../../src/ssl3/suites.ts";
+import { writeProbe } from "../../src/wire/probe.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { buildJavaPeer, java, type Origin, ssl3Server } from "../peers.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { must, until } from "../processes.ts";
+
+const SUITES = suitesFor("all").map(({ name }) => name);
+const MIB = 2 ** 20;
+
+/** What a JSSE client saw, and what the server behind the node told it. */
+interface Seen {
+  readonly client: Side;
+  readonly server: Side;
+  readonly echoed: boolean;
+  readonly ended: boolean;
+}
+
+interface Side {
+  readonly version: string;
+  readonly suite: string;
+  readonly session: string;
+}
+
+interface Case {
+  readonly to: Origin;
+  readonly name?: string;
+  readonly versions?: string;
+  readonly suites?: readonly string[];
+  readonly size?: number;
+  readonly times?: number;
+  /** Not by the proxy: by a listener that forwards to `old`. */
+  readonly forwarded?: boolean;
+}
+
+describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headless"), () => {
+  let pki: Pki;
+  let classes: string;
+  let node: TestNode;
+  let rc4Node: TestNode;
+  let usualNode: TestNode;
+  let old: Origin;
+  let oldEcdsa: Origin;
+  let demanding: Origin;
+  const modern = new Map<string, Origin>();
+
+  before(async () => {
+    [pki, classes] = await Promise.all([makePki(), buildJavaPeer("Ssl3Peer.java")]);
+    old = await ssl3Server(classes, pki.server.rsa);
+    oldEcdsa = await ssl3Server(classes, pki.server.ecdsa);
+    demanding = await ssl3Server(classes, pki.server.rsa, { certificate: "need" });
+    for (const version of ["TLSv1.2", "TLSv1.3"]) {
+      modern.set(version, await ssl3Server(classes, pki.server.rsa, { versions: [version] }));
+    }
+    const rules = [{ name: "dropped", match: { host: [`dropped.${DOMAIN}`] }, action: "drop" }];
+    const feeds = [{ name: "captures", kind: "pcapng", directory: "./captures" }];
+    const options = (versions: object, more: object = {}) => ({
+      trust: [pki.root.certificate],
+      forwards: { old: old.port },
+      // One worker: sessions are resumed where they were made.
+      config: {
+        workers: 1,
+        policy: { versions, rules },
+        keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }],
+        ...more,
+      },
+    });
+    node = await startNode(options({ min: "SSLv3" }));
+    usualNode = await startNode(options({ belowMin: "bypass" }));
+    rc4Node = await startNode(options({ min: "SSLv3", ssl3Suites: "rc4" }, { feeds }));
+  });
+  after(async () => {
+    await node?.stop();
+    await rc4Node?.stop();
+    await usualNode?.stop();
+    for (const { process } of [old, oldEcdsa, demanding, ...modern.values()]) await process?.stop();
+  });
+
+  /** Connects through the explicit proxy and answers what each connection saw; a line that says otherwise fails. */
+  async function get(through: TestNode, cases: readonly Case[], roots = through.primary): Promise<Seen[]> {
+    return (await lines(through, cases, roots)).map((line) => {
+      const [, cv, cs, ci, echoed, ended, sv, ss, si] =
+        /^client (\S+) (\S+) (\S*) echoed=(\w+) ended=(\w+) server (\S+) (\S+) (\S*)$/.exec(line) ?? [];
+      assert.ok(cv && cs && sv && ss, line);
+      // Java has names of its own for suites older than TLS.
+      const side = (version: string, suite: string, session = ""): Side => {
+        return { version, suite: suite.replace(/^SSL_/, "TLS_"), session };
+      };
+      return { client: side(cv, cs, ci), server: side(sv, ss, si), echoed: echoed === "true", ended: ended === "true" };
+    });
+  }
+
+  async function lines(through: TestNode, cases: readonly Case[], roots: string): Promise<string[]> {
+    const texts = cases.map(({ to, forwarded, ...one }) => {
+      const { name = "localhost", versions = "SSLv3", suites = ["-"], size = 20_000, times = 1 } = one;
+      const where = forwarded ? `127.0.0.1:${through.forward("old")}` : `localhost:${to.port}`;
+      const proxy = forwarded ? "-" : `127.0.0.1:${through.proxy}`;
+      return [where, name, versions, suites.join("+"), size, times, proxy].join(",");
+    });
+    const output = await must(java(), ["-cp", classes, "Ssl3Peer", "get", roots, ...texts], { within: 120_000 });
+    return output.trim().split("\n");
+  }
+
+  test("Every suite is spoken with a client and with a server, and resumed with both", async () => {
+    const cases = SUITES.map((suite) => {
+      return { to: suite.includes("ECDSA") ? oldEcdsa : old, suites: [suite], times: 2 };
+    });
+    const seen = await get(node, cases);
+    assert.deepEqual(
+      seen.map(({ client, server, echoed, ended }) => [
+        client.version,
+        client.suite,
+        server.version,
+        server.suite,
+        echoed,
+        ended,
+      ]),
+      SUITES.flatMap((suite) => [0, 1].map(() => ["SSLv3", suite, "SSLv3", suite, true, true])),
+    );
+    for (const [at, suite] of SUITES.entries()) {
+      const [first, second] = [seen[2 * at]!, seen[2 * at + 1]!];
+      assert.equal(second.client.session, first.client.session, `the client resumed ${suite}`);
+      assert.equal(second.server.session, first.server.session, `the server resumed ${suite}`);
+    }
+  });
+
+  test("A hundred mebibytes pass both ways, by their hash", async () => {
+    for (const suite of ["TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_RSA_WITH_RC4_128_SHA"]) {
+      const [seen] = await get(node, [{ to: old, suites: [suite], size: 100 * MIB }]);
+      assert.deepEqual([seen!.client.suite, seen!.server.suite, seen!.echoed, seen!.ended], [suite, suite, true, true]);
+    }
+  });
+
+  test("An SSL 3.0 client reaches servers of TLS 1.2 and 1.3, and the record says both", async () => {
+    for (const [version, to] of modern) {
+      const [seen] = await get(node, [{ to, size: MIB }]);
+      assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", version, true]);
+      const { clientLeg, serverLeg } = await last(node, to.port);
+      assert.deepEqual([clientLeg.version, clientLeg.suite], ["SSLv3", seen!.client.suite]);
+      assert.deepEqual([serverLeg.version, serverLeg.suite], [version, seen!.server.suite]);
+    }
+  });
+
+  test("Clients of TLS 1.0 to 1.3 reach an SSL 3.0 server", async () => {
+    for (const version of ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]) {
+      const [seen] = await get(node, [{ to: old, versions: version, size: MIB }]);
+      assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], [version, "SSLv3", true]);
+    }
+  });
+
+  test("A client that begins with an SSLv2-format hello is served", async () => {
+    const [seen] = await get(node, [{ to: old, versions: "SSLv2Hello+SSLv3" }]);
+    assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", "SSLv3", true]);
+  });
+
+  test("A server whose key the node holds is shown as it is, over SSL 3.0 too", async () => {
+    const name = `ssl3.in.${DOMAIN}`;
+    const [seen] = await get(node, [{ to: old, name, forwarded: true }], pki.root.certificate);
+    assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", "SSLv3", true]);
+    assert.equal((await node.session(name)).deployment, "inbound");
+  });
+
+  test("Without leave from the configuration SSL 3.0 is not decrypted", async () => {
+    const [seen] = await get(usualNode, [{ to: old }], pki.root.certificate);
+    assert.equal(seen!.client.session, seen!.server.session, "nobody stood in between");
+    const { verdict, rule } = await last(usualNode, old.port);
+    assert.deepEqual([verdict, rule], ["bypass", "versions"]);
+  });
+
+  test("A client of SSL 3.0 that policy drops is told with an alert of its own version", async () => {
+    const socket = connect(usualNode.forward("old"), "127.0.0.1");
+    const hello = { maxVersion: 0x0300, suites: [0x002f], groups: [], signatureAlgorithms: [], alpn: [] };
+    socket.write(writeProbe({ ...hello, serverName: `dropped.${DOMAIN}`, random: Buffer.alloc(32) }));
+    const answer: Buffer[] = [];
+    for await (const bytes of socket) answer.push(bytes as Buffer);
+    assert.equal(Buffer.concat(answer).toString("hex"), "15030000020228");
+  });
+
+  test("RC4 alone is used when the configuration says so, whatever the peers prefer", async () => {
+    const [seen] = await get(rc4Node, [{ to: old }]);
+    for (const side of [seen!.client, seen!.server])
+      assert.match(`${side.version} ${side.suite}`, /^SSLv3 \S*_WITH_RC4_128_/);
+    const [refused] = await lines(rc4Node, [{ to: old, suites: ["TLS_RSA_WITH_AES_128_CBC_SHA"] }], rc4Node.primary);
+    assert.match(refused!, /^failed: /);
+  });
+
+  test("The plaintext goes to a feed, and the session is found by its host", async () => {
+    const [seen] = await get(rc4Node, [{ to: old }]);
+    const told = Buffer.from(`SSLv3 ${seen!.server.suite.replace("TLS_RSA_", "SSL_RSA_")} ${seen!.server.session}`);
+    const captured = () => globSync(join(rc4Node.captures, "*")).some((file) => readFileSync(file).includes(told));
+    await until("the server's line in a capture", captured);
+    const found = await rc4Node.sessions({ host: "localhost" });
+    assert.ok(found.some(({ clientLeg }) => clientLeg.version === "SSLv3"));
+  });
+
+  test("A server that demands a client certificate is remembered, and bypassed", async () => {
+    const [line] = await lines(node, [{ to: demanding, times: 1 }], node.primary);
+    assert.match(line!, /^failed: /);
+    const { verdict, rule } = await last(node, demanding.port);
+    assert.deepEqual([verdict, rule], ["bypass", "client certificate"]);
+  });
+
+  test("A certificate that is faulty is found so although OpenSSL never saw it", async () => {
+    const faulty = await ssl3Server(classes, pki.faulty.unknownIssuer);
+    const [line] = await lines(node, [{ to: faulty }], node.primary);
+    assert.match(line!, /^failed: /);
+    const session = await last(node, faulty.port);
+    await faulty.process.stop();
+    assert.deepEqual([session.verdict, session.rule], ["drop", "certificate fault"]);
+    assert.deepEqual(
+      session.certificate?.faults.map(({ fault }) => fault),
+      ["unknownIssuer"],
+    );
+  });
+
+  /** The newest session with the server at this port, once it is over. */
+  function last(of: TestNode, port: number): Promise<Session> {
+    return until(`a closed session with port ${port}`, async () => {
+      const found = (await of.sessions({})).filter(({ server }) => server?.port === port);
+      const newest = found.toSorted((one, other) => other.start - one.start)[0];
+      return newest !== undefined && newest.end !== null && newest;
+    });
+  }
+});

@@ -1,0 +1,166 @@
+import java.io.ByteArrayInputStream;
+import java.io.FileInputStream;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetSocketAddress;
+import java.net.Proxy;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyStore;
+import java.security.MessageDigest;
+import java.security.Security;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.Random;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
+import javax.net.ssl.SSLServerSocket;
+import javax.net.ssl.SSLSession;
+import javax.net.ssl.SSLSocket;
+import javax.net.ssl.TrustManagerFactory;
+
+/**
+ * A client and a server of SSL 3.0 over JSSE, with everything that JDK 17 has switched off switched on again.
+ *
+ * serve PORT PKCS12 VERSIONS none|want|need         VERSIONS joined by "+"; a client certificate
+ * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSIONS,SUITE (or "-"),SIZE,TIMES,PROXY_HOST:PORT (or "-")
+ *
+ * The server answers with a line about the session, then echoes. The client connects so many times with one context, so
+ * that it may resume, and prints one line for each time.
+ */
+public class Ssl3Peer {
+  public static void main(String[] args) throws Exception {
+    // A server that knows RFC 7627 resumes no session made without it, and SSL 3.0 has none with it.
+    System.setProperty("jdk.tls.useExtendedMasterSecret", "false");
+    for (String name : new String[] {"jdk.tls.disabledAlgorithms", "jdk.tls.legacyAlgorithms"}) Security.setProperty(name, "");
+    if (args[0].equals("serve")) serve(args);
+    else for (String one : Arrays.copyOfRange(args, 2, args.length)) get(args[1], one.split(","));
+  }
+
+  static void serve(String[] args) throws Exception {
+    KeyStore keys = KeyStore.getInstance("PKCS12");
+    keys.load(new FileInputStream(args[2]), "changeit".toCharArray());
+    KeyManagerFactory factory = KeyManagerFactory.getInstance("PKIX");
+    factory.init(keys, "changeit".toCharArray());
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(factory.getKeyManagers(), null, null);
+    SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket();
+    listener.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[1])));
+    listener.setEnabledProtocols(args[3].split("\\+"));
+    listener.setEnabledCipherSuites(withoutSignals(context.getSupportedSSLParameters().getCipherSuites()));
+    if (args[4].equals("need")) listener.setNeedClientAuth(true);
+    if (args[4].equals("want")) listener.setWantClientAuth(true);
+    System.out.println("READY");
+    while (true) {
+      SSLSocket socket = (SSLSocket) listener.accept();
+      new Thread(() -> answer(socket)).start();
+    }
+  }
+
+  static void answer(SSLSocket socket) {
+    try (socket) {
+      socket.startHandshake();
+      OutputStream out = socket.getOutputStream();
+      out.write((describe(socket.getSession()) + "\n").getBytes());
+      InputStream in = socket.getInputStream();
+      byte[] buffer = new byte[16384];
+      for (int read = in.read(buffer); read != -1; read = in.read(buffer)) out.write(buffer, 0, read);
+      socket.shutdownOutput();
+    } catch (Exception error) {
+      System.out.println("failed: " + error);
+    }
+  }
+
+  static String describe(SSLSession session) {
+    return session.getProtocol() + " " + session.getCipherSuite() + " " + HexFormat.of().formatHex(session.getId());
+  }
+
+  static void get(String roots, String[] one) throws Exception {
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(null, trusting(roots), null);
+    for (int time = 0; time < Integer.parseInt(one[5]); time += 1) {
+      try {
+        exchange(context, one);
+      } catch (Exception error) {
+        System.out.println("failed: " + error.getMessage());
+      }
+    }
+  }
+
+  static void exchange(SSLContext context, String[] one) throws Exception {
+    SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain(one), one[1], 443, true);
+    socket.setSoTimeout(60000);
+    socket.setTcpNoDelay(true);
+    socket.setEnabledProtocols(one[2].split("\\+"));
+    socket.setEnabledCipherSuites(
+        one[3].equals("-") ? withoutSignals(socket.getSupportedCipherSuites()) : one[3].split("\\+"));
+    SSLParameters parameters = socket.getSSLParameters();
+    parameters.setEndpointIdentificationAlgorithm("HTTPS");
+    socket.setSSLParameters(parameters);
+    socket.startHandshake();
+    int size = Integer.parseInt(one[4]);
+    MessageDigest sent = MessageDigest.getInstance("SHA-256");
+    Thread writer = new Thread(() -> {
+      try {
+        Random random = new Random(7);
+        byte[] piece = new byte[16384];
+        for (int left = size; left > 0; left -= piece.length) {
+          random.nextBytes(piece);
+          int length = Math.min(left, piece.length);
+          sent.update(piece, 0, length);
+          socket.getOutputStream().write(piece, 0, length);
+        }
+      } catch (Exception error) {
+        System.out.println("failed: " + error);
+      }
+    });
+    writer.start();
+    InputStream in = socket.getInputStream();
+    StringBuilder server = new StringBuilder();
+    for (int c = in.read(); c != '\n' && c != -1; c = in.read()) server.append((char) c);
+    MessageDigest received = MessageDigest.getInstance("SHA-256");
+    byte[] buffer = new byte[16384];
+    for (int left = size; left > 0; ) {
+      int read = in.read(buffer, 0, Math.min(left, buffer.length));
+      if (read == -1) break;
+      received.update(buffer, 0, read);
+      left -= read;
+    }
+    writer.join();
+    boolean echoed = Arrays.equals(sent.digest(), received.digest());
+    socket.shutdownOutput();
+    boolean ended = in.read() == -1;
+    System.out.println("client " + describe(socket.getSession()) + " echoed=" + echoed + " ended=" + ended + " server " + server);
+    socket.close();
+  }
+
+  static Socket plain(String[] one) throws Exception {
+    String[] target = one[0].split(":");
+    if (one[6].equals("-")) return new Socket(target[0], Integer.parseInt(target[1]));
+    String[] proxy = one[6].split(":");
+    Socket plain = new Socket(new Proxy(Proxy.Type.HTTP, new InetSocketAddress(proxy[0], Integer.parseInt(proxy[1]))));
+    plain.connect(InetSocketAddress.createUnresolved(target[0], Integer.parseInt(target[1])));
+    return plain;
+  }
+
+  /** Renegotiation's signal is no suite, and an anonymous one needs no certificate. */
+  static String[] withoutSignals(String[] suites) {
+    return Arrays.stream(suites).filter(suite -> !suite.contains("SCSV") && !suite.contains("_anon_")).toArray(String[]::new);
+  }
+
+  static javax.net.ssl.TrustManager[] trusting(String roots) throws Exception {
+    KeyStore store = KeyStore.getInstance("PKCS12");
+    store.load(null, null);
+    byte[] pem = Files.readAllBytes(Path.of(roots));
+    for (Certificate root : CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(pem))) {
+      store.setCertificateEntry(String.valueOf(store.size()), root);
+    }
+    TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
+    factory.init(store);
+    return factory.getTrustManagers();
+  }
+}

@@ -1,0 +1,111 @@
+import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { PeerError } from "../../../src/errors.ts";
+import { type ClientOptions, createClient } from "../../../src/ssl3/client.ts";
+import type { Connection, Established, Happening, SavedSession } from "../../../src/ssl3/connection.ts";
+import type { Random } from "../../../src/ssl3/random.ts";
+import { createServer, type Identity, type ServerOptions } from "../../../src/ssl3/server.ts";
+import { suitesFor } from "../../../src/ssl3/suites.ts";
+
+/** For tests: both sides of a conversation, without a network. */
+
+const at = (name: string) => new URL(name, import.meta.url);
+const identity = (name: string): Identity => ({
+  chain: [new X509Certificate(readFileSync(at(`${name}.pem`))).raw],
+  key: createPrivateKey(readFileSync(at(`${name}.key`))),
+});
+export const RSA = identity("rsa");
+export const ECDSA = identity("ecdsa");
+
+/** Random bytes that are the same each time. */
+export function seeded(seed: string): Random {
+  let count = 0;
+  return (size) => {
+    const parts: Buffer[] = [];
+    for (let length = 0; length < size; length += 32) {
+      parts.push(createHash("sha256").update(`${seed} ${count}`).digest());
+      count += 1;
+    }
+    return Buffer.concat(parts).subarray(0, size);
+  };
+}
+
+export function clientOf(options: Partial<ClientOptions> = {}): Connection {
+  return createClient({
+    random: seeded("client"),
+    suites: suitesFor("all").map(({ id }) => id),
+    fallback: false,
+    ...options,
+  });
+}
+
+export function serverOf(options: Partial<ServerOptions> = {}): Connection {
+  return createServer({
+    random: seeded("server"),
+    identities: [RSA, ECDSA],
+    suites: "all",
+    highest: 0x0300,
+    ...options,
+  });
+}
+
+/** What one side made of what it received. */
+export interface Heard {
+  readonly happenings: Happening[];
+  readonly error: PeerError | undefined;
+}
+
+/** Lets a side hear bytes; a PeerError is an outcome, any other error is thrown. The bytes stay as they are. */
+export function hear(side: Connection, bytes: Uint8Array): Heard {
+  const happenings: Happening[] = [];
+  try {
+    for (const happening of side.receive(Buffer.from(bytes))) happenings.push(happening);
+    return { happenings, error: undefined };
+  } catch (error) {
+    if (error instanceof PeerError) return { happenings, error };
+    throw error;
+  }
+}
+
+export interface Spoken {
+  readonly client: Heard;
+  readonly server: Heard;
+}
+
+/** Carries everything between two sides until both are silent. `piece`: so many bytes at a time. */
+export function talk(client: Connection, server: Connection, piece = Number.POSITIVE_INFINITY): Spoken {
+  const heard = { client: [] as Heard[], server: [] as Heard[] };
+  for (;;) {
+    const there = client.take();
+    for (const part of inPieces(there, piece)) heard.server.push(hear(server, part));
+    const back = server.take();
+    for (const part of inPieces(back, piece)) heard.client.push(hear(client, part));
+    if (there.length === 0 && back.length === 0) return { client: sum(heard.client), server: sum(heard.server) };
+  }
+}
+
+function* inPieces(bytes: Buffer, size: number): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+function sum(all: readonly Heard[]): Heard {
+  return { happenings: all.flatMap(({ happenings }) => happenings), error: all.find(({ error }) => error)?.error };
+}
+
+/** What was agreed on, when the handshake came to its end. */
+export function establishedOf({ happenings }: Heard): Established | undefined {
+  return happenings.find((one) => one.kind === "open")?.established;
+}
+
+export function dataOf({ happenings }: Heard): Buffer {
+  return Buffer.concat(happenings.flatMap((one) => (one.kind === "data" ? [one.bytes] : [])));
+}
+
+/** Sessions as a server keeps them. */
+export function sessionMap(): { find(id: Buffer): SavedSession | undefined; keep(session: SavedSession): void } {
+  const kept = new Map<string, SavedSession>();
+  return {
+    find: (id) => kept.get(id.toString("hex")),
+    keep: (session) => void kept.set(session.id.toString("hex"), session),
+  };
+}
