@@ -130,7 +130,7 @@ surprise: 1
         ),
       /listeners\[1\]/,
     ],
-    ["a tool, which this version does not have", () => minimal("tools: []", 18_080), /tools is not known/],
+    ["a key that no version has", () => minimal("teapot: []", 18_080), /teapot is not known/],
   ];
   for (const [title, write, expected] of singles) {
     for (const verb of ["check", "run"]) {
