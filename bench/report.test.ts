@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { quantile } from "./measures.ts";
-import { medians, type Results, ratios, table } from "./report.ts";
-import { PEERS } from "./subjects.ts";
+import { type Comparison, medians, type Results, ratios, table } from "./report.ts";
+
+const PEERS: Comparison = {
+  title: "Clearline beside its peers",
+  alone: ["direct"],
+  pairs: [
+    { ours: "clearline", theirs: "mitmproxy" },
+    { ours: "clearline forward", theirs: "sslsplit" },
+    { ours: "clearline pcapng", theirs: "clearline" },
+  ],
+};
 
 test("each value is the median of its own runs", () => {
   const runs = [{ sessions: 300, one: 10 }, { sessions: 100, one: 30 }, { sessions: 200, one: 20 }, { idle: 7 }];

@@ -8,7 +8,7 @@ import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
 import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
-import { BYPASSES, ONE_TOOL, TWO_TOOLS } from "./claims/tools.ts";
+import { ONE_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 
 /** A node as it comes, which is whole afterwards. `load`: seconds of 200 parallel clients at the end. */
@@ -24,7 +24,7 @@ export const SPECIAL = {
   routers: { about: "Routers on the wire", prepare: addRouters, listener: ROUTES, claims: BEYOND_ROUTERS },
   kept: { about: "Left standing", listener: KEPT, claims: [KEEP] },
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
-  tool: { about: "A tool", tools: [{ name: "ips" }], config: BYPASSES, claims: ONE_TOOL },
+  tool: { about: "A tool", tools: [{ name: "ips" }], config: TOOL_CONFIG, claims: ONE_TOOL },
   tools: { about: "Two tools", tools: [{ name: "ips" }, { name: "dlp", onFailure: "bypass" }], claims: TWO_TOOLS },
   confined: {
     about: "Rights, and how it leaves",

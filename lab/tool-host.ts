@@ -63,7 +63,7 @@ export function configure(tool: ToolHost, more: Readonly<Record<string, unknown>
     interfaceB: tool.interfaceB,
     namespace: tool.ends,
     ports: { 443: 80 },
-    heartbeat: { period: "250ms", timeout: "500ms", retries: 2, recovery: "500ms" },
+    heartbeat: { period: "250ms", timeout: "1500ms", retries: 2, recovery: "500ms" },
     ...more,
   };
 }

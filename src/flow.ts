@@ -153,8 +153,8 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { client, endpoint, opening, known, destination, begun } = interception;
 
   const host = hostOf(opening.hello, destination);
-  const { listener, from: caller } = story.arrival;
-  const between: Ends = { listener, client: caller, server: endpoint, host };
+  const { arrival } = story;
+  const between: Ends = { listener: arrival.listener, client: arrival.from, server: endpoint, host };
   const { serverLeg, server } = await openServerLeg(story, interception, between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   if (server.stream === server.socket) ends.delete(server.stream);

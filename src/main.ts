@@ -35,7 +35,6 @@ import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
 import { VERSIONS } from "./policy/rule.ts";
-import { SESSION_CACHES } from "./resumption/session-caches.ts";
 import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
 import { asSsl3Alert } from "./ssl3/alerts.ts";
@@ -56,7 +55,7 @@ import { ja3, ja4 } from "./wire/fingerprint.ts";
 const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
 /** ms for which a server's offer of TLS is remembered. */
 const OFFERING = 7 * 86_400_000;
-/** Sessions of each kind that this worker finds without asking. The cache of all workers has more. */
+/** Sessions of clients that this worker finds without asking. The cache of all workers has more. */
 const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
 const TELL = 250;
@@ -114,10 +113,13 @@ async function startWorker(first: WorkerSetup) {
   const mint = createMintChannel();
   const issued = createIssued(LIMITS.issued, mint.ask);
   const verified = createVerified(LIMITS.verified);
-  const ownSessions = Math.min(OWN_SESSIONS, setup.config.resumption.sessions);
-  const { keepers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
-    put: (cache, name, sealed, until) => tell({ kind: "put session", cache, name, sealed, until }),
-    find: (cache, name, request) => tell({ kind: "find session", cache, name, request }),
+  const ownSessions = {
+    clients: Math.min(OWN_SESSIONS, setup.config.resumption.sessions),
+    servers: Math.ceil(setup.config.resumption.sessions / setup.workers),
+  };
+  const { clients, servers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+    put: (name, sealed, until) => tell({ kind: "put session", name, sealed, until }),
+    find: (name, request) => tell({ kind: "find session", name, request }),
   });
   let { ticketKeys } = setup.resumption;
   const tickets = { hits: 0, misses: 0 };
@@ -237,11 +239,12 @@ async function startWorker(first: WorkerSetup) {
     const keystore = createKeystore(keys);
     const judge = createJudge(keystore, roots, verified);
     const takeKey = keyTaker(fed);
-    const serverOptions = ({ client, server }: Ends) => {
-      const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
-      const returning = { sessions: keepers["server-sessions"], bond, timeout };
+    const serverOptions = (ends: Ends | undefined) => {
       const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
-      return { ...options, resumption: resumption.servers ? returning : undefined };
+      if (!ends || !resumption.servers) return options;
+      const { client, server } = ends;
+      const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
+      return { ...options, resumption: { sessions: servers, bond, timeout } };
     };
     return {
       policy,
@@ -323,7 +326,7 @@ async function startWorker(first: WorkerSetup) {
         const leg = await openClientLeg(socket, opening, {
           ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
           resumption: {
-            sessions: resumption.identifiers ? keepers.sessions : undefined,
+            sessions: resumption.identifiers ? clients : undefined,
             ticketKeys: resumption.tickets ? ticketKeys : [],
             // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
             bond: [
@@ -371,11 +374,12 @@ async function startWorker(first: WorkerSetup) {
         if (chain.kind === "ready") session.note({ tools: chain.passed });
         return chain;
       },
-      tap(session, { flow, server, host, description }) {
+      tap(session, { flow, server, host, rule: expected, description }) {
         const { id, client, rule } = session;
-        const about = { id, client, server, host, flow, rule: rule ?? undefined, description };
+        const about = { id, client, server, host, flow, rule: rule ?? expected, description };
         const { places, ...taps } = openTaps(fed, about, Date.now());
-        session.note({ feeds: places });
+        // A bypass that falls late leaves what was said before it where it is.
+        if (Object.keys(places).length > 0) session.note({ feeds: places });
         return taps;
       },
       relay(client, hops, server, meter, taps) {
@@ -417,10 +421,9 @@ async function startWorker(first: WorkerSetup) {
         cache("contexts", LIMITS.contexts, contexts),
         cache("verified", LIMITS.verified, verified),
         cache("demanding", LIMITS.demanding, demanding),
+        cache("server-sessions", ownSessions.servers, servers),
         // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
-        ...SESSION_CACHES.map((name) =>
-          cache(name, 0, { hits: keepers[name].hits, misses: keepers[name].misses, size: 0 }),
-        ),
+        cache("sessions", 0, { hits: clients.hits, misses: clients.misses, size: 0 }),
         cache("tickets", 0, { ...tickets, size: 0 }),
       ],
     };
@@ -456,12 +459,12 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "minted") mint.settle(message.request, message.minted);
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
-      if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "session") settle(message.request, message.sealed);
       if (message.kind === "ticket keys") ticketKeys = message.ticketKeys;
+      if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
-        const caches = { issued, contexts, verified, demanding, ...keepers };
+        const caches = { issued, contexts, verified, demanding, sessions: clients, "server-sessions": servers };
         for (const [name, cache] of Object.entries(caches)) {
           if (message.cache === undefined || message.cache === name) cache.flush();
         }

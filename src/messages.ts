@@ -4,7 +4,6 @@ import type { FeedCounters } from "./feeds/feed.ts";
 import type { KeystoreEntry } from "./pki/key-source.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 import type { PolicySource } from "./policy/rule.ts";
-import type { SessionCacheName } from "./resumption/session-caches.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
 import type { ReturnsAnswer, ReturnsNews } from "./tools/returns.ts";
@@ -58,11 +57,10 @@ export type FromWorker =
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
   | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
-  | { readonly kind: "find session"; readonly request: number; readonly cache: SessionCacheName; readonly name: string }
+  | { readonly kind: "find session"; readonly request: number; readonly name: string }
   /** `until` in ms since the epoch. */
   | {
       readonly kind: "put session";
-      readonly cache: SessionCacheName;
       readonly name: string;
       readonly sealed: Uint8Array;
       readonly until: number;
@@ -72,7 +70,7 @@ export type FromWorker =
   | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
-export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "tickets" | SessionCacheName;
+export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "sessions" | "server-sessions" | "tickets";
 
 /** Told once a second. */
 export interface WorkerStatus {

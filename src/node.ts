@@ -46,8 +46,11 @@ export interface Node {
   /** A server no longer offers the TLS that it offered: told to the operator. */
   withdrawn(session: SessionHandle, protocol: string, server: Endpoint): void;
   fingerprints(hello: ClientHello): { readonly ja3: string; readonly ja4: string };
-  /** `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. */
-  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends: Ends): Promise<ServerLeg | LegFailure>;
+  /**
+   * `leaning`: what policy says as far as is known; its rule, or one of its tools, may keep HTTP/2 out. `ends`: an earlier
+   * session between them may be resumed.
+   */
+  serverLeg(socket: Socket, hello: ClientHello, leaning: Verdict, ends?: Ends): Promise<ServerLeg | LegFailure>;
   /** Whether a refusal may come from a server that speaks nothing newer than SSL 3.0, which policy allows. */
   mayFallBack(failure: LegFailure): boolean;
   /** The same for such a server, on a fresh connection. */
@@ -149,6 +152,8 @@ export interface Carried {
   readonly description: string;
   /** The tools that the deciding rule names; undefined: all that take this class of flow. */
   readonly tools: readonly string[] | undefined;
+  /** The rule that is expected to decide, where this begins before one has. */
+  readonly rule?: string | undefined;
 }
 
 export interface Taps {

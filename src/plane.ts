@@ -12,7 +12,6 @@ import { recordCertificate } from "./pki/certificate-record.ts";
 import { createRootSet } from "./pki/chain.ts";
 import { verifyServer } from "./pki/verify.ts";
 import { explain, order } from "./policy/explain.ts";
-import { SESSION_CACHES } from "./resumption/session-caches.ts";
 import { isShared } from "./sharing.ts";
 import type { NodeState } from "./supervisor.ts";
 import { readStrangers } from "./tools/inline-setup.ts";
@@ -177,9 +176,9 @@ function cacheInfos(state: NodeState): CacheInfo[] {
   const { minted, hits, size } = mintInfo(state);
   const { sharing, running } = state;
   const { sessions } = running.loaded.config.resumption;
-  const own = SESSION_CACHES.map((name) => ({ name, size: sharing.size(name), limit: sessions }));
+  const own = { name: "sessions", size: sharing.size, limit: sessions };
   const keys = { name: "tickets", size: sharing.ticketKeys.length, limit: 2 };
-  const sums = new Map<string, CacheInfo>([...own, keys].map((info) => [info.name, { ...info, hits: 0, misses: 0 }]));
+  const sums = new Map<string, CacheInfo>([own, keys].map((info) => [info.name, { ...info, hits: 0, misses: 0 }]));
   for (const { status } of state.workers.list()) {
     for (const cache of status?.caches ?? []) {
       const sum = sums.get(cache.name);

@@ -5,7 +5,7 @@ import { type Fleet, openFleet, SHARED_CACHES, type SharedCache } from "./fleet/
 import { log } from "./log.ts";
 import type { Minted, MintShelf } from "./pki/mint.ts";
 import { createSealer, deriveKey } from "./resumption/seal.ts";
-import { createSessionCaches, SESSION_CACHES, type SessionCacheName } from "./resumption/session-caches.ts";
+import { createClientSessions } from "./resumption/session-caches.ts";
 import { makeTicketKey, type TicketKeys, turnTicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionQuery } from "./sessions/search.ts";
 import type { Session } from "./sessions/session.ts";
@@ -26,16 +26,18 @@ export interface Sharing {
   /** What workers seal sessions with. */
   readonly secret: Uint8Array;
   readonly ticketKeys: TicketKeys;
-  findSession(cache: SessionCacheName, name: string): Promise<Uint8Array | undefined>;
+  /** A client's session, as a worker sealed it. */
+  findSession(name: string): Promise<Uint8Array | undefined>;
   /** `until` in ms since the epoch. */
-  putSession(cache: SessionCacheName, name: string, sealed: Uint8Array, until: number): void;
+  putSession(name: string, sealed: Uint8Array, until: number): void;
   /** Where certificates are that other nodes issued; undefined: there are no other nodes. */
   readonly shelf: MintShelf | undefined;
   /** Undefined: this node shares nothing with others. */
   readonly fleet: Fleet<FleetQuestion, FleetAnswer> | undefined;
-  /** Sessions of this cache, or all tickets: with others, of all nodes. */
-  flush(cache: SessionCacheName | SharedCache): Promise<void>;
-  size(cache: SessionCacheName): number;
+  /** With others: of all nodes. */
+  flush(cache: SharedCache): Promise<void>;
+  /** Sessions of clients that are kept here. */
+  readonly size: number;
   close(): void;
 }
 
@@ -56,7 +58,7 @@ export interface SharingOptions {
 
 export function openSharing(options: SharingOptions): Sharing {
   const { resumption } = options;
-  const caches = createSessionCaches(resumption.sessions);
+  const sessions = createClientSessions(resumption.sessions);
   const secret = resumption.shared === undefined ? randomBytes(32) : deriveKey(options.fleetSecret(), "sessions");
   let ticketKeys: TicketKeys = [makeTicketKey()];
   let turn: NodeJS.Timeout;
@@ -82,8 +84,8 @@ export function openSharing(options: SharingOptions): Sharing {
       ticketRotation - (Date.now() % ticketRotation),
     );
   };
-  const forget = (cache: SessionCacheName | SharedCache) => {
-    if (cache === "sessions" || cache === "server-sessions") caches[cache].flush();
+  const forget = (cache: SharedCache) => {
+    if (cache === "sessions") sessions.flush();
     if (cache === "tickets") useKeys([makeTicketKey()]);
   };
   const fleet = joinFleet(options, { meet, forget });
@@ -94,23 +96,21 @@ export function openSharing(options: SharingOptions): Sharing {
     get ticketKeys() {
       return ticketKeys;
     },
-    async findSession(cache, name) {
-      const own = caches[cache].find(name, Date.now());
-      return own ?? (cache === "sessions" ? await fleet?.findSession(name) : undefined);
-    },
-    putSession(cache, name, sealed, until) {
-      caches[cache].put(name, sealed, until);
-      if (cache === "sessions") fleet?.putSession(name, sealed, until);
+    findSession: async (name) => sessions.find(name, Date.now()) ?? (await fleet?.findSession(name)),
+    putSession(name, sealed, until) {
+      sessions.put(name, sealed, until);
+      fleet?.putSession(name, sealed, until);
     },
     shelf: fleet && shelfOf(fleet),
     fleet,
     async flush(cache) {
       forget(cache);
-      if (cache === "server-sessions") return;
       await fleet?.flush(cache);
       if (cache === "tickets") await meet();
     },
-    size: (cache) => caches[cache].size,
+    get size() {
+      return sessions.size;
+    },
     close() {
       clearTimeout(turn);
       fleet?.close();
@@ -158,6 +158,6 @@ function shelfOf(fleet: Fleet<FleetQuestion, FleetAnswer>): MintShelf {
 }
 
 /** Whether workers find what is in this cache through the supervisor, or other nodes do. */
-export function isShared(cache: string): cache is SessionCacheName | SharedCache {
-  return [...SESSION_CACHES, ...SHARED_CACHES].some((name) => name === cache);
+export function isShared(cache: string): cache is SharedCache {
+  return SHARED_CACHES.some((name) => name === cache);
 }

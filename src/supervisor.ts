@@ -69,9 +69,9 @@ export interface NodeState {
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: Demanding;
+  readonly sharing: Sharing;
   /** Whose connections come back from proxy tools. */
   readonly returns: ReturnsOffice;
-  readonly sharing: Sharing;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
@@ -184,8 +184,8 @@ async function startNode(
     history,
     sessions,
     demanding,
-    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     sharing,
+    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers,
     startedAt: now,
     reloading: Promise.resolve(),
@@ -430,14 +430,13 @@ function onMessage(state: NodeState, message: FromWorker, worker: number, socket
       "A server demands a client certificate; the policy's clientCertificate holds for it now",
     );
   }
+  if (message.kind === "put session") state.sharing.putSession(message.name, message.sealed, message.until);
+  if (message.kind === "find session") {
+    const { request, name } = message;
+    void state.sharing.findSession(name).then((sealed) => reply({ kind: "session", request, sealed }));
+  }
   if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
   if (message.kind === "offering") state.workers.tell(message);
-  if (message.kind === "put session")
-    state.sharing.putSession(message.cache, message.name, message.sealed, message.until);
-  if (message.kind === "find session") {
-    const { request, cache, name } = message;
-    void state.sharing.findSession(cache, name).then((sealed) => reply({ kind: "session", request, sealed }));
-  }
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
   if (message.kind === "mint") {
     const { request, wanted } = message;

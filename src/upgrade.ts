@@ -39,10 +39,11 @@ export async function converse(
 ): Promise<string> {
   const { policy, session } = story;
   noteUndecided(session);
-  const { tools, action } = policy.lean({ ...layer.facts, upgraded: true });
+  const { tools, action, rule } = policy.lean({ ...layer.facts, upgraded: true });
+  const likely = watch.likely && action === "decrypt";
   const about: Carried = {
-    // Tools and feeds must know it before it is: what it is usually followed by.
-    flow: watch.likely && action === "decrypt" ? "decrypted" : "notTls",
+    // Tools and feeds must know it before it is so: it is what usually follows.
+    ...(likely ? { flow: "decrypted", rule } : { flow: "notTls" }),
     server: layer.endpoint,
     host: layer.destination.connectHost ?? undefined,
     description: "plaintext at first",

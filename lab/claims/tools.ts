@@ -68,7 +68,10 @@ const BYPASSED = "bypassed";
 /** The first byte of TLS: RFC 8446, section 5.1. */
 const HANDSHAKE = 22;
 
-export const BYPASSES = {
+/** What these claims need of the configuration. */
+export const TOOL_CONFIG = {
+  // A state is held until it was read, and a packet that was dropped comes again after 1, 3 and 7 seconds.
+  timeouts: { connect: "18s", drain: "2s" },
   policy: {
     versions: { min: "TLSv1" },
     rules: [{ name: "hands off", match: { host: [`${BYPASSED}-v4.${DOMAIN}`] }, action: "bypass" }],

@@ -133,6 +133,8 @@ class ConversationEnd extends Duplex {
     this.#tcp = socket;
     this.#see = see;
     this.#on = stream;
+    // Whoever relays or reads hears of an error; in between it must not bring the process down.
+    this.on("error", () => {});
     this.#listen();
   }
 
@@ -182,6 +184,13 @@ class ConversationEnd extends Duplex {
   /** As a socket counts them. */
   get bytesWritten(): number {
     return this.#written;
+  }
+
+  /** Once all is written. */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once("finish", () => this.destroy());
   }
 
   resetAndDestroy(): this {

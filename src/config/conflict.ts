@@ -25,10 +25,10 @@ export function conflictsIn(root: unknown): Problem[] {
     ...alpnTooLate(root),
     ...toolConflicts(root),
     ...inlineConflicts(root),
+    ...nothingInCommon(root),
     ...unknownRules(root),
     ...feedsIntoThePath(root),
     ...marksWithoutPlace(root),
-    ...nothingInCommon(root),
     ...keyForms(root),
     ...storeSecrets(root),
   ];
@@ -222,6 +222,14 @@ function storeSecrets(root: unknown): Problem[] {
   });
 }
 
+/** Nodes that each have a CA of their own cannot open what the others have sealed, nor show the same certificates. */
+function nothingInCommon(root: unknown): Problem[] {
+  if (valueAt(root, ["resumption", "shared"]) === undefined) return [];
+  if (valueAt(root, ["signing", "primary"]) !== undefined) return [];
+  const says = "is set, but signing.primary is not: nodes that share a store need the same CA";
+  return [{ path: "resumption.shared", says }];
+}
+
 /** A feed for a rule that does not exist would get nothing, and nobody would notice. */
 function unknownRules(root: unknown): Problem[] {
   const names = entriesAt(root, ["policy", "rules"]).map(({ value }) => valueAt(value, ["name"]));
@@ -260,14 +268,6 @@ function marksWithoutPlace(root: unknown): Problem[] {
     if (valueAt(value, ["format"]) !== "pcap" || valueAt(value, ["mark"]) === undefined) return [];
     return [{ path: pathOf([...keys, "mark"]), says: "has no place in the format pcap, only in pcapng" }];
   });
-}
-
-/** Nodes that each have a CA of their own cannot open what the others have sealed, nor show the same certificates. */
-function nothingInCommon(root: unknown): Problem[] {
-  if (valueAt(root, ["resumption", "shared"]) === undefined) return [];
-  if (valueAt(root, ["signing", "primary"]) !== undefined) return [];
-  const says = "is set, but signing.primary is not: nodes that share a store need the same CA";
-  return [{ path: "resumption.shared", says }];
 }
 
 function endpointOf(value: unknown): HostPort | undefined {

@@ -118,6 +118,16 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     rule("{ name: a, match: { listener: [proxy, web] }, action: drop }"),
     ['policy.rules[0].match.listener[1] is "web", but no listener has this name'],
   ],
+  [
+    "a 21st port for STARTTLS",
+    `${PROXY}policy: { startTls: { enabled: true, ports: [${Array.from({ length: 21 }, (_, index) => index + 1)}] } }`,
+    ["policy.startTls.ports[20] is 21, one more than the 20 ports that can be watched"],
+  ],
+  [
+    "a port for STARTTLS that is none",
+    `${PROXY}policy: { startTls: { ports: [25, 70000] } }`,
+    ["policy.startTls.ports[1] is 70000, above 65535"],
+  ],
   ["no listeners", "listeners: []", ["listeners is empty"]],
   [
     "a tool that is one of the node's own listeners, or its own way back",

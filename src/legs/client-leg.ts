@@ -94,7 +94,7 @@ export async function openClientLeg(
     },
     ticketKey !== undefined,
   );
-  bindSessions(secureContext, resumption.bond);
+  if (sessions || ticketKey) bindSessions(secureContext, resumption.bond);
   const options: TLSSocketOptions & StreamOptions = {
     isServer: true,
     secureContext,
@@ -130,13 +130,18 @@ export async function openClientLeg(
   };
 }
 
-/** The session whose identifier the client brings, when all that it is bound to is still the same. */
+/**
+ * The session whose identifier the client brings, when all that it is bound to is still the same. Beside a ticket the
+ * identifier is made up (RFC 5077, section 3.4).
+ */
 async function sessionOf(
-  { sessionId }: ClientHello,
+  { sessionId, sessionTicket }: ClientHello,
   sessions: SessionKeeper | undefined,
   bond: Bond,
 ): Promise<Uint8Array | undefined> {
-  return sessionId.length > 0 ? await sessions?.find([...bond, sessionId.toString("hex")], Date.now()) : undefined;
+  return sessionId.length > 0 && !sessionTicket
+    ? await sessions?.find([...bond, sessionId.toString("hex")], Date.now())
+    : undefined;
 }
 
 /**
@@ -162,7 +167,7 @@ function sessionEvents(
     resume(null, earlier ? Buffer.from(earlier) : null);
   });
   events.on("newSession", (sessionId: Buffer, session: Buffer, done: () => void) => {
-    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout, "all");
+    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout);
     done();
   });
   return events as Server;

@@ -1,7 +1,6 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { type ConnectionOptions, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
-import { certificatesSentWith } from "../pki/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
@@ -9,15 +8,15 @@ import type { ContextCache } from "./contexts.ts";
 import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
-import { openSessionMemory, rememberChain, type ServerResumption, type ShownChain } from "./server-session.ts";
+import { openSessionMemory, rememberChain, type ServerResumption } from "./server-session.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
 
 /** The TLS session with the server, and what the server showed. */
 export interface ServerLeg extends Leg {
   readonly kind: "up";
   readonly certificate: X509Certificate;
-  /** Those that came with it, in the server's order. */
-  readonly sent: readonly X509Certificate[];
+  /** Those that came with it, in the full handshake where this one was abbreviated. Without it, they hang on it. */
+  readonly sent?: readonly X509Certificate[];
   /**
    * OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. "NOT_VERIFIED":
    * OpenSSL did not see it.
@@ -59,7 +58,7 @@ export async function openServerLeg(
   const started = performance.now();
   let stream: TLSSocket;
   try {
-    stream = connectTls(socket, offer, contexts, memory !== undefined, earlier?.session, takeKey);
+    stream = connectTls(socket, offer, contexts, takeKey, memory && { session: earlier?.session });
   } catch (error) {
     // A hello may offer only what OpenSSL knows and will not do at this security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
@@ -73,22 +72,27 @@ export async function openServerLeg(
   const refusal = await certificateRefusal(stream, socket, performance.now() - started);
   if (refusal) return refusal;
   const resumed = stream.isSessionReused();
-  const shown = resumed ? earlier?.shown : shownBy(stream, resumption?.timeout ?? 0);
-  const [certificate, ...sent] = shown?.chain ?? [];
-  if (!shown || !certificate) {
+  const certificate = resumed ? earlier?.shown.chain[0] : stream.getPeerX509Certificate();
+  if (!certificate) {
     stream.destroy();
     const reason = "The server showed no certificate";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
   const version = stream.getProtocol() ?? "unknown";
-  memory?.keep(shown, resumed && version !== "TLSv1.3" ? earlier?.session : undefined);
+  // Node's types call it an Error; it is the code, or null.
+  const code = (stream.authorizationError as unknown as string | null) ?? undefined;
+  const shown = resumed && earlier ? earlier.shown : undefined;
+  memory?.keep(
+    () => shown ?? rememberChain(certificate, code, resumption!.timeout, Date.now()),
+    resumed && version !== "TLSv1.3" ? earlier?.session : undefined,
+  );
   return {
     kind: "up",
     stream,
     socket,
     certificate,
-    sent,
-    verifyCode: shown.code,
+    ...(shown && { sent: shown.chain.slice(1) }),
+    verifyCode: shown ? shown.code : code,
     negotiated: {
       version,
       suite: stream.getCipher().standardName,
@@ -121,21 +125,12 @@ export function mayFallBack({ cause, alert, code }: LegFailure, versions: Versio
   return cause === "network" || OLD_SERVERS_CODES.includes(code);
 }
 
-/** What a full handshake has shown. */
-function shownBy(stream: TLSSocket, timeout: number): ShownChain | undefined {
-  const leaf = stream.getPeerX509Certificate();
-  // Node's types call it an Error; it is the code, or null.
-  const code = (stream.authorizationError as unknown as string | null) ?? undefined;
-  return leaf && rememberChain([leaf, ...certificatesSentWith(leaf)], code, timeout, Date.now());
-}
-
 function connectTls(
   socket: Socket,
   offer: Offer,
   contexts: ContextCache,
-  tickets: boolean,
-  session: Buffer | undefined,
   takeKey: KeyTaker | undefined,
+  resuming: { readonly session: Buffer | undefined } | undefined,
 ): TLSSocket {
   const secureContext = contexts.take(
     {
@@ -145,12 +140,12 @@ function connectTls(
       ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
       ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
     },
-    tickets,
+    resuming !== undefined,
   );
   const options: ConnectionOptions & StreamOptions = {
     socket,
     secureContext,
-    ...(session && { session }),
+    ...(resuming?.session && { session: resuming.session }),
     // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
     servername: offer.serverName ?? "",
     ALPNProtocols: alpnList(offer.alpn),

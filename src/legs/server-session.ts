@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
+import { certificatesSentWith } from "../pki/chain.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
 
@@ -36,41 +37,32 @@ export interface SessionMemory {
   find(): Promise<ServerSession | undefined>;
   /** Takes what the server gives on this stream, now and later. Nothing is kept before `keep`. */
   watch(stream: TLSSocket): void;
-  /** The leg is up and the server is judged by this chain. `used`: the session that it was resumed from. */
-  keep(shown: ShownChain, used: Buffer | undefined): void;
+  /** The leg is up. `shown`: by what the server is judged, asked for when there is a session to keep. `used`: the session that was resumed. */
+  keep(shown: () => ShownChain, used: Buffer | undefined): void;
 }
 
 export function openSessionMemory({ sessions, bond }: ServerResumption, offer: Offer): SessionMemory {
   const whole = [...bond, JSON.stringify(offer)];
   const given: Buffer[] = [];
-  let single = false;
-  let count = 0;
-  let shown: ShownChain | undefined;
+  let shown: (() => ShownChain) | undefined;
 
-  const put = (session: Buffer, reach: "worker" | "others" | "all") => {
-    if (shown) sessions.put(whole, writeServerSession({ session, shown }), shown.until, reach);
-  };
-  const take = (session: Buffer) => {
-    count += 1;
-    // A ticket of TLS 1.3 is good for one connection (RFC 8446, appendix C.4): the first is for this worker.
-    put(session, single ? (count === 1 ? "worker" : "others") : "all");
+  const put = (session: Buffer) => {
+    if (!shown) return void given.push(session);
+    const chain = shown();
+    sessions.put(whole, writeServerSession({ session, shown: chain }), chain.until);
   };
   return {
     async find() {
       const bytes = await sessions.find(whole, Date.now());
       return bytes && readServerSession(bytes);
     },
-    watch(stream) {
-      stream.on("session", (session: Buffer) => {
-        single = stream.getProtocol() === "TLSv1.3";
-        if (shown) take(session);
-        else given.push(session);
-      });
-    },
+    watch: (stream) => void stream.on("session", put),
     keep(chain, used) {
       shown = chain;
-      for (const session of given.splice(0)) take(session);
-      if (used && !single && count === 0) put(used, "worker");
+      const renewed = given.splice(0);
+      for (const session of renewed) put(session);
+      // One of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
+      if (used && renewed.length === 0) put(used);
     },
   };
 }
@@ -80,11 +72,12 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
  * dates OpenSSL looked at for the last time. One that has ended already was not needed, or the code says so.
  */
 export function rememberChain(
-  chain: readonly X509Certificate[],
+  leaf: X509Certificate,
   code: string | undefined,
   timeout: number,
   now: number,
 ): ShownChain {
+  const chain = [leaf, ...certificatesSentWith(leaf)];
   const ends = chain.map((certificate) => certificate.validToDate.getTime()).filter((end) => end > now);
   return { chain, code, until: Math.min(now + timeout, ...ends) };
 }

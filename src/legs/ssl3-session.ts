@@ -27,7 +27,7 @@ export function keepSession(
   before: KeptSession | undefined,
 ): void {
   const until = before?.until ?? Date.now() + timeout;
-  sessions.put([...bond, KIND, name], writeSession({ session, until }), until, "all");
+  sessions.put([...bond, KIND, name], writeSession({ session, until }), until);
 }
 
 export interface KeptSession {

@@ -264,6 +264,7 @@ function keeper(): SessionKeeper {
     hits: 0,
     misses: 0,
     flush: () => kept.size,
+    size: 0,
   };
 }
 

@@ -13,10 +13,11 @@ export interface JudgedServer {
   readonly held: readonly KeystoreEntry[];
 }
 
-/** What OpenSSL saw: the certificate, those sent along with it, and its code; undefined: the chain is good. */
+/** What OpenSSL saw: the certificate and its code; undefined: the chain is good. */
 export interface ShownCertificate {
   readonly certificate: X509Certificate;
-  readonly sent: readonly X509Certificate[];
+  /** Those sent along with it; without it, those that hang on it as the TLS socket gave it. */
+  readonly sent?: readonly X509Certificate[];
   readonly verifyCode: string | undefined;
 }
 
@@ -50,7 +51,7 @@ export function createJudge(
     const name = `${sha256} ${host ?? ""}`;
     const known = code === undefined ? verified.find(name, now) : undefined;
     if (known) return known;
-    const { faults } = verifyServer({ leaf, sent, code, host, roots: rootSet, now });
+    const { faults } = verifyServer({ leaf, ...(sent && { sent }), code, host, roots: rootSet, now });
     if (code === undefined) verified.keep(name, faults, now);
     return faults;
   }

@@ -4,12 +4,13 @@ import type { SessionCache } from "./session-cache.ts";
 /** A session is found again only by who knows its whole bond: every part of it, the session's own identifier too. */
 export type Bond = readonly (string | number)[];
 
-/** Where one worker puts what may be resumed: its own cache first, then, sealed, the one of all workers. */
+/** Where one worker puts what may be resumed: its own cache, and, sealed, the one of all workers where there is one. */
 export interface SessionKeeper {
-  /** `until` in ms since the epoch. `reach`: who is to find it, this worker, the others, or all of them. */
-  put(bond: Bond, session: Uint8Array, until: number, reach: "worker" | "others" | "all"): void;
+  /** `until` in ms since the epoch. */
+  put(bond: Bond, session: Uint8Array, until: number): void;
   /** `now` in ms since the epoch. */
   find(bond: Bond, now: number): Promise<Uint8Array | undefined>;
+  readonly size: number;
   readonly hits: number;
   readonly misses: number;
   /** What this worker keeps itself is forgotten. */
@@ -26,22 +27,22 @@ export interface KeeperOptions {
   readonly kind: string;
   readonly sealer: Sealer;
   readonly own: SessionCache;
-  readonly shared: SharedSessions;
+  readonly shared?: SharedSessions;
 }
 
 export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions): SessionKeeper {
   let hits = 0;
   let misses = 0;
   return {
-    put(bond, session, until, reach) {
+    put(bond, session, until) {
       const { name, seal } = sealer(kind, bond);
-      if (reach !== "others") own.put(name, session, until);
-      if (reach !== "worker") shared.put(name, seal(session), until);
+      own.put(name, session, until);
+      shared?.put(name, seal(session), until);
     },
     async find(bond, now) {
       const { name, open } = sealer(kind, bond);
       let session = own.find(name, now);
-      if (!session) {
+      if (!session && shared) {
         const sealed = await shared.find(name);
         session = sealed && open(sealed);
       }
@@ -50,6 +51,9 @@ export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions
       return session;
     },
     flush: () => own.flush(),
+    get size() {
+      return own.size;
+    },
     get hits() {
       return hits;
     },

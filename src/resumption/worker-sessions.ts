@@ -1,44 +1,45 @@
 import { createSessionKeeper, type SessionKeeper } from "./keeper.ts";
 import { createSealer } from "./seal.ts";
-import { createSessionCaches, SESSION_CACHES, type SessionCacheName } from "./session-caches.ts";
+import { createClientSessions, createServerSessions } from "./session-caches.ts";
 
 /** One worker's sessions of both kinds, and its questions to the cache of all workers that are not answered yet. */
 export interface WorkerSessions {
-  readonly keepers: Readonly<Record<SessionCacheName, SessionKeeper>>;
+  /** Clients come back to any worker. */
+  readonly clients: SessionKeeper;
+  /** With servers each worker has its own: to ask the others would cost as much as an abbreviated handshake saves. */
+  readonly servers: SessionKeeper;
   /** The answer to a question. */
   settle(request: number, sealed: Uint8Array | undefined): void;
 }
 
 /** What is said to the owner of the cache of all workers, who answers every question with `settle`. */
 export interface SessionChannel {
-  put(cache: SessionCacheName, name: string, sealed: Uint8Array, until: number): void;
-  find(cache: SessionCacheName, name: string, request: number): void;
+  put(name: string, sealed: Uint8Array, until: number): void;
+  find(name: string, request: number): void;
 }
 
-/** `entries`: sessions of each kind that this worker keeps itself. */
-export function createWorkerSessions(secret: Uint8Array, entries: number, channel: SessionChannel): WorkerSessions {
+/** How many sessions this worker keeps itself. */
+export interface OwnSessions {
+  readonly clients: number;
+  readonly servers: number;
+}
+
+export function createWorkerSessions(secret: Uint8Array, own: OwnSessions, channel: SessionChannel): WorkerSessions {
   const sealer = createSealer(secret);
-  const own = createSessionCaches(entries);
   const waiting = new Map<number, (sealed: Uint8Array | undefined) => void>();
   let last = 0;
-
-  const keeperOf = (cache: SessionCacheName): SessionKeeper =>
-    createSessionKeeper({
-      kind: cache,
-      sealer,
-      own: own[cache],
-      shared: {
-        put: (name, sealed, until) => channel.put(cache, name, sealed, until),
-        find: (name) =>
-          new Promise((resolve) => {
-            last += 1;
-            waiting.set(last, resolve);
-            channel.find(cache, name, last);
-          }),
-      },
-    });
+  const shared = {
+    put: channel.put,
+    find: (name: string) =>
+      new Promise<Uint8Array | undefined>((resolve) => {
+        last += 1;
+        waiting.set(last, resolve);
+        channel.find(name, last);
+      }),
+  };
   return {
-    keepers: Object.fromEntries(SESSION_CACHES.map((cache) => [cache, keeperOf(cache)])) as WorkerSessions["keepers"],
+    clients: createSessionKeeper({ kind: "client", sealer, own: createClientSessions(own.clients), shared }),
+    servers: createSessionKeeper({ kind: "server", sealer, own: createServerSessions(own.servers) }),
     settle(request, sealed) {
       waiting.get(request)?.(sealed);
       waiting.delete(request);

@@ -41,12 +41,14 @@ test("Bytes that passed are taken into both legs' records, as activity, and what
   entry.note({ clientLeg: { version: "TLSv1.3", received: 0, sent: 0 } }, 1001);
   ledger.drain(1002);
   entry.meter.fromClient += 10;
+  entry.meter.toServer += 12;
   entry.meter.fromServer += 200;
+  entry.meter.toClient += 150;
   assert.deepEqual(ledger.drain(2000), [
     {
       id: entry.id,
-      clientLeg: { version: "TLSv1.3", received: 10, sent: 200 },
-      serverLeg: { received: 200, sent: 10 },
+      clientLeg: { version: "TLSv1.3", received: 10, sent: 150 },
+      serverLeg: { received: 200, sent: 12 },
       lastActivity: 2000,
     },
   ]);

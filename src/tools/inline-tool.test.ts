@@ -10,7 +10,6 @@ import { type InlineTool, namespaceOf } from "./inline-place.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { checkToolsStay, planInlineTools, readStrangers, setUpTools, takeDownTools } from "./inline-setup.ts";
 import { openInlineTool } from "./inline-tool.ts";
-import { createReturns } from "./returns.ts";
 import { ROUTER, setUp, type ToolNetwork, toolIn, toolNetwork } from "./test-tool-network.ts";
 import type { Hop, Tool, ToolSubject } from "./tool.ts";
 import { testTool } from "./tool-compliance.ts";
@@ -21,8 +20,6 @@ const ENDS = {
   6: { client: "fd00:1::2", server: "fd00:2::2" },
 } as const;
 const WORKERS = 2;
-/** Nothing comes back from elsewhere to a tool of kind inline. */
-const RETURNS = createReturns(true, async () => {});
 
 let port = 40_000;
 function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
@@ -39,7 +36,7 @@ function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
 }
 
 function open(tool: InlineTool, worker = 1, timeout = 5_000): Promise<Tool> {
-  return openInlineTool(tool, { path: "tools[0]", worker, workers: WORKERS, timeout, returns: RETURNS });
+  return openInlineTool(tool, { path: "tools[0]", worker, timeout });
 }
 
 /** Set up once: a tool is opened anew for each claim. */

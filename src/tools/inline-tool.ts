@@ -27,8 +27,10 @@ const BACKLOG = 4096;
  * comes back at B: its SYN is shown by the kernel and must be one that is awaited, then its connection is accepted. The
  * namespace was made by the supervisor. Throws ConfigError.
  */
-export async function openInlineTool(tool: InlineTool, context: ToolContext): Promise<Tool> {
-  const { path, worker, timeout } = context;
+export async function openInlineTool(
+  tool: InlineTool,
+  { path, worker, timeout }: Pick<ToolContext, "path" | "worker" | "timeout">,
+): Promise<Tool> {
   const namespace = namespaceOf(tool);
   const pairing = createPairing<Socket>(canonical);
   const servers: Server[] = [];

@@ -111,7 +111,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.partialDeepStrictEqual(tunnel, { verdict: "bypass", phase: "certificate", connectHost: SERVER });
   });
 
-  test("a tunnel inside of the TLS with a proxy is decrypted, and bypassed late", async () => {
+  test("a tunnel inside of the TLS with a proxy is decrypted, bypassed late, and dropped", async () => {
     const proxy = ["-x", `https://${USER}:${PASSWORD}@${SERVER}:${PORTS.secureProxy}`];
     const roots = ["--proxy-cacert", stage.node.authorities, "--cacert"];
     const inside = [...roots, stage.node.authorities, ...proxy, `https://${SERVER}/`];
@@ -124,6 +124,18 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.match(await stage.client("curl", ["-sS", "-f", ...past]), /TLSv1\.3 HTTP/);
     const session = await stage.sessionTo(PORTS.secureProxy, ({ sni }) => sni === PRIVATE);
     assert.partialDeepStrictEqual(session, { verdict: "bypass", phase: "certificate" });
+
+    const refused = ["--connect-to", `${FORBIDDEN}:443:${SERVER}:443`, `https://${FORBIDDEN}/`];
+    const { code } = await stage.network.client.run("curl", [
+      "-sS",
+      ...roots,
+      stage.node.authorities,
+      ...proxy,
+      ...refused,
+    ]);
+    assert.equal(code, 35);
+    const dropped = await stage.sessionTo(PORTS.secureProxy, ({ sni }) => sni === FORBIDDEN);
+    assert.partialDeepStrictEqual(dropped, { verdict: "drop", phase: "certificate", rule: "forbidden" });
   });
 
   test("a refused CONNECT stays in plaintext, and so does what a tunnel carries that is not TLS", async () => {
@@ -144,7 +156,8 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
 
   test("a client that never asks sends its mail in plaintext, which the feed has", async () => {
     const to = ["--server", SERVER, "--to", `${USER}@${MAIL_DOMAIN}`, "--from", `bob@${MAIL_DOMAIN}`];
-    await stage.client("swaks", [...to, "--ehlo", "plain", "--body", "nothing to hide"]);
+    const body = `nothing to hide\n${"a long story\n".repeat(15_000)}`;
+    await stage.client("swaks", [...to, "--ehlo", "plain", "--body", "-"], { input: body });
     const session = await stage.sessionTo(PORTS.smtp, ({ protocol }) => protocol === "other");
     assert.partialDeepStrictEqual(session, { verdict: null, startTls: null });
     assert.match(await stage.plaintextOf(session), /EHLO plain.*nothing to hide.*221 /s);

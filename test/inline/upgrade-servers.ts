@@ -1,7 +1,7 @@
 /** Real servers that begin in plaintext and become TLS, each a program of Debian's packages, in a host of the lab. */
 import { chmodSync, chownSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { End } from "../../lab/network.ts";
+import type { Host } from "../../lab/network.ts";
 import type { Identity } from "../pki.ts";
 import { must, type Running, scratch, until } from "../processes.ts";
 
@@ -26,13 +26,16 @@ export const MAIL_DOMAIN = "mail.clearline.test";
 const SUFFIX = "dc=clearline,dc=test";
 export const ADMIN = `cn=admin,${SUFFIX}`;
 
+/** Where a server runs: a host of the lab, or this one. */
+export type Place = Pick<Host, "start" | "must">;
+
 export interface Served extends AsyncDisposable {
   /** A folder that everybody may enter: what the server keeps is in it. */
   readonly folder: string;
 }
 
 /** Resolves once something listens at this port of the host; rejects with what the program wrote when it ends before. */
-async function ready(on: End, program: Running, port: number, folder: string): Promise<Served> {
+async function ready(on: Place, program: Running, port: number, folder: string): Promise<Served> {
   const listening = until(
     `a listener at port ${port}`,
     async () => (await on.must("ss", ["-Htln"])).includes(`:${port} `),
@@ -74,7 +77,7 @@ async function idsOf(user: string): Promise<readonly [number, number]> {
 }
 
 /** Postfix, which delivers all mail for the domain into one Maildir. */
-export async function postfix(on: End, identity: Identity): Promise<Served> {
+export async function postfix(on: Place, identity: Identity): Promise<Served> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("postfix");
   const [config, queue, data, box] = ["config", "queue", "data", "box"].map((name) => join(folder, name)) as [
@@ -130,8 +133,10 @@ smtpd_peername_lookup = no
   return ready(on, program, UPGRADE_PORTS.smtp, folder);
 }
 
-/** Dovecot: IMAP, POP3 and ManageSieve, with one user and an empty mailbox. */
-export async function dovecot(on: End, identity: Identity): Promise<Served> {
+type DovecotPorts = Readonly<Record<"imap" | "pop3" | "sieve", number>>;
+
+/** Dovecot: IMAP, POP3 and ManageSieve, with one user and an empty mailbox. A port of 0 closes a protocol. */
+export async function dovecot(on: Place, identity: Identity, ports: DovecotPorts = UPGRADE_PORTS): Promise<Served> {
   const folder = openScratch();
   const home = join(folder, "home");
   mkdirSync(home);
@@ -159,7 +164,7 @@ userdb {
 }
 service imap-login {
   inet_listener imap { 
-    port = ${UPGRADE_PORTS.imap}
+    port = ${ports.imap}
   }
   inet_listener imaps { 
     port = 0
@@ -167,7 +172,7 @@ service imap-login {
 }
 service pop3-login {
   inet_listener pop3 { 
-    port = ${UPGRADE_PORTS.pop3}
+    port = ${ports.pop3}
   }
   inet_listener pop3s { 
     port = 0
@@ -175,16 +180,16 @@ service pop3-login {
 }
 service managesieve-login {
   inet_listener sieve { 
-    port = ${UPGRADE_PORTS.sieve}
+    port = ${ports.sieve}
   }
 }
 `.replaceAll("{ \n", "{\n"),
   );
-  return ready(on, on.start("dovecot", ["-F", "-c", file]), UPGRADE_PORTS.imap, folder);
+  return ready(on, on.start("dovecot", ["-F", "-c", file]), ports.imap, folder);
 }
 
 /** vsftpd: anonymous, with what is in `files` to read. It asks for TLS on both connections. */
-export async function vsftpd(on: End, identity: Identity): Promise<Served> {
+export async function vsftpd(on: Place, identity: Identity): Promise<Served> {
   const folder = openScratch();
   const empty = join(folder, "empty");
   const files = join(folder, "files");
@@ -220,7 +225,7 @@ export async function vsftpd(on: End, identity: Identity): Promise<Served> {
 }
 
 /** slapd, with one entry. */
-export async function slapd(on: End, identity: Identity): Promise<Served> {
+export async function slapd(on: Place, identity: Identity): Promise<Served> {
   const folder = openScratch();
   const data = join(folder, "data");
   mkdirSync(data);
@@ -247,7 +252,7 @@ directory ${data}
 }
 
 /** Prosody, which takes clients after STARTTLS alone. */
-export async function prosody(on: End, identity: Identity): Promise<Served> {
+export async function prosody(on: Place, identity: Identity): Promise<Served> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("prosody");
   const data = join(folder, "data");
@@ -278,7 +283,7 @@ VirtualHost "${MAIL_DOMAIN}"
 }
 
 /** PostgreSQL, which trusts everybody who comes over TLS and nobody else. */
-export async function postgresql(on: End, identity: Identity): Promise<Served> {
+export async function postgresql(on: Place, identity: Identity): Promise<Served> {
   const folder = openScratch();
   const ids = await idsOf("postgres");
   const data = join(folder, "data");
@@ -305,7 +310,7 @@ export async function postgresql(on: End, identity: Identity): Promise<Served> {
 }
 
 /** MariaDB with one user, who must come over TLS. */
-export async function mariadb(on: End, identity: Identity): Promise<Served> {
+export async function mariadb(on: Place, identity: Identity): Promise<Served> {
   const folder = openScratch();
   const ids = await idsOf("mysql");
   const data = join(folder, "data");
@@ -325,7 +330,7 @@ export async function mariadb(on: End, identity: Identity): Promise<Served> {
 }
 
 /** tinyproxy, which wants to know who asks. */
-export async function tinyproxy(on: End): Promise<Served> {
+export async function tinyproxy(on: Place): Promise<Served> {
   const folder = openScratch();
   const file = join(folder, "tinyproxy.conf");
   const settings = [
@@ -340,7 +345,7 @@ export async function tinyproxy(on: End): Promise<Served> {
 }
 
 /** socat, which takes TLS and brings it to the proxy: a proxy that is spoken to over TLS. */
-export async function secureProxy(on: End, identity: Identity): Promise<Served> {
+export async function secureProxy(on: Place, identity: Identity): Promise<Served> {
   const tls = `OPENSSL-LISTEN:${UPGRADE_PORTS.secureProxy},fork,reuseaddr,verify=0`;
   const pair = `cert=${identity.certificate},key=${identity.key}`;
   const program = on.start("socat", [`${tls},${pair}`, `TCP:127.0.0.1:${UPGRADE_PORTS.proxy}`]);

@@ -1,19 +1,19 @@
 /** An inline node between real servers that begin in plaintext and their clients. */
 import assert from "node:assert/strict";
-import { buildNetwork, type End, type Network } from "../../lab/network.ts";
+import { buildNetwork, type Network } from "../../lab/network.ts";
 import { type LabNode, startNode } from "../../lab/node.ts";
 import { startServers } from "../../lab/servers.ts";
 import type { Session } from "../../src/control/api.ts";
 import { type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { must, until } from "../processes.ts";
-import { type Served, UPGRADE_PORTS } from "./upgrade-servers.ts";
+import { type Place, type Served, UPGRADE_PORTS } from "./upgrade-servers.ts";
 
 export const SERVER = "10.2.0.2";
 const WATCHED = Object.entries(UPGRADE_PORTS).flatMap(([name, port]) => (/proxy/i.test(name) ? [] : [port]));
 /** Of servers that a test makes by itself. */
 export const OWN_PORT = 2525;
 
-type Start = (on: End, identity: Identity) => Promise<Served>;
+type Start = (on: Place, identity: Identity) => Promise<Served>;
 
 export interface UpgradeStage<Name extends string> extends AsyncDisposable {
   readonly network: Network;
@@ -85,6 +85,9 @@ export async function openUpgradeStage<Name extends string>(
         at = found + text.length;
       }
     },
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+    async [Symbol.asyncDispose]() {
+      await kept.disposeAsync();
+      assert.doesNotMatch(node.process.output(), /worker died|A bug ended|TypeError/);
+    },
   };
 }

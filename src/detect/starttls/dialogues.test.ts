@@ -30,6 +30,18 @@ for (const [protocol, lines] of DIALOGUES) {
   });
 }
 
+test("a mail is not taken for a session of FTP, whatever is in it, nor a session of FTP for mail", () => {
+  const body = Array.from({ length: 20_000 }, () => "> a line of text\x00");
+  const mail = ["< 220 hi", "> EHLO a", "< 250 ok", "> DATA", "< 354 go", ...body, `> ${"x".repeat(20_000)}`, "> ."];
+  const smtp = openWatch({ startTls: true });
+  assert.equal(say(smtp, [...mail, "< 250 queued", "> STARTTLS", "< 220 go"]).kind, "upgrade");
+  const ftp = openWatch({ startTls: true });
+  const session = ["< 220 hi", "> USER me", "< 331 more", "> STARTTLS", "< 500 what", "> BDAT 999999", "< 500 what"];
+  assert.equal(say(ftp, [...session, "> AUTH TLS", "< 234 go"]).kind, "upgrade");
+  const confused = openWatch({ startTls: true });
+  assert.equal(say(confused, ["< 220 hi", "> USER me", "< 500 what", "> STARTTLS", "< 220 go"]).kind, "upgrade");
+});
+
 test("where STARTTLS is not watched, CONNECT is all that is looked for", () => {
   assert.equal(say(openWatch({ startTls: false }), ["< 220 hi"]).kind, "no");
   assert.equal(say(openWatch({ startTls: false }), DIALOGUES.at(-1)![1]).kind, "upgrade");

@@ -13,5 +13,6 @@ export const FTP: LineProtocol = {
     /^[2-6]\d\d(?: |$)/.test(line) && (first[3] !== "-" || first.startsWith("1") || line.startsWith(first.slice(0, 3))),
   capabilities: /^\s*FEAT\b/i,
   offer: /^\s+AUTH\b.*\bTLS\b/i,
+  foreign: /^\s*(?:EHLO|HELO|LHLO|MAIL|RCPT|DATA|BDAT)\b/i,
   harmless: /^\s*(?:FEAT|NOOP|SYST|OPTS|HELP|HOST|CLNT|AUTH)\b/i,
 };

@@ -26,6 +26,8 @@ export interface LineProtocol {
   /** The command whose answer says what the server can do ("": its greeting does), and how it says that it can do TLS. */
   readonly capabilities: RegExp;
   readonly offer: RegExp;
+  /** Commands that only the server of another protocol, which greets alike, carries out. */
+  readonly foreign?: RegExp;
   /** Commands that may be said to another connection again. */
   readonly harmless: RegExp;
   /** Whether there is no upgrade after this answer any more: the client is logged in. */
@@ -43,7 +45,7 @@ export interface LineProtocol {
 /** Of one answer, in bytes. */
 const MAX_ANSWER = 65_536;
 /** Commands that the server has not answered. */
-const MAX_PENDING = 1_000;
+const MAX_PENDING = 10_000;
 
 interface Command {
   readonly text: string;
@@ -201,7 +203,8 @@ class LineDialogue implements Dialogue {
   }
 
   #answer(command: Command | undefined, answer: string, at: number): Progress {
-    const { agreed, answeredAlike, capabilities, final, name } = this.#is;
+    const { agreed, answeredAlike, foreign, capabilities, final, name } = this.#is;
+    if (command && foreign?.test(command.text) && /^[123]/.test(answer)) return NO;
     const agrees = agreed.test(answer);
     if (command?.asks) {
       this.#asked = false;

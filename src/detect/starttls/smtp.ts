@@ -10,6 +10,7 @@ export const SMTP: LineProtocol = {
   complete: (line) => line[3] !== "-",
   capabilities: /^\s*(?:EHLO|LHLO)\b/i,
   offer: /^250[ -]STARTTLS\b/i,
+  foreign: /^\s*(?:USER|PASS|ACCT|FEAT|SYST|PWD|CWD|TYPE|PASV|EPSV|PORT|EPRT|LIST|NLST|MLSD|RETR|STOR)\b/i,
   harmless: /^\s*(?:EHLO|LHLO|HELO|NOOP|RSET|HELP|STARTTLS)\b/i,
   content: /^354/,
   chunk: /^\s*BDAT +(\d{1,12})/i,
