@@ -265,6 +265,7 @@ function keeper(): SessionKeeper {
     misses: 0,
     size: 0,
     flush: () => kept.size,
+    size: 0,
   };
 }
 
