@@ -265,7 +265,6 @@ function keeper(): SessionKeeper {
     misses: 0,
     size: 0,
     flush: () => kept.size,
-    size: 0,
   };
 }
 
