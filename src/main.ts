@@ -25,12 +25,12 @@ import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
 import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
+import { createMintChannel } from "./mint-channel.ts";
 import type { Ends, Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
 import { createKeystore } from "./pki/keystore.ts";
-import type { Minted, MintRequest } from "./pki/mint.ts";
 import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
@@ -110,7 +110,7 @@ async function startWorker(first: WorkerSetup) {
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const offering = createDemanding(LIMITS.offering);
-  const mint = createMintChannel();
+  const mint = createMintChannel(tell);
   const issued = createIssued(LIMITS.issued, mint.ask);
   const verified = createVerified(LIMITS.verified);
   const ownSessions = {
@@ -480,26 +480,6 @@ const INTERNAL_ERROR = 80;
 function refusalFor(hello: ClientHello | undefined, alert: number): Buffer {
   const isOld = hello?.versions[0] === VERSIONS.SSLv3;
   return isOld ? fatalAlert(asSsl3Alert(alert), VERSIONS.SSLv3) : fatalAlert(alert);
-}
-
-/** Asks the supervisor for certificates. */
-function createMintChannel() {
-  const waiting = new Map<number, { resolve(minted: Minted): void; reject(error: Error): void }>();
-  let last = 0;
-  return {
-    ask: (wanted: MintRequest) =>
-      new Promise<Minted>((resolve, reject) => {
-        last += 1;
-        waiting.set(last, { resolve, reject });
-        tell({ kind: "mint", request: last, wanted });
-      }),
-    settle(request: number, answer: Minted | Error) {
-      const asker = waiting.get(request);
-      waiting.delete(request);
-      if (answer instanceof Error) asker?.reject(answer);
-      else asker?.resolve(answer);
-    },
-  };
 }
 
 /** Feeds whose configuration did not change go on; a feed holds its file open. */
