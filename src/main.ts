@@ -1,6 +1,7 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
+import { capacity, createAdmission } from "./admission.ts";
 import type { Arrival } from "./capture/arrival.ts";
 import { openConversation, openTunnel } from "./capture/conversation.ts";
 import { resolveHost } from "./capture/dial.ts";
@@ -22,7 +23,6 @@ import { createContextCache } from "./legs/contexts.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
 import { relayThrough } from "./legs/relay-chain.ts";
 import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
-import { openFileLimit } from "./linux/limits.ts";
 import { log } from "./log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
 import { createMintChannel } from "./mint-channel.ts";
@@ -62,8 +62,6 @@ const TELL = 250;
 const STATUS = 1_000;
 /** ms in which sessions that were reset have told how they ended. */
 const SETTLE = 1_000;
-/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
-const DESCRIPTORS = openFileLimit() - 256;
 
 process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
 // The supervisor is gone, and with it the CA keys and the record of what happens here.
@@ -123,13 +121,8 @@ async function startWorker(first: WorkerSetup) {
   });
   let { ticketKeys } = setup.resumption;
   const tickets = { hits: 0, misses: 0 };
-  /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
-  const openings = new Map<Socket, Arrival>();
-  const arrivals = new Set<Arrival>();
+  const admission = createAdmission((arrival) => carry(arrival, node));
   const listeners = new Map<string, OpenListener>();
-  let refused = 0;
-  /** The node stops and the drain time is over. */
-  let cut = false;
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
@@ -199,30 +192,7 @@ async function startWorker(first: WorkerSetup) {
 
   function arrive(arrival: Arrival): void {
     const { config, workers } = setup;
-    const { client } = arrival;
-    if (arrivals.size >= capacity(config.limits.sessions, workers, config.tools.length) && !evict()) {
-      refused += 1;
-      if (client) client.resetAndDestroy();
-      else arrival.refuse({ kind: "timeout", message: "The node is full" });
-      return;
-    }
-    arrivals.add(arrival);
-    if (client) openings.set(client, arrival);
-    void carry(arrival, node).finally(() => {
-      arrivals.delete(arrival);
-      if (client) openings.delete(client);
-    });
-  }
-
-  /** Ends the session that has kept silent longest. false: there is none. */
-  function evict(): boolean {
-    const [oldest] = openings;
-    if (!oldest) return false;
-    const [client, arrival] = oldest;
-    openings.delete(client);
-    arrivals.delete(arrival);
-    client.destroy(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
-    return true;
+    admission.admit(arrival, capacity(config.limits.sessions, workers, config.tools.length));
   }
 
   function composeNode(
@@ -260,7 +230,7 @@ async function startWorker(first: WorkerSetup) {
             return entry.session.rule;
           },
           note: (news) => entry.note(news, Date.now()),
-          close: (reason) => entry.close(cut ? "The node stopped" : reason, Date.now()),
+          close: (reason) => entry.close(admission.isOver ? "The node stopped" : reason, Date.now()),
         };
       },
       resolve: (host) => resolveHost(host, timeouts.connect),
@@ -274,7 +244,7 @@ async function startWorker(first: WorkerSetup) {
         try {
           return await readUntil({ client, server }, judgeBytes, undecided);
         } finally {
-          openings.delete(client);
+          admission.keep(client);
         }
       },
       watch(port, begun) {
@@ -384,7 +354,7 @@ async function startWorker(first: WorkerSetup) {
       },
       relay(client, hops, server, meter, taps) {
         // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
-        openings.delete(client.socket);
+        admission.keep(client.socket);
         return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
       },
       alertOf: receivedAlert,
@@ -406,8 +376,8 @@ async function startWorker(first: WorkerSetup) {
       { size, hits = 0, misses = 0 }: { size: number; hits?: number; misses?: number },
     ) => ({ name, size, limit, hits, misses });
     const status: WorkerStatus = {
-      sessions: arrivals.size,
-      refused,
+      sessions: admission.size,
+      refused: admission.refused,
       memory: process.memoryUsage.rss(),
       cpu: (user + system) / 1e6,
       feeds: feeds.map((feed) => feed.counters()),
@@ -433,23 +403,16 @@ async function startWorker(first: WorkerSetup) {
   /** Takes no more connections; live sessions may end by themselves for a time, then they are reset. */
   async function stop(): Promise<void> {
     for (const server of listeners.values()) server.close();
-    for (const client of openings.keys()) client.destroy();
-    await emptied(setup.config.timeouts.drain);
-    cut = true;
-    for (const { client } of arrivals) client?.resetAndDestroy();
-    await emptied(SETTLE);
+    admission.dismiss();
+    await admission.emptied(setup.config.timeouts.drain);
+    admission.cut();
+    await admission.emptied(SETTLE);
     for (const feed of feeds) await feed.close();
     for (const tool of tools.values()) await tool.close();
     for (const timer of timers) clearInterval(timer);
     // A long batch is more than the channel takes at once: without the wait its end would be lost.
     await Promise.all([tellSessions(), tellStatus()]);
     process.exit(0);
-  }
-
-  /** Resolves when no session is left, or after so many ms. */
-  async function emptied(within: number): Promise<void> {
-    const deadline = Date.now() + within;
-    while (arrivals.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   return {
@@ -497,11 +460,4 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
 function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[] | undefined): string | undefined {
   return tools.find(({ name, flows, alpn }) => alpn && flows.includes("decrypted") && (wanted?.includes(name) ?? true))
     ?.alpn;
-}
-
-/** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
-function capacity(sessions: number, workers: number, tools: number): number {
-  // Na and Nb, and Ta and Tb of each tool.
-  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
 }

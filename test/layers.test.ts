@@ -36,6 +36,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
 /** The composition roots know everything. */
 const ROOTS = [
   "main.ts",
+  "admission.ts",
   "mint-channel.ts",
   "inline.ts",
   "sharing.ts",
