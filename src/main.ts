@@ -3,58 +3,34 @@ import type { Socket } from "node:net";
 import { setDefaultCACertificates } from "node:tls";
 import { capacity, createAdmission } from "./admission.ts";
 import type { Arrival } from "./capture/arrival.ts";
-import { openConversation, openTunnel } from "./capture/conversation.ts";
-import { resolveHost } from "./capture/dial.ts";
-import { farewell } from "./capture/farewell.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
-import { readUntil } from "./capture/reading.ts";
-import { sayAgain } from "./capture/saying-again.ts";
-import { openDetectors } from "./detect/detectors.ts";
-import { asksProxy, openWatch } from "./detect/starttls/dialogues.ts";
-import { ConfigError, NetworkError, PeerError } from "./errors.ts";
+import { ConfigError, PeerError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { openFeed } from "./feeds/kinds.ts";
-import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { carry } from "./flow.ts";
-import { probeServer } from "./legs/certificate-probe.ts";
-import { openClientLeg } from "./legs/client-leg.ts";
 import { createContextCache } from "./legs/contexts.ts";
-import { receivedAlert } from "./legs/openssl-errors.ts";
-import { relayThrough } from "./legs/relay-chain.ts";
-import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
 import { log } from "./log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
 import { createMintChannel } from "./mint-channel.ts";
-import type { Ends, Node } from "./node.ts";
+import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
-import { createJudge } from "./pki/judge.ts";
-import { keyTypeFor } from "./pki/key-type.ts";
-import { createKeystore } from "./pki/keystore.ts";
 import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
-import { compilePolicy } from "./policy/evaluate.ts";
-import { VERSIONS } from "./policy/rule.ts";
 import { createWorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
-import { asSsl3Alert } from "./ssl3/alerts.ts";
 import { type Chains, type ChainTool, createChains, createToolTraffic } from "./tools/chain.ts";
 import { openTool } from "./tools/kinds.ts";
 import { createReturns } from "./tools/returns.ts";
 import type { Tool } from "./tools/tool.ts";
-import { Accumulator } from "./wire/accumulator.ts";
-import { fatalAlert } from "./wire/alert.ts";
-import type { ClientHello } from "./wire/client-hello.ts";
-import { ja3, ja4 } from "./wire/fingerprint.ts";
+import { composeNode } from "./worker-node.ts";
 
 /**
- * A worker: it accepts connections and carries whole sessions. The only file that knows every stage. Its parent, the
+ * A worker: it accepts connections and carries whole sessions. `worker-node.ts` composes its stages. Its parent, the
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
 const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
-/** ms for which a server's offer of TLS is remembered. */
-const OFFERING = 7 * 86_400_000;
 /** Sessions of clients that this worker finds without asking. The cache of all workers has more. */
 const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
@@ -119,9 +95,12 @@ async function startWorker(first: WorkerSetup) {
     put: (name, sealed, until) => tell({ kind: "put session", name, sealed, until }),
     find: (name, request) => tell({ kind: "find session", name, request }),
   });
-  let { ticketKeys } = setup.resumption;
-  const tickets = { hits: 0, misses: 0 };
+  const tickets = { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 };
   const admission = createAdmission((arrival) => carry(arrival, node));
+  const lasting = {
+    ...{ ledger, contexts, issued, verified, demanding, offering, tickets, admission, tell },
+    sessions: { clients, servers },
+  };
   const listeners = new Map<string, OpenListener>();
   let feeds: readonly Feed[] = [];
   const tools = new Map<string, Tool>();
@@ -138,11 +117,11 @@ async function startWorker(first: WorkerSetup) {
     contexts.flush();
     // Roots that are no longer trusted vouched for some of them.
     verified.flush();
-    ticketKeys = next.resumption.ticketKeys;
+    tickets.keys = next.resumption.ticketKeys;
     const fresh = await openFeeds(next, feeds, setup);
     try {
       const chains = await openTools(next);
-      node = composeNode(next, fresh, chains);
+      node = composeNode(next, fresh, chains, lasting);
       await openListeners(next);
     } catch (error) {
       // The supervisor goes back to what worked, and knows nothing of these.
@@ -195,174 +174,6 @@ async function startWorker(first: WorkerSetup) {
     admission.admit(arrival, capacity(config.limits.sessions, workers, config.tools.length));
   }
 
-  function composeNode(
-    { config, policy: source, keys, roots, resumption: { generation } }: WorkerSetup,
-    fed: readonly Feed[],
-    chains: Chains,
-  ): Node {
-    const { timeouts, resumption } = config;
-    const { timeout } = resumption;
-    const policy = compilePolicy(source);
-    const { versions } = source;
-    const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
-    const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
-    const keystore = createKeystore(keys);
-    const judge = createJudge(keystore, roots, verified);
-    const takeKey = keyTaker(fed);
-    const serverOptions = (ends: Ends | undefined) => {
-      const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
-      if (!ends || !resumption.servers) return options;
-      const { client, server } = ends;
-      const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
-      return { ...options, resumption: { sessions: servers, bond, timeout } };
-    };
-    return {
-      policy,
-      open({ listener, mode, from, client }) {
-        const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
-        const birth = { listener, mode, client: from, server: null, state };
-        const entry = ledger.open(birth, Date.now());
-        return {
-          id: entry.id,
-          client: from,
-          meter: entry.meter,
-          get rule() {
-            return entry.session.rule;
-          },
-          note: (news) => entry.note(news, Date.now()),
-          close: (reason) => entry.close(admission.isOver ? "The node stopped" : reason, Date.now()),
-        };
-      },
-      resolve: (host) => resolveHost(host, timeouts.connect),
-      async detect(client, server, agreed = false) {
-        const opening = openDetectors();
-        const undecided = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
-        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
-          const sighting = opening.feed(side, bytes);
-          return sighting.kind === "more" ? undefined : sighting;
-        };
-        try {
-          return await readUntil({ client, server }, judgeBytes, undecided);
-        } finally {
-          admission.keep(client);
-        }
-      },
-      watch(port, begun) {
-        const { enabled, ports } = config.policy.startTls;
-        const startTls = ports.includes(port);
-        return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
-      },
-      watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
-      converse: openConversation,
-      tunnel: openTunnel,
-      sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
-      async glimpse(client, server) {
-        const begun = new Accumulator();
-        const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
-          if (side === "server") return { asks: false };
-          begun.append(bytes);
-          const asks = asksProxy(begun.bytes);
-          return asks === "more" ? undefined : { asks };
-        };
-        try {
-          const read = await readUntil({ client, server }, judgeBytes, { silence: timeouts.idle, gap: timeouts.hello });
-          return { ...read, asks: read.answer?.asks ?? false, failure: undefined };
-        } catch (error) {
-          if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
-          const failure = error.cause instanceof Error ? error.cause : error;
-          return { asks: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
-        }
-      },
-      offering: {
-        has: (server) => offering.has(server, Date.now()),
-        learn(server) {
-          if (offering.has(server, Date.now())) return;
-          const until = Date.now() + OFFERING;
-          offering.learn(server, until);
-          tell({ kind: "offering", server, until });
-        },
-      },
-      withdrawn: (session, protocol, server) =>
-        log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
-      fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
-      serverLeg(socket, hello, { tools, alpn }, ends) {
-        const limited = alpn ?? limitOf(config.tools, tools);
-        const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-        return openServerLeg(socket, { ...hello, alpnProtocols }, serverOptions(ends));
-      },
-      mayFallBack: (failure) => mayFallBack(failure, versions),
-      fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
-      async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
-        const leg = await openClientLeg(socket, opening, {
-          ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
-          resumption: {
-            sessions: resumption.identifiers ? clients : undefined,
-            ticketKeys: resumption.tickets ? ticketKeys : [],
-            // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
-            bond: [
-              ...[generation, listener, client.address, host ?? server.address, server.port],
-              ...records.map(({ sha256 }) => sha256),
-            ],
-            timeout,
-          },
-        });
-        const { sessionTicket, pskIdentity } = opening.hello;
-        if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
-          tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
-        }
-        return leg;
-      },
-      holdsKey: (host, address) => keystore.find(host, address).length > 0,
-      judge: (leg, host, address) => judge(leg, host, address, Date.now()),
-      async present(leg, hello, { held, record, facts }) {
-        const describe = ({ serial, sha256, keyType }: (typeof held)[number]) =>
-          ({ authority: "inbound", serial, sha256, keyType }) as const;
-        const [own, ...others] = held;
-        if (own) return { shown: held, records: [describe(own), ...others.map(describe)] };
-        const authority = facts.faults.length > 0 ? "secondary" : "primary";
-        const wanted = {
-          certificate: leg.certificate.raw,
-          authority,
-          keyType: keyTypeFor(hello, spoken(hello)),
-        } as const;
-        const minted = await issued.take(record.sha256, wanted, Date.now());
-        const { serial, sha256, keyType } = minted;
-        return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
-      },
-      demanding: {
-        has: (server) => demanding.has(server, Date.now()),
-        learn(server) {
-          const until = Date.now() + source.clientCertificate.for;
-          demanding.learn(server, until);
-          tell({ kind: "demanding", server, until });
-        },
-      },
-      probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
-      async tools(session, { tools: wanted, ...about }) {
-        const subject = { ...about, id: session.id, client: session.client, alpn: about.alpn };
-        const chain = await chains.connect(subject, wanted, (ends) => session.note({ state: `EST:EST:${ends}` }));
-        if (chain.kind === "ready") session.note({ tools: chain.passed });
-        return chain;
-      },
-      tap(session, { flow, server, host, rule: expected, description }) {
-        const { id, client, rule } = session;
-        const about = { id, client, server, host, flow, rule: rule ?? expected, description };
-        const { places, ...taps } = openTaps(fed, about, Date.now());
-        // A bypass that falls late leaves what was said before it where it is.
-        if (Object.keys(places).length > 0) session.note({ feeds: places });
-        return taps;
-      },
-      relay(client, hops, server, meter, taps) {
-        // Plain HTTP and what the network phase bypasses were never asked what they are: from here on they are served.
-        admission.keep(client.socket);
-        return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
-      },
-      alertOf: receivedAlert,
-      part: (socket, alert, hello) => farewell(socket, alert === undefined ? "" : refusalFor(hello, alert)),
-      report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
-    };
-  }
-
   async function tellSessions(): Promise<void> {
     const changes = ledger.drain(Date.now());
     if (changes.length > 0) await tell({ kind: "sessions", changes });
@@ -394,7 +205,7 @@ async function startWorker(first: WorkerSetup) {
         cache("server-sessions", ownSessions.servers, servers),
         // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
         cache("sessions", 0, { hits: clients.hits, misses: clients.misses, size: 0 }),
-        cache("tickets", 0, { ...tickets, size: 0 }),
+        cache("tickets", 0, { hits: tickets.hits, misses: tickets.misses, size: 0 }),
       ],
     };
     return tell({ kind: "status", status });
@@ -423,7 +234,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
       if (message.kind === "session") settle(message.request, message.sealed);
-      if (message.kind === "ticket keys") ticketKeys = message.ticketKeys;
+      if (message.kind === "ticket keys") tickets.keys = message.ticketKeys;
       if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
@@ -439,12 +250,6 @@ async function startWorker(first: WorkerSetup) {
 
 const INTERNAL_ERROR = 80;
 
-/** A client that speaks nothing newer than SSL 3.0 knows neither the version of a later record nor its alerts. */
-function refusalFor(hello: ClientHello | undefined, alert: number): Buffer {
-  const isOld = hello?.versions[0] === VERSIONS.SSLv3;
-  return isOld ? fatalAlert(asSsl3Alert(alert), VERSIONS.SSLv3) : fatalAlert(alert);
-}
-
 /** Feeds whose configuration did not change go on; a feed holds its file open. */
 async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: WorkerSetup): Promise<readonly Feed[]> {
   return Promise.all(
@@ -454,10 +259,4 @@ async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: Wo
       return running[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
     }),
   );
-}
-
-/** A tool of the session's that knows only HTTP/1.1 keeps HTTP/2 out. */
-function limitOf(tools: WorkerSetup["config"]["tools"], wanted: readonly string[] | undefined): string | undefined {
-  return tools.find(({ name, flows, alpn }) => alpn && flows.includes("decrypted") && (wanted?.includes(name) ?? true))
-    ?.alpn;
 }

@@ -19,7 +19,7 @@ import type { ClientHello } from "./wire/client-hello.ts";
 
 /** The seams of `flow.ts`: types only. */
 
-/** What the story needs of each stage. `main.ts` composes it; everything that differs between nodes is in here. */
+/** What the story needs of each stage. `worker-node.ts` composes it; everything that differs between nodes is in here. */
 export interface Node {
   open(arrival: Arrival): SessionHandle;
   /** The policy as it is now; a session keeps the one it began with. */
