@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
@@ -17,24 +16,21 @@ import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts";
 import { log } from "./log.ts";
-import type { FromWorker, ToWorker, WorkerSetup } from "./messages.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
 import { type Authorities, openAuthorities } from "./pki/authority.ts";
 import { checkPki, type GivenPki } from "./pki/check.ts";
-import { type KeyFolder, openKeyFolder, type WaitingKey } from "./pki/key-folder.ts";
+import { type KeyFolder, openKeyFolder } from "./pki/key-folder.ts";
 import { createKeyReader, type KeyReader } from "./pki/key-source.ts";
-import { createKeystore, inOrder, type Keystore, keyWarnings } from "./pki/keystore.ts";
 import { createMint, type Mint } from "./pki/mint.ts";
-import { readTrust, type Trust } from "./pki/trust.ts";
 import { createVault } from "./pki/vault.ts";
 import { createPlane, forget } from "./plane.ts";
 import { createDemanding, type Demanding } from "./policy/demanding.ts";
-import { compilePolicy, type Policy } from "./policy/evaluate.ts";
+import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
 import type { Endpoint } from "./sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.ts";
 import { openSharing, type Sharing } from "./sharing.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
 import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
-import { probeTool } from "./tools/kinds.ts";
 import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
@@ -42,19 +38,6 @@ import { createWorkers, type Workers } from "./workers.ts";
  * The node's one process that is not a worker: it owns the CA keys, the live table, the history and the API, starts the
  * workers and watches them, and reloads the configuration. It reads no byte of anyone's session.
  */
-
-/** What the node runs on at the moment. Replaced as a whole by a reload. */
-export interface Running {
-  readonly loaded: Loaded;
-  readonly trust: Trust;
-  /** The configuration's inbound keys and those added at run time. */
-  readonly keystore: Keystore;
-  /** Keys that were made here and whose certificates are still to come. */
-  readonly waiting: readonly WaitingKey[];
-  readonly policy: Policy;
-  /** Of the policy and the trusted roots. Two nodes with the same ones have the same. */
-  readonly generation: string;
-}
 
 export interface NodeState {
   running: Running;
@@ -228,79 +211,6 @@ async function startNode(
   return { state, control };
 }
 
-/** Reads what else the configuration leads to. Throws ConfigErrors; nothing is changed by it. */
-async function prepare(
-  loaded: Loaded,
-  { keyFolder, keyReader }: Pick<NodeState, "keyFolder" | "keyReader">,
-): Promise<Running> {
-  const { config, trustFiles } = loaded;
-  const added = (await keyFolder.read()).map(keyReader.read);
-  const keystore = createKeystore(inOrder(loaded.keys.map(keyReader.read), added));
-  keyReader.forget();
-  const trust = readTrust({ system: config.trust.system, extra: trustFiles });
-  return {
-    loaded,
-    keystore,
-    waiting: await keyFolder.readRequests(),
-    trust,
-    generation: createHash("sha256")
-      .update(JSON.stringify([loaded.policy, trust.roots]))
-      .digest("base64url"),
-    policy: compilePolicy(loaded.policy),
-  };
-}
-
-/** Tells what works and should still be changed. */
-function warnOf({ loaded, keystore }: Running): void {
-  const ofKeys = keyWarnings(keystore.entries, Date.now(), loaded.config.keyStore.warnBefore);
-  for (const warning of [...loaded.warnings, ...ofKeys]) log.warn(warning);
-}
-
-function setupOf(state: NodeState): (worker: number) => WorkerSetup {
-  const { loaded, keystore, trust } = state.running;
-  return (worker) => ({
-    worker,
-    // Not what the file says: a reload cannot change how many there are.
-    workers: state.workers.count,
-    config: withoutStore(loaded.config),
-    policy: loaded.policy,
-    keys: keystore.entries,
-    roots: trust.roots,
-    demanding: state.demanding.entries(),
-    resumption: {
-      secret: state.sharing.secret,
-      generation: state.running.generation,
-      ticketKeys: state.sharing.ticketKeys,
-    },
-    inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
-    failedTools: loaded.config.tools.flatMap(({ name }) => {
-      const health = state.watch.state(name);
-      return health?.up === false ? [[name, health.reason ?? ""] as const] : [];
-    }),
-  });
-}
-
-/** The store's address may hold its password, and a worker has no business there. */
-function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: Config): Config {
-  return { ...config, resumption };
-}
-
-/** Sends heartbeats through the tools, and tells everybody when one has failed and when it is used again. */
-function watch(state: NodeState): Watch {
-  const { tools } = state.running.loaded.config;
-  for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
-  const watched = tools.map((tool) => ({
-    ...tool,
-    probe: (timeout: number) => probeTool(tool, timeout, state.returns),
-  }));
-  return watchTools(watched, (name, { up, reason = "" }) => {
-    state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });
-    const { onFailure } = tools.find((tool) => tool.name === name)!;
-    if (up) log.warn({ tool: name }, "A tool works again; new sessions go through it");
-    else log.error({ tool: name, reason, onFailure }, "A tool has failed; the sessions that passed it were ended");
-  });
-}
-
 /** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
 function reload(state: NodeState): Promise<Reloaded> {
   return inTurn(state, async () => {
@@ -362,26 +272,6 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
   return [...sessions.live()].flatMap(({ mode, client, seenAs, server }) =>
     mode === "inline" && server ? [client, seenAs ?? client].map((end) => ({ client: end, server })) : [],
   );
-}
-
-/** Every new listener's port can be had. The node's own listeners are in the way of an exclusive bind. */
-async function checkListenersFree({ config }: Loaded, before: Loaded | undefined): Promise<void> {
-  const own = before ? placesOf(before.config).map(({ port }) => port) : [];
-  for (const place of placesOf(config)) if (!own.includes(place.port)) await checkFree(place);
-}
-
-/** Where the workers listen, all of them together. */
-function placesOf({ listeners, tools }: Loaded["config"]): { host: string; port: number; path: string }[] {
-  return [
-    ...listeners.flatMap((listener, index) =>
-      listener.mode === "inline" ? [] : [{ ...listener.address, path: `listeners[${index}].address` }],
-    ),
-    ...tools.flatMap((tool, index) =>
-      tool.kind === "inline" || tool.header === "sslproxy"
-        ? []
-        : [{ ...tool.returnAddress, path: `tools[${index}].returnAddress` }],
-    ),
-  ];
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */
