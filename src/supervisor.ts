@@ -1,5 +1,4 @@
 import { mkdir } from "node:fs/promises";
-import type { Socket } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Plan } from "./capture/inline-plan.ts";
@@ -16,7 +15,6 @@ import { searchSessions } from "./control/session-search.ts";
 import { ConfigError } from "./errors.ts";
 import { changeInline, planNode, setUpInline, takeDownInline } from "./inline.ts";
 import { log } from "./log.ts";
-import type { FromWorker, ToWorker } from "./messages.ts";
 import { type Authorities, openAuthorities } from "./pki/authority.ts";
 import { checkPki, type GivenPki } from "./pki/check.ts";
 import { type KeyFolder, openKeyFolder } from "./pki/key-folder.ts";
@@ -31,7 +29,8 @@ import { type Applied, createLiveTable, type LiveTable } from "./sessions/table.
 import { openSharing, type Sharing } from "./sharing.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
 import { checkToolsStay, planInlineTools, setUpTools, takeDownTools } from "./tools/inline-setup.ts";
-import { createReturnsOffice, isReturnsNews, type ReturnsOffice } from "./tools/returns.ts";
+import { createReturnsOffice, type ReturnsOffice } from "./tools/returns.ts";
+import { learn, onMessage, publish } from "./worker-news.ts";
 import { createWorkers, type Workers } from "./workers.ts";
 
 /**
@@ -309,53 +308,10 @@ function splitResumption({ identifiers, tickets, servers, shareServers, timeout,
   };
 }
 
-function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
-  const reply = (answer: ToWorker) => state.workers.send(worker, answer);
-  if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
-  if (message.kind === "demanding") {
-    learn(state, message.server, message.until);
-    state.sharing.fleet?.learn(message.server, message.until);
-    log.info(
-      { server: message.server },
-      "A server demands a client certificate; the policy's clientCertificate holds for it now",
-    );
-  }
-  if (message.kind === "put session") state.sharing.putSession(message.name, message.sealed, message.until);
-  if (message.kind === "find session") {
-    const { request, name } = message;
-    void state.sharing.findSession(name).then((sealed) => reply({ kind: "session", request, sealed }));
-  }
-  if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
-  if (message.kind === "offering") state.workers.tell(message);
-  if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
-  if (message.kind === "mint") {
-    const { request, wanted } = message;
-    // What crossed the channel is a Uint8Array, whatever it was before.
-    state.mint.present({ ...wanted, certificate: Buffer.from(wanted.certificate) }, Date.now()).then(
-      (minted) => reply({ kind: "minted", request, minted }),
-      (error: Error) => {
-        log.error({ error: error.message }, "Cannot issue a certificate");
-        reply({ kind: "mint failed", request, message: error.message });
-      },
-    );
-  }
-}
-
-/** A server demands a client certificate until then: a worker or another node has found out. */
-function learn({ demanding, workers }: NodeState, server: string, until: number): void {
-  demanding.learn(server, until);
-  workers.tell({ kind: "demanding", server, until });
-}
-
 /** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */
 function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
   if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
   return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
-}
-
-function publish({ history, subscribers }: NodeState, applied: Applied): void {
-  history.record(applied.closed);
-  for (const listener of subscribers) listener(applied);
 }
 
 function warn(problems: readonly string[]): void {

@@ -42,6 +42,7 @@ const ROOTS = [
   "inline.ts",
   "sharing.ts",
   "supervisor.ts",
+  "worker-news.ts",
   "running.ts",
   "workers.ts",
   "plane.ts",
