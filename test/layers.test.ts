@@ -42,6 +42,7 @@ const ROOTS = [
   "inline.ts",
   "sharing.ts",
   "supervisor.ts",
+  "reload.ts",
   "worker-news.ts",
   "running.ts",
   "workers.ts",

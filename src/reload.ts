@@ -1,0 +1,108 @@
+import { type Loaded, loadConfig } from "./config/load.ts";
+import type { Config } from "./config/schema.ts";
+import type { Reloaded } from "./control/api.ts";
+import { changeInline, planNode } from "./inline.ts";
+import { log } from "./log.ts";
+import { checkPki, type GivenPki } from "./pki/check.ts";
+import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
+import type { Endpoint } from "./sessions/session.ts";
+import type { NodeState } from "./supervisor.ts";
+import { checkToolsStay } from "./tools/inline-setup.ts";
+
+/** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
+export function reload(state: NodeState): Promise<Reloaded> {
+  return inTurn(state, async () => {
+    const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
+    const reloaded = await apply(state, await loadConfig(state.running.loaded.file, read));
+    warnOf(state.running);
+    return reloaded;
+  });
+}
+
+/** Takes the keys that were added or removed, with the configuration that is in use. Who asks before it begins shares one. */
+export function createKeysReload(state: NodeState): () => Promise<Reloaded> {
+  let waiting: Promise<Reloaded> | undefined;
+  return () => {
+    waiting ??= inTurn(state, () => {
+      waiting = undefined;
+      return apply(state, state.running.loaded);
+    });
+    return waiting;
+  };
+}
+
+/** One after the other: each begins with what the one before it left. */
+function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloaded> {
+  const reloaded = state.reloading.then(act);
+  state.reloading = reloaded.catch(() => {});
+  return reloaded;
+}
+
+async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
+  const before = state.running;
+  await checkListenersFree(loaded, before.loaded);
+  const next = await prepare(loaded, state);
+  const changes = changesBetween(before, next);
+  checkToolsStay(before.loaded.config.tools, loaded.config.tools);
+  const planned = state.inline;
+  const inline = planNode(loaded, state.workers.count, liveInline(state));
+  await changeInline(planned, inline);
+  state.running = next;
+  state.inline = inline;
+  try {
+    await state.workers.setup(setupOf(state));
+  } catch (error) {
+    state.running = before;
+    state.inline = planned;
+    await changeInline(inline, planned);
+    throw error;
+  }
+  if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
+    state.watch.close();
+    state.watch = watch(state);
+  }
+  log.info({ changes }, "Reloaded the configuration");
+  return { changes };
+}
+
+/** Both legs of every inline session, as the network sees them. */
+function liveInline({ sessions }: NodeState): { readonly client: Endpoint; readonly server: Endpoint }[] {
+  return [...sessions.live()].flatMap(({ mode, client, seenAs, server }) =>
+    mode === "inline" && server ? [client, seenAs ?? client].map((end) => ({ client: end, server })) : [],
+  );
+}
+
+/** What a reload changes, one sentence each; and what it cannot change. */
+function changesBetween(before: Running, after: Running): string[] {
+  const old = before.loaded.config;
+  const { config } = after.loaded;
+  const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b);
+  const changes: string[] = [];
+  if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
+  const [had, has] = [before.keystore.entries, after.keystore.entries];
+  // What did not change was not read again: it is the same object.
+  if (had.length !== has.length || had.some((entry, index) => entry !== has[index]))
+    changes.push(`The inbound keys changed: ${has.length} now`);
+  if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
+  for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
+    if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
+  }
+  const [was, is] = [splitResumption(old.resumption), splitResumption(config.resumption)];
+  if (differs(was.atOnce, is.atOnce)) changes.push("The resumption changed");
+  if (differs(was.lasting, is.lasting))
+    changes.push("resumption changed: what is kept and shared takes effect when the node is started again");
+  for (const name of ["dataDir", "workers", "console", "signing", "keyStore", "history", "log"] as const) {
+    if (differs(old[name], config[name]))
+      changes.push(`${name} changed: that takes effect when the node is started again`);
+  }
+  return changes;
+}
+
+/** The caches, the keys and the store last as long as the node. */
+function splitResumption({ identifiers, tickets, servers, shareServers, timeout, ...kept }: Config["resumption"]) {
+  const { sessions, ticketRotation, shared, secret, node, wait } = kept;
+  return {
+    atOnce: [identifiers, tickets, servers, shareServers, timeout],
+    lasting: [sessions, ticketRotation, shared, secret, node, wait],
+  };
+}
