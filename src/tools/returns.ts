@@ -62,11 +62,12 @@ export function createReturns(alone: boolean, tell: (news: ReturnsNews, socket?:
   return {
     expect(awaited, keys) {
       waiting.expect(awaited, keys);
-      if (!alone) void tell({ kind: "expect", keys });
+      // A message may wait for a connection that is on its way to the supervisor; the session's keys may become more meanwhile.
+      if (!alone) void tell({ kind: "expect", keys: [...keys] });
     },
     forget(awaited, keys) {
       waiting.forget(awaited, keys);
-      if (!alone) void tell({ kind: "forget", keys });
+      if (!alone) void tell({ kind: "forget", keys: [...keys] });
     },
     async give(socket, head, keys) {
       const own = waiting.find(keys);

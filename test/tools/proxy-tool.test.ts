@@ -14,7 +14,7 @@ import {
   nginxWith,
   type ToolPorts,
 } from "./proxies.ts";
-import { type Behind, startBehind, startWorld, WORDS } from "./world.ts";
+import { type Behind, CLIENT, startBehind, startWorld, WORDS } from "./world.ts";
 
 describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haproxy", "libnginx-mod-stream"), () => {
   let behind: Behind;
@@ -66,7 +66,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     const port = /(\d+)$/.exec(stdout)?.[1];
     const { id } = await world.node.session(host);
     await world.tools[0]!.shows(
-      new RegExp(`from 127.0.0.1:${port} to 127.0.0.1:80, ID ${id}, host ${host.replaceAll(".", "\\.")}`),
+      new RegExp(`from ${CLIENT}:${port} to 127.0.0.1:80, ID ${id}, host ${host.replaceAll(".", "\\.")}`),
     );
     await world.node.stop();
   });
@@ -99,7 +99,9 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     const port = /(\d+)$/.exec(stdout)?.[1];
     const server = `\\[127\\.0\\.0\\.1\\]:${behind.origin.port}`;
     await world.tools[0]!.shows(
-      new RegExp(`SSLproxy: \\[127\\.0\\.0\\.1\\]:\\d+,\\[127\\.0\\.0\\.1\\]:${port},${server},s\r?\n`),
+      new RegExp(
+        `SSLproxy: \\[127\\.0\\.0\\.1\\]:\\d+,\\[${CLIENT.replaceAll(".", "\\.")}\\]:${port},${server},s\r?\n`,
+      ),
     );
     await world.node.stop();
   });

@@ -13,6 +13,12 @@ export interface Behind extends AsyncDisposable {
   readonly origin: Nginx;
 }
 
+/**
+ * The clients' address. Where it is the node's own, as loopback's usually is, a client may have the port of the node's connection
+ * to the tool for another session, and a tool that tells of one of them tells of nobody.
+ */
+export const CLIENT = "127.0.0.5";
+
 /** What is behind the node: an nginx that says what it was asked. "/words" is long. */
 export async function startBehind(): Promise<Behind> {
   const pki = await makePki();
@@ -72,7 +78,12 @@ export async function startWorld(
     tools,
     ports,
     get: (host, path, more = []) =>
-      curl({ port: node.forward("web") }, node.primary, [...more, `https://${host}${path}`], 30_000),
+      curl(
+        { port: node.forward("web") },
+        node.primary,
+        ["--interface", CLIENT, ...more, `https://${host}${path}`],
+        30_000,
+      ),
     async [Symbol.asyncDispose]() {
       await node[Symbol.asyncDispose]();
       await Promise.all(tools.map((tool) => tool.stop()));

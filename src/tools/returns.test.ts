@@ -1,0 +1,19 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createReturns, type ReturnsNews } from "./returns.ts";
+
+test("What the supervisor is told stays as it was said, though the session gets more keys while the message waits", () => {
+  const told: ReturnsNews[] = [];
+  const returns = createReturns(false, async (news) => void told.push(news));
+  const awaited = { take() {} };
+  const keys = ["the session's identifier"];
+  returns.expect(awaited, keys);
+  keys.push("the tool's own connection");
+  returns.expect(awaited, keys.slice(1));
+  returns.forget(awaited, keys);
+  assert.deepEqual(told, [
+    { kind: "expect", keys: ["the session's identifier"] },
+    { kind: "expect", keys: ["the tool's own connection"] },
+    { kind: "forget", keys: ["the session's identifier", "the tool's own connection"] },
+  ]);
+});
