@@ -15,6 +15,7 @@ import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from 
 import { createMintChannel } from "./mint-channel.ts";
 import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
+import { createRevocationCache } from "./pki/revocation-cache.ts";
 import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { createWorkerSessions } from "./resumption/worker-sessions.ts";
@@ -30,7 +31,14 @@ import { composeNode } from "./worker-node.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
+const LIMITS = {
+  issued: 4_000,
+  contexts: 2_000,
+  demanding: 10_000,
+  offering: 10_000,
+  verified: 2_000,
+  revocation: 10_000,
+} as const;
 /** Sessions of clients that this worker finds without asking. The cache of all workers has more. */
 const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
@@ -87,6 +95,7 @@ async function startWorker(first: WorkerSetup) {
   const mint = createMintChannel(tell);
   const issued = createIssued(LIMITS.issued, mint.ask);
   const verified = createVerified(LIMITS.verified);
+  const revocation = createRevocationCache(LIMITS.revocation);
   const ownSessions = {
     clients: Math.min(OWN_SESSIONS, setup.config.resumption.sessions),
     servers: Math.ceil(setup.config.resumption.sessions / setup.workers),
@@ -98,7 +107,7 @@ async function startWorker(first: WorkerSetup) {
   const tickets = { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 };
   const admission = createAdmission((arrival) => carry(arrival, node));
   const lasting = {
-    ...{ ledger, contexts, issued, verified, demanding, offering, tickets, admission, tell },
+    ...{ ledger, contexts, issued, verified, revocation, demanding, offering, tickets, admission, tell },
     sessions: { clients, servers },
   };
   const listeners = new Map<string, OpenListener>();
@@ -201,6 +210,7 @@ async function startWorker(first: WorkerSetup) {
         cache("issued", LIMITS.issued, issued),
         cache("contexts", LIMITS.contexts, contexts),
         cache("verified", LIMITS.verified, verified),
+        cache("revocation", LIMITS.revocation, revocation),
         cache("demanding", LIMITS.demanding, demanding),
         cache("server-sessions", ownSessions.servers, servers),
         // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
@@ -238,7 +248,15 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
       if (message.kind === "flush") {
-        const caches = { issued, contexts, verified, demanding, sessions: clients, "server-sessions": servers };
+        const caches = {
+          issued,
+          contexts,
+          verified,
+          revocation,
+          demanding,
+          sessions: clients,
+          "server-sessions": servers,
+        };
         for (const [name, cache] of Object.entries(caches)) {
           if (message.cache === undefined || message.cache === name) cache.flush();
         }

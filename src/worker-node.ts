@@ -22,6 +22,9 @@ import type { Issued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
 import { createKeystore } from "./pki/keystore.ts";
+import { createRevocation } from "./pki/revocation.ts";
+import type { RevocationCache } from "./pki/revocation-cache.ts";
+import { createFetch } from "./pki/revocation-fetch.ts";
 import type { Verified } from "./pki/verified.ts";
 import type { Demanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
@@ -45,6 +48,7 @@ export interface Lasting {
   readonly contexts: ContextCache;
   readonly issued: Issued;
   readonly verified: Verified;
+  readonly revocation: RevocationCache;
   /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
   readonly demanding: Demanding;
   readonly offering: Demanding;
@@ -64,7 +68,7 @@ export function composeNode(
   lasting: Lasting,
 ): Node {
   const { ledger, admission, tell } = lasting;
-  const { contexts, demanding, offering, issued, verified, sessions, tickets } = lasting;
+  const { contexts, demanding, offering, issued, verified, revocation, sessions, tickets } = lasting;
   const { timeouts, resumption } = config;
   const { timeout } = resumption;
   const policy = compilePolicy(source);
@@ -72,10 +76,17 @@ export function composeNode(
   const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
   const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
   const keystore = createKeystore(keys);
-  const judge = createJudge(keystore, roots, verified);
+  const { revocation: asking } = config.policy;
+  const asks = asking.ocsp !== "off" || asking.crl !== "off";
+  const judge = createJudge(
+    keystore,
+    roots,
+    verified,
+    asks ? createRevocation(asking, revocation, createFetch(asking)) : undefined,
+  );
   const takeKey = keyTaker(fed);
   const serverOptions = (ends: Ends | undefined) => {
-    const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+    const options = { versions, timeout: timeouts.handshake, contexts, takeKey, staple: asking.ocsp !== "off" };
     if (!ends || !resumption.servers) return options;
     const { client, server } = ends;
     const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];

@@ -4,7 +4,14 @@ import { type Chain, findChain, isSelfIssued, type RootSet } from "./chain.ts";
 import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts";
 
 /** What can be wrong with a server's certificate: product.md, section 3. The policy has the same words. */
-export type Fault = "expired" | "selfSigned" | "unknownIssuer" | "hostMismatch" | "invalid";
+export type Fault =
+  | "expired"
+  | "selfSigned"
+  | "unknownIssuer"
+  | "hostMismatch"
+  | "invalid"
+  | "revoked"
+  | "revocationUnknown";
 
 /** In the place of OpenSSL's code for a chain that it has not seen: everything is looked at here. */
 export const NOT_VERIFIED = "NOT_VERIFIED";
@@ -79,6 +86,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   PATH_LENGTH_EXCEEDED: "invalid",
   INVALID_PURPOSE: "invalid",
   CERT_REJECTED: "invalid",
+  CERT_REVOKED: "revoked",
   UNSPECIFIED: "invalid",
 };
 
