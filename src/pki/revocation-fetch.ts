@@ -45,7 +45,7 @@ export function createFetch({ loopback }: { readonly loopback: boolean }): Fetch
           answer.destroy();
           throw new NetworkError(`${hostOf(place)} answers ${answer.statusCode}`, "EPROTO");
         }
-        return await readBody(answer, place, limit.bytes);
+        return await readBody(answer, place, limit);
       }
       throw new NetworkError(`${hostOf(url)} redirects again and again`, "EPROTO");
     }, limit.signal);
@@ -82,7 +82,7 @@ function isRedirect({ statusCode = 0 }: IncomingMessage): boolean {
   return [301, 302, 303, 307, 308].includes(statusCode);
 }
 
-async function readBody(answer: IncomingMessage, place: string, most: number): Promise<Buffer> {
+async function readBody(answer: IncomingMessage, place: string, { bytes: most, signal }: FetchLimit): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
@@ -93,7 +93,7 @@ async function readBody(answer: IncomingMessage, place: string, most: number): P
     }
   } catch (error) {
     if (error instanceof NetworkError) throw error;
-    throw asNetworkError(error as NodeJS.ErrnoException, hostOf(place), undefined);
+    throw asNetworkError(error as NodeJS.ErrnoException, hostOf(place), signal);
   }
   return Buffer.concat(chunks);
 }
@@ -110,10 +110,9 @@ function refused(host: string): NetworkError {
   return new NetworkError(`${host} is not an address that is asked`, "EACCES");
 }
 
-function asNetworkError(error: NodeJS.ErrnoException, host: string, signal: AbortSignal | undefined): NetworkError {
+function asNetworkError(error: NodeJS.ErrnoException, host: string, signal: AbortSignal): NetworkError {
   if (error instanceof NetworkError) return error;
-  const isLate = signal?.aborted === true || error.name === "AbortError" || error.code === "ABORT_ERR";
-  if (isLate) return new NetworkError(`${host} did not answer in time`, "ETIMEDOUT", { cause: error });
+  if (signal.aborted) return new NetworkError(`${host} did not answer in time`, "ETIMEDOUT", { cause: error });
   return new NetworkError(`${host} cannot be asked: ${error.code ?? "EPROTO"}`, error.code ?? "EPROTO", {
     cause: error,
   });
