@@ -15,7 +15,7 @@ export interface SerialIndex {
 }
 
 /** Entries that are read before others get their turn: about a millisecond. */
-const SLICE = 8_192;
+const SLICE = 2_048;
 /** A SEQUENCE of an INTEGER and a UTCTime. */
 const SMALLEST_ENTRY = 2 + 3 + 15;
 

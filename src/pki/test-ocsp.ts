@@ -108,7 +108,7 @@ export function writeCrl({
     subject,
     date,
     ...(nextUpdate === undefined ? [] : [encodeTime(nextUpdate)]),
-    ...(entries.length > 0 ? [encode(TAG.sequence, ...entries)] : []),
+    ...(entries.length > 0 ? [encode(TAG.sequence, Buffer.concat(entries))] : []),
     ...(extensions.length > 0 ? [encode(0xa0, encode(TAG.sequence, ...extensions))] : []),
   );
   return signed(body, signer, []);
