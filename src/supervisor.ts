@@ -6,7 +6,7 @@ import { checkFree } from "./capture/listener.ts";
 import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
-import { toolPlace } from "./config/tool-place.ts";
+import { toolPlace } from "./config/tool.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
 import { searchSessions } from "./control/session-search.ts";
