@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { after, test } from "node:test";
+import { until } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
 import { connectFrom } from "../linux/sockets.ts";
@@ -210,7 +211,7 @@ check("A heartbeat takes the way of sessions, and does not come through a tool t
   run(network.tool, "ip", "link", "set", "ia", "down");
   await assert.rejects(probeInlineTool(tool, 300), NetworkError);
   run(network.tool, "ip", "link", "set", "ia", "up");
-  await until(() =>
+  await until("a probe that comes through", () =>
     probeInlineTool(tool, 500).then(
       () => true,
       () => false,
@@ -310,10 +311,6 @@ async function heard(socket: Socket): Promise<string> {
   const [data] = (await answer) as [Buffer];
   socket.pause();
   return data.toString();
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition()));
 }
 
 function end(...sockets: readonly Socket[]): void {
