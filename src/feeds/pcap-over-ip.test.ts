@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
+import { freePort } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
@@ -37,15 +38,6 @@ async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Pro
     retry: 20,
     ...options,
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** A program that reads the feed to its end. It is there when its first bytes are. */
