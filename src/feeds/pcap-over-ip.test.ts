@@ -207,10 +207,10 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
 
 test("a client that takes nothing at all is disconnected after a time; one for which nothing waits stays", async () => {
   const port = await freePort();
-  const feed = await make(port, { stall: 200 });
+  const feed = await make(port, { stall: 1_000 });
   const idle = await connect(port);
   // A gap longer than that, in which there is nothing to take.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
   const stuck = await connect(port);
   stuck.socket.pause();
   const flow = feed.open(SESSION, Date.now());
