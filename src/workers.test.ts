@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { type TestContext, test } from "node:test";
+import { freePort } from "../test/processes.ts";
 import { CONFIG } from "./config/schema.ts";
 import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
@@ -60,15 +61,6 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     failedTools: [],
     inline: undefined,
   });
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** "open", or why it is not. */
