@@ -1,4 +1,5 @@
 import { createHealth, type HealthPlan, type HealthState } from "./health.ts";
+import { isOwnShortage } from "./own-shortage.ts";
 
 /** How often a tool is asked whether it works. Times in ms. */
 export interface HeartbeatPlan extends HealthPlan {
@@ -37,7 +38,7 @@ export function watchTools(tools: readonly WatchedTool[], onChange: (name: strin
     try {
       await probe(timeout);
     } catch (error) {
-      if (!closed) fail(name, (error as Error).message);
+      if (!closed && !isOwnShortage(error)) fail(name, (error as Error).message);
       return;
     }
     const health = watched.get(name)?.health;

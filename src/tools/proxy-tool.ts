@@ -72,7 +72,7 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
     async connect(subject) {
       const told = { ...subject, server: { ...subject.server, port: toolPort(tool.ports, subject) } };
       for (const end of [told.client, told.server]) {
-        if (isIP(end.address) === 0) throw new NetworkError("The session ended before its tools", "ECONNRESET");
+        if (isIP(end.address) === 0) throw new NetworkError("The session ended before its tools", "ECONNABORTED");
       }
       const way = tool.header === "sslproxy" ? await sslproxyWay(told, privateDoor) : proxyWay(name, told, context);
       try {
