@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError, NetworkError } from "../errors.ts";
+import { onBehalfOf } from "../linux/behalf.ts";
 import { requireCapability } from "../linux/capabilities.ts";
 import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
 import { within } from "../linux/netns.ts";
@@ -20,14 +21,14 @@ export function planInlineTools(tools: readonly (Placed | InlineTool)[], workers
   const inline = inlineTools(tools);
   if (inline.length === 0) return [];
   for (const name of ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] as const) requireCapability(name, "tools", "an inline tool");
-  return planTools({ tools: inline, workers, features: probeFeatures() });
+  return onBehalfOf("tools", () => planTools({ tools: inline, workers, features: probeFeatures() }));
 }
 
 /** Sets the tools' namespaces up. Throws ConfigError, and then nothing is changed. */
 export function setUpTools(steps: readonly Step[], dataDir: string): void {
   if (steps.length === 0) return;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  applyPlan({ steps }, journalOf(dataDir));
+  onBehalfOf("tools", () => applyPlan({ steps }, journalOf(dataDir)));
 }
 
 /** Gives the interfaces back, also those of a run that crashed. Answers what could not be undone, a sentence each. */

@@ -277,6 +277,30 @@ test("An interface that somebody uses is not taken", NAMESPACES, () => {
   assert.match(run(network.node, "ip", "-o", "link"), /tool-a/);
 });
 
+test(
+  "What the kernel refuses is told with the tool's place in the configuration, and nothing is left of the attempt",
+  NAMESPACES,
+  () => {
+    using network = toolNetwork();
+    const before = run(network.node, "ip", "-o", "link");
+    const plan = (more: Partial<InlineTool>) =>
+      within(network.node, () =>
+        setUpTools(planInlineTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
+      );
+    assert.throws(() => plan({ namespace: network.tool }), {
+      path: "tools[1]",
+      message: /File exists.*\(tools\[1\]\)$/,
+    });
+    assert.throws(() => plan({ addressB: ["10.77.1.1/33"] }), {
+      path: "tools[1].addressB",
+      message: /\(tools\[1\]\.addressB\)$/,
+    });
+    const wrong = { ...ROUTER, gatewayA: ["nowhere"] };
+    assert.throws(() => plan(wrong), { path: "tools[1].gatewayA" });
+    assert.deepEqual(linksOf(run(network.node, "ip", "-o", "link")), linksOf(before));
+  },
+);
+
 test("A reload keeps the interfaces of a tool, and refuses others with the tool's place", () => {
   const tool = toolIn({ node: "n", interfaceA: "a", interfaceB: "b" } as ToolNetwork);
   checkToolsStay([tool], [{ ...tool, ports: {}, onFailure: "bypass" }]);
@@ -302,6 +326,11 @@ function hold(tool: string, family: "bridge" | "inet", match: string): { release
 function macOf(tool: InlineTool, side: string): string {
   const name = side === "ia" ? "tool-a" : "tool-b";
   return run(namespaceOf(tool), "cat", `/sys/class/net/${name}/address`).trim();
+}
+
+/** Names and flags: an interface that moves gets another number. */
+function linksOf(text: string): readonly string[] {
+  return [...text.matchAll(/^\d+: ([^:@]+)[^<]*<([^>]*)>/gm)].map(([, name, flags]) => `${name} ${flags}`).sort();
 }
 
 async function heard(socket: Socket): Promise<string> {
