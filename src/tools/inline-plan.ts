@@ -20,7 +20,7 @@ export interface ToolsInput {
 }
 
 /** Routing tables and the order of the rules that lead to them, in a namespace that has nothing else. */
-const TABLE = { A: 101, B: 102, LOCAL: 103 } as const;
+export const TABLE = { A: 101, B: 102, LOCAL: 103 } as const;
 /** Layer 2: what the node calls the interface at the tool's other side; its hardware address is known, nobody is asked. */
 const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
 
@@ -52,7 +52,7 @@ function readFree(name: string, path: string): Link {
   return link;
 }
 
-const SIDES = ["A", "B"] as const;
+export const SIDES = ["A", "B"] as const;
 export type Side = (typeof SIDES)[number];
 type Inside = InsideStep["steps"][number];
 

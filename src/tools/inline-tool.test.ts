@@ -6,6 +6,7 @@ import { NetworkError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
 import { connectFrom } from "../linux/sockets.ts";
 import { needsNamespaces, run } from "../linux/test-network.ts";
+import { mendInlineTool } from "./inline-mending.ts";
 import { type InlineTool, namespaceOf } from "./inline-place.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { checkToolsStay, planInlineTools, readStrangers, setUpTools, takeDownTools } from "./inline-setup.ts";
@@ -234,6 +235,36 @@ check("Nothing of the node leaves by another way when an interface of the tool i
   assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
 });
 
+test(
+  "An interface that was set down and up again has its routes back with the next heartbeat, of both families",
+  NAMESPACES,
+  async () => {
+    for (const [kind, more] of [
+      ["bridge", {}],
+      ["router", ROUTER],
+    ] as const) {
+      using network = toolNetwork(kind);
+      const tool = toolIn(network, more);
+      const namespace = namespaceOf(tool);
+      setUp(network, tool, WORKERS);
+      const before = wayOutOf(namespace);
+      for (const name of ["tool-a", "tool-b"]) run(namespace, "ip", "link", "set", name, "down");
+      assert.deepEqual(await mendInlineTool(tool, "tools[0]"), []);
+      for (const name of ["tool-a", "tool-b"]) run(namespace, "ip", "link", "set", name, "up");
+      assert.notDeepEqual(wayOutOf(namespace), before);
+      assert.deepEqual(await mendInlineTool(tool, "tools[0]"), ["tool-a", "tool-b"]);
+      assert.deepEqual(wayOutOf(namespace), before);
+      assert.deepEqual(await mendInlineTool(tool, "tools[0]"), []);
+      const opened = await open(tool);
+      for (const family of [4, 6] as const) {
+        const { ta, tb } = await through(opened, subject(family));
+        end(ta, tb);
+      }
+      await opened.close();
+    }
+  },
+);
+
 test("The interfaces come back as they were, and nothing else is left", NAMESPACES, () => {
   using network = toolNetwork();
   run(network.node, "ip", "link", "set", "tool-a", "up");
@@ -326,6 +357,22 @@ function hold(tool: string, family: "bridge" | "inet", match: string): { release
 function macOf(tool: InlineTool, side: string): string {
   const name = side === "ia" ? "tool-a" : "tool-b";
   return run(namespaceOf(tool), "cat", `/sys/class/net/${name}/address`).trim();
+}
+
+/** What a socket needs to get out: routes, addresses and neighbours, each in the order of its text. */
+function wayOutOf(namespace: string): readonly string[] {
+  const texts = [4, 6].flatMap((family) => [
+    run(namespace, "ip", `-${family}`, "route", "show", "table", "101"),
+    run(namespace, "ip", `-${family}`, "route", "show", "table", "102"),
+    run(namespace, "ip", `-${family}`, "-o", "address", "show", "permanent").replaceAll(/^\d+: /gm, ""),
+    run(namespace, "ip", `-${family}`, "neigh", "show", "nud", "permanent"),
+  ]);
+  return texts.flatMap((text) =>
+    text
+      .split("\n")
+      .map((line) => line.trim())
+      .sort(),
+  );
 }
 
 /** Names and flags: an interface that moves gets another number. */

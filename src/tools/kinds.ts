@@ -1,3 +1,4 @@
+import { mendInlineTool } from "./inline-mending.ts";
 import type { InlineTool } from "./inline-place.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { openInlineTool } from "./inline-tool.ts";
@@ -37,4 +38,9 @@ export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsOffi
     case "proxy":
       return probeProxyTool(tool, timeout, office);
   }
+}
+
+/** Brings back what a tool lost that is the node's to give; answers what that was: names of interfaces. Never rejects. */
+export async function mendTool(tool: ToolConfig, path: string): Promise<readonly string[]> {
+  return tool.kind === "inline" ? mendInlineTool(tool, path) : [];
 }
