@@ -5,7 +5,7 @@ import { capacity, createAdmission } from "./admission.ts";
 import type { Arrival } from "./capture/arrival.ts";
 import type { OpenListener } from "./capture/mode.ts";
 import { identityOf, openListener } from "./capture/modes.ts";
-import { ConfigError, PeerError } from "./errors.ts";
+import { ConfigError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { openFeed } from "./feeds/kinds.ts";
 import { carry } from "./flow.ts";
@@ -84,7 +84,7 @@ async function startWorker(first: WorkerSetup) {
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const offering = createDemanding(LIMITS.offering);
-  const mint = createMintChannel(tell);
+  const mint = createMintChannel(tell, () => setup.config.timeouts.handshake);
   const issued = createIssued(LIMITS.issued, mint.ask);
   const verified = createVerified(LIMITS.verified);
   const ownSessions = {
@@ -231,7 +231,7 @@ async function startWorker(first: WorkerSetup) {
     obey(message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined) {
       if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
       if (message.kind === "minted") mint.settle(message.request, message.minted);
-      if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
+      if (message.kind === "mint failed") mint.settle(message.request, { failed: message.message });
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
       if (message.kind === "session") settle(message.request, message.sealed);
       if (message.kind === "ticket keys") tickets.keys = message.ticketKeys;
@@ -247,8 +247,6 @@ async function startWorker(first: WorkerSetup) {
     },
   };
 }
-
-const INTERNAL_ERROR = 80;
 
 /** Feeds whose configuration did not change go on; a feed holds its file open. */
 async function openFeeds(next: WorkerSetup, running: readonly Feed[], before: WorkerSetup): Promise<readonly Feed[]> {

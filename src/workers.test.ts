@@ -7,7 +7,7 @@ import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
 import type { FromWorker, WorkerSetup } from "./messages.ts";
 import type { PolicySource } from "./policy/rule.ts";
-import { createWorkers, type Workers } from "./workers.ts";
+import { createWorkers, restartAfter, type Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.
 log.level = "silent";
@@ -94,6 +94,17 @@ test("A new setup does not wait for a worker that is dead, which gets it when it
   while (workers.list()[0]?.status === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(workers.list()[0]?.restarts, 1);
   assert.equal(await knock(before), "ECONNREFUSED");
+});
+
+test("A worker that dies at once again and again is started later each time, one that ran well at once and from the shortest delay on", () => {
+  const delays: number[] = [];
+  let failures = 0;
+  for (const lived of [10, 10, 10, 10, 10, 10, 10, 31_000, 10, 10]) {
+    const next = restartAfter(lived, failures);
+    delays.push(next.delay);
+    failures = next.failures;
+  }
+  assert.deepEqual(delays, [100, 200, 400, 800, 1_600, 3_200, 5_000, 0, 100, 200]);
 });
 
 test("A worker that hangs is killed, and another takes its place", async (t) => {

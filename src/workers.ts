@@ -24,6 +24,7 @@ export interface WorkerState {
   readonly id: number;
   readonly pid: number;
   readonly startedAt: number;
+  /** Over the node's whole life. */
   readonly restarts: number;
   readonly status: WorkerStatus | undefined;
 }
@@ -39,6 +40,8 @@ interface Slot {
   process: ChildProcess;
   startedAt: number;
   restarts: number;
+  /** Of them in a row, without one that ran well in between. */
+  readonly failures: number;
   status: WorkerStatus | undefined;
   /** Who waits for "ready" or "failed", in the order in which their setups were sent. */
   readonly waiting: ((failure: ConfigError | undefined) => void)[];
@@ -63,7 +66,7 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
   let stopping = false;
   const slots: Slot[] = [];
 
-  const launch = (worker: number, restarts: number): Slot => {
+  const launch = (worker: number, restarts = 0, failures = 0): Slot => {
     const child = fork(fileURLToPath(new URL("main.ts", import.meta.url)), {
       serialization: "advanced",
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
@@ -73,6 +76,7 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
       process: child,
       startedAt: Date.now(),
       restarts,
+      failures,
       status: undefined,
       waiting: [],
       over: false,
@@ -115,12 +119,11 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     for (const settle of slot.waiting.splice(0)) settle(failure);
     events.onDeath(worker);
     if (stopping) return;
-    const healthy = Date.now() - slot.startedAt > RESTART.healthyAfter;
-    const delay = healthy ? 0 : Math.min(RESTART.first * 2 ** Math.min(slot.restarts, 10), RESTART.longest);
+    const { delay, failures } = restartAfter(Date.now() - slot.startedAt, slot.failures);
     log.error({ worker, pid: slot.process.pid, how, restartIn: delay }, "A worker died; its sessions were reset");
     setTimeout(() => {
       if (stopping) return;
-      const again = launch(worker, slot.restarts + 1);
+      const again = launch(worker, slot.restarts + 1, failures);
       setUp(again, current(worker)).catch((error: Error) => {
         log.error({ worker, error: error.message }, "A worker could not start again");
         again.process.kill("SIGKILL");
@@ -150,7 +153,7 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     count,
     async start(make) {
       current = make;
-      for (let worker = 0; worker < count; worker += 1) launch(worker, 0);
+      for (let worker = 0; worker < count; worker += 1) launch(worker);
       try {
         await all(make);
       } catch (error) {
@@ -189,6 +192,15 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
       })),
     stop,
   };
+}
+
+/**
+ * When a worker that lived for `lived` ms is started again, in ms: at once when it ran well, else the later the more have died in
+ * a row. `failures`: of those before it, and with the answer, with it.
+ */
+export function restartAfter(lived: number, failures: number): { readonly delay: number; readonly failures: number } {
+  if (lived > RESTART.healthyAfter) return { delay: 0, failures: 0 };
+  return { delay: Math.min(RESTART.first * 2 ** Math.min(failures, 10), RESTART.longest), failures: failures + 1 };
 }
 
 function setUp(slot: Slot, setup: WorkerSetup): Promise<void> {
