@@ -58,8 +58,12 @@ const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 /** How long a worker may take over its drain time before it is killed, in ms. */
 const GRACE = 3_000;
 
-/** A worker tells of itself every second. One that says nothing for this time, in ms, hangs, and its sessions with it. */
+/**
+ * A worker tells of itself every second. One that says nothing for this time, in ms, hangs, and its sessions with it. A new one has
+ * to be loaded before it can say anything, which takes its time on a machine that is busy.
+ */
 const SILENCE = 30_000;
+const FIRST_WORD = 120_000;
 
 export function createWorkers(count: number, events: WorkerEvents, silence: number = SILENCE): Workers {
   let current: (worker: number) => WorkerSetup;
@@ -83,12 +87,13 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
       ended,
     };
     slots[worker] = slot;
-    const watch = setTimeout(() => {
-      log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
-      child.kill("SIGKILL");
-    }, silence).unref();
+    let watch = watchSilence(child, worker, Math.max(FIRST_WORD, silence));
+    child.once("message", () => {
+      watch.stop();
+      watch = watchSilence(child, worker, silence);
+    });
     child.on("message", (message: FromWorker, socket: Socket | undefined) => {
-      watch.refresh();
+      watch.heard();
       if (message.kind === "ready") slot.waiting.shift()?.(undefined);
       else if (message.kind === "failed") slot.waiting.shift()?.(new ConfigError(message.path, message.message));
       else if (message.kind === "status") slot.status = message.status;
@@ -97,7 +102,9 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     const onceOver = (how: string) => {
       if (slot.over) return;
       slot.over = true;
-      clearTimeout(watch);
+      // It carries nothing any more: until another is in its place nobody does.
+      slot.status = undefined;
+      watch.stop();
       onEnd(worker, slot, how);
       resolve();
     };
@@ -191,6 +198,25 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
         status,
       })),
     stop,
+  };
+}
+
+/** Kills a worker that says nothing for `silence` ms. */
+function watchSilence(child: ChildProcess, worker: number, silence: number) {
+  let last = performance.now();
+  const look = () => {
+    if (performance.now() - last < silence) return;
+    log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
+    child.kill("SIGKILL");
+  };
+  // A supervisor that was kept from running hears of what was said only after its timers.
+  const timer = setTimeout(() => setImmediate(look), silence).unref();
+  return {
+    heard() {
+      last = performance.now();
+      timer.refresh();
+    },
+    stop: () => clearTimeout(timer),
   };
 }
 
