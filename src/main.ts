@@ -106,6 +106,7 @@ async function startWorker(first: WorkerSetup) {
   const tools = new Map<string, Tool>();
   const traffic = createToolTraffic(setup.failedTools);
   const returns = createReturns(setup.workers === 1, tell);
+  const warn = log.warn.bind(log);
   let node: Node;
 
   await apply(setup);
@@ -145,7 +146,7 @@ async function startWorker(first: WorkerSetup) {
     const chained: ChainTool[] = [];
     for (const [index, tool] of config.tools.entries()) {
       const key = JSON.stringify(tool);
-      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
+      const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns, warn };
       const open = tools.get(key) ?? (await openTool(tool, context));
       tools.set(key, open);
       chained.push({ ...tool, open });

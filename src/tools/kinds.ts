@@ -18,6 +18,8 @@ export interface ToolContext {
   readonly timeout: number;
   /** What comes back from tools of kind proxy. */
   readonly returns: Returns;
+  /** Writes a line to the node's log. */
+  readonly warn: (about: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
 /** Every kind of tool. A new one is one file and one row. Throws ConfigError. */
