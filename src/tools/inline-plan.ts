@@ -1,4 +1,5 @@
-import { ConfigError } from "../errors.ts";
+import { ConfigError, NetworkError } from "../errors.ts";
+import { within } from "../linux/netns.ts";
 import { type Link, readLink } from "../linux/routes.ts";
 import type { InsideStep, Step } from "../linux/steps.ts";
 import { type InlineTool, MARK, namespaceOf } from "./inline-place.ts";
@@ -17,6 +18,8 @@ export interface ToolsInput {
   /** 1 to 64. */
   readonly workers: number;
   readonly features: Features;
+  /** An interface that is in its tool's namespace already will do: the plan is only read. */
+  readonly standing: boolean;
 }
 
 /** Routing tables and the order of the rules that lead to them, in a namespace that has nothing else. */
@@ -28,7 +31,7 @@ const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
  * Plans what the kernel needs for the inline tools: a namespace for each, in which both of its interfaces are. Undoing gives them
  * back; all else goes with the namespace. Reads the interfaces, changes nothing. Throws ConfigError with the path of what cannot be.
  */
-export function planTools({ tools, workers, features }: ToolsInput): readonly Step[] {
+export function planTools({ tools, workers, features, standing }: ToolsInput): readonly Step[] {
   if (!features.nftQueue && !features.iptablesNft) {
     throw new ConfigError(
       "tools",
@@ -36,9 +39,22 @@ export function planTools({ tools, workers, features }: ToolsInput): readonly St
     );
   }
   return tools.flatMap(({ tool, path }) => {
-    const [a, b] = (["interfaceA", "interfaceB"] as const).map((key) => readFree(tool[key], `${path}.${key}`));
+    const [a, b] = (["interfaceA", "interfaceB"] as const).map((key) => {
+      const given = standing ? readGiven(tool, tool[key]) : undefined;
+      return given ?? readFree(tool[key], `${path}.${key}`);
+    });
     return stepsOf({ tool, path, links: { A: a!, B: b! } }, workers, features);
   });
+}
+
+/** An interface that a node has given to the tool. */
+function readGiven(tool: InlineTool, name: string): Link | undefined {
+  try {
+    return within(namespaceOf(tool), () => readLink(name));
+  } catch (error) {
+    if (error instanceof NetworkError && error.code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** An interface that nobody else uses: it leaves this machine's network for the tool's namespace. */
