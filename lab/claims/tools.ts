@@ -24,6 +24,11 @@ export const ONE_TOOL: readonly Claim[] = [
 /** A node with two tools: the first must not be left out, the second may be. */
 export const TWO_TOOLS: readonly Claim[] = [...FAMILIES.map(passesBoth), failsOpen()];
 
+/** A node with a tool that is a router: the addresses in it are the same, its way is another. */
+export const ROUTER_TOOL: readonly Claim[] = FAMILIES.flatMap((family) => [seesPlaintext(family), kills(family)]).map(
+  (claim) => ({ ...claim, only: "routed" }),
+);
+
 function seesPlaintext(family: Family): Claim {
   return {
     says: `IPv${family}: the tool sees the plaintext of TLS, both ways, between the client's and the server's own addresses, on port 80 for 443`,
