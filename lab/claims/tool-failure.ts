@@ -131,6 +131,7 @@ export function failsOpen(): Claim {
 
 /** A TLS session through the tools on which nobody speaks. */
 async function openSession({ network: { client, server }, node }: Stage, family: Family) {
+  const since = Date.now();
   const socket = begin(client, { address: server.address[family], port: PORTS.https });
   await once(socket, "connect");
   const secure = connect({ socket, servername: `live.${DOMAIN}`, ca: readFileSync(node.authorities) });
@@ -138,7 +139,9 @@ async function openSession({ network: { client, server }, node }: Stage, family:
   await once(secure, "secureConnect");
   const port = socket.localPort;
   await until("the session's Tb", async () =>
-    (await node.sessions()).some((one) => one.client.port === port && one.state === "EST:EST:EST:EST"),
+    (await node.sessions()).some(
+      (one) => one.client.port === port && one.start >= since && one.state === "EST:EST:EST:EST",
+    ),
   );
   return { ended, say: (text: string) => secure.write(text), [Symbol.asyncDispose]: async () => void secure.destroy() };
 }

@@ -75,13 +75,14 @@ describe("A ClientHello", needs("openssl"), () => {
   ];
   for (const [title, bytes] of broken) {
     test(`The node gives up on ${title}`, async () => {
+      const since = Date.now();
       const socket = net.connect({ port: node.forward("mute"), host: "127.0.0.1", allowHalfOpen: true });
       await once(socket, "connect");
       const port = socket.localPort!;
       socket.write(bytes);
       await readAll(socket).catch((error: NodeJS.ErrnoException) => assert.equal(error.code, "ECONNRESET"));
       socket.destroy();
-      const session = await node.sessionFrom(port);
+      const session = await node.sessionFrom(port, since);
       assert.match(session.closeReason ?? "", /in time/);
     });
   }

@@ -57,8 +57,9 @@ export async function openUpgradeStage<Name extends string>(
     until(`a session with port ${port}`, async () =>
       (await node.sessions()).find((session) => session.server?.port === port && session.end !== null && is(session)),
     );
-  const plaintextOf = async ({ feeds, client: { port } }: Session) => {
-    const filter = ["-r", feeds["plaintext"] ?? "", "-Y", `tcp.port==${port} && tcp.len>0`];
+  const plaintextOf = async ({ feeds, client, server }: Session) => {
+    const ends = `tcp.port==${client.port} && tcp.port==${server?.port}`;
+    const filter = ["-r", feeds["plaintext"] ?? "", "-Y", `${ends} && tcp.len>0`];
     const out = await must("tshark", [...filter, "-T", "fields", "-e", "tcp.payload"]);
     const payloads = out.trim().split("\n");
     return payloads.map((hex) => Buffer.from(hex, "hex").toString("latin1")).join("");

@@ -116,12 +116,13 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     assert.equal((await world.get(`away.${DOMAIN}`, "/seen")).code, 0);
     assert.deepEqual(await namesOf(`away.${DOMAIN}`), []);
 
+    const since = Date.now();
     const { socket } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
     const port = socket.localPort!;
     socket.resume().end("GET / HTTP/1.0\r\n\r\n");
     const [answer] = await once(socket, "data");
     assert.match(String(answer), /400/);
-    const { tools } = await node.sessionFrom(port);
+    const { tools } = await node.sessionFrom(port, since);
     assert.deepEqual(tools, [{ name: "tool1", state: "connected" }]);
     await plain.process.stop();
     await node.stop();
