@@ -4,6 +4,7 @@ import { type Element, encode, encodeOid, malformed, readElements, readInside, r
 import { type Answer, believedUntil, nameReason, notBelieved } from "./revocation-answer.ts";
 import { isSignedBy, readSigned, type Signed } from "./signature.ts";
 import { hasUnknownDemand, weaknesses } from "./strictness.ts";
+import { readValidity } from "./validity.ts";
 
 /**
  * The Online Certificate Status Protocol: RFC 6960, in the light form of RFC 5019. Our own reader, because its bytes come
@@ -223,7 +224,8 @@ function isDelegate(delegate: X509Certificate, issuer: X509Certificate, now: num
   if (!purposes || hasUnknownDemand(parts)) return false;
   if (usage && ((usage[3] ?? 0) & KEY_USAGE.digitalSignature) === 0) return false;
   const isFor = readInside(purposes, TAG.sequence).some(({ content }) => content.toString("hex") === OID.ocspSigning);
-  const isNow = delegate.validFromDate.getTime() <= now && delegate.validToDate.getTime() >= now;
+  const { notBefore, notAfter } = readValidity(delegate);
+  const isNow = notBefore <= now && notAfter >= now;
   if (!isFor || !isNow || !delegate.checkIssued(issuer)) return false;
   if (weaknesses({ path: [delegate, issuer], anchored: true }).length > 0) return false;
   try {

@@ -8,6 +8,7 @@ import { type Answer, whyNot } from "./revocation-answer.ts";
 import type { RevocationCache } from "./revocation-cache.ts";
 import type { Fetch } from "./revocation-fetch.ts";
 import { type Pointers, readPointers } from "./revocation-pointers.ts";
+import { readValidity } from "./validity.ts";
 import type { FoundFault } from "./verify.ts";
 
 export interface RevocationSettings {
@@ -270,6 +271,7 @@ function readPointersOf(certificate: X509Certificate): Pointers {
   }
 }
 
-function isShortLived({ validFromDate, validToDate }: X509Certificate): boolean {
-  return validToDate.getTime() - validFromDate.getTime() <= SHORT_LIVED;
+function isShortLived(certificate: X509Certificate): boolean {
+  const { notBefore, notAfter } = readValidity(certificate);
+  return notAfter - notBefore <= SHORT_LIVED;
 }
