@@ -91,9 +91,10 @@ async function startWorker(first: WorkerSetup) {
     clients: Math.min(OWN_SESSIONS, setup.config.resumption.sessions),
     servers: Math.ceil(setup.config.resumption.sessions / setup.workers),
   };
-  const { clients, servers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+  const { clients, servers, settle, forget } = createWorkerSessions(setup.resumption.secret, ownSessions, {
     put: (name, sealed, until) => tell({ kind: "put session", name, sealed, until }),
     find: (name, request) => tell({ kind: "find session", name, request }),
+    forget: (name) => tell({ kind: "forget session", name }),
   });
   const tickets = { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 };
   const admission = createAdmission((arrival) => carry(arrival, node));
@@ -234,6 +235,7 @@ async function startWorker(first: WorkerSetup) {
       if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
       if (message.kind === "demanding") demanding.learn(message.server, message.until);
       if (message.kind === "session") settle(message.request, message.sealed);
+      if (message.kind === "forget session") forget(message.name);
       if (message.kind === "ticket keys") tickets.keys = message.ticketKeys;
       if (message.kind === "offering") offering.learn(message.server, message.until);
       if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);

@@ -3,6 +3,7 @@ import type { TLSSocket } from "node:tls";
 import { certificatesSentWith } from "../pki/chain.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
+import { isFatalAlert } from "./openssl-errors.ts";
 
 /** How the node comes back to a server. */
 export interface ServerResumption {
@@ -35,7 +36,10 @@ export interface ShownChain {
 /** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
 export interface SessionMemory {
   find(): Promise<ServerSession | undefined>;
-  /** Takes what the server gives on this stream, now and later. Nothing is kept before `keep`. */
+  /**
+   * Takes what the server gives on this stream, now and later. Nothing is kept before `keep`, and nothing stays after a fatal
+   * alert.
+   */
   watch(stream: TLSSocket): void;
   /** The leg is up. `shown`: by what the server is judged, asked for when there is a session to keep. `used`: the session that was resumed. */
   keep(shown: () => ShownChain, used: Buffer | undefined): void;
@@ -56,7 +60,12 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
       const bytes = await sessions.find(whole, Date.now());
       return bytes && readServerSession(bytes);
     },
-    watch: (stream) => void stream.on("session", put),
+    watch(stream) {
+      stream.on("session", put);
+      stream.on("error", (error) => {
+        if (isFatalAlert(error)) sessions.forget(whole);
+      });
+    },
     keep(chain, used) {
       shown = chain;
       const renewed = given.splice(0);

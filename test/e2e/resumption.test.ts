@@ -11,7 +11,7 @@ import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { scratch, until } from "../processes.ts";
-import { fresh, visit } from "../visits.ts";
+import { fresh, neverResumes, spoil, visit } from "../visits.ts";
 
 const REUSED = `location = /reused { return 200 "resumed: $ssl_session_reused $ssl_protocol\\n"; }`;
 const ASK = "GET /reused HTTP/1.0\r\n\r\n";
@@ -142,6 +142,19 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     const visited = { ...fresh("none"), node: byIdentifier, port: byIdentifier.forward("web") };
     await visit(false, { ...visited, version: "TLSv1.3" });
     assert.equal((await visit(true, { ...visited, version: "TLSv1.3" })).resumed, false);
+  });
+
+  test("A session that a fatal alert has ended is resumed by neither worker", async () => {
+    const visited = {
+      ...fresh("broken"),
+      node: byIdentifier,
+      port: byIdentifier.forward("web"),
+      version: "TLSv1.2",
+    } as const;
+    await visit(false, visited);
+    await spoil(visited);
+    // So many that both workers are met, the one that began it among them.
+    await until("eight full handshakes in a row", () => neverResumes(8, () => visit(true, visited)));
   });
 
   test("A session that another client has stolen, key and all, is of no use to it", async () => {
