@@ -43,6 +43,8 @@ export interface SessionMemory {
   watch(stream: TLSSocket): void;
   /** The leg is up. `shown`: by what the server is judged, asked for when there is a session to keep. `used`: the session that was resumed. */
   keep(shown: () => ShownChain, used: Buffer | undefined): void;
+  /** All of them. */
+  forget(): void;
 }
 
 export function openSessionMemory({ sessions, bond }: ServerResumption, offer: Offer): SessionMemory {
@@ -55,6 +57,7 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
     const chain = shown();
     sessions.put(whole, writeServerSession({ session, shown: chain }), chain.until);
   };
+  const forget = () => sessions.forget(whole);
   return {
     async find() {
       const bytes = await sessions.find(whole, Date.now());
@@ -63,7 +66,7 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
     watch(stream) {
       stream.on("session", put);
       stream.on("error", (error) => {
-        if (isFatalAlert(error)) sessions.forget(whole);
+        if (isFatalAlert(error)) forget();
       });
     },
     keep(chain, used) {
@@ -73,6 +76,7 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
       // One of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
       if (used && renewed.length === 0) put(used);
     },
+    forget,
   };
 }
 

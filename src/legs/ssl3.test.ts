@@ -246,6 +246,21 @@ test("Both legs come back to a session of the same bond, and of no other", async
   );
 });
 
+test("A leg that fails says whether the server was offered a session, which is not offered again", async (t) => {
+  const sessions = { client: keeper(), server: keeper() };
+  const fail = async () => {
+    const [near, far] = await tcpPair(t);
+    far.once("readable", () => far.resetAndDestroy());
+    const resumption = { sessions: sessions.server, bond: [""], timeout: 60_000 };
+    const hello = { ...HELLO, cipherSuites: [0x002f] };
+    const leg = await openServerLeg(near, hello, { versions: ONLY, timeout: 5_000, contexts, resumption });
+    return leg.kind === "failed" && leg.resuming;
+  };
+  assert.equal(await fail(), false);
+  await bothLegs(t, { sessions });
+  assert.deepEqual([await fail(), await fail()], [true, false]);
+});
+
 for (const side of ["client", "server"] as const) {
   test(`Neither leg comes back to a session whose ${side} said something that ends it with a fatal alert`, async (t) => {
     const sessions = { client: keeper(), server: keeper() };

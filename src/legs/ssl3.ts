@@ -88,7 +88,10 @@ export async function openSsl3ServerLeg(
     if (place && isFatalAlert(error)) forgetSession(place, name);
   });
   const established = await handshake(stream, "server", connection, timeout);
-  if ("kind" in established) return established;
+  if ("kind" in established) {
+    if (place && earlier) forgetSession(place, name);
+    return { ...established, resuming: earlier !== undefined };
+  }
   takeKey?.(keyLine(established));
   const [certificate, ...sent] = readChain(established.certificates);
   if (!certificate) {

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { copyFileSync, readFileSync } from "node:fs";
-import type net from "node:net";
+import net from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
+import { readUntil } from "../../src/capture/reading.ts";
 import type { CacheInfo, Session } from "../../src/control/api.ts";
+import { fatalAlert } from "../../src/wire/alert.ts";
+import { type ClientHello, createClientHelloReader } from "../../src/wire/client-hello.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
@@ -258,6 +261,80 @@ describe("The node comes back to a server", needs("openssl", "nginx-light"), () 
     });
   }
 });
+
+/** What servers do that have a session cache of their own kind, or a box in front of them that knows better. */
+const BREAKS: readonly (readonly [string, (socket: net.Socket) => void])[] = [
+  ["answers with an alert", (socket) => socket.end(fatalAlert(40))],
+  ["resets the connection", (socket) => socket.resetAndDestroy()],
+  ["answers with something else", (socket) => socket.end("HTTP/1.0 400 Bad Request\r\n\r\n")],
+];
+
+describe("A server that breaks when the node comes back to it", needs("openssl"), () => {
+  let broken: net.Server;
+  let node: TestNode;
+  let behave: (socket: net.Socket) => void;
+  /** Who asked, in order. */
+  const asked: { readonly port: number; readonly offered: boolean }[] = [];
+
+  before(async () => {
+    const pki = await makePki();
+    const honest = tls.createServer(contextOf(pki.server.ecdsa), (socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.end("HTTP/1.0 200 OK\r\n\r\nhello\n"));
+    });
+    broken = net.createServer(async (socket) => {
+      socket.on("error", () => {});
+      const { hello, bytes } = await readHello(socket);
+      const ofTls13 = hello.versions.includes(0x0304);
+      const session = hello.pskIdentity ?? hello.sessionTicket?.length ?? (ofTls13 ? 0 : hello.sessionId.length);
+      const offered = Boolean(session);
+      asked.push({ port: socket.remotePort!, offered });
+      if (offered) return behave(socket);
+      socket.unshift(bytes);
+      honest.emit("connection", socket);
+    });
+    await once(broken.listen(0, "127.0.0.1"), "listening");
+    const forwards = { broken: (broken.address() as net.AddressInfo).port };
+    node = await startNode({ trust: [pki.root.certificate], forwards, config: { workers: 1 } });
+  });
+  after(async () => {
+    await node?.stop();
+    broken?.close();
+  });
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    for (const [how, way] of BREAKS) {
+      test(`It ${how} over ${version}: it is asked once more, without the session, and the client sees nothing`, async () => {
+        behave = way;
+        asked.length = 0;
+        const visited = { ...fresh("breaks"), node, port: node.forward("broken"), version };
+        for (const offers of [[false], [false, true, false]]) {
+          assert.match((await visit(false, visited)).page, /^hello$/m);
+          assert.deepEqual(
+            asked.map(({ offered }) => offered),
+            offers,
+          );
+        }
+        const records = await recordsOf(node, visited.name, 2);
+        const served = asked.filter(({ offered }) => !offered).map(({ port }) => port);
+        assert.deepEqual(records.map(({ seenAs }) => seenAs?.port).sort(), served.sort());
+        for (const { verdict, serverLeg } of records) {
+          assert.deepEqual([verdict, serverLeg.version, serverLeg.resumed], ["decrypt", version, false]);
+        }
+      });
+    }
+  }
+});
+
+async function readHello(socket: net.Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {
+  const reader = createClientHelloReader();
+  const judge = (_: string, bytes: Buffer) => {
+    const sighting = reader.push(bytes);
+    return sighting.kind === "hello" ? sighting : undefined;
+  };
+  const { answer, client } = await readUntil({ client: socket }, judge, { silence: 10_000, gap: 10_000 });
+  return { hello: answer!.hello, bytes: client };
+}
 
 function contextOf({ certificate, key }: Identity): tls.TlsOptions {
   return { cert: readFileSync(certificate), key: readFileSync(key) };
