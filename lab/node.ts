@@ -16,8 +16,8 @@ export interface LabNode extends AsyncDisposable {
   api<T>(path: string): Promise<T>;
   /** Sessions of the client host, live and closed. */
   sessions(query?: Readonly<Record<string, string>>): Promise<readonly Session[]>;
-  /** The session of the client's port, once there is one. */
-  sessionFrom(port: number): Promise<Session>;
+  /** The session of the client's port that began at `since` (ms since the epoch) or later, once there is one: ports come back. */
+  sessionFrom(port: number, since: number): Promise<Session>;
   stats(): Promise<Stats>;
   /** A command of the CLI, in the node's host, with its configuration file. */
   command(...args: string[]): Promise<Outcome>;
@@ -130,9 +130,9 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
     api,
     sessions,
     stats: () => api<Stats>("stats"),
-    sessionFrom: (port) =>
+    sessionFrom: (port, since) =>
       until(`a session of the client's port ${port}`, async () =>
-        (await sessions()).find(({ client }) => client.port === port),
+        (await sessions()).find(({ client, start }) => client.port === port && start >= since),
       ),
     command: (...words) => host.run(process.execPath, [MAIN, ...words, "-c", file], { cwd: folder }),
     pids,

@@ -35,8 +35,8 @@ export interface TestNode extends AsyncDisposable {
   sessions(query: Readonly<Record<string, string>>): Promise<readonly Session[]>;
   /** The one session with this SNI, once it is over. */
   session(sni: string): Promise<Session>;
-  /** The session of the client at this port, once it is over. */
-  sessionFrom(port: number): Promise<Session>;
+  /** The session of the client at this port that began at `since` (ms since the epoch) or later, once it is over: ports come back. */
+  sessionFrom(port: number, since: number): Promise<Session>;
   stats(): Promise<Stats>;
   /** Writes the configuration file anew, with these keys laid over what the node was started with. */
   rewrite(config: Readonly<Record<string, unknown>>): void;
@@ -138,7 +138,8 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     sessions,
     // The search also finds the other hosts that a certificate is for.
     session: (name) => closed(name, ({ sni }) => sni === name, { host: name }),
-    sessionFrom: (port) => closed(`port ${port}`, ({ client }) => client.port === port, { client: "127.0.0.1" }),
+    sessionFrom: (port, since) =>
+      closed(`port ${port}`, ({ client, start }) => client.port === port && start >= since, { client: "127.0.0.1" }),
     rewrite,
     stats: () => api<Stats>("stats"),
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),

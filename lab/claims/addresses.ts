@@ -19,13 +19,14 @@ function keeps(family: Family): Claim {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
       const ends = [client.address[family], server.address[family]] as const;
+      const since = Date.now();
       const socket = await dial(client, { address: ends[1], port: PORTS.who });
       const port = socket.localPort ?? 0;
       assert.equal(await nextLine(socket), `${ends[0]} ${port}`);
       assert.equal(socket.remoteAddress, ends[1]);
       socket.end();
 
-      const session = await node.sessionFrom(port);
+      const session = await node.sessionFrom(port, since);
       assert.equal(session.client.address, ends[0]);
       assert.deepEqual(session.server, { address: ends[1], port: PORTS.who });
       for (const wire of [here, there]) {

@@ -132,10 +132,11 @@ function sentAgain(): Claim {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
       await using wall = await firewall(server, `tcp dport ${HELD_UP} drop`);
+      const since = Date.now();
       const socket = begin(client, { address: server.address[4], port: HELD_UP });
       const over = ended(socket);
       const { from: port } = await there.shows("the node's SYN", (frames) => segmentsOf(frames, HELD_UP)[0]);
-      const held = await node.sessionFrom(port);
+      const held = await node.sessionFrom(port, since);
       assert.equal(held.state, "SYN_RCV:SYN_SENT:INIT:INIT");
       // Workers that are busy at the wrong moment: they find the client's second SYN and the server's refusal at once.
       const workers = (await node.stats()).workers.map(({ pid }) => pid);
@@ -148,10 +149,10 @@ function sentAgain(): Claim {
         for (const pid of workers) process.kill(pid, "SIGCONT");
       }
       assert.equal(await over, "ECONNREFUSED");
-      await until("the session's end", async () => (await node.sessionFrom(port)).end !== null);
+      await until("the session's end", async () => (await node.sessionFrom(port, since)).end !== null);
       const syns = segmentsOf(there.frames(), HELD_UP).filter(({ flags }) => flags === "S");
       assert.equal(new Set(syns.map(({ from, sequence }) => `${from} ${sequence}`)).size, 1);
-      const sessions = (await node.sessions()).filter((session) => session.client.port === port);
+      const sessions = (await node.sessions()).filter(({ client, start }) => client.port === port && start >= since);
       assert.equal(sessions.length, 1);
       const sent = segmentsOf(here.frames(), HELD_UP).filter(({ flags }) => flags === "S").length;
       return `${sent} SYNs of the client, held in ${held.state}; 1 connection attempt at the server`;
@@ -166,12 +167,13 @@ function givenUp(): Claim {
       const { client, server } = network;
       await using here = await watch(client, client.interface, "tcp");
       await using _ = await firewall(server, `tcp dport ${SWALLOWED} drop`);
+      const since = Date.now();
       const socket = begin(client, { address: server.address[4], port: SWALLOWED });
       const { from: port } = await here.shows("the SYN", (frames) => segmentsOf(frames, SWALLOWED)[0]);
-      await node.sessionFrom(port);
+      await node.sessionFrom(port, since);
       socket.destroy();
       const { closeReason } = await until("the session's end", async () => {
-        const found = await node.sessionFrom(port);
+        const found = await node.sessionFrom(port, since);
         return found.end !== null && found;
       });
       const sockets = await until("no socket for it", async () => {
@@ -192,6 +194,7 @@ function sameWorker(): Claim {
     async check({ network: { client, server }, node, servers }) {
       const before = servers.accepted.get(PORTS.who)?.length ?? 0;
       const own = new Set<number>();
+      const since = Date.now();
       await Promise.all(
         Array.from({ length: CONNECTIONS }, async () => {
           const socket = await dial(client, { address: server.address[4], port: PORTS.who });
@@ -203,7 +206,7 @@ function sameWorker(): Claim {
       // A client at another worker than its server would have had a second connection made for it.
       assert.equal((servers.accepted.get(PORTS.who)?.length ?? 0) - before, CONNECTIONS);
       const sessions = await until("their sessions", async () => {
-        const found = (await node.sessions()).filter((session) => own.has(session.client.port));
+        const found = (await node.sessions()).filter(({ client, start }) => own.has(client.port) && start >= since);
         return found.length === CONNECTIONS && found.every(({ end }) => end !== null) && found;
       });
       const workers = new Set(sessions.map(({ worker }) => worker));

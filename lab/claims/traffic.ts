@@ -77,6 +77,7 @@ function leavesPlaintext(family: Family): Claim {
   return {
     says: `IPv${family}: what is not TLS arrives unchanged, and comes back unchanged`,
     async check({ network: { client, server }, node }) {
+      const since = Date.now();
       const socket = await dial(client, { address: server.address[family], port: PORTS.echo });
       const port = socket.localPort ?? 0;
       // Printable, so that no chance makes it look like a TLS record.
@@ -95,7 +96,7 @@ function leavesPlaintext(family: Family): Claim {
       assert.equal(length, sent.length);
       assert.equal(back.digest("hex"), createHash("sha256").update(sent).digest("hex"));
       const session = await until("the session's end", async () => {
-        const found = await node.sessionFrom(port);
+        const found = await node.sessionFrom(port, since);
         return found.end !== null && found;
       });
       assert.equal(session.protocol, "other");
@@ -123,19 +124,20 @@ function nobodySpeaks(family: Family): Claim {
   return {
     says: `IPv${family}: a connection on which nobody speaks is there at both ends, and so is its end`,
     async check({ network: { client, server }, node, servers }) {
+      const since = Date.now();
       const socket = await dial(client, { address: server.address[family], port: PORTS.silent });
       const port = socket.localPort ?? 0;
       const who = `${client.address[family]} ${port}`;
       await until("the server has accepted", () => servers.accepted.get(PORTS.silent)?.includes(who));
       const { state } = await until("a session that is up", async () => {
-        const found = await node.sessionFrom(port);
+        const found = await node.sessionFrom(port, since);
         return found.state === "EST:EST:INIT:INIT" && found;
       });
       // The server answers a FIN with its own, once it came.
       const over = new Promise((resolve) => socket.resume().on("end", resolve));
       socket.end();
       await over;
-      await until("the session's end", async () => (await node.sessionFrom(port)).end !== null);
+      await until("the session's end", async () => (await node.sessionFrom(port, since)).end !== null);
       return `${state}, then closed from end to end`;
     },
   };

@@ -345,12 +345,13 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
       ["ed25519", "ed25519:ecdsa_secp256r1_sha256", "ed25519"],
     ] as const) {
       await node.api("keys/generate", "POST", { hosts: [name], keyType: type, selfSignedDays: 90 });
+      const since = Date.now();
       const socket = await open(name, sigalgs);
       const shown = socket.getPeerX509Certificate();
       const { localPort = 0 } = socket;
       await reversed(socket, type);
       await close(socket);
-      const { presented } = await node.sessionFrom(localPort);
+      const { presented } = await node.sessionFrom(localPort, since);
       assert.equal(presented?.keyType, keyType);
       assert.equal(presented?.sha256, shown?.fingerprint256.replaceAll(":", "").toLowerCase());
     }

@@ -7,6 +7,7 @@ import { connectThrough, nextChunk, readAll } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { makePki } from "../pki.ts";
+import { freePort } from "../processes.ts";
 
 const GREETING = "220 mail.clearline.test ESMTP\r\n";
 
@@ -43,6 +44,7 @@ describe("What is not TLS", needs("openssl"), () => {
 
   for (const way of ["explicit", "forward"]) {
     test(`A server that speaks first is heard, ${way}`, async () => {
+      const since = Date.now();
       const { client, accepted } = await join(way);
       const end = await accepted;
       end.write(GREETING);
@@ -53,7 +55,7 @@ describe("What is not TLS", needs("openssl"), () => {
       end.end("221 bye\r\n");
       assert.equal((await readAll(client)).toString(), "221 bye\r\n");
 
-      const session = await node.sessionFrom(port);
+      const session = await node.sessionFrom(port, since);
       assert.equal(session.protocol, "other");
       assert.equal(session.state, "EST:EST:INIT:INIT");
       assert.deepEqual([session.clientLeg.received, session.clientLeg.sent], [6, GREETING.length + 9]);
@@ -93,6 +95,7 @@ describe("What is not TLS", needs("openssl"), () => {
     });
 
     test(`A client's reset resets the server, ${way}`, async () => {
+      const since = Date.now();
       const { client, accepted } = await join(way);
       client.write("hello");
       const end = await accepted;
@@ -103,10 +106,11 @@ describe("What is not TLS", needs("openssl"), () => {
       client.resetAndDestroy();
       const [error] = await reset;
       assert.equal((error as NodeJS.ErrnoException).code, "ECONNRESET");
-      assert.equal((await node.sessionFrom(port)).clientLeft, "reset");
+      assert.equal((await node.sessionFrom(port, since)).clientLeft, "reset");
     });
 
     test(`A server's reset resets the client, ${way}`, async () => {
+      const since = Date.now();
       const { client, accepted } = await join(way);
       client.write("hello");
       const end = await accepted;
@@ -117,15 +121,12 @@ describe("What is not TLS", needs("openssl"), () => {
       end.resetAndDestroy();
       const [error] = await reset;
       assert.equal((error as NodeJS.ErrnoException).code, "ECONNRESET");
-      assert.equal((await node.sessionFrom(port)).serverLeft, "reset");
+      assert.equal((await node.sessionFrom(port, since)).serverLeft, "reset");
     });
   }
 
   test("A client of a forwarding port whose server is closed is reset", async () => {
-    const spare = net.createServer().listen(0, "127.0.0.1");
-    await once(spare, "listening");
-    const closed = portOf(spare);
-    await new Promise((resolve) => spare.close(resolve));
+    const closed = await freePort();
     const pki = await makePki();
     await using other = await startNode({ trust: [pki.root.certificate], forwards: { closed } });
     const client = net.connect(other.forward("closed"), "127.0.0.1");

@@ -43,9 +43,10 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
   });
 
   test("CONNECT to a closed port is answered with 502, and nothing else", async () => {
+    const since = Date.now();
     const { status, socket } = await connectThrough(node.proxy, `127.0.0.1:${await freePort()}`);
     assert.equal(status, 502);
-    const session = await node.sessionFrom(socket.localPort!);
+    const session = await node.sessionFrom(socket.localPort!, since);
     assert.equal(session.state, "EST:SYN_SENT:INIT:INIT");
     assert.match(session.closeReason ?? "", /refuse/i);
     socket.destroy();
@@ -58,9 +59,10 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
   });
 
   test("CONNECT to a server that does not answer is answered with 504", async () => {
+    const since = Date.now();
     const { status, socket } = await connectThrough(node.proxy, `127.0.0.1:${deafPort}`);
     assert.equal(status, 504);
-    const session = await node.sessionFrom(socket.localPort!);
+    const session = await node.sessionFrom(socket.localPort!, since);
     assert.equal(session.connectHost, "127.0.0.1");
     assert.equal(session.server?.port, Number(deafPort));
     socket.destroy();

@@ -116,18 +116,19 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     assert.equal((await world.get(`away.${DOMAIN}`, "/seen")).code, 0);
     assert.deepEqual(await namesOf(`away.${DOMAIN}`), []);
 
+    const since = Date.now();
     const { socket } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
     const port = socket.localPort!;
     socket.resume().end("GET / HTTP/1.0\r\n\r\n");
     const [answer] = await once(socket, "data");
     assert.match(String(answer), /400/);
-    const { tools } = await node.sessionFrom(port);
+    const { tools } = await node.sessionFrom(port, since);
     assert.deepEqual(tools, [{ name: "tool1", state: "connected" }]);
     await plain.process.stop();
     await node.stop();
   });
 
-  test("Whoever is not the tool, or brings back nobody's session, is turned away and counted", async () => {
+  test("Whoever is not the tool, or brings back nobody's session, is turned away, counted and told of", async () => {
     await using world = await startWorld(behind, [{ start: haproxy, more: { from: ["127.0.0.1"] } }]);
     const { node, ports } = world;
     const back = ports[0]!.back;
@@ -162,8 +163,14 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     }
     await until("all of them to be counted", async () => (await node.stats()).tools[0]?.strangers === attempts.length);
     assert.ok(!live.destroyed);
+    // A worker's first stranger is told of, without what it said; those after it are in the count.
+    const [line] = await node.process.shows(/^.*A connection to a tool's return address was reset.*$/m);
+    const { tool, from } = JSON.parse(line);
+    assert.equal(tool, "tool0");
+    assert.ok(attempts.some(([address]) => address === from));
     live.destroy();
     await node.stop();
+    assert.doesNotMatch(node.process.output(), /evil|GET/);
   });
 });
 
