@@ -1,13 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { openClientLeg } from "../src/legs/client-leg.ts";
 import { createContextCache } from "../src/legs/contexts.ts";
 import type { Leg, LegFailure } from "../src/legs/leg.ts";
 import type { Version } from "../src/legs/offer.ts";
 import { openServerLeg } from "../src/legs/server-leg.ts";
+import { loopback } from "../src/legs/test-pairs.ts";
 import { createClientHelloReader } from "../src/wire/client-hello.ts";
 import { writeProbe } from "../src/wire/probe.ts";
 import { VERSIONS } from "../src/wire/record.ts";
@@ -52,7 +52,7 @@ export async function measureLegs(rounds: number, seconds: number): Promise<Resu
 }
 
 async function throughput(version: Version, suite: number, presented: Identity, seconds: number): Promise<number> {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const signatures = { groups: [], signatureAlgorithms: [0x0401], serverName: undefined, alpn: [] };
   const bytes = writeProbe({ maxVersion: NUMBERS[version]!, suites: [suite], ...signatures, random: Buffer.alloc(32) });
   const sighting = createClientHelloReader().push(bytes);
@@ -88,16 +88,6 @@ async function pump(from: Leg, to: Leg, seconds: number): Promise<number> {
   const until = performance.now() + seconds * 1000;
   while (performance.now() < until) if (!from.stream.write(CHUNK)) await once(from.stream, "drain");
   return arrived;
-}
-
-async function tcpPair(): Promise<[Socket, Socket]> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
-  const near = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
-  const [[far]] = (await Promise.all([once(server, "connection"), once(near, "connect")])) as [[Socket], unknown];
-  server.close();
-  return [near, far];
 }
 
 interface Identity {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { until } from "../test/processes.ts";
 import { listening, start, stop, usage, WORKSHOP } from "./processes.ts";
 
 test("what a program's children use counts as its own, and they end with it", async () => {
@@ -10,12 +11,12 @@ test("what a program's children use counts as its own, and they end with it", as
     "-c",
     `"${process.execPath}" -e '${burn}' & child=$!; echo $child > child; wait`,
   ]);
-  while (usage(program).cpu < 0.2) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until("CPU time of its child", () => usage(program).cpu >= 0.2);
   assert.ok(usage(program).memory > 10 * 2 ** 20); // a shell alone is smaller than Node
   const child = readFileSync(join(WORKSHOP, "child"), "utf8").trim();
   assert.match(stateOf(child), /[RS]/);
   await stop(program);
-  while (!/[ZX]|gone/.test(stateOf(child))) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until("the end of its child", () => /[ZX]|gone/.test(stateOf(child)));
 });
 
 test("a program that cannot be started is named, with its last words", async () => {

@@ -6,7 +6,7 @@ import { checkFree } from "./capture/listener.ts";
 import { feedPlace } from "./config/feed.ts";
 import { placeOf, textOf } from "./config/listener-place.ts";
 import { type Loaded, loadConfig } from "./config/load.ts";
-import { toolPlace } from "./config/tool-place.ts";
+import { toolPlace } from "./config/tool.ts";
 import { type History, openHistory } from "./control/history.ts";
 import { type Control, startControl } from "./control/server.ts";
 import { searchSessions } from "./control/session-search.ts";
@@ -62,7 +62,7 @@ export interface NodeState {
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {
-  const undo: (() => unknown)[] = [];
+  const undo: Undo = [];
   const stay = { inline: false };
   try {
     const { state, control } = await startNode(file, undo, stay);
@@ -92,10 +92,13 @@ const REMEMBER = 60_000;
 /** ms between two warnings of the same certificate. */
 const REMIND = 24 * 3600 * 1000;
 
+/** What has to be undone when the node stops or its start fails, in reverse. */
+type Undo = (() => unknown)[];
+
 /** Nothing listens before everything that can be wrong has been looked at. */
 async function startNode(
   file: string | undefined,
-  undo: (() => unknown)[],
+  undo: Undo,
   stay: { inline: boolean },
 ): Promise<{ state: NodeState; control: Control }> {
   const now = Date.now();
@@ -106,30 +109,56 @@ async function startNode(
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
   await checkListenersFree(loaded, undefined);
   await checkFree({ ...config.console.address, path: "console.address" });
-  await makeDataDir(config.dataDir);
-  // A worker that takes another's place is there in a fraction of the time when nothing has to be compiled.
-  const compiled = join(config.dataDir, "compiled");
-  await makeDataDir(compiled);
-  process.env["NODE_COMPILE_CACHE"] ??= compiled;
+  await makeFolders(config.dataDir);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
   const running = await prepare(loaded, { keyFolder, keyReader });
   warnOf(running);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
-  const inline = planNode(loaded, count);
-  undo.push(() => warn(takeDownTools(config.dataDir)));
-  // What an earlier run gave to a tool must have come back, to be given again.
-  warn(takeDownTools(config.dataDir));
-  setUpTools(planInlineTools(config.tools, count), config.dataDir);
-  undo.push(() => {
-    if (!stay.inline) warn(takeDownInline(config.dataDir));
-  });
-  warn(inline ? setUpInline(inline, config.dataDir) : takeDownInline(config.dataDir));
-  // A start that fails from here on must not cut a wire either.
-  stay.inline = staysInline(loaded);
+  const inline = setUpKernel(loaded, count, undo, stay);
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
+  const state = createState({ running, keyFolder, keyReader, authorities, inline, startedAt: now }, count, undo);
+  await startWorkers(state, undo);
+  const control = await openControl(state, undo);
+  return { state, control };
+}
+
+async function makeFolders(dataDir: string): Promise<void> {
+  await makeDataDir(dataDir);
+  // A worker that takes another's place is there in a fraction of the time when nothing has to be compiled.
+  const compiled = join(dataDir, "compiled");
+  await makeDataDir(compiled);
+  process.env["NODE_COMPILE_CACHE"] ??= compiled;
+}
+
+/** Tools first, then what the inline listeners need. Answers with the plan of the latter. */
+function setUpKernel(loaded: Loaded, count: number, undo: Undo, stay: { inline: boolean }): Plan | undefined {
+  const { dataDir, tools } = loaded.config;
+  const inline = planNode(loaded, count);
+  undo.push(() => warn(takeDownTools(dataDir)));
+  // What an earlier run gave to a tool must have come back, to be given again.
+  warn(takeDownTools(dataDir));
+  setUpTools(planInlineTools(tools, count), dataDir);
+  undo.push(() => {
+    if (!stay.inline) warn(takeDownInline(dataDir));
+  });
+  warn(inline ? setUpInline(inline, dataDir) : takeDownInline(dataDir));
+  // A start that fails from here on must not cut a wire either.
+  stay.inline = staysInline(loaded);
+  return inline;
+}
+
+type Prepared = Pick<NodeState, "running" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
+
+/** Everything that the supervisor keeps. No worker runs yet. */
+function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
+  const { authorities, startedAt } = prepared;
+  const { loaded } = prepared.running;
+  const { config } = loaded;
+  const sessions = createLiveTable();
+  const demanding = createDemanding(10_000);
   const sharing = openSharing({
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),
@@ -140,7 +169,6 @@ async function startNode(
     answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
   });
   undo.push(() => sharing.close());
-  const mint = createMint(authorities, { maxValidity: config.signing.validity, shelf: sharing.shelf }, now);
   const history = openHistory({
     file: join(config.dataDir, "history.db"),
     keepAge: config.history.keep,
@@ -148,28 +176,16 @@ async function startNode(
     log,
   });
   undo.push(() => history.close());
-  // So that a crash of the machine leaves a record of what was going on.
-  const remember = setInterval(() => history.record(sessions.live()), REMEMBER);
-  undo.push(() => clearInterval(remember));
-
-  const sessions = createLiveTable();
-  const demanding = createDemanding(10_000);
-  const subscribers = new Set<(applied: Applied) => void>();
   const state: NodeState = {
-    running,
-    keyFolder,
-    keyReader,
-    authorities,
-    mint,
+    ...prepared,
+    mint: createMint(authorities, { maxValidity: config.signing.validity, shelf: sharing.shelf }, startedAt),
     history,
     sessions,
     demanding,
     sharing,
     returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
-    subscribers,
-    startedAt: now,
+    subscribers: new Set(),
     reloading: Promise.resolve(),
-    inline,
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
       onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
@@ -180,23 +196,28 @@ async function startNode(
       },
     }),
   };
+  return state;
+}
+
+async function startWorkers(state: NodeState, undo: Undo): Promise<void> {
+  const { history, sessions, workers } = state;
+  // So that a crash of the machine leaves a record of what was going on.
+  const remember = setInterval(() => history.record(sessions.live()), REMEMBER);
+  undo.push(() => clearInterval(remember));
   const remind = setInterval(() => warnOf(state.running), REMIND);
   undo.push(() => clearInterval(remind));
-  await state.workers.start(setupOf(state));
-  undo.push(() => state.workers.stop(0));
+  await workers.start(setupOf(state));
+  undo.push(() => workers.stop(0));
   state.watch = watch(state);
   undo.push(() => state.watch.close());
+}
 
-  const { host, port } = config.console.address;
-  const control = await startControl(
-    createPlane(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) }),
-    {
-      host,
-      port,
-      tokenFile: join(config.dataDir, "token"),
-      log,
-    },
-  );
+/** Who may tell the node something from now on: the API, and SIGHUP. */
+async function openControl(state: NodeState, undo: Undo): Promise<Control> {
+  const { console, dataDir } = state.running.loaded.config;
+  const plane = createPlane(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
+  const { host, port } = console.address;
+  const control = await startControl(plane, { host, port, tokenFile: join(dataDir, "token"), log });
   undo.push(() => control.close());
   const onHangUp = () => {
     reload(state).catch((error) =>
@@ -205,7 +226,7 @@ async function startNode(
   };
   process.on("SIGHUP", onHangUp);
   undo.push(() => process.off("SIGHUP", onHangUp));
-  return { state, control };
+  return control;
 }
 
 /** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */

@@ -12,6 +12,7 @@ import { keyTaker, openTaps } from "./feeds/taps.ts";
 import { probeServer } from "./legs/certificate-probe.ts";
 import { openClientLeg } from "./legs/client-leg.ts";
 import type { ContextCache } from "./legs/contexts.ts";
+import type { KeyTaker } from "./legs/leg.ts";
 import { receivedAlert } from "./legs/openssl-errors.ts";
 import { relayThrough } from "./legs/relay-chain.ts";
 import { mayFallBack, openServerLeg } from "./legs/server-leg.ts";
@@ -57,32 +58,28 @@ export interface Lasting {
 }
 
 /** The stages that `flow.ts` tells of, as this setup has them. */
-export function composeNode(
-  { config, policy: source, keys, roots, resumption: { generation } }: WorkerSetup,
-  fed: readonly Feed[],
-  chains: Chains,
-  lasting: Lasting,
-): Node {
-  const { ledger, admission, tell } = lasting;
-  const { contexts, demanding, offering, issued, verified, sessions, tickets } = lasting;
-  const { timeouts, resumption } = config;
-  const { timeout } = resumption;
-  const policy = compilePolicy(source);
-  const { versions } = source;
-  const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
-  const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
-  const keystore = createKeystore(keys);
-  const judge = createJudge(keystore, roots, verified);
+export function composeNode(setup: WorkerSetup, fed: readonly Feed[], chains: Chains, lasting: Lasting): Node {
   const takeKey = keyTaker(fed);
-  const serverOptions = (ends: Ends | undefined) => {
-    const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
-    if (!ends || !resumption.servers) return options;
-    const { client, server } = ends;
-    const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
-    return { ...options, resumption: { sessions: sessions.servers, bond, timeout } };
-  };
   return {
-    policy,
+    policy: compilePolicy(setup.policy),
+    ...beginning(setup, lasting),
+    ...plaintext(setup, lasting),
+    ...serverSide(setup, takeKey, lasting),
+    ...certificates(setup, lasting),
+    ...clientSide(setup, takeKey, lasting),
+    ...carrying(setup, fed, chains, lasting),
+    alertOf: receivedAlert,
+    part: (socket, alert, hello) => farewell(socket, alert === undefined ? "" : refusalFor(hello, alert)),
+    report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
+  };
+}
+
+/** A session's record, its server's addresses and what its first bytes are. */
+function beginning(
+  { config: { timeouts } }: WorkerSetup,
+  { ledger, admission }: Lasting,
+): Pick<Node, "open" | "resolve" | "detect" | "fingerprints"> {
+  return {
     open({ listener, mode, from, client }) {
       const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
       const birth = { listener, mode, client: from, server: null, state };
@@ -112,12 +109,22 @@ export function composeNode(
         admission.keep(client);
       }
     },
+    fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
+  };
+}
+
+/** What is not TLS and may become it: the stages of `upgrade.ts`. */
+function plaintext(
+  { config: { timeouts, policy } }: WorkerSetup,
+  { offering, tell }: Lasting,
+): Pick<Node, "watch" | "watchInside" | "converse" | "tunnel" | "sayAgain" | "glimpse" | "offering" | "withdrawn"> {
+  const { enabled, ports } = policy.startTls;
+  return {
     watch(port, begun) {
-      const { enabled, ports } = config.policy.startTls;
       const startTls = ports.includes(port);
       return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
     },
-    watchInside: () => (config.policy.startTls.enabled ? openWatch({ startTls: false }) : undefined),
+    watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
     converse: openConversation,
     tunnel: openTunnel,
     sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
@@ -149,34 +156,54 @@ export function composeNode(
     },
     withdrawn: (session, protocol, server) =>
       log.warn({ session: session.id, protocol, server }, "A server no longer offers the TLS that it offered before"),
-    fingerprints: (hello) => ({ ja3: ja3(hello), ja4: ja4(hello) }),
+  };
+}
+
+/** TLS with the server, and what its refusals may mean. */
+function serverSide(
+  { config, policy, resumption: { generation } }: WorkerSetup,
+  takeKey: KeyTaker | undefined,
+  { contexts, demanding, sessions, tell }: Lasting,
+): Pick<Node, "serverLeg" | "mayFallBack" | "fallBack" | "demanding" | "probe"> {
+  const { timeouts, resumption, tools: allTools } = config;
+  const { versions } = policy;
+  const optionsFor = (ends: Ends | undefined) => {
+    const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+    if (!ends || !resumption.servers) return options;
+    const { client, server } = ends;
+    const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
+    return { ...options, resumption: { sessions: sessions.servers, bond, timeout: resumption.timeout } };
+  };
+  return {
     serverLeg(socket, hello, { tools, alpn }, ends) {
-      const limited = alpn ?? limitOf(config.tools, tools);
+      const limited = alpn ?? limitOf(allTools, tools);
       const alpnProtocols = hello.alpnProtocols.filter((name) => limited === undefined || name === limited);
-      return openServerLeg(socket, { ...hello, alpnProtocols }, serverOptions(ends));
+      return openServerLeg(socket, { ...hello, alpnProtocols }, optionsFor(ends));
     },
     mayFallBack: (failure) => mayFallBack(failure, versions),
-    fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...serverOptions(between), fallback: true }),
-    async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
-      const leg = await openClientLeg(socket, opening, {
-        ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
-        resumption: {
-          sessions: resumption.identifiers ? sessions.clients : undefined,
-          ticketKeys: resumption.tickets ? tickets.keys : [],
-          // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
-          bond: [
-            ...[generation, listener, client.address, host ?? server.address, server.port],
-            ...records.map(({ sha256 }) => sha256),
-          ],
-          timeout,
-        },
-      });
-      const { sessionTicket, pskIdentity } = opening.hello;
-      if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
-        tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
-      }
-      return leg;
+    fallBack: (socket, hello, between) => openServerLeg(socket, hello, { ...optionsFor(between), fallback: true }),
+    demanding: {
+      has: (server) => demanding.has(server, Date.now()),
+      learn(server) {
+        const until = Date.now() + policy.clientCertificate.for;
+        demanding.learn(server, until);
+        tell({ kind: "demanding", server, until });
+      },
     },
+    probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
+  };
+}
+
+/** The server's certificate, and those that clients are shown. */
+function certificates(
+  { keys, roots, policy: { versions } }: WorkerSetup,
+  { issued, verified }: Lasting,
+): Pick<Node, "holdsKey" | "judge" | "present"> {
+  const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
+  const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
+  const keystore = createKeystore(keys);
+  const judge = createJudge(keystore, roots, verified);
+  return {
     holdsKey: (host, address) => keystore.find(host, address).length > 0,
     judge: (leg, host, address) => judge(leg, host, address, Date.now()),
     async present(leg, hello, { held, record, facts }) {
@@ -194,15 +221,47 @@ export function composeNode(
       const { serial, sha256, keyType } = minted;
       return { shown: [minted], records: [{ authority, serial, sha256, keyType }] };
     },
-    demanding: {
-      has: (server) => demanding.has(server, Date.now()),
-      learn(server) {
-        const until = Date.now() + source.clientCertificate.for;
-        demanding.learn(server, until);
-        tell({ kind: "demanding", server, until });
-      },
+  };
+}
+
+/** TLS with the client. */
+function clientSide(
+  { config: { timeouts, resumption }, policy: { versions }, resumption: { generation } }: WorkerSetup,
+  takeKey: KeyTaker | undefined,
+  { contexts, sessions, tickets }: Lasting,
+): Pick<Node, "clientLeg"> {
+  return {
+    async clientLeg(socket, opening, { shown, records }, { alpn }, { listener, client, server, host }) {
+      const leg = await openClientLeg(socket, opening, {
+        ...{ presented: shown, alpn, versions, timeout: timeouts.handshake, contexts, takeKey },
+        resumption: {
+          sessions: resumption.identifiers ? sessions.clients : undefined,
+          ticketKeys: resumption.tickets ? tickets.keys : [],
+          // The certificate too: a client that resumes sees none, so it must have seen the one that it would see now.
+          bond: [
+            ...[generation, listener, client.address, host ?? server.address, server.port],
+            ...records.map(({ sha256 }) => sha256),
+          ],
+          timeout: resumption.timeout,
+        },
+      });
+      const { sessionTicket, pskIdentity } = opening.hello;
+      if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
+        tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
+      }
+      return leg;
     },
-    probe: (dialServer, hello) => probeServer(dialServer, hello, timeouts.handshake),
+  };
+}
+
+/** The bytes' way through tools and past feeds. */
+function carrying(
+  { config: { timeouts } }: WorkerSetup,
+  fed: readonly Feed[],
+  chains: Chains,
+  { admission }: Lasting,
+): Pick<Node, "tools" | "tap" | "relay"> {
+  return {
     async tools(session, { tools: wanted, ...about }) {
       const subject = { ...about, id: session.id, client: session.client, alpn: about.alpn };
       const chain = await chains.connect(subject, wanted, (ends) => session.note({ state: `EST:EST:${ends}` }));
@@ -222,9 +281,6 @@ export function composeNode(
       admission.keep(client.socket);
       return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
     },
-    alertOf: receivedAlert,
-    part: (socket, alert, hello) => farewell(socket, alert === undefined ? "" : refusalFor(hello, alert)),
-    report: (session, error) => log.error({ session: session.id, err: error }, "A bug ended a session"),
   };
 }
 

@@ -38,6 +38,7 @@ const ROOTS = [
   "main.ts",
   "admission.ts",
   "mint-channel.ts",
+  "worker-setup.ts",
   "worker-node.ts",
   "inline.ts",
   "sharing.ts",

@@ -155,7 +155,8 @@ async function pkcs12({ certificate, key }: Identity): Promise<string> {
 /** Compiles a Java peer once for the tests of one file. Resolves with its class path. */
 export async function buildJavaPeer(name = "Peer.java"): Promise<string> {
   const folder = scratch();
-  await must(program("openjdk-17-jdk-headless"), ["-d", folder, source(name)], { within: 120_000 });
+  const args = ["-d", folder, "-sourcepath", source(""), source(name)];
+  await must(program("openjdk-17-jdk-headless"), args, { within: 120_000 });
   return folder;
 }
 

@@ -134,15 +134,15 @@ export function start(command: string, args: readonly string[], options: Options
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  within = 20_000,
+  within = 60_000,
 ): Promise<Exclude<T, undefined | false | null>> {
   const end = Date.now() + within;
-  for (;;) {
+  for (let wait = 1; ; wait = Math.min(2 * wait, 50)) {
     const answer = await condition();
     if (answer !== undefined && answer !== false && answer !== null)
       return answer as Exclude<T, undefined | false | null>;
     if (Date.now() > end) throw new Error(`Waited ${within} ms, and it did not come true: ${what}`);
-    await pause(50);
+    await pause(wait);
   }
 }
 

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { until } from "../../test/processes.ts";
 import type { NetworkError } from "../errors.ts";
 import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
 import { within } from "../linux/netns.ts";
@@ -105,7 +106,7 @@ for (const topology of ["routed", "bridge"] as const) {
         assert.equal(node.accepted.length, 0);
         node.release(worker, packet, plan.marks.workers[worker]!);
         const client = await connected;
-        await until(() => node.accepted.length === 1 && atServer.length === 1);
+        await until("both ends", () => node.accepted.length === 1 && atServer.length === 1);
         const [{ port, socket: na } = fail()] = node.accepted;
         assert.equal(port, BASE_PORT + worker);
         assert.deepEqual([na.localAddress, na.localPort], [ends[family].server, 7000]);
@@ -195,7 +196,7 @@ for (const topology of ["routed", "bridge"] as const) {
         await using node = await stand(network, plan, family);
         const before = counter(network, plan, "row", 2);
         const client = await connect(family, 6000);
-        await until(() => atServer.length === 1);
+        await until("a connection at the server", () => atServer.length === 1);
         assert.equal(atServer[0]?.remotePort, client.localPort);
         client.end("untouched");
         assert.equal(await textOf(atServer[0]!), "untouched");
@@ -211,7 +212,7 @@ for (const topology of ["routed", "bridge"] as const) {
         await using node = await stand(network, plan, family);
         const client = await connect(family, BASE_PORT);
         client.end("the server's");
-        await until(() => atServer.length === 1);
+        await until("a connection at the server", () => atServer.length === 1);
         assert.equal(await textOf(atServer[0]!), "the server's");
         assert.equal(node.accepted.length, 0);
       });
@@ -250,7 +251,7 @@ for (const topology of ["routed", "bridge"] as const) {
         change({ synHold: false });
         const client = await connect(family, 7004);
         change({});
-        await until(() => node.accepted.length === 1);
+        await until("a connection at the node", () => node.accepted.length === 1);
         assert.equal(node.accepted[0]?.port, BASE_PORT - 1);
         assert.equal(node.accepted[0]?.socket.remotePort, client.localPort);
         assert.equal(node.waiting(), 0);
@@ -261,7 +262,7 @@ for (const topology of ["routed", "bridge"] as const) {
         await using node = await stand(network, plan, family);
         await Promise.all(node.queues.map((queue) => queue.close()));
         (await connect(family, 7005)).destroy();
-        await until(() => node.accepted.length === 1);
+        await until("a connection at the node", () => node.accepted.length === 1);
         assert.equal(node.accepted[0]?.port, BASE_PORT - 1);
       });
 
@@ -269,7 +270,7 @@ for (const topology of ["routed", "bridge"] as const) {
         const atServer: Socket[] = [];
         await using _server = await serve(network.server, { family, port: 7006 }, (socket) => atServer.push(socket));
         const client = await connect(family, 7006);
-        await until(() => atServer.length === 1);
+        await until("a connection at the server", () => atServer.length === 1);
         assert.equal(atServer[0]?.remotePort, client.localPort);
         change({ failure: "closed" });
         const heard = await codeOf(connect(family, 7006, 300));
@@ -290,7 +291,7 @@ for (const topology of ["routed", "bridge"] as const) {
         const passed = await connect(family, 7007);
         const taken = await connect(family, 7009);
         change({});
-        await until(() => atServer.length === 1 && node.accepted.length === 1);
+        await until("both connections", () => atServer.length === 1 && node.accepted.length === 1);
         assert.equal(atServer[0]?.remotePort, passed.localPort);
         assert.equal(node.accepted[0]?.socket.localPort, 7009);
         for (const socket of [passed, taken]) socket.destroy();
@@ -309,7 +310,7 @@ for (const topology of ["routed", "bridge"] as const) {
           return within(network.client, () => ({ connected: connectFrom(options) })).connected;
         };
         (await to(7011)).destroy();
-        await until(() => own.length === 1);
+        await until("a connection at the service", () => own.length === 1);
         for (const port of [BASE_PORT - 1, BASE_PORT, BASE_PORT + 1])
           assert.equal(await codeOf(to(port)), "ECONNREFUSED");
         assert.equal(node.accepted.length + node.waiting(), 0);
@@ -341,7 +342,7 @@ for (const topology of ["routed", "bridge"] as const) {
         const leg = await within(network.node, () => ({ connected: connectFrom(options) })).connected;
         node.release(worker, packet, plan.marks.workers[worker]!);
         const client = await connected;
-        await until(() => node.accepted.length === 1);
+        await until("a connection at the node", () => node.accepted.length === 1);
         const na = node.accepted[0]!.socket;
         na.pipe(leg).pipe(na);
         const live = [source, { ...source, port: leg.localPort! }].map((from) => ({
@@ -486,7 +487,7 @@ async function stand(network: Network, plan: Plan, family: 4 | 6) {
     queues,
     waiting: () => waiting.length,
     held: async () => {
-      await until(() => waiting.length > 0);
+      await until("a held packet", () => waiting.length > 0);
       return waiting.shift()!;
     },
     release: (worker: number, packet: Packet, mark: number) =>
@@ -583,14 +584,14 @@ async function carried(
     dump.stderr.setEncoding("utf8").on("data", (text: string) => {
       said += text;
     });
-    await until(() => said.includes("listening on"));
+    await until("a tcpdump that listens", () => said.includes("listening on"));
     const sender = `
 import socket
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("${link}", 0))
 for frame in ${JSON.stringify(frames)}: s.send(bytes.fromhex(frame))`;
     run(from, "python3", "-c", sender);
     // The last frame is seen last: what is missing by then was not carried.
-    await until(() => capture.includes(Buffer.from(frames.at(-1)!, "hex")));
+    await until("the last frame", () => capture.includes(Buffer.from(frames.at(-1)!, "hex")));
     return packetsOf(capture).filter((frame) => frame.includes(MARKER.toString("hex")));
   } finally {
     dump.kill();
@@ -607,10 +608,6 @@ function packetsOf(capture: Buffer): string[] {
     at += 16 + length;
   }
   return packets;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 async function textOf(socket: Socket): Promise<string> {

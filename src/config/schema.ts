@@ -1,13 +1,13 @@
 import { z } from "zod";
-import { isAddressEntry, readAddress } from "../policy/address-set.ts";
+import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { VERSIONS, type VersionName } from "../policy/rule.ts";
 import { FEED } from "./feed.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, storeUrl, subnetAddress } from "./formats.ts";
+import { address, duration, hostPort, interfaceName, label, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
-
-const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
+import { RESUMPTION } from "./resumption.ts";
+import { TOOL } from "./tool.ts";
 
 /** Every key of the configuration file, with its default and what it means: the types, the checks and the JSON Schema come from here. */
 
@@ -242,85 +242,6 @@ const keyStore = z.strictObject({
     .describe("For how long before its end an inbound key's certificate is warned of, once a day."),
 });
 
-const TOOL = {
-  name: label().describe("Names the tool in rules, sessions and metrics."),
-  flows: z
-    .array(z.enum(FLOW_CLASSES))
-    .min(1)
-    .default([...FLOW_CLASSES])
-    .describe("What goes through it: decrypted, bypassed (the TLS bytes as they are), notTls."),
-  onFailure: refusal.default("drop").describe("When it has failed, sessions go on without it (bypass) or are reset."),
-  ports: portMap()
-    .prefault({})
-    .describe("Server ports as the tool sees them, of decrypted sessions: { 443: 80, default: 8080 }."),
-  alpn: z.enum(["http/1.1"]).optional().describe("Keeps HTTP/2 out of the sessions that go through it."),
-  heartbeat: z
-    .strictObject({
-      enabled: z.boolean().default(true).describe("Whether a probe of the node's own goes through the tool."),
-      period: duration({ min: "100ms", max: "1h" }).prefault("1s").describe("Between two probes."),
-      timeout: duration({ min: "50ms", max: "1m" }).prefault("1s").describe("In which one must have come through."),
-      retries: z.int().min(1).max(100).default(3).describe("Failures in a row until the tool has failed."),
-      recovery: duration({ min: "0s", max: "1h" })
-        .prefault("5s")
-        .describe("For how long probes must come through until it is used again."),
-    })
-    .prefault({}),
-};
-
-/** One or a list of them, always used as a list. */
-function ownAddresses(standard: readonly string[]) {
-  return z
-    .union([subnetAddress(), z.array(subnetAddress()).min(1)])
-    .transform((value) => [value].flat())
-    .prefault([...standard]);
-}
-
-function gateways() {
-  return z
-    .union([address(), z.array(address()).max(2)])
-    .transform((value) => [value].flat())
-    .prefault([]);
-}
-
-const tool = z.discriminatedUnion("kind", [
-  z.strictObject({
-    ...TOOL,
-    kind: z.literal("inline").describe("A tool between two interfaces."),
-    interfaceA: interfaceName().describe("The interface toward the tool's client side: Ta."),
-    interfaceB: interfaceName().describe("The interface toward the tool's server side: Tb."),
-    namespace: label()
-      .optional()
-      .describe("The network namespace that the node makes for the two interfaces. Default clearline-NAME."),
-    layer: z
-      .union([z.literal(2), z.literal(3)], { error: "neither 2 nor 3" })
-      .default(2)
-      .describe("2: a bump in the wire. 3: a router, with addresses of its own."),
-    addressA: ownAddresses(["169.254.77.1/29", "fe80::77:1/64"]).describe(
-      "The node's own addresses toward the tool's client side. A tool that answers by itself sends it there.",
-    ),
-    addressB: ownAddresses(["169.254.77.2/29", "fe80::77:2/64"]).describe("The same toward its server side."),
-    gatewayA: gateways().describe("Layer 3: the tool's own addresses on its client side, one for each family."),
-    gatewayB: gateways().describe("The same on its server side."),
-  }),
-  z.strictObject({
-    ...TOOL,
-    kind: z.literal("proxy").describe("A tool that is a TCP service."),
-    address: hostPort().describe("Where the tool listens: Ta."),
-    returnAddress: hostPort().describe(
-      "Where it connects back to: Tb. With sslproxy each session has a port of its own there.",
-    ),
-    from: z
-      .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
-      .min(1)
-      .optional()
-      .describe("The addresses that it connects back from; those of address when absent."),
-    header: z
-      .enum(["proxy-v2", "sslproxy"])
-      .default("proxy-v2")
-      .describe("How it is told of the session: PROXY protocol version 2, or SSLproxy's line."),
-  }),
-]);
-
 // A timer longer than 2^31 - 1 ms (24.8 days) fires at once.
 const timeout = (standard: string) => duration({ min: "1ms", max: "24d" }).prefault(standard);
 
@@ -349,47 +270,9 @@ export const CONFIG = z.strictObject({
   keyStore: keyStore
     .prefault({})
     .describe("Under what private keys in dataDir are encrypted: CAs' and added ones. Absent: under nothing."),
-  tools: z.array(tool).default([]).describe("Inline tools: what the plaintext goes through, in order."),
+  tools: z.array(TOOL).default([]).describe("Inline tools: what the plaintext goes through, in order."),
   feeds: z.array(FEED).default([]).describe("Where copies of what passes go."),
-  resumption: z
-    .strictObject({
-      identifiers: z.boolean().default(true).describe("Clients come back by session identifier: TLS 1.2 and older."),
-      tickets: z
-        .boolean()
-        .default(false)
-        .describe("Clients come back by ticket: TLS 1.2, and the only way in TLS 1.3."),
-      ticketRotation: duration({ min: "1m", max: "7d" })
-        .prefault("1h")
-        .describe("How long a key makes tickets; it opens them for as long again."),
-      servers: z.boolean().default(true).describe("The node comes back to servers, in whatever way they offer."),
-      shareServers: z
-        .boolean()
-        .default(false)
-        .describe("A session with a server, begun for one client, may be used for another one."),
-      timeout: duration({ min: "1s", max: "1d" })
-        .prefault("5m")
-        .describe("From a full handshake to the last one that may be abbreviated."),
-      sessions: z
-        .int()
-        .min(0)
-        .max(1_000_000)
-        .default(20_000)
-        .describe("How many sessions with clients are kept, and how many with servers."),
-      shared: storeUrl()
-        .optional()
-        .describe("Valkey or Redis that several nodes share, such as redis://10.0.0.7:6379; rediss:// with TLS."),
-      secret: file
-        .optional()
-        .describe(
-          "A file of 32 bytes or more that all nodes have: what they share is sealed with it. Default: the primary CA's key.",
-        ),
-      node: label().optional().describe("Names this node to the others. Default: the host's name."),
-      wait: duration({ min: "1ms", max: "1s" })
-        .prefault("50ms")
-        .describe("The longest that a handshake waits for the shared store."),
-    })
-    .prefault({})
-    .describe("Peers that return are spared the full handshake."),
+  resumption: RESUMPTION.prefault({}).describe("Peers that return are spared the full handshake."),
   timeouts: z
     .strictObject({
       connect: timeout("10s").describe("To reach a server."),

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { closeSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
+import { until } from "../../test/processes.ts";
 import { AF, bindInterface, OPTION, receive, SOCK, setOption, socket } from "../linux/syscalls.ts";
 import { enterOwnNamespace, layCable, needsNamespaces } from "../linux/test-network.ts";
 import type { Feed } from "./feed.ts";
@@ -54,10 +55,6 @@ function listen() {
 }
 
 const packetsIn = (frames: readonly Buffer[]) => frames.map((frame) => frame.subarray(14));
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 describe("A feed on an interface", needsNamespaces(), () => {
   let namespace: Disposable;
@@ -111,7 +108,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     flow.data("server", payload);
     assert.equal(longest(), 1500);
     ip("link", "set", "clm0", "mtu", "1280");
-    await until(() => {
+    await until("packets of the new size", () => {
       flow.data("server", payload);
       return longest() === 1280;
     });
@@ -173,16 +170,16 @@ describe("A feed on an interface", needsNamespaces(), () => {
       [() => ip("link", "del", "clm0"), () => layCable("clm0", "clm1"), /there is no such interface/],
     ] as const) {
       go();
-      await until(() => {
+      await until("a feed that says why it stopped", () => {
         flow.data("client", Buffer.from("unseen"));
         return reason.test(feed.counters().reason ?? "");
       });
       assert.equal(feed.place, undefined);
       assert.ok(feed.counters().dropped > 0);
       come();
-      await until(() => feed.counters().state === "running");
+      await until("a feed that runs again", () => feed.counters().state === "running");
       using listener = listen();
-      await until(() => {
+      await until("what is said then", () => {
         flow.data("client", Buffer.from("seen again"));
         return listener.frames().some((frame) => frame.includes("seen again"));
       });
@@ -218,10 +215,10 @@ describe("A feed on an interface", needsNamespaces(), () => {
     let errors = "";
     program.stdout.setEncoding("utf8").on("data", (text) => (output += text));
     program.stderr.setEncoding("utf8").on("data", (text) => (errors += text));
-    await until(() => errors.includes("Capturing on"));
+    await until("a tshark that captures", () => errors.includes("Capturing on"));
     const feed = await make({ flows: ["decrypted", "notTls"], mark: { vlan: 77 } });
     let port = 2000;
-    await until(() => {
+    await until("both requests in tshark", () => {
       for (const flow of ["decrypted", "notTls"] as const) {
         const session = feed.open({ ...SESSION, flow, client: { ...SESSION.client, port: ++port } }, Date.now());
         session.data("client", Buffer.from(`GET /${flow} HTTP/1.1\r\nHost: www.example.com\r\n\r\n`));

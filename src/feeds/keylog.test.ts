@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
+import { until } from "../../test/processes.ts";
 import { SESSION } from "./feed-compliance.ts";
 import { createKeylogFeed } from "./keylog.ts";
 
@@ -39,10 +40,6 @@ const make = () =>
 const run = (program: string, ...args: string[]) => execFileSync(program, args);
 
 const line = (number: number) => `CLIENT_RANDOM ${String(number).padStart(64, "0")} ${"ab".repeat(48)}\n`;
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 test("the lines of all workers are in one file, whole, and the file is the user's alone", async () => {
   const workers = await Promise.all([make(), make(), make()]);
@@ -112,10 +109,10 @@ test("only decrypted sessions are its sessions", async () => {
 test("a file that was moved away is made again", async () => {
   const feed = await make();
   feed.takeKey!(Buffer.from(line(1)));
-  await until(() => feed.counters().packets === 1);
+  await until("the first line", () => feed.counters().packets === 1);
   renameSync(file, `${file}.1`);
   let number = 1;
-  await until(() => {
+  await until("a file that is made again", () => {
     number += 1;
     feed.takeKey!(Buffer.from(line(number)));
     return statSync(file, { throwIfNoEntry: false }) !== undefined;
@@ -136,7 +133,7 @@ test("a full disk stops the feed, and when there is room it goes on with a new l
   try {
     const feed = await make();
     let number = 0;
-    await until(() => {
+    await until("a full disk", () => {
       number += 1;
       feed.takeKey!(Buffer.from(line(number)));
       return log.length > 0;
@@ -144,7 +141,7 @@ test("a full disk stops the feed, and when there is room it goes on with a new l
     assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
     assert.ok(feed.counters().dropped > 0);
     execFileSync("mount", ["-o", "remount,size=1m", disk]);
-    await until(() => feed.counters().state === "running");
+    await until("a feed that runs again", () => feed.counters().state === "running");
     feed.takeKey!(Buffer.from(line(1_000_000)));
     await feed.close();
     const lines = readFileSync(file, "latin1").split(/(?<=\n)/);

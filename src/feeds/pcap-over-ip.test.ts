@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
-import { freePort } from "../../test/processes.ts";
+import { freePort, until } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
@@ -51,10 +51,6 @@ async function connect(port: number) {
   return { socket, all, has: (words: string) => Buffer.concat(chunks.slice(-8)).includes(words) };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 const bytesOf = (stream: Buffer) => readPcapng(stream).map(({ bytes }) => bytes);
 
 feedCompliance("pcap-over-ip", async () => {
@@ -76,7 +72,7 @@ test("every client gets all that passes while it is there, and each session by i
   const first = await connect(port);
   const flow = feed.open(SESSION, Date.now());
   flow.data("client", Buffer.from("for one"));
-  await until(() => first.has("for one"));
+  await until("what is for one", () => first.has("for one"));
   const second = await connect(port);
   flow.data("client", Buffer.from(" and for both"));
   flow.close();
@@ -118,7 +114,7 @@ test("a feed in the pcap format has the same packets with the same times", async
 
 /** Resolves when what this feed is given comes to the client. Its sessions, on port 9, are not looked at. */
 async function reaches(feed: Feed, client: { has(words: string): boolean }, words: string): Promise<void> {
-  await until(() => {
+  await until(`"${words}" at the client`, () => {
     const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 9 } }, Date.now());
     flow.data("client", Buffer.from(words));
     flow.close();
@@ -151,7 +147,7 @@ test("packets of every worker come to the clients, whichever worker starts first
   );
   for (let at = 0; at < 3 * MIB; at += MIB / 8) {
     for (const [index, flow] of flows.entries()) flow.data("server", payloads[index]!.subarray(at, at + MIB / 8));
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await until("a client that reads as fast", () => client.socket.bytesRead > 3 * at - MIB);
   }
   for (const flow of flows) flow.close();
   for (const [index, feed] of feeds.entries()) await reaches(feed, client, `the end of ${index}`);
@@ -166,7 +162,7 @@ test("worker 0 that starts again is found by the others", async () => {
   const first = await make(port, { workers: 2 });
   const other = await make(port, { worker: 1, workers: 2 });
   await first.close();
-  await until(() => other.counters().state === "stopped");
+  await until("a feed without worker 0", () => other.counters().state === "stopped");
   assert.equal(other.place, undefined);
   const second = await make(port, { workers: 2 });
   const client = await connect(port);
@@ -188,12 +184,12 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
     flow.data("server", payload.subarray(at, at + MIB / 4));
     assert.equal(feed.pressure(), undefined);
     // The quick one is in this process, and reads only while this waits.
-    await until(() => quick.socket.bytesRead > at - 8 * MIB);
+    await until("a quick client", () => quick.socket.bytesRead > at - 8 * MIB);
   }
-  await until(() => quick.socket.bytesRead > payload.length);
+  await until("all that was said", () => quick.socket.bytesRead > payload.length);
   assert.ok(feed.counters().dropped > 10_000);
   slow.socket.resume();
-  await until(() => {
+  await until("a slow client that catches up", () => {
     flow.data("client", Buffer.from("late"));
     return slow.has("late");
   });
@@ -216,12 +212,12 @@ test("a client that takes nothing at all is disconnected after a time; one for w
   const flow = feed.open(SESSION, Date.now());
   for (let at = 0; at < 24 * MIB; at += MIB / 4) {
     flow.data("server", Buffer.alloc(MIB / 4));
-    await until(() => idle.socket.bytesRead > at - MIB);
+    await until("a client that reads", () => idle.socket.bytesRead > at - MIB);
   }
-  await until(() => log.some((line) => line.endsWith("it is disconnected")));
+  await until("the disconnection", () => log.some((line) => line.endsWith("it is disconnected")));
   flow.data("server", Buffer.from("still here"));
   flow.close();
-  await until(() => idle.has("still here"));
+  await until("the last words", () => idle.has("still here"));
   stuck.socket.destroy();
   await feed.close();
 });
@@ -255,7 +251,7 @@ test("an address that is taken stops the feed, and it runs when it is free", asy
   assert.equal(feed.counters().reason, "address already in use (EADDRINUSE)");
   assert.equal(feed.place, undefined);
   occupant.close();
-  await until(() => feed.counters().state === "running");
+  await until("a feed that runs", () => feed.counters().state === "running");
   assert.equal(feed.place, `127.0.0.1:${port}`);
   await feed.close();
   assert.deepEqual(log, ["feed stopped: address already in use (EADDRINUSE)", "feed runs again"]);
@@ -271,9 +267,9 @@ for (const format of ["pcapng", "pcap"] as const) {
     const tshark = spawn("tshark", ["-i", `TCP@127.0.0.1:${port}`, ...options], { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     tshark.stdout.setEncoding("utf8").on("data", (text) => (output += text));
-    await until(() => log.includes("a client reads the feed"));
+    await until("a tshark that reads", () => log.includes("a client reads the feed"));
     let round = 0;
-    await until(() => {
+    await until("a request in tshark", () => {
       round += 1;
       const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 2000 + round } }, Date.now());
       flow.data("client", Buffer.from("GET /seen HTTP/1.1\r\nHost: www.example.com\r\n\r\n"));

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
+import { until } from "../../test/processes.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { conversations, readPcapng } from "./packet-reading.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
@@ -37,10 +38,6 @@ function make(options: Partial<PcapngOptions> = {}) {
 const names = () => readdirSync(directory).sort();
 const files = () => names().map((name) => readFileSync(join(directory, name)));
 const packetsNow = () => files().flatMap(readPcapng);
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 feedCompliance("pcapng", async () => {
   const feed = await make();
@@ -87,10 +84,10 @@ test("what was sent can be read while the session goes on, and only in whole pac
   const feed = await make();
   const flow = feed.open(SESSION, Date.now());
   flow.data("client", Buffer.alloc(100_000, "x"));
-  await until(() => feed.counters().packets > 0);
+  await until("the first packets", () => feed.counters().packets > 0);
   assert.equal(packetsNow().length, feed.counters().packets);
   flow.close();
-  await until(() => feed.counters().packets === packetsNow().length && packetsNow().length > 100);
+  await until("all packets", () => feed.counters().packets === packetsNow().length && packetsNow().length > 100);
   await feed.close();
   assert.equal(conversations(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
 });
@@ -102,7 +99,7 @@ test("memory that is used again shows nothing of an earlier session", async () =
     const before = feed.counters().packets;
     flow.data("client", round < 10 ? Buffer.alloc(200_000, 0xff) : Buffer.from("a".repeat(round)));
     flow.close();
-    await until(() => feed.counters().packets > before);
+    await until("this round's packets", () => feed.counters().packets > before);
   }
   await feed.close();
   assert.equal(conversations(packetsNow().map(({ bytes }) => bytes)).length, 20); // readPcapng checks the padding
@@ -133,21 +130,21 @@ test("a file is followed by the next when it is old enough, and one that nothing
   const feed = await make({ rotateAfter: 40 });
   const places = new Set<string>();
   let sessions = 0;
-  await until(() => {
+  await until("four files", () => {
     feed.open({ ...SESSION, client: { ...SESSION.client, port: ++sessions } }, Date.now()).close();
     places.add(feed.place!);
     return places.size === 4;
   });
-  const times = [...places].map((place) => {
-    const [, day, hours, minutes, seconds] = /-(\d{8})T(\d\d)(\d\d)(\d\d\.\d{3})Z/.exec(place)!;
-    return Number(day) * 86_400_000 + (Number(hours) * 60 + Number(minutes)) * 60_000 + Number(seconds) * 1000;
-  });
+  const begun = (place: string) =>
+    Date.parse(place.replace(/^.*-(\d{4})(\d\d)(\d\dT\d\d)(\d\d)(\d\d\.\d{3}Z).*$/, "$1-$2-$3:$4:$5"));
+  const times = [...places].map(begun);
   const ages = times.slice(1).map((time, index) => time - times[index]!);
   assert.ok(ages.every((age) => age > 39.5));
-  await until(() => feed.counters().packets === sessions * 7);
+  await until("all sessions in files", () => feed.counters().packets === sessions * 7);
   // Nothing comes for longer than a file lasts: what is begun then follows the last one that was written.
   const written = names().length;
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  const last = begun(feed.place!);
+  await until("a file that is too old", () => Date.now() - last >= 40);
   feed.open(SESSION, Date.now()).close();
   await feed.close();
   assert.equal(names().length, written + 1);
@@ -230,9 +227,9 @@ test("a directory that cannot be made stops the feed, not the sessions, and it r
   flow.data("client", Buffer.from("lost"));
   assert.equal(feed.pressure(), undefined);
   assert.ok(feed.counters().dropped > 0);
-  await until(() => log.length > 0);
+  await until("a feed that stops", () => log.length > 0);
   rmSync(directory);
-  await until(() => feed.counters().state === "running");
+  await until("a feed that runs again", () => feed.counters().state === "running");
   flow.data("client", Buffer.from("found"));
   flow.close();
   await feed.close();
@@ -255,16 +252,16 @@ test("a full disk stops the feed; the files keep whole packets, and it runs agai
     writeFileSync(join(directory, "something-else"), Buffer.alloc(200_000));
     const flow = feed.open(SESSION, Date.now());
     flow.data("server", Buffer.alloc(MIB, "x"));
-    await until(() => log.length > 0);
+    await until("a feed that stops", () => log.length > 0);
     assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
     for (const name of names().filter((name) => name.startsWith("archive-")))
       readPcapng(readFileSync(join(directory, name)));
     for (const name of names()) rmSync(join(directory, name));
-    await until(() => feed.counters().state === "running");
+    await until("a feed that runs again", () => feed.counters().state === "running");
     const written = feed.counters().packets;
     flow.data("server", Buffer.from("again"));
     flow.close();
-    await until(() => feed.counters().packets > written);
+    await until("more packets", () => feed.counters().packets > written);
     await feed.close();
     assert.ok(packetsNow().some(({ bytes }) => bytes.includes("again")));
   } finally {
@@ -275,9 +272,9 @@ test("a full disk stops the feed; the files keep whole packets, and it runs agai
 test("a directory that is taken away is made again", async () => {
   const feed = await make();
   const flow = feed.open(SESSION, Date.now());
-  await until(() => feed.counters().packets > 0);
+  await until("the first packets", () => feed.counters().packets > 0);
   rmSync(directory, { recursive: true });
-  await until(() => {
+  await until("a file that is missed", () => {
     flow.data("client", Buffer.from("still here"));
     return log.length > 0;
   });

@@ -2,18 +2,19 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
-import { readUntil } from "../capture/reading.ts";
-import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
+import { readHello } from "../../test/hello-on-wire.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
 import { openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
 import type { TlsVersion } from "./offer.ts";
 import { openServerLeg } from "./server-leg.ts";
+import { loopback } from "./test-pairs.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-legs-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -32,31 +33,8 @@ const VERSIONS: readonly TlsVersion[] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3
 const CIPHERS = "DEFAULT@SECLEVEL=0";
 const contexts = createContextCache(100);
 
-/** Two ends of one TCP connection over loopback. */
-async function tcpPair(): Promise<[near: Socket, far: Socket]> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const near = connectTcp({ port: (server.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true });
-  const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
-  server.close();
-  for (const socket of [near, far]) socket.on("error", () => {});
-  return [near, far];
-}
-
-/** A real client's hello, read from the wire, with its bytes. */
-async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {
-  const reader = createClientHelloReader();
-  const judge = (_: string, bytes: Buffer) => {
-    const sighting = reader.push(bytes);
-    return sighting.kind === "more" ? undefined : sighting;
-  };
-  const { answer, client } = await readUntil({ client: socket }, judge, { silence: 5_000, gap: 5_000 });
-  assert.equal(answer?.kind, "hello");
-  return { hello: (answer as { hello: ClientHello }).hello, bytes: client };
-}
-
 async function clientLegPair(version: TlsVersion, alpn?: string): Promise<Pair> {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const options = { socket: near, servername: "leg.test", minVersion: version, maxVersion: version, ciphers: CIPHERS };
   const peer = connect({
     ...options,
@@ -80,7 +58,7 @@ async function clientLegPair(version: TlsVersion, alpn?: string): Promise<Pair> 
 }
 
 async function serverLegPair(version: TlsVersion): Promise<Pair> {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const options = { isServer: true, ALPNProtocols: ["http/1.1"], ...{ allowHalfOpen: true } };
   const secureContext = createSecureContext({ key, cert, minVersion: version, maxVersion: version, ciphers: CIPHERS });
   const peer = new TLSSocket(far, { ...options, secureContext });
@@ -100,7 +78,7 @@ async function serverLegPair(version: TlsVersion): Promise<Pair> {
 
 /** What Node's own client offers. */
 async function helloOf(version: TlsVersion): Promise<{ hello: ClientHello; bytes: Buffer }> {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const options = { socket: near, servername: "leg.test", minVersion: version, maxVersion: version, ciphers: CIPHERS };
   connect({ ...options, ALPNProtocols: ["h2", "http/1.1"] }).on("error", () => {});
   const read = await readHello(far);
@@ -166,7 +144,7 @@ test("The client leg refuses renegotiation that the client asks for", async () =
 });
 
 test("The server leg learns in the handshake that a TLS 1.3 server demands a client certificate", async () => {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const secureContext = createSecureContext({ key, cert });
   const peer = new TLSSocket(far, { isServer: true, secureContext, requestCert: true, rejectUnauthorized: true });
   peer.on("error", () => {});

@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket, connect as tlsConnect } from "node:tls";
+import { until } from "../../test/processes.ts";
 import { make } from "../pki/test-chain.ts";
 import { type Meter, type Parting, type RelayEnd, relay, type Tap } from "./relay.ts";
 import { readAll, tcpPair } from "./test-pairs.ts";
@@ -75,20 +76,16 @@ function recorder(pressure: Tap["pressure"] = () => undefined): Tap & { readonly
 async function fill(socket: Socket, reader: Socket): Promise<void> {
   while (socket.writableLength < MIB) {
     const taken = new Promise((resolve) => socket.write(Buffer.alloc(MIB), resolve));
-    await Promise.race([taken, until(() => reader.isPaused())]);
+    await Promise.race([taken, until("a reader that pauses", () => reader.isPaused())]);
   }
 }
 
 /** After a FIN has been read the kernel tells of a reset only when there is something to send. */
-function writeUntilBroken(socket: Socket): Promise<void> {
-  return until(() => {
+function writeUntilBroken(socket: Socket): Promise<unknown> {
+  return until("a broken connection", () => {
     if (!socket.destroyed) socket.write("are you there?");
     return socket.destroyed;
   });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 for (const [first, second] of [
@@ -233,7 +230,7 @@ test("A server that has ended and never reads what the client left does not hold
   // A little more than the kernel takes, and less than what stops the reader: so the client's end is read.
   while (ends.server.writableLength === 0) {
     client.write(Buffer.alloc(8192));
-    await until(() => meter.fromClient === client.bytesWritten);
+    await until("what was written, relayed", () => meter.fromClient === client.bytesWritten);
   }
   assert.ok(!ends.client.isPaused());
   server.end();
@@ -339,5 +336,5 @@ test("A break right behind an end closes the descriptors too", async (t) => {
     await parting;
     for (const peer of [tls, client, server]) peer.destroy();
   }
-  await until(() => open() <= before);
+  await until("descriptors as before", () => open() <= before);
 });

@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
-import { readUntil } from "../capture/reading.ts";
+import { readHello } from "../../test/hello-on-wire.ts";
 import { make } from "../pki/test-chain.ts";
 import { createSessionKeeper, type SessionKeeper } from "../resumption/keeper.ts";
 import { createSealer } from "../resumption/seal.ts";
 import { createSessionCache } from "../resumption/session-cache.ts";
 import { makeTicketKey } from "../resumption/ticket-keys.ts";
-import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
 import { type ClientLeg, type ClientResumption, openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
 import { openServerLeg, type ServerLeg } from "./server-leg.ts";
+import { loopback } from "./test-pairs.ts";
 
 const root = await make({ subject: "CN=root", ca: true });
 const leaf = await make({ subject: "CN=leg.test", names: [["dns", "leg.test"]], issuer: root });
@@ -31,33 +31,13 @@ function keeper(once: boolean): SessionKeeper {
   return createSessionKeeper({ kind: "test", sealer: createSealer(Buffer.alloc(32)), own });
 }
 
-async function tcpPair(): Promise<[near: Socket, far: Socket]> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const near = connectTcp({ port: (server.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true });
-  const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
-  server.close();
-  for (const socket of [near, far]) socket.on("error", () => {});
-  return [near, far];
-}
-
-async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {
-  const reader = createClientHelloReader();
-  const judge = (_: string, bytes: Buffer) => {
-    const sighting = reader.push(bytes);
-    return sighting.kind === "hello" ? sighting : undefined;
-  };
-  const { answer, client } = await readUntil({ client: socket }, judge, { silence: 5_000, gap: 5_000 });
-  return { hello: answer!.hello, bytes: client };
-}
-
 /** A client with a memory, and the leg that answers it. */
 async function clientVisit(
   version: Version,
   session: Buffer | undefined,
   resumption: ClientResumption,
 ): Promise<Pair & { readonly leg: ClientLeg; session(): Promise<Buffer> }> {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const peer = connect({
     ...{ socket: near, servername: "leg.test", minVersion: version, maxVersion: version, allowHalfOpen: true },
     ...(session && { session }),
@@ -162,7 +142,7 @@ test("OpenSSL itself refuses a session of another bond, should it be handed one"
 
 /** A server with the memory of its context, and the leg toward it. */
 async function serverVisit(version: Version, hello: ClientHello, server: TLSServer, sessions: SessionKeeper) {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   const options = { isServer: true, allowHalfOpen: true, secureContext: server[version] };
   const peer = new TLSSocket(far, options);
   peer.on("_tlsError", (error) => peer.destroy(error)).on("error", () => {});
@@ -188,7 +168,7 @@ function makeServer(): TLSServer {
 }
 
 async function helloOf(servername: string): Promise<ClientHello> {
-  const [near, far] = await tcpPair();
+  const [near, far] = await loopback();
   connect({ socket: near, servername }).on("error", () => {});
   const { hello } = await readHello(far);
   destroyAll(near, far);
@@ -241,7 +221,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     const sessions = keeper(true);
     const { again } = await twice(sessions, [hello, hello]);
     again.close();
-    const [near, far] = await tcpPair();
+    const [near, far] = await loopback();
     far.once("readable", () => far.resetAndDestroy());
     const resumption = { sessions, bond: BOND, timeout: 60_000 };
     const failed = await openServerLeg(near, hello, { versions: RANGE, timeout: 5_000, contexts, resumption });

@@ -4,17 +4,21 @@ import type { TestContext } from "node:test";
 
 /** For tests: the two ends of one TCP connection over loopback, both half-open capable and paused. They go with the test. */
 export async function tcpPair(t: Pick<TestContext, "after">): Promise<[near: Socket, far: Socket]> {
+  const pair = await loopback();
+  pair[0].pause();
+  for (const socket of pair) t.after(() => socket.destroy());
+  return pair;
+}
+
+/** The same for those who end them by themselves. The near end flows, once it is read. */
+export async function loopback(): Promise<[near: Socket, far: Socket]> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
   await once(server.listen(0, "127.0.0.1"), "listening");
   const { port } = server.address() as AddressInfo;
   const near = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
   const [[far]] = (await Promise.all([once(server, "connection"), once(near, "connect")])) as [[Socket], unknown];
   server.close();
-  near.pause();
-  for (const socket of [near, far]) {
-    socket.on("error", () => {});
-    t.after(() => socket.destroy());
-  }
+  for (const socket of [near, far]) socket.on("error", () => {});
   return [near, far];
 }
 

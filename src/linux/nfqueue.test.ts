@@ -171,7 +171,8 @@ test("A process that exits does not wait for packets", NAMESPACES, () => {
   const script = `
     import { openQueue } from ${JSON.stringify(new URL("nfqueue.ts", import.meta.url).href)};
     openQueue({ number: 8, onPacket: () => {}, onError: console.error });
-    setTimeout(() => process.exit(7), 50);`;
+    // The queue is waited for from the next turn on.
+    setImmediate(() => setImmediate(() => process.exit(7)));`;
   const args = ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script];
   const { status, signal } = spawnSync("ip", args, { timeout: 20_000, stdio: "inherit" });
   assert.deepEqual({ status, signal }, { status: 7, signal: null });

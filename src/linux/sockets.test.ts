@@ -5,6 +5,7 @@ import { closeSync, readdirSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
+import { until } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { within } from "./netns.ts";
 import { connectFrom, transparentClient, transparentListener } from "./sockets.ts";
@@ -77,7 +78,7 @@ for (const family of FAMILIES) {
         timeout: 5000,
       });
       socket.end("hello");
-      while (accepted.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      await until("a connection at the node", () => accepted.length > 0);
       const seen = accepted.shift()!;
       assert.deepEqual([seen.localAddress, seen.localPort], [server, port]);
       assert.deepEqual([seen.remoteAddress, seen.remotePort], [client, socket.localPort]);
@@ -141,7 +142,7 @@ for (const family of FAMILIES) {
       timeout: 5000,
     });
     await assert.rejects(refused, (error: NetworkError) => error.code === "ECONNREFUSED");
-    while (openSockets() > before) await new Promise((resolve) => setImmediate(resolve));
+    await until("no socket more than before", () => openSockets() <= before);
   });
 
   test(`An IPv${family} server that says nothing is ETIMEDOUT, and leaves no socket behind`, NAMESPACES, async () => {
@@ -161,7 +162,7 @@ for (const family of FAMILIES) {
     });
     await assert.rejects(silent, (error: NetworkError) => error.code === "ETIMEDOUT");
     run(network.server, "nft", "delete", "table", "inet", "deaf");
-    while (openSockets() > before) await new Promise((resolve) => setImmediate(resolve));
+    await until("no socket more than before", () => openSockets() <= before);
   });
 
   test(

@@ -1,28 +1,18 @@
-import java.io.ByteArrayInputStream;
-import java.io.FileInputStream;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetSocketAddress;
-import java.net.Proxy;
 import java.net.Socket;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.security.KeyStore;
 import java.security.Security;
-import java.security.cert.Certificate;
-import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
 import java.util.Arrays;
 import java.util.List;
 import javax.net.ssl.ExtendedSSLSession;
-import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SNIHostName;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLServerSocket;
 import javax.net.ssl.SSLSession;
 import javax.net.ssl.SSLSocket;
-import javax.net.ssl.TrustManagerFactory;
 
 /**
  * A TLS server and client over JSSE, for the interop tests.
@@ -45,12 +35,7 @@ public class Peer {
   }
 
   static void serve(int port, String store) throws Exception {
-    KeyStore keys = KeyStore.getInstance("PKCS12");
-    keys.load(new FileInputStream(store), "changeit".toCharArray());
-    KeyManagerFactory factory = KeyManagerFactory.getInstance("PKIX");
-    factory.init(keys, "changeit".toCharArray());
-    SSLContext context = SSLContext.getInstance("TLS");
-    context.init(factory.getKeyManagers(), null, null);
+    SSLContext context = Jsse.showing(store);
     SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket();
     listener.bind(new InetSocketAddress("127.0.0.1", port));
     listener.setEnabledProtocols(new String[] {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"});
@@ -80,19 +65,9 @@ public class Peer {
   }
 
   static void get(String roots, String[] one) throws Exception {
-    String[] target = one[0].split(":");
-    InetSocketAddress address = InetSocketAddress.createUnresolved(target[0], Integer.parseInt(target[1]));
-    Socket plain;
-    if (one[3].equals("-")) {
-      plain = new Socket(target[0], address.getPort());
-    } else {
-      String[] proxy = one[3].split(":");
-      plain = new Socket(new Proxy(Proxy.Type.HTTP, new InetSocketAddress(proxy[0], Integer.parseInt(proxy[1]))));
-      plain.connect(address);
-    }
-    SSLContext context = SSLContext.getInstance("TLS");
-    context.init(null, trusting(roots), null);
-    SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain, one[1], address.getPort(), true);
+    SSLContext context = Jsse.trusting(roots);
+    Socket plain = Jsse.connect(one[0], one[3]);
+    SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain, one[1], 443, true);
     socket.setSoTimeout(20000);
     socket.setEnabledProtocols(new String[] {one[2]});
     SSLParameters parameters = socket.getSSLParameters();
@@ -125,8 +100,7 @@ public class Peer {
   }
 
   static void again(String roots, String[] target, String name, String version) throws Exception {
-    SSLContext context = SSLContext.getInstance("TLS");
-    context.init(null, trusting(roots), null);
+    SSLContext context = Jsse.trusting(roots);
     long first = 0;
     for (int times = 0; times < 2; times++) {
       int port = Integer.parseInt(target[1]);
@@ -146,17 +120,5 @@ public class Peer {
       // A resumed session is as old as the one that it came from; a new one is not.
       while (System.currentTimeMillis() <= created) Thread.onSpinWait();
     }
-  }
-
-  static javax.net.ssl.TrustManager[] trusting(String roots) throws Exception {
-    KeyStore store = KeyStore.getInstance("PKCS12");
-    store.load(null, null);
-    byte[] pem = Files.readAllBytes(Path.of(roots));
-    for (Certificate root : CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(pem))) {
-      store.setCertificateEntry(String.valueOf(store.size()), root);
-    }
-    TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
-    factory.init(store);
-    return factory.getTrustManagers();
   }
 }

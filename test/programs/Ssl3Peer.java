@@ -1,27 +1,16 @@
-import java.io.ByteArrayInputStream;
-import java.io.FileInputStream;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetSocketAddress;
-import java.net.Proxy;
-import java.net.Socket;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.security.KeyStore;
 import java.security.MessageDigest;
 import java.security.Security;
-import java.security.cert.Certificate;
-import java.security.cert.CertificateFactory;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.Random;
-import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLServerSocket;
 import javax.net.ssl.SSLSession;
 import javax.net.ssl.SSLSocket;
-import javax.net.ssl.TrustManagerFactory;
 
 /**
  * A client and a server of SSL 3.0 over JSSE, with everything that JDK 17 has switched off switched on again.
@@ -42,12 +31,7 @@ public class Ssl3Peer {
   }
 
   static void serve(String[] args) throws Exception {
-    KeyStore keys = KeyStore.getInstance("PKCS12");
-    keys.load(new FileInputStream(args[2]), "changeit".toCharArray());
-    KeyManagerFactory factory = KeyManagerFactory.getInstance("PKIX");
-    factory.init(keys, "changeit".toCharArray());
-    SSLContext context = SSLContext.getInstance("TLS");
-    context.init(factory.getKeyManagers(), null, null);
+    SSLContext context = Jsse.showing(args[2]);
     SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket();
     listener.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[1])));
     listener.setEnabledProtocols(args[3].split("\\+"));
@@ -80,8 +64,7 @@ public class Ssl3Peer {
   }
 
   static void get(String roots, String[] one) throws Exception {
-    SSLContext context = SSLContext.getInstance("TLS");
-    context.init(null, trusting(roots), null);
+    SSLContext context = Jsse.trusting(roots);
     for (int time = 0; time < Integer.parseInt(one[5]); time += 1) {
       try {
         exchange(context, one);
@@ -92,7 +75,7 @@ public class Ssl3Peer {
   }
 
   static void exchange(SSLContext context, String[] one) throws Exception {
-    SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(plain(one), one[1], 443, true);
+    SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket(Jsse.connect(one[0], one[6]), one[1], 443, true);
     socket.setSoTimeout(60000);
     socket.setTcpNoDelay(true);
     socket.setEnabledProtocols(one[2].split("\\+"));
@@ -138,29 +121,8 @@ public class Ssl3Peer {
     socket.close();
   }
 
-  static Socket plain(String[] one) throws Exception {
-    String[] target = one[0].split(":");
-    if (one[6].equals("-")) return new Socket(target[0], Integer.parseInt(target[1]));
-    String[] proxy = one[6].split(":");
-    Socket plain = new Socket(new Proxy(Proxy.Type.HTTP, new InetSocketAddress(proxy[0], Integer.parseInt(proxy[1]))));
-    plain.connect(InetSocketAddress.createUnresolved(target[0], Integer.parseInt(target[1])));
-    return plain;
-  }
-
   /** Renegotiation's signal is no suite, and an anonymous one needs no certificate. */
   static String[] withoutSignals(String[] suites) {
     return Arrays.stream(suites).filter(suite -> !suite.contains("SCSV") && !suite.contains("_anon_")).toArray(String[]::new);
-  }
-
-  static javax.net.ssl.TrustManager[] trusting(String roots) throws Exception {
-    KeyStore store = KeyStore.getInstance("PKCS12");
-    store.load(null, null);
-    byte[] pem = Files.readAllBytes(Path.of(roots));
-    for (Certificate root : CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(pem))) {
-      store.setCertificateEntry(String.valueOf(store.size()), root);
-    }
-    TrustManagerFactory factory = TrustManagerFactory.getInstance("PKIX");
-    factory.init(store);
-    return factory.getTrustManagers();
   }
 }

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { feedPlace } from "../../config/feed.ts";
 import { placeOf, textOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
-import { toolPlace } from "../../config/tool-place.ts";
+import { toolPlace } from "../../config/tool.ts";
 import type { ConfigError } from "../../errors.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { color, facts, plain, print, printJson } from "../render.ts";

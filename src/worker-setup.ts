@@ -1,0 +1,92 @@
+import { setDefaultCACertificates } from "node:tls";
+import { capacity } from "./admission.ts";
+import type { Arrival } from "./capture/arrival.ts";
+import { identityOf, openListener } from "./capture/modes.ts";
+import type { Feed } from "./feeds/feed.ts";
+import { openFeed } from "./feeds/kinds.ts";
+import { log } from "./log.ts";
+import type { WorkerState } from "./main.ts";
+import type { WorkerSetup } from "./messages.ts";
+import { type Chains, type ChainTool, createChains } from "./tools/chain.ts";
+import { openTool } from "./tools/kinds.ts";
+import { composeNode } from "./worker-node.ts";
+
+/** What a configuration changes in a worker. New sessions see all of it, live ones none. Throws ConfigError. */
+export async function applySetup(state: WorkerState, next: WorkerSetup): Promise<void> {
+  setDefaultCACertificates([...next.roots]);
+  state.contexts.flush();
+  // Roots that are no longer trusted vouched for some of them.
+  state.verified.flush();
+  state.tickets.keys = next.resumption.ticketKeys;
+  const { feeds } = state;
+  const fresh = await openFeeds(state, next);
+  try {
+    const chains = await openTools(state, next);
+    state.node = composeNode(next, fresh, chains, state);
+    await openListeners(state, next);
+  } catch (error) {
+    // The supervisor goes back to what worked, and knows nothing of these.
+    for (const feed of fresh) if (!feeds.includes(feed)) await feed.close();
+    throw error;
+  }
+  state.feeds = fresh;
+  state.setup = next;
+  for (const feed of feeds) if (!fresh.includes(feed)) await feed.close();
+}
+
+/** Feeds whose configuration did not change go on; a feed holds its file open. */
+async function openFeeds({ feeds, setup }: WorkerState, next: WorkerSetup): Promise<readonly Feed[]> {
+  const { worker, workers, config } = next;
+  return Promise.all(
+    config.feeds.map((feed) => {
+      const index = setup.config.feeds.findIndex((old) => JSON.stringify(old) === JSON.stringify(feed));
+      return feeds[index] ?? openFeed(feed, { worker, workers, dataDir: config.dataDir, log });
+    }),
+  );
+}
+
+/** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
+async function openTools(
+  { tools, traffic, returns, tell }: WorkerState,
+  { config, worker, workers }: WorkerSetup,
+): Promise<Chains> {
+  const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));
+  for (const [key, tool] of tools) {
+    if (wanted.has(key)) continue;
+    tools.delete(key);
+    await tool.close();
+  }
+  const warn = log.warn.bind(log);
+  const chained: ChainTool[] = [];
+  for (const [index, tool] of config.tools.entries()) {
+    const key = JSON.stringify(tool);
+    const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns, warn };
+    const open = tools.get(key) ?? (await openTool(tool, context));
+    tools.set(key, open);
+    chained.push({ ...tool, open });
+  }
+  return createChains(chained, traffic, (name, reason) => void tell({ kind: "tool failed", name, reason }));
+}
+
+async function openListeners(state: WorkerState, { config, inline, worker, workers }: WorkerSetup): Promise<void> {
+  const { listeners } = state;
+  const wanted = new Map(config.listeners.map((listener, index) => [identityOf(listener), { listener, index }]));
+  for (const [key, server] of listeners) {
+    if (wanted.has(key)) continue;
+    await server.close();
+    listeners.delete(key);
+  }
+  const { timeouts } = config;
+  const limit = roomIn({ config, workers });
+  const arrive = (arrival: Arrival) => state.admission.admit(arrival, roomIn(state.setup));
+  for (const [key, { listener, index }] of wanted) {
+    if (listeners.has(key)) continue;
+    const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
+    listeners.set(key, await openListener(listener, context));
+  }
+}
+
+/** Sessions that this worker may have at one time. */
+function roomIn({ config, workers }: Pick<WorkerSetup, "config" | "workers">): number {
+  return capacity(config.limits.sessions, workers, config.tools.length);
+}

@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { readUntil } from "../src/capture/reading.ts";
+import { type ClientHello, createClientHelloReader } from "../src/wire/client-hello.ts";
+
+/** A real client's hello, read from the wire as the node reads it, with its bytes. The socket is a leg's to take over. */
+export async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {
+  const reader = createClientHelloReader();
+  const judge = (_: string, bytes: Buffer) => {
+    const sighting = reader.push(bytes);
+    return sighting.kind === "more" ? undefined : sighting;
+  };
+  const { answer, client } = await readUntil({ client: socket }, judge, { silence: 5_000, gap: 5_000 });
+  assert.ok(answer?.kind === "hello", "what was read is no ClientHello");
+  return { hello: answer.hello, bytes: client };
+}
