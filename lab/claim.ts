@@ -53,10 +53,10 @@ export async function openStage(topology: Topology, scenario: Scenario, pki: Pki
   const { listener = {}, confined = false } = scenario;
   const tools: ToolHost[] = [];
   const configured: Readonly<Record<string, unknown>>[] = [];
-  for (const { name, ...more } of scenario.tools ?? []) {
-    const tool = await addTool(network, name);
+  for (const spec of scenario.tools ?? []) {
+    const tool = await addTool(network, spec);
     tools.push(tool);
-    configured.push(configure(tool, more));
+    configured.push(configure(tool, spec));
   }
   const config = { ...scenario.config, ...(configured.length > 0 && { tools: configured }) };
   await scenario.prepare?.(network);

@@ -24,9 +24,9 @@ export function drawNetwork(stage: Stage): string {
   return [...drawn, ...stage.tools.flatMap(drawTool).map((line) => `${indent}${line}`)].join("\n");
 }
 
-function drawTool({ name, namespace, interfaceA, interfaceB, ends }: ToolHost): readonly string[] {
+function drawTool({ name, layer, namespace, interfaceA, interfaceB, ends }: ToolHost): readonly string[] {
   const [a, b] = [`Ta = ${interfaceA}`, `Tb = ${interfaceB}`];
-  const tool = [`tool ${name} (a bridge)`, namespace];
+  const tool = [`tool ${name} (a ${layer === 3 ? "router" : "bridge"})`, namespace];
   const width = Math.max(a.length + b.length + 4, ends.length, ...tool.map((line) => line.length));
   const gap = " ".repeat(width - a.length - b.length);
   const [down, up] = ["|", "|"].map((arrow) => arrow.padEnd(a.length));

@@ -14,6 +14,8 @@ const PACKAGES = [
   ["iputils-ping", "/usr/bin/ping"],
   ["python3", "/usr/bin/python3"],
   ["hey", "/usr/bin/hey"],
+  ["postfix", "/usr/lib/postfix/sbin/master"],
+  ["tinyproxy-bin", "/usr/bin/tinyproxy"],
   ["util-linux", "/usr/bin/setpriv"],
 ] as const;
 

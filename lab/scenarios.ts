@@ -8,7 +8,7 @@ import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
 import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
-import { ONE_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts";
+import { ONE_TOOL, ROUTER_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 
 /** A node as it comes, which is whole afterwards. `load`: seconds of 200 parallel clients at the end. */
@@ -26,6 +26,7 @@ export const SPECIAL = {
   settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
   tool: { about: "A tool", tools: [{ name: "ips" }], config: TOOL_CONFIG, claims: ONE_TOOL },
   tools: { about: "Two tools", tools: [{ name: "ips" }, { name: "dlp", onFailure: "bypass" }], claims: TWO_TOOLS },
+  routerTool: { about: "A tool that is a router", tools: [{ name: "fw", layer: 3 }], claims: ROUTER_TOOL },
   confined: {
     about: "Rights, and how it leaves",
     config: { timeouts: { drain: "30s" } },

@@ -1,8 +1,9 @@
 import { addHost, type Host, type Network } from "./network.ts";
 
-/** A tool between Ta and Tb: a host that is a bridge between its two interfaces, as any bump in the wire. */
+/** A tool between Ta and Tb: a host that is a bridge between its two interfaces, as any bump in the wire, or a router. */
 export interface ToolHost extends Host {
   readonly name: string;
+  readonly layer: 2 | 3;
   /** Its interface toward Ta, and the one toward Tb. */
   readonly inA: string;
   readonly inB: string;
@@ -16,30 +17,56 @@ export interface ToolHost extends Host {
 /** What a scenario says of a tool; the rest is laid over its configuration. */
 export interface ToolSpec {
   readonly name: string;
+  /** 3: a router. Absent: a bridge. */
+  readonly layer?: 2 | 3;
   readonly [key: string]: unknown;
 }
 
 /** A request that says this is killed by every tool of the lab. */
 export const FORBIDDEN = "clearline-forbidden";
 
+/** Its interfaces. */
+const IN = { A: "clt-in-a", B: "clt-in-b" } as const;
+
 /** What the tool itself sends goes to the node's address at Ta: docs/guide/tools.md. */
 const OWN = { v4: "169.254.77.3/29", v6: "fe80::77:3/64", gateway4: "169.254.77.1", gateway6: "fe80::77:1" } as const;
 
+/** The networks between the node and a tool that is a router, at either side: the node's address is the first, the tool's the second. */
+const SIDES = {
+  A: { node: ["10.77.1.1", "fd00:77:1::1"], tool: ["10.77.1.2", "fd00:77:1::2"] },
+  B: { node: ["10.77.2.1", "fd00:77:2::1"], tool: ["10.77.2.2", "fd00:77:2::2"] },
+} as const;
+/** Where heartbeats come from: docs/guide/tools.md. */
+const HEARTBEATS = "192.0.2.0/24";
+
 /** Builds a tool's host, with two cables to the node. It resets connections whose packets say FORBIDDEN. */
-export async function addTool({ node }: Network, name: string): Promise<ToolHost> {
+export async function addTool(
+  network: Network,
+  { name, layer = 2 }: Pick<ToolSpec, "name" | "layer">,
+): Promise<ToolHost> {
+  const { node } = network;
   const host = await addHost(`tool-${name}`);
   const ends = await addHost(`ends-${name}`, false);
   const [interfaceA, interfaceB] = [`clt-${name}-a`, `clt-${name}-b`];
-  const [inA, inB] = ["clt-in-a", "clt-in-b"];
   for (const [here, there] of [
-    [interfaceA, inA],
-    [interfaceB, inB],
+    [interfaceA, IN.A],
+    [interfaceB, IN.B],
   ] as const) {
     await node.must("ip", ["link", "add", here, "type", "veth", "peer", "name", there, "netns", host.namespace]);
   }
+  if (layer === 3) await route(host, network);
+  else await bridge(host);
+  for (const program of ["iptables-nft", "ip6tables-nft"]) {
+    const match = ["-p", "tcp", "-m", "string", "--algo", "bm", "--string", FORBIDDEN];
+    await host.must(program, ["-A", "FORWARD", ...match, "-j", "REJECT", "--reject-with", "tcp-reset"]);
+  }
+  return { ...host, name, layer, inA: IN.A, inB: IN.B, ends: ends.namespace, interfaceA, interfaceB };
+}
+
+async function bridge(host: Host): Promise<void> {
   await host.must("ip", ["link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"]);
-  for (const link of [inA, inB]) await host.must("ip", ["link", "set", link, "master", "br0"]);
-  for (const link of [inA, inB, "br0"]) await host.must("ip", ["link", "set", link, "up"]);
+  for (const link of [IN.A, IN.B]) await host.must("ip", ["link", "set", link, "master", "br0"]);
+  for (const link of [IN.A, IN.B, "br0"]) await host.must("ip", ["link", "set", link, "up"]);
   await host.run("modprobe", ["br_netfilter"]); // a kernel that has it built in says that there is none
   // A bridge of Linux has its packets filtered by iptables only when told so, and sends a reset as any host sends a packet.
   await host.must("sysctl", ["-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"]);
@@ -47,11 +74,28 @@ export async function addTool({ node }: Network, name: string): Promise<ToolHost
   await host.must("ip", ["route", "add", "default", "via", OWN.gateway4]);
   await host.must("ip", ["address", "add", OWN.v6, "dev", "br0", "nodad"]);
   await host.must("ip", ["-6", "route", "add", "default", "via", OWN.gateway6, "dev", "br0"]);
-  for (const program of ["iptables-nft", "ip6tables-nft"]) {
-    const match = ["-p", "tcp", "-m", "string", "--algo", "bm", "--string", FORBIDDEN];
-    await host.must(program, ["-A", "FORWARD", ...match, "-j", "REJECT", "--reject-with", "tcp-reset"]);
+}
+
+/** The clients are behind A, all else is behind B. */
+async function route(host: Host, { client }: Network): Promise<void> {
+  for (const side of ["A", "B"] as const) {
+    const [v4, v6] = SIDES[side].tool;
+    await host.must("sysctl", ["-qw", `net.ipv4.conf.${IN[side]}.rp_filter=0`]);
+    await host.must("ip", ["link", "set", IN[side], "up"]);
+    await host.must("ip", ["address", "add", `${v4}/24`, "dev", IN[side]]);
+    await host.must("ip", ["address", "add", `${v6}/64`, "dev", IN[side], "nodad"]);
   }
-  return { ...host, name, inA, inB, ends: ends.namespace, interfaceA, interfaceB };
+  const forwarding = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0"];
+  await host.must("sysctl", ["-qw", ...forwarding]);
+  for (const [to, via] of [
+    [client.address[4], SIDES.A.node[0]],
+    [client.address[6], SIDES.A.node[1]],
+    [HEARTBEATS, SIDES.A.node[0]],
+    ["default", SIDES.B.node[0]],
+    ["default", SIDES.B.node[1]],
+  ] as const) {
+    await host.must("ip", [via.includes(":") ? "-6" : "-4", "route", "add", to, "via", via]);
+  }
 }
 
 /** The tool as the node's configuration has it. Short times: a claim waits for them. */
@@ -63,7 +107,18 @@ export function configure(tool: ToolHost, more: Readonly<Record<string, unknown>
     interfaceB: tool.interfaceB,
     namespace: tool.ends,
     ports: { 443: 80 },
+    ...(tool.layer === 3 && {
+      layer: 3,
+      addressA: withPrefix(SIDES.A.node),
+      addressB: withPrefix(SIDES.B.node),
+      gatewayA: SIDES.A.tool,
+      gatewayB: SIDES.B.tool,
+    }),
     heartbeat: { period: "250ms", timeout: "1500ms", retries: 2, recovery: "500ms" },
     ...more,
   };
+}
+
+function withPrefix([v4, v6]: readonly [string, string]): readonly string[] {
+  return [`${v4}/24`, `${v6}/64`];
 }

@@ -10,8 +10,10 @@ import { requireNetAdmin } from "./linux/capabilities.ts";
 import { applyPlan, undoPlan } from "./linux/inline-setup.ts";
 import { loadRules, probeFeatures, readCounters } from "./linux/nftables.ts";
 import { readLink } from "./linux/routes.ts";
+import type { Step } from "./linux/steps.ts";
 import { readPorts } from "./policy/conditions.ts";
 import { networkRows } from "./policy/network-rows.ts";
+import { hasToolsJournal, planInlineTools, undoTools } from "./tools/inline-setup.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 
@@ -114,14 +116,21 @@ export function takeDownInline(dataDir: string): readonly string[] {
   return undoPlan(journalOf(dataDir));
 }
 
+/** Every step of a start, in order: for the inline tools, then for the inline listeners. For people to read. Throws ConfigError. */
+export function planSteps(loaded: Loaded, workers: number): readonly Step[] {
+  const tools = planInlineTools(loaded.config.tools, workers, { standing: true });
+  return [...tools, ...(planNode(loaded, workers)?.steps ?? [])];
+}
+
 /**
- * The same without a node. Undefined: nothing was left. Throws ConfigError without CAP_NET_ADMIN, and while a node runs that needs
- * it.
+ * Takes down what listeners and tools have left, without a node. Undefined: nothing was left. Throws ConfigError without the
+ * capabilities that it needs, and while a node runs that needs what is there.
  */
 export function undoInline(dataDir: string): readonly string[] | undefined {
-  if (!existsSync(journalOf(dataDir))) return undefined;
+  const [listeners, tools] = [existsSync(journalOf(dataDir)), hasToolsJournal(dataDir)];
+  if (!listeners && !tools) return undefined;
   requireNetAdmin();
-  return takeDownInline(dataDir);
+  return [...(listeners ? takeDownInline(dataDir) : []), ...(tools ? undoTools(dataDir) : [])];
 }
 
 function journalOf(dataDir: string): string {

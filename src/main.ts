@@ -2,7 +2,7 @@ import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { createAdmission } from "./admission.ts";
 import type { OpenListener } from "./capture/mode.ts";
-import { ConfigError, PeerError } from "./errors.ts";
+import { ConfigError } from "./errors.ts";
 import type { Feed } from "./feeds/feed.ts";
 import { carry } from "./flow.ts";
 import { createContextCache } from "./legs/contexts.ts";
@@ -112,7 +112,7 @@ function createState(setup: WorkerSetup): WorkerState {
   });
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
-  const mint = createMintChannel(tell);
+  const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
   const state: WorkerState = {
     tell,
     ledger: createLedger(setup.worker),
@@ -140,13 +140,11 @@ function createState(setup: WorkerSetup): WorkerState {
   return state;
 }
 
-const INTERNAL_ERROR = 80;
-
 function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined): void {
   const { mint, demanding, offering, traffic, returns } = state;
   if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
   if (message.kind === "minted") mint.settle(message.request, message.minted);
-  if (message.kind === "mint failed") mint.settle(message.request, new PeerError(message.message, INTERNAL_ERROR));
+  if (message.kind === "mint failed") mint.settle(message.request, { failed: message.message });
   if (message.kind === "demanding") demanding.learn(message.server, message.until);
   if (message.kind === "session") state.settle(message.request, message.sealed);
   if (message.kind === "ticket keys") state.tickets.keys = message.ticketKeys;

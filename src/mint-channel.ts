@@ -1,21 +1,38 @@
+import { PeerError } from "./errors.ts";
 import type { FromWorker } from "./messages.ts";
 import type { Minted, MintRequest } from "./pki/mint.ts";
 
-/** Asks the supervisor for certificates. Its answers are given to `settle`. */
-export function createMintChannel(tell: (message: FromWorker) => unknown) {
+/** RFC 8446, section 6.2: the client is not to blame. */
+const INTERNAL_ERROR = 80;
+
+/**
+ * Asks the supervisor for certificates. Its answers are given to `settle`. A request that has none after `limit()` ms, a handshake's
+ * time, is given up: the session ends with an alert, and a later one asks anew.
+ */
+export function createMintChannel(tell: (message: FromWorker) => unknown, limit: () => number) {
   const waiting = new Map<number, { resolve(minted: Minted): void; reject(error: Error): void }>();
   let last = 0;
   return {
-    ask: (wanted: MintRequest) =>
-      new Promise<Minted>((resolve, reject) => {
-        last += 1;
-        waiting.set(last, { resolve, reject });
-        tell({ kind: "mint", request: last, wanted });
-      }),
-    settle(request: number, answer: Minted | Error) {
+    async ask(wanted: MintRequest): Promise<Minted> {
+      last += 1;
+      const request = last;
+      const { promise, resolve, reject } = Promise.withResolvers<Minted>();
+      const time = limit();
+      const late = setTimeout(() => {
+        reject(new PeerError(`Cannot issue a certificate: the supervisor gave none in ${time} ms`, INTERNAL_ERROR));
+      }, time);
+      waiting.set(request, { resolve, reject });
+      tell({ kind: "mint", request, wanted });
+      try {
+        return await promise;
+      } finally {
+        clearTimeout(late);
+        waiting.delete(request);
+      }
+    },
+    settle(request: number, answer: Minted | { readonly failed: string }) {
       const asker = waiting.get(request);
-      waiting.delete(request);
-      if (answer instanceof Error) asker?.reject(answer);
+      if ("failed" in answer) asker?.reject(new PeerError(answer.failed, INTERNAL_ERROR));
       else asker?.resolve(answer);
     },
   };

@@ -10,7 +10,7 @@ import { readTrust, type Trust } from "./pki/trust.ts";
 import { compilePolicy, type Policy } from "./policy/evaluate.ts";
 import type { NodeState } from "./supervisor.ts";
 import { type Watch, watchTools } from "./tools/heartbeat.ts";
-import { probeTool } from "./tools/kinds.ts";
+import { mendTool, probeTool } from "./tools/kinds.ts";
 
 /** What the node runs on at the moment. Replaced as a whole by a reload. */
 export interface Running {
@@ -87,9 +87,15 @@ function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: C
 export function watch(state: NodeState): Watch {
   const { tools } = state.running.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
-  const watched = tools.map((tool) => ({
+  const watched = tools.map((tool, index) => ({
     ...tool,
     probe: (timeout: number) => probeTool(tool, timeout, state.returns),
+    async mend() {
+      const mended = await mendTool(tool, `tools[${index}]`);
+      if (mended.length > 0)
+        log.warn({ tool: tool.name, interfaces: mended }, "A tool's interfaces were given their routes back");
+      return mended.length > 0;
+    },
   }));
   return watchTools(watched, (name, { up, reason = "" }) => {
     state.workers.tell({ kind: "tool", name, up, reason: `The tool ${name} has failed: ${reason}` });

@@ -56,10 +56,11 @@ async function openTools(
     tools.delete(key);
     await tool.close();
   }
+  const warn = log.warn.bind(log);
   const chained: ChainTool[] = [];
   for (const [index, tool] of config.tools.entries()) {
     const key = JSON.stringify(tool);
-    const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns };
+    const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns, warn };
     const open = tools.get(key) ?? (await openTool(tool, context));
     tools.set(key, open);
     chained.push({ ...tool, open });

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { type TestContext, test } from "node:test";
+import { freePort } from "../test/processes.ts";
 import { CONFIG } from "./config/schema.ts";
 import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
 import type { FromWorker, WorkerSetup } from "./messages.ts";
 import type { PolicySource } from "./policy/rule.ts";
-import { createWorkers, type Workers } from "./workers.ts";
+import { createWorkers, restartAfter, type WorkerState, type Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.
 log.level = "silent";
@@ -62,15 +63,6 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
   });
 }
 
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** "open", or why it is not. */
 async function knock(port: number): Promise<string> {
   const socket = connect(port, "127.0.0.1");
@@ -82,18 +74,39 @@ async function knock(port: number): Promise<string> {
   return answer;
 }
 
+/** Worker 0 once it is another process and has told of itself: it listens then. */
+async function successorOf(workers: Workers, pid: number): Promise<WorkerState> {
+  for (;;) {
+    const [first] = workers.list();
+    if (first?.status !== undefined && first.pid !== pid) return first;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 test("A new setup does not wait for a worker that is dead, which gets it when it is back", async (t) => {
   const [before, after] = [await freePort(), await freePort()];
   const { workers, died } = await start(t, setupWith([before]));
+  const { pid } = workers.list()[0]!;
   const death = died(0);
-  process.kill(workers.list()[0]!.pid, "SIGKILL");
+  process.kill(pid, "SIGKILL");
   await death;
+  assert.equal(workers.list()[0]?.status, undefined);
   await workers.setup(setupWith([after]));
   assert.equal(await knock(after), "open");
   assert.equal(await knock(before), "ECONNREFUSED");
-  while (workers.list()[0]?.status === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.equal(workers.list()[0]?.restarts, 1);
+  assert.equal((await successorOf(workers, pid)).restarts, 1);
   assert.equal(await knock(before), "ECONNREFUSED");
+});
+
+test("A worker that dies at once again and again is started later each time, one that ran well at once and from the shortest delay on", () => {
+  const delays: number[] = [];
+  let failures = 0;
+  for (const lived of [10, 10, 10, 10, 10, 10, 10, 31_000, 10, 10]) {
+    const next = restartAfter(lived, failures);
+    delays.push(next.delay);
+    failures = next.failures;
+  }
+  assert.deepEqual(delays, [100, 200, 400, 800, 1_600, 3_200, 5_000, 0, 100, 200]);
 });
 
 test("A worker that hangs is killed, and another takes its place", async (t) => {
@@ -103,8 +116,7 @@ test("A worker that hangs is killed, and another takes its place", async (t) => 
   const death = died(0);
   process.kill(pid, "SIGSTOP");
   await death;
-  while (workers.list()[0]?.status === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.notEqual(workers.list()[0]?.pid, pid);
+  assert.ok((await successorOf(workers, pid)).restarts >= 1);
   assert.equal(await knock(port), "open");
 });
 

@@ -24,6 +24,7 @@ export interface ListedWorker {
   readonly id: number;
   readonly pid: number;
   readonly startedAt: number;
+  /** Over the node's whole life. */
   readonly restarts: number;
   readonly status: WorkerStatus | undefined;
 }
@@ -39,6 +40,8 @@ interface Slot {
   process: ChildProcess;
   startedAt: number;
   restarts: number;
+  /** Of them in a row, without one that ran well in between. */
+  readonly failures: number;
   status: WorkerStatus | undefined;
   /** Who waits for "ready" or "failed", in the order in which their setups were sent. */
   readonly waiting: ((failure: ConfigError | undefined) => void)[];
@@ -55,15 +58,19 @@ const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 /** How long a worker may take over its drain time before it is killed, in ms. */
 const GRACE = 3_000;
 
-/** A worker tells of itself every second. One that says nothing for this time, in ms, hangs, and its sessions with it. */
+/**
+ * A worker tells of itself every second. One that says nothing for this time, in ms, hangs, and its sessions with it. A new one has
+ * to be loaded before it can say anything, which takes its time on a machine that is busy.
+ */
 const SILENCE = 30_000;
+const FIRST_WORD = 120_000;
 
 export function createWorkers(count: number, events: WorkerEvents, silence: number = SILENCE): Workers {
   let current: (worker: number) => WorkerSetup;
   let stopping = false;
   const slots: Slot[] = [];
 
-  const launch = (worker: number, restarts: number): Slot => {
+  const launch = (worker: number, restarts = 0, failures = 0): Slot => {
     const child = fork(fileURLToPath(new URL("main.ts", import.meta.url)), {
       serialization: "advanced",
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
@@ -73,18 +80,20 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
       process: child,
       startedAt: Date.now(),
       restarts,
+      failures,
       status: undefined,
       waiting: [],
       over: false,
       ended,
     };
     slots[worker] = slot;
-    const watch = setTimeout(() => {
-      log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
-      child.kill("SIGKILL");
-    }, silence).unref();
+    let watch = watchSilence(child, worker, Math.max(FIRST_WORD, silence));
+    child.once("message", () => {
+      watch.stop();
+      watch = watchSilence(child, worker, silence);
+    });
     child.on("message", (message: FromWorker, socket: Socket | undefined) => {
-      watch.refresh();
+      watch.heard();
       if (message.kind === "ready") slot.waiting.shift()?.(undefined);
       else if (message.kind === "failed") slot.waiting.shift()?.(new ConfigError(message.path, message.message));
       else if (message.kind === "status") slot.status = message.status;
@@ -93,7 +102,9 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     const onceOver = (how: string) => {
       if (slot.over) return;
       slot.over = true;
-      clearTimeout(watch);
+      // It carries nothing any more: until another is in its place nobody does.
+      slot.status = undefined;
+      watch.stop();
       onEnd(worker, slot, how);
       resolve();
     };
@@ -115,12 +126,11 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     for (const settle of slot.waiting.splice(0)) settle(failure);
     events.onDeath(worker);
     if (stopping) return;
-    const healthy = Date.now() - slot.startedAt > RESTART.healthyAfter;
-    const delay = healthy ? 0 : Math.min(RESTART.first * 2 ** Math.min(slot.restarts, 10), RESTART.longest);
+    const { delay, failures } = restartAfter(Date.now() - slot.startedAt, slot.failures);
     log.error({ worker, pid: slot.process.pid, how, restartIn: delay }, "A worker died; its sessions were reset");
     setTimeout(() => {
       if (stopping) return;
-      const again = launch(worker, slot.restarts + 1);
+      const again = launch(worker, slot.restarts + 1, failures);
       setUp(again, current(worker)).catch((error: Error) => {
         log.error({ worker, error: error.message }, "A worker could not start again");
         again.process.kill("SIGKILL");
@@ -150,7 +160,7 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     count,
     async start(make) {
       current = make;
-      for (let worker = 0; worker < count; worker += 1) launch(worker, 0);
+      for (let worker = 0; worker < count; worker += 1) launch(worker);
       try {
         await all(make);
       } catch (error) {
@@ -189,6 +199,34 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
       })),
     stop,
   };
+}
+
+/** Kills a worker that says nothing for `silence` ms. */
+function watchSilence(child: ChildProcess, worker: number, silence: number) {
+  let last = performance.now();
+  const look = () => {
+    if (performance.now() - last < silence) return;
+    log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
+    child.kill("SIGKILL");
+  };
+  // A supervisor that was kept from running hears of what was said only after its timers.
+  const timer = setTimeout(() => setImmediate(look), silence).unref();
+  return {
+    heard() {
+      last = performance.now();
+      timer.refresh();
+    },
+    stop: () => clearTimeout(timer),
+  };
+}
+
+/**
+ * When a worker that lived for `lived` ms is started again, in ms: at once when it ran well, else the later the more have died in
+ * a row. `failures`: of those before it, and with the answer, with it.
+ */
+export function restartAfter(lived: number, failures: number): { readonly delay: number; readonly failures: number } {
+  if (lived > RESTART.healthyAfter) return { delay: 0, failures: 0 };
+  return { delay: Math.min(RESTART.first * 2 ** Math.min(failures, 10), RESTART.longest), failures: failures + 1 };
 }
 
 function setUp(slot: Slot, setup: WorkerSetup): Promise<void> {

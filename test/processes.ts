@@ -148,25 +148,48 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-const taken = new Set<number>();
+/** Below the range that the kernel gives to outgoing connections, and to whoever asks for any port. */
+const PORTS = { first: 10_000, blocks: 440, size: 50 } as const;
+let next = 0;
+let end = 0;
 
-/** A TCP port that nothing listens on, outside the range that the kernel gives to outgoing connections. */
+/**
+ * A TCP port that nothing listens on, and that nobody is given again: between this and the listening of a program, which may take
+ * seconds, no other test may choose it, in this process or in those beside it.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 22_000);
-    if (taken.has(port)) continue;
-    taken.add(port);
-    const probe = net.createServer();
-    const listening = once(probe, "listening").then(
-      () => true,
-      () => false,
-    );
-    probe.listen(port, "127.0.0.1");
-    const free = await listening;
-    if (!free) continue;
+    if (next === end) {
+      next = PORTS.first + (await leaseBlock()) * PORTS.size;
+      end = next + PORTS.size;
+    }
+    const port = next++;
+    const probe = await listenAt({ port, host: "127.0.0.1" });
+    if (probe === undefined) continue;
     await new Promise((resolve) => probe.close(resolve));
     return port;
   }
+}
+
+/** A block of ports is leased by a name in the kernel's abstract namespace, which goes away with this process however it ends. */
+async function leaseBlock(): Promise<number> {
+  for (;;) {
+    const block = Math.floor(Math.random() * PORTS.blocks);
+    const lease = await listenAt({ path: `\0clearline-test-ports-${block}` });
+    if (lease === undefined) continue;
+    lease.unref();
+    return block;
+  }
+}
+
+async function listenAt(place: net.ListenOptions): Promise<net.Server | undefined> {
+  const server = net.createServer();
+  const listening = once(server, "listening").then(
+    () => server,
+    () => undefined,
+  );
+  server.listen(place);
+  return listening;
 }
 
 /** Resolves once something accepts connections at this port. */

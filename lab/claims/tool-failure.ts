@@ -14,7 +14,13 @@ import { fetchPage, hostOf, infoOf, sessionOf } from "../tool-sessions.ts";
 import { watch } from "../wire.ts";
 
 /** Of a node with one tool that must not be left out. The last ones restart the node. */
-export const TOOL_FAILURE: readonly Claim[] = [failsClosed(), recovers(), outlivesWorkers(), cleansUp()];
+export const TOOL_FAILURE: readonly Claim[] = [
+  failsClosed(),
+  recovers(),
+  regainsRoutes(),
+  outlivesWorkers(),
+  cleansUp(),
+];
 
 function failsClosed(): Claim {
   return {
@@ -65,6 +71,28 @@ function recovers(): Claim {
         assert.deepEqual((await sessionOf(stage, "/again", family)).tools, [{ name: tool.name, state: "connected" }]);
       }
       return `used again after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function regainsRoutes(): Claim {
+  return {
+    says: "An interface of the tool's is set down and up in the node's own namespace: nothing passes meanwhile, then sessions do again",
+    async check(stage) {
+      const tool = stage.tools[0]!;
+      const set = (state: string) => host(tool.ends).must("ip", ["link", "set", tool.interfaceA, state]);
+      await set("down");
+      assert.notEqual((await fetchPage(stage, 4, "/while-it-is-down", { mustWork: false })).code, 0);
+      const start = performance.now();
+      await set("up");
+      for (const family of FAMILIES) {
+        await until(`IPv${family} through the tool`, async () => {
+          const { code } = await fetchPage(stage, family, "/with-its-routes", { mustWork: false });
+          return code === 0;
+        });
+      }
+      await untilHealth(stage, tool.name, "up");
+      return `used again after ${(performance.now() - start).toFixed(0)} ms`;
     },
   };
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:tls";
+import { UPGRADE_PORTS } from "../../test/inline/upgrade-servers.ts";
 import { DOMAIN } from "../../test/pki.ts";
 import { must, until } from "../../test/processes.ts";
 import type { Claim } from "../claim.ts";
@@ -12,17 +13,27 @@ import { FORBIDDEN } from "../tool-host.ts";
 import { fetchPage, infoOf, sessionOf } from "../tool-sessions.ts";
 import { watch } from "../wire.ts";
 import { failsOpen, TOOL_FAILURE } from "./tool-failure.ts";
+import { seesUpgrades } from "./tool-starttls.ts";
+
+/** The host of which the scenario's policy bypasses sessions begins with this. */
+const BYPASSED = "bypassed";
 
 /** A node with one tool that must not be left out. The last claims restart the node. */
 export const ONE_TOOL: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [seesPlaintext(family), kills(family), passesStates(family)]),
   carriesRest(),
+  seesUpgrades(BYPASSED),
   dropsStrangers(),
   ...TOOL_FAILURE,
 ];
 
 /** A node with two tools: the first must not be left out, the second may be. */
 export const TWO_TOOLS: readonly Claim[] = [...FAMILIES.map(passesBoth), failsOpen()];
+
+/** A node with a tool that is a router: the addresses in it are the same, its way is another. */
+export const ROUTER_TOOL: readonly Claim[] = FAMILIES.flatMap((family) => [seesPlaintext(family), kills(family)]).map(
+  (claim) => ({ ...claim, only: "routed" }),
+);
 
 function seesPlaintext(family: Family): Claim {
   return {
@@ -63,8 +74,6 @@ function kills(family: Family): Claim {
   };
 }
 
-/** The host of which the scenario's policy bypasses sessions begins with this. */
-const BYPASSED = "bypassed";
 /** The first byte of TLS: RFC 8446, section 5.1. */
 const HANDSHAKE = 22;
 
@@ -74,6 +83,7 @@ export const TOOL_CONFIG = {
   timeouts: { connect: "18s", drain: "2s" },
   policy: {
     versions: { min: "TLSv1" },
+    startTls: { enabled: true, ports: [UPGRADE_PORTS.smtp] },
     rules: [{ name: "hands off", match: { host: [`${BYPASSED}-v4.${DOMAIN}`] }, action: "bypass" }],
   },
 } as const;

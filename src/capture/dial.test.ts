@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { type TestContext, test } from "node:test";
+import { freePort } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { dial, resolveHost } from "./dial.ts";
 
@@ -12,14 +13,6 @@ async function listening(t: TestContext, host: string, port = 0): Promise<{ serv
   await once(server.listen(port, host), "listening");
   t.after(() => server.close());
   return { server, port: (server.address() as AddressInfo).port };
-}
-
-async function deadPort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** A listener whose process stands still and whose backlog is full: the kernel drops further SYNs, as a dead host would. */
@@ -49,7 +42,7 @@ test("A connection is half-open capable and paused, so that nothing is lost befo
 });
 
 test("A closed port is refused with the system's code, and the addresses that were tried", async () => {
-  const port = await deadPort();
+  const port = await freePort();
   await assert.rejects(dial(["127.0.0.1", "127.0.0.2"], port, 5_000), (error: Error) => {
     assert.ok(error instanceof NetworkError);
     assert.equal(error.code, "ECONNREFUSED");

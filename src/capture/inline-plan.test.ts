@@ -304,7 +304,7 @@ test("A bridge has routes of its own, and never this machine's", () => {
 });
 
 test("The plan is shown as a script that says why of each line", () => {
-  const text = renderPlan(planInline({ ...INPUT, listeners: [BRIDGE] }));
+  const text = renderPlan(planInline({ ...INPUT, listeners: [BRIDGE] }).steps);
   for (const line of text.split("\n\n").slice(1)) assert.match(line, /^# \S/);
   assert.match(text, /^nft -f - <<'END'\ntable inet clearline\n[\s\S]*\n}\nEND$/m);
   assert.match(text, /^ip -4 rule add priority 100 fwmark 0xa00000\/0xe00000 iif clbr0 lookup 7700$/m);

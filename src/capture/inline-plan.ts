@@ -147,8 +147,8 @@ export function planInline(input: PlanInput): Plan {
 }
 
 /** The plan as a person reads it: a shell script with a reason above each line. */
-export function renderPlan(plan: Plan): string {
-  const lines = plan.steps.flatMap((step) => {
+export function renderPlan(steps: readonly Step[]): string {
+  const lines = steps.flatMap((step) => {
     const [first, ...more] = renderStep(step);
     return ["", `# ${step.why}`, ...(first === undefined ? [] : [first, ...more])];
   });

@@ -1,9 +1,8 @@
-import { CONDITIONS } from "../policy/conditions.ts";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
 import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
-import { toolConflicts } from "./tool-conflict.ts";
+import { certificateCondition, toolConflicts } from "./tool-conflict.ts";
 
 /**
  * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
@@ -190,9 +189,8 @@ function toolLoops(root: unknown): Problem[] {
 
 /** HTTP/2 is agreed on in the server's hello; a rule that needs its certificate is judged after that. */
 function alpnTooLate(root: unknown): Problem[] {
-  const late = Object.entries(CONDITIONS).flatMap(([name, { phase }]) => (phase === "certificate" ? [name] : []));
   return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
-    const condition = late.find((name) => valueAt(value, ["match", name]) !== undefined);
+    const condition = certificateCondition(valueAt(value, ["match"]));
     if (valueAt(value, ["alpn"]) === undefined || condition === undefined) return [];
     const says = `comes too late: the rule's ${condition} is known with the certificate, and HTTP/2 is agreed on before`;
     return [{ path: pathOf([...keys, "alpn"]), says }];

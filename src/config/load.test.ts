@@ -754,3 +754,30 @@ test("Whoever allows SSL 3.0 is told what it costs, with block ciphers and witho
   assert.match((await warned("min: SSLv3")).join(), /POODLE .*ssl3Suites: rc4/);
   assert.match((await warned("min: SSLv3, max: SSLv3, ssl3Suites: rc4")).join(), /RC4 leaks/);
 });
+
+test("A rule on the certificate that adds a tool without HTTP/2 is warned of when another rule may have let HTTP/2 in", async () => {
+  const load = async (...rules: string[]) => {
+    const tools = `tools:
+  - { name: ips, kind: inline, interfaceA: a0, interfaceB: b0 }
+  - { name: old, kind: inline, interfaceA: a1, interfaceB: b1, alpn: http/1.1 }
+`;
+    const list = rules.map((text, index) => `{ name: r${index}, ${text} }`).join(", ");
+    return (await loadConfig(write("late.yaml", `${PROXY}${tools}policy: { rules: [${list}] }`))).warnings;
+  };
+  const late = 'match: { issuer: ["Example CA"] }, action: decrypt, tools: [ips, old]';
+  assert.deepEqual(await load("match: { host: [a.example] }, action: decrypt, tools: [ips]", late), [
+    'policy.rules[1].tools[1] is "old", whose alpn keeps HTTP/2 out, and may come too late for that: the rule\'s issuer is known with the certificate, HTTP/2 is agreed on before, and policy.rules[0] does not keep it out. Give that rule alpn: http/1.1',
+  ]);
+  assert.equal(
+    (await load(late.replace('issuer: ["Example CA"]', "fault: [expired]"), "action: decrypt, tools: []")).length,
+    1,
+  );
+  for (const early of [
+    "match: { host: [a.example] }, action: decrypt",
+    "match: { host: [a.example] }, action: decrypt, tools: [ips], alpn: http/1.1",
+    "match: { host: [a.example] }, action: decrypt, tools: [old]",
+    "match: { host: [a.example] }, action: bypass, tools: [ips]",
+  ]) {
+    assert.deepEqual(await load(early, late), []);
+  }
+});

@@ -8,6 +8,7 @@ import { feedWarnings, resolvedFeed } from "./feed.ts";
 import { nameKnownKeys, type Problem, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
+import { toolWarnings } from "./tool-conflict.ts";
 
 /** A certificate with its key, as texts. `path` is where the configuration names them: "keys[0]". */
 interface KeyPair {
@@ -187,7 +188,7 @@ function assemble(
     signing: signingOf(files),
     ...(sharedSecret !== undefined && { sharedSecret }),
     keyStore: keyStoreOf(files),
-    warnings: [...files.warnings, ...feedWarnings(config.feeds), ...oldVersions(config)],
+    warnings: [...files.warnings, ...feedWarnings(config.feeds), ...toolWarnings(config), ...oldVersions(config)],
   };
 }
 

@@ -1,4 +1,6 @@
+import { CONDITION_NAMES, CONDITIONS } from "../policy/conditions.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+import type { Config } from "./schema.ts";
 
 /** What is wrong of inline tools between two places: an interface belongs to one, and a router has addresses. */
 export function toolConflicts(root: unknown): Problem[] {
@@ -49,4 +51,36 @@ function layerProblems(value: unknown, index: number): Problem[] {
 function listAt(root: unknown, key: string): readonly unknown[] {
   const list = valueAt(root, [key]);
   return Array.isArray(list) ? list : [];
+}
+
+/** The first condition of a rule's `match` that is judged on the server's certificate; undefined: none is. */
+export function certificateCondition(match: unknown): string | undefined {
+  return CONDITION_NAMES.find(
+    (name) => CONDITIONS[name].phase === "certificate" && valueAt(match, [name]) !== undefined,
+  );
+}
+
+/**
+ * A tool's `alpn` counts for the tools that are expected when the server is asked, before its certificate is seen. A rule on the
+ * certificate may add the tool when another rule has let HTTP/2 in. Whether both match one session only the sessions tell.
+ */
+export function toolWarnings({ policy: { rules }, tools }: Config): string[] {
+  const limiting = tools.filter(({ alpn, flows }) => alpn && flows.includes("decrypted")).map(({ name }) => name);
+  const lets = rules.findIndex(
+    (rule) =>
+      rule.action === "decrypt" &&
+      rule.alpn === undefined &&
+      rule.tools !== undefined &&
+      certificateCondition(rule.match) === undefined &&
+      !rule.tools.some((name) => limiting.includes(name)),
+  );
+  if (lets < 0) return [];
+  return rules.flatMap(({ action, match, tools: named = [] }, index) => {
+    const condition = certificateCondition(match);
+    const late = named.findIndex((name) => limiting.includes(name));
+    if (action !== "decrypt" || condition === undefined || late < 0) return [];
+    return [
+      `policy.rules[${index}].tools[${late}] is ${show(named[late])}, whose alpn keeps HTTP/2 out, and may come too late for that: the rule's ${condition} is known with the certificate, HTTP/2 is agreed on before, and policy.rules[${lets}] does not keep it out. Give that rule alpn: http/1.1`,
+    ];
+  });
 }

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
-import { until } from "../../test/processes.ts";
+import { freePort, until } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
@@ -38,15 +38,6 @@ async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Pro
     retry: 20,
     ...options,
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** A program that reads the feed to its end. It is there when its first bytes are. */
@@ -212,10 +203,10 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
 
 test("a client that takes nothing at all is disconnected after a time; one for which nothing waits stays", async () => {
   const port = await freePort();
-  const feed = await make(port, { stall: 200 });
+  const feed = await make(port, { stall: 1_000 });
   const idle = await connect(port);
   // A gap longer than that, in which there is nothing to take.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
   const stuck = await connect(port);
   stuck.socket.pause();
   const flow = feed.open(SESSION, Date.now());

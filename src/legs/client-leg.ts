@@ -8,7 +8,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { hearBreaks, type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSsl3ClientLeg } from "./ssl3.ts";
@@ -110,6 +110,7 @@ export async function openClientLeg(
     stream.destroy();
     return failure;
   }
+  hearBreaks(stream, socket);
   const suite = stream.getCipher().standardName;
   const resumed = stream.isSessionReused();
   // A resumed session of TLS 1.2 exchanges no keys; in TLS 1.3 it does (psk_dhe_ke).

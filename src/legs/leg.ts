@@ -39,6 +39,29 @@ export const STREAM: StreamOptions = { allowHalfOpen: true, highWaterMark: 128 *
 /** The code of a leg whose peer sent a FIN and no close_notify, as OpenSSL calls it: what came may have been cut off. */
 export const TRUNCATED = "ERR_SSL_UNEXPECTED_EOF_WHILE_READING";
 
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * Has a leg hear that the connection below it is broken. Node's TLS forgets that a write of its own failed, of its last
+ * flight or of a ticket: whatever is written later waits for that one without end, and as the kernel tells of a reset only
+ * once, the reset looks like the peer's end. The kernel tells it again to whoever writes to the connection, nothing even. Not
+ * before there is something to write: a peer that has said all and left need not be told of anything.
+ */
+export function hearBreaks(stream: Duplex, socket: Socket): void {
+  const probe = () => {
+    if (socket.writable) socket.write(NOTHING, (error) => error && stream.destroy(error));
+  };
+  stream.once("end", () => {
+    if (stream.writableLength > 0) return probe();
+    const { _write } = stream;
+    stream._write = (...write) => {
+      stream._write = _write;
+      stream._write(...write);
+      probe();
+    };
+  });
+}
+
 /** Why a leg did not come up: an expected outcome. */
 export interface LegFailure {
   readonly kind: "failed";

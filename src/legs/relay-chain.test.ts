@@ -40,11 +40,12 @@ interface World {
   readonly parting: Promise<Parting>;
 }
 
-/** `back`: how the connection of each tool comes back. */
+/** `back`: how the connection of each tool comes back. `patience`: ms for what is still on its way after a reset. */
 async function world(
   t: TestContext,
   count: number,
   back: (index: number, tb: Socket) => Promise<Socket> = (_, tb) => Promise.resolve(tb),
+  patience = 100,
 ): Promise<World> {
   const [near, far] = [await pair(t), await pair(t)];
   const tools: { a: Socket; b: Socket }[] = [];
@@ -56,7 +57,7 @@ async function world(
   }
   const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
   const ends = [near, far].map(({ own }) => ({ stream: own, socket: own }));
-  const parting = relayThrough(ends[0]!, hops, ends[1]!, { meter, taps: [], idle: 60_000, patience: 100 });
+  const parting = relayThrough(ends[0]!, hops, ends[1]!, { meter, taps: [], idle: 60_000, patience });
   return { client: near.peer, server: far.peer, tools, meter, parting };
 }
 
@@ -112,7 +113,7 @@ test("A tool that resets Ta ends the session: both peers are reset, though nothi
 });
 
 test("A tool that answers by itself is heard by the client, though it resets the server's side", async (t) => {
-  const { client, server, tools, parting } = await world(t, 1);
+  const { client, server, tools, parting } = await world(t, 1, undefined, 10_000);
   const atClient = readAll(client);
   const reset = resetOf(server);
   client.write("GET /forbidden");

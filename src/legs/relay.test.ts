@@ -226,7 +226,7 @@ test("Silence in both directions ends both connections with a reset", async (t) 
 });
 
 test("A server that has ended and never reads what the client left does not hold the session forever", async (t) => {
-  const { client, server, ends, meter, parting } = await relayed(t, { idle: 200 });
+  const { client, server, ends, meter, parting } = await relayed(t, { idle: 2_000 });
   // A little more than the kernel takes, and less than what stops the reader: so the client's end is read.
   while (ends.server.writableLength === 0) {
     client.write(Buffer.alloc(8192));

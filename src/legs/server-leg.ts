@@ -5,7 +5,7 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import { type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { hearBreaks, type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSessionMemory, rememberChain, type ServerResumption } from "./server-session.ts";
@@ -71,6 +71,7 @@ export async function openServerLeg(
   }
   const refusal = await certificateRefusal(stream, socket, performance.now() - started);
   if (refusal) return refusal;
+  hearBreaks(stream, socket);
   const resumed = stream.isSessionReused();
   const certificate = resumed ? earlier?.shown.chain[0] : stream.getPeerX509Certificate();
   if (!certificate) {

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { certificatesSentWith } from "../pki/chain.ts";
+import { readValidity } from "../pki/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
 
@@ -78,7 +79,7 @@ export function rememberChain(
   now: number,
 ): ShownChain {
   const chain = [leaf, ...certificatesSentWith(leaf)];
-  const ends = chain.map((certificate) => certificate.validToDate.getTime()).filter((end) => end > now);
+  const ends = chain.map((certificate) => readValidity(certificate).notAfter).filter((end) => end > now);
   return { chain, code, until: Math.min(now + timeout, ...ends) };
 }
 

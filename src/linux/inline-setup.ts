@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import { ConfigError, NetworkError } from "../errors.ts";
+import { onBehalfOf } from "./behalf.ts";
 import {
   currentPlace,
   type Entry,
@@ -36,7 +37,7 @@ export function applyPlan(plan: { readonly steps: readonly Step[] }, journalFile
       if (memory !== undefined) entry.memory = memory;
       journal.entries.push(entry);
       writeJournal(journalFile, journal);
-      perform(step, entry);
+      onBehalfOf(step.path, () => perform(step, entry));
       entry.done = true;
     }
     writeJournal(journalFile, journal);
@@ -191,8 +192,10 @@ function enslave({ name, bridge }: Step & { kind: "bridge-port" }): void {
 
 function performInside({ steps }: Step & { kind: "inside" }): void {
   for (const step of steps) {
-    if (step.kind === "command") runProgram(step.run, step.input);
-    else writeSysctl(step.key, step.value);
+    onBehalfOf(step.path, () => {
+      if (step.kind === "command") runProgram(step.run, step.input);
+      else writeSysctl(step.key, step.value);
+    });
   }
 }
 
@@ -201,7 +204,7 @@ function inside(namespace: string, act: () => void): void {
     within(namespace, act);
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
-    throw new ConfigError("tools", error.message, { cause: error });
+    throw new ConfigError("listeners", error.message, { cause: error });
   }
 }
 

@@ -5,10 +5,10 @@ import { enterNamespace } from "./syscalls.ts";
 /**
  * Runs `make` with this thread in the network namespace of that name, and comes back, whatever happens. A socket stays in the
  * namespace it was made in. `make` must be synchronous: nothing else may run in between. Throws NetworkError when
- * there is no such namespace (ENOENT) or no right to enter it (EPERM: CAP_SYS_ADMIN).
+ * there is no such namespace (ENOENT), no right to enter it (EPERM: CAP_SYS_ADMIN), or no descriptor for the way (EMFILE).
  */
 export function within<T>(name: string, make: () => T extends Promise<unknown> ? never : T): T {
-  const home = openSync("/proc/thread-self/ns/net", "r");
+  const home = openHome(name);
   try {
     enter(name);
     try {
@@ -21,6 +21,14 @@ export function within<T>(name: string, make: () => T extends Promise<unknown> ?
   }
 }
 
+function openHome(name: string): number {
+  try {
+    return openSync("/proc/thread-self/ns/net", "r");
+  } catch (error) {
+    throw notEntered(name, error);
+  }
+}
+
 function enter(name: string): void {
   if (!/^[\w.-]+$/.test(name) || name === "." || name === "..") {
     throw new NetworkError(`Cannot enter the network namespace ${JSON.stringify(name)}: not a name`, "EINVAL");
@@ -30,11 +38,15 @@ function enter(name: string): void {
     fd = openSync(`/var/run/netns/${name}`, "r");
     enterNamespace(fd);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? "EINVAL";
-    throw new NetworkError(`Cannot enter the network namespace ${name}: ${code}`, code, { cause: error });
+    throw notEntered(name, error);
   } finally {
     if (fd !== undefined) closeSync(fd);
   }
+}
+
+function notEntered(name: string, error: unknown): NetworkError {
+  const code = (error as NodeJS.ErrnoException).code ?? "EINVAL";
+  return new NetworkError(`Cannot enter the network namespace ${name}: ${code}`, code, { cause: error });
 }
 
 function leave(home: number): void {

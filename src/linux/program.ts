@@ -52,7 +52,7 @@ export function isInstalled(program: Program): boolean {
 
 function notRun(program: Program, error: NodeJS.ErrnoException): ConfigError {
   const why = error.code === "ENOENT" ? `it is not installed; Debian's package is ${PACKAGES[program]}` : error.message;
-  return new ConfigError("listeners", `Cannot run ${program}, which an inline listener needs: ${why}`, {
+  return new ConfigError("listeners", `Cannot run ${program}, which sets the kernel up: ${why}`, {
     cause: error,
   });
 }

@@ -14,22 +14,25 @@ export interface Link {
 
 /** Reads a network interface. Undefined: there is none of that name. Throws ConfigError without iproute2. */
 export function readLink(name: string): Link | undefined {
-  const links = JSON.parse(runProgram(["ip", "-j", "address", "show"])) as readonly {
+  return linksOf(runProgram(["ip", "-j", "address", "show"])).find((link) => link.name === name);
+}
+
+/** What `ip -j address show` has said. */
+export function linksOf(said: string): readonly Link[] {
+  const links = JSON.parse(said) as readonly {
     ifname: string;
     address?: string;
     flags: readonly string[];
     master?: string;
     addr_info: readonly { local: string; prefixlen: number }[];
   }[];
-  const found = links.find(({ ifname }) => ifname === name);
-  if (found === undefined) return undefined;
-  return {
-    name,
-    mac: found.address ?? "",
-    up: found.flags.includes("UP"),
-    master: found.master,
-    addresses: found.addr_info.map(({ local, prefixlen }) => `${local}/${prefixlen}`),
-  };
+  return links.map(({ ifname, address = "", flags, master, addr_info }) => ({
+    name: ifname,
+    mac: address,
+    up: flags.includes("UP"),
+    master,
+    addresses: addr_info.map(({ local, prefixlen }) => `${local}/${prefixlen}`),
+  }));
 }
 
 /** What the kernel takes as the name of an interface, and what is safe in a rule. */

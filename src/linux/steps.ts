@@ -1,7 +1,21 @@
 import type { Command } from "./program.ts";
 
 /** One change of the kernel's state: plain data, so that it can be shown, written to the journal, done and undone. */
-export type Step = CommandStep | SysctlStep | LinkUpStep | BridgePortStep | HoldTableStep | MoveLinkStep | InsideStep;
+export type Step = (
+  | CommandStep
+  | SysctlStep
+  | LinkUpStep
+  | BridgePortStep
+  | HoldTableStep
+  | MoveLinkStep
+  | InsideStep
+) &
+  Asked;
+
+/** Who asks for it: its place in the configuration, "tools[0].addressA". Absent: the listeners. */
+interface Asked {
+  readonly path?: string;
+}
 
 /** Runs a program; the other command takes back exactly that. */
 export interface CommandStep {
@@ -70,5 +84,6 @@ export interface InsideStep {
   readonly kind: "inside";
   readonly why: string;
   readonly namespace: string;
-  readonly steps: readonly (Pick<CommandStep, "kind" | "run" | "input"> | Pick<SysctlStep, "kind" | "key" | "value">)[];
+  readonly steps: readonly ((Pick<CommandStep, "kind" | "run" | "input"> | Pick<SysctlStep, "kind" | "key" | "value">) &
+    Asked)[];
 }

@@ -81,7 +81,7 @@ export function bridgedNetwork(): Network {
  * the namespace's name away; it ends with its last process.
  */
 export function enterOwnNamespace(): Disposable {
-  sweep();
+  sweepNamespaces();
   const name = `${PREFIX}${process.pid}-own`;
   execFileSync("ip", ["netns", "add", name]);
   const fd = openSync(`/var/run/netns/${name}`, "r");
@@ -111,7 +111,7 @@ function settle({ client, node, server }: Network): void {
 }
 
 function cables(): Network {
-  sweep();
+  sweepNamespaces();
   const [client, node, server] = ["client", "node", "server"].map((end) => `${PREFIX}${process.pid}-${end}`);
   const network = {
     client: client!,
@@ -187,11 +187,17 @@ export async function serve(
   };
 }
 
-/** Removes the namespaces of runs that are no more. */
-function sweep(): void {
+/** Removes the namespaces of runs that are no more: those whose names are this, a process's id and a hyphen. */
+export function sweepNamespaces(prefix = PREFIX): void {
   if (!existsSync("/var/run/netns")) return;
   for (const name of readdirSync("/var/run/netns")) {
-    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    if (owner !== undefined && !existsSync(`/proc/${owner}`)) execFileSync("ip", ["netns", "del", name]);
+    const owner = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1];
+    if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
+    try {
+      execFileSync("ip", ["netns", "del", name], { stdio: "pipe" });
+    } catch (error) {
+      // Another file's tests, which run beside these, may have removed it first.
+      if (existsSync(`/var/run/netns/${name}`)) throw error;
+    }
   }
 }

@@ -7,6 +7,7 @@ import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
 import { readSigningKey } from "./private-key.ts";
 import { makeSecretFolder } from "./secret-file.ts";
+import { readValidity } from "./validity.ts";
 import { OPEN_VAULT, type Vault } from "./vault.ts";
 
 export type { Role };
@@ -222,8 +223,7 @@ function readAuthority(
     name: subject,
     keyId: subjectKeyId(extensions.get(OID.subjectKeyIdentifier)?.value) ?? keyIdentifier(publicKey),
     key,
-    notBefore: certificate.validFromDate.getTime(),
-    notAfter: certificate.validToDate.getTime(),
+    ...readValidity(certificate),
     sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
   };
 }

@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { OID, readCertificate } from "./certificate.ts";
 import { type Element, readElements, readInside, TAG } from "./der.ts";
+import { readValidity } from "./validity.ts";
 
 /** A certificate as the session record and the policy see it. */
 export interface RecordedCertificate {
@@ -29,8 +30,7 @@ export function recordCertificate(certificate: X509Certificate): RecordedCertifi
     issuer: oneLine(certificate.issuer),
     names: namesOf(certificate.raw),
     sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
-    notBefore: certificate.validFromDate.getTime(),
-    notAfter: certificate.validToDate.getTime(),
+    ...readValidity(certificate),
   };
 }
 

@@ -4,6 +4,7 @@ import { publicKeyOf, splitPem } from "./certificate.ts";
 import { recordCertificate } from "./certificate-record.ts";
 import { readPkcs12 } from "./pkcs12.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
+import { readValidity } from "./validity.ts";
 
 /** A server's certificate and key as the user gave them; `path` says where: "keys[0]", or a file of the data folder. */
 export type KeySource = {
@@ -57,8 +58,7 @@ export function readKey(source: KeySource): KeystoreEntry {
     serial: certificate.serialNumber.toLowerCase(),
     sha256,
     publicKeySha256: digest(publicKeyOf(key)),
-    notBefore: certificate.validFromDate.getTime(),
-    notAfter: certificate.validToDate.getTime(),
+    ...readValidity(certificate),
     path,
   };
 }

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { encodeExtension, encodeKeyUsage, KEY_USAGE, keyIdentifier, OID, readCertificate } from "./certificate.ts";
 import { encode, encodeOid, malformed, TAG } from "./der.ts";
+import { readValidity, type Validity } from "./validity.ts";
 
 /** What an issued certificate takes over from the server's own. */
 export interface Mirrored {
@@ -9,12 +10,6 @@ export interface Mirrored {
   /** The value of subjectAltName, byte for byte; undefined when the original has none. */
   readonly subjectAltName: Buffer | undefined;
   /** ms since the epoch. */
-  readonly notBefore: number;
-  readonly notAfter: number;
-}
-
-/** From when to when, in ms since the epoch. */
-export interface Validity {
   readonly notBefore: number;
   readonly notAfter: number;
 }
@@ -29,16 +24,14 @@ export const CLOCK_SKEW = 24 * 3600 * 1000;
  */
 export function mirror(der: Buffer): Mirrored {
   const { subject, extensions } = readCertificate(der);
-  const { notBefore, notAfter } = readValidity(der);
-  // OpenSSL takes a certificate whatever stands in its dates; what cannot be read comes as NaN.
+  const { notBefore, notAfter } = datesOf(der);
   if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("its dates are none");
   return { subject, subjectAltName: extensions.get(OID.subjectAltName)?.value, notBefore, notAfter };
 }
 
-function readValidity(der: Buffer): Validity {
+function datesOf(der: Buffer): Validity {
   try {
-    const { validFromDate, validToDate } = new X509Certificate(der);
-    return { notBefore: validFromDate.getTime(), notAfter: validToDate.getTime() };
+    return readValidity(new X509Certificate(der));
   } catch {
     throw malformed("OpenSSL does not take it for one");
   }

@@ -2,6 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type Chain, findChain, isSelfIssued, type RootSet } from "./chain.ts";
 import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts";
+import { readValidity } from "./validity.ts";
 
 /** What can be wrong with a server's certificate: product.md, section 3. The policy has the same words. */
 export type Fault = "expired" | "selfSigned" | "unknownIssuer" | "hostMismatch" | "invalid";
@@ -101,8 +102,9 @@ function missingAnchor({ path }: Chain): FoundFault {
 function wrongDates(certificates: readonly X509Certificate[], now: number): FoundFault[] {
   return certificates.flatMap((certificate): FoundFault[] => {
     // `!(a >= b)` rather than `a < b`: a date that cannot be read is NaN, and no date is no validity.
-    if (!(certificate.validToDate.getTime() >= now)) return [{ fault: "expired", code: "CERT_HAS_EXPIRED" }];
-    if (!(certificate.validFromDate.getTime() <= now)) return [{ fault: "expired", code: "CERT_NOT_YET_VALID" }];
+    const { notBefore, notAfter } = readValidity(certificate);
+    if (!(notAfter >= now)) return [{ fault: "expired", code: "CERT_HAS_EXPIRED" }];
+    if (!(notBefore <= now)) return [{ fault: "expired", code: "CERT_NOT_YET_VALID" }];
     return [];
   });
 }

@@ -134,6 +134,16 @@ test("A tool whose health is bad is not even tried, and no failure of it is told
   assert.deepEqual([tried, failures], [0, []]);
 });
 
+test("What the node itself is short of, or a session that was over before, is no failure of the tool", async () => {
+  const codes = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL", "EADDRINUSE", "EACCES", "ECONNABORTED"];
+  for (const code of codes) {
+    const short = () => Promise.reject(new NetworkError(`No way: ${code}`, code));
+    const { enter, failures } = chained([tool("ips", short)]);
+    assert.deepEqual(await enter(), { kind: "failed", reason: `Dropped: No way: ${code}` });
+    assert.deepEqual(failures, []);
+  }
+});
+
 test("When a tool fails the sessions that pass it are ended with the reason, those of other tools are not", async (t) => {
   const { enter, traffic } = chained([working(t, "ips"), working(t, "dlp")]);
   const [through, beside] = [(await enter(["ips"])) as Chain, (await enter(["dlp"])) as Chain];

@@ -1,4 +1,5 @@
 import { NetworkError } from "../errors.ts";
+import { isOwnShortage } from "./own-shortage.ts";
 import type { Hop, Tool, ToolPlace, ToolSubject } from "./tool.ts";
 
 /** How far a session's way through its tools got: the last two of its four TCP ends. */
@@ -101,7 +102,7 @@ export function createChains(
       });
       return hop;
     } catch (error) {
-      if (error instanceof NetworkError) onFailed(name, error.message);
+      if (error instanceof NetworkError && !isOwnShortage(error)) onFailed(name, error.message);
       throw error;
     }
   }

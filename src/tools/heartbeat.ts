@@ -1,4 +1,5 @@
 import { createHealth, type HealthPlan, type HealthState } from "./health.ts";
+import { isOwnShortage } from "./own-shortage.ts";
 
 /** How often a tool is asked whether it works. Times in ms. */
 export interface HeartbeatPlan extends HealthPlan {
@@ -14,6 +15,8 @@ export interface WatchedTool {
   readonly heartbeat: HeartbeatPlan;
   /** Sends something of the node's own through the tool. Rejects, with why in one sentence, when it did not come through. */
   readonly probe: (timeout: number) => Promise<void>;
+  /** After a failure: brings back what the node owes the tool. Whether there was anything; then it is asked again at once. Never rejects. */
+  readonly mend: () => Promise<boolean>;
 }
 
 /** The health of all tools, known in one place: the workers are told. */
@@ -33,24 +36,28 @@ export function watchTools(tools: readonly WatchedTool[], onChange: (name: strin
     const health = watched.get(name)?.health;
     if (health?.fail(reason, Date.now())) onChange(name, health.state);
   };
-  const beat = async (name: string, probe: WatchedTool["probe"], timeout: number) => {
+  const beat = async ({ name, heartbeat, probe, mend }: WatchedTool) => {
     try {
-      await probe(timeout);
+      await probe(heartbeat.timeout).catch(async (error: unknown) => {
+        if (closed || !(await mend())) throw error;
+        await probe(heartbeat.timeout);
+      });
     } catch (error) {
-      if (!closed) fail(name, (error as Error).message);
+      if (!closed && !isOwnShortage(error)) fail(name, (error as Error).message);
       return;
     }
     const health = watched.get(name)?.health;
     if (!closed && health?.succeed(Date.now())) onChange(name, health.state);
   };
-  const timers = tools.flatMap(({ name, heartbeat, probe }) => {
+  const timers = tools.flatMap((tool) => {
+    const { heartbeat } = tool;
     if (!heartbeat.enabled) return [];
     let busy = false;
     const next = async () => {
       // One that is slower than the period is still under way: it counts when it is over.
       if (busy) return;
       busy = true;
-      await beat(name, probe, heartbeat.timeout);
+      await beat(tool);
       busy = false;
     };
     void next();

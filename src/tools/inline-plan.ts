@@ -1,5 +1,5 @@
-import { isIPv6 } from "node:net";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, NetworkError } from "../errors.ts";
+import { within } from "../linux/netns.ts";
 import { type Link, readLink } from "../linux/routes.ts";
 import type { InsideStep, Step } from "../linux/steps.ts";
 import { type InlineTool, MARK, namespaceOf } from "./inline-place.ts";
@@ -18,10 +18,12 @@ export interface ToolsInput {
   /** 1 to 64. */
   readonly workers: number;
   readonly features: Features;
+  /** An interface that is in its tool's namespace already will do: the plan is only read. */
+  readonly standing: boolean;
 }
 
 /** Routing tables and the order of the rules that lead to them, in a namespace that has nothing else. */
-const TABLE = { A: 101, B: 102, LOCAL: 103 } as const;
+export const TABLE = { A: 101, B: 102, LOCAL: 103 } as const;
 /** Layer 2: what the node calls the interface at the tool's other side; its hardware address is known, nobody is asked. */
 const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
 
@@ -29,7 +31,7 @@ const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
  * Plans what the kernel needs for the inline tools: a namespace for each, in which both of its interfaces are. Undoing gives them
  * back; all else goes with the namespace. Reads the interfaces, changes nothing. Throws ConfigError with the path of what cannot be.
  */
-export function planTools({ tools, workers, features }: ToolsInput): readonly Step[] {
+export function planTools({ tools, workers, features, standing }: ToolsInput): readonly Step[] {
   if (!features.nftQueue && !features.iptablesNft) {
     throw new ConfigError(
       "tools",
@@ -37,9 +39,22 @@ export function planTools({ tools, workers, features }: ToolsInput): readonly St
     );
   }
   return tools.flatMap(({ tool, path }) => {
-    const [a, b] = (["interfaceA", "interfaceB"] as const).map((key) => readFree(tool[key], `${path}.${key}`));
-    return stepsOf(tool, { A: a!, B: b! }, workers, features);
+    const [a, b] = (["interfaceA", "interfaceB"] as const).map((key) => {
+      const given = standing ? readGiven(tool, tool[key]) : undefined;
+      return given ?? readFree(tool[key], `${path}.${key}`);
+    });
+    return stepsOf({ tool, path, links: { A: a!, B: b! } }, workers, features);
   });
+}
+
+/** An interface that a node has given to the tool. */
+function readGiven(tool: InlineTool, name: string): Link | undefined {
+  try {
+    return within(namespaceOf(tool), () => readLink(name));
+  } catch (error) {
+    if (error instanceof NetworkError && error.code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** An interface that nobody else uses: it leaves this machine's network for the tool's namespace. */
@@ -53,23 +68,34 @@ function readFree(name: string, path: string): Link {
   return link;
 }
 
-type Side = "A" | "B";
+export const SIDES = ["A", "B"] as const;
+export type Side = (typeof SIDES)[number];
 type Inside = InsideStep["steps"][number];
 
-function stepsOf(tool: InlineTool, links: Readonly<Record<Side, Link>>, workers: number, features: Features): Step[] {
+/** A tool with its place in the configuration and its two interfaces. */
+export interface Place {
+  readonly tool: InlineTool;
+  readonly path: string;
+  readonly links: Readonly<Record<Side, Link>>;
+}
+
+function stepsOf(place: Place, workers: number, features: Features): Step[] {
+  const { tool, path, links } = place;
   const namespace = namespaceOf(tool);
   const why = (what: string) => `${tool.name}: ${what}`;
-  const sides = ["A", "B"] as const;
+  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
   return [
     {
       kind: "command",
+      path,
       why: why("a network namespace of its own, from which nothing gets out but through the tool"),
       run: ["ip", "netns", "add", namespace],
       undo: ["ip", "netns", "del", namespace],
     },
-    ...sides.map(
+    ...SIDES.map(
       (side): Step => ({
         kind: "move-link",
+        path: `${path}.interface${side}`,
         why: why(`the interface of T${side.toLowerCase()}`),
         name: links[side].name,
         namespace,
@@ -77,6 +103,7 @@ function stepsOf(tool: InlineTool, links: Readonly<Record<Side, Link>>, workers:
     ),
     {
       kind: "inside",
+      path,
       why: why("the rules: what comes back is paired with what was sent, all else is dropped"),
       namespace,
       steps: [
@@ -90,19 +117,23 @@ function stepsOf(tool: InlineTool, links: Readonly<Record<Side, Link>>, workers:
     },
     {
       kind: "inside",
+      path,
       why: why("foreign addresses are its business, and it answers for none but its own"),
       namespace,
       steps: settings(tool, features),
     },
     {
       kind: "inside",
+      path,
       why: why("every address is local to what comes in; what a socket sends leaves at its own side"),
       namespace,
       steps: [
-        ...sides.map((side): Inside => ip("link", "set", links[side].name, "up")),
+        ...SIDES.map(
+          (side): Inside => ({ ...ip("link", "set", links[side].name, "up"), path: `${path}.interface${side}` }),
+        ),
         ip("link", "set", "lo", "up"),
-        ...sides.flatMap((side) => addresses(side === "A" ? tool.addressA : tool.addressB, links[side].name, features)),
-        ...(features.ipv6 ? ([4, 6] as const) : ([4] as const)).flatMap((family) => routing(tool, links, family)),
+        ...SIDES.flatMap((side) => wayOut(place, side, features)),
+        ...families.flatMap((family) => routing(tool, family)),
       ],
     },
   ];
@@ -155,26 +186,49 @@ function settings({ interfaceA, interfaceB, layer }: InlineTool, { ipv6 }: Featu
   ];
 }
 
-function addresses(own: readonly string[], link: string, { ipv6 }: Features): Inside[] {
-  return own
-    .filter((address) => ipv6 || !address.includes(":"))
-    .map((address) => ip("address", "add", address, "dev", link, ...(address.includes(":") ? ["nodad"] : [])));
-}
-
-/** Before the table of local addresses is asked: a loopback address is not this machine's here. */
-function routing(tool: InlineTool, links: Readonly<Record<Side, Link>>, family: 4 | 6): Inside[] {
-  const of = (...args: string[]) => ip(`-${family}`, ...args);
-  const side = (a: Side, b: Side, gateways: readonly string[]): Inside[] => {
-    const { name } = links[a];
-    const table = `${TABLE[a]}`;
-    const gateway = tool.layer === 3 ? gateways.find((one) => isIPv6(one) === (family === 6)) : OTHER_SIDE[family];
+/**
+ * What goes out at one side, and by whom it is known there. The kernel forgets all of it when the interface is set down, so each
+ * of these may be said again.
+ */
+export function wayOut({ tool, path, links }: Place, side: Side, { ipv6 }: Pick<Features, "ipv6">): Inside[] {
+  const { name } = links[side];
+  const [addresses, gateways] = side === "A" ? [tool.addressA, tool.gatewayA] : [tool.addressB, tool.gatewayB];
+  const families = ipv6 ? ([4, 6] as const) : ([4] as const);
+  const isOf = (address: string, family: 4 | 6) => address.includes(":") === (family === 6);
+  return families.flatMap((family): Inside[] => {
+    const of = (...args: string[]) => ip(`-${family}`, ...args);
+    const nodad = family === 6 ? ["nodad"] : [];
+    const own = addresses.filter((address) => isOf(address, family));
+    const gateway = tool.layer === 3 ? gateways.find((one) => isOf(one, family)) : OTHER_SIDE[family];
+    const other = links[side === "A" ? "B" : "A"].mac;
+    const [table, via] = [`${TABLE[side]}`, ["dev", name, "onlink"]];
     return [
+      ...own.map((address) => ({
+        ...of("address", "replace", address, "dev", name, ...nodad),
+        path: `${path}.address${side}`,
+      })),
       ...(tool.layer === 2
-        ? [of("neigh", "replace", OTHER_SIDE[family], "lladdr", links[b].mac, "dev", name, "nud", "permanent")]
+        ? [of("neigh", "replace", OTHER_SIDE[family], "lladdr", other, "dev", name, "nud", "permanent")]
         : []),
       ...(gateway === undefined
         ? []
-        : [of("route", "add", "default", "via", gateway, "dev", name, "onlink", "table", table)]),
+        : [
+            {
+              ...of("route", "replace", "default", "via", gateway, ...via, "table", table),
+              path: `${path}.gateway${side}`,
+            },
+          ]),
+    ];
+  });
+}
+
+/** Before the table of local addresses is asked: a loopback address is not this machine's here. */
+function routing(tool: InlineTool, family: 4 | 6): Inside[] {
+  const of = (...args: string[]) => ip(`-${family}`, ...args);
+  const side = (a: Side): Inside[] => {
+    const name = a === "A" ? tool.interfaceA : tool.interfaceB;
+    const table = `${TABLE[a]}`;
+    return [
       // When the interface is down there is no other way.
       of("route", "add", "unreachable", "default", "metric", "4000", "table", table),
       of("rule", "add", "priority", `${10 + TABLE[a]}`, "iif", name, "lookup", `${TABLE.LOCAL}`),
@@ -183,14 +237,13 @@ function routing(tool: InlineTool, links: Readonly<Record<Side, Link>>, family: 
   };
   return [
     of("route", "add", "local", "default", "dev", "lo", "table", `${TABLE.LOCAL}`),
-    ...side("A", "B", tool.gatewayA),
-    ...side("B", "A", tool.gatewayB),
+    ...SIDES.flatMap(side),
     of("rule", "add", "priority", "1000", "lookup", "local"),
     of("rule", "del", "priority", "0"),
   ];
 }
 
-function ip(...args: string[]): Inside {
+function ip(...args: string[]): Extract<Inside, { kind: "command" }> {
   return { kind: "command", run: ["ip", ...args] };
 }
 

@@ -1,6 +1,7 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError, NetworkError } from "../errors.ts";
+import { onBehalfOf } from "../linux/behalf.ts";
 import { requireCapability } from "../linux/capabilities.ts";
 import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
 import { within } from "../linux/netns.ts";
@@ -15,24 +16,46 @@ interface Placed {
   readonly kind: string;
 }
 
-/** The steps for the inline tools among these; none: the kernel is left alone. Throws ConfigError. */
-export function planInlineTools(tools: readonly (Placed | InlineTool)[], workers: number): readonly Step[] {
+/**
+ * The steps for the inline tools among these; none: the kernel is left alone. `standing`: the interfaces may be where a node that
+ * runs has put them. Throws ConfigError.
+ */
+export function planInlineTools(
+  tools: readonly (Placed | InlineTool)[],
+  workers: number,
+  { standing = false }: { readonly standing?: boolean } = {},
+): readonly Step[] {
   const inline = inlineTools(tools);
   if (inline.length === 0) return [];
+  requireRights();
+  return onBehalfOf("tools", () => planTools({ tools: inline, workers, features: probeFeatures(), standing }));
+}
+
+function requireRights(): void {
   for (const name of ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] as const) requireCapability(name, "tools", "an inline tool");
-  return planTools({ tools: inline, workers, features: probeFeatures() });
 }
 
 /** Sets the tools' namespaces up. Throws ConfigError, and then nothing is changed. */
 export function setUpTools(steps: readonly Step[], dataDir: string): void {
   if (steps.length === 0) return;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  applyPlan({ steps }, journalOf(dataDir));
+  onBehalfOf("tools", () => applyPlan({ steps }, journalOf(dataDir)));
 }
 
 /** Gives the interfaces back, also those of a run that crashed. Answers what could not be undone, a sentence each. */
 export function takeDownTools(dataDir: string): readonly string[] {
   return undoPlan(journalOf(dataDir));
+}
+
+/** Whether something was set up that has not been taken down. */
+export function hasToolsJournal(dataDir: string): boolean {
+  return existsSync(journalOf(dataDir));
+}
+
+/** As takeDownTools, without a node. Throws ConfigError without the capabilities that it needs. */
+export function undoTools(dataDir: string): readonly string[] {
+  requireRights();
+  return takeDownTools(dataDir);
 }
 
 /** A tool's interfaces are given to it once. Throws ConfigError when a reload would need it to be done anew. */

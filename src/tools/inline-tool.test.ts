@@ -7,6 +7,7 @@ import { NetworkError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
 import { connectFrom } from "../linux/sockets.ts";
 import { needsNamespaces, run } from "../linux/test-network.ts";
+import { mendInlineTool } from "./inline-mending.ts";
 import { type InlineTool, namespaceOf } from "./inline-place.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { checkToolsStay, planInlineTools, readStrangers, setUpTools, takeDownTools } from "./inline-setup.ts";
@@ -235,6 +236,36 @@ check("Nothing of the node leaves by another way when an interface of the tool i
   assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
 });
 
+test(
+  "An interface that was set down and up again has its routes back with the next heartbeat, of both families",
+  NAMESPACES,
+  async () => {
+    for (const [kind, more] of [
+      ["bridge", {}],
+      ["router", ROUTER],
+    ] as const) {
+      using network = toolNetwork(kind);
+      const tool = toolIn(network, more);
+      const namespace = namespaceOf(tool);
+      setUp(network, tool, WORKERS);
+      const before = wayOutOf(namespace);
+      for (const name of ["tool-a", "tool-b"]) run(namespace, "ip", "link", "set", name, "down");
+      assert.deepEqual(await mendInlineTool(tool, "tools[0]"), []);
+      for (const name of ["tool-a", "tool-b"]) run(namespace, "ip", "link", "set", name, "up");
+      assert.notDeepEqual(wayOutOf(namespace), before);
+      assert.deepEqual(await mendInlineTool(tool, "tools[0]"), ["tool-a", "tool-b"]);
+      assert.deepEqual(wayOutOf(namespace), before);
+      assert.deepEqual(await mendInlineTool(tool, "tools[0]"), []);
+      const opened = await open(tool);
+      for (const family of [4, 6] as const) {
+        const { ta, tb } = await through(opened, subject(family));
+        end(ta, tb);
+      }
+      await opened.close();
+    }
+  },
+);
+
 test("The interfaces come back as they were, and nothing else is left", NAMESPACES, () => {
   using network = toolNetwork();
   run(network.node, "ip", "link", "set", "tool-a", "up");
@@ -278,6 +309,30 @@ test("An interface that somebody uses is not taken", NAMESPACES, () => {
   assert.match(run(network.node, "ip", "-o", "link"), /tool-a/);
 });
 
+test(
+  "What the kernel refuses is told with the tool's place in the configuration, and nothing is left of the attempt",
+  NAMESPACES,
+  () => {
+    using network = toolNetwork();
+    const before = run(network.node, "ip", "-o", "link");
+    const plan = (more: Partial<InlineTool>) =>
+      within(network.node, () =>
+        setUpTools(planInlineTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
+      );
+    assert.throws(() => plan({ namespace: network.tool }), {
+      path: "tools[1]",
+      message: /File exists.*\(tools\[1\]\)$/,
+    });
+    assert.throws(() => plan({ addressB: ["10.77.1.1/33"] }), {
+      path: "tools[1].addressB",
+      message: /\(tools\[1\]\.addressB\)$/,
+    });
+    const wrong = { ...ROUTER, gatewayA: ["nowhere"] };
+    assert.throws(() => plan(wrong), { path: "tools[1].gatewayA" });
+    assert.deepEqual(linksOf(run(network.node, "ip", "-o", "link")), linksOf(before));
+  },
+);
+
 test("A reload keeps the interfaces of a tool, and refuses others with the tool's place", () => {
   const tool = toolIn({ node: "n", interfaceA: "a", interfaceB: "b" } as ToolNetwork);
   checkToolsStay([tool], [{ ...tool, ports: {}, onFailure: "bypass" }]);
@@ -303,6 +358,27 @@ function hold(tool: string, family: "bridge" | "inet", match: string): { release
 function macOf(tool: InlineTool, side: string): string {
   const name = side === "ia" ? "tool-a" : "tool-b";
   return run(namespaceOf(tool), "cat", `/sys/class/net/${name}/address`).trim();
+}
+
+/** What a socket needs to get out: routes, addresses and neighbours, each in the order of its text. */
+function wayOutOf(namespace: string): readonly string[] {
+  const texts = [4, 6].flatMap((family) => [
+    run(namespace, "ip", `-${family}`, "route", "show", "table", "101"),
+    run(namespace, "ip", `-${family}`, "route", "show", "table", "102"),
+    run(namespace, "ip", `-${family}`, "-o", "address", "show", "permanent").replaceAll(/^\d+: /gm, ""),
+    run(namespace, "ip", `-${family}`, "neigh", "show", "nud", "permanent"),
+  ]);
+  return texts.flatMap((text) =>
+    text
+      .split("\n")
+      .map((line) => line.trim())
+      .sort(),
+  );
+}
+
+/** Names and flags: an interface that moves gets another number. */
+function linksOf(text: string): readonly string[] {
+  return [...text.matchAll(/^\d+: ([^:@]+)[^<]*<([^>]*)>/gm)].map(([, name, flags]) => `${name} ${flags}`).sort();
 }
 
 async function heard(socket: Socket): Promise<string> {

@@ -1,3 +1,4 @@
+import { mendInlineTool } from "./inline-mending.ts";
 import type { InlineTool } from "./inline-place.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { openInlineTool } from "./inline-tool.ts";
@@ -17,6 +18,8 @@ export interface ToolContext {
   readonly timeout: number;
   /** What comes back from tools of kind proxy. */
   readonly returns: Returns;
+  /** Writes a line to the node's log. */
+  readonly warn: (about: Readonly<Record<string, unknown>>, message: string) => void;
 }
 
 /** Every kind of tool. A new one is one file and one row. Throws ConfigError. */
@@ -37,4 +40,9 @@ export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsOffi
     case "proxy":
       return probeProxyTool(tool, timeout, office);
   }
+}
+
+/** Brings back what a tool lost that is the node's to give; answers what that was: names of interfaces. Never rejects. */
+export async function mendTool(tool: ToolConfig, path: string): Promise<readonly string[]> {
+  return tool.kind === "inline" ? mendInlineTool(tool, path) : [];
 }

@@ -7,6 +7,7 @@ import type { ToolContext } from "./kinds.ts";
 import { type PortMap, toolPort } from "./ports.ts";
 import { type Door, openDoor, readIntroduction } from "./return-door.ts";
 import type { Awaited, ReturnsOffice } from "./returns.ts";
+import { createStrangers } from "./strangers.ts";
 import type { Endpoint, Hop, Tool, ToolPlace, ToolSubject } from "./tool.ts";
 
 /** A tool that is a TCP service: the node connects to it, and it connects back. */
@@ -18,6 +19,8 @@ export interface ProxyTool extends ToolPlace {
   readonly header: "proxy-v2" | "sslproxy";
   readonly ports: PortMap;
 }
+
+const FOREIGN = "it is not from an address of the tool's";
 
 /** How one session's bytes go to the tool and come back. */
 interface Way {
@@ -35,28 +38,28 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
   const { timeout, workers, path } = context;
   const place = { ...returnAddress, path: `${path}.returnAddress` };
   const peers = new Set((tool.from ?? (await addressesOf(address.host))).map(plainAddress));
-  let strangers = 0;
-  const turnAway = (socket: Socket) => {
-    strangers += 1;
+  const strangers = createStrangers(name, context.warn);
+  const turnAway = (socket: Socket, from: string, why: string) => {
+    strangers.add(from, why);
     socket.resetAndDestroy();
   };
   const welcome = async (socket: Socket, from: string) => {
-    if (!peers.has(from)) return turnAway(socket);
+    if (!peers.has(from)) return turnAway(socket, from, FOREIGN);
     try {
       const introduction = await readIntroduction(socket, timeout);
       if (!introduction) socket.end().destroySoon();
       else if (!(await context.returns.give(socket, introduction.rest, keysOf(name, introduction.header))))
-        strangers += 1;
+        strangers.add(from, "it belongs to no session");
     } catch (error) {
       if (error instanceof InvariantError) throw error;
-      turnAway(socket);
+      turnAway(socket, from, "it did not begin with a PROXY header");
     }
   };
   /** Every session has a port of its own: what comes back says nothing of whose it is. */
   const privateDoor = (accept: (socket: Socket) => void) =>
     openDoor({ ...place, port: 0, shared: false }, (socket, from) => {
       if (peers.has(from)) accept(socket);
-      else turnAway(socket);
+      else turnAway(socket, from, FOREIGN);
     });
 
   // A port that cannot be had is told now, of both kinds.
@@ -72,7 +75,7 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
     async connect(subject) {
       const told = { ...subject, server: { ...subject.server, port: toolPort(tool.ports, subject) } };
       for (const end of [told.client, told.server]) {
-        if (isIP(end.address) === 0) throw new NetworkError("The session ended before its tools", "ECONNRESET");
+        if (isIP(end.address) === 0) throw new NetworkError("The session ended before its tools", "ECONNABORTED");
       }
       const way = tool.header === "sslproxy" ? await sslproxyWay(told, privateDoor) : proxyWay(name, told, context);
       try {
@@ -87,7 +90,7 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
         throw error;
       }
     },
-    counters: () => ({ strangers }),
+    counters: () => ({ strangers: strangers.count }),
     async close() {
       door.close();
     },

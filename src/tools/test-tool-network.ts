@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { within } from "../linux/netns.ts";
-import { run } from "../linux/test-network.ts";
+import { run, sweepNamespaces } from "../linux/test-network.ts";
 import type { InlineTool } from "./inline-place.ts";
 import { planInlineTools, setUpTools, takeDownTools } from "./inline-setup.ts";
 
@@ -25,7 +25,7 @@ const PREFIX = "cltool-";
 let made = 0;
 
 export function toolNetwork(kind: "bridge" | "router" = "bridge"): ToolNetwork {
-  sweep();
+  sweepNamespaces(PREFIX);
   made += 1;
   const [node, tool] = ["node", "tool"].map((end) => `${PREFIX}${process.pid}-${made}-${end}`) as [string, string];
   for (const name of [node, tool]) {
@@ -116,12 +116,3 @@ export const ROUTER: Partial<InlineTool> = {
   addressB: ["10.77.2.1/24", "fd00:77:2::1/64"],
   gatewayB: ["10.77.2.2", "fd00:77:2::2"],
 };
-
-/** Removes what runs that are no more have left. */
-function sweep(): void {
-  if (!existsSync("/var/run/netns")) return;
-  for (const name of readdirSync("/var/run/netns")) {
-    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    if (owner !== undefined && !existsSync(`/proc/${owner}`)) execFileSync("ip", ["netns", "del", name]);
-  }
-}

@@ -26,7 +26,8 @@ describe("A ClientHello", needs("openssl"), () => {
     node = await startNode({
       trust: [pki.root.certificate],
       forwards: { web: origin.port, mute: (mute.address() as net.AddressInfo).port },
-      config: { timeouts: { hello: "1s", drain: "1s" } },
+      // Much longer than the gaps below are on a busy machine.
+      config: { timeouts: { hello: "4s", drain: "1s" } },
     });
   });
   after(async () => {

@@ -7,6 +7,7 @@ import { connectThrough, nextChunk, readAll } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { makePki } from "../pki.ts";
+import { freePort } from "../processes.ts";
 
 const GREETING = "220 mail.clearline.test ESMTP\r\n";
 
@@ -125,10 +126,7 @@ describe("What is not TLS", needs("openssl"), () => {
   }
 
   test("A client of a forwarding port whose server is closed is reset", async () => {
-    const spare = net.createServer().listen(0, "127.0.0.1");
-    await once(spare, "listening");
-    const closed = portOf(spare);
-    await new Promise((resolve) => spare.close(resolve));
+    const closed = await freePort();
     const pki = await makePki();
     await using other = await startNode({ trust: [pki.root.certificate], forwards: { closed } });
     const client = net.connect(other.forward("closed"), "127.0.0.1");

@@ -30,7 +30,7 @@ describe("Peers that stop", needs("openssl"), () => {
       trust: [pki.root.certificate],
       forwards: { tls: (server.address() as net.AddressInfo).port, mute: (mute.address() as net.AddressInfo).port },
       config: {
-        timeouts: { hello: "1s", handshake: "1500ms", idle: "2s", drain: "1s" },
+        timeouts: { hello: "1s", handshake: "3s", idle: "3s", drain: "1s" },
         log: { level: "trace" },
       },
     });
@@ -52,7 +52,7 @@ describe("Peers that stop", needs("openssl"), () => {
     assert.equal((await nextChunk(client))?.toString(), SECRET);
     await readAll(client).catch((error: NodeJS.ErrnoException) => assert.equal(error.code, "ECONNRESET"));
     const session = await node.session(servername);
-    assert.match(session.closeReason ?? "", /Nothing passed for 2 s/);
+    assert.match(session.closeReason ?? "", /Nothing passed for 3 s/);
   });
 
   test("A server that never answers a hello ends the handshake, and the client is told", async () => {

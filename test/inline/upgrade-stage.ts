@@ -5,11 +5,14 @@ import { type LabNode, startNode } from "../../lab/node.ts";
 import { startServers } from "../../lab/servers.ts";
 import type { Session } from "../../src/control/api.ts";
 import { type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
-import { must, until } from "../processes.ts";
+import { run, until } from "../processes.ts";
 import { type Place, type Served, UPGRADE_PORTS } from "./upgrade-servers.ts";
 
 export const SERVER = "10.2.0.2";
 const WATCHED = Object.entries(UPGRADE_PORTS).flatMap(([name, port]) => (/proxy/i.test(name) ? [] : [port]));
+/** RFC 9293, section 3.1. */
+const FIN = 1;
+const RST = 4;
 /** Of servers that a test makes by itself. */
 export const OWN_PORT = 2525;
 
@@ -57,12 +60,18 @@ export async function openUpgradeStage<Name extends string>(
     until(`a session with port ${port}`, async () =>
       (await node.sessions()).find((session) => session.server?.port === port && session.end !== null && is(session)),
     );
-  const plaintextOf = async ({ feeds, client, server }: Session) => {
+  const plaintextOf = ({ feeds, client, server }: Session) => {
     const ends = `tcp.port==${client.port} && tcp.port==${server?.port}`;
-    const filter = ["-r", feeds["plaintext"] ?? "", "-Y", `${ends} && tcp.len>0`];
-    const out = await must("tshark", [...filter, "-T", "fields", "-e", "tcp.payload"]);
-    const payloads = out.trim().split("\n");
-    return payloads.map((hex) => Buffer.from(hex, "hex").toString("latin1")).join("");
+    const filter = `${ends} && (tcp.len>0 || tcp.flags.fin==1 || tcp.flags.reset==1)`;
+    const fields = ["-T", "fields", "-e", "tcp.flags", "-e", "tcp.payload"];
+    // The file is written a moment after the session is over: when both have left, all that they said is in it.
+    return until("the session's end in the feed", async () => {
+      const { stdout } = await run("tshark", ["-r", feeds["plaintext"] ?? "", "-Y", filter, ...fields]);
+      const rows = stdout.split("\n").filter(Boolean);
+      const flags = rows.map((row) => Number.parseInt(row, 16));
+      const over = flags.some((bits) => bits & RST) || flags.filter((bits) => bits & FIN).length === 2;
+      return over && rows.map((row) => Buffer.from(row.split("\t")[1] ?? "", "hex").toString("latin1"));
+    }).then((parts) => parts.join(""));
   };
   return {
     network,

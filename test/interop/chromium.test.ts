@@ -3,11 +3,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type Browser, chromium } from "playwright-core";
+import type { Session } from "../../src/control/api.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, source } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { freePort, must, type Running, scratch, start } from "../processes.ts";
+import { freePort, must, type Running, scratch, start, until } from "../processes.ts";
 
 const RESOURCES = 50;
 /** Where a browser goes by itself. Tests go nowhere: past the proxy, and to names that do not resolve. */
@@ -44,6 +45,12 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     await echo?.stop();
   });
 
+  /** Sessions that are over, without those that the browser opened for later and left before their server was known. */
+  async function used(is: (session: Session) => boolean): Promise<readonly Session[]> {
+    await until("an end to the browser's sessions", async () => (await node.stats()).sessions.live === 0);
+    return (await node.sessions({})).filter((session) => is(session) && session.certificate !== null);
+  }
+
   test("A page with 50 resources over HTTP/2 and a WebSocket loads through the explicit proxy", async () => {
     const proxy = { server: `http://127.0.0.1:${node.proxy}`, bypass: `<-loopback>,${VENDOR.join(",")}` };
     const browser = await launch(home, { proxy });
@@ -52,7 +59,7 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     } finally {
       await browser.close();
     }
-    const sessions = (await node.sessions({})).filter(({ listener }) => listener === "proxy");
+    const sessions = await used(({ listener }) => listener === "proxy");
     assert.ok(sessions.some(({ clientLeg, serverLeg }) => clientLeg.alpn === "h2" && serverLeg.alpn === "h2"));
     // A WebSocket needs a connection of its own, with HTTP/1.1.
     assert.ok(
@@ -71,7 +78,7 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     } finally {
       await browser.close();
     }
-    const sessions = (await node.sessions({})).filter(({ sni }) => sni === `browser.${DOMAIN}`);
+    const sessions = await used(({ sni }) => sni === `browser.${DOMAIN}`);
     assert.ok(sessions.length > 0);
     for (const { verdict, listener } of sessions) assert.deepEqual([verdict, listener], ["decrypt", "web"]);
   });

@@ -3,3 +3,4 @@ import { prove } from "../inline/prove.ts";
 
 prove(SPECIAL.tool);
 prove(SPECIAL.tools);
+prove(SPECIAL.routerTool);

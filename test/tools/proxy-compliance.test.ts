@@ -30,7 +30,14 @@ async function open(
   };
   const office = createReturnsOffice((_, answer) => returns.hear(answer, undefined));
   const returns: Returns = createReturns(true, async (news) => office.hear(news, 0, undefined));
-  const tool = await openProxyTool(place, { path: "tools[0]", worker: 0, workers: 1, timeout: 5_000, returns });
+  const tool = await openProxyTool(place, {
+    path: "tools[0]",
+    worker: 0,
+    workers: 1,
+    timeout: 5_000,
+    returns,
+    warn: () => {},
+  });
   let count = 0;
   return {
     tool,

@@ -128,7 +128,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await node.stop();
   });
 
-  test("Whoever is not the tool, or brings back nobody's session, is turned away and counted", async () => {
+  test("Whoever is not the tool, or brings back nobody's session, is turned away, counted and told of", async () => {
     await using world = await startWorld(behind, [{ start: haproxy, more: { from: ["127.0.0.1"] } }]);
     const { node, ports } = world;
     const back = ports[0]!.back;
@@ -163,8 +163,14 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     }
     await until("all of them to be counted", async () => (await node.stats()).tools[0]?.strangers === attempts.length);
     assert.ok(!live.destroyed);
+    // A worker's first stranger is told of, without what it said; those after it are in the count.
+    const [line] = await node.process.shows(/^.*A connection to a tool's return address was reset.*$/m);
+    const { tool, from } = JSON.parse(line);
+    assert.equal(tool, "tool0");
+    assert.ok(attempts.some(([address]) => address === from));
     live.destroy();
     await node.stop();
+    assert.doesNotMatch(node.process.output(), /evil|GET/);
   });
 });
 

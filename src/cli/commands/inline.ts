@@ -5,7 +5,7 @@ import { print } from "../render.ts";
 
 export function inlineCommand(): Command {
   return new Command("inline")
-    .description("What the node does to the network between two interfaces")
+    .description("What the node does to this machine's network, for inline listeners and inline tools")
     .addCommand(planCommand())
     .addCommand(undoCommand());
 }
@@ -15,12 +15,12 @@ function planCommand(): Command {
     "inline plan -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { planNode } = await import("../../inline.ts");
+    const { planSteps } = await import("../../inline.ts");
     const { renderPlan } = await import("../../capture/inline-plan.ts");
     const loaded = await loadConfig(file);
     const { workers } = loaded.config;
-    const planned = planNode(loaded, workers === "auto" ? availableParallelism() : workers);
-    print(planned ? renderPlan(planned) : "No listener is inline: the network is left alone.");
+    const steps = planSteps(loaded, workers === "auto" ? availableParallelism() : workers);
+    print(steps.length > 0 ? renderPlan(steps) : "No listener and no tool is inline: the network is left alone.");
   });
 }
 
@@ -34,7 +34,7 @@ function undoCommand(): Command {
     const problems = undoInline(dataDir);
     print(
       problems === undefined
-        ? `Nothing is left to take down: ${dataDir} has no inline.json.`
+        ? `Nothing is left to take down: ${dataDir} has neither inline.json nor tools.json.`
         : [...problems, "Taken down."].join("\n"),
     );
   });

@@ -1,0 +1,53 @@
+import { existsSync } from "node:fs";
+import { ConfigError, NetworkError } from "../errors.ts";
+import { within } from "../linux/netns.ts";
+import { type Command, readProgram } from "../linux/program.ts";
+import { linksOf } from "../linux/routes.ts";
+import { type InlineTool, namespaceOf } from "./inline-place.ts";
+import { type Place, SIDES, type Side, TABLE, wayOut } from "./inline-plan.ts";
+
+/**
+ * An interface of a tool that was set down and up again has no routes any more: nothing leaves there. Brings them back at each side
+ * that is up and lacks them, and answers the names of those interfaces. Never rejects: what cannot be mended now is tried again
+ * with the next heartbeat.
+ */
+export async function mendInlineTool(tool: InlineTool, path: string): Promise<readonly string[]> {
+  const run = inNamespace(namespaceOf(tool));
+  const ipv6 = existsSync("/proc/sys/net/ipv6");
+  try {
+    const links = linksOf(await run(["ip", "-j", "address", "show"]));
+    const [a, b] = [tool.interfaceA, tool.interfaceB].map((name) => links.find((link) => link.name === name));
+    // One that is gone comes back in another namespace, if at all: only a start puts it here again.
+    if (a === undefined || b === undefined) return [];
+    const place: Place = { tool, path, links: { A: a, B: b } };
+    const mended: string[] = [];
+    for (const side of SIDES) {
+      const { name, up } = place.links[side];
+      const commands = wayOut(place, side, { ipv6 }).flatMap((step) => (step.kind === "command" ? [step.run] : []));
+      if (!up || !(await isLost(run, name, side, commands))) continue;
+      for (const command of commands) await run(command);
+      mended.push(name);
+    }
+    return mended;
+  } catch (error) {
+    if (error instanceof ConfigError || error instanceof NetworkError) return [];
+    throw error;
+  }
+}
+
+type Run = (command: Command) => Promise<string>;
+
+/** A program stays in the namespace that it was started in. */
+function inNamespace(namespace: string): Run {
+  return (command) => within(namespace, () => ({ output: readProgram(command) })).output;
+}
+
+/** Whether one of the routes is missing that these commands make. */
+async function isLost(run: Run, name: string, side: Side, commands: readonly Command[]): Promise<boolean> {
+  for (const [, family = "-4", what] of commands) {
+    if (what !== "route") continue;
+    const routes = await run(["ip", family, "route", "show", "table", `${TABLE[side]}`, "dev", name]);
+    if (routes.trim() === "") return true;
+  }
+  return false;
+}
