@@ -70,7 +70,15 @@ export type FromWorker =
   | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
 
-export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "sessions" | "server-sessions" | "tickets";
+export type CacheName =
+  | "issued"
+  | "contexts"
+  | "demanding"
+  | "verified"
+  | "revocation"
+  | "sessions"
+  | "server-sessions"
+  | "tickets";
 
 /** Told once a second. */
 export interface WorkerStatus {
