@@ -8,7 +8,7 @@ import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
 import type { FromWorker, WorkerSetup } from "./messages.ts";
 import type { PolicySource } from "./policy/rule.ts";
-import { createWorkers, restartAfter, type WorkerState, type Workers } from "./workers.ts";
+import { createWorkers, type ListedWorker, restartAfter, type Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.
 log.level = "silent";
@@ -83,7 +83,7 @@ async function knock(port: number): Promise<string> {
 }
 
 /** Worker 0 once it is another process and has told of itself: it listens then. */
-async function successorOf(workers: Workers, pid: number): Promise<WorkerState> {
+async function successorOf(workers: Workers, pid: number): Promise<ListedWorker> {
   for (;;) {
     const [first] = workers.list();
     if (first?.status !== undefined && first.pid !== pid) return first;
