@@ -5,7 +5,8 @@ import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
 import type { LegFailure, Negotiated } from "./legs/leg.ts";
 import type { Parting, RelayEnd } from "./legs/relay.ts";
-import type { Carried, Ends, Node, Opening, SessionHandle } from "./node.ts";
+import type { ServerLeg } from "./legs/server-leg.ts";
+import type { Carried, Ends, Judgement, Node, Opening, SessionHandle } from "./node.ts";
 import type { Policy } from "./policy/evaluate.ts";
 import type { Facts, Verdict } from "./policy/facts.ts";
 import type { LegRecord } from "./sessions/session.ts";
@@ -149,7 +150,7 @@ export async function decide(story: Story, layer: Layer, opening: Opening): Prom
 
 /** The server goes first: what it shows decides, and is what the client is shown. */
 async function intercept(story: Story, interception: Interception): Promise<string> {
-  const { node, policy, session, ends, clients } = story;
+  const { node, session, ends, clients } = story;
   const { client, endpoint, opening, known, destination, begun } = interception;
 
   const host = hostOf(opening.hello, destination);
@@ -160,10 +161,8 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
 
-  const judgement = node.judge(serverLeg, host, endpoint.address);
-  session.note({ certificate: judgement.record, serverLeg: legRecord(serverLeg.negotiated) });
-  const facts: Facts = { ...interception.facts, certificate: judgement.facts };
-  const verdict = policy.onCertificate(facts);
+  session.note({ serverLeg: legRecord(serverLeg.negotiated) });
+  const { judgement, verdict } = await judge(story, interception, serverLeg, host);
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return replay(story, interception, verdict);
   if (verdict.action === "drop") return refuse(story, client, verdict, opening.hello);
@@ -208,6 +207,25 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const { failure } = parting;
   if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
   return parting.reason;
+}
+
+/**
+ * The server's certificate is here: the certificate phase. Whether it was revoked is asked of others, and only where the
+ * session would be decrypted: of what is bypassed the client asks itself.
+ */
+async function judge(
+  { node, policy, session }: Story,
+  { facts, endpoint }: Interception,
+  serverLeg: ServerLeg,
+  host: string | undefined,
+): Promise<{ readonly judgement: Judgement; readonly verdict: Verdict }> {
+  const decided = (judgement: Judgement) => {
+    session.note({ certificate: judgement.record });
+    return { judgement, verdict: policy.onCertificate({ ...facts, certificate: judgement.facts }) };
+  };
+  const first = decided(node.judge(serverLeg, host, endpoint.address));
+  const { askRevocation } = first.judgement;
+  return askRevocation && first.verdict.action === "decrypt" ? decided(await askRevocation()) : first;
 }
 
 /**

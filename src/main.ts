@@ -11,6 +11,7 @@ import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from 
 import { createMintChannel } from "./mint-channel.ts";
 import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
+import { createRevocationCache } from "./pki/revocation-cache.ts";
 import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { createWorkerSessions, type WorkerSessions } from "./resumption/worker-sessions.ts";
@@ -26,7 +27,14 @@ import { applySetup } from "./worker-setup.ts";
  * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
  */
 
-const LIMITS = { issued: 4_000, contexts: 2_000, demanding: 10_000, offering: 10_000, verified: 2_000 } as const;
+const LIMITS = {
+  issued: 4_000,
+  contexts: 2_000,
+  demanding: 10_000,
+  offering: 10_000,
+  verified: 2_000,
+  revocation: 10_000,
+} as const;
 /** Sessions of clients that this worker finds without asking. The cache of all workers has more. */
 const OWN_SESSIONS = 2_000;
 /** ms between two tellings. */
@@ -121,6 +129,7 @@ function createState(setup: WorkerSetup): WorkerState {
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssued(LIMITS.issued, mint.ask),
     verified: createVerified(LIMITS.verified),
+    revocation: createRevocationCache(LIMITS.revocation),
     demanding,
     offering: createDemanding(LIMITS.offering),
     sessions: { clients, servers },
@@ -158,9 +167,10 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
   if (message.kind === "stop") void stop(state);
 }
 
-function flush({ issued, contexts, verified, demanding, sessions }: WorkerState, wanted: CacheName | undefined): void {
-  const { clients, servers } = sessions;
-  const caches = { issued, contexts, verified, demanding, sessions: clients, "server-sessions": servers };
+function flush(state: WorkerState, wanted: CacheName | undefined): void {
+  const { issued, contexts, verified, revocation, demanding } = state;
+  const { clients, servers } = state.sessions;
+  const caches = { issued, contexts, verified, revocation, demanding, sessions: clients, "server-sessions": servers };
   for (const [name, cache] of Object.entries(caches)) if (wanted === undefined || wanted === name) cache.flush();
 }
 
@@ -189,7 +199,7 @@ function tellStatus(state: WorkerState): Promise<void> {
 }
 
 function cachesOf(state: WorkerState): WorkerStatus["caches"] {
-  const { issued, contexts, verified, demanding, tickets, serverSessions } = state;
+  const { issued, contexts, verified, revocation, demanding, tickets, serverSessions } = state;
   const { clients, servers } = state.sessions;
   const cache = (
     name: CacheName,
@@ -200,6 +210,7 @@ function cachesOf(state: WorkerState): WorkerStatus["caches"] {
     cache("issued", LIMITS.issued, issued),
     cache("contexts", LIMITS.contexts, contexts),
     cache("verified", LIMITS.verified, verified),
+    cache("revocation", LIMITS.revocation, revocation),
     cache("demanding", LIMITS.demanding, demanding),
     cache("server-sessions", serverSessions, servers),
     // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.

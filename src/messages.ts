@@ -78,7 +78,15 @@ interface ForgetSession {
   readonly name: string;
 }
 
-export type CacheName = "issued" | "contexts" | "demanding" | "verified" | "sessions" | "server-sessions" | "tickets";
+export type CacheName =
+  | "issued"
+  | "contexts"
+  | "demanding"
+  | "verified"
+  | "revocation"
+  | "sessions"
+  | "server-sessions"
+  | "tickets";
 
 /** Told once a second. */
 export interface WorkerStatus {

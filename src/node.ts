@@ -133,6 +133,8 @@ export interface Judgement {
   readonly facts: CertificateFacts;
   /** The node's own keys for this server: inbound. Empty: outbound. */
   readonly held: readonly (Presentable & Omit<PresentedRecord, "authority">)[];
+  /** Asks others whether it was revoked, and answers with what is known then. Undefined: that is known, or is not asked. */
+  readonly askRevocation?: () => Promise<Judgement>;
 }
 
 export interface Presentation {

@@ -134,7 +134,7 @@ function factsOf({ running }: NodeState, { host, client, server, listener, certi
   };
 }
 
-function certificateFacts({ trust }: NodeState["running"], pem: string, host: string | undefined) {
+function certificateFacts({ trust, loaded }: NodeState["running"], pem: string, host: string | undefined) {
   let leaf: X509Certificate;
   try {
     leaf = new X509Certificate(pem);
@@ -145,7 +145,10 @@ function certificateFacts({ trust }: NodeState["running"], pem: string, host: st
   // Without the server there is no chain: whether its issuer is trusted is only known when the certificate is self-signed.
   const code = leaf.checkIssued(leaf) ? "DEPTH_ZERO_SELF_SIGNED_CERT" : undefined;
   const { faults } = verifyServer({ leaf, code, host, roots: createRootSet(trust.roots), now: Date.now() });
-  return { names, issuer, faults: faults.map(({ fault }) => fault) };
+  const { ocsp, crl } = loaded.config.policy.revocation;
+  // A dry run asks nobody.
+  const revocationOpen = ocsp !== "off" || crl !== "off";
+  return { names, issuer, faults: faults.map(({ fault }) => fault), revocationOpen };
 }
 
 /** "10.0.0.5:443" or "[2001:db8::1]:443"; the API has checked the form. */

@@ -23,6 +23,9 @@ import type { Issued } from "./pki/issued.ts";
 import { createJudge } from "./pki/judge.ts";
 import { keyTypeFor } from "./pki/key-type.ts";
 import { createKeystore } from "./pki/keystore.ts";
+import { createRevocation } from "./pki/revocation.ts";
+import type { RevocationCache } from "./pki/revocation-cache.ts";
+import { createFetch } from "./pki/revocation-fetch.ts";
 import type { Verified } from "./pki/verified.ts";
 import type { Demanding } from "./policy/demanding.ts";
 import { compilePolicy } from "./policy/evaluate.ts";
@@ -46,6 +49,7 @@ export interface Lasting {
   readonly contexts: ContextCache;
   readonly issued: Issued;
   readonly verified: Verified;
+  readonly revocation: RevocationCache;
   /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
   readonly demanding: Demanding;
   readonly offering: Demanding;
@@ -168,7 +172,8 @@ function serverSide(
   const { timeouts, resumption, tools: allTools } = config;
   const { versions } = policy;
   const optionsFor = (ends: Ends | undefined) => {
-    const options = { versions, timeout: timeouts.handshake, contexts, takeKey };
+    const staple = config.policy.revocation.ocsp !== "off";
+    const options = { versions, timeout: timeouts.handshake, contexts, takeKey, staple };
     if (!ends || !resumption.servers) return options;
     const { client, server } = ends;
     const bond = [generation, resumption.shareServers ? "" : client.address, server.address, server.port];
@@ -196,13 +201,16 @@ function serverSide(
 
 /** The server's certificate, and those that clients are shown. */
 function certificates(
-  { keys, roots, policy: { versions } }: WorkerSetup,
-  { issued, verified }: Lasting,
+  { config, keys, roots, policy: { versions } }: WorkerSetup,
+  { issued, verified, revocation: cache }: Lasting,
 ): Pick<Node, "holdsKey" | "judge" | "present"> {
   const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
   const spoken = (hello: ClientHello) => hello.versions.filter((version) => version >= oldest && version <= newest);
   const keystore = createKeystore(keys);
-  const judge = createJudge(keystore, roots, verified);
+  const { revocation } = config.policy;
+  const asks = revocation.ocsp !== "off" || revocation.crl !== "off";
+  const asked = asks ? createRevocation(revocation, cache, createFetch(revocation)) : undefined;
+  const judge = createJudge(keystore, roots, verified, asked);
   return {
     holdsKey: (host, address) => keystore.find(host, address).length > 0,
     judge: (leg, host, address) => judge(leg, host, address, Date.now()),

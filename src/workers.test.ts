@@ -19,7 +19,15 @@ const POLICY: PolicySource = {
   versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "bypass" },
   lists: { bypass: [], decrypt: [] },
   rules: [],
-  certificate: { expired: "drop", selfSigned: "drop", unknownIssuer: "drop", hostMismatch: "drop", invalid: "drop" },
+  certificate: {
+    expired: "drop",
+    selfSigned: "drop",
+    unknownIssuer: "drop",
+    hostMismatch: "drop",
+    invalid: "drop",
+    revoked: "drop",
+    revocationUnknown: "drop",
+  },
   clientCertificate: { action: "bypass", for: 1000 },
 };
 

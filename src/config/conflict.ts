@@ -1,3 +1,4 @@
+import { REVOCATION_FAULTS } from "../policy/facts.ts";
 import { VERSIONS } from "../policy/rule.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
@@ -20,6 +21,7 @@ export function conflictsIn(root: unknown): Problem[] {
     ...versionsOutOfOrder(root),
     ...unknownListeners(root),
     ...unknownTools(root),
+    ...revocationNotAsked(root),
     ...toolLoops(root),
     ...alpnTooLate(root),
     ...toolConflicts(root),
@@ -157,6 +159,21 @@ function unknownListeners(root: unknown): Problem[] {
       if (typeof name !== "string" || name.trim() === "" || names.includes(name)) return [];
       const path = pathOf([...keys, "match", "listener", ...(Array.isArray(named) ? [index] : [])]);
       return [{ path, says: `is ${show(name)}, but no listener has this name` }];
+    });
+  });
+}
+
+/** A rule for what nobody looks at would never match, and nobody would notice. */
+function revocationNotAsked(root: unknown): Problem[] {
+  const [ocsp = "soft", crl = "off"] = ["ocsp", "crl"].map((how) => valueAt(root, ["policy", "revocation", how]));
+  if (ocsp !== "off" || crl !== "off") return [];
+  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
+    const named = valueAt(value, ["match", "fault"]);
+    const values: unknown[] = Array.isArray(named) ? named : [named];
+    return values.flatMap((fault, index) => {
+      if (!REVOCATION_FAULTS.some((name) => name === fault)) return [];
+      const path = pathOf([...keys, "match", "fault", ...(Array.isArray(named) ? [index] : [])]);
+      return [{ path, says: `is ${show(fault)}, but ocsp and crl of policy.revocation are off: it would never match` }];
     });
   });
 }

@@ -119,6 +119,13 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['policy.rules[0].match.listener[1] is "web", but no listener has this name'],
   ],
   [
+    "a rule for what nobody is asked about",
+    `${PROXY}policy: { revocation: { ocsp: off }, rules: [{ name: a, match: { fault: [expired, revoked] }, action: drop }] }`,
+    [
+      'policy.rules[0].match.fault[1] is "revoked", but ocsp and crl of policy.revocation are off: it would never match',
+    ],
+  ],
+  [
     "a 21st port for STARTTLS",
     `${PROXY}policy: { startTls: { enabled: true, ports: [${Array.from({ length: 21 }, (_, index) => index + 1)}] } }`,
     ["policy.startTls.ports[20] is 21, one more than the 20 ports that can be watched"],
@@ -625,6 +632,15 @@ test("Without a file there is an explicit proxy and a feed, on loopback only", a
     unknownIssuer: "drop",
     hostMismatch: "drop",
     invalid: "drop",
+    revoked: "drop",
+    revocationUnknown: "drop",
+  });
+  assert.deepEqual(config.policy.revocation, {
+    ocsp: "soft",
+    crl: "off",
+    timeout: 5000,
+    keep: 3_600_000,
+    loopback: false,
   });
   assert.deepEqual([keys, warnings], [[], []]);
 });

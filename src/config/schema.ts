@@ -148,6 +148,24 @@ const startTls = z.strictObject({
     }),
 });
 
+const strictness = z.enum(["off", "soft", "hard"]);
+
+const revocation = z
+  .strictObject({
+    ocsp: strictness
+      .default("soft")
+      .describe("Believe the answer that the server staples, else ask the issuer's responder."),
+    crl: strictness.default("off").describe("Look into the issuer's revocation list, when OCSP gave no answer."),
+    timeout: duration({ min: "100ms", max: "1m" })
+      .prefault("5s")
+      .describe("The longest that a session waits for it all."),
+    keep: duration({ min: "1s", max: "7d" })
+      .prefault("1h")
+      .describe("For how long an answer or a list is used, though never beyond its own end."),
+    loopback: z.boolean().default(false).describe("Also ask responders on this machine's loopback addresses."),
+  })
+  .describe("Asking whether a server's certificate was revoked. soft: no answer is recorded; hard: it is a fault.");
+
 const policy = z.strictObject({
   default: action.default("decrypt").describe("The verdict when nothing else decides."),
   versions: z
@@ -179,8 +197,13 @@ const policy = z.strictObject({
       unknownIssuer: action.default("drop").describe("It does not reach a root that is trusted."),
       hostMismatch: action.default("drop").describe("It is for other hosts."),
       invalid: action.default("drop").describe("Anything else is wrong with it."),
+      revoked: action.default("drop").describe("Its issuer has revoked it, or a certificate above it."),
+      revocationUnknown: action
+        .default("drop")
+        .describe("Whether it was revoked cannot be known, and `policy.revocation` says hard."),
     })
     .prefault({}),
+  revocation: revocation.prefault({}),
   clientCertificate: z
     .strictObject({
       action: refusal

@@ -4,7 +4,14 @@ import type { Counters } from "../sessions/counters.ts";
 import type { Session } from "../sessions/session.ts";
 
 export type { Counters, ListenerCounters } from "../sessions/counters.ts";
-export type { CertificateRecord, Endpoint, LegRecord, PresentedRecord, Session } from "../sessions/session.ts";
+export type {
+  CertificateRecord,
+  Endpoint,
+  LegRecord,
+  PresentedRecord,
+  RevocationRecord,
+  Session,
+} from "../sessions/session.ts";
 
 /** Any answer that is not 2xx. `path` is the part of the request, or of the configuration, that is wrong. */
 export interface ApiError {

@@ -27,6 +27,15 @@ const leg = z.object({
   sent: bytes,
 }) satisfies z.ZodType<api.LegRecord>;
 
+const revocation = z.object({
+  status: z.enum(["good", "revoked", "unknown", "exempt"]),
+  from: z.enum(["stapled", "ocsp", "crl"]).nullable(),
+  cached: z.boolean(),
+  reason: z.string().nullable(),
+  thisUpdate: time.nullable(),
+  nextUpdate: time.nullable(),
+}) satisfies z.ZodType<api.RevocationRecord>;
+
 const certificate = z.object({
   subject: z.string(),
   issuer: z.string(),
@@ -35,6 +44,7 @@ const certificate = z.object({
   notBefore: time,
   notAfter: time,
   faults: z.array(z.object({ fault: z.string(), code: z.string() })).readonly(),
+  revocation: z.exactOptional(revocation).describe("absent: nobody was asked"),
 }) satisfies z.ZodType<api.CertificateRecord>;
 
 const presented = z.object({

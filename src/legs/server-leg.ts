@@ -22,6 +22,8 @@ export interface ServerLeg extends Leg {
    * OpenSSL did not see it.
    */
   readonly verifyCode: string | undefined;
+  /** The OCSP response that the server stapled to its certificate, as it came. */
+  readonly staple?: Buffer | undefined;
 }
 
 export interface ServerLegOptions {
@@ -33,6 +35,8 @@ export interface ServerLegOptions {
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ServerResumption | undefined;
+  /** Asks the server to staple the status of its certificate: RFC 6066, section 8. Not in SSL 3.0. */
+  readonly staple?: boolean;
   /** The server has refused everything newer: it is offered SSL 3.0, with the signal of RFC 7507. */
   readonly fallback?: boolean;
 }
@@ -44,7 +48,7 @@ export interface ServerLegOptions {
 export async function openServerLeg(
   socket: Socket,
   hello: ClientHello,
-  { versions, timeout, contexts, takeKey, resumption, fallback = false }: ServerLegOptions,
+  { versions, timeout, contexts, takeKey, resumption, staple = false, fallback = false }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const isOld = highestShared(hello, versions) === SSL3;
   if (fallback || (isOld && !allowsTls(versions))) {
@@ -58,11 +62,15 @@ export async function openServerLeg(
   const started = performance.now();
   let stream: TLSSocket;
   try {
-    stream = connectTls(socket, offer, contexts, takeKey, memory && { session: earlier?.session });
+    stream = connectTls(socket, offer, { contexts, takeKey, staple }, memory && { session: earlier?.session });
   } catch (error) {
     // A hello may offer only what OpenSSL knows and will not do at this security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
   }
+  let stapled: Buffer | undefined;
+  stream.once("OCSPResponse", (response: Buffer | null) => {
+    stapled = response && response.length > 0 ? response : undefined;
+  });
   memory?.watch(stream);
   const failure = await handshake(stream, timeout);
   if (failure) {
@@ -95,6 +103,7 @@ export async function openServerLeg(
     certificate,
     ...(shown && { sent: shown.chain.slice(1) }),
     verifyCode: shown ? shown.code : code,
+    staple: stapled,
     negotiated: {
       version,
       suite: stream.getCipher().standardName,
@@ -130,8 +139,7 @@ export function mayFallBack({ cause, alert, code }: LegFailure, versions: Versio
 function connectTls(
   socket: Socket,
   offer: Offer,
-  contexts: ContextCache,
-  takeKey: KeyTaker | undefined,
+  { contexts, takeKey, staple }: Pick<ServerLegOptions, "contexts" | "takeKey" | "staple">,
   resuming: { readonly session: Buffer | undefined } | undefined,
 ): TLSSocket {
   const secureContext = contexts.take(
@@ -151,6 +159,7 @@ function connectTls(
     // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
     servername: offer.serverName ?? "",
     ALPNProtocols: alpnList(offer.alpn),
+    ...(staple && { requestOCSP: true }),
     ...STREAM,
     // Judged by policy, with every fault, once it is here.
     rejectUnauthorized: false,

@@ -16,6 +16,17 @@ export const OID = {
   policyConstraints: "551d24",
   extendedKeyUsage: "551d25",
   inhibitAnyPolicy: "551d36",
+  issuingDistributionPoint: "551d1c",
+  deltaCrlIndicator: "551d1b",
+  reasonCode: "551d15",
+  crlDistributionPoints: "551d1f",
+  noRevocationAvailable: "551d38",
+  authorityInformationAccess: "2b06010505070101",
+  ocsp: "2b06010505073001",
+  ocspBasic: "2b0601050507300101",
+  ocspNoCheck: "2b0601050507300105",
+  ocspSigning: "2b06010505070309",
+  tlsFeature: "2b06010505070118",
   commonName: "550403",
   organization: "55040a",
   organizationalUnit: "55040b",
@@ -40,6 +51,8 @@ export interface Extension {
 
 /** The parts of a certificate that are read byte for byte. Names are whole DER elements. */
 export interface CertificateParts {
+  /** The serial number's contents as they stand, with a leading zero where the number needs one. */
+  readonly serial: Buffer;
   readonly subject: Buffer;
   readonly issuer: Buffer;
   readonly publicKey: Buffer;
@@ -67,10 +80,12 @@ export function readCertificate(der: Buffer): CertificateParts {
   const fields = readElements(tbs.content);
   // version [0] is absent from a version 1 certificate: RFC 5280, section 4.1.
   if (fields[0]?.tag === 0xa0) fields.shift();
-  const [, signatureAlgorithm, issuer, , subject, publicKey, ...rest] = fields;
-  if (!signatureAlgorithm || !issuer || !subject || !publicKey) throw malformed("its body has too few fields");
+  const [serial, signatureAlgorithm, issuer, , subject, publicKey, ...rest] = fields;
+  if (!serial || !signatureAlgorithm || !issuer || !subject || !publicKey)
+    throw malformed("its body has too few fields");
   const last = rest.find((field) => field.tag === 0xa3);
   return {
+    serial: serial.content,
     subject: subject.whole,
     issuer: issuer.whole,
     publicKey: publicKey.whole,
@@ -79,7 +94,8 @@ export function readCertificate(der: Buffer): CertificateParts {
   };
 }
 
-function readExtensions(bytes: Buffer): Map<string, Extension> {
+/** Reads the SEQUENCE of Extensions: RFC 5280, section 4.1. Lists and answers of revocation have the same. Throws PeerError. */
+export function readExtensions(bytes: Buffer): Map<string, Extension> {
   const extensions = new Map<string, Extension>();
   for (const { whole } of readInside(bytes, TAG.sequence)) {
     const [id, ...rest] = readInside(whole, TAG.sequence);
@@ -159,9 +175,14 @@ export function encodeKeyUsage(bits: number): Buffer {
 
 /** The key identifier of RFC 5280, section 4.2.1.2, method 1: SHA-1 of the public key's bits. Not a security measure. */
 export function keyIdentifier(publicKey: Buffer): Buffer {
+  return createHash("sha1").update(keyBits(publicKey)).digest();
+}
+
+/** The key itself in a SubjectPublicKeyInfo, without its algorithm. Throws PeerError. */
+export function keyBits(publicKey: Buffer): Buffer {
   const bits = readInside(publicKey, TAG.sequence)[1];
   if (bits?.tag !== TAG.bitString) throw malformed("its public key is not one");
-  return createHash("sha1").update(bits.content.subarray(1)).digest();
+  return bits.content.subarray(1);
 }
 
 /** The SubjectPublicKeyInfo that belongs to a private or public key. */

@@ -13,6 +13,7 @@ export const TAG = {
   bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
+  enumerated: 0x0a,
   utf8String: 0x0c,
   utcTime: 0x17,
   generalizedTime: 0x18,
@@ -62,6 +63,23 @@ export function readInside(bytes: Buffer, tag: number): Element[] {
 /** What every reader of certificates throws: the server sent bytes that are not an X.509 certificate. */
 export function malformed(what: string): PeerError {
   return new PeerError(`Cannot read the certificate: ${what}`, BAD_CERTIFICATE, { side: "server" });
+}
+
+/**
+ * Reads a time as RFC 5280, section 4.1.2.5 wants it: UTCTime or GeneralizedTime, to the second, in Zulu. In ms since the
+ * epoch. Throws PeerError.
+ */
+export function readTime({ tag, content }: Element): number {
+  const text = content.toString("latin1");
+  if (tag === TAG.utcTime && /^\d{12}Z$/.test(text)) return readDigits(`${text < "5" ? "20" : "19"}${text}`);
+  if (tag === TAG.generalizedTime && /^\d{14}Z$/.test(text)) return readDigits(text);
+  throw malformed("a time is not one");
+}
+
+function readDigits(text: string): number {
+  const ms = Date.parse(text.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z"));
+  if (Number.isNaN(ms)) throw malformed("a time is not one");
+  return ms;
 }
 
 /** Writes one element around its parts. */

@@ -1,16 +1,27 @@
 import type { X509Certificate } from "node:crypto";
 import { type RecordedCertificate, recordCertificate } from "./certificate-record.ts";
-import { createRootSet } from "./chain.ts";
+import { createRootSet, findChain } from "./chain.ts";
 import type { KeystoreEntry } from "./key-source.ts";
 import type { Keystore } from "./keystore.ts";
+import type { FoundRevocation, Revocation, RevocationRecord } from "./revocation.ts";
 import { createVerified } from "./verified.ts";
 import { type Fault, type FoundFault, verifyServer } from "./verify.ts";
 
 /** What there is to say of a server: its certificate, everything wrong with it, and the node's own keys for it. */
 export interface JudgedServer {
-  readonly record: RecordedCertificate & { readonly faults: readonly FoundFault[] };
-  readonly facts: { readonly names: readonly string[]; readonly issuer: string; readonly faults: readonly Fault[] };
+  readonly record: RecordedCertificate & {
+    readonly faults: readonly FoundFault[];
+    readonly revocation?: RevocationRecord;
+  };
+  readonly facts: {
+    readonly names: readonly string[];
+    readonly issuer: string;
+    readonly faults: readonly Fault[];
+    readonly revocationOpen: boolean;
+  };
   readonly held: readonly KeystoreEntry[];
+  /** Asks others whether it was revoked, and answers with what is known then. Undefined: that is known, or is not asked. */
+  readonly askRevocation?: () => Promise<JudgedServer>;
 }
 
 /** What OpenSSL saw: the certificate and its code; undefined: the chain is good. */
@@ -19,15 +30,19 @@ export interface ShownCertificate {
   /** Those sent along with it; without it, those that hang on it as the TLS socket gave it. */
   readonly sent?: readonly X509Certificate[];
   readonly verifyCode: string | undefined;
+  /** The OCSP response that the server stapled. */
+  readonly staple?: Buffer | undefined;
 }
 
 /**
  * Makes the judge of servers, which remembers in `verified` what it need not look at again. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
+ * Without `revocation` nobody is asked whether a certificate was revoked.
  */
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
   verified = createVerified(2_000),
+  revocation?: Revocation,
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
   const rootSet = createRootSet(roots);
 
@@ -37,9 +52,28 @@ export function createJudge(
     // Who shows the certificate whose key we hold has proven it by the handshake: that says more than any CA.
     const own = held.length > 0 && keystore.holds(shown.certificate);
     const faults = own ? [] : verify(shown, record.sha256, host, now);
-    const facts = { names: record.names, issuer: record.issuer, faults: faults.map(({ fault }) => fault) };
-    return { record: { ...record, faults }, facts, held };
+    const judged = judgedOf({ record, faults, held });
+    return own || !revocation ? judged : withRevocation(judged, revocation, shown, now);
   };
+
+  function withRevocation(
+    { record, held }: JudgedServer,
+    asked: Revocation,
+    { certificate, sent, staple }: ShownCertificate,
+    now: number,
+  ): JudgedServer {
+    const { faults } = record;
+    const known = asked.known(record.sha256, staple, now);
+    if (known) return judgedOf({ record, faults, held, known });
+    // Only a chain that somebody we trust stands behind may say whom to ask: its author could name any address.
+    const { path, anchored } = findChain(certificate, rootSet, sent);
+    if (!anchored || path.length < 2) return judgedOf({ record, faults, held });
+    return {
+      ...judgedOf({ record, faults, held, isOpen: true }),
+      askRevocation: async () =>
+        judgedOf({ record, faults, held, known: await asked.ask(record.sha256, path, staple) }),
+    };
+  }
 
   function verify(
     shown: ShownCertificate,
@@ -55,4 +89,23 @@ export function createJudge(
     if (code === undefined) verified.keep(name, faults, now);
     return faults;
   }
+}
+
+interface Known {
+  readonly record: RecordedCertificate;
+  /** Those that are found without asking anybody. */
+  readonly faults: readonly FoundFault[];
+  readonly held: readonly KeystoreEntry[];
+  readonly known?: FoundRevocation;
+  readonly isOpen?: boolean;
+}
+
+function judgedOf({ record, faults: own, held, known, isOpen = false }: Known): JudgedServer {
+  const faults = known?.fault ? [...own, known.fault] : own;
+  const { names, issuer } = record;
+  return {
+    record: { ...record, faults, ...(known && { revocation: known.record }) },
+    facts: { names, issuer, faults: faults.map(({ fault }) => fault), revocationOpen: isOpen },
+    held,
+  };
 }

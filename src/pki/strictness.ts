@@ -2,7 +2,8 @@ import type { X509Certificate } from "node:crypto";
 import { PeerError } from "../errors.ts";
 import { type CertificateParts, KEY_USAGE, OID, readCertificate } from "./certificate.ts";
 import { type Chain, isSelfIssued } from "./chain.ts";
-import { readElements, readInside, TAG } from "./der.ts";
+import { readInside, TAG } from "./der.ts";
+import { readScheme } from "./signature.ts";
 
 /**
  * What browsers refuse however OpenSSL is set: weak keys and weak signatures. (A context that allows TLS 1.0 runs at
@@ -34,28 +35,8 @@ function hasStrongKey(certificate: X509Certificate): boolean {
   }
 }
 
-/** RSA PKCS #1 and ECDSA, each with SHA-256, SHA-384 and SHA-512; Ed25519 and Ed448. What is not here is refused. */
-const STRONG_SIGNATURES = new Set([
-  "2a864886f70d01010b",
-  "2a864886f70d01010c",
-  "2a864886f70d01010d",
-  "2a8648ce3d040302",
-  "2a8648ce3d040303",
-  "2a8648ce3d040304",
-  "2b6570",
-  "2b6571",
-]);
-const STRONG_HASHES = new Set(["608648016503040201", "608648016503040202", "608648016503040203"]);
-
 function hasStrongSignature(certificate: X509Certificate): boolean {
-  const { signatureAlgorithm } = readCertificate(certificate.raw);
-  const [algorithm, parameters] = readInside(signatureAlgorithm, TAG.sequence);
-  const oid = algorithm?.content.toString("hex") ?? "";
-  if (oid !== OID.rsassaPss) return STRONG_SIGNATURES.has(oid);
-  // RFC 4055, section 3.1: the hash stands in [0]; without it, it is SHA-1.
-  const hash = parameters && readElements(parameters.content).find(({ tag }) => tag === 0xa0);
-  const name = hash && readInside(hash.content, TAG.sequence)[0];
-  return STRONG_HASHES.has(name?.content.toString("hex") ?? "");
+  return readScheme(readCertificate(certificate.raw).signatureAlgorithm) !== undefined;
 }
 
 /**
@@ -67,9 +48,7 @@ export function breaches({ path, anchored }: Chain): string[] {
   return path.flatMap((certificate, height) => {
     const parts = readCertificate(certificate.raw);
     const codes: string[] = [];
-    if ([...parts.extensions].some(([oid, { critical }]) => critical && !UNDERSTOOD.has(oid))) {
-      codes.push("UNHANDLED_CRITICAL_EXTENSION");
-    }
+    if (hasUnknownDemand(parts)) codes.push("UNHANDLED_CRITICAL_EXTENSION");
     // A root is trusted because it is a root.
     if (anchored && height === path.length - 1 && height > 0) return codes;
     if (!allowsServerAuth(parts)) codes.push("INVALID_PURPOSE");
@@ -95,6 +74,11 @@ const UNDERSTOOD = new Set<string>([
   OID.extendedKeyUsage,
   OID.inhibitAnyPolicy,
 ]);
+
+/** Whether it has a critical extension that nobody here understands: RFC 5280, section 4.2. */
+export function hasUnknownDemand({ extensions }: CertificateParts): boolean {
+  return [...extensions].some(([oid, { critical }]) => critical && !UNDERSTOOD.has(oid));
+}
 
 /**
  * What only OpenSSL can honour, in a chain that it has not seen: then a CA that may sign for some names or policies only

@@ -5,7 +5,14 @@ import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts"
 import { readValidity } from "./validity.ts";
 
 /** What can be wrong with a server's certificate: product.md, section 3. The policy has the same words. */
-export type Fault = "expired" | "selfSigned" | "unknownIssuer" | "hostMismatch" | "invalid";
+export type Fault =
+  | "expired"
+  | "selfSigned"
+  | "unknownIssuer"
+  | "hostMismatch"
+  | "invalid"
+  | "revoked"
+  | "revocationUnknown";
 
 /** In the place of OpenSSL's code for a chain that it has not seen: everything is looked at here. */
 export const NOT_VERIFIED = "NOT_VERIFIED";
@@ -80,6 +87,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   PATH_LENGTH_EXCEEDED: "invalid",
   INVALID_PURPOSE: "invalid",
   CERT_REJECTED: "invalid",
+  CERT_REVOKED: "revoked",
   UNSPECIFIED: "invalid",
 };
 

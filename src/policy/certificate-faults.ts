@@ -10,6 +10,8 @@ const DESCRIPTIONS: Readonly<Record<Fault, string>> = {
   unknownIssuer: "from an issuer that is not trusted",
   hostMismatch: "for another host",
   invalid: "invalid",
+  revoked: "revoked",
+  revocationUnknown: "one whose revocation could not be ruled out",
 };
 
 const STRICTNESS: readonly Action[] = ["decrypt", "bypass", "drop"];

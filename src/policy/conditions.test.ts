@@ -64,7 +64,11 @@ const PROBLEMS: [name: ConditionName, value: ConditionValue, problem: string][] 
   ["port", Number.NaN, "is null, neither a port nor a range such as 8000-9000"],
   ["host", "a*b", 'is "a*b", neither a host name nor "*." and a host name'],
   ["issuer", " ", "is empty"],
-  ["fault", "old", 'is "old", not one of expired, selfSigned, unknownIssuer, hostMismatch, invalid'],
+  [
+    "fault",
+    "old",
+    'is "old", not one of expired, selfSigned, unknownIssuer, hostMismatch, invalid, revoked, revocationUnknown',
+  ],
 ];
 for (const [name, value, problem] of PROBLEMS) {
   test(`The condition ${name} refuses ${value}`, () => assert.equal(CONDITIONS[name].problem(value), problem));

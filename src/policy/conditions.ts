@@ -1,5 +1,5 @@
 import { type Address, createAddressSet, isAddressEntry } from "./address-set.ts";
-import type { Fault, Phase } from "./facts.ts";
+import { type Fault, type Phase, REVOCATION_FAULTS } from "./facts.ts";
 import { createHostSet, readHostEntry } from "./host-set.ts";
 import type { Truth } from "./truth.ts";
 import type { View } from "./view.ts";
@@ -21,7 +21,15 @@ interface Condition {
   compile(values: readonly ConditionValue[]): Judge;
 }
 
-export const FAULTS = ["expired", "selfSigned", "unknownIssuer", "hostMismatch", "invalid"] as const satisfies Fault[];
+export const FAULTS = [
+  "expired",
+  "selfSigned",
+  "unknownIssuer",
+  "hostMismatch",
+  "invalid",
+  "revoked",
+  "revocationUnknown",
+] as const satisfies Fault[];
 
 export const CONDITIONS = {
   client: {
@@ -92,8 +100,14 @@ export const CONDITIONS = {
       FAULTS.some((fault) => fault === value)
         ? undefined
         : `is ${JSON.stringify(value)}, not one of ${FAULTS.join(", ")}`,
-    compile: (values) => (view) =>
-      view.certificate === undefined ? "unknown" : view.certificate.faults.some((fault) => values.includes(fault)),
+    compile(values) {
+      const later = REVOCATION_FAULTS.some((fault) => values.includes(fault));
+      return ({ certificate }) => {
+        if (certificate === undefined) return "unknown";
+        const { faults, revocationOpen = false } = certificate;
+        return faults.some((fault) => values.includes(fault)) || (later && revocationOpen ? "unknown" : false);
+      };
+    },
   },
 } as const satisfies Record<string, Condition>;
 

@@ -10,6 +10,8 @@ const DROP_ALL = {
   unknownIssuer: "drop",
   hostMismatch: "drop",
   invalid: "drop",
+  revoked: "drop",
+  revocationUnknown: "drop",
 } as const;
 
 function policy(changes: Partial<PolicySource> = {}): Policy {

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { FAULTS } from "./conditions.ts";
 import { compilePolicy, type Policy } from "./evaluate.ts";
 import { explain, order } from "./explain.ts";
-import type { Facts, Verdict } from "./facts.ts";
+import type { CertificateFacts, Facts, Verdict } from "./facts.ts";
 import type { PolicySource, RuleSource } from "./rule.ts";
 import { viewOf } from "./view.ts";
 
@@ -47,6 +47,8 @@ const source: fc.Arbitrary<PolicySource> = fc.record({
     unknownIssuer: action,
     hostMismatch: action,
     invalid: action,
+    revoked: action,
+    revocationUnknown: action,
   }),
   clientCertificate: fc.record({ action: refusal, for: fc.constant(1) }),
   onMissingKey: fc.constantFrom({}, { proxy: "bypass" }, { proxy: "drop" }, { other: "drop" }),
@@ -165,7 +167,15 @@ const SOURCE: PolicySource = {
     { name: "never", match: { host: ["bad.example"] }, action: "drop" },
     { name: "issuer", match: { issuer: ["*"] }, action: "decrypt" },
   ],
-  certificate: { expired: "drop", selfSigned: "drop", unknownIssuer: "bypass", hostMismatch: "drop", invalid: "drop" },
+  certificate: {
+    expired: "drop",
+    selfSigned: "drop",
+    unknownIssuer: "bypass",
+    hostMismatch: "drop",
+    invalid: "drop",
+    revoked: "drop",
+    revocationUnknown: "bypass",
+  },
   clientCertificate: { action: "bypass", for: 1 },
 };
 
@@ -189,6 +199,8 @@ test("The order is shown as it is evaluated", () => {
     "certificate | certificate faults: unknownIssuer | certificate fault | bypass",
     "certificate | certificate faults: hostMismatch | certificate fault | drop",
     "certificate | certificate faults: invalid | certificate fault | drop",
+    "certificate | certificate faults: revoked | certificate fault | drop",
+    "certificate | certificate faults: revocationUnknown | certificate fault | bypass",
     "certificate | client certificate | client certificate | bypass",
     "certificate | default | default | decrypt",
   ]);
@@ -203,6 +215,20 @@ test("A dry run with nothing but a host says what it cannot know", () => {
   assert.equal(truths["certificate late"], "unknown");
   assert.equal(truths["sni versions"], "unknown");
   assert.deepEqual([verdict.action, verdict.rule, verdict.provisional], ["decrypt", "decrypt list", true]);
+});
+
+test("Whether a certificate was revoked is not known while nobody was asked", () => {
+  const rules = [{ name: "revoked", match: { fault: ["expired", "revoked"] }, action: "bypass" } as const];
+  const judged = (facts: Partial<CertificateFacts>) => {
+    const certificate = { names: ["www.example.com"], issuer: "CN=one", faults: [], ...facts };
+    const { entries } = explain(compilePolicy({ ...SOURCE, rules }), { sni: "www.other.example", certificate });
+    const line = entries.find(({ group }) => group === "certificate faults: revoked");
+    return [entries.find(({ name }) => name === "revoked")?.truth, line?.truth];
+  };
+  assert.deepEqual(judged({ revocationOpen: true }), ["unknown", "unknown"]);
+  assert.deepEqual(judged({ revocationOpen: true, faults: ["expired"] }), [true, "unknown"]);
+  assert.deepEqual(judged({}), [false, false]);
+  assert.deepEqual(judged({ faults: ["revoked"] }), [true, true]);
 });
 
 test("A flow that began in plaintext is explained with its hosts in the certificate phase", () => {

@@ -1,6 +1,6 @@
 import { FAULTS } from "./conditions.ts";
 import type { Policy } from "./evaluate.ts";
-import type { Action, Fault, Phase, Verdict } from "./facts.ts";
+import { type Action, type Fault, type Phase, REVOCATION_FAULTS, type Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
 import type { Entry } from "./order.ts";
 import type { Truth } from "./truth.ts";
@@ -104,6 +104,10 @@ function faultLine(source: Policy["source"], fault: Fault): Line {
     group: `certificate faults: ${fault}`,
     name: "certificate fault",
     action: source.certificate[fault],
-    judge: ({ certificate }) => (certificate === undefined ? "unknown" : certificate.faults.includes(fault)),
+    judge({ certificate }) {
+      if (certificate === undefined) return "unknown";
+      const open = certificate.revocationOpen === true && REVOCATION_FAULTS.includes(fault);
+      return certificate.faults.includes(fault) || (open ? "unknown" : false);
+    },
   };
 }

@@ -5,7 +5,14 @@ export type Action = "decrypt" | "bypass" | "drop";
 export type Phase = "network" | "sni" | "certificate";
 
 /** What can be wrong with a server's certificate. */
-export type Fault = "expired" | "selfSigned" | "unknownIssuer" | "hostMismatch" | "invalid";
+export type Fault =
+  | "expired"
+  | "selfSigned"
+  | "unknownIssuer"
+  | "hostMismatch"
+  | "invalid"
+  | "revoked"
+  | "revocationUnknown";
 
 export interface Endpoint {
   readonly address: string;
@@ -42,7 +49,12 @@ export interface CertificateFacts {
   /** The issuer's distinguished name, one line: "CN=R3, O=Let's Encrypt, C=US". */
   readonly issuer: string;
   readonly faults: readonly Fault[];
+  /** Nobody was asked yet whether it was revoked: the faults that tell of it are not known. */
+  readonly revocationOpen?: boolean | undefined;
 }
+
+/** The faults that others have to be asked about. */
+export const REVOCATION_FAULTS: readonly Fault[] = ["revoked", "revocationUnknown"];
 
 /** What was decided, and why: every bypass and drop is visible with phase, rule and reason. */
 export interface Verdict {

@@ -34,6 +34,23 @@ export interface CertificateRecord {
   readonly notBefore: number;
   readonly notAfter: number;
   readonly faults: readonly { readonly fault: string; readonly code: string }[];
+  /** Absent: nobody was asked whether it was revoked. */
+  readonly revocation?: RevocationRecord;
+}
+
+/** What is known of a certificate's revocation, and of those above it. */
+export interface RevocationRecord {
+  /** "unknown": nobody could say. "exempt": nobody will ever say, and nobody needs to. */
+  readonly status: "good" | "revoked" | "unknown" | "exempt";
+  /** Who said it: the server, with its issuer's signature, the issuer's responder, its list; null: nobody. */
+  readonly from: "stapled" | "ocsp" | "crl" | null;
+  /** An earlier session had asked. */
+  readonly cached: boolean;
+  /** Why it was revoked, or why nothing is known; null: there is nothing to say. */
+  readonly reason: string | null;
+  /** From when it is, and until when it holds, as its issuer says, in ms since the epoch. */
+  readonly thisUpdate: number | null;
+  readonly nextUpdate: number | null;
 }
 
 /** What the client was shown instead of, or as, the server's certificate. */

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { LegRecord, Session } from "../../control/api.ts";
+import type { LegRecord, RevocationRecord, Session } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, endpoint, facts, fullTime, print, printJson, verdictColor } from "../render.ts";
@@ -46,6 +46,7 @@ function page(session: Session): string[] {
         ["Valid", `${fullTime(certificate.notBefore)} to ${fullTime(certificate.notAfter)}`],
         ["SHA-256", certificate.sha256],
         ["Faults", certificate.faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
+        ["Revocation", certificate.revocation && revocation(certificate.revocation)],
       ],
     ),
     ...part(
@@ -75,6 +76,15 @@ function page(session: Session): string[] {
     ]),
   ];
 }
+
+function revocation({ status, from, cached, reason, thisUpdate, nextUpdate }: RevocationRecord): string {
+  const source = from === null ? "" : `, ${SOURCES[from]}${cached ? ", known already" : ""}`;
+  const times = thisUpdate === null ? "" : `, of ${fullTime(thisUpdate)}`;
+  const end = nextUpdate === null ? "" : ` until ${fullTime(nextUpdate)}`;
+  return `${status}${source}${times}${end}${reason === null ? "" : ` (${reason})`}`;
+}
+
+const SOURCES = { stapled: "stapled by the server", ocsp: "asked by OCSP", crl: "by its issuer's list" } as const;
 
 function beginning({ startTls }: Session): string | null {
   if (startTls === null) return null;

@@ -1,0 +1,126 @@
+import "reflect-metadata";
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { test } from "node:test";
+import fc from "fast-check";
+import { PeerError } from "../errors.ts";
+import { judgeOcspResponse, readOcspResponse, writeOcspRequest } from "./ocsp.ts";
+import { type Made, make } from "./test-chain.ts";
+import { signerOf, type WantedAnswer, writeOcspResponse } from "./test-ocsp.ts";
+
+const HOUR = 3_600_000;
+const NOW = Date.now();
+const SIGNING = { purposes: ["1.3.6.1.5.5.7.3.9"] };
+const ROOT = await make({ subject: "CN=root", ca: true });
+const OTHER = await make({ subject: "CN=root", ca: true });
+const LEAF = await make({ subject: "CN=leaf", issuer: ROOT });
+const NEIGHBOUR = await make({ subject: "CN=neighbour", issuer: ROOT });
+const DELEGATE = await make({ subject: "CN=delegate", issuer: ROOT, ...SIGNING });
+const SUBJECT = { certificate: new X509Certificate(LEAF.pem), issuer: new X509Certificate(ROOT.pem) };
+
+const answer = (wanted: Partial<WantedAnswer> = {}) =>
+  writeOcspResponse({ ...SUBJECT, signer: signerOf(ROOT), thisUpdate: NOW - HOUR, nextUpdate: NOW + HOUR, ...wanted });
+const judge = (wanted: Partial<WantedAnswer> = {}, now = NOW) => judgeOcspResponse(answer(wanted), SUBJECT, now);
+const by = (made: Made) => ({ signer: signerOf(made), certificates: [made.der] });
+
+test("An issuer's own answer is believed, and one of whom it has given a certificate for that", async () => {
+  const good = { status: "good", reason: null, thisUpdate: second(NOW - HOUR), nextUpdate: second(NOW + HOUR) };
+  for (const wanted of [
+    {},
+    { hash: "sha256" },
+    { byKey: true },
+    by(DELEGATE),
+    { ...by(DELEGATE), byKey: true },
+  ] as const) {
+    assert.deepEqual(await judge(wanted), { ...good, until: second(NOW + HOUR) });
+  }
+  assert.equal((await judge({ status: "unknown" })).status, "unknown");
+  const revoked = await judge({ status: "revoked", reason: 1 });
+  assert.deepEqual([revoked.status, revoked.reason], ["revoked", "keyCompromise"]);
+  assert.equal((await judge({ status: "revoked" })).reason, null);
+});
+
+const second = (ms: number) => Math.floor(ms / 1000) * 1000;
+
+const CLIENT_ONLY = { purposes: ["1.3.6.1.5.5.7.3.2"] };
+const REFUSED: readonly (readonly [string, () => Promise<Partial<WantedAnswer>>, RegExp])[] = [
+  ["of another certificate", async () => ({ certificate: new X509Certificate(NEIGHBOUR.pem) }), /another certificate/],
+  [
+    "of another issuer of the same name",
+    async () => ({ issuer: new X509Certificate(OTHER.pem) }),
+    /another certificate/,
+  ],
+  ["that another key of the same name has signed", async () => ({ signer: signerOf(OTHER) }), /a stranger/],
+  ["of a delegate of another issuer", async () => by(await make({ issuer: OTHER, ...SIGNING })), /a stranger/],
+  ["of a delegate without that purpose", async () => by(await make({ issuer: ROOT, ...CLIENT_ONLY })), /a stranger/],
+  ["of a delegate without any purpose", async () => by(await make({ issuer: ROOT })), /a stranger/],
+  [
+    "of a delegate that has expired",
+    async () => by(await make({ issuer: ROOT, from: -9, to: -2, ...SIGNING })),
+    /a stranger/,
+  ],
+  [
+    "of a delegate with a weak key",
+    async () => by(await make({ issuer: ROOT, algorithm: "rsa-1024", ...SIGNING })),
+    /a stranger/,
+  ],
+  ["of the certificate about itself", async () => by(LEAF), /a stranger/],
+  ["that is still to come", async () => ({ thisUpdate: NOW + HOUR, nextUpdate: NOW + 2 * HOUR }), /still to come/],
+  ["that has ended", async () => ({ thisUpdate: NOW - 3 * HOUR, nextUpdate: NOW - HOUR }), /it ended at/],
+  ["with a critical extension", async () => ({ critical: ["2b0601"] }), /must be understood/],
+];
+for (const [what, wanted, why] of REFUSED) {
+  test(`An answer ${what} is not believed`, async () => {
+    const given = await wanted();
+    await assert.rejects(judge(given), (error) => error instanceof PeerError && why.test(error.message));
+  });
+}
+
+test("An answer that names no end is believed for an hour", async () => {
+  const { nextUpdate: _, ...endless } = { ...SUBJECT, signer: signerOf(ROOT), thisUpdate: NOW, nextUpdate: 0 };
+  const bytes = writeOcspResponse(endless);
+  assert.equal((await judgeOcspResponse(bytes, SUBJECT, NOW)).until, second(NOW) + HOUR);
+  await assert.rejects(judgeOcspResponse(bytes, SUBJECT, NOW + 2 * HOUR), PeerError);
+});
+
+test("A changed byte of an answer is never believed to say something else", async () => {
+  const bytes = answer({ status: "revoked", reason: 1 });
+  await fc.assert(
+    fc.asyncProperty(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), async (at, change) => {
+      const changed = Buffer.from(bytes);
+      changed[at]! ^= change;
+      const told = await judgeOcspResponse(changed, SUBJECT, NOW).catch((error) => {
+        assert.ok(error instanceof PeerError, String(error));
+      });
+      assert.notEqual(told?.status, "good");
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("readOcspResponse() answers or throws a PeerError, whatever the bytes", () => {
+  const bytes = answer(by(DELEGATE));
+  const read = (some: Buffer) => {
+    try {
+      readOcspResponse(some);
+    } catch (error) {
+      assert.ok(error instanceof PeerError, String(error));
+    }
+  };
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), (some) => read(Buffer.from(some))));
+  for (let end = 0; end < bytes.length; end += 1) {
+    assert.throws(() => readOcspResponse(bytes.subarray(0, end)), PeerError);
+  }
+});
+
+test("A responder that has no answer says why", () => {
+  const refuse = (status: number) => readOcspResponse(Buffer.from([0x30, 3, 0x0a, 1, status]));
+  assert.throws(() => refuse(3), /tryLater/);
+  assert.throws(() => refuse(6), /unauthorized/);
+});
+
+test("A request is that of RFC 6960: the hashes of the issuer's name and key, and the serial number", () => {
+  const request = writeOcspRequest(SUBJECT);
+  assert.ok(request.length < 192, "it fits into a GET");
+  assert.ok(request.toString("hex").includes(SUBJECT.certificate.serialNumber.toLowerCase()));
+});

@@ -1,0 +1,66 @@
+import { PeerError } from "../errors.ts";
+
+/** What an issuer says of a certificate. Times in ms since the epoch. */
+export interface Answer {
+  readonly status: "good" | "revoked" | "unknown";
+  /** Why it was revoked, by the name of RFC 5280, section 5.3.1; null: it was not, or nobody says. */
+  readonly reason: string | null;
+  readonly thisUpdate: number;
+  /** null: it does not say until when it holds. */
+  readonly nextUpdate: number | null;
+  /** Until when it is believed here. */
+  readonly until: number;
+}
+
+/** How far clocks may be apart, and how long an answer is believed that names no end, in ms. */
+const SKEW = 5 * 60_000;
+const ENDLESS = 3_600_000;
+/** One at its end is not asked for anew with each session. */
+const LEAST = 1_000;
+
+/** Until when an answer of these times is believed: RFC 6960, section 4.2.2.1. Throws PeerError when it is not, now. */
+export function believedUntil(thisUpdate: number, nextUpdate: number | undefined, now: number): number {
+  const end = nextUpdate ?? thisUpdate + ENDLESS;
+  if (thisUpdate > now + SKEW) throw notBelieved(`it is of ${write(thisUpdate)}, which is still to come`);
+  if (end < now - SKEW) throw notBelieved(`it ended at ${write(end)}`);
+  return Math.max(end, now + LEAST);
+}
+
+function write(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 16)}Z`;
+}
+
+/** CRLReason: RFC 5280, section 5.3.1. */
+const REASONS: readonly (string | undefined)[] = [
+  "unspecified",
+  "keyCompromise",
+  "cACompromise",
+  "affiliationChanged",
+  "superseded",
+  "cessationOfOperation",
+  "certificateHold",
+  undefined,
+  "removeFromCRL",
+  "privilegeWithdrawn",
+  "aACompromise",
+];
+
+/** The name of a CRLReason, given as the contents of its ENUMERATED. */
+export function nameReason(content: Buffer): string | null {
+  return (content.length === 1 ? REASONS[content[0]!] : undefined) ?? null;
+}
+
+/** The alert bad_certificate_status_response: RFC 8446, section 6.2. */
+const BAD_STATUS = 113;
+
+/** What proves nothing is refused by this. */
+export function notBelieved(what: string): PeerError {
+  return new PeerError(`Cannot believe what was told of the certificate's revocation: ${what}`, BAD_STATUS, {
+    side: "server",
+  });
+}
+
+/** What is wrong with an answer, without the words that say what was done: "it ended at 2026-11-23T10:00Z". */
+export function whyNot({ message }: PeerError): string {
+  return message.slice(message.indexOf(": ") + 2);
+}

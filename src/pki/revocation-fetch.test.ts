@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type TestContext, test } from "node:test";
+import { NetworkError } from "../errors.ts";
+import { createFetch } from "./revocation-fetch.ts";
+
+const local = createFetch({ loopback: true });
+const signal = new AbortController().signal;
+const LIMIT = { bytes: 1_000, signal };
+
+/** A web server, and its URL. */
+async function serve(context: TestContext, listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  context.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const failsWith = (code: string) => (error: unknown) => error instanceof NetworkError && error.code === code;
+
+test("What stands at a URL is fetched, also where it leads on to", async (context) => {
+  const url = await serve(context, ({ url: path }, answer) => {
+    if (path === "/old") answer.writeHead(302, { location: "/new" }).end();
+    else answer.end(`at ${path}`);
+  });
+  assert.equal((await local(`${url}/old`, LIMIT)).toString(), "at /new");
+});
+
+test("This machine and what is beside it are not asked, under whatever name, and not by a redirect either", async (context) => {
+  const url = await serve(context, (_, answer) => answer.writeHead(302, { location: "http://169.254.169.254/" }).end());
+  const strict = createFetch({ loopback: false });
+  const { port } = new URL(url);
+  const PLACES = [
+    "127.0.0.1",
+    "localhost",
+    "0x7f.1",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "0.0.0.0",
+    "[fe80::1]",
+    "224.0.0.1",
+  ];
+  for (const host of PLACES) await assert.rejects(strict(`http://${host}:${port}/`, LIMIT), failsWith("EACCES"), host);
+  await assert.rejects(local(url, LIMIT), failsWith("EACCES"));
+  assert.match(String(await local(url, LIMIT).catch(String)), /169\.254\.169\.254 is not an address that is asked/);
+});
+
+test("An answer that is too long, too often somewhere else or not there is none", async (context) => {
+  const url = await serve(context, ({ url: path }, answer) => {
+    if (path === "/long") answer.end(Buffer.alloc(LIMIT.bytes + 1));
+    else if (path === "/round") answer.writeHead(307, { location: "/round" }).end();
+    else if (path === "/away") answer.writeHead(301, { location: "https://example.com/" }).end();
+    else if (path === "/cut") answer.writeHead(200, { "content-length": 9 }).write("a", () => answer.destroy());
+    else answer.writeHead(404).end();
+  });
+  await assert.rejects(local(`${url}/long`, LIMIT), failsWith("EMSGSIZE"));
+  for (const path of ["/round", "/away", "/nothing"])
+    await assert.rejects(local(url + path, LIMIT), failsWith("EPROTO"));
+  await assert.rejects(local(`${url}/cut`, LIMIT), NetworkError);
+});
+
+test("A host that is silent is left when the time is over, and those behind it get their turn", async (context) => {
+  const arrived = Promise.withResolvers<void>();
+  let count = 0;
+  const url = await serve(context, ({ url: path }, answer) => {
+    if (path === "/soon") return void answer.end("here");
+    count += 1;
+    if (count === 16) arrived.resolve();
+    // The headers come, the body does not.
+    if (count % 2 === 0) answer.writeHead(200).flushHeaders();
+  });
+  const end = new AbortController();
+  const silent = Array.from({ length: 17 }, () => local(`${url}/silent`, { ...LIMIT, signal: end.signal }));
+  const soon = local(`${url}/soon`, LIMIT);
+  await arrived.promise;
+  end.abort();
+  const codes = (await Promise.allSettled(silent)).map((one) => one.status === "rejected" && one.reason.code);
+  assert.deepEqual(new Set(codes.slice(0, 16)), new Set(["ETIMEDOUT"]));
+  assert.equal(codes[16], "EAGAIN");
+  assert.equal((await soon).toString(), "here");
+});

@@ -1,0 +1,155 @@
+import "reflect-metadata";
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { test } from "node:test";
+import * as x509 from "@peculiar/x509";
+import { NetworkError } from "../errors.ts";
+import { createRevocation, type RevocationSettings } from "./revocation.ts";
+import { createRevocationCache } from "./revocation-cache.ts";
+import { type Made, make, type Wanted } from "./test-chain.ts";
+import { signerOf, writeCrl, writeOcspResponse } from "./test-ocsp.ts";
+
+const OCSP = "http://ocsp.example/";
+const LIST = "http://crl.example/list.crl";
+const ASKED = new x509.AuthorityInfoAccessExtension({ ocsp: [OCSP] });
+const LISTED = new x509.CRLDistributionPointsExtension([LIST]);
+const MUST_STAPLE = new x509.Extension("1.3.6.1.5.5.7.1.24", false, Buffer.from("3003020105", "hex"));
+const NEVER_TOLD = new x509.Extension("2.5.29.56", false, Buffer.from("0500", "hex"));
+
+const ROOT = await make({ subject: "CN=root", ca: true });
+const MIDDLE = await make({ subject: "CN=middle", ca: true, issuer: ROOT });
+const ASKED_MIDDLE = await make({ subject: "CN=asked middle", ca: true, issuer: ROOT, extensions: [ASKED] });
+const leafOf = (extensions: Wanted["extensions"] = [], issuer = MIDDLE) =>
+  make({ subject: "CN=leaf", issuer, ...(extensions && { extensions }) });
+
+type Say = (url: string) => Buffer | NetworkError;
+const DOWN: Say = () => new NetworkError("It cannot be reached", "ECONNREFUSED");
+
+/** One who asks, with a world that says this; the clock stands until it is set. */
+function begin(settings: Partial<RevocationSettings>, say: Say) {
+  const world = { now: Date.now(), say, fetched: [] as string[] };
+  const fetch = async (url: string) => {
+    world.fetched.push(url);
+    const said = world.say(url);
+    if (said instanceof NetworkError) throw said;
+    return said;
+  };
+  const cache = createRevocationCache(100);
+  const all = { ocsp: "soft", crl: "off", timeout: 1_000, keep: 3_600_000, ...settings } as const;
+  const revocation = createRevocation(all, cache, fetch, () => world.now);
+  const ask = async (chain: readonly Made[], staple?: Buffer) => {
+    const path = chain.map(({ pem }) => new X509Certificate(pem));
+    const known = revocation.known(path[0]!.fingerprint256, staple, world.now);
+    const { record, fault } = known ?? (await revocation.ask(path[0]!.fingerprint256, path, staple));
+    return { ...record, fault: fault?.fault };
+  };
+  return { world, cache, ask };
+}
+
+function say(status: "good" | "revoked" | "unknown", about: Made, issuer = MIDDLE): Buffer {
+  const [certificate, from] = [about, issuer].map(({ pem }) => new X509Certificate(pem));
+  const times = { thisUpdate: Date.now() - 60_000, nextUpdate: Date.now() + 600_000 };
+  return writeOcspResponse({ certificate: certificate!, issuer: from!, signer: signerOf(issuer), status, ...times });
+}
+
+test("A stapled answer goes before the responder, the responder before the list", async () => {
+  const leaf = await leafOf([ASKED, LISTED]);
+  const list = writeCrl({
+    signer: signerOf(MIDDLE),
+    serials: [],
+    thisUpdate: Date.now(),
+    nextUpdate: Date.now() + 1e6,
+  });
+  const answer: Say = (url) => (url === LIST ? list : say("good", leaf));
+  const both = { ocsp: "soft", crl: "soft" } as const;
+  const from = async (settings: Partial<RevocationSettings>, staple?: Buffer, says = answer) =>
+    (await begin(settings, says).ask([leaf, MIDDLE, ROOT], staple)).from;
+  assert.equal(await from(both, say("good", leaf)), "stapled");
+  assert.equal(await from(both), "ocsp");
+  assert.equal(await from(both, undefined, (url) => (url === LIST ? list : say("unknown", leaf))), "crl");
+  assert.equal(await from({ ocsp: "off", crl: "soft" }, say("good", leaf)), "crl");
+});
+
+test("No answer is a fault under hard, and where the certificate promises one; under soft it is recorded", async () => {
+  const ways = async (extensions: Wanted["extensions"], ocsp: "soft" | "hard") => {
+    const { status, fault } = await begin({ ocsp }, DOWN).ask([await leafOf(extensions), MIDDLE, ROOT]);
+    return [status, fault];
+  };
+  assert.deepEqual(await ways([ASKED], "soft"), ["unknown", undefined]);
+  assert.deepEqual(await ways([ASKED], "hard"), ["unknown", "revocationUnknown"]);
+  assert.deepEqual(await ways([], "hard"), ["unknown", "revocationUnknown"]);
+  assert.deepEqual(await ways([ASKED, MUST_STAPLE], "soft"), ["unknown", "revocationUnknown"]);
+  assert.deepEqual(await ways([NEVER_TOLD], "hard"), ["exempt", undefined]);
+});
+
+test("A certificate that lives a week and names nobody need not be known", async () => {
+  const leaf = await make({ subject: "CN=leaf", issuer: MIDDLE, from: -1, to: 5 });
+  assert.equal((await begin({ ocsp: "hard" }, DOWN).ask([leaf, MIDDLE, ROOT])).status, "exempt");
+});
+
+test("Those above the server's certificate are asked about too, when they say whom to ask", async () => {
+  const leaf = await leafOf([ASKED], ASKED_MIDDLE);
+  const chain = [leaf, ASKED_MIDDLE, ROOT];
+  const answers = (above: Say) => {
+    let first = true;
+    return (url: string) => {
+      const own = first ? say("good", leaf, ASKED_MIDDLE) : above(url);
+      first = false;
+      return own;
+    };
+  };
+  const good = await begin(
+    { ocsp: "hard" },
+    answers(() => say("good", ASKED_MIDDLE, ROOT)),
+  ).ask(chain);
+  assert.deepEqual([good.status, good.fault], ["good", undefined]);
+  const revoked = await begin(
+    {},
+    answers(() => say("revoked", ASKED_MIDDLE, ROOT)),
+  ).ask(chain);
+  assert.deepEqual([revoked.status, revoked.fault], ["revoked", "revoked"]);
+  assert.match(revoked.reason ?? "", /^CN=asked middle: /);
+  assert.equal((await begin({ ocsp: "hard" }, answers(DOWN)).ask(chain)).fault, "revocationUnknown");
+  assert.equal((await begin({ ocsp: "soft" }, answers(DOWN)).ask(chain)).fault, undefined);
+});
+
+test("What is known costs nothing until it ends, or until it was kept long enough", async () => {
+  const leaf = await leafOf([ASKED]);
+  const chain = [leaf, MIDDLE, ROOT];
+  const { world, cache, ask } = begin({ keep: 10_000 }, () => say("good", leaf));
+  assert.equal((await ask(chain)).cached, false);
+  assert.equal((await ask(chain)).cached, true);
+  assert.deepEqual([world.fetched.length, cache.hits, cache.misses], [1, 1, 1]);
+  world.now += 10_000;
+  world.say = () => say("revoked", leaf);
+  assert.equal((await ask(chain)).fault, "revoked");
+  assert.equal(cache.flush() > 0, true);
+  world.now += 3_600_000;
+  assert.match((await ask(chain)).reason ?? "", /ended/);
+});
+
+test("Who could not be reached is not asked anew with each certificate, but after half a minute", async () => {
+  const [one, two] = [await leafOf([ASKED]), await leafOf([ASKED])];
+  const { world, ask } = begin({}, DOWN);
+  assert.equal((await ask([one, MIDDLE, ROOT])).status, "unknown");
+  assert.match((await ask([two, MIDDLE, ROOT])).reason ?? "", /a moment ago/);
+  assert.equal(world.fetched.length, 1);
+  world.now += 30_000;
+  world.say = () => say("good", one);
+  assert.equal((await ask([one, MIDDLE, ROOT])).status, "good");
+});
+
+test("A staple that comes after nothing was known is looked at", async () => {
+  const leaf = await leafOf([ASKED]);
+  const { ask } = begin({}, DOWN);
+  assert.equal((await ask([leaf, MIDDLE, ROOT])).status, "unknown");
+  const late = await ask([leaf, MIDDLE, ROOT], say("good", leaf));
+  assert.deepEqual([late.status, late.from], ["good", "stapled"]);
+});
+
+test("Who asks at the same time shares the question", async () => {
+  const leaf = await leafOf([ASKED]);
+  const { world, ask } = begin({}, () => say("good", leaf));
+  await Promise.all(Array.from({ length: 10 }, () => ask([leaf, MIDDLE, ROOT])));
+  assert.equal(world.fetched.length, 1);
+});

@@ -1,0 +1,277 @@
+import type { X509Certificate } from "node:crypto";
+import { NetworkError, PeerError } from "../errors.ts";
+import { readCertificate } from "./certificate.ts";
+import { recordCertificate } from "./certificate-record.ts";
+import { lookUp, openRevocationList, type RevocationList } from "./crl.ts";
+import { judgeOcspResponse, type Subject, writeOcspRequest } from "./ocsp.ts";
+import { type Answer, whyNot } from "./revocation-answer.ts";
+import type { RevocationCache } from "./revocation-cache.ts";
+import type { Fetch } from "./revocation-fetch.ts";
+import { type Pointers, readPointers } from "./revocation-pointers.ts";
+import { readValidity } from "./validity.ts";
+import type { FoundFault } from "./verify.ts";
+
+export interface RevocationSettings {
+  readonly ocsp: Strictness;
+  readonly crl: Strictness;
+  /** ms for everything that a session waits for. */
+  readonly timeout: number;
+  /** ms for which an answer is used, though never beyond its own end. */
+  readonly keep: number;
+}
+
+/** soft: what cannot be known is recorded. hard: it is a fault. */
+type Strictness = "off" | "soft" | "hard";
+
+/** What is known of a certificate's revocation, for the session's record. Times in ms since the epoch. */
+export interface RevocationRecord {
+  /** "unknown": nobody could say. "exempt": nobody will ever say, and nobody needs to. */
+  readonly status: Answer["status"] | "exempt";
+  /** Who said it; null: nobody. */
+  readonly from: "stapled" | "ocsp" | "crl" | null;
+  /** An earlier session had asked. */
+  readonly cached: boolean;
+  /** Why it was revoked, or why nothing is known; null: there is nothing to say. */
+  readonly reason: string | null;
+  readonly thisUpdate: number | null;
+  readonly nextUpdate: number | null;
+}
+
+export interface FoundRevocation {
+  readonly record: RevocationRecord;
+  readonly fault: FoundFault | undefined;
+}
+
+/** Of one certificate, as it is kept. */
+export interface Told extends Omit<RevocationRecord, "cached"> {
+  readonly until: number;
+  /** It names somebody who could have been asked. */
+  readonly named: boolean;
+  /** It promises a stapled answer, so that its owner wants no session without an answer: RFC 7633. */
+  readonly mustStaple: boolean;
+}
+
+/** Of a whole chain. */
+export interface Conclusion extends Told {
+  /** Something of the chain should be known and is not. */
+  readonly isOpen: boolean;
+}
+
+export interface Revocation {
+  /** What is known without asking of the chain of this certificate, given by its SHA-256; undefined: ask. `now` in ms since the epoch. */
+  known(sha256: string, staple: Buffer | undefined, now: number): FoundRevocation | undefined;
+  /** Asks about a chain from the server's certificate to a trusted root. `staple`: the answer that the server sent along. */
+  ask(sha256: string, path: readonly X509Certificate[], staple: Buffer | undefined): Promise<FoundRevocation>;
+}
+
+/** For how long nothing is asked again after it failed, in ms. */
+const FAILED = 30_000;
+const LARGEST_ANSWER = 64 * 2 ** 10;
+const LARGEST_LIST = 15 * 2 ** 20;
+/** Short-lived certificates need not say where to ask, for they end sooner than a revocation is heard of: CA/Browser Forum, section 1.6.1. */
+const SHORT_LIVED = 7 * 86_400_000;
+
+/**
+ * Makes the one who asks whether certificates were revoked: first the answer that the server stapled, then its issuer's
+ * OCSP responder, then the issuer's list. Who asks for the same at the same time shares one question.
+ */
+export function createRevocation(
+  settings: RevocationSettings,
+  cache: RevocationCache,
+  fetch: Fetch,
+  clock: () => number = Date.now,
+): Revocation {
+  const { ocsp, crl, timeout, keep } = settings;
+  const questions = new Map<string, Promise<Told>>();
+  const downloads = new Map<string, Promise<RevocationList>>();
+  const isHard = ocsp === "hard" || crl === "hard";
+
+  return {
+    known(sha256, staple, now) {
+      const known = cache.conclusions.find(sha256, now);
+      // A server that staples at last has something to say.
+      if (!known || (known.status === "unknown" && staple)) return undefined;
+      cache.hits += 1;
+      return found(known, true);
+    },
+    async ask(sha256, path, staple) {
+      cache.misses += 1;
+      const subjects = path.slice(0, -1).map((certificate, height) => ({ certificate, issuer: path[height + 1]! }));
+      const all = await Promise.all(
+        subjects.map((subject, height) => tell(subject, height === 0 ? staple : undefined)),
+      );
+      const conclusion = conclude(all, path);
+      cache.conclusions.keep(sha256, conclusion, conclusion.until);
+      return found(conclusion, false);
+    },
+  };
+
+  function found({ status, from, reason, thisUpdate, nextUpdate, isOpen, mustStaple }: Conclusion, cached: boolean) {
+    const record = { status, from, cached, reason, thisUpdate, nextUpdate };
+    if (status === "revoked") return { record, fault: { fault: "revoked", code: "CERT_REVOKED" } as const };
+    const isFault = isOpen && (isHard || mustStaple);
+    return {
+      record,
+      fault: isFault ? ({ fault: "revocationUnknown", code: "REVOCATION_UNKNOWN" } as const) : undefined,
+    };
+  }
+
+  /** What is known of one certificate, asked for at most once at a time. */
+  async function tell(subject: Subject, staple: Buffer | undefined): Promise<Told> {
+    const name = subject.certificate.fingerprint256;
+    const known = cache.told.find(name, clock());
+    if (known && (known.status !== "unknown" || !staple)) return known;
+    let question = questions.get(name);
+    if (!question) {
+      question = inquire(subject, staple).finally(() => questions.delete(name));
+      questions.set(name, question);
+      const told = await question;
+      cache.told.keep(name, told, told.until);
+    }
+    return question;
+  }
+
+  async function inquire(subject: Subject, staple: Buffer | undefined): Promise<Told> {
+    const { responders, lists, mustStaple, neverTold } = readPointersOf(subject.certificate);
+    const about = {
+      mustStaple,
+      named: (ocsp !== "off" && responders.length > 0) || (crl !== "off" && lists.length > 0),
+    };
+    const begun = performance.now();
+    const left = () => timeout - (performance.now() - begun);
+    const reasons: string[] = [];
+
+    if (ocsp !== "off" && staple) {
+      const stapled = await attempt("stapled", () => judgeOcspResponse(staple, subject, clock()));
+      if (stapled) return stapled;
+    }
+    if (neverTold || (isShortLived(subject.certificate) && responders.length + lists.length === 0)) {
+      return { ...about, ...UNTOLD, status: "exempt", reason: null, until: clock() + keep };
+    }
+    // A responder that does not answer leaves time for the list.
+    const reserved = crl !== "off" && lists.length > 0 ? timeout / 2 : 0;
+    for (const url of ocsp === "off" ? [] : responders) {
+      const asked = await attempt("ocsp", () => askResponder(url, subject, left() - reserved));
+      if (asked) return asked;
+    }
+    for (const { url, names } of crl === "off" ? [] : lists) {
+      const listed = await attempt("crl", async () =>
+        lookUp(await takeList(url, subject.issuer, left()), subject, names),
+      );
+      if (listed) return listed;
+    }
+    const reason = reasons.length > 0 ? reasons.join("; ") : "The certificate does not say whom to ask";
+    return { ...about, ...UNTOLD, status: "unknown", reason, until: clock() + (reasons.length > 0 ? FAILED : keep) };
+
+    /** The answer, or undefined with the reason noted. */
+    async function attempt(from: NonNullable<Told["from"]>, act: () => Promise<Answer>): Promise<Told | undefined> {
+      try {
+        const { until, ...answer } = await act();
+        if (answer.status !== "unknown") return { ...about, ...answer, from, until: Math.min(until, clock() + keep) };
+        reasons.push(`${SOURCES[from]}: the issuer does not know the certificate`);
+      } catch (error) {
+        if (!(error instanceof PeerError) && !(error instanceof NetworkError)) throw error;
+        reasons.push(`${SOURCES[from]}: ${error instanceof PeerError ? whyNot(error) : error.message}`);
+      }
+      return undefined;
+    }
+  }
+
+  /** RFC 5019, section 5: by GET, so that whatever stands in between may keep the answer. */
+  async function askResponder(url: string, subject: Subject, time: number): Promise<Answer> {
+    const question = encodeURIComponent(writeOcspRequest(subject).toString("base64"));
+    const bytes = await take(`${url.replace(/\/$/, "")}/${question}`, LARGEST_ANSWER, time);
+    return judgeOcspResponse(bytes, subject, clock());
+  }
+
+  async function takeList(url: string, issuer: X509Certificate, time: number): Promise<RevocationList> {
+    const name = `${url} ${issuer.fingerprint256}`;
+    const known = cache.lists.find(name, clock());
+    if (known) return known;
+    let download = downloads.get(name);
+    if (!download) {
+      download = openList().finally(() => downloads.delete(name));
+      downloads.set(name, download);
+    }
+    return download;
+
+    async function openList(): Promise<RevocationList> {
+      const bytes = await take(url, LARGEST_LIST, time);
+      try {
+        const list = await openRevocationList(bytes, issuer, clock());
+        cache.lists.keep(name, list, Math.min(list.until, clock() + keep), list.bytes);
+        return list;
+      } catch (error) {
+        // It would be as large and as useless for the next certificate.
+        if (error instanceof PeerError) cache.failures.keep(url, whyNot(error), clock() + FAILED);
+        throw error;
+      }
+    }
+  }
+
+  /** Fetches in `time` ms, unless that failed a moment ago. Throws NetworkError. */
+  async function take(url: string, bytes: number, time: number): Promise<Buffer> {
+    const origin = new URL(url).origin;
+    const failure = cache.failures.find(origin, clock()) ?? cache.failures.find(url, clock());
+    if (failure !== undefined) throw new NetworkError(`${failure}, a moment ago`, "EAGAIN");
+    const end = new AbortController();
+    const timer = setTimeout(() => end.abort(), time);
+    try {
+      return await fetch(url, { bytes, signal: end.signal });
+    } catch (error) {
+      if (!(error instanceof NetworkError) || error.code === "EAGAIN") throw error;
+      const answered = error.code === "EPROTO" || error.code === "EMSGSIZE";
+      cache.failures.keep(answered ? url : origin, error.message, clock() + FAILED);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+const SOURCES = { stapled: "The stapled answer", ocsp: "OCSP", crl: "The revocation list" } as const;
+const UNTOLD = { from: null, thisUpdate: null, nextUpdate: null } as const;
+
+/**
+ * What there is to say of the whole chain: one revoked certificate is enough. Of those above the server's own, it is no
+ * fault when they do not say whom to ask; many do not.
+ */
+function conclude(all: readonly Told[], path: readonly X509Certificate[]): Conclusion {
+  const [leaf] = all;
+  const until = Math.min(...all.map((told) => told.until));
+  const above = all.findIndex(({ status, named }, height) => height > 0 && status === "unknown" && named);
+  const revoked = all.findIndex(({ status }) => status === "revoked");
+  if (revoked > 0)
+    return { ...leaf!, ...all[revoked]!, reason: aboutCa(path[revoked]!, all[revoked]!), until, isOpen: false };
+  if (leaf!.status === "revoked" || leaf!.status === "unknown")
+    return { ...leaf!, until, isOpen: leaf!.status === "unknown" };
+  if (above > 0)
+    return {
+      ...leaf!,
+      ...all[above]!,
+      mustStaple: false,
+      reason: aboutCa(path[above]!, all[above]!),
+      until,
+      isOpen: true,
+    };
+  return { ...leaf!, until, isOpen: false };
+}
+
+function aboutCa(certificate: X509Certificate, { reason }: Told): string {
+  return `${recordCertificate(certificate).subject}: ${reason ?? "no reason was given"}`;
+}
+
+/** What cannot be read leads nowhere. */
+function readPointersOf(certificate: X509Certificate): Pointers {
+  try {
+    return readPointers(readCertificate(certificate.raw));
+  } catch (error) {
+    if (!(error instanceof PeerError)) throw error;
+    return { responders: [], lists: [], mustStaple: false, neverTold: false };
+  }
+}
+
+function isShortLived(certificate: X509Certificate): boolean {
+  const { notBefore, notAfter } = readValidity(certificate);
+  return notAfter - notBefore <= SHORT_LIVED;
+}
