@@ -8,7 +8,7 @@ import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
 import type { FromWorker, WorkerSetup } from "./messages.ts";
 import type { PolicySource } from "./policy/rule.ts";
-import { createWorkers, restartAfter, type WorkerState, type Workers } from "./workers.ts";
+import { createWorkers, type ListedWorker, restartAfter, type Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.
 log.level = "silent";
@@ -83,7 +83,7 @@ async function knock(port: number): Promise<string> {
 }
 
 /** Worker 0 once it is another process and has told of itself: it listens then. */
-async function successorOf(workers: Workers, pid: number): Promise<WorkerState> {
+async function successorOf(workers: Workers, pid: number): Promise<ListedWorker> {
   for (;;) {
     const [first] = workers.list();
     if (first?.status !== undefined && first.pid !== pid) return first;
@@ -118,8 +118,9 @@ test("A worker that dies at once again and again is started later each time, one
 });
 
 test("A worker that hangs is killed, and another takes its place", async (t) => {
+  // It has that long to start, too.
   const port = await freePort();
-  const { workers, died } = await start(t, setupWith([port]), 5_000);
+  const { workers, died } = await start(t, setupWith([port]), 12_000);
   const { pid } = workers.list()[0]!;
   const death = died(0);
   process.kill(pid, "SIGSTOP");

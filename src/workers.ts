@@ -15,12 +15,12 @@ export interface Workers {
   tell(message: ToWorker): void;
   /** To one of them; a connection that goes with it is closed here once it is there. */
   send(worker: number, message: ToWorker, socket?: Socket): void;
-  list(): readonly WorkerState[];
+  list(): readonly ListedWorker[];
   /** Resolves when the last has ended; live sessions had their time to end. `drain` in ms. */
   stop(drain: number): Promise<void>;
 }
 
-export interface WorkerState {
+export interface ListedWorker {
   readonly id: number;
   readonly pid: number;
   readonly startedAt: number;

@@ -18,7 +18,7 @@ export function openForward(listener: ForwardListener, context: CaptureContext):
 }
 
 /** A port forward: every connection goes to one server, known before the client says a word. */
-export function arriveForward(
+function arriveForward(
   client: Socket,
   from: Endpoint,
   listener: Pick<ForwardListener, "name" | "server">,

@@ -11,7 +11,7 @@ import { NetworkError } from "../errors.ts";
 
 export const AF = { INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
 export const SOCK = { STREAM: 1, RAW: 3, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
-export const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
+const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
 /** Every option by the level it belongs to: `[level, option]`. */
 export const OPTION = {
   REUSEADDR: [SOL.SOCKET, 2],

@@ -1,9 +1,7 @@
 import type { Socket } from "node:net";
 
-/** What kind of traffic a session carries, for tools and feeds to be chosen by. */
-export const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 /** "decrypted": plaintext of TLS. "bypassed": TLS bytes as they are. "notTls": TCP that is not TLS. */
-export type FlowClass = (typeof FLOW_CLASSES)[number];
+export type FlowClass = "decrypted" | "bypassed" | "notTls";
 
 export interface Endpoint {
   readonly address: string;
