@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { must, type Outcome, type Running, run, start, until } from "../test/processes.ts";
+import { killChildren, must, type Outcome, type Running, run, start, until } from "../test/processes.ts";
 
 export const TOPOLOGIES = ["bridge", "routed"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
@@ -71,7 +71,7 @@ export async function buildNetwork(topology: Topology): Promise<Network> {
   ) as [Host, Host, Host];
   open = [client.namespace, node.namespace, server.namespace];
   // Before anything else that is to be done on exit, and could throw.
-  process.prependListener("exit", removeNow);
+  process.prependListener("exit", abandon);
   for (const [signal] of SIGNALS) process.on(signal, leave);
   try {
     for (const { namespace } of [client, node, server]) {
@@ -181,8 +181,17 @@ function leave(signal: NodeJS.Signals): void {
 
 async function remove(): Promise<void> {
   removeNow();
-  process.off("exit", removeNow);
+  process.off("exit", abandon);
   for (const [signal] of SIGNALS) process.off(signal, leave);
+}
+
+/** A program that is making a namespace right now must not finish behind our back, and may be too far to be stopped: thus twice. */
+function abandon(): void {
+  killChildren();
+  const all = open;
+  removeNow();
+  open = all;
+  removeNow();
 }
 
 function removeNow(): void {

@@ -70,7 +70,8 @@ export function writeConfiguration({ network, trust, listener, config, folder = 
         rules: [{ name: "past the node", match: { port: [PORTS.bypassed] }, action: "bypass" }],
       },
       feeds: [{ name: "plaintext", kind: "pcapng", directory: "./captures" }],
-      timeouts: { connect: "4s", drain: "2s" },
+      // Three seconds is how long the kernel asks for a neighbour that is not there, and a SYN comes a third time.
+      timeouts: { connect: "8s", drain: "2s" },
       ...config,
     },
     undefined,

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { approach } from "./approach.ts";
 import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
 import type { Peer } from "./capture/conversation.ts";
 import { NetworkError, PeerError } from "./errors.ts";
@@ -16,7 +17,7 @@ import type { ClientHello } from "./wire/client-hello.ts";
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
 const ACCESS_DENIED = 49;
 const PROTOCOL_VERSION = 70;
-const CERTIFICATE_REQUIRED = 116;
+export const CERTIFICATE_REQUIRED = 116;
 
 /** One session, from its first byte to its last. Read this file first. */
 export async function carry(arrival: Arrival, node: Node): Promise<void> {
@@ -155,7 +156,7 @@ async function intercept(story: Story, interception: Interception): Promise<stri
   const host = hostOf(opening.hello, destination);
   const { arrival } = story;
   const between: Ends = { listener: arrival.listener, client: arrival.from, server: endpoint, host };
-  const { serverLeg, server } = await openServerLeg(story, interception, between);
+  const { serverLeg, server } = await approach(story, interception, opening.hello, between);
   if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
   if (server.stream === server.socket) ends.delete(server.stream);
   ends.add(serverLeg.stream as Socket);
@@ -225,35 +226,6 @@ async function judge(
   const first = decided(node.judge(serverLeg, host, endpoint.address));
   const { askRevocation } = first.judgement;
   return askRevocation && first.verdict.action === "decrypt" ? decided(await askRevocation()) : first;
-}
-
-/**
- * A server that speaks nothing newer than SSL 3.0 is spoken to anew, where policy allows it; else its first answer counts.
- * Answers with the connection that the leg is on.
- */
-async function openServerLeg(
-  story: Story,
-  interception: Interception,
-  between: Ends,
-): Promise<{ readonly serverLeg: ServerLeg | LegFailure; readonly server: Peer }> {
-  const { node, policy, ends, session } = story;
-  const { server, opening, facts, redial } = interception;
-  const leg = await node.serverLeg(server.stream, opening.hello, policy.lean(facts), between);
-  if (leg.kind === "up" || !node.mayFallBack(leg)) return { serverLeg: leg, server };
-  let fresh: Peer;
-  try {
-    fresh = await redial();
-  } catch (error) {
-    if (error instanceof NetworkError) return { serverLeg: leg, server };
-    throw error;
-  }
-  ends.add(fresh.stream);
-  const older = await node.fallBack(fresh.stream, opening.hello, between);
-  // A server that refuses again has said more when it was asked for TLS; what we refuse of it is news.
-  const isNews = older.kind === "up" || older.cause === "protocol" || older.alert === CERTIFICATE_REQUIRED;
-  if (!isNews) return { serverLeg: leg, server };
-  session.note({ seenAs: nearEnd(fresh.socket) });
-  return { serverLeg: older, server: fresh };
 }
 
 /**
@@ -454,6 +426,6 @@ function peerOf(socket: Socket): Peer {
   return { stream: socket, socket };
 }
 
-function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {
+export function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {
   return localAddress === undefined || localPort === undefined ? null : { address: localAddress, port: localPort };
 }

@@ -72,6 +72,7 @@ export interface WorkerState extends Lasting {
   readonly mint: ReturnType<typeof createMintChannel>;
   /** The supervisor's answer to a search for a session. */
   readonly settle: WorkerSessions["settle"];
+  readonly forgetSession: WorkerSessions["forget"];
   /** How many sessions with servers are kept here. */
   readonly serverSessions: number;
   readonly timers: NodeJS.Timeout[];
@@ -114,9 +115,10 @@ function createState(setup: WorkerSetup): WorkerState {
   const { sessions } = setup.config.resumption;
   const serverSessions = Math.ceil(sessions / setup.workers);
   const ownSessions = { clients: Math.min(OWN_SESSIONS, sessions), servers: serverSessions };
-  const { clients, servers, settle } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+  const { clients, servers, settle, forget } = createWorkerSessions(setup.resumption.secret, ownSessions, {
     put: (name, sealed, until) => tell({ kind: "put session", name, sealed, until }),
     find: (name, request) => tell({ kind: "find session", name, request }),
+    forget: (name) => tell({ kind: "forget session", name }),
   });
   const demanding = createDemanding(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
@@ -143,6 +145,7 @@ function createState(setup: WorkerSetup): WorkerState {
     returns: createReturns(setup.workers === 1, tell),
     mint,
     settle,
+    forgetSession: forget,
     serverSessions,
     timers: [],
   };
@@ -156,6 +159,7 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
   if (message.kind === "mint failed") mint.settle(message.request, { failed: message.message });
   if (message.kind === "demanding") demanding.learn(message.server, message.until);
   if (message.kind === "session") state.settle(message.request, message.sealed);
+  if (message.kind === "forget session") state.forgetSession(message.name);
   if (message.kind === "ticket keys") state.tickets.keys = message.ticketKeys;
   if (message.kind === "offering") offering.learn(message.server, message.until);
   if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);

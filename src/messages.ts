@@ -43,6 +43,7 @@ export type ToWorker =
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
   | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
+  | ForgetSession
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
@@ -65,10 +66,17 @@ export type FromWorker =
       readonly sealed: Uint8Array;
       readonly until: number;
     }
+  | ForgetSession
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | ReturnsNews
   | { readonly kind: "status"; readonly status: WorkerStatus };
+
+/** A connection of this session ended with a fatal alert: it is not to be resumed any more. */
+interface ForgetSession {
+  readonly kind: "forget session";
+  readonly name: string;
+}
 
 export type CacheName =
   | "issued"

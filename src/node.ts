@@ -54,7 +54,7 @@ export interface Node {
   /** Whether a refusal may come from a server that speaks nothing newer than SSL 3.0, which policy allows. */
   mayFallBack(failure: LegFailure): boolean;
   /** The same for such a server, on a fresh connection. */
-  fallBack(socket: Socket, hello: ClientHello, ends: Ends): Promise<ServerLeg | LegFailure>;
+  fallBack(socket: Socket, hello: ClientHello, ends?: Ends): Promise<ServerLeg | LegFailure>;
   clientLeg(
     socket: Socket,
     opening: Opening,

@@ -30,6 +30,7 @@ export interface Sharing {
   findSession(name: string): Promise<Uint8Array | undefined>;
   /** `until` in ms since the epoch. */
   putSession(name: string, sealed: Uint8Array, until: number): void;
+  forgetSession(name: string): void;
   /** Where certificates are that other nodes issued; undefined: there are no other nodes. */
   readonly shelf: MintShelf | undefined;
   /** Undefined: this node shares nothing with others. */
@@ -51,6 +52,8 @@ export interface SharingOptions {
   onLearned(server: string, until: number): void;
   /** What this node has learnt itself, as far as it still holds. */
   learned(): readonly (readonly [server: string, until: number])[];
+  /** Another node has forgotten a client's session. */
+  onForgotten(name: string): void;
   /** Another node's user flushed this cache. */
   onFlush(cache: SharedCache): void;
   answer(question: FleetQuestion): FleetAnswer;
@@ -88,7 +91,11 @@ export function openSharing(options: SharingOptions): Sharing {
     if (cache === "sessions") sessions.flush();
     if (cache === "tickets") useKeys([makeTicketKey()]);
   };
-  const fleet = joinFleet(options, { meet, forget });
+  const forgetSession = (name: string) => {
+    sessions.forget(name);
+    options.onForgotten(name);
+  };
+  const fleet = joinFleet(options, { meet, forget, forgetSession });
   turnLater();
 
   return {
@@ -100,6 +107,10 @@ export function openSharing(options: SharingOptions): Sharing {
     putSession(name, sealed, until) {
       sessions.put(name, sealed, until);
       fleet?.putSession(name, sealed, until);
+    },
+    forgetSession(name) {
+      sessions.forget(name);
+      fleet?.forgetSession(name);
     },
     shelf: fleet && shelfOf(fleet),
     fleet,
@@ -120,7 +131,11 @@ export function openSharing(options: SharingOptions): Sharing {
 
 function joinFleet(
   { resumption, fleetSecret, ...options }: SharingOptions,
-  { meet, forget }: { meet(): Promise<boolean>; forget(cache: SharedCache): void },
+  {
+    meet,
+    forget,
+    forgetSession,
+  }: { meet(): Promise<boolean>; forget(cache: SharedCache): void; forgetSession(name: string): void },
 ): Sharing["fleet"] {
   const { shared: url, wait, ticketRotation: rotation, node = hostname() } = resumption;
   if (url === undefined) return undefined;
@@ -137,6 +152,7 @@ function joinFleet(
     onLearned(server, until) {
       if (until > Date.now()) options.onLearned(server, until);
     },
+    onForgotten: forgetSession,
     onFlush(cache) {
       forget(cache);
       if (cache === "tickets") void meet();

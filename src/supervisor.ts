@@ -165,6 +165,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
     onLearned: (server, until) => learn(state, server, until),
     learned: () => demanding.entries(),
+    onForgotten: (name) => state.workers.tell({ kind: "forget session", name }),
     onFlush: (cache) => forget(state, cache),
     answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
   });

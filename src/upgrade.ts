@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { approach } from "./approach.ts";
 import type { Conversation, Peer, Turn } from "./capture/conversation.ts";
 import type { Watch } from "./detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "./errors.ts";
@@ -184,22 +185,18 @@ export async function lookInside(
 }
 
 /** Another TLS session with the same server, inside another connection to it. */
-async function redialInside(
-  { arrival, node, policy }: Story,
-  layer: Layer,
-  { certificate }: ServerLeg,
-  hello: ClientHello,
-): Promise<Peer> {
+async function redialInside(story: Story, layer: Layer, { certificate }: ServerLeg, hello: ClientHello): Promise<Peer> {
+  const { arrival } = story;
   const fresh = await layer.redial();
   const host = hostOf(hello, layer.destination);
   const between = { listener: arrival.listener, client: arrival.from, server: layer.endpoint, host };
-  const leg = await node.serverLeg(fresh.stream, hello, policy.lean(layer.facts), between);
+  const { serverLeg: leg, server } = await approach(story, { ...layer, server: fresh }, hello, between);
   if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
   if (leg.certificate.fingerprint256 !== certificate.fingerprint256) {
     leg.stream.destroy();
     throw new NetworkError("The proxy showed another certificate when it was connected to again", "ECONNREFUSED");
   }
-  return { stream: leg.stream as Socket, socket: fresh.socket };
+  return { stream: leg.stream as Socket, socket: server.socket };
 }
 
 /** What the server said of TLS: one that offered it before, and does so no longer, may not be who speaks. */

@@ -22,6 +22,10 @@ export function onMessage(state: NodeState, message: FromWorker, worker: number,
     const { request, name } = message;
     void state.sharing.findSession(name).then((sealed) => reply({ kind: "session", request, sealed }));
   }
+  if (message.kind === "forget session") {
+    state.sharing.forgetSession(message.name);
+    state.workers.tell(message);
+  }
   if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
   if (message.kind === "offering") state.workers.tell(message);
   if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);

@@ -53,7 +53,7 @@ const ROOTS = [
 ];
 
 /** The story and its seams know the stages by their types only. */
-const STORY = ["flow.ts", "upgrade.ts", "node.ts"];
+const STORY = ["flow.ts", "upgrade.ts", "approach.ts", "node.ts"];
 
 const PURE = ["wire", "detect", "policy", "sessions", "resumption", "ssl3"];
 const IMPURE: readonly (readonly [RegExp, string])[] = [

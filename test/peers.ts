@@ -132,15 +132,15 @@ export async function javaServer(classes: string, identity: Identity): Promise<O
   return scripted((port) => start(java(), ["-cp", classes, "Peer", "serve", String(port), store]));
 }
 
-/** The same with all that JDK 17 has switched off, SSL 3.0 first of all. It may ask for a client certificate. */
+/** The same with all that JDK 17 has switched off, SSL 3.0 first of all. It may ask for a client certificate, or be a proxy. */
 export async function ssl3Server(
   classes: string,
   identity: Identity,
-  options: { readonly versions?: readonly string[]; readonly certificate?: "none" | "want" | "need" } = {},
+  options: { readonly versions?: readonly string[]; readonly as?: "none" | "want" | "need" | "tunnel" } = {},
 ): Promise<Origin> {
-  const { versions = ["SSLv3"], certificate = "none" } = options;
+  const { versions = ["SSLv3"], as = "none" } = options;
   const store = await pkcs12(identity);
-  const more = [store, versions.join("+"), certificate];
+  const more = [store, versions.join("+"), as];
   return scripted((port) => start(java(), ["-cp", classes, "Ssl3Peer", "serve", String(port), ...more]));
 }
 

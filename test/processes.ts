@@ -34,9 +34,12 @@ interface Options {
 }
 
 const children = new Set<ChildProcess>();
-process.on("exit", () => {
+process.on("exit", killChildren);
+
+/** For whoever leaves at once and takes down what they work on, or are about to make. */
+export function killChildren(): void {
   for (const child of children) child.kill("SIGKILL");
-});
+}
 
 /** Runs a program to its end. A code other than 0 is an answer, not a failure. */
 export async function run(command: string, args: readonly string[], options: Options = {}): Promise<Outcome> {

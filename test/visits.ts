@@ -1,6 +1,12 @@
 /** A real client that keeps its session from one visit to the next. */
 import assert from "node:assert/strict";
+import { constants } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
 import { join } from "node:path";
+import tls from "node:tls";
+import { record } from "../src/wire/record.ts";
 import { GET, opensslClient } from "./clients.ts";
 import type { TestNode } from "./node.ts";
 import { DOMAIN } from "./pki.ts";
@@ -39,6 +45,31 @@ export async function visit(again: boolean, visited: Visit): Promise<{ resumed: 
   // Behind it stands the server's page, which says the same of its own session.
   const [client = ""] = stdout.split("<pre>");
   return { resumed: /^Reused, /m.test(client), page: stdout };
+}
+
+/** Comes back to its session of TLS 1.2 by identifier, and says something that nobody sealed: a fatal alert is the answer. */
+export async function spoil({ port, name, session, version }: Visit): Promise<void> {
+  const [, pem = ""] =
+    /-----BEGIN SSL SESSION PARAMETERS-----([^-]+)-----END/.exec(readFileSync(session, "utf8")) ?? [];
+  const socket = net.connect(port, "127.0.0.1");
+  const client = tls.connect({
+    ...{ socket, servername: name, session: Buffer.from(pem, "base64"), rejectUnauthorized: false },
+    ...{ minVersion: version, maxVersion: version, secureOptions: constants.SSL_OP_NO_TICKET },
+  });
+  await once(client, "secureConnect");
+  assert.equal(client.isSessionReused(), true);
+  const refused = once(client, "error");
+  // Its last flight is on its way before.
+  await new Promise((sent) => client.write("G", sent));
+  socket.write(record(23, 0x0303, Buffer.alloc(64)));
+  const [error] = await refused;
+  assert.equal(error.code, "ERR_SSL_SSL/TLS_ALERT_BAD_RECORD_MAC");
+}
+
+/** Whether none of so many visits resumes. */
+export async function neverResumes(times: number, go: () => Promise<{ readonly resumed: boolean }>): Promise<boolean> {
+  for (let time = 0; time < times; time += 1) if ((await go()).resumed) return false;
+  return true;
 }
 
 let count = 0;

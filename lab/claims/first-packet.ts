@@ -70,11 +70,9 @@ function refuses(family: Family): Claim {
         const found = segmentsOf(frames, PORTS.closed);
         return firstWith(found, "RA") && found;
       });
-      assert.deepEqual(
-        seen.map(({ flags }) => flags),
-        ["S", "RA"],
-      );
-      return `S, then RA after ${(seen[1]!.time - seen[0]!.time).toFixed(2)} ms`;
+      // A client that has waited for a second says its SYN again.
+      assert.deepEqual([...new Set(seen.map(({ flags }) => flags))], ["S", "RA"]);
+      return `S, then RA after ${(firstWith(seen, "RA")!.time - seen[0]!.time).toFixed(2)} ms`;
     },
   };
 }

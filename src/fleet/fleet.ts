@@ -11,6 +11,8 @@ export interface Fleet<Question, Answer> {
   /** Already sealed, by the worker whose session it is. Times in ms since the epoch. */
   findSession(name: string): Promise<Uint8Array | undefined>;
   putSession(name: string, sealed: Uint8Array, until: number): void;
+  /** In the store and by all other nodes. */
+  forgetSession(name: string): void;
   /** Certificates that were issued for one name; `until` in ms since the epoch. */
   findIssued(name: string): Promise<string | undefined>;
   putIssued(name: string, text: string, until: number): void;
@@ -49,12 +51,14 @@ export interface FleetOptions<Question, Answer> extends Pick<StoreOptions, "url"
   /** The store is there, again. */
   onConnected(): void;
   onLearned(server: string, until: number): void;
+  onForgotten(name: string): void;
   onFlush(cache: SharedCache): void;
   answer(question: Question): Answer;
 }
 
 type Word<Question, Answer> =
   | { readonly kind: "learned"; readonly server: string; readonly until: number }
+  | { readonly kind: "forgotten"; readonly name: string }
   | { readonly kind: "flush"; readonly cache: SharedCache }
   | { readonly kind: "question"; readonly id: string; readonly question: Question }
   | { readonly kind: "answer"; readonly id: string; readonly answer: Answer };
@@ -94,6 +98,7 @@ export function openFleet<Question, Answer>(options: FleetOptions<Question, Answ
   const hear = (said: Said<Question, Answer>): void => {
     if (said.from === self.id) return;
     if (said.kind === "learned") options.onLearned(said.server, said.until);
+    if (said.kind === "forgotten") options.onForgotten(said.name);
     if (said.kind === "flush") options.onFlush(said.cache);
     if (said.kind === "question") {
       say(key("to", said.from), { kind: "answer", id: said.id, answer: options.answer(said.question) });
@@ -137,6 +142,10 @@ export function openFleet<Question, Answer>(options: FleetOptions<Question, Answ
     self,
     findSession: (name) => store.find(key("sessions", name)),
     putSession: (name, sealed, until) => store.put(key("sessions", name), sealed, until - Date.now()),
+    forgetSession(name) {
+      store.drop(key("sessions", name));
+      say(key("news"), { kind: "forgotten", name });
+    },
     async findIssued(name) {
       const at = key("mint", sealer("mint", [name]).name);
       return open(at, await store.find(at));

@@ -9,6 +9,8 @@ export interface Store {
   find(key: string): Promise<Buffer | undefined>;
   /** `time`: ms for which it is kept. Nobody waits for it. */
   put(key: string, value: Uint8Array, time: number): void;
+  /** Nobody waits for it. */
+  drop(key: string): void;
   /** What stands there from now on: what another node was first with, or `value`. Undefined: the store is not there. */
   agree(key: string, value: Uint8Array, time: number): Promise<Buffer | undefined>;
   /** The values of all keys that begin so, `most` at most. Takes its time: no session may wait for it. */
@@ -106,6 +108,7 @@ export function openStore({ url, wait, channels, onMessage, onConnected, onAlone
   return {
     find: async (key) => (await ask(() => client.getBuffer(key))) ?? undefined,
     put: (key, value, time) => attempt(() => client.set(key, Buffer.from(value), "PX", Math.max(1, Math.floor(time)))),
+    drop: (key) => attempt(() => client.unlink(key)),
     async agree(key, value, time) {
       const bytes = Buffer.from(value);
       const first = await ask(() => client.set(key, bytes, "PX", Math.max(1, Math.floor(time)), "NX"));

@@ -1,12 +1,12 @@
 import { hash, X509Certificate } from "node:crypto";
-import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { type SecureContext, type Server, TLSSocket, type TLSSocketOptions } from "node:tls";
+import { type SecureContext, TLSSocket, type TLSSocketOptions } from "node:tls";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import { type TicketKeys, ticketKeyFor } from "../resumption/ticket-keys.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
+import { openClientSession } from "./client-session.ts";
 import type { ContextCache } from "./contexts.ts";
 import { hearBreaks, type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
@@ -76,7 +76,7 @@ export async function openClientLeg(
   }
   const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
   const sessions = tls13 ? undefined : resumption.sessions;
-  const earlier = await sessionOf(hello, sessions, resumption.bond);
+  const session = sessions && (await openClientSession(hello, { ...resumption, sessions }));
   if (await hasLeft(socket)) return explainFailure("client", ENDED);
   socket.unshift(bytes);
   const group = chooseGroup(hello, tls13);
@@ -98,12 +98,13 @@ export async function openClientLeg(
   const options: TLSSocketOptions & StreamOptions = {
     isServer: true,
     secureContext,
-    ...(sessions && { server: sessionEvents(sessions, earlier, resumption) }),
+    ...(session && { server: session.server }),
     ...STREAM,
     // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
     ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
+  session?.watch(stream);
   if (takeKey) stream.on("keylog", takeKey);
   const failure = await handshake(stream, timeout);
   if (failure) {
@@ -132,20 +133,6 @@ export async function openClientLeg(
 }
 
 /**
- * The session whose identifier the client brings, when all that it is bound to is still the same. Beside a ticket the
- * identifier is made up (RFC 5077, section 3.4).
- */
-async function sessionOf(
-  { sessionId, sessionTicket }: ClientHello,
-  sessions: SessionKeeper | undefined,
-  bond: Bond,
-): Promise<Uint8Array | undefined> {
-  return sessionId.length > 0 && !sessionTicket
-    ? await sessions?.find([...bond, sessionId.toString("hex")], Date.now())
-    : undefined;
-}
-
-/**
  * Every session, in a ticket too, carries what it is bound to, and OpenSSL resumes it only where that is the same. The context
  * is shared by all clients that are shown the same; each of them takes the bond over at its birth, which must follow at once.
  */
@@ -156,23 +143,6 @@ function bindSessions({ context }: SecureContext, bond: Bond): void {
 
 /** OpenSSL's SSL_MAX_SID_CTX_LENGTH, in bytes. */
 const MAX_SESSION_ID_CONTEXT = 32;
-
-/** What Node asks of a tls.Server. One for each leg: the question does not say whose it is. */
-function sessionEvents(
-  sessions: SessionKeeper,
-  earlier: Uint8Array | undefined,
-  { bond, timeout }: ClientResumption,
-): Server {
-  const events = new EventEmitter();
-  events.on("resumeSession", (_: Buffer, resume: (error: null, session: Buffer | null) => void) => {
-    resume(null, earlier ? Buffer.from(earlier) : null);
-  });
-  events.on("newSession", (sessionId: Buffer, session: Buffer, done: () => void) => {
-    sessions.put([...bond, sessionId.toString("hex")], session, Date.now() + timeout);
-    done();
-  });
-  return events as Server;
-}
 
 /** OpenSSL chooses by what the client can verify, and says which only now. */
 function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {

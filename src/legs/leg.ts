@@ -71,6 +71,8 @@ export interface LegFailure {
   readonly alert: number;
   /** OpenSSL's or the system's code. */
   readonly code: string;
+  /** The server was offered an earlier session, and may have broken on that. */
+  readonly resuming?: boolean;
   /** One sentence for people and the record. */
   readonly reason: string;
 }

@@ -1,5 +1,5 @@
 import { ALERTS, nameAlert } from "../wire/alert.ts";
-import type { LegFailure } from "./leg.ts";
+import { type LegFailure, TRUNCATED } from "./leg.ts";
 
 /**
  * OpenSSL's reasons for an alert that the peer sent, as Node spells their codes, and the alert (RFC 8446, section 6).
@@ -71,6 +71,14 @@ const REFUSED: Readonly<Record<string, number>> = {
 /** The alert number that the peer sent, when this error says that it sent one. */
 export function receivedAlert(error: NodeJS.ErrnoException): number | undefined {
   return RECEIVED[(error.code ?? "").replace(/^ERR_SSL_/, "")];
+}
+
+/**
+ * Whether this error of a leg is a fatal alert, of the peer's or our own. The session of such a connection must not be resumed:
+ * RFC 6101, section 5.4; RFC 5246, section 7.2. A missing close_notify is none (RFC 5246, section 7.2.1).
+ */
+export function isFatalAlert({ code = "" }: NodeJS.ErrnoException): boolean {
+  return code.startsWith("ERR_SSL_") && code !== TRUNCATED;
 }
 
 /** OpenSSL's code for an alert that the peer sent: what `receivedAlert` reads. */

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
 import { readHello } from "../../test/hello-on-wire.ts";
@@ -9,6 +11,7 @@ import { createSealer } from "../resumption/seal.ts";
 import { createSessionCache } from "../resumption/session-cache.ts";
 import { makeTicketKey } from "../resumption/ticket-keys.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
+import { record } from "../wire/record.ts";
 import { type ClientLeg, type ClientResumption, openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
@@ -109,6 +112,30 @@ for (const [how, version, resumption] of WAYS) {
     });
   }
 }
+
+/** Bytes that nobody has sealed: whoever gets them ends the connection with a fatal alert. */
+async function sayNonsense(from: Socket, to: Duplex): Promise<void> {
+  const broken = once(to, "error");
+  from.write(record(23, 0x0303, Buffer.alloc(64)));
+  await broken;
+}
+
+test("The client leg does not come back to a session that a fatal alert has ended", async () => {
+  const resumption = { sessions: keeper(false), ticketKeys: [], bond: BOND, timeout: 60_000 };
+  const first = await clientVisit("TLSv1.2", undefined, resumption);
+  const session = await first.session();
+  first.close();
+  for (const [resumed, nonsense] of [
+    [true, false],
+    [true, true],
+    [false, false],
+  ] as const) {
+    const again = await clientVisit("TLSv1.2", session, resumption);
+    assert.equal(again.leg.negotiated.resumed, resumed);
+    if (nonsense) await sayNonsense(again.peer.socket, again.leg.stream);
+    again.close();
+  }
+});
 
 test("OpenSSL itself refuses a session of another bond, should it be handed one", async () => {
   const [, , resumption] = WAYS[0]!;
@@ -213,6 +240,23 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
       const { again } = await twice(keeper(true), [hello, other]);
       assert.equal(again.leg.negotiated.resumed, false);
       again.close();
+    }
+  });
+
+  test(`The server leg does not come back over ${version} to a session that a fatal alert has ended`, async () => {
+    const hello = await helloOf("leg.test");
+    const sessions = keeper(true);
+    const server = makeServer();
+    for (const [resumed, nonsense] of [
+      [false, false],
+      [true, true],
+      [false, false],
+      [true, false],
+    ] as const) {
+      const leg = await serverVisit(version, hello, server, sessions);
+      assert.equal(leg.leg.negotiated.resumed, resumed);
+      if (nonsense) await sayNonsense(leg.peer.socket, leg.leg.stream);
+      leg.close();
     }
   });
 

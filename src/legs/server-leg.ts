@@ -75,7 +75,8 @@ export async function openServerLeg(
   const failure = await handshake(stream, timeout);
   if (failure) {
     stream.destroy();
-    return failure;
+    if (earlier) memory?.forget();
+    return { ...failure, resuming: earlier !== undefined };
   }
   const refusal = await certificateRefusal(stream, socket, performance.now() - started);
   if (refusal) return refusal;

@@ -4,6 +4,7 @@ import { certificatesSentWith } from "../pki/chain.ts";
 import { readValidity } from "../pki/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
+import { isFatalAlert } from "./openssl-errors.ts";
 
 /** How the node comes back to a server. */
 export interface ServerResumption {
@@ -36,10 +37,15 @@ export interface ShownChain {
 /** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
 export interface SessionMemory {
   find(): Promise<ServerSession | undefined>;
-  /** Takes what the server gives on this stream, now and later. Nothing is kept before `keep`. */
+  /**
+   * Takes what the server gives on this stream, now and later. Nothing is kept before `keep`, and nothing stays after a fatal
+   * alert.
+   */
   watch(stream: TLSSocket): void;
   /** The leg is up. `shown`: by what the server is judged, asked for when there is a session to keep. `used`: the session that was resumed. */
   keep(shown: () => ShownChain, used: Buffer | undefined): void;
+  /** All of them. */
+  forget(): void;
 }
 
 export function openSessionMemory({ sessions, bond }: ServerResumption, offer: Offer): SessionMemory {
@@ -52,12 +58,18 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
     const chain = shown();
     sessions.put(whole, writeServerSession({ session, shown: chain }), chain.until);
   };
+  const forget = () => sessions.forget(whole);
   return {
     async find() {
       const bytes = await sessions.find(whole, Date.now());
       return bytes && readServerSession(bytes);
     },
-    watch: (stream) => void stream.on("session", put),
+    watch(stream) {
+      stream.on("session", put);
+      stream.on("error", (error) => {
+        if (isFatalAlert(error)) forget();
+      });
+    },
     keep(chain, used) {
       shown = chain;
       const renewed = given.splice(0);
@@ -65,6 +77,7 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
       // One of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
       if (used && renewed.length === 0) put(used);
     },
+    forget,
   };
 }
 

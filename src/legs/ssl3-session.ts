@@ -30,6 +30,10 @@ export function keepSession(
   sessions.put([...bond, KIND, name], writeSession({ session, until }), until);
 }
 
+export function forgetSession({ sessions, bond }: SessionPlace, name: string): void {
+  sessions.forget([...bond, KIND, name]);
+}
+
 export interface KeptSession {
   readonly session: SavedSession;
   /** ms since the epoch. */

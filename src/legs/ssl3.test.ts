@@ -246,6 +246,46 @@ test("Both legs come back to a session of the same bond, and of no other", async
   );
 });
 
+test("A leg that fails says whether the server was offered a session, which is not offered again", async (t) => {
+  const sessions = { client: keeper(), server: keeper() };
+  const fail = async () => {
+    const [near, far] = await tcpPair(t);
+    far.once("readable", () => far.resetAndDestroy());
+    const resumption = { sessions: sessions.server, bond: [""], timeout: 60_000 };
+    const hello = { ...HELLO, cipherSuites: [0x002f] };
+    const leg = await openServerLeg(near, hello, { versions: ONLY, timeout: 5_000, contexts, resumption });
+    return leg.kind === "failed" && leg.resuming;
+  };
+  assert.equal(await fail(), false);
+  await bothLegs(t, { sessions });
+  assert.deepEqual([await fail(), await fail()], [true, false]);
+});
+
+for (const side of ["client", "server"] as const) {
+  test(`Neither leg comes back to a session whose ${side} said something that ends it with a fatal alert`, async (t) => {
+    const sessions = { client: keeper(), server: keeper() };
+    const open = async () => {
+      const { server, client } = await bothLegs(t, { sessions });
+      assert.ok(server.kind === "up" && client.kind === "up");
+      return { server, client, resumed: client.negotiated.resumed };
+    };
+    assert.equal((await open()).resumed, false);
+    // One that was resumed, so that both have something to forget; one that was not.
+    for (const resumed of [true, false]) {
+      const again = await open();
+      assert.equal(again.resumed, resumed);
+      const broken = [again.client, again.server].map(({ stream }) => once(stream, "error"));
+      const [speaker] = side === "server" ? [again.client] : [again.server];
+      speaker!.socket.write(record(23, 0x0300, Buffer.alloc(32)));
+      for (const stream of [again.client.stream, again.server.stream]) stream.resume();
+      const codes = (await Promise.all(broken)).map(([error]) => error.code).sort();
+      assert.deepEqual(codes, ["ERR_SSL_BAD_RECORD_MAC", "ERR_SSL_SSL/TLS_ALERT_BAD_RECORD_MAC"]);
+    }
+    assert.equal((await open()).resumed, false);
+    assert.equal((await open()).resumed, true);
+  });
+}
+
 test("A leg's master secret goes to a key log when one is kept, and nowhere else", async (t) => {
   const lines: string[] = [];
   const { server, client } = await bothLegs(t, { takeKey: (line) => lines.push(line.toString()) });
@@ -261,6 +301,7 @@ function keeper(): SessionKeeper {
   return {
     put: (bond, session) => void kept.set(JSON.stringify(bond), session),
     find: async (bond) => kept.get(JSON.stringify(bond)),
+    forget: (bond) => void kept.delete(JSON.stringify(bond)),
     hits: 0,
     misses: 0,
     size: 0,

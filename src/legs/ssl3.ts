@@ -12,10 +12,10 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { VERSIONS } from "../wire/record.ts";
 import type { ClientLeg, ClientResumption, Presentable } from "./client-leg.ts";
 import { type KeyTaker, type LegFailure, type Negotiated, TRUNCATED } from "./leg.ts";
-import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+import { explainFailure, explainTimeout, isFatalAlert } from "./openssl-errors.ts";
 import type { ServerLeg } from "./server-leg.ts";
 import type { ServerResumption } from "./server-session.ts";
-import { findSession, keepSession } from "./ssl3-session.ts";
+import { findSession, forgetSession, keepSession } from "./ssl3-session.ts";
 import { Ssl3Stream } from "./ssl3-stream.ts";
 
 /** Legs of SSL 3.0, over the engine in `ssl3/`: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
@@ -48,13 +48,20 @@ export async function openSsl3ClientLeg(
   const find = place && (() => earlier?.session);
   const connection = createServer({ random: randomBytes, identities, suites, highest, find });
   const stream = new Ssl3Stream(socket, connection);
+  let own = earlier && name;
+  stream.on("error", (error) => {
+    if (place && own !== undefined && isFatalAlert(error)) forgetSession(place, own);
+  });
   // A copy, for the engine decrypts in place, and a replay may need the bytes again.
   stream.receive(Buffer.from(bytes));
   const established = await handshake(stream, "client", connection, timeout);
   if ("kind" in established) return established;
   takeKey?.(keyLine(established));
   const { session, resumed, suite } = established;
-  if (place && session && !resumed) keepSession(place, session.id.toString("hex"), session, undefined);
+  if (place && session && !resumed) {
+    own = session.id.toString("hex");
+    keepSession(place, own, session, undefined);
+  }
   const shown = identities.findIndex(({ key }) => authOf(key) === suite.auth);
   const negotiated = negotiatedOf(established);
   // In a resumed session none was shown.
@@ -77,8 +84,14 @@ export async function openSsl3ServerLeg(
   const earlier = place && (await findSession(place, name));
   const connection = createClient({ random: randomBytes, suites, fallback, session: earlier?.session });
   const stream = new Ssl3Stream(socket, connection);
+  stream.on("error", (error) => {
+    if (place && isFatalAlert(error)) forgetSession(place, name);
+  });
   const established = await handshake(stream, "server", connection, timeout);
-  if ("kind" in established) return established;
+  if ("kind" in established) {
+    if (place && earlier) forgetSession(place, name);
+    return { ...established, resuming: earlier !== undefined };
+  }
   takeKey?.(keyLine(established));
   const [certificate, ...sent] = readChain(established.certificates);
   if (!certificate) {

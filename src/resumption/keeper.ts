@@ -10,6 +10,8 @@ export interface SessionKeeper {
   put(bond: Bond, session: Uint8Array, until: number): void;
   /** `now` in ms since the epoch. */
   find(bond: Bond, now: number): Promise<Uint8Array | undefined>;
+  /** All that was put with this bond, by whatever worker. */
+  forget(bond: Bond): void;
   readonly size: number;
   readonly hits: number;
   readonly misses: number;
@@ -21,6 +23,7 @@ export interface SessionKeeper {
 export interface SharedSessions {
   put(name: string, sealed: Uint8Array, until: number): void;
   find(name: string): Promise<Uint8Array | undefined>;
+  forget(name: string): void;
 }
 
 export interface KeeperOptions {
@@ -49,6 +52,11 @@ export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions
       if (session) hits += 1;
       else misses += 1;
       return session;
+    },
+    forget(bond) {
+      const { name } = sealer(kind, bond);
+      own.forget(name);
+      shared?.forget(name);
     },
     flush: () => own.flush(),
     get size() {

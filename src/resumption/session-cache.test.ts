@@ -48,6 +48,14 @@ test("The bounds in number and bytes hold whatever is put, and what is too large
   );
 });
 
+test("What is forgotten is found no more, and gives its room back", () => {
+  const cache = createSessionCache({ ...ROOMY, ofOneName: 2 });
+  for (const name of ["a", "a", "b"]) cache.put(name, one(1), 100);
+  cache.forget("a");
+  cache.forget("c");
+  assert.deepEqual([cache.find("a", 0), cache.find("b", 0), cache.size], [undefined, one(1), 1]);
+});
+
 test("The oldest goes first", () => {
   const cache = createSessionCache({ ...ROOMY, entries: 2 });
   for (const name of ["a", "b", "a", "c"]) cache.put(name, one(1), 100);

@@ -6,6 +6,7 @@ export interface SessionCache {
   put(name: string, session: Uint8Array, until: number): void;
   /** Undefined: there is none, or none any more. */
   find(name: string, now: number): Uint8Array | undefined;
+  forget(name: string): void;
   flush(): number;
   readonly size: number;
 }
@@ -57,6 +58,7 @@ export function createSessionCache({ entries, bytes, ofOneName, once }: CacheBou
       else if (once) replace(name, others);
       return newest?.session;
     },
+    forget: (name) => replace(name, []),
     flush() {
       const flushed = count;
       kept.clear();

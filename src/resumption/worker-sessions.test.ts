@@ -12,7 +12,7 @@ const OWN = { clients: 10, servers: 10 };
 function workers(secrets: readonly Uint8Array[]): { all: readonly WorkerSessions[]; passed: Uint8Array[] } {
   const common = createClientSessions(10);
   const passed: Uint8Array[] = [];
-  const all = secrets.map((secret) => {
+  const all: readonly WorkerSessions[] = secrets.map((secret) => {
     const worker: WorkerSessions = createWorkerSessions(secret, OWN, {
       put(name, sealed, until) {
         passed.push(sealed);
@@ -20,6 +20,10 @@ function workers(secrets: readonly Uint8Array[]): { all: readonly WorkerSessions
       },
       find(name, request) {
         setImmediate(() => worker.settle(request, common.find(name, 0)));
+      },
+      forget(name) {
+        common.forget(name);
+        for (const one of all) one.forget(name);
       },
     });
     return worker;
@@ -65,7 +69,26 @@ test("Who has another secret finds nothing", async () => {
   assert.equal(await two!.find(BOND, 0), undefined);
 });
 
-test("What a worker forgets is still found where it was put for all", async () => {
+test("A session that one worker forgets is found by none, wherever it is kept", async () => {
+  const { all } = workers([SECRET, SECRET]);
+  const [one, two] = all.map(({ clients }) => clients);
+  one!.put(BOND, SESSION, 100);
+  two!.forget(BOND.with(0, "another"));
+  assert.deepEqual(await one!.find(BOND, 0), SESSION);
+  two!.forget(BOND);
+  assert.equal(await one!.find(BOND, 0), undefined);
+  assert.equal(await two!.find(BOND, 0), undefined);
+});
+
+test("All sessions with a server are forgotten together", async () => {
+  const { all } = workers([SECRET]);
+  const [one] = all.map(({ servers }) => servers);
+  for (const until of [100, 200]) one!.put(BOND, SESSION, until);
+  one!.forget(BOND);
+  assert.deepEqual([one!.size, await one!.find(BOND, 0)], [0, undefined]);
+});
+
+test("What a worker flushes is still found where it was put for all", async () => {
   const { all } = workers([SECRET]);
   const [one] = all.map(({ clients }) => clients);
   one!.put(BOND, SESSION, 100);

@@ -10,12 +10,15 @@ export interface WorkerSessions {
   readonly servers: SessionKeeper;
   /** The answer to a question. */
   settle(request: number, sealed: Uint8Array | undefined): void;
+  /** Another worker, or another node, has forgotten a client's session. */
+  forget(name: string): void;
 }
 
 /** What is said to the owner of the cache of all workers, who answers every question with `settle`. */
 export interface SessionChannel {
   put(name: string, sealed: Uint8Array, until: number): void;
   find(name: string, request: number): void;
+  forget(name: string): void;
 }
 
 /** How many sessions this worker keeps itself. */
@@ -26,10 +29,12 @@ export interface OwnSessions {
 
 export function createWorkerSessions(secret: Uint8Array, own: OwnSessions, channel: SessionChannel): WorkerSessions {
   const sealer = createSealer(secret);
+  const clients = createClientSessions(own.clients);
   const waiting = new Map<number, (sealed: Uint8Array | undefined) => void>();
   let last = 0;
   const shared = {
     put: channel.put,
+    forget: channel.forget,
     find: (name: string) =>
       new Promise<Uint8Array | undefined>((resolve) => {
         last += 1;
@@ -38,11 +43,12 @@ export function createWorkerSessions(secret: Uint8Array, own: OwnSessions, chann
       }),
   };
   return {
-    clients: createSessionKeeper({ kind: "client", sealer, own: createClientSessions(own.clients), shared }),
+    clients: createSessionKeeper({ kind: "client", sealer, own: clients, shared }),
     servers: createSessionKeeper({ kind: "server", sealer, own: createServerSessions(own.servers) }),
     settle(request, sealed) {
       waiting.get(request)?.(sealed);
       waiting.delete(request);
     },
+    forget: (name) => clients.forget(name),
   };
 }

@@ -47,12 +47,12 @@ export function planTools({ tools, workers, features, standing }: ToolsInput): r
   });
 }
 
-/** An interface that a node has given to the tool. */
+/** An interface that a node has given to the tool. A service's namespaces are its own: nobody else can look into them. */
 function readGiven(tool: InlineTool, name: string): Link | undefined {
   try {
     return within(namespaceOf(tool), () => readLink(name));
   } catch (error) {
-    if (error instanceof NetworkError && error.code === "ENOENT") return undefined;
+    if (error instanceof NetworkError) return undefined;
     throw error;
   }
 }

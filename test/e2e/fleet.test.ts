@@ -10,7 +10,7 @@ import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer, redisServer } from "../peers.ts";
 import { DOMAIN, type Identity, makeAuthority, makePki, type Pki } from "../pki.ts";
 import { freePort, scratch, until } from "../processes.ts";
-import { fresh, visit } from "../visits.ts";
+import { fresh, neverResumes, spoil, visit } from "../visits.ts";
 
 const WAYS = [
   ["an identifier in TLS 1.2", "TLSv1.2", false],
@@ -85,6 +85,16 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
       assert.equal(await go(two, true), false);
     });
   }
+
+  test("A session that a fatal alert has ended on one node is resumed by none", async () => {
+    const visited = { ...fresh("broken"), version: "TLSv1.2" } as const;
+    const at = (node: TestNode) => ({ ...visited, node, port: node.forward("web") });
+    await visit(false, at(one));
+    await spoil(at(two));
+    // The node that began it still has it in a worker, until it is told.
+    await until("full handshakes in a row", () => neverResumes(6, () => visit(true, at(one))));
+    assert.equal((await visit(true, at(two))).resumed, false);
+  });
 
   test("A server's certificate is issued once for all nodes", async () => {
     const { name } = fresh("minted");

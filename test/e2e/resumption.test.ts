@@ -1,17 +1,19 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { copyFileSync, readFileSync } from "node:fs";
-import type net from "node:net";
+import net from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
 import type { CacheInfo, Session } from "../../src/control/api.ts";
+import { fatalAlert } from "../../src/wire/alert.ts";
+import { readHello } from "../hello-on-wire.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { scratch, until } from "../processes.ts";
-import { fresh, visit } from "../visits.ts";
+import { fresh, neverResumes, spoil, visit } from "../visits.ts";
 
 const REUSED = `location = /reused { return 200 "resumed: $ssl_session_reused $ssl_protocol\\n"; }`;
 const ASK = "GET /reused HTTP/1.0\r\n\r\n";
@@ -139,10 +141,31 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     });
   }
 
-  test("Without tickets TLS 1.3 does not resume", async () => {
-    const visited = { ...fresh("none"), node: byIdentifier, port: byIdentifier.forward("web") };
-    await visit(false, { ...visited, version: "TLSv1.3" });
-    assert.equal((await visit(true, { ...visited, version: "TLSv1.3" })).resumed, false);
+  test("Without tickets what OpenSSL gives a client of TLS 1.3 all the same leads to a full handshake", async () => {
+    const visited = {
+      ...fresh("none"),
+      node: byIdentifier,
+      port: byIdentifier.forward("web"),
+      version: "TLSv1.3",
+    } as const;
+    const { page } = await visit(false, visited);
+    assert.match(page, /New Session Ticket arrived/);
+    const again = await visit(true, visited);
+    assert.equal(again.resumed, false);
+    assert.match(again.page, /<pre>/);
+  });
+
+  test("A session that a fatal alert has ended is resumed by neither worker", async () => {
+    const visited = {
+      ...fresh("broken"),
+      node: byIdentifier,
+      port: byIdentifier.forward("web"),
+      version: "TLSv1.2",
+    } as const;
+    await visit(false, visited);
+    await spoil(visited);
+    // So many that both workers are met, the one that began it among them.
+    await until("eight full handshakes in a row", () => neverResumes(8, () => visit(true, visited)));
   });
 
   test("A session that another client has stolen, key and all, is of no use to it", async () => {
@@ -244,6 +267,70 @@ describe("The node comes back to a server", needs("openssl", "nginx-light"), () 
       await visitFrom(never, name, "127.0.0.1");
       assert.equal(await visitFrom(never, name, "127.0.0.1"), false);
     });
+  }
+});
+
+/** What servers do that have a session cache of their own kind, or a box in front of them that knows better. */
+const BREAKS: readonly (readonly [string, (socket: net.Socket) => void])[] = [
+  ["answers with an alert", (socket) => socket.end(fatalAlert(40))],
+  ["resets the connection", (socket) => socket.resetAndDestroy()],
+  ["answers with something else", (socket) => socket.end("HTTP/1.0 400 Bad Request\r\n\r\n")],
+];
+
+describe("A server that breaks when the node comes back to it", needs("openssl"), () => {
+  let broken: net.Server;
+  let node: TestNode;
+  let behave: (socket: net.Socket) => void;
+  /** Who asked, in order. */
+  const asked: { readonly port: number; readonly offered: boolean }[] = [];
+
+  before(async () => {
+    const pki = await makePki();
+    const honest = tls.createServer(contextOf(pki.server.ecdsa), (socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.end("HTTP/1.0 200 OK\r\n\r\nhello\n"));
+    });
+    broken = net.createServer(async (socket) => {
+      socket.on("error", () => {});
+      const { hello, bytes } = await readHello(socket);
+      const ofTls13 = hello.versions.includes(0x0304);
+      const session = hello.pskIdentity ?? hello.sessionTicket?.length ?? (ofTls13 ? 0 : hello.sessionId.length);
+      const offered = Boolean(session);
+      asked.push({ port: socket.remotePort!, offered });
+      if (offered) return behave(socket);
+      socket.unshift(bytes);
+      honest.emit("connection", socket);
+    });
+    await once(broken.listen(0, "127.0.0.1"), "listening");
+    const forwards = { broken: (broken.address() as net.AddressInfo).port };
+    node = await startNode({ trust: [pki.root.certificate], forwards, config: { workers: 1 } });
+  });
+  after(async () => {
+    await node?.stop();
+    broken?.close();
+  });
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    for (const [how, way] of BREAKS) {
+      test(`It ${how} over ${version}: it is asked once more, without the session, and the client sees nothing`, async () => {
+        behave = way;
+        asked.length = 0;
+        const visited = { ...fresh("breaks"), node, port: node.forward("broken"), version };
+        for (const offers of [[false], [false, true, false]]) {
+          assert.match((await visit(false, visited)).page, /^hello$/m);
+          assert.deepEqual(
+            asked.map(({ offered }) => offered),
+            offers,
+          );
+        }
+        const records = await recordsOf(node, visited.name, 2);
+        const served = asked.filter(({ offered }) => !offered).map(({ port }) => port);
+        assert.deepEqual(records.map(({ seenAs }) => seenAs?.port).sort(), served.sort());
+        for (const { verdict, serverLeg } of records) {
+          assert.deepEqual([verdict, serverLeg.version, serverLeg.resumed], ["decrypt", version, false]);
+        }
+      });
+    }
   }
 });
 

@@ -36,7 +36,7 @@ describe("The lab", { skip: hindrance() ?? false }, () => {
   });
 
   test("it makes its traffic for as long as it is told to, and ends well", async () => {
-    const { code, stdout, stderr } = await run(process.execPath, [LAB, "--duration", "5s"]);
+    const { code, stdout, stderr } = await run(process.execPath, [LAB, "--duration", "5s"], { within: 240_000 });
     assert.equal(code, 0, stderr);
     assert.match(stdout, /Traffic flows/);
     assert.doesNotMatch(stdout, /failed/);
@@ -58,7 +58,7 @@ test("Without root the lab says in one line that it needs it", { skip: hindrance
 
 async function openLab(...options: string[]): Promise<Running> {
   const lab = start(process.execPath, [LAB, ...options]);
-  await lab.shows(/Ctrl-C closes the lab/, 60_000);
+  await lab.shows(/Ctrl-C closes the lab/, 180_000);
   return lab;
 }
 

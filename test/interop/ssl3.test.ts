@@ -6,9 +6,9 @@ import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
 import { suitesFor } from "../../src/ssl3/suites.ts";
 import { writeProbe } from "../../src/wire/probe.ts";
-import { needs } from "../needs.ts";
+import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
-import { buildJavaPeer, java, type Origin, ssl3Server } from "../peers.ts";
+import { buildJavaPeer, java, type Origin, opensslServer, ssl3Server } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { must, until } from "../processes.ts";
 
@@ -40,7 +40,7 @@ interface Case {
   readonly forwarded?: boolean;
 }
 
-describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headless"), () => {
+describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headless", "curl"), () => {
   let pki: Pki;
   let classes: string;
   let node: TestNode;
@@ -49,25 +49,30 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
   let old: Origin;
   let oldEcdsa: Origin;
   let demanding: Origin;
+  let proxy: Origin;
   const modern = new Map<string, Origin>();
 
   before(async () => {
     [pki, classes] = await Promise.all([makePki(), buildJavaPeer("Ssl3Peer.java")]);
     old = await ssl3Server(classes, pki.server.rsa);
     oldEcdsa = await ssl3Server(classes, pki.server.ecdsa);
-    demanding = await ssl3Server(classes, pki.server.rsa, { certificate: "need" });
+    demanding = await ssl3Server(classes, pki.server.rsa, { as: "need" });
+    proxy = await ssl3Server(classes, pki.server.rsa, { as: "tunnel" });
     for (const version of ["TLSv1.2", "TLSv1.3"]) {
       modern.set(version, await ssl3Server(classes, pki.server.rsa, { versions: [version] }));
     }
-    const rules = [{ name: "dropped", match: { host: [`dropped.${DOMAIN}`] }, action: "drop" }];
+    const rules = [
+      { name: "dropped", match: { host: [`dropped.${DOMAIN}`] }, action: "drop" },
+      { name: "bypassed", match: { host: [`bypassed.${DOMAIN}`] }, action: "bypass" },
+    ];
     const feeds = [{ name: "captures", kind: "pcapng", directory: "./captures" }];
     const options = (versions: object, more: object = {}) => ({
       trust: [pki.root.certificate],
-      forwards: { old: old.port },
+      forwards: { old: old.port, tunnel: proxy.port },
       // One worker: sessions are resumed where they were made.
       config: {
         workers: 1,
-        policy: { versions, rules },
+        policy: { versions, rules, startTls: { enabled: true } },
         keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }],
         ...more,
       },
@@ -80,7 +85,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     await node?.stop();
     await rc4Node?.stop();
     await usualNode?.stop();
-    for (const { process } of [old, oldEcdsa, demanding, ...modern.values()]) await process?.stop();
+    for (const { process } of [old, oldEcdsa, demanding, proxy, ...modern.values()]) await process?.stop();
   });
 
   /** Connects through the explicit proxy and answers what each connection saw; a line that says otherwise fails. */
@@ -205,6 +210,21 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.match(line!, /^failed: /);
     const { verdict, rule } = await last(node, demanding.port);
     assert.deepEqual([verdict, rule], ["bypass", "client certificate"]);
+  });
+
+  test("In the tunnel of a proxy of SSL 3.0 TLS is decrypted, and bypassed late on a new connection to the proxy", async (t) => {
+    const web = await opensslServer(pki.server.rsa);
+    t.after(() => web.process.stop());
+    const within = ["-q", "-sS", "--noproxy", "", "--proxy-cacert", node.primary];
+    const through = ["-x", `https://localhost:${node.forward("tunnel")}`];
+    for (const verdict of ["decrypt", "bypass"]) {
+      const name = `${verdict === "bypass" ? "bypassed" : "opened"}.${DOMAIN}`;
+      const to = ["--connect-to", `${name}:443:localhost:${web.port}`, `https://${name}/`];
+      const roots = verdict === "bypass" ? pki.root.certificate : node.primary;
+      assert.match(await must(program("curl"), [...within, ...through, "--cacert", roots, ...to]), /TLSv1\.3/);
+      const session = await node.session(name);
+      assert.deepEqual([session.verdict, session.phase, session.connectHost], [verdict, "certificate", "localhost"]);
+    }
   });
 
   test("A certificate that is faulty is found so although OpenSSL never saw it", async () => {

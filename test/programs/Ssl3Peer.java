@@ -15,7 +15,7 @@ import javax.net.ssl.SSLSocket;
 /**
  * A client and a server of SSL 3.0 over JSSE, with everything that JDK 17 has switched off switched on again.
  *
- * serve PORT PKCS12 VERSIONS none|want|need         VERSIONS joined by "+"; a client certificate
+ * serve PORT PKCS12 VERSIONS none|want|need|tunnel  VERSIONS joined by "+"; a client certificate, or a proxy for CONNECT
  * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSIONS,SUITE (or "-"),SIZE,TIMES,PROXY_HOST:PORT (or "-")
  *
  * The server answers with a line about the session, then echoes. The client connects so many times with one context, so
@@ -41,7 +41,10 @@ public class Ssl3Peer {
     System.out.println("READY");
     while (true) {
       SSLSocket socket = (SSLSocket) listener.accept();
-      new Thread(() -> answer(socket)).start();
+      new Thread(() -> {
+        if (args[4].equals("tunnel")) tunnel(socket);
+        else answer(socket);
+      }).start();
     }
   }
 
@@ -54,6 +57,36 @@ public class Ssl3Peer {
       byte[] buffer = new byte[16384];
       for (int read = in.read(buffer); read != -1; read = in.read(buffer)) out.write(buffer, 0, read);
       socket.shutdownOutput();
+    } catch (Exception error) {
+      System.out.println("failed: " + error);
+    }
+  }
+
+  static void tunnel(SSLSocket socket) {
+    try (socket) {
+      InputStream in = socket.getInputStream();
+      StringBuilder head = new StringBuilder();
+      while (head.indexOf("\r\n\r\n") < 0) {
+        int c = in.read();
+        if (c == -1) return;
+        head.append((char) c);
+      }
+      String[] target = head.toString().split(" ")[1].split(":");
+      try (Socket onward = new Socket(target[0], Integer.parseInt(target[1]))) {
+        socket.getOutputStream().write("HTTP/1.1 200 OK\r\n\r\n".getBytes());
+        Thread back = new Thread(() -> {
+          try {
+            onward.getInputStream().transferTo(socket.getOutputStream());
+            socket.shutdownOutput();
+          } catch (Exception error) {
+            System.out.println("failed: " + error);
+          }
+        });
+        back.start();
+        in.transferTo(onward.getOutputStream());
+        onward.shutdownOutput();
+        back.join();
+      }
     } catch (Exception error) {
       System.out.println("failed: " + error);
     }

@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { needs } from "../../test/needs.ts";
+import { type Origin, redisServer } from "../../test/peers.ts";
+import { freePort, until } from "../../test/processes.ts";
+import { openStore, type Store } from "./store.ts";
+
+const WAIT = 1_000;
+
+describe("A store of several nodes", needs("redis-server"), () => {
+  let redis: Origin;
+  let store: Store;
+  const lonely: string[] = [];
+
+  before(async () => {
+    redis = await redisServer(await freePort());
+    store = openStore({
+      ...{ url: `redis://127.0.0.1:${redis.port}`, wait: WAIT, channels: ["news"] },
+      onMessage() {},
+      onConnected() {},
+      onAlone: (reason) => lonely.push(reason),
+    });
+  });
+  after(async () => {
+    store?.close();
+    await redis?.process.stop();
+  });
+
+  const connected = () => until("the store", () => store.state().state === "connected");
+  const found = async (key: string) => {
+    await connected();
+    return (await store.find(key))?.toString();
+  };
+
+  test("keeps what is put until it is dropped", async () => {
+    await connected();
+    store.put("clearline-test", Buffer.from("a value"), 60_000);
+    await until("the value", async () => (await found("clearline-test")) === "a value");
+    store.drop("clearline-test");
+    const gone = async () => (await found("clearline-test")) === undefined && store.state().state === "connected";
+    await until("no value", gone);
+  });
+
+  test("that hangs in the middle of a question is waited for up to the limit, and not asked again until it answers", async () => {
+    await connected();
+    store.put("clearline-test", Buffer.from("a value"), 60_000);
+    lonely.length = 0;
+    process.kill(redis.process.pid, "SIGSTOP");
+    try {
+      // Nothing else ends the question: the store stands still, and the connection would be given up much later.
+      assert.equal(await store.find("clearline-test"), undefined);
+      assert.deepEqual(lonely, [`it did not answer in ${WAIT} ms`]);
+      const { failures } = store.state();
+      assert.equal(await store.find("clearline-test"), undefined);
+      assert.equal(store.state().failures, failures);
+    } finally {
+      process.kill(redis.process.pid, "SIGCONT");
+    }
+    await until("the value again", async () => (await found("clearline-test")) === "a value");
+  });
+});
