@@ -2,7 +2,7 @@ import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
 import { createRequestHeadReader, type RequestHead } from "../request-head.ts";
 import { type BodyReader, createBodyReader } from "./body.ts";
-import { type Dialogue, MORE, NO, type Progress, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { blankDialogue, broken, type Dialogue, MORE, NO, type Progress } from "./dialogue.ts";
 
 /** Of the head of an answer, in bytes. */
 const MAX_HEAD = 65_536;
@@ -20,9 +20,7 @@ export function openConnect(): Dialogue {
   /** The client takes the server for a proxy. */
   let proxied = false;
   let unanswered = false;
-  const dialogue = { protocol: "CONNECT", answers: 0, certain: false, offered: undefined, refused: false, feed } as {
-    -readonly [Key in keyof Dialogue]: Dialogue[Key];
-  };
+  const dialogue = blankDialogue("CONNECT", feed);
   return dialogue;
 
   function feed(side: "client" | "server", bytes: Buffer): Progress {
@@ -124,8 +122,4 @@ const STATUS_LINE = "HTTP/1.x xxx ";
 function couldBegin(text: string): boolean {
   const begun = text.slice(0, STATUS_LINE.length);
   return /^(?:H(?:T(?:T(?:P(?:\/(?:1(?:\.(?:[01](?: (?:\d{1,3})?)?)?)?)?)?)?)?)?)?$/.test(begun);
-}
-
-function broken(side: "client" | "server", message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
 }

@@ -1,3 +1,4 @@
+import { PeerError } from "../../errors.ts";
 import type { Side } from "../detector.ts";
 
 /** What the bytes so far make of a conversation that began in plaintext. */
@@ -46,8 +47,21 @@ export interface Dialogue {
 export const MORE: Progress = { kind: "more" };
 export const NO: Progress = { kind: "no" };
 
+/** A dialogue in which nothing was said yet: its reader, `feed`, writes to it. */
+export function blankDialogue(
+  protocol: string,
+  feed: Dialogue["feed"],
+): { -readonly [Key in keyof Dialogue]: Dialogue[Key] } {
+  return { protocol, answers: 0, certain: false, offered: undefined, refused: false, feed };
+}
+
 /** TLS alerts name what was wrong; in plaintext no peer sees them: RFC 8446, section 6.2. */
 export const UNEXPECTED_MESSAGE = 10;
+
+/** A peer broke the protocol in a way that could hide something. */
+export function broken(side: Side, message: string): PeerError {
+  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
+}
 
 /** Of all that a client said, in bytes. */
 const MAX_SCRIPT = 65_536;

@@ -1,6 +1,6 @@
 import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
-import { type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { blankDialogue, type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
 
 /** BER tags of RFC 4511, appendix B. */
 const TAG = {
@@ -31,9 +31,7 @@ export function openLdap(): Dialogue {
   const server = new MessageReader();
   let asked: number | undefined;
   let sasl = false;
-  const dialogue = { protocol: "LDAP", answers: 0, certain: false, offered: undefined, refused: false, feed } as {
-    -readonly [Key in keyof Dialogue]: Dialogue[Key];
-  };
+  const dialogue = blankDialogue("LDAP", feed);
   return dialogue;
 
   function feed(side: "client" | "server", bytes: Buffer): Progress {

@@ -1,6 +1,6 @@
 import { PeerError } from "../../errors.ts";
 import type { Side } from "../detector.ts";
-import { type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
 import { LineReader } from "./lines.ts";
 
 /** A protocol of lines in which the client asks, with one of them, for TLS on the same connection: a row of the table. */
@@ -228,8 +228,4 @@ class LineDialogue implements Dialogue {
     if (!this.#textAtOnce) this.#client.inText = this.#is.content?.test(answer) ?? false;
     return MORE;
   }
-}
-
-function broken(side: Side, message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
 }

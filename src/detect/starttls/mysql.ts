@@ -1,6 +1,5 @@
-import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
-import { type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { blankDialogue, broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
 
 /** The server's capability, and the client's wish: bit 11 of both capability fields. */
 const CLIENT_SSL = 0x0800;
@@ -19,9 +18,7 @@ export function openMysql(): Dialogue {
   const script = new Script();
   const greeting = new Accumulator();
   const request = new Accumulator();
-  const dialogue = { protocol: "MySQL", answers: 0, certain: false, offered: undefined, refused: false, feed } as {
-    -readonly [Key in keyof Dialogue]: Dialogue[Key];
-  };
+  const dialogue = blankDialogue("MySQL", feed);
   return dialogue;
 
   function feed(side: "client" | "server", bytes: Buffer): Progress {
@@ -72,8 +69,4 @@ function capabilitiesOf(packet: Buffer): number {
   const end = packet.indexOf(0, 1);
   const at = end + 1 + 4 + 8 + 1;
   return end < 0 || at + 2 > packet.length ? 0 : packet.readUInt16LE(at);
-}
-
-function broken(side: "client" | "server", message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
 }

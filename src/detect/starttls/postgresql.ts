@@ -1,6 +1,5 @@
-import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
-import { type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { blankDialogue, broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
 
 /** Both are eight bytes: their length, then a number. PostgreSQL's manual, "Message Formats". */
 const SSL_REQUEST = Buffer.from("0000000804d2162f", "hex");
@@ -15,9 +14,7 @@ export function openPostgresql(): Dialogue {
   const script = new Script();
   let request = new Accumulator();
   let asked: "ssl" | "gss" | undefined;
-  const dialogue = { protocol: "PostgreSQL", answers: 0, certain: false, offered: undefined, refused: false, feed } as {
-    -readonly [Key in keyof Dialogue]: Dialogue[Key];
-  };
+  const dialogue = blankDialogue("PostgreSQL", feed);
   return dialogue;
 
   function feed(side: "client" | "server", bytes: Buffer): Progress {
@@ -26,7 +23,7 @@ export function openPostgresql(): Dialogue {
   }
 
   function listen(bytes: Buffer): Progress {
-    if (asked) throw behind("client", "The client sent more behind its request for encryption");
+    if (asked) throw broken("client", "The client sent more behind its request for encryption");
     script.add(dialogue.answers, bytes);
     request.append(bytes.subarray(0, SSL_REQUEST.length + 1));
     const length = Math.min(request.length, SSL_REQUEST.length);
@@ -35,7 +32,7 @@ export function openPostgresql(): Dialogue {
     if (length < SSL_REQUEST.length) return MORE;
     dialogue.certain = true;
     asked = begins(SSL_REQUEST) ? "ssl" : "gss";
-    if (request.length > length) throw behind("client", "The client sent more behind its request for encryption");
+    if (request.length > length) throw broken("client", "The client sent more behind its request for encryption");
     request = new Accumulator();
     return MORE;
   }
@@ -45,7 +42,7 @@ export function openPostgresql(): Dialogue {
     // GSSAPI encryption, an error's text, or a server that speaks unasked.
     if (!asked || (!answer.equals(DECLINED) && !(asked === "ssl" && answer.equals(ACCEPTED)))) return NO;
     // CVE-2021-23222: what stands behind the answer would be taken for a part of what comes encrypted.
-    if (bytes.length > 1) throw behind("server", "The server sent more behind its answer to a request for encryption");
+    if (bytes.length > 1) throw broken("server", "The server sent more behind its answer to a request for encryption");
     dialogue.answers += 1;
     if (asked === "ssl") dialogue.offered = answer.equals(ACCEPTED);
     if (dialogue.offered) {
@@ -55,8 +52,4 @@ export function openPostgresql(): Dialogue {
     asked = undefined;
     return MORE;
   }
-}
-
-function behind(side: "client" | "server", message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
 }

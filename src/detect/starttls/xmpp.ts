@@ -1,5 +1,5 @@
 import { PeerError } from "../../errors.ts";
-import { type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { blankDialogue, broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
 import { type Tag, TagReader } from "./tags.ts";
 
 /** Of one answer that is not complete, in bytes. */
@@ -13,9 +13,7 @@ export function openXmpp(): Dialogue {
   let asked = false;
   let offering = false;
   let unanswered = 0;
-  const dialogue = { protocol: "XMPP", answers: 0, certain: false, offered: undefined, refused: false, feed } as {
-    -readonly [Key in keyof Dialogue]: Dialogue[Key];
-  };
+  const dialogue = blankDialogue("XMPP", feed);
   return dialogue;
 
   function feed(side: "client" | "server", bytes: Buffer): Progress {
@@ -85,8 +83,4 @@ export function openXmpp(): Dialogue {
 /** An element right below the stream's own is over. */
 function completes({ kind, depth }: Tag): boolean {
   return depth === 1 && kind !== "begin";
-}
-
-function broken(side: "client" | "server", message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
 }
