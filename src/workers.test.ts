@@ -117,9 +117,8 @@ test("A worker that dies at once again and again is started later each time, one
 });
 
 test("A worker that hangs is killed, and another takes its place", async (t) => {
-  // It has that long to start, too.
   const port = await freePort();
-  const { workers, died } = await start(t, setupWith([port]), 12_000);
+  const { workers, died } = await start(t, setupWith([port]), 5_000);
   const { pid } = workers.list()[0]!;
   const death = died(0);
   process.kill(pid, "SIGSTOP");
