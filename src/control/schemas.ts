@@ -41,8 +41,8 @@ const certificate = z.object({
   issuer: z.string(),
   names: z.array(z.string()).readonly(),
   sha256: z.string(),
-  notBefore: time,
-  notAfter: time,
+  notBefore: time.nullable(),
+  notAfter: time.nullable(),
   faults: z.array(z.object({ fault: z.string(), code: z.string() })).readonly(),
   revocation: z.exactOptional(revocation).describe("absent: nobody was asked"),
 }) satisfies z.ZodType<api.CertificateRecord>;

@@ -138,3 +138,12 @@ test("recordCertificate() answers a record or throws a PeerError, whatever stand
     { numRuns: 100 },
   );
 });
+
+test("A date that is none is told as none", async () => {
+  const { der } = await make();
+  const dates = Buffer.from([0x30, 0x1e, 0x17, 0x0d]);
+  der.write("not a date at", der.indexOf(dates) + dates.length, "latin1");
+  const { notBefore, notAfter } = recordCertificate(new X509Certificate(der));
+  assert.equal(notBefore, null);
+  assert.equal(typeof notAfter, "number");
+});

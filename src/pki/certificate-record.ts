@@ -14,9 +14,9 @@ export interface RecordedCertificate {
   readonly names: readonly string[];
   /** Lower-case hex of the DER's SHA-256. */
   readonly sha256: string;
-  /** ms since the epoch. */
-  readonly notBefore: number;
-  readonly notAfter: number;
+  /** ms since the epoch; null: what stands there is no date. */
+  readonly notBefore: number | null;
+  readonly notAfter: number | null;
 }
 
 /**
@@ -25,12 +25,14 @@ export interface RecordedCertificate {
  * Throws PeerError when it is not X.509 in DER.
  */
 export function recordCertificate(certificate: X509Certificate): RecordedCertificate {
+  const { notBefore, notAfter } = readValidity(certificate);
   return {
     subject: oneLine(certificate.subject),
     issuer: oneLine(certificate.issuer),
     names: namesOf(certificate.raw),
     sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
-    ...readValidity(certificate),
+    notBefore: Number.isNaN(notBefore) ? null : notBefore,
+    notAfter: Number.isNaN(notAfter) ? null : notAfter,
   };
 }
 

@@ -30,9 +30,9 @@ export interface CertificateRecord {
   readonly names: readonly string[];
   /** SHA-256 of the DER, lower-case hex. */
   readonly sha256: string;
-  /** ms since the epoch. */
-  readonly notBefore: number;
-  readonly notAfter: number;
+  /** ms since the epoch; null: what stands there is no date. */
+  readonly notBefore: number | null;
+  readonly notAfter: number | null;
   readonly faults: readonly { readonly fault: string; readonly code: string }[];
   /** Absent: nobody was asked whether it was revoked. */
   readonly revocation?: RevocationRecord;

@@ -43,7 +43,7 @@ function page(session: Session): string[] {
         ["Subject", certificate.subject],
         ["Names", certificate.names.join(", ")],
         ["Issuer", certificate.issuer],
-        ["Valid", `${fullTime(certificate.notBefore)} to ${fullTime(certificate.notAfter)}`],
+        ["Valid", [certificate.notBefore, certificate.notAfter].map(date).join(" to ")],
         ["SHA-256", certificate.sha256],
         ["Faults", certificate.faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
         ["Revocation", certificate.revocation && revocation(certificate.revocation)],
@@ -75,6 +75,10 @@ function page(session: Session): string[] {
       ["Server left", LEFT[session.serverLeft ?? "none"]],
     ]),
   ];
+}
+
+function date(time: number | null): string {
+  return time === null ? "what is no date" : fullTime(time);
 }
 
 function revocation({ status, from, cached, reason, thisUpdate, nextUpdate }: RevocationRecord): string {
