@@ -11,8 +11,8 @@ import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from 
 import { createMintChannel } from "./mint-channel.ts";
 import type { Node } from "./node.ts";
 import { createIssued } from "./pki/issued.ts";
+import { createKept } from "./pki/kept.ts";
 import { createRevocationCache } from "./pki/revocation-cache.ts";
-import { createVerified } from "./pki/verified.ts";
 import { createDemanding } from "./policy/demanding.ts";
 import { createWorkerSessions, type WorkerSessions } from "./resumption/worker-sessions.ts";
 import { createLedger } from "./sessions/ledger.ts";
@@ -128,7 +128,7 @@ function createState(setup: WorkerSetup): WorkerState {
     ledger: createLedger(setup.worker),
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssued(LIMITS.issued, mint.ask),
-    verified: createVerified(LIMITS.verified),
+    verified: createKept(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
     offering: createDemanding(LIMITS.offering),

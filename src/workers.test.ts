@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { type TestContext, test } from "node:test";
-import { freePort } from "../test/processes.ts";
+import { freePort, until } from "../test/processes.ts";
 import { CONFIG } from "./config/schema.ts";
 import { ConfigError } from "./errors.ts";
 import { log } from "./log.ts";
@@ -84,11 +84,10 @@ async function knock(port: number): Promise<string> {
 
 /** Worker 0 once it is another process and has told of itself: it listens then. */
 async function successorOf(workers: Workers, pid: number): Promise<ListedWorker> {
-  for (;;) {
+  return until("a successor that has told of itself", () => {
     const [first] = workers.list();
-    if (first?.status !== undefined && first.pid !== pid) return first;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    return first?.status !== undefined && first.pid !== pid && first;
+  });
 }
 
 test("A new setup does not wait for a worker that is dead, which gets it when it is back", async (t) => {
@@ -118,9 +117,8 @@ test("A worker that dies at once again and again is started later each time, one
 });
 
 test("A worker that hangs is killed, and another takes its place", async (t) => {
-  // It has that long to start, too.
   const port = await freePort();
-  const { workers, died } = await start(t, setupWith([port]), 12_000);
+  const { workers, died } = await start(t, setupWith([port]), 5_000);
   const { pid } = workers.list()[0]!;
   const death = died(0);
   process.kill(pid, "SIGSTOP");

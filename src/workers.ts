@@ -203,20 +203,27 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
 
 /** Kills a worker that says nothing for `silence` ms. */
 function watchSilence(child: ChildProcess, worker: number, silence: number) {
-  let last = performance.now();
+  let silent = false;
   const look = () => {
-    if (performance.now() - last < silence) return;
+    if (!silent) return;
     log.error({ worker, pid: child.pid, silence }, "A worker hangs; it is killed");
     child.kill("SIGKILL");
   };
-  // A supervisor that was kept from running hears of what was said only after its timers.
-  const timer = setTimeout(() => setImmediate(look), silence).unref();
+  // A supervisor that was kept from running hears of what was said only after its timers. No clock is asked whether the time is
+  // really over: timers count from the beginning of the loop's turn, and one that came early by it would be the last.
+  const timer = setTimeout(() => {
+    silent = true;
+    setImmediate(look);
+  }, silence).unref();
   return {
     heard() {
-      last = performance.now();
+      silent = false;
       timer.refresh();
     },
-    stop: () => clearTimeout(timer),
+    stop() {
+      silent = false;
+      clearTimeout(timer);
+    },
   };
 }
 

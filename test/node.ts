@@ -89,7 +89,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
           (answer) => answer.ok,
           () => false,
         ),
-      30_000,
+      120_000,
     ),
     program.ended.then(() => Promise.reject(new Error(`The node ended before it was ready:\n${program.output()}`))),
   ]);

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
-import { freePort, until } from "../../test/processes.ts";
+import { freePort, pause, until } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
@@ -206,7 +206,7 @@ test("a client that takes nothing at all is disconnected after a time; one for w
   const feed = await make(port, { stall: 1_000 });
   const idle = await connect(port);
   // A gap longer than that, in which there is nothing to take.
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await pause(1_200);
   const stuck = await connect(port);
   stuck.socket.pause();
   const flow = feed.open(SESSION, Date.now());

@@ -1,10 +1,10 @@
 import type { X509Certificate } from "node:crypto";
 import { type RecordedCertificate, recordCertificate } from "./certificate-record.ts";
 import { createRootSet, findChain } from "./chain.ts";
+import { createKept, type Kept } from "./kept.ts";
 import type { KeystoreEntry } from "./key-source.ts";
 import type { Keystore } from "./keystore.ts";
 import type { FoundRevocation, Revocation, RevocationRecord } from "./revocation.ts";
-import { createVerified } from "./verified.ts";
 import { type Fault, type FoundFault, verifyServer } from "./verify.ts";
 
 /** What there is to say of a server: its certificate, everything wrong with it, and the node's own keys for it. */
@@ -34,6 +34,12 @@ export interface ShownCertificate {
   readonly staple?: Buffer | undefined;
 }
 
+/** Certificates that OpenSSL found good, with what was found, by certificate and host: busy servers show the same one each time. */
+export type Verified = Kept<readonly FoundFault[]>;
+
+/** For this time, in ms, a certificate is not verified anew. */
+const FRESH = 60_000;
+
 /**
  * Makes the judge of servers, which remembers in `verified` what it need not look at again. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
  * Without `revocation` nobody is asked whether a certificate was revoked.
@@ -41,7 +47,7 @@ export interface ShownCertificate {
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
-  verified = createVerified(2_000),
+  verified: Verified = createKept(2_000),
   revocation?: Revocation,
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
   const rootSet = createRootSet(roots);
@@ -86,7 +92,7 @@ export function createJudge(
     const known = code === undefined ? verified.find(name, now) : undefined;
     if (known) return known;
     const { faults } = verifyServer({ leaf, ...(sent && { sent }), code, host, roots: rootSet, now });
-    if (code === undefined) verified.keep(name, faults, now);
+    if (code === undefined) verified.keep(name, faults, now + FRESH);
     return faults;
   }
 }

@@ -7,12 +7,17 @@ export interface Kept<Thing> {
   /** Forgets all; answers how many there were. */
   flush(): number;
   readonly size: number;
+  /** Finds that found something, and those that did not. */
+  readonly hits: number;
+  readonly misses: number;
 }
 
 /** `limit` is of the sum of all weights; each is 1 unless told otherwise. */
 export function createKept<Thing>(limit: number): Kept<Thing> {
   const kept = new Map<string, { readonly thing: Thing; readonly until: number; readonly weight: number }>();
   let total = 0;
+  let hits = 0;
+  let misses = 0;
 
   const drop = (name: string) => {
     total -= kept.get(name)?.weight ?? 0;
@@ -21,11 +26,12 @@ export function createKept<Thing>(limit: number): Kept<Thing> {
   return {
     find(name, now) {
       const found = kept.get(name);
-      if (!found) return undefined;
-      if (found.until <= now) {
+      if (!found || found.until <= now) {
         drop(name);
+        misses += 1;
         return undefined;
       }
+      hits += 1;
       kept.delete(name);
       kept.set(name, found);
       return found.thing;
@@ -44,6 +50,12 @@ export function createKept<Thing>(limit: number): Kept<Thing> {
     },
     get size() {
       return kept.size;
+    },
+    get hits() {
+      return hits;
+    },
+    get misses() {
+      return misses;
     },
   };
 }

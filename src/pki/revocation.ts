@@ -106,8 +106,9 @@ export function createRevocation(
     },
   };
 
-  function found({ status, from, reason, thisUpdate, nextUpdate, isOpen, mustStaple }: Conclusion, cached: boolean) {
-    const record = { status, from, cached, reason, thisUpdate, nextUpdate };
+  function found(conclusion: Conclusion, known: boolean): FoundRevocation {
+    const { status, from, reason, thisUpdate, nextUpdate, isOpen, mustStaple, named } = conclusion;
+    const record = { status, from, cached: known && (named || from !== null), reason, thisUpdate, nextUpdate };
     if (status === "revoked") return { record, fault: { fault: "revoked", code: "CERT_REVOKED" } as const };
     const isFault = isOpen && (isHard || mustStaple);
     return {

@@ -193,7 +193,7 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     const names = (JSON.parse(stdout) as CacheInfo[]).map(({ name }) => name).sort();
     assert.deepEqual(
       names,
-      ["contexts", "demanding", "issued", "mint", "server-sessions", "sessions", "tickets", "verified"],
+      ["contexts", "demanding", "issued", "mint", "revocation", "server-sessions", "sessions", "tickets", "verified"],
       stderr,
     );
   });
