@@ -3,10 +3,8 @@ import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import tls from "node:tls";
 import { dial, nextLine, serve } from "../../lab/ends.ts";
 import { hindrance } from "../../lab/requirements.ts";
-import { nextChunk, readAll } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { until } from "../processes.ts";
 import {
@@ -140,33 +138,6 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.partialDeepStrictEqual(dropped, { verdict: "drop", phase: "certificate", rule: "forbidden" });
   });
 
-  test("a tunnel in a tunnel is looked into, and what a third one carries passes as it is", async () => {
-    // tinyproxy refuses to be its own client: socat is between the two.
-    const again = 3130;
-    const { server } = stage.network;
-    const hop = server.start("socat", [`TCP-LISTEN:${again},fork,reuseaddr`, `TCP:127.0.0.1:${PORTS.proxy}`]);
-    await until("socat", async () => (await server.must("ss", ["-Htln"])).includes(`:${again} `));
-    const login = Buffer.from(`${USER}:${PASSWORD}`).toString("base64");
-    for (const [tunnels, roots, record] of [
-      [2, stage.node.authorities, { protocol: "tls", verdict: "decrypt", phase: "certificate" }],
-      [3, stage.pki.root.certificate, { protocol: "other", verdict: null, startTls: null }],
-    ] as const) {
-      const socket = await connect(PORTS.proxy);
-      const { localPort } = socket;
-      for (let tunnel = 1; tunnel <= tunnels; tunnel += 1) {
-        const target = `${SERVER}:${tunnel === tunnels ? 443 : again}`;
-        socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic ${login}\r\n\r\n`);
-        assert.match(await nextHead(socket), /^HTTP\/1\.[01] 200 /);
-      }
-      const secure = tls.connect({ socket, servername: "deep.clearline.test", ca: readFileSync(roots) });
-      secure.end("GET / HTTP/1.0\r\n\r\n");
-      assert.match((await readAll(secure)).toString(), /TLSv1\.3 HTTP/);
-      const session = await stage.sessionTo(PORTS.proxy, ({ client }) => client.port === localPort);
-      assert.partialDeepStrictEqual(session, { ...record, connectHost: SERVER });
-    }
-    await hop.stop();
-  });
-
   test("a refused CONNECT stays in plaintext, and so does what a tunnel carries that is not TLS", async () => {
     const refused = await connect(PORTS.proxy);
     assert.match(await ask(refused, `CONNECT ${SERVER}:443 HTTP/1.1\r\nHost: x\r\n`), / 407 /);
@@ -252,14 +223,3 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     });
   }
 });
-
-/** A proxy's answer, to the end of its head, behind which it waits. */
-async function nextHead(socket: Socket): Promise<string> {
-  let head = "";
-  while (!head.endsWith("\r\n\r\n")) {
-    const bytes = await nextChunk(socket);
-    assert.ok(bytes, `the proxy left after ${JSON.stringify(head)}`);
-    head += bytes.toString("latin1");
-  }
-  return head;
-}
