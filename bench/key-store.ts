@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { openKeyFolder } from "../src/pki/key-folder.ts";
-import { makeSelfSigned } from "../src/pki/key-request.ts";
-import { createKeyReader } from "../src/pki/key-source.ts";
-import { createKeystore } from "../src/pki/keystore.ts";
-import { createVault } from "../src/pki/vault.ts";
+import { openKeyFolder } from "../src/pki/keys/key-folder.ts";
+import { makeSelfSigned } from "../src/pki/keys/key-request.ts";
+import { createKeyReader } from "../src/pki/keys/key-source.ts";
+import { createKeystore } from "../src/pki/keys/keystore.ts";
+import { createVault } from "../src/pki/keys/vault.ts";
 
 /**
  * node bench/key-store.ts: what thousands of inbound keys cost. Reading them from an encrypted store at the start and at a

@@ -1,8 +1,8 @@
-import type { Plan } from "./capture/inline-plan.ts";
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
-import type { KeystoreEntry } from "./pki/key-source.ts";
-import type { Minted, MintRequest } from "./pki/mint.ts";
+import type { Plan } from "./kernel/listener/plan.ts";
+import type { Minted, MintRequest } from "./pki/issue/mint.ts";
+import type { KeystoreEntry } from "./pki/keys/key-source.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";

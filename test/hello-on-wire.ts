@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
-import { readUntil } from "../src/capture/reading.ts";
+import { readUntil } from "../src/streams/reading.ts";
 import { type ClientHello, createClientHelloReader } from "../src/wire/client-hello.ts";
 
 /** A real client's hello, read from the wire as the node reads it, with its bytes. The socket is a leg's to take over. */

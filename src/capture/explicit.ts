@@ -1,12 +1,12 @@
 import type { Socket } from "node:net";
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
 import { NetworkError, PeerError } from "../errors.ts";
+import { dial } from "../streams/dial.ts";
+import { farewell } from "../streams/farewell.ts";
+import { readUntil } from "../streams/reading.ts";
 import type { Arrival, Destination, Endpoint, Refusal, Timing } from "./arrival.ts";
-import { dial } from "./dial.ts";
-import { farewell } from "./farewell.ts";
 import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
-import { readUntil } from "./reading.ts";
 
 /** TLS alerts for a client that spoke TLS here; one that got an HTTP answer never sees them. */
 const DECODE_ERROR = 50;

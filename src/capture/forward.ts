@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
+import { dial } from "../streams/dial.ts";
 import type { Arrival, Endpoint } from "./arrival.ts";
-import { dial } from "./dial.ts";
 import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 

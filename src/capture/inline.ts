@@ -1,10 +1,10 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { ConfigError, InvariantError } from "../errors.ts";
+import type { Marks } from "../kernel/listener/plan.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
 import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Arrival, Endpoint } from "./arrival.ts";
-import type { Marks } from "./inline-plan.ts";
 import { plainAddress } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";

@@ -1,5 +1,5 @@
+import type { Plan } from "../kernel/listener/plan.ts";
 import type { Arrival } from "./arrival.ts";
-import type { Plan } from "./inline-plan.ts";
 
 /** What every capture mode works with. */
 export interface CaptureContext {

@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";
 import { dirname } from "node:path";
 import { ConfigError } from "../errors.ts";
-import { makeSecretFolder, readSecret, writeSecret } from "../pki/secret-file.ts";
+import { makeSecretFolder, readSecret, writeSecret } from "../pki/keys/secret-file.ts";
 
 /**
  * The bearer token of the API: read from `file`, or made there on the first start, 32 random bytes. `notice` is told

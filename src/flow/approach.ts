@@ -1,11 +1,11 @@
 import type { Socket } from "node:net";
-import type { Peer } from "./capture/conversation.ts";
-import { NetworkError } from "./errors.ts";
+import { NetworkError } from "../errors.ts";
+import type { LegFailure } from "../legs/leg.ts";
+import type { ServerLeg } from "../legs/server-leg.ts";
+import type { Peer } from "../streams/conversation.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
 import { CERTIFICATE_REQUIRED, type Layer, nearEnd, type Story } from "./flow.ts";
-import type { LegFailure } from "./legs/leg.ts";
-import type { ServerLeg } from "./legs/server-leg.ts";
-import type { Ends } from "./node.ts";
-import type { ClientHello } from "./wire/client-hello.ts";
+import type { Ends } from "./stages.ts";
 
 /** The part of a session's story in which the server is asked for TLS, and asked again when its refusal may not be its last word. */
 

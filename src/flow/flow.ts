@@ -1,18 +1,18 @@
 import type { Socket } from "node:net";
+import type { Arrival, Destination, Endpoint } from "../capture/arrival.ts";
+import { NetworkError, PeerError } from "../errors.ts";
+import type { LegFailure, Negotiated } from "../legs/leg.ts";
+import type { ServerLeg } from "../legs/server-leg.ts";
+import type { Policy } from "../policy/evaluate.ts";
+import type { Facts, Verdict } from "../policy/facts.ts";
+import type { LegRecord } from "../sessions/session.ts";
+import type { Peer } from "../streams/conversation.ts";
+import type { Parting, RelayEnd } from "../streams/relay.ts";
+import type { Chain, ChainFailure } from "../tools/chain.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
 import { approach } from "./approach.ts";
-import type { Arrival, Destination, Endpoint } from "./capture/arrival.ts";
-import type { Peer } from "./capture/conversation.ts";
-import { NetworkError, PeerError } from "./errors.ts";
-import type { LegFailure, Negotiated } from "./legs/leg.ts";
-import type { Parting, RelayEnd } from "./legs/relay.ts";
-import type { ServerLeg } from "./legs/server-leg.ts";
-import type { Carried, Ends, Judgement, Node, Opening, SessionHandle } from "./node.ts";
-import type { Policy } from "./policy/evaluate.ts";
-import type { Facts, Verdict } from "./policy/facts.ts";
-import type { LegRecord } from "./sessions/session.ts";
-import type { Chain, ChainFailure } from "./tools/chain.ts";
+import type { Carried, Ends, Judgement, Node, Opening, SessionHandle } from "./stages.ts";
 import { type Begun, converse, lookInside } from "./upgrade.ts";
-import type { ClientHello } from "./wire/client-hello.ts";
 
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
 const ACCESS_DENIED = 49;

@@ -1,21 +1,21 @@
 import type { Socket } from "node:net";
-import type { Arrival, Endpoint } from "./capture/arrival.ts";
-import type { Conversation, Peer } from "./capture/conversation.ts";
-import type { Reading } from "./capture/reading.ts";
-import type { Sighting } from "./detect/detector.ts";
-import type { Agreement } from "./detect/starttls/dialogue.ts";
-import type { Watch } from "./detect/starttls/dialogues.ts";
-import type { ClientLeg, Presentable } from "./legs/client-leg.ts";
-import type { LegFailure, Negotiated } from "./legs/leg.ts";
-import type { Meter, Parting, RelayEnd, Tap } from "./legs/relay.ts";
-import type { RelayHop } from "./legs/relay-chain.ts";
-import type { ServerLeg } from "./legs/server-leg.ts";
-import type { Policy } from "./policy/evaluate.ts";
-import type { CertificateFacts, Verdict } from "./policy/facts.ts";
-import type { CertificateRecord, PresentedRecord, SessionNews } from "./sessions/session.ts";
-import type { Chain, ChainFailure } from "./tools/chain.ts";
-import type { FlowClass } from "./tools/tool.ts";
-import type { ClientHello } from "./wire/client-hello.ts";
+import type { Arrival, Endpoint } from "../capture/arrival.ts";
+import type { Sighting } from "../detect/detector.ts";
+import type { Agreement } from "../detect/starttls/dialogue.ts";
+import type { Watch } from "../detect/starttls/dialogues.ts";
+import type { ClientLeg, Presentable } from "../legs/client-leg.ts";
+import type { LegFailure, Negotiated } from "../legs/leg.ts";
+import type { ServerLeg } from "../legs/server-leg.ts";
+import type { Policy } from "../policy/evaluate.ts";
+import type { CertificateFacts, Verdict } from "../policy/facts.ts";
+import type { CertificateRecord, PresentedRecord, SessionNews } from "../sessions/session.ts";
+import type { Conversation, Peer } from "../streams/conversation.ts";
+import type { Reading } from "../streams/reading.ts";
+import type { Meter, Parting, RelayEnd, Tap } from "../streams/relay.ts";
+import type { RelayHop } from "../streams/relay-chain.ts";
+import type { Chain, ChainFailure } from "../tools/chain.ts";
+import type { FlowClass } from "../tools/tool.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
 
 /** The seams of `flow.ts`: types only. */
 

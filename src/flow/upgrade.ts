@@ -1,14 +1,14 @@
 import type { Socket } from "node:net";
+import type { Watch } from "../detect/starttls/dialogues.ts";
+import { NetworkError, PeerError } from "../errors.ts";
+import type { ServerLeg } from "../legs/server-leg.ts";
+import type { Conversation, Peer, Turn } from "../streams/conversation.ts";
+import type { Parting } from "../streams/relay.ts";
+import type { Chain } from "../tools/chain.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
 import { approach } from "./approach.ts";
-import type { Conversation, Peer, Turn } from "./capture/conversation.ts";
-import type { Watch } from "./detect/starttls/dialogues.ts";
-import { NetworkError, PeerError } from "./errors.ts";
 import { cut, decide, enterTools, hostOf, join, type Layer, noteUndecided, type Story } from "./flow.ts";
-import type { Parting } from "./legs/relay.ts";
-import type { ServerLeg } from "./legs/server-leg.ts";
-import type { Carried } from "./node.ts";
-import type { Chain } from "./tools/chain.ts";
-import type { ClientHello } from "./wire/client-hello.ts";
+import type { Carried } from "./stages.ts";
 
 /** The part of a session's story that is told in plaintext and becomes TLS: STARTTLS, and CONNECT seen on the wire. */
 

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { ConfigError } from "../errors.ts";
-import { applyPlan, undoPlan } from "./inline-setup.ts";
-import { within } from "./netns.ts";
-import { loadRules, probeFeatures, readCounters } from "./nftables.ts";
-import type { Command } from "./program.ts";
-import { localDelivery, readLink } from "./routes.ts";
-import type { Step } from "./steps.ts";
-import { feed, type Network, needsNamespaces, routedNetwork, run } from "./test-network.ts";
+import { within } from "../linux/netns.ts";
+import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
+import type { Command } from "../linux/program.ts";
+import { localDelivery, readLink } from "../linux/routes.ts";
+import { feed, type Network, needsNamespaces, routedNetwork, run } from "../linux/test-network.ts";
+import { applyPlan, undoPlan } from "./apply.ts";
+import type { Step } from "./step.ts";
 
 const NAMESPACES = needsNamespaces();
 const folder = mkdtempSync(join(tmpdir(), "clearline-setup-"));
@@ -161,7 +161,7 @@ test("After a kill at any moment the next start finds the journal and takes down
   for (let count = 1; count <= STEPS.length; count += 3) {
     // A process of its own sets up this many steps and is killed before it can say more.
     const script = `
-      import { applyPlan } from ${JSON.stringify(new URL("inline-setup.ts", import.meta.url).href)};
+      import { applyPlan } from ${JSON.stringify(new URL("apply.ts", import.meta.url).href)};
       applyPlan({ steps: ${JSON.stringify(STEPS.slice(0, count))} }, ${JSON.stringify(journal)});
       process.kill(process.pid, "SIGKILL");`;
     const args = ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script];
@@ -178,7 +178,7 @@ test("After a kill at any moment the next start finds the journal and takes down
 
 test("What a node that runs has set up stays, whoever asks", NAMESPACES, async () => {
   const script = `
-    import { applyPlan } from ${JSON.stringify(new URL("inline-setup.ts", import.meta.url).href)};
+    import { applyPlan } from ${JSON.stringify(new URL("apply.ts", import.meta.url).href)};
     applyPlan({ steps: ${JSON.stringify(STEPS.slice(0, 2))} }, ${JSON.stringify(journal)});
     process.stdout.write("set up");
     setInterval(() => {}, 1000);`;

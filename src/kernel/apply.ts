@@ -1,5 +1,9 @@
 import { rmSync } from "node:fs";
 import { ConfigError, NetworkError } from "../errors.ts";
+import { within } from "../linux/netns.ts";
+import { type Command, runProgram } from "../linux/program.ts";
+import { readLink } from "../linux/routes.ts";
+import { readSysctl, readSysctls, writeSysctl } from "../linux/sysctls.ts";
 import { onBehalfOf } from "./behalf.ts";
 import {
   currentPlace,
@@ -11,11 +15,7 @@ import {
   readJournal,
   writeJournal,
 } from "./journal.ts";
-import { within } from "./netns.ts";
-import { type Command, runProgram } from "./program.ts";
-import { readLink } from "./routes.ts";
-import type { Step } from "./steps.ts";
-import { readSysctl, readSysctls, writeSysctl } from "./sysctls.ts";
+import type { Step } from "./step.ts";
 
 /**
  * Does the steps in order. Each stands in the journal (mode 0600) before it is done, so that it is taken down even after a

@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
 import { ConfigError, InvariantError } from "../errors.ts";
-import type { Step } from "./steps.ts";
+import type { Step } from "./step.ts";
 
 /** What was there before a step, as far as undoing it needs to know. */
 export type Memory =

@@ -1,19 +1,19 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Counted, carryCounts } from "./capture/inline-counts.ts";
-import { type Plan, planInline } from "./capture/inline-plan.ts";
-import type { LiveConnection } from "./capture/network-rows.ts";
-import type { Loaded } from "./config/load.ts";
-import type { KernelCount } from "./control/api.ts";
-import { ConfigError } from "./errors.ts";
-import { requireNetAdmin } from "./linux/capabilities.ts";
-import { applyPlan, undoPlan } from "./linux/inline-setup.ts";
-import { loadRules, probeFeatures, readCounters } from "./linux/nftables.ts";
-import { readLink } from "./linux/routes.ts";
-import type { Step } from "./linux/steps.ts";
-import { readPorts } from "./policy/conditions.ts";
-import { networkRows } from "./policy/network-rows.ts";
-import { hasToolsJournal, planInlineTools, undoTools } from "./tools/inline-setup.ts";
+import type { Loaded } from "../config/load.ts";
+import type { KernelCount } from "../control/api.ts";
+import { ConfigError } from "../errors.ts";
+import { requireNetAdmin } from "../linux/capabilities.ts";
+import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
+import { readLink } from "../linux/routes.ts";
+import { readPorts } from "../policy/conditions.ts";
+import { networkRows } from "../policy/network-rows.ts";
+import { applyPlan, undoPlan } from "./apply.ts";
+import { type Counted, carryCounts } from "./listener/counters.ts";
+import { type Plan, planInline } from "./listener/plan.ts";
+import type { LiveConnection } from "./listener/policy-rows.ts";
+import type { Step } from "./step.ts";
+import { hasToolsJournal, planInlineTools, undoTools } from "./tools.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 

@@ -1,4 +1,4 @@
-import type { Command } from "./program.ts";
+import type { Command } from "../linux/program.ts";
 
 /** One change of the kernel's state: plain data, so that it can be shown, written to the journal, done and undone. */
 export type Step = (

@@ -1,14 +1,14 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError, NetworkError } from "../errors.ts";
-import { onBehalfOf } from "../linux/behalf.ts";
 import { requireCapability } from "../linux/capabilities.ts";
-import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
 import { within } from "../linux/netns.ts";
 import { probeFeatures, readCounters } from "../linux/nftables.ts";
-import type { Step } from "../linux/steps.ts";
-import { type InlineTool, namespaceOf } from "./inline-place.ts";
-import { planTools } from "./inline-plan.ts";
+import { applyPlan, undoPlan } from "./apply.ts";
+import { onBehalfOf } from "./behalf.ts";
+import type { Step } from "./step.ts";
+import { type InlineTool, namespaceOf } from "./tool/numbers.ts";
+import { planTools } from "./tool/plan.ts";
 
 /** What the kernel is told for the inline tools: once, by the supervisor. */
 

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { certificatesSentWith } from "../pki/chain.ts";
-import { readValidity } from "../pki/validity.ts";
+import { certificatesSentWith } from "../pki/x509/chain.ts";
+import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
 import { isFatalAlert } from "./openssl-errors.ts";

@@ -7,6 +7,7 @@ import { type TestContext, test } from "node:test";
 
 import { needs } from "../../test/needs.ts";
 import type { SessionKeeper } from "../resumption/keeper.ts";
+import { relay } from "../streams/relay.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
 import { record } from "../wire/record.ts";
@@ -15,7 +16,6 @@ import { createContextCache } from "./contexts.ts";
 import type { KeyTaker } from "./leg.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
 import type { VersionRange } from "./offer.ts";
-import { relay } from "./relay.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 import { tcpPair } from "./test-pairs.ts";
 

@@ -1,8 +1,8 @@
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { PeerError } from "../errors.ts";
-import { splitPem } from "../pki/certificate.ts";
-import { NOT_VERIFIED } from "../pki/verify.ts";
+import { NOT_VERIFIED } from "../pki/verify/verify.ts";
+import { splitPem } from "../pki/x509/certificate.ts";
 import { createClient } from "../ssl3/client.ts";
 import type { Connection, Established } from "../ssl3/connection.ts";
 import { createServer } from "../ssl3/server.ts";

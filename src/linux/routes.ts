@@ -1,5 +1,5 @@
+import type { Step } from "../kernel/step.ts";
 import { runProgram } from "./program.ts";
-import type { Step } from "./steps.ts";
 
 /** A network interface as it is now. */
 export interface Link {

@@ -1,9 +1,9 @@
 import { ConfigError } from "../errors.ts";
-import { checkAuthorities, type GivenAuthority, type Role } from "./authority.ts";
-import { type KeySource, readKey } from "./key-source.ts";
-import { checkKeys } from "./keystore.ts";
-import { readTrust } from "./trust.ts";
-import { checkSecrets, type StoreSecrets } from "./vault.ts";
+import { checkAuthorities, type GivenAuthority, type Role } from "./issue/authority.ts";
+import { type KeySource, readKey } from "./keys/key-source.ts";
+import { checkKeys } from "./keys/keystore.ts";
+import { checkSecrets, type StoreSecrets } from "./keys/vault.ts";
+import { readTrust } from "./verify/trust.ts";
 
 /** What a configuration gives the PKI, as texts. */
 export interface GivenPki {

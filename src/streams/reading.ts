@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
+import type { Timing } from "../capture/arrival.ts";
 import { InvariantError, NetworkError } from "../errors.ts";
-import type { Timing } from "./arrival.ts";
 
 export type Side = "client" | "server";
 

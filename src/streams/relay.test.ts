@@ -5,9 +5,9 @@ import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket, connect as tlsConnect } from "node:tls";
 import { until } from "../../test/processes.ts";
+import { readAll, tcpPair } from "../legs/test-pairs.ts";
 import { make } from "../pki/test-chain.ts";
 import { type Meter, type Parting, type RelayEnd, relay, type Tap } from "./relay.ts";
-import { readAll, tcpPair } from "./test-pairs.ts";
 
 const IDLE = 60_000;
 const MIB = 2 ** 20;

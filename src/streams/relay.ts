@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { NetworkError } from "../errors.ts";
-import { TRUNCATED } from "./leg.ts";
+import { TRUNCATED } from "../legs/leg.ts";
 
 type Side = "client" | "server";
 

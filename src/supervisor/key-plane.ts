@@ -1,13 +1,13 @@
 import { X509Certificate } from "node:crypto";
-import type { GeneratedKey, KeyInfo, NewKey, NewKeyRequest } from "./control/api.ts";
-import type { ControlPlane } from "./control/plane.ts";
-import { ConfigError } from "./errors.ts";
-import { readCertificate } from "./pki/certificate.ts";
-import type { NewSource, WaitingKey } from "./pki/key-folder.ts";
-import { makeSelfSigned, requestKey } from "./pki/key-request.ts";
-import { digest, type KeystoreEntry } from "./pki/key-source.ts";
-import { validityOf } from "./pki/keystore.ts";
-import type { NodeState } from "./supervisor.ts";
+import type { GeneratedKey, KeyInfo, NewKey, NewKeyRequest } from "../control/api.ts";
+import type { ControlPlane } from "../control/plane.ts";
+import { ConfigError } from "../errors.ts";
+import type { NewSource, WaitingKey } from "../pki/keys/key-folder.ts";
+import { makeSelfSigned, requestKey } from "../pki/keys/key-request.ts";
+import { digest, type KeystoreEntry } from "../pki/keys/key-source.ts";
+import { validityOf } from "../pki/keys/keystore.ts";
+import { readCertificate } from "../pki/x509/certificate.ts";
+import type { NodeState } from "./run.ts";
 
 const DAY = 24 * 3600 * 1000;
 /** A clock that is slow must not find a new certificate to be of the future. */

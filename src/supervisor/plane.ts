@@ -1,20 +1,20 @@
 import { X509Certificate } from "node:crypto";
-import manifest from "../package.json" with { type: "json" };
-import { placeOf, textOf } from "./config/listener-place.ts";
-import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "./control/api.ts";
-import type { ControlPlane } from "./control/plane.ts";
-import { searchSessions } from "./control/session-search.ts";
-import { ConfigError } from "./errors.ts";
-import { readKernelCounts } from "./inline.ts";
+import manifest from "../../package.json" with { type: "json" };
+import { placeOf, textOf } from "../config/listener-place.ts";
+import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "../control/api.ts";
+import type { ControlPlane } from "../control/plane.ts";
+import { searchSessions } from "../control/session-search.ts";
+import { ConfigError } from "../errors.ts";
+import { readKernelCounts } from "../kernel/listeners.ts";
+import { readStrangers } from "../kernel/tools.ts";
+import type { CacheName } from "../messages.ts";
+import { verifyServer } from "../pki/verify/verify.ts";
+import { recordCertificate } from "../pki/x509/certificate-record.ts";
+import { createRootSet } from "../pki/x509/chain.ts";
+import { explain, order } from "../policy/explain.ts";
 import { createKeyPlane } from "./key-plane.ts";
-import type { CacheName } from "./messages.ts";
-import { recordCertificate } from "./pki/certificate-record.ts";
-import { createRootSet } from "./pki/chain.ts";
-import { verifyServer } from "./pki/verify.ts";
-import { explain, order } from "./policy/explain.ts";
+import type { NodeState } from "./run.ts";
 import { isShared } from "./sharing.ts";
-import type { NodeState } from "./supervisor.ts";
-import { readStrangers } from "./tools/inline-setup.ts";
 
 /**
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`

@@ -1,13 +1,13 @@
-import { type Loaded, loadConfig } from "./config/load.ts";
-import type { Config } from "./config/schema.ts";
-import type { Reloaded } from "./control/api.ts";
-import { changeInline, planNode } from "./inline.ts";
-import { log } from "./log.ts";
-import { checkPki, type GivenPki } from "./pki/check.ts";
+import { type Loaded, loadConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import type { Reloaded } from "../control/api.ts";
+import { changeInline, planNode } from "../kernel/listeners.ts";
+import { checkToolsStay } from "../kernel/tools.ts";
+import { log } from "../log.ts";
+import { checkPki, type GivenPki } from "../pki/check.ts";
+import type { Endpoint } from "../sessions/session.ts";
+import type { NodeState } from "./run.ts";
 import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
-import type { Endpoint } from "./sessions/session.ts";
-import type { NodeState } from "./supervisor.ts";
-import { checkToolsStay } from "./tools/inline-setup.ts";
 
 /** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
 export function reload(state: NodeState): Promise<Reloaded> {

@@ -1,16 +1,16 @@
 import { createHash } from "node:crypto";
-import { checkFree } from "./capture/listener.ts";
-import type { Loaded } from "./config/load.ts";
-import type { Config } from "./config/schema.ts";
-import { log } from "./log.ts";
-import type { WorkerSetup } from "./messages.ts";
-import type { WaitingKey } from "./pki/key-folder.ts";
-import { createKeystore, inOrder, type Keystore, keyWarnings } from "./pki/keystore.ts";
-import { readTrust, type Trust } from "./pki/trust.ts";
-import { compilePolicy, type Policy } from "./policy/evaluate.ts";
-import type { NodeState } from "./supervisor.ts";
-import { type Watch, watchTools } from "./tools/heartbeat.ts";
-import { mendTool, probeTool } from "./tools/kinds.ts";
+import { checkFree } from "../capture/listener.ts";
+import type { Loaded } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { log } from "../log.ts";
+import type { WorkerSetup } from "../messages.ts";
+import type { WaitingKey } from "../pki/keys/key-folder.ts";
+import { createKeystore, inOrder, type Keystore, keyWarnings } from "../pki/keys/keystore.ts";
+import { readTrust, type Trust } from "../pki/verify/trust.ts";
+import { compilePolicy, type Policy } from "../policy/evaluate.ts";
+import { type Watch, watchTools } from "../tools/heartbeat.ts";
+import { mendTool, probeTool } from "../tools/kinds.ts";
+import type { NodeState } from "./run.ts";
 
 /** What the node runs on at the moment. Replaced as a whole by a reload. */
 export interface Running {

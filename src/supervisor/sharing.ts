@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import type { Config } from "./config/schema.ts";
-import { type Fleet, openFleet, SHARED_CACHES, type SharedCache } from "./fleet/fleet.ts";
-import { log } from "./log.ts";
-import type { Minted, MintShelf } from "./pki/mint.ts";
-import { createSealer, deriveKey } from "./resumption/seal.ts";
-import { createClientSessions } from "./resumption/session-caches.ts";
-import { makeTicketKey, type TicketKeys, turnTicketKeys } from "./resumption/ticket-keys.ts";
-import type { SessionQuery } from "./sessions/search.ts";
-import type { Session } from "./sessions/session.ts";
+import type { Config } from "../config/schema.ts";
+import { type Fleet, openFleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
+import { log } from "../log.ts";
+import type { Minted, MintShelf } from "../pki/issue/mint.ts";
+import { createSealer, deriveKey } from "../resumption/seal.ts";
+import { createClientSessions } from "../resumption/session-caches.ts";
+import { makeTicketKey, type TicketKeys, turnTicketKeys } from "../resumption/ticket-keys.ts";
+import type { SessionQuery } from "../sessions/search.ts";
+import type { Session } from "../sessions/session.ts";
 
 /** What a node asks the others of a fleet, and what it is told. */
 export interface FleetQuestion {

@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
-import { log } from "./log.ts";
-import type { FromWorker, ToWorker } from "./messages.ts";
-import type { Applied } from "./sessions/table.ts";
-import type { NodeState } from "./supervisor.ts";
-import { isReturnsNews } from "./tools/returns.ts";
+import { log } from "../log.ts";
+import type { FromWorker, ToWorker } from "../messages.ts";
+import type { Applied } from "../sessions/table.ts";
+import { isReturnsNews } from "../tools/returns.ts";
+import type { NodeState } from "./run.ts";
 
 /** What a worker has to say, and what it is answered. */
 export function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { type TestContext, test } from "node:test";
-import { freePort, until } from "../test/processes.ts";
-import { CONFIG } from "./config/schema.ts";
-import { ConfigError } from "./errors.ts";
-import { log } from "./log.ts";
-import type { FromWorker, WorkerSetup } from "./messages.ts";
-import type { PolicySource } from "./policy/rule.ts";
+import { freePort, until } from "../../test/processes.ts";
+import { CONFIG } from "../config/schema.ts";
+import { ConfigError } from "../errors.ts";
+import { log } from "../log.ts";
+import type { FromWorker, WorkerSetup } from "../messages.ts";
+import type { PolicySource } from "../policy/rule.ts";
 import { createWorkers, type ListedWorker, restartAfter, type Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.

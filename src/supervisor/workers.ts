@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import { ConfigError } from "./errors.ts";
-import { log } from "./log.ts";
-import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
+import { ConfigError } from "../errors.ts";
+import { log } from "../log.ts";
+import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 
 /** The processes that carry sessions: started, told, watched, and started again when they die. */
 export interface Workers {
@@ -71,7 +71,7 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
   const slots: Slot[] = [];
 
   const launch = (worker: number, restarts = 0, failures = 0): Slot => {
-    const child = fork(fileURLToPath(new URL("main.ts", import.meta.url)), {
+    const child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
       serialization: "advanced",
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
     });

@@ -2,7 +2,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import type { Server, Socket } from "node:net";
 import { NetworkError } from "../errors.ts";
-import { HEARTBEAT, type InlineTool, namespaceOf } from "./inline-place.ts";
+import { HEARTBEAT, type InlineTool, namespaceOf } from "../kernel/tool/numbers.ts";
 import { dialAtA, listenAtB } from "./inline-tool.ts";
 
 /** Nobody's addresses (RFC 5737), and the port of the discard protocol (RFC 863): a tool that logs shows what it was. */

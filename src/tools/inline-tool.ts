@@ -1,10 +1,6 @@
 import { createServer, isIPv6, type Server, type Socket } from "node:net";
 import ipaddr from "ipaddr.js";
 import { ConfigError, NetworkError } from "../errors.ts";
-import { within } from "../linux/netns.ts";
-import { openQueue } from "../linux/nfqueue.ts";
-import { readSyn } from "../linux/packet.ts";
-import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import {
   ACCEPTING,
   acceptingPort,
@@ -14,7 +10,11 @@ import {
   namespaceOf,
   queueOf,
   type Slot,
-} from "./inline-place.ts";
+} from "../kernel/tool/numbers.ts";
+import { within } from "../linux/netns.ts";
+import { openQueue } from "../linux/nfqueue.ts";
+import { readSyn } from "../linux/packet.ts";
+import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { ToolContext } from "./kinds.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
 import { toolPort } from "./ports.ts";

@@ -1,5 +1,5 @@
-import { mendInlineTool } from "./inline-mending.ts";
-import type { InlineTool } from "./inline-place.ts";
+import { mendInlineTool } from "../kernel/tool/mending.ts";
+import type { InlineTool } from "../kernel/tool/numbers.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { openInlineTool } from "./inline-tool.ts";
 import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
-import type { Arrival } from "./capture/arrival.ts";
-import { NetworkError } from "./errors.ts";
-import { openFileLimit } from "./linux/limits.ts";
+import type { Arrival } from "../capture/arrival.ts";
+import { NetworkError } from "../errors.ts";
+import { openFileLimit } from "../linux/limits.ts";
 
 /** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
 const DESCRIPTORS = openFileLimit() - 256;

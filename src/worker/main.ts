@@ -1,26 +1,26 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
+import { createKept } from "../cache.ts";
+import type { OpenListener } from "../capture/mode.ts";
+import { ConfigError } from "../errors.ts";
+import type { Feed } from "../feeds/feed.ts";
+import { carry } from "../flow/flow.ts";
+import type { Node } from "../flow/stages.ts";
+import { createContextCache } from "../legs/contexts.ts";
+import { log } from "../log.ts";
+import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
+import { createIssued } from "../pki/issue/issued.ts";
+import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
+import { createDemanding } from "../policy/demanding.ts";
+import { createWorkerSessions, type WorkerSessions } from "../resumption/worker-sessions.ts";
+import { createLedger } from "../sessions/ledger.ts";
+import { createToolTraffic, type ToolTraffic } from "../tools/chain.ts";
+import { createReturns, type Returns } from "../tools/returns.ts";
+import type { Tool } from "../tools/tool.ts";
 import { createAdmission } from "./admission.ts";
-import type { OpenListener } from "./capture/mode.ts";
-import { ConfigError } from "./errors.ts";
-import type { Feed } from "./feeds/feed.ts";
-import { carry } from "./flow.ts";
-import { createContextCache } from "./legs/contexts.ts";
-import { log } from "./log.ts";
-import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "./messages.ts";
+import type { Lasting } from "./compose.ts";
 import { createMintChannel } from "./mint-channel.ts";
-import type { Node } from "./node.ts";
-import { createIssued } from "./pki/issued.ts";
-import { createKept } from "./pki/kept.ts";
-import { createRevocationCache } from "./pki/revocation-cache.ts";
-import { createDemanding } from "./policy/demanding.ts";
-import { createWorkerSessions, type WorkerSessions } from "./resumption/worker-sessions.ts";
-import { createLedger } from "./sessions/ledger.ts";
-import { createToolTraffic, type ToolTraffic } from "./tools/chain.ts";
-import { createReturns, type Returns } from "./tools/returns.ts";
-import type { Tool } from "./tools/tool.ts";
-import type { Lasting } from "./worker-node.ts";
-import { applySetup } from "./worker-setup.ts";
+import { applySetup } from "./setup.ts";
 
 /**
  * A worker: it accepts connections and carries whole sessions. `worker-setup.ts` opens what its setup says. Its parent, the

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PeerError } from "./errors.ts";
-import type { FromWorker } from "./messages.ts";
+import { PeerError } from "../errors.ts";
+import type { FromWorker } from "../messages.ts";
+import type { Minted, MintRequest } from "../pki/issue/mint.ts";
 import { createMintChannel } from "./mint-channel.ts";
-import type { Minted, MintRequest } from "./pki/mint.ts";
 
 const WANTED: MintRequest = { certificate: Buffer.alloc(1), authority: "primary", keyType: "ecdsa" };
 const MINTED = { serial: "01" } as Minted;

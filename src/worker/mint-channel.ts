@@ -1,6 +1,6 @@
-import { PeerError } from "./errors.ts";
-import type { FromWorker } from "./messages.ts";
-import type { Minted, MintRequest } from "./pki/mint.ts";
+import { PeerError } from "../errors.ts";
+import type { FromWorker } from "../messages.ts";
+import type { Minted, MintRequest } from "../pki/issue/mint.ts";
 
 /** RFC 8446, section 6.2: the client is not to blame. */
 const INTERNAL_ERROR = 80;

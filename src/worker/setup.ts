@@ -1,15 +1,15 @@
 import { setDefaultCACertificates } from "node:tls";
+import type { Arrival } from "../capture/arrival.ts";
+import { identityOf, openListener } from "../capture/modes.ts";
+import type { Feed } from "../feeds/feed.ts";
+import { openFeed } from "../feeds/kinds.ts";
+import { log } from "../log.ts";
+import type { WorkerSetup } from "../messages.ts";
+import { type Chains, type ChainTool, createChains } from "../tools/chain.ts";
+import { openTool } from "../tools/kinds.ts";
 import { capacity } from "./admission.ts";
-import type { Arrival } from "./capture/arrival.ts";
-import { identityOf, openListener } from "./capture/modes.ts";
-import type { Feed } from "./feeds/feed.ts";
-import { openFeed } from "./feeds/kinds.ts";
-import { log } from "./log.ts";
+import { composeNode } from "./compose.ts";
 import type { WorkerState } from "./main.ts";
-import type { WorkerSetup } from "./messages.ts";
-import { type Chains, type ChainTool, createChains } from "./tools/chain.ts";
-import { openTool } from "./tools/kinds.ts";
-import { composeNode } from "./worker-node.ts";
 
 /** What a configuration changes in a worker. New sessions see all of it, live ones none. Throws ConfigError. */
 export async function applySetup(state: WorkerState, next: WorkerSetup): Promise<void> {

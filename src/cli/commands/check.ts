@@ -17,8 +17,8 @@ export function checkCommand(): Command {
     .action(async (options: CommonOptions & { json?: true }) => {
       const { loadConfig } = await import("../../config/load.ts");
       const { checkPki } = await import("../../pki/check.ts");
-      const { createKeyReader } = await import("../../pki/key-source.ts");
-      const { keyWarnings } = await import("../../pki/keystore.ts");
+      const { createKeyReader } = await import("../../pki/keys/key-source.ts");
+      const { keyWarnings } = await import("../../pki/keys/keystore.ts");
       const { read } = createKeyReader();
       const now = Date.now();
       try {

@@ -15,8 +15,8 @@ function planCommand(): Command {
     "inline plan -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { planSteps } = await import("../../inline.ts");
-    const { renderPlan } = await import("../../capture/inline-plan.ts");
+    const { planSteps } = await import("../../kernel/listeners.ts");
+    const { renderPlan } = await import("../../kernel/listener/plan.ts");
     const loaded = await loadConfig(file);
     const { workers } = loaded.config;
     const steps = planSteps(loaded, workers === "auto" ? availableParallelism() : workers);
@@ -29,7 +29,7 @@ function undoCommand(): Command {
     "inline undo -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { undoInline } = await import("../../inline.ts");
+    const { undoInline } = await import("../../kernel/listeners.ts");
     const { dataDir } = (await loadConfig(file)).config;
     const problems = undoInline(dataDir);
     print(

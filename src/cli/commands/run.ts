@@ -7,7 +7,7 @@ export function runCommand(): Command {
     "run -c clearline.yaml",
   ]).action(async (options: CommonOptions) => {
     // Only this command is the node: the others must not wait for all of it to load.
-    const { runNode } = await import("../../supervisor.ts");
+    const { runNode } = await import("../../supervisor/run.ts");
     process.exitCode = await runNode({ file: options.config });
   });
 }

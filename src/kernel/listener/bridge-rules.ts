@@ -1,6 +1,6 @@
-import { CODE } from "./inline-marks.ts";
-import type { Lane } from "./inline-plan.ts";
-import { liveSets } from "./network-rows.ts";
+import { CODE } from "./marks.ts";
+import type { Lane } from "./plan.ts";
+import { liveSets } from "./policy-rows.ts";
 import { chain, count, NEW, newChains, rowRules, unlisted, type Writing } from "./rule-writing.ts";
 
 /** Frames: what may be Clearline's is lifted to the rules of IP, all else crosses the bridge as it is. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { carryCounts } from "./inline-counts.ts";
-import { type PlanInput, planInline } from "./inline-plan.ts";
-import type { NetworkRow } from "./network-rows.ts";
+import { carryCounts } from "./counters.ts";
+import { type PlanInput, planInline } from "./plan.ts";
+import type { NetworkRow } from "./policy-rows.ts";
 
 const INPUT: PlanInput = {
   listeners: [

@@ -1,4 +1,4 @@
-import type { Plan, PlannedCounter } from "./inline-plan.ts";
+import type { Plan, PlannedCounter } from "./plan.ts";
 
 interface Count {
   readonly packets: number;

@@ -1,4 +1,4 @@
-import type { Marks } from "./inline-plan.ts";
+import type { Marks } from "./plan.ts";
 
 /**
  * What eight bits of a packet's mark say, from one hook to the next and between kernel and worker. 1 to 63: the worker of that

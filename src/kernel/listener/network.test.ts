@@ -6,14 +6,13 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { until } from "../../test/processes.ts";
-import type { NetworkError } from "../errors.ts";
-import { applyPlan, undoPlan } from "../linux/inline-setup.ts";
-import { within } from "../linux/netns.ts";
-import { openQueue, type Packet, type Queue } from "../linux/nfqueue.ts";
-import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
-import { readSyn } from "../linux/packet.ts";
-import { connectFrom } from "../linux/sockets.ts";
+import { until } from "../../../test/processes.ts";
+import type { NetworkError } from "../../errors.ts";
+import { within } from "../../linux/netns.ts";
+import { openQueue, type Packet, type Queue } from "../../linux/nfqueue.ts";
+import { loadRules, probeFeatures, readCounters } from "../../linux/nftables.ts";
+import { readSyn } from "../../linux/packet.ts";
+import { connectFrom } from "../../linux/sockets.ts";
 import {
   BRIDGED,
   bridgedNetwork,
@@ -24,10 +23,11 @@ import {
   routedNetwork,
   run,
   serve,
-} from "../linux/test-network.ts";
-import { carryCounts } from "./inline-counts.ts";
-import { type InlineListener, type Plan, type PlanInput, planInline } from "./inline-plan.ts";
-import type { NetworkRow } from "./network-rows.ts";
+} from "../../linux/test-network.ts";
+import { applyPlan, undoPlan } from "../apply.ts";
+import { carryCounts } from "./counters.ts";
+import { type InlineListener, type Plan, type PlanInput, planInline } from "./plan.ts";
+import type { NetworkRow } from "./policy-rows.ts";
 
 const NAMESPACES = needsNamespaces();
 const FAMILIES = [4, 6] as const;

@@ -1,5 +1,5 @@
-import { CODE, KIND, LANDED, LOCAL_KIND, markOf } from "./inline-marks.ts";
-import type { Lane } from "./inline-plan.ts";
+import { CODE, KIND, LANDED, LOCAL_KIND, markOf } from "./marks.ts";
+import type { Lane } from "./plan.ts";
 import { chain, HOOK, hex, kindMatch, NEW, type Writing } from "./rule-writing.ts";
 
 /** What has come in for this machine. */

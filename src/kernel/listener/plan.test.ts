@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { ConfigError } from "../errors.ts";
-import { CODE, MAX_LANES, markOf, readMarks } from "./inline-marks.ts";
-import { type InlineListener, type PlanInput, planInline, renderPlan } from "./inline-plan.ts";
-import { type NetworkRow, type PortRange, rowMatches } from "./network-rows.ts";
+import { ConfigError } from "../../errors.ts";
+import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
+import { type InlineListener, type PlanInput, planInline, renderPlan } from "./plan.ts";
+import { type NetworkRow, type PortRange, rowMatches } from "./policy-rows.ts";
 
 const EDGE: InlineListener = {
   name: "edge",

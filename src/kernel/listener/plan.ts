@@ -1,10 +1,10 @@
-import { ConfigError } from "../errors.ts";
-import { isLinkName } from "../linux/routes.ts";
-import type { Step } from "../linux/steps.ts";
-import { CODE, MAX_LANES, markOf, readMarks } from "./inline-marks.ts";
-import { writeRules } from "./inline-rules.ts";
-import { listSteps } from "./inline-steps.ts";
-import type { LiveConnection, NetworkRow, PortRange } from "./network-rows.ts";
+import { ConfigError } from "../../errors.ts";
+import { isLinkName } from "../../linux/routes.ts";
+import type { Step } from "../step.ts";
+import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
+import type { LiveConnection, NetworkRow, PortRange } from "./policy-rows.ts";
+import { writeRules } from "./rules.ts";
+import { listSteps } from "./steps.ts";
 
 /** A pair of interfaces that Clearline stands between. */
 export interface InlineListener {

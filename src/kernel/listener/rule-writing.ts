@@ -1,6 +1,6 @@
-import { CODE, markOf } from "./inline-marks.ts";
-import type { Lane, PlannedCounter } from "./inline-plan.ts";
-import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./network-rows.ts";
+import { CODE, markOf } from "./marks.ts";
+import type { Lane, PlannedCounter } from "./plan.ts";
+import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./policy-rows.ts";
 
 /** What the rules are written from. */
 export interface Settings {

@@ -1,8 +1,8 @@
-import { inputChains, outputChains } from "./inline-answers.ts";
-import { bridgeChains } from "./inline-frames.ts";
-import { CODE, markOf } from "./inline-marks.ts";
-import type { Lane, PlannedCounter } from "./inline-plan.ts";
-import { addressSets, liveSets } from "./network-rows.ts";
+import { bridgeChains } from "./bridge-rules.ts";
+import { CODE, markOf } from "./marks.ts";
+import { inputChains, outputChains } from "./own-packets.ts";
+import type { Lane, PlannedCounter } from "./plan.ts";
+import { addressSets, liveSets } from "./policy-rows.ts";
 import { chain, count, HOOK, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
 
 /** The ruleset of both families as one script, and the counters in it. */

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
-import { ConfigError, NetworkError } from "../errors.ts";
-import { within } from "../linux/netns.ts";
-import { type Command, readProgram } from "../linux/program.ts";
-import { linksOf } from "../linux/routes.ts";
-import { type InlineTool, namespaceOf } from "./inline-place.ts";
-import { type Place, SIDES, type Side, TABLE, wayOut } from "./inline-plan.ts";
+import { ConfigError, NetworkError } from "../../errors.ts";
+import { within } from "../../linux/netns.ts";
+import { type Command, readProgram } from "../../linux/program.ts";
+import { linksOf } from "../../linux/routes.ts";
+import { type InlineTool, namespaceOf } from "./numbers.ts";
+import { type Place, SIDES, type Side, TABLE, wayOut } from "./plan.ts";
 
 /**
  * An interface of a tool that was set down and up again has no routes any more: nothing leaves there. Brings them back at each side

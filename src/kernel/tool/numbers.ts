@@ -1,5 +1,5 @@
-import type { PortMap } from "./ports.ts";
-import type { ToolPlace } from "./tool.ts";
+import type { PortMap } from "../../tools/ports.ts";
+import type { ToolPlace } from "../../tools/tool.ts";
 
 /** A tool between two interfaces. */
 export interface InlineTool extends ToolPlace {

@@ -1,9 +1,9 @@
-import { ConfigError, NetworkError } from "../errors.ts";
-import { within } from "../linux/netns.ts";
-import { type Link, readLink } from "../linux/routes.ts";
-import type { InsideStep, Step } from "../linux/steps.ts";
-import { type InlineTool, MARK, namespaceOf } from "./inline-place.ts";
-import { writeToolRules } from "./inline-rules.ts";
+import { ConfigError, NetworkError } from "../../errors.ts";
+import { within } from "../../linux/netns.ts";
+import { type Link, readLink } from "../../linux/routes.ts";
+import type { InsideStep, Step } from "../step.ts";
+import { type InlineTool, MARK, namespaceOf } from "./numbers.ts";
+import { writeToolRules } from "./rules.ts";
 
 /** What this kernel can do, as far as tools need it. */
 interface Features {

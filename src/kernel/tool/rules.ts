@@ -1,13 +1,4 @@
-import {
-  ACCEPTING,
-  acceptingPort,
-  HEARTBEAT,
-  type InlineTool,
-  MARK,
-  markAtA,
-  queueOf,
-  type Slot,
-} from "./inline-place.ts";
+import { ACCEPTING, acceptingPort, HEARTBEAT, type InlineTool, MARK, markAtA, queueOf, type Slot } from "./numbers.ts";
 
 /** The first packet of a connection: RFC 9293, section 3.5. */
 const NEW = "tcp flags & (fin|syn|rst|ack) == syn";

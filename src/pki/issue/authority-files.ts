@@ -3,7 +3,10 @@ import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "../../errors.ts";
+import { readSigningKey } from "../keys/private-key.ts";
+import { exists, moveSecret, readSecret, writeSecret } from "../keys/secret-file.ts";
+import type { Vault } from "../keys/vault.ts";
 import {
   encodeExtension,
   encodeKeyUsage,
@@ -15,13 +18,10 @@ import {
   publicKeyOf,
   randomSerial,
   toPem,
-} from "./certificate.ts";
-import { encode, TAG } from "./der.ts";
+} from "../x509/certificate.ts";
+import { encode, TAG } from "../x509/der.ts";
 import type { KeyType } from "./key-type.ts";
 import { CLOCK_SKEW } from "./mirror.ts";
-import { readSigningKey } from "./private-key.ts";
-import { exists, moveSecret, readSecret, writeSecret } from "./secret-file.ts";
-import type { Vault } from "./vault.ts";
 
 /** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
 export type Role = "primary" | "secondary";

@@ -1,14 +1,14 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { join } from "node:path";
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "../../errors.ts";
+import { readSigningKey } from "../keys/private-key.ts";
+import { makeSecretFolder } from "../keys/secret-file.ts";
+import { OPEN_VAULT, type Vault } from "../keys/vault.ts";
+import { keyIdentifier, OID, publicKeyOf, readCertificate, splitPem } from "../x509/certificate.ts";
+import { encode, readInside, TAG } from "../x509/der.ts";
+import { readValidity } from "../x509/validity.ts";
 import { type FileContext, type Role, readOrMakeFiles, replaceFiles, sealOldFiles } from "./authority-files.ts";
-import { keyIdentifier, OID, publicKeyOf, readCertificate, splitPem } from "./certificate.ts";
-import { encode, readInside, TAG } from "./der.ts";
 import type { KeyType } from "./key-type.ts";
-import { readSigningKey } from "./private-key.ts";
-import { makeSecretFolder } from "./secret-file.ts";
-import { readValidity } from "./validity.ts";
-import { OPEN_VAULT, type Vault } from "./vault.ts";
 
 export type { Role };
 

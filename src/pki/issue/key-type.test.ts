@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ClientHello } from "../wire/client-hello.ts";
+import type { ClientHello } from "../../wire/client-hello.ts";
 import { keyTypeFor } from "./key-type.ts";
 
 const BROWSER: ClientHello = {

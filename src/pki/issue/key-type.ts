@@ -1,4 +1,4 @@
-import type { ClientHello } from "../wire/client-hello.ts";
+import type { ClientHello } from "../../wire/client-hello.ts";
 
 /** The kinds of keys that the node issues certificates for: P-256 and RSA-2048. */
 export type KeyType = "ecdsa" | "rsa";

@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import * as x509 from "@peculiar/x509";
 import fc from "fast-check";
-import { needs } from "../../test/needs.ts";
-import { PeerError } from "../errors.ts";
-import { type Authorities, openAuthorities } from "./authority.ts";
+import { needs } from "../../../test/needs.ts";
+import { PeerError } from "../../errors.ts";
+import { emptyFolder, make, openssl, shake } from "../test-chain.ts";
 import {
   encodeExtension,
   issueCertificate,
@@ -18,10 +18,10 @@ import {
   randomSerial,
   readCertificate,
   splitPem,
-} from "./certificate.ts";
-import { encode, encodeOid, TAG } from "./der.ts";
+} from "../x509/certificate.ts";
+import { encode, encodeOid, TAG } from "../x509/der.ts";
+import { type Authorities, openAuthorities } from "./authority.ts";
 import { createMint, type MintOptions, type MintRequest } from "./mint.ts";
-import { emptyFolder, make, openssl, shake } from "./test-chain.ts";
 
 const NOW = Date.now();
 const DAY = 86_400_000;

@@ -1,6 +1,6 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
+import { issueCertificate, randomSerial, toPem } from "../x509/certificate.ts";
 import type { Authorities, Authority, Role } from "./authority.ts";
-import { issueCertificate, randomSerial, toPem } from "./certificate.ts";
 import type { KeyType } from "./key-type.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";

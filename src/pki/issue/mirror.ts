@@ -1,7 +1,14 @@
 import { X509Certificate } from "node:crypto";
-import { encodeExtension, encodeKeyUsage, KEY_USAGE, keyIdentifier, OID, readCertificate } from "./certificate.ts";
-import { encode, encodeOid, malformed, TAG } from "./der.ts";
-import { readValidity, type Validity } from "./validity.ts";
+import {
+  encodeExtension,
+  encodeKeyUsage,
+  KEY_USAGE,
+  keyIdentifier,
+  OID,
+  readCertificate,
+} from "../x509/certificate.ts";
+import { encode, encodeOid, malformed, TAG } from "../x509/der.ts";
+import { readValidity, type Validity } from "../x509/validity.ts";
 
 /** What an issued certificate takes over from the server's own. */
 export interface Mirrored {

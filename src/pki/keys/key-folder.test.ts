@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "../../errors.ts";
+import { emptyFolder, make } from "../test-chain.ts";
 import { openKeyFolder } from "./key-folder.ts";
 import { requestKey } from "./key-request.ts";
 import { readKey } from "./key-source.ts";
-import { emptyFolder, make } from "./test-chain.ts";
 import { createVault, OPEN_VAULT, type StoreSecret, type Vault } from "./vault.ts";
 
 const EC = await make({ subject: "CN=ec" });

@@ -1,8 +1,8 @@
 import { readdir, unlink } from "node:fs/promises";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
-import { ConfigError } from "../errors.ts";
-import { publicKeyOf } from "./certificate.ts";
+import { ConfigError } from "../../errors.ts";
+import { publicKeyOf } from "../x509/certificate.ts";
 import type { KeyRequest } from "./key-request.ts";
 import { digest, type KeySource, type KeystoreEntry, readKey } from "./key-source.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";

@@ -3,10 +3,10 @@ import { X509Certificate } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { needs } from "../../test/needs.ts";
+import { needs } from "../../../test/needs.ts";
+import { emptyFolder, openssl } from "../test-chain.ts";
 import { makeSelfSigned, requestKey } from "./key-request.ts";
 import { readKey } from "./key-source.ts";
-import { emptyFolder, openssl } from "./test-chain.ts";
 
 const HOSTS = ["www.example.com", "*.example.com", "192.0.2.1", "2001:db8::1"];
 const NAMES = "DNS:www.example.com, DNS:*.example.com, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1";

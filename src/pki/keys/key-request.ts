@@ -11,8 +11,8 @@ import {
   randomSerial,
   signatureOf,
   toPem,
-} from "./certificate.ts";
-import { encode, encodeInteger, encodeOid, TAG } from "./der.ts";
+} from "../x509/certificate.ts";
+import { encode, encodeInteger, encodeOid, TAG } from "../x509/der.ts";
 import type { HeldKeyType } from "./private-key.ts";
 
 /** A new key with the request that a CA makes its certificate of (PKCS#10). The key is not encrypted. */

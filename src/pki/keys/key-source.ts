@@ -1,10 +1,10 @@
 import { createHash, type KeyObject, X509Certificate } from "node:crypto";
-import { ConfigError } from "../errors.ts";
-import { publicKeyOf, splitPem } from "./certificate.ts";
-import { recordCertificate } from "./certificate-record.ts";
+import { ConfigError } from "../../errors.ts";
+import { publicKeyOf, splitPem } from "../x509/certificate.ts";
+import { recordCertificate } from "../x509/certificate-record.ts";
+import { readValidity } from "../x509/validity.ts";
 import { readPkcs12 } from "./pkcs12.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
-import { readValidity } from "./validity.ts";
 
 /** A server's certificate and key as the user gave them; `path` says where: "keys[0]", or a file of the data folder. */
 export type KeySource = {

@@ -1,8 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
-import { ConfigError } from "../errors.ts";
-import { readCertificate } from "./certificate.ts";
+import { ConfigError } from "../../errors.ts";
+import { readCertificate } from "../x509/certificate.ts";
 import { digest, type KeySource, type KeystoreEntry, readKey } from "./key-source.ts";
 import type { HeldKeyType } from "./private-key.ts";
 

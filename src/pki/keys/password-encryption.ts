@@ -8,8 +8,8 @@ import {
   scryptSync,
   timingSafeEqual,
 } from "node:crypto";
-import { ConfigError } from "../errors.ts";
-import { type Element, encode, encodeInteger, encodeOid, readElements, TAG } from "./der.ts";
+import { ConfigError } from "../../errors.ts";
+import { type Element, encode, encodeInteger, encodeOid, readElements, TAG } from "../x509/der.ts";
 
 /**
  * Encryption under a password, as PKCS#8 and PKCS#12 files have it: PBES2 (RFC 8018, section 6.2) and the older schemes

@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { createSecureContext } from "node:tls";
 import fc from "fast-check";
-import { needs, program } from "../../test/needs.ts";
-import { must, scratch } from "../../test/processes.ts";
-import { ConfigError } from "../errors.ts";
-import { splitPem } from "./certificate.ts";
-import { encode, encodeInteger, encodeOid, readElements, readInside, TAG } from "./der.ts";
+import { needs, program } from "../../../test/needs.ts";
+import { must, scratch } from "../../../test/processes.ts";
+import { ConfigError } from "../../errors.ts";
+import { type Made, make } from "../test-chain.ts";
+import { splitPem } from "../x509/certificate.ts";
+import { encode, encodeInteger, encodeOid, readElements, readInside, TAG } from "../x509/der.ts";
 import { readKey } from "./key-source.ts";
 import { readPkcs12 } from "./pkcs12.ts";
-import { type Made, make } from "./test-chain.ts";
 
 const PASSWORD = "correct horse, sécret";
 

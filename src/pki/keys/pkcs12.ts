@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { ConfigError, PeerError } from "../errors.ts";
-import { toPem } from "./certificate.ts";
-import { type Element, encode, malformed, readElements, readInside, TAG } from "./der.ts";
+import { ConfigError, PeerError } from "../../errors.ts";
+import { toPem } from "../x509/certificate.ts";
+import { type Element, encode, malformed, readElements, readInside, TAG } from "../x509/der.ts";
 import { checkMac, decryptUnderPassword, WRONG_PASSWORD } from "./password-encryption.ts";
 
 /** What a PKCS#12 file holds: PEM, the key not encrypted, the certificates with the key's own first. */

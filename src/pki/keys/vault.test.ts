@@ -3,10 +3,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { needs, program } from "../../test/needs.ts";
-import { must } from "../../test/processes.ts";
-import { ConfigError } from "../errors.ts";
-import { emptyFolder, make } from "./test-chain.ts";
+import { needs, program } from "../../../test/needs.ts";
+import { must } from "../../../test/processes.ts";
+import { ConfigError } from "../../errors.ts";
+import { emptyFolder, make } from "../test-chain.ts";
 import { createVault, OPEN_VAULT, type StoreSecret } from "./vault.ts";
 
 const { keyPem } = await make();

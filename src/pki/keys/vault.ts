@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, randomBytes } from "node:crypto";
-import { ConfigError, PeerError } from "../errors.ts";
-import { toPem } from "./certificate.ts";
-import { encode, readElements, readInside, TAG } from "./der.ts";
+import { ConfigError, PeerError } from "../../errors.ts";
+import { toPem } from "../x509/certificate.ts";
+import { encode, readElements, readInside, TAG } from "../x509/der.ts";
 import { type Derive, decryptUnderPassword, deriveFrom, encryptUnderPassword } from "./password-encryption.ts";
 import { isEncrypted } from "./private-key.ts";
 

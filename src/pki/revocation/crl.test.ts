@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
-import { PeerError } from "../errors.ts";
-import { encodeExtension, OID, readCertificate } from "./certificate.ts";
+import { PeerError } from "../../errors.ts";
+import { make } from "../test-chain.ts";
+import { signerOf, type WantedList, writeCrl } from "../test-ocsp.ts";
+import { encodeExtension, OID, readCertificate } from "../x509/certificate.ts";
+import { encode, TAG } from "../x509/der.ts";
 import { lookUp, openRevocationList, readCrl } from "./crl.ts";
-import { encode, TAG } from "./der.ts";
 import { indexSerials } from "./serial-index.ts";
-import { make } from "./test-chain.ts";
-import { signerOf, type WantedList, writeCrl } from "./test-ocsp.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.now();

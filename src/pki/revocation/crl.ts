@@ -1,11 +1,11 @@
 import type { X509Certificate } from "node:crypto";
-import { type Extension, KEY_USAGE, OID, readCertificate, readExtensions } from "./certificate.ts";
-import { type Element, malformed, readElements, readInside, readTime, TAG } from "./der.ts";
+import { type Extension, KEY_USAGE, OID, readCertificate, readExtensions } from "../x509/certificate.ts";
+import { type Element, malformed, readElements, readInside, readTime, TAG } from "../x509/der.ts";
+import { isSignedBy, readSigned, type Signed } from "../x509/signature.ts";
 import type { Subject } from "./ocsp.ts";
 import { type Answer, believedUntil, nameReason, notBelieved } from "./revocation-answer.ts";
 import { fullNames } from "./revocation-pointers.ts";
 import { indexSerials, type SerialIndex } from "./serial-index.ts";
-import { isSignedBy, readSigned, type Signed } from "./signature.ts";
 
 /** A revocation list that its issuer has signed, ready to be asked. Times in ms since the epoch. */
 export interface RevocationList {

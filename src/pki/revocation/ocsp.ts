@@ -1,10 +1,10 @@
 import { createHash, X509Certificate } from "node:crypto";
-import { KEY_USAGE, keyBits, OID, readCertificate, readExtensions } from "./certificate.ts";
-import { type Element, encode, encodeOid, malformed, readElements, readInside, readTime, TAG } from "./der.ts";
+import { hasUnknownDemand, weaknesses } from "../verify/strictness.ts";
+import { KEY_USAGE, keyBits, OID, readCertificate, readExtensions } from "../x509/certificate.ts";
+import { type Element, encode, encodeOid, malformed, readElements, readInside, readTime, TAG } from "../x509/der.ts";
+import { isSignedBy, readSigned, type Signed } from "../x509/signature.ts";
+import { readValidity } from "../x509/validity.ts";
 import { type Answer, believedUntil, nameReason, notBelieved } from "./revocation-answer.ts";
-import { isSignedBy, readSigned, type Signed } from "./signature.ts";
-import { hasUnknownDemand, weaknesses } from "./strictness.ts";
-import { readValidity } from "./validity.ts";
 
 /**
  * The Online Certificate Status Protocol: RFC 6960, in the light form of RFC 5019. Our own reader, because its bytes come

@@ -1,4 +1,4 @@
-import { PeerError } from "../errors.ts";
+import { PeerError } from "../../errors.ts";
 
 /** What an issuer says of a certificate. Times in ms since the epoch. */
 export interface Answer {

@@ -1,5 +1,5 @@
+import { createKept, type Kept } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
-import { createKept, type Kept } from "./kept.ts";
 import type { Conclusion, Told } from "./revocation.ts";
 
 /** What a worker knows of revocation: it outlives a reload. */

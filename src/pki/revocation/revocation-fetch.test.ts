@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type TestContext, test } from "node:test";
-import { NetworkError } from "../errors.ts";
+import { NetworkError } from "../../errors.ts";
 import { createFetch } from "./revocation-fetch.ts";
 
 const local = createFetch({ loopback: true });

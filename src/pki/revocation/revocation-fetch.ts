@@ -3,7 +3,7 @@ import { lookup } from "node:dns/promises";
 import { type IncomingMessage, request } from "node:http";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
-import { NetworkError } from "../errors.ts";
+import { NetworkError } from "../../errors.ts";
 
 /** Fetches what stands at a URL of a certificate. Throws NetworkError. */
 export type Fetch = (url: string, limit: FetchLimit) => Promise<Buffer>;

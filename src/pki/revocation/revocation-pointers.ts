@@ -1,5 +1,5 @@
-import { type CertificateParts, OID } from "./certificate.ts";
-import { type Element, readElements, readInside, TAG } from "./der.ts";
+import { type CertificateParts, OID } from "../x509/certificate.ts";
+import { type Element, readElements, readInside, TAG } from "../x509/der.ts";
 
 /** Where a certificate says that one may ask whether it was revoked, and what it demands of that. */
 export interface Pointers {

@@ -1,15 +1,15 @@
 import type { X509Certificate } from "node:crypto";
-import { NetworkError, PeerError } from "../errors.ts";
-import { readCertificate } from "./certificate.ts";
-import { recordCertificate } from "./certificate-record.ts";
+import { NetworkError, PeerError } from "../../errors.ts";
+import type { FoundFault } from "../verify/verify.ts";
+import { readCertificate } from "../x509/certificate.ts";
+import { recordCertificate } from "../x509/certificate-record.ts";
+import { readValidity } from "../x509/validity.ts";
 import { lookUp, openRevocationList, type RevocationList } from "./crl.ts";
 import { judgeOcspResponse, type Subject, writeOcspRequest } from "./ocsp.ts";
 import { type Answer, whyNot } from "./revocation-answer.ts";
 import type { RevocationCache } from "./revocation-cache.ts";
 import type { Fetch } from "./revocation-fetch.ts";
 import { type Pointers, readPointers } from "./revocation-pointers.ts";
-import { readValidity } from "./validity.ts";
-import type { FoundFault } from "./verify.ts";
 
 export interface RevocationSettings {
   readonly ocsp: Strictness;

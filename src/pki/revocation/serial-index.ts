@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
-import { malformed, TAG } from "./der.ts";
+import { malformed, TAG } from "../x509/der.ts";
 import { notBelieved } from "./revocation-answer.ts";
 
 /**

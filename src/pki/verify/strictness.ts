@@ -1,9 +1,9 @@
 import type { X509Certificate } from "node:crypto";
-import { PeerError } from "../errors.ts";
-import { type CertificateParts, KEY_USAGE, OID, readCertificate } from "./certificate.ts";
-import { type Chain, isSelfIssued } from "./chain.ts";
-import { readInside, TAG } from "./der.ts";
-import { readScheme } from "./signature.ts";
+import { PeerError } from "../../errors.ts";
+import { type CertificateParts, KEY_USAGE, OID, readCertificate } from "../x509/certificate.ts";
+import { type Chain, isSelfIssued } from "../x509/chain.ts";
+import { readInside, TAG } from "../x509/der.ts";
+import { readScheme } from "../x509/signature.ts";
 
 /**
  * What browsers refuse however OpenSSL is set: weak keys and weak signatures. (A context that allows TLS 1.0 runs at

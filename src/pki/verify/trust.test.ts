@@ -3,8 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { rootCertificates } from "node:tls";
-import { ConfigError } from "../errors.ts";
-import { emptyFolder, make } from "./test-chain.ts";
+import { ConfigError } from "../../errors.ts";
+import { emptyFolder, make } from "../test-chain.ts";
 import { readTrust } from "./trust.ts";
 
 test("readTrust() reads the system's roots where they are, and the user's", async (t) => {

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { getCACertificates } from "node:tls";
-import { ConfigError } from "../errors.ts";
-import { splitPem } from "./certificate.ts";
+import { ConfigError } from "../../errors.ts";
+import { splitPem } from "../x509/certificate.ts";
 
 /** The roots that a server's certificate must reach. */
 export interface Trust {

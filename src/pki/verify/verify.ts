@@ -1,8 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
-import { type Chain, findChain, isSelfIssued, type RootSet } from "./chain.ts";
+import { type Chain, findChain, isSelfIssued, type RootSet } from "../x509/chain.ts";
+import { readValidity } from "../x509/validity.ts";
 import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts";
-import { readValidity } from "./validity.ts";
 
 /** What can be wrong with a server's certificate: product.md, section 3. The policy has the same words. */
 export type Fault =

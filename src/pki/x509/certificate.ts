@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from "node:crypto";
 import { promisify } from "node:util";
-import { InvariantError } from "../errors.ts";
+import { InvariantError } from "../../errors.ts";
 import { encode, encodeInteger, encodeOid, encodeTime, malformed, readElements, readInside, TAG } from "./der.ts";
 
 /** Object identifiers, as the hex of their contents. Extensions: RFC 5280, section 4.2. */

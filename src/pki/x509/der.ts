@@ -1,4 +1,4 @@
-import { PeerError } from "../errors.ts";
+import { PeerError } from "../../errors.ts";
 
 /** One element of DER (ITU-T X.690): its tag, its contents, and all its bytes as they stood. */
 export interface Element {
