@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Side } from "../src/detect/detector.ts";
 import type { Agreement, Dialogue } from "../src/detect/starttls/dialogue.ts";
 import { PeerError } from "../src/errors.ts";
+import type { Side } from "../src/vocabulary.ts";
 
 /** What was said, in order: "> " the client, "< " the server, with CR LF at the end of each line; bytes stand as they are. */
 export type Transcript = readonly (string | readonly [side: Side, bytes: Buffer])[];

@@ -1,9 +1,5 @@
 import type { Socket } from "node:net";
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
+import type { Endpoint } from "../vocabulary.ts";
 
 /** Where the client wants to go, as far as it said so. */
 export interface Destination {

@@ -4,7 +4,8 @@ import { NetworkError, PeerError } from "../errors.ts";
 import { dial } from "../streams/dial.ts";
 import { farewell } from "../streams/farewell.ts";
 import { readUntil } from "../streams/reading.ts";
-import type { Arrival, Destination, Endpoint, Refusal, Timing } from "./arrival.ts";
+import type { Endpoint } from "../vocabulary.ts";
+import type { Arrival, Destination, Refusal, Timing } from "./arrival.ts";
 import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { dial } from "../streams/dial.ts";
-import type { Arrival, Endpoint } from "./arrival.ts";
+import type { Endpoint } from "../vocabulary.ts";
+import type { Arrival } from "./arrival.ts";
 import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 

@@ -4,7 +4,7 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { freePort } from "../../test/processes.ts";
 import { ConfigError } from "../errors.ts";
-import type { Endpoint } from "./arrival.ts";
+import type { Endpoint } from "../vocabulary.ts";
 import { checkFree, listen } from "./listener.ts";
 
 const PATH = "listeners[0].address";

@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { ConfigError } from "../errors.ts";
-import type { Endpoint } from "./arrival.ts";
+import type { Endpoint } from "../vocabulary.ts";
 
 /** Connections that the kernel completes while this process is busy. It takes less where net.core.somaxconn is lower. */
 const BACKLOG = 4096;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { NetworkError } from "../errors.ts";
-import type { Arrival, Endpoint, Refusal } from "./arrival.ts";
+import type { Endpoint } from "../vocabulary.ts";
+import type { Arrival, Refusal } from "./arrival.ts";
 import type { ConnectFrom } from "./inline.ts";
 
 /** What becomes of a held SYN. "drop" is silence: the client sends its SYN again, or gives up by itself. */

@@ -1,6 +1,6 @@
 import Table from "cli-table3";
 import pico from "picocolors";
-import type { Endpoint } from "../control/api.ts";
+import type { Endpoint } from "../vocabulary.ts";
 
 /** How things look on the terminal. Where the output is a file or a pipe: no colours, and nothing is cut. */
 

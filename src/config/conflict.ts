@@ -1,5 +1,5 @@
 import { REVOCATION_FAULTS } from "../policy/facts.ts";
-import { VERSIONS } from "../policy/rule.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { type HostPort, readHostPort } from "./formats.ts";
 import { inlineConflicts } from "./inline-conflict.ts";
 import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { isAddressEntry } from "../policy/address-set.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "../policy/conditions.ts";
 import { readHostEntry } from "../policy/host-set.ts";
-import { VERSIONS, type VersionName } from "../policy/rule.ts";
+import { VERSIONS, type Version } from "../vocabulary.ts";
 import { FEED } from "./feed.ts";
 import { address, duration, hostPort, interfaceName, label, subnetAddress } from "./formats.ts";
 import { show } from "./problem.ts";
@@ -13,7 +13,7 @@ import { TOOL } from "./tool.ts";
 
 const action = z.enum(["decrypt", "bypass", "drop"]);
 const refusal = z.enum(["bypass", "drop"]);
-const version = z.enum(Object.keys(VERSIONS) as [VersionName, ...VersionName[]]);
+const version = z.enum(Object.keys(VERSIONS) as [Version, ...Version[]]);
 const file = z.string().min(1);
 
 const ONE_OR_MORE = [

@@ -1,11 +1,10 @@
 import { z } from "zod";
 import { readAddress } from "../policy/address-set.ts";
+import { FLOW_CLASSES } from "../vocabulary.ts";
 import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress } from "./formats.ts";
 import { textOf } from "./listener-place.ts";
 
 /** The inline tools of the configuration file: what the plaintext goes through, and what there is to say of a place. */
-
-const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 
 const common = {
   name: label().describe("Names the tool in rules, sessions and metrics."),

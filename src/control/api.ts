@@ -2,16 +2,17 @@
 
 import type { Counters } from "../sessions/counters.ts";
 import type { Session } from "../sessions/session.ts";
+import type { KeyType } from "../vocabulary.ts";
 
 export type { Counters, ListenerCounters } from "../sessions/counters.ts";
 export type {
   CertificateRecord,
-  Endpoint,
   LegRecord,
   PresentedRecord,
   RevocationRecord,
   Session,
 } from "../sessions/session.ts";
+export type { Endpoint, KeyType } from "../vocabulary.ts";
 
 /** Any answer that is not 2xx. `path` is the part of the request, or of the configuration, that is wrong. */
 export interface ApiError {
@@ -194,7 +195,6 @@ export interface PolicyOrder {
 }
 
 export type AuthorityRole = "primary" | "secondary";
-export type KeyType = "ecdsa" | "rsa";
 
 /** GET /ca. Times in ms since the epoch. */
 export interface AuthorityInfo {

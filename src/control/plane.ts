@@ -1,5 +1,6 @@
 import type { SessionQuery } from "../sessions/search.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
+import type { KeyType } from "../vocabulary.ts";
 import type {
   AuthorityInfo,
   AuthorityRole,
@@ -9,7 +10,6 @@ import type {
   FleetSessions,
   GeneratedKey,
   KeyInfo,
-  KeyType,
   NewKey,
   NewKeyRequest,
   PolicyEntry,

@@ -1,6 +1,5 @@
+import type { Side } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-
-export type Side = "client" | "server";
 
 /** What a flow's opening bytes turned out to be. */
 export type Sight =

@@ -1,6 +1,4 @@
-/** "decrypted": plaintext of TLS. "bypassed": TLS bytes as they are. "notTls": TCP that was never TLS. */
-export type FlowClass = "decrypted" | "bypassed" | "notTls";
-
+import type { FlowClass } from "../vocabulary.ts";
 /** What a feed is told of a session. */
 export interface FeedSession {
   readonly id: string;

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { createFrameBatch, type FrameBatch, openPacketSocket, type PacketSocket } from "../linux/packet-socket.ts";
+import type { Side } from "../vocabulary.ts";
 import type { Feed, FeedFilter, FeedSession } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { createClock, openPacketFlow, type SessionPackets } from "./packet-flow.ts";
@@ -70,8 +71,6 @@ export async function createInterfaceFeed(options: InterfaceOptions): Promise<Fe
     },
   };
 }
-
-type Side = "client" | "server";
 
 /** The destination's and the source's address, as they stand in the frames of one side. */
 function headersOf({ clientMac, serverMac, destinationMac }: InterfaceOptions, from: Side): Buffer {

@@ -1,6 +1,5 @@
 import ipaddr from "ipaddr.js";
-
-type Side = "client" | "server";
+import type { Side } from "../vocabulary.ts";
 
 /** Memory for packets, seen in three ways. `words` and `view` cover exactly `bytes`; the length is a multiple of four. */
 export interface Block {

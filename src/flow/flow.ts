@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Arrival, Destination, Endpoint } from "../capture/arrival.ts";
+import type { Arrival, Destination } from "../capture/arrival.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { LegFailure, Negotiated } from "../legs/leg.ts";
 import type { ServerLeg } from "../legs/server-leg.ts";
@@ -9,6 +9,7 @@ import type { LegRecord } from "../sessions/session.ts";
 import type { Peer } from "../streams/conversation.ts";
 import type { Parting, RelayEnd } from "../streams/relay.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
+import type { Endpoint } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { approach } from "./approach.ts";
 import type { Carried, Ends, Judgement, Node, Opening, SessionHandle } from "./stages.ts";

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Arrival, Endpoint } from "../capture/arrival.ts";
+import type { Arrival } from "../capture/arrival.ts";
 import type { Sighting } from "../detect/detector.ts";
 import type { Agreement } from "../detect/starttls/dialogue.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
@@ -14,7 +14,7 @@ import type { Reading } from "../streams/reading.ts";
 import type { Meter, Parting, RelayEnd, Tap } from "../streams/relay.ts";
 import type { RelayHop } from "../streams/relay-chain.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
-import type { FlowClass } from "../tools/tool.ts";
+import type { Endpoint, FlowClass } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 
 /** The seams of `flow.ts`: types only. */

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
+import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupById } from "../wire/groups.ts";
 import { writeProbe } from "../wire/probe.ts";
@@ -7,15 +8,13 @@ import { createServerFlightReader } from "../wire/server-hello.ts";
 import { signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 
-const TLS12 = 0x0303;
-
 /**
  * Asks a server, on a connection of its own, whether it demands a client certificate: up to TLS 1.2 its first flight says so
  * in plaintext (RFC 5246, section 7.4.4), but OpenSSL does not tell. A server that does not answer, or answers with
  * something else, demands none. `timeout` in ms for the whole exchange.
  */
 export async function probeServer(dial: () => Promise<Socket>, hello: ClientHello, timeout: number): Promise<boolean> {
-  const maxVersion = hello.versions.find((version) => version <= TLS12);
+  const maxVersion = hello.versions.find((version) => version <= VERSIONS["TLSv1.2"]);
   if (maxVersion === undefined) return false;
   const probe = writeProbe({
     maxVersion,

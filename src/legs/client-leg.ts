@@ -3,13 +3,14 @@ import type { Socket } from "node:net";
 import { type SecureContext, TLSSocket, type TLSSocketOptions } from "node:tls";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import { type TicketKeys, ticketKeyFor } from "../resumption/ticket-keys.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import { openClientSession } from "./client-session.ts";
 import type { ContextCache } from "./contexts.ts";
 import { hearBreaks, type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
-import { allowsTls, alpnList, highestShared, numberOf, tlsRange, type VersionRange } from "./offer.ts";
+import { allowsTls, alpnList, highestShared, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSsl3ClientLeg } from "./ssl3.ts";
 
@@ -55,9 +56,6 @@ export interface ClientResumption {
 const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], bond: [], timeout: 300_000 };
 
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
-const SSL3 = 0x0300;
-const TLS12 = 0x0303;
-const TLS13 = 0x0304;
 
 /**
  * Answers the client's hello; `bytes` are those that it came in, for OpenSSL to read again. A client that refuses, because it does not
@@ -68,13 +66,13 @@ export async function openClientLeg(
   { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
   { presented, alpn, versions, timeout, contexts, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
-  if (highestShared(hello, versions) === SSL3 || !allowsTls(versions)) {
-    const [suites, highest] = [versions.ssl3Suites ?? "all", numberOf(versions.max)] as const;
+  if (highestShared(hello, versions) === VERSIONS.SSLv3 || !allowsTls(versions)) {
+    const [suites, highest] = [versions.ssl3Suites ?? "all", VERSIONS[versions.max]] as const;
     const options = { presented, suites, highest, timeout, takeKey, resumption };
     if (await hasLeft(socket)) return explainFailure("client", ENDED);
     return openSsl3ClientLeg(socket, { hello, bytes }, options);
   }
-  const tls13 = hello.versions.includes(TLS13) && versions.max === "TLSv1.3";
+  const tls13 = hello.versions.includes(VERSIONS["TLSv1.3"]) && versions.max === "TLSv1.3";
   const sessions = tls13 ? undefined : resumption.sessions;
   const session = sessions && (await openClientSession(hello, { ...resumption, sessions }));
   if (await hasLeft(socket)) return explainFailure("client", ENDED);
@@ -86,7 +84,7 @@ export async function openClientLeg(
       cert: presented.map(({ certificatePem }) => certificatePem),
       key: presented.map(({ keyPem }) => keyPem),
       ...tlsRange(versions),
-      ciphers: (hello.versions[0] ?? 0) < TLS12 ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
+      ciphers: (hello.versions[0] ?? 0) < VERSIONS["TLSv1.2"] ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
       dhparam: "auto",
       sessionTimeout: Math.ceil(resumption.timeout / 1000),
       ...(ticketKey && { ticketKeys: Buffer.from(ticketKey) }),

@@ -1,14 +1,11 @@
 import type { SuiteChoice } from "../ssl3/suites.ts";
+import { type TlsVersion, VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupById } from "../wire/groups.ts";
 import { signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 import type { LegFailure } from "./leg.ts";
-
-/** Those that OpenSSL speaks. */
-export type TlsVersion = "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
-export type Version = "SSLv3" | TlsVersion;
 
 /** The versions that policy allows. */
 export interface VersionRange {
@@ -18,20 +15,8 @@ export interface VersionRange {
   readonly ssl3Suites?: SuiteChoice;
 }
 
-const SSL3 = 0x0300;
-const TLS_VERSIONS: readonly { readonly number: number; readonly name: TlsVersion }[] = [
-  { number: 0x0301, name: "TLSv1" },
-  { number: 0x0302, name: "TLSv1.1" },
-  { number: 0x0303, name: "TLSv1.2" },
-  { number: 0x0304, name: "TLSv1.3" },
-];
-export const VERSIONS: readonly { readonly number: number; readonly name: Version }[] = [
-  { number: SSL3, name: "SSLv3" },
-  ...TLS_VERSIONS,
-];
-const TLS10 = 0x0301;
-const TLS12 = 0x0303;
-const TLS13 = 0x0304;
+/** Those that OpenSSL speaks, oldest first. */
+const TLS_VERSIONS = (Object.keys(VERSIONS) as Version[]).filter((name): name is TlsVersion => name !== "SSLv3");
 
 /** What the server leg offers, in OpenSSL's words: never more than the client offered, never what policy forbids. */
 export interface Offer {
@@ -60,7 +45,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   const suites = hello.cipherSuites
     .map(suiteById)
     .filter((suite) => suite !== undefined)
-    .filter((suite) => (suite.versions === "1.3" ? max === TLS13 : min <= TLS12))
+    .filter((suite) => (suite.versions === "1.3" ? max === VERSIONS["TLSv1.3"] : min <= VERSIONS["TLSv1.2"]))
     .filter(({ exchange }) => !groupless || exchange === "dhe" || exchange === "rsa");
   const usable13 = suites.some((suite) => suite.versions === "1.3");
   const usable12 = suites.some((suite) => suite.versions !== "1.3");
@@ -68,15 +53,15 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
     return nothingShared(groupless ? "group" : "cipher suite", ALERTS.handshake_failure);
   }
   // A version without a suite of its own must not be offered: OpenSSL would put its default suites there.
-  const lowest = usable12 ? min : TLS13;
-  const highest = usable13 ? max : Math.min(max, TLS12);
+  const lowest = usable12 ? min : VERSIONS["TLSv1.3"];
+  const highest = usable13 ? max : Math.min(max, VERSIONS["TLSv1.2"]);
 
   const schemes = hello.signatureAlgorithms.map(signatureSchemeById).filter((scheme) => scheme !== undefined);
   if (hello.signatureAlgorithms.length > 0 && schemes.length === 0)
     return nothingShared("signature algorithm", ALERTS.handshake_failure);
 
   // OpenSSL's security level 1 and up refuse the MD5 and SHA-1 that TLS 1.0 and 1.1 are made of.
-  const level = lowest < TLS12 ? ":@SECLEVEL=0" : "";
+  const level = lowest < VERSIONS["TLSv1.2"] ? ":@SECLEVEL=0" : "";
   return {
     kind: "offer",
     minVersion: nameOf(lowest),
@@ -91,7 +76,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
 
 /** The highest version that both the client and policy have; undefined: none. 0x0300 is SSL 3.0. */
 export function highestShared(hello: ClientHello, allowed: VersionRange): number | undefined {
-  return hello.versions.find((version) => version >= numberOf(allowed.min) && version <= numberOf(allowed.max));
+  return hello.versions.find((version) => version >= VERSIONS[allowed.min] && version <= VERSIONS[allowed.max]);
 }
 
 /** Policy has versions that OpenSSL speaks. */
@@ -104,7 +89,10 @@ export function tlsRange({ min, max }: VersionRange): {
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
 } {
-  return { minVersion: nameOf(Math.max(numberOf(min), TLS10)), maxVersion: nameOf(Math.max(numberOf(max), TLS10)) };
+  return {
+    minVersion: nameOf(Math.max(VERSIONS[min], VERSIONS.TLSv1)),
+    maxVersion: nameOf(Math.max(VERSIONS[max], VERSIONS.TLSv1)),
+  };
 }
 
 /**
@@ -114,7 +102,7 @@ export function tlsRange({ min, max }: VersionRange): {
 export function offerOfNode(hello: ClientHello): ClientHello {
   return {
     ...hello,
-    versions: TLS_VERSIONS.map(({ number }) => number).reverse(),
+    versions: TLS_VERSIONS.map((name) => VERSIONS[name]).reverse(),
     cipherSuites: OWN_SUITES,
     supportedGroups: [],
     keyShareGroups: [],
@@ -130,10 +118,9 @@ const OWN_SUITES = [
 
 /** The highest run of versions without a gap that both the client and policy have: OpenSSL takes a range only. */
 function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [number, number] | undefined {
-  const common = TLS_VERSIONS.filter(
-    ({ number }) =>
-      hello.versions.includes(number) && number >= numberOf(allowed.min) && number <= numberOf(allowed.max),
-  ).map(({ number }) => number);
+  const common = TLS_VERSIONS.map((name): number => VERSIONS[name]).filter(
+    (number) => hello.versions.includes(number) && number >= VERSIONS[allowed.min] && number <= VERSIONS[allowed.max],
+  );
   const max = common.at(-1);
   if (max === undefined) return undefined;
   let min = max;
@@ -154,12 +141,8 @@ export function alpnList(names: readonly string[]): Buffer {
   return Buffer.concat(names.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`, "latin1")));
 }
 
-export function numberOf(version: Version): number {
-  return VERSIONS.find(({ name }) => name === version)!.number;
-}
-
 function nameOf(version: number): TlsVersion {
-  return TLS_VERSIONS.find(({ number }) => number === version)!.name;
+  return TLS_VERSIONS.find((name) => VERSIONS[name] === version)!;
 }
 
 function nothingShared(what: string, alert: number): LegFailure {

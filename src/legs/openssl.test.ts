@@ -8,11 +8,11 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
 import { readHello } from "../../test/hello-on-wire.ts";
+import type { TlsVersion } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
-import type { TlsVersion } from "./offer.ts";
 import { openServerLeg } from "./server-leg.ts";
 import { loopback } from "./test-pairs.ts";
 

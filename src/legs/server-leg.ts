@@ -1,6 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { type ConnectionOptions, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
+import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
@@ -50,7 +51,7 @@ export async function openServerLeg(
   hello: ClientHello,
   { versions, timeout, contexts, takeKey, resumption, staple = false, fallback = false }: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
-  const isOld = highestShared(hello, versions) === SSL3;
+  const isOld = highestShared(hello, versions) === VERSIONS.SSLv3;
   if (fallback || (isOld && !allowsTls(versions))) {
     const suites = versions.ssl3Suites ?? "all";
     return openSsl3ServerLeg(socket, hello, { suites, fallback, timeout, takeKey, resumption });
@@ -114,8 +115,6 @@ export async function openServerLeg(
     },
   };
 }
-
-const SSL3 = 0x0300;
 
 /** What a server of SSL 3.0 alone answers to a hello of TLS: these alerts, a ServerHello of its own version, or nothing. */
 const OLD_SERVERS_ALERTS: readonly number[] = [

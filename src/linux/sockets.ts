@@ -1,12 +1,8 @@
 import { closeSync } from "node:fs";
 import { isIP, Socket } from "node:net";
 import { NetworkError } from "../errors.ts";
+import type { Endpoint } from "../vocabulary.ts";
 import { AF, bindAddress, listen, OPTION, SOCK, setOption, socket } from "./syscalls.ts";
-
-interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
 
 /**
  * A listening TCP socket that also accepts connections to addresses which are not this machine's, when the kernel steers

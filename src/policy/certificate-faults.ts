@@ -1,4 +1,5 @@
-import type { Action, Fault, Verdict } from "./facts.ts";
+import type { Fault } from "../vocabulary.ts";
+import type { Action, Verdict } from "./facts.ts";
 import type { Entry } from "./order.ts";
 import type { PolicySource } from "./rule.ts";
 import type { View } from "./view.ts";

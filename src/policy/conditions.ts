@@ -1,5 +1,6 @@
+import { FAULTS } from "../vocabulary.ts";
 import { type Address, createAddressSet, isAddressEntry } from "./address-set.ts";
-import { type Fault, type Phase, REVOCATION_FAULTS } from "./facts.ts";
+import { type Phase, REVOCATION_FAULTS } from "./facts.ts";
 import { createHostSet, readHostEntry } from "./host-set.ts";
 import type { Truth } from "./truth.ts";
 import type { View } from "./view.ts";
@@ -20,16 +21,6 @@ interface Condition {
   /** True when any of the values matches. The values have no problem. */
   compile(values: readonly ConditionValue[]): Judge;
 }
-
-export const FAULTS = [
-  "expired",
-  "selfSigned",
-  "unknownIssuer",
-  "hostMismatch",
-  "invalid",
-  "revoked",
-  "revocationUnknown",
-] as const satisfies Fault[];
 
 export const CONDITIONS = {
   client: {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FAULTS } from "./conditions.ts";
+import { FAULTS } from "../vocabulary.ts";
 import { compilePolicy, type Policy } from "./evaluate.ts";
 import { explain, order } from "./explain.ts";
 import type { CertificateFacts, Facts, Verdict } from "./facts.ts";

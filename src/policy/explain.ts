@@ -1,6 +1,6 @@
-import { FAULTS } from "./conditions.ts";
+import { FAULTS, type Fault } from "../vocabulary.ts";
 import type { Policy } from "./evaluate.ts";
-import { type Action, type Fault, type Phase, REVOCATION_FAULTS, type Verdict } from "./facts.ts";
+import { type Action, type Phase, REVOCATION_FAULTS, type Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
 import type { Entry } from "./order.ts";
 import type { Truth } from "./truth.ts";

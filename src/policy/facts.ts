@@ -1,23 +1,9 @@
+import type { Endpoint, Fault } from "../vocabulary.ts";
 /** What a policy decides: product.md calls them verdicts. */
 export type Action = "decrypt" | "bypass" | "drop";
 
 /** When a verdict falls: on the SYN, on the ClientHello, on the server's certificate. */
 export type Phase = "network" | "sni" | "certificate";
-
-/** What can be wrong with a server's certificate. */
-export type Fault =
-  | "expired"
-  | "selfSigned"
-  | "unknownIssuer"
-  | "hostMismatch"
-  | "invalid"
-  | "revoked"
-  | "revocationUnknown";
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
 
 /**
  * What is known of a flow. Facts arrive in stages: a fact that is `undefined` is not known yet, which is not the

@@ -1,6 +1,7 @@
+import type { Fault } from "../vocabulary.ts";
 import { createAddressSet } from "./address-set.ts";
 import type { Judge } from "./conditions.ts";
-import type { Action, Fault, Phase } from "./facts.ts";
+import type { Action, Phase } from "./facts.ts";
 import { createHostSet } from "./host-set.ts";
 import { compileRule, type PolicySource, type Rule, type RuleSource } from "./rule.ts";
 import { createStage, type Stage } from "./stage.ts";

@@ -1,16 +1,7 @@
+import type { Fault, Version } from "../vocabulary.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
-import type { Action, Fault, Phase } from "./facts.ts";
+import type { Action, Phase } from "./facts.ts";
 import { all } from "./truth.ts";
-
-/** The versions a leg can be told to speak, oldest first, by the names that OpenSSL and Node know them by. */
-export const VERSIONS = {
-  SSLv3: 0x0300,
-  TLSv1: 0x0301,
-  "TLSv1.1": 0x0302,
-  "TLSv1.2": 0x0303,
-  "TLSv1.3": 0x0304,
-} as const;
-export type VersionName = keyof typeof VERSIONS;
 
 /** A rule as the user wrote it: all its conditions must hold; of the values of one condition, any. No condition at all holds always. */
 export interface RuleSource {
@@ -27,8 +18,8 @@ export interface RuleSource {
 export interface PolicySource {
   readonly default: Action;
   readonly versions: {
-    readonly min: VersionName;
-    readonly max: VersionName;
+    readonly min: Version;
+    readonly max: Version;
     readonly belowMin: "bypass" | "drop";
     readonly aboveMax: "bypass" | "drop";
     /** The cipher suites of SSL 3.0: "rc4" leaves out those that POODLE breaks; undefined is all. */

@@ -1,5 +1,6 @@
+import { VERSIONS } from "../vocabulary.ts";
 import type { Verdict } from "./facts.ts";
-import { type PolicySource, VERSIONS } from "./rule.ts";
+import type { PolicySource } from "./rule.ts";
 
 /**
  * The verdict for a client that the node could not shake hands with: all it offers is too old, or all of it too new.

@@ -1,15 +1,11 @@
 import { InvariantError } from "../errors.ts";
+import type { Endpoint } from "../vocabulary.ts";
 
 /** The state of one of the node's four TCP ends: product.md, section 2. */
 type End = "INIT" | "SYN_SENT" | "SYN_RCV" | "EST";
 
 /** Na:Nb:Ta:Tb, written as "EST:EST:INIT:INIT". */
 export type State = `${End}:${End}:${End}:${End}`;
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
 
 /** What was negotiated on one leg. Names are IANA's: "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768", "h2". */
 export interface LegRecord {

@@ -1,8 +1,9 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { InvariantError, PeerError } from "../errors.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { Reader } from "../wire/reader.ts";
-import { FALLBACK_SCSV, VERSIONS } from "../wire/record.ts";
+import { FALLBACK_SCSV } from "../wire/record.ts";
 import type { Connection, SavedSession } from "./connection.ts";
 import { Conversation, type Role } from "./conversation.ts";
 import { masterSecret, type Randoms } from "./derivation.ts";

@@ -1,8 +1,9 @@
 import { PeerError } from "../errors.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { Reader } from "../wire/reader.ts";
-import { HANDSHAKE_HEADER, VERSIONS } from "../wire/record.ts";
+import { HANDSHAKE_HEADER } from "../wire/record.ts";
 import { u8, u16, u16s, vector8, vector16, vector24 } from "../wire/writer.ts";
 
 /** The handshake messages of RFC 6101, section 5.6. */

@@ -1,8 +1,9 @@
 import { timingSafeEqual } from "node:crypto";
 import { PeerError } from "../errors.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { CONTENT_TYPES, MAX_FRAGMENT, RECORD_HEADER, VERSIONS } from "../wire/record.ts";
+import { CONTENT_TYPES, MAX_FRAGMENT, RECORD_HEADER } from "../wire/record.ts";
 import { type BulkCipher, CIPHERS, createDecryptor, createEncryptor } from "./bulk-cipher.ts";
 import type { WriteKeys } from "./derivation.ts";
 import { createMac, evenOut, MACS, type Mac } from "./mac.ts";

@@ -1,9 +1,9 @@
 import type { KeyObject } from "node:crypto";
 import { InvariantError, PeerError } from "../errors.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { type ClientHello, readClientHello } from "../wire/client-hello.ts";
 import { Reader } from "../wire/reader.ts";
-import { VERSIONS } from "../wire/record.ts";
 import { SslV2HelloReader } from "../wire/sslv2-hello.ts";
 import { vector16 } from "../wire/writer.ts";
 import type { Connection, SavedSession } from "./connection.ts";

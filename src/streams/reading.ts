@@ -1,8 +1,7 @@
 import type { Socket } from "node:net";
 import type { Timing } from "../capture/arrival.ts";
 import { InvariantError, NetworkError } from "../errors.ts";
-
-export type Side = "client" | "server";
+import type { Side } from "../vocabulary.ts";
 
 /** What was read while `judge` still wanted more. The bytes are the flow's beginning and belong to whoever takes it over. */
 export interface Reading<T> {

@@ -2,8 +2,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { NetworkError } from "../errors.ts";
 import { TRUNCATED } from "../legs/leg.ts";
-
-type Side = "client" | "server";
+import type { Side } from "../vocabulary.ts";
 
 /** One end of a relay. For bytes as they are `stream` and `socket` are the same; for a TLS leg the stream is the plaintext. */
 export interface RelayEnd {

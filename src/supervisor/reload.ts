@@ -5,7 +5,7 @@ import { changeInline, planNode } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
-import type { Endpoint } from "../sessions/session.ts";
+import type { Endpoint } from "../vocabulary.ts";
 import type { NodeState } from "./run.ts";
 import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
 

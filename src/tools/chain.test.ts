@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { NetworkError } from "../errors.ts";
+import type { FlowClass } from "../vocabulary.ts";
 import { type Chain, type ChainTool, createChains, createToolTraffic } from "./chain.ts";
-import type { FlowClass, Hop, ToolPlace, ToolSubject } from "./tool.ts";
+import type { Hop, ToolPlace, ToolSubject } from "./tool.ts";
 
 const SUBJECT: ToolSubject = {
   id: "s-1",

@@ -1,4 +1,4 @@
-import type { Endpoint } from "./tool.ts";
+import type { Endpoint } from "../vocabulary.ts";
 
 /** What a worker knows of the connections that it sent into a tool: whatever comes back is one of them, or a stranger. */
 export interface Pairing<Socket> {

@@ -1,12 +1,5 @@
 import type { Socket } from "node:net";
-
-/** "decrypted": plaintext of TLS. "bypassed": TLS bytes as they are. "notTls": TCP that is not TLS. */
-export type FlowClass = "decrypted" | "bypassed" | "notTls";
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
+import type { Endpoint, FlowClass } from "../vocabulary.ts";
 
 /** What a tool is told of a session. */
 export interface ToolSubject {

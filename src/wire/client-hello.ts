@@ -1,11 +1,12 @@
 import { PeerError } from "../errors.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { type Extensions, readExtensions } from "./client-hello-extensions.ts";
 import { finalAnswer } from "./final-answer.ts";
 import { isGrease } from "./grease.ts";
 import { HandshakeStream } from "./handshake.ts";
 import { Reader } from "./reader.ts";
-import { CONTENT_TYPES, FALLBACK_SCSV, HANDSHAKE_TYPES, VERSIONS, versionsUpTo } from "./record.ts";
+import { CONTENT_TYPES, FALLBACK_SCSV, HANDSHAKE_TYPES, versionsUpTo } from "./record.ts";
 import { SslV2HelloReader } from "./sslv2-hello.ts";
 
 /** A ClientHello as the client offered it: RFC 8446, section 4.1.2. GREASE values (RFC 8701) are left out of every list. */

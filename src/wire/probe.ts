@@ -1,5 +1,6 @@
 import { InvariantError } from "../errors.ts";
-import { CONTENT_TYPES, HANDSHAKE_TYPES, record, VERSIONS } from "./record.ts";
+import { VERSIONS } from "../vocabulary.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES, record } from "./record.ts";
 import { u8, u16, u16s, vector8, vector16, vector24 } from "./writer.ts";
 
 /** What the node's own plain hello offers. Lists are in order of preference; an empty one leaves its extension out. */
@@ -34,7 +35,7 @@ export function writeProbe(probe: Probe): Buffer {
   ]);
   const message = Buffer.concat([u8(HANDSHAKE_TYPES.client_hello), vector24(body)]);
   // RFC 5246, appendix E.1: the first record says TLS 1.0, or 3.0 when that is all there is, for old servers' sake.
-  return record(CONTENT_TYPES.handshake, Math.min(probe.maxVersion, VERSIONS["TLSv1.0"]), message);
+  return record(CONTENT_TYPES.handshake, Math.min(probe.maxVersion, VERSIONS.TLSv1), message);
 }
 
 /** RFC 5746, section 3.3: servers may refuse a hello that does not show it knows secure renegotiation. */

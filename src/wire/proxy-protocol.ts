@@ -1,5 +1,6 @@
 import ipaddr from "ipaddr.js";
 import { PeerError } from "../errors.ts";
+import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { crc32c } from "./crc32c.ts";
 import { Reader } from "./reader.ts";
@@ -9,11 +10,6 @@ import { u8, u16, vector16 } from "./writer.ts";
  * The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): what a proxy says of a connection's two ends, in
  * front of its first byte.
  */
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
 
 export interface ProxyHeader {
   /** "local": the proxy speaks for itself, to see whether somebody listens. */

@@ -1,3 +1,4 @@
+import { VERSIONS } from "../vocabulary.ts";
 /** The record layer's numbers: RFC 8446, section 5.1. */
 export const CONTENT_TYPES = {
   change_cipher_spec: 20,
@@ -19,18 +20,9 @@ export const HANDSHAKE_TYPES = {
   certificate_status: 22,
 } as const;
 
-export const VERSIONS = {
-  SSLv2: 0x0002,
-  SSLv3: 0x0300,
-  "TLSv1.0": 0x0301,
-  "TLSv1.1": 0x0302,
-  "TLSv1.2": 0x0303,
-  "TLSv1.3": 0x0304,
-} as const;
-
 /** What a client without supported_versions accepts, highest first: TLS 1.3 cannot be meant (RFC 8446, section 4.2.1). */
 export function versionsUpTo(legacyVersion: number): number[] {
-  const known = [VERSIONS["TLSv1.2"], VERSIONS["TLSv1.1"], VERSIONS["TLSv1.0"], VERSIONS.SSLv3];
+  const known = [VERSIONS["TLSv1.2"], VERSIONS["TLSv1.1"], VERSIONS.TLSv1, VERSIONS.SSLv3];
   return known.filter((version) => version <= legacyVersion);
 }
 

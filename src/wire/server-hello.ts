@@ -1,9 +1,10 @@
 import { PeerError } from "../errors.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { finalAnswer } from "./final-answer.ts";
 import { type HandshakeStep, HandshakeStream } from "./handshake.ts";
 import { Reader } from "./reader.ts";
-import { CONTENT_TYPES, HANDSHAKE_TYPES, VERSIONS } from "./record.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES } from "./record.ts";
 
 /** A ServerHello: RFC 8446, section 4.1.3, and RFC 5246, section 7.4.1.3. */
 interface ServerHello {

@@ -1,4 +1,4 @@
-import type { Endpoint } from "./proxy-protocol.ts";
+import type { Endpoint } from "../vocabulary.ts";
 
 /** The line that SSLproxy puts in front of a connection's first packet, for programs that are written for it. */
 export interface SslproxyStatement {

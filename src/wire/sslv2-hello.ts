@@ -2,8 +2,10 @@ import { PeerError } from "../errors.ts";
 import { Accumulator } from "./accumulator.ts";
 import { ALERTS } from "./alert.ts";
 import type { ClientHello, ClientHelloReader, HelloSighting } from "./client-hello.ts";
-import { FALLBACK_SCSV, HANDSHAKE_TYPES, VERSIONS, versionsUpTo } from "./record.ts";
+import { FALLBACK_SCSV, HANDSHAKE_TYPES, versionsUpTo } from "./record.ts";
 
+/** What an SSLv2 client calls itself: 0.2. */
+const SSLV2 = 0x0002;
 const MORE: HelloSighting = { kind: "more" };
 const NO: HelloSighting = { kind: "no" };
 
@@ -35,7 +37,7 @@ export class SslV2HelloReader implements ClientHelloReader {
 function isPlausible(head: Buffer): boolean {
   if (head.length > 2 && head[2] !== HANDSHAKE_TYPES.client_hello) return false;
   if (head.length > 3 && head[3] !== 3 && head[3] !== 0) return false;
-  if (head.length > 4 && head[3] === 0 && head[4] !== VERSIONS.SSLv2) return false;
+  if (head.length > 4 && head[3] === 0 && head[4] !== SSLV2) return false;
   if (head.length < FIXED_BYTES) return true;
   const [suites, sessionId, challenge] = lengths(head);
   if (suites === 0 || suites % 3 !== 0) return false;
@@ -76,7 +78,7 @@ function readSslV2Hello(bytes: Buffer): ClientHello {
   return {
     format: "sslv2",
     legacyVersion: version,
-    versions: version === VERSIONS.SSLv2 ? [version] : versionsUpTo(version),
+    versions: version === SSLV2 ? [version] : versionsUpTo(version),
     random: paddedChallenge(bytes.subarray(sessionIdEnd)),
     sessionId: Buffer.from(bytes.subarray(suitesEnd, sessionIdEnd)),
     cipherSuites: suites,

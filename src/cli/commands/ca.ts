@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command, Option } from "commander";
-import type { AuthorityInfo, AuthorityRole, KeyType } from "../../control/api.ts";
+import type { AuthorityInfo, AuthorityRole } from "../../control/api.ts";
 import { ConfigError } from "../../errors.ts";
+import type { KeyType } from "../../vocabulary.ts";
 import { openClient } from "../client.ts";
 import { findNode, type Place } from "../place.ts";
 import { type CommonOptions, createCommand, PROGRAM } from "../program.ts";

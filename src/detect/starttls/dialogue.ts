@@ -1,5 +1,5 @@
 import { PeerError } from "../../errors.ts";
-import type { Side } from "../detector.ts";
+import type { Side } from "../../vocabulary.ts";
 
 /** What the bytes so far make of a conversation that began in plaintext. */
 export type Progress =

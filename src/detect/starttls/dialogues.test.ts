@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Side } from "../detector.ts";
+import type { Side } from "../../vocabulary.ts";
 import { asksProxy, openDialogue, openWatch } from "./dialogues.ts";
 
 function say(watch: ReturnType<typeof openWatch>, lines: readonly string[]) {

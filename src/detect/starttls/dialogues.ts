@@ -1,4 +1,4 @@
-import type { Side } from "../detector.ts";
+import type { Side } from "../../vocabulary.ts";
 import { openConnect } from "./connect.ts";
 import { type Dialogue, MORE, NO, type Progress } from "./dialogue.ts";
 import { FTP } from "./ftp.ts";

@@ -1,5 +1,5 @@
 import { PeerError } from "../../errors.ts";
-import type { Side } from "../detector.ts";
+import type { Side } from "../../vocabulary.ts";
 import { broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
 import { LineReader } from "./lines.ts";
 

@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { ConfigError } from "../../errors.ts";
+import type { KeyType } from "../../vocabulary.ts";
 import { readSigningKey } from "../keys/private-key.ts";
 import { exists, moveSecret, readSecret, writeSecret } from "../keys/secret-file.ts";
 import type { Vault } from "../keys/vault.ts";
@@ -20,7 +21,6 @@ import {
   toPem,
 } from "../x509/certificate.ts";
 import { encode, TAG } from "../x509/der.ts";
-import type { KeyType } from "./key-type.ts";
 import { CLOCK_SKEW } from "./mirror.ts";
 
 /** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */

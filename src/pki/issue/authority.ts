@@ -1,6 +1,7 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { ConfigError } from "../../errors.ts";
+import type { KeyType } from "../../vocabulary.ts";
 import { readSigningKey } from "../keys/private-key.ts";
 import { makeSecretFolder } from "../keys/secret-file.ts";
 import { OPEN_VAULT, type Vault } from "../keys/vault.ts";
@@ -8,7 +9,6 @@ import { keyIdentifier, OID, publicKeyOf, readCertificate, splitPem } from "../x
 import { encode, readInside, TAG } from "../x509/der.ts";
 import { readValidity } from "../x509/validity.ts";
 import { type FileContext, type Role, readOrMakeFiles, replaceFiles, sealOldFiles } from "./authority-files.ts";
-import type { KeyType } from "./key-type.ts";
 
 export type { Role };
 

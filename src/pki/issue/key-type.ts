@@ -1,11 +1,6 @@
+import { type KeyType, VERSIONS } from "../../vocabulary.ts";
 import type { ClientHello } from "../../wire/client-hello.ts";
 
-/** The kinds of keys that the node issues certificates for: P-256 and RSA-2048. */
-export type KeyType = "ecdsa" | "rsa";
-
-const TLS_1_0 = 0x0301;
-const TLS_1_2 = 0x0303;
-const TLS_1_3 = 0x0304;
 const ECDSA_SECP256R1_SHA256 = 0x0403;
 const SECP256R1 = 0x0017;
 const UNCOMPRESSED = 0;
@@ -28,22 +23,25 @@ const ECDSA_SUITES_1_2 = new Set([
  * client's that the node may agree to, highest first.
  */
 export function keyTypeFor(hello: ClientHello, versions: readonly number[] = hello.versions): KeyType {
-  const older = versions.find((version) => version < TLS_1_3);
-  const judged = [...(versions.includes(TLS_1_3) ? [TLS_1_3] : []), ...(older === undefined ? [] : [older])];
+  const older = versions.find((version) => version < VERSIONS["TLSv1.3"]);
+  const judged = [
+    ...(versions.includes(VERSIONS["TLSv1.3"]) ? [VERSIONS["TLSv1.3"]] : []),
+    ...(older === undefined ? [] : [older]),
+  ];
   return judged.length > 0 && judged.every((version) => canVerifyEcdsa(hello, version)) ? "ecdsa" : "rsa";
 }
 
 function canVerifyEcdsa(hello: ClientHello, version: number): boolean {
   const named = hello.signatureAlgorithms.includes(ECDSA_SECP256R1_SHA256);
   // RFC 8446, section 4.2.3: in TLS 1.3 the scheme names curve and hash, and suites say nothing of authentication.
-  if (version >= TLS_1_3) return named;
+  if (version >= VERSIONS["TLSv1.3"]) return named;
   // Clients as old as SSL 3.0 know RSA, if they know anything.
-  if (version < TLS_1_0 && hello.cipherSuites.some((id) => !ECDSA_SUITES_SSL3.has(id) && !SIGNALS.has(id)))
+  if (version < VERSIONS.TLSv1 && hello.cipherSuites.some((id) => !ECDSA_SUITES_SSL3.has(id) && !SIGNALS.has(id)))
     return false;
   // Without signature_algorithms a TLS 1.2 client has promised SHA-1 only: RFC 5246, section 7.4.1.4.1.
-  if (version === TLS_1_2 && !named) return false;
-  const older = version < TLS_1_0 ? ECDSA_SUITES_SSL3 : ECDSA_SUITES;
-  const suites = version === TLS_1_2 ? [older, ECDSA_SUITES_1_2] : [older];
+  if (version === VERSIONS["TLSv1.2"] && !named) return false;
+  const older = version < VERSIONS.TLSv1 ? ECDSA_SUITES_SSL3 : ECDSA_SUITES;
+  const suites = version === VERSIONS["TLSv1.2"] ? [older, ECDSA_SUITES_1_2] : [older];
   if (!hello.cipherSuites.some((suite) => suites.some((known) => known.has(suite)))) return false;
   // RFC 8422, section 5.1: supported_groups binds the certificate's curve too. A client that sends none may know any
   // curve or only its own; RSA is then the safer guess.

@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
+import type { KeyType } from "../../vocabulary.ts";
 import { issueCertificate, randomSerial, toPem } from "../x509/certificate.ts";
 import type { Authorities, Authority, Role } from "./authority.ts";
-import type { KeyType } from "./key-type.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
 

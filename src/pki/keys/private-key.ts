@@ -1,6 +1,6 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { ConfigError } from "../../errors.ts";
-import type { KeyType } from "../issue/key-type.ts";
+import type { KeyType } from "../../vocabulary.ts";
 
 /** The kinds of keys that the node holds for servers; of the last it issues no certificates, for browsers verify none. */
 export type HeldKeyType = KeyType | "ed25519";

@@ -1,11 +1,12 @@
 import type { X509Certificate } from "node:crypto";
 import { createKept, type Kept } from "../../cache.ts";
+import type { Fault } from "../../vocabulary.ts";
 import type { KeystoreEntry } from "../keys/key-source.ts";
 import type { Keystore } from "../keys/keystore.ts";
 import type { FoundRevocation, Revocation, RevocationRecord } from "../revocation/revocation.ts";
 import { type RecordedCertificate, recordCertificate } from "../x509/certificate-record.ts";
 import { createRootSet, findChain } from "../x509/chain.ts";
-import { type Fault, type FoundFault, verifyServer } from "./verify.ts";
+import { type FoundFault, verifyServer } from "./verify.ts";
 
 /** What there is to say of a server: its certificate, everything wrong with it, and the node's own keys for it. */
 export interface JudgedServer {

@@ -1,18 +1,9 @@
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
+import type { Fault } from "../../vocabulary.ts";
 import { type Chain, findChain, isSelfIssued, type RootSet } from "../x509/chain.ts";
 import { readValidity } from "../x509/validity.ts";
 import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts";
-
-/** What can be wrong with a server's certificate: product.md, section 3. The policy has the same words. */
-export type Fault =
-  | "expired"
-  | "selfSigned"
-  | "unknownIssuer"
-  | "hostMismatch"
-  | "invalid"
-  | "revoked"
-  | "revocationUnknown";
 
 /** In the place of OpenSSL's code for a chain that it has not seen: everything is looked at here. */
 export const NOT_VERIFIED = "NOT_VERIFIED";
