@@ -1,6 +1,6 @@
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
-import type { Plan } from "./kernel/listener/plan.ts";
+import type { Plan } from "./kernel/listener/lane.ts";
 import type { Minted, MintRequest } from "./pki/issue/mint.ts";
 import type { KeystoreEntry } from "./pki/keys/key-source.ts";
 import type { PolicySource } from "./policy/rule.ts";

@@ -41,3 +41,6 @@ export interface Timing {
   /** ms between two bytes of something unfinished. */
   readonly gap: number;
 }
+
+/** Connects from one address to another; the server sees the client's own. Throws NetworkError. */
+export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<Socket>;

@@ -1,11 +1,11 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { ConfigError, InvariantError } from "../errors.ts";
-import type { Marks } from "../kernel/listener/plan.ts";
+import type { Marks } from "../kernel/listener/lane.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
 import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import type { Arrival } from "./arrival.ts";
+import type { Arrival, ConnectFrom } from "./arrival.ts";
 import { plainAddress } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";
@@ -117,9 +117,6 @@ function take(
   const to = { address: plainAddress(localAddress), port: localPort ?? 0 };
   if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));
 }
-
-/** Connects from one address to another; the server sees the client's own. Throws NetworkError. */
-export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<Socket>;
 
 /**
  * A connection that the kernel took out of the path for us: it was meant for `to`, which is what the accepted socket

@@ -1,4 +1,4 @@
-import type { Plan } from "../kernel/listener/plan.ts";
+import type { Plan } from "../kernel/listener/lane.ts";
 import type { Arrival } from "./arrival.ts";
 
 /** What every capture mode works with. */

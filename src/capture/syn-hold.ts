@@ -1,8 +1,7 @@
 import type { Socket } from "node:net";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import type { Arrival, Refusal } from "./arrival.ts";
-import type { ConnectFrom } from "./inline.ts";
+import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
 
 /** What becomes of a held SYN. "drop" is silence: the client sends its SYN again, or gives up by itself. */
 export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "drop";

@@ -1,8 +1,7 @@
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply } from "fastify";
+import Fastify, { type FastifyReply } from "fastify";
 import {
   hasZodFastifySchemaValidationErrors,
   jsonSchemaTransform,
@@ -11,6 +10,7 @@ import {
 } from "fastify-type-provider-zod";
 import { ConfigError } from "../errors.ts";
 import type { ApiError } from "./api.ts";
+import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
 import { isAuthorized, isLocalHost, isLoopback, openToken } from "./auth.ts";
 import type { ControlPlane } from "./plane.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
@@ -21,8 +21,6 @@ import { addMetricsRoute } from "./routes/metrics.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
-
-export type ControlApp = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>;
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -44,15 +42,6 @@ export interface Control {
   readonly address: { readonly host: string; readonly port: number };
   close(): Promise<void>;
 }
-
-export const SECURITY_HEADERS = {
-  "cache-control": "no-store",
-  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-  "cross-origin-resource-policy": "same-origin",
-  "referrer-policy": "no-referrer",
-  "x-content-type-options": "nosniff",
-  "x-frame-options": "DENY",
-} as const;
 
 /** The API's page loads its own files and talks to this node, nothing else. */
 const DOCS_POLICY =

@@ -1,7 +1,6 @@
 import type { Socket } from "node:net";
 import { NetworkError } from "../errors.ts";
-import type { LegFailure } from "../legs/leg.ts";
-import type { ServerLeg } from "../legs/server-leg.ts";
+import type { LegFailure, ServerLeg } from "../legs/leg.ts";
 import type { Peer } from "../streams/conversation.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { CERTIFICATE_REQUIRED, type Layer, nearEnd, type Story } from "./flow.ts";

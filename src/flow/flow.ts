@@ -1,8 +1,7 @@
 import type { Socket } from "node:net";
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import { NetworkError, PeerError } from "../errors.ts";
-import type { LegFailure, Negotiated } from "../legs/leg.ts";
-import type { ServerLeg } from "../legs/server-leg.ts";
+import type { LegFailure, Negotiated, ServerLeg } from "../legs/leg.ts";
 import type { Policy } from "../policy/evaluate.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegRecord } from "../sessions/session.ts";

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
-import type { ServerLeg } from "../legs/server-leg.ts";
+import type { ServerLeg } from "../legs/leg.ts";
 import type { Conversation, Peer, Turn } from "../streams/conversation.ts";
 import type { Parting } from "../streams/relay.ts";
 import type { Chain } from "../tools/chain.ts";

@@ -1,31 +1,27 @@
 import { hash, X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { type SecureContext, TLSSocket, type TLSSocketOptions } from "node:tls";
-import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
-import { type TicketKeys, ticketKeyFor } from "../resumption/ticket-keys.ts";
+import type { Bond } from "../resumption/keeper.ts";
+import { ticketKeyFor } from "../resumption/ticket-keys.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
 import { openClientSession } from "./client-session.ts";
 import type { ContextCache } from "./contexts.ts";
-import { hearBreaks, type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import {
+  type ClientLeg,
+  type ClientResumption,
+  hearBreaks,
+  type KeyTaker,
+  type LegFailure,
+  type Presentable,
+  STREAM,
+  type StreamOptions,
+} from "./leg.ts";
 import { allowsTls, alpnList, highestShared, tlsRange, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSsl3ClientLeg } from "./ssl3.ts";
-
-/** The TLS session with the client. */
-export interface ClientLeg extends Leg {
-  readonly kind: "up";
-  /** Which of several certificates the client was shown: its place among them. Absent: there was one. */
-  readonly shown?: number;
-}
-
-/** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
-export interface Presentable {
-  readonly certificatePem: string;
-  readonly keyPem: string;
-}
 
 export interface ClientLegOptions {
   readonly presented: readonly Presentable[];
@@ -39,18 +35,6 @@ export interface ClientLegOptions {
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ClientResumption | undefined;
-}
-
-/** How a client may come back. */
-export interface ClientResumption {
-  /** By identifier, up to TLS 1.2. Undefined: not at all. */
-  readonly sessions: SessionKeeper | undefined;
-  /** By ticket. None: not at all. */
-  readonly ticketKeys: TicketKeys;
-  /** What must be the same when it does. */
-  readonly bond: Bond;
-  /** ms from the full handshake to the last abbreviated one. */
-  readonly timeout: number;
 }
 
 const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], bond: [], timeout: 300_000 };

@@ -1,5 +1,8 @@
+import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
+import type { TicketKeys } from "../resumption/ticket-keys.ts";
 
 /** What the two sides of one leg agreed on. Names are IANA's. */
 export interface Negotiated {
@@ -35,9 +38,6 @@ export interface StreamOptions {
  * spends a seventh more CPU on being paused and resumed; above 128 KiB nothing is gained.
  */
 export const STREAM: StreamOptions = { allowHalfOpen: true, highWaterMark: 128 * 1024 };
-
-/** The code of a leg whose peer sent a FIN and no close_notify, as OpenSSL calls it: what came may have been cut off. */
-export const TRUNCATED = "ERR_SSL_UNEXPECTED_EOF_WHILE_READING";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -75,4 +75,44 @@ export interface LegFailure {
   readonly resuming?: boolean;
   /** One sentence for people and the record. */
   readonly reason: string;
+}
+
+/** The TLS session with the server, and what the server showed. */
+export interface ServerLeg extends Leg {
+  readonly kind: "up";
+  readonly certificate: X509Certificate;
+  /** Those that came with it, of a resumed session and of SSL 3.0. Else they hang on it. */
+  readonly sent?: readonly X509Certificate[];
+  /**
+   * OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. "NOT_VERIFIED":
+   * OpenSSL did not see it.
+   */
+  readonly verifyCode: string | undefined;
+  /** The OCSP response that the server stapled to its certificate, as it came. */
+  readonly staple?: Buffer | undefined;
+}
+
+/** The TLS session with the client. */
+export interface ClientLeg extends Leg {
+  readonly kind: "up";
+  /** Which of several certificates the client was shown: its place among them. Absent: there was one. */
+  readonly shown?: number;
+}
+
+/** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
+export interface Presentable {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
+
+/** How a client may come back. */
+export interface ClientResumption {
+  /** By identifier, up to TLS 1.2. Undefined: not at all. */
+  readonly sessions: SessionKeeper | undefined;
+  /** By ticket. None: not at all. */
+  readonly ticketKeys: TicketKeys;
+  /** What must be the same when it does. */
+  readonly bond: Bond;
+  /** ms from the full handshake to the last abbreviated one. */
+  readonly timeout: number;
 }

@@ -1,5 +1,6 @@
+import { TRUNCATED } from "../streams/relay.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
-import { type LegFailure, TRUNCATED } from "./leg.ts";
+import type { LegFailure } from "./leg.ts";
 
 /**
  * OpenSSL's reasons for an alert that the peer sent, as Node spells their codes, and the alert (RFC 8446, section 6).

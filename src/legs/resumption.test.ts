@@ -12,10 +12,11 @@ import { createSessionCache } from "../resumption/session-cache.ts";
 import { makeTicketKey } from "../resumption/ticket-keys.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { record } from "../wire/record.ts";
-import { type ClientLeg, type ClientResumption, openClientLeg } from "./client-leg.ts";
+import { openClientLeg } from "./client-leg.ts";
 import { createContextCache } from "./contexts.ts";
+import type { ClientLeg, ClientResumption, ServerLeg } from "./leg.ts";
 import { type Pair, testLeg } from "./leg-compliance.ts";
-import { openServerLeg, type ServerLeg } from "./server-leg.ts";
+import { openServerLeg } from "./server-leg.ts";
 import { loopback } from "./test-pairs.ts";
 
 const root = await make({ subject: "CN=root", ca: true });

@@ -1,4 +1,3 @@
-import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { type ConnectionOptions, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
 import { VERSIONS } from "../vocabulary.ts";
@@ -6,26 +5,11 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import { hearBreaks, type KeyTaker, type Leg, type LegFailure, STREAM, type StreamOptions } from "./leg.ts";
+import { hearBreaks, type KeyTaker, type LegFailure, type ServerLeg, STREAM, type StreamOptions } from "./leg.ts";
 import { allowsTls, alpnList, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { explainFailure, explainTimeout } from "./openssl-errors.ts";
 import { openSessionMemory, rememberChain, type ServerResumption } from "./server-session.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
-
-/** The TLS session with the server, and what the server showed. */
-export interface ServerLeg extends Leg {
-  readonly kind: "up";
-  readonly certificate: X509Certificate;
-  /** Those that came with it, of a resumed session and of SSL 3.0. Else they hang on it. */
-  readonly sent?: readonly X509Certificate[];
-  /**
-   * OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. "NOT_VERIFIED":
-   * OpenSSL did not see it.
-   */
-  readonly verifyCode: string | undefined;
-  /** The OCSP response that the server stapled to its certificate, as it came. */
-  readonly staple?: Buffer | undefined;
-}
 
 export interface ServerLegOptions {
   readonly versions: VersionRange;

@@ -2,8 +2,9 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { PeerError } from "../errors.ts";
 import type { Connection, Established, Happening } from "../ssl3/connection.ts";
+import { TRUNCATED } from "../streams/relay.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
-import { STREAM, TRUNCATED } from "./leg.ts";
+import { STREAM } from "./leg.ts";
 import { codeOfAlert } from "./openssl-errors.ts";
 
 /** ms between two looks at whether what came before a cut has been read. */

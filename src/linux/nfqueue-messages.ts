@@ -1,5 +1,4 @@
 import { getSystemErrorName } from "node:util";
-import type { Packet } from "./nfqueue.ts";
 
 /**
  * The few messages of nfnetlink_queue that are needed, from the kernel's <linux/netfilter/nfnetlink_queue.h>. Headers are in the
@@ -120,4 +119,13 @@ function uint32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value >>> 0);
   return bytes;
+}
+
+/** A packet that the kernel holds until its verdict. */
+export interface Packet {
+  readonly id: number;
+  /** The packet from its IP header on, cut to the bytes that a SYN's headers need. */
+  readonly payload: Buffer;
+  /** Its firewall mark; a verdict that sets one replaces all 32 bits. */
+  readonly mark: number;
 }

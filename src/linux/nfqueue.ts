@@ -1,6 +1,6 @@
 import { closeSync, writeSync } from "node:fs";
 import { NetworkError } from "../errors.ts";
-import { type Heard, readMessages, writeConfiguration, writeVerdict } from "./nfqueue-messages.ts";
+import { type Heard, type Packet, readMessages, writeConfiguration, writeVerdict } from "./nfqueue-messages.ts";
 import {
   AF,
   bindNetlink,
@@ -13,15 +13,6 @@ import {
   setOption,
   socket,
 } from "./syscalls.ts";
-
-/** A packet that the kernel holds until its verdict. */
-export interface Packet {
-  readonly id: number;
-  /** The packet from its IP header on, cut to the bytes that a SYN's headers need. */
-  readonly payload: Buffer;
-  /** Its firewall mark; a verdict that sets one replaces all 32 bits. */
-  readonly mark: number;
-}
 
 export interface Queue {
   /** Lets a held packet go on, or drops it. `mark` becomes its firewall mark; without, it keeps its own. */

@@ -1,7 +1,6 @@
 import type { Fault } from "../vocabulary.ts";
 import type { Action, Verdict } from "./facts.ts";
-import type { Entry } from "./order.ts";
-import type { PolicySource } from "./rule.ts";
+import type { Entry, PolicySource } from "./rule.ts";
 import type { View } from "./view.ts";
 
 /** What a fault is called in a sentence that begins with "The server's certificate is". */

@@ -1,8 +1,8 @@
 import { judgeFaults } from "./certificate-faults.ts";
 import type { Phase, Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
-import { arrange, type Entry, type Order } from "./order.ts";
-import type { PolicySource } from "./rule.ts";
+import { arrange, type Order } from "./order.ts";
+import type { Entry, PolicySource } from "./rule.ts";
 import { refuseServerVersions, refuseVersions } from "./version-limits.ts";
 import { type KnownFacts, type View, viewOf } from "./view.ts";
 

@@ -2,7 +2,7 @@ import { FAULTS, type Fault } from "../vocabulary.ts";
 import type { Policy } from "./evaluate.ts";
 import { type Action, type Phase, REVOCATION_FAULTS, type Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
-import type { Entry } from "./order.ts";
+import type { Entry } from "./rule.ts";
 import type { Truth } from "./truth.ts";
 import { refuseVersions } from "./version-limits.ts";
 import { type KnownFacts, type View, viewOf } from "./view.ts";

@@ -1,8 +1,8 @@
 import { isAddressEntry } from "./address-set.ts";
 import { type ConditionValue, readPorts } from "./conditions.ts";
 import type { Action } from "./facts.ts";
-import { GROUPS, groupOf } from "./order.ts";
-import { compileRule, type PolicySource, type RuleSource } from "./rule.ts";
+import { groupOf } from "./order.ts";
+import { compileRule, GROUPS, type PolicySource, type RuleSource } from "./rule.ts";
 
 /** One step of the network phase as a table that something else than the policy can judge: the kernel's packet filter. */
 export interface NetworkRow {

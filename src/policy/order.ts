@@ -1,39 +1,9 @@
-import type { Fault } from "../vocabulary.ts";
 import { createAddressSet } from "./address-set.ts";
-import type { Judge } from "./conditions.ts";
-import type { Action, Phase } from "./facts.ts";
+import type { Phase } from "./facts.ts";
 import { createHostSet } from "./host-set.ts";
-import { compileRule, type PolicySource, type Rule, type RuleSource } from "./rule.ts";
+import { compileRule, type Entry, GROUPS, type Group, type PolicySource, type Rule } from "./rule.ts";
 import { createStage, type Stage } from "./stage.ts";
 import type { View } from "./view.ts";
-
-/** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
-export const GROUPS = [
-  "drop rules",
-  "bypass list",
-  "decrypt list",
-  "bypass rules",
-  "decrypt rules",
-  "issuer rules",
-] as const;
-type Group = (typeof GROUPS)[number];
-
-/** One step of an evaluation: a rule, or a list as a whole. */
-export interface Entry {
-  readonly phase: Phase;
-  readonly group: Group;
-  readonly name: string;
-  readonly action: Action;
-  readonly judge: Judge;
-  /** Why it is true of this flow, in one sentence. */
-  readonly reason: (view: View) => string;
-  /** A rule's conditions as they were written; a list has none. */
-  readonly match?: RuleSource["match"];
-  /** The faults that it names. */
-  readonly faults: readonly Fault[];
-  readonly tools?: Rule["tools"];
-  readonly alpn?: Rule["alpn"];
-}
 
 export interface Order {
   readonly network: Stage;

@@ -2,6 +2,7 @@ import type { Fault, Version } from "../vocabulary.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
 import type { Action, Phase } from "./facts.ts";
 import { all } from "./truth.ts";
+import type { View } from "./view.ts";
 
 /** A rule as the user wrote it: all its conditions must hold; of the values of one condition, any. No condition at all holds always. */
 export interface RuleSource {
@@ -38,6 +39,17 @@ export interface PolicySource {
   readonly onMissingKey?: Readonly<Record<string, "bypass" | "drop">>;
 }
 
+/** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
+export const GROUPS = [
+  "drop rules",
+  "bypass list",
+  "decrypt list",
+  "bypass rules",
+  "decrypt rules",
+  "issuer rules",
+] as const;
+export type Group = (typeof GROUPS)[number];
+
 /** A rule, ready to be judged. */
 export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   readonly name: string;
@@ -72,4 +84,21 @@ export function compileRule({ name, match, action, tools, alpn }: RuleSource): R
     namesIssuer: match.issuer !== undefined,
     faults: (match.fault ?? []) as readonly Fault[],
   };
+}
+
+/** One step of an evaluation: a rule, or a list as a whole. */
+export interface Entry {
+  readonly phase: Phase;
+  readonly group: Group;
+  readonly name: string;
+  readonly action: Action;
+  readonly judge: Judge;
+  /** Why it is true of this flow, in one sentence. */
+  readonly reason: (view: View) => string;
+  /** A rule's conditions as they were written; a list has none. */
+  readonly match?: RuleSource["match"];
+  /** The faults that it names. */
+  readonly faults: readonly Fault[];
+  readonly tools?: Rule["tools"];
+  readonly alpn?: Rule["alpn"];
 }

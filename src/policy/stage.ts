@@ -1,6 +1,6 @@
 import { createAddressSet } from "./address-set.ts";
 import { createHostSet } from "./host-set.ts";
-import type { Entry } from "./order.ts";
+import type { Entry } from "./rule.ts";
 import type { View } from "./view.ts";
 
 /** The entries that are judged one after the other in one phase. */

@@ -1,7 +1,6 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { NetworkError } from "../errors.ts";
-import { TRUNCATED } from "../legs/leg.ts";
 import type { Side } from "../vocabulary.ts";
 
 /** One end of a relay. For bytes as they are `stream` and `socket` are the same; for a TLS leg the stream is the plaintext. */
@@ -220,3 +219,6 @@ export function abort({ stream, socket }: RelayEnd): void {
   stream.once("close", () => clearTimeout(late));
   stream.once("finish", now);
 }
+
+/** The code of a leg whose peer sent a FIN and no close_notify, as OpenSSL calls it: what came may have been cut off. */
+export const TRUNCATED = "ERR_SSL_UNEXPECTED_EOF_WHILE_READING";

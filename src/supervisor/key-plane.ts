@@ -7,7 +7,7 @@ import { makeSelfSigned, requestKey } from "../pki/keys/key-request.ts";
 import { digest, type KeystoreEntry } from "../pki/keys/key-source.ts";
 import { validityOf } from "../pki/keys/keystore.ts";
 import { readCertificate } from "../pki/x509/certificate.ts";
-import type { NodeState } from "./run.ts";
+import type { NodeState } from "./state.ts";
 
 const DAY = 24 * 3600 * 1000;
 /** A clock that is slow must not find a new certificate to be of the future. */

@@ -13,8 +13,8 @@ import { recordCertificate } from "../pki/x509/certificate-record.ts";
 import { createRootSet } from "../pki/x509/chain.ts";
 import { explain, order } from "../policy/explain.ts";
 import { createKeyPlane } from "./key-plane.ts";
-import type { NodeState } from "./run.ts";
 import { isShared } from "./sharing.ts";
+import type { NodeState } from "./state.ts";
 
 /**
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`

@@ -6,8 +6,8 @@ import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import type { NodeState } from "./run.ts";
 import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
+import type { NodeState } from "./state.ts";
 
 /** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
 export function reload(state: NodeState): Promise<Reloaded> {

@@ -6,59 +6,31 @@ import { feedPlace } from "../config/feed.ts";
 import { placeOf, textOf } from "../config/listener-place.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
 import { toolPlace } from "../config/tool.ts";
-import { type History, openHistory } from "../control/history.ts";
+import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
-import type { Plan } from "../kernel/listener/plan.ts";
+import type { Plan } from "../kernel/listener/lane.ts";
 import { planNode, setUpInline, takeDownInline } from "../kernel/listeners.ts";
 import { planInlineTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
-import { createMint, type Mint } from "../pki/issue/mint.ts";
-import { type KeyFolder, openKeyFolder } from "../pki/keys/key-folder.ts";
-import { createKeyReader, type KeyReader } from "../pki/keys/key-source.ts";
+import { createMint } from "../pki/issue/mint.ts";
+import { openKeyFolder } from "../pki/keys/key-folder.ts";
+import { createKeyReader } from "../pki/keys/key-source.ts";
 import { createVault } from "../pki/keys/vault.ts";
-import { createDemanding, type Demanding } from "../policy/demanding.ts";
-import { type Applied, createLiveTable, type LiveTable } from "../sessions/table.ts";
-import { type Watch, watchTools } from "../tools/heartbeat.ts";
-import { createReturnsOffice, type ReturnsOffice } from "../tools/returns.ts";
+import { createDemanding } from "../policy/demanding.ts";
+import { createLiveTable } from "../sessions/table.ts";
+import { watchTools } from "../tools/heartbeat.ts";
+import { createReturnsOffice } from "../tools/returns.ts";
 import { createPlane, forget } from "./plane.ts";
 import { createKeysReload, reload } from "./reload.ts";
-import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
-import { openSharing, type Sharing } from "./sharing.ts";
+import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./running.ts";
+import { openSharing } from "./sharing.ts";
+import type { NodeState } from "./state.ts";
 import { learn, onMessage, publish } from "./worker-news.ts";
-import { createWorkers, type Workers } from "./workers.ts";
-
-/**
- * The node's one process that is not a worker: it owns the CA keys, the live table, the history and the API, starts the
- * workers and watches them, and reloads the configuration. It reads no byte of anyone's session.
- */
-
-export interface NodeState {
-  running: Running;
-  /** In the data folder that the node was started with, whatever the file says since. */
-  readonly keyFolder: KeyFolder;
-  readonly keyReader: KeyReader;
-  readonly authorities: Authorities;
-  readonly mint: Mint;
-  readonly sessions: LiveTable;
-  readonly history: History;
-  /** What the kernel was told of for the inline listeners. */
-  inline: Plan | undefined;
-  readonly workers: Workers;
-  readonly demanding: Demanding;
-  readonly sharing: Sharing;
-  /** Whose connections come back from proxy tools. */
-  readonly returns: ReturnsOffice;
-  readonly startedAt: number;
-  /** The health of the inline tools. */
-  watch: Watch;
-  readonly subscribers: Set<(applied: Applied) => void>;
-  /** The reload under way, or the last one. Never rejects. */
-  reloading: Promise<unknown>;
-}
+import { createWorkers } from "./workers.ts";
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {

@@ -10,7 +10,7 @@ import { readTrust, type Trust } from "../pki/verify/trust.ts";
 import { compilePolicy, type Policy } from "../policy/evaluate.ts";
 import { type Watch, watchTools } from "../tools/heartbeat.ts";
 import { mendTool, probeTool } from "../tools/kinds.ts";
-import type { NodeState } from "./run.ts";
+import type { NodeState } from "./state.ts";
 
 /** What the node runs on at the moment. Replaced as a whole by a reload. */
 export interface Running {

@@ -3,7 +3,7 @@ import { log } from "../log.ts";
 import type { FromWorker, ToWorker } from "../messages.ts";
 import type { Applied } from "../sessions/table.ts";
 import { isReturnsNews } from "../tools/returns.ts";
-import type { NodeState } from "./run.ts";
+import type { NodeState } from "./state.ts";
 
 /** What a worker has to say, and what it is answered. */
 export function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {

@@ -16,10 +16,9 @@ import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
 import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import type { ToolContext } from "./kinds.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
 import { toolPort } from "./ports.ts";
-import type { Hop, Tool, ToolSubject } from "./tool.ts";
+import type { Hop, Tool, ToolContext, ToolSubject } from "./tool.ts";
 
 const BACKLOG = 4096;
 

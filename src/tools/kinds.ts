@@ -3,24 +3,10 @@ import type { InlineTool } from "../kernel/tool/numbers.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { openInlineTool } from "./inline-tool.ts";
 import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
-import type { Returns, ReturnsOffice } from "./returns.ts";
-import type { Tool } from "./tool.ts";
+import type { ReturnsOffice } from "./returns.ts";
+import type { Tool, ToolContext } from "./tool.ts";
 
 export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
-
-/** What every tool works with. */
-export interface ToolContext {
-  /** Where the tool stands in the configuration: "tools[0]". */
-  readonly path: string;
-  readonly worker: number;
-  readonly workers: number;
-  /** ms to connect through the tool. */
-  readonly timeout: number;
-  /** What comes back from tools of kind proxy. */
-  readonly returns: Returns;
-  /** Writes a line to the node's log. */
-  readonly warn: (about: Readonly<Record<string, unknown>>, message: string) => void;
-}
 
 /** Every kind of tool. A new one is one file and one row. Throws ConfigError. */
 export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> {

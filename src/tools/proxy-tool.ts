@@ -4,12 +4,11 @@ import { ConfigError, InvariantError, NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { LOCAL_HEADER, type ProxyHeader, plainAddress, writeProxyHeader } from "../wire/proxy-protocol.ts";
 import { type Sieve, sslproxySieve, writeSslproxyLine } from "../wire/sslproxy-line.ts";
-import type { ToolContext } from "./kinds.ts";
 import { type PortMap, toolPort } from "./ports.ts";
 import { type Door, openDoor, readIntroduction } from "./return-door.ts";
 import type { Awaited, ReturnsOffice } from "./returns.ts";
 import { createStrangers } from "./strangers.ts";
-import type { Hop, Tool, ToolPlace, ToolSubject } from "./tool.ts";
+import type { Hop, Tool, ToolContext, ToolPlace, ToolSubject } from "./tool.ts";
 
 /** A tool that is a TCP service: the node connects to it, and it connects back. */
 export interface ProxyTool extends ToolPlace {

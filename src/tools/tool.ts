@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
+import type { Returns } from "./returns.ts";
 
 /** What a tool is told of a session. */
 export interface ToolSubject {
@@ -55,4 +56,18 @@ export interface ToolPlace {
   readonly kind: "inline" | "proxy";
   readonly flows: readonly FlowClass[];
   readonly onFailure: "bypass" | "drop";
+}
+
+/** What every tool works with. */
+export interface ToolContext {
+  /** Where the tool stands in the configuration: "tools[0]". */
+  readonly path: string;
+  readonly worker: number;
+  readonly workers: number;
+  /** ms to connect through the tool. */
+  readonly timeout: number;
+  /** What comes back from tools of kind proxy. */
+  readonly returns: Returns;
+  /** Writes a line to the node's log. */
+  readonly warn: (about: Readonly<Record<string, unknown>>, message: string) => void;
 }

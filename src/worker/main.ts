@@ -1,26 +1,22 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { createKept } from "../cache.ts";
-import type { OpenListener } from "../capture/mode.ts";
 import { ConfigError } from "../errors.ts";
-import type { Feed } from "../feeds/feed.ts";
 import { carry } from "../flow/flow.ts";
-import type { Node } from "../flow/stages.ts";
 import { createContextCache } from "../legs/contexts.ts";
 import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { createIssued } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
 import { createDemanding } from "../policy/demanding.ts";
-import { createWorkerSessions, type WorkerSessions } from "../resumption/worker-sessions.ts";
+import { createWorkerSessions } from "../resumption/worker-sessions.ts";
 import { createLedger } from "../sessions/ledger.ts";
-import { createToolTraffic, type ToolTraffic } from "../tools/chain.ts";
-import { createReturns, type Returns } from "../tools/returns.ts";
-import type { Tool } from "../tools/tool.ts";
+import { createToolTraffic } from "../tools/chain.ts";
+import { createReturns } from "../tools/returns.ts";
 import { createAdmission } from "./admission.ts";
-import type { Lasting } from "./compose.ts";
 import { createMintChannel } from "./mint-channel.ts";
 import { applySetup } from "./setup.ts";
+import type { WorkerState } from "./state.ts";
 
 /**
  * A worker: it accepts connections and carries whole sessions. `worker-setup.ts` opens what its setup says. Its parent, the
@@ -56,26 +52,6 @@ function tell(message: FromWorker, socket?: Socket): Promise<void> {
     if (process.connected) process.send!(message, socket, undefined, () => resolve());
     else resolve();
   });
-}
-
-/** What a worker works with. What a configuration changes of it, `worker-setup.ts` changes. */
-export interface WorkerState extends Lasting {
-  setup: WorkerSetup;
-  /** What carries new sessions; undefined: the first setup has not been applied. */
-  node: Node | undefined;
-  feeds: readonly Feed[];
-  /** By what they were configured with. */
-  readonly listeners: Map<string, OpenListener>;
-  readonly tools: Map<string, Tool>;
-  readonly traffic: ToolTraffic;
-  readonly returns: Returns;
-  readonly mint: ReturnType<typeof createMintChannel>;
-  /** The supervisor's answer to a search for a session. */
-  readonly settle: WorkerSessions["settle"];
-  readonly forgetSession: WorkerSessions["forget"];
-  /** How many sessions with servers are kept here. */
-  readonly serverSessions: number;
-  readonly timers: NodeJS.Timeout[];
 }
 
 let worker: Promise<WorkerState> | undefined;

@@ -9,7 +9,7 @@ import { type Chains, type ChainTool, createChains } from "../tools/chain.ts";
 import { openTool } from "../tools/kinds.ts";
 import { capacity } from "./admission.ts";
 import { composeNode } from "./compose.ts";
-import type { WorkerState } from "./main.ts";
+import type { WorkerState } from "./state.ts";
 
 /** What a configuration changes in a worker. New sessions see all of it, live ones none. Throws ConfigError. */
 export async function applySetup(state: WorkerState, next: WorkerSetup): Promise<void> {

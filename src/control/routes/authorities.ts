@@ -1,7 +1,7 @@
 import { z } from "zod";
+import type { ControlApp } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { authority, failure, keyType, role } from "../schemas.ts";
-import type { ControlApp } from "../server.ts";
 
 export function addAuthorityRoutes(app: ControlApp, plane: ControlPlane): void {
   const authorities = z.array(authority).readonly();

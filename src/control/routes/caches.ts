@@ -1,7 +1,7 @@
 import { z } from "zod";
+import type { ControlApp } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { cache, failure } from "../schemas.ts";
-import type { ControlApp } from "../server.ts";
 
 export function addCacheRoutes(app: ControlApp, plane: ControlPlane): void {
   app.get(

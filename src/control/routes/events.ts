@@ -3,9 +3,9 @@ import { compileQuery } from "../../sessions/search.ts";
 import type { Session } from "../../sessions/session.ts";
 import type { Applied } from "../../sessions/table.ts";
 import type { SessionEvents } from "../api.ts";
+import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { failure } from "../schemas.ts";
-import { type ControlApp, SECURITY_HEADERS } from "../server.ts";
 import { sessionFilter } from "../session-filter.ts";
 
 const BATCH_EVERY = 250;

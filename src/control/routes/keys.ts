@@ -1,7 +1,7 @@
 import { z } from "zod";
+import type { ControlApp } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { failure, generatedKey, key } from "../schemas.ts";
-import type { ControlApp } from "../server.ts";
 
 const pem = z
   .string()

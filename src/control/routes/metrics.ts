@@ -1,6 +1,6 @@
+import type { ControlApp } from "../app.ts";
 import { createMetrics } from "../metrics.ts";
 import type { ControlPlane } from "../plane.ts";
-import type { ControlApp } from "../server.ts";
 
 /** Needs the token as everything does: counters tell who is visited, and how much. */
 export function addMetricsRoute(app: ControlApp, plane: ControlPlane): void {

@@ -1,8 +1,8 @@
 import { isIP } from "node:net";
 import { z } from "zod";
+import type { ControlApp } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { explanation, policyOrder, reloaded } from "../schemas.ts";
-import type { ControlApp } from "../server.ts";
 
 const facts = z.strictObject({
   host: z.string().min(1).max(253).optional().describe("the SNI or CONNECT host"),

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import type { ControlApp } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { failure, fleetSessions, session, sessionList } from "../schemas.ts";
-import type { ControlApp } from "../server.ts";
 import { sessionFilter } from "../session-filter.ts";
 import { searchSessions } from "../session-search.ts";
 

@@ -1,6 +1,6 @@
+import type { ControlApp } from "../app.ts";
 import type { ControlPlane } from "../plane.ts";
 import { health, stats } from "../schemas.ts";
-import type { ControlApp } from "../server.ts";
 
 export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
   const { version, startedAt, sessions, history } = plane;

@@ -1,5 +1,5 @@
+import type { Lane } from "./lane.ts";
 import { CODE } from "./marks.ts";
-import type { Lane } from "./plan.ts";
 import { liveSets } from "./policy-rows.ts";
 import { chain, count, NEW, newChains, rowRules, unlisted, type Writing } from "./rule-writing.ts";
 

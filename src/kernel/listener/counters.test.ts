@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { carryCounts } from "./counters.ts";
-import { type PlanInput, planInline } from "./plan.ts";
+import type { PlanInput } from "./lane.ts";
+import { planInline } from "./plan.ts";
 import type { NetworkRow } from "./policy-rows.ts";
 
 const INPUT: PlanInput = {

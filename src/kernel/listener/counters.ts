@@ -1,4 +1,4 @@
-import type { Plan, PlannedCounter } from "./plan.ts";
+import type { Plan, PlannedCounter } from "./lane.ts";
 
 interface Count {
   readonly packets: number;

@@ -1,4 +1,4 @@
-import type { Marks } from "./plan.ts";
+import type { Marks } from "./lane.ts";
 
 /**
  * What eight bits of a packet's mark say, from one hook to the next and between kernel and worker. 1 to 63: the worker of that
@@ -27,12 +27,16 @@ export const CODE = {
 
 /** Listeners that a mark can tell apart. */
 export const MAX_LANES = 16;
+
 /** The bits of a code that say what kind it is, whichever listener's. */
 export const KIND = 0xf0;
+
 /** LOCAL_A and LOCAL_B alike, of any listener. */
 export const LOCAL_KIND = 0xe0;
+
 /** The bits that all codes of one listener share, from LOCAL_A on: with the highest bit they are its index. */
 export const OF_LANE = { code: 0x80, mask: 0x8f } as const;
+
 /** LOCAL_A to SIDE_A and LOCAL_B to SIDE_B, by exclusive or. */
 export const LANDED = 0x60;
 

@@ -9,7 +9,8 @@ import { after, before, describe, test } from "node:test";
 import { until } from "../../../test/processes.ts";
 import type { NetworkError } from "../../errors.ts";
 import { within } from "../../linux/netns.ts";
-import { openQueue, type Packet, type Queue } from "../../linux/nfqueue.ts";
+import { openQueue, type Queue } from "../../linux/nfqueue.ts";
+import type { Packet } from "../../linux/nfqueue-messages.ts";
 import { loadRules, probeFeatures, readCounters } from "../../linux/nftables.ts";
 import { readSyn } from "../../linux/packet.ts";
 import { connectFrom } from "../../linux/sockets.ts";
@@ -26,7 +27,8 @@ import {
 } from "../../linux/test-network.ts";
 import { applyPlan, undoPlan } from "../apply.ts";
 import { carryCounts } from "./counters.ts";
-import { type InlineListener, type Plan, type PlanInput, planInline } from "./plan.ts";
+import type { InlineListener, Plan, PlanInput } from "./lane.ts";
+import { planInline } from "./plan.ts";
 import type { NetworkRow } from "./policy-rows.ts";
 
 const NAMESPACES = needsNamespaces();

@@ -1,5 +1,5 @@
+import type { Lane } from "./lane.ts";
 import { CODE, KIND, LANDED, LOCAL_KIND, markOf } from "./marks.ts";
-import type { Lane } from "./plan.ts";
 import { chain, HOOK, hex, kindMatch, NEW, type Writing } from "./rule-writing.ts";
 
 /** What has come in for this machine. */

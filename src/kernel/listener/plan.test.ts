@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../../errors.ts";
+import type { InlineListener, PlanInput } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
-import { type InlineListener, type PlanInput, planInline, renderPlan } from "./plan.ts";
+import { planInline, renderPlan } from "./plan.ts";
 import { type NetworkRow, type PortRange, rowMatches } from "./policy-rows.ts";
 
 const EDGE: InlineListener = {

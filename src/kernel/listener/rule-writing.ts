@@ -1,5 +1,5 @@
+import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
-import type { Lane, PlannedCounter } from "./plan.ts";
 import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./policy-rows.ts";
 
 /** What the rules are written from. */

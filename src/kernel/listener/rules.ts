@@ -1,7 +1,7 @@
 import { bridgeChains } from "./bridge-rules.ts";
+import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { inputChains, outputChains } from "./own-packets.ts";
-import type { Lane, PlannedCounter } from "./plan.ts";
 import { addressSets, liveSets } from "./policy-rows.ts";
 import { chain, count, HOOK, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
 

@@ -2,8 +2,8 @@ import { isIPv6 } from "node:net";
 import ipaddr from "ipaddr.js";
 import { localDelivery, routingRule } from "../../linux/routes.ts";
 import type { Step } from "../step.ts";
+import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, LOCAL_KIND, markOf, OF_LANE } from "./marks.ts";
-import type { Lane, PlanInput } from "./plan.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
 export function listSteps(

@@ -64,3 +64,32 @@ export function notBelieved(what: string): PeerError {
 export function whyNot({ message }: PeerError): string {
   return message.slice(message.indexOf(": ") + 2);
 }
+
+/** Of one certificate, as it is kept. */
+export interface Told extends Omit<RevocationRecord, "cached"> {
+  readonly until: number;
+  /** It names somebody who could have been asked. */
+  readonly named: boolean;
+  /** It promises a stapled answer, so that its owner wants no session without an answer: RFC 7633. */
+  readonly mustStaple: boolean;
+}
+
+/** Of a whole chain. */
+export interface Conclusion extends Told {
+  /** Something of the chain should be known and is not. */
+  readonly isOpen: boolean;
+}
+
+/** What is known of a certificate's revocation, for the session's record. Times in ms since the epoch. */
+export interface RevocationRecord {
+  /** "unknown": nobody could say. "exempt": nobody will ever say, and nobody needs to. */
+  readonly status: Answer["status"] | "exempt";
+  /** Who said it; null: nobody. */
+  readonly from: "stapled" | "ocsp" | "crl" | null;
+  /** An earlier session had asked. */
+  readonly cached: boolean;
+  /** Why it was revoked, or why nothing is known; null: there is nothing to say. */
+  readonly reason: string | null;
+  readonly thisUpdate: number | null;
+  readonly nextUpdate: number | null;
+}

@@ -1,6 +1,6 @@
 import { createKept, type Kept } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
-import type { Conclusion, Told } from "./revocation.ts";
+import type { Conclusion, Told } from "./revocation-answer.ts";
 
 /** What a worker knows of revocation: it outlives a reload. */
 export interface RevocationCache {

@@ -6,7 +6,7 @@ import { recordCertificate } from "../x509/certificate-record.ts";
 import { readValidity } from "../x509/validity.ts";
 import { lookUp, openRevocationList, type RevocationList } from "./crl.ts";
 import { judgeOcspResponse, type Subject, writeOcspRequest } from "./ocsp.ts";
-import { type Answer, whyNot } from "./revocation-answer.ts";
+import { type Answer, type Conclusion, type RevocationRecord, type Told, whyNot } from "./revocation-answer.ts";
 import type { RevocationCache } from "./revocation-cache.ts";
 import type { Fetch } from "./revocation-fetch.ts";
 import { type Pointers, readPointers } from "./revocation-pointers.ts";
@@ -23,38 +23,9 @@ export interface RevocationSettings {
 /** soft: what cannot be known is recorded. hard: it is a fault. */
 type Strictness = "off" | "soft" | "hard";
 
-/** What is known of a certificate's revocation, for the session's record. Times in ms since the epoch. */
-export interface RevocationRecord {
-  /** "unknown": nobody could say. "exempt": nobody will ever say, and nobody needs to. */
-  readonly status: Answer["status"] | "exempt";
-  /** Who said it; null: nobody. */
-  readonly from: "stapled" | "ocsp" | "crl" | null;
-  /** An earlier session had asked. */
-  readonly cached: boolean;
-  /** Why it was revoked, or why nothing is known; null: there is nothing to say. */
-  readonly reason: string | null;
-  readonly thisUpdate: number | null;
-  readonly nextUpdate: number | null;
-}
-
 export interface FoundRevocation {
   readonly record: RevocationRecord;
   readonly fault: FoundFault | undefined;
-}
-
-/** Of one certificate, as it is kept. */
-export interface Told extends Omit<RevocationRecord, "cached"> {
-  readonly until: number;
-  /** It names somebody who could have been asked. */
-  readonly named: boolean;
-  /** It promises a stapled answer, so that its owner wants no session without an answer: RFC 7633. */
-  readonly mustStaple: boolean;
-}
-
-/** Of a whole chain. */
-export interface Conclusion extends Told {
-  /** Something of the chain should be known and is not. */
-  readonly isOpen: boolean;
 }
 
 export interface Revocation {
