@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { duration, hostPort, interfaceName, label, size } from "./formats.ts";
-import { textOf } from "./listener-place.ts";
+import { duration, hostPort, interfaceName, label, size, textOf } from "./formats.ts";
 
 /** The feeds of the configuration file: where copies go, and what there is to say of a place. */
 

@@ -78,6 +78,11 @@ export function readHostPort(text: string): HostPort | undefined {
   return { host: host.toLowerCase(), port: Number(port) };
 }
 
+/** "127.0.0.1:8080", "[::1]:8080". */
+export function textOf({ host, port }: HostPort): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 /** The name of a thing that has files, metrics or lines named after it. */
 export function label() {
   return z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {

@@ -1,4 +1,4 @@
-import type { HostPort } from "./formats.ts";
+import { textOf } from "./formats.ts";
 import type { Config } from "./schema.ts";
 
 /** Where a listener stands, on one line for people: "127.0.0.1:8080", "0.0.0.0:8443 to 10.0.0.5:443", "eth1 to eth2 (bridge)". */
@@ -11,9 +11,4 @@ export function placeOf(listener: Config["listeners"][number]): string {
     case "inline":
       return `${listener.networkA} to ${listener.networkB} (${listener.topology})`;
   }
-}
-
-/** "127.0.0.1:8080", "[::1]:8080". */
-export function textOf({ host, port }: HostPort): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

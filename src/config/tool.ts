@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { readAddress } from "../policy/address-set.ts";
 import { FLOW_CLASSES } from "../vocabulary.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress } from "./formats.ts";
-import { textOf } from "./listener-place.ts";
+import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress, textOf } from "./formats.ts";
 
 /** The inline tools of the configuration file: what the plaintext goes through, and what there is to say of a place. */
 

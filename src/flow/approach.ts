@@ -3,8 +3,8 @@ import { NetworkError } from "../errors.ts";
 import type { LegFailure, ServerLeg } from "../legs/leg.ts";
 import type { Peer } from "../streams/conversation.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { CERTIFICATE_REQUIRED, type Layer, nearEnd, type Story } from "./flow.ts";
 import type { Ends } from "./stages.ts";
+import { CERTIFICATE_REQUIRED, type Layer, nearEnd, type Story } from "./story.ts";
 
 /** The part of a session's story in which the server is asked for TLS, and asked again when its refusal may not be its last word. */
 

@@ -2,22 +2,20 @@ import type { Socket } from "node:net";
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { LegFailure, Negotiated, ServerLeg } from "../legs/leg.ts";
-import type { Policy } from "../policy/evaluate.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegRecord } from "../sessions/session.ts";
 import type { Peer } from "../streams/conversation.ts";
-import type { Parting, RelayEnd } from "../streams/relay.ts";
-import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { approach } from "./approach.ts";
-import type { Carried, Ends, Judgement, Node, Opening, SessionHandle } from "./stages.ts";
-import { type Begun, converse, lookInside } from "./upgrade.ts";
+import { bypassed, cut, enterTools, join, pass, passPlaintext } from "./passage.ts";
+import type { Ends, Judgement, Node, Opening, SessionHandle } from "./stages.ts";
+import { CERTIFICATE_REQUIRED, hostOf, type Layer, nearEnd, peerOf, type Story } from "./story.ts";
+import { converse, lookInside } from "./upgrade.ts";
 
 /** RFC 8446, section 6.2: the alerts that the story itself chooses. */
 const ACCESS_DENIED = 49;
 const PROTOCOL_VERSION = 70;
-export const CERTIFICATE_REQUIRED = 116;
 
 /** One session, from its first byte to its last. Read this file first. */
 export async function carry(arrival: Arrival, node: Node): Promise<void> {
@@ -37,20 +35,6 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     story.chain?.release();
     for (const end of story.ends) node.part(end);
   }
-}
-
-/** What every step of a session works with. */
-export interface Story {
-  readonly arrival: Arrival;
-  readonly node: Node;
-  readonly policy: Policy;
-  readonly session: SessionHandle;
-  /** Connections to be closed when the story is over; most have closed by themselves then. */
-  readonly ends: Set<Socket>;
-  /** Those of them that lead to the client. */
-  readonly clients: Set<Socket>;
-  /** Its way through the inline tools, once there is one. */
-  chain?: Chain;
 }
 
 /** The steps up to the plaintext. Answers why the session is over. */
@@ -100,21 +84,6 @@ async function tell(story: Story): Promise<string> {
   if (watch) return converse(story, layer, watch, { head: bytes, greeting });
   const about = { server: endpoint, host: connectHost ?? undefined, description: "not TLS", tools: onNetwork?.tools };
   return passPlaintext(story, { ...peers, head: bytes, greeting }, about);
-}
-
-/** Two peers that are about to speak TLS: on TCP, in the tunnel of a proxy, or inside the TLS that leads to the proxy. */
-export interface Layer {
-  readonly client: Peer;
-  readonly server: Peer;
-  readonly endpoint: Endpoint;
-  readonly facts: Facts;
-  readonly destination: Destination;
-  /** Another connection to the server, on which nothing but this layer's beginning was said. Throws NetworkError. */
-  redial(): Promise<Peer>;
-  /** The conversation that this goes on with; undefined: nothing was said before. */
-  readonly begun: Begun | undefined;
-  /** Tunnels of proxies that this is in. */
-  readonly tunnels: number;
 }
 
 interface Interception extends Layer {
@@ -309,65 +278,6 @@ async function replay(story: Story, interception: Interception, verdict: Verdict
   return pass(story, { client, server: fresh, head: opening.bytes }, { ...bypassed(verdict), server: endpoint, host });
 }
 
-interface Passage {
-  readonly client: Peer;
-  readonly server: Peer;
-  /** What the client said already. */
-  readonly head?: Buffer;
-  /** What the server said already. */
-  readonly greeting?: Buffer;
-}
-
-/** What is bypassed is the peers' ciphertext. */
-function bypassed({ tools }: Verdict): Pick<Carried, "flow" | "description" | "tools"> {
-  return { flow: "bypassed", description: "bypassed", tools };
-}
-
-/** Bytes as they are. */
-function pass(story: Story, { client, server, head, greeting }: Passage, about: Carried): Promise<string> {
-  return enterAndJoin(story, { ...client, head }, { ...server, head: greeting }, about);
-}
-
-/** Bytes as they are that were plaintext all along. */
-function passPlaintext(story: Story, passage: Passage, about: Omit<Carried, "flow">): Promise<string> {
-  noteUndecided(story.session);
-  return pass(story, passage, { ...about, flow: "notTls" });
-}
-
-async function enterAndJoin(story: Story, client: RelayEnd, server: RelayEnd, about: Carried): Promise<string> {
-  const chain = await enterTools(story, about);
-  if (chain.kind === "failed") return cut(client.socket, chain.reason);
-  return (await join(story, client, chain, server, about)).reason;
-}
-
-/** Ta and Tb: the session's way through the inline tools. */
-export async function enterTools(story: Story, about: Carried): Promise<Chain | ChainFailure> {
-  const chain = await story.node.tools(story.session, about);
-  if (chain.kind === "ready") story.chain = chain;
-  return chain;
-}
-
-/** Bytes between two ends, through the tools and past the feeds. */
-export async function join(
-  { node, session }: Story,
-  client: RelayEnd,
-  { hops }: Chain,
-  server: RelayEnd,
-  about: Carried,
-): Promise<Parting> {
-  const taps = node.tap(session, about);
-  const parting = await node.relay(client, hops, server, session.meter, taps.taps);
-  taps.close();
-  session.note({ clientLeft: parting.clientLeft, serverLeft: parting.serverLeft });
-  return parting;
-}
-
-/** A tool that must not be left out has failed: nothing may pass. */
-export function cut(client: Socket, reason: string): string {
-  client.resetAndDestroy();
-  return reason;
-}
-
 /** The policy said drop before the server was reached. */
 function forbid({ arrival, session }: Story, verdict: Verdict): string {
   noteVerdict(session, verdict);
@@ -396,11 +306,6 @@ function blame({ arrival, node, session }: Story, error: unknown): string {
   return "An internal error ended the session";
 }
 
-/** A rule may have leant to decrypt before it was known that there is nothing to decrypt. */
-export function noteUndecided(session: SessionHandle): void {
-  session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
-}
-
 function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
   session.note({ verdict: action, phase, rule, reason });
 }
@@ -409,23 +314,10 @@ function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRec
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }
 
-/** Whom the client means, as far as it says. */
-export function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
-  return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
-}
-
 /**
  * Names go with the address and port: another service of the host may have other demands, and a client that gives its own
  * server somebody else's name must not have that host bypassed for everybody.
  */
 function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
   return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
-}
-
-function peerOf(socket: Socket): Peer {
-  return { stream: socket, socket };
-}
-
-export function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {
-  return localAddress === undefined || localPort === undefined ? null : { address: localAddress, port: localPort };
 }

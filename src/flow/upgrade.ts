@@ -2,13 +2,15 @@ import type { Socket } from "node:net";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { ServerLeg } from "../legs/leg.ts";
-import type { Conversation, Peer, Turn } from "../streams/conversation.ts";
+import type { Peer, Turn } from "../streams/conversation.ts";
 import type { Parting } from "../streams/relay.ts";
 import type { Chain } from "../tools/chain.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { approach } from "./approach.ts";
-import { cut, decide, enterTools, hostOf, join, type Layer, noteUndecided, type Story } from "./flow.ts";
+import { decide } from "./flow.ts";
+import { cut, enterTools, join, noteUndecided } from "./passage.ts";
 import type { Carried } from "./stages.ts";
+import { type Begun, hostOf, type Layer, type Story } from "./story.ts";
 
 /** The part of a session's story that is told in plaintext and becomes TLS: STARTTLS, and CONNECT seen on the wire. */
 
@@ -16,20 +18,6 @@ import type { Carried } from "./stages.ts";
 const UNEXPECTED_MESSAGE = 10;
 /** A proxy in the tunnel of a proxy is looked into; another one in that is not. */
 const MAX_TUNNELS = 2;
-
-/** A conversation under way, whose ends are relayed from its first byte to its last. */
-export interface Begun {
-  readonly conversation: Conversation;
-  readonly joined: Promise<Parting>;
-  /** The tools that it passes. */
-  readonly chain: Chain;
-  /** It was with a proxy: there may be another tunnel in what it has become. */
-  readonly proxied: boolean;
-  /** Goes on, decrypted, to its end. */
-  goOn(client: Socket, server: Socket): Promise<Parting>;
-  /** It is over for tools and feeds; its peers go on without them. */
-  leave(): void;
-}
 
 /** Carries a conversation that is not TLS, and may become TLS. `head` and `greeting`: what was read of it already. */
 export async function converse(

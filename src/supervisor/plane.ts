@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import manifest from "../../package.json" with { type: "json" };
-import { placeOf, textOf } from "../config/listener-place.ts";
+import { textOf } from "../config/formats.ts";
+import { placeOf } from "../config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "../control/api.ts";
 import type { ControlPlane } from "../control/plane.ts";
 import { searchSessions } from "../control/session-search.ts";

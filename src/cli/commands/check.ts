@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { feedPlace } from "../../config/feed.ts";
-import { placeOf, textOf } from "../../config/listener-place.ts";
+import { textOf } from "../../config/formats.ts";
+import { placeOf } from "../../config/listener-place.ts";
 import type { Loaded } from "../../config/load.ts";
 import { toolPlace } from "../../config/tool.ts";
 import type { ConfigError } from "../../errors.ts";
