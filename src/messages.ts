@@ -50,11 +50,18 @@ export type ToWorker =
   | ReturnsAnswer
   | { readonly kind: "stop" };
 
-export type FromWorker =
-  /** It listens. */
+export type FromWorker = WorkerHealth | SessionNews;
+
+/** About the worker process itself. */
+export type WorkerHealth =
+  /** The setup is applied and the worker listens. */
   | { readonly kind: "ready" }
-  /** It cannot: one line for the user, with the path in the configuration. */
+  /** The setup cannot be applied. One line for the user, and the path in the configuration. */
   | { readonly kind: "failed"; readonly path: string; readonly message: string }
+  | { readonly kind: "status"; readonly status: WorkerStatus };
+
+/** About sessions. */
+export type SessionNews =
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
   | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
@@ -69,8 +76,7 @@ export type FromWorker =
   | ForgetSession
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
-  | ReturnsNews
-  | { readonly kind: "status"; readonly status: WorkerStatus };
+  | ReturnsNews;
 
 /** A connection of this session ended with a fatal alert: it is not to be resumed any more. */
 interface ForgetSession {

@@ -1,44 +1,67 @@
 import type { Socket } from "node:net";
 import { log } from "../log.ts";
-import type { FromWorker, ToWorker } from "../messages.ts";
+import type { SessionNews, ToWorker } from "../messages.ts";
+import type { MintRequest } from "../pki/issue/mint.ts";
 import type { Applied } from "../sessions/table.ts";
-import { isReturnsNews } from "../tools/returns.ts";
 import type { NodeState } from "./state.ts";
 
 /** What a worker has to say, and what it is answered. */
-export function onMessage(state: NodeState, message: FromWorker, worker: number, socket: Socket | undefined): void {
+export function onMessage(state: NodeState, message: SessionNews, worker: number, socket: Socket | undefined): void {
   const reply = (answer: ToWorker) => state.workers.send(worker, answer);
-  if (message.kind === "sessions") publish(state, state.sessions.apply(message.changes));
-  if (message.kind === "demanding") {
-    learn(state, message.server, message.until);
-    state.sharing.fleet?.learn(message.server, message.until);
-    log.info(
-      { server: message.server },
-      "A server demands a client certificate; the policy's clientCertificate holds for it now",
-    );
+  switch (message.kind) {
+    case "sessions":
+      publish(state, state.sessions.apply(message.changes));
+      break;
+    case "mint":
+      void mint(state, message.wanted).then((answer) => reply({ ...answer, request: message.request }));
+      break;
+    case "demanding":
+      learn(state, message.server, message.until);
+      state.sharing.fleet?.learn(message.server, message.until);
+      log.info(
+        { server: message.server },
+        "A server demands a client certificate; the policy's clientCertificate holds for it now",
+      );
+      break;
+    case "offering":
+      state.workers.tell(message);
+      break;
+    case "find session":
+      void state.sharing
+        .findSession(message.name)
+        .then((sealed) => reply({ kind: "session", request: message.request, sealed }));
+      break;
+    case "put session":
+      state.sharing.putSession(message.name, message.sealed, message.until);
+      break;
+    case "forget session":
+      state.sharing.forgetSession(message.name);
+      state.workers.tell(message);
+      break;
+    case "tool failed":
+      state.watch.failed(message.name, message.reason);
+      break;
+    case "expect":
+    case "forget":
+    case "whose":
+    case "hand over":
+      state.returns.hear(message, worker, socket);
+      break;
+    default:
+      message satisfies never;
   }
-  if (message.kind === "put session") state.sharing.putSession(message.name, message.sealed, message.until);
-  if (message.kind === "find session") {
-    const { request, name } = message;
-    void state.sharing.findSession(name).then((sealed) => reply({ kind: "session", request, sealed }));
-  }
-  if (message.kind === "forget session") {
-    state.sharing.forgetSession(message.name);
-    state.workers.tell(message);
-  }
-  if (isReturnsNews(message)) state.returns.hear(message, worker, socket);
-  if (message.kind === "offering") state.workers.tell(message);
-  if (message.kind === "tool failed") state.watch.failed(message.name, message.reason);
-  if (message.kind === "mint") {
-    const { request, wanted } = message;
-    // What crossed the channel is a Uint8Array, whatever it was before.
-    state.mint.present({ ...wanted, certificate: Buffer.from(wanted.certificate) }, Date.now()).then(
-      (minted) => reply({ kind: "minted", request, minted }),
-      (error: Error) => {
-        log.error({ error: error.message }, "Cannot issue a certificate");
-        reply({ kind: "mint failed", request, message: error.message });
-      },
-    );
+}
+
+/** Never rejects: what goes wrong is the worker's answer. */
+async function mint(state: NodeState, wanted: MintRequest) {
+  try {
+    // A Buffer arrives from a worker as a Uint8Array.
+    const request = { ...wanted, certificate: Buffer.from(wanted.certificate) };
+    return { kind: "minted", minted: await state.mint.present(request, Date.now()) } as const;
+  } catch (error) {
+    const { message } = error as Error;
+    log.error({ error: message }, "Cannot issue a certificate");
+    return { kind: "mint failed", message } as const;
   }
 }
 

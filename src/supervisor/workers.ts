@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "../errors.ts";
 import { log } from "../log.ts";
-import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
+import type { FromWorker, SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 
 /** The processes that carry sessions: started, told, watched, and started again when they die. */
 export interface Workers {
@@ -30,8 +30,8 @@ export interface ListedWorker {
 }
 
 export interface WorkerEvents {
-  /** What a worker says and is not about its own life, with the connection that it hands over. */
-  onMessage(message: FromWorker, worker: number, socket: Socket | undefined): void;
+  /** A worker reports about its sessions. `socket`: the connection that it hands over. */
+  onMessage(message: SessionNews, worker: number, socket: Socket | undefined): void;
   /** A worker died: its sessions ended with it. */
   onDeath(worker: number): void;
 }
@@ -94,10 +94,19 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
     });
     child.on("message", (message: FromWorker, socket: Socket | undefined) => {
       watch.heard();
-      if (message.kind === "ready") slot.waiting.shift()?.(undefined);
-      else if (message.kind === "failed") slot.waiting.shift()?.(new ConfigError(message.path, message.message));
-      else if (message.kind === "status") slot.status = message.status;
-      else events.onMessage(message, worker, socket);
+      switch (message.kind) {
+        case "ready":
+          slot.waiting.shift()?.(undefined);
+          break;
+        case "failed":
+          slot.waiting.shift()?.(new ConfigError(message.path, message.message));
+          break;
+        case "status":
+          slot.status = message.status;
+          break;
+        default:
+          events.onMessage(message, worker, socket);
+      }
     });
     const onceOver = (how: string) => {
       if (slot.over) return;

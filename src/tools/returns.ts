@@ -106,12 +106,6 @@ async function firstOf<A, B>([first, second]: readonly [Promise<A>, Promise<B>])
   return (await first) ?? (await second);
 }
 
-const NEWS: readonly string[] = ["expect", "forget", "whose", "hand over"] satisfies ReturnsNews["kind"][];
-
-export function isReturnsNews(message: { readonly kind: string }): message is ReturnsNews {
-  return NEWS.includes(message.kind);
-}
-
 /** The supervisor's part. */
 export interface ReturnsOffice {
   hear(news: ReturnsNews, worker: number, socket: Socket | undefined): void;

@@ -130,17 +130,45 @@ function createState(setup: WorkerSetup): WorkerState {
 
 function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined): void {
   const { mint, demanding, offering, traffic, returns } = state;
-  if (message.kind === "owner" || message.kind === "handed over") returns.hear(message, socket);
-  if (message.kind === "minted") mint.settle(message.request, message.minted);
-  if (message.kind === "mint failed") mint.settle(message.request, { failed: message.message });
-  if (message.kind === "demanding") demanding.learn(message.server, message.until);
-  if (message.kind === "session") state.settle(message.request, message.sealed);
-  if (message.kind === "forget session") state.forgetSession(message.name);
-  if (message.kind === "ticket keys") state.tickets.keys = message.ticketKeys;
-  if (message.kind === "offering") offering.learn(message.server, message.until);
-  if (message.kind === "tool") traffic.setHealth(message.name, message.up, message.reason);
-  if (message.kind === "flush") flush(state, message.cache);
-  if (message.kind === "stop") void stop(state);
+  switch (message.kind) {
+    case "minted":
+      mint.settle(message.request, message.minted);
+      break;
+    case "mint failed":
+      mint.settle(message.request, { failed: message.message });
+      break;
+    case "demanding":
+      demanding.learn(message.server, message.until);
+      break;
+    case "offering":
+      offering.learn(message.server, message.until);
+      break;
+    case "session":
+      state.settle(message.request, message.sealed);
+      break;
+    case "forget session":
+      state.forgetSession(message.name);
+      break;
+    case "ticket keys":
+      state.tickets.keys = message.ticketKeys;
+      break;
+    case "tool":
+      traffic.setHealth(message.name, message.up, message.reason);
+      break;
+    case "flush":
+      flush(state, message.cache);
+      break;
+    case "owner":
+    case "handed over":
+      returns.hear(message, socket);
+      break;
+    case "stop":
+      // Ends the process.
+      void stop(state);
+      break;
+    default:
+      message satisfies never;
+  }
 }
 
 function flush(state: WorkerState, wanted: CacheName | undefined): void {
