@@ -7,7 +7,7 @@ import { configurationPage } from "../scripts/config-reference.ts";
 import { loadConfig } from "../src/config/load.ts";
 import { CONFIG } from "../src/config/schema.ts";
 import { checkPki } from "../src/pki/check.ts";
-import { make } from "../src/pki/test-chain.ts";
+import { make } from "../src/pki/x509/test-chain.ts";
 import { scratch } from "./processes.ts";
 
 /** The documents say what is true of the code: whatever of it a program can check. */

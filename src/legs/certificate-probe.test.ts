@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
-import { make } from "../pki/test-chain.ts";
+import { make } from "../pki/x509/test-chain.ts";
 import { dial } from "../streams/dial.ts";
 import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
 import { probeServer } from "./certificate-probe.ts";

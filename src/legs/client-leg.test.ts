@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { type TestContext, test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
-import { make } from "../pki/test-chain.ts";
+import { make } from "../pki/x509/test-chain.ts";
 import { readUntil } from "../streams/reading.ts";
 import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
 import { openClientLeg } from "./client-leg.ts";

@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
 import { readHello } from "../../test/hello-on-wire.ts";
-import { make } from "../pki/test-chain.ts";
+import { make } from "../pki/x509/test-chain.ts";
 import { createSessionKeeper, type SessionKeeper } from "../resumption/keeper.ts";
 import { createSealer } from "../resumption/seal.ts";
 import { createSessionCache } from "../resumption/session-cache.ts";

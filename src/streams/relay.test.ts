@@ -6,7 +6,7 @@ import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket, connect as tlsConnect } from "node:tls";
 import { until } from "../../test/processes.ts";
 import { readAll, tcpPair } from "../legs/test-pairs.ts";
-import { make } from "../pki/test-chain.ts";
+import { make } from "../pki/x509/test-chain.ts";
 import { type Meter, type Parting, type RelayEnd, relay, type Tap } from "./relay.ts";
 
 const IDLE = 60_000;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
 import type { CacheInfo, Session } from "../../src/control/api.ts";
-import { writeOcspResponse } from "../../src/pki/test-ocsp.ts";
+import { writeOcspResponse } from "../../src/pki/revocation/test-answers.ts";
 import { opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";

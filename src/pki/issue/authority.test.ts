@@ -9,8 +9,8 @@ import { needs } from "../../../test/needs.ts";
 import { ConfigError } from "../../errors.ts";
 import { makeSelfSigned } from "../keys/key-request.ts";
 import { createVault } from "../keys/vault.ts";
-import { emptyFolder, type Made, make, openssl } from "../test-chain.ts";
 import { readCertificate } from "../x509/certificate.ts";
+import { emptyFolder, type Made, make, openssl } from "../x509/test-chain.ts";
 import { openAuthorities } from "./authority.ts";
 
 const NOW = Date.now();

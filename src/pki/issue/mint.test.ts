@@ -9,7 +9,6 @@ import * as x509 from "@peculiar/x509";
 import fc from "fast-check";
 import { needs } from "../../../test/needs.ts";
 import { PeerError } from "../../errors.ts";
-import { emptyFolder, make, openssl, shake } from "../test-chain.ts";
 import {
   encodeExtension,
   issueCertificate,
@@ -20,6 +19,7 @@ import {
   splitPem,
 } from "../x509/certificate.ts";
 import { encode, encodeOid, TAG } from "../x509/der.ts";
+import { emptyFolder, make, openssl, shake } from "../x509/test-chain.ts";
 import { type Authorities, openAuthorities } from "./authority.ts";
 import { createMint, type MintOptions, type MintRequest } from "./mint.ts";
 

@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConfigError } from "../../errors.ts";
-import { emptyFolder, make } from "../test-chain.ts";
+import { emptyFolder, make } from "../x509/test-chain.ts";
 import { openKeyFolder } from "./key-folder.ts";
 import { requestKey } from "./key-request.ts";
 import { readKey } from "./key-source.ts";

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { needs } from "../../../test/needs.ts";
-import { emptyFolder, openssl } from "../test-chain.ts";
+import { emptyFolder, openssl } from "../x509/test-chain.ts";
 import { makeSelfSigned, requestKey } from "./key-request.ts";
 import { readKey } from "./key-source.ts";
 

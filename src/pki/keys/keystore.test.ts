@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import { ConfigError } from "../../errors.ts";
-import { type Made, make } from "../test-chain.ts";
+import { type Made, make } from "../x509/test-chain.ts";
 import { makeSelfSigned } from "./key-request.ts";
 import { createKeyReader, type KeySource, readKey } from "./key-source.ts";
 import { checkKeys, createKeystore, inOrder, keyWarnings, validityOf } from "./keystore.ts";

@@ -8,9 +8,9 @@ import fc from "fast-check";
 import { needs, program } from "../../../test/needs.ts";
 import { must, scratch } from "../../../test/processes.ts";
 import { ConfigError } from "../../errors.ts";
-import { type Made, make } from "../test-chain.ts";
 import { splitPem } from "../x509/certificate.ts";
 import { encode, encodeInteger, encodeOid, readElements, readInside, TAG } from "../x509/der.ts";
+import { type Made, make } from "../x509/test-chain.ts";
 import { readKey } from "./key-source.ts";
 import { readPkcs12 } from "./pkcs12.ts";
 

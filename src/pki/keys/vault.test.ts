@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { needs, program } from "../../../test/needs.ts";
 import { must } from "../../../test/processes.ts";
 import { ConfigError } from "../../errors.ts";
-import { emptyFolder, make } from "../test-chain.ts";
+import { emptyFolder, make } from "../x509/test-chain.ts";
 import { createVault, OPEN_VAULT, type StoreSecret } from "./vault.ts";
 
 const { keyPem } = await make();

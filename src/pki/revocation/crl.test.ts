@@ -4,12 +4,12 @@ import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
-import { make } from "../test-chain.ts";
-import { signerOf, type WantedList, writeCrl } from "../test-ocsp.ts";
 import { encodeExtension, OID, readCertificate } from "../x509/certificate.ts";
 import { encode, TAG } from "../x509/der.ts";
+import { make } from "../x509/test-chain.ts";
 import { lookUp, openRevocationList, readCrl } from "./crl.ts";
 import { indexSerials } from "./serial-index.ts";
+import { signerOf, type WantedList, writeCrl } from "./test-answers.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.now();

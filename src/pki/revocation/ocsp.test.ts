@@ -4,9 +4,9 @@ import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
-import { type Made, make } from "../test-chain.ts";
-import { signerOf, type WantedAnswer, writeOcspResponse } from "../test-ocsp.ts";
+import { type Made, make } from "../x509/test-chain.ts";
 import { judgeOcspResponse, readOcspResponse, writeOcspRequest } from "./ocsp.ts";
+import { signerOf, type WantedAnswer, writeOcspResponse } from "./test-answers.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.now();

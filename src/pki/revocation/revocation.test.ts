@@ -4,10 +4,10 @@ import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import * as x509 from "@peculiar/x509";
 import { NetworkError } from "../../errors.ts";
-import { type Made, make, type Wanted } from "../test-chain.ts";
-import { signerOf, writeCrl, writeOcspResponse } from "../test-ocsp.ts";
+import { type Made, make, type Wanted } from "../x509/test-chain.ts";
 import { createRevocation, type RevocationSettings } from "./revocation.ts";
 import { createRevocationCache } from "./revocation-cache.ts";
+import { signerOf, writeCrl, writeOcspResponse } from "./test-answers.ts";
 
 const OCSP = "http://ocsp.example/";
 const LIST = "http://crl.example/list.crl";

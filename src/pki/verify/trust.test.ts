@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { rootCertificates } from "node:tls";
 import { ConfigError } from "../../errors.ts";
-import { emptyFolder, make } from "../test-chain.ts";
+import { emptyFolder, make } from "../x509/test-chain.ts";
 import { readTrust } from "./trust.ts";
 
 test("readTrust() reads the system's roots where they are, and the user's", async (t) => {

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import * as x509 from "@peculiar/x509";
 import { needs } from "../../../test/needs.ts";
-import { emptyFolder, type Made, make, openssl, shake, type Wanted } from "../test-chain.ts";
 import { createRootSet } from "../x509/chain.ts";
+import { emptyFolder, type Made, make, openssl, shake, type Wanted } from "../x509/test-chain.ts";
 import { type FoundFault, NOT_VERIFIED, verifyServer } from "./verify.ts";
 
 const ROOT = await make({ subject: "CN=root", ca: true });

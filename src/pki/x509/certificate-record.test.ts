@@ -3,10 +3,10 @@ import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
-import { make } from "../test-chain.ts";
 import { encodeExtension, issueCertificate, OID, publicKeyOf, randomSerial } from "./certificate.ts";
 import { recordCertificate } from "./certificate-record.ts";
 import { encode, encodeOid, TAG } from "./der.ts";
+import { make } from "./test-chain.ts";
 
 const NOW = 1_800_000_000_000;
 const KEY = createPrivateKey((await make()).keyPem);

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
-import { make } from "../test-chain.ts";
 import { readCertificate } from "./certificate.ts";
 import { encode, encodeInteger, encodeTime, readElements, readInside, TAG } from "./der.ts";
+import { make } from "./test-chain.ts";
 
 test("readElements() gives back what encode() wrote, at every length", () => {
   fc.assert(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
-import { make } from "../test-chain.ts";
+import { make } from "./test-chain.ts";
 import { readValidity } from "./validity.ts";
 
 const UTC_TIME = Buffer.from([0x30, 0x1e, 0x17, 0x0d]);
