@@ -7,15 +7,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { startControl } from "../control/server.ts";
-import { createTestPlane, QUIET, testSession } from "../control/test-plane.ts";
+import { createTestOperations, QUIET, testSession } from "../control/test-operations.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-cli-"));
-const plane = createTestPlane();
+const operations = createTestOperations();
 const tokenFile = join(folder, "data", "token");
-const control = await startControl(plane, { host: "127.0.0.1", port: 0, tokenFile, log: QUIET });
+const control = await startControl(operations, { host: "127.0.0.1", port: 0, tokenFile, log: QUIET });
 const config = writeConfig("clearline.yaml", control.address.port);
 const server = { address: "198.51.100.5", port: 443 };
-plane.apply(
+operations.apply(
   testSession("s1", Date.now(), { sni: "www.example.com", server, verdict: "decrypt", phase: "sni", rule: "default" }),
   testSession("s2", Date.now() - 1000, { sni: "bank.example", server, verdict: "bypass", phase: "sni", rule: "banks" }),
   { id: "s2", end: Date.now(), closeReason: "The client closed the connection" },
@@ -23,7 +23,7 @@ plane.apply(
 
 after(async () => {
   await control.close();
-  plane.history.close();
+  operations.history.close();
   rmSync(folder, { recursive: true });
 });
 
@@ -231,10 +231,10 @@ test("several errors of one key are told, each on its line", async () => {
 
 test("names from the network command no terminal, as text and as JSON", async () => {
   const evil = "\x1b]0;owned\x07\u202egro.elpmaxe\u009b31m";
-  plane.apply(testSession("evil", 1, { connectHost: evil }));
+  operations.apply(testSession("evil", 1, { connectHost: evil }));
   const text = await clearline(["sessions", "-c", config]);
   const json = await clearline(["session", "evil", "--json", "-c", config]);
-  plane.apply({ id: "evil", end: 2 });
+  operations.apply({ id: "evil", end: 2 });
   for (const { out } of [text, json]) assert.doesNotMatch(out, /[\p{Cf}]|(?!\n)\p{Cc}/u);
   assert.equal(JSON.parse(json.out).connectHost, evil);
 });
@@ -262,7 +262,10 @@ test("--watch shows the sessions again and again until Ctrl-C", async () => {
 
 test("--watch --json gives a line for each change of the sessions asked for", async () => {
   const changes = setInterval(() => {
-    plane.apply({ id: "s1", lastActivity: Date.now() }, testSession(`o${Date.now()}`, 1, { sni: "other.example" }));
+    operations.apply(
+      { id: "s1", lastActivity: Date.now() },
+      testSession(`o${Date.now()}`, 1, { sni: "other.example" }),
+    );
   }, 100);
   const enough = (out: string) => out.split("\n").length > 3;
   const args = ["sessions", "--watch", "--json", "--host", "www.example.com", "-c", config];
@@ -274,8 +277,8 @@ test("--watch --json gives a line for each change of the sessions asked for", as
 });
 
 test("a watch ends with the node that it watches, and says so", async () => {
-  const other = await startControl(plane, { host: "127.0.0.1", port: 0, tokenFile, log: QUIET });
-  const changes = setInterval(() => plane.apply({ id: "s1", lastActivity: Date.now() }), 100);
+  const other = await startControl(operations, { host: "127.0.0.1", port: 0, tokenFile, log: QUIET });
+  const changes = setInterval(() => operations.apply({ id: "s1", lastActivity: Date.now() }), 100);
   const onOutput = () => {
     clearInterval(changes);
     void other.close();

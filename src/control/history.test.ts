@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { compileQuery } from "../sessions/search.ts";
 import type { Session } from "../sessions/session.ts";
 import { type HistoryOptions, openHistory } from "./history.ts";
-import { QUIET, testSession } from "./test-plane.ts";
+import { QUIET, testSession } from "./test-operations.ts";
 
 const root = mkdtempSync(join(tmpdir(), "clearline-history-"));
 after(() => rmSync(root, { recursive: true }));
@@ -215,7 +215,7 @@ test("a full disk stops the history, and what was written and what waits are sti
   const { file } = optionsIn();
   const script = `
     import { openHistory } from "${import.meta.dirname}/history.ts";
-    import { testSession } from "${import.meta.dirname}/test-plane.ts";
+    import { testSession } from "${import.meta.dirname}/test-operations.ts";
     const said = [];
     const log = { info: (text) => said.push(text), warn: (text) => said.push(text) };
     const history = openHistory({ file: ${JSON.stringify(file)}, keepAge: 1e15, keepSessions: 1e6, log });

@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import type { ControlPlane } from "./plane.ts";
+import type { Operations } from "./operations.ts";
 
 type Kind = "counter" | "gauge";
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
@@ -56,7 +56,7 @@ const METRICS = {
 type Name = keyof typeof METRICS;
 
 /** The node's figures in Prometheus' text format, gathered when they are asked for. */
-export function createMetrics(plane: ControlPlane): { contentType: string; scrape(): Promise<string> } {
+export function createMetrics(operations: Operations): { contentType: string; scrape(): Promise<string> } {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = new Map<string, Counter | Gauge>();
@@ -67,7 +67,7 @@ export function createMetrics(plane: ControlPlane): { contentType: string; scrap
   return {
     contentType: registry.contentType,
     async scrape() {
-      const samples = await gather(plane);
+      const samples = await gather(operations);
       for (const [name, values] of samples) {
         const metric = metrics.get(name)!;
         metric.reset();
@@ -78,15 +78,15 @@ export function createMetrics(plane: ControlPlane): { contentType: string; scrap
   };
 }
 
-async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
+async function gather(operations: Operations): Promise<Map<Name, Sample[]>> {
   const samples = new Map<Name, Sample[]>();
   const add = (name: Name, labels: Sample[0], value: number | undefined) => {
     const values = samples.get(name) ?? [];
     samples.set(name, values);
     if (value !== undefined) values.push([labels, value]);
   };
-  const { mint, feeds, tools, workers, kernel, store } = await plane.statistics();
-  addSessions(plane, add);
+  const { mint, feeds, tools, workers, kernel, store } = await operations.statistics();
+  addSessions(operations, add);
   add("clearline_certificates_minted_total", {}, mint.minted);
   add("clearline_mint_cache_hits_total", {}, mint.hits);
   add("clearline_mint_cache_size", {}, mint.size);
@@ -104,7 +104,7 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
   for (const { listener, counts, name, packets } of kernel) {
     add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
   }
-  for (const { name: cache, size, hits, misses } of await plane.caches()) {
+  for (const { name: cache, size, hits, misses } of await operations.caches()) {
     add("clearline_cache_entries", { cache }, size);
     add("clearline_cache_hits_total", { cache }, hits);
     add("clearline_cache_misses_total", { cache }, misses);
@@ -113,11 +113,11 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
     add("clearline_store_connected", {}, store.state === "connected" ? 1 : 0);
     add("clearline_store_failures_total", {}, store.failures);
   }
-  const byState = Map.groupBy(plane.keys(), (key) => key.state);
+  const byState = Map.groupBy(operations.keys(), (key) => key.state);
   for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {
     add("clearline_keys", { state }, byState.get(state)?.length ?? 0);
   }
-  const { state, sessions } = plane.history.info();
+  const { state, sessions } = operations.history.info();
   add("clearline_history_running", {}, state === "running" ? 1 : 0);
   add("clearline_history_sessions", {}, sessions);
   for (const { id, restarts, memory, cpu, sessions } of workers) {
@@ -131,8 +131,8 @@ async function gather(plane: ControlPlane): Promise<Map<Name, Sample[]>> {
 }
 
 /** Verdicts are counted of ended sessions only: a live one's may still change, and a counter must never fall. */
-function addSessions(plane: ControlPlane, add: (name: Name, labels: Sample[0], value: number) => void): void {
-  for (const [listener, { decided, undecided }] of Object.entries(plane.sessions.endedCounters())) {
+function addSessions(operations: Operations, add: (name: Name, labels: Sample[0], value: number) => void): void {
+  for (const [listener, { decided, undecided }] of Object.entries(operations.sessions.endedCounters())) {
     for (const [verdict, phases] of Object.entries(decided)) {
       for (const [phase, sessions] of Object.entries(phases)) {
         add("clearline_sessions_total", { listener, verdict, phase }, sessions);
@@ -141,7 +141,7 @@ function addSessions(plane: ControlPlane, add: (name: Name, labels: Sample[0], v
     add("clearline_sessions_total", { listener, verdict: "none", phase: "none" }, undecided);
   }
   for (const [listener, { open, total, bytes, faults, handshakeFailures }] of Object.entries(
-    plane.sessions.counters(),
+    operations.sessions.counters(),
   )) {
     add("clearline_sessions_opened_total", { listener }, total);
     add("clearline_sessions_open", { listener }, open);

@@ -9,20 +9,20 @@ import { ConfigError } from "../errors.ts";
 import type { SessionEvents, SessionList, Stats } from "./api.ts";
 import { isLocalHost } from "./auth.ts";
 import { startControl } from "./server.ts";
-import { createTestPlane, QUIET, testSession } from "./test-plane.ts";
+import { createTestOperations, QUIET, testSession } from "./test-operations.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-control-"));
 const tokenFile = join(folder, "data", "token");
-const plane = createTestPlane();
+const operations = createTestOperations();
 const logged: string[] = [];
 const log = { ...QUIET, error: (message: string) => logged.push(message) };
-const control = await startControl(plane, { host: "127.0.0.1", port: 0, tokenFile, log });
+const control = await startControl(operations, { host: "127.0.0.1", port: 0, tokenFile, log });
 const token = readFileSync(tokenFile, "utf8").trim();
 const base = `http://127.0.0.1:${control.address.port}`;
 
 after(async () => {
   await control.close();
-  plane.history.close();
+  operations.history.close();
   rmSync(folder, { recursive: true });
 });
 
@@ -36,7 +36,7 @@ async function ask(path: string, init: RequestInit = {}) {
 test("the token is made once, of 32 random bytes, for its owner's eyes", async () => {
   assert.equal(Buffer.from(token, "base64url").length, 32);
   assert.equal(statSync(tokenFile).mode & 0o777, 0o600);
-  const again = await startControl(createTestPlane(), { host: "127.0.0.1", port: 0, tokenFile, log });
+  const again = await startControl(createTestOperations(), { host: "127.0.0.1", port: 0, tokenFile, log });
   await again.close();
   assert.equal(readFileSync(tokenFile, "utf8").trim(), token);
 });
@@ -47,7 +47,7 @@ test("a token that others can read is closed to them, and the log says so", asyn
   chmodSync(file, 0o644);
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  const other = await startControl(createTestPlane(), {
+  const other = await startControl(createTestOperations(), {
     host: "127.0.0.1",
     port: 0,
     tokenFile: file,
@@ -61,7 +61,7 @@ test("a token that others can read is closed to them, and the log says so", asyn
 test("an unusable token file is a configuration error that names it", async () => {
   const file = join(folder, "empty");
   writeFileSync(file, "\n");
-  const start = startControl(createTestPlane(), { host: "127.0.0.1", port: 0, tokenFile: file, log });
+  const start = startControl(createTestOperations(), { host: "127.0.0.1", port: 0, tokenFile: file, log });
   await assert.rejects(start, (error: Error) => error instanceof ConfigError && error.message.includes(file));
 });
 
@@ -121,7 +121,7 @@ test("answers forbid caching, framing and guessing their type, and name no other
 });
 
 test("sessions are found live and closed, by host and by state", async () => {
-  plane.apply(
+  operations.apply(
     testSession("live", 3000, { sni: "www.one.example", state: "EST:EST:INIT:INIT", verdict: "decrypt" }),
     testSession("old", 1000, { sni: "www.one.example" }),
     { id: "old", end: 2000 },
@@ -142,7 +142,7 @@ test("sessions are found live and closed, by host and by state", async () => {
 });
 
 test("a host is searched for in the form that is on the wire", async () => {
-  plane.apply(testSession("umlaut", 4000, { sni: "xn--bcher-kva.example" }));
+  operations.apply(testSession("umlaut", 4000, { sni: "xn--bcher-kva.example" }));
   const { sessions }: SessionList = (await ask("/api/v1/sessions?host=*.b%C3%BCcher.example")).json();
   assert.equal(sessions.length, 0);
   const exact: SessionList = (await ask("/api/v1/sessions?host=B%C3%BCcher.example")).json();
@@ -150,7 +150,7 @@ test("a host is searched for in the form that is on the wire", async () => {
 });
 
 test("one session is shown by its id, live or closed, and an unknown id is not found", async () => {
-  plane.apply(testSession("one", 5000), testSession("gone", 5000), { id: "gone", end: 5001, closeReason: "Over" });
+  operations.apply(testSession("one", 5000), testSession("gone", 5000), { id: "gone", end: 5001, closeReason: "Over" });
   assert.equal((await ask("/api/v1/sessions/one")).json().id, "one");
   assert.equal((await ask("/api/v1/sessions/gone")).json().closeReason, "Over");
   assert.equal((await ask("/api/v1/sessions/none")).status, 404);
@@ -230,7 +230,7 @@ test("the rest of the API answers", async () => {
 });
 
 test("a failure of the node's own is told without its inside, which goes to the log", async () => {
-  const broken = { ...plane, caches: () => Promise.reject(new Error("secret state")) };
+  const broken = { ...operations, caches: () => Promise.reject(new Error("secret state")) };
   const other = await startControl(broken, { host: "127.0.0.1", port: 0, tokenFile, log });
   const answer = await fetch(`http://127.0.0.1:${other.address.port}/api/v1/caches`, {
     headers: { authorization: `Bearer ${token}` },
@@ -254,7 +254,7 @@ test("the API describes itself, and its page loads nothing from elsewhere", asyn
 });
 
 test("metrics count ended sessions by listener, verdict and phase", async () => {
-  plane.apply(testSession("m", 1, { listener: "m", verdict: "bypass", phase: "sni" }), { id: "m", end: 2 });
+  operations.apply(testSession("m", 1, { listener: "m", verdict: "bypass", phase: "sni" }), { id: "m", end: 2 });
   const { text } = await ask("/metrics");
   assert.match(text, /clearline_sessions_total\{listener="m",verdict="bypass",phase="sni"\} 1\n/);
   assert.match(text, /clearline_feed_running\{feed="archive",kind="pcapng"\} 1\n/);
@@ -267,8 +267,8 @@ test("metrics count ended sessions by listener, verdict and phase", async () => 
 test("events carry what changed, each session in its latest form only", async () => {
   const answer = await fetch(`${base}/api/v1/events`, { headers: { authorization: `Bearer ${token}` } });
   assert.equal(answer.headers.get("content-type"), "text/event-stream");
-  plane.apply(testSession("e1", 1), { id: "e1", sni: "first.example" }, testSession("e2", 1));
-  plane.apply({ id: "e1", sni: "last.example" }, { id: "e2", end: 2 });
+  operations.apply(testSession("e1", 1), { id: "e1", sni: "first.example" }, testSession("e2", 1));
+  operations.apply({ id: "e1", sni: "last.example" }, { id: "e2", end: 2 });
   const events = await firstEvent(answer);
   assert.deepEqual(
     events.live.map(({ id, sni }) => [id, sni]),
@@ -294,9 +294,9 @@ async function firstEvent(answer: Response): Promise<SessionEvents> {
 test("closing the server ends the streams of events, and forgets their listeners", async () => {
   let listeners = 0;
   const counted = {
-    ...plane,
-    subscribe(listener: Parameters<typeof plane.subscribe>[0]) {
-      const stop = plane.subscribe(listener);
+    ...operations,
+    subscribe(listener: Parameters<typeof operations.subscribe>[0]) {
+      const stop = operations.subscribe(listener);
       listeners += 1;
       return () => {
         listeners -= 1;
@@ -316,7 +316,7 @@ test("closing the server ends the streams of events, and forgets their listeners
 
 test("a port in use is a configuration error in one line", async () => {
   const { port } = control.address;
-  const start = startControl(createTestPlane(), { host: "127.0.0.1", port, tokenFile, log });
+  const start = startControl(createTestOperations(), { host: "127.0.0.1", port, tokenFile, log });
   await assert.rejects(start, {
     name: "ConfigError",
     path: "console.address",

@@ -12,7 +12,7 @@ import { ConfigError } from "../errors.ts";
 import type { ApiError } from "./api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
 import { isAuthorized, isLocalHost, isLoopback, openToken } from "./auth.ts";
-import type { ControlPlane } from "./plane.ts";
+import type { Operations } from "./operations.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
 import { addCacheRoutes } from "./routes/caches.ts";
 import { addEventRoutes } from "./routes/events.ts";
@@ -49,7 +49,7 @@ const DOCS_POLICY =
   "script-src 'self'; style-src 'self' 'unsafe-inline'";
 
 /** Serves the API. Throws ConfigError when it cannot listen, or cannot use the token file. */
-export async function startControl(plane: ControlPlane, options: ControlOptions): Promise<Control> {
+export async function startControl(operations: Operations, options: ControlOptions): Promise<Control> {
   const token = await openToken(options.tokenFile, options.log.warn.bind(options.log));
   const app: ControlApp = Fastify({
     bodyLimit: 1024 * 1024,
@@ -66,9 +66,9 @@ export async function startControl(plane: ControlPlane, options: ControlOptions)
   app.setNotFoundHandler(({ method, url }, reply) => {
     reply.code(404).send({ error: `There is no ${method} ${url.split("?")[0]}` } satisfies ApiError);
   });
-  await describe(app, plane.version);
-  await app.register(async (api: ControlApp) => addRoutes(api, plane), { prefix: "/api/v1" });
-  addMetricsRoute(app, plane);
+  await describe(app, operations.version);
+  await app.register(async (api: ControlApp) => addRoutes(api, operations), { prefix: "/api/v1" });
+  addMetricsRoute(app, operations);
   await listen(app, options);
   const { port } = app.server.address() as AddressInfo;
   return { address: { host: options.host, port }, close: () => app.close() };
@@ -108,14 +108,14 @@ async function describe(app: ControlApp, version: string): Promise<void> {
   });
 }
 
-function addRoutes(api: ControlApp, plane: ControlPlane): void {
-  addSessionRoutes(api, plane);
-  addStatsRoutes(api, plane);
-  addPolicyRoutes(api, plane);
-  addAuthorityRoutes(api, plane);
-  addKeyRoutes(api, plane);
-  addCacheRoutes(api, plane);
-  addEventRoutes(api, plane);
+function addRoutes(api: ControlApp, operations: Operations): void {
+  addSessionRoutes(api, operations);
+  addStatsRoutes(api, operations);
+  addPolicyRoutes(api, operations);
+  addAuthorityRoutes(api, operations);
+  addKeyRoutes(api, operations);
+  addCacheRoutes(api, operations);
+  addEventRoutes(api, operations);
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
 }
 

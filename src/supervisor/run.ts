@@ -25,7 +25,7 @@ import { createDemanding } from "../policy/demanding.ts";
 import { createLiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsOffice } from "../tools/returns.ts";
-import { createPlane, forget } from "./plane.ts";
+import { createOperations, forget } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./running.ts";
 import { openSharing } from "./sharing.ts";
@@ -189,9 +189,9 @@ async function startWorkers(state: NodeState, undo: Undo): Promise<void> {
 /** Who may tell the node something from now on: the API, and SIGHUP. */
 async function openControl(state: NodeState, undo: Undo): Promise<Control> {
   const { console, dataDir } = state.running.loaded.config;
-  const plane = createPlane(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
+  const operations = createOperations(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
   const { host, port } = console.address;
-  const control = await startControl(plane, { host, port, tokenFile: join(dataDir, "token"), log });
+  const control = await startControl(operations, { host, port, tokenFile: join(dataDir, "token"), log });
   undo.push(() => control.close());
   const onHangUp = () => {
     reload(state).catch((error) =>

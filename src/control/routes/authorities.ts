@@ -1,11 +1,13 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { authority, failure, keyType, role } from "../schemas.ts";
 
-export function addAuthorityRoutes(app: ControlApp, plane: ControlPlane): void {
+export function addAuthorityRoutes(app: ControlApp, operations: Operations): void {
   const authorities = z.array(authority).readonly();
-  app.get("/ca", { schema: { summary: "The signing CAs", response: { 200: authorities } } }, () => plane.authorities());
+  app.get("/ca", { schema: { summary: "The signing CAs", response: { 200: authorities } } }, () =>
+    operations.authorities(),
+  );
   app.get(
     "/ca/:role/:keyType",
     {
@@ -16,7 +18,7 @@ export function addAuthorityRoutes(app: ControlApp, plane: ControlPlane): void {
       },
     },
     async ({ params: { role, keyType } }, reply) => {
-      const pem = plane.authorityPem(role, keyType);
+      const pem = operations.authorityPem(role, keyType);
       if (pem === undefined) return reply.code(404).send({ error: `There is no ${role} CA of type ${keyType}` });
       const name = `clearline-${role}-${keyType}.pem`;
       reply.header("content-disposition", `attachment; filename="${name}"`);
@@ -26,6 +28,6 @@ export function addAuthorityRoutes(app: ControlApp, plane: ControlPlane): void {
   app.post(
     "/ca/:role/renew",
     { schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } } },
-    ({ params: { role } }) => plane.renewAuthority(role),
+    ({ params: { role } }) => operations.renewAuthority(role),
   );
 }

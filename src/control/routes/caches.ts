@@ -1,16 +1,16 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { cache, failure } from "../schemas.ts";
 
-export function addCacheRoutes(app: ControlApp, plane: ControlPlane): void {
+export function addCacheRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/caches",
     { schema: { summary: "What the node remembers", response: { 200: z.array(cache).readonly() } } },
-    () => plane.caches(),
+    () => operations.caches(),
   );
   app.delete("/caches", { schema: { summary: "Forget everything", response: { 204: z.null() } } }, async (_, reply) => {
-    await plane.flushCaches();
+    await operations.flushCaches();
     return reply.code(204).send(null);
   });
   app.delete(
@@ -23,7 +23,7 @@ export function addCacheRoutes(app: ControlApp, plane: ControlPlane): void {
       },
     },
     async ({ params: { name } }, reply) =>
-      (await plane.flushCaches(name))
+      (await operations.flushCaches(name))
         ? reply.code(204).send(null)
         : reply.code(404).send({ error: `There is no cache "${name}"`, path: "name" }),
   );

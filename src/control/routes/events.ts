@@ -4,7 +4,7 @@ import type { Session } from "../../sessions/session.ts";
 import type { Applied } from "../../sessions/table.ts";
 import type { SessionEvents } from "../api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { failure } from "../schemas.ts";
 import { sessionFilter } from "../session-filter.ts";
 
@@ -14,7 +14,7 @@ const HEARTBEAT_EVERY = 15_000;
 const WAITING_MAX = 5000;
 const CLIENTS_MAX = 32;
 
-export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
+export function addEventRoutes(app: ControlApp, operations: Operations): void {
   const streams = new Set<ServerResponse>();
   app.addHook("preClose", async () => {
     for (const stream of streams) stream.end();
@@ -34,7 +34,7 @@ export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
       const stream = reply.raw;
       streams.add(stream);
       stream.writeHead(200, { ...SECURITY_HEADERS, "content-type": "text/event-stream" });
-      const stop = tell(plane, stream, compileQuery(request.query));
+      const stop = tell(operations, stream, compileQuery(request.query));
       stream.once("close", () => {
         stop();
         streams.delete(stream);
@@ -45,7 +45,7 @@ export function addEventRoutes(app: ControlApp, plane: ControlPlane): void {
 }
 
 /** Sends what changed, in batches: of a session that changed twice, only the last form. */
-function tell(plane: ControlPlane, stream: ServerResponse, wanted: (session: Session) => boolean): () => void {
+function tell(operations: Operations, stream: ServerResponse, wanted: (session: Session) => boolean): () => void {
   const live = new Map<string, Session>();
   const closed = new Map<string, Session>();
   let dropped = 0;
@@ -54,7 +54,7 @@ function tell(plane: ControlPlane, stream: ServerResponse, wanted: (session: Ses
     if (waiting.size < WAITING_MAX || waiting.has(session.id)) waiting.set(session.id, session);
     else dropped += 1;
   };
-  const unsubscribe = plane.subscribe((applied: Applied) => {
+  const unsubscribe = operations.subscribe((applied: Applied) => {
     for (const session of [...applied.opened, ...applied.changed]) keep(live, session);
     for (const session of applied.closed) {
       live.delete(session.id);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { failure, generatedKey, key } from "../schemas.ts";
 
 const pem = z
@@ -26,16 +26,16 @@ const newRequest = z.strictObject({
   selfSignedDays: z.int().min(1).max(3650).optional().describe("sign it with itself; absent: a CA will sign"),
 });
 
-export function addKeyRoutes(app: ControlApp, plane: ControlPlane): void {
+export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/keys",
     { schema: { summary: "The keys of inbound servers", response: { 200: z.array(key).readonly() } } },
-    () => plane.keys(),
+    () => operations.keys(),
   );
   app.post(
     "/keys",
     { schema: { summary: "Add an inbound server's key", body: newKey, response: { 201: key } } },
-    async ({ body }, reply) => reply.code(201).send(await plane.addKey(body)),
+    async ({ body }, reply) => reply.code(201).send(await operations.addKey(body)),
   );
   app.post(
     "/keys/generate",
@@ -46,7 +46,7 @@ export function addKeyRoutes(app: ControlApp, plane: ControlPlane): void {
         response: { 201: generatedKey },
       },
     },
-    async ({ body }, reply) => reply.code(201).send(await plane.generateKey(body)),
+    async ({ body }, reply) => reply.code(201).send(await operations.generateKey(body)),
   );
   app.delete(
     "/keys/:id",
@@ -58,7 +58,7 @@ export function addKeyRoutes(app: ControlApp, plane: ControlPlane): void {
       },
     },
     async ({ params: { id } }, reply) =>
-      (await plane.removeKey(id))
+      (await operations.removeKey(id))
         ? reply.code(204).send(null)
         : reply.code(404).send({ error: `There is no key ${id}`, path: "id" }),
   );

@@ -1,10 +1,10 @@
 import type { ControlApp } from "../app.ts";
 import { createMetrics } from "../metrics.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 
 /** Needs the token as everything does: counters tell who is visited, and how much. */
-export function addMetricsRoute(app: ControlApp, plane: ControlPlane): void {
-  const metrics = createMetrics(plane);
+export function addMetricsRoute(app: ControlApp, operations: Operations): void {
+  const metrics = createMetrics(operations);
   app.get("/metrics", { schema: { summary: "Figures for Prometheus" } }, async (_, reply) =>
     reply.type(metrics.contentType).send(await metrics.scrape()),
   );

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { explanation, policyOrder, reloaded } from "../schemas.ts";
 
 const facts = z.strictObject({
@@ -21,14 +21,14 @@ function isEndpoint(text: string): boolean {
   return known && Number(port) >= 1 && Number(port) <= 65535;
 }
 
-export function addPolicyRoutes(app: ControlApp, plane: ControlPlane): void {
+export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.get("/policy", { schema: { summary: "The order of evaluation", response: { 200: policyOrder } } }, () => ({
-    order: plane.policyOrder(),
+    order: operations.policyOrder(),
   }));
   app.get(
     "/explain",
     { schema: { summary: "What would be decided, and why", querystring: facts, response: { 200: explanation } } },
-    ({ query }) => plane.explain(query),
+    ({ query }) => operations.explain(query),
   );
   app.post(
     "/explain",
@@ -45,9 +45,9 @@ export function addPolicyRoutes(app: ControlApp, plane: ControlPlane): void {
         response: { 200: explanation },
       },
     },
-    ({ body }) => plane.explain(body),
+    ({ body }) => operations.explain(body),
   );
   app.post("/reload", { schema: { summary: "Read the configuration again", response: { 200: reloaded } } }, () =>
-    plane.reload(),
+    operations.reload(),
   );
 }

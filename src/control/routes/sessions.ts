@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { failure, fleetSessions, session, sessionList } from "../schemas.ts";
 import { sessionFilter } from "../session-filter.ts";
 import { searchSessions } from "../session-search.ts";
@@ -10,11 +10,11 @@ const query = sessionFilter.extend({
   limit: z.coerce.number().int().min(1).max(10_000).default(100),
 });
 
-export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
+export function addSessionRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/sessions",
     { schema: { summary: "Search sessions", querystring: query, response: { 200: sessionList } } },
-    ({ query: { live, limit, ...wanted } }) => searchSessions(plane, wanted, live, limit),
+    ({ query: { live, limit, ...wanted } }) => searchSessions(operations, wanted, live, limit),
   );
   app.get(
     "/fleet/sessions",
@@ -25,7 +25,7 @@ export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
         response: { 200: fleetSessions, 400: failure },
       },
     },
-    ({ query: { live, limit, ...wanted } }) => plane.fleetSessions(wanted, live, limit),
+    ({ query: { live, limit, ...wanted } }) => operations.fleetSessions(wanted, live, limit),
   );
   app.get(
     "/sessions/:id",
@@ -37,7 +37,7 @@ export function addSessionRoutes(app: ControlApp, plane: ControlPlane): void {
       },
     },
     async ({ params: { id } }, reply) => {
-      const found = plane.sessions.find(id) ?? plane.history.find(id);
+      const found = operations.sessions.find(id) ?? operations.history.find(id);
       return found ? reply.send(found) : reply.code(404).send({ error: `There is no session ${id}`, path: "id" });
     },
   );

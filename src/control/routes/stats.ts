@@ -1,16 +1,16 @@
 import type { ControlApp } from "../app.ts";
-import type { ControlPlane } from "../plane.ts";
+import type { Operations } from "../operations.ts";
 import { health, stats } from "../schemas.ts";
 
-export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
-  const { version, startedAt, sessions, history } = plane;
+export function addStatsRoutes(app: ControlApp, operations: Operations): void {
+  const { version, startedAt, sessions, history } = operations;
   app.get("/stats", { schema: { summary: "What the node has done", response: { 200: stats } } }, async () => ({
     version,
     startedAt,
     sessions: { live: sessions.size },
     counters: sessions.counters(),
     history: history.info(),
-    ...(await plane.statistics()),
+    ...(await operations.statistics()),
   }));
   app.get(
     "/health",
@@ -23,7 +23,7 @@ export function addStatsRoutes(app: ControlApp, plane: ControlPlane): void {
       },
     },
     () => {
-      const store = plane.store()?.state;
+      const store = operations.store()?.state;
       return { status: "ok" as const, version, ...(store !== undefined && { store }) };
     },
   );

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { GeneratedKey, KeyInfo, NewKey, NewKeyRequest } from "../control/api.ts";
-import type { ControlPlane } from "../control/plane.ts";
+import type { Operations } from "../control/operations.ts";
 import { ConfigError } from "../errors.ts";
 import type { NewSource, WaitingKey } from "../pki/keys/key-folder.ts";
 import { makeSelfSigned, requestKey } from "../pki/keys/key-request.ts";
@@ -14,10 +14,10 @@ const DAY = 24 * 3600 * 1000;
 const CLOCK_SKEW = 3600 * 1000;
 
 /** What the API asks about inbound keys. No answer holds a private key. `reloadKeys`: live look-ups follow the folder. */
-export function createKeyPlane(
+export function createKeyOperations(
   state: NodeState,
   reloadKeys: () => Promise<unknown>,
-): Pick<ControlPlane, "keys" | "addKey" | "generateKey" | "removeKey"> {
+): Pick<Operations, "keys" | "addKey" | "generateKey" | "removeKey"> {
   return {
     keys() {
       const { keystore, waiting } = state.running;

@@ -3,10 +3,10 @@ import { openSession, type Session } from "../sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { KeyInfo } from "./api.ts";
 import { type History, openHistory } from "./history.ts";
-import type { ControlPlane } from "./plane.ts";
+import type { Operations } from "./operations.ts";
 
-/** For tests: a plane with a real table and a real history, and fixed answers for the rest. */
-export interface TestPlane extends ControlPlane {
+/** For tests: operations on a real table and a real history, and fixed answers for the rest. */
+export interface TestOperations extends Operations {
   readonly sessions: LiveTable;
   readonly history: History;
   /** What a worker's message does. */
@@ -15,7 +15,7 @@ export interface TestPlane extends ControlPlane {
 
 export const QUIET = { info() {}, warn() {}, error() {} };
 
-export function createTestPlane(file = ":memory:"): TestPlane {
+export function createTestOperations(file = ":memory:"): TestOperations {
   const sessions = createLiveTable();
   const history = openHistory({ file, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
   const listeners = new Set<(applied: Applied) => void>();

@@ -3,7 +3,7 @@ import manifest from "../../package.json" with { type: "json" };
 import { textOf } from "../config/formats.ts";
 import { placeOf } from "../config/listener-place.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "../control/api.ts";
-import type { ControlPlane } from "../control/plane.ts";
+import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
 import { readKernelCounts } from "../kernel/listeners.ts";
@@ -13,7 +13,7 @@ import { verifyServer } from "../pki/verify/verify.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
 import { createRootSet } from "../pki/x509/chain.ts";
 import { explain, order } from "../policy/explain.ts";
-import { createKeyPlane } from "./key-plane.ts";
+import { createKeyOperations } from "./key-operations.ts";
 import { isShared } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
 
@@ -21,10 +21,10 @@ import type { NodeState } from "./state.ts";
  * What the API asks of the supervisor, answered from the node's state. `reload` takes the configuration file anew, `reloadKeys`
  * only the keys that were added or removed: a mistake in the file is not in their way.
  */
-export function createPlane(
+export function createOperations(
   state: NodeState,
-  { reload, reloadKeys }: { readonly reload: ControlPlane["reload"]; readonly reloadKeys: () => Promise<unknown> },
-): ControlPlane {
+  { reload, reloadKeys }: { readonly reload: Operations["reload"]; readonly reloadKeys: () => Promise<unknown> },
+): Operations {
   return {
     version: manifest.version,
     startedAt: state.startedAt,
@@ -64,7 +64,7 @@ export function createPlane(
       state.workers.tell({ kind: "flush", cache: "issued" });
       return authorityInfos(state);
     },
-    ...createKeyPlane(state, reloadKeys),
+    ...createKeyOperations(state, reloadKeys),
     caches: async () => cacheInfos(state),
     async flushCaches(name) {
       const names = cacheInfos(state).map((cache) => cache.name);

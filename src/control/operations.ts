@@ -24,7 +24,7 @@ import type { Liveness } from "./session-search.ts";
  * What the API needs of the node; the supervisor is one. A method that throws a ConfigError, or an AggregateError of
  * them, blames the caller (400); any other error is the node's own (500).
  */
-export interface ControlPlane {
+export interface Operations {
   readonly version: string;
   /** ms since the epoch. */
   readonly startedAt: number;
