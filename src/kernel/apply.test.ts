@@ -9,9 +9,10 @@ import { ConfigError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
 import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
 import type { Command } from "../linux/program.ts";
-import { localDelivery, readLink } from "../linux/routes.ts";
+import { readLink } from "../linux/routes.ts";
 import { feed, type Network, needsNamespaces, routedNetwork, run } from "../linux/test-network.ts";
 import { applyPlan, undoPlan } from "./apply.ts";
+import { localDelivery } from "./listener/routing.ts";
 import type { Step } from "./step.ts";
 
 const NAMESPACES = needsNamespaces();

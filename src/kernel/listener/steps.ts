@@ -1,9 +1,8 @@
-import { isIPv6 } from "node:net";
-import ipaddr from "ipaddr.js";
-import { localDelivery, routingRule } from "../../linux/routes.ts";
 import type { Step } from "../step.ts";
 import type { Lane, PlanInput } from "./lane.ts";
-import { CODE, LOCAL_KIND, markOf, OF_LANE } from "./marks.ts";
+import { CODE, markOf } from "./marks.ts";
+import { deliverySteps, routeSteps } from "./routing.ts";
+import { hex } from "./rule-writing.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
 export function listSteps(
@@ -119,7 +118,6 @@ function rulesetSteps(nft: string): Step[] {
 function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step[] {
   if (input.features.nftQueue || !lanes.some(({ queues }) => queues.length > 0)) return [];
   const families = input.features.ipv6 ? (["ip", "ip6"] as const) : (["ip"] as const);
-  const hex = (value: number) => `0x${value.toString(16)}`;
   return families.flatMap((family): Step[] => {
     const raw = (...args: string[]) => [`${family}tables-nft` as const, "-t", "raw", ...args] as const;
     const queue = (lane: Lane, worker: number, number: number): Step => {
@@ -157,70 +155,6 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
       },
     ];
   });
-}
-
-/** What is for our sockets stays here, whatever its address: by its mark and where it comes in, and not when it goes out. */
-function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: number): readonly Step[] {
-  const { features, markShift, routingTable: table, rulePriority: priority } = input;
-  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
-  const local = { mark: markOf(CODE.LOCAL_A, markShift), mask: markOf(LOCAL_KIND, markShift) };
-  const links = lanes.flatMap(({ bridge, listener }) => bridge?.name ?? [listener.networkA, listener.networkB]);
-  return families.flatMap((family) => [
-    ...localDelivery({ family, mark: markOf(CODE.UNREACHED, markShift), mask, table, priority }),
-    ...links.map((link) =>
-      routingRule({
-        ...{ family, ...local, table, priority, from: link },
-        why: `…and what comes in by ${link} for them`,
-      }),
-    ),
-  ]);
-}
-
-/** Behind whatever other route there is. */
-const LAST_RESORT = "4294967295";
-
-/** A bridge's routes are its own: what this machine is managed by never carries a client's traffic. */
-function routeSteps({ index, bridge, listener }: Lane, input: PlanInput): Step[] {
-  if (bridge === undefined) return [];
-  const { features, markShift, routingTable, rulePriority } = input;
-  const table = routingTable + 1 + index;
-  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
-  const mark = markOf(OF_LANE.code + index, markShift);
-  const mask = markOf(OF_LANE.mask, markShift);
-  return families.flatMap((family): Step[] => {
-    const own = (address: string) => isIPv6(address.split("/")[0] ?? "") === (family === 6);
-    const route = (why: string, words: readonly string[], ...more: string[]): Step => ({
-      kind: "command",
-      why: `${listener.name}: ${why}`,
-      run: ["ip", `-${family}`, "route", "add", ...words, "dev", bridge.name, ...more, "table", `${table}`],
-      check: ["ip", `-${family}`, "route", "show", ...words, "dev", bridge.name, "table", `${table}`],
-    });
-    const nowhere = ["unreachable", "default", "metric", LAST_RESORT, "table", `${table}`];
-    return [
-      ...listener.addresses.filter(own).map((address) => route("its own network", [networkOf(address)])),
-      ...listener.routes
-        .filter(({ via }) => own(via))
-        .map(({ to, via }) => route("a network behind a router on it", [networkOf(to), "via", via], "onlink")),
-      ...listener.gateways.filter(own).map((via) => route("all else", ["default", "via", via], "onlink")),
-      {
-        kind: "command",
-        why: `${listener.name}: what no route leads to is unreachable, however this machine itself would get there`,
-        run: ["ip", `-${family}`, "route", "add", ...nowhere],
-        undo: ["ip", `-${family}`, "route", "del", ...nowhere],
-        check: ["ip", `-${family}`, "route", "show", "table", `${table}`, "type", "unreachable", "default"],
-      },
-      routingRule({
-        ...{ family, mark, mask, table, priority: rulePriority + 1 },
-        why: `${listener.name}: only what the bridge carries is routed by these`,
-      }),
-    ];
-  });
-}
-
-/** "10.3.0.254/24" is in "10.3.0.0/24". */
-function networkOf(subnet: string): string {
-  const kind = ipaddr.IPv4.isValidCIDR(subnet) ? ipaddr.IPv4 : ipaddr.IPv6;
-  return `${kind.networkAddressFromCIDR(subnet).toString()}/${subnet.split("/")[1]}`;
 }
 
 function cableSteps({ bridge, listener }: Lane): Step[] {
