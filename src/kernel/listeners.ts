@@ -1,22 +1,36 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Loaded } from "../config/load.ts";
-import type { KernelCount } from "../control/api.ts";
 import { ConfigError } from "../errors.ts";
 import { requireNetAdmin } from "../linux/capabilities.ts";
 import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
 import { readLink } from "../linux/routes.ts";
-import { readPorts } from "../policy/conditions.ts";
+import { type ConditionValue, readPorts } from "../policy/conditions.ts";
 import { networkRows } from "../policy/network-rows.ts";
+import type { PolicySource } from "../policy/rule.ts";
 import { applyPlan, undoPlan } from "./apply.ts";
 import { type Counted, carryCounts } from "./listener/counters.ts";
-import type { Plan } from "./listener/lane.ts";
+import type { InlineListener, Plan, PlannedCounter } from "./listener/lane.ts";
 import { planInline } from "./listener/plan.ts";
 import type { LiveConnection } from "./listener/policy-rows.ts";
 import type { Step } from "./step.ts";
-import { hasToolsJournal, planInlineTools, undoTools } from "./tools.ts";
+import { type AnyTool, hasToolsJournal, planInlineTools, undoTools } from "./tools.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
+
+/** What the kernel is set up from: the configuration, as far as it concerns the kernel. */
+interface Configured {
+  readonly config: { readonly listeners: readonly AnyListener[]; readonly tools: readonly AnyTool[] };
+  readonly policy: PolicySource;
+}
+
+/** A listener of the configuration, of any mode. */
+type AnyListener = ConfiguredInline | { readonly mode: string };
+
+interface ConfiguredInline extends Omit<InlineListener, "addresses" | "gateways" | "ports"> {
+  readonly address?: string | readonly string[] | undefined;
+  readonly gateway?: string | readonly string[] | undefined;
+  readonly ports: "all" | readonly ConditionValue[];
+}
 
 /**
  * Ports, queues and numbers that are Clearline's on this machine; a client never meets them. The ports are below those that
@@ -35,11 +49,11 @@ const NUMBERS = {
  * new rules say. Throws ConfigError.
  */
 export function planNode(
-  { config, policy }: Loaded,
+  { config, policy }: Configured,
   workers: number,
   live: readonly LiveConnection[] = [],
 ): Plan | undefined {
-  const listeners = config.listeners.filter((listener) => listener.mode === "inline");
+  const listeners = config.listeners.filter((listener) => "networkA" in listener);
   if (listeners.length === 0) return undefined;
   const links = listeners.map(({ name, networkA, networkB }) => {
     const [a] = [networkA, networkB].map((link) => {
@@ -102,8 +116,15 @@ async function readCounted(): Promise<Counted> {
   return { inet, bridge };
 }
 
+/** What one counter of the rules has counted; `name`: the rule or list of the policy, for a row. */
+interface ListenerCount extends Pick<PlannedCounter, "listener" | "counts"> {
+  readonly name: string | undefined;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
 /** What the rules have counted, by listener. Throws ConfigError without nft. */
-export async function readKernelCounts(plan: Plan | undefined): Promise<KernelCount[]> {
+export async function readKernelCounts(plan: Plan | undefined): Promise<ListenerCount[]> {
   if (!plan) return [];
   const counted = await readCounted();
   return plan.counters.map(({ family, name, listener, counts, rowName }) => {
@@ -118,9 +139,9 @@ export function takeDownInline(dataDir: string): readonly string[] {
 }
 
 /** Every step of a start, in order: for the inline tools, then for the inline listeners. For people to read. Throws ConfigError. */
-export function planSteps(loaded: Loaded, workers: number): readonly Step[] {
-  const tools = planInlineTools(loaded.config.tools, workers, { standing: true });
-  return [...tools, ...(planNode(loaded, workers)?.steps ?? [])];
+export function planSteps(configured: Configured, workers: number): readonly Step[] {
+  const tools = planInlineTools(configured.config.tools, workers, { standing: true });
+  return [...tools, ...(planNode(configured, workers)?.steps ?? [])];
 }
 
 /**

@@ -7,21 +7,20 @@ import { probeFeatures, readCounters } from "../linux/nftables.ts";
 import { applyPlan, undoPlan } from "./apply.ts";
 import { onBehalfOf } from "./behalf.ts";
 import type { Step } from "./step.ts";
-import { type InlineTool, namespaceOf } from "./tool/numbers.ts";
+import { namespaceOf, type ToolInterfaces } from "./tool/numbers.ts";
 import { planTools } from "./tool/plan.ts";
 
 /** What the kernel is told for the inline tools: once, by the supervisor. */
 
-interface Placed {
-  readonly kind: string;
-}
+/** A tool of the configuration, of any kind. */
+export type AnyTool = ToolInterfaces | { readonly kind: string };
 
 /**
  * The steps for the inline tools among these; none: the kernel is left alone. `standing`: the interfaces may be where a node that
  * runs has put them. Throws ConfigError.
  */
 export function planInlineTools(
-  tools: readonly (Placed | InlineTool)[],
+  tools: readonly AnyTool[],
   workers: number,
   { standing = false }: { readonly standing?: boolean } = {},
 ): readonly Step[] {
@@ -59,10 +58,7 @@ export function undoTools(dataDir: string): readonly string[] {
 }
 
 /** A tool's interfaces are given to it once. Throws ConfigError when a reload would need it to be done anew. */
-export function checkToolsStay(
-  before: readonly (Placed | InlineTool)[],
-  after: readonly (Placed | InlineTool)[],
-): void {
+export function checkToolsStay(before: readonly AnyTool[], after: readonly AnyTool[]): void {
   const old = inlineTools(before).map(({ tool }) => kernelPart(tool));
   const now = inlineTools(after);
   for (const { tool, path } of now) {
@@ -78,7 +74,7 @@ export function checkToolsStay(
 }
 
 /** Packets that came back from each inline tool and belonged to no session, by the tool's name. */
-export async function readStrangers(tools: readonly (Placed | InlineTool)[]): Promise<ReadonlyMap<string, number>> {
+export async function readStrangers(tools: readonly AnyTool[]): Promise<ReadonlyMap<string, number>> {
   const counts = inlineTools(tools).map(async ({ tool }) => {
     try {
       const { counted } = within(namespaceOf(tool), () => ({ counted: readCounters("inet", "clearline") }));
@@ -92,13 +88,11 @@ export async function readStrangers(tools: readonly (Placed | InlineTool)[]): Pr
   return new Map(await Promise.all(counts));
 }
 
-function inlineTools(tools: readonly (Placed | InlineTool)[]): { tool: InlineTool; path: string }[] {
-  return tools.flatMap((tool, index) =>
-    tool.kind === "inline" ? [{ tool: tool as InlineTool, path: `tools[${index}]` }] : [],
-  );
+function inlineTools(tools: readonly AnyTool[]): { tool: ToolInterfaces; path: string }[] {
+  return tools.flatMap((tool, index) => ("interfaceA" in tool ? [{ tool, path: `tools[${index}]` }] : []));
 }
 
-function kernelPart(tool: InlineTool): string {
+function kernelPart(tool: ToolInterfaces): string {
   const { layer, interfaceA, interfaceB, addressA, addressB, gatewayA, gatewayB } = tool;
   return JSON.stringify([namespaceOf(tool), layer, interfaceA, interfaceB, addressA, addressB, gatewayA, gatewayB]);
 }

@@ -2,8 +2,8 @@ import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import type { Server, Socket } from "node:net";
 import { NetworkError } from "../errors.ts";
-import { HEARTBEAT, type InlineTool, namespaceOf } from "../kernel/tool/numbers.ts";
-import { dialAtA, listenAtB } from "./inline-tool.ts";
+import { HEARTBEAT, namespaceOf } from "../kernel/tool/numbers.ts";
+import { dialAtA, type InlineTool, listenAtB } from "./inline-tool.ts";
 
 /** Nobody's addresses (RFC 5737), and the port of the discard protocol (RFC 863): a tool that logs shows what it was. */
 const FROM = "192.0.2.77";

@@ -5,13 +5,13 @@ import { after, test } from "node:test";
 import { until } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
-import { type InlineTool, namespaceOf } from "../kernel/tool/numbers.ts";
+import { namespaceOf } from "../kernel/tool/numbers.ts";
 import { checkToolsStay, planInlineTools, readStrangers, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { within } from "../linux/netns.ts";
 import { connectFrom } from "../linux/sockets.ts";
 import { needsNamespaces, run } from "../linux/test-network.ts";
 import { probeInlineTool } from "./inline-probe.ts";
-import { openInlineTool } from "./inline-tool.ts";
+import { type InlineTool, openInlineTool } from "./inline-tool.ts";
 import { ROUTER, setUp, type ToolNetwork, toolIn, toolNetwork } from "./test-tool-network.ts";
 import type { Hop, Tool, ToolSubject } from "./tool.ts";
 import { testTool } from "./tool-compliance.ts";
@@ -335,7 +335,8 @@ test(
 
 test("A reload keeps the interfaces of a tool, and refuses others with the tool's place", () => {
   const tool = toolIn({ node: "n", interfaceA: "a", interfaceB: "b" } as ToolNetwork);
-  checkToolsStay([tool], [{ ...tool, ports: {}, onFailure: "bypass" }]);
+  const other: InlineTool = { ...tool, ports: {}, onFailure: "bypass" };
+  checkToolsStay([tool], [other]);
   checkToolsStay([tool], [{ kind: "proxy" }, tool]);
   assert.throws(() => checkToolsStay([tool], [{ ...tool, interfaceA: "c" }]), { path: "tools[0]" });
   assert.throws(() => checkToolsStay([], [{ kind: "proxy" }, tool]), { path: "tools[1]" });

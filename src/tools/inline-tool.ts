@@ -4,12 +4,12 @@ import { ConfigError, NetworkError } from "../errors.ts";
 import {
   ACCEPTING,
   acceptingPort,
-  type InlineTool,
   MARK,
   markAtA,
   namespaceOf,
   queueOf,
   type Slot,
+  type ToolInterfaces,
 } from "../kernel/tool/numbers.ts";
 import { within } from "../linux/netns.ts";
 import { openQueue } from "../linux/nfqueue.ts";
@@ -17,8 +17,13 @@ import { readSyn } from "../linux/packet.ts";
 import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
-import { toolPort } from "./ports.ts";
-import type { Hop, Tool, ToolContext, ToolSubject } from "./tool.ts";
+import { type PortMap, toolPort } from "./ports.ts";
+import type { Hop, Tool, ToolContext, ToolPlace, ToolSubject } from "./tool.ts";
+
+/** A tool between two interfaces. */
+export interface InlineTool extends ToolPlace, ToolInterfaces {
+  readonly ports: PortMap;
+}
 
 const BACKLOG = 4096;
 

@@ -1,7 +1,6 @@
 import { mendInlineTool } from "../kernel/tool/mending.ts";
-import type { InlineTool } from "../kernel/tool/numbers.ts";
 import { probeInlineTool } from "./inline-probe.ts";
-import { openInlineTool } from "./inline-tool.ts";
+import { type InlineTool, openInlineTool } from "./inline-tool.ts";
 import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
 import type { ReturnsOffice } from "./returns.ts";
 import type { Tool, ToolContext } from "./tool.ts";

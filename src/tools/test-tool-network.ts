@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { InlineTool } from "../kernel/tool/numbers.ts";
 import { planInlineTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { within } from "../linux/netns.ts";
 import { run, sweepNamespaces } from "../linux/test-network.ts";
+import type { InlineTool } from "./inline-tool.ts";
 
 /**
  * For tests: the node's namespace with a tool's two interfaces, and the tool's own: a bridge between ia and ib, as any bump in

@@ -3,7 +3,7 @@ import { ConfigError, NetworkError } from "../../errors.ts";
 import { within } from "../../linux/netns.ts";
 import { type Command, readProgram } from "../../linux/program.ts";
 import { linksOf } from "../../linux/routes.ts";
-import { type InlineTool, namespaceOf } from "./numbers.ts";
+import { namespaceOf, type ToolInterfaces } from "./numbers.ts";
 import { type Place, SIDES, type Side, TABLE, wayOut } from "./plan.ts";
 
 /**
@@ -11,7 +11,7 @@ import { type Place, SIDES, type Side, TABLE, wayOut } from "./plan.ts";
  * that is up and lacks them, and answers the names of those interfaces. Never rejects: what cannot be mended now is tried again
  * with the next heartbeat.
  */
-export async function mendInlineTool(tool: InlineTool, path: string): Promise<readonly string[]> {
+export async function mendInlineTool(tool: ToolInterfaces, path: string): Promise<readonly string[]> {
   const run = inNamespace(namespaceOf(tool));
   const ipv6 = existsSync("/proc/sys/net/ipv6");
   try {

@@ -1,11 +1,8 @@
-import type { PortMap } from "../../tools/ports.ts";
-import type { ToolPlace } from "../../tools/tool.ts";
-
-/** A tool between two interfaces. */
-export interface InlineTool extends ToolPlace {
+/** What the kernel is set up with for an inline tool, as the configuration has it. */
+export interface ToolInterfaces {
+  readonly name: string;
   readonly interfaceA: string;
   readonly interfaceB: string;
-  readonly ports: PortMap;
   /** The network namespace that the node makes for the two interfaces. Undefined: "clearline-" and the tool's name. */
   readonly namespace?: string | undefined;
   /** 2: a bump in the wire, whose other end is the other interface. 3: a router, with addresses of its own on both sides. */
@@ -23,7 +20,7 @@ export interface InlineTool extends ToolPlace {
  * cannot meet anybody else's.
  */
 
-export function namespaceOf({ name, namespace }: Pick<InlineTool, "name" | "namespace">): string {
+export function namespaceOf({ name, namespace }: Pick<ToolInterfaces, "name" | "namespace">): string {
   return namespace ?? `clearline-${name}`;
 }
 

@@ -2,7 +2,7 @@ import { ConfigError, NetworkError } from "../../errors.ts";
 import { within } from "../../linux/netns.ts";
 import { type Link, readLink } from "../../linux/routes.ts";
 import type { InsideStep, Step } from "../step.ts";
-import { type InlineTool, MARK, namespaceOf } from "./numbers.ts";
+import { MARK, namespaceOf, type ToolInterfaces } from "./numbers.ts";
 import { writeToolRules } from "./rules.ts";
 
 /** What this kernel can do, as far as tools need it. */
@@ -14,7 +14,7 @@ interface Features {
 
 export interface ToolsInput {
   /** Each with its place in the configuration: "tools[0]". */
-  readonly tools: readonly { readonly tool: InlineTool; readonly path: string }[];
+  readonly tools: readonly { readonly tool: ToolInterfaces; readonly path: string }[];
   /** 1 to 64. */
   readonly workers: number;
   readonly features: Features;
@@ -48,7 +48,7 @@ export function planTools({ tools, workers, features, standing }: ToolsInput): r
 }
 
 /** An interface that a node has given to the tool. A service's namespaces are its own: nobody else can look into them. */
-function readGiven(tool: InlineTool, name: string): Link | undefined {
+function readGiven(tool: ToolInterfaces, name: string): Link | undefined {
   try {
     return within(namespaceOf(tool), () => readLink(name));
   } catch (error) {
@@ -74,7 +74,7 @@ type Inside = InsideStep["steps"][number];
 
 /** A tool with its place in the configuration and its two interfaces. */
 export interface Place {
-  readonly tool: InlineTool;
+  readonly tool: ToolInterfaces;
   readonly path: string;
   readonly links: Readonly<Record<Side, Link>>;
 }
@@ -140,7 +140,7 @@ function stepsOf(place: Place, workers: number, features: Features): Step[] {
 }
 
 /** Where nft cannot queue, iptables-nft can: behind the rules that know who awaits a SYN. Without bypass: unheld is unpaired. */
-function holdSteps({ interfaceB }: InlineTool, workers: number, { ipv6 }: Features): Inside[] {
+function holdSteps({ interfaceB }: ToolInterfaces, workers: number, { ipv6 }: Features): Inside[] {
   const families = ipv6 ? (["iptables-nft", "ip6tables-nft"] as const) : (["iptables-nft"] as const);
   return families.flatMap((program) =>
     Array.from({ length: workers }, (_, worker): Inside => {
@@ -151,7 +151,7 @@ function holdSteps({ interfaceB }: InlineTool, workers: number, { ipv6 }: Featur
   );
 }
 
-function settings({ interfaceA, interfaceB, layer }: InlineTool, { ipv6 }: Features): Inside[] {
+function settings({ interfaceA, interfaceB, layer }: ToolInterfaces, { ipv6 }: Features): Inside[] {
   const set = (key: string, value: string): Inside => ({ kind: "sysctl", key: `net/${key}`, value });
   const links = [interfaceA, interfaceB];
   return [
@@ -223,7 +223,7 @@ export function wayOut({ tool, path, links }: Place, side: Side, { ipv6 }: Pick<
 }
 
 /** Before the table of local addresses is asked: a loopback address is not this machine's here. */
-function routing(tool: InlineTool, family: 4 | 6): Inside[] {
+function routing(tool: ToolInterfaces, family: 4 | 6): Inside[] {
   const of = (...args: string[]) => ip(`-${family}`, ...args);
   const side = (a: Side): Inside[] => {
     const name = a === "A" ? tool.interfaceA : tool.interfaceB;

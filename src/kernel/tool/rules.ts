@@ -1,4 +1,13 @@
-import { ACCEPTING, acceptingPort, HEARTBEAT, type InlineTool, MARK, markAtA, queueOf, type Slot } from "./numbers.ts";
+import {
+  ACCEPTING,
+  acceptingPort,
+  HEARTBEAT,
+  MARK,
+  markAtA,
+  queueOf,
+  type Slot,
+  type ToolInterfaces,
+} from "./numbers.ts";
 
 /** The first packet of a connection: RFC 9293, section 3.5. */
 const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
@@ -21,7 +30,7 @@ const MOST_AWAITED = 65_536;
  * lives, or is dropped and counted. Nothing leaves but what the node's own sockets send, each at its side.
  */
 export function writeToolRules(
-  { interfaceA, interfaceB }: Pick<InlineTool, "interfaceA" | "interfaceB">,
+  { interfaceA, interfaceB }: Pick<ToolInterfaces, "interfaceA" | "interfaceB">,
   { workers, nftQueue }: { readonly workers: number; readonly nftQueue: boolean },
 ): string {
   const each = Array.from({ length: workers }, (_, worker) => worker);
