@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import manifest from "../../package.json" with { type: "json" };
 import { textOf } from "../config/formats.ts";
-import { placeOf } from "../config/listener-place.ts";
+import { listenerPlace } from "../config/listener.ts";
 import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
@@ -43,7 +43,7 @@ export function createOperations(
       listeners: state.running.loaded.config.listeners.map((listener) => ({
         name: listener.name,
         mode: listener.mode,
-        address: listener.mode === "inline" ? placeOf(listener) : textOf(listener.address),
+        address: listener.mode === "inline" ? listenerPlace(listener) : textOf(listener.address),
       })),
       mint: mintInfo(state),
       feeds: feedInfos(state),

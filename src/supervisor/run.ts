@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { checkFree } from "../capture/listener.ts";
 import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
-import { placeOf } from "../config/listener-place.ts";
+import { listenerPlace } from "../config/listener.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
@@ -237,7 +237,7 @@ function announce({ running, authorities }: NodeState, control: Control): void {
   const { config, file } = running.loaded;
   const lines = [
     `Clearline runs with ${file ?? "the embedded default"}`,
-    ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${placeOf(one)}  (${one.name})`),
+    ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${listenerPlace(one)}  (${one.name})`),
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { feedPlace } from "../../config/feed.ts";
 import { textOf } from "../../config/formats.ts";
-import { placeOf } from "../../config/listener-place.ts";
+import { listenerPlace } from "../../config/listener.ts";
 import type { Loaded } from "../../config/load.ts";
 import { toolPlace } from "../../config/tool.ts";
 import type { ConfigError } from "../../errors.ts";
@@ -43,7 +43,7 @@ function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
     `${color.green("No error")} in ${plain(file ?? "the embedded default")}`,
     "",
     ...facts([
-      ...listeners.map((one) => ["Listener", `${one.name}: ${one.mode} on ${placeOf(one)}`] as const),
+      ...listeners.map((one) => ["Listener", `${one.name}: ${one.mode} on ${listenerPlace(one)}`] as const),
       ["Console", textOf(console.address)],
       [
         "Policy",

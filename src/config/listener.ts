@@ -2,7 +2,7 @@ import { textOf } from "./formats.ts";
 import type { Config } from "./schema.ts";
 
 /** Where a listener stands, on one line for people: "127.0.0.1:8080", "0.0.0.0:8443 to 10.0.0.5:443", "eth1 to eth2 (bridge)". */
-export function placeOf(listener: Config["listeners"][number]): string {
+export function listenerPlace(listener: Config["listeners"][number]): string {
   switch (listener.mode) {
     case "explicit":
       return textOf(listener.address);
