@@ -48,7 +48,7 @@ export async function run(command: string, args: readonly string[], options: Opt
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    program.stop("SIGKILL");
+    void program.stop("SIGKILL"); // `ended` is awaited below
   }, within);
   const outcome = await program.ended;
   clearTimeout(timer);

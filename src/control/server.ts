@@ -67,7 +67,11 @@ export async function startControl(operations: Operations, options: ControlOptio
     reply.code(404).send({ error: `There is no ${method} ${url.split("?")[0]}` } satisfies ApiError);
   });
   await describe(app, operations.version);
-  await app.register(async (api: ControlApp) => addRoutes(api, operations), { prefix: "/api/v1" });
+  const routes = (api: ControlApp, _: object, done: () => void) => {
+    addRoutes(api, operations);
+    done();
+  };
+  await app.register(routes, { prefix: "/api/v1" });
   addMetricsRoute(app, operations);
   await listen(app, options);
   const { port } = app.server.address() as AddressInfo;

@@ -66,7 +66,7 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
   const door =
     tool.header === "sslproxy"
       ? await privateDoor(() => {})
-      : await openDoor({ ...place, shared: workers > 1 }, welcome);
+      : await openDoor({ ...place, shared: workers > 1 }, (socket, from) => void welcome(socket, from));
   if (tool.header === "sslproxy") door.close();
 
   return {

@@ -64,14 +64,14 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
         worker = startWorker(message.setup);
         await worker;
       }
-      tell({ kind: "ready" });
+      void tell({ kind: "ready" });
       // By itself it is written when a process ends in good order only, and the next worker may be needed before.
       flushCompileCache();
     } catch (error) {
       // A bug in here must not cost the sessions that live on what was set up before.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
-      tell({ kind: "failed", path, message });
+      void tell({ kind: "failed", path, message });
     }
   } else if (worker) hear(await worker, message, socket);
 }

@@ -148,7 +148,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
         return known.minted;
       }
       const other = underWay.get(name);
-      if (other) {
+      if (other !== undefined) {
         count.joined += 1;
         return await other;
       }
