@@ -3,7 +3,7 @@ import { asksProxy, openWatch } from "../detect/starttls/dialogues.ts";
 import { NetworkError } from "../errors.ts";
 import type { Feed } from "../feeds/feed.ts";
 import { keyTaker, openTaps } from "../feeds/taps.ts";
-import { sayAgain } from "../flow/replay-dialogue.ts";
+import { sayAgain } from "../streams/replay-dialogue.ts";
 import type { Ends, Node } from "../flow/stages.ts";
 import { probeServer } from "../legs/certificate-probe.ts";
 import { openClientLeg } from "../legs/client-leg.ts";

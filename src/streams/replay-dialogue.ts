@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { Agreement, Progress } from "../detect/starttls/dialogue.ts";
 import { openDialogue } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
-import { readUntil } from "../streams/reading.ts";
+import { readUntil } from "./reading.ts";
 
 /**
  * Says to a fresh connection what the client said to an earlier one, each part once the server has answered what came before
