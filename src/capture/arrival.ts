@@ -35,12 +35,5 @@ export interface Arrival {
   refuse(refusal: Refusal): void;
 }
 
-export interface Timing {
-  /** ms without any byte before the first. */
-  readonly silence: number;
-  /** ms between two bytes of something unfinished. */
-  readonly gap: number;
-}
-
 /** Connects from one address to another; the server sees the client's own. Throws NetworkError. */
 export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<Socket>;

@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { NetworkError, PeerError } from "../errors.ts";
 import { readAll, tcpPair } from "../legs/test-pairs.ts";
-import type { Arrival, Destination, Timing } from "./arrival.ts";
+import type { Timing } from "../streams/reading.ts";
+import type { Arrival, Destination } from "./arrival.ts";
 import { arriveExplicit } from "./explicit.ts";
 
 const PATIENT: Timing = { silence: 60_000, gap: 60_000 };

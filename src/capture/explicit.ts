@@ -3,9 +3,10 @@ import { createRequestHeadReader, type RequestHead } from "../detect/request-hea
 import { NetworkError, PeerError } from "../errors.ts";
 import { dial } from "../streams/dial.ts";
 import { farewell } from "../streams/farewell.ts";
+import type { Timing } from "../streams/reading.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import type { Arrival, Destination, Refusal, Timing } from "./arrival.ts";
+import type { Arrival, Destination, Refusal } from "./arrival.ts";
 import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 

@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import type { Timing } from "../capture/arrival.ts";
 import { InvariantError, NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
@@ -9,6 +8,14 @@ export interface Reading<T> {
   readonly answer: T | undefined;
   readonly client: Buffer;
   readonly server: Buffer;
+}
+
+/** How long to wait for bytes that decide something. */
+export interface Timing {
+  /** ms without any byte before the first. */
+  readonly silence: number;
+  /** ms between two bytes of something unfinished. */
+  readonly gap: number;
 }
 
 /** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
