@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Verdict } from "../policy/facts.ts";
 import type { Peer } from "../streams/conversation.ts";
-import type { Parting, RelayEnd } from "../streams/relay.ts";
+import type { RelayEnd, RelayEnding } from "../streams/relay.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Carried, SessionHandle } from "./stages.ts";
 import type { Story } from "./story.ts";
@@ -52,7 +52,7 @@ export async function join(
   { hops }: Chain,
   server: RelayEnd,
   about: Carried,
-): Promise<Parting> {
+): Promise<RelayEnding> {
   const taps = node.tap(session, about);
   const parting = await node.relay(client, hops, server, session.meter, taps.taps);
   taps.close();

@@ -7,9 +7,9 @@ import type { ClientLeg, LegFailure, Negotiated, Presentable, ServerLeg } from "
 import type { Policy } from "../policy/evaluate.ts";
 import type { CertificateFacts, Verdict } from "../policy/facts.ts";
 import type { CertificateRecord, PresentedRecord, SessionNews } from "../sessions/session.ts";
-import type { Conversation, Peer } from "../streams/conversation.ts";
+import type { Peer, UpgradableConversation } from "../streams/conversation.ts";
 import type { Reading } from "../streams/reading.ts";
-import type { Meter, Parting, RelayEnd, Tap } from "../streams/relay.ts";
+import type { Meter, RelayEnd, RelayEnding, Tap } from "../streams/relay.ts";
 import type { RelayHop } from "../streams/relay-chain.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
@@ -32,7 +32,7 @@ export interface Node {
   watch(port: number, begun: Buffer): Watch | undefined;
   /** The same for what is inside of TLS, before anything was said there. */
   watchInside(): Watch | undefined;
-  converse(client: Peer, server: Peer, watch: Watch): Conversation;
+  converse(client: Peer, server: Peer, watch: Watch): UpgradableConversation;
   /** A peer whose stream is TLS, for more TLS to be spoken in there. */
   tunnel(peer: Peer): Peer;
   /** Brings a fresh connection to where an earlier one agreed to TLS. Throws NetworkError when it does not get there. */
@@ -80,7 +80,7 @@ export interface Node {
     server: RelayEnd,
     meter: Meter,
     taps: readonly Tap[],
-  ): Promise<Parting>;
+  ): Promise<RelayEnding>;
   /** The alert that a peer sent, when this error of its leg says so. */
   alertOf(error: NodeJS.ErrnoException): number | undefined;
   /** Ends a connection, after a plaintext fatal alert when one is given, in the words of the client whose hello is given. */

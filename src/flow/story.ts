@@ -2,8 +2,8 @@ import type { Socket } from "node:net";
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { Policy } from "../policy/evaluate.ts";
 import type { Facts } from "../policy/facts.ts";
-import type { Conversation, Peer } from "../streams/conversation.ts";
-import type { Parting } from "../streams/relay.ts";
+import type { Peer, UpgradableConversation } from "../streams/conversation.ts";
+import type { RelayEnding } from "../streams/relay.ts";
 import type { Chain } from "../tools/chain.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
@@ -56,14 +56,14 @@ export function peerOf(socket: Socket): Peer {
 
 /** A conversation under way, whose ends are relayed from its first byte to its last. */
 export interface Begun {
-  readonly conversation: Conversation;
-  readonly joined: Promise<Parting>;
+  readonly conversation: UpgradableConversation;
+  readonly joined: Promise<RelayEnding>;
   /** The tools that it passes. */
   readonly chain: Chain;
   /** It was with a proxy: there may be another tunnel in what it has become. */
   readonly proxied: boolean;
   /** Goes on, decrypted, to its end. */
-  goOn(client: Socket, server: Socket): Promise<Parting>;
+  goOn(client: Socket, server: Socket): Promise<RelayEnding>;
   /** It is over for tools and feeds; its peers go on without them. */
   leave(): void;
 }

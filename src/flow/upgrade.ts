@@ -2,8 +2,8 @@ import type { Socket } from "node:net";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { ServerLeg } from "../legs/leg.ts";
-import type { Peer, Turn } from "../streams/conversation.ts";
-import type { Parting } from "../streams/relay.ts";
+import type { Peer, TimedAgreement } from "../streams/conversation.ts";
+import type { RelayEnding } from "../streams/relay.ts";
 import type { Chain } from "../tools/chain.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { approach } from "./approach.ts";
@@ -84,7 +84,7 @@ async function follow(story: Story, first: Layer, begun: Begun, firstWatch: Watc
   const { node, session } = story;
   let [layer, watch] = [first, firstWatch];
   for (;;) {
-    let turn: Turn | Parting | undefined;
+    let turn: TimedAgreement | RelayEnding | undefined;
     try {
       turn = await Promise.race([begun.conversation.next(), begun.joined]);
     } catch (error) {
@@ -115,7 +115,7 @@ async function follow(story: Story, first: Layer, begun: Begun, firstWatch: Watc
 }
 
 /** The peers as they are after an agreement: the verdict on what follows is committed in the certificate phase. */
-function upgraded({ session, node }: Story, layer: Layer, begun: Begun, turn: Turn): Layer {
+function upgraded({ session, node }: Story, layer: Layer, begun: Begun, turn: TimedAgreement): Layer {
   const { target } = turn;
   const inner = (peer: Peer) => (peer.stream === peer.socket ? peer : node.tunnel(peer));
   const connectHost = target?.host ?? layer.facts.connectHost ?? null;

@@ -10,7 +10,7 @@ export interface Peer {
 }
 
 /** An agreement of the peers, and when it was made, in ms since the epoch. */
-export interface Turn extends Agreement {
+export interface TimedAgreement extends Agreement {
   readonly at: number;
 }
 
@@ -18,14 +18,14 @@ export interface Turn extends Agreement {
  * A conversation that changes under way: it begins on one pair of streams, in plaintext, and goes on on another, decrypted.
  * Whoever relays its two ends sees one conversation.
  */
-export interface Conversation {
+export interface UpgradableConversation {
   readonly client: Peer;
   readonly server: Peer;
   /**
    * Resolves once the peers have agreed to TLS: nothing is read from either of them from then on. Undefined: they never
    * will, and the conversation goes on as it is. Rejects with a PeerError when one of them broke the protocol.
    */
-  next(): Promise<Turn | undefined>;
+  next(): Promise<TimedAgreement | undefined>;
   /** Nothing more is written to the peers: their TLS begins. */
   hold(): void;
   /** Goes on on these streams. What is not watched goes on to its end. */
@@ -34,9 +34,9 @@ export interface Conversation {
   leave(): void;
 }
 
-export function openConversation(client: Peer, server: Peer, first: Watch): Conversation {
+export function openUpgradableConversation(client: Peer, server: Peer, first: Watch): UpgradableConversation {
   let watch: Watch | undefined = first;
-  let turn = Promise.withResolvers<Turn | undefined>();
+  let turn = Promise.withResolvers<TimedAgreement | undefined>();
   // The relay may be over before anybody asks.
   turn.promise.catch(() => {});
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import type { Meter, Parting } from "./relay.ts";
+import type { Meter, RelayEnding } from "./relay.ts";
 import { type RelayHop, relayThrough } from "./relay-chain.ts";
 
 interface Pair {
@@ -37,7 +37,7 @@ interface World {
   /** The tools' own ends of Ta and Tb. */
   readonly tools: readonly { readonly a: Socket; readonly b: Socket }[];
   readonly meter: Meter;
-  readonly parting: Promise<Parting>;
+  readonly parting: Promise<RelayEnding>;
 }
 
 /** `back`: how the connection of each tool comes back. `patience`: ms for what is still on its way after a reset. */

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { abort, type Meter, type Parting, type RelayEnd, type RelayOptions, relay, type Sieve } from "./relay.ts";
+import { abort, type Meter, type RelayEnd, type RelayEnding, type RelayOptions, relay, type Sieve } from "./relay.ts";
 
 /** One tool between the ends: what comes from the client goes in at `ta` and comes out at `tb`. */
 export interface RelayHop {
@@ -27,12 +27,12 @@ export function relayThrough(
   hops: readonly RelayHop[],
   server: RelayEnd,
   { meter, taps, idle, patience = ANSWER }: Omit<RelayOptions, "parties"> & { readonly patience?: number },
-): Promise<Parting> {
+): Promise<RelayEnding> {
   if (hops.length === 0) return relay(client, server, { meter, taps, idle });
   const last = hops.length;
   const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", RelayEnd>> => ({}));
-  const partings: (Parting | undefined)[] = Array.from({ length: last + 1 });
-  let first: Parting | undefined;
+  const partings: (RelayEnding | undefined)[] = Array.from({ length: last + 1 });
+  let first: RelayEnding | undefined;
   let broken = false;
   let late: NodeJS.Timeout | undefined;
 
@@ -43,12 +43,12 @@ export function relayThrough(
         for (const end of Object.values(ends[index]!)) if (!end.socket.destroyed) abort(end);
       }
     };
-    const over = (index: number, parting: Parting) => {
+    const over = (index: number, parting: RelayEnding) => {
       partings[index] = parting;
       first ??= parting;
       if (partings.every((one) => one !== undefined)) {
         clearTimeout(late);
-        resolve(conclude(first, partings as Parting[]));
+        resolve(conclude(first, partings as RelayEnding[]));
         return;
       }
       if (!isBroken(parting) || broken) return;
@@ -91,12 +91,12 @@ export function relayThrough(
   });
 }
 
-function isBroken({ failure, clientLeft, serverLeft }: Parting): boolean {
+function isBroken({ failure, clientLeft, serverLeft }: RelayEnding): boolean {
   return failure !== undefined || clientLeft !== "closed" || serverLeft !== "closed";
 }
 
 /** What happened first is the cause; who left and how is told by the stretches that the two peers are on. */
-function conclude(earliest: Parting, partings: readonly Parting[]): Parting {
+function conclude(earliest: RelayEnding, partings: readonly RelayEnding[]): RelayEnding {
   const [near, far] = [partings[0]!, partings.at(-1)!];
   const { clientLeft } = near;
   const { serverLeft } = far;

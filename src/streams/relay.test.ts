@@ -7,7 +7,7 @@ import { createSecureContext, TLSSocket, connect as tlsConnect } from "node:tls"
 import { until } from "../../test/processes.ts";
 import { readAll, tcpPair } from "../legs/test-pairs.ts";
 import { make } from "../pki/x509/test-chain.ts";
-import { type Meter, type Parting, type RelayEnd, relay, type Tap } from "./relay.ts";
+import { type Meter, type RelayEnd, type RelayEnding, relay, type Tap } from "./relay.ts";
 
 const IDLE = 60_000;
 const MIB = 2 ** 20;
@@ -28,7 +28,7 @@ interface Relayed {
   /** The node's own ends. */
   readonly ends: { readonly client: Socket; readonly server: Socket };
   readonly meter: Meter;
-  readonly parting: Promise<Parting>;
+  readonly parting: Promise<RelayEnding>;
 }
 
 async function connected(t: TestContext): Promise<Pick<Relayed, "client" | "server" | "ends">> {

@@ -49,7 +49,7 @@ export interface Parties {
 const PEERS: Parties = { client: "The client", server: "The server" };
 
 /** How it ended. */
-export interface Parting {
+export interface RelayEnding {
   readonly reason: string;
   readonly clientLeft: "closed" | "reset" | null;
   readonly serverLeft: "closed" | "reset" | null;
@@ -76,11 +76,11 @@ export function relay(
   client: RelayEnd,
   server: RelayEnd,
   { meter, taps, idle, parties = PEERS }: RelayOptions,
-): Promise<Parting> {
+): Promise<RelayEnding> {
   return new Promise((resolve) => {
     const left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
     let reason: string | undefined;
-    let failure: Parting["failure"];
+    let failure: RelayEnding["failure"];
     let open = 2;
     let isCut = false;
 

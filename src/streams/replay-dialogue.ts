@@ -9,7 +9,7 @@ import { readUntil } from "./reading.ts";
  * it, until this server has agreed to TLS too. What it says is heard by nobody else. `timeout` in ms, between two bytes.
  * Throws NetworkError, with the connection closed, when the server does not agree, or the dialogue cannot be said again.
  */
-export async function sayAgain(socket: Socket, { protocol, script }: Agreement, timeout: number): Promise<void> {
+export async function replayDialogue(socket: Socket, { protocol, script }: Agreement, timeout: number): Promise<void> {
   try {
     const dialogue = openDialogue(protocol);
     if (!script || !dialogue) throw refused(`What was said in ${protocol} cannot be said again`);

@@ -25,12 +25,12 @@ import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
 import type { Ledger } from "../sessions/ledger.ts";
 import { asSsl3Alert } from "../ssl3/alerts.ts";
-import { openConversation, openTunnel } from "../streams/conversation.ts";
+import { openTunnel, openUpgradableConversation } from "../streams/conversation.ts";
 import { resolveHost } from "../streams/dial.ts";
 import { farewell } from "../streams/farewell.ts";
 import { readUntil } from "../streams/reading.ts";
 import { relayThrough } from "../streams/relay-chain.ts";
-import { sayAgain } from "../streams/replay-dialogue.ts";
+import { replayDialogue } from "../streams/replay-dialogue.ts";
 import type { Chains } from "../tools/chain.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
@@ -128,9 +128,9 @@ function plaintext(
       return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
     },
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
-    converse: openConversation,
+    converse: openUpgradableConversation,
     tunnel: openTunnel,
-    sayAgain: (socket, agreement) => sayAgain(socket, agreement, timeouts.handshake),
+    sayAgain: (socket, agreement) => replayDialogue(socket, agreement, timeouts.handshake),
     async glimpse(client, server) {
       const begun = new Accumulator();
       const judgeBytes = (side: "client" | "server", bytes: Buffer) => {
