@@ -41,7 +41,7 @@ const entries = await timed(`open and read ${COUNT} keys, at the start`, read);
 await timed(`open and read ${COUNT} keys, at a reload`, read);
 const large = await timed(`make the look-up of ${COUNT} keys`, async () => createKeystore(entries));
 const small = createKeystore(entries.slice(0, 10));
-for (const [keys, { find, entries: held }] of [[10, small] as const, [COUNT, large] as const]) {
+for (const [keys, { find, keys: held }] of [[10, small] as const, [COUNT, large] as const]) {
   const begun = performance.now();
   for (let index = 0; index < LOOKUPS; index += 1) {
     const host = held[index % held.length]?.hosts[0];

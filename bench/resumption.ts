@@ -98,7 +98,7 @@ async function measureMint({ certificate }: Origin): Promise<ResumptionResults["
   const rates: Record<string, { cold: number; warm: number }> = {};
   for (const keyType of ["ecdsa", "rsa"] as const) {
     const mint = createMint(authorities, {}, Date.now());
-    const one = async () => mint.present({ certificate: server, authority: "primary", keyType }, Date.now());
+    const one = async () => mint.issue({ certificate: server, authority: "primary", keyType }, Date.now());
     await one();
     const perSecond = async (times: number, before: () => void) => {
       const start = process.cpuUsage();

@@ -2,7 +2,7 @@ import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
 import type { Plan } from "./kernel/listener/lane.ts";
 import type { Minted, MintRequest } from "./pki/issue/mint.ts";
-import type { KeystoreEntry } from "./pki/keys/key-source.ts";
+import type { InboundKey } from "./pki/keys/key-source.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
@@ -19,7 +19,7 @@ export interface WorkerSetup {
   readonly config: Loaded["config"];
   readonly policy: PolicySource;
   /** The inbound keys, as the supervisor read them: to read thousands would keep live sessions waiting. */
-  readonly keys: readonly KeystoreEntry[];
+  readonly keys: readonly InboundKey[];
   /** PEM, one certificate each. */
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */

@@ -2,9 +2,9 @@ import { X509Certificate } from "node:crypto";
 import type { GeneratedKey, KeyInfo, NewKey, NewKeyRequest } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { ConfigError } from "../errors.ts";
-import type { NewSource, WaitingKey } from "../pki/keys/key-folder.ts";
+import type { NewKeySource, WaitingKey } from "../pki/keys/key-folder.ts";
 import { makeSelfSigned, requestKey } from "../pki/keys/key-request.ts";
-import { digest, type KeystoreEntry } from "../pki/keys/key-source.ts";
+import { digest, type InboundKey } from "../pki/keys/key-source.ts";
 import { validityOf } from "../pki/keys/keystore.ts";
 import { readCertificate } from "../pki/x509/certificate.ts";
 import type { NodeState } from "./state.ts";
@@ -21,7 +21,7 @@ export function createKeyOperations(
   return {
     keys() {
       const { keystore, waiting } = state.running;
-      return [...keystore.entries.map((entry) => keyInfo(state, entry)), ...waiting.map(waitingInfo)];
+      return [...keystore.keys.map((entry) => keyInfo(state, entry)), ...waiting.map(waitingInfo)];
     },
     async addKey(key) {
       const entry = await state.keyFolder.add(sourceOf(state, key));
@@ -30,7 +30,7 @@ export function createKeyOperations(
     },
     generateKey: (wanted) => generate(state, wanted, reloadKeys),
     async removeKey(id) {
-      const written = state.running.keystore.entries.find((entry) => entry.id === id && isConfigured(entry));
+      const written = state.running.keystore.keys.find((entry) => entry.id === id && isConfigured(entry));
       if (written) throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
       const removed = await state.keyFolder.remove(id);
       if (removed) await reloadKeys();
@@ -40,7 +40,7 @@ export function createKeyOperations(
 }
 
 /** A certificate may come without its key, when the node holds that already: it made it, or the old certificate had the same. */
-function sourceOf({ running }: NodeState, { hosts = [], certificate, key, pkcs12, passphrase }: NewKey): NewSource {
+function sourceOf({ running }: NodeState, { hosts = [], certificate, key, pkcs12, passphrase }: NewKey): NewKeySource {
   const common = { ...(passphrase !== undefined && { passphrase }) };
   if (pkcs12 !== undefined && certificate === undefined && key === undefined) return { ...common, hosts, pkcs12 };
   if (certificate === undefined || pkcs12 !== undefined) {
@@ -50,7 +50,7 @@ function sourceOf({ running }: NodeState, { hosts = [], certificate, key, pkcs12
   if (keyPem !== undefined) return { ...common, hosts, certificatePem: certificate, keyPem };
   const publicKeySha256 = publicKeyOf(certificate);
   const isIts = (one: { readonly publicKeySha256: string }) => one.publicKeySha256 === publicKeySha256;
-  const held = running.waiting.find(isIts) ?? running.keystore.entries.find(isIts);
+  const held = running.waiting.find(isIts) ?? running.keystore.keys.find(isIts);
   if (!held) {
     throw new ConfigError("key", "Cannot add the certificate: the node does not hold its private key; give that, too");
   }
@@ -82,7 +82,7 @@ async function generate(
   return { key: keyInfo(state, entry), request: null };
 }
 
-function keyInfo({ running }: NodeState, entry: KeystoreEntry): KeyInfo {
+function keyInfo({ running }: NodeState, entry: InboundKey): KeyInfo {
   const { id, hosts, keyType, sha256, notAfter } = entry;
   return {
     id,
@@ -100,6 +100,6 @@ function waitingInfo({ id, hosts, keyType }: WaitingKey): KeyInfo {
 }
 
 /** Their paths are places in the file, the others' are files. */
-function isConfigured({ path }: KeystoreEntry): boolean {
+function isConfigured({ path }: InboundKey): boolean {
   return path.startsWith("keys[");
 }

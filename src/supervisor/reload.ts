@@ -79,7 +79,7 @@ function changesBetween(before: Running, after: Running): string[] {
   const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b);
   const changes: string[] = [];
   if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
-  const [had, has] = [before.keystore.entries, after.keystore.entries];
+  const [had, has] = [before.keystore.keys, after.keystore.keys];
   // What did not change was not read again: it is the same object.
   if (had.length !== has.length || had.some((entry, index) => entry !== has[index]))
     changes.push(`The inbound keys changed: ${has.length} now`);

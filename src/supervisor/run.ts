@@ -152,7 +152,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
   undo.push(() => history.close());
   const state: NodeState = {
     ...prepared,
-    mint: createMint(authorities, { maxValidity: config.signing.validity, shelf: sharing.shelf }, startedAt),
+    mint: createMint(authorities, { maxValidity: config.signing.validity, shared: sharing.certificates }, startedAt),
     history,
     sessions,
     demanding,

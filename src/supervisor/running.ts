@@ -5,7 +5,7 @@ import type { Config } from "../config/schema.ts";
 import { log } from "../log.ts";
 import type { WorkerSetup } from "../messages.ts";
 import type { WaitingKey } from "../pki/keys/key-folder.ts";
-import { createKeystore, inOrder, type Keystore, keyWarnings } from "../pki/keys/keystore.ts";
+import { byPrecedence, createKeystore, type Keystore, keyWarnings } from "../pki/keys/keystore.ts";
 import { readTrust, type Trust } from "../pki/verify/trust.ts";
 import { compilePolicy, type Policy } from "../policy/evaluate.ts";
 import { type Watch, watchTools } from "../tools/heartbeat.ts";
@@ -32,7 +32,7 @@ export async function prepare(
 ): Promise<Running> {
   const { config, trustFiles } = loaded;
   const added = (await keyFolder.read()).map(keyReader.read);
-  const keystore = createKeystore(inOrder(loaded.keys.map(keyReader.read), added));
+  const keystore = createKeystore(byPrecedence(loaded.keys.map(keyReader.read), added));
   keyReader.forget();
   const trust = readTrust({ system: config.trust.system, extra: trustFiles });
   return {
@@ -49,7 +49,7 @@ export async function prepare(
 
 /** Tells what works and should still be changed. */
 export function warnOf({ loaded, keystore }: Running): void {
-  const ofKeys = keyWarnings(keystore.entries, Date.now(), loaded.config.keyStore.warnBefore);
+  const ofKeys = keyWarnings(keystore.keys, Date.now(), loaded.config.keyStore.warnBefore);
   for (const warning of [...loaded.warnings, ...ofKeys]) log.warn(warning);
 }
 
@@ -62,7 +62,7 @@ export function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     workers: state.workers.count,
     config: withoutStore(loaded.config),
     policy: loaded.policy,
-    keys: keystore.entries,
+    keys: keystore.keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),
     resumption: {

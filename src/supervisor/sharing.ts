@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import type { Config } from "../config/schema.ts";
 import { type Fleet, openFleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
 import { log } from "../log.ts";
-import type { Minted, MintShelf } from "../pki/issue/mint.ts";
+import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
 import { createClientSessions } from "../resumption/session-caches.ts";
 import { makeTicketKey, type TicketKeys, turnTicketKeys } from "../resumption/ticket-keys.ts";
@@ -32,7 +32,7 @@ export interface Sharing {
   putSession(name: string, sealed: Uint8Array, until: number): void;
   forgetSession(name: string): void;
   /** Where certificates are that other nodes issued; undefined: there are no other nodes. */
-  readonly shelf: MintShelf | undefined;
+  readonly certificates: SharedCertificates | undefined;
   /** Undefined: this node shares nothing with others. */
   readonly fleet: Fleet<FleetQuestion, FleetAnswer> | undefined;
   /** With others: of all nodes. */
@@ -112,7 +112,7 @@ export function openSharing(options: SharingOptions): Sharing {
       sessions.forget(name);
       fleet?.forgetSession(name);
     },
-    shelf: fleet && shelfOf(fleet),
+    certificates: fleet && certificatesOf(fleet),
     fleet,
     async flush(cache) {
       forget(cache);
@@ -163,7 +163,7 @@ function joinFleet(
   return fleet;
 }
 
-function shelfOf(fleet: Fleet<FleetQuestion, FleetAnswer>): MintShelf {
+function certificatesOf(fleet: Fleet<FleetQuestion, FleetAnswer>): SharedCertificates {
   return {
     async find(name) {
       const text = await fleet.findIssued(name);

@@ -57,7 +57,7 @@ async function mint(state: NodeState, wanted: MintRequest) {
   try {
     // A Buffer arrives from a worker as a Uint8Array.
     const request = { ...wanted, certificate: Buffer.from(wanted.certificate) };
-    return { kind: "minted", minted: await state.mint.present(request, Date.now()) } as const;
+    return { kind: "minted", minted: await state.mint.issue(request, Date.now()) } as const;
   } catch (error) {
     const { message } = error as Error;
     log.error({ error: message }, "Cannot issue a certificate");

@@ -12,13 +12,13 @@ import { receivedAlert } from "../legs/openssl-errors.ts";
 import { mayFallBack, openServerLeg } from "../legs/server-leg.ts";
 import { log } from "../log.ts";
 import type { FromWorker, WorkerSetup } from "../messages.ts";
-import type { Issued } from "../pki/issue/issued.ts";
+import type { IssuedCache } from "../pki/issue/issued.ts";
 import { keyTypeFor } from "../pki/issue/key-type.ts";
 import { createKeystore } from "../pki/keys/keystore.ts";
-import { createRevocation } from "../pki/revocation/revocation.ts";
+import { createRevocationChecker } from "../pki/revocation/revocation.ts";
 import type { RevocationCache } from "../pki/revocation/revocation-cache.ts";
 import { createFetch } from "../pki/revocation/revocation-fetch.ts";
-import { createJudge, type Verified } from "../pki/verify/judge.ts";
+import { createJudge, type VerifiedCache } from "../pki/verify/judge.ts";
 import type { Demanding } from "../policy/demanding.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
@@ -46,8 +46,8 @@ const OFFERING = 7 * 86_400_000;
 export interface Lasting {
   readonly ledger: Ledger;
   readonly contexts: ContextCache;
-  readonly issued: Issued;
-  readonly verified: Verified;
+  readonly issued: IssuedCache;
+  readonly verified: VerifiedCache;
   readonly revocation: RevocationCache;
   /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
   readonly demanding: Demanding;
@@ -208,7 +208,7 @@ function certificates(
   const keystore = createKeystore(keys);
   const { revocation } = config.policy;
   const asks = revocation.ocsp !== "off" || revocation.crl !== "off";
-  const asked = asks ? createRevocation(revocation, cache, createFetch(revocation)) : undefined;
+  const asked = asks ? createRevocationChecker(revocation, cache, createFetch(revocation)) : undefined;
   const judge = createJudge(keystore, roots, verified, asked);
   return {
     holdsKey: (host, address) => keystore.find(host, address).length > 0,

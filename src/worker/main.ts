@@ -6,7 +6,7 @@ import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
 import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
-import { createIssued } from "../pki/issue/issued.ts";
+import { createIssuedCache } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
 import { createDemanding } from "../policy/demanding.ts";
 import { createWorkerSessions } from "../resumption/worker-sessions.ts";
@@ -103,7 +103,7 @@ function createState(setup: WorkerSetup): WorkerState {
     tell,
     ledger: createLedger(setup.worker),
     contexts: createContextCache(LIMITS.contexts),
-    issued: createIssued(LIMITS.issued, mint.ask),
+    issued: createIssuedCache(LIMITS.issued, mint.ask),
     verified: createKept(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createIssued } from "./issued.ts";
+import { createIssuedCache } from "./issued.ts";
 import type { Minted, MintRequest } from "./mint.ts";
 
 const WANTED: MintRequest = { certificate: Buffer.from("der"), authority: "primary", keyType: "ecdsa" };
@@ -26,7 +26,7 @@ function minted(serial: string): Minted {
 
 test("However many sessions want one certificate at once, it is asked for once", async () => {
   const { asked, ask } = issuer();
-  const issued = createIssued(10, ask);
+  const issued = createIssuedCache(10, ask);
   const takers = Array.from({ length: 100 }, () => issued.take("a", WANTED, 0));
   assert.equal(asked.length, 1);
   asked[0]?.resolve(minted("1"));
@@ -36,7 +36,7 @@ test("However many sessions want one certificate at once, it is asked for once",
 
 test("Another server, authority or key type is another certificate", () => {
   const { asked, ask } = issuer();
-  const issued = createIssued(10, ask);
+  const issued = createIssuedCache(10, ask);
   void issued.take("a", WANTED, 0);
   void issued.take("b", WANTED, 0);
   void issued.take("a", { ...WANTED, authority: "secondary" }, 0);
@@ -46,7 +46,7 @@ test("Another server, authority or key type is another certificate", () => {
 
 test("A copy is asked for anew after its time", async () => {
   const { asked, ask } = issuer();
-  const issued = createIssued(10, ask);
+  const issued = createIssuedCache(10, ask);
   const first = issued.take("a", WANTED, 0);
   asked[0]?.resolve(minted("1"));
   await first;
@@ -57,7 +57,7 @@ test("A copy is asked for anew after its time", async () => {
 
 test("A failure reaches all who waited, and the next one asks again", async () => {
   const { asked, ask } = issuer();
-  const issued = createIssued(10, ask);
+  const issued = createIssuedCache(10, ask);
   const takers = [issued.take("a", WANTED, 0), issued.take("a", WANTED, 0)];
   asked[0]?.reject(new Error("no"));
   for (const outcome of await Promise.allSettled(takers)) assert.equal(outcome.status, "rejected");
@@ -67,7 +67,7 @@ test("A failure reaches all who waited, and the next one asks again", async () =
 
 test("A failure of what has been asked for again since forgets the old answer only", async () => {
   const { asked, ask } = issuer();
-  const issued = createIssued(10, ask);
+  const issued = createIssuedCache(10, ask);
   const old = issued.take("a", WANTED, 0);
   issued.flush();
   const young = issued.take("a", WANTED, 1);
@@ -81,7 +81,7 @@ test("A failure of what has been asked for again since forgets the old answer on
 
 test("The least recently used copy goes when there are too many", async () => {
   const { asked, ask } = issuer();
-  const issued = createIssued(2, ask);
+  const issued = createIssuedCache(2, ask);
   for (const name of ["a", "b", "a", "c", "a"]) void issued.take(name, WANTED, 0);
   assert.equal(asked.length, 3);
   void issued.take("b", WANTED, 0);

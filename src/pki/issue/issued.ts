@@ -4,7 +4,7 @@ import type { Minted, MintRequest } from "./mint.ts";
  * A worker's own copy of what the supervisor issued, so that a returning server costs no message. One request at a time for
  * one certificate, however many sessions wait for it. Bounded: the least recently used goes.
  */
-export interface Issued {
+export interface IssuedCache {
   /** `name`: the original's SHA-256. `now` in ms since the epoch. Throws what asking throws; a failure is not kept. */
   take(name: string, wanted: MintRequest, now: number): Promise<Minted>;
   flush(): number;
@@ -16,7 +16,7 @@ export interface Issued {
 /** ms that a copy is used before the supervisor is asked again, whose cache decides when a certificate is issued anew. */
 const FRESH = 600_000;
 
-export function createIssued(limit: number, ask: (wanted: MintRequest) => Promise<Minted>): Issued {
+export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => Promise<Minted>): IssuedCache {
   const kept = new Map<string, { readonly answer: Promise<Minted>; readonly until: number }>();
   let hits = 0;
   let misses = 0;

@@ -68,7 +68,7 @@ for (const keyType of ["ecdsa", "rsa"] as const) {
   test(`An issued ${keyType} certificate says what product.md, section 4, wants, and nothing else`, async () => {
     const mint = createSmallMint();
     const { der } = await original();
-    const minted = await mint.present(ask(der, { keyType }), NOW);
+    const minted = await mint.issue(ask(der, { keyType }), NOW);
     const server = new x509.X509Certificate(der);
     // Read by another implementation than the one that wrote it.
     const issued = new x509.X509Certificate(splitPem(minted.certificatePem)[0]!);
@@ -117,11 +117,11 @@ for (const keyType of ["ecdsa", "rsa"] as const) {
       .list()
       .filter(({ role }) => role === "primary")
       .map(({ certificatePem }) => certificatePem);
-    const good = await mint.present(ask(der, { keyType }), NOW);
+    const good = await mint.issue(ask(der, { keyType }), NOW);
     assert.equal((await shake(good, roots, { servername: "www.example.com" })).code, undefined);
     assert.equal((await shake(good, roots, { servername: "a.example.org" })).code, undefined);
     assert.equal((await shake(good, roots, { servername: "example.com" })).code, "ERR_TLS_CERT_ALTNAME_INVALID");
-    const warned = await mint.present(ask(der, { keyType, authority: "secondary" }), NOW);
+    const warned = await mint.issue(ask(der, { keyType, authority: "secondary" }), NOW);
     assert.equal(
       (await shake(warned, roots, { servername: "www.example.com" })).code,
       "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
@@ -138,7 +138,7 @@ for (const keyType of ["ecdsa", "rsa"] as const) {
         ["plain", (await original()).der],
         ["nameless", await nameless()],
       ] as const) {
-        const minted = await mint.present(ask(der, { keyType }), NOW);
+        const minted = await mint.issue(ask(der, { keyType }), NOW);
         writeFileSync(join(folder, `${name}.pem`), minted.certificatePem);
         writeFileSync(join(folder, "ca.pem"), authorities.find("primary", keyType).certificatePem);
         const strict = [
@@ -176,7 +176,7 @@ async function nameless(subject = encode(TAG.sequence)): Promise<Buffer> {
 
 test("An empty subject stays empty, and the names are then critical", async () => {
   const mint = createSmallMint();
-  const { certificatePem } = await mint.present(ask(await nameless()), NOW);
+  const { certificatePem } = await mint.issue(ask(await nameless()), NOW);
   const { subject, extensions } = readCertificate(new X509Certificate(certificatePem).raw);
   assert.equal(subject.toString("hex"), "3000");
   assert.equal(extensions.get(OID.subjectAltName)?.critical, true);
@@ -197,7 +197,7 @@ test("A subject is copied byte for byte, whatever string types and bytes stand i
       const der = await nameless(name);
       // Some of these OpenSSL does not take for a certificate; then there is no session to present it in.
       if (!isCertificate(der)) return;
-      const { certificatePem } = await mint.present(ask(der), NOW);
+      const { certificatePem } = await mint.issue(ask(der), NOW);
       assert.ok(readCertificate(new X509Certificate(certificatePem).raw).subject.equals(name));
     }),
     { numRuns: 60 },
@@ -228,7 +228,7 @@ for (const [title, { from, to }, maximum, expected] of DATES) {
   test(`An issued certificate ${title}`, async () => {
     const mint = createSmallMint({ maxValidity: maximum * DAY });
     const { der } = await original({ from, to });
-    const { certificatePem } = await mint.present(ask(der, { authority: "secondary" }), NOW);
+    const { certificatePem } = await mint.issue(ask(der, { authority: "secondary" }), NOW);
     const [server, issued] = [new X509Certificate(der), new X509Certificate(certificatePem)];
     assert.deepEqual([day(issued.validFromDate.getTime()), day(issued.validToDate.getTime())], expected);
     assert.ok(issued.validFromDate >= server.validFromDate && issued.validToDate <= server.validToDate);
@@ -238,7 +238,7 @@ for (const [title, { from, to }, maximum, expected] of DATES) {
 test("A certificate that expired makes a client warn of that, when it trusts the CA at all", async () => {
   const mint = createSmallMint();
   const { der } = await original({ from: -40, to: -3 });
-  const minted = await mint.present(ask(der, { authority: "secondary" }), NOW);
+  const minted = await mint.issue(ask(der, { authority: "secondary" }), NOW);
   const { code } = await shake(minted, [authorities.find("secondary", "ecdsa").certificatePem]);
   assert.equal(code, "CERT_HAS_EXPIRED");
 });
@@ -249,7 +249,7 @@ test("A given intermediate's chain is sent along, so that a client needs the roo
   const primary = { certificatePem: middle.pem + root.pem, keyPem: middle.keyPem, path: "signing.primary" };
   const authorities = await openAuthorities(emptyFolder(t), { primary }, NOW);
   const mint = createMint(authorities, {}, NOW);
-  const minted = await mint.present(ask((await original()).der), NOW);
+  const minted = await mint.issue(ask((await original()).der), NOW);
   assert.equal(splitPem(minted.certificatePem).length, 2);
   assert.equal((await shake(minted, [root.pem], { servername: "www.example.com" })).code, undefined);
 });
@@ -257,7 +257,7 @@ test("A given intermediate's chain is sent along, so that a client needs the roo
 test("A hundred first connections at once are shown one certificate, minted once", async () => {
   const mint = createSmallMint();
   const { der } = await original();
-  const minted = await Promise.all(Array.from({ length: 100 }, () => mint.present(ask(Buffer.from(der)), NOW)));
+  const minted = await Promise.all(Array.from({ length: 100 }, () => mint.issue(ask(Buffer.from(der)), NOW)));
   assert.equal(new Set(minted.map(({ serial }) => serial)).size, 1);
   const { minted: times, joined, hits } = mint.counters();
   assert.deepEqual({ times, joined, hits }, { times: 1, joined: 99, hits: 0 });
@@ -267,7 +267,7 @@ test("The same server is shown the same certificate within the cache's time, and
   const mint = createSmallMint({ cacheTime: 1000 });
   const { der } = await original();
   const serials = [];
-  for (const at of [0, 999, 1000, 1999, 2000]) serials.push((await mint.present(ask(der), NOW + at)).serial);
+  for (const at of [0, 999, 1000, 1999, 2000]) serials.push((await mint.issue(ask(der), NOW + at)).serial);
   const [first, second, third, fourth, fifth] = serials;
   assert.equal(second, first);
   assert.notEqual(third, first);
@@ -279,10 +279,10 @@ test("The same server is shown the same certificate within the cache's time, and
 test("A certificate is not kept beyond its own end, but one that mirrors an expired one is kept", async () => {
   const mint = createSmallMint({ cacheTime: 100 * DAY });
   const { der } = await original({ to: 2 });
-  const first = await mint.present(ask(der), NOW);
-  assert.notEqual((await mint.present(ask(der), first.notAfter)).serial, first.serial);
+  const first = await mint.issue(ask(der), NOW);
+  assert.notEqual((await mint.issue(ask(der), first.notAfter)).serial, first.serial);
   const past = (await original({ to: -2 })).der;
-  assert.equal((await mint.present(ask(past), NOW)).serial, (await mint.present(ask(past), NOW + DAY)).serial);
+  assert.equal((await mint.issue(ask(past), NOW)).serial, (await mint.issue(ask(past), NOW + DAY)).serial);
 });
 
 test("Role and key type have certificates of their own, each with a key of its own", async () => {
@@ -291,31 +291,31 @@ test("Role and key type have certificates of their own, each with a key of its o
   const issued = [];
   for (const authority of ["primary", "secondary"] as const) {
     for (const keyType of ["ecdsa", "rsa"] as const)
-      issued.push(await mint.present(ask(der, { authority, keyType }), NOW));
+      issued.push(await mint.issue(ask(der, { authority, keyType }), NOW));
   }
   assert.equal(new Set(issued.map(({ sha256 }) => sha256)).size, 4);
-  const other = await mint.present(ask((await original()).der), NOW);
+  const other = await mint.issue(ask((await original()).der), NOW);
   assert.notEqual(other.keyPem, issued[0]!.keyPem);
 });
 
 test("The cache is bounded: the one not used for the longest time goes", async () => {
   const mint = createSmallMint({ cacheSize: 2 });
   const [a, b, c] = [(await original()).der, (await original()).der, (await original()).der];
-  const kept = await mint.present(ask(a), NOW);
-  await mint.present(ask(b), NOW);
-  await mint.present(ask(a), NOW);
-  await mint.present(ask(c), NOW);
-  assert.equal((await mint.present(ask(a), NOW)).serial, kept.serial);
+  const kept = await mint.issue(ask(a), NOW);
+  await mint.issue(ask(b), NOW);
+  await mint.issue(ask(a), NOW);
+  await mint.issue(ask(c), NOW);
+  assert.equal((await mint.issue(ask(a), NOW)).serial, kept.serial);
   const { entries, evicted, minted } = mint.counters();
   assert.deepEqual({ entries, evicted, minted }, { entries: 2, evicted: 1, minted: 3 });
   assert.equal(mint.flush(), 2);
-  assert.notEqual((await mint.present(ask(a), NOW)).serial, kept.serial);
+  assert.notEqual((await mint.issue(ask(a), NOW)).serial, kept.serial);
 });
 
 test("The cache is bounded in bytes too, for a server may send a certificate of 100 KB", async () => {
   const mint = createSmallMint({ cacheBytes: 30_000 });
   const names = Array.from({ length: 400 }, (_, index) => ["dns", `host-${index}.example.com`] as const);
-  for (let count = 0; count < 4; count += 1) await mint.present(ask((await original({ names })).der), NOW);
+  for (let count = 0; count < 4; count += 1) await mint.issue(ask((await original({ names })).der), NOW);
   const { entries, evicted } = mint.counters();
   assert.ok(entries > 0 && evicted > 0);
   assert.equal(entries + evicted, 4);
@@ -332,19 +332,19 @@ test("A mint that failed is not kept: the next one may succeed", async () => {
   };
   const mint = createMint(failing, {}, NOW);
   const { der } = await original();
-  const both = await Promise.allSettled([mint.present(ask(der), NOW), mint.present(ask(der), NOW)]);
+  const both = await Promise.allSettled([mint.issue(ask(der), NOW), mint.issue(ask(der), NOW)]);
   assert.deepEqual(
     both.map(({ status }) => status),
     ["rejected", "rejected"],
   );
   broken = false;
-  assert.equal((await mint.present(ask(der), NOW)).authority, "primary");
+  assert.equal((await mint.issue(ask(der), NOW)).authority, "primary");
   assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 1]);
 });
 
 test("What is not a certificate is the server's fault, and leaves nothing behind", async () => {
   const mint = createSmallMint();
-  await assert.rejects(mint.present(ask(Buffer.from("3003020100", "hex")), NOW), PeerError);
+  await assert.rejects(mint.issue(ask(Buffer.from("3003020100", "hex")), NOW), PeerError);
   assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 0]);
 });
 
@@ -354,16 +354,16 @@ test("A certificate whose dates are none is the server's fault", async () => {
   const at = der.indexOf(Buffer.from([0x30, 0x1e, 0x17, 0x0d]));
   assert.ok(at > 0);
   der.write("not a date at", at + 4, "latin1");
-  await assert.rejects(createSmallMint().present(ask(der), NOW), PeerError);
+  await assert.rejects(createSmallMint().issue(ask(der), NOW), PeerError);
 });
 
 test("After a renewal nothing that the old CA signed is shown", async (t) => {
   const renewable = await openAuthorities(emptyFolder(t), {}, NOW);
   const mint = createMint(renewable, { rsaPoolSize: 1 }, NOW);
   const { der } = await original();
-  await mint.present(ask(der), NOW);
+  await mint.issue(ask(der), NOW);
   await renewable.renew("primary", NOW);
-  const { certificatePem } = await mint.present(ask(der), NOW);
+  const { certificatePem } = await mint.issue(ask(der), NOW);
   const { certificate } = renewable.find("primary", "ecdsa");
   assert.ok(new X509Certificate(certificatePem).verify(certificate.publicKey));
 });
@@ -372,7 +372,7 @@ test("RSA keys come from a pool: each serves a number of certificates and a time
   const mint = createSmallMint({ rsaPoolSize: 1, rsaKeyUses: 2, rsaKeyTime: DAY });
   const keys = [];
   for (const at of [0, 1, 2, 2 + DAY])
-    keys.push((await mint.present(ask((await original()).der, { keyType: "rsa" }), NOW + at)).keyPem);
+    keys.push((await mint.issue(ask((await original()).der, { keyType: "rsa" }), NOW + at)).keyPem);
   const [first, second, third, fourth] = keys;
   assert.equal(second, first);
   assert.notEqual(third, first);

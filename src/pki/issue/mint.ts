@@ -28,7 +28,7 @@ export interface Minted {
 }
 
 /** Where nodes leave for each other what they issued. It never fails, and answers soon: what it cannot tell is not there. */
-export interface MintShelf {
+export interface SharedCertificates {
   find(name: string): Promise<Minted | undefined>;
   /** `until` in ms since the epoch. */
   put(name: string, minted: Minted, until: number): void;
@@ -51,7 +51,7 @@ export interface MintCounters {
 
 export interface Mint {
   /** Issues a certificate, or gives the one issued before. `now` in ms since the epoch. Throws PeerError when the server's is not X.509. */
-  present(request: MintRequest, now: number): Promise<Minted>;
+  issue(request: MintRequest, now: number): Promise<Minted>;
   counters(): MintCounters;
   /** Forgets what was issued; answers how many. */
   flush(): number;
@@ -69,7 +69,7 @@ export interface MintOptions {
   readonly rsaPoolSize?: number;
   readonly rsaKeyUses?: number;
   readonly rsaKeyTime?: number;
-  readonly shelf?: MintShelf | undefined;
+  readonly shared?: SharedCertificates | undefined;
 }
 
 const HOUR = 3600 * 1000;
@@ -87,7 +87,7 @@ interface Kept {
  */
 export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY } = options;
-  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY, shelf } = options;
+  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY, shared: others } = options;
   const pool = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
   // In the order of their last use, which a Map keeps for us when what is used is put back at the end.
   const kept = new Map<string, Kept>();
@@ -115,7 +115,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   };
   const mintAndKeep = async (name: string, request: MintRequest, authority: Authority, at: number): Promise<Minted> => {
     try {
-      const shared = await shelf?.find(name);
+      const shared = await others?.find(name);
       if (shared) {
         count.shared += 1;
         keep(name, shared, at);
@@ -125,7 +125,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       const minted = await mint(request, authority, key, maxValidity, at);
       count.minted += 1;
       const until = keep(name, minted, at);
-      shelf?.put(name, minted, until);
+      others?.put(name, minted, until);
       return minted;
     } catch (error) {
       count.failed += 1;
@@ -136,7 +136,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   };
 
   return {
-    async present(request, at) {
+    async issue(request, at) {
       const authority = authorities.find(request.authority, request.keyType);
       // The CA is part of the name: once it is renewed, what the old one signed is no longer shown.
       const name = `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${request.keyType}`;

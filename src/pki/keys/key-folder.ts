@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 import { publicKeyOf } from "../x509/certificate.ts";
 import type { KeyRequest } from "./key-request.ts";
-import { digest, type KeySource, type KeystoreEntry, readKey } from "./key-source.ts";
+import { digest, type InboundKey, type KeySource, readKey } from "./key-source.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
 import { codeOf, makeSecretFolder, readSecret, writeSecret } from "./secret-file.ts";
 import type { Vault } from "./vault.ts";
@@ -15,7 +15,7 @@ import type { Vault } from "./vault.ts";
  */
 export interface KeyFolder {
   /** Keeps a key. The same certificate again replaces what was there. Throws ConfigError when the key is not usable. */
-  add(key: NewSource): Promise<KeystoreEntry>;
+  add(key: NewKeySource): Promise<InboundKey>;
   /** Keeps a key that waits for its certificate; it is made only when the hosts are such. */
   addRequest(hosts: readonly string[], make: () => Promise<KeyRequest>): Promise<WaitingKey>;
   /** Forgets a key, or one that waits. false: there is none with this id. */
@@ -25,7 +25,7 @@ export interface KeyFolder {
   readRequests(): Promise<WaitingKey[]>;
 }
 
-export type NewSource =
+export type NewKeySource =
   | Omit<Extract<KeySource, { keyPem: string }>, "path">
   | Omit<Extract<KeySource, { pkcs12: string }>, "path">;
 

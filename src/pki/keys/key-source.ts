@@ -22,7 +22,7 @@ interface PemPair {
 }
 
 /** An inbound key, ready to be presented. The key is a secret: never log it. */
-export interface KeystoreEntry {
+export interface InboundKey {
   /** The first 16 digits of `sha256`: one for each certificate. */
   readonly id: string;
   readonly hosts: readonly string[];
@@ -41,7 +41,7 @@ export interface KeystoreEntry {
 }
 
 /** Reads a key and its certificate, whatever the form. Throws ConfigError with the source's `path`. */
-export function readKey(source: KeySource): KeystoreEntry {
+export function readKey(source: KeySource): InboundKey {
   const { path, passphrase } = source;
   const { certificatePem, keyPem } = "pkcs12" in source ? openPkcs12(path, source.pkcs12, passphrase) : source;
   const chain = readChain(path, certificatePem);
@@ -65,13 +65,13 @@ export function readKey(source: KeySource): KeystoreEntry {
 
 /** Reads keys as `readKey` does, and remembers: thousands of keys are read once, not at every reload. */
 export interface KeyReader {
-  read(source: KeySource): KeystoreEntry;
+  read(source: KeySource): InboundKey;
   /** Forgets all that were not read since the last time. */
   forget(): void;
 }
 
 export function createKeyReader(): KeyReader {
-  let [fresh, old] = [new Map<string, KeystoreEntry>(), new Map<string, KeystoreEntry>()];
+  let [fresh, old] = [new Map<string, InboundKey>(), new Map<string, InboundKey>()];
   return {
     read(source) {
       const name = digest(JSON.stringify(source));

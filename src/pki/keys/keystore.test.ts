@@ -5,7 +5,7 @@ import { ConfigError } from "../../errors.ts";
 import { type Made, make } from "../x509/test-chain.ts";
 import { makeSelfSigned } from "./key-request.ts";
 import { createKeyReader, type KeySource, readKey } from "./key-source.ts";
-import { checkKeys, createKeystore, inOrder, keyWarnings, validityOf } from "./keystore.ts";
+import { byPrecedence, checkKeys, createKeystore, keyWarnings, validityOf } from "./keystore.ts";
 
 const EC = await make({ subject: "CN=ec" });
 const RSA = await make({ subject: "CN=rsa", algorithm: "rsa" });
@@ -38,12 +38,12 @@ test("find() prefers the exact host to a wildcard, the longer wildcard to the sh
 });
 
 test("find() answers both keys of a host that has an RSA and an ECDSA one", () => {
-  const { find, entries } = createKeystore([EC, RSA, OTHER].map((made) => readKey(source(["a.example"], made))));
+  const { find, keys } = createKeystore([EC, RSA, OTHER].map((made) => readKey(source(["a.example"], made))));
   assert.deepEqual(
     find("a.example", "").map(({ keyType, sha256 }) => [keyType, sha256]),
     [
-      ["ecdsa", entries[2]!.sha256],
-      ["rsa", entries[1]!.sha256],
+      ["ecdsa", keys[2]!.sha256],
+      ["rsa", keys[1]!.sha256],
     ],
   );
 });
@@ -189,5 +189,5 @@ test("inOrder() lets the certificate that was issued last stand last among the a
     readKey(source(["a"], made)),
   );
   const written = readKey(source(["a"], EC));
-  assert.deepEqual(inOrder([written], [newer!, older!]), [written, older, newer]);
+  assert.deepEqual(byPrecedence([written], [newer!, older!]), [written, older, newer]);
 });

@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { ConfigError } from "../../errors.ts";
 import { readCertificate } from "../x509/certificate.ts";
-import { digest, type KeySource, type KeystoreEntry, readKey } from "./key-source.ts";
+import { digest, type InboundKey, type KeySource, readKey } from "./key-source.ts";
 import type { HeldKeyType } from "./private-key.ts";
 
 export interface Keystore {
@@ -11,24 +11,24 @@ export interface Keystore {
    * The keys for a server: those for exactly this host, else of the longest wildcard, else of the address. There are
    * several when the user gave a host keys of several types. Empty: the server is not one of ours.
    */
-  find(host: string | undefined, address: string): readonly KeystoreEntry[];
+  find(host: string | undefined, address: string): readonly InboundKey[];
   /** Whether the certificate's key is one of ours, be the certificate itself another: a renewed one, say. */
   holds(certificate: X509Certificate): boolean;
-  readonly entries: readonly KeystoreEntry[];
+  readonly keys: readonly InboundKey[];
 }
 
 /** Makes the look-up of inbound keys. Of two keys of one type for one host, the later in the list wins. */
-export function createKeystore(entries: readonly KeystoreEntry[]): Keystore {
-  const byHost = new Map<string, Map<HeldKeyType, KeystoreEntry>>();
-  for (const entry of entries) {
+export function createKeystore(keys: readonly InboundKey[]): Keystore {
+  const byHost = new Map<string, Map<HeldKeyType, InboundKey>>();
+  for (const entry of keys) {
     for (const host of entry.hosts.map(foldHost)) {
-      const types = byHost.get(host) ?? new Map<HeldKeyType, KeystoreEntry>();
+      const types = byHost.get(host) ?? new Map<HeldKeyType, InboundKey>();
       byHost.set(host, types.set(entry.keyType, entry));
     }
   }
-  const held = new Set(entries.map(({ publicKeySha256 }) => publicKeySha256));
+  const held = new Set(keys.map(({ publicKeySha256 }) => publicKeySha256));
   return {
-    entries,
+    keys,
     holds: (certificate) => held.has(digest(readCertificate(certificate.raw).publicKey)),
     find(host, address) {
       const names = host === undefined ? [] : hostKeys(foldHost(host));
@@ -51,7 +51,7 @@ function foldHost(host: string): string {
 }
 
 /** Those of the configuration, then those added at run time, which were issued later the later in the list: a renewed certificate takes over. */
-export function inOrder(configured: readonly KeystoreEntry[], added: readonly KeystoreEntry[]): KeystoreEntry[] {
+export function byPrecedence(configured: readonly InboundKey[], added: readonly InboundKey[]): InboundKey[] {
   return [...configured, ...added.toSorted((a, b) => a.notBefore - b.notBefore || (a.id < b.id ? -1 : 1))];
 }
 
@@ -86,7 +86,7 @@ export function checkKeys(sources: readonly KeySource[], read = readKey): Config
 export type Validity = "valid" | "expires soon" | "expired" | "not yet valid";
 
 /** `soon` in ms: how long before its end a certificate is said to expire. `now` in ms since the epoch. */
-export function validityOf({ notBefore, notAfter }: KeystoreEntry, now: number, soon: number): Validity {
+export function validityOf({ notBefore, notAfter }: InboundKey, now: number, soon: number): Validity {
   if (notAfter < now) return "expired";
   if (notBefore > now) return "not yet valid";
   return notAfter - now < soon ? "expires soon" : "valid";
@@ -96,8 +96,8 @@ export function validityOf({ notBefore, notAfter }: KeystoreEntry, now: number, 
 const MOST_WARNINGS = 20;
 
 /** What the user should hear of, though it stops nothing: certificates whose time is not now, or soon over. */
-export function keyWarnings(entries: readonly KeystoreEntry[], now: number, soon: number): string[] {
-  const says = (entry: KeystoreEntry): readonly string[] => {
+export function keyWarnings(entries: readonly InboundKey[], now: number, soon: number): string[] {
+  const says = (entry: InboundKey): readonly string[] => {
     const subject = `The certificate of ${entry.path} (${entry.hosts[0]})`;
     const validity = validityOf(entry, now, soon);
     if (validity === "valid") return [];

@@ -66,7 +66,7 @@ export function whyNot({ message }: PeerError): string {
 }
 
 /** Of one certificate, as it is kept. */
-export interface Told extends Omit<RevocationRecord, "cached"> {
+export interface CertificateStatus extends Omit<RevocationRecord, "cached"> {
   readonly until: number;
   /** It names somebody who could have been asked. */
   readonly named: boolean;
@@ -75,7 +75,7 @@ export interface Told extends Omit<RevocationRecord, "cached"> {
 }
 
 /** Of a whole chain. */
-export interface Conclusion extends Told {
+export interface ChainStatus extends CertificateStatus {
   /** Something of the chain should be known and is not. */
   readonly isOpen: boolean;
 }

@@ -1,13 +1,13 @@
 import { createKept, type Kept } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
-import type { Conclusion, Told } from "./revocation-answer.ts";
+import type { CertificateStatus, ChainStatus } from "./revocation-answer.ts";
 
 /** What a worker knows of revocation: it outlives a reload. */
 export interface RevocationCache {
   /** By a server's certificate: what there is to say of its whole chain. */
-  readonly conclusions: Kept<Conclusion>;
+  readonly conclusions: Kept<ChainStatus>;
   /** By certificate. */
-  readonly told: Kept<Told>;
+  readonly told: Kept<CertificateStatus>;
   /** By address and issuer. */
   readonly lists: Kept<RevocationList>;
   /** Why an address was of no use a moment ago. */
@@ -25,8 +25,8 @@ const MOST_FAILURES = 1_000;
 
 /** `limit`: certificates. */
 export function createRevocationCache(limit: number): RevocationCache {
-  const conclusions = createKept<Conclusion>(limit);
-  const told = createKept<Told>(limit);
+  const conclusions = createKept<ChainStatus>(limit);
+  const told = createKept<CertificateStatus>(limit);
   const lists = createKept<RevocationList>(MOST_LISTS);
   const failures = createKept<string>(MOST_FAILURES);
   return {

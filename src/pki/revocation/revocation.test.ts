@@ -5,7 +5,7 @@ import { test } from "node:test";
 import * as x509 from "@peculiar/x509";
 import { NetworkError } from "../../errors.ts";
 import { type Made, make, type Wanted } from "../x509/test-chain.ts";
-import { createRevocation, type RevocationSettings } from "./revocation.ts";
+import { createRevocationChecker, type RevocationSettings } from "./revocation.ts";
 import { createRevocationCache } from "./revocation-cache.ts";
 import { signerOf, writeCrl, writeOcspResponse } from "./test-answers.ts";
 
@@ -36,7 +36,7 @@ function begin(settings: Partial<RevocationSettings>, say: Say) {
   };
   const cache = createRevocationCache(100);
   const all = { ocsp: "soft", crl: "off", timeout: 1_000, keep: 3_600_000, ...settings } as const;
-  const revocation = createRevocation(all, cache, fetch, () => world.now);
+  const revocation = createRevocationChecker(all, cache, fetch, () => world.now);
   const ask = async (chain: readonly Made[], staple?: Buffer) => {
     const path = chain.map(({ pem }) => new X509Certificate(pem));
     const known = revocation.known(path[0]!.fingerprint256, staple, world.now);

@@ -6,7 +6,13 @@ import { recordCertificate } from "../x509/certificate-record.ts";
 import { readValidity } from "../x509/validity.ts";
 import { lookUp, openRevocationList, type RevocationList } from "./crl.ts";
 import { judgeOcspResponse, type Subject, writeOcspRequest } from "./ocsp.ts";
-import { type Answer, type Conclusion, type RevocationRecord, type Told, whyNot } from "./revocation-answer.ts";
+import {
+  type Answer,
+  type CertificateStatus,
+  type ChainStatus,
+  type RevocationRecord,
+  whyNot,
+} from "./revocation-answer.ts";
 import type { RevocationCache } from "./revocation-cache.ts";
 import type { Fetch } from "./revocation-fetch.ts";
 import { type Pointers, readPointers } from "./revocation-pointers.ts";
@@ -23,16 +29,16 @@ export interface RevocationSettings {
 /** soft: what cannot be known is recorded. hard: it is a fault. */
 type Strictness = "off" | "soft" | "hard";
 
-export interface FoundRevocation {
+export interface RevocationFinding {
   readonly record: RevocationRecord;
   readonly fault: FoundFault | undefined;
 }
 
-export interface Revocation {
+export interface RevocationChecker {
   /** What is known without asking of the chain of this certificate, given by its SHA-256; undefined: ask. `now` in ms since the epoch. */
-  known(sha256: string, staple: Buffer | undefined, now: number): FoundRevocation | undefined;
+  known(sha256: string, staple: Buffer | undefined, now: number): RevocationFinding | undefined;
   /** Asks about a chain from the server's certificate to a trusted root. `staple`: the answer that the server sent along. */
-  ask(sha256: string, path: readonly X509Certificate[], staple: Buffer | undefined): Promise<FoundRevocation>;
+  ask(sha256: string, path: readonly X509Certificate[], staple: Buffer | undefined): Promise<RevocationFinding>;
 }
 
 /** For how long nothing is asked again after it failed, in ms. */
@@ -46,14 +52,14 @@ const SHORT_LIVED = 7 * 86_400_000;
  * Makes the one who asks whether certificates were revoked: first the answer that the server stapled, then its issuer's
  * OCSP responder, then the issuer's list. Who asks for the same at the same time shares one question.
  */
-export function createRevocation(
+export function createRevocationChecker(
   settings: RevocationSettings,
   cache: RevocationCache,
   fetch: Fetch,
   clock: () => number = Date.now,
-): Revocation {
+): RevocationChecker {
   const { ocsp, crl, timeout, keep } = settings;
-  const questions = new Map<string, Promise<Told>>();
+  const questions = new Map<string, Promise<CertificateStatus>>();
   const downloads = new Map<string, Promise<RevocationList>>();
   const isHard = ocsp === "hard" || crl === "hard";
 
@@ -77,7 +83,7 @@ export function createRevocation(
     },
   };
 
-  function found(conclusion: Conclusion, known: boolean): FoundRevocation {
+  function found(conclusion: ChainStatus, known: boolean): RevocationFinding {
     const { status, from, reason, thisUpdate, nextUpdate, isOpen, mustStaple, named } = conclusion;
     const record = { status, from, cached: known && (named || from !== null), reason, thisUpdate, nextUpdate };
     if (status === "revoked") return { record, fault: { fault: "revoked", code: "CERT_REVOKED" } as const };
@@ -89,7 +95,7 @@ export function createRevocation(
   }
 
   /** What is known of one certificate, asked for at most once at a time. */
-  async function tell(subject: Subject, staple: Buffer | undefined): Promise<Told> {
+  async function tell(subject: Subject, staple: Buffer | undefined): Promise<CertificateStatus> {
     const name = subject.certificate.fingerprint256;
     const known = cache.told.find(name, clock());
     if (known && (known.status !== "unknown" || !staple)) return known;
@@ -103,7 +109,7 @@ export function createRevocation(
     return question;
   }
 
-  async function inquire(subject: Subject, staple: Buffer | undefined): Promise<Told> {
+  async function inquire(subject: Subject, staple: Buffer | undefined): Promise<CertificateStatus> {
     const { responders, lists, mustStaple, neverTold } = readPointersOf(subject.certificate);
     const about = {
       mustStaple,
@@ -136,7 +142,10 @@ export function createRevocation(
     return { ...about, ...UNTOLD, status: "unknown", reason, until: clock() + (reasons.length > 0 ? FAILED : keep) };
 
     /** The answer, or undefined with the reason noted. */
-    async function attempt(from: NonNullable<Told["from"]>, act: () => Promise<Answer>): Promise<Told | undefined> {
+    async function attempt(
+      from: NonNullable<CertificateStatus["from"]>,
+      act: () => Promise<Answer>,
+    ): Promise<CertificateStatus | undefined> {
       try {
         const { until, ...answer } = await act();
         if (answer.status !== "unknown") return { ...about, ...answer, from, until: Math.min(until, clock() + keep) };
@@ -208,7 +217,7 @@ const UNTOLD = { from: null, thisUpdate: null, nextUpdate: null } as const;
  * What there is to say of the whole chain: one revoked certificate is enough. Of those above the server's own, it is no
  * fault when they do not say whom to ask; many do not.
  */
-function conclude(all: readonly Told[], path: readonly X509Certificate[]): Conclusion {
+function conclude(all: readonly CertificateStatus[], path: readonly X509Certificate[]): ChainStatus {
   const [leaf] = all;
   const until = Math.min(...all.map((told) => told.until));
   const above = all.findIndex(({ status, named }, height) => height > 0 && status === "unknown" && named);
@@ -229,7 +238,7 @@ function conclude(all: readonly Told[], path: readonly X509Certificate[]): Concl
   return { ...leaf!, until, isOpen: false };
 }
 
-function aboutCa(certificate: X509Certificate, { reason }: Told): string {
+function aboutCa(certificate: X509Certificate, { reason }: CertificateStatus): string {
   return `${recordCertificate(certificate).subject}: ${reason ?? "no reason was given"}`;
 }
 

@@ -1,9 +1,9 @@
 import type { X509Certificate } from "node:crypto";
 import { createKept, type Kept } from "../../cache.ts";
 import type { Fault } from "../../vocabulary.ts";
-import type { KeystoreEntry } from "../keys/key-source.ts";
+import type { InboundKey } from "../keys/key-source.ts";
 import type { Keystore } from "../keys/keystore.ts";
-import type { FoundRevocation, Revocation } from "../revocation/revocation.ts";
+import type { RevocationChecker, RevocationFinding } from "../revocation/revocation.ts";
 import type { RevocationRecord } from "../revocation/revocation-answer.ts";
 import { type RecordedCertificate, recordCertificate } from "../x509/certificate-record.ts";
 import { createRootSet, findChain } from "../x509/chain.ts";
@@ -21,7 +21,7 @@ export interface JudgedServer {
     readonly faults: readonly Fault[];
     readonly revocationOpen: boolean;
   };
-  readonly held: readonly KeystoreEntry[];
+  readonly held: readonly InboundKey[];
   /** Asks others whether it was revoked, and answers with what is known then. Undefined: that is known, or is not asked. */
   readonly askRevocation?: () => Promise<JudgedServer>;
 }
@@ -37,7 +37,7 @@ export interface ShownCertificate {
 }
 
 /** Certificates that OpenSSL found good, with what was found, by certificate and host: busy servers show the same one each time. */
-export type Verified = Kept<readonly FoundFault[]>;
+export type VerifiedCache = Kept<readonly FoundFault[]>;
 
 /** For this time, in ms, a certificate is not verified anew. */
 const FRESH = 60_000;
@@ -49,8 +49,8 @@ const FRESH = 60_000;
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
-  verified: Verified = createKept(2_000),
-  revocation?: Revocation,
+  verified: VerifiedCache = createKept(2_000),
+  revocation?: RevocationChecker,
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
   const rootSet = createRootSet(roots);
 
@@ -66,7 +66,7 @@ export function createJudge(
 
   function withRevocation(
     { record, held }: JudgedServer,
-    asked: Revocation,
+    asked: RevocationChecker,
     { certificate, sent, staple }: ShownCertificate,
     now: number,
   ): JudgedServer {
@@ -103,8 +103,8 @@ interface Known {
   readonly record: RecordedCertificate;
   /** Those that are found without asking anybody. */
   readonly faults: readonly FoundFault[];
-  readonly held: readonly KeystoreEntry[];
-  readonly known?: FoundRevocation;
+  readonly held: readonly InboundKey[];
+  readonly known?: RevocationFinding;
   readonly isOpen?: boolean;
 }
 
