@@ -6,7 +6,7 @@ import type { InboundKey } from "./pki/keys/key-source.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
-import type { ReturnsAnswer, ReturnsNews } from "./tools/returns.ts";
+import type { ReturnsFromWorker, ReturnsToWorker } from "./tools/returns.ts";
 
 /** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
 
@@ -47,7 +47,7 @@ export type ToWorker =
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
-  | ReturnsAnswer
+  | ReturnsToWorker
   | { readonly kind: "stop" };
 
 export type FromWorker = WorkerHealth | SessionNews;
@@ -76,7 +76,7 @@ export type SessionNews =
   | ForgetSession
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
-  | ReturnsNews;
+  | ReturnsFromWorker;
 
 /** A connection of this session ended with a fatal alert: it is not to be resumed any more. */
 interface ForgetSession {

@@ -13,7 +13,7 @@ import type { InlineListener, Plan, PlannedCounter } from "./listener/lane.ts";
 import { planInline } from "./listener/plan.ts";
 import type { LiveConnection } from "./listener/policy-rows.ts";
 import type { Step } from "./step.ts";
-import { type AnyTool, hasToolsJournal, planInlineTools, undoTools } from "./tools.ts";
+import { type AnyTool, hasToolsJournal, planTools, undoTools } from "./tools.ts";
 
 /** What the node asks of the kernel for its inline listeners: planned from the configuration, set up, taken down. */
 
@@ -48,7 +48,7 @@ const NUMBERS = {
  * Undefined: no listener is inline, and the kernel is left alone. `live`: both legs of the sessions that go on, whatever the
  * new rules say. Throws ConfigError.
  */
-export function planNode(
+export function planListeners(
   { config, policy }: Configured,
   workers: number,
   live: readonly LiveConnection[] = [],
@@ -94,14 +94,14 @@ export function planNode(
  * Sets the kernel up; what an earlier run left behind is taken over, or taken down first. Answers what of it could not be taken
  * down, a sentence each. Throws ConfigError, and then nothing is changed.
  */
-export function setUpInline(plan: Plan, dataDir: string): readonly string[] {
+export function setUpListeners(plan: Plan, dataDir: string): readonly string[] {
   const journal = journalOf(dataDir);
   mkdirSync(dirname(journal), { recursive: true, mode: 0o700 });
   return applyPlan(plan, journal);
 }
 
 /** Replaces the rules in one transaction, while traffic flows. Throws ConfigError: what needs more than new rules needs a restart. */
-export async function changeInline(before: Plan | undefined, after: Plan | undefined): Promise<void> {
+export async function changeListeners(before: Plan | undefined, after: Plan | undefined): Promise<void> {
   const rest = (plan: Plan | undefined) =>
     JSON.stringify(plan?.steps.map((step) => (step.kind === "command" && step.input === plan.nft ? "rules" : step)));
   if (rest(before) !== rest(after)) {
@@ -124,7 +124,7 @@ interface ListenerCount extends Pick<PlannedCounter, "listener" | "counts"> {
 }
 
 /** What the rules have counted, by listener. Throws ConfigError without nft. */
-export async function readKernelCounts(plan: Plan | undefined): Promise<ListenerCount[]> {
+export async function readListenerCounts(plan: Plan | undefined): Promise<ListenerCount[]> {
   if (!plan) return [];
   const counted = await readCounted();
   return plan.counters.map(({ family, name, listener, counts, rowName }) => {
@@ -134,25 +134,25 @@ export async function readKernelCounts(plan: Plan | undefined): Promise<Listener
 }
 
 /** Takes down exactly what was set up. Answers what could not be undone, a sentence each. Throws ConfigError while another process needs it. */
-export function takeDownInline(dataDir: string): readonly string[] {
+export function takeDownListeners(dataDir: string): readonly string[] {
   return undoPlan(journalOf(dataDir));
 }
 
 /** Every step of a start, in order: for the inline tools, then for the inline listeners. For people to read. Throws ConfigError. */
-export function planSteps(configured: Configured, workers: number): readonly Step[] {
-  const tools = planInlineTools(configured.config.tools, workers, { standing: true });
-  return [...tools, ...(planNode(configured, workers)?.steps ?? [])];
+export function planNetwork(configured: Configured, workers: number): readonly Step[] {
+  const tools = planTools(configured.config.tools, workers, { standing: true });
+  return [...tools, ...(planListeners(configured, workers)?.steps ?? [])];
 }
 
 /**
  * Takes down what listeners and tools have left, without a node. Undefined: nothing was left. Throws ConfigError without the
  * capabilities that it needs, and while a node runs that needs what is there.
  */
-export function undoInline(dataDir: string): readonly string[] | undefined {
+export function undoNetwork(dataDir: string): readonly string[] | undefined {
   const [listeners, tools] = [existsSync(journalOf(dataDir)), hasToolsJournal(dataDir)];
   if (!listeners && !tools) return undefined;
   requireNetAdmin();
-  return [...(listeners ? takeDownInline(dataDir) : []), ...(tools ? undoTools(dataDir) : [])];
+  return [...(listeners ? takeDownListeners(dataDir) : []), ...(tools ? undoTools(dataDir) : [])];
 }
 
 function journalOf(dataDir: string): string {

@@ -8,7 +8,7 @@ import { applyPlan, undoPlan } from "./apply.ts";
 import { onBehalfOf } from "./behalf.ts";
 import type { Step } from "./step.ts";
 import { namespaceOf, type ToolInterfaces } from "./tool/numbers.ts";
-import { planTools } from "./tool/plan.ts";
+import { planToolSteps } from "./tool/plan.ts";
 
 /** What the kernel is told for the inline tools: once, by the supervisor. */
 
@@ -19,7 +19,7 @@ export type AnyTool = ToolInterfaces | { readonly kind: string };
  * The steps for the inline tools among these; none: the kernel is left alone. `standing`: the interfaces may be where a node that
  * runs has put them. Throws ConfigError.
  */
-export function planInlineTools(
+export function planTools(
   tools: readonly AnyTool[],
   workers: number,
   { standing = false }: { readonly standing?: boolean } = {},
@@ -27,7 +27,7 @@ export function planInlineTools(
   const inline = inlineTools(tools);
   if (inline.length === 0) return [];
   requireRights();
-  return onBehalfOf("tools", () => planTools({ tools: inline, workers, features: probeFeatures(), standing }));
+  return onBehalfOf("tools", () => planToolSteps({ tools: inline, workers, features: probeFeatures(), standing }));
 }
 
 function requireRights(): void {

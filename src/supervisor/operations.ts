@@ -6,7 +6,7 @@ import type { AuthorityInfo, CacheInfo, ExplainQuery, ToolInfo } from "../contro
 import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
-import { readKernelCounts } from "../kernel/listeners.ts";
+import { readListenerCounts } from "../kernel/listeners.ts";
 import { readStrangers } from "../kernel/tools.ts";
 import type { CacheName } from "../messages.ts";
 import { verifyServer } from "../pki/verify/verify.ts";
@@ -48,7 +48,7 @@ export function createOperations(
       mint: mintInfo(state),
       feeds: feedInfos(state),
       tools: await toolInfos(state),
-      kernel: await readKernelCounts(state.inline),
+      kernel: await readListenerCounts(state.inline),
       store: state.sharing.fleet?.state(),
     }),
     explain: (query) => explain(state.running.policy, factsOf(state, query)),

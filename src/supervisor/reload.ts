@@ -1,7 +1,7 @@
 import { type Loaded, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { Reloaded } from "../control/api.ts";
-import { changeInline, planNode } from "../kernel/listeners.ts";
+import { changeListeners, planListeners } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
@@ -45,8 +45,8 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const changes = changesBetween(before, next);
   checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
-  const inline = planNode(loaded, state.workers.count, liveInline(state));
-  await changeInline(planned, inline);
+  const inline = planListeners(loaded, state.workers.count, liveInline(state));
+  await changeListeners(planned, inline);
   state.running = next;
   state.inline = inline;
   try {
@@ -54,7 +54,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   } catch (error) {
     state.running = before;
     state.inline = planned;
-    await changeInline(inline, planned);
+    await changeListeners(inline, planned);
     throw error;
   }
   if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {

@@ -12,8 +12,8 @@ import { type Control, startControl } from "../control/server.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
-import { planNode, setUpInline, takeDownInline } from "../kernel/listeners.ts";
-import { planInlineTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
+import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
+import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
@@ -24,7 +24,7 @@ import { createVault } from "../pki/keys/vault.ts";
 import { createDemanding } from "../policy/demanding.ts";
 import { createLiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
-import { createReturnsOffice } from "../tools/returns.ts";
+import { createReturnsDirectory } from "../tools/returns.ts";
 import { createOperations, forget } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./running.ts";
@@ -109,15 +109,15 @@ async function makeFolders(dataDir: string): Promise<void> {
 /** Tools first, then what the inline listeners need. Answers with the plan of the latter. */
 function setUpKernel(loaded: Loaded, count: number, undo: Undo, stay: { inline: boolean }): Plan | undefined {
   const { dataDir, tools } = loaded.config;
-  const inline = planNode(loaded, count);
+  const inline = planListeners(loaded, count);
   undo.push(() => warn(takeDownTools(dataDir)));
   // What an earlier run gave to a tool must have come back, to be given again.
   warn(takeDownTools(dataDir));
-  setUpTools(planInlineTools(tools, count), dataDir);
+  setUpTools(planTools(tools, count), dataDir);
   undo.push(() => {
-    if (!stay.inline) warn(takeDownInline(dataDir));
+    if (!stay.inline) warn(takeDownListeners(dataDir));
   });
-  warn(inline ? setUpInline(inline, dataDir) : takeDownInline(dataDir));
+  warn(inline ? setUpListeners(inline, dataDir) : takeDownListeners(dataDir));
   // A start that fails from here on must not cut a wire either.
   stay.inline = staysInline(loaded);
   return inline;
@@ -157,7 +157,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     sessions,
     demanding,
     sharing,
-    returns: createReturnsOffice((worker, answer, socket) => state.workers.send(worker, answer, socket)),
+    returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),
     reloading: Promise.resolve(),
     watch: watchTools([], () => {}),

@@ -7,7 +7,7 @@ import type { KeyReader } from "../pki/keys/key-source.ts";
 import type { Demanding } from "../policy/demanding.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
-import type { ReturnsOffice } from "../tools/returns.ts";
+import type { ReturnsDirectory } from "../tools/returns.ts";
 import type { Running } from "./running.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
@@ -31,7 +31,7 @@ export interface NodeState {
   readonly demanding: Demanding;
   readonly sharing: Sharing;
   /** Whose connections come back from proxy tools. */
-  readonly returns: ReturnsOffice;
+  readonly returns: ReturnsDirectory;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;

@@ -5,7 +5,7 @@ import { type TestContext, test } from "node:test";
 import { NetworkError } from "../errors.ts";
 import type { FlowClass } from "../vocabulary.ts";
 import { type Chain, type ChainTool, createChains, createToolTraffic } from "./chain.ts";
-import type { Hop, ToolPlace, ToolSubject } from "./tool.ts";
+import type { Hop, ToolSettings, ToolSubject } from "./tool.ts";
 
 const SUBJECT: ToolSubject = {
   id: "s-1",
@@ -35,12 +35,12 @@ async function hopOf(t: TestContext, tool: string): Promise<Hop> {
 
 type Connect = ChainTool["open"]["connect"];
 
-function tool(name: string, connect: Connect, place: Partial<ToolPlace> = {}): ChainTool {
+function tool(name: string, connect: Connect, place: Partial<ToolSettings> = {}): ChainTool {
   const open = { name, kind: "proxy", connect, counters: () => ({ strangers: 0 }), close: async () => {} } as const;
   return { name, kind: "proxy", flows: ALL, onFailure: "drop", ...place, open };
 }
 
-function working(t: TestContext, name: string, place?: Partial<ToolPlace>): ChainTool {
+function working(t: TestContext, name: string, place?: Partial<ToolSettings>): ChainTool {
   return tool(name, () => hopOf(t, name), place);
 }
 

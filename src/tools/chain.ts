@@ -1,6 +1,6 @@
 import { NetworkError } from "../errors.ts";
 import { isOwnShortage } from "./own-shortage.ts";
-import type { Hop, Tool, ToolPlace, ToolSubject } from "./tool.ts";
+import type { Hop, Tool, ToolSettings, ToolSubject } from "./tool.ts";
 
 /** How far a session's way through its tools got: the last two of its four TCP ends. */
 export type Progress = "SYN_SENT:INIT" | "SYN_SENT:SYN_RCV" | "EST:EST" | "INIT:INIT";
@@ -11,12 +11,12 @@ export interface Chain {
   /** In the order in which the client's bytes pass them. */
   readonly hops: readonly Hop[];
   /** What became of each of the session's tools. */
-  readonly passed: readonly Passed[];
+  readonly passed: readonly ToolOutcome[];
   /** The session is over, or was never begun: whatever is still open is closed. */
   release(): void;
 }
 
-export interface Passed {
+export interface ToolOutcome {
   readonly name: string;
   /** "bypassed": the tool had failed, and its `onFailure` lets sessions go on without it. */
   readonly state: "connected" | "bypassed";
@@ -74,7 +74,7 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
   };
 }
 
-export interface ChainTool extends ToolPlace {
+export interface ChainTool extends ToolSettings {
   readonly open: Tool;
 }
 
@@ -122,7 +122,7 @@ export function createChains(
       const release = () => {
         for (const hop of hops) leave(hop);
       };
-      const passed: Passed[] = [];
+      const passed: ToolOutcome[] = [];
       for (const [index, outcome] of outcomes.entries()) {
         const { name, onFailure } = chosen[index]!;
         if (outcome.status === "fulfilled") {

@@ -6,7 +6,7 @@ import { until } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { namespaceOf } from "../kernel/tool/numbers.ts";
-import { checkToolsStay, planInlineTools, readStrangers, setUpTools, takeDownTools } from "../kernel/tools.ts";
+import { checkToolsStay, planTools, readStrangers, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { within } from "../linux/netns.ts";
 import { connectFrom } from "../linux/sockets.ts";
 import { needsNamespaces, run } from "../linux/test-network.ts";
@@ -296,7 +296,7 @@ test("A run that crashed left its journal, from which the next one begins", NAME
 test("An interface that somebody uses is not taken", NAMESPACES, () => {
   using network = toolNetwork();
   const plan = (more: Partial<InlineTool>) =>
-    within(network.node, () => setUpTools(planInlineTools([toolIn(network, more)], WORKERS), network.dataDir));
+    within(network.node, () => setUpTools(planTools([toolIn(network, more)], WORKERS), network.dataDir));
   assert.throws(() => plan({ interfaceA: "nowhere" }), {
     message: /\(tools\[0\]\.interfaceA\): there is no interface/,
   });
@@ -317,7 +317,7 @@ test(
     const before = run(network.node, "ip", "-o", "link");
     const plan = (more: Partial<InlineTool>) =>
       within(network.node, () =>
-        setUpTools(planInlineTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
+        setUpTools(planTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
       );
     assert.throws(() => plan({ namespace: network.tool }), {
       path: "tools[1]",

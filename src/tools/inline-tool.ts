@@ -18,10 +18,10 @@ import { connectFrom, transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
 import { type PortMap, toolPort } from "./ports.ts";
-import type { Hop, Tool, ToolContext, ToolPlace, ToolSubject } from "./tool.ts";
+import type { Hop, Tool, ToolContext, ToolSettings, ToolSubject } from "./tool.ts";
 
 /** A tool between two interfaces. */
-export interface InlineTool extends ToolPlace, ToolInterfaces {
+export interface InlineTool extends ToolSettings, ToolInterfaces {
   readonly ports: PortMap;
 }
 

@@ -2,7 +2,7 @@ import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
 import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
-import type { ReturnsOffice } from "./returns.ts";
+import type { ReturnsDirectory } from "./returns.ts";
 import type { Tool, ToolContext } from "./tool.ts";
 
 export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
@@ -18,7 +18,7 @@ export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> 
 }
 
 /** Sends something of the node's own through the tool, in `timeout` ms. Throws NetworkError when it does not come through. */
-export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsOffice): Promise<void> {
+export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsDirectory): Promise<void> {
   switch (tool.kind) {
     case "inline":
       return probeInlineTool(tool, timeout);

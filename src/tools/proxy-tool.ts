@@ -6,12 +6,12 @@ import { LOCAL_HEADER, type ProxyHeader, plainAddress, writeProxyHeader } from "
 import { type Sieve, sslproxySieve, writeSslproxyLine } from "../wire/sslproxy-line.ts";
 import { type PortMap, toolPort } from "./ports.ts";
 import { type Door, openDoor, readIntroduction } from "./return-door.ts";
-import type { Awaited, ReturnsOffice } from "./returns.ts";
+import type { AwaitedReturn, ReturnsDirectory } from "./returns.ts";
 import { createStrangers } from "./strangers.ts";
-import type { Hop, Tool, ToolContext, ToolPlace, ToolSubject } from "./tool.ts";
+import type { Hop, Tool, ToolContext, ToolSettings, ToolSubject } from "./tool.ts";
 
 /** A tool that is a TCP service: the node connects to it, and it connects back. */
-export interface ProxyTool extends ToolPlace {
+export interface ProxyTool extends ToolSettings {
   readonly address: { readonly host: string; readonly port: number };
   readonly returnAddress: { readonly host: string; readonly port: number };
   /** The addresses that it connects back from; undefined: those of `address`. */
@@ -100,7 +100,7 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
 /** What comes back is known by the session's identifier, or by addresses: tools that pass no unique ID tell one of these pairs. */
 function proxyWay(name: string, { id, client, server, alpn, host }: ToolSubject, { returns }: ToolContext): Way {
   const { promise: returned, resolve } = Promise.withResolvers<Socket>();
-  const awaited: Awaited = { take: resolve };
+  const awaited: AwaitedReturn = { take: resolve };
   const keys = [uniqueKey(name, id), pairKey(name, client, server)];
   returns.expect(awaited, keys);
   return {
@@ -214,7 +214,7 @@ function reach({ name, address: { host, port } }: ProxyTool, timeout: number): P
 export async function probeProxyTool(
   tool: ProxyTool,
   timeout: number,
-  office: Pick<ReturnsOffice, "expectHeartbeat" | "forgetHeartbeat">,
+  office: Pick<ReturnsDirectory, "expectHeartbeat" | "forgetHeartbeat">,
 ): Promise<void> {
   const socket = await reach(tool, timeout);
   // Some tools connect back for it all the same; it is theirs to do.

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createReturns, type ReturnsNews } from "./returns.ts";
+import { createReturns, type ReturnsFromWorker } from "./returns.ts";
 
 test("What the supervisor is told stays as it was said, though the session gets more keys while the message waits", () => {
-  const told: ReturnsNews[] = [];
+  const told: ReturnsFromWorker[] = [];
   const returns = createReturns(false, async (news) => void told.push(news));
   const awaited = { take() {} };
   const keys = ["the session's identifier"];

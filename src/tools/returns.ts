@@ -7,13 +7,13 @@ import { createRendezvous } from "./rendezvous.ts";
  */
 
 /** A session that waits for what it sent through a tool to come back. */
-export interface Awaited {
+export interface AwaitedReturn {
   /** Takes the connection over: paused, what was read of it in its buffer. */
   take(socket: Socket): void;
 }
 
 /** What a worker says to the supervisor. */
-export type ReturnsNews =
+export type ReturnsFromWorker =
   | { readonly kind: "expect"; readonly keys: readonly string[] }
   | { readonly kind: "forget"; readonly keys: readonly string[] }
   | { readonly kind: "whose"; readonly request: number; readonly keys: readonly string[] }
@@ -21,7 +21,7 @@ export type ReturnsNews =
   | { readonly kind: "hand over"; readonly to: number; readonly keys: readonly string[]; readonly head: Uint8Array };
 
 /** What the supervisor says to a worker. */
-export type ReturnsAnswer =
+export type ReturnsToWorker =
   | { readonly kind: "owner"; readonly request: number; readonly owner: Owner | undefined }
   | { readonly kind: "handed over"; readonly keys: readonly string[]; readonly head: Uint8Array };
 
@@ -30,19 +30,22 @@ type Owner = number | "heartbeat";
 
 export interface Returns {
   /** `keys`: what may come back to show whose it is. The first that is known to be one session's decides. */
-  expect(awaited: Awaited, keys: readonly string[]): void;
-  forget(awaited: Awaited, keys: readonly string[]): void;
+  expect(awaited: AwaitedReturn, keys: readonly string[]): void;
+  forget(awaited: AwaitedReturn, keys: readonly string[]): void;
   /** Gives a connection to whoever awaits it, here or at another worker. false: nobody does, and it was closed. */
   give(socket: Socket, head: Buffer, keys: readonly string[]): Promise<boolean>;
-  hear(answer: ReturnsAnswer, socket: Socket | undefined): void;
+  hear(answer: ReturnsToWorker, socket: Socket | undefined): void;
 }
 
 /** ms in which word of a session that has just begun reaches the supervisor. */
 const PATIENCE = 1_000;
 
 /** A worker's part. `alone`: there are no other workers that a connection could arrive at. */
-export function createReturns(alone: boolean, tell: (news: ReturnsNews, socket?: Socket) => Promise<void>): Returns {
-  const waiting = createRendezvous<Awaited>(PATIENCE);
+export function createReturns(
+  alone: boolean,
+  tell: (news: ReturnsFromWorker, socket?: Socket) => Promise<void>,
+): Returns {
+  const waiting = createRendezvous<AwaitedReturn>(PATIENCE);
   const asked = new Map<number, (owner: Owner | undefined) => void>();
   let last = 0;
 
@@ -52,7 +55,7 @@ export function createReturns(alone: boolean, tell: (news: ReturnsNews, socket?:
       asked.set(last, resolve);
       void tell({ kind: "whose", request: last, keys });
     });
-  const hand = (awaited: Awaited, socket: Socket, head: Uint8Array) => {
+  const hand = (awaited: AwaitedReturn, socket: Socket, head: Uint8Array) => {
     socket.pause();
     if (head.length > 0) socket.unshift(head);
     awaited.take(socket);
@@ -107,8 +110,8 @@ async function firstOf<A, B>([first, second]: readonly [Promise<A>, Promise<B>])
 }
 
 /** The supervisor's part. */
-export interface ReturnsOffice {
-  hear(news: ReturnsNews, worker: number, socket: Socket | undefined): void;
+export interface ReturnsDirectory {
+  hear(news: ReturnsFromWorker, worker: number, socket: Socket | undefined): void;
   /** A heartbeat of the supervisor's own is under way; the tool may take it for a connection to be passed on. */
   expectHeartbeat(keys: readonly string[]): void;
   forgetHeartbeat(keys: readonly string[]): void;
@@ -117,9 +120,9 @@ export interface ReturnsOffice {
 }
 
 /** `send` passes a connection on with the message; it is closed here once it is there. */
-export function createReturnsOffice(
-  send: (worker: number, answer: ReturnsAnswer, socket?: Socket) => void,
-): ReturnsOffice {
+export function createReturnsDirectory(
+  send: (worker: number, answer: ReturnsToWorker, socket?: Socket) => void,
+): ReturnsDirectory {
   const waiting = createRendezvous<Owner>(PATIENCE);
   return {
     hear(news, worker, socket) {

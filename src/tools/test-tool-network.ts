@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { planInlineTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
+import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { within } from "../linux/netns.ts";
 import { run, sweepNamespaces } from "../linux/test-network.ts";
 import type { InlineTool } from "./inline-tool.ts";
@@ -105,7 +105,7 @@ export function toolIn(network: ToolNetwork, more: Partial<InlineTool> = {}): In
 }
 
 export function setUp({ node, dataDir }: ToolNetwork, tool: InlineTool, workers: number): void {
-  within(node, () => setUpTools(planInlineTools([tool], workers), dataDir));
+  within(node, () => setUpTools(planTools([tool], workers), dataDir));
 }
 
 /** What the node has for a tool that is a router. */

@@ -51,7 +51,7 @@ export interface ToolCounters {
 }
 
 /** The configuration of a tool, as far as the chain and the health need it. Times in ms. */
-export interface ToolPlace {
+export interface ToolSettings {
   readonly name: string;
   readonly kind: "inline" | "proxy";
   readonly flows: readonly FlowClass[];

@@ -1,5 +1,5 @@
 import { openProxyTool, type ProxyTool } from "../../src/tools/proxy-tool.ts";
-import { createReturns, createReturnsOffice, type Returns } from "../../src/tools/returns.ts";
+import { createReturns, createReturnsDirectory, type Returns } from "../../src/tools/returns.ts";
 import { type ToolUnderTest, testTool } from "../../src/tools/tool-compliance.ts";
 import { needs } from "../needs.ts";
 import { freePort, type Running } from "../processes.ts";
@@ -28,7 +28,7 @@ async function open(
     header,
     ports: {},
   };
-  const office = createReturnsOffice((_, answer) => returns.hear(answer, undefined));
+  const office = createReturnsDirectory((_, answer) => returns.hear(answer, undefined));
   const returns: Returns = createReturns(true, async (news) => office.hear(news, 0, undefined));
   const tool = await openProxyTool(place, {
     path: "tools[0]",

@@ -15,11 +15,11 @@ function planCommand(): Command {
     "inline plan -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { planSteps } = await import("../../kernel/listeners.ts");
+    const { planNetwork } = await import("../../kernel/listeners.ts");
     const { renderPlan } = await import("../../kernel/listener/plan.ts");
     const loaded = await loadConfig(file);
     const { workers } = loaded.config;
-    const steps = planSteps(loaded, workers === "auto" ? availableParallelism() : workers);
+    const steps = planNetwork(loaded, workers === "auto" ? availableParallelism() : workers);
     print(steps.length > 0 ? renderPlan(steps) : "No listener and no tool is inline: the network is left alone.");
   });
 }
@@ -29,9 +29,9 @@ function undoCommand(): Command {
     "inline undo -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { undoInline } = await import("../../kernel/listeners.ts");
+    const { undoNetwork } = await import("../../kernel/listeners.ts");
     const { dataDir } = (await loadConfig(file)).config;
-    const problems = undoInline(dataDir);
+    const problems = undoNetwork(dataDir);
     print(
       problems === undefined
         ? `Nothing is left to take down: ${dataDir} has neither inline.json nor tools.json.`

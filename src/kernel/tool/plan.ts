@@ -31,7 +31,7 @@ const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
  * Plans what the kernel needs for the inline tools: a namespace for each, in which both of its interfaces are. Undoing gives them
  * back; all else goes with the namespace. Reads the interfaces, changes nothing. Throws ConfigError with the path of what cannot be.
  */
-export function planTools({ tools, workers, features, standing }: ToolsInput): readonly Step[] {
+export function planToolSteps({ tools, workers, features, standing }: ToolsInput): readonly Step[] {
   if (!features.nftQueue && !features.iptablesNft) {
     throw new ConfigError(
       "tools",
