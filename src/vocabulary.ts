@@ -41,6 +41,19 @@ export const VERSIONS = {
 export type Version = keyof typeof VERSIONS;
 /** The versions that OpenSSL speaks. */
 export type TlsVersion = Exclude<Version, "SSLv3">;
+/** SSL 2.0 on the wire: some clients still offer it, the node never speaks it. */
+export const SSLV2 = 0x0002;
+
+/** "TLSv1.2" for 0x0303. A number without a name is written in hexadecimal: "0x0305". */
+export function nameVersion(version: number): string {
+  if (version === SSLV2) return "SSLv2";
+  return Object.entries(VERSIONS).find(([, number]) => number === version)?.[0] ?? hex(version, 4);
+}
+
+/** "0x1f", with zeros in front up to `digits` digits. */
+export function hex(value: number, digits = 1): string {
+  return `0x${value.toString(16).padStart(digits, "0")}`;
+}
 
 /** The key types that the node issues certificates for: ECDSA P-256 and RSA-2048. */
 export type KeyType = "ecdsa" | "rsa";

@@ -1,4 +1,4 @@
-import { VERSIONS } from "../vocabulary.ts";
+import { nameVersion, VERSIONS } from "../vocabulary.ts";
 import type { Verdict } from "./facts.ts";
 import type { PolicySource } from "./rule.ts";
 
@@ -16,7 +16,7 @@ export function refuseVersions(
     return refusal(
       limits.belowMin,
       "sni",
-      `The client offers at most ${nameOf(highest)}, below the minimum ${limits.min}`,
+      `The client offers at most ${nameVersion(highest)}, below the minimum ${limits.min}`,
     );
   }
   const lowest = Math.min(...offered);
@@ -24,7 +24,7 @@ export function refuseVersions(
     return refusal(
       limits.aboveMax,
       "sni",
-      `The client offers at least ${nameOf(lowest)}, above the maximum ${limits.max}`,
+      `The client offers at least ${nameVersion(lowest)}, above the maximum ${limits.max}`,
     );
   }
   return undefined;
@@ -37,11 +37,4 @@ export function refuseServerVersions({ versions: { belowMin, min } }: PolicySour
 
 function refusal(action: "bypass" | "drop", phase: "sni" | "certificate", reason: string): Verdict {
   return { action, phase, rule: "versions", reason, provisional: false };
-}
-
-function nameOf(version: number): string {
-  return (
-    Object.entries(VERSIONS).find(([, number]) => number === version)?.[0] ??
-    `version 0x${version.toString(16).padStart(4, "0")}`
-  );
 }

@@ -2,8 +2,8 @@ import { type KeyObject, X509Certificate } from "node:crypto";
 import { InvariantError, PeerError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { SIGNALLING_SUITES } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
-import { FALLBACK_SCSV } from "../wire/record.ts";
 import type { Connection, SavedSession } from "./connection.ts";
 import { Conversation, type Role } from "./conversation.ts";
 import { masterSecret, type Randoms } from "./derivation.ts";
@@ -55,7 +55,7 @@ class ClientRole implements Role {
     const hello = writeClientHello({
       random: this.#random,
       sessionId: session?.id ?? Buffer.alloc(0),
-      suites: fallback ? [...suites, FALLBACK_SCSV] : suites,
+      suites: fallback ? [...suites, SIGNALLING_SUITES.fallback] : suites,
     });
     conversation.say("client_hello", hello);
   }

@@ -14,12 +14,13 @@ import {
   talk,
 } from "../../test/recorded/ssl3/sides.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { FALLBACK_SCSV, record } from "../wire/record.ts";
+import { HANDSHAKE_TYPES, SIGNALLING_SUITES } from "../wire/numbers.ts";
+import { record } from "../wire/record.ts";
 import { u8, u16, u16s, vector8, vector16 } from "../wire/writer.ts";
 import type { Connection } from "./connection.ts";
 import { writeKeys } from "./derivation.ts";
 import { decryptPremaster, encryptPremaster } from "./key-exchange.ts";
-import { frame, type MessageName, TYPES } from "./messages.ts";
+import { frame, type MessageName } from "./messages.ts";
 import { RecordWriter } from "./record-layer.ts";
 import { advance, type Line, type State } from "./states.ts";
 import { suitesFor } from "./suites.ts";
@@ -116,12 +117,15 @@ test("A server that chooses a suite or a version that was not offered is refused
 
 test("A client that has fallen back learns so when something newer is spoken here", () => {
   const fallenBack = serverOf({ highest: 0x0304 });
-  assert.equal(hear(fallenBack, hello([0x002f, FALLBACK_SCSV])).error?.alert, ALERTS.inappropriate_fallback);
+  assert.equal(
+    hear(fallenBack, hello([0x002f, SIGNALLING_SUITES.fallback])).error?.alert,
+    ALERTS.inappropriate_fallback,
+  );
   assert.deepEqual(alertIn(fallenBack.take()), [2, ALERTS.inappropriate_fallback]);
   assert.equal(hear(serverOf({ highest: 0x0304 }), hello([0x002f])).error, undefined);
-  assert.equal(hear(serverOf({ highest: 0x0300 }), hello([0x002f, FALLBACK_SCSV])).error, undefined);
+  assert.equal(hear(serverOf({ highest: 0x0300 }), hello([0x002f, SIGNALLING_SUITES.fallback])).error, undefined);
   const client = clientOf({ fallback: true });
-  assert.ok(client.take().includes(u16(FALLBACK_SCSV)));
+  assert.ok(client.take().includes(u16(SIGNALLING_SUITES.fallback)));
 });
 
 test("A client that offers nothing as old as SSL 3.0 is refused, with an alert that SSL 3.0 has", () => {
@@ -290,7 +294,7 @@ test("A handshake message may not be interrupted, nor begin before the keys chan
   const server = serverOf();
   hear(server, hello([0x002f]));
   const exchange = frame("client_key_exchange", encryptPremaster(RSA.key, 0x0300, seeded("p")).message);
-  const early = Buffer.from([TYPES.finished, 0]);
+  const early = Buffer.from([HANDSHAKE_TYPES.finished, 0]);
   assert.equal(hear(server, record(HANDSHAKE, 0x0300, Buffer.concat([exchange, early]))).error, undefined);
   assert.equal(hear(server, record(20, 0x0300, Buffer.from([1]))).error?.alert, ALERTS.unexpected_message);
 });
@@ -321,11 +325,11 @@ test("In every state before the keys change, a message that may not come there i
       for (const name of Object.keys(BODIES) as MessageName[]) {
         const client = clientOf({ suites: [suite] });
         hear(client, Buffer.concat(said.slice(0, heard)));
-        const isNext = said[heard]?.[5] === TYPES[name];
+        const isNext = said[heard]?.[5] === HANDSHAKE_TYPES[name];
         const mayCome =
           isNext ||
           (name === "hello_request" && heard === 0) ||
-          (name === "certificate_request" && said[heard]?.[5] === TYPES.server_hello_done);
+          (name === "certificate_request" && said[heard]?.[5] === HANDSHAKE_TYPES.server_hello_done);
         const { error } = hear(client, message(name, BODIES[name]));
         if (!mayCome) assert.equal(error?.alert, ALERTS.unexpected_message, `${name} after ${heard} messages`);
         else if (!isNext) assert.equal(error, undefined, `${name} after ${heard} messages`);
@@ -395,7 +399,7 @@ test("The server's signature is looked at: another key exchange than the one it 
     const [client, server] = [clientOf({ suites: [suite] }), serverOf()];
     hear(server, client.take());
     const said = server.take();
-    const exchange = recordsIn(said).find((one) => one[5] === TYPES.server_key_exchange)!;
+    const exchange = recordsIn(said).find((one) => one[5] === HANDSHAKE_TYPES.server_key_exchange)!;
     exchange[exchange.length - 1]! ^= 1;
     const { error } = hear(client, said);
     assert.equal(error?.alert, ALERTS.decrypt_error, `suite ${suite}`);

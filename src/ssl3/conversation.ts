@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { InvariantError, PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { CONTENT_TYPES } from "../wire/record.ts";
+import { CONTENT_TYPES } from "../wire/numbers.ts";
 import { asSsl3Alert } from "./alerts.ts";
 import type { Connection, Established, Happening } from "./connection.ts";
 import { createTranscript, type Randoms, type Sender, type WriteKeys, writeKeys } from "./derivation.ts";

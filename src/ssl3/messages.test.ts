@@ -4,17 +4,18 @@ import fc from "fast-check";
 import { seeded } from "../../test/recorded/ssl3/sides.ts";
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { HANDSHAKE_TYPES } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import { asSsl3Alert } from "./alerts.ts";
 import { answerCurve, answerPrime } from "./ephemeral.ts";
 import {
   checkCertificateRequest,
   frame,
+  LIMITS,
   MessageJoiner,
   type MessageName,
   readCertificate,
   readServerHello,
-  TYPES,
   writeCertificate,
   writeServerHello,
 } from "./messages.ts";
@@ -68,7 +69,7 @@ test("A ServerHello and a Certificate are read as they were written", () => {
 });
 
 test("Messages are put together the same, wherever they are cut into records", () => {
-  const names = fc.constantFrom(...(Object.keys(TYPES) as MessageName[]));
+  const names = fc.constantFrom(...(Object.keys(LIMITS) as MessageName[]));
   const messages = fc.array(fc.tuple(names, fc.uint8Array({ maxLength: 36 })), { maxLength: 5 });
   const property = fc.property(messages, fc.array(fc.nat(), { maxLength: 10 }), (said, places) => {
     const framed = said.map(([name, body]) =>
@@ -102,9 +103,9 @@ test("A message is refused by its type or length before its body comes", () => {
     return undefined;
   };
   assert.equal(refused(99), ALERTS.unexpected_message);
-  assert.equal(refused(TYPES.finished, 0, 0, 37), ALERTS.illegal_parameter);
-  assert.equal(refused(TYPES.certificate, 4, 0, 1), ALERTS.illegal_parameter);
-  assert.equal(refused(TYPES.certificate, 4, 0, 0), undefined);
+  assert.equal(refused(HANDSHAKE_TYPES.finished, 0, 0, 37), ALERTS.illegal_parameter);
+  assert.equal(refused(HANDSHAKE_TYPES.certificate, 4, 0, 1), ALERTS.illegal_parameter);
+  assert.equal(refused(HANDSHAKE_TYPES.certificate, 4, 0, 0), undefined);
 });
 
 test("Every alert of TLS becomes one that a peer of SSL 3.0 knows", () => {

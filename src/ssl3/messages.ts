@@ -2,32 +2,16 @@ import { PeerError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { EXTENSIONS, HANDSHAKE_TYPES, SIGNALLING_SUITES } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import { HANDSHAKE_HEADER } from "../wire/record.ts";
 import { u8, u16, u16s, vector8, vector16, vector24 } from "../wire/writer.ts";
 
-/** The handshake messages of RFC 6101, section 5.6. */
-export const TYPES = {
-  hello_request: 0,
-  client_hello: 1,
-  server_hello: 2,
-  certificate: 11,
-  server_key_exchange: 12,
-  certificate_request: 13,
-  server_hello_done: 14,
-  certificate_verify: 15,
-  client_key_exchange: 16,
-  finished: 20,
-} as const;
-export type MessageName = keyof typeof TYPES;
-
-/** A message as it is hashed: its header, then its body. */
-export function frame(name: MessageName, body: Uint8Array): Buffer {
-  return Buffer.concat([u8(TYPES[name]), vector24(body)]);
-}
-
-/** The largest body of each message, in bytes. A hello may be one of TLS 1.3; chains and lists of authorities grow long. */
-const LIMITS: { readonly [Name in MessageName]: number } = {
+/**
+ * The handshake messages of RFC 6101, section 5.6, and the largest body of each, in bytes. A hello may be one of TLS 1.3;
+ * chains and lists of authorities grow long.
+ */
+export const LIMITS = {
   hello_request: 0,
   client_hello: 0x10000,
   server_hello: 0x1000,
@@ -38,8 +22,16 @@ const LIMITS: { readonly [Name in MessageName]: number } = {
   certificate_verify: 0x4000,
   client_key_exchange: 0x1000,
   finished: 36,
-};
-const NAMES = new Map(Object.entries(TYPES).map(([name, type]) => [type as number, name as MessageName]));
+} as const;
+export type MessageName = keyof typeof LIMITS;
+const NAMES = new Map<number, MessageName>(
+  (Object.keys(LIMITS) as MessageName[]).map((name) => [HANDSHAKE_TYPES[name], name]),
+);
+
+/** A message as it is hashed: its header, then its body. */
+export function frame(name: MessageName, body: Uint8Array): Buffer {
+  return Buffer.concat([u8(HANDSHAKE_TYPES[name]), vector24(body)]);
+}
 
 export interface Message {
   readonly name: MessageName;
@@ -113,14 +105,11 @@ export function writeClientHello({ random, sessionId, suites }: HelloOffer): Buf
     u16(VERSIONS.SSLv3),
     random,
     vector8(sessionId),
-    vector16(u16s([...suites, RENEGOTIATION_SCSV])),
+    // RFC 5746, section 3.3: the sign of secure renegotiation of a client that sends no extension.
+    vector16(u16s([...suites, SIGNALLING_SUITES.empty_renegotiation_info])),
     vector8(u8(0)),
   ]);
 }
-
-/** RFC 5746, section 3.3: a client that sends no extension says with a suite that it knows what renegotiation may do. */
-export const RENEGOTIATION_SCSV = 0x00ff;
-const RENEGOTIATION_INFO = 0xff01;
 
 export interface ServerHello {
   readonly random: Buffer;
@@ -131,7 +120,7 @@ export interface ServerHello {
 }
 
 export function writeServerHello({ random, sessionId, suite, secureRenegotiation }: ServerHello): Buffer {
-  const extension = Buffer.concat([u16(RENEGOTIATION_INFO), vector16(vector8())]);
+  const extension = Buffer.concat([u16(EXTENSIONS.renegotiation_info), vector16(vector8())]);
   return Buffer.concat([
     u16(VERSIONS.SSLv3),
     random,
@@ -161,13 +150,13 @@ export function readServerHello(body: Buffer): ServerHello {
   return { random, sessionId, suite, secureRenegotiation: extensions !== undefined && extensions.length > 0 };
 }
 
-/** Only the answer to RENEGOTIATION_SCSV may stand here, and on a first handshake it is empty: RFC 5746, section 3.4. */
+/** Only the answer to that signal may stand here, and on a first handshake it is empty: RFC 5746, section 3.4. */
 function readExtensions(block: Buffer): void {
   const reader = new Reader(block, "the ServerHello's extensions");
   const type = reader.u16();
   const content = reader.vector16();
   reader.end();
-  if (type !== RENEGOTIATION_INFO || content.length !== 1 || content[0] !== 0) {
+  if (type !== EXTENSIONS.renegotiation_info || content.length !== 1 || content[0] !== 0) {
     throw new PeerError(`Cannot go on: the server sent extension ${type} unasked`, ALERTS.illegal_parameter);
   }
 }

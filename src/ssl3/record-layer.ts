@@ -3,7 +3,8 @@ import { PeerError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { CONTENT_TYPES, MAX_FRAGMENT, RECORD_HEADER } from "../wire/record.ts";
+import { CONTENT_TYPES } from "../wire/numbers.ts";
+import { MAX_FRAGMENT, RECORD_HEADER } from "../wire/record.ts";
 import { type BulkCipher, CIPHERS, createDecryptor, createEncryptor } from "./bulk-cipher.ts";
 import type { WriteKeys } from "./derivation.ts";
 import { createMac, evenOut, MACS, type Mac } from "./mac.ts";
@@ -190,7 +191,10 @@ export class RecordWriter {
   #add(parts: Buffer[], contentType: number, content: Uint8Array): void {
     const fragment = this.#protection ? this.#seal(this.#protection, contentType, content) : Buffer.from(content);
     const { length } = fragment;
-    parts.push(Buffer.from([contentType, 3, 0, length >> 8, length & 0xff]), fragment);
+    parts.push(
+      Buffer.from([contentType, VERSIONS.SSLv3 >> 8, VERSIONS.SSLv3 & 0xff, length >> 8, length & 0xff]),
+      fragment,
+    );
   }
 
   #seal({ suite, mac, cipher }: Protection, contentType: number, content: Uint8Array): Buffer {

@@ -3,6 +3,7 @@ import { InvariantError, PeerError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { type ClientHello, readClientHello } from "../wire/client-hello.ts";
+import { EXTENSIONS, SIGNALLING_SUITES } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import { SslV2HelloReader } from "../wire/sslv2-hello.ts";
 import { vector16 } from "../wire/writer.ts";
@@ -11,7 +12,7 @@ import { Conversation, type Role } from "./conversation.ts";
 import { masterSecret, type Randoms } from "./derivation.ts";
 import { chooseCurve, type ServerShare, shareCurve, sharePrime } from "./ephemeral.ts";
 import { decryptPremaster, signParams } from "./key-exchange.ts";
-import { type Message, RENEGOTIATION_SCSV, writeCertificate, writeServerHello } from "./messages.ts";
+import { type Message, writeCertificate, writeServerHello } from "./messages.ts";
 import type { Random } from "./random.ts";
 import { authOf, type Suite, type SuiteChoice, suiteById } from "./suites.ts";
 
@@ -168,9 +169,8 @@ function readHello(body: Buffer, framed: Buffer): ClientHello {
 }
 
 function serverHello(hello: ClientHello, { server: random }: Randoms, sessionId: Buffer, suite: Suite): Buffer {
-  const signalled = hello.cipherSuites.includes(RENEGOTIATION_SCSV) || hello.extensions.includes(RENEGOTIATION_INFO);
-  const secureRenegotiation = signalled;
+  const secureRenegotiation =
+    hello.cipherSuites.includes(SIGNALLING_SUITES.empty_renegotiation_info) ||
+    hello.extensions.includes(EXTENSIONS.renegotiation_info);
   return writeServerHello({ random: Buffer.from(random), sessionId, suite: suite.id, secureRenegotiation });
 }
-
-const RENEGOTIATION_INFO = 0xff01;

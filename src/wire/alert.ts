@@ -1,3 +1,7 @@
+import { VERSIONS } from "../vocabulary.ts";
+import { CONTENT_TYPES } from "./numbers.ts";
+import { record } from "./record.ts";
+
 /** TLS alerts: RFC 8446, section 6, and the descriptions that only older versions send (RFC 5246, section 7.2; RFC 6101). */
 
 export const ALERTS = {
@@ -40,7 +44,6 @@ export const ALERTS = {
 
 const NAMES = new Map<number, string>(Object.entries(ALERTS).map(([name, number]) => [number, name]));
 const FATAL = 2;
-const ALERT_RECORD = 21;
 
 /** The RFC's name of an alert description; "alert_200" for a number that has none. */
 export function nameAlert(description: number): string {
@@ -49,8 +52,8 @@ export function nameAlert(description: number): string {
 
 /**
  * The 7 bytes of a fatal alert before any keys exist: one plaintext record.
- * `version` is the record's legacy version; an SSL 3.0 peer wants 0x0300.
+ * `version` is the record's legacy version; an SSL 3.0 peer needs that of SSL 3.0.
  */
-export function fatalAlert(description: number, version = 0x0303): Buffer {
-  return Buffer.from([ALERT_RECORD, version >> 8, version & 0xff, 0, 2, FATAL, description]);
+export function fatalAlert(description: number, version: number = VERSIONS["TLSv1.2"]): Buffer {
+  return record(CONTENT_TYPES.alert, version, Buffer.from([FATAL, description]));
 }

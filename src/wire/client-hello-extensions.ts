@@ -2,6 +2,7 @@ import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { isGrease } from "./grease.ts";
+import { EXTENSIONS } from "./numbers.ts";
 import { Reader } from "./reader.ts";
 import { readServerName } from "./server-name.ts";
 
@@ -38,22 +39,25 @@ export function readExtensions(block: Uint8Array): Extensions {
     reader.end();
     return value;
   };
-  const { serverName, serverAddress } = read(0, readServerName, { serverName: undefined, serverAddress: undefined });
+  const { serverName, serverAddress } = read(EXTENSIONS.server_name, readServerName, {
+    serverName: undefined,
+    serverAddress: undefined,
+  });
   return {
     extensions: [...found.keys()].filter((type) => !isGrease(type)),
     serverName,
     serverAddress,
-    statusRequest: read(5, readStatusRequest, false),
-    supportedGroups: read(10, readList16, []),
-    ecPointFormats: read(11, (data) => [...data.vector8(1)], []),
-    signatureAlgorithms: read(13, readList16, []),
-    alpnProtocols: read(16, readAlpn, []),
-    sessionTicket: read(35, readSessionTicket, undefined),
-    pskIdentity: read<Buffer | undefined>(41, readPskIdentity, undefined),
-    earlyData: found.has(42),
-    offeredVersions: read<readonly number[] | undefined>(43, readVersions, undefined),
-    keyShareGroups: read(51, readKeyShare, []),
-    ech: read<ClientHello["ech"]>(0xfe0d, readEch, undefined),
+    statusRequest: read(EXTENSIONS.status_request, readStatusRequest, false),
+    supportedGroups: read(EXTENSIONS.supported_groups, readList16, []),
+    ecPointFormats: read(EXTENSIONS.ec_point_formats, (data) => [...data.vector8(1)], []),
+    signatureAlgorithms: read(EXTENSIONS.signature_algorithms, readList16, []),
+    alpnProtocols: read(EXTENSIONS.application_layer_protocol_negotiation, readAlpn, []),
+    sessionTicket: read(EXTENSIONS.session_ticket, readSessionTicket, undefined),
+    pskIdentity: read<Buffer | undefined>(EXTENSIONS.pre_shared_key, readPskIdentity, undefined),
+    earlyData: found.has(EXTENSIONS.early_data),
+    offeredVersions: read<readonly number[] | undefined>(EXTENSIONS.supported_versions, readVersions, undefined),
+    keyShareGroups: read(EXTENSIONS.key_share, readKeyShare, []),
+    ech: read<ClientHello["ech"]>(EXTENSIONS.encrypted_client_hello, readEch, undefined),
   };
 }
 

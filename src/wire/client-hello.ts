@@ -5,8 +5,9 @@ import { type Extensions, readExtensions } from "./client-hello-extensions.ts";
 import { finalAnswer } from "./final-answer.ts";
 import { isGrease } from "./grease.ts";
 import { HandshakeStream } from "./handshake.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES, SIGNALLING_SUITES } from "./numbers.ts";
 import { Reader } from "./reader.ts";
-import { CONTENT_TYPES, FALLBACK_SCSV, HANDSHAKE_TYPES, versionsUpTo } from "./record.ts";
+import { versionsUpTo } from "./record.ts";
 import { SslV2HelloReader } from "./sslv2-hello.ts";
 
 /** A ClientHello as the client offered it: RFC 8446, section 4.1.2. GREASE values (RFC 8701) are left out of every list. */
@@ -15,8 +16,8 @@ export interface ClientHello {
   readonly format: "tls" | "sslv2";
   readonly legacyVersion: number;
   /**
-   * Versions the client accepts, highest first: supported_versions, or without it all from SSL 3.0 (0x0300) up to
-   * legacy_version. Never empty. 0x0002 alone: a client that speaks nothing but SSL 2.0.
+   * Versions the client accepts, highest first: supported_versions, or without it all from SSL 3.0 up to
+   * legacy_version. Never empty. SSL 2.0 stands here only alone: the client speaks nothing else.
    */
   readonly versions: readonly number[];
   readonly random: Buffer;
@@ -144,7 +145,7 @@ export function readClientHello(body: Uint8Array): ClientHello {
     cipherSuites: suites.filter((suite) => !isGrease(suite)),
     compressionMethods,
     ...extensions,
-    fallback: suites.includes(FALLBACK_SCSV),
+    fallback: suites.includes(SIGNALLING_SUITES.fallback),
   };
 }
 

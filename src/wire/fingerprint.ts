@@ -1,9 +1,7 @@
 import { createHash } from "node:crypto";
+import { hex, SSLV2, VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "./client-hello.ts";
-
-const SERVER_NAME = 0;
-const ALPN = 16;
-const SUPPORTED_VERSIONS = 43;
+import { EXTENSIONS } from "./numbers.ts";
 
 /** The JA3 fingerprint: the MD5, in hexadecimal, of five lists as they stand, GREASE left out. */
 export function ja3(hello: ClientHello): string {
@@ -17,31 +15,31 @@ export function ja3(hello: ClientHello): string {
  * shuffles its extensions keeps its fingerprint.
  */
 export function ja4(hello: ClientHello): string {
-  const suites = hello.cipherSuites.map(hex).sort();
+  const suites = hello.cipherSuites.map(fourDigits).sort();
   const extensions = hello.extensions
-    .filter((type) => type !== SERVER_NAME && type !== ALPN)
-    .map(hex)
+    .filter((type) => type !== EXTENSIONS.server_name && type !== EXTENSIONS.application_layer_protocol_negotiation)
+    .map(fourDigits)
     .sort();
-  const schemes = hello.signatureAlgorithms.map(hex);
+  const schemes = hello.signatureAlgorithms.map(fourDigits);
   const described = [extensions.join(","), schemes.join(",")].filter((list) => list !== "").join("_");
   return `${describe(hello)}_${shortHash(suites.join(","))}_${shortHash(extensions.length > 0 ? described : "")}`;
 }
 
 /** "t13d1516h2": TCP, version, SNI or not, how many suites and extensions, the first ALPN protocol. */
 function describe(hello: ClientHello): string {
-  const version = hello.extensions.includes(SUPPORTED_VERSIONS) ? hello.versions[0]! : hello.legacyVersion;
-  const name = hello.extensions.includes(SERVER_NAME) ? "d" : "i";
+  const version = hello.extensions.includes(EXTENSIONS.supported_versions) ? hello.versions[0]! : hello.legacyVersion;
+  const name = hello.extensions.includes(EXTENSIONS.server_name) ? "d" : "i";
   const counts = [hello.cipherSuites, hello.extensions].map((list) => `${Math.min(99, list.length)}`.padStart(2, "0"));
   return `t${VERSION_CODES.get(version) ?? "00"}${name}${counts.join("")}${abbreviateAlpn(hello.alpnProtocols[0])}`;
 }
 
-const VERSION_CODES = new Map([
-  [0x0304, "13"],
-  [0x0303, "12"],
-  [0x0302, "11"],
-  [0x0301, "10"],
-  [0x0300, "s3"],
-  [0x0002, "s2"],
+const VERSION_CODES = new Map<number, string>([
+  [VERSIONS["TLSv1.3"], "13"],
+  [VERSIONS["TLSv1.2"], "12"],
+  [VERSIONS["TLSv1.1"], "11"],
+  [VERSIONS.TLSv1, "10"],
+  [VERSIONS.SSLv3, "s3"],
+  [SSLV2, "s2"],
 ]);
 
 /** The first and last character, or those of the hexadecimal text when either is neither letter nor digit. */
@@ -52,8 +50,8 @@ function abbreviateAlpn(protocol: string | undefined): string {
   return text[0]! + text.at(-1)!;
 }
 
-function hex(value: number): string {
-  return value.toString(16).padStart(4, "0");
+function fourDigits(value: number): string {
+  return hex(value, 4).slice("0x".length);
 }
 
 /** An empty list has zeros instead of the hash of nothing. */

@@ -1,7 +1,8 @@
 import { PeerError } from "../errors.ts";
 import { Accumulator } from "./accumulator.ts";
 import { ALERTS } from "./alert.ts";
-import { CONTENT_TYPES, HANDSHAKE_HEADER, MAX_FRAGMENT, RECORD_HEADER } from "./record.ts";
+import { CONTENT_TYPES } from "./numbers.ts";
+import { HANDSHAKE_HEADER, MAX_FRAGMENT, RECORD_HEADER } from "./record.ts";
 
 /** What stands next in a plaintext stream of records. */
 export type HandshakeStep =

@@ -1,6 +1,7 @@
 import { InvariantError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
-import { CONTENT_TYPES, HANDSHAKE_TYPES, record } from "./record.ts";
+import { CONTENT_TYPES, EXTENSIONS, HANDSHAKE_TYPES, SIGNALLING_SUITES } from "./numbers.ts";
+import { record } from "./record.ts";
 import { u8, u16, u16s, vector8, vector16, vector24 } from "./writer.ts";
 
 /** What the node's own plain hello offers. Lists are in order of preference; an empty one leaves its extension out. */
@@ -29,7 +30,8 @@ export function writeProbe(probe: Probe): Buffer {
     u16(probe.maxVersion),
     probe.random,
     vector8(),
-    vector16(u16s([...probe.suites, EMPTY_RENEGOTIATION_INFO])),
+    // RFC 5746, section 3.3: servers may refuse a hello without a sign of secure renegotiation.
+    vector16(u16s([...probe.suites, SIGNALLING_SUITES.empty_renegotiation_info])),
     vector8(u8(0)),
     vector16(...extensionsOf(probe)),
   ]);
@@ -38,23 +40,25 @@ export function writeProbe(probe: Probe): Buffer {
   return record(CONTENT_TYPES.handshake, Math.min(probe.maxVersion, VERSIONS.TLSv1), message);
 }
 
-/** RFC 5746, section 3.3: servers may refuse a hello that does not show it knows secure renegotiation. */
-const EMPTY_RENEGOTIATION_INFO = 0x00ff;
-
 function extensionsOf(probe: Probe): Buffer[] {
   const extensions: Buffer[] = [];
   const add = (type: number, data: Buffer): number => extensions.push(u16(type), vector16(data));
-  if (probe.serverName !== undefined) add(0, vector16(u8(0), vector16(Buffer.from(probe.serverName, "ascii"))));
+  if (probe.serverName !== undefined)
+    add(EXTENSIONS.server_name, vector16(u8(0), vector16(Buffer.from(probe.serverName, "ascii"))));
   if (probe.groups.length > 0) {
-    add(10, vector16(u16s(probe.groups)));
-    add(11, vector8(u8(0)));
+    add(EXTENSIONS.supported_groups, vector16(u16s(probe.groups)));
+    add(EXTENSIONS.ec_point_formats, vector8(u8(0)));
   }
   // RFC 5246, section 7.4.1.4.1: below TLS 1.2 it means nothing.
   if (probe.signatureAlgorithms.length > 0 && probe.maxVersion === VERSIONS["TLSv1.2"]) {
-    add(13, vector16(u16s(probe.signatureAlgorithms)));
+    add(EXTENSIONS.signature_algorithms, vector16(u16s(probe.signatureAlgorithms)));
   }
-  if (probe.alpn.length > 0) add(16, vector16(...probe.alpn.map((name) => vector8(Buffer.from(name, "latin1")))));
+  if (probe.alpn.length > 0)
+    add(
+      EXTENSIONS.application_layer_protocol_negotiation,
+      vector16(...probe.alpn.map((name) => vector8(Buffer.from(name, "latin1")))),
+    );
   // Extended master secret (RFC 7627): some servers insist.
-  add(23, Buffer.alloc(0));
+  add(EXTENSIONS.extended_master_secret, Buffer.alloc(0));
   return extensions;
 }

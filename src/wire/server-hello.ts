@@ -3,8 +3,8 @@ import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { finalAnswer } from "./final-answer.ts";
 import { type HandshakeStep, HandshakeStream } from "./handshake.ts";
+import { CONTENT_TYPES, EXTENSIONS, HANDSHAKE_TYPES } from "./numbers.ts";
 import { Reader } from "./reader.ts";
-import { CONTENT_TYPES, HANDSHAKE_TYPES } from "./record.ts";
 
 /** A ServerHello: RFC 8446, section 4.1.3, and RFC 5246, section 7.4.1.3. */
 interface ServerHello {
@@ -126,7 +126,7 @@ function readServerHello(body: Uint8Array): ServerHello {
 
 /** supported_versions of a ServerHello is one version: RFC 8446, section 4.2.1. */
 function selectedVersion(extensions: ReadonlyMap<number, Buffer>): number | undefined {
-  const data = extensions.get(43);
+  const data = extensions.get(EXTENSIONS.supported_versions);
   if (!data) return undefined;
   const reader = new Reader(data, "supported_versions of the ServerHello");
   const version = reader.u16();

@@ -1,11 +1,11 @@
 import { PeerError } from "../errors.ts";
+import { SSLV2 } from "../vocabulary.ts";
 import { Accumulator } from "./accumulator.ts";
 import { ALERTS } from "./alert.ts";
 import type { ClientHello, ClientHelloReader, HelloSighting } from "./client-hello.ts";
-import { FALLBACK_SCSV, HANDSHAKE_TYPES, versionsUpTo } from "./record.ts";
+import { HANDSHAKE_TYPES, SIGNALLING_SUITES } from "./numbers.ts";
+import { versionsUpTo } from "./record.ts";
 
-/** What an SSLv2 client calls itself: 0.2. */
-const SSLV2 = 0x0002;
 const MORE: HelloSighting = { kind: "more" };
 const NO: HelloSighting = { kind: "no" };
 
@@ -96,7 +96,7 @@ function readSslV2Hello(bytes: Buffer): ClientHello {
     sessionTicket: undefined,
     pskIdentity: undefined,
     ech: undefined,
-    fallback: suites.includes(FALLBACK_SCSV),
+    fallback: suites.includes(SIGNALLING_SUITES.fallback),
   };
 }
 

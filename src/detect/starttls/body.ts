@@ -1,5 +1,5 @@
 import { PeerError } from "../../errors.ts";
-import { UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { ALERTS } from "../../wire/alert.ts";
 import { LineReader } from "./lines.ts";
 
 /** Steps over the body of a request. */
@@ -62,7 +62,7 @@ class Chunks implements BodyReader {
 }
 
 function malformed(): PeerError {
-  return new PeerError("The client's request is malformed: its body is not in chunks", UNEXPECTED_MESSAGE, {
+  return new PeerError("The client's request is malformed: its body is not in chunks", ALERTS.unexpected_message, {
     side: "client",
   });
 }

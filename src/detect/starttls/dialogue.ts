@@ -1,5 +1,6 @@
 import { PeerError } from "../../errors.ts";
 import type { Side } from "../../vocabulary.ts";
+import { ALERTS } from "../../wire/alert.ts";
 
 /** What the bytes so far make of a conversation that began in plaintext. */
 export type Progress =
@@ -55,12 +56,9 @@ export function blankDialogue(
   return { protocol, answers: 0, certain: false, offered: undefined, refused: false, feed };
 }
 
-/** TLS alerts name what was wrong; in plaintext no peer sees them: RFC 8446, section 6.2. */
-export const UNEXPECTED_MESSAGE = 10;
-
 /** A peer broke the protocol in a way that could hide something. */
 export function broken(side: Side, message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE, { side });
+  return new PeerError(message, ALERTS.unexpected_message, { side });
 }
 
 /** Of all that a client said, in bytes. */

@@ -1,6 +1,7 @@
 import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
-import { blankDialogue, type Dialogue, MORE, NO, type Progress, Script, UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { ALERTS } from "../../wire/alert.ts";
+import { blankDialogue, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
 
 /** BER tags of RFC 4511, appendix B. */
 const TAG = {
@@ -168,5 +169,5 @@ function resultOf(body: Buffer): number | undefined {
 }
 
 function broken(message: string): PeerError {
-  return new PeerError(message, UNEXPECTED_MESSAGE);
+  return new PeerError(message, ALERTS.unexpected_message);
 }

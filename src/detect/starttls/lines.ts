@@ -1,6 +1,6 @@
 import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
-import { UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { ALERTS } from "../../wire/alert.ts";
 
 /** Of one line, in bytes. The longest in use are those that carry a Kerberos ticket. */
 const MAX_LINE = 16_384;
@@ -33,7 +33,7 @@ export class LineReader {
     const end = found < 0 ? bytes.length : found + 1;
     const room = (this.inText ? DOT : MAX_LINE) - this.#line.length;
     if (!this.inText && end - from > room) {
-      throw new PeerError(`A line is longer than ${MAX_LINE} bytes`, UNEXPECTED_MESSAGE);
+      throw new PeerError(`A line is longer than ${MAX_LINE} bytes`, ALERTS.unexpected_message);
     }
     this.#line.append(bytes.subarray(from, Math.min(end, from + Math.max(0, room))));
     if (found < 0) return { end };
@@ -41,7 +41,7 @@ export class LineReader {
     this.#line = new Accumulator();
     if (this.inText && line !== ".") return { end };
     this.inText = false;
-    if (NO_TEXT.test(line)) throw new PeerError("A line holds bytes that are no text", UNEXPECTED_MESSAGE);
+    if (NO_TEXT.test(line)) throw new PeerError("A line holds bytes that are no text", ALERTS.unexpected_message);
     return { end, line };
   }
 }

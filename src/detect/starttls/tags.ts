@@ -1,5 +1,5 @@
 import { PeerError } from "../../errors.ts";
-import { UNEXPECTED_MESSAGE } from "./dialogue.ts";
+import { ALERTS } from "../../wire/alert.ts";
 
 /** One tag of an XML stream. */
 export interface Tag {
@@ -85,5 +85,5 @@ export class TagReader {
 }
 
 function malformed(what: string): PeerError {
-  return new PeerError(`The stream holds ${what}`, UNEXPECTED_MESSAGE);
+  return new PeerError(`The stream holds ${what}`, ALERTS.unexpected_message);
 }

@@ -1,4 +1,5 @@
-import { CONTENT_TYPES, HANDSHAKE_TYPES, record } from "../../../src/wire/record.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../../../src/wire/numbers.ts";
+import { record } from "../../../src/wire/record.ts";
 import { u8, u16, u16s, vector8, vector16, vector24 } from "../../../src/wire/writer.ts";
 
 /** What a built hello has instead of the ordinary; what a test leaves out is well-formed. */
