@@ -18,7 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   pki: ["wire"],
   streams: ["detect"],
   legs: ["streams", "wire", "ssl3", "pki", "resumption"],
-  capture: ["streams", "linux", "kernel", "detect"],
+  capture: ["streams", "linux", "kernel", "detect", "wire"],
   tools: ["streams", "linux", "kernel", "wire"],
   feeds: ["wire", "linux"],
   fleet: ["resumption"],

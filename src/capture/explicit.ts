@@ -6,13 +6,10 @@ import { farewell } from "../streams/farewell.ts";
 import type { Timing } from "../streams/reading.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { ALERTS } from "../wire/alert.ts";
 import type { Arrival, Destination, Refusal } from "./arrival.ts";
 import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
-
-/** TLS alerts for a client that spoke TLS here; one that got an HTTP answer never sees them. */
-const DECODE_ERROR = 50;
-const PROTOCOL_VERSION = 70;
 
 const REASON: Readonly<Record<number, string>> = {
   400: "Bad Request",
@@ -87,10 +84,13 @@ async function readHead(client: Socket, timing: Timing): Promise<RequestHead> {
       return request;
     }
     if (request.kind === "tls") {
-      throw new PeerError("The client spoke TLS to a listener that takes plain proxy requests", PROTOCOL_VERSION);
+      throw new PeerError(
+        "The client spoke TLS to a listener that takes plain proxy requests",
+        ALERTS.protocol_version,
+      );
     }
     farewell(client, answer(request.status, request.message));
-    throw new PeerError(`The client's proxy request is malformed: ${request.message}`, DECODE_ERROR);
+    throw new PeerError(`The client's proxy request is malformed: ${request.message}`, ALERTS.decode_error);
   } catch (error) {
     if (error instanceof NetworkError && error.code === "ETIMEDOUT") farewell(client, answer(408, error.message));
     throw error;
@@ -100,7 +100,7 @@ function destinationOf(client: Socket, head: RequestHead): Destination {
   if (head.target === undefined) {
     const message = "This is a proxy: ask it with CONNECT host:port, or with an absolute http:// address";
     farewell(client, answer(400, message));
-    throw new PeerError("The client's proxy request names no destination", DECODE_ERROR);
+    throw new PeerError("The client's proxy request names no destination", ALERTS.decode_error);
   }
   const { host, port } = head.target;
   return { host, port, connectHost: host, http: head.form === "absolute" ? head.forwarded : undefined };

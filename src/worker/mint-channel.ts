@@ -1,9 +1,7 @@
 import { PeerError } from "../errors.ts";
 import type { FromWorker } from "../messages.ts";
 import type { Minted, MintRequest } from "../pki/issue/mint.ts";
-
-/** RFC 8446, section 6.2: the client is not to blame. */
-const INTERNAL_ERROR = 80;
+import { ALERTS } from "../wire/alert.ts";
 
 /**
  * Asks the supervisor for certificates. Its answers are given to `settle`. A request that has none after `limit()` ms, a handshake's
@@ -19,7 +17,9 @@ export function createMintChannel(tell: (message: FromWorker) => unknown, limit:
       const { promise, resolve, reject } = Promise.withResolvers<Minted>();
       const time = limit();
       const late = setTimeout(() => {
-        reject(new PeerError(`Cannot issue a certificate: the supervisor gave none in ${time} ms`, INTERNAL_ERROR));
+        reject(
+          new PeerError(`Cannot issue a certificate: the supervisor gave none in ${time} ms`, ALERTS.internal_error),
+        );
       }, time);
       waiting.set(request, { resolve, reject });
       tell({ kind: "mint", request, wanted });
@@ -32,7 +32,7 @@ export function createMintChannel(tell: (message: FromWorker) => unknown, limit:
     },
     settle(request: number, answer: Minted | { readonly failed: string }) {
       const asker = waiting.get(request);
-      if ("failed" in answer) asker?.reject(new PeerError(answer.failed, INTERNAL_ERROR));
+      if ("failed" in answer) asker?.reject(new PeerError(answer.failed, ALERTS.internal_error));
       else asker?.resolve(answer);
     },
   };

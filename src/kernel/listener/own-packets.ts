@@ -1,6 +1,7 @@
+import { hex } from "../../vocabulary.ts";
 import type { Lane } from "./lane.ts";
 import { CODE, KIND, LANDED, LOCAL_KIND, markOf } from "./marks.ts";
-import { chain, HOOK, hex, kindMatch, NEW, type Writing } from "./rule-writing.ts";
+import { chain, HOOK, kindMatch, NEW, type Writing } from "./rule-writing.ts";
 
 /** What has come in for this machine. */
 export function inputChains(w: Writing): string[] {

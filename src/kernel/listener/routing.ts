@@ -1,9 +1,9 @@
 import { isIPv6 } from "node:net";
 import ipaddr from "ipaddr.js";
+import { hex } from "../../vocabulary.ts";
 import type { Step } from "../step.ts";
 import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, LOCAL_KIND, markOf, OF_LANE } from "./marks.ts";
-import { hex } from "./rule-writing.ts";
 
 /** What is for our sockets stays here, whatever its address: by its mark and where it comes in, and not when it goes out. */
 export function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: number): readonly Step[] {

@@ -1,3 +1,4 @@
+import { hex } from "../../vocabulary.ts";
 import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./policy-rows.ts";
@@ -142,9 +143,4 @@ export function indent(lines: readonly string[]): string[] {
 /** A comment ends with its line. */
 function printable(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, "?");
-}
-
-/** As nft reads it. */
-export function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }

@@ -1,9 +1,10 @@
+import { hex } from "../../vocabulary.ts";
 import { bridgeChains } from "./bridge-rules.ts";
 import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { inputChains, outputChains } from "./own-packets.ts";
 import { addressSets, liveSets } from "./policy-rows.ts";
-import { chain, count, HOOK, hex, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
+import { chain, count, HOOK, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
 
 /** The ruleset of both families as one script, and the counters in it. */
 export function writeRules(

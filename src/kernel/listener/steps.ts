@@ -1,8 +1,8 @@
+import { hex } from "../../vocabulary.ts";
 import type { Step } from "../step.ts";
 import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { deliverySteps, routeSteps } from "./routing.ts";
-import { hex } from "./rule-writing.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
 export function listSteps(

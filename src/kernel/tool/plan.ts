@@ -1,6 +1,7 @@
 import { ConfigError, NetworkError } from "../../errors.ts";
 import { within } from "../../linux/netns.ts";
 import { type Link, readLink } from "../../linux/routes.ts";
+import { hex } from "../../vocabulary.ts";
 import type { InsideStep, Step } from "../step.ts";
 import { MARK, namespaceOf, type ToolInterfaces } from "./numbers.ts";
 import { writeToolRules } from "./rules.ts";
@@ -245,8 +246,4 @@ function routing(tool: ToolInterfaces, family: 4 | 6): Inside[] {
 
 function ip(...args: string[]): Extract<Inside, { kind: "command" }> {
   return { kind: "command", run: ["ip", ...args] };
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }

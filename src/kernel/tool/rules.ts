@@ -1,3 +1,4 @@
+import { hex } from "../../vocabulary.ts";
 import {
   ACCEPTING,
   acceptingPort,
@@ -109,8 +110,4 @@ function acceptRules(slot: Slot): string[] {
 
 function lines(slots: readonly Slot[], write: (slot: Slot) => readonly string[]): string {
   return slots.flatMap((slot) => write(slot).map((line) => `    ${line}`)).join("\n");
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }

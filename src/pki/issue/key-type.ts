@@ -1,5 +1,6 @@
 import { type KeyType, VERSIONS } from "../../vocabulary.ts";
 import type { ClientHello } from "../../wire/client-hello.ts";
+import { SIGNALLING_SUITES } from "../../wire/numbers.ts";
 
 const ECDSA_SECP256R1_SHA256 = 0x0403;
 const SECP256R1 = 0x0017;
@@ -10,7 +11,7 @@ const ECDSA_SUITES = new Set([0xc009, 0xc00a]);
 
 /** The same and those with RC4 and 3DES, which the node speaks over SSL 3.0 only; and what is no suite but a signal. */
 const ECDSA_SUITES_SSL3 = new Set([0xc007, 0xc008, ...ECDSA_SUITES]);
-const SIGNALS = new Set([0x00ff, 0x5600]);
+const SIGNALS = new Set<number>(Object.values(SIGNALLING_SUITES));
 
 /** The same from TLS 1.2 on: CBC with SHA-2, GCM, CCM, ChaCha20 (RFC 5289, 7251, 7905), ARIA and Camellia (RFC 6209, 6367). */
 const ECDSA_SUITES_1_2 = new Set([

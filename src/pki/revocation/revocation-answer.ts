@@ -1,4 +1,5 @@
 import { PeerError } from "../../errors.ts";
+import { ALERTS } from "../../wire/alert.ts";
 
 /** What an issuer says of a certificate. Times in ms since the epoch. */
 export interface Answer {
@@ -50,14 +51,15 @@ export function nameReason(content: Buffer): string | null {
   return (content.length === 1 ? REASONS[content[0]!] : undefined) ?? null;
 }
 
-/** The alert bad_certificate_status_response: RFC 8446, section 6.2. */
-const BAD_STATUS = 113;
-
 /** What proves nothing is refused by this. */
 export function notBelieved(what: string): PeerError {
-  return new PeerError(`Cannot believe what was told of the certificate's revocation: ${what}`, BAD_STATUS, {
-    side: "server",
-  });
+  return new PeerError(
+    `Cannot believe what was told of the certificate's revocation: ${what}`,
+    ALERTS.bad_certificate_status_response,
+    {
+      side: "server",
+    },
+  );
 }
 
 /** What is wrong with an answer, without the words that say what was done: "it ended at 2026-11-23T10:00Z". */

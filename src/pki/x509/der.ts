@@ -1,4 +1,6 @@
 import { PeerError } from "../../errors.ts";
+import { hex } from "../../vocabulary.ts";
+import { ALERTS } from "../../wire/alert.ts";
 
 /** One element of DER (ITU-T X.690): its tag, its contents, and all its bytes as they stood. */
 export interface Element {
@@ -20,9 +22,6 @@ export const TAG = {
   sequence: 0x30,
   set: 0x31,
 } as const;
-
-/** The alert bad_certificate: RFC 8446, section 6.2. */
-const BAD_CERTIFICATE = 42;
 
 /**
  * Reads the elements that fill `bytes` exactly, one behind the other; their contents are views of the same memory.
@@ -56,13 +55,13 @@ export function readElements(bytes: Buffer): Element[] {
 /** Reads the elements inside the only element of `bytes`, which has this tag. Throws PeerError. */
 export function readInside(bytes: Buffer, tag: number): Element[] {
   const [outer, ...more] = readElements(bytes);
-  if (outer?.tag !== tag || more.length > 0) throw malformed(`not one element with the tag 0x${tag.toString(16)}`);
+  if (outer?.tag !== tag || more.length > 0) throw malformed(`not one element with the tag ${hex(tag)}`);
   return readElements(outer.content);
 }
 
 /** What every reader of certificates throws: the server sent bytes that are not an X.509 certificate. */
 export function malformed(what: string): PeerError {
-  return new PeerError(`Cannot read the certificate: ${what}`, BAD_CERTIFICATE, { side: "server" });
+  return new PeerError(`Cannot read the certificate: ${what}`, ALERTS.bad_certificate, { side: "server" });
 }
 
 /**
