@@ -1,17 +1,17 @@
-import { createKept, type Kept } from "../../cache.ts";
+import { type Cache, createCache } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
 import type { CertificateStatus, ChainStatus } from "./revocation-answer.ts";
 
 /** What a worker knows of revocation: it outlives a reload. */
 export interface RevocationCache {
   /** By a server's certificate: what there is to say of its whole chain. */
-  readonly conclusions: Kept<ChainStatus>;
+  readonly conclusions: Cache<ChainStatus>;
   /** By certificate. */
-  readonly told: Kept<CertificateStatus>;
+  readonly told: Cache<CertificateStatus>;
   /** By address and issuer. */
-  readonly lists: Kept<RevocationList>;
+  readonly lists: Cache<RevocationList>;
   /** Why an address was of no use a moment ago. */
-  readonly failures: Kept<string>;
+  readonly failures: Cache<string>;
   /** Sessions whose answer was known, and for which somebody had to be asked. */
   hits: number;
   misses: number;
@@ -25,10 +25,10 @@ const MOST_FAILURES = 1_000;
 
 /** `limit`: certificates. */
 export function createRevocationCache(limit: number): RevocationCache {
-  const conclusions = createKept<ChainStatus>(limit);
-  const told = createKept<CertificateStatus>(limit);
-  const lists = createKept<RevocationList>(MOST_LISTS);
-  const failures = createKept<string>(MOST_FAILURES);
+  const conclusions = createCache<ChainStatus>({ entries: limit });
+  const told = createCache<CertificateStatus>({ entries: limit });
+  const lists = createCache<RevocationList>({ bytes: MOST_LISTS });
+  const failures = createCache<string>({ entries: MOST_FAILURES });
   return {
     ...{ conclusions, told, lists, failures, hits: 0, misses: 0 },
     get size() {

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { createKept, type Kept } from "../../cache.ts";
+import { type Cache, createCache } from "../../cache.ts";
 import type { Fault } from "../../vocabulary.ts";
 import type { InboundKey } from "../keys/key-source.ts";
 import type { Keystore } from "../keys/keystore.ts";
@@ -37,7 +37,7 @@ export interface ShownCertificate {
 }
 
 /** Certificates that OpenSSL found good, with what was found, by certificate and host: busy servers show the same one each time. */
-export type VerifiedCache = Kept<readonly FoundFault[]>;
+export type VerifiedCache = Cache<readonly FoundFault[]>;
 
 /** For this time, in ms, a certificate is not verified anew. */
 const FRESH = 60_000;
@@ -49,7 +49,7 @@ const FRESH = 60_000;
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
-  verified: VerifiedCache = createKept(2_000),
+  verified: VerifiedCache = createCache({ entries: 2_000 }),
   revocation?: RevocationChecker,
 ): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
   const rootSet = createRootSet(roots);
