@@ -1,8 +1,9 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import type { Session } from "../sessions/record.ts";
 import { compileHost, hostsOf, type SessionQuery } from "../sessions/search.ts";
-import { finish, type Session } from "../sessions/session.ts";
+import { finish } from "../sessions/session.ts";
 
 /** Each row takes the database from one `user_version` to the next. Rows are only ever added. */
 const MIGRATIONS = [

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import type { Session } from "../sessions/record.ts";
 import { compileQuery } from "../sessions/search.ts";
-import type { Session } from "../sessions/session.ts";
 import { type HistoryOptions, openHistory } from "./history.ts";
 import { QUIET, testSession } from "./test-operations.ts";
 

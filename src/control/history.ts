@@ -1,6 +1,6 @@
 import { renameSync } from "node:fs";
+import type { Session } from "../sessions/record.ts";
 import { compileQuery, type SessionQuery } from "../sessions/search.ts";
-import type { Session } from "../sessions/session.ts";
 import type { HistoryInfo } from "./api.ts";
 import { type HistoryStore, isUnusable, openStore } from "./history-store.ts";
 

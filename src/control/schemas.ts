@@ -1,170 +1,119 @@
+import { isIP } from "node:net";
 import { z } from "zod";
-import type * as api from "./api.ts";
+import { counters } from "../sessions/counters.ts";
+import { action, phase, session, time } from "../sessions/record.ts";
 
-/** The answers' shapes for the OpenAPI document; `satisfies` holds them to the types that the CLI and the console use. */
+/**
+ * The shapes of the REST API: what requests are checked against, and what the OpenAPI document says. `api.ts` infers the
+ * types from them. An answer is not checked against its schema: the types hold the code to it.
+ */
 
-const time = z.int().describe("ms since the epoch");
-const bytes = z.int().nonnegative().describe("bytes");
-const endpoint = z.object({ address: z.string(), port: z.int() });
-const action = z.enum(["decrypt", "bypass", "drop"]);
-const phase = z.enum(["network", "sni", "certificate"]);
-const left = z.enum(["closed", "reset"]).nullable();
-const end = z.enum(["INIT", "SYN_SENT", "SYN_RCV", "EST"]);
+const amount = z.int().nonnegative();
 
+/** Any answer that is not 2xx. */
 export const failure = z.object({
-  error: z.string(),
+  error: z.string().describe("what could not be done and why, in one sentence"),
   path: z.exactOptional(z.string()).describe("the part of the request, or of the configuration, that is wrong"),
-  errors: z.exactOptional(z.array(z.object({ error: z.string(), path: z.string() })).readonly()),
-}) satisfies z.ZodType<api.ApiError>;
-
-const leg = z.object({
-  version: z.exactOptional(z.string()),
-  suite: z.exactOptional(z.string()),
-  group: z.exactOptional(z.string()),
-  alpn: z.exactOptional(z.string().nullable()),
-  resumed: z.exactOptional(z.boolean()),
-  received: bytes,
-  sent: bytes,
-}) satisfies z.ZodType<api.LegRecord>;
-
-const revocation = z.object({
-  status: z.enum(["good", "revoked", "unknown", "exempt"]),
-  from: z.enum(["stapled", "ocsp", "crl"]).nullable(),
-  cached: z.boolean(),
-  reason: z.string().nullable(),
-  thisUpdate: time.nullable(),
-  nextUpdate: time.nullable(),
-}) satisfies z.ZodType<api.RevocationRecord>;
-
-const certificate = z.object({
-  subject: z.string(),
-  issuer: z.string(),
-  names: z.array(z.string()).readonly(),
-  sha256: z.string(),
-  notBefore: time.nullable(),
-  notAfter: time.nullable(),
-  faults: z.array(z.object({ fault: z.string(), code: z.string() })).readonly(),
-  revocation: z.exactOptional(revocation).describe("absent: nobody was asked"),
-}) satisfies z.ZodType<api.CertificateRecord>;
-
-const presented = z.object({
-  authority: z.enum(["primary", "secondary", "inbound"]),
-  serial: z.string(),
-  sha256: z.string(),
-  keyType: z.string(),
-}) satisfies z.ZodType<api.PresentedRecord>;
-
-export const session = z.object({
-  id: z.string(),
-  worker: z.int(),
-  listener: z.string(),
-  mode: z.string(),
-  state: z.templateLiteral([end, ":", end, ":", end, ":", end]).describe("Na:Nb:Ta:Tb"),
-  client: endpoint,
-  server: endpoint.nullable(),
-  seenAs: endpoint.nullable(),
-  protocol: z.enum(["tls", "http", "other"]).nullable(),
-  startTls: z
-    .object({
-      protocol: z.string(),
-      outcome: z.enum(["upgraded", "refused", "withdrawn"]),
-      at: time.nullable(),
-    })
-    .nullable(),
-  sni: z.string().nullable(),
-  connectHost: z.string().nullable(),
-  ech: z.enum(["outer", "inner"]).nullable(),
-  ja3: z.string().nullable(),
-  ja4: z.string().nullable(),
-  deployment: z.enum(["outbound", "inbound"]).nullable(),
-  certificate: certificate.nullable(),
-  presented: presented.nullable(),
-  verdict: action.nullable(),
-  phase: phase.nullable(),
-  rule: z.string().nullable(),
-  reason: z.string().nullable(),
-  clientLeg: leg,
-  serverLeg: leg,
-  tools: z.array(z.object({ name: z.string(), state: z.enum(["connected", "bypassed"]) })).readonly(),
-  feeds: z.record(z.string(), z.string()).readonly(),
-  start: time,
-  lastActivity: time,
-  end: time.nullable(),
-  closeReason: z.string().nullable(),
-  clientLeft: left,
-  serverLeft: left,
-}) satisfies z.ZodType<api.Session>;
+  errors: z
+    .exactOptional(z.array(z.object({ error: z.string(), path: z.string() })).readonly())
+    .describe("all of them, when there are several"),
+});
 
 export const sessionList = z.object({
-  sessions: z.array(session).readonly(),
-  more: z.boolean(),
-}) satisfies z.ZodType<api.SessionList>;
+  sessions: z.array(session).readonly().describe("live sessions before closed ones, the newest first"),
+  more: z.boolean().describe("true: more sessions match than the limit allows"),
+});
 
 export const fleetSessions = z.object({
-  nodes: z.array(sessionList.extend({ name: z.string(), since: time, answered: z.boolean() })).readonly(),
-}) satisfies z.ZodType<api.FleetSessions>;
-
-const number = z.number();
-const phases = z.object({ network: number, sni: number, certificate: number });
-
-const counters = z.record(
-  z.string(),
-  z.object({
-    open: number,
-    total: number,
-    decided: z.object({ decrypt: phases, bypass: phases, drop: phases }),
-    undecided: number,
-    faults: z.record(z.string(), number),
-    handshakeFailures: number,
-    bytes: z.object({ clientReceived: bytes, clientSent: bytes, serverReceived: bytes, serverSent: bytes }),
-  }),
-) satisfies z.ZodType<api.Counters>;
+  nodes: z
+    .array(
+      sessionList.extend({
+        name: z.string(),
+        since: time.describe("when the node started, in ms since the epoch"),
+        answered: z.boolean().describe("false: it did not answer in time, and its sessions are not known"),
+      }),
+    )
+    .readonly()
+    .describe("this node first, then every other node that reported to the store within the last 15 s"),
+});
 
 const worker = z.object({
   id: z.int(),
   pid: z.int(),
   startedAt: time,
-  restarts: z.int(),
-  sessions: z.int(),
-  memory: z.exactOptional(bytes),
-  cpu: z.exactOptional(number).describe("seconds"),
-}) satisfies z.ZodType<api.WorkerInfo>;
+  restarts: amount.describe("how often this worker was started again"),
+  sessions: amount.describe("sessions that it carries now"),
+  memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
+  cpu: z
+    .exactOptional(z.number())
+    .describe("seconds of CPU time that the process has used; absent until the worker first reports"),
+});
 
 const listener = z.object({
   name: z.string(),
   mode: z.string(),
-  address: z.string(),
-}) satisfies z.ZodType<api.ListenerInfo>;
+  address: z.string().describe("where it listens; inline: its interfaces"),
+});
 
-const running = z.enum(["running", "stopped"]);
-const mint = z.object({ minted: number, hits: number, size: number }) satisfies z.ZodType<api.MintInfo>;
+const mint = z.object({
+  minted: amount.describe("certificates issued"),
+  hits: amount.describe("times an issued certificate was presented again"),
+  size: amount.describe("certificates in the cache"),
+});
+
+const stopReason = z.string().optional().describe("why it stopped");
 
 const feed = z.object({
   name: z.string(),
   kind: z.string(),
-  state: running,
-  reason: z.string().optional(),
-  sessions: number,
-  packets: number,
-  bytes,
-  dropped: number,
-}) satisfies z.ZodType<api.FeedInfo>;
+  state: z.enum(["running", "stopped"]).describe("stopped: in one worker at least"),
+  reason: stopReason,
+  sessions: amount.describe("sessions that were copied to it"),
+  packets: amount.describe("packets written"),
+  bytes: amount.describe("bytes written, with what the format adds"),
+  dropped: amount.describe("packets left out: the feed was stopped, or its reader was too slow"),
+});
 
 const tool = z.object({
   name: z.string(),
   kind: z.enum(["inline", "proxy"]),
-  state: z.enum(["up", "down"]),
-  since: time,
-  reason: z.string().optional(),
+  state: z.enum(["up", "down"]).describe("down: it has failed, and onFailure applies"),
+  since: time.describe("since when it is in this state, in ms since the epoch"),
+  reason: z.string().optional().describe("why it failed last"),
   onFailure: z.enum(["bypass", "drop"]),
-  sessions: number,
-  strangers: number,
-}) satisfies z.ZodType<api.ToolInfo>;
+  sessions: amount.describe("sessions that pass it now"),
+  strangers: amount.describe("connections and packets from the tool that belong to no live session; they are dropped"),
+});
+
+const kernelCount = z.object({
+  listener: z.string(),
+  counts: z
+    .string()
+    .describe(
+      "row: new connections that a rule or list of the network phase decided; accepted: SYNs handed to a worker; " +
+        "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused",
+    ),
+  name: z.string().optional().describe("the rule or list of a row"),
+  packets: amount,
+  bytes: amount,
+});
+
+const store = z.object({
+  state: z.enum(["connected", "alone"]),
+  reason: z.string().optional().describe("why this node works alone"),
+  failures: amount.describe("requests that the store did not answer, or not in time"),
+});
+
+const history = z.object({
+  state: z.enum(["running", "stopped"]),
+  reason: stopReason,
+  sessions: amount.describe("sessions in the history"),
+});
 
 export const stats = z.object({
   version: z.string(),
   startedAt: time,
-  sessions: z.object({ live: number }),
+  sessions: z.object({ live: amount }),
   counters,
   workers: z.array(worker).readonly(),
   listeners: z.array(listener).readonly(),
@@ -172,80 +121,160 @@ export const stats = z.object({
   feeds: z.array(feed).readonly(),
   tools: z.array(tool).readonly(),
   kernel: z
-    .array(
-      z.object({
-        listener: z.string(),
-        counts: z.string(),
-        name: z.string().optional(),
-        packets: number,
-        bytes: number,
-      }),
-    )
-    .readonly(),
-  store: z
-    .object({ state: z.enum(["connected", "alone"]), reason: z.string().optional(), failures: z.int() })
-    .optional(),
-  history: z.object({ state: running, reason: z.string().optional(), sessions: number }),
-}) satisfies z.ZodType<api.Stats>;
+    .array(kernelCount)
+    .readonly()
+    .describe("what the kernel's rules counted for the inline listeners; empty without such listeners"),
+  store: store.optional().describe("the store that several nodes share; absent: resumption.shared is not set"),
+  history,
+});
 
 export const health = z.object({
   status: z.literal("ok"),
   version: z.string(),
-  store: z.exactOptional(z.enum(["connected", "alone"])),
-}) satisfies z.ZodType<api.Health>;
+  store: z
+    .exactOptional(z.enum(["connected", "alone"]))
+    .describe(
+      "whether the shared store answers; absent: resumption.shared is not set. A node that is alone is healthy",
+    ),
+});
 
-const policyEntry = z.object({ phase, group: z.string(), name: z.string(), action: z.string() });
+export const cache = z.object({
+  name: z.string(),
+  size: amount.describe("entries now"),
+  limit: amount.describe("most entries"),
+  hits: amount,
+  misses: amount,
+});
 
-export const policyOrder = z.object({ order: z.array(policyEntry).readonly() }) satisfies z.ZodType<api.PolicyOrder>;
+/** What to explain: a flow of which any part may be unknown. */
+export const flow = z.strictObject({
+  host: z.string().min(1).max(253).optional().describe("the SNI or CONNECT host"),
+  client: z.string().refine(isIP, "is not an IPv4 or IPv6 address").optional().describe("the client's address"),
+  server: z
+    .string()
+    .refine(isEndpoint, "is not an address with a port, like 10.0.0.5:443 or [2001:db8::5]:443")
+    .optional()
+    .describe("the server's address and port: 10.0.0.5:443"),
+  listener: z.string().optional().describe("the name of a listener"),
+});
+
+export const flowWithCertificate = flow.extend({
+  certificatePem: z
+    .string()
+    .max(256 * 1024)
+    .optional()
+    .describe("the server's certificate in PEM; the first of several"),
+});
+
+function isEndpoint(text: string): boolean {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const known = bracketed === undefined ? isIP(plain ?? "") === 4 : isIP(bracketed) === 6;
+  return known && Number(port) >= 1 && Number(port) <= 65535;
+}
+
+const policyEntry = z.object({
+  phase,
+  group: z
+    .string()
+    .describe("drop rules, bypass list, decrypt list, bypass rules, decrypt rules, issuer rules, default…"),
+  name: z.string(),
+  action: z.string(),
+});
+
+export const policyOrder = z.object({
+  order: z.array(policyEntry).readonly().describe("in the order in which they are evaluated"),
+});
 
 const verdict = z.object({
   action,
   phase,
-  rule: z.string(),
-  reason: z.string(),
-  provisional: z.boolean(),
-}) satisfies z.ZodType<api.Verdict>;
+  rule: z.string().describe("the rule, list or built-in that decides"),
+  reason: z.string().describe("why, in one sentence"),
+  provisional: z.boolean().describe("true: a later phase may still bypass or drop"),
+});
 
 export const explanation = z.object({
-  entries: z.array(policyEntry.extend({ truth: z.union([z.boolean(), z.literal("unknown")]) })).readonly(),
+  entries: z
+    .array(
+      policyEntry.extend({
+        truth: z
+          .union([z.boolean(), z.literal("unknown")])
+          .describe("whether it applies; unknown: it depends on a fact that was not given"),
+      }),
+    )
+    .readonly(),
   verdict,
-}) satisfies z.ZodType<api.Explanation>;
+});
 
-export const role = z.enum(["primary", "secondary"]) satisfies z.ZodType<api.AuthorityRole>;
-export const keyType = z.enum(["ecdsa", "rsa"]) satisfies z.ZodType<api.KeyType>;
+export const role = z.enum(["primary", "secondary"]);
+export const keyType = z.enum(["ecdsa", "rsa"]);
 
 export const authority = z.object({
   role,
   keyType,
   subject: z.string(),
-  serial: z.string(),
-  sha256: z.string(),
+  serial: z.string().describe("lower-case hex"),
+  sha256: z.string().describe("SHA-256 of the DER, in lower-case hex"),
   notBefore: time,
   notAfter: time,
-  origin: z.enum(["made", "given"]),
-}) satisfies z.ZodType<api.AuthorityInfo>;
+  origin: z.enum(["made", "given"]).describe("made: by the node itself; given: by the configuration"),
+});
 
 export const key = z.object({
   id: z.string(),
   hosts: z.array(z.string()).readonly(),
-  keyType: z.string(),
-  sha256: z.string().nullable(),
-  notAfter: time.nullable(),
-  origin: z.enum(["configuration", "added"]),
-  state: z.enum(["valid", "expires soon", "expired", "not yet valid", "waiting"]),
-}) satisfies z.ZodType<api.KeyInfo>;
+  keyType: z.string().describe("ecdsa, rsa or ed25519"),
+  sha256: z.string().nullable().describe("SHA-256 of the certificate's DER; null: it has no certificate yet"),
+  notAfter: time.nullable().describe("when the certificate expires, in ms since the epoch; null: it has none yet"),
+  origin: z.enum(["configuration", "added"]).describe("added: by the API or `clearline keys`"),
+  state: z
+    .enum(["valid", "expires soon", "expired", "not yet valid", "waiting"])
+    .describe("waiting: the node made the key, and its certificate was not added yet"),
+});
+
+const pem = z
+  .string()
+  .min(1)
+  .max(256 * 1024);
+const hosts = z.array(z.string().min(1).max(253)).min(1).max(1000).describe("names, wildcards, addresses");
+
+/** Certificate and key, or PKCS#12; or a certificate alone, when the node already holds its key. */
+export const newKey = z.strictObject({
+  hosts: hosts.optional().describe("names, wildcards, addresses; absent: those that the certificate names"),
+  certificate: pem.optional().describe("PEM, the leaf first"),
+  key: pem.optional().describe("PEM; absent: the node already holds the key"),
+  pkcs12: z
+    .base64()
+    .min(1)
+    .max(512 * 1024)
+    .optional()
+    .describe("PKCS#12 in base64, instead of certificate and key"),
+  passphrase: z.string().max(1024).optional().describe("the passphrase that encrypts the key or the PKCS#12 file"),
+});
+
+export const newKeyRequest = z.strictObject({
+  hosts,
+  keyType: z.enum(["ecdsa", "rsa", "ed25519"]).default("ecdsa"),
+  selfSignedDays: z
+    .int()
+    .min(1)
+    .max(3650)
+    .optional()
+    .describe("for how many days a self-signed certificate is valid; absent: a CA will sign it"),
+});
 
 export const generatedKey = z.object({
   key,
-  request: z.string().nullable().describe("PKCS#10 in PEM; null: the certificate is self-signed"),
-}) satisfies z.ZodType<api.GeneratedKey>;
+  request: z.string().nullable().describe("PKCS#10 in PEM, for the CA; null: the certificate is self-signed"),
+});
 
-export const cache = z.object({
-  name: z.string(),
-  size: z.int(),
-  limit: z.int(),
-  hits: z.int(),
-  misses: z.int(),
-}) satisfies z.ZodType<api.CacheInfo>;
+export const reloaded = z.object({
+  changes: z.array(z.string()).readonly().describe("one sentence each; empty: nothing has changed"),
+});
 
-export const reloaded = z.object({ changes: z.array(z.string()).readonly() }) satisfies z.ZodType<api.Reloaded>;
+/** An event of GET /events, sent at most four times a second. */
+export const sessionEvents = z.object({
+  live: z.array(session).readonly().describe("opened or changed since the last event, in their latest form"),
+  closed: z.array(session).readonly(),
+  dropped: amount.describe("changes left out because this client reads too slowly: fetch the list again"),
+});

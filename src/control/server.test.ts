@@ -253,6 +253,20 @@ test("the API describes itself, and its page loads nothing from elsewhere", asyn
   }
 });
 
+test("the API's document says what each field means, and in which unit", async () => {
+  const { paths } = (await ask("/api/v1/openapi.json", { headers: { authorization: "" } })).json();
+  const answerOf = (path: string, type = "application/json") =>
+    paths[`/api/v1${path}`].get.responses["200"].content[type].schema.properties;
+  const { worker, start, feeds } = answerOf("/sessions/{id}");
+  assert.match(start.description, /ms since the epoch/);
+  assert.match(feeds.description, /copy of the plaintext/);
+  assert.equal(worker.type, "integer");
+  assert.match(answerOf("/stats").workers.items.properties.memory.description, /bytes/);
+  assert.match(answerOf("/events", "text/event-stream").dropped.description, /reads too slowly/);
+  const [host] = paths["/api/v1/explain"].get.parameters;
+  assert.match(host.description, /SNI or CONNECT host/);
+});
+
 test("metrics count ended sessions by listener, verdict and phase", async () => {
   operations.apply(testSession("m", 1, { listener: "m", verdict: "bypass", phase: "sni" }), { id: "m", end: 2 });
   const { text } = await ask("/metrics");

@@ -1,5 +1,6 @@
 import { ConfigError } from "../errors.ts";
-import { openSession, type Session } from "../sessions/session.ts";
+import type { Session } from "../sessions/record.ts";
+import { openSession } from "../sessions/session.ts";
 import { type Applied, createLiveTable, type LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { KeyInfo } from "./api.ts";
 import { type History, openHistory } from "./history.ts";

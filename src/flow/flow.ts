@@ -3,7 +3,7 @@ import type { Arrival, Destination } from "../capture/arrival.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { LegFailure, Negotiated, ServerLeg } from "../legs/leg.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
-import type { LegRecord } from "../sessions/session.ts";
+import type { LegRecord } from "../sessions/record.ts";
 import type { Peer } from "../streams/conversation.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";

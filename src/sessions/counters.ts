@@ -1,25 +1,32 @@
-import type { Session } from "./session.ts";
+import { z } from "zod";
+import type { Session } from "./record.ts";
 
 const VERDICTS = ["decrypt", "bypass", "drop"] as const;
 const PHASES = ["network", "sni", "certificate"] as const;
 
-/** What became of one listener's sessions. Bytes are as the session record counts them. */
-export interface ListenerCounters {
-  open: number;
-  total: number;
-  /** Sessions by verdict and by the phase it fell in. */
-  readonly decided: Record<(typeof VERDICTS)[number], Record<(typeof PHASES)[number], number>>;
-  /** Sessions without a verdict: still opening, or over before one fell. */
-  undecided: number;
-  /** Sessions whose server's certificate had this fault; one with two faults counts in both. */
-  readonly faults: Record<string, number>;
-  /** Ended sessions that were to be decrypted, and never were because a TLS handshake failed. */
-  handshakeFailures: number;
-  readonly bytes: { clientReceived: number; clientSent: number; serverReceived: number; serverSent: number };
-}
+const number = z.int().nonnegative();
+const listenerCounters = z.object({
+  open: number.describe("live sessions"),
+  total: number.describe("sessions that began"),
+  decided: z
+    .record(z.enum(VERDICTS), z.record(z.enum(PHASES), number))
+    .describe("sessions by verdict and by the phase that decided it"),
+  undecided: number.describe("sessions without a verdict: still opening, or over before one was reached"),
+  faults: z
+    .record(z.string(), number)
+    .describe("sessions whose server's certificate had this fault; one with two faults counts in both"),
+  handshakeFailures: number.describe(
+    "sessions that ended without being decrypted as they should, because a TLS handshake failed",
+  ),
+  bytes: z
+    .object({ clientReceived: number, clientSent: number, serverReceived: number, serverSent: number })
+    .describe("bytes from and to the peer of each leg"),
+});
+export const counters = z.record(z.string(), listenerCounters).describe("by listener name");
 
+export type ListenerCounters = z.output<typeof listenerCounters>;
 /** By listener name. Plain data: can be sent between processes and summed over workers. */
-export type Counters = Record<string, ListenerCounters>;
+export type Counters = z.output<typeof counters>;
 
 /** Nothing counted yet. No prototype: a listener may have any name. */
 export function noCounters(): Counters {

@@ -1,4 +1,5 @@
-import { advance, finish, openSession, type Session, type SessionBirth, type SessionNews } from "./session.ts";
+import type { Session } from "./record.ts";
+import { advance, finish, openSession, type SessionBirth, type SessionNews } from "./session.ts";
 import type { SessionChange } from "./table.ts";
 
 /** A worker's own sessions, and what is to be told of them to the live table of all workers. */

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Session } from "./record.ts";
 import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
-import { openSession, type Session } from "./session.ts";
+import { openSession } from "./session.ts";
 
 function sessionWith(news: Partial<Session>): Session {
   const client = { address: "192.0.2.7", port: 50000 };

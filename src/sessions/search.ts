@@ -1,4 +1,4 @@
-import type { Session, State } from "./session.ts";
+import type { Session, State } from "./record.ts";
 
 /** What to look for; every part that is given must match. */
 export interface SessionQuery {

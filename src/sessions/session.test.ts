@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InvariantError } from "../errors.ts";
-import { advance, finish, openSession, type State } from "./session.ts";
+import type { State } from "./record.ts";
+import { advance, finish, openSession } from "./session.ts";
 
 const CLIENT = { address: "192.0.2.7", port: 50000 };
 const BIRTH = { id: "s1", worker: 0, listener: "proxy", mode: "explicit", client: CLIENT, server: null } as const;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Session } from "./record.ts";
 import { compileQuery } from "./search.ts";
-import { openSession, type Session } from "./session.ts";
+import { openSession } from "./session.ts";
 import { createLiveTable, type SessionChange } from "./table.ts";
 
 function born(id: string, news: Partial<Session> = {}): Session {

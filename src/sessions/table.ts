@@ -1,6 +1,7 @@
 import { type Counters, count, noCounters, sum } from "./counters.ts";
+import type { Session } from "./record.ts";
 import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
-import { finish, type Session } from "./session.ts";
+import { finish } from "./session.ts";
 
 /** What a worker tells of one session: the whole record first, then the fields that changed. */
 export type SessionChange = Partial<Session> & { readonly id: string };

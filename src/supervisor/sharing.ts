@@ -7,8 +7,8 @@ import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
 import { createClientSessions } from "../resumption/session-caches.ts";
 import { makeTicketKey, type TicketKeys, turnTicketKeys } from "../resumption/ticket-keys.ts";
+import type { Session } from "../sessions/record.ts";
 import type { SessionQuery } from "../sessions/search.ts";
-import type { Session } from "../sessions/session.ts";
 
 /** What a node asks the others of a fleet, and what it is told. */
 export interface FleetQuestion {

@@ -1,11 +1,11 @@
 import type { ServerResponse } from "node:http";
+import type { Session } from "../../sessions/record.ts";
 import { compileQuery } from "../../sessions/search.ts";
-import type { Session } from "../../sessions/session.ts";
 import type { Applied } from "../../sessions/table.ts";
 import type { SessionEvents } from "../api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { failure } from "../schemas.ts";
+import { failure, sessionEvents } from "../schemas.ts";
 import { sessionFilter } from "../session-filter.ts";
 
 const BATCH_EVERY = 250;
@@ -25,7 +25,10 @@ export function addEventRoutes(app: ControlApp, operations: Operations): void {
       schema: {
         summary: "Session changes, as server-sent events",
         querystring: sessionFilter,
-        response: { 503: failure },
+        response: {
+          200: { description: "The stream", content: { "text/event-stream": { schema: sessionEvents } } },
+          503: failure,
+        },
       },
     },
     async (request, reply) => {

@@ -1,30 +1,7 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { failure, generatedKey, key } from "../schemas.ts";
-
-const pem = z
-  .string()
-  .min(1)
-  .max(256 * 1024);
-const hosts = z.array(z.string().min(1).max(253)).min(1).max(1000).describe("names, wildcards, addresses");
-const newKey = z.strictObject({
-  hosts: hosts.optional().describe("names, wildcards, addresses; absent: those that the certificate names"),
-  certificate: pem.optional().describe("PEM, the leaf first"),
-  key: pem.optional().describe("PEM; absent: the node holds the key already"),
-  pkcs12: z
-    .base64()
-    .min(1)
-    .max(512 * 1024)
-    .optional()
-    .describe("base64; instead of certificate and key"),
-  passphrase: z.string().max(1024).optional().describe("under which the key is encrypted"),
-});
-const newRequest = z.strictObject({
-  hosts,
-  keyType: z.enum(["ecdsa", "rsa", "ed25519"]).default("ecdsa"),
-  selfSignedDays: z.int().min(1).max(3650).optional().describe("sign it with itself; absent: a CA will sign"),
-});
+import { failure, generatedKey, key, newKey, newKeyRequest } from "../schemas.ts";
 
 export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
@@ -42,7 +19,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
     {
       schema: {
         summary: "Make a key, and a request for its certificate",
-        body: newRequest,
+        body: newKeyRequest,
         response: { 201: generatedKey },
       },
     },

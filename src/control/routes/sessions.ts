@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { session } from "../../sessions/record.ts";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { failure, fleetSessions, session, sessionList } from "../schemas.ts";
+import { failure, fleetSessions, sessionList } from "../schemas.ts";
 import { sessionFilter } from "../session-filter.ts";
 import { searchSessions } from "../session-search.ts";
 

@@ -1,0 +1,154 @@
+import { z } from "zod";
+
+/**
+ * The session record: its schema, from which its types and the API's document follow. The flow imports the types only, so
+ * that a worker does not load the schema.
+ */
+
+/** A type inferred from a schema, read-only all the way down: answers and records are replaced, never changed. */
+export type Frozen<Shape> = { readonly [Key in keyof Shape]: Frozen<Shape[Key]> };
+
+export const time = z.int().describe("ms since the epoch");
+const bytes = z.int().nonnegative();
+export const endpoint = z.object({
+  address: z.string().describe("IPv4 or IPv6, without brackets"),
+  port: z.int(),
+});
+export const action = z.enum(["decrypt", "bypass", "drop"]);
+export const phase = z
+  .enum(["network", "sni", "certificate"])
+  .describe("network: decided on the SYN; sni: on the ClientHello; certificate: on the server's certificate");
+
+/** Of one of the node's four TCP ends: docs/glossary.md. */
+const end = z.enum(["INIT", "SYN_SENT", "SYN_RCV", "EST"]);
+const state = z
+  .templateLiteral([end, ":", end, ":", end, ":", end])
+  .describe("the states of the node's four TCP ends, Na:Nb:Ta:Tb, such as EST:EST:INIT:INIT");
+
+const leg = z
+  .object({
+    version: z.exactOptional(z.string()).describe("TLSv1.3; absent until the handshake is complete"),
+    suite: z.exactOptional(z.string()).describe("IANA's name: TLS_AES_128_GCM_SHA256"),
+    group: z.exactOptional(z.string()).describe("IANA's name: X25519MLKEM768"),
+    alpn: z.exactOptional(z.string().nullable()).describe("h2; null: none was agreed"),
+    resumed: z.exactOptional(z.boolean()).describe("true: the handshake resumed an earlier session"),
+    received: bytes.describe("bytes from this leg's peer: of plaintext, or as they are when not decrypted"),
+    sent: bytes.describe("bytes to this leg's peer, counted alike"),
+  })
+  .describe("one of the two connections: what was negotiated on it, and what passed");
+
+const revocation = z.object({
+  status: z
+    .enum(["good", "revoked", "unknown", "exempt"])
+    .describe("unknown: no source could answer; exempt: this certificate has no source and needs none"),
+  from: z
+    .enum(["stapled", "ocsp", "crl"])
+    .nullable()
+    .describe(
+      "stapled: a response that the server sent; ocsp: the issuer's responder; crl: the issuer's list; null: none",
+    ),
+  cached: z.boolean().describe("true: the answer is one that an earlier session received"),
+  reason: z.string().nullable().describe("why it was revoked, or why the status is unknown"),
+  thisUpdate: time.nullable().describe("when the issuer made the statement, in ms since the epoch"),
+  nextUpdate: time.nullable().describe("until when it holds, in ms since the epoch"),
+});
+
+const certificate = z
+  .object({
+    subject: z.string(),
+    issuer: z.string(),
+    names: z.array(z.string()).readonly().describe("DNS names and addresses that it is for"),
+    sha256: z.string().describe("SHA-256 of the DER, in lower-case hex"),
+    notBefore: time.nullable().describe("ms since the epoch; null: the date cannot be read"),
+    notAfter: time.nullable().describe("ms since the epoch; null: the date cannot be read"),
+    faults: z
+      .array(z.object({ fault: z.string(), code: z.string().describe("OpenSSL's code, or the node's own") }))
+      .readonly()
+      .describe("everything that is wrong with it; empty: it is valid"),
+    revocation: z.exactOptional(revocation).describe("absent: its revocation was not checked"),
+  })
+  .describe("the server's certificate");
+
+const presented = z
+  .object({
+    authority: z
+      .enum(["primary", "secondary", "inbound"])
+      .describe("the CA that signed it; inbound: it is the server's own, whose key the node holds"),
+    serial: z.string(),
+    sha256: z.string().describe("SHA-256 of the DER, in lower-case hex"),
+    keyType: z.string(),
+  })
+  .describe("the certificate that the node presented to the client");
+
+const startTls = z
+  .object({
+    protocol: z.string().describe("SMTP, CONNECT…; the last one when there were several"),
+    outcome: z
+      .enum(["upgraded", "refused", "withdrawn"])
+      .describe("refused: the server does not offer TLS; withdrawn: it offered TLS earlier and no longer does"),
+    at: time.nullable().describe("when both sides agreed to use TLS, in ms since the epoch; null: they did not"),
+  })
+  .describe("how a session that began in plaintext came to TLS");
+
+const left = z
+  .enum(["closed", "reset"])
+  .nullable()
+  .describe("how the peer left: closed with a FIN, reset with a RST; null: it is there, or the node closed first");
+
+export const session = z.object({
+  id: z.string(),
+  worker: z.int(),
+  listener: z.string(),
+  mode: z.string().describe("the listener's mode: explicit, forward or inline"),
+  state,
+  client: endpoint,
+  server: endpoint.nullable().describe("null: not known yet"),
+  seenAs: endpoint
+    .nullable()
+    .describe("the client's end as the server sees it: its own address inline, the node's elsewhere"),
+  protocol: z
+    .enum(["tls", "http", "other"])
+    .nullable()
+    .describe("tls: a ClientHello was seen; http: plain HTTP through the explicit proxy; null: nothing seen yet"),
+  startTls: startTls.nullable().describe("null: TLS from the first byte, or never asked to become TLS"),
+  sni: z.string().nullable().describe("the host that the ClientHello names"),
+  connectHost: z.string().nullable().describe("the host of an HTTP CONNECT"),
+  ech: z.enum(["outer", "inner"]).nullable().describe("Encrypted ClientHello: which of the two hellos was seen"),
+  ja3: z.string().nullable().describe("JA3 fingerprint of the ClientHello"),
+  ja4: z.string().nullable().describe("JA4 fingerprint of the ClientHello"),
+  deployment: z
+    .enum(["outbound", "inbound"])
+    .nullable()
+    .describe("outbound: the node signed the certificate that it presented; inbound: it holds the server's own key"),
+  certificate: certificate.nullable().describe("the server's certificate; null: it was not seen"),
+  presented: presented.nullable().describe("the certificate presented to the client; null: none was"),
+  verdict: action.nullable().describe("null: nothing was decided"),
+  phase: phase.nullable(),
+  rule: z.string().nullable().describe("the rule, list or built-in that decided"),
+  reason: z.string().nullable().describe("why, in one sentence"),
+  clientLeg: leg,
+  serverLeg: leg,
+  tools: z
+    .array(z.object({ name: z.string(), state: z.enum(["connected", "bypassed"]) }))
+    .readonly()
+    .describe("the session's inline tools, in order; bypassed: the tool had failed, and its sessions go on without it"),
+  feeds: z
+    .record(z.string(), z.string())
+    .readonly()
+    .describe("where the copy of the plaintext is, such as a file, by the feed's name"),
+  start: time,
+  lastActivity: time,
+  end: time.nullable().describe("ms since the epoch; null: the session is live"),
+  closeReason: z.string().nullable().describe("why the session ended, in one sentence; null: it is live"),
+  clientLeft: left,
+  serverLeft: left,
+});
+
+/** Na:Nb:Ta:Tb, written as "EST:EST:INIT:INIT". */
+export type State = z.output<typeof state>;
+export type LegRecord = Frozen<z.output<typeof leg>>;
+export type RevocationRecord = Frozen<z.output<typeof revocation>>;
+export type CertificateRecord = Frozen<z.output<typeof certificate>>;
+export type PresentedRecord = Frozen<z.output<typeof presented>>;
+/** One client connection with its legs: a row of the session table. Plain data, replaced and never mutated. */
+export type Session = Frozen<z.output<typeof session>>;
