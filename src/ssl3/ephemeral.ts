@@ -1,7 +1,7 @@
 import { createECDH, createPrivateKey, createPublicKey, diffieHellman, getDiffieHellman } from "node:crypto";
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { nameGroup } from "../wire/names.ts";
+import { groupById } from "../wire/groups.ts";
 import type { Reader } from "../wire/reader.ts";
 import { u8, u16, vector8, vector16 } from "../wire/writer.ts";
 import type { Random } from "./random.ts";
@@ -54,7 +54,7 @@ export function chooseCurve(supported: readonly number[]): number | undefined {
 export function shareCurve(id: number, random: Random): ServerShare {
   const own = CURVES.get(id)!(random);
   const params = Buffer.concat([u8(NAMED_CURVE), u16(id), vector8(own.point)]);
-  return { group: nameGroup(id), params, agree: (reader) => agreeOnCurve(own, reader.vector8(1)) };
+  return { group: nameOf(id), params, agree: (reader) => agreeOnCurve(own, reader.vector8(1)) };
 }
 
 /** Reads ServerECDHParams. Throws PeerError. */
@@ -69,7 +69,12 @@ export function answerCurve(reader: Reader, random: Random): ClientShare {
   }
   const own = createKey(random);
   const premaster = agreeOnCurve(own, reader.vector8(1));
-  return { group: nameGroup(id), message: vector8(own.point), premaster };
+  return { group: nameOf(id), message: vector8(own.point), premaster };
+}
+
+/** Every curve of the table is a group that TLS has too. */
+function nameOf(id: number): string {
+  return groupById(id)!.name;
 }
 
 function agreeOnCurve(own: CurveKey, point: Buffer): Buffer {

@@ -1,5 +1,4 @@
 import type { KeyObject } from "node:crypto";
-import { CIPHER_SUITE_NAMES } from "../wire/cipher-suite-names.ts";
 import type { CipherName } from "./bulk-cipher.ts";
 import type { MacName } from "./mac.ts";
 
@@ -34,28 +33,28 @@ export function authOf(key: KeyObject): Suite["auth"] | undefined {
   return key.asymmetricKeyType === "ec" ? "ecdsa" : undefined;
 }
 
-type Row = readonly [number, Suite["exchange"], Suite["auth"], CipherName, MacName];
+type Row = readonly [number, string, Suite["exchange"], Suite["auth"], CipherName, MacName];
 /** What RFC 6101 and its peers have with encryption and certificates; no export, NULL, anonymous, DES40, DES or DSS suite. */
 const ROWS: readonly Row[] = [
-  [0xc00a, "ecdhe", "ecdsa", "aes-256-cbc", "sha1"],
-  [0xc014, "ecdhe", "rsa", "aes-256-cbc", "sha1"],
-  [0xc009, "ecdhe", "ecdsa", "aes-128-cbc", "sha1"],
-  [0xc013, "ecdhe", "rsa", "aes-128-cbc", "sha1"],
-  [0x0039, "dhe", "rsa", "aes-256-cbc", "sha1"],
-  [0x0033, "dhe", "rsa", "aes-128-cbc", "sha1"],
-  [0x0035, "rsa", "rsa", "aes-256-cbc", "sha1"],
-  [0x002f, "rsa", "rsa", "aes-128-cbc", "sha1"],
-  [0xc008, "ecdhe", "ecdsa", "des-ede3-cbc", "sha1"],
-  [0xc012, "ecdhe", "rsa", "des-ede3-cbc", "sha1"],
-  [0x0016, "dhe", "rsa", "des-ede3-cbc", "sha1"],
-  [0x000a, "rsa", "rsa", "des-ede3-cbc", "sha1"],
-  [0xc007, "ecdhe", "ecdsa", "rc4", "sha1"],
-  [0xc011, "ecdhe", "rsa", "rc4", "sha1"],
-  [0x0005, "rsa", "rsa", "rc4", "sha1"],
-  [0x0004, "rsa", "rsa", "rc4", "md5"],
+  [0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", "ecdhe", "ecdsa", "aes-256-cbc", "sha1"],
+  [0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "ecdhe", "rsa", "aes-256-cbc", "sha1"],
+  [0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", "ecdhe", "ecdsa", "aes-128-cbc", "sha1"],
+  [0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "ecdhe", "rsa", "aes-128-cbc", "sha1"],
+  [0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA", "dhe", "rsa", "aes-256-cbc", "sha1"],
+  [0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA", "dhe", "rsa", "aes-128-cbc", "sha1"],
+  [0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA", "rsa", "rsa", "aes-256-cbc", "sha1"],
+  [0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA", "rsa", "rsa", "aes-128-cbc", "sha1"],
+  [0xc008, "TLS_ECDHE_ECDSA_WITH_3DES_EDE_CBC_SHA", "ecdhe", "ecdsa", "des-ede3-cbc", "sha1"],
+  [0xc012, "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA", "ecdhe", "rsa", "des-ede3-cbc", "sha1"],
+  [0x0016, "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA", "dhe", "rsa", "des-ede3-cbc", "sha1"],
+  [0x000a, "TLS_RSA_WITH_3DES_EDE_CBC_SHA", "rsa", "rsa", "des-ede3-cbc", "sha1"],
+  [0xc007, "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA", "ecdhe", "ecdsa", "rc4", "sha1"],
+  [0xc011, "TLS_ECDHE_RSA_WITH_RC4_128_SHA", "ecdhe", "rsa", "rc4", "sha1"],
+  [0x0005, "TLS_RSA_WITH_RC4_128_SHA", "rsa", "rsa", "rc4", "sha1"],
+  [0x0004, "TLS_RSA_WITH_RC4_128_MD5", "rsa", "rsa", "rc4", "md5"],
 ];
 
-const SUITES: readonly Suite[] = ROWS.map(([id, exchange, auth, cipher, mac]) => {
-  return { id, name: CIPHER_SUITE_NAMES.get(id)!, exchange, auth, cipher, mac };
+const SUITES: readonly Suite[] = ROWS.map(([id, name, exchange, auth, cipher, mac]) => {
+  return { id, name, exchange, auth, cipher, mac };
 });
 const RC4_SUITES = SUITES.filter(({ cipher }) => cipher === "rc4");

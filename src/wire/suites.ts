@@ -1,10 +1,6 @@
-import { CIPHER_SUITE_NAMES } from "./cipher-suite-names.ts";
-
 /** A cipher suite the node may offer and accept. */
 export interface Suite {
   readonly id: number;
-  /** IANA's name. */
-  readonly name: string;
   /** OpenSSL's name, for `ciphers`. */
   readonly openssl: string;
   /** Where it can be chosen: TLS 1.3 only, TLS 1.2 only, or TLS 1.0 to 1.2. */
@@ -17,11 +13,6 @@ export interface Suite {
 /** The allowed suite with this number; undefined: the node does not offer or accept it. */
 export function suiteById(id: number): Suite | undefined {
   return BY_ID.get(id);
-}
-
-/** The allowed suite with OpenSSL's name for it, as `getCipher().name` gives it. */
-export function suiteByOpenssl(openssl: string): Suite | undefined {
-  return BY_OPENSSL.get(openssl);
 }
 
 type Row = readonly [number, string, Suite["versions"], Suite["exchange"], Suite["auth"]];
@@ -97,8 +88,7 @@ const ROWS: readonly Row[] = [
 ];
 
 export const SUITES: readonly Suite[] = ROWS.map(([id, openssl, versions, exchange, auth]) => {
-  return { id, name: CIPHER_SUITE_NAMES.get(id)!, openssl, versions, exchange, auth };
+  return { id, openssl, versions, exchange, auth };
 });
 
 const BY_ID = new Map(SUITES.map((suite) => [suite.id, suite]));
-const BY_OPENSSL = new Map(SUITES.map((suite) => [suite.openssl, suite]));
