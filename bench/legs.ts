@@ -8,7 +8,7 @@ import type { Leg, LegFailure } from "../src/legs/leg.ts";
 import { openServerLeg } from "../src/legs/server-leg.ts";
 import { loopback } from "../src/legs/test-pairs.ts";
 import { VERSIONS, type Version } from "../src/vocabulary.ts";
-import { createClientHelloReader } from "../src/wire/client-hello.ts";
+import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
 import { writeProbe } from "../src/wire/probe.ts";
 import { WORKSHOP } from "./processes.ts";
 import { type Comparison, medians, type Results } from "./report.ts";

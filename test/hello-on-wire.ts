@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { readUntil } from "../src/streams/reading.ts";
-import { type ClientHello, createClientHelloReader } from "../src/wire/client-hello.ts";
+import type { ClientHello } from "../src/wire/client-hello.ts";
+import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
 
 /** A real client's hello, read from the wire as the node reads it, with its bytes. The socket is a leg's to take over. */
 export async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {

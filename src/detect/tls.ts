@@ -1,4 +1,4 @@
-import { createClientHelloReader } from "../wire/client-hello.ts";
+import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import type { Opening } from "./detector.ts";
 
 /** A client that begins with a ClientHello. A server that speaks before the hello is whole does not speak TLS. */

@@ -9,7 +9,8 @@ import { after, type TestContext, test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import { make } from "../pki/x509/test-chain.ts";
 import { dial } from "../streams/dial.ts";
-import { type ClientHello, createClientHelloReader } from "../wire/client-hello.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import { probeServer } from "./certificate-probe.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "clearline-probe-"));

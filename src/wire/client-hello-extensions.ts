@@ -1,29 +1,34 @@
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
-import type { ClientHello } from "./client-hello.ts";
 import { isGrease } from "./grease.ts";
 import { EXTENSIONS } from "./numbers.ts";
 import { Reader } from "./reader.ts";
 import { readServerName } from "./server-name.ts";
 
 /** What the extensions of a ClientHello say: RFC 8446, section 4.2. */
-export interface Extensions
-  extends Pick<
-    ClientHello,
-    | "extensions"
-    | "serverName"
-    | "serverAddress"
-    | "supportedGroups"
-    | "keyShareGroups"
-    | "signatureAlgorithms"
-    | "alpnProtocols"
-    | "ecPointFormats"
-    | "statusRequest"
-    | "earlyData"
-    | "sessionTicket"
-    | "pskIdentity"
-    | "ech"
-  > {
+export interface Extensions {
+  /** Types in the order they stand. */
+  readonly extensions: readonly number[];
+  /** The host name of server_name (RFC 6066, section 3): A-labels in lower case, no trailing dot. Undefined when none, or an address. */
+  readonly serverName: string | undefined;
+  /** An IPv4 or IPv6 literal that stood in server_name, which RFC 6066 does not allow but clients do. */
+  readonly serverAddress: string | undefined;
+  readonly supportedGroups: readonly number[];
+  /** Groups for which the client sent a key share (RFC 8446, section 4.2.8). */
+  readonly keyShareGroups: readonly number[];
+  readonly signatureAlgorithms: readonly number[];
+  /** RFC 7301, as latin1 strings. */
+  readonly alpnProtocols: readonly string[];
+  readonly ecPointFormats: readonly number[];
+  /** status_request: the client asks for a stapled OCSP response (RFC 6066, section 8). */
+  readonly statusRequest: boolean;
+  readonly earlyData: boolean;
+  /** The ticket that a client of TLS 1.2 comes back with (RFC 5077, section 3.2). Undefined: none, or an empty one. */
+  readonly sessionTicket: Buffer | undefined;
+  /** The first identity of pre_shared_key (RFC 8446, section 4.2.11): the ticket of TLS 1.3. */
+  readonly pskIdentity: Buffer | undefined;
+  /** Encrypted Client Hello (RFC 9849): "outer" hides the real name, "inner" is one already opened. GREASE ECH looks like "outer". */
+  readonly ech: "outer" | "inner" | undefined;
   /** supported_versions as it stands, without GREASE; undefined: the client did not send it. */
   readonly offeredVersions: readonly number[] | undefined;
 }
@@ -57,7 +62,7 @@ export function readExtensions(block: Uint8Array): Extensions {
     earlyData: found.has(EXTENSIONS.early_data),
     offeredVersions: read<readonly number[] | undefined>(EXTENSIONS.supported_versions, readVersions, undefined),
     keyShareGroups: read(EXTENSIONS.key_share, readKeyShare, []),
-    ech: read<ClientHello["ech"]>(EXTENSIONS.encrypted_client_hello, readEch, undefined),
+    ech: read<Extensions["ech"]>(EXTENSIONS.encrypted_client_hello, readEch, undefined),
   };
 }
 

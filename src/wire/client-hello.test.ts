@@ -5,7 +5,8 @@ import { type HelloParts, helloMessage, inRecords, serverNames } from "../../tes
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
-import { type ClientHello, createClientHelloReader } from "./client-hello.ts";
+import type { ClientHello } from "./client-hello.ts";
+import { createClientHelloReader } from "./client-hello-reader.ts";
 import { u16, u16s, vector8, vector16 } from "./writer.ts";
 
 /** The answer to these bytes in pieces of one size, with the alert's number when it is a PeerError. */

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
-import { type ClientHello, createClientHelloReader } from "./client-hello.ts";
+import type { ClientHello } from "./client-hello.ts";
+import { createClientHelloReader } from "./client-hello-reader.ts";
 import { ja3, ja4 } from "./fingerprint.ts";
 
 function recorded(client: string): ClientHello {

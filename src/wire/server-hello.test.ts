@@ -9,7 +9,7 @@ import { X509CertificateGenerator } from "@peculiar/x509";
 import fc from "fast-check";
 import { PeerError } from "../errors.ts";
 import { ALERTS, fatalAlert, nameAlert } from "./alert.ts";
-import { createClientHelloReader } from "./client-hello.ts";
+import { createClientHelloReader } from "./client-hello-reader.ts";
 import { type Probe, writeProbe } from "./probe.ts";
 import { createServerFlightReader, type ServerFlight } from "./server-hello.ts";
 

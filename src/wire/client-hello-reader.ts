@@ -1,0 +1,52 @@
+import { PeerError } from "../errors.ts";
+import { ALERTS } from "./alert.ts";
+import { type ClientHelloReader, type HelloSighting, readClientHello } from "./client-hello.ts";
+import { finalAnswer } from "./final-answer.ts";
+import { HandshakeStream } from "./handshake.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES } from "./numbers.ts";
+import { SslV2HelloReader } from "./sslv2-hello.ts";
+
+export function createClientHelloReader(): ClientHelloReader {
+  let reader: ClientHelloReader | undefined;
+  return {
+    push: finalAnswer((bytes) => {
+      reader ??= readerFor(bytes[0]!);
+      return reader.push(bytes);
+    }),
+  };
+}
+
+/** The SSLv2 header's first bit is set, which no TLS content type has. */
+function readerFor(first: number): ClientHelloReader {
+  return (first & 0x80) !== 0 ? new SslV2HelloReader() : new RecordHelloReader();
+}
+
+/** The largest ClientHello: post-quantum key shares and ECH need about 4 KiB, padding tests 16 KiB. */
+const MAX_HELLO = 0x10000;
+/** With all record headers: room for a 16 KiB hello cut into records of one byte. */
+const MAX_RECORDS = 0x20000;
+
+/** A hello in TLS records. Two bytes, 0x16 and 0x03, claim to be one; what follows must then be one. */
+class RecordHelloReader implements ClientHelloReader {
+  readonly #stream = new HandshakeStream({
+    first: [CONTENT_TYPES.handshake],
+    message: MAX_HELLO,
+    total: MAX_RECORDS,
+    admit: admitHello,
+  });
+
+  push(bytes: Uint8Array): HelloSighting {
+    this.#stream.push(bytes);
+    const step = this.#stream.next();
+    if (step.kind === "message") return { kind: "hello", hello: readClientHello(step.body) };
+    if (step.kind === "more" || step.kind === "no") return step;
+    // RFC 8446, section 5.1: no other record between the fragments of a handshake message.
+    throw new PeerError("Cannot read the ClientHello: another record interrupts it", ALERTS.unexpected_message);
+  }
+}
+
+function admitHello(type: number): void {
+  if (type === HANDSHAKE_TYPES.client_hello) return;
+  const message = `Cannot read the ClientHello: the first handshake message has type ${type}`;
+  throw new PeerError(message, ALERTS.unexpected_message);
+}
