@@ -172,8 +172,8 @@ function authorityInfos({ authorities }: NodeState): AuthorityInfo[] {
 }
 
 function mintInfo({ mint }: NodeState) {
-  const { minted, hits, joined, entries } = mint.counters();
-  return { minted, hits: hits + joined, size: entries };
+  const { minted, hits, entries } = mint.counters();
+  return { minted, hits, size: entries };
 }
 
 function cacheInfos(state: NodeState): CacheInfo[] {

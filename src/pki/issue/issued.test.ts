@@ -54,37 +54,3 @@ test("A copy is asked for anew after its time", async () => {
   void issued.take("a", WANTED, 11 * MINUTE);
   assert.equal(asked.length, 2);
 });
-
-test("A failure reaches all who waited, and the next one asks again", async () => {
-  const { asked, ask } = issuer();
-  const issued = createIssuedCache(10, ask);
-  const takers = [issued.take("a", WANTED, 0), issued.take("a", WANTED, 0)];
-  asked[0]?.reject(new Error("no"));
-  for (const outcome of await Promise.allSettled(takers)) assert.equal(outcome.status, "rejected");
-  void issued.take("a", WANTED, 1);
-  assert.equal(asked.length, 2);
-});
-
-test("A failure of what has been asked for again since forgets the old answer only", async () => {
-  const { asked, ask } = issuer();
-  const issued = createIssuedCache(10, ask);
-  const old = issued.take("a", WANTED, 0);
-  issued.flush();
-  const young = issued.take("a", WANTED, 1);
-  asked[0]?.reject(new Error("no"));
-  await assert.rejects(old);
-  asked[1]?.resolve(minted("2"));
-  assert.equal((await young).serial, "2");
-  assert.equal((await issued.take("a", WANTED, 2)).serial, "2");
-  assert.equal(asked.length, 2);
-});
-
-test("The least recently used copy goes when there are too many", async () => {
-  const { asked, ask } = issuer();
-  const issued = createIssuedCache(2, ask);
-  for (const name of ["a", "b", "a", "c", "a"]) void issued.take(name, WANTED, 0);
-  assert.equal(asked.length, 3);
-  void issued.take("b", WANTED, 0);
-  assert.equal(asked.length, 4);
-  assert.equal(issued.size, 2);
-});

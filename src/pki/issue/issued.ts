@@ -1,3 +1,4 @@
+import { createCache } from "../../cache.ts";
 import type { Minted, MintRequest } from "./mint.ts";
 
 /**
@@ -17,41 +18,22 @@ export interface IssuedCache {
 const FRESH = 600_000;
 
 export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => Promise<Minted>): IssuedCache {
-  const kept = new Map<string, { readonly answer: Promise<Minted>; readonly until: number }>();
-  let hits = 0;
-  let misses = 0;
+  const cache = createCache<Minted>({ entries: limit });
   return {
-    take(name, wanted, now) {
-      const key = `${name} ${wanted.authority} ${wanted.keyType}`;
-      const found = kept.get(key);
-      kept.delete(key);
-      if (found && found.until > now) {
-        hits += 1;
-        kept.set(key, found);
-        return found.answer;
-      }
-      misses += 1;
-      const answer = ask(wanted);
-      kept.set(key, { answer, until: now + FRESH });
-      answer.catch(() => {
-        if (kept.get(key)?.answer === answer) kept.delete(key);
-      });
-      if (kept.size > limit) kept.delete(kept.keys().next().value!);
-      return answer;
-    },
-    flush() {
-      const size = kept.size;
-      kept.clear();
-      return size;
-    },
+    take: (name, wanted, now) =>
+      cache.take(`${name} ${wanted.authority} ${wanted.keyType}`, now, async () => ({
+        value: await ask(wanted),
+        until: now + FRESH,
+      })),
+    flush: cache.flush,
     get size() {
-      return kept.size;
+      return cache.size;
     },
     get hits() {
-      return hits;
+      return cache.hits;
     },
     get misses() {
-      return misses;
+      return cache.misses;
     },
   };
 }

@@ -1,4 +1,5 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
+import { createCache } from "../../cache.ts";
 import type { KeyType } from "../../vocabulary.ts";
 import { issueCertificate, randomSerial, toPem } from "../x509/certificate.ts";
 import type { Authorities, Authority, Role } from "./authority.ts";
@@ -38,10 +39,8 @@ export interface MintCounters {
   readonly minted: number;
   /** Issued by another node. */
   readonly shared: number;
-  /** Answered from the cache. */
+  /** Answered from the cache, or by a mint that was under way for somebody else. */
   readonly hits: number;
-  /** Answered by a mint that was under way for somebody else. */
-  readonly joined: number;
   readonly failed: number;
   readonly evicted: number;
   readonly entries: number;
@@ -75,12 +74,6 @@ export interface MintOptions {
 const HOUR = 3600 * 1000;
 const DAY = 24 * HOUR;
 
-interface Kept {
-  readonly minted: Minted;
-  readonly until: number;
-  readonly size: number;
-}
-
 /**
  * Issues the certificates that clients are shown: product.md, section 4. Same server within the cache's time, same
  * certificate; and however many ask for it at once, it is issued once.
@@ -89,49 +82,30 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY } = options;
   const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY, shared: others } = options;
   const pool = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
-  // In the order of their last use, which a Map keeps for us when what is used is put back at the end.
-  const kept = new Map<string, Kept>();
-  const underWay = new Map<string, Promise<Minted>>();
-  const count = { minted: 0, shared: 0, hits: 0, joined: 0, failed: 0, evicted: 0 };
-  let keptSize = 0;
+  const cache = createCache<Minted>({ entries: cacheSize, bytes: cacheBytes });
+  const count = { minted: 0, shared: 0, failed: 0 };
 
-  const forget = (name: string): void => {
-    keptSize -= kept.get(name)?.size ?? 0;
-    kept.delete(name);
-  };
-  const keep = (name: string, minted: Minted, at: number): number => {
+  const kept = (minted: Minted, at: number) => ({
+    value: minted,
     // A mirrored certificate that is expired already is not refreshed by issuing it again.
-    const until = minted.notAfter > at ? Math.min(at + cacheTime, minted.notAfter) : at + cacheTime;
-    const size = minted.certificatePem.length + minted.keyPem.length;
-    forget(name);
-    kept.set(name, { minted, until, size });
-    keptSize += size;
-    for (const oldest of kept.keys()) {
-      if (kept.size <= cacheSize && keptSize <= cacheBytes) break;
-      forget(oldest);
-      count.evicted += 1;
-    }
-    return until;
-  };
-  const mintAndKeep = async (name: string, request: MintRequest, authority: Authority, at: number): Promise<Minted> => {
+    until: minted.notAfter > at ? Math.min(at + cacheTime, minted.notAfter) : at + cacheTime,
+    bytes: minted.certificatePem.length + minted.keyPem.length,
+  });
+  const takeOrMint = async (name: string, request: MintRequest, authority: Authority, at: number) => {
     try {
       const shared = await others?.find(name);
       if (shared) {
         count.shared += 1;
-        keep(name, shared, at);
-        return shared;
+        return kept(shared, at);
       }
       const key = request.keyType === "rsa" ? await pool.take(at) : makeEcdsaKey();
-      const minted = await mint(request, authority, key, maxValidity, at);
+      const made = kept(await mint(request, authority, key, maxValidity, at), at);
       count.minted += 1;
-      const until = keep(name, minted, at);
-      others?.put(name, minted, until);
-      return minted;
+      others?.put(name, made.value, made.until);
+      return made;
     } catch (error) {
       count.failed += 1;
       throw error;
-    } finally {
-      underWay.delete(name);
     }
   };
 
@@ -140,32 +114,14 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       const authority = authorities.find(request.authority, request.keyType);
       // The CA is part of the name: once it is renewed, what the old one signed is no longer shown.
       const name = `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${request.keyType}`;
-      const known = kept.get(name);
-      if (known && known.until > at) {
-        count.hits += 1;
-        kept.delete(name);
-        kept.set(name, known);
-        return known.minted;
-      }
-      const other = underWay.get(name);
-      if (other !== undefined) {
-        count.joined += 1;
-        return await other;
-      }
-      const minting = mintAndKeep(name, request, authority, at);
-      underWay.set(name, minting);
-      return await minting;
+      return await cache.take(name, at, () => takeOrMint(name, request, authority, at));
     },
     counters() {
       const { ready, made } = pool.counters();
-      return { ...count, entries: kept.size, rsaKeysReady: ready, rsaKeysMade: made };
+      const { hits, evicted, size } = cache;
+      return { ...count, hits, evicted, entries: size, rsaKeysReady: ready, rsaKeysMade: made };
     },
-    flush() {
-      const flushed = kept.size;
-      kept.clear();
-      keptSize = 0;
-      return flushed;
-    },
+    flush: cache.flush,
   };
 }
 
