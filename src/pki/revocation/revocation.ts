@@ -59,8 +59,6 @@ export function createRevocationChecker(
   clock: () => number = Date.now,
 ): RevocationChecker {
   const { ocsp, crl, timeout, keep } = settings;
-  const questions = new Map<string, Promise<CertificateStatus>>();
-  const downloads = new Map<string, Promise<RevocationList>>();
   const isHard = ocsp === "hard" || crl === "hard";
 
   return {
@@ -97,16 +95,12 @@ export function createRevocationChecker(
   /** What is known of one certificate, asked for at most once at a time. */
   async function tell(subject: Subject, staple: Buffer | undefined): Promise<CertificateStatus> {
     const name = subject.certificate.fingerprint256;
-    const known = cache.told.find(name, clock());
-    if (known && (known.status !== "unknown" || !staple)) return known;
-    let question = questions.get(name);
-    if (!question) {
-      question = inquire(subject, staple).finally(() => questions.delete(name));
-      questions.set(name, question);
-      const told = await question;
-      cache.told.keep(name, told, told.until);
-    }
-    return question;
+    // The stapled response may say what was unknown.
+    if (staple && cache.told.find(name, clock())?.status === "unknown") cache.told.forget(name);
+    return cache.told.take(name, clock(), async () => {
+      const value = await inquire(subject, staple);
+      return { value, until: value.until };
+    });
   }
 
   async function inquire(subject: Subject, staple: Buffer | undefined): Promise<CertificateStatus> {
@@ -165,29 +159,18 @@ export function createRevocationChecker(
     return judgeOcspResponse(bytes, subject, clock());
   }
 
-  async function takeList(url: string, issuer: X509Certificate, time: number): Promise<RevocationList> {
-    const name = `${url} ${issuer.fingerprint256}`;
-    const known = cache.lists.find(name, clock());
-    if (known) return known;
-    let download = downloads.get(name);
-    if (!download) {
-      download = openList().finally(() => downloads.delete(name));
-      downloads.set(name, download);
-    }
-    return download;
-
-    async function openList(): Promise<RevocationList> {
+  function takeList(url: string, issuer: X509Certificate, time: number): Promise<RevocationList> {
+    return cache.lists.take(`${url} ${issuer.fingerprint256}`, clock(), async () => {
       const bytes = await take(url, LARGEST_LIST, time);
       try {
         const list = await openRevocationList(bytes, issuer, clock());
-        cache.lists.keep(name, list, Math.min(list.until, clock() + keep), list.bytes);
-        return list;
+        return { value: list, until: Math.min(list.until, clock() + keep), bytes: list.bytes };
       } catch (error) {
         // It would be as large and as useless for the next certificate.
         if (error instanceof PeerError) cache.failures.keep(url, whyNot(error), clock() + FAILED);
         throw error;
       }
-    }
+    });
   }
 
   /** Fetches in `time` ms, unless that failed a moment ago. Throws NetworkError. */
