@@ -1,5 +1,6 @@
 import { constants } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
+import { createCache } from "../cache.ts";
 
 /**
  * Making a context costs milliseconds and clients repeat themselves, so contexts are kept: the least recently used goes.
@@ -22,40 +23,26 @@ const OPTIONS =
   constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION | constants.SSL_OP_LEGACY_SERVER_CONNECT;
 
 export function createContextCache(limit: number): ContextCache {
-  const kept = new Map<string, SecureContext>();
-  let hits = 0;
-  let misses = 0;
+  const cache = createCache<SecureContext>({ entries: limit });
   return {
     take(options, tickets) {
       const key = JSON.stringify([options, tickets]);
-      let context = kept.get(key);
-      if (context) {
-        hits += 1;
-        kept.delete(key);
-      } else {
-        misses += 1;
-        context = createSecureContext({
-          ...options,
-          secureOptions: tickets ? OPTIONS : OPTIONS | constants.SSL_OP_NO_TICKET,
-        });
-      }
-      kept.set(key, context);
-      if (kept.size > limit) kept.delete(kept.keys().next().value!);
+      const known = cache.find(key);
+      if (known) return known;
+      const secureOptions = tickets ? OPTIONS : OPTIONS | constants.SSL_OP_NO_TICKET;
+      const context = createSecureContext({ ...options, secureOptions });
+      cache.keep(key, context);
       return context;
     },
+    flush: cache.flush,
     get size() {
-      return kept.size;
+      return cache.size;
     },
     get hits() {
-      return hits;
+      return cache.hits;
     },
     get misses() {
-      return misses;
-    },
-    flush() {
-      const size = kept.size;
-      kept.clear();
-      return size;
+      return cache.misses;
     },
   };
 }

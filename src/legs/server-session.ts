@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
+import { createCache } from "../cache.ts";
 import { certificatesSentWith } from "../pki/x509/chain.ts";
 import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
@@ -116,18 +117,14 @@ function readServerSession(bytes: Uint8Array): ServerSession {
 }
 
 /** Reading a certificate costs more than opening a session: servers that are come back to are few, and their chains are kept. */
-const chains = new Map<string, readonly X509Certificate[]>();
-const MOST_CHAINS = 500;
+const chains = createCache<readonly X509Certificate[]>({ entries: 500 });
 
 function writeChain(chain: readonly X509Certificate[]): string {
   return chain.map(({ raw }) => raw.toString("base64")).join(" ");
 }
 
 function readChain(text: string): readonly X509Certificate[] {
-  const known = chains.get(text);
-  const chain = known ?? text.split(" ").map((der) => new X509Certificate(Buffer.from(der, "base64")));
-  chains.delete(text);
-  chains.set(text, chain);
-  if (chains.size > MOST_CHAINS) chains.delete(chains.keys().next().value!);
+  const chain = chains.find(text) ?? text.split(" ").map((der) => new X509Certificate(Buffer.from(der, "base64")));
+  chains.keep(text, chain);
   return chain;
 }
