@@ -1,6 +1,8 @@
+import { createCache } from "../cache.ts";
+
 /**
  * Servers that demanded a client certificate, which only the client can show: what is learnt holds for a time. Bounded,
- * because the names come from clients; the oldest goes. Times in ms since the epoch.
+ * because the names come from clients; the least recently used goes. Times in ms since the epoch.
  */
 export interface Demanding {
   has(server: string, now: number): boolean;
@@ -11,26 +13,12 @@ export interface Demanding {
 }
 
 export function createDemanding(limit: number): Demanding {
-  const known = new Map<string, number>();
+  const known = createCache<true>({ entries: limit });
   return {
-    has(server, now) {
-      const until = known.get(server);
-      if (until === undefined) return false;
-      if (until > now) return true;
-      known.delete(server);
-      return false;
-    },
-    learn(server, until) {
-      known.delete(server);
-      known.set(server, until);
-      if (known.size > limit) known.delete(known.keys().next().value!);
-    },
-    entries: () => [...known],
-    flush() {
-      const size = known.size;
-      known.clear();
-      return size;
-    },
+    has: (server, now) => known.find(server, now) ?? false,
+    learn: (server, until) => known.keep(server, true, until),
+    entries: known.entries,
+    flush: known.flush,
     get size() {
       return known.size;
     },
