@@ -1,3 +1,4 @@
+import { createCache } from "../cache.ts";
 import { type Counters, count, noCounters, sum } from "./counters.ts";
 import type { Session } from "./record.ts";
 import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
@@ -34,7 +35,7 @@ export interface LiveTable {
 export function createLiveTable({ recent = 1000 }: { recent?: number } = {}): LiveTable {
   const live = new Map<string, Session>();
   const byHost = new Map<string, Set<string>>();
-  const closed = new Map<string, Session>();
+  const closed = createCache<Session>({ entries: recent });
   const ended = noCounters();
 
   function put(before: Session | undefined, after: Session): void {
@@ -54,8 +55,7 @@ export function createLiveTable({ recent = 1000 }: { recent?: number } = {}): Li
       unindex(before);
     }
     count(ended, after);
-    closed.set(after.id, after);
-    if (closed.size > recent) closed.delete(closed.keys().next().value!);
+    closed.keep(after.id, after);
   }
 
   function unindex(session: Session): void {
@@ -85,7 +85,7 @@ export function createLiveTable({ recent = 1000 }: { recent?: number } = {}): Li
       for (const change of changes) {
         const before = live.get(change.id);
         if (!before && !isWhole(change)) continue;
-        if (!before && closed.has(change.id)) continue;
+        if (!before && closed.find(change.id)) continue;
         const after = { ...before, ...change } as Session;
         if (after.end !== null) {
           retire(before, after);
@@ -109,7 +109,7 @@ export function createLiveTable({ recent = 1000 }: { recent?: number } = {}): Li
       });
     },
 
-    find: (id) => live.get(id) ?? closed.get(id),
+    find: (id) => live.get(id) ?? closed.find(id),
 
     search(query, limit) {
       const names = query.host === undefined ? undefined : compileHost(query.host).names;
