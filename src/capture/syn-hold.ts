@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { createCache } from "../cache.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
@@ -51,13 +52,12 @@ interface Waiting {
 export function createSynHold({ listener, connectFrom, patience, limit, arrive }: SynHoldOptions): SynHold {
   const waiting = new Map<string, Waiting>();
   // A SYN may be sent again while the verdict on it is on its way: it must not begin a second session.
-  const decided = new Map<string, SynVerdict>();
+  const decided = createCache<SynVerdict>({ entries: REMEMBERED });
   const remember = (key: string, { sequence }: Waiting, verdict: SynVerdict) => {
     waiting.delete(key);
     // Silence is no answer: who asks again is tried for again.
     if (verdict === "drop") return;
-    decided.set(`${key} ${sequence}`, verdict);
-    if (decided.size > REMEMBERED) decided.delete(decided.keys().next().value!);
+    decided.keep(`${key} ${sequence}`, verdict);
   };
 
   return {
@@ -66,7 +66,7 @@ export function createSynHold({ listener, connectFrom, patience, limit, arrive }
       const known = waiting.get(key);
       // Sent again: while the server is being connected to it adds nothing; once released it asks for the lost SYN-ACK.
       if (known) return syn.decide(known.released ? "release" : "drop");
-      const before = decided.get(`${key} ${syn.sequence}`);
+      const before = decided.find(`${key} ${syn.sequence}`);
       if (before) return syn.decide(before);
       if (waiting.size >= limit) return syn.decide("pass");
       return arrive(arriveHeld(syn, key));
