@@ -3,7 +3,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { ConfigError, InvariantError, NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { LOCAL_HEADER, type ProxyHeader, plainAddress, writeProxyHeader } from "../wire/proxy-protocol.ts";
-import { type Sieve, sslproxySieve, writeSslproxyLine } from "../wire/sslproxy-line.ts";
+import { createLineRemover, type LineRemover, writeSslproxyLine } from "../wire/sslproxy-line.ts";
 import { type PortMap, toolPort } from "./ports.ts";
 import { type Door, openDoor, readIntroduction } from "./return-door.ts";
 import type { AwaitedReturn, ReturnsDirectory } from "./returns.ts";
@@ -27,7 +27,7 @@ interface Way {
   /** What goes to the tool in front of the session's bytes. Called once the tool has been reached. */
   begin(ta: Socket): Buffer;
   readonly returned: Promise<Socket>;
-  readonly sieve: Sieve | undefined;
+  readonly sieve: LineRemover | undefined;
   /** Nothing is awaited any more. */
   close(): void;
 }
@@ -123,7 +123,7 @@ async function sslproxyWay(
   open: (accept: (socket: Socket) => void) => Promise<Door>,
 ): Promise<Way> {
   const { promise: returned, resolve } = Promise.withResolvers<Socket>();
-  let sieve: Sieve | undefined;
+  let sieve: LineRemover | undefined;
   const door = await open((socket) => {
     door.close();
     socket.pause();
@@ -137,7 +137,7 @@ async function sslproxyWay(
       const everywhere = door.address === "0.0.0.0" || door.address === "::";
       const back = everywhere ? endOf(ta.localAddress, door.port) : door;
       const line = writeSslproxyLine({ back, client, server, decrypted: flow === "decrypted" });
-      sieve = sslproxySieve(line);
+      sieve = createLineRemover(line);
       return line;
     },
     returned,

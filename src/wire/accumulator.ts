@@ -1,8 +1,8 @@
 const FIRST_CAPACITY = 512;
 
 /**
- * Bytes that arrive in pieces of any size: each is copied a constant number of times on average, and memory follows
- * what arrived, not what a length field announced.
+ * Collects bytes that arrive in pieces. The buffer doubles when it is full, so the cost per byte is constant. It grows with
+ * the bytes that arrived, never with a length that the peer only announced.
  */
 export class Accumulator {
   #bytes = Buffer.alloc(0);
@@ -12,7 +12,7 @@ export class Accumulator {
     return this.#length;
   }
 
-  /** A view of all bytes so far, good until the next `append`. */
+  /** A view of all bytes so far, valid until the next `append`. */
   get bytes(): Buffer {
     return this.#bytes.subarray(0, this.#length);
   }

@@ -45,14 +45,14 @@ export const ALERTS = {
 const NAMES = new Map<number, string>(Object.entries(ALERTS).map(([name, number]) => [number, name]));
 const FATAL = 2;
 
-/** The RFC's name of an alert description; "alert_200" for a number that has none. */
+/** The RFC's name of an alert description, or "alert_200" when it has no name. */
 export function nameAlert(description: number): string {
   return NAMES.get(description) ?? `alert_${description}`;
 }
 
 /**
- * The 7 bytes of a fatal alert before any keys exist: one plaintext record.
- * `version` is the record's legacy version; an SSL 3.0 peer needs that of SSL 3.0.
+ * A fatal alert before any keys exist: one plaintext record of 7 bytes.
+ * `version` is the record's legacy version; an SSL 3.0 peer expects SSL 3.0 there.
  */
 export function fatalAlert(description: number, version: number = VERSIONS["TLSv1.2"]): Buffer {
   return record(CONTENT_TYPES.alert, version, Buffer.from([FATAL, description]));

@@ -5,19 +5,19 @@ import { EXTENSIONS } from "./numbers.ts";
 import { Reader } from "./reader.ts";
 import { readServerName } from "./server-name.ts";
 
-/** What the extensions of a ClientHello say: RFC 8446, section 4.2. */
+/** The extensions of a ClientHello: RFC 8446, section 4.2. GREASE values (RFC 8701) are left out of every list. */
 export interface Extensions {
-  /** Types in the order they stand. */
+  /** Extension types in the client's order. */
   readonly extensions: readonly number[];
-  /** The host name of server_name (RFC 6066, section 3): A-labels in lower case, no trailing dot. Undefined when none, or an address. */
+  /** The host name of server_name (RFC 6066, section 3): A-labels in lower case, no trailing dot. Undefined when there is none, or it is an address. */
   readonly serverName: string | undefined;
-  /** An IPv4 or IPv6 literal that stood in server_name, which RFC 6066 does not allow but clients do. */
+  /** An IPv4 or IPv6 literal in server_name: RFC 6066 forbids it, but some clients send it. */
   readonly serverAddress: string | undefined;
   readonly supportedGroups: readonly number[];
-  /** Groups for which the client sent a key share (RFC 8446, section 4.2.8). */
+  /** Groups that the client sent a key share for (RFC 8446, section 4.2.8). */
   readonly keyShareGroups: readonly number[];
   readonly signatureAlgorithms: readonly number[];
-  /** RFC 7301, as latin1 strings. */
+  /** Protocol names (RFC 7301) as latin1 strings. */
   readonly alpnProtocols: readonly string[];
   readonly ecPointFormats: readonly number[];
   /** status_request: the client asks for a stapled OCSP response (RFC 6066, section 8). */
@@ -27,13 +27,13 @@ export interface Extensions {
   readonly sessionTicket: Buffer | undefined;
   /** The first identity of pre_shared_key (RFC 8446, section 4.2.11): the ticket of TLS 1.3. */
   readonly pskIdentity: Buffer | undefined;
-  /** Encrypted Client Hello (RFC 9849): "outer" hides the real name, "inner" is one already opened. GREASE ECH looks like "outer". */
+  /** Encrypted Client Hello (RFC 9849): "outer" hides the real name, "inner" was decrypted before it came here. GREASE ECH looks like "outer". */
   readonly ech: "outer" | "inner" | undefined;
-  /** supported_versions as it stands, without GREASE; undefined: the client did not send it. */
+  /** The list in supported_versions; undefined: the client did not send it. */
   readonly offeredVersions: readonly number[] | undefined;
 }
 
-/** Reads the extensions block, without its length. Unknown extensions are passed over. Throws PeerError. */
+/** Reads the extensions block, without its length field. Unknown extensions are ignored. Throws PeerError. */
 export function readExtensions(block: Uint8Array): Extensions {
   const found = splitExtensions(block);
   const read = <T>(type: number, reading: (data: Reader) => T, absent: T): T => {
@@ -73,21 +73,21 @@ function splitExtensions(block: Uint8Array): Map<number, Buffer> {
     const type = reader.u16();
     // RFC 8446, section 4.2: not more than one extension of the same type.
     if (found.has(type)) {
-      throw new PeerError(`Cannot read the ClientHello: extension ${type} stands twice`, ALERTS.illegal_parameter);
+      throw new PeerError(`Cannot read the ClientHello: extension ${type} appears twice`, ALERTS.illegal_parameter);
     }
     found.set(type, reader.vector16());
   }
   return found;
 }
 
-/** RFC 6066, section 8: type ocsp(1), then what only the responder side needs. */
+/** RFC 6066, section 8: the type ocsp(1), then hints for the responder, which are not read. */
 function readStatusRequest(data: Reader): boolean {
   const ocsp = data.u8() === 1;
   data.take(data.remaining);
   return ocsp;
 }
 
-/** supported_groups (section 4.2.7) and signature_algorithms (section 4.2.3): one list of two-byte values. */
+/** The form of supported_groups (section 4.2.7) and signature_algorithms (section 4.2.3): one list of two-byte values. */
 function readList16(data: Reader): number[] {
   return new Reader(data.vector16(2), "a list in the ClientHello").u16s().filter((value) => !isGrease(value));
 }
@@ -108,7 +108,7 @@ function readKeyShare(data: Reader): number[] {
   return groups.filter((group) => !isGrease(group));
 }
 
-/** RFC 7301, section 3.1. The GREASE protocols are two bytes, as RFC 8701 gives them. */
+/** RFC 7301, section 3.1. GREASE protocol names are two bytes long (RFC 8701). */
 function readAlpn(data: Reader): string[] {
   const names = new Reader(data.vector16(2), "the ALPN list");
   const protocols: Buffer[] = [];
@@ -118,24 +118,28 @@ function readAlpn(data: Reader): string[] {
     .map((name) => name.toString("latin1"));
 }
 
-/** RFC 5077, section 3.2: the whole extension is the ticket; an empty one only says that the client takes tickets. */
+/** RFC 5077, section 3.2: the whole extension is the ticket; an empty one says that the client accepts tickets. */
 function readSessionTicket(data: Reader): Buffer | undefined {
   const ticket = Buffer.from(data.take(data.remaining));
   return ticket.length > 0 ? ticket : undefined;
 }
 
-/** RFC 8446, section 4.2.11: what stands behind the first identity is OpenSSL's to read. */
+/** RFC 8446, section 4.2.11: only the first identity; OpenSSL reads the rest. */
 function readPskIdentity(data: Reader): Buffer {
   const identity = Buffer.from(new Reader(data.vector16(7), "the PSK identities").vector16(1));
   data.take(data.remaining);
   return identity;
 }
 
-/** RFC 9849, section 5. An inner hello's marker is empty; the outer one's payload is the server's to open. */
+/** RFC 9849, section 5. The payload of an outer hello is encrypted for the server. */
 function readEch(data: Reader): "outer" | "inner" {
   const type = data.u8();
   if (type === 1) return "inner";
-  if (type !== 0) throw new PeerError(`Cannot read the ClientHello: ECH of type ${type}`, ALERTS.illegal_parameter);
+  if (type !== 0)
+    throw new PeerError(
+      `Cannot read the ClientHello: its encrypted_client_hello has type ${type}`,
+      ALERTS.illegal_parameter,
+    );
   data.take(data.remaining);
   return "outer";
 }

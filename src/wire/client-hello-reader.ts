@@ -16,17 +16,17 @@ export function createClientHelloReader(): ClientHelloReader {
   };
 }
 
-/** The SSLv2 header's first bit is set, which no TLS content type has. */
+/** The first bit is set in an SSLv2 header, and in no TLS content type. */
 function readerFor(first: number): ClientHelloReader {
   return (first & 0x80) !== 0 ? new SslV2HelloReader() : new RecordHelloReader();
 }
 
-/** The largest ClientHello: post-quantum key shares and ECH need about 4 KiB, padding tests 16 KiB. */
+/** The largest ClientHello, in bytes. Post-quantum key shares and ECH need about 4 KiB, padding tests 16 KiB. */
 const MAX_HELLO = 0x10000;
-/** With all record headers: room for a 16 KiB hello cut into records of one byte. */
+/** The same with record headers, in bytes: enough for a 16 KiB hello in records of one byte. */
 const MAX_RECORDS = 0x20000;
 
-/** A hello in TLS records. Two bytes, 0x16 and 0x03, claim to be one; what follows must then be one. */
+/** Reads a hello in TLS records. After the two bytes 0x16 and 0x03, anything but a hello is an error. */
 class RecordHelloReader implements ClientHelloReader {
   readonly #stream = new HandshakeStream({
     first: [CONTENT_TYPES.handshake],
@@ -40,13 +40,16 @@ class RecordHelloReader implements ClientHelloReader {
     const step = this.#stream.next();
     if (step.kind === "message") return { kind: "hello", hello: readClientHello(step.body) };
     if (step.kind === "more" || step.kind === "no") return step;
-    // RFC 8446, section 5.1: no other record between the fragments of a handshake message.
-    throw new PeerError("Cannot read the ClientHello: another record interrupts it", ALERTS.unexpected_message);
+    // RFC 8446, section 5.1: no other record may come between the fragments of a handshake message.
+    throw new PeerError(
+      "Cannot read the ClientHello: a record of another type interrupts it",
+      ALERTS.unexpected_message,
+    );
   }
 }
 
 function admitHello(type: number): void {
   if (type === HANDSHAKE_TYPES.client_hello) return;
-  const message = `Cannot read the ClientHello: the first handshake message has type ${type}`;
+  const message = `Cannot read the ClientHello: the first handshake message has type ${type}, not 1`;
   throw new PeerError(message, ALERTS.unexpected_message);
 }

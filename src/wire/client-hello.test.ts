@@ -53,29 +53,29 @@ const EXPECTED: Readonly<Record<string, Partial<ClientHello>>> = {
   python: { serverName: "www.example.com", versions: [0x0304, 0x0303], ecPointFormats: [0, 1, 2] },
 };
 
-test("every recorded client has an expectation", () => {
+test("Every recorded client has an expectation", () => {
   assert.deepEqual(Object.keys(RECORDED).sort(), Object.keys(EXPECTED).sort());
 });
 
 for (const [client, expected] of Object.entries(EXPECTED)) {
-  test(`the hello of ${client} says what that client offered`, () => {
+  test(`The hello of ${client} says what that client offered`, () => {
     const hello = helloOf(RECORDED[client]!);
     for (const [field, value] of Object.entries(expected)) assert.deepEqual(hello[field as keyof ClientHello], value);
   });
 
-  test(`the hello of ${client} reads the same in 1-byte segments`, () => {
+  test(`The hello of ${client} reads the same in 1-byte segments`, () => {
     assert.deepEqual(helloOf(RECORDED[client]!, 1), helloOf(RECORDED[client]!));
   });
 }
 
-test("Chromium's post-quantum share is seen and its GREASE is left out of every list", () => {
+test("Chromium's post-quantum share is read, and its GREASE is left out of every list", () => {
   const hello = helloOf(RECORDED["chromium"]!);
   assert.ok(hello.keyShareGroups.includes(0x11ec));
   const lists = [hello.cipherSuites, hello.extensions, hello.supportedGroups, hello.keyShareGroups, hello.versions];
   for (const value of lists.flat()) assert.notEqual(value & 0x0f0f, 0x0a0a);
 });
 
-test("a 16 KiB hello in 1-byte records that come in 1-byte segments is read", () => {
+test("A 16 KiB hello in 1-byte records that come in 1-byte segments is read", () => {
   const extensions = [
     [0, serverNames([0, "big.example"])],
     [21, Buffer.alloc(16_000)],
@@ -84,13 +84,13 @@ test("a 16 KiB hello in 1-byte records that come in 1-byte segments is read", ()
   assert.equal(helloOf(bytes, 1).serverName, "big.example");
 });
 
-test("the answer comes with the hello's last byte, and bytes behind it are ignored", () => {
+test("The answer comes with the hello's last byte, and later bytes are ignored", () => {
   const bytes = RECORDED["go"]!;
   assert.equal(answer(bytes.subarray(0, -1)).kind, "more");
   assert.equal(answer(Buffer.concat([bytes, Buffer.from("1403030001011703030001", "hex")])).kind, "hello");
 });
 
-test("an answer is final", () => {
+test("An answer is repeated by every later push", () => {
   const reader = createClientHelloReader();
   assert.equal(reader.push(Buffer.from("GET")).kind, "no");
   assert.equal(reader.push(RECORDED["go"]!).kind, "no");
@@ -99,7 +99,7 @@ test("an answer is final", () => {
   assert.throws(() => broken.push(Buffer.from([0])), PeerError);
 });
 
-test("a hello without extensions, as before RFC 3546, is read", () => {
+test("A hello without extensions, as before RFC 3546, is read", () => {
   const hello = built({ version: 0x0301 });
   assert.deepEqual(hello.versions, [0x0301, 0x0300]);
   assert.deepEqual(hello.extensions, []);
@@ -109,29 +109,29 @@ test("legacy_version alone never means more than TLS 1.2", () => {
   assert.deepEqual(built({ version: 0x0304 }).versions, [0x0303, 0x0302, 0x0301, 0x0300]);
 });
 
-test("supported_versions decides alone, highest first, without GREASE, drafts and repetitions", () => {
+test("Only supported_versions counts when it is present: highest first, without GREASE, drafts and repetitions", () => {
   const offered = vector8(u16s([0x7a7a, 0x0303, 0x7f1c, 0x0304, 0x0303]));
   assert.deepEqual(built({ version: 0x0301, extensions: [[43, offered]] }).versions, [0x0304, 0x0303]);
 });
 
-test("unknown extensions, signalling suites and a fallback are noted", () => {
+test("Unknown extensions, signalling suites and a fallback are reported", () => {
   const hello = built({ suites: [0x2a2a, 0x1301, 0x00ff, 0x5600], extensions: [[0xabcd, Buffer.alloc(9)]] });
   assert.deepEqual(hello.cipherSuites, [0x1301, 0x00ff, 0x5600]);
   assert.deepEqual(hello.extensions, [0xabcd]);
   assert.equal(hello.fallback, true);
 });
 
-test("ECH is told apart: outer, inner, none", () => {
+test("ECH is outer, inner or absent", () => {
   assert.equal(built({ extensions: [[0xfe0d, Buffer.from([0, 1, 2, 3])]] }).ech, "outer");
   assert.equal(built({ extensions: [[0xfe0d, Buffer.from([1])]] }).ech, "inner");
   assert.equal(built({ extensions: [] }).ech, undefined);
 });
 
-test("early data is noted", () => {
+test("Early data is reported", () => {
   assert.equal(built({ extensions: [[42, Buffer.alloc(0)]] }).earlyData, true);
 });
 
-test("What a client brings to resume with is noted: a ticket of TLS 1.2, the first identity of TLS 1.3", () => {
+test("The session that a client wants to resume is reported: a ticket of TLS 1.2, the first identity of TLS 1.3", () => {
   const ticket = Buffer.from("a ticket of the server's");
   assert.deepEqual(built({ extensions: [[35, ticket]] }).sessionTicket, ticket);
   assert.equal(built({ extensions: [[35, Buffer.alloc(0)]] }).sessionTicket, undefined);
@@ -158,7 +158,7 @@ for (const [sent, serverName, serverAddress] of NAMES) {
   });
 }
 
-test("server_name entries of unknown types are passed over", () => {
+test("Entries of unknown types in server_name are ignored", () => {
   assert.equal(built({ extensions: [[0, serverNames([7, "\u0000"], [0, "a.example"])]] }).serverName, "a.example");
 });
 
@@ -183,7 +183,7 @@ for (const [title, names] of NAME_FAULTS) {
 
 const NO_HOST_NAMES = ["a.example:443", "a..example", ".", `${"a".repeat(64)}.example`, `${"a.".repeat(127)}aa`, "*"];
 for (const sent of NO_HOST_NAMES) {
-  test(`server_name "${sent}" is no host name and counts as none`, () => {
+  test(`server_name "${sent}" is not a host name and counts as none`, () => {
     const hello = built({ extensions: [[0, serverNames([0, sent])]] });
     assert.deepEqual([hello.serverName, hello.serverAddress], [undefined, undefined]);
   });
@@ -246,7 +246,7 @@ const FAULTS: [string, HelloParts, number][] = [
   ["an ECH of unknown type", { extensions: [[0xfe0d, Buffer.from([2])]] }, ALERTS.illegal_parameter],
 ];
 for (const [title, parts, alert] of FAULTS) {
-  test(`a hello with ${title} is refused with alert ${alert}`, () => {
+  test(`A hello with ${title} is refused with alert ${alert}`, () => {
     assert.deepEqual(answer(inRecords(helloMessage(parts)), 1), { kind: "PeerError", alert });
   });
 }
@@ -268,12 +268,12 @@ for (const [title, hex, alert] of RECORD_FAULTS) {
   });
 }
 
-test("records that never finish a hello are refused at 128 KiB", () => {
+test("Records that never complete a hello are refused at 128 KiB", () => {
   const bytes = inRecords(helloMessage({ extensions: [[21, Buffer.alloc(60_000)]] }), 1);
   assert.deepEqual(answer(bytes), { kind: "PeerError", alert: ALERTS.illegal_parameter });
 });
 
-test("what is not TLS is known by its first bytes", () => {
+test("The first bytes tell that a client does not speak TLS", () => {
   for (const text of [
     "G",
     "SSH-2.0",
@@ -303,7 +303,7 @@ function sslV2Hello(version: number, specs: Uint8Array, challenge: Uint8Array, l
   return Buffer.concat([u16(0x8000 | (length ?? body.length)), body]);
 }
 
-test("an SSLv2-format hello keeps its TLS suites and pads its challenge", () => {
+test("An SSLv2-format hello keeps its TLS suites and pads its challenge", () => {
   const hello = helloOf(sslV2Hello(0x0303, Buffer.from("01008000002f005600", "hex"), Buffer.alloc(16, 9)), 1);
   assert.deepEqual(hello.cipherSuites, [0x002f, 0x5600]);
   assert.deepEqual(hello.versions, [0x0303, 0x0302, 0x0301, 0x0300]);
@@ -311,11 +311,11 @@ test("an SSLv2-format hello keeps its TLS suites and pads its challenge", () => 
   assert.equal(hello.fallback, true);
 });
 
-test("a hello of SSL 2.0 itself offers that version alone", () => {
+test("A hello of SSL 2.0 offers that version alone", () => {
   assert.deepEqual(helloOf(sslV2Hello(0x0002, Buffer.from("010080", "hex"), Buffer.alloc(16))).versions, [0x0002]);
 });
 
-test("an SSLv2-format hello whose lengths do not add up is not TLS", () => {
+test("An SSLv2-format hello whose lengths do not add up is not TLS", () => {
   const specs = Buffer.from("00002f", "hex");
   for (const bytes of [
     sslV2Hello(0x0301, specs, Buffer.alloc(16), 200),
@@ -326,7 +326,7 @@ test("an SSLv2-format hello whose lengths do not add up is not TLS", () => {
   }
 });
 
-test("an SSLv2-format hello with a challenge that is too short or too long is refused", () => {
+test("An SSLv2-format hello with a challenge that is too short or too long is refused", () => {
   for (const length of [0, 15, 33]) {
     const bytes = sslV2Hello(0x0301, Buffer.from("00002f", "hex"), Buffer.alloc(length));
     assert.deepEqual(answer(bytes, 1), { kind: "PeerError", alert: ALERTS.illegal_parameter });
@@ -346,14 +346,14 @@ const HOSTILE = fc
     return end % 3 === 0 ? bytes.subarray(0, end % bytes.length) : bytes;
   });
 
-test("any bytes yield a hello, more, no or a PeerError", () => {
+test("Any bytes give a hello, more, no or a PeerError", () => {
   const kinds = ["hello", "more", "no", "PeerError"];
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), HOSTILE), (bytes) => kinds.includes(answer(bytes).kind)),
   );
 });
 
-test("cutting the bytes anywhere changes nothing", () => {
+test("Cutting the bytes anywhere changes nothing", () => {
   fc.assert(
     fc.property(HOSTILE, fc.integer({ min: 1, max: 700 }), (bytes, piece) => {
       assert.deepEqual(answer(bytes, piece), answer(bytes));
@@ -361,7 +361,7 @@ test("cutting the bytes anywhere changes nothing", () => {
   );
 });
 
-test("cutting a hello into records anywhere changes nothing", () => {
+test("Cutting a hello into records anywhere changes nothing", () => {
   const message = helloMessage({ extensions: [[0, serverNames([0, "cut.example"])]] });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: message.length }), fc.integer({ min: 1, max: 90 }), (size, piece) => {

@@ -1,4 +1,4 @@
-/** CRC-32C (RFC 9260, appendix A): the polynomial 0x1EDC6F41, its bits reversed. */
+/** CRC-32C (RFC 9260, appendix A): the polynomial 0x1EDC6F41 with its bits reversed. */
 const POLYNOMIAL = 0x82f63b78;
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -1,8 +1,8 @@
 import { PeerError } from "../errors.ts";
 
 /**
- * Makes a reader's answers final: once it said something other than "more", or threw PeerError, every later push gets
- * the same, and the reader sees no more bytes. Nothing pushed is nothing learnt: "more".
+ * Makes a reader's answer final. After an answer other than "more", or a PeerError, every later push gets the same, and
+ * the reader sees no more bytes. A push without bytes repeats the last answer.
  */
 export function finalAnswer<Answer extends { readonly kind: string }>(
   read: (bytes: Uint8Array) => Answer | { readonly kind: "more" },

@@ -42,12 +42,12 @@ const CHROME: ClientHello = {
   alpnProtocols: ["h2", "http/1.1"],
 };
 
-test("ja3 and ja4 of Chrome are those published", () => {
+test("The ja3 and ja4 of Chrome are the published ones", () => {
   assert.equal(ja3(CHROME), "98487aa16281980e7d1120d399efb6a4");
   assert.equal(ja4(CHROME), "t13d1516h2_8daaf6152771_d8a2da3f94cd");
 });
 
-test("ja4 of the specification's example is the one it gives", () => {
+test("The ja4 of the specification's example is the one in the specification", () => {
   const extensions = list("001b,0000,0033,0010,4469,0017,002d,000d,0005,0023,0012,002b,ff01,000b,000a,0015");
   assert.equal(ja4({ ...CHROME, extensions }), "t13d1516h2_8daaf6152771_e5627efa2ab1");
 });

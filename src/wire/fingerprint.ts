@@ -3,7 +3,7 @@ import { hex, SSLV2, VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { EXTENSIONS } from "./numbers.ts";
 
-/** The JA3 fingerprint: the MD5, in hexadecimal, of five lists as they stand, GREASE left out. */
+/** The JA3 fingerprint: the MD5, in hexadecimal, of the version and four lists in the client's order, without GREASE. */
 export function ja3(hello: ClientHello): string {
   const lists = [hello.cipherSuites, hello.extensions, hello.supportedGroups, hello.ecPointFormats];
   const text = [hello.legacyVersion, ...lists.map((list) => list.join("-"))].join(",");
@@ -11,8 +11,8 @@ export function ja3(hello: ClientHello): string {
 }
 
 /**
- * The JA4 fingerprint of a hello over TCP. Suites and extensions are sorted before they are hashed, so a browser that
- * shuffles its extensions keeps its fingerprint.
+ * The JA4 fingerprint of a hello over TCP. Suites and extensions are sorted before hashing, so a browser that shuffles its
+ * extensions keeps its fingerprint.
  */
 export function ja4(hello: ClientHello): string {
   const suites = hello.cipherSuites.map(fourDigits).sort();
@@ -25,7 +25,7 @@ export function ja4(hello: ClientHello): string {
   return `${describe(hello)}_${shortHash(suites.join(","))}_${shortHash(extensions.length > 0 ? described : "")}`;
 }
 
-/** "t13d1516h2": TCP, version, SNI or not, how many suites and extensions, the first ALPN protocol. */
+/** "t13d1516h2": TCP, version, SNI or not, the numbers of suites and extensions, the first ALPN protocol. */
 function describe(hello: ClientHello): string {
   const version = hello.extensions.includes(EXTENSIONS.supported_versions) ? hello.versions[0]! : hello.legacyVersion;
   const name = hello.extensions.includes(EXTENSIONS.server_name) ? "d" : "i";
@@ -42,7 +42,7 @@ const VERSION_CODES = new Map<number, string>([
   [SSLV2, "s2"],
 ]);
 
-/** The first and last character, or those of the hexadecimal text when either is neither letter nor digit. */
+/** The first and last character. When one is neither letter nor digit: those of the name in hexadecimal. */
 function abbreviateAlpn(protocol: string | undefined): string {
   if (!protocol) return "00";
   const plain = /^[0-9A-Za-z]$/.test(protocol[0]!) && /^[0-9A-Za-z]$/.test(protocol.at(-1)!);
@@ -54,7 +54,7 @@ function fourDigits(value: number): string {
   return hex(value, 4).slice("0x".length);
 }
 
-/** An empty list has zeros instead of the hash of nothing. */
+/** For an empty list JA4 has zeros instead of a hash. */
 function shortHash(text: string): string {
   return text === "" ? "000000000000" : createHash("sha256").update(text).digest("hex").slice(0, 12);
 }

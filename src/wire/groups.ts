@@ -1,26 +1,26 @@
-/** A group for key exchange that the node may offer and accept: RFC 8446, section 4.2.7. */
+/** A key exchange group that the node may offer and accept: RFC 8446, section 4.2.7. */
 export interface Group {
   readonly id: number;
   /** IANA's name. */
   readonly name: string;
   /** OpenSSL's name, for `ecdhCurve`. */
   readonly openssl: string;
-  /** Where it can be chosen: everywhere, TLS 1.3 only, or TLS 1.2 and below only. */
+  /** The versions that can use it: all, TLS 1.3 only, or TLS 1.2 and below. */
   readonly versions: "any" | "1.3" | "1.2-";
 }
 
-/** The allowed group with this number; undefined: the node does not offer or accept it. */
+/** The group with this number; undefined: the node does not use it. */
 export function groupById(id: number): Group | undefined {
   return BY_ID.get(id);
 }
 
-/** The group with OpenSSL's name for it, in whichever of its spellings. */
+/** The group with this OpenSSL name, in any of the spellings that OpenSSL uses. */
 export function groupByOpenssl(name: string): Group | undefined {
   const wanted = OPENSSL_ALIASES[name] ?? name;
   return GROUPS.find(({ openssl }) => openssl.toLowerCase() === wanted.toLowerCase());
 }
 
-/** OpenSSL reports the NIST curves by the names of ANSI X9.62 and SEC 2, and takes them by NIST's too. */
+/** OpenSSL accepts the NIST names of curves, but reports the names of ANSI X9.62 and SEC 2. */
 const OPENSSL_ALIASES: Readonly<Record<string, string>> = {
   prime256v1: "P-256",
   secp256r1: "P-256",
@@ -29,7 +29,7 @@ const OPENSSL_ALIASES: Readonly<Record<string, string>> = {
   secp224r1: "P-224",
 };
 
-/** What OpenSSL 3.5 has of 112 bits of security and more. The client's order is what counts, not this one. */
+/** The groups of OpenSSL 3.5 with at least 112 bits of security. The order has no meaning: the client's order counts. */
 export const GROUPS: readonly Group[] = [
   { id: 0x11ec, name: "X25519MLKEM768", openssl: "X25519MLKEM768", versions: "1.3" },
   { id: 0x11eb, name: "SecP256r1MLKEM768", openssl: "SecP256r1MLKEM768", versions: "1.3" },

@@ -4,25 +4,25 @@ import { ALERTS } from "./alert.ts";
 import { CONTENT_TYPES } from "./numbers.ts";
 import { HANDSHAKE_HEADER, MAX_FRAGMENT, RECORD_HEADER } from "./record.ts";
 
-/** What stands next in a plaintext stream of records. */
+/** The next item in a plaintext stream of records. */
 export type HandshakeStep =
-  /** A whole handshake message; the body is the receiver's to keep. */
+  /** A whole handshake message. The caller may keep the body. */
   | { readonly kind: "message"; readonly type: number; readonly body: Buffer }
   | { readonly kind: "alert"; readonly level: number; readonly description: number }
-  /** A record that is neither: the plaintext handshake is over, and nothing behind it is read. */
+  /** A record of another type: the plaintext handshake is over, and nothing after it is read. */
   | { readonly kind: "other"; readonly contentType: number }
-  /** The first bytes are no record of TLS: nothing behind them is read. */
+  /** The first bytes are not a TLS record: nothing after them is read. */
   | { readonly kind: "no" }
   | { readonly kind: "more" };
 
 export interface HandshakeLimits {
-  /** The content types that may begin the stream. */
+  /** The content types that the first record may have. */
   readonly first: readonly number[];
   /** The largest body of one message, in bytes. */
   readonly message: number;
-  /** All records together, headers included, in bytes. */
+  /** All records together, with their headers, in bytes. */
   readonly total: number;
-  /** Sees a message's type before its body is there, and throws to refuse it. */
+  /** Called with a message's type before its body has arrived; throws to refuse the message. */
   readonly admit?: (type: number) => void;
 }
 
@@ -30,8 +30,7 @@ const MORE: HandshakeStep = { kind: "more" };
 const NO: HandshakeStep = { kind: "no" };
 
 /**
- * Puts handshake messages together from records that come in any pieces: RFC 8446, section 5.1. Every byte is looked
- * at once, whatever the pieces.
+ * Joins handshake messages from records that arrive in pieces of any size: RFC 8446, section 5.1. Every byte is read once.
  */
 export class HandshakeStream {
   readonly #limits: HandshakeLimits;
@@ -39,10 +38,10 @@ export class HandshakeStream {
   #total = 0;
   readonly #header = Buffer.alloc(RECORD_HEADER);
   #headerFilled = 0;
-  /** Bytes of the current record that were not read yet. */
+  /** How many bytes of the current record are still to be read. */
   #left = 0;
   #alert: number[] = [];
-  /** The message being put together, its header first. */
+  /** The incomplete message, with its header. */
   #message = new Accumulator();
   #wanted = HANDSHAKE_HEADER;
 
@@ -50,12 +49,12 @@ export class HandshakeStream {
     this.#limits = limits;
   }
 
-  /** Gives the stream its next bytes. Call `next` until it says "more", then push again. */
+  /** Gives the stream its next bytes. Call `next` until it answers "more", then push again. */
   push(bytes: Uint8Array): void {
     this.#input = bytes;
   }
 
-  /** The next step in the bytes so far. Throws PeerError when they break the record layer or a limit. */
+  /** Reads the next item. Throws PeerError when the bytes break the record layer or a limit. */
   next(): HandshakeStep {
     for (;;) {
       const waiting = this.#left === 0 ? this.#readHeader() : undefined;
@@ -70,7 +69,7 @@ export class HandshakeStream {
     }
   }
 
-  /** Undefined: the header of a record with bytes to read is there. */
+  /** Undefined: the header is complete, and its record has bytes to read. */
   #readHeader(): HandshakeStep | undefined {
     const piece = this.#take(RECORD_HEADER - this.#headerFilled);
     this.#header.set(piece, this.#headerFilled);
@@ -84,7 +83,7 @@ export class HandshakeStream {
     return undefined;
   }
 
-  /** Two bytes make the claim: a content type that may stand first, and version 3.x, the same since SSL 3.0. */
+  /** Two bytes tell: a content type that may come first, and the major version 3, the same since SSL 3.0. */
   #isTls(): boolean {
     const [type, major] = this.#header.subarray(0, this.#headerFilled);
     return (type === undefined || this.#limits.first.includes(type)) && (major === undefined || major === 3);
@@ -97,7 +96,10 @@ export class HandshakeStream {
     // RFC 8446, section 5.1: no zero-length handshake fragments, and none above 2^14.
     if (this.#left === 0) throw new PeerError("Cannot read a handshake record: it is empty", ALERTS.decode_error);
     if (this.#left > MAX_FRAGMENT) {
-      throw new PeerError(`Cannot read a record: ${this.#left} bytes, above ${MAX_FRAGMENT}`, ALERTS.record_overflow);
+      throw new PeerError(
+        `Cannot read a record: it has ${this.#left} bytes, above ${MAX_FRAGMENT}`,
+        ALERTS.record_overflow,
+      );
     }
     this.#total += RECORD_HEADER + this.#left;
     if (this.#total > this.#limits.total) {
@@ -119,7 +121,10 @@ export class HandshakeStream {
     const length = this.#message.bytes.readUIntBE(1, 3);
     const limit = this.#limits.message;
     if (length > limit) {
-      throw new PeerError(`Cannot read a handshake message: ${length} bytes, above ${limit}`, ALERTS.illegal_parameter);
+      throw new PeerError(
+        `Cannot read a handshake message: it has ${length} bytes, above ${limit}`,
+        ALERTS.illegal_parameter,
+      );
     }
     this.#wanted += length;
   }
@@ -141,7 +146,7 @@ export class HandshakeStream {
     return { kind: "alert", level: level!, description: description! };
   }
 
-  /** Up to so many bytes off the input's front. */
+  /** Takes at most so many bytes from the input. */
   #take(most: number): Uint8Array {
     const piece = this.#input.subarray(0, most);
     this.#input = this.#input.subarray(piece.length);

@@ -1,6 +1,6 @@
 import ipaddr from "ipaddr.js";
 
-/** A host as it is compared everywhere: a name in lower case without its trailing dot, or an address in canonical text. */
+/** A host in the form in which hosts are compared: a lower-case name without trailing dot, or an address in canonical text. */
 export type Host =
   | { readonly kind: "name"; readonly text: string }
   /** IPv6 as RFC 5952 writes it, without brackets. */
@@ -9,8 +9,8 @@ export type Host =
 const MAX_NAME = 255;
 
 /**
- * Reads a host name (A-labels) or an IPv4 or IPv6 literal; undefined: it is neither. What is decided on a host compares
- * text, so a NUL, a space or a byte beyond ASCII is never part of one. Underscores are, since names in use have them.
+ * Reads a host name (A-labels) or an IPv4 or IPv6 literal; undefined: it is neither. Policy compares hosts as text, so a
+ * NUL, a space or a byte beyond ASCII is never accepted. Underscores are, because names in use have them.
  */
 export function readHost(text: string): Host | undefined {
   if (text.length > MAX_NAME) return undefined;
@@ -23,7 +23,7 @@ export function readHost(text: string): Host | undefined {
 
 function readAddress(text: string): string | undefined {
   const literal = text.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
-  // The pattern first: the library finds out by throwing, which costs more than all else in reading a hello.
+  // Test the pattern first: the library throws and catches for other text, which costs more than reading the whole hello.
   if (/^[0-9.]+$/.test(literal) && ipaddr.IPv4.isValidFourPartDecimal(literal)) return literal;
   if (!/^[0-9a-f:.]+$/.test(literal) || !ipaddr.IPv6.isValid(literal)) return undefined;
   return ipaddr.IPv6.parse(literal).toRFC5952String();

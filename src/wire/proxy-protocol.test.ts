@@ -28,7 +28,7 @@ function outcome(bytes: Buffer): { header: ProxyHeader; rest: string } | "more" 
   }
 }
 
-test("A line of version 1 tells both ends, and what follows it is the connection's", () => {
+test("A line of version 1 gives both ends, and the bytes after it belong to the connection", () => {
   const v4 = outcome(Buffer.from("PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\nGET /"));
   assert.deepEqual(v4, {
     header: {
@@ -55,18 +55,18 @@ for (const [what, line] of [
   ["another beginning", "GET / HTTP/1.1\r\n"],
   ["two spaces", "PROXY TCP4  192.0.2.1 192.0.2.2 1 2\r\n"],
   ["an address of the other family", "PROXY TCP4 ::1 ::2 1 2\r\n"],
-  ["an address that is none", "PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n"],
+  ["an invalid address", "PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n"],
   ["a port above 65535", "PROXY TCP4 192.0.2.1 192.0.2.2 65536 2\r\n"],
-  ["something behind the ports", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n"],
+  ["text after the ports", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n"],
   ["no end within 107 bytes", `PROXY UNKNOWN ${"x".repeat(100)}`],
-  ["a family of its own", "PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n"],
+  ["an unknown family", "PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n"],
 ] as const) {
   test(`A line of version 1 with ${what} is refused`, () => {
     assert.equal(outcome(Buffer.from(line)), "PeerError");
   });
 }
 
-test("A header of version 2 tells both ends, and what it was written with", () => {
+test("A header of version 2 gives both ends and the values that it was written with", () => {
   const told = {
     source: { address: "192.0.2.1", port: 40_000 },
     destination: { address: "192.0.2.2", port: 80 },
@@ -80,13 +80,13 @@ test("A header of version 2 tells both ends, and what it was written with", () =
   });
 });
 
-test("An IPv4 end beside an IPv6 one comes through as what it is", () => {
+test("An IPv4 end beside an IPv6 one is read as IPv4", () => {
   const told = { source: { address: "127.0.0.1", port: 1 }, destination: { address: "2001:db8::2", port: 2 } };
   const found = outcome(writeProxyHeader(told));
   assert.deepEqual(found, { header: { ...NONE, ...told, command: "proxy" }, rest: "" });
 });
 
-test("A proxy that speaks for itself tells of nobody, whatever it adds", () => {
+test("A header of a local connection names no ends, whatever it contains", () => {
   const local = { header: { ...NONE, command: "local" }, rest: "" };
   assert.deepEqual(outcome(LOCAL_HEADER), local);
   const verbose = second();
@@ -94,7 +94,7 @@ test("A proxy that speaks for itself tells of nobody, whatever it adds", () => {
   assert.deepEqual(outcome(verbose), local);
 });
 
-test("Values that mean nothing here are passed over, padding and TLS's among them", () => {
+test("Values of other types are ignored, padding and TLS among them", () => {
   const found = outcome(
     second([0x04, Buffer.alloc(9)], [0x20, Buffer.from([1, 0, 0, 0, 0])], [0x05, Buffer.from("a")]),
   );
@@ -102,7 +102,7 @@ test("Values that mean nothing here are passed over, padding and TLS's among the
   assert.equal(typeof found === "string" ? "" : String(found.header.uniqueId), "a");
 });
 
-test("A checksum is checked when there is one", () => {
+test("A checksum is verified when there is one", () => {
   // RFC 3720, appendix B.4: 32 bytes of zeroes.
   assert.equal(crc32c(Buffer.alloc(32)), 0x8a9136aa);
   const bytes = second([0x03, Buffer.alloc(4)], [0x05, Buffer.from("a")]);
@@ -115,11 +115,11 @@ test("A checksum is checked when there is one", () => {
 
 for (const [what, change] of [
   ["version 3", (bytes: Buffer) => bytes.writeUInt8(0x31, 12)],
-  ["a command that there is not", (bytes: Buffer) => bytes.writeUInt8(0x22, 12)],
+  ["an unknown command", (bytes: Buffer) => bytes.writeUInt8(0x22, 12)],
   ["UDP", (bytes: Buffer) => bytes.writeUInt8(0x12, 13)],
-  ["addresses that do not fit", (bytes: Buffer) => bytes.writeUInt16BE(11, 14)],
-  ["a length that nobody needs", (bytes: Buffer) => bytes.writeUInt16BE(4097, 14)],
-  ["a value longer than what is left", (bytes: Buffer) => bytes.writeUInt16BE(2, 29)],
+  ["a length below that of the addresses", (bytes: Buffer) => bytes.writeUInt16BE(11, 14)],
+  ["a length above the limit", (bytes: Buffer) => bytes.writeUInt16BE(4097, 14)],
+  ["a value longer than the header", (bytes: Buffer) => bytes.writeUInt16BE(2, 29)],
 ] as const) {
   test(`A header of version 2 with ${what} is refused`, () => {
     const bytes = second([0x05, Buffer.from("a")]);
@@ -144,7 +144,7 @@ const arbitraryHeader = fc.oneof(
     .map((ends) => Buffer.from(`PROXY TCP6 ${ends.join(" ")}\r\n`)),
 );
 
-test("Whatever arrives is a header, not enough yet, or a PeerError; and a part of it never says otherwise than the whole", () => {
+test("Any bytes give a header, more or a PeerError, and a part of them never gives another answer than the whole", () => {
   fc.assert(
     fc.property(arbitraryHeader, fc.nat(), (bytes, cut) => {
       const whole = outcome(bytes);

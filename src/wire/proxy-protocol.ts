@@ -1,39 +1,39 @@
 import ipaddr from "ipaddr.js";
 import { PeerError } from "../errors.ts";
-import type { Endpoint } from "../vocabulary.ts";
+import { type Endpoint, hex } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { crc32c } from "./crc32c.ts";
 import { Reader } from "./reader.ts";
 import { u8, u16, vector16 } from "./writer.ts";
 
 /**
- * The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): what a proxy says of a connection's two ends, in
- * front of its first byte.
+ * The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): a header before a connection's first byte that
+ * names the connection's two ends. Sections cited here are of that document.
  */
 
 export interface ProxyHeader {
-  /** "local": the proxy speaks for itself, to see whether somebody listens. */
+  /** "local": the connection is the proxy's own, a health check for example. */
   readonly command: "local" | "proxy";
-  /** Undefined: the proxy does not know them, or they are not TCP's. */
+  /** Undefined: the proxy does not know the ends, or they are not TCP. */
   readonly source: Endpoint | undefined;
   readonly destination: Endpoint | undefined;
-  /** Version 2 only. What is absent there is undefined. */
+  /** Version 2 only, like the fields below; undefined when absent. */
   readonly alpn: string | undefined;
   /** The host name that the client asked for: its SNI. */
   readonly authority: string | undefined;
-  /** What whoever wrote it knows the connection by, at most 128 bytes. */
+  /** The sender's own identifier of the connection, at most 128 bytes. */
   readonly uniqueId: Buffer | undefined;
 }
 
 export type ProxyReading =
   | { readonly kind: "more" }
-  /** `length`: how many bytes it took; what follows them is the connection's own. */
+  /** `length`: the header's size in bytes; the connection's own bytes follow. */
   | { readonly kind: "header"; readonly header: ProxyHeader; readonly length: number };
 
 const SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1");
-/** Section 2.1: with this many bytes, its CR LF counted, no line of version 1 is longer. */
+/** Section 2.1: the longest line of version 1, with its CR LF, in bytes. */
 const LONGEST_LINE = 107;
-/** Section 2.2 allows 64 KiB; what proxies send is far below this. Bytes behind the fixed part. */
+/** The most bytes after the fixed part. Section 2.2 allows 64 KiB; proxies send far less than this limit. */
 const LONGEST_REST = 4_096;
 const FIXED_PART = 16;
 const TCP_OVER = { 17: 4, 33: 16 } as const;
@@ -41,7 +41,7 @@ const TCP_OVER = { 17: 4, 33: 16 } as const;
 const TYPES = { alpn: 0x01, authority: 0x02, crc32c: 0x03, uniqueId: 0x05 } as const;
 const LONGEST_UNIQUE_ID = 128;
 
-/** Reads a header of either version from a connection's first bytes, all of them so far. Throws PeerError. */
+/** Reads a header of either version. `bytes` are all bytes of the connection so far. Throws PeerError. */
 export function readProxyHeader(bytes: Buffer): ProxyReading {
   const isSecond = bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE.subarray(0, bytes.length));
   return isSecond ? readSecond(bytes) : readFirst(bytes);
@@ -53,14 +53,14 @@ const LINE =
 /** Section 2.1: one line, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443". */
 function readFirst(bytes: Buffer): ProxyReading {
   const text = bytes.toString("latin1", 0, LONGEST_LINE);
-  if (!"PROXY ".startsWith(text.slice(0, 6))) throw malformed("it begins with neither version's signature");
+  if (!"PROXY ".startsWith(text.slice(0, 6))) throw malformed("it begins with the signature of neither version");
   const end = text.indexOf("\r\n");
   if (end === -1) {
-    if (text.length >= LONGEST_LINE) throw malformed(`${LONGEST_LINE} bytes without an end of line`);
+    if (text.length >= LONGEST_LINE) throw malformed(`its line does not end within ${LONGEST_LINE} bytes`);
     return { kind: "more" };
   }
   const found = LINE.exec(text.slice(0, end));
-  if (!found) throw malformed("a line of another form");
+  if (!found) throw malformed("its line does not have the form of section 2.1");
   const [from, to, fromPort, toPort] = found[1] === undefined ? found.slice(5) : found.slice(1);
   const ends =
     from === undefined
@@ -73,21 +73,22 @@ const ABSENT = { alpn: undefined, authority: undefined, uniqueId: undefined } as
 
 function endpoint(address: string, port: string): Endpoint {
   const isAddress = address.includes(":") ? ipaddr.IPv6.isValid(address) : ipaddr.IPv4.isValidFourPartDecimal(address);
-  if (!isAddress || Number(port) > 65_535) throw malformed("an address or port that is none");
+  if (!isAddress || Number(port) > 65_535) throw malformed(`${address} port ${port} is not an address and a port`);
   return { address: plain(ipaddr.parse(address)), port: Number(port) };
 }
 
-/** Section 2.2: a fixed part, the addresses, then types with values. */
+/** Section 2.2: a fixed part, the addresses, then values with their types. */
 function readSecond(bytes: Buffer): ProxyReading {
   if (bytes.length < FIXED_PART) return { kind: "more" };
   const [command, family, rest] = [bytes.readUInt8(12), bytes.readUInt8(13), bytes.readUInt16BE(14)];
-  if (command !== 0x20 && command !== 0x21) throw malformed(`version and command ${command}`);
-  if (rest > LONGEST_REST) throw malformed(`${rest} bytes announced, more than ${LONGEST_REST}`);
+  if (command !== 0x20 && command !== 0x21)
+    throw malformed(`its version and command are ${hex(command)}, not 0x20 or 0x21`);
+  if (rest > LONGEST_REST) throw malformed(`its length is ${rest}, above ${LONGEST_REST}`);
   const length = FIXED_PART + rest;
   if (bytes.length < length) return { kind: "more" };
   const whole = bytes.subarray(0, length);
   const reader = new Reader(whole.subarray(FIXED_PART), "the PROXY header");
-  // What a proxy says of its own connection is to be ignored.
+  // The addresses of a "local" connection must be ignored.
   if (command === 0x20) {
     return {
       kind: "header",
@@ -101,7 +102,8 @@ function readSecond(bytes: Buffer): ProxyReading {
     const [from, to] = [reader.take(size), reader.take(size)].map((raw) => plain(ipaddr.fromByteArray([...raw])));
     const ports = [reader.u16(), reader.u16()];
     ends = { source: { address: from!, port: ports[0]! }, destination: { address: to!, port: ports[1]! } };
-  } else if (family !== 0) throw malformed(`the address family and protocol ${family}`);
+  } else if (family !== 0)
+    throw malformed(`its address family and protocol are ${hex(family)}, not TCP over IPv4 or IPv6`);
   return { kind: "header", header: { command: "proxy", ...ends, ...readValues(reader, whole) }, length };
 }
 
@@ -114,7 +116,8 @@ function readValues(reader: Reader, whole: Buffer): Pick<ProxyHeader, "alpn" | "
     else if (!values.has(type)) values.set(type, Buffer.from(value));
   }
   const uniqueId = values.get(TYPES.uniqueId);
-  if (uniqueId && uniqueId.length > LONGEST_UNIQUE_ID) throw malformed(`a unique ID of ${uniqueId.length} bytes`);
+  if (uniqueId && uniqueId.length > LONGEST_UNIQUE_ID)
+    throw malformed(`its unique ID has ${uniqueId.length} bytes, above ${LONGEST_UNIQUE_ID}`);
   return {
     alpn: values.get(TYPES.alpn)?.toString("latin1"),
     authority: values.get(TYPES.authority)?.toString("utf8"),
@@ -122,17 +125,17 @@ function readValues(reader: Reader, whole: Buffer): Pick<ProxyHeader, "alpn" | "
   };
 }
 
-/** Section 2.2.4: over the whole header, with the sum's own four bytes zero. */
+/** Section 2.2.4: the checksum covers the whole header, with its own four bytes as zero. */
 function checkSum(value: Buffer, whole: Buffer): void {
-  if (value.length !== 4) throw malformed(`a checksum of ${value.length} bytes`);
+  if (value.length !== 4) throw malformed(`its checksum has ${value.length} bytes, not 4`);
   const blank = Buffer.from(whole);
   const at = value.byteOffset - whole.byteOffset;
   blank.fill(0, at, at + 4);
-  if (crc32c(blank) !== value.readUInt32BE()) throw malformed("the checksum does not fit");
+  if (crc32c(blank) !== value.readUInt32BE()) throw malformed("its checksum is wrong");
 }
 
-/** What a proxy tells of a connection. Fields as in ProxyHeader. */
-export interface ProxyStatement {
+/** The values of a header to write. Fields as in ProxyHeader. */
+export interface ProxyHeaderValues {
   readonly source: Endpoint;
   readonly destination: Endpoint;
   readonly alpn?: string | undefined;
@@ -140,8 +143,8 @@ export interface ProxyStatement {
   readonly uniqueId?: string | undefined;
 }
 
-/** A header of version 2. An IPv4 address beside an IPv6 one is written as IPv4-mapped. */
-export function writeProxyHeader({ source, destination, alpn, authority, uniqueId }: ProxyStatement): Buffer {
+/** Writes a header of version 2. An IPv4 address beside an IPv6 one is written as an IPv4-mapped address. */
+export function writeProxyHeader({ source, destination, alpn, authority, uniqueId }: ProxyHeaderValues): Buffer {
   const addresses = [source, destination].map(({ address }) => ipaddr.process(address));
   const isV4 = addresses.every((address) => address.kind() === "ipv4");
   const raw = addresses.map((address) => {
@@ -163,10 +166,10 @@ export function writeProxyHeader({ source, destination, alpn, authority, uniqueI
   ]);
 }
 
-/** Section 2.2: a connection of the node's own, to see whether somebody listens. */
+/** Section 2.2: the header for a connection of the node's own, a health check. */
 export const LOCAL_HEADER: Buffer = Buffer.concat([SIGNATURE, Buffer.from([0x20, 0, 0, 0])]);
 
-/** The one way to write an address: an IPv4-mapped one is the IPv4 address that it means, and a zone is left out. */
+/** An address in canonical text: an IPv4-mapped address as IPv4, and without a zone. */
 export function plainAddress(text: string): string {
   return plain(ipaddr.fromByteArray(ipaddr.parse(text).toByteArray()));
 }

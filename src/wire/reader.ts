@@ -2,8 +2,8 @@ import { PeerError } from "../errors.ts";
 import { ALERTS } from "./alert.ts";
 
 /**
- * Reads the presentation language of RFC 8446, section 3, and never past the end of what it was given: a length that
- * does not fit is a PeerError with decode_error, whose message names `what`.
+ * Reads the presentation language of RFC 8446, section 3. A length that goes past the end is a PeerError with
+ * decode_error, whose message names `what` is being read.
  */
 export class Reader {
   readonly #bytes: Buffer;
@@ -31,9 +31,9 @@ export class Reader {
     return this.take(3).readUIntBE(0, 3);
   }
 
-  /** The next bytes as a view: copy what must outlive the input. */
+  /** The next bytes, as a view of the input. */
   take(length: number): Buffer {
-    if (length > this.remaining) throw this.#malformed(`${length} bytes wanted, ${this.remaining} left`);
+    if (length > this.remaining) throw this.#malformed(`it needs ${length} more bytes and has ${this.remaining}`);
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
@@ -56,13 +56,13 @@ export class Reader {
     return values;
   }
 
-  /** The structure ends here: more bytes are a fault of the sender. */
+  /** The structure must end here. */
   end(): void {
-    if (this.remaining > 0) throw this.#malformed(`${this.remaining} bytes left over`);
+    if (this.remaining > 0) throw this.#malformed(`it has ${this.remaining} bytes too many`);
   }
 
   #vector(length: number, min: number): Buffer {
-    if (length < min) throw this.#malformed(`a vector of ${length} bytes where at least ${min} must stand`);
+    if (length < min) throw this.#malformed(`a vector has ${length} bytes, below ${min}`);
     return this.take(length);
   }
 

@@ -8,10 +8,11 @@ export function versionsUpTo(legacyVersion: number): number[] {
     .reverse();
 }
 
+/** Lengths of headers, in bytes. */
 export const RECORD_HEADER = 5;
 export const HANDSHAKE_HEADER = 4;
 
-/** The most a TLSPlaintext may carry: RFC 8446, section 5.1. */
+/** The largest fragment of a TLSPlaintext, in bytes: RFC 8446, section 5.1. */
 export const MAX_FRAGMENT = 0x4000;
 
 /** One plaintext record. */

@@ -54,7 +54,7 @@ async function askServer(options: tls.TlsOptions, probe: Probe): Promise<{ fligh
   return { flight, bytes: Buffer.concat(pieces) };
 }
 
-test("a server that demands a client certificate is seen", async () => {
+test("A server's request for a client certificate is reported", async () => {
   const { flight } = await askServer({ requestCert: true, ALPNProtocols: ["h2"] }, PROBE);
   assert.equal(flight.kind, "flight");
   assert.partialDeepStrictEqual(flight, {
@@ -64,12 +64,12 @@ test("a server that demands a client certificate is seen", async () => {
   assert.deepEqual(flight.kind === "flight" && flight.messages, [11, 12, 13, 14]);
 });
 
-test("a server that demands none is seen", async () => {
+test("A server without such a request is reported", async () => {
   const { flight } = await askServer({}, PROBE);
   assert.partialDeepStrictEqual(flight, { kind: "flight", messages: [11, 12, 14], certificateRequested: false });
 });
 
-test("a probe of TLS 1.0 gets a flight of TLS 1.0", async () => {
+test("A probe of TLS 1.0 gets a flight of TLS 1.0", async () => {
   const old = { minVersion: "TLSv1", ciphers: "DEFAULT:@SECLEVEL=0" } as const;
   const { flight } = await askServer(old, { ...PROBE, maxVersion: 0x0301, suites: [0xc009] });
   assert.partialDeepStrictEqual(flight, { kind: "flight", hello: { version: 0x0301, cipherSuite: 0xc009 } });
@@ -81,14 +81,14 @@ const REFUSALS: [string, tls.TlsOptions, Partial<Probe>, number][] = [
   ["no_application_protocol", { ALPNProtocols: ["h3"] }, {}, ALERTS.no_application_protocol],
 ];
 for (const [name, options, probe, description] of REFUSALS) {
-  test(`a server that refuses with ${name} is heard`, async () => {
+  test(`A server that refuses with ${name} is reported with that alert`, async () => {
     const { flight } = await askServer(options, { ...PROBE, ...probe });
     assert.deepEqual(flight, { kind: "alert", description });
     assert.equal(nameAlert(description), name);
   });
 }
 
-test("a probe reads back as what it was told to offer", () => {
+test("A probe offers what it was told to offer", () => {
   const sighting = createClientHelloReader().push(writeProbe(PROBE));
   assert.partialDeepStrictEqual(sighting, {
     kind: "hello",
@@ -103,7 +103,7 @@ test("a probe reads back as what it was told to offer", () => {
   });
 });
 
-test("a probe without name, groups and ALPN leaves those extensions out", () => {
+test("A probe without name, groups and ALPN leaves those extensions out", () => {
   const bare = { ...PROBE, serverName: undefined, groups: [], signatureAlgorithms: [], alpn: [] };
   const sighting = createClientHelloReader().push(writeProbe(bare));
   assert.partialDeepStrictEqual(sighting, { kind: "hello", hello: { extensions: [23] } });
@@ -124,13 +124,13 @@ function answer(bytes: Uint8Array, piece = bytes.length || 1): ServerFlight | { 
   }
 }
 
-test("what is not TLS is known by its first bytes", () => {
+test("The first bytes tell that a server does not speak TLS", () => {
   for (const text of ["H", "\x17\x03\x03", "\x16\x02", "\x15H"]) {
     assert.equal(answer(Buffer.from(text, "latin1")).kind, "no");
   }
 });
 
-test("a warning does not end the flight, a close_notify does", () => {
+test("A warning does not end the flight, a close_notify does", () => {
   const unrecognizedName = Buffer.from("15030300020170", "hex");
   assert.equal(answer(unrecognizedName).kind, "more");
   assert.deepEqual(answer(Buffer.concat([unrecognizedName, fatalAlert(40)]), 1), { kind: "alert", description: 40 });
@@ -144,7 +144,7 @@ function serverHello(extensions: string): Buffer {
   return Buffer.concat([Buffer.from([22, 3, 3, 0, message.length]), message]);
 }
 
-test("a ServerHello of TLS 1.3 ends what can be read", () => {
+test("A ServerHello of TLS 1.3 ends the flight: the rest is encrypted", () => {
   assert.partialDeepStrictEqual(answer(serverHello("0006002b00020304"), 1), {
     kind: "flight",
     hello: { version: 0x0304 },
@@ -153,7 +153,7 @@ test("a ServerHello of TLS 1.3 ends what can be read", () => {
   });
 });
 
-test("the switch to encryption of a resumed session ends the flight", () => {
+test("The ChangeCipherSpec of a resumed session ends the flight", () => {
   const bytes = Buffer.concat([serverHello(""), Buffer.from("14030300010116", "hex")]);
   assert.partialDeepStrictEqual(answer(bytes), { kind: "flight", messages: [], certificateRequested: false });
 });
@@ -171,18 +171,18 @@ const FAULTS: [string, Buffer, number][] = [
   ["a message above 256 KiB", Buffer.from("160303000402040001", "hex"), ALERTS.illegal_parameter],
 ];
 for (const [title, bytes, alert] of FAULTS) {
-  test(`a flight with ${title} is refused`, () => {
+  test(`A flight with ${title} is refused`, () => {
     assert.deepEqual(answer(bytes), { kind: "PeerError", alert });
     assert.deepEqual(answer(bytes, 1), { kind: "PeerError", alert });
   });
 }
 
-test("warnings without end are refused at 256 KiB", () => {
+test("Warnings without end are refused at 256 KiB", () => {
   const warnings = Buffer.concat(Array(40_000).fill(Buffer.from("15030300020170", "hex")));
   assert.deepEqual(answer(warnings), { kind: "PeerError", alert: ALERTS.illegal_parameter });
 });
 
-test("any bytes yield an answer or a PeerError, and cutting them anywhere changes nothing", async () => {
+test("Any bytes give an answer or a PeerError, and cutting them anywhere changes nothing", async () => {
   const { bytes: recorded } = await askServer({ requestCert: true }, PROBE);
   const hostile = fc
     .array(fc.tuple(fc.nat(recorded.length - 1), fc.nat(255)), { maxLength: 3 })

@@ -8,10 +8,10 @@ import { Reader } from "./reader.ts";
 
 /** A ServerHello: RFC 8446, section 4.1.3, and RFC 5246, section 7.4.1.3. */
 interface ServerHello {
-  /** What was negotiated: supported_versions where the server sent it, legacy_version otherwise. */
+  /** The negotiated version: supported_versions when the server sent it, legacy_version otherwise. */
   readonly version: number;
   readonly cipherSuite: number;
-  /** Types in the order they stand. */
+  /** Extension types in the server's order. */
   readonly extensions: readonly number[];
 }
 
@@ -21,26 +21,26 @@ export type ServerFlight =
   | { readonly kind: "no" }
   /** The server refused, with this alert. */
   | { readonly kind: "alert"; readonly description: number }
-  /** The flight is over: ServerHelloDone, the switch to encryption of a resumed session, or a ServerHello of TLS 1.3. */
+  /** The flight ends with ServerHelloDone, the ChangeCipherSpec of a resumed session, or a ServerHello of TLS 1.3. */
   | {
       readonly kind: "flight";
       readonly hello: ServerHello;
-      /** Handshake types behind the ServerHello, in order. Empty in TLS 1.3, which encrypts them. */
+      /** Handshake types after the ServerHello, in order. Empty in TLS 1.3, which encrypts them. */
       readonly messages: readonly number[];
-      /** A CertificateRequest was among them. Never true in TLS 1.3. */
+      /** Whether a CertificateRequest was among them. Never true in TLS 1.3. */
       readonly certificateRequested: boolean;
     };
 
 /**
- * Reads the plaintext of a server's first flight as it comes, in pieces of any size. An answer other than "more" is
- * final: later pushes repeat it.
+ * Reads the plaintext of a server's first flight, in pieces of any size. An answer other than "more" is final: later
+ * pushes repeat it.
  */
 export interface ServerFlightReader {
-  /** Throws PeerError when the bytes claim to be a flight and break its format or the limit. */
+  /** Throws PeerError when the bytes begin like a flight and then break its format or the limit. */
   push(bytes: Uint8Array): ServerFlight;
 }
 
-/** The largest flight, in bytes: certificate chains and lists of authorities have been seen above 64 KiB. */
+/** The largest flight, in bytes. Certificate chains and lists of authorities above 64 KiB exist. */
 const MAX_FLIGHT = 0x40000;
 const WARNING = 1;
 
@@ -71,7 +71,7 @@ class Flight {
   #onStep(step: Exclude<HandshakeStep, { kind: "more" | "no" }>): ServerFlight | undefined {
     if (step.kind === "message") return this.#onMessage(step.type, step.body);
     if (step.kind === "alert") {
-      // Warnings, of unrecognized_name say, do not end a handshake (RFC 6066, section 3); close_notify does.
+      // A warning such as unrecognized_name does not end a handshake (RFC 6066, section 3); close_notify does.
       const goesOn = step.level === WARNING && step.description !== ALERTS.close_notify;
       return goesOn ? undefined : { kind: "alert", description: step.description };
     }
@@ -84,7 +84,7 @@ class Flight {
       this.#messages.push(type);
       return type === HANDSHAKE_TYPES.server_hello_done ? this.#over(this.#hello) : undefined;
     }
-    // RFC 5246, section 7.4.1.1: a HelloRequest means nothing to a client that is in its handshake.
+    // RFC 5246, section 7.4.1.1: a client ignores a HelloRequest during a handshake.
     if (type === HANDSHAKE_TYPES.hello_request) return undefined;
     if (type !== HANDSHAKE_TYPES.server_hello) throw unexpected(`a handshake message of type ${type}`);
     this.#hello = readServerHello(body);
@@ -98,7 +98,7 @@ class Flight {
 }
 
 function unexpected(what: string): PeerError {
-  return new PeerError(`Cannot read the server's first flight: it has ${what}`, ALERTS.unexpected_message);
+  return new PeerError(`Cannot read the server's first flight: ${what} was not expected`, ALERTS.unexpected_message);
 }
 
 /** Reads the body of one ServerHello message, without its 4-byte header. Throws PeerError. */
@@ -107,7 +107,7 @@ function readServerHello(body: Uint8Array): ServerHello {
   const legacyVersion = reader.u16();
   reader.take(32);
   if (reader.vector8().length > 32) {
-    throw new PeerError("Cannot read the ServerHello: its session ID exceeds 32 bytes", ALERTS.decode_error);
+    throw new PeerError("Cannot read the ServerHello: its session ID is longer than 32 bytes", ALERTS.decode_error);
   }
   const cipherSuite = reader.u16();
   reader.u8();
@@ -117,14 +117,14 @@ function readServerHello(body: Uint8Array): ServerHello {
   while (block.remaining > 0) {
     const type = block.u16();
     if (found.has(type)) {
-      throw new PeerError(`Cannot read the ServerHello: extension ${type} stands twice`, ALERTS.illegal_parameter);
+      throw new PeerError(`Cannot read the ServerHello: extension ${type} appears twice`, ALERTS.illegal_parameter);
     }
     found.set(type, block.vector16());
   }
   return { version: selectedVersion(found) ?? legacyVersion, cipherSuite, extensions: [...found.keys()] };
 }
 
-/** supported_versions of a ServerHello is one version: RFC 8446, section 4.2.1. */
+/** In a ServerHello, supported_versions is one version: RFC 8446, section 4.2.1. */
 function selectedVersion(extensions: ReadonlyMap<number, Buffer>): number | undefined {
   const data = extensions.get(EXTENSIONS.supported_versions);
   if (!data) return undefined;

@@ -10,13 +10,13 @@ export interface ServerName {
 
 const HOST_NAME = 0;
 
-/** What every reader reads alike: no NUL, no control character, no space, nothing beyond ASCII. */
+/** Characters that every parser reads alike: no NUL, control character, space or byte beyond ASCII. */
 const PRINTABLE = /^[!-~]+$/;
 
 /**
- * The data of server_name: RFC 6066, section 3. Throws PeerError: a name with bytes that could read differently elsewhere is
- * refused with illegal_parameter (RFC 8446, section 6.2). One that is merely no host name ("localhost:8443", which real
- * clients send and servers pass over) counts as none: the hosts are then those of the server's certificate.
+ * Reads the data of server_name: RFC 6066, section 3. Throws PeerError with illegal_parameter (RFC 8446, section 6.2) for
+ * a name with bytes that another parser could read differently. A name such as "localhost:8443", which some clients send
+ * and servers ignore, counts as no name: the session is then judged by the names in the server's certificate.
  */
 export function readServerName(data: Reader): ServerName {
   const list = new Reader(data.vector16(1), "server_name");
@@ -32,7 +32,7 @@ export function readServerName(data: Reader): ServerName {
   if (!name) return { serverName: undefined, serverAddress: undefined };
   const text = name.toString("latin1");
   if (!PRINTABLE.test(text)) {
-    throw new PeerError("Cannot read server_name: it has bytes that no name has", ALERTS.illegal_parameter);
+    throw new PeerError("Cannot read server_name: it has bytes that are not printable ASCII", ALERTS.illegal_parameter);
   }
   const host = readHost(text);
   return {

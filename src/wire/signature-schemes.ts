@@ -1,20 +1,20 @@
 /** A signature scheme that the node may offer and accept: RFC 8446, section 4.2.3. */
 export interface SignatureScheme {
   readonly id: number;
-  /** IANA's name; for what only TLS 1.2 has (RFC 5246, section 7.4.1.4.1), the name in IANA's manner. */
+  /** IANA's name; for a pair of TLS 1.2 (RFC 5246, section 7.4.1.4.1) a name of the same form. */
   readonly name: string;
   /** OpenSSL's name, for `sigalgs`. */
   readonly openssl: string;
 }
 
-/** The allowed scheme with this number; undefined: the node does not offer or accept it. */
+/** The scheme with this number; undefined: the node does not use it. */
 export function signatureSchemeById(id: number): SignatureScheme | undefined {
   return BY_ID.get(id);
 }
 
 /**
- * What OpenSSL 3.5 has, MD5 and DSA excepted. SHA-1 and SHA-224 are here because clients of TLS 1.2 still offer them for
- * old servers; a client that does not offer them is never shown one.
+ * The schemes of OpenSSL 3.5 except MD5 and DSA. SHA-1 and SHA-224 are here because clients of TLS 1.2 still offer them for
+ * old servers. The node offers them only when the client does.
  */
 export const SIGNATURE_SCHEMES: readonly SignatureScheme[] = [
   [0x0403, "ecdsa_secp256r1_sha256"],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { sslproxySieve, writeSslproxyLine } from "./sslproxy-line.ts";
+import { createLineRemover, writeSslproxyLine } from "./sslproxy-line.ts";
 
 const STATEMENT = {
   back: { address: "127.0.0.1", port: 34649 },
@@ -11,14 +11,14 @@ const STATEMENT = {
 };
 const LINE = writeSslproxyLine(STATEMENT);
 
-test("The line tells where to connect back to, both ends, and whether there was TLS", () => {
+test("The line gives the address to connect back to, both ends, and whether there was TLS", () => {
   assert.equal(String(LINE), "SSLproxy: [127.0.0.1]:34649,[192.168.3.24]:47286,[2001:db8::1]:443,s\r\n");
   assert.match(String(writeSslproxyLine({ ...STATEMENT, decrypted: false })), /,p\r\n$/);
 });
 
 /** What the sieve lets through of these bytes in pieces. */
 function sifted(bytes: Buffer, cuts: readonly number[]): string {
-  const sieve = sslproxySieve(LINE);
+  const sieve = createLineRemover(LINE);
   const parts: Buffer[] = [];
   let at = 0;
   for (const cut of [...cuts].sort((a, b) => a - b).concat(bytes.length)) {
@@ -29,7 +29,7 @@ function sifted(bytes: Buffer, cuts: readonly number[]): string {
   return Buffer.concat([...parts, sieve.end()]).toString("latin1");
 }
 
-test("A line in front is taken off however it is cut, and nothing else is", () => {
+test("A line at the front is removed however it is cut, and nothing else is", () => {
   const cuts = fc.array(fc.nat(120), { maxLength: 8 });
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), cuts, (rest, at) => {
@@ -45,15 +45,15 @@ test("A line in front is taken off however it is cut, and nothing else is", () =
   );
 });
 
-test("A line that a program has moved behind the first one of its first packet is taken off", () => {
+test("A line that a program moved behind the first line of its first packet is removed", () => {
   assert.equal(
     sifted(Buffer.from(`GET / HTTP/1.1\r\n${LINE}Host: a\r\n\r\n`), []),
     "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
   );
 });
 
-test("Later packets are not looked at: a client may speak of the line", () => {
-  const sieve = sslproxySieve(LINE);
+test("Later packets are not searched: a client may send the same text", () => {
+  const sieve = createLineRemover(LINE);
   assert.equal(String(sieve.take(Buffer.from("first"))), "first");
   assert.equal(String(sieve.take(LINE)), String(LINE));
 });

@@ -9,14 +9,14 @@ import { versionsUpTo } from "./record.ts";
 const MORE: HelloSighting = { kind: "more" };
 const NO: HelloSighting = { kind: "no" };
 
-/** The header's length does not count its own two bytes; its first bit is a flag. */
+/** The length field does not count its own two bytes; its first bit is a flag. */
 const LENGTH_BYTES = 2;
-/** Length, message type, version and three lengths: all must agree before anything is believed. */
+/** Length, message type, version and three more lengths, in bytes. */
 const FIXED_BYTES = 11;
 
 /**
- * The SSLv2-format hello of RFC 5246, appendix E.2: what clients send that were told to speak SSL 2.0 as well as TLS.
- * One bit and a few numbers are a weak claim, so lengths that do not add up mean "not TLS" rather than a broken hello.
+ * Reads the SSLv2-format hello of RFC 5246, appendix E.2, which clients send that speak SSL 2.0 besides TLS. One bit and a
+ * few numbers prove little, so lengths that do not add up mean "not TLS" and not a broken hello.
  */
 export class SslV2HelloReader implements ClientHelloReader {
   readonly #bytes = new Accumulator();
@@ -44,16 +44,19 @@ function isPlausible(head: Buffer): boolean {
   return bodyLength(head) === FIXED_BYTES - LENGTH_BYTES + suites + sessionId + challenge;
 }
 
-/** Once all lengths agree it is a hello, and one that servers would take: what is wrong in it is no longer "not TLS". */
+/** Once the lengths add up it is a hello: from here on a fault in it is an error, not "not TLS". */
 function checkLengths(head: Buffer): void {
   const [, sessionId, challenge] = lengths(head);
-  // RFC 5246 wants an empty session ID; an SSL 2.0 client may bring one of 16 bytes.
+  // RFC 5246 requires an empty session ID; a client of SSL 2.0 may send 16 bytes.
   if (sessionId !== 0 && sessionId !== 16) {
-    throw new PeerError("Cannot read the SSLv2-format hello: its session ID is too long", ALERTS.illegal_parameter);
+    throw new PeerError(
+      `Cannot read the SSLv2-format hello: its session ID has ${sessionId} bytes, not 0 or 16`,
+      ALERTS.illegal_parameter,
+    );
   }
   if (challenge < 16 || challenge > 32) {
     throw new PeerError(
-      "Cannot read the SSLv2-format hello: its challenge is not 16 to 32 bytes",
+      `Cannot read the SSLv2-format hello: its challenge has ${challenge} bytes, not 16 to 32`,
       ALERTS.illegal_parameter,
     );
   }
@@ -73,7 +76,7 @@ function readSslV2Hello(bytes: Buffer): ClientHello {
   const suitesEnd = FIXED_BYTES + suitesLength;
   const sessionIdEnd = suitesEnd + sessionIdLength;
   const suites: number[] = [];
-  // Three bytes each: a TLS suite has a zero before its two; the others are SSL 2.0's own.
+  // Three bytes each. The first is zero for a suite of TLS; the others belong to SSL 2.0.
   for (let at = FIXED_BYTES; at < suitesEnd; at += 3) if (bytes[at] === 0) suites.push(bytes.readUInt16BE(at + 1));
   return {
     format: "sslv2",

@@ -1,24 +1,24 @@
-/** A cipher suite the node may offer and accept. */
+/** A cipher suite that the node may offer and accept. */
 export interface Suite {
   readonly id: number;
   /** OpenSSL's name, for `ciphers`. */
   readonly openssl: string;
-  /** Where it can be chosen: TLS 1.3 only, TLS 1.2 only, or TLS 1.0 to 1.2. */
+  /** The versions that can use it: TLS 1.3, TLS 1.2, or TLS 1.0 to 1.2. */
   readonly versions: "1.3" | "1.2" | "1.0+";
   readonly exchange: "any" | "ecdhe" | "dhe" | "rsa";
-  /** The kind of certificate key it needs; "any": the signature scheme decides. */
+  /** The kind of certificate key that it needs; "any": the signature scheme decides. */
   readonly auth: "any" | "ecdsa" | "rsa";
 }
 
-/** The allowed suite with this number; undefined: the node does not offer or accept it. */
+/** The suite with this number; undefined: the node does not use it. */
 export function suiteById(id: number): Suite | undefined {
   return BY_ID.get(id);
 }
 
 type Row = readonly [number, string, Suite["versions"], Suite["exchange"], Suite["auth"]];
 /**
- * All that OpenSSL 3.5 has with certificates and encryption: no NULL, anonymous, export, RC4 or DES suite, and no
- * pre-shared keys, SRP or DSA, for which the node has no credentials. Ordered by number; the client's order is what counts.
+ * The suites of OpenSSL 3.5 with certificates and encryption: no NULL, anonymous, export, RC4 or DES suite, and none with
+ * pre-shared keys, SRP or DSA, for which the node has no credentials. Ordered by number: the client's order counts.
  */
 const ROWS: readonly Row[] = [
   [0x002f, "AES128-SHA", "1.0+", "rsa", "rsa"],

@@ -1,6 +1,6 @@
 import { InvariantError } from "../errors.ts";
 
-/** Writes the presentation language of RFC 8446, section 3: parts in order, vectors with their length before them. */
+/** Writes the presentation language of RFC 8446, section 3. A vector is its length, then its parts. */
 
 export function u8(value: number): Buffer {
   return number(value, 1);
