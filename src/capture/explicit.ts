@@ -31,11 +31,13 @@ export interface ExplicitListener {
 }
 
 export function openExplicit(listener: ExplicitListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, workers, timeouts, arrive } = context;
-  const timing = { silence: timeouts.hello, gap: timeouts.hello };
-  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, timeouts.connect);
+  const { path, workers, settings, arrive } = context;
+  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, path: `${path}.address`, shared: workers > 1 };
-  return listen(where, (client, from) => arrive(arriveExplicit(client, from, listener, timing, dialOut)));
+  return listen(where, (client, from) => {
+    const { hello } = settings().timeouts;
+    arrive(arriveExplicit(client, from, listener, { silence: hello, gap: hello }, dialOut));
+  });
 }
 
 /** An explicit proxy: the client names its destination with CONNECT (RFC 9110, section 9.3.6) or an absolute URI (RFC 9112, section 3.2.2). */

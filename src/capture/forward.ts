@@ -12,8 +12,8 @@ export interface ForwardListener {
 }
 
 export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, workers, timeouts, arrive } = context;
-  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, timeouts.connect);
+  const { path, workers, settings, arrive } = context;
+  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, path: `${path}.address`, shared: workers > 1 };
   return listen(where, (client, from) => arrive(arriveForward(client, from, listener, dialOut)));
 }

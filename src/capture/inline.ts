@@ -25,17 +25,17 @@ const PATIENCE = 10_000;
  * server accepts the client.
  */
 export async function openInline(listener: InlineListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, inline, worker, timeouts, arrive } = context;
+  const { path, inline, worker, settings, arrive } = context;
   const planned = inline?.listeners.find(({ name }) => name === listener.name);
   if (!inline || !planned) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
   const { sharedPort, workerPorts, queues, clientMark, serverMark } = planned;
   const [ownPort, number] = [workerPorts[worker], queues[worker]];
   const connect = (from: Endpoint, to: Endpoint) =>
-    connectFrom({ from, to, timeout: timeouts.connect, mark: serverMark });
+    connectFrom({ from, to, timeout: settings().timeouts.connect, mark: serverMark });
   const servers: Server[] = [];
   try {
     const hold = listener.synHold
-      ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: context.limit, arrive })
+      ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
       : undefined;
     const accept = (client: Socket) => take(client, hold, listener, connect, arrive);
     for (const address of ["0.0.0.0", "::"]) {

@@ -10,12 +10,17 @@ export interface CaptureContext {
   readonly worker: number;
   /** Workers share every listener; the kernel spreads connections over them. */
   readonly workers: number;
+  /** The settings in force now. A reload changes them while the listener is open: call this where they are used. */
+  readonly settings: () => CaptureSettings;
+  /** A session begins. */
+  readonly arrive: (arrival: Arrival) => void;
+}
+
+export interface CaptureSettings {
   /** ms: to reach a server, and between two bytes of an unfinished request. */
   readonly timeouts: { readonly connect: number; readonly hello: number };
   /** Sessions that the worker carries at one time. */
-  readonly limit: number;
-  /** A session begins. */
-  readonly arrive: (arrival: Arrival) => void;
+  readonly sessions: number;
 }
 
 /** A listener that runs. */

@@ -10,7 +10,7 @@ const SOURCE = { address: "192.0.2.7", port: 50_000 };
 const DESTINATION = { address: "198.51.100.9", port: 443 };
 
 /** A hold whose sessions are collected instead of carried, and the verdicts that its SYNs got. */
-function newHold({ patience = 10_000, limit = 10 } = {}) {
+function newHold({ patience = 10_000, limit = () => 10 }: { patience?: number; limit?: () => number } = {}) {
   const arrivals: Arrival[] = [];
   const verdicts: SynVerdict[] = [];
   const dialed: unknown[] = [];
@@ -126,9 +126,21 @@ for (const [refusal, verdict] of REFUSALS) {
 }
 
 test("Above the limit SYNs are let through unheld", () => {
-  const { arrivals, verdicts, syn } = newHold({ limit: 1 });
+  const { arrivals, verdicts, syn } = newHold({ limit: () => 1 });
   syn();
   syn({ ...SOURCE, port: 50_001 });
   assert.deepEqual(verdicts, ["pass"]);
   assert.equal(arrivals.length, 1);
+});
+
+test("A limit that a reload has changed counts for the next SYN", () => {
+  let limit = 1;
+  const { arrivals, verdicts, syn } = newHold({ limit: () => limit });
+  syn();
+  limit = 2;
+  syn({ ...SOURCE, port: 50_001 });
+  assert.deepEqual([arrivals.length, verdicts], [2, []]);
+  limit = 1;
+  syn({ ...SOURCE, port: 50_002 });
+  assert.deepEqual([arrivals.length, verdicts], [2, ["pass"]]);
 });

@@ -31,7 +31,7 @@ export interface SynHoldOptions {
   /** A client whose SYN was released has this long, in ms, to complete its handshake. */
   readonly patience: number;
   /** SYNs held at one time; those above it are let through, and the server is connected to afterwards. */
-  readonly limit: number;
+  readonly limit: () => number;
   /** A session begins with its SYN. */
   readonly arrive: (arrival: Arrival) => void;
 }
@@ -68,7 +68,7 @@ export function createSynHold({ listener, connectFrom, patience, limit, arrive }
       if (known) return syn.decide(known.released ? "release" : "drop");
       const before = decided.find(`${key} ${syn.sequence}`);
       if (before) return syn.decide(before);
-      if (waiting.size >= limit) return syn.decide("pass");
+      if (waiting.size >= limit()) return syn.decide("pass");
       return arrive(arriveHeld(syn, key));
     },
     claim(client, source, destination) {

@@ -38,7 +38,7 @@ function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
 }
 
 function open(tool: InlineTool, worker = 1, timeout = 5_000): Promise<Tool> {
-  return openInlineTool(tool, { path: "tools[0]", worker, timeout });
+  return openInlineTool(tool, { path: "tools[0]", worker, timeout: () => timeout });
 }
 
 /** Set up once: a tool is opened anew for each claim. */

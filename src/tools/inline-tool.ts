@@ -64,7 +64,7 @@ export async function openInlineTool(
       async connect(subject, onReturn) {
         if (broken !== undefined)
           throw new NetworkError(`Cannot see what comes back through ${tool.name}: ${broken}`, "EIO");
-        return enter({ tool, namespace, pairing, worker, timeout }, subject, onReturn);
+        return enter({ tool, namespace, pairing, worker, timeout: timeout() }, subject, onReturn);
       },
       counters: () => ({ strangers: pairing.strangers }),
       close() {

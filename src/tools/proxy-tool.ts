@@ -46,7 +46,7 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
   const welcome = async (socket: Socket, from: string) => {
     if (!peers.has(from)) return turnAway(socket, from, FOREIGN);
     try {
-      const introduction = await readIntroduction(socket, timeout);
+      const introduction = await readIntroduction(socket, timeout());
       if (!introduction) socket.end().destroySoon();
       else if (!(await context.returns.give(socket, introduction.rest, keysOf(name, introduction.header))))
         strangers.add(from, "it belongs to no session");
@@ -79,11 +79,11 @@ export async function openProxyTool(tool: ProxyTool, context: ToolContext): Prom
       }
       const way = tool.header === "sslproxy" ? await sslproxyWay(told, privateDoor) : proxyWay(name, told, context);
       try {
-        const ta = await reach(tool, timeout);
+        const ta = await reach(tool, timeout());
         if (!tool.from) peers.add(plainAddress(ta.remoteAddress ?? address.host));
         const header = way.begin(ta);
         ta.write(header);
-        const tb = awaitReturn(way, { name, ta, header: header.length, timeout });
+        const tb = awaitReturn(way, { name, ta, header: header.length, timeout: timeout() });
         return { tool: name, ta, tb, sieve: way.sieve } satisfies Hop;
       } catch (error) {
         way.close();

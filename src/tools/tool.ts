@@ -64,8 +64,8 @@ export interface ToolContext {
   readonly path: string;
   readonly worker: number;
   readonly workers: number;
-  /** ms to connect through the tool. */
-  readonly timeout: number;
+  /** ms to connect through the tool. A reload changes it while the tool is open: call this where it is used. */
+  readonly timeout: () => number;
   /** What comes back from tools of kind proxy. */
   readonly returns: Returns;
   /** Writes a line to the node's log. */

@@ -11,7 +11,10 @@ import { capacity } from "./admission.ts";
 import { composeNode } from "./compose.ts";
 import type { WorkerState } from "./state.ts";
 
-/** What a configuration changes in a worker. New sessions see all of it, live ones none. Throws ConfigError. */
+/**
+ * What a configuration changes in a worker. New sessions see all of it, live ones none. Listeners and tools that stay open read
+ * timeouts and limits from `state.setup` when they need them. Throws ConfigError.
+ */
 export async function applySetup(state: WorkerState, next: WorkerSetup): Promise<void> {
   setDefaultCACertificates([...next.roots]);
   state.contexts.flush();
@@ -46,10 +49,8 @@ async function openFeeds({ feeds, setup }: WorkerState, next: WorkerSetup): Prom
 }
 
 /** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
-async function openTools(
-  { tools, traffic, returns, tell }: WorkerState,
-  { config, worker, workers }: WorkerSetup,
-): Promise<Chains> {
+async function openTools(state: WorkerState, { config, worker, workers }: WorkerSetup): Promise<Chains> {
+  const { tools, traffic, returns, tell } = state;
   const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));
   for (const [key, tool] of tools) {
     if (wanted.has(key)) continue;
@@ -57,10 +58,11 @@ async function openTools(
     await tool.close();
   }
   const warn = log.warn.bind(log);
+  const timeout = () => state.setup.config.timeouts.connect;
   const chained: ChainTool[] = [];
   for (const [index, tool] of config.tools.entries()) {
     const key = JSON.stringify(tool);
-    const context = { path: `tools[${index}]`, worker, workers, timeout: config.timeouts.connect, returns, warn };
+    const context = { path: `tools[${index}]`, worker, workers, timeout, returns, warn };
     const open = tools.get(key) ?? (await openTool(tool, context));
     tools.set(key, open);
     chained.push({ ...tool, open });
@@ -76,12 +78,11 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
     await server.close();
     listeners.delete(key);
   }
-  const { timeouts } = config;
-  const limit = roomIn({ config, workers });
+  const settings = () => ({ timeouts: state.setup.config.timeouts, sessions: roomIn(state.setup) });
   const arrive = (arrival: Arrival) => state.admission.admit(arrival, roomIn(state.setup));
   for (const [key, { listener, index }] of wanted) {
     if (listeners.has(key)) continue;
-    const context = { path: `listeners[${index}]`, inline, worker, workers, timeouts, limit, arrive };
+    const context = { path: `listeners[${index}]`, inline, worker, workers, settings, arrive };
     listeners.set(key, await openListener(listener, context));
   }
 }

@@ -8,6 +8,7 @@ import { nextChunk, opensslClient, readAll } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { freePort } from "../processes.ts";
 import { type Delivery, tap } from "../tap.ts";
 
 const SECRET = "the-plaintext-that-no-log-shows";
@@ -86,4 +87,50 @@ describe("Peers that stop", needs("openssl"), () => {
     const client = net.connect(node.proxy, "127.0.0.1");
     assert.match((await readAll(client)).toString(), /^HTTP\/1\.1 408 /);
   });
+});
+
+/** Longer than any test may take: what ends sooner was ended by the reload. */
+const TOO_LONG = "1h";
+
+test("A reload of timeouts holds for listeners and tools that were open before", { timeout: 120_000 }, async (t) => {
+  const echo = net.createServer((socket) => void socket.on("error", () => socket.destroy()).pipe(socket));
+  await once(echo.listen(0, "127.0.0.1"), "listening");
+  t.after(() => echo.close());
+  // Takes connections and never connects back.
+  const tool = net.createServer((socket) => void socket.on("error", () => socket.destroy()).resume());
+  const toolPort = await freePort();
+  await once(tool.listen(toolPort, "127.0.0.1"), "listening");
+  t.after(() => tool.close());
+  await using node = await startNode({
+    trust: [],
+    forwards: { echo: (echo.address() as net.AddressInfo).port },
+    config: {
+      timeouts: { connect: TOO_LONG, hello: TOO_LONG, drain: "1s" },
+      tools: [
+        {
+          name: "mute",
+          kind: "proxy",
+          address: `127.0.0.1:${toolPort}`,
+          returnAddress: `127.0.0.1:${await freePort()}`,
+          flows: ["notTls"],
+          heartbeat: { enabled: false },
+        },
+      ],
+    },
+  });
+  node.rewrite({ timeouts: { connect: "1s", hello: "1s", drain: "1s" } });
+  const reloaded = await node.command("reload");
+  assert.equal(reloaded.code, 0, reloaded.stderr);
+
+  const silent = net.connect(node.proxy, "127.0.0.1");
+  assert.match((await readAll(silent)).toString(), /^HTTP\/1\.1 408 /);
+
+  const since = Date.now();
+  const client = net.connect(node.forward("echo"), "127.0.0.1");
+  await once(client, "connect");
+  const { localPort } = client;
+  client.on("error", () => {}).write("not TLS\r\n\r\n");
+  const session = await node.sessionFrom(localPort!, since);
+  assert.match(session.closeReason ?? "", /The tool mute did not connect back in 1 s/);
+  await node.stop();
 });

@@ -34,7 +34,7 @@ async function open(
     path: "tools[0]",
     worker: 0,
     workers: 1,
-    timeout: 5_000,
+    timeout: () => 5_000,
     returns,
     warn: () => {},
   });
