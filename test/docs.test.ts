@@ -84,6 +84,41 @@ test("Every folder of the code is in the architecture's table", () => {
   assert.deepEqual(missing, []);
 });
 
+test("The architecture's table allows the imports that the test of the layers allows", () => {
+  const rows = readFileSync("docs/ARCHITECTURE.md", "utf8").matchAll(/^\| `(\w+)` \|[^|]*\| ([^|]*) \|[^|]*\|$/gm);
+  const allowed = new Map([...rows].map(([, folder, may]) => [folder!, may === "nothing" ? "" : may!]));
+  const held = [...readFileSync("test/layers.test.ts", "utf8").matchAll(/^ {2}(\w+): \[(.*)\],$/gm)];
+  assert.ok(held.length > 10);
+  // The table says of these in words what the test says in code of its own.
+  const table = held.filter(([, folder]) => !["cli", "flow"].includes(folder!));
+  for (const [, folder, may] of table) assert.equal(allowed.get(folder!), may!.replaceAll('"', ""), folder);
+});
+
+test("Every test that the README's table names is there", () => {
+  const rows = [...readFileSync("README.md", "utf8").matchAll(/^\| [^|]+ \| [^|]+ \| (`(?:src|test)\/.*`) \|$/gm)];
+  assert.ok(rows.length > 20);
+  const named = rows.flatMap(([, cell]) => cell!.split(", ").map((name) => name.replaceAll("`", "")));
+  assert.deepEqual(
+    named.filter((name) => globSync(`${name}.test.ts`).length === 0),
+    [],
+  );
+});
+
+test("Every source file that the documents name is there", () => {
+  const missing = PAGES.filter((page) => page !== "CHANGELOG.md").flatMap((page) =>
+    [...readFileSync(page, "utf8").matchAll(/`([\w./-]+\.(?:ts|sh|service|txt))`/g)]
+      .map(([, file]) => file!)
+      .filter((file) => file.includes("/") && !file.startsWith(".") && ![file, `src/${file}`].some(existsSync))
+      .map((file) => `${page}: ${file}`),
+  );
+  assert.deepEqual(missing, []);
+});
+
+test("Every metric is in the guide, and every metric in the guide is one", () => {
+  const names = (file: string) => new Set(readFileSync(file, "utf8").match(/\bclearline_[a-z_]+\b/g));
+  assert.deepEqual([...names("docs/guide/watching.md")].sort(), [...names("src/control/metrics.ts")].sort());
+});
+
 test("Every command and option that the documents show is one", () => {
   const wrong = PAGES.flatMap((page) =>
     [...readFileSync(page, "utf8").matchAll(/^ +\$ (?:.*\s)?clearline (?:-- )?([a-z]+)([^#|>\n]*)/gm)]
