@@ -44,9 +44,7 @@ const worker = z.object({
   restarts: amount.describe("how often this worker was started again"),
   sessions: amount.describe("sessions that it carries now"),
   memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
-  cpu: z
-    .exactOptional(z.number())
-    .describe("seconds of CPU time that the process has used; absent until the worker first reports"),
+  cpu: z.number().describe("seconds of CPU time that it has used, over all restarts"),
 });
 
 const listener = z.object({
@@ -202,8 +200,13 @@ export const explanation = z.object({
           .describe("whether it applies; unknown: it depends on a fact that was not given"),
       }),
     )
-    .readonly(),
+    .readonly()
+    .describe("every step of the evaluation, in order; the first one of a phase that applies decides the phase"),
   verdict,
+  assumed: z
+    .array(z.string())
+    .readonly()
+    .describe("what the query does not say and the explanation depends on, one sentence each"),
 });
 
 export const role = z.enum(["primary", "secondary"]);

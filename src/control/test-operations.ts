@@ -72,6 +72,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
           reason: "Nothing else",
           provisional: false,
         },
+        assumed: ["The client sends CONNECT"],
       };
     },
     policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],

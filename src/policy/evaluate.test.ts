@@ -204,7 +204,7 @@ describe("Flows that began in plaintext", () => {
   });
   test("lean on it when the certificate never comes", () => {
     const judge = policy({ lists: { bypass: ["*.example.com"], decrypt: [] } });
-    assert.equal(line(judge.lean(CONNECT)), "bypass by bypass list in sni");
+    assert.equal(line(judge.lean(CONNECT)), "bypass by bypass list in certificate");
     assert.equal(
       line(judge.lean({ ...CONNECT, sni: null, connectHost: "other.example" })),
       "decrypt? by default in certificate",
@@ -333,7 +333,7 @@ describe("Version limits", () => {
       lists: { bypass: ["www.example.com"], decrypt: [] },
     });
     assert.equal(line(bypassing.onHello({ ...CONNECT, versions: [0x0301] })), "-");
-    assert.equal(line(bypassing.lean({ ...CONNECT, versions: [0x0301] })), "bypass by bypass list in sni");
+    assert.equal(line(bypassing.lean({ ...CONNECT, versions: [0x0301] })), "bypass by bypass list in certificate");
   });
   test("The limits themselves are within them", () => {
     assert.equal(line(policy({ versions: narrow }).onHello({ ...HELLO, versions: [0x0303] })), "-");

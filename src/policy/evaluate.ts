@@ -103,7 +103,7 @@ function standing(order: Order, view: View): Entry | undefined {
 }
 
 function verdictOf({ name, action, phase, reason, tools, alpn }: Entry, view: View): Verdict {
-  const committedLate = view.late && view.certificate !== undefined && phase === "sni";
+  const committedLate = view.late && phase === "sni";
   return {
     action,
     phase: committedLate ? "certificate" : phase,

@@ -25,7 +25,9 @@ import { createDemanding } from "../policy/demanding.ts";
 import { createLiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
-import { createOperations, forget } from "./operations.ts";
+import { forget } from "./caches.ts";
+import { createCounts } from "./counts.ts";
+import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./running.ts";
 import { openSharing } from "./sharing.ts";
@@ -159,11 +161,14 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     sharing,
     returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),
+    counts: createCounts(),
     reloading: Promise.resolve(),
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
       onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
+      onStatus: (status, worker) => state.counts.report(worker, status),
       onDeath(worker) {
+        state.counts.end(worker);
         state.returns.leave(worker);
         const closed = sessions.dropWorker(worker, Date.now());
         publish(state, { opened: [], changed: [], closed });

@@ -8,6 +8,7 @@ import type { Demanding } from "../policy/demanding.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
+import type { Counts } from "./counts.ts";
 import type { Running } from "./running.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
@@ -35,6 +36,8 @@ export interface NodeState {
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
+  /** What the workers have counted since the node started. */
+  readonly counts: Counts;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** The reload under way, or the last one. Never rejects. */
   reloading: Promise<unknown>;

@@ -43,6 +43,7 @@ async function start(t: TestContext, make: (worker: number) => WorkerSetup, sile
   const deaths = new Map<number, () => void>();
   const events = {
     onMessage: (message: FromWorker) => void heard.push(message.kind),
+    onStatus: () => {},
     onDeath(worker: number) {
       heard.push(`death of ${worker}`);
       deaths.get(worker)?.();

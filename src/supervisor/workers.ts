@@ -32,6 +32,8 @@ export interface ListedWorker {
 export interface WorkerEvents {
   /** A worker reports about its sessions. `socket`: the connection that it hands over. */
   onMessage(message: SessionNews, worker: number, socket: Socket | undefined): void;
+  /** A worker reports its state, once a second. */
+  onStatus(status: WorkerStatus, worker: number): void;
   /** A worker died: its sessions ended with it. */
   onDeath(worker: number): void;
 }
@@ -103,6 +105,7 @@ export function createWorkers(count: number, events: WorkerEvents, silence: numb
           break;
         case "status":
           slot.status = message.status;
+          events.onStatus(message.status, worker);
           break;
         default:
           events.onMessage(message, worker, socket);

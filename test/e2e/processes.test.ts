@@ -27,7 +27,8 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     echo.close();
   });
 
-  const newNode = () => startNode({ trust: [pki.root.certificate], forwards: { web: origin.port } });
+  const feeds = [{ name: "archive", kind: "pcapng", directory: "./captures", flows: ["decrypted", "notTls"] }];
+  const newNode = () => startNode({ trust: [pki.root.certificate], forwards: { web: origin.port }, config: { feeds } });
 
   /** Plain echo connections through the proxy until each worker carries one. Resolves with one of each. */
   async function oneInEachWorker(node: TestNode): Promise<Map<number, net.Socket>> {
@@ -50,6 +51,7 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     await using node = await newNode();
     const sockets = await oneInEachWorker(node);
     const [victim, other] = (await node.stats()).workers;
+    const before = await totals(node);
     const lost = sockets.get(victim!.id)!;
     const kept = sockets.get(other!.id)!;
     const closed = leftBy(lost);
@@ -70,6 +72,9 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
         again !== undefined && again.restarts === 1 && again.pid !== victim!.pid && existsSync(`/proc/${again.pid}`)
       );
     });
+    const after = await totals(node);
+    const fallen = [...before].filter(([name, value]) => !((after.get(name) ?? -1) >= value));
+    assert.deepEqual(fallen, [], "counters that fell");
     // Both workers accept: none of many connections hangs.
     const ends = Array.from({ length: 16 }, (_, at) =>
       curl({ port: node.forward("web") }, node.primary, [`https://after-${at}.${DOMAIN}/negotiated`]),
@@ -146,6 +151,13 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     await node.stop();
   });
 });
+
+/** The node's counters by name and labels, as Prometheus reads them. */
+async function totals(node: TestNode): Promise<Map<string, number>> {
+  const text = await node.api<string>("../../metrics");
+  const samples = text.matchAll(/^(clearline_\w+_total(?:\{.*\})?) (\S+)$/gm);
+  return new Map([...samples].map(([, name, value]) => [name!, Number(value)]));
+}
 
 /** Resolves when the other side has ended or reset this half-open connection. */
 async function leftBy(socket: net.Socket): Promise<void> {

@@ -40,12 +40,13 @@ export function explainCommand(): Command {
     });
 }
 
-function page({ entries, verdict }: Explanation, all: boolean): string[] {
+function page({ entries, verdict, assumed }: Explanation, all: boolean): string[] {
   const told = all || entries.length <= LINES_MAX ? entries : entries.filter(({ truth }) => truth !== false);
   const left = entries.length - told.length;
   return [
     `${verdictColor(verdict.action)(color.bold(verdict.action))}, in the ${verdict.phase} phase, by ${plain(verdict.rule)}`,
     plain(verdict.reason),
+    ...assumed.map((sentence) => color.dim(`Assumed: ${plain(sentence)}.`)),
     ...(verdict.provisional ? ["A later phase may still decide otherwise."] : []),
     "",
     steps(told),

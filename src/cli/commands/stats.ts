@@ -102,7 +102,7 @@ function workers({ workers }: Stats): string {
       { title: "RESTARTS", rank: 1, right: true, value: ({ restarts }) => restarts },
       { title: "SESSIONS", rank: 0, right: true, value: ({ sessions }) => sessions },
       { title: "MEMORY", rank: 2, right: true, value: ({ memory }) => (memory === undefined ? null : bytes(memory)) },
-      { title: "CPU", rank: 3, right: true, value: ({ cpu }) => (cpu === undefined ? null : `${cpu.toFixed(1)} s`) },
+      { title: "CPU", rank: 3, right: true, value: ({ cpu }) => `${cpu.toFixed(1)} s` },
     ],
     workers,
   );

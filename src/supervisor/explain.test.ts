@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CONFIG } from "../config/schema.ts";
+import type { ExplainQuery } from "../control/api.ts";
+import { compilePolicy } from "../policy/evaluate.ts";
+import { explainFlow } from "./explain.ts";
+import type { NodeState } from "./state.ts";
+
+const EXPLICIT = { name: "proxy", mode: "explicit", address: "127.0.0.1:8080" };
+const FORWARD = { name: "web", mode: "forward", address: "127.0.0.1:8443", server: "10.0.0.5:443" };
+const MAIL = { name: "mail", mode: "forward", address: "127.0.0.1:8025", server: "mail.example:587" };
+
+/** A node with these listeners that bypasses bank.example: what its explanation says. */
+function explained(listeners: readonly object[], query: ExplainQuery): string {
+  const rules = [{ name: "banks", match: { host: ["bank.example"] }, action: "bypass" }];
+  const config = CONFIG.parse({ listeners, policy: { rules, startTls: { enabled: true, ports: [587] } } });
+  const running = {
+    loaded: { config },
+    keystore: { find: () => [] },
+    trust: { roots: [] },
+    policy: compilePolicy({ ...config.policy, lists: { bypass: [], decrypt: [] } } as never),
+  };
+  const { verdict, assumed } = explainFlow({ running: running as unknown as NodeState["running"] }, query);
+  const { action, phase, rule } = verdict;
+  return [`${action} by ${rule} in ${phase}`, ...assumed].join("; ");
+}
+
+const CONNECT =
+  "bypass by banks in certificate; The client sends CONNECT, so hosts are judged in the certificate phase";
+const STARTTLS =
+  "bypass by banks in certificate; Port 587 is in policy.startTls.ports, so hosts are judged in the certificate phase";
+
+test("A flow through an explicit proxy is decided in the certificate phase, with and without --listener", () => {
+  assert.equal(explained([EXPLICIT], { host: "bank.example" }), CONNECT);
+  assert.equal(explained([EXPLICIT, FORWARD], { host: "bank.example", listener: "proxy" }), CONNECT);
+});
+
+test("A flow that begins with a ClientHello is decided in the sni phase, and nothing is assumed", () => {
+  assert.equal(explained([FORWARD], { host: "bank.example" }), "bypass by banks in sni");
+  assert.equal(explained([EXPLICIT, FORWARD], { host: "bank.example", listener: "web" }), "bypass by banks in sni");
+});
+
+test("Without --listener, the first of different listeners is assumed, and the explanation says so", () => {
+  const arrival = (at: string) => `The flow arrives at listener ${at}; --listener names another`;
+  const query = { host: "bank.example" };
+  assert.equal(
+    explained([EXPLICIT, FORWARD], query),
+    CONNECT.replace("The client", `${arrival("proxy (explicit)")}; The client`),
+  );
+  assert.equal(explained([FORWARD, EXPLICIT], query), `bypass by banks in sni; ${arrival("web (forward)")}`);
+});
+
+test("A server's port for STARTTLS makes the flow one that begins in plaintext", () => {
+  assert.equal(explained([FORWARD], { host: "bank.example", server: "10.0.0.5:587" }), STARTTLS);
+  assert.equal(explained([FORWARD], { host: "bank.example", server: "10.0.0.5:443" }), "bypass by banks in sni");
+});
+
+test("A forwarding listener's own server tells its port", () => {
+  assert.equal(explained([FORWARD, MAIL], { host: "bank.example", listener: "mail" }), STARTTLS);
+});
+
+test("A listener that does not exist is refused, with those that do", () => {
+  assert.throws(() => explained([EXPLICIT, FORWARD], { listener: "none" }), {
+    name: "ConfigError",
+    message: "Cannot explain: there is no listener none; the configuration has proxy, web",
+  });
+});

@@ -1,0 +1,102 @@
+import { X509Certificate } from "node:crypto";
+import type { Config } from "../config/schema.ts";
+import type { ExplainQuery, Explanation } from "../control/api.ts";
+import { ConfigError } from "../errors.ts";
+import { verifyServer } from "../pki/verify/verify.ts";
+import { recordCertificate } from "../pki/x509/certificate-record.ts";
+import { createRootSet } from "../pki/x509/chain.ts";
+import { explain } from "../policy/explain.ts";
+import type { KnownFacts } from "../policy/view.ts";
+import type { Endpoint } from "../vocabulary.ts";
+import type { NodeState } from "./state.ts";
+
+type Listener = Config["listeners"][number];
+
+/** What the node's policy would decide about a flow. What the query leaves out is not known. Throws ConfigError. */
+export function explainFlow({ running }: Pick<NodeState, "running">, query: ExplainQuery): Explanation {
+  const { config } = running.loaded;
+  const { host, client, server, listener } = query;
+  const target = server === undefined ? undefined : readEndpoint(server);
+  const beginning = beginningOf(config, listener, target);
+  const keyHeld = running.keystore.find(host, target?.address ?? "").length > 0;
+  const facts: KnownFacts = {
+    ...(listener !== undefined && { listener }),
+    ...(client !== undefined && { client: { address: client, port: 0 } }),
+    ...(target && { server: target }),
+    // A key may be held for the host or for the address.
+    ...((keyHeld || (host !== undefined && target)) && { keyHeld }),
+    ...(host !== undefined && { sni: host, connectHost: beginning.protocol === "CONNECT" ? host : null }),
+    upgraded: beginning.protocol !== "TLS",
+    ...(query.certificatePem !== undefined && {
+      certificate: certificateFacts(running, query.certificatePem, host),
+    }),
+  };
+  return { ...explain(running.policy, facts), assumed: beginning.assumed };
+}
+
+interface Beginning {
+  readonly protocol: "TLS" | "CONNECT" | "STARTTLS";
+  /** What the query does not say and the explanation depends on, one sentence each. */
+  readonly assumed: readonly string[];
+}
+
+/**
+ * How the flow begins. One that begins in plaintext, with CONNECT or STARTTLS, has its hosts judged in the certificate phase.
+ * Without a listener in the query, the listeners of the configuration decide; the first one when they differ.
+ */
+function beginningOf(config: Config, name: string | undefined, target: Endpoint | undefined): Beginning {
+  const listeners = config.listeners.filter((one) => name === undefined || one.name === name);
+  const [first] = listeners;
+  if (!first) {
+    const names = config.listeners.map((one) => one.name).join(", ");
+    throw new ConfigError("listener", `Cannot explain: there is no listener ${name}; the configuration has ${names}`);
+  }
+  const protocols = listeners.map((one) => protocolOf(config, one, target));
+  const protocol = protocols[0]!;
+  const differs = protocols.some((one) => one !== protocol);
+  return {
+    protocol,
+    assumed: [
+      ...(differs ? [`The flow arrives at listener ${first.name} (${first.mode}); --listener names another`] : []),
+      ...(protocol === "CONNECT" ? ["The client sends CONNECT, so hosts are judged in the certificate phase"] : []),
+      ...(protocol === "STARTTLS"
+        ? [`Port ${portOf(first, target)} is in policy.startTls.ports, so hosts are judged in the certificate phase`]
+        : []),
+    ],
+  };
+}
+
+function protocolOf({ policy }: Config, listener: Listener, target: Endpoint | undefined): Beginning["protocol"] {
+  if (listener.mode === "explicit") return "CONNECT";
+  const { enabled, ports } = policy.startTls;
+  const port = portOf(listener, target);
+  return enabled && port !== undefined && ports.includes(port) ? "STARTTLS" : "TLS";
+}
+
+/** The server's port: the query's, or the one that a forwarding listener connects to. */
+function portOf(listener: Listener, target: Endpoint | undefined): number | undefined {
+  return target?.port ?? (listener.mode === "forward" ? listener.server.port : undefined);
+}
+
+function certificateFacts({ trust, loaded }: NodeState["running"], pem: string, host: string | undefined) {
+  let leaf: X509Certificate;
+  try {
+    leaf = new X509Certificate(pem);
+  } catch (error) {
+    throw new ConfigError("certificatePem", "Cannot explain: the file holds no certificate in PEM", { cause: error });
+  }
+  const { names, issuer } = recordCertificate(leaf);
+  // The chain is not known, so only a self-signed certificate is known to reach no trusted root.
+  const code = leaf.checkIssued(leaf) ? "DEPTH_ZERO_SELF_SIGNED_CERT" : undefined;
+  const { faults } = verifyServer({ leaf, code, host, roots: createRootSet(trust.roots), now: Date.now() });
+  const { ocsp, crl } = loaded.config.policy.revocation;
+  // Explaining asks no responder.
+  const revocationOpen = ocsp !== "off" || crl !== "off";
+  return { names, issuer, faults: faults.map(({ fault }) => fault), revocationOpen };
+}
+
+/** "10.0.0.5:443" or "[2001:db8::1]:443"; the API has checked the form. */
+function readEndpoint(text: string): Endpoint {
+  const at = text.lastIndexOf(":");
+  return { address: text.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(text.slice(at + 1)) };
+}

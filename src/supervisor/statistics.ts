@@ -1,0 +1,79 @@
+import { textOf } from "../config/formats.ts";
+import { listenerPlace } from "../config/listener.ts";
+import type { FeedInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
+import { readListenerCounts } from "../kernel/listeners.ts";
+import { readStrangers } from "../kernel/tools.ts";
+import { KEYS } from "./counts.ts";
+import type { NodeState } from "./state.ts";
+
+/** What the node has done since it started, and what runs in it now. */
+export async function gatherStatistics(state: NodeState): Promise<Statistics> {
+  const { minted, hits, entries } = state.mint.counters();
+  return {
+    workers: workerInfos(state),
+    listeners: state.running.loaded.config.listeners.map((listener) => ({
+      name: listener.name,
+      mode: listener.mode,
+      address: listener.mode === "inline" ? listenerPlace(listener) : textOf(listener.address),
+    })),
+    mint: { minted, hits, size: entries },
+    feeds: feedInfos(state),
+    tools: await toolInfos(state),
+    kernel: await readListenerCounts(state.inline),
+    store: state.sharing.fleet?.state(),
+  };
+}
+
+function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
+  return workers.list().map(({ status, ...worker }) => ({
+    ...worker,
+    sessions: status?.sessions ?? 0,
+    cpu: counts.total(KEYS.cpu(worker.id)),
+    ...(status && { memory: status.memory }),
+  }));
+}
+
+/** A feed of the configuration is open in every worker. */
+function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
+  const open = workers.list().flatMap(({ status }) => status?.feeds ?? []);
+  return [...Map.groupBy(open, ({ name }) => name)].map(([name, parts]) => {
+    const { kind } = parts[0]!;
+    const stopped = parts.find(({ state }) => state === "stopped");
+    const total = (count: "sessions" | "packets" | "bytes" | "dropped") => counts.total(KEYS.feed(kind, name, count));
+    return {
+      name,
+      kind,
+      state: stopped ? "stopped" : "running",
+      ...(stopped && { reason: stopped.reason }),
+      sessions: total("sessions"),
+      packets: total("packets"),
+      bytes: total("bytes"),
+      dropped: total("dropped"),
+    };
+  });
+}
+
+/** A tool is open in every worker; the supervisor watches its health. */
+async function toolInfos({ running, watch, workers, counts }: NodeState): Promise<ToolInfo[]> {
+  const { tools } = running.loaded.config;
+  const open = workers.list().flatMap(({ status }) => status?.tools ?? []);
+  // Some strangers are dropped by the kernel's rules, before any worker sees them.
+  const dropped = await readStrangers(tools);
+  counts.add(
+    "kernel",
+    [...dropped].map(([name, packets]) => [KEYS.strangers(name), packets]),
+  );
+  return tools.map(({ name, kind, onFailure }) => {
+    const { up = true, since = 0, reason } = watch.state(name) ?? {};
+    return {
+      name,
+      kind,
+      state: up ? "up" : "down",
+      since,
+      ...(reason !== undefined && { reason }),
+      onFailure,
+      sessions: open.reduce((sum, part) => sum + (part.name === name ? part.sessions : 0), 0),
+      strangers: counts.total(KEYS.strangers(name)),
+    };
+  });
+}
