@@ -1,157 +1,202 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { LiveTable } from "../sessions/table.ts";
+import type {
+  CacheInfo,
+  FeedInfo,
+  HistoryInfo,
+  KernelCount,
+  KeyInfo,
+  Statistics,
+  StoreInfo,
+  ToolInfo,
+  WorkerInfo,
+} from "./api.ts";
 import type { Operations } from "./operations.ts";
 
 type Kind = "counter" | "gauge";
-type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** Name, kind, labels, help. */
 const METRICS = {
-  clearline_sessions_total: ["counter", ["listener", "verdict", "phase"], "Sessions that are over"],
+  clearline_sessions_total: ["counter", ["listener", "verdict", "phase"], "Sessions that ended"],
   clearline_sessions_opened_total: ["counter", ["listener"], "Sessions that began"],
-  clearline_sessions_open: ["gauge", ["listener"], "Sessions that live"],
+  clearline_sessions_open: ["gauge", ["listener"], "Live sessions"],
   clearline_bytes_total: [
     "counter",
     ["listener", "leg", "direction"],
-    "Bytes of the sessions, as each leg's peer counts",
+    "Bytes of the sessions, by leg and by direction as the node sees it",
   ],
   clearline_handshake_failures_total: ["counter", ["listener"], "Sessions ended by a failed TLS handshake"],
   clearline_certificate_faults_total: [
     "counter",
     ["listener", "fault"],
-    "Sessions whose server's certificate was at fault",
+    "Ended sessions whose server's certificate had this fault",
   ],
   clearline_certificates_minted_total: ["counter", [], "Certificates issued"],
   clearline_mint_cache_hits_total: ["counter", [], "Certificates presented again instead of issued"],
-  clearline_mint_cache_size: ["gauge", [], "Certificates remembered"],
-  clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed takes what it is given"],
+  clearline_mint_cache_size: ["gauge", [], "Certificates in the cache"],
+  clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed runs, 0 when it has stopped"],
   clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
   clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
   clearline_feed_dropped_packets_total: ["counter", ["feed", "kind"], "Packets that the feed left out"],
-  clearline_tool_up: ["gauge", ["tool", "kind"], "1 unless the inline tool has failed"],
+  clearline_tool_up: ["gauge", ["tool", "kind"], "1 while the inline tool works, 0 when it has failed"],
   clearline_tool_sessions: ["gauge", ["tool", "kind"], "Sessions that pass the inline tool"],
   clearline_tool_strangers_total: [
     "counter",
     ["tool", "kind"],
-    "What came back from the tool and belonged to no session",
+    "Connections and packets from the tool that belonged to no session",
   ],
   clearline_kernel_packets_total: [
     "counter",
     ["listener", "counts", "name"],
     "Packets that the kernel's rules counted",
   ],
-  clearline_cache_entries: ["gauge", ["cache"], "What the cache holds"],
-  clearline_cache_hits_total: ["counter", ["cache"], "Times the cache had what was looked for"],
-  clearline_cache_misses_total: ["counter", ["cache"], "Times it had not"],
-  clearline_store_connected: ["gauge", [], "1 while the store that nodes share can be used"],
-  clearline_store_failures_total: ["counter", [], "Questions that the store did not answer, or not in time"],
+  clearline_cache_entries: ["gauge", ["cache"], "Entries in the cache"],
+  clearline_cache_hits_total: ["counter", ["cache"], "Look-ups that found an entry"],
+  clearline_cache_misses_total: ["counter", ["cache"], "Look-ups that found none"],
+  clearline_store_connected: [
+    "gauge",
+    [],
+    "1 while the shared store answers, 0 while it does not; absent without a store",
+  ],
+  clearline_store_failures_total: ["counter", [], "Requests that the shared store did not answer, or not in time"],
   clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
-  clearline_history_running: ["gauge", [], "1 while ended sessions are kept"],
+  clearline_history_running: ["gauge", [], "1 while ended sessions are written to the history"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],
   clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
   clearline_worker_restarts_total: ["counter", ["worker"], "Times the worker was started again"],
   clearline_worker_memory_bytes: ["gauge", ["worker"], "Resident memory of the worker"],
-  clearline_worker_cpu_seconds_total: ["counter", ["worker"], "CPU time used by the worker"],
+  clearline_worker_cpu_seconds_total: ["counter", ["worker"], "CPU time used by the worker, over all restarts"],
 } as const satisfies Record<string, readonly [Kind, readonly string[], string]>;
 
 type Name = keyof typeof METRICS;
+type Sample = readonly [name: Name, labels: Readonly<Record<string, string>>, value: number];
 
-/** The node's figures in Prometheus' text format, gathered when they are asked for. */
+/** The node's figures in Prometheus' text format, gathered when they are asked for. A metric without a sample is left out. */
 export function createMetrics(operations: Operations): { contentType: string; scrape(): Promise<string> } {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const metrics = new Map<string, Counter | Gauge>();
-  for (const [name, [kind, labelNames, help]] of Object.entries(METRICS)) {
-    const Metric = kind === "counter" ? Counter : Gauge;
-    metrics.set(name, new Metric({ name, help, labelNames: [...labelNames], registers: [registry] }));
-  }
+  const ofProcess = new Registry();
+  collectDefaultMetrics({ register: ofProcess });
   return {
-    contentType: registry.contentType,
+    contentType: ofProcess.contentType,
     async scrape() {
-      const samples = await gather(operations);
-      for (const [name, values] of samples) {
-        const metric = metrics.get(name)!;
-        metric.reset();
-        for (const [labels, value] of values) metric.inc(labels, value);
+      const ofNode = new Registry();
+      for (const [name, samples] of Map.groupBy(await gather(operations), ([name]) => name)) {
+        const [kind, labelNames, help] = METRICS[name];
+        const Metric = kind === "counter" ? Counter : Gauge;
+        const metric = new Metric({ name, help, labelNames: [...labelNames], registers: [ofNode] });
+        for (const [, labels, value] of samples) metric.inc(labels, value);
       }
-      return registry.metrics();
+      return Registry.merge([ofProcess, ofNode]).metrics();
     },
   };
 }
 
-async function gather(operations: Operations): Promise<Map<Name, Sample[]>> {
-  const samples = new Map<Name, Sample[]>();
-  const add = (name: Name, labels: Sample[0], value: number | undefined) => {
-    const values = samples.get(name) ?? [];
-    samples.set(name, values);
-    if (value !== undefined) values.push([labels, value]);
-  };
+async function gather(operations: Operations): Promise<Sample[]> {
   const { mint, feeds, tools, workers, kernel, store } = await operations.statistics();
-  addSessions(operations, add);
-  add("clearline_certificates_minted_total", {}, mint.minted);
-  add("clearline_mint_cache_hits_total", {}, mint.hits);
-  add("clearline_mint_cache_size", {}, mint.size);
-  for (const { name: feed, kind, state, bytes, packets, dropped } of feeds) {
-    add("clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0);
-    add("clearline_feed_bytes_total", { feed, kind }, bytes);
-    add("clearline_feed_packets_total", { feed, kind }, packets);
-    add("clearline_feed_dropped_packets_total", { feed, kind }, dropped);
-  }
-  for (const { name: tool, kind, state, sessions, strangers } of tools) {
-    add("clearline_tool_up", { tool, kind }, state === "up" ? 1 : 0);
-    add("clearline_tool_sessions", { tool, kind }, sessions);
-    add("clearline_tool_strangers_total", { tool, kind }, strangers);
-  }
-  for (const { listener, counts, name, packets } of kernel) {
-    add("clearline_kernel_packets_total", { listener, counts, name: name ?? "" }, packets);
-  }
-  for (const { name: cache, size, hits, misses } of await operations.caches()) {
-    add("clearline_cache_entries", { cache }, size);
-    add("clearline_cache_hits_total", { cache }, hits);
-    add("clearline_cache_misses_total", { cache }, misses);
-  }
-  if (store) {
-    add("clearline_store_connected", {}, store.state === "connected" ? 1 : 0);
-    add("clearline_store_failures_total", {}, store.failures);
-  }
-  const byState = Map.groupBy(operations.keys(), (key) => key.state);
-  for (const state of ["valid", "expires soon", "expired", "not yet valid", "waiting"] as const) {
-    add("clearline_keys", { state }, byState.get(state)?.length ?? 0);
-  }
-  const { state, sessions } = operations.history.info();
-  add("clearline_history_running", {}, state === "running" ? 1 : 0);
-  add("clearline_history_sessions", {}, sessions);
-  for (const { id, restarts, memory, cpu, sessions } of workers) {
-    const worker = String(id);
-    add("clearline_worker_sessions", { worker }, sessions);
-    add("clearline_worker_restarts_total", { worker }, restarts);
-    add("clearline_worker_memory_bytes", { worker }, memory);
-    add("clearline_worker_cpu_seconds_total", { worker }, cpu);
-  }
-  return samples;
+  return [
+    ...ofSessions(operations.sessions),
+    ...ofMint(mint),
+    ...feeds.flatMap(ofFeed),
+    ...tools.flatMap(ofTool),
+    ...kernel.map(ofKernel),
+    ...(await operations.caches()).flatMap(ofCache),
+    ...(store ? ofStore(store) : []),
+    ...ofKeys(operations.keys()),
+    ...ofHistory(operations.history.info()),
+    ...workers.flatMap(ofWorker),
+  ];
 }
 
-/** Verdicts are counted of ended sessions only: a live one's may still change, and a counter must never fall. */
-function addSessions(operations: Operations, add: (name: Name, labels: Sample[0], value: number) => void): void {
-  for (const [listener, { decided, undecided }] of Object.entries(operations.sessions.endedCounters())) {
-    for (const [verdict, phases] of Object.entries(decided)) {
-      for (const [phase, sessions] of Object.entries(phases)) {
-        add("clearline_sessions_total", { listener, verdict, phase }, sessions);
-      }
-    }
-    add("clearline_sessions_total", { listener, verdict: "none", phase: "none" }, undecided);
-  }
-  for (const [listener, { open, total, bytes, faults, handshakeFailures }] of Object.entries(
-    operations.sessions.counters(),
-  )) {
-    add("clearline_sessions_opened_total", { listener }, total);
-    add("clearline_sessions_open", { listener }, open);
-    add("clearline_handshake_failures_total", { listener }, handshakeFailures);
-    add("clearline_bytes_total", { listener, leg: "client", direction: "received" }, bytes.clientReceived);
-    add("clearline_bytes_total", { listener, leg: "client", direction: "sent" }, bytes.clientSent);
-    add("clearline_bytes_total", { listener, leg: "server", direction: "received" }, bytes.serverReceived);
-    add("clearline_bytes_total", { listener, leg: "server", direction: "sent" }, bytes.serverSent);
-    for (const [fault, sessions] of Object.entries(faults)) {
-      add("clearline_certificate_faults_total", { listener, fault }, sessions);
-    }
-  }
+/** Verdicts and faults are counted of ended sessions only: those of a live session may still change, and a counter never falls. */
+function ofSessions(sessions: LiveTable): Sample[] {
+  const ended = Object.entries(sessions.endedCounters()).flatMap(([listener, { decided, undecided, faults }]) => [
+    ...Object.entries(decided).flatMap(([verdict, phases]) =>
+      Object.entries(phases).map(
+        ([phase, count]): Sample => ["clearline_sessions_total", { listener, verdict, phase }, count],
+      ),
+    ),
+    ["clearline_sessions_total", { listener, verdict: "none", phase: "none" }, undecided] as const,
+    ...Object.entries(faults).map(
+      ([fault, count]): Sample => ["clearline_certificate_faults_total", { listener, fault }, count],
+    ),
+  ]);
+  const all = Object.entries(sessions.counters()).flatMap(([listener, counted]): Sample[] => [
+    ["clearline_sessions_opened_total", { listener }, counted.total],
+    ["clearline_sessions_open", { listener }, counted.open],
+    ["clearline_handshake_failures_total", { listener }, counted.handshakeFailures],
+    ["clearline_bytes_total", { listener, leg: "client", direction: "received" }, counted.bytes.clientReceived],
+    ["clearline_bytes_total", { listener, leg: "client", direction: "sent" }, counted.bytes.clientSent],
+    ["clearline_bytes_total", { listener, leg: "server", direction: "received" }, counted.bytes.serverReceived],
+    ["clearline_bytes_total", { listener, leg: "server", direction: "sent" }, counted.bytes.serverSent],
+  ]);
+  return [...ended, ...all];
+}
+
+function ofMint({ minted, hits, size }: Statistics["mint"]): Sample[] {
+  return [
+    ["clearline_certificates_minted_total", {}, minted],
+    ["clearline_mint_cache_hits_total", {}, hits],
+    ["clearline_mint_cache_size", {}, size],
+  ];
+}
+
+function ofFeed({ name: feed, kind, state, bytes, packets, dropped }: FeedInfo): Sample[] {
+  return [
+    ["clearline_feed_running", { feed, kind }, state === "running" ? 1 : 0],
+    ["clearline_feed_bytes_total", { feed, kind }, bytes],
+    ["clearline_feed_packets_total", { feed, kind }, packets],
+    ["clearline_feed_dropped_packets_total", { feed, kind }, dropped],
+  ];
+}
+
+function ofTool({ name: tool, kind, state, sessions, strangers }: ToolInfo): Sample[] {
+  return [
+    ["clearline_tool_up", { tool, kind }, state === "up" ? 1 : 0],
+    ["clearline_tool_sessions", { tool, kind }, sessions],
+    ["clearline_tool_strangers_total", { tool, kind }, strangers],
+  ];
+}
+
+function ofKernel({ listener, counts, name = "", packets }: KernelCount): Sample {
+  return ["clearline_kernel_packets_total", { listener, counts, name }, packets];
+}
+
+function ofCache({ name: cache, size, hits, misses }: CacheInfo): Sample[] {
+  return [
+    ["clearline_cache_entries", { cache }, size],
+    ["clearline_cache_hits_total", { cache }, hits],
+    ["clearline_cache_misses_total", { cache }, misses],
+  ];
+}
+
+function ofStore({ state, failures }: StoreInfo): Sample[] {
+  return [
+    ["clearline_store_connected", {}, state === "connected" ? 1 : 0],
+    ["clearline_store_failures_total", {}, failures],
+  ];
+}
+
+function ofKeys(keys: readonly KeyInfo[]): Sample[] {
+  const byState = Map.groupBy(keys, (key) => key.state);
+  return (["valid", "expires soon", "expired", "not yet valid", "waiting"] as const).map((state) => [
+    "clearline_keys",
+    { state },
+    byState.get(state)?.length ?? 0,
+  ]);
+}
+
+function ofHistory({ state, sessions }: HistoryInfo): Sample[] {
+  return [
+    ["clearline_history_running", {}, state === "running" ? 1 : 0],
+    ["clearline_history_sessions", {}, sessions],
+  ];
+}
+
+function ofWorker({ id, restarts, sessions, memory, cpu }: WorkerInfo): Sample[] {
+  const worker = String(id);
+  return [
+    ["clearline_worker_sessions", { worker }, sessions],
+    ["clearline_worker_restarts_total", { worker }, restarts],
+    ...(memory === undefined ? [] : [["clearline_worker_memory_bytes", { worker }, memory] as const]),
+    ["clearline_worker_cpu_seconds_total", { worker }, cpu],
+  ];
 }

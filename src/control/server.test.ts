@@ -278,6 +278,20 @@ test("metrics count ended sessions by listener, verdict and phase", async () => 
   assert.equal((await ask("/metrics")).text.match(/clearline_certificates_minted_total \d+/)?.[0].slice(-1), "3");
 });
 
+test("the shared store is in the metrics only when there is one", async () => {
+  assert.doesNotMatch((await ask("/metrics")).text, /clearline_store/);
+  const store = { state: "alone", reason: "Connection refused", failures: 4 } as const;
+  const statistics = async () => ({ ...(await operations.statistics()), store });
+  const other = await startControl({ ...operations, statistics }, { host: "127.0.0.1", port: 0, tokenFile, log });
+  const answer = await fetch(`http://127.0.0.1:${other.address.port}/metrics`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  const text = await answer.text();
+  await other.close();
+  assert.match(text, /clearline_store_connected 0\n/);
+  assert.match(text, /clearline_store_failures_total 4\n/);
+});
+
 test("events carry what changed, each session in its latest form only", async () => {
   const answer = await fetch(`${base}/api/v1/events`, { headers: { authorization: `Bearer ${token}` } });
   assert.equal(answer.headers.get("content-type"), "text/event-stream");
