@@ -6,7 +6,7 @@ import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./running.ts";
+import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./active-config.ts";
 import type { NodeState } from "./state.ts";
 
 /** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */

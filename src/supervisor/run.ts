@@ -29,10 +29,10 @@ import { forget } from "./caches.ts";
 import { createCounts } from "./counts.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
-import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./running.ts";
+import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
 import { openSharing } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
-import { learn, onMessage, publish } from "./worker-news.ts";
+import { learn, onMessage, publish } from "./worker-messages.ts";
 import { createWorkers } from "./workers.ts";
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */

@@ -8,8 +8,8 @@ import type { Demanding } from "../policy/demanding.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
+import type { Running } from "./active-config.ts";
 import type { Counts } from "./counts.ts";
-import type { Running } from "./running.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
 
