@@ -4,7 +4,7 @@ import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } f
  * Where something that may be resumed is put away. Its name and its key are made from all that it is bound to: whoever asks for
  * anything else finds nothing, and could open nothing. Names tell those who store them neither clients nor hosts.
  */
-export interface Slot {
+export interface Seal {
   readonly name: string;
   seal(bytes: Uint8Array): Buffer;
   /** Undefined: these bytes were not sealed for this slot. */
@@ -12,7 +12,7 @@ export interface Slot {
 }
 
 /** The same parts, the same slot, for everyone with the same secret. `kind` keeps what is put away for different ends apart. */
-export type Sealer = (kind: string, parts: readonly (string | number)[]) => Slot;
+export type Sealer = (kind: string, parts: readonly (string | number)[]) => Seal;
 
 const CIPHER = "aes-256-gcm";
 const IV = 12;

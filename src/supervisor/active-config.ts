@@ -13,7 +13,7 @@ import { mendTool, probeTool } from "../tools/kinds.ts";
 import type { NodeState } from "./state.ts";
 
 /** What the node runs on at the moment. Replaced as a whole by a reload. */
-export interface Running {
+export interface ActiveConfig {
   readonly loaded: Loaded;
   readonly trust: Trust;
   /** The configuration's inbound keys and those added at run time. */
@@ -29,7 +29,7 @@ export interface Running {
 export async function prepare(
   loaded: Loaded,
   { keyFolder, keyReader }: Pick<NodeState, "keyFolder" | "keyReader">,
-): Promise<Running> {
+): Promise<ActiveConfig> {
   const { config, trustFiles } = loaded;
   const added = (await keyFolder.read()).map(keyReader.read);
   const keystore = createKeystore(byPrecedence(loaded.keys.map(keyReader.read), added));
@@ -48,14 +48,14 @@ export async function prepare(
 }
 
 /** Tells what works and should still be changed. */
-export function warnOf({ loaded, keystore }: Running): void {
+export function warnOf({ loaded, keystore }: ActiveConfig): void {
   const ofKeys = keyWarnings(keystore.keys, Date.now(), loaded.config.keyStore.warnBefore);
   for (const warning of [...loaded.warnings, ...ofKeys]) log.warn(warning);
 }
 
 /** What each worker is told of it. */
 export function setupOf(state: NodeState): (worker: number) => WorkerSetup {
-  const { loaded, keystore, trust } = state.running;
+  const { loaded, keystore, trust } = state.active;
   return (worker) => ({
     worker,
     // Not what the file says: a reload cannot change how many there are.
@@ -67,7 +67,7 @@ export function setupOf(state: NodeState): (worker: number) => WorkerSetup {
     demanding: state.demanding.entries(),
     resumption: {
       secret: state.sharing.secret,
-      generation: state.running.generation,
+      generation: state.active.generation,
       ticketKeys: state.sharing.ticketKeys,
     },
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
@@ -85,7 +85,7 @@ function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: C
 
 /** Sends heartbeats through the tools, and tells everybody when one has failed and when it is used again. */
 export function watch(state: NodeState): Watch {
-  const { tools } = state.running.loaded.config;
+  const { tools } = state.active.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
   const watched = tools.map((tool, index) => ({
     ...tool,

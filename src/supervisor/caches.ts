@@ -8,11 +8,11 @@ import type { NodeState } from "./state.ts";
 
 /** The mint is the supervisor's. Of the others each worker has one. */
 export function listCaches(state: NodeState): CacheInfo[] {
-  const { mint, sharing, running, workers, counts } = state;
+  const { mint, sharing, active, workers, counts } = state;
   const { minted, hits, entries } = mint.counters();
   // The workers count how often these helped; the supervisor holds what is in them.
   const sizes = new Map([
-    ["sessions", { size: sharing.size, limit: running.loaded.config.resumption.sessions }],
+    ["sessions", { size: sharing.size, limit: active.loaded.config.resumption.sessions }],
     ["tickets", { size: sharing.ticketKeys.length, limit: 2 }],
   ]);
   for (const { status } of workers.list()) {

@@ -20,7 +20,7 @@ function explained(listeners: readonly object[], query: ExplainQuery): string {
     trust: { roots: [] },
     policy: compilePolicy({ ...config.policy, lists: { bypass: [], decrypt: [] } } as never),
   };
-  const { verdict, assumed } = explainFlow({ running: running as unknown as NodeState["running"] }, query);
+  const { verdict, assumed } = explainFlow({ active: running as unknown as NodeState["active"] }, query);
   const { action, phase, rule } = verdict;
   return [`${action} by ${rule} in ${phase}`, ...assumed].join("; ");
 }

@@ -13,12 +13,12 @@ import type { NodeState } from "./state.ts";
 type Listener = Config["listeners"][number];
 
 /** What the node's policy would decide about a flow. What the query leaves out is not known. Throws ConfigError. */
-export function explainFlow({ running }: Pick<NodeState, "running">, query: ExplainQuery): Explanation {
-  const { config } = running.loaded;
+export function explainFlow({ active }: Pick<NodeState, "active">, query: ExplainQuery): Explanation {
+  const { config } = active.loaded;
   const { host, client, server, listener } = query;
   const target = server === undefined ? undefined : readEndpoint(server);
   const beginning = beginningOf(config, listener, target);
-  const keyHeld = running.keystore.find(host, target?.address ?? "").length > 0;
+  const keyHeld = active.keystore.find(host, target?.address ?? "").length > 0;
   const facts: KnownFacts = {
     ...(listener !== undefined && { listener }),
     ...(client !== undefined && { client: { address: client, port: 0 } }),
@@ -28,10 +28,10 @@ export function explainFlow({ running }: Pick<NodeState, "running">, query: Expl
     ...(host !== undefined && { sni: host, connectHost: beginning.protocol === "CONNECT" ? host : null }),
     upgraded: beginning.protocol !== "TLS",
     ...(query.certificatePem !== undefined && {
-      certificate: certificateFacts(running, query.certificatePem, host),
+      certificate: certificateFacts(active, query.certificatePem, host),
     }),
   };
-  return { ...explain(running.policy, facts), assumed: beginning.assumed };
+  return { ...explain(active.policy, facts), assumed: beginning.assumed };
 }
 
 interface Beginning {
@@ -78,7 +78,7 @@ function portOf(listener: Listener, target: Endpoint | undefined): number | unde
   return target?.port ?? (listener.mode === "forward" ? listener.server.port : undefined);
 }
 
-function certificateFacts({ trust, loaded }: NodeState["running"], pem: string, host: string | undefined) {
+function certificateFacts({ trust, loaded }: NodeState["active"], pem: string, host: string | undefined) {
   let leaf: X509Certificate;
   try {
     leaf = new X509Certificate(pem);

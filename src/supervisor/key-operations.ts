@@ -20,7 +20,7 @@ export function createKeyOperations(
 ): Pick<Operations, "keys" | "addKey" | "generateKey" | "removeKey"> {
   return {
     keys() {
-      const { keystore, waiting } = state.running;
+      const { keystore, waiting } = state.active;
       return [...keystore.keys.map((entry) => keyInfo(state, entry)), ...waiting.map(waitingInfo)];
     },
     async addKey(key) {
@@ -30,7 +30,7 @@ export function createKeyOperations(
     },
     generateKey: (wanted) => generate(state, wanted, reloadKeys),
     async removeKey(id) {
-      const written = state.running.keystore.keys.find((entry) => entry.id === id && isConfigured(entry));
+      const written = state.active.keystore.keys.find((entry) => entry.id === id && isConfigured(entry));
       if (written) throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
       const removed = await state.keyFolder.remove(id);
       if (removed) await reloadKeys();
@@ -40,7 +40,7 @@ export function createKeyOperations(
 }
 
 /** A certificate may come without its key, when the node holds that already: it made it, or the old certificate had the same. */
-function sourceOf({ running }: NodeState, { hosts = [], certificate, key, pkcs12, passphrase }: NewKey): NewKeySource {
+function sourceOf({ active }: NodeState, { hosts = [], certificate, key, pkcs12, passphrase }: NewKey): NewKeySource {
   const common = { ...(passphrase !== undefined && { passphrase }) };
   if (pkcs12 !== undefined && certificate === undefined && key === undefined) return { ...common, hosts, pkcs12 };
   if (certificate === undefined || pkcs12 !== undefined) {
@@ -50,7 +50,7 @@ function sourceOf({ running }: NodeState, { hosts = [], certificate, key, pkcs12
   if (keyPem !== undefined) return { ...common, hosts, certificatePem: certificate, keyPem };
   const publicKeySha256 = publicKeyOf(certificate);
   const isIts = (one: { readonly publicKeySha256: string }) => one.publicKeySha256 === publicKeySha256;
-  const held = running.waiting.find(isIts) ?? running.keystore.keys.find(isIts);
+  const held = active.waiting.find(isIts) ?? active.keystore.keys.find(isIts);
   if (!held) {
     throw new ConfigError("key", "Cannot add the certificate: the node does not hold its private key; give that, too");
   }
@@ -82,7 +82,7 @@ async function generate(
   return { key: keyInfo(state, entry), request: null };
 }
 
-function keyInfo({ running }: NodeState, entry: InboundKey): KeyInfo {
+function keyInfo({ active }: NodeState, entry: InboundKey): KeyInfo {
   const { id, hosts, keyType, sha256, notAfter } = entry;
   return {
     id,
@@ -91,7 +91,7 @@ function keyInfo({ running }: NodeState, entry: InboundKey): KeyInfo {
     sha256,
     notAfter,
     origin: isConfigured(entry) ? "configuration" : "added",
-    state: validityOf(entry, Date.now(), running.loaded.config.keyStore.warnBefore),
+    state: validityOf(entry, Date.now(), active.loaded.config.keyStore.warnBefore),
   };
 }
 

@@ -30,7 +30,7 @@ export function createOperations(
     },
     statistics: () => gatherStatistics(state),
     explain: (query) => explainFlow(state, query),
-    policyOrder: () => order(state.running.policy),
+    policyOrder: () => order(state.active.policy),
     authorities: () => authorityInfos(state),
     authorityPem(role, keyType) {
       const listed = state.authorities.list().some((one) => one.role === role && one.keyType === keyType);

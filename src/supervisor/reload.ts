@@ -6,15 +6,15 @@ import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import { checkListenersFree, prepare, type Running, setupOf, warnOf, watch } from "./active-config.ts";
+import { type ActiveConfig, checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
 import type { NodeState } from "./state.ts";
 
 /** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
 export function reload(state: NodeState): Promise<Reloaded> {
   return inTurn(state, async () => {
     const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
-    const reloaded = await apply(state, await loadConfig(state.running.loaded.file, read));
-    warnOf(state.running);
+    const reloaded = await apply(state, await loadConfig(state.active.loaded.file, read));
+    warnOf(state.active);
     return reloaded;
   });
 }
@@ -25,7 +25,7 @@ export function createKeysReload(state: NodeState): () => Promise<Reloaded> {
   return () => {
     waiting ??= inTurn(state, () => {
       waiting = undefined;
-      return apply(state, state.running.loaded);
+      return apply(state, state.active.loaded);
     });
     return waiting;
   };
@@ -39,7 +39,7 @@ function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloade
 }
 
 async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
-  const before = state.running;
+  const before = state.active;
   await checkListenersFree(loaded, before.loaded);
   const next = await prepare(loaded, state);
   const changes = changesBetween(before, next);
@@ -47,12 +47,12 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const planned = state.inline;
   const inline = planListeners(loaded, state.workers.count, liveInline(state));
   await changeListeners(planned, inline);
-  state.running = next;
+  state.active = next;
   state.inline = inline;
   try {
     await state.workers.setup(setupOf(state));
   } catch (error) {
-    state.running = before;
+    state.active = before;
     state.inline = planned;
     await changeListeners(inline, planned);
     throw error;
@@ -73,7 +73,7 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
 }
 
 /** What a reload changes, one sentence each; and what it cannot change. */
-function changesBetween(before: Running, after: Running): string[] {
+function changesBetween(before: ActiveConfig, after: ActiveConfig): string[] {
   const old = before.loaded.config;
   const { config } = after.loaded;
   const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b);

@@ -25,14 +25,14 @@ import { createDemanding } from "../policy/demanding.ts";
 import { createLiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
+import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
 import { forget } from "./caches.ts";
 import { createCounts } from "./counts.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
-import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
 import { openSharing } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
-import { learn, onMessage, publish } from "./worker-messages.ts";
+import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { createWorkers } from "./workers.ts";
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
@@ -45,10 +45,10 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
     const signal = await new Promise<string>((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
     });
-    const { drain } = state.running.loaded.config.timeouts;
+    const { drain } = state.active.loaded.config.timeouts;
     log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
     await state.workers.stop(drain);
-    stay.inline = staysInline(state.running.loaded);
+    stay.inline = staysInline(state.active.loaded);
     return 0;
   } catch (error) {
     const errors = error instanceof AggregateError ? error.errors : [error];
@@ -87,14 +87,14 @@ async function startNode(
   await makeFolders(config.dataDir);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
-  const running = await prepare(loaded, { keyFolder, keyReader });
-  warnOf(running);
+  const active = await prepare(loaded, { keyFolder, keyReader });
+  warnOf(active);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = setUpKernel(loaded, count, undo, stay);
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  const state = createState({ running, keyFolder, keyReader, authorities, inline, startedAt: now }, count, undo);
+  const state = createState({ active, keyFolder, keyReader, authorities, inline, startedAt: now }, count, undo);
   await startWorkers(state, undo);
   const control = await openControl(state, undo);
   return { state, control };
@@ -125,12 +125,12 @@ function setUpKernel(loaded: Loaded, count: number, undo: Undo, stay: { inline: 
   return inline;
 }
 
-type Prepared = Pick<NodeState, "running" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
+type Prepared = Pick<NodeState, "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
 
 /** Everything that the supervisor keeps. No worker runs yet. */
 function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
   const { authorities, startedAt } = prepared;
-  const { loaded } = prepared.running;
+  const { loaded } = prepared.active;
   const { config } = loaded;
   const sessions = createLiveTable();
   const demanding = createDemanding(10_000);
@@ -138,7 +138,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),
     onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
-    onLearned: (server, until) => learn(state, server, until),
+    onLearned: (server, until) => learnDemanding(state, server, until),
     learned: () => demanding.entries(),
     onForgotten: (name) => state.workers.tell({ kind: "forget session", name }),
     onFlush: (cache) => forget(state, cache),
@@ -165,7 +165,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     reloading: Promise.resolve(),
     watch: watchTools([], () => {}),
     workers: createWorkers(count, {
-      onMessage: (message, worker, socket) => onMessage(state, message, worker, socket),
+      onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
       onStatus: (status, worker) => state.counts.report(worker, status),
       onDeath(worker) {
         state.counts.end(worker);
@@ -183,7 +183,7 @@ async function startWorkers(state: NodeState, undo: Undo): Promise<void> {
   // So that a crash of the machine leaves a record of what was going on.
   const remember = setInterval(() => history.record(sessions.live()), REMEMBER);
   undo.push(() => clearInterval(remember));
-  const remind = setInterval(() => warnOf(state.running), REMIND);
+  const remind = setInterval(() => warnOf(state.active), REMIND);
   undo.push(() => clearInterval(remind));
   await workers.start(setupOf(state));
   undo.push(() => workers.stop(0));
@@ -193,7 +193,7 @@ async function startWorkers(state: NodeState, undo: Undo): Promise<void> {
 
 /** Who may tell the node something from now on: the API, and SIGHUP. */
 async function openControl(state: NodeState, undo: Undo): Promise<Control> {
-  const { console, dataDir } = state.running.loaded.config;
+  const { console, dataDir } = state.active.loaded.config;
   const operations = createOperations(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
   const { host, port } = console.address;
   const control = await startControl(operations, { host, port, tokenFile: join(dataDir, "token"), log });
@@ -238,8 +238,8 @@ function messagesOf(error: unknown): string[] {
 }
 
 /** What a person who has just typed `npm start` wants to know. */
-function announce({ running, authorities }: NodeState, control: Control): void {
-  const { config, file } = running.loaded;
+function announce({ active, authorities }: NodeState, control: Control): void {
+  const { config, file } = active.loaded;
   const lines = [
     `Clearline runs with ${file ?? "the embedded default"}`,
     ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${listenerPlace(one)}  (${one.name})`),

@@ -8,7 +8,7 @@ import type { Demanding } from "../policy/demanding.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
-import type { Running } from "./active-config.ts";
+import type { ActiveConfig } from "./active-config.ts";
 import type { Counts } from "./counts.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
@@ -18,7 +18,7 @@ import type { Workers } from "./workers.ts";
  * workers and watches them, and reloads the configuration. It reads no byte of anyone's session.
  */
 export interface NodeState {
-  running: Running;
+  active: ActiveConfig;
   /** In the data folder that the node was started with, whatever the file says since. */
   readonly keyFolder: KeyFolder;
   readonly keyReader: KeyReader;

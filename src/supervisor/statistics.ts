@@ -11,7 +11,7 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
   const { minted, hits, entries } = state.mint.counters();
   return {
     workers: workerInfos(state),
-    listeners: state.running.loaded.config.listeners.map((listener) => ({
+    listeners: state.active.loaded.config.listeners.map((listener) => ({
       name: listener.name,
       mode: listener.mode,
       address: listener.mode === "inline" ? listenerPlace(listener) : textOf(listener.address),
@@ -54,8 +54,8 @@ function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
 }
 
 /** A tool is open in every worker; the supervisor watches its health. */
-async function toolInfos({ running, watch, workers, counts }: NodeState): Promise<ToolInfo[]> {
-  const { tools } = running.loaded.config;
+async function toolInfos({ active, watch, workers, counts }: NodeState): Promise<ToolInfo[]> {
+  const { tools } = active.loaded.config;
   const open = workers.list().flatMap(({ status }) => status?.tools ?? []);
   // Some strangers are dropped by the kernel's rules, before any worker sees them.
   const dropped = await readStrangers(tools);

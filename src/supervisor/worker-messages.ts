@@ -6,7 +6,7 @@ import type { Applied } from "../sessions/table.ts";
 import type { NodeState } from "./state.ts";
 
 /** What a worker has to say, and what it is answered. */
-export function onMessage(state: NodeState, message: SessionNews, worker: number, socket: Socket | undefined): void {
+export function hearWorker(state: NodeState, message: SessionNews, worker: number, socket: Socket | undefined): void {
   const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   switch (message.kind) {
     case "sessions":
@@ -16,7 +16,7 @@ export function onMessage(state: NodeState, message: SessionNews, worker: number
       void mint(state, message.wanted).then((answer) => reply({ ...answer, request: message.request }));
       break;
     case "demanding":
-      learn(state, message.server, message.until);
+      learnDemanding(state, message.server, message.until);
       state.sharing.fleet?.learn(message.server, message.until);
       log.info(
         { server: message.server },
@@ -66,7 +66,7 @@ async function mint(state: NodeState, wanted: MintRequest) {
 }
 
 /** A server demands a client certificate until then: a worker or another node has found out. */
-export function learn({ demanding, workers }: NodeState, server: string, until: number): void {
+export function learnDemanding({ demanding, workers }: NodeState, server: string, until: number): void {
   demanding.learn(server, until);
   workers.tell({ kind: "demanding", server, until });
 }
