@@ -33,7 +33,7 @@ import { createKeysReload, reload } from "./reload.ts";
 import { openSharing } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
-import { createWorkers } from "./workers.ts";
+import { Workers } from "./workers.ts";
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {
@@ -164,7 +164,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     counts: createCounts(),
     reloading: Promise.resolve(),
     watch: watchTools([], () => {}),
-    workers: createWorkers(count, {
+    workers: new Workers(count, {
       onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
       onStatus: (status, worker) => state.counts.report(worker, status),
       onDeath(worker) {

@@ -8,7 +8,7 @@ import { ConfigError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { FromWorker, WorkerSetup } from "../messages.ts";
 import type { PolicySource } from "../policy/rule.ts";
-import { createWorkers, type ListedWorker, restartAfter, type Workers } from "./workers.ts";
+import { type ListedWorker, restartAfter, Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.
 log.level = "silent";
@@ -49,7 +49,7 @@ async function start(t: TestContext, make: (worker: number) => WorkerSetup, sile
       deaths.get(worker)?.();
     },
   };
-  const workers = createWorkers(2, events, silence);
+  const workers = new Workers(2, events, silence);
   t.after(() => workers.stop(0));
   await workers.start(make);
   return { workers, heard, died: (worker) => new Promise((resolve) => deaths.set(worker, resolve)) };

@@ -1,0 +1,158 @@
+import { type ChildProcess, fork } from "node:child_process";
+import type { Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { ConfigError } from "../errors.ts";
+import { log } from "../log.ts";
+import type { FromWorker, SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
+
+export interface WorkerProcessEvents {
+  /** It reports about its sessions. `socket`: the connection that it hands over. */
+  onMessage(message: SessionNews, socket: Socket | undefined): void;
+  /** It reports its state, once a second. */
+  onStatus(status: WorkerStatus): void;
+  /** It has ended, and everything that it said has been heard. `how`: its exit code or the signal that ended it. */
+  onEnd(how: string): void;
+}
+
+/** Name look-ups and each inline listener's queue of held SYNs take a thread while they wait; Node's four are soon taken. */
+const THREADS = "16";
+
+/** A new worker has to load its code before it can report, which takes long on a busy machine. In ms. */
+const FIRST_REPORT = 120_000;
+
+/** One worker process, from its start to its end. One that reports nothing for `silence` ms is killed. */
+export class WorkerProcess {
+  readonly startedAt = Date.now();
+  /** Resolves after `onEnd`. */
+  readonly ended: Promise<void>;
+  readonly #worker: number;
+  readonly #child: ChildProcess;
+  readonly #events: WorkerProcessEvents;
+  readonly #silence: ReturnType<typeof watchSilence>;
+  /** Setups that the worker has not answered yet, in the order in which they were sent. */
+  readonly #unanswered: ((failure: ConfigError | undefined) => void)[] = [];
+  #status: WorkerStatus | undefined;
+  #hasEnded = false;
+
+  constructor(worker: number, silence: number, events: WorkerProcessEvents) {
+    this.#worker = worker;
+    this.#events = events;
+    this.#child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
+      serialization: "advanced",
+      env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
+    });
+    this.#silence = watchSilence(silence, () => {
+      log.error({ worker, pid: this.pid, silence }, "A worker hangs; it is killed");
+      this.kill();
+    });
+    this.#child.on("message", (message: FromWorker, socket: Socket | undefined) => this.#hear(message, socket));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#onceEnded((how) => {
+      this.#end(how);
+      resolve();
+    });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Its latest report. Undefined before the first one, and after its end: it carries no session then. */
+  get status(): WorkerStatus | undefined {
+    return this.#status;
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Resolves when the worker uses the setup. Rejects with a ConfigError when it cannot use it, or ends first. */
+  setUp(setup: WorkerSetup): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#unanswered.push((failure) => (failure ? reject(failure) : resolve()));
+      this.send({ kind: "setup", setup });
+    });
+  }
+
+  /** `socket` goes with the message and is closed here once it has arrived. A worker that is ending takes neither. */
+  send(message: ToWorker, socket?: Socket): void {
+    if (this.#child.connected) this.#child.send(message, socket, undefined, () => {});
+    else socket?.destroy();
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #hear(message: FromWorker, socket: Socket | undefined): void {
+    this.#silence.heard();
+    switch (message.kind) {
+      case "ready":
+        this.#unanswered.shift()?.(undefined);
+        break;
+      case "failed":
+        this.#unanswered.shift()?.(new ConfigError(message.path, message.message));
+        break;
+      case "status":
+        this.#status = message.status;
+        this.#events.onStatus(message.status);
+        break;
+      default:
+        this.#events.onMessage(message, socket);
+    }
+  }
+
+  #onceEnded(act: (how: string) => void): void {
+    const child = this.#child;
+    // A worker's last messages arrive after its exit. Handled later, they would bring back sessions that ended with it.
+    child.once("exit", (code, signal) => {
+      const how = signal ?? `code ${code}`;
+      if (child.channel) child.once("disconnect", () => act(how));
+      else act(how);
+    });
+    // Without a pid the system could not start the process. After other errors its exit follows.
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      if (child.pid === undefined && !this.#hasEnded) act(error.code ?? error.name);
+    });
+  }
+
+  #end(how: string): void {
+    this.#hasEnded = true;
+    this.#status = undefined;
+    this.#silence.stop();
+    const failure = new ConfigError("workers", `Cannot start worker ${this.#worker}: it ended with ${how}`);
+    for (const settle of this.#unanswered.splice(0)) settle(failure);
+    this.#events.onEnd(how);
+  }
+}
+
+/** Calls `onSilence` when `heard` was not called for `silence` ms, or for a longer time at the start. */
+function watchSilence(silence: number, onSilence: () => void) {
+  let isSilent = false;
+  let hasReported = false;
+  // When the supervisor itself was held up, the timer fires before the messages that have arrived meanwhile are heard: they
+  // get one more turn. No clock is asked whether the time is over: a timer that fires early by it would fire no more.
+  const watch = (time: number) =>
+    setTimeout(() => {
+      isSilent = true;
+      setImmediate(() => isSilent && onSilence());
+    }, time).unref();
+  let timer = watch(Math.max(FIRST_REPORT, silence));
+  return {
+    heard() {
+      isSilent = false;
+      if (hasReported) {
+        timer.refresh();
+        return;
+      }
+      hasReported = true;
+      clearTimeout(timer);
+      timer = watch(silence);
+    },
+    stop() {
+      isSilent = false;
+      clearTimeout(timer);
+    },
+  };
+}
