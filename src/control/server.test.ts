@@ -139,6 +139,8 @@ test("sessions are found live and closed, by host and by state", async () => {
   assert.equal(await found("state=EST:EST"), "live");
   assert.equal(await found("verdict=none&live=true"), "other");
   assert.equal(await found("client=192.0.2.8"), "");
+  assert.equal(await found("client=192.0.2.0/24&host=*.one.example"), "live old");
+  assert.equal(await found("client=198.51.100.0/24"), "");
 });
 
 test("a host is searched for in the form that is on the wire", async () => {
@@ -162,6 +164,10 @@ const BAD: [method: string, path: string, body: unknown, wrong: string][] = [
   ["GET", "/sessions?state=OPEN", undefined, "state"],
   ["GET", "/sessions?verdict=allow", undefined, "verdict"],
   ["GET", "/sessions?host=a%20b", undefined, "host"],
+  ["GET", "/sessions?client=www.example.com", undefined, "client"],
+  ["GET", "/sessions?client=10.0.0.0/33", undefined, "client"],
+  ["GET", "/fleet/sessions?client=10.0.0", undefined, "client"],
+  ["GET", "/events?client=10.0.0", undefined, "client"],
   ["GET", "/sessions?hots=a", undefined, ""],
   ["GET", "/explain?client=nowhere", undefined, "client"],
   ["GET", "/explain?server=10.0.0.1", undefined, "server"],

@@ -1,5 +1,6 @@
 import { domainToASCII } from "node:url";
 import { z } from "zod";
+import { compileClient } from "../sessions/client-pattern.ts";
 
 const END = "(INIT|SYN_SENT|SYN_RCV|EST)";
 
@@ -20,7 +21,12 @@ export const sessionFilter = z.strictObject({
     .describe("Na:Nb:Ta:Tb, or its first ends"),
   verdict: z.enum(["decrypt", "bypass", "drop", "none"]).optional(),
   listener: z.string().optional(),
-  client: z.string().max(64).optional().describe("the client's address"),
+  client: z
+    .string()
+    .max(64)
+    .refine((text) => compileClient(text) !== undefined, "is not an address or a subnet, like 10.9.0.4 or 10.0.0.0/8")
+    .optional()
+    .describe("the client's address, or a subnet: 10.0.0.0/8, 2001:db8::/32"),
 });
 
 /** Searches need the form that is on the wire: A-labels. A label with `*` stays as it is written. */

@@ -82,6 +82,10 @@ const QUERIES: [SessionQuery, boolean][] = [
   [{ verdict: "bypass", host: "b.example" }, false],
   [{ listener: "prox" }, false],
   [{ client: "192.0.2.70" }, false],
+  [{ client: "192.0.2.0/24" }, true],
+  [{ client: "192.0.3.0/24" }, false],
+  [{ client: "::/0" }, false],
+  [{ client: "nobody" }, false],
 ];
 for (const [query, found] of QUERIES) {
   test(`the query ${JSON.stringify(query)} ${found ? "finds" : "does not find"} the session`, () => {

@@ -1,3 +1,4 @@
+import { compileClient } from "./client-pattern.ts";
 import type { Session, State } from "./record.ts";
 
 /** What to look for; every part that is given must match. */
@@ -9,7 +10,7 @@ export interface SessionQuery {
   /** "none": nothing was decided. */
   readonly verdict?: "decrypt" | "bypass" | "drop" | "none" | undefined;
   readonly listener?: string | undefined;
-  /** The client's address. */
+  /** The client's address, or a subnet: see `compileClient`. */
   readonly client?: string | undefined;
 }
 
@@ -18,12 +19,12 @@ export function compileQuery(query: SessionQuery): (session: Session) => boolean
   const host = query.host === undefined ? undefined : compileHost(query.host);
   const state = query.state?.toUpperCase();
   const verdict = query.verdict === "none" ? null : query.verdict;
-  const client = query.client?.toLowerCase();
+  const client = query.client === undefined ? undefined : compileClient(query.client);
   return (session) =>
     (verdict === undefined || session.verdict === verdict) &&
     (query.listener === undefined || session.listener === query.listener) &&
-    (client === undefined || session.client.address.toLowerCase() === client) &&
     (state === undefined || beginsWith(session.state, state)) &&
+    (query.client === undefined || client?.matches(session.client.address) === true) &&
     (host === undefined || hostsOf(session).some(host.matches));
 }
 

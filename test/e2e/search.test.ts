@@ -72,6 +72,15 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     assert.equal((await found("--verdict", "decrypt")).length, 2);
   });
 
+  test("sessions --client takes an address and a subnet", async () => {
+    assert.equal((await found("--client", "127.0.0.1")).length, 3);
+    assert.equal((await found("--client", "127.0.0.0/8")).length, 3);
+    assert.deepEqual(await found("--client", "10.0.0.0/8"), []);
+    const refused = await node.command("sessions", "--client", "localhost");
+    assert.deepEqual([refused.code, refused.stdout], [2, ""]);
+    assert.match(refused.stderr, /^client: is not an address or a subnet/);
+  });
+
   test("sessions prints a table, and session prints one of them", async () => {
     const table = await node.command("sessions");
     assert.equal(table.code, 0);

@@ -30,7 +30,7 @@ export function sessionsCommand(): Command {
     .option("--state <state>", "Na:Nb:Ta:Tb, or its beginning: EST:EST")
     .addOption(new Option("--verdict <verdict>", "what was decided").choices(["decrypt", "bypass", "drop", "none"]))
     .option("--listener <name>", "the listener they came through")
-    .option("--client <address>", "the client's address")
+    .option("--client <address>", "the client's address, or a subnet: 10.0.0.0/8")
     .addOption(new Option("--live", "live ones only").conflicts("closed"))
     .option("--closed", "closed ones only")
     .option("--limit <n>", "how many at most (default: 50; with --watch: what fits)", readLimit)
