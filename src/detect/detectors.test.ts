@@ -6,7 +6,7 @@ import { openDetectors } from "./detectors.ts";
 
 const HELLO = RECORDED["go"]!;
 
-test("a client that begins with a ClientHello is TLS, with its last byte", () => {
+test("A client that begins with a ClientHello is detected as TLS at the hello's last byte", () => {
   const opening = openDetectors();
   for (const byte of HELLO.subarray(0, -1)) assert.equal(opening.feed("client", Buffer.of(byte)).kind, "more");
   const sighting = opening.feed("client", HELLO.subarray(-1));
@@ -14,13 +14,13 @@ test("a client that begins with a ClientHello is TLS, with its last byte", () =>
   assert.partialDeepStrictEqual(sighting, { sight: { protocol: "tls", hello: { serverName: "www.example.com" } } });
 });
 
-test("a server that speaks before the hello is whole does not speak TLS", () => {
+test("A server that sends before the hello is complete does not speak TLS", () => {
   const opening = openDetectors();
   assert.equal(opening.feed("client", HELLO.subarray(0, 40)).kind, "more");
   assert.equal(opening.feed("server", Buffer.from("220 mail.example ESMTP\r\n")).kind, "no");
 });
 
-test("the answer is final", () => {
+test("The answer is repeated for all later bytes", () => {
   const opening = openDetectors();
   assert.equal(opening.feed("client", Buffer.from("GET / HTTP/1.1\r\n")).kind, "no");
   assert.equal(opening.feed("client", HELLO).kind, "no");
@@ -29,12 +29,12 @@ test("the answer is final", () => {
   assert.equal(matched.feed("server", Buffer.from([22])).kind, "match");
 });
 
-test("nothing sent says nothing", () => {
+test("Without bytes there is no answer", () => {
   const opening = openDetectors();
   assert.equal(opening.feed("client", Buffer.alloc(0)).kind, "more");
   assert.equal(opening.feed("server", Buffer.alloc(0)).kind, "more");
 });
 
-test("a broken ClientHello is its sender's fault", () => {
+test("A broken ClientHello is a PeerError", () => {
   assert.throws(() => openDetectors().feed("client", Buffer.from("160301000002", "hex")), PeerError);
 });

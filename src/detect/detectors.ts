@@ -1,10 +1,10 @@
 import type { Opening, Sighting } from "./detector.ts";
 import { openTls } from "./tls.ts";
 
-/** Every protocol that is recognised, in the order their matches are preferred. A new one is one file and one row. */
+/** The protocols that are recognised, preferred in this order. A new one is one file and one row. */
 const DETECTORS: readonly (() => Opening)[] = [openTls];
 
-/** Feeds every detector. The first match is the answer; "no" once all have said no. The answer is final. */
+/** Feeds every detector. The first match is the answer, or "no" once every detector has said no. That answer is final. */
 export function openDetectors(): Opening {
   let watching = DETECTORS.map((open) => open());
   let final: Sighting | undefined;

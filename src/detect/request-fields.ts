@@ -1,8 +1,9 @@
 import type { RequestLine } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
-/** One header field: its line as it came, and what it says. */
+/** One header field. */
 export interface Field {
+  /** As the client sent it, without its CR LF. */
   readonly line: string;
   /** In lower case. */
   readonly name: string;
@@ -10,13 +11,13 @@ export interface Field {
 }
 
 /**
- * Reads header fields, lines without their CR LF: RFC 9112, section 5. What two readers could take differently, and so
- * smuggle a request past one of them, is refused.
+ * Reads header fields from lines without their CR LF: RFC 9112, section 5. Refuses fields that two recipients could read
+ * differently, because they allow request smuggling.
  */
 export function readFields(lines: readonly string[], version: RequestLine["version"]): Field[] | RefusedRequest {
   const fields: Field[] = [];
   for (const line of lines) {
-    // A token, then at once the colon: neither obs-fold (section 5.2) nor a space before the colon (section 5.1).
+    // No obs-fold (section 5.2), and no space before the colon (section 5.1).
     const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*$/.exec(line);
     if (!parts) return refuse(400, "A line of the request is not a header field");
     fields.push({ line, name: parts[1]!.toLowerCase(), value: parts[2]! });
@@ -24,7 +25,7 @@ export function readFields(lines: readonly string[], version: RequestLine["versi
   return checkFraming(fields, version) ?? fields;
 }
 
-/** The fields that say where the request goes and where its body ends: RFC 9112, sections 3.2 and 6. */
+/** Checks the fields that give the request's host and the length of its body: RFC 9112, sections 3.2 and 6. */
 function checkFraming(fields: readonly Field[], version: RequestLine["version"]): RefusedRequest | undefined {
   const [hosts, lengths, codings] = ["host", "content-length", "transfer-encoding"].map((name) =>
     valuesOf(fields, name),
@@ -39,29 +40,29 @@ function checkFraming(fields: readonly Field[], version: RequestLine["version"])
   return last === "chunked" ? undefined : refuse(400, "The last Transfer-Encoding is not chunked");
 }
 
-/** How long the request's body is: RFC 9112, section 6.3. In bytes, or in chunks that say it themselves. */
+/** The length of the request's body in bytes, or "chunked": RFC 9112, section 6.3. */
 export function bodyOf(fields: readonly Field[]): number | "chunked" {
   return valuesOf(fields, "transfer-encoding").length > 0
     ? "chunked"
     : Number(valuesOf(fields, "content-length")[0] ?? 0);
 }
 
-/** Whether the client wants to leave HTTP on this connection (RFC 9110, section 7.8), for WebSocket say. */
+/** Whether the client asks to switch to another protocol (RFC 9110, section 7.8), such as WebSocket. */
 export function asksUpgrade(fields: readonly Field[], version: RequestLine["version"]): boolean {
   const protocols = listOf(valuesOf(fields, "upgrade"));
-  // h2c needs HTTP2-Settings, which is hop-by-hop too, and RFC 9113 dropped it: such a request goes on as HTTP/1.1.
+  // RFC 9113 dropped h2c: such a request is sent on as HTTP/1.1.
   const wanted = protocols.length > 0 && !protocols.includes("h2c");
   return wanted && version === "1.1" && listOf(valuesOf(fields, "connection")).includes("upgrade");
 }
 
-/** RFC 9110, section 7.6.1, and the Proxy fields that are meant for the node. */
+/** RFC 9110, section 7.6.1, and the Proxy fields, which are for the node. */
 const HOP_BY_HOP = /^(?:connection|keep-alive|te|upgrade|proxy-.*)$/;
-/** Never dropped, whatever Connection names: the request's place and its length hang on them. */
+/** Never dropped, even if Connection names them: they give the request's host and length. */
 const END_TO_END = new Set(["host", "content-length", "transfer-encoding"]);
 
 /**
- * The head as the origin server must get it: RFC 9112, sections 3.2.1 and 3.2.2. Fields that are neither hop-by-hop nor
- * Host keep their bytes and their order.
+ * Rewrites the head for the origin server: RFC 9112, sections 3.2.1 and 3.2.2. Fields that are neither hop-by-hop nor Host
+ * keep their bytes and their order.
  */
 export function rewriteForOrigin(line: RequestLine, fields: readonly Field[], upgrade: boolean): Buffer {
   const named = new Set(listOf(valuesOf(fields, "connection")));

@@ -39,7 +39,7 @@ for (const [authority, host, port] of TARGETS) {
   });
 }
 
-test("the head's length is told, and what stands behind it is not looked at", () => {
+test("The head's length is reported, and the bytes after it are not read", () => {
   const text = "CONNECT a.example:443 HTTP/1.0\r\n\r\n";
   assert.partialDeepStrictEqual(answer(`${text}\x16\x03\x01\x00`), {
     kind: "head",
@@ -48,13 +48,13 @@ test("the head's length is told, and what stands behind it is not looked at", ()
   });
 });
 
-test("an answer is final", () => {
+test("An answer is repeated by every later push", () => {
   const reader = createRequestHeadReader();
   assert.equal(reader.push(Buffer.from("\n")).kind, "bad");
   assert.equal(reader.push(Buffer.from("GET / HTTP/1.1\r\n\r\n")).kind, "bad");
 });
 
-test("an absolute form goes on in origin form, on a connection for one request", () => {
+test("A request in absolute-form is sent on in origin-form, on a connection for one request", () => {
   assert.deepEqual(forwarded("GET http://www.example.com/a?b=c HTTP/1.1", "Host: www.example.com", "Accept: */*"), [
     "GET /a?b=c HTTP/1.1",
     "Host: www.example.com",
@@ -63,13 +63,13 @@ test("an absolute form goes on in origin form, on a connection for one request",
   ]);
 });
 
-test("an absolute form says where it goes", () => {
+test("Absolute-form names the destination", () => {
   assert.deepEqual(head("GET HTTP://Example.com:8080 HTTP/1.1").target, { host: "example.com", port: 8080 });
   assert.deepEqual(head("GET http://[::1]/ HTTP/1.1").target, { host: "::1", port: 80 });
   assert.deepEqual(head("GET http://example.com:?q HTTP/1.1").target, { host: "example.com", port: 80 });
 });
 
-test("the Host field becomes the target's authority", () => {
+test("The Host field becomes the target's authority", () => {
   assert.deepEqual(forwarded("GET http://a.example:81/ HTTP/1.1", "X: 1", "host:  b.example").slice(0, 3), [
     "GET / HTTP/1.1",
     "X: 1",
@@ -82,13 +82,13 @@ test("the Host field becomes the target's authority", () => {
   ]);
 });
 
-test("an empty path becomes a slash, and for OPTIONS an asterisk", () => {
+test("An empty path becomes a slash, and for OPTIONS an asterisk", () => {
   assert.equal(forwarded("GET http://a.example HTTP/1.1")[0], "GET / HTTP/1.1");
   assert.equal(forwarded("GET http://a.example?q HTTP/1.1")[0], "GET /?q HTTP/1.1");
   assert.equal(forwarded("OPTIONS http://a.example HTTP/1.1")[0], "OPTIONS * HTTP/1.1");
 });
 
-test("hop-by-hop fields and those that Connection names stay behind, all others keep their bytes", () => {
+test("Hop-by-hop fields and those that Connection names are dropped, and all others keep their bytes", () => {
   const lines = forwarded(
     "POST http://a.example/ HTTP/1.1",
     "Host: a.example",
@@ -109,7 +109,7 @@ test("hop-by-hop fields and those that Connection names stay behind, all others 
   ]);
 });
 
-test("Connection cannot take away what frames the message", () => {
+test("Connection cannot remove the fields that frame the message", () => {
   const lines = forwarded(
     "POST http://a.example/ HTTP/1.1",
     "Host: a.example",
@@ -119,7 +119,7 @@ test("Connection cannot take away what frames the message", () => {
   assert.deepEqual(lines.slice(1), ["Host: a.example", "Content-Length: 3", "Connection: close"]);
 });
 
-test("a WebSocket's upgrade goes on", () => {
+test("The upgrade to WebSocket is sent on", () => {
   const request = [
     "GET http://a.example/ws HTTP/1.1",
     "Host: a.example",
@@ -130,7 +130,7 @@ test("a WebSocket's upgrade goes on", () => {
   assert.deepEqual(forwarded(...request).slice(2), ["Upgrade: websocket", "Connection: Upgrade"]);
 });
 
-test("an upgrade to h2c, and one that Connection does not name, stay behind", () => {
+test("An upgrade to h2c, and one that Connection does not name, are dropped", () => {
   const h2c = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"];
   assert.deepEqual(forwarded("GET http://a.example/ HTTP/1.1", "Host: a.example", ...h2c).slice(2), [
     "Connection: close",
@@ -139,7 +139,7 @@ test("an upgrade to h2c, and one that Connection does not name, stay behind", ()
   assert.deepEqual(unnamed.slice(2), ["Connection: close"]);
 });
 
-test("a request for the node itself is told apart", () => {
+test("A request for the node itself is recognised by its form", () => {
   assert.partialDeepStrictEqual(head("GET /status HTTP/1.1", "Host: proxy"), { form: "origin", target: undefined });
   assert.partialDeepStrictEqual(head("OPTIONS * HTTP/1.1", "Host: proxy"), { form: "asterisk", target: undefined });
 });
@@ -194,7 +194,7 @@ const FIELDS: [string, string][] = [
   ["an empty Transfer-Encoding", "Transfer-Encoding:"],
 ];
 for (const [title, fields] of FIELDS) {
-  test(`a head with ${title} is refused with 400`, () => {
+  test(`A head with ${title} is refused with 400`, () => {
     assert.partialDeepStrictEqual(answer(`POST http://a.example/ HTTP/1.1\r\n${fields}\r\n\r\n`), {
       kind: "bad",
       status: 400,
@@ -202,23 +202,23 @@ for (const [title, fields] of FIELDS) {
   });
 }
 
-test("a Transfer-Encoding of HTTP/1.0 is refused with 400", () => {
+test("A Transfer-Encoding of HTTP/1.0 is refused with 400", () => {
   const text = "POST http://a.example/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
   assert.partialDeepStrictEqual(answer(text), { kind: "bad", status: 400 });
 });
 
-test("a request line above 8 KiB is refused with 414, a head above 16 KiB with 431", () => {
+test("A request line above 8 KiB is refused with 414, a head above 16 KiB with 431", () => {
   assert.partialDeepStrictEqual(answer(`GET /${"a".repeat(9000)}`), { kind: "bad", status: 414 });
   const fields = `X: ${"a".repeat(1000)}\r\n`.repeat(17);
   assert.partialDeepStrictEqual(answer(`GET / HTTP/1.1\r\n${fields}`), { kind: "bad", status: 431 });
 });
 
-test("TLS spoken to the proxy port is told apart by the first byte", () => {
+test("TLS on the proxy port is recognised by its first byte", () => {
   assert.equal(answer("\x16\x03\x01").kind, "tls");
   assert.equal(answer("\x80\x2e\x01").kind, "tls");
 });
 
-test("garbage is refused without waiting for a line's end", () => {
+test("Garbage is refused before the line ends", () => {
   assert.partialDeepStrictEqual(answer("SSH\x01"), { kind: "bad", status: 400 });
 });
 
@@ -243,7 +243,7 @@ const TEXT = fc.oneof(
   fc.uint8Array().map((bytes) => Buffer.from(bytes).toString("latin1")),
 );
 
-test("any bytes yield an answer, and cutting them anywhere changes nothing", () => {
+test("Any bytes give an answer, and cutting them anywhere changes nothing", () => {
   fc.assert(
     fc.property(TEXT, fc.integer({ min: 1, max: 40 }), (text, piece) => {
       const whole = answer(text);

@@ -3,21 +3,21 @@ import { asksUpgrade, bodyOf, readFields, rewriteForOrigin } from "./request-fie
 import { type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
-/** What a client of the explicit proxy says first: the head of one HTTP/1.x request (RFC 9112). */
+/** The head of an HTTP/1.x request (RFC 9112), the first thing that a client sends to a proxy. */
 export interface RequestHead {
   readonly kind: "head";
   readonly method: string;
   readonly form: TargetForm;
-  /** Where authority-form and absolute-form point; undefined for the other forms, which name no server. */
+  /** The server that authority-form and absolute-form name; undefined for the other forms, which name none. */
   readonly target: Target | undefined;
   readonly version: "1.0" | "1.1";
-  /** How many of the pushed bytes are the head, its empty line included. */
+  /** The length of the head with its empty line, in bytes. */
   readonly headBytes: number;
-  /** Absolute-form: the head as it must be sent to the origin server. Other forms: the head as it came. */
+  /** Absolute-form: the head rewritten for the origin server. Other forms: the head as the client sent it. */
   readonly forwarded: Buffer;
-  /** The client asked for an Upgrade. Without one, an absolute-form head goes out with "Connection: close". */
+  /** Whether the client asks for an Upgrade. Otherwise an absolute-form head is sent on with "Connection: close". */
   readonly upgrade: boolean;
-  /** How many bytes of body follow the head; "chunked": the body says it itself. */
+  /** The length of the body in bytes; "chunked": the body carries its own lengths. */
   readonly body: number | "chunked";
 }
 
@@ -25,18 +25,18 @@ export type RequestHeadSighting =
   | { readonly kind: "more" }
   | RequestHead
   | RefusedRequest
-  /** TLS was spoken to the plain proxy port: an HTTP answer would mean nothing to the client. */
+  /** The client spoke TLS to the plain proxy port, so it would not understand an HTTP answer. */
   | { readonly kind: "tls"; readonly message: string };
 
-/** The largest head, and in it the largest request line, in bytes. */
+/** The longest head and the longest request line, in bytes. */
 const MAX_HEAD = 16_384;
 const MAX_LINE = 8_192;
 
 const [TAB, LF, CR, SPACE, DELETE] = [0x09, 0x0a, 0x0d, 0x20, 0x7f];
 
 /**
- * Reads a request's head from bytes as they come, in pieces of any size. An answer other than "more" is final: later
- * pushes repeat it, and bytes behind the head are not looked at. Nothing is thrown, whatever the bytes.
+ * Reads a request's head, in pieces of any size. An answer other than "more" is final: later pushes repeat it, and bytes
+ * after the head are not read. Never throws.
  */
 export class RequestHeadReader {
   readonly #head = new Accumulator();
@@ -49,26 +49,27 @@ export class RequestHeadReader {
     const from = this.#head.length;
     this.#head.append(bytes.subarray(0, MAX_HEAD - from));
     const head = this.#head.bytes;
-    // Byte by byte and in order: so the answer hangs on what stands first, not on how the bytes were cut.
-    for (let at = from; at < head.length && !this.#final; at++) this.#final = this.#see(head, at);
+    // Byte by byte: the answer must not depend on how the bytes were cut.
+    for (let at = from; at < head.length && !this.#final; at++) this.#final = this.#readByte(head, at);
     return this.#final ?? { kind: "more" };
   }
 
-  #see(head: Buffer, at: number): RequestHeadSighting | undefined {
+  #readByte(head: Buffer, at: number): RequestHeadSighting | undefined {
     const byte = head[at]!;
     if (at === 0 && (byte === 0x16 || byte >= 0x80)) {
       return { kind: "tls", message: "The client spoke TLS to the plain proxy port" };
     }
-    // RFC 9112, section 2.2: a bare CR or LF is read differently by different recipients.
+    // RFC 9112, section 2.2: recipients disagree on a bare CR or LF.
     if ((head[at - 1] === CR) !== (byte === LF)) return refuse(400, "A line does not end with CR LF");
-    const tooLarge = at + 1 >= MAX_HEAD ? refuse(431, "The request's header fields are too large") : undefined;
+    const tooLarge =
+      at + 1 >= MAX_HEAD ? refuse(431, `The request's head is longer than ${MAX_HEAD} bytes`) : undefined;
     if (byte === LF) return (this.#line ? this.#endFieldLine(head, at) : this.#endRequestLine(head, at)) ?? tooLarge;
-    if (!this.#isAllowed(byte)) return refuse(400, "The request has a byte that is not allowed there");
-    if (!this.#line && at + 1 >= MAX_LINE) return refuse(414, "The request line is too long");
+    if (!this.#isAllowed(byte)) return refuse(400, "The request has a byte that is not allowed in its place");
+    if (!this.#line && at + 1 >= MAX_LINE) return refuse(414, `The request line is longer than ${MAX_LINE} bytes`);
     return tooLarge;
   }
 
-  /** RFC 9110, section 5.5: a field may have tabs and bytes beyond ASCII, the request line may not. */
+  /** RFC 9110, section 5.5: tabs and bytes beyond ASCII are allowed in a field, not in the request line. */
   #isAllowed(byte: number): boolean {
     if (byte === CR) return true;
     return this.#line ? byte === TAB || (byte >= SPACE && byte !== DELETE) : byte >= SPACE && byte < DELETE;

@@ -4,7 +4,7 @@ import { type RefusedRequest, refuse } from "./request-refusal.ts";
 /** The four forms of a request target: RFC 9112, section 3.2. */
 export type TargetForm = "origin" | "absolute" | "authority" | "asterisk";
 
-/** Where a request is to go. The host is in lower case without trailing dot, or an address without brackets. */
+/** The destination of a request. The host is a lower-case name without trailing dot, or an address without brackets. */
 export interface Target {
   readonly host: string;
   readonly port: number;
@@ -16,18 +16,18 @@ export interface RequestLine {
   readonly version: "1.0" | "1.1";
   readonly form: TargetForm;
   readonly target: Target | undefined;
-  /** The target's authority as it was written, for the Host field; empty when it has none. */
+  /** The target's authority as the client wrote it, for the Host field; empty when there is none. */
   readonly authority: string;
-  /** The target in the form that an origin server expects: RFC 9112, section 3.2.1. */
+  /** The target in origin-form: RFC 9112, section 3.2.1. */
   readonly originTarget: string;
 }
 
 /** Reads a request line, without its CR LF: RFC 9112, section 3. */
 export function readRequestLine(line: string): RequestLine | RefusedRequest {
   const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP\/(\d)\.(\d)$/.exec(line);
-  if (!parts) return refuse(400, "The request line is not one of HTTP/1.x");
+  if (!parts) return refuse(400, "The request line does not have the form of HTTP/1.x");
   const [, method, target, major, minor] = parts as unknown as [string, string, string, string, string];
-  if (major !== "1") return refuse(505, `HTTP/${major} is not spoken here`);
+  if (major !== "1") return refuse(505, `HTTP/${major} is not supported`);
   const version = minor === "0" ? "1.0" : "1.1";
   const reading = method === "CONNECT" ? readAuthorityForm(target) : readOtherForm(method, target);
   return "status" in reading ? reading : { kind: "line", method, version, ...reading };
@@ -35,7 +35,7 @@ export function readRequestLine(line: string): RequestLine | RefusedRequest {
 
 type TargetReading = Pick<RequestLine, "form" | "target" | "authority" | "originTarget">;
 
-/** CONNECT names a host and a port, both required: RFC 9112, section 3.2.3. */
+/** CONNECT requires a host and a port: RFC 9112, section 3.2.3. */
 function readAuthorityForm(text: string): TargetReading | RefusedRequest {
   const target = readAuthority(text, undefined);
   if (!target) return refuse(400, "CONNECT needs a host and a port from 1 to 65535");
@@ -52,17 +52,17 @@ function readOtherForm(method: string, text: string): TargetReading | RefusedReq
 
 const HTTP_PORT = 80;
 
-/** RFC 9112, section 3.2.2. Only http: a client asks for https with CONNECT. */
+/** RFC 9112, section 3.2.2. Only http URIs: for https a client uses CONNECT. */
 function readAbsoluteForm(method: string, text: string): TargetReading | RefusedRequest {
   const parts = /^http:\/\/([^/?#]*)([^#]*)$/i.exec(text);
   if (!parts) return refuse(400, "The request target is neither a path nor an http URI");
   const [, authority, rest] = parts as unknown as [string, string, string];
-  // RFC 9110, section 4.2.4: userinfo hides the true host from people.
+  // RFC 9110, section 4.2.4: userinfo disguises the real host.
   if (authority.includes("@")) return refuse(400, "The request target carries user information");
   const target = readAuthority(authority, HTTP_PORT);
   if (!target) return refuse(400, "The request target has no valid host and port");
   const path = rest.startsWith("/") ? rest : `/${rest}`;
-  // RFC 9112, section 3.2.4: OPTIONS without any path asks the server as a whole.
+  // RFC 9112, section 3.2.4: OPTIONS without a path is about the whole server.
   return { form: "absolute", target, authority, originTarget: method === "OPTIONS" && rest === "" ? "*" : path };
 }
 

@@ -1,4 +1,4 @@
-/** A request that must not be carried out: the HTTP status to answer, and why. */
+/** A request that must be refused: the HTTP status for the answer, and the reason. */
 export interface RefusedRequest {
   readonly kind: "bad";
   readonly status: 400 | 414 | 431 | 505;

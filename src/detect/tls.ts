@@ -1,7 +1,7 @@
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import type { Opening } from "./detector.ts";
 
-/** A client that begins with a ClientHello. A server that speaks before the hello is whole does not speak TLS. */
+/** Detects a client that begins with a ClientHello. A server that sends before the hello is complete does not speak TLS. */
 export function openTls(): Opening {
   const reader = createClientHelloReader();
   return {

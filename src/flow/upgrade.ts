@@ -209,6 +209,6 @@ function drop({ session }: Story, { client, server }: Layer, { message }: PeerEr
 
 function notTls(said: Buffer): PeerError {
   return said.length > 0
-    ? new PeerError("The server sent more behind its agreement to TLS", UNEXPECTED_MESSAGE, { side: "server" })
+    ? new PeerError("The server sent more after its agreement to TLS", UNEXPECTED_MESSAGE, { side: "server" })
     : new PeerError("The client did not begin TLS once the server had agreed", UNEXPECTED_MESSAGE, { side: "client" });
 }

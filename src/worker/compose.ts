@@ -125,7 +125,7 @@ function plaintext(
   return {
     watch(port, begun) {
       const startTls = ports.includes(port);
-      return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, begun }) : undefined;
+      return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, received: begun }) : undefined;
     },
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
     converse: openUpgradableConversation,

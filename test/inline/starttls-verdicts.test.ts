@@ -219,7 +219,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
       assert.doesNotMatch(told, /injected/);
       const session = await stage.sessionTo(OWN_PORT, ({ client }) => client.port === localPort);
       assert.partialDeepStrictEqual(session, { verdict: "drop", rule: "startTls" });
-      assert.match(session.reason ?? "", new RegExp(`^The ${who} sent more behind`));
+      assert.match(session.reason ?? "", new RegExp(`^The ${who} sent more after`));
     });
   }
 });

@@ -2,9 +2,9 @@ import { PeerError } from "../../errors.ts";
 import { ALERTS } from "../../wire/alert.ts";
 import { LineReader } from "./lines.ts";
 
-/** Steps over the body of a request. */
+/** Skips the body of a request. */
 export interface BodyReader {
-  /** Reads on from `from`, and answers where it stopped: at the end of the bytes, or of the body. */
+  /** Reads from `from` on. Answers where it stopped: the end of the bytes or of the body. */
   read(bytes: Buffer, from: number): number;
   readonly done: boolean;
 }
@@ -35,34 +35,34 @@ class Counted implements BodyReader {
 /** RFC 9112, section 7.1. */
 class Chunks implements BodyReader {
   readonly #lines = new LineReader();
-  /** The last chunk has come: its trailer ends with an empty line. */
-  #last = false;
-  /** The line that ends a chunk's data is next. */
-  #behind = false;
+  /** The last chunk has come; its trailer ends with an empty line. */
+  #inTrailer = false;
+  /** The line end after a chunk's data comes next. */
+  #afterData = false;
   done = false;
 
   read(bytes: Buffer, from: number): number {
     const { end, line } = this.#lines.read(bytes, from);
     if (line === undefined) return end;
-    if (this.#last) {
+    if (this.#inTrailer) {
       this.done = line === "";
-    } else if (this.#behind) {
+    } else if (this.#afterData) {
       if (line !== "") throw malformed();
-      this.#behind = false;
+      this.#afterData = false;
     } else {
       const [, size] = /^([0-9A-Fa-f]{1,12})[ \t]*(?:;|$)/.exec(line) ?? [];
       if (size === undefined) throw malformed();
       const length = Number.parseInt(size, 16);
       this.#lines.skip(length);
-      this.#last = length === 0;
-      this.#behind = length > 0;
+      this.#inTrailer = length === 0;
+      this.#afterData = length > 0;
     }
     return end;
   }
 }
 
 function malformed(): PeerError {
-  return new PeerError("The client's request is malformed: its body is not in chunks", ALERTS.unexpected_message, {
+  return new PeerError("The client's request is malformed: its body is not chunked", ALERTS.unexpected_message, {
     side: "client",
   });
 }

@@ -15,7 +15,7 @@ const GET: Transcript = ["> GET http://www.example.com/ HTTP/1.1", "> Host: www.
 const PAGE: Transcript = ["< HTTP/1.1 200 OK", "< Content-Length: 2", "< ", ["server", Buffer.from("hi")]];
 const CHUNKED: Transcript = ["> POST http://a.example/ HTTP/1.1", "> Host: a", "> Transfer-Encoding: chunked", "> "];
 
-test("CONNECT upgrades with the end of a 2xx answer's head", () => {
+test("CONNECT upgrades at the end of a 2xx answer's head", () => {
   const outcome = play(openConnect(), [...CONNECT, ...ESTABLISHED]);
   assert.partialDeepStrictEqual(outcome, { kind: "upgrade", answers: 1 });
   assert.partialDeepStrictEqual(outcome.agreement, {
@@ -26,7 +26,7 @@ test("CONNECT upgrades with the end of a 2xx answer's head", () => {
   assert.match(String(step?.bytes), /^CONNECT .*\r\n\r\n$/s);
 });
 
-test("what the server says behind its 200 is the tunnel's", () => {
+test("Bytes of the server after its 200 belong to the tunnel", () => {
   const head = "HTTP/1.1 100 Wait\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
   const dialogue = openConnect();
   const before = play(dialogue, CONNECT);
@@ -37,7 +37,7 @@ test("what the server says behind its 200 is the tunnel's", () => {
   });
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(openConnect, [...GET, ...PAGE, ...CONNECT, ...DENIED, ...CONNECT, ...ESTABLISHED]);
   assertCutAnywhere(openConnect, [...CONNECT, "< HTTP/1.1 100 Wait", "< ", ...ESTABLISHED]);
   const body: Transcript = ["> 5;x", ["client", Buffer.from("CONNE\r\n")], "> 0", "> Trailer: x", "> "];
@@ -45,7 +45,7 @@ test("cutting the bytes anywhere changes nothing, and any bytes yield an answer"
   assertAnswersAnything(openConnect, [...GET, ...PAGE, ...CONNECT, ...ESTABLISHED]);
 });
 
-test("a refusal stays in plaintext, and a second CONNECT works; only the last is to be said again", () => {
+test("After a refusal a second CONNECT works, and only that one is repeated in a replay", () => {
   assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, ...DENIED]), { kind: "more", refused: true });
   const again: Transcript = ["> CONNECT www.example.com:443 HTTP/1.1", "> Proxy-Authorization: Basic eDp5", "> "];
   const outcome = play(openConnect(), [...CONNECT, ...DENIED, ...again, ...ESTABLISHED]);
@@ -54,7 +54,7 @@ test("a refusal stays in plaintext, and a second CONNECT works; only the last is
   assert.match(String(outcome.agreement?.script?.[0]?.bytes), /Basic/);
 });
 
-test("other requests before it are followed to their ends", () => {
+test("Earlier requests are read to their ends", () => {
   assert.equal(play(openConnect(), [...GET, ...PAGE, ...CONNECT, ...ESTABLISHED]).kind, "upgrade");
   const post: Transcript = ["> POST http://a.example/ HTTP/1.1", "> Host: a", "> Content-Length: 41", "> "];
   const body: Transcript = [["client", Buffer.from("CONNECT evil.example:443 HTTP/1.1\r\nHost: x")]];
@@ -62,13 +62,13 @@ test("other requests before it are followed to their ends", () => {
   assert.equal(outcome.kind, "more");
 });
 
-test("a WebSocket ends the watching, a proxy that ignores the wish for one does not", () => {
+test("An upgrade to WebSocket ends the dialogue, an ignored request for one does not", () => {
   const wish: Transcript = ["> GET http://a.example/ HTTP/1.1", "> Upgrade: websocket", "> Connection: Upgrade", "> "];
   assert.equal(play(openConnect(), [...wish, "< HTTP/1.1 101 Switching Protocols", "< "]).kind, "no");
   assert.equal(play(openConnect(), [...wish, ...PAGE, ...CONNECT, ...ESTABLISHED]).kind, "upgrade");
 });
 
-test("bytes behind CONNECT, CONNECT behind an unanswered request, and malformed answers are attacks", () => {
+test("Bytes after CONNECT, CONNECT after an unanswered request, and malformed answers are errors", () => {
   assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, "> x"]), { kind: "broken", side: "client" });
   assert.partialDeepStrictEqual(play(openConnect(), [...GET, ...CONNECT]), { kind: "broken", side: "client" });
   for (const answer of ["< 220 mail.example", "< HTTP/2 200"]) {
@@ -83,7 +83,7 @@ test("bytes behind CONNECT, CONNECT behind an unanswered request, and malformed 
   assert.equal(play(openConnect(), [...CONNECT, "< HTTP/1.1 200 OK", ...endless]).kind, "broken");
 });
 
-test("a malformed request is an attack only where a proxy was asked before", () => {
+test("A malformed request is an error only after a request to a proxy", () => {
   assert.equal(play(openConnect(), ["> GET / HTTP/1.1", "> ", "> nonsense"]).kind, "no");
   assert.equal(play(openConnect(), [...GET, ...PAGE, "> nonsense"]).kind, "broken");
   assert.equal(play(openConnect(), ["> EHLO example"]).kind, "no");

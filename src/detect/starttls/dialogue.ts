@@ -2,91 +2,123 @@ import { PeerError } from "../../errors.ts";
 import type { Side } from "../../vocabulary.ts";
 import { ALERTS } from "../../wire/alert.ts";
 
-/** What the bytes so far make of a conversation that began in plaintext. */
+/** What the bytes so far say about a session that began in plaintext. */
 export type Progress =
-  /** Nothing has changed: all bytes are the dialogue's. */
+  /** The dialogue goes on: all bytes belong to it. */
   | { readonly kind: "more" }
-  /** It is not this protocol, or it can no longer become TLS: there is nothing more to watch. */
+  /** It is another protocol, or this session can no longer become TLS. */
   | { readonly kind: "no" }
-  /** Both sides have agreed. What was said ends `at` bytes into those just given. */
+  /** Both sides have agreed. The dialogue ends `at` bytes into those just given. */
   | { readonly kind: "upgrade"; readonly at: number; readonly agreement: Agreement };
 
 export interface Agreement {
   readonly protocol: string;
-  /** "tls": the next byte is a ClientHello's. "anything": a tunnel, in which any conversation may begin. */
+  /** "tls": a ClientHello follows. "anything": a tunnel follows, in which any protocol may begin. */
   readonly next: "tls" | "anything";
-  /** CONNECT: where the tunnel leads. */
+  /** CONNECT: the tunnel's destination. */
   readonly target?: { readonly host: string; readonly port: number };
-  /** What another connection to the same server must be told to agree as well; undefined: telling it again would do harm. */
+  /**
+   * What to send on a second connection, so that the server agrees there too. Undefined: the client sent something that must
+   * not be sent twice.
+   */
   readonly script: readonly Step[] | undefined;
 }
 
-/** Bytes of the client, to be sent once the server has given so many answers, its greeting among them. */
+/** Bytes of the client, to be sent once the server has given this many answers; its greeting counts as one. */
 export interface Step {
   readonly after: number;
   readonly bytes: Buffer;
 }
 
 /**
- * Watches a conversation from its first byte until it becomes TLS, in the order in which the bytes pass. Never touches a
- * socket, a timer or a log. Throws PeerError when a peer breaks the protocol in a way that could hide something.
+ * Follows a session from its first byte until it becomes TLS, in the order in which the bytes pass. Never touches a socket,
+ * a timer or a log. Throws PeerError when a peer breaks the protocol in a way that could hide something.
  */
 export interface Dialogue {
-  /** As people call it: "SMTP". */
+  /** The protocol's usual name: "SMTP". */
   readonly protocol: string;
   feed(side: Side, bytes: Buffer): Progress;
-  /** Complete answers of the server so far: what a replay waits for before it goes on. */
+  /** Complete answers of the server so far. A replay waits for them. */
   readonly answers: number;
-  /** The protocol is certain. */
+  /** Whether the session is certain to speak this protocol. */
   readonly certain: boolean;
-  /** Whether the server said that it can do TLS; undefined: it did not say. */
+  /** Whether the server offered TLS; undefined: it did not say. */
   readonly offered: boolean | undefined;
-  /** The server was asked for TLS and declined. */
+  /** Whether the server declined a request for TLS. */
   readonly refused: boolean;
 }
 
 export const MORE: Progress = { kind: "more" };
 export const NO: Progress = { kind: "no" };
 
-/** A dialogue in which nothing was said yet: its reader, `feed`, writes to it. */
-export function blankDialogue(
-  protocol: string,
-  feed: Dialogue["feed"],
-): { -readonly [Key in keyof Dialogue]: Dialogue[Key] } {
-  return { protocol, answers: 0, certain: false, offered: undefined, refused: false, feed };
+/** The common part of dialogues. A protocol error counts only once the protocol is certain; before, it is another protocol. */
+export abstract class DialogueReader implements Dialogue {
+  abstract readonly protocol: string;
+  answers = 0;
+  certain = false;
+  offered: boolean | undefined;
+  refused = false;
+
+  feed(side: Side, bytes: Buffer): Progress {
+    if (bytes.length === 0) return MORE;
+    try {
+      return side === "client" ? this.onClient(bytes) : this.onServer(bytes);
+    } catch (error) {
+      if (this.certain || !(error instanceof PeerError)) throw error;
+      return NO;
+    }
+  }
+
+  protected abstract onClient(bytes: Buffer): Progress;
+  protected abstract onServer(bytes: Buffer): Progress;
+
+  /** Both sides have agreed on TLS, `at` bytes into those just given. */
+  protected upgrade(at: number, script: Script): Progress {
+    return { kind: "upgrade", at, agreement: { protocol: this.protocol, next: "tls", script: script.steps } };
+  }
 }
 
-/** A peer broke the protocol in a way that could hide something. */
+/** A peer broke the protocol in a way that could hide something. In plaintext no peer sees the alert. */
 export function broken(side: Side, message: string): PeerError {
   return new PeerError(message, ALERTS.unexpected_message, { side });
 }
 
-/** Of all that a client said, in bytes. */
+/** CVE-2011-0411: bytes after the request would be taken for a part of what comes encrypted. */
+export function sentAfterRequest(): PeerError {
+  return broken("client", "The client sent more after its request for TLS");
+}
+
+/** CVE-2021-23222: bytes after the agreement would be taken for a part of what comes encrypted. */
+export function sentAfterAgreement(): PeerError {
+  return broken("server", "The server sent more after its agreement to TLS");
+}
+
+/** The longest script, in bytes. */
 const MAX_SCRIPT = 65_536;
 
-/** What the client said, for a replay: bounded, and given up once something was said that must not be said twice. */
+/** What the client sent, for a replay. Bounded, and given up once the client sends something that must not be sent twice. */
 export class Script {
   #steps: { after: number; pieces: Buffer[] }[] = [];
   #length = 0;
-  #lost = false;
+  #givenUp = false;
 
   add(after: number, bytes: Buffer): void {
     this.#length += bytes.length;
-    if (this.#length > MAX_SCRIPT) this.lose();
-    if (this.#lost) return;
+    if (this.#length > MAX_SCRIPT) this.giveUp();
+    if (this.#givenUp) return;
     const last = this.#steps.at(-1);
     // A copy: the input may be a view of a socket's pool.
     if (last?.after === after) last.pieces.push(Buffer.from(bytes));
     else this.#steps.push({ after, pieces: [Buffer.from(bytes)] });
   }
 
-  lose(): void {
-    this.#lost = true;
+  giveUp(): void {
+    this.#givenUp = true;
     this.#steps = [];
   }
 
   get steps(): readonly Step[] | undefined {
-    if (this.#lost) return undefined;
+    if (this.#givenUp) return undefined;
     return this.#steps.map(({ after, pieces }) => ({ after, bytes: Buffer.concat(pieces) }));
   }
 }

@@ -22,7 +22,7 @@ const DIALOGUES: readonly (readonly [protocol: string, lines: readonly string[]]
   ["CONNECT", ["> CONNECT a.example:443 HTTP/1.1", "> ", "< HTTP/1.1 200 OK", "< "]],
 ];
 for (const [protocol, lines] of DIALOGUES) {
-  test(`${protocol} is told from all others, and can be said again`, () => {
+  test(`${protocol} is told from all others and can be repeated`, () => {
     const watch = openWatch({ startTls: true });
     assert.partialDeepStrictEqual(say(watch, lines), { kind: "upgrade", agreement: { protocol } });
     assert.equal(watch.spoken?.protocol, protocol);
@@ -30,7 +30,7 @@ for (const [protocol, lines] of DIALOGUES) {
   });
 }
 
-test("a mail is not taken for a session of FTP, whatever is in it, nor a session of FTP for mail", () => {
+test("A mail is never taken for an FTP session, nor an FTP session for mail", () => {
   const body = Array.from({ length: 20_000 }, () => "> a line of text\x00");
   const mail = ["< 220 hi", "> EHLO a", "< 250 ok", "> DATA", "< 354 go", ...body, `> ${"x".repeat(20_000)}`, "> ."];
   const smtp = openWatch({ startTls: true });
@@ -42,17 +42,17 @@ test("a mail is not taken for a session of FTP, whatever is in it, nor a session
   assert.equal(say(confused, ["< 220 hi", "> USER me", "< 500 what", "> STARTTLS", "< 220 go"]).kind, "upgrade");
 });
 
-test("where STARTTLS is not watched, CONNECT is all that is looked for", () => {
+test("Where STARTTLS is not watched, only CONNECT is", () => {
   assert.equal(say(openWatch({ startTls: false }), ["< 220 hi"]).kind, "no");
   assert.equal(say(openWatch({ startTls: false }), DIALOGUES.at(-1)![1]).kind, "upgrade");
 });
 
-test("what is none of them is given up", () => {
+test("Another protocol ends the watch", () => {
   assert.equal(say(openWatch({ startTls: true }), ["< SSH-2.0-example"]).kind, "no");
   assert.equal(openDialogue("Gopher"), undefined);
 });
 
-test("a client that asks a proxy is known by its first bytes, however they are cut", () => {
+test("A request to a proxy is recognised by its first bytes, however they are cut", () => {
   for (const request of ["CONNECT a.example:443 HTTP/1.1", "GET http://a.example/ HTTP/1.1"]) {
     const answers = [...request].map((_, index) => asksProxy(Buffer.from(request.slice(0, index + 1))));
     const known = answers.indexOf(true);

@@ -13,7 +13,7 @@ import { openPostgresql } from "./postgresql.ts";
 import { SMTP } from "./smtp.ts";
 import { openXmpp } from "./xmpp.ts";
 
-/** Every dialogue that is watched on the ports for STARTTLS. A new one is one file and one row. */
+/** The protocols that are watched on the STARTTLS ports. A new one is one file and one row. */
 const DIALOGUES: readonly (() => Dialogue)[] = [
   ...[SMTP, IMAP, POP3, FTP, NNTP, MANAGESIEVE].map((protocol) => () => openLineDialogue(protocol)),
   openXmpp,
@@ -22,20 +22,20 @@ const DIALOGUES: readonly (() => Dialogue)[] = [
   openMysql,
 ];
 
-/** Several dialogues at once, for as long as more than one may be what is spoken. */
+/** Follows several dialogues at once, until it is known which protocol is spoken. */
 export interface Watch {
   feed(side: Side, bytes: Buffer): Progress;
-  /** What is known for certain to be spoken, or was when it ended; undefined: nothing is. */
+  /** The dialogue of the protocol that is certain, also after it has ended; undefined: none is. */
   readonly spoken: Dialogue | undefined;
-  /** An upgrade is what usually follows. */
+  /** Whether an upgrade is likely. */
   readonly likely: boolean;
 }
 
 /**
- * CONNECT, and with `startTls` every dialogue. The first upgrade is the answer; "no" once all have said no. `begun` is
- * what the client said already, which is fed like all else.
+ * Watches for CONNECT, and with `startTls` for every dialogue. The first upgrade is the answer; "no" once every dialogue
+ * has said no. `received` are the client's bytes so far; they must still be fed.
  */
-export function openWatch({ startTls, begun }: { readonly startTls: boolean; readonly begun?: Buffer }): Watch {
+export function openWatch({ startTls, received }: { readonly startTls: boolean; readonly received?: Buffer }): Watch {
   let watching = (startTls ? [...DIALOGUES, openConnect] : [openConnect]).map((open) => open());
   let spoken: Dialogue | undefined;
   return {
@@ -53,16 +53,16 @@ export function openWatch({ startTls, begun }: { readonly startTls: boolean; rea
     get spoken() {
       return spoken;
     },
-    likely: startTls || begun?.toString("latin1", 0, 8) === "CONNECT ",
+    likely: startTls || received?.toString("latin1", 0, 8) === "CONNECT ",
   };
 }
 
-/** The dialogue of this protocol, to say it again to another connection. Undefined: there is none. */
+/** The dialogue of this protocol, to repeat it on another connection. Undefined: there is no such protocol. */
 export function openDialogue(protocol: string): Dialogue | undefined {
   return [...DIALOGUES, openConnect].map((open) => open()).find((dialogue) => dialogue.protocol === protocol);
 }
 
-/** Whether a client's first bytes ask a proxy for something; "more": they may be about to. */
+/** Whether a client's first bytes are a request to a proxy; "more": they may be the beginning of one. */
 export function asksProxy(bytes: Buffer): boolean | "more" {
   const text = bytes.toString("latin1", 0, 40);
   if (/^(?:CONNECT |[A-Z]{1,16} http:\/\/)/.test(text)) return true;

@@ -8,17 +8,17 @@ const open = () => openLineDialogue(FTP);
 const FEAT: Transcript = ["> FEAT", "< 211-Features:", "<  AUTH SSL;TLS", "<  PBSZ", "< 211 End"];
 const UPGRADED: Transcript = ["< 220-welcome", "< and more", "< 220 ready", ...FEAT, "> AUTH TLS", "< 234 go on"];
 
-test("FTP upgrades with the 234 to AUTH TLS or AUTH SSL", () => {
+test("FTP upgrades at the 234 to AUTH TLS or AUTH SSL", () => {
   assert.partialDeepStrictEqual(play(open(), UPGRADED), { kind: "upgrade", offered: true, answers: 2 });
   assert.equal(play(open(), ["< 220 ready", "> auth ssl", "< 234 go on"]).kind, "upgrade");
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(open, UPGRADED);
   assertAnswersAnything(open, UPGRADED);
 });
 
-test("a whole session before it is followed", () => {
+test("The dialogue follows a whole session before the request", () => {
   const session: Transcript = [
     "> USER anonymous",
     "< 331 password",
@@ -33,7 +33,7 @@ test("a whole session before it is followed", () => {
   assert.equal(outcome.agreement?.script, undefined);
 });
 
-test("another security mechanism is none of ours, and a refusal is followed on", () => {
+test("The dialogue goes on after another security mechanism and after a refusal", () => {
   assert.partialDeepStrictEqual(play(open(), ["< 220 ready", "> AUTH GSSAPI", "< 334 go on"]), { kind: "more" });
   assert.partialDeepStrictEqual(play(open(), ["< 220 ready", "> AUTH TLS", "< 534 no"]), {
     kind: "more",
@@ -41,7 +41,7 @@ test("another security mechanism is none of ours, and a refusal is followed on",
   });
 });
 
-test("bytes behind the request or the agreement, and an agreement to something else, are attacks", () => {
+test("Bytes after the request or the agreement, and an agreement to something else, are errors", () => {
   assert.equal(play(open(), ["< 220 ready", "> AUTH TLS", "> PBSZ 0"]).kind, "broken");
   assert.equal(
     play(open(), ["< 220 ready", "> AUTH TLS", ["server", Buffer.from("234 go\r\n230 in\r\n")]]).kind,

@@ -15,7 +15,7 @@ const ASKED: Transcript = [
 ];
 const UPGRADED: Transcript = [...ASKED, "< a2 OK begin TLS"];
 
-test("IMAP upgrades with the tagged OK", () => {
+test("IMAP upgrades at the tagged OK", () => {
   const outcome = play(open(), UPGRADED);
   assert.partialDeepStrictEqual(outcome, { kind: "upgrade", offered: true, answers: 2 });
   assert.deepEqual(
@@ -24,25 +24,25 @@ test("IMAP upgrades with the tagged OK", () => {
   );
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(open, UPGRADED);
   assertCutAnywhere(open, [...GREETED, "> a ID ({4}", "< + go on", '> abcd "x")', "< a OK", ...ASKED.slice(1)]);
   assertAnswersAnything(open, UPGRADED);
 });
 
-test("the greeting alone says whether there is TLS", () => {
+test("The greeting can offer TLS", () => {
   assert.equal(play(open(), GREETED).offered, true);
   assert.equal(play(open(), ["< * OK ready"]).offered, undefined);
   assert.equal(play(open(), ["< * OK ready", "> a CAPABILITY", "< * CAPABILITY IMAP4rev1", "< a OK"]).offered, false);
 });
 
-test("a refused upgrade is followed on", () => {
+test("The dialogue goes on after a refused upgrade", () => {
   const refused: Transcript = [...ASKED, "< a2 BAD not now"];
   assert.partialDeepStrictEqual(play(open(), refused), { kind: "more", refused: true });
   assert.equal(play(open(), [...refused, "> a3 STARTTLS", "< a3 OK"]).kind, "upgrade");
 });
 
-test("whoever is logged in cannot upgrade; whose login failed can", () => {
+test("A client that is logged in cannot upgrade, one whose login failed can", () => {
   assert.equal(play(open(), ["< * PREAUTH welcome"]).kind, "no");
   assert.equal(play(open(), [...GREETED, "> a LOGIN me secret", "< a OK welcome"]).kind, "no");
   const failed: Transcript = [...GREETED, "> a LOGIN me secret", "< a NO [PRIVACYREQUIRED]", "> b STARTTLS", "< b OK"];
@@ -52,7 +52,7 @@ test("whoever is logged in cannot upgrade; whose login failed can", () => {
   assert.equal(play(open(), [...GREETED, ...sasl]).kind, "no");
 });
 
-test("a literal is not read as a command, unless the server does not want it", () => {
+test("A literal is not read as a command, unless the server refuses it", () => {
   const literal: Transcript = [
     "> a LOGIN {12}",
     "< + go on",
@@ -66,7 +66,7 @@ test("a literal is not read as a command, unless the server does not want it", (
   assert.equal(play(open(), [...GREETED, ...atOnce, "> b STARTTLS", "< b OK"]).kind, "upgrade");
 });
 
-test("bytes behind the request or the agreement, and an answer to nothing, are attacks", () => {
+test("Bytes after the request or the agreement, and an answer without a command, are errors", () => {
   assert.partialDeepStrictEqual(play(open(), [...ASKED, "> a3 NOOP"]), { kind: "broken", side: "client" });
   const injected: Transcript = [["server", Buffer.from("a2 OK\r\n* PREAUTH\r\n")]];
   assert.partialDeepStrictEqual(play(open(), [...ASKED, ...injected]), { kind: "broken", side: "server" });

@@ -1,6 +1,6 @@
 import type { LineProtocol } from "./line-dialogue.ts";
 
-/** RFC 9051 (and RFC 3501), with STARTTLS of section 6.2.1. It is there for clients that are not logged in. */
+/** RFC 9051 (and RFC 3501), with STARTTLS of section 6.2.1, which only a client that is not logged in may use. */
 export const IMAP: LineProtocol = {
   name: "IMAP",
   greeting: /^\* (?:OK|PREAUTH|BYE)\b/i,

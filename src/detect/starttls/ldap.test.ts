@@ -24,19 +24,19 @@ const SEARCH: Transcript = [
   server(1, result(0x65, 0)),
 ];
 
-test("LDAP upgrades with the success of StartTLS, also after a search", () => {
+test("LDAP upgrades at the success of StartTLS, also after a search", () => {
   const outcome = play(openLdap(), [...SEARCH, ASKED, AGREED]);
   assert.partialDeepStrictEqual(outcome, { kind: "upgrade", offered: true, answers: 2 });
   assert.equal(outcome.agreement?.script?.length, 2);
   assert.equal(play(openLdap(), [ASKED, AGREED]).kind, "upgrade");
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(openLdap, [...SEARCH, ASKED, AGREED]);
   assertAnswersAnything(openLdap, [...SEARCH, ASKED, AGREED]);
 });
 
-test("a refusal is followed on, and so is a simple bind", () => {
+test("The dialogue goes on after a refusal and after a simple bind", () => {
   assert.partialDeepStrictEqual(play(openLdap(), [ASKED, server(2, result(0x78, 52))]), {
     kind: "more",
     refused: true,
@@ -45,19 +45,19 @@ test("a refusal is followed on, and so is a simple bind", () => {
   assert.equal(play(openLdap(), [bind, server(1, result(0x61, 0)), ASKED, AGREED]).kind, "upgrade");
 });
 
-test("after a SASL bind there may be a layer that hides everything", () => {
+test("A SASL bind ends the dialogue", () => {
   const bind = client(1, ber(0x60, integer(3), octets(""), ber(0xa3, octets("GSSAPI"))));
   assert.equal(play(openLdap(), [bind, server(1, result(0x61, 0))]).kind, "no");
 });
 
-test("bytes behind the request or the agreement, and what is no message, are attacks", () => {
+test("Bytes after the request or the agreement, and malformed messages, are errors", () => {
   assert.equal(play(openLdap(), [ASKED, client(3, START)]).kind, "broken");
   const injected = Buffer.concat([AGREED[1] as Buffer, Buffer.from([0x30])]);
   assert.equal(play(openLdap(), [ASKED, ["server", injected]]).kind, "broken");
   assert.equal(play(openLdap(), [...SEARCH, ["client", Buffer.from("160301", "hex")]]).kind, "broken");
 });
 
-test("what does not begin with a message is not LDAP", () => {
+test("A client that does not begin with an LDAP message does not speak LDAP", () => {
   assert.equal(play(openLdap(), ["> EHLO example"]).kind, "no");
   assert.equal(play(openLdap(), ["< 220 mail.example"]).kind, "no");
   assert.equal(play(openLdap(), [["client", Buffer.from("3080", "hex")]]).kind, "no");

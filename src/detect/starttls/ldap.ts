@@ -1,113 +1,127 @@
 import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
 import { ALERTS } from "../../wire/alert.ts";
-import { blankDialogue, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
+import {
+  type Dialogue,
+  DialogueReader,
+  MORE,
+  NO,
+  type Progress,
+  Script,
+  sentAfterAgreement,
+  sentAfterRequest,
+} from "./dialogue.ts";
 
 /** BER tags of RFC 4511, appendix B. */
 const TAG = {
   sequence: 0x30,
   integer: 0x02,
   enumerated: 0x0a,
-  bind: 0x60,
-  bound: 0x61,
-  search: 0x63,
-  request: 0x77,
-  response: 0x78,
-  name: 0x80,
+  bindRequest: 0x60,
+  bindResponse: 0x61,
+  searchRequest: 0x63,
+  searchResultEntry: 0x64,
+  searchResultReference: 0x73,
+  extendedRequest: 0x77,
+  extendedResponse: 0x78,
+  intermediateResponse: 0x79,
+  /** Of an extended request: its name. */
+  requestName: 0x80,
+  /** Of a bind request: SASL credentials. */
   sasl: 0xa3,
 } as const;
 /** RFC 4511, section 4.14.1. */
 const START_TLS = Buffer.from("1.3.6.1.4.1.1466.20037");
-/** What is read of a message: enough for the request, for any answer's result, and for the kind of a bind. */
+/** How many bytes of a message are kept: enough for the request, the result of an answer and the kind of a bind. */
 const HEAD = 512;
 const SUCCESS = 0;
 
 /**
- * LDAP: the client asks with an extended request. Messages are stepped over by their lengths, so that a client may search
- * before it asks. A SASL bind may put a layer of its own around what follows, which ends the watching.
+ * LDAP: the client asks with an extended request. Other messages are skipped by their lengths, so that a client may search
+ * before it asks. After a SASL bind everything may be wrapped in a security layer, so the dialogue ends there.
  */
 export function openLdap(): Dialogue {
-  const script = new Script();
-  const client = new MessageReader();
-  const server = new MessageReader();
-  let asked: number | undefined;
-  let sasl = false;
-  const dialogue = blankDialogue("LDAP", feed);
-  return dialogue;
+  return new LdapDialogue();
+}
 
-  function feed(side: "client" | "server", bytes: Buffer): Progress {
-    try {
-      return side === "client" ? listen(bytes) : hear(bytes);
-    } catch (error) {
-      if (dialogue.certain || !(error instanceof PeerError)) throw error;
-      return NO;
-    }
-  }
+class LdapDialogue extends DialogueReader {
+  readonly protocol = "LDAP";
+  readonly #script = new Script();
+  readonly #client = new MessageReader();
+  readonly #server = new MessageReader();
+  /** The messageID of the request for TLS that has no answer yet. */
+  #asked: number | undefined;
+  /** The last bind was a SASL bind. */
+  #sasl = false;
 
-  function listen(bytes: Buffer): Progress {
-    if (bytes.length > 0) script.add(dialogue.answers, bytes);
+  protected override onClient(bytes: Buffer): Progress {
+    this.#script.add(this.answers, bytes);
     for (let at = 0; at < bytes.length; ) {
-      if (asked !== undefined) throw broken("The client sent more behind its request for TLS");
-      const { end, message } = client.read(bytes, at);
+      if (this.#asked !== undefined) throw sentAfterRequest();
+      const { end, message } = this.#client.read(bytes, at);
       at = end;
       if (!message) continue;
-      dialogue.certain = true;
-      if (message.operation === TAG.bind) sasl = isSasl(message.body);
-      if (message.operation === TAG.request && asksForTls(message.body)) asked = message.id;
-      else if (message.operation !== TAG.bind && message.operation !== TAG.search) script.lose();
+      this.certain = true;
+      if (message.operation === TAG.bindRequest) this.#sasl = isSasl(message.body);
+      if (message.operation === TAG.extendedRequest && asksForTls(message.body)) this.#asked = message.id;
+      else if (!REPEATABLE.includes(message.operation)) this.#script.giveUp();
     }
     return MORE;
   }
 
-  function hear(bytes: Buffer): Progress {
-    // A server that speaks first is none of LDAP.
-    if (!dialogue.certain && bytes.length > 0) return NO;
+  protected override onServer(bytes: Buffer): Progress {
+    // The client speaks first.
+    if (!this.certain) return NO;
     for (let at = 0; at < bytes.length; ) {
-      const { end, message } = server.read(bytes, at);
+      const { end, message } = this.#server.read(bytes, at);
       at = end;
-      if (!message) continue;
-      if (!PARTS.includes(message.operation)) dialogue.answers += 1;
-      const success = resultOf(message.body) === SUCCESS;
-      if (message.operation === TAG.bound && sasl && success) return NO;
-      if (asked === undefined || message.id !== asked || message.operation !== TAG.response) continue;
-      asked = undefined;
-      dialogue.offered = success;
-      if (success) {
-        if (at < bytes.length) throw broken("The server sent more behind its agreement to TLS");
-        return { kind: "upgrade", at, agreement: { protocol: dialogue.protocol, next: "tls", script: script.steps } };
-      }
-      dialogue.refused = true;
+      const progress = message ? this.#onResponse(message, at) : MORE;
+      if (progress.kind === "upgrade" && at < bytes.length) throw sentAfterAgreement();
+      if (progress.kind !== "more") return progress;
     }
     return MORE;
+  }
+
+  #onResponse({ id, operation, body }: Message, at: number): Progress {
+    if (!INTERIM.includes(operation)) this.answers += 1;
+    const success = resultOf(body) === SUCCESS;
+    if (operation === TAG.bindResponse && this.#sasl && success) return NO;
+    if (id !== this.#asked || operation !== TAG.extendedResponse) return MORE;
+    this.#asked = undefined;
+    this.offered = success;
+    if (!success) this.refused = true;
+    return success ? this.upgrade(at, this.#script) : MORE;
   }
 }
 
-/** An entry, a reference and an intermediate response: an answer's end is still to come. */
-const PARTS: readonly number[] = [0x64, 0x73, 0x79];
+/** A client may send these to another connection again. */
+const REPEATABLE: readonly number[] = [TAG.bindRequest, TAG.searchRequest];
+/** The end of the answer is still to come after one of these. */
+const INTERIM: readonly number[] = [TAG.searchResultEntry, TAG.searchResultReference, TAG.intermediateResponse];
 
 interface Message {
   readonly id: number;
   readonly operation: number;
-  /** As much of the operation's contents as is looked at. */
+  /** The beginning of the operation's contents. */
   readonly body: Buffer;
 }
 
-/** Cuts one direction into LDAPMessages, and keeps only the beginning of each. */
+/** Splits one direction into LDAPMessages and keeps the beginning of each. */
 class MessageReader {
   #head = new Accumulator();
-  /** Of the whole message; undefined: not known yet. */
+  /** The length of the whole message; undefined: not known yet. */
   #length: number | undefined;
   #seen = 0;
 
-  /** Reads up to the message's end: where that is, and the message once it is whole. */
+  /** Reads up to the message's end. Answers where it stopped, and the message once it is complete. */
   read(bytes: Buffer, from: number): { readonly end: number; readonly message?: Message } {
     let at = from;
-    // A tag, and up to five bytes of length.
+    // One byte of tag and up to five of length.
     while (this.#length === undefined && at < bytes.length) {
       this.#head.append(bytes.subarray(at, at + 1));
       at += 1;
       this.#seen += 1;
-      if (this.#head.bytes[0] !== TAG.sequence) throw broken("A message is none of LDAP");
+      if (this.#head.bytes[0] !== TAG.sequence) throw malformed("it does not begin with a SEQUENCE tag");
       const length = lengthAt(this.#head.bytes, 1);
       if (length) this.#length = length.end + length.value;
     }
@@ -127,47 +141,48 @@ class MessageReader {
 function readMessage(bytes: Buffer): Message {
   const start = lengthAt(bytes, 1)!.end;
   const id = bytes[start] === TAG.integer ? lengthAt(bytes, start + 1) : undefined;
-  if (!id || id.value < 1 || id.value > 4 || id.end + id.value >= bytes.length) throw broken("A message has no number");
+  if (!id || id.value < 1 || id.value > 4 || id.end + id.value >= bytes.length)
+    throw malformed("its messageID is not an INTEGER of 1 to 4 bytes");
   const operation = id.end + id.value;
   const length = lengthAt(bytes, operation + 1);
-  if (!length) throw broken("A message has no operation");
+  if (!length) throw malformed("its protocolOp has no length");
   const body = Buffer.from(bytes.subarray(length.end, length.end + length.value));
   return { id: bytes.readUIntBE(id.end, id.value), operation: bytes[operation]!, body };
 }
 
-/** RFC 4511, section 5.1: definite lengths only. Undefined: there is more of it to come. */
+/** The BER length here; RFC 4511, section 5.1, allows definite lengths only. Undefined: it is not complete yet. */
 function lengthAt(bytes: Buffer, at: number): { readonly value: number; readonly end: number } | undefined {
   const first = bytes[at];
   if (first === undefined) return undefined;
   if (first < 0x80) return { value: first, end: at + 1 };
   const size = first & 0x7f;
-  if (size === 0 || size > 4) throw broken("A message's length is not one of LDAP");
+  if (size === 0 || size > 4) throw malformed("its length is indefinite, or above 4 bytes");
   const end = at + 1 + size;
   return bytes.length < end ? undefined : { value: bytes.readUIntBE(at + 1, size), end };
 }
 
 function asksForTls(body: Buffer): boolean {
-  const length = body[0] === TAG.name ? lengthAt(body, 1) : undefined;
+  const length = body[0] === TAG.requestName ? lengthAt(body, 1) : undefined;
   return length !== undefined && body.subarray(length.end, length.end + length.value).equals(START_TLS);
 }
 
-/** BindRequest: a version, a name, then the kind of authentication. */
+/** A BindRequest has a version, a name, then the kind of authentication. */
 function isSasl(body: Buffer): boolean {
   let at = 0;
   for (let field = 0; field < 2; field++) {
     const length = lengthAt(body, at + 1);
-    // A name so long is not read to its end; a layer that nobody saw begin would end the session.
+    // The name goes beyond the bytes that are kept.
     if (!length) return false;
     at = length.end + length.value;
   }
   return body[at] === TAG.sasl;
 }
 
-/** LDAPResult begins with its code. */
+/** An LDAPResult begins with its code. */
 function resultOf(body: Buffer): number | undefined {
   return body[0] === TAG.enumerated && body[1] === 1 ? body[2] : undefined;
 }
 
-function broken(message: string): PeerError {
-  return new PeerError(message, ALERTS.unexpected_message);
+function malformed(state: string): PeerError {
+  return new PeerError(`Not an LDAP message: ${state}`, ALERTS.unexpected_message);
 }

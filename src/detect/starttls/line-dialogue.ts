@@ -1,50 +1,61 @@
 import { PeerError } from "../../errors.ts";
 import type { Side } from "../../vocabulary.ts";
-import { broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
+import {
+  broken,
+  type Dialogue,
+  DialogueReader,
+  MORE,
+  NO,
+  type Progress,
+  Script,
+  sentAfterAgreement,
+  sentAfterRequest,
+} from "./dialogue.ts";
 import { LineReader } from "./lines.ts";
 
-/** A protocol of lines in which the client asks, with one of them, for TLS on the same connection: a row of the table. */
+/** A protocol of lines, in which the client asks with a command for TLS on the same connection: one row of the table. */
 export interface LineProtocol {
-  /** As people call it: "SMTP". */
+  /** The protocol's usual name: "SMTP". */
   readonly name: string;
-  /** The first line that the server says. */
+  /** The server's first line. */
   readonly greeting: RegExp;
-  /** A server that greets so lets nobody upgrade: the client is logged in already. */
+  /** A greeting after which no upgrade is possible: the client is logged in already. */
   readonly settled?: RegExp;
-  /** The command that asks. Commands are seen without their tag. */
+  /** The command that asks for TLS, without its tag. */
   readonly ask: RegExp;
-  /** How an answer begins, without its tag, when the server agrees. */
+  /** The beginning of the answer, without its tag, when the server agrees. */
   readonly agreed: RegExp;
-  /** The only other commands that are answered like that; undefined: any may be. */
+  /** The only commands that may be answered like that; undefined: any may be. */
   readonly answeredAlike?: RegExp;
-  /** Each command begins with a tag, which the last line of its answer repeats. */
+  /** Whether each command begins with a tag, which the last line of its answer repeats. */
   readonly tagged?: true;
-  /** Whether a line is the last of an answer that began with `first`. Not asked of tagged ones. */
+  /** Whether a line is the last of an answer that began with `first`. Not used for tagged protocols. */
   complete(line: string, first: string, command: string): boolean;
-  /** Whether an answer that begins so is of any size, and ends with a line of one dot. */
+  /** Whether an answer that begins like this is a text of any size, which ends with a line of one dot. */
   readonly bulk?: (first: string, command: string) => boolean;
-  /** The command whose answer says what the server can do ("": its greeting does), and how it says that it can do TLS. */
+  /** The command whose answer lists the server's capabilities; "" for the greeting. */
   readonly capabilities: RegExp;
+  /** The line of that answer that offers TLS. */
   readonly offer: RegExp;
-  /** Commands that only the server of another protocol, which greets alike, carries out. */
+  /** Commands of another protocol with the same greeting. A server that carries one out speaks that protocol. */
   readonly foreign?: RegExp;
-  /** Commands that may be said to another connection again. */
+  /** Commands that may be sent again on another connection. */
   readonly harmless: RegExp;
-  /** Whether there is no upgrade after this answer any more: the client is logged in. */
+  /** Whether no upgrade is possible after this answer: the client is logged in. */
   readonly final?: (answer: string, command: string) => boolean;
-  /** The answer after which the client sends a text, up to a line of one dot. */
+  /** The answer after which the client sends a text that ends with a line of one dot. */
   readonly content?: RegExp;
-  /** The command that a text follows without an answer. */
+  /** The command after which the client sends such a text without waiting for an answer. */
   readonly contentAtOnce?: RegExp;
-  /** The command that so many bytes follow. */
+  /** The command that this many bytes follow: its first group. */
   readonly chunk?: RegExp;
-  /** How a line says that it goes on after so many bytes; a second group is there when nobody has to ask for them. */
+  /** A line that goes on after this many bytes: its first group. The second group is there when they follow without a request. */
   readonly literal?: RegExp;
 }
 
-/** Of one answer, in bytes. */
+/** The longest answer, in bytes. */
 const MAX_ANSWER = 65_536;
-/** Commands that the server has not answered. */
+/** The most commands without an answer. */
 const MAX_PENDING = 10_000;
 
 interface Command {
@@ -53,78 +64,76 @@ interface Command {
   readonly asks: boolean;
 }
 
-/** Watches one conversation in a protocol of lines. */
 export function openLineDialogue(protocol: LineProtocol): Dialogue {
   return new LineDialogue(protocol);
 }
 
-class LineDialogue implements Dialogue {
+class LineDialogue extends DialogueReader {
+  readonly protocol: string;
   readonly #is: LineProtocol;
   readonly #client = new LineReader();
   readonly #server = new LineReader();
   readonly #script = new Script();
   readonly #pending: Command[] = [];
-  /** The first line of the answer that is being given, and how much of it there was. */
+  /** The first line of the incomplete answer. */
   #first: string | undefined;
+  /** Bytes of the incomplete answer. */
   #answered = 0;
+  /** The incomplete answer offers TLS. */
   #offering = false;
   /** The client has asked for TLS and has no answer yet. */
   #asked = false;
-  /** Bytes of the command that the client was not asked for yet; and whether its next line goes on with it. */
+  /** The length of a literal that the client sends only when the server asks for it. */
   #literal = 0;
+  /** The client's next line goes on with the last command. */
   #continues = false;
+  /** The client sends a text without waiting for an answer. */
   #textAtOnce = false;
-  /** What the client did wrong before the server greeted: it counts once the protocol is certain. */
-  #spoilt: PeerError | undefined;
-  answers = 0;
-  certain = false;
-  offered: boolean | undefined;
-  refused = false;
+  /** The client's error before the server's greeting. It counts once the protocol is certain. */
+  #early: PeerError | undefined;
 
   constructor(protocol: LineProtocol) {
+    super();
     this.#is = protocol;
+    this.protocol = protocol.name;
   }
 
-  get protocol(): string {
-    return this.#is.name;
-  }
-
-  feed(side: Side, bytes: Buffer): Progress {
-    if (bytes.length === 0 || (side === "client" && this.#spoilt)) return MORE;
+  override feed(side: Side, bytes: Buffer): Progress {
+    if (bytes.length === 0 || (side === "client" && this.#early)) return MORE;
     try {
-      return side === "client" ? this.#listen(bytes) : this.#hear(bytes);
+      return side === "client" ? this.onClient(bytes) : this.onServer(bytes);
     } catch (error) {
       if (this.certain || !(error instanceof PeerError)) throw error;
       if (side === "server") return NO;
-      this.#spoilt = error;
+      this.#early = error;
       return MORE;
     }
   }
 
-  #listen(bytes: Buffer): Progress {
+  protected override onClient(bytes: Buffer): Progress {
     this.#script.add(this.answers, bytes);
     for (let at = 0; at < bytes.length; ) {
-      // CVE-2011-0411: what stands behind the request would be taken for a part of what comes encrypted.
-      if (this.#asked) throw broken("client", "The client sent more behind its request for TLS");
+      if (this.#asked) throw sentAfterRequest();
       const { end, line } = this.#client.read(bytes, at);
       at = end;
-      if (line !== undefined) this.#command(line);
+      if (line !== undefined) this.#onCommand(line);
     }
     return MORE;
   }
 
-  #command(line: string): void {
+  #onCommand(line: string): void {
     const { tagged, ask, harmless } = this.#is;
-    if (this.#goesOn(line)) return;
+    if (this.#isContinuation(line)) return;
     const [, tag, text = line] = tagged ? (/^([^ ]+) +(.*)$/.exec(line) ?? []) : [];
     this.#asked = ask.test(text);
-    if (!harmless.test(text)) this.#script.lose();
+    if (!harmless.test(text)) this.#script.giveUp();
     this.#pending.push({ text: text.slice(0, 64), tag, asks: this.#asked });
-    if (this.#pending.length > MAX_PENDING) throw broken("client", "The client waits for no answers");
+    if (this.#pending.length > MAX_PENDING)
+      throw broken("client", `The client sent more than ${MAX_PENDING} commands without waiting for answers`);
   }
 
-  /** Steps over what follows this line and is no line. Answers whether the line itself is a part of the command before it. */
-  #goesOn(line: string): boolean {
+  /** Whether the line belongs to the command before it. Skips the literal, chunk or text that follows the line. */
+  #isContinuation(line: string): boolean {
     const { literal, chunk, contentAtOnce } = this.#is;
     const part = this.#continues || (this.#textAtOnce && line === ".");
     const [, length, atOnce] = literal?.exec(line) ?? [];
@@ -137,32 +146,30 @@ class LineDialogue implements Dialogue {
     return part;
   }
 
-  #hear(bytes: Buffer): Progress {
+  protected override onServer(bytes: Buffer): Progress {
     for (let at = 0; at < bytes.length; ) {
       const { end, line } = this.#server.read(bytes, at);
       this.#answered += this.#server.inText ? 0 : end - at;
       at = end;
-      if (this.#answered > MAX_ANSWER) throw broken("server", `An answer is longer than ${MAX_ANSWER} bytes`);
+      if (this.#answered > MAX_ANSWER) throw broken("server", `The server's answer is longer than ${MAX_ANSWER} bytes`);
       if (line === undefined) continue;
-      const progress = this.#line(line, at);
-      if (progress.kind === "upgrade" && at < bytes.length) {
-        throw broken("server", "The server sent more behind its agreement to TLS");
-      }
+      const progress = this.#onAnswerLine(line, at);
+      if (progress.kind === "upgrade" && at < bytes.length) throw sentAfterAgreement();
       if (progress.kind !== "more") return progress;
     }
     return MORE;
   }
 
-  #line(line: string, at: number): Progress {
+  #onAnswerLine(line: string, at: number): Progress {
     const { greeting, settled, offer, tagged, bulk, complete, capabilities } = this.#is;
     if (!this.certain) {
       if (!greeting.test(line) || settled?.test(line)) return NO;
       this.certain = true;
-      if (this.#spoilt) throw this.#spoilt;
+      if (this.#early) throw this.#early;
     }
     if (offer.test(line)) this.#offering = true;
     const greeted = this.answers > 0;
-    if (tagged && greeted) return this.#taggedLine(line, at);
+    if (tagged && greeted) return this.#onTaggedLine(line, at);
     const command = greeted ? this.#pending[0] : undefined;
     const isFirst = this.#first === undefined;
     this.#first ??= line;
@@ -173,14 +180,14 @@ class LineDialogue implements Dialogue {
     if (!complete(line, this.#first, command?.text ?? "")) return this.#readOn(line);
     if (greeted) {
       this.#pending.shift();
-      return this.#answer(command, this.#first, at);
+      return this.#onAnswer(command, this.#first, at);
     }
     if (this.#offering || capabilities.test("")) this.offered = this.#offering;
     return this.#done(line);
   }
 
-  /** RFC 9051, section 7: "*" begins what answers no command by itself, "+" asks for more of one. */
-  #taggedLine(line: string, at: number): Progress {
+  /** RFC 9051, section 7: "*" begins a line that answers no command by itself, "+" asks for the rest of a command. */
+  #onTaggedLine(line: string, at: number): Progress {
     if (line.startsWith("*")) return this.#readOn(line);
     if (line.startsWith("+")) {
       this.#client.skip(this.#literal);
@@ -189,31 +196,30 @@ class LineDialogue implements Dialogue {
     }
     const [, tag, answer = ""] = /^([^ ]+) ?(.*)$/.exec(line) ?? [];
     const index = this.#pending.findIndex((command) => command.tag === tag);
-    if (index < 0) throw broken("server", "The server answers what it was not asked");
+    if (index < 0) throw broken("server", "The server sent an answer with a tag that no command has");
     this.#literal = 0;
     this.#continues = false;
-    return this.#answer(this.#pending.splice(index, 1)[0], answer, at);
+    return this.#onAnswer(this.#pending.splice(index, 1)[0], answer, at);
   }
 
-  /** A line of an answer that goes on; bytes that are no lines may follow it. */
+  /** The answer goes on after this line; a literal may follow the line. */
   #readOn(line: string): Progress {
     const [, length] = this.#is.literal?.exec(line) ?? [];
     if (length !== undefined) this.#server.skip(Number(length));
     return MORE;
   }
 
-  #answer(command: Command | undefined, answer: string, at: number): Progress {
-    const { agreed, answeredAlike, foreign, capabilities, final, name } = this.#is;
+  #onAnswer(command: Command | undefined, answer: string, at: number): Progress {
+    const { agreed, answeredAlike, foreign, capabilities, final } = this.#is;
     if (command && foreign?.test(command.text) && /^[123]/.test(answer)) return NO;
     const agrees = agreed.test(answer);
     if (command?.asks) {
       this.#asked = false;
-      const agreement = { protocol: name, next: "tls", script: this.#script.steps } as const;
-      if (agrees) return { kind: "upgrade", at, agreement };
+      if (agrees) return this.upgrade(at, this.#script);
       this.refused = true;
     } else if (agrees && (!command || answeredAlike?.test(command.text) === false)) {
-      // The server took for a request what was none to us.
-      throw broken("server", "The server agrees to what it was not asked");
+      // The server read a request for TLS that the node did not see.
+      throw broken("server", "The server agreed to TLS without being asked");
     }
     if (command && capabilities.test(command.text)) this.offered = this.#offering;
     return command && final?.(answer, command.text) ? NO : this.#done(answer);
@@ -224,7 +230,7 @@ class LineDialogue implements Dialogue {
     this.#answered = 0;
     this.#first = undefined;
     this.#offering = false;
-    // An answer in the midst of a text says that it was over already, as the server understood it.
+    // An answer within a text means that the text has ended for the server.
     if (!this.#textAtOnce) this.#client.inText = this.#is.content?.test(answer) ?? false;
     return MORE;
   }

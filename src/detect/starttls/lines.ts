@@ -2,27 +2,27 @@ import { PeerError } from "../../errors.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
 import { ALERTS } from "../../wire/alert.ts";
 
-/** Of one line, in bytes. The longest in use are those that carry a Kerberos ticket. */
+/** The longest line, in bytes. The longest lines in use carry a Kerberos ticket. */
 const MAX_LINE = 16_384;
-/** What must be kept of a line of a text to tell whether it is the dot that ends it. */
-const DOT = 4;
+/** How many bytes of a text's line are kept: enough to recognise the line of one dot that ends the text. */
+const TEXT_LINE = 4;
 const LF = 0x0a;
-/** Bytes beyond ASCII are text: what they mean is not known here. */
-const NO_TEXT = /[\p{Cc}--[\t\u{80}-\u{9f}]]/v;
+/** Control characters except the tab. Bytes beyond ASCII are allowed in any encoding. */
+const CONTROL = /[\p{Cc}--[\t\u{80}-\u{9f}]]/v;
 
-/** Cuts one direction of a conversation into lines, and steps over what is not made of lines. */
+/** Splits one direction into lines and skips what does not consist of lines. */
 export class LineReader {
   #line = new Accumulator();
   #skip = 0;
-  /** In a text, which ends with a line of one dot. */
+  /** Whether the next lines are a text, which ends with a line of one dot. */
   inText = false;
 
-  /** The next so many bytes are no lines. */
+  /** The next bytes, this many, are not lines. */
   skip(length: number): void {
     this.#skip += length;
   }
 
-  /** Reads up to the next line's end: where that is, and the line without its end if it is one that says something. */
+  /** Reads up to the next line's end. Answers where it stopped, and the complete line; lines of a text are not answered. */
   read(bytes: Buffer, from: number): { readonly end: number; readonly line?: string } {
     if (this.#skip > 0) {
       const end = Math.min(from + this.#skip, bytes.length);
@@ -31,9 +31,9 @@ export class LineReader {
     }
     const found = bytes.indexOf(LF, from);
     const end = found < 0 ? bytes.length : found + 1;
-    const room = (this.inText ? DOT : MAX_LINE) - this.#line.length;
+    const room = (this.inText ? TEXT_LINE : MAX_LINE) - this.#line.length;
     if (!this.inText && end - from > room) {
-      throw new PeerError(`A line is longer than ${MAX_LINE} bytes`, ALERTS.unexpected_message);
+      throw new PeerError(`A line of the dialogue is longer than ${MAX_LINE} bytes`, ALERTS.unexpected_message);
     }
     this.#line.append(bytes.subarray(from, Math.min(end, from + Math.max(0, room))));
     if (found < 0) return { end };
@@ -41,7 +41,8 @@ export class LineReader {
     this.#line = new Accumulator();
     if (this.inText && line !== ".") return { end };
     this.inText = false;
-    if (NO_TEXT.test(line)) throw new PeerError("A line holds bytes that are no text", ALERTS.unexpected_message);
+    if (CONTROL.test(line))
+      throw new PeerError("A line of the dialogue contains control characters", ALERTS.unexpected_message);
     return { end, line };
   }
 }

@@ -29,25 +29,25 @@ const OFFER: Transcript[number] = ["server", greeting(0xf7ff | CLIENT_SSL)];
 const REQUEST = answer(CLIENT_SSL, 32);
 const UPGRADED: Transcript = [OFFER, ["client", Buffer.concat([REQUEST, Buffer.from("160301", "hex")])]];
 
-test("MySQL upgrades with the client's SSLRequest; its ClientHello may follow in the same segment", () => {
+test("MySQL upgrades at the client's SSLRequest; its ClientHello may follow in the same segment", () => {
   const outcome = play(openMysql(), UPGRADED);
   assert.partialDeepStrictEqual(outcome, { kind: "upgrade", at: OFFER[1]!.length + 36, offered: true, answers: 1 });
   assert.deepEqual(outcome.agreement?.script, [{ after: 1, bytes: REQUEST }]);
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(openMysql, UPGRADED);
   assertCutAnywhere(openMysql, [OFFER, ["client", answer(0, 60)]]);
   assertAnswersAnything(openMysql, UPGRADED);
 });
 
-test("a client that goes on without, and a server that does not offer, stay in plaintext", () => {
+test("A client that does not ask for TLS and a server that does not offer it stay in plaintext", () => {
   assert.equal(play(openMysql(), [OFFER, ["client", answer(0, 60)]]).kind, "no");
   assert.equal(play(openMysql(), [OFFER, ["client", answer(CLIENT_SSL, 60)]]).kind, "no");
   assert.partialDeepStrictEqual(play(openMysql(), [["server", greeting(0)]]), { kind: "no", offered: false });
 });
 
-test("an error instead of a greeting, an older protocol and other binary are not MySQL", () => {
+test("An error instead of a greeting, an older protocol and other binary data are not MySQL", () => {
   assert.equal(
     play(openMysql(), [["server", packet(0, Buffer.from("\xff\x10\x04Too many connections", "latin1"))]]).kind,
     "no",
@@ -56,7 +56,7 @@ test("an error instead of a greeting, an older protocol and other binary are not
   assert.equal(play(openMysql(), [["client", REQUEST]]).kind, "no");
 });
 
-test("a server that says more than its greeting is an attack", () => {
+test("Bytes after the server's greeting are an error", () => {
   const more: Transcript = [["server", Buffer.concat([greeting(CLIENT_SSL), Buffer.from("x")])]];
   assert.partialDeepStrictEqual(play(openMysql(), more), { kind: "broken", side: "server" });
 });

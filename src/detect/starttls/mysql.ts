@@ -1,62 +1,62 @@
 import { Accumulator } from "../../wire/accumulator.ts";
-import { blankDialogue, broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
+import { broken, type Dialogue, DialogueReader, MORE, NO, type Progress, Script } from "./dialogue.ts";
 
-/** The server's capability, and the client's wish: bit 11 of both capability fields. */
+/** Bit 11 of both capability fields: the server can speak TLS, the client wants it. */
 const CLIENT_SSL = 0x0800;
-/** A packet's header: three bytes of length, low byte first, and its number. */
+/** A packet's header: three bytes of length, low byte first, and the packet's number. */
 const HEADER = 4;
 const MAX_GREETING = 4_096;
 const VERSION_10 = 10;
-/** An SSLRequest is the first part of the client's answer to the greeting: capabilities, largest packet, character set, 23 more. */
+/** The length of an SSLRequest: capabilities, largest packet, character set, 23 bytes of zero. */
 const SSL_REQUEST = 32;
 
 /**
- * MySQL and MariaDB: the server greets and says whether it can do TLS. A client that wants it answers with an SSLRequest,
- * and its ClientHello follows at once: the server has agreed with its greeting.
+ * MySQL and MariaDB: the server greets and says whether it can speak TLS. A client that wants TLS answers with an
+ * SSLRequest and sends its ClientHello at once: the greeting was the server's agreement.
  */
 export function openMysql(): Dialogue {
-  const script = new Script();
-  const greeting = new Accumulator();
-  const request = new Accumulator();
-  const dialogue = blankDialogue("MySQL", feed);
-  return dialogue;
+  return new MysqlDialogue();
+}
 
-  function feed(side: "client" | "server", bytes: Buffer): Progress {
-    if (bytes.length === 0) return MORE;
-    return side === "server" ? hear(bytes) : listen(bytes);
-  }
+class MysqlDialogue extends DialogueReader {
+  readonly protocol = "MySQL";
+  readonly #script = new Script();
+  readonly #greeting = new Accumulator();
+  readonly #request = new Accumulator();
 
-  function hear(bytes: Buffer): Progress {
-    // It says one thing, and waits.
-    if (dialogue.certain) throw broken("server", "The server sent more behind its greeting");
-    greeting.append(bytes);
-    const packet = packetOf(greeting.bytes, 0);
+  protected override onServer(bytes: Buffer): Progress {
+    if (this.certain) throw sentAfterGreeting();
+    this.#greeting.append(bytes);
+    const packet = packetOf(this.#greeting.bytes, 0);
     if (packet === "other" || (packet !== "more" && packet[0] !== VERSION_10)) return NO;
     if (packet === "more") return MORE;
-    dialogue.certain = true;
-    dialogue.answers = 1;
-    dialogue.offered = (capabilitiesOf(packet) & CLIENT_SSL) !== 0;
-    if (greeting.length > HEADER + packet.length) throw broken("server", "The server sent more behind its greeting");
-    return dialogue.offered ? MORE : NO;
+    this.certain = true;
+    this.answers = 1;
+    this.offered = (capabilitiesOf(packet) & CLIENT_SSL) !== 0;
+    if (this.#greeting.length > HEADER + packet.length) throw sentAfterGreeting();
+    return this.offered ? MORE : NO;
   }
 
-  function listen(bytes: Buffer): Progress {
-    if (!dialogue.certain) return NO;
-    const before = request.length;
-    request.append(bytes.subarray(0, HEADER + SSL_REQUEST));
-    const { bytes: head } = request;
+  protected override onClient(bytes: Buffer): Progress {
+    if (!this.certain) return NO;
+    const before = this.#request.length;
+    this.#request.append(bytes.subarray(0, HEADER + SSL_REQUEST));
+    const { bytes: head } = this.#request;
     if (head.length < HEADER + 2) return MORE;
     const asks =
       head.readUIntLE(0, 3) === SSL_REQUEST && head[3] === 1 && (head.readUInt16LE(HEADER) & CLIENT_SSL) !== 0;
     if (!asks) return NO;
     if (head.length < HEADER + SSL_REQUEST) return MORE;
-    const at = HEADER + SSL_REQUEST - before;
-    script.add(1, head.subarray(0, HEADER + SSL_REQUEST));
-    return { kind: "upgrade", at, agreement: { protocol: dialogue.protocol, next: "tls", script: script.steps } };
+    this.#script.add(1, head.subarray(0, HEADER + SSL_REQUEST));
+    return this.upgrade(HEADER + SSL_REQUEST - before, this.#script);
   }
 }
 
-/** The payload of the packet with this number, when the bytes are one. */
+function sentAfterGreeting() {
+  return broken("server", "The server sent more after its greeting, before the client answered");
+}
+
+/** The payload of the packet with this number. "other": the bytes are not that packet. */
 function packetOf(bytes: Buffer, number: number): Buffer | "more" | "other" {
   if (bytes.length < HEADER) return "more";
   const length = bytes.readUIntLE(0, 3);
@@ -64,7 +64,7 @@ function packetOf(bytes: Buffer, number: number): Buffer | "more" | "other" {
   return bytes.length < HEADER + length ? "more" : bytes.subarray(HEADER, HEADER + length);
 }
 
-/** HandshakeV10: version, the server's version up to a zero byte, thread, eight bytes of a nonce, a filler, capabilities. */
+/** HandshakeV10: protocol version, server version up to a zero byte, thread, eight bytes of a nonce, a filler, capabilities. */
 function capabilitiesOf(packet: Buffer): number {
   const end = packet.indexOf(0, 1);
   const at = end + 1 + 4 + 8 + 1;

@@ -9,11 +9,11 @@ const CAPABILITIES: Transcript = ["> CAPABILITIES", "< 101 list", "< VERSION 2",
 const UPGRADED: Transcript = ["< 200 news", ...CAPABILITIES, "> STARTTLS", "< 382 go on"];
 const ARTICLE: Transcript = ["> ARTICLE 1", "< 220 1 <a@b>", "< 382 in the text", "< .."];
 
-test("NNTP upgrades with the 382 to STARTTLS", () => {
+test("NNTP upgrades at the 382 to STARTTLS", () => {
   assert.partialDeepStrictEqual(play(open(), UPGRADED), { kind: "upgrade", offered: true, answers: 2 });
 });
 
-test("articles, read, posted and streamed, are not read as commands and answers", () => {
+test("Articles that are read, posted or streamed are not taken for commands and answers", () => {
   const read: Transcript = ["< 200 news", ...ARTICLE, ...Array.from({ length: 9000 }, () => "< a long text"), "< ."];
   assert.equal(play(open(), [...read, "> STARTTLS", "< 382 go on"]).kind, "upgrade");
   const posted: Transcript = ["< 200 news", "> POST", "< 340 go on", "> STARTTLS", "> .", "< 240 thanks"];
@@ -22,13 +22,13 @@ test("articles, read, posted and streamed, are not read as commands and answers"
   assert.equal(play(open(), [...streamed, "> STARTTLS", "< 382 go on"]).kind, "upgrade");
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(open, UPGRADED);
   assertCutAnywhere(open, ["< 200 news", ...ARTICLE, "< .", "> STARTTLS", "< 382 go on"]);
   assertAnswersAnything(open, [...UPGRADED, ...ARTICLE]);
 });
 
-test("a refusal is followed on; who is logged in cannot upgrade", () => {
+test("The dialogue goes on after a refusal; a client that is logged in cannot upgrade", () => {
   assert.partialDeepStrictEqual(play(open(), ["< 200 news", "> STARTTLS", "< 580 no"]), {
     kind: "more",
     refused: true,
@@ -37,7 +37,7 @@ test("a refusal is followed on; who is logged in cannot upgrade", () => {
   assert.equal(play(open(), ["< 200 news", ...login]).kind, "no");
 });
 
-test("bytes behind the request or the agreement are attacks", () => {
+test("Bytes after the request or the agreement are errors", () => {
   assert.equal(play(open(), ["< 200 news", "> STARTTLS", "> DATE"]).kind, "broken");
   assert.equal(play(open(), ["< 200 news", "> STARTTLS", ["server", Buffer.from("382 go\r\n.\r\n")]]).kind, "broken");
 });

@@ -17,7 +17,7 @@ export const NNTP: LineProtocol = {
   contentAtOnce: /^\s*TAKETHIS\b/i,
 };
 
-/** Section 3.4.1 and appendix C: the codes whose answers have several lines. 211 is one of them for LISTGROUP alone, 223 for none. */
+/** Section 3.4.1 and appendix C: the codes of answers with several lines; 211 has them after LISTGROUP only. */
 function hasLines(first: string, command: string): boolean {
   const code = first.slice(0, 3);
   if (code === "211") return /^\s*LISTGROUP\b/i.test(command);

@@ -1,6 +1,6 @@
 import type { LineProtocol } from "./line-dialogue.ts";
 
-/** RFC 1939, with CAPA of RFC 2449 and STLS of RFC 2595, which is there for clients that are not logged in. */
+/** RFC 1939, with CAPA of RFC 2449 and STLS of RFC 2595, which only a client that is not logged in may use. */
 export const POP3: LineProtocol = {
   name: "POP3",
   greeting: /^\+OK\b/,
@@ -13,7 +13,7 @@ export const POP3: LineProtocol = {
   final: (answer, command) => answer.startsWith("+OK") && !OPENING.test(command),
 };
 
-/** Commands answered with several lines. */
+/** Commands with an answer of several lines. */
 const LISTS = /^(?:CAPA\b|(?:AUTH|LANG)\s*$)/i;
-/** Commands that leave the client where it was. */
+/** Commands that do not log the client in. */
 const OPENING = /^(?:(?:CAPA|USER|NOOP|UTF8|LANG|STLS)\b|AUTH\s*$)/i;

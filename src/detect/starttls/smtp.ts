@@ -1,6 +1,6 @@
 import type { LineProtocol } from "./line-dialogue.ts";
 
-/** RFC 5321, with STARTTLS of RFC 3207 and BDAT of RFC 3030; LMTP (RFC 2033) differs in nothing that matters here. */
+/** RFC 5321, with STARTTLS of RFC 3207 and BDAT of RFC 3030; LMTP (RFC 2033) upgrades in the same way. */
 export const SMTP: LineProtocol = {
   name: "SMTP",
   greeting: /^220(?:[ -]|$)/,

@@ -12,7 +12,7 @@ const OPENED: Transcript = [client(HEADER), server(HEADER), server(FEATURES)];
 const ASKED: Transcript = [...OPENED, client("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")];
 const UPGRADED: Transcript = [...ASKED, server("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")];
 
-test("XMPP upgrades with <proceed/>", () => {
+test("XMPP upgrades at <proceed/>", () => {
   const outcome = play(openXmpp(), UPGRADED);
   assert.partialDeepStrictEqual(outcome, { kind: "upgrade", offered: true, answers: 3 });
   assert.deepEqual(
@@ -27,19 +27,19 @@ test("XMPP upgrades with <proceed/>", () => {
   assert.equal(play(openXmpp(), long).kind, "upgrade");
 });
 
-test("cutting the bytes anywhere changes nothing, and any bytes yield an answer", () => {
+test("Cutting the bytes anywhere changes nothing, and any bytes give an answer", () => {
   assertCutAnywhere(openXmpp, UPGRADED);
   assertCutAnywhere(openXmpp, [...OPENED, client("<iq><![CDATA[<starttls/>]]></iq>"), server("<iq/>")]);
   assertAnswersAnything(openXmpp, UPGRADED);
 });
 
-test("a server that offers nothing, and a refusal", () => {
+test("A server without the feature offers no TLS, and a refusal is reported", () => {
   const without = [client(HEADER), server(HEADER), server("<stream:features><mechanisms/></stream:features>")];
   assert.equal(play(openXmpp(), without).offered, false);
   assert.partialDeepStrictEqual(play(openXmpp(), [...ASKED, server("<failure/>")]), { kind: "more", refused: true });
 });
 
-test("what only looks like a request is none", () => {
+test("A <starttls/> inside another element is not a request", () => {
   const inside = client("<iq type='get'><starttls/></iq>");
   assert.partialDeepStrictEqual(play(openXmpp(), [...OPENED, inside, server("<iq/>")]), {
     kind: "more",
@@ -47,12 +47,12 @@ test("what only looks like a request is none", () => {
   });
 });
 
-test("whoever is logged in cannot upgrade", () => {
+test("A client that is logged in cannot upgrade", () => {
   const login = [client("<auth mechanism='PLAIN'>AGEAYg==</auth>"), server("<success/>")];
   assert.equal(play(openXmpp(), [...OPENED, ...login]).kind, "no");
 });
 
-test("bytes behind the request or the agreement, forbidden XML and an endless tag are attacks", () => {
+test("Bytes after the request or the agreement, forbidden XML and an endless tag are errors", () => {
   assert.equal(play(openXmpp(), [...ASKED, client("<auth/>")]).kind, "broken");
   assert.equal(play(openXmpp(), [...ASKED, server("<proceed/> ")]).kind, "broken");
   assert.equal(play(openXmpp(), [...OPENED, server("<proceed/>")]).kind, "broken");
@@ -62,7 +62,7 @@ test("bytes behind the request or the agreement, forbidden XML and an endless ta
   assert.equal(play(openXmpp(), [...OPENED, server(`<a>${"b".repeat(70_000)}`)]).kind, "broken");
 });
 
-test("other XML, and what is none, are not XMPP", () => {
+test("Other XML and other text are not XMPP", () => {
   for (const text of ["<html>", "<a/>", "EHLO example\r\n", "<?xml?><?xml?>"]) {
     assert.equal(play(openXmpp(), [client(text)]).kind, "no");
   }

@@ -1,86 +1,93 @@
-import { PeerError } from "../../errors.ts";
-import { blankDialogue, broken, type Dialogue, MORE, NO, type Progress, Script } from "./dialogue.ts";
+import {
+  broken,
+  type Dialogue,
+  DialogueReader,
+  MORE,
+  NO,
+  type Progress,
+  Script,
+  sentAfterAgreement,
+  sentAfterRequest,
+} from "./dialogue.ts";
 import { type Tag, TagReader } from "./tags.ts";
 
-/** Of one answer that is not complete, in bytes. */
+/** The longest incomplete answer, in bytes. */
 const MAX_ANSWER = 65_536;
 
-/** XMPP (RFC 6120): in a stream of XML the client asks with <starttls/>, the server agrees with <proceed/>. Section 5.4. */
+/** XMPP (RFC 6120, section 5.4): in a stream of XML the client asks with <starttls/>, and the server agrees with <proceed/>. */
 export function openXmpp(): Dialogue {
-  const script = new Script();
-  const client = new TagReader();
-  const server = new TagReader();
-  let asked = false;
-  let offering = false;
-  let unanswered = 0;
-  const dialogue = blankDialogue("XMPP", feed);
-  return dialogue;
+  return new XmppDialogue();
+}
 
-  function feed(side: "client" | "server", bytes: Buffer): Progress {
-    try {
-      return side === "client" ? listen(bytes) : hear(bytes);
-    } catch (error) {
-      if (dialogue.certain || !(error instanceof PeerError)) throw error;
-      return NO;
-    }
-  }
+class XmppDialogue extends DialogueReader {
+  readonly protocol = "XMPP";
+  readonly #script = new Script();
+  readonly #client = new TagReader();
+  readonly #server = new TagReader();
+  /** The client has asked for TLS and has no answer yet. */
+  #asked = false;
+  /** The features that are being sent offer TLS. */
+  #offering = false;
+  /** Bytes of the server since its last complete answer. */
+  #unanswered = 0;
 
-  function listen(bytes: Buffer): Progress {
-    if (bytes.length > 0) script.add(dialogue.answers, bytes);
+  protected override onClient(bytes: Buffer): Progress {
+    this.#script.add(this.answers, bytes);
     for (let at = 0; at < bytes.length; ) {
-      if (asked) throw broken("client", "The client sent more behind its request for TLS");
-      const { end, tag } = client.read(bytes, at);
+      if (this.#asked) throw sentAfterRequest();
+      const { end, tag } = this.#client.read(bytes, at);
       at = end;
       if (!tag) continue;
-      if (!dialogue.certain && (tag.name !== "stream" || tag.kind !== "begin")) return NO;
-      dialogue.certain = true;
-      asked = completes(tag) && tag.name === "starttls";
-      if (tag.depth === 1 && !asked && tag.name !== "starttls") script.lose();
+      if (!this.certain && (tag.name !== "stream" || tag.kind !== "begin")) return NO;
+      this.certain = true;
+      this.#asked = completesElement(tag) && tag.name === "starttls";
+      if (tag.depth === 1 && tag.name !== "starttls") this.#script.giveUp();
     }
     return MORE;
   }
 
-  function hear(bytes: Buffer): Progress {
-    if (!dialogue.certain && bytes.length > 0) return NO;
+  protected override onServer(bytes: Buffer): Progress {
+    // The client speaks first.
+    if (!this.certain) return NO;
     for (let at = 0; at < bytes.length; ) {
-      const { end, tag } = server.read(bytes, at);
-      unanswered += end - at;
+      const { end, tag } = this.#server.read(bytes, at);
+      this.#unanswered += end - at;
       at = end;
-      if (unanswered > MAX_ANSWER) throw broken("server", `An answer is longer than ${MAX_ANSWER} bytes`);
-      if (!tag) continue;
-      if (tag.name === "starttls" && tag.depth === 2) offering = true;
-      // The stream's own beginning is the server's first answer.
-      const progress = completes(tag) || tag.depth === 0 ? answer(tag, at) : MORE;
-      if (progress.kind === "upgrade" && at < bytes.length) {
-        throw broken("server", "The server sent more behind its agreement to TLS");
+      if (this.#unanswered > MAX_ANSWER) {
+        throw broken("server", `The server's answer is longer than ${MAX_ANSWER} bytes`);
       }
+      if (!tag) continue;
+      if (tag.name === "starttls" && tag.depth === 2) this.#offering = true;
+      // The opening tag of the stream is the server's first answer.
+      const progress = completesElement(tag) || tag.depth === 0 ? this.#answer(tag, at) : MORE;
+      if (progress.kind === "upgrade" && at < bytes.length) throw sentAfterAgreement();
       if (progress.kind !== "more") return progress;
     }
     return MORE;
   }
 
-  function answer({ name, depth }: Tag, at: number): Progress {
-    dialogue.answers += 1;
-    unanswered = 0;
+  #answer({ name, depth }: Tag, at: number): Progress {
+    this.answers += 1;
+    this.#unanswered = 0;
     if (depth === 0) return MORE;
     if (name === "features") {
-      dialogue.offered = offering;
-      offering = false;
+      this.offered = this.#offering;
+      this.#offering = false;
     }
     if (name === "proceed") {
-      if (!asked) throw broken("server", "The server agrees to what it was not asked");
-      return { kind: "upgrade", at, agreement: { protocol: dialogue.protocol, next: "tls", script: script.steps } };
+      if (!this.#asked) throw broken("server", "The server agreed to TLS without being asked");
+      return this.upgrade(at, this.#script);
     }
-    if (asked) {
-      dialogue.refused = true;
-      asked = false;
+    if (this.#asked) {
+      this.refused = true;
+      this.#asked = false;
     }
-    // Section 6.3.3: who is logged in is beyond TLS.
+    // Section 6.3.3: after its login a client cannot ask for TLS any more.
     return name === "success" ? NO : MORE;
   }
 }
 
-/** An element right below the stream's own is over. */
-function completes({ kind, depth }: Tag): boolean {
+/** Whether this tag ends an element right below the stream. */
+function completesElement({ kind, depth }: Tag): boolean {
   return depth === 1 && kind !== "begin";
 }
