@@ -1,12 +1,12 @@
 import { type Loaded, loadConfig } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
 import type { Reloaded } from "../control/api.ts";
 import { changeListeners, planListeners } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import { type ActiveConfig, checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
+import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
+import { changesBetween } from "./changes.ts";
 import type { NodeState } from "./state.ts";
 
 /** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
@@ -70,39 +70,4 @@ function liveInline({ sessions }: NodeState): { readonly client: Endpoint; reado
   return [...sessions.live()].flatMap(({ mode, client, seenAs, server }) =>
     mode === "inline" && server ? [client, seenAs ?? client].map((end) => ({ client: end, server })) : [],
   );
-}
-
-/** What a reload changes, one sentence each; and what it cannot change. */
-function changesBetween(before: ActiveConfig, after: ActiveConfig): string[] {
-  const old = before.loaded.config;
-  const { config } = after.loaded;
-  const differs = (a: unknown, b: unknown) => JSON.stringify(a) !== JSON.stringify(b);
-  const changes: string[] = [];
-  if (differs(before.loaded.policy, after.loaded.policy)) changes.push("The policy changed, for new sessions");
-  const [had, has] = [before.keystore.keys, after.keystore.keys];
-  // What did not change was not read again: it is the same object.
-  if (had.length !== has.length || had.some((entry, index) => entry !== has[index]))
-    changes.push(`The inbound keys changed: ${has.length} now`);
-  if (differs(before.trust.roots, after.trust.roots)) changes.push("The trusted roots changed");
-  for (const name of ["listeners", "tools", "feeds", "timeouts", "limits"] as const) {
-    if (differs(old[name], config[name])) changes.push(`The ${name} changed`);
-  }
-  const [was, is] = [splitResumption(old.resumption), splitResumption(config.resumption)];
-  if (differs(was.atOnce, is.atOnce)) changes.push("The resumption changed");
-  if (differs(was.lasting, is.lasting))
-    changes.push("resumption changed: what is kept and shared takes effect when the node is started again");
-  for (const name of ["dataDir", "workers", "console", "signing", "keyStore", "history", "log"] as const) {
-    if (differs(old[name], config[name]))
-      changes.push(`${name} changed: that takes effect when the node is started again`);
-  }
-  return changes;
-}
-
-/** The caches, the keys and the store last as long as the node. */
-function splitResumption({ identifiers, tickets, servers, shareServers, timeout, ...kept }: Config["resumption"]) {
-  const { sessions, ticketRotation, shared, secret, node, wait } = kept;
-  return {
-    atOnce: [identifiers, tickets, servers, shareServers, timeout],
-    lasting: [sessions, ticketRotation, shared, secret, node, wait],
-  };
 }
