@@ -6,12 +6,21 @@ interface Tap extends FeedFlow {
   pressure(): Promise<void> | undefined;
 }
 
-/** Opens a session in every feed that wants it. `places` are where its copies are, by the feeds' names. `now` in ms. */
-export function openTaps(
-  feeds: readonly Feed[],
-  session: FeedSession,
-  now: number,
-): { readonly taps: readonly Tap[]; readonly places: Readonly<Record<string, string>>; close(): void } {
+/** Copies of a session's bytes, for feeds. */
+export interface FeedStage {
+  /** Opens the session in every feed that wants it. */
+  tap(session: FeedSession): SessionTaps;
+}
+
+export interface SessionTaps {
+  readonly taps: readonly Tap[];
+  /** Where the session's copies are, by the feeds' names. */
+  readonly places: Readonly<Record<string, string>>;
+  close(): void;
+}
+
+/** Opens the session in every feed that wants it. `now` in ms since the epoch. */
+export function openTaps(feeds: readonly Feed[], session: FeedSession, now: number): SessionTaps {
   const wanting = feeds.filter((feed) => feed.wants(session));
   const taps = wanting.map((feed): Tap => {
     const flow = feed.open(session, now);

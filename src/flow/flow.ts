@@ -1,45 +1,57 @@
 import type { Socket } from "node:net";
 import type { Arrival, Destination } from "../capture/arrival.ts";
-import { NetworkError, PeerError } from "../errors.ts";
-import type { LegFailure, Negotiated, ServerLeg } from "../legs/leg.ts";
+import { NetworkError } from "../errors.ts";
+import type { Negotiated, ServerLeg } from "../legs/leg.ts";
+import type { ReceivedHello } from "../legs/stage.ts";
+import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegRecord } from "../sessions/record.ts";
-import type { Peer } from "../streams/conversation.ts";
+import type { Chain } from "../tools/chain.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { approach } from "./approach.ts";
-import { bypassed, cut, enterTools, join, pass, passPlaintext } from "./passage.ts";
-import type { Ends, Judgement, Node, Opening, SessionHandle } from "./stages.ts";
-import { CERTIFICATE_REQUIRED, hostOf, type Layer, nearEnd, peerOf, type Story } from "./story.ts";
-import { converse, lookInside } from "./upgrade.ts";
-
-/** RFC 8446, section 6.2: the alerts that the story itself chooses. */
-const ACCESS_DENIED = 49;
-const PROTOCOL_VERSION = 70;
+import { ja3, ja4 } from "../wire/fingerprint.ts";
+import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
+import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
+import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
+import { openServerLeg, scopeOf } from "./server-leg.ts";
+import type { Node } from "./stages.ts";
+import {
+  hostOf,
+  type Layer,
+  localEndpoint,
+  noteVerdict,
+  peerOf,
+  replaceStream,
+  type Story,
+  type TlsLayer,
+} from "./story.ts";
+import { type ConversationOutcome, converse, lookInside, resumeConversation } from "./upgrade.ts";
 
 /** One session, from its first byte to its last. Read this file first. */
 export async function carry(arrival: Arrival, node: Node): Promise<void> {
+  const clients = arrival.client ? [arrival.client] : [];
   const story: Story = {
     arrival,
     node,
-    policy: node.policy,
-    session: node.open(arrival),
-    ends: new Set(arrival.client ? [arrival.client] : []),
-    clients: new Set(),
+    session: node.sessions.open(arrival),
+    connections: new Set(clients),
+    clientConnections: new Set(clients),
   };
   try {
-    story.session.close(await tell(story));
+    const reason = await tell(story).finally(() => story.conversation?.streams.leave());
+    story.session.close(reason);
   } catch (error) {
-    story.session.close(blame(story, error));
+    story.session.close(endOnError(story, error));
   } finally {
     story.chain?.release();
-    for (const end of story.ends) node.part(end);
+    for (const connection of story.connections) node.streams.close(connection);
   }
 }
 
-/** The steps up to the plaintext. Answers why the session is over. */
+/** From the arrival to the first bytes. Each step answers why the session is over. */
 async function tell(story: Story): Promise<string> {
-  const { arrival, node, policy, session } = story;
+  const { arrival, node, session } = story;
 
   const destination = await arrival.locate();
   const { connectHost, http } = destination;
@@ -51,263 +63,212 @@ async function tell(story: Story): Promise<string> {
     upgraded: connectHost !== null && !http,
   };
   if (http) {
-    // Plain HTTP is never decrypted, but a rule may still forbid its host.
-    const verdict = policy.onHello({ ...facts, sni: null });
-    if (verdict?.action === "drop") return forbid(story, verdict);
+    // Plain HTTP is never decrypted, but a rule may forbid its host.
+    const verdict = node.policy.onHello({ ...facts, sni: null });
+    if (verdict?.action === "drop") return refuseArrival(story, verdict);
   }
 
   const reached = await reach(story, destination, facts);
   if (typeof reached === "string") return reached;
-  const { server, endpoint } = reached;
+  const { endpoint } = reached;
+  const server = peerOf(reached.server);
   facts = { ...facts, server: endpoint };
-  const onNetwork = policy.onNetwork(facts);
+  const onNetwork = node.policy.onNetwork(facts);
   if (onNetwork) noteVerdict(session, onNetwork);
-  const client = await arrival.welcome();
-  story.ends.add(client);
-  story.clients.add(client);
-  session.note({ state: "EST:EST:INIT:INIT" });
-  const peers = { client: peerOf(client), server: peerOf(server) };
+  const client = peerOf(await welcome(story));
   if (onNetwork?.action === "bypass")
-    return pass(story, peers, { ...bypassed(onNetwork), server: endpoint, host: connectHost ?? undefined });
+    return bypassOnNetwork(story, client, server, onNetwork, { endpoint, host: connectHost });
   if (http) {
-    const about = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
-    return passPlaintext(story, { ...peers, head: http }, { ...about, tools: onNetwork?.tools });
+    const flow = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
+    return relayPlaintext(story, { ...client, head: http }, server, { ...flow, tools: onNetwork?.tools });
   }
-
-  const { answer: sighting, client: bytes, server: greeting } = await node.detect(client, server);
   const redial = async () => peerOf(await arrival.dial([endpoint.address], endpoint.port));
-  const layer = { ...peers, endpoint, facts, destination, redial, begun: undefined, tunnels: 0 };
-  if (sighting?.kind === "match") return decide(story, layer, { hello: sighting.sight.hello, bytes });
+  const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
+  return identify(story, layer, onNetwork);
+}
+
+/**
+ * Connects to the server: Nb. Addresses that the network phase drops are left out. When no address is left, or none
+ * answers, the client is told in its listener's own way, and the answer is why.
+ */
+async function reach(
+  { arrival, node, session, connections }: Story,
+  { host, port }: Destination,
+  facts: Facts,
+): Promise<{ readonly server: Socket; readonly endpoint: Endpoint } | string> {
+  try {
+    const judged = (await node.streams.resolve(host)).map((address) => {
+      const verdict = node.policy.onNetwork({ ...facts, server: { address, port } });
+      return { address, verdict };
+    });
+    const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
+    const [first] = judged;
+    if (first?.verdict && addresses.length === 0) return refuseArrival({ arrival, session }, first.verdict);
+
+    const na = arrival.client ? "EST" : "SYN_RCV";
+    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
+    const server = await arrival.dial(addresses, port);
+    connections.add(server);
+    const endpoint = { address: server.remoteAddress ?? host, port };
+    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: localEndpoint(server) });
+    return { server, endpoint };
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    const { code, message } = error;
+    arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
+    return message;
+  }
+}
+
+/** The server is there, so the client is let in: Na. */
+async function welcome({ arrival, session, connections, clientConnections }: Story): Promise<Socket> {
+  const client = await arrival.welcome();
+  connections.add(client);
+  clientConnections.add(client);
+  session.note({ state: "EST:EST:INIT:INIT" });
+  return client;
+}
+
+/** The first bytes of both sides decide: TLS, plaintext that may become TLS, or plaintext for good. */
+async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefined): Promise<string> {
+  const { node, session } = story;
+  const { client, server, endpoint } = layer;
+  const { answer, client: head, server: greeting } = await node.streams.detect(client.stream, server.stream);
+  if (answer?.kind === "match") return decide(story, layer, { hello: answer.sight.hello, bytes: head });
   session.note({ protocol: "other" });
-  // A side that has ended its stream already agrees to nothing any more.
-  const watch = sighting && node.watch(endpoint.port, bytes);
-  if (watch) return converse(story, layer, watch, { head: bytes, greeting });
-  const about = { server: endpoint, host: connectHost ?? undefined, description: "not TLS", tools: onNetwork?.tools };
-  return passPlaintext(story, { ...peers, head: bytes, greeting }, about);
+  // If a side has ended its stream already, there is no answer, and the two can no longer agree to TLS.
+  const watch = answer && node.upgrades.watch(endpoint.port, head);
+  if (watch) return goOn(story, await converse(story, layer, watch, { head, greeting }));
+  const host = layer.destination.connectHost ?? undefined;
+  const flow = { server: endpoint, host, description: "not TLS", tools: onNetwork?.tools };
+  return relayPlaintext(story, { ...client, head }, { ...server, head: greeting }, flow);
 }
 
-interface Interception extends Layer {
-  readonly opening: Opening;
-  /** What a demand for a client certificate is remembered by. */
-  readonly known: string;
+/** A plaintext conversation is over, or has become TLS. */
+function goOn(story: Story, outcome: ConversationOutcome): Promise<string> | string {
+  return outcome.kind === "ended" ? outcome.reason : decide(story, outcome.layer, outcome.received);
 }
 
-/** The hello is here: the sni phase. */
-export async function decide(story: Story, layer: Layer, opening: Opening): Promise<string> {
-  const { node, policy, session } = story;
-  const { client, server, destination, endpoint, begun } = layer;
-  const { hello, bytes } = opening;
-  session.note({ protocol: "tls", sni: hello.serverName ?? null, ech: hello.ech ?? null, ...node.fingerprints(hello) });
-  const known = serverKey(hello, destination, endpoint);
+/** The ClientHello is here: the sni phase. */
+async function decide(story: Story, layer: Layer, received: ReceivedHello): Promise<string> {
+  const { node, session } = story;
+  const { destination, endpoint } = layer;
+  const { hello } = received;
+  const fingerprints = { ja3: ja3(hello), ja4: ja4(hello) };
+  session.note({ protocol: "tls", sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints });
+  const serverKey = serverKeyOf(hello, destination, endpoint);
   const facts: Facts = {
     ...layer.facts,
     sni: hello.serverName ?? null,
     versions: hello.versions,
-    keyHeld: node.holdsKey(hostOf(hello, destination), endpoint.address),
-    clientCertificateDemanded: node.demanding.has(known),
+    keyHeld: node.pki.holdsKey(hostOf(hello, destination), endpoint.address),
+    clientCertificateDemanded: node.servers.demandingCertificate.has(serverKey),
   };
-  const onHello = policy.onHello(facts);
-  if (onHello) noteVerdict(session, onHello);
-  if (onHello?.action === "bypass") {
-    begun?.leave();
-    const host = hello.serverName ?? destination.connectHost ?? undefined;
-    return pass(story, { client, server, head: bytes }, { ...bypassed(onHello), server: endpoint, host });
-  }
-  if (onHello?.action === "drop") return refuse(story, client, onHello, opening.hello);
-  return intercept(story, { ...layer, opening, facts, known });
+  const tls: TlsLayer = { ...layer, received, facts, serverKey };
+  const verdict = node.policy.onHello(facts);
+  if (verdict) noteVerdict(session, verdict);
+  if (verdict?.action === "bypass") return bypassOnHello(story, tls, verdict);
+  if (verdict?.action === "drop") return refuseHello(story, tls, verdict);
+  return intercept(story, tls);
 }
 
-/** The server goes first: what it shows decides, and is what the client is shown. */
-async function intercept(story: Story, interception: Interception): Promise<string> {
-  const { node, session, ends, clients } = story;
-  const { client, endpoint, opening, known, destination, begun } = interception;
+/** The server goes first: its certificate decides, and shapes the one that the client is shown. */
+async function intercept(story: Story, layer: TlsLayer): Promise<string> {
+  const { session } = story;
+  const { leg, server } = await openServerLeg(story, layer, layer.received.hello);
+  if (leg.kind === "failed") return afterServerRefusal(story, layer, leg);
+  const inside = replaceStream(story, server, leg.stream);
 
-  const host = hostOf(opening.hello, destination);
-  const { arrival } = story;
-  const between: Ends = { listener: arrival.listener, client: arrival.from, server: endpoint, host };
-  const { serverLeg, server } = await approach(story, interception, opening.hello, between);
-  if (serverLeg.kind === "failed") return afterRefusal(story, interception, serverLeg);
-  if (server.stream === server.socket) ends.delete(server.stream);
-  ends.add(serverLeg.stream as Socket);
-
-  session.note({ serverLeg: legRecord(serverLeg.negotiated) });
-  const { judgement, verdict } = await judge(story, interception, serverLeg, host);
+  session.note({ serverLeg: legRecord(leg.negotiated) });
+  const { judged, verdict } = await judge(story, layer, leg);
   noteVerdict(session, verdict);
-  if (verdict.action === "bypass") return replay(story, interception, verdict);
-  if (verdict.action === "drop") return refuse(story, client, verdict, opening.hello);
+  if (verdict.action === "bypass") return bypassLate(story, layer, verdict);
+  if (verdict.action === "drop") return refuseHello(story, layer, verdict);
+  return decrypt(story, { ...layer, server: inside }, { leg, judged, verdict });
+}
 
-  const { alpn } = serverLeg.negotiated;
-  const about = {
+/**
+ * The server's certificate is here: the certificate phase. Only for a session that would be decrypted are others asked
+ * whether the certificate is revoked: a client whose session is bypassed asks by itself.
+ */
+async function judge(
+  { node, session }: Story,
+  { facts, endpoint, received, destination }: TlsLayer,
+  leg: ServerLeg,
+): Promise<{ readonly judged: JudgedServer; readonly verdict: Verdict }> {
+  const decideOn = (judged: JudgedServer) => {
+    session.note({ certificate: judged.record });
+    return { judged, verdict: node.policy.onCertificate({ ...facts, certificate: judged.facts }) };
+  };
+  const first = decideOn(node.pki.judge(leg, hostOf(received.hello, destination), endpoint.address));
+  const { askRevocation } = first.judged;
+  return askRevocation && first.verdict.action === "decrypt" ? decideOn(await askRevocation()) : first;
+}
+
+interface Decided {
+  readonly leg: ServerLeg;
+  readonly judged: JudgedServer;
+  readonly verdict: Verdict;
+}
+
+/** The tools, then the client: it is shown a certificate, and the plaintext of the two legs is relayed. */
+async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: Decided): Promise<string> {
+  const { node, session, conversation, clientConnections } = story;
+  const { client, received, endpoint, destination } = layer;
+  const { alpn } = leg.negotiated;
+  const host = hostOf(received.hello, destination);
+  const flow: RelayedFlow = {
     flow: "decrypted",
     server: endpoint,
     host,
     alpn,
     description: alpn ?? "",
     tools: verdict.tools,
-  } as const;
-  const chain = begun?.chain ?? (await enterTools(story, about));
-  if (chain.kind === "failed") return cut(client.socket, chain.reason);
-  const presentation = await node.present(serverLeg, opening.hello, judgement);
+  };
+  const chain = conversation?.chain ?? (await connectTools(story, flow));
+  if (chain.kind === "failed") return resetForTool(client, chain);
+
+  const presentation = await node.pki.present(leg, received.hello, judged);
   const { records } = presentation;
-  session.note({ presented: records[0], deployment: judgement.held.length > 0 ? "inbound" : "outbound" });
-  const clientLeg = await node.clientLeg(client.stream, opening, presentation, serverLeg.negotiated, between);
+  session.note({ presented: records[0], deployment: judged.held.length > 0 ? "inbound" : "outbound" });
+  const scope = scopeOf(story, layer, received.hello);
+  const clientLeg = await node.legs.client(client.stream, received, presentation, { alpn, scope });
   if (clientLeg.kind === "failed") return clientLeg.reason;
-  if (client.stream === client.socket) ends.delete(client.stream);
-  ends.add(clientLeg.stream as Socket);
-  clients.add(clientLeg.stream as Socket);
-  const presented = records[clientLeg.shown ?? 0] ?? records[0];
-  session.note({ clientLeg: legRecord(clientLeg.negotiated), presented });
+  const clientInside = replaceStream(story, client, clientLeg.stream);
+  clientConnections.add(clientInside.stream);
+  session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
-  const inside = {
-    ...interception,
-    client: { stream: clientLeg.stream as Socket, socket: client.socket },
-    server: { stream: serverLeg.stream as Socket, socket: server.socket },
-  };
-  const description = `${clientLeg.negotiated.version} ${alpn ?? ""}`.trimEnd();
-  const found = await lookInside(story, inside, serverLeg, { hello: opening.hello, chain, about });
-  if (found.kind === "told") return found.reason;
-  const [from, to] = [
-    { ...inside.client, ...found.client },
-    { ...inside.server, ...found.server },
-  ];
-  const parting = begun
-    ? await begun.goOn(from.stream, to.stream)
-    : await join(story, from, chain, to, { ...about, description });
-  const { failure } = parting;
-  if (failure?.side === "server" && node.alertOf(failure.error) === CERTIFICATE_REQUIRED) node.demanding.learn(known);
-  return parting.reason;
+  const { version } = clientLeg.negotiated;
+  return relayDecrypted(story, { ...layer, client: clientInside }, leg, { chain, flow, version });
 }
 
-/**
- * The server's certificate is here: the certificate phase. Whether it was revoked is asked of others, and only where the
- * session would be decrypted: of what is bypassed the client asks itself.
- */
-async function judge(
-  { node, policy, session }: Story,
-  { facts, endpoint }: Interception,
-  serverLeg: ServerLeg,
-  host: string | undefined,
-): Promise<{ readonly judgement: Judgement; readonly verdict: Verdict }> {
-  const decided = (judgement: Judgement) => {
-    session.note({ certificate: judgement.record });
-    return { judgement, verdict: policy.onCertificate({ ...facts, certificate: judgement.facts }) };
-  };
-  const first = decided(node.judge(serverLeg, host, endpoint.address));
-  const { askRevocation } = first.judgement;
-  return askRevocation && first.verdict.action === "decrypt" ? decided(await askRevocation()) : first;
+interface DecryptedFlow {
+  readonly chain: Chain;
+  readonly flow: RelayedFlow;
+  /** The version that the client and the node agreed on. */
+  readonly version: string;
 }
 
-/**
- * Connects to the server: Nb. An address that the network phase drops is not connected to; when none is left, or none
- * answers, the client is told in its listener's way and the answer is why.
- */
-async function reach(
-  { arrival, node, policy, session, ends }: Story,
-  { host, port }: Destination,
-  facts: Facts,
-): Promise<{ readonly server: Socket; readonly endpoint: Endpoint } | string> {
-  try {
-    const judged = (await node.resolve(host)).map((address) => {
-      const verdict = policy.onNetwork({ ...facts, server: { address, port } });
-      return { address, verdict };
-    });
-    const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
-    const [first] = judged;
-    if (first?.verdict && addresses.length === 0) {
-      noteVerdict(session, first.verdict);
-      arrival.refuse({ kind: "policy", message: first.verdict.reason });
-      return `Dropped: ${first.verdict.reason}`;
-    }
-    const na = arrival.client ? "EST" : "SYN_RCV";
-    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
-    const server = await arrival.dial(addresses, port);
-    ends.add(server);
-    const endpoint = { address: server.remoteAddress ?? host, port };
-    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: nearEnd(server) });
-    return { server, endpoint };
-  } catch (error) {
-    if (!(error instanceof NetworkError)) throw error;
-    const { code, message } = error;
-    arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
-    return error.message;
-  }
-}
-
-/**
- * The server leg did not come up. What the policy leans to, were nothing more known, still holds: a bypass is a bypass.
- * Else the server may demand a certificate that only the client has, or speak too old a version; else its alert crosses.
- */
-async function afterRefusal(story: Story, interception: Interception, failure: LegFailure): Promise<string> {
-  const { node, policy, session } = story;
-  const { client, facts, opening, known, redial } = interception;
-
-  let verdict: Verdict | undefined = policy.lean(facts);
-  if (verdict.action === "decrypt" && (await demandsCertificate())) {
-    node.demanding.learn(known);
-    verdict = policy.lean({ ...facts, clientCertificateDemanded: true });
-  } else if (verdict.action === "decrypt") {
-    verdict = failure.alert === PROTOCOL_VERSION ? policy.serverBelowMin(facts) : undefined;
-  }
-  if (verdict) noteVerdict(session, verdict);
-  if (verdict?.action === "bypass") return replay(story, interception, verdict);
-  if (verdict?.action === "drop") return refuse(story, client, verdict, opening.hello);
-
-  if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
-  else node.part(client.stream, failure.alert, opening.hello);
-  return failure.reason;
-
-  async function demandsCertificate(): Promise<boolean> {
-    if (failure.cause === "alert" && failure.alert === CERTIFICATE_REQUIRED) return true;
-    const mayBe = failure.cause === "network" || (failure.cause === "alert" && failure.alert !== PROTOCOL_VERSION);
-    const dial = async () => (await redial()).stream;
-    return mayBe && (await node.probe(dial, opening.hello));
-  }
-}
-
-/** A late bypass: the server sees the client's own ClientHello, byte for byte, on a connection on which it saw nothing else. */
-async function replay(story: Story, interception: Interception, verdict: Verdict): Promise<string> {
-  const { client, endpoint, opening, destination, begun, redial } = interception;
-  const { session, node, ends, clients } = story;
-  begun?.leave();
-  for (const end of ends) if (!clients.has(end)) node.part(end);
-  session.note({ state: "EST:SYN_SENT:INIT:INIT" });
-  const fresh = await redial();
-  ends.add(fresh.stream);
-  session.note({ state: "EST:EST:INIT:INIT", seenAs: nearEnd(fresh.socket) });
-  const host = opening.hello.serverName ?? destination.connectHost ?? undefined;
-  return pass(story, { client, server: fresh, head: opening.bytes }, { ...bypassed(verdict), server: endpoint, host });
-}
-
-/** The policy said drop before the server was reached. */
-function forbid({ arrival, session }: Story, verdict: Verdict): string {
-  noteVerdict(session, verdict);
-  arrival.refuse({ kind: "policy", message: verdict.reason });
-  return `Dropped: ${verdict.reason}`;
-}
-
-/** The policy said drop and the client has sent its hello: it is told with an alert. */
-function refuse({ node }: Story, { stream }: Peer, verdict: Verdict, hello: ClientHello): string {
-  node.part(stream, verdict.rule === "versions" ? PROTOCOL_VERSION : ACCESS_DENIED, hello);
-  return `Dropped: ${verdict.reason}`;
-}
-
-/** Somebody is to blame: the peer that broke its protocol gets an alert, a connection that broke is reset, a bug is reported. */
-function blame({ arrival, node, session }: Story, error: unknown): string {
-  const { client } = arrival;
-  if (error instanceof PeerError && client) {
-    node.part(client, error.alert);
-    return error.message;
-  }
-  // A last answer may be on its way, a proxy's 408 say: a reset would overtake it.
-  if (client && !client.writableEnded) client.resetAndDestroy();
-  else if (!client) arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
-  if (error instanceof NetworkError) return error.message;
-  node.report(session, error);
-  return "An internal error ended the session";
-}
-
-function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
-  session.note({ verdict: action, phase, rule, reason });
+/** Both legs are up: their plaintext is relayed, unless a client in there asks a proxy for a tunnel. */
+async function relayDecrypted(
+  story: Story,
+  layer: TlsLayer,
+  leg: ServerLeg,
+  { chain, flow, version }: DecryptedFlow,
+): Promise<string> {
+  const { node, conversation } = story;
+  const found = await lookInside(story, layer, leg, { chain, flow });
+  if (found.kind !== "data") return goOn(story, found);
+  const client = { ...layer.client, ...found.client };
+  const server = { ...layer.server, ...found.server };
+  const description = `${version} ${flow.alpn ?? ""}`.trimEnd();
+  const { reason, failure } = conversation
+    ? await resumeConversation(conversation, client, server)
+    : await relay(story, client, chain, server, { ...flow, description });
+  // In TLS 1.3 a server may ask for a certificate, and refuse the client without one, after the handshake.
+  if (failure?.side === "server" && node.legs.receivedAlert(failure.error) === ALERTS.certificate_required)
+    node.servers.demandingCertificate.learn(layer.serverKey);
+  return reason;
 }
 
 function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
@@ -315,9 +276,9 @@ function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRec
 }
 
 /**
- * Names go with the address and port: another service of the host may have other demands, and a client that gives its own
- * server somebody else's name must not have that host bypassed for everybody.
+ * The name alone would not do: another service of the host may have other demands, and a client that names somebody
+ * else's host to its own server must not have that host bypassed for everybody.
  */
-function serverKey(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
+function serverKeyOf(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
   return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
 }

@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Arrival, Destination } from "../capture/arrival.ts";
-import type { Policy } from "../policy/evaluate.ts";
-import type { Facts } from "../policy/facts.ts";
+import type { ReceivedHello } from "../legs/stage.ts";
+import type { Facts, Verdict } from "../policy/facts.ts";
 import type { Peer, UpgradableConversation } from "../streams/conversation.ts";
 import type { RelayEnding } from "../streams/relay.ts";
 import type { Chain } from "../tools/chain.ts";
@@ -13,57 +14,79 @@ import type { Node, SessionHandle } from "./stages.ts";
 export interface Story {
   readonly arrival: Arrival;
   readonly node: Node;
-  readonly policy: Policy;
   readonly session: SessionHandle;
-  /** Connections to be closed when the story is over; most have closed by themselves then. */
-  readonly ends: Set<Socket>;
+  /** The session's connections, TCP or TLS: the story closes those that are still open when it ends. */
+  readonly connections: Set<Socket>;
   /** Those of them that lead to the client. */
-  readonly clients: Set<Socket>;
-  /** Its way through the inline tools, once there is one. */
+  readonly clientConnections: Set<Socket>;
+  /** The session's way through the inline tools, once it is connected. */
   chain?: Chain;
+  /** The plaintext conversation that the session began with, or found in its TLS; undefined: there was none. */
+  conversation?: RelayedConversation;
 }
 
-/** Two peers that are about to speak TLS: on TCP, in the tunnel of a proxy, or inside the TLS that leads to the proxy. */
+/** A conversation that begins in plaintext and may be upgraded to TLS. One relay carries it from its first byte to its last. */
+export interface RelayedConversation {
+  readonly streams: UpgradableConversation;
+  /** How its relay ended. */
+  readonly ending: Promise<RelayEnding>;
+  readonly chain: Chain;
+}
+
+/** Two peers that may speak TLS: on TCP, in a proxy's tunnel, or inside the TLS that leads to the proxy. */
 export interface Layer {
   readonly client: Peer;
   readonly server: Peer;
   readonly endpoint: Endpoint;
   readonly facts: Facts;
   readonly destination: Destination;
-  /** Another connection to the server, on which nothing but this layer's beginning was said. Throws NetworkError. */
+  /**
+   * Opens another connection to the server and brings it to where this layer begins: it dials, and repeats what was said
+   * before. Throws NetworkError.
+   */
   redial(): Promise<Peer>;
-  /** The conversation that this goes on with; undefined: nothing was said before. */
-  readonly begun: Begun | undefined;
-  /** Tunnels of proxies that this is in. */
+  /** How many proxies' tunnels this layer is in. */
   readonly tunnels: number;
+  /** This layer follows a CONNECT, not a STARTTLS: the client may ask for another tunnel in it. */
+  readonly afterConnect: boolean;
 }
 
-/** RFC 8446, section 6.2. */
-export const CERTIFICATE_REQUIRED = 116;
-
-export function nearEnd({ localAddress, localPort }: Socket): Endpoint | null {
-  return localAddress === undefined || localPort === undefined ? null : { address: localAddress, port: localPort };
+/** A layer whose client has sent its ClientHello. */
+export interface TlsLayer extends Layer {
+  readonly received: ReceivedHello;
+  /** The key of this server in `node.servers`. */
+  readonly serverKey: string;
 }
 
-/** Whom the client means, as far as it says. */
-export function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
-  return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
+/** Dials the layer's server again. The story closes the connection at its end. */
+export async function redial({ connections }: Story, layer: Layer): Promise<Peer> {
+  const fresh = await layer.redial();
+  connections.add(fresh.stream);
+  return fresh;
+}
+
+/** TLS has come up on a peer's stream: it is the TLS that is closed from now on, not the TCP connection below it. */
+export function replaceStream({ connections }: Story, { stream, socket }: Peer, plaintext: Duplex): Peer {
+  const tls = plaintext as Socket;
+  if (stream === socket) connections.delete(stream);
+  connections.add(tls);
+  return { stream: tls, socket };
 }
 
 export function peerOf(socket: Socket): Peer {
   return { stream: socket, socket };
 }
 
-/** A conversation under way, whose ends are relayed from its first byte to its last. */
-export interface Begun {
-  readonly conversation: UpgradableConversation;
-  readonly joined: Promise<RelayEnding>;
-  /** The tools that it passes. */
-  readonly chain: Chain;
-  /** It was with a proxy: there may be another tunnel in what it has become. */
-  readonly proxied: boolean;
-  /** Goes on, decrypted, to its end. */
-  goOn(client: Socket, server: Socket): Promise<RelayEnding>;
-  /** It is over for tools and feeds; its peers go on without them. */
-  leave(): void;
+/** The node's own address and port on this connection; null: it is closed. */
+export function localEndpoint({ localAddress, localPort }: Socket): Endpoint | null {
+  return localAddress === undefined || localPort === undefined ? null : { address: localAddress, port: localPort };
+}
+
+/** The host that the client means, by name or address; undefined: it does not say. */
+export function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
+  return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
+}
+
+export function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
+  session.note({ verdict: action, phase, rule, reason });
 }

@@ -2,213 +2,236 @@ import type { Socket } from "node:net";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { ServerLeg } from "../legs/leg.ts";
+import type { ReceivedHello } from "../legs/stage.ts";
 import type { Peer, TimedAgreement } from "../streams/conversation.ts";
 import type { RelayEnding } from "../streams/relay.ts";
 import type { Chain } from "../tools/chain.ts";
-import type { ClientHello } from "../wire/client-hello.ts";
-import { approach } from "./approach.ts";
-import { decide } from "./flow.ts";
-import { cut, enterTools, join, noteUndecided } from "./passage.ts";
-import type { Carried } from "./stages.ts";
-import { type Begun, hostOf, type Layer, type Story } from "./story.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
+import { openServerLeg } from "./server-leg.ts";
+import type { Layer, RelayedConversation, Story, TlsLayer } from "./story.ts";
 
-/** The part of a session's story that is told in plaintext and becomes TLS: STARTTLS, and CONNECT seen on the wire. */
+/** The part of a session's story that is told in plaintext and may become TLS: STARTTLS, and CONNECT seen on the wire. */
 
-/** RFC 8446, section 6.2. */
-const UNEXPECTED_MESSAGE = 10;
-/** A proxy in the tunnel of a proxy is looked into; another one in that is not. */
+/** A proxy is looked for in a proxy's tunnel, but not in the tunnel of that one. */
 const MAX_TUNNELS = 2;
 
-/** Carries a conversation that is not TLS, and may become TLS. `head` and `greeting`: what was read of it already. */
+/** What came of a conversation that began in plaintext. */
+export type ConversationOutcome =
+  | { readonly kind: "ended"; readonly reason: string }
+  /** The peers have agreed to TLS, and the client has sent its ClientHello. */
+  | { readonly kind: "tls"; readonly layer: Layer; readonly received: ReceivedHello };
+
+/** What was read from the two peers already. */
+interface FirstBytes {
+  readonly head: Buffer;
+  readonly greeting: Buffer;
+}
+
+/** Relays a conversation that is not TLS and may be upgraded to it, until it is or ends. */
 export async function converse(
   story: Story,
   layer: Layer,
   watch: Watch,
-  read: { readonly head: Buffer; readonly greeting: Buffer },
-): Promise<string> {
-  const { policy, session } = story;
-  noteUndecided(session);
-  const { tools, action, rule } = policy.lean({ ...layer.facts, upgraded: true });
+  firstBytes: FirstBytes,
+): Promise<ConversationOutcome> {
+  noteNotTls(story.session);
+  const { tools, action, rule } = story.node.policy.lean({ ...layer.facts, upgraded: true });
   const likely = watch.likely && action === "decrypt";
-  const about: Carried = {
-    // Tools and feeds must know it before it is so: it is what usually follows.
+  const flow: RelayedFlow = {
+    // Tools and feeds are told the class of the flow at its beginning: the one that usually comes of it.
     ...(likely ? { flow: "decrypted", rule } : { flow: "notTls" }),
     server: layer.endpoint,
     host: layer.destination.connectHost ?? undefined,
     description: "plaintext at first",
     tools,
   };
-  const chain = await enterTools(story, about);
-  if (chain.kind === "failed") return cut(layer.client.socket, chain.reason);
-  return begin(story, layer, watch, { ...read, chain, about });
+  const chain = await connectTools(story, flow);
+  if (chain.kind === "failed") return ended(resetForTool(layer.client, chain));
+  return followFrom(story, layer, watch, { firstBytes, chain, flow });
 }
 
-interface Beginning {
-  readonly head: Buffer;
-  readonly greeting: Buffer;
+interface Relayed {
   readonly chain: Chain;
-  readonly about: Carried;
+  readonly flow: RelayedFlow;
 }
 
-async function begin(story: Story, layer: Layer, watch: Watch, beginning: Beginning): Promise<string> {
-  const { node, session } = story;
-  const { head, greeting, chain, about } = beginning;
+/** Begins the relay, and follows the conversation from its first bytes. */
+function followFrom(
+  story: Story,
+  layer: Layer,
+  watch: Watch,
+  { firstBytes: { head, greeting }, chain, flow }: Relayed & { readonly firstBytes: FirstBytes },
+): Promise<ConversationOutcome> {
   if (head.length > 0) layer.client.stream.unshift(head);
   if (greeting.length > 0) layer.server.stream.unshift(greeting);
-  const conversation = node.converse(layer.client, layer.server, watch);
-  const joined = join(story, conversation.client, chain, conversation.server, about);
-  const begun: Begun = {
-    conversation,
-    joined,
-    chain,
-    proxied: false,
-    goOn(client, server) {
-      conversation.resume(client, server, undefined);
-      return joined;
-    },
-    leave() {
-      conversation.leave();
-      chain.release();
-      if (chain.hops.length > 0) session.note({ state: "EST:EST:INIT:INIT" });
-    },
-  };
-  try {
-    return await follow(story, { ...layer, begun }, begun, watch);
-  } finally {
-    conversation.leave();
-  }
+  const streams = story.node.upgrades.open(layer.client, layer.server, watch);
+  const ending = relay(story, streams.client, chain, streams.server, flow);
+  const conversation = { streams, ending, chain };
+  story.conversation = conversation;
+  return follow(story, layer, conversation, watch);
 }
 
-/** From one agreement to the next. */
-async function follow(story: Story, first: Layer, begun: Begun, firstWatch: Watch): Promise<string> {
+/** Follows the conversation from one agreement to the next. */
+async function follow(
+  story: Story,
+  first: Layer,
+  { streams, ending }: RelayedConversation,
+  firstWatch: Watch,
+): Promise<ConversationOutcome> {
   const { node, session } = story;
   let [layer, watch] = [first, firstWatch];
   for (;;) {
-    let turn: TimedAgreement | RelayEnding | undefined;
+    let next: TimedAgreement | RelayEnding | undefined;
     try {
-      turn = await Promise.race([begun.conversation.next(), begun.joined]);
+      next = await Promise.race([streams.next(), ending]);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
-      return drop(story, layer, error);
+      return ended(dropConversation(story, layer, error));
     }
-    noteSpoken(story, layer, watch);
-    if (turn === undefined) return (await begun.joined).reason;
-    if ("reason" in turn) return turn.reason;
+    noteTlsOffer(story, layer, watch);
+    // Nothing more is watched: the rest is relayed as it is.
+    if (next === undefined) return ended((await ending).reason);
+    if ("reason" in next) return ended(next.reason);
 
-    layer = upgraded(story, layer, begun, turn);
+    layer = layerAfter(story, layer, next);
     const { client, server } = layer;
-    const { answer: sighting, client: bytes, server: said } = await node.detect(client.stream, server.stream, true);
-    if (sighting?.kind === "match") {
-      begun.conversation.hold();
-      session.note({ startTls: { protocol: turn.protocol, outcome: "upgraded", at: turn.at } });
-      return decide(story, layer, { hello: sighting.sight.hello, bytes });
+    const { answer, ...read } = await node.streams.detect(client.stream, server.stream, true);
+    if (answer?.kind === "match") {
+      streams.hold();
+      session.note({ startTls: { protocol: next.protocol, outcome: "upgraded", at: next.at } });
+      return { kind: "tls", layer, received: { hello: answer.sight.hello, bytes: read.client } };
     }
-    if (turn.next === "tls") return drop(story, layer, notTls(said));
-    // A tunnel may carry anything, and begin like any connection.
-    const next = sighting && layer.tunnels < MAX_TUNNELS ? node.watch(turn.target?.port ?? 0, bytes) : undefined;
-    if (bytes.length > 0) client.stream.unshift(bytes);
-    if (said.length > 0) server.stream.unshift(said);
-    begun.conversation.resume(client.stream, server.stream, next);
-    if (!next) return (await begun.joined).reason;
-    watch = next;
+    if (next.next === "tls") return ended(dropConversation(story, layer, notTls(read.server)));
+    // A tunnel may carry anything, and is watched like a new connection.
+    const inTunnel =
+      answer && layer.tunnels < MAX_TUNNELS ? node.upgrades.watch(next.target?.port ?? 0, read.client) : undefined;
+    if (read.client.length > 0) client.stream.unshift(read.client);
+    if (read.server.length > 0) server.stream.unshift(read.server);
+    streams.resume(client.stream, server.stream, inTunnel);
+    if (!inTunnel) return ended((await ending).reason);
+    watch = inTunnel;
   }
 }
 
-/** The peers as they are after an agreement: the verdict on what follows is committed in the certificate phase. */
-function upgraded({ session, node }: Story, layer: Layer, begun: Begun, turn: TimedAgreement): Layer {
-  const { target } = turn;
-  const inner = (peer: Peer) => (peer.stream === peer.socket ? peer : node.tunnel(peer));
+/** The layer that begins with an agreement. The verdict on it is committed in the certificate phase. */
+function layerAfter({ session, node }: Story, layer: Layer, agreement: TimedAgreement): Layer {
+  const { target } = agreement;
+  const inner = (peer: Peer) => (peer.stream === peer.socket ? peer : node.upgrades.tunnel(peer));
   const connectHost = target?.host ?? layer.facts.connectHost ?? null;
   if (target) session.note({ connectHost });
   return {
     ...layer,
     client: inner(layer.client),
     server: inner(layer.server),
-    begun: { ...begun, proxied: target !== undefined },
     tunnels: layer.tunnels + (target ? 1 : 0),
+    afterConnect: target !== undefined,
     facts: { ...layer.facts, connectHost, upgraded: true },
     destination: { ...layer.destination, connectHost },
     async redial() {
       const fresh = await layer.redial();
-      await node.sayAgain(fresh.stream, turn);
+      await node.upgrades.replay(fresh.stream, agreement);
       return inner(fresh);
     },
   };
 }
 
-/** What was found in the TLS that the node has opened. */
+/** What was found inside the TLS that the node has opened. */
 type Inside =
-  /** A client that asks a proxy for a tunnel: its story has been told, and ended so. */
-  | { readonly kind: "told"; readonly reason: string }
-  /** Anything else: what was read of it, or what broke it, belongs to its relay. */
-  | { readonly kind: "other"; readonly client: Glimpsed; readonly server: Glimpsed };
+  /** The client asked a proxy for a tunnel. */
+  | ConversationOutcome
+  /** Anything else: the relay begins with the bytes that were read, or with the error that broke a leg. */
+  | { readonly kind: "data"; readonly client: LegStart; readonly server: LegStart };
 
-interface Glimpsed {
+interface LegStart {
   readonly head?: Buffer;
   readonly failure?: NodeJS.ErrnoException;
 }
 
-/** Looks for a client that spoke TLS to a proxy, to ask it for a tunnel in there. */
+/** Looks for a client that spoke TLS to a proxy and asks it for a tunnel. `layer` has the streams of the two legs. */
 export async function lookInside(
   story: Story,
-  layer: Layer,
+  layer: TlsLayer,
   serverLeg: ServerLeg,
-  { hello, ...whole }: { readonly hello: ClientHello; readonly chain: Chain; readonly about: Carried },
+  relayed: Relayed,
 ): Promise<Inside> {
-  const { node } = story;
-  const { begun, tunnels, client, server } = layer;
+  const { node, conversation } = story;
+  const { tunnels, client, server } = layer;
   const http = (serverLeg.negotiated.alpn ?? "http/1.1") === "http/1.1";
-  const watch = http && tunnels < MAX_TUNNELS ? node.watchInside() : undefined;
-  if (!watch || (begun && !begun.proxied)) return { kind: "other", client: {}, server: {} };
+  const watch = http && tunnels < MAX_TUNNELS ? node.upgrades.watchInside() : undefined;
+  if (!watch || (conversation && !layer.afterConnect)) return { kind: "data", client: {}, server: {} };
 
-  const inside: Layer = { ...layer, redial: () => redialInside(story, layer, serverLeg, hello) };
-  if (begun) {
-    begun.conversation.resume(client.stream, server.stream, watch);
-    return { kind: "told", reason: await follow(story, inside, begun, watch) };
+  const inside: Layer = { ...layer, redial: () => redialInside(story, layer, serverLeg) };
+  if (conversation) {
+    conversation.streams.resume(client.stream, server.stream, watch);
+    return follow(story, inside, conversation, watch);
   }
-  const { asks, failure, client: head, server: greeting } = await node.glimpse(client.stream, server.stream);
-  if (asks) return { kind: "told", reason: await begin(story, inside, watch, { head, greeting, ...whole }) };
+  const peeked = await node.upgrades.peek(client.stream, server.stream);
+  const { client: head, server: greeting, failure } = peeked;
+  if (peeked.asksProxy) return followFrom(story, inside, watch, { firstBytes: { head, greeting }, ...relayed });
   const broken = failure && { failure };
-  return { kind: "other", client: { head, ...broken }, server: { head: greeting, ...broken } };
+  return { kind: "data", client: { head, ...broken }, server: { head: greeting, ...broken } };
 }
 
-/** Another TLS session with the same server, inside another connection to it. */
-async function redialInside(story: Story, layer: Layer, { certificate }: ServerLeg, hello: ClientHello): Promise<Peer> {
-  const { arrival } = story;
+/** Opens another TLS session with the same proxy, on another connection. */
+async function redialInside(story: Story, layer: TlsLayer, { certificate }: ServerLeg): Promise<Peer> {
   const fresh = await layer.redial();
-  const host = hostOf(hello, layer.destination);
-  const between = { listener: arrival.listener, client: arrival.from, server: layer.endpoint, host };
-  const { serverLeg: leg, server } = await approach(story, { ...layer, server: fresh }, hello, between);
+  const { leg, server } = await openServerLeg(story, { ...layer, server: fresh }, layer.received.hello);
   if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
   if (leg.certificate.fingerprint256 !== certificate.fingerprint256) {
     leg.stream.destroy();
-    throw new NetworkError("The proxy showed another certificate when it was connected to again", "ECONNREFUSED");
+    throw new NetworkError("The proxy showed another certificate on a second connection", "ECONNREFUSED");
   }
   return { stream: leg.stream as Socket, socket: server.socket };
 }
 
-/** What the server said of TLS: one that offered it before, and does so no longer, may not be who speaks. */
-function noteSpoken({ node, session }: Story, { endpoint }: Layer, { spoken }: Watch): void {
+/** The upgraded conversation goes on, decrypted, on these streams to its end. */
+export function resumeConversation(
+  { streams, ending }: RelayedConversation,
+  client: Peer,
+  server: Peer,
+): Promise<RelayEnding> {
+  streams.resume(client.stream, server.stream, undefined);
+  return ending;
+}
+
+/** The conversation is over for its tools and feeds, and the peers go on without them. Without a conversation nothing happens. */
+export function leaveConversation({ conversation, session }: Story): void {
+  if (!conversation) return;
+  const { streams, chain } = conversation;
+  streams.leave();
+  chain.release();
+  if (chain.hops.length > 0) session.note({ state: "EST:EST:INIT:INIT" });
+}
+
+/** A server that offered TLS before and no longer does may be somebody in between who removes the offer. */
+function noteTlsOffer({ node, session }: Story, { endpoint }: Layer, { spoken }: Watch): void {
   if (!spoken) return;
   const { protocol, offered, refused } = spoken;
-  const key = `${protocol} at ${endpoint.address} port ${endpoint.port}`;
-  if (offered) node.offering.learn(key);
+  const { offeringTls } = node.servers;
+  const server = `${protocol} at ${endpoint.address} port ${endpoint.port}`;
+  if (offered) offeringTls.learn(server);
   if (offered !== false && !refused) return;
-  const withdrawn = node.offering.has(key);
-  if (withdrawn) node.withdrawn(session, protocol, endpoint);
+  const withdrawn = offeringTls.has(server);
+  if (withdrawn) session.warnOfWithdrawnTls(protocol, endpoint);
   session.note({ startTls: { protocol, outcome: withdrawn ? "withdrawn" : "refused", at: null } });
 }
 
-/** What hides behind a broken dialogue must reach nobody: both peers are reset. */
-function drop({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
+/** Bytes hidden behind a broken dialogue must reach nobody: both peers are reset. */
+function dropConversation({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
   session.note({ verdict: "drop", phase: "sni", rule: "startTls", reason: message });
   client.socket.resetAndDestroy();
   server.socket.resetAndDestroy();
   return `Dropped: ${message}`;
 }
 
-function notTls(said: Buffer): PeerError {
-  return said.length > 0
-    ? new PeerError("The server sent more after its agreement to TLS", UNEXPECTED_MESSAGE, { side: "server" })
-    : new PeerError("The client did not begin TLS once the server had agreed", UNEXPECTED_MESSAGE, { side: "client" });
+function notTls(fromServer: Buffer): PeerError {
+  const alert = ALERTS.unexpected_message;
+  return fromServer.length > 0
+    ? new PeerError("The server sent more after its agreement to TLS", alert, { side: "server" })
+    : new PeerError("The client did not begin TLS once the server had agreed", alert, { side: "client" });
+}
+
+function ended(reason: string): ConversationOutcome {
+  return { kind: "ended", reason };
 }

@@ -28,8 +28,8 @@ export interface ChainFailure {
   readonly reason: string;
 }
 
-/** Connects sessions through their tools. */
-export interface Chains {
+/** The inline tools, as a session passes them. */
+export interface ToolStage {
   /**
    * Connects a session through its tools, all at the same time. `wanted`: the rule's own list, in its order; undefined: all
    * that take this class of flow, as configured.
@@ -39,6 +39,8 @@ export interface Chains {
     wanted: readonly string[] | undefined,
     onProgress: (progress: Progress) => void,
   ): Promise<Chain | ChainFailure>;
+  /** The only protocol that the tools of a decrypted session can read, as ALPN names it; undefined: they read all. */
+  onlyAlpn(wanted: readonly string[] | undefined): string | undefined;
 }
 
 /** What passes the tools of a worker, whatever the configuration that its sessions began with. */
@@ -76,6 +78,8 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
 
 export interface ChainTool extends ToolSettings {
   readonly open: Tool;
+  /** The tool reads no other protocol; undefined: it reads all. */
+  readonly alpn?: string | undefined;
 }
 
 /** `onFailed`: a session could not be connected through a tool, which its health is told. */
@@ -83,7 +87,7 @@ export function createChains(
   tools: readonly ChainTool[],
   traffic: ToolTraffic,
   onFailed: (name: string, reason: string) => void,
-): Chains {
+): ToolStage {
   async function enter({ name, open }: ChainTool, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
     const reason = traffic.failed.get(name);
     if (reason !== undefined) throw new NetworkError(reason, "ETOOL");
@@ -145,6 +149,11 @@ export function createChains(
           () => {},
         );
       return { kind: "ready", hops, passed, release };
+    },
+    onlyAlpn(wanted) {
+      const limits = ({ name, flows, alpn }: ChainTool) =>
+        alpn !== undefined && flows.includes("decrypted") && (wanted?.includes(name) ?? true);
+      return tools.find(limits)?.alpn;
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Feed } from "../feeds/feed.ts";
 import { openFeed } from "../feeds/kinds.ts";
 import { log } from "../log.ts";
 import type { WorkerSetup } from "../messages.ts";
-import { type Chains, type ChainTool, createChains } from "../tools/chain.ts";
+import { type ChainTool, createChains, type ToolStage } from "../tools/chain.ts";
 import { openTool } from "../tools/kinds.ts";
 import { capacity } from "./admission.ts";
 import { composeNode } from "./compose.ts";
@@ -49,7 +49,7 @@ async function openFeeds({ feeds, setup }: WorkerState, next: WorkerSetup): Prom
 }
 
 /** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
-async function openTools(state: WorkerState, { config, worker, workers }: WorkerSetup): Promise<Chains> {
+async function openTools(state: WorkerState, { config, worker, workers }: WorkerSetup): Promise<ToolStage> {
   const { tools, traffic, returns, tell } = state;
   const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));
   for (const [key, tool] of tools) {

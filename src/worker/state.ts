@@ -1,18 +1,25 @@
 import type { OpenListener } from "../capture/mode.ts";
 import type { Feed } from "../feeds/feed.ts";
 import type { Node } from "../flow/stages.ts";
-import type { WorkerSetup } from "../messages.ts";
+import type { LegMemory } from "../legs/stage.ts";
+import type { FromWorker, WorkerSetup } from "../messages.ts";
+import type { IssuedCache } from "../pki/issue/issued.ts";
+import type { RevocationCache } from "../pki/revocation/revocation-cache.ts";
+import type { VerifiedCache } from "../pki/verify/judge.ts";
+import type { Demanding } from "../policy/demanding.ts";
+import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
+import type { Ledger } from "../sessions/ledger.ts";
 import type { ToolTraffic } from "../tools/chain.ts";
 import type { Returns } from "../tools/returns.ts";
 import type { Tool } from "../tools/tool.ts";
-import type { Lasting } from "./compose.ts";
+import type { Admission } from "./admission.ts";
 import type { createMintChannel } from "./mint-channel.ts";
 
-/** What a worker works with. What a configuration changes of it, `worker-setup.ts` changes. */
-export interface WorkerState extends Lasting {
+/** What a worker works with. `setup.ts` changes what a new configuration changes; the rest outlives it. */
+export interface WorkerState extends LegMemory {
   setup: WorkerSetup;
-  /** What carries new sessions; undefined: the first setup has not been applied. */
+  /** Carries new sessions; undefined: the first setup has not been applied. */
   node: Node | undefined;
   feeds: readonly Feed[];
   /** By what they were configured with. */
@@ -20,11 +27,22 @@ export interface WorkerState extends Lasting {
   readonly tools: Map<string, Tool>;
   readonly traffic: ToolTraffic;
   readonly returns: Returns;
+  readonly admission: Admission;
+  readonly ledger: Ledger;
+  readonly issued: IssuedCache;
   readonly mint: ReturnType<typeof createMintChannel>;
-  /** The supervisor's answer to a search for a session. */
+  readonly verified: VerifiedCache;
+  readonly revocation: RevocationCache;
+  /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
+  readonly demanding: Demanding;
+  readonly offering: Demanding;
+  readonly tickets: { keys: TicketKeys; hits: number; misses: number };
+  /** Takes the supervisor's answer to a search for a session. */
   readonly settle: WorkerSessions["settle"];
   readonly forgetSession: WorkerSessions["forget"];
   /** How many sessions with servers are kept here. */
   readonly serverSessions: number;
   readonly timers: NodeJS.Timeout[];
+  /** Sends the supervisor a message. */
+  readonly tell: (message: FromWorker) => Promise<void>;
 }

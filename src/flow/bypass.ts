@@ -1,0 +1,58 @@
+import type { Verdict } from "../policy/facts.ts";
+import type { Peer } from "../streams/conversation.ts";
+import type { RelayEnd } from "../streams/relay.ts";
+import type { Endpoint } from "../vocabulary.ts";
+import { relayUnchanged } from "./relaying.ts";
+import { localEndpoint, redial, type Story, type TlsLayer } from "./story.ts";
+import { leaveConversation } from "./upgrade.ts";
+
+/** The part of a session's story in which the policy says bypass: the peers' own TLS passes as it is. */
+
+/** In the network phase: nothing was read yet. */
+export function bypassOnNetwork(
+  story: Story,
+  client: Peer,
+  server: Peer,
+  { tools }: Verdict,
+  { endpoint, host }: { readonly endpoint: Endpoint; readonly host: string | null },
+): Promise<string> {
+  return relayBypassed(story, client, server, { tools, server: endpoint, host: host ?? undefined });
+}
+
+/** In the sni phase: the client's ClientHello goes on to the server. */
+export function bypassOnHello(story: Story, layer: TlsLayer, { tools }: Verdict): Promise<string> {
+  const { client, server, endpoint, received } = layer;
+  leaveConversation(story);
+  const head = received.bytes;
+  return relayBypassed(story, { ...client, head }, server, { tools, server: endpoint, host: namedHost(layer) });
+}
+
+/**
+ * After the node has spoken TLS with the server: a new connection, on which the server sees the client's own ClientHello,
+ * byte for byte.
+ */
+export async function bypassLate(story: Story, layer: TlsLayer, { tools }: Verdict): Promise<string> {
+  const { client, endpoint, received } = layer;
+  const { node, session, connections, clientConnections } = story;
+  leaveConversation(story);
+  for (const connection of connections) if (!clientConnections.has(connection)) node.streams.close(connection);
+  session.note({ state: "EST:SYN_SENT:INIT:INIT" });
+  const server = await redial(story, layer);
+  session.note({ state: "EST:EST:INIT:INIT", seenAs: localEndpoint(server.socket) });
+  const head = received.bytes;
+  return relayBypassed(story, { ...client, head }, server, { tools, server: endpoint, host: namedHost(layer) });
+}
+
+interface BypassedFlow {
+  readonly tools: readonly string[] | undefined;
+  readonly server: Endpoint;
+  readonly host: string | undefined;
+}
+
+function relayBypassed(story: Story, client: RelayEnd, server: RelayEnd, flow: BypassedFlow): Promise<string> {
+  return relayUnchanged(story, client, server, { ...flow, flow: "bypassed", description: "bypassed" });
+}
+
+function namedHost({ received: { hello }, destination: { connectHost } }: TlsLayer): string | undefined {
+  return hello.serverName ?? connectHost ?? undefined;
+}

@@ -1,0 +1,71 @@
+import { NetworkError, PeerError } from "../errors.ts";
+import type { LegFailure } from "../legs/leg.ts";
+import type { Verdict } from "../policy/facts.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { bypassLate } from "./bypass.ts";
+import { noteVerdict, type Story, type TlsLayer } from "./story.ts";
+
+/** The part of a session's story in which somebody refuses: the policy, the server, or an error. */
+
+/** The policy drops before the server is reached: the client is told in its listener's own way. */
+export function refuseArrival({ arrival, session }: Pick<Story, "arrival" | "session">, verdict: Verdict): string {
+  noteVerdict(session, verdict);
+  arrival.refuse({ kind: "policy", message: verdict.reason });
+  return `Dropped: ${verdict.reason}`;
+}
+
+/** The policy drops after the ClientHello: the client is told with an alert. */
+export function refuseHello({ node }: Story, { client, received }: TlsLayer, { rule, reason }: Verdict): string {
+  const alert = rule === "versions" ? ALERTS.protocol_version : ALERTS.access_denied;
+  node.legs.refuse(client.stream, alert, received.hello);
+  return `Dropped: ${reason}`;
+}
+
+/**
+ * The server leg did not come up. If the policy bypasses by what is known so far, the session is bypassed. If it would
+ * decrypt, the reason counts: the server demands a client certificate, which only the client has, or speaks too old a
+ * version; for both the policy has an action. Otherwise the client gets the alert that says why.
+ */
+export async function afterServerRefusal(story: Story, layer: TlsLayer, failure: LegFailure): Promise<string> {
+  const { node, session } = story;
+  const { client, received } = layer;
+  const verdict = await verdictOnRefusal(story, layer, failure);
+  if (verdict) noteVerdict(session, verdict);
+  if (verdict?.action === "bypass") return bypassLate(story, layer, verdict);
+  if (verdict?.action === "drop") return refuseHello(story, layer, verdict);
+  if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
+  else node.legs.refuse(client.stream, failure.alert, received.hello);
+  return failure.reason;
+}
+
+async function verdictOnRefusal(
+  { node: { policy, legs, servers } }: Story,
+  { facts, received, redial, serverKey }: TlsLayer,
+  failure: LegFailure,
+): Promise<Verdict | undefined> {
+  const verdict = policy.lean(facts);
+  if (verdict.action !== "decrypt") return verdict;
+  if (await legs.demandsCertificate(failure, redial, received.hello)) {
+    servers.demandingCertificate.learn(serverKey);
+    return policy.lean({ ...facts, clientCertificateDemanded: true });
+  }
+  return failure.alert === ALERTS.protocol_version ? policy.serverBelowMin(facts) : undefined;
+}
+
+/**
+ * An error ends the session. A client that broke its protocol gets an alert; otherwise its connection is reset. A bug of
+ * ours is reported. Answers why the session is over.
+ */
+export function endOnError({ arrival, node, session }: Story, error: unknown): string {
+  const { client } = arrival;
+  if (error instanceof PeerError && client) {
+    node.legs.refuse(client, error.alert);
+    return error.message;
+  }
+  // A reset would overtake a last answer that is still being sent, such as a proxy's 408.
+  if (client && !client.writableEnded) client.resetAndDestroy();
+  else if (!client) arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
+  if (error instanceof NetworkError) return error.message;
+  session.reportBug(error);
+  return "An internal error ended the session";
+}

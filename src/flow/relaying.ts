@@ -1,0 +1,94 @@
+import type { RelayEnd, RelayEnding } from "../streams/relay.ts";
+import type { Chain, ChainFailure } from "../tools/chain.ts";
+import type { Endpoint, FlowClass } from "../vocabulary.ts";
+import type { SessionHandle } from "./stages.ts";
+import type { Story } from "./story.ts";
+
+/** The part of a session's story in which bytes pass: through the inline tools, with copies for the feeds. */
+
+/** What tools and feeds are told about a session. */
+export interface RelayedFlow {
+  readonly flow: FlowClass;
+  readonly server: Endpoint;
+  /** The SNI, or the CONNECT host. */
+  readonly host: string | undefined;
+  /** The protocol of the plaintext, as ALPN names it. */
+  readonly alpn?: string | undefined;
+  readonly description: string;
+  /** The tools that the deciding rule names; undefined: all tools that take this class of flow. */
+  readonly tools: readonly string[] | undefined;
+  /** The rule that will probably decide, for a flow that begins before one has. */
+  readonly rule?: string | undefined;
+}
+
+/** Relays bytes that were never TLS. */
+export function relayPlaintext(
+  story: Story,
+  client: RelayEnd,
+  server: RelayEnd,
+  flow: Omit<RelayedFlow, "flow">,
+): Promise<string> {
+  noteNotTls(story.session);
+  return relayUnchanged(story, client, server, { ...flow, flow: "notTls" });
+}
+
+/** Relays bytes as they are. Answers why the session is over. */
+export async function relayUnchanged(
+  story: Story,
+  client: RelayEnd,
+  server: RelayEnd,
+  flow: RelayedFlow,
+): Promise<string> {
+  const chain = await connectTools(story, flow);
+  if (chain.kind === "failed") return resetForTool(client, chain);
+  return (await relay(story, client, chain, server, flow)).reason;
+}
+
+/** Connects Ta and Tb: the session's way through the inline tools. */
+export async function connectTools(story: Story, flow: RelayedFlow): Promise<Chain | ChainFailure> {
+  const { node, session } = story;
+  const { tools, server, host, alpn } = flow;
+  const subject = { id: session.id, client: session.client, server, flow: flow.flow, host, alpn };
+  const chain = await node.tools.connect(subject, tools, (ends) => session.note({ state: `EST:EST:${ends}` }));
+  if (chain.kind === "ready") {
+    story.chain = chain;
+    session.note({ tools: chain.passed });
+  }
+  return chain;
+}
+
+/** Relays between two ends until both have left. */
+export async function relay(
+  { node, session }: Story,
+  client: RelayEnd,
+  { hops }: Chain,
+  server: RelayEnd,
+  flow: RelayedFlow,
+): Promise<RelayEnding> {
+  const { places, taps, close } = node.feeds.tap({
+    id: session.id,
+    client: session.client,
+    server: flow.server,
+    host: flow.host,
+    flow: flow.flow,
+    rule: session.rule ?? flow.rule,
+    description: flow.description,
+  });
+  // A late bypass has no place of its own: the record still says where the plaintext before it is.
+  if (Object.keys(places).length > 0) session.note({ feeds: places });
+  const ending = await node.streams.relay(client, hops, server, session.meter, taps);
+  close();
+  session.note({ clientLeft: ending.clientLeft, serverLeft: ending.serverLeft });
+  return ending;
+}
+
+/** A tool that must not be left out has failed: nothing may pass, and the client is reset. */
+export function resetForTool({ socket }: RelayEnd, { reason }: ChainFailure): string {
+  socket.resetAndDestroy();
+  return reason;
+}
+
+/** Replaces a provisional verdict: a rule may have said decrypt before it was known that there is nothing to decrypt. */
+export function noteNotTls(session: SessionHandle): void {
+  session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
+}

@@ -1,0 +1,168 @@
+import type { Socket } from "node:net";
+import type { TicketKeys } from "../resumption/ticket-keys.ts";
+import type { WorkerSessions } from "../resumption/worker-sessions.ts";
+import { asSsl3Alert } from "../ssl3/alerts.ts";
+import type { Peer } from "../streams/conversation.ts";
+import { farewell } from "../streams/farewell.ts";
+import { type Endpoint, VERSIONS } from "../vocabulary.ts";
+import { ALERTS, fatalAlert } from "../wire/alert.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { probeServer } from "./certificate-probe.ts";
+import { openClientLeg } from "./client-leg.ts";
+import type { ContextCache } from "./contexts.ts";
+import type { ClientLeg, KeyTaker, LegFailure, Presentable } from "./leg.ts";
+import type { VersionRange } from "./offer.ts";
+import { receivedAlert } from "./openssl-errors.ts";
+import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
+import { mayFallBack, openServerLeg } from "./server-leg.ts";
+
+/** The TLS sessions with the two peers. */
+export interface LegStage {
+  /** Opens TLS with the server, over other connections and in SSL 3.0 where that may help. `onlyAlpn`: no other protocol is offered. */
+  server(
+    connection: ServerConnection,
+    hello: ClientHello,
+    limits: { readonly onlyAlpn: string | undefined; readonly scope: ResumptionScope },
+  ): Promise<ServerAttempt>;
+  /** Opens TLS with the client. `alpn`: the protocol that the server chose. */
+  client(
+    stream: Socket,
+    received: ReceivedHello,
+    presented: PresentedCertificates,
+    agreed: { readonly alpn: string | undefined; readonly scope: ResumptionScope },
+  ): Promise<ClientLeg | LegFailure>;
+  /** Whether the server leg failed because the server demands a client certificate. If need be, the server is asked again. */
+  demandsCertificate(failure: LegFailure, redial: () => Promise<Peer>, hello: ClientHello): Promise<boolean>;
+  /** The alert that the peer of a leg sent, if this error says so. */
+  receivedAlert(error: NodeJS.ErrnoException): number | undefined;
+  /** Ends a connection on which no TLS is spoken yet, with a fatal alert. `hello`: the client's, if it has sent one. */
+  refuse(client: Socket, alert: number, hello?: ClientHello): void;
+}
+
+/** A ClientHello, and the very bytes that it came in: a bypass sends them on. */
+export interface ReceivedHello {
+  readonly hello: ClientHello;
+  readonly bytes: Buffer;
+}
+
+/** Within what a TLS session is resumed: between the same two peers, for the same host. */
+export interface ResumptionScope {
+  readonly listener: string;
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** The host that the client means; undefined: it does not say. */
+  readonly host: string | undefined;
+}
+
+/** The certificates for the client, of which it is shown one, and their fingerprints in the same order. */
+export interface PresentedCertificates {
+  readonly certificates: readonly Presentable[];
+  readonly records: readonly { readonly sha256: string }[];
+}
+
+export interface LegSettings {
+  readonly versions: VersionRange;
+  /** ms for a whole handshake. */
+  readonly handshake: number;
+  /** Servers are asked to staple the status of their certificates. */
+  readonly staple: boolean;
+  readonly resumption: {
+    /** Clients may come back by session identifier, by ticket; the node comes back to servers. */
+    readonly identifiers: boolean;
+    readonly tickets: boolean;
+    readonly servers: boolean;
+    /** A session with a server may be resumed for another client. */
+    readonly shareServers: boolean;
+    /** ms from the full handshake to the last abbreviated one. */
+    readonly timeout: number;
+    /** Names the policy: a session is not resumed under another one. */
+    readonly generation: string;
+  };
+}
+
+/** What the legs of all sessions share. */
+export interface LegMemory {
+  readonly contexts: ContextCache;
+  readonly sessions: Pick<WorkerSessions, "clients" | "servers">;
+  /** The keys are replaced as they are renewed. */
+  readonly tickets: { readonly keys: TicketKeys; hits: number; misses: number };
+}
+
+/** `takeKey` gets the keys of all legs; undefined: nobody wants them. */
+export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey: KeyTaker | undefined): LegStage {
+  const { versions, handshake } = settings;
+  return {
+    server(connection, hello, { onlyAlpn, scope }) {
+      const alpnProtocols = hello.alpnProtocols.filter((name) => onlyAlpn === undefined || name === onlyAlpn);
+      const resuming = serverOptions(settings, memory, takeKey, scope);
+      const full = serverOptions(settings, memory, takeKey, undefined);
+      return attemptServerLeg(connection, {
+        tls: (stream, mayResume) => openServerLeg(stream, { ...hello, alpnProtocols }, mayResume ? resuming : full),
+        ssl3: (stream, mayResume) => openServerLeg(stream, hello, { ...(mayResume ? resuming : full), fallback: true }),
+        mayFallBack: (failure) => mayFallBack(failure, versions),
+      });
+    },
+    client: (stream, received, presented, agreed) =>
+      openCountedClientLeg(stream, received, { presented, agreed, settings, memory, takeKey }),
+    async demandsCertificate({ cause, alert }, redial, hello) {
+      if (cause === "alert" && alert === ALERTS.certificate_required) return true;
+      const mayDemand = cause === "network" || (cause === "alert" && alert !== ALERTS.protocol_version);
+      return mayDemand && (await probeServer(async () => (await redial()).stream, hello, handshake));
+    },
+    receivedAlert,
+    refuse: (client, alert, hello) => farewell(client, alertFor(hello, alert)),
+  };
+}
+
+function serverOptions(
+  { versions, handshake, staple, resumption }: LegSettings,
+  { contexts, sessions }: LegMemory,
+  takeKey: KeyTaker | undefined,
+  scope: ResumptionScope | undefined,
+) {
+  const options = { versions, timeout: handshake, contexts, takeKey, staple };
+  if (!scope || !resumption.servers) return options;
+  const { client, server } = scope;
+  const sharer = resumption.shareServers ? "" : client.address;
+  const bond = [resumption.generation, sharer, server.address, server.port];
+  return { ...options, resumption: { sessions: sessions.servers, bond, timeout: resumption.timeout } };
+}
+
+interface ClientLegContext {
+  readonly presented: PresentedCertificates;
+  readonly agreed: { readonly alpn: string | undefined; readonly scope: ResumptionScope };
+  readonly settings: LegSettings;
+  readonly memory: LegMemory;
+  readonly takeKey: KeyTaker | undefined;
+}
+
+/** Counts how often tickets were good, too. */
+async function openCountedClientLeg(
+  stream: Socket,
+  received: ReceivedHello,
+  { presented, agreed, settings: { versions, handshake, resumption }, memory, takeKey }: ClientLegContext,
+): Promise<ClientLeg | LegFailure> {
+  const { contexts, sessions, tickets } = memory;
+  const { listener, client, server, host } = agreed.scope;
+  // A client that resumes sees no certificate, so it must have seen the one that it would see now.
+  const shown = presented.records.map(({ sha256 }) => sha256);
+  const leg = await openClientLeg(stream, received, {
+    ...{ presented: presented.certificates, alpn: agreed.alpn, versions, timeout: handshake, contexts, takeKey },
+    resumption: {
+      sessions: resumption.identifiers ? sessions.clients : undefined,
+      ticketKeys: resumption.tickets ? tickets.keys : [],
+      bond: [resumption.generation, listener, client.address, host ?? server.address, server.port, ...shown],
+      timeout: resumption.timeout,
+    },
+  });
+  const { sessionTicket, pskIdentity } = received.hello;
+  if (resumption.tickets && leg.kind === "up" && (sessionTicket ?? pskIdentity)) {
+    tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
+  }
+  return leg;
+}
+
+/** A client that speaks nothing newer than SSL 3.0 knows neither TLS records nor the alerts that TLS added. */
+function alertFor(hello: ClientHello | undefined, alert: number): Buffer {
+  return hello?.versions[0] === VERSIONS.SSLv3 ? fatalAlert(asSsl3Alert(alert), VERSIONS.SSLv3) : fatalAlert(alert);
+}

@@ -1,0 +1,63 @@
+import { type KeyType, VERSIONS, type Version } from "../vocabulary.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import type { IssuedCache } from "./issue/issued.ts";
+import { keyTypeFor } from "./issue/key-type.ts";
+import type { InboundKey } from "./keys/key-source.ts";
+import type { Keystore } from "./keys/keystore.ts";
+import type { HeldKeyType } from "./keys/private-key.ts";
+import type { JudgedServer, ShownCertificate } from "./verify/judge.ts";
+
+/** The certificates of a session: the server's, and those that the client is shown. */
+export interface PkiStage {
+  /** Whether the node holds a key for this server: inbound. */
+  holdsKey(host: string | undefined, address: string): boolean;
+  /** Everything wrong with the server's certificate, and the node's own keys for the server. `host` is whom the client means. */
+  judge(shown: ShownCertificate, host: string | undefined, address: string): JudgedServer;
+  /** The certificates for the client: the node's own for the server, else one that is issued in place of the server's. */
+  present(shown: ShownCertificate, hello: ClientHello, judged: JudgedServer): Promise<Presentation>;
+}
+
+/** Certificates for the client. There are several if the node holds keys of several types; one of them is shown. */
+export interface Presentation {
+  readonly certificates: readonly { readonly certificatePem: string; readonly keyPem: string }[];
+  /** What the session's record says about each, in the same order. */
+  readonly records: readonly [PresentedCertificate, ...PresentedCertificate[]];
+}
+
+export interface PresentedCertificate {
+  readonly authority: "primary" | "secondary" | "inbound";
+  readonly serial: string;
+  readonly sha256: string;
+  readonly keyType: KeyType | HeldKeyType;
+}
+
+export interface PkiTools {
+  readonly keystore: Keystore;
+  readonly judge: (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer;
+  readonly issued: IssuedCache;
+  /** The versions that the node may agree on with a client. */
+  readonly versions: { readonly min: Version; readonly max: Version };
+}
+
+export function createPkiStage({ keystore, judge, issued, versions }: PkiTools): PkiStage {
+  const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
+  return {
+    holdsKey: (host, address) => keystore.find(host, address).length > 0,
+    judge: (shown, host, address) => judge(shown, host, address, Date.now()),
+    async present({ certificate }, hello, { held, record, facts }) {
+      const [own, ...others] = held;
+      if (own) return { certificates: held, records: [recordHeld(own), ...others.map(recordHeld)] };
+      // Clients must not trust the secondary CA: a browser warns of what policy decrypts in spite of its faults.
+      const authority = facts.faults.length > 0 ? "secondary" : "primary";
+      const common = hello.versions.filter((version) => version >= oldest && version <= newest);
+      const wanted = { certificate: certificate.raw, authority, keyType: keyTypeFor(hello, common) } as const;
+      const minted = await issued.take(record.sha256, wanted, Date.now());
+      const { serial, sha256, keyType } = minted;
+      return { certificates: [minted], records: [{ authority, serial, sha256, keyType }] };
+    },
+  };
+}
+
+function recordHeld({ serial, sha256, keyType }: InboundKey): PresentedCertificate {
+  return { authority: "inbound", serial, sha256, keyType };
+}

@@ -1,0 +1,27 @@
+import type { SessionStage } from "../flow/stages.ts";
+import { log } from "../log.ts";
+import type { Ledger } from "../sessions/ledger.ts";
+
+/** Keeps the sessions' records in the ledger. `isStopped`: the node has ended the sessions that are still open. */
+export function createSessionStage(ledger: Ledger, isStopped: () => boolean): SessionStage {
+  return {
+    open({ listener, mode, from, client }) {
+      const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
+      const entry = ledger.open({ listener, mode, client: from, server: null, state }, Date.now());
+      const { id, meter } = entry;
+      return {
+        id,
+        client: from,
+        meter,
+        get rule() {
+          return entry.session.rule;
+        },
+        note: (news) => entry.note(news, Date.now()),
+        close: (reason) => entry.close(isStopped() ? "The node stopped" : reason, Date.now()),
+        reportBug: (error) => log.error({ session: id, err: error }, "A bug ended a session"),
+        warnOfWithdrawnTls: (protocol, server) =>
+          log.warn({ session: id, protocol, server }, "A server no longer offers the TLS that it offered before"),
+      };
+    },
+  };
+}
