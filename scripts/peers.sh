@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages whose programs the tests talk to, when root on Debian; else says which are missing.
-# CLEARLINE_PEERS=required makes a missing one an error.
+# Installs the Debian packages that tests need, as root on Debian; elsewhere prints which are missing.
+# With CLEARLINE_PEERS=required a missing package is an error.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -20,7 +20,7 @@ is_debian() {
   [ -r /etc/os-release ] && grep -q '^ID=debian$' /etc/os-release && command -v apt-get >/dev/null 2>&1
 }
 
-# Debian starts services as it installs them, nginx among these. A policy that says no is its way to be told not to.
+# Debian starts services when it installs them, such as nginx. A policy-rc.d that exits with 101 forbids it.
 install_packages() {
   policy=/usr/sbin/policy-rc.d
   log=$(mktemp) || return 1
