@@ -5,21 +5,27 @@ import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
+import { logWarnings, prepareConfig } from "./active-config.ts";
 import { changesBetween } from "./changes.ts";
+import { checkListenersFree } from "./free-ports.ts";
 import type { NodeState } from "./state.ts";
+import { watchConfiguredTools } from "./tool-watch.ts";
+import { workerSetup } from "./worker-setup.ts";
 
-/** Takes the configuration file anew. Live sessions go on as they began. Throws ConfigErrors, all of them, and then everything is as it was before. */
+/**
+ * Loads the configuration file again. Live sessions keep the configuration that they began with. Throws all ConfigErrors
+ * that it finds, and then nothing has changed.
+ */
 export function reload(state: NodeState): Promise<Reloaded> {
   return inTurn(state, async () => {
     const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
     const reloaded = await apply(state, await loadConfig(state.active.loaded.file, read));
-    warnOf(state.active);
+    logWarnings(state.active);
     return reloaded;
   });
 }
 
-/** Takes the keys that were added or removed, with the configuration that is in use. Who asks before it begins shares one. */
+/** Applies the keys that were added or removed, without reading the file again. Calls made before it begins share one reload. */
 export function createKeysReload(state: NodeState): () => Promise<Reloaded> {
   let waiting: Promise<Reloaded> | undefined;
   return () => {
@@ -31,7 +37,7 @@ export function createKeysReload(state: NodeState): () => Promise<Reloaded> {
   };
 }
 
-/** One after the other: each begins with what the one before it left. */
+/** Reloads run one after the other: each begins with the configuration that the one before it left. */
 function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloaded> {
   const reloaded = state.reloading.then(act);
   state.reloading = reloaded.catch(() => {});
@@ -41,7 +47,7 @@ function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloade
 async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const before = state.active;
   await checkListenersFree(loaded, before.loaded);
-  const next = await prepare(loaded, state);
+  const next = await prepareConfig(loaded, state);
   const changes = changesBetween(before, next);
   checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   const planned = state.inline;
@@ -50,7 +56,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   state.active = next;
   state.inline = inline;
   try {
-    await state.workers.setup(setupOf(state));
+    await state.workers.setup(workerSetup(state));
   } catch (error) {
     state.active = before;
     state.inline = planned;
@@ -59,7 +65,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   }
   if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
     state.watch.close();
-    state.watch = watch(state);
+    state.watch = watchConfiguredTools(state);
   }
   log.info({ changes }, "Reloaded the configuration");
   return { changes };

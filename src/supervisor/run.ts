@@ -25,14 +25,17 @@ import { createDemanding } from "../policy/demanding.ts";
 import { createLiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
-import { checkListenersFree, prepare, setupOf, warnOf, watch } from "./active-config.ts";
+import { logWarnings, prepareConfig } from "./active-config.ts";
 import { forget } from "./caches.ts";
 import { createCounts } from "./counts.ts";
+import { checkListenersFree } from "./free-ports.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { openSharing } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
+import { watchConfiguredTools } from "./tool-watch.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
+import { workerSetup } from "./worker-setup.ts";
 import { Workers } from "./workers.ts";
 
 /** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
@@ -87,8 +90,8 @@ async function startNode(
   await makeFolders(config.dataDir);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
-  const active = await prepare(loaded, { keyFolder, keyReader });
-  warnOf(active);
+  const active = await prepareConfig(loaded, { keyFolder, keyReader });
+  logWarnings(active);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = setUpKernel(loaded, count, undo, stay);
 
@@ -183,11 +186,11 @@ async function startWorkers(state: NodeState, undo: Undo): Promise<void> {
   // So that a crash of the machine leaves a record of what was going on.
   const remember = setInterval(() => history.record(sessions.live()), REMEMBER);
   undo.push(() => clearInterval(remember));
-  const remind = setInterval(() => warnOf(state.active), REMIND);
+  const remind = setInterval(() => logWarnings(state.active), REMIND);
   undo.push(() => clearInterval(remind));
-  await workers.start(setupOf(state));
+  await workers.start(workerSetup(state));
   undo.push(() => workers.stop(0));
-  state.watch = watch(state);
+  state.watch = watchConfiguredTools(state);
   undo.push(() => state.watch.close());
 }
 

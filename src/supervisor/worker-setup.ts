@@ -1,0 +1,33 @@
+import type { Config } from "../config/schema.ts";
+import type { WorkerSetup } from "../messages.ts";
+import type { NodeState } from "./state.ts";
+
+/** Makes each worker's setup from the active configuration. */
+export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
+  const { loaded, keystore, trust } = state.active;
+  return (worker) => ({
+    worker,
+    // The running number, which a reload cannot change.
+    workers: state.workers.count,
+    config: withoutStore(loaded.config),
+    policy: loaded.policy,
+    keys: keystore.keys,
+    roots: trust.roots,
+    demanding: state.demanding.entries(),
+    resumption: {
+      secret: state.sharing.secret,
+      generation: state.active.generation,
+      ticketKeys: state.sharing.ticketKeys,
+    },
+    inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
+    failedTools: loaded.config.tools.flatMap(({ name }) => {
+      const health = state.watch.state(name);
+      return health?.up === false ? [[name, health.reason ?? ""] as const] : [];
+    }),
+  });
+}
+
+/** The store's address may hold a password. Workers do not connect to the store. */
+function withoutStore({ resumption: { shared: _, ...resumption }, ...config }: Config): Config {
+  return { ...config, resumption };
+}
