@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
 import { startControl } from "../control/server.ts";
 import { createTestOperations, QUIET, testSession } from "../control/test-operations.ts";
 
@@ -142,6 +143,23 @@ test("a node that does not run is said so, with how to start it", async () => {
   const start = `Start it with: clearline run -c ${file}\n`;
   assert.equal(err, `Cannot reach the node at 127.0.0.1:${port}: nothing listens there. ${start}`);
   assert.equal(code, 1);
+});
+
+test("a running node is found where it says it listens, whatever the file says since", async () => {
+  const place = join(folder, "changed");
+  mkdirSync(join(place, "data"), { recursive: true });
+  writeFileSync(join(place, "data", "token"), readFileSync(tokenFile));
+  writeNodeFile(join(place, "data"), control.address);
+  const file = join(place, "clearline.yaml");
+  for (const console of ['{ address: "127.0.0.1:9" }', '{ address: "nowhere" }', "7"]) {
+    writeFileSync(file, `dataDir: ./data\nconsole: ${console}\n`);
+    const { code, err } = await clearline(["sessions", "-c", file]);
+    assert.deepEqual([code, err], [0, ""], console);
+  }
+  removeNodeFile(join(place, "data"));
+  const { code, err } = await clearline(["sessions", "-c", file]);
+  const why = `Cannot find the node: console in ${file} cannot be used. clearline check -c ${file} says what is wrong\n`;
+  assert.deepEqual([code, err], [2, why]);
 });
 
 test("what listens there but is no node is not believed", async () => {

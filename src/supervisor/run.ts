@@ -6,6 +6,7 @@ import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
 import { type Loaded, loadConfig } from "../config/load.ts";
+import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
@@ -201,6 +202,8 @@ async function openControl(state: NodeState, undo: Undo): Promise<Control> {
   const { host, port } = console.address;
   const control = await startControl(operations, { host, port, tokenFile: join(dataDir, "token"), log });
   undo.push(() => control.close());
+  tellWhere(dataDir, control);
+  undo.push(() => removeNodeFile(dataDir));
   const onHangUp = () => {
     reload(state).catch((error) =>
       log.error({ errors: messagesOf(error) }, "Cannot reload; the old configuration stays"),
@@ -209,6 +212,15 @@ async function openControl(state: NodeState, undo: Undo): Promise<Control> {
   process.on("SIGHUP", onHangUp);
   undo.push(() => process.off("SIGHUP", onHangUp));
   return control;
+}
+
+/** For the commands. Without the file they look at console.address. */
+function tellWhere(dataDir: string, { address }: Control): void {
+  try {
+    writeNodeFile(dataDir, address);
+  } catch (error) {
+    log.warn({ error: (error as Error).message }, "Cannot write node.json; commands find this node by console.address");
+  }
 }
 
 /** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import net from "node:net";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
 import { connectThrough, curl, nextChunk, readAll } from "../clients.ts";
@@ -8,7 +9,7 @@ import { needs } from "../needs.ts";
 import { descendants, MAIN, startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { start, until } from "../processes.ts";
+import { freePort, start, until } from "../processes.ts";
 
 describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => {
   let pki: Pki;
@@ -129,6 +130,21 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     // The client still trusts it: it is the same CA.
     assert.equal((await visit()).code, 0);
     assert.equal((await again.stop()).code, 0);
+  });
+
+  test("The commands find the running node after console.address changed in its file", async () => {
+    await using node = await newNode();
+    const file = join(node.folder, "data", "node.json");
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    node.rewrite({ console: { address: `127.0.0.1:${await freePort()}` } });
+    for (const command of ["stats", "reload"]) {
+      const { code, stderr } = await node.command(command);
+      assert.equal(code, 0, stderr);
+    }
+    await node.stop();
+    assert.ok(!existsSync(file));
+    assert.equal((await node.command("stats")).code, 1);
+    assert.equal((await node.command("ca", "export")).code, 0);
   });
 
   test("reload takes a new policy for new sessions, and a bad file changes nothing", async () => {

@@ -1,0 +1,63 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * The file node.json in the data folder: where the node that runs with this folder serves its API. The commands find the node
+ * by it, also when `console.address` was changed in the configuration since the node started.
+ */
+interface NodeFile extends Address {
+  readonly pid: number;
+  /** When the process started, as the kernel counts it: the pid may belong to another process by now. */
+  readonly started: string;
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Throws what the file system throws. */
+export function writeNodeFile(dataDir: string, { host, port }: Address): void {
+  const { pid } = process;
+  const content: NodeFile = { pid, started: startOf(pid) ?? "", host, port };
+  const written = `${nodeFile(dataDir)}.${pid}`;
+  writeFileSync(written, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+  renameSync(written, nodeFile(dataDir));
+}
+
+/** Removes this process's file, and leaves that of another node. */
+export function removeNodeFile(dataDir: string): void {
+  if (read(dataDir)?.pid === process.pid) rmSync(nodeFile(dataDir), { force: true });
+}
+
+/** Where the node that runs with this data folder serves its API. Undefined: none runs, or its file cannot be read. */
+export function findRunningNode(dataDir: string): Address | undefined {
+  const found = read(dataDir);
+  // A node that was killed leaves its file behind.
+  return found && startOf(found.pid) === found.started ? { host: found.host, port: found.port } : undefined;
+}
+
+function read(dataDir: string): NodeFile | undefined {
+  try {
+    const { pid, started, host, port } = JSON.parse(readFileSync(nodeFile(dataDir), "utf8"));
+    const usable = Number.isInteger(pid) && typeof started === "string" && typeof host === "string";
+    return usable && Number.isInteger(port) ? { pid, started, host, port } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** proc_pid_stat(5), field 22. Undefined: there is no such process. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The program's name, in parentheses, may hold spaces and parentheses itself.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function nodeFile(dataDir: string): string {
+  return join(dataDir, "node.json");
+}
