@@ -1,6 +1,7 @@
-import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { getSystemErrorMessage } from "node:util";
+import { makeFolder } from "../linux/folder.ts";
 
 /** A file that only ever holds whole records. */
 export interface CaptureFile {
@@ -14,7 +15,7 @@ export interface CaptureFile {
 
 /** Creates the file, 0600, with its preamble, and its directory, 0700, when that is missing. Throws the system's errors. */
 export async function createFile(path: string, preamble: Buffer): Promise<CaptureFile> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(path));
   const handle = await open(path, "wx", 0o600);
   const file = { path, handle, inode: (await handle.stat()).ino, length: 0, records: 0 };
   await append(file, preamble, 0).catch(async (error: unknown) => {

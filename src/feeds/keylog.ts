@@ -1,6 +1,7 @@
-import { constants, type FileHandle, mkdir, open } from "node:fs/promises";
+import { constants, type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
+import { makeFolder } from "../linux/folder.ts";
 import { isInPlace } from "./capture-file.ts";
 import type { Feed } from "./feed.ts";
 import { createRecovery } from "./recovery.ts";
@@ -118,7 +119,7 @@ interface Opened {
 
 /** Not through a link that somebody else may have laid, and for nobody else's eyes. Throws the system's errors. */
 async function openKeylog(path: string): Promise<Opened> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(path));
   const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
   const handle = await open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o600);
   try {

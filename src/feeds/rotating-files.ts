@@ -1,6 +1,7 @@
-import { access, constants, mkdir } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { makeFolder } from "../linux/folder.ts";
 import { append, type CaptureFile, createFile, discard, finish, isInPlace, prune, reasonOf } from "./capture-file.ts";
 import { type Block, newBlock } from "./segments.ts";
 
@@ -94,7 +95,7 @@ export class RotatingFiles {
   /** Makes the directory. When that fails it starts stopped: no throw. */
   async start(): Promise<void> {
     try {
-      await mkdir(this.#options.directory, { recursive: true, mode: 0o700 });
+      await makeFolder(this.#options.directory);
       await access(this.#options.directory, constants.W_OK | constants.X_OK);
     } catch (error) {
       await this.#fail(error);

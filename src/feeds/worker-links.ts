@@ -1,7 +1,8 @@
 import { once } from "node:events";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { dirname } from "node:path";
+import { makeFolder } from "../linux/folder.ts";
 import { type Deliver, PIECE } from "./block-stream.ts";
 import { listening } from "./capture-clients.ts";
 
@@ -41,7 +42,7 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
     throw new Error(
       `the path of its socket, ${path}, is longer than ${LONGEST_PATH} bytes: shorten dataDir or the name`,
     );
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(path));
   // Left by a worker that died: whoever has the clients' address has this one too.
   await rm(path, { force: true });
   await listening(server, path);

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { checkFree } from "../capture/listener.ts";
@@ -15,6 +15,7 @@ import { ConfigError } from "../errors.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
+import { makeFolder } from "../linux/folder.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
@@ -240,12 +241,24 @@ function staysInline({ config }: Loaded): boolean {
 
 async function makeDataDir(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeFolder(directory);
+    await access(directory, constants.W_OK | constants.X_OK);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new ConfigError("dataDir", `Cannot make the data folder ${directory} (dataDir): ${code}`, { cause: error });
+    const { code = "" } = error as NodeJS.ErrnoException;
+    const why = FOLDER_OBSTACLES[code] ?? code;
+    throw new ConfigError("dataDir", `Cannot use the folder ${directory} (dataDir): ${why}`, { cause: error });
   }
 }
+
+const FOLDER_OBSTACLES: Readonly<Record<string, string>> = {
+  EACCES: "this user has no permission to write there",
+  EPERM: "this user has no permission to write there",
+  EROFS: "the file system is read-only",
+  EEXIST: "a file has this name",
+  ENOTDIR: "one of its parents is a file",
+  ENOENT: "this file system does not allow new folders there",
+  ENOSPC: "the disk is full",
+};
 
 function messagesOf(error: unknown): string[] {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
