@@ -1,7 +1,7 @@
-/** Prints docs/guide/configuration.md, which is made of the schema: `node scripts/config-reference.ts > docs/guide/configuration.md`. */
+/** Prints docs/guide/configuration.md from the schema: `node scripts/config-reference.ts > docs/guide/configuration.md`. */
 import { configSchemaJson } from "../src/config/schema.ts";
 
-/** What of JSON Schema the configuration's uses. */
+/** The keywords of JSON Schema that the configuration's schema uses. */
 interface Schema {
   readonly description?: string;
   readonly default?: unknown;
@@ -19,17 +19,17 @@ interface Schema {
 
 const INTRODUCTION = `# Configuration reference
 
-This page is made from the schema that checks the file: \`node scripts/config-reference.ts > docs/guide/configuration.md\`.
+This page is generated from the schema that checks the file: \`node scripts/config-reference.ts > docs/guide/configuration.md\`.
 
-The file is YAML, \`clearline.yaml\` in the examples, and is given with \`-c FILE\` to every command. Without one the node
-runs the embedded default: an explicit proxy on 127.0.0.1:8080 and a pcapng feed in the data folder. Only \`listeners\` is
-required. A key that is not known is an error, and \`clearline check -c FILE\` tells every error at once.
+The file is YAML, \`clearline.yaml\` in the examples. Every command takes it with \`-c FILE\`. Without a file the node runs
+the embedded default: an explicit proxy on 127.0.0.1:8080 and a pcapng feed in the data folder. Only \`listeners\` is
+required. An unknown key is an error. \`clearline check -c FILE\` reports all errors at once, each with its line and column.
 
 - File names are relative to the configuration file.
 - A *host:port* is \`10.0.0.5:443\`, \`[::1]:443\` or \`www.example.com:443\`. To listen everywhere: \`0.0.0.0\`, or \`[::]\` for
   IPv6 and IPv4.
 - A *duration* is \`250ms\`, \`5s\`, \`10m\`, \`1h\` or \`30d\`; a *size* is \`500kB\`, \`100MB\` or \`1GiB\`.
-- "One or a list": both \`port: 443\` and \`port: [443, 8443]\` are right.
+- "One or a list" means that both \`port: 443\` and \`port: [443, 8443]\` are valid.
 `;
 
 /** The whole page, in Markdown. */
@@ -37,7 +37,7 @@ export function configurationPage(): string {
   return [INTRODUCTION, ...groupSections("", configSchemaJson() as Schema)].join("\n");
 }
 
-/** A group of keys, then the groups inside it. The entries of a list stand under "name[]". */
+/** A group of keys, then the groups inside it. The entries of a list have the heading "name[]". */
 function groupSections(path: string, schema: Schema): string[] {
   const variants = schema.items?.oneOf ?? [schema.items ?? schema];
   const place = schema.items ? `${path}[]` : path;
@@ -47,7 +47,7 @@ function groupSections(path: string, schema: Schema): string[] {
     const title = place && `\`${place}\`${kind ? ` with \`${kind[0]}: ${kind[1].const}\`` : ""}`;
     const keys = entries.filter(([, value]) => !isGroup(value));
     return [
-      ...(keys.length > 0 ? section(title || "Of the whole file", kind?.[1] ?? schema, keys, required) : []),
+      ...(keys.length > 0 ? section(title || "The whole file", kind?.[1] ?? schema, keys, required) : []),
       ...entries
         .filter(([, value]) => isGroup(value))
         .flatMap(([key, value]) => groupSections(join(place, key), value)),
@@ -97,7 +97,7 @@ function typeOf(key: string, schema: Schema): string {
 
 const PLURALS: Readonly<Record<string, string>> = { text: "texts", "a file": "files" };
 
-/** What the schema has as text only: its form shows in the default or in the key. */
+/** Tells kinds of text apart by their default or their key, since the schema has only "string". */
 function textKind(key: string, standard: unknown): string {
   if (/^\d+(?:ms|[smhd])$/.test(String(standard))) return "duration";
   if (/^\d+[kMG]i?B$/.test(String(standard))) return "size";

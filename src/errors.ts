@@ -30,15 +30,27 @@ export class NetworkError extends Error {
   }
 }
 
-/** What the user wrote cannot be used. `path` is where in the file: "policy.rules[3].match.port". */
+/** What the user wrote cannot be used. `path` is the key in the file: "policy.rules[3].match.port". */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly path: string;
+  /** Undefined: the error is not about one place of a file. */
+  readonly place: ConfigPlace | undefined;
 
-  constructor(path: string, message: string, options?: ErrorOptions) {
+  constructor(path: string, message: string, options?: ErrorOptions & { place?: ConfigPlace }) {
     super(message, options);
     this.path = path;
+    this.place = options?.place;
   }
+}
+
+/** A place in the configuration file. Line and column count from 1. */
+export interface ConfigPlace {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** Two lines for a terminal: the file's line, and a caret under the column. */
+  readonly excerpt: string;
 }
 
 /** Our own assumption was false. Always a bug of ours. */

@@ -62,9 +62,14 @@ function report(error: unknown): number {
   // Commander has told already. Help that was asked for is no mistake.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const errors = error instanceof AggregateError ? error.errors : [error];
-  for (const one of errors) process.stderr.write(`${lineOf(one)}\n`);
+  for (const one of errors) process.stderr.write(`${lineOf(one)}\n${excerptOf(one)}`);
   if (errors.length > 1) process.stderr.write(`${errors.length} errors\n`);
   return errors.every((one) => one instanceof ConfigError) ? 2 : 1;
+}
+
+/** On a terminal: the line of the configuration file, with a caret under the place of the error. */
+function excerptOf(error: unknown): string {
+  return error instanceof ConfigError && error.place && process.stderr.isTTY ? `${error.place.excerpt}\n` : "";
 }
 
 function lineOf(error: unknown): string {

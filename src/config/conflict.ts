@@ -1,290 +1,182 @@
 import { REVOCATION_FAULTS } from "../policy/facts.ts";
-import { VERSIONS } from "../vocabulary.ts";
-import { type HostPort, readHostPort } from "./formats.ts";
-import { inlineConflicts } from "./inline-conflict.ts";
-import { entriesAt, type Problem, pathOf, show, valueAt } from "./problem.ts";
-import { certificateCondition, toolConflicts } from "./tool-conflict.ts";
+import { FEEDS, feedRow } from "./feed.ts";
+import { type HostPort, reaches, textOf } from "./formats.ts";
+import { LISTENERS, listenerRow } from "./listener.ts";
+import { type ListeningPlace, listeningPlaces } from "./listening.ts";
+import type { Parts } from "./parts.ts";
+import { BUILT_IN_NAMES, certificateCondition, type RuleConfig } from "./policy-section.ts";
+import { type Problem, show } from "./problem.ts";
+import type { Located, Row } from "./row.ts";
+import { TOOLS, toolRow } from "./tool.ts";
 
-/**
- * What is wrong between two places that may each be right alone. It reads what stands in the file and passes over what has
- * the wrong form, so that these are told together with the errors of single values.
- */
-export function conflictsIn(root: unknown): Problem[] {
+/** Conflicts between values that are each valid alone. */
+export function conflictsIn(parts: Parts): Problem[] {
+  const { listeners, tools, feeds, rules } = parts;
+  const places = allPlaces(parts);
   return [
-    ...repeatedNames(root, ["listeners"]),
-    ...repeatedNames(root, ["policy", "rules"]),
-    ...repeatedNames(root, ["feeds"]),
-    ...repeatedNames(root, ["tools"]),
-    ...builtInNames(root),
-    ...sharedAddresses(root),
-    ...loops(root),
-    ...versionsOutOfOrder(root),
-    ...unknownListeners(root),
-    ...unknownTools(root),
-    ...revocationNotAsked(root),
-    ...toolLoops(root),
-    ...alpnTooLate(root),
-    ...toolConflicts(root),
-    ...inlineConflicts(root),
-    ...nothingInCommon(root),
-    ...unknownRules(root),
-    ...feedsIntoThePath(root),
-    ...marksWithoutPlace(root),
-    ...keyForms(root),
-    ...storeSecrets(root),
+    ...[listeners, rules, feeds, tools].flatMap(({ names }) => repeatedNames(names)),
+    ...sharedAddresses(places),
+    ...connectionsToItself(parts, places),
+    ...conflictsOfRows(parts),
+    ...sharedInterfaces(parts),
+    ...alpnTooLate(rules.entries),
+    ...unknownNames(rules.entries, "listener", conditionValues("listener"), listeners.names),
+    ...unknownNames(rules.entries, "tool", toolsOf, tools.names),
+    ...unknownNames(feeds.entries, "rule", rulesOf, [...rules.names, ...BUILT_IN_NAMES.map((value) => ({ value }))]),
+    ...faultsNotChecked(parts),
+    ...sharedStoreWithoutCa(parts),
   ];
 }
 
-function repeatedNames(root: unknown, list: readonly string[]): Problem[] {
-  const first = new Map<unknown, string>();
-  return entriesAt(root, list).flatMap(({ keys, value }) => {
-    const name = valueAt(value, ["name"]);
+function repeatedNames(names: readonly Located<string>[]): Problem[] {
+  const first = new Map<string, string>();
+  return names.flatMap(({ path, value: name }) => {
     const earlier = first.get(name);
-    if (typeof name !== "string") return [];
-    if (earlier === undefined) first.set(name, pathOf(keys));
+    if (earlier === undefined) first.set(name, path);
     return earlier === undefined
       ? []
-      : [{ path: pathOf([...keys, "name"]), says: `is ${show(name)}, the name of ${earlier} already` }];
+      : [{ path: `${path}.name`, says: `is ${show(name)}, already the name of ${earlier}` }];
   });
 }
 
-/** What stands in the place of a rule's name when no rule decided. */
-const BUILT_IN = [
-  "bypass list",
-  "decrypt list",
-  "versions",
-  "client certificate",
-  "missing key",
-  "certificate fault",
-  "startTls",
-  "default",
-];
-
-function builtInNames(root: unknown): Problem[] {
-  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
-    const name = valueAt(value, ["name"]);
-    if (typeof name !== "string" || !BUILT_IN.includes(name)) return [];
-    return [{ path: pathOf([...keys, "name"]), says: `is ${show(name)}, which names a part of every policy` }];
-  });
-}
-
-/** The places that listen, as far as they can be read. The console's default is one of them. */
-function listeningPlaces(root: unknown): {
-  readonly path: string;
-  readonly owner: string;
-  readonly address: HostPort;
-  readonly server: HostPort | undefined;
-}[] {
-  const ownConsole = valueAt(root, ["console", "address"]) ?? "127.0.0.1:8484";
-  const places = [
-    {
-      path: "console.address",
-      owner: "the console",
-      address: endpointOf(ownConsole),
-      server: undefined as HostPort | undefined,
-    },
+function allPlaces({ console: api, listeners, tools, feeds }: Parts): ListeningPlace[] {
+  const own = api && { path: "console.address", owner: "the console", address: api.address, required: true };
+  return [
+    ...(own ? [own] : []),
+    ...listeningPlaces({ listeners: listeners.entries, tools: tools.entries, feeds: feeds.entries }),
   ];
-  for (const { keys, value } of entriesAt(root, ["listeners"])) {
-    const server = valueAt(value, ["mode"]) === "forward" ? endpointOf(valueAt(value, ["server"])) : undefined;
-    places.push({
-      path: pathOf([...keys, "address"]),
-      owner: pathOf(keys),
-      address: endpointOf(valueAt(value, ["address"])),
-      server,
-    });
-  }
-  for (const { keys, value } of entriesAt(root, ["feeds"])) {
-    if (valueAt(value, ["kind"]) !== "pcap-over-ip") continue;
-    const address = endpointOf(valueAt(value, ["address"]));
-    places.push({ path: pathOf([...keys, "address"]), owner: pathOf(keys), address, server: undefined });
-  }
-  for (const { keys, value } of entriesAt(root, ["tools"])) {
-    const address = endpointOf(valueAt(value, ["returnAddress"]));
-    places.push({ path: pathOf([...keys, "returnAddress"]), owner: pathOf(keys), address, server: undefined });
-  }
-  return places.flatMap(({ address, ...place }) => (address === undefined ? [] : [{ ...place, address }]));
 }
 
-function sharedAddresses(root: unknown): Problem[] {
+function sharedAddresses(places: readonly ListeningPlace[]): Problem[] {
   const first = new Map<string, string>();
-  return listeningPlaces(root).flatMap(({ path, owner, address: { host, port } }) => {
-    const place = `${host === "localhost" ? "127.0.0.1" : host}:${port}`;
+  return places.flatMap(({ path, owner, address }) => {
+    const place = textOf({ ...address, host: address.host === "localhost" ? "127.0.0.1" : address.host });
     const earlier = first.get(place);
     if (earlier === undefined) first.set(place, owner);
-    return earlier === undefined ? [] : [{ path, says: `is ${host}:${port}, where ${earlier} listens already` }];
+    return earlier === undefined ? [] : [{ path, says: `is ${textOf(address)}, where ${earlier} already listens` }];
   });
 }
 
-/** A forward listener that connects to itself would carry its first connection for ever. */
-function loops(root: unknown): Problem[] {
-  return listeningPlaces(root).flatMap(({ owner, address, server }) => {
-    if (server === undefined || server.port !== address.port || !reaches(server.host, address.host)) return [];
-    return [
-      {
-        path: `${owner}.server`,
-        says: `is ${server.host}:${server.port}, the listener's own address: it would connect to itself`,
-      },
-    ];
-  });
-}
-
-/** Whether a connection to `target` arrives at a socket that listens on `listening`, as far as the texts say it. */
-function reaches(target: string, listening: string): boolean {
-  const loopback = /^(?:localhost|127\..*|::1|0\.0\.0\.0|::)$/;
-  const everywhere = listening === "0.0.0.0" || listening === "::";
-  if (everywhere) return loopback.test(target);
-  const names = (host: string) => (host === "localhost" ? ["127.0.0.1", "::1"] : [host]);
-  return names(target).some((host) => names(listening).includes(host));
-}
-
-function versionsOutOfOrder(root: unknown): Problem[] {
-  const min = valueAt(root, ["policy", "versions", "min"]) ?? "TLSv1.2";
-  const max = valueAt(root, ["policy", "versions", "max"]) ?? "TLSv1.3";
-  const [lowest, highest] = [numberOf(min), numberOf(max)];
-  if (lowest === undefined || highest === undefined || lowest <= highest) return [];
-  return [{ path: "policy.versions.min", says: `is ${min}, above policy.versions.max, which is ${max}` }];
-}
-
-function numberOf(version: unknown): number | undefined {
-  return Object.entries(VERSIONS).find(([name]) => name === version)?.[1];
-}
-
-/** A rule for a listener that does not exist would never match, and nobody would notice. */
-function unknownListeners(root: unknown): Problem[] {
-  const names = entriesAt(root, ["listeners"]).map(({ value }) => valueAt(value, ["name"]));
-  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
-    const named = valueAt(value, ["match", "listener"]);
-    const values: unknown[] = Array.isArray(named) ? named : [named];
-    return values.flatMap((name, index) => {
-      if (typeof name !== "string" || name.trim() === "" || names.includes(name)) return [];
-      const path = pathOf([...keys, "match", "listener", ...(Array.isArray(named) ? [index] : [])]);
-      return [{ path, says: `is ${show(name)}, but no listener has this name` }];
-    });
-  });
-}
-
-/** A rule for what nobody looks at would never match, and nobody would notice. */
-function revocationNotAsked(root: unknown): Problem[] {
-  const [ocsp = "soft", crl = "off"] = ["ocsp", "crl"].map((how) => valueAt(root, ["policy", "revocation", how]));
-  if (ocsp !== "off" || crl !== "off") return [];
-  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
-    const named = valueAt(value, ["match", "fault"]);
-    const values: unknown[] = Array.isArray(named) ? named : [named];
-    return values.flatMap((fault, index) => {
-      if (!REVOCATION_FAULTS.some((name) => name === fault)) return [];
-      const path = pathOf([...keys, "match", "fault", ...(Array.isArray(named) ? [index] : [])]);
-      return [{ path, says: `is ${show(fault)}, but ocsp and crl of policy.revocation are off: it would never match` }];
-    });
-  });
-}
-
-/** A session must not miss a tool because its name was misspelt. */
-function unknownTools(root: unknown): Problem[] {
-  const names = entriesAt(root, ["tools"]).map(({ value }) => valueAt(value, ["name"]));
-  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) =>
-    entriesAt(value, ["tools"]).flatMap(({ keys: [list, index], value: name }) => {
-      if (typeof name !== "string" || names.includes(name)) return [];
-      const path = pathOf([...keys, list!, index!]);
-      return [{ path, says: `is ${show(name)}, but no tool has this name` }];
+/** A tool at one of the node's own addresses would get its sessions again and again. */
+function connectionsToItself({ tools }: Parts, places: readonly ListeningPlace[]): Problem[] {
+  const listenerAt = ({ host, port }: HostPort) =>
+    places.find(({ address }) => address.port === port && reaches(host, address.host));
+  return tools.entries.flatMap(({ path, value }) =>
+    (toolRow(value).connectsTo?.(value) ?? []).flatMap(({ key, address }) => {
+      const own = listenerAt(address);
+      if (own === undefined) return [];
+      const says = `is ${textOf(address)}, where ${own.owner} listens: the node would connect to itself`;
+      return [{ path: `${path}.${key}`, says }];
     }),
   );
 }
 
-/** A tool that is the node itself would be sent its own sessions, again and again. */
-function toolLoops(root: unknown): Problem[] {
-  const places = listeningPlaces(root);
-  return entriesAt(root, ["tools"]).flatMap(({ keys, value }) => {
-    const address = endpointOf(valueAt(value, ["address"]));
-    const own =
-      address &&
-      places.find((place) => place.address.port === address.port && reaches(address.host, place.address.host));
-    if (!own) return [];
-    const says = `is ${address.host}:${address.port}, where ${own.owner} listens: the node would connect to itself`;
-    return [{ path: pathOf([...keys, "address"]), says }];
+function conflictsOfRows({ listeners, tools, feeds }: Parts): Problem[] {
+  return [
+    ...conflictsOf(listeners.entries, LISTENERS, ({ mode }) => mode),
+    ...conflictsOf(tools.entries, TOOLS, ({ kind }) => kind),
+    ...conflictsOf(feeds.entries, FEEDS, ({ kind }) => kind),
+  ];
+}
+
+/** What the rows of a table find in the entries of their kind. */
+function conflictsOf<Value, Kind extends string>(
+  entries: readonly Located<Value>[],
+  table: Readonly<Record<Kind, Row<Value>>>,
+  kindOf: (value: Value) => Kind,
+): Problem[] {
+  return Object.entries<Row<Value>>(table).flatMap(([kind, row]) => {
+    const own = entries.filter(({ value }) => kindOf(value) === kind);
+    const within = own.flatMap((entry) =>
+      (row.conflicts?.(entry.value) ?? []).map(({ path, says }) => ({ path: `${entry.path}.${path}`, says })),
+    );
+    return [...within, ...(row.conflictsAmong?.(own) ?? [])];
   });
 }
 
-/** HTTP/2 is agreed on in the server's hello; a rule that needs its certificate is judged after that. */
-function alpnTooLate(root: unknown): Problem[] {
-  return entriesAt(root, ["policy", "rules"]).flatMap(({ keys, value }) => {
-    const condition = certificateCondition(valueAt(value, ["match"]));
-    if (valueAt(value, ["alpn"]) === undefined || condition === undefined) return [];
-    const says = `comes too late: the rule's ${condition} is known with the certificate, and HTTP/2 is agreed on before`;
-    return [{ path: pathOf([...keys, "alpn"]), says }];
+/** An interface carries the sessions of one listener or tool, and a feed must not send its copies into such a path. */
+function sharedInterfaces({ listeners, tools, feeds }: Parts): Problem[] {
+  const first = new Map<string, string>();
+  const used = [
+    ...listeners.entries.flatMap((listener) => interfacesOf(listener, listenerRow(listener.value))),
+    ...tools.entries.flatMap((tool) => interfacesOf(tool, toolRow(tool.value))),
+    ...feeds.entries.flatMap((feed) => interfacesOf(feed, feedRow(feed.value))),
+  ];
+  return used.flatMap(({ path, name, inPath }) => {
+    const earlier = first.get(name);
+    if (earlier === undefined && inPath) first.set(name, path);
+    if (earlier === undefined) return [];
+    const why = inPath ? "" : ": the plaintext would leave there";
+    return [{ path, says: `is ${show(name)}, already used as ${earlier}${why}` }];
   });
 }
 
-/** A key comes as PEM, a certificate and a key, or as one PKCS#12 file. */
-function keyForms(root: unknown): Problem[] {
-  return entriesAt(root, ["keys"]).flatMap(({ keys, value }) => {
-    const has = (name: string) => valueAt(value, [name]) !== undefined;
-    const pem = ["certificate", "key"];
-    if (has("pkcs12")) {
-      return pem
-        .filter(has)
-        .map((name) => ({ path: pathOf([...keys, name]), says: "stands beside pkcs12, which has both" }));
-    }
-    return pem.filter((name) => !has(name)).map((name) => ({ path: pathOf([...keys, name]), says: "is missing" }));
+function interfacesOf<Value>({ path, value }: Located<Value>, { interfaces }: Row<Value>) {
+  return (interfaces?.(value) ?? []).map(({ key, ...rest }) => ({ path: `${path}.${key}`, ...rest }));
+}
+
+/** HTTP/2 is negotiated before the server's certificate is seen. */
+function alpnTooLate(rules: readonly Located<RuleConfig>[]): Problem[] {
+  return rules.flatMap(({ path, value: { alpn, match } }) => {
+    const condition = certificateCondition(match);
+    if (alpn === undefined || condition === undefined) return [];
+    const says = `has no effect: ${condition} is known only with the server's certificate, after HTTP/2 was negotiated; remove it`;
+    return [{ path: `${path}.alpn`, says }];
   });
 }
 
-function storeSecrets(root: unknown): Problem[] {
-  return [["keyStore"], ["keyStore", "former"]].flatMap((keys) => {
-    const both = ["passphraseFile", "keyFile"].every((name) => valueAt(root, [...keys, name]) !== undefined);
-    return both
-      ? [{ path: pathOf([...keys, "keyFile"]), says: "stands beside passphraseFile: one of them is enough" }]
-      : [];
-  });
+/** The names that an entry refers to, with their paths in it. */
+type References<Value> = (value: Value) => readonly Located<string>[];
+
+/** A misspelt name would have no effect, and nobody would notice. */
+function unknownNames<Value>(
+  entries: readonly Located<Value>[],
+  what: string,
+  references: References<Value>,
+  known: readonly { readonly value: string }[],
+): Problem[] {
+  const names = new Set(known.map(({ value }) => value));
+  return entries.flatMap((entry) =>
+    references(entry.value)
+      .filter(({ value }) => !names.has(value))
+      .map(({ path, value }) => ({
+        path: `${entry.path}.${path}`,
+        says: `is ${show(value)}, but no ${what} has this name`,
+      })),
+  );
 }
 
-/** Nodes that each have a CA of their own cannot open what the others have sealed, nor show the same certificates. */
-function nothingInCommon(root: unknown): Problem[] {
-  if (valueAt(root, ["resumption", "shared"]) === undefined) return [];
-  if (valueAt(root, ["signing", "primary"]) !== undefined) return [];
+const toolsOf: References<RuleConfig> = ({ tools = [] }) =>
+  tools.map((value, index) => ({ path: `tools[${index}]`, value }));
+
+const rulesOf: References<Parts["feeds"]["entries"][number]["value"]> = (feed) =>
+  ("rules" in feed ? (feed.rules ?? []) : []).map((value, index) => ({ path: `rules[${index}]`, value }));
+
+/** The values of one condition of a rule. It takes one value or a list: the path of a single one is right for both. */
+function conditionValues(name: "listener" | "fault"): References<RuleConfig> {
+  return ({ match: { [name]: values = [] } }) =>
+    values.map((value, index) => ({
+      path: `match.${name}${values.length > 1 ? `[${index}]` : ""}`,
+      value: String(value),
+    }));
+}
+
+/** A rule for a fault that is never found would never match, and nobody would notice. */
+function faultsNotChecked({ revocation, rules }: Parts): Problem[] {
+  if (revocation === undefined || revocation.ocsp !== "off" || revocation.crl !== "off") return [];
+  return rules.entries.flatMap((rule) =>
+    conditionValues("fault")(rule.value)
+      .filter(({ value }) => REVOCATION_FAULTS.some((fault) => fault === value))
+      .map(({ path, value }) => ({
+        path: `${rule.path}.${path}`,
+        says: `is ${show(value)}, but policy.revocation has both ocsp and crl off: it would never match`,
+      })),
+  );
+}
+
+/** Nodes with different CAs could neither open what the others share nor present the same certificates. */
+function sharedStoreWithoutCa({ resumption, signing }: Parts): Problem[] {
+  if (resumption?.shared === undefined || signing === undefined || signing.primary !== undefined) return [];
   const says = "is set, but signing.primary is not: nodes that share a store need the same CA";
   return [{ path: "resumption.shared", says }];
-}
-
-/** A feed for a rule that does not exist would get nothing, and nobody would notice. */
-function unknownRules(root: unknown): Problem[] {
-  const names = entriesAt(root, ["policy", "rules"]).map(({ value }) => valueAt(value, ["name"]));
-  const known = [...names.map((name) => (typeof name === "string" ? name.trim() : name)), ...BUILT_IN];
-  return entriesAt(root, ["feeds"]).flatMap((feed) =>
-    entriesAt(feed.value, ["rules"]).flatMap(({ keys, value: name }) => {
-      if (typeof name !== "string" || name.trim() === "" || known.includes(name.trim())) return [];
-      return [{ path: pathOf([...feed.keys, ...keys]), says: `is ${show(name)}, but no rule has this name` }];
-    }),
-  );
-}
-
-/** What a feed sends must never get into the traffic that it is a copy of. */
-function feedsIntoThePath(root: unknown): Problem[] {
-  const used = new Map(
-    [...entriesAt(root, ["listeners"]), ...entriesAt(root, ["tools"])].flatMap(({ keys, value }) =>
-      ["networkA", "networkB", "interfaceA", "interfaceB"].map((end) => [
-        valueAt(value, [end]),
-        pathOf([...keys, end]),
-      ]),
-    ),
-  );
-  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
-    const name = valueAt(value, ["interface"]);
-    const user = used.get(name);
-    if (name === undefined || user === undefined) return [];
-    return [
-      { path: pathOf([...keys, "interface"]), says: `is ${show(name)}, which is ${user}: plaintext would leave there` },
-    ];
-  });
-}
-
-/** The pcap format has no comments. */
-function marksWithoutPlace(root: unknown): Problem[] {
-  return entriesAt(root, ["feeds"]).flatMap(({ keys, value }) => {
-    if (valueAt(value, ["format"]) !== "pcap" || valueAt(value, ["mark"]) === undefined) return [];
-    return [{ path: pathOf([...keys, "mark"]), says: "has no place in the format pcap, only in pcapng" }];
-  });
-}
-
-function endpointOf(value: unknown): HostPort | undefined {
-  return typeof value === "string" ? readHostPort(value) : undefined;
 }

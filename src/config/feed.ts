@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { duration, hostPort, interfaceName, label, size, textOf } from "./formats.ts";
+import { anyOf, type Row, row } from "./row.ts";
 
-/** The feeds of the configuration file: where copies go, and what there is to say of a place. */
+/** `feeds` in the configuration file: where copies of the sessions go. */
 
 const common = {
-  name: label().describe("Names the feed in sessions and metrics."),
+  name: label().describe("The feed's name in sessions and metrics."),
 };
 
 const filter = {
@@ -12,105 +13,129 @@ const filter = {
     .array(z.enum(["decrypted", "bypassed", "notTls"]))
     .min(1)
     .default(["decrypted", "notTls"])
-    .describe("Which sessions: decrypted; bypassed, as the TLS bytes that passed; TCP that is not TLS."),
+    .describe(
+      "The sessions to copy: decrypted; bypassed, as the TLS bytes that passed; notTls, which is TCP without TLS.",
+    ),
   rules: z
     .array(z.string().trim().min(1))
     .min(1)
     .optional()
-    .describe("Only sessions that one of these rules, lists or built-ins decided, `default` say."),
+    .describe("Copy only the sessions that one of these rules, lists or built-ins (such as `default`) decided."),
 };
 
 const commentMark = z
   .strictObject({
-    comment: z.string().trim().min(1).max(200).describe("The comment of every packet of a decrypted session."),
+    comment: z
+      .string()
+      .trim()
+      .min(1)
+      .max(200)
+      .describe("A comment that is written to every packet of a decrypted session."),
   })
   .optional();
 
 const macAddress = () =>
   z.string().regex(/^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$/, { error: "not a MAC address such as 02:00:00:00:00:0a" });
 
-const feedFile = z.string().min(1);
+const file = z.string().min(1);
 
-export const FEED = z.discriminatedUnion("kind", [
-  z.strictObject({
-    ...common,
-    kind: z.literal("pcapng").describe("Packets in pcapng files."),
-    directory: feedFile.describe("Where the files are written."),
-    rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("The size at which a new file is begun."),
-    rotateAfter: duration({ min: "1s", max: "365d" })
-      .optional()
-      .describe("The age at which a new file is begun, 1h say; without it only the size counts."),
-    keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept."),
-    mark: commentMark,
-    ...filter,
-  }),
-  z.strictObject({
-    ...common,
-    kind: z.literal("pcap-over-ip").describe("Packets for programs that connect: Wireshark, tshark, Arkime."),
-    address: hostPort().describe("Where they connect. What passes there is not encrypted."),
-    format: z.enum(["pcapng", "pcap"]).default("pcapng").describe("pcap has no comments; some programs read only it."),
-    mark: commentMark,
-    ...filter,
-  }),
-  z.strictObject({
-    ...common,
-    kind: z.literal("interface").describe("Packets on a network interface, for an IDS; needs CAP_NET_RAW."),
-    interface: interfaceName().describe("An Ethernet interface that leads to the IDS and nowhere else."),
-    clientMac: macAddress().default("02:43:4c:00:00:0a").describe("The MAC address of every client."),
-    serverMac: macAddress().default("02:43:4c:00:00:0b").describe("The MAC address of every server."),
-    destinationMac: macAddress().optional().describe("Every frame goes to this one: a sensor behind a switch."),
-    mark: z
-      .strictObject({
-        vlan: z.int().min(1).max(4094).describe("The 802.1Q tag of every frame of a decrypted session."),
-      })
-      .optional(),
-    ...filter,
-  }),
-  z.strictObject({
-    ...common,
-    kind: z.literal("keylog").describe("The TLS keys of both legs, in the NSS format: who has them reads everything."),
-    file: feedFile.describe("What the keys are appended to."),
-  }),
-]);
+const pcapng = z.strictObject({
+  ...common,
+  kind: z.literal("pcapng").describe("Packets in pcapng files."),
+  directory: file.describe("The folder that the files are written to."),
+  rotate: size({ min: "4KiB", max: "1TiB" }).prefault("100MB").describe("Begin a new file at this size."),
+  rotateAfter: duration({ min: "1s", max: "365d" })
+    .optional()
+    .describe("Begin a new file also at this age, such as 1h. Absent: only the size counts."),
+  keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept; the oldest are deleted."),
+  mark: commentMark,
+  ...filter,
+});
 
-export type FeedConfig = z.output<typeof FEED>;
+const pcapOverIp = z.strictObject({
+  ...common,
+  kind: z.literal("pcap-over-ip").describe("Packets for programs that connect: Wireshark, tshark, Arkime."),
+  address: hostPort().describe("Where the programs connect. This connection is not encrypted."),
+  format: z
+    .enum(["pcapng", "pcap"])
+    .default("pcapng")
+    .describe("The file format. pcap has no comments, but some programs read nothing else."),
+  mark: commentMark,
+  ...filter,
+});
 
-/** Where a feed's copies go, on one line for people: a folder, an address, an interface, a file. */
-export function feedPlace(feed: FeedConfig): string {
-  switch (feed.kind) {
-    case "pcapng":
-      return feed.directory;
-    case "pcap-over-ip":
-      return textOf(feed.address);
-    case "interface":
-      return feed.interface;
-    case "keylog":
-      return feed.file;
-  }
-}
+const networkInterface = z.strictObject({
+  ...common,
+  kind: z.literal("interface").describe("Packets on a network interface, for an IDS. Needs CAP_NET_RAW."),
+  interface: interfaceName().describe("An Ethernet interface that leads to the IDS and nowhere else."),
+  clientMac: macAddress().default("02:43:4c:00:00:0a").describe("The MAC address of every client."),
+  serverMac: macAddress().default("02:43:4c:00:00:0b").describe("The MAC address of every server."),
+  destinationMac: macAddress()
+    .optional()
+    .describe("The destination of every frame, such as a sensor behind a switch. Absent: clientMac or serverMac."),
+  mark: z
+    .strictObject({
+      vlan: z.int().min(1).max(4094).describe("The 802.1Q tag on every frame of a decrypted session."),
+    })
+    .optional(),
+  ...filter,
+});
 
-/** The same with its file name absolute. */
-export function resolvedFeed(feed: FeedConfig, at: (name: string) => string): FeedConfig {
-  if (feed.kind === "pcapng") return { ...feed, directory: at(feed.directory) };
-  if (feed.kind === "keylog") return { ...feed, file: at(feed.file) };
-  return feed;
-}
+const keylog = z.strictObject({
+  ...common,
+  kind: z
+    .literal("keylog")
+    .describe("The TLS keys of both legs, in the NSS key log format. Anyone with these keys can decrypt the sessions."),
+  file: file.describe("The file that the keys are appended to."),
+});
 
 const LOOPBACK = /^(?:localhost|127\..*|::1)$/;
 
-/** What works, and hands out more than its owner may think: one sentence each. */
-export function feedWarnings(feeds: readonly FeedConfig[]): string[] {
-  return feeds.flatMap((feed, index) => {
-    if (feed.kind === "keylog") {
-      return [
-        `feeds[${index}] WRITES THE TLS KEYS OF EVERY SESSION to ${feed.file}: whoever reads that file can decrypt all of them, recorded ones and bypassed hosts' handshakes included. Remove the feed when you are done`,
-      ];
-    }
-    if (feed.kind === "pcap-over-ip" && !LOOPBACK.test(feed.address.host)) {
-      return [
-        `feeds[${index}].address is ${textOf(feed.address)}: ANYONE WHO REACHES IT READS THE PLAINTEXT, without a password and unencrypted. Use 127.0.0.1 and a tunnel, or let a firewall guard it`,
-      ];
-    }
-    return [];
-  });
+export const FEEDS = {
+  pcapng: row(pcapng, {
+    place: ({ directory }) => directory,
+    withFiles: (feed, at) => ({ ...feed, directory: at(feed.directory) }),
+  }),
+  "pcap-over-ip": row(pcapOverIp, {
+    place: ({ address }) => textOf(address),
+    conflicts: ({ format, mark }) =>
+      format === "pcap" && mark ? [{ path: "mark", says: "needs format pcapng: pcap has no comments on packets" }] : [],
+    // A feed that cannot listen reports it and tries again; the node runs without it.
+    listensAt: ({ address }) => [{ key: "address", address, required: false }],
+    warnings: ({ address }) =>
+      LOOPBACK.test(address.host)
+        ? []
+        : [
+            {
+              path: "address",
+              says: `is ${textOf(address)}: ANYONE WHO CAN CONNECT TO IT READS THE PLAINTEXT, without a password and unencrypted. Use 127.0.0.1 and a tunnel, or restrict it with a firewall`,
+            },
+          ],
+  }),
+  interface: row(networkInterface, {
+    place: (feed) => feed.interface,
+    interfaces: (feed) => [{ key: "interface", name: feed.interface, inPath: false }],
+  }),
+  keylog: row(keylog, {
+    place: (feed) => feed.file,
+    withFiles: (feed, at) => ({ ...feed, file: at(feed.file) }),
+    warnings: (feed) => [
+      {
+        path: "",
+        says: `WRITES THE TLS KEYS OF EVERY SESSION to ${feed.file}: anyone who reads that file can decrypt them all, including recorded ones and the handshakes of bypassed hosts. Remove the feed when you are done`,
+      },
+    ],
+  }),
+};
+
+export const FEED = anyOf("kind", FEEDS);
+export type FeedConfig = z.output<typeof FEED>;
+
+export function feedRow({ kind }: FeedConfig): Row<FeedConfig> {
+  return FEEDS[kind];
+}
+
+/** Where a feed's copies go, on one line for the user: a folder, an address, an interface, a file. */
+export function feedPlace(feed: FeedConfig): string {
+  return feedRow(feed).place(feed);
 }

@@ -3,8 +3,8 @@ import ipaddr from "ipaddr.js";
 import { z } from "zod";
 
 /**
- * Values that are written as text and used as something else. Each says what is wrong with it as the end of a sentence
- * that begins with where it stands: `timeouts.hello is "5 parsecs", not a duration such as 250ms, 5s, 1h or 30d`.
+ * Values that are written as text and used as something else. Their messages complete a sentence that begins with the path:
+ * `timeouts.hello is "5 parsecs", not a duration such as 250ms, 5s, 10m, 1h or 30d`.
  */
 
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -67,13 +67,13 @@ export function hostPort() {
   });
 }
 
-/** Undefined: the text has another form. The port is not checked. */
+/** Undefined: the text is not of this form. The range of the port is not checked. */
 export function readHostPort(text: string): HostPort | undefined {
   const [, bracketed, plain, port] =
     /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})?)):(\d{1,9})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || (bracketed !== undefined && !URL.canParse(`http://[${bracketed}]/`))) return undefined;
-  // Digits and dots that are no address would be looked up as a name, and mean 10.0.0.5 to some resolvers.
+  // Digits and dots that are not an address would be resolved as a name; some resolvers read 10.5 as 10.0.0.5.
   if (/^[\d.]+$/.test(host) && !/^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/.test(host)) return undefined;
   return { host: host.toLowerCase(), port: Number(port) };
 }
@@ -83,7 +83,15 @@ export function textOf({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The name of a thing that has files, metrics or lines named after it. */
+/** Whether a connection to `target` arrives at a socket that listens on `listening`, as far as the two texts tell. */
+export function reaches(target: string, listening: string): boolean {
+  const loopback = /^(?:localhost|127\..*|::1|0\.0\.0\.0|::)$/;
+  if (listening === "0.0.0.0" || listening === "::") return loopback.test(target);
+  const names = (host: string) => (host === "localhost" ? ["127.0.0.1", "::1"] : [host]);
+  return names(target).some((host) => names(listening).includes(host));
+}
+
+/** The name of a listener, tool or feed. Files, metrics and lines of output are named after it. */
 export function label() {
   return z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
     error: "not a name of up to 64 letters, digits, dots, dashes and underscores",
@@ -97,14 +105,14 @@ export function interfaceName() {
   });
 }
 
-/** "10.3.0.254/24" or "fd00::fe/64": an address of the node's own, with its subnet. */
+/** "10.3.0.254/24" or "fd00::fe/64": an address with the length of its subnet. */
 export function subnetAddress() {
   return z.string().refine((text) => ipaddr.IPv4.isValidCIDRFourPartDecimal(text) || ipaddr.IPv6.isValidCIDR(text), {
     error: "not an address with the length of its subnet, such as 10.3.0.254/24",
   });
 }
 
-/** "redis://user:password@host:port/database", "rediss://…" with TLS. What is wrong with it is told without its password. */
+/** "redis://user:password@host:port/database", "rediss://…" with TLS. Error messages do not repeat it, since it may contain a password. */
 export function storeUrl() {
   const what = "the address of a store such as redis://10.0.0.7:6379";
   return parsed(what, (text) => {
@@ -126,12 +134,12 @@ export function portMap() {
   const port = z.int().min(1).max(65535);
   const key = z.string().regex(/^(?:default|[1-9]\d{0,4})$/, { error: 'neither a port nor "default"' });
   return z.record(
-    key.refine((text) => text === "default" || Number(text) <= 65535, { error: "a port above 65535" }),
+    key.refine((text) => text === "default" || Number(text) <= 65535, { error: "not a port: the highest is 65535" }),
     port,
   );
 }
 
-/** A text with a meaning. `read` gives undefined for another form, which is then told by `what`. */
+/** A text that `read` turns into a value. Undefined: the text is not of this form; the error then says that `what` is expected. */
 function parsed<Value>(what: string, read: (text: string) => { value: Value } | { problem: string } | undefined) {
   return z.string({ error: `not ${what}` }).transform((text, context): Value => {
     const answer = read(text) ?? { problem: `is ${JSON.stringify(text)}, not ${what}` };

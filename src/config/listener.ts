@@ -1,14 +1,182 @@
-import { textOf } from "./formats.ts";
-import type { Config } from "./schema.ts";
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
+import { z } from "zod";
+import { ONE_OR_MORE, readValues } from "./condition.ts";
+import { address, hostPort, interfaceName, label, reaches, subnetAddress, textOf } from "./formats.ts";
+import { type Problem, show } from "./problem.ts";
+import { anyOf, type Located, type Row, row } from "./row.ts";
 
-/** Where a listener stands, on one line for people: "127.0.0.1:8080", "0.0.0.0:8443 to 10.0.0.5:443", "eth1 to eth2 (bridge)". */
-export function listenerPlace(listener: Config["listeners"][number]): string {
-  switch (listener.mode) {
-    case "explicit":
-      return textOf(listener.address);
-    case "forward":
-      return `${textOf(listener.address)} to ${textOf(listener.server)}`;
-    case "inline":
-      return `${listener.networkA} to ${listener.networkB} (${listener.topology})`;
-  }
+/** `listeners` in the configuration file: where sessions come from. */
+
+const common = {
+  name: label().describe("The listener's name in sessions, metrics and rules."),
+  onMissingKey: z
+    .enum(["bypass", "drop"])
+    .optional()
+    .describe(
+      "Inbound: what to do with a session when the node does not hold the server's key. Absent: re-sign the certificate.",
+    ),
+};
+
+const explicit = z.strictObject({
+  ...common,
+  mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
+  address: hostPort().describe("Where it listens."),
+});
+
+const forward = z.strictObject({
+  ...common,
+  mode: z.literal("forward").describe("A port whose connections all go to one server."),
+  address: hostPort().describe("Where it listens."),
+  server: hostPort().describe("The server that its connections go to."),
+});
+
+const inline = z.strictObject({
+  ...common,
+  mode: z.literal("inline").describe("In the path between two network interfaces. Needs CAP_NET_ADMIN."),
+  topology: z
+    .enum(["routed", "bridge"])
+    .describe("routed: this machine is a router between two networks. bridge: it is a bump in one wire."),
+  networkA: interfaceName().describe("The interface that faces the clients."),
+  networkB: interfaceName().describe("The interface that faces the servers."),
+  address: oneOrMore(subnetAddress())
+    .optional()
+    .describe("Bridge: the node's own address on it, such as 10.3.0.254/24. A list for IPv4 and IPv6."),
+  gateway: oneOrMore(address())
+    .optional()
+    .describe(
+      "Bridge: the router for every destination without a route. A list for IPv4 and IPv6. Absent: such destinations are unreachable.",
+    ),
+  routes: z
+    .array(
+      z.strictObject({
+        to: subnetAddress().describe("Another network with clients or servers, such as 10.9.0.0/16."),
+        via: address().describe("The router on the bridge's network that leads there."),
+      }),
+    )
+    .default([])
+    .describe(
+      "Bridge: routes to networks behind routers other than the gateway. This machine's own routes are not used.",
+    ),
+  ports: z
+    .unknown()
+    .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))
+    .prefault("all")
+    .meta({
+      description:
+        "The server ports that the node takes: all, or numbers and ranges. The kernel forwards all other traffic.",
+      anyOf: ONE_OR_MORE,
+    }),
+  synHold: z
+    .boolean()
+    .default(true)
+    .describe("Answer the client's SYN only after the connection to the server is established."),
+  failure: z
+    .enum(["open", "closed"])
+    .default("open")
+    .describe("What the kernel does while no worker listens: forward new connections (open) or drop them (closed)."),
+  stop: z
+    .enum(["remove", "keep"])
+    .default("remove")
+    .describe(
+      "What an orderly stop does with the bridge, routes and rules: remove them, or keep them, so that `failure` decides about new connections. All inline listeners need the same value.",
+    ),
+  blockQuic: z
+    .boolean()
+    .default(false)
+    .describe("Reject UDP port 443, so that browsers use TLS over TCP instead of QUIC."),
+});
+
+export const LISTENERS = {
+  explicit: row(explicit, {
+    place: (listener) => textOf(listener.address),
+    listensAt: (listener) => [{ key: "address", address: listener.address, required: true }],
+  }),
+  forward: row(forward, {
+    place: ({ address: own, server }) => `${textOf(own)} to ${textOf(server)}`,
+    listensAt: (listener) => [{ key: "address", address: listener.address, required: true }],
+    conflicts: ({ address: own, server }) =>
+      server.port === own.port && reaches(server.host, own.host)
+        ? [{ path: "server", says: `is ${textOf(server)}, the listener's own address: it would connect to itself` }]
+        : [],
+  }),
+  inline: row(inline, {
+    place: ({ networkA, networkB, topology }) => `${networkA} to ${networkB} (${topology})`,
+    interfaces: ({ networkA, networkB }) => [
+      { key: "networkA", name: networkA, inPath: true },
+      { key: "networkB", name: networkB, inPath: true },
+    ],
+    conflicts: (listener) => (listener.topology === "routed" ? routedConflicts(listener) : bridgeConflicts(listener)),
+    conflictsAmong: differentStops,
+  }),
+};
+
+export const LISTENER = anyOf("mode", LISTENERS);
+export type ListenerConfig = z.output<typeof LISTENER>;
+
+export function listenerRow({ mode }: ListenerConfig): Row<ListenerConfig> {
+  return LISTENERS[mode];
+}
+
+/** Where a listener is, on one line for the user: "127.0.0.1:8080", "0.0.0.0:8443 to 10.0.0.5:443", "eth1 to eth2 (bridge)". */
+export function listenerPlace(listener: ListenerConfig): string {
+  return listenerRow(listener).place(listener);
+}
+
+type Inline = z.output<typeof inline>;
+
+function oneOrMore<Schema extends z.ZodType<string>>(schema: Schema) {
+  return z.union([schema, z.array(schema).min(1)]);
+}
+
+function routedConflicts({ gateway, routes }: Inline): Problem[] {
+  const says = "is for topology bridge only: with routed, this machine's own routes apply";
+  return [
+    ...(gateway === undefined ? [] : [{ path: "gateway", says }]),
+    ...(routes.length === 0 ? [] : [{ path: "routes", says }]),
+  ];
+}
+
+/** The node sends through a bridge from its address there, to routers in the same subnet. */
+function bridgeConflicts({ address: own, gateway, routes }: Inline): Problem[] {
+  if (own === undefined) return [{ path: "address", says: "is missing: a bridge needs an address on its network" }];
+  const subnets = [own].flat().map((text) => ipaddr.parseCIDR(text));
+  const isReached = (router: ipaddr.IPv4 | ipaddr.IPv6) =>
+    subnets.some((subnet) => subnet[0].kind() === router.kind() && router.match(subnet));
+  const gateways = [gateway ?? []].flat().map((value, index) => ({
+    path: Array.isArray(gateway) ? `gateway[${index}]` : "gateway",
+    value,
+  }));
+  const routers = routes.map(({ via }, index) => ({ path: `routes[${index}].via`, value: via }));
+  const stray = [...gateways, ...routers].filter(({ value }) => !isReached(ipaddr.parse(value)));
+  const second = gateways.filter(({ value }, index) =>
+    gateways.slice(0, index).some((earlier) => isIP(earlier.value) === isIP(value)),
+  );
+  return [
+    ...stray.map(({ path, value }) => ({
+      path,
+      says: `is ${show(value)}, which is in no subnet of the bridge`,
+    })),
+    ...second.map(({ path, value }) => ({
+      path,
+      says: `is ${show(value)}, the second IPv${isIP(value)} gateway; a bridge has at most one`,
+    })),
+    ...routes.flatMap(({ to, via }, index) => {
+      const [network, router] = [isIP(to.split("/")[0]!), isIP(via)];
+      const says = `is ${show(via)}, an IPv${router} address, but the route is for IPv${network}`;
+      return network === router ? [] : [{ path: `routes[${index}].via`, says }];
+    }),
+  ];
+}
+
+/** All inline listeners are set up and taken down together. */
+function differentStops([first, ...others]: readonly Located<Inline>[]): Problem[] {
+  if (first === undefined) return [];
+  const { stop } = first.value;
+  return others
+    .filter(({ value }) => value.stop !== stop)
+    .map(({ path, value }) => ({
+      path: `${path}.stop`,
+      says: `is ${show(value.stop)}, but ${first.path}.stop is ${show(stop)}: all inline listeners need the same value`,
+    }));
 }

@@ -3,29 +3,32 @@ import { dirname, join, resolve } from "node:path";
 import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
-import { readDocument } from "./document.ts";
-import { feedWarnings, resolvedFeed } from "./feed.ts";
+import { type Document, placedError, readDocument, withPlace } from "./document.ts";
+import { feedRow } from "./feed.ts";
+import { listenerRow } from "./listener.ts";
+import { parseParts } from "./parts.ts";
 import { nameKnownKeys, type Problem, pathOf, problemsOf, valueAt } from "./problem.ts";
 import { type ReferencedFiles, readReferencedFiles } from "./referenced-files.ts";
 import { CONFIG, type Config, type WrittenConfig } from "./schema.ts";
-import { toolWarnings } from "./tool-conflict.ts";
+import { toolRow } from "./tool.ts";
+import { warningsOf } from "./warnings.ts";
 
-/** A certificate with its key, as texts. `path` is where the configuration names them: "keys[0]". */
+/** A certificate with its key, as texts. `path` is the entry that names them: "keys[0]". */
 interface KeyPair {
   readonly path: string;
   readonly certificatePem: string;
   readonly keyPem: string;
-  /** That the key is encrypted under. */
+  /** The passphrase of the encrypted key. */
   readonly passphrase?: string;
 }
 
-/** `hosts` empty: those that the certificate names. `pkcs12`: base64. */
+/** `hosts` empty: those in the certificate. `pkcs12`: base64. */
 export type InboundKey = { readonly hosts: readonly string[] } & (
   | KeyPair
   | (Pick<KeyPair, "path" | "passphrase"> & { readonly pkcs12: string })
 );
 
-/** What the private keys in the data folder are encrypted under. A key file's text is base64; `path`: "keyStore.keyFile". */
+/** The secret that encrypts the private keys in the data folder. The text of a key file is base64. `path`: "keyStore.keyFile". */
 interface StoreSecret {
   readonly kind: "passphrase" | "keyFile";
   readonly text: string;
@@ -33,8 +36,9 @@ interface StoreSecret {
 }
 
 /**
- * A configuration with everything it names read, so that a worker never opens a file. Plain data that crosses process
- * borders as JSON. `signing` holds the CAs' keys and `keyStore` the way to others: they stay in the supervisor.
+ * A configuration and the content of all files that it names, so that a worker opens none of them. Plain data that crosses
+ * process borders as JSON. `signing` and `keyStore` hold the CAs' keys and the secret of the key store: they stay in the
+ * supervisor.
  */
 export interface Loaded {
   /** Undefined: the embedded default. */
@@ -44,24 +48,25 @@ export interface Loaded {
   readonly keys: readonly InboundKey[];
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
-  /** What the nodes that share a store have in common; undefined: the primary CA's key. */
+  /** The secret of all nodes that share a store. Undefined: the primary CA's key serves. */
   readonly sharedSecret?: string;
   readonly keyStore: { readonly current?: StoreSecret; readonly former?: StoreSecret };
-  /** One sentence each, for the log: what works and should still be changed. */
+  /** What works, but has a price that the user should know: one sentence each, for the log. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Loads a configuration file, or without one the embedded default: an explicit proxy and a pcapng feed. `checkPki` says
- * what is wrong with the certificates and keys that could be read; its errors join the others.
- * @throws AggregateError of ConfigErrors: every error at once, each with its path in the file.
+ * Loads a configuration file, or without one the embedded default: an explicit proxy and a pcapng feed. `checkPki` finds
+ * the mistakes in the certificates and keys that could be read; its errors join the others.
+ * @throws AggregateError of ConfigErrors: every error at once, each with its path and its place in the file.
  */
 export async function loadConfig(
   file: string | undefined,
   checkPki: (given: Pick<Loaded, "keys" | "signing" | "trustFiles" | "keyStore">) => readonly ConfigError[] = () => [],
 ): Promise<Loaded> {
   const name = file ?? "the embedded default";
-  const { root, errors } = file === undefined ? { root: embeddedDefault(), errors: [] } : await readDocument(file);
+  const document = file === undefined ? embeddedDefault() : await readDocument(file);
+  const { root, errors } = document;
   if (root === undefined) throw failure(name, errors);
 
   const folder = file === undefined ? process.cwd() : dirname(resolve(file));
@@ -69,46 +74,63 @@ export async function loadConfig(
   const checked = CONFIG.safeParse(root, { error: nameKnownKeys });
   const problems = [
     ...(checked.success ? [] : problemsOf(checked.error.issues, root)),
-    ...conflictsIn(root),
+    ...conflictsIn(parseParts(root)),
     ...files.problems,
     ...shortSecret(files),
   ];
   const keys = inboundKeys(root, files);
   const all = [
     ...errors,
-    ...problems.map(({ path, says }) => new ConfigError(path, `Cannot read ${name}: ${path || "it"} ${says}`)),
+    ...problems.map(({ path, says, isKey }) =>
+      placedError(path, `${path || "the file"} ${says}`, document.locate(path, isKey)),
+    ),
     ...checkPki({
       keys,
       signing: signingOf(files),
       trustFiles: trustFilesOf(root, files),
       keyStore: keyStoreOf(files),
-    }),
+    }).map((error) => withPlace(error, document)),
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
   return assemble(file, folder, checked.data, files, keys);
 }
 
-/** What can be guessed opens everything that the nodes share. */
+/**
+ * Adds the places in the file to the errors of a configuration that loaded and could still not be used: a port that another
+ * program holds, say. Any other error is returned as it is.
+ */
+export async function withPlaces(file: string | undefined, error: unknown): Promise<unknown> {
+  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+  if (file === undefined || !errors.every((one) => one instanceof ConfigError)) return error;
+  const document = await readDocument(file);
+  return new AggregateError(
+    errors.map((one) => withPlace(one, document)),
+    error instanceof Error ? error.message : "",
+  );
+}
+
+/** A secret that can be guessed opens everything that the nodes share. */
 function shortSecret({ texts }: ReferencedFiles): Problem[] {
   const length = Buffer.byteLength(texts.get("resumption.secret")?.trim() ?? "x".repeat(32));
   return length >= 32
     ? []
-    : [{ path: "resumption.secret", says: `names a file of ${length} bytes; it needs 32 or more` }];
+    : [{ path: "resumption.secret", says: `names a file of ${length} bytes; at least 32 are needed` }];
 }
 
-/** What `npm start` runs: no file, no root. */
-function embeddedDefault(): object {
-  return {
+/** The configuration of `npm start`: it needs no file and no root. */
+function embeddedDefault(): Document {
+  const root = {
     listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
     feeds: [{ name: "captures", kind: "pcapng", directory: join(defaultDataDir(), "captures") }],
   };
+  return { root, errors: [], locate: () => undefined };
 }
 
 function defaultDataDir(): string {
   return process.getuid?.() === 0 ? "/var/lib/clearline" : join(homedir(), ".local", "state", "clearline");
 }
 
-/** Those whose files could be read, whatever else is wrong. */
+/** The keys whose files could be read, whatever mistakes there are elsewhere. */
 function inboundKeys(root: unknown, files: ReferencedFiles): InboundKey[] {
   const entries = valueAt(root, ["keys"]);
   if (!Array.isArray(entries)) return [];
@@ -153,7 +175,7 @@ function signingOf(files: ReferencedFiles): Loaded["signing"] {
   return { ...(primary && { primary }), ...(secondary && { secondary }) };
 }
 
-/** Those that could be read. */
+/** The files that could be read. */
 function trustFilesOf(root: unknown, { texts }: ReferencedFiles): Loaded["trustFiles"] {
   const names = valueAt(root, ["trust", "files"]);
   if (!Array.isArray(names)) return [];
@@ -188,7 +210,7 @@ function assemble(
     signing: signingOf(files),
     ...(sharedSecret !== undefined && { sharedSecret }),
     keyStore: keyStoreOf(files),
-    warnings: [...files.warnings, ...feedWarnings(config.feeds), ...toolWarnings(config), ...oldVersions(config)],
+    warnings: [...files.warnings, ...warningsOf(config)],
   };
 }
 
@@ -196,27 +218,17 @@ function missingKeyOf({ name, onMissingKey }: Config["listeners"][number]): [str
   return onMissingKey === undefined ? [] : [[name, onMissingKey]];
 }
 
-/** What the user has asked for and should know the price of. */
-function oldVersions({ policy: { versions } }: Config): string[] {
-  if (versions.min !== "SSLv3") return [];
-  const price =
-    versions.ssl3Suites === "rc4"
-      ? "RC4 leaks what is sent again and again, such as cookies and passwords"
-      : "POODLE (CVE-2014-3566) reads its block ciphers' plaintext, and cannot be mended; policy.versions.ssl3Suites: rc4 avoids it, at the price of RC4";
-  return [`policy.versions.min is SSLv3: SSL 3.0 is broken. ${price}. Allow it only where a peer speaks nothing newer`];
-}
-
-/** File names are relative to the file that names them, not to where the node happens to be started. */
+/** File names are relative to the configuration file, not to the folder that the node is started in. */
 function absolute(written: WrittenConfig, folder: string): Config {
   const at = (name: string) => resolve(folder, name);
-  /** The same with these of its keys, those that are there, made absolute. */
+  /** The same group with the file names at these keys made absolute. */
   const files = <Group extends object>(group: Group, names: readonly (keyof Group)[]): Group => ({
     ...group,
     ...Object.fromEntries(
       names.flatMap((name) => (group[name] === undefined ? [] : [[name, at(String(group[name]))]])),
     ),
   });
-  const { policy, trust, signing, keys, keyStore, feeds, dataDir, resumption } = written;
+  const { policy, trust, signing, keys, keyStore, listeners, tools, feeds, dataDir, resumption } = written;
   const pair = ["certificate", "key", "passphraseFile"] as const;
   const secret = ["passphraseFile", "keyFile"] as const;
   return {
@@ -235,10 +247,18 @@ function absolute(written: WrittenConfig, folder: string): Config {
       ...(keyStore.former && { former: files(keyStore.former, secret) }),
     },
     resumption: files(resumption, ["secret"]),
-    feeds: feeds.map((feed) => resolvedFeed(feed, at)),
+    listeners: listeners.map((listener) => listenerRow(listener).withFiles?.(listener, at) ?? listener),
+    tools: tools.map((tool) => toolRow(tool).withFiles?.(tool, at) ?? tool),
+    feeds: feeds.map((feed) => feedRow(feed).withFiles?.(feed, at) ?? feed),
   };
 }
 
-function failure(name: string, errors: readonly ConfigError[]): AggregateError {
+/** The errors in the order of the file. */
+function failure(name: string, found: readonly ConfigError[]): AggregateError {
+  const position = ({ place }: ConfigError) => [place?.line ?? 0, place?.column ?? 0] as const;
+  const errors = found.toSorted((one, other) => {
+    const [a, b] = [position(one), position(other)];
+    return a[0] - b[0] || a[1] - b[1];
+  });
   return new AggregateError(errors, `Cannot use ${name}: ${errors.length} ${errors.length === 1 ? "error" : "errors"}`);
 }

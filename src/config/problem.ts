@@ -1,12 +1,14 @@
 import type { z } from "zod";
 
-/** What is wrong at one place of the file: "policy.rules[3].match.port" and "is 70000, above 65535". */
+/** A mistake in the file: its path, "policy.rules[3].match.port", and the rest of the sentence, "is 70000, above 65535". */
 export interface Problem {
   readonly path: string;
   readonly says: string;
+  /** The mistake is the key itself, not its value. */
+  readonly isKey?: true;
 }
 
-/** "policy.rules[3].match.port"; keys that are no plain words stand in quotes. */
+/** "policy.rules[3].match.port". A key that is not a plain word is written as policy["a key"]. */
 export function pathOf(keys: readonly PropertyKey[]): string {
   return keys.reduce<string>((path, key) => {
     if (typeof key === "number") return `${path}[${key}]`;
@@ -16,7 +18,21 @@ export function pathOf(keys: readonly PropertyKey[]): string {
   }, "");
 }
 
-/** The value that stands at a path, in whatever was read; undefined: none does. */
+/** The keys of a path that `pathOf` wrote. Undefined: it is not a path in the file. */
+export function keysOf(path: string): PropertyKey[] | undefined {
+  const keys: PropertyKey[] = [];
+  let end = 0;
+  for (const { 0: part, 1: name, 2: index, 3: quoted, index: at } of path.matchAll(PATH_PART)) {
+    if (at !== end) return undefined;
+    end = at + part.length;
+    keys.push(name ?? (index === undefined ? JSON.parse(quoted!) : Number(index)));
+  }
+  return end === path.length ? keys : undefined;
+}
+
+const PATH_PART = /(?:^|\.)([A-Za-z_][\w-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]/g;
+
+/** The value at a path of what was read. Undefined: there is none. */
 export function valueAt(root: unknown, keys: readonly PropertyKey[]): unknown {
   let value = root;
   for (const key of keys) {
@@ -26,16 +42,7 @@ export function valueAt(root: unknown, keys: readonly PropertyKey[]): unknown {
   return value;
 }
 
-/** The entries of a list in the file, each with where it stands; none when it is no list. */
-export function entriesAt(
-  root: unknown,
-  keys: readonly string[],
-): { readonly keys: readonly PropertyKey[]; readonly value: unknown }[] {
-  const list = valueAt(root, keys);
-  return Array.isArray(list) ? list.map((value: unknown, index) => ({ keys: [...keys, index], value })) : [];
-}
-
-/** The value as it is shown to the user: short, on one line. */
+/** A value as messages show it: short, on one line. */
 export function show(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "a group of keys";
@@ -43,14 +50,14 @@ export function show(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 
-/** Leaves in the message of an unknown key what its place would have known, for `problemsOf` to suggest from. */
+/** Puts the known keys into the message about an unknown one, so that `problemsOf` can suggest the closest. */
 export const nameKnownKeys: z.core.$ZodErrorMap = (issue) => {
   const shape =
     issue.code === "unrecognized_keys" ? (issue.inst?._zod.def as { shape?: object } | undefined)?.shape : undefined;
   return shape ? Object.keys(shape).join(" ") : undefined;
 };
 
-/** What a failed check means for the user. `root` is what was checked with `nameKnownKeys`. */
+/** Words the issues of a failed check for the user. `root` is the value that was checked with `nameKnownKeys`. */
 export function problemsOf(issues: readonly z.core.$ZodIssue[], root: unknown): Problem[] {
   return issues.flatMap((issue) => {
     if (issue.code !== "unrecognized_keys")
@@ -59,8 +66,14 @@ export function problemsOf(issues: readonly z.core.$ZodIssue[], root: unknown): 
     return issue.keys.map((key) => ({
       path: pathOf([...issue.path, key]),
       says: `is not known${suggestion(key, known)}`,
+      isKey: true,
     }));
   });
+}
+
+/** Reports a mistake from the refinement of a schema. `says` completes a sentence that begins with the path. */
+export function report(context: z.RefinementCtx, path: PropertyKey[], says: string): void {
+  context.addIssue({ code: "custom", path, message: says });
 }
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -90,7 +103,7 @@ function sentenceEnd(issue: z.core.$ZodIssue, value: unknown): string {
     case "invalid_union":
       return `is ${show(value)}, ${"options" in issue ? `not one of ${issue.options.join(", ")}` : issue.message}`;
     case "custom":
-      return issue.message.startsWith("is ") ? issue.message : `is ${show(value)}, ${issue.message}`;
+      return /^(?:not|neither) /.test(issue.message) ? `is ${show(value)}, ${issue.message}` : issue.message;
     default:
       return `is ${show(value)}, ${issue.message}`;
   }
@@ -100,7 +113,7 @@ function tooMuch(value: unknown, asNumber: string, asText: string): string {
   return `is ${show(value)}, ${typeof value === "number" ? asNumber : asText}`;
 }
 
-/** The known key that is closest, unless more than about a third of its letters differ. */
+/** Suggests the closest known key, if at most about a third of its letters differ. */
 function suggestion(key: string, known: readonly string[]): string {
   const ranked = known
     .map((name) => ({ name, distance: distanceOf(key.toLowerCase(), name.toLowerCase()) }))
@@ -109,7 +122,7 @@ function suggestion(key: string, known: readonly string[]): string {
   return best && best.distance <= Math.ceil(best.name.length / 3) ? `; did you mean ${best.name}?` : "";
 }
 
-/** Levenshtein's distance. */
+/** The Levenshtein distance. */
 function distanceOf(from: string, to: string): number {
   if (from.length > 40) return Infinity;
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);

@@ -3,17 +3,18 @@ import { resolve } from "node:path";
 import { readList } from "../policy/list.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
 
-/** The files that a configuration names, read. */
+/** The content of the files that a configuration names. */
 export interface ReferencedFiles {
-  /** By the path in the configuration: "policy.lists.bypass[0]". Of a list the entries, of the others the text, or base64. */
+  /** The entries of policy lists, by the path in the configuration: "policy.lists.bypass[0]". */
   readonly lists: ReadonlyMap<string, readonly string[]>;
+  /** The text of the other files, or base64 for binary ones, by the path in the configuration. */
   readonly texts: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads every file that is named, wherever the rest of the file is wrong, so that missing files are told together with all
+ * Reads every file that is named, whatever mistakes there are elsewhere, so that missing files are reported together with all
  * other errors. Relative names are relative to `folder`.
  */
 export async function readReferencedFiles(root: unknown, folder: string): Promise<ReferencedFiles> {
@@ -33,15 +34,17 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
       const { entries, problems: bad } = readList(content.text);
       lists.set(path, entries);
       problems.push(
-        ...bad.slice(0, MOST_LINES).map(({ line, message }) => ({ path, says: `names ${file}:${line}: ${message}` })),
+        ...bad
+          .slice(0, MOST_LINES)
+          .map(({ line, message }) => ({ path, says: `names a list with a mistake: ${file}:${line}: ${message}` })),
       );
       if (bad.length > MOST_LINES)
-        problems.push({ path, says: `names ${file}, where ${bad.length - MOST_LINES} more lines are wrong` });
+        problems.push({ path, says: `names a list with ${bad.length - MOST_LINES} more mistakes: ${file}` });
     } else {
       texts.set(path, kind === "passphrase" ? firstLine(content.text) : content.text);
       if (kind !== "pem" && (content.mode & 0o077) !== 0) {
         warnings.push(
-          `${path} is ${show(named)}, which others than its owner can use (mode ${(content.mode & 0o777).toString(8)}); 600 keeps it private`,
+          `${path} is ${show(named)}, which users other than its owner can access (mode ${(content.mode & 0o777).toString(8)}); chmod 600 makes it private`,
         );
       }
     }
@@ -49,7 +52,7 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
   return { lists, texts, problems, warnings };
 }
 
-/** All but lists and certificates are secrets; a binary one is PKCS#12, or a file of random bytes. */
+/** All kinds but list and pem are secrets. binary: PKCS#12, or a file of random bytes. */
 type Kind = "list" | "pem" | "key" | "binary" | "passphrase";
 
 const LARGEST: Readonly<Record<Kind, number>> = {
@@ -61,7 +64,7 @@ const LARGEST: Readonly<Record<Kind, number>> = {
 };
 const MOST_LINES = 20;
 
-/** Where files are named: the whole of it, so that a new key that names a file is one more line here. */
+/** Every key whose file is read. A new one is one more line here. */
 function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; readonly kind: Kind }[] {
   const each = (list: readonly string[]) => {
     const value = valueAt(root, list);
@@ -82,12 +85,12 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
   ];
 }
 
-/** As openssl reads a passphrase: an editor ends its line, and nobody means that. */
+/** The passphrase is the first line without its end, as in openssl's passphrase files: editors add a line end. */
 function firstLine(text: string): string {
   return text.split(/\r?\n/, 1)[0] ?? "";
 }
 
-/** Reads a file whole. A pipe or a device could keep the node waiting for ever, so only plain files are opened. */
+/** Reads a whole file. Only plain files are opened: a pipe or a device could block the node for ever. */
 export async function readRegularFile(
   file: string,
   largest: number,

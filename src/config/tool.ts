@@ -2,45 +2,46 @@ import { z } from "zod";
 import { readAddress } from "../policy/address-set.ts";
 import { FLOW_CLASSES } from "../vocabulary.ts";
 import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress, textOf } from "./formats.ts";
+import type { Problem } from "./problem.ts";
+import { anyOf, type Row, row } from "./row.ts";
 
-/** The inline tools of the configuration file: what the plaintext goes through, and what there is to say of a place. */
+/** `tools` in the configuration file: the inline tools that sessions go through. */
 
 const common = {
-  name: label().describe("Names the tool in rules, sessions and metrics."),
+  name: label().describe("The tool's name in rules, sessions and metrics."),
   flows: z
     .array(z.enum(FLOW_CLASSES))
     .min(1)
     .default([...FLOW_CLASSES])
-    .describe("What goes through it: decrypted, bypassed (the TLS bytes as they are), notTls."),
+    .describe("The sessions that go through it: decrypted; bypassed, as TLS bytes; notTls, which is TCP without TLS."),
   onFailure: z
     .enum(["bypass", "drop"])
     .default("drop")
-    .describe("When it has failed, sessions go on without it (bypass) or are reset."),
+    .describe("After it has failed, sessions go on without it (bypass) or are reset (drop)."),
   ports: portMap()
     .prefault({})
-    .describe("Server ports as the tool sees them, of decrypted sessions: { 443: 80, default: 8080 }."),
-  alpn: z.enum(["http/1.1"]).optional().describe("Keeps HTTP/2 out of the sessions that go through it."),
+    .describe("The server ports that the tool sees in decrypted sessions: { 443: 80, default: 8080 }."),
+  alpn: z.enum(["http/1.1"]).optional().describe("Do not negotiate HTTP/2 in sessions that go through it."),
   heartbeat: z
     .strictObject({
-      enabled: z.boolean().default(true).describe("Whether a probe of the node's own goes through the tool."),
-      period: duration({ min: "100ms", max: "1h" }).prefault("1s").describe("Between two probes."),
-      timeout: duration({ min: "50ms", max: "1m" }).prefault("1s").describe("In which one must have come through."),
-      retries: z.int().min(1).max(100).default(3).describe("Failures in a row until the tool has failed."),
+      enabled: z.boolean().default(true).describe("Send probes through the tool to find out whether it works."),
+      period: duration({ min: "100ms", max: "1h" }).prefault("1s").describe("The time between two probes."),
+      timeout: duration({ min: "50ms", max: "1m" })
+        .prefault("1s")
+        .describe("A probe that needs longer to come through counts as a failure."),
+      retries: z.int().min(1).max(100).default(3).describe("The tool has failed after this many failures in a row."),
       recovery: duration({ min: "0s", max: "1h" })
         .prefault("5s")
-        .describe("For how long probes must come through until it is used again."),
+        .describe("A failed tool is used again after its probes have come through for this long."),
     })
     .prefault({}),
 };
 
-/** One or a list of them, always used as a list. */
-function ownAddresses(standard: readonly string[]) {
-  return z
-    .union([subnetAddress(), z.array(subnetAddress()).min(1)])
-    .transform((value) => [value].flat())
-    .prefault([...standard]);
-}
+const OWN_A = ["169.254.77.1/29", "fe80::77:1/64"];
+const OWN_B = ["169.254.77.2/29", "fe80::77:2/64"];
+const ownAddresses = z.union([subnetAddress(), z.array(subnetAddress()).min(1)]).optional();
 
+/** One address or a list, read as a list. */
 function gateways() {
   return z
     .union([address(), z.array(address()).max(2)])
@@ -48,51 +49,90 @@ function gateways() {
     .prefault([]);
 }
 
-export const TOOL = z.discriminatedUnion("kind", [
-  z.strictObject({
+const inline = z
+  .strictObject({
     ...common,
-    kind: z.literal("inline").describe("A tool between two interfaces."),
-    interfaceA: interfaceName().describe("The interface toward the tool's client side: Ta."),
-    interfaceB: interfaceName().describe("The interface toward the tool's server side: Tb."),
+    kind: z.literal("inline").describe("A tool between two network interfaces."),
+    interfaceA: interfaceName().describe("The interface that leads to the tool's client side: Ta."),
+    interfaceB: interfaceName().describe("The interface that leads to the tool's server side: Tb."),
     namespace: label()
       .optional()
       .describe("The network namespace that the node makes for the two interfaces. Default clearline-NAME."),
     layer: z
       .union([z.literal(2), z.literal(3)], { error: "neither 2 nor 3" })
       .default(2)
-      .describe("2: a bump in the wire. 3: a router, with addresses of its own."),
-    addressA: ownAddresses(["169.254.77.1/29", "fe80::77:1/64"]).describe(
-      "The node's own addresses toward the tool's client side. A tool that answers by itself sends it there.",
-    ),
-    addressB: ownAddresses(["169.254.77.2/29", "fe80::77:2/64"]).describe("The same toward its server side."),
-    gatewayA: gateways().describe("Layer 3: the tool's own addresses on its client side, one for each family."),
-    gatewayB: gateways().describe("The same on its server side."),
-  }),
-  z.strictObject({
-    ...common,
-    kind: z.literal("proxy").describe("A tool that is a TCP service."),
-    address: hostPort().describe("Where the tool listens: Ta."),
-    returnAddress: hostPort().describe(
-      "Where it connects back to: Tb. With sslproxy each session has a port of its own there.",
-    ),
-    from: z
-      .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
-      .min(1)
-      .optional()
-      .describe("The addresses that it connects back from; those of address when absent."),
-    header: z
-      .enum(["proxy-v2", "sslproxy"])
-      .default("proxy-v2")
-      .describe("How it is told of the session: PROXY protocol version 2, or SSLproxy's line."),
-  }),
-]);
+      .describe("2: the tool is a bump in the wire. 3: it is a router with addresses of its own."),
+    addressA: ownAddresses.meta({
+      description: "The node's own addresses on interfaceA. The tool sends its own replies there. Required at layer 3.",
+      default: OWN_A,
+    }),
+    addressB: ownAddresses.meta({
+      description: "The node's own addresses on interfaceB. Required at layer 3.",
+      default: OWN_B,
+    }),
+    gatewayA: gateways().describe("Layer 3: the tool's own addresses on its client side, one for each address family."),
+    gatewayB: gateways().describe("Layer 3: the tool's own addresses on its server side."),
+  })
+  .transform((tool) => {
+    const [ownA, ownB] = tool.layer === 2 ? [OWN_A, OWN_B] : [[], []];
+    return { ...tool, addressA: [tool.addressA ?? ownA].flat(), addressB: [tool.addressB ?? ownB].flat() };
+  });
 
-/** Where a tool stands, on one line for people: "tool-a to tool-b", "10.0.9.5:3128, back to 0.0.0.0:3129". */
-export function toolPlace(tool: z.output<typeof TOOL>): string {
-  switch (tool.kind) {
-    case "inline":
-      return `${tool.interfaceA} to ${tool.interfaceB}`;
-    case "proxy":
-      return `${textOf(tool.address)}, back to ${textOf(tool.returnAddress)}`;
+const proxy = z.strictObject({
+  ...common,
+  kind: z.literal("proxy").describe("A tool that is a TCP service."),
+  address: hostPort().describe("Where the tool listens: Ta."),
+  returnAddress: hostPort().describe(
+    "Where the node listens for the tool's connection back: Tb. With header sslproxy each session has a port of its own at this host.",
+  ),
+  from: z
+    .array(z.string().refine((text) => readAddress(text) !== undefined, { error: "not an address such as 10.0.9.5" }))
+    .min(1)
+    .optional()
+    .describe("The addresses that the tool connects back from. Absent: those of address."),
+  header: z
+    .enum(["proxy-v2", "sslproxy"])
+    .default("proxy-v2")
+    .describe("How the tool learns about the session: PROXY protocol version 2, or SSLproxy's header line."),
+});
+
+export const TOOLS = {
+  inline: row(inline, {
+    place: ({ interfaceA, interfaceB }) => `${interfaceA} to ${interfaceB}`,
+    interfaces: ({ interfaceA, interfaceB }) => [
+      { key: "interfaceA", name: interfaceA, inPath: true },
+      { key: "interfaceB", name: interfaceB, inPath: true },
+    ],
+    conflicts: layerConflicts,
+  }),
+  proxy: row(proxy, {
+    place: (tool) => `${textOf(tool.address)}, back to ${textOf(tool.returnAddress)}`,
+    listensAt: ({ returnAddress, header }) => [
+      { key: "returnAddress", address: returnAddress, required: header !== "sslproxy" },
+    ],
+    connectsTo: (tool) => [{ key: "address", address: tool.address }],
+  }),
+};
+
+export const TOOL = anyOf("kind", TOOLS);
+export type ToolConfig = z.output<typeof TOOL>;
+
+export function toolRow({ kind }: ToolConfig): Row<ToolConfig> {
+  return TOOLS[kind];
+}
+
+/** Where a tool is, on one line for the user: "tool-a to tool-b", "10.0.9.5:3128, back to 0.0.0.0:3129". */
+export function toolPlace(tool: ToolConfig): string {
+  return toolRow(tool).place(tool);
+}
+
+function layerConflicts({ layer, ...tool }: z.output<typeof inline>): Problem[] {
+  if (layer === 2) {
+    return (["gatewayA", "gatewayB"] as const)
+      .filter((key) => tool[key].length > 0)
+      .map((key) => ({ path: key, says: "is for layer 3 only: at layer 2 the tool has no address" }));
   }
+  return (["addressA", "addressB", "gatewayA", "gatewayB"] as const)
+    .filter((key) => tool[key].length === 0)
+    .map((key) => ({ path: key, says: "is missing: layer 3 needs the node's and the tool's addresses on both sides" }));
 }

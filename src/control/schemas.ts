@@ -10,12 +10,18 @@ import { action, phase, session, time } from "../sessions/record.ts";
 
 const amount = z.int().nonnegative();
 
+const placeInFile = {
+  line: z.exactOptional(z.int().positive()).describe("the line in the configuration file"),
+  column: z.exactOptional(z.int().positive()).describe("the column in that line, from 1"),
+};
+
 /** Any answer that is not 2xx. */
 export const failure = z.object({
   error: z.string().describe("what could not be done and why, in one sentence"),
   path: z.exactOptional(z.string()).describe("the part of the request, or of the configuration, that is wrong"),
+  ...placeInFile,
   errors: z
-    .exactOptional(z.array(z.object({ error: z.string(), path: z.string() })).readonly())
+    .exactOptional(z.array(z.object({ error: z.string(), path: z.string(), ...placeInFile })).readonly())
     .describe("all of them, when there are several"),
 });
 

@@ -139,14 +139,18 @@ function blame(error: unknown): [status: number, answer: ApiError] {
     });
     return [400, { ...errors[0]!, ...(errors.length > 1 && { errors }) }];
   }
-  if (error instanceof ConfigError) return [400, { error: error.message, path: error.path }];
+  if (error instanceof ConfigError) return [400, errorEntry(error)];
   if (error instanceof AggregateError && error.errors.every((one) => one instanceof ConfigError)) {
-    const errors = error.errors.map(({ message, path }: ConfigError) => ({ error: message, path }));
+    const errors = error.errors.map(errorEntry);
     if (errors[0]) return [400, { ...errors[0], errors }];
   }
   const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
   if (status >= 400 && status < 500) return [status, { error: (error as Error).message }];
   return [500, { error: "The node failed to answer; its log says why" }];
+}
+
+function errorEntry({ message, path, place }: ConfigError) {
+  return { error: message, path, ...(place && { line: place.line, column: place.column }) };
 }
 
 function stack(error: unknown): string {

@@ -1,4 +1,4 @@
-import { type Loaded, loadConfig } from "../config/load.ts";
+import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import type { Reloaded } from "../control/api.ts";
 import { changeListeners, planListeners } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
@@ -19,9 +19,14 @@ import { workerSetup } from "./worker-setup.ts";
 export function reload(state: NodeState): Promise<Reloaded> {
   return inTurn(state, async () => {
     const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
-    const reloaded = await apply(state, await loadConfig(state.active.loaded.file, read));
-    logWarnings(state.active);
-    return reloaded;
+    const { file } = state.active.loaded;
+    try {
+      const reloaded = await apply(state, await loadConfig(file, read));
+      logWarnings(state.active);
+      return reloaded;
+    } catch (error) {
+      throw await withPlaces(file, error);
+    }
   });
 }
 

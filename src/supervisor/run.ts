@@ -5,7 +5,7 @@ import { checkFree } from "../capture/listener.ts";
 import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
-import { type Loaded, loadConfig } from "../config/load.ts";
+import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
@@ -40,8 +40,11 @@ import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { workerSetup } from "./worker-setup.ts";
 import { Workers } from "./workers.ts";
 
-/** Starts a node and runs it until SIGINT or SIGTERM. Answers the exit code: 2 when the configuration cannot be used. */
-export async function runNode({ file }: { readonly file: string | undefined }): Promise<number> {
+/**
+ * Starts a node and runs it until SIGINT or SIGTERM.
+ * @throws AggregateError of ConfigErrors when the configuration cannot be used, each with its place in the file.
+ */
+export async function runNode({ file }: { readonly file: string | undefined }): Promise<void> {
   const undo: Undo = [];
   const stay = { inline: false };
   try {
@@ -54,12 +57,8 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
     log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
     await state.workers.stop(drain);
     stay.inline = staysInline(state.active.loaded);
-    return 0;
   } catch (error) {
-    const errors = error instanceof AggregateError ? error.errors : [error];
-    if (!errors.every((one) => one instanceof ConfigError)) throw error;
-    for (const { message } of errors) process.stderr.write(`${message}\n`);
-    return 2;
+    throw await withPlaces(file, error);
   } finally {
     for (const step of undo.reverse()) await step();
   }

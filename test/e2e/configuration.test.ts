@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
-import { needs } from "../needs.ts";
+import { needs, program } from "../needs.ts";
 import { MAIN } from "../node.ts";
 import { makePki, type Pki } from "../pki.ts";
 import { freePort, must, type Outcome, run, scratch } from "../processes.ts";
@@ -15,7 +15,7 @@ describe("A configuration that cannot be used", needs("openssl"), () => {
     pki = await makePki();
   });
 
-  /** Every sentence of it is wrong in its own way; `check` must name each of these paths. */
+  /** Every line of it has a mistake; `check` must report each of these places and paths. */
   const wrong = `
 listeners:
   - { name: a, mode: explicit, address: "127.0.0.1:70000" }
@@ -37,37 +37,62 @@ timeouts: { idle: soon }
 workers: many
 surprise: 1
 `;
-  const PATHS = [
-    "listeners[0].address",
-    "listeners[1].server",
-    "listeners[1].name",
-    "listeners[2].mode",
-    "policy.default",
-    "policy.versions",
-    "policy.lists.bypass[0]",
-    "policy.rules[0].match.port",
-    "policy.rules[1].match.client",
-    "policy.rules[2].match.hots",
-    "keys[0].certificate",
-    "keys[0].key",
-    "feeds[0].rotate",
-    "timeouts.idle",
-    "workers",
-    "surprise",
+  const MISTAKES = [
+    "3:41: listeners[0].address",
+    "4:5: listeners[1].server",
+    "4:13: listeners[1].name",
+    "5:22: listeners[2].mode",
+    "7:12: policy.default",
+    "8:20: policy.versions.min",
+    "9:21: policy.lists.bypass[0]",
+    "11:33: policy.rules[0].match.port",
+    "12:35: policy.rules[1].match.client",
+    "13:27: policy.rules[2].match.hots",
+    "15:37: keys[0].certificate",
+    "15:57: keys[0].key",
+    "17:61: feeds[0].rotate",
+    "18:19: timeouts.idle",
+    "19:10: workers",
+    "20:1: surprise",
   ];
 
-  test("check names every error at once, each with its path, and ends with 2", async () => {
+  test("check reports every error at once, each with its place and path, and ends with 2", async () => {
     const { code, output } = await command("check", wrong);
     assert.equal(code, 2, output);
-    for (const path of PATHS) assert.ok(output.includes(path), `${path} is not named in:\n${output}`);
-    assert.match(output, /policy\.rules\[0\]\.match\.port is 70000, above 65535/);
+    for (const mistake of MISTAKES) assert.ok(output.includes(`clearline.yaml:${mistake} `), `${mistake}\n${output}`);
+    assert.match(output, /: policy\.rules\[0\]\.match\.port is 70000, above 65535\n/);
     assert.doesNotMatch(output, /\n\s+at /);
+    assert.ok(!output.includes(" | "), "no excerpt where no terminal is");
   });
 
-  test("run names them too, ends with 2 and starts nothing", async () => {
+  test("check --json reports line and column of each error", async () => {
+    const folder = scratch();
+    const file = join(folder, "clearline.yaml");
+    writeFileSync(file, `${minimal("", 18_080)}surprise: 1\n`);
+    const { code, stdout } = await run(process.execPath, [MAIN, "check", "--json", "-c", file]);
+    assert.equal(code, 2);
+    const error = `${file}:4:1: surprise is not known`;
+    assert.deepEqual(JSON.parse(stdout), { errors: [{ path: "surprise", error, line: 4, column: 1 }] });
+  });
+
+  test("On a terminal check and run show the line with a caret under the column", needs("python3"), async () => {
+    for (const verb of ["check", "run"]) {
+      const folder = scratch();
+      writeFileSync(join(folder, "clearline.yaml"), `${minimal("", 18_080)}workers: 99\n`);
+      const terminal = "import pty, sys; pty.spawn(sys.argv[1:])";
+      const arguments_ = ["-c", terminal, process.execPath, MAIN, verb, "-c", "clearline.yaml"];
+      const { stdout } = await run(program("python3"), arguments_, { cwd: folder });
+      assert.equal(
+        stdout.replaceAll("\r", ""),
+        "clearline.yaml:4:10: workers is 99, above 64\n4 | workers: 99\n  |          ^\n",
+      );
+    }
+  });
+
+  test("run reports them too, ends with 2 and starts nothing", async () => {
     const { code, output, folder } = await command("run", wrong);
     assert.equal(code, 2, output);
-    for (const path of PATHS) assert.ok(output.includes(path), `${path} is not named in:\n${output}`);
+    for (const mistake of MISTAKES) assert.ok(output.includes(`clearline.yaml:${mistake} `), `${mistake}\n${output}`);
     assert.equal(existsSync(join(folder, "data")), false);
   });
 
@@ -75,10 +100,10 @@ surprise: 1
     `dataDir: ./data\nconsole: { address: "127.0.0.1:${port + 1}" }\nlisteners: [{ name: p, mode: explicit, address: "127.0.0.1:${port}" }]\n${more}`;
 
   const singles: [string, (folder: string) => string | Promise<string>, RegExp][] = [
-    ["broken YAML", () => "listeners: [", /clearline\.yaml:\d+:\d+/],
-    ["a key that stands twice", () => minimal("workers: 1\nworkers: 2\n", 18_080), /workers.*twice/],
-    ["an empty file", () => "", /listeners is missing/],
-    ["a list instead of keys", () => "- a\n- b\n", /Cannot read/],
+    ["broken YAML", () => "listeners: [", /clearline\.yaml:1:\d+: /],
+    ["a key that appears twice", () => minimal("workers: 1\nworkers: 2\n", 18_080), /:5:1: .*workers.*twice/],
+    ["an empty file", () => "", /clearline\.yaml:1:1: listeners is missing/],
+    ["a list instead of keys", () => "- a\n- b\n", /clearline\.yaml:1:1: the file is a list/],
     [
       "two listeners at one address",
       () => `${minimal("", 18_080)}`.replace("]", ', { name: q, mode: explicit, address: "127.0.0.1:18080" }]'),
@@ -91,10 +116,10 @@ surprise: 1
           `keys: [{ hosts: [x.test], certificate: ${pki.server.rsa.certificate}, key: ${pki.server.ecdsa.key} }]`,
           18_080,
         ),
-      /keys\[0\].*its key does not belong to its certificate/,
+      /clearline\.yaml:4:8: .*keys\[0\].*its key does not belong to its certificate/,
     ],
     [
-      "a certificate that is none",
+      "a file without a certificate",
       (folder) => {
         writeFileSync(join(folder, "no.pem"), "no certificate\n");
         return minimal(`keys: [{ hosts: [x.test], certificate: ./no.pem, key: ${pki.server.ecdsa.key} }]`, 18_080);
@@ -130,7 +155,7 @@ surprise: 1
         ),
       /listeners\[1\]/,
     ],
-    ["a key that no version has", () => minimal("teapot: []", 18_080), /teapot is not known/],
+    ["an unknown key", () => minimal("teapot: []", 18_080), /teapot is not known/],
   ];
   for (const [title, write, expected] of singles) {
     for (const verb of ["check", "run"]) {
@@ -145,7 +170,7 @@ surprise: 1
     }
   }
 
-  test("A configuration file that is not there is one line that names it", async () => {
+  test("A configuration file that does not exist is one line that names it", async () => {
     const { code, stderr, stdout } = await run(process.execPath, [MAIN, "run", "-c", "/no/such/clearline.yaml"]);
     assert.equal(code, 2);
     assert.match(stderr + stdout, /^.*\/no\/such\/clearline\.yaml.*\n$/);
@@ -160,7 +185,7 @@ surprise: 1
     holder.close();
     assert.equal(code, 2, output);
     assert.equal(output.trim().split("\n").length, 1, output);
-    assert.ok(output.includes(`127.0.0.1:${port}`) && output.includes("listeners[0].address"), output);
+    assert.match(output, new RegExp(`clearline\\.yaml:3:49: .*127\\.0\\.0\\.1:${port}.*listeners\\[0\\]\\.address`));
   });
 
   test("A console's port in use is one line too", async () => {
@@ -181,7 +206,49 @@ surprise: 1
     assert.match(output, /192\.0\.2\.1:8080.*listeners\[0\]\.address.*no such address/);
   });
 
+  const FOLDERS: [title: string, dataDir: string, why: RegExp][] = [
+    ["in /proc, where no folder can be made", "/proc/clearline/data", /this file system does not allow new folders/],
+    ["that is a file", "./file", /a file has this name/],
+    ["below a file", "./file/data", /one of its parents is a file/],
+  ];
+  for (const [title, dataDir, why] of FOLDERS) {
+    test(`run refuses a dataDir ${title}`, async () => {
+      const folder = scratch();
+      writeFileSync(join(folder, "file"), "");
+      const config = minimal("", await freePort()).replace("./data", dataDir);
+      const { code, output } = await command("run", config, folder);
+      assert.equal(code, 2, output);
+      assert.match(output, /^.*clearline\.yaml:1:10: Cannot use the folder [^\n]* \(dataDir\): [^\n]*\n$/);
+      assert.match(output, why);
+    });
+  }
+
   const isRoot = process.getuid?.() === 0;
+  const root = { skip: !isRoot && "needs root" };
+  test("run refuses a dataDir on a read-only file system", root, async () => {
+    const folder = scratch();
+    const file = join(folder, "clearline.yaml");
+    mkdirSync(join(folder, "data"));
+    writeFileSync(file, minimal("", await freePort()));
+    const script = 'mount -t tmpfs -o ro none "$1" && shift && exec "$@"';
+    const node = [process.execPath, MAIN, "run", "-c", file];
+    const { code, stderr } = await run("unshare", ["-m", "sh", "-c", script, "sh", join(folder, "data"), ...node]);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /:1:10: .*\(dataDir\): the file system is read-only\n$/);
+  });
+
+  test("run refuses a dataDir where this user may not write", async () => {
+    const folder = scratch();
+    mkdirSync(join(folder, "data"));
+    chmodSync(join(folder, "data"), 0o555);
+    const config = minimal("", await freePort());
+    const { code, output } = isRoot
+      ? await commandAsNobody("run", config, folder)
+      : await command("run", config, folder);
+    assert.equal(code, 2, output);
+    assert.match(output, /:1:10: .*\(dataDir\): this user has no permission to write there\n$/);
+  });
+
   test("A key without permission is named", async () => {
     const folder = scratch();
     const key = join(folder, "secret.key");
@@ -191,7 +258,9 @@ surprise: 1
       `keys: [{ hosts: [x.test], certificate: ${pki.server.ecdsa.certificate}, key: ${key} }]`,
       18_080,
     );
-    const { code, output } = isRoot ? await commandAsNobody(config, folder) : await command("check", config, folder);
+    const { code, output } = isRoot
+      ? await commandAsNobody("check", config, folder)
+      : await command("check", config, folder);
     assert.equal(code, 2, output);
     assert.match(output, /keys\[0\]\.key.*permission/i);
   });
@@ -215,13 +284,13 @@ async function command(verb: string, config: string, folder = scratch()): Promis
   return answer(await run(process.execPath, [MAIN, verb, "-c", file], { cwd: folder }), folder);
 }
 
-/** Root may read everything: so the command runs as the user that may read nothing. */
-async function commandAsNobody(config: string, folder: string): Promise<Answer> {
+/** Root may read and write everything, so the command runs as the user nobody. */
+async function commandAsNobody(verb: string, config: string, folder: string): Promise<Answer> {
   const file = join(folder, "clearline.yaml");
   writeFileSync(file, config);
   chmodSync(folder, 0o755);
-  const program = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, MAIN];
-  return answer(await run(program[0]!, [...program.slice(1), "check", "-c", file], { cwd: folder }), folder);
+  const nobody = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, MAIN];
+  return answer(await run(nobody[0]!, [...nobody.slice(1), verb, "-c", file], { cwd: folder }), folder);
 }
 
 function answer({ code, stdout, stderr }: Outcome, folder: string): Answer {

@@ -30,7 +30,12 @@ export function checkCommand(): Command {
         else print(...summary({ ...loaded, warnings }));
       } catch (error) {
         if (!(error instanceof AggregateError) || !options.json) throw error;
-        printJson({ errors: error.errors.map(({ path, message }: ConfigError) => ({ path, error: message })) }, 2);
+        const errors = error.errors.map(({ path, message, place }: ConfigError) => ({
+          path,
+          error: message,
+          ...(place && { line: place.line, column: place.column }),
+        }));
+        printJson({ errors }, 2);
         process.exitCode = 2;
       }
     });

@@ -8,6 +8,6 @@ export function runCommand(): Command {
   ]).action(async (options: CommonOptions) => {
     // Only this command is the node: the others must not wait for all of it to load.
     const { runNode } = await import("../../supervisor/run.ts");
-    process.exitCode = await runNode({ file: options.config });
+    await runNode({ file: options.config });
   });
 }

@@ -1,0 +1,167 @@
+import { z } from "zod";
+import { CONDITION_NAMES, CONDITIONS, type ConditionName } from "../policy/conditions.ts";
+import { VERSIONS, type Version } from "../vocabulary.ts";
+import { conditionValues } from "./condition.ts";
+import { duration, label } from "./formats.ts";
+import { report, show } from "./problem.ts";
+
+/** `policy` in the configuration file: what happens to a session, and why. */
+
+const action = z.enum(["decrypt", "bypass", "drop"]);
+const refusal = z.enum(["bypass", "drop"]);
+const version = z.enum(Object.keys(VERSIONS) as [Version, ...Version[]]);
+const listFile = z.string().min(1);
+
+/** The names that explanations and records show instead of a rule's name when no rule decided. */
+export const BUILT_IN_NAMES: readonly string[] = [
+  "bypass list",
+  "decrypt list",
+  "versions",
+  "client certificate",
+  "missing key",
+  "certificate fault",
+  "startTls",
+  "default",
+];
+
+const versions = z
+  .strictObject({
+    min: version.default("TLSv1.2").describe("The oldest version that is decrypted."),
+    max: version.default("TLSv1.3").describe("The newest version that is decrypted."),
+    belowMin: refusal.default("bypass").describe("What to do with a peer that speaks only older versions."),
+    aboveMax: refusal.default("bypass").describe("What to do with a peer that speaks only newer versions."),
+    ssl3Suites: z
+      .enum(["all", "rc4"])
+      .default("all")
+      .describe("The cipher suites of SSL 3.0, when min is SSLv3: all, or RC4 alone, which POODLE does not break."),
+  })
+  .superRefine(({ min, max }, context) => {
+    if (VERSIONS[min] > VERSIONS[max])
+      report(context, ["min"], `is ${min}, above policy.versions.max, which is ${max}`);
+  });
+
+const match = z.strictObject(
+  Object.fromEntries(CONDITION_NAMES.map((name) => [name, conditionValues(name)])) as {
+    [Name in ConditionName]: ReturnType<typeof conditionValues>;
+  },
+);
+
+export const RULE = z.strictObject({
+  name: z
+    .string()
+    .trim()
+    .min(1)
+    .max(120)
+    .superRefine((name, context) => {
+      if (BUILT_IN_NAMES.includes(name))
+        report(context, [], `is ${show(name)}, a name that Clearline uses itself; choose another`);
+    })
+    .describe("The rule's name in explanations and records of verdicts."),
+  match: match
+    .prefault({})
+    .describe(
+      "All conditions must hold; of the values of one condition, any. A rule without conditions always matches.",
+    ),
+  action: action.describe("What to do with a session that matches."),
+  tools: z
+    .array(label())
+    .optional()
+    .describe(
+      "The tools that its sessions go through, in order; []: none. Absent: all tools that take this class of flow.",
+    ),
+  alpn: z
+    .enum(["http/1.1"])
+    .optional()
+    .describe(
+      "Do not negotiate HTTP/2 in its sessions, for tools that know only HTTP/1.1. Not for rules on certificates.",
+    ),
+});
+
+export type RuleConfig = z.output<typeof RULE>;
+
+/** The rule's first condition that is judged in the certificate phase. Undefined: it has none. */
+export function certificateCondition(conditions: RuleConfig["match"]): ConditionName | undefined {
+  return CONDITION_NAMES.find((name) => CONDITIONS[name].phase === "certificate" && conditions[name] !== undefined);
+}
+
+const MAX_START_TLS_PORTS = 20;
+
+const startTls = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(false)
+    .describe("Decrypt sessions that begin in plaintext: STARTTLS on these ports, and CONNECT to a proxy on any port."),
+  ports: z
+    .array(z.int().min(1).max(65_535))
+    .superRefine((ports, context) => {
+      if (ports.length <= MAX_START_TLS_PORTS) return;
+      const says = `is one too many: at most ${MAX_START_TLS_PORTS} ports can be watched`;
+      report(context, [MAX_START_TLS_PORTS], says);
+    })
+    .default([25, 110, 143, 587])
+    .meta({
+      description: `The server ports that are watched for STARTTLS, ${MAX_START_TLS_PORTS} at most.`,
+      maxItems: MAX_START_TLS_PORTS,
+    }),
+});
+
+const strictness = z.enum(["off", "soft", "hard"]);
+
+const revocation = z
+  .strictObject({
+    ocsp: strictness
+      .default("soft")
+      .describe("Use the OCSP response that the server staples, otherwise ask the issuer's responder."),
+    crl: strictness.default("off").describe("Read the issuer's CRL when OCSP gave no answer."),
+    timeout: duration({ min: "100ms", max: "1m" })
+      .prefault("5s")
+      .describe("The longest time that a session waits for all revocation checks."),
+    keep: duration({ min: "1s", max: "7d" })
+      .prefault("1h")
+      .describe("How long a response or a CRL is used, but never beyond its own nextUpdate."),
+    loopback: z.boolean().default(false).describe("Also ask responders at this machine's loopback addresses."),
+  })
+  .describe(
+    "Whether a server's certificate is revoked. Without an answer, soft only records that, and hard makes it the fault `revocationUnknown`.",
+  );
+
+const certificate = z.strictObject({
+  expired: action.default("drop").describe("The server's certificate has expired or is not yet valid."),
+  selfSigned: action.default("drop").describe("It is self-signed."),
+  unknownIssuer: action.default("drop").describe("Its chain does not end at a trusted root."),
+  hostMismatch: action.default("drop").describe("It is for other hosts."),
+  invalid: action.default("drop").describe("It has any other fault."),
+  revoked: action.default("drop").describe("Its issuer revoked it, or a certificate above it in the chain is revoked."),
+  revocationUnknown: action
+    .default("drop")
+    .describe("`policy.revocation` is hard, and there was no answer whether it is revoked."),
+});
+
+export const POLICY = z.strictObject({
+  default: action.default("decrypt").describe("The verdict when nothing else decides."),
+  versions: versions.prefault({}),
+  lists: z
+    .strictObject({
+      bypass: z
+        .array(listFile)
+        .default([])
+        .describe("Files of addresses, subnets, ranges and hosts that are never decrypted."),
+      decrypt: z
+        .array(listFile)
+        .default([])
+        .describe("Files of addresses, subnets, ranges and hosts that are decrypted."),
+    })
+    .prefault({}),
+  rules: z.array(RULE).default([]).describe("Evaluated in the order that `clearline explain` shows."),
+  certificate: certificate.prefault({}),
+  revocation: revocation.prefault({}),
+  clientCertificate: z
+    .strictObject({
+      action: refusal
+        .default("bypass")
+        .describe("What to do with sessions to a server that demands a client certificate."),
+      for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("How long the node remembers such a server."),
+    })
+    .prefault({}),
+  startTls: startTls.prefault({}),
+});
