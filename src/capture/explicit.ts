@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
 import { NetworkError, PeerError } from "../errors.ts";
+import { listenConfigured } from "../linux/listen.ts";
 import { dial } from "../streams/dial.ts";
 import { farewell } from "../streams/farewell.ts";
 import type { Timing } from "../streams/reading.ts";
@@ -8,7 +9,6 @@ import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { Arrival, Destination, Refusal } from "./arrival.ts";
-import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 
 const REASON: Readonly<Record<number, string>> = {
@@ -33,8 +33,8 @@ export interface ExplicitListener {
 export function openExplicit(listener: ExplicitListener, context: CaptureContext): Promise<OpenListener> {
   const { path, workers, settings, arrive } = context;
   const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, settings().timeouts.connect);
-  const where = { ...listener.address, path: `${path}.address`, shared: workers > 1 };
-  return listen(where, (client, from) => {
+  const where = { ...listener.address, shared: workers > 1 };
+  return listenConfigured(`${path}.address`, where, (client, from) => {
     const { hello } = settings().timeouts;
     arrive(arriveExplicit(client, from, listener, { silence: hello, gap: hello }, dialOut));
   });

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
+import { listenConfigured } from "../linux/listen.ts";
 import { dial } from "../streams/dial.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival } from "./arrival.ts";
-import { listen } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 
 export interface ForwardListener {
@@ -14,8 +14,10 @@ export interface ForwardListener {
 export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
   const { path, workers, settings, arrive } = context;
   const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, settings().timeouts.connect);
-  const where = { ...listener.address, path: `${path}.address`, shared: workers > 1 };
-  return listen(where, (client, from) => arrive(arriveForward(client, from, listener, dialOut)));
+  const where = { ...listener.address, shared: workers > 1 };
+  return listenConfigured(`${path}.address`, where, (client, from) =>
+    arrive(arriveForward(client, from, listener, dialOut)),
+  );
 }
 
 /** A port forward: every connection goes to one server, known before the client says a word. */

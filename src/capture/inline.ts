@@ -1,12 +1,12 @@
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { ConfigError, InvariantError } from "../errors.ts";
 import type { Marks } from "../kernel/listener/lane.ts";
+import { type Accept, listen } from "../linux/listen.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
-import { connectFrom, transparentListener } from "../linux/sockets.ts";
+import { connectFrom } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom } from "./arrival.ts";
-import { plainAddress } from "./listener.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";
 
@@ -15,7 +15,6 @@ export interface InlineListener {
   readonly synHold: boolean;
 }
 
-const BACKLOG = 4096;
 /** ms that a client whose SYN was released has to complete its handshake: two retransmissions of its ACK. */
 const PATIENCE = 10_000;
 
@@ -37,11 +36,14 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     const hold = listener.synHold
       ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
       : undefined;
-    const accept = (client: Socket) => take(client, hold, listener, connect, arrive);
-    for (const address of ["0.0.0.0", "::"]) {
-      servers.push(await listenAt({ address, port: sharedPort, reusePort: true, mark: clientMark }, accept));
+    const accept: Accept = (client, from, to) => {
+      if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));
+    };
+    const transparent = { mark: clientMark };
+    for (const host of ["0.0.0.0", "::"]) {
+      servers.push(await listen({ host, port: sharedPort, shared: true, transparent }, accept));
       if (hold && ownPort !== undefined)
-        servers.push(await listenAt({ address, port: ownPort, reusePort: false, mark: clientMark }, accept));
+        servers.push(await listen({ host, port: ownPort, shared: false, transparent }, accept));
     }
     const queue = hold && number !== undefined ? openHold(number, inline.marks, worker, hold) : undefined;
     return {
@@ -84,38 +86,6 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
     onError: () => {},
   });
   return queue;
-}
-
-function listenAt(
-  where: Pick<Parameters<typeof transparentListener>[0], "address" | "port" | "reusePort" | "mark">,
-  accept: (client: Socket) => void,
-): Promise<Server> {
-  const fd = transparentListener({ ...where, backlog: BACKLOG });
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, accept);
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ fd, backlog: BACKLOG }, () => {
-      server.off("error", reject);
-      server.on("error", () => {});
-      resolve(server);
-    });
-  });
-}
-
-function take(
-  client: Socket,
-  hold: SynHold | undefined,
-  listener: InlineListener,
-  connect: ConnectFrom,
-  arrive: (arrival: Arrival) => void,
-): void {
-  const { remoteAddress, remotePort, localAddress, localPort } = client;
-  // A client that is gone already has no address, and is nobody's session.
-  if (remoteAddress === undefined || localAddress === undefined) return void client.destroy();
-  client.on("error", () => {});
-  const from = { address: plainAddress(remoteAddress), port: remotePort ?? 0 };
-  const to = { address: plainAddress(localAddress), port: localPort ?? 0 };
-  if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));
 }
 
 /**

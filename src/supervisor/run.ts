@@ -1,7 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { checkFree } from "../capture/listener.ts";
 import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
@@ -16,6 +15,7 @@ import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { makeFolder } from "../linux/folder.ts";
+import { checkFree } from "../linux/listen.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";

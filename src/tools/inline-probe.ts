@@ -23,7 +23,7 @@ export async function probeInlineTool(tool: InlineTool, timeout: number): Promis
   try {
     server = await listenAtB({ ...way, family: 4 }, (socket) => {
       open.push(socket);
-      socket.on("error", () => {}).pipe(socket);
+      socket.pipe(socket);
     });
     const ta = await dialAtA(way, { address: FROM, port: randomInt(1024, 65_536) }, TO, timeout);
     open.push(ta);

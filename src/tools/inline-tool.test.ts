@@ -37,8 +37,8 @@ function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
   };
 }
 
-function open(tool: InlineTool, worker = 1, timeout = 5_000): Promise<Tool> {
-  return openInlineTool(tool, { path: "tools[0]", worker, timeout: () => timeout });
+function open(tool: InlineTool, worker = 1, timeout = () => 5_000): Promise<Tool> {
+  return openInlineTool(tool, { path: "tools[0]", worker, timeout });
 }
 
 /** Set up once: a tool is opened anew for each claim. */
@@ -64,7 +64,7 @@ for (const [kind, more] of [
   for (const family of [4, 6] as const) {
     testTool(`An inline tool that is a ${kind}, over IPv${family},`, NAMESPACES, async () => {
       const { network, tool } = standing(kind, more);
-      const opened = await open(tool, 1, 2_000);
+      const opened = await open(tool, 1, () => 2_000);
       let cut = { release: () => {} };
       return {
         tool: opened,
@@ -234,6 +234,27 @@ check("Nothing of the node leaves by another way when an interface of the tool i
     NetworkError,
   );
   assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
+});
+
+test("A reload's connect timeout holds for a tool that was open before", {
+  ...NAMESPACES,
+  timeout: 60_000,
+}, async () => {
+  using network = toolNetwork();
+  const tool = toolIn(network);
+  setUp(network, tool, WORKERS);
+  let timeout = 600_000;
+  const opened = await open(tool, 1, () => timeout);
+  try {
+    run(network.tool, "ip", "link", "set", "ib", "down");
+    timeout = 100;
+    await assert.rejects(
+      opened.connect(subject(4), () => {}),
+      { code: "ETIMEDOUT" },
+    );
+  } finally {
+    await opened.close();
+  }
 });
 
 test(

@@ -1,5 +1,4 @@
-import { createServer, isIPv6, type Server, type Socket } from "node:net";
-import ipaddr from "ipaddr.js";
+import { isIPv6, type Server, type Socket } from "node:net";
 import { ConfigError, NetworkError } from "../errors.ts";
 import {
   ACCEPTING,
@@ -11,11 +10,13 @@ import {
   type Slot,
   type ToolInterfaces,
 } from "../kernel/tool/numbers.ts";
+import { type Accept, listen } from "../linux/listen.ts";
 import { within } from "../linux/netns.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
-import { connectFrom, transparentListener } from "../linux/sockets.ts";
+import { connectFrom } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { plainAddress } from "../wire/proxy-protocol.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
 import { type PortMap, toolPort } from "./ports.ts";
 import type { Hop, Tool, ToolContext, ToolSettings, ToolSubject } from "./tool.ts";
@@ -24,8 +25,6 @@ import type { Hop, Tool, ToolContext, ToolSettings, ToolSubject } from "./tool.t
 export interface InlineTool extends ToolSettings, ToolInterfaces {
   readonly ports: PortMap;
 }
-
-const BACKLOG = 4096;
 
 /**
  * A worker's ends of a tool between two interfaces. A session leaves at A with the client's and the server's own addresses, and
@@ -37,12 +36,14 @@ export async function openInlineTool(
   { path, worker, timeout }: Pick<ToolContext, "path" | "worker" | "timeout">,
 ): Promise<Tool> {
   const namespace = namespaceOf(tool);
-  const pairing = createPairing<Socket>(canonical);
+  const pairing = createPairing<Socket>(plainAddress);
   const servers: Server[] = [];
   let broken: string | undefined;
   try {
     for (const family of [4, 6] as const) {
-      const accept = (socket: Socket) => take(socket, pairing);
+      const accept: Accept = (socket, from, to) => {
+        if (!pairing.onConnection(socket, from, to)) socket.resetAndDestroy();
+      };
       servers.push(await listenAtB({ namespace, slot: worker, family }, accept));
     }
     const queue = within(namespace, () =>
@@ -167,56 +168,30 @@ export async function dialAtA(
 }
 
 /** Takes what comes back at interface B for this slot. Rejects with NetworkError. */
-export function listenAtB(
+export async function listenAtB(
   { namespace, slot, family }: { readonly namespace: string; readonly slot: Slot; readonly family: 4 | 6 },
-  accept: (socket: Socket) => void,
+  accept: Accept,
 ): Promise<Server> {
-  const place = { address: ACCEPTING[family], port: acceptingPort(slot), backlog: BACKLOG, reusePort: false };
-  const fd = within(namespace, () => transparentListener({ ...place, mark: MARK.B }));
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, accept);
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ fd, backlog: BACKLOG }, () => {
-      server.removeAllListeners("error").on("error", () => {});
-      resolve(server);
-    });
-  });
+  const place = { host: ACCEPTING[family], port: acceptingPort(slot), shared: false, transparent: { mark: MARK.B } };
+  return within(namespace, () => ({ listening: listen(place, accept) })).listening;
 }
 
-function take(socket: Socket, pairing: Pairing<Socket>): void {
-  const { remoteAddress, remotePort = 0, localAddress, localPort = 0 } = socket;
-  socket.on("error", () => {});
-  // One that is gone already has no address.
-  if (remoteAddress === undefined || localAddress === undefined) return void socket.destroy();
-  const from = { address: remoteAddress, port: remotePort };
-  const to = { address: localAddress, port: localPort };
-  if (!pairing.onConnection(socket, from, to)) socket.resetAndDestroy();
-}
-
-/** ::1 */
-const LOOPBACK = "0:0:0:0:0:0:0:1";
 /** RFC 4291, section 2.5.6. */
-const LINK_LOCAL = /^fe80:0:0:0:/;
+const LINK_LOCAL = /^fe80::/;
 
 /**
- * A packet has one family. Where only one end is IPv6, the other is written with the prefix that translators use (RFC 6052, section
- * 2.1). ::1 and link-local addresses cross no interface but their own: the one is written as IPv4's, the others in the local
- * prefix of translators (RFC 8215).
+ * A packet has one family. Where only one end is IPv6, the IPv4 end is written with the prefix of translators (RFC 6052, section
+ * 2.1). ::1 and link-local addresses are valid on their own interface only: ::1 is written as 127.0.0.1, a link-local address with
+ * the local prefix of translators (RFC 8215).
  */
 function ofOneFamily(client: string, server: string): readonly [string, string] {
   const ends = [client, server].map((end) => {
-    const address = canonical(end);
-    if (address === LOOPBACK) return "127.0.0.1";
-    return LINK_LOCAL.test(address) ? address.replace(LINK_LOCAL, "64:ff9b:1:0:") : address;
+    const address = plainAddress(end);
+    return address === "::1" ? "127.0.0.1" : address.replace(LINK_LOCAL, "64:ff9b:1::");
   });
   if (!ends.some((end) => isIPv6(end))) return [ends[0]!, ends[1]!];
   const [a, b] = ends.map((end) => (isIPv6(end) ? end : `64:ff9b::${end}`));
   return [a!, b!];
-}
-
-/** However it was written, and without its scope. */
-function canonical(address: string): string {
-  return ipaddr.process(address.replace(/%.*$/, "")).toNormalizedString();
 }
 
 function anyPort(): number {

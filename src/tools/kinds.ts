@@ -1,9 +1,9 @@
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
-import { openProxyTool, type ProxyTool, probeProxyTool } from "./proxy-tool.ts";
+import { openProxyTool, probeProxyTool } from "./proxy-tool.ts";
 import type { ReturnsDirectory } from "./returns.ts";
-import type { Tool, ToolContext } from "./tool.ts";
+import type { ProxyTool, Tool, ToolContext } from "./tool.ts";
 
 export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
 

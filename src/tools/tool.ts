@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
+import type { PortMap } from "./ports.ts";
 import type { Returns } from "./returns.ts";
 
 /** What a tool is told of a session. */
@@ -56,6 +57,16 @@ export interface ToolSettings {
   readonly kind: "inline" | "proxy";
   readonly flows: readonly FlowClass[];
   readonly onFailure: "bypass" | "drop";
+}
+
+/** A tool that is a TCP service: the node connects to it at Ta, and it connects back at Tb. */
+export interface ProxyTool extends ToolSettings {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly returnAddress: { readonly host: string; readonly port: number };
+  /** The addresses that it connects back from. Undefined: those of `address`. */
+  readonly from?: readonly string[] | undefined;
+  readonly header: "proxy-v2" | "sslproxy";
+  readonly ports: PortMap;
 }
 
 /** What every tool works with. */

@@ -1,5 +1,6 @@
-import { openProxyTool, type ProxyTool } from "../../src/tools/proxy-tool.ts";
+import { openProxyTool } from "../../src/tools/proxy-tool.ts";
 import { createReturns, createReturnsDirectory, type Returns } from "../../src/tools/returns.ts";
+import type { ProxyTool } from "../../src/tools/tool.ts";
 import { type ToolUnderTest, testTool } from "../../src/tools/tool-compliance.ts";
 import { needs } from "../needs.ts";
 import { freePort, type Running } from "../processes.ts";

@@ -5,14 +5,14 @@ import { type TestContext, test } from "node:test";
 import { freePort } from "../../test/processes.ts";
 import { ConfigError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import { checkFree, listen } from "./listener.ts";
+import { checkFree, listenConfigured } from "./listen.ts";
 
 const PATH = "listeners[0].address";
 
 async function open(t: TestContext, port = 0, shared = false, host = "127.0.0.1") {
   const accepted: { client: Socket; from: Endpoint }[] = [];
   const arrival = Promise.withResolvers<void>();
-  const server = await listen({ host, port, path: PATH, shared }, (client, from) => {
+  const server = await listenConfigured(PATH, { host, port, shared }, (client, from) => {
     accepted.push({ client, from });
     t.after(() => client.destroy());
     arrival.resolve();
@@ -47,7 +47,7 @@ test("A port in use is a ConfigError that names the address and the path", async
   await assert.rejects(checkFree({ host: "127.0.0.1", port, path: PATH }), (error: Error) => {
     assert.ok(error instanceof ConfigError);
     assert.equal(error.path, PATH);
-    assert.equal(error.message, `Cannot listen at 127.0.0.1:${port} (${PATH}): another program listens there`);
+    assert.equal(error.message, `Cannot listen at 127.0.0.1:${port}: another program listens there (${PATH})`);
     return true;
   });
 });
@@ -66,6 +66,6 @@ test("A port that was looked at is free again at once", async (t) => {
 
 test("An address that the machine does not have is named", async () => {
   await assert.rejects(checkFree({ host: "192.0.2.1", port: 4433, path: PATH }), {
-    message: `Cannot listen at 192.0.2.1:4433 (${PATH}): this machine has no such address`,
+    message: `Cannot listen at 192.0.2.1:4433: this machine has no such address (${PATH})`,
   });
 });
