@@ -33,7 +33,7 @@ const CASES: [entry: string, address: string, matches: boolean][] = [
   ["::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe80::1", true],
 ];
 for (const [entry, address, matches] of CASES) {
-  test(`The address entry ${entry} ${matches ? "holds" : "does not hold"} ${address}`, () =>
+  test(`The address entry ${entry} ${matches ? "contains" : "does not contain"} ${address}`, () =>
     assert.deepEqual(find([entry], address), matches ? [entry] : []));
 }
 
@@ -56,7 +56,7 @@ for (const entry of [
   "example.com",
   "2001:db8:::1",
 ]) {
-  test(`${JSON.stringify(entry)} is no address entry`, () => assert.equal(isAddressEntry(entry), false));
+  test(`${JSON.stringify(entry)} is not an address entry`, () => assert.equal(isAddressEntry(entry), false));
 }
 
 test("The most specific entry comes first", () => {
@@ -69,7 +69,7 @@ const near = fc.oneof(
   fc.nat(600).map((offset) => (0x0a000000 - 300 + offset) >>> 0),
 );
 
-test("A range of IPv4 addresses holds an address exactly when it lies between its ends", () => {
+test("A range of IPv4 addresses contains exactly the addresses between its ends", () => {
   fc.assert(
     fc.property(near, near, near, (a, b, address) => {
       const [first, last] = [Math.min(a, b), Math.max(a, b)];
@@ -79,7 +79,7 @@ test("A range of IPv4 addresses holds an address exactly when it lies between it
   );
 });
 
-test("A subnet holds an address exactly when their first bits are the same", () => {
+test("A subnet contains exactly the addresses with the same first bits", () => {
   fc.assert(
     fc.property(near, near, fc.nat(32), (network, address, length) => {
       const bits = (value: number) => value.toString(2).padStart(32, "0").slice(0, length);
@@ -91,7 +91,7 @@ test("A subnet holds an address exactly when their first bits are the same", () 
   );
 });
 
-test("A range of IPv6 addresses holds an address exactly when it lies between its ends", () => {
+test("A range of IPv6 addresses contains exactly the addresses between its ends", () => {
   const written = (value: bigint) => value.toString(16).padStart(32, "0").match(/.{4}/g)?.join(":") ?? "";
   const value = fc.bigInt({ min: 2n ** 125n, max: 2n ** 125n + 2n ** 70n });
   fc.assert(

@@ -1,24 +1,24 @@
 import ipaddr from "ipaddr.js";
 
-/** An address as a number, so that a set can look it up. IPv4-mapped IPv6 addresses are IPv4 ones. */
+/** An address as a number. An IPv4-mapped IPv6 address is the IPv4 address that it carries. */
 export type Address = { readonly family: 4; readonly value: number } | { readonly family: 6; readonly value: bigint };
 
-/** A block of addresses that share their first `length` bits. */
+/** A block of addresses with the same first `length` bits. */
 interface Block {
   readonly network: Address;
   readonly length: number;
 }
 
-/** A set of addresses, each with what belongs to it. */
+/** A set of addresses, each with a value. */
 export interface AddressSet<Value> {
   readonly size: number;
-  /** The values of every entry that holds the address, the most specific entry's first. */
+  /** The values of every entry that contains the address, the most specific entry's first. */
   find(address: Address): readonly Value[];
 }
 
 /**
- * Makes a set of addresses ("10.0.0.1"), subnets ("10.0.0.0/8") and ranges ("10.0.0.1-10.0.0.9"). A look-up costs one
- * map look-up per prefix length in use, however many entries there are. Entries that `isAddressEntry` refuses are left out.
+ * Makes a set of addresses ("10.0.0.1"), subnets ("10.0.0.0/8") and ranges ("10.0.0.1-10.0.0.9"). A look-up costs one map
+ * access for each prefix length in use. Entries that `isAddressEntry` refuses are left out.
  */
 export function createAddressSet<Value>(entries: Iterable<readonly [entry: string, value: Value]>): AddressSet<Value> {
   const networks = { 4: new Map<number, Networks<Value>>(), 6: new Map<number, Networks<Value>>() };
@@ -49,14 +49,14 @@ export function createAddressSet<Value>(entries: Iterable<readonly [entry: strin
 
 type Networks<Value> = Map<number | bigint, Value[]>;
 
-/** Longest prefix first, so that the entry that is named first is the most specific one. */
+/** Longest prefix first, so that the most specific entry comes first. */
 function longestFirst<Value>(networks: Map<number, Networks<Value>>): [number, Networks<Value>][] {
   return [...networks].sort(([a], [b]) => b - a);
 }
 
 /**
- * Reads an address literal. Undefined: it is none. IPv4 must be four plain decimals: "010.0.0.1" and "10.1" mean
- * different addresses to different readers.
+ * Reads an address literal; undefined: the text is not one. IPv4 must be four decimals without leading zeros: programs
+ * disagree on what "010.0.0.1" and "10.1" mean.
  */
 export function readAddress(text: string): Address | undefined {
   const decimals = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)?.slice(1);
@@ -85,14 +85,14 @@ function readBlocks(entry: string): readonly Block[] | undefined {
 
 function readSubnet(first: string, address: Address, suffix: string): readonly Block[] | undefined {
   if (!/^\d{1,3}$/.test(suffix)) return undefined;
-  // "::ffff:10.0.0.0/104" counts its bits from the start of the IPv6 address it is written as.
+  // "::ffff:10.0.0.0/104": the prefix length counts from the start of the IPv6 address.
   const mapped = address.family === 4 && first.includes(":");
   const length = Number(suffix) - (mapped ? 96 : 0);
   if (length < 0 || length > bitsOf(address)) return undefined;
   return [{ network: mask(address, length), length }];
 }
 
-/** Cuts a range into the fewest blocks: from its start, the largest aligned block that still fits, again and again. */
+/** Splits a range into the fewest blocks: repeatedly takes the largest aligned block that fits. */
 function readRange(start: Address, text: string): readonly Block[] | undefined {
   const end = readAddress(text);
   if (end === undefined || end.family !== start.family || end.value < start.value) return undefined;

@@ -1,9 +1,9 @@
 import type { Fault } from "../vocabulary.ts";
 import type { Action, Verdict } from "./facts.ts";
-import type { Entry, PolicySource } from "./rule.ts";
+import type { PolicySource, Step } from "./rule.ts";
 import type { View } from "./view.ts";
 
-/** What a fault is called in a sentence that begins with "The server's certificate is". */
+/** Each fault as the end of a sentence that begins with "The server's certificate is". */
 const DESCRIPTIONS: Readonly<Record<Fault, string>> = {
   expired: "expired or not yet valid",
   selfSigned: "signed by itself",
@@ -17,17 +17,16 @@ const DESCRIPTIONS: Readonly<Record<Fault, string>> = {
 const STRICTNESS: readonly Action[] = ["decrypt", "bypass", "drop"];
 
 /**
- * What becomes of a flow that would be decrypted by `verdict`, when its server's certificate has faults: the strictest
- * action of all of them. A fault that a matching decrypt rule names is excused, the others are not: a rule for expired
- * certificates says nothing of one that is expired and signed by itself. `entries` are those of the phase.
+ * The verdict for a flow that `verdict` would decrypt and whose server's certificate has faults: the strictest action of
+ * all faults. A decrypt rule that matches excuses the faults that it names and no others. `steps` are those of the phase.
  */
-export function judgeFaults(source: PolicySource, entries: readonly Entry[], view: View, verdict: Verdict): Verdict {
+export function judgeFaults(source: PolicySource, steps: readonly Step[], view: View, verdict: Verdict): Verdict {
   const faults = view.certificate?.faults ?? [];
   if (strictest(source, faults) === "decrypt") return verdict;
-  const excuses = entries.filter(
-    (entry) => entry.action === "decrypt" && entry.faults.length > 0 && entry.judge(view) === true,
+  const excuses = steps.filter(
+    (step) => step.action === "decrypt" && step.faults.length > 0 && step.judge(view) === true,
   );
-  const excused = (fault: Fault) => excuses.some((entry) => entry.faults.includes(fault));
+  const excused = (fault: Fault) => excuses.some((step) => step.faults.includes(fault));
   const action = strictest(
     source,
     faults.filter((fault) => !excused(fault)),

@@ -51,7 +51,7 @@ const CASES: [name: ConditionName, value: ConditionValue, facts: KnownFacts, tru
 ];
 for (const [name, value, facts, truth] of CASES) {
   const known = JSON.stringify(facts);
-  test(`The condition ${name} ${value} is ${truth} of ${known}`, () => assert.equal(judge(name, value, facts), truth));
+  test(`The condition ${name} ${value} is ${truth} for ${known}`, () => assert.equal(judge(name, value, facts), truth));
 }
 
 const PROBLEMS: [name: ConditionName, value: ConditionValue, problem: string][] = [

@@ -5,20 +5,20 @@ import { createHostSet, readHostEntry } from "./host-set.ts";
 import type { Truth } from "./truth.ts";
 import type { View } from "./view.ts";
 
-/** What a rule's `match` may name, as it stands in the file. */
+/** A value in a rule's `match`, as the file has it. */
 export type ConditionValue = string | number;
 
 export type Judge = (view: View) => Truth;
 
-/** One kind of condition. A new kind is one more row of the table below. */
+/** One kind of condition. A new kind is one more row in the table below. */
 interface Condition {
-  /** One sentence for the manual. */
+  /** One sentence for the configuration reference. */
   readonly description: string;
   /** The earliest phase in which it can be judged. */
   readonly phase: Phase;
-  /** What is wrong with a value, as the end of a sentence that begins with where it stands; undefined: nothing is. */
+  /** The fault of a value, to follow its path in a sentence: "is 70000, above 65535". Undefined: the value is good. */
   problem(value: ConditionValue): string | undefined;
-  /** True when any of the values matches. The values have no problem. */
+  /** Makes the judge, which is true when any of the values matches. The values have no problem. */
   compile(values: readonly ConditionValue[]): Judge;
 }
 
@@ -48,7 +48,7 @@ export const CONDITIONS = {
     compile: (values) => matchPort(values, (view) => view.clientPort),
   },
   listener: {
-    description: "The name of the listener that the flow came through.",
+    description: "The name of the listener that accepted the flow.",
     phase: "network",
     problem: textProblem,
     compile(values) {
@@ -58,7 +58,7 @@ export const CONDITIONS = {
   },
   host: {
     description:
-      "The host: example.com is itself only, *.example.com every subdomain. The SNI and the CONNECT host; with neither, the certificate's names.",
+      "The host: example.com is itself only, *.example.com every subdomain. Compared with the SNI and the CONNECT host; with neither, with the certificate's names.",
     phase: "sni",
     problem: (value) =>
       readHostEntry(String(value))
@@ -71,7 +71,7 @@ export const CONDITIONS = {
   },
   issuer: {
     description:
-      "The issuer of the server's certificate, on one line (CN=R3, O=Let's Encrypt, C=US); * stands for anything.",
+      "The issuer of the server's certificate, on one line (CN=R3, O=Let's Encrypt, C=US); * stands for any characters.",
     phase: "certificate",
     problem: textProblem,
     compile(values) {
@@ -85,7 +85,7 @@ export const CONDITIONS = {
   },
   fault: {
     description:
-      "What is wrong with the server's certificate. A decrypt rule that names a fault overrides that fault's action.",
+      "A fault of the server's certificate. A decrypt rule that names a fault overrides that fault's action.",
     phase: "certificate",
     problem: (value) =>
       FAULTS.some((fault) => fault === value)
@@ -138,7 +138,7 @@ function portProblem(value: ConditionValue): string | undefined {
   return range.first > range.last ? `is ${value}, which ends before it begins` : undefined;
 }
 
-/** A port or a range, as a condition gives it; undefined: it is neither. */
+/** Reads a port or a range; undefined: the value is neither. */
 export function readPorts(value: ConditionValue): { readonly first: number; readonly last: number } | undefined {
   const parts = /^(-?\d{1,9})(?:\s*-\s*(\d{1,9}))?$/.exec(String(value));
   if (parts === null) return undefined;
@@ -149,7 +149,7 @@ function textProblem(value: ConditionValue): string | undefined {
   return String(value).trim() === "" ? "is empty" : undefined;
 }
 
-/** The pattern is cut at its wildcards. Each part is sought once, from where the last one ended: no pattern makes this slow. */
+/** `parts` is the pattern, split at its wildcards. Each part is searched for once, after the last one: no pattern is slow. */
 function matchesWildcard(parts: readonly string[], text: string): boolean {
   const [head = "", ...rest] = parts;
   const tail = rest.pop();

@@ -198,11 +198,11 @@ describe("Hosts", () => {
 });
 
 describe("Flows that began in plaintext", () => {
-  test("commit in the certificate phase what the hosts say", () => {
+  test("Commit in the certificate phase what the hosts say", () => {
     const judge = policy({ lists: { bypass: ["*.example.com"], decrypt: [] } });
     assert.deepEqual(story(judge, CONNECT), ["-", "-", "bypass by bypass list in certificate"]);
   });
-  test("lean on it when the certificate never comes", () => {
+  test("Lean on it when the certificate never comes", () => {
     const judge = policy({ lists: { bypass: ["*.example.com"], decrypt: [] } });
     assert.equal(line(judge.lean(CONNECT)), "bypass by bypass list in certificate");
     assert.equal(
@@ -210,16 +210,16 @@ describe("Flows that began in plaintext", () => {
       "decrypt? by default in certificate",
     );
   });
-  test("are judged on hosts and certificate in one phase: a drop rule on the certificate comes first", () => {
+  test("Are judged on hosts and certificate in one phase: a drop rule on the certificate comes first", () => {
     const judge = policy({ lists: { bypass: ["*.example.com"], decrypt: [] }, rules: rules("drop issuer=*encrypt*") });
     assert.deepEqual(story(judge, CONNECT), ["-", "-", "drop by r0 in certificate"]);
     assert.deepEqual(story(judge, HELLO), ["-", "bypass by bypass list in sni", "bypass by bypass list in sni"]);
   });
-  test("are judged in the network phase as all others", () => {
+  test("Are judged in the network phase as all others", () => {
     const judge = policy({ rules: rules("bypass port=443") });
     assert.deepEqual(story(judge, CONNECT)[0], "bypass by r0 in network");
   });
-  test("whose target could not be resolved match no server rule", () => {
+  test("Whose target could not be resolved match no server rule", () => {
     const judge = policy({ rules: rules("bypass server=0.0.0.0/0", "bypass port=1-65535") });
     assert.deepEqual(story(judge, { ...CONNECT, server: null }), ["-", "-", "decrypt by default in certificate"]);
   });
@@ -349,7 +349,7 @@ describe("Version limits", () => {
 
 describe("A server that demands a client certificate", () => {
   const known = { clientCertificateDemanded: true };
-  test("is given the action on the hello when the flow would be decrypted", () => {
+  test("Is given the action on the hello when the flow would be decrypted", () => {
     assert.equal(line(policy().onHello({ ...HELLO, ...known })), "bypass by client certificate in sni");
     assert.equal(line(policy().onHello({ ...CONNECT, ...known })), "bypass by client certificate in sni");
     const dropping = policy({
@@ -360,7 +360,7 @@ describe("A server that demands a client certificate", () => {
     assert.equal(line(dropping.onHello({ ...HELLO, ...known })), "drop by client certificate in sni");
     assert.equal(line(dropping.onHello({ ...HELLO, ...known, sni: "other.example" })), "-");
   });
-  test("is given it in the certificate phase when that is when it is found out", () => {
+  test("Is given it in the certificate phase when that is when it is found out", () => {
     assert.equal(
       line(policy().onCertificate({ ...HELLO, ...known, certificate: GOOD })),
       "bypass by client certificate in certificate",
@@ -370,13 +370,13 @@ describe("A server that demands a client certificate", () => {
       "bypass by client certificate in certificate",
     );
   });
-  test("with a faulty certificate is still dropped for the fault", () => {
+  test("With a faulty certificate is still dropped for the fault", () => {
     assert.equal(
       line(policy().onCertificate({ ...HELLO, ...known, certificate: withFaults("selfSigned") })),
       "drop by certificate fault in certificate",
     );
   });
-  test("is left alone when the flow is bypassed or dropped anyway", () => {
+  test("Is left alone when the flow is bypassed or dropped anyway", () => {
     assert.equal(
       line(policy({ rules: rules("drop host=www.example.com") }).onHello({ ...HELLO, ...known })),
       "drop by r0 in sni",
@@ -387,7 +387,7 @@ describe("A server that demands a client certificate", () => {
 describe("A server whose key the node does not hold", () => {
   const inbound = { onMissingKey: { proxy: "drop" } } as const;
   const missing = { keyHeld: false };
-  test("is given its listener's action on the hello when the flow would be decrypted", () => {
+  test("Is given its listener's action on the hello when the flow would be decrypted", () => {
     assert.equal(line(policy(inbound).onHello({ ...HELLO, ...missing })), "drop by missing key in sni");
     assert.equal(line(policy(inbound).onHello({ ...CONNECT, ...missing })), "drop by missing key in sni");
     assert.equal(line(policy(inbound).onHello({ ...NO_SNI, ...missing })), "drop by missing key in sni");
@@ -395,7 +395,7 @@ describe("A server whose key the node does not hold", () => {
     assert.equal(line(passing), "bypass by missing key in sni");
     assert.match(passing?.reason ?? "", /no key for this server, and listener proxy/);
   });
-  test("is re-signed on any other listener, and where a key is held it is decrypted", () => {
+  test("Is re-signed on any other listener, and where a key is held it is decrypted", () => {
     for (const onMissingKey of [{ other: "drop" }, {}] as const) {
       assert.equal(line(policy({ onMissingKey }).onHello({ ...HELLO, ...missing })), "-");
     }
@@ -407,13 +407,13 @@ describe("A server whose key the node does not hold", () => {
     const named = policy({ onMissingKey: {} });
     assert.equal(line(named.onHello({ ...HELLO, ...missing, listener: "constructor" })), "-");
   });
-  test("is left alone when the flow is bypassed or dropped anyway", () => {
+  test("Is left alone when the flow is bypassed or dropped anyway", () => {
     const dropping = policy({ onMissingKey: { proxy: "bypass" }, rules: rules("drop host=www.example.com") });
     assert.equal(line(dropping.onHello({ ...HELLO, ...missing })), "drop by r0 in sni");
     const passing = policy({ ...inbound, rules: rules("bypass host=www.example.com") });
     assert.equal(line(passing.onHello({ ...HELLO, ...missing })), "bypass by r0 in sni");
   });
-  test("is never re-signed, though the certificate speaks against a bypass that the flow leant to", () => {
+  test("Is never re-signed, though the certificate speaks against a bypass that the flow leant to", () => {
     const judge = policy({ ...inbound, default: "bypass", rules: rules("decrypt issuer=*R3*") });
     assert.equal(line(judge.onHello({ ...HELLO, ...missing })), "-");
     assert.equal(

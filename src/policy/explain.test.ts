@@ -94,7 +94,7 @@ test("An explanation always has the verdict that the flow gets", () => {
   );
 });
 
-test("What an explanation's verdict names is true, and of the phase's entries with a final say the first", () => {
+test("The step that an explanation's verdict names is the first one of its phase that is true", () => {
   fc.assert(
     fc.property(source, facts, (written, flow) => {
       const { entries, verdict } = explain(compilePolicy(written), flow);
@@ -113,7 +113,7 @@ test("What an explanation's verdict names is true, and of the phase's entries wi
   );
 });
 
-test("A verdict that is final does not change when more becomes known", () => {
+test("A final verdict does not change when more facts become known", () => {
   fc.assert(
     fc.property(source, facts, (written, flow) => {
       const policy = compilePolicy(written);
@@ -127,7 +127,7 @@ test("A verdict that is final does not change when more becomes known", () => {
   );
 });
 
-test("A flow with faults that nothing excuses is never decrypted when one of them says drop", () => {
+test("A flow is never decrypted if one of its faults says drop and no rule excuses it", () => {
   fc.assert(
     fc.property(source, facts, (written, flow) => {
       const rules = written.rules.map((rule) => ({ ...rule, match: { ...rule.match, fault: undefined } }));
@@ -141,7 +141,7 @@ test("A flow with faults that nothing excuses is never decrypted when one of the
   );
 });
 
-test("Looking rules up by host and address finds what judging them one by one finds", () => {
+test("The index by host and address finds the same rules as judging them one by one", () => {
   fc.assert(
     fc.property(source, facts, (written, flow) => {
       const view = viewOf(flow, true);
@@ -149,7 +149,7 @@ test("Looking rules up by host and address finds what judging them one by one fi
       for (const stage of [network, sni, last, late]) {
         assert.equal(
           stage.first(view),
-          stage.entries.find(({ judge }) => judge(view) === true),
+          stage.steps.find(({ judge }) => judge(view) === true),
         );
       }
     }),
@@ -179,7 +179,7 @@ const SOURCE: PolicySource = {
   clientCertificate: { action: "bypass", for: 1 },
 };
 
-test("The order is shown as it is evaluated", () => {
+test("The order that is shown is the order of evaluation", () => {
   const lines = order(compilePolicy(SOURCE)).map(
     ({ phase, group, name, action: says }) => `${phase} | ${group} | ${name} | ${says}`,
   );
@@ -206,7 +206,7 @@ test("The order is shown as it is evaluated", () => {
   ]);
 });
 
-test("A dry run with nothing but a host says what it cannot know", () => {
+test("With a host alone, an explanation says what it cannot know", () => {
   const { entries, verdict } = explain(compilePolicy(SOURCE), { sni: "www.example.com", connectHost: null });
   const truths = Object.fromEntries(entries.map(({ phase, name, truth }) => [`${phase} ${name}`, truth]));
   assert.equal(truths["network early"], "unknown");
@@ -217,7 +217,7 @@ test("A dry run with nothing but a host says what it cannot know", () => {
   assert.deepEqual([verdict.action, verdict.rule, verdict.provisional], ["decrypt", "decrypt list", true]);
 });
 
-test("Whether a certificate was revoked is not known while nobody was asked", () => {
+test("Revocation is unknown until it was checked", () => {
   const rules = [{ name: "revoked", match: { fault: ["expired", "revoked"] }, action: "bypass" } as const];
   const judged = (facts: Partial<CertificateFacts>) => {
     const certificate = { names: ["www.example.com"], issuer: "CN=one", faults: [], ...facts };
@@ -231,12 +231,12 @@ test("Whether a certificate was revoked is not known while nobody was asked", ()
   assert.deepEqual(judged({ faults: ["revoked"] }), [true, true]);
 });
 
-test("A flow that began in plaintext is explained with its hosts in the certificate phase", () => {
+test("A flow that began in plaintext has its hosts judged in the certificate phase", () => {
   const { entries } = explain(compilePolicy(SOURCE), { connectHost: "bad.example", sni: null, upgraded: true });
   assert.equal(entries.find(({ name }) => name === "never")?.phase, "certificate");
 });
 
-test("2,048 rules and 10,000 list entries are judged as few are", () => {
+test("2,048 rules and 10,000 list entries give the right verdicts", () => {
   const rules = Array.from({ length: 2048 }, (_, index) => ({
     name: `r${index}`,
     match: { host: [`*.h${index}.example`], port: [443] },

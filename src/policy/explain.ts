@@ -2,66 +2,66 @@ import { FAULTS, type Fault } from "../vocabulary.ts";
 import type { Policy } from "./evaluate.ts";
 import { type Action, type Phase, REVOCATION_FAULTS, type Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
-import type { Entry } from "./rule.ts";
+import type { Step } from "./rule.ts";
 import type { Truth } from "./truth.ts";
 import { refuseVersions } from "./version-limits.ts";
 import { type KnownFacts, type View, viewOf } from "./view.ts";
 
-/** One line of the order in which a policy is evaluated. */
-export interface OrderedEntry {
+/** One step of the order in which a policy is evaluated. */
+export interface OrderedStep {
   readonly phase: Phase;
   readonly group: string;
   readonly name: string;
   readonly action: Action;
 }
 
-interface ExplainedEntry extends OrderedEntry {
-  /** Whether it is true of the flow; "unknown" when a fact it needs is not known. */
+interface ExplainedStep extends OrderedStep {
+  /** Whether it is true of the flow; "unknown": it needs a fact that is not known. */
   readonly truth: Truth;
 }
 
 export interface Explanation {
-  /** In the order in which they are judged for this flow: of each phase the first that is true decides it. */
-  readonly entries: readonly ExplainedEntry[];
+  /** In the order in which they are judged for this flow. The first that is true decides its phase. */
+  readonly entries: readonly ExplainedStep[];
   readonly verdict: Verdict;
 }
 
-/** What a policy would say of a flow, and why. Facts that are left out are not known. */
+/** Explains the verdict of a policy for a flow. Facts that are left out count as unknown. */
 export function explain(policy: Policy, facts: KnownFacts): Explanation {
-  // A certificate comes after the ClientHello: when it is known, the flow's hosts are all known.
+  // The certificate comes after the ClientHello: once it is known, all hosts of the flow are.
   const view = viewOf(facts, facts.certificate !== undefined);
   const entries = linesOf(policy, view.late).map(({ judge, ...line }) => ({ ...line, truth: judge(facts, view) }));
   return { entries, verdict: policy.lean(facts) };
 }
 
-/** The order as it is shown to users: that of a flow which names its host and began with a ClientHello. */
-export function order(policy: Policy): readonly OrderedEntry[] {
+/** The order for a flow that begins with a ClientHello and names its host. */
+export function order(policy: Policy): readonly OrderedStep[] {
   return linesOf(policy, false).map(({ judge: _, ...line }) => line);
 }
 
-interface Line extends OrderedEntry {
+interface Line extends OrderedStep {
   judge(facts: KnownFacts, view: View): Truth;
 }
 
 function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
   const { belowMin, aboveMax } = source.versions;
-  const hosts = stages.sni.entries.map(lineOf);
+  const hosts = stages.sni.steps.map(lineOf);
   return [
-    ...stages.network.entries.map(lineOf),
+    ...stages.network.steps.map(lineOf),
     ...(late ? [] : hosts),
     ...[...new Set([belowMin, aboveMax])].map((action) => versionsLine(source, action)),
     ...missingKeyLines(source),
     clientCertificateLine(source, "sni"),
     ...(late
-      ? stages.late.entries.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
-      : stages.certificate.entries.map(lineOf)),
+      ? stages.late.steps.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
+      : stages.certificate.steps.map(lineOf)),
     ...FAULTS.map((fault) => faultLine(source, fault)),
     clientCertificateLine(source, "certificate"),
     { phase: "certificate", group: "default", name: "default", action: source.default, judge: () => true },
   ];
 }
 
-function lineOf({ phase, group, name, action, judge }: Entry): Line {
+function lineOf({ phase, group, name, action, judge }: Step): Line {
   return { phase, group, name, action, judge: (_, view) => judge(view) };
 }
 

@@ -51,7 +51,7 @@ for (const entry of [
   "münchen.de/x",
   `${"a".repeat(64)}.com`,
 ]) {
-  test(`${JSON.stringify(entry)} is no host entry`, () => assert.equal(readHostEntry(entry), undefined));
+  test(`${JSON.stringify(entry)} is not a host entry`, () => assert.equal(readHostEntry(entry), undefined));
 }
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$/);
@@ -77,7 +77,7 @@ test("A wildcard matches exactly the hosts that end in a dot and its name", () =
   );
 });
 
-test("No prefix glued to a host makes it match, whatever the case and the trailing dot", () => {
+test("A host with a prefix before it does not match, whatever the case and the trailing dot", () => {
   fc.assert(
     fc.property(host, label, (name, glue) => {
       const set = createHostSet([
@@ -97,7 +97,7 @@ test("The most specific entry comes first", () => {
   assert.equal(set.size, 3);
 });
 
-test("Any text can be made canonical and looked up", () => {
+test("Any text can be made canonical and searched for", () => {
   const set = createHostSet([["example.com", true]]);
   fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => set.find(canonicalHost(text)).length <= 1));
 });

@@ -1,4 +1,4 @@
-/** A set of host names, each with what belongs to it. */
+/** A set of host names, each with a value. */
 export interface HostSet<Value> {
   readonly size: number;
   /** The values of every entry that matches the host, the most specific entry's first. The host is canonical. */
@@ -7,7 +7,7 @@ export interface HostSet<Value> {
 
 /**
  * Makes a set of host names: "example.com" matches itself only, "*.example.com" every subdomain at any depth but not
- * itself. A look-up walks the host's labels, however many entries there are. Entries that `readHostEntry` refuses are left out.
+ * itself. A look-up costs one step for each label of the host. Entries that `readHostEntry` refuses are left out.
  */
 export function createHostSet<Value>(entries: Iterable<readonly [entry: string, value: Value]>): HostSet<Value> {
   const exact = new Map<string, Value[]>();
@@ -26,7 +26,7 @@ export function createHostSet<Value>(entries: Iterable<readonly [entry: string, 
     size,
     find(host) {
       const found = [...(exact.get(host) ?? [])];
-      // Only what follows a dot is ever compared: "evilexample.com" has no suffix "example.com" here.
+      // Only suffixes after a dot are compared: "evilexample.com" does not end in "example.com" here.
       for (let dot = host.indexOf("."); dot > 0 && below.size > 0; dot = host.indexOf(".", dot + 1)) {
         found.push(...(below.get(host.slice(dot + 1)) ?? []));
       }
@@ -35,14 +35,14 @@ export function createHostSet<Value>(entries: Iterable<readonly [entry: string, 
   };
 }
 
-/** Reads an entry of a host list. Undefined: it is neither a host name nor "*." and a host name. */
+/** Reads a host entry. Undefined: it is neither a host name nor "*." with a host name. */
 export function readHostEntry(entry: string): { readonly host: string; readonly subdomains: boolean } | undefined {
   const subdomains = entry.startsWith("*.");
   const host = canonicalHost(subdomains ? entry.slice(2) : entry);
   return isHostName(host) ? { host, subdomains } : undefined;
 }
 
-/** Underscores are not allowed in host names (RFC 1123, section 2.1), but services are named so; an all-digit last label is an address. */
+/** RFC 1123, section 2.1, forbids underscores, but names of services have them. A last label of digits only is an address. */
 const HOST_NAME =
   /^(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*(?!\d+$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 
@@ -50,7 +50,7 @@ function isHostName(host: string): boolean {
   return HOST_NAME.test(host);
 }
 
-/** The one spelling that is compared: lower case, A-labels (RFC 5890), no trailing dot. What is no host name stays what it is. */
+/** The form in which hosts are compared: lower case, A-labels (RFC 5890), no trailing dot. Other text stays as it is. */
 export function canonicalHost(host: string): string {
   const lower = (isAscii(host) ? host : toALabels(host)).toLowerCase();
   return lower.endsWith(".") ? lower.slice(0, -1) : lower;
@@ -61,7 +61,7 @@ function isAscii(text: string): boolean {
   return true;
 }
 
-/** The URL standard's host parser is the one IDNA implementation every runtime has. Anything it would read as more than a host is kept from it. */
+/** The URL parser contains the only IDNA implementation of the runtime. Text that it would read as more than a host is not given to it. */
 function toALabels(host: string): string {
   if (/[\s/?#@:\\%[\]]/.test(host)) return host;
   return URL.parse(`http://${host}/`)?.hostname ?? host;

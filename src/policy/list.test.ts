@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { readList } from "./list.ts";
 
-test("A list holds addresses, subnets, ranges and hosts, with comments and blank lines for people", () => {
+test("A list contains addresses, subnets, ranges and hosts, and may have comments and blank lines", () => {
   const text =
     "\uFEFF# banks\r\n\r\n  bank.example  # ours\r\n*.bank.example\n10.0.0.0/8\n10.0.0.1-10.0.0.9\n2001:db8::/32\n#end";
   assert.deepEqual(readList(text), {
@@ -12,7 +12,7 @@ test("A list holds addresses, subnets, ranges and hosts, with comments and blank
   });
 });
 
-test("A line that is no entry is told with its number, and the rest is read", () => {
+test("A line that is not an entry is reported with its number, and the rest is read", () => {
   const { entries, problems } = readList("a.example\nfoo bar\n\n10.0.0.0/40\nb.example");
   assert.deepEqual(entries, ["a.example", "b.example"]);
   assert.deepEqual(

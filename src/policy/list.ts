@@ -2,14 +2,14 @@ import { isAddressEntry } from "./address-set.ts";
 import { readHostEntry } from "./host-set.ts";
 
 export interface ListProblem {
-  /** Counted from 1. */
+  /** The line number, from 1. */
   readonly line: number;
   readonly message: string;
 }
 
 /**
- * Reads a bypass or decrypt list: one address, subnet, range or host name per line; blank lines and what follows
- * a "#" are for people. Lines that are none of these are problems, and no entries.
+ * Reads a bypass or decrypt list: one address, subnet, range or host name per line. Blank lines, and text after a "#", are
+ * ignored. Any other line is a problem.
  */
 export function readList(text: string): {
   readonly entries: readonly string[];

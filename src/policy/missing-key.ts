@@ -4,7 +4,7 @@ import type { KnownFacts } from "./view.ts";
 
 /**
  * The verdict for a server whose key the node does not hold, on a listener that never re-signs. Undefined: the node holds
- * it, or the listener re-signs, or one of both is not known.
+ * the key, the listener re-signs, or one of these is not known.
  */
 export function refuseMissingKey(
   { onMissingKey = {} }: PolicySource,

@@ -23,7 +23,7 @@ const SOURCE: PolicySource = {
   clientCertificate: { action: "bypass", for: 1 },
 };
 
-test("networkRows() gives the steps in the order in which they are judged, without those that need more than the SYN", () => {
+test("networkRows() gives the steps in their order, without those that need more than the SYN", () => {
   const rules: RuleSource[] = [
     { name: "late", match: { host: ["a.example"], client: ["10.0.0.1"] }, action: "drop" },
     { name: "in", match: { port: [443, "8000-9000"] }, action: "decrypt" },
@@ -45,7 +45,7 @@ test("networkRows() gives the steps in the order in which they are judged, witho
   ]);
 });
 
-test("The first row that matches says what the policy says", () => {
+test("The first row that matches gives the policy's verdict", () => {
   const address = fc.constantFrom("10.0.0.1", "10.0.0.2", "10.1.0.1", "2001:db8::1");
   const subnet = fc.constantFrom("10.0.0.0/24", "10.0.0.1", "10.0.0.0-10.1.0.1", "2001:db8::/32");
   const port = fc.constantFrom(443, 8443, 25);

@@ -1,31 +1,31 @@
 import { isAddressEntry } from "./address-set.ts";
-import { type ConditionValue, readPorts } from "./conditions.ts";
+import { type CONDITIONS, type ConditionName, type ConditionValue, readPorts } from "./conditions.ts";
 import type { Action } from "./facts.ts";
 import { groupOf } from "./order.ts";
 import { compileRule, GROUPS, type PolicySource, type RuleSource } from "./rule.ts";
 
-/** One step of the network phase as a table that something else than the policy can judge: the kernel's packet filter. */
+/** One step of the network phase as plain data, for the kernel's packet filter. */
 export interface NetworkRow {
   readonly name: string;
   readonly action: Action;
-  /** Addresses, subnets, ranges; absent: any. */
+  /** Addresses, subnets and ranges; absent: any. */
   readonly client?: readonly string[];
   readonly server?: readonly string[];
-  /** First and last of each range; absent: any. */
+  /** The first and last port of each range; absent: any. */
   readonly ports?: readonly PortRange[];
   readonly sourcePorts?: readonly PortRange[];
-  /** Names; absent: any. */
+  /** Names of listeners; absent: any. */
   readonly listeners?: readonly string[];
 }
 
 type PortRange = readonly [first: number, last: number];
 
-/** The network phase in the order in which it is judged: of the rows that match a flow the first decides. */
+/** The steps of the network phase, in order: the first row that matches a flow decides. */
 export function networkRows({ lists, rules }: PolicySource): NetworkRow[] {
   const ofLists = (["bypass", "decrypt"] as const).flatMap((action) => {
     const server = lists[action].filter(isAddressEntry);
     const row: NetworkRow = { name: `${action} list`, action, server };
-    // A list without an address matches nothing, while a row without servers matches all.
+    // A list without addresses matches nothing, but a row without servers would match everything.
     return server.length > 0 ? [{ group: `${action} list`, row }] : [];
   });
   const ofRules = rules.flatMap((rule) => {
@@ -35,16 +35,24 @@ export function networkRows({ lists, rules }: PolicySource): NetworkRow[] {
   return GROUPS.flatMap((group) => [...ofLists, ...ofRules].filter((one) => one.group === group).map(({ row }) => row));
 }
 
+type NetworkCondition = {
+  [Name in ConditionName]: (typeof CONDITIONS)[Name]["phase"] extends "network" ? Name : never;
+}[ConditionName];
+
+/** Every condition of the network phase must be here: a row without it would match too much. */
+const COLUMNS: {
+  readonly [Name in NetworkCondition]: (values: readonly ConditionValue[]) => Partial<NetworkRow>;
+} = {
+  client: (values) => ({ client: values.map(String) }),
+  server: (values) => ({ server: values.map(String) }),
+  port: (values) => ({ ports: rangesOf(values) }),
+  sourcePort: (values) => ({ sourcePorts: rangesOf(values) }),
+  listener: (values) => ({ listeners: values.map(String) }),
+};
+
 function rowOf({ name, action, match }: RuleSource): NetworkRow {
-  return {
-    name,
-    action,
-    ...(match.client && { client: match.client.map(String) }),
-    ...(match.server && { server: match.server.map(String) }),
-    ...(match.port && { ports: rangesOf(match.port) }),
-    ...(match.sourcePort && { sourcePorts: rangesOf(match.sourcePort) }),
-    ...(match.listener && { listeners: match.listener.map(String) }),
-  };
+  const names = Object.keys(COLUMNS) as NetworkCondition[];
+  return Object.assign({ name, action }, ...names.map((one) => match[one] && COLUMNS[one](match[one])));
 }
 
 function rangesOf(values: readonly ConditionValue[]): PortRange[] {

@@ -4,18 +4,18 @@ import type { Action, Phase } from "./facts.ts";
 import { all } from "./truth.ts";
 import type { View } from "./view.ts";
 
-/** A rule as the user wrote it: all its conditions must hold; of the values of one condition, any. No condition at all holds always. */
+/** A rule as the user wrote it. All its conditions must hold; a condition holds for any of its values. Without conditions it always holds. */
 export interface RuleSource {
   readonly name: string;
   readonly match: { readonly [Name in ConditionName]?: readonly ConditionValue[] | undefined };
   readonly action: Action;
-  /** The inline tools that its sessions go through, in order; undefined: all that take this class of flow. */
+  /** The inline tools for its sessions, in order; undefined: all that take this flow class. */
   readonly tools?: readonly string[] | undefined;
-  /** "http/1.1": HTTP/2 is kept out of its sessions. */
+  /** "http/1.1": its sessions never use HTTP/2. */
   readonly alpn?: "http/1.1" | undefined;
 }
 
-/** Everything a policy is made of: plain data that crosses process borders as JSON. */
+/** Everything that makes a policy, as plain data that is sent between processes as JSON. */
 export interface PolicySource {
   readonly default: Action;
   readonly versions: {
@@ -23,23 +23,23 @@ export interface PolicySource {
     readonly max: Version;
     readonly belowMin: "bypass" | "drop";
     readonly aboveMax: "bypass" | "drop";
-    /** The cipher suites of SSL 3.0: "rc4" leaves out those that POODLE breaks; undefined is all. */
+    /** The cipher suites of SSL 3.0: "rc4" leaves out those that POODLE breaks; undefined: all. */
     readonly ssl3Suites?: "all" | "rc4";
   };
-  /** The entries of the files, as `readList` gives them. */
+  /** The entries of the list files, as `readList` gives them. */
   readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };
   readonly rules: readonly RuleSource[];
   readonly certificate: { readonly [Name in Fault]: Action };
   readonly clientCertificate: {
     readonly action: "bypass" | "drop";
-    /** For how long a server that demands one is remembered, in ms. */
+    /** How long a server that demands one is remembered, in ms. */
     readonly for: number;
   };
-  /** By listener: what becomes of a server whose key the node does not hold. A listener that is not here re-signs. */
+  /** The action for a server whose key the node does not hold, by listener. A listener that is not here re-signs. */
   readonly onMissingKey?: Readonly<Record<string, "bypass" | "drop">>;
 }
 
-/** What is judged one after the other in each phase: product.md's order. The first that is true decides the phase. */
+/** The order within a phase, which docs/guide/policy.md explains. The first step that is true decides the phase. */
 export const GROUPS = [
   "drop rules",
   "bypass list",
@@ -50,7 +50,7 @@ export const GROUPS = [
 ] as const;
 export type Group = (typeof GROUPS)[number];
 
-/** A rule, ready to be judged. */
+/** A compiled rule. */
 export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   readonly name: string;
   readonly action: Action;
@@ -58,11 +58,11 @@ export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   /** The latest phase that one of its conditions needs. */
   readonly phase: Phase;
   readonly judge: Judge;
-  /** Why it matched, for people. */
+  /** One sentence that says why it matched. */
   readonly reason: string;
-  /** It names an issuer: such rules come last in their phase. */
+  /** Whether it names an issuer: such rules come last in their phase. */
   readonly namesIssuer: boolean;
-  /** The faults that it names. */
+  /** The certificate faults that it names. */
   readonly faults: readonly Fault[];
 }
 
@@ -86,18 +86,18 @@ export function compileRule({ name, match, action, tools, alpn }: RuleSource): R
   };
 }
 
-/** One step of an evaluation: a rule, or a list as a whole. */
-export interface Entry {
+/** One step of the order: a rule, or a whole list. */
+export interface Step {
   readonly phase: Phase;
   readonly group: Group;
   readonly name: string;
   readonly action: Action;
   readonly judge: Judge;
-  /** Why it is true of this flow, in one sentence. */
+  /** One sentence that says why it is true of this flow. */
   readonly reason: (view: View) => string;
-  /** A rule's conditions as they were written; a list has none. */
+  /** The conditions of a rule, as the user wrote them; a list has none. */
   readonly match?: RuleSource["match"];
-  /** The faults that it names. */
+  /** The certificate faults that it names. */
   readonly faults: readonly Fault[];
   readonly tools?: Rule["tools"];
   readonly alpn?: Rule["alpn"];

@@ -1,21 +1,21 @@
 import { createAddressSet } from "./address-set.ts";
 import { createHostSet } from "./host-set.ts";
-import type { Entry } from "./rule.ts";
+import type { Step } from "./rule.ts";
 import type { View } from "./view.ts";
 
-/** The entries that are judged one after the other in one phase. */
+/** The steps of one phase, in the order in which they are judged. */
 export interface Stage {
-  readonly entries: readonly Entry[];
-  /** The first entry that is true of a flow, in the order of `entries`. */
-  first(view: View): Entry | undefined;
+  readonly steps: readonly Step[];
+  /** The first step that is true of a flow. */
+  first(view: View): Step | undefined;
 }
 
 /**
- * Prepares a stage. Thousands of rules are not judged one by one: a rule that names hosts, servers or clients is
- * judged only for flows that one of these matches, since one false condition makes a rule false.
+ * Indexes the steps, so that thousands of rules are not judged one by one. A rule that names hosts, servers or clients is
+ * judged only for flows that match one of these: one false condition makes the whole rule false.
  */
-export function createStage(entries: readonly Entry[]): Stage {
-  const selected = entries.map(({ match }, position) => ({ match, position }));
+export function createStage(steps: readonly Step[]): Stage {
+  const selected = steps.map(({ match }, position) => ({ match, position }));
   const named = (condition: Selector) =>
     selected.flatMap(({ match, position }) =>
       selectorOf(match) === condition
@@ -28,7 +28,7 @@ export function createStage(entries: readonly Entry[]): Stage {
   const others = selected.filter(({ match }) => selectorOf(match) === undefined).map(({ position }) => position);
 
   return {
-    entries,
+    steps,
     first(view) {
       const candidates = [
         ...view.hosts.names.flatMap((name) => byHost.find(name)),
@@ -36,23 +36,23 @@ export function createStage(entries: readonly Entry[]): Stage {
         ...(view.clientAddress ? byClient.find(view.clientAddress) : []),
       ].sort((a, b) => a - b);
       for (const position of inOrder(others, candidates)) {
-        const entry = entries[position];
-        if (entry?.judge(view) === true) return entry;
+        const step = steps[position];
+        if (step?.judge(view) === true) return step;
       }
       return undefined;
     },
   };
 }
 
-/** By which of its conditions a rule is found. One is enough; the first here is the one that tells most flows apart. */
+/** The condition that a rule is indexed by: the first of these that it has. Hosts differ most between flows. */
 const SELECTORS = ["host", "server", "client"] as const;
 type Selector = (typeof SELECTORS)[number];
 
-function selectorOf(match: Entry["match"]): Selector | undefined {
+function selectorOf(match: Step["match"]): Selector | undefined {
   return SELECTORS.find((condition) => match?.[condition] !== undefined);
 }
 
-/** Two ascending lists as one. */
+/** Merges two ascending lists. */
 function* inOrder(left: readonly number[], right: readonly number[]): Generator<number> {
   let at = 0;
   for (const position of left) {

@@ -1,7 +1,7 @@
-/** What can be said of a condition so far. Facts arrive in stages: a missing fact is not a false one. */
+/** Whether a condition holds. "unknown": it depends on a fact that is not known yet. */
 export type Truth = boolean | "unknown";
 
-/** True when every judge says so of this subject; false as soon as one does, whatever the others do not know yet. */
+/** The conjunction: false if one judge says false, else unknown if one says unknown, else true. */
 export function all<Subject>(judges: readonly ((subject: Subject) => Truth)[], subject: Subject): Truth {
   let truth: Truth = true;
   for (const judge of judges) {

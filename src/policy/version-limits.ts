@@ -3,8 +3,8 @@ import type { Verdict } from "./facts.ts";
 import type { PolicySource } from "./rule.ts";
 
 /**
- * The verdict for a client that the node could not shake hands with: all it offers is too old, or all of it too new.
- * Undefined: the limits say nothing, or what it offers is not known.
+ * The verdict for a client whose versions are all below the minimum, or all above the maximum. Undefined: one of them is
+ * within the limits, or they are not known.
  */
 export function refuseVersions(
   { versions: limits }: PolicySource,
@@ -30,7 +30,7 @@ export function refuseVersions(
   return undefined;
 }
 
-/** The verdict for a server that refused every version the policy allows, because it speaks older ones only. */
+/** The verdict for a server that speaks only versions below the minimum. */
 export function refuseServerVersions({ versions: { belowMin, min } }: PolicySource): Verdict {
   return refusal(belowMin, "certificate", `The server speaks only versions below the minimum ${min}`);
 }

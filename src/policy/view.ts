@@ -2,17 +2,17 @@ import { type Address, readAddress } from "./address-set.ts";
 import type { CertificateFacts, Facts } from "./facts.ts";
 import { canonicalHost } from "./host-set.ts";
 
-/** Facts of which any may still be missing: a dry run knows less than a flow. */
+/** Facts of which any may be missing: `clearline explain` knows less than a flow. */
 export type KnownFacts = { readonly [Name in keyof Facts]?: Facts[Name] | undefined };
 
-/** The host names a flow is judged by. */
+/** The host names that a flow is judged by. */
 interface Hosts {
   readonly names: readonly string[];
-  /** More names may come. */
+  /** More names may become known. */
   readonly open: boolean;
 }
 
-/** Facts, read once for all the conditions of an evaluation: addresses as numbers, hosts in the one spelling that is compared. */
+/** The facts in the form that conditions compare: addresses as numbers, hosts in canonical form. Made once for each evaluation. */
 export interface View {
   readonly listener: string | undefined;
   readonly clientAddress: Address | null | undefined;
@@ -20,12 +20,12 @@ export interface View {
   readonly serverAddress: Address | null | undefined;
   readonly serverPort: number | null | undefined;
   readonly hosts: Hosts;
-  /** Host entries are judged in the certificate phase: the flow began in plaintext, or names no host itself. */
+  /** Host conditions are judged in the certificate phase: the flow began in plaintext, or names no host itself. */
   readonly late: boolean;
   readonly certificate: CertificateFacts | undefined;
 }
 
-/** Reads the facts. Once `settled`, a host that is not known is absent: the ClientHello has been seen. */
+/** Makes the view. `settled`: the ClientHello has been read, so a host that is not known is absent. */
 export function viewOf(facts: KnownFacts, settled: boolean): View {
   const { client, server, certificate } = facts;
   const inputs = [facts.sni, facts.connectHost];
@@ -46,18 +46,18 @@ export function viewOf(facts: KnownFacts, settled: boolean): View {
 
 function addressOf(endpoint: { readonly address: string } | null | undefined): Address | null | undefined {
   if (endpoint === undefined || endpoint === null) return endpoint;
-  const [literal = ""] = endpoint.address.split("%"); // fe80::1%eth0: the zone is this node's own name for a link
+  const [literal = ""] = endpoint.address.split("%"); // fe80::1%eth0: the zone names an interface of this node
   return readAddress(literal) ?? null;
 }
 
-/** An address literal is no host name: CONNECT 10.0.0.1:443 names no host. */
+/** An address literal is not a host name: CONNECT 10.0.0.1:443 names no host. */
 function hostNameOf(input: string | null | undefined): readonly string[] {
   if (input === undefined || input === null) return [];
   const host = canonicalHost(input);
   return host === "" || readAddress(host.replace(/^\[|\]$/g, "")) ? [] : [host];
 }
 
-/** With no host of its own, a flow is judged by the names its server's certificate gives: "*.example.com" is below example.com. */
+/** A flow that names no host is judged by the names in its server's certificate. "*.example.com" counts as a name below example.com. */
 function hostsOf(certificate: CertificateFacts | undefined): Hosts {
   if (certificate === undefined) return { names: [], open: true };
   return { names: certificate.names.map(canonicalHost), open: false };

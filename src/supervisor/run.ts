@@ -23,7 +23,7 @@ import { createMint } from "../pki/issue/mint.ts";
 import { openKeyFolder } from "../pki/keys/key-folder.ts";
 import { createKeyReader } from "../pki/keys/key-source.ts";
 import { createVault } from "../pki/keys/vault.ts";
-import { createDemanding } from "../policy/demanding.ts";
+import { createKnownServers } from "../policy/known-servers.ts";
 import { createLiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
@@ -137,7 +137,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
   const { loaded } = prepared.active;
   const { config } = loaded;
   const sessions = createLiveTable();
-  const demanding = createDemanding(10_000);
+  const demanding = createKnownServers(10_000);
   const sharing = openSharing({
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),

@@ -4,7 +4,7 @@ import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
 import type { KeyFolder } from "../pki/keys/key-folder.ts";
 import type { KeyReader } from "../pki/keys/key-source.ts";
-import type { Demanding } from "../policy/demanding.ts";
+import type { KnownServers } from "../policy/known-servers.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
@@ -29,7 +29,7 @@ export interface NodeState {
   /** What the kernel was told of for the inline listeners. */
   inline: Plan | undefined;
   readonly workers: Workers;
-  readonly demanding: Demanding;
+  readonly demanding: KnownServers;
   readonly sharing: Sharing;
   /** Whose connections come back from proxy tools. */
   readonly returns: ReturnsDirectory;

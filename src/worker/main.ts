@@ -8,7 +8,7 @@ import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { createIssuedCache } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
-import { createDemanding } from "../policy/demanding.ts";
+import { createKnownServers } from "../policy/known-servers.ts";
 import { createWorkerSessions } from "../resumption/worker-sessions.ts";
 import { createLedger } from "../sessions/ledger.ts";
 import { createToolTraffic } from "../tools/chain.ts";
@@ -96,7 +96,7 @@ function createState(setup: WorkerSetup): WorkerState {
     find: (name, request) => tell({ kind: "find session", name, request }),
     forget: (name) => tell({ kind: "forget session", name }),
   });
-  const demanding = createDemanding(LIMITS.demanding);
+  const demanding = createKnownServers(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
   const state: WorkerState = {
@@ -107,7 +107,7 @@ function createState(setup: WorkerSetup): WorkerState {
     verified: createCache({ entries: LIMITS.verified }),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
-    offering: createDemanding(LIMITS.offering),
+    offering: createKnownServers(LIMITS.offering),
     sessions: { clients, servers },
     tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
     // Where arrivals come from is opened after what carries them.

@@ -6,7 +6,7 @@ import type { FromWorker, WorkerSetup } from "../messages.ts";
 import type { IssuedCache } from "../pki/issue/issued.ts";
 import type { RevocationCache } from "../pki/revocation/revocation-cache.ts";
 import type { VerifiedCache } from "../pki/verify/judge.ts";
-import type { Demanding } from "../policy/demanding.ts";
+import type { KnownServers } from "../policy/known-servers.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
 import type { Ledger } from "../sessions/ledger.ts";
@@ -34,8 +34,8 @@ export interface WorkerState extends LegMemory {
   readonly verified: VerifiedCache;
   readonly revocation: RevocationCache;
   /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
-  readonly demanding: Demanding;
-  readonly offering: Demanding;
+  readonly demanding: KnownServers;
+  readonly offering: KnownServers;
   readonly tickets: { keys: TicketKeys; hits: number; misses: number };
   /** Takes the supervisor's answer to a search for a session. */
   readonly settle: WorkerSessions["settle"];

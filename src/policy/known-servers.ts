@@ -1,10 +1,10 @@
 import { createCache } from "../cache.ts";
 
 /**
- * Servers that demanded a client certificate, which only the client can show: what is learnt holds for a time. Bounded,
- * because the names come from clients; the least recently used goes. Times in ms since the epoch.
+ * Servers with a property that the node found out and remembers for a time: that they demand a client certificate, or that
+ * they offer TLS. Bounded, because the names come from clients; the least recently used goes. Times in ms since the epoch.
  */
-export interface Demanding {
+export interface KnownServers {
   has(server: string, now: number): boolean;
   learn(server: string, until: number): void;
   entries(): readonly (readonly [server: string, until: number])[];
@@ -12,7 +12,7 @@ export interface Demanding {
   readonly size: number;
 }
 
-export function createDemanding(limit: number): Demanding {
+export function createKnownServers(limit: number): KnownServers {
   const known = createCache<true>({ entries: limit });
   return {
     has: (server, now) => known.find(server, now) ?? false,
