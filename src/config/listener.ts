@@ -123,6 +123,12 @@ export function listenerPlace(listener: ListenerConfig): string {
   return listenerRow(listener).place(listener);
 }
 
+/** Its address; of a listener without one, its place. */
+export function listenerAddress(listener: ListenerConfig): string {
+  const [listening] = listenerRow(listener).listensAt?.(listener) ?? [];
+  return listening ? textOf(listening.address) : listenerPlace(listener);
+}
+
 type Inline = z.output<typeof inline>;
 
 function oneOrMore<Schema extends z.ZodType<string>>(schema: Schema) {

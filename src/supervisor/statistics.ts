@@ -1,5 +1,4 @@
-import { textOf } from "../config/formats.ts";
-import { listenerPlace } from "../config/listener.ts";
+import { listenerAddress } from "../config/listener.ts";
 import type { FeedInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
 import { readListenerCounts } from "../kernel/listeners.ts";
 import { readStrangers } from "../kernel/tools.ts";
@@ -14,7 +13,7 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
     listeners: state.active.loaded.config.listeners.map((listener) => ({
       name: listener.name,
       mode: listener.mode,
-      address: listener.mode === "inline" ? listenerPlace(listener) : textOf(listener.address),
+      address: listenerAddress(listener),
     })),
     mint: { minted, hits, size: entries },
     feeds: feedInfos(state),

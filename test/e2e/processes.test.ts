@@ -160,7 +160,7 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     node.rewrite({ policy: { default: "sometimes" } });
     const refused = await node.command("reload");
     assert.notEqual(refused.code, 0);
-    assert.match(refused.stderr, /policy\.default/);
+    assert.match(refused.stderr, /\.yaml:\d+:\d+: policy\.default is "sometimes", not one of decrypt, bypass, drop\n$/);
     await curl({ port: node.forward("web") }, node.primary, [`https://as-before.${DOMAIN}/negotiated`]);
     assert.equal((await node.session(`as-before.${DOMAIN}`)).verdict, "decrypt");
     node.rewrite({});
