@@ -75,6 +75,26 @@ export function isAddressEntry(entry: string): boolean {
   return readBlocks(entry) !== undefined;
 }
 
+/** A block of addresses as text: "10.0.0.0/8", and "10.0.0.1" for a single address. */
+export interface AddressBlock {
+  readonly family: Address["family"];
+  readonly text: string;
+}
+
+/** The blocks that make up an address, a subnet or a range. Undefined: the entry is none of these. */
+export function blocksOf(entry: string): readonly AddressBlock[] | undefined {
+  return readBlocks(entry)?.map(({ network, length }) => {
+    const text = textOf(network);
+    return { family: network.family, text: length === bitsOf(network) ? text : `${text}/${length}` };
+  });
+}
+
+function textOf(address: Address): string {
+  const bytes = bitsOf(address) / 8;
+  const hex = address.value.toString(16).padStart(bytes * 2, "0");
+  return ipaddr.fromByteArray([...Buffer.from(hex, "hex")]).toString();
+}
+
 function readBlocks(entry: string): readonly Block[] | undefined {
   const [first = "", second, ...more] = entry.split(/[-/]/).map((part) => part.trim());
   const address = readAddress(first);

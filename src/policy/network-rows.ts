@@ -18,7 +18,7 @@ export interface NetworkRow {
   readonly listeners?: readonly string[];
 }
 
-type PortRange = readonly [first: number, last: number];
+export type PortRange = readonly [first: number, last: number];
 
 /** The steps of the network phase, in order: the first row that matches a flow decides. */
 export function networkRows({ lists, rules }: PolicySource): NetworkRow[] {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { NetworkRow } from "../../policy/network-rows.ts";
 import { carryCounts } from "./counters.ts";
 import type { PlanInput } from "./lane.ts";
 import { planInline } from "./plan.ts";
-import type { NetworkRow } from "./policy-rows.ts";
 
 const INPUT: PlanInput = {
   listeners: [

@@ -1,5 +1,6 @@
+import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
 import type { Step } from "../step.ts";
-import type { LiveConnection, NetworkRow, PortRange } from "./policy-rows.ts";
+import type { LiveConnection } from "./policy-rows.ts";
 
 /** A pair of interfaces that Clearline stands between. */
 export interface InlineListener {

@@ -25,11 +25,11 @@ import {
   run,
   serve,
 } from "../../linux/test-network.ts";
+import type { NetworkRow } from "../../policy/network-rows.ts";
 import { applyPlan, undoPlan } from "../apply.ts";
 import { carryCounts } from "./counters.ts";
 import type { InlineListener, Plan, PlanInput } from "./lane.ts";
 import { planInline } from "./plan.ts";
-import type { NetworkRow } from "./policy-rows.ts";
 
 const NAMESPACES = needsNamespaces();
 const FAMILIES = [4, 6] as const;

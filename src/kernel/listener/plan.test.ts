@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../../errors.ts";
+import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
 import type { InlineListener, PlanInput } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
 import { planInline, renderPlan } from "./plan.ts";
-import { type NetworkRow, type PortRange, rowMatches } from "./policy-rows.ts";
+import { rowMatches } from "./policy-rows.ts";
 
 const EDGE: InlineListener = {
   name: "edge",

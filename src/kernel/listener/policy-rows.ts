@@ -1,29 +1,12 @@
-import { isIPv4, isIPv6 } from "node:net";
-import ipaddr from "ipaddr.js";
 import { ConfigError } from "../../errors.ts";
-
-/** From first to last, both included. */
-export type PortRange = readonly [first: number, last: number];
-
-/** One row of the policy's network phase, in the policy's order: what is absent does not matter. */
-export interface NetworkRow {
-  /** The rule or list that it comes from, for people. */
-  readonly name: string;
-  readonly action: "bypass" | "decrypt" | "drop";
-  /** Addresses, subnets, ranges. */
-  readonly client?: readonly string[];
-  readonly server?: readonly string[];
-  /** The server's ports. */
-  readonly ports?: readonly PortRange[];
-  readonly sourcePorts?: readonly PortRange[];
-  /** The listeners' names. */
-  readonly listeners?: readonly string[];
-}
+import { type AddressBlock, blocksOf } from "../../policy/address-set.ts";
+import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
+import type { Endpoint } from "../../vocabulary.ts";
 
 /** A TCP connection by its ends. */
 export interface LiveConnection {
-  readonly client: { readonly address: string; readonly port: number };
-  readonly server: { readonly address: string; readonly port: number };
+  readonly client: Endpoint;
+  readonly server: Endpoint;
 }
 
 const FAMILIES = [4, 6] as const;
@@ -75,9 +58,9 @@ export function rowMatches(row: NetworkRow, index: number, from: "a" | "b"): str
 export function liveSets(live: readonly LiveConnection[]): { sets: string[]; matches(from: "a" | "b"): string[] } {
   const found = FAMILIES.flatMap((family) => {
     const ends = live.flatMap(({ client, server }) => {
-      const [a, b] = [readEntry(client.address), readEntry(server.address)];
-      return a.family === family && b.family === family
-        ? [`${a.element} . ${client.port} . ${b.element} . ${server.port}`]
+      const [[a], [b]] = [readBlocks(client.address), readBlocks(server.address)];
+      return a?.family === family && b?.family === family
+        ? [`${a.text} . ${client.port} . ${b.text} . ${server.port}`]
         : [];
     });
     return ends.length === 0 ? [] : [{ family, ends: [...new Set(ends)] }];
@@ -128,42 +111,13 @@ function setName(index: number, end: "client" | "server", family: Family): strin
 }
 
 function elementsOf(row: NetworkRow, end: "client" | "server", family: Family): string[] {
-  return (row[end] ?? []).map(readEntry).flatMap((entry) => (entry.family === family ? [entry.element] : []));
+  return (row[end] ?? []).flatMap(readBlocks).flatMap((block) => (block.family === family ? [block.text] : []));
 }
 
-/** An address, subnet or range as nft writes it. IPv4 addresses that are written as IPv6 ones are IPv4 ones. */
-function readEntry(text: string): { family: Family; element: string } {
-  const [, first = "", sign, second = ""] = /^([\d.:a-fA-F]+)(?:\s*([-/])\s*([\d.:a-fA-F]+))?$/.exec(text.trim()) ?? [];
-  const start = readAddress(first);
-  if (start !== undefined && sign === undefined) return { family: start.family, element: start.text };
-  if (start !== undefined && sign === "/" && /^\d{1,3}$/.test(second)) {
-    const bits = Number(second) - (start.mapped ? 96 : 0);
-    if (bits >= 0 && bits <= (start.family === 4 ? 32 : 128)) return subnet(start, bits);
-  }
-  const end = sign === "-" ? readAddress(second) : undefined;
-  if (start !== undefined && end?.family === start.family) {
-    return { family: start.family, element: start.text === end.text ? start.text : `${start.text}-${end.text}` };
-  }
-  throw new ConfigError("policy", `Cannot steer by ${JSON.stringify(text)}: not an address, a subnet or a range`);
-}
-
-interface Address {
-  readonly family: Family;
-  readonly text: string;
-  readonly mapped: boolean;
-}
-
-function readAddress(text: string): Address | undefined {
-  if (isIPv4(text)) return { family: 4, text, mapped: false };
-  if (!isIPv6(text)) return undefined;
-  const address = ipaddr.IPv6.parse(text);
-  if (!address.isIPv4MappedAddress()) return { family: 6, text: address.toRFC5952String(), mapped: false };
-  return { family: 4, text: address.toIPv4Address().toString(), mapped: true };
-}
-
-function subnet({ family, text }: Address, bits: number): { family: Family; element: string } {
-  const kind = family === 4 ? ipaddr.IPv4 : ipaddr.IPv6;
-  return { family, element: `${kind.networkAddressFromCIDR(`${text}/${bits}`).toString()}/${bits}` };
+function readBlocks(entry: string): readonly AddressBlock[] {
+  const blocks = blocksOf(entry);
+  if (blocks) return blocks;
+  throw new ConfigError("policy", `Cannot steer by ${JSON.stringify(entry)}: not an address, a subnet or a range`);
 }
 
 function join(...parts: readonly (string | undefined)[]): string {

@@ -1,5 +1,5 @@
-import { isIPv6 } from "node:net";
-import ipaddr from "ipaddr.js";
+import { InvariantError } from "../../errors.ts";
+import { type AddressBlock, blocksOf } from "../../policy/address-set.ts";
 import { hex } from "../../vocabulary.ts";
 import type { Step } from "../step.ts";
 import type { Lane, PlanInput } from "./lane.ts";
@@ -34,7 +34,7 @@ export function routeSteps({ index, bridge, listener }: Lane, input: PlanInput):
   const mark = markOf(OF_LANE.code + index, markShift);
   const mask = markOf(OF_LANE.mask, markShift);
   return families.flatMap((family): Step[] => {
-    const own = (address: string) => isIPv6(address.split("/")[0] ?? "") === (family === 6);
+    const own = (address: string) => networkOf(address).family === family;
     const route = (why: string, words: readonly string[], ...more: string[]): Step => ({
       kind: "command",
       why: `${listener.name}: ${why}`,
@@ -43,10 +43,10 @@ export function routeSteps({ index, bridge, listener }: Lane, input: PlanInput):
     });
     const nowhere = ["unreachable", "default", "metric", LAST_RESORT, "table", `${table}`];
     return [
-      ...listener.addresses.filter(own).map((address) => route("its own network", [networkOf(address)])),
+      ...listener.addresses.filter(own).map((address) => route("its own network", [networkOf(address).text])),
       ...listener.routes
         .filter(({ via }) => own(via))
-        .map(({ to, via }) => route("a network behind a router on it", [networkOf(to), "via", via], "onlink")),
+        .map(({ to, via }) => route("a network behind a router on it", [networkOf(to).text, "via", via], "onlink")),
       ...listener.gateways.filter(own).map((via) => route("all else", ["default", "via", via], "onlink")),
       {
         kind: "command",
@@ -63,10 +63,11 @@ export function routeSteps({ index, bridge, listener }: Lane, input: PlanInput):
   });
 }
 
-/** "10.3.0.254/24" is in "10.3.0.0/24". */
-function networkOf(subnet: string): string {
-  const kind = ipaddr.IPv4.isValidCIDR(subnet) ? ipaddr.IPv4 : ipaddr.IPv6;
-  return `${kind.networkAddressFromCIDR(subnet).toString()}/${subnet.split("/")[1]}`;
+/** "10.3.0.254/24" is in "10.3.0.0/24". The configuration was checked: it is a subnet. */
+function networkOf(subnet: string): AddressBlock {
+  const [block] = blocksOf(subnet) ?? [];
+  if (block === undefined) throw new InvariantError(`${subnet} is not a subnet`);
+  return block;
 }
 
 /** Packets whose mark, under the mask, is this one are this machine's own, whatever their address: the table says so. */

@@ -1,7 +1,8 @@
+import type { NetworkRow } from "../../policy/network-rows.ts";
 import { hex } from "../../vocabulary.ts";
 import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
-import { type LiveConnection, type NetworkRow, portMatch, rowMatches } from "./policy-rows.ts";
+import { type LiveConnection, portMatch, rowMatches } from "./policy-rows.ts";
 
 /** What the rules are written from. */
 export interface Settings {
