@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { InvariantError, NetworkError, PeerError } from "../errors.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { judged, plainBytes, stepsAfter, tellSession, tlsBytes, verdict } from "./test-stages.ts";
+
+/** The steps up to the first bytes of a session whose client is connected from the beginning. */
+const BEGINNING = [
+  "arrival.locate",
+  "streams.resolve server.test",
+  "policy.onNetwork 192.0.2.1",
+  "state EST:SYN_SENT:INIT:INIT",
+  "arrival.dial 192.0.2.1 port 443",
+  "state EST:EST:INIT:INIT",
+  "policy.onNetwork 192.0.2.1",
+  "arrival.welcome",
+  "state EST:EST:INIT:INIT",
+];
+
+test("A decrypted session: the server's certificate, the tools, the client, the relay", async () => {
+  const { steps, record } = await tellSession();
+  assert.deepEqual(steps, [
+    ...BEGINNING,
+    "streams.detect client and server",
+    "policy.onHello",
+    "legs.server on server",
+    "pki.judge",
+    "policy.onCertificate",
+    "tools.connect decrypted",
+    "state EST:EST:SYN_SENT:INIT",
+    "state EST:EST:EST:EST",
+    "pki.present",
+    "legs.client on client: ClientHello, h2",
+    "feeds.tap decrypted: TLSv1.3 h2",
+    "streams.relay TLS on client and TLS on server through ips",
+    "feeds.close",
+    "end: The client closed the connection",
+    "tools.release",
+    "streams.close TLS on server",
+    "streams.close TLS on client",
+  ]);
+  const { protocol, sni, verdict: action, phase, deployment, clientLeft } = record;
+  assert.deepEqual(
+    { protocol, sni, action, phase, deployment, clientLeft },
+    {
+      ...{ protocol: "tls", sni: "server.test", action: "decrypt", phase: "certificate" },
+      ...{ deployment: "outbound", clientLeft: "closed" },
+    },
+  );
+});
+
+test("A held SYN is released only once the server has been reached", async () => {
+  const { steps } = await tellSession({}, { connected: false });
+  assert.deepEqual(steps.slice(3, 9), [
+    "state SYN_RCV:SYN_SENT:INIT:INIT",
+    "arrival.dial 192.0.2.1 port 443",
+    "state SYN_RCV:EST:INIT:INIT",
+    "policy.onNetwork 192.0.2.1",
+    "arrival.welcome",
+    "state EST:EST:INIT:INIT",
+  ]);
+});
+
+test("A server that the network phase drops is not connected to", async () => {
+  const { steps, record } = await tellSession({ onNetwork: () => verdict("drop", "network") });
+  assert.deepEqual(steps, [
+    ...["arrival.locate", "streams.resolve server.test", "policy.onNetwork 192.0.2.1"],
+    ...["arrival.refuse policy", "end: Dropped: a rule says drop", "streams.close client"],
+  ]);
+  assert.equal(record.verdict, "drop");
+});
+
+test("Of a host's addresses, those that the network phase drops are not connected to", async () => {
+  const { steps } = await tellSession({
+    resolve: () => ["192.0.2.1", "192.0.2.2"],
+    onNetwork: ({ server }) => (server?.address === "192.0.2.1" ? verdict("drop", "network") : undefined),
+  });
+  assert.ok(steps.includes("arrival.dial 192.0.2.2 port 443"), steps.join("\n"));
+});
+
+test("A session that the network phase bypasses is relayed before anything is read", async () => {
+  const { steps, record } = await tellSession({ onNetwork: () => verdict("bypass", "network") });
+  assert.deepEqual(steps, [
+    ...BEGINNING,
+    ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+    ...["feeds.tap bypassed: bypassed", "streams.relay client and server through ips", "feeds.close"],
+    "end: The client closed the connection",
+    ...["tools.release", "streams.close client", "streams.close server"],
+  ]);
+  assert.deepEqual([record.verdict, record.phase], ["bypass", "network"]);
+});
+
+test("A session that the sni phase bypasses is relayed from its ClientHello, without a leg", async () => {
+  const { steps } = await tellSession({ onHello: () => verdict("bypass", "sni") });
+  assert.deepEqual(stepsAfter("policy.onHello", steps), [
+    ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+    "feeds.tap bypassed: bypassed",
+    "streams.relay client from ClientHello and server through ips",
+    ...["feeds.close", "end: The client closed the connection"],
+    ...["tools.release", "streams.close client", "streams.close server"],
+  ]);
+});
+
+test("A session that the sni phase drops ends with an alert, without a leg", async () => {
+  const { steps } = await tellSession({ onHello: () => verdict("drop", "sni") });
+  assert.deepEqual(stepsAfter("policy.onHello", steps), [
+    ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
+    ...["streams.close client", "streams.close server"],
+  ]);
+});
+
+test("A client whose versions are dropped gets the alert protocol_version", async () => {
+  const { steps } = await tellSession({ onHello: () => verdict("drop", "sni", "versions") });
+  assert.ok(steps.includes("legs.refuse client: protocol_version"), steps.join("\n"));
+});
+
+test("A late bypass closes the server leg, and sends the client's own ClientHello on a new connection", async () => {
+  const { steps } = await tellSession({ onCertificate: () => verdict("bypass", "certificate") });
+  assert.deepEqual(stepsAfter("policy.onCertificate", steps), [
+    "streams.close TLS on server",
+    "state EST:SYN_SENT:INIT:INIT",
+    "arrival.dial 192.0.2.1 port 443",
+    "state EST:EST:INIT:INIT",
+    ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+    "feeds.tap bypassed: bypassed",
+    "streams.relay client from ClientHello and server 2 through ips",
+    ...["feeds.close", "end: The client closed the connection", "tools.release"],
+    ...["streams.close client", "streams.close TLS on server", "streams.close server 2"],
+  ]);
+});
+
+test("A session that the certificate phase drops ends with an alert, before tools and client leg", async () => {
+  const { steps } = await tellSession({ onCertificate: () => verdict("drop", "certificate") });
+  assert.deepEqual(stepsAfter("policy.onCertificate", steps), [
+    ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
+    ...["streams.close client", "streams.close TLS on server"],
+  ]);
+});
+
+test("Whether the certificate is revoked is asked before the session is decrypted, and decides again", async () => {
+  const revoked = judged({ facts: { ...judged().facts, faults: ["revoked"] } });
+  const { steps } = await tellSession({
+    judge: () => judged({ askRevocation: async () => revoked }),
+    onCertificate: ({ certificate }) =>
+      verdict(certificate?.faults.includes("revoked") ? "drop" : "decrypt", "certificate"),
+  });
+  assert.deepEqual(stepsAfter("pki.judge", steps).slice(0, 3), [
+    ...["policy.onCertificate", "policy.onCertificate", "legs.refuse client: access_denied"],
+  ]);
+});
+
+test("Whether the certificate is revoked is not asked for a session that is bypassed", async () => {
+  const { steps } = await tellSession({
+    judge: () => judged({ askRevocation: () => Promise.reject(new Error("asked")) }),
+    onCertificate: () => verdict("bypass", "certificate"),
+  });
+  assert.ok(steps.includes("end: The client closed the connection"), steps.join("\n"));
+});
+
+test("The server is offered no protocol that the rule or its tools cannot read", async () => {
+  const byRule = await tellSession({ lean: () => ({ ...verdict("decrypt", "sni"), alpn: "http/1.1" }) });
+  const byTool = await tellSession({ onlyAlpn: () => "http/1.1" });
+  for (const { steps } of [byRule, byTool]) assert.ok(steps.includes("legs.server on server with only http/1.1"));
+});
+
+test("A tool that must not be left out fails: the client is reset before it is shown a certificate", async () => {
+  const { steps } = await tellSession({ tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
+  assert.deepEqual(stepsAfter("tools.connect decrypted", steps), [
+    ...["state EST:EST:SYN_SENT:INIT", "reset client", "end: Dropped: ips is down"],
+    ...["streams.close client", "streams.close TLS on server"],
+  ]);
+});
+
+test("A tool that must not be left out fails: a session that is bypassed or plaintext is not relayed", async () => {
+  const tools = () => ({ kind: "failed", reason: "Dropped: ips is down" }) as const;
+  const bypassed = await tellSession({ tools, onHello: () => verdict("bypass", "sni") });
+  const plaintext = await tellSession({ tools, detect: () => plainBytes("hi") });
+  for (const { steps } of [bypassed, plaintext]) {
+    assert.deepEqual(stepsAfter("state EST:EST:SYN_SENT:INIT", steps), [
+      ...["reset client", "end: Dropped: ips is down", "streams.close client", "streams.close server"],
+    ]);
+  }
+});
+
+test("Plaintext that cannot become TLS is relayed from its first bytes", async () => {
+  const { steps, record } = await tellSession({ detect: () => plainBytes("hi", "220 ready") });
+  assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
+    "upgrades.watch port 443: hi",
+    ...["tools.connect notTls", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+    "feeds.tap notTls: not TLS",
+    "streams.relay client from hi and server from 220 ready through ips",
+    ...["feeds.close", "end: The client closed the connection"],
+    ...["tools.release", "streams.close client", "streams.close server"],
+  ]);
+  assert.deepEqual([record.protocol, record.verdict], ["other", null]);
+});
+
+test("A side that ends its stream before the first bytes are known is not watched for an upgrade", async () => {
+  const { steps } = await tellSession({ detect: () => ({ ...plainBytes("hi"), answer: undefined }) });
+  assert.equal(stepsAfter("streams.detect client and server", steps)[0], "tools.connect notTls");
+});
+
+const HTTP = { connectHost: "server.test", http: Buffer.from("GET /") };
+
+test("A plain HTTP request is relayed with its head first, and nothing is read before", async () => {
+  const { steps, record } = await tellSession({ locate: () => HTTP });
+  assert.equal(steps[1], "policy.onHello");
+  assert.deepEqual(stepsAfter("arrival.welcome", steps).slice(0, 6), [
+    ...["state EST:EST:INIT:INIT", "tools.connect notTls", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+    ...["feeds.tap notTls: HTTP", "streams.relay client from GET / and server through ips"],
+  ]);
+  assert.equal(record.protocol, "http");
+});
+
+test("A plain HTTP request to a host that is dropped is refused before the host is resolved", async () => {
+  const { steps } = await tellSession({ locate: () => HTTP, onHello: () => verdict("drop", "sni") });
+  assert.deepEqual(steps, [
+    ...["arrival.locate", "policy.onHello", "arrival.refuse policy"],
+    ...["end: Dropped: a rule says drop", "streams.close client"],
+  ]);
+});
+
+for (const [code, refusal] of [
+  ["ECONNREFUSED", "unreachable"],
+  ["ETIMEDOUT", "timeout"],
+] as const) {
+  test(`A server that cannot be reached (${code}): the client is told in its listener's way`, async () => {
+    const dial = () => {
+      throw new NetworkError("Cannot connect", code);
+    };
+    const { steps } = await tellSession({ dial });
+    assert.deepEqual(stepsAfter("arrival.dial 192.0.2.1 port 443", steps), [
+      ...[`arrival.refuse ${refusal}`, "end: Cannot connect", "streams.close client"],
+    ]);
+  });
+}
+
+test("A host that cannot be resolved: the client is told in its listener's way", async () => {
+  const resolve = () => {
+    throw new NetworkError("Cannot resolve server.test", "ENOTFOUND");
+  };
+  const { steps } = await tellSession({ resolve });
+  assert.deepEqual(stepsAfter("streams.resolve server.test", steps), [
+    ...["arrival.refuse unreachable", "end: Cannot resolve server.test", "streams.close client"],
+  ]);
+});
+
+test("A client that breaks the protocol gets the alert that says why", async () => {
+  const detect = () => {
+    throw new PeerError("Cannot read the ClientHello", ALERTS.decode_error);
+  };
+  const { steps } = await tellSession({ detect });
+  assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
+    ...["legs.refuse client: decode_error", "end: Cannot read the ClientHello"],
+    ...["streams.close client", "streams.close server"],
+  ]);
+});
+
+test("A connection that breaks ends the session with a reset of the client", async () => {
+  const detect = () => {
+    throw new NetworkError("The server reset its connection", "ECONNRESET");
+  };
+  const { steps } = await tellSession({ detect });
+  assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
+    ...["reset client", "end: The server reset its connection", "streams.close client", "streams.close server"],
+  ]);
+});
+
+test("A bug of ours is reported, resets the client and leaves no connection and no tool behind", async () => {
+  const present = () => {
+    throw new InvariantError("no certificate");
+  };
+  const { steps } = await tellSession({ present });
+  assert.deepEqual(stepsAfter("pki.present", steps), [
+    ...["reset client", "bug: no certificate", "end: An internal error ended the session"],
+    ...["tools.release", "streams.close client", "streams.close TLS on server"],
+  ]);
+});
+
+test("A client whose SYN is still held is refused when the session breaks", async () => {
+  const welcome = () => {
+    throw new NetworkError("The client left", "ECONNRESET");
+  };
+  const { steps } = await tellSession({ welcome }, { connected: false });
+  assert.deepEqual(stepsAfter("arrival.welcome", steps), [
+    ...["arrival.refuse timeout", "end: The client left", "streams.close server"],
+  ]);
+});
+
+test("A client to which a last answer is being sent is not reset", async () => {
+  const { steps } = await tellSession({
+    locate: () => {
+      throw new NetworkError("The request did not end in time", "ETIMEDOUT");
+    },
+    isAnswered: () => true,
+  });
+  assert.deepEqual(steps, ["arrival.locate", "end: The request did not end in time", "streams.close client"]);
+});
+
+test("A client that names no host is judged by the server's address, and recorded so", async () => {
+  const { record, steps } = await tellSession({ detect: () => tlsBytes({ serverName: undefined }) });
+  assert.equal(record.sni, null);
+  assert.ok(steps.includes("policy.onCertificate"));
+});

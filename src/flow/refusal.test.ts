@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ALERTS } from "../wire/alert.ts";
+import { failure, stepsAfter, tellSession, verdict } from "./test-stages.ts";
+
+const refused = () => failure(ALERTS.handshake_failure);
+
+/** The steps of a late bypass, from the end of the server leg on. */
+const LATE_BYPASS = [
+  ...["streams.close server", "state EST:SYN_SENT:INIT:INIT"],
+  ...["arrival.dial 192.0.2.1 port 443", "state EST:EST:INIT:INIT"],
+  ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST", "feeds.tap bypassed: bypassed"],
+  "streams.relay client from ClientHello and server 2 through ips",
+  ...["feeds.close", "end: The client closed the connection", "tools.release"],
+  ...["streams.close client", "streams.close server", "streams.close server 2"],
+];
+
+test("A client that refuses the certificate ends the session: nothing is relayed, and the tools are left", async () => {
+  const reason = "The client refused the handshake: unknown_ca";
+  const { steps, record } = await tellSession({ clientLeg: () => failure(ALERTS.unknown_ca, { reason }) });
+  assert.deepEqual(stepsAfter("legs.client on client: ClientHello, h2", steps), [
+    ...[`end: ${reason}`, "tools.release", "streams.close client", "streams.close TLS on server"],
+  ]);
+  assert.equal(record.presented?.authority, "primary");
+});
+
+test("A server that refuses: its alert goes on to the client, before tools and certificate", async () => {
+  const { steps } = await tellSession({ serverLeg: refused });
+  assert.deepEqual(stepsAfter("legs.server on server", steps), [
+    ...["legs.demandsCertificate", "legs.refuse client: handshake_failure"],
+    ...["end: The server refused the handshake", "streams.close client", "streams.close server"],
+  ]);
+});
+
+test("A server that resets the connection in the handshake: so does the node with the client", async () => {
+  const serverLeg = () => failure(ALERTS.handshake_failure, { cause: "network", code: "ECONNRESET" });
+  const { steps } = await tellSession({ serverLeg });
+  assert.deepEqual(stepsAfter("legs.demandsCertificate", steps), [
+    ...["reset client", "end: The server refused the handshake", "streams.close client", "streams.close server"],
+  ]);
+});
+
+test("A server that demands a client certificate is bypassed late where policy says so, and remembered", async () => {
+  const { steps, record, demanding } = await tellSession({
+    serverLeg: refused,
+    demandsCertificate: () => true,
+    lean: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "bypass" : "decrypt", "sni"),
+  });
+  assert.deepEqual(stepsAfter("legs.demandsCertificate", steps), LATE_BYPASS);
+  assert.equal(record.verdict, "bypass");
+  assert.deepEqual([...demanding], ["server.test at 192.0.2.1 port 443"]);
+});
+
+test("A server that demands a client certificate is dropped with an alert where policy says so", async () => {
+  const { steps } = await tellSession({
+    serverLeg: refused,
+    demandsCertificate: () => true,
+    lean: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "drop" : "decrypt", "sni"),
+  });
+  assert.deepEqual(stepsAfter("legs.demandsCertificate", steps).slice(0, 2), [
+    ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
+  ]);
+});
+
+test("To ask whether a server demands a client certificate, it is dialled once more", async () => {
+  const { steps } = await tellSession({
+    serverLeg: refused,
+    demandsCertificate: async (redial) => (await redial()) === undefined,
+  });
+  assert.equal(stepsAfter("legs.demandsCertificate", steps)[0], "arrival.dial 192.0.2.1 port 443");
+});
+
+test("A server that demands a client certificate after the handshake is remembered for the next session", async () => {
+  const error = new Error("certificate required");
+  const { demanding, steps } = await tellSession({
+    relay: () => ({ reason: "The server's connection broke", failure: { side: "server", error } }),
+    receivedAlert: () => ALERTS.certificate_required,
+  });
+  assert.deepEqual([...demanding], ["server.test at 192.0.2.1 port 443"]);
+  assert.ok(steps.includes("end: The server's connection broke"), steps.join("\n"));
+});
+
+test("The same alert from a client says nothing about the server", async () => {
+  const error = new Error("certificate required");
+  const { demanding } = await tellSession({
+    relay: () => ({ reason: "The client's connection broke", failure: { side: "client", error } }),
+    receivedAlert: () => ALERTS.certificate_required,
+  });
+  assert.equal(demanding.size, 0);
+});
+
+for (const [action, expected] of [
+  ["bypass", LATE_BYPASS[0]],
+  ["drop", "legs.refuse client: protocol_version"],
+] as const) {
+  test(`A server that speaks too old a version: policy says ${action}`, async () => {
+    const { steps } = await tellSession({
+      serverLeg: () => failure(ALERTS.protocol_version),
+      serverBelowMin: () => verdict(action, "sni", "versions"),
+    });
+    assert.equal(stepsAfter("legs.demandsCertificate", steps)[0], expected);
+  });
+}
+
+test("A session that policy bypasses by what is known is bypassed when the server refuses, without another question", async () => {
+  const { steps } = await tellSession({ serverLeg: refused, lean: () => verdict("bypass", "sni") });
+  assert.deepEqual(stepsAfter("legs.server on server", steps), LATE_BYPASS);
+});
+
+test("A server that was dialled again for its leg is recorded with the new connection, and both are closed", async () => {
+  const { steps } = await tellSession({
+    async serverLeg({ redial }) {
+      return { leg: refused(), server: await redial() };
+    },
+  });
+  assert.deepEqual(stepsAfter("legs.server on server", steps), [
+    ...["arrival.dial 192.0.2.1 port 443", "legs.demandsCertificate", "legs.refuse client: handshake_failure"],
+    "end: The server refused the handshake",
+    ...["streams.close client", "streams.close server", "streams.close server 2"],
+  ]);
+});

@@ -1,0 +1,401 @@
+import type { Socket } from "node:net";
+import type { Arrival, Destination } from "../capture/arrival.ts";
+import type { Sighting } from "../detect/detector.ts";
+import type { Watch } from "../detect/starttls/dialogues.ts";
+import type { ClientLeg, LegFailure, ServerLeg } from "../legs/leg.ts";
+import type { ServerAttempt, ServerConnection } from "../legs/server-attempts.ts";
+import type { JudgedServer } from "../pki/verify/judge.ts";
+import type { Action, Phase, Verdict } from "../policy/facts.ts";
+import type { KnownFacts } from "../policy/view.ts";
+import type { SessionNews } from "../sessions/session.ts";
+import type { Peer, TimedAgreement, UpgradableConversation } from "../streams/conversation.ts";
+import type { Reading } from "../streams/reading.ts";
+import type { RelayEnd, RelayEnding } from "../streams/relay.ts";
+import type { Peek } from "../streams/upgrade-stage.ts";
+import type { Chain, ChainFailure } from "../tools/chain.ts";
+import { nameAlert } from "../wire/alert.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { carry } from "./flow.ts";
+import type { Node, ServerMemory, SessionHandle } from "./stages.ts";
+
+/** For tests of the story: stages that do nothing but write down each call, and answer what the test says. */
+
+/** What the stages answer. Each has a default, with which a session is decrypted through one tool. Any may throw. */
+export interface Answers {
+  locate(): Partial<Destination>;
+  resolve(): string[];
+  dial(address: string): void;
+  welcome(): void;
+  onNetwork(facts: KnownFacts): Verdict | undefined;
+  onHello(facts: KnownFacts): Verdict | undefined;
+  onCertificate(facts: KnownFacts): Verdict;
+  lean(facts: KnownFacts): Verdict;
+  serverBelowMin(): Verdict;
+  /** `time` counts the calls, from 1. */
+  detect(time: number): Reading<Sighting>;
+  watch(): Watch | undefined;
+  watchInside(): Watch | undefined;
+  /** What the peers of a plaintext conversation agree to, one after the other. "never": its relay ends first. */
+  next(time: number): TimedAgreement | undefined | "never";
+  peek(): Partial<Peek>;
+  serverLeg(connection: ServerConnection): ServerAttempt | LegFailure | Promise<ServerAttempt>;
+  clientLeg(): LegFailure | undefined;
+  demandsCertificate(redial: () => Promise<Peer>): boolean | Promise<boolean>;
+  receivedAlert(): number | undefined;
+  /** The protocol that the server chose. */
+  alpn(): string | undefined;
+  /** A last answer to the client is still being sent. */
+  isAnswered(): boolean;
+  judge(): JudgedServer;
+  present(): void;
+  tools(): ChainFailure | undefined;
+  onlyAlpn(): string | undefined;
+  relay(): Partial<RelayEnding>;
+}
+
+export interface Told {
+  /** Everything that happened, in order. */
+  readonly steps: readonly string[];
+  /** The session's record as it was in the end. */
+  readonly record: SessionNews;
+  /** Servers that were learnt to demand a client certificate. */
+  readonly demanding: ReadonlySet<string>;
+}
+
+/** `connected`: whether the client is there at once, or its SYN is held. `offering`: servers that offered STARTTLS before. */
+export async function tellSession(
+  answers: Partial<Answers> = {},
+  { connected = true, offering = [] }: { connected?: boolean; offering?: readonly string[] } = {},
+): Promise<Told> {
+  const steps: string[] = [];
+  const world = new World(steps, answers);
+  const record: SessionNews = {};
+  const demanding = new Set<string>();
+  const client = world.socket("client");
+  const node: Node = {
+    sessions: { open: () => sessionHandle(steps, record) },
+    servers: { demandingCertificate: memory(demanding), offeringTls: memory(new Set(offering)) },
+    ...world.policyStage(),
+    ...world.byteStages(),
+    ...world.tlsStages(),
+    ...world.toolStages(),
+  };
+  await carry(world.arrival(client, connected), node);
+  return { steps, record, demanding };
+}
+
+class World {
+  readonly #steps: string[];
+  readonly #answers: Partial<Answers>;
+  readonly #times = new Map<string, number>();
+  /** The streams of plaintext conversations, with what ends their relay. */
+  readonly #conversations = new Map<Socket, Promise<void>>();
+
+  constructor(steps: string[], answers: Partial<Answers>) {
+    this.#steps = steps;
+    this.#answers = answers;
+  }
+
+  arrival(client: Socket, connected: boolean): Arrival {
+    return {
+      listener: "proxy",
+      mode: connected ? "explicit" : "inline",
+      from: { address: "198.51.100.7", port: 50_000 },
+      client: connected ? client : undefined,
+      locate: async () => {
+        this.#step("arrival.locate");
+        const own = { host: "server.test", port: 443, connectHost: null, http: undefined };
+        return { ...own, ...this.#answers.locate?.() };
+      },
+      dial: async (addresses, port) => {
+        this.#step(`arrival.dial ${addresses.join(" ")} port ${port}`);
+        this.#answers.dial?.(addresses[0]!);
+        return this.socket(this.#numbered("server"), addresses[0]);
+      },
+      welcome: async () => {
+        this.#step("arrival.welcome");
+        this.#answers.welcome?.();
+        return client;
+      },
+      refuse: (refusal) => this.#step(`arrival.refuse ${refusal.kind}`),
+    };
+  }
+
+  policyStage(): Pick<Node, "policy"> {
+    const { onNetwork, onHello, onCertificate, lean, serverBelowMin } = this.#answers;
+    const policy: Partial<Node["policy"]> = {
+      onNetwork: (facts) => {
+        this.#step(`policy.onNetwork ${facts.server?.address}`);
+        return onNetwork?.(facts);
+      },
+      onHello: (facts) => {
+        this.#step("policy.onHello");
+        return onHello?.(facts);
+      },
+      onCertificate: (facts) => {
+        this.#step("policy.onCertificate");
+        return onCertificate?.(facts) ?? verdict("decrypt", "certificate");
+      },
+      lean: (facts) => lean?.(facts) ?? verdict("decrypt", "sni"),
+      serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
+    };
+    return { policy: policy as Node["policy"] };
+  }
+
+  byteStages(): Pick<Node, "streams" | "upgrades"> {
+    const { resolve, watch, watchInside, peek } = this.#answers;
+    return {
+      streams: {
+        resolve: async (host) => {
+          this.#step(`streams.resolve ${host}`);
+          return resolve?.() ?? ["192.0.2.1"];
+        },
+        detect: async (client, server) => {
+          this.#step(`streams.detect ${nameOf(client)} and ${nameOf(server)}`);
+          return this.#answers.detect?.(this.#time("detect")) ?? tlsBytes();
+        },
+        relay: async (client, hops, server) => {
+          const through = hops.length > 0 ? ` through ${hops.map(({ tool }) => tool).join(" ")}` : "";
+          this.#step(`streams.relay ${describe(client)} and ${describe(server)}${through}`);
+          const ending = this.#answers.relay?.();
+          if (!ending?.reason) await this.#conversations.get(client.socket);
+          return { ...ENDING, ...ending };
+        },
+        close: (connection) => this.#step(`streams.close ${nameOf(connection)}`),
+      },
+      upgrades: {
+        watch: (port, begun) => {
+          this.#step(`upgrades.watch port ${port}: ${begun}`);
+          return watch?.();
+        },
+        watchInside: () => watchInside?.(),
+        open: (client, server) => {
+          this.#step(`upgrades.open ${nameOf(client.stream)} and ${nameOf(server.stream)}`);
+          return this.#conversation();
+        },
+        tunnel: ({ stream, socket }) => ({ stream: this.socket(`tunnel in ${nameOf(stream)}`), socket }),
+        replay: async (socket, { protocol }) => this.#step(`upgrades.replay ${protocol} to ${nameOf(socket)}`),
+        peek: async () => {
+          this.#step("upgrades.peek");
+          const nothing = { client: Buffer.alloc(0), server: Buffer.alloc(0), failure: undefined };
+          return { asksProxy: false, ...nothing, ...peek?.() };
+        },
+      },
+    };
+  }
+
+  tlsStages(): Pick<Node, "legs" | "pki"> {
+    const { serverLeg, clientLeg, demandsCertificate, receivedAlert, judge, present } = this.#answers;
+    return {
+      legs: {
+        server: async (connection, _hello, { onlyAlpn }) => {
+          const limit = onlyAlpn === undefined ? "" : ` with only ${onlyAlpn}`;
+          this.#step(`legs.server on ${nameOf(connection.server.stream)}${limit}`);
+          const answer = await serverLeg?.(connection);
+          if (answer && "leg" in answer) return answer;
+          const { server } = connection;
+          return { leg: answer ?? this.serverLeg(server), server };
+        },
+        client: async (stream, { bytes }, _presented, { alpn }) => {
+          this.#step(`legs.client on ${nameOf(stream)}: ${bytes}, ${alpn}`);
+          const up = { kind: "up", stream: this.socket(`TLS on ${nameOf(stream)}`), socket: stream } as const;
+          return clientLeg?.() ?? ({ ...up, negotiated: NEGOTIATED } satisfies ClientLeg);
+        },
+        demandsCertificate: async (_failure, redial) => {
+          this.#step("legs.demandsCertificate");
+          return (await demandsCertificate?.(redial)) ?? false;
+        },
+        receivedAlert: () => receivedAlert?.(),
+        refuse: (client, alert) => this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`),
+      },
+      pki: {
+        holdsKey: () => false,
+        judge: () => {
+          this.#step("pki.judge");
+          return judge?.() ?? judged();
+        },
+        present: async () => {
+          this.#step("pki.present");
+          present?.();
+          const record = { authority: "primary", serial: "01", sha256: "aa", keyType: "ecdsa" } as const;
+          return { certificates: [], records: [record] };
+        },
+      },
+    };
+  }
+
+  toolStages(): Pick<Node, "tools" | "feeds"> {
+    const { tools, onlyAlpn } = this.#answers;
+    return {
+      tools: {
+        connect: async ({ flow }, _wanted, onProgress) => {
+          this.#step(`tools.connect ${flow}`);
+          onProgress("SYN_SENT:INIT");
+          const failure = tools?.();
+          if (failure) return failure;
+          onProgress("EST:EST");
+          const hops = [{ tool: "ips" }] as unknown as Chain["hops"];
+          const passed = [{ name: "ips", state: "connected" }] as const;
+          return { kind: "ready", hops, passed, release: () => this.#step("tools.release") };
+        },
+        onlyAlpn: () => onlyAlpn?.(),
+      },
+      feeds: {
+        tap: ({ flow, description }) => {
+          this.#step(`feeds.tap ${flow}: ${description}`);
+          return { taps: [], places: {}, close: () => this.#step("feeds.close") };
+        },
+      },
+    };
+  }
+
+  serverLeg({ stream, socket }: Peer): ServerLeg {
+    const certificate = { fingerprint256: "AA" } as ServerLeg["certificate"];
+    const negotiated = { ...NEGOTIATED, alpn: this.#answers.alpn?.() ?? NEGOTIATED.alpn };
+    const tls = { stream: this.socket(`TLS on ${nameOf(stream)}`), socket, negotiated };
+    return { kind: "up", ...tls, certificate, verifyCode: undefined };
+  }
+
+  /** A connection that writes down what is done to it. */
+  socket(name: string, remoteAddress = "198.51.100.7"): Socket {
+    const own = {
+      name,
+      ...{ remoteAddress, localAddress: "203.0.113.1", localPort: 40_000 },
+      ...{ destroyed: false, writableEnded: this.#answers.isAnswered?.() ?? false },
+      resetAndDestroy: () => this.#step(`reset ${name}`),
+      destroy: () => this.#step(`destroy ${name}`),
+      unshift: (bytes: Buffer) => this.#step(`give ${bytes} back to ${name}`),
+    };
+    return own as unknown as Socket;
+  }
+
+  #conversation(): UpgradableConversation {
+    const over = Promise.withResolvers<void>();
+    const peer = (side: string): Peer => {
+      const socket = this.socket(`the conversation's ${side}`);
+      this.#conversations.set(socket, over.promise);
+      return { stream: socket, socket };
+    };
+    return {
+      client: peer("client"),
+      server: peer("server"),
+      next: async () => {
+        const next = this.#answers.next?.(this.#time("next"));
+        if (next === "never") await new Promise(() => {});
+        if (next === undefined) over.resolve();
+        return next === "never" ? undefined : next;
+      },
+      hold: () => this.#step("conversation.hold"),
+      resume: (client, server, watch) => {
+        this.#step(`conversation.resume on ${nameOf(client)} and ${nameOf(server)}${watch ? ", watched" : ""}`);
+        if (!watch) over.resolve();
+      },
+      leave: () => {
+        this.#step("conversation.leave");
+        over.resolve();
+      },
+    };
+  }
+
+  #step(step: string): void {
+    this.#steps.push(step);
+  }
+
+  #time(name: string): number {
+    const time = (this.#times.get(name) ?? 0) + 1;
+    this.#times.set(name, time);
+    return time;
+  }
+
+  #numbered(name: string): string {
+    const time = this.#time(name);
+    return time === 1 ? name : `${name} ${time}`;
+  }
+}
+
+function sessionHandle(steps: string[], record: SessionNews): SessionHandle {
+  return {
+    id: "1",
+    client: { address: "198.51.100.7", port: 50_000 },
+    meter: { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 },
+    get rule() {
+      return record.rule ?? null;
+    },
+    note(news) {
+      if (news.state) steps.push(`state ${news.state}`);
+      Object.assign(record, news);
+    },
+    close: (reason) => void steps.push(`end: ${reason}`),
+    reportBug: (error) => void steps.push(`bug: ${(error as Error).message}`),
+    warnOfWithdrawnTls: (protocol) => void steps.push(`warn: ${protocol} withdrawn`),
+  };
+}
+
+function memory(servers: Set<string>): ServerMemory {
+  return { has: (server) => servers.has(server), learn: (server) => void servers.add(server) };
+}
+
+const NEGOTIATED = {
+  version: "TLSv1.3",
+  suite: "TLS_AES_128_GCM_SHA256",
+  group: "x25519",
+  alpn: "h2",
+  resumed: false,
+} as const;
+
+const ENDING: RelayEnding = {
+  reason: "The client closed the connection",
+  ...{ clientLeft: "closed", serverLeft: "closed", first: "client", failure: undefined },
+};
+
+export function verdict(action: Action, phase: Phase, rule = "a rule"): Verdict {
+  return { action, phase, rule, reason: `${rule} says ${action}`, provisional: action === "decrypt" };
+}
+
+/** A server leg that did not come up. */
+export function failure(alert: number, news: Partial<LegFailure> = {}): LegFailure {
+  return { kind: "failed", cause: "alert", alert, code: "ALERT", reason: "The server refused the handshake", ...news };
+}
+
+export function judged(news: Partial<JudgedServer> = {}): JudgedServer {
+  const names = { subject: "CN=server.test", issuer: "CN=ca.test", names: ["server.test"] };
+  return {
+    record: { ...names, sha256: "bb", notBefore: 0, notAfter: 1, faults: [] },
+    facts: { names: names.names, issuer: names.issuer, faults: [], revocationOpen: false },
+    held: [],
+    ...news,
+  };
+}
+
+/** First bytes that are a ClientHello. */
+export function tlsBytes(news: Partial<ClientHello> = {}): Reading<Sighting> {
+  const hello = helloOf({ serverName: "server.test", ...news });
+  const sighting: Sighting = { kind: "match", sight: { protocol: "tls", hello } };
+  return { answer: sighting, client: Buffer.from("ClientHello"), server: Buffer.alloc(0) };
+}
+
+/** First bytes that are not TLS. */
+export function plainBytes(client: string, server = ""): Reading<Sighting> {
+  return { answer: { kind: "no" }, client: Buffer.from(client), server: Buffer.from(server) };
+}
+
+function helloOf(news: Partial<ClientHello>): ClientHello {
+  const own: Partial<ClientHello> = {
+    ...{ legacyVersion: 0x0303, versions: [0x0304, 0x0303], cipherSuites: [0x1301] },
+    ...{ extensions: [], supportedGroups: [], ecPointFormats: [], signatureAlgorithms: [], alpnProtocols: ["h2"] },
+  };
+  return { ...own, ...news } as ClientHello;
+}
+
+/** The steps that follow the first one of this name. */
+export function stepsAfter(step: string, steps: readonly string[]): string[] {
+  return steps.slice(steps.indexOf(step) + 1);
+}
+
+function nameOf(stream: unknown): string {
+  return (stream as { name: string }).name;
+}
+
+function describe({ stream, head }: RelayEnd): string {
+  return head?.length ? `${nameOf(stream)} from ${head}` : nameOf(stream);
+}

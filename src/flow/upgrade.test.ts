@@ -1,0 +1,243 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Dialogue } from "../detect/starttls/dialogue.ts";
+import type { Watch } from "../detect/starttls/dialogues.ts";
+import { NetworkError, PeerError } from "../errors.ts";
+import type { TimedAgreement } from "../streams/conversation.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { type Answers, plainBytes, stepsAfter, tellSession, tlsBytes, verdict } from "./test-stages.ts";
+
+function watch(news: Partial<Watch> = {}): Watch {
+  return { feed: () => ({ kind: "more" }), spoken: undefined, likely: true, ...news };
+}
+
+const STARTTLS: TimedAgreement = { protocol: "SMTP", next: "tls", script: [], at: 7 };
+const CONNECT: TimedAgreement = {
+  ...{ protocol: "CONNECT", next: "anything", script: [], at: 7 },
+  target: { host: "inner.test", port: 443 },
+};
+
+/** Plaintext on a watched port, then TLS. */
+const SMTP: Partial<Answers> = {
+  detect: (time) => (time === 1 ? plainBytes("EHLO", "220") : tlsBytes()),
+  watch,
+  next: () => STARTTLS,
+};
+const BEFORE_TLS = [
+  "upgrades.watch port 443: EHLO",
+  ...["tools.connect decrypted", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+  ...["give EHLO back to client", "give 220 back to server"],
+  "upgrades.open client and server",
+  "feeds.tap decrypted: plaintext at first",
+  "streams.relay the conversation's client and the conversation's server through ips",
+  "streams.detect client and server",
+];
+
+test("STARTTLS: one relay from the first byte on, in which TLS replaces the plaintext", async () => {
+  const { steps, record } = await tellSession(SMTP);
+  assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
+    ...BEFORE_TLS,
+    "conversation.hold",
+    ...["policy.onHello", "legs.server on server", "pki.judge", "policy.onCertificate"],
+    ...["pki.present", "legs.client on client: ClientHello, h2"],
+    "conversation.resume on TLS on client and TLS on server",
+    ...["feeds.close", "conversation.leave", "end: The client closed the connection", "tools.release"],
+    ...["streams.close TLS on server", "streams.close TLS on client"],
+  ]);
+  assert.deepEqual(record.startTls, { protocol: "SMTP", outcome: "upgraded", at: 7 });
+});
+
+test("STARTTLS: the tools are told plaintext when the policy would not decrypt the TLS that may follow", async () => {
+  const { steps } = await tellSession({ ...SMTP, lean: () => verdict("bypass", "sni") });
+  assert.ok(steps.includes("tools.connect notTls"), steps.join("\n"));
+});
+
+test("STARTTLS: a verdict of bypass leaves the conversation before the peers' TLS is relayed anew", async () => {
+  const { steps } = await tellSession({ ...SMTP, onHello: () => verdict("bypass", "sni") });
+  const left = ["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"];
+  assert.deepEqual(
+    stepsAfter("policy.onHello", steps)
+      .filter((step) => step !== "feeds.close")
+      .slice(0, 8),
+    [
+      ...left,
+      ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+      "feeds.tap bypassed: bypassed",
+      "streams.relay client from ClientHello and server through ips",
+    ],
+  );
+});
+
+test("STARTTLS: a late bypass repeats the dialogue on a new connection before the ClientHello", async () => {
+  const { steps } = await tellSession({ ...SMTP, onCertificate: () => verdict("bypass", "certificate") });
+  const rest = stepsAfter("policy.onCertificate", steps).filter((step) => step !== "feeds.close");
+  assert.deepEqual(rest.slice(0, 12), [
+    ...["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"],
+    "streams.close TLS on server",
+    ...["state EST:SYN_SENT:INIT:INIT", "arrival.dial 192.0.2.1 port 443", "upgrades.replay SMTP to server 2"],
+    "state EST:EST:INIT:INIT",
+    ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
+    "feeds.tap bypassed: bypassed",
+  ]);
+});
+
+test("STARTTLS: a dropped session ends with an alert, and the conversation is left before connections are closed", async () => {
+  const { steps } = await tellSession({ ...SMTP, onCertificate: () => verdict("drop", "certificate") });
+  const rest = stepsAfter("policy.onCertificate", steps).filter((step) => step !== "feeds.close");
+  assert.deepEqual(rest.slice(0, 4), [
+    ...["legs.refuse client: access_denied", "conversation.leave", "end: Dropped: a rule says drop", "tools.release"],
+  ]);
+});
+
+test("STARTTLS: an error leaves the conversation before the client is reset", async () => {
+  const serverLeg = () => {
+    throw new NetworkError("The server is gone", "ECONNRESET");
+  };
+  const { steps } = await tellSession({ ...SMTP, serverLeg });
+  const rest = stepsAfter("legs.server on server", steps).filter((step) => step !== "feeds.close");
+  assert.deepEqual(rest.slice(0, 4), [
+    ...["conversation.leave", "reset client", "end: The server is gone", "tools.release"],
+  ]);
+});
+
+test("STARTTLS: a tool that must not be left out fails, and no byte is relayed", async () => {
+  const { steps } = await tellSession({ ...SMTP, tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
+  assert.deepEqual(stepsAfter("tools.connect decrypted", steps).slice(1), [
+    ...["reset client", "end: Dropped: ips is down", "streams.close client", "streams.close server"],
+  ]);
+});
+
+test("STARTTLS: a peer that breaks the dialogue has both connections reset", async () => {
+  const next = () => {
+    throw new PeerError("The client sent more after STARTTLS", ALERTS.unexpected_message);
+  };
+  const { steps, record } = await tellSession({ ...SMTP, next });
+  const relayed = "streams.relay the conversation's client and the conversation's server through ips";
+  assert.deepEqual(
+    stepsAfter(relayed, steps)
+      .filter((step) => step !== "feeds.close")
+      .slice(0, 4),
+    [...["reset client", "reset server", "conversation.leave", "end: Dropped: The client sent more after STARTTLS"]],
+  );
+  assert.deepEqual([record.verdict, record.rule], ["drop", "startTls"]);
+});
+
+test("STARTTLS: bytes that are not TLS after the agreement have both connections reset", async () => {
+  const { steps } = await tellSession({ ...SMTP, detect: (time) => plainBytes(time === 1 ? "EHLO" : "MAIL") });
+  assert.ok(steps.includes("reset client") && steps.includes("reset server"), steps.join("\n"));
+  assert.ok(steps.includes("end: Dropped: The client did not begin TLS once the server had agreed"));
+});
+
+const dialogue = (news: Partial<Dialogue>) =>
+  ({ protocol: "SMTP", offered: undefined, refused: false, ...news }) as Dialogue;
+
+test("STARTTLS: a server that refuses keeps its plaintext, and the record says so", async () => {
+  const spoken = dialogue({ refused: true });
+  const { steps, record } = await tellSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
+  assert.deepEqual(record.startTls, { protocol: "SMTP", outcome: "refused", at: null });
+  assert.ok(steps.includes("end: The client closed the connection"), steps.join("\n"));
+});
+
+test("STARTTLS: a server that offered TLS before and no longer does is recorded and warned of", async () => {
+  const spoken = dialogue({ offered: false });
+  const { steps, record } = await tellSession(
+    { ...SMTP, watch: () => watch({ spoken }), next: () => undefined },
+    { offering: ["SMTP at 192.0.2.1 port 443"] },
+  );
+  assert.equal(record.startTls?.outcome, "withdrawn");
+  assert.ok(steps.includes("warn: SMTP withdrawn"), steps.join("\n"));
+});
+
+test("A conversation whose relay ends before anybody agrees to TLS ends with it", async () => {
+  const relay = () => ({ reason: "Nothing passed for 60 s" });
+  const { steps } = await tellSession({ ...SMTP, next: () => "never", relay });
+  assert.ok(steps.includes("end: Nothing passed for 60 s"), steps.join("\n"));
+});
+
+const PROXY: Partial<Answers> = {
+  detect: (time) => (time === 1 ? plainBytes("CONNECT inner.test") : tlsBytes()),
+  watch,
+  next: () => CONNECT,
+};
+
+test("CONNECT: the TLS in the tunnel is decided by the tunnel's host, and decrypted in the same relay", async () => {
+  const hosts: unknown[] = [];
+  const { steps, record } = await tellSession({
+    ...PROXY,
+    onHello({ connectHost, upgraded }) {
+      hosts.push(connectHost, upgraded);
+      return undefined;
+    },
+  });
+  assert.deepEqual(hosts, ["inner.test", true]);
+  assert.equal(record.connectHost, "inner.test");
+  assert.deepEqual(stepsAfter("conversation.hold", steps).slice(0, 7), [
+    ...["policy.onHello", "legs.server on server", "pki.judge", "policy.onCertificate", "pki.present"],
+    ...["legs.client on client: ClientHello, h2", "conversation.resume on TLS on client and TLS on server"],
+  ]);
+});
+
+test("CONNECT: plaintext in the tunnel is watched like a new connection, to the target's port", async () => {
+  const { steps } = await tellSession({
+    ...PROXY,
+    detect: (time) => (time < 3 ? plainBytes(time === 1 ? "CONNECT inner.test" : "EHLO") : tlsBytes()),
+    next: (time) => (time === 1 ? { ...CONNECT, target: { host: "inner.test", port: 25 } } : STARTTLS),
+  });
+  assert.deepEqual(
+    stepsAfter("streams.detect client and server", stepsAfter("streams.detect client and server", steps)),
+    [
+      ...["upgrades.watch port 25: EHLO", "give EHLO back to client"],
+      "conversation.resume on client and server, watched",
+      ...["streams.detect client and server", "conversation.hold"],
+      ...stepsAfter("conversation.hold", steps),
+    ],
+  );
+});
+
+test("CONNECT: a proxy that cannot be seen through any further is relayed to its end", async () => {
+  const { steps } = await tellSession({ ...PROXY, detect: () => plainBytes("CONNECT inner.test") });
+  const watched = steps.filter((step) => step.startsWith("upgrades.watch"));
+  assert.equal(watched.length, 2, "the tunnel in the tunnel is watched for TLS, but not for a third one");
+  assert.ok(steps.includes("end: The client closed the connection"), steps.join("\n"));
+});
+
+/** A client that speaks TLS to a proxy, and asks it for a tunnel in there. */
+const TLS_PROXY: Partial<Answers> = {
+  watchInside: watch,
+  peek: () => ({ asksProxy: true, client: Buffer.from("CONNECT inner.test") }),
+  next: () => CONNECT,
+  alpn: () => "http/1.1",
+};
+
+test("CONNECT inside TLS: the TLS in the tunnel is opened inside the TLS to the proxy", async () => {
+  const { steps } = await tellSession(TLS_PROXY);
+  assert.deepEqual(stepsAfter("upgrades.peek", steps), [
+    "give CONNECT inner.test back to TLS on client",
+    "upgrades.open TLS on client and TLS on server",
+    "feeds.tap decrypted: http/1.1",
+    "streams.relay the conversation's client and the conversation's server through ips",
+    "streams.detect tunnel in TLS on client and tunnel in TLS on server",
+    "conversation.hold",
+    ...["policy.onHello", "legs.server on tunnel in TLS on server", "pki.judge", "policy.onCertificate"],
+    ...["pki.present", "legs.client on tunnel in TLS on client: ClientHello, http/1.1"],
+    "conversation.resume on TLS on tunnel in TLS on client and TLS on tunnel in TLS on server, watched",
+    ...stepsAfter(
+      "conversation.resume on TLS on tunnel in TLS on client and TLS on tunnel in TLS on server, watched",
+      steps,
+    ),
+  ]);
+});
+
+test("Decrypted HTTP that asks no proxy is relayed from the bytes that were read to find out", async () => {
+  const peek = () => ({ client: Buffer.from("GET /"), server: Buffer.from("early") });
+  const { steps } = await tellSession({ watchInside: watch, peek, alpn: () => "http/1.1" });
+  assert.ok(
+    steps.includes("streams.relay TLS on client from GET / and TLS on server from early through ips"),
+    steps.join("\n"),
+  );
+});
+
+test("HTTP/2 is not searched for a request to a proxy", async () => {
+  const { steps } = await tellSession({ watchInside: watch, alpn: () => "h2" });
+  assert.ok(!steps.includes("upgrades.peek"));
+});
