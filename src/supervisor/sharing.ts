@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Config } from "../config/schema.ts";
-import { type Fleet, openFleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
+import { Fleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
 import { log } from "../log.ts";
 import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
@@ -140,7 +140,7 @@ function joinFleet(
   const { shared: url, wait, ticketRotation: rotation, node = hostname() } = resumption;
   if (url === undefined) return undefined;
   const place = new URL(url).host;
-  const fleet = openFleet<FleetQuestion, FleetAnswer>({
+  const fleet = new Fleet<FleetQuestion, FleetAnswer>({
     ...{ url, wait, rotation, name: node, now: Date.now() },
     sealer: createSealer(deriveKey(fleetSecret(), "store")),
     onConnected() {
