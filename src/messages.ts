@@ -2,7 +2,7 @@ import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
 import type { Plan } from "./kernel/listener/lane.ts";
 import type { Minted, MintRequest } from "./pki/issue/mint.ts";
-import type { InboundKey } from "./pki/keys/key-source.ts";
+import type { InboundKey } from "./pki/keys/inbound-key.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";

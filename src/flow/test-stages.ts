@@ -136,7 +136,7 @@ class World {
         this.#step("policy.onCertificate");
         return onCertificate?.(facts) ?? verdict("decrypt", "certificate");
       },
-      verdictSoFar: (facts) => lean?.(facts) ?? verdict("decrypt", "sni"),
+      lean: (facts) => lean?.(facts) ?? verdict("decrypt", "sni"),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
     };
     return { policy: policy as Node["policy"] };

@@ -2,7 +2,7 @@ import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { PeerError } from "../errors.ts";
 import { NOT_VERIFIED } from "../pki/verify/verify.ts";
-import { splitPem } from "../pki/x509/certificate.ts";
+import { splitPem } from "../pki/x509/pem.ts";
 import { createClient } from "../ssl3/client.ts";
 import type { Connection, Established } from "../ssl3/connection.ts";
 import { createServer } from "../ssl3/server.ts";

@@ -7,7 +7,7 @@ const keyPem = generateKeyPairSync("ec", { namedCurve: "P-256" })
   .privateKey.export({ type: "pkcs8", format: "pem" })
   .toString();
 
-test("checkPki() tells every error of keys, CAs and trust files at once, each with its path", () => {
+test("checkPki() reports every error of keys, CAs, secrets and trust files, each with its path", () => {
   const errors = checkPki(
     {
       keys: [{ hosts: ["a.example"], certificatePem: "nothing", keyPem, path: "keys[0]" }],
@@ -29,6 +29,6 @@ test("checkPki() tells every error of keys, CAs and trust files at once, each wi
   );
 });
 
-test("checkPki() has nothing to say of a configuration that gives nothing", () => {
+test("checkPki() reports no error for a configuration without certificates and keys", () => {
   assert.deepEqual(checkPki({ keys: [], signing: {}, keyStore: {}, trustFiles: [] }, Date.now()), []);
 });

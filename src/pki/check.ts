@@ -1,19 +1,18 @@
 import { ConfigError } from "../errors.ts";
-import { checkAuthorities, type GivenAuthority, type Role } from "./issue/authority.ts";
-import { type KeySource, readKey } from "./keys/key-source.ts";
-import { checkKeys } from "./keys/keystore.ts";
+import { checkAuthorities, type GivenAuthorities } from "./issue/authority.ts";
+import { checkKeys, type KeySource, readKey } from "./keys/key-source.ts";
 import { checkSecrets, type StoreSecrets } from "./keys/vault.ts";
 import { readTrust } from "./verify/trust.ts";
 
-/** What a configuration gives the PKI, as texts. */
+/** The certificates, keys and secrets of a configuration, as texts. */
 export interface GivenPki {
   readonly keys: readonly KeySource[];
-  readonly signing: Partial<Record<Role, GivenAuthority>>;
+  readonly signing: GivenAuthorities;
   readonly keyStore: StoreSecrets;
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
 }
 
-/** Everything that is wrong with the certificates and keys of a configuration. `now` in ms since the epoch. */
+/** Every error in the certificates, keys and secrets of a configuration. `now` in ms since the epoch. */
 export function checkPki(
   { keys, signing, trustFiles, keyStore }: GivenPki,
   now: number,

@@ -2,7 +2,7 @@ import { type KeyType, VERSIONS, type Version } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import type { IssuedCache } from "./issue/issued.ts";
 import { keyTypeFor } from "./issue/key-type.ts";
-import type { InboundKey } from "./keys/key-source.ts";
+import type { InboundKey } from "./keys/inbound-key.ts";
 import type { Keystore } from "./keys/keystore.ts";
 import type { HeldKeyType } from "./keys/private-key.ts";
 import type { JudgedServer, ShownCertificate } from "./verify/judge.ts";

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import type { Loaded } from "../config/load.ts";
 import { log } from "../log.ts";
+import { keyWarnings } from "../pki/keys/inbound-key.ts";
 import type { KeyFolder, WaitingKey } from "../pki/keys/key-folder.ts";
 import type { KeyReader } from "../pki/keys/key-source.ts";
-import { byPrecedence, createKeystore, type Keystore, keyWarnings } from "../pki/keys/keystore.ts";
+import { byPrecedence, createKeystore, type Keystore } from "../pki/keys/keystore.ts";
 import { readTrust, type Trust } from "../pki/verify/trust.ts";
 import { compilePolicy, type Policy } from "../policy/evaluate.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import type { InboundKey } from "../pki/keys/key-source.ts";
+import type { InboundKey } from "../pki/keys/inbound-key.ts";
 import { createKeystore } from "../pki/keys/keystore.ts";
 import { changesBetween } from "./changes.ts";
 

@@ -2,11 +2,12 @@ import { X509Certificate } from "node:crypto";
 import type { GeneratedKey, KeyInfo, NewKey, NewKeyRequest } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { ConfigError } from "../errors.ts";
+import { type InboundKey, stateOf } from "../pki/keys/inbound-key.ts";
 import type { NewKeySource, WaitingKey } from "../pki/keys/key-folder.ts";
 import { makeSelfSigned, requestKey } from "../pki/keys/key-request.ts";
-import { digest, type InboundKey } from "../pki/keys/key-source.ts";
-import { validityOf } from "../pki/keys/keystore.ts";
 import { readCertificate } from "../pki/x509/certificate.ts";
+import { sha256 } from "../pki/x509/fingerprint.ts";
+import { hasPrivateKey } from "../pki/x509/pem.ts";
 import type { NodeState } from "./state.ts";
 
 const DAY = 24 * 3600 * 1000;
@@ -46,7 +47,7 @@ function sourceOf({ active }: NodeState, { hosts = [], certificate, key, pkcs12,
   if (certificate === undefined || pkcs12 !== undefined) {
     throw new ConfigError("certificate", "Cannot add a key: give its certificate, or pkcs12 with both, but not more");
   }
-  const keyPem = key ?? (certificate.includes("PRIVATE KEY-----") ? certificate : undefined);
+  const keyPem = key ?? (hasPrivateKey(certificate) ? certificate : undefined);
   if (keyPem !== undefined) return { ...common, hosts, certificatePem: certificate, keyPem };
   const publicKeySha256 = publicKeyOf(certificate);
   const isIts = (one: { readonly publicKeySha256: string }) => one.publicKeySha256 === publicKeySha256;
@@ -59,7 +60,7 @@ function sourceOf({ active }: NodeState, { hosts = [], certificate, key, pkcs12,
 
 function publicKeyOf(pem: string): string {
   try {
-    return digest(readCertificate(new X509Certificate(pem).raw).publicKey);
+    return sha256(readCertificate(new X509Certificate(pem).raw).publicKey);
   } catch (error) {
     throw new ConfigError("certificate", "Cannot add a key: its certificate cannot be read", { cause: error });
   }
@@ -91,7 +92,7 @@ function keyInfo({ active }: NodeState, entry: InboundKey): KeyInfo {
     sha256,
     notAfter,
     origin: isConfigured(entry) ? "configuration" : "added",
-    state: validityOf(entry, Date.now(), active.loaded.config.keyStore.warnBefore),
+    state: stateOf(entry, Date.now(), active.loaded.config.keyStore.warnBefore),
   };
 }
 

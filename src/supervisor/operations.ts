@@ -4,6 +4,7 @@ import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
+import { serialNumberOf } from "../pki/x509/fingerprint.ts";
 import { order } from "../policy/explain.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
@@ -51,7 +52,7 @@ function authorityInfos({ authorities }: NodeState): AuthorityInfo[] {
     role,
     keyType,
     subject: recordCertificate(certificate).subject,
-    serial: certificate.serialNumber.toLowerCase(),
+    serial: serialNumberOf(certificate),
     sha256,
     notBefore,
     notAfter,

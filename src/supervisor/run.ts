@@ -33,7 +33,7 @@ import { createCounts } from "./counts.ts";
 import { checkListenersFree } from "./free-ports.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
-import { Sharing } from "./sharing.ts";
+import { openSharing } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
@@ -138,7 +138,7 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
   const { config } = loaded;
   const sessions = createLiveTable();
   const demanding = createKnownServers(10_000);
-  const sharing = new Sharing({
+  const sharing = openSharing({
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),
     onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),

@@ -185,7 +185,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     writeFileSync(wrong, "another\n");
     const cases: [RegExp, readonly string[]][] = [
       [
-        /its PKCS#12 file is encrypted under another passphrase/,
+        /its PKCS#12 file is encrypted with another passphrase/,
         ["--pkcs12", join(folder, "leaf.p12"), "--passphrase-file", wrong],
       ],
       [/its PKCS#12 file is not PKCS#12/, ["--pkcs12", leaf.key]],

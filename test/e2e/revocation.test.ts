@@ -154,12 +154,12 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     assert.deepEqual([session.verdict, ...statusOf(session)], ["drop", "revoked", "ocsp", "keyCompromise"]);
   });
 
-  test("A stapled answer that a stranger has signed is not believed", async () => {
+  test("A stapled response without an authorised signer is not used", async () => {
     const session = await visit(hard, "stapled-strange");
     assert.deepEqual([session.verdict, statusOf(session)[0]], ["drop", "unknown"]);
     assert.match(
       session.certificate?.revocation?.reason ?? "",
-      /^The stapled answer: a stranger has signed it; OCSP: /,
+      /^The stapled response: the signer is not authorised for this issuer; OCSP: /,
     );
   });
 

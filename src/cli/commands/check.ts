@@ -19,7 +19,7 @@ export function checkCommand(): Command {
       const { loadConfig } = await import("../../config/load.ts");
       const { checkPki } = await import("../../pki/check.ts");
       const { createKeyReader } = await import("../../pki/keys/key-source.ts");
-      const { keyWarnings } = await import("../../pki/keys/keystore.ts");
+      const { keyWarnings } = await import("../../pki/keys/inbound-key.ts");
       const { read } = createKeyReader();
       const now = Date.now();
       try {

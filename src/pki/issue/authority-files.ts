@@ -1,32 +1,40 @@
-import { createPrivateKey, generateKeyPair, type KeyObject, randomBytes } from "node:crypto";
+import { type KeyObject, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { ConfigError } from "../../errors.ts";
 import type { KeyType } from "../../vocabulary.ts";
-import { readSigningKey } from "../keys/private-key.ts";
+import { makePrivateKey, privateKeyPem, readSigningKey } from "../keys/private-key.ts";
 import { exists, moveSecret, readSecret, writeSecret } from "../keys/secret-file.ts";
 import type { Vault } from "../keys/vault.ts";
+import { KEY_USAGE } from "../x509/certificate.ts";
 import {
   encodeExtension,
   encodeKeyUsage,
   encodeName,
   issueCertificate,
-  KEY_USAGE,
-  keyIdentifier,
-  OID,
-  publicKeyOf,
   randomSerial,
-  toPem,
-} from "../x509/certificate.ts";
-import { encode, TAG } from "../x509/der.ts";
+} from "../x509/certificate-writing.ts";
+import { encode, encodeInteger, TAG } from "../x509/der.ts";
+import { OID } from "../x509/oid.ts";
+import { toPem } from "../x509/pem.ts";
+import { keyIdentifier, publicKeyOf } from "../x509/public-key.ts";
 import { CLOCK_SKEW } from "./mirror.ts";
 
-/** The primary CA signs for servers whose certificate was valid; the secondary, which clients must not trust, for the rest. */
+/**
+ * The primary CA signs for servers with a valid certificate. The secondary signs for the others; clients must not trust
+ * it.
+ */
 export type Role = "primary" | "secondary";
 
-/** A CA of the node's own as it lies on the disk; that certificate and key belong together is for the reader to check. */
+/** A CA that the node makes: its files are `<base>.pem` and `<base>.key`. */
+export interface OwnAuthority {
+  readonly base: string;
+  readonly role: Role;
+  readonly keyType: KeyType;
+}
+
+/** The contents of both files. The caller checks that certificate and key belong together. */
 export interface AuthorityFiles {
   readonly certificatePath: string;
   readonly certificatePem: string;
@@ -34,72 +42,68 @@ export interface AuthorityFiles {
 }
 
 export interface FileContext {
-  /** How the private keys lie on the disk. */
+  /** Encrypts the private keys. */
   readonly vault: Vault;
-  /** Hears of what was repaired or renewed. */
+  /** Receives messages about repairs and renewals. */
   readonly notice: (text: string) => void;
 }
 
 /**
- * Reads `<base>.pem` and `<base>.key`, making first what is missing of them.
+ * Reads both files of a CA and makes those that are missing. Throws ConfigError with the file's path.
  *
- * The key's name is taken first, and the certificate follows from the key. So whoever comes second, or comes back
- * after a crash between the two, finds a key to which only one certificate can be added: pairs never mix.
- * Throws ConfigError, naming the file.
+ * The key is written first, and the certificate is made for the key in the file. So a second node that starts at the
+ * same time, or a start after a crash between the two, never ends with a certificate for another key.
  */
 export async function readOrMakeFiles(
-  base: string,
-  role: Role,
-  keyType: KeyType,
+  own: OwnAuthority,
   now: number,
   { vault, notice }: FileContext,
 ): Promise<AuthorityFiles> {
-  const [certificatePath, keyPath] = [`${base}.pem`, `${base}.key`];
+  const [certificatePath, keyPath] = [`${own.base}.pem`, `${own.base}.key`];
   if (!(await exists(certificatePath))) {
-    if (!(await exists(keyPath))) await writeSecret(keyPath, vault.seal(await makeKey(keyType)), true);
+    if (!(await exists(keyPath))) {
+      await writeSecret(keyPath, vault.seal(privateKeyPem(await makePrivateKey(own.keyType))), true);
+    }
     const { keyPem } = vault.open(keyPath, (await readSecret(keyPath, notice)) ?? "");
     const { key } = readSigningKey(keyPath, keyPem);
-    await writeSecret(certificatePath, await makeCertificate(role, keyType, key, now), true);
+    await writeSecret(certificatePath, await makeCertificate(own, key, now), true);
   }
   const sealed = await readSecret(keyPath, notice);
   if (sealed === undefined) {
-    throw new ConfigError(
-      keyPath,
-      `Cannot read ${keyPath}: no such file. Restore it, or remove ${certificatePath} too`,
-    );
+    const why = `no such file. Restore it, or remove ${certificatePath} too`;
+    throw new ConfigError(keyPath, `Cannot read ${keyPath}: ${why}`);
   }
   const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
   const { keyPem, stale } = vault.open(keyPath, sealed);
   const { key } = readSigningKey(keyPath, keyPem);
   if (stale) {
     await writeSecret(keyPath, vault.seal(keyPem), false);
-    notice(`The private key in ${keyPath} was written anew, as keyStore says`);
+    notice(`Rewrote the private key in ${keyPath}, as keyStore requires`);
   }
   return { certificatePath, certificatePem, key };
 }
 
 /**
- * Makes a new pair and keeps the old files as `….old-<time>`.
+ * Makes a new key and certificate and keeps the old files as `….old-<time>`.
  *
- * The old certificate goes first: a crash anywhere leaves a key alone or nothing, which the next start completes.
+ * The old certificate is renamed first: a crash at any point leaves only a key or no files, and the next start makes
+ * what is missing.
  */
 export async function replaceFiles(
-  base: string,
-  role: Role,
-  keyType: KeyType,
+  own: OwnAuthority,
   now: number,
   { vault }: Pick<FileContext, "vault">,
 ): Promise<void> {
-  const keyPem = await makeKey(keyType);
-  const certificatePem = await makeCertificate(role, keyType, createPrivateKey(keyPem), now);
+  const key = await makePrivateKey(own.keyType);
+  const certificatePem = await makeCertificate(own, key, now);
   const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
-  await moveSecret(`${base}.pem`, `${base}.pem${suffix}`);
-  await moveSecret(`${base}.key`, `${base}.key${suffix}`);
-  await writeSecret(`${base}.key`, vault.seal(keyPem), false);
-  await writeSecret(`${base}.pem`, certificatePem, false);
+  await moveSecret(`${own.base}.pem`, `${own.base}.pem${suffix}`);
+  await moveSecret(`${own.base}.key`, `${own.base}.key${suffix}`);
+  await writeSecret(`${own.base}.key`, vault.seal(privateKeyPem(key)), false);
+  await writeSecret(`${own.base}.pem`, certificatePem, false);
 }
 
-/** Encrypts the keys of CAs that were replaced, too. One that the vault cannot open is nobody's concern any more. */
+/** Encrypts the keys of CAs that were replaced. Skips those that the vault cannot open, which nothing uses any more. */
 export async function sealOldFiles(directory: string, { vault, notice }: FileContext): Promise<void> {
   for (const name of (await readdir(directory)).filter((file) => /\.key\.old-/.test(file))) {
     const path = join(directory, name);
@@ -113,21 +117,11 @@ export async function sealOldFiles(directory: string, { vault, notice }: FileCon
   }
 }
 
-const generate = promisify(generateKeyPair);
-
-async function makeKey(keyType: KeyType): Promise<string> {
-  const { privateKey } =
-    keyType === "ecdsa"
-      ? await generate("ec", { namedCurve: "P-256" })
-      : await generate("rsa", { modulusLength: 2048, publicExponent: 65537 });
-  return privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-}
-
 /** Ten years. */
 const LIFETIME = 3650 * 24 * 3600 * 1000;
 
 /** A self-signed CA certificate: RFC 5280, section 4.2.1.9. It may sign servers' certificates, but no further CA. */
-async function makeCertificate(role: Role, keyType: KeyType, key: KeyObject, now: number): Promise<string> {
+async function makeCertificate({ role, keyType }: OwnAuthority, key: KeyObject, now: number): Promise<string> {
   const publicKey = publicKeyOf(key);
   const id = randomBytes(4).toString("hex");
   const title = role === "primary" ? "Clearline Primary CA" : "Clearline Secondary CA untrusted: do not install";
@@ -135,10 +129,10 @@ async function makeCertificate(role: Role, keyType: KeyType, key: KeyObject, now
     [OID.organization, "Clearline"],
     // RFC 5280, appendix A.1: at most 64 characters.
     [OID.organizationalUnit, hostname().slice(0, 64) || "node"],
-    // Two nodes of one name must not make CAs of one name: a client that holds both could not tell them apart.
+    // The id keeps the CAs of two nodes with the same host name apart for a client that trusts both.
     [OID.commonName, `${title} ${keyType.toUpperCase()} ${id}`],
   ]);
-  const limits = encode(TAG.sequence, encode(TAG.boolean, Buffer.from([0xff])), encode(TAG.integer, Buffer.from([0])));
+  const limits = encode(TAG.sequence, encode(TAG.boolean, Buffer.from([0xff])), encodeInteger(Buffer.from([0])));
   const der = await issueCertificate(
     {
       serial: randomSerial(),

@@ -22,7 +22,7 @@ const given = ({ keyPem }: Pick<Made, "keyPem">, ...chain: readonly Made[]) => (
   path: "signing.primary",
 });
 
-test("openAuthorities() makes four CAs on first start, in files that only their owner may read", async (t) => {
+test("openAuthorities() makes four CAs at the first start, in files that only their owner may read", async (t) => {
   const folder = join(emptyFolder(t), "ca");
   const { list } = await openAuthorities(folder, {}, NOW);
   assert.deepEqual(readdirSync(folder).sort(), NAMES.flatMap((name) => [`${name}.key`, `${name}.pem`]).sort());
@@ -43,7 +43,7 @@ test("openAuthorities() makes four CAs on first start, in files that only their 
   );
 });
 
-test("Each CA may sign certificates but no further CA, lives ten years, and has a name of its own", async (t) => {
+test("Each CA may sign certificates but no CAs, is valid for ten years, and has a unique name", async (t) => {
   const { list } = await openAuthorities(emptyFolder(t), {}, NOW);
   assert.equal(new Set(list().map(({ certificate }) => certificate.subject)).size, 4);
   for (const { role, certificate, notBefore, notAfter } of list()) {
@@ -63,7 +63,7 @@ test("Each CA may sign certificates but no further CA, lives ten years, and has 
   }
 });
 
-test("OpenSSL finds nothing to complain about in the CAs, however strict", needs("openssl"), async (t) => {
+test("OpenSSL's strict verification accepts the CAs", needs("openssl"), async (t) => {
   const folder = emptyFolder(t);
   await openAuthorities(folder, {}, NOW);
   for (const name of NAMES) {
@@ -77,7 +77,7 @@ test("OpenSSL finds nothing to complain about in the CAs, however strict", needs
   }
 });
 
-test("openAuthorities() opens again what it made", async (t) => {
+test("A second start opens the same CAs", async (t) => {
   const folder = emptyFolder(t);
   const first = await openAuthorities(folder, {}, NOW);
   const second = await openAuthorities(folder, {}, NOW);
@@ -88,7 +88,7 @@ test("openAuthorities() opens again what it made", async (t) => {
   assert.deepEqual(second.notices, []);
 });
 
-test("Nodes that start at once in one folder end with the same CAs", async (t) => {
+test("Nodes that start at the same time in one folder use the same CAs", async (t) => {
   const folder = join(emptyFolder(t), "ca");
   const program = `
     import { openAuthorities } from ${JSON.stringify(new URL("authority.ts", import.meta.url).href)};
@@ -112,7 +112,7 @@ test("Nodes that start at once in one folder end with the same CAs", async (t) =
   );
 });
 
-test("A node that died between key and certificate completes the pair at its next start", async (t) => {
+test("After a crash between key and certificate, the next start makes the certificate", async (t) => {
   const folder = emptyFolder(t);
   const before = await openAuthorities(folder, {}, NOW);
   rmSync(join(folder, "primary-rsa.pem"));
@@ -134,14 +134,14 @@ const SPOILT: readonly (readonly [string, (folder: string) => void, RegExp])[] =
     /primary-ecdsa\.pem: the key does not belong/,
   ],
   [
-    "a key file that holds no key",
+    "a key file without a key",
     (folder) => writeFileSync(join(folder, "secondary-rsa.key"), "nothing"),
-    /secondary-rsa\.key: there is no private key/,
+    /secondary-rsa\.key: it has no PEM private key/,
   ],
   [
-    "a certificate file that holds no certificate",
+    "a certificate file without a certificate",
     (folder) => writeFileSync(join(folder, "primary-rsa.pem"), ""),
-    /primary-rsa\.pem: there is no certificate/,
+    /primary-rsa\.pem: it has no PEM certificate/,
   ],
 ];
 for (const [what, spoil, message] of SPOILT) {
@@ -158,20 +158,20 @@ for (const [what, spoil, message] of SPOILT) {
   });
 }
 
-test("A key that others could read is closed to them, and the user is told", async (t) => {
+test("The access of other users to a key is removed and reported", async (t) => {
   const folder = emptyFolder(t);
   await openAuthorities(folder, {}, NOW);
   chmodSync(join(folder, "primary-rsa.key"), 0o644);
   chmodSync(folder, 0o755);
   const { notices } = await openAuthorities(folder, {}, NOW);
   assert.equal(notices.length, 1);
-  assert.match(notices[0]!, /primary-rsa\.key could be read by others than its owner \(mode 644\)/);
+  assert.match(notices[0]!, /Other users could read .*primary-rsa\.key \(mode 644\)/);
   assert.equal(statSync(join(folder, "primary-rsa.key")).mode & 0o777, 0o600);
   assert.equal(statSync(folder).mode & 0o777, 0o700);
 });
 
 const notRoot = process.getuid?.() === 0 ? false : "needs root, to give a file to another user";
-test("A key that the node may not read is one line that says which", { skip: notRoot }, async (t) => {
+test("A key without read permission is an error of one line that names the file", { skip: notRoot }, async (t) => {
   const folder = emptyFolder(t);
   await openAuthorities(folder, {}, NOW);
   chownSync(folder, 65534, 65534);
@@ -187,7 +187,7 @@ test("A key that the node may not read is one line that says which", { skip: not
   }
 });
 
-test("renew() makes a new CA of both kinds and keeps the old files", async (t) => {
+test("renew() makes new CAs of both key types and keeps the old files", async (t) => {
   const folder = emptyFolder(t);
   const authorities = await openAuthorities(folder, {}, NOW);
   const before = authorities.list();
@@ -212,7 +212,7 @@ test("renew() makes a new CA of both kinds and keeps the old files", async (t) =
   );
 });
 
-test("A CA of the node's own that has expired is renewed, and the user is told", async (t) => {
+test("An expired CA of the node's own is renewed, and that is reported", async (t) => {
   const folder = emptyFolder(t);
   const before = await openAuthorities(folder, {}, NOW - 11 * 365 * 86_400_000);
   const { list, notices } = await openAuthorities(folder, {}, NOW);
@@ -224,7 +224,7 @@ test("A CA of the node's own that has expired is renewed, and the user is told",
   }
 });
 
-test("A CA that soon expires is told at the start", async (t) => {
+test("A CA that expires soon is reported at the start", async (t) => {
   const soon = await make({ subject: "CN=soon", ca: true, to: 20 });
   const { notices } = await openAuthorities(emptyFolder(t), { primary: given(soon, soon) }, NOW);
   assert.equal(notices.length, 1);
@@ -232,7 +232,7 @@ test("A CA that soon expires is told at the start", async (t) => {
 });
 
 for (const algorithm of ["P-256", "P-384", "rsa"] as const) {
-  test(`A given ${algorithm} intermediate signs for its role and brings its chain, without the root`, async (t) => {
+  test(`A given ${algorithm} intermediate CA signs for its role, and its chain without the root is presented`, async (t) => {
     const root = await make({ subject: "CN=root", ca: true });
     const upper = await make({ subject: "CN=upper", ca: true, issuer: root });
     const lower = await make({ subject: "CN=lower", ca: true, issuer: upper, usages: 0x60, algorithm });
@@ -246,7 +246,7 @@ for (const algorithm of ["P-256", "P-384", "rsa"] as const) {
   });
 }
 
-test("Under a secret the CAs' keys lie encrypted, those made before too, and are renewed so", async (t) => {
+test("With a secret the keys of all CAs are encrypted: existing, renewed and replaced ones", async (t) => {
   const folder = emptyFolder(t);
   const before = await openAuthorities(folder, {}, NOW);
   await before.renew("secondary", NOW);
@@ -258,7 +258,10 @@ test("Under a secret the CAs' keys lie encrypted, those made before too, and are
     sealed.list().map(({ sha256 }) => sha256),
     before.list().map(({ sha256 }) => sha256),
   );
-  assert.equal(sealed.notices.filter((text) => /written anew, as keyStore says/.test(text)).length, 4);
+  assert.equal(
+    sealed.notices.filter((text) => /^Rewrote the private key in .*, as keyStore requires/.test(text)).length,
+    4,
+  );
   await sealed.renew("primary", NOW);
   for (const name of readdirSync(folder).filter((file) => file.includes(".key"))) {
     assert.match(readFileSync(join(folder, name), "utf8"), /^-----BEGIN ENCRYPTED PRIVATE KEY-----/);
@@ -274,7 +277,7 @@ test("Under a secret the CAs' keys lie encrypted, those made before too, and are
   });
 });
 
-test("A given CA's key may be encrypted, and is never Ed25519", async (t) => {
+test("The key of a given CA may be encrypted, and must not be Ed25519", async (t) => {
   const root = await make({ subject: "CN=root", ca: true });
   const primary = { ...given({ keyPem: encrypt(root) }, root), passphrase: "secret" };
   const { find } = await openAuthorities(emptyFolder(t), { primary }, NOW);
@@ -289,7 +292,7 @@ test("A given CA's key may be encrypted, and is never Ed25519", async (t) => {
   await assert.rejects(openAuthorities(emptyFolder(t), cannot, NOW), /signing\.primary: its key is Ed25519/);
 });
 
-test("openAuthorities() refuses a given CA that cannot sign, and says where it is given", async (t) => {
+test("openAuthorities() refuses a given CA that cannot sign, and names its place in the configuration", async (t) => {
   const root = await make({ subject: "CN=root", ca: true });
   const other = await make({ subject: "CN=other", ca: true });
   const leaf = await make({ subject: "CN=leaf" });
@@ -300,17 +303,17 @@ test("openAuthorities() refuses a given CA that cannot sign, and says where it i
   const encrypted = encrypt(root);
   const cases: [RegExp, ReturnType<typeof given>][] = [
     [/the key does not belong to the first certificate/, given(other, root)],
-    [/may not sign certificates: it is not a CA's/, given(leaf, leaf)],
-    [/may not sign certificates/, given(blunt, blunt)],
+    [/does not allow it to sign certificates/, given(leaf, leaf)],
+    [/does not allow it to sign certificates/, given(blunt, blunt)],
     [/its certificate expired on/, given(old, old)],
     [/its certificate is not valid before/, given(early, early)],
-    [/its key is neither RSA of 2048 bits or more nor ECDSA/, given(weak, weak)],
+    [/its key is neither RSA of at least 2048 bits nor ECDSA/, given(weak, weak)],
     [/its key is encrypted/, given({ keyPem: encrypted }, root)],
-    [/there is no private key/, given({ keyPem: "" }, root)],
-    [/there is no certificate/, given(root)],
-    [/certificate 2 of its chain did not issue certificate 1/, given(root, root, other)],
+    [/it has no PEM private key/, given({ keyPem: "" }, root)],
+    [/it has no PEM certificate/, given(root)],
+    [/certificate 2 is not the issuer of certificate 1/, given(root, root, other)],
     [
-      /a certificate in it cannot be read/,
+      /certificate 1 cannot be read/,
       { ...given(root), certificatePem: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----" },
     ],
   ];
@@ -325,7 +328,7 @@ test("openAuthorities() refuses a given CA that cannot sign, and says where it i
   }
 });
 
-test("The two roles must not share a key, and a given CA is not renewed", async (t) => {
+test("The two roles must not have the same key, and a given CA cannot be renewed", async (t) => {
   const root = await make({ subject: "CN=root", ca: true });
   const folder = emptyFolder(t);
   const both = { primary: given(root, root), secondary: { ...given(root, root), path: "signing.secondary" } };
@@ -334,10 +337,10 @@ test("The two roles must not share a key, and a given CA is not renewed", async 
     /signing\.secondary: the primary and the secondary CA have the same key/,
   );
   const { renew } = await openAuthorities(folder, { primary: both.primary }, NOW);
-  await assert.rejects(renew("primary", NOW), /Cannot renew the primary CA: signing\.primary gives it/);
+  await assert.rejects(renew("primary", NOW), /Cannot renew the primary CA: it is given in signing\.primary/);
 });
 
-test("The secondary CA must not stand below what clients trust for the primary one", async (t) => {
+test("The secondary CA must not have the primary CA or its issuer for its issuer", async (t) => {
   const root = await make({ subject: "CN=root", ca: true });
   const one = await make({ subject: "CN=one", ca: true, issuer: root });
   const two = await make({ subject: "CN=two", ca: true, issuer: root });
@@ -351,7 +354,7 @@ test("The secondary CA must not stand below what clients trust for the primary o
     return openAuthorities(emptyFolder(t), roles, NOW);
   };
   for (const secondary of [two, below]) {
-    await assert.rejects(open(secondary), /signing\.secondary: the secondary CA is signed by what clients trust/);
+    await assert.rejects(open(secondary), /signing\.secondary: the secondary CA has the primary CA/);
   }
   await open(apart);
 });

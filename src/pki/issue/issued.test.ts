@@ -6,7 +6,7 @@ import type { Minted, MintRequest } from "./mint.ts";
 const WANTED: MintRequest = { certificate: Buffer.from("der"), authority: "primary", keyType: "ecdsa" };
 const MINUTE = 60_000;
 
-/** Somebody who issues when told to, and counts. */
+/** Records the requests; the test answers them. */
 function issuer() {
   const asked: PromiseWithResolvers<Minted>[] = [];
   return {
@@ -24,7 +24,7 @@ function minted(serial: string): Minted {
   return { ...empty, serial, keyType: "ecdsa", authority: "primary" };
 }
 
-test("However many sessions want one certificate at once, it is asked for once", async () => {
+test("Sessions that need the same certificate at the same time share one request", async () => {
   const { asked, ask } = issuer();
   const issued = createIssuedCache(10, ask);
   const takers = Array.from({ length: 100 }, () => issued.take("a", WANTED, 0));
@@ -34,7 +34,7 @@ test("However many sessions want one certificate at once, it is asked for once",
   assert.deepEqual([issued.hits, issued.misses, issued.size], [99, 1, 1]);
 });
 
-test("Another server, authority or key type is another certificate", () => {
+test("Each server, authority and key type has its own certificate", () => {
   const { asked, ask } = issuer();
   const issued = createIssuedCache(10, ask);
   void issued.take("a", WANTED, 0);
@@ -44,7 +44,7 @@ test("Another server, authority or key type is another certificate", () => {
   assert.equal(asked.length, 4);
 });
 
-test("A copy is asked for anew after its time", async () => {
+test("A copy is requested again after its time", async () => {
   const { asked, ask } = issuer();
   const issued = createIssuedCache(10, ask);
   const first = issued.take("a", WANTED, 0);

@@ -2,11 +2,11 @@ import { createCache } from "../../cache.ts";
 import type { Minted, MintRequest } from "./mint.ts";
 
 /**
- * A worker's own copy of what the supervisor issued, so that a returning server costs no message. One request at a time for
- * one certificate, however many sessions wait for it. Bounded: the least recently used goes.
+ * A worker's copies of issued certificates: for a server that it has seen, it sends the supervisor no message. Sessions
+ * that need the same certificate at the same time share one request.
  */
 export interface IssuedCache {
-  /** `name`: the original's SHA-256. `now` in ms since the epoch. Throws what asking throws; a failure is not kept. */
+  /** `name`: the original's SHA-256. `now` in ms since the epoch. Throws what `ask` throws; the next call asks again. */
   take(name: string, wanted: MintRequest, now: number): Promise<Minted>;
   flush(): number;
   readonly size: number;
@@ -14,7 +14,7 @@ export interface IssuedCache {
   readonly misses: number;
 }
 
-/** ms that a copy is used before the supervisor is asked again, whose cache decides when a certificate is issued anew. */
+/** ms that a copy is used. Then the supervisor is asked, whose cache decides when a new certificate is issued. */
 const FRESH = 600_000;
 
 export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => Promise<Minted>): IssuedCache {

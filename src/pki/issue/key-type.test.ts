@@ -28,41 +28,45 @@ const BROWSER: ClientHello = {
 } as ClientHello;
 
 const CASES: readonly (readonly [string, Partial<ClientHello>, "ecdsa" | "rsa"])[] = [
-  ["a browser's hello is shown ECDSA", {}, "ecdsa"],
+  ["a browser gets ECDSA", {}, "ecdsa"],
   [
-    "TLS 1.3 alone needs the signature scheme only",
+    "TLS 1.3 alone with the signature scheme gets ECDSA",
     { versions: [0x0304], cipherSuites: [0x1301], supportedGroups: [0x001d] },
     "ecdsa",
   ],
   ["TLS 1.3 without the scheme gets RSA", { versions: [0x0304], signatureAlgorithms: [0x0804, 0x0503] }, "rsa"],
   ["TLS 1.3 with only RSA suites for TLS 1.2 gets RSA", { cipherSuites: [0x1301, 0xc02f] }, "rsa"],
   ["TLS 1.2 with an ECDSA suite gets ECDSA", { versions: [0x0303] }, "ecdsa"],
-  ["TLS 1.2 without one gets RSA", { versions: [0x0303], cipherSuites: [0xc02f, 0x002f] }, "rsa"],
+  ["TLS 1.2 without an ECDSA suite gets RSA", { versions: [0x0303], cipherSuites: [0xc02f, 0x002f] }, "rsa"],
   ["TLS 1.2 without P-256 gets RSA", { versions: [0x0303], supportedGroups: [0x001d, 0x0018] }, "rsa"],
   ["TLS 1.2 without groups gets RSA", { versions: [0x0303], supportedGroups: [] }, "rsa"],
   ["TLS 1.2 without signature algorithms gets RSA", { versions: [0x0303], signatureAlgorithms: [] }, "rsa"],
-  ["TLS 1.2 that reads compressed points only gets RSA", { versions: [0x0303], ecPointFormats: [1] }, "rsa"],
-  ["TLS 1.2 that does not speak of point formats gets ECDSA", { versions: [0x0303], ecPointFormats: [] }, "ecdsa"],
+  ["TLS 1.2 with compressed points only gets RSA", { versions: [0x0303], ecPointFormats: [1] }, "rsa"],
+  ["TLS 1.2 without point formats gets ECDSA", { versions: [0x0303], ecPointFormats: [] }, "ecdsa"],
   [
-    "TLS 1.0 with an ECDSA suite needs no signature algorithms",
+    "TLS 1.0 with an ECDSA suite gets ECDSA without signature algorithms",
     { versions: [0x0301], signatureAlgorithms: [], cipherSuites: [0xc009] },
     "ecdsa",
   ],
-  ["TLS 1.0 cannot use a suite of TLS 1.2", { versions: [0x0301], cipherSuites: [0xc02b, 0x002f] }, "rsa"],
+  ["TLS 1.0 with an ECDSA suite of TLS 1.2 gets RSA", { versions: [0x0301], cipherSuites: [0xc02b, 0x002f] }, "rsa"],
   [
-    "older versions beside TLS 1.2 do not matter",
+    "versions below TLS 1.2 do not matter to a TLS 1.2 client",
     { versions: [0x0303, 0x0302, 0x0301, 0x0300], cipherSuites: [0xc02b] },
     "ecdsa",
   ],
-  ["SSL 3.0 gets RSA where it can verify that", { versions: [0x0300], cipherSuites: [0xc009, 0x002f] }, "rsa"],
-  ["SSL 3.0 with nothing but ECDSA suites", { versions: [0x0300], cipherSuites: [0xc008, 0xc007, 0x00ff] }, "ecdsa"],
-  ["no version at all gets RSA", { versions: [] }, "rsa"],
+  ["SSL 3.0 with an RSA suite gets RSA", { versions: [0x0300], cipherSuites: [0xc009, 0x002f] }, "rsa"],
+  [
+    "SSL 3.0 with ECDSA suites only gets ECDSA",
+    { versions: [0x0300], cipherSuites: [0xc008, 0xc007, 0x00ff] },
+    "ecdsa",
+  ],
+  ["a client without a version gets RSA", { versions: [] }, "rsa"],
 ];
 for (const [title, change, expected] of CASES) {
   test(`keyTypeFor(): ${title}`, () => assert.equal(keyTypeFor({ ...BROWSER, ...change }), expected));
 }
 
-test("keyTypeFor() judges only the versions that the node may agree to", () => {
+test("keyTypeFor() considers only the versions that the node may negotiate", () => {
   const hello = { ...BROWSER, cipherSuites: [0x1301, 0xc02f] };
   assert.equal(keyTypeFor(hello, [0x0304]), "ecdsa");
   assert.equal(keyTypeFor(hello, [0x0303]), "rsa");

@@ -9,16 +9,12 @@ import * as x509 from "@peculiar/x509";
 import fc from "fast-check";
 import { needs } from "../../../test/needs.ts";
 import { PeerError } from "../../errors.ts";
-import {
-  encodeExtension,
-  issueCertificate,
-  OID,
-  publicKeyOf,
-  randomSerial,
-  readCertificate,
-  splitPem,
-} from "../x509/certificate.ts";
+import { readCertificate } from "../x509/certificate.ts";
+import { encodeExtension, issueCertificate, randomSerial } from "../x509/certificate-writing.ts";
 import { encode, encodeOid, TAG } from "../x509/der.ts";
+import { OID } from "../x509/oid.ts";
+import { splitPem } from "../x509/pem.ts";
+import { publicKeyOf } from "../x509/public-key.ts";
 import { emptyFolder, make, openssl, shake } from "../x509/test-chain.ts";
 import { type Authorities, openAuthorities } from "./authority.ts";
 import { createMint, type MintOptions, type MintRequest } from "./mint.ts";
@@ -39,7 +35,7 @@ const ask = (certificate: Buffer, change: Partial<MintRequest> = {}): MintReques
   ...change,
 });
 
-/** A server's certificate with all that must not be copied, and some that must. */
+/** A server's certificate with extensions that must be copied and others that must not. */
 async function original(change: Parameters<typeof make>[0] = {}) {
   const rubbish = (oid: string, hex: string) => new x509.Extension(oid, false, Buffer.from(hex, "hex"));
   return await make({
@@ -65,7 +61,7 @@ async function original(change: Parameters<typeof make>[0] = {}) {
 }
 
 for (const keyType of ["ecdsa", "rsa"] as const) {
-  test(`An issued ${keyType} certificate says what product.md, section 4, wants, and nothing else`, async () => {
+  test(`An issued ${keyType} certificate copies subject and names, has its own serial, dates and key, and nothing else`, async () => {
     const mint = createSmallMint();
     const { der } = await original();
     const minted = await mint.issue(ask(der, { keyType }), NOW);
@@ -156,7 +152,7 @@ for (const keyType of ["ecdsa", "rsa"] as const) {
   );
 }
 
-/** A server's certificate that has names but no subject: RFC 5280, section 4.1.2.6. */
+/** A server's certificate with names and an empty subject: RFC 5280, section 4.1.2.6. */
 async function nameless(subject = encode(TAG.sequence)): Promise<Buffer> {
   const { der, keyPem } = await original();
   const key = createPrivateKey(keyPem);
@@ -174,7 +170,7 @@ async function nameless(subject = encode(TAG.sequence)): Promise<Buffer> {
   return await issueCertificate(content, key);
 }
 
-test("An empty subject stays empty, and the names are then critical", async () => {
+test("An empty subject stays empty, and subjectAltName is then critical", async () => {
   const mint = createSmallMint();
   const { certificatePem } = await mint.issue(ask(await nameless()), NOW);
   const { subject, extensions } = readCertificate(new X509Certificate(certificatePem).raw);
@@ -182,7 +178,7 @@ test("An empty subject stays empty, and the names are then critical", async () =
   assert.equal(extensions.get(OID.subjectAltName)?.critical, true);
 });
 
-test("A subject is copied byte for byte, whatever string types and bytes stand in it", async () => {
+test("A subject is copied byte for byte, with any string types and bytes", async () => {
   const mint = createSmallMint();
   const text = fc.record({
     tag: fc.constantFrom(0x0c, 0x13, 0x14, 0x16),
@@ -195,7 +191,7 @@ test("A subject is copied byte for byte, whatever string types and bytes stand i
       );
       const name = encode(TAG.sequence, ...sets);
       const der = await nameless(name);
-      // Some of these OpenSSL does not take for a certificate; then there is no session to present it in.
+      // OpenSSL rejects some of these; then no session needs a certificate.
       if (!isCertificate(der)) return;
       const { certificatePem } = await mint.issue(ask(der), NOW);
       assert.ok(readCertificate(new X509Certificate(certificatePem).raw).subject.equals(name));
@@ -235,7 +231,7 @@ for (const [title, { from, to }, maximum, expected] of DATES) {
   });
 }
 
-test("A certificate that expired makes a client warn of that, when it trusts the CA at all", async () => {
+test("For an expired original a client that trusts the CA reports CERT_HAS_EXPIRED", async () => {
   const mint = createSmallMint();
   const { der } = await original({ from: -40, to: -3 });
   const minted = await mint.issue(ask(der, { authority: "secondary" }), NOW);
@@ -243,7 +239,7 @@ test("A certificate that expired makes a client warn of that, when it trusts the
   assert.equal(code, "CERT_HAS_EXPIRED");
 });
 
-test("A given intermediate's chain is sent along, so that a client needs the root only", async (t) => {
+test("The chain of a given intermediate CA is included, so that a client needs only the root", async (t) => {
   const root = await make({ subject: "CN=root", ca: true });
   const middle = await make({ subject: "CN=middle", ca: true, issuer: root, algorithm: "rsa" });
   const primary = { certificatePem: middle.pem + root.pem, keyPem: middle.keyPem, path: "signing.primary" };
@@ -254,7 +250,7 @@ test("A given intermediate's chain is sent along, so that a client needs the roo
   assert.equal((await shake(minted, [root.pem], { servername: "www.example.com" })).code, undefined);
 });
 
-test("A hundred first connections at once are shown one certificate, minted once", async () => {
+test("A hundred requests for a new server at the same time share one certificate", async () => {
   const mint = createSmallMint();
   const { der } = await original();
   const minted = await Promise.all(Array.from({ length: 100 }, () => mint.issue(ask(Buffer.from(der)), NOW)));
@@ -263,7 +259,7 @@ test("A hundred first connections at once are shown one certificate, minted once
   assert.deepEqual({ times, hits }, { times: 1, hits: 99 });
 });
 
-test("The same server is shown the same certificate within the cache's time, and another behind it", async () => {
+test("A server gets the same certificate within the cache's time, and then a new one", async () => {
   const mint = createSmallMint({ cacheTime: 1000 });
   const { der } = await original();
   const serials = [];
@@ -276,7 +272,7 @@ test("The same server is shown the same certificate within the cache's time, and
   assert.deepEqual([mint.counters().minted, mint.counters().hits], [3, 2]);
 });
 
-test("A certificate is not kept beyond its own end, but one that mirrors an expired one is kept", async () => {
+test("A certificate leaves the cache when it expires, but one for an expired original stays", async () => {
   const mint = createSmallMint({ cacheTime: 100 * DAY });
   const { der } = await original({ to: 2 });
   const first = await mint.issue(ask(der), NOW);
@@ -285,7 +281,7 @@ test("A certificate is not kept beyond its own end, but one that mirrors an expi
   assert.equal((await mint.issue(ask(past), NOW)).serial, (await mint.issue(ask(past), NOW + DAY)).serial);
 });
 
-test("Role and key type have certificates of their own, each with a key of its own", async () => {
+test("Each role and key type has its own certificate, and each certificate its own key", async () => {
   const mint = createSmallMint();
   const { der } = await original();
   const issued = [];
@@ -298,7 +294,7 @@ test("Role and key type have certificates of their own, each with a key of its o
   assert.notEqual(other.keyPem, issued[0]!.keyPem);
 });
 
-test("The cache is bounded: the one not used for the longest time goes", async () => {
+test("When the cache is full, the least recently used certificate is removed", async () => {
   const mint = createSmallMint({ cacheSize: 2 });
   const [a, b, c] = [(await original()).der, (await original()).der, (await original()).der];
   const kept = await mint.issue(ask(a), NOW);
@@ -312,7 +308,7 @@ test("The cache is bounded: the one not used for the longest time goes", async (
   assert.notEqual((await mint.issue(ask(a), NOW)).serial, kept.serial);
 });
 
-test("The cache is bounded in bytes too, for a server may send a certificate of 100 KB", async () => {
+test("The cache is bounded in bytes too: a server may have a certificate of 100 KB", async () => {
   const mint = createSmallMint({ cacheBytes: 30_000 });
   const names = Array.from({ length: 400 }, (_, index) => ["dns", `host-${index}.example.com`] as const);
   for (let count = 0; count < 4; count += 1) await mint.issue(ask((await original({ names })).der), NOW);
@@ -321,7 +317,7 @@ test("The cache is bounded in bytes too, for a server may send a certificate of 
   assert.equal(entries + evicted, 4);
 });
 
-test("A mint that failed is not kept: the next one may succeed", async () => {
+test("After a failure the next request tries again", async () => {
   let broken = true;
   const failing: Authorities = {
     ...authorities,
@@ -342,13 +338,13 @@ test("A mint that failed is not kept: the next one may succeed", async () => {
   assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 1]);
 });
 
-test("What is not a certificate is the server's fault, and leaves nothing behind", async () => {
+test("A malformed certificate is a PeerError, and the cache stays empty", async () => {
   const mint = createSmallMint();
   await assert.rejects(mint.issue(ask(Buffer.from("3003020100", "hex")), NOW), PeerError);
   assert.deepEqual([mint.counters().failed, mint.counters().entries], [1, 0]);
 });
 
-test("A certificate whose dates are none is the server's fault", async () => {
+test("A certificate with a date that cannot be parsed is a PeerError", async () => {
   const { der } = await original();
   // The serial before it is random: two bytes could be found in it.
   const at = der.indexOf(Buffer.from([0x30, 0x1e, 0x17, 0x0d]));
@@ -357,7 +353,7 @@ test("A certificate whose dates are none is the server's fault", async () => {
   await assert.rejects(createSmallMint().issue(ask(der), NOW), PeerError);
 });
 
-test("After a renewal nothing that the old CA signed is shown", async (t) => {
+test("After a renewal the mint presents no certificate of the old CA", async (t) => {
   const renewable = await openAuthorities(emptyFolder(t), {}, NOW);
   const mint = createMint(renewable, { rsaPoolSize: 1 }, NOW);
   const { der } = await original();
@@ -368,7 +364,7 @@ test("After a renewal nothing that the old CA signed is shown", async (t) => {
   assert.ok(new X509Certificate(certificatePem).verify(certificate.publicKey));
 });
 
-test("RSA keys come from a pool: each serves a number of certificates and a time, then another is made", async () => {
+test("An RSA key of the pool is used for a number of certificates and a time, and then replaced", async () => {
   const mint = createSmallMint({ rsaPoolSize: 1, rsaKeyUses: 2, rsaKeyTime: DAY });
   const keys = [];
   for (const at of [0, 1, 2, 2 + DAY])

@@ -1,25 +1,28 @@
-import { createHash, generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync } from "node:crypto";
 import { createCache } from "../../cache.ts";
 import type { KeyType } from "../../vocabulary.ts";
-import { issueCertificate, randomSerial, toPem } from "../x509/certificate.ts";
-import type { Authorities, Authority, Role } from "./authority.ts";
+import { issueCertificate, randomSerial } from "../x509/certificate-writing.ts";
+import { sha256 } from "../x509/fingerprint.ts";
+import { toPem } from "../x509/pem.ts";
+import type { Authorities, Authority } from "./authority.ts";
+import type { Role } from "./authority-files.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
 
-/** What a worker asks for: a certificate like this server's, that this client can verify. */
+/** A worker's request for a certificate. */
 export interface MintRequest {
   /** The server's own certificate, DER. */
   readonly certificate: Buffer;
   readonly authority: Role;
+  /** A key type that the client can verify. */
   readonly keyType: KeyType;
 }
 
-/** An issued certificate with its key, as plain data that crosses to a worker. The key is a secret: never log it. */
+/** An issued certificate with its key, as plain data for the channel to a worker. The key is a secret: never log it. */
 export interface Minted {
   /** PEM: the issued certificate, then the signing CA and those above it, without the root. */
   readonly certificatePem: string;
   readonly keyPem: string;
-  /** Lower-case hex. */
   readonly serial: string;
   readonly sha256: string;
   readonly keyType: KeyType;
@@ -28,7 +31,7 @@ export interface Minted {
   readonly notAfter: number;
 }
 
-/** Where nodes leave for each other what they issued. It never fails, and answers soon: what it cannot tell is not there. */
+/** The certificates that several nodes share. It never fails and answers soon: if it cannot, it finds nothing. */
 export interface SharedCertificates {
   find(name: string): Promise<Minted | undefined>;
   /** `until` in ms since the epoch. */
@@ -39,7 +42,7 @@ export interface MintCounters {
   readonly minted: number;
   /** Issued by another node. */
   readonly shared: number;
-  /** Answered from the cache, or by a mint that was under way for somebody else. */
+  /** Found in the cache, or requested while it was being issued. */
   readonly hits: number;
   readonly failed: number;
   readonly evicted: number;
@@ -49,21 +52,24 @@ export interface MintCounters {
 }
 
 export interface Mint {
-  /** Issues a certificate, or gives the one issued before. `now` in ms since the epoch. Throws PeerError when the server's is not X.509. */
+  /**
+   * Issues a certificate or answers the one issued before. `now` in ms since the epoch. Throws PeerError when the server's
+   * certificate is not X.509.
+   */
   issue(request: MintRequest, now: number): Promise<Minted>;
   counters(): MintCounters;
-  /** Forgets what was issued; answers how many. */
+  /** Forgets the issued certificates and answers how many there were. */
   flush(): number;
 }
 
 export interface MintOptions {
-  /** The longest time, in ms, that a certificate is issued for. */
+  /** The longest validity of a certificate, in ms. */
   readonly maxValidity?: number;
-  /** Certificates kept. */
+  /** The most certificates in the cache. */
   readonly cacheSize?: number;
-  /** Bytes of PEM kept: a server's certificate may be 100 KB of names. */
+  /** The most bytes of PEM in the cache: a certificate can have 100 KB of names. */
   readonly cacheBytes?: number;
-  /** ms that a certificate is kept. */
+  /** ms that a certificate stays in the cache. */
   readonly cacheTime?: number;
   readonly rsaPoolSize?: number;
   readonly rsaKeyUses?: number;
@@ -75,49 +81,43 @@ const HOUR = 3600 * 1000;
 const DAY = 24 * HOUR;
 
 /**
- * Issues the certificates that clients are shown: product.md, section 4. Same server within the cache's time, same
- * certificate; and however many ask for it at once, it is issued once.
+ * Issues the certificates that the node presents to clients. Within the cache's time a server gets the same certificate,
+ * and sessions that request it at the same time share one. `now` in ms since the epoch.
  */
 export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
-  const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY } = options;
-  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY, shared: others } = options;
-  const pool = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
+  const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY, shared } = options;
+  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
+  const rsaKeys = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
   const cache = createCache<Minted>({ entries: cacheSize, bytes: cacheBytes });
   const count = { minted: 0, shared: 0, failed: 0 };
 
-  const kept = (minted: Minted, at: number) => ({
-    value: minted,
-    // A mirrored certificate that is expired already is not refreshed by issuing it again.
-    until: minted.notAfter > at ? Math.min(at + cacheTime, minted.notAfter) : at + cacheTime,
-    bytes: minted.certificatePem.length + minted.keyPem.length,
-  });
-  const takeOrMint = async (name: string, request: MintRequest, authority: Authority, at: number) => {
+  async function findOrMint(name: string, request: MintRequest, authority: Authority, at: number) {
     try {
-      const shared = await others?.find(name);
-      if (shared) {
+      const found = await shared?.find(name);
+      if (found) {
         count.shared += 1;
-        return kept(shared, at);
+        return cached(found, cacheTime, at);
       }
-      const key = request.keyType === "rsa" ? await pool.take(at) : makeEcdsaKey();
-      const made = kept(await mint(request, authority, key, maxValidity, at), at);
+      const key = request.keyType === "rsa" ? await rsaKeys.take(at) : makeEcdsaKey();
+      const minted = cached(await mint(request, authority, key, maxValidity, at), cacheTime, at);
       count.minted += 1;
-      others?.put(name, made.value, made.until);
-      return made;
+      shared?.put(name, minted.value, minted.until);
+      return minted;
     } catch (error) {
       count.failed += 1;
       throw error;
     }
-  };
+  }
 
   return {
     async issue(request, at) {
       const authority = authorities.find(request.authority, request.keyType);
-      // The CA is part of the name: once it is renewed, what the old one signed is no longer shown.
+      // The name includes the CA: after its renewal no certificate of the old one is presented.
       const name = `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${request.keyType}`;
-      return await cache.take(name, at, () => takeOrMint(name, request, authority, at));
+      return await cache.take(name, at, () => findOrMint(name, request, authority, at));
     },
     counters() {
-      const { ready, made } = pool.counters();
+      const { ready, made } = rsaKeys.counters();
       const { hits, evicted, size } = cache;
       return { ...count, hits, evicted, entries: size, rsaKeysReady: ready, rsaKeysMade: made };
     },
@@ -125,7 +125,16 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   };
 }
 
-/** Issues one certificate: what is copied from the server's, and what is the node's own. */
+/** Expired certificates, which mirror expired originals, stay for the whole time: issuing them again would not renew them. */
+function cached(minted: Minted, cacheTime: number, now: number) {
+  return {
+    value: minted,
+    until: minted.notAfter > now ? Math.min(now + cacheTime, minted.notAfter) : now + cacheTime,
+    bytes: minted.certificatePem.length + minted.keyPem.length,
+  };
+}
+
+/** Issues one certificate. */
 async function mint(
   request: MintRequest,
   authority: Authority,
@@ -158,7 +167,7 @@ async function mint(
   };
 }
 
-/** A key of its own for every certificate: 0.1 ms, less than handing the work to another thread and back. */
+/** A fresh key for each certificate. It takes 0.1 ms, less than passing the work to another thread. */
 function makeEcdsaKey(): IssuedKey {
   const { publicKey, privateKey } = generateKeyPairSync("ec", {
     namedCurve: "P-256",
@@ -166,8 +175,4 @@ function makeEcdsaKey(): IssuedKey {
     privateKeyEncoding: { type: "pkcs8", format: "pem" },
   });
   return { publicKey, keyPem: privateKey };
-}
-
-function sha256(bytes: Buffer): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,38 +1,34 @@
 import { X509Certificate } from "node:crypto";
-import {
-  encodeExtension,
-  encodeKeyUsage,
-  KEY_USAGE,
-  keyIdentifier,
-  OID,
-  readCertificate,
-} from "../x509/certificate.ts";
+import { KEY_USAGE, readCertificate } from "../x509/certificate.ts";
+import { encodeExtension, encodeKeyUsage } from "../x509/certificate-writing.ts";
 import { encode, encodeOid, malformed, TAG } from "../x509/der.ts";
+import { OID } from "../x509/oid.ts";
+import { keyIdentifier } from "../x509/public-key.ts";
 import { readValidity, type Validity } from "../x509/validity.ts";
 
-/** What an issued certificate takes over from the server's own. */
+/** The parts of the server's certificate that the issued one copies. */
 export interface Mirrored {
-  /** The subject, a whole DER element, byte for byte. */
+  /** A whole DER element, byte for byte. */
   readonly subject: Buffer;
-  /** The value of subjectAltName, byte for byte; undefined when the original has none. */
+  /** The value of the extension, byte for byte; undefined when the original has none. */
   readonly subjectAltName: Buffer | undefined;
   /** ms since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
 }
 
-/** A client whose clock is slow by less than this still accepts what is issued now. */
+/** Certificates begin this long ago, for clients whose clock is slow. */
 export const CLOCK_SKEW = 24 * 3600 * 1000;
 
 /**
- * Reads from the server's certificate all that is copied: subject and subjectAltName. What is not read here cannot
- * leak into an issued one: SCTs, must-staple, CRL and OCSP pointers, policies, key identifiers, the key.
- * Throws PeerError when it is not X.509 in DER.
+ * Reads the parts of the server's certificate that are copied: subject, subjectAltName and dates. Everything else stays
+ * out of the issued one: SCTs, must-staple, CRL and OCSP pointers, policies, key identifiers, the key.
+ * Throws PeerError when the certificate is not X.509 in DER, or has a date that cannot be parsed.
  */
 export function mirror(der: Buffer): Mirrored {
   const { subject, extensions } = readCertificate(der);
   const { notBefore, notAfter } = datesOf(der);
-  if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("its dates are none");
+  if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("notBefore or notAfter is not a date");
   return { subject, subjectAltName: extensions.get(OID.subjectAltName)?.value, notBefore, notAfter };
 }
 
@@ -40,17 +36,17 @@ function datesOf(der: Buffer): Validity {
   try {
     return readValidity(new X509Certificate(der));
   } catch {
-    throw malformed("OpenSSL does not take it for one");
+    throw malformed("OpenSSL rejects it");
   }
 }
 
 /**
- * The dates of an issued certificate: never beyond the original's on either side, nor beyond the CA's end, and
- * `maxValidity` ms long at most. They begin a day ago at the earliest rather than with the original, so that a
- * long-lived original does not use up the maximum with its past.
+ * The dates of an issued certificate: within the original's, not after the CA's end, and at most `maxValidity` ms long.
+ * They begin a day ago, or later if the original does, so that the past of a long-lived original does not use up
+ * `maxValidity`.
  *
- * An original that is expired keeps its own end, and one that is not yet valid its own beginning: the browser then
- * warns for the reason that is true.
+ * The certificate of an expired original has expired too, and that of a future one is not valid yet, so that the browser
+ * warns for the true reason.
  */
 export function mirrorValidity(original: Validity, authority: Validity, maxValidity: number, now: number): Validity {
   const expired = original.notAfter <= now;
@@ -59,7 +55,7 @@ export function mirrorValidity(original: Validity, authority: Validity, maxValid
   return { notBefore, notAfter: Math.min(original.notAfter, authority.notAfter, notBefore + maxValidity) };
 }
 
-/** The extensions of an issued certificate, whole DER elements: product.md, section 4. `publicKey` is its own. */
+/** The extensions of an issued certificate, whole DER elements. `publicKey`: the issued certificate's. */
 export function mirrorExtensions(
   original: Mirrored,
   publicKey: Buffer,
@@ -75,7 +71,7 @@ export function mirrorExtensions(
     encodeExtension(OID.authorityKeyIdentifier, false, encode(TAG.sequence, encode(0x80, authorityKeyId))),
   ];
   if (original.subjectAltName) {
-    // RFC 5280, section 4.2.1.6: critical when the subject is empty, for then it is all the identity there is.
+    // RFC 5280, section 4.2.1.6: critical when the subject is empty.
     const critical = original.subject.equals(encode(TAG.sequence));
     extensions.push(encodeExtension(OID.subjectAltName, critical, original.subjectAltName));
   }

@@ -1,7 +1,7 @@
 import { generateKeyPair } from "node:crypto";
 import { promisify } from "node:util";
 
-/** A key pair as issuing needs it. */
+/** The key pair of an issued certificate. */
 export interface IssuedKey {
   readonly keyPem: string;
   /** SubjectPublicKeyInfo, DER. */
@@ -10,23 +10,24 @@ export interface IssuedKey {
 
 export interface RsaPoolLimits {
   readonly size: number;
-  /** Certificates that may share one key. */
+  /** The most certificates that share one key. */
   readonly uses: number;
-  /** ms that a key may serve. */
+  /** ms after which a key is not used any more. */
   readonly time: number;
 }
 
-interface Pooled extends IssuedKey {
+interface PooledKey extends IssuedKey {
+  /** ms since the epoch. */
   readonly made: number;
   uses: number;
 }
 
 /**
- * RSA-2048 keys made ahead in the background, for making one takes longer than a client likes to wait. Each serves
- * for a number of certificates and for a time, and is then replaced. Nothing is made while nothing is taken.
+ * RSA-2048 keys that are made in advance in the background, because a client should not wait for one. Each key is used
+ * for a number of certificates and for a time, and is then replaced. While no key is taken, none is made.
  */
 export function createRsaPool({ size, uses, time }: RsaPoolLimits, now: number) {
-  const keys: Pooled[] = [];
+  const keys: PooledKey[] = [];
   let made = 0;
   let making: Promise<void> | undefined;
 
@@ -41,7 +42,7 @@ export function createRsaPool({ size, uses, time }: RsaPoolLimits, now: number) 
       });
     return making;
   };
-  // Whoever needs the key sees the failure; ahead of need there is nobody to tell.
+  // A failure here is not reported: the next take() tries again and rejects.
   const fillAhead = (at: number): void => {
     if (keys.length < size)
       fill(at).then(
@@ -52,7 +53,7 @@ export function createRsaPool({ size, uses, time }: RsaPoolLimits, now: number) 
   fillAhead(now);
 
   return {
-    /** The next key; waits only when there is none fresh enough. `now` in ms since the epoch. */
+    /** The next key; waits only when the pool has no fresh one. `at` in ms since the epoch. */
     async take(at: number): Promise<IssuedKey> {
       for (;;) {
         const key = keys.shift();
@@ -62,7 +63,7 @@ export function createRsaPool({ size, uses, time }: RsaPoolLimits, now: number) 
         }
         if (at - key.made >= time) continue;
         key.uses += 1;
-        // In turn, so that one key is not used up while the others grow old.
+        // Keys take turns, so that they are used up and replaced at the same rate.
         if (key.uses < uses) keys.push(key);
         fillAhead(at);
         return key;

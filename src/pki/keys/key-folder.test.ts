@@ -7,7 +7,7 @@ import { emptyFolder, make } from "../x509/test-chain.ts";
 import { openKeyFolder } from "./key-folder.ts";
 import { requestKey } from "./key-request.ts";
 import { readKey } from "./key-source.ts";
-import { createVault, OPEN_VAULT, type StoreSecret, type Vault } from "./vault.ts";
+import { createVault, PLAIN_VAULT, type StoreSecret, type Vault } from "./vault.ts";
 
 const EC = await make({ subject: "CN=ec" });
 const OTHER = await make({ subject: "CN=other" });
@@ -15,10 +15,10 @@ const KEY = { hosts: ["a.example", "*.b.example"], certificatePem: EC.pem, keyPe
 const PASSPHRASE: StoreSecret = { kind: "passphrase", text: "a long passphrase", path: "keyStore.passphraseFile" };
 
 const fail = (text: string): never => assert.fail(text);
-const open = (folder: string, vault: Vault = OPEN_VAULT, notice: (text: string) => void = fail) =>
+const open = (folder: string, vault: Vault = PLAIN_VAULT, notice: (text: string) => void = fail) =>
   openKeyFolder(folder, vault, notice);
 
-test("A key that is added is kept in a file that only its owner may read, until it is removed", async (t) => {
+test("An added key has a file that only its owner may read, until it is removed", async (t) => {
   const folder = join(emptyFolder(t), "keys");
   const keys = open(folder);
   assert.deepEqual(await keys.read(), []);
@@ -34,7 +34,7 @@ test("A key that is added is kept in a file that only its owner may read, until 
   assert.deepEqual(await keys.read(), []);
 });
 
-test("add() keeps nothing that cannot be used", async (t) => {
+test("add() refuses a key that does not fit its certificate, and invalid hosts", async (t) => {
   const keys = open(join(emptyFolder(t), "keys"));
   await assert.rejects(keys.add({ ...KEY, keyPem: OTHER.keyPem }), ConfigError);
   for (const hosts of [["a.example", "b example"], ["*"], ["a.*.example"], ["münchen.example"], [""]]) {
@@ -42,12 +42,12 @@ test("add() keeps nothing that cannot be used", async (t) => {
     const make = () => assert.fail("A key was made");
     await assert.rejects(keys.addRequest(hosts, make), ConfigError);
   }
-  // Without hosts they are the certificate's, and this one's common name is a host.
+  // Without hosts the certificate's names are used; here the common name.
   assert.deepEqual((await keys.add({ ...KEY, hosts: [] })).hosts, ["ec"]);
   assert.equal((await keys.read()).length, 1);
 });
 
-test("remove() takes ids only, and never leaves its folder", async (t) => {
+test("remove() accepts only ids, and removes nothing outside its folder", async (t) => {
   const folder = emptyFolder(t);
   writeFileSync(join(folder, "0123456789abcdef.json"), "{}");
   for (const id of ["../0123456789abcdef", "", "0123456789ABCDEF", "0123456789abcdef.json"]) {
@@ -56,21 +56,21 @@ test("remove() takes ids only, and never leaves its folder", async (t) => {
   assert.equal(readFileSync(join(folder, "0123456789abcdef.json"), "utf8"), "{}");
 });
 
-test("read() names the file that is not a key, and closes one that others could read", async (t) => {
+test("read() names a malformed file, and removes other users' access", async (t) => {
   const folder = emptyFolder(t);
   const notices: string[] = [];
-  const keys = open(folder, OPEN_VAULT, (text) => notices.push(text));
+  const keys = open(folder, PLAIN_VAULT, (text) => notices.push(text));
   const { id } = await keys.add(KEY);
   chmodSync(join(folder, `${id}.json`), 0o640);
   await keys.read();
-  assert.match(notices.join(), /could be read by others/);
+  assert.match(notices.join(), /^Other users could read/);
   for (const text of ["", "[]", "null", '{"hosts":"a"}']) {
     writeFileSync(join(folder, "0123456789abcdef.json"), text, { mode: 0o600 });
-    await assert.rejects(keys.read(), /0123456789abcdef\.json: it is not a key that "clearline keys add" wrote/);
+    await assert.rejects(keys.read(), /0123456789abcdef\.json: it was not written by "clearline keys add"/);
   }
 });
 
-test("Under a secret no private key lies in the folder in the clear, also of those that were there before", async (t) => {
+test("With a secret all private keys in the folder are encrypted, those from before too", async (t) => {
   const folder = emptyFolder(t);
   const { id } = await open(folder).add(KEY);
   const request = await requestKey(["c.example"], "ecdsa");
@@ -84,14 +84,14 @@ test("Under a secret no private key lies in the folder in the clear, also of tho
   assert.deepEqual([first!.keyPem, second!.keyPem].sort(), [EC.keyPem, OTHER.keyPem].sort());
   assert.equal(waiting!.keyPem, request.keyPem);
   assert.deepEqual(notices.length, 2);
-  assert.match(notices[0]!, /^1 private keys in .* were written anew/);
+  assert.match(notices[0]!, /^Rewrote 1 private keys in /);
   for (const name of readdirSync(folder)) {
     const text = readFileSync(join(folder, name), "utf8");
     assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600);
     assert.match(text, /BEGIN ENCRYPTED PRIVATE KEY/);
     for (const { keyPem } of [EC, OTHER, request]) assert.ok(!text.includes(keyPem.split("\n")[1]!));
   }
-  // Nothing to do any more.
+  // A second start has nothing to rewrite.
   await open(folder, createVault({ current: PASSPHRASE })).read();
   await assert.rejects(open(folder).read(), (error: Error) => {
     assert.ok(error instanceof ConfigError);
@@ -101,7 +101,7 @@ test("Under a secret no private key lies in the folder in the clear, also of tho
   assert.ok(readdirSync(folder).includes(`${id}.json`));
 });
 
-test("A key that waits is kept until its certificate comes", async (t) => {
+test("A key waits until its certificate is added", async (t) => {
   const folder = emptyFolder(t);
   const keys = open(folder);
   const made = await requestKey(["c.example"], "ed25519");

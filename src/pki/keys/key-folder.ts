@@ -2,25 +2,27 @@ import { readdir, unlink } from "node:fs/promises";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
-import { publicKeyOf } from "../x509/certificate.ts";
+import { sha256 } from "../x509/fingerprint.ts";
+import { publicKeyOf } from "../x509/public-key.ts";
+import type { InboundKey } from "./inbound-key.ts";
 import type { KeyRequest } from "./key-request.ts";
-import { digest, type InboundKey, type KeySource, readKey } from "./key-source.ts";
+import { type KeySource, readKey } from "./key-source.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
 import { codeOf, makeSecretFolder, readSecret, writeSecret } from "./secret-file.ts";
 import type { Vault } from "./vault.ts";
 
 /**
- * The inbound keys that were added at run time, in `<dataDir>/keys`: one file each, `<id>.json`, that only its owner may
- * read, the private key as the vault seals it. A key whose certificate is still to come is `<id>.request.json`.
+ * The inbound keys that were added at run time, in `<dataDir>/keys`. Each has a file that only its owner may read:
+ * `<id>.json`, or `<id>.request.json` while it waits for its certificate. The vault encrypts the private keys in them.
  */
 export interface KeyFolder {
-  /** Keeps a key. The same certificate again replaces what was there. Throws ConfigError when the key is not usable. */
+  /** Writes a key. Replaces the file of the same certificate. Throws ConfigError when the key is not usable. */
   add(key: NewKeySource): Promise<InboundKey>;
-  /** Keeps a key that waits for its certificate; it is made only when the hosts are such. */
+  /** Checks the hosts, makes a key and writes it; it waits for its certificate. Throws ConfigError. */
   addRequest(hosts: readonly string[], make: () => Promise<KeyRequest>): Promise<WaitingKey>;
-  /** Forgets a key, or one that waits. false: there is none with this id. */
+  /** Removes a key, or one that waits. false: there is none with this id. */
   remove(id: string): Promise<boolean>;
-  /** The keys, in the order of their ids; `path` of each is its file. Throws ConfigError, naming the file. */
+  /** The keys, in the order of their ids; the `path` of each is its file. Throws ConfigError. */
   read(): Promise<Extract<KeySource, { keyPem: string }>[]>;
   readRequests(): Promise<WaitingKey[]>;
 }
@@ -29,21 +31,21 @@ export type NewKeySource =
   | Omit<Extract<KeySource, { keyPem: string }>, "path">
   | Omit<Extract<KeySource, { pkcs12: string }>, "path">;
 
-/** A key without a certificate. */
+/** A key that waits for its certificate. */
 export interface WaitingKey extends KeyRequest {
   readonly id: string;
   readonly hosts: readonly string[];
   readonly keyType: HeldKeyType;
-  /** Lower-case hex, of its SubjectPublicKeyInfo. */
+  /** The SHA-256 of SubjectPublicKeyInfo. */
   readonly publicKeySha256: string;
 }
 
-/** Files that are read at one time. */
+/** Files that are read in parallel. */
 const AT_ONCE = 32;
-/** The digits of a SHA-256 that name a key: the certificate's, or the public key's when there is none yet. */
+/** An id is the first digits of the certificate's SHA-256, or of the public key's while there is no certificate. */
 const ID_LENGTH = 16;
 
-/** `notice` hears of what was repaired: permissions, and keys that were not under the vault's secret. */
+/** `notice` receives messages about repairs: of permissions, and of keys that were not encrypted with the vault's secret. */
 export function openKeyFolder(directory: string, vault: Vault, notice: (text: string) => void): KeyFolder {
   const fileOf = (id: string, suffix = "") => join(directory, `${id}${suffix}.json`);
   const requestOf = (publicKeySha256: string) => fileOf(publicKeySha256.slice(0, ID_LENGTH), ".request");
@@ -66,19 +68,19 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
       return waiting;
     },
     async remove(id) {
-      // The id comes from outside and becomes part of a path.
+      // The id comes from a client of the API, and becomes part of a path.
       if (!/^[0-9a-f]{16}$/.test(id)) return false;
       const files = [fileOf(id), fileOf(id, ".request")];
       for (const file of files) forget(file);
       return (await removeFile(files[0]!)) || (await removeFile(files[1]!));
     },
     async read() {
-      const kept = await readAll(/^[0-9a-f]{16}\.json$/, "certificatePem");
-      return kept.map(({ path, hosts, keyPem, pem }) => ({ path, hosts, keyPem, certificatePem: pem }));
+      const files = await readAll(/^[0-9a-f]{16}\.json$/, "certificatePem");
+      return files.map(({ path, hosts, keyPem, pem }) => ({ path, hosts, keyPem, certificatePem: pem }));
     },
     async readRequests() {
-      const kept = await readAll(/^[0-9a-f]{16}\.request\.json$/, "requestPem");
-      return kept.map(({ path, hosts, keyPem, pem }) => readWaiting(path, hosts, { keyPem, requestPem: pem }));
+      const files = await readAll(/^[0-9a-f]{16}\.request\.json$/, "requestPem");
+      return files.map(({ path, hosts, keyPem, pem }) => readWaiting(path, hosts, { keyPem, requestPem: pem }));
     },
   };
 }
@@ -92,35 +94,35 @@ async function writeKey(
   await writeSecret(file, JSON.stringify({ ...content, keyPem: vault.seal(content.keyPem) }), false);
 }
 
-/** Remembers what it read last: of thousands of files few change between two readings, and to decrypt all again takes seconds. */
+/** Remembers the files that it read: of thousands few change between two reads, and decrypting all again takes seconds. */
 function createReader(directory: string, vault: Vault, notice: (text: string) => void) {
-  const known = new Map<string, { readonly text: string; readonly kept: Kept }>();
+  const known = new Map<string, { readonly text: string; readonly file: KeyFile }>();
 
-  async function readOne(path: string, pem: PemName): Promise<readonly (Kept & { readonly stale: boolean })[]> {
+  async function readOne(path: string, pem: PemName): Promise<readonly (KeyFile & { readonly stale: boolean })[]> {
     const text = await readSecret(path, notice);
-    // Removed between the listing and the reading.
+    // The file was removed after the folder was listed.
     if (text === undefined) return [];
     const before = known.get(path);
-    if (before?.text === text) return [{ ...before.kept, stale: false }];
+    if (before?.text === text) return [{ ...before.file, stale: false }];
     const parsed = parse(path, text, pem);
     const { keyPem, stale } = vault.open(path, parsed.keyPem);
-    const kept = { ...parsed, keyPem };
-    if (stale) await writeKey(path, vault, { hosts: kept.hosts, [pem]: kept.pem, keyPem });
-    else known.set(path, { text, kept });
-    return [{ ...kept, stale }];
+    const file = { ...parsed, keyPem };
+    if (stale) await writeKey(path, vault, { hosts: file.hosts, [pem]: file.pem, keyPem });
+    else known.set(path, { text, file });
+    return [{ ...file, stale }];
   }
 
   return {
-    async readAll(pattern: RegExp, pem: PemName): Promise<readonly Kept[]> {
-      const names = (await list(directory)).filter((file) => pattern.test(file)).sort();
-      const kept: (Kept & { readonly stale: boolean })[] = [];
+    async readAll(pattern: RegExp, pem: PemName): Promise<readonly KeyFile[]> {
+      const names = (await list(directory)).filter((name) => pattern.test(name)).sort();
+      const files: (KeyFile & { readonly stale: boolean })[] = [];
       for (let first = 0; first < names.length; first += AT_ONCE) {
         const paths = names.slice(first, first + AT_ONCE).map((name) => join(directory, name));
-        kept.push(...(await Promise.all(paths.map((path) => readOne(path, pem)))).flat());
+        files.push(...(await Promise.all(paths.map((path) => readOne(path, pem)))).flat());
       }
-      const stale = kept.filter((one) => one.stale).length;
-      if (stale > 0) notice(`${stale} private keys in ${directory} were written anew, as keyStore says`);
-      return kept;
+      const stale = files.filter((file) => file.stale).length;
+      if (stale > 0) notice(`Rewrote ${stale} private keys in ${directory}, as keyStore requires`);
+      return files;
     },
     forget: (path: string) => known.delete(path),
   };
@@ -128,27 +130,27 @@ function createReader(directory: string, vault: Vault, notice: (text: string) =>
 
 type PemName = "certificatePem" | "requestPem";
 
-interface Kept {
+interface KeyFile {
   readonly path: string;
   readonly hosts: readonly string[];
   readonly keyPem: string;
-  /** The certificate's or the request's. */
+  /** The certificate, or the request for it. */
   readonly pem: string;
 }
 
-function parse(path: string, text: string, name: PemName): Kept {
+function parse(path: string, text: string, name: PemName): KeyFile {
   try {
     const { hosts, keyPem, [name]: pem } = JSON.parse(text) as Record<string, unknown>;
     if (Array.isArray(hosts) && typeof pem === "string" && typeof keyPem === "string") {
       return { path, hosts: hosts.map(String), keyPem, pem };
     }
   } catch {
-    // Not even JSON: the same complaint.
+    // Not JSON.
   }
-  throw new ConfigError(path, `Cannot read ${path}: it is not a key that "clearline keys add" wrote`);
+  throw new ConfigError(path, `Cannot read ${path}: it was not written by "clearline keys add"`);
 }
 
-/** A folder that is not there holds nothing. */
+/** The names in the folder; none when it does not exist. */
 async function list(directory: string): Promise<string[]> {
   return await readdir(directory).catch((error: unknown) => {
     if (codeOf(error) === "ENOENT") return [];
@@ -166,9 +168,10 @@ async function removeFile(path: string): Promise<boolean> {
   }
 }
 
-/** The configuration's hosts have been checked by its schema; these come from the API. */
+/** Hosts in the configuration are checked by its schema; these come from the API. */
 function checkHosts(hosts: readonly string[]): void {
-  if (hosts.length === 0) throw new ConfigError("hosts", "Cannot use the key to add: it names no host");
+  if (hosts.length === 0)
+    throw new ConfigError("hosts", "Cannot use the key to add: it has no host name or address; give hosts");
   const bad = hosts.find((host) => !isIP(host) && !/^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i.test(host));
   if (bad === undefined) return;
   const why = `${JSON.stringify(bad)} is not a host name, "*." and a host name, or an address`;
@@ -177,6 +180,6 @@ function checkHosts(hosts: readonly string[]): void {
 
 function readWaiting(path: string, hosts: readonly string[], request: KeyRequest): WaitingKey {
   const { key, keyType } = readPrivateKey(path, request.keyPem);
-  const publicKeySha256 = digest(publicKeyOf(key));
+  const publicKeySha256 = sha256(publicKeyOf(key));
   return { ...request, id: publicKeySha256.slice(0, ID_LENGTH), hosts, keyType, publicKeySha256 };
 }

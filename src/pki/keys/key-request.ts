@@ -1,21 +1,20 @@
-import { generateKeyPair, type KeyObject, sign } from "node:crypto";
+import { sign } from "node:crypto";
 import { isIP } from "node:net";
-import { promisify } from "node:util";
 import ipaddr from "ipaddr.js";
 import {
   encodeExtension,
   encodeName,
   issueCertificate,
-  OID,
-  publicKeyOf,
   randomSerial,
   signatureOf,
-  toPem,
-} from "../x509/certificate.ts";
+} from "../x509/certificate-writing.ts";
 import { encode, encodeInteger, encodeOid, TAG } from "../x509/der.ts";
-import type { HeldKeyType } from "./private-key.ts";
+import { OID } from "../x509/oid.ts";
+import { toPem } from "../x509/pem.ts";
+import { publicKeyOf } from "../x509/public-key.ts";
+import { type HeldKeyType, makePrivateKey, privateKeyPem } from "./private-key.ts";
 
-/** A new key with the request that a CA makes its certificate of (PKCS#10). The key is not encrypted. */
+/** A new private key, not encrypted, and the PKCS#10 request for its certificate. */
 export interface KeyRequest {
   readonly keyPem: string;
   readonly requestPem: string;
@@ -26,9 +25,9 @@ const EXTENSION_REQUEST = "2a864886f70d01090e";
 /** RFC 5280, appendix A.1: a common name has at most 64 characters. */
 const LONGEST_NAME = 64;
 
-/** Makes a key, and a request for a certificate for these hosts: RFC 2986. */
+/** Makes a key and a request for a certificate with these hosts: RFC 2986. */
 export async function requestKey(hosts: readonly string[], keyType: HeldKeyType): Promise<KeyRequest> {
-  const key = await makeKey(keyType);
+  const key = await makePrivateKey(keyType);
   const { algorithm, hash } = signatureOf(key);
   const extensions = encode(TAG.sequence, alternativeNames(hosts));
   const attribute = encode(TAG.sequence, encodeOid(EXTENSION_REQUEST), encode(TAG.set, extensions));
@@ -41,19 +40,19 @@ export async function requestKey(hosts: readonly string[], keyType: HeldKeyType)
   );
   const signature = encode(TAG.bitString, Buffer.from([0]), sign(hash, body, key));
   return {
-    keyPem: pemOf(key),
+    keyPem: privateKeyPem(key),
     requestPem: toPem(encode(TAG.sequence, body, algorithm, signature), "CERTIFICATE REQUEST"),
   };
 }
 
-/** Makes a key and a certificate that it signs itself. Times in ms since the epoch. */
+/** Makes a key and a self-signed certificate. Times in ms since the epoch. */
 export async function makeSelfSigned(
   hosts: readonly string[],
   keyType: HeldKeyType,
   notBefore: number,
   notAfter: number,
 ): Promise<{ readonly keyPem: string; readonly certificatePem: string }> {
-  const key = await makeKey(keyType);
+  const key = await makePrivateKey(keyType);
   const name = subjectOf(hosts);
   const serverAuth = encode(TAG.sequence, encodeOid(OID.serverAuth));
   const der = await issueCertificate(
@@ -72,7 +71,7 @@ export async function makeSelfSigned(
     },
     key,
   );
-  return { keyPem: pemOf(key), certificatePem: toPem(der) };
+  return { keyPem: privateKeyPem(key), certificatePem: toPem(der) };
 }
 
 function subjectOf(hosts: readonly string[]): Buffer {
@@ -88,21 +87,4 @@ function alternativeNames(hosts: readonly string[]): Buffer {
       : encode(0x82, Buffer.from(host.toLowerCase().replace(/\.$/, ""))),
   );
   return encodeExtension(OID.subjectAltName, false, encode(TAG.sequence, ...names));
-}
-
-const generate = promisify(generateKeyPair);
-
-async function makeKey(keyType: HeldKeyType): Promise<KeyObject> {
-  switch (keyType) {
-    case "ecdsa":
-      return (await generate("ec", { namedCurve: "P-256" })).privateKey;
-    case "rsa":
-      return (await generate("rsa", { modulusLength: 2048, publicExponent: 65537 })).privateKey;
-    case "ed25519":
-      return (await promisify(generateKeyPair)("ed25519", {})).privateKey;
-  }
-}
-
-function pemOf(key: KeyObject): string {
-  return key.export({ type: "pkcs8", format: "pem" }).toString();
 }

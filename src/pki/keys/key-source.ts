@@ -1,17 +1,22 @@
-import { createHash, type KeyObject, X509Certificate } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { ConfigError } from "../../errors.ts";
-import { publicKeyOf, splitPem } from "../x509/certificate.ts";
 import { recordCertificate } from "../x509/certificate-record.ts";
+import { fingerprintOf, serialNumberOf, sha256 } from "../x509/fingerprint.ts";
+import { type PemCertificate, readCertificates } from "../x509/pem.ts";
+import { publicKeyOf } from "../x509/public-key.ts";
 import { readValidity } from "../x509/validity.ts";
+import type { InboundKey } from "./inbound-key.ts";
+import { foldHost } from "./keystore.ts";
 import { readPkcs12 } from "./pkcs12.ts";
-import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
+import { privateKeyPem, readPrivateKey } from "./private-key.ts";
 
-/** A server's certificate and key as the user gave them; `path` says where: "keys[0]", or a file of the data folder. */
+/** A server's certificate and key as the user gave them. */
 export type KeySource = {
-  /** Host names, `*.` wildcards, addresses. Empty: those that the certificate names. */
+  /** Host names, `*.` wildcards, addresses. Empty: the names in the certificate. */
   readonly hosts: readonly string[];
-  /** Under which the key is encrypted, if it is. */
+  /** The key's passphrase, when it is encrypted. */
   readonly passphrase?: string | undefined;
+  /** Where it comes from: "keys[0]" in the configuration, or a file of the data folder. */
   readonly path: string;
 } & (PemPair | { readonly pkcs12: string });
 
@@ -21,68 +26,26 @@ interface PemPair {
   readonly keyPem: string;
 }
 
-/** An inbound key, ready to be presented. The key is a secret: never log it. */
-export interface InboundKey {
-  /** The first 16 digits of `sha256`: one for each certificate. */
-  readonly id: string;
-  readonly hosts: readonly string[];
-  readonly certificatePem: string;
-  /** Not encrypted. */
-  readonly keyPem: string;
-  readonly keyType: HeldKeyType;
-  readonly serial: string;
-  /** Lower-case hex, of the certificate and of its SubjectPublicKeyInfo. */
-  readonly sha256: string;
-  readonly publicKeySha256: string;
-  /** ms since the epoch. */
-  readonly notBefore: number;
-  readonly notAfter: number;
-  readonly path: string;
-}
-
-/** Reads a key and its certificate, whatever the form. Throws ConfigError with the source's `path`. */
+/** Reads a certificate and its key in any of the forms. Throws ConfigError with the source's `path`. */
 export function readKey(source: KeySource): InboundKey {
   const { path, passphrase } = source;
   const { certificatePem, keyPem } = "pkcs12" in source ? openPkcs12(path, source.pkcs12, passphrase) : source;
-  const chain = readChain(path, certificatePem);
+  const chain = readCertificates(path, certificatePem);
   const { key, keyType } = readPrivateKey(path, keyPem, passphrase);
-  const [certificate] = chain;
-  if (!certificate?.checkPrivateKey(key)) throw new ConfigError(path, `Cannot use ${path}: ${mismatch(chain, key)}`);
-  const sha256 = digest(certificate.raw);
+  const [{ certificate }] = chain;
+  if (!certificate.checkPrivateKey(key)) throw new ConfigError(path, `Cannot use ${path}: ${mismatch(chain, key)}`);
+  const fingerprint = fingerprintOf(certificate);
   return {
-    id: sha256.slice(0, 16),
-    hosts: source.hosts.length > 0 ? source.hosts : hostsOf(path, certificate),
-    certificatePem: splitPem(certificatePem).join(""),
-    keyPem: key.export({ type: "pkcs8", format: "pem" }).toString(),
+    id: fingerprint.slice(0, 16),
+    hosts: source.hosts.length > 0 ? source.hosts : namesOf(path, certificate),
+    certificatePem: chain.map(({ pem }) => pem).join(""),
+    keyPem: privateKeyPem(key),
     keyType,
-    serial: certificate.serialNumber.toLowerCase(),
-    sha256,
-    publicKeySha256: digest(publicKeyOf(key)),
+    serial: serialNumberOf(certificate),
+    sha256: fingerprint,
+    publicKeySha256: sha256(publicKeyOf(key)),
     ...readValidity(certificate),
     path,
-  };
-}
-
-/** Reads keys as `readKey` does, and remembers: thousands of keys are read once, not at every reload. */
-export interface KeyReader {
-  read(source: KeySource): InboundKey;
-  /** Forgets all that were not read since the last time. */
-  forget(): void;
-}
-
-export function createKeyReader(): KeyReader {
-  let [fresh, old] = [new Map<string, InboundKey>(), new Map<string, InboundKey>()];
-  return {
-    read(source) {
-      const name = digest(JSON.stringify(source));
-      const entry = fresh.get(name) ?? old.get(name) ?? readKey(source);
-      fresh.set(name, entry);
-      return entry;
-    },
-    forget() {
-      old = fresh;
-      fresh = new Map();
-    },
   };
 }
 
@@ -95,33 +58,64 @@ function openPkcs12(path: string, base64: string, passphrase = ""): PemPair {
   }
 }
 
-function readChain(path: string, pem: string): X509Certificate[] {
-  const blocks = splitPem(pem);
-  if (blocks.length === 0)
-    throw new ConfigError(path, `Cannot use ${path}: there is no PEM certificate in its certificate file`);
-  return blocks.map((block, index) => {
-    try {
-      return new X509Certificate(block);
-    } catch (error) {
-      const why = `its certificate number ${index + 1} cannot be read`;
-      throw new ConfigError(path, `Cannot use ${path}: ${why}`, { cause: error });
-    }
-  });
-}
-
-function mismatch(chain: readonly X509Certificate[], key: KeyObject): string {
-  const other = chain.findIndex((certificate) => certificate.checkPrivateKey(key));
+function mismatch(chain: readonly PemCertificate[], key: KeyObject): string {
+  const other = chain.findIndex(({ certificate }) => certificate.checkPrivateKey(key));
   return other > 0
-    ? `its key belongs to certificate number ${other + 1}, which must stand first`
+    ? `its key belongs to certificate ${other + 1}, which must be the first one`
     : "its key does not belong to its certificate";
 }
 
-function hostsOf(path: string, certificate: X509Certificate): readonly string[] {
+function namesOf(path: string, certificate: PemCertificate["certificate"]): readonly string[] {
   const { names } = recordCertificate(certificate);
   if (names.length > 0) return names;
-  throw new ConfigError(path, `Cannot use ${path}: its certificate names no host, so hosts must be given`);
+  throw new ConfigError(path, `Cannot use ${path}: its certificate has no host name or address; give hosts`);
 }
 
-export function digest(bytes: Buffer | string): string {
-  return createHash("sha256").update(bytes).digest("hex");
+/** Reads keys and remembers them, so that a reload does not read thousands of keys again. */
+export interface KeyReader {
+  /** Throws ConfigError, like `readKey`. */
+  read(source: KeySource): InboundKey;
+  /** Forgets the keys that were not read since the last call. */
+  forget(): void;
+}
+
+export function createKeyReader(): KeyReader {
+  let [fresh, old] = [new Map<string, InboundKey>(), new Map<string, InboundKey>()];
+  return {
+    read(source) {
+      const name = sha256(JSON.stringify(source));
+      const key = fresh.get(name) ?? old.get(name) ?? readKey(source);
+      fresh.set(name, key);
+      return key;
+    },
+    forget() {
+      old = fresh;
+      fresh = new Map();
+    },
+  };
+}
+
+/**
+ * Every error in the keys of a configuration: those that cannot be read, and two keys of the same type for one host. Each
+ * error has the source's `path`.
+ */
+export function checkKeys(sources: readonly KeySource[], read = readKey): ConfigError[] {
+  const errors: ConfigError[] = [];
+  const firstUses = new Map<string, string>();
+  for (const source of sources) {
+    const { path } = source;
+    try {
+      const { keyType, hosts } = read(source);
+      for (const host of new Set(hosts.map(foldHost))) {
+        const use = `${keyType} ${host}`;
+        const first = firstUses.get(use);
+        if (first === undefined) firstUses.set(use, path);
+        else errors.push(new ConfigError(path, `Cannot use ${path}: ${first} has a key of the same type for ${host}`));
+      }
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      errors.push(error);
+    }
+  }
+  return errors;
 }

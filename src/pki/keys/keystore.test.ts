@@ -3,9 +3,10 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import { ConfigError } from "../../errors.ts";
 import { type Made, make } from "../x509/test-chain.ts";
+import { keyWarnings, stateOf } from "./inbound-key.ts";
 import { makeSelfSigned } from "./key-request.ts";
-import { createKeyReader, type KeySource, readKey } from "./key-source.ts";
-import { byPrecedence, checkKeys, createKeystore, keyWarnings, validityOf } from "./keystore.ts";
+import { checkKeys, createKeyReader, type KeySource, readKey } from "./key-source.ts";
+import { byPrecedence, createKeystore } from "./keystore.ts";
 
 const EC = await make({ subject: "CN=ec" });
 const RSA = await make({ subject: "CN=rsa", algorithm: "rsa" });
@@ -18,7 +19,7 @@ const source = (hosts: readonly string[], { pem, keyPem }: Made = EC, path = "ke
   path,
 });
 
-test("find() prefers the exact host to a wildcard, the longer wildcard to the shorter, any name to the address", async () => {
+test("find() prefers the exact host to a wildcard, a longer wildcard to a shorter one, and a name to the address", async () => {
   const made = await Promise.all(
     ["exact", "long", "short", "address", "six"].map((name) => make({ subject: `CN=${name}` })),
   );
@@ -37,7 +38,7 @@ test("find() prefers the exact host to a wildcard, the longer wildcard to the sh
   assert.deepEqual(found(undefined), []);
 });
 
-test("find() answers both keys of a host that has an RSA and an ECDSA one", () => {
+test("find() answers both keys of a host that has an RSA and an ECDSA key", () => {
   const { find, keys } = createKeystore([EC, RSA, OTHER].map((made) => readKey(source(["a.example"], made))));
   assert.deepEqual(
     find("a.example", "").map(({ keyType, sha256 }) => [keyType, sha256]),
@@ -48,7 +49,7 @@ test("find() answers both keys of a host that has an RSA and an ECDSA one", () =
   );
 });
 
-test("holds() knows our keys under any certificate, and no other's", async () => {
+test("holds() recognises the node's keys in any certificate, and no other keys", async () => {
   const { holds } = createKeystore([readKey(source(["a.example"], EC))]);
   const renewed = await make({ subject: "CN=renewed", keys: EC.keys });
   assert.ok(holds(new X509Certificate(EC.pem)));
@@ -56,7 +57,7 @@ test("holds() knows our keys under any certificate, and no other's", async () =>
   assert.ok(!holds(new X509Certificate(OTHER.pem)));
 });
 
-test("An entry tells what the record of a session needs", () => {
+test("readKey() answers the fields that a session's record needs", () => {
   const entry = readKey(source(["a.example"], RSA));
   const certificate = new X509Certificate(RSA.pem);
   assert.equal(entry.sha256, certificate.fingerprint256.replaceAll(":", "").toLowerCase());
@@ -82,26 +83,26 @@ const WRONG: readonly (readonly [string, KeySource, RegExp])[] = [
   [
     "a chain in the wrong order",
     { ...source(["a"]), certificatePem: OTHER.pem + EC.pem },
-    /its key belongs to certificate number 2, which must stand first/,
+    /its key belongs to certificate 2, which must be the first one/,
   ],
   ["an encrypted key", { ...source(["a"]), keyPem: encrypted }, /its key is encrypted/],
-  ["an encrypted key of the old form", { ...source(["a"], RSA), keyPem: old }, /its key is encrypted/],
-  ["no key", { ...source(["a"]), keyPem: EC.pem }, /there is no private key/],
+  ["an encrypted key in the older form", { ...source(["a"], RSA), keyPem: old }, /its key is encrypted/],
+  ["no key", { ...source(["a"]), keyPem: EC.pem }, /it has no PEM private key/],
   [
     "a broken key",
     { ...source(["a"]), keyPem: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" },
     /its private key cannot be read/,
   ],
-  ["a weak key", source(["a"], weak), /neither RSA of 2048 bits or more/],
-  ["no certificate", { ...source(["a"]), certificatePem: EC.keyPem }, /there is no PEM certificate/],
+  ["a weak key", source(["a"], weak), /neither RSA of at least 2048 bits/],
+  ["no certificate", { ...source(["a"]), certificatePem: EC.keyPem }, /it has no PEM certificate/],
   [
     "a broken certificate",
     { ...source(["a"]), certificatePem: `${EC.pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n` },
-    /certificate number 2 cannot be read/,
+    /certificate 2 cannot be read/,
   ],
 ];
 for (const [what, wrong, message] of WRONG) {
-  test(`checkKeys() says where there is ${what}`, () => {
+  test(`checkKeys() reports ${what} with its place in the configuration`, () => {
     const [error, ...more] = checkKeys([source(["fine"], OTHER), { ...wrong, path: "keys[1]" }]);
     assert.equal(more.length, 0);
     assert.ok(error instanceof ConfigError);
@@ -111,7 +112,7 @@ for (const [what, wrong, message] of WRONG) {
   });
 }
 
-test("checkKeys() refuses two keys of one type for one host, and tells every error at once", () => {
+test("checkKeys() refuses two keys of the same type for one host, and reports every error", () => {
   const sources = [
     source(["a.example", "b.example"]),
     source(["B.example."], OTHER, "keys[1]"),
@@ -124,7 +125,7 @@ test("checkKeys() refuses two keys of one type for one host, and tells every err
   assert.deepEqual(checkKeys([source(["a.example"]), source(["a.example"], RSA, "keys[1]")]), []);
 });
 
-test("readKey() reads Ed25519, encrypted PEM of both forms, and takes the hosts of the certificate where none are given", async () => {
+test("readKey() reads Ed25519 and both forms of encrypted PEM, and takes the certificate's names if hosts is empty", async () => {
   const { keyPem, certificatePem } = await makeSelfSigned(["own.example", "192.0.2.7"], "ed25519", 0, 4e12);
   const entry = readKey({ hosts: [], certificatePem, keyPem, path: "keys[0]" });
   assert.deepEqual([entry.keyType, entry.hosts], ["ed25519", ["own.example", "192.0.2.7"]]);
@@ -141,10 +142,10 @@ test("readKey() reads Ed25519, encrypted PEM of both forms, and takes the hosts 
   }
   assert.deepEqual(readKey(source([], EC)).hosts, ["ec"]);
   const nameless = await make({ subject: "O=No name of a host" });
-  assert.throws(() => readKey(source([], nameless)), /its certificate names no host, so hosts must be given/);
+  assert.throws(() => readKey(source([], nameless)), /its certificate has no host name or address; give hosts/);
 });
 
-test("A key reader reads what it was asked for last time no second time, and forgets the rest", () => {
+test("A key reader reads a key once, until forget() finds it unused", () => {
   const { read, forget } = createKeyReader();
   const [first, other] = [source(["a"]), source(["a"], OTHER)];
   const entry = read(first);
@@ -159,7 +160,7 @@ test("A key reader reads what it was asked for last time no second time, and for
   assert.notEqual(read({ ...first, hosts: ["b"] }), entry);
 });
 
-test("keyWarnings() tells of certificates whose time is not now", async () => {
+test("keyWarnings() reports certificates that are not valid now or expire soon, and names the first twenty", async () => {
   const [past, future] = [await make({ from: -9, to: -2 }), await make({ from: 2, to: 9 })];
   const ending = await make({ to: 29 });
   const entries = [
@@ -175,16 +176,15 @@ test("keyWarnings() tells of certificates whose time is not now", async () => {
   assert.match(warnings[1]!, /keys\[2\] \(c\) is not valid before/);
   assert.match(warnings[2]!, /keys\[3\] \(d\) expires on/);
   assert.deepEqual(
-    entries.map((entry) => validityOf(entry, Date.now(), soon)),
+    entries.map((entry) => stateOf(entry, Date.now(), soon)),
     ["valid", "expired", "not yet valid", "expires soon"],
   );
-  // A log is read by people: of thousands only the first are named.
   const many = keyWarnings(Array(1000).fill(entries[1]), Date.now(), soon);
   assert.equal(many.length, 21);
   assert.match(many.at(-1)!, /^980 more certificates/);
 });
 
-test("inOrder() lets the certificate that was issued last stand last among the added ones, after the configuration's", async () => {
+test("byPrecedence() puts the configured keys first, and the newest certificate last", async () => {
   const [older, newer] = [await make({ from: -9 }), await make({ from: -2 })].map((made) =>
     readKey(source(["a"], made)),
   );

@@ -8,8 +8,8 @@ import fc from "fast-check";
 import { needs, program } from "../../../test/needs.ts";
 import { must, scratch } from "../../../test/processes.ts";
 import { ConfigError } from "../../errors.ts";
-import { splitPem } from "../x509/certificate.ts";
 import { encode, encodeInteger, encodeOid, readElements, readInside, TAG } from "../x509/der.ts";
+import { splitPem } from "../x509/pem.ts";
 import { type Made, make } from "../x509/test-chain.ts";
 import { readKey } from "./key-source.ts";
 import { readPkcs12 } from "./pkcs12.ts";
@@ -40,7 +40,7 @@ describe("PKCS#12", needs("openssl"), () => {
     leaf = await make({ subject: "CN=leaf", issuer: middle, names: [["dns", "www.example.com"]] });
     writeFileSync(file("key.pem"), leaf.keyPem);
     writeFileSync(file("leaf.pem"), leaf.pem);
-    // In no order that anybody would want.
+    // In the wrong order.
     writeFileSync(file("chain.pem"), root.pem + middle.pem);
   });
 
@@ -59,23 +59,23 @@ describe("PKCS#12", needs("openssl"), () => {
   }
 
   for (const [what, args] of Object.entries(EXPORTS)) {
-    test(`readPkcs12() reads what openssl wrote with ${what}, the chain in order`, async () => {
+    test(`readPkcs12() reads a file of openssl with ${what}, and orders its chain`, async () => {
       assertIsLeaf(readPkcs12(await exported("it.p12", ...args), PASSWORD), 2);
     });
   }
 
-  test("readPkcs12() reads a file under an empty passphrase", async () => {
+  test("readPkcs12() reads a file with an empty passphrase", async () => {
     assertIsLeaf(readPkcs12(await exported("empty.p12", "-passout", "pass:"), ""), 2);
   });
 
-  test("readPkcs12() reads what keytool wrote", needs("openjdk-17-jdk-headless"), async () => {
+  test("readPkcs12() reads a file of keytool", needs("openjdk-17-jdk-headless"), async () => {
     const store = ["-storetype", "PKCS12", "-keystore", file("java.p12"), "-storepass", "changeit"];
     const identity = ["-alias", "www", "-keyalg", "EC", "-groupname", "secp256r1", "-dname", "CN=java"];
     await must("keytool", ["-genkeypair", ...identity, ...store]);
     assertIsLeaf(readPkcs12(readFileSync(file("java.p12")), "changeit"), 0);
   });
 
-  test("readPkcs12() reads the BER that NSS writes", needs("libnss3-tools"), async () => {
+  test("readPkcs12() reads a file of NSS, which is BER", needs("libnss3-tools"), async () => {
     await exported("to-nss.p12", "-passout", "pass:changeit");
     mkdirSync(file("nss"));
     await must("certutil", ["-N", "-d", file("nss"), "--empty-password"]);
@@ -92,7 +92,7 @@ describe("PKCS#12", needs("openssl"), () => {
     ["sha512", "2a864886f70d020b", 32],
   ] as const) {
     test(`readPkcs12() checks PBMAC1 with ${hash} and a key of ${keyLength} bytes, as OpenSSL in Node does`, async () => {
-      const [version, authSafe] = readInside(await exported("bare.p12", "-nomac"), TAG.sequence);
+      const [version, authSafe] = readInside(await exported("bare.p12", "-nomac"), TAG.sequence, "PFX");
       const safe = readElements(readElements(authSafe!.content)[1]!.content)[0]!.content;
       const salt = Buffer.alloc(16, 7);
       const key = pbkdf2Sync(PASSWORD, salt, 2048, keyLength, "sha256");
@@ -119,11 +119,11 @@ describe("PKCS#12", needs("openssl"), () => {
       createSecureContext({ pfx, passphrase: PASSWORD });
       assert.throws(() => createSecureContext({ pfx, passphrase: "wrong" }), /mac verify failure/i);
       assertIsLeaf(readPkcs12(pfx, PASSWORD), 2);
-      assert.throws(() => readPkcs12(pfx, "wrong"), /is encrypted under another passphrase/);
+      assert.throws(() => readPkcs12(pfx, "wrong"), /is encrypted with another passphrase/);
     });
   }
 
-  test("readPkcs12() reads what certtool wrote", needs("gnutls-bin"), async () => {
+  test("readPkcs12() reads a file of certtool", needs("gnutls-bin"), async () => {
     const files = ["--load-certificate", file("leaf.pem"), "--load-privkey", file("key.pem"), "--p12-name", "www"];
     const out = ["--outder", "--outfile", file("gnutls.p12"), "--password", "changeit"];
     for (const cipher of ["aes-256", "3des-pkcs12"]) {
@@ -132,20 +132,20 @@ describe("PKCS#12", needs("openssl"), () => {
     }
   });
 
-  test("readPkcs12() tells a wrong passphrase from a file that is none", async () => {
+  test("readPkcs12() distinguishes a wrong passphrase from a file that is not PKCS#12", async () => {
     const bytes = await exported("right.p12");
-    const [WRONG, NONE] = [/^ConfigError: is encrypted under another passphrase$/, /^ConfigError: is not PKCS#12$/];
+    const [WRONG, NONE] = [/^ConfigError: is encrypted with another passphrase$/, /^ConfigError: is not PKCS#12$/];
     assert.throws(() => readPkcs12(bytes, "wrong"), WRONG);
     assert.throws(() => readPkcs12(bytes, ""), WRONG);
     assert.throws(() => readPkcs12(Buffer.from(leaf.pem), PASSWORD), NONE);
     assert.throws(() => readPkcs12(leaf.der, PASSWORD), NONE);
   });
 
-  test("readPkcs12() says what cannot be read, and of whom", async () => {
+  test("An error names the place in the configuration and what the file has or lacks", async () => {
     const rc2 = await exported("rc2.p12", "-legacy", "-certpbe", "PBE-SHA1-RC2-40");
     assert.throws(() => readPkcs12(rc2, PASSWORD), /is encrypted with RC2/);
     const keyless = await exported("keyless.p12", "-nokeys");
-    assert.throws(() => readPkcs12(keyless, PASSWORD), /holds no private key/);
+    assert.throws(() => readPkcs12(keyless, PASSWORD), /has no private key/);
     const source = { hosts: [], path: "keys[3]", pkcs12: rc2.toString("base64"), passphrase: PASSWORD };
     assert.throws(
       () => readKey(source),
@@ -153,11 +153,11 @@ describe("PKCS#12", needs("openssl"), () => {
     );
     assert.throws(
       () => readKey({ ...source, passphrase: "x" }),
-      /keys\[3\]: its PKCS#12 file is encrypted under another passphrase/,
+      /keys\[3\]: its PKCS#12 file is encrypted with another passphrase/,
     );
   });
 
-  test("readPkcs12() answers broken bytes with an error of its own, never another", async () => {
+  test("readPkcs12() throws no error but ConfigError, whatever bytes are changed", async () => {
     const bytes = await exported("few.p12", "-iter", "1", "-maciter", "-nomac");
     const at = fc.tuple(fc.nat(bytes.length - 1), fc.nat(255), fc.option(fc.nat(bytes.length)));
     fc.assert(

@@ -3,7 +3,7 @@ import { type FileHandle, link, mkdir, open, rename, stat, unlink } from "node:f
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 
-/** Makes the folder, and closes it to everyone but its owner. */
+/** Makes the folder, if it does not exist, and removes the access of all users but its owner. */
 export async function makeSecretFolder(directory: string): Promise<void> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -19,8 +19,8 @@ export async function makeSecretFolder(directory: string): Promise<void> {
 }
 
 /**
- * Writes the file whole or not at all, readable by its owner only. With `exclusive`, a file that is there already
- * stays: the answer is false, and two processes that write at once agree on the first one's.
+ * Writes the file atomically, readable only by its owner. With `exclusive`, an existing file is kept and the answer is
+ * false: of two processes that write at once, both then use the file of the first. Throws ConfigError.
  */
 export async function writeSecret(path: string, text: string, exclusive: boolean): Promise<boolean> {
   const temporary = join(dirname(path), `.${randomBytes(8).toString("hex")}.tmp`);
@@ -33,7 +33,7 @@ export async function writeSecret(path: string, text: string, exclusive: boolean
       await handle.close();
     }
     if (exclusive) {
-      // Unlike rename, link fails when the name is taken; and unlike open "wx", it never shows half a file.
+      // link fails when the name exists, which rename does not; and it never shows a partial file, as open "wx" does.
       await link(temporary, path);
       await unlink(temporary);
     } else {
@@ -48,7 +48,7 @@ export async function writeSecret(path: string, text: string, exclusive: boolean
   }
 }
 
-/** Gives the file another name; one that is not there stays away. */
+/** Renames the file, if it exists. Throws ConfigError. */
 export async function moveSecret(path: string, to: string): Promise<void> {
   try {
     await rename(path, to);
@@ -57,7 +57,7 @@ export async function moveSecret(path: string, to: string): Promise<void> {
   }
 }
 
-/** Makes a rename or a link in the folder survive a power cut. */
+/** After this a rename or a link in the folder survives a power cut. */
 async function syncFolder(directory: string): Promise<void> {
   const handle = await open(directory, "r");
   try {
@@ -67,12 +67,12 @@ async function syncFolder(directory: string): Promise<void> {
   }
 }
 
-/** The longest file that is read: a chain of certificates with its key is some kilobytes. */
+/** A chain of certificates with its key has some kilobytes. */
 const MAX_SIZE = 1024 * 1024;
 
 /**
- * Reads a file that only its owner may read. One that others could read is closed to them, and `notice` is told.
- * Answers undefined when there is no such file; throws ConfigError when it cannot be read or closed.
+ * Reads a file that only its owner may read. If other users can read it, removes their access and reports that to
+ * `notice`. Answers undefined when the file does not exist. Throws ConfigError.
  */
 export async function readSecret(path: string, notice: (text: string) => void): Promise<string | undefined> {
   let handle: FileHandle | undefined;
@@ -84,7 +84,7 @@ export async function readSecret(path: string, notice: (text: string) => void): 
       await handle.chmod(0o600);
       const was = (mode & 0o777).toString(8);
       notice(
-        `${path} could be read by others than its owner (mode ${was}): changed to 600. If others had access, renew it`,
+        `Other users could read ${path} (mode ${was}). Its mode is 600 now; if they read it, renew the secret in it`,
       );
     }
     return await handle.readFile("utf8");
@@ -96,7 +96,6 @@ export async function readSecret(path: string, notice: (text: string) => void): 
   }
 }
 
-/** Whether there is a file of this name. */
 export async function exists(path: string): Promise<boolean> {
   return await stat(path).then(
     () => true,
@@ -110,7 +109,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
   ENOTDIR: "part of its path is not a folder",
   EISDIR: "it is a folder",
-  EEXIST: "something else is there",
+  EEXIST: "it exists already",
   EROFS: "the file system is read-only",
   ENOSPC: "no space left",
 };
@@ -120,7 +119,7 @@ function cannot(action: string, path: string, error: unknown): ConfigError {
   return new ConfigError(path, `Cannot ${action} ${path}: ${REASONS[code] ?? code}`, { cause: error });
 }
 
-/** The system's name of an error: "ENOENT". */
+/** The system's error code, such as "ENOENT". */
 export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : String(error);
 }

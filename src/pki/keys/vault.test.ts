@@ -7,7 +7,7 @@ import { needs, program } from "../../../test/needs.ts";
 import { must } from "../../../test/processes.ts";
 import { ConfigError } from "../../errors.ts";
 import { emptyFolder, make } from "../x509/test-chain.ts";
-import { createVault, OPEN_VAULT, type StoreSecret } from "./vault.ts";
+import { createVault, PLAIN_VAULT, type StoreSecret } from "./vault.ts";
 
 const { keyPem } = await make();
 const RSA = (await make({ algorithm: "rsa" })).keyPem;
@@ -16,7 +16,7 @@ const bytes = randomBytes(32);
 const KEY_FILE: StoreSecret = { kind: "keyFile", text: bytes.toString("base64"), path: "keyStore.keyFile" };
 const vault = createVault({ current: phrase("a long passphrase") });
 
-test("A sealed key is opened under the same passphrase, by another process too, and shows nothing", () => {
+test("A sealed key is encrypted, and another vault with the same passphrase opens it", () => {
   const sealed = vault.seal(keyPem);
   assert.match(sealed, /^-----BEGIN ENCRYPTED PRIVATE KEY-----/);
   assert.ok(!sealed.includes(keyPem.split("\n")[1]!));
@@ -25,13 +25,13 @@ test("A sealed key is opened under the same passphrase, by another process too, 
   }
 });
 
-test("Two sealings of one key differ, and all of a vault's have one salt, whoever wrote the first", () => {
+test("Sealing a key twice gives different files, and all files of a secret have the same salt, even after a restart", () => {
   const restarted = createVault({ current: phrase("a long passphrase") });
   const first = vault.seal(keyPem);
   restarted.open("F", first);
   const sealed = [first, vault.seal(keyPem), restarted.seal(RSA)];
   assert.equal(new Set(sealed).size, 3);
-  // What comes before the initialization vector: versions, PBKDF2's salt and rounds. The outer lengths differ with the key.
+  // From the OID of PBKDF2 to its salt.
   const salts = sealed.map((pem) => {
     const der = Buffer.from(pem.split("\n").slice(1, -2).join(""), "base64");
     return der
@@ -42,15 +42,15 @@ test("Two sealings of one key differ, and all of a vault's have one salt, whoeve
   assert.equal(new Set(salts).size, 1);
 });
 
-test("A wrong passphrase, or none, is an error that names the file and the way out", () => {
+test("A wrong or missing passphrase is an error that names the file and says what to do", () => {
   const sealed = vault.seal(keyPem);
   const cases: [RegExp, ReturnType<typeof createVault>][] = [
     [
-      /keys\/1\.json: what keyStore\.passphraseFile names does not open it.*keyStore\.former/,
+      /keys\/1\.json: the secret in keyStore\.passphraseFile is wrong.*keyStore\.former/,
       createVault({ current: phrase("another passphrase") }),
     ],
-    [/keys\/1\.json: what keyStore\.keyFile names does not open it/, createVault({ current: KEY_FILE })],
-    [/keys\/1\.json: it is encrypted, and neither keyStore\.passphraseFile nor keyStore\.keyFile/, OPEN_VAULT],
+    [/keys\/1\.json: the secret in keyStore\.keyFile is wrong/, createVault({ current: KEY_FILE })],
+    [/keys\/1\.json: give its secret in keyStore\.passphraseFile or keyStore\.keyFile/, PLAIN_VAULT],
   ];
   for (const [message, wrong] of cases) {
     assert.throws(
@@ -68,21 +68,21 @@ test("A wrong passphrase, or none, is an error that names the file and the way o
   }
 });
 
-test("What is under the former secret, or under none, is opened and said to be stale", () => {
+test("A key that is encrypted with the former secret, or not at all, is opened and stale", () => {
   const former = phrase("a long passphrase");
   const moved = createVault({ current: KEY_FILE, former });
   assert.deepEqual(moved.open("F", vault.seal(keyPem)), { keyPem, stale: true });
   assert.deepEqual(moved.open("F", keyPem), { keyPem, stale: true });
   assert.deepEqual(moved.open("F", moved.seal(keyPem)), { keyPem, stale: false });
-  // The way back: nothing but a former secret.
+  // Only a former secret: the keys are decrypted again.
   const plain = createVault({ former });
   assert.deepEqual(plain.open("F", vault.seal(keyPem)), { keyPem, stale: true });
   assert.equal(plain.seal(keyPem), keyPem);
-  assert.deepEqual(OPEN_VAULT.open("F", keyPem), { keyPem, stale: false });
+  assert.deepEqual(PLAIN_VAULT.open("F", keyPem), { keyPem, stale: false });
 });
 
 test(
-  "openssl opens sealed keys: under the passphrase, or under the SHA-256 of a key file",
+  "openssl decrypts sealed keys with the passphrase, or with the SHA-256 of a key file",
   needs("openssl"),
   async (t) => {
     const file = join(emptyFolder(t), "sealed.pem");

@@ -1,41 +1,42 @@
-import { createHash, createPrivateKey, randomBytes } from "node:crypto";
+import { createPrivateKey, randomBytes } from "node:crypto";
 import { ConfigError, PeerError } from "../../errors.ts";
-import { toPem } from "../x509/certificate.ts";
 import { encode, readElements, readInside, TAG } from "../x509/der.ts";
+import { sha256 } from "../x509/fingerprint.ts";
+import { fromPem, isEncrypted, toPem } from "../x509/pem.ts";
 import { type Derive, decryptUnderPassword, deriveFrom, encryptUnderPassword } from "./password-encryption.ts";
-import { isEncrypted } from "./private-key.ts";
 
-/** What the user keeps keys under: a passphrase, or a file of random bytes (as base64). `path`: "keyStore.passphraseFile". */
+/** The secret that encrypts the node's private keys on the disk: a passphrase, or a file of random bytes in base64. */
 export interface StoreSecret {
   readonly kind: "passphrase" | "keyFile";
   readonly text: string;
+  /** "keyStore.passphraseFile". */
   readonly path: string;
 }
 
 export interface StoreSecrets {
-  /** Undefined: keys lie on the disk unencrypted, in files that only their owner may read. */
+  /** Undefined: keys are not encrypted. */
   readonly current?: StoreSecret | undefined;
-  /** Under which files may still be encrypted. */
+  /** Older files may still be encrypted with this one. */
   readonly former?: StoreSecret | undefined;
 }
 
-/** How the node's private keys lie on the disk. */
+/** Encrypts the node's private keys for the disk and decrypts them. */
 export interface Vault {
-  /** A private key in PEM as it is to be written. */
+  /** Encrypts a private key in PEM, if there is a current secret. */
   seal(keyPem: string): string;
   /**
-   * A private key as it was read. `stale`: it is not under the current secret, so write it again. Throws ConfigError,
-   * naming the file, when no secret opens it.
+   * Decrypts a private key that was read from the file `path`. `stale`: it is not encrypted with the current secret, so
+   * the caller should write it again. Throws ConfigError when no secret decrypts it.
    */
   open(path: string, keyPem: string): { readonly keyPem: string; readonly stale: boolean };
 }
 
-/** OWASP's advice for PBKDF2 with HMAC-SHA-256: some tenths of a second. */
+/** OWASP's recommendation for PBKDF2 with HMAC-SHA-256: takes some tenths of a second. */
 const ITERATIONS = 600_000;
 
 /**
- * Makes the vault. Files are PKCS#8 under PBES2, so that openssl reads them, too. All of a secret's files have one salt
- * and each its own initialization vector: a thousand keys then cost one derivation and not a thousand.
+ * Files are PKCS#8 with PBES2, so that openssl can read them. All files of a secret have the same salt, each has its own
+ * initialization vector: a thousand keys need one key derivation instead of a thousand.
  */
 export function createVault({ current, former }: StoreSecrets): Vault {
   let salt: Buffer | undefined;
@@ -58,26 +59,25 @@ export function createVault({ current, former }: StoreSecrets): Vault {
         if (opened !== undefined) return { keyPem: opened, stale };
       }
       const why = current
-        ? `what ${current.path} names does not open it; if it was another before, name that in keyStore.former`
-        : "it is encrypted, and neither keyStore.passphraseFile nor keyStore.keyFile says under what";
-      throw new ConfigError(path, `Cannot read the private key in ${path}: ${why}`);
+        ? `the secret in ${current.path} is wrong; if it was changed, give the former one in keyStore.former`
+        : "give its secret in keyStore.passphraseFile or keyStore.keyFile";
+      throw new ConfigError(path, `Cannot decrypt the private key in ${path}: ${why}`);
     },
   };
 }
 
-/** For a node without a secret. */
-export const OPEN_VAULT: Vault = createVault({});
+/** The vault of a node without a secret. */
+export const PLAIN_VAULT: Vault = createVault({});
 
 const SEALED = "ENCRYPTED PRIVATE KEY";
 
-/** The key in PEM; undefined: the password is wrong, or something else wrote this. */
+/** The key in PEM; undefined when the password is wrong or the file was not written by a vault. */
 function tryOpen(pem: string, password: string, derive: Derive): string | undefined {
-  const base64 = new RegExp(`-----BEGIN ${SEALED}-----([^-]+)-----END`).exec(pem)?.[1] ?? "";
   try {
-    const [algorithm, data] = readInside(Buffer.from(base64, "base64"), TAG.sequence);
+    const [algorithm, data] = readInside(fromPem(pem, SEALED), TAG.sequence, "EncryptedPrivateKeyInfo");
     if (!algorithm || !data) return undefined;
     const der = decryptUnderPassword(algorithm.whole, data.content, password, derive);
-    // The padding of a wrong password's nonsense is right once in 256 times, but then it is no key.
+    // With a wrong password the padding is still right once in 256 times, but the result is not a key.
     if (readElements(der)[0]?.tag !== TAG.sequence) return undefined;
     createPrivateKey({ key: der, format: "der", type: "pkcs8" });
     return toPem(der, "PRIVATE KEY");
@@ -91,6 +91,7 @@ function tryOpen(pem: string, password: string, derive: Derive): string | undefi
   }
 }
 
+/** `onSalt` is called with the salts of files that the node wrote. */
 function rememberDerived(password: string, onSalt?: (salt: Buffer) => void): Derive {
   const derived = new Map<string, Buffer>();
   const derive = deriveFrom(password);
@@ -103,25 +104,20 @@ function rememberDerived(password: string, onSalt?: (salt: Buffer) => void): Der
   };
 }
 
-/** A file may hold any bytes, which openssl would not take for a passphrase: the digits of its SHA-256 are one. */
+/** openssl does not accept arbitrary bytes as a passphrase, so a key file's passphrase is the hex of its SHA-256. */
 function passwordOf({ kind, text }: StoreSecret): string {
-  return kind === "passphrase" ? text : createHash("sha256").update(Buffer.from(text, "base64")).digest("hex");
+  return kind === "passphrase" ? text : sha256(Buffer.from(text, "base64"));
 }
 
-const SHORTEST_PASSPHRASE = 12;
-const SHORTEST_KEY_FILE = 32;
+const MIN_PASSPHRASE = 12;
+const MIN_KEY_FILE = 32;
 
-/** Secrets that would protect nothing. */
-export function checkSecrets({ current, former }: StoreSecrets): ConfigError[] {
-  return [current, former].flatMap((secret) => {
-    if (!secret) return [];
-    const { kind, text, path } = secret;
-    const isShort =
-      kind === "passphrase" ? text.length < SHORTEST_PASSPHRASE : Buffer.byteLength(text, "base64") < SHORTEST_KEY_FILE;
-    const limit =
-      kind === "passphrase" ? `${SHORTEST_PASSPHRASE} characters` : `${SHORTEST_KEY_FILE} bytes; take random ones`;
-    return isShort && secret !== former
-      ? [new ConfigError(path, `Cannot use ${path}: what it names is shorter than ${limit}`)]
-      : [];
-  });
+/** The error of a current secret that is too short. A former one must be accepted as it is. */
+export function checkSecrets({ current }: StoreSecrets): ConfigError[] {
+  if (!current) return [];
+  const { kind, text, path } = current;
+  const isPassphrase = kind === "passphrase";
+  const isShort = isPassphrase ? text.length < MIN_PASSPHRASE : Buffer.byteLength(text, "base64") < MIN_KEY_FILE;
+  const limit = isPassphrase ? `${MIN_PASSPHRASE} characters` : `${MIN_KEY_FILE} bytes; take random ones`;
+  return isShort ? [new ConfigError(path, `Cannot use ${path}: the secret is shorter than ${limit}`)] : [];
 }

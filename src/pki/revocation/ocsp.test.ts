@@ -5,7 +5,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
 import { type Made, make } from "../x509/test-chain.ts";
-import { judgeOcspResponse, readOcspResponse, writeOcspRequest } from "./ocsp.ts";
+import { judgeOcspResponse, writeOcspRequest } from "./ocsp.ts";
+import { readOcspResponse } from "./ocsp-response.ts";
 import { signerOf, type WantedAnswer, writeOcspResponse } from "./test-answers.ts";
 
 const HOUR = 3_600_000;
@@ -23,7 +24,7 @@ const answer = (wanted: Partial<WantedAnswer> = {}) =>
 const judge = (wanted: Partial<WantedAnswer> = {}, now = NOW) => judgeOcspResponse(answer(wanted), SUBJECT, now);
 const by = (made: Made) => ({ signer: signerOf(made), certificates: [made.der] });
 
-test("An issuer's own answer is believed, and one of whom it has given a certificate for that", async () => {
+test("A response is used when the issuer or its delegated responder signed it", async () => {
   const good = { status: "good", reason: null, thisUpdate: second(NOW - HOUR), nextUpdate: second(NOW + HOUR) };
   for (const wanted of [
     {},
@@ -44,46 +45,58 @@ const second = (ms: number) => Math.floor(ms / 1000) * 1000;
 
 const CLIENT_ONLY = { purposes: ["1.3.6.1.5.5.7.3.2"] };
 const REFUSED: readonly (readonly [string, () => Promise<Partial<WantedAnswer>>, RegExp])[] = [
-  ["of another certificate", async () => ({ certificate: new X509Certificate(NEIGHBOUR.pem) }), /another certificate/],
   [
-    "of another issuer of the same name",
+    "about another certificate",
+    async () => ({ certificate: new X509Certificate(NEIGHBOUR.pem) }),
+    /another certificate/,
+  ],
+  [
+    "about a certificate of another issuer with the same name",
     async () => ({ issuer: new X509Certificate(OTHER.pem) }),
     /another certificate/,
   ],
-  ["that another key of the same name has signed", async () => ({ signer: signerOf(OTHER) }), /a stranger/],
-  ["of a delegate of another issuer", async () => by(await make({ issuer: OTHER, ...SIGNING })), /a stranger/],
-  ["of a delegate without that purpose", async () => by(await make({ issuer: ROOT, ...CLIENT_ONLY })), /a stranger/],
-  ["of a delegate without any purpose", async () => by(await make({ issuer: ROOT })), /a stranger/],
+  ["with a signature of another CA of the same name", async () => ({ signer: signerOf(OTHER) }), /not authorised/],
+  ["of another issuer's delegate", async () => by(await make({ issuer: OTHER, ...SIGNING })), /not authorised/],
   [
-    "of a delegate that has expired",
+    "of a delegate with another purpose",
+    async () => by(await make({ issuer: ROOT, ...CLIENT_ONLY })),
+    /not authorised/,
+  ],
+  ["of a delegate without a purpose", async () => by(await make({ issuer: ROOT })), /not authorised/],
+  [
+    "of an expired delegate",
     async () => by(await make({ issuer: ROOT, from: -9, to: -2, ...SIGNING })),
-    /a stranger/,
+    /not authorised/,
   ],
   [
     "of a delegate with a weak key",
     async () => by(await make({ issuer: ROOT, algorithm: "rsa-1024", ...SIGNING })),
-    /a stranger/,
+    /not authorised/,
   ],
-  ["of the certificate about itself", async () => by(LEAF), /a stranger/],
-  ["that is still to come", async () => ({ thisUpdate: NOW + HOUR, nextUpdate: NOW + 2 * HOUR }), /still to come/],
-  ["that has ended", async () => ({ thisUpdate: NOW - 3 * HOUR, nextUpdate: NOW - HOUR }), /it ended at/],
-  ["with a critical extension", async () => ({ critical: ["2b0601"] }), /must be understood/],
+  ["with a signature of the certificate itself", async () => by(LEAF), /not authorised/],
+  ["from the future", async () => ({ thisUpdate: NOW + HOUR, nextUpdate: NOW + 2 * HOUR }), /is in the future/],
+  ["that has expired", async () => ({ thisUpdate: NOW - 3 * HOUR, nextUpdate: NOW - HOUR }), /it expired at/],
+  [
+    "with a critical extension",
+    async () => ({ critical: ["2b0601"] }),
+    /critical extension 1\.3\.6\.1, which is not supported/,
+  ],
 ];
 for (const [what, wanted, why] of REFUSED) {
-  test(`An answer ${what} is not believed`, async () => {
+  test(`A response ${what} is not used`, async () => {
     const given = await wanted();
     await assert.rejects(judge(given), (error) => error instanceof PeerError && why.test(error.message));
   });
 }
 
-test("An answer that names no end is believed for an hour", async () => {
+test("A response without nextUpdate is used for an hour", async () => {
   const { nextUpdate: _, ...endless } = { ...SUBJECT, signer: signerOf(ROOT), thisUpdate: NOW, nextUpdate: 0 };
   const bytes = writeOcspResponse(endless);
   assert.equal((await judgeOcspResponse(bytes, SUBJECT, NOW)).until, second(NOW) + HOUR);
   await assert.rejects(judgeOcspResponse(bytes, SUBJECT, NOW + 2 * HOUR), PeerError);
 });
 
-test("A changed byte of an answer is never believed to say something else", async () => {
+test("A response that was changed never gives another answer", async () => {
   const bytes = answer({ status: "revoked", reason: 1 });
   await fc.assert(
     fc.asyncProperty(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), async (at, change) => {
@@ -98,7 +111,7 @@ test("A changed byte of an answer is never believed to say something else", asyn
   );
 });
 
-test("readOcspResponse() answers or throws a PeerError, whatever the bytes", () => {
+test("readOcspResponse() reads a response or throws a PeerError, whatever the bytes", () => {
   const bytes = answer(by(DELEGATE));
   const read = (some: Buffer) => {
     try {
@@ -113,14 +126,14 @@ test("readOcspResponse() answers or throws a PeerError, whatever the bytes", () 
   }
 });
 
-test("A responder that has no answer says why", () => {
+test("The error for a response without an answer has its responseStatus", () => {
   const refuse = (status: number) => readOcspResponse(Buffer.from([0x30, 3, 0x0a, 1, status]));
   assert.throws(() => refuse(3), /tryLater/);
   assert.throws(() => refuse(6), /unauthorized/);
 });
 
-test("A request is that of RFC 6960: the hashes of the issuer's name and key, and the serial number", () => {
+test("A request has the certificate's serial number and fits into a GET", () => {
   const request = writeOcspRequest(SUBJECT);
-  assert.ok(request.length < 192, "it fits into a GET");
+  assert.ok(request.length < 192);
   assert.ok(request.toString("hex").includes(SUBJECT.certificate.serialNumber.toLowerCase()));
 });

@@ -1,30 +1,62 @@
 import { PeerError } from "../../errors.ts";
 import { ALERTS } from "../../wire/alert.ts";
 
-/** What an issuer says of a certificate. Times in ms since the epoch. */
+/** The answer of an OCSP response or a revocation list about a certificate. Times in ms since the epoch. */
 export interface Answer {
   readonly status: "good" | "revoked" | "unknown";
-  /** Why it was revoked, by the name of RFC 5280, section 5.3.1; null: it was not, or nobody says. */
+  /** Why it was revoked, by the name of RFC 5280, section 5.3.1; null: not revoked, or no reason given. */
   readonly reason: string | null;
   readonly thisUpdate: number;
-  /** null: it does not say until when it holds. */
   readonly nextUpdate: number | null;
-  /** Until when it is believed here. */
+  /** When the node stops using the answer. */
   readonly until: number;
 }
 
-/** How far clocks may be apart, and how long an answer is believed that names no end, in ms. */
-const SKEW = 5 * 60_000;
-const ENDLESS = 3_600_000;
-/** One at its end is not asked for anew with each session. */
-const LEAST = 1_000;
+/** The status of one certificate, as the cache keeps it. */
+export interface CertificateStatus extends Omit<RevocationRecord, "cached"> {
+  readonly until: number;
+  /** Whether the certificate names a responder or a list, of a kind that the settings allow. */
+  readonly canBeAsked: boolean;
+  /** The certificate promises a stapled response, so without an answer no session is wanted: RFC 7633. */
+  readonly mustStaple: boolean;
+}
 
-/** Until when an answer of these times is believed: RFC 6960, section 4.2.2.1. Throws PeerError when it is not, now. */
-export function believedUntil(thisUpdate: number, nextUpdate: number | undefined, now: number): number {
-  const end = nextUpdate ?? thisUpdate + ENDLESS;
-  if (thisUpdate > now + SKEW) throw notBelieved(`it is of ${write(thisUpdate)}, which is still to come`);
-  if (end < now - SKEW) throw notBelieved(`it ended at ${write(end)}`);
-  return Math.max(end, now + LEAST);
+/** The status of a whole chain. */
+export interface ChainStatus extends CertificateStatus {
+  /** The status of a certificate is unknown that should be known. */
+  readonly undetermined: boolean;
+}
+
+/** The result for the session's record. Times in ms since the epoch. */
+export interface RevocationRecord {
+  /** "unknown": no source had an answer. "exempt": the certificate needs none. */
+  readonly status: Answer["status"] | "exempt";
+  /** The source of the answer; null: there is no answer. */
+  readonly from: "stapled" | "ocsp" | "crl" | null;
+  /** The answer was already in the cache. */
+  readonly cached: boolean;
+  /** Why the certificate was revoked, or why its status is unknown; null: neither. */
+  readonly reason: string | null;
+  readonly thisUpdate: number | null;
+  readonly nextUpdate: number | null;
+}
+
+/** How far clocks may differ, in ms. */
+const SKEW = 5 * 60_000;
+/** How long an answer without nextUpdate is used, in ms. */
+const DEFAULT_LIFETIME = 3_600_000;
+/** An answer at its end is used this long, in ms, so that not every session asks again. */
+const MIN_LIFETIME = 1_000;
+
+/**
+ * When the node stops using an answer: RFC 6960, section 4.2.2.1. Throws PeerError when the answer is not valid now. All
+ * times in ms since the epoch.
+ */
+export function usableUntil(thisUpdate: number, nextUpdate: number | null, now: number): number {
+  const end = nextUpdate ?? thisUpdate + DEFAULT_LIFETIME;
+  if (thisUpdate > now + SKEW) throw unusable(`thisUpdate ${write(thisUpdate)} is in the future`);
+  if (end < now - SKEW) throw unusable(`it expired at ${write(end)}`);
+  return Math.max(end, now + MIN_LIFETIME);
 }
 
 function write(ms: number): string {
@@ -46,52 +78,18 @@ const REASONS: readonly (string | undefined)[] = [
   "aACompromise",
 ];
 
-/** The name of a CRLReason, given as the contents of its ENUMERATED. */
+/** The name of a CRLReason, from the contents of its ENUMERATED. */
 export function nameReason(content: Buffer): string | null {
   return (content.length === 1 ? REASONS[content[0]!] : undefined) ?? null;
 }
 
-/** What proves nothing is refused by this. */
-export function notBelieved(what: string): PeerError {
-  return new PeerError(
-    `Cannot believe what was told of the certificate's revocation: ${what}`,
-    ALERTS.bad_certificate_status_response,
-    {
-      side: "server",
-    },
-  );
+/** The error for an answer that can be read but proves nothing. */
+export function unusable(why: string): PeerError {
+  const message = `Cannot use the revocation information: ${why}`;
+  return new PeerError(message, ALERTS.bad_certificate_status_response, { side: "server" });
 }
 
-/** What is wrong with an answer, without the words that say what was done: "it ended at 2026-11-23T10:00Z". */
-export function whyNot({ message }: PeerError): string {
+/** The reason in a message of `unusable` or `malformed`: "it expired at 2026-11-23T10:00Z". */
+export function reasonOf({ message }: PeerError): string {
   return message.slice(message.indexOf(": ") + 2);
-}
-
-/** Of one certificate, as it is kept. */
-export interface CertificateStatus extends Omit<RevocationRecord, "cached"> {
-  readonly until: number;
-  /** It names somebody who could have been asked. */
-  readonly named: boolean;
-  /** It promises a stapled answer, so that its owner wants no session without an answer: RFC 7633. */
-  readonly mustStaple: boolean;
-}
-
-/** Of a whole chain. */
-export interface ChainStatus extends CertificateStatus {
-  /** Something of the chain should be known and is not. */
-  readonly isOpen: boolean;
-}
-
-/** What is known of a certificate's revocation, for the session's record. Times in ms since the epoch. */
-export interface RevocationRecord {
-  /** "unknown": nobody could say. "exempt": nobody will ever say, and nobody needs to. */
-  readonly status: Answer["status"] | "exempt";
-  /** Who said it; null: nobody. */
-  readonly from: "stapled" | "ocsp" | "crl" | null;
-  /** An earlier session had asked. */
-  readonly cached: boolean;
-  /** Why it was revoked, or why nothing is known; null: there is nothing to say. */
-  readonly reason: string | null;
-  readonly thisUpdate: number | null;
-  readonly nextUpdate: number | null;
 }

@@ -2,43 +2,43 @@ import { type Cache, createCache } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
 import type { CertificateStatus, ChainStatus } from "./revocation-answer.ts";
 
-/** What a worker knows of revocation: it outlives a reload. */
+/** A worker's knowledge of revocation. It outlives a reload. */
 export interface RevocationCache {
-  /** By a server's certificate: what there is to say of its whole chain. */
-  readonly conclusions: Cache<ChainStatus>;
+  /** By the SHA-256 of the server's certificate. */
+  readonly chains: Cache<ChainStatus>;
   /** By certificate. */
-  readonly told: Cache<CertificateStatus>;
-  /** By address and issuer. */
+  readonly certificates: Cache<CertificateStatus>;
+  /** By URL and issuer. */
   readonly lists: Cache<RevocationList>;
-  /** Why an address was of no use a moment ago. */
+  /** Reasons of recent failures, by URL or origin. */
   readonly failures: Cache<string>;
-  /** Sessions whose answer was known, and for which somebody had to be asked. */
+  /** Sessions whose chain was in the cache, and those whose was not. */
   hits: number;
   misses: number;
   readonly size: number;
   flush(): number;
 }
 
-/** Bytes of all lists together, with what they are found by. */
-const MOST_LISTS = 96 * 2 ** 20;
-const MOST_FAILURES = 1_000;
+/** Bytes of all lists with their indexes. */
+const MAX_LISTS = 96 * 2 ** 20;
+const MAX_FAILURES = 1_000;
 
-/** `limit`: certificates. */
+/** `limit`: the most certificates. */
 export function createRevocationCache(limit: number): RevocationCache {
-  const conclusions = createCache<ChainStatus>({ entries: limit });
-  const told = createCache<CertificateStatus>({ entries: limit });
-  const lists = createCache<RevocationList>({ bytes: MOST_LISTS });
-  const failures = createCache<string>({ entries: MOST_FAILURES });
+  const chains = createCache<ChainStatus>({ entries: limit });
+  const certificates = createCache<CertificateStatus>({ entries: limit });
+  const lists = createCache<RevocationList>({ bytes: MAX_LISTS });
+  const failures = createCache<string>({ entries: MAX_FAILURES });
   return {
-    ...{ conclusions, told, lists, failures, hits: 0, misses: 0 },
+    ...{ chains, certificates, lists, failures, hits: 0, misses: 0 },
     get size() {
-      return told.size;
+      return certificates.size;
     },
     flush() {
-      conclusions.flush();
+      chains.flush();
       lists.flush();
       failures.flush();
-      return told.flush();
+      return certificates.flush();
     },
   };
 }

@@ -23,7 +23,7 @@ async function serve(context: TestContext, listener: RequestListener): Promise<s
 
 const failsWith = (code: string) => (error: unknown) => error instanceof NetworkError && error.code === code;
 
-test("What stands at a URL is fetched, also where it leads on to", async (context) => {
+test("A fetch follows redirects", async (context) => {
   const url = await serve(context, ({ url: path }, answer) => {
     if (path === "/old") answer.writeHead(302, { location: "/new" }).end();
     else answer.end(`at ${path}`);
@@ -31,7 +31,7 @@ test("What stands at a URL is fetched, also where it leads on to", async (contex
   assert.equal((await local(`${url}/old`, LIMIT)).toString(), "at /new");
 });
 
-test("This machine and what is beside it are not asked, under whatever name, and not by a redirect either", async (context) => {
+test("A fetch refuses loopback, link-local and multicast addresses, in any spelling and after redirects", async (context) => {
   const url = await serve(context, (_, answer) => answer.writeHead(302, { location: "http://169.254.169.254/" }).end());
   const strict = createFetch({ loopback: false });
   const { port } = new URL(url);
@@ -47,10 +47,10 @@ test("This machine and what is beside it are not asked, under whatever name, and
   ];
   for (const host of PLACES) await assert.rejects(strict(`http://${host}:${port}/`, LIMIT), failsWith("EACCES"), host);
   await assert.rejects(local(url, LIMIT), failsWith("EACCES"));
-  assert.match(String(await local(url, LIMIT).catch(String)), /169\.254\.169\.254 is not an address that is asked/);
+  assert.match(String(await local(url, LIMIT).catch(String)), /169\.254\.169\.254 is not allowed/);
 });
 
-test("An answer that is too long, too often somewhere else or not there is none", async (context) => {
+test("A body that is too long or incomplete, a redirect without end or away from http, and status 404 are errors", async (context) => {
   const url = await serve(context, ({ url: path }, answer) => {
     if (path === "/long") answer.end(Buffer.alloc(LIMIT.bytes + 1));
     else if (path === "/round") answer.writeHead(307, { location: "/round" }).end();
@@ -64,14 +64,14 @@ test("An answer that is too long, too often somewhere else or not there is none"
   await assert.rejects(local(`${url}/cut`, LIMIT), NetworkError);
 });
 
-test("A host that is silent is left when the time is over, and those behind it get their turn", async (context) => {
+test("A fetch from a silent host ends at its deadline, and the next one that waits begins", async (context) => {
   const arrived = Promise.withResolvers<void>();
   let count = 0;
   const url = await serve(context, ({ url: path }, answer) => {
     if (path === "/soon") return void answer.end("here");
     count += 1;
     if (count === 16) arrived.resolve();
-    // The headers come, the body does not.
+    // Half of them get headers, but no body.
     if (count % 2 === 0) answer.writeHead(200).flushHeaders();
   });
   const end = new AbortController();

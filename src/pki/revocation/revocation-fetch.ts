@@ -5,35 +5,36 @@ import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
 import { NetworkError } from "../../errors.ts";
 
-/** Fetches what stands at a URL of a certificate. Throws NetworkError. */
+/** Fetches a URL that a certificate names. Throws NetworkError. */
 export type Fetch = (url: string, limit: FetchLimit) => Promise<Buffer>;
 
 export interface FetchLimit {
-  /** The longest body, in bytes. */
+  /** The most bytes of the body. */
   readonly bytes: number;
-  /** Aborts when the time is over. */
+  /** Aborts at the deadline. */
   readonly signal: AbortSignal;
 }
 
-/** Fetches at one time, and names that are looked up at one time: those have the few threads that files are written by. */
-const MOST_FETCHES = 16;
-const MOST_LOOKUPS = 2;
-const MOST_REDIRECTS = 3;
+/** Fetches at the same time. */
+const MAX_FETCHES = 16;
+/** DNS lookups at the same time: they occupy the few threads that also write files. */
+const MAX_LOOKUPS = 2;
+const MAX_REDIRECTS = 3;
 
 /**
- * Makes a fetcher by plain HTTP. Whoever wrote the certificate chose the address, so this machine itself and what is
- * beside it on the wire are not asked: loopback (unless `loopback`), link-local, multicast. A private network is, for a
- * company's CA is there. The address that is judged is the one that is connected to.
+ * Makes a fetcher over plain HTTP. The author of a certificate chooses the URL, so the fetcher refuses to connect to this
+ * machine and its local network: loopback (unless `loopback`), link-local, multicast. Private networks are allowed,
+ * because a company's CA is there. It checks the address that it connects to, not the name in the URL.
  */
 export function createFetch({ loopback }: { readonly loopback: boolean }): Fetch {
-  const fetches = createGate(MOST_FETCHES);
-  const lookups = createGate(MOST_LOOKUPS);
+  const fetches = createGate(MAX_FETCHES);
+  const lookups = createGate(MAX_LOOKUPS);
   const allowed = (address: string) => isAllowed(address, loopback);
 
   return (url, limit) =>
     fetches.enter(async () => {
       let place = url;
-      for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects += 1) {
+      for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
         const answer = await ask(place, limit.signal);
         const { location } = answer.headers;
         if (isRedirect(answer) && location !== undefined) {
@@ -43,16 +44,16 @@ export function createFetch({ loopback }: { readonly loopback: boolean }): Fetch
         }
         if (answer.statusCode !== 200) {
           answer.destroy();
-          throw new NetworkError(`${hostOf(place)} answers ${answer.statusCode}`, "EPROTO");
+          throw new NetworkError(`${hostOf(place)} answered with HTTP status ${answer.statusCode}`, "EPROTO");
         }
         return await readBody(answer, place, limit);
       }
-      throw new NetworkError(`${hostOf(url)} redirects again and again`, "EPROTO");
+      throw new NetworkError(`${hostOf(url)} redirected more than ${MAX_REDIRECTS} times`, "EPROTO");
     }, limit.signal);
 
   async function ask(place: string, signal: AbortSignal): Promise<IncomingMessage> {
     const url = URL.parse(place);
-    if (url?.protocol !== "http:") throw new NetworkError("A redirect leads away from plain HTTP", "EPROTO");
+    if (url?.protocol !== "http:") throw new NetworkError("The redirect is not to an http URL", "EPROTO");
     const host = url.hostname.replace(/^\[|\]$/g, "");
     if (isIP(host) && !allowed(host)) throw refused(host);
     const headers = { "accept-encoding": "identity" };
@@ -63,13 +64,13 @@ export function createFetch({ loopback }: { readonly loopback: boolean }): Fetch
           (found) => done(null, found),
           (error) => done(error, []),
         );
-      // Node then asks for all addresses of a host, and tries one after the other.
+      // With autoSelectFamily Node tries all addresses of a host, one after the other.
       const options = { agent: false, signal, headers, lookup: find, autoSelectFamily: true } as const;
       request(url, options, resolve).on("error", fail).end();
     });
   }
 
-  /** The addresses of a host that may be asked. */
+  /** The allowed addresses of a host. */
   async function look(host: string, options: LookupOptions, signal: AbortSignal): Promise<LookupAddress[]> {
     const found = await lookups.enter(() => lookup(host, { ...options, all: true }), signal);
     const usable = found.filter(({ address }) => allowed(address));
@@ -88,7 +89,7 @@ async function readBody(answer: IncomingMessage, place: string, { bytes: most, s
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
       length += chunk.length;
-      if (length > most) throw new NetworkError(`${hostOf(place)} answers with more than ${most} bytes`, "EMSGSIZE");
+      if (length > most) throw new NetworkError(`${hostOf(place)} answered with more than ${most} bytes`, "EMSGSIZE");
       chunks.push(chunk);
     }
   } catch (error) {
@@ -101,28 +102,28 @@ async function readBody(answer: IncomingMessage, place: string, { bytes: most, s
 const REFUSED_RANGES: readonly string[] = ["loopback", "linkLocal", "multicast", "unspecified", "broadcast"];
 
 function isAllowed(address: string, loopback: boolean): boolean {
-  // An IPv4 address in the clothes of IPv6 is what it is inside.
+  // process() turns an IPv4-mapped IPv6 address into the IPv4 address.
   const range = ipaddr.process(address.replace(/%.*$/, "")).range();
   return (loopback && range === "loopback") || !REFUSED_RANGES.includes(range);
 }
 
 function refused(host: string): NetworkError {
-  return new NetworkError(`${host} is not an address that is asked`, "EACCES");
+  return new NetworkError(`${host} is not allowed: it is a loopback, link-local or multicast address`, "EACCES");
 }
 
 function asNetworkError(error: NodeJS.ErrnoException, host: string, signal: AbortSignal): NetworkError {
   if (error instanceof NetworkError) return error;
   if (signal.aborted) return new NetworkError(`${host} did not answer in time`, "ETIMEDOUT", { cause: error });
-  return new NetworkError(`${host} cannot be asked: ${error.code ?? "EPROTO"}`, error.code ?? "EPROTO", {
+  return new NetworkError(`${host} cannot be reached: ${error.code ?? "EPROTO"}`, error.code ?? "EPROTO", {
     cause: error,
   });
 }
 
 function hostOf(place: string): string {
-  return URL.parse(place)?.host ?? "The address";
+  return URL.parse(place)?.host ?? "The server";
 }
 
-/** Lets so many in at one time; the others wait, in order. Whose time is over when it is their turn does not act. */
+/** Runs at most `most` actions at the same time, in order. An action whose signal has aborted when its turn comes is not run. */
 function createGate(most: number): { enter<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T> } {
   let inside = 0;
   const waiting: (() => void)[] = [];
@@ -131,10 +132,10 @@ function createGate(most: number): { enter<T>(act: () => Promise<T>, signal: Abo
       if (inside < most) inside += 1;
       else await new Promise<void>((resolve) => waiting.push(resolve));
       try {
-        if (signal.aborted) throw new NetworkError("There was no time left to ask", "EAGAIN");
+        if (signal.aborted) throw new NetworkError("no time was left to ask", "EAGAIN");
         return await act();
       } finally {
-        // Whoever goes in next has the place of whoever leaves.
+        // The next action takes over this one's place, so `inside` stays the same.
         const next = waiting.shift();
         if (next) next();
         else inside -= 1;

@@ -1,48 +1,52 @@
-import { type CertificateParts, OID } from "../x509/certificate.ts";
-import { type Element, readElements, readInside, TAG } from "../x509/der.ts";
+import type { CertificateParts } from "../x509/certificate.ts";
+import { type Element, oidOf, readElements, readInside, TAG } from "../x509/der.ts";
+import { OID } from "../x509/oid.ts";
 
-/** Where a certificate says that one may ask whether it was revoked, and what it demands of that. */
+/** What a certificate says about its revocation: whom to ask, and what it requires. */
 export interface Pointers {
-  /** OCSP responders, in the certificate's order. */
+  /** URLs of OCSP responders, in the certificate's order. */
   readonly responders: readonly string[];
   /** Revocation lists, each with all the names of its distribution point. */
   readonly lists: readonly { readonly url: string; readonly names: readonly string[] }[];
-  /** Its owner has promised to staple an answer: RFC 7633. */
+  /** Its server must staple an OCSP response: RFC 7633. */
   readonly mustStaple: boolean;
-  /** Its issuer will never tell: RFC 9608. */
-  readonly neverTold: boolean;
+  /** Its issuer publishes no revocation information: RFC 9608. */
+  readonly noRevocationAvailable: boolean;
 }
 
-/** More than an honest certificate has; each costs time. */
-const MOST = 3;
+/** More than an honest certificate has. Each can cost a timeout. */
+const MAX_POINTERS = 3;
 
 /** status_request and status_request_v2: RFC 7633, section 4. */
 const STAPLES = [5, 17];
 
-/** Reads them. Only plain http is followed: asking over TLS might take the answer that is asked for (RFC 5280, section 8). Throws PeerError. */
+/**
+ * Reads the pointers of a certificate. Only http URLs count: to ask over TLS could need the very answer (RFC 5280,
+ * section 8). Throws PeerError.
+ */
 export function readPointers({ extensions }: CertificateParts): Pointers {
-  const inside = (oid: string): Element[] => {
-    const extension = extensions.get(oid);
-    return extension ? readInside(extension.value, TAG.sequence) : [];
+  const inside = (name: "tlsFeature" | "authorityInformationAccess" | "crlDistributionPoints"): Element[] => {
+    const extension = extensions.get(OID[name]);
+    return extension ? readInside(extension.value, TAG.sequence, name) : [];
   };
-  const features = inside(OID.tlsFeature).map(({ content }) => (content.length === 1 ? content[0]! : -1));
+  const features = inside("tlsFeature").map(({ content }) => (content.length === 1 ? content[0]! : -1));
   return {
-    responders: inside(OID.authorityInformationAccess).flatMap(readResponder).slice(0, MOST),
-    lists: inside(OID.crlDistributionPoints).flatMap(readDistributionPoint).slice(0, MOST),
+    responders: inside("authorityInformationAccess").flatMap(readResponder).slice(0, MAX_POINTERS),
+    lists: inside("crlDistributionPoints").flatMap(readDistributionPoint).slice(0, MAX_POINTERS),
     mustStaple: features.some((feature) => STAPLES.includes(feature)),
-    neverTold: extensions.has(OID.noRevocationAvailable),
+    noRevocationAvailable: extensions.has(OID.noRevocationAvailable),
   };
 }
 
 /** AccessDescription: RFC 5280, section 4.2.2.1. */
 function readResponder({ content }: Element): string[] {
-  const [method, place] = readElements(content);
-  return method?.content.toString("hex") === OID.ocsp && place ? httpUrls([place]) : [];
+  const [method, location] = readElements(content);
+  return oidOf(method) === OID.ocsp && location ? httpUrls([location]) : [];
 }
 
 /**
- * DistributionPoint: RFC 5280, section 4.2.1.13. One with reasons covers only these, and one with a cRLIssuer is a list of
- * somebody else's: neither can say that a certificate is good.
+ * DistributionPoint: RFC 5280, section 4.2.1.13. Skips one with reasons, which covers only these, and one with a
+ * cRLIssuer, which is another issuer's list: neither shows that a certificate is good.
  */
 function readDistributionPoint({ content }: Element): Pointers["lists"] {
   const [name, ...others] = readElements(content);
@@ -57,13 +61,13 @@ export function fullNames(bytes: Buffer): string[] {
   return choice?.tag === 0xa0 ? httpUrls(readElements(choice.content)) : [];
 }
 
-/** The tag of GeneralName's uniformResourceIdentifier. */
+/** uniformResourceIdentifier of GeneralName: RFC 5280, section 4.2.1.6. */
 const URI = 0x86;
-const LONGEST = 2048;
+const MAX_URL = 2048;
 
 function httpUrls(names: readonly Element[]): string[] {
   return names.flatMap(({ tag, content }) => {
-    if (tag !== URI || content.length > LONGEST) return [];
+    if (tag !== URI || content.length > MAX_URL) return [];
     const url = URL.parse(content.toString("latin1"));
     const usable = url?.protocol === "http:" && url.username === "" && url.password === "" && url.hostname !== "";
     return usable ? [url.href] : [];

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import * as x509 from "@peculiar/x509";
 import { NetworkError } from "../../errors.ts";
 import { type Made, make, type Wanted } from "../x509/test-chain.ts";
-import { createRevocationChecker, type RevocationSettings } from "./revocation.ts";
+import type { RevocationSettings } from "./certificate-status.ts";
+import { createRevocationChecker } from "./revocation.ts";
 import { createRevocationCache } from "./revocation-cache.ts";
 import { signerOf, writeCrl, writeOcspResponse } from "./test-answers.ts";
 
@@ -25,7 +26,7 @@ const leafOf = (extensions: Wanted["extensions"] = [], issuer = MIDDLE) =>
 type Say = (url: string) => Buffer | NetworkError;
 const DOWN: Say = () => new NetworkError("It cannot be reached", "ECONNREFUSED");
 
-/** One who asks, with a world that says this; the clock stands until it is set. */
+/** A checker whose fetches `say` answers. Its clock stands still until the test sets it. */
 function begin(settings: Partial<RevocationSettings>, say: Say) {
   const world = { now: Date.now(), say, fetched: [] as string[] };
   const fetch = async (url: string) => {
@@ -41,7 +42,7 @@ function begin(settings: Partial<RevocationSettings>, say: Say) {
     const path = chain.map(({ pem }) => new X509Certificate(pem));
     const known = revocation.known(path[0]!.fingerprint256, staple, world.now);
     const { record, fault } = known ?? (await revocation.ask(path[0]!.fingerprint256, path, staple));
-    return { ...record, fault: fault?.fault };
+    return { ...record, fault };
   };
   return { world, cache, ask };
 }
@@ -52,7 +53,7 @@ function say(status: "good" | "revoked" | "unknown", about: Made, issuer = MIDDL
   return writeOcspResponse({ certificate: certificate!, issuer: from!, signer: signerOf(issuer), status, ...times });
 }
 
-test("A stapled answer goes before the responder, the responder before the list", async () => {
+test("The stapled response is used first, then the responder's answer, then the list", async () => {
   const leaf = await leafOf([ASKED, LISTED]);
   const list = writeCrl({
     signer: signerOf(MIDDLE),
@@ -70,7 +71,7 @@ test("A stapled answer goes before the responder, the responder before the list"
   assert.equal(await from({ ocsp: "off", crl: "soft" }, say("good", leaf)), "crl");
 });
 
-test("No answer is a fault under hard, and where the certificate promises one; under soft it is recorded", async () => {
+test("No answer is a fault with hard, and for a must-staple certificate; with soft it is recorded", async () => {
   const ways = async (extensions: Wanted["extensions"], ocsp: "soft" | "hard") => {
     const { status, fault } = await begin({ ocsp }, DOWN).ask([await leafOf(extensions), MIDDLE, ROOT]);
     return [status, fault];
@@ -82,12 +83,12 @@ test("No answer is a fault under hard, and where the certificate promises one; u
   assert.deepEqual(await ways([NEVER_TOLD], "hard"), ["exempt", undefined]);
 });
 
-test("A certificate that lives a week and names nobody need not be known", async () => {
+test("A short-lived certificate without pointers is exempt", async () => {
   const leaf = await make({ subject: "CN=leaf", issuer: MIDDLE, from: -1, to: 5 });
   assert.equal((await begin({ ocsp: "hard" }, DOWN).ask([leaf, MIDDLE, ROOT])).status, "exempt");
 });
 
-test("Those above the server's certificate are asked about too, when they say whom to ask", async () => {
+test("CA certificates with pointers are checked too", async () => {
   const leaf = await leafOf([ASKED], ASKED_MIDDLE);
   const chain = [leaf, ASKED_MIDDLE, ROOT];
   const answers = (above: Say) => {
@@ -113,7 +114,7 @@ test("Those above the server's certificate are asked about too, when they say wh
   assert.equal((await begin({ ocsp: "soft" }, answers(DOWN)).ask(chain)).fault, undefined);
 });
 
-test("What is known costs nothing until it ends, or until it was kept long enough", async () => {
+test("A known answer is used without asking until it expires or its time in the cache ends", async () => {
   const leaf = await leafOf([ASKED]);
   const chain = [leaf, MIDDLE, ROOT];
   const { world, cache, ask } = begin({ keep: 10_000 }, () => say("good", leaf));
@@ -125,10 +126,10 @@ test("What is known costs nothing until it ends, or until it was kept long enoug
   assert.equal((await ask(chain)).fault, "revoked");
   assert.equal(cache.flush() > 0, true);
   world.now += 3_600_000;
-  assert.match((await ask(chain)).reason ?? "", /ended/);
+  assert.match((await ask(chain)).reason ?? "", /expired/);
 });
 
-test("Who could not be reached is not asked anew with each certificate, but after half a minute", async () => {
+test("A responder that could not be reached is asked again after 30 s, not for each certificate", async () => {
   const [one, two] = [await leafOf([ASKED]), await leafOf([ASKED])];
   const { world, ask } = begin({}, DOWN);
   assert.equal((await ask([one, MIDDLE, ROOT])).status, "unknown");
@@ -139,7 +140,7 @@ test("Who could not be reached is not asked anew with each certificate, but afte
   assert.equal((await ask([one, MIDDLE, ROOT])).status, "good");
 });
 
-test("A staple that comes after nothing was known is looked at", async () => {
+test("A stapled response is used when the status was unknown before", async () => {
   const leaf = await leafOf([ASKED]);
   const { ask } = begin({}, DOWN);
   assert.equal((await ask([leaf, MIDDLE, ROOT])).status, "unknown");
@@ -147,7 +148,7 @@ test("A staple that comes after nothing was known is looked at", async () => {
   assert.deepEqual([late.status, late.from], ["good", "stapled"]);
 });
 
-test("Who asks at the same time shares the question", async () => {
+test("Sessions that ask at the same time share one request", async () => {
   const leaf = await leafOf([ASKED]);
   const { world, ask } = begin({}, () => say("good", leaf));
   await Promise.all(Array.from({ length: 10 }, () => ask([leaf, MIDDLE, ROOT])));

@@ -1,34 +1,34 @@
 import { randomBytes } from "node:crypto";
-import { setImmediate as breathe } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { malformed, TAG } from "../x509/der.ts";
-import { notBelieved } from "./revocation-answer.ts";
+import { unusable } from "./revocation-answer.ts";
 
 /**
- * The serial numbers of a revocation list, found in constant time. A list of 10 MB has 300,000 entries: they stay the
- * bytes that they are, and only where each begins is kept.
+ * Finds the serial numbers of a revocation list in constant time. A list of 10 MB has 300,000 entries, so the index makes
+ * no object for each: it keeps only the offsets at which they begin.
  */
 export interface SerialIndex {
-  /** The entry, a whole element, by the serial number's contents as they stand; undefined: it is not in the list. */
+  /** The entry with this serial number (its DER contents), a whole element; undefined: it is not in the list. */
   find(serial: Buffer): Buffer | undefined;
-  /** Bytes that it keeps beside the list itself. */
+  /** Bytes of the index, without the list. */
   readonly bytes: number;
 }
 
-/** Entries that are read before others get their turn: about a millisecond. */
+/** After this many entries, about a millisecond, the event loop gets a turn. */
 const SLICE = 2_048;
-/** A SEQUENCE of an INTEGER and a UTCTime. */
+/** In bytes: a SEQUENCE of an INTEGER and a UTCTime. */
 const SMALLEST_ENTRY = 2 + 3 + 15;
 
-/** So that nobody can choose serial numbers that fall together. */
+/** With a random seed nobody can choose serial numbers that collide. */
 const SEED = randomBytes(4).readUInt32LE();
 
 /**
- * Reads the contents of revokedCertificates: RFC 5280, section 5.1.2.6. Throws PeerError when they are not DER, and for
- * an entry with a critical extension: then the list cannot be used for any certificate (section 5.3).
+ * Indexes the contents of revokedCertificates: RFC 5280, section 5.1.2.6. Throws PeerError when they are not DER, and for
+ * a critical extension of an entry, with which the list must not be used for any certificate (section 5.3).
  */
 export async function indexSerials(list: Buffer): Promise<SerialIndex> {
   const most = Math.ceil(list.length / SMALLEST_ENTRY);
-  // Open addressing, never more than half full; 0 is an empty place.
+  // Open addressing with linear probing, at most half full. An entry is its offset plus one; 0 is empty.
   const places = new Uint32Array(2 ** Math.ceil(Math.log2(2 * most + 2)));
   const mask = places.length - 1;
   let read = 0;
@@ -39,7 +39,7 @@ export async function indexSerials(list: Buffer): Promise<SerialIndex> {
     places[place] = at + 1;
     at = endAt(list, at);
     read += 1;
-    if (read % SLICE === 0) await breathe();
+    if (read % SLICE === 0) await nextTurn();
   }
   return {
     bytes: places.byteLength,
@@ -56,49 +56,58 @@ export async function indexSerials(list: Buffer): Promise<SerialIndex> {
   };
 }
 
-/** Where the serial number of the entry at `at` begins. The whole entry is looked at. */
+/** The offset of the serial number of the entry at `at`. Checks the whole entry. */
 function serialOf(list: Buffer, at: number): number {
   const end = endAt(list, at);
   const serial = contentsAt(list, at);
-  if (list[at] !== TAG.sequence || end > list.length || list[serial] !== TAG.integer) throw notAnEntry();
+  if (list[at] !== TAG.sequence || end > list.length || list[serial] !== TAG.integer) {
+    throw malformed("an entry of revokedCertificates does not begin with an INTEGER in a SEQUENCE");
+  }
   const time = endAt(list, serial);
-  if (time >= end || (list[time] !== TAG.utcTime && list[time] !== TAG.generalizedTime)) throw notAnEntry();
+  if (time >= end || (list[time] !== TAG.utcTime && list[time] !== TAG.generalizedTime)) {
+    throw malformed("revocationDate of an entry is not a UTCTime or GeneralizedTime");
+  }
   const extensions = endAt(list, time);
   if (extensions === end) return serial;
-  if (extensions > end || list[extensions] !== TAG.sequence || endAt(list, extensions) !== end) throw notAnEntry();
+  if (extensions > end || list[extensions] !== TAG.sequence || endAt(list, extensions) !== end) {
+    throw malformed("crlEntryExtensions of an entry is not a SEQUENCE");
+  }
   for (let extension = contentsAt(list, extensions); extension < end; extension = endAt(list, extension)) {
     const oid = contentsAt(list, extension);
     const next = endAt(list, oid);
-    if (list[extension] !== TAG.sequence || list[oid] !== TAG.oid || next >= end) throw notAnEntry();
+    if (list[extension] !== TAG.sequence || list[oid] !== TAG.oid || next >= end) {
+      throw malformed("an extension of an entry is not an OBJECT IDENTIFIER and a value in a SEQUENCE");
+    }
     if (list[next] === TAG.boolean && list[next + 2] !== 0) {
-      throw notBelieved("one of the list's entries has an extension that must be understood, and is not");
+      throw unusable("an entry of the list has a critical extension");
     }
   }
   return serial;
 }
 
-/** Where the contents of the element at `at` begin, and where it ends. Nothing is made for it: there are many. */
+/** The offset of the contents of the element at `at`. */
 function contentsAt(list: Buffer, at: number): number {
   const first = list[at + 1]!;
   return at + 2 + (first < 0x80 ? 0 : first & 0x7f);
 }
 
+/** The offset behind the element at `at`. */
 function endAt(list: Buffer, at: number): number {
   const first = list[at + 1];
-  if (first === undefined) throw notAnEntry();
+  if (first === undefined) throw notDer();
   if (first < 0x80) return at + 2 + first;
   const size = first & 0x7f;
-  if (size === 0 || size > 3 || at + 2 + size > list.length) throw notAnEntry();
+  if (size === 0 || size > 3 || at + 2 + size > list.length) throw notDer();
   const length = list.readUIntBE(at + 2, size);
-  if (length < 0x80 || length < 2 ** (8 * (size - 1))) throw notAnEntry();
+  if (length < 0x80 || length < 2 ** (8 * (size - 1))) throw notDer();
   return at + 2 + size + length;
 }
 
-function notAnEntry() {
-  return malformed("an entry of the list is not one");
+function notDer() {
+  return malformed("an entry of revokedCertificates is not DER");
 }
 
-/** FNV-1a. */
+/** FNV-1a with the seed. */
 function hash(bytes: Buffer, from: number, to: number): number {
   let value = 0x811c9dc5 ^ SEED;
   for (let at = from; at < to; at += 1) value = Math.imul(value ^ bytes[at]!, 0x01000193);

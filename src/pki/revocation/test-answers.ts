@@ -1,6 +1,8 @@
 import { createHash, createPrivateKey, type KeyObject, sign, X509Certificate } from "node:crypto";
-import { encodeExtension, keyBits, readCertificate, signatureOf } from "../x509/certificate.ts";
+import { readCertificate } from "../x509/certificate.ts";
+import { encodeExtension, signatureOf } from "../x509/certificate-writing.ts";
 import { encode, encodeInteger, encodeOid, encodeTime, TAG } from "../x509/der.ts";
+import { keyBits } from "../x509/public-key.ts";
 
 /** For tests: answers and lists that no program would write, with any times, signers and extensions. */
 export interface Signer {

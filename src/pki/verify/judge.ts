@@ -1,7 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import { type Cache, createCache } from "../../cache.ts";
 import type { Fault } from "../../vocabulary.ts";
-import type { InboundKey } from "../keys/key-source.ts";
+import type { InboundKey } from "../keys/inbound-key.ts";
 import type { Keystore } from "../keys/keystore.ts";
 import type { RevocationChecker, RevocationFinding } from "../revocation/revocation.ts";
 import type { RevocationRecord } from "../revocation/revocation-answer.ts";
@@ -9,7 +9,7 @@ import { type RecordedCertificate, recordCertificate } from "../x509/certificate
 import { createRootSet, findChain } from "../x509/chain.ts";
 import { type FoundFault, verifyServer } from "./verify.ts";
 
-/** What there is to say of a server: its certificate, everything wrong with it, and the node's own keys for it. */
+/** The findings about a server: its certificate with all faults, and the node's own keys for it. */
 export interface JudgedServer {
   readonly record: RecordedCertificate & {
     readonly faults: readonly FoundFault[];
@@ -19,77 +19,61 @@ export interface JudgedServer {
     readonly names: readonly string[];
     readonly issuer: string;
     readonly faults: readonly Fault[];
+    /** Whether `askRevocation` may still add a fault. */
     readonly revocationOpen: boolean;
   };
   readonly held: readonly InboundKey[];
-  /** Asks others whether it was revoked, and answers with what is known then. Undefined: that is known, or is not asked. */
+  /** Asks OCSP responders and fetches revocation lists. Absent when the answer is known or not wanted. */
   readonly askRevocation?: () => Promise<JudgedServer>;
 }
 
-/** What OpenSSL saw: the certificate and its code; undefined: the chain is good. */
+/** The certificate that a server showed, and OpenSSL's result. */
 export interface ShownCertificate {
   readonly certificate: X509Certificate;
-  /** Those sent along with it; without it, those that hang on it as the TLS socket gave it. */
+  /** The certificates that the server sent with it; if absent, those that Node's TLS socket linked to it. */
   readonly sent?: readonly X509Certificate[];
+  /** OpenSSL's error; undefined: it found none. */
   readonly verifyCode: string | undefined;
   /** The OCSP response that the server stapled. */
   readonly staple?: Buffer | undefined;
 }
 
-/** Certificates that OpenSSL found good, with what was found, by certificate and host: busy servers show the same one each time. */
+/**
+ * `host`: the name or address that the client requested, if it is known; `address`: the server's. `now` in ms since the
+ * epoch. Throws PeerError when the certificate is not X.509 in DER.
+ */
+export type Judge = (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer;
+
+/** Findings for certificates without an OpenSSL error, by certificate and host: a busy server shows the same one often. */
 export type VerifiedCache = Cache<readonly FoundFault[]>;
 
-/** For this time, in ms, a certificate is not verified anew. */
+/** ms that a finding is used. */
 const FRESH = 60_000;
 
-/**
- * Makes the judge of servers, which remembers in `verified` what it need not look at again. `host` is whom the client meant, `address` where it went, `now` in ms since the epoch.
- * Without `revocation` nobody is asked whether a certificate was revoked.
- */
+/** Makes the judge of server certificates. Without `revocation` it does not check revocation. */
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
   verified: VerifiedCache = createCache({ entries: 2_000 }),
   revocation?: RevocationChecker,
-): (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer {
+): Judge {
   const rootSet = createRootSet(roots);
 
   return (shown, host, address, now) => {
     const record = recordCertificate(shown.certificate);
     const held = keystore.find(host, address);
-    // Who shows the certificate whose key we hold has proven it by the handshake: that says more than any CA.
-    const own = held.length > 0 && keystore.holds(shown.certificate);
-    const faults = own ? [] : verify(shown, record.sha256, host, now);
-    const judged = judgedOf({ record, faults, held });
-    return own || !revocation ? judged : withRevocation(judged, revocation, shown, now);
+    // The handshake proved that the server has the same private key as the node. No CA could prove more.
+    if (held.length > 0 && keystore.holds(shown.certificate)) return describe({ record, faults: [], held });
+    const server = { record, faults: verify(shown, record.sha256, host, now), held };
+    return revocation ? withRevocation(server, revocation, shown, now) : describe(server);
   };
 
-  function withRevocation(
-    { record, held }: JudgedServer,
-    asked: RevocationChecker,
-    { certificate, sent, staple }: ShownCertificate,
-    now: number,
-  ): JudgedServer {
-    const { faults } = record;
-    const known = asked.known(record.sha256, staple, now);
-    if (known) return judgedOf({ record, faults, held, known });
-    // Only a chain that somebody we trust stands behind may say whom to ask: its author could name any address.
-    const { path, anchored } = findChain(certificate, rootSet, sent);
-    if (!anchored || path.length < 2) return judgedOf({ record, faults, held });
-    return {
-      ...judgedOf({ record, faults, held, isOpen: true }),
-      askRevocation: async () =>
-        judgedOf({ record, faults, held, known: await asked.ask(record.sha256, path, staple) }),
-    };
-  }
-
   function verify(
-    shown: ShownCertificate,
+    { certificate: leaf, sent, verifyCode: code }: ShownCertificate,
     sha256: string,
     host: string | undefined,
     now: number,
   ): readonly FoundFault[] {
-    const { certificate: leaf, sent, verifyCode: code } = shown;
     const name = `${sha256} ${host ?? ""}`;
     const known = code === undefined ? verified.find(name, now) : undefined;
     if (known) return known;
@@ -97,23 +81,44 @@ export function createJudge(
     if (code === undefined) verified.keep(name, faults, now + FRESH);
     return faults;
   }
+
+  function withRevocation(
+    server: VerifiedServer,
+    checker: RevocationChecker,
+    { certificate, sent, staple }: ShownCertificate,
+    now: number,
+  ): JudgedServer {
+    const { sha256 } = server.record;
+    const known = checker.known(sha256, staple, now);
+    if (known) return describe(server, known);
+    // Only a chain with a trusted root may name addresses to ask: others could name any address.
+    const { path, anchored } = findChain(certificate, rootSet, sent);
+    if (!anchored || path.length < 2) return describe(server);
+    const { facts, ...judged } = describe(server);
+    return {
+      ...judged,
+      facts: { ...facts, revocationOpen: true },
+      askRevocation: async () => describe(server, await checker.ask(sha256, path, staple)),
+    };
+  }
 }
 
-interface Known {
+interface VerifiedServer {
   readonly record: RecordedCertificate;
-  /** Those that are found without asking anybody. */
+  /** All faults but those of revocation. */
   readonly faults: readonly FoundFault[];
   readonly held: readonly InboundKey[];
-  readonly known?: RevocationFinding;
-  readonly isOpen?: boolean;
 }
 
-function judgedOf({ record, faults: own, held, known, isOpen = false }: Known): JudgedServer {
-  const faults = known?.fault ? [...own, known.fault] : own;
+const REVOCATION_CODES = { revoked: "CERT_REVOKED", revocationUnknown: "REVOCATION_UNKNOWN" } as const;
+
+function describe({ record, faults: others, held }: VerifiedServer, revocation?: RevocationFinding): JudgedServer {
+  const fault = revocation?.fault;
+  const faults = fault ? [...others, { fault, code: REVOCATION_CODES[fault] }] : others;
   const { names, issuer } = record;
   return {
-    record: { ...record, faults, ...(known && { revocation: known.record }) },
-    facts: { names, issuer, faults: faults.map(({ fault }) => fault), revocationOpen: isOpen },
+    record: { ...record, faults, ...(revocation && { revocation: revocation.record }) },
+    facts: { names, issuer, faults: faults.map((found) => found.fault), revocationOpen: false },
     held,
   };
 }

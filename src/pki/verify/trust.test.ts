@@ -7,7 +7,7 @@ import { ConfigError } from "../../errors.ts";
 import { emptyFolder, make } from "../x509/test-chain.ts";
 import { readTrust } from "./trust.ts";
 
-test("readTrust() reads the system's roots where they are, and the user's", async (t) => {
+test("readTrust() reads the first system file with roots, and the user's files", async (t) => {
   const folder = emptyFolder(t);
   const [a, b, own] = [
     await make({ subject: "CN=a" }),
@@ -30,13 +30,13 @@ test("readTrust() reads the system's roots where they are, and the user's", asyn
   });
 });
 
-test("readTrust() falls back to the roots that Node brings along", () => {
+test("readTrust() uses Node's bundled roots when the system has none", () => {
   const { roots, source } = readTrust({ system: true, extra: [] }, ["/nonexistent/roots.pem"]);
   assert.equal(source, "bundled");
   assert.equal(roots.length, rootCertificates.length);
 });
 
-test("readTrust() names the file that holds no certificate, or a broken one", async () => {
+test("readTrust() names the file without a certificate, or with a malformed one", async () => {
   const { pem } = await make();
   const refused = (text: string, message: RegExp) =>
     assert.throws(
@@ -50,9 +50,6 @@ test("readTrust() names the file that holds no certificate, or a broken one", as
         }),
       (error: Error) => error instanceof ConfigError && error.path === "trust.files[1]" && message.test(error.message),
     );
-  refused("", /no PEM certificate/);
-  refused(
-    `${pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
-    /certificate number 2 cannot be read/,
-  );
+  refused("", /it has no PEM certificate/);
+  refused(`${pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`, /certificate 2 cannot be read/);
 });

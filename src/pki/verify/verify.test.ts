@@ -17,7 +17,7 @@ const NAMES = [["dns", "www.example.com"] as const];
 const EXPIRED = { from: -30, to: -2 };
 const CLIENT_ONLY = { purposes: ["1.3.6.1.5.5.7.3.2"] };
 
-/** What is found of these certificates, shown by a real server to a client that trusts the root. "fault CODE", each. */
+/** The faults of these certificates, each as "fault CODE", when a real server shows them to a client that trusts the root. */
 async function judge(chain: readonly Made[], options: Judging = {}): Promise<string[]> {
   const { host = "www.example.com", roots = [ROOT.pem], ciphers } = options;
   const shown = { certificatePem: chain.map(({ pem }) => pem).join(""), keyPem: chain[0]!.keyPem };
@@ -26,7 +26,7 @@ async function judge(chain: readonly Made[], options: Judging = {}): Promise<str
   const proof = { leaf, host: host ?? undefined, roots: createRootSet(roots), now: Date.now() };
   const found = write(verifyServer({ ...proof, code }).faults);
   const alone = write(verifyServer({ ...proof, code: NOT_VERIFIED }).faults);
-  // What OpenSSL did not see is judged no more leniently.
+  // A chain that OpenSSL did not verify must be judged just as strictly.
   assert.equal(alone.length > 0, found.length > 0, `without OpenSSL: ${alone}; with it: ${found}`);
   return found;
 }
@@ -35,7 +35,7 @@ interface Judging {
   readonly host?: string | null;
   readonly roots?: readonly string[];
   readonly ciphers?: string;
-  /** What OpenSSL alone is expected to say, to show what it hides. */
+  /** The expected error of OpenSSL alone, to show what it hides. */
   readonly code?: string | undefined;
 }
 
@@ -43,13 +43,13 @@ const write = (faults: readonly FoundFault[]): string[] => faults.map(({ fault, 
 const leafOf = (issuer: Made | undefined, wanted: Wanted = {}): Promise<Made> =>
   make({ subject: "CN=leaf", names: NAMES, ...(issuer && { issuer }), ...wanted });
 
-test("A chain that reaches a root has no fault, in whatever order it was sent", async () => {
+test("A chain that reaches a root has no fault, in any order", async () => {
   const leaf = await leafOf(MIDDLE);
   assert.deepEqual(await judge([leaf, MIDDLE], { code: undefined }), []);
   assert.deepEqual(await judge([leaf, STRANGER, ROOT, MIDDLE], { code: undefined }), []);
 });
 
-test("A server's certificate that the user trusts itself has no fault", async () => {
+test("A self-signed certificate that the user trusts has no fault", async () => {
   const own = await leafOf(undefined);
   assert.deepEqual(await judge([own], { roots: [own.pem], code: undefined }), []);
 });
@@ -67,7 +67,7 @@ test("Each of the five faults is found, with OpenSSL's code", async () => {
   assert.deepEqual(await judge([await leafOf(ROOT, CLIENT_ONLY)]), ["invalid INVALID_PURPOSE"]);
 });
 
-test("A date that has passed hides neither a forger nor anything else from us, as it does from OpenSSL", async () => {
+test("An expired date hides other faults in OpenSSL's result, but not here", async () => {
   const hidden = { code: "CERT_HAS_EXPIRED" };
   const expired = "expired CERT_HAS_EXPIRED";
   assert.deepEqual(await judge([await leafOf(undefined, EXPIRED)], hidden), [
@@ -85,7 +85,7 @@ test("A date that has passed hides neither a forger nor anything else from us, a
   ]);
 });
 
-test("A forger who takes the name of a trusted CA, but not its key, is unknown, expired or not", async () => {
+test("A CA with the name of a trusted root but another key is an unknown issuer, expired or not", async () => {
   const impostor = await make({ subject: "CN=root", ca: true });
   const expired = "expired CERT_HAS_EXPIRED";
   const unknown = "unknownIssuer UNABLE_TO_GET_ISSUER_CERT_LOCALLY";
@@ -95,7 +95,7 @@ test("A forger who takes the name of a trusted CA, but not its key, is unknown, 
   assert.deepEqual(sent, [expired, "unknownIssuer SELF_SIGNED_CERT_IN_CHAIN"]);
 });
 
-test("A server's certificate that signs another one's is found out behind an expired date", async () => {
+test("A server's certificate that signed another is found behind an expired date", async () => {
   const server = await leafOf(ROOT);
   const stolen = await make({
     subject: "CN=bank",
@@ -106,20 +106,20 @@ test("A server's certificate that signs another one's is found out behind an exp
   assert.deepEqual(await judge([stolen, server]), ["expired CERT_HAS_EXPIRED", "invalid INVALID_CA"]);
 });
 
-test("A CA beyond another's path length is found out behind an expired date", async () => {
+test("A CA beyond the path length of its issuer is found behind an expired date", async () => {
   const last = await make({ subject: "CN=last", ca: true, pathLength: 0, issuer: ROOT });
   const beyond = await make({ subject: "CN=beyond", ca: true, issuer: last });
   const faults = await judge([await leafOf(beyond, EXPIRED), beyond, last], { code: "CERT_HAS_EXPIRED" });
   assert.deepEqual(faults, ["expired CERT_HAS_EXPIRED", "invalid PATH_LENGTH_EXCEEDED"]);
 });
 
-test("A critical extension that nobody understands is found out behind an expired date", async () => {
+test("A critical extension that is not handled is found behind an expired date", async () => {
   const strange = new x509.Extension("1.2.3.4", true, Buffer.from("0500", "hex"));
   const faults = await judge([await leafOf(ROOT, { ...EXPIRED, extensions: [strange] })], { code: "CERT_HAS_EXPIRED" });
   assert.deepEqual(faults, ["expired CERT_HAS_EXPIRED", "invalid UNHANDLED_CRITICAL_EXTENSION"]);
 });
 
-test("An expired intermediate makes the chain expired, and does not make its issuer unknown", async () => {
+test("With an expired intermediate CA the chain is expired, but its issuer is known", async () => {
   const old = await make({ subject: "CN=old", ca: true, issuer: ROOT, ...EXPIRED });
   assert.deepEqual(await judge([await leafOf(old), old]), ["expired CERT_HAS_EXPIRED"]);
 });
@@ -134,7 +134,7 @@ test("Weak keys and SHA-1 are refused at every security level of OpenSSL", async
   assert.deepEqual(await judge([await leafOf(pss), pss], weakest), []);
 });
 
-test("A root's own signature and one not needed do not count as weak", async () => {
+test("Weak signatures of the root, and of certificates outside the chain, are no fault", async () => {
   const weakest = { ciphers: "DEFAULT:@SECLEVEL=0", code: undefined };
   const { keys } = await make({ algorithm: "rsa" });
   const strong = await make({ subject: "CN=old root", ca: true, algorithm: "rsa", keys });
@@ -147,13 +147,13 @@ test("A root's own signature and one not needed do not count as weak", async () 
   assert.deepEqual(await judge([await leafOf(strong), unneeded], { ...weakest, roots: [root.pem] }), []);
 });
 
-test("The codes that Node has no name for are invalid, with the true code where we find it", async () => {
+test("For UNSPECIFIED the fault is invalid, with the code that is found here", async () => {
   const strange = new x509.Extension("1.2.3.4", true, Buffer.from("0500", "hex"));
   const leaf = await leafOf(ROOT, { extensions: [strange] });
   assert.deepEqual(await judge([leaf], { code: "UNSPECIFIED" }), ["invalid UNHANDLED_CRITICAL_EXTENSION"]);
 });
 
-test("Name constraints hide the dates from OpenSSL, not from us", needs("openssl"), async (t) => {
+test("A breach of name constraints hides the dates in OpenSSL's result, but not here", needs("openssl"), async (t) => {
   const folder = emptyFolder(t);
   mkdirSync(join(folder, "in"));
   writeFileSync(
@@ -263,7 +263,7 @@ const HOSTS: readonly (readonly [string, boolean])[] = [
   ["www.example.com\0.evil.example", false],
   ["", false],
 ];
-test("A host matches as in a browser: whole-label wildcards, addresses as addresses, never the common name", async () => {
+test("A host matches as in a browser: wildcards for one whole label, addresses by address, never the common name", async () => {
   const names = [
     ["dns", "www.example.com"],
     ["dns", "*.wild.example"],
@@ -285,7 +285,7 @@ test("A host matches as in a browser: whole-label wildcards, addresses as addres
   assert.deepEqual(verifyServer({ leaf, code, host: undefined, roots, now: Date.now() }).faults, []);
 });
 
-test("A certificate without names matches no host, not even its common name", async () => {
+test("A certificate without subjectAltName matches no host, not even its common name", async () => {
   const { leaf, code } = await shakeOne(await make({ subject: "CN=www.example.com", issuer: ROOT }));
   const { faults } = verifyServer({
     leaf,
@@ -299,7 +299,7 @@ test("A certificate without names matches no host, not even its common name", as
 
 const shakeOne = ({ pem, keyPem }: Made) => shake({ certificatePem: pem, keyPem }, [ROOT.pem]);
 
-test("A code that is in no table is a fault all the same, even one that an object has by nature", async () => {
+test('An OpenSSL code that is not in the table is a fault, even "toString"', async () => {
   const { leaf } = await shakeOne(await leafOf(ROOT));
   for (const code of ["SOMETHING_NEW", "toString", "__proto__"]) {
     const { faults } = verifyServer({ leaf, code, host: undefined, roots: createRootSet([ROOT.pem]), now: Date.now() });
@@ -307,7 +307,7 @@ test("A code that is in no table is a fault all the same, even one that an objec
   }
 });
 
-test("Forty CAs that could all have issued each other are given up on", async () => {
+test("The search for a chain through forty CAs of the same name ends", async () => {
   const crowd = await Promise.all(
     Array.from({ length: 40 }, () =>
       make({ subject: "CN=crowd", ca: true, issuer: { ...STRANGER, subject: "CN=crowd" }, keys: STRANGER.keys }),
@@ -319,7 +319,7 @@ test("Forty CAs that could all have issued each other are given up on", async ()
   assert.ok(faults.some((fault) => fault.startsWith("unknownIssuer")));
 });
 
-test("createRootSet() keeps one of each root and finds issuers by name, spelt as it may be", async () => {
+test("createRootSet() keeps each root once and finds issuers by name, ignoring case", async () => {
   const roots = createRootSet([ROOT.pem, ROOT.pem, STRANGER.pem]);
   assert.equal(roots.size, 2);
   assert.ok(roots.has(new X509Certificate(ROOT.pem)));

@@ -5,33 +5,33 @@ import { type Chain, findChain, isSelfIssued, type RootSet } from "../x509/chain
 import { readValidity } from "../x509/validity.ts";
 import { breaches, constraints, orMalformed, weaknesses } from "./strictness.ts";
 
-/** In the place of OpenSSL's code for a chain that it has not seen: everything is looked at here. */
+/** Instead of OpenSSL's code, for a chain that OpenSSL did not verify. */
 export const NOT_VERIFIED = "NOT_VERIFIED";
 
 export interface FoundFault {
   readonly fault: Fault;
-  /** OpenSSL's name for it: "CERT_HAS_EXPIRED". */
+  /** OpenSSL's name: "CERT_HAS_EXPIRED". */
   readonly code: string;
 }
 
 export interface ServerProof {
   readonly leaf: X509Certificate;
-  /** The certificates that the server sent along; without it, those that hang on the leaf as the TLS socket gave it. */
+  /** The certificates that the server sent with the leaf; if absent, those that Node's TLS socket linked to it. */
   readonly sent?: readonly X509Certificate[];
-  /** What OpenSSL found: `authorizationError` of a socket that was told not to reject; or NOT_VERIFIED. */
+  /** OpenSSL's result: `authorizationError` of a socket with rejectUnauthorized false; or NOT_VERIFIED. */
   readonly code: string | undefined;
-  /** Whom the client meant to reach: a name or an address; undefined when it did not say. */
+  /** The name or address that the client requested; undefined: it is not known. */
   readonly host: string | undefined;
-  /** Those that OpenSSL was given. */
+  /** The roots that OpenSSL has. */
   readonly roots: RootSet;
   /** ms since the epoch. */
   readonly now: number;
 }
 
 /**
- * Finds everything that is wrong with the certificate of a server. OpenSSL verified it, but goes on after an error
- * and reports the last one, so that "expired" may hide "signed by nobody": once it found anything, all is looked at
- * again. What browsers refuse and OpenSSL does not is looked at always.
+ * Finds all faults of a server's certificate. OpenSSL verified it, but continues after an error and reports only the
+ * last one, so "expired" can hide "unknown issuer": if it found an error, all is checked again here. The checks that
+ * browsers have and OpenSSL does not are always made.
  */
 export function verifyServer({ leaf, sent, code, host, roots, now }: ServerProof): { faults: FoundFault[] } {
   const chain = findChain(leaf, roots, sent);
@@ -47,12 +47,12 @@ export function verifyServer({ leaf, sent, code, host, roots, now }: ServerProof
   return { faults: withoutRepetition(found) };
 }
 
-/** Every code that Node has for OpenSSL's X509_V_ERR_*; those it has no name for come as UNSPECIFIED. */
+/** Node's names for OpenSSL's X509_V_ERR_*. Node reports errors that it has no name for as UNSPECIFIED. */
 const FAULTS: Readonly<Record<string, Fault>> = {
   CERT_HAS_EXPIRED: "expired",
   CERT_NOT_YET_VALID: "expired",
   DEPTH_ZERO_SELF_SIGNED_CERT: "selfSigned",
-  // The chain ends in a root, but in one that is not trusted: its owner is unknown, the server did not vouch for itself.
+  // The chain ends in a root that is not trusted.
   SELF_SIGNED_CERT_IN_CHAIN: "unknownIssuer",
   UNABLE_TO_GET_ISSUER_CERT: "unknownIssuer",
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "unknownIssuer",
@@ -82,7 +82,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   UNSPECIFIED: "invalid",
 };
 
-/** A code that is not in the table is no reason to be lenient. */
+/** A code that is not in the table is a fault too. */
 function faultOf(code: string): Fault {
   return (Object.hasOwn(FAULTS, code) ? FAULTS[code] : undefined) ?? "invalid";
 }
@@ -100,7 +100,7 @@ function missingAnchor({ path }: Chain): FoundFault {
 
 function wrongDates(certificates: readonly X509Certificate[], now: number): FoundFault[] {
   return certificates.flatMap((certificate): FoundFault[] => {
-    // `!(a >= b)` rather than `a < b`: a date that cannot be read is NaN, and no date is no validity.
+    // `!(a >= b)`, not `a < b`: a date that cannot be parsed is NaN, and must be a fault.
     const { notBefore, notAfter } = readValidity(certificate);
     if (!(notAfter >= now)) return [{ fault: "expired", code: "CERT_HAS_EXPIRED" }];
     if (!(notBefore <= now)) return [{ fault: "expired", code: "CERT_NOT_YET_VALID" }];
@@ -109,13 +109,13 @@ function wrongDates(certificates: readonly X509Certificate[], now: number): Foun
 }
 
 /**
- * RFC 9525 as browsers follow it: names stand in subjectAltName, never in the subject; a wildcard is a whole label
- * and stands for exactly one; an address matches an address only.
+ * RFC 9525 with the rules of browsers: only names in subjectAltName count, a wildcard is a whole label and matches
+ * exactly one, and an address matches only an address.
  */
 function wrongHost(leaf: X509Certificate, host: string): FoundFault[] {
   const name = host.replace(/\.$/, "");
   if (isIP(name)) return leaf.checkIP(name) ? [] : [{ fault: "hostMismatch", code: "IP_ADDRESS_MISMATCH" }];
-  // OpenSSL takes ".example.com" to mean every name under it, and throws at a NUL: such a host is none.
+  // For OpenSSL ".example.com" matches every name under it, and it throws for a NUL: refuse both.
   const matches = /^[^.\0]/.test(name) && !name.includes("\0") && leaf.checkHost(name, BROWSER_RULES) !== undefined;
   return matches ? [] : [{ fault: "hostMismatch", code: "HOSTNAME_MISMATCH" }];
 }
@@ -127,14 +127,14 @@ const BROWSER_RULES = {
   multiLabelWildcards: false,
 } as const;
 
-/** One word for a fault is enough, except that each way of being invalid is told; OpenSSL's own word comes first. */
+/** Keeps the first code for each fault, which is OpenSSL's if it found the fault; but all codes for "invalid". */
 function withoutRepetition(found: readonly FoundFault[]): FoundFault[] {
-  const named = found.some(({ fault, code }) => fault === "invalid" && code !== "UNSPECIFIED");
-  const kept = new Map<string, FoundFault>();
-  for (const entry of found) {
-    if (named && entry.code === "UNSPECIFIED") continue;
-    const name = entry.fault === "invalid" ? entry.code : entry.fault;
-    if (!kept.has(name)) kept.set(name, entry);
+  const hasCode = found.some(({ fault, code }) => fault === "invalid" && code !== "UNSPECIFIED");
+  const firsts = new Map<string, FoundFault>();
+  for (const one of found) {
+    if (hasCode && one.code === "UNSPECIFIED") continue;
+    const name = one.fault === "invalid" ? one.code : one.fault;
+    if (!firsts.has(name)) firsts.set(name, one);
   }
-  return [...kept.values()];
+  return [...firsts.values()];
 }

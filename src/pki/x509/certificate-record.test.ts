@@ -3,15 +3,17 @@ import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
-import { encodeExtension, issueCertificate, OID, publicKeyOf, randomSerial } from "./certificate.ts";
 import { recordCertificate } from "./certificate-record.ts";
+import { encodeExtension, issueCertificate, randomSerial } from "./certificate-writing.ts";
 import { encode, encodeOid, TAG } from "./der.ts";
+import { OID } from "./oid.ts";
+import { publicKeyOf } from "./public-key.ts";
 import { make } from "./test-chain.ts";
 
 const NOW = 1_800_000_000_000;
 const KEY = createPrivateKey((await make()).keyPem);
 
-/** A certificate whose common names and GeneralNames hold exactly these bytes. */
+/** A certificate with exactly these bytes in its common names and GeneralNames. */
 async function craft(
   commonNames: readonly string[],
   names?: readonly (readonly [tag: number, bytes: Buffer | string])[],
@@ -37,7 +39,7 @@ async function craft(
   return new X509Certificate(await issueCertificate(content, KEY));
 }
 
-test("recordCertificate() tells subject, issuer, names, digest and dates", async () => {
+test("recordCertificate() reads subject, issuer, names, fingerprint and dates", async () => {
   const ca = await make({ subject: "C=US, O=Let's Trust, CN=R3", ca: true });
   const { der } = await make({
     subject: "C=DE, O=Müller\\, Söhne, CN=www.example.com",
@@ -71,16 +73,16 @@ const COMMON: readonly (readonly [string, readonly string[], readonly string[]])
   ["nothing", [], []],
 ];
 for (const [what, commonNames, names] of COMMON) {
-  test(`Without subjectAltName the common name is the name, when it can be one: ${what}`, async () => {
+  test(`Without subjectAltName the common name counts if it can be a host: ${what}`, async () => {
     assert.deepEqual(recordCertificate(await craft(commonNames)).names, names);
   });
 }
 
-test("With subjectAltName the common name does not count, even when no name in it is a host", async () => {
+test("With subjectAltName the common name does not count, even if the extension has no host", async () => {
   assert.deepEqual(recordCertificate(await craft(["www.example.com"], [[0x81, "mail@example.com"]])).names, []);
 });
 
-test("A name that forges a list, hides a NUL or has the wrong length is left out", async () => {
+test("A name that forges a list, has a NUL or the wrong length is omitted", async () => {
   const forged = await craft(
     ["x"],
     [
@@ -97,7 +99,7 @@ test("A name that forges a list, hides a NUL or has the wrong length is left out
   assert.deepEqual(recordCertificate(forged).names, ["honest.example"]);
 });
 
-test("A subject stays on one line and shows what would hide", async () => {
+test("A subject is one line with control and format characters escaped", async () => {
   const { subject } = recordCertificate(await craft(["a\nCN=bank.example", "\u202egnp.exe", "a, O=Bank", "\u001b[2J"]));
   assert.doesNotMatch(subject, /[\p{Cc}\p{Cf}]/u);
   assert.match(subject, /a\\0ACN=bank\.example/);
@@ -111,7 +113,7 @@ test("A very long subject is cut", async () => {
   assert.equal(recordCertificate(await craft(names)).subject.length, 1025);
 });
 
-test("recordCertificate() answers a record or throws a PeerError, whatever stands in the names", async () => {
+test("recordCertificate() answers a record or throws a PeerError, whatever bytes the names have", async () => {
   const names = fc.array(fc.tuple(fc.integer({ min: 0x80, max: 0x9e }), fc.uint8Array({ maxLength: 24 })), {
     minLength: 1,
     maxLength: 4,
@@ -139,7 +141,7 @@ test("recordCertificate() answers a record or throws a PeerError, whatever stand
   );
 });
 
-test("A date that is none is told as none", async () => {
+test("A date that cannot be parsed is null", async () => {
   const { der } = await make();
   const dates = Buffer.from([0x30, 0x1e, 0x17, 0x0d]);
   der.write("not a date at", der.indexOf(dates) + dates.length, "latin1");

@@ -1,28 +1,29 @@
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
-import { OID, readCertificate } from "./certificate.ts";
-import { type Element, readElements, readInside, TAG } from "./der.ts";
+import { readCertificate } from "./certificate.ts";
+import { type Element, oidOf, readElements, readInside, TAG } from "./der.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { OID } from "./oid.ts";
 import { readValidity } from "./validity.ts";
 
-/** A certificate as the session record and the policy see it. */
+/** A certificate as the session record and the policy have it. */
 export interface RecordedCertificate {
-  /** One line, most specific first: "CN=www.example.com, O=Example". "" when empty. */
+  /** One line, most specific attribute first: "CN=www.example.com, O=Example". "" when empty. */
   readonly subject: string;
   readonly issuer: string;
   /** DNS names in lower case and addresses of subjectAltName; without that extension, the subject's common name. */
   readonly names: readonly string[];
-  /** Lower-case hex of the DER's SHA-256. */
   readonly sha256: string;
-  /** ms since the epoch; null: what stands there is no date. */
+  /** ms since the epoch; null when it cannot be parsed. */
   readonly notBefore: number | null;
   readonly notAfter: number | null;
 }
 
 /**
- * Reads what is worth recording. All of it was written by a stranger: names come from the DER and not from a printed
- * list that could be forged from within (CVE-2021-44532), and lines hold nothing that moves a terminal's cursor.
- * Throws PeerError when it is not X.509 in DER.
+ * Reads the fields of the record. Names come from the DER, because a name can forge Node's printed list from within
+ * (CVE-2021-44532). Lines contain no control characters, which could move a terminal's cursor.
+ * Throws PeerError when the certificate is not X.509 in DER.
  */
 export function recordCertificate(certificate: X509Certificate): RecordedCertificate {
   const { notBefore, notAfter } = readValidity(certificate);
@@ -30,7 +31,7 @@ export function recordCertificate(certificate: X509Certificate): RecordedCertifi
     subject: oneLine(certificate.subject),
     issuer: oneLine(certificate.issuer),
     names: namesOf(certificate.raw),
-    sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    sha256: fingerprintOf(certificate),
     notBefore: Number.isNaN(notBefore) ? null : notBefore,
     notAfter: Number.isNaN(notAfter) ? null : notAfter,
   };
@@ -39,8 +40,8 @@ export function recordCertificate(certificate: X509Certificate): RecordedCertifi
 const MAX_LINE = 1024;
 
 /**
- * Node prints one attribute a line, most general first, with special characters escaped as RFC 4514 wants it, so that
- * a line break within a value is no line break here. It answers undefined for an empty name.
+ * Node prints each attribute on a line, most general first. It escapes special characters as in RFC 4514, so a line
+ * break inside a value does not split it. An empty name is undefined.
  */
 function oneLine(name: string | undefined): string {
   const line = (name ?? "").split("\n").reverse().join(", ");
@@ -57,11 +58,13 @@ const IP_ADDRESS = 0x87;
 function namesOf(der: Buffer): string[] {
   const { subject, extensions } = readCertificate(der);
   const alternatives = extensions.get(OID.subjectAltName)?.value;
-  const names = alternatives ? readInside(alternatives, TAG.sequence).map(readName) : [readCommonName(subject)];
+  const names = alternatives
+    ? readInside(alternatives, TAG.sequence, "subjectAltName").map(readName)
+    : [readCommonName(subject)];
   return [...new Set(names.filter((name) => name !== undefined))];
 }
 
-/** A name that no browser could have asked for is not a name: "good.example\0.evil.example". */
+/** Undefined for a name that no browser could request, such as "good.example\0.evil.example". */
 function readName({ tag, content }: Element): string | undefined {
   if (tag === DNS_NAME) return readHost(content.toString("latin1"));
   if (tag === IP_ADDRESS && (content.length === 4 || content.length === 16)) {
@@ -75,11 +78,11 @@ function readHost(text: string): string | undefined {
   return /^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/.test(host) && host.length <= 253 ? host : undefined;
 }
 
-/** The last of several common names is the most specific. Only such as could be a host or an address count. */
+/** The last common name, the most specific one, if it can be a host or an address. */
 function readCommonName(subject: Buffer): string | undefined {
-  const attributes = readInside(subject, TAG.sequence).flatMap((set) => readElements(set.content));
+  const attributes = readInside(subject, TAG.sequence, "subject").flatMap((set) => readElements(set.content));
   const values = attributes.map((attribute) => readElements(attribute.content));
-  const value = values.findLast(([type]) => type?.content.toString("hex") === OID.commonName)?.[1];
+  const value = values.findLast(([type]) => oidOf(type) === OID.commonName)?.[1];
   const text = value?.content.toString("latin1") ?? "";
   return isIP(text) ? ipaddr.parse(text).toString() : readHost(text);
 }

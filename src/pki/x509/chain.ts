@@ -1,13 +1,14 @@
 import { X509Certificate } from "node:crypto";
 
-/** The trusted roots, ready to be looked up. Made once, from PEM. */
+/** The trusted roots. */
 export interface RootSet {
   has(certificate: X509Certificate): boolean;
-  /** Those of the name that a certificate gives for its issuer. */
+  /** The roots with the name of the certificate's issuer. */
   issuersOf(certificate: X509Certificate): readonly X509Certificate[];
   readonly size: number;
 }
 
+/** `pems`: one certificate each. */
 export function createRootSet(pems: readonly string[]): RootSet {
   const byName = new Map<string, X509Certificate[]>();
   const known = new Set<string>();
@@ -25,27 +26,27 @@ export function createRootSet(pems: readonly string[]): RootSet {
   };
 }
 
-/** Names are compared without regard to case and runs of spaces: RFC 5280, section 7.1. Node answers undefined for an empty one. */
+/** RFC 5280, section 7.1: case and repeated spaces make no difference. Node's undefined is an empty name. */
 function foldName(name: string | undefined): string {
   return (name ?? "").toLowerCase().replaceAll(/ +/g, " ");
 }
 
-/** From the server's certificate upward. */
 export interface Chain {
+  /** The server's certificate first, then each certificate's issuer. */
   readonly path: readonly X509Certificate[];
-  /** The last of `path` is a trusted root. */
+  /** Whether the last certificate of `path` is a trusted root. */
   readonly anchored: boolean;
 }
 
-/** Far more than an honest server needs, and little enough that a hostile one cannot keep a worker busy. */
+/** More than an honest server needs, and few enough that a hostile one cannot keep a worker busy. */
 const MAX_SENT = 32;
 const MAX_LENGTH = 10;
 const MAX_SIGNATURES = 24;
 
 /**
- * Finds a chain from `leaf` to a trusted root among the certificates that the server sent along with it, in whatever
- * order they came: RFC 8446, section 4.4.2. Every link's signature is checked, no dates are: whether somebody we trust
- * stands behind a certificate is a question apart from whether it has expired. Without a root, the longest chain found.
+ * Finds a chain from `leaf` to a trusted root through the certificates that the server sent with it, which may be in any
+ * order (RFC 8446, section 4.4.2). Checks every signature, but no dates: an expired certificate can still have a
+ * trusted issuer. Answers the longest chain when none reaches a root.
  */
 export function findChain(
   leaf: X509Certificate,
@@ -80,7 +81,7 @@ export function findChain(
   return anchored ? { path: anchored, anchored: true } : { path: longest, anchored: false };
 }
 
-/** Node links each certificate to the one that was sent behind it, whether or not that one issued it. */
+/** Node's issuerCertificate is the certificate that was sent next, even when that one is not the issuer. */
 export function certificatesSentWith(leaf: X509Certificate): X509Certificate[] {
   const sent = new Map<string, X509Certificate>();
   let next = leaf.issuerCertificate;
@@ -91,16 +92,20 @@ export function certificatesSentWith(leaf: X509Certificate): X509Certificate[] {
   return [...sent.values()];
 }
 
+/** Whether the issuer's name, key identifier and key match the certificate. */
+export function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return certificate.checkIssued(issuer) && verifies(certificate, issuer);
+}
+
 function verifies(certificate: X509Certificate, issuer: X509Certificate): boolean {
   try {
     return certificate.verify(issuer.publicKey);
   } catch {
-    // A key of a kind that OpenSSL does not know proves nothing.
+    // OpenSSL does not know the kind of key.
     return false;
   }
 }
 
-/** Whether a certificate names itself as its issuer. */
 export function isSelfIssued(certificate: X509Certificate): boolean {
   return certificate.checkIssued(certificate);
 }

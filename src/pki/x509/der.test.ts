@@ -6,7 +6,7 @@ import { readCertificate } from "./certificate.ts";
 import { encode, encodeInteger, encodeTime, readElements, readInside, TAG } from "./der.ts";
 import { make } from "./test-chain.ts";
 
-test("readElements() gives back what encode() wrote, at every length", () => {
+test("readElements() reads the elements of encode(), at every length", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 0, max: 70_000 }), (tag, length) => {
       const content = Buffer.alloc(length, 7);
@@ -34,9 +34,9 @@ test("readElements() answers elements or throws a PeerError, whatever the bytes"
 
 const REFUSED: readonly (readonly [string, string])[] = [
   ["an indefinite length", "3080"],
-  ["a length in more bytes than it needs", "30820001ff"],
+  ["a length with more bytes than necessary", "30820001ff"],
   ["a short length in the long form", "308105"],
-  ["contents that end early", "3005ff"],
+  ["contents that are too short", "3005ff"],
   ["a tag in the long form", "1f8101ff"],
   ["a tag without a length", "30"],
 ];
@@ -46,12 +46,15 @@ for (const [what, hex] of REFUSED) {
   });
 }
 
-test("readInside() refuses an element of another tag, and bytes behind it", () => {
-  assert.throws(() => readInside(encode(TAG.set), TAG.sequence), PeerError);
-  assert.throws(() => readInside(Buffer.concat([encode(TAG.sequence), Buffer.from([0])]), TAG.sequence), PeerError);
+test("readInside() refuses another tag and more elements, and names the field", () => {
+  assert.throws(() => readInside(encode(TAG.set), TAG.sequence, "certs"), /certs is not a SEQUENCE/);
+  assert.throws(
+    () => readInside(Buffer.concat([encode(TAG.sequence), encode(TAG.set)]), TAG.sequence, "certs"),
+    /certs is followed/,
+  );
 });
 
-test("encodeInteger() writes the shortest form that stays positive", () => {
+test("encodeInteger() writes the shortest form of a positive number", () => {
   const written = (hex: string) => encodeInteger(Buffer.from(hex, "hex")).toString("hex");
   assert.equal(written("00"), "020100");
   assert.equal(written("007f"), "02017f");
@@ -67,7 +70,7 @@ test("encodeTime() writes UTCTime until 2049 and GeneralizedTime from 2050", () 
   assert.equal(encodeTime(Date.parse("2050-01-01T00:00:00Z"))[0], TAG.generalizedTime);
 });
 
-test("readCertificate() answers parts or throws a PeerError, whatever byte of a certificate is changed", async () => {
+test("readCertificate() reads the parts or throws a PeerError, whatever byte of a certificate is changed", async () => {
   const { der } = await make({ subject: "CN=a, O=b", names: [["dns", "a.example"]], usages: 1 });
   fc.assert(
     fc.property(fc.nat(der.length - 1), fc.integer({ min: 0, max: 255 }), fc.nat(der.length), (at, value, end) => {

@@ -1,22 +1,23 @@
 import { constants, type KeyObject, verify } from "node:crypto";
 import { promisify } from "node:util";
-import { OID } from "./certificate.ts";
-import { type Element, malformed, readElements, readInside, TAG } from "./der.ts";
+import { type Element, malformed, oidOf, readElements, readInside, TAG } from "./der.ts";
+import { OID } from "./oid.ts";
 
-/** What somebody has signed: a certificate, a revocation list or an answer about one. RFC 5280, section 4.1.1. */
+/** A certificate, a revocation list or an OCSP response with its signature: RFC 5280, section 4.1.1. */
 export interface Signed {
-  /** The bytes that are signed: a SEQUENCE. */
+  /** The signed bytes: a SEQUENCE. */
   readonly body: Element;
   /** The signature's AlgorithmIdentifier, a whole element. */
   readonly algorithm: Buffer;
   readonly signature: Buffer;
 }
 
-/** Takes the first three of the elements of a signed thing. Throws PeerError. */
-export function readSigned([body, algorithm, signature]: readonly Element[]): Signed {
-  if (body?.tag !== TAG.sequence || algorithm?.tag !== TAG.sequence) throw malformed("it is not signed");
-  // A signature is a whole number of bytes: none of the last one's bits is unused.
-  if (signature?.tag !== TAG.bitString || signature.content[0] !== 0) throw malformed("its signature is not one");
+/** Reads the first three elements: body, signatureAlgorithm, signature. `name` names the body in errors. Throws PeerError. */
+export function readSigned([body, algorithm, signature]: readonly Element[], name: string): Signed {
+  if (body?.tag !== TAG.sequence) throw malformed(`${name} is not a SEQUENCE`);
+  if (algorithm?.tag !== TAG.sequence) throw malformed("signatureAlgorithm is not a SEQUENCE");
+  if (signature?.tag !== TAG.bitString) throw malformed("signature is not a BIT STRING");
+  if (signature.content[0] !== 0) throw malformed("signature is not a whole number of bytes");
   return { body, algorithm: algorithm.whole, signature: signature.content.subarray(1) };
 }
 
@@ -27,7 +28,10 @@ const verifyInBackground = promisify(verify) as (
   signature: Buffer,
 ) => Promise<boolean>;
 
-/** Whether the key has signed it, by a scheme that is strong enough. Large things do not keep the event loop waiting. */
+/**
+ * Whether the key made the signature, with a scheme that is strong enough. Runs on another thread: a revocation list has
+ * megabytes to hash. Throws PeerError for an algorithm that is not DER.
+ */
 export async function isSignedBy({ body, algorithm, signature }: Signed, key: KeyObject): Promise<boolean> {
   const scheme = readScheme(algorithm);
   if (!scheme?.keyTypes.includes(key.asymmetricKeyType ?? "")) return false;
@@ -37,15 +41,15 @@ export async function isSignedBy({ body, algorithm, signature }: Signed, key: Ke
   try {
     return await verifyInBackground(scheme.hash, body.whole, { key, ...padding }, signature);
   } catch {
-    // A signature that OpenSSL cannot make sense of proves nothing.
+    // OpenSSL throws for some signatures that are malformed.
     return false;
   }
 }
 
 interface Scheme {
-  /** As Node names them. */
+  /** Node's names. */
   readonly keyTypes: readonly string[];
-  /** null: the scheme has its own. */
+  /** Node's name; null: the scheme has its own. */
   readonly hash: string | null;
   readonly pss?: boolean;
 }
@@ -53,31 +57,32 @@ interface Scheme {
 const RSA = ["rsa"];
 const EC = ["ec"];
 
-/** RSA PKCS #1 and ECDSA, each with SHA-256, SHA-384 and SHA-512; Ed25519 and Ed448. What is not here is refused: SHA-1 first of all. */
-const SCHEMES: ReadonlyMap<string, Scheme> = new Map([
-  ["2a864886f70d01010b", { keyTypes: RSA, hash: "sha256" }],
-  ["2a864886f70d01010c", { keyTypes: RSA, hash: "sha384" }],
-  ["2a864886f70d01010d", { keyTypes: RSA, hash: "sha512" }],
-  ["2a8648ce3d040302", { keyTypes: EC, hash: "sha256" }],
-  ["2a8648ce3d040303", { keyTypes: EC, hash: "sha384" }],
-  ["2a8648ce3d040304", { keyTypes: EC, hash: "sha512" }],
-  ["2b6570", { keyTypes: ["ed25519"], hash: null }],
-  ["2b6571", { keyTypes: ["ed448"], hash: null }],
+/** RSA PKCS #1 and ECDSA with SHA-2, Ed25519 and Ed448. All others are too weak, SHA-1 first of all. */
+const SCHEMES: ReadonlyMap<string, Scheme> = new Map<string, Scheme>([
+  [OID.rsaSha256, { keyTypes: RSA, hash: "sha256" }],
+  [OID.rsaSha384, { keyTypes: RSA, hash: "sha384" }],
+  [OID.rsaSha512, { keyTypes: RSA, hash: "sha512" }],
+  [OID.ecdsaSha256, { keyTypes: EC, hash: "sha256" }],
+  [OID.ecdsaSha384, { keyTypes: EC, hash: "sha384" }],
+  [OID.ecdsaSha512, { keyTypes: EC, hash: "sha512" }],
+  [OID.ed25519, { keyTypes: ["ed25519"], hash: null }],
+  [OID.ed448, { keyTypes: ["ed448"], hash: null }],
 ]);
 
-const HASHES: ReadonlyMap<string, string> = new Map([
-  ["608648016503040201", "sha256"],
-  ["608648016503040202", "sha384"],
-  ["608648016503040203", "sha512"],
+const PSS_HASHES: ReadonlyMap<string, string> = new Map<string, string>([
+  [OID.sha256, "sha256"],
+  [OID.sha384, "sha384"],
+  [OID.sha512, "sha512"],
 ]);
 
-/** How an AlgorithmIdentifier signs; undefined: by nothing that is relied on. Throws PeerError when it is not one. */
+/** The scheme of an AlgorithmIdentifier; undefined when it is too weak or unknown. Throws PeerError when it is not DER. */
 export function readScheme(algorithm: Buffer): Scheme | undefined {
-  const [name, parameters] = readInside(algorithm, TAG.sequence);
-  const oid = name?.content.toString("hex") ?? "";
-  if (oid !== OID.rsassaPss) return SCHEMES.get(oid);
-  // RFC 4055, section 3.1: the hash stands in [0]; without it, it is SHA-1.
-  const stated = parameters && readElements(parameters.content).find(({ tag }) => tag === 0xa0);
-  const hash = stated && HASHES.get(readInside(stated.content, TAG.sequence)[0]?.content.toString("hex") ?? "");
+  const [name, parameters] = readInside(algorithm, TAG.sequence, "signatureAlgorithm");
+  const oid = oidOf(name);
+  if (oid !== OID.rsaPss) return SCHEMES.get(oid);
+  // RFC 4055, section 3.1: the hash is in [0]; its default is SHA-1.
+  const hashAlgorithm = parameters && readElements(parameters.content).find(({ tag }) => tag === 0xa0);
+  if (!hashAlgorithm) return undefined;
+  const hash = PSS_HASHES.get(oidOf(readInside(hashAlgorithm.content, TAG.sequence, "hashAlgorithm")[0]));
   return hash === undefined ? undefined : { keyTypes: ["rsa", "rsa-pss"], hash, pss: true };
 }

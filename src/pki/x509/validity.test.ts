@@ -6,14 +6,14 @@ import { readValidity } from "./validity.ts";
 
 const UTC_TIME = Buffer.from([0x30, 0x1e, 0x17, 0x0d]);
 
-test("The dates of a certificate are those that stand in it", async () => {
+test("readValidity() answers the dates of the certificate", async () => {
   const { der } = await make({ from: -3, to: 4 });
   const { notBefore, notAfter } = readValidity(new X509Certificate(der));
   assert.equal(notAfter - notBefore, 7 * 86_400_000);
   assert.equal(Math.round((Date.now() - notBefore) / 86_400_000), 3);
 });
 
-test("A date that is none is NaN, every time", async () => {
+test("A date that cannot be parsed is always NaN", async () => {
   const { der } = await make();
   const first = der.indexOf(UTC_TIME) + UTC_TIME.length;
   for (const [at, name] of [

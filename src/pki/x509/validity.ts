@@ -1,14 +1,14 @@
 import type { X509Certificate } from "node:crypto";
 
-/** From when to when, in ms since the epoch. */
+/** The certificate's validity dates, in ms since the epoch. */
 export interface Validity {
   readonly notBefore: number;
   readonly notAfter: number;
 }
 
 /**
- * The dates of a certificate; NaN for one that is none, which OpenSSL takes whatever stands there. Node's own Date is then whatever
- * its memory held, any year at all, and only the text tells: OpenSSL prints "Bad time value".
+ * A date that cannot be parsed is NaN, which compares as neither valid nor expired. OpenSSL does not reject such a
+ * certificate: it prints "Bad time value", and Node's Date then has an arbitrary time from uninitialised memory.
  */
 export function readValidity(certificate: X509Certificate): Validity {
   const { validFrom, validTo, validFromDate, validToDate } = certificate;
