@@ -1,4 +1,3 @@
-import { access, constants } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { feedPlace } from "../config/feed.ts";
@@ -10,11 +9,9 @@ import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
 import { searchSessions } from "../control/session-search.ts";
-import { ConfigError } from "../errors.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
-import { makeFolder } from "../linux/folder.ts";
 import { checkFree } from "../linux/listen.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
@@ -30,6 +27,7 @@ import { createReturnsDirectory } from "../tools/returns.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
 import { forget } from "./caches.ts";
 import { createCounts } from "./counts.ts";
+import { makeFolders } from "./data-folder.ts";
 import { checkListenersFree } from "./free-ports.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
@@ -45,10 +43,9 @@ import { Workers } from "./workers.ts";
  * @throws AggregateError of ConfigErrors when the configuration cannot be used, each with its place in the file.
  */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<void> {
-  const undo: Undo = [];
-  const stay = { inline: false };
+  const teardown: Teardown = { steps: [], keepsListeners: false };
   try {
-    const { state, control } = await startNode(file, undo, stay);
+    const { state, control } = await startNode(file, teardown);
     announce(state, control);
     const signal = await new Promise<string>((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
@@ -56,29 +53,32 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
     const { drain } = state.active.loaded.config.timeouts;
     log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
     await state.workers.stop(drain);
-    stay.inline = staysInline(state.active.loaded);
+    teardown.keepsListeners = keepsListeners(state.active.loaded);
   } catch (error) {
     throw await withPlaces(file, error);
   } finally {
-    for (const step of undo.reverse()) await step();
+    for (const step of teardown.steps.reverse()) await step();
   }
 }
 
-/** Sessions that another node is told of at one time. */
+/** The most sessions in one answer to another node. */
 const MOST_ANSWERED = 1_000;
-/** ms between two records of the live sessions. */
-const REMEMBER = 60_000;
-/** ms between two warnings of the same certificate. */
+/** ms between two writes of the live sessions to the history. */
+const RECORD_LIVE = 60_000;
+/** ms between two warnings about the same certificate. */
 const REMIND = 24 * 3600 * 1000;
 
-/** What has to be undone when the node stops or its start fails, in reverse. */
-type Undo = (() => unknown)[];
+/** What is undone, in reverse, when the node stops or its start fails. */
+interface Teardown {
+  readonly steps: (() => unknown)[];
+  /** Whether the rules and routes of inline listeners stay, for the next start to take over. */
+  keepsListeners: boolean;
+}
 
-/** Nothing listens before everything that can be wrong has been looked at. */
+/** Checks everything that can be wrong before anything listens. */
 async function startNode(
   file: string | undefined,
-  undo: Undo,
-  stay: { inline: boolean },
+  teardown: Teardown,
 ): Promise<{ state: NodeState; control: Control }> {
   const now = Date.now();
   const keyReader = createKeyReader();
@@ -94,45 +94,37 @@ async function startNode(
   const active = await prepareConfig(loaded, { keyFolder, keyReader });
   logWarnings(active);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
-  const inline = setUpKernel(loaded, count, undo, stay);
+  const inline = setUpKernel(loaded, count, teardown);
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  const state = createState({ active, keyFolder, keyReader, authorities, inline, startedAt: now }, count, undo);
-  await startWorkers(state, undo);
-  const control = await openControl(state, undo);
+  const state = createState({ active, keyFolder, keyReader, authorities, inline, startedAt: now }, count, teardown);
+  await startWorkers(state, teardown);
+  const control = await openControl(state, teardown);
   return { state, control };
 }
 
-async function makeFolders(dataDir: string): Promise<void> {
-  await makeDataDir(dataDir);
-  // A worker that takes another's place is there in a fraction of the time when nothing has to be compiled.
-  const compiled = join(dataDir, "compiled");
-  await makeDataDir(compiled);
-  process.env["NODE_COMPILE_CACHE"] ??= compiled;
-}
-
-/** Tools first, then what the inline listeners need. Answers with the plan of the latter. */
-function setUpKernel(loaded: Loaded, count: number, undo: Undo, stay: { inline: boolean }): Plan | undefined {
+/** Sets up the tools' networks, then the inline listeners. Returns the plan of the listeners. */
+function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | undefined {
   const { dataDir, tools } = loaded.config;
   const inline = planListeners(loaded, count);
-  undo.push(() => warn(takeDownTools(dataDir)));
-  // What an earlier run gave to a tool must have come back, to be given again.
+  teardown.steps.push(() => warn(takeDownTools(dataDir)));
+  // Interfaces that an earlier run moved into a tool's namespace have to come back before they can be moved again.
   warn(takeDownTools(dataDir));
   setUpTools(planTools(tools, count), dataDir);
-  undo.push(() => {
-    if (!stay.inline) warn(takeDownListeners(dataDir));
+  teardown.steps.push(() => {
+    if (!teardown.keepsListeners) warn(takeDownListeners(dataDir));
   });
   warn(inline ? setUpListeners(inline, dataDir) : takeDownListeners(dataDir));
-  // A start that fails from here on must not cut a wire either.
-  stay.inline = staysInline(loaded);
+  // If the start fails from here on, a listener that outlives a stop keeps forwarding.
+  teardown.keepsListeners = keepsListeners(loaded);
   return inline;
 }
 
 type Prepared = Pick<NodeState, "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
 
-/** Everything that the supervisor keeps. No worker runs yet. */
-function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
+/** Opens what the supervisor needs for the workers, and starts none yet. */
+function createState(prepared: Prepared, count: number, { steps }: Teardown): NodeState {
   const { authorities, startedAt } = prepared;
   const { loaded } = prepared.active;
   const { config } = loaded;
@@ -148,14 +140,14 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
     onFlush: (cache) => forget(state, cache),
     answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
   });
-  undo.push(() => sharing.close());
+  steps.push(() => sharing.close());
   const history = openHistory({
     file: join(config.dataDir, "history.db"),
     keepAge: config.history.keep,
     keepSessions: config.history.sessions,
     log,
   });
-  undo.push(() => history.close());
+  steps.push(() => history.close());
   const state: NodeState = {
     ...prepared,
     mint: createMint(authorities, { maxValidity: config.signing.validity, shared: sharing.certificates }, startedAt),
@@ -182,40 +174,40 @@ function createState(prepared: Prepared, count: number, undo: Undo): NodeState {
   return state;
 }
 
-async function startWorkers(state: NodeState, undo: Undo): Promise<void> {
+async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void> {
   const { history, sessions, workers } = state;
-  // So that a crash of the machine leaves a record of what was going on.
-  const remember = setInterval(() => history.record(sessions.live()), REMEMBER);
-  undo.push(() => clearInterval(remember));
+  // A crash of the machine leaves a record of the sessions that were live.
+  const recordLive = setInterval(() => history.record(sessions.live()), RECORD_LIVE);
+  steps.push(() => clearInterval(recordLive));
   const remind = setInterval(() => logWarnings(state.active), REMIND);
-  undo.push(() => clearInterval(remind));
+  steps.push(() => clearInterval(remind));
   await workers.start(workerSetup(state));
-  undo.push(() => workers.stop(0));
+  steps.push(() => workers.stop(0));
   state.watch = watchConfiguredTools(state);
-  undo.push(() => state.watch.close());
+  steps.push(() => state.watch.close());
 }
 
-/** Who may tell the node something from now on: the API, and SIGHUP. */
-async function openControl(state: NodeState, undo: Undo): Promise<Control> {
+/** Opens the API, tells the commands where it listens, and reloads on SIGHUP. */
+async function openControl(state: NodeState, { steps }: Teardown): Promise<Control> {
   const { console, dataDir } = state.active.loaded.config;
   const operations = createOperations(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
   const { host, port } = console.address;
   const control = await startControl(operations, { host, port, tokenFile: join(dataDir, "token"), log });
-  undo.push(() => control.close());
-  tellWhere(dataDir, control);
-  undo.push(() => removeNodeFile(dataDir));
+  steps.push(() => control.close());
+  announceAddress(dataDir, control);
+  steps.push(() => removeNodeFile(dataDir));
   const onHangUp = () => {
     reload(state).catch((error) =>
-      log.error({ errors: messagesOf(error) }, "Cannot reload; the old configuration stays"),
+      log.error({ errors: messagesOf(error) }, "Cannot reload; the node keeps the old configuration"),
     );
   };
   process.on("SIGHUP", onHangUp);
-  undo.push(() => process.off("SIGHUP", onHangUp));
+  steps.push(() => process.off("SIGHUP", onHangUp));
   return control;
 }
 
-/** For the commands. Without the file they look at console.address. */
-function tellWhere(dataDir: string, { address }: Control): void {
+/** The commands find the node by this file, or without it by `console.address` in their configuration. */
+function announceAddress(dataDir: string, { address }: Control): void {
   try {
     writeNodeFile(dataDir, address);
   } catch (error) {
@@ -223,7 +215,7 @@ function tellWhere(dataDir: string, { address }: Control): void {
   }
 }
 
-/** Who is not of the fleet does not have it: the file that all nodes have, or the key of the CA that they share. */
+/** Only the nodes of the fleet have it: the file that the configuration names, or the key of the CA that they share. */
 function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
   if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
   return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
@@ -233,38 +225,17 @@ function warn(problems: readonly string[]): void {
   for (const problem of problems) log.warn(problem);
 }
 
-/** What the inline listeners set up is to be there after a stop, for the next start to take over. */
-function staysInline({ config }: Loaded): boolean {
+/** Whether an inline listener's rules and routes stay after a stop, for the next start to take over. */
+function keepsListeners({ config }: Loaded): boolean {
   return config.listeners.some((listener) => listener.mode === "inline" && listener.stop === "keep");
 }
-
-async function makeDataDir(directory: string): Promise<void> {
-  try {
-    await makeFolder(directory);
-    await access(directory, constants.W_OK | constants.X_OK);
-  } catch (error) {
-    const { code = "" } = error as NodeJS.ErrnoException;
-    const why = FOLDER_OBSTACLES[code] ?? code;
-    throw new ConfigError("dataDir", `Cannot use the folder ${directory} (dataDir): ${why}`, { cause: error });
-  }
-}
-
-const FOLDER_OBSTACLES: Readonly<Record<string, string>> = {
-  EACCES: "this user has no permission to write there",
-  EPERM: "this user has no permission to write there",
-  EROFS: "the file system is read-only",
-  EEXIST: "a file has this name",
-  ENOTDIR: "one of its parents is a file",
-  ENOENT: "this file system does not allow new folders there",
-  ENOSPC: "the disk is full",
-};
 
 function messagesOf(error: unknown): string[] {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
   return errors.map((one) => (one instanceof Error ? one.message : String(one)));
 }
 
-/** What a person who has just typed `npm start` wants to know. */
+/** Prints what the user needs first: where the node listens, its console and its CA. */
 function announce({ active, authorities }: NodeState, control: Control): void {
   const { config, file } = active.loaded;
   const lines = [
