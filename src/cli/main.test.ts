@@ -67,7 +67,7 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
   [["sessions", "--live", "--closed"], 2, /^$/, /cannot be used with/],
   [["sessions", "--limit", "1"], 0, /… and more/, /^$/],
   [["sessions", "--limit", "many"], 2, /^$/, /number from 1 to 10000/],
-  [["sessions", "--state", "OPEN"], 2, /^$/, /^state: is not a state/],
+  [["sessions", "--state", "OPEN"], 2, /^$/, /^state is "OPEN", not a state/],
   [["session", "s2"], 0, /Server +198\.51\.100\.5:443[\s\S]*Verdict +bypass[\s\S]*Because +The client closed/, /^$/],
   [["session", "s9"], 1, /^$/, /^There is no session s9\n$/],
   [["stats"], 0, /Live sessions +1\n[\s\S]*proxy/, /^$/],

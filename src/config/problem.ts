@@ -94,10 +94,10 @@ function sentenceEnd(issue: z.core.$ZodIssue, value: unknown): string {
     case "too_big":
       return isList
         ? `has more than ${issue.maximum} entries`
-        : tooMuch(value, `above ${issue.maximum}`, `longer than ${issue.maximum} characters`);
+        : tooMuch(issue, value, `above ${issue.maximum}`, `longer than ${issue.maximum} characters`);
     case "too_small":
       if (value === "" || (isList && value.length === 0)) return "is empty";
-      return tooMuch(value, `below ${issue.minimum}`, `shorter than ${issue.minimum} characters`);
+      return tooMuch(issue, value, `below ${issue.minimum}`, `shorter than ${issue.minimum} characters`);
     case "invalid_value":
       return `is ${show(value)}, not one of ${issue.values.join(", ")}`;
     case "invalid_union":
@@ -109,8 +109,9 @@ function sentenceEnd(issue: z.core.$ZodIssue, value: unknown): string {
   }
 }
 
-function tooMuch(value: unknown, asNumber: string, asText: string): string {
-  return `is ${show(value)}, ${typeof value === "number" ? asNumber : asText}`;
+/** A number in a URL is a text that was read as a number. */
+function tooMuch({ origin }: { readonly origin: string }, value: unknown, asNumber: string, asText: string): string {
+  return `is ${show(value)}, ${origin === "string" ? asText : asNumber}`;
 }
 
 /** Suggests the closest known key, if at most about a third of its letters differ. */

@@ -153,10 +153,10 @@ export const cache = z.object({
 /** What to explain: a flow of which any part may be unknown. */
 export const flow = z.strictObject({
   host: z.string().min(1).max(253).optional().describe("the SNI or CONNECT host"),
-  client: z.string().refine(isIP, "is not an IPv4 or IPv6 address").optional().describe("the client's address"),
+  client: z.string().refine(isIP, "not an IPv4 or IPv6 address").optional().describe("the client's address"),
   server: z
     .string()
-    .refine(isEndpoint, "is not an address with a port, like 10.0.0.5:443 or [2001:db8::5]:443")
+    .refine(isEndpoint, "not an address with a port such as 10.0.0.5:443")
     .optional()
     .describe("the server's address and port: 10.0.0.5:443"),
   listener: z.string().optional().describe("the name of a listener"),
@@ -241,24 +241,29 @@ export const key = z.object({
     .describe("waiting: the node made the key, and its certificate was not added yet"),
 });
 
-const pem = z
-  .string()
-  .min(1)
-  .max(256 * 1024);
+/** A text that an error must not show. */
+function secret(longest: number) {
+  return z.string().refine(({ length }) => length <= longest, `is longer than ${longest} characters`);
+}
+
 const hosts = z.array(z.string().min(1).max(253)).min(1).max(1000).describe("names, wildcards, addresses");
 
 /** Certificate and key, or PKCS#12; or a certificate alone, when the node already holds its key. */
 export const newKey = z.strictObject({
   hosts: hosts.optional().describe("names, wildcards, addresses; absent: those that the certificate names"),
-  certificate: pem.optional().describe("PEM, the leaf first"),
-  key: pem.optional().describe("PEM; absent: the node already holds the key"),
-  pkcs12: z
-    .base64()
+  certificate: secret(256 * 1024)
     .min(1)
-    .max(512 * 1024)
+    .optional()
+    .describe("PEM, the leaf first; the key may be in the same text"),
+  key: secret(256 * 1024)
+    .min(1)
+    .optional()
+    .describe("PEM; absent: the node already holds the key"),
+  pkcs12: secret(512 * 1024)
+    .refine((text) => /^[A-Za-z\d+/]+={0,2}$/.test(text), "is not base64")
     .optional()
     .describe("PKCS#12 in base64, instead of certificate and key"),
-  passphrase: z.string().max(1024).optional().describe("the passphrase that encrypts the key or the PKCS#12 file"),
+  passphrase: secret(1024).optional().describe("the passphrase that encrypts the key or the PKCS#12 file"),
 });
 
 export const newKeyRequest = z.strictObject({

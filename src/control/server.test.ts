@@ -168,7 +168,7 @@ const BAD: [method: string, path: string, body: unknown, wrong: string][] = [
   ["GET", "/sessions?client=10.0.0.0/33", undefined, "client"],
   ["GET", "/fleet/sessions?client=10.0.0", undefined, "client"],
   ["GET", "/events?client=10.0.0", undefined, "client"],
-  ["GET", "/sessions?hots=a", undefined, ""],
+  ["GET", "/sessions?hots=a", undefined, "hots"],
   ["GET", "/explain?client=nowhere", undefined, "client"],
   ["GET", "/explain?server=10.0.0.1", undefined, "server"],
   ["GET", "/explain?server=10.0.0.1:70000", undefined, "server"],
@@ -187,6 +187,31 @@ for (const [method, path, body, wrong] of BAD) {
     assert.ok(json().error.length > 5);
   });
 }
+
+test("a request's mistakes are worded with the field, the value and what is expected", async () => {
+  const said = async (path: string) => (await ask(`/api/v1${path}`)).json().error;
+  assert.equal(await said("/sessions?limit=0"), 'limit is "0", below 1');
+  assert.equal(await said("/sessions?limit=ten"), 'limit is "ten", not a number');
+  assert.equal(
+    await said("/sessions?state=OPEN"),
+    'state is "OPEN", not a state such as EST:EST:INIT:INIT, nor the beginning of one',
+  );
+  assert.equal(await said("/sessions?verdict=no"), 'verdict is "no", not one of decrypt, bypass, drop, none');
+  assert.equal(await said("/sessions?hots=a"), "hots is not known; did you mean host?");
+  assert.equal(await said("/explain?client=::g"), 'client is "::g", not an IPv4 or IPv6 address');
+});
+
+test("an error about a key does not show the key", async () => {
+  for (const [name, value, says] of [
+    ["key", "k".repeat(300_000), "key is longer than 262144 characters"],
+    ["passphrase", "p".repeat(2000), "passphrase is longer than 1024 characters"],
+    ["pkcs12", "not base64", "pkcs12 is not base64"],
+    ["certificate", "", "certificate is empty"],
+  ] as const) {
+    const body = JSON.stringify({ hosts: ["a"], [name]: value });
+    assert.equal((await ask("/api/v1/keys", { method: "POST", body })).json().error, says);
+  }
+});
 
 test("several errors of one request are told at once", async () => {
   const body = JSON.stringify({ hosts: ["a"], certificate: "-", key: "no key" });

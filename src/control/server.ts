@@ -2,12 +2,9 @@ import type { AddressInfo } from "node:net";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyReply } from "fastify";
-import {
-  hasZodFastifySchemaValidationErrors,
-  jsonSchemaTransform,
-  validatorCompiler,
-  type ZodTypeProvider,
-} from "fastify-type-provider-zod";
+import { jsonSchemaTransform, type ZodTypeProvider } from "fastify-type-provider-zod";
+import type { z } from "zod";
+import { nameKnownKeys, problemsOf } from "../config/problem.ts";
 import { ConfigError } from "../errors.ts";
 import type { ApiError } from "./api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
@@ -58,7 +55,11 @@ export async function startControl(operations: Operations, options: ControlOptio
     routerOptions: { maxParamLength: 256 },
   }).withTypeProvider<ZodTypeProvider>();
   app.server.maxConnections = 512;
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler<z.ZodType>(
+    ({ schema }) =>
+      (value) =>
+        check(schema, value),
+  );
   // The types hold what is sent to the schemas; checking each of 10,000 sessions again would stop the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   guard(app, token, isLoopback(options.host));
@@ -76,6 +77,14 @@ export async function startControl(operations: Operations, options: ControlOptio
   await listen(app, options);
   const { port } = app.server.address() as AddressInfo;
   return { address: { host: options.host, port }, close: () => app.close() };
+}
+
+/** What is wrong with a request is worded as what is wrong with the configuration. */
+function check(schema: z.ZodType, value: unknown): { value: unknown } | { error: Error } {
+  const { success, data, error } = schema.safeParse(value, { error: nameKnownKeys });
+  if (success) return { value: data };
+  const problems = problemsOf(error.issues, value);
+  return { error: new AggregateError(problems.map(({ path, says }) => new ConfigError(path, `${path} ${says}`))) };
 }
 
 /** Every request passes here first, whatever it asks for. */
@@ -123,7 +132,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
 }
 
-/** Who is to blame decides the status; nothing of the node's inside is told, it goes to the log. */
+/** A mistake of the caller is answered in full. What went wrong in the node goes to the log only. */
 function answerError(error: unknown, reply: FastifyReply, log: ControlOptions["log"]): void {
   const [status, answer] = blame(error);
   if (status === 500)
@@ -132,17 +141,10 @@ function answerError(error: unknown, reply: FastifyReply, log: ControlOptions["l
 }
 
 function blame(error: unknown): [status: number, answer: ApiError] {
-  if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = error.validation.map(({ instancePath, message = "is not valid" }) => {
-      const path = instancePath.slice(1).replaceAll("/", ".");
-      return { error: path ? `${path}: ${message}` : message, path };
-    });
-    return [400, { ...errors[0]!, ...(errors.length > 1 && { errors }) }];
-  }
   if (error instanceof ConfigError) return [400, errorEntry(error)];
   if (error instanceof AggregateError && error.errors.every((one) => one instanceof ConfigError)) {
     const errors = error.errors.map(errorEntry);
-    if (errors[0]) return [400, { ...errors[0], errors }];
+    if (errors[0]) return [400, { ...errors[0], ...(errors.length > 1 && { errors }) }];
   }
   const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
   if (status >= 400 && status < 500) return [status, { error: (error as Error).message }];

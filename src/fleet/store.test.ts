@@ -3,7 +3,7 @@ import { after, before, describe, test } from "node:test";
 import { needs } from "../../test/needs.ts";
 import { type Origin, redisServer } from "../../test/peers.ts";
 import { freePort, until } from "../../test/processes.ts";
-import { openStore, type Store } from "./store.ts";
+import { Store } from "./store.ts";
 
 const WAIT = 1_000;
 
@@ -14,7 +14,7 @@ describe("A store of several nodes", needs("redis-server"), () => {
 
   before(async () => {
     redis = await redisServer(await freePort());
-    store = openStore({
+    store = new Store({
       ...{ url: `redis://127.0.0.1:${redis.port}`, wait: WAIT, channels: ["news"] },
       onMessage() {},
       onConnected() {},
@@ -32,7 +32,7 @@ describe("A store of several nodes", needs("redis-server"), () => {
     return (await store.find(key))?.toString();
   };
 
-  test("keeps what is put until it is dropped", async () => {
+  test("keeps a value until it is dropped", async () => {
     await connected();
     store.put("clearline-test", Buffer.from("a value"), 60_000);
     await until("the value", async () => (await found("clearline-test")) === "a value");
@@ -41,13 +41,13 @@ describe("A store of several nodes", needs("redis-server"), () => {
     await until("no value", gone);
   });
 
-  test("that hangs in the middle of a question is waited for up to the limit, and not asked again until it answers", async () => {
+  test("that stops answering is waited for up to the limit, and not asked again until it answers", async () => {
     await connected();
     store.put("clearline-test", Buffer.from("a value"), 60_000);
     lonely.length = 0;
     process.kill(redis.process.pid, "SIGSTOP");
     try {
-      // Nothing else ends the question: the store stands still, and the connection would be given up much later.
+      // Only the limit ends the question: the connection would be given up much later.
       assert.equal(await store.find("clearline-test"), undefined);
       assert.deepEqual(lonely, [`it did not answer in ${WAIT} ms`]);
       const { failures } = store.state();

@@ -43,11 +43,11 @@ async function verdictOnRefusal(
   { facts, received, redial, serverKey }: TlsLayer,
   failure: LegFailure,
 ): Promise<Verdict | undefined> {
-  const verdict = policy.lean(facts);
+  const verdict = policy.verdictSoFar(facts);
   if (verdict.action !== "decrypt") return verdict;
   if (await legs.demandsCertificate(failure, redial, received.hello)) {
     servers.demandingCertificate.learn(serverKey);
-    return policy.lean({ ...facts, clientCertificateDemanded: true });
+    return policy.verdictSoFar({ ...facts, clientCertificateDemanded: true });
   }
   return failure.alert === ALERTS.protocol_version ? policy.serverBelowMin(facts) : undefined;
 }

@@ -9,7 +9,7 @@ import { hostOf, type Layer, localEndpoint, redial, type Story } from "./story.t
  */
 export async function openServerLeg(story: Story, layer: Layer, hello: ClientHello): Promise<ServerAttempt> {
   const { node, session } = story;
-  const { alpn, tools } = node.policy.lean(layer.facts);
+  const { alpn, tools } = node.policy.verdictSoFar(layer.facts);
   const attempt = await node.legs.server({ server: layer.server, redial: () => redial(story, layer) }, hello, {
     onlyAlpn: alpn ?? node.tools.onlyAlpn(tools),
     scope: scopeOf(story, layer, hello),

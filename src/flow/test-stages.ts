@@ -136,7 +136,7 @@ class World {
         this.#step("policy.onCertificate");
         return onCertificate?.(facts) ?? verdict("decrypt", "certificate");
       },
-      lean: (facts) => lean?.(facts) ?? verdict("decrypt", "sni"),
+      verdictSoFar: (facts) => lean?.(facts) ?? verdict("decrypt", "sni"),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
     };
     return { policy: policy as Node["policy"] };

@@ -36,7 +36,7 @@ export async function converse(
   firstBytes: FirstBytes,
 ): Promise<ConversationOutcome> {
   noteNotTls(story.session);
-  const { tools, action, rule } = story.node.policy.lean({ ...layer.facts, upgraded: true });
+  const { tools, action, rule } = story.node.policy.verdictSoFar({ ...layer.facts, upgraded: true });
   const likely = watch.likely && action === "decrypt";
   const flow: RelayedFlow = {
     // Tools and feeds are told the class of the flow at its beginning: the one that usually comes of it.

@@ -204,9 +204,9 @@ describe("Flows that began in plaintext", () => {
   });
   test("Lean on it when the certificate never comes", () => {
     const judge = policy({ lists: { bypass: ["*.example.com"], decrypt: [] } });
-    assert.equal(line(judge.lean(CONNECT)), "bypass by bypass list in certificate");
+    assert.equal(line(judge.verdictSoFar(CONNECT)), "bypass by bypass list in certificate");
     assert.equal(
-      line(judge.lean({ ...CONNECT, sni: null, connectHost: "other.example" })),
+      line(judge.verdictSoFar({ ...CONNECT, sni: null, connectHost: "other.example" })),
       "decrypt? by default in certificate",
     );
   });
@@ -333,7 +333,10 @@ describe("Version limits", () => {
       lists: { bypass: ["www.example.com"], decrypt: [] },
     });
     assert.equal(line(bypassing.onHello({ ...CONNECT, versions: [0x0301] })), "-");
-    assert.equal(line(bypassing.lean({ ...CONNECT, versions: [0x0301] })), "bypass by bypass list in certificate");
+    assert.equal(
+      line(bypassing.verdictSoFar({ ...CONNECT, versions: [0x0301] })),
+      "bypass by bypass list in certificate",
+    );
   });
   test("The limits themselves are within them", () => {
     assert.equal(line(policy({ versions: narrow }).onHello({ ...HELLO, versions: [0x0303] })), "-");
@@ -455,7 +458,7 @@ describe("What a rule says of its sessions", () => {
   test("The deciding rule's tools and its limit on ALPN are in the verdict, from the phase on in which it is true", () => {
     for (const verdict of [
       judge.onHello(HELLO),
-      judge.lean(HELLO),
+      judge.verdictSoFar(HELLO),
       judge.onCertificate({ ...HELLO, certificate: GOOD }),
     ]) {
       assert.deepEqual([verdict?.tools, verdict?.alpn], [["ips", "dlp"], "http/1.1"]);

@@ -24,7 +24,7 @@ export interface Policy {
   /** On the server's certificate: the final verdict. It judges the earlier phases again, so no state is kept between phases. */
   onCertificate(facts: KnownFacts): Verdict;
   /** The verdict on the facts known so far, for a server leg that fails before its certificate comes. */
-  lean(facts: KnownFacts): Verdict;
+  verdictSoFar(facts: KnownFacts): Verdict;
   /** The verdict for a server that speaks only versions below the minimum. */
   serverBelowMin(facts: KnownFacts): Verdict;
 }
@@ -32,15 +32,15 @@ export interface Policy {
 /** Compiles a policy. Values that the configuration's checks refuse match nothing. */
 export function compilePolicy(source: PolicySource): Policy {
   const compiled: Compiled = { source, order: arrange(source) };
-  const lean = (facts: KnownFacts) => final(judgeHello(compiled, facts, true)) ?? conclude(compiled, facts);
+  const verdictSoFar = (facts: KnownFacts) => final(judgeHello(compiled, facts, true)) ?? conclude(compiled, facts);
   return {
     ...compiled,
     onNetwork: (facts) => judgeNetwork(compiled, facts),
     onHello: (facts) => judgeHello(compiled, facts, true),
     onCertificate: (facts) => final(judgeHello(compiled, facts, false)) ?? conclude(compiled, facts),
-    lean,
+    verdictSoFar,
     serverBelowMin(facts) {
-      const verdict = lean(facts);
+      const verdict = verdictSoFar(facts);
       return verdict.action === "decrypt" ? refuseServerVersions(source) : verdict;
     },
   };

@@ -77,10 +77,11 @@ function live(policy: Policy, flow: Facts): Verdict {
   const verdicts = [
     policy.onNetwork(early),
     policy.onHello(early),
-    flow.certificate ? policy.onCertificate(flow) : policy.lean(flow),
+    flow.certificate ? policy.onCertificate(flow) : policy.verdictSoFar(flow),
   ];
   return (
-    verdicts.find((verdict): verdict is Verdict => verdict !== undefined && !verdict.provisional) ?? policy.lean(flow)
+    verdicts.find((verdict): verdict is Verdict => verdict !== undefined && !verdict.provisional) ??
+    policy.verdictSoFar(flow)
   );
 }
 

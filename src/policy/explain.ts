@@ -31,7 +31,7 @@ export function explain(policy: Policy, facts: KnownFacts): Explanation {
   // The certificate comes after the ClientHello: once it is known, all hosts of the flow are.
   const view = viewOf(facts, facts.certificate !== undefined);
   const entries = linesOf(policy, view.late).map(({ judge, ...line }) => ({ ...line, truth: judge(facts, view) }));
-  return { entries, verdict: policy.lean(facts) };
+  return { entries, verdict: policy.verdictSoFar(facts) };
 }
 
 /** The order for a flow that begins with a ClientHello and names its host. */

@@ -31,7 +31,7 @@ import { makeFolders } from "./data-folder.ts";
 import { checkListenersFree } from "./free-ports.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
-import { openSharing } from "./sharing.ts";
+import { Sharing } from "./sharing.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
@@ -130,7 +130,7 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
   const { config } = loaded;
   const sessions = createLiveTable();
   const demanding = createKnownServers(10_000);
-  const sharing = openSharing({
+  const sharing = new Sharing({
     resumption: config.resumption,
     fleetSecret: () => fleetSecret(loaded, authorities),
     onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),

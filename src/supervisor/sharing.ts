@@ -1,16 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Config } from "../config/schema.ts";
-import { type Fleet, openFleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
+import { Fleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
 import { log } from "../log.ts";
 import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
+import type { SessionCache } from "../resumption/session-cache.ts";
 import { createClientSessions } from "../resumption/session-caches.ts";
 import { makeTicketKey, type TicketKeys, turnTicketKeys } from "../resumption/ticket-keys.ts";
 import type { Session } from "../sessions/record.ts";
 import type { SessionQuery } from "../sessions/search.ts";
 
-/** What a node asks the others of a fleet, and what it is told. */
+/** What a node asks the others of its fleet. */
 export interface FleetQuestion {
   readonly query: SessionQuery;
   readonly live: "true" | "false" | "all";
@@ -21,36 +22,15 @@ export interface FleetAnswer {
   readonly more: boolean;
 }
 
-/** What the workers of this node share through the supervisor, and with a store the nodes of a fleet. */
-export interface Sharing {
-  /** What workers seal sessions with. */
-  readonly secret: Uint8Array;
-  readonly ticketKeys: TicketKeys;
-  /** A client's session, as a worker sealed it. */
-  findSession(name: string): Promise<Uint8Array | undefined>;
-  /** `until` in ms since the epoch. */
-  putSession(name: string, sealed: Uint8Array, until: number): void;
-  forgetSession(name: string): void;
-  /** Where certificates are that other nodes issued; undefined: there are no other nodes. */
-  readonly certificates: SharedCertificates | undefined;
-  /** Undefined: this node shares nothing with others. */
-  readonly fleet: Fleet<FleetQuestion, FleetAnswer> | undefined;
-  /** With others: of all nodes. */
-  flush(cache: SharedCache): Promise<void>;
-  /** Sessions of clients that are kept here. */
-  readonly size: number;
-  close(): void;
-}
-
 export interface SharingOptions {
   readonly resumption: Config["resumption"];
-  /** What all nodes of the fleet have and nobody else. Not used without a store. */
+  /** A secret that all nodes of the fleet have and nobody else. Not called without a store. */
   readonly fleetSecret: () => Uint8Array;
-  /** There are other ticket keys from now on. */
+  /** The ticket keys have changed. */
   onTicketKeys(keys: TicketKeys): void;
   /** Another node learnt that a server demands a client certificate until then, in ms since the epoch. */
   onLearned(server: string, until: number): void;
-  /** What this node has learnt itself, as far as it still holds. */
+  /** The servers that demand one, as far as this node knows now. */
   learned(): readonly (readonly [server: string, until: number])[];
   /** Another node has forgotten a client's session. */
   onForgotten(name: string): void;
@@ -59,121 +39,135 @@ export interface SharingOptions {
   answer(question: FleetQuestion): FleetAnswer;
 }
 
-export function openSharing(options: SharingOptions): Sharing {
-  const { resumption } = options;
-  const sessions = createClientSessions(resumption.sessions);
-  const secret = resumption.shared === undefined ? randomBytes(32) : deriveKey(options.fleetSecret(), "sessions");
-  let ticketKeys: TicketKeys = [makeTicketKey()];
-  let turn: NodeJS.Timeout;
+/** What the workers of this node share through the supervisor, and with a store the nodes of a fleet. */
+export class Sharing {
+  /** The workers seal sessions with it. */
+  readonly secret: Uint8Array;
+  /** Undefined when this node shares nothing with others. */
+  readonly fleet: Fleet<FleetQuestion, FleetAnswer> | undefined;
+  readonly #options: SharingOptions;
+  readonly #sessions: SessionCache;
+  #ticketKeys: TicketKeys = [makeTicketKey()];
+  #rotation: NodeJS.Timeout | undefined;
 
-  const useKeys = (keys: TicketKeys) => {
-    ticketKeys = keys;
-    options.onTicketKeys(keys);
-  };
-  /** The fleet's keys of this time; alone, those that there are. */
-  const meet = async () => {
-    const shared = await fleet?.ticketKeys(Date.now());
-    if (shared) useKeys(shared);
-    return shared !== undefined;
-  };
-  /** All nodes turn at the same time, which their clocks tell them. */
-  const turnLater = () => {
-    const { ticketRotation } = resumption;
-    turn = setTimeout(
-      async () => {
-        turnLater();
-        if (!(await meet())) useKeys(turnTicketKeys(ticketKeys, makeTicketKey()));
-      },
-      ticketRotation - (Date.now() % ticketRotation),
+  constructor(options: SharingOptions) {
+    const { resumption, fleetSecret } = options;
+    this.#options = options;
+    this.#sessions = createClientSessions(resumption.sessions);
+    this.secret = resumption.shared === undefined ? randomBytes(32) : deriveKey(fleetSecret(), "sessions");
+    this.fleet = resumption.shared === undefined ? undefined : this.#joinFleet(resumption.shared);
+    this.#rotateLater();
+  }
+
+  get ticketKeys(): TicketKeys {
+    return this.#ticketKeys;
+  }
+
+  /** Sessions of clients that are kept here. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Certificates that the nodes issued. Undefined when there are no other nodes. */
+  get certificates(): SharedCertificates | undefined {
+    const { fleet } = this;
+    return (
+      fleet && {
+        async find(name) {
+          const text = await fleet.findIssued(name);
+          return text === undefined ? undefined : (JSON.parse(text) as Minted);
+        },
+        put: (name, minted, until) => fleet.putIssued(name, JSON.stringify(minted), until),
+      }
     );
-  };
-  const forget = (cache: SharedCache) => {
-    if (cache === "sessions") sessions.flush();
-    if (cache === "tickets") useKeys([makeTicketKey()]);
-  };
-  const forgetSession = (name: string) => {
-    sessions.forget(name);
-    options.onForgotten(name);
-  };
-  const fleet = joinFleet(options, { meet, forget, forgetSession });
-  turnLater();
+  }
 
-  return {
-    secret,
-    get ticketKeys() {
-      return ticketKeys;
-    },
-    findSession: async (name) => sessions.find(name, Date.now()) ?? (await fleet?.findSession(name)),
-    putSession(name, sealed, until) {
-      sessions.put(name, sealed, until);
-      fleet?.putSession(name, sealed, until);
-    },
-    forgetSession(name) {
-      sessions.forget(name);
-      fleet?.forgetSession(name);
-    },
-    certificates: fleet && certificatesOf(fleet),
-    fleet,
-    async flush(cache) {
-      forget(cache);
-      await fleet?.flush(cache);
-      if (cache === "tickets") await meet();
-    },
-    get size() {
-      return sessions.size;
-    },
-    close() {
-      clearTimeout(turn);
-      fleet?.close();
-    },
-  };
+  /** A client's session, sealed by a worker of this node or of another. */
+  async findSession(name: string): Promise<Uint8Array | undefined> {
+    return this.#sessions.find(name, Date.now()) ?? (await this.fleet?.findSession(name));
+  }
+
+  /** `until` in ms since the epoch. */
+  putSession(name: string, sealed: Uint8Array, until: number): void {
+    this.#sessions.put(name, sealed, until);
+    this.fleet?.putSession(name, sealed, until);
+  }
+
+  forgetSession(name: string): void {
+    this.#sessions.forget(name);
+    this.fleet?.forgetSession(name);
+  }
+
+  /** Empties the cache at all nodes. */
+  async flush(cache: SharedCache): Promise<void> {
+    this.#forget(cache);
+    await this.fleet?.flush(cache);
+    if (cache === "tickets") await this.#useFleetKeys();
+  }
+
+  close(): void {
+    clearTimeout(this.#rotation);
+    this.fleet?.close();
+  }
+
+  #joinFleet(url: string): Fleet<FleetQuestion, FleetAnswer> {
+    const { resumption, fleetSecret, ...options } = this.#options;
+    const { wait, ticketRotation: rotation, node: name = hostname() } = resumption;
+    const store = new URL(url).host;
+    return new Fleet<FleetQuestion, FleetAnswer>({
+      ...{ url, wait, rotation, name, now: Date.now() },
+      sealer: createSealer(deriveKey(fleetSecret(), "store")),
+      onConnected: () => {
+        log.info({ store }, "This node shares sessions, tickets, certificates and bypasses with the others");
+        for (const [server, until] of options.learned()) this.fleet?.learn(server, until);
+        void this.#useFleetKeys();
+      },
+      onAlone: (reason) => log.warn({ store, reason }, "The shared store cannot be used; this node goes on alone"),
+      onLearned(server, until) {
+        if (until > Date.now()) options.onLearned(server, until);
+      },
+      onForgotten: (forgotten) => {
+        this.#sessions.forget(forgotten);
+        options.onForgotten(forgotten);
+      },
+      onFlush: (cache) => {
+        this.#forget(cache);
+        if (cache === "tickets") void this.#useFleetKeys();
+        options.onFlush(cache);
+      },
+      answer: options.answer,
+    });
+  }
+
+  #forget(cache: SharedCache): void {
+    if (cache === "sessions") this.#sessions.flush();
+    if (cache === "tickets") this.#useTicketKeys([makeTicketKey()]);
+  }
+
+  #useTicketKeys(keys: TicketKeys): void {
+    this.#ticketKeys = keys;
+    this.#options.onTicketKeys(keys);
+  }
+
+  /** Takes over the ticket keys that the fleet has now. Answers whether the store had them. */
+  async #useFleetKeys(): Promise<boolean> {
+    const keys = await this.fleet?.ticketKeys(Date.now());
+    if (keys) this.#useTicketKeys(keys);
+    return keys !== undefined;
+  }
+
+  /** All nodes change keys at multiples of the rotation time since the epoch: at once, without having to agree. */
+  #rotateLater(): void {
+    const { ticketRotation } = this.#options.resumption;
+    const rotate = async () => {
+      this.#rotateLater();
+      if (!(await this.#useFleetKeys())) this.#useTicketKeys(turnTicketKeys(this.#ticketKeys, makeTicketKey()));
+    };
+    this.#rotation = setTimeout(() => void rotate(), ticketRotation - (Date.now() % ticketRotation));
+  }
 }
 
-function joinFleet(
-  { resumption, fleetSecret, ...options }: SharingOptions,
-  {
-    meet,
-    forget,
-    forgetSession,
-  }: { meet(): Promise<boolean>; forget(cache: SharedCache): void; forgetSession(name: string): void },
-): Sharing["fleet"] {
-  const { shared: url, wait, ticketRotation: rotation, node = hostname() } = resumption;
-  if (url === undefined) return undefined;
-  const place = new URL(url).host;
-  const fleet = openFleet<FleetQuestion, FleetAnswer>({
-    ...{ url, wait, rotation, name: node, now: Date.now() },
-    sealer: createSealer(deriveKey(fleetSecret(), "store")),
-    onConnected() {
-      log.info({ store: place }, "This node shares sessions, tickets, certificates and bypasses with the others");
-      for (const [server, until] of options.learned()) fleet.learn(server, until);
-      void meet();
-    },
-    onAlone: (reason) => log.warn({ store: place, reason }, "The shared store cannot be used; this node goes on alone"),
-    onLearned(server, until) {
-      if (until > Date.now()) options.onLearned(server, until);
-    },
-    onForgotten: forgetSession,
-    onFlush(cache) {
-      forget(cache);
-      if (cache === "tickets") void meet();
-      options.onFlush(cache);
-    },
-    answer: options.answer,
-  });
-  return fleet;
-}
-
-function certificatesOf(fleet: Fleet<FleetQuestion, FleetAnswer>): SharedCertificates {
-  return {
-    async find(name) {
-      const text = await fleet.findIssued(name);
-      return text === undefined ? undefined : (JSON.parse(text) as Minted);
-    },
-    put: (name, minted, until) => fleet.putIssued(name, JSON.stringify(minted), until),
-  };
-}
-
-/** Whether workers find what is in this cache through the supervisor, or other nodes do. */
+/** Whether the cache is shared: its entries are found through the supervisor, or by other nodes. */
 export function isShared(cache: string): cache is SharedCache {
   return SHARED_CACHES.some((name) => name === cache);
 }
