@@ -38,9 +38,10 @@ export async function readDocument(file: string): Promise<Document> {
 /** Reads YAML text. After a duplicate key the rest is still read; after any other syntax error it is not. */
 export function parseYaml(file: string, text: string): Document {
   const lineCounter = new LineCounter();
+  const lines = text.split(/\r?\n/);
   const placeAt = (offset: number): ConfigPlace => {
     const { line, col } = lineCounter.linePos(offset);
-    return { file, line, column: col, excerpt: excerptOf(text, line, col) };
+    return { file, line, column: col, excerpt: excerptOf(lines[line - 1] ?? "", line, col) };
   };
   try {
     const yaml = parseDocument(text, { stringKeys: true, logLevel: "silent", lineCounter });
