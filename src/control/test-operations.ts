@@ -1,7 +1,7 @@
 import { ConfigError } from "../errors.ts";
 import type { Session } from "../sessions/record.ts";
 import { openSession } from "../sessions/session.ts";
-import { type Applied, createLiveTable, type LiveTable, type SessionChange } from "../sessions/table.ts";
+import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { KeyInfo } from "./api.ts";
 import { type History, openHistory } from "./history.ts";
 import type { Operations } from "./operations.ts";
@@ -17,7 +17,7 @@ export interface TestOperations extends Operations {
 export const QUIET = { info() {}, warn() {}, error() {} };
 
 export function createTestOperations(file = ":memory:"): TestOperations {
-  const sessions = createLiveTable();
+  const sessions = new LiveTable();
   const history = openHistory({ file, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
   const listeners = new Set<(applied: Applied) => void>();
   const keys: KeyInfo[] = [];

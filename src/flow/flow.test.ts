@@ -158,7 +158,7 @@ test("Whether the certificate is revoked is not asked for a session that is bypa
 });
 
 test("The server is offered no protocol that the rule or its tools cannot read", async () => {
-  const byRule = await tellSession({ lean: () => ({ ...verdict("decrypt", "sni"), alpn: "http/1.1" }) });
+  const byRule = await tellSession({ verdictSoFar: () => ({ ...verdict("decrypt", "sni"), alpn: "http/1.1" }) });
   const byTool = await tellSession({ onlyAlpn: () => "http/1.1" });
   for (const { steps } of [byRule, byTool]) assert.ok(steps.includes("legs.server on server with only http/1.1"));
 });

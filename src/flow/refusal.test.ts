@@ -44,7 +44,7 @@ test("A server that demands a client certificate is bypassed late where policy s
   const { steps, record, demanding } = await tellSession({
     serverLeg: refused,
     demandsCertificate: () => true,
-    lean: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "bypass" : "decrypt", "sni"),
+    verdictSoFar: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "bypass" : "decrypt", "sni"),
   });
   assert.deepEqual(stepsAfter("legs.demandsCertificate", steps), LATE_BYPASS);
   assert.equal(record.verdict, "bypass");
@@ -55,7 +55,7 @@ test("A server that demands a client certificate is dropped with an alert where 
   const { steps } = await tellSession({
     serverLeg: refused,
     demandsCertificate: () => true,
-    lean: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "drop" : "decrypt", "sni"),
+    verdictSoFar: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "drop" : "decrypt", "sni"),
   });
   assert.deepEqual(stepsAfter("legs.demandsCertificate", steps).slice(0, 2), [
     ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
@@ -103,7 +103,7 @@ for (const [action, expected] of [
 }
 
 test("A session that policy bypasses by what is known is bypassed when the server refuses, without another question", async () => {
-  const { steps } = await tellSession({ serverLeg: refused, lean: () => verdict("bypass", "sni") });
+  const { steps } = await tellSession({ serverLeg: refused, verdictSoFar: () => verdict("bypass", "sni") });
   assert.deepEqual(stepsAfter("legs.server on server", steps), LATE_BYPASS);
 });
 

@@ -3,7 +3,7 @@ import type { FeedStage } from "../feeds/taps.ts";
 import type { LegStage } from "../legs/stage.ts";
 import type { PkiStage } from "../pki/stage.ts";
 import type { Policy } from "../policy/evaluate.ts";
-import type { SessionNews } from "../sessions/session.ts";
+import type { SessionUpdate } from "../sessions/session.ts";
 import type { Meter } from "../streams/relay.ts";
 import type { StreamStage } from "../streams/stage.ts";
 import type { UpgradeStage } from "../streams/upgrade-stage.ts";
@@ -37,7 +37,7 @@ export interface SessionHandle {
   readonly meter: Meter;
   /** The rule, list or built-in that has decided so far; null: none has. */
   readonly rule: string | null;
-  note(news: SessionNews): void;
+  note(news: SessionUpdate): void;
   close(reason: string): void;
   /** Logs a bug of ours that ended the session, without the bytes that the session carried. */
   reportBug(error: unknown): void;

@@ -7,7 +7,7 @@ import type { ServerAttempt, ServerConnection } from "../legs/server-attempts.ts
 import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Action, Phase, Verdict } from "../policy/facts.ts";
 import type { KnownFacts } from "../policy/view.ts";
-import type { SessionNews } from "../sessions/session.ts";
+import type { SessionUpdate } from "../sessions/session.ts";
 import type { Peer, TimedAgreement, UpgradableConversation } from "../streams/conversation.ts";
 import type { Reading } from "../streams/reading.ts";
 import type { RelayEnd, RelayEnding } from "../streams/relay.ts";
@@ -29,7 +29,7 @@ export interface Answers {
   onNetwork(facts: KnownFacts): Verdict | undefined;
   onHello(facts: KnownFacts): Verdict | undefined;
   onCertificate(facts: KnownFacts): Verdict;
-  lean(facts: KnownFacts): Verdict;
+  verdictSoFar(facts: KnownFacts): Verdict;
   serverBelowMin(): Verdict;
   /** `time` counts the calls, from 1. */
   detect(time: number): Reading<Sighting>;
@@ -57,7 +57,7 @@ export interface Told {
   /** Everything that happened, in order. */
   readonly steps: readonly string[];
   /** The session's record as it was in the end. */
-  readonly record: SessionNews;
+  readonly record: SessionUpdate;
   /** Servers that were learnt to demand a client certificate. */
   readonly demanding: ReadonlySet<string>;
 }
@@ -69,7 +69,7 @@ export async function tellSession(
 ): Promise<Told> {
   const steps: string[] = [];
   const world = new World(steps, answers);
-  const record: SessionNews = {};
+  const record: SessionUpdate = {};
   const demanding = new Set<string>();
   const client = world.socket("client");
   const node: Node = {
@@ -122,7 +122,7 @@ class World {
   }
 
   policyStage(): Pick<Node, "policy"> {
-    const { onNetwork, onHello, onCertificate, lean, serverBelowMin } = this.#answers;
+    const { onNetwork, onHello, onCertificate, verdictSoFar, serverBelowMin } = this.#answers;
     const policy: Partial<Node["policy"]> = {
       onNetwork: (facts) => {
         this.#step(`policy.onNetwork ${facts.server?.address}`);
@@ -136,7 +136,7 @@ class World {
         this.#step("policy.onCertificate");
         return onCertificate?.(facts) ?? verdict("decrypt", "certificate");
       },
-      verdictSoFar: (facts) => lean?.(facts) ?? verdict("decrypt", "sni"),
+      verdictSoFar: (facts) => verdictSoFar?.(facts) ?? verdict("decrypt", "sni"),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
     };
     return { policy: policy as Node["policy"] };
@@ -313,7 +313,7 @@ class World {
   }
 }
 
-function sessionHandle(steps: string[], record: SessionNews): SessionHandle {
+function sessionHandle(steps: string[], record: SessionUpdate): SessionHandle {
   return {
     id: "1",
     client: { address: "198.51.100.7", port: 50_000 },

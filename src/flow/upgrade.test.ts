@@ -48,7 +48,7 @@ test("STARTTLS: one relay from the first byte on, in which TLS replaces the plai
 });
 
 test("STARTTLS: the tools are told plaintext when the policy would not decrypt the TLS that may follow", async () => {
-  const { steps } = await tellSession({ ...SMTP, lean: () => verdict("bypass", "sni") });
+  const { steps } = await tellSession({ ...SMTP, verdictSoFar: () => verdict("bypass", "sni") });
   assert.ok(steps.includes("tools.connect notTls"), steps.join("\n"));
 });
 

@@ -25,15 +25,15 @@ const listenerCounters = z.object({
 export const counters = z.record(z.string(), listenerCounters).describe("by listener name");
 
 export type ListenerCounters = z.output<typeof listenerCounters>;
-/** By listener name. Plain data: can be sent between processes and summed over workers. */
+/** By listener name. Plain data, which is sent between processes and summed over workers. */
 export type Counters = z.output<typeof counters>;
 
-/** Nothing counted yet. No prototype: a listener may have any name. */
+/** Empty counters, without a prototype because a listener may have any name. */
 export function noCounters(): Counters {
   return Object.create(null);
 }
 
-/** Adds one session to the counters, in place. A session must be added to the same counters once only. */
+/** Adds one session to the counters, in place. Add each session only once. */
 export function count(counters: Counters, session: Session): void {
   counters[session.listener] ??= noSessions();
   const sums = counters[session.listener]!;
@@ -57,7 +57,7 @@ function handshakeFailed({ end, protocol, verdict, clientLeg }: Session): boolea
   return end !== null && protocol === "tls" && wanted && clientLeg.version === undefined;
 }
 
-/** All of them together; what is given is left as it is. */
+/** Makes the sum of all counters. */
 export function sum(all: Iterable<Counters>): Counters {
   const result = noCounters();
   for (const counters of all) {

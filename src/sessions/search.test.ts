@@ -36,12 +36,12 @@ const HOSTS: [query: string, name: string, found: boolean][] = [
   ["2001:db8::1", "2001:db8::1", true],
 ];
 for (const [query, name, found] of HOSTS) {
-  test(`a search for ${query} ${found ? "finds" : "does not find"} ${name}`, () => {
+  test(`A search for ${query} ${found ? "finds" : "does not find"} ${name}`, () => {
     assert.equal(compileHost(query).matches(name), found);
   });
 }
 
-test("a pattern with * matches what the same regular expression matches", () => {
+test("A pattern with * matches like the regular expression of the same meaning", () => {
   const letters = fc.string({ unit: fc.constantFrom("a", "b", "*", "."), minLength: 1, maxLength: 12 });
   fc.assert(
     fc.property(letters, fc.string({ unit: fc.constantFrom("a", "b", "."), maxLength: 12 }), (query, name) => {
@@ -52,7 +52,7 @@ test("a pattern with * matches what the same regular expression matches", () => 
   );
 });
 
-test("the names of an exact search are all that can match it", () => {
+test("Only the names of an exact search can match it", () => {
   fc.assert(
     fc.property(fc.domain(), fc.domain(), (query, name) => {
       const { names, matches } = compileHost(query);
@@ -61,7 +61,7 @@ test("the names of an exact search are all that can match it", () => {
   );
 });
 
-test("a session is found by its SNI, its CONNECT host, and its certificate's names and common name", () => {
+test("A session is found by its SNI, its CONNECT host, and its certificate's names and common name", () => {
   const session = sessionWith({
     sni: "A.example",
     connectHost: "b.example.",
@@ -88,7 +88,7 @@ const QUERIES: [SessionQuery, boolean][] = [
   [{ client: "nobody" }, false],
 ];
 for (const [query, found] of QUERIES) {
-  test(`the query ${JSON.stringify(query)} ${found ? "finds" : "does not find"} the session`, () => {
+  test(`The query ${JSON.stringify(query)} ${found ? "finds" : "does not find"} the session`, () => {
     assert.equal(compileQuery(query)(SESSION), found);
   });
 }

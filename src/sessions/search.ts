@@ -1,7 +1,7 @@
 import { compileClient } from "./client-pattern.ts";
 import type { Session, State } from "./record.ts";
 
-/** What to look for; every part that is given must match. */
+/** A search. Every field that is given must match. */
 export interface SessionQuery {
   /** A host, or a pattern with `*`: see `compileHost`. */
   readonly host?: string | undefined;
@@ -14,7 +14,7 @@ export interface SessionQuery {
   readonly client?: string | undefined;
 }
 
-/** A query made ready: is this one of the sessions looked for? */
+/** Makes the test whether a session matches the query. */
 export function compileQuery(query: SessionQuery): (session: Session) => boolean {
   const host = query.host === undefined ? undefined : compileHost(query.host);
   const state = query.state?.toUpperCase();
@@ -32,7 +32,7 @@ function beginsWith(state: State, ends: string): boolean {
   return state === ends || state.startsWith(`${ends}:`);
 }
 
-/** The host names a session is found by: its SNI, its CONNECT host, and its certificate's names and common name. */
+/** The host names that find a session: its SNI, its CONNECT host, and its certificate's names and common name. */
 export function hostsOf(session: Session): readonly string[] {
   const hosts = new Set<string>();
   for (const name of [session.sni, session.connectHost]) if (name) hosts.add(canonicalHost(name));
@@ -53,14 +53,14 @@ function canonicalHost(name: string): string {
 }
 
 export interface HostPattern {
-  /** The only names that can match, when they are few: the way into an index. Undefined: any name can. */
+  /** The only names that can match, for a look-up in an index. Undefined: any name can match. */
   readonly names: readonly string[] | undefined;
   /** `name` as `hostsOf` gives it. */
   readonly matches: (name: string) => boolean;
 }
 
 /**
- * A host to look for, without regard to case or a trailing dot. `*` stands for any characters, dots too, anywhere:
+ * Compiles a host to search for; case and a trailing dot do not matter. `*` stands for any characters, dots too, anywhere:
  * "*.example.com", "mail*". A query without `*` also finds a certificate whose wildcard covers the host, so
  * "www.example.com" finds "*.example.com"; a query with `*` compares text only, so "mail*" does not.
  */
@@ -68,12 +68,12 @@ export function compileHost(query: string): HostPattern {
   const wanted = canonicalHost(query);
   if (wanted.includes("*")) return { names: undefined, matches: (name) => matchesText(wanted, name) };
   const dot = wanted.indexOf(".");
-  // A certificate's wildcard stands for exactly one label, the first: RFC 9525, section 6.3.
+  // A certificate's wildcard stands for the first label only: RFC 9525, section 6.3.
   const names = dot > 0 ? [wanted, `*${wanted.slice(dot)}`] : [wanted];
   return { names, matches: (name) => names.includes(name) };
 }
 
-/** Walks both texts once, going back to the last `*` only: no pattern makes it slower than their product. */
+/** Goes back to the last `*` only, so the time is at most the product of the two lengths. */
 function matchesText(pattern: string, text: string): boolean {
   let at = 0;
   let star = -1;

@@ -41,33 +41,33 @@ const LEAPS: [State, State][] = [
   ["EST:EST:EST:EST", "EST:SYN_SENT:INIT:INIT"],
 ];
 for (const [from, to] of LEAPS) {
-  test(`a session cannot go from ${from} to ${to}`, () => {
+  test(`A session cannot go from ${from} to ${to}`, () => {
     const session = { ...openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), state: from };
     assert.throws(() => advance(session, { state: to }, 1001), InvariantError);
   });
 }
 
-test("advance() makes a new record, dates it, and leaves the old one alone", () => {
+test("advance() makes a new record with a new time, and does not change the old one", () => {
   const before = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
   const after = advance(before, { sni: "www.example.com", state: before.state }, 2000);
   assert.deepEqual([after.sni, after.lastActivity, after.start], ["www.example.com", 2000, 1000]);
   assert.deepEqual([before.sni, before.lastActivity], [null, 1000]);
 });
 
-test("how the peers left is no activity: after an idle timeout the record still says when something last passed", () => {
+test("How the peers left is not activity: after an idle timeout the record keeps the time of the last bytes", () => {
   const before = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
   const after = advance(before, { clientLeft: null, serverLeft: "reset" }, 2000);
   assert.deepEqual([after.serverLeft, after.lastActivity], ["reset", 1000]);
 });
 
-test("the first reason a session ended for stays", () => {
+test("The first reason for a session's end stays", () => {
   const open = openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000);
   const ended = finish(finish(open, "The client reset the connection", 2000), "The server closed the connection", 3000);
   assert.deepEqual([ended.end, ended.closeReason], [2000, "The client reset the connection"]);
   assert.equal(ended.state, "EST:INIT:INIT:INIT");
 });
 
-test("nothing is learnt of a session that is over", () => {
+test("A session that is over cannot be updated", () => {
   const ended = finish(openSession({ ...BIRTH, state: "EST:INIT:INIT:INIT" }, 1000), "The client closed", 2000);
   assert.throws(() => advance(ended, { sni: "late.example" }, 3000), InvariantError);
 });

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import type { Session } from "./record.ts";
 import { compileQuery } from "./search.ts";
 import { openSession } from "./session.ts";
-import { createLiveTable, type SessionChange } from "./table.ts";
+import { LiveTable, type SessionChange } from "./table.ts";
 
 function born(id: string, news: Partial<Session> = {}): Session {
   const client = { address: "192.0.2.7", port: 50000 };
@@ -16,8 +16,8 @@ function ids(sessions: Iterable<Session>): string {
   return [...sessions].map(({ id }) => id).join(" ");
 }
 
-test("a session is opened, changed and closed by what its worker tells", () => {
-  const table = createLiveTable();
+test("A session is opened, changed and closed by the reports of its worker", () => {
+  const table = new LiveTable();
   assert.equal(ids(table.apply([born("a")]).opened), "a");
   const { changed } = table.apply([{ id: "a", sni: "x.example" }]);
   assert.deepEqual([changed[0]!.sni, changed[0]!.listener], ["x.example", "proxy"]);
@@ -27,13 +27,13 @@ test("a session is opened, changed and closed by what its worker tells", () => {
   assert.equal(table.find("a")?.end, 2000);
 });
 
-test("a session that opens and closes in one batch is told of once, as closed", () => {
-  const applied = createLiveTable().apply([born("a"), { id: "a", sni: "x.example" }, { id: "a", end: 2000 }]);
+test("A session that opens and closes in one batch is reported once, as closed", () => {
+  const applied = new LiveTable().apply([born("a"), { id: "a", sni: "x.example" }, { id: "a", end: 2000 }]);
   assert.deepEqual([ids(applied.opened), ids(applied.changed), ids(applied.closed)], ["", "", "a"]);
 });
 
-test("news of a session that is not in the table makes no session", () => {
-  const table = createLiveTable();
+test("A change of a session that is not in the table is ignored", () => {
+  const table = new LiveTable();
   table.apply([
     { id: "ghost", sni: "x.example" },
     born("a"),
@@ -46,8 +46,8 @@ test("news of a session that is not in the table makes no session", () => {
   assert.equal(table.find("a")?.sni, null);
 });
 
-test("a dead worker's sessions end with it, and no others", () => {
-  const table = createLiveTable();
+test("A dead worker's sessions end with it, and no others", () => {
+  const table = new LiveTable();
   table.apply([born("a", { worker: 1 }), born("b", { worker: 2 }), born("c", { worker: 1 })]);
   const dropped = table.dropWorker(1, 5000);
   assert.deepEqual(
@@ -60,15 +60,15 @@ test("a dead worker's sessions end with it, and no others", () => {
   assert.equal(ids(table.live()), "b");
 });
 
-test("a search answers the newest first, up to its limit", () => {
-  const table = createLiveTable();
+test("A search gives the newest sessions first, up to its limit", () => {
+  const table = new LiveTable();
   table.apply(["a", "b", "c"].map((id, i) => born(id, { sni: "x.example", start: 1000 + i })));
   assert.equal(ids(table.search({ host: "x.example" }, 2)), "c b");
   assert.equal(ids(table.search({}, 10)), "c b a");
 });
 
-test("only the last closed sessions are kept", () => {
-  const table = createLiveTable({ recent: 2 });
+test("Only the last closed sessions are kept", () => {
+  const table = new LiveTable({ recent: 2 });
   table.apply(["a", "b", "c"].flatMap((id) => [born(id), { id, end: 2000 }]));
   assert.deepEqual(
     ["a", "b", "c"].map((id) => table.find(id)?.id),
@@ -76,7 +76,7 @@ test("only the last closed sessions are kept", () => {
   );
 });
 
-test("whatever happened, a search by host finds what a walk over the table finds", () => {
+test("The index by host finds what a walk over the table finds", () => {
   const host = fc.constantFrom("a.example", "b.example", "*.example", "c.b.example");
   const change = fc.record({
     id: fc.constantFrom("1", "2", "3"),
@@ -85,7 +85,7 @@ test("whatever happened, a search by host finds what a walk over the table finds
   });
   fc.assert(
     fc.property(fc.array(change, { maxLength: 30 }), host, (story, query) => {
-      const table = createLiveTable();
+      const table = new LiveTable();
       for (const { id, what, host } of story) table.apply([changeOf(id, what, host)]);
       const walked = [...table.live()].filter(compileQuery({ host: query }));
       assert.deepEqual(new Set(table.search({ host: query }, 100)), new Set(walked));
@@ -100,8 +100,8 @@ function changeOf(id: string, what: string, host: string): SessionChange {
   return what === "certificate" ? { id, certificate: names } : { id, end: 2000 };
 }
 
-test("sessions are counted by verdict and phase, live ones as they stand and ended ones for good", () => {
-  const table = createLiveTable();
+test("Live and ended sessions are counted by verdict and phase", () => {
+  const table = new LiveTable();
   const faulty = { subject: "", issuer: "", names: [], sha256: "", notBefore: 0, notAfter: 0 };
   table.apply([
     born("a", { verdict: "decrypt", phase: "sni" }),
@@ -120,8 +120,8 @@ test("sessions are counted by verdict and phase, live ones as they stand and end
   assert.deepEqual([table.endedCounters()["proxy"]!.total, table.endedCounters()["proxy"]!.open], [1, 0]);
 });
 
-test("what is counted does not change when it is asked for", () => {
-  const table = createLiveTable();
+test("Reading the counters does not change them", () => {
+  const table = new LiveTable();
   table.apply([born("a"), { id: "a", end: 2000 }, born("b")]);
   assert.deepEqual(table.counters(), table.counters());
   table.counters()["proxy"]!.total = 99;
@@ -129,8 +129,8 @@ test("what is counted does not change when it is asked for", () => {
   assert.equal(table.counters()["proxy"]!.total, 2);
 });
 
-test("a listener may have any name", () => {
-  const table = createLiveTable();
+test("A listener may have any name", () => {
+  const table = new LiveTable();
   table.apply([born("a", { listener: "constructor" }), born("b", { listener: "__proto__" })]);
   assert.deepEqual(Object.keys(table.counters()), ["constructor", "__proto__"]);
 });

@@ -21,7 +21,7 @@ import { openKeyFolder } from "../pki/keys/key-folder.ts";
 import { createKeyReader } from "../pki/keys/key-source.ts";
 import { createVault } from "../pki/keys/vault.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
-import { createLiveTable } from "../sessions/table.ts";
+import { LiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
@@ -128,7 +128,7 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
   const { authorities, startedAt } = prepared;
   const { loaded } = prepared.active;
   const { config } = loaded;
-  const sessions = createLiveTable();
+  const sessions = new LiveTable();
   const demanding = createKnownServers(10_000);
   const sharing = new Sharing({
     resumption: config.resumption,

@@ -10,7 +10,7 @@ import { createIssuedCache } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
 import { createWorkerSessions } from "../resumption/worker-sessions.ts";
-import { createLedger } from "../sessions/ledger.ts";
+import { Ledger } from "../sessions/ledger.ts";
 import { createToolTraffic } from "../tools/chain.ts";
 import { createReturns } from "../tools/returns.ts";
 import { createAdmission } from "./admission.ts";
@@ -101,7 +101,7 @@ function createState(setup: WorkerSetup): WorkerState {
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
   const state: WorkerState = {
     tell,
-    ledger: createLedger(setup.worker),
+    ledger: new Ledger(setup.worker),
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssuedCache(LIMITS.issued, mint.ask),
     verified: createCache({ entries: LIMITS.verified }),

@@ -7,17 +7,17 @@ export function createSessionStage(ledger: Ledger, isStopped: () => boolean): Se
   return {
     open({ listener, mode, from, client }) {
       const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
-      const entry = ledger.open({ listener, mode, client: from, server: null, state }, Date.now());
-      const { id, meter } = entry;
+      const session = ledger.open({ listener, mode, client: from, server: null, state }, Date.now());
+      const { id, meter } = session;
       return {
         id,
         client: from,
         meter,
         get rule() {
-          return entry.session.rule;
+          return session.record.rule;
         },
-        note: (news) => entry.note(news, Date.now()),
-        close: (reason) => entry.close(isStopped() ? "The node stopped" : reason, Date.now()),
+        note: (news) => session.update(news, Date.now()),
+        close: (reason) => session.close(isStopped() ? "The node stopped" : reason, Date.now()),
         reportBug: (error) => log.error({ session: id, err: error }, "A bug ended a session"),
         warnOfWithdrawnTls: (protocol, server) =>
           log.warn({ session: id, protocol, server }, "A server no longer offers the TLS that it offered before"),
