@@ -1,14 +1,14 @@
 /**
- * Four kinds of trouble, each naming who is at fault. Messages say the action and the state.
- * They are caught once: a session's in `flow.ts`, a command's in `cli/main.ts`.
+ * Four kinds of errors, by who is at fault. Their messages say what was attempted and what stood in its way.
+ * Errors are caught once: those of a session in `flow/flow.ts`, those of a command in `cli/main.ts`.
  */
 
-/** The peer on one side broke its protocol. Expected; ends one session with the alert (RFC 8446, section 6). */
+/** A peer broke its protocol. Expected: it ends one session with an alert (RFC 8446, section 6). */
 export class PeerError extends Error {
   override readonly name = "PeerError";
-  /** Who broke it. Pure readers do not know their side; the caller that does adds it. */
+  /** Which peer. A pure reader does not know it, and leaves it to its caller. */
   readonly side: "client" | "server" | undefined;
-  /** The TLS alert description that tells the peer why: RFC 8446, section 6.2. */
+  /** The description of the alert to send: RFC 8446, section 6.2. */
   readonly alert: number;
 
   constructor(message: string, alert: number, options?: ErrorOptions & { side?: "client" | "server" }) {
@@ -18,10 +18,10 @@ export class PeerError extends Error {
   }
 }
 
-/** The network failed: refused, unreachable, timed out, reset. Expected; ends one session. */
+/** The network failed: refused, unreachable, timed out, reset. Expected: it ends one session. */
 export class NetworkError extends Error {
   override readonly name = "NetworkError";
-  /** The system's name of it: ECONNREFUSED, ETIMEDOUT, ECONNRESET, ENOTFOUND… */
+  /** The system's error code: ECONNREFUSED, ETIMEDOUT, ECONNRESET, ENOTFOUND… */
   readonly code: string;
 
   constructor(message: string, code: string, options?: ErrorOptions) {
@@ -30,11 +30,11 @@ export class NetworkError extends Error {
   }
 }
 
-/** What the user wrote cannot be used. `path` is the key in the file: "policy.rules[3].match.port". */
+/** The user's configuration or input cannot be used. `path` names the key: "policy.rules[3].match.port". */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly path: string;
-  /** Undefined: the error is not about one place of a file. */
+  /** Undefined when the error is not about one place in a file. */
   readonly place: ConfigPlace | undefined;
 
   constructor(path: string, message: string, options?: ErrorOptions & { place?: ConfigPlace }) {
@@ -53,7 +53,7 @@ export interface ConfigPlace {
   readonly excerpt: string;
 }
 
-/** Our own assumption was false. Always a bug of ours. */
+/** An assumption of this code was false: always a bug in it. */
 export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }

@@ -8,31 +8,31 @@ import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
 import type { ReturnsFromWorker, ReturnsToWorker } from "./tools/returns.ts";
 
-/** What passes between the supervisor and a worker. Workers parse hostile bytes: the CA keys are not among it. */
+/** The messages between the supervisor and a worker. Workers parse hostile bytes, so no message carries a CA key. */
 
-/** Everything a worker is told when it starts and when the configuration is reloaded: it opens no file of its own but feeds. */
+/** What a worker gets when it starts and at each reload. Except for its feeds it opens no file. */
 export interface WorkerSetup {
-  /** Which ports, queues and marks the kernel was told of for the inline listeners; undefined: there are none. */
+  /** The ports, queues and marks of the inline listeners, as the kernel has them. Undefined: there is none. */
   readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
   readonly worker: number;
   readonly workers: number;
   readonly config: Loaded["config"];
   readonly policy: PolicySource;
-  /** The inbound keys, as the supervisor read them: to read thousands would keep live sessions waiting. */
+  /** The inbound keys, already read: to read thousands here would keep live sessions waiting. */
   readonly keys: readonly InboundKey[];
   /** PEM, one certificate each. */
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
   readonly demanding: readonly (readonly [server: string, until: number])[];
-  /** Tools that have failed, and why. */
+  /** Tools that are down, with the reason. */
   readonly failedTools: readonly (readonly [name: string, reason: string])[];
   readonly resumption: ResumptionSetup;
 }
 
 export interface ResumptionSetup {
-  /** What sessions are sealed with. A secret, like the ticket keys. */
+  /** Seals the sessions that may be resumed. A secret, like the ticket keys. */
   readonly secret: Uint8Array;
-  /** Of the policy and the trusted roots: a session that began under another one is not resumed. */
+  /** A hash of the policy and the trusted roots. A session that began under another one is not resumed. */
   readonly generation: string;
   readonly ticketKeys: TicketKeys;
 }
@@ -78,7 +78,7 @@ export type SessionNews =
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | ReturnsFromWorker;
 
-/** A connection of this session ended with a fatal alert: it is not to be resumed any more. */
+/** A connection of this session ended with a fatal alert, so the session must not be resumed. */
 interface ForgetSession {
   readonly kind: "forget session";
   readonly name: string;
@@ -94,7 +94,7 @@ export type CacheName =
   | "server-sessions"
   | "tickets";
 
-/** Told once a second. */
+/** A worker's report, once a second. */
 export interface WorkerStatus {
   readonly sessions: number;
   /** Connections refused because the node was full. */
@@ -103,7 +103,7 @@ export interface WorkerStatus {
   readonly memory: number;
   readonly cpu: number;
   readonly feeds: readonly FeedCounters[];
-  /** Sessions that pass each tool now, and what came back that belonged to none. */
+  /** For each tool, its live sessions, and the connections that came back from it without belonging to one. */
   readonly tools: readonly { readonly name: string; readonly sessions: number; readonly strangers: number }[];
   readonly caches: readonly {
     readonly name: CacheName;

@@ -1,25 +1,25 @@
 import type { Sealer } from "./seal.ts";
 import type { SessionCache } from "./session-cache.ts";
 
-/** A session is found again only by who knows its whole bond: every part of it, the session's own identifier too. */
+/** Everything that a session is bound to, its identifier included. It is found again only with exactly the same bond. */
 export type Bond = readonly (string | number)[];
 
-/** Where one worker puts what may be resumed: its own cache, and, sealed, the one of all workers where there is one. */
+/** Where one worker keeps sessions: in its own cache, and sealed in the cache of all workers where there is one. */
 export interface SessionKeeper {
   /** `until` in ms since the epoch. */
   put(bond: Bond, session: Uint8Array, until: number): void;
   /** `now` in ms since the epoch. */
   find(bond: Bond, now: number): Promise<Uint8Array | undefined>;
-  /** All that was put with this bond, by whatever worker. */
+  /** Forgets every session with this bond, of all workers. */
   forget(bond: Bond): void;
   readonly size: number;
   readonly hits: number;
   readonly misses: number;
-  /** What this worker keeps itself is forgotten. */
+  /** Empties this worker's own cache. */
   flush(): number;
 }
 
-/** The cache of all workers, which another process owns. It never fails: what it cannot tell in time is not there. */
+/** The cache of all workers, in another process. It never rejects: a session that cannot be had in time is not found. */
 export interface SharedSessions {
   put(name: string, sealed: Uint8Array, until: number): void;
   find(name: string): Promise<Uint8Array | undefined>;

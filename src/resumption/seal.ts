@@ -1,17 +1,17 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 
 /**
- * Where something that may be resumed is put away. Its name and its key are made from all that it is bound to: whoever asks for
- * anything else finds nothing, and could open nothing. Names tell those who store them neither clients nor hosts.
+ * A name and a key, both made from everything that a session is bound to. With anything else the name differs, so nothing is found,
+ * and the key differs, so nothing opens. The name says nothing of clients and hosts.
  */
 export interface Seal {
   readonly name: string;
   seal(bytes: Uint8Array): Buffer;
-  /** Undefined: these bytes were not sealed for this slot. */
+  /** Undefined when these bytes were not sealed with this seal. */
   open(sealed: Uint8Array): Buffer | undefined;
 }
 
-/** The same parts, the same slot, for everyone with the same secret. `kind` keeps what is put away for different ends apart. */
+/** Makes a seal: the same one from the same secret, kind and parts. `kind` separates the purposes. */
 export type Sealer = (kind: string, parts: readonly (string | number)[]) => Seal;
 
 const CIPHER = "aes-256-gcm";
@@ -22,7 +22,7 @@ const TAG = 16;
 export function createSealer(secret: Uint8Array): Sealer {
   const key = deriveKey(secret, "slots");
   return (kind, parts) => {
-    // Two halves that say nothing of each other. A key for each slot, so that no key meets more than a few nonces.
+    // The halves reveal nothing of each other. Each seal has its own key, so that no key is used with more than a few nonces.
     const both = createHmac("sha512", key)
       .update(JSON.stringify([kind, ...parts]))
       .digest();
@@ -42,7 +42,7 @@ export function createSealer(secret: Uint8Array): Sealer {
         decipher.setAuthTag(sealed.subarray(IV, IV + TAG));
         try {
           const bytes = decipher.update(sealed.subarray(IV + TAG));
-          decipher.final(); // throws unless every bit is as it was
+          decipher.final(); // throws when a bit has changed
           return bytes;
         } catch {
           return undefined;
@@ -52,7 +52,7 @@ export function createSealer(secret: Uint8Array): Sealer {
   };
 }
 
-/** One secret, many ends: RFC 5869. */
-export function deriveKey(secret: Uint8Array, end: string): Buffer {
-  return Buffer.from(hkdfSync("sha256", secret, "", `clearline ${end}`, 32));
+/** Derives a key for one purpose from a secret: RFC 5869. */
+export function deriveKey(secret: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync("sha256", secret, "", `clearline ${purpose}`, 32));
 }

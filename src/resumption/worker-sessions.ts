@@ -2,26 +2,26 @@ import { createSessionKeeper, type SessionKeeper } from "./keeper.ts";
 import { createSealer } from "./seal.ts";
 import { createClientSessions, createServerSessions } from "./session-caches.ts";
 
-/** One worker's sessions of both kinds, and its questions to the cache of all workers that are not answered yet. */
+/** One worker's sessions with clients and servers, and its unanswered questions to the cache of all workers. */
 export interface WorkerSessions {
   /** Clients come back to any worker. */
   readonly clients: SessionKeeper;
-  /** With servers each worker has its own: to ask the others would cost as much as an abbreviated handshake saves. */
+  /** Each worker has its own: asking the others would cost as much as an abbreviated handshake saves. */
   readonly servers: SessionKeeper;
-  /** The answer to a question. */
+  /** Takes the answer to a question. */
   settle(request: number, sealed: Uint8Array | undefined): void;
   /** Another worker, or another node, has forgotten a client's session. */
   forget(name: string): void;
 }
 
-/** What is said to the owner of the cache of all workers, who answers every question with `settle`. */
+/** The way to the cache of all workers. Every `find` is answered with `settle`. */
 export interface SessionChannel {
   put(name: string, sealed: Uint8Array, until: number): void;
   find(name: string, request: number): void;
   forget(name: string): void;
 }
 
-/** How many sessions this worker keeps itself. */
+/** The most sessions that this worker keeps itself. */
 export interface OwnSessions {
   readonly clients: number;
   readonly servers: number;

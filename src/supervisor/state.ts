@@ -14,31 +14,31 @@ import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
 
 /**
- * The node's one process that is not a worker: it owns the CA keys, the live table, the history and the API, starts the
- * workers and watches them, and reloads the configuration. It reads no byte of anyone's session.
+ * The state of the supervisor: the one process that owns the CA keys, the live table, the history and the API, starts and watches the
+ * workers, and reloads the configuration. It reads no byte of any session.
  */
 export interface NodeState {
   active: ActiveConfig;
-  /** In the data folder that the node was started with, whatever the file says since. */
+  /** In the data folder that the node started with: a reload does not move it. */
   readonly keyFolder: KeyFolder;
   readonly keyReader: KeyReader;
   readonly authorities: Authorities;
   readonly mint: Mint;
   readonly sessions: LiveTable;
   readonly history: History;
-  /** What the kernel was told of for the inline listeners. */
+  /** The rules, routes and marks that the kernel has for the inline listeners. Undefined: there is none. */
   inline: Plan | undefined;
   readonly workers: Workers;
   readonly demanding: KnownServers;
   readonly sharing: Sharing;
-  /** Whose connections come back from proxy tools. */
+  /** Finds the session of a connection that comes back from a proxy tool. */
   readonly returns: ReturnsDirectory;
   readonly startedAt: number;
   /** The health of the inline tools. */
   watch: Watch;
-  /** What the workers have counted since the node started. */
+  /** Totals of the workers' counters since the node started. */
   readonly counts: Counts;
   readonly subscribers: Set<(applied: Applied) => void>;
-  /** The reload under way, or the last one. Never rejects. */
+  /** Settles when the last reload that was asked for has ended. Never rejects. */
   reloading: Promise<unknown>;
 }

@@ -5,7 +5,7 @@ import type { MintRequest } from "../pki/issue/mint.ts";
 import type { Applied } from "../sessions/table.ts";
 import type { NodeState } from "./state.ts";
 
-/** What a worker has to say, and what it is answered. */
+/** Handles one message of a worker, and sends the answer when it wants one. */
 export function hearWorker(state: NodeState, message: SessionNews, worker: number, socket: Socket | undefined): void {
   const reply = (answer: ToWorker) => state.workers.send(worker, answer);
   switch (message.kind) {
@@ -52,7 +52,7 @@ export function hearWorker(state: NodeState, message: SessionNews, worker: numbe
   }
 }
 
-/** Never rejects: what goes wrong is the worker's answer. */
+/** Issues a certificate, or says why it cannot. Never rejects. */
 async function mint(state: NodeState, wanted: MintRequest) {
   try {
     // A Buffer arrives from a worker as a Uint8Array.
@@ -65,12 +65,13 @@ async function mint(state: NodeState, wanted: MintRequest) {
   }
 }
 
-/** A server demands a client certificate until then: a worker or another node has found out. */
+/** A worker or another node has learnt that a server demands a client certificate until then. */
 export function learnDemanding({ demanding, workers }: NodeState, server: string, until: number): void {
   demanding.learn(server, until);
   workers.tell({ kind: "demanding", server, until });
 }
 
+/** Hands changes of the live table to the history and to the API's event streams. */
 export function publish({ history, subscribers }: NodeState, applied: Applied): void {
   history.record(applied.closed);
   for (const listener of subscribers) listener(applied);
