@@ -7,7 +7,7 @@ const SECRET = Buffer.alloc(32, 7);
 const sealer = createSealer(SECRET);
 const bytes = fc.uint8Array({ maxLength: 500 });
 
-test("What was sealed is opened in the same slot, by whoever has the same secret", () => {
+test("Sealed bytes open with the same seal, made from the same secret", () => {
   fc.assert(
     fc.property(fc.string(), bytes, (part, content) => {
       const opened = createSealer(Buffer.from(SECRET))("test", [part]).open(sealer("test", [part]).seal(content));
@@ -16,7 +16,7 @@ test("What was sealed is opened in the same slot, by whoever has the same secret
   );
 });
 
-test("What was sealed does not open in another slot or with another secret, cut short, or with one bit changed", () => {
+test("Sealed bytes do not open with another seal or secret, when they are cut short, or when one bit has changed", () => {
   fc.assert(
     fc.property(bytes, fc.nat(), (content, at) => {
       const { seal, open } = sealer("test", ["a"]);
@@ -31,7 +31,7 @@ test("What was sealed does not open in another slot or with another secret, cut 
   );
 });
 
-test("Two slots have the same name only when kind and parts are the same, however the parts are cut", () => {
+test("Two seals have the same name only when their kind and all parts are the same, however the parts are split", () => {
   const names = [
     sealer("a", ["b", "c"]),
     sealer("a", ["bc"]),
@@ -47,7 +47,7 @@ test("Two slots have the same name only when kind and parts are the same, howeve
   assert.equal(sealer("a", ["b", 2]).name, createSealer(SECRET)("a", ["b", 2]).name);
 });
 
-test("The same is never sealed twice in the same way, and nothing of it shows", () => {
+test("The same bytes are sealed differently each time, and cannot be read in it", () => {
   const { seal } = sealer("test", []);
   const content = Buffer.from("a master secret, in the clear");
   const [one, two] = [seal(content), seal(content)];

@@ -16,21 +16,21 @@ test("A session is found until its time is over", () => {
   assert.equal(cache.find("b", 0), undefined);
 });
 
-test("Of one name the newest stays, when one may", () => {
+test("A name that may have one session keeps the newest", () => {
   const cache = createSessionCache(ROOMY);
   cache.put("a", one(1), 100);
   cache.put("a", one(2), 100);
   assert.deepEqual([cache.find("a", 0), cache.size], [one(2), 1]);
 });
 
-test("What is good for one time is found once, the newest first", () => {
+test("A session that is good for one use is found once, the newest first", () => {
   const cache = createSessionCache({ ...ROOMY, ofOneName: 2, once: true });
   for (const byte of [1, 2, 3]) cache.put("a", one(byte), 100);
   assert.equal(cache.size, 2);
   assert.deepEqual([cache.find("a", 0), cache.find("a", 0), cache.find("a", 0)], [one(3), one(2), undefined]);
 });
 
-test("The bounds in number and bytes hold whatever is put, and what is too large is not kept", () => {
+test("The bounds in number and bytes always hold, and a session that is too large is not kept", () => {
   const put = fc.record({ name: fc.constantFrom(..."abcdefgh"), length: fc.nat(60), until: fc.nat(20) });
   fc.assert(
     fc.property(fc.array(put), fc.boolean(), (puts, once) => {
@@ -48,7 +48,7 @@ test("The bounds in number and bytes hold whatever is put, and what is too large
   );
 });
 
-test("What is forgotten is found no more, and gives its room back", () => {
+test("A forgotten session is not found, and frees its room", () => {
   const cache = createSessionCache({ ...ROOMY, ofOneName: 2 });
   for (const name of ["a", "a", "b"]) cache.put(name, one(1), 100);
   cache.forget("a");
@@ -56,7 +56,7 @@ test("What is forgotten is found no more, and gives its room back", () => {
   assert.deepEqual([cache.find("a", 0), cache.find("b", 0), cache.size], [undefined, one(1), 1]);
 });
 
-test("The oldest goes first", () => {
+test("The least recently used session goes first", () => {
   const cache = createSessionCache({ ...ROOMY, entries: 2 });
   for (const name of ["a", "b", "a", "c"]) cache.put(name, one(1), 100);
   assert.deepEqual(

@@ -7,15 +7,15 @@ export type TicketKeys = readonly Uint8Array[];
 const KEY_BYTES = 48;
 const NAME_BYTES = 16;
 /** A ticket that was made just before a rotation can still be opened after it. */
-const KEPT = 2;
+const MOST_KEYS = 2;
 
 export function makeTicketKey(): Buffer {
   return randomBytes(KEY_BYTES);
 }
 
 /** Adds a key and drops the oldest: its tickets cannot be opened any more. */
-export function turnTicketKeys(keys: TicketKeys, next: Uint8Array): TicketKeys {
-  return [next, ...keys].slice(0, KEPT);
+export function rotateTicketKeys(keys: TicketKeys, next: Uint8Array): TicketKeys {
+  return [next, ...keys].slice(0, MOST_KEYS);
 }
 
 /** The key that opens this ticket. Without a ticket, or with one that is too old, the newest key. */

@@ -62,7 +62,7 @@ test("A session with a server is found once, and by the worker that began it", a
   assert.equal(passed.length, 0);
 });
 
-test("Who has another secret finds nothing", async () => {
+test("A worker with another secret finds nothing", async () => {
   const { all } = workers([SECRET, Buffer.alloc(32, 2)]);
   const [one, two] = all.map(({ clients }) => clients);
   one!.put(BOND, SESSION, 100);
@@ -88,7 +88,7 @@ test("All sessions with a server are forgotten together", async () => {
   assert.deepEqual([one!.size, await one!.find(BOND, 0)], [0, undefined]);
 });
 
-test("What a worker flushes is still found where it was put for all", async () => {
+test("A session that one worker flushed is still in the cache of all workers", async () => {
   const { all } = workers([SECRET]);
   const [one] = all.map(({ clients }) => clients);
   one!.put(BOND, SESSION, 100);

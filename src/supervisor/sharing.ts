@@ -7,7 +7,7 @@ import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
 import type { SessionCache } from "../resumption/session-cache.ts";
 import { createClientSessions } from "../resumption/session-caches.ts";
-import { makeTicketKey, type TicketKeys, turnTicketKeys } from "../resumption/ticket-keys.ts";
+import { makeTicketKey, rotateTicketKeys, type TicketKeys } from "../resumption/ticket-keys.ts";
 import type { Session } from "../sessions/record.ts";
 import type { SessionQuery } from "../sessions/search.ts";
 
@@ -161,7 +161,7 @@ export class Sharing {
     const { ticketRotation } = this.#options.resumption;
     const rotate = async () => {
       this.#rotateLater();
-      if (!(await this.#useFleetKeys())) this.#useTicketKeys(turnTicketKeys(this.#ticketKeys, makeTicketKey()));
+      if (!(await this.#useFleetKeys())) this.#useTicketKeys(rotateTicketKeys(this.#ticketKeys, makeTicketKey()));
     };
     this.#rotation = setTimeout(() => void rotate(), ticketRotation - (Date.now() % ticketRotation));
   }

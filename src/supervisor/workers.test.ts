@@ -91,7 +91,7 @@ async function successorOf(workers: Workers, pid: number): Promise<ListedWorker>
   });
 }
 
-test("A new setup does not wait for a worker that is dead, which gets it when it is back", async (t) => {
+test("A new setup does not wait for a dead worker, which gets it when it is started again", async (t) => {
   const [before, after] = [await freePort(), await freePort()];
   const { workers, died } = await start(t, setupWith([before]));
   const { pid } = workers.list()[0]!;
@@ -106,7 +106,7 @@ test("A new setup does not wait for a worker that is dead, which gets it when it
   assert.equal(await knock(before), "ECONNREFUSED");
 });
 
-test("A worker that dies at once again and again is started later each time, one that ran well at once and from the shortest delay on", () => {
+test("A worker that dies at once is started later each time, until it has run well for a while", () => {
   const delays: number[] = [];
   let failures = 0;
   for (const lived of [10, 10, 10, 10, 10, 10, 10, 31_000, 10, 10]) {
@@ -162,7 +162,7 @@ test("Two setups at once are answered each for itself", async (t) => {
   assert.deepEqual([good?.status, bad?.status], ["fulfilled", "rejected"]);
 });
 
-test("What a worker said before it ended is heard before its end", async (t) => {
+test("A worker's last messages are handled before its end", async (t) => {
   const port = await freePort();
   const { workers, heard } = await start(t, setupWith([port]));
   for (let at = 0; at < 40; at += 1) assert.equal(await knock(port), "open");
