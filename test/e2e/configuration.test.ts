@@ -203,7 +203,7 @@ surprise: 1
     const config = `dataDir: ./data\nlisteners: [{ name: p, mode: explicit, address: "192.0.2.1:8080" }]\n`;
     const { code, output } = await command("run", config, scratch());
     assert.equal(code, 2, output);
-    assert.match(output, /192\.0\.2\.1:8080.*listeners\[0\]\.address.*no such address/);
+    assert.match(output, /:2:49: .*192\.0\.2\.1:8080.*no such address.*listeners\[0\]\.address/);
   });
 
   const FOLDERS: [title: string, dataDir: string, why: RegExp][] = [
