@@ -13,12 +13,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ssl3: ["wire"],
   linux: [],
   kernel: ["linux", "policy"],
-  // The conditions and lists of the policy have their formats, which the configuration checks.
   config: ["policy"],
   pki: ["wire"],
-  streams: ["detect"],
-  legs: ["streams", "wire", "ssl3", "pki", "resumption"],
-  capture: ["streams", "linux", "kernel", "detect", "wire"],
+  streams: [],
+  legs: ["wire", "ssl3", "pki", "resumption"],
+  capture: ["streams", "linux", "kernel", "detect"],
   tools: ["streams", "linux", "kernel", "wire"],
   feeds: ["wire", "linux"],
   fleet: ["resumption"],
@@ -30,14 +29,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Every folder may import these. */
 const SHARED = ["errors.ts", "vocabulary.ts", "cache.ts"];
 
-/** What a file may import beyond its folder's row. */
-const EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
-  "src/cli/commands/run.ts": ["supervisor"],
-  "src/cli/commands/check.ts": ["config", "pki"],
-  "src/cli/commands/inline.ts": ["config", "kernel"],
-  // Every command finds the node's address and token through the node's own file.
-  "src/cli/place.ts": ["config"],
-};
+/** What a file or folder imports beyond its row, and why. */
+const EXCEPTIONS: readonly (readonly [importer: string, imports: string, reason: string])[] = [
+  ["src/cli/commands/run.ts", "supervisor", "it becomes the supervisor, which is loaded only then"],
+  ["src/cli/commands/check.ts", "config", "it reads the configuration without a node"],
+  ["src/cli/commands/check.ts", "pki", "and the keys and certificates that the configuration names"],
+  ["src/cli/commands/inline.ts", "config", "it plans a node's listeners, and takes them down without it"],
+  ["src/cli/commands/inline.ts", "kernel", "it plans a node's listeners, and takes them down without it"],
+  ["src/cli/place.ts", "config", "every command finds the node by its node.json and its configuration"],
+  ["src/legs/", "streams", "a leg is a Node stream, which ends and truncates as the streams of TCP do"],
+  ["src/streams/", "detect", "a conversation follows its dialogue up to the upgrade, and a replay repeats it"],
+  ["src/capture/explicit.ts", "wire", "a client that speaks TLS to a plain proxy is refused with an alert"],
+];
 
 /** The two processes, and what passes between them, know everything. */
 const PROCESSES = ["worker", "supervisor", "messages.ts"];
@@ -56,6 +59,8 @@ const STYLE: readonly (readonly [RegExp, string])[] = [
   [/^\s*(?:export\s+)?(?:declare\s+)?(?:const\s+)?enum\s/m, "an enum"],
   [/^\s*(?:export\s+)?namespace\s/m, "a namespace"],
   [/^export \* from /m, "a barrel"],
+  // The closures below could not follow it.
+  [/\bimport\((?!\s*")|\brequire\(|\bcreateRequire\(/, "an import that is not a plain string"],
 ];
 
 test("Every source file imports only what its folder may, and pure folders do no I/O", () => {
@@ -63,6 +68,22 @@ test("Every source file imports only what its folder may, and pure folders do no
     breaches(file, readFileSync(file, "utf8")).map((breach) => `${file} ${breach}`),
   );
   assert.deepEqual(found.sort(), []);
+});
+
+test("No exception and no boundary is out of date", () => {
+  const files = globSync("src/**/*.ts").filter((file) => !file.endsWith(".test.ts"));
+  const unused = EXCEPTIONS.filter(
+    (exception) =>
+      !files.some((file) =>
+        imports(codeOf(readFileSync(file, "utf8"))).some(({ path }) =>
+          covers(exception, file, layerOf(join(dirname(file), path))),
+        ),
+      ),
+  );
+  const idle = [WORKER, SUPERVISOR].flatMap(({ forbidden }) =>
+    forbidden.filter(([pattern]) => !files.some((file) => pattern.test(file))),
+  );
+  assert.deepEqual([unused, idle], [[], []]);
 });
 
 /** Every rule, seen to fail: a file, a source that breaks one rule, and what is said of it. */
@@ -81,6 +102,8 @@ const NEGATIVE: readonly (readonly [string, string, string])[] = [
   ["src/legs/x.ts", "const enum A { B }", "has an enum"],
   ["src/legs/x.ts", "export namespace A {}", "has a namespace"],
   ["src/legs/x.ts", 'export * from "./a.ts";', "has a barrel"],
+  ["src/legs/x.ts", "await import(path);", "has an import that is not a plain string"],
+  ["src/legs/x.ts", 'const require = createRequire("/");', "has an import that is not a plain string"],
   ["src/legs/index.ts", "export const a = 1;", "is called index.ts"],
   ["src/flow/x.ts", 'import { open } from "../legs/leg.ts";', "imports more than types from legs"],
   ["src/flow/x.ts", 'import { type A, open } from "../legs/leg.ts";', "imports more than types from legs"],
@@ -112,10 +135,138 @@ test("What is allowed passes", () => {
   for (const [file, source] of POSITIVE) assert.deepEqual(breaches(file, source), [], `${file}: ${source}`);
 });
 
+/** A process, the file that it starts with, and files that it must never load, with the reason. */
+interface Boundary {
+  readonly process: string;
+  readonly entry: string;
+  readonly forbidden: readonly (readonly [RegExp, string])[];
+}
+
+/**
+ * A worker parses hostile bytes: whoever takes it over must find no CA key, and no code that opens one or signs with it.
+ * Inbound keys reach it as plain data, in its setup.
+ */
+const WORKER: Boundary = {
+  process: "a worker",
+  entry: "src/worker/main.ts",
+  forbidden: [
+    [/^src\/(?:supervisor|control|fleet|config|cli)\//, "it belongs to the supervisor or the command line"],
+    [/^src\/pki\/issue\/(?!issued\.ts$|key-type\.ts$)/, "it holds CA keys or signs with them"],
+    [/^src\/pki\/keys\/(?!keystore\.ts$|inbound-key\.ts$)/, "it opens keys"],
+    [/^src\/pki\/x509\/certificate-writing\.ts$/, "it signs certificates"],
+  ],
+};
+
+/** The supervisor holds the CA keys: it must not load code that reads what clients and servers send. */
+const SUPERVISOR: Boundary = {
+  process: "the supervisor",
+  entry: "src/supervisor/run.ts",
+  forbidden: [
+    [/^src\/(?:worker|flow|streams|engine|detect|legs|ssl3|feeds)\//, "it carries sessions"],
+    // checkFree() tries a listener's address before the workers start.
+    [/^src\/capture\/(?!listener\.ts$)/, "it accepts sessions"],
+    [/^src\/wire\/(?:.*hello|handshake|fingerprint|server-name|probe)/, "it reads TLS handshakes"],
+  ],
+};
+
+test("A worker loads no CA key and no minting, the supervisor nothing that reads sessions", () => {
+  const read = (file: string) => readFileSync(file, "utf8");
+  assert.deepEqual([...trespasses(WORKER, read), ...trespasses(SUPERVISOR, read)], []);
+});
+
+/** Sources of two processes, by file, and what is said of them. */
+const CROSSED: readonly (readonly [string, Boundary, Readonly<Record<string, string>>, readonly string[]])[] = [
+  [
+    "directly",
+    WORKER,
+    { "src/worker/main.ts": 'import { createMint } from "../pki/issue/mint.ts";', "src/pki/issue/mint.ts": "" },
+    ["a worker must not load src/pki/issue/mint.ts: it holds CA keys or signs with them (src/worker/main.ts)"],
+  ],
+  [
+    "through another file, by a re-export",
+    WORKER,
+    {
+      "src/worker/main.ts": 'import { a } from "./a.ts";',
+      "src/worker/a.ts": 'export { openVault } from "../pki/keys/vault.ts";',
+      "src/pki/keys/vault.ts": "",
+    },
+    ["a worker must not load src/pki/keys/vault.ts: it opens keys (src/worker/main.ts > src/worker/a.ts)"],
+  ],
+  [
+    "when it is needed only",
+    SUPERVISOR,
+    {
+      "src/supervisor/run.ts": 'const { detect } = await import("../detect/detectors.ts");',
+      "src/detect/detectors.ts": "",
+    },
+    ["the supervisor must not load src/detect/detectors.ts: it carries sessions (src/supervisor/run.ts)"],
+  ],
+  [
+    "for its effects",
+    SUPERVISOR,
+    { "src/supervisor/run.ts": 'import "../wire/client-hello.ts";', "src/wire/client-hello.ts": "" },
+    ["the supervisor must not load src/wire/client-hello.ts: it reads TLS handshakes (src/supervisor/run.ts)"],
+  ],
+  [
+    "beside types",
+    WORKER,
+    { "src/worker/main.ts": 'import { type Config, load } from "../config/load.ts";', "src/config/load.ts": "" },
+    [
+      "a worker must not load src/config/load.ts: it belongs to the supervisor or the command line (src/worker/main.ts)",
+    ],
+  ],
+  [
+    "for types alone, which are erased",
+    WORKER,
+    {
+      "src/worker/main.ts":
+        'import type { Mint } from "../pki/issue/mint.ts";\nimport { type A } from "../fleet/a.ts";',
+    },
+    [],
+  ],
+];
+test("A file that a process must not load is found however it is imported", () => {
+  for (const [how, boundary, sources, found] of CROSSED)
+    assert.deepEqual(
+      trespasses(boundary, (file) => sources[file]!),
+      found,
+      how,
+    );
+});
+
+/** The forbidden files that a process loads, each with the chain of imports that leads there. */
+function trespasses({ process, entry, forbidden }: Boundary, read: (file: string) => string): string[] {
+  const importers = closure(entry, read);
+  return [...importers.keys()].flatMap((file) =>
+    forbidden
+      .filter(([pattern]) => pattern.test(file))
+      .map(([, reason]) => `${process} must not load ${file}: ${reason} (${wayTo(file, importers).join(" > ")})`),
+  );
+}
+
+/** Every file that a process loads sooner or later, with the file that imports it. */
+function closure(entry: string, read: (file: string) => string): Map<string, string | undefined> {
+  const importers = new Map<string, string | undefined>([[entry, undefined]]);
+  // A Map's iteration also visits what is added meanwhile.
+  for (const file of importers.keys()) {
+    if (!file.endsWith(".ts")) continue;
+    for (const { path, typesOnly } of imports(codeOf(read(file)))) {
+      const target = join(dirname(file), path);
+      if (!typesOnly && !importers.has(target)) importers.set(target, file);
+    }
+  }
+  return importers;
+}
+
+function wayTo(file: string, importers: ReadonlyMap<string, string | undefined>): string[] {
+  const importer = importers.get(file);
+  return importer === undefined ? [] : [...wayTo(importer, importers), importer];
+}
+
 /** Everything in this source that its place in the tree does not allow. */
 function breaches(file: string, source: string): string[] {
   if (file.endsWith(".test.ts")) return [];
-  const code = source.replaceAll(/\/\*[\s\S]*?\*\/|(?<=^|[\s;{}])\/\/.*$/gm, "");
+  const code = codeOf(source);
   const layer = layerOf(file);
   return [
     ...imports(code).flatMap((found) => importBreach(file, layer, found)),
@@ -125,6 +276,11 @@ function breaches(file: string, source: string): string[] {
     ...STYLE.filter(([pattern]) => pattern.test(code)).map(([, what]) => `has ${what}`),
     ...(file.endsWith("/index.ts") ? ["is called index.ts"] : []),
   ];
+}
+
+/** A source without its comments. */
+function codeOf(source: string): string {
+  return source.replaceAll(/\/\*[\s\S]*?\*\/|(?<=^|[\s;{}])\/\/.*$/gm, "");
 }
 
 interface Import {
@@ -162,10 +318,14 @@ function importBreach(file: string, layer: string, { path, typesOnly, dynamic }:
   if (layer === "cli" && target === "src/control/api.ts") {
     return typesOnly ? [] : ["imports more than types from control"];
   }
-  if (EXCEPTIONS[file]?.includes(to) === true) {
+  if (EXCEPTIONS.some((exception) => covers(exception, file, to))) {
     return to !== "supervisor" || dynamic ? [] : [`imports ${to} before it runs`];
   }
   return MAY_IMPORT[layer]?.includes(to) === true ? [] : [`imports ${to}: ${layer} may not`];
+}
+
+function covers([importer, imports]: (typeof EXCEPTIONS)[number], file: string, to: string): boolean {
+  return imports === to && (file === importer || (importer.endsWith("/") && file.startsWith(importer)));
 }
 
 /** "wire" for src/wire/a/b.ts, "errors.ts" for src/errors.ts. */
