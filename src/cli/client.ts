@@ -5,16 +5,16 @@ import { findNode, type Place, tokenFile } from "./place.ts";
 import { PROGRAM } from "./program.ts";
 import { endpoint } from "./render.ts";
 
-/** A running node, as the commands ask it. */
+/** The API of a running node. */
 export interface Client {
   readonly place: Place;
-  /** Asks under /api/v1 and answers the JSON, or undefined when there is none. */
+  /** Sends a request below /api/v1 and returns the JSON of the answer, or undefined when it is empty. */
   ask<Answer>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Answer>;
-  /** The data of each server-sent event of this name. Throws NetworkError when the node ends. */
+  /** The data of each server-sent event of this name. Throws NetworkError when the node stops. */
   events<Data>(path: string, name: string): AsyncGenerator<Data>;
 }
 
-/** "?host=a&limit=3": what is undefined is left out. */
+/** "?host=a&limit=3", without the values that are undefined. */
 export function queryOf(values: Readonly<Record<string, string | number | undefined>>): string {
   const given = Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
   return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
@@ -71,13 +71,13 @@ async function* textOf(answer: Response, place: Place): AsyncGenerator<string> {
   } catch (error) {
     cause = error;
   }
-  throw new NetworkError(`The node at ${where(place)} has ended`, "EPIPE", { cause });
+  throw new NetworkError(`The node at ${where(place)} has stopped`, "EPIPE", { cause });
 }
 
-/** An address that listens everywhere is no address to connect to. */
+/** Where to connect when the node listens on all addresses. */
 const REACHABLE: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
-/** Undefined: there is none, so the node has not started with this data folder yet. */
+/** Undefined: there is no token, because no node has started with this data folder yet. */
 async function readToken(place: Place): Promise<string | undefined> {
   const file = tokenFile(place);
   try {
@@ -98,18 +98,18 @@ function unreachable(place: Place, error: unknown): NetworkError {
   return new NetworkError(`Cannot reach the node at ${where(place)}: ${why}`, code, { cause: error });
 }
 
-/** What a refusal means to the one who typed the command. 400: it is about what was typed. */
+/** The error for an answer that is not 2xx. 400 means that the command was typed wrongly. */
 async function refusal(place: Place, answer: Response): Promise<Error> {
   const text = await answer.text();
   if (answer.status === 401) {
     const file = tokenFile(place);
-    const why = `it does not accept the token in ${file}. Name the file it runs with: -c FILE`;
+    const why = `it does not accept the token in ${file}. Give the file that the node runs with: -c FILE`;
     return new NetworkError(`Cannot use the node at ${where(place)}: ${why}`, "HTTP_401");
   }
   const { error, path = "", errors } = readError(text);
   if (error === undefined) {
     return new NetworkError(
-      `Cannot use what is at ${where(place)}: it is not a Clearline node`,
+      `Cannot ask the node at ${where(place)}: another program answers there`,
       `HTTP_${answer.status}`,
     );
   }

@@ -14,14 +14,14 @@ import { runCommand } from "./commands/run.ts";
 import { sessionCommand } from "./commands/session.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
 import { statsCommand } from "./commands/stats.ts";
-import { PROGRAM } from "./program.ts";
+import { examplesOf, PROGRAM } from "./program.ts";
 import { plain } from "./render.ts";
 
-/** The command line. Exit codes: 0, 1 something failed, 2 the configuration or the command is wrong. */
+/** The command line. Exit codes: 0; 1, something failed; 2, the configuration or the command is wrong. */
 
-// npm starts scripts in the project's folder; file names are meant from where the user is.
+// npm starts scripts in the project's folder, but the user's file names are relative to the user's own.
 if (PROGRAM !== "clearline" && process.env["INIT_CWD"]) process.chdir(process.env["INIT_CWD"]);
-// Whoever reads this has seen enough: `clearline sessions | head`.
+// The reader has closed the pipe, as in `clearline sessions | head`: there is nothing left to do.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 try {
@@ -46,20 +46,21 @@ function createProgram(): Command {
     .addCommand(cacheCommand())
     .addCommand(reloadCommand())
     .addCommand(inlineCommand())
-    .addCommand(labCommand());
-  throwAtMistakes(program);
+    .addCommand(labCommand())
+    .addHelpText("after", examplesOf(["run", "sessions --host '*.example.com'", "explain --host www.example.com"]));
+  throwAtMistakes(program, PROGRAM);
   return program;
 }
 
-/** Commander would end the process itself, with code 1 for what the user mistyped. */
-function throwAtMistakes(command: Command): void {
-  command.exitOverride().showSuggestionAfterError();
-  for (const part of command.commands) throwAtMistakes(part);
+/** Left to itself, Commander would end the process with code 1 for a mistyped command. */
+function throwAtMistakes(command: Command, typed: string): void {
+  command.exitOverride().showSuggestionAfterError().showHelpAfterError(`See: ${typed} --help`);
+  for (const part of command.commands) throwAtMistakes(part, `${typed} ${part.name()}`);
 }
 
-/** Tells the user what went wrong, and answers the exit code. */
+/** Prints what went wrong, and returns the exit code. */
 function report(error: unknown): number {
-  // Commander has told already. Help that was asked for is no mistake.
+  // Commander has printed its message. To ask for help is not a mistake.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const errors = error instanceof AggregateError ? error.errors : [error];
   for (const one of errors) process.stderr.write(`${lineOf(one)}\n${excerptOf(one)}`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { bytes, type Column, duration, shortTime, table } from "./render.ts";
+import { bytes, type Column, duration, facts, shortTime, table } from "./render.ts";
 
 const COLUMNS: Column<Record<string, string>>[] = [
   { title: "A", rank: 0, min: 5, value: ({ a }) => a },
@@ -26,6 +26,19 @@ test("the columns of the highest rank go first, and what stays is cut only as mu
     `A${" ".repeat(21)}LONG TITLE${" ".repeat(12)}C\n${"a".repeat(20)}  ${"b".repeat(20)}  c`,
   );
   assert.equal(table(COLUMNS, rows, 20), `A${" ".repeat(18)}C\n${"a".repeat(16)}…  c`);
+});
+
+test("a long value goes on in the next line, below itself, and a long word stays whole", () => {
+  const pairs = [
+    ["Reason", "The server's certificate is expired, for another host"],
+    ["Nothing", null],
+    ["SHA-256", "a".repeat(40)],
+  ] as const;
+  assert.deepEqual(facts(pairs, 36), [
+    "Reason   The server's certificate is",
+    "         expired, for another host",
+    `SHA-256  ${"a".repeat(40)}`,
+  ]);
 });
 
 const SIZES: [number, string][] = [

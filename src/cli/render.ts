@@ -2,7 +2,7 @@ import Table from "cli-table3";
 import pico from "picocolors";
 import type { Endpoint } from "../vocabulary.ts";
 
-/** How things look on the terminal. Where the output is a file or a pipe: no colours, and nothing is cut. */
+/** How output looks on a terminal. Output to a file or a pipe has no colours, and nothing in it is cut. */
 
 const isTerminal = process.stdout.isTTY === true;
 export const color = pico.createColors(isTerminal && !process.env["NO_COLOR"]);
@@ -18,12 +18,12 @@ export function print(...lines: readonly string[]): void {
 /** Control characters, those that reorder text, and other invisible ones. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** Text from the network, made harmless: names and certificates may hold anything, the terminal's own commands too. */
+/** Makes text from the network harmless: names and certificates may hold anything, a terminal's control sequences too. */
 export function plain(text: string): string {
   return text.replace(UNPRINTABLE, "\ufffd");
 }
 
-/** JSON that a terminal can show too. JSON itself leaves much of what `plain` takes away as it is. */
+/** JSON that is harmless on a terminal. `JSON.stringify` leaves most of the characters that `plain` replaces as they are. */
 export function printJson(value: unknown, spaces?: number): void {
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
   const text = JSON.stringify(value, null, spaces);
@@ -33,9 +33,9 @@ export function printJson(value: unknown, spaces?: number): void {
 export interface Column<Row> {
   readonly title: string;
   readonly value: (row: Row) => string | number | null | undefined;
-  /** When the terminal is too narrow, the highest go first. 0: never goes, but is cut. */
+  /** When the terminal is too narrow, the columns with the highest rank are left out first. 0: never left out. */
   readonly rank: number;
-  /** Never narrower than this; absent: its content is never cut. */
+  /** The content may be cut to this width; absent: it is never cut. */
   readonly min?: number;
   readonly right?: boolean;
   readonly paint?: (row: Row) => (text: string) => string;
@@ -76,7 +76,7 @@ function cell(value: string | number | null | undefined): string {
   return value === null || value === undefined || value === "" ? "-" : plain(String(value));
 }
 
-/** The columns that there is room for, and how wide each is. */
+/** The columns that fit, with their widths. */
 function fit<Row>(
   columns: readonly Column<Row>[],
   natural: (column: Column<Row>) => number,
@@ -89,7 +89,7 @@ function fit<Row>(
   for (const column of columns.filter(({ rank }) => rank > 0).sort((a, b) => b.rank - a.rank)) {
     if (total(least) > width) shown.delete(column);
   }
-  // What is too much is taken from the widest that may be cut, one character after the other.
+  // Cut the widest column that may be cut, one character at a time, until the table fits.
   while (total((column) => shown.get(column)!) > width) {
     const widest = [...shown].filter(([column, size]) => size > least(column)).sort((a, b) => b[1] - a[1])[0];
     if (!widest) break;
@@ -102,13 +102,30 @@ function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(width - 1, 0))}…`;
 }
 
-/** "Name  value" lines, the names as wide as the widest. What has no value is left out. */
+/** "Name  value" lines, the names as wide as the widest. What has no value is left out; a long value goes on in the next line. */
 export function facts(
   pairs: readonly (readonly [name: string, value: string | number | null | undefined])[],
+  width = terminalWidth(),
 ): string[] {
   const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const width = Math.max(...given.map(([name]) => name.length));
-  return given.map(([name, value]) => `${color.dim(name.padEnd(width))}${GAP}${plain(String(value))}`);
+  const indent = Math.max(...given.map(([name]) => name.length)) + GAP.length;
+  return given.flatMap(([name, value]) =>
+    wrap(plain(String(value)), width - indent).map((line, index) =>
+      index === 0 ? `${color.dim(name)}${" ".repeat(indent - name.length)}${line}` : `${" ".repeat(indent)}${line}`,
+    ),
+  );
+}
+
+/** Lines of at most `width` characters, broken at spaces. A longer word stays whole: it may be copied. */
+function wrap(text: string, width: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** "10.0.0.5:443", "[2001:db8::1]:443". */
@@ -123,7 +140,7 @@ export function bytes(count: number): string {
   return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
 }
 
-/** "14:53:02" today, "11-23 14:53" before; the whole date where it matters. */
+/** "14:53:02" today, "11-23 14:53" on other days. */
 export function shortTime(ms: number, now = Date.now()): string {
   const [day, time] = fullTime(ms).split(" ");
   return fullTime(now).startsWith(day!) ? time! : `${day!.slice(5)} ${time!.slice(0, 5)}`;
@@ -131,7 +148,7 @@ export function shortTime(ms: number, now = Date.now()): string {
 
 /** "2026-11-23 14:53:02", in this machine's time zone. */
 export function fullTime(ms: number): string {
-  // Swedish writes dates as ISO 8601 does.
+  // Swedish dates are written as in ISO 8601.
   return new Date(ms).toLocaleString("sv-SE");
 }
 

@@ -7,7 +7,7 @@ import type { Frozen } from "../sessions/record.ts";
 import type * as schemas from "./schemas.ts";
 
 export type { ListenerCounters } from "../sessions/counters.ts";
-export type { LegRecord, RevocationRecord, Session } from "../sessions/record.ts";
+export type { CertificateRecord, LegRecord, PresentedRecord, RevocationRecord, Session } from "../sessions/record.ts";
 
 type Shape<Schema extends z.ZodType> = Frozen<z.output<Schema>>;
 

@@ -5,23 +5,26 @@ import { ConfigError } from "../errors.ts";
 import { makeSecretFolder, readSecret, writeSecret } from "../pki/keys/secret-file.ts";
 
 /**
- * The bearer token of the API: read from `file`, or made there on the first start, 32 random bytes. `notice` is told
- * when others could read it. Throws ConfigError when the file can neither be read nor made, or holds no usable token.
+ * The bearer token of the API: read from `file`, or made there on the first start, 32 random bytes. `notice` is called
+ * when other users could read it. Throws ConfigError when the file can neither be read nor made, or holds no usable token.
  */
 export async function openToken(file: string, notice: (text: string) => void): Promise<string> {
   await makeSecretFolder(dirname(file));
   const token = ((await readSecret(file, notice)) ?? (await makeToken(file, notice))).trim();
   if (/^[\w-]{32,}$/.test(token)) return token;
-  throw new ConfigError(file, `Cannot use the token in ${file}: it is not one. Remove the file, and a new one is made`);
+  throw new ConfigError(
+    file,
+    `Cannot use the token in ${file}: it must be 32 or more letters, digits, "-" or "_". Remove the file to get a new one`,
+  );
 }
 
-/** When another node was first, its token holds. */
+/** If another node makes the file first, this node uses its token. */
 async function makeToken(file: string, notice: (text: string) => void): Promise<string> {
   await writeSecret(file, `${randomBytes(32).toString("base64url")}\n`, true);
   return (await readSecret(file, notice)) ?? "";
 }
 
-/** Does this Authorization header carry the token (RFC 6750, section 2.1)? The time taken tells nothing of the token. */
+/** Whether this Authorization header carries the token (RFC 6750, section 2.1), compared in constant time. */
 export function isAuthorized(header: string | undefined, token: string): boolean {
   const given = /^Bearer ([\w-]+)$/i.exec(header ?? "")?.[1];
   return given !== undefined && timingSafeEqual(digest(given), digest(token));
@@ -32,8 +35,8 @@ function digest(text: string): Buffer {
 }
 
 /**
- * May a request that names this host reach a node on a loopback address? A name that is not "localhost" is some web
- * site's, pointed at this machine by DNS rebinding.
+ * Whether a request with this Host header may reach a node on a loopback address. A name other than "localhost" is that of a
+ * web site, which DNS rebinding made lead to this machine.
  */
 export function isLocalHost(header: string | undefined): boolean {
   const host = header?.replace(/:\d{1,5}$/, "").toLowerCase();
@@ -41,7 +44,7 @@ export function isLocalHost(header: string | undefined): boolean {
   return host === "localhost" || isIP(host.replace(/^\[(.*)\]$/, "$1")) !== 0;
 }
 
-/** Is this a listening address that only this machine reaches? */
+/** Whether only this machine reaches this listening address. */
 export function isLoopback(address: string): boolean {
   return address === "localhost" || address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
 }

@@ -21,14 +21,14 @@ import { addStatsRoutes } from "./routes/stats.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Anyone may ask, without the token. */
+    /** No token is needed. */
     open?: boolean;
   }
 }
 
 export interface ControlOptions {
   readonly host: string;
-  /** 0: any free one. */
+  /** 0: any free port. */
   readonly port: number;
   /** The bearer token, made when absent. */
   readonly tokenFile: string;
@@ -40,7 +40,7 @@ export interface Control {
   close(): Promise<void>;
 }
 
-/** The API's page loads its own files and talks to this node, nothing else. */
+/** The API's page may load its own files and talk to this node only. */
 const DOCS_POLICY =
   "default-src 'none'; connect-src 'self'; font-src 'self' data:; frame-ancestors 'none'; img-src 'self' data:; " +
   "script-src 'self'; style-src 'self' 'unsafe-inline'";
@@ -60,12 +60,14 @@ export async function startControl(operations: Operations, options: ControlOptio
       (value) =>
         check(schema, value),
   );
-  // The types hold what is sent to the schemas; checking each of 10,000 sessions again would stop the node for long.
+  // The types hold the answers to the schemas. To check each of 10,000 sessions again would block the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   guard(app, token, isLoopback(options.host));
   app.setErrorHandler((error, _, reply) => answerError(error, reply, options.log));
   app.setNotFoundHandler(({ method, url }, reply) => {
-    reply.code(404).send({ error: `There is no ${method} ${url.split("?")[0]}` } satisfies ApiError);
+    reply.code(404).send({
+      error: `There is no ${method} ${url.split("?")[0]}. /api/v1/docs lists all requests`,
+    } satisfies ApiError);
   });
   await describe(app, operations.version);
   const routes = (api: ControlApp, _: object, done: () => void) => {
@@ -92,14 +94,16 @@ function guard(app: ControlApp, token: string, loopback: boolean): void {
   app.addHook("onRequest", async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     if (loopback && !isLocalHost(request.headers.host)) {
-      return reply.code(403).send({ error: "This node answers to an address or to localhost only", path: "host" });
+      const error = "The Host header must be an address or localhost, because this node listens on loopback";
+      return reply.code(403).send({ error, path: "host" });
     }
     const { config, url } = request.routeOptions;
-    // The page and the document of the API hold nothing of this node, and a browser opens them without a token.
+    // The API's page and document hold no data of this node, and a browser opens them without a token.
     if (config?.open || url?.startsWith("/api/v1/docs")) return;
     if (isAuthorized(request.headers.authorization, token)) return;
     reply.header("www-authenticate", 'Bearer realm="clearline"');
-    return reply.code(401).send({ error: "A valid token is needed: Authorization: Bearer …", path: "authorization" });
+    const error = "The request needs the token from the node's data folder: Authorization: Bearer TOKEN";
+    return reply.code(401).send({ error, path: "authorization" });
   });
 }
 
@@ -159,7 +163,7 @@ function stack(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** What a failed `listen` means to the one who wrote `console.address`. */
+/** Why the node cannot listen on `console.address`. */
 const LISTEN_FAULTS: Readonly<Record<string, string>> = {
   EADDRINUSE: "something else listens there already",
   EACCES: "this user may not use that port",

@@ -11,10 +11,10 @@ import { hasPrivateKey } from "../pki/x509/pem.ts";
 import type { NodeState } from "./state.ts";
 
 const DAY = 24 * 3600 * 1000;
-/** A clock that is slow must not find a new certificate to be of the future. */
+/** A client whose clock is slow must not find a new certificate not yet valid. */
 const CLOCK_SKEW = 3600 * 1000;
 
-/** What the API asks about inbound keys. No answer holds a private key. `reloadKeys`: live look-ups follow the folder. */
+/** What the API asks about inbound keys. No answer holds a private key. `reloadKeys` makes new sessions use the changed folder. */
 export function createKeyOperations(
   state: NodeState,
   reloadKeys: () => Promise<unknown>,
@@ -32,7 +32,11 @@ export function createKeyOperations(
     generateKey: (wanted) => generate(state, wanted, reloadKeys),
     async removeKey(id) {
       const written = state.active.keystore.keys.find((entry) => entry.id === id && isConfigured(entry));
-      if (written) throw new ConfigError("id", `Cannot remove key ${id}: it stands in the configuration file`);
+      if (written)
+        throw new ConfigError(
+          "id",
+          `Cannot remove key ${id}: it is in the configuration file. Remove it there and reload`,
+        );
       const removed = await state.keyFolder.remove(id);
       if (removed) await reloadKeys();
       return removed;
@@ -40,12 +44,15 @@ export function createKeyOperations(
   };
 }
 
-/** A certificate may come without its key, when the node holds that already: it made it, or the old certificate had the same. */
+/** A certificate may come without its key if the node already holds the key: it made it, or an older certificate has the same. */
 function sourceOf({ active }: NodeState, { hosts = [], certificate, key, pkcs12, passphrase }: NewKey): NewKeySource {
   const common = { ...(passphrase !== undefined && { passphrase }) };
   if (pkcs12 !== undefined && certificate === undefined && key === undefined) return { ...common, hosts, pkcs12 };
   if (certificate === undefined || pkcs12 !== undefined) {
-    throw new ConfigError("certificate", "Cannot add a key: give its certificate, or pkcs12 with both, but not more");
+    throw new ConfigError(
+      "certificate",
+      "Cannot add a key: give either a certificate or pkcs12, which holds both certificate and key",
+    );
   }
   const keyPem = key ?? (hasPrivateKey(certificate) ? certificate : undefined);
   if (keyPem !== undefined) return { ...common, hosts, certificatePem: certificate, keyPem };
@@ -53,7 +60,10 @@ function sourceOf({ active }: NodeState, { hosts = [], certificate, key, pkcs12,
   const isIts = (one: { readonly publicKeySha256: string }) => one.publicKeySha256 === publicKeySha256;
   const held = active.waiting.find(isIts) ?? active.keystore.keys.find(isIts);
   if (!held) {
-    throw new ConfigError("key", "Cannot add the certificate: the node does not hold its private key; give that, too");
+    throw new ConfigError(
+      "key",
+      "Cannot add the certificate: the node does not hold its private key. Give the key too",
+    );
   }
   return { hosts: hosts.length > 0 ? hosts : held.hosts, certificatePem: certificate, keyPem: held.keyPem };
 }
@@ -100,7 +110,7 @@ function waitingInfo({ id, hosts, keyType }: WaitingKey): KeyInfo {
   return { id, hosts, keyType, sha256: null, notAfter: null, origin: "added", state: "waiting" };
 }
 
-/** Their paths are places in the file, the others' are files. */
+/** The path of a configured key is a place in the configuration, that of an added key is a file. */
 function isConfigured({ path }: InboundKey): boolean {
   return path.startsWith("keys[");
 }

@@ -221,7 +221,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     await openssl("x509", "-req", "-in", files.csr, ...ca, "-out", files.certificate);
     const added = await node.command("keys", "add", "--certificate", files.certificate);
     assert.equal(added.code, 0, added.stderr);
-    assert.match(added.stdout, new RegExp(`new sessions with ${name} are shown`));
+    assert.match(added.stdout, new RegExp(`new sessions with ${name} get this certificate`));
     assert.match(added.stdout, /expires soon/);
     const [certificate] = await shown("dropping", name);
     assert.equal(certificate?.serialNumber, serialOf(files.certificate));

@@ -113,7 +113,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     assert.deepEqual(statusOf(session), ["good", "ocsp", null]);
     assert.equal(session.certificate?.revocation?.cached, false);
     const { stdout } = await hard.command("session", session.id);
-    assert.match(stdout, /Revocation +good, asked by OCSP, of 20/);
+    assert.match(stdout, /Revocation +good, by OCSP, issued 20/);
   });
 
   for (const [server, from, reason, nodeOf] of [

@@ -7,41 +7,44 @@ import type { KeyType } from "../../vocabulary.ts";
 import { openClient } from "../client.ts";
 import { findNode, type Place } from "../place.ts";
 import { type CommonOptions, createCommand, PROGRAM } from "../program.ts";
-import { color, fullTime, print, printJson, table } from "../render.ts";
+import { color, facts, fullTime, print, printJson } from "../render.ts";
 
-const role = () => new Option("--role <role>", "which CA").choices(["primary", "secondary"]);
-const keyType = () => new Option("--key-type <type>", "of which type of key").choices(["ecdsa", "rsa"]);
+const role = () => new Option("--role <role>", "the CA").choices(["primary", "secondary"]);
+const keyType = () => new Option("--key-type <type>", "the type of its key").choices(["ecdsa", "rsa"]);
 
 export function caCommand(): Command {
   return new Command("ca")
-    .description("The CAs that sign what clients are shown: show, export or renew them.")
+    .description("Show, export or renew the CAs that sign certificates for clients.")
     .addCommand(showCommand())
     .addCommand(exportCommand())
     .addCommand(renewCommand());
 }
 
 function showCommand(): Command {
-  return createCommand("show", "Show the signing CAs.", ["ca show", "ca show --json"])
-    .option("--json", "for a machine")
+  return createCommand("show", "Show the CAs, with the fingerprints to compare on clients.", [
+    "ca show",
+    "ca show --json",
+  ])
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
       const authorities = await (await openClient(options.config)).ask<AuthorityInfo[]>("GET", "/ca");
       if (options.json) printJson(authorities, 2);
-      else print(listing(authorities));
+      else print(...listing(authorities));
     });
 }
 
-function listing(authorities: readonly AuthorityInfo[]): string {
-  return table<AuthorityInfo>(
-    [
-      { title: "ROLE", rank: 0, value: ({ role }) => role },
-      { title: "KEY", rank: 0, value: ({ keyType }) => keyType },
-      { title: "UNTIL", rank: 0, value: ({ notAfter }) => fullTime(notAfter).slice(0, 10) },
-      { title: "FROM", rank: 3, value: ({ origin }) => (origin === "made" ? "this node" : "the configuration") },
-      { title: "SUBJECT", rank: 1, min: 20, value: ({ subject }) => subject },
-      { title: "SHA-256", rank: 0, min: 17, value: ({ sha256 }) => sha256 },
-    ],
-    authorities,
-  );
+/** A block for each, so that the fingerprint is whole on one line. */
+function listing(authorities: readonly AuthorityInfo[]): string[] {
+  return authorities.flatMap(({ role, keyType, subject, notBefore, notAfter, origin, sha256 }, index) => [
+    ...(index > 0 ? [""] : []),
+    color.bold(`${role} CA, ${keyType}`),
+    ...facts([
+      ["Subject", subject],
+      ["Valid", [notBefore, notAfter].map((time) => fullTime(time).slice(0, 10)).join(" to ")],
+      ["From", origin === "made" ? "this node" : "the configuration"],
+      ["SHA-256", sha256],
+    ]),
+  ]);
 }
 
 interface ExportOptions extends CommonOptions {
@@ -50,41 +53,42 @@ interface ExportOptions extends CommonOptions {
 }
 
 function exportCommand(): Command {
-  return createCommand("export", "Print the certificates for clients to trust, in PEM. The node need not run.", [
-    "ca export > clearline-ca.pem",
-    "ca export --key-type ecdsa",
-  ])
+  return createCommand(
+    "export",
+    "Print the certificates that clients must trust, in PEM. Works without a running node.",
+    ["ca export > clearline-ca.pem", "ca export --key-type ecdsa"],
+  )
     .addOption(role().default("primary"))
     .addOption(keyType())
     .action(async (options: ExportOptions) => {
       print((await readAuthorities(await findNode(options.config), options)).join("\n"));
       if (options.role === "secondary") {
         process.stderr.write(
-          `${color.yellow("No client should trust the secondary CA: it signs for invalid servers.")}\n`,
+          `${color.yellow("Do not let clients trust the secondary CA: it signs for servers whose certificates are invalid.")}\n`,
         );
       }
     });
 }
 
-/** From the files, not from the node: whoever may read its token may read these. */
+/** From the files, not from the node: a user who may read the node's token may read these too. */
 async function readAuthorities({ dataDir, givenAuthorities }: Place, options: ExportOptions): Promise<string[]> {
   const given = givenAuthorities[options.role];
   const types = options.keyType ? [options.keyType] : ["ecdsa", "rsa"];
   const files = given ? [given] : types.map((type) => join(dataDir, "ca", `${options.role}-${type}.pem`));
-  // One after the other: of several that are missing always the same one is named.
+  // One after the other, so that the first missing file is the one that the error names.
   return Array.fromAsync(files, readCertificate);
 }
 
-/** The first certificate is the CA's own; what follows are those above it. */
+/** The first certificate is the CA's own. Its issuers may follow. */
 async function readCertificate(file: string): Promise<string> {
   try {
     const pem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(await readFile(file, "utf8"))?.[0];
     if (pem !== undefined) return pem;
-    throw new ConfigError(file, `Cannot export the CA: there is no certificate in ${file}`);
+    throw new ConfigError(file, `Cannot export the CA: ${file} holds no certificate in PEM`);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    const made = `${file} is not there; the CA is made when the node first starts: ${PROGRAM} run`;
+    const made = `${file} does not exist. The node makes its CA on its first start: ${PROGRAM} run`;
     throw new ConfigError(file, `Cannot export the CA: ${code === "ENOENT" ? made : `${file}: ${code}`}`, {
       cause: error,
     });
@@ -92,16 +96,16 @@ async function readCertificate(file: string): Promise<string> {
 }
 
 function renewCommand(): Command {
-  return createCommand("renew", "Make new keys for a CA. Clients must be given its new certificates.", [
+  return createCommand("renew", "Make new keys for a CA. Clients must then trust its new certificates.", [
     "ca renew --role primary",
   ])
     .addOption(role().makeOptionMandatory())
-    .option("--json", "for a machine")
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { role: AuthorityRole; json?: true }) => {
       const client = await openClient(options.config);
       const authorities = await client.ask<AuthorityInfo[]>("POST", `/ca/${options.role}/renew`);
       if (options.json) return printJson(authorities, 2);
-      print(listing(authorities.filter((one) => one.role === options.role)));
+      print(...listing(authorities.filter((one) => one.role === options.role)));
       if (options.role === "primary") print("", `Clients must trust the new certificates: ${PROGRAM} ca export`);
     });
 }

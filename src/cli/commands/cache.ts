@@ -6,14 +6,14 @@ import { print, printJson, table } from "../render.ts";
 
 export function cacheCommand(): Command {
   return new Command("cache")
-    .description("What the node remembers to be faster: show or flush it.")
+    .description("Show or flush the node's caches.")
     .addCommand(showCommand())
     .addCommand(flushCommand());
 }
 
 function showCommand(): Command {
   return createCommand("show", "Show how full the caches are and how often they helped.", ["cache show"])
-    .option("--json", "for a machine")
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
       const caches = await (await openClient(options.config)).ask<CacheInfo[]>("GET", "/caches");
       if (options.json) return printJson(caches, 2);
@@ -33,8 +33,8 @@ function showCommand(): Command {
 }
 
 function flushCommand(): Command {
-  return createCommand("flush", "Forget what one cache holds, or all of them.", ["cache flush", "cache flush mint"])
-    .argument("[name]", "as `cache show` shows it")
+  return createCommand("flush", "Empty one cache, or all of them.", ["cache flush", "cache flush mint"])
+    .argument("[name]", "the cache, as `cache show` names it; without it, all caches")
     .action(async (name: string | undefined, options: CommonOptions) => {
       const path = name === undefined ? "/caches" : `/caches/${encodeURIComponent(name)}`;
       await (await openClient(options.config)).ask("DELETE", path);

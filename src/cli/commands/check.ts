@@ -9,12 +9,11 @@ import { type CommonOptions, createCommand } from "../program.ts";
 import { color, facts, plain, print, printJson } from "../render.ts";
 
 export function checkCommand(): Command {
-  return createCommand(
-    "check",
-    "Say everything that is wrong with a configuration. Exit code 2 when there is anything.",
-    ["check -c clearline.yaml", "check -c clearline.yaml --json"],
-  )
-    .option("--json", "for a machine")
+  return createCommand("check", "Print every error in a configuration. The exit code is 2 when there is one.", [
+    "check -c clearline.yaml",
+    "check -c clearline.yaml --json",
+  ])
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
       const { loadConfig } = await import("../../config/load.ts");
       const { checkPki } = await import("../../pki/check.ts");

@@ -15,22 +15,26 @@ interface Options extends CommonOptions {
   readonly json?: true;
 }
 
-/** More lines than that do not explain. */
+/** With more steps than this, those that do not apply are left out. */
 const LINES_MAX = 40;
 
 export function explainCommand(): Command {
-  return createCommand("explain", "Say what the node would decide, and why. What is left out is not known.", [
-    "explain --host www.example.com",
-    "explain --host www.example.com --client 10.9.0.4 --server 93.184.215.14:443",
-    "explain --host expired.example.com --certificate server.pem",
-  ])
+  return createCommand(
+    "explain",
+    "Show what the node would decide about a flow, and why. What you leave out counts as not known.",
+    [
+      "explain --host www.example.com",
+      "explain --host www.example.com --client 10.9.0.4 --server 93.184.215.14:443",
+      "explain --host expired.example.com --certificate server.pem",
+    ],
+  )
     .option("--host <host>", "the SNI or CONNECT host")
     .option("--client <address>", "the client's address")
     .option("--server <address:port>", "the server's address and port")
-    .option("--listener <name>", "the listener")
+    .option("--listener <name>", "the listener that accepts the flow")
     .option("--certificate <file>", "the server's certificate, in PEM")
-    .option("--all", "every step, however many")
-    .option("--json", "for a machine")
+    .option("--all", "show every step, however many there are")
+    .option("--json", "print JSON")
     .action(async ({ host, client, server, listener, ...options }: Options) => {
       const certificatePem = options.certificate && (await readNamed("--certificate", options.certificate));
       const query: ExplainQuery = { host, client, server, listener, certificatePem };
@@ -50,7 +54,7 @@ function page({ entries, verdict, assumed }: Explanation, all: boolean): string[
     ...(verdict.provisional ? ["A later phase may still decide otherwise."] : []),
     "",
     steps(told),
-    ...(left > 0 ? [color.dim(`… and ${left} that do not apply: --all shows them`)] : []),
+    ...(left > 0 ? [color.dim(`… and ${left} steps that do not apply; --all shows them`)] : []),
   ];
 }
 
@@ -59,7 +63,7 @@ function steps(entries: readonly ExplainedEntry[]): string {
   return table<ExplainedEntry>(
     [
       { title: "PHASE", rank: 0, value: ({ phase }) => phase, paint },
-      { title: "GROUP", rank: 0, min: 12, value: ({ group }) => group, paint },
+      { title: "GROUP", rank: 0, min: 12, value: shortGroup, paint },
       { title: "NAME", rank: 1, min: 12, value: ({ name }) => name, paint },
       {
         title: "ACTION",
@@ -76,4 +80,9 @@ function steps(entries: readonly ExplainedEntry[]): string {
     ],
     entries,
   );
+}
+
+/** "fault: expired". With its long form the table is wider than 80 columns. */
+function shortGroup({ group }: ExplainedEntry): string {
+  return group.replace("certificate faults: ", "fault: ");
 }

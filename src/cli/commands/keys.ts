@@ -1,14 +1,14 @@
-import { Command } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import type { GeneratedKey, KeyInfo, NewKey } from "../../control/api.ts";
 import { ConfigError } from "../../errors.ts";
 import { openClient } from "../client.ts";
 import { readNamed } from "../named-file.ts";
-import { type CommonOptions, createCommand } from "../program.ts";
+import { type CommonOptions, createCommand, PROGRAM } from "../program.ts";
 import { color, fullTime, print, printJson, table } from "../render.ts";
 
 export function keysCommand(): Command {
   return new Command("keys")
-    .description("The certificates and keys of inbound servers: add, generate, list or remove them.")
+    .description("Add, generate, list or remove certificates and keys of inbound servers.")
     .addCommand(addCommand())
     .addCommand(generateCommand())
     .addCommand(listCommand())
@@ -25,29 +25,30 @@ interface AddOptions extends CommonOptions {
 }
 
 function addCommand(): Command {
-  return createCommand("add", "Give the node a server's certificate and key. It keeps them over restarts.", [
-    "keys add --host www.example.com --host '*.example.com' --certificate www.pem --key www.key",
+  return createCommand("add", "Give the node a server's certificate and key. They survive restarts.", [
+    "keys add --certificate www.pem --key www.key",
+    "keys add --host '*.example.com' --certificate www.pem --key www.key",
     "keys add --pkcs12 www.p12 --passphrase-file www.pass",
-    "keys add --certificate signed.pem   # the node made the key, or holds it already",
+    "keys add --certificate signed.pem     # for a key that the node holds",
   ])
-    .option("--host <host...>", "the server's host names, wildcards and addresses; else those of the certificate")
+    .option("--host <host...>", "the server's host names, wildcards and addresses (default: those in the certificate)")
     .option("--certificate <file>", "PEM: the server's certificate, then its chain")
     .option("--key <file>", "PEM: the private key")
-    .option("--pkcs12 <file>", "instead of both: one PKCS#12 file (.p12, .pfx)")
-    .option("--passphrase-file <file>", "its first line is the passphrase that the key is encrypted under")
-    .option("--json", "for a machine")
+    .option("--pkcs12 <file>", "PKCS#12 (.p12, .pfx), instead of the two PEM files")
+    .option("--passphrase-file <file>", "a file whose first line is the passphrase of the key or the PKCS#12 file")
+    .option("--json", "print JSON")
     .action(async (options: AddOptions) => {
       const added = await readNewKey(options);
       const key = await (await openClient(options.config)).ask<KeyInfo>("POST", "/keys", added);
       if (options.json) return printJson(key, 2);
-      print(`Added ${key.id}: new sessions with ${key.hosts.join(", ")} are shown this certificate.`);
-      if (key.state !== "valid") print(color.yellow(`The certificate: ${key.state}.`));
+      print(`Added key ${key.id}: new sessions with ${key.hosts.join(", ")} get this certificate.`);
+      if (key.state !== "valid") print(color.yellow(`The state of its certificate: ${key.state}.`));
     });
 }
 
 async function readNewKey({ host, certificate, key, pkcs12, passphraseFile }: AddOptions): Promise<NewKey> {
   if (certificate === undefined && pkcs12 === undefined) {
-    throw new ConfigError("--certificate", "Cannot add a key: --certificate or --pkcs12 must name a file");
+    throw new ConfigError("--certificate", "Cannot add a key: name its file with --certificate or --pkcs12");
   }
   const passphrase = passphraseFile && (await readNamed("--passphrase-file", passphraseFile)).split(/\r?\n/, 1)[0];
   return {
@@ -62,46 +63,54 @@ async function readNewKey({ host, certificate, key, pkcs12, passphraseFile }: Ad
 interface GenerateOptions extends CommonOptions {
   readonly host: readonly string[];
   readonly type: string;
-  readonly selfSigned?: string;
+  readonly selfSigned?: number;
   readonly json?: true;
 }
 
 function generateCommand(): Command {
   return createCommand(
     "generate",
-    "Make a key in the node, and print the request that a CA makes its certificate of.",
-    [
-      "keys generate --host www.example.com > www.csr",
-      "keys generate --host intra.example.com --type ed25519 --self-signed 90",
-    ],
+    "Make a key in the node, and print a request for its certificate (PKCS#10) to send to a CA.",
+    ["keys generate --host www.example.com > www.csr", "keys generate --host intra.example.com --self-signed 90"],
   )
     .requiredOption("--host <host...>", "the server's host names, wildcards and addresses")
-    .option("--type <type>", "ecdsa, rsa or ed25519", "ecdsa")
-    .option("--self-signed <days>", "no CA: the key signs its certificate itself, for so many days")
-    .option("--json", "for a machine")
+    .addOption(new Option("--type <type>", "the type of key").choices(["ecdsa", "rsa", "ed25519"]).default("ecdsa"))
+    .option(
+      "--self-signed <days>",
+      "make a self-signed certificate instead of a request, valid for so many days",
+      readDays,
+    )
+    .option("--json", "print JSON")
     .action(async ({ config, host, type, selfSigned, json }: GenerateOptions) => {
-      const days = selfSigned === undefined ? {} : { selfSignedDays: Number(selfSigned) };
       const client = await openClient(config);
       const { key, request } = await client.ask<GeneratedKey>("POST", "/keys/generate", {
         hosts: host,
         keyType: type,
-        ...days,
+        selfSignedDays: selfSigned,
       });
       if (json) return printJson({ key, request }, 2);
       if (request === null)
-        return print(`Added ${key.id}: new sessions with ${key.hosts.join(", ")} are shown its certificate.`);
-      process.stderr.write(`Key ${key.id} waits for its certificate: clearline keys add --certificate FILE\n`);
+        return print(`Added key ${key.id}: new sessions with ${key.hosts.join(", ")} get its certificate.`);
+      process.stderr.write(
+        `Key ${key.id} waits for its certificate. Add it with: ${PROGRAM} keys add --certificate FILE\n`,
+      );
       process.stdout.write(request);
     });
 }
 
+function readDays(text: string): number {
+  const days = Number(text);
+  if (Number.isInteger(days) && days >= 1 && days <= 3650) return days;
+  throw new InvalidArgumentError("It must be a whole number of days from 1 to 3650.");
+}
+
 function listCommand(): Command {
   return createCommand("list", "List the keys that the node holds.", ["keys list"])
-    .option("--json", "for a machine")
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
       const keys = await (await openClient(options.config)).ask<KeyInfo[]>("GET", "/keys");
       if (options.json) return printJson(keys, 2);
-      if (keys.length === 0) return print("The node holds no key of a server.");
+      if (keys.length === 0) return print("The node holds no keys of servers.");
       print(listing(keys));
     });
 }
@@ -131,12 +140,10 @@ const STATE_COLORS: Readonly<Record<KeyInfo["state"], (text: string) => string>>
 };
 
 function removeCommand(): Command {
-  return createCommand("remove", "Take a key that was added, or waits for its certificate, from the node.", [
-    "keys remove 3f2a9c",
-  ])
-    .argument("<id>", "as `keys list` shows it")
+  return createCommand("remove", "Remove a key that was added or generated.", ["keys remove 3f2a9c"])
+    .argument("<id>", "the key's id, as `keys list` shows it")
     .action(async (id: string, options: CommonOptions) => {
       await (await openClient(options.config)).ask("DELETE", `/keys/${encodeURIComponent(id)}`);
-      print(`Removed ${id}.`);
+      print(`Removed key ${id}.`);
     });
 }

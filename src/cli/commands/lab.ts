@@ -8,7 +8,7 @@ import { PROGRAM } from "../program.ts";
 export function labCommand(): Command {
   return new Command("lab")
     .description(
-      "The whole topology on this machine: hosts in namespaces, real servers, real traffic, the node in the middle (root)",
+      "Run the whole topology on this machine: hosts in namespaces, real servers and traffic, the node in between. Needs root.",
     )
     .allowUnknownOption()
     .helpOption(false)
@@ -16,7 +16,7 @@ export function labCommand(): Command {
     .addHelpText("after", `\nExamples:\n  ${PROGRAM} lab --topology routed\n  ${PROGRAM} lab --check\n`)
     .action(async (options: string[]) => {
       const lab = fileURLToPath(new URL("../../../lab/main.ts", import.meta.url));
-      // Ctrl-C reaches the lab too, which takes its network down before it ends.
+      // Ctrl-C reaches the lab too, which removes its network before it ends.
       process.on("SIGINT", () => {});
       const [code] = await once(spawn(process.execPath, [lab, ...options], { stdio: "inherit" }), "exit");
       process.exitCode = code ?? 1;

@@ -5,11 +5,12 @@ import { type CommonOptions, createCommand } from "../program.ts";
 import { plain, print, printJson } from "../render.ts";
 
 export function reloadCommand(): Command {
-  return createCommand("reload", "Let the node read its configuration again. Live sessions go on as they are.", [
+  return createCommand(
     "reload",
-    "reload -c clearline.yaml",
-  ])
-    .option("--json", "for a machine")
+    "Make the node read its configuration again. Live sessions keep the policy that they began with.",
+    ["reload", "reload -c clearline.yaml"],
+  )
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
       const reloaded = await (await openClient(options.config)).ask<Reloaded>("POST", "/reload");
       if (options.json) return printJson(reloaded, 2);

@@ -2,11 +2,11 @@ import type { Command } from "commander";
 import { type CommonOptions, createCommand } from "../program.ts";
 
 export function runCommand(): Command {
-  return createCommand("run", "Start the node, and stay until it is told to end.", [
+  return createCommand("run", "Start the node. It runs until Ctrl-C or SIGTERM.", [
     "run",
     "run -c clearline.yaml",
   ]).action(async (options: CommonOptions) => {
-    // Only this command is the node: the others must not wait for all of it to load.
+    // Only this command loads the node: the others start faster without it.
     const { runNode } = await import("../../supervisor/run.ts");
     await runNode({ file: options.config });
   });

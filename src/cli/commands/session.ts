@@ -1,13 +1,13 @@
 import type { Command } from "commander";
-import type { LegRecord, RevocationRecord, Session } from "../../control/api.ts";
+import type { CertificateRecord, LegRecord, PresentedRecord, RevocationRecord, Session } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, endpoint, facts, fullTime, print, printJson, verdictColor } from "../render.ts";
 
 export function sessionCommand(): Command {
-  return createCommand("session", "Show everything that is known of one session.", ["session mh2k8x1a-0-1f"])
-    .argument("<id>", "as `sessions` shows it")
-    .option("--json", "for a machine")
+  return createCommand("session", "Show everything that is known about one session.", ["session mh2k8x1a-0-1f"])
+    .argument("<id>", "the session's id, as `sessions` shows it")
+    .option("--json", "print JSON")
     .action(async (id: string, options: CommonOptions & { json?: true }) => {
       const client = await openClient(options.config);
       const session = await client.ask<Session>("GET", `/sessions/${encodeURIComponent(id)}`);
@@ -17,94 +17,59 @@ export function sessionCommand(): Command {
 }
 
 function page(session: Session): string[] {
-  const { certificate, presented, clientLeg, serverLeg } = session;
+  const { certificate, presented, clientLeg, serverLeg, tools, feeds } = session;
   return [
-    ...facts([
-      ["Session", session.id],
-      ["State", session.end === null ? session.state : `closed, at ${session.state}`],
-      ["Listener", `${session.listener} (${session.mode}), worker ${session.worker}`],
-      ["Client", endpoint(session.client)],
-      ["Server", session.server && endpoint(session.server)],
-      ["SNI", session.sni],
-      ["CONNECT host", session.connectHost],
-      ["Protocol", PROTOCOLS[session.protocol ?? "none"]],
-      ["Began as", beginning(session)],
-      ["ECH", session.ech],
-      ["JA3", session.ja3],
-      ["JA4", session.ja4],
-    ]),
+    ...facts(identity(session)),
     "",
     ...verdict(session),
     ...part("Client leg", leg(clientLeg, "client")),
     ...part("Server leg", leg(serverLeg, "server")),
-    ...part(
-      "Certificate of the server",
-      certificate && [
-        ["Subject", certificate.subject],
-        ["Names", certificate.names.join(", ")],
-        ["Issuer", certificate.issuer],
-        ["Valid", [certificate.notBefore, certificate.notAfter].map(date).join(" to ")],
-        ["SHA-256", certificate.sha256],
-        ["Faults", certificate.faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
-        ["Revocation", certificate.revocation && revocation(certificate.revocation)],
-      ],
-    ),
-    ...part(
-      "Certificate shown to the client",
-      presented && [
-        [
-          "Signed by",
-          presented.authority === "inbound" ? "the server's own, inbound" : `the ${presented.authority} CA`,
-        ],
-        ["Key", presented.keyType],
-        ["Serial", presented.serial],
-        ["SHA-256", presented.sha256],
-      ],
-    ),
+    ...part("Certificate of the server", certificate && ofServer(certificate)),
+    ...part("Certificate presented to the client", presented && toClient(presented)),
     ...part(
       "Tools",
-      session.tools.map(({ name, state }) => [name, state === "connected" ? "passed" : "had failed, bypassed"]),
+      tools.map(({ name, state }) => [name, state === "connected" ? "passed" : "bypassed: it had failed"]),
     ),
-    ...part("Copies of the plaintext", Object.entries(session.feeds)),
-    ...part("Time", [
-      ["Started", fullTime(session.start)],
-      ["Last activity", fullTime(session.lastActivity)],
-      ["Ended", session.end && `${fullTime(session.end)}, after ${duration(session.end - session.start)}`],
-      ["Because", session.closeReason],
-      ["Client left", LEFT[session.clientLeft ?? "none"]],
-      ["Server left", LEFT[session.serverLeft ?? "none"]],
-    ]),
+    ...part("Copies of the plaintext", Object.entries(feeds)),
+    ...part("Time", times(session)),
   ];
 }
 
-function date(time: number | null): string {
-  return time === null ? "what is no date" : fullTime(time);
+function part(title: string, pairs: Pairs | null): string[] {
+  return pairs === null || pairs.length === 0 ? [] : ["", color.bold(title), ...facts(pairs)];
 }
 
-function revocation({ status, from, cached, reason, thisUpdate, nextUpdate }: RevocationRecord): string {
-  const source = from === null ? "" : `, ${SOURCES[from]}${cached ? ", known already" : ""}`;
-  const times = thisUpdate === null ? "" : `, of ${fullTime(thisUpdate)}`;
-  const end = nextUpdate === null ? "" : ` until ${fullTime(nextUpdate)}`;
-  return `${status}${source}${times}${end}${reason === null ? "" : ` (${reason})`}`;
+function identity(session: Session): Pairs {
+  return [
+    ["Session", session.id],
+    ["State", session.end === null ? session.state : `closed, at ${session.state}`],
+    ["Listener", `${session.listener} (${session.mode}), worker ${session.worker}`],
+    ["Client", endpoint(session.client)],
+    ["Server", session.server && endpoint(session.server)],
+    ["SNI", session.sni],
+    ["CONNECT host", session.connectHost],
+    ["Protocol", PROTOCOLS[session.protocol ?? "none"]],
+    ["Began as", beginning(session)],
+    ["ECH", session.ech],
+    ["JA3", session.ja3],
+    ["JA4", session.ja4],
+  ];
 }
 
-const SOURCES = { stapled: "stapled by the server", ocsp: "asked by OCSP", crl: "by its issuer's list" } as const;
+const PROTOCOLS: Readonly<Record<string, string>> = { tls: "TLS", http: "plain HTTP", other: "not TLS" };
 
 function beginning({ startTls }: Session): string | null {
   if (startTls === null) return null;
   const { protocol, outcome, at } = startTls;
   if (at !== null) return `${protocol}, TLS since ${fullTime(at)}`;
   return outcome === "refused"
-    ? `${protocol}, whose server refused TLS`
-    : `${protocol}, whose server no longer offers the TLS that it offered before`;
+    ? `${protocol}; the server refused TLS`
+    : `${protocol}; the server no longer offers TLS, which it did before`;
 }
-
-const PROTOCOLS: Readonly<Record<string, string>> = { tls: "TLS", http: "plain HTTP", other: "not TLS" };
-const LEFT: Readonly<Record<string, string>> = { closed: "closed its side", reset: "reset the connection" };
 
 function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
   if (verdict === null) {
-    const why = reason ?? (end === null ? "not decided yet" : "the session ended before");
+    const why = reason ?? (end === null ? "not decided yet" : "the session ended before a decision");
     return facts([["Verdict", `none: ${why}`]]);
   }
   return facts([
@@ -128,6 +93,62 @@ function leg({ version, suite, group, alpn, resumed, received, sent }: LegRecord
   ];
 }
 
-function part(title: string, pairs: Pairs | null): string[] {
-  return pairs === null || pairs.length === 0 ? [] : ["", color.bold(title), ...facts(pairs)];
+function ofServer({
+  subject,
+  names,
+  issuer,
+  notBefore,
+  notAfter,
+  sha256,
+  faults,
+  revocation,
+}: CertificateRecord): Pairs {
+  return [
+    ["Subject", subject],
+    ["Names", names.join(", ")],
+    ["Issuer", issuer],
+    ["Valid", `${date(notBefore)} to ${date(notAfter)}`],
+    ["SHA-256", sha256],
+    ["Faults", faults.map(({ fault, code }) => `${fault} (${code})`).join(", ")],
+    ["Revocation", revocation && statusOf(revocation)],
+  ];
 }
+
+function date(time: number | null): string {
+  return time === null ? "an unreadable date" : fullTime(time);
+}
+
+/** "good, by OCSP, issued 2026-11-23 21:56:12, valid until 2026-11-30 21:56:12". */
+function statusOf({ status, from, cached, reason, thisUpdate, nextUpdate }: RevocationRecord): string {
+  return [
+    reason === null ? status : `${status} (${reason})`,
+    ...(from === null ? [] : [SOURCES[from]]),
+    ...(cached ? ["cached"] : []),
+    ...(thisUpdate === null ? [] : [`issued ${fullTime(thisUpdate)}`]),
+    ...(nextUpdate === null ? [] : [`valid until ${fullTime(nextUpdate)}`]),
+  ].join(", ");
+}
+
+const SOURCES = { stapled: "stapled by the server", ocsp: "by OCSP", crl: "by the issuer's CRL" } as const;
+
+function toClient({ authority, keyType, serial, sha256 }: PresentedRecord): Pairs {
+  return [
+    ["Signed by", authority === "inbound" ? "the server's own CA (inbound)" : `the ${authority} CA`],
+    ["Key", keyType],
+    ["Serial", serial],
+    ["SHA-256", sha256],
+  ];
+}
+
+function times({ start, lastActivity, end, closeReason, clientLeft, serverLeft }: Session): Pairs {
+  return [
+    ["Started", fullTime(start)],
+    ["Last activity", fullTime(lastActivity)],
+    ["Ended", end && `${fullTime(end)}, after ${duration(end - start)}`],
+    ["Because", closeReason],
+    ["Client left", LEFT[clientLeft ?? "none"]],
+    ["Server left", LEFT[serverLeft ?? "none"]],
+  ];
+}
+
+const LEFT: Readonly<Record<string, string>> = { closed: "closed its side", reset: "reset the connection" };

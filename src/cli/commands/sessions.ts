@@ -19,26 +19,35 @@ interface Options extends CommonOptions {
 }
 
 export function sessionsCommand(): Command {
-  return createCommand("sessions", "List sessions, live ones first, the newest first.", [
+  return createCommand("sessions", "List sessions: live ones before closed ones, the newest first.", [
     "sessions --host '*.example.com'",
     "sessions --state EST:EST --verdict bypass",
     "sessions --watch",
     "sessions --watch --json | jq .sni",
-    "sessions --fleet --client 10.1.2.3",
+    "sessions --fleet --client 10.0.0.0/8",
   ])
-    .option("--host <host>", "SNI, CONNECT host or a name of the server's certificate; * stands for anything")
-    .option("--state <state>", "Na:Nb:Ta:Tb, or its beginning: EST:EST")
-    .addOption(new Option("--verdict <verdict>", "what was decided").choices(["decrypt", "bypass", "drop", "none"]))
-    .option("--listener <name>", "the listener they came through")
-    .option("--client <address>", "the client's address, or a subnet: 10.0.0.0/8")
-    .addOption(new Option("--live", "live ones only").conflicts("closed"))
-    .option("--closed", "closed ones only")
-    .option("--limit <n>", "how many at most (default: 50; with --watch: what fits)", readLimit)
-    .option("--watch", "show them as they are now, until Ctrl-C; with --json: a line of JSON for each change")
+    .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
+    .option("--state <state>", "Na:Nb:Ta:Tb, or the first of these states: EST:EST")
     .addOption(
-      new Option("--fleet", "of every node that shares this one's store; --limit counts for each").conflicts("watch"),
+      new Option("--verdict <verdict>", "the verdict; none: nothing was decided").choices([
+        "decrypt",
+        "bypass",
+        "drop",
+        "none",
+      ]),
     )
-    .option("--json", "for a machine")
+    .option("--listener <name>", "the listener that accepted them")
+    .option("--client <address>", "the client's address or subnet: 10.9.0.4, 10.0.0.0/8")
+    .addOption(new Option("--live", "live sessions only").conflicts("closed"))
+    .option("--closed", "closed sessions only")
+    .option("--limit <n>", "the most sessions to list (default: 50; with --watch, as many as fit)", readLimit)
+    .option("--watch", "update the list every second until Ctrl-C; with --json, print a line of JSON for each change")
+    .addOption(
+      new Option("--fleet", "search every node that shares this node's store; --limit applies to each").conflicts(
+        "watch",
+      ),
+    )
+    .option("--json", "print JSON")
     .action(async (options: Options) => {
       const client = await openClient(options.config);
       if (options.fleet) return listFleet(client, options);
@@ -48,11 +57,11 @@ export function sessionsCommand(): Command {
       if (options.json) return printJson(list, 2);
       if (list.sessions.length === 0) return print("No session was found.");
       print(table(columns(), list.sessions));
-      if (list.more) print(color.dim(`… and more: --limit ${list.sessions.length * 10} shows them`));
+      if (list.more) print(color.dim(`… and more; try --limit ${Math.min(list.sessions.length * 10, 10_000)}`));
     });
 }
 
-/** What each node has, side by side: a session is one node's, wherever its client resumes. */
+/** The sessions of every node, in one table. */
 async function listFleet(client: Client, options: Options): Promise<void> {
   const fleet = await client.ask<FleetSessions>("GET", `/fleet/sessions${asked(options, options.limit ?? 50)}`);
   if (options.json) return printJson(fleet, 2);
@@ -61,15 +70,15 @@ async function listFleet(client: Client, options: Options): Promise<void> {
   if (rows.length === 0) print("No session was found.");
   else print(table([node, ...columns()], rows));
   for (const { name, answered, more } of fleet.nodes) {
-    if (!answered) print(color.red(`${name} did not answer`));
-    if (more) print(color.dim(`… and more of ${name}`));
+    if (!answered) print(color.red(`Node ${name} did not answer in time; its sessions are not known`));
+    if (more) print(color.dim(`… and more on node ${name}; try a higher --limit`));
   }
 }
 
 function readLimit(text: string): number {
   const limit = Number(text);
   if (Number.isInteger(limit) && limit >= 1 && limit <= 10_000) return limit;
-  throw new InvalidArgumentError("It is a number from 1 to 10000.");
+  throw new InvalidArgumentError("It must be a whole number from 1 to 10000.");
 }
 
 function fetchList(client: Client, options: Options, limit: number): Promise<SessionList> {
@@ -85,7 +94,7 @@ function filterOf({ host, state, verdict, listener, client }: Options) {
   return { host, state, verdict, listener, client };
 }
 
-/** A page that renews itself every second. */
+/** Prints the list anew every second. */
 async function watch(client: Client, options: Options): Promise<void> {
   const tty = process.stdout.isTTY === true;
   const leave = () => {
@@ -101,7 +110,7 @@ async function watch(client: Client, options: Options): Promise<void> {
       const page = table(columns(), list.sessions)
         .split("\n")
         .slice(0, rows + 1);
-      const title = `Sessions at ${shortTime(Date.now())}, every second; Ctrl-C ends`;
+      const title = `Sessions at ${shortTime(Date.now())}, updated every second; Ctrl-C ends`;
       // Home, each line cleared to its end, then the rest of the screen: without flicker.
       if (tty)
         process.stdout.write(

@@ -6,7 +6,7 @@ import { bytes, color, duration, facts, fullTime, print, printJson, table } from
 
 export function statsCommand(): Command {
   return createCommand("stats", "Show what the node has done since it started.", ["stats", "stats --json"])
-    .option("--json", "for a machine")
+    .option("--json", "print JSON")
     .action(async (options: CommonOptions & { json?: true }) => {
       const stats = await (await openClient(options.config)).ask<Stats>("GET", "/stats");
       if (options.json) return printJson(stats, 2);
@@ -22,7 +22,7 @@ function page(stats: Stats): string[] {
       ["Clearline", stats.version],
       ["Started", `${fullTime(stats.startedAt)}, ${duration(Date.now() - stats.startedAt)} ago`],
       ["Live sessions", stats.sessions.live],
-      ["Certificates", `${mint.minted} issued, ${mint.hits} shown again`],
+      ["Certificates", `${mint.minted} issued, ${mint.hits} presented again`],
       ["History", stopped],
       ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
     ]),
@@ -45,7 +45,7 @@ interface ListenerRow {
   readonly counters: ListenerCounters | undefined;
 }
 
-/** Those that listen, and those of before a reload that only their counters remember. */
+/** The listeners, and those that a reload removed and that still have counters. */
 function listeners({ listeners, counters }: Stats): string[] {
   const known = listeners.map(({ name, mode, address }) => ({ name, at: `${mode} ${address}` }));
   const gone = Object.keys(counters).filter((name) => !known.some((one) => one.name === name));
@@ -108,7 +108,7 @@ function workers({ workers }: Stats): string {
   );
 }
 
-/** What never reached a worker, or was handed to one, in packets: of TCP only the first of a connection is counted. */
+/** What the kernel decided or handed to a worker. Of a TCP connection only the first packet is counted. */
 function kernel({ kernel }: Stats): string {
   return table<KernelCount>(
     [

@@ -19,7 +19,8 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
     },
     async ({ params: { role, keyType } }, reply) => {
       const pem = operations.authorityPem(role, keyType);
-      if (pem === undefined) return reply.code(404).send({ error: `There is no ${role} CA of type ${keyType}` });
+      if (pem === undefined)
+        return reply.code(404).send({ error: `Cannot export the ${role} CA: it has no ${keyType} certificate` });
       const name = `clearline-${role}-${keyType}.pem`;
       reply.header("content-disposition", `attachment; filename="${name}"`);
       return reply.type("application/x-pem-file").send(pem);

@@ -6,10 +6,10 @@ import { cache, failure } from "../schemas.ts";
 export function addCacheRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/caches",
-    { schema: { summary: "What the node remembers", response: { 200: z.array(cache).readonly() } } },
+    { schema: { summary: "The caches of the node", response: { 200: z.array(cache).readonly() } } },
     () => operations.caches(),
   );
-  app.delete("/caches", { schema: { summary: "Forget everything", response: { 204: z.null() } } }, async (_, reply) => {
+  app.delete("/caches", { schema: { summary: "Empty all caches", response: { 204: z.null() } } }, async (_, reply) => {
     await operations.flushCaches();
     return reply.code(204).send(null);
   });
@@ -17,7 +17,7 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
     "/caches/:name",
     {
       schema: {
-        summary: "Forget what one cache holds",
+        summary: "Empty one cache",
         params: z.object({ name: z.string().max(128) }),
         response: { 204: z.null(), 404: failure },
       },
@@ -25,6 +25,8 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
     async ({ params: { name } }, reply) =>
       (await operations.flushCaches(name))
         ? reply.code(204).send(null)
-        : reply.code(404).send({ error: `There is no cache "${name}"`, path: "name" }),
+        : reply
+            .code(404)
+            .send({ error: `Cannot flush cache ${name}: the node has no cache of this name`, path: "name" }),
   );
 }

@@ -10,7 +10,7 @@ import { sessionFilter } from "../session-filter.ts";
 
 const BATCH_EVERY = 250;
 const HEARTBEAT_EVERY = 15_000;
-/** Bounds what one slow client may make the node keep, and how many clients there may be. */
+/** The most sessions that wait for one slow client, and the most clients. */
 const WAITING_MAX = 5000;
 const CLIENTS_MAX = 32;
 
@@ -32,12 +32,13 @@ export function addEventRoutes(app: ControlApp, operations: Operations): void {
       },
     },
     async (request, reply) => {
-      if (streams.size >= CLIENTS_MAX) return reply.code(503).send({ error: "Too many clients listen to events" });
+      if (streams.size >= CLIENTS_MAX)
+        return reply.code(503).send({ error: `Cannot send events: ${CLIENTS_MAX} clients already receive them` });
       reply.hijack();
       const stream = reply.raw;
       streams.add(stream);
       stream.writeHead(200, { ...SECURITY_HEADERS, "content-type": "text/event-stream" });
-      const stop = tell(operations, stream, compileQuery(request.query));
+      const stop = sendChanges(operations, stream, compileQuery(request.query));
       stream.once("close", () => {
         stop();
         streams.delete(stream);
@@ -47,8 +48,12 @@ export function addEventRoutes(app: ControlApp, operations: Operations): void {
   );
 }
 
-/** Sends what changed, in batches: of a session that changed twice, only the last form. */
-function tell(operations: Operations, stream: ServerResponse, wanted: (session: Session) => boolean): () => void {
+/** Sends what changed, in batches; of a session that changed twice, only the latest form. Returns how to stop. */
+function sendChanges(
+  operations: Operations,
+  stream: ServerResponse,
+  wanted: (session: Session) => boolean,
+): () => void {
   const live = new Map<string, Session>();
   const closed = new Map<string, Session>();
   let dropped = 0;
@@ -72,7 +77,7 @@ function tell(operations: Operations, stream: ServerResponse, wanted: (session: 
     closed.clear();
     dropped = 0;
   }, BATCH_EVERY);
-  // Tells both ends, and what is between them, that the connection still stands.
+  // Keeps the connection open in both ends and in proxies between them.
   const heartbeat = setInterval(() => {
     if (!stream.writableNeedDrain) stream.write(": still here\n\n");
   }, HEARTBEAT_EVERY);

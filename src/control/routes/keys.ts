@@ -37,6 +37,6 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
     async ({ params: { id } }, reply) =>
       (await operations.removeKey(id))
         ? reply.code(204).send(null)
-        : reply.code(404).send({ error: `There is no key ${id}`, path: "id" }),
+        : reply.code(404).send({ error: `Cannot remove key ${id}: the node has no key with this id`, path: "id" }),
   );
 }

@@ -2,7 +2,7 @@ import type { ControlApp } from "../app.ts";
 import { createMetrics } from "../metrics.ts";
 import type { Operations } from "../operations.ts";
 
-/** Needs the token as everything does: counters tell who is visited, and how much. */
+/** Needs the token like all other routes: the counters show which listeners are used, and how much. */
 export function addMetricsRoute(app: ControlApp, operations: Operations): void {
   const metrics = createMetrics(operations);
   app.get("/metrics", { schema: { summary: "Figures for Prometheus" } }, async (_, reply) =>

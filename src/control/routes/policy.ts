@@ -8,7 +8,13 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   }));
   app.get(
     "/explain",
-    { schema: { summary: "What would be decided, and why", querystring: flow, response: { 200: explanation } } },
+    {
+      schema: {
+        summary: "What would be decided about a flow, and why",
+        querystring: flow,
+        response: { 200: explanation },
+      },
+    },
     ({ query }) => operations.explain(query),
   );
   app.post(

@@ -39,7 +39,11 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
     },
     async ({ params: { id } }, reply) => {
       const found = operations.sessions.find(id) ?? operations.history.find(id);
-      return found ? reply.send(found) : reply.code(404).send({ error: `There is no session ${id}`, path: "id" });
+      return found
+        ? reply.send(found)
+        : reply
+            .code(404)
+            .send({ error: `Cannot show session ${id}: it is neither live nor in the history`, path: "id" });
     },
   );
 }

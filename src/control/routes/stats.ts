@@ -17,7 +17,7 @@ export function addStatsRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { open: true },
       schema: {
-        summary: "Is the node there? Needs no token",
+        summary: "Whether the node runs. Needs no token",
         security: [],
         response: { 200: health },
       },
