@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Logger } from "pino";
-import type { Deliver } from "./block-stream.ts";
 import { pcapRecords, pcapStart } from "./pcap-format.ts";
 import { dropNote, sectionStart } from "./pcapng-format.ts";
 
@@ -10,112 +9,133 @@ export interface ClientOptions {
   readonly address: { readonly host: string; readonly port: number };
   readonly format: "pcapng" | "pcap";
   readonly log: Logger;
-  /** ms after which a client that takes nothing of what waits for it is disconnected; 30 s when absent. */
+  /** ms after which a client that takes none of the bytes that wait for it is disconnected; 30 s when absent. */
   readonly stall?: number | undefined;
 }
 
-/** The programs that read a pcap-over-ip feed. */
-export interface CaptureClients {
-  readonly deliver: Deliver;
-  /** Packets that were left out for a client, summed over all of them. */
-  readonly dropped: number;
-  readonly count: number;
-  /** Nobody can connect any more; those who are get what waits for them, for a second at most. */
-  close(): Promise<void>;
-}
-
-const MOST = 16;
+const MAX_CLIENTS = 16;
 const MIB = 1024 * 1024;
-/** Bytes that wait for one client at most. The pieces are shared: clients that are equally far behind need it once. */
+/** The most bytes that wait for one client. Clients that are equally far behind share the memory. */
 const LIMIT = 32 * MIB;
 const STALL = 30_000;
+/** ms that clients have for the last bytes when the feed closes. */
 const FAREWELL = 1_000;
 
-/** One program, and how many packets it missed. */
+/** A program that reads the feed. */
 interface Reader {
   readonly socket: Socket;
+  /** Packets that were left out for it. */
   missed: number;
-  /** It has not been told of all that it missed. */
+  /** It has not been told of all of them. */
   untold: boolean;
 }
 
 /**
- * Listens for programs that read the feed, which is all they can do: what they send is not looked at. Each gets whole
- * blocks. For one that is slow, blocks are left out, and a note in the stream says how many. `onAudience` is called with
- * true whenever one comes, with false when the last has gone. Throws the system's error when the address cannot be had.
+ * Listens for programs that read the feed; what they send is ignored. Each gets whole blocks. For a slow one, blocks are
+ * left out, and a note in the stream says how many. `onAudience` is called with true for each new program, and with false
+ * when the last has gone. Rejects with the system's error when the address cannot be used.
  */
 export async function serveClients(
-  { name, address, format, log, stall = STALL }: ClientOptions,
+  options: ClientOptions,
   onAudience: (present: boolean) => void,
 ): Promise<CaptureClients> {
-  const readers = new Set<Reader>();
-  const preamble = format === "pcap" ? pcapStart() : sectionStart(name);
-  let dropped = 0;
+  const clients = new CaptureClients(options, onAudience);
+  await clients.listen();
+  return clients;
+}
 
-  const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
-    if (readers.size >= MOST) {
-      log.warn({ feed: name, client: socket.remoteAddress }, `a client was refused: the feed has ${MOST}`);
+/** The programs that read a pcap-over-ip feed. */
+export class CaptureClients {
+  readonly #options: ClientOptions;
+  readonly #onAudience: (present: boolean) => void;
+  readonly #preamble: Buffer;
+  readonly #readers = new Set<Reader>();
+  readonly #server: Server;
+  #dropped = 0;
+
+  constructor(options: ClientOptions, onAudience: (present: boolean) => void) {
+    this.#options = options;
+    this.#onAudience = onAudience;
+    this.#preamble = options.format === "pcap" ? pcapStart() : sectionStart(options.name);
+    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
+  }
+
+  async listen(): Promise<void> {
+    await listening(this.#server, this.#options.address);
+  }
+
+  /** Packets that were left out for a client, over all clients. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  get count(): number {
+    return this.#readers.size;
+  }
+
+  deliver(blocks: Buffer, packets: number): void {
+    const bytes = this.#options.format === "pcap" ? pcapRecords(blocks) : blocks;
+    for (const reader of this.#readers) this.#send(reader, bytes, packets);
+  }
+
+  /** Stops listening. Connected clients get the bytes that wait for them, within a second. */
+  async close(): Promise<void> {
+    this.#server.close();
+    for (const { socket } of this.#readers) {
+      socket.end();
+      setTimeout(() => socket.destroy(), FAREWELL).unref();
+    }
+    await Promise.all([...this.#readers].map(({ socket }) => socket.destroyed || once(socket, "close")));
+  }
+
+  #accept(socket: Socket): void {
+    const { name, log, stall = STALL } = this.#options;
+    const client = socket.remoteAddress;
+    if (this.#readers.size >= MAX_CLIENTS) {
+      log.warn({ feed: name, client }, `a client was refused: the feed has ${MAX_CLIENTS}`);
       socket.on("error", () => {}).destroy();
       return;
     }
     const reader: Reader = { socket, missed: 0, untold: false };
-    readers.add(reader);
-    log.info({ feed: name, client: socket.remoteAddress, clients: readers.size }, "a client reads the feed");
-    // Every byte that it takes puts this off, and a client for which nothing waits is not late.
+    this.#readers.add(reader);
+    log.info({ feed: name, client, clients: this.#readers.size }, "a client reads the feed");
+    // Every byte that the client takes restarts the timeout. A client for which nothing waits is not late.
     socket.setTimeout(stall, () => {
       if (socket.writableLength === 0) return;
-      log.warn({ feed: name, client: socket.remoteAddress }, "a client of the feed takes nothing; it is disconnected");
+      log.warn({ feed: name, client }, "a client of the feed takes no bytes; it is disconnected");
       socket.destroy();
     });
-    // One that is gone shows as "close", however it went.
+    // "close" follows every error.
     socket.on("error", () => {});
-    socket.on("close", () => {
-      readers.delete(reader);
-      log.info({ feed: name, missed: reader.missed, clients: readers.size }, "a client of the feed has gone");
-      if (readers.size === 0) onAudience(false);
-    });
+    socket.on("close", () => this.#remove(reader));
     socket.resume();
-    socket.write(preamble);
-    onAudience(true);
-  });
+    socket.write(this.#preamble);
+    this.#onAudience(true);
+  }
 
-  const hand = (reader: Reader, bytes: Buffer, packets: number): void => {
+  #remove(reader: Reader): void {
+    const { name, log } = this.#options;
+    this.#readers.delete(reader);
+    log.info({ feed: name, missed: reader.missed, clients: this.#readers.size }, "a client of the feed has gone");
+    if (this.#readers.size === 0) this.#onAudience(false);
+  }
+
+  #send(reader: Reader, bytes: Buffer, packets: number): void {
     const { socket } = reader;
     if (socket.writableLength + bytes.length > LIMIT) {
-      dropped += packets;
+      this.#dropped += packets;
       reader.missed += packets;
       reader.untold = true;
       return;
     }
-    if (reader.untold && format === "pcapng") socket.write(dropNote(reader.missed, Date.now() * 1000));
+    const hasNotes = this.#options.format === "pcapng";
+    if (reader.untold && hasNotes) socket.write(dropNote(reader.missed, Date.now() * 1000));
     reader.untold = false;
     socket.write(bytes);
-  };
-
-  await listening(server, address);
-  return {
-    deliver(blocks, packets) {
-      const bytes = format === "pcap" ? pcapRecords(blocks) : blocks;
-      for (const reader of readers) hand(reader, bytes, packets);
-    },
-    get dropped() {
-      return dropped;
-    },
-    get count() {
-      return readers.size;
-    },
-    async close() {
-      server.close();
-      for (const { socket } of readers) {
-        socket.end();
-        setTimeout(() => socket.destroy(), FAREWELL).unref();
-      }
-      await Promise.all([...readers].map(({ socket }) => socket.destroyed || once(socket, "close")));
-    },
-  };
+  }
 }
 
-/** Rejects with the system's error. One that comes later, for want of descriptors say, costs a connection and no more. */
+/** Rejects with the system's error. A later error, such as too many open files, costs one connection and is ignored. */
 export async function listening(server: Server, where: { readonly host: string; readonly port: number } | string) {
   server.listen(typeof where === "string" ? { path: where } : where);
   await once(server, "listening");

@@ -19,102 +19,115 @@ export const SESSION: FeedSession = {
   description: "TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
 };
 
-/** What every feed must do, whatever its place is. */
+/** Checks everything that a feed must do, whatever its place is. */
 export function feedCompliance(kind: string, make: () => Promise<FeedUnderTest>): void {
-  test(`${kind}: a session's bytes come back in order, between its handshake and its ends`, async () => {
-    const { feed, finish } = await make();
-    const flow = feed.open(SESSION, Date.now());
-    flow.data("client", Buffer.from("GET / HTTP/1.1\r\n"));
-    flow.data("client", Buffer.from("\r\n"));
-    flow.data("server", Buffer.alloc(70_001, "answer"));
-    flow.end("server");
-    flow.data("client", Buffer.from("more"));
-    flow.close();
-    const [seen, ...others] = conversations(await finish());
-    assert.equal(others.length, 0);
-    assert.equal(seen?.client.toString(), "GET / HTTP/1.1\r\n\r\nmore");
-    assert.deepEqual(seen?.server, Buffer.alloc(70_001, "answer"));
-    assert.deepEqual(seen?.ends, ["FIN of server", "FIN of client"]);
-  });
-
-  test(`${kind}: sessions at the same time do not mix`, async () => {
-    const { feed, finish } = await make();
-    const ports = [50001, 50002, 50003];
-    const flows = ports.map((port) => feed.open({ ...SESSION, client: { ...SESSION.client, port } }, Date.now()));
-    for (let round = 0; round < 50; round++) {
-      for (const [index, flow] of flows.entries())
-        flow.data(round % 2 === 0 ? "client" : "server", Buffer.alloc(700 + round, `${index}`));
-    }
-    for (const flow of flows) flow.close();
-    const seen = conversations(await finish());
-    assert.deepEqual(
-      seen.map(({ client }) => client.every((byte) => byte === client[0])),
-      [true, true, true],
-    );
-    assert.deepEqual(seen.map(({ client }) => String.fromCharCode(client[0]!)).sort(), ["0", "1", "2"]);
-    for (const { client, server } of seen) assert.equal(client.length + server.length, 50 * 700 + (49 * 50) / 2);
-  });
-
-  test(`${kind}: bytes are taken before data() returns`, async () => {
-    const { feed, finish } = await make();
-    const flow = feed.open(SESSION, Date.now());
-    const reused = Buffer.from("first");
-    flow.data("client", reused);
-    reused.write("other");
-    flow.close();
-    assert.equal(conversations(await finish())[0]?.client.toString(), "first");
-  });
-
-  test(`${kind}: a reset is shown as one`, async () => {
-    const { feed, finish } = await make();
-    const flow = feed.open(SESSION, Date.now());
-    flow.reset("client");
-    flow.data("server", Buffer.from("too late"));
-    flow.close();
-    const [seen] = conversations(await finish());
-    assert.deepEqual(seen?.ends, ["RST of client"]);
-    assert.equal(seen?.server.length, 0);
-  });
-
-  test(`${kind}: calls after close do nothing`, async () => {
-    const { feed, finish } = await make();
-    const flow = feed.open(SESSION, Date.now());
-    flow.close();
-    flow.data("client", Buffer.from("too late"));
-    flow.reset("server");
-    flow.close();
-    const [seen] = conversations(await finish());
-    assert.deepEqual(seen?.ends, ["FIN of client", "FIN of server"]);
-    assert.equal(seen?.client.length, 0);
-  });
-
-  test(`${kind}: an IPv4 client of an IPv6 server is shown`, async () => {
-    const { feed, finish } = await make();
-    feed.open({ ...SESSION, server: { address: "2001:db8::5", port: 443 } }, Date.now()).close();
-    const [syn] = (await finish()).map(readPacket);
-    assert.equal(syn?.to, "20010db8000000000000000000000005:443");
-  });
-
-  test(`${kind}: a session whose address is gone leaves nothing and harms nothing`, async () => {
-    const { feed, finish } = await make();
-    const flow = feed.open({ ...SESSION, client: { address: "", port: 0 } }, Date.now());
-    flow.data("client", Buffer.from("x"));
-    flow.close();
-    assert.equal((await finish()).length, 0);
-  });
-
-  test(`${kind}: counters say what reached the place`, async () => {
-    const { feed, finish } = await make();
-    assert.equal(feed.counters().sessions, 0);
-    const flow = feed.open(SESSION, Date.now());
-    assert.equal(typeof feed.place, "string");
-    flow.data("client", Buffer.from("x"));
-    flow.close();
-    const packets = await finish();
-    const { state, reason, sessions, packets: counted, dropped } = feed.counters();
-    assert.deepEqual(
-      { state, reason, sessions, counted, dropped },
-      { state: "running", reason: undefined, sessions: 1, counted: packets.length, dropped: 0 },
-    );
-  });
+  for (const [title, check] of DUTIES) test(`${kind}: ${title}`, async () => check(await make()));
 }
+
+const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) => Promise<void>])[] = [
+  [
+    "a session's bytes come back in order, between its handshake and its ends",
+    async ({ feed, finish }) => {
+      const flow = feed.open(SESSION, Date.now());
+      flow.data("client", Buffer.from("GET / HTTP/1.1\r\n"));
+      flow.data("client", Buffer.from("\r\n"));
+      flow.data("server", Buffer.alloc(70_001, "answer"));
+      flow.end("server");
+      flow.data("client", Buffer.from("more"));
+      flow.close();
+      const [seen, ...others] = conversations(await finish());
+      assert.equal(others.length, 0);
+      assert.equal(seen?.client.toString(), "GET / HTTP/1.1\r\n\r\nmore");
+      assert.deepEqual(seen?.server, Buffer.alloc(70_001, "answer"));
+      assert.deepEqual(seen?.ends, ["FIN of server", "FIN of client"]);
+    },
+  ],
+  [
+    "sessions at the same time do not mix",
+    async ({ feed, finish }) => {
+      const ports = [50001, 50002, 50003];
+      const flows = ports.map((port) => feed.open({ ...SESSION, client: { ...SESSION.client, port } }, Date.now()));
+      for (let round = 0; round < 50; round++) {
+        for (const [index, flow] of flows.entries())
+          flow.data(round % 2 === 0 ? "client" : "server", Buffer.alloc(700 + round, `${index}`));
+      }
+      for (const flow of flows) flow.close();
+      const seen = conversations(await finish());
+      assert.deepEqual(
+        seen.map(({ client }) => client.every((byte) => byte === client[0])),
+        [true, true, true],
+      );
+      assert.deepEqual(seen.map(({ client }) => String.fromCharCode(client[0]!)).sort(), ["0", "1", "2"]);
+      for (const { client, server } of seen) assert.equal(client.length + server.length, 50 * 700 + (49 * 50) / 2);
+    },
+  ],
+  [
+    "bytes are taken before data() returns",
+    async ({ feed, finish }) => {
+      const flow = feed.open(SESSION, Date.now());
+      const reused = Buffer.from("first");
+      flow.data("client", reused);
+      reused.write("other");
+      flow.close();
+      assert.equal(conversations(await finish())[0]?.client.toString(), "first");
+    },
+  ],
+  [
+    "a reset is shown as one",
+    async ({ feed, finish }) => {
+      const flow = feed.open(SESSION, Date.now());
+      flow.reset("client");
+      flow.data("server", Buffer.from("too late"));
+      flow.close();
+      const [seen] = conversations(await finish());
+      assert.deepEqual(seen?.ends, ["RST of client"]);
+      assert.equal(seen?.server.length, 0);
+    },
+  ],
+  [
+    "calls after close do nothing",
+    async ({ feed, finish }) => {
+      const flow = feed.open(SESSION, Date.now());
+      flow.close();
+      flow.data("client", Buffer.from("too late"));
+      flow.reset("server");
+      flow.close();
+      const [seen] = conversations(await finish());
+      assert.deepEqual(seen?.ends, ["FIN of client", "FIN of server"]);
+      assert.equal(seen?.client.length, 0);
+    },
+  ],
+  [
+    "an IPv4 client of an IPv6 server is shown",
+    async ({ feed, finish }) => {
+      feed.open({ ...SESSION, server: { address: "2001:db8::5", port: 443 } }, Date.now()).close();
+      const [syn] = (await finish()).map(readPacket);
+      assert.equal(syn?.to, "20010db8000000000000000000000005:443");
+    },
+  ],
+  [
+    "a session whose address is gone leaves nothing and harms nothing",
+    async ({ feed, finish }) => {
+      const flow = feed.open({ ...SESSION, client: { address: "", port: 0 } }, Date.now());
+      flow.data("client", Buffer.from("x"));
+      flow.close();
+      assert.equal((await finish()).length, 0);
+    },
+  ],
+  [
+    "counters say what reached the place",
+    async ({ feed, finish }) => {
+      assert.equal(feed.counters().sessions, 0);
+      const flow = feed.open(SESSION, Date.now());
+      assert.equal(typeof feed.place, "string");
+      flow.data("client", Buffer.from("x"));
+      flow.close();
+      const packets = await finish();
+      const { state, reason, sessions, packets: counted, dropped } = feed.counters();
+      assert.deepEqual(
+        { state, reason, sessions, counted, dropped },
+        { state: "running", reason: undefined, sessions: 1, counted: packets.length, dropped: 0 },
+      );
+    },
+  ],
+];

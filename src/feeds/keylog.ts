@@ -4,110 +4,139 @@ import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
 import { isInPlace } from "./capture-file.ts";
 import type { Feed } from "./feed.ts";
-import { createRecovery } from "./recovery.ts";
+import { createRecovery, type Recovery } from "./recovery.ts";
 
 export interface KeylogOptions {
   readonly name: string;
-  /** Every worker appends to it; made, 0600, when missing. */
+  /** Every worker appends to it. Created with mode 0600 when missing. */
   readonly file: string;
   readonly log: Logger;
   /** ms until a stopped feed tries again. */
   readonly retry?: number | undefined;
 }
 
-/** Bytes that wait for the disk at most. */
+/** The most bytes that wait for the disk. */
 const LIMIT = 1024 * 1024;
-/** The file may be moved away under us: looked at no more often than this, in ms. */
+/** Another program may move the file away. Checked at most once in this time, in ms. */
 const LOOK = 1000;
 
 /**
- * The TLS keys of both legs, as the lines of NSS's key log format (draft-ietf-tls-keylogfile), so that whoever has a
- * recording of what passed on the wire can decrypt it. Keys are made before policy has its last word: a session that
- * is bypassed or dropped late has left those of its server leg here.
+ * Writes the TLS keys of both legs in NSS's key log format (draft-ietf-tls-keylogfile). Anyone with a recording of the
+ * encrypted sessions can decrypt it with them. Keys exist before the last phase of the policy: a session that is bypassed
+ * or dropped late has left the keys of its server leg here.
  */
 export async function createKeylogFeed(options: KeylogOptions): Promise<Feed> {
-  const { name, file, log, retry } = options;
-  const counters = { sessions: 0, packets: 0, bytes: 0, dropped: 0 };
-  let opened: Opened | undefined;
-  let pending: Buffer[] = [];
-  let waiting = 0;
-  let writing: Promise<void> | undefined;
-
-  const recovery = createRecovery({
-    name,
-    place: file,
-    log,
-    retry,
-    open: async () => {
-      opened = await openKeylog(file);
-    },
-  });
-  await recovery.start();
-
-  const drop = (lines: number) => {
-    counters.dropped += lines + pending.length;
-    pending = [];
-    waiting = 0;
-  };
-  const write = async (): Promise<void> => {
-    while (pending.length > 0 && opened !== undefined) {
-      const lines = pending;
-      pending = [];
-      waiting = 0;
-      try {
-        if (!(await stillThere(opened))) {
-          await opened.handle.close();
-          opened = await openKeylog(file);
-        }
-        const bytes = Buffer.concat(lines);
-        await append(opened, bytes);
-        counters.packets += lines.length;
-        counters.bytes += bytes.length;
-      } catch (error) {
-        const { handle } = opened;
-        opened = undefined;
-        drop(lines.length);
-        await handle.close().catch(() => undefined);
-        recovery.fail(error);
-      }
-    }
-    writing = undefined;
-  };
+  const { name, file } = options;
+  const writer = new KeylogWriter(options);
+  await writer.start();
+  let sessions = 0;
   return {
     name,
     get place() {
-      return recovery.stopped === undefined ? file : undefined;
+      return writer.stopped === undefined ? file : undefined;
     },
     wants: ({ flow }) => flow === "decrypted",
     open() {
-      counters.sessions += 1;
-      // Its keys were written while its legs came up.
+      sessions += 1;
+      // The session's keys were written during its handshakes.
       return { data() {}, end() {}, reset() {}, close() {} };
     },
-    takeKey(line) {
-      if (opened === undefined || waiting + line.length > LIMIT) {
-        counters.dropped += 1;
-        return;
-      }
-      pending.push(line);
-      waiting += line.length;
-      writing ??= write();
-    },
+    takeKey: (line) => writer.take(line),
     pressure: () => undefined,
     counters: () => ({
       name,
       kind: "keylog",
-      state: recovery.stopped === undefined ? "running" : "stopped",
-      reason: recovery.stopped,
-      ...counters,
+      state: writer.stopped === undefined ? "running" : "stopped",
+      reason: writer.stopped,
+      sessions,
+      ...writer.counters,
     }),
-    async close() {
-      await recovery.close();
-      await writing;
-      await opened?.handle.close();
-      opened = undefined;
-    },
+    close: () => writer.close(),
   };
+}
+
+/** Appends lines to the file. One write is under way at a time; the lines that come meanwhile wait for the next. */
+class KeylogWriter {
+  readonly counters = { packets: 0, bytes: 0, dropped: 0 };
+  readonly #file: string;
+  readonly #recovery: Recovery;
+  #opened: Opened | undefined;
+  #pending: Buffer[] = [];
+  /** Bytes in `#pending`. */
+  #waiting = 0;
+  #writing: Promise<void> | undefined;
+
+  constructor({ name, file, log, retry }: KeylogOptions) {
+    this.#file = file;
+    const open = async () => {
+      this.#opened = await openKeylog(file);
+    };
+    this.#recovery = createRecovery({ name, place: file, log, retry, open });
+  }
+
+  get stopped(): string | undefined {
+    return this.#recovery.stopped;
+  }
+
+  start(): Promise<void> {
+    return this.#recovery.start();
+  }
+
+  take(line: Buffer): void {
+    if (this.#opened === undefined || this.#waiting + line.length > LIMIT) {
+      this.counters.dropped += 1;
+      return;
+    }
+    this.#pending.push(line);
+    this.#waiting += line.length;
+    this.#writing ??= this.#writePending();
+  }
+
+  async close(): Promise<void> {
+    await this.#recovery.close();
+    await this.#writing;
+    await this.#opened?.handle.close();
+    this.#opened = undefined;
+  }
+
+  async #writePending(): Promise<void> {
+    while (this.#pending.length > 0 && this.#opened !== undefined) {
+      const lines = this.#pending;
+      this.#pending = [];
+      this.#waiting = 0;
+      try {
+        await this.#write(this.#opened, lines);
+      } catch (error) {
+        await this.#fail(error, lines.length);
+      }
+    }
+    this.#writing = undefined;
+  }
+
+  async #write(opened: Opened, lines: readonly Buffer[]): Promise<void> {
+    const bytes = Buffer.concat(lines);
+    await append(await this.#inPlace(opened), bytes);
+    this.counters.packets += lines.length;
+    this.counters.bytes += bytes.length;
+  }
+
+  /** The opened file, or a new one when the file was moved away. */
+  async #inPlace(opened: Opened): Promise<Opened> {
+    if (await isStillThere(opened)) return opened;
+    await opened.handle.close();
+    this.#opened = await openKeylog(this.#file);
+    return this.#opened;
+  }
+
+  async #fail(error: unknown, lines: number): Promise<void> {
+    const handle = this.#opened?.handle;
+    this.#opened = undefined;
+    this.counters.dropped += lines + this.#pending.length;
+    this.#pending = [];
+    this.#waiting = 0;
+    await handle?.close().catch(() => undefined);
+    this.#recovery.fail(error);
+  }
 }
 
 interface Opened {
@@ -117,7 +146,7 @@ interface Opened {
   looked: number;
 }
 
-/** Not through a link that somebody else may have laid, and for nobody else's eyes. Throws the system's errors. */
+/** Opens the file with mode 0600, and not through a symbolic link, which another user may have made. Throws the system's errors. */
 async function openKeylog(path: string): Promise<Opened> {
   await makeFolder(dirname(path));
   const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
@@ -127,7 +156,7 @@ async function openKeylog(path: string): Promise<Opened> {
     if (!found.isFile()) throw new Error("it is not a file");
     await handle.chmod(0o600);
     const file = { path, handle, inode: found.ino, looked: performance.now() };
-    // A full disk may have cut the last line: the next one must not be lost with it.
+    // A full disk may have cut the last line. End it, so that the next line can be read.
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, found.size - 1));
     if (bytesRead === 1 && buffer[0] !== NEWLINE) await append(file, Buffer.from([NEWLINE]));
     return file;
@@ -139,13 +168,13 @@ async function openKeylog(path: string): Promise<Opened> {
 
 const NEWLINE = 10;
 
-/** Whole lines with one call: those of other workers come before or after them, never in between. */
+/** Appends whole lines with one call, so that the lines of other workers never come in between. */
 async function append({ handle }: Opened, bytes: Buffer): Promise<void> {
   for (let done = 0; done < bytes.length; )
     done += (await handle.write(bytes, done, bytes.length - done, null)).bytesWritten;
 }
 
-async function stillThere(file: Opened): Promise<boolean> {
+async function isStillThere(file: Opened): Promise<boolean> {
   const now = performance.now();
   if (now - file.looked < LOOK) return true;
   file.looked = now;

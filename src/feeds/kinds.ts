@@ -1,38 +1,37 @@
 import type { Logger } from "pino";
 import type { Feed } from "./feed.ts";
-import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
-import { createKeylogFeed, type KeylogOptions } from "./keylog.ts";
-import { createPcapOverIpFeed, type PcapOverIpOptions } from "./pcap-over-ip.ts";
-import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
+import { createInterfaceFeed } from "./interface.ts";
+import { createKeylogFeed } from "./keylog.ts";
+import { createPcapOverIpFeed } from "./pcap-over-ip.ts";
+import { createPcapngFeed } from "./pcapng.ts";
 
-/** What a feed knows of the node. */
+/** Every kind of feed. A new one is one file, one row here and one in `config/feed.ts`. */
+const KINDS = {
+  pcapng: createPcapngFeed,
+  "pcap-over-ip": createPcapOverIpFeed,
+  interface: createInterfaceFeed,
+  keylog: createKeylogFeed,
+};
+
+/** What a feed gets from the node. */
 export interface FeedContext {
-  /** This worker's number, from 0, and how many there are. */
+  /** This worker's number, from 0, and how many workers there are. */
   readonly worker: number;
   readonly workers: number;
-  /** Where the workers of this node find each other: a folder of the node's own. */
+  /** The node's own folder, in which its workers find each other. */
   readonly dataDir: string;
   readonly log: Logger;
 }
 
-type Written<Options> = Omit<Options, keyof FeedContext | "retry" | "stall">;
+type Kind = keyof typeof KINDS;
+type Configured<Options> = Omit<Options, keyof FeedContext | "retry" | "stall">;
+/** A feed as the configuration has it. */
+type ConfiguredFeed = {
+  [Name in Kind]: Configured<Parameters<(typeof KINDS)[Name]>[0]> & { readonly kind: Name };
+}[Kind];
 
-type FeedPlace =
-  | (Written<PcapngOptions> & { readonly kind: "pcapng" })
-  | (Written<PcapOverIpOptions> & { readonly kind: "pcap-over-ip" })
-  | (Written<InterfaceOptions> & { readonly kind: "interface" })
-  | (Written<KeylogOptions> & { readonly kind: "keylog" });
-
-/** Every kind of feed. A new one is one file and one row. Never throws: a feed that cannot run says so by itself. */
-export function openFeed(feed: FeedPlace, context: FeedContext): Promise<Feed> {
-  switch (feed.kind) {
-    case "pcapng":
-      return createPcapngFeed({ ...feed, ...context });
-    case "pcap-over-ip":
-      return createPcapOverIpFeed({ ...feed, ...context });
-    case "interface":
-      return createInterfaceFeed({ ...feed, ...context });
-    case "keylog":
-      return createKeylogFeed({ ...feed, ...context });
-  }
+/** Never rejects: a feed that cannot run reports that it is stopped. */
+export function openFeed(feed: ConfiguredFeed, context: FeedContext): Promise<Feed> {
+  const open = KINDS[feed.kind] as (options: ConfiguredFeed & FeedContext) => Promise<Feed>;
+  return open({ ...feed, ...context });
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { createBlockStream, type Deliver } from "./block-stream.ts";
+import { BlockStream, type Deliver } from "./block-stream.ts";
 import { type CaptureClients, serveClients } from "./capture-clients.ts";
 import { reasonOf } from "./capture-file.ts";
 import type { Feed, FeedFilter } from "./feed.ts";
@@ -37,7 +37,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
   const counts = { sessions: 0, packets: 0, bytes: 0, dropped: 0 };
   const clock = createClock();
   const place = address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
-  const stream = createBlockStream((blocks, packets) => {
+  const stream = new BlockStream((blocks, packets) => {
     if (!outlet.deliver(blocks, packets)) {
       counts.dropped += packets;
       return;
