@@ -18,7 +18,7 @@ const BEGINNING = [
 ];
 
 test("A decrypted session: the server's certificate, the tools, the client, the relay", async () => {
-  const { steps, record } = await tellSession();
+  const { steps } = await tellSession();
   assert.deepEqual(steps, [
     ...BEGINNING,
     "streams.detect client and server",
@@ -39,14 +39,22 @@ test("A decrypted session: the server's certificate, the tools, the client, the 
     "streams.close TLS on server",
     "streams.close TLS on client",
   ]);
-  const { protocol, sni, verdict: action, phase, deployment, clientLeft } = record;
-  assert.deepEqual(
-    { protocol, sni, action, phase, deployment, clientLeft },
-    {
-      ...{ protocol: "tls", sni: "server.test", action: "decrypt", phase: "certificate" },
-      ...{ deployment: "outbound", clientLeft: "closed" },
-    },
-  );
+});
+
+test("A decrypted session's record says who decided, what was agreed on and what the client was shown", async () => {
+  const { record } = await tellSession({ places: () => ({ archive: "a.pcapng" }) });
+  const { certificate, serverLeg, clientLeg, ja3, ja4, ...others } = record;
+  assert.deepEqual([certificate?.sha256, serverLeg?.alpn, clientLeg?.version], ["bb", "h2", "TLSv1.3"]);
+  assert.match(`${ja3} ${ja4}`, /^[0-9a-f]{32} t12i/);
+  assert.deepEqual(others, {
+    ...{ connectHost: null, server: { address: "192.0.2.1", port: 443 } },
+    ...{ seenAs: { address: "203.0.113.1", port: 40_000 }, state: "EST:EST:EST:EST" },
+    ...{ protocol: "tls", sni: "server.test", ech: null, deployment: "outbound" },
+    ...{ verdict: "decrypt", phase: "certificate", rule: "a rule", reason: "a rule says decrypt" },
+    presented: { authority: "primary", serial: "01", sha256: "aa", keyType: "ecdsa" },
+    ...{ tools: [{ name: "ips", state: "connected" }], feeds: { archive: "a.pcapng" } },
+    ...{ clientLeft: "closed", serverLeft: "closed" },
+  });
 });
 
 test("A held SYN is released only once the server has been reached", async () => {
@@ -58,6 +66,16 @@ test("A held SYN is released only once the server has been reached", async () =>
     "policy.onNetwork 192.0.2.1",
     "arrival.welcome",
     "state EST:EST:INIT:INIT",
+  ]);
+});
+
+test("A client whose SYN was held stays connected in a late bypass, and is closed at the end", async () => {
+  const { steps } = await tellSession({ onCertificate: () => verdict("bypass", "certificate") }, { connected: false });
+  assert.deepEqual(stepsAfter("policy.onCertificate", steps).slice(0, 2), [
+    ...["streams.close TLS on server", "state EST:SYN_SENT:INIT:INIT"],
+  ]);
+  assert.deepEqual(stepsAfter("tools.release", steps), [
+    ...["streams.close client", "streams.close TLS on server", "streams.close server 2"],
   ]);
 });
 
@@ -102,7 +120,8 @@ test("A session that the sni phase bypasses is relayed from its ClientHello, wit
 });
 
 test("A session that the sni phase drops ends with an alert, without a leg", async () => {
-  const { steps } = await tellSession({ onHello: () => verdict("drop", "sni") });
+  const { steps, record } = await tellSession({ onHello: () => verdict("drop", "sni") });
+  assert.deepEqual([record.verdict, record.phase], ["drop", "sni"]);
   assert.deepEqual(stepsAfter("policy.onHello", steps), [
     ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
     ...["streams.close client", "streams.close server"],
@@ -242,6 +261,16 @@ test("A host that cannot be resolved: the client is told in its listener's way",
   const { steps } = await tellSession({ resolve });
   assert.deepEqual(stepsAfter("streams.resolve server.test", steps), [
     ...["arrival.refuse unreachable", "end: Cannot resolve server.test", "streams.close client"],
+  ]);
+});
+
+test("A bug of ours on the way to the server is reported", async () => {
+  const dial = () => {
+    throw new InvariantError("no address");
+  };
+  const { steps } = await tellSession({ dial });
+  assert.deepEqual(stepsAfter("arrival.dial 192.0.2.1 port 443", steps), [
+    ...["reset client", "bug: no address", "end: An internal error ended the session", "streams.close client"],
   ]);
 });
 

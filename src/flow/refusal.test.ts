@@ -108,11 +108,15 @@ test("A session that policy bypasses by what is known is bypassed when the serve
 });
 
 test("A server that was dialled again for its leg is recorded with the new connection, and both are closed", async () => {
-  const { steps } = await tellSession({
+  const seen = { address: "203.0.113.1", port: 40_001 };
+  const { steps, record } = await tellSession({
     async serverLeg({ redial }) {
-      return { leg: refused(), server: await redial() };
+      const { stream } = await redial();
+      const moved = Object.assign(stream, { localPort: seen.port });
+      return { leg: refused(), server: { stream: moved, socket: moved } };
     },
   });
+  assert.deepEqual(record.seenAs, seen);
   assert.deepEqual(stepsAfter("legs.server on server", steps), [
     ...["arrival.dial 192.0.2.1 port 443", "legs.demandsCertificate", "legs.refuse client: handshake_failure"],
     "end: The server refused the handshake",

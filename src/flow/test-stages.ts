@@ -38,10 +38,13 @@ export interface Answers {
   /** What the peers of a plaintext conversation agree to, one after the other. "never": its relay ends first. */
   next(time: number): TimedAgreement | undefined | "never";
   peek(): Partial<Peek>;
-  serverLeg(connection: ServerConnection): ServerAttempt | LegFailure | Promise<ServerAttempt>;
+  serverLeg(connection: ServerConnection): ServerAttempt | LegFailure | undefined | Promise<ServerAttempt>;
   clientLeg(): LegFailure | undefined;
   demandsCertificate(redial: () => Promise<Peer>): boolean | Promise<boolean>;
   receivedAlert(): number | undefined;
+  /** Of the server's certificate; `time` counts the legs, from 1. */
+  fingerprint(time: number): string;
+  places(): Record<string, string>;
   /** The protocol that the server chose. */
   alpn(): string | undefined;
   /** A last answer to the client is still being sent. */
@@ -58,8 +61,9 @@ export interface Told {
   readonly steps: readonly string[];
   /** The session's record as it was in the end. */
   readonly record: SessionUpdate;
-  /** Servers that were learnt to demand a client certificate. */
+  /** Servers that demand a client certificate, and servers that offer STARTTLS, as they are known in the end. */
   readonly demanding: ReadonlySet<string>;
+  readonly offering: ReadonlySet<string>;
 }
 
 /** `connected`: whether the client is there at once, or its SYN is held. `offering`: servers that offered STARTTLS before. */
@@ -70,18 +74,18 @@ export async function tellSession(
   const steps: string[] = [];
   const world = new World(steps, answers);
   const record: SessionUpdate = {};
-  const demanding = new Set<string>();
+  const [demanding, known] = [new Set<string>(), new Set(offering)];
   const client = world.socket("client");
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record) },
-    servers: { demandingCertificate: memory(demanding), offeringTls: memory(new Set(offering)) },
+    servers: { demandingCertificate: memory(demanding), offeringTls: memory(known) },
     ...world.policyStage(),
     ...world.byteStages(),
     ...world.tlsStages(),
     ...world.toolStages(),
   };
   await carry(world.arrival(client, connected), node);
-  return { steps, record, demanding };
+  return { steps, record, demanding, offering: known };
 }
 
 class World {
@@ -225,7 +229,7 @@ class World {
   }
 
   toolStages(): Pick<Node, "tools" | "feeds"> {
-    const { tools, onlyAlpn } = this.#answers;
+    const { tools, onlyAlpn, places } = this.#answers;
     return {
       tools: {
         connect: async ({ flow }, _wanted, onProgress) => {
@@ -243,14 +247,15 @@ class World {
       feeds: {
         tap: ({ flow, description }) => {
           this.#step(`feeds.tap ${flow}: ${description}`);
-          return { taps: [], places: {}, close: () => this.#step("feeds.close") };
+          return { taps: [], places: places?.() ?? {}, close: () => this.#step("feeds.close") };
         },
       },
     };
   }
 
   serverLeg({ stream, socket }: Peer): ServerLeg {
-    const certificate = { fingerprint256: "AA" } as ServerLeg["certificate"];
+    const fingerprint256 = this.#answers.fingerprint?.(this.#time("fingerprint")) ?? "AA";
+    const certificate = { fingerprint256 } as ServerLeg["certificate"];
     const negotiated = { ...NEGOTIATED, alpn: this.#answers.alpn?.() ?? NEGOTIATED.alpn };
     const tls = { stream: this.socket(`TLS on ${nameOf(stream)}`), socket, negotiated };
     return { kind: "up", ...tls, certificate, verifyCode: undefined };
@@ -392,7 +397,7 @@ export function stepsAfter(step: string, steps: readonly string[]): string[] {
   return steps.slice(steps.indexOf(step) + 1);
 }
 
-function nameOf(stream: unknown): string {
+export function nameOf(stream: unknown): string {
   return (stream as { name: string }).name;
 }
 

@@ -5,7 +5,16 @@ import type { Watch } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { TimedAgreement } from "../streams/conversation.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { type Answers, plainBytes, stepsAfter, tellSession, tlsBytes, verdict } from "./test-stages.ts";
+import {
+  type Answers,
+  failure,
+  nameOf,
+  plainBytes,
+  stepsAfter,
+  tellSession,
+  tlsBytes,
+  verdict,
+} from "./test-stages.ts";
 
 function watch(news: Partial<Watch> = {}): Watch {
   return { feed: () => ({ kind: "more" }), spoken: undefined, likely: true, ...news };
@@ -100,6 +109,15 @@ test("STARTTLS: an error leaves the conversation before the client is reset", as
   ]);
 });
 
+test("STARTTLS: a conversation that breaks is no fault of a peer's: only the client is reset", async () => {
+  const next = () => {
+    throw new NetworkError("The client left", "ECONNRESET");
+  };
+  const { steps } = await tellSession({ ...SMTP, next });
+  assert.ok(steps.includes("end: The client left"), steps.join("\n"));
+  assert.ok(steps.includes("reset client") && !steps.includes("reset server"), steps.join("\n"));
+});
+
 test("STARTTLS: a tool that must not be left out fails, and no byte is relayed", async () => {
   const { steps } = await tellSession({ ...SMTP, tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
   assert.deepEqual(stepsAfter("tools.connect decrypted", steps).slice(1), [
@@ -135,6 +153,7 @@ test("STARTTLS: a server that refuses keeps its plaintext, and the record says s
   const spoken = dialogue({ refused: true });
   const { steps, record } = await tellSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
   assert.deepEqual(record.startTls, { protocol: "SMTP", outcome: "refused", at: null });
+  assert.deepEqual([record.verdict, record.reason], [null, "Not TLS: carried unchanged"]);
   assert.ok(steps.includes("end: The client closed the connection"), steps.join("\n"));
 });
 
@@ -148,10 +167,21 @@ test("STARTTLS: a server that offered TLS before and no longer does is recorded 
   assert.ok(steps.includes("warn: SMTP withdrawn"), steps.join("\n"));
 });
 
+test("STARTTLS: a server that offers TLS is remembered, and one that offers it need not be asked", async () => {
+  const spoken = dialogue({ offered: true });
+  const { record, offering } = await tellSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
+  assert.deepEqual([...offering], ["SMTP at 192.0.2.1 port 443"]);
+  assert.equal(record.startTls, undefined);
+});
+
 test("A conversation whose relay ends before anybody agrees to TLS ends with it", async () => {
   const relay = () => ({ reason: "Nothing passed for 60 s" });
   const { steps } = await tellSession({ ...SMTP, next: () => "never", relay });
-  assert.ok(steps.includes("end: Nothing passed for 60 s"), steps.join("\n"));
+  const relayed = "streams.relay the conversation's client and the conversation's server through ips";
+  assert.deepEqual(stepsAfter(relayed, steps), [
+    ...["feeds.close", "conversation.leave", "end: Nothing passed for 60 s"],
+    ...["tools.release", "streams.close client", "streams.close server"],
+  ]);
 });
 
 const PROXY: Partial<Answers> = {
@@ -180,13 +210,13 @@ test("CONNECT: the TLS in the tunnel is decided by the tunnel's host, and decryp
 test("CONNECT: plaintext in the tunnel is watched like a new connection, to the target's port", async () => {
   const { steps } = await tellSession({
     ...PROXY,
-    detect: (time) => (time < 3 ? plainBytes(time === 1 ? "CONNECT inner.test" : "EHLO") : tlsBytes()),
+    detect: (time) => [plainBytes("CONNECT inner.test"), plainBytes("EHLO", "220")][time - 1] ?? tlsBytes(),
     next: (time) => (time === 1 ? { ...CONNECT, target: { host: "inner.test", port: 25 } } : STARTTLS),
   });
   assert.deepEqual(
     stepsAfter("streams.detect client and server", stepsAfter("streams.detect client and server", steps)),
     [
-      ...["upgrades.watch port 25: EHLO", "give EHLO back to client"],
+      ...["upgrades.watch port 25: EHLO", "give EHLO back to client", "give 220 back to server"],
       "conversation.resume on client and server, watched",
       ...["streams.detect client and server", "conversation.hold"],
       ...stepsAfter("conversation.hold", steps),
@@ -226,6 +256,44 @@ test("CONNECT inside TLS: the TLS in the tunnel is opened inside the TLS to the 
       steps,
     ),
   ]);
+});
+
+/** The inner TLS is bypassed late, so the way to it is opened again. */
+const INNER_BYPASS: Partial<Answers> = {
+  ...TLS_PROXY,
+  onCertificate: ({ connectHost }) => verdict(connectHost === "inner.test" ? "bypass" : "decrypt", "certificate"),
+};
+
+test("CONNECT inside TLS: a late bypass opens the TLS to the proxy again, and asks it for the tunnel again", async () => {
+  const { steps } = await tellSession(INNER_BYPASS);
+  const inner = stepsAfter("legs.server on tunnel in TLS on server", steps).filter((step) => step !== "feeds.close");
+  assert.deepEqual(inner.slice(2, 10), [
+    ...["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"],
+    ...["streams.close TLS on server", "streams.close TLS on tunnel in TLS on server", "state EST:SYN_SENT:INIT:INIT"],
+    ...["arrival.dial 192.0.2.1 port 443", "legs.server on server 2"],
+  ]);
+  assert.deepEqual(inner.slice(10, 12), ["upgrades.replay CONNECT to TLS on server 2", "state EST:EST:INIT:INIT"]);
+  assert.ok(
+    inner.includes("streams.relay tunnel in TLS on client from ClientHello and tunnel in TLS on server 2 through ips"),
+    inner.join("\n"),
+  );
+});
+
+test("CONNECT inside TLS: a proxy that shows another certificate when it is dialled again gets nothing", async () => {
+  const { steps } = await tellSession({ ...INNER_BYPASS, fingerprint: (time) => (time < 3 ? "AA" : "BB") });
+  assert.deepEqual(stepsAfter("legs.server on server 2", steps).slice(0, 3), [
+    ...["destroy TLS on server 2", "conversation.leave", "reset client"],
+  ]);
+  assert.ok(steps.includes("end: The proxy showed another certificate on a second connection"), steps.join("\n"));
+});
+
+test("CONNECT inside TLS: a proxy that refuses TLS when it is dialled again ends the session", async () => {
+  const { steps } = await tellSession({
+    ...INNER_BYPASS,
+    serverLeg: ({ server }) => (nameOf(server.stream) === "server 2" ? failure(ALERTS.internal_error) : undefined),
+  });
+  assert.ok(steps.includes("end: The server refused the handshake"), steps.join("\n"));
+  assert.ok(!steps.includes("upgrades.replay CONNECT to TLS on server 2"));
 });
 
 test("Decrypted HTTP that asks no proxy is relayed from the bytes that were read to find out", async () => {
