@@ -117,6 +117,21 @@ test("Every source file that the documents name is there", () => {
   assert.deepEqual(missing, []);
 });
 
+test("Every file that the code names in a comment is there, and every page that it names", () => {
+  const sources = globSync("{src,test,lab,bench,scripts}/**/*.ts");
+  const isThere = (name: string) => [...sources, ...PAGES].some((file) => `/${file}`.endsWith(`/${name}`));
+  const missing = sources.flatMap((file) => {
+    const text = readFileSync(file, "utf8");
+    const comments = text.match(/\/\*[\s\S]*?\*\/|(?<=^|[\s;{}])\/\/.*$/gm) ?? [];
+    const named = [
+      ...comments.flatMap((comment) => comment.match(/(?<![\w./*-])\w[\w./-]*\.ts\b/g) ?? []),
+      ...(text.match(/(?<![\w./*-])\w[\w./-]*\.md\b/g) ?? []),
+    ];
+    return named.filter((name) => !isThere(name)).map((name) => `${file}: ${name}`);
+  });
+  assert.deepEqual(missing, []);
+});
+
 test("Every metric is in the guide, and every metric in the guide is one", () => {
   const names = (file: string) => new Set(readFileSync(file, "utf8").match(/\bclearline_[a-z_]+\b/g));
   assert.deepEqual([...names("docs/guide/watching.md")].sort(), [...names("src/control/metrics.ts")].sort());

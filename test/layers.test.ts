@@ -328,7 +328,7 @@ function covers([importer, imports]: (typeof EXCEPTIONS)[number], file: string, 
   return imports === to && (file === importer || (importer.endsWith("/") && file.startsWith(importer)));
 }
 
-/** "wire" for src/wire/a/b.ts, "errors.ts" for src/errors.ts. */
+/** "detect" for src/detect/starttls/smtp.ts, "errors.ts" for src/errors.ts. */
 function layerOf(file: string): string {
   return relative("src", file).split("/")[0]!;
 }

@@ -19,7 +19,7 @@ export interface InlineListener {
 const PATIENCE = 10_000;
 
 /**
- * Takes the connections that the kernel lifts out of the path; `inline-plan.ts` has told it which. Each worker listens at
+ * Takes the connections that the kernel lifts out of the path; `kernel/listener/plan.ts` chose which. Each worker listens at
  * the port that all share and at one of its own, to which the SYNs that it held are steered: whoever connected to the
  * server accepts the client.
  */

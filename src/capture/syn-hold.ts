@@ -46,7 +46,7 @@ interface Waiting {
 }
 
 /**
- * States 1 and 2 of product.md, section 2: the client's SYN is held while the node connects to the server, so that a closed
+ * States 1 and 2 of docs/glossary.md: the client's SYN is held while the node connects to the server, so that a closed
  * port looks closed to the client and an unreachable host unreachable.
  */
 export function createSynHold({ listener, connectFrom, patience, limit, arrive }: SynHoldOptions): SynHold {
