@@ -28,55 +28,65 @@ const MAX_REDIRECTS = 3;
  */
 export function createFetch({ loopback }: { readonly loopback: boolean }): Fetch {
   const fetches = createGate(MAX_FETCHES);
-  const lookups = createGate(MAX_LOOKUPS);
-  const allowed = (address: string) => isAllowed(address, loopback);
+  const hosts = { lookups: createGate(MAX_LOOKUPS), isAllowed: (address: string) => isAllowed(address, loopback) };
+  return (url, limit) => fetches.enter(() => followRedirects(url, limit, hosts), limit.signal);
+}
 
-  return (url, limit) =>
-    fetches.enter(async () => {
-      let place = url;
-      for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-        const answer = await ask(place, limit.signal);
-        const { location } = answer.headers;
-        if (isRedirect(answer) && location !== undefined) {
-          answer.destroy();
-          place = URL.parse(location, place)?.href ?? "";
-          continue;
-        }
-        if (answer.statusCode !== 200) {
-          answer.destroy();
-          throw new NetworkError(`${hostOf(place)} answered with HTTP status ${answer.statusCode}`, "EPROTO");
-        }
-        return await readBody(answer, place, limit);
-      }
-      throw new NetworkError(`${hostOf(url)} redirected more than ${MAX_REDIRECTS} times`, "EPROTO");
-    }, limit.signal);
+/** Which hosts may be asked, and the gate of their lookups. */
+interface Hosts {
+  readonly lookups: Gate;
+  isAllowed(address: string): boolean;
+}
 
-  async function ask(place: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const url = URL.parse(place);
-    if (url?.protocol !== "http:") throw new NetworkError("The redirect is not to an http URL", "EPROTO");
-    const host = url.hostname.replace(/^\[|\]$/g, "");
-    if (isIP(host) && !allowed(host)) throw refused(host);
-    const headers = { "accept-encoding": "identity" };
-    return new Promise((resolve, reject) => {
-      const fail = (error: NodeJS.ErrnoException) => reject(asNetworkError(error, host, signal));
-      const find: LookupFunction = (name, options, done) =>
-        void look(name, options, signal).then(
-          (found) => done(null, found),
-          (error) => done(error, []),
-        );
-      // With autoSelectFamily Node tries all addresses of a host, one after the other.
-      const options = { agent: false, signal, headers, lookup: find, autoSelectFamily: true } as const;
-      request(url, options, resolve).on("error", fail).end();
-    });
+async function followRedirects(url: string, limit: FetchLimit, hosts: Hosts): Promise<Buffer> {
+  let place = url;
+  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
+    const answer = await ask(place, limit.signal, hosts);
+    const { location } = answer.headers;
+    if (isRedirect(answer) && location !== undefined) {
+      answer.destroy();
+      place = URL.parse(location, place)?.href ?? "";
+      continue;
+    }
+    if (answer.statusCode !== 200) {
+      answer.destroy();
+      throw new NetworkError(`${hostOf(place)} answered with HTTP status ${answer.statusCode}`, "EPROTO");
+    }
+    return await readBody(answer, place, limit);
   }
+  throw new NetworkError(`${hostOf(url)} redirected more than ${MAX_REDIRECTS} times`, "EPROTO");
+}
 
-  /** The allowed addresses of a host. */
-  async function look(host: string, options: LookupOptions, signal: AbortSignal): Promise<LookupAddress[]> {
-    const found = await lookups.enter(() => lookup(host, { ...options, all: true }), signal);
-    const usable = found.filter(({ address }) => allowed(address));
-    if (usable.length === 0) throw refused(host);
-    return usable;
-  }
+async function ask(place: string, signal: AbortSignal, hosts: Hosts): Promise<IncomingMessage> {
+  const url = URL.parse(place);
+  if (url?.protocol !== "http:") throw new NetworkError("The redirect is not to an http URL", "EPROTO");
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (isIP(host) && !hosts.isAllowed(host)) throw refused(host);
+  const find: LookupFunction = (name, options, done) =>
+    void findAddresses(name, options, signal, hosts).then(
+      (found) => done(null, found),
+      (error) => done(error, []),
+    );
+  const headers = { "accept-encoding": "identity" };
+  // With autoSelectFamily Node tries all addresses of a host, one after the other.
+  const options = { agent: false, signal, headers, lookup: find, autoSelectFamily: true } as const;
+  return new Promise((resolve, reject) => {
+    const fail = (error: NodeJS.ErrnoException) => reject(asNetworkError(error, host, signal));
+    request(url, options, resolve).on("error", fail).end();
+  });
+}
+
+/** The allowed addresses of a host; at least one. Throws NetworkError. */
+async function findAddresses(
+  host: string,
+  options: LookupOptions,
+  signal: AbortSignal,
+  { lookups, isAllowed }: Hosts,
+): Promise<LookupAddress[]> {
+  const found = await lookups.enter(() => lookup(host, { ...options, all: true }), signal);
+  const allowed = found.filter(({ address }) => isAllowed(address));
+  if (allowed.length === 0) throw refused(host);
+  return allowed;
 }
 
 function isRedirect({ statusCode = 0 }: IncomingMessage): boolean {
@@ -123,8 +133,13 @@ function hostOf(place: string): string {
   return URL.parse(place)?.host ?? "The server";
 }
 
-/** Runs at most `most` actions at the same time, in order. An action whose signal has aborted when its turn comes is not run. */
-function createGate(most: number): { enter<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T> } {
+interface Gate {
+  /** Runs the action when its turn comes. Throws NetworkError when its signal has aborted by then. */
+  enter<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T>;
+}
+
+/** Runs at most `most` actions at the same time; the others wait, in order. */
+function createGate(most: number): Gate {
   let inside = 0;
   const waiting: (() => void)[] = [];
   return {
@@ -132,7 +147,7 @@ function createGate(most: number): { enter<T>(act: () => Promise<T>, signal: Abo
       if (inside < most) inside += 1;
       else await new Promise<void>((resolve) => waiting.push(resolve));
       try {
-        if (signal.aborted) throw new NetworkError("no time was left to ask", "EAGAIN");
+        if (signal.aborted) throw new NetworkError("The time was over before the request could begin", "EAGAIN");
         return await act();
       } finally {
         // The next action takes over this one's place, so `inside` stays the same.
