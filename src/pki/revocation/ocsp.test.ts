@@ -4,6 +4,7 @@ import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
+import { encode, encodeOid, TAG } from "../x509/der.ts";
 import { type Made, make } from "../x509/test-chain.ts";
 import { judgeOcspResponse, writeOcspRequest } from "./ocsp.ts";
 import { readOcspResponse } from "./ocsp-response.ts";
@@ -124,6 +125,17 @@ test("readOcspResponse() reads a response or throws a PeerError, whatever the by
   for (let end = 0; end < bytes.length; end += 1) {
     assert.throws(() => readOcspResponse(bytes.subarray(0, end)), PeerError);
   }
+});
+
+test("The error for a malformed response names the field", () => {
+  const read = (...parts: readonly Buffer[]) => readOcspResponse(encode(TAG.sequence, ...parts));
+  const successful = encode(TAG.enumerated, Buffer.from([0]));
+  const basic = encode(TAG.sequence, encodeOid("2b0601050507300101"));
+  assert.throws(() => read(), /responseStatus is not an ENUMERATED/);
+  assert.throws(() => read(successful), /responseBytes is missing/);
+  assert.throws(() => read(successful, encode(0xa0, encode(TAG.set))), /responseBytes is not a SEQUENCE/);
+  assert.throws(() => read(successful, encode(0xa0, encode(TAG.sequence))), /responseType is not id-pkix-ocsp-basic/);
+  assert.throws(() => read(successful, encode(0xa0, basic)), /response is not an OCTET STRING/);
 });
 
 test("The error for a response without an answer has its responseStatus", () => {

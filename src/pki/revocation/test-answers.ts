@@ -1,10 +1,11 @@
 import { createHash, createPrivateKey, type KeyObject, sign, X509Certificate } from "node:crypto";
 import { readCertificate } from "../x509/certificate.ts";
 import { encodeExtension, signatureOf } from "../x509/certificate-writing.ts";
-import { encode, encodeInteger, encodeOid, encodeTime, TAG } from "../x509/der.ts";
+import { encode, encodeInteger, encodeNull, encodeOid, encodeTime, TAG } from "../x509/der.ts";
+import { OID } from "../x509/oid.ts";
 import { keyBits } from "../x509/public-key.ts";
 
-/** For tests: answers and lists that no program would write, with any times, signers and extensions. */
+/** For tests: OCSP responses and revocation lists with any times, signers and extensions. */
 export interface Signer {
   readonly certificate: X509Certificate;
   readonly key: KeyObject;
@@ -16,7 +17,7 @@ export function signerOf({ pem, keyPem }: { readonly pem: string; readonly keyPe
 
 export interface WantedAnswer {
   readonly certificate: X509Certificate;
-  /** Whose name and key stand in the answer. */
+  /** The issuer in CertID. */
   readonly issuer: X509Certificate;
   readonly signer: Signer;
   readonly status?: "good" | "revoked" | "unknown";
@@ -26,15 +27,14 @@ export interface WantedAnswer {
   readonly thisUpdate: number;
   readonly nextUpdate?: number;
   readonly hash?: "sha1" | "sha256";
-  /** The responder is named by its key. */
+  /** Whether responderID is byKey. */
   readonly byKey?: boolean;
-  /** DER, sent along. */
+  /** The certificates in the response, DER. */
   readonly certificates?: readonly Buffer[];
-  /** Object identifiers of critical extensions, as hex. */
+  /** Object identifiers of critical extensions, in the form of OID. */
   readonly critical?: readonly string[];
 }
 
-const HASH_OIDS = { sha1: "2b0e03021a", sha256: "608648016503040201" } as const;
 const digest = (hash: string, bytes: Buffer) => createHash(hash).update(bytes).digest();
 const time = (ms: number) => {
   const digits = new Date(ms).toISOString().slice(0, 19).replace(/\D/g, "");
@@ -47,20 +47,22 @@ export function writeOcspResponse(wanted: WantedAnswer): Buffer {
   const { subject, publicKey } = readCertificate(issuer.raw);
   const certId = encode(
     TAG.sequence,
-    encode(TAG.sequence, encodeOid(HASH_OIDS[hash]), Buffer.from([5, 0])),
+    encode(TAG.sequence, encodeOid(OID[hash]), encodeNull()),
     encode(TAG.octetString, digest(hash, subject)),
     encode(TAG.octetString, digest(hash, keyBits(publicKey))),
     encode(TAG.integer, readCertificate(certificate.raw).serial),
   );
   const why = reason === undefined ? [] : [encode(0xa0, encode(TAG.enumerated, Buffer.from([reason])))];
-  const told = { good: encode(0x80), revoked: encode(0xa1, time(thisUpdate), ...why), unknown: encode(0x82) }[status];
+  const certStatus = { good: encode(0x80), revoked: encode(0xa1, time(thisUpdate), ...why), unknown: encode(0x82) }[
+    status
+  ];
   const next = nextUpdate === undefined ? [] : [encode(0xa0, time(nextUpdate))];
-  const answer = encode(TAG.sequence, certId, told, time(thisUpdate), ...next);
+  const answer = encode(TAG.sequence, certId, certStatus, time(thisUpdate), ...next);
   const own = readCertificate(signer.certificate.raw);
   const responder = wanted.byKey
     ? encode(0xa2, encode(TAG.octetString, digest("sha1", keyBits(own.publicKey))))
     : encode(0xa1, own.subject);
-  const extensions = (wanted.critical ?? []).map((oid) => encodeExtension(oid, true, Buffer.from([5, 0])));
+  const extensions = (wanted.critical ?? []).map((oid) => encodeExtension(oid, true, encodeNull()));
   const body = encode(
     TAG.sequence,
     responder,
@@ -71,7 +73,7 @@ export function writeOcspResponse(wanted: WantedAnswer): Buffer {
   const certificates =
     (wanted.certificates ?? []).length > 0 ? [encode(0xa0, encode(TAG.sequence, ...wanted.certificates!))] : [];
   const basic = signed(body, signer, certificates);
-  const type = encodeOid("2b0601050507300101");
+  const type = encodeOid(OID.ocspBasic);
   return encode(
     TAG.sequence,
     encode(TAG.enumerated, Buffer.from([0])),
@@ -81,11 +83,11 @@ export function writeOcspResponse(wanted: WantedAnswer): Buffer {
 
 export interface WantedList {
   readonly signer: Signer;
-  /** The serial numbers' bytes. */
+  /** The serial numbers, without a leading zero. */
   readonly serials: readonly Buffer[];
   readonly thisUpdate: number;
   readonly nextUpdate?: number;
-  /** Whole Extensions: of the list, and of each entry. */
+  /** The extensions of the list, and those of each entry, whole elements. */
   readonly extensions?: readonly Buffer[];
   readonly entryExtensions?: readonly Buffer[];
 }

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PeerError } from "../../errors.ts";
-import { readCertificate } from "./certificate.ts";
-import { encode, encodeInteger, encodeTime, readElements, readInside, TAG } from "./der.ts";
+import { readCertificate, readExtensions } from "./certificate.ts";
+import { encodeExtension } from "./certificate-writing.ts";
+import { encode, encodeInteger, encodeOid, encodeTime, readElements, readInside, readTime, TAG } from "./der.ts";
+import { dottedOid } from "./oid.ts";
 import { make } from "./test-chain.ts";
 
 test("readElements() reads the elements of encode(), at every length", () => {
@@ -68,6 +70,40 @@ test("encodeTime() writes UTCTime until 2049 and GeneralizedTime from 2050", () 
   assert.equal(written("2050-01-01T00:00:00Z"), "20500101000000Z");
   assert.equal(written("1949-12-31T23:59:59Z"), "19491231235959Z");
   assert.equal(encodeTime(Date.parse("2050-01-01T00:00:00Z"))[0], TAG.generalizedTime);
+});
+
+test("readTime() reads UTCTime and GeneralizedTime in UTC, and names the field that is neither", () => {
+  const read = (tag: number, text: string) => {
+    const [element] = readElements(encode(tag, Buffer.from(text)));
+    return readTime(element, "thisUpdate");
+  };
+  assert.equal(read(TAG.utcTime, "491231235959Z"), Date.parse("2049-12-31T23:59:59Z"));
+  assert.equal(read(TAG.utcTime, "500101000000Z"), Date.parse("1950-01-01T00:00:00Z"));
+  assert.equal(read(TAG.generalizedTime, "20500101000000Z"), Date.parse("2050-01-01T00:00:00Z"));
+  for (const text of ["20500101000000", "20500101000000.5Z", "20500101000000+0100", "205001010000Z"]) {
+    assert.throws(() => read(TAG.generalizedTime, text), /thisUpdate is not a UTCTime or GeneralizedTime/);
+  }
+  assert.throws(() => read(TAG.generalizedTime, "20501301000000Z"), /thisUpdate is not a date: 20501301000000Z/);
+  assert.throws(() => readTime(undefined, "thisUpdate"), PeerError);
+});
+
+test("readExtensions() names the extension that is malformed or repeated", () => {
+  const extension = encodeExtension("551d0f", true, Buffer.from([5, 0]));
+  const read = (...extensions: readonly Buffer[]) => readExtensions(encode(TAG.sequence, ...extensions));
+  assert.equal(read(extension).size, 1);
+  assert.throws(() => read(extension, encode(TAG.set)), /extension 2 is not a SEQUENCE/);
+  assert.throws(() => read(encode(TAG.sequence)), /extnID of extension 1 is not an OBJECT IDENTIFIER/);
+  assert.throws(
+    () => read(encode(TAG.sequence, encodeOid("551d0f"))),
+    /extnValue of extension 1 is not an OCTET STRING/,
+  );
+  assert.throws(() => read(extension, extension), /extension 2 repeats an earlier one/);
+});
+
+test("dottedOid() decodes arcs of several bytes, and a first arc above 79", () => {
+  assert.equal(dottedOid("551d0f"), "2.5.29.15");
+  assert.equal(dottedOid("2a864886f70d01010b"), "1.2.840.113549.1.1.11");
+  assert.equal(dottedOid("8837"), "2.999");
 });
 
 test("readCertificate() reads the parts or throws a PeerError, whatever byte of a certificate is changed", async () => {

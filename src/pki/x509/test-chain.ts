@@ -10,7 +10,7 @@ import type { TestContext } from "node:test";
 import { connect, createServer } from "node:tls";
 import * as x509 from "@peculiar/x509";
 
-/** For tests: certificates made by another implementation than ours, and real handshakes with them. */
+/** For tests: certificates of another implementation (@peculiar/x509), and handshakes with them. */
 export interface Made {
   readonly der: Buffer;
   readonly pem: string;
@@ -34,7 +34,7 @@ export interface Wanted {
   readonly usages?: number;
   readonly purposes?: readonly string[];
   readonly extensions?: readonly x509.Extension[];
-  /** Another certificate with the same key. */
+  /** The certificate's keys; if absent, new ones. */
   readonly keys?: webcrypto.CryptoKeyPair;
 }
 
@@ -78,7 +78,7 @@ export async function make(wanted: Wanted = {}): Promise<Made> {
   return { der: Buffer.from(certificate.rawData), pem, keyPem, keys, subject, algorithm: chosen };
 }
 
-/** A server shows these certificates, the first with its key; a client that trusts `roots` looks at them. */
+/** Shakes hands: a server shows these certificates, and a client that trusts `roots` verifies them. */
 export async function shake(
   shown: { readonly certificatePem: string; readonly keyPem: string },
   roots: readonly string[],
@@ -86,7 +86,7 @@ export async function shake(
 ): Promise<{ leaf: X509Certificate; code: string | undefined }> {
   const { ciphers = "DEFAULT" } = options;
   const server = createServer({ cert: shown.certificatePem, key: shown.keyPem, ciphers });
-  // A client that leaves at once may do so by a reset.
+  // The client may close the connection with a reset.
   server.on("tlsClientError", () => undefined).on("secureConnection", (socket) => socket.on("error", () => undefined));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -113,14 +113,14 @@ export async function shake(
   }
 }
 
-/** An empty folder that is gone after the test. */
+/** An empty folder that is removed after the test. */
 export function emptyFolder(context: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "clearline-pki-"));
   context.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** Runs the openssl command; answers its output, both streams together, and throws when it fails. */
+/** Runs openssl and answers its stdout and stderr together. Throws when it fails. */
 export function openssl(folder: string, ...args: readonly string[]): string {
   const { status, stdout, stderr } = spawnSync("openssl", args, { cwd: folder, encoding: "utf8" });
   if (status !== 0) throw new Error(`openssl ${args.join(" ")} failed: ${stderr}${stdout}`);
