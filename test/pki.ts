@@ -1,32 +1,31 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { KeyType } from "../src/vocabulary.ts";
 import { must, scratch } from "./processes.ts";
 
-export type KeyType = "rsa" | "ecdsa";
-
-/** A certificate and its key, as files. `chain`: the certificate with those above it, without the root. */
+/** The files of a certificate and its key. */
 export interface Identity {
   readonly certificate: string;
   readonly key: string;
 }
 
-/** The Internet's part of the tests: a root that the node trusts, and servers' certificates, good and bad. */
+/** The PKI of the tests: a root that the node trusts, and servers' certificates, valid and faulty. */
 export interface Pki {
   readonly folder: string;
   readonly root: Identity;
   readonly server: Readonly<Record<KeyType, Identity>>;
   readonly client: Identity;
-  /** One certificate for each fault of the product's list; all ECDSA. */
+  /** A certificate with each of the faults; all ECDSA. */
   readonly faulty: Readonly<
     Record<"expired" | "notYetValid" | "selfSigned" | "unknownIssuer" | "hostMismatch", Identity>
   >;
 }
 
-/** Every server's certificate names these, so that each test can have a host name of its own. */
+/** All servers' certificates have these names, so that each test can use its own host name. */
 export const DOMAIN = "clearline.test";
 const NAMES = `DNS:*.${DOMAIN},DNS:*.in.${DOMAIN},DNS:${DOMAIN},DNS:localhost,IP:127.0.0.1,IP:::1`;
 
-/** Makes it all with the openssl program, in a folder that goes away with this process. */
+/** Makes the PKI with openssl, in a folder that is removed with this process. */
 export async function makePki(): Promise<Pki> {
   const folder = scratch();
   const root = await selfSigned(folder, "root", "ecdsa", "/O=Test Internet/CN=Test Root", [
@@ -70,17 +69,17 @@ export async function makePki(): Promise<Pki> {
 interface LeafOptions {
   readonly issuer: Identity;
   readonly names: string;
-  /** From and to, as "20250101000000Z". */
+  /** notBefore and notAfter, as "20250101000000Z". */
   readonly days: readonly [string, string];
   readonly usage: "serverAuth" | "clientAuth";
 }
 
-/** One more certificate of the test Internet's root. */
+/** Makes another server certificate of the root. */
 export function makeLeaf(pki: Pki, name: string, names: string): Promise<Identity> {
   return signed(pki.folder, name, "ecdsa", { issuer: pki.root, names, days: ["20250101000000Z", "20450101000000Z"] });
 }
 
-/** A CA that is nobody's root yet: one for a node to sign with, say. */
+/** Makes a CA that the node does not trust: for signing, for example. */
 export function makeAuthority({ folder }: Pki, name: string): Promise<Identity> {
   return selfSigned(folder, name, "ecdsa", `/CN=${name}`, [
     "basicConstraints=critical,CA:TRUE",
@@ -100,23 +99,12 @@ async function selfSigned(
   const config = join(folder, `${name}.cnf`);
   writeFileSync(config, `[req]\ndistinguished_name=dn\nx509_extensions=v3\n[dn]\n[v3]\n${extensions.join("\n")}\n`);
   await makeKey(identity.key, keyType);
-  const args = [
-    "-config",
-    config,
-    "-key",
-    identity.key,
-    "-subj",
-    subject,
-    "-days",
-    "3650",
-    "-out",
-    identity.certificate,
-  ];
-  await must("openssl", ["req", "-x509", ...args]);
+  const args = ["-config", config, "-key", identity.key, "-subj", subject, "-days", "3650"];
+  await must("openssl", ["req", "-x509", ...args, "-out", identity.certificate]);
   return identity;
 }
 
-/** By "openssl ca", the only one of OpenSSL 3.0's commands that sets dates in the past. */
+/** Uses "openssl ca", because no other command of OpenSSL 3.0 sets dates in the past. */
 async function signed(
   folder: string,
   name: string,
@@ -126,15 +114,25 @@ async function signed(
   const identity = place(folder, name);
   const file = (kind: string) => join(folder, `${name}.${kind}`);
   writeFileSync(file("db"), "");
-  writeFileSync(
-    file("cnf"),
-    `[req]
+  writeFileSync(file("cnf"), configuration(folder, file("db"), names, usage));
+  await makeKey(identity.key, keyType);
+  const config = ["-config", file("cnf")];
+  const subject = ["-subj", `/O=Test Internet/CN=${name}.${DOMAIN}`];
+  await must("openssl", ["req", "-new", ...config, "-key", identity.key, ...subject, "-out", file("csr")]);
+  const signing = ["-cert", issuer.certificate, "-keyfile", issuer.key, "-startdate", days[0], "-enddate", days[1]];
+  const request = ["-in", file("csr"), "-out", identity.certificate, "-extensions", "leaf", "-notext", "-batch"];
+  await must("openssl", ["ca", ...config, ...signing, ...request]);
+  return identity;
+}
+
+function configuration(folder: string, database: string, names: string, usage: string): string {
+  return `[req]
 distinguished_name=dn
 [dn]
 [ca]
 default_ca=this
 [this]
-database=${file("db")}
+database=${database}
 new_certs_dir=${folder}
 rand_serial=yes
 default_md=sha256
@@ -150,26 +148,7 @@ basicConstraints=critical,CA:FALSE
 extendedKeyUsage=${usage}
 subjectKeyIdentifier=hash
 authorityKeyIdentifier=keyid
-`,
-  );
-  await makeKey(identity.key, keyType);
-  const subject = `/O=Test Internet/CN=${name}.${DOMAIN}`;
-  await must("openssl", [
-    "req",
-    "-new",
-    "-config",
-    file("cnf"),
-    "-key",
-    identity.key,
-    "-subj",
-    subject,
-    "-out",
-    file("csr"),
-  ]);
-  const signing = ["-cert", issuer.certificate, "-keyfile", issuer.key, "-startdate", days[0], "-enddate", days[1]];
-  const request = ["-in", file("csr"), "-out", identity.certificate, "-extensions", "leaf", "-notext", "-batch"];
-  await must("openssl", ["ca", "-config", file("cnf"), ...signing, ...request]);
-  return identity;
+`;
 }
 
 function place(folder: string, name: string): Identity {

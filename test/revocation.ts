@@ -1,4 +1,3 @@
-/** A CA that revokes, by Debian's openssl: its index, its responder, its lists, and answers to staple. */
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
@@ -9,34 +8,93 @@ import type { Origin } from "./peers.ts";
 import { DOMAIN, type Identity, makeAuthority, type Pki } from "./pki.ts";
 import { must, scratch, start } from "./processes.ts";
 
-export interface RevokingCa {
+/** A CA with OpenSSL's index of revoked certificates, in a folder that is removed with this process. */
+export class RevokingCa {
   readonly root: Identity;
-  /** One more certificate, with these lines of an extension section: "authorityInfoAccess=OCSP;URI:http://…" */
-  issue(name: string, ...extensions: readonly string[]): Promise<Identity>;
-  revoke(identity: Identity, reason: string): Promise<void>;
-  /** A file with a list of all that were revoked so far. */
-  list(): Promise<string>;
-  /** A file with the responder's answer about this certificate. */
-  answer(identity: Identity, ...options: readonly string[]): Promise<string>;
-  /** `openssl ocsp`, which knows what was revoked before it started. */
-  responder(port: number): Promise<Origin>;
-}
+  readonly #folder = scratch();
+  /** The arguments of "openssl ca" that name the CA. */
+  readonly #authority: readonly string[];
+  /** The arguments of "openssl ocsp" that name the index and the responder's certificate. */
+  #answering: readonly string[] = [];
+  #lists = 0;
 
-export async function revokingCa(pki: Pki, name: string): Promise<RevokingCa> {
-  const root = await makeAuthority(pki, name);
-  const folder = scratch();
-  const file = (what: string) => join(folder, what);
-  const openssl = (...args: readonly string[]) => must(program("openssl"), args, { cwd: folder });
-  writeFileSync(file("index.txt"), "");
-  writeFileSync(file("number"), "01\n");
-  const configure = (what: string, extensions: readonly string[]) => {
-    const text = `[ca]
+  static async create(pki: Pki, name: string): Promise<RevokingCa> {
+    const ca = new RevokingCa(await makeAuthority(pki, name));
+    await ca.#makeResponder();
+    return ca;
+  }
+
+  private constructor(root: Identity) {
+    this.root = root;
+    this.#authority = ["-cert", root.certificate, "-keyfile", root.key];
+    writeFileSync(this.#file("index.txt"), "");
+    writeFileSync(this.#file("number"), "01\n");
+  }
+
+  async #makeResponder(): Promise<void> {
+    const { certificate, key } = await this.#issue("responder", ["extendedKeyUsage=OCSPSigning", "noCheck=ignored"]);
+    const index = ["-index", this.#file("index.txt"), "-CA", this.root.certificate];
+    this.#answering = [...index, "-rsigner", certificate, "-rkey", key];
+  }
+
+  /** Issues a server's certificate. `extensions`: lines of OpenSSL's configuration, "authorityInfoAccess=OCSP;URI:http://…". */
+  issue(name: string, ...extensions: readonly string[]): Promise<Identity> {
+    const names = `subjectAltName=DNS:*.${DOMAIN},IP:127.0.0.1`;
+    return this.#issue(name, [names, "extendedKeyUsage=serverAuth", ...extensions]);
+  }
+
+  async revoke({ certificate }: Identity, reason: string): Promise<void> {
+    await this.#ca(this.#configure("ca", []), "-revoke", certificate, "-crl_reason", reason);
+  }
+
+  /** A file with a list of the certificates that are revoked now. */
+  async list(): Promise<string> {
+    this.#lists += 1;
+    const [pem, der] = [this.#file(`list-${this.#lists}.pem`), this.#file(`list-${this.#lists}.crl`)];
+    await this.#ca(this.#configure("ca", []), "-gencrl", "-out", pem);
+    await this.#openssl("crl", "-in", pem, "-outform", "DER", "-out", der);
+    return der;
+  }
+
+  /** A file with an OCSP response about this certificate. */
+  async answer({ certificate }: Identity, ...options: readonly string[]): Promise<string> {
+    const [request, response] = [`${certificate}.req`, `${certificate}.resp`];
+    const about = ["-issuer", this.root.certificate, "-cert", certificate, "-no_nonce"];
+    await this.#openssl("ocsp", ...about, "-reqout", request);
+    await this.#openssl("ocsp", ...this.#answering, "-reqin", request, "-respout", response, ...options);
+    return response;
+  }
+
+  /** Starts "openssl ocsp", which reads the index once, at its start. */
+  async responder(port: number): Promise<Origin> {
+    const args = ["ocsp", "-port", String(port), ...this.#answering, "-ignore_err"];
+    const process = start(program("openssl"), args);
+    // Its output shows that it listens. A connection without a request would block it.
+    await process.shows(/waiting for OCSP client connections/);
+    return { port, process };
+  }
+
+  async #issue(name: string, extensions: readonly string[]): Promise<Identity> {
+    const config = this.#configure(name, extensions);
+    const identity = { certificate: this.#file(`${name}.pem`), key: this.#file(`${name}.key`) };
+    const request = this.#file(`${name}.csr`);
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", identity.key];
+    await this.#openssl("req", "-new", "-config", config, ...key, "-subj", `/CN=${name}.${DOMAIN}`, "-out", request);
+    await this.#ca(config, "-in", request, "-out", identity.certificate, "-extensions", "leaf", "-notext", "-batch");
+    return identity;
+  }
+
+  #configure(name: string, extensions: readonly string[]): string {
+    const config = this.#file(`${name}.cnf`);
+    writeFileSync(
+      config,
+      `[ca]
 default_ca=this
 [this]
-database=${file("index.txt")}
-new_certs_dir=${folder}
+database=${this.#file("index.txt")}
+new_certs_dir=${this.#folder}
 rand_serial=yes
-crlnumber=${file("number")}
+crlnumber=${this.#file("number")}
 default_md=sha256
 default_days=300
 default_crl_days=1
@@ -50,74 +108,25 @@ distinguished_name=dn
 [leaf]
 basicConstraints=critical,CA:FALSE
 ${extensions.join("\n")}
-`;
-    writeFileSync(file(`${what}.cnf`), text);
-    return file(`${what}.cnf`);
-  };
-  const authority = ["-cert", root.certificate, "-keyfile", root.key];
-  const issue = async (what: string, ...extensions: readonly string[]): Promise<Identity> => {
-    const config = configure(what, extensions);
-    const identity = { certificate: file(`${what}.pem`), key: file(`${what}.key`) };
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", identity.key];
-    const request = [...key, "-subj", `/CN=${what}.${DOMAIN}`, "-out", file(`${what}.csr`)];
-    await openssl("req", "-new", "-config", config, ...request);
-    const wanted = [
-      "-in",
-      file(`${what}.csr`),
-      "-out",
-      identity.certificate,
-      "-extensions",
-      "leaf",
-      "-notext",
-      "-batch",
-    ];
-    await openssl("ca", "-config", config, ...authority, ...wanted);
-    return identity;
-  };
-  const delegate = await issue("responder", "extendedKeyUsage=OCSPSigning", "noCheck=ignored");
-  const config = configure("ca", []);
-  const answering = [
-    "-index",
-    file("index.txt"),
-    "-CA",
-    root.certificate,
-    "-rsigner",
-    delegate.certificate,
-    "-rkey",
-    delegate.key,
-  ];
-  let lists = 0;
-  return {
-    root,
-    issue: (what, ...extensions) =>
-      issue(what, `subjectAltName=DNS:*.${DOMAIN},IP:127.0.0.1`, "extendedKeyUsage=serverAuth", ...extensions),
-    async revoke(identity, reason) {
-      await openssl("ca", "-config", config, ...authority, "-revoke", identity.certificate, "-crl_reason", reason);
-    },
-    async list() {
-      lists += 1;
-      const [pem, der] = [file(`list-${lists}.pem`), file(`list-${lists}.crl`)];
-      await openssl("ca", "-config", config, ...authority, "-gencrl", "-out", pem);
-      await openssl("crl", "-in", pem, "-outform", "DER", "-out", der);
-      return der;
-    },
-    async answer(identity, ...options) {
-      const [request, response] = [`${identity.certificate}.req`, `${identity.certificate}.resp`];
-      const about = ["-issuer", root.certificate, "-cert", identity.certificate, "-no_nonce"];
-      await openssl("ocsp", ...about, "-reqout", request);
-      await openssl("ocsp", ...answering, "-reqin", request, "-respout", response, ...options);
-      return response;
-    },
-    async responder(port) {
-      const process = start(program("openssl"), ["ocsp", "-port", String(port), ...answering, "-ignore_err"]);
-      // It is not tried: a connection without a request keeps it busy.
-      await process.shows(/waiting for OCSP client connections/);
-      return { port, process };
-    },
-  };
+`,
+    );
+    return config;
+  }
+
+  #ca(config: string, ...args: readonly string[]): Promise<string> {
+    return this.#openssl("ca", "-config", config, ...this.#authority, ...args);
+  }
+
+  #openssl(...args: readonly string[]): Promise<string> {
+    return must(program("openssl"), args, { cwd: this.#folder });
+  }
+
+  #file(name: string): string {
+    return join(this.#folder, name);
+  }
 }
 
-/** An address that stands before another one: counts who comes, and lets them through once it is open. */
+/** A TCP proxy in front of another address. It counts connections and holds them until it is opened. */
 export interface Gate extends AsyncDisposable {
   readonly port: number;
   readonly visitors: number;
@@ -152,7 +161,7 @@ export async function gate(target: number): Promise<Gate> {
   };
 }
 
-/** A plain web server of files that may change: what each path gives is asked for each time. */
+/** A web server: each path has a function that names the file to answer with. */
 export async function webServer(files: Readonly<Record<string, () => string>>) {
   const server = http.createServer(({ url = "" }, answer) => {
     const file = files[url];

@@ -13,7 +13,7 @@ import { startNode, type TestNode } from "../node.ts";
 import { nginx, type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, type Identity, makePki } from "../pki.ts";
 import { freePort, scratch, until } from "../processes.ts";
-import { type Gate, gate, type RevokingCa, revokingCa, webServer } from "../revocation.ts";
+import { type Gate, gate, RevokingCa, webServer } from "../revocation.ts";
 
 /** Clients that come at once. */
 const CROWD = 20;
@@ -30,8 +30,8 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
 
   before(async () => {
     const pki = await makePki();
-    ca = await revokingCa(pki, "Revoking CA");
-    const stranger = await revokingCa(pki, "Stranger CA");
+    ca = await RevokingCa.create(pki, "Revoking CA");
+    const stranger = await RevokingCa.create(pki, "Stranger CA");
     const [answering, nobody] = [await freePort(), await freePort()];
     crowd = await gate(answering);
     let list = "";

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { KeyType } from "../../src/vocabulary.ts";
 import { tunnel } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { gnutlsServer, type Origin } from "../peers.ts";
-import { DOMAIN, type KeyType, makePki, type Pki } from "../pki.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { run } from "../processes.ts";
 
 /** GnuTLS's names of the versions: for its priority strings, and on its page. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { KeyType } from "../../src/vocabulary.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { buildJavaPeer, java, javaServer, type Origin } from "../peers.ts";
-import { DOMAIN, type KeyType, makePki, type Pki } from "../pki.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { must } from "../processes.ts";
 
 const VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];

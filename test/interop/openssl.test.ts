@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { KeyType } from "../../src/vocabulary.ts";
 import { GET, opensslClient, type Way } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { OPENSSL_VERSIONS, type Origin, opensslServer, type TlsVersion } from "../peers.ts";
-import { DOMAIN, type KeyType, makePki, type Pki } from "../pki.ts";
+import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { must } from "../processes.ts";
 
 const VERSIONS = Object.keys(OPENSSL_VERSIONS) as TlsVersion[];
