@@ -132,6 +132,22 @@ test("Every file that the code names in a comment is there, and every page that 
   assert.deepEqual(missing, []);
 });
 
+test("Every reason for the end of a session that the guide explains is one that the code gives", () => {
+  const page = readFileSync("docs/guide/troubleshooting.md", "utf8");
+  const [, table] = /^## Why a session ended$([\s\S]*?)^## /m.exec(page) ?? [];
+  const reasons = [...table!.matchAll(/^\| (?!`Because`|---)(.+?) \|/gm)].map(([, reason]) => reason!);
+  assert.ok(reasons.length > 20);
+  const sources = globSync("src/**/*.ts", { exclude: (file) => file.endsWith(".test.ts") });
+  const code = sources.map((file) => readFileSync(file, "utf8")).join();
+  // The code fills in who it was and what it did, numbers, and what follows a colon.
+  const filledIn = /[Tt]he (?:client|server)(?:'s)?|\b(?:closed|reset)\b|[…/,]|: \w+|:? ?\d+.*/;
+  const parts = reasons.flatMap((reason) => reason.split(filledIn));
+  assert.deepEqual(
+    parts.map((part) => part.trim()).filter((part) => !code.includes(part)),
+    [],
+  );
+});
+
 test("Every metric is in the guide, and every metric in the guide is one", () => {
   const names = (file: string) => new Set(readFileSync(file, "utf8").match(/\bclearline_[a-z_]+\b/g));
   assert.deepEqual([...names("docs/guide/watching.md")].sort(), [...names("src/control/metrics.ts")].sort());
