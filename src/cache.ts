@@ -22,11 +22,13 @@ export interface Cache<Value> {
   readonly evicted: number;
 }
 
-export interface CacheBounds {
+export interface CacheBounds<Value> {
   /** The most entries that are kept; without it their number has no bound. */
   readonly entries?: number;
   /** The most bytes that they may have together. */
   readonly bytes?: number;
+  /** Called with each value that is no longer kept, whatever the reason: for what is not the garbage collector's to free. */
+  readonly onDropped?: (value: Value) => void;
 }
 
 export interface MadeValue<Value> {
@@ -35,8 +37,12 @@ export interface MadeValue<Value> {
   readonly bytes?: number;
 }
 
-export function createCache<Value extends {}>(bounds: CacheBounds): Cache<Value> {
-  const { entries: mostEntries = Number.POSITIVE_INFINITY, bytes: mostBytes = Number.POSITIVE_INFINITY } = bounds;
+export function createCache<Value extends {}>(bounds: CacheBounds<Value>): Cache<Value> {
+  const {
+    entries: mostEntries = Number.POSITIVE_INFINITY,
+    bytes: mostBytes = Number.POSITIVE_INFINITY,
+    onDropped,
+  } = bounds;
   // A Map keeps the order of insertion: an entry that is used is put back at the end.
   const kept = new Map<string, Required<MadeValue<Value>>>();
   const making = new Map<string, Promise<MadeValue<Value>>>();
@@ -44,8 +50,11 @@ export function createCache<Value extends {}>(bounds: CacheBounds): Cache<Value>
   let total = 0;
 
   function drop(key: string): void {
-    total -= kept.get(key)?.bytes ?? 0;
+    const entry = kept.get(key);
+    if (!entry) return;
+    total -= entry.bytes;
     kept.delete(key);
+    onDropped?.(entry.value);
   }
 
   function look(key: string, now: number): Value | undefined {
@@ -103,6 +112,7 @@ export function createCache<Value extends {}>(bounds: CacheBounds): Cache<Value>
     },
     flush() {
       const { size } = kept;
+      for (const { value } of kept.values()) onDropped?.(value);
       kept.clear();
       making.clear();
       total = 0;

@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
 import type { Endpoint } from "../vocabulary.ts";
 
 /** Where the client wants to go, as far as it said so. */
@@ -24,16 +24,16 @@ export interface Arrival {
   readonly mode: "explicit" | "forward" | "inline";
   readonly from: Endpoint;
   /** The client's connection; undefined while its SYN is held. */
-  readonly client: Socket | undefined;
+  readonly client: End | undefined;
   /** Learns the destination. Throws PeerError when the client asks for it in a wrong way (it has been told), NetworkError when it left. */
   locate(): Promise<Destination>;
   /** Connects to the first of the addresses that answers. Throws NetworkError. */
-  dial(addresses: readonly string[], port: number): Promise<Socket>;
+  dial(addresses: readonly string[], port: number): Promise<End>;
   /** The server is reached: whatever the client waits for before it speaks is sent. Throws NetworkError when it left. */
-  welcome(): Promise<Socket>;
+  welcome(): Promise<End>;
   /** The server is not reached: the client is told in the listener's own way, and its connection is over. */
   refuse(refusal: Refusal): void;
 }
 
 /** Connects from one address to another; the server sees the client's own. Throws NetworkError. */
-export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<Socket>;
+export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<End>;

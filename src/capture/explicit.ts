@@ -1,9 +1,9 @@
-import type { Socket } from "node:net";
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
+import { dial } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { farewell } from "../engine/farewell.ts";
+import { listenConfigured } from "../engine/listen.ts";
 import { NetworkError, PeerError } from "../errors.ts";
-import { listenConfigured } from "../linux/listen.ts";
-import { dial } from "../streams/dial.ts";
-import { farewell } from "../streams/farewell.ts";
 import type { Timing } from "../streams/reading.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
@@ -31,10 +31,10 @@ export interface ExplicitListener {
 }
 
 export function openExplicit(listener: ExplicitListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, workers, settings, arrive } = context;
-  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, settings().timeouts.connect);
+  const { path, workers, loop, settings, arrive } = context;
+  const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, shared: workers > 1 };
-  return listenConfigured(`${path}.address`, where, (client, from) => {
+  return listenConfigured(loop, `${path}.address`, where, (client, from) => {
     const { hello } = settings().timeouts;
     arrive(arriveExplicit(client, from, listener, { silence: hello, gap: hello }, dialOut));
   });
@@ -42,7 +42,7 @@ export function openExplicit(listener: ExplicitListener, context: CaptureContext
 
 /** An explicit proxy: the client names its destination with CONNECT (RFC 9110, section 9.3.6) or an absolute URI (RFC 9112, section 3.2.2). */
 export function arriveExplicit(
-  client: Socket,
+  client: End,
   from: Endpoint,
   listener: { readonly name: string },
   timing: Timing,
@@ -61,18 +61,18 @@ export function arriveExplicit(
     },
     dial,
     async welcome() {
-      if (connect) client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+      if (connect) client.writeBytes(Buffer.from("HTTP/1.1 200 Connection established\r\n\r\n"));
       return client;
     },
-    refuse: (refusal) => farewell(client, answer(STATUS[refusal.kind], refusal.message)),
+    refuse: (refusal) => void farewell(client, answer(STATUS[refusal.kind], refusal.message)),
   };
 }
 
-/** Reads one request head; bytes behind it stay with the socket. */
-async function readHead(client: Socket, timing: Timing): Promise<RequestHead> {
+/** Reads one request head; bytes behind it stay with the client's end. */
+async function readHead(client: End, timing: Timing): Promise<RequestHead> {
   const reader = createRequestHeadReader();
   try {
-    const { answer: request, client: bytes } = await readUntil(
+    const { answer: request } = await readUntil(
       { client },
       (_side, chunk) => {
         const reading = reader.push(chunk);
@@ -82,7 +82,7 @@ async function readHead(client: Socket, timing: Timing): Promise<RequestHead> {
     );
     if (request === undefined) throw new NetworkError("The client left before it asked for anything", "ECONNRESET");
     if (request.kind === "head") {
-      if (bytes.length > request.headBytes) client.unshift(bytes.subarray(request.headBytes));
+      client.skip(request.headBytes);
       return request;
     }
     if (request.kind === "tls") {
@@ -91,26 +91,26 @@ async function readHead(client: Socket, timing: Timing): Promise<RequestHead> {
         ALERTS.protocol_version,
       );
     }
-    farewell(client, answer(request.status, request.message));
+    void farewell(client, answer(request.status, request.message));
     throw new PeerError(`The client's proxy request is malformed: ${request.message}`, ALERTS.decode_error);
   } catch (error) {
-    if (error instanceof NetworkError && error.code === "ETIMEDOUT") farewell(client, answer(408, error.message));
+    if (error instanceof NetworkError && error.code === "ETIMEDOUT") void farewell(client, answer(408, error.message));
     throw error;
   }
 }
-function destinationOf(client: Socket, head: RequestHead): Destination {
+function destinationOf(client: End, head: RequestHead): Destination {
   if (head.target === undefined) {
     const message = "This is a proxy: ask it with CONNECT host:port, or with an absolute http:// address";
-    farewell(client, answer(400, message));
+    void farewell(client, answer(400, message));
     throw new PeerError("The client's proxy request names no destination", ALERTS.decode_error);
   }
   const { host, port } = head.target;
   return { host, port, connectHost: host, http: head.form === "absolute" ? head.forwarded : undefined };
 }
 
-function answer(status: number, message: string): string {
+function answer(status: number, message: string): Buffer {
   const body = `${message}\n`;
-  return [
+  const lines = [
     `HTTP/1.1 ${status} ${REASON[status] ?? "Error"}`,
     "Content-Type: text/plain; charset=utf-8",
     "X-Content-Type-Options: nosniff",
@@ -119,5 +119,6 @@ function answer(status: number, message: string): string {
     "Connection: close",
     "",
     body,
-  ].join("\r\n");
+  ];
+  return Buffer.from(lines.join("\r\n"));
 }

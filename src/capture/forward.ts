@@ -1,6 +1,6 @@
-import type { Socket } from "node:net";
-import { listenConfigured } from "../linux/listen.ts";
-import { dial } from "../streams/dial.ts";
+import { dial } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { listenConfigured } from "../engine/listen.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival } from "./arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
@@ -12,17 +12,17 @@ export interface ForwardListener {
 }
 
 export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, workers, settings, arrive } = context;
-  const dialOut: Arrival["dial"] = (addresses, port) => dial(addresses, port, settings().timeouts.connect);
+  const { path, workers, loop, settings, arrive } = context;
+  const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, shared: workers > 1 };
-  return listenConfigured(`${path}.address`, where, (client, from) =>
+  return listenConfigured(loop, `${path}.address`, where, (client, from) =>
     arrive(arriveForward(client, from, listener, dialOut)),
   );
 }
 
 /** A port forward: every connection goes to one server, known before the client says a word. */
 function arriveForward(
-  client: Socket,
+  client: End,
   from: Endpoint,
   listener: Pick<ForwardListener, "name" | "server">,
   dial: Arrival["dial"],
@@ -36,6 +36,6 @@ function arriveForward(
     dial,
     welcome: async () => client,
     // The client connected to what it takes for the server: a reset is what a closed or unreachable server looks like.
-    refuse: () => client.resetAndDestroy(),
+    refuse: () => client.reset(),
   };
 }

@@ -1,10 +1,10 @@
-import type { Server, Socket } from "node:net";
+import { connectFrom } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { type Accept, listen } from "../engine/listen.ts";
 import { ConfigError, InvariantError } from "../errors.ts";
 import type { Marks } from "../kernel/listener/lane.ts";
-import { type Accept, listen } from "../linux/listen.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
-import { connectFrom } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom } from "./arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
@@ -24,14 +24,14 @@ const PATIENCE = 10_000;
  * server accepts the client.
  */
 export async function openInline(listener: InlineListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, inline, worker, settings, arrive } = context;
+  const { path, inline, worker, loop, settings, arrive } = context;
   const planned = inline?.listeners.find(({ name }) => name === listener.name);
   if (!inline || !planned) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
   const { sharedPort, workerPorts, queues, clientMark, serverMark } = planned;
   const [ownPort, number] = [workerPorts[worker], queues[worker]];
   const connect = (from: Endpoint, to: Endpoint) =>
-    connectFrom({ from, to, timeout: settings().timeouts.connect, mark: serverMark });
-  const servers: Server[] = [];
+    connectFrom(loop, { from, to, timeout: settings().timeouts.connect, mark: serverMark });
+  const servers: End[] = [];
   try {
     const hold = listener.synHold
       ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
@@ -41,9 +41,9 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     };
     const transparent = { mark: clientMark };
     for (const host of ["0.0.0.0", "::"]) {
-      servers.push(await listen({ host, port: sharedPort, shared: true, transparent }, accept));
+      servers.push(listen(loop, { host, port: sharedPort, shared: true, transparent }, accept));
       if (hold && ownPort !== undefined)
-        servers.push(await listen({ host, port: ownPort, shared: false, transparent }, accept));
+        servers.push(listen(loop, { host, port: ownPort, shared: false, transparent }, accept));
     }
     const queue = hold && number !== undefined ? openHold(number, inline.marks, worker, hold) : undefined;
     return {
@@ -93,7 +93,7 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
  * calls its own address. The client believes it talks to the server already.
  */
 function arriveInline(
-  client: Socket,
+  client: End,
   from: Endpoint,
   to: Endpoint,
   listener: InlineListener,
@@ -107,6 +107,6 @@ function arriveInline(
     locate: async () => ({ host: to.address, port: to.port, connectHost: null, http: undefined }),
     dial: ([address = to.address], port) => connect(from, { address, port }),
     welcome: async () => client,
-    refuse: () => client.resetAndDestroy(),
+    refuse: () => client.reset(),
   };
 }

@@ -1,3 +1,4 @@
+import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import type { Arrival } from "./arrival.ts";
 
@@ -8,6 +9,7 @@ export interface CaptureContext {
   /** What the kernel was told of for the inline listeners. */
   readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
   readonly worker: number;
+  readonly loop: Loop;
   /** Workers share every listener; the kernel spreads connections over them. */
   readonly workers: number;
   /** The settings in force now. A reload changes them while the listener is open: call this where they are used. */

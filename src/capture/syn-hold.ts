@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
 import { createCache } from "../cache.ts";
+import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
@@ -21,7 +21,7 @@ export interface SynHold {
   /** A SYN came: it is held while the server is connected to. */
   hold(syn: HeldSyn): void;
   /** Whether this accepted connection answers a released SYN; then its session takes it over. */
-  claim(client: Socket, source: Endpoint, destination: Endpoint): boolean;
+  claim(client: End, source: Endpoint, destination: Endpoint): boolean;
   readonly size: number;
 }
 
@@ -42,7 +42,7 @@ const REMEMBERED = 4_096;
 interface Waiting {
   readonly sequence: number;
   released: boolean;
-  claimed(client: Socket): void;
+  claimed(client: End): void;
 }
 
 /**
@@ -85,7 +85,7 @@ export function createSynHold({ listener, connectFrom, patience, limit, arrive }
   };
 
   function arriveHeld({ source, destination, sequence, decide }: HeldSyn, key: string): Arrival {
-    let client: Socket | undefined;
+    let client: End | undefined;
     let settled = false;
     const settle = (verdict: SynVerdict) => {
       if (settled) return;

@@ -1,9 +1,8 @@
+import type { End } from "../engine/end.ts";
 import type { Verdict } from "../policy/facts.ts";
-import type { Peer } from "../streams/conversation.ts";
-import type { RelayEnd } from "../streams/relay.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { relayUnchanged } from "./relaying.ts";
-import { localEndpoint, redial, type Story, type TlsLayer } from "./story.ts";
+import { redial, type Story, type TlsLayer } from "./story.ts";
 import { leaveConversation } from "./upgrade.ts";
 
 /** The part of a session's story in which the policy says bypass: the peers' own TLS passes as it is. */
@@ -11,8 +10,8 @@ import { leaveConversation } from "./upgrade.ts";
 /** In the network phase: nothing was read yet. */
 export function bypassOnNetwork(
   story: Story,
-  client: Peer,
-  server: Peer,
+  client: End,
+  server: End,
   { tools }: Verdict,
   { endpoint, host }: { readonly endpoint: Endpoint; readonly host: string | null },
 ): Promise<string> {
@@ -21,26 +20,22 @@ export function bypassOnNetwork(
 
 /** In the sni phase: the client's ClientHello goes on to the server. */
 export function bypassOnHello(story: Story, layer: TlsLayer, { tools }: Verdict): Promise<string> {
-  const { client, server, endpoint, received } = layer;
-  leaveConversation(story);
-  const head = received.bytes;
-  return relayBypassed(story, { ...client, head }, server, { tools, server: endpoint, host: namedHost(layer) });
+  const { client, server } = leaveConversation(story) ?? layer;
+  return relayBypassed(story, client, server, { tools, server: layer.endpoint, host: namedHost(layer) });
 }
 
 /**
  * After the node has spoken TLS with the server: a new connection, on which the server sees the client's own ClientHello,
- * byte for byte.
+ * byte for byte: it has stayed in the client's connection.
  */
 export async function bypassLate(story: Story, layer: TlsLayer, { tools }: Verdict): Promise<string> {
-  const { client, endpoint, received } = layer;
   const { node, session, connections, clientConnections } = story;
-  leaveConversation(story);
+  const { client } = leaveConversation(story) ?? layer;
   for (const connection of connections) if (!clientConnections.has(connection)) node.streams.close(connection);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const server = await redial(story, layer);
-  session.note({ state: "EST:EST:INIT:INIT", seenAs: localEndpoint(server.socket) });
-  const head = received.bytes;
-  return relayBypassed(story, { ...client, head }, server, { tools, server: endpoint, host: namedHost(layer) });
+  session.note({ state: "EST:EST:INIT:INIT", seenAs: server.local() ?? null });
+  return relayBypassed(story, client, server, { tools, server: layer.endpoint, host: namedHost(layer) });
 }
 
 interface BypassedFlow {
@@ -49,7 +44,7 @@ interface BypassedFlow {
   readonly host: string | undefined;
 }
 
-function relayBypassed(story: Story, client: RelayEnd, server: RelayEnd, flow: BypassedFlow): Promise<string> {
+function relayBypassed(story: Story, client: End, server: End, flow: BypassedFlow): Promise<string> {
   return relayUnchanged(story, client, server, { ...flow, flow: "bypassed", description: "bypassed" });
 }
 

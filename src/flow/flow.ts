@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
 import type { Arrival, Destination } from "../capture/arrival.ts";
+import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Negotiated, ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
@@ -16,16 +16,7 @@ import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./re
 import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
-import {
-  hostOf,
-  type Layer,
-  localEndpoint,
-  noteVerdict,
-  peerOf,
-  replaceStream,
-  type Story,
-  type TlsLayer,
-} from "./story.ts";
+import { hostOf, type Layer, noteVerdict, type Story, type TlsLayer } from "./story.ts";
 import { type ConversationOutcome, converse, lookInside, resumeConversation } from "./upgrade.ts";
 
 /** One session, from its first byte to its last. Read this file first. */
@@ -39,7 +30,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     clientConnections: new Set(clients),
   };
   try {
-    const reason = await tell(story).finally(() => story.conversation?.streams.leave());
+    const reason = await tell(story);
     story.session.close(reason);
   } catch (error) {
     story.session.close(endOnError(story, error));
@@ -70,19 +61,19 @@ async function tell(story: Story): Promise<string> {
 
   const reached = await reach(story, destination, facts);
   if (typeof reached === "string") return reached;
-  const { endpoint } = reached;
-  const server = peerOf(reached.server);
+  const { server, endpoint } = reached;
   facts = { ...facts, server: endpoint };
   const onNetwork = node.policy.onNetwork(facts);
   if (onNetwork) noteVerdict(session, onNetwork);
-  const client = peerOf(await welcome(story));
+  const client = await welcome(story);
   if (onNetwork?.action === "bypass")
     return bypassOnNetwork(story, client, server, onNetwork, { endpoint, host: connectHost });
   if (http) {
     const flow = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
-    return relayPlaintext(story, { ...client, head: http }, server, { ...flow, tools: onNetwork?.tools });
+    client.unread(http);
+    return relayPlaintext(story, client, server, { ...flow, tools: onNetwork?.tools });
   }
-  const redial = async () => peerOf(await arrival.dial([endpoint.address], endpoint.port));
+  const redial = () => arrival.dial([endpoint.address], endpoint.port);
   const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
   return identify(story, layer, onNetwork);
 }
@@ -95,7 +86,7 @@ async function reach(
   { arrival, node, session, connections }: Story,
   { host, port }: Destination,
   facts: Facts,
-): Promise<{ readonly server: Socket; readonly endpoint: Endpoint } | string> {
+): Promise<{ readonly server: End; readonly endpoint: Endpoint } | string> {
   try {
     const judged = (await node.streams.resolve(host)).map((address) => {
       const verdict = node.policy.onNetwork({ ...facts, server: { address, port } });
@@ -109,8 +100,8 @@ async function reach(
     session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
     const server = await arrival.dial(addresses, port);
     connections.add(server);
-    const endpoint = { address: server.remoteAddress ?? host, port };
-    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: localEndpoint(server) });
+    const endpoint = { address: server.remote()?.address ?? host, port };
+    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: server.local() ?? null });
     return { server, endpoint };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
@@ -121,7 +112,7 @@ async function reach(
 }
 
 /** The server is there, so the client is let in: Na. */
-async function welcome({ arrival, session, connections, clientConnections }: Story): Promise<Socket> {
+async function welcome({ arrival, session, connections, clientConnections }: Story): Promise<End> {
   const client = await arrival.welcome();
   connections.add(client);
   clientConnections.add(client);
@@ -133,15 +124,15 @@ async function welcome({ arrival, session, connections, clientConnections }: Sto
 async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefined): Promise<string> {
   const { node, session } = story;
   const { client, server, endpoint } = layer;
-  const { answer, client: head, server: greeting } = await node.streams.detect(client.stream, server.stream);
+  const { answer, client: head } = await node.streams.detect(client, server);
   if (answer?.kind === "match") return decide(story, layer, { hello: answer.sight.hello, bytes: head });
   session.note({ protocol: "other" });
   // If a side has ended its stream already, there is no answer, and the two can no longer agree to TLS.
   const watch = answer && node.upgrades.watch(endpoint.port, head);
-  if (watch) return goOn(story, await converse(story, layer, watch, { head, greeting }));
+  if (watch) return goOn(story, await converse(story, layer, watch));
   const host = layer.destination.connectHost ?? undefined;
   const flow = { server: endpoint, host, description: "not TLS", tools: onNetwork?.tools };
-  return relayPlaintext(story, { ...client, head }, { ...server, head: greeting }, flow);
+  return relayPlaintext(story, client, server, flow);
 }
 
 /** A plaintext conversation is over, or has become TLS. */
@@ -177,14 +168,13 @@ async function intercept(story: Story, layer: TlsLayer): Promise<string> {
   const { session } = story;
   const { leg, server } = await openServerLeg(story, layer, layer.received.hello);
   if (leg.kind === "failed") return afterServerRefusal(story, layer, leg);
-  const inside = replaceStream(story, server, leg.stream);
 
   session.note({ serverLeg: legRecord(leg.negotiated) });
   const { judged, verdict } = await judge(story, layer, leg);
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return bypassLate(story, layer, verdict);
   if (verdict.action === "drop") return refuseHello(story, layer, verdict);
-  return decrypt(story, { ...layer, server: inside }, { leg, judged, verdict });
+  return decrypt(story, { ...layer, server }, { leg, judged, verdict });
 }
 
 /**
@@ -213,7 +203,7 @@ interface Decided {
 
 /** The tools, then the client: it is shown a certificate, and the plaintext of the two legs is relayed. */
 async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: Decided): Promise<string> {
-  const { node, session, conversation, clientConnections } = story;
+  const { node, session, conversation } = story;
   const { client, received, endpoint, destination } = layer;
   const { alpn } = leg.negotiated;
   const host = hostOf(received.hello, destination);
@@ -232,14 +222,12 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   const { records } = presentation;
   session.note({ presented: records[0], deployment: judged.held.length > 0 ? "inbound" : "outbound" });
   const scope = scopeOf(story, layer, received.hello);
-  const clientLeg = await node.legs.client(client.stream, received, presentation, { alpn, scope });
+  const clientLeg = await node.legs.client(client, received, presentation, { alpn, scope });
   if (clientLeg.kind === "failed") return clientLeg.reason;
-  const clientInside = replaceStream(story, client, clientLeg.stream);
-  clientConnections.add(clientInside.stream);
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
   const { version } = clientLeg.negotiated;
-  return relayDecrypted(story, { ...layer, client: clientInside }, leg, { chain, flow, version });
+  return relayDecrypted(story, layer, leg, { chain, flow, version });
 }
 
 interface DecryptedFlow {
@@ -259,14 +247,13 @@ async function relayDecrypted(
   const { node, conversation } = story;
   const found = await lookInside(story, layer, leg, { chain, flow });
   if (found.kind !== "data") return goOn(story, found);
-  const client = { ...layer.client, ...found.client };
-  const server = { ...layer.server, ...found.server };
+  const { client, server } = layer;
   const description = `${version} ${flow.alpn ?? ""}`.trimEnd();
   const { reason, failure } = conversation
-    ? await resumeConversation(conversation, client, server)
+    ? await resumeConversation(conversation)
     : await relay(story, client, chain, server, { ...flow, description });
   // In TLS 1.3 a server may ask for a certificate, and refuse the client without one, after the handshake.
-  if (failure?.side === "server" && node.legs.receivedAlert(failure.error) === ALERTS.certificate_required)
+  if (failure?.side === "server" && failure.alert === ALERTS.certificate_required)
     node.servers.demandingCertificate.learn(layer.serverKey);
   return reason;
 }

@@ -17,7 +17,7 @@ export function refuseArrival({ arrival, session }: Pick<Story, "arrival" | "ses
 /** The policy drops after the ClientHello: the client is told with an alert. */
 export function refuseHello({ node }: Story, { client, received }: TlsLayer, { rule, reason }: Verdict): string {
   const alert = rule === "versions" ? ALERTS.protocol_version : ALERTS.access_denied;
-  node.legs.refuse(client.stream, alert, received.hello);
+  node.legs.refuse(client, alert, received.hello);
   return `Dropped: ${reason}`;
 }
 
@@ -29,23 +29,23 @@ export function refuseHello({ node }: Story, { client, received }: TlsLayer, { r
 export async function afterServerRefusal(story: Story, layer: TlsLayer, failure: LegFailure): Promise<string> {
   const { node, session } = story;
   const { client, received } = layer;
-  const verdict = await verdictOnRefusal(story, layer, failure);
+  const verdict = verdictOnRefusal(story, layer, failure);
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return bypassLate(story, layer, verdict);
   if (verdict?.action === "drop") return refuseHello(story, layer, verdict);
-  if (failure.code === "ECONNRESET") client.socket.resetAndDestroy();
-  else node.legs.refuse(client.stream, failure.alert, received.hello);
+  if (failure.code === "ECONNRESET") client.reset();
+  else node.legs.refuse(client, failure.alert, received.hello);
   return failure.reason;
 }
 
-async function verdictOnRefusal(
-  { node: { policy, legs, servers } }: Story,
-  { facts, received, redial, serverKey }: TlsLayer,
+function verdictOnRefusal(
+  { node: { policy, servers } }: Story,
+  { facts, serverKey }: TlsLayer,
   failure: LegFailure,
-): Promise<Verdict | undefined> {
+): Verdict | undefined {
   const verdict = policy.verdictSoFar(facts);
   if (verdict.action !== "decrypt") return verdict;
-  if (await legs.demandsCertificate(failure, redial, received.hello)) {
+  if (failure.certificateRequested || failure.alert === ALERTS.certificate_required) {
     servers.demandingCertificate.learn(serverKey);
     return policy.verdictSoFar({ ...facts, clientCertificateDemanded: true });
   }
@@ -63,7 +63,7 @@ export function endOnError({ arrival, node, session }: Story, error: unknown): s
     return error.message;
   }
   // A reset would overtake a last answer that is still being sent, such as a proxy's 408.
-  if (client && !client.writableEnded) client.resetAndDestroy();
+  if (client && !client.isLeaving) client.reset();
   else if (!client) arrival.refuse({ kind: "timeout", message: "The session ended before the client was let in" });
   if (error instanceof NetworkError) return error.message;
   session.reportBug(error);

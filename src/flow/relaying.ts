@@ -1,4 +1,5 @@
-import type { RelayEnd, RelayEnding } from "../streams/relay.ts";
+import type { End } from "../engine/end.ts";
+import type { RelayEnding } from "../engine/relay.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
 import type { SessionHandle } from "./stages.ts";
@@ -24,8 +25,8 @@ export interface RelayedFlow {
 /** Relays bytes that were never TLS. */
 export function relayPlaintext(
   story: Story,
-  client: RelayEnd,
-  server: RelayEnd,
+  client: End,
+  server: End,
   flow: Omit<RelayedFlow, "flow">,
 ): Promise<string> {
   noteNotTls(story.session);
@@ -33,12 +34,7 @@ export function relayPlaintext(
 }
 
 /** Relays bytes as they are. Answers why the session is over. */
-export async function relayUnchanged(
-  story: Story,
-  client: RelayEnd,
-  server: RelayEnd,
-  flow: RelayedFlow,
-): Promise<string> {
+export async function relayUnchanged(story: Story, client: End, server: End, flow: RelayedFlow): Promise<string> {
   const chain = await connectTools(story, flow);
   if (chain.kind === "failed") return resetForTool(client, chain);
   return (await relay(story, client, chain, server, flow)).reason;
@@ -60,9 +56,9 @@ export async function connectTools(story: Story, flow: RelayedFlow): Promise<Cha
 /** Relays between two ends until both have left. */
 export async function relay(
   { node, session }: Story,
-  client: RelayEnd,
+  client: End,
   { hops }: Chain,
-  server: RelayEnd,
+  server: End,
   flow: RelayedFlow,
 ): Promise<RelayEnding> {
   const { places, taps, close } = node.feeds.tap({
@@ -83,8 +79,8 @@ export async function relay(
 }
 
 /** A tool that must not be left out has failed: nothing may pass, and the client is reset. */
-export function resetForTool({ socket }: RelayEnd, { reason }: ChainFailure): string {
-  socket.resetAndDestroy();
+export function resetForTool(client: End, { reason }: ChainFailure): string {
+  client.reset();
   return reason;
 }
 

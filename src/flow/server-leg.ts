@@ -1,7 +1,7 @@
 import type { ServerAttempt } from "../legs/server-attempts.ts";
 import type { ResumptionScope } from "../legs/stage.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { hostOf, type Layer, localEndpoint, redial, type Story } from "./story.ts";
+import { hostOf, type Layer, redial, type Story } from "./story.ts";
 
 /**
  * Opens TLS with the layer's server, offering what the client offers. HTTP/2 is left out if the rule that will probably
@@ -14,7 +14,7 @@ export async function openServerLeg(story: Story, layer: Layer, hello: ClientHel
     onlyAlpn: alpn ?? node.tools.onlyAlpn(tools),
     scope: scopeOf(story, layer, hello),
   });
-  if (attempt.server !== layer.server) session.note({ seenAs: localEndpoint(attempt.server.socket) });
+  if (attempt.server !== layer.server) session.note({ seenAs: attempt.server.local() ?? null });
   return attempt;
 }
 

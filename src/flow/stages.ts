@@ -1,10 +1,10 @@
 import type { Arrival } from "../capture/arrival.ts";
+import type { Meter } from "../engine/relay.ts";
 import type { FeedStage } from "../feeds/taps.ts";
 import type { LegStage } from "../legs/stage.ts";
 import type { PkiStage } from "../pki/stage.ts";
 import type { Policy } from "../policy/evaluate.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
-import type { Meter } from "../streams/relay.ts";
 import type { StreamStage } from "../streams/stage.ts";
 import type { UpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";

@@ -1,10 +1,10 @@
-import type { Socket } from "node:net";
 import type { Watch } from "../detect/starttls/dialogues.ts";
+import type { End } from "../engine/end.ts";
+import type { RelayEnding } from "../engine/relay.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
-import type { Peer, TimedAgreement } from "../streams/conversation.ts";
-import type { RelayEnding } from "../streams/relay.ts";
+import type { TimedAgreement } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
@@ -22,19 +22,8 @@ export type ConversationOutcome =
   /** The peers have agreed to TLS, and the client has sent its ClientHello. */
   | { readonly kind: "tls"; readonly layer: Layer; readonly received: ReceivedHello };
 
-/** What was read from the two peers already. */
-interface FirstBytes {
-  readonly head: Buffer;
-  readonly greeting: Buffer;
-}
-
 /** Relays a conversation that is not TLS and may be upgraded to it, until it is or ends. */
-export async function converse(
-  story: Story,
-  layer: Layer,
-  watch: Watch,
-  firstBytes: FirstBytes,
-): Promise<ConversationOutcome> {
+export async function converse(story: Story, layer: Layer, watch: Watch): Promise<ConversationOutcome> {
   noteNotTls(story.session);
   const { tools, action, rule } = story.node.policy.verdictSoFar({ ...layer.facts, upgraded: true });
   const likely = watch.likely && action === "decrypt";
@@ -48,7 +37,7 @@ export async function converse(
   };
   const chain = await connectTools(story, flow);
   if (chain.kind === "failed") return ended(resetForTool(layer.client, chain));
-  return followFrom(story, layer, watch, { firstBytes, chain, flow });
+  return followFrom(story, layer, watch, { chain, flow });
 }
 
 interface Relayed {
@@ -57,17 +46,11 @@ interface Relayed {
 }
 
 /** Begins the relay, and follows the conversation from its first bytes. */
-function followFrom(
-  story: Story,
-  layer: Layer,
-  watch: Watch,
-  { firstBytes: { head, greeting }, chain, flow }: Relayed & { readonly firstBytes: FirstBytes },
-): Promise<ConversationOutcome> {
-  if (head.length > 0) layer.client.stream.unshift(head);
-  if (greeting.length > 0) layer.server.stream.unshift(greeting);
-  const streams = story.node.upgrades.open(layer.client, layer.server, watch);
-  const ending = relay(story, streams.client, chain, streams.server, flow);
-  const conversation = { streams, ending, chain };
+function followFrom(story: Story, layer: Layer, watch: Watch, { chain, flow }: Relayed): Promise<ConversationOutcome> {
+  const { client, server } = layer;
+  const ends = story.node.upgrades.open(client, server, watch);
+  const ending = relay(story, client, chain, server, flow);
+  const conversation = { ends, ending, chain };
   story.conversation = conversation;
   return follow(story, layer, conversation, watch);
 }
@@ -76,7 +59,7 @@ function followFrom(
 async function follow(
   story: Story,
   first: Layer,
-  { streams, ending }: RelayedConversation,
+  { ends, ending }: RelayedConversation,
   firstWatch: Watch,
 ): Promise<ConversationOutcome> {
   const { node, session } = story;
@@ -84,7 +67,7 @@ async function follow(
   for (;;) {
     let next: TimedAgreement | RelayEnding | undefined;
     try {
-      next = await Promise.race([streams.next(), ending]);
+      next = await Promise.race([ends.next(), ending]);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
       return ended(dropConversation(story, layer, error));
@@ -96,9 +79,9 @@ async function follow(
 
     layer = layerAfter(story, layer, next);
     const { client, server } = layer;
-    const { answer, ...read } = await node.streams.detect(client.stream, server.stream, true);
+    const { answer, ...read } = await node.streams.detect(client, server, true);
     if (answer?.kind === "match") {
-      streams.hold();
+      ends.hold();
       session.note({ startTls: { protocol: next.protocol, outcome: "upgraded", at: next.at } });
       return { kind: "tls", layer, received: { hello: answer.sight.hello, bytes: read.client } };
     }
@@ -106,9 +89,7 @@ async function follow(
     // A tunnel may carry anything, and is watched like a new connection.
     const inTunnel =
       answer && layer.tunnels < MAX_TUNNELS ? node.upgrades.watch(next.target?.port ?? 0, read.client) : undefined;
-    if (read.client.length > 0) client.stream.unshift(read.client);
-    if (read.server.length > 0) server.stream.unshift(read.server);
-    streams.resume(client.stream, server.stream, inTunnel);
+    ends.resume(inTunnel);
     if (!inTunnel) return ended((await ending).reason);
     watch = inTunnel;
   }
@@ -117,21 +98,18 @@ async function follow(
 /** The layer that begins with an agreement. The verdict on it is committed in the certificate phase. */
 function layerAfter({ session, node }: Story, layer: Layer, agreement: TimedAgreement): Layer {
   const { target } = agreement;
-  const inner = (peer: Peer) => (peer.stream === peer.socket ? peer : node.upgrades.tunnel(peer));
   const connectHost = target?.host ?? layer.facts.connectHost ?? null;
   if (target) session.note({ connectHost });
   return {
     ...layer,
-    client: inner(layer.client),
-    server: inner(layer.server),
     tunnels: layer.tunnels + (target ? 1 : 0),
     afterConnect: target !== undefined,
     facts: { ...layer.facts, connectHost, upgraded: true },
     destination: { ...layer.destination, connectHost },
     async redial() {
       const fresh = await layer.redial();
-      await node.upgrades.replay(fresh.stream, agreement);
-      return inner(fresh);
+      await node.upgrades.replay(fresh, agreement);
+      return fresh;
     },
   };
 }
@@ -140,13 +118,8 @@ function layerAfter({ session, node }: Story, layer: Layer, agreement: TimedAgre
 type Inside =
   /** The client asked a proxy for a tunnel. */
   | ConversationOutcome
-  /** Anything else: the relay begins with the bytes that were read, or with the error that broke a leg. */
-  | { readonly kind: "data"; readonly client: LegStart; readonly server: LegStart };
-
-interface LegStart {
-  readonly head?: Buffer;
-  readonly failure?: NodeJS.ErrnoException;
-}
+  /** Anything else. */
+  | { readonly kind: "data" };
 
 /** Looks for a client that spoke TLS to a proxy and asks it for a tunnel. `layer` has the streams of the two legs. */
 export async function lookInside(
@@ -159,49 +132,49 @@ export async function lookInside(
   const { tunnels, client, server } = layer;
   const http = (serverLeg.negotiated.alpn ?? "http/1.1") === "http/1.1";
   const watch = http && tunnels < MAX_TUNNELS ? node.upgrades.watchInside() : undefined;
-  if (!watch || (conversation && !layer.afterConnect)) return { kind: "data", client: {}, server: {} };
+  if (!watch || (conversation && !layer.afterConnect)) return { kind: "data" };
 
   const inside: Layer = { ...layer, redial: () => redialInside(story, layer, serverLeg) };
   if (conversation) {
-    conversation.streams.resume(client.stream, server.stream, watch);
+    conversation.ends.resume(watch);
     return follow(story, inside, conversation, watch);
   }
-  const peeked = await node.upgrades.peek(client.stream, server.stream);
-  const { client: head, server: greeting, failure } = peeked;
-  if (peeked.asksProxy) return followFrom(story, inside, watch, { firstBytes: { head, greeting }, ...relayed });
-  const broken = failure && { failure };
-  return { kind: "data", client: { head, ...broken }, server: { head: greeting, ...broken } };
+  const asksProxy = await node.upgrades.peek(client, server);
+  return asksProxy ? followFrom(story, inside, watch, relayed) : { kind: "data" };
 }
 
 /** Opens another TLS session with the same proxy, on another connection. */
-async function redialInside(story: Story, layer: TlsLayer, { certificate }: ServerLeg): Promise<Peer> {
+async function redialInside(story: Story, layer: TlsLayer, { certificate }: ServerLeg): Promise<End> {
   const fresh = await layer.redial();
   const { leg, server } = await openServerLeg(story, { ...layer, server: fresh }, layer.received.hello);
   if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
   if (leg.certificate.fingerprint256 !== certificate.fingerprint256) {
-    leg.stream.destroy();
+    server.close();
     throw new NetworkError("The proxy showed another certificate on a second connection", "ECONNREFUSED");
   }
-  return { stream: leg.stream as Socket, socket: server.socket };
+  return server;
 }
 
-/** The upgraded conversation goes on, decrypted, on these streams to its end. */
-export function resumeConversation(
-  { streams, ending }: RelayedConversation,
-  client: Peer,
-  server: Peer,
-): Promise<RelayEnding> {
-  streams.resume(client.stream, server.stream, undefined);
+/** The upgraded conversation goes on, decrypted, to its end. */
+export function resumeConversation({ ends, ending }: RelayedConversation): Promise<RelayEnding> {
+  ends.resume(undefined);
   return ending;
 }
 
-/** The conversation is over for its tools and feeds, and the peers go on without them. Without a conversation nothing happens. */
-export function leaveConversation({ conversation, session }: Story): void {
-  if (!conversation) return;
-  const { streams, chain } = conversation;
-  streams.leave();
+/**
+ * The conversation is over for its tools and feeds. Answers with the ends on which its peers go on without them; undefined: there
+ * was no conversation.
+ */
+export function leaveConversation(story: Story): { readonly client: End; readonly server: End } | undefined {
+  const { conversation, session, connections, clientConnections } = story;
+  if (!conversation) return undefined;
+  const { ends, chain } = conversation;
+  const { client, server } = ends.leave();
+  for (const end of [client, server]) connections.add(end);
+  clientConnections.add(client);
   chain.release();
   if (chain.hops.length > 0) session.note({ state: "EST:EST:INIT:INIT" });
+  return { client, server };
 }
 
 /** A server that offered TLS before and no longer does may be somebody in between who removes the offer. */
@@ -220,8 +193,8 @@ function noteTlsOffer({ node, session }: Story, { endpoint }: Layer, { spoken }:
 /** Bytes hidden behind a broken dialogue must reach nobody: both peers are reset. */
 function dropConversation({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
   session.note({ verdict: "drop", phase: "sni", rule: "startTls", reason: message });
-  client.socket.resetAndDestroy();
-  server.socket.resetAndDestroy();
+  client.reset();
+  server.reset();
   return `Dropped: ${message}`;
 }
 

@@ -1,29 +1,22 @@
-import { hash, X509Certificate } from "node:crypto";
-import type { Socket } from "node:net";
-import { type SecureContext, TLSSocket, type TLSSocketOptions } from "node:tls";
-import type { Bond } from "../resumption/keeper.ts";
+import { hash, hkdfSync } from "node:crypto";
+import type { ServerContextOptions } from "../engine/contexts.ts";
+import type { End } from "../engine/end.ts";
+import { OpensslLayer } from "../engine/openssl-layer.ts";
+import type { Writer } from "../engine/writer.ts";
+import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import { ticketKeyFor } from "../resumption/ticket-keys.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
 import { SUITES } from "../wire/suites.ts";
-import { openClientSession } from "./client-session.ts";
 import type { ContextCache } from "./contexts.ts";
-import {
-  type ClientLeg,
-  type ClientResumption,
-  hearBreaks,
-  type KeyTaker,
-  type LegFailure,
-  type Presentable,
-  STREAM,
-  type StreamOptions,
-} from "./leg.ts";
-import { allowsTls, alpnList, highestShared, tlsRange, type VersionRange } from "./offer.ts";
-import { explainFailure, explainTimeout } from "./openssl-errors.ts";
+import { negotiatedOf, shakeHands } from "./handshake.ts";
+import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Presentable } from "./leg.ts";
+import { allowsTls, highestShared, tlsRange, type VersionRange } from "./offer.ts";
 import { openSsl3ClientLeg } from "./ssl3.ts";
 
 export interface ClientLegOptions {
+  readonly writer: Writer;
   readonly presented: readonly Presentable[];
   /** What the server chose; undefined: it chose none, and the client gets none. */
   readonly alpn: string | undefined;
@@ -42,145 +35,120 @@ const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], b
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
 
 /**
- * Answers the client's hello; `bytes` are those that it came in, for OpenSSL to read again. A client that refuses, because it does not
- * trust the certificate say, is an expected outcome; it has had its alert from OpenSSL.
+ * Answers the client's hello, which waits in its connection. A client that refuses, because it does not trust the certificate
+ * say, is an expected outcome; it has had its alert from OpenSSL, and the connection is of no more use.
  */
 export async function openClientLeg(
-  socket: Socket,
-  { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
-  { presented, alpn, versions, timeout, contexts, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
+  end: End,
+  hello: ClientHello,
+  options: ClientLegOptions,
 ): Promise<ClientLeg | LegFailure> {
+  const { writer, presented, alpn, versions, timeout, contexts, takeKey, resumption = NO_RESUMPTION } = options;
   if (highestShared(hello, versions) === VERSIONS.SSLv3 || !allowsTls(versions)) {
     const [suites, highest] = [versions.ssl3Suites ?? "all", VERSIONS[versions.max]] as const;
-    const options = { presented, suites, highest, timeout, takeKey, resumption };
-    if (await hasLeft(socket)) return explainFailure("client", ENDED);
-    return openSsl3ClientLeg(socket, { hello, bytes }, options);
+    return openSsl3ClientLeg(end, hello, { presented, suites, highest, timeout, takeKey, resumption });
   }
   const tls13 = hello.versions.includes(VERSIONS["TLSv1.3"]) && versions.max === "TLSv1.3";
   const sessions = tls13 ? undefined : resumption.sessions;
-  const session = sessions && (await openClientSession(hello, { ...resumption, sessions }));
-  if (await hasLeft(socket)) return explainFailure("client", ENDED);
-  socket.unshift(bytes);
-  const group = chooseGroup(hello, tls13);
-  const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
-  const secureContext = contexts.take(
-    {
-      cert: presented.map(({ certificatePem }) => certificatePem),
-      key: presented.map(({ keyPem }) => keyPem),
-      ...tlsRange(versions),
-      ciphers: (hello.versions[0] ?? 0) < VERSIONS["TLSv1.2"] ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
-      dhparam: "auto",
-      sessionTimeout: Math.ceil(resumption.timeout / 1000),
-      ...(ticketKey && { ticketKeys: Buffer.from(ticketKey) }),
-      ...(group && { ecdhCurve: group.openssl }),
-    },
-    ticketKey !== undefined,
-  );
-  if (sessions || ticketKey) bindSessions(secureContext, resumption.bond);
-  const options: TLSSocketOptions & StreamOptions = {
-    isServer: true,
-    secureContext,
-    ...(session && { server: session.server }),
-    ...STREAM,
-    // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
-    ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
-  };
-  const stream = new TLSSocket(socket, options);
-  session?.watch(stream);
-  if (takeKey) stream.on("keylog", takeKey);
-  const failure = await handshake(stream, timeout);
-  if (failure) {
-    stream.destroy();
-    return failure;
+  const place = sessions && new SessionPlace(sessions, resumption, hello);
+  const resumable = await place?.find();
+  const context = contexts.take(contextOptions(hello, tls13, options, sessions !== undefined));
+  const layer = new OpensslLayer({
+    ...{ end, writer, context, alpn, resumable },
+    bond: bondOf(resumption.bond),
+    onSession: place && ((id, session) => place.keep(id, session)),
+    onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
+  });
+  end.push(layer);
+  const shaken = await shakeHands("client", end, layer, timeout);
+  if (shaken.kind === "failed") {
+    place?.forget();
+    end.close();
+    return shaken;
   }
-  hearBreaks(stream, socket);
-  const suite = stream.getCipher().standardName;
-  const resumed = stream.isSessionReused();
-  // A resumed session of TLS 1.2 exchanges no keys; in TLS 1.3 it does (psk_dhe_ke).
-  const ephemeral = !(suite.startsWith("TLS_RSA_") || suite.startsWith("TLS_DHE_") || (resumed && !tls13));
+  if (place) end.onceClosed(() => layer.failure && place.forget());
+  const negotiated = negotiatedOf(layer.agreed());
+  // In a resumed session no certificate was shown.
+  const shown = presented.length > 1 && !negotiated.resumed ? Math.max(0, layer.shownIdentity()) : undefined;
+  return { kind: "up", negotiated, ...(shown !== undefined && { shown }) };
+}
+
+function contextOptions(
+  hello: ClientHello,
+  tls13: boolean,
+  { presented, versions, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
+  sessions: boolean,
+): ServerContextOptions {
+  const { minVersion, maxVersion } = tlsRange(versions);
+  const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
   return {
-    kind: "up",
-    stream,
-    socket,
-    // In a resumed session none was shown.
-    ...(presented.length > 1 && !resumed && { shown: placeOf(stream, presented) }),
-    negotiated: {
-      version: stream.getProtocol() ?? "unknown",
-      suite,
-      group: ephemeral ? group?.name : undefined,
-      alpn: stream.alpnProtocol || undefined,
-      resumed,
-    },
+    role: "server",
+    minVersion: VERSIONS[minVersion],
+    maxVersion: VERSIONS[maxVersion],
+    ciphers: (hello.versions[0] ?? 0) < VERSIONS["TLSv1.2"] ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
+    groups: chooseGroup(hello, tls13)?.openssl,
+    identities: presented,
+    tickets: ticketKey !== undefined,
+    ...(ticketKey && { ticketKey: opensslTicketKey(ticketKey) }),
+    sessions,
+    sessionTimeout: Math.ceil(resumption.timeout / 1000),
+    keyLog: takeKey !== undefined,
   };
 }
 
-/**
- * Every session, in a ticket too, carries what it is bound to, and OpenSSL resumes it only where that is the same. The context
- * is shared by all clients that are shown the same; each of them takes the bond over at its birth, which must follow at once.
- */
-function bindSessions({ context }: SecureContext, bond: Bond): void {
-  const name = hash("sha256", JSON.stringify(bond), "base64url");
-  context.setSessionIdContext(name.slice(0, MAX_SESSION_ID_CONTEXT));
+/** Of a key as the workers share it, as OpenSSL takes it: the name of 16 bytes stays, and two keys of 32 bytes follow. */
+function opensslTicketKey(key: Uint8Array): Uint8Array {
+  const name = key.subarray(0, 16);
+  const derived = hkdfSync("sha256", key.subarray(16), name, "clearline session tickets", 64);
+  return Buffer.concat([name, Buffer.from(derived)]);
 }
 
-/** OpenSSL's SSL_MAX_SID_CTX_LENGTH, in bytes. */
-const MAX_SESSION_ID_CONTEXT = 32;
-
-/** OpenSSL chooses by what the client can verify, and says which only now. */
-function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {
-  const shown = stream.getX509Certificate();
-  const isShown = ({ certificatePem }: Presentable) =>
-    new X509Certificate(certificatePem).fingerprint256 === shown?.fingerprint256;
-  return Math.max(0, presented.findIndex(isShown));
+/** OpenSSL resumes a session, of a ticket too, only where this is the same. 32 bytes: SSL_MAX_SID_CTX_LENGTH. */
+function bondOf(bond: Bond): Buffer {
+  return hash("sha256", JSON.stringify(bond), "buffer");
 }
 
-/** What Node calls a FIN in the middle of a handshake. */
-const ENDED = Object.assign(new Error(), { code: "ECONNRESET" });
+/** The one session that a client brings by its identifier, or begins. */
+class SessionPlace {
+  readonly #sessions: SessionKeeper;
+  readonly #resumption: ClientResumption;
+  #own: Bond | undefined;
 
-/**
- * The client may have left while the server was spoken to. TLS takes the connection over below the socket, where an end that
- * has been read already is not seen again: the handshake would wait for it until its timeout.
- */
-async function hasLeft(socket: Socket): Promise<boolean> {
-  const behind: Buffer | null = socket.read();
-  // What is read to its end says so in the next tick.
-  await new Promise<void>((resolve) => process.nextTick(resolve));
-  if (socket.destroyed || socket.readableEnded) return true;
-  if (behind !== null) socket.unshift(behind);
-  return false;
+  constructor(sessions: SessionKeeper, resumption: ClientResumption, { sessionId, sessionTicket }: ClientHello) {
+    this.#sessions = sessions;
+    this.#resumption = resumption;
+    // Beside a ticket the identifier is made up (RFC 5077, section 3.4).
+    this.#own = sessionId.length > 0 && !sessionTicket ? this.#bond(sessionId) : undefined;
+  }
+
+  /** The session that the client brings, when all that it is bound to is still the same. */
+  async find(): Promise<Buffer | undefined> {
+    const found = this.#own && (await this.#sessions.find(this.#own, Date.now()));
+    if (!found) this.#own = undefined;
+    return found && Buffer.from(found);
+  }
+
+  keep(id: Buffer, session: Buffer): void {
+    this.#own = this.#bond(id);
+    this.#sessions.put(this.#own, session, Date.now() + this.#resumption.timeout);
+  }
+
+  /** A fatal alert on the connection, and nobody comes back to the session: RFC 5246, section 7.2. */
+  forget(): void {
+    if (this.#own) this.#sessions.forget(this.#own);
+  }
+
+  #bond(id: Uint8Array): Bond {
+    return [...this.#resumption.bond, Buffer.from(id).toString("hex")];
+  }
 }
 
 /**
- * Node does not tell a server which group was negotiated, so the node chooses one itself: the client's first among those
- * that it sent a share for, which also saves a HelloRetryRequest, else its first among those that it supports.
+ * The node chooses the group: the client's first among those that it sent a share for, which also saves a HelloRetryRequest, else its
+ * first among those that it supports. OpenSSL would go by an order of its own.
  */
 function chooseGroup(hello: ClientHello, tls13: boolean): Group | undefined {
   const first = (ids: readonly number[]) =>
     ids.map(groupById).find((group) => group && group.versions !== (tls13 ? "1.2-" : "1.3"));
   return (tls13 ? first(hello.keyShareGroups) : undefined) ?? first(hello.supportedGroups);
-}
-
-function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | undefined> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(explainTimeout("client", timeout)), timeout);
-    const settle = (failure: LegFailure | undefined) => {
-      clearTimeout(timer);
-      resolve(failure);
-    };
-    const failed = (error: Error) => settle(explainFailure("client", error));
-    // Told from inside OpenSSL, which has its session tickets still to write: whoever destroyed the stream now would crash
-    // the process.
-    stream.once("secure", () => setImmediate(settle, undefined));
-    // A server-side TLSSocket that no tls.Server owns tells of TLS errors by this event alone, before and after the handshake:
-    // without an end of its own a stream that broke would stay open and silent.
-    stream.on("_tlsError", (error: Error) => {
-      failed(error);
-      stream.destroy(error);
-    });
-    // Stays: an error between here and the relay must not bring the process down.
-    stream.on("error", failed);
-    // A stream that may be half-open is not closed by the client's end.
-    stream.once("end", () => failed(ENDED));
-    stream.once("close", () => failed(ENDED));
-  });
 }

@@ -1,36 +1,21 @@
-import { constants } from "node:crypto";
-import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
-import { createCache } from "../cache.ts";
+import { hash } from "node:crypto";
+import { type Cache, createCache } from "../cache.ts";
+import { Context, type ContextOptions } from "../engine/contexts.ts";
 
-/**
- * Making a context costs milliseconds and clients repeat themselves, so contexts are kept: the least recently used goes.
- */
-export interface ContextCache {
-  /** `tickets`: whether session tickets are made (a server's) or taken (a client's). */
-  take(options: SecureContextOptions, tickets: boolean): SecureContext;
-  readonly size: number;
-  readonly hits: number;
-  readonly misses: number;
-  /** Needed after the trusted roots changed: a context keeps those of its birth. */
-  flush(): number;
+/** Making a context costs milliseconds, and clients repeat themselves: contexts are kept. */
+export interface ContextCache extends Pick<Cache<Context>, "size" | "hits" | "misses" | "flush"> {
+  take(options: ContextOptions): Context;
 }
 
-/**
- * Renegotiation is refused on both legs (it lets a peer change what was judged), compression never negotiated (CRIME).
- * Servers without RFC 5746 are accepted as browsers accept them: with renegotiation refused there is nothing to attack on this side.
- */
-const OPTIONS =
-  constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION | constants.SSL_OP_LEGACY_SERVER_CONNECT;
-
 export function createContextCache(limit: number): ContextCache {
-  const cache = createCache<SecureContext>({ entries: limit });
+  const cache = createCache<Context>({ entries: limit, onDropped: (context) => context.release() });
   return {
-    take(options, tickets) {
-      const key = JSON.stringify([options, tickets]);
+    take(options) {
+      // Keys of certificates are in it: their hash is enough to tell two apart.
+      const key = hash("sha256", JSON.stringify(options), "base64url");
       const known = cache.find(key);
       if (known) return known;
-      const secureOptions = tickets ? OPTIONS : OPTIONS | constants.SSL_OP_NO_TICKET;
-      const context = createSecureContext({ ...options, secureOptions });
+      const context = new Context(options);
       cache.keep(key, context);
       return context;
     },

@@ -1,24 +1,22 @@
-import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
-import type { Peer } from "../streams/conversation.ts";
-import { ALERTS } from "../wire/alert.ts";
 import type { LegFailure, ServerLeg } from "./leg.ts";
 
 /** A connection to the server, and the way to another one. */
 export interface ServerConnection {
-  readonly server: Peer;
+  readonly server: End;
   /** Throws NetworkError. */
-  redial(): Promise<Peer>;
+  redial(): Promise<End>;
 }
 
 /** What the server answered, and on which connection. */
 export interface ServerAttempt {
   readonly leg: ServerLeg | LegFailure;
-  readonly server: Peer;
+  readonly server: End;
 }
 
-/** Opens a leg on this stream. `mayResume`: an earlier session may be offered. */
-type OpenLeg = (stream: Socket, mayResume: boolean) => Promise<ServerLeg | LegFailure>;
+/** Opens a leg on this end. `mayResume`: an earlier session may be offered. */
+type OpenLeg = (server: End, mayResume: boolean) => Promise<ServerLeg | LegFailure>;
 
 export interface Versions {
   readonly tls: OpenLeg;
@@ -48,14 +46,14 @@ export async function attemptServerLeg(
  */
 async function attemptResumption(connection: ServerConnection, open: OpenLeg): Promise<ServerAttempt> {
   const { server } = connection;
-  const leg = await open(server.stream, true);
+  const leg = await open(server, true);
   if (leg.kind === "up" || !leg.resuming || leg.cause === "timeout") return { leg, server };
   const fresh = await redialOrNothing(connection);
-  return fresh ? { leg: await open(fresh.stream, false), server: fresh } : { leg, server };
+  return fresh ? { leg: await open(fresh, false), server: fresh } : { leg, server };
 }
 
 /** Undefined: the server is gone, so its first answer is its last. */
-async function redialOrNothing({ redial }: ServerConnection): Promise<Peer | undefined> {
+async function redialOrNothing({ redial }: ServerConnection): Promise<End | undefined> {
   try {
     return await redial();
   } catch (error) {
@@ -66,5 +64,5 @@ async function redialOrNothing({ redial }: ServerConnection): Promise<Peer | und
 
 /** A second refusal says less than the first, unless this node refused the server, or the server asked for a certificate. */
 function saysMore(leg: ServerLeg | LegFailure): boolean {
-  return leg.kind === "up" || leg.cause === "protocol" || leg.alert === ALERTS.certificate_required;
+  return leg.kind === "up" || leg.cause === "protocol" || leg.certificateRequested === true;
 }

@@ -1,21 +1,31 @@
-import type { Socket } from "node:net";
-import { type ConnectionOptions, connect, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
+import { X509Certificate } from "node:crypto";
+import { Context } from "../engine/contexts.ts";
+import type { End } from "../engine/end.ts";
+import { NOTHING_NOW } from "../engine/layer.ts";
+import { SCRATCH } from "../engine/loop.ts";
+import { OpensslLayer } from "../engine/openssl-layer.ts";
+import type { TrustStore } from "../engine/verify.ts";
+import { until } from "../engine/wait.ts";
+import type { Writer } from "../engine/writer.ts";
+import { ConfigError, NetworkError } from "../errors.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { groupByOpenssl } from "../wire/groups.ts";
 import type { ContextCache } from "./contexts.ts";
-import { hearBreaks, type KeyTaker, type LegFailure, type ServerLeg, STREAM, type StreamOptions } from "./leg.ts";
-import { allowsTls, alpnList, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
-import { explainFailure, explainTimeout } from "./openssl-errors.ts";
-import { openSessionMemory, rememberChain, type ServerResumption } from "./server-session.ts";
+import { explain, negotiatedOf, shakeHands } from "./handshake.ts";
+import type { KeyTaker, LegFailure, ServerLeg } from "./leg.ts";
+import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
+import { rememberChain, type ServerResumption, SessionMemory, type ShownChain } from "./server-session.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
 
 export interface ServerLegOptions {
+  readonly writer: Writer;
   readonly versions: VersionRange;
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
+  /** The roots that the server's chain is verified against. */
+  readonly trust: TrustStore;
   /** Undefined: the keys stay where they are. */
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
@@ -28,75 +38,50 @@ export interface ServerLegOptions {
 
 /**
  * Opens TLS toward the server with the intersection of what the client offered and what policy allows. The server's
- * certificate is not judged here. A server that refuses is an expected outcome.
+ * certificate is not judged here. A server that refuses is an expected outcome; the connection is then of no more use.
  */
 export async function openServerLeg(
-  socket: Socket,
+  end: End,
   hello: ClientHello,
-  { versions, timeout, contexts, takeKey, resumption, staple = false, fallback = false }: ServerLegOptions,
+  options: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
+  const { versions, timeout, resumption, takeKey, fallback = false } = options;
   const isOld = highestShared(hello, versions) === VERSIONS.SSLv3;
   if (fallback || (isOld && !allowsTls(versions))) {
     const suites = versions.ssl3Suites ?? "all";
-    return openSsl3ServerLeg(socket, hello, { suites, fallback, timeout, takeKey, resumption });
+    return openSsl3ServerLeg(end, hello, { suites, fallback, timeout, takeKey, resumption });
   }
   const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions);
   if (offer.kind === "failed") return offer;
-  const memory = resumption && openSessionMemory(resumption, offer);
+  const memory = resumption && new SessionMemory(resumption, offer);
   const earlier = await memory?.find();
-  const started = performance.now();
-  let stream: TLSSocket;
-  try {
-    stream = connectTls(socket, offer, { contexts, takeKey, staple }, memory && { session: earlier?.session });
-  } catch (error) {
-    // A hello may offer only what OpenSSL knows and will not do at this security level.
-    return explainFailure("server", error as NodeJS.ErrnoException);
-  }
-  let stapled: Buffer | undefined;
-  stream.once("OCSPResponse", (response: Buffer | null) => {
-    stapled = response && response.length > 0 ? response : undefined;
-  });
-  memory?.watch(stream);
-  const failure = await handshake(stream, timeout);
+  const context = contextFor(offer, options);
+  if (!(context instanceof Context)) return context;
+  const layer = layerFor(end, context, offer, options, { session: earlier?.session, take: memory?.take });
+  const shaken = await shakeHands("server", end, layer, timeout);
+  const failure = shaken.kind === "failed" ? shaken : await refusalBehind(end, layer, shaken.certificateRequested);
   if (failure) {
-    stream.destroy();
+    end.close();
     if (earlier) memory?.forget();
     return { ...failure, resuming: earlier !== undefined };
   }
-  const refusal = await certificateRefusal(stream, socket, performance.now() - started);
-  if (refusal) return refusal;
-  hearBreaks(stream, socket);
-  const resumed = stream.isSessionReused();
-  const certificate = resumed ? earlier?.shown.chain[0] : stream.getPeerX509Certificate();
-  if (!certificate) {
-    stream.destroy();
+  const { resumed, version } = layer.agreed();
+  const shown = resumed && earlier ? earlier.shown : showChain(layer, options);
+  if (!shown) {
+    end.close();
     const reason = "The server showed no certificate";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
-  const version = stream.getProtocol() ?? "unknown";
-  // Node's types call it an Error; it is the code, or null.
-  const code = (stream.authorizationError as unknown as string | null) ?? undefined;
-  const shown = resumed && earlier ? earlier.shown : undefined;
-  memory?.keep(
-    () => shown ?? rememberChain(certificate, code, resumption!.timeout, Date.now()),
-    resumed && version !== "TLSv1.3" ? earlier?.session : undefined,
-  );
+  memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"] ? earlier?.session : undefined);
+  if (memory) end.onceClosed(() => layer.failure && memory.forget());
+  const [certificate, ...sent] = shown.chain;
   return {
     kind: "up",
-    stream,
-    socket,
-    certificate,
-    ...(shown && { sent: shown.chain.slice(1) }),
-    verifyCode: shown ? shown.code : code,
-    staple: stapled,
-    negotiated: {
-      version,
-      suite: stream.getCipher().standardName,
-      // In a resumed session of TLS 1.2 no keys are exchanged; Node still names the group of the earlier one.
-      group: resumed && version !== "TLSv1.3" ? undefined : groupOf(stream),
-      alpn: stream.alpnProtocol || undefined,
-      resumed,
-    },
+    certificate: certificate!,
+    sent,
+    verifyCode: shown.code,
+    staple: layer.staple(),
+    negotiated: negotiatedOf(layer.agreed()),
   };
 }
 
@@ -107,104 +92,113 @@ const OLD_SERVERS_ALERTS: readonly number[] = [
   ALERTS.illegal_parameter,
   ALERTS.protocol_version,
 ];
-const OLD_SERVERS_CODES = ["ERR_SSL_UNSUPPORTED_PROTOCOL", "ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_WRONG_SSL_VERSION"];
 
 /**
  * Whether a server that refused may speak SSL 3.0 and nothing newer, and policy allows that: then `fallback` is worth a new
  * connection. A server that speaks TLS after all refuses it (RFC 7507), so nobody in between can bring this about.
  */
-export function mayFallBack({ cause, alert, code }: LegFailure, versions: VersionRange): boolean {
+export function mayFallBack({ cause, alert }: LegFailure, versions: VersionRange): boolean {
   if (versions.min !== "SSLv3" || !allowsTls(versions)) return false;
   if (cause === "alert") return OLD_SERVERS_ALERTS.includes(alert);
-  return cause === "network" || OLD_SERVERS_CODES.includes(code);
+  return cause === "network" || (cause === "protocol" && alert === ALERTS.protocol_version);
 }
 
-function connectTls(
-  socket: Socket,
-  offer: Offer,
-  { contexts, takeKey, staple }: Pick<ServerLegOptions, "contexts" | "takeKey" | "staple">,
-  resuming: { readonly session: Buffer | undefined } | undefined,
-): TLSSocket {
-  const secureContext = contexts.take(
-    {
-      minVersion: offer.minVersion,
-      maxVersion: offer.maxVersion,
+/** A hello may offer only what OpenSSL knows and will not do at this security level: then the answer is why. */
+function contextFor(offer: Offer, { contexts, resumption, takeKey }: ServerLegOptions): Context | LegFailure {
+  try {
+    return contexts.take({
+      role: "client",
+      minVersion: VERSIONS[offer.minVersion],
+      maxVersion: VERSIONS[offer.maxVersion],
       ciphers: offer.ciphers,
-      ...(offer.ecdhCurve !== undefined && { ecdhCurve: offer.ecdhCurve }),
-      ...(offer.sigalgs !== undefined && { sigalgs: offer.sigalgs }),
-    },
-    resuming !== undefined,
-  );
-  const options: ConnectionOptions & StreamOptions = {
-    socket,
-    secureContext,
-    ...(resuming?.session && { session: resuming.session }),
-    // An empty name keeps Node from inventing one: the client's hello decides whether there is an SNI.
-    servername: offer.serverName ?? "",
-    ALPNProtocols: alpnList(offer.alpn),
-    ...(staple && { requestOCSP: true }),
-    ...STREAM,
-    // Judged by policy, with every fault, once it is here.
-    rejectUnauthorized: false,
-    checkServerIdentity: () => undefined,
-  };
-  const stream = connect(options);
-  if (takeKey) stream.on("keylog", takeKey);
-  // Node would make an object of every certificate in the chain for `checkServerIdentity`, which does not look at it.
-  stream.getPeerCertificate = () => ({}) as DetailedPeerCertificate;
-  return stream;
+      groups: offer.ecdhCurve,
+      sigalgs: offer.sigalgs,
+      alpn: offer.alpn,
+      tickets: resumption !== undefined,
+      sessions: resumption !== undefined,
+      keyLog: takeKey !== undefined,
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return explain("server", {
+      cause: "protocol",
+      alert: ALERTS.handshake_failure,
+      code: "ERR_SSL_NO_CIPHERS_AVAILABLE",
+    });
+  }
 }
 
-function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | undefined> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(explainTimeout("server", timeout)), timeout);
-    const settle = (failure: LegFailure | undefined) => {
-      clearTimeout(timer);
-      resolve(failure);
-    };
-    stream.once("secureConnect", () => settle(undefined));
-    // Stays: an error between here and the relay must not bring the process down.
-    stream.on("error", (error) => settle(explainFailure("server", error)));
-    stream.once("close", () => settle(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
+function layerFor(
+  end: End,
+  context: Context,
+  { serverName }: Offer,
+  { writer, staple = false, takeKey }: ServerLegOptions,
+  { session, take }: { readonly session: Buffer | undefined; readonly take: ((session: Buffer) => void) | undefined },
+): OpensslLayer {
+  const layer = new OpensslLayer({
+    ...{ end, writer, context, serverName, session, staple },
+    onSession: take && ((_id, given) => take(given)),
+    onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
   });
+  end.push(layer);
+  return layer;
 }
 
-/** Sizes of TLS 1.3's last client flight: RFC 8446, sections 4.4 and 5.2, appendix D.4. */
-const RECORD_OVERHEAD = 5 + 1 + 16;
-const HANDSHAKE_HEADER = 4;
-const EMPTY_CERTIFICATE = RECORD_OVERHEAD + HANDSHAKE_HEADER + 4;
+/** ms that a server is given to refuse, beyond its own pace. */
+const REFUSAL = 150;
 
 /**
- * In TLS 1.3 a server that demands a client certificate says so only after the handshake has succeeded for us, and its
- * request is encrypted. But the answer to it shows: our last flight is longer by an empty Certificate message. Only then
- * is it worth the wait for what comes first, the server's refusal or its first session ticket.
+ * In TLS 1.3 a server refuses a client without a certificate only after the handshake has succeeded for us. Where it asked for
+ * one, what comes first decides: a byte of the server's, or its refusal. A server that says nothing has not refused yet.
  */
-async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: number): Promise<LegFailure | undefined> {
-  // From here on: a near server refuses before our last flight has been looked at.
-  const answered = new Promise<LegFailure | undefined>((resolve) => {
-    stream.once("session", () => resolve(undefined));
-    stream.once("error", (error) => resolve(explainFailure("server", error)));
-    stream.once("close", () => resolve(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
-  });
-  const before = socket.bytesWritten;
-  // Whatever the version: this was told from inside OpenSSL, where the stream must not be destroyed.
-  await new Promise(setImmediate);
-  if (stream.getProtocol() !== "TLSv1.3") return undefined;
-  const digest = stream.getCipher()?.standardName?.endsWith("SHA384") ? 48 : 32;
-  const demanded =
-    socket.bytesWritten - before >= RECORD_OVERHEAD + HANDSHAKE_HEADER + digest + EMPTY_CERTIFICATE || stream.destroyed;
-  if (!demanded) return undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, 50 + 2 * elapsed, undefined);
-  });
-  return Promise.race([answered, late]).finally(() => clearTimeout(timer));
+async function refusalBehind(end: End, layer: OpensslLayer, asked: boolean): Promise<LegFailure | undefined> {
+  if (!asked || layer.agreed().version < VERSIONS["TLSv1.3"]) return undefined;
+  const { scratch, scratchAt } = end.loop;
+  try {
+    return await until(
+      [end],
+      () => {
+        const length = end.read(scratchAt, SCRATCH);
+        if (length === NOTHING_NOW) return undefined;
+        if (length > 0) {
+          end.unread(Buffer.from(scratch.subarray(0, length)));
+          return NOT_REFUSED;
+        }
+        const failure = layer.failure ?? { cause: "network" as const, alert: ALERTS.handshake_failure, code: "EOF" };
+        return { ...explain("server", failure), certificateRequested: true };
+      },
+      { timeout: REFUSAL, late: "" },
+    ).then((answer) => (answer === NOT_REFUSED ? undefined : answer));
+  } catch (error) {
+    if (error instanceof NetworkError && error.code === "ETIMEDOUT") return undefined;
+    throw error;
+  }
 }
 
-/** IANA's name of the group; a DH group that the server made up has its size for a name. */
-function groupOf(stream: TLSSocket): string | undefined {
-  const info = stream.getEphemeralKeyInfo() as { type?: string; name?: string; size?: number } | null;
-  if (!info?.type) return undefined;
-  if (info.name === undefined) return `${info.type}-${info.size}`;
-  return groupByOpenssl(info.name)?.name ?? info.name;
+const NOT_REFUSED = { kind: "failed" } as LegFailure;
+
+/** What the server showed, and OpenSSL's error in it. Undefined: nothing that can be read. */
+function showChain(layer: OpensslLayer, { trust, resumption }: ServerLegOptions): ShownChain | undefined {
+  const ders = layer.peerChain().slice(0, MAX_CHAIN);
+  const now = Date.now();
+  const code = trust.verify(ders, layer.securityLevel(), now);
+  const chain: X509Certificate[] = [];
+  for (const der of ders) {
+    const certificate = readCertificate(der);
+    // The server's own must be readable; of the others, those that are.
+    if (certificate) chain.push(certificate);
+    else if (chain.length === 0) return undefined;
+  }
+  return chain.length === 0 ? undefined : rememberChain(chain, code, resumption?.timeout ?? 0, now);
+}
+
+/** Far more than an honest server needs. */
+const MAX_CHAIN = 32;
+
+function readCertificate(der: Buffer): X509Certificate | undefined {
+  try {
+    return new X509Certificate(der);
+  } catch {
+    return undefined;
+  }
 }

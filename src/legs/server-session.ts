@@ -1,11 +1,8 @@
 import { X509Certificate } from "node:crypto";
-import type { TLSSocket } from "node:tls";
 import { createCache } from "../cache.ts";
-import { certificatesSentWith } from "../pki/x509/chain.ts";
 import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
-import { isFatalAlert } from "./openssl-errors.ts";
 
 /** How the node comes back to a server. */
 export interface ServerResumption {
@@ -21,7 +18,7 @@ export interface ServerResumption {
  * the chain: what it showed in the full handshake is kept along, so that it is judged anew each time.
  */
 export interface ServerSession {
-  /** As Node gives it: a secret. */
+  /** In DER: a secret. */
   readonly session: Buffer;
   readonly shown: ShownChain;
 }
@@ -36,63 +33,58 @@ export interface ShownChain {
 }
 
 /** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
-export interface SessionMemory {
-  find(): Promise<ServerSession | undefined>;
-  /**
-   * Takes what the server gives on this stream, now and later. Nothing is kept before `keep`, and nothing stays after a fatal
-   * alert.
-   */
-  watch(stream: TLSSocket): void;
-  /** The leg is up. `shown`: by what the server is judged, asked for when there is a session to keep. `used`: the session that was resumed. */
-  keep(shown: () => ShownChain, used: Buffer | undefined): void;
-  /** All of them. */
-  forget(): void;
-}
+export class SessionMemory {
+  readonly #sessions: SessionKeeper;
+  readonly #bond: Bond;
+  /** Sessions that the server gave before the leg was up. */
+  readonly #early: Buffer[] = [];
+  #shown: ShownChain | undefined;
 
-export function openSessionMemory({ sessions, bond }: ServerResumption, offer: Offer): SessionMemory {
-  const whole = [...bond, JSON.stringify(offer)];
-  const given: Buffer[] = [];
-  let shown: (() => ShownChain) | undefined;
+  constructor({ sessions, bond }: ServerResumption, offer: Offer) {
+    this.#sessions = sessions;
+    this.#bond = [...bond, JSON.stringify(offer)];
+  }
 
-  const put = (session: Buffer) => {
-    if (!shown) return void given.push(session);
-    const chain = shown();
-    sessions.put(whole, writeServerSession({ session, shown: chain }), chain.until);
+  async find(): Promise<ServerSession | undefined> {
+    const bytes = await this.#sessions.find(this.#bond, Date.now());
+    return bytes && readServerSession(bytes);
+  }
+
+  /** The server gives a session, now or later. Nothing is kept before `keep`. */
+  readonly take = (session: Buffer): void => {
+    if (!this.#shown) {
+      this.#early.push(session);
+      return;
+    }
+    const { until } = this.#shown;
+    this.#sessions.put(this.#bond, writeServerSession({ session, shown: this.#shown }), until);
   };
-  const forget = () => sessions.forget(whole);
-  return {
-    async find() {
-      const bytes = await sessions.find(whole, Date.now());
-      return bytes && readServerSession(bytes);
-    },
-    watch(stream) {
-      stream.on("session", put);
-      stream.on("error", (error) => {
-        if (isFatalAlert(error)) forget();
-      });
-    },
-    keep(chain, used) {
-      shown = chain;
-      const renewed = given.splice(0);
-      for (const session of renewed) put(session);
-      // One of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
-      if (used && renewed.length === 0) put(used);
-    },
-    forget,
-  };
+
+  /** The leg is up. `shown`: by what the server is judged. `used`: the session that was resumed. */
+  keep(shown: ShownChain, used: Buffer | undefined): void {
+    this.#shown = shown;
+    const early = this.#early.splice(0);
+    for (const session of early) this.take(session);
+    // A session of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
+    if (used && early.length === 0) this.take(used);
+  }
+
+  /** All of them: after a fatal alert none is to be resumed (RFC 5246, section 7.2). */
+  forget(): void {
+    this.#sessions.forget(this.#bond);
+  }
 }
 
 /**
  * What a full handshake showed, and for how long it may stand: `timeout` ms, but not beyond the end of a certificate, whose
- * dates OpenSSL looked at for the last time. One that has ended already was not needed, or the code says so.
+ * dates were looked at for the last time. One that has ended already was not needed, or the code says so.
  */
 export function rememberChain(
-  leaf: X509Certificate,
+  chain: readonly X509Certificate[],
   code: string | undefined,
   timeout: number,
   now: number,
 ): ShownChain {
-  const chain = [leaf, ...certificatesSentWith(leaf)];
   const ends = chain.map((certificate) => readValidity(certificate).notAfter).filter((end) => end > now);
   return { chain, code, until: Math.min(now + timeout, ...ends) };
 }

@@ -1,23 +1,21 @@
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
-import type { Socket } from "node:net";
-import { PeerError } from "../errors.ts";
+import type { End } from "../engine/end.ts";
+import { Ssl3Layer } from "../engine/ssl3-layer.ts";
 import { NOT_VERIFIED } from "../pki/verify/verify.ts";
 import { splitPem } from "../pki/x509/pem.ts";
 import { createClient } from "../ssl3/client.ts";
 import type { Connection, Established } from "../ssl3/connection.ts";
 import { createServer } from "../ssl3/server.ts";
 import { authOf, type SuiteChoice, suitesFor } from "../ssl3/suites.ts";
-import { TRUNCATED } from "../streams/relay.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
+import { explain, shakeHands } from "./handshake.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Negotiated, Presentable, ServerLeg } from "./leg.ts";
-import { explainFailure, explainTimeout, isFatalAlert } from "./openssl-errors.ts";
 import type { ServerResumption } from "./server-session.ts";
 import { findSession, forgetSession, keepSession } from "./ssl3-session.ts";
-import { Ssl3Stream } from "./ssl3-stream.ts";
 
-/** Legs of SSL 3.0, over the engine in `ssl3/`: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
+/** Legs of SSL 3.0: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
 
 interface Ssl3Options {
   readonly suites: SuiteChoice;
@@ -35,8 +33,8 @@ interface ClientOptions extends Ssl3Options {
 }
 
 export async function openSsl3ClientLeg(
-  socket: Socket,
-  { hello, bytes }: { readonly hello: ClientHello; readonly bytes: Buffer },
+  end: End,
+  hello: ClientHello,
   { presented, suites, timeout, highest, takeKey, resumption }: ClientOptions,
 ): Promise<ClientLeg | LegFailure> {
   const { sessions, bond } = resumption;
@@ -45,16 +43,15 @@ export async function openSsl3ClientLeg(
   const name = hello.sessionId.toString("hex");
   const earlier = place && name !== "" ? await findSession(place, name) : undefined;
   const find = place && (() => earlier?.session);
-  const connection = createServer({ random: randomBytes, identities, suites, highest, find });
-  const stream = new Ssl3Stream(socket, connection);
+  const layer = pushLayer(end, createServer({ random: randomBytes, identities, suites, highest, find }));
   let own = earlier && name;
-  stream.on("error", (error) => {
-    if (place && own !== undefined && isFatalAlert(error)) forgetSession(place, own);
-  });
-  // A copy, for the engine decrypts in place, and a replay may need the bytes again.
-  stream.receive(Buffer.from(bytes));
-  const established = await handshake(stream, "client", connection, timeout);
-  if ("kind" in established) return established;
+  if (place) end.onceClosed(() => layer.failure && own !== undefined && forgetSession(place, own));
+  const shaken = await shakeHands("client", end, layer, timeout);
+  if (shaken.kind === "failed") {
+    end.close();
+    return shaken;
+  }
+  const established = layer.established!;
   takeKey?.(keyLine(established));
   const { session, resumed, suite } = established;
   if (place && session && !resumed) {
@@ -62,9 +59,12 @@ export async function openSsl3ClientLeg(
     keepSession(place, own, session, undefined);
   }
   const shown = identities.findIndex(({ key }) => authOf(key) === suite.auth);
-  const negotiated = negotiatedOf(established);
   // In a resumed session none was shown.
-  return { kind: "up", stream, socket, ...(presented.length > 1 && !resumed && { shown }), negotiated };
+  return {
+    kind: "up",
+    ...(presented.length > 1 && !resumed && { shown }),
+    negotiated: negotiatedOf(established),
+  };
 }
 
 interface ServerOptions extends Ssl3Options {
@@ -73,39 +73,50 @@ interface ServerOptions extends Ssl3Options {
 }
 
 export async function openSsl3ServerLeg(
-  socket: Socket,
+  end: End,
   hello: ClientHello,
   { suites: choice, timeout, fallback, takeKey, resumption: place }: ServerOptions,
 ): Promise<ServerLeg | LegFailure> {
   const suites = suitesToOffer(hello, choice);
-  if (suites.length === 0) return explainFailure("server", Object.assign(new Error(), { code: NO_SUITES }));
+  if (suites.length === 0) {
+    return explain("server", {
+      cause: "protocol",
+      alert: ALERTS.handshake_failure,
+      code: "ERR_SSL_NO_CIPHERS_AVAILABLE",
+    });
+  }
   const name = JSON.stringify([suites, fallback]);
   const earlier = place && (await findSession(place, name));
   const connection = createClient({ random: randomBytes, suites, fallback, session: earlier?.session });
-  const stream = new Ssl3Stream(socket, connection);
-  stream.on("error", (error) => {
-    if (place && isFatalAlert(error)) forgetSession(place, name);
-  });
-  const established = await handshake(stream, "server", connection, timeout);
-  if ("kind" in established) {
+  const layer = pushLayer(end, connection);
+  if (place) end.onceClosed(() => layer.failure && forgetSession(place, name));
+  const shaken = await shakeHands("server", end, layer, timeout);
+  if (shaken.kind === "failed") {
+    end.close();
     if (place && earlier) forgetSession(place, name);
-    return { ...established, resuming: earlier !== undefined };
+    // SSL 3.0 has no alert of its own for it, but the server asked before it refused.
+    const { certificateRequested } = connection;
+    return { ...shaken, certificateRequested, resuming: earlier !== undefined };
   }
+  const established = layer.established!;
   takeKey?.(keyLine(established));
   const [certificate, ...sent] = readChain(established.certificates);
   if (!certificate) {
-    stream.destroy();
+    end.close();
     const reason = "The server's certificates cannot be read";
     return { kind: "failed", cause: "protocol", alert: ALERTS.bad_certificate, code: "BAD_CERTIFICATE", reason };
   }
   const { session, resumed } = established;
   // What was found is gone from where it was.
   if (place && session) keepSession(place, name, session, resumed ? earlier : undefined);
-  const negotiated = negotiatedOf(established);
-  return { kind: "up", stream, socket, certificate, sent, verifyCode: NOT_VERIFIED, negotiated };
+  return { kind: "up", certificate, sent, verifyCode: NOT_VERIFIED, negotiated: negotiatedOf(established) };
 }
 
-const NO_SUITES = "ERR_SSL_NO_CIPHERS_AVAILABLE";
+function pushLayer(end: End, connection: Connection): Ssl3Layer {
+  const layer = new Ssl3Layer(end.takeWire(), connection);
+  end.push(layer);
+  return layer;
+}
 
 /** The NSS key log's line for a master secret. */
 function keyLine({ clientRandom, master }: Established): Buffer {
@@ -119,37 +130,6 @@ function keyLine({ clientRandom, master }: Established): Buffer {
 function suitesToOffer(hello: ClientHello, choice: SuiteChoice): number[] {
   const ids = suitesFor(choice).map(({ id }) => id);
   return hello.versions.includes(VERSIONS.SSLv3) ? hello.cipherSuites.filter((id) => ids.includes(id)) : ids;
-}
-
-async function handshake(
-  stream: Ssl3Stream,
-  peer: "client" | "server",
-  connection: Connection,
-  timeout: number,
-): Promise<Established | LegFailure> {
-  const late = Promise.withResolvers<LegFailure>();
-  const timer = setTimeout(() => late.resolve(explainTimeout(peer, timeout)), timeout);
-  const failed = (error: NodeJS.ErrnoException) => explain(peer, error, connection);
-  const outcome = await Promise.race([stream.opened.catch(failed), late.promise]);
-  clearTimeout(timer);
-  if ("kind" in outcome) stream.destroy();
-  return outcome;
-}
-
-function explain(peer: "client" | "server", error: NodeJS.ErrnoException, connection: Connection): LegFailure {
-  const { cause, code } = error;
-  // Not the peer's doing, nor the network's: a bug of ours, for whoever reports them.
-  if (code === undefined) throw error;
-  if (cause instanceof PeerError) {
-    const reason = `The handshake with the ${peer} failed: ${cause.message}`;
-    return { kind: "failed", cause: "protocol", alert: cause.alert, code, reason };
-  }
-  // Its FIN is the end of a handshake, whatever it would have been later.
-  const failure = explainFailure(peer, code === TRUNCATED ? Object.assign(new Error(), { code: "ECONNRESET" }) : error);
-  // SSL 3.0 has no alert of its own for it, but the server asked before it refused.
-  return failure.cause === "alert" && connection.certificateRequested
-    ? { ...failure, alert: ALERTS.certificate_required }
-    : failure;
 }
 
 function readIdentity({ certificatePem, keyPem }: Presentable) {

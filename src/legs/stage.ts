@@ -1,18 +1,17 @@
-import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
+import { farewell } from "../engine/farewell.ts";
+import type { TrustStore } from "../engine/verify.ts";
+import type { Writer } from "../engine/writer.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
 import { asSsl3Alert } from "../ssl3/alerts.ts";
-import type { Peer } from "../streams/conversation.ts";
-import { farewell } from "../streams/farewell.ts";
 import { type Endpoint, VERSIONS } from "../vocabulary.ts";
-import { ALERTS, fatalAlert } from "../wire/alert.ts";
+import { fatalAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { probeServer } from "./certificate-probe.ts";
 import { openClientLeg } from "./client-leg.ts";
 import type { ContextCache } from "./contexts.ts";
 import type { ClientLeg, KeyTaker, LegFailure, Presentable } from "./leg.ts";
 import type { VersionRange } from "./offer.ts";
-import { receivedAlert } from "./openssl-errors.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 
@@ -26,17 +25,13 @@ export interface LegStage {
   ): Promise<ServerAttempt>;
   /** Opens TLS with the client. `alpn`: the protocol that the server chose. */
   client(
-    stream: Socket,
+    client: End,
     received: ReceivedHello,
     presented: PresentedCertificates,
     agreed: { readonly alpn: string | undefined; readonly scope: ResumptionScope },
   ): Promise<ClientLeg | LegFailure>;
-  /** Whether the server leg failed because the server demands a client certificate. If need be, the server is asked again. */
-  demandsCertificate(failure: LegFailure, redial: () => Promise<Peer>, hello: ClientHello): Promise<boolean>;
-  /** The alert that the peer of a leg sent, if this error says so. */
-  receivedAlert(error: NodeJS.ErrnoException): number | undefined;
   /** Ends a connection on which no TLS is spoken yet, with a fatal alert. `hello`: the client's, if it has sent one. */
-  refuse(client: Socket, alert: number, hello?: ClientHello): void;
+  refuse(client: End, alert: number, hello?: ClientHello): void;
 }
 
 /** A ClientHello, and the very bytes that it came in: a bypass sends them on. */
@@ -84,43 +79,40 @@ export interface LegSettings {
 export interface LegMemory {
   readonly contexts: ContextCache;
   readonly sessions: Pick<WorkerSessions, "clients" | "servers">;
+  readonly writer: Writer;
+  /** The roots are replaced by each setup. */
+  readonly trust: TrustStore;
   /** The keys are replaced as they are renewed. */
   readonly tickets: { readonly keys: TicketKeys; hits: number; misses: number };
 }
 
 /** `takeKey` gets the keys of all legs; undefined: nobody wants them. */
 export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey: KeyTaker | undefined): LegStage {
-  const { versions, handshake } = settings;
+  const { versions } = settings;
   return {
     server(connection, hello, { onlyAlpn, scope }) {
       const alpnProtocols = hello.alpnProtocols.filter((name) => onlyAlpn === undefined || name === onlyAlpn);
       const resuming = serverOptions(settings, memory, takeKey, scope);
       const full = serverOptions(settings, memory, takeKey, undefined);
       return attemptServerLeg(connection, {
-        tls: (stream, mayResume) => openServerLeg(stream, { ...hello, alpnProtocols }, mayResume ? resuming : full),
-        ssl3: (stream, mayResume) => openServerLeg(stream, hello, { ...(mayResume ? resuming : full), fallback: true }),
+        tls: (end, mayResume) => openServerLeg(end, { ...hello, alpnProtocols }, mayResume ? resuming : full),
+        ssl3: (end, mayResume) => openServerLeg(end, hello, { ...(mayResume ? resuming : full), fallback: true }),
         mayFallBack: (failure) => mayFallBack(failure, versions),
       });
     },
-    client: (stream, received, presented, agreed) =>
-      openCountedClientLeg(stream, received, { presented, agreed, settings, memory, takeKey }),
-    async demandsCertificate({ cause, alert }, redial, hello) {
-      if (cause === "alert" && alert === ALERTS.certificate_required) return true;
-      const mayDemand = cause === "network" || (cause === "alert" && alert !== ALERTS.protocol_version);
-      return mayDemand && (await probeServer(async () => (await redial()).stream, hello, handshake));
-    },
-    receivedAlert,
-    refuse: (client, alert, hello) => farewell(client, alertFor(hello, alert)),
+    client: (client, received, presented, agreed) =>
+      openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
+    refuse: (client, alert, hello) => void farewell(client, alertFor(hello, alert)),
   };
 }
 
 function serverOptions(
   { versions, handshake, staple, resumption }: LegSettings,
-  { contexts, sessions }: LegMemory,
+  { contexts, sessions, writer, trust }: LegMemory,
   takeKey: KeyTaker | undefined,
   scope: ResumptionScope | undefined,
 ) {
-  const options = { versions, timeout: handshake, contexts, takeKey, staple };
+  const options = { versions, timeout: handshake, contexts, writer, trust, takeKey, staple };
   if (!scope || !resumption.servers) return options;
   const { client, server } = scope;
   const sharer = resumption.shareServers ? "" : client.address;
@@ -138,16 +130,24 @@ interface ClientLegContext {
 
 /** Counts how often tickets were good, too. */
 async function openCountedClientLeg(
-  stream: Socket,
+  end: End,
   received: ReceivedHello,
   { presented, agreed, settings: { versions, handshake, resumption }, memory, takeKey }: ClientLegContext,
 ): Promise<ClientLeg | LegFailure> {
-  const { contexts, sessions, tickets } = memory;
+  const { contexts, sessions, tickets, writer } = memory;
   const { listener, client, server, host } = agreed.scope;
   // A client that resumes sees no certificate, so it must have seen the one that it would see now.
   const shown = presented.records.map(({ sha256 }) => sha256);
-  const leg = await openClientLeg(stream, received, {
-    ...{ presented: presented.certificates, alpn: agreed.alpn, versions, timeout: handshake, contexts, takeKey },
+  const leg = await openClientLeg(end, received.hello, {
+    ...{
+      writer,
+      presented: presented.certificates,
+      alpn: agreed.alpn,
+      versions,
+      timeout: handshake,
+      contexts,
+      takeKey,
+    },
     resumption: {
       sessions: resumption.identifiers ? sessions.clients : undefined,
       ticketKeys: resumption.tickets ? tickets.keys : [],

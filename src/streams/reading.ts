@@ -1,16 +1,18 @@
-import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
+import { END, NOTHING_NOW, RESET } from "../engine/layer.ts";
+import { SCRATCH, type Task } from "../engine/loop.ts";
 import { InvariantError, NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
-/** What was read while `judge` still wanted more. The bytes are the flow's beginning and belong to whoever takes it over. */
+/** The first bytes of a flow. They stay with their ends: whoever reads next gets them again. */
 export interface Reading<T> {
   /** Undefined: a side ended its stream before there was an answer. */
   readonly answer: T | undefined;
+  /** What was read from each side, as copies. */
   readonly client: Buffer;
   readonly server: Buffer;
 }
 
-/** How long to wait for bytes that decide something. */
 export interface Timing {
   /** ms without any byte before the first. */
   readonly silence: number;
@@ -21,81 +23,171 @@ export interface Timing {
 /** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
 const GAPS = 20;
 /** No opening is longer, in bytes of one side: the readers end far below. */
-const LONGEST = 0x40000;
+const LONGEST = 2 * SCRATCH;
+/** Bytes that the kernel holds for a connection that nobody reads are bounded: beyond this, they are taken off and put back. */
+const PEEKED = 32 * 1024;
 
 /**
- * Gives what arrives on paused sockets to `judge`, in order, until it answers. The sockets are left paused, in the
- * state that a relay or a TLS leg takes over. What `judge` throws is thrown; a reset or a timeout is a NetworkError.
+ * Shows what arrives to `judge`, in order, until it answers. What `judge` throws is thrown; a reset or a timeout is a
+ * NetworkError.
  */
 export function readUntil<T>(
-  sockets: { readonly client: Socket; readonly server?: Socket },
+  ends: { readonly client: End; readonly server?: End },
   judge: (side: Side, bytes: Buffer) => T | undefined,
   timing: Timing,
 ): Promise<Reading<T>> {
-  const read: Record<Side, Buffer[]> = { client: [], server: [] };
-  const length: Record<Side, number> = { client: 0, server: 0 };
-  const sides: [Side, Socket][] = [["client", sockets.client]];
-  if (sockets.server) sides.push(["server", sockets.server]);
-
   return new Promise((resolve, reject) => {
-    const undo: (() => void)[] = [];
-    const listen = (socket: Socket, event: string, listener: (error: NodeJS.ErrnoException) => void) => {
-      socket.on(event, listener);
-      undo.push(() => socket.off(event, listener));
-    };
-    const settle = (conclude: () => void) => {
-      clearTimeout(gap);
-      clearTimeout(whole);
-      for (const step of undo) step();
-      conclude();
-    };
-    const answered = (answer: T | undefined) =>
-      settle(() => resolve({ answer, client: Buffer.concat(read.client), server: Buffer.concat(read.server) }));
-    const failed = (error: unknown) => settle(() => reject(error));
-    const expired = () =>
-      failed(
-        read.client.length === 0
-          ? new NetworkError("The client sent nothing in time", "ETIMEDOUT")
-          : new NetworkError("The client began and then sent nothing more in time", "ETIMEDOUT"),
-      );
-    let gap = setTimeout(expired, timing.silence);
-    let whole: NodeJS.Timeout | undefined;
-
-    const onReadable = (side: Side, socket: Socket) => {
-      for (let bytes: Buffer | null = socket.read(); bytes !== null; bytes = socket.read()) {
-        read[side].push(bytes);
-        length[side] += bytes.length;
-        if (length[side] > LONGEST)
-          return failed(new InvariantError(`Nobody said what ${LONGEST} bytes of a ${side} are`));
-        let answer: T | undefined;
-        try {
-          answer = judge(side, bytes);
-        } catch (error) {
-          return failed(error);
-        }
-        if (answer !== undefined) return answered(answer);
-        if (whole === undefined) {
-          whole = setTimeout(expired, timing.gap * GAPS);
-          clearTimeout(gap);
-          gap = setTimeout(expired, timing.gap);
-        } else gap.refresh();
-      }
-      return undefined;
-    };
-    const gone = sides.find(([, socket]) => socket.destroyed);
-    if (gone) return failed(new NetworkError(`The ${gone[0]}'s connection closed`, "ECONNRESET"));
-    for (const [side, socket] of sides) {
-      listen(socket, "readable", () => onReadable(side, socket));
-      listen(socket, "end", () => answered(undefined));
-      listen(socket, "close", () => failed(new NetworkError(`The ${side}'s connection closed`, "ECONNRESET")));
-      listen(socket, "error", (error) =>
-        failed(
-          error instanceof NetworkError
-            ? error // ours: the node itself ended the connection
-            : new NetworkError(`The ${side} reset its connection`, error.code ?? "ECONNRESET", { cause: error }),
-        ),
-      );
-    }
-    return undefined;
+    new OpeningReader<T>(ends, judge, timing, resolve, reject).start();
   });
+}
+
+class OpeningReader<T> implements Task {
+  queued = false;
+  readonly #sides: readonly SideReader[];
+  readonly #judge: (side: Side, bytes: Buffer) => T | undefined;
+  readonly #timing: Timing;
+  readonly #resolve: (reading: Reading<T>) => void;
+  readonly #reject: (error: unknown) => void;
+  #gap: NodeJS.Timeout | undefined;
+  #whole: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  constructor(
+    { client, server }: { readonly client: End; readonly server?: End },
+    judge: (side: Side, bytes: Buffer) => T | undefined,
+    timing: Timing,
+    resolve: (reading: Reading<T>) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#sides = [new SideReader("client", client), ...(server ? [new SideReader("server", server)] : [])];
+    this.#judge = judge;
+    this.#timing = timing;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(): void {
+    this.#gap = setTimeout(this.#expire, this.#timing.silence);
+    const [client] = this.#sides;
+    for (const { end } of this.#sides) end.task = this;
+    client!.end.loop.enqueue(this);
+  }
+
+  run(): boolean {
+    if (this.#isOver) return false;
+    for (const one of this.#sides) {
+      for (let bytes = one.next(); bytes !== undefined; bytes = one.next()) {
+        // A side has ended its stream: there is no answer to come.
+        if (bytes === "ended") return this.#settle(undefined);
+        const answer = this.#judge(one.side, bytes);
+        if (answer !== undefined) return this.#settle(answer);
+        this.#hasRead();
+      }
+    }
+    return false;
+  }
+
+  fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#close();
+    this.#reject(error);
+  }
+
+  #hasRead(): void {
+    if (this.#whole) {
+      this.#gap?.refresh();
+      return;
+    }
+    this.#whole = setTimeout(this.#expire, this.#timing.gap * GAPS);
+    clearTimeout(this.#gap);
+    this.#gap = setTimeout(this.#expire, this.#timing.gap);
+  }
+
+  readonly #expire = (): void => {
+    const hasBegun = this.#sides[0]!.bytes.length > 0;
+    const what = hasBegun ? "The client began and then sent nothing more in time" : "The client sent nothing in time";
+    this.fail(new NetworkError(what, "ETIMEDOUT"));
+  };
+
+  #settle(answer: T | undefined): false {
+    this.#close();
+    const [client, server] = this.#sides;
+    this.#resolve({ answer, client: client!.bytes, server: server?.bytes ?? Buffer.alloc(0) });
+    return false;
+  }
+
+  #close(): void {
+    this.#isOver = true;
+    clearTimeout(this.#gap);
+    clearTimeout(this.#whole);
+    for (const one of this.#sides) {
+      if (one.end.task === this) one.end.task = undefined;
+      one.putBack();
+    }
+  }
+}
+
+/** One side's bytes: looked at where they are as long as the socket holds them, else read and put back. */
+class SideReader {
+  readonly side: Side;
+  readonly end: End;
+  /** All of them. */
+  bytes: Buffer = Buffer.alloc(0);
+  #taken: boolean;
+
+  constructor(side: Side, end: End) {
+    this.side = side;
+    this.end = end;
+    this.#taken = end.isLayered || end.hasUnread;
+  }
+
+  /** The next bytes, as a copy; "ended": there will be none; undefined: there are none now. Throws NetworkError. */
+  next(): Buffer | "ended" | undefined {
+    const fresh = this.#taken ? this.#read() : this.#peek();
+    if (typeof fresh !== "object") return fresh;
+    this.bytes = Buffer.concat([this.bytes, fresh]);
+    if (this.bytes.length > LONGEST) {
+      throw new InvariantError(`No reader answered for the first ${LONGEST} bytes of a ${this.side}`);
+    }
+    return fresh;
+  }
+
+  putBack(): void {
+    if (this.#taken) this.end.unread(this.bytes);
+  }
+
+  #peek(): Buffer | "ended" | undefined {
+    let all: Buffer | undefined;
+    try {
+      all = this.end.peek();
+    } catch (error) {
+      if (error instanceof NetworkError && error.code === "EOF") return "ended";
+      throw this.#broken(error);
+    }
+    const known = this.bytes.length;
+    if (all && all.length > known) {
+      const fresh = Buffer.from(all.subarray(known));
+      if (all.length >= PEEKED) {
+        this.end.consume(all.length);
+        this.#taken = true;
+      }
+      return fresh;
+    }
+    return this.end.hasLeft ? "ended" : undefined;
+  }
+
+  #read(): Buffer | "ended" | undefined {
+    const { scratch, scratchAt } = this.end.loop;
+    const length = this.end.read(scratchAt, SCRATCH);
+    if (length > 0) return Buffer.from(scratch.subarray(0, length));
+    if (length === NOTHING_NOW) return undefined;
+    if (length === END) return "ended";
+    throw this.#broken(length === RESET ? undefined : this.end.layer?.failure?.code);
+  }
+
+  #broken(cause: unknown): NetworkError {
+    const code = cause instanceof NetworkError ? cause.code : "ECONNRESET";
+    if (cause instanceof NetworkError && code !== "ECONNRESET") return cause;
+    return new NetworkError(`The ${this.side} reset its connection`, code, { cause });
+  }
 }

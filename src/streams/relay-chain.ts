@@ -1,12 +1,13 @@
-import type { Socket } from "node:net";
-import { abort, type Meter, type RelayEnd, type RelayEnding, type RelayOptions, relay, type Sieve } from "./relay.ts";
+import type { End } from "../engine/end.ts";
+import { type Meter, type RelayEnding, type RelayOptions, relay, type Sieve } from "../engine/relay.ts";
+import { NetworkError } from "../errors.ts";
 
 /** One tool between the ends: what comes from the client goes in at `ta` and comes out at `tb`. */
 export interface RelayHop {
   readonly tool: string;
-  readonly ta: Socket;
+  readonly ta: End;
   /** Rejects when what went in never came out. */
-  readonly tb: Promise<Socket>;
+  readonly tb: Promise<End>;
   readonly sieve?: Sieve | undefined;
 }
 
@@ -23,14 +24,14 @@ const ANSWER = 5_000;
  * see the client's stretch: what the client said and what it was told.
  */
 export function relayThrough(
-  client: RelayEnd,
+  client: End,
   hops: readonly RelayHop[],
-  server: RelayEnd,
-  { meter, taps, idle, patience = ANSWER }: Omit<RelayOptions, "parties"> & { readonly patience?: number },
+  server: End,
+  { meter, taps, idle, patience = ANSWER }: Omit<RelayOptions, "parties" | "sieves"> & { readonly patience?: number },
 ): Promise<RelayEnding> {
   if (hops.length === 0) return relay(client, server, { meter, taps, idle });
   const last = hops.length;
-  const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", RelayEnd>> => ({}));
+  const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", End>> => ({}));
   const partings: (RelayEnding | undefined)[] = Array.from({ length: last + 1 });
   let first: RelayEnding | undefined;
   let broken = false;
@@ -40,7 +41,7 @@ export function relayThrough(
     const cut = (stretches: readonly number[]) => {
       for (const index of stretches) {
         if (partings[index]) continue;
-        for (const end of Object.values(ends[index]!)) if (!end.socket.destroyed) abort(end);
+        for (const end of Object.values(ends[index]!)) end.reset();
       }
     };
     const over = (index: number, parting: RelayEnding) => {
@@ -58,7 +59,7 @@ export function relayThrough(
       cut(all.filter((other) => other > index));
       late = setTimeout(() => cut(all), patience);
     };
-    const begin = (index: number, from: RelayEnd, to: RelayEnd) => {
+    const begin = (index: number, from: End, to: End, sieve?: Sieve) => {
       ends[index] = { from, to };
       const parties = {
         client: index === 0 ? "The client" : `The tool ${hops[index - 1]!.tool}`,
@@ -69,22 +70,24 @@ export function relayThrough(
         taps: index === 0 ? taps : [],
         idle,
         parties,
+        ...(sieve && { sieves: { client: sieve } }),
       };
       void relay(from, to, options).then((parting) => over(index, parting));
       // It came back after another stretch had broken.
       if (broken) cut([index]);
     };
 
-    begin(0, client, endOf(hops[0]!.ta));
+    begin(0, client, hops[0]!.ta);
     for (const [index, { tb, sieve }] of hops.entries()) {
-      const to = index + 1 === last ? server : endOf(hops[index + 1]!.ta);
+      const to = index + 1 === last ? server : hops[index + 1]!.ta;
       ends[index + 1] = { to };
       tb.then(
-        (socket) => begin(index + 1, { ...endOf(socket), sieve }, to),
+        (back) => begin(index + 1, back, to, sieve),
         (error: Error) => {
-          if (!to.socket.destroyed) abort(to);
+          to.reset();
           const parting = { reason: error.message, clientLeft: null, serverLeft: null, first: undefined };
-          over(index + 1, { ...parting, failure: { side: "client", error } });
+          const code = error instanceof NetworkError ? error.code : "ECONNRESET";
+          over(index + 1, { ...parting, failure: { side: "client", code, alert: undefined } });
         },
       );
     }
@@ -107,10 +110,6 @@ function conclude(earliest: RelayEnding, partings: readonly RelayEnding[]): Rela
   // The peer that left first was followed by the tools one after the other.
   const { reason, first } = near.first === "server" && far.first === "server" ? far : near;
   return { reason, ...ends, first, failure: undefined };
-}
-
-function endOf(socket: Socket): RelayEnd {
-  return { stream: socket, socket };
 }
 
 /** The stretches at the two ends count what their peers send and get; what passes between two tools is counted by none. */

@@ -1,15 +1,15 @@
-import type { Socket } from "node:net";
 import type { Agreement, Progress } from "../detect/starttls/dialogue.ts";
 import { openDialogue } from "../detect/starttls/dialogues.ts";
+import type { End } from "../engine/end.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import { readUntil } from "./reading.ts";
 
 /**
- * Says to a fresh connection what the client said to an earlier one, each part once the server has answered what came before
- * it, until this server has agreed to TLS too. What it says is heard by nobody else. `timeout` in ms, between two bytes.
- * Throws NetworkError, with the connection closed, when the server does not agree, or the dialogue cannot be said again.
+ * Repeats to a new connection what the client said to an earlier one, each part once the server has answered what came before it,
+ * until this server has agreed to TLS too. Nobody else hears what it says. `timeout` in ms, between two bytes. Throws
+ * NetworkError, with the connection closed, when the server does not agree, or the dialogue cannot be repeated.
  */
-export async function replayDialogue(socket: Socket, { protocol, script }: Agreement, timeout: number): Promise<void> {
+export async function replayDialogue(server: End, { protocol, script }: Agreement, timeout: number): Promise<void> {
   try {
     const dialogue = openDialogue(protocol);
     if (!script || !dialogue) throw refused(`What was said in ${protocol} cannot be said again`);
@@ -17,7 +17,7 @@ export async function replayDialogue(socket: Socket, { protocol, script }: Agree
     const say = (): Progress["kind"] => {
       for (let [step] = steps; step && step.after <= dialogue.answers; [step] = steps) {
         steps.shift();
-        socket.write(step.bytes);
+        server.writeBytes(step.bytes);
         const { kind } = dialogue.feed("client", step.bytes);
         if (kind !== "more") return kind;
       }
@@ -33,15 +33,12 @@ export async function replayDialogue(socket: Socket, { protocol, script }: Agree
       return { agreed: kind === "upgrade", at };
     };
     say();
-    const reading = await readUntil({ client: socket }, (_side, bytes) => hear(bytes), {
-      silence: timeout,
-      gap: timeout,
-    });
-    const { answer, client: bytes } = reading;
+    const timing = { silence: timeout, gap: timeout };
+    const { answer } = await readUntil({ client: server }, (_side, bytes) => hear(bytes), timing);
     if (!answer?.agreed) throw refused(`The server did not agree to ${protocol}'s TLS a second time`);
-    if (answer.at < bytes.length) socket.unshift(bytes.subarray(answer.at));
+    server.skip(answer.at);
   } catch (error) {
-    socket.destroy();
+    server.close();
     if (error instanceof PeerError) throw refused(`The server broke ${protocol} when it was spoken to again`, error);
     throw error;
   }

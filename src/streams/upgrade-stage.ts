@@ -1,9 +1,9 @@
-import type { Socket } from "node:net";
 import type { Agreement } from "../detect/starttls/dialogue.ts";
 import { asksProxy, openWatch, type Watch } from "../detect/starttls/dialogues.ts";
+import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
-import { openTunnel, openUpgradableConversation, type Peer, type UpgradableConversation } from "./conversation.ts";
+import { UpgradableConversation } from "./conversation.ts";
 import { readUntil } from "./reading.ts";
 import { replayDialogue } from "./replay-dialogue.ts";
 
@@ -16,22 +16,15 @@ export interface UpgradeStage {
   watch(port: number, begun: Buffer): Watch | undefined;
   /** The same for the inside of a TLS session, before anything was said there. */
   watchInside(): Watch | undefined;
-  open(client: Peer, server: Peer, watch: Watch): UpgradableConversation;
-  /** A peer whose stream is TLS, for a second TLS session to be spoken inside of it. */
-  tunnel(peer: Peer): Peer;
+  /** Before a relay carries the two ends: it decides how far their conversation may pass. */
+  open(client: End, server: End, watch: Watch): UpgradableConversation;
   /** Repeats the dialogue on a new connection until this server agrees to TLS too. Throws NetworkError when it does not. */
-  replay(socket: Socket, agreement: Agreement): Promise<void>;
-  /** Reads the first bytes inside of TLS until it is clear whether the client asks a proxy for something. */
-  peek(client: Socket, server: Socket): Promise<Peek>;
-}
-
-export interface Peek {
-  readonly asksProxy: boolean;
-  /** The bytes that were read. */
-  readonly client: Buffer;
-  readonly server: Buffer;
-  /** One of the two streams broke before there were any. */
-  readonly failure: NodeJS.ErrnoException | undefined;
+  replay(server: End, agreement: Agreement): Promise<void>;
+  /**
+   * Whether the client asks a proxy for something inside of its TLS. The bytes stay with their ends; an end that has broken
+   * will say so to its relay.
+   */
+  peek(client: End, server: End): Promise<boolean>;
 }
 
 export interface UpgradeSettings {
@@ -47,14 +40,13 @@ export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: U
       return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, received: begun }) : undefined;
     },
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
-    open: openUpgradableConversation,
-    tunnel: openTunnel,
-    replay: (socket, agreement) => replayDialogue(socket, agreement, timeouts.handshake),
+    open: (client, server, watch) => new UpgradableConversation(client, server, watch),
+    replay: (server, agreement) => replayDialogue(server, agreement, timeouts.handshake),
     peek: (client, server) => peek(client, server, { silence: timeouts.idle, gap: timeouts.hello }),
   };
 }
 
-async function peek(client: Socket, server: Socket, timing: { silence: number; gap: number }): Promise<Peek> {
+async function peek(client: End, server: End, timing: { silence: number; gap: number }): Promise<boolean> {
   let begun = Buffer.alloc(0);
   const judge = (side: Side, bytes: Buffer) => {
     if (side === "server") return { asks: false };
@@ -63,11 +55,10 @@ async function peek(client: Socket, server: Socket, timing: { silence: number; g
     return asks === "more" ? undefined : { asks };
   };
   try {
-    const { answer, ...read } = await readUntil({ client, server }, judge, timing);
-    return { ...read, asksProxy: answer?.asks ?? false, failure: undefined };
+    const { answer } = await readUntil({ client, server }, judge, timing);
+    return answer?.asks ?? false;
   } catch (error) {
     if (!(error instanceof NetworkError) || error.code === "ETIMEDOUT") throw error;
-    const failure = error.cause instanceof Error ? error.cause : error;
-    return { asksProxy: false, client: Buffer.alloc(0), server: Buffer.alloc(0), failure };
+    return false;
   }
 }

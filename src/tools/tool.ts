@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
 import type { PortMap } from "./ports.ts";
 import type { Returns } from "./returns.ts";
@@ -22,12 +22,12 @@ export interface Hop {
   /** The tool's name. */
   readonly tool: string;
   /** The node's connection toward the tool, established, paused, half-open capable. */
-  readonly ta: Socket;
+  readonly ta: End;
   /**
    * What came back through the tool, paired with this session. A tool of kind proxy may connect only when the first bytes have
    * reached it. Rejects with NetworkError when it does not come, and when `ta` has closed before it came.
    */
-  readonly tb: Promise<Socket>;
+  readonly tb: Promise<End>;
   /** Takes off what came back at Tb in front of the session's bytes; undefined: nothing does. */
   readonly sieve?: { take(bytes: Buffer): Buffer; end(): Buffer } | undefined;
 }

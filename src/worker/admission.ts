@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
 import type { Arrival } from "../capture/arrival.ts";
+import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import { openFileLimit } from "../linux/limits.ts";
 
@@ -16,7 +16,7 @@ export interface Admission {
   /** `limit`: of sessions, this one among them. */
   admit(arrival: Arrival, limit: number): void;
   /** It has said what it is, or is never asked: it is no longer the first to go. */
-  keep(client: Socket): void;
+  keep(client: End): void;
   /** Ends the sessions that have not said yet what they are. */
   dismiss(): void;
   /** Resets whatever is left. */
@@ -28,7 +28,7 @@ export interface Admission {
 /** `carry` resolves when the session is over. */
 export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Admission {
   /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
-  const openings = new Map<Socket, Arrival>();
+  const openings = new Map<End, Arrival>();
   const arrivals = new Set<Arrival>();
   let refused = 0;
   let isOver = false;
@@ -40,7 +40,7 @@ export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Adm
     const [client, arrival] = oldest;
     openings.delete(client);
     arrivals.delete(arrival);
-    client.destroy(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
+    client.close(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
     return true;
   }
 
@@ -58,7 +58,7 @@ export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Adm
       const { client } = arrival;
       if (arrivals.size >= limit && !evict()) {
         refused += 1;
-        if (client) client.resetAndDestroy();
+        if (client) client.reset();
         else arrival.refuse({ kind: "timeout", message: "The node is full" });
         return;
       }
@@ -71,11 +71,11 @@ export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Adm
     },
     keep: (client) => void openings.delete(client),
     dismiss() {
-      for (const client of openings.keys()) client.destroy();
+      for (const client of [...openings.keys()]) client.close();
     },
     cut() {
       isOver = true;
-      for (const { client } of arrivals) client?.resetAndDestroy();
+      for (const { client } of [...arrivals]) client?.reset();
     },
     async emptied(within) {
       const deadline = Date.now() + within;

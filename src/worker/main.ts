@@ -1,6 +1,10 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { createCache } from "../cache.ts";
+import { checkEngine } from "../engine/check.ts";
+import { Loop } from "../engine/loop.ts";
+import { TrustStore } from "../engine/verify.ts";
+import { Writer } from "../engine/writer.ts";
 import { ConfigError } from "../errors.ts";
 import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
@@ -77,6 +81,7 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
 }
 
 async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
+  checkEngine();
   const state = createState(setup);
   await applySetup(state, setup);
   state.timers.push(
@@ -102,6 +107,9 @@ function createState(setup: WorkerSetup): WorkerState {
   const state: WorkerState = {
     tell,
     ledger: new Ledger(setup.worker),
+    loop: new Loop(),
+    writer: new Writer(),
+    trust: new TrustStore([]),
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssuedCache(LIMITS.issued, mint.ask),
     verified: createCache({ entries: LIMITS.verified }),

@@ -1,6 +1,6 @@
-import { setDefaultCACertificates } from "node:tls";
 import type { Arrival } from "../capture/arrival.ts";
 import { identityOf, openListener } from "../capture/modes.ts";
+import { TrustStore } from "../engine/verify.ts";
 import type { Feed } from "../feeds/feed.ts";
 import { openFeed } from "../feeds/kinds.ts";
 import { log } from "../log.ts";
@@ -16,7 +16,7 @@ import type { WorkerState } from "./state.ts";
  * timeouts and limits from `state.setup` when they need them. Throws ConfigError.
  */
 export async function applySetup(state: WorkerState, next: WorkerSetup): Promise<void> {
-  setDefaultCACertificates([...next.roots]);
+  state.trust = new TrustStore(next.roots);
   state.contexts.flush();
   // Roots that are no longer trusted vouched for some of them.
   state.verified.flush();
@@ -62,7 +62,7 @@ async function openTools(state: WorkerState, { config, worker, workers }: Worker
   const chained: ChainTool[] = [];
   for (const [index, tool] of config.tools.entries()) {
     const key = JSON.stringify(tool);
-    const context = { path: `tools[${index}]`, worker, workers, timeout, returns, warn };
+    const context = { path: `tools[${index}]`, worker, workers, loop: state.loop, timeout, returns, warn };
     const open = tools.get(key) ?? (await openTool(tool, context));
     tools.set(key, open);
     chained.push({ ...tool, open });
@@ -82,7 +82,7 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
   const arrive = (arrival: Arrival) => state.admission.admit(arrival, roomIn(state.setup));
   for (const [key, { listener, index }] of wanted) {
     if (listeners.has(key)) continue;
-    const context = { path: `listeners[${index}]`, inline, worker, workers, settings, arrive };
+    const context = { path: `listeners[${index}]`, inline, worker, workers, loop: state.loop, settings, arrive };
     listeners.set(key, await openListener(listener, context));
   }
 }

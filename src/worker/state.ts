@@ -1,4 +1,6 @@
 import type { OpenListener } from "../capture/mode.ts";
+import type { Loop } from "../engine/loop.ts";
+import type { TrustStore } from "../engine/verify.ts";
 import type { Feed } from "../feeds/feed.ts";
 import type { Node } from "../flow/stages.ts";
 import type { LegMemory } from "../legs/stage.ts";
@@ -17,7 +19,10 @@ import type { Admission } from "./admission.ts";
 import type { createMintChannel } from "./mint-channel.ts";
 
 /** What a worker works with. `setup.ts` changes what a new configuration changes; the rest outlives it. */
-export interface WorkerState extends LegMemory {
+export interface WorkerState extends Omit<LegMemory, "trust"> {
+  readonly loop: Loop;
+  /** The roots of the setup in force. */
+  trust: TrustStore;
   setup: WorkerSetup;
   /** Carries new sessions; undefined: the first setup has not been applied. */
   node: Node | undefined;

@@ -1,0 +1,121 @@
+import { addressOf, callback, copyFrom, libc, memory, ssl } from "./native.ts";
+
+/**
+ * What OpenSSL calls back in the middle of a call of ours. A callback records, or answers with what was prepared before the
+ * call; it frees nothing and starts nothing. One layer is at work at any time, because every call is synchronous.
+ */
+
+/** What a layer records and answers. */
+export interface Listener {
+  /** A fatal alert or close_notify passed. */
+  onAlert(direction: "received" | "sent", description: number): void;
+  /** A session that can be resumed later, as DER: a secret. `id` is its identifier, which clients bring below TLS 1.3. */
+  onSession(id: Buffer, session: Buffer): void;
+  /** One line of the NSS key log format, without its end. A secret. */
+  onKey(line: string): void;
+  /** The server asks for a client certificate. False: it is answered with none; true: the handshake pauses first. */
+  pausesForCertificate(): boolean;
+  /** What this server end chooses of the client's protocols, as on the wire without the length; undefined: it ignores the extension. */
+  readonly alpn: Buffer | undefined;
+  /** The session that a client may resume, as DER; undefined: it is not known. */
+  readonly resumable: Buffer | undefined;
+}
+
+/** The layer whose call into OpenSSL is under way. */
+let acting: Listener | undefined;
+
+/** Has `call` be about this layer. */
+export function actFor(listener: Listener, call: () => number): number {
+  acting = listener;
+  const result = call();
+  acting = undefined;
+  return result;
+}
+
+const SSL_CB_READ_ALERT = 0x4004;
+const SSL_CB_WRITE_ALERT = 0x4008;
+const SSL_TLSEXT_ERR_OK = 0;
+const SSL_TLSEXT_ERR_NOACK = 3;
+
+const word = memory(8);
+
+export const callbacks = {
+  info: callback("info", "void", ["uintptr_t", "int", "int"], 0, (_ssl, where, value) => {
+    if (where === SSL_CB_READ_ALERT) acting?.onAlert("received", value & 0xff);
+    else if (where === SSL_CB_WRITE_ALERT) acting?.onAlert("sent", value & 0xff);
+    return 0;
+  }),
+
+  selectAlpn: callback(
+    "select_alpn",
+    "int",
+    ["uintptr_t", "uintptr_t", "uintptr_t", "uintptr_t", "unsigned int", "uintptr_t"],
+    SSL_TLSEXT_ERR_NOACK,
+    (_ssl, out, outLength) => {
+      const chosen = acting?.alpn;
+      if (!chosen) return SSL_TLSEXT_ERR_NOACK;
+      // OpenSSL copies it when this callback has returned; the layer keeps the memory.
+      word.writeBigUInt64LE(BigInt(addressOf(chosen)));
+      libc.memcpy(out!, addressOf(word), 8);
+      word[0] = chosen.length;
+      libc.memcpy(outLength!, addressOf(word), 1);
+      return SSL_TLSEXT_ERR_OK;
+    },
+  ),
+
+  clientCertificate: callback("client_certificate", "int", ["uintptr_t", "uintptr_t", "uintptr_t"], 0, () =>
+    acting?.pausesForCertificate() ? -1 : 0,
+  ),
+
+  newSession: callback("new_session", "int", ["uintptr_t", "uintptr_t"], 0, (_ssl, session) => {
+    acting?.onSession(identifierOf(session!), encode(session!));
+    // The reference stays OpenSSL's.
+    return 0;
+  }),
+
+  findSession: callback(
+    "find_session",
+    "uintptr_t",
+    ["uintptr_t", "uintptr_t", "int", "uintptr_t"],
+    0,
+    (_ssl, _id, _length, copy) => {
+      const session = acting?.resumable;
+      if (!session) return 0;
+      // The reference that d2i_SSL_SESSION made becomes OpenSSL's.
+      word.fill(0);
+      libc.memcpy(copy!, addressOf(word), 4);
+      return decode(session);
+    },
+  ),
+
+  keyLog: callback("key_log", "void", ["uintptr_t", "const char *"], 0, (_ssl, line) => {
+    acting?.onKey(line as unknown as string);
+    return 0;
+  }),
+} as const;
+
+/** An SSL_SESSION from its DER; 0: it cannot be read. The caller owns it. */
+export function decode(der: Buffer): number {
+  const bytes = memory(der.length);
+  der.copy(bytes);
+  const cursor = memory(8);
+  cursor.writeBigUInt64LE(BigInt(addressOf(bytes)));
+  const session = ssl.d2i_SESSION(0, cursor, bytes.length);
+  bytes.fill(0);
+  return session;
+}
+
+function encode(session: number): Buffer {
+  const bytes = memory(ssl.i2d_SESSION(session, null));
+  const cursor = memory(8);
+  cursor.writeBigUInt64LE(BigInt(addressOf(bytes)));
+  ssl.i2d_SESSION(session, cursor);
+  return bytes;
+}
+
+function identifierOf(session: number): Buffer {
+  const length = memory(4);
+  const at = ssl.SESSION_get_id(session, length);
+  const bytes = length.readUInt32LE();
+  return bytes === 0 ? Buffer.alloc(0) : copyFrom(at, bytes);
+}

@@ -1,0 +1,44 @@
+import type { End } from "./end.ts";
+import { NOTHING_NOW } from "./layer.ts";
+import { SCRATCH } from "./loop.ts";
+import { until } from "./wait.ts";
+
+/** ms in which the last bytes must have been taken. */
+const PATIENCE = 2_000;
+
+/**
+ * Sends the last bytes of a connection, at most SCRATCH of them, and closes it. What the peer still sends is read and thrown
+ * away: a close with unread bytes makes the kernel answer with a RST, which would overtake the message. Never rejects.
+ */
+export async function farewell(end: End, bytes: Uint8Array): Promise<void> {
+  if (!end.isOpen || end.isLeaving) return;
+  end.isLeaving = true;
+  const { scratch, scratchAt } = end.loop;
+  let isSaid = bytes.length === 0;
+  let isFinished = false;
+  try {
+    await until(
+      [end],
+      () => {
+        if (!end.flush()) return undefined;
+        if (!isSaid) {
+          isSaid = true;
+          scratch.set(bytes.subarray(0, SCRATCH));
+          if (!end.write(scratchAt, Math.min(bytes.length, SCRATCH))) return undefined;
+        }
+        if (!isFinished) {
+          if (!end.finish()) return undefined;
+          isFinished = true;
+          end.fin();
+        }
+        let read = end.read(scratchAt, SCRATCH);
+        while (read > 0) read = end.read(scratchAt, SCRATCH);
+        return read === NOTHING_NOW ? undefined : true;
+      },
+      { timeout: PATIENCE, late: "The peer did not take the last bytes" },
+    );
+  } catch {
+    // The connection is closed either way.
+  }
+  end.close();
+}

@@ -1,0 +1,383 @@
+import { InvariantError } from "../errors.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { actFor, decode, type Listener } from "./callbacks.ts";
+import type { Context } from "./contexts.ts";
+import { explain, reasonOf, takeError, UNEXPECTED_EOF } from "./errors.ts";
+import {
+  type Agreed,
+  BROKEN,
+  type Carrier,
+  END,
+  type HandshakeStep,
+  type Layer,
+  type LayerFailure,
+  NOTHING_NOW,
+  RESET,
+  TRUNCATED,
+  type Wire,
+} from "./layer.ts";
+import { SCRATCH } from "./loop.ts";
+import { addressOf, copyFrom, crypto, memory, permanent, rethrow, ssl } from "./native.ts";
+import { drain, newPair, type Pair, releasePair, type Writer, type Writing } from "./writer.ts";
+
+/**
+ * TLS 1.0 to 1.3 on one end, by OpenSSL. On a TCP connection OpenSSL reads from the socket itself and writes into the pair that
+ * the writer lends; inside of another layer, whose plaintext it speaks on, it has a pair of its own for each direction.
+ *
+ * The SSL is private to this class and freed by `free` only, which the end calls once.
+ */
+
+export interface OpensslOptions {
+  /** The end that the layer is about to stand on. */
+  readonly end: Carrier;
+  readonly writer: Writer;
+  readonly context: Context;
+  /** Of a client: the SNI; undefined: none is sent. */
+  readonly serverName?: string | undefined;
+  /** Of a client: the session to offer, as DER. */
+  readonly session?: Buffer | undefined;
+  /** Of a client: asks the server to staple the status of its certificate (RFC 6066, section 8). */
+  readonly staple?: boolean;
+  /** Of a server: the protocol that it chooses; undefined: none. */
+  readonly alpn?: string | undefined;
+  /** Of a server: the session that the client may resume, as DER. */
+  readonly resumable?: Buffer | undefined;
+  /** Of a server: sessions and tickets are resumed only where this is the same. At most 32 bytes. */
+  readonly bond?: Buffer | undefined;
+  /** A session that can be resumed later: `id` is its identifier, `session` its DER. Called during the handshake and later. */
+  readonly onSession?: ((id: Buffer, session: Buffer) => void) | undefined;
+  /** One line of the NSS key log format, without its end. */
+  readonly onKey?: ((line: string) => void) | undefined;
+}
+
+/** SSL_CTRL_*, of ssl.h. */
+const CTRL = {
+  SET_TLSEXT_HOSTNAME: 55,
+  SET_TLSEXT_STATUS_REQ_TYPE: 65,
+  GET_TLSEXT_STATUS_REQ_OCSP_RESP: 70,
+} as const;
+const STATUSTYPE_OCSP = 1;
+/** SSL_ERROR_*. */
+const ERROR = { SSL: 1, WANT_READ: 2, WANT_WRITE: 3, WANT_X509_LOOKUP: 4, SYSCALL: 5, ZERO_RETURN: 6 } as const;
+
+const HANDSHAKE = 0;
+const READ = 1;
+const WRITE = 2;
+const SHUTDOWN = 3;
+type Operation = typeof HANDSHAKE | typeof READ | typeof WRITE | typeof SHUTDOWN;
+
+const BIO_NOCLOSE = 0;
+
+/** SSLs that are alive: a metric, and what tests look at. */
+let live = 0;
+export function liveConnections(): number {
+  return live;
+}
+
+const word = memory(8);
+const half = memory(4);
+
+/** What a layer inside of another one reads of it before OpenSSL takes it. Its content is valid during one call. */
+const relayed = permanent(SCRATCH);
+
+/** A layer's two pairs when it stands on another layer. */
+interface Inside {
+  readonly below: Wire;
+  readonly incoming: Pair;
+  readonly outgoing: Pair;
+  /** How the layer below ended; 0: it has not. */
+  ended: number;
+}
+
+export class OpensslLayer implements Layer, Writing, Listener {
+  #carrier: Carrier;
+  readonly #writer: Writer;
+  readonly #context: Context;
+  readonly #onSession: OpensslOptions["onSession"];
+  readonly #onKey: OpensslOptions["onKey"];
+  readonly #inside: Inside | undefined;
+  #ssl: number;
+  /** The pair that OpenSSL writes into now. */
+  #attached: Pair | undefined;
+  /** What `act` is to do, and what it came to. */
+  #operation: Operation = HANDSHAKE;
+  #at = 0;
+  #length = 0;
+  #result = 0;
+  #error = 0;
+  /** "asked": the handshake has paused for it once. */
+  #certificate: "not asked" | "asked" | "answered" = "not asked";
+  #isBroken = false;
+  readonly alpn: Buffer | undefined;
+  readonly resumable: Buffer | undefined;
+  pair: Pair | undefined;
+  failure: LayerFailure | undefined;
+  alertReceived: number | undefined;
+  alertSent: number | undefined;
+  /** Where the call into OpenSSL is made: kept, so that nothing is allocated for a call. */
+  readonly #call = (): number => {
+    switch (this.#operation) {
+      case HANDSHAKE:
+        return ssl.do_handshake(this.#ssl);
+      case READ:
+        return ssl.read(this.#ssl, this.#at, this.#length);
+      case WRITE:
+        return ssl.write(this.#ssl, this.#at, this.#length);
+      case SHUTDOWN:
+        return ssl.shutdown(this.#ssl);
+    }
+  };
+
+  constructor(options: OpensslOptions) {
+    const { end, writer, context, serverName, session, staple, alpn, resumable, bond, onSession, onKey } = options;
+    this.#carrier = end;
+    this.#writer = writer;
+    this.#context = context;
+    this.#onSession = onSession;
+    this.#onKey = onKey;
+    this.alpn = alpn === undefined ? undefined : fixed(Buffer.from(alpn, "latin1"));
+    this.resumable = resumable;
+    this.#ssl = context.connection();
+    live += 1;
+    try {
+      this.#inside = end.isLayered ? this.#standInside(end.takeWire()) : undefined;
+      if (!this.#inside) ssl.set0_rbio(this.#ssl, crypto.BIO_new_socket(end.fd, BIO_NOCLOSE));
+      if (bond) ssl.set_session_id_context(this.#ssl, bond, bond.length);
+      if (context.role === "server") ssl.set_accept_state(this.#ssl);
+      else this.#prepareClient(serverName, session, staple ?? false);
+    } catch (error) {
+      this.free();
+      throw error;
+    }
+  }
+
+  #prepareClient(serverName: string | undefined, session: Buffer | undefined, staple: boolean): void {
+    ssl.set_connect_state(this.#ssl);
+    if (serverName !== undefined) ssl.ctrlText(this.#ssl, CTRL.SET_TLSEXT_HOSTNAME, 0, serverName);
+    if (staple) ssl.ctrl(this.#ssl, CTRL.SET_TLSEXT_STATUS_REQ_TYPE, STATUSTYPE_OCSP, 0);
+    const offered = session ? decode(session) : 0;
+    if (offered === 0) return void takeError();
+    ssl.set_session(this.#ssl, offered);
+    // The SSL has a reference of its own.
+    ssl.SESSION_free(offered);
+  }
+
+  #standInside(below: Wire): Inside {
+    const [incoming, outgoing] = [newPair(), newPair()];
+    // A pair has room in one direction: what we write into `inner`, OpenSSL reads from `outer`.
+    crypto.BIO_up_ref(incoming.outer);
+    ssl.set0_rbio(this.#ssl, incoming.outer);
+    return { below, incoming, outgoing, ended: 0 };
+  }
+
+  handshake(): HandshakeStep {
+    this.#do(HANDSHAKE, 0, 0);
+    if (this.#result === 1) return "up";
+    if (this.#error === ERROR.WANT_X509_LOOKUP) return "certificate wanted";
+    const told = this.#explain();
+    if (told === NOTHING_NOW) return "waiting";
+    if (told === BROKEN) return this.failure!;
+    const code = told === RESET ? "ECONNRESET" : "EOF";
+    this.failure = { cause: "network", alert: ALERTS.handshake_failure, code };
+    return this.failure;
+  }
+
+  read(at: number, room: number): number {
+    this.#do(READ, at, room);
+    return this.#result > 0 ? this.#result : this.#explain();
+  }
+
+  write(at: number, length: number): boolean {
+    if (this.#isBroken) return true;
+    this.#do(WRITE, at, length);
+    // The pair has room for all of it: what OpenSSL did not take it will never take.
+    if (this.#result !== length) {
+      this.#explain();
+      this.#isBroken = true;
+    }
+    return this.flush();
+  }
+
+  flush(): boolean {
+    if (this.#inside) return this.#drainInside();
+    if (this.pair) this.#writer.flush(this);
+    return this.pair === undefined;
+  }
+
+  finish(): void {
+    if (this.#isBroken) return;
+    this.#do(SHUTDOWN, 0, 0);
+    if (this.#result < 0) takeError();
+  }
+
+  get isBroken(): boolean {
+    return this.#isBroken || (this.#inside?.below.isBroken ?? false);
+  }
+
+  agreed(): Agreed {
+    const version = ssl.version(this.#ssl);
+    const resumed = ssl.session_reused(this.#ssl) === 1;
+    // An abbreviated handshake below TLS 1.3 exchanges no keys; OpenSSL still names the group of the full one.
+    const exchanged = !resumed || version > 0x0303;
+    return {
+      version,
+      suite: ssl.CIPHER_standard_name(ssl.get_current_cipher(this.#ssl)) ?? "unknown",
+      group: (exchanged ? ssl.get0_group_name(this.#ssl) : null) ?? undefined,
+      alpn: this.#agreedAlpn(),
+      resumed,
+    };
+  }
+
+  #agreedAlpn(): string | undefined {
+    ssl.get0_alpn_selected(this.#ssl, word, half);
+    const length = half.readUInt32LE();
+    return length === 0 ? undefined : copyFrom(Number(word.readBigUInt64LE()), length).toString("latin1");
+  }
+
+  /** The certificates that the peer has shown, in DER, its own first. Empty in an abbreviated handshake below TLS 1.3. */
+  peerChain(): Buffer[] {
+    const stack = ssl.get_peer_cert_chain(this.#ssl);
+    if (stack === 0) return [];
+    return Array.from({ length: crypto.sk_num(stack) }, (_, index) => encodeCertificate(crypto.sk_value(stack, index)));
+  }
+
+  /** OpenSSL's security level of this connection: what it demands of keys and hashes. */
+  securityLevel(): number {
+    return ssl.get_security_level(this.#ssl);
+  }
+
+  /** The OCSP response that the server has stapled, in DER. */
+  staple(): Buffer | undefined {
+    const length = ssl.ctrlMemory(this.#ssl, CTRL.GET_TLSEXT_STATUS_REQ_OCSP_RESP, 0, word);
+    return length > 0 ? copyFrom(Number(word.readBigUInt64LE()), length) : undefined;
+  }
+
+  /** Which of its context's identities a server has shown; -1: none, or the handshake was abbreviated. */
+  shownIdentity(): number {
+    return this.#context.shownBy(this.#ssl);
+  }
+
+  /** Nested layers read and write through the layers below, which go along. */
+  moveTo(carrier: Carrier): void {
+    this.#carrier = carrier;
+    if (!this.#inside) ssl.set0_rbio(this.#ssl, crypto.BIO_new_socket(carrier.fd, BIO_NOCLOSE));
+  }
+
+  free(): void {
+    if (this.#ssl === 0) return;
+    ssl.free(this.#ssl);
+    this.#ssl = 0;
+    live -= 1;
+    this.#isBroken = true;
+    this.#writer.discard(this);
+    if (!this.#inside) return;
+    releasePair(this.#inside.incoming);
+    releasePair(this.#inside.outgoing);
+  }
+
+  // What the writer and OpenSSL's callbacks ask of a layer.
+
+  act(pair: Pair): void {
+    if (this.#attached !== pair) {
+      crypto.BIO_up_ref(pair.inner);
+      ssl.set0_wbio(this.#ssl, pair.inner);
+      this.#attached = pair;
+    }
+    this.#result = actFor(this, this.#call);
+    this.#error = this.#result > 0 ? 0 : ssl.get_error(this.#ssl, this.#result);
+    rethrow();
+  }
+
+  send(at: number, length: number): number {
+    const inside = this.#inside;
+    if (!inside) return this.#carrier.send(at, length);
+    if (inside.below.isBroken) return -1;
+    if (!inside.below.flush()) return 0;
+    const taken = Math.min(length, SCRATCH);
+    inside.below.write(at, taken);
+    return taken;
+  }
+
+  onAlert(direction: "received" | "sent", description: number): void {
+    if (direction === "received") this.alertReceived = description;
+    else this.alertSent = description;
+  }
+
+  onSession(id: Buffer, session: Buffer): void {
+    this.#onSession?.(id, session);
+  }
+
+  onKey(line: string): void {
+    this.#onKey?.(line);
+  }
+
+  pausesForCertificate(): boolean {
+    const isFirst = this.#certificate === "not asked";
+    this.#certificate = isFirst ? "asked" : "answered";
+    return isFirst;
+  }
+
+  /** Makes one call into OpenSSL, and another one as long as the layer below has more for it. */
+  #do(operation: Operation, at: number, length: number): void {
+    if (this.#ssl === 0) throw new InvariantError("A layer was used after it was freed");
+    [this.#operation, this.#at, this.#length] = [operation, at, length];
+    if (!this.#inside) {
+      this.#writer.work(this);
+      return;
+    }
+    do {
+      this.act(this.#inside.outgoing);
+      this.#drainInside();
+    } while (this.#error === ERROR.WANT_READ && this.#feed(this.#inside));
+  }
+
+  /** Gives OpenSSL what the layer below has. False: it has nothing now, or has ended. */
+  #feed(inside: Inside): boolean {
+    if (inside.ended !== 0) return false;
+    const room = Math.min(SCRATCH, crypto.BIO_ctrl_get_write_guarantee(inside.incoming.inner));
+    const length = inside.below.read(relayed.at, room);
+    if (length < 0) inside.ended = length;
+    if (length <= 0) return false;
+    if (crypto.BIO_write(inside.incoming.inner, relayed.at, length) !== length) {
+      throw new InvariantError("A pair took less than it had room for");
+    }
+    return true;
+  }
+
+  #drainInside(): boolean {
+    const inside = this.#inside!;
+    return drain(inside.outgoing, this) && inside.below.flush();
+  }
+
+  /** What a failed call means to the reader. The queue of errors is empty afterwards. */
+  #explain(): number {
+    switch (this.#error) {
+      case ERROR.WANT_READ:
+        if (this.#inside) return this.#inside.ended === END ? TRUNCATED : this.#inside.ended;
+        this.#carrier.readable = false;
+        return NOTHING_NOW;
+      case ERROR.WANT_WRITE:
+        return NOTHING_NOW;
+      case ERROR.ZERO_RETURN:
+        return END;
+    }
+    const code = takeError();
+    if (code === 0) return RESET;
+    if (reasonOf(code) === UNEXPECTED_EOF) return TRUNCATED;
+    this.failure = explain(code);
+    return BROKEN;
+  }
+}
+
+function fixed(bytes: Buffer): Buffer {
+  const kept = memory(bytes.length);
+  bytes.copy(kept);
+  return kept;
+}
+
+function encodeCertificate(certificate: number): Buffer {
+  const bytes = memory(crypto.i2d_X509(certificate, null));
+  word.writeBigUInt64LE(BigInt(addressOf(bytes)));
+  crypto.i2d_X509(certificate, word);
+  return bytes;
+}

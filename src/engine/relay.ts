@@ -1,0 +1,384 @@
+import { NetworkError } from "../errors.ts";
+import type { Side } from "../vocabulary.ts";
+import type { End, Gate } from "./end.ts";
+import { BROKEN, END, RESET, TRUNCATED } from "./layer.ts";
+import { SCRATCH, type Task } from "./loop.ts";
+import { Splice } from "./splice.ts";
+
+/** Sees what passes, in order. `bytes` is a view of the engine's scratch memory: whoever keeps it copies it. */
+export interface Tap {
+  data(from: Side, bytes: Uint8Array): void;
+  end(from: Side): void;
+  reset(from: Side): void;
+  /** When it can take more; undefined: now. */
+  pressure(): Promise<void> | undefined;
+}
+
+/** Bytes from and to each side, counted while they pass. Tools in between may change how many there are. */
+export interface Meter {
+  fromClient: number;
+  fromServer: number;
+  toClient: number;
+  toServer: number;
+}
+
+/** Takes off what stands in front of a side's bytes and is not the session's. */
+export interface Sieve {
+  /** What is left of these bytes; it may keep some until it knows. */
+  take(bytes: Buffer): Buffer;
+  /** This side has ended: what was kept. */
+  end(): Buffer;
+}
+
+/** How a relay ended. */
+export interface RelayEnding {
+  /** One sentence for people and the record. */
+  readonly reason: string;
+  readonly clientLeft: "closed" | "reset" | null;
+  readonly serverLeft: "closed" | "reset" | null;
+  /** Who ended its direction first, when nothing broke before. */
+  readonly first: Side | undefined;
+  /** Whose connection broke, and the code; undefined: none did. `alert`: the fatal alert that the peer sent. */
+  readonly failure: { readonly side: Side; readonly code: string; readonly alert: number | undefined } | undefined;
+}
+
+export interface RelayOptions {
+  readonly meter: Meter;
+  readonly taps: readonly Tap[];
+  /** ms without a byte in either direction. */
+  readonly idle: number;
+  /** What the two ends are called when one of them is to blame. */
+  readonly parties?: Readonly<Record<Side, string>>;
+  readonly sieves?: Partial<Record<Side, Sieve>>;
+}
+
+const PEERS: Readonly<Record<Side, string>> = { client: "The client", server: "The server" };
+
+/** What one direction may move before others have their turn, in bytes: one scratch full. */
+const BUDGET = SCRATCH;
+
+/** One direction. */
+interface Direction {
+  readonly side: Side;
+  readonly from: End;
+  readonly to: End;
+  readonly sieve: Sieve | undefined;
+  /** "ending": the peer has ended, and what it said before may wait to be sent. */
+  state: "open" | "ending" | "over";
+  /** The peer ended without close_notify, and so must we. */
+  isTruncated: boolean;
+  /** Taps that cannot take more now. */
+  held: number;
+  /** Moves bytes inside of the kernel; undefined: somebody looks at them. */
+  splice: Splice | undefined;
+}
+
+/**
+ * Carries bytes between two ends until both have left: with backpressure, half-closes, truncations and resets carried across.
+ * When one side breaks, the other is reset, because ending it would make a broken stream look complete. Both ends are closed
+ * when it resolves.
+ */
+export function relay(client: End, server: End, options: RelayOptions): Promise<RelayEnding> {
+  return new Promise((resolve) => {
+    new Relay(client, server, options, resolve).start();
+  });
+}
+
+class Relay implements Task {
+  queued = false;
+  readonly #up: Direction;
+  readonly #down: Direction;
+  readonly #options: RelayOptions;
+  readonly #resolve: (ending: RelayEnding) => void;
+  readonly #left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
+  #first: Side | undefined;
+  #isOver = false;
+  #lastByte = performance.now();
+
+  constructor(client: End, server: End, options: RelayOptions, resolve: (ending: RelayEnding) => void) {
+    const { taps, sieves } = options;
+    const isOpaque =
+      taps.length === 0 && !sieves && [client, server].every((end) => !end.isLayered && !end.gate && !end.hasUnread);
+    const direction = (side: Side, from: End, to: End): Direction => ({
+      ...{ side, from, to, sieve: sieves?.[side], state: "open", isTruncated: false, held: 0 },
+      splice: isOpaque ? new Splice(from, to) : undefined,
+    });
+    this.#up = direction("client", client, server);
+    this.#down = direction("server", server, client);
+    this.#options = options;
+    this.#resolve = resolve;
+  }
+
+  start(): void {
+    const { from: client, to: server } = this.#up;
+    client.relay = server.relay = this;
+    client.onLeave = server.onLeave = undefined;
+    watchIdle(this);
+    client.loop.enqueue(this);
+  }
+
+  run(): boolean {
+    if (this.#isOver) return false;
+    const more = this.#move(this.#up);
+    if (this.#isOver) return false;
+    const moreDown = this.#move(this.#down);
+    return !this.#isOver && (more || moreDown);
+  }
+
+  /** An end was closed by somebody else, or a bug of ours. */
+  fail(error: unknown): void {
+    if (this.#isOver) return;
+    const { message } = error instanceof NetworkError ? error : { message: "An internal error ended the relay" };
+    this.#abort(message, undefined);
+    // Bugs must be seen; the loop's caller reports what a promise rejects with.
+    if (!(error instanceof NetworkError)) queueMicrotask(() => Promise.reject(error));
+  }
+
+  /** Ends it when nothing has passed for the idle time. `now`: performance.now(). */
+  expire(now: number): void {
+    const { idle } = this.#options;
+    if (now - this.#lastByte >= idle) this.#abort(`Nothing passed for ${idle / 1000} s`, undefined);
+  }
+
+  /** Moves what can be moved in one direction. True: there is more. */
+  #move(direction: Direction): boolean {
+    const { from, to } = direction;
+    if (direction.state === "over") {
+      // Its direction has ended, but a RST still counts.
+      if (from.isReset) this.#abort(undefined, { side: direction.side, code: "ECONNRESET", alert: undefined });
+      return false;
+    }
+    for (let budget = BUDGET; ; ) {
+      if (to.held === "reads and writes" || !to.flush()) return false;
+      if (to.isBroken) return this.#abort(undefined, { side: other(direction.side), code: "EPIPE", alert: undefined });
+      if (direction.state === "ending") return this.#end(direction);
+      if (direction.held > 0 || from.held !== "nothing" || !from.readable) return false;
+      if (budget <= 0) return true;
+      const came = this.#carry(direction);
+      if (this.#isOver) return false;
+      budget -= came;
+      if (came > 0) this.#lastByte = performance.now();
+      else if (direction.state === "open") return false;
+      if (direction.splice?.isBlocked) return false;
+    }
+  }
+
+  #carry(direction: Direction): number {
+    const { from, splice } = direction;
+    if (splice) return this.#spliced(direction, splice);
+    return from.gate && !from.isLayered && !from.hasUnread
+      ? this.#peeked(direction, from.gate)
+      : this.#copied(direction);
+  }
+
+  /** What does not pass the gate stays in the socket, where TLS can begin with it. */
+  #peeked(direction: Direction, gate: Gate): number {
+    const { from } = direction;
+    let bytes: Buffer | undefined;
+    try {
+      bytes = from.peek();
+    } catch {
+      // The peer has ended, or the connection is broken: reading says which.
+      return this.#copied(direction);
+    }
+    if (!bytes) {
+      from.readable = false;
+      return 0;
+    }
+    const passed = gate(bytes);
+    from.consume(passed);
+    if (passed > 0) this.#deliver(direction, from.loop.scratchAt, bytes.subarray(0, passed));
+    return passed;
+  }
+
+  /** Reads one scratch full, shows it to the taps and writes it. Answers how many bytes came. */
+  #copied(direction: Direction): number {
+    const { from, side, sieve } = direction;
+    const { scratch, scratchAt } = from.loop;
+    let length = 0;
+    let last = 1;
+    while (length < SCRATCH && from.readable) {
+      last = from.read(scratchAt + length, SCRATCH - length);
+      if (last <= 0) break;
+      length += last;
+    }
+    if (length > 0 && from.gate) length = gated(from, scratch.subarray(0, length), from.gate);
+    if (length > 0) this.#deliver(direction, scratchAt, scratch.subarray(0, length));
+    if (last >= 0 || from.held !== "nothing") return length;
+    if (last === END || last === TRUNCATED) {
+      const kept = sieve?.end();
+      if (kept) this.#sift(direction, kept);
+      this.#hasEnded(direction, last === TRUNCATED);
+    } else {
+      const failure = last === BROKEN ? from.layer?.failure : undefined;
+      const alert = failure?.cause === "alert" ? failure.alert : undefined;
+      this.#abort(undefined, { side, code: failure?.code ?? "ECONNRESET", alert });
+    }
+    return length;
+  }
+
+  #deliver(direction: Direction, at: number, bytes: Buffer): void {
+    const { sieve } = direction;
+    if (sieve) this.#sift(direction, sieve.take(Buffer.from(bytes)));
+    else this.#pass(direction, at, bytes);
+  }
+
+  /** Bytes that are not in the scratch memory. */
+  #sift(direction: Direction, bytes: Buffer): void {
+    for (let at = 0; at < bytes.length; at += SCRATCH) {
+      const piece = bytes.subarray(at, at + SCRATCH);
+      const { scratch, scratchAt } = direction.from.loop;
+      piece.copy(scratch);
+      this.#pass(direction, scratchAt, scratch.subarray(0, piece.length));
+    }
+  }
+
+  #pass(direction: Direction, at: number, bytes: Buffer): void {
+    const { side, to } = direction;
+    this.#count(side, bytes.length);
+    for (const tap of this.#options.taps) {
+      tap.data(side, bytes);
+      const pressure = tap.pressure();
+      if (pressure) this.#hold(direction, pressure);
+    }
+    to.write(at, bytes.length);
+  }
+
+  #spliced(direction: Direction, splice: Splice): number {
+    const moved = splice.move();
+    if (moved > 0) this.#count(direction.side, moved);
+    else if (moved === END) this.#hasEnded(direction, false);
+    else if (moved === RESET) {
+      this.#abort(undefined, { side: direction.side, code: "ECONNRESET", alert: undefined });
+    }
+    return Math.max(moved, 0);
+  }
+
+  #count(side: Side, length: number): void {
+    const { meter } = this.#options;
+    if (side === "client") {
+      meter.fromClient += length;
+      meter.toServer += length;
+    } else {
+      meter.fromServer += length;
+      meter.toClient += length;
+    }
+  }
+
+  /** A tap that is full holds the reader back, and the reader's TCP window the peer. */
+  #hold(direction: Direction, pressure: Promise<void>): void {
+    direction.held += 1;
+    void pressure.then(() => {
+      direction.held -= 1;
+      if (!this.#isOver) direction.from.loop.enqueue(this);
+    });
+  }
+
+  #hasEnded(direction: Direction, isTruncated: boolean): void {
+    const { side, to } = direction;
+    // Only TLS can tell a truncation from an end. Without TLS on the other side a reset says that something is missing.
+    if (isTruncated && !to.isLayered) {
+      this.#abort(undefined, { side, code: "TRUNCATED", alert: undefined });
+      return;
+    }
+    direction.state = "ending";
+    direction.isTruncated = isTruncated;
+    this.#first ??= side;
+    this.#left[side] = "closed";
+    for (const tap of this.#options.taps) {
+      if (isTruncated) tap.reset(side);
+      else tap.end(side);
+    }
+  }
+
+  /** What came before has been sent: the other side is told of the end. */
+  #end(direction: Direction): boolean {
+    const { to } = direction;
+    if (!direction.isTruncated && !to.finish()) return false;
+    to.fin();
+    direction.state = "over";
+    if (direction.isTruncated) return this.#truncated(direction.side);
+    if (this.#up.state === "over" && this.#down.state === "over") this.#close();
+    return false;
+  }
+
+  /** The other side has been told by a FIN without close_notify; nothing more is carried either way. */
+  #truncated(side: Side): false {
+    this.#settle(this.#blame(side, "TRUNCATED"), { side, code: "TRUNCATED", alert: undefined });
+    this.#up.from.close();
+    this.#up.to.close();
+    return false;
+  }
+
+  #abort(reason: string | undefined, failure: RelayEnding["failure"]): false {
+    if (this.#isOver) return false;
+    if (failure) {
+      if (isReset(failure.code)) this.#left[failure.side] = "reset";
+      for (const tap of this.#options.taps) tap.reset(failure.side);
+    }
+    this.#settle(reason ?? this.#blame(failure?.side ?? "client", failure?.code ?? ""), failure);
+    this.#up.from.reset();
+    this.#up.to.reset();
+    return false;
+  }
+
+  #blame(side: Side, code: string): string {
+    const { parties = PEERS } = this.#options;
+    if (isReset(code)) return `${parties[side]} reset the connection`;
+    if (code === "TRUNCATED") return `${parties[side]} ended the connection without close_notify`;
+    return `${parties[side]}'s connection broke: ${code}`;
+  }
+
+  #close(): void {
+    const { parties = PEERS } = this.#options;
+    this.#settle(`${parties[this.#first!]} closed the connection`, undefined);
+    this.#up.from.close();
+    this.#up.to.close();
+  }
+
+  #settle(reason: string, failure: RelayEnding["failure"]): void {
+    this.#isOver = true;
+    unwatchIdle(this);
+    this.#up.splice?.free();
+    this.#down.splice?.free();
+    const { client, server } = this.#left;
+    this.#resolve({ reason, clientLeft: client, serverLeft: server, first: this.#first, failure });
+  }
+}
+
+/** How many of these bytes pass the end's gate; the others go back to the end. */
+function gated(from: End, bytes: Buffer, gate: Gate): number {
+  const passed = gate(bytes);
+  if (passed < bytes.length) from.unread(Buffer.from(bytes.subarray(passed)));
+  return passed;
+}
+
+/** A write that fails says that the peer has reset the connection before. */
+function isReset(code: string): boolean {
+  return code === "ECONNRESET" || code === "EPIPE";
+}
+
+function other(side: Side): Side {
+  return side === "client" ? "server" : "client";
+}
+
+/** ms between two looks at who has been idle for too long. */
+const IDLE_LOOK = 1_000;
+const relays = new Set<Relay>();
+let idleTimer: NodeJS.Timeout | undefined;
+
+/** One timer for all relays: a timer for each would have to be moved with every byte. */
+function watchIdle(one: Relay): void {
+  relays.add(one);
+  idleTimer ??= setInterval(() => {
+    const now = performance.now();
+    for (const each of relays) each.expire(now);
+  }, IDLE_LOOK).unref();
+}
+
+function unwatchIdle(one: Relay): void {
+  relays.delete(one);
+  if (relays.size > 0) return;
+  clearInterval(idleTimer);
+  idleTimer = undefined;
+}

@@ -1,0 +1,102 @@
+import type { End } from "./end.ts";
+import { END, NOTHING_NOW, RESET } from "./layer.ts";
+import { errno, libc, memory, must } from "./native.ts";
+
+/**
+ * Moves bytes between two TCP connections inside of the kernel, through a pipe. A direction at rest holds no pipe: pipes are
+ * lent for the time in which bytes are in them.
+ */
+
+const SPLICE_F_MOVE_NONBLOCK = 1 | 2;
+const O_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
+const F_SETPIPE_SZ = 1031;
+const EAGAIN = 11;
+/** Bytes that a pipe holds. The kernel allows this much to everybody. */
+const PIPE_SIZE = 1 << 20;
+/** Empty pipes that are kept for the next direction. */
+const MOST_SPARE = 32;
+
+interface Pipe {
+  readonly out: number;
+  readonly into: number;
+}
+
+const spare: Pipe[] = [];
+
+export class Splice {
+  readonly #from: End;
+  readonly #to: End;
+  #pipe: Pipe | undefined;
+  /** Bytes in the pipe. */
+  #held = 0;
+
+  constructor(from: End, to: End) {
+    this.#from = from;
+    this.#to = to;
+  }
+
+  /** Bytes wait for the receiver to take more. */
+  get isBlocked(): boolean {
+    return this.#held > 0;
+  }
+
+  /** Moves what can be moved now. Answers how many bytes came from the sender, NOTHING_NOW, END or RESET. */
+  move(): number {
+    if (this.#held > 0 && !this.#push()) return NOTHING_NOW;
+    this.#pipe ??= spare.pop() ?? newPipe();
+    const came = libc.splice(this.#from.fd, null, this.#pipe.into, null, PIPE_SIZE, SPLICE_F_MOVE_NONBLOCK);
+    if (came > 0) {
+      this.#held = came;
+      this.#push();
+      return came;
+    }
+    this.#release();
+    if (came === 0) return END;
+    if (errno() !== EAGAIN) return RESET;
+    this.#from.readable = false;
+    return NOTHING_NOW;
+  }
+
+  /** True: the pipe is empty. The receiver's end knows when it is broken. */
+  #push(): boolean {
+    while (this.#held > 0) {
+      const sent = libc.splice(this.#pipe!.out, null, this.#to.fd, null, this.#held, SPLICE_F_MOVE_NONBLOCK);
+      if (sent <= 0) {
+        if (errno() === EAGAIN) return false;
+        this.#to.breakOff();
+        return false;
+      }
+      this.#held -= sent;
+    }
+    this.#release();
+    return true;
+  }
+
+  #release(): void {
+    if (!this.#pipe || this.#held > 0) return;
+    if (spare.length < MOST_SPARE) spare.push(this.#pipe);
+    else closePipe(this.#pipe);
+    this.#pipe = undefined;
+  }
+
+  /** The relay is over: what is still in the pipe is dropped with it. */
+  free(): void {
+    if (this.#held > 0 && this.#pipe) closePipe(this.#pipe);
+    this.#pipe = undefined;
+    this.#held = 0;
+  }
+}
+
+function newPipe(): Pipe {
+  const ends = memory(8);
+  must(libc.pipe2(ends, O_NONBLOCK_CLOEXEC), "pipe2");
+  const pipe = { out: ends.readInt32LE(0), into: ends.readInt32LE(4) };
+  // Without it the pipe is smaller, and only slower.
+  libc.fcntl(pipe.into, F_SETPIPE_SZ, PIPE_SIZE);
+  return pipe;
+}
+
+function closePipe({ out, into }: Pipe): void {
+  libc.close(out);
+  libc.close(into);
+}
