@@ -30,14 +30,14 @@ test("A decrypted session: the server's certificate, the tools, the client, the 
     "state EST:EST:SYN_SENT:INIT",
     "state EST:EST:EST:EST",
     "pki.present",
-    "legs.client on client: ClientHello, h2",
+    "legs.client on client from ClientHello, h2",
     "feeds.tap decrypted: TLSv1.3 h2",
     "streams.relay TLS on client and TLS on server through ips",
     "feeds.close",
     "end: The client closed the connection",
     "tools.release",
-    "streams.close TLS on server",
     "streams.close TLS on client",
+    "streams.close TLS on server",
   ]);
 });
 
@@ -75,7 +75,7 @@ test("A client whose SYN was held stays connected in a late bypass, and is close
     ...["streams.close TLS on server", "state EST:SYN_SENT:INIT:INIT"],
   ]);
   assert.deepEqual(stepsAfter("tools.release", steps), [
-    ...["streams.close client", "streams.close TLS on server", "streams.close server 2"],
+    ...["streams.close TLS on server", "streams.close client", "streams.close server 2"],
   ]);
 });
 
@@ -133,7 +133,7 @@ test("A client whose versions are dropped gets the alert protocol_version", asyn
   assert.ok(steps.includes("legs.refuse client: protocol_version"), steps.join("\n"));
 });
 
-test("A late bypass closes the server leg, and sends the client's own ClientHello on a new connection", async () => {
+test("A late bypass closes the server leg, and relays the client's own ClientHello, which its end still has", async () => {
   const { steps } = await tellSession({ onCertificate: () => verdict("bypass", "certificate") });
   assert.deepEqual(stepsAfter("policy.onCertificate", steps), [
     "streams.close TLS on server",

@@ -4,6 +4,7 @@ import { ALERTS } from "../wire/alert.ts";
 import { failure, stepsAfter, tellSession, verdict } from "./test-stages.ts";
 
 const refused = () => failure(ALERTS.handshake_failure);
+const demanding = () => failure(ALERTS.handshake_failure, { certificateRequested: true });
 
 /** The steps of a late bypass, from the end of the server leg on. */
 const LATE_BYPASS = [
@@ -18,7 +19,7 @@ const LATE_BYPASS = [
 test("A client that refuses the certificate ends the session: nothing is relayed, and the tools are left", async () => {
   const reason = "The client refused the handshake: unknown_ca";
   const { steps, record } = await tellSession({ clientLeg: () => failure(ALERTS.unknown_ca, { reason }) });
-  assert.deepEqual(stepsAfter("legs.client on client: ClientHello, h2", steps), [
+  assert.deepEqual(stepsAfter("legs.client on client from ClientHello, h2", steps), [
     ...[`end: ${reason}`, "tools.release", "streams.close client", "streams.close TLS on server"],
   ]);
   assert.equal(record.presented?.authority, "primary");
@@ -27,7 +28,7 @@ test("A client that refuses the certificate ends the session: nothing is relayed
 test("A server that refuses: its alert goes on to the client, before tools and certificate", async () => {
   const { steps } = await tellSession({ serverLeg: refused });
   assert.deepEqual(stepsAfter("legs.server on server", steps), [
-    ...["legs.demandsCertificate", "legs.refuse client: handshake_failure"],
+    ...["legs.refuse client: handshake_failure"],
     ...["end: The server refused the handshake", "streams.close client", "streams.close server"],
   ]);
 });
@@ -35,58 +36,56 @@ test("A server that refuses: its alert goes on to the client, before tools and c
 test("A server that resets the connection in the handshake: so does the node with the client", async () => {
   const serverLeg = () => failure(ALERTS.handshake_failure, { cause: "network", code: "ECONNRESET" });
   const { steps } = await tellSession({ serverLeg });
-  assert.deepEqual(stepsAfter("legs.demandsCertificate", steps), [
+  assert.deepEqual(stepsAfter("legs.server on server", steps), [
     ...["reset client", "end: The server refused the handshake", "streams.close client", "streams.close server"],
   ]);
 });
 
 test("A server that demands a client certificate is bypassed late where policy says so, and remembered", async () => {
-  const { steps, record, demanding } = await tellSession({
-    serverLeg: refused,
-    demandsCertificate: () => true,
+  const {
+    steps,
+    record,
+    demanding: known,
+  } = await tellSession({
+    serverLeg: demanding,
     verdictSoFar: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "bypass" : "decrypt", "sni"),
   });
-  assert.deepEqual(stepsAfter("legs.demandsCertificate", steps), LATE_BYPASS);
+  assert.deepEqual(stepsAfter("legs.server on server", steps), LATE_BYPASS);
   assert.equal(record.verdict, "bypass");
-  assert.deepEqual([...demanding], ["server.test at 192.0.2.1 port 443"]);
+  assert.deepEqual([...known], ["server.test at 192.0.2.1 port 443"]);
 });
 
 test("A server that demands a client certificate is dropped with an alert where policy says so", async () => {
   const { steps } = await tellSession({
-    serverLeg: refused,
-    demandsCertificate: () => true,
+    serverLeg: demanding,
     verdictSoFar: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "drop" : "decrypt", "sni"),
   });
-  assert.deepEqual(stepsAfter("legs.demandsCertificate", steps).slice(0, 2), [
+  assert.deepEqual(stepsAfter("legs.server on server", steps).slice(0, 2), [
     ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
   ]);
 });
 
-test("To ask whether a server demands a client certificate, it is dialled once more", async () => {
-  const { steps } = await tellSession({
-    serverLeg: refused,
-    demandsCertificate: async (redial) => (await redial()) === undefined,
-  });
-  assert.equal(stepsAfter("legs.demandsCertificate", steps)[0], "arrival.dial 192.0.2.1 port 443");
+test("A server that refuses with certificate_required demands one, though it did not ask", async () => {
+  const { demanding: known, steps } = await tellSession({ serverLeg: () => failure(ALERTS.certificate_required) });
+  assert.deepEqual([...known], ["server.test at 192.0.2.1 port 443"]);
+  assert.ok(steps.includes("legs.refuse client: certificate_required"), steps.join("\n"));
 });
 
 test("A server that demands a client certificate after the handshake is remembered for the next session", async () => {
-  const error = new Error("certificate required");
-  const { demanding, steps } = await tellSession({
-    relay: () => ({ reason: "The server's connection broke", failure: { side: "server", error } }),
-    receivedAlert: () => ALERTS.certificate_required,
+  const failed = { side: "server", code: "ERR_SSL", alert: ALERTS.certificate_required } as const;
+  const { demanding: known, steps } = await tellSession({
+    relay: () => ({ reason: "The server's connection broke", failure: failed }),
   });
-  assert.deepEqual([...demanding], ["server.test at 192.0.2.1 port 443"]);
+  assert.deepEqual([...known], ["server.test at 192.0.2.1 port 443"]);
   assert.ok(steps.includes("end: The server's connection broke"), steps.join("\n"));
 });
 
 test("The same alert from a client says nothing about the server", async () => {
-  const error = new Error("certificate required");
-  const { demanding } = await tellSession({
-    relay: () => ({ reason: "The client's connection broke", failure: { side: "client", error } }),
-    receivedAlert: () => ALERTS.certificate_required,
+  const failed = { side: "client", code: "ERR_SSL", alert: ALERTS.certificate_required } as const;
+  const { demanding: known } = await tellSession({
+    relay: () => ({ reason: "The client's connection broke", failure: failed }),
   });
-  assert.equal(demanding.size, 0);
+  assert.equal(known.size, 0);
 });
 
 for (const [action, expected] of [
@@ -98,7 +97,7 @@ for (const [action, expected] of [
       serverLeg: () => failure(ALERTS.protocol_version),
       serverBelowMin: () => verdict(action, "sni", "versions"),
     });
-    assert.equal(stepsAfter("legs.demandsCertificate", steps)[0], expected);
+    assert.equal(stepsAfter("legs.server on server", steps)[0], expected);
   });
 }
 
@@ -111,14 +110,13 @@ test("A server that was dialled again for its leg is recorded with the new conne
   const seen = { address: "203.0.113.1", port: 40_001 };
   const { steps, record } = await tellSession({
     async serverLeg({ redial }) {
-      const { stream } = await redial();
-      const moved = Object.assign(stream, { localPort: seen.port });
-      return { leg: refused(), server: { stream: moved, socket: moved } };
+      const server = await redial();
+      return { leg: refused(), server: Object.assign(server, { local: () => seen }) };
     },
   });
   assert.deepEqual(record.seenAs, seen);
   assert.deepEqual(stepsAfter("legs.server on server", steps), [
-    ...["arrival.dial 192.0.2.1 port 443", "legs.demandsCertificate", "legs.refuse client: handshake_failure"],
+    ...["arrival.dial 192.0.2.1 port 443", "legs.refuse client: handshake_failure"],
     "end: The server refused the handshake",
     ...["streams.close client", "streams.close server", "streams.close server 2"],
   ]);

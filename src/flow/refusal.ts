@@ -56,8 +56,9 @@ function verdictOnRefusal(
  * An error ends the session. A client that broke its protocol gets an alert; otherwise its connection is reset. A bug of
  * ours is reported. Answers why the session is over.
  */
-export function endOnError({ arrival, node, session }: Story, error: unknown): string {
-  const { client } = arrival;
+export function endOnError({ arrival, node, session, clientConnections }: Story, error: unknown): string {
+  // The last one: a client that has left a conversation goes on as another end.
+  const client = [...clientConnections].at(-1) ?? arrival.client;
   if (error instanceof PeerError && client) {
     node.legs.refuse(client, error.alert);
     return error.message;

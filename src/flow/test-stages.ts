@@ -1,17 +1,16 @@
-import type { Socket } from "node:net";
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { Sighting } from "../detect/detector.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
+import type { End } from "../engine/end.ts";
+import type { RelayEnding } from "../engine/relay.ts";
 import type { ClientLeg, LegFailure, ServerLeg } from "../legs/leg.ts";
 import type { ServerAttempt, ServerConnection } from "../legs/server-attempts.ts";
 import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Action, Phase, Verdict } from "../policy/facts.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
-import type { Peer, TimedAgreement, UpgradableConversation } from "../streams/conversation.ts";
+import type { TimedAgreement, UpgradableConversation } from "../streams/conversation.ts";
 import type { Reading } from "../streams/reading.ts";
-import type { RelayEnd, RelayEnding } from "../streams/relay.ts";
-import type { Peek } from "../streams/upgrade-stage.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import { nameAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
@@ -37,11 +36,10 @@ export interface Answers {
   watchInside(): Watch | undefined;
   /** What the peers of a plaintext conversation agree to, one after the other. "never": its relay ends first. */
   next(time: number): TimedAgreement | undefined | "never";
-  peek(): Partial<Peek>;
+  /** Whether the client asks a proxy for something inside of its TLS. */
+  peek(): boolean;
   serverLeg(connection: ServerConnection): ServerAttempt | LegFailure | undefined | Promise<ServerAttempt>;
   clientLeg(): LegFailure | undefined;
-  demandsCertificate(redial: () => Promise<Peer>): boolean | Promise<boolean>;
-  receivedAlert(): number | undefined;
   /** Of the server's certificate; `time` counts the legs, from 1. */
   fingerprint(time: number): string;
   places(): Record<string, string>;
@@ -75,7 +73,7 @@ export async function tellSession(
   const world = new World(steps, answers);
   const record: SessionUpdate = {};
   const [demanding, known] = [new Set<string>(), new Set(offering)];
-  const client = world.socket("client");
+  const client = world.end("client");
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record) },
     servers: { demandingCertificate: memory(demanding), offeringTls: memory(known) },
@@ -92,15 +90,15 @@ class World {
   readonly #steps: string[];
   readonly #answers: Partial<Answers>;
   readonly #times = new Map<string, number>();
-  /** The streams of plaintext conversations, with what ends their relay. */
-  readonly #conversations = new Map<Socket, Promise<void>>();
+  /** The clients of plaintext conversations, with what ends their relay. */
+  readonly #conversations = new Map<End, Promise<void>>();
 
   constructor(steps: string[], answers: Partial<Answers>) {
     this.#steps = steps;
     this.#answers = answers;
   }
 
-  arrival(client: Socket, connected: boolean): Arrival {
+  arrival(client: End, connected: boolean): Arrival {
     return {
       listener: "proxy",
       mode: connected ? "explicit" : "inline",
@@ -114,7 +112,7 @@ class World {
       dial: async (addresses, port) => {
         this.#step(`arrival.dial ${addresses.join(" ")} port ${port}`);
         this.#answers.dial?.(addresses[0]!);
-        return this.socket(this.#numbered("server"), addresses[0]);
+        return this.end(this.#numbered("server"), addresses[0]);
       },
       welcome: async () => {
         this.#step("arrival.welcome");
@@ -156,13 +154,17 @@ class World {
         },
         detect: async (client, server) => {
           this.#step(`streams.detect ${nameOf(client)} and ${nameOf(server)}`);
-          return this.#answers.detect?.(this.#time("detect")) ?? tlsBytes();
+          const reading = this.#answers.detect?.(this.#time("detect")) ?? tlsBytes();
+          // The bytes were looked at, and stay where they are.
+          fake(client).waiting = String(reading.client);
+          fake(server).waiting = String(reading.server);
+          return reading;
         },
         relay: async (client, hops, server) => {
           const through = hops.length > 0 ? ` through ${hops.map(({ tool }) => tool).join(" ")}` : "";
           this.#step(`streams.relay ${describe(client)} and ${describe(server)}${through}`);
           const ending = this.#answers.relay?.();
-          if (!ending?.reason) await this.#conversations.get(client.socket);
+          if (!ending?.reason) await this.#conversations.get(client);
           return { ...ENDING, ...ending };
         },
         close: (connection) => this.#step(`streams.close ${nameOf(connection)}`),
@@ -174,42 +176,39 @@ class World {
         },
         watchInside: () => watchInside?.(),
         open: (client, server) => {
-          this.#step(`upgrades.open ${nameOf(client.stream)} and ${nameOf(server.stream)}`);
-          return this.#conversation();
+          this.#step(`upgrades.open ${nameOf(client)} and ${nameOf(server)}`);
+          return this.#conversation(client, server);
         },
-        tunnel: ({ stream, socket }) => ({ stream: this.socket(`tunnel in ${nameOf(stream)}`), socket }),
-        replay: async (socket, { protocol }) => this.#step(`upgrades.replay ${protocol} to ${nameOf(socket)}`),
+        replay: async (server, { protocol }) => this.#step(`upgrades.replay ${protocol} to ${nameOf(server)}`),
         peek: async () => {
           this.#step("upgrades.peek");
-          const nothing = { client: Buffer.alloc(0), server: Buffer.alloc(0), failure: undefined };
-          return { asksProxy: false, ...nothing, ...peek?.() };
+          return peek?.() ?? false;
         },
       },
     };
   }
 
   tlsStages(): Pick<Node, "legs" | "pki"> {
-    const { serverLeg, clientLeg, demandsCertificate, receivedAlert, judge, present } = this.#answers;
+    const { serverLeg, clientLeg, judge, present } = this.#answers;
     return {
       legs: {
         server: async (connection, _hello, { onlyAlpn }) => {
           const limit = onlyAlpn === undefined ? "" : ` with only ${onlyAlpn}`;
-          this.#step(`legs.server on ${nameOf(connection.server.stream)}${limit}`);
+          this.#step(`legs.server on ${nameOf(connection.server)}${limit}`);
           const answer = await serverLeg?.(connection);
           if (answer && "leg" in answer) return answer;
           const { server } = connection;
-          return { leg: answer ?? this.serverLeg(server), server };
+          if (!answer) fake(server).name = `TLS on ${nameOf(server)}`;
+          return { leg: answer ?? this.serverLeg(), server };
         },
-        client: async (stream, { bytes }, _presented, { alpn }) => {
-          this.#step(`legs.client on ${nameOf(stream)}: ${bytes}, ${alpn}`);
-          const up = { kind: "up", stream: this.socket(`TLS on ${nameOf(stream)}`), socket: stream } as const;
-          return clientLeg?.() ?? ({ ...up, negotiated: NEGOTIATED } satisfies ClientLeg);
+        client: async (client, _received, _presented, { alpn }) => {
+          this.#step(`legs.client on ${describe(client)}, ${alpn}`);
+          fake(client).waiting = "";
+          const failed = clientLeg?.();
+          if (failed) return failed;
+          fake(client).name = `TLS on ${nameOf(client)}`;
+          return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
-        demandsCertificate: async (_failure, redial) => {
-          this.#step("legs.demandsCertificate");
-          return (await demandsCertificate?.(redial)) ?? false;
-        },
-        receivedAlert: () => receivedAlert?.(),
         refuse: (client, alert) => this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`),
       },
       pki: {
@@ -253,37 +252,32 @@ class World {
     };
   }
 
-  serverLeg({ stream, socket }: Peer): ServerLeg {
+  serverLeg(): ServerLeg {
     const fingerprint256 = this.#answers.fingerprint?.(this.#time("fingerprint")) ?? "AA";
     const certificate = { fingerprint256 } as ServerLeg["certificate"];
     const negotiated = { ...NEGOTIATED, alpn: this.#answers.alpn?.() ?? NEGOTIATED.alpn };
-    const tls = { stream: this.socket(`TLS on ${nameOf(stream)}`), socket, negotiated };
-    return { kind: "up", ...tls, certificate, verifyCode: undefined };
+    return { kind: "up", negotiated, certificate, sent: [], verifyCode: undefined };
   }
 
   /** A connection that writes down what is done to it. */
-  socket(name: string, remoteAddress = "198.51.100.7"): Socket {
-    const own = {
-      name,
-      ...{ remoteAddress, localAddress: "203.0.113.1", localPort: 40_000 },
-      ...{ destroyed: false, writableEnded: this.#answers.isAnswered?.() ?? false },
-      resetAndDestroy: () => this.#step(`reset ${name}`),
-      destroy: () => this.#step(`destroy ${name}`),
-      unshift: (bytes: Buffer) => this.#step(`give ${bytes} back to ${name}`),
+  end(name: string, remote = "198.51.100.7"): End {
+    const own: FakeEnd = {
+      ...{ name, waiting: "", isOpen: true, isLeaving: this.#answers.isAnswered?.() ?? false },
+      local: () => ({ address: "203.0.113.1", port: 40_000 }),
+      remote: () => ({ address: remote, port: 443 }),
+      reset: () => this.#step(`reset ${own.name}`),
+      close: () => this.#step(`close ${own.name}`),
+      unread(bytes) {
+        own.waiting = `${bytes}${own.waiting}`;
+      },
     };
-    return own as unknown as Socket;
+    return own as unknown as End;
   }
 
-  #conversation(): UpgradableConversation {
+  #conversation(client: End, server: End): UpgradableConversation {
     const over = Promise.withResolvers<void>();
-    const peer = (side: string): Peer => {
-      const socket = this.socket(`the conversation's ${side}`);
-      this.#conversations.set(socket, over.promise);
-      return { stream: socket, socket };
-    };
-    return {
-      client: peer("client"),
-      server: peer("server"),
+    this.#conversations.set(client, over.promise);
+    const own: Pick<UpgradableConversation, "next" | "hold" | "resume" | "leave"> = {
       next: async () => {
         const next = this.#answers.next?.(this.#time("next"));
         if (next === "never") await new Promise(() => {});
@@ -291,15 +285,25 @@ class World {
         return next === "never" ? undefined : next;
       },
       hold: () => this.#step("conversation.hold"),
-      resume: (client, server, watch) => {
-        this.#step(`conversation.resume on ${nameOf(client)} and ${nameOf(server)}${watch ? ", watched" : ""}`);
+      resume: (watch) => {
+        this.#step(`conversation.resume${watch ? ", watched" : ""}`);
         if (!watch) over.resolve();
       },
       leave: () => {
         this.#step("conversation.leave");
         over.resolve();
+        return { client: this.#detached(client), server: this.#detached(server) };
       },
     };
+    return own as UpgradableConversation;
+  }
+
+  /** The end on which this one's connection goes on. */
+  #detached(before: End): End {
+    const after = this.end(`the detached ${nameOf(before)}`);
+    fake(after).waiting = fake(before).waiting;
+    fake(before).waiting = "";
+    return after;
   }
 
   #step(step: string): void {
@@ -397,10 +401,23 @@ export function stepsAfter(step: string, steps: readonly string[]): string[] {
   return steps.slice(steps.indexOf(step) + 1);
 }
 
-export function nameOf(stream: unknown): string {
-  return (stream as { name: string }).name;
+/** What the story may ask of an end; whatever else it asked would end the test as a bug. */
+interface FakeEnd extends Pick<End, "isOpen" | "isLeaving" | "local" | "remote" | "reset" | "close" | "unread"> {
+  /** It says how many legs stand on the end. */
+  name: string;
+  /** Bytes that have come and that nobody has taken. */
+  waiting: string;
 }
 
-function describe({ stream, head }: RelayEnd): string {
-  return head?.length ? `${nameOf(stream)} from ${head}` : nameOf(stream);
+export function fake(end: End): FakeEnd {
+  return end as unknown as FakeEnd;
+}
+
+export function nameOf(end: End): string {
+  return fake(end).name;
+}
+
+function describe(end: End): string {
+  const { name, waiting } = fake(end);
+  return waiting === "" ? name : `${name} from ${waiting}`;
 }

@@ -35,10 +35,9 @@ const SMTP: Partial<Answers> = {
 const BEFORE_TLS = [
   "upgrades.watch port 443: EHLO",
   ...["tools.connect decrypted", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
-  ...["give EHLO back to client", "give 220 back to server"],
   "upgrades.open client and server",
   "feeds.tap decrypted: plaintext at first",
-  "streams.relay the conversation's client and the conversation's server through ips",
+  "streams.relay client from EHLO and server from 220 through ips",
   "streams.detect client and server",
 ];
 
@@ -48,10 +47,10 @@ test("STARTTLS: one relay from the first byte on, in which TLS replaces the plai
     ...BEFORE_TLS,
     "conversation.hold",
     ...["policy.onHello", "legs.server on server", "pki.judge", "policy.onCertificate"],
-    ...["pki.present", "legs.client on client: ClientHello, h2"],
-    "conversation.resume on TLS on client and TLS on server",
-    ...["feeds.close", "conversation.leave", "end: The client closed the connection", "tools.release"],
-    ...["streams.close TLS on server", "streams.close TLS on client"],
+    ...["pki.present", "legs.client on client from ClientHello, h2"],
+    "conversation.resume",
+    ...["feeds.close", "end: The client closed the connection", "tools.release"],
+    ...["streams.close TLS on client", "streams.close TLS on server"],
   ]);
   assert.deepEqual(record.startTls, { protocol: "SMTP", outcome: "upgraded", at: 7 });
 });
@@ -72,7 +71,7 @@ test("STARTTLS: a verdict of bypass leaves the conversation before the peers' TL
       ...left,
       ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
       "feeds.tap bypassed: bypassed",
-      "streams.relay client from ClientHello and server through ips",
+      "streams.relay the detached client from ClientHello and the detached server through ips",
     ],
   );
 });
@@ -82,31 +81,42 @@ test("STARTTLS: a late bypass repeats the dialogue on a new connection before th
   const rest = stepsAfter("policy.onCertificate", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(rest.slice(0, 12), [
     ...["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"],
-    "streams.close TLS on server",
+    ...["streams.close TLS on server", "streams.close the detached TLS on server"],
     ...["state EST:SYN_SENT:INIT:INIT", "arrival.dial 192.0.2.1 port 443", "upgrades.replay SMTP to server 2"],
     "state EST:EST:INIT:INIT",
     ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
-    "feeds.tap bypassed: bypassed",
   ]);
+  assert.ok(
+    steps.includes("streams.relay the detached client from ClientHello and server 2 through ips"),
+    steps.join("\n"),
+  );
 });
 
-test("STARTTLS: a dropped session ends with an alert, and the conversation is left before connections are closed", async () => {
+test("STARTTLS: a dropped session ends with an alert, and then connections are closed", async () => {
   const { steps } = await tellSession({ ...SMTP, onCertificate: () => verdict("drop", "certificate") });
   const rest = stepsAfter("policy.onCertificate", steps).filter((step) => step !== "feeds.close");
-  assert.deepEqual(rest.slice(0, 4), [
-    ...["legs.refuse client: access_denied", "conversation.leave", "end: Dropped: a rule says drop", "tools.release"],
+  assert.deepEqual(rest, [
+    ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop", "tools.release"],
+    ...["streams.close client", "streams.close TLS on server"],
   ]);
 });
 
-test("STARTTLS: an error leaves the conversation before the client is reset", async () => {
+test("STARTTLS: an error resets the client, whose relay resets the others", async () => {
   const serverLeg = () => {
     throw new NetworkError("The server is gone", "ECONNRESET");
   };
   const { steps } = await tellSession({ ...SMTP, serverLeg });
   const rest = stepsAfter("legs.server on server", steps).filter((step) => step !== "feeds.close");
-  assert.deepEqual(rest.slice(0, 4), [
-    ...["conversation.leave", "reset client", "end: The server is gone", "tools.release"],
-  ]);
+  assert.deepEqual(rest.slice(0, 3), ["reset client", "end: The server is gone", "tools.release"]);
+});
+
+test("STARTTLS: an error after the conversation was left resets the end on which the client goes on", async () => {
+  const dial = () => {
+    if (++dialed > 1) throw new NetworkError("Cannot connect", "ECONNREFUSED");
+  };
+  let dialed = 0;
+  const { steps } = await tellSession({ ...SMTP, dial, onCertificate: () => verdict("bypass", "certificate") });
+  assert.ok(steps.includes("reset the detached client"), steps.join("\n"));
 });
 
 test("STARTTLS: a conversation that breaks is no fault of a peer's: only the client is reset", async () => {
@@ -130,12 +140,12 @@ test("STARTTLS: a peer that breaks the dialogue has both connections reset", asy
     throw new PeerError("The client sent more after STARTTLS", ALERTS.unexpected_message);
   };
   const { steps, record } = await tellSession({ ...SMTP, next });
-  const relayed = "streams.relay the conversation's client and the conversation's server through ips";
+  const relayed = "streams.relay client from EHLO and server from 220 through ips";
   assert.deepEqual(
     stepsAfter(relayed, steps)
       .filter((step) => step !== "feeds.close")
       .slice(0, 4),
-    [...["reset client", "reset server", "conversation.leave", "end: Dropped: The client sent more after STARTTLS"]],
+    [...["reset client", "reset server", "end: Dropped: The client sent more after STARTTLS", "tools.release"]],
   );
   assert.deepEqual([record.verdict, record.rule], ["drop", "startTls"]);
 });
@@ -177,9 +187,9 @@ test("STARTTLS: a server that offers TLS is remembered, and one that offers it n
 test("A conversation whose relay ends before anybody agrees to TLS ends with it", async () => {
   const relay = () => ({ reason: "Nothing passed for 60 s" });
   const { steps } = await tellSession({ ...SMTP, next: () => "never", relay });
-  const relayed = "streams.relay the conversation's client and the conversation's server through ips";
+  const relayed = "streams.relay client from EHLO and server from 220 through ips";
   assert.deepEqual(stepsAfter(relayed, steps), [
-    ...["feeds.close", "conversation.leave", "end: Nothing passed for 60 s"],
+    ...["feeds.close", "end: Nothing passed for 60 s"],
     ...["tools.release", "streams.close client", "streams.close server"],
   ]);
 });
@@ -203,7 +213,7 @@ test("CONNECT: the TLS in the tunnel is decided by the tunnel's host, and decryp
   assert.equal(record.connectHost, "inner.test");
   assert.deepEqual(stepsAfter("conversation.hold", steps).slice(0, 7), [
     ...["policy.onHello", "legs.server on server", "pki.judge", "policy.onCertificate", "pki.present"],
-    ...["legs.client on client: ClientHello, h2", "conversation.resume on TLS on client and TLS on server"],
+    ...["legs.client on client from ClientHello, h2", "conversation.resume"],
   ]);
 });
 
@@ -216,8 +226,7 @@ test("CONNECT: plaintext in the tunnel is watched like a new connection, to the 
   assert.deepEqual(
     stepsAfter("streams.detect client and server", stepsAfter("streams.detect client and server", steps)),
     [
-      ...["upgrades.watch port 25: EHLO", "give EHLO back to client", "give 220 back to server"],
-      "conversation.resume on client and server, watched",
+      ...["upgrades.watch port 25: EHLO", "conversation.resume, watched"],
       ...["streams.detect client and server", "conversation.hold"],
       ...stepsAfter("conversation.hold", steps),
     ],
@@ -234,7 +243,7 @@ test("CONNECT: a proxy that cannot be seen through any further is relayed to its
 /** A client that speaks TLS to a proxy, and asks it for a tunnel in there. */
 const TLS_PROXY: Partial<Answers> = {
   watchInside: watch,
-  peek: () => ({ asksProxy: true, client: Buffer.from("CONNECT inner.test") }),
+  peek: () => true,
   next: () => CONNECT,
   alpn: () => "http/1.1",
 };
@@ -242,19 +251,15 @@ const TLS_PROXY: Partial<Answers> = {
 test("CONNECT inside TLS: the TLS in the tunnel is opened inside the TLS to the proxy", async () => {
   const { steps } = await tellSession(TLS_PROXY);
   assert.deepEqual(stepsAfter("upgrades.peek", steps), [
-    "give CONNECT inner.test back to TLS on client",
     "upgrades.open TLS on client and TLS on server",
     "feeds.tap decrypted: http/1.1",
-    "streams.relay the conversation's client and the conversation's server through ips",
-    "streams.detect tunnel in TLS on client and tunnel in TLS on server",
+    "streams.relay TLS on client and TLS on server through ips",
+    "streams.detect TLS on client and TLS on server",
     "conversation.hold",
-    ...["policy.onHello", "legs.server on tunnel in TLS on server", "pki.judge", "policy.onCertificate"],
-    ...["pki.present", "legs.client on tunnel in TLS on client: ClientHello, http/1.1"],
-    "conversation.resume on TLS on tunnel in TLS on client and TLS on tunnel in TLS on server, watched",
-    ...stepsAfter(
-      "conversation.resume on TLS on tunnel in TLS on client and TLS on tunnel in TLS on server, watched",
-      steps,
-    ),
+    ...["policy.onHello", "legs.server on TLS on server", "pki.judge", "policy.onCertificate"],
+    ...["pki.present", "legs.client on TLS on client from ClientHello, http/1.1"],
+    "conversation.resume, watched",
+    ...stepsAfter("conversation.resume, watched", steps),
   ]);
 });
 
@@ -266,43 +271,39 @@ const INNER_BYPASS: Partial<Answers> = {
 
 test("CONNECT inside TLS: a late bypass opens the TLS to the proxy again, and asks it for the tunnel again", async () => {
   const { steps } = await tellSession(INNER_BYPASS);
-  const inner = stepsAfter("legs.server on tunnel in TLS on server", steps).filter((step) => step !== "feeds.close");
+  const inner = stepsAfter("legs.server on TLS on server", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(inner.slice(2, 10), [
     ...["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"],
-    ...["streams.close TLS on server", "streams.close TLS on tunnel in TLS on server", "state EST:SYN_SENT:INIT:INIT"],
-    ...["arrival.dial 192.0.2.1 port 443", "legs.server on server 2"],
+    ...["streams.close TLS on TLS on server", "streams.close the detached TLS on TLS on server"],
+    ...["state EST:SYN_SENT:INIT:INIT", "arrival.dial 192.0.2.1 port 443", "legs.server on server 2"],
   ]);
   assert.deepEqual(inner.slice(10, 12), ["upgrades.replay CONNECT to TLS on server 2", "state EST:EST:INIT:INIT"]);
   assert.ok(
-    inner.includes("streams.relay tunnel in TLS on client from ClientHello and tunnel in TLS on server 2 through ips"),
+    inner.includes("streams.relay the detached TLS on client from ClientHello and TLS on server 2 through ips"),
     inner.join("\n"),
   );
 });
 
 test("CONNECT inside TLS: a proxy that shows another certificate when it is dialled again gets nothing", async () => {
   const { steps } = await tellSession({ ...INNER_BYPASS, fingerprint: (time) => (time < 3 ? "AA" : "BB") });
-  assert.deepEqual(stepsAfter("legs.server on server 2", steps).slice(0, 3), [
-    ...["destroy TLS on server 2", "conversation.leave", "reset client"],
-  ]);
+  const rest = stepsAfter("legs.server on server 2", steps).filter((step) => step !== "feeds.close");
+  assert.deepEqual(rest.slice(0, 2), [...["close TLS on server 2", "reset the detached TLS on client"]]);
   assert.ok(steps.includes("end: The proxy showed another certificate on a second connection"), steps.join("\n"));
 });
 
 test("CONNECT inside TLS: a proxy that refuses TLS when it is dialled again ends the session", async () => {
   const { steps } = await tellSession({
     ...INNER_BYPASS,
-    serverLeg: ({ server }) => (nameOf(server.stream) === "server 2" ? failure(ALERTS.internal_error) : undefined),
+    serverLeg: ({ server }) => (nameOf(server) === "server 2" ? failure(ALERTS.internal_error) : undefined),
   });
   assert.ok(steps.includes("end: The server refused the handshake"), steps.join("\n"));
   assert.ok(!steps.includes("upgrades.replay CONNECT to TLS on server 2"));
 });
 
-test("Decrypted HTTP that asks no proxy is relayed from the bytes that were read to find out", async () => {
-  const peek = () => ({ client: Buffer.from("GET /"), server: Buffer.from("early") });
-  const { steps } = await tellSession({ watchInside: watch, peek, alpn: () => "http/1.1" });
-  assert.ok(
-    steps.includes("streams.relay TLS on client from GET / and TLS on server from early through ips"),
-    steps.join("\n"),
-  );
+test("Decrypted HTTP that asks no proxy is relayed after a look at its first bytes", async () => {
+  const { steps } = await tellSession({ watchInside: watch, peek: () => false, alpn: () => "http/1.1" });
+  assert.ok(steps.includes("upgrades.peek"), steps.join("\n"));
+  assert.ok(steps.includes("streams.relay TLS on client and TLS on server through ips"), steps.join("\n"));
 });
 
 test("HTTP/2 is not searched for a request to a proxy", async () => {
