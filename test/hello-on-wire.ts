@@ -1,17 +1,23 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import type { Socket } from "node:net";
-import { readUntil } from "../src/streams/reading.ts";
 import type { ClientHello } from "../src/wire/client-hello.ts";
 import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
 
-/** A real client's hello, read from the wire as the node reads it, with its bytes. The socket is a leg's to take over. */
+/** Reads a real client's hello from a socket of the test's, with its bytes. Whoever takes the socket over puts them back. */
 export async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {
   const reader = createClientHelloReader();
-  const judge = (_: string, bytes: Buffer) => {
-    const sighting = reader.push(bytes);
-    return sighting.kind === "more" ? undefined : sighting;
-  };
-  const { answer, client } = await readUntil({ client: socket }, judge, { silence: 5_000, gap: 5_000 });
-  assert.ok(answer?.kind === "hello", "what was read is no ClientHello");
-  return { hello: answer.hello, bytes: client };
+  const pieces: Buffer[] = [];
+  for (;;) {
+    const piece: Buffer | null = socket.read();
+    if (piece === null) {
+      await once(socket, "readable");
+      continue;
+    }
+    pieces.push(piece);
+    const sighting = reader.push(piece);
+    if (sighting.kind === "more") continue;
+    assert.ok(sighting.kind === "hello", "what was read is no ClientHello");
+    return { hello: sighting.hello, bytes: Buffer.concat(pieces) };
+  }
 }

@@ -21,9 +21,15 @@ export function openSocket(address: string): number {
 
 /**
  * Connects this socket, which may be bound already. It belongs to the answer, and is closed when this rejects: with NetworkError, the
- * system's code in it; ETIMEDOUT after `timeout` ms.
+ * system's code in it; ETIMEDOUT after `timeout` ms. `started` is given the end while it connects: to close it gives up.
  */
-export async function connect(loop: Loop, fd: number, to: Endpoint, timeout: number): Promise<End> {
+export async function connect(
+  loop: Loop,
+  fd: number,
+  to: Endpoint,
+  timeout: number,
+  started?: (end: End) => void,
+): Promise<End> {
   libc.setsockopt(fd, TCP, TCP_NODELAY, ON, ON.length);
   const name = writeSocketAddress(to);
   const where = `${to.address} port ${to.port}`;
@@ -36,6 +42,7 @@ export async function connect(loop: Loop, fd: number, to: Endpoint, timeout: num
   const end = End.adopt(loop, fd);
   // Adopted while connecting: it is writable when the connection is there, or has failed.
   end.writable = false;
+  started?.(end);
   try {
     await until([end], () => end.writable || undefined, {
       timeout,
@@ -58,44 +65,109 @@ const ATTEMPT_DELAY = 250;
  * in it; ETIMEDOUT after `timeout` ms.
  */
 export function dial(loop: Loop, addresses: readonly string[], port: number, timeout: number): Promise<End> {
-  const where = `${addresses.join(", ")} port ${port}`;
   return new Promise((resolve, reject) => {
-    let [next, pending, isSettled] = [0, 0, false];
-    let delay: NodeJS.Timeout | undefined;
-    const late = setTimeout(() => fail(`Cannot connect to ${where} in ${timeout} ms`, "ETIMEDOUT"), timeout);
-    const settle = () => {
-      isSettled = true;
-      clearTimeout(late);
-      clearTimeout(delay);
-    };
-    const fail = (message: string, code: string) => {
-      settle();
-      reject(new NetworkError(message, code));
-    };
-    const attempt = () => {
-      clearTimeout(delay);
-      const address = addresses[next];
-      if (address === undefined) return fail("Cannot connect: the host has no address", "ENOTFOUND");
-      next += 1;
-      pending += 1;
-      if (next < addresses.length) delay = setTimeout(attempt, ATTEMPT_DELAY);
-      connect(loop, openSocket(address), { address, port }, timeout).then(
-        (end) => {
-          if (isSettled) return end.close();
-          settle();
-          return resolve(end);
-        },
-        (error: unknown) => {
-          pending -= 1;
-          if (isSettled) return;
-          if (next < addresses.length) return attempt();
-          const code = error instanceof NetworkError ? error.code : "ECONNREFUSED";
-          if (pending === 0) fail(`Cannot connect to ${where}: ${code}`, code);
-        },
-      );
-    };
-    attempt();
+    new Dialling(loop, addresses, port, timeout, resolve, reject).start();
   });
+}
+
+class Dialling {
+  readonly #loop: Loop;
+  readonly #addresses: readonly string[];
+  readonly #port: number;
+  readonly #timeout: number;
+  readonly #resolve: (end: End) => void;
+  readonly #reject: (error: unknown) => void;
+  /** Ends that connect. */
+  readonly #attempts = new Set<End>();
+  #next = 0;
+  #pending = 0;
+  #isSettled = false;
+  #delay: NodeJS.Timeout | undefined;
+  #late: NodeJS.Timeout | undefined;
+
+  constructor(
+    loop: Loop,
+    addresses: readonly string[],
+    port: number,
+    timeout: number,
+    resolve: (end: End) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#loop = loop;
+    this.#addresses = addresses;
+    this.#port = port;
+    this.#timeout = timeout;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(): void {
+    if (this.#addresses.length === 0) {
+      this.#reject(new NetworkError("Cannot connect: the host has no address", "ENOTFOUND"));
+      return;
+    }
+    this.#late = setTimeout(() => this.#fail(` in ${this.#timeout} ms`, "ETIMEDOUT"), this.#timeout);
+    this.#attempt();
+  }
+
+  readonly #attempt = (): void => {
+    clearTimeout(this.#delay);
+    const address = this.#addresses[this.#next]!;
+    this.#next += 1;
+    this.#pending += 1;
+    if (this.#next < this.#addresses.length) this.#delay = setTimeout(this.#attempt, ATTEMPT_DELAY);
+    this.#connect(address).then(
+      (end) => this.#connected(end),
+      (error: unknown) => this.#failed(error),
+    );
+  };
+
+  async #connect(address: string): Promise<End> {
+    let own: End | undefined;
+    try {
+      return await connect(this.#loop, openSocket(address), { address, port: this.#port }, this.#timeout, (end) => {
+        own = end;
+        this.#attempts.add(end);
+      });
+    } finally {
+      if (own) this.#attempts.delete(own);
+    }
+  }
+
+  #connected(end: End): void {
+    // Two may connect at the same time.
+    if (this.#isSettled) {
+      end.close();
+      return;
+    }
+    this.#settle();
+    this.#resolve(end);
+  }
+
+  #failed(error: unknown): void {
+    this.#pending -= 1;
+    if (this.#isSettled) return;
+    if (!(error instanceof NetworkError)) {
+      this.#settle();
+      this.#reject(error);
+    } else if (this.#next < this.#addresses.length) this.#attempt();
+    else if (this.#pending === 0) this.#fail(`: ${error.code}`, error.code, error);
+  }
+
+  #fail(why: string, code: string, cause?: Error): void {
+    this.#settle();
+    const where = `${this.#addresses.join(", ")} port ${this.#port}`;
+    const message = `Cannot connect to ${where}${why}`;
+    this.#reject(new NetworkError(message, code, { cause }));
+  }
+
+  /** The attempts that have not been answered are given up. */
+  #settle(): void {
+    this.#isSettled = true;
+    clearTimeout(this.#late);
+    clearTimeout(this.#delay);
+    for (const end of this.#attempts) end.close();
+  }
 }
 
 /** The client's own port is not to be had: somebody else has it, its last connection lingers, or it needs a privilege. */

@@ -101,7 +101,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   }
 
   get isBroken(): boolean {
-    return this.#isOpen ? this.#top.isBroken : !this.#isDetached;
+    return this.#isOpen ? this.#tcp.isBroken || this.#top.isBroken : !this.#isDetached;
   }
 
   /** A layer stands on the connection: what is read and written is its plaintext. */
@@ -117,6 +117,11 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** The peer has sent a RST. */
   get isReset(): boolean {
     return this.#isReset;
+  }
+
+  /** Bytes that were written since the beginning. */
+  get written(): number {
+    return this.#written;
   }
 
   /** Bytes were put back that have not been read again. */

@@ -8,7 +8,8 @@ const PATIENCE = 2_000;
 
 /**
  * Sends the last bytes of a connection, at most SCRATCH of them, and closes it. What the peer still sends is read and thrown
- * away: a close with unread bytes makes the kernel answer with a RST, which would overtake the message. Never rejects.
+ * away: a close with unread bytes makes the kernel answer with a RST, which would overtake the message. A peer that keeps its own
+ * direction open is reset after that time. Never rejects.
  */
 export async function farewell(end: End, bytes: Uint8Array): Promise<void> {
   if (!end.isOpen || end.isLeaving) return;
@@ -38,7 +39,7 @@ export async function farewell(end: End, bytes: Uint8Array): Promise<void> {
       { timeout: PATIENCE, late: "The peer did not take the last bytes" },
     );
   } catch {
-    // The connection is closed either way.
+    end.reset();
   }
   end.close();
 }

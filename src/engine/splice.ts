@@ -22,6 +22,8 @@ interface Pipe {
 }
 
 const spare: Pipe[] = [];
+/** Directions that may still need a pipe: without any, none is kept. */
+let live = 0;
 
 export class Splice {
   readonly #from: End;
@@ -33,6 +35,7 @@ export class Splice {
   constructor(from: End, to: End) {
     this.#from = from;
     this.#to = to;
+    live += 1;
   }
 
   /** Bytes wait for the receiver to take more. */
@@ -79,11 +82,13 @@ export class Splice {
     this.#pipe = undefined;
   }
 
-  /** The relay is over: what is still in the pipe is dropped with it. */
+  /** The relay is over: what is still in the pipe is dropped with it. Called once. */
   free(): void {
     if (this.#held > 0 && this.#pipe) closePipe(this.#pipe);
     this.#pipe = undefined;
     this.#held = 0;
+    live -= 1;
+    if (live === 0) for (const pipe of spare.splice(0)) closePipe(pipe);
   }
 }
 

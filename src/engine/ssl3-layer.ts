@@ -147,7 +147,7 @@ export class Ssl3Layer implements Layer {
         this.#on(happening);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
-      this.#fail({ cause: "protocol", alert: error.alert, code: `ERR_SSL_${nameAlert(error.alert).toUpperCase()}` });
+      this.#fail({ cause: "protocol", alert: error.alert, code: codeOf("", error.alert) });
       this.alertSent = error.alert;
     }
     return true;
@@ -167,7 +167,11 @@ export class Ssl3Layer implements Layer {
         break;
       case "alert":
         this.alertReceived = happening.description;
-        this.#fail({ cause: "alert", alert: happening.description, code: nameAlert(happening.description) });
+        this.#fail({
+          cause: "alert",
+          alert: happening.description,
+          code: codeOf("SSL/TLS_ALERT_", happening.description),
+        });
         break;
     }
   }
@@ -176,4 +180,9 @@ export class Ssl3Layer implements Layer {
     this.failure = failure;
     this.#ended = BROKEN;
   }
+}
+
+/** As OpenSSL's code for the same: "ERR_SSL_BAD_RECORD_MAC". */
+function codeOf(what: string, alert: number): string {
+  return `ERR_SSL_${what}${nameAlert(alert).toUpperCase()}`;
 }

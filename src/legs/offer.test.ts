@@ -1,33 +1,25 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
+import { endAndSocket } from "../engine/test-ends.ts";
 import { VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import { GROUPS } from "../wire/groups.ts";
 import { SIGNATURE_SCHEMES } from "../wire/signature-schemes.ts";
 import { SUITES } from "../wire/suites.ts";
-import { createContextCache } from "./contexts.ts";
 import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { openServerLeg } from "./server-leg.ts";
+import { Cleanup, COMMON, helloOf } from "./test-pairs.ts";
 
 const ALL: VersionRange = { min: "SSLv3", max: "TLSv1.3" };
 const USUAL: VersionRange = { min: "TLSv1.2", max: "TLSv1.3" };
 /** RFC 5746 and RFC 7507: they say something about the hello and choose nothing. */
 const SIGNALS = [0x00ff, 0x5600];
-const contexts = createContextCache(1000);
 
-function readHello(bytes: Buffer): ClientHello {
-  const sighting = createClientHelloReader().push(bytes);
-  assert.equal(sighting.kind, "hello");
-  return (sighting as { hello: ClientHello }).hello;
-}
-
-const OPENSSL = readHello(RECORDED["openssl-3.0"]!);
+const OPENSSL = helloOf(RECORDED["openssl-3.0"]!);
 
 function hello(changes: Partial<ClientHello>): ClientHello {
   return { ...OPENSSL, serverName: "offer.test", ...changes };
@@ -97,7 +89,7 @@ test("The client's order and its key shares are kept", () => {
 
 for (const [name, bytes] of Object.entries(RECORDED)) {
   test(`A server sees of the hello of ${name} nothing that is not in it`, async () => {
-    await seesNoMore(readHello(bytes), ALL);
+    await seesNoMore(helloOf(bytes), ALL);
   });
 }
 
@@ -132,20 +124,18 @@ async function seesNoMore(client: ClientHello, allowed: VersionRange): Promise<v
   // A client of SSL 3.0 alone has nothing to offer a server of TLS: the node's own offer stands in, and is newer.
   const isOld = highestShared(client, allowed) === 0x0300 && allowsTls(allowed);
   const original = isOld ? offerOfNode(client) : client;
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const arrived = once(server, "connection").then(async ([socket]) => {
-    const [bytes] = await Promise.race([once(socket, "data"), once(socket, "end"), once(socket, "close")]);
-    socket.destroy();
-    // An alert comes instead of a hello from an OpenSSL whose suites, groups and signatures do not fit together.
-    return Buffer.isBuffer(bytes) && bytes[0] === 22 ? readHello(bytes) : undefined;
-  });
-  const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
-  await once(socket, "connect");
-  const leg = await openServerLeg(socket, client, { versions: allowed, timeout: 5_000, contexts });
+  const cleanup = new Cleanup();
+  const [end, socket] = await endAndSocket(cleanup);
+  const arrived = Promise.race([once(socket.resume(), "data"), once(socket, "end"), once(socket, "close")]).then(
+    ([bytes]) => {
+      socket.destroy();
+      // An alert comes instead of a hello from an OpenSSL whose suites, groups and signatures do not fit together.
+      return Buffer.isBuffer(bytes) && bytes[0] === 22 ? helloOf(bytes) : undefined;
+    },
+  );
+  const leg = await openServerLeg(end, client, { ...COMMON, versions: allowed });
   assert.equal(leg.kind, "failed");
-  socket.destroy();
-  server.close();
+  cleanup.close();
   const seen = await arrived;
   if (!seen) return;
 

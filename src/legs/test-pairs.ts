@@ -1,25 +1,59 @@
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import type { TestContext } from "node:test";
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { type ConnectionOptions, connect } from "node:tls";
+import type { End } from "../engine/end.ts";
+import { endAndSocket, writer } from "../engine/test-ends.ts";
+import { TrustStore } from "../engine/verify.ts";
+import { readUntil } from "../streams/reading.ts";
+import type { ClientHello } from "../wire/client-hello.ts";
+import { createClientHelloReader } from "../wire/client-hello-reader.ts";
+import { createContextCache } from "./contexts.ts";
 
-/** For tests: the two ends of one TCP connection over loopback, both half-open capable and paused. They go with the test. */
-export async function tcpPair(t: Pick<TestContext, "after">): Promise<[near: Socket, far: Socket]> {
-  const pair = await loopback();
-  pair[0].pause();
-  for (const socket of pair) t.after(() => socket.destroy());
-  return pair;
+/** For tests of legs: what every leg needs, and real hellos. */
+
+/** What every leg is opened with. */
+export const COMMON = { writer, contexts: createContextCache(1000), timeout: 10_000, trust: new TrustStore([]) };
+
+/** What is done when a test, or a part of it, is over. */
+export class Cleanup {
+  readonly #steps: (() => unknown)[] = [];
+
+  after(step: () => unknown): void {
+    this.#steps.push(step);
+  }
+
+  close(): void {
+    for (const step of this.#steps.splice(0)) step();
+  }
 }
 
-/** The same for those who end them by themselves. The near end flows, once it is read. */
-export async function loopback(): Promise<[near: Socket, far: Socket]> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
-  const near = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
-  const [[far]] = (await Promise.all([once(server, "connection"), once(near, "connect")])) as [[Socket], unknown];
-  server.close();
-  for (const socket of [near, far]) socket.on("error", () => {});
-  return [near, far];
+/** The hello that waits on this end, read as the node reads it: its bytes stay there. */
+export async function readHello(end: End): Promise<ClientHello> {
+  const reader = createClientHelloReader();
+  const judge = (_: string, bytes: Buffer) => {
+    const sighting = reader.push(bytes);
+    return sighting.kind === "more" ? undefined : sighting;
+  };
+  const { answer } = await readUntil({ client: end }, judge, { silence: 10_000, gap: 10_000 });
+  assert.ok(answer?.kind === "hello", "what was read is no ClientHello");
+  return answer.hello;
+}
+
+/** The hello in these bytes. */
+export function helloOf(bytes: Buffer): ClientHello {
+  const sighting = createClientHelloReader().push(bytes);
+  assert.ok(sighting.kind === "hello", "these bytes are no ClientHello");
+  return sighting.hello;
+}
+
+/** What Node's own client offers. */
+export async function nodesHello(options: ConnectionOptions): Promise<ClientHello> {
+  const cleanup = new Cleanup();
+  const [end, socket] = await endAndSocket(cleanup);
+  connect({ socket, servername: "leg.test", ...options }).on("error", () => {});
+  const hello = await readHello(end);
+  cleanup.close();
+  return hello;
 }
 
 /** Everything that a socket still brings, once it has ended. Rejects when it is reset. */

@@ -18,10 +18,13 @@ export class UpgradableConversation {
   #next = Promise.withResolvers<TimedAgreement | undefined>();
   /** Bytes of the client that have passed. */
   #fromClient = 0;
+  /** Bytes that had been written to the server before the conversation. */
+  readonly #before: number;
 
   constructor(client: End, server: End, watch: Watch) {
     this.#ends = { client, server };
     this.#watch = watch;
+    this.#before = server.written;
     // The relay may be over before anybody asks.
     this.#next.promise.catch(() => {});
     client.gate = (bytes) => this.#pass("client", bytes);
@@ -100,7 +103,7 @@ export class UpgradableConversation {
   #whenWritten(length: number, then: () => void): void {
     const { server } = this.#ends;
     server.onWritten = (total) => {
-      if (total < length) return;
+      if (total - this.#before < length) return;
       server.onWritten = undefined;
       then();
     };
