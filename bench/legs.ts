@@ -1,14 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { End } from "../src/engine/end.ts";
+import { NOTHING_NOW } from "../src/engine/layer.ts";
+import { SCRATCH, type Task } from "../src/engine/loop.ts";
+import { endPair, loop, writer } from "../src/engine/test-ends.ts";
+import { TrustStore } from "../src/engine/verify.ts";
 import { openClientLeg } from "../src/legs/client-leg.ts";
 import { createContextCache } from "../src/legs/contexts.ts";
-import type { Leg, LegFailure } from "../src/legs/leg.ts";
+import type { ClientLeg, LegFailure, ServerLeg } from "../src/legs/leg.ts";
 import { openServerLeg } from "../src/legs/server-leg.ts";
-import { loopback } from "../src/legs/test-pairs.ts";
+import { Cleanup, helloOf, readHello } from "../src/legs/test-pairs.ts";
 import { VERSIONS, type Version } from "../src/vocabulary.ts";
-import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
 import { writeProbe } from "../src/wire/probe.ts";
 import { WORKSHOP } from "./processes.ts";
 import { type Comparison, medians, type Results } from "./report.ts";
@@ -33,8 +36,7 @@ const SUBJECTS: Readonly<Record<string, { readonly version: Version; readonly su
 const NUMBERS: Partial<Record<Version, number>> = { SSLv3: VERSIONS.SSLv3, "TLSv1.2": VERSIONS["TLSv1.2"] };
 
 const MIB = 2 ** 20;
-const CHUNK = Buffer.alloc(64 * 1024, 1);
-const contexts = createContextCache(10);
+const common = { writer, contexts: createContextCache(10), timeout: 5_000, trust: new TrustStore([]) };
 
 /** MiB/s of one connection, in turns, the median of the rounds. */
 export async function measureLegs(rounds: number, seconds: number): Promise<Results> {
@@ -51,42 +53,57 @@ export async function measureLegs(rounds: number, seconds: number): Promise<Resu
 }
 
 async function throughput(version: Version, suite: number, presented: Identity, seconds: number): Promise<number> {
-  const [near, far] = await loopback();
+  const cleanup = new Cleanup();
+  const [near, far] = await endPair(cleanup);
   const signatures = { groups: [], signatureAlgorithms: [0x0401], serverName: undefined, alpn: [] };
   const bytes = writeProbe({ maxVersion: NUMBERS[version]!, suites: [suite], ...signatures, random: Buffer.alloc(32) });
-  const sighting = createClientHelloReader().push(bytes);
-  if (sighting.kind !== "hello") throw new Error("The bench wrote a hello that cannot be read");
-  const options = { versions: { min: version, max: version }, timeout: 5_000, contexts };
-  const opening = openServerLeg(near, sighting.hello, options);
-  await once(far, "readable");
-  const first: Buffer = far.read();
-  const seen = createClientHelloReader().push(first);
-  if (seen.kind !== "hello") throw new Error("The server leg's hello came in pieces");
+  const options = { ...common, versions: { min: version, max: version } };
+  const opening = openServerLeg(near, helloOf(bytes), options);
   const client = { ...options, presented: [presented], alpn: undefined };
-  const legs = await Promise.all([opening, openClientLeg(far, { hello: seen.hello, bytes: first }, client)]);
-  const [from, to] = legs.map(mustBeUp);
-  const carried = await pump(from!, to!, seconds);
-  for (const { stream, socket } of [from!, to!]) {
-    stream.destroy();
-    socket.destroy();
-  }
+  const legs = await Promise.all([opening, readHello(far).then((hello) => openClientLeg(far, hello, client))]);
+  for (const leg of legs) mustBeUp(leg);
+  const carried = await pump(near, far, seconds);
+  cleanup.close();
   return carried / MIB / seconds;
 }
 
-function mustBeUp(leg: (Leg & { kind: "up" }) | LegFailure): Leg {
+function mustBeUp(leg: ClientLeg | ServerLeg | LegFailure): void {
   if (leg.kind === "failed") throw new Error(leg.reason);
-  return leg;
 }
 
 /** Bytes that arrive in so many seconds. */
-async function pump(from: Leg, to: Leg, seconds: number): Promise<number> {
+function pump(from: End, to: End, seconds: number): Promise<number> {
+  const { scratch, scratchAt } = loop;
   let arrived = 0;
-  to.stream.on("data", (bytes: Buffer) => {
-    arrived += bytes.length;
-  });
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   const until = performance.now() + seconds * 1000;
-  while (performance.now() < until) if (!from.stream.write(CHUNK)) await once(from.stream, "drain");
-  return arrived;
+  const task = (run: () => boolean): Task => ({
+    queued: false,
+    run() {
+      if (performance.now() < until) return run();
+      resolve(arrived);
+      return false;
+    },
+    fail: reject,
+  });
+  from.task = task(() => {
+    if (!from.flush()) return false;
+    scratch.fill(1);
+    from.write(scratchAt, SCRATCH);
+    return true;
+  });
+  to.task = task(() => {
+    for (let came = 0; came < SCRATCH; ) {
+      const length = to.read(scratchAt, SCRATCH);
+      if (length === NOTHING_NOW) return false;
+      came += length;
+      arrived += length;
+    }
+    return true;
+  });
+  loop.enqueue(from.task);
+  loop.enqueue(to.task);
+  return promise;
 }
 
 interface Identity {

@@ -50,6 +50,8 @@ export interface LayerFailure {
   readonly alert: number;
   /** "ERR_SSL_WRONG_VERSION_NUMBER", or the system's code. For the record; nothing is decided by it. */
   readonly code: string;
+  /** Why, in words, where our own implementation says more than the code. */
+  readonly detail?: string;
 }
 
 /**

@@ -147,7 +147,7 @@ export class Ssl3Layer implements Layer {
         this.#on(happening);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
-      this.#fail({ cause: "protocol", alert: error.alert, code: codeOf("", error.alert) });
+      this.#fail({ cause: "protocol", alert: error.alert, code: codeOf("", error.alert), detail: error.message });
       this.alertSent = error.alert;
     }
     return true;

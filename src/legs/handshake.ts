@@ -41,13 +41,14 @@ export async function shakeHands(peer: Side, end: End, layer: Layer, timeout: nu
 }
 
 /** Names a failed handshake with `peer`: who refused, and the alert that carries the reason across. */
-export function explain(peer: Side, { cause, alert, code }: LayerFailure): LegFailure {
-  return { kind: "failed", cause, alert, code, reason: reasonOf(peer, { cause, alert, code }) };
+export function explain(peer: Side, failure: LayerFailure): LegFailure {
+  const { cause, alert, code } = failure;
+  return { kind: "failed", cause, alert, code, reason: reasonOf(peer, failure) };
 }
 
-function reasonOf(peer: Side, { cause, alert, code }: LayerFailure): string {
+function reasonOf(peer: Side, { cause, alert, code, detail }: LayerFailure): string {
   if (cause === "alert") return `The ${peer} refused the handshake: ${nameAlert(alert)}`;
-  if (cause === "protocol") return `The handshake with the ${peer} failed: ${code}`;
+  if (cause === "protocol") return `The handshake with the ${peer} failed: ${detail ?? code}`;
   return `The ${peer} ${code === "EOF" ? "closed" : "reset"} the connection during the handshake`;
 }
 

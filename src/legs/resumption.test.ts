@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
-import { readHello } from "../../test/hello-on-wire.ts";
+import type { End } from "../engine/end.ts";
+import { BROKEN } from "../engine/layer.ts";
+import { endAndSocket, readToEnd } from "../engine/test-ends.ts";
+import { TrustStore } from "../engine/verify.ts";
 import { make } from "../pki/x509/test-chain.ts";
 import { createSessionKeeper, type SessionKeeper } from "../resumption/keeper.ts";
 import { createSealer } from "../resumption/seal.ts";
@@ -13,17 +14,15 @@ import { makeTicketKey } from "../resumption/ticket-keys.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { record } from "../wire/record.ts";
 import { openClientLeg } from "./client-leg.ts";
-import { createContextCache } from "./contexts.ts";
 import type { ClientLeg, ClientResumption, ServerLeg } from "./leg.ts";
-import { type Pair, testLeg } from "./leg-compliance.ts";
+import { greet, nodePeer, type Pair, testLeg } from "./leg-compliance.ts";
 import { openServerLeg } from "./server-leg.ts";
-import { loopback } from "./test-pairs.ts";
+import { Cleanup, COMMON, nodesHello, readHello } from "./test-pairs.ts";
 
 const root = await make({ subject: "CN=root", ca: true });
 const leaf = await make({ subject: "CN=leg.test", names: [["dns", "leg.test"]], issuer: root });
 const SHOWN = { certificatePem: leaf.pem + root.pem, keyPem: leaf.keyPem };
 const RANGE = { min: "TLSv1.2", max: "TLSv1.3" } as const;
-const contexts = createContextCache(100);
 const BOND = ["listener", "192.0.2.1", "leg.test"];
 const ticketKeys = [makeTicketKey()];
 
@@ -41,43 +40,23 @@ async function clientVisit(
   session: Buffer | undefined,
   resumption: ClientResumption,
 ): Promise<Pair & { readonly leg: ClientLeg; session(): Promise<Buffer> }> {
-  const [near, far] = await loopback();
-  const peer = connect({
-    ...{ socket: near, servername: "leg.test", minVersion: version, maxVersion: version, allowHalfOpen: true },
+  const cleanup = new Cleanup();
+  const [end, socket] = await endAndSocket(cleanup);
+  const stream = connect({
+    ...{ socket, servername: "leg.test", minVersion: version, maxVersion: version, allowHalfOpen: true },
     ...(session && { session }),
     rejectUnauthorized: false,
   });
-  peer.on("error", () => {});
-  const given = new Promise<Buffer>((resolve) => peer.once("session", resolve));
-  const connected = once(peer, "secureConnect");
-  const leg = await openClientLeg(far, await readHello(far), {
-    ...{ presented: [SHOWN], alpn: undefined, versions: RANGE, timeout: 5_000, contexts, resumption },
-  });
+  stream.on("error", () => {});
+  const given = new Promise<Buffer>((resolve) => stream.once("session", resolve));
+  const connected = once(stream, "secureConnect");
+  const options = { ...COMMON, presented: [SHOWN], alpn: undefined, versions: RANGE, resumption };
+  const leg = await openClientLeg(end, await readHello(end), options);
   assert.equal(leg.kind, "up", JSON.stringify(leg));
   await connected;
-  await greet(leg as ClientLeg, peer);
-  return {
-    leg: leg as ClientLeg,
-    peer: { stream: peer, socket: near },
-    session: () => given,
-    close: () => destroyAll(peer, near, (leg as ClientLeg).stream, far),
-  };
-}
-
-/** One byte each way: only then has either end read all of the other's handshake. */
-async function greet(leg: Pair["leg"], peer: TLSSocket): Promise<void> {
-  for (const [from, to] of [
-    [peer, leg.stream],
-    [leg.stream, peer],
-  ] as const) {
-    from.write("x");
-    await once(to, "readable");
-    to.read();
-  }
-}
-
-function destroyAll(...streams: readonly { destroy(): unknown }[]): void {
-  for (const stream of streams) stream.destroy();
+  const pair = { leg: leg as ClientLeg, end, peer: nodePeer(stream, socket) };
+  await greet(pair);
+  return { ...pair, session: () => given, close: () => cleanup.close() };
 }
 
 const WAYS: readonly (readonly [string, Version, () => ClientResumption])[] = [
@@ -115,10 +94,9 @@ for (const [how, version, resumption] of WAYS) {
 }
 
 /** Bytes that nobody has sealed: whoever gets them ends the connection with a fatal alert. */
-async function sayNonsense(from: Socket, to: Duplex): Promise<void> {
-  const broken = once(to, "error");
-  from.write(record(23, 0x0303, Buffer.alloc(64)));
-  await broken;
+async function sayNonsense({ peer, end }: Pick<Pair, "peer" | "end">): Promise<void> {
+  peer.raw(record(23, 0x0303, Buffer.alloc(64)));
+  assert.equal((await readToEnd(end)).last, BROKEN);
 }
 
 test("The client leg does not come back to a session that a fatal alert has ended", async () => {
@@ -133,7 +111,7 @@ test("The client leg does not come back to a session that a fatal alert has ende
   ] as const) {
     const again = await clientVisit("TLSv1.2", session, resumption);
     assert.equal(again.leg.negotiated.resumed, resumed);
-    if (nonsense) await sayNonsense(again.peer.socket, again.leg.stream);
+    if (nonsense) await sayNonsense(again);
     again.close();
   }
 });
@@ -170,21 +148,26 @@ test("OpenSSL itself refuses a session of another bond, should it be handed one"
 
 /** A server with the memory of its context, and the leg toward it. */
 async function serverVisit(version: Version, hello: ClientHello, server: TLSServer, sessions: SessionKeeper) {
-  const [near, far] = await loopback();
+  const cleanup = new Cleanup();
+  const [end, socket] = await endAndSocket(cleanup);
   const options = { isServer: true, allowHalfOpen: true, secureContext: server[version] };
-  const peer = new TLSSocket(far, options);
-  peer.on("_tlsError", (error) => peer.destroy(error)).on("error", () => {});
-  const connected = once(peer, "secure");
-  const resumption = { sessions, bond: BOND, timeout: 60_000 };
-  const leg = await openServerLeg(near, hello, { versions: RANGE, timeout: 5_000, contexts, resumption });
+  const stream = new TLSSocket(socket, options);
+  stream.on("_tlsError", (error) => stream.destroy(error)).on("error", () => {});
+  const connected = once(stream, "secure");
+  const leg = await openLeg(end, hello, sessions);
   assert.equal(leg.kind, "up", JSON.stringify(leg));
   await connected;
-  await greet(leg as ServerLeg, peer);
-  return {
-    leg: leg as ServerLeg,
-    peer: { stream: peer, socket: far },
-    close: () => destroyAll(peer, far, (leg as ServerLeg).stream, near),
-  };
+  const pair = { leg: leg as ServerLeg, end, peer: nodePeer(stream, socket) };
+  await greet(pair);
+  return { ...pair, close: () => cleanup.close() };
+}
+
+/** Its root is not trusted: so that there is a code to keep. */
+const trust = new TrustStore([]);
+
+function openLeg(end: End, hello: ClientHello, sessions: SessionKeeper) {
+  const resumption = { sessions, bond: BOND, timeout: 60_000 };
+  return openServerLeg(end, hello, { ...COMMON, trust, versions: RANGE, resumption });
 }
 
 type TLSServer = Record<Version, ReturnType<typeof createSecureContext>>;
@@ -193,14 +176,6 @@ function makeServer(): TLSServer {
   const of = (maxVersion: Version) =>
     createSecureContext({ ...{ cert: SHOWN.certificatePem, key: SHOWN.keyPem }, minVersion: "TLSv1.2", maxVersion });
   return { "TLSv1.2": of("TLSv1.2"), "TLSv1.3": of("TLSv1.3") };
-}
-
-async function helloOf(servername: string): Promise<ClientHello> {
-  const [near, far] = await loopback();
-  connect({ socket: near, servername }).on("error", () => {});
-  const { hello } = await readHello(far);
-  destroyAll(near, far);
-  return hello;
 }
 
 for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
@@ -213,12 +188,12 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
   };
 
   testLeg(`The server leg resumed over ${version}`, async () => {
-    const hello = await helloOf("leg.test");
+    const hello = await nodesHello({});
     return (await twice(keeper(true), [hello, hello])).again;
   });
 
   test(`A server leg resumed over ${version} gives what the server showed before: certificate, chain and code`, async () => {
-    const hello = await helloOf("leg.test");
+    const hello = await nodesHello({});
     const { first, again } = await twice(keeper(true), [hello, hello]);
     assert.equal(again.leg.negotiated.resumed, true);
     assert.deepEqual(again.leg.certificate.raw, Buffer.from(leaf.der));
@@ -232,7 +207,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
   });
 
   test(`A server leg does not resume over ${version} with another offer`, async () => {
-    const hello = await helloOf("leg.test");
+    const hello = await nodesHello({});
     for (const other of [
       { ...hello, alpnProtocols: ["h2"] },
       { ...hello, serverName: "other.test" },
@@ -245,7 +220,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
   });
 
   test(`The server leg does not come back over ${version} to a session that a fatal alert has ended`, async () => {
-    const hello = await helloOf("leg.test");
+    const hello = await nodesHello({});
     const sessions = keeper(true);
     const server = makeServer();
     for (const [resumed, nonsense] of [
@@ -256,20 +231,21 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     ] as const) {
       const leg = await serverVisit(version, hello, server, sessions);
       assert.equal(leg.leg.negotiated.resumed, resumed);
-      if (nonsense) await sayNonsense(leg.peer.socket, leg.leg.stream);
+      if (nonsense) await sayNonsense(leg);
       leg.close();
     }
   });
 
   test(`A session whose leg failed over ${version} is not offered again`, async () => {
-    const hello = await helloOf("leg.test");
+    const hello = await nodesHello({});
     const sessions = keeper(true);
     const { again } = await twice(sessions, [hello, hello]);
     again.close();
-    const [near, far] = await loopback();
-    far.once("readable", () => far.resetAndDestroy());
-    const resumption = { sessions, bond: BOND, timeout: 60_000 };
-    const failed = await openServerLeg(near, hello, { versions: RANGE, timeout: 5_000, contexts, resumption });
+    const cleanup = new Cleanup();
+    const [end, socket] = await endAndSocket(cleanup);
+    socket.once("readable", () => socket.resetAndDestroy());
+    const failed = await openLeg(end, hello, sessions);
+    cleanup.close();
     assert.equal(failed.kind, "failed");
     const last = await serverVisit(version, hello, makeServer(), sessions);
     assert.equal(last.leg.negotiated.resumed, false);
