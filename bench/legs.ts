@@ -12,7 +12,7 @@ import type { ClientLeg, LegFailure, ServerLeg } from "../src/legs/leg.ts";
 import { openServerLeg } from "../src/legs/server-leg.ts";
 import { Cleanup, helloOf, readHello } from "../src/legs/test-pairs.ts";
 import { VERSIONS, type Version } from "../src/vocabulary.ts";
-import { writeProbe } from "../src/wire/probe.ts";
+import { writeHello } from "../test/hello-writer.ts";
 import { WORKSHOP } from "./processes.ts";
 import { type Comparison, medians, type Results } from "./report.ts";
 import { progress } from "./rounds.ts";
@@ -56,7 +56,7 @@ async function throughput(version: Version, suite: number, presented: Identity, 
   const cleanup = new Cleanup();
   const [near, far] = await endPair(cleanup);
   const signatures = { groups: [], signatureAlgorithms: [0x0401], serverName: undefined, alpn: [] };
-  const bytes = writeProbe({ maxVersion: NUMBERS[version]!, suites: [suite], ...signatures, random: Buffer.alloc(32) });
+  const bytes = writeHello({ maxVersion: NUMBERS[version]!, suites: [suite], ...signatures, random: Buffer.alloc(32) });
   const options = { ...common, versions: { min: version, max: version } };
   const opening = openServerLeg(near, helloOf(bytes), options);
   const client = { ...options, presented: [presented], alpn: undefined };

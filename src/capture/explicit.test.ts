@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
+import type { End } from "../engine/end.ts";
+import { endAndSocket, readBytes } from "../engine/test-ends.ts";
 import { NetworkError, PeerError } from "../errors.ts";
-import { readAll, tcpPair } from "../legs/test-pairs.ts";
+import { readAll } from "../legs/test-pairs.ts";
 import type { Timing } from "../streams/reading.ts";
 import type { Arrival, Destination } from "./arrival.ts";
 import { arriveExplicit } from "./explicit.ts";
@@ -10,8 +12,8 @@ import { arriveExplicit } from "./explicit.ts";
 const PATIENT: Timing = { silence: 60_000, gap: 60_000 };
 
 /** A real client, and its arrival at an explicit proxy. */
-async function arrived(t: TestContext, timing = PATIENT): Promise<{ peer: Socket; arrival: Arrival; client: Socket }> {
-  const [peer, client] = await tcpPair(t);
+async function arrived(t: TestContext, timing = PATIENT): Promise<{ peer: Socket; arrival: Arrival; client: End }> {
+  const [client, peer] = await endAndSocket(t);
   const dial = () => Promise.reject(new NetworkError("Not in this test", "ENOTFOUND"));
   const arrival = arriveExplicit(client, { address: "127.0.0.1", port: 1 }, { name: "proxy" }, timing, dial);
   return { peer, arrival, client };
@@ -34,16 +36,16 @@ test("CONNECT names the destination, and what was sent behind it is still there"
   );
   const destination: Destination = await arrival.locate();
   assert.deepEqual(destination, { host: "example.com", port: 443, connectHost: "example.com", http: undefined });
-  assert.deepEqual([...(client.read() as Buffer)], [22, 3, 1]);
+  assert.deepEqual([...(await readBytes(client, 3)).bytes], [22, 3, 1]);
 });
 
 test("The client of a CONNECT is answered 200 once the server is reached, and not before", async (t) => {
   const { peer, arrival, client } = await arrived(t);
   peer.write("CONNECT [2001:db8::1]:8443 HTTP/1.1\r\n\r\n");
   assert.deepEqual((await arrival.locate()).host, "2001:db8::1");
-  assert.equal(client.bytesWritten, 0);
+  assert.equal(client.written, 0);
   assert.equal(await arrival.welcome(), client);
-  client.end();
+  client.fin();
   assert.equal(String(await readAll(peer)), "HTTP/1.1 200 Connection established\r\n\r\n");
 });
 
@@ -55,9 +57,9 @@ test("A plain request is sent on as the origin wants it, and its client is answe
   const { host, port, connectHost, http } = await arrival.locate();
   assert.deepEqual([host, port, connectHost], ["example.com", 8080, "example.com"]);
   assert.match(String(http), /^POST \/form\?a=1 HTTP\/1\.1\r\n/);
-  assert.equal(String(client.read()), "body");
+  assert.equal(String((await readBytes(client, 4)).bytes), "body");
   await arrival.welcome();
-  assert.equal(client.bytesWritten, 0);
+  assert.equal(client.written, 0);
 });
 
 for (const [kind, status] of [

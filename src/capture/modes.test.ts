@@ -4,6 +4,7 @@ import { closeSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { freePort } from "../../test/processes.ts";
+import { loop } from "../engine/test-ends.ts";
 import { AF, bindAddress, listen, SOCK, socket } from "../linux/syscalls.ts";
 import { enterOwnNamespace, needsNamespaces } from "../linux/test-network.ts";
 import type { Arrival } from "./arrival.ts";
@@ -40,6 +41,7 @@ async function arrivedAfterReload(
       ],
       marks: { mask: 0xff0000, workers: [0x10000], refused: 0, hostUnreachable: 0, netUnreachable: 0 },
     },
+    loop,
     worker: 0,
     workers: 1,
     settings: () => settings,
@@ -50,7 +52,7 @@ async function arrivedAfterReload(
   const arrival = await promise;
   t.after(async () => {
     client.destroy();
-    arrival.client?.destroy();
+    arrival.client?.close();
     await opened.close();
   });
   return { arrival, client };

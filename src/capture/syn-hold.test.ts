@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { after, before, test } from "node:test";
+import type { End } from "../engine/end.ts";
+import { endPair } from "../engine/test-ends.ts";
 import { NetworkError } from "../errors.ts";
 import type { Arrival, Refusal } from "./arrival.ts";
 import { createSynHold, type SynVerdict } from "./syn-hold.ts";
@@ -29,17 +29,9 @@ function newHold({ patience = 10_000, limit = () => 10 }: { patience?: number; l
   return { hold, arrivals, verdicts, dialed, syn };
 }
 
-let accepted: Socket;
+let accepted: End;
 before(async () => {
-  const server = createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
-  [[accepted]] = await Promise.all([once(server, "connection") as Promise<[Socket]>, once(client, "connect")]);
-  server.close();
-  after(() => {
-    client.destroy();
-    accepted.destroy();
-  });
+  [accepted] = await endPair({ after: (step) => after(step as () => void) });
 });
 
 test("A SYN begins a session without a client, and waits", async () => {

@@ -59,7 +59,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   readonly #layers: Layer[] = [];
   /** What carries the plaintext: the topmost layer, or the connection itself. */
   #top: Wire;
-  readonly #tcp: Tcp;
+  #tcp: Tcp;
   #isOpen = true;
   #hasLeft = false;
   #isReset = false;
@@ -195,6 +195,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** Takes bytes off that were peeked at. */
   consume(length: number): void {
+    // Its descriptor may be another connection's by now.
+    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
     for (let left = length; left > 0; ) {
       const taken = must(libc.recv(this.fd, 0, left, MSG_TRUNC | MSG_DONTWAIT), "recv");
       if (taken === 0) throw new InvariantError("Bytes were consumed that nobody had peeked at");
@@ -295,6 +297,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** The error that connect(2) or the peer has left behind; undefined: none. Asking clears it. */
   takeError(): string | undefined {
+    if (!this.#isOpen) return "ECONNRESET";
     const [value, length] = [memory(4), Buffer.from([4, 0, 0, 0])];
     libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, value, length);
     const code = value.readInt32LE();
@@ -309,13 +312,15 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
     const copy = must(libc.fcntl(this.fd, F_DUPFD_CLOEXEC, 0), "fcntl");
     const fresh = End.adopt(this.loop, copy);
+    // Layers and bytes that were put back read and write through it.
+    fresh.#tcp = this.#tcp;
+    fresh.#tcp.moveTo(fresh);
     fresh.#layers.push(...this.#layers.splice(0));
     for (const layer of fresh.#layers) layer.moveTo(fresh);
     fresh.#top = fresh.#layers.at(-1) ?? fresh.#tcp;
     fresh.#unread = this.#unread;
     fresh.#queue.push(...this.#queue.splice(0));
     fresh.#closing = this.#closing.splice(0);
-    fresh.#tcp.takeFrom(this.#tcp);
     [fresh.#hasLeft, fresh.#isReset, fresh.#finished] = [this.#hasLeft, this.#isReset, this.#finished];
     this.#isDetached = true;
     this.#unread = undefined;
@@ -345,7 +350,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     this.onLeave = undefined;
     open -= 1;
     this.loop.forget(this);
-    for (const layer of this.#layers.reverse()) layer.free();
+    for (const layer of this.#layers.toReversed()) layer.free();
     libc.close(this.fd);
   }
 
@@ -413,7 +418,7 @@ class Reread implements Wire {
 
 /** The connection itself, as the lowest wire. Bytes that the socket does not take are kept here, at most SCRATCH of them. */
 class Tcp implements Wire {
-  readonly #end: End;
+  #end: End;
   isBroken = false;
   #rest: { readonly bytes: Buffer; sent: number } | undefined;
 
@@ -421,13 +426,14 @@ class Tcp implements Wire {
     this.#end = end;
   }
 
-  /** The connection goes on as another end: what it could not send goes with it. */
-  takeFrom(other: Tcp): void {
-    this.#rest = other.#rest;
-    this.isBroken = other.isBroken;
+  /** The connection goes on as another end: what could not be sent goes with it. */
+  moveTo(end: End): void {
+    this.#end = end;
   }
 
   read(at: number, room: number): number {
+    // Its descriptor may be another connection's by now.
+    if (!this.#end.isOpen) return RESET;
     const length = libc.recv(this.#end.fd, at, room, MSG_DONTWAIT);
     if (length > 0) {
       // A short read has emptied the socket; a FIN behind the bytes is only told by the next read.
@@ -463,7 +469,7 @@ class Tcp implements Wire {
 
   /** How many of the bytes the socket took; -1 when it is broken. */
   send(at: number, length: number): number {
-    if (this.isBroken) return -1;
+    if (this.isBroken || !this.#end.isOpen) return -1;
     const sent = libc.send(this.#end.fd, at, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent === length) return sent;
     this.#end.writable = false;

@@ -37,6 +37,8 @@ export interface Carrier {
   /** There may be something to read; the layer clears it when it has found nothing. */
   readable: boolean;
   readonly isLayered: boolean;
+  /** Bytes were put back, which come before those on the connection. */
+  readonly hasUnread: boolean;
   takeWire(): Wire;
   /** How many of these bytes the socket took; -1 when the connection is broken. */
   send(at: number, length: number): number;

@@ -120,6 +120,7 @@ export function acceptFrom(
       if (!listener.isOpen) return;
       if (!(error instanceof NetworkError)) throw error;
       report(error);
+      setTimeout(() => listener.isOpen && loop.enqueue(task), SHORTAGE).unref();
     },
   };
   /** Edge-triggered: after another error than EAGAIN nothing would ever call again. */

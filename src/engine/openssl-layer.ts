@@ -1,4 +1,4 @@
-import { InvariantError } from "../errors.ts";
+import { InvariantError, NetworkError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { actFor, decode, type Listener } from "./callbacks.ts";
 import type { Context } from "./contexts.ts";
@@ -22,7 +22,8 @@ import { drain, newPair, type Pair, releasePair, type Writer, type Writing } fro
 
 /**
  * TLS 1.0 to 1.3 on one end, by OpenSSL. On a TCP connection OpenSSL reads from the socket itself and writes into the pair that
- * the writer lends; inside of another layer, whose plaintext it speaks on, it has a pair of its own for each direction.
+ * the writer lends. Inside of another layer, whose plaintext it speaks on, and behind bytes that were put back, it has a pair of
+ * its own for each direction.
  *
  * The SSL is private to this class and freed by `free` only, which the end calls once.
  */
@@ -140,7 +141,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#ssl = context.connection();
     live += 1;
     try {
-      this.#inside = end.isLayered ? this.#standInside(end.takeWire()) : undefined;
+      this.#inside = end.isLayered || end.hasUnread ? this.#standInside(end.takeWire()) : undefined;
       if (!this.#inside) ssl.set0_rbio(this.#ssl, crypto.BIO_new_socket(end.fd, BIO_NOCLOSE));
       if (bond) ssl.set_session_id_context(this.#ssl, bond, bond.length);
       if (context.role === "server") ssl.set_accept_state(this.#ssl);
@@ -215,14 +216,15 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   agreed(): Agreed {
-    const version = ssl.version(this.#ssl);
-    const resumed = ssl.session_reused(this.#ssl) === 1;
+    const own = this.#live();
+    const version = ssl.version(own);
+    const resumed = ssl.session_reused(own) === 1;
     // An abbreviated handshake below TLS 1.3 exchanges no keys; OpenSSL still names the group of the full one.
     const exchanged = !resumed || version > 0x0303;
     return {
       version,
-      suite: ssl.CIPHER_standard_name(ssl.get_current_cipher(this.#ssl)) ?? "unknown",
-      group: (exchanged ? ssl.get0_group_name(this.#ssl) : null) ?? undefined,
+      suite: ssl.CIPHER_standard_name(ssl.get_current_cipher(own)) ?? "unknown",
+      group: (exchanged ? ssl.get0_group_name(own) : null) ?? undefined,
       alpn: this.#agreedAlpn(),
       resumed,
     };
@@ -236,25 +238,31 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   /** The certificates that the peer has shown, in DER, its own first. Empty in an abbreviated handshake below TLS 1.3. */
   peerChain(): Buffer[] {
-    const stack = ssl.get_peer_cert_chain(this.#ssl);
+    const stack = ssl.get_peer_cert_chain(this.#live());
     if (stack === 0) return [];
     return Array.from({ length: crypto.sk_num(stack) }, (_, index) => encodeCertificate(crypto.sk_value(stack, index)));
   }
 
   /** OpenSSL's security level of this connection: what it demands of keys and hashes. */
   securityLevel(): number {
-    return ssl.get_security_level(this.#ssl);
+    return ssl.get_security_level(this.#live());
   }
 
   /** The OCSP response that the server has stapled, in DER. */
   staple(): Buffer | undefined {
-    const length = ssl.ctrlMemory(this.#ssl, CTRL.GET_TLSEXT_STATUS_REQ_OCSP_RESP, 0, word);
+    const length = ssl.ctrlMemory(this.#live(), CTRL.GET_TLSEXT_STATUS_REQ_OCSP_RESP, 0, word);
     return length > 0 ? copyFrom(Number(word.readBigUInt64LE()), length) : undefined;
   }
 
   /** Which of its context's identities a server has shown; -1: none, or the handshake was abbreviated. */
   shownIdentity(): number {
-    return this.#context.shownBy(this.#ssl);
+    return this.#context.shownBy(this.#live());
+  }
+
+  /** Whoever waited for the handshake may ask after the connection was closed. Throws NetworkError then: 0 would crash OpenSSL. */
+  #live(): number {
+    if (this.#ssl === 0) throw new NetworkError("The connection is closed", "ECONNRESET");
+    return this.#ssl;
   }
 
   /** Nested layers read and write through the layers below, which go along. */

@@ -45,6 +45,8 @@ export class Splice {
 
   /** Moves what can be moved now. Answers how many bytes came from the sender, NOTHING_NOW, END or RESET. */
   move(): number {
+    // Its descriptor may be another connection's by now.
+    if (!this.#from.isOpen) return RESET;
     if (this.#held > 0 && !this.#push()) return NOTHING_NOW;
     this.#pipe ??= spare.pop() ?? newPipe();
     const came = libc.splice(this.#from.fd, null, this.#pipe.into, null, PIPE_SIZE, SPLICE_F_MOVE_NONBLOCK);

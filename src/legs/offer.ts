@@ -133,14 +133,6 @@ function groupList(groups: readonly { readonly id: number; readonly openssl: str
   return groups.map(({ id, openssl }) => (hello.keyShareGroups.includes(id) ? `*${openssl}` : openssl)).join(":");
 }
 
-/**
- * Protocol names as ALPN has them on the wire (RFC 7301, section 3.1): any bytes, read as latin1. Node would write a list
- * of strings in UTF-8, and so offer a name that the client did not.
- */
-export function alpnList(names: readonly string[]): Buffer {
-  return Buffer.concat(names.map((name) => Buffer.from(`${String.fromCharCode(name.length)}${name}`, "latin1")));
-}
-
 function nameOf(version: number): TlsVersion {
   return TLS_VERSIONS.find((name) => VERSIONS[name] === version)!;
 }

@@ -1,35 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import type { Meter, RelayEnding } from "./relay.ts";
+import type { End } from "../engine/end.ts";
+import type { Meter, RelayEnding } from "../engine/relay.ts";
+import { endAndSocket } from "../engine/test-ends.ts";
 import { type RelayHop, relayThrough } from "./relay-chain.ts";
-
-interface Pair {
-  /** The peer's end. */
-  readonly peer: Socket;
-  /** The node's end of the same connection. */
-  readonly own: Socket;
-}
-
-/** A TCP connection on loopback, both ends half-open capable. */
-async function pair(t: TestContext): Promise<Pair> {
-  const server = createServer({ allowHalfOpen: true });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  const accepted = once(server, "connection");
-  const own = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
-  own.pause();
-  const [peer] = (await accepted) as [Socket];
-  await new Promise((resolve) => server.close(resolve) && resolve(undefined));
-  for (const socket of [own, peer]) {
-    socket.on("error", () => {});
-    t.after(() => socket.destroy());
-  }
-  return { peer, own };
-}
 
 interface World {
   readonly client: Socket;
@@ -44,34 +21,33 @@ interface World {
 async function world(
   t: TestContext,
   count: number,
-  back: (index: number, tb: Socket) => Promise<Socket> = (_, tb) => Promise.resolve(tb),
+  back: (index: number, tb: End) => Promise<End> = (_, tb) => Promise.resolve(tb),
   patience = 100,
 ): Promise<World> {
-  const [near, far] = [await pair(t), await pair(t)];
+  const [[near, client], [far, server]] = [await endAndSocket(t), await endAndSocket(t)];
   const tools: { a: Socket; b: Socket }[] = [];
   const hops: RelayHop[] = [];
   for (let index = 0; index < count; index += 1) {
-    const [ta, tb] = [await pair(t), await pair(t)];
-    tools.push({ a: ta.peer, b: tb.peer });
-    hops.push({ tool: `tool${index}`, ta: ta.own, tb: back(index, tb.own) });
+    const [[ta, a], [tb, b]] = [await endAndSocket(t), await endAndSocket(t)];
+    tools.push({ a, b });
+    hops.push({ tool: `tool${index}`, ta, tb: back(index, tb) });
   }
   const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-  const ends = [near, far].map(({ own }) => ({ stream: own, socket: own }));
-  const parting = relayThrough(ends[0]!, hops, ends[1]!, { meter, taps: [], idle: 60_000, patience });
-  return { client: near.peer, server: far.peer, tools, meter, parting };
+  const parting = relayThrough(near, hops, far, { meter, taps: [], idle: 60_000, patience });
+  return { client, server, tools, meter, parting };
 }
 
 /** A tool that changes what the client says and lets the answers through. */
 function work({ a, b }: World["tools"][number], change: (bytes: Buffer) => Buffer): void {
-  a.on("data", (bytes: Buffer) => b.write(change(bytes)));
+  a.resume().on("data", (bytes: Buffer) => b.write(change(bytes)));
   a.on("end", () => b.end());
-  b.on("data", (bytes) => a.write(bytes));
+  b.resume().on("data", (bytes) => a.write(bytes));
   b.on("end", () => a.end());
 }
 
 async function readAll(socket: Socket): Promise<string> {
   const parts: Buffer[] = [];
-  socket.on("data", (part: Buffer) => parts.push(part));
+  socket.resume().on("data", (part: Buffer) => parts.push(part));
   await once(socket, "end");
   return String(Buffer.concat(parts));
 }
@@ -117,7 +93,7 @@ test("A tool that answers by itself is heard by the client, though it resets the
   const atClient = readAll(client);
   const reset = resetOf(server);
   client.write("GET /forbidden");
-  await once(tools[0]!.a, "data");
+  await once(tools[0]!.a.resume(), "data");
   tools[0]!.b.resetAndDestroy();
   assert.equal(await reset, "ECONNRESET");
   tools[0]!.a.end("403 blocked");
@@ -154,14 +130,14 @@ test("A tool that connects only when it has read something gets to read it first
     return tb;
   });
   work(tools[0]!, (bytes) => bytes);
-  tools[0]!.a.once("data", () => ask());
+  tools[0]!.a.resume().once("data", () => ask());
   client.write("hello");
-  const [heard] = await once(server, "data");
+  const [heard] = await once(server.resume(), "data");
   assert.equal(String(heard), "hello");
 });
 
 test("When nothing comes back from a tool both peers are reset, with the reason", async (t) => {
-  const { promise, reject } = Promise.withResolvers<Socket>();
+  const { promise, reject } = Promise.withResolvers<End>();
   const { client, server, parting } = await world(t, 1, () => promise);
   const resets = Promise.all([resetOf(client), resetOf(server)]);
   await setImmediate();

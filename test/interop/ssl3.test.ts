@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
 import { suitesFor } from "../../src/ssl3/suites.ts";
-import { writeProbe } from "../../src/wire/probe.ts";
+import { writeHello } from "../hello-writer.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { buildJavaPeer, java, type Origin, opensslServer, ssl3Server } from "../peers.ts";
@@ -182,7 +182,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
   test("A client of SSL 3.0 that policy drops is told with an alert of its own version", async () => {
     const socket = connect(usualNode.forward("old"), "127.0.0.1");
     const hello = { maxVersion: 0x0300, suites: [0x002f], groups: [], signatureAlgorithms: [], alpn: [] };
-    socket.write(writeProbe({ ...hello, serverName: `dropped.${DOMAIN}`, random: Buffer.alloc(32) }));
+    socket.write(writeHello({ ...hello, serverName: `dropped.${DOMAIN}`, random: Buffer.alloc(32) }));
     const answer: Buffer[] = [];
     for await (const bytes of socket) answer.push(bytes as Buffer);
     assert.equal(Buffer.concat(answer).toString("hex"), "15030000020228");
