@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import type { End } from "./end.ts";
 import { END } from "./layer.ts";
+import { SCRATCH } from "./loop.ts";
 import { type Meter, type RelayOptions, relay, type Tap } from "./relay.ts";
-import { endAndSocket, endPair, readToEnd } from "./test-ends.ts";
+import { endAndSocket, endPair, readBytes, readToEnd, writeAll } from "./test-ends.ts";
 import { until } from "./wait.ts";
 
 const MIB = 1024 * 1024;
@@ -215,4 +217,205 @@ test("A small request is answered beside large transfers", async (t) => {
     client.destroy();
     server.destroy();
   }
+});
+
+/** Two peers that are ends of the engine, and what is between them. Node neither resets a half-closed connection nor hears it. */
+async function betweenEnds(t: TestContext, options: Partial<RelayOptions> = {}) {
+  const [client, near] = await endPair(t);
+  const [far, server] = await endPair(t);
+  const meter: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const begin = () => relay(near, far, { meter, taps: [], idle: 60_000, ...options });
+  return { client, server, near, far, meter, begin };
+}
+
+const TIME = { timeout: 10_000, late: "It did not come" };
+const isReset = (end: End) => until([end], () => end.isReset || undefined, TIME);
+
+/** Writes until nothing more is taken, by the kernel and by the relay. */
+async function fill(end: End, meter: Meter): Promise<void> {
+  for (let before = -1; ; before = meter.fromClient + meter.fromServer) {
+    while (end.flush()) end.write(end.loop.scratchAt, SCRATCH);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    if (before === meter.fromClient + meter.fromServer && !end.flush()) return;
+  }
+}
+
+for (const [way, taps] of [
+  ["spliced", () => []],
+  ["copied past a tap", () => [recorder()]],
+] as const) {
+  for (const [first, second] of [
+    ["client", "server"],
+    ["server", "client"],
+  ] as const) {
+    const says = (what: string) => `${what} (${first} first, ${way})`;
+
+    test(
+      says("A half-close is carried, the other direction goes on, and the record says who left first"),
+      async (t) => {
+        const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
+        const over = begin();
+        await writeAll(peers[first], Buffer.from("last words"));
+        peers[first].fin();
+        assert.equal(String((await readToEnd(peers[second])).bytes), "last words");
+        await writeAll(peers[second], Buffer.from("an answer"));
+        peers[second].fin();
+        assert.equal(String((await readToEnd(peers[first])).bytes), "an answer");
+        const ending = await over;
+        assert.deepEqual([ending.reason, ending.first], [`The ${first} closed the connection`, first]);
+      },
+    );
+
+    test(says("A reset says whose it was, and nothing of the other"), async (t) => {
+      const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
+      const over = begin();
+      peers[first].reset();
+      await isReset(peers[second]);
+      const ending = await over;
+      assert.deepEqual([ending.failure?.side, ending[`${first}Left`], ending[`${second}Left`]], [first, "reset", null]);
+    });
+
+    test(says("A reset behind a half-close is carried"), async (t) => {
+      const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
+      const over = begin();
+      peers[first].fin();
+      assert.equal((await readToEnd(peers[second])).last, END);
+      peers[first].reset();
+      await isReset(peers[second]);
+      assert.equal((await over)[`${first}Left`], "reset");
+    });
+
+    test(says("A reset while the other does not read is carried as soon as it reads"), async (t) => {
+      const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
+      const over = begin();
+      await fill(peers[first], peers.meter);
+      peers[first].reset();
+      await readToEnd(peers[second]);
+      assert.equal((await over)[`${first}Left`], "reset");
+    });
+
+    test(says("A reset of one that does not read reaches the one that sends"), async (t) => {
+      const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
+      const over = begin();
+      await fill(peers[first], peers.meter);
+      peers[second].reset();
+      await isReset(peers[first]);
+      assert.equal((await over)[`${second}Left`], "reset");
+    });
+
+    test(says("The node's own end, reset after a half-close, resets the other"), async (t) => {
+      const { begin, near, far, ...peers } = await betweenEnds(t, { taps: taps() });
+      const over = begin();
+      peers[first].fin();
+      assert.equal((await readToEnd(peers[second])).last, END);
+      (first === "client" ? near : far).reset();
+      await isReset(peers[second]);
+      await over;
+    });
+
+    test(says("A peer that was gone before the relay began ends the other too"), async (t) => {
+      const { begin, near, far, ...peers } = await betweenEnds(t, { taps: taps() });
+      peers[first].reset();
+      await isReset(first === "client" ? near : far);
+      const over = begin();
+      await isReset(peers[second]);
+      const ending = await over;
+      assert.deepEqual([ending.reason, ending.failure?.side], [`The ${first} reset the connection`, first]);
+    });
+
+    test(says("A peer that had ended before the relay began may still be answered"), async (t) => {
+      const { begin, near, far, ...peers } = await betweenEnds(t, { taps: taps() });
+      peers[first].fin();
+      const own = first === "client" ? near : far;
+      await until([own], () => own.hasLeft || undefined, TIME);
+      const over = begin();
+      assert.equal((await readToEnd(peers[second])).last, END);
+      await writeAll(peers[second], Buffer.from("an answer"));
+      peers[second].fin();
+      assert.equal(String((await readToEnd(peers[first])).bytes), "an answer");
+      assert.equal((await over).reason, `The ${first} closed the connection`);
+    });
+
+    test(says("An end that was closed before the relay began ends it at once"), async (t) => {
+      const { begin, near, far, ...peers } = await betweenEnds(t, { taps: taps() });
+      (first === "client" ? near : far).close();
+      // Its descriptor is free, and the next connection gets it: nothing of that one may be touched.
+      const [other, another] = await endPair(t);
+      await writeAll(other, Buffer.from("not yours"));
+      assert.equal((await begin()).reason, `The ${first} reset the connection`);
+      await isReset(peers[second]);
+      assert.equal(String((await readBytes(another, 9)).bytes), "not yours");
+    });
+  }
+}
+
+test("Both ends closed before the relay began is an end at once", async (t) => {
+  const { begin, near, far } = await betweenEnds(t);
+  near.close();
+  far.close();
+  assert.match((await begin()).reason, /reset the connection/);
+});
+
+test("A server that closes with bytes unread resets the client that still sends", async (t) => {
+  const { client, server, begin } = await betweenEnds(t);
+  const over = begin();
+  client.writeBytes(Buffer.alloc(8 * MIB));
+  await readBytes(server, 1);
+  server.close();
+  await isReset(client);
+  assert.equal((await over).serverLeft, "reset");
+});
+
+test("What was put back before the relay began goes first, past the taps, and is counted", async (t) => {
+  const tap = recorder();
+  const { client, server, near, far, meter, begin } = await betweenEnds(t, { taps: [tap] });
+  near.unread(Buffer.from("hello "));
+  far.unread(Buffer.from("220 "));
+  const over = begin();
+  await writeAll(client, Buffer.from("there"));
+  client.fin();
+  await writeAll(server, Buffer.from("ready"));
+  server.fin();
+  assert.equal(String((await readToEnd(server)).bytes), "hello there");
+  assert.equal(String((await readToEnd(client)).bytes), "220 ready");
+  await over;
+  assert.deepEqual(meter, { fromClient: 11, fromServer: 9, toClient: 9, toServer: 11 });
+  assert.equal(String(Buffer.concat(tap.bytes.client)), "hello there");
+});
+
+test("A server that has ended and never reads what the client left does not hold the session forever", async (t) => {
+  const { client, server, near, far, meter, begin } = await betweenEnds(t, { idle: 500 });
+  const over = begin();
+  await fill(client, meter);
+  server.fin();
+  await over;
+  assert.deepEqual([near.isOpen, far.isOpen], [false, false]);
+});
+
+test("Taps see ends and resets in the order in which they came", async (t) => {
+  const tap = recorder();
+  const { client, server, begin } = await betweenEnds(t, { taps: [tap] });
+  const over = begin();
+  await writeAll(server, Buffer.from("answer"));
+  server.fin();
+  await readToEnd(client);
+  client.reset();
+  await over;
+  assert.deepEqual(tap.log, ["server ended", "client reset"]);
+});
+
+test("No descriptor is left when relays are over, of pipes neither", async (t) => {
+  const open = () => readdirSync("/proc/self/fd").length;
+  const before = open();
+  for (let round = 0; round < 5; round += 1) {
+    const { client, server, begin } = await betweenEnds(t);
+    const over = begin();
+    client.writeBytes(Buffer.alloc(MIB));
+    server.fin();
+    await readToEnd(client);
+    client.reset();
+    await over;
+    server.close();
+  }
+  assert.equal(open(), before);
 });
