@@ -12,16 +12,18 @@ import { ALERTS } from "../wire/alert.ts";
 import { checkEngine } from "./check.ts";
 import { Context, type ContextOptions } from "./contexts.ts";
 import type { End } from "./end.ts";
-import { type Agreed, BROKEN, END, type Layer, type LayerFailure, TRUNCATED } from "./layer.ts";
+import { type Agreed, BROKEN, END, type Layer, type LayerFailure, RESET, TRUNCATED } from "./layer.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
 import { relay } from "./relay.ts";
 import { Ssl3Layer } from "./ssl3-layer.ts";
 import { acceptOne, endAndSocket, endPair, readBytes, readToEnd, shake, writeAll, writer } from "./test-ends.ts";
 import { request } from "./test-peers.ts";
+import { until } from "./wait.ts";
 
 checkEngine();
 
 const MIB = 1024 * 1024;
+const TIME = { timeout: 10_000, late: "It did not come" };
 const { pem, keyPem } = await make({ subject: "CN=layers.test", names: [["dns", "layers.test"]] });
 const identities = [{ certificatePem: pem, keyPem }];
 const SUITES = "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA";
@@ -304,4 +306,88 @@ test("Nothing of OpenSSL's is left when the ends are closed", async (t) => {
     far.reset();
   }
   assert.equal(liveConnections(), before);
+});
+
+test("What breaks TLS on one side of a relay resets the other: a broken stream must not look complete", async (t) => {
+  for (const kind of KINDS) {
+    const [client, near] = await layered(t, kind);
+    const [far, server] = await endPair(t);
+    const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+    const over = relay(near, far, { meter, taps: [], idle: 60_000 });
+    await writeAll(client, Buffer.from("good"));
+    assert.equal(String((await readBytes(server, 4)).bytes), "good");
+    const record = Buffer.from([23, 3, 3, 0, 32, ...Buffer.alloc(32, 7)]);
+    record.copy(client.loop.scratch);
+    client.send(client.loop.scratchAt, record.length);
+    assert.equal((await readToEnd(server)).last, RESET, kind.name);
+    const { reason, failure, serverLeft } = await over;
+    assert.match(reason, /^The client's connection broke: ERR_SSL_/);
+    assert.deepEqual([failure?.side, serverLeft], ["client", null]);
+  }
+});
+
+test("A reset crosses TLS as a reset", async (t) => {
+  for (const kind of KINDS) {
+    const [client, near] = await layered(t, kind);
+    const [far, server] = await endPair(t);
+    const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+    const over = relay(near, far, { meter, taps: [], idle: 60_000 });
+    server.reset();
+    assert.equal((await readToEnd(client)).last, RESET, kind.name);
+    assert.equal((await over).serverLeft, "reset");
+  }
+});
+
+test("Bytes that were put back before TLS began are the first that it reads, however many", async (t) => {
+  for (const kind of KINDS) {
+    const [near, far] = await endPair(t);
+    const client = shake(near, kind.layer(near, "client"));
+    // The whole hello is taken off the connection, as a long one is.
+    const hello = await until([far], () => far.peek()?.length, TIME);
+    far.unread((await readBytes(far, hello)).bytes);
+    const outcomes = await Promise.all([client, shake(far, kind.layer(far, "server"))]);
+    for (const { agreed } of outcomes) assert.equal((agreed as Agreed).version, kind.version, JSON.stringify(agreed));
+    const bytes = randomBytes(MIB);
+    const [there] = await Promise.all([readBytes(far, bytes.length), writeAll(near, bytes)]);
+    assert.ok(there.bytes.equals(bytes), kind.name);
+  }
+});
+
+test("A connection goes on as another end with all of its layers and what waits in them", async (t) => {
+  for (const kind of KINDS) {
+    for (const pair of [undefined, tls13]) {
+      const [near, before] = await layered(t, kind, pair && (await layered(t, pair)));
+      before.writeBytes(Buffer.from("earlier"));
+      const far = before.detach();
+      t.after(() => far.close());
+      // The old end's descriptor goes to somebody else.
+      const [other, another] = await endPair(t);
+      assert.equal(String((await readBytes(near, 7)).bytes), "earlier");
+      const bytes = randomBytes(MIB);
+      const [there] = await Promise.all([readBytes(far, bytes.length), writeAll(near, bytes)]);
+      const [back] = await Promise.all([readBytes(near, bytes.length), writeAll(far, bytes)]);
+      assert.ok(there.bytes.equals(bytes) && back.bytes.equals(bytes), kind.name);
+      assert.deepEqual([before.isOpen, before.isBroken], [false, false]);
+      await writeAll(before, Buffer.from("into nothing"));
+      assert.equal((await readToEnd(before)).last, END);
+      await writeAll(other, Buffer.from("theirs"));
+      assert.equal(String((await readBytes(another, 6)).bytes), "theirs");
+    }
+  }
+});
+
+test("A layer that is asked after its connection was closed throws, and does not crash", async (t) => {
+  const [near, far] = await layered(t, tls13);
+  const layer = far.layer as OpensslLayer;
+  far.close();
+  near.close();
+  for (const ask of [
+    () => layer.agreed(),
+    () => layer.peerChain(),
+    () => layer.securityLevel(),
+    () => layer.staple(),
+    () => layer.shownIdentity(),
+  ]) {
+    assert.throws(ask, { name: "NetworkError", code: "ECONNRESET" });
+  }
 });
