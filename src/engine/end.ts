@@ -66,6 +66,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** What `writeBytes` has taken and the top has not. */
   readonly #queue: Buffer[] = [];
   #closing: (() => void)[] = [];
+  /** The connection goes on without this end, by another descriptor. */
   #isDetached = false;
   #written = 0;
   /** Layers that have said close_notify, from the top down. */
@@ -223,9 +224,14 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   write(at: number, length: number): boolean {
     if (!this.#isOpen) return true;
     const isSent = this.#top.write(at, length);
+    this.noteWritten(length);
+    return isSent;
+  }
+
+  /** Counts bytes that were written. Those that the kernel moved have not passed `write`. */
+  noteWritten(length: number): void {
     this.#written += length;
     this.onWritten?.(this.#written);
-    return isSent;
   }
 
   /** Sends what waits. True: nothing is left. */
@@ -301,9 +307,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
    * what is written to it: whoever has it is not disturbed.
    */
   detach(): End {
-    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
-    const copy = must(libc.fcntl(this.fd, F_DUPFD_CLOEXEC, 0), "fcntl");
-    const fresh = End.adopt(this.loop, copy);
+    const fresh = End.adopt(this.loop, this.#copyDescriptor());
     fresh.#layers.push(...this.#layers.splice(0));
     for (const layer of fresh.#layers) layer.moveTo(fresh);
     fresh.#top = fresh.#layers.at(-1) ?? fresh.#tcp;
@@ -317,6 +321,27 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     this.#forget();
     this.#wake();
     return fresh;
+  }
+
+  /**
+   * Closes the end and answers another descriptor of its connection, which goes on; the caller owns it. Nothing may stand on the
+   * connection or wait to be sent.
+   */
+  release(): number {
+    if (this.isLayered || this.hasUnread || !this.flush()) {
+      throw new InvariantError(
+        "Cannot release a connection: it has a layer, or bytes that its descriptor does not have",
+      );
+    }
+    const copy = this.#copyDescriptor();
+    this.#isDetached = true;
+    this.close();
+    return copy;
+  }
+
+  #copyDescriptor(): number {
+    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
+    return copyDescriptor(this.fd);
   }
 
   /** Closes the connection: a FIN, when nothing was left unread. Whoever waits for it, and its relay, fail with `why`. */
@@ -339,7 +364,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     this.#isOpen = false;
     this.onLeave = undefined;
     open -= 1;
-    this.loop.forget(this);
+    this.loop.forget(this, this.#isDetached);
     for (const layer of this.#layers.reverse()) layer.free();
     libc.close(this.fd);
   }
@@ -350,6 +375,11 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     libc.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
     this.close(why);
   }
+}
+
+/** Another descriptor of the same connection. The caller owns it. */
+export function copyDescriptor(fd: number): number {
+  return must(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), "fcntl");
 }
 
 function nameOf(fd: number, call: typeof libc.getsockname): Endpoint | undefined {

@@ -67,6 +67,7 @@ export class Splice {
         return false;
       }
       this.#held -= sent;
+      this.#to.noteWritten(sent);
     }
     this.#release();
     return true;
