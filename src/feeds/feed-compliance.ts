@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Feed, FeedSession } from "./feed.ts";
-import { conversations, readPacket } from "./packet-reading.ts";
+import { connectionsIn, readPacket } from "./test-packets.ts";
 
 export interface FeedUnderTest {
   readonly feed: Feed;
@@ -35,7 +35,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.end("server");
       flow.data("client", Buffer.from("more"));
       flow.close();
-      const [seen, ...others] = conversations(await finish());
+      const [seen, ...others] = connectionsIn(await finish());
       assert.equal(others.length, 0);
       assert.equal(seen?.client.toString(), "GET / HTTP/1.1\r\n\r\nmore");
       assert.deepEqual(seen?.server, Buffer.alloc(70_001, "answer"));
@@ -52,7 +52,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
           flow.data(round % 2 === 0 ? "client" : "server", Buffer.alloc(700 + round, `${index}`));
       }
       for (const flow of flows) flow.close();
-      const seen = conversations(await finish());
+      const seen = connectionsIn(await finish());
       assert.deepEqual(
         seen.map(({ client }) => client.every((byte) => byte === client[0])),
         [true, true, true],
@@ -69,7 +69,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.data("client", reused);
       reused.write("other");
       flow.close();
-      assert.equal(conversations(await finish())[0]?.client.toString(), "first");
+      assert.equal(connectionsIn(await finish())[0]?.client.toString(), "first");
     },
   ],
   [
@@ -79,7 +79,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.reset("client");
       flow.data("server", Buffer.from("too late"));
       flow.close();
-      const [seen] = conversations(await finish());
+      const [seen] = connectionsIn(await finish());
       assert.deepEqual(seen?.ends, ["RST of client"]);
       assert.equal(seen?.server.length, 0);
     },
@@ -92,7 +92,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.data("client", Buffer.from("too late"));
       flow.reset("server");
       flow.close();
-      const [seen] = conversations(await finish());
+      const [seen] = connectionsIn(await finish());
       assert.deepEqual(seen?.ends, ["FIN of client", "FIN of server"]);
       assert.equal(seen?.client.length, 0);
     },

@@ -11,7 +11,7 @@ import { enterOwnNamespace, layCable, needsNamespaces } from "../linux/test-netw
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
-import { conversations } from "./packet-reading.ts";
+import { connectionsIn } from "./test-packets.ts";
 
 /** This process lives in a namespace of its own, where a cable leads from clm0, the feed's end, to clm1, the IDS's. */
 const MIB = 2 ** 20;
@@ -133,7 +133,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     await feed.close();
     frames.push(...listener.frames());
     const hash = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
-    assert.equal(hash(conversations(packetsIn(frames))[0]!.server), hash(payload));
+    assert.equal(hash(connectionsIn(packetsIn(frames))[0]!.server), hash(payload));
     const { packets, bytes, dropped } = feed.counters();
     assert.deepEqual(
       { packets, bytes, dropped },

@@ -11,8 +11,8 @@ import { pino } from "pino";
 import { freePort, pause, until } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
-import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
 import { createPcapOverIpFeed, type PcapOverIpOptions } from "./pcap-over-ip.ts";
+import { connectionsIn, readDropped, readPcap, readPcapng } from "./test-packets.ts";
 
 let dataDir: string;
 let log: string[];
@@ -78,7 +78,7 @@ test("every client gets all that passes while it is there, and each session by i
   flow.close();
   await feed.close();
   const [one, two] = await Promise.all([first.all, second.all]);
-  assert.equal(conversations(bytesOf(one))[0]?.client.toString(), "for one and for both");
+  assert.equal(connectionsIn(bytesOf(one))[0]?.client.toString(), "for one and for both");
   assert.ok(bytesOf(two).some((packet) => packet.includes(" and for both")));
   assert.ok(!two.includes("for one"));
   for (const { comment } of [readPcapng(one)[0]!, readPcapng(two)[0]!]) assert.match(comment!, /session 01JDEMO/);
@@ -109,7 +109,7 @@ test("a feed in the pcap format has the same packets with the same times", async
   await feed.close();
   const packets = readPcap(await all);
   assert.equal(packets[0]?.time, 1_700_000_000_123_000);
-  assert.deepEqual(conversations(packets.map(({ bytes }) => bytes))[0]?.server, Buffer.alloc(100_001, "pcap"));
+  assert.deepEqual(connectionsIn(packets.map(({ bytes }) => bytes))[0]?.server, Buffer.alloc(100_001, "pcap"));
 });
 
 /** Resolves when what this feed is given comes to the client. Its sessions, on port 9, are not looked at. */
@@ -153,7 +153,7 @@ test("packets of every worker come to the clients, whichever worker starts first
   for (const [index, feed] of feeds.entries()) await reaches(feed, client, `the end of ${index}`);
   for (const feed of feeds.toReversed()) await feed.close();
   assert.ok(!existsSync(join(dataDir, "feeds", "live.sock")));
-  const seen = conversations(notProbes(bytesOf(await client.all)));
+  const seen = connectionsIn(notProbes(bytesOf(await client.all)));
   assert.deepEqual(seen.map(({ server }) => hash(server)).sort(), payloads.map(hash).sort());
 });
 
@@ -195,7 +195,7 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
   });
   flow.close();
   await feed.close();
-  assert.equal(hash(conversations(bytesOf(await quick.all))[0]!.server), hash(payload));
+  assert.equal(hash(connectionsIn(bytesOf(await quick.all))[0]!.server), hash(payload));
   const { packets, dropped } = feed.counters();
   assert.equal(readPcapng(await slow.all).length + dropped, packets);
   assert.equal(readDropped(await slow.all), dropped);

@@ -7,8 +7,8 @@ import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
 import { until } from "../../test/processes.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
-import { conversations, readPcapng } from "./packet-reading.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
+import { connectionsIn, readPcapng } from "./test-packets.ts";
 
 let directory: string;
 let log: string[];
@@ -89,7 +89,7 @@ test("what was sent can be read while the session goes on, and only in whole pac
   flow.close();
   await until("all packets", () => feed.counters().packets === packetsNow().length && packetsNow().length > 100);
   await feed.close();
-  assert.equal(conversations(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
+  assert.equal(connectionsIn(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
 });
 
 test("memory that is used again shows nothing of an earlier session", async () => {
@@ -102,7 +102,7 @@ test("memory that is used again shows nothing of an earlier session", async () =
     await until("this round's packets", () => feed.counters().packets > before);
   }
   await feed.close();
-  assert.equal(conversations(packetsNow().map(({ bytes }) => bytes)).length, 20); // readPcapng checks the padding
+  assert.equal(connectionsIn(packetsNow().map(({ bytes }) => bytes)).length, 20); // readPcapng checks the padding
 });
 
 test("no file grows beyond its limit, each names its sessions, and the newest are kept", async () => {
@@ -192,7 +192,7 @@ test("all files together hold every packet once", async () => {
   flow.data("server", Buffer.alloc(500_000, "0123456789"));
   flow.close();
   await feed.close();
-  const [seen] = conversations(packetsNow().map(({ bytes }) => bytes));
+  const [seen] = connectionsIn(packetsNow().map(({ bytes }) => bytes));
   assert.deepEqual(seen?.server, Buffer.alloc(500_000, "0123456789"));
   assert.ok(names().length > 100);
 });

@@ -38,7 +38,7 @@ export function readPacket(bytes: Buffer): Packet {
   };
 }
 
-export interface Conversation {
+export interface Connection {
   /** What each end sent, in order, and how it ended. */
   readonly client: Buffer;
   readonly server: Buffer;
@@ -49,7 +49,7 @@ export interface Conversation {
  * Follows one connection as a receiver would: a handshake first, every byte in sequence, every acknowledgment of what
  * was received, nothing after the end.
  */
-export function follow(packets: readonly Packet[]): Conversation {
+export function follow(packets: readonly Packet[]): Connection {
   const [syn, synAck] = packets;
   assert.equal(syn?.flags, "SYN");
   assert.equal(synAck?.flags, "SYN ACK");
@@ -93,7 +93,7 @@ function onesComplement(bytes: Buffer): number {
 }
 
 /** Sorts packets into their connections. */
-export function conversations(packets: readonly Buffer[]): Conversation[] {
+export function connectionsIn(packets: readonly Buffer[]): Connection[] {
   const byEnds = Map.groupBy(packets.map(readPacket), ({ from, to }) => [from, to].sort().join(" "));
   return [...byEnds.values()].map(follow);
 }
