@@ -5,7 +5,7 @@ import { connectionsIn, readPacket } from "./test-packets.ts";
 
 export interface FeedUnderTest {
   readonly feed: Feed;
-  /** Closes the feed and reads every IP packet that it brought to its place, in order. */
+  /** Closes the feed and reads every IP packet at its place, in order. */
   finish(): Promise<Buffer[]>;
 }
 
@@ -26,7 +26,7 @@ export function feedCompliance(kind: string, make: () => Promise<FeedUnderTest>)
 
 const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) => Promise<void>])[] = [
   [
-    "a session's bytes come back in order, between its handshake and its ends",
+    "a session's bytes are in order, between a handshake and both ends",
     async ({ feed, finish }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.data("client", Buffer.from("GET / HTTP/1.1\r\n"));
@@ -73,7 +73,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
     },
   ],
   [
-    "a reset is shown as one",
+    "a reset is written as a reset",
     async ({ feed, finish }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.reset("client");
@@ -98,7 +98,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
     },
   ],
   [
-    "an IPv4 client of an IPv6 server is shown",
+    "a session of an IPv4 client with an IPv6 server is written",
     async ({ feed, finish }) => {
       feed.open({ ...SESSION, server: { address: "2001:db8::5", port: 443 } }, Date.now()).close();
       const [syn] = (await finish()).map(readPacket);
@@ -106,7 +106,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
     },
   ],
   [
-    "a session whose address is gone leaves nothing and harms nothing",
+    "a session without an address leaves no packets",
     async ({ feed, finish }) => {
       const flow = feed.open({ ...SESSION, client: { address: "", port: 0 } }, Date.now());
       flow.data("client", Buffer.from("x"));
@@ -115,7 +115,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
     },
   ],
   [
-    "counters say what reached the place",
+    "the counters match the packets at the place",
     async ({ feed, finish }) => {
       assert.equal(feed.counters().sessions, 0);
       const flow = feed.open(SESSION, Date.now());

@@ -77,7 +77,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     };
   });
 
-  test("frames carry the addresses of their side, and the type of their packet", async () => {
+  test("Frames have the addresses of their side and the type of their packet", async () => {
     for (const [destinationMac, ends] of [
       [undefined, ["02434c00000b02434c00000a", "02434c00000a02434c00000b"]],
       ["06:00:00:00:00:01", ["06000000000102434c00000a", "06000000000102434c00000b"]],
@@ -99,7 +99,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     }
   });
 
-  test("no frame is longer than the interface takes, and a change of its MTU is followed by live sessions", async () => {
+  test("No frame is longer than the MTU, and live sessions follow a change of it", async () => {
     using listener = listen();
     const feed = await make();
     const flow = feed.open(SESSION, Date.now());
@@ -117,7 +117,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     ip("link", "set", "clm0", "mtu", "1500");
   });
 
-  test("every byte of a long transfer comes out, in order", async () => {
+  test("Every byte of a long transfer arrives in order", async () => {
     using listener = listen();
     const feed = await make();
     const flow = feed.open(SESSION, Date.now());
@@ -141,7 +141,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     );
   });
 
-  test("an interface that is slower than the sessions misses frames, and memory has a bound", async () => {
+  test("A slow interface misses frames, and memory stays bounded", async () => {
     // 10 Mbit/s, with a queue that is soon full.
     run("tc", ..."qdisc add dev clm0 root tbf rate 10mbit burst 10kb limit 1mb".split(" "));
     try {
@@ -162,7 +162,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     }
   });
 
-  test("an interface that goes down, or away, stops the feed, and it runs again when it is back", async () => {
+  test("An interface that goes down or away stops the feed, which runs again when the interface is back", async () => {
     const feed = await make();
     const flow = feed.open(SESSION, Date.now());
     for (const [go, come, reason] of [
@@ -191,7 +191,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     );
   });
 
-  test("an interface that is no Ethernet is refused", async () => {
+  test("An interface that is not Ethernet is refused", async () => {
     ip("tuntap", "add", "clm2", "mode", "tun");
     const feed = await make({ interface: "clm2" });
     assert.match(feed.counters().reason!, /^Cannot send on clm2: It is not an Ethernet interface/);
@@ -200,7 +200,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
   });
 
   const tshark = { skip: spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark" };
-  test("tshark sees the tag of decrypted sessions only, and good checksums", tshark, async () => {
+  test("Tshark sees the tag of decrypted sessions only, and good checksums", tshark, async () => {
     const fields = ["tcp.srcport", "vlan.id", "http.request.uri", "tcp.checksum.status", "ip.checksum.status"];
     const program = spawn(
       "tshark",

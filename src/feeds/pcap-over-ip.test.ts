@@ -66,7 +66,7 @@ feedCompliance("pcap-over-ip", async () => {
   };
 });
 
-test("every client gets all that passes while it is there, and each session by its name", async () => {
+test("Every client gets all packets while it is connected, and the names of the sessions", async () => {
   const port = await freePort();
   const feed = await make(port);
   const first = await connect(port);
@@ -84,7 +84,7 @@ test("every client gets all that passes while it is there, and each session by i
   for (const { comment } of [readPcapng(one)[0]!, readPcapng(two)[0]!]) assert.match(comment!, /session 01JDEMO/);
 });
 
-test("with nobody there nothing is made, and nothing is said to be left out", async () => {
+test("Without a client no packet is made or counted as left out", async () => {
   const port = await freePort();
   const feed = await make(port);
   const flow = feed.open(SESSION, Date.now());
@@ -99,7 +99,7 @@ test("with nobody there nothing is made, and nothing is said to be left out", as
   assert.ok(packets < 10);
 });
 
-test("a feed in the pcap format has the same packets with the same times", async () => {
+test("A feed in the pcap format has the same packets with the same times", async () => {
   const port = await freePort();
   const feed = await make(port, { format: "pcap", mark: { comment: "left out here" } });
   const { all } = await connect(port);
@@ -127,7 +127,7 @@ const notProbes = (packets: readonly Buffer[]) =>
 
 const hash = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
-test("packets of every worker come to the clients, whichever worker starts first", async () => {
+test("The clients get the packets of every worker, whichever worker starts first", async () => {
   const port = await freePort();
   const others = await Promise.all([1, 2].map((worker) => make(port, { worker, workers: 3 })));
   assert.equal(others[0]!.counters().state, "stopped");
@@ -157,7 +157,7 @@ test("packets of every worker come to the clients, whichever worker starts first
   assert.deepEqual(seen.map(({ server }) => hash(server)).sort(), payloads.map(hash).sort());
 });
 
-test("worker 0 that starts again is found by the others", async () => {
+test("The other workers find worker 0 when it starts again", async () => {
   const port = await freePort();
   const first = await make(port, { workers: 2 });
   const other = await make(port, { worker: 1, workers: 2 });
@@ -172,7 +172,7 @@ test("worker 0 that starts again is found by the others", async () => {
   await client.all;
 });
 
-test("a slow client misses packets and is told how many; it holds nobody back, and nobody else misses any", async () => {
+test("A slow client misses packets and is told how many; other clients miss none", async () => {
   const port = await freePort();
   const feed = await make(port);
   const quick = await connect(port);
@@ -201,7 +201,7 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
   assert.equal(readDropped(await slow.all), dropped);
 });
 
-test("a client that takes nothing at all is disconnected after a time; one for which nothing waits stays", async () => {
+test("A client that takes no bytes is disconnected after a time, one for which no bytes wait is not", async () => {
   const port = await freePort();
   const feed = await make(port, { stall: 1_000 });
   const idle = await connect(port);
@@ -222,7 +222,7 @@ test("a client that takes nothing at all is disconnected after a time; one for w
   await feed.close();
 });
 
-test("there are no more than sixteen clients", async () => {
+test("A feed has sixteen clients at most", async () => {
   const port = await freePort();
   const feed = await make(port);
   const clients = await Promise.all(Array.from({ length: 16 }, () => connect(port)));
@@ -233,17 +233,17 @@ test("there are no more than sixteen clients", async () => {
   for (const { all } of clients) assert.ok((await all).length > 0);
 });
 
-test("a data folder whose name is too long for a socket is told, and the address stays free", async () => {
+test("A data folder whose path is too long for a socket stops the feed, and the address stays free", async () => {
   const port = await freePort();
   const feed = await make(port, { workers: 2, dataDir: join(dataDir, "x".repeat(100)) });
-  assert.match(feed.counters().reason!, /is longer than 107 bytes: shorten dataDir or the name$/);
+  assert.match(feed.counters().reason!, /is longer than 107 bytes: shorten dataDir or the feed's name$/);
   await feed.close();
   const free = net.createServer().listen(port, "127.0.0.1");
   await once(free, "listening");
   free.close();
 });
 
-test("an address that is taken stops the feed, and it runs when it is free", async () => {
+test("An address that is in use stops the feed, which runs when the address is free", async () => {
   const port = await freePort();
   const occupant = net.createServer().listen(port, "127.0.0.1");
   await once(occupant, "listening");
@@ -259,7 +259,7 @@ test("an address that is taken stops the feed, and it runs when it is free", asy
 
 const skip = spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark";
 for (const format of ["pcapng", "pcap"] as const) {
-  test(`tshark reads a feed of ${format} as it happens`, { skip }, async () => {
+  test(`Tshark reads a feed of ${format} live`, { skip }, async () => {
     const port = await freePort();
     const feed = await make(port, { format, mark: { comment: "decrypted by Clearline" } });
     const fields = ["-T", "fields", "-e", "http.request.uri", "-e", "frame.comment"];

@@ -77,7 +77,7 @@ function relayInto(feed: Feed, client: net.Socket, target: number): void {
   client.on("close", () => flow.close());
 }
 
-test("tshark finds every checksum good and nothing missing, over IPv4 and IPv6", { skip }, async () => {
+test("Tshark finds every checksum good and nothing missing, over IPv4 and IPv6", { skip }, async () => {
   const feed = await createPcapngFeed({
     name: "sums",
     directory,
@@ -103,7 +103,7 @@ test("tshark finds every checksum good and nothing missing, over IPv4 and IPv6",
   assert.deepEqual(dissect(file, [], "tcp.analysis.flags || _ws.malformed", "frame.number", "tcp.analysis.flags"), []);
 });
 
-test("tshark dissects HTTP/1.1 on port 443 by itself, and shows which session it is", { skip }, async () => {
+test("Tshark dissects HTTP/1.1 on port 443 without options, and shows the session's name", { skip }, async () => {
   const server = http.createServer((request, response) => response.end(`${request.url} ${"x".repeat(20_000)}`));
   const file = await capture(server, "http1", async (origin) => {
     for (const path of ["/first", "/second"])
@@ -114,7 +114,7 @@ test("tshark dissects HTTP/1.1 on port 443 by itself, and shows which session it
   assert.equal(dissect(file, [], 'frame.comment contains "www.example.com"', "frame.number").length, 2);
 });
 
-test("tshark dissects HTTP/2 on port 443 when it is told to decode it as HTTP", { skip }, async () => {
+test("Tshark dissects HTTP/2 on port 443 when it is told to decode it as HTTP", { skip }, async () => {
   const server = http2.createServer((request, response) => response.end(`${request.url} ${"x".repeat(20_000)}`));
   const file = await capture(server, "http2", async (origin) => {
     const client = http2.connect(origin);
