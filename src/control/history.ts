@@ -7,9 +7,9 @@ import { type HistoryStore, isUnusable, openStore } from "./history-store.ts";
 export interface HistoryOptions {
   /** Made when absent, with mode 0600. ":memory:" for a history that ends with the node. */
   readonly file: string;
-  /** ms; sessions that ended longer ago are forgotten. */
+  /** ms; sessions that ended longer ago are removed. */
   readonly keepAge: number;
-  /** The oldest above this number are forgotten. */
+  /** The most sessions; the oldest above it are removed. */
   readonly keepSessions: number;
   readonly log: { info(message: string): void; warn(message: string): void };
 }
