@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -162,15 +163,20 @@ test("A running node is found where it listens, even if the file names another a
   assert.deepEqual([code, err], [2, why]);
 });
 
-test("An answer of another program is refused", async () => {
-  const other = createServer((_, answer) => answer.writeHead(404).end("<html>Not found</html>")).listen(0, "127.0.0.1");
-  await new Promise((resolve) => other.once("listening", resolve));
-  const { port } = other.address() as AddressInfo;
-  const { code, err } = await clearline(["stats", "-c", writeConfig("other.yaml", port)]);
-  other.close();
-  assert.match(err, /^Cannot ask the node at [\d.:]+: another program answers there\n$/);
-  assert.equal(code, 1);
-});
+for (const status of [200, 404]) {
+  test(`An answer of another program is refused: ${status}`, async () => {
+    const other = createServer((_, answer) => answer.writeHead(status).end("<html>Hello</html>")).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(other, "listening");
+    const { port } = other.address() as AddressInfo;
+    const { code, err } = await clearline(["stats", "-c", writeConfig("other.yaml", port)]);
+    other.close();
+    assert.equal(err, `Cannot ask the node at 127.0.0.1:${port}: another program answers there\n`);
+    assert.equal(code, 1);
+  });
+}
 
 test("The error about a wrong token names the token's file", async () => {
   const file = writeConfig("foreign.yaml", control.address.port).replace("foreign", "moved/foreign");
