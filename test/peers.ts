@@ -126,22 +126,77 @@ export async function buildGoPeer(): Promise<string> {
   return binary;
 }
 
-/** OpenJDK's JSSE. */
-export async function javaServer(classes: string, identity: Identity): Promise<Origin> {
-  const store = await pkcs12(identity);
-  return scripted((port) => start(java(), ["-cp", classes, "Peer", "serve", String(port), store]));
+/** OpenJDK's JSSE: one program with a server for each identity, by name. */
+export async function javaServers<Name extends string>(
+  classes: string,
+  identities: Readonly<Record<Name, Identity>>,
+): Promise<Readonly<Record<Name, Origin>>> {
+  return jsseServers(classes, "Peer", identities, (identity) => ({ identity, words: [] }));
 }
 
-/** The same with all that JDK 17 has switched off, SSL 3.0 first of all. It may ask for a client certificate, or be a proxy. */
-export async function ssl3Server(
+export interface Ssl3Server {
+  readonly identity: Identity;
+  /** SSL 3.0 alone, unless it says otherwise. */
+  readonly versions?: readonly string[];
+  /** Whether it asks for a client certificate, or is a proxy. */
+  readonly as?: "none" | "want" | "need" | "tunnel";
+}
+
+/** The same with all that JDK 17 has switched off, SSL 3.0 above all. */
+export async function ssl3Servers<Name extends string>(
   classes: string,
-  identity: Identity,
-  options: { readonly versions?: readonly string[]; readonly as?: "none" | "want" | "need" | "tunnel" } = {},
-): Promise<Origin> {
-  const { versions = ["SSLv3"], as = "none" } = options;
-  const store = await pkcs12(identity);
-  const more = [store, versions.join("+"), as];
-  return scripted((port) => start(java(), ["-cp", classes, "Ssl3Peer", "serve", String(port), ...more]));
+  servers: Readonly<Record<Name, Ssl3Server>>,
+): Promise<Readonly<Record<Name, Origin>>> {
+  return jsseServers(classes, "Ssl3Peer", servers, ({ identity, versions = ["SSLv3"], as = "none" }) => ({
+    identity,
+    words: [versions.join("+"), as],
+  }));
+}
+
+/** Starts all servers in one program: each Origin has the same process. */
+async function jsseServers<Name extends string, Server>(
+  classes: string,
+  peer: string,
+  servers: Readonly<Record<Name, Server>>,
+  describe: (server: Server) => { readonly identity: Identity; readonly words: readonly string[] },
+): Promise<Readonly<Record<Name, Origin>>> {
+  const ports: (readonly [Name, number])[] = [];
+  const args: string[] = [];
+  for (const name of Object.keys(servers) as Name[]) {
+    const { identity, words } = describe(servers[name]);
+    const port = await freePort();
+    ports.push([name, port]);
+    args.push([port, await pkcs12(identity), ...words].join(","));
+  }
+  const process = startJava(classes, peer, "serve", ...args);
+  await process.shows(/^READY$/m);
+  return Object.fromEntries(ports.map(([name, port]) => [name, { port, process }])) as Record<Name, Origin>;
+}
+
+export interface JavaClient {
+  /** Connects as the cases say, one after the other. Resolves with the lines that the peer prints about them. */
+  get(roots: string, cases: readonly string[]): Promise<string[]>;
+  readonly process: Running;
+}
+
+/** A client over JSSE that stays: the second request finds its code loaded and compiled. */
+export function javaClient(classes: string, peer: "Peer" | "Ssl3Peer"): JavaClient {
+  const process = startJava(classes, peer, "get");
+  let requests = 0;
+  return {
+    process,
+    async get(roots, cases) {
+      const id = ++requests;
+      process.write(`${[id, roots, ...cases].join(" ")}\n`);
+      const [, lines = ""] = await process.shows(new RegExp(`^BEGIN ${id}\n(.*)^END ${id}$`, "ms"), 120_000);
+      return lines.trim().split("\n");
+    },
+  };
+}
+
+/** The default collector is made for large heaps: it starts a thread for each core. */
+function startJava(classes: string, ...args: readonly string[]): Running {
+  return start(java(), ["-XX:+UseSerialGC", "-cp", classes, ...args]);
 }
 
 /** Java takes key and certificate in one file. */
