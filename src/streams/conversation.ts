@@ -3,42 +3,43 @@ import { Duplex } from "node:stream";
 import type { Agreement } from "../detect/starttls/dialogue.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 
-/** One peer: what it says is on the stream, the TCP connection below can be reset. */
+/** One peer. Its bytes are on the stream, which is TLS or TCP; the TCP connection below can be reset. */
 export interface Peer {
   readonly stream: Socket;
   readonly socket: Socket;
 }
 
-/** An agreement of the peers, and when it was made, in ms since the epoch. */
+/** The peers' agreement to TLS or to a tunnel. */
 export interface TimedAgreement extends Agreement {
+  /** When they agreed, in ms since the epoch. */
   readonly at: number;
 }
 
 /**
- * A conversation that changes under way: it begins on one pair of streams, in plaintext, and goes on on another, decrypted.
- * Whoever relays its two ends sees one conversation.
+ * A conversation that begins in plaintext on one pair of streams and may continue on another pair, decrypted. Its two ends
+ * can be relayed as one conversation.
  */
 export interface UpgradableConversation {
   readonly client: Peer;
   readonly server: Peer;
   /**
-   * Resolves once the peers have agreed to TLS: nothing is read from either of them from then on. Undefined: they never
-   * will, and the conversation goes on as it is. Rejects with a PeerError when one of them broke the protocol.
+   * Resolves once the peers have agreed to TLS: from then on nothing is read from either of them. Undefined: they can no
+   * longer agree, and the conversation continues as it is. Rejects with a PeerError when a peer broke the protocol.
    */
   next(): Promise<TimedAgreement | undefined>;
-  /** Nothing more is written to the peers: their TLS begins. */
+  /** Stops writing to the peers, because their TLS begins. */
   hold(): void;
-  /** Goes on on these streams. What is not watched goes on to its end. */
+  /** Continues on these streams. Without a `watch` the conversation goes on to its end. */
   resume(client: Socket, server: Socket, watch: Watch | undefined): void;
-  /** Ends the conversation, but not the connections of its peers. Can be called at any time. */
+  /** Ends the conversation and leaves its peers connected. Can be called at any time. */
   leave(): void;
 }
 
 export function openUpgradableConversation(client: Peer, server: Peer, first: Watch): UpgradableConversation {
   let watch: Watch | undefined = first;
-  let turn = Promise.withResolvers<TimedAgreement | undefined>();
-  // The relay may be over before anybody asks.
-  turn.promise.catch(() => {});
+  let agreement = Promise.withResolvers<TimedAgreement | undefined>();
+  // A rejection must not end the process if the relay is over before anybody waits for the agreement.
+  agreement.promise.catch(() => {});
 
   const see = (side: "client" | "server", bytes: Buffer): number => {
     if (!watch) return bytes.length;
@@ -47,21 +48,21 @@ export function openUpgradableConversation(client: Peer, server: Peer, first: Wa
       if (progress.kind === "more") return bytes.length;
       watch = undefined;
       if (progress.kind === "no") {
-        turn.resolve(undefined);
+        agreement.resolve(undefined);
         return bytes.length;
       }
       ends.client.stop();
       ends.server.stop();
       const agreed = { ...progress.agreement, at: Date.now() };
-      // What the client says last must be with the server before the node speaks to it.
+      // The client's last bytes must have been written to the server before the node begins TLS with it.
       const said = ends.client.taken + (side === "client" ? progress.at : 0);
-      if (side === "client") ends.server.whenWritten(said, () => turn.resolve(agreed));
-      else turn.resolve(agreed);
+      if (side === "client") ends.server.whenWritten(said, () => agreement.resolve(agreed));
+      else agreement.resolve(agreed);
       return progress.at;
     } catch (error) {
       ends.client.stop();
       ends.server.stop();
-      turn.reject(error);
+      agreement.reject(error);
       return 0;
     }
   };
@@ -72,16 +73,16 @@ export function openUpgradableConversation(client: Peer, server: Peer, first: Wa
   return {
     client: peerOf(ends.client),
     server: peerOf(ends.server),
-    next: () => turn.promise,
+    next: () => agreement.promise,
     hold() {
       ends.client.hold();
       ends.server.hold();
     },
     resume(nextClient, nextServer, nextWatch) {
       watch = nextWatch;
-      turn = Promise.withResolvers();
-      turn.promise.catch(() => {});
-      if (!nextWatch) turn.resolve(undefined);
+      agreement = Promise.withResolvers();
+      agreement.promise.catch(() => {});
+      if (!nextWatch) agreement.resolve(undefined);
       ends.client.resumeOn(nextClient);
       ends.server.resumeOn(nextServer);
     },
@@ -93,24 +94,24 @@ export function openUpgradableConversation(client: Peer, server: Peer, first: Wa
 }
 
 /**
- * A peer inside of TLS, for TLS to be spoken to in there. Node puts one TLS stream right onto another's handle, where the
- * end of one in the midst of a write of the other ends the whole process: this keeps them apart.
+ * A peer inside TLS, for a second TLS session inside the first. Node would put the inner TLS stream directly on the handle of
+ * the outer one, where the end of one during a write of the other crashes the process. This stream keeps them apart.
  */
 export function openTunnel(peer: Peer): Peer {
   const inside = new ConversationEnd(peer, (bytes) => bytes.length);
   return { stream: inside as unknown as Socket, socket: peer.socket };
 }
 
-/** It has what a relay needs of a socket. */
+/** An end has all methods of a socket that a relay uses. */
 function peerOf(end: ConversationEnd): Peer {
   const socket = end as unknown as Socket;
   return { stream: socket, socket };
 }
 
-/** As much as a TLS leg takes before it pushes back. */
+/** As for TLS legs: legs/leg.ts. */
 const HIGH_WATER_MARK = 128 * 1024;
 
-/** One end of a conversation: a stream whose source and sink can be changed for others. */
+/** One end of a conversation: a stream on top of another stream, which can be replaced. */
 class ConversationEnd extends Duplex {
   readonly #tcp: Socket;
   readonly #see: (bytes: Buffer) => number;
@@ -119,21 +120,21 @@ class ConversationEnd extends Duplex {
   #reading = false;
   #held = false;
   #left = false;
-  /** What waits for the sink to take more, or for the end of a hold. */
+  /** The write that waits until the stream below takes more, or until a hold ends. */
   #waiting: (() => void) | undefined;
   #awaited: { readonly length: number; readonly then: () => void } | undefined;
   #idle: { readonly timer: NodeJS.Timeout } | undefined;
   #written = 0;
-  /** Bytes of this peer that the conversation has taken. */
+  /** How many bytes of this peer belonged to the conversation. */
   taken = 0;
 
-  /** `see` answers how many of the bytes are the conversation's: the others go back to their stream. */
+  /** `see` answers how many of the bytes belong to the conversation. The others go back to the stream below. */
   constructor({ stream, socket }: Peer, see: (bytes: Buffer) => number) {
     super({ allowHalfOpen: true, highWaterMark: HIGH_WATER_MARK });
     this.#tcp = socket;
     this.#see = see;
     this.#on = stream;
-    // Whoever relays or reads hears of an error; in between it must not bring the process down.
+    // The relay listens for errors. When there is none, an error must not end the process.
     this.on("error", () => {});
     this.#listen();
   }
@@ -168,7 +169,7 @@ class ConversationEnd extends Duplex {
     this.push(null);
   }
 
-  /** Calls once so many bytes have been written to this peer. */
+  /** Calls `then` once this many bytes have been written to this peer. */
   whenWritten(length: number, then: () => void): void {
     this.#awaited = { length, then };
     this.#tellWritten();
@@ -186,7 +187,7 @@ class ConversationEnd extends Duplex {
     return this.#written;
   }
 
-  /** Once all is written. */
+  /** As a socket's: closes once all is written. */
   destroySoon(): void {
     if (this.writable) this.end();
     if (this.writableFinished) this.destroy();
@@ -240,7 +241,7 @@ class ConversationEnd extends Duplex {
     this.#on.on("error", this.#failed);
     this.#on.on("close", this.#closed);
     if (this.#on.readableEnded) this.#ended();
-    // It broke before this began: its events are over.
+    // The stream broke before and will emit no more events.
     if (this.#on.destroyed) this.#failed(Object.assign(new Error(), { code: "ECONNRESET" }));
     else this.#pull();
   }

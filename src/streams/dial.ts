@@ -21,12 +21,12 @@ export async function resolveHost(host: string, timeout: number): Promise<string
   }
 }
 
-/** ms until the next address is tried beside those that have not answered yet: RFC 8305, section 5. */
+/** ms until the next address is tried as well, if no address has answered yet: RFC 8305, section 5. */
 const ATTEMPT_DELAY = 250;
 
 /**
- * Connects to the first of the addresses that answers, several at a time as RFC 8305 has it. The socket is half-open
- * capable and paused. Rejects with NetworkError, the system's code in it; ETIMEDOUT after `timeout` ms.
+ * Connects to the first address that answers, trying several at a time as in RFC 8305. The socket is paused and may be
+ * half-open. Rejects with NetworkError and the system's code; with ETIMEDOUT after `timeout` ms.
  */
 export function dial(addresses: readonly string[], port: number, timeout: number): Promise<Socket> {
   const where = `${addresses.join(", ")} port ${port}`;
@@ -60,7 +60,7 @@ export function dial(addresses: readonly string[], port: number, timeout: number
       socket.once("error", failed);
       socket.once("connect", () => {
         attempts.delete(socket);
-        // From here on whoever reads or writes hears of an error; in between it must not bring the process down.
+        // The next owner listens for errors. Until then an error must not end the process.
         socket.off("error", failed).on("error", () => {});
         socket.pause();
         settle(() => resolve(socket));

@@ -2,9 +2,9 @@ import type { Socket } from "node:net";
 import { InvariantError, NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
-/** What was read while `judge` still wanted more. The bytes are the flow's beginning and belong to whoever takes it over. */
+/** The first bytes of a flow, up to the answer. The next owner of the flow has to send them on. */
 export interface Reading<T> {
-  /** Undefined: a side ended its stream before there was an answer. */
+  /** Undefined: a side ended its stream before an answer was possible. */
   readonly answer: T | undefined;
   readonly client: Buffer;
   readonly server: Buffer;
@@ -18,14 +18,14 @@ export interface Timing {
   readonly gap: number;
 }
 
-/** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
+/** All bytes together may take this many gaps. Otherwise a peer that sends a byte just before each gap ends could go on forever. */
 const GAPS = 20;
-/** No opening is longer, in bytes of one side: the readers end far below. */
-const LONGEST = 0x40000;
+/** The most bytes of one side. Every reader answers long before. */
+const MAX_BYTES = 0x40000;
 
 /**
- * Gives what arrives on paused sockets to `judge`, in order, until it answers. The sockets are left paused, in the
- * state that a relay or a TLS leg takes over. What `judge` throws is thrown; a reset or a timeout is a NetworkError.
+ * Reads from paused sockets and gives the bytes to `judge`, in order, until it answers. The sockets are left paused, as a
+ * relay or a TLS leg needs them. Throws what `judge` throws, and NetworkError after a reset or a timeout.
  */
 export function readUntil<T>(
   sockets: { readonly client: Socket; readonly server?: Socket },
@@ -65,8 +65,8 @@ export function readUntil<T>(
       for (let bytes: Buffer | null = socket.read(); bytes !== null; bytes = socket.read()) {
         read[side].push(bytes);
         length[side] += bytes.length;
-        if (length[side] > LONGEST)
-          return failed(new InvariantError(`Nobody said what ${LONGEST} bytes of a ${side} are`));
+        if (length[side] > MAX_BYTES)
+          return failed(new InvariantError(`No reader answered after ${MAX_BYTES} bytes of the ${side}`));
         let answer: T | undefined;
         try {
           answer = judge(side, bytes);
@@ -91,7 +91,7 @@ export function readUntil<T>(
       listen(socket, "error", (error) =>
         failed(
           error instanceof NetworkError
-            ? error // ours: the node itself ended the connection
+            ? error // the node itself ended the connection
             : new NetworkError(`The ${side} reset its connection`, error.code ?? "ECONNRESET", { cause: error }),
         ),
       );

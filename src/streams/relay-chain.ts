@@ -1,37 +1,37 @@
 import type { Socket } from "node:net";
 import { abort, type Meter, type RelayEnd, type RelayEnding, type RelayOptions, relay, type Sieve } from "./relay.ts";
 
-/** One tool between the ends: what comes from the client goes in at `ta` and comes out at `tb`. */
+/** One tool between the ends. The client's bytes go in at `ta` and come out at `tb`; the server's go the other way. */
 export interface RelayHop {
   readonly tool: string;
   readonly ta: Socket;
-  /** Rejects when what went in never came out. */
+  /** Rejects when the connection does not come back from the tool. */
   readonly tb: Promise<Socket>;
   readonly sieve?: Sieve | undefined;
 }
 
 /**
- * ms that a tool has to tell the client why, after the server's side broke: it may answer by itself, with a page that says
- * what it has blocked.
+ * ms that tools have to answer the client after the server's side broke: a tool that blocks a session may send a page that
+ * says why.
  */
-const ANSWER = 5_000;
+const ANSWER_TIME = 5_000;
 
 /**
- * Carries bytes between two ends through tools, in order: client, Ta, tool, Tb, …, server. Each stretch is a relay of its own,
- * begun as soon as its two ends are there, so that a tool which connects only once it has read something gets to read it.
- * Half-closes pass through the tools themselves. A reset is carried to all stretches, for a tool need not pass it on. Taps
- * see the client's stretch: what the client said and what it was told.
+ * Carries bytes between two ends through tools, in order: client, Ta, tool, Tb, …, server. Each stretch is a relay of its
+ * own, and begins as soon as its two ends are connected: a tool may connect at Tb only after it has read something at Ta.
+ * Half-closes pass through the tools themselves. A reset is passed on to all stretches, because a tool may not do so. Taps
+ * are on the client's stretch: they see what the client sent and received.
  */
 export function relayThrough(
   client: RelayEnd,
   hops: readonly RelayHop[],
   server: RelayEnd,
-  { meter, taps, idle, patience = ANSWER }: Omit<RelayOptions, "parties"> & { readonly patience?: number },
+  { meter, taps, idle, answerTime = ANSWER_TIME }: Omit<RelayOptions, "parties"> & { readonly answerTime?: number },
 ): Promise<RelayEnding> {
   if (hops.length === 0) return relay(client, server, { meter, taps, idle });
   const last = hops.length;
   const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", RelayEnd>> => ({}));
-  const partings: (RelayEnding | undefined)[] = Array.from({ length: last + 1 });
+  const endings: (RelayEnding | undefined)[] = Array.from({ length: last + 1 });
   let first: RelayEnding | undefined;
   let broken = false;
   let late: NodeJS.Timeout | undefined;
@@ -39,24 +39,24 @@ export function relayThrough(
   return new Promise((resolve) => {
     const cut = (stretches: readonly number[]) => {
       for (const index of stretches) {
-        if (partings[index]) continue;
+        if (endings[index]) continue;
         for (const end of Object.values(ends[index]!)) if (!end.socket.destroyed) abort(end);
       }
     };
-    const over = (index: number, parting: RelayEnding) => {
-      partings[index] = parting;
-      first ??= parting;
-      if (partings.every((one) => one !== undefined)) {
+    const over = (index: number, ending: RelayEnding) => {
+      endings[index] = ending;
+      first ??= ending;
+      if (endings.every((one) => one !== undefined)) {
         clearTimeout(late);
-        resolve(conclude(first, partings as RelayEnding[]));
+        resolve(conclude(first, endings as RelayEnding[]));
         return;
       }
-      if (!isBroken(parting) || broken) return;
+      if (!isBroken(ending) || broken) return;
       broken = true;
-      const all = partings.keys().toArray();
-      // Nothing that the server still says reaches the client, but the tools before the break may have an answer of their own.
+      const all = endings.keys().toArray();
+      // Nothing from the server reaches the client any more, but the tools before the break may have an answer of their own.
       cut(all.filter((other) => other > index));
-      late = setTimeout(() => cut(all), patience);
+      late = setTimeout(() => cut(all), answerTime);
     };
     const begin = (index: number, from: RelayEnd, to: RelayEnd) => {
       ends[index] = { from, to };
@@ -70,8 +70,8 @@ export function relayThrough(
         idle,
         parties,
       };
-      void relay(from, to, options).then((parting) => over(index, parting));
-      // It came back after another stretch had broken.
+      void relay(from, to, options).then((ending) => over(index, ending));
+      // This stretch was connected after another one had broken.
       if (broken) cut([index]);
     };
 
@@ -83,8 +83,8 @@ export function relayThrough(
         (socket) => begin(index + 1, { ...endOf(socket), sieve }, to),
         (error: Error) => {
           if (!to.socket.destroyed) abort(to);
-          const parting = { reason: error.message, clientLeft: null, serverLeft: null, first: undefined };
-          over(index + 1, { ...parting, failure: { side: "client", error } });
+          const ending = { reason: error.message, clientLeft: null, serverLeft: null, first: undefined };
+          over(index + 1, { ...ending, failure: { side: "client", error } });
         },
       );
     }
@@ -95,16 +95,16 @@ function isBroken({ failure, clientLeft, serverLeft }: RelayEnding): boolean {
   return failure !== undefined || clientLeft !== "closed" || serverLeft !== "closed";
 }
 
-/** What happened first is the cause; who left and how is told by the stretches that the two peers are on. */
-function conclude(earliest: RelayEnding, partings: readonly RelayEnding[]): RelayEnding {
-  const [near, far] = [partings[0]!, partings.at(-1)!];
+/** The first ending has the cause. How the two peers left is known from the stretches that they are on. */
+function conclude(earliest: RelayEnding, endings: readonly RelayEnding[]): RelayEnding {
+  const [near, far] = [endings[0]!, endings.at(-1)!];
   const { clientLeft } = near;
   const { serverLeft } = far;
   const ends = { clientLeft, serverLeft };
   if (near.failure?.side === "client") return { ...earliest, ...ends, failure: near.failure };
   if (far.failure?.side === "server") return { ...earliest, ...ends, failure: far.failure };
-  if (partings.some(isBroken)) return { ...earliest, ...ends, failure: undefined };
-  // The peer that left first was followed by the tools one after the other.
+  if (endings.some(isBroken)) return { ...earliest, ...ends, failure: undefined };
+  // The half-close of the peer that left first passed the tools one after the other.
   const { reason, first } = near.first === "server" && far.first === "server" ? far : near;
   return { reason, ...ends, first, failure: undefined };
 }
@@ -113,7 +113,7 @@ function endOf(socket: Socket): RelayEnd {
   return { stream: socket, socket };
 }
 
-/** The stretches at the two ends count what their peers send and get; what passes between two tools is counted by none. */
+/** The two outer stretches count the bytes of their peers. Bytes between two tools are not counted. */
 function meterOf(meter: Meter, near: boolean, far: boolean): Meter {
   const own: Meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
   const share = (name: keyof Meter) =>

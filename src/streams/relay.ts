@@ -3,36 +3,36 @@ import type { Duplex } from "node:stream";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
-/** One end of a relay. For bytes as they are `stream` and `socket` are the same; for a TLS leg the stream is the plaintext. */
+/** One end of a relay. For a TLS leg the stream is the plaintext; otherwise `stream` and `socket` are the same. */
 export interface RelayEnd {
   readonly stream: Duplex;
   /** The TCP connection below, which can be reset. */
   readonly socket: Socket;
-  /** Bytes of this side that were read before the relay began: they go first. */
+  /** Bytes of this side that were read before the relay began. They are sent first. */
   readonly head?: Buffer | undefined;
-  /** Takes off what stands in front of this side's bytes and is not the session's. */
+  /** Removes bytes in front of this side's stream that do not belong to the session. */
   readonly sieve?: Sieve | undefined;
-  /** What broke it, when that was before the relay began. */
+  /** The error that broke this end before the relay began. */
   readonly failure?: NodeJS.ErrnoException | undefined;
 }
 
 export interface Sieve {
-  /** What is left of these bytes; it may keep some until it knows. */
+  /** Answers the session's part of these bytes. It may hold some back until it knows whose they are. */
   take(bytes: Buffer): Buffer;
-  /** This side has ended: what was kept. */
+  /** This side has ended. Answers the bytes that were held back. */
   end(): Buffer;
 }
 
-/** Sees what passes, in order: feeds are taps. */
+/** Sees the bytes that pass, in order. Feeds are taps. */
 export interface Tap {
   data(from: Side, bytes: Uint8Array): void;
   end(from: Side): void;
   reset(from: Side): void;
-  /** When it can take more; undefined: now. */
+  /** Resolves when the tap can take more; undefined: it can take more now. */
   pressure(): Promise<void> | undefined;
 }
 
-/** Bytes from and to each side, counted while they pass; read at any time. Tools in between may change how many there are. */
+/** Counts the bytes from and to each side while they pass. The four differ when a tool in between changes the bytes. */
 export interface Meter {
   fromClient: number;
   fromServer: number;
@@ -40,7 +40,7 @@ export interface Meter {
   toServer: number;
 }
 
-/** What the two ends are called when one of them is to blame. */
+/** The names of the two ends in the reason for an ending. */
 export interface Parties {
   readonly client: string;
   readonly server: string;
@@ -48,14 +48,13 @@ export interface Parties {
 
 const PEERS: Parties = { client: "The client", server: "The server" };
 
-/** How it ended. */
 export interface RelayEnding {
   readonly reason: string;
   readonly clientLeft: "closed" | "reset" | null;
   readonly serverLeft: "closed" | "reset" | null;
-  /** Who ended its direction first, when nothing broke before. */
+  /** The side that ended its direction first; undefined: the relay broke before. */
   readonly first: Side | undefined;
-  /** The error that ended it, when one did: whose side, and what. */
+  /** The error that ended the relay, and the side that it came from; undefined: there was none. */
   readonly failure: { readonly side: Side; readonly error: NodeJS.ErrnoException } | undefined;
 }
 
@@ -68,9 +67,9 @@ export interface RelayOptions {
 }
 
 /**
- * Carries bytes between two ends until both have left: with backpressure, half-closes and resets carried across. A TLS
- * error on one side resets the other, because ending it would make a broken stream look complete. A missing close_notify
- * is missing on the other side too, behind all that came before.
+ * Carries bytes between two ends until both have left. Backpressure, half-closes and resets are passed on. A TLS error on
+ * one side resets the other side: an orderly end would make a broken stream look complete. When one side ends without
+ * close_notify, the other side gets all bytes and no close_notify either.
  */
 export function relay(
   client: RelayEnd,
@@ -87,10 +86,10 @@ export function relay(
     const broken = (side: Side, other: RelayEnd, error: NodeJS.ErrnoException) => {
       if (failure || reason) return;
       failure = { side, error };
-      // A write that fails says that the peer reset the connection before.
+      // A write fails with EPIPE after the peer has reset the connection.
       const reset = error.code === "ECONNRESET" || error.code === "EPIPE";
       left[side] = reset ? "reset" : left[side];
-      // A NetworkError is the node's own word: the tool in between has failed, say.
+      // A NetworkError is from the node itself: a tool has failed, for example.
       if (error instanceof NetworkError) reason = error.message;
       else if (reset) reason = `${parties[side]} reset the connection`;
       else if (error.code === TRUNCATED) reason = `${parties[side]} ended the connection without close_notify`;
@@ -110,8 +109,8 @@ export function relay(
 
     carry("client", client, server);
     carry("server", server, client);
-    // Every byte passes the client's stream, so its own timer knows of all activity. When it has closed, what waits for
-    // the server to take it has as long again: a server may have ended its own direction and read nothing any more.
+    // Every byte passes the client's stream, so its timer sees all activity. After it has closed, the server has the same
+    // time to take the bytes that are left: it may have ended its own direction and stopped reading.
     const expire = () => {
       reason ??= `Nothing passed for ${idle / 1000} s`;
       abort(client);
@@ -145,7 +144,7 @@ export function relay(
         meter[went] += bytes.length;
         for (const tap of taps) {
           tap.data(side, bytes);
-          // A tap that is full holds the reader back, and the reader's TCP window the peer.
+          // A full tap pauses the reader, whose TCP window then stops the peer.
           const pressure = tap.pressure();
           if (!pressure) continue;
           held += 1;
@@ -168,14 +167,14 @@ export function relay(
       };
       from.stream.once("end", ended);
       from.stream.once("close", () => {
-        // Destroyed before both of its directions had ended: the other must not wait for it, nor take what came for the whole.
+        // Destroyed before both directions had ended: the other side must not wait, nor believe that it got everything.
         if (!isCut && (left[side] === null || !from.stream.writableFinished)) abort(to);
         closed();
       });
       from.stream.resume();
       if (from.head?.length) pass(from.head);
       if (from.stream.readableEnded) ended();
-      // It broke before the relay began: its events are over.
+      // The stream broke before the relay began and will emit no more events.
       if (from.stream.destroyed) {
         broken(side, to, from.failure ?? Object.assign(new Error(), { code: "ECONNRESET" }));
         closed();
@@ -184,12 +183,12 @@ export function relay(
   });
 }
 
-/** Only TLS can tell an end from a cut; for anything else a FIN is an end. */
+/** Only TLS tells a complete stream from a truncated one. Elsewhere a FIN is a proper end. */
 function canBeCut({ stream, socket }: RelayEnd): boolean {
   return stream !== socket && !stream.destroyed && !stream.writableEnded;
 }
 
-/** Sends a FIN without close_notify, once all that was written has been sent. */
+/** Sends all that was written, and then a FIN without close_notify. */
 function cut({ stream, socket }: RelayEnd): void {
   stream.pause();
   stream.write(Buffer.alloc(0), () => {
@@ -200,7 +199,7 @@ function cut({ stream, socket }: RelayEnd): void {
   });
 }
 
-/** ms that a shutdown under way may take before the connection is closed without a RST. */
+/** ms that a shutdown may still take before the connection is closed without a RST. */
 const SHUTDOWN = 1_000;
 
 /** Ends a connection with a RST. */
@@ -209,7 +208,7 @@ export function abort({ stream, socket }: RelayEnd): void {
     if (!socket.destroyed) socket.resetAndDestroy();
     if (!stream.destroyed) stream.destroy();
   };
-  // libuv refuses a reset while a shutdown is under way, and Node then forgets the descriptor, which stays open for ever.
+  // libuv refuses a reset during a shutdown, and Node then forgets the descriptor: it would stay open for ever.
   const shuttingDown = stream.writableEnded && stream.writableLength === 0 && !stream.writableFinished;
   if (!shuttingDown || stream.destroyed) {
     now();
@@ -220,5 +219,5 @@ export function abort({ stream, socket }: RelayEnd): void {
   stream.once("finish", now);
 }
 
-/** The code of a leg whose peer sent a FIN and no close_notify, as OpenSSL calls it: what came may have been cut off. */
+/** OpenSSL's code for a peer that sent a FIN without close_notify: its stream may have been truncated. */
 export const TRUNCATED = "ERR_SSL_UNEXPECTED_EOF_WHILE_READING";

@@ -10,10 +10,10 @@ import { replayDialogue } from "./replay-dialogue.ts";
 /** Plaintext that may become TLS: STARTTLS, and CONNECT seen on the wire. */
 export interface UpgradeStage {
   /**
-   * What to watch for in a conversation with a server at this port whose client began with these bytes; undefined: there is
+   * What to watch for in a conversation with a server at this port whose client has sent these bytes; undefined: there is
    * nothing to watch for.
    */
-  watch(port: number, begun: Buffer): Watch | undefined;
+  watch(port: number, received: Buffer): Watch | undefined;
   /** The same for the inside of a TLS session, before anything was said there. */
   watchInside(): Watch | undefined;
   open(client: Peer, server: Peer, watch: Watch): UpgradableConversation;
@@ -30,7 +30,7 @@ export interface Peek {
   /** The bytes that were read. */
   readonly client: Buffer;
   readonly server: Buffer;
-  /** One of the two streams broke before there were any. */
+  /** The error of a stream that broke before any bytes came. */
   readonly failure: NodeJS.ErrnoException | undefined;
 }
 
@@ -42,9 +42,9 @@ export interface UpgradeSettings {
 
 export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: UpgradeSettings): UpgradeStage {
   return {
-    watch(port, begun) {
+    watch(port, received) {
       const startTls = ports.includes(port);
-      return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, received: begun }) : undefined;
+      return enabled && (startTls || asksProxy(received)) ? openWatch({ startTls, received }) : undefined;
     },
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
     open: openUpgradableConversation,
@@ -55,11 +55,11 @@ export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: U
 }
 
 async function peek(client: Socket, server: Socket, timing: { silence: number; gap: number }): Promise<Peek> {
-  let begun = Buffer.alloc(0);
+  let received = Buffer.alloc(0);
   const judge = (side: Side, bytes: Buffer) => {
     if (side === "server") return { asks: false };
-    begun = Buffer.concat([begun, bytes]);
-    const asks = asksProxy(begun);
+    received = Buffer.concat([received, bytes]);
+    const asks = asksProxy(received);
     return asks === "more" ? undefined : { asks };
   };
   try {
