@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { PeerError } from "../errors.ts";
-import type { Connection, Established, Happening } from "../ssl3/connection.ts";
+import type { Connection, ConnectionEvent, Established } from "../ssl3/connection.ts";
 import { TRUNCATED } from "../streams/relay.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
 import { STREAM } from "./leg.ts";
@@ -46,9 +46,9 @@ export class Ssl3Stream extends Duplex {
   /** Bytes that were read before the stream was there come first. */
   receive(bytes: Buffer): void {
     try {
-      for (const happening of this.#connection.receive(bytes)) {
+      for (const event of this.#connection.receive(bytes)) {
         if (this.destroyed) return;
-        this.#on(happening);
+        this.#on(event);
       }
       this.#flush();
     } catch (error) {
@@ -57,18 +57,18 @@ export class Ssl3Stream extends Duplex {
     }
   }
 
-  #on(happening: Happening): void {
-    if (happening.kind === "open") {
+  #on(event: ConnectionEvent): void {
+    if (event.kind === "open") {
       this.#flush();
-      this.#opened.resolve(happening.established);
-    } else if (happening.kind === "data") {
-      if (!this.push(happening.bytes)) this.#socket.pause();
-    } else if (happening.kind === "end") {
+      this.#opened.resolve(event.established);
+    } else if (event.kind === "data") {
+      if (!this.push(event.bytes)) this.#socket.pause();
+    } else if (event.kind === "end") {
       this.#isEnded = true;
       this.push(null);
-    } else if (happening.description !== ALERTS.close_notify) {
-      const message = `The peer ended the connection: ${nameAlert(happening.description)}`;
-      this.destroy(Object.assign(new Error(message), { code: codeOfAlert(happening.description) }));
+    } else if (event.description !== ALERTS.close_notify) {
+      const message = `The peer ended the connection: ${nameAlert(event.description)}`;
+      this.destroy(Object.assign(new Error(message), { code: codeOfAlert(event.description) }));
     } else this.destroy(Object.assign(new Error("The peer ended the handshake"), { code: "ECONNRESET" }));
   }
 

@@ -3,25 +3,25 @@ import { CIPHERS } from "./bulk-cipher.ts";
 import { MACS, type MacName } from "./mac.ts";
 import type { Suite } from "./suites.ts";
 
-/** Both sides' 32 random bytes. */
+/** The 32 random bytes of each side. */
 export interface Randoms {
   readonly client: Uint8Array;
   readonly server: Uint8Array;
 }
 
-/** One direction's keys. */
+/** The keys of one direction. */
 export interface WriteKeys {
   readonly macSecret: Buffer;
   readonly key: Buffer;
   readonly iv: Buffer;
 }
 
-/** 48 bytes, of a premaster secret of any length: RFC 6101, section 6.1. */
+/** The master secret of 48 bytes: RFC 6101, section 6.1. */
 export function masterSecret(premaster: Uint8Array, { client, server }: Randoms): Buffer {
   return expand(premaster, [client, server], 48);
 }
 
-/** RFC 6101, section 6.2.2: the server's random first, and parts in this order. */
+/** The keys of both directions: RFC 6101, section 6.2.2. Here the server's random comes first. */
 export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite: Suite): Record<Sender, WriteKeys> {
   const mac = MACS[suite.mac].size;
   const { key, block } = CIPHERS[suite.cipher];
@@ -37,7 +37,7 @@ export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite
   return { client: of("client"), server: of("server") };
 }
 
-/** MD5(secret + SHA("A" + secret + randoms)) + MD5(secret + SHA("BB" + …)) + …, as far as is needed. */
+/** MD5(secret + SHA("A" + secret + randoms)) + MD5(secret + SHA("BB" + …)) + …, up to this length. */
 function expand(secret: Uint8Array, randoms: readonly Uint8Array[], length: number): Buffer {
   const parts: Buffer[] = [];
   for (let round = 0; parts.length * MACS.md5.size < length; round += 1) {
@@ -51,10 +51,10 @@ function expand(secret: Uint8Array, randoms: readonly Uint8Array[], length: numb
 
 export type Sender = "client" | "server";
 
-/** The running hash of every handshake message, of both sides. */
+/** The running hash of all handshake messages of both sides. */
 export interface Transcript {
   add(message: Uint8Array): void;
-  /** What a side's Finished must hold at this point: RFC 6101, section 5.6.9. 36 bytes. */
+  /** The contents of a side's Finished at this point, 36 bytes: RFC 6101, section 5.6.9. */
   finished(sender: Sender, master: Uint8Array): Buffer;
 }
 

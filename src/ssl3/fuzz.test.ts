@@ -55,7 +55,7 @@ function mustBlamePeer(work: () => void): void {
 }
 
 function fuzz(what: string, share: number, once: (dice: (sides: number) => number) => void): void {
-  test(`${what} only ever blame the peer`, (t) => {
+  test(`${what} give nothing but a PeerError`, (t) => {
     const dice = createDice(SEED);
     const runs = Math.ceil(RUNS * share);
     for (let run = 0; run < runs; run += 1) {
@@ -129,8 +129,8 @@ function converse(conversation: Conversation, change: (line: number, bytes: Buff
   );
   connection.take();
   for (const [line, bytes] of PEERS.get(name)!.entries()) {
-    const { happenings } = hear(connection, change(line, bytes) ?? bytes);
-    for (const happening of happenings) mustBlamePeer(() => on(happening));
+    const { events } = hear(connection, change(line, bytes) ?? bytes);
+    for (const event of events) mustBlamePeer(() => on(event));
     connection.take();
   }
   if (!SESSIONS.has(name)) SESSIONS.set(name, established()?.session);
@@ -142,6 +142,6 @@ fuzz("Whole conversations", 0.02, (dice) => {
   converse(conversation, (line, bytes) => (line === spoilt ? spoil(bytes, dice) : undefined));
 });
 
-test("The conversations that are spoilt come to their end when they are not", () => {
+test("The connections that the fuzz tests change complete without a change", () => {
   assert.equal([...SESSIONS.values()].filter(Boolean).length, CONVERSATIONS.length);
 });

@@ -24,14 +24,14 @@ const VECTORS: readonly (readonly [key: string, at: readonly (readonly [offset: 
 ];
 
 for (const [key, places] of VECTORS) {
-  test(`RC4 with ${key.length * 4} bits makes the stream of RFC 6229`, () => {
+  test(`RC4 with ${key.length * 4} bits gives the stream of RFC 6229`, () => {
     const stream = Buffer.alloc(256);
     createRc4(Buffer.from(key, "hex"))(stream);
     for (const [offset, expected] of places) assert.equal(stream.toString("hex", offset, offset + 16), expected);
   });
 }
 
-test("RC4 agrees with a plain second implementation, however its input is cut", () => {
+test("RC4 agrees with a second implementation however its input is cut", () => {
   const property = fc.property(
     fc.uint8Array({ minLength: 1, maxLength: 32 }),
     fc.uint8Array({ maxLength: 600 }),
