@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
+import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
 import { startControl } from "../control/server.ts";
 import { createTestOperations, QUIET, testSession } from "../control/test-operations.ts";
 
@@ -161,6 +161,22 @@ test("A running node is found where it listens, even if the file names another a
   const { code, err } = await clearline(["sessions", "-c", file]);
   const why = `Cannot find the node: console in ${file} cannot be used. clearline check -c ${file} says what is wrong\n`;
   assert.deepEqual([code, err], [2, why]);
+});
+
+test("A command that finds its node running loads no schema, which would take longer than the command", async () => {
+  const place = join(folder, "quick");
+  mkdirSync(join(place, "data"), { recursive: true });
+  writeFileSync(join(place, "data", "token"), readFileSync(tokenFile));
+  writeFileSync(join(place, "clearline.yaml"), "dataDir: ./data\n");
+  const hook =
+    "registerHooks({ resolve(name, c, next) { if (name === 'zod') console.error(name); return next(name, c); } })";
+  const source = `import { registerHooks } from "node:module"; ${hook};`;
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(source)}` };
+  const args = ["sessions", "-c", join(place, "clearline.yaml")];
+  assert.equal((await clearline(args, { env })).err.split("\n")[0], "zod");
+  writeNodeFile(join(place, "data"), control.address);
+  const { code, err } = await clearline(args, { env });
+  assert.deepEqual([code, err], [0, ""]);
 });
 
 for (const status of [200, 404]) {

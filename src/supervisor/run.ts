@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
 import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
-import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
