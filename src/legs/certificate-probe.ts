@@ -9,8 +9,8 @@ import { signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 
 /**
- * Asks a server, on a connection of its own, whether it demands a client certificate: up to TLS 1.2 its first flight says so
- * in plaintext (RFC 5246, section 7.4.4), but OpenSSL does not tell. A server that does not answer, or answers with
+ * Finds out on a new connection whether a server demands a client certificate. Up to TLS 1.2 the server's first flight says
+ * so in plaintext (RFC 5246, section 7.4.4), but OpenSSL does not pass this on. A server that does not answer, or answers
  * something else, demands none. `timeout` in ms for the whole exchange.
  */
 export async function probeServer(dial: () => Promise<Socket>, hello: ClientHello, timeout: number): Promise<boolean> {
@@ -52,7 +52,7 @@ function requestsCertificate(socket: Socket, probe: Buffer, timeout: number): Pr
         if (flight.kind === "more") return;
         resolve(flight.kind === "flight" && flight.certificateRequested);
       } catch {
-        // Broken TLS is an answer too: nothing was asked for.
+        // A server that breaks TLS has not asked for a certificate.
         resolve(false);
       }
       clearTimeout(timer);

@@ -25,13 +25,13 @@ import { openSsl3ClientLeg } from "./ssl3.ts";
 
 export interface ClientLegOptions {
   readonly presented: readonly Presentable[];
-  /** What the server chose; undefined: it chose none, and the client gets none. */
+  /** The protocol that the server chose; undefined: none, so the client gets none. */
   readonly alpn: string | undefined;
   readonly versions: VersionRange;
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
-  /** Undefined: the keys stay where they are. */
+  /** Undefined: nobody wants the keys. */
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ClientResumption | undefined;
@@ -42,8 +42,8 @@ const NO_RESUMPTION: ClientResumption = { sessions: undefined, ticketKeys: [], b
 const CIPHERS = SUITES.map(({ openssl }) => openssl).join(":");
 
 /**
- * Answers the client's hello; `bytes` are those that it came in, for OpenSSL to read again. A client that refuses, because it does not
- * trust the certificate say, is an expected outcome; it has had its alert from OpenSSL.
+ * Answers the client's hello. `bytes` are the bytes of the hello, which OpenSSL reads again. It is an expected outcome that
+ * the client refuses, for example because it does not trust the certificate. OpenSSL has then sent its alert.
  */
 export async function openClientLeg(
   socket: Socket,
@@ -82,7 +82,7 @@ export async function openClientLeg(
     secureContext,
     ...(session && { server: session.server }),
     ...STREAM,
-    // Without a choice of the server's the extension is ignored, as the server ignored it (RFC 7301, section 3.2).
+    // If the server ignored the extension, so does the node (RFC 7301, section 3.2).
     ...(alpn !== undefined && { ALPNProtocols: alpnList([alpn]) }),
   };
   const stream = new TLSSocket(socket, options);
@@ -102,7 +102,7 @@ export async function openClientLeg(
     kind: "up",
     stream,
     socket,
-    // In a resumed session none was shown.
+    // In a resumed session no certificate was shown.
     ...(presented.length > 1 && !resumed && { shown: placeOf(stream, presented) }),
     negotiated: {
       version: stream.getProtocol() ?? "unknown",
@@ -115,8 +115,8 @@ export async function openClientLeg(
 }
 
 /**
- * Every session, in a ticket too, carries what it is bound to, and OpenSSL resumes it only where that is the same. The context
- * is shared by all clients that are shown the same; each of them takes the bond over at its birth, which must follow at once.
+ * Puts the bond into every session and ticket: OpenSSL resumes a session only with the same bond. Several clients share the
+ * context, and a TLS socket takes the bond over when it is created, so the socket must be created right after this call.
  */
 function bindSessions({ context }: SecureContext, bond: Bond): void {
   const name = hash("sha256", JSON.stringify(bond), "base64url");
@@ -126,7 +126,7 @@ function bindSessions({ context }: SecureContext, bond: Bond): void {
 /** OpenSSL's SSL_MAX_SID_CTX_LENGTH, in bytes. */
 const MAX_SESSION_ID_CONTEXT = 32;
 
-/** OpenSSL chooses by what the client can verify, and says which only now. */
+/** OpenSSL chooses a certificate that the client can verify. Only after the handshake is it known which. */
 function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {
   const shown = stream.getX509Certificate();
   const isShown = ({ certificatePem }: Presentable) =>
@@ -134,16 +134,16 @@ function placeOf(stream: TLSSocket, presented: readonly Presentable[]): number {
   return Math.max(0, presented.findIndex(isShown));
 }
 
-/** What Node calls a FIN in the middle of a handshake. */
+/** Node's error for a FIN in the middle of a handshake. */
 const ENDED = Object.assign(new Error(), { code: "ECONNRESET" });
 
 /**
- * The client may have left while the server was spoken to. TLS takes the connection over below the socket, where an end that
- * has been read already is not seen again: the handshake would wait for it until its timeout.
+ * Whether the client has left during the handshake with the server. TLS takes the connection over below the socket and
+ * does not see an end that the socket has read: the handshake would wait until its timeout.
  */
 async function hasLeft(socket: Socket): Promise<boolean> {
   const behind: Buffer | null = socket.read();
-  // What is read to its end says so in the next tick.
+  // A socket that has been read to its end emits "end" in the next tick.
   await new Promise<void>((resolve) => process.nextTick(resolve));
   if (socket.destroyed || socket.readableEnded) return true;
   if (behind !== null) socket.unshift(behind);
@@ -168,18 +168,18 @@ function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | und
       resolve(failure);
     };
     const failed = (error: Error) => settle(explainFailure("client", error));
-    // Told from inside OpenSSL, which has its session tickets still to write: whoever destroyed the stream now would crash
-    // the process.
+    // Emitted from inside OpenSSL, which has yet to write its session tickets: destroying the stream now would crash the
+    // process.
     stream.once("secure", () => setImmediate(settle, undefined));
-    // A server-side TLSSocket that no tls.Server owns tells of TLS errors by this event alone, before and after the handshake:
-    // without an end of its own a stream that broke would stay open and silent.
+    // A server-side TLSSocket without a tls.Server reports TLS errors only by this event, before and after the handshake. A
+    // stream that broke would stay open if it were not destroyed here.
     stream.on("_tlsError", (error: Error) => {
       failed(error);
       stream.destroy(error);
     });
-    // Stays: an error between here and the relay must not bring the process down.
+    // Never removed: an error before the relay begins must not end the process.
     stream.on("error", failed);
-    // A stream that may be half-open is not closed by the client's end.
+    // The client's end does not close a stream that may be half-open.
     stream.once("end", () => failed(ENDED));
     stream.once("close", () => failed(ENDED));
   });

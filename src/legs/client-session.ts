@@ -4,30 +4,30 @@ import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { isFatalAlert } from "./openssl-errors.ts";
 
-/** Where OpenSSL's sessions with clients are, which come back by identifier. */
+/** Where sessions that clients resume by identifier are stored. */
 export interface ClientSessions {
   readonly sessions: SessionKeeper;
-  /** What must be the same when a client comes back. */
+  /** What must be the same in both sessions. */
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;
 }
 
-/** The one session of one connection: what it came back to, or what it begins. */
+/** The TLS session of one connection, resumed or new. */
 export interface ClientSession {
-  /** What Node asks of a tls.Server. One for each leg: the question does not say whose it is. */
+  /** Answers Node's tls.Server events. Each leg has its own, because the events do not say which connection they are for. */
   readonly server: Server;
-  /** A fatal alert on this stream, now or later, and nobody comes back to the session. */
+  /** Forgets the session after a fatal alert on this stream. */
   watch(stream: TLSSocket): void;
 }
 
-/** Finds the session whose identifier the client brings, when all that it is bound to is still the same. */
+/** Finds the session with the client's identifier and this bond. */
 export async function openClientSession(
   { sessionId, sessionTicket }: ClientHello,
   { sessions, bond, timeout }: ClientSessions,
 ): Promise<ClientSession> {
   const place = (id: Uint8Array) => [...bond, Buffer.from(id).toString("hex")];
-  // Beside a ticket the identifier is made up (RFC 5077, section 3.4).
+  // An identifier that comes with a ticket is a random value (RFC 5077, section 3.4).
   const brought = sessionId.length > 0 && !sessionTicket ? place(sessionId) : undefined;
   const earlier = brought && (await sessions.find(brought, Date.now()));
   let own = earlier && brought;

@@ -2,22 +2,20 @@ import { constants } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 import { createCache } from "../cache.ts";
 
-/**
- * Making a context costs milliseconds and clients repeat themselves, so contexts are kept: the least recently used goes.
- */
+/** OpenSSL contexts, cached because making one takes milliseconds and clients repeat themselves. */
 export interface ContextCache {
   /** `tickets`: whether session tickets are made (a server's) or taken (a client's). */
   take(options: SecureContextOptions, tickets: boolean): SecureContext;
   readonly size: number;
   readonly hits: number;
   readonly misses: number;
-  /** Needed after the trusted roots changed: a context keeps those of its birth. */
+  /** Needed after the trusted roots have changed: a context keeps the roots that it was made with. */
   flush(): number;
 }
 
 /**
- * Renegotiation is refused on both legs (it lets a peer change what was judged), compression never negotiated (CRIME).
- * Servers without RFC 5746 are accepted as browsers accept them: with renegotiation refused there is nothing to attack on this side.
+ * Renegotiation is refused on both legs, because a peer could change what was judged. Compression is never negotiated (CRIME).
+ * Servers without RFC 5746 are accepted, as browsers accept them: without renegotiation the attack does not work here.
  */
 const OPTIONS =
   constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION | constants.SSL_OP_LEGACY_SERVER_CONNECT;

@@ -12,7 +12,7 @@ export interface Negotiated {
   readonly group: string | undefined;
   /** Undefined: no protocol was negotiated. */
   readonly alpn: string | undefined;
-  /** The two came back to an earlier session, with an abbreviated handshake. */
+  /** An earlier session was resumed, with an abbreviated handshake. */
   readonly resumed: boolean;
 }
 
@@ -24,10 +24,10 @@ export interface Leg {
   readonly negotiated: Negotiated;
 }
 
-/** Takes one line of the NSS key log format, with its end: the keys of a leg, while it comes up. */
+/** Takes one line of the NSS key log format, with its newline: a key of a leg, during the handshake. */
 export type KeyTaker = (line: Buffer) => void;
 
-/** TLS options that Node hands on to the stream, which its types do not know. */
+/** Stream options that Node's TLS accepts, although its types do not list them. */
 export interface StreamOptions {
   readonly allowHalfOpen: boolean;
   readonly highWaterMark: number;
@@ -42,10 +42,10 @@ export const STREAM: StreamOptions = { allowHalfOpen: true, highWaterMark: 128 *
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Has a leg hear that the connection below it is broken. Node's TLS forgets that a write of its own failed, of its last
- * flight or of a ticket: whatever is written later waits for that one without end, and as the kernel tells of a reset only
- * once, the reset looks like the peer's end. The kernel tells it again to whoever writes to the connection, nothing even. Not
- * before there is something to write: a peer that has said all and left need not be told of anything.
+ * Makes a leg fail when the connection below it is broken. If a write of Node's TLS itself failed (its last flight, or a
+ * ticket), Node forgets the error: later writes wait for ever, and because the kernel reports a reset only once, the reset
+ * looks like the peer's end. But any later write to the connection fails again, even an empty one. It is made only when the
+ * leg has something to write: a peer that has sent everything and left is no error.
  */
 export function hearBreaks(stream: Duplex, socket: Socket): void {
   const probe = () => {
@@ -65,9 +65,9 @@ export function hearBreaks(stream: Duplex, socket: Socket): void {
 /** Why a leg did not come up: an expected outcome. */
 export interface LegFailure {
   readonly kind: "failed";
-  /** "alert": the peer refused with one. "protocol": we refused the peer. "network": the connection ended. "timeout". */
+  /** "alert": the peer sent one. "protocol": this node refused the peer. "network": the connection ended. */
   readonly cause: "alert" | "protocol" | "network" | "timeout";
-  /** The alert that says why to the other side: RFC 8446, section 6.2. */
+  /** The alert that tells the other side why: RFC 8446, section 6.2. */
   readonly alert: number;
   /** OpenSSL's or the system's code. */
   readonly code: string;
@@ -81,11 +81,11 @@ export interface LegFailure {
 export interface ServerLeg extends Leg {
   readonly kind: "up";
   readonly certificate: X509Certificate;
-  /** Those that came with it, of a resumed session and of SSL 3.0. Else they hang on it. */
+  /** The other certificates of the chain, for a resumed session and SSL 3.0. Otherwise `certificate` links to them. */
   readonly sent?: readonly X509Certificate[];
   /**
-   * OpenSSL's verification code, "CERT_HAS_EXPIRED"; undefined: the chain is good. The host name is not part of it. "NOT_VERIFIED":
-   * OpenSSL did not see it.
+   * OpenSSL's verification code, such as "CERT_HAS_EXPIRED"; undefined: the chain is good. It does not cover the host name.
+   * "NOT_VERIFIED": OpenSSL did not see the chain.
    */
   readonly verifyCode: string | undefined;
   /** The OCSP response that the server stapled to its certificate, as it came. */
@@ -95,23 +95,23 @@ export interface ServerLeg extends Leg {
 /** The TLS session with the client. */
 export interface ClientLeg extends Leg {
   readonly kind: "up";
-  /** Which of several certificates the client was shown: its place among them. Absent: there was one. */
+  /** The index of the certificate that the client was shown, if there were several. */
   readonly shown?: number;
 }
 
-/** What the client is shown. Several when there is one of each key type; OpenSSL shows the one that the client can verify. */
+/** A certificate for the client. If there are several, of different key types, OpenSSL shows one that the client can verify. */
 export interface Presentable {
   readonly certificatePem: string;
   readonly keyPem: string;
 }
 
-/** How a client may come back. */
+/** How a client may resume an earlier session. */
 export interface ClientResumption {
-  /** By identifier, up to TLS 1.2. Undefined: not at all. */
+  /** By session identifier, up to TLS 1.2. Undefined: not allowed. */
   readonly sessions: SessionKeeper | undefined;
-  /** By ticket. None: not at all. */
+  /** By ticket. Empty: not allowed. */
   readonly ticketKeys: TicketKeys;
-  /** What must be the same when it does. */
+  /** What must be the same in both sessions. */
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;

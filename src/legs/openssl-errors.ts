@@ -42,7 +42,7 @@ const RECEIVED: Readonly<Record<string, number>> = {
   TLSV1_ALERT_NO_APPLICATION_PROTOCOL: ALERTS.no_application_protocol,
 };
 
-/** OpenSSL's reasons to refuse what the peer sent, and the alert that says the same to the other side. */
+/** OpenSSL's reasons for refusing a peer, and the alert that tells the other side the same. */
 const REFUSED: Readonly<Record<string, number>> = {
   UNSUPPORTED_PROTOCOL: ALERTS.protocol_version,
   NO_PROTOCOLS_AVAILABLE: ALERTS.protocol_version,
@@ -69,26 +69,26 @@ const REFUSED: Readonly<Record<string, number>> = {
   UNEXPECTED_MESSAGE: ALERTS.unexpected_message,
 };
 
-/** The alert number that the peer sent, when this error says that it sent one. */
+/** The alert that the peer sent, if this error says that it sent one. */
 export function receivedAlert(error: NodeJS.ErrnoException): number | undefined {
   return RECEIVED[(error.code ?? "").replace(/^ERR_SSL_/, "")];
 }
 
 /**
- * Whether this error of a leg is a fatal alert, of the peer's or our own. The session of such a connection must not be resumed:
- * RFC 6101, section 5.4; RFC 5246, section 7.2. A missing close_notify is none (RFC 5246, section 7.2.1).
+ * Whether this error of a leg is a fatal alert, sent or received. The session of such a connection must not be resumed: RFC
+ * 6101, section 5.4; RFC 5246, section 7.2. A missing close_notify is not fatal (RFC 5246, section 7.2.1).
  */
 export function isFatalAlert({ code = "" }: NodeJS.ErrnoException): boolean {
   return code.startsWith("ERR_SSL_") && code !== TRUNCATED;
 }
 
-/** OpenSSL's code for an alert that the peer sent: what `receivedAlert` reads. */
+/** OpenSSL's code for an alert that the peer sent: the reverse of `receivedAlert`. */
 export function codeOfAlert(alert: number): string {
   const [name] = Object.entries(RECEIVED).find(([, number]) => number === alert) ?? [`TLSV1_ALERT_${alert}`];
   return `ERR_SSL_${name}`;
 }
 
-/** Names a failed handshake with `peer`: who refused, and the alert that carries the reason across. */
+/** Explains a failed handshake with `peer`: who refused, and the alert that tells the other side why. */
 export function explainFailure(peer: "client" | "server", error: NodeJS.ErrnoException): LegFailure {
   const code = error.code ?? "ERR_SSL";
   const received = receivedAlert(error);
@@ -97,7 +97,7 @@ export function explainFailure(peer: "client" | "server", error: NodeJS.ErrnoExc
     return { kind: "failed", cause: "alert", alert: received, code, reason };
   }
   if (!code.startsWith("ERR_SSL_")) {
-    // Node calls a FIN during the handshake ECONNRESET too, but only a system call's error is a reset.
+    // Node's error for a FIN during the handshake is ECONNRESET too, but a real reset names a system call.
     const reset = code !== "ECONNRESET" || error.syscall !== undefined;
     const reason = `The ${peer} ${reset ? "reset" : "closed"} the connection during the handshake`;
     return { kind: "failed", cause: "network", alert: ALERTS.handshake_failure, code: reset ? code : "EOF", reason };

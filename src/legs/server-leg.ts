@@ -16,13 +16,13 @@ export interface ServerLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
-  /** Undefined: the keys stay where they are. */
+  /** Undefined: nobody wants the keys. */
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
   readonly resumption?: ServerResumption | undefined;
   /** Asks the server to staple the status of its certificate: RFC 6066, section 8. Not in SSL 3.0. */
   readonly staple?: boolean;
-  /** The server has refused everything newer: it is offered SSL 3.0, with the signal of RFC 7507. */
+  /** The server has refused TLS: it is offered SSL 3.0, with the signal of RFC 7507. */
   readonly fallback?: boolean;
 }
 
@@ -49,7 +49,7 @@ export async function openServerLeg(
   try {
     stream = connectTls(socket, offer, { contexts, takeKey, staple }, memory && { session: earlier?.session });
   } catch (error) {
-    // A hello may offer only what OpenSSL knows and will not do at this security level.
+    // Everything that the hello offers may be below OpenSSL's security level.
     return explainFailure("server", error as NodeJS.ErrnoException);
   }
   let stapled: Buffer | undefined;
@@ -100,7 +100,7 @@ export async function openServerLeg(
   };
 }
 
-/** What a server of SSL 3.0 alone answers to a hello of TLS: these alerts, a ServerHello of its own version, or nothing. */
+/** A server that knows only SSL 3.0 answers a TLS hello with one of these alerts, with its own version, or not at all. */
 const OLD_SERVERS_ALERTS: readonly number[] = [
   ALERTS.unexpected_message,
   ALERTS.handshake_failure,
@@ -110,8 +110,8 @@ const OLD_SERVERS_ALERTS: readonly number[] = [
 const OLD_SERVERS_CODES = ["ERR_SSL_UNSUPPORTED_PROTOCOL", "ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_WRONG_SSL_VERSION"];
 
 /**
- * Whether a server that refused may speak SSL 3.0 and nothing newer, and policy allows that: then `fallback` is worth a new
- * connection. A server that speaks TLS after all refuses it (RFC 7507), so nobody in between can bring this about.
+ * Whether a server that refused may speak only SSL 3.0, and policy allows SSL 3.0: then it is worth asking again with
+ * `fallback`. A server that speaks TLS refuses the fallback (RFC 7507), so nobody in between can force it.
  */
 export function mayFallBack({ cause, alert, code }: LegFailure, versions: VersionRange): boolean {
   if (versions.min !== "SSLv3" || !allowsTls(versions)) return false;
@@ -144,13 +144,13 @@ function connectTls(
     ALPNProtocols: alpnList(offer.alpn),
     ...(staple && { requestOCSP: true }),
     ...STREAM,
-    // Judged by policy, with every fault, once it is here.
+    // The policy judges the certificate later, with all its faults.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   };
   const stream = connect(options);
   if (takeKey) stream.on("keylog", takeKey);
-  // Node would make an object of every certificate in the chain for `checkServerIdentity`, which does not look at it.
+  // Node would parse every certificate of the chain for `checkServerIdentity`, which does not use them.
   stream.getPeerCertificate = () => ({}) as DetailedPeerCertificate;
   return stream;
 }
@@ -163,7 +163,7 @@ function handshake(stream: TLSSocket, timeout: number): Promise<LegFailure | und
       resolve(failure);
     };
     stream.once("secureConnect", () => settle(undefined));
-    // Stays: an error between here and the relay must not bring the process down.
+    // Never removed: an error before the relay begins must not end the process.
     stream.on("error", (error) => settle(explainFailure("server", error)));
     stream.once("close", () => settle(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
   });
@@ -175,19 +175,19 @@ const HANDSHAKE_HEADER = 4;
 const EMPTY_CERTIFICATE = RECORD_OVERHEAD + HANDSHAKE_HEADER + 4;
 
 /**
- * In TLS 1.3 a server that demands a client certificate says so only after the handshake has succeeded for us, and its
- * request is encrypted. But the answer to it shows: our last flight is longer by an empty Certificate message. Only then
- * is it worth the wait for what comes first, the server's refusal or its first session ticket.
+ * Waits for a server that may refuse a client without a certificate. In TLS 1.3 such a server refuses only after the handshake
+ * has succeeded for the client, and its request is encrypted. But the client's last flight is then longer, by an empty
+ * Certificate message. Only in this case the leg waits for the refusal or the first session ticket.
  */
 async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: number): Promise<LegFailure | undefined> {
-  // From here on: a near server refuses before our last flight has been looked at.
+  // Listen now: a server nearby may refuse before the size of the last flight is known.
   const answered = new Promise<LegFailure | undefined>((resolve) => {
     stream.once("session", () => resolve(undefined));
     stream.once("error", (error) => resolve(explainFailure("server", error)));
     stream.once("close", () => resolve(explainFailure("server", Object.assign(new Error(), { code: "ECONNRESET" }))));
   });
   const before = socket.bytesWritten;
-  // Whatever the version: this was told from inside OpenSSL, where the stream must not be destroyed.
+  // For all versions: this runs inside OpenSSL's callback, where the stream must not be destroyed.
   await new Promise(setImmediate);
   if (stream.getProtocol() !== "TLSv1.3") return undefined;
   const digest = stream.getCipher()?.standardName?.endsWith("SHA384") ? 48 : 32;
@@ -201,7 +201,7 @@ async function certificateRefusal(stream: TLSSocket, socket: Socket, elapsed: nu
   return Promise.race([answered, late]).finally(() => clearTimeout(timer));
 }
 
-/** IANA's name of the group; a DH group that the server made up has its size for a name. */
+/** IANA's name of the group. A DH group of the server's own is named by its size. */
 function groupOf(stream: TLSSocket): string | undefined {
   const info = stream.getEphemeralKeyInfo() as { type?: string; name?: string; size?: number } | null;
   if (!info?.type) return undefined;

@@ -7,45 +7,42 @@ import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
 import { isFatalAlert } from "./openssl-errors.ts";
 
-/** How the node comes back to a server. */
+/** How the node resumes sessions with servers. */
 export interface ServerResumption {
   readonly sessions: SessionKeeper;
-  /** What must be the same when it does, beside all that is offered. */
+  /** What must be the same in both sessions, apart from the offer. */
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;
 }
 
 /**
- * A session with a server as it is kept. In an abbreviated handshake a server shows no certificate, and OpenSSL keeps none of
- * the chain: what it showed in the full handshake is kept along, so that it is judged anew each time.
+ * A stored session with a server. In an abbreviated handshake the server shows no certificate, and OpenSSL does not store the
+ * chain. So the chain of the full handshake is stored as well, and judged anew each time.
  */
 export interface ServerSession {
-  /** As Node gives it: a secret. */
+  /** Node's serialized session: a secret. */
   readonly session: Buffer;
   readonly shown: ShownChain;
 }
 
 export interface ShownChain {
-  /** The server's own first, then those that came with it. */
+  /** The server's own certificate first. */
   readonly chain: readonly X509Certificate[];
-  /** OpenSSL's verification code; undefined: it found the chain good. */
+  /** OpenSSL's verification code; undefined: the chain is good. */
   readonly code: string | undefined;
-  /** ms since the epoch from which it takes a full handshake to know more. */
+  /** ms since the epoch. Later sessions need a full handshake. */
   readonly until: number;
 }
 
-/** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
+/** The stored sessions with one server, for one offer. Finding a session removes it; one that worked is put back. */
 export interface SessionMemory {
   find(): Promise<ServerSession | undefined>;
-  /**
-   * Takes what the server gives on this stream, now and later. Nothing is kept before `keep`, and nothing stays after a fatal
-   * alert.
-   */
+  /** Collects the sessions that the server gives on this stream. They are stored from `keep` on, until a fatal alert. */
   watch(stream: TLSSocket): void;
-  /** The leg is up. `shown`: by what the server is judged, asked for when there is a session to keep. `used`: the session that was resumed. */
+  /** Called when the leg is up. `shown` is called if there is a session to store. `used`: the session that was resumed. */
   keep(shown: () => ShownChain, used: Buffer | undefined): void;
-  /** All of them. */
+  /** Forgets all sessions with this server for this offer. */
   forget(): void;
 }
 
@@ -75,7 +72,7 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
       shown = chain;
       const renewed = given.splice(0);
       for (const session of renewed) put(session);
-      // One of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
+      // A TLS 1.2 session may be resumed several times, and a server that resumes it often sends no new one.
       if (used && renewed.length === 0) put(used);
     },
     forget,
@@ -83,8 +80,9 @@ export function openSessionMemory({ sessions, bond }: ServerResumption, offer: O
 }
 
 /**
- * What a full handshake showed, and for how long it may stand: `timeout` ms, but not beyond the end of a certificate, whose
- * dates OpenSSL looked at for the last time. One that has ended already was not needed, or the code says so.
+ * The chain of a full handshake, and how long it is valid: `timeout` ms, but not longer than its certificates, because
+ * OpenSSL does not check their dates again. Certificates that have expired already do not count: either the chain did not
+ * need them, or `code` says that it is expired.
  */
 export function rememberChain(
   leaf: X509Certificate,
@@ -97,26 +95,26 @@ export function rememberChain(
   return { chain, code, until: Math.min(now + timeout, ...ends) };
 }
 
-interface Written {
+interface SerializedSession {
   readonly session: string;
-  /** DER in base64, one after the other. */
+  /** DER in base64, separated by spaces. */
   readonly chain: string;
   readonly code?: string | undefined;
   readonly until: number;
 }
 
 function writeServerSession({ session, shown: { chain, code, until } }: ServerSession): Buffer {
-  const written: Written = { session: session.toString("base64"), chain: writeChain(chain), code, until };
+  const written: SerializedSession = { session: session.toString("base64"), chain: writeChain(chain), code, until };
   return Buffer.from(JSON.stringify(written));
 }
 
-/** `bytes` were this node's own: no stranger could have written them. */
+/** `bytes` need no checks: they were sealed by this node or by one that shares its secret. */
 function readServerSession(bytes: Uint8Array): ServerSession {
-  const { session, chain, code, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
+  const { session, chain, code, until } = JSON.parse(Buffer.from(bytes).toString()) as SerializedSession;
   return { session: Buffer.from(session, "base64"), shown: { chain: readChain(chain), code, until } };
 }
 
-/** Reading a certificate costs more than opening a session: servers that are come back to are few, and their chains are kept. */
+/** Parsed chains, by their text. Parsing a certificate costs more than resuming a session. */
 const chains = createCache<readonly X509Certificate[]>({ entries: 500 });
 
 function writeChain(chain: readonly X509Certificate[]): string {

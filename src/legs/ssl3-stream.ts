@@ -7,12 +7,12 @@ import { ALERTS, nameAlert } from "../wire/alert.ts";
 import { STREAM } from "./leg.ts";
 import { codeOfAlert } from "./openssl-errors.ts";
 
-/** ms between two looks at whether what came before a cut has been read. */
+/** ms between two checks whether the bytes before a truncation have been read. */
 const LOOK = 20;
 
 /**
- * The plaintext of one SSL 3.0 connection: what moves bytes between the engine and the socket. It behaves as Node's
- * TLSSocket does: errors have OpenSSL's codes, `end` is the peer's close_notify, and ending it sends one.
+ * The plaintext of one SSL 3.0 connection. It moves bytes between the SSL 3.0 code and the socket, and behaves like Node's
+ * TLSSocket: errors have OpenSSL's codes, "end" is the peer's close_notify, and ending the stream sends one.
  */
 export class Ssl3Stream extends Duplex {
   readonly #socket: Socket;
@@ -28,7 +28,7 @@ export class Ssl3Stream extends Duplex {
     this.#socket = socket;
     this.#connection = connection;
     this.#opened.promise.catch(() => {});
-    // Stays: an error between the handshake and the relay must not bring the process down.
+    // Never removed: an error before the relay begins must not end the process.
     this.on("error", () => {});
     socket.on("data", (bytes: Buffer) => this.receive(bytes));
     socket.once("end", () => this.#onFin());
@@ -43,7 +43,7 @@ export class Ssl3Stream extends Duplex {
     return this.#opened.promise;
   }
 
-  /** Bytes that were read before the stream was there come first. */
+  /** Also takes the bytes that were read before the stream was made. */
   receive(bytes: Buffer): void {
     try {
       for (const event of this.#connection.receive(bytes)) {
@@ -72,7 +72,7 @@ export class Ssl3Stream extends Duplex {
     } else this.destroy(Object.assign(new Error("The peer ended the handshake"), { code: "ECONNRESET" }));
   }
 
-  /** What came before is read first: an error would throw it away. */
+  /** Waits until the bytes before the FIN have been read: an error would discard them. */
   #onFin(): void {
     this.#isFinished = true;
     if (this.#isEnded || this.destroyed) return;
@@ -83,7 +83,7 @@ export class Ssl3Stream extends Duplex {
     this.destroy(Object.assign(new Error("The peer ended the connection without close_notify"), { code: TRUNCATED }));
   }
 
-  /** When both directions have had their end, what came may still be unread: the stream closes when it has been. */
+  /** If both directions have ended, received bytes may still be unread: the stream closes once they have been read. */
   #onClose(): void {
     if (!this.writableFinished || !(this.#isEnded || this.#isFinished)) this.destroy();
   }
@@ -114,7 +114,7 @@ export class Ssl3Stream extends Duplex {
     done(error);
   }
 
-  /** As a socket's: without a byte on the wire for so many ms, `expire` is called. */
+  /** As a socket's: calls `expire` after `ms` without a byte on the wire. */
   setTimeout(ms: number, expire?: () => void): this {
     this.#socket.setTimeout(ms, expire);
     return this;
@@ -128,7 +128,7 @@ export class Ssl3Stream extends Duplex {
   }
 }
 
-/** OpenSSL names its errors after what went wrong; the alert says as much. */
+/** OpenSSL names its errors after their cause, as the alerts do. */
 function withCode(error: PeerError): Error {
   return Object.assign(new Error(error.message, { cause: error }), {
     code: `ERR_SSL_${nameAlert(error.alert).toUpperCase()}`,

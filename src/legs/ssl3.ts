@@ -14,16 +14,16 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Negotiated, Presentable, ServerLeg } from "./leg.ts";
 import { explainFailure, explainTimeout, isFatalAlert } from "./openssl-errors.ts";
 import type { ServerResumption } from "./server-session.ts";
-import { findSession, forgetSession, keepSession } from "./ssl3-session.ts";
+import { findSession, forgetSession, storeSession } from "./ssl3-session.ts";
 import { Ssl3Stream } from "./ssl3-stream.ts";
 
-/** Legs of SSL 3.0, over the engine in `ssl3/`: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
+/** SSL 3.0 legs, on top of `ssl3/`. `openClientLeg` and `openServerLeg` use them when the peer speaks nothing newer. */
 
 interface Ssl3Options {
   readonly suites: SuiteChoice;
   /** ms for the whole handshake. */
   readonly timeout: number;
-  /** Undefined: the keys stay where they are. */
+  /** Undefined: nobody wants the keys. */
   readonly takeKey: KeyTaker | undefined;
 }
 
@@ -51,7 +51,7 @@ export async function openSsl3ClientLeg(
   stream.on("error", (error) => {
     if (place && own !== undefined && isFatalAlert(error)) forgetSession(place, own);
   });
-  // A copy, for the engine decrypts in place, and a replay may need the bytes again.
+  // A copy, because ssl3/ decrypts in place and a bypass may need the bytes again.
   stream.receive(Buffer.from(bytes));
   const established = await handshake(stream, "client", connection, timeout);
   if ("kind" in established) return established;
@@ -59,11 +59,11 @@ export async function openSsl3ClientLeg(
   const { session, resumed, suite } = established;
   if (place && session && !resumed) {
     own = session.id.toString("hex");
-    keepSession(place, own, session, undefined);
+    storeSession(place, own, session, undefined);
   }
   const shown = identities.findIndex(({ key }) => authOf(key) === suite.auth);
   const negotiated = negotiatedOf(established);
-  // In a resumed session none was shown.
+  // In a resumed session no certificate was shown.
   return { kind: "up", stream, socket, ...(presented.length > 1 && !resumed && { shown }), negotiated };
 }
 
@@ -99,8 +99,8 @@ export async function openSsl3ServerLeg(
     return { kind: "failed", cause: "protocol", alert: ALERTS.bad_certificate, code: "BAD_CERTIFICATE", reason };
   }
   const { session, resumed } = established;
-  // What was found is gone from where it was.
-  if (place && session) keepSession(place, name, session, resumed ? earlier : undefined);
+  // Finding a session removed it.
+  if (place && session) storeSession(place, name, session, resumed ? earlier : undefined);
   const negotiated = negotiatedOf(established);
   return { kind: "up", stream, socket, certificate, sent, verifyCode: NOT_VERIFIED, negotiated };
 }
@@ -113,8 +113,8 @@ function keyLine({ clientRandom, master }: Established): Buffer {
 }
 
 /**
- * A client that offers SSL 3.0 itself is taken at its word: the server is offered no suite that the client did not offer.
- * For one that does not, policy has allowed SSL 3.0 towards the server, and the node offers what it has.
+ * If the client itself offers SSL 3.0, the server is offered only the client's suites. Otherwise it is offered all suites of
+ * the node: policy has allowed SSL 3.0 towards the server.
  */
 function suitesToOffer(hello: ClientHello, choice: SuiteChoice): number[] {
   const ids = suitesFor(choice).map(({ id }) => id);
@@ -138,15 +138,15 @@ async function handshake(
 
 function explain(peer: "client" | "server", error: NodeJS.ErrnoException, connection: Connection): LegFailure {
   const { cause, code } = error;
-  // Not the peer's doing, nor the network's: a bug of ours, for whoever reports them.
+  // Caused neither by the peer nor by the network: a bug of ours.
   if (code === undefined) throw error;
   if (cause instanceof PeerError) {
     const reason = `The handshake with the ${peer} failed: ${cause.message}`;
     return { kind: "failed", cause: "protocol", alert: cause.alert, code, reason };
   }
-  // Its FIN is the end of a handshake, whatever it would have been later.
+  // A FIN in the handshake is an end, not a truncation.
   const failure = explainFailure(peer, code === TRUNCATED ? Object.assign(new Error(), { code: "ECONNRESET" }) : error);
-  // SSL 3.0 has no alert of its own for it, but the server asked before it refused.
+  // SSL 3.0 has no alert for this, but the server has asked for a certificate before it refused.
   return failure.cause === "alert" && connection.certificateRequested
     ? { ...failure, alert: ALERTS.certificate_required }
     : failure;
@@ -157,10 +157,10 @@ function readIdentity({ certificatePem, keyPem }: Presentable) {
   return { chain, key: createPrivateKey(keyPem) };
 }
 
-/** Far more than an honest server needs. */
+/** Certificates. Honest servers send far fewer. */
 const MAX_CHAIN = 32;
 
-/** The server's own first; empty when that cannot be read. Of the others, those that can. */
+/** The certificates that can be read, the server's own first. Empty if the server's own cannot be read. */
 function readChain(ders: readonly Buffer[]): X509Certificate[] {
   const chain: X509Certificate[] = [];
   for (const der of ders.slice(0, MAX_CHAIN)) {
