@@ -13,7 +13,7 @@ import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
 import { connectionsIn } from "./test-packets.ts";
 
-/** This process lives in a namespace of its own, where a cable leads from clm0, the feed's end, to clm1, the IDS's. */
+/** This process is in a namespace of its own, with a veth pair: the feed sends on clm0, and the IDS listens on clm1. */
 const MIB = 2 ** 20;
 let log: string[] = [];
 
@@ -36,7 +36,7 @@ function make(options: Partial<InterfaceOptions> = {}): Promise<Feed> {
   });
 }
 
-/** Takes every frame that comes out at the cable's other end. */
+/** Receives every frame at the other end of the pair. */
 function listen() {
   const EVERY_PROTOCOL = 0x0300; // ETH_P_ALL, in network order
   const fd = socket(AF.PACKET, SOCK.RAW | SOCK.NONBLOCK, EVERY_PROTOCOL);
@@ -142,7 +142,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
   });
 
   test("A slow interface misses frames, and memory stays bounded", async () => {
-    // 10 Mbit/s, with a queue that is soon full.
+    // 10 Mbit/s, with a short queue.
     run("tc", ..."qdisc add dev clm0 root tbf rate 10mbit burst 10kb limit 1mb".split(" "));
     try {
       const feed = await make();
@@ -200,7 +200,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
   });
 
   const tshark = { skip: spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark" };
-  test("Tshark sees the tag of decrypted sessions only, and good checksums", tshark, async () => {
+  test("tshark sees the tag of decrypted sessions only, and good checksums", tshark, async () => {
     const fields = ["tcp.srcport", "vlan.id", "http.request.uri", "tcp.checksum.status", "ip.checksum.status"];
     const program = spawn(
       "tshark",

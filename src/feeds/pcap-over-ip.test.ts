@@ -40,14 +40,14 @@ async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Pro
   });
 }
 
-/** A program that reads the feed to its end. It is there when its first bytes are. */
+/** A program that reads the feed to its end. It counts as connected once it has received bytes. */
 async function connect(port: number) {
   const socket = net.connect(port, "127.0.0.1");
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
   await once(socket, "data");
   const all = once(socket, "close").then(() => Buffer.concat(chunks));
-  // The words that a test looks for are in its last packets.
+  // Tests look for words in the last packets only.
   return { socket, all, has: (words: string) => Buffer.concat(chunks.slice(-8)).includes(words) };
 }
 
@@ -112,7 +112,7 @@ test("A feed in the pcap format has the same packets with the same times", async
   assert.deepEqual(connectionsIn(packets.map(({ bytes }) => bytes))[0]?.server, Buffer.alloc(100_001, "pcap"));
 });
 
-/** Resolves when what this feed is given comes to the client. Its sessions, on port 9, are not looked at. */
+/** Resolves when packets of this feed reach the client. It sends sessions on port 9 for that, which tests ignore. */
 async function reaches(feed: Feed, client: { has(words: string): boolean }, words: string): Promise<void> {
   await until(`"${words}" at the client`, () => {
     const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 9 } }, Date.now());
@@ -183,7 +183,7 @@ test("A slow client misses packets and is told how many; other clients miss none
   for (let at = 0; at < payload.length; at += MIB / 4) {
     flow.data("server", payload.subarray(at, at + MIB / 4));
     assert.equal(feed.pressure(), undefined);
-    // The quick one is in this process, and reads only while this waits.
+    // The fast client is in this process, and reads only while the test waits.
     await until("a quick client", () => quick.socket.bytesRead > at - 8 * MIB);
   }
   await until("all that was said", () => quick.socket.bytesRead > payload.length);
@@ -205,7 +205,7 @@ test("A client that takes no bytes is disconnected after a time, one for which n
   const port = await freePort();
   const feed = await make(port, { stall: 1_000 });
   const idle = await connect(port);
-  // A gap longer than that, in which there is nothing to take.
+  // A longer gap in which no bytes wait.
   await pause(1_200);
   const stuck = await connect(port);
   stuck.socket.pause();
@@ -259,7 +259,7 @@ test("An address that is in use stops the feed, which runs when the address is f
 
 const skip = spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark";
 for (const format of ["pcapng", "pcap"] as const) {
-  test(`Tshark reads a feed of ${format} live`, { skip }, async () => {
+  test(`tshark reads a feed of ${format} live`, { skip }, async () => {
     const port = await freePort();
     const feed = await make(port, { format, mark: { comment: "decrypted by Clearline" } });
     const fields = ["-T", "fields", "-e", "http.request.uri", "-e", "frame.comment"];

@@ -141,7 +141,7 @@ test("A new file begins at the age limit, and no file is created without packets
   const ages = times.slice(1).map((time, index) => time - times[index]!);
   assert.ok(ages.every((age) => age > 39.5));
   await until("all sessions in files", () => feed.counters().packets === sessions * 7);
-  // Nothing comes for longer than a file lasts: what is begun then follows the last one that was written.
+  // No packet comes for longer than the age limit, so the next packet begins a new file.
   const written = names().length;
   const last = begun(feed.place!);
   await until("a file that is too old", () => Date.now() - last >= 40);
@@ -254,7 +254,7 @@ test("A full disk stops the feed until there is room, and the files have whole p
     flow.data("server", Buffer.alloc(MIB, "x"));
     await until("a feed that stops", () => log.length > 0);
     assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
-    // The feed may have begun its next file by now, which must be left alone.
+    // Keep the next file, which the feed may have begun by now.
     readPcapng(readFileSync(join(directory, names().find((name) => name.startsWith("archive-"))!)));
     rmSync(join(directory, "something-else"));
     await until("a feed that runs again", () => feed.counters().state === "running");

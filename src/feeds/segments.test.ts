@@ -9,7 +9,7 @@ const V6 = { client: { address: "2001:db8::1", port: 40000 }, server: { address:
 const MIXED = { client: V4.client, server: V6.server };
 const SEQUENCE = { client: 1000, server: 2000 };
 
-/** Each packet in a block of its own, dirty before and behind it. */
+/** Each packet in a block of its own, with other bytes before and after it. */
 function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500) {
   const packets: Buffer[] = [];
   let count = 0;

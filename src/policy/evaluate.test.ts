@@ -57,7 +57,7 @@ function line(verdict: Verdict | undefined): string {
   return verdict ? `${verdict.action}${verdict.provisional ? "?" : ""} by ${verdict.rule} in ${verdict.phase}` : "-";
 }
 
-/** The three phases of one flow. */
+/** The verdicts of the three phases. */
 function story(judge: Policy, hello: Facts, certificate: CertificateFacts = GOOD): string[] {
   const syn: Facts = { ...SYN, server: hello.server };
   return [line(judge.onNetwork(syn)), line(judge.onHello(hello)), line(judge.onCertificate({ ...hello, certificate }))];

@@ -71,7 +71,7 @@ const facts: fc.Arbitrary<Facts> = fc.record({
   certificate: fc.option(certificate, { nil: undefined }),
 });
 
-/** What a flow lives through: the first final verdict ends it. */
+/** The verdict of a live flow: the first final one. */
 function live(policy: Policy, flow: Facts): Verdict {
   const early = { ...flow, certificate: undefined };
   const verdicts = [

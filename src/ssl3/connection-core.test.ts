@@ -64,7 +64,7 @@ for (const suite of suitesFor("all")) {
       assert.deepEqual(dataOf(spoken.server), there);
       assert.deepEqual(dataOf(spoken.client), back);
       assert.equal(spoken.server.events.at(-1)?.kind, "end");
-      // The server may still send when the client has ended.
+      // The server may still send after the client's close_notify.
       server.send(Buffer.from("after"));
       server.close();
       const last = talk(client, server);
@@ -137,7 +137,7 @@ test("A client that does not offer SSL 3.0 is refused with an alert of SSL 3.0",
 });
 
 test("An SSLv2-format hello is answered and hashed correctly", () => {
-  // What a client says whose ClientHello has the old format: the rest of its conversation is the same.
+  // Only the ClientHello has the old format; the client's other messages are the same.
   const client = clientOf({ suites: [0x002f] });
   const own = client.take();
   const random = own.subarray(11, 43);
@@ -147,7 +147,7 @@ test("An SSLv2-format hello is answered and hashed correctly", () => {
   assert.equal(heard.error, undefined);
   const { error } = hear(client, server.take());
   assert.equal(error, undefined);
-  // This client has hashed its own hello, so that the Finished must tell the two apart.
+  // The client has hashed its own hello, so its Finished does not match.
   assert.equal(hear(server, client.take()).error?.alert, ALERTS.handshake_failure);
 });
 
@@ -166,12 +166,12 @@ test("The server's answer is the same for every fault of a premaster secret", ()
     answers.add(`${error?.alert} ${server.take().toString("hex")}`);
   }
   assert.deepEqual([...answers], [`${ALERTS.bad_record_mac} 15030000020214`]);
-  // And the right one is told from all of these only by who knows it.
+  // Only the holder of the right secret sees a difference.
   const { premaster, message: encrypted } = encryptPremaster(key, 0x0300, seeded("premaster"));
   assert.deepEqual(decryptPremaster(key, encrypted, 0x0300, seeded("other")), premaster);
 });
 
-/** PKCS #1 blocks for a modulus of 256 bytes, each wrong in one way, and what is no block at all. */
+/** PKCS #1 blocks for a modulus of 256 bytes, each with one fault, and bytes that are not a block. */
 const WRONG_PREMASTERS: readonly (() => Buffer)[] = [
   ...[
     (block: Buffer) => block.writeUInt8(1, 0),
@@ -204,18 +204,18 @@ test("A wrong premaster secret is replaced by a random one, a correct one is not
   }
   const tls = encryptPremaster(RSA.key, 0x0303, seeded("a"));
   assert.deepEqual(decryptPremaster(RSA.key, tls.message, 0x0303, seeded("x")), tls.premaster);
-  // The version of a hello that was rolled back on its way.
+  // The version of a hello that an attacker has lowered.
   assert.deepEqual(decryptPremaster(RSA.key, tls.message, 0x0300, seeded("x")), seeded("x")(48));
 });
 
-/** Two sides that have agreed on a suite. */
+/** Two sides that have completed a handshake. */
 function opened(suite = 0x002f): { client: Connection; server: Connection } {
   const pair = { client: clientOf({ suites: [suite] }), server: serverOf() };
   talk(pair.client, pair.server);
   return pair;
 }
 
-/** The same, and what writes in each one's name with its keys: what the engine itself would never say. */
+/** The same, with writers that have each side's keys and can write records that the engine never would. */
 function openedWithKeys() {
   const pair = { client: clientOf({ suites: [0x0005] }), server: serverOf({ find: () => undefined }) };
   const { suite, session } = establishedOf(talk(pair.client, pair.server).client)!;
@@ -224,7 +224,7 @@ function openedWithKeys() {
   const writerOf = (side: "client" | "server") => {
     const writer = new RecordWriter();
     writer.protect(suite, keys[side]);
-    // As long as a Finished: RC4 and the record number are then where they stand.
+    // As long as a Finished, so that RC4 and the record number continue correctly.
     writer.write(HANDSHAKE, Buffer.alloc(40));
     return (contentType: number, content: Uint8Array) => Buffer.concat(writer.write(contentType, content));
   };
@@ -269,9 +269,9 @@ test("After a fatal alert nothing is read or sent", () => {
     { kind: "alert", description: 40 },
   ]);
   assert.equal(hear(client, record(23, 0x0300, Buffer.alloc(32))).error?.alert, ALERTS.bad_record_mac);
-  const told = client.take();
-  assert.ok(told.length > 0);
-  assert.deepEqual(hear(server, told).events, [{ kind: "alert", description: ALERTS.bad_record_mac }]);
+  const alert = client.take();
+  assert.ok(alert.length > 0);
+  assert.deepEqual(hear(server, alert).events, [{ kind: "alert", description: ALERTS.bad_record_mac }]);
   for (const side of [client, server]) {
     side.send(Buffer.from("more"));
     side.close();
@@ -299,7 +299,7 @@ test("A handshake message may not be interrupted, nor span a change of keys", ()
   assert.equal(hear(server, record(20, 0x0300, Buffer.from([1]))).error?.alert, ALERTS.unexpected_message);
 });
 
-/** A body that each message may have, so that only its place can be wrong. */
+/** A valid body for each message, so that only its place can be wrong. */
 const BODIES: Readonly<Record<MessageName, Buffer>> = {
   hello_request: Buffer.alloc(0),
   client_hello: hello([0x002f]).subarray(9),
@@ -377,7 +377,7 @@ test("On every path to an open connection both sides change keys, send their Fin
         }
   };
   walk("opening", []);
-  // RSA and ephemeral keys, each with and without the wish for a client's certificate; and a session resumed.
+  // RSA and ephemeral keys, each with and without a CertificateRequest, and a resumed session.
   assert.equal(ways.length, 5);
   for (const said of ways) {
     for (const side of ["client", "server"]) {
@@ -430,7 +430,7 @@ test("Weak and broken groups of a server are refused", () => {
 });
 
 test("A server that asks for a certificate is told that there is none, and may go on", () => {
-  // An engine's server never asks; its flight is given the question before its end.
+  // The engine's server never asks, so the test inserts the request into its flight.
   const [client, server] = [clientOf({ suites: [0x002f] }), serverOf()];
   hear(server, client.take());
   const said = recordsIn(server.take());

@@ -1,10 +1,11 @@
 import { timingSafeEqual } from "node:crypto";
 import { InvariantError, PeerError } from "../errors.ts";
+import type { Side } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES } from "../wire/numbers.ts";
 import { asSsl3Alert } from "./alerts.ts";
 import type { Connection, ConnectionEvent, Established } from "./connection.ts";
-import { createTranscript, type Randoms, type Sender, type WriteKeys, writeKeys } from "./derivation.ts";
+import { createTranscript, type Randoms, type WriteKeys, writeKeys } from "./derivation.ts";
 import { frame, type Message, MessageJoiner, type MessageName } from "./messages.ts";
 import { RecordReader, RecordWriter, SSLV2_HELLO } from "./record-layer.ts";
 import { advance, type Move, type State } from "./states.ts";
@@ -25,8 +26,8 @@ const MAX_WARNINGS = 5;
 
 /** The part of a connection that both roles share. The public methods that Connection does not have are for the roles. */
 export class ConnectionCore implements Connection {
-  readonly #side: Sender;
-  readonly #peer: Sender;
+  readonly #side: Side;
+  readonly #peer: Side;
   readonly #role: Role;
   readonly #reader: RecordReader;
   readonly #writer = new RecordWriter();
@@ -38,9 +39,9 @@ export class ConnectionCore implements Connection {
   #outgoing: Buffer[] = [];
   #established: Established | undefined;
   #certificateRequested = false;
-  #secrets: { suite: Suite; master: Buffer; randoms: Randoms; keys: Record<Sender, WriteKeys> } | undefined;
+  #secrets: { suite: Suite; master: Buffer; randoms: Randoms; keys: Record<Side, WriteKeys> } | undefined;
 
-  constructor(side: Sender, createRole: (conversation: ConnectionCore) => Role) {
+  constructor(side: Side, createRole: (connection: ConnectionCore) => Role) {
     this.#side = side;
     this.#peer = side === "client" ? "server" : "client";
     this.#reader = new RecordReader(side === "server" ? "hello" : "version");
@@ -178,7 +179,7 @@ export class ConnectionCore implements Connection {
   }
 
   /** A move that the state does not allow: the peer broke RFC 6101, or, if it is our own, this is a bug. */
-  #advance(sender: Sender, move: Move): void {
+  #advance(sender: Side, move: Move): void {
     const next = advance(this.#state, sender, move);
     if (next === undefined) {
       if (sender === this.#side) throw new InvariantError(`Cannot send ${move} in state ${this.#state}`);

@@ -6,7 +6,7 @@ import { createTranscript, masterSecret, writeKeys } from "./derivation.ts";
 import { createMac } from "./mac.ts";
 import { suitesFor } from "./suites.ts";
 
-/** RFC 6101's formulas once more, word for word, over hexadecimal text. */
+/** The formulas of RFC 6101, written a second time over hexadecimal text. */
 const hash =
   (name: string) =>
   (...parts: string[]) =>

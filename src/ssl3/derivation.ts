@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import type { Side } from "../vocabulary.ts";
 import { CIPHERS } from "./bulk-cipher.ts";
 import { MACS, type MacName } from "./mac.ts";
 import type { Suite } from "./suites.ts";
@@ -22,7 +23,7 @@ export function masterSecret(premaster: Uint8Array, { client, server }: Randoms)
 }
 
 /** The keys of both directions: RFC 6101, section 6.2.2. Here the server's random comes first. */
-export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite: Suite): Record<Sender, WriteKeys> {
+export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite: Suite): Record<Side, WriteKeys> {
   const mac = MACS[suite.mac].size;
   const { key, block } = CIPHERS[suite.cipher];
   const iv = block === 1 ? 0 : block;
@@ -33,7 +34,7 @@ export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite
     return bytes.subarray(at - length, at);
   };
   const [macs, keys, ivs] = [mac, key, iv].map((length) => ({ client: take(length), server: take(length) }));
-  const of = (side: Sender) => ({ macSecret: macs![side], key: keys![side], iv: ivs![side] });
+  const of = (side: Side) => ({ macSecret: macs![side], key: keys![side], iv: ivs![side] });
   return { client: of("client"), server: of("server") };
 }
 
@@ -49,18 +50,16 @@ function expand(secret: Uint8Array, randoms: readonly Uint8Array[], length: numb
   return Buffer.concat(parts).subarray(0, length);
 }
 
-export type Sender = "client" | "server";
-
 /** The running hash of all handshake messages of both sides. */
 export interface Transcript {
   add(message: Uint8Array): void;
   /** The contents of a side's Finished at this point, 36 bytes: RFC 6101, section 5.6.9. */
-  finished(sender: Sender, master: Uint8Array): Buffer;
+  finished(sender: Side, master: Uint8Array): Buffer;
 }
 
 export function createTranscript(): Transcript {
   const hashes = { md5: createHash("md5"), sha1: createHash("sha1") };
-  const finish = (name: MacName, sender: Sender, master: Uint8Array) => {
+  const finish = (name: MacName, sender: Side, master: Uint8Array) => {
     const { pad } = MACS[name];
     const inner: Hash = hashes[name].copy();
     inner.update(SENDERS[sender]).update(master).update(Buffer.alloc(pad, 0x36));

@@ -31,7 +31,7 @@ const READERS: Readonly<Record<string, (body: Buffer) => unknown>> = {
 
 for (const [name, read] of Object.entries(READERS)) {
   test(`The reader of a ${name} gives a value or a PeerError`, () => {
-    // Vectors whose lengths are right get further in than bytes by chance.
+    // Vectors with correct lengths get further than random bytes.
     const vector = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from([0, bytes.length, ...bytes]));
     const likely = fc.array(vector, { maxLength: 5 }).map((all) => Buffer.concat(all));
     const curve = fc.uint8Array({ maxLength: 70 }).map((bytes) => Buffer.from([3, 0, 0x17, bytes.length, ...bytes]));

@@ -31,7 +31,7 @@ function readerFor(suite: Suite): RecordReader {
   return reader;
 }
 
-/** All records in these bytes, given in pieces that end at `cuts`. The reader decrypts in place, so it gets copies. */
+/** All records in these bytes, in pieces that end at `cuts`. The pieces are copies, because the reader decrypts in place. */
 function readAll(reader: RecordReader, bytes: Uint8Array, cuts: readonly number[] = []): Content[] {
   const found: Content[] = [];
   const ends = [...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
@@ -91,7 +91,7 @@ test("A change of any bit of a protected record is found, except in the padding,
         assert.ok(error instanceof PeerError);
         return;
       }
-      // A length that has grown waits for more. Else it was POODLE's block: only the padding was touched.
+      // With a larger length the reader waits for more. Otherwise only the padding was changed, as POODLE does.
       const waits = wire.readUInt16BE(3) > wire.length - 5;
       const { block } = CIPHERS[suite.cipher];
       const padded = block > 1 && (content.length + MACS[suite.mac].size) % block === 0;

@@ -36,7 +36,7 @@ function replay(conversation: Conversation): Speaker {
   return it;
 }
 
-/** What it resumes comes from the conversation before, replayed. */
+/** The session that it resumes comes from replaying the connection before. */
 function speaker(conversation: Conversation): Speaker {
   const before = CONVERSATIONS.find(({ name }) => name === conversation.resumes);
   return speak(conversation, before && replay(before).established()?.session);

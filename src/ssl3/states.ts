@@ -1,4 +1,4 @@
-import type { Sender } from "./derivation.ts";
+import type { Side } from "../vocabulary.ts";
 
 /**
  * Every move of an SSL 3.0 connection, and the state after it: RFC 6101, section 5.5, figures 1 and 2. The table has the
@@ -50,12 +50,12 @@ const TRANSITIONS = {
 } as const;
 
 export type State = keyof typeof TRANSITIONS;
-type MovesOf<S extends State> = { [Side in Sender]: keyof (typeof TRANSITIONS)[S][Side] }[Sender];
+type MovesOf<S extends State> = { [Sender in Side]: keyof (typeof TRANSITIONS)[S][Sender] }[Side];
 /** A message or record, by its name in the RFC. */
 export type Move = { [S in State]: MovesOf<S> }[State];
 
 /** The state after this move; undefined: it is not allowed in this state. */
-export function advance(state: State, sender: Sender, move: Move): State | undefined {
+export function advance(state: State, sender: Side, move: Move): State | undefined {
   const moves: Partial<Record<Move, State>> = TRANSITIONS[state][sender];
   return moves[move];
 }
