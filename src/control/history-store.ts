@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { Cache } from "../cache.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
 import type { Session } from "../sessions/record.ts";
 import { compileHost, hostsOf, type SessionQuery } from "../sessions/search.ts";
@@ -47,7 +48,7 @@ export class HistoryStore {
   readonly #database: DatabaseSync;
   readonly #sql: ReturnType<typeof prepare>;
   /** The numbers of hosts that were written lately: most sessions are with a host of an earlier one. */
-  readonly #hostNumbers = new Map<string, number | bigint>();
+  readonly #hostNumbers = new Cache<number | bigint>({ entries: HOST_NUMBERS_MAX });
   #size: number;
 
   constructor(database: DatabaseSync) {
@@ -79,12 +80,11 @@ export class HistoryStore {
   }
 
   #numberOf(host: string): number | bigint {
-    const known = this.#hostNumbers.get(host);
+    const known = this.#hostNumbers.find(host);
     if (known !== undefined) return known;
     const found = this.#sql.findHost.get(host)?.["number"] as number | undefined;
     const number = found ?? this.#sql.addHost.run(host).lastInsertRowid;
-    if (this.#hostNumbers.size >= HOST_NUMBERS_MAX) this.#hostNumbers.clear();
-    this.#hostNumbers.set(host, number);
+    this.#hostNumbers.keep(host, number);
     return number;
   }
 
@@ -101,7 +101,7 @@ export class HistoryStore {
         remove.run(number);
         for (const { host } of hosts) {
           const removed = removeHost.get(host!);
-          if (removed) this.#hostNumbers.delete(String(removed["host"]));
+          if (removed) this.#hostNumbers.forget(String(removed["host"]));
         }
       }
     });
