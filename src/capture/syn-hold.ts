@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
@@ -52,7 +52,7 @@ interface Waiting {
 export function createSynHold({ listener, connectFrom, patience, limit, arrive }: SynHoldOptions): SynHold {
   const waiting = new Map<string, Waiting>();
   // A SYN may be sent again while the verdict on it is on its way: it must not begin a second session.
-  const decided = createCache<SynVerdict>({ entries: REMEMBERED });
+  const decided = new Cache<SynVerdict>({ entries: REMEMBERED });
   const remember = (key: string, { sequence }: Waiting, verdict: SynVerdict) => {
     waiting.delete(key);
     // Silence is no answer: who asks again is tried for again.

@@ -1,6 +1,6 @@
 import { constants } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 
 /** OpenSSL contexts, cached because making one takes milliseconds and clients repeat themselves. */
 export interface ContextCache {
@@ -21,7 +21,7 @@ const OPTIONS =
   constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION | constants.SSL_OP_LEGACY_SERVER_CONNECT;
 
 export function createContextCache(limit: number): ContextCache {
-  const cache = createCache<SecureContext>({ entries: limit });
+  const cache = new Cache<SecureContext>({ entries: limit });
   return {
     take(options, tickets) {
       const key = JSON.stringify([options, tickets]);
@@ -32,7 +32,7 @@ export function createContextCache(limit: number): ContextCache {
       cache.keep(key, context);
       return context;
     },
-    flush: cache.flush,
+    flush: () => cache.flush(),
     get size() {
       return cache.size;
     },

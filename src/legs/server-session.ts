@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { certificatesSentWith } from "../pki/x509/chain.ts";
 import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
@@ -115,7 +115,7 @@ function readServerSession(bytes: Uint8Array): ServerSession {
 }
 
 /** Parsed chains, by their text. Parsing a certificate costs more than resuming a session. */
-const chains = createCache<readonly X509Certificate[]>({ entries: 500 });
+const chains = new Cache<readonly X509Certificate[]>({ entries: 500 });
 
 function writeChain(chain: readonly X509Certificate[]): string {
   return chain.map(({ raw }) => raw.toString("base64")).join(" ");

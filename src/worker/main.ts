@@ -1,6 +1,6 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { ConfigError } from "../errors.ts";
 import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
@@ -104,7 +104,7 @@ function createState(setup: WorkerSetup): WorkerState {
     ledger: new Ledger(setup.worker),
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssuedCache(LIMITS.issued, mint.ask),
-    verified: createCache({ entries: LIMITS.verified }),
+    verified: new Cache({ entries: LIMITS.verified }),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
     offering: createKnownServers(LIMITS.offering),
