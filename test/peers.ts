@@ -7,7 +7,7 @@ import { accepts, freePort, must, type Running, scratch, start } from "./process
 
 export interface Origin {
   readonly port: number;
-  /** What the server wrote about its connections. */
+  /** The server's program, with what it wrote about connections. */
   readonly process: Running;
 }
 
@@ -97,7 +97,7 @@ export async function gnutlsServer(identity: Identity, mode: "--http" | "--echo"
   return { port, process };
 }
 
-/** Python's ssl: says "READY", then answers every GET with the version and suite that it negotiated. */
+/** Python's ssl: answers every GET with the version and suite that it negotiated. */
 export function pythonServer(identity: Identity): Promise<Origin> {
   return scripted((port) =>
     start(program("python3"), [source("peer.py"), "serve", String(port), identity.certificate, identity.key]),
@@ -109,7 +109,7 @@ export async function goServer(binary: string, identity: Identity): Promise<Orig
   return scripted((port) => start(binary, ["serve", String(port), identity.certificate, identity.key]));
 }
 
-/** Builds the Go peer once for the tests of one file. Nothing is fetched: it uses the standard library only. */
+/** Builds the Go peer, once for the tests of a file. It uses only the standard library, so nothing is fetched. */
 export async function buildGoPeer(): Promise<string> {
   const folder = scratch();
   const binary = join(folder, "peer");
@@ -199,7 +199,7 @@ function startJava(classes: string, ...args: readonly string[]): Running {
   return start(java(), ["-XX:+UseSerialGC", "-cp", classes, ...args]);
 }
 
-/** Java takes key and certificate in one file. */
+/** Writes key and certificate to one file, which Java needs. */
 async function pkcs12({ certificate, key }: Identity): Promise<string> {
   const store = join(scratch(), "server.p12");
   const pair = ["-in", certificate, "-inkey", key];
@@ -207,7 +207,7 @@ async function pkcs12({ certificate, key }: Identity): Promise<string> {
   return store;
 }
 
-/** Compiles a Java peer once for the tests of one file. Resolves with its class path. */
+/** Compiles a Java peer, once for the tests of a file. Resolves with its class path. */
 export async function buildJavaPeer(name = "Peer.java"): Promise<string> {
   const folder = scratch();
   const args = ["-d", folder, "-sourcepath", source(""), source(name)];
@@ -230,7 +230,7 @@ async function scripted(launch: (port: number) => Running): Promise<Origin> {
   return { port, process };
 }
 
-/** A store for nodes to share: Redis, at a port of the caller's, so that it can come back to it. It keeps nothing on disk. */
+/** Redis, which nodes share, without files. The caller chooses the port, to start it there again. */
 export async function redisServer(port: number): Promise<Origin> {
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", scratch()];
   const process = start(program("redis-server"), args);
