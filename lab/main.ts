@@ -6,7 +6,7 @@ import { checkClaims } from "./check.ts";
 import { openStage } from "./claim.ts";
 import { TOPOLOGIES, type Topology } from "./network.ts";
 import { drawNetwork, listCommands } from "./picture.ts";
-import { hindrance } from "./requirements.ts";
+import { missingRequirement } from "./requirements.ts";
 import { makeTraffic, type Round } from "./traffic.ts";
 
 interface LabOptions {
@@ -47,7 +47,7 @@ try {
 }
 
 async function openLab({ topology, check, traffic, duration }: LabOptions): Promise<void> {
-  const problem = hindrance();
+  const problem = missingRequirement();
   if (problem !== undefined) {
     console.error(`Cannot open the lab: it ${problem}`);
     process.exitCode = 1;

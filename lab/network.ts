@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { killChildren, must, type Outcome, type Running, run, start, until } from "../test/processes.ts";
+import { killChildren, must, type Outcome, type Program, run, start, until } from "../test/processes.ts";
 
 export const TOPOLOGIES = ["bridge", "routed"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
@@ -11,7 +11,7 @@ export const FAMILIES: readonly Family[] = [4, 6];
 export interface Host {
   readonly namespace: string;
   /** Starts a long-running program there. Its pid is the program's own. */
-  start(program: string, args: readonly string[], options?: Parameters<typeof start>[2]): Running;
+  start(program: string, args: readonly string[], options?: Parameters<typeof start>[2]): Program;
   /** Runs a program there to its end. An exit code other than 0 does not reject. */
   run(program: string, args: readonly string[], options?: Parameters<typeof run>[2]): Promise<Outcome>;
   /** Runs a program there and resolves with its stdout. Rejects when the exit code is not 0. */

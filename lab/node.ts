@@ -2,12 +2,12 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
 import { descendants, MAIN } from "../test/node.ts";
-import { type Outcome, type Running, scratch, start, until } from "../test/processes.ts";
+import { type Outcome, type Program, scratch, start, until } from "../test/processes.ts";
 import type { Network } from "./network.ts";
 import { PORTS } from "./servers.ts";
 
 export interface LabNode extends AsyncDisposable {
-  readonly process: Running;
+  readonly process: Program;
   readonly file: string;
   readonly folder: string;
   readonly captures: string;

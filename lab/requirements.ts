@@ -20,7 +20,7 @@ const PACKAGES = [
 ] as const;
 
 /** Why the lab cannot run here, as the rest of a sentence; undefined if it can. */
-export function hindrance(): string | undefined {
+export function missingRequirement(): string | undefined {
   if (process.getuid?.() !== 0) return "needs root, to make network namespaces";
   const missing = PACKAGES.filter(([, program]) => !existsSync(program)).map(([name]) => name);
   return missing.length === 0

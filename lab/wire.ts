@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Running, scratch, until } from "../test/processes.ts";
+import { type Program, scratch, until } from "../test/processes.ts";
 import { type Frame, readFrame } from "./frame.ts";
 import type { Host } from "./network.ts";
 
@@ -21,7 +21,7 @@ export async function watch(host: Host, device: string, filter = ""): Promise<Wi
   const file = join(scratch(), `${captures++}-${device}.pcap`);
   // "-Z root": tcpdump would otherwise become another user, who may not write to root's folder.
   const args = ["-i", device, "-w", file, "-U", "--immediate-mode", "-s", "0", "-B", "16384", "-Z", "root"];
-  const tcpdump: Running = host.start("tcpdump", filter === "" ? args : [...args, filter]);
+  const tcpdump: Program = host.start("tcpdump", filter === "" ? args : [...args, filter]);
   await tcpdump.shows(/listening on/);
   const reader = createReader(file);
   return {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
-import { freePort, type Outcome, type Running, run, scratch, start, until } from "./processes.ts";
+import { freePort, type Outcome, type Program, run, scratch, start, until } from "./processes.ts";
 
 export interface NodeOptions {
   /** PEM files with the trusted roots. */
@@ -16,7 +16,7 @@ export interface NodeOptions {
 }
 
 export interface TestNode extends AsyncDisposable {
-  readonly process: Running;
+  readonly process: Program;
   /** The configuration file, and its folder. */
   readonly file: string;
   readonly folder: string;
@@ -180,7 +180,7 @@ export function openFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-async function stop(program: Running): Promise<void> {
+async function stop(program: Program): Promise<void> {
   const workers = descendants(program.pid);
   const { code } = await program.stop();
   const output = program.output();

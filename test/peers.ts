@@ -3,12 +3,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { program } from "./needs.ts";
 import type { Identity } from "./pki.ts";
-import { accepts, freePort, must, type Running, scratch, start } from "./processes.ts";
+import { accepts, freePort, must, type Program, scratch, start } from "./processes.ts";
 
 export interface Origin {
   readonly port: number;
   /** The server's program, with what it wrote about connections. */
-  readonly process: Running;
+  readonly process: Program;
 }
 
 export const OPENSSL_VERSIONS = {
@@ -176,7 +176,7 @@ async function jsseServers<Name extends string, Server>(
 export interface JavaClient {
   /** Connects as the cases say, one after the other. Resolves with the lines that the peer prints about them. */
   get(roots: string, cases: readonly string[]): Promise<string[]>;
-  readonly process: Running;
+  readonly process: Program;
 }
 
 /** A client over JSSE that stays: the second request finds its code loaded and compiled. */
@@ -195,7 +195,7 @@ export function javaClient(classes: string, peer: "Peer" | "Ssl3Peer"): JavaClie
 }
 
 /** The default collector is made for large heaps: it starts a thread for each core. */
-function startJava(classes: string, ...args: readonly string[]): Running {
+function startJava(classes: string, ...args: readonly string[]): Program {
   return start(java(), ["-XX:+UseSerialGC", "-cp", classes, ...args]);
 }
 
@@ -223,7 +223,7 @@ export function source(name: string): string {
   return new URL(`programs/${name}`, import.meta.url).pathname;
 }
 
-async function scripted(launch: (port: number) => Running): Promise<Origin> {
+async function scripted(launch: (port: number) => Program): Promise<Origin> {
   const port = await freePort();
   const process = launch(port);
   await process.shows(/^READY$/m);

@@ -13,7 +13,7 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-export interface Running {
+export interface Program {
   readonly pid: number;
   /** Everything that it has written to stdout and stderr, in order. */
   output(): string;
@@ -64,7 +64,7 @@ export async function must(command: string, args: readonly string[], options: Op
 }
 
 /** Starts a long-running program, which is killed at the latest when this process exits. */
-export function start(command: string, args: readonly string[], options: Options = {}): Running {
+export function start(command: string, args: readonly string[], options: Options = {}): Program {
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "pipe"],
     ...(options.env === undefined ? {} : { env: options.env }),

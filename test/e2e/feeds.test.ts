@@ -13,7 +13,7 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
-import { freePort, must, pause, type Running, scratch, start, until } from "../processes.ts";
+import { freePort, must, type Program, pause, scratch, start, until } from "../processes.ts";
 
 const MIB = 2 ** 20;
 const PRIVATE = `private.${DOMAIN}`;
@@ -31,7 +31,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
   let probes = 0;
   const payload = randomBytes(100 * MIB);
   const folder = scratch();
-  const programs: Running[] = [];
+  const programs: Program[] = [];
 
   before(async () => {
     namespace = enterOwnNamespace();

@@ -14,7 +14,7 @@ import {
   nginxWith,
   type ToolPorts,
 } from "./proxies.ts";
-import { type Behind, CLIENT, startBehind, startWorld, WORDS, type World, type WorldTool } from "./world.ts";
+import { type Backend, CLIENT, startBackend, startWorld, WORDS, type World, type WorldTool } from "./world.ts";
 
 /** Programs that carry what they get, each with its own way to tell the session: those that the guide shows among them. */
 const CARRIERS: readonly (WorldTool & { readonly says: string; readonly name: string })[] = [
@@ -69,12 +69,12 @@ function hostOf(tool: string, session: number | string = ""): string {
 
 /** One node for all of them: a rule names the tool that a host's sessions pass. */
 describe("Programs as tools of kind proxy", PEERS, () => {
-  let behind: Behind;
+  let backend: Backend;
   let world: World;
   const tools = [...CARRIERS, ...OTHERS];
 
   before(async () => {
-    behind = await startBehind();
+    backend = await startBackend();
     const rules = tools.map(({ name = "" }) => {
       const numbered = Array.from({ length: SESSIONS }, (_, session) => hostOf(name, session));
       return {
@@ -84,14 +84,14 @@ describe("Programs as tools of kind proxy", PEERS, () => {
         tools: [name],
       };
     });
-    world = await startWorld(behind, tools, { policy: { rules } });
+    world = await startWorld(backend, tools, { policy: { rules } });
   });
   after(async () => {
     try {
       await world?.node.stop();
     } finally {
       await world?.[Symbol.asyncDispose]();
-      await behind?.[Symbol.asyncDispose]();
+      await backend?.[Symbol.asyncDispose]();
     }
   });
 
@@ -131,7 +131,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
   test("A program that is written for SSLproxy is told both ends and that there was TLS", async () => {
     const { stdout } = await world.get(hostOf("keeps"), "/seen", ["-w", "%{local_port}"]);
     const port = /(\d+)$/.exec(stdout)?.[1];
-    const server = `\\[127\\.0\\.0\\.1\\]:${behind.origin.port}`;
+    const server = `\\[127\\.0\\.0\\.1\\]:${backend.origin.port}`;
     await programOf("keeps").shows(
       new RegExp(
         `SSLproxy: \\[127\\.0\\.0\\.1\\]:\\d+,\\[${CLIENT.replaceAll(".", "\\.")}\\]:${port},${server},s\r?\n`,
@@ -168,21 +168,21 @@ describe("Programs as tools of kind proxy", PEERS, () => {
 });
 
 describe("A tool of kind proxy", PEERS, () => {
-  let behind: Behind;
+  let backend: Backend;
 
   before(async () => {
-    behind = await startBehind();
+    backend = await startBackend();
   });
   after(async () => {
-    await behind?.[Symbol.asyncDispose]();
+    await backend?.[Symbol.asyncDispose]();
   });
 
   test("A reload changes what the tool is told, at the same return address, and its live sessions go on", async () => {
-    await using world = await startWorld(behind, [{ start: haproxy, more: { ports: { default: 80 } } }], {
+    await using world = await startWorld(backend, [{ start: haproxy, more: { ports: { default: 80 } } }], {
       workers: 1,
     });
     const { node, tools, ports } = world;
-    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
+    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
     live.write("GET /seen ");
     await until("a session in the tool", async () => (await node.stats()).tools[0]?.sessions === 1);
     const [address, returnAddress] = [ports[0]!.port, ports[0]!.back].map((port) => `127.0.0.1:${port}`);
@@ -203,7 +203,7 @@ describe("A tool of kind proxy", PEERS, () => {
       { name: "old", match: { host: [`old.${DOMAIN}`] }, action: "decrypt", alpn: "http/1.1", tools: [] },
       { name: "free", match: { host: [`new.${DOMAIN}`] }, action: "decrypt", tools: [] },
     ];
-    await using world = await startWorld(behind, [{ start: haproxy, more: { alpn: "http/1.1" } }], {
+    await using world = await startWorld(backend, [{ start: haproxy, more: { alpn: "http/1.1" } }], {
       policy: { rules },
     });
     for (const [host, alpn, tools] of [
@@ -227,7 +227,7 @@ describe("A tool of kind proxy", PEERS, () => {
       haproxy(ports, { mode: "http", rules: ["http-request replace-header X-Tool (.*) \\1+last"] });
     const programs = [{ start: first, more: { alpn: "http/1.1" } }, { start: nginxStream }, { start: last }];
     const rules = [{ name: "back", match: { host: [`back.${DOMAIN}`] }, action: "decrypt", tools: ["tool2", "tool0"] }];
-    await using world = await startWorld(behind, programs, { policy: { rules } });
+    await using world = await startWorld(backend, programs, { policy: { rules } });
     const { node } = world;
     for (const [host, seen, tools] of [
       [`all.${DOMAIN}`, "first+last", ["tool0", "tool1", "tool2"]],

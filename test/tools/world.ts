@@ -5,10 +5,10 @@ import { curl } from "../clients.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { makePki, type Pki } from "../pki.ts";
-import { freePort, type Outcome, type Running } from "../processes.ts";
+import { freePort, type Outcome, type Program } from "../processes.ts";
 import type { ToolPorts } from "./proxies.ts";
 
-export interface Behind extends AsyncDisposable {
+export interface Backend extends AsyncDisposable {
   readonly pki: Pki;
   readonly origin: Nginx;
 }
@@ -20,7 +20,7 @@ export interface Behind extends AsyncDisposable {
 export const CLIENT = "127.0.0.5";
 
 /** Starts the server behind the node: nginx, which answers with parts of the request. "/words" is long. */
-export async function startBehind(): Promise<Behind> {
+export async function startBackend(): Promise<Backend> {
   const pki = await makePki();
   const origin = await nginx(
     pki.server.ecdsa,
@@ -34,7 +34,7 @@ export const WORDS = "the quick brown fox\n".repeat(100_000);
 
 export interface World extends AsyncDisposable {
   readonly node: TestNode;
-  readonly tools: readonly Running[];
+  readonly tools: readonly Program[];
   /** Where each tool listens, and where the node accepts its connections (Tb). */
   readonly ports: readonly ToolPorts[];
   /** curl through the node's forward to the nginx. */
@@ -44,18 +44,18 @@ export interface World extends AsyncDisposable {
 export interface WorldTool {
   /** "tool" and its place in the chain, unless it is named here. */
   readonly name?: string;
-  readonly start: (ports: ToolPorts) => Promise<Running>;
+  readonly start: (ports: ToolPorts) => Promise<Program>;
   /** More keys of the tool's configuration. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
 
 export async function startWorld(
-  { pki, origin }: Behind,
+  { pki, origin }: Backend,
   programs: readonly WorldTool[],
   config: Readonly<Record<string, unknown>> = {},
 ): Promise<World> {
   const ports: ToolPorts[] = [];
-  const tools: Running[] = [];
+  const tools: Program[] = [];
   for (const { start } of programs) {
     const place = { port: await freePort(), back: await freePort() };
     ports.push(place);
