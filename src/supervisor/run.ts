@@ -111,7 +111,7 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   teardown.steps.push(() => warn(takeDownTools(dataDir)));
   // Interfaces that an earlier run moved into a tool's namespace have to come back before they can be moved again.
   warn(takeDownTools(dataDir));
-  setUpTools(planTools(tools, count), dataDir);
+  warn(setUpTools(planTools(tools, count), dataDir));
   teardown.steps.push(() => {
     if (!teardown.keepsListeners) warn(takeDownListeners(dataDir));
   });

@@ -30,7 +30,10 @@ test(
     assert.equal((await command("inline", "plan")).stdout, planned.stdout);
     const refused = await command("inline", "undo");
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /^Cannot take down what .*tools\.json lists: its node, process \d+, runs\n$/);
+    assert.match(
+      refused.stderr,
+      /^Cannot take down what .*tools\.json lists: its node still runs as process \d+; stop it first\n$/,
+    );
 
     await node.stop("SIGKILL");
     assert.doesNotMatch(linksIn(network), /tool-a/);

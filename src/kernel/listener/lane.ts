@@ -5,6 +5,8 @@ import type { LiveConnection } from "./policy-rows.ts";
 /** A pair of interfaces that Clearline stands between. */
 export interface InlineListener {
   readonly name: string;
+  /** Its place in the configuration: "listeners[0]". */
+  readonly path: string;
   readonly topology: "routed" | "bridge";
   /** The interface toward the clients, and the one toward the servers. */
   readonly networkA: string;

@@ -1,6 +1,5 @@
 import { ConfigError } from "../../errors.ts";
 import { isLinkName } from "../../linux/routes.ts";
-import type { Step } from "../step.ts";
 import type { InlineListener, Lane, Plan, PlanInput } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
 import { writeRules } from "./rules.ts";
@@ -34,44 +33,6 @@ export function planInline(input: PlanInput): Plan {
   };
 }
 
-/** The plan as a person reads it: a shell script with a reason above each line. */
-export function renderPlan(steps: readonly Step[]): string {
-  const lines = steps.flatMap((step) => {
-    const [first, ...more] = renderStep(step);
-    return ["", `# ${step.why}`, ...(first === undefined ? [] : [first, ...more])];
-  });
-  return [
-    "# What Clearline does to this machine's network, in order. On exit it undoes exactly this, in reverse.",
-    ...lines,
-    "",
-  ].join("\n");
-}
-
-function renderStep(step: Step): string[] {
-  switch (step.kind) {
-    case "command": {
-      const command = step.run.map((word) => (/^[\w./:=,@+-]+$/.test(word) ? word : `'${word}'`)).join(" ");
-      return step.input === undefined ? [command] : [`${command} <<'END'`, step.input.trimEnd(), "END"];
-    }
-    case "sysctl":
-      return [`sysctl -w ${step.key}=${step.value}${step.optional === true ? "   # where the kernel has it" : ""}`];
-    case "bridge-port":
-      return [`ip link set ${step.name} master ${step.bridge}`];
-    case "move-link":
-      return [`ip link set ${step.name} netns ${step.namespace}`];
-    case "inside":
-      return step.steps.flatMap((one) =>
-        renderStep({ ...one, why: "" }).map((line, index) =>
-          index === 0 ? `ip netns exec ${step.namespace} ${line}` : line,
-        ),
-      );
-    case "link-up":
-      return [`ip link set ${step.name} up`];
-    case "hold-table":
-      return [];
-  }
-}
-
 function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: PlanInput): void {
   const within = (value: number, least: number, most: number) =>
     Number.isInteger(value) && value >= least && value <= most;
@@ -95,11 +56,11 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
 /** A frame that comes in belongs to one listener. */
 function checkCables(listeners: readonly InlineListener[]): void {
   const taken = new Map<string, string>();
-  for (const { name, networkA, networkB } of listeners) {
+  for (const { name, path, networkA, networkB } of listeners) {
     for (const [key, link] of Object.entries({ networkA, networkB })) {
       const other = taken.get(link);
       if (other !== undefined) {
-        throw new ConfigError(`listeners.${name}.${key}`, `Cannot use ${link} for ${name}: ${other} has it already`);
+        throw new ConfigError(`${path}.${key}`, `Cannot use ${link} for ${name}: ${other} has it already`);
       }
       taken.set(link, name);
     }
@@ -107,7 +68,7 @@ function checkCables(listeners: readonly InlineListener[]): void {
 }
 
 function planLane(input: PlanInput, listener: InlineListener, index: number): Lane {
-  const path = `listeners.${listener.name}`;
+  const { path } = listener;
   for (const key of ["networkA", "networkB"] as const) {
     if (!isLinkName(listener[key])) {
       throw new ConfigError(
