@@ -128,7 +128,10 @@ export const NO_UNDO: Claim = {
     const before = await describeSetup(network.node);
     const { code, stderr } = await node.command("inline", "undo");
     assert.equal(code, 2);
-    assert.match(stderr, /^Cannot take down what .*inline\.json lists: its node, process \d+, runs\n$/);
+    assert.match(
+      stderr,
+      /^Cannot take down what .*inline\.json lists: its node still runs as process \d+; stop it first\n$/,
+    );
     assert.deepEqual(await describeSetup(network.node), before);
     return stderr.trim();
   },

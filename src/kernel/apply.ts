@@ -54,11 +54,18 @@ function takeOver(steps: readonly Step[], journalFile: string): boolean {
   const journal = readJournal(journalFile);
   if (journal === undefined || journal.place !== currentPlace()) return false;
   refuseRunning(journal, journalFile);
-  const same = JSON.stringify(journal.entries.map(({ step }) => step)) === JSON.stringify(steps.map(journaled));
+  const same =
+    JSON.stringify(journal.entries.map(({ step }) => effectOf(step))) === JSON.stringify(steps.map(effectOf));
   if (!same || !journal.entries.every(({ step, done }) => done && actionsOf(step).isDone(step))) return false;
   writeJournal(journalFile, { ...journal, owner: ownIdentity() });
   for (const step of steps) if (step.kind === "command" && step.input !== undefined) runProgram(step.run, step.input);
   return true;
+}
+
+/** A step without its reason, which a newer version may word differently. */
+function effectOf(step: Step): object {
+  const { why: _, ...effect } = journaled(step);
+  return effect;
 }
 
 /** A step as the journal keeps it. Undoing a step needs no input: a ruleset can be long. */

@@ -9,7 +9,7 @@ const MAX_WORKERS = CODE.HELD - 1;
 
 /**
  * Plans what the kernel needs for the inline listeners: rules, routes, settings, bridges. Changes nothing. Throws ConfigError with
- * the path of what cannot be.
+ * the path of a value that cannot be used.
  */
 export function planInline(input: PlanInput): Plan {
   checkNumbers(input);
@@ -37,10 +37,16 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
   const within = (value: number, least: number, most: number) =>
     Number.isInteger(value) && value >= least && value <= most;
   if (!within(workers, 1, MAX_WORKERS)) {
-    throw new ConfigError("workers", `Cannot steer to ${workers} workers: inline listeners take 1 to ${MAX_WORKERS}`);
+    throw new ConfigError(
+      "workers",
+      `Cannot steer to ${workers} workers: with inline listeners, workers must be 1 to ${MAX_WORKERS}`,
+    );
   }
   if (listeners.length > MAX_LANES) {
-    throw new ConfigError("listeners", `Cannot tell ${listeners.length} inline listeners apart: at most ${MAX_LANES}`);
+    throw new ConfigError(
+      "listeners",
+      `Cannot plan ${listeners.length} inline listeners: at most ${MAX_LANES} are possible`,
+    );
   }
   if (!within(markShift, 0, 24))
     throw new ConfigError("inline", `Cannot use the mark's bits from ${markShift}: 0 to 24`);
@@ -53,7 +59,7 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
   }
 }
 
-/** A frame that comes in belongs to one listener. */
+/** Each interface belongs to one listener. */
 function checkCables(listeners: readonly InlineListener[]): void {
   const taken = new Map<string, string>();
   for (const { name, path, networkA, networkB } of listeners) {
@@ -85,7 +91,10 @@ function planLane(input: PlanInput, listener: InlineListener, index: number): La
   }
   const mac = input.bridgeMacs[listener.name];
   if (listener.topology === "bridge" && (mac === undefined || !/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac))) {
-    throw new ConfigError(path, `Cannot make a bridge without a hardware address: ${mac ?? "none was given"}`);
+    throw new ConfigError(
+      path,
+      `Cannot make a bridge: its hardware address is ${mac ?? "missing"}, not six bytes such as 02:00:00:00:00:01`,
+    );
   }
   for (const address of listener.addresses) {
     if (!/^[\d.:a-fA-F]+\/\d{1,3}$/.test(address)) {
