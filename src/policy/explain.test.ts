@@ -180,13 +180,9 @@ test("The order that is shown is the order of evaluation", () => {
     "sni | client certificate | client certificate | bypass",
     "certificate | decrypt rules | late | decrypt",
     "certificate | issuer rules | issuer | decrypt",
-    "certificate | certificate faults: expired | certificate fault | drop",
-    "certificate | certificate faults: selfSigned | certificate fault | drop",
-    "certificate | certificate faults: unknownIssuer | certificate fault | bypass",
-    "certificate | certificate faults: hostMismatch | certificate fault | drop",
-    "certificate | certificate faults: invalid | certificate fault | drop",
-    "certificate | certificate faults: revoked | certificate fault | drop",
-    "certificate | certificate faults: revocationUnknown | certificate fault | bypass",
+    ...FAULTS.map(
+      (name) => `certificate | certificate faults: ${name} | certificate fault | ${SOURCE.certificate[name]}`,
+    ),
     "certificate | client certificate | client certificate | bypass",
     "certificate | default | default | decrypt",
   ]);
