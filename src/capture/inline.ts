@@ -8,7 +8,7 @@ import { readSyn } from "../linux/packet.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom } from "./arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
-import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";
+import { SynHold, type SynVerdict } from "./syn-hold.ts";
 
 export interface InlineListener {
   readonly name: string;
@@ -34,7 +34,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
   const servers: End[] = [];
   try {
     const hold = listener.synHold
-      ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
+      ? new SynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
       : undefined;
     const accept: Accept = (client, from, to) => {
       if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));

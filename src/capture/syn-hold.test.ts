@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { NetworkError } from "../errors.ts";
 import type { Arrival, Refusal } from "./arrival.ts";
-import { createSynHold, type SynVerdict } from "./syn-hold.ts";
+import { SynHold, type SynVerdict } from "./syn-hold.ts";
 
 const SOURCE = { address: "192.0.2.7", port: 50_000 };
 const DESTINATION = { address: "198.51.100.9", port: 443 };
@@ -14,7 +14,7 @@ function newHold({ patience = 10_000, limit = () => 10 }: { patience?: number; l
   const arrivals: Arrival[] = [];
   const verdicts: SynVerdict[] = [];
   const dialed: unknown[] = [];
-  const hold = createSynHold({
+  const hold = new SynHold({
     listener: { name: "edge" },
     patience,
     limit,

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { InvariantError } from "../errors.ts";
 import { takeError } from "./errors.ts";
 import { addressOf, callback, crypto, memory, rethrow } from "./native.ts";
@@ -55,7 +55,7 @@ const unused = new FinalizationRegistry((store: number) => crypto.X509_STORE_fre
 export class TrustStore {
   readonly #store: number;
   /** "": no error. */
-  readonly #known = createCache<string>({ entries: REMEMBERED });
+  readonly #known = new Cache<string>({ entries: REMEMBERED });
 
   /** `roots`: PEM, one certificate each. Those that cannot be read are left out: they were checked before. */
   constructor(roots: readonly string[]) {

@@ -30,7 +30,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     clientConnections: new Set(clients),
   };
   try {
-    const reason = await tell(story);
+    const reason = await begin(story);
     story.session.close(reason);
   } catch (error) {
     story.session.close(endOnError(story, error));
@@ -41,7 +41,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
 }
 
 /** From the arrival to the first bytes. Each step answers why the session is over. */
-async function tell(story: Story): Promise<string> {
+async function begin(story: Story): Promise<string> {
   const { arrival, node, session } = story;
 
   const destination = await arrival.locate();

@@ -56,7 +56,7 @@ export interface Answers {
   relay(): Partial<RelayEnding>;
 }
 
-export interface Told {
+export interface Transcript {
   /** Everything that happened, in order. */
   readonly steps: readonly string[];
   /** The session's record as it was in the end. */
@@ -67,10 +67,10 @@ export interface Told {
 }
 
 /** `connected`: whether the client is there at once, or its SYN is held. `offering`: servers that offered STARTTLS before. */
-export async function tellSession(
+export async function runSession(
   answers: Partial<Answers> = {},
   { connected = true, offering = [] }: { connected?: boolean; offering?: readonly string[] } = {},
-): Promise<Told> {
+): Promise<Transcript> {
   const steps: string[] = [];
   const world = new World(steps, answers);
   const record: SessionUpdate = {};

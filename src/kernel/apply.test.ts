@@ -177,18 +177,19 @@ test("After a kill at any moment the next start finds the journal and takes down
   }
 });
 
-test("What a node that runs has set up stays, whoever asks", NAMESPACES, async () => {
+test("What a running node has set up stays, whoever asks", NAMESPACES, async (t) => {
   const script = `
     import { applyPlan } from ${JSON.stringify(new URL("apply.ts", import.meta.url).href)};
     applyPlan({ steps: ${JSON.stringify(STEPS.slice(0, 2))} }, ${JSON.stringify(journal)});
     process.stdout.write("set up");
     setInterval(() => {}, 1000);`;
   const node = spawn("ip", ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script]);
+  t.after(() => node.kill("SIGKILL"));
   await once(node.stdout, "data");
   const during = dump();
   assert.throws(
     undo,
-    (error: Error) => error instanceof ConfigError && error.message.includes(`process ${node.pid}, runs`),
+    (error: Error) => error instanceof ConfigError && error.message.includes(`still runs as process ${node.pid}`),
   );
   assert.equal(dump(), during);
   node.kill("SIGKILL");

@@ -15,7 +15,7 @@ export interface Pair {
 
 const MIB = 1024 * 1024;
 
-/** What every leg must do, whichever engine is behind it. The relay relies on each of these. */
+/** What every leg must do, over OpenSSL and over SSL 3.0. The relay relies on all of it. */
 export function testLeg(name: string, open: () => Promise<Pair>): void {
   const check = (claim: string, body: (pair: Pair) => Promise<void>) =>
     test(`${name} ${claim}`, async () => {

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
@@ -109,7 +109,7 @@ function readServerSession(bytes: Uint8Array): ServerSession {
 }
 
 /** Reading a certificate costs more than opening a session: servers that are come back to are few, and their chains are kept. */
-const chains = createCache<readonly X509Certificate[]>({ entries: 500 });
+const chains = new Cache<readonly X509Certificate[]>({ entries: 500 });
 
 function writeChain(chain: readonly X509Certificate[]): string {
   return chain.map(({ raw }) => raw.toString("base64")).join(" ");

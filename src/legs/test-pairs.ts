@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { TestContext } from "node:test";
 
-/** For tests: the two ends of one TCP connection over loopback, both half-open capable and paused. They go with the test. */
+/** For tests: the two ends of a TCP connection over loopback, paused; both may be half-open. The test closes them at its end. */
 export async function tcpPair(t: Pick<TestContext, "after">): Promise<[near: Socket, far: Socket]> {
   const pair = await loopback();
   pair[0].pause();
@@ -10,7 +10,7 @@ export async function tcpPair(t: Pick<TestContext, "after">): Promise<[near: Soc
   return pair;
 }
 
-/** The same for those who end them by themselves. The near end flows, once it is read. */
+/** The same without closing them at the end. The near end is not paused. */
 export async function loopback(): Promise<[near: Socket, far: Socket]> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -22,7 +22,7 @@ export async function loopback(): Promise<[near: Socket, far: Socket]> {
   return [near, far];
 }
 
-/** Everything that a socket still brings, once it has ended. Rejects when it is reset. */
+/** Reads a socket to its end. Rejects when it is reset. */
 export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);

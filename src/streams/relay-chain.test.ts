@@ -40,12 +40,12 @@ interface World {
   readonly parting: Promise<RelayEnding>;
 }
 
-/** `back`: how the connection of each tool comes back. `patience`: ms for what is still on its way after a reset. */
+/** `back`: how the connection of each tool comes back. `answerTime`: ms for what is still on its way after a reset. */
 async function world(
   t: TestContext,
   count: number,
   back: (index: number, tb: Socket) => Promise<Socket> = (_, tb) => Promise.resolve(tb),
-  patience = 100,
+  answerTime = 100,
 ): Promise<World> {
   const [near, far] = [await pair(t), await pair(t)];
   const tools: { a: Socket; b: Socket }[] = [];
@@ -57,7 +57,7 @@ async function world(
   }
   const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
   const ends = [near, far].map(({ own }) => ({ stream: own, socket: own }));
-  const parting = relayThrough(ends[0]!, hops, ends[1]!, { meter, taps: [], idle: 60_000, patience });
+  const parting = relayThrough(ends[0]!, hops, ends[1]!, { meter, taps: [], idle: 60_000, answerTime });
   return { client: near.peer, server: far.peer, tools, meter, parting };
 }
 

@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
 import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
-import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
@@ -111,7 +111,7 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   teardown.steps.push(() => warn(takeDownTools(dataDir)));
   // Interfaces that an earlier run moved into a tool's namespace have to come back before they can be moved again.
   warn(takeDownTools(dataDir));
-  setUpTools(planTools(tools, count), dataDir);
+  warn(setUpTools(planTools(tools, count), dataDir));
   teardown.steps.push(() => {
     if (!teardown.keepsListeners) warn(takeDownListeners(dataDir));
   });

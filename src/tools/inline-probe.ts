@@ -15,7 +15,7 @@ const NONCE = 16;
  * with NetworkError when it has not come through in `timeout` ms.
  */
 export async function probeInlineTool(tool: InlineTool, timeout: number): Promise<void> {
-  const way = { namespace: namespaceOf(tool), slot: HEARTBEAT };
+  const way = { namespace: namespaceOf(tool), owner: HEARTBEAT };
   const open: Socket[] = [];
   let server: Server | undefined;
   const late = new AbortController();

@@ -64,13 +64,15 @@ for (const [kind, more] of [
   for (const family of [4, 6] as const) {
     testTool(`An inline tool that is a ${kind}, over IPv${family},`, NAMESPACES, async () => {
       const { network, tool } = standing(kind, more);
-      const opened = await open(tool, 1, () => 2_000);
+      let timeout = 5_000;
+      const opened = await open(tool, 1, () => timeout);
       let cut = { release: () => {} };
       return {
         tool: opened,
         subject: () => subject(family),
         breakTool: async () => {
           cut = hold(network.tool, kind === "bridge" ? "bridge" : "inet", "meta l4proto tcp");
+          timeout = 200;
         },
         async close() {
           cut.release();
@@ -81,19 +83,33 @@ for (const [kind, more] of [
   }
 }
 
-/** One test with a tool that is a bridge. */
-function check(says: string, body: (network: ToolNetwork, tool: InlineTool, opened: Tool) => Promise<void>): void {
+type Body = (network: ToolNetwork, tool: InlineTool, opened: Tool) => Promise<void>;
+
+/** One test with a tool that is a bridge: the standing one, which the test leaves as it was. */
+function check(says: string, body: Body): void {
+  test(says, NAMESPACES, async () => {
+    const { network, tool } = standing("bridge", {});
+    await withTool(network, tool, body);
+  });
+}
+
+/** One test with a network of its own, which the test may break. */
+function checkAlone(says: string, body: Body): void {
   test(says, NAMESPACES, async () => {
     using network = toolNetwork();
     const tool = toolIn(network);
     setUp(network, tool, WORKERS);
-    const opened = await open(tool);
-    try {
-      await body(network, tool, opened);
-    } finally {
-      await opened.close();
-    }
+    await withTool(network, tool, body);
   });
+}
+
+async function withTool(network: ToolNetwork, tool: InlineTool, body: Body): Promise<void> {
+  const opened = await open(tool);
+  try {
+    await body(network, tool, opened);
+  } finally {
+    await opened.close();
+  }
 }
 
 for (const family of [4, 6] as const) {
@@ -129,20 +145,27 @@ for (const family of [4, 6] as const) {
     },
   );
 
-  check(`IPv${family}: a connection that no session sent is dropped and counted`, async (network, tool, opened) => {
-    for (const side of ["ia", "ib"]) {
-      const { client, server } = ENDS[family];
-      run(network.tool, "ip", `-${family}`, "route", "replace", server, "dev", "br0");
-      const stranger = within(network.tool, () => ({
-        connected: connectFrom({ from: { address: client, port: 0 }, to: { address: server, port: 80 }, timeout: 300 }),
-      }));
-      // Nobody answers for the server's address, so the neighbour is told: the node's interface.
-      run(network.tool, "ip", "neigh", "replace", server, "lladdr", macOf(tool, side), "dev", "br0");
-      await assert.rejects(stranger.connected, { code: "ETIMEDOUT" });
-    }
-    assert.ok(((await readStrangers([tool])).get("ips") ?? 0) >= 2);
-    assert.equal(opened.counters().strangers, 0);
-  });
+  checkAlone(
+    `IPv${family}: a connection that no session sent is dropped and counted`,
+    async (network, tool, opened) => {
+      for (const side of ["ia", "ib"]) {
+        const { client, server } = ENDS[family];
+        run(network.tool, "ip", `-${family}`, "route", "replace", server, "dev", "br0");
+        const stranger = within(network.tool, () => ({
+          connected: connectFrom({
+            from: { address: client, port: 0 },
+            to: { address: server, port: 80 },
+            timeout: 300,
+          }),
+        }));
+        // Nobody answers for the server's address, so the neighbour is told: the node's interface.
+        run(network.tool, "ip", "neigh", "replace", server, "lladdr", macOf(tool, side), "dev", "br0");
+        await assert.rejects(stranger.connected, { code: "ETIMEDOUT" });
+      }
+      assert.ok(((await readStrangers([tool])).get("ips") ?? 0) >= 2);
+      assert.equal(opened.counters().strangers, 0);
+    },
+  );
 }
 
 check(
@@ -207,34 +230,40 @@ check("Ends of two families, and loopback ends, are written so that a packet car
   }
 });
 
-check("A heartbeat takes the way of sessions, and does not come through a tool that is cut", async (network, tool) => {
-  await probeInlineTool(tool, 5_000);
-  run(network.tool, "ip", "link", "set", "ia", "down");
-  await assert.rejects(probeInlineTool(tool, 300), NetworkError);
-  run(network.tool, "ip", "link", "set", "ia", "up");
-  await until("a probe that comes through", () =>
-    probeInlineTool(tool, 500).then(
-      () => true,
-      () => false,
-    ),
-  );
-  assert.equal((await readStrangers([tool])).get("ips"), 0);
-});
+checkAlone(
+  "A heartbeat takes the way of sessions, and does not come through a tool that is cut",
+  async (network, tool) => {
+    await probeInlineTool(tool, 5_000);
+    run(network.tool, "ip", "link", "set", "ia", "down");
+    await assert.rejects(probeInlineTool(tool, 300), NetworkError);
+    run(network.tool, "ip", "link", "set", "ia", "up");
+    await until("a probe that comes through", () =>
+      probeInlineTool(tool, 500).then(
+        () => true,
+        () => false,
+      ),
+    );
+    assert.equal((await readStrangers([tool])).get("ips"), 0);
+  },
+);
 
-check("Nothing of the node leaves by another way when an interface of the tool is gone", async (_, tool, opened) => {
-  const namespace = namespaceOf(tool);
-  run(namespace, "ip", "link", "set", "tool-a", "down");
-  await assert.rejects(
-    opened.connect(subject(4), () => {}),
-    NetworkError,
-  );
-  const sent = run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets");
-  await assert.rejects(
-    opened.connect(subject(6), () => {}),
-    NetworkError,
-  );
-  assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
-});
+checkAlone(
+  "Nothing of the node leaves by another way when an interface of the tool is gone",
+  async (_, tool, opened) => {
+    const namespace = namespaceOf(tool);
+    run(namespace, "ip", "link", "set", "tool-a", "down");
+    await assert.rejects(
+      opened.connect(subject(4), () => {}),
+      NetworkError,
+    );
+    const sent = run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets");
+    await assert.rejects(
+      opened.connect(subject(6), () => {}),
+      NetworkError,
+    );
+    assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
+  },
+);
 
 test("A reload's connect timeout holds for a tool that was open before", {
   ...NAMESPACES,

@@ -6,8 +6,8 @@ import {
   MARK,
   markAtA,
   namespaceOf,
+  type Owner,
   queueOf,
-  type Slot,
   type ToolInterfaces,
 } from "../kernel/tool/numbers.ts";
 import { type Accept, listen } from "../linux/listen.ts";
@@ -44,7 +44,7 @@ export async function openInlineTool(
       const accept: Accept = (socket, from, to) => {
         if (!pairing.onConnection(socket, from, to)) socket.resetAndDestroy();
       };
-      servers.push(await listenAtB({ namespace, slot: worker, family }, accept));
+      servers.push(await listenAtB({ namespace, owner: worker, family }, accept));
     }
     const queue = within(namespace, () =>
       openQueue({
@@ -81,11 +81,11 @@ export async function openInlineTool(
   }
 }
 
-interface Way {
+interface OpenTool {
   readonly tool: InlineTool;
   readonly namespace: string;
   readonly pairing: Pairing<Socket>;
-  readonly worker: Slot;
+  readonly worker: Owner;
   /** ms */
   readonly timeout: number;
 }
@@ -94,14 +94,14 @@ interface Way {
 const PORTS_TRIED = 16;
 const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL"];
 
-async function enter(way: Way, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
-  const { tool, pairing } = way;
+async function enter(open: OpenTool, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
+  const { tool, pairing } = open;
   const [client, server] = ofOneFamily(subject.client.address, subject.server.address);
   const to = { address: server, port: toolPort(tool.ports, subject) };
   for (let attempt = 0; ; attempt++) {
     const from = { address: client, port: attempt === 0 ? subject.client.port : anyPort() };
     try {
-      if (!pairing.has(from, to)) return await connect(way, from, to, onReturn);
+      if (!pairing.has(from, to)) return await connect(open, from, to, onReturn);
     } catch (error) {
       if (!(error instanceof NetworkError)) throw error;
       if (!PORT_TAKEN.includes(error.code) || attempt === PORTS_TRIED) {
@@ -111,15 +111,15 @@ async function enter(way: Way, subject: ToolSubject, onReturn: () => void): Prom
   }
 }
 
-async function connect(way: Way, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
-  const { tool, namespace, pairing, worker, timeout } = way;
+async function connect(open: OpenTool, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
+  const { tool, namespace, pairing, worker, timeout } = open;
   const { promise: tb, resolve, reject } = Promise.withResolvers<Socket>();
   // Whoever was promised it hears of it; until somebody is, nobody does.
   tb.catch(() => {});
   const awaited = pairing.await(from, to, { onReturn, onConnection: resolve });
   let ta: Socket;
   try {
-    ta = await dialAtA({ namespace, slot: worker }, from, to, timeout);
+    ta = await dialAtA({ namespace, owner: worker }, from, to, timeout);
   } catch (error) {
     awaited.forget();
     throw error;
@@ -158,21 +158,21 @@ async function connect(way: Way, from: Endpoint, to: Endpoint, onReturn: () => v
 
 /** A connection out of interface A, in the name of the client. A socket stays in the namespace it was made in. */
 export async function dialAtA(
-  { namespace, slot }: { readonly namespace: string; readonly slot: Slot },
+  { namespace, owner }: { readonly namespace: string; readonly owner: Owner },
   from: Endpoint,
   to: Endpoint,
   timeout: number,
 ): Promise<Socket> {
-  const mark = markAtA(slot);
+  const mark = markAtA(owner);
   return within(namespace, () => ({ connected: connectFrom({ from, to, timeout, mark, exactly: true }) })).connected;
 }
 
-/** Takes what comes back at interface B for this slot. Rejects with NetworkError. */
+/** Takes what comes back at interface B for this owner. Rejects with NetworkError. */
 export async function listenAtB(
-  { namespace, slot, family }: { readonly namespace: string; readonly slot: Slot; readonly family: 4 | 6 },
+  { namespace, owner, family }: { readonly namespace: string; readonly owner: Owner; readonly family: 4 | 6 },
   accept: Accept,
 ): Promise<Server> {
-  const place = { host: ACCEPTING[family], port: acceptingPort(slot), shared: false, transparent: { mark: MARK.B } };
+  const place = { host: ACCEPTING[family], port: acceptingPort(owner), shared: false, transparent: { mark: MARK.B } };
   return within(namespace, () => ({ listening: listen(place, accept) })).listening;
 }
 

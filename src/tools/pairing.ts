@@ -23,14 +23,14 @@ export interface AwaitedSession<Socket> {
   onConnection(socket: Socket): void;
 }
 
-interface Entry<Socket> {
+interface AwaitedConnection<Socket> {
   readonly session: AwaitedSession<Socket>;
   paired: boolean;
 }
 
 /** `canonical` writes an address in one way, however it was written. */
 export function createPairing<Socket>(canonical: (address: string) => string): Pairing<Socket> {
-  const entries = new Map<string, Entry<Socket>>();
+  const entries = new Map<string, AwaitedConnection<Socket>>();
   let strangers = 0;
   const keyOf = (from: Endpoint, to: Endpoint) =>
     `${canonical(from.address)} ${from.port} ${canonical(to.address)} ${to.port}`;

@@ -8,9 +8,9 @@ import type { Hop, Tool, ToolSubject } from "./tool.ts";
 
 export interface ToolUnderTest {
   readonly tool: Tool;
-  /** Another session each time. */
+  /** A different session each time. */
   subject(): ToolSubject;
-  /** Takes away what is between Ta and Tb; what was sent is lost, or refused. */
+  /** Removes the tool between Ta and Tb: sent bytes are lost or refused. */
   breakTool(): Promise<void>;
   close(): Promise<void>;
 }
@@ -19,9 +19,129 @@ const MIB = 1024 * 1024;
 /** Sessions at the same time. */
 const MANY = 40;
 
-/** What every tool must do, whatever is between Ta and Tb. The chain and the relay rely on each of these. */
+type Claim = readonly [claim: string, body: (under: ToolUnderTest) => Promise<void>];
+
+/** Everything that the chain and the relay expect of a tool. */
+const CLAIMS: readonly Claim[] = [
+  [
+    "carries bytes both ways, unchanged and in order",
+    async ({ tool, subject }) => {
+      const bytes = randomBytes(3 * MIB + 1);
+      const hop = await tool.connect(subject(), () => {});
+      hop.ta.write(bytes);
+      const tb = await hop.tb;
+      tb.write(bytes);
+      const digests = await Promise.all([digestOf(hop.ta, bytes.length), digestOf(tb, bytes.length)]);
+      assert.deepEqual(digests, [digest(bytes), digest(bytes)]);
+      end(hop, tb);
+    },
+  ],
+
+  [
+    "pairs every session with itself",
+    async ({ tool, subject }) => {
+      const sessions = await Promise.all(
+        Array.from({ length: MANY }, async (_, index) => {
+          const about = subject();
+          const hop = await tool.connect(about, () => {});
+          hop.ta.write(`session ${index.toString().padStart(4, "0")}`);
+          const tb = await hop.tb;
+          return { hop, tb, heard: (await take(tb, 12)).toString(), index };
+        }),
+      );
+      for (const { heard, index } of sessions) assert.equal(heard, `session ${index.toString().padStart(4, "0")}`);
+      assert.equal(tool.counters().strangers, 0);
+      for (const { hop, tb } of sessions) end(hop, tb);
+    },
+  ],
+
+  [
+    "reports once that a session came back, at the latest when Tb is connected",
+    async ({ tool, subject }) => {
+      let returns = 0;
+      const hop = await tool.connect(subject(), () => {
+        returns += 1;
+      });
+      hop.ta.write("something");
+      const tb = await hop.tb;
+      assert.equal(hop.tool, tool.name);
+      // The chain counts Tb itself as the return.
+      assert.ok(returns <= 1);
+      end(hop, tb);
+    },
+  ],
+
+  [
+    "hands its ends over paused",
+    async ({ tool, subject }) => {
+      const hop = await tool.connect(subject(), () => {});
+      hop.ta.write("early");
+      const tb = await hop.tb;
+      assert.deepEqual([hop.ta.isPaused(), tb.isPaused()], [true, true]);
+      assert.equal((await take(tb, 5)).toString(), "early");
+      end(hop, tb);
+    },
+  ],
+
+  [
+    "carries a half-close, and the answer that comes after it",
+    async ({ tool, subject }) => {
+      const hop = await tool.connect(subject(), () => {});
+      hop.ta.end("question");
+      const tb = await hop.tb;
+      assert.equal(await text(tb), "question");
+      tb.end("answer");
+      assert.equal(await text(hop.ta), "answer");
+    },
+  ],
+
+  [
+    "ends Tb when the session has closed Ta",
+    async ({ tool, subject }) => {
+      const hop = await tool.connect(subject(), () => {});
+      hop.ta.destroy();
+      await hop.tb.then(
+        async (tb) => {
+          tb.resume();
+          if (!tb.closed && !tb.readableEnded) await Promise.race([once(tb, "end"), once(tb, "close")]);
+          tb.destroy();
+        },
+        (error: unknown) => assert.ok(error instanceof NetworkError),
+      );
+    },
+  ],
+
+  [
+    "rejects with a NetworkError when the tool is not there",
+    async ({ tool, subject, breakTool }) => {
+      await breakTool();
+      const connected = tool
+        .connect(subject(), () => {})
+        .then(async (hop) => {
+          hop.ta.write("nobody hears this");
+          await hop.tb;
+        });
+      await assert.rejects(connected, NetworkError);
+    },
+  ],
+
+  [
+    "carries its sessions on after it was closed",
+    async ({ tool, subject }) => {
+      const hop = await tool.connect(subject(), () => {});
+      hop.ta.write("before");
+      const tb = await hop.tb;
+      await tool.close();
+      hop.ta.end(" and after");
+      assert.equal(await text(tb), "before and after");
+      tb.end();
+      assert.equal(await text(hop.ta), "");
+    },
+  ],
+];
+
 export function testTool(name: string, options: TestOptions, open: () => Promise<ToolUnderTest>): void {
-  const check = (claim: string, body: (under: ToolUnderTest) => Promise<void>) =>
+  for (const [claim, body] of CLAIMS) {
     test(`${name} ${claim}`, options, async () => {
       const under = await open();
       try {
@@ -30,98 +150,7 @@ export function testTool(name: string, options: TestOptions, open: () => Promise
         await under.close();
       }
     });
-
-  check("carries bytes both ways, unchanged and in order", async ({ tool, subject }) => {
-    const bytes = randomBytes(3 * MIB + 1);
-    const hop = await tool.connect(subject(), () => {});
-    hop.ta.write(bytes);
-    const tb = await hop.tb;
-    tb.write(bytes);
-    const digests = await Promise.all([digestOf(hop.ta, bytes.length), digestOf(tb, bytes.length)]);
-    assert.deepEqual(digests, [digest(bytes), digest(bytes)]);
-    end(hop, tb);
-  });
-
-  check("pairs every session with itself", async ({ tool, subject }) => {
-    const sessions = await Promise.all(
-      Array.from({ length: MANY }, async (_, index) => {
-        const about = subject();
-        const hop = await tool.connect(about, () => {});
-        hop.ta.write(`session ${index.toString().padStart(4, "0")}`);
-        const tb = await hop.tb;
-        return { hop, tb, heard: (await take(tb, 12)).toString(), index };
-      }),
-    );
-    for (const { heard, index } of sessions) assert.equal(heard, `session ${index.toString().padStart(4, "0")}`);
-    assert.equal(tool.counters().strangers, 0);
-    for (const { hop, tb } of sessions) end(hop, tb);
-  });
-
-  check("tells once that a session came back, by the time that Tb is there", async ({ tool, subject }) => {
-    let returns = 0;
-    const hop = await tool.connect(subject(), () => {
-      returns += 1;
-    });
-    hop.ta.write("something");
-    const tb = await hop.tb;
-    assert.equal(hop.tool, tool.name);
-    // The chain takes Tb itself for a sign of it.
-    assert.ok(returns <= 1);
-    end(hop, tb);
-  });
-
-  check("hands its ends over paused", async ({ tool, subject }) => {
-    const hop = await tool.connect(subject(), () => {});
-    hop.ta.write("early");
-    const tb = await hop.tb;
-    assert.deepEqual([hop.ta.isPaused(), tb.isPaused()], [true, true]);
-    assert.equal((await take(tb, 5)).toString(), "early");
-    end(hop, tb);
-  });
-
-  check("carries a half-close, and the answer that comes after it", async ({ tool, subject }) => {
-    const hop = await tool.connect(subject(), () => {});
-    hop.ta.end("question");
-    const tb = await hop.tb;
-    assert.equal(await text(tb), "question");
-    tb.end("answer");
-    assert.equal(await text(hop.ta), "answer");
-  });
-
-  check("ends the way out of a session that was given up", async ({ tool, subject }) => {
-    const hop = await tool.connect(subject(), () => {});
-    hop.ta.destroy();
-    await hop.tb.then(
-      async (tb) => {
-        tb.resume();
-        if (!tb.closed && !tb.readableEnded) await Promise.race([once(tb, "end"), once(tb, "close")]);
-        tb.destroy();
-      },
-      (error: unknown) => assert.ok(error instanceof NetworkError),
-    );
-  });
-
-  check("says so when it is not there", async ({ tool, subject, breakTool }) => {
-    await breakTool();
-    const connected = tool
-      .connect(subject(), () => {})
-      .then(async (hop) => {
-        hop.ta.write("nobody hears this");
-        await hop.tb;
-      });
-    await assert.rejects(connected, NetworkError);
-  });
-
-  check("lets its sessions go on when it takes no more", async ({ tool, subject }) => {
-    const hop = await tool.connect(subject(), () => {});
-    hop.ta.write("before");
-    const tb = await hop.tb;
-    await tool.close();
-    hop.ta.end(" and after");
-    assert.equal(await text(tb), "before and after");
-    tb.end();
-    assert.equal(await text(hop.ta), "");
-  });
+  }
 }
 
 function digest(bytes: Buffer): string {
@@ -132,7 +161,7 @@ async function digestOf(socket: Socket, length: number): Promise<string> {
   return digest(await take(socket, length));
 }
 
-/** Reads exactly so many bytes. */
+/** Reads exactly `length` bytes. */
 async function take(socket: Socket, length: number): Promise<Buffer> {
   const parts: Buffer[] = [];
   let missing = length;

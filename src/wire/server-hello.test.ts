@@ -34,7 +34,7 @@ const PROBE: Probe = {
   random: randomBytes(32),
 };
 
-/** What OpenSSL, as a server with these options, answers to a probe, up to where the reader has its answer. */
+/** Sends a probe to an OpenSSL server with these options, and reads until the reader has its answer. */
 async function askServer(options: tls.TlsOptions, probe: Probe): Promise<{ flight: ServerFlight; bytes: Buffer }> {
   const server = tls.createServer({ ...identity, ...options });
   server.on("tlsClientError", () => {});
@@ -137,7 +137,7 @@ test("A warning does not end the flight, a close_notify does", () => {
   assert.deepEqual(answer(Buffer.from("15030300020100", "hex")), { kind: "alert", description: 0 });
 });
 
-/** The body after its header: legacy_version, random, session ID, suite, compression, extensions. */
+/** The body: legacy_version, random, session ID, suite, compression, extensions. */
 function serverHello(extensions: string): Buffer {
   const body = Buffer.from(`0303${"07".repeat(32)}00c02b00${extensions}`, "hex");
   const message = Buffer.concat([Buffer.from([2, 0, 0, body.length]), body]);
@@ -166,7 +166,7 @@ const FAULTS: [string, Buffer, number][] = [
     ALERTS.unexpected_message,
   ],
   ["an extension twice", serverHello("00080017000000170000"), ALERTS.illegal_parameter],
-  ["bytes behind the extensions", serverHello("000000"), ALERTS.decode_error],
+  ["bytes after the extensions", serverHello("000000"), ALERTS.decode_error],
   ["an alert of one byte", Buffer.from("150303000128", "hex"), ALERTS.decode_error],
   ["a message above 256 KiB", Buffer.from("160303000402040001", "hex"), ALERTS.illegal_parameter],
 ];

@@ -8,11 +8,11 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { source } from "../peers.ts";
 import { makePki } from "../pki.ts";
-import { freePort, type Running, run, start, until } from "../processes.ts";
+import { freePort, type Program, run, start, until } from "../processes.ts";
 
 describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
   let node: TestNode;
-  let deaf: Running;
+  let deaf: Program;
   let deafPort: string;
   let web: http.Server;
   let webPort: number;

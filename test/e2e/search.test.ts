@@ -8,6 +8,7 @@ import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
+import { until } from "../processes.ts";
 
 /** Two servers whose certificates name different hosts; clients that name one, another, or none. */
 describe("The commands of a running node", needs("openssl", "nginx-light", "curl"), () => {
@@ -144,6 +145,19 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     for (const file of ["token", "ca/primary-ecdsa.key", "ca/secondary-rsa.key"]) {
       assert.equal(statSync(join(node.folder, "data", file)).mode & 0o777, 0o600, file);
     }
+  });
+
+  test("explain and the record agree about the phase of a session that began with CONNECT", async () => {
+    const way = { proxy: node.proxy, target: origins[1]!.port };
+    const visited = await curl(way, pki.root.certificate, ["https://mail.example.test/negotiated"]);
+    assert.equal(visited.code, 0, visited.stderr);
+    const record = await until("the record", async () =>
+      (await found("--listener", "proxy")).find(({ end }) => end !== null),
+    );
+    const { stdout } = await node.command("explain", "--host", "mail.example.test", "--json");
+    const { verdict } = JSON.parse(stdout) as Explanation;
+    assert.deepEqual([record.phase, record.rule], ["certificate", "private mail"]);
+    assert.deepEqual([verdict.phase, verdict.rule], [record.phase, record.rule]);
   });
 
   test("The API refuses a request without the token", async () => {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { describe, test } from "node:test";
 import { buildNetwork } from "../../lab/network.ts";
-import { hindrance } from "../../lab/requirements.ts";
-import { type Running, run, start, until } from "../processes.ts";
+import { missingRequirement } from "../../lab/requirements.ts";
+import { type Program, run, start, until } from "../processes.ts";
 
 const LAB = new URL("../../lab/main.ts", import.meta.url).pathname;
 
-describe("The lab", { skip: hindrance() ?? false }, () => {
+describe("The lab", { skip: missingRequirement() ?? false }, () => {
   test("Ctrl-C closes it, and nothing of it is left", async () => {
     const lab = await openLab("--no-traffic");
     assert.equal(namespacesOf(lab).length, 5);
@@ -49,20 +49,20 @@ describe("The lab", { skip: hindrance() ?? false }, () => {
   });
 });
 
-test("Without root the lab says in one line that it needs it", { skip: hindrance() ?? false }, async () => {
+test("Without root the lab says in one line that it needs it", { skip: missingRequirement() ?? false }, async () => {
   // In a user namespace of its own a program is nobody, and still may read what it could.
   const { code, stdout, stderr } = await run("unshare", ["--user", process.execPath, LAB]);
   assert.equal(code, 1);
   assert.match(stdout + stderr, /^Cannot open the lab: it needs root[^\n]*\n$/);
 });
 
-async function openLab(...options: string[]): Promise<Running> {
+async function openLab(...options: string[]): Promise<Program> {
   const lab = start(process.execPath, [LAB, ...options]);
   await lab.shows(/Ctrl-C closes the lab/, 180_000);
   return lab;
 }
 
-function namespacesOf({ pid }: Running): readonly string[] {
+function namespacesOf({ pid }: Program): readonly string[] {
   const all = existsSync("/var/run/netns") ? readdirSync("/var/run/netns") : [];
   return all.filter((name) => name.startsWith(`cltlab${pid}-`)).sort();
 }

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { dial, nextLine, serve } from "../../lab/ends.ts";
-import { hindrance } from "../../lab/requirements.ts";
+import { missingRequirement } from "../../lab/requirements.ts";
 import { needs } from "../needs.ts";
 import { until } from "../processes.ts";
 import {
@@ -34,7 +34,7 @@ const PRIVATE = "private.clearline.test";
 const FORBIDDEN = "forbidden.clearline.test";
 const GREETING = "220 mail.example ESMTP\r\n";
 
-describe("What begins in plaintext and is not decrypted", { skip: hindrance() ?? PROGRAMS.skip }, () => {
+describe("What begins in plaintext and is not decrypted", { skip: missingRequirement() ?? PROGRAMS.skip }, () => {
   let stage: UpgradeStage<keyof typeof SERVERS>;
   before(async () => {
     stage = await openUpgradeStage(SERVERS, {

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { hindrance } from "../../lab/requirements.ts";
+import { missingRequirement } from "../../lab/requirements.ts";
 import { needs } from "../needs.ts";
 import { scratch, until } from "../processes.ts";
 import {
@@ -29,7 +29,7 @@ const PROGRAMS = needs(
   ...["slapd", "ldap-utils", "prosody", "postgresql", "mariadb-server", "mariadb-client", "tinyproxy-bin", "curl"],
 );
 
-describe("Sessions that begin in plaintext", { skip: hindrance() ?? PROGRAMS.skip }, () => {
+describe("Sessions that begin in plaintext", { skip: missingRequirement() ?? PROGRAMS.skip }, () => {
   let stage: UpgradeStage<keyof typeof SERVERS>;
   before(async () => {
     stage = await openUpgradeStage(SERVERS);

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, globSync, mkdirSync, readFileSync, writeFileSync 
 import { join } from "node:path";
 import type { Host } from "../../lab/network.ts";
 import type { Identity } from "../pki.ts";
-import { must, type Running, scratch, until } from "../processes.ts";
+import { must, type Program, scratch, until } from "../processes.ts";
 
 /** Where each listens. */
 export const UPGRADE_PORTS = {
@@ -29,13 +29,13 @@ export const ADMIN = `cn=admin,${SUFFIX}`;
 /** Where a server runs: a host of the lab, or this one. */
 export type Place = Pick<Host, "start" | "must">;
 
-export interface Served extends AsyncDisposable {
+export interface UpgradeServer extends AsyncDisposable {
   /** A folder that everybody may enter: what the server keeps is in it. */
   readonly folder: string;
 }
 
 /** Resolves once something listens at this port of the host; rejects with what the program wrote when it ends before. */
-async function ready(on: Place, program: Running, port: number, folder: string): Promise<Served> {
+async function ready(on: Place, program: Program, port: number, folder: string): Promise<UpgradeServer> {
   const listening = until(
     `a listener at port ${port}`,
     async () => (await on.must("ss", ["-Htln"])).includes(`:${port} `),
@@ -77,7 +77,7 @@ async function idsOf(user: string): Promise<readonly [number, number]> {
 }
 
 /** Postfix, which delivers all mail for the domain into one Maildir. */
-export async function postfix(on: Place, identity: Identity): Promise<Served> {
+export async function postfix(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("postfix");
   const [config, queue, data, box] = ["config", "queue", "data", "box"].map((name) => join(folder, name)) as [
@@ -136,7 +136,11 @@ smtpd_peername_lookup = no
 type DovecotPorts = Readonly<Record<"imap" | "pop3" | "sieve", number>>;
 
 /** Dovecot: IMAP, POP3 and ManageSieve, with one user and an empty mailbox. A port of 0 closes a protocol. */
-export async function dovecot(on: Place, identity: Identity, ports: DovecotPorts = UPGRADE_PORTS): Promise<Served> {
+export async function dovecot(
+  on: Place,
+  identity: Identity,
+  ports: DovecotPorts = UPGRADE_PORTS,
+): Promise<UpgradeServer> {
   const folder = openScratch();
   const home = join(folder, "home");
   mkdirSync(home);
@@ -189,7 +193,7 @@ service managesieve-login {
 }
 
 /** vsftpd: anonymous, with what is in `files` to read. It asks for TLS on both connections. */
-export async function vsftpd(on: Place, identity: Identity): Promise<Served> {
+export async function vsftpd(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const empty = join(folder, "empty");
   const files = join(folder, "files");
@@ -225,7 +229,7 @@ export async function vsftpd(on: Place, identity: Identity): Promise<Served> {
 }
 
 /** slapd, with one entry. */
-export async function slapd(on: Place, identity: Identity): Promise<Served> {
+export async function slapd(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const data = join(folder, "data");
   mkdirSync(data);
@@ -252,7 +256,7 @@ directory ${data}
 }
 
 /** Prosody, which takes clients after STARTTLS alone. */
-export async function prosody(on: Place, identity: Identity): Promise<Served> {
+export async function prosody(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("prosody");
   const data = join(folder, "data");
@@ -283,7 +287,7 @@ VirtualHost "${MAIL_DOMAIN}"
 }
 
 /** PostgreSQL, which trusts everybody who comes over TLS and nobody else. */
-export async function postgresql(on: Place, identity: Identity): Promise<Served> {
+export async function postgresql(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("postgres");
   const data = join(folder, "data");
@@ -310,7 +314,7 @@ export async function postgresql(on: Place, identity: Identity): Promise<Served>
 }
 
 /** MariaDB with one user, who must come over TLS. */
-export async function mariadb(on: Place, identity: Identity): Promise<Served> {
+export async function mariadb(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("mysql");
   const data = join(folder, "data");
@@ -330,7 +334,7 @@ export async function mariadb(on: Place, identity: Identity): Promise<Served> {
 }
 
 /** tinyproxy, which wants to know who asks. */
-export async function tinyproxy(on: Place): Promise<Served> {
+export async function tinyproxy(on: Place): Promise<UpgradeServer> {
   const folder = openScratch();
   const file = join(folder, "tinyproxy.conf");
   const settings = [
@@ -345,7 +349,7 @@ export async function tinyproxy(on: Place): Promise<Served> {
 }
 
 /** socat, which takes TLS and brings it to the proxy: a proxy that is spoken to over TLS. */
-export async function secureProxy(on: Place, identity: Identity): Promise<Served> {
+export async function secureProxy(on: Place, identity: Identity): Promise<UpgradeServer> {
   const tls = `OPENSSL-LISTEN:${UPGRADE_PORTS.secureProxy},fork,reuseaddr,verify=0`;
   const pair = `cert=${identity.certificate},key=${identity.key}`;
   const program = on.start("socat", [`${tls},${pair}`, `TCP:127.0.0.1:${UPGRADE_PORTS.proxy}`]);

@@ -6,7 +6,7 @@ import { startServers } from "../../lab/servers.ts";
 import type { Session } from "../../src/control/api.ts";
 import { type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { run, until } from "../processes.ts";
-import { type Place, type Served, UPGRADE_PORTS } from "./upgrade-servers.ts";
+import { type Place, UPGRADE_PORTS, type UpgradeServer } from "./upgrade-servers.ts";
 
 export const SERVER = "10.2.0.2";
 const WATCHED = Object.entries(UPGRADE_PORTS).flatMap(([name, port]) => (/proxy/i.test(name) ? [] : [port]));
@@ -16,13 +16,13 @@ const RST = 4;
 /** Of servers that a test makes by itself. */
 export const OWN_PORT = 2525;
 
-type Start = (on: Place, identity: Identity) => Promise<Served>;
+type Start = (on: Place, identity: Identity) => Promise<UpgradeServer>;
 
 export interface UpgradeStage<Name extends string> extends AsyncDisposable {
   readonly network: Network;
   readonly node: LabNode;
   readonly pki: Pki;
-  readonly servers: Readonly<Record<Name, Served>>;
+  readonly servers: Readonly<Record<Name, UpgradeServer>>;
   /** Runs a client, which must end well; answers what it wrote. */
   client(
     program: string,
@@ -50,7 +50,10 @@ export async function openUpgradeStage<Name extends string>(
   const names = Object.keys(starts) as Name[];
   const running = await Promise.all(names.map((name) => starts[name](network.server, identity)));
   for (const server of running) stack.use(server);
-  const servers = Object.fromEntries(names.map((name, index) => [name, running[index]!])) as Record<Name, Served>;
+  const servers = Object.fromEntries(names.map((name, index) => [name, running[index]!])) as Record<
+    Name,
+    UpgradeServer
+  >;
   const startTls = { enabled: true, ports: [...WATCHED, OWN_PORT] };
   const config = { policy: { startTls, ...policy } };
   const node = stack.use(await startNode({ network, trust: [pki.root.certificate], config }));

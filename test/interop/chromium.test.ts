@@ -8,7 +8,7 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, source } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { freePort, must, type Running, scratch, start, until } from "../processes.ts";
+import { freePort, must, type Program, scratch, start, until } from "../processes.ts";
 
 const RESOURCES = 50;
 /** Where a browser goes by itself. Tests go nowhere: past the proxy, and to names that do not resolve. */
@@ -17,7 +17,7 @@ const VENDOR = ["*.google.com", "*.googleapis.com", "*.gstatic.com"];
 describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"), () => {
   let pki: Pki;
   let origin: Nginx;
-  let echo: Running;
+  let echo: Program;
   let node: TestNode;
   let home: string;
 

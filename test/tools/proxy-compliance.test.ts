@@ -3,7 +3,7 @@ import { createReturns, createReturnsDirectory, type Returns } from "../../src/t
 import type { ProxyTool } from "../../src/tools/tool.ts";
 import { type ToolUnderTest, testTool } from "../../src/tools/tool-compliance.ts";
 import { needs } from "../needs.ts";
-import { freePort, type Running } from "../processes.ts";
+import { freePort, type Program } from "../processes.ts";
 import { haproxy, listeningProgram, type ToolPorts } from "./proxies.ts";
 
 testTool("A proxy tool, HAProxy,", needs("haproxy"), () => open(haproxy, "proxy-v2"));
@@ -13,7 +13,7 @@ testTool("A proxy tool, HAProxy with addresses only,", needs("haproxy"), () =>
 testTool("A proxy tool for SSLproxy's line", {}, () => open((ports) => listeningProgram(ports, "strip"), "sslproxy"));
 
 async function open(
-  start: (ports: ToolPorts) => Promise<Running>,
+  start: (ports: ToolPorts) => Promise<Program>,
   header: ProxyTool["header"],
 ): Promise<ToolUnderTest> {
   const ports = { port: await freePort(), back: await freePort() };

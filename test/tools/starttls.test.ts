@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { dovecot, PASSWORD, type Served, USER } from "../inline/upgrade-servers.ts";
+import { dovecot, PASSWORD, type UpgradeServer, USER } from "../inline/upgrade-servers.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { freePort, must, type Running, run, start, until } from "../processes.ts";
+import { freePort, must, type Program, run, start, until } from "../processes.ts";
 import { haproxy } from "./proxies.ts";
 
 const PRIVATE = `private.${DOMAIN}`;
@@ -14,8 +14,8 @@ const ROOT = process.getuid?.() === 0 ? false : "needs root";
 /** A forward and an explicit proxy in front of Dovecot, with HAProxy as a tool that all flows pass. */
 describe("STARTTLS through a tool", { skip: ROOT || needs("dovecot-imapd", "haproxy", "curl").skip }, () => {
   let pki: Pki;
-  let server: Served;
-  let tool: Running;
+  let server: UpgradeServer;
+  let tool: Program;
   let node: TestNode;
   let port: number;
 

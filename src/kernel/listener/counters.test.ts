@@ -9,6 +9,7 @@ const INPUT: PlanInput = {
   listeners: [
     {
       name: "wire",
+      path: "listeners[0]",
       topology: "bridge",
       networkA: "eth3",
       networkB: "eth4",

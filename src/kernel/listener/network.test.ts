@@ -443,6 +443,7 @@ test("Where the kernel has nft's queue it is used, and elsewhere nothing but the
 function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener>): PlanInput {
   const edge: InlineListener = {
     name: "edge",
+    path: "listeners[0]",
     topology,
     networkA: "na",
     networkB: "nb",

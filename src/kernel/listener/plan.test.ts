@@ -3,13 +3,15 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../../errors.ts";
 import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
+import { renderSteps } from "../shell-script.ts";
 import type { InlineListener, PlanInput } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
-import { planInline, renderPlan } from "./plan.ts";
+import { planInline } from "./plan.ts";
 import { rowMatches } from "./policy-rows.ts";
 
 const EDGE: InlineListener = {
   name: "edge",
+  path: "listeners[0]",
   topology: "routed",
   networkA: "eth1",
   networkB: "eth2",
@@ -24,6 +26,7 @@ const EDGE: InlineListener = {
 const BRIDGE: InlineListener = {
   ...EDGE,
   name: "wire",
+  path: "listeners[1]",
   topology: "bridge",
   networkA: "eth3.100",
   networkB: "eth4",
@@ -306,7 +309,7 @@ test("A bridge has routes of its own, and never this machine's", () => {
 });
 
 test("The plan is shown as a script that says why of each line", () => {
-  const text = renderPlan(planInline({ ...INPUT, listeners: [BRIDGE] }).steps);
+  const text = renderSteps(planInline({ ...INPUT, listeners: [BRIDGE] }).steps);
   for (const line of text.split("\n\n").slice(1)) assert.match(line, /^# \S/);
   assert.match(text, /^nft -f - <<'END'\ntable inet clearline\n[\s\S]*\n}\nEND$/m);
   assert.match(text, /^ip -4 rule add priority 100 fwmark 0xa00000\/0xe00000 iif clbr0 lookup 7700$/m);
@@ -335,31 +338,31 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   [
     "an interface that is a rule",
     { listeners: [{ ...EDGE, networkA: 'x" accept' }] },
-    "listeners.edge.networkA",
+    "listeners[0].networkA",
     /not the name/,
   ],
   [
     "an interface of two listeners",
     { listeners: [EDGE, { ...BRIDGE, networkB: "eth2" }] },
-    "listeners.wire.networkB",
+    "listeners[1].networkB",
     /Cannot use eth2 for wire: edge has it already/,
   ],
   [
     "one interface twice",
     { listeners: [{ ...EDGE, networkB: "eth1" }] },
-    "listeners.edge.networkB",
+    "listeners[0].networkB",
     /edge has it already/,
   ],
   [
     "a bridge without an address of hardware",
     { listeners: [BRIDGE], bridgeMacs: {} },
-    "listeners.wire",
+    "listeners[1]",
     /hardware address/,
   ],
   [
     "an address without its length",
     { listeners: [{ ...BRIDGE, addresses: ["10.0.0.1"] }] },
-    "listeners.wire.address",
+    "listeners[1].address",
     /prefix length/,
   ],
   ["a name as a server", { rows: [{ name: "x", action: "drop", server: ["example.com"] }] }, "policy", /"example.com"/],
@@ -375,7 +378,7 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   [
     "no way to hold a SYN",
     { features: { ...INPUT.features, nftQueue: false, iptablesNft: false } },
-    "listeners.edge.synHold",
+    "listeners[0].synHold",
     /Debian's package iptables/,
   ],
 ];

@@ -4,7 +4,7 @@ import { within } from "../../linux/netns.ts";
 import { type Command, readProgram } from "../../linux/program.ts";
 import { linksOf } from "../../linux/routes.ts";
 import { namespaceOf, type ToolInterfaces } from "./numbers.ts";
-import { type Place, SIDES, type Side, TABLE, wayOut } from "./plan.ts";
+import { type PlacedTool, SIDES, type Side, sideRoutes, TABLE } from "./plan.ts";
 
 /**
  * An interface of a tool that was set down and up again has no routes any more: nothing leaves there. Brings them back at each side
@@ -19,11 +19,13 @@ export async function mendInlineTool(tool: ToolInterfaces, path: string): Promis
     const [a, b] = [tool.interfaceA, tool.interfaceB].map((name) => links.find((link) => link.name === name));
     // One that is gone comes back in another namespace, if at all: only a start puts it here again.
     if (a === undefined || b === undefined) return [];
-    const place: Place = { tool, path, links: { A: a, B: b } };
+    const placed: PlacedTool = { tool, path, links: { A: a, B: b } };
     const mended: string[] = [];
     for (const side of SIDES) {
-      const { name, up } = place.links[side];
-      const commands = wayOut(place, side, { ipv6 }).flatMap((step) => (step.kind === "command" ? [step.run] : []));
+      const { name, up } = placed.links[side];
+      const commands = sideRoutes(placed, side, { ipv6 }).flatMap((step) =>
+        step.kind === "command" ? [step.run] : [],
+      );
       if (!up || !(await isLost(run, name, side, commands))) continue;
       for (const command of commands) await run(command);
       mended.push(name);

@@ -25,24 +25,24 @@ export function namespaceOf({ name, namespace }: Pick<ToolInterfaces, "name" | "
 }
 
 /** Who stands at both ends of a connection through the tool: a worker by its number, or the heartbeat. */
-export type Slot = number;
-export const HEARTBEAT: Slot = 0xff;
+export type Owner = number;
+export const HEARTBEAT: Owner = 0xff;
 
-/** What a packet's mark says: by which interface it leaves, and at A which slot awaits it at B. */
+/** What a packet's mark says: by which interface it leaves, and at A which owner awaits it at B. */
 export const MARK = { A: 0x1_0000, B: 0x2_0000, SIDE: 0xf_0000 } as const;
 
-export function markAtA(slot: Slot): number {
-  return MARK.A + slot;
+export function markAtA(owner: Owner): number {
+  return MARK.A + owner;
 }
 
-/** Where a slot accepts what came back. No client has this address: it cannot be in the way of a client's own port. */
+/** Where a owner accepts what came back. No client has this address: it cannot be in the way of a client's own port. */
 export const ACCEPTING = { 4: "127.77.77.77", 6: "::1" } as const;
 
-export function acceptingPort(slot: Slot): number {
-  return 17_000 + slot;
+export function acceptingPort(owner: Owner): number {
+  return 17_000 + owner;
 }
 
 /** The NFQUEUE in which a worker is shown the SYNs that came back. */
-export function queueOf(worker: Slot): number {
+export function queueOf(worker: Owner): number {
   return worker;
 }

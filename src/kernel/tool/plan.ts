@@ -74,69 +74,70 @@ export type Side = (typeof SIDES)[number];
 type Inside = InsideStep["steps"][number];
 
 /** A tool with its place in the configuration and its two interfaces. */
-export interface Place {
+export interface PlacedTool {
   readonly tool: ToolInterfaces;
   readonly path: string;
   readonly links: Readonly<Record<Side, Link>>;
 }
 
-function stepsOf(place: Place, workers: number, features: Features): Step[] {
-  const { tool, path, links } = place;
+function stepsOf(placed: PlacedTool, workers: number, features: Features): Step[] {
+  const { tool, path } = placed;
   const namespace = namespaceOf(tool);
-  const why = (what: string) => `${tool.name}: ${what}`;
-  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
+  const inside = (why: string, steps: readonly Inside[]): Step => ({
+    kind: "inside",
+    path,
+    why: `${tool.name}: ${why}`,
+    namespace,
+    steps,
+  });
   return [
     {
       kind: "command",
       path,
-      why: why("a network namespace of its own, from which nothing gets out but through the tool"),
+      why: `${tool.name}: a network namespace of its own, which packets leave only through the tool`,
       run: ["ip", "netns", "add", namespace],
       undo: ["ip", "netns", "del", namespace],
     },
-    ...SIDES.map(
-      (side): Step => ({
-        kind: "move-link",
-        path: `${path}.interface${side}`,
-        why: why(`the interface of T${side.toLowerCase()}`),
-        name: links[side].name,
-        namespace,
-      }),
+    ...SIDES.map((side) => moveStep(placed, side)),
+    inside("the rules: a connection that comes back is paired with its session, all other packets are dropped", [
+      {
+        kind: "command",
+        run: ["nft", "-f", "-"],
+        input: writeToolRules(tool, { workers, nftQueue: features.nftQueue }),
+      },
+      ...(features.nftQueue ? [] : holdSteps(tool, workers, features)),
+    ]),
+    inside(
+      "accept packets with foreign addresses, and answer ARP for its own addresses only",
+      settings(tool, features),
     ),
-    {
-      kind: "inside",
-      path,
-      why: why("the rules: what comes back is paired with what was sent, all else is dropped"),
-      namespace,
-      steps: [
-        {
-          kind: "command",
-          run: ["nft", "-f", "-"],
-          input: writeToolRules(tool, { workers, nftQueue: features.nftQueue }),
-        },
-        ...(features.nftQueue ? [] : holdSteps(tool, workers, features)),
-      ],
-    },
-    {
-      kind: "inside",
-      path,
-      why: why("foreign addresses are its business, and it answers for none but its own"),
-      namespace,
-      steps: settings(tool, features),
-    },
-    {
-      kind: "inside",
-      path,
-      why: why("every address is local to what comes in; what a socket sends leaves at its own side"),
-      namespace,
-      steps: [
-        ...SIDES.map(
-          (side): Inside => ({ ...ip("link", "set", links[side].name, "up"), path: `${path}.interface${side}` }),
-        ),
-        ip("link", "set", "lo", "up"),
-        ...SIDES.flatMap((side) => wayOut(place, side, features)),
-        ...families.flatMap((family) => routing(tool, family)),
-      ],
-    },
+    inside(
+      "every address of a packet that comes in is local, and packets of a socket leave at the socket's own side",
+      routeSteps(placed, features),
+    ),
+  ];
+}
+
+function moveStep({ tool, path, links }: PlacedTool, side: Side): Step {
+  return {
+    kind: "move-link",
+    path: `${path}.interface${side}`,
+    why: `${tool.name}: the interface of T${side.toLowerCase()}`,
+    name: links[side].name,
+    namespace: namespaceOf(tool),
+  };
+}
+
+function routeSteps(placed: PlacedTool, features: Features): Inside[] {
+  const { tool, path, links } = placed;
+  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
+  return [
+    ...SIDES.map(
+      (side): Inside => ({ ...ip("link", "set", links[side].name, "up"), path: `${path}.interface${side}` }),
+    ),
+    ip("link", "set", "lo", "up"),
+    ...SIDES.flatMap((side) => sideRoutes(placed, side, features)),
+    ...families.flatMap((family) => routing(tool, family)),
   ];
 }
 
@@ -191,7 +192,7 @@ function settings({ interfaceA, interfaceB, layer }: ToolInterfaces, { ipv6 }: F
  * What goes out at one side, and by whom it is known there. The kernel forgets all of it when the interface is set down, so each
  * of these may be said again.
  */
-export function wayOut({ tool, path, links }: Place, side: Side, { ipv6 }: Pick<Features, "ipv6">): Inside[] {
+export function sideRoutes({ tool, path, links }: PlacedTool, side: Side, { ipv6 }: Pick<Features, "ipv6">): Inside[] {
   const { name } = links[side];
   const [addresses, gateways] = side === "A" ? [tool.addressA, tool.gatewayA] : [tool.addressB, tool.gatewayB];
   const families = ipv6 ? ([4, 6] as const) : ([4] as const);
