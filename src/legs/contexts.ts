@@ -19,7 +19,7 @@ export function createContextCache(limit: number): ContextCache {
       cache.keep(key, context);
       return context;
     },
-    flush: cache.flush,
+    flush: () => cache.flush(),
     get size() {
       return cache.size;
     },
