@@ -176,3 +176,14 @@ test("Whoever is done with a chain closes what is still open, also what comes ba
   await promise;
   assert.equal((await tb).destroyed, true);
 });
+
+test("A session's protocol is limited by those of its tools that read decrypted plaintext", () => {
+  const limited = { ...tool("dlp", () => Promise.reject(new Error("not connected"))), alpn: "http/1.1" };
+  const other = tool("ips", limited.open.connect);
+  const onlyAlpn = (tools: readonly ChainTool[], wanted?: readonly string[]) =>
+    createChains(tools, createToolTraffic([]), () => {}).onlyAlpn(wanted);
+  assert.equal(onlyAlpn([other, limited]), "http/1.1");
+  assert.equal(onlyAlpn([other, limited], ["dlp"]), "http/1.1");
+  assert.equal(onlyAlpn([other, limited], ["ips"]), undefined);
+  assert.equal(onlyAlpn([{ ...limited, flows: ["bypassed"] }]), undefined);
+});
