@@ -68,7 +68,7 @@ export function arriveExplicit(
   };
 }
 
-/** Reads one request head; bytes behind it stay with the socket. */
+/** Reads one request head. The bytes after it stay in the socket. */
 async function readHead(client: Socket, timing: Timing): Promise<RequestHead> {
   const reader = createRequestHeadReader();
   try {
