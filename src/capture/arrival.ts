@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { Endpoint } from "../vocabulary.ts";
+import type { Endpoint, Mode } from "../vocabulary.ts";
 
 /** The destination that the client asked for. */
 export interface Destination {
@@ -21,7 +21,7 @@ export type Refusal =
 /** A client that has come to a listener. Only the bytes that the capture mode needs are read from it. */
 export interface Arrival {
   readonly listener: string;
-  readonly mode: "explicit" | "forward" | "inline";
+  readonly mode: Mode;
   readonly from: Endpoint;
   /** The client's connection; undefined while its SYN is held. */
   readonly client: Socket | undefined;
