@@ -15,17 +15,20 @@ export function createStrangers(
   now: () => number = () => performance.now(),
 ): Strangers {
   let count = 0;
-  let told = { at: Number.NEGATIVE_INFINITY, count: 0 };
+  let logged = { at: Number.NEGATIVE_INFINITY, count: 0 };
   return {
     get count() {
       return count;
     },
     add(from, why) {
       count += 1;
-      if (now() - told.at < BETWEEN) return;
-      const unsaid = count - told.count - 1;
-      warn({ tool, from, why, ...(unsaid > 0 && { unsaid }) }, "A connection to a tool's return address was reset");
-      told = { at: now(), count };
+      if (now() - logged.at < BETWEEN) return;
+      const notLogged = count - logged.count - 1;
+      warn(
+        { tool, from, why, ...(notLogged > 0 && { notLogged }) },
+        "A connection to a tool's return address was reset",
+      );
+      logged = { at: now(), count };
     },
   };
 }
