@@ -14,7 +14,7 @@ import { WORKSHOP } from "./processes.ts";
 import { type Comparison, medians, type Results } from "./report.ts";
 import { progress } from "./rounds.ts";
 
-/** No program of today speaks SSL 3.0 fast, so its legs are measured without one: each is the other's peer. */
+/** No current program has a fast SSL 3.0, so a client leg and a server leg are measured against each other. */
 export const LEGS = {
   title: "Legs of SSL 3.0 beside OpenSSL's: a client leg and a server leg over loopback, in one process",
   alone: ["SSL 3.0, 3DES"],
@@ -36,7 +36,7 @@ const MIB = 2 ** 20;
 const CHUNK = Buffer.alloc(64 * 1024, 1);
 const contexts = createContextCache(10);
 
-/** MiB/s of one connection, in turns, the median of the rounds. */
+/** Measures the MiB/s of one connection. The subjects take turns; the result is the median of the rounds. */
 export async function measureLegs(rounds: number, seconds: number): Promise<Results> {
   const presented = makeIdentity();
   const runs = new Map<string, { one: number }[]>();
@@ -55,13 +55,13 @@ async function throughput(version: Version, suite: number, presented: Identity, 
   const signatures = { groups: [], signatureAlgorithms: [0x0401], serverName: undefined, alpn: [] };
   const bytes = writeProbe({ maxVersion: NUMBERS[version]!, suites: [suite], ...signatures, random: Buffer.alloc(32) });
   const sighting = createClientHelloReader().push(bytes);
-  if (sighting.kind !== "hello") throw new Error("The bench wrote a hello that cannot be read");
+  if (sighting.kind !== "hello") throw new Error("The bench's own ClientHello cannot be parsed");
   const options = { versions: { min: version, max: version }, timeout: 5_000, contexts };
   const opening = openServerLeg(near, sighting.hello, options);
   await once(far, "readable");
   const first: Buffer = far.read();
   const seen = createClientHelloReader().push(first);
-  if (seen.kind !== "hello") throw new Error("The server leg's hello came in pieces");
+  if (seen.kind !== "hello") throw new Error("The server leg's ClientHello arrived in pieces");
   const client = { ...options, presented: [presented], alpn: undefined };
   const legs = await Promise.all([opening, openClientLeg(far, { hello: seen.hello, bytes: first }, client)]);
   const [from, to] = legs.map(mustBeUp);
@@ -78,7 +78,7 @@ function mustBeUp(leg: (Leg & { kind: "up" }) | LegFailure): Leg {
   return leg;
 }
 
-/** Bytes that arrive in so many seconds. */
+/** Counts the bytes that arrive in this many seconds. */
 async function pump(from: Leg, to: Leg, seconds: number): Promise<number> {
   let arrived = 0;
   to.stream.on("data", (bytes: Buffer) => {
@@ -94,7 +94,7 @@ interface Identity {
   readonly keyPem: string;
 }
 
-/** RSA: the suites of SSL 3.0 that are compared need it. */
+/** An RSA certificate, which the compared SSL 3.0 suites need. */
 function makeIdentity(): Identity {
   const [certificate, key] = [join(WORKSHOP, "legs.pem"), join(WORKSHOP, "legs.key")];
   const what = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];

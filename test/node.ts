@@ -136,7 +136,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     secondary: bundle(folder, "secondary"),
     api,
     sessions,
-    // The search also finds the other hosts that a certificate is for.
+    // The search also finds sessions by the names in the certificate.
     session: (name) => closed(name, ({ sni }) => sni === name, { host: name }),
     sessionFrom: (port, since) =>
       closed(`port ${port}`, ({ client, start }) => client.port === port && start >= since, { client: "127.0.0.1" }),

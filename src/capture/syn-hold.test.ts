@@ -42,7 +42,7 @@ before(async () => {
   });
 });
 
-test("A SYN begins a session without a client, and waits", async () => {
+test("A SYN begins a session without a client, and is held", async () => {
   const { arrivals, verdicts, syn, dialed } = newHold();
   syn();
   const [arrival] = arrivals;
@@ -59,7 +59,7 @@ test("A SYN begins a session without a client, and waits", async () => {
   assert.deepEqual(verdicts, []);
 });
 
-test("A SYN that is sent again starts nothing twice, and once released asks for its answer again", () => {
+test("A retransmitted SYN begins no second session, and is released once the first one is", () => {
   const { hold, arrivals, verdicts, syn } = newHold();
   syn();
   syn();
@@ -71,7 +71,7 @@ test("A SYN that is sent again starts nothing twice, and once released asks for 
   hold.claim(accepted, SOURCE, DESTINATION);
 });
 
-test("A SYN that comes again behind its verdict gets the same one, and a new connection from its port a session", () => {
+test("A SYN that is retransmitted after its verdict gets the same verdict, and a new connection gets a session", () => {
   const { hold, arrivals, verdicts, syn } = newHold();
   syn();
   arrivals[0]?.refuse({ kind: "unreachable", code: "ECONNREFUSED", message: "" });
@@ -99,7 +99,7 @@ test("The accepted connection is the session's client, once and for its own ends
   assert.equal(hold.claim(accepted, SOURCE, DESTINATION), false);
 });
 
-test("A client that gave up leaves nothing behind", async () => {
+test("A client that gives up leaves no entry behind", async () => {
   const { hold, arrivals, syn } = newHold({ patience: 1 });
   syn();
   await assert.rejects(arrivals[0]!.welcome(), NetworkError);
@@ -115,7 +115,7 @@ const REFUSALS: [Refusal, SynVerdict][] = [
 ];
 for (const [refusal, verdict] of REFUSALS) {
   const why = refusal.kind === "unreachable" ? refusal.code : refusal.kind;
-  test(`${why}: the client gets what the network would have given it: ${verdict}`, () => {
+  test(`After ${why} the client gets the answer of the network: ${verdict}`, () => {
     const { hold, arrivals, verdicts, syn } = newHold();
     syn();
     arrivals[0]!.refuse(refusal);
@@ -125,7 +125,7 @@ for (const [refusal, verdict] of REFUSALS) {
   });
 }
 
-test("Above the limit SYNs are let through unheld", () => {
+test("Above the limit SYNs pass without being held", () => {
   const { arrivals, verdicts, syn } = newHold({ limit: () => 1 });
   syn();
   syn({ ...SOURCE, port: 50_001 });

@@ -310,7 +310,9 @@ test("A client whose SYN is still held is refused when the session breaks", asyn
   const welcome = () => {
     throw new NetworkError("The client left", "ECONNRESET");
   };
-  const { steps } = await runSession({ welcome }, { connected: false });
+  const onNetwork = () => verdict("bypass", "network");
+  const { steps, record } = await runSession({ welcome, onNetwork }, { connected: false });
+  assert.equal(record.phase, "network", "what was decided is recorded before the client is waited for");
   assert.deepEqual(stepsAfter("arrival.welcome", steps), [
     ...["arrival.refuse timeout", "end: The client left", "streams.close server"],
   ]);

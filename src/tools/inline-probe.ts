@@ -5,27 +5,27 @@ import { NetworkError } from "../errors.ts";
 import { HEARTBEAT, namespaceOf } from "../kernel/tool/numbers.ts";
 import { dialAtA, type InlineTool, listenAtB } from "./inline-tool.ts";
 
-/** Nobody's addresses (RFC 5737), and the port of the discard protocol (RFC 863): a tool that logs shows what it was. */
+/** Documentation addresses (RFC 5737) and the discard port (RFC 863), so that heartbeats are recognisable in a tool's log. */
 const FROM = "192.0.2.77";
 const TO = { address: "198.51.100.77", port: 9 } as const;
 const NONCE = 16;
 
 /**
- * Sends a connection of the node's own through the tool, by the way that sessions take: a nonce there, and back again. Rejects
- * with NetworkError when it has not come through in `timeout` ms.
+ * The heartbeat: sends a nonce through the tool and back, on a connection like that of a session. Rejects with NetworkError when it has
+ * not come back in `timeout` ms.
  */
 export async function probeInlineTool(tool: InlineTool, timeout: number): Promise<void> {
-  const way = { namespace: namespaceOf(tool), owner: HEARTBEAT };
+  const path = { namespace: namespaceOf(tool), owner: HEARTBEAT };
   const open: Socket[] = [];
   let server: Server | undefined;
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), timeout);
   try {
-    server = await listenAtB({ ...way, family: 4 }, (socket) => {
+    server = await listenAtB({ ...path, family: 4 }, (socket) => {
       open.push(socket);
       socket.pipe(socket);
     });
-    const ta = await dialAtA(way, { address: FROM, port: randomInt(1024, 65_536) }, TO, timeout);
+    const ta = await dialAtA(path, { address: FROM, port: randomInt(1024, 65_536) }, TO, timeout);
     open.push(ta);
     const nonce = randomBytes(NONCE);
     ta.end(nonce);
@@ -43,7 +43,7 @@ export async function probeInlineTool(tool: InlineTool, timeout: number): Promis
   }
 }
 
-/** To the end, or to more than was sent. */
+/** Reads to the end, or until there is more than was sent. */
 async function read(ta: Socket, signal: AbortSignal): Promise<Buffer> {
   const parts: Buffer[] = [];
   let length = 0;

@@ -184,7 +184,7 @@ check(
   },
 );
 
-check("A client's port comes again at once after its session", async (_, __, opened) => {
+check("A client's port can be used again right after its session", async (_, __, opened) => {
   const about = subject(4);
   for (let round = 0; round < 3; round++) {
     const { ta, tb } = await through(opened, about);
@@ -213,7 +213,7 @@ check("A session's SYN meets the worker that sent it, whichever that is", async 
   }
 });
 
-check("Ends of two families, and loopback ends, are written so that a packet carries them", async (_, __, opened) => {
+check("Ends of two families, and loopback ends, are translated to one family", async (_, __, opened) => {
   for (const [client, server, shown] of [
     ["10.1.0.2", "fd00:2::2", ["64:ff9b::a01:2", "fd00:2::2"]],
     ["127.0.0.1", "127.0.0.1", ["127.0.0.1", "127.0.0.1"]],
@@ -230,40 +230,34 @@ check("Ends of two families, and loopback ends, are written so that a packet car
   }
 });
 
-checkAlone(
-  "A heartbeat takes the way of sessions, and does not come through a tool that is cut",
-  async (network, tool) => {
-    await probeInlineTool(tool, 5_000);
-    run(network.tool, "ip", "link", "set", "ia", "down");
-    await assert.rejects(probeInlineTool(tool, 300), NetworkError);
-    run(network.tool, "ip", "link", "set", "ia", "up");
-    await until("a probe that comes through", () =>
-      probeInlineTool(tool, 500).then(
-        () => true,
-        () => false,
-      ),
-    );
-    assert.equal((await readStrangers([tool])).get("ips"), 0);
-  },
-);
+checkAlone("A heartbeat takes the path of sessions, and fails when the tool is cut", async (network, tool) => {
+  await probeInlineTool(tool, 5_000);
+  run(network.tool, "ip", "link", "set", "ia", "down");
+  await assert.rejects(probeInlineTool(tool, 300), NetworkError);
+  run(network.tool, "ip", "link", "set", "ia", "up");
+  await until("a probe that comes through", () =>
+    probeInlineTool(tool, 500).then(
+      () => true,
+      () => false,
+    ),
+  );
+  assert.equal((await readStrangers([tool])).get("ips"), 0);
+});
 
-checkAlone(
-  "Nothing of the node leaves by another way when an interface of the tool is gone",
-  async (_, tool, opened) => {
-    const namespace = namespaceOf(tool);
-    run(namespace, "ip", "link", "set", "tool-a", "down");
-    await assert.rejects(
-      opened.connect(subject(4), () => {}),
-      NetworkError,
-    );
-    const sent = run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets");
-    await assert.rejects(
-      opened.connect(subject(6), () => {}),
-      NetworkError,
-    );
-    assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
-  },
-);
+checkAlone("When an interface of the tool is down, no packet leaves by the other one", async (_, tool, opened) => {
+  const namespace = namespaceOf(tool);
+  run(namespace, "ip", "link", "set", "tool-a", "down");
+  await assert.rejects(
+    opened.connect(subject(4), () => {}),
+    NetworkError,
+  );
+  const sent = run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets");
+  await assert.rejects(
+    opened.connect(subject(6), () => {}),
+    NetworkError,
+  );
+  assert.equal(run(namespace, "cat", "/sys/class/net/tool-b/statistics/tx_packets"), sent);
+});
 
 test("A reload's connect timeout holds for a tool that was open before", {
   ...NAMESPACES,
@@ -316,7 +310,7 @@ test(
   },
 );
 
-test("The interfaces come back as they were, and nothing else is left", NAMESPACES, () => {
+test("The interfaces come back as they were, and the namespace is gone", NAMESPACES, () => {
   using network = toolNetwork();
   run(network.node, "ip", "link", "set", "tool-a", "up");
   const tool = toolIn(network);
@@ -331,7 +325,7 @@ test("The interfaces come back as they were, and nothing else is left", NAMESPAC
   assert.ok(!run(network.node, "ip", "netns").includes(namespaceOf(tool)));
 });
 
-test("A run that crashed left its journal, from which the next one begins", NAMESPACES, async () => {
+test("A start undoes what a crashed run left, by its journal", NAMESPACES, async () => {
   using network = toolNetwork();
   const tool = toolIn(network);
   setUp(network, tool, WORKERS);
@@ -343,7 +337,7 @@ test("A run that crashed left its journal, from which the next one begins", NAME
   await opened.close();
 });
 
-test("An interface that somebody uses is not taken", NAMESPACES, () => {
+test("An interface that is in use is refused", NAMESPACES, () => {
   using network = toolNetwork();
   const plan = (more: Partial<InlineTool>) =>
     within(network.node, () => setUpTools(planTools([toolIn(network, more)], WORKERS), network.dataDir));
@@ -359,31 +353,27 @@ test("An interface that somebody uses is not taken", NAMESPACES, () => {
   assert.match(run(network.node, "ip", "-o", "link"), /tool-a/);
 });
 
-test(
-  "What the kernel refuses is told with the tool's place in the configuration, and nothing is left of the attempt",
-  NAMESPACES,
-  () => {
-    using network = toolNetwork();
-    const before = run(network.node, "ip", "-o", "link");
-    const plan = (more: Partial<InlineTool>) =>
-      within(network.node, () =>
-        setUpTools(planTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
-      );
-    assert.throws(() => plan({ namespace: network.tool }), {
-      path: "tools[1]",
-      message: /File exists.*\(tools\[1\]\)$/,
-    });
-    assert.throws(() => plan({ addressB: ["10.77.1.1/33"] }), {
-      path: "tools[1].addressB",
-      message: /\(tools\[1\]\.addressB\)$/,
-    });
-    const wrong = { ...ROUTER, gatewayA: ["nowhere"] };
-    assert.throws(() => plan(wrong), { path: "tools[1].gatewayA" });
-    assert.deepEqual(linksOf(run(network.node, "ip", "-o", "link")), linksOf(before));
-  },
-);
+test("A kernel error names the tool's path in the configuration, and every step is undone", NAMESPACES, () => {
+  using network = toolNetwork();
+  const before = run(network.node, "ip", "-o", "link");
+  const plan = (more: Partial<InlineTool>) =>
+    within(network.node, () =>
+      setUpTools(planTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
+    );
+  assert.throws(() => plan({ namespace: network.tool }), {
+    path: "tools[1]",
+    message: /File exists.*\(tools\[1\]\)$/,
+  });
+  assert.throws(() => plan({ addressB: ["10.77.1.1/33"] }), {
+    path: "tools[1].addressB",
+    message: /\(tools\[1\]\.addressB\)$/,
+  });
+  const wrong = { ...ROUTER, gatewayA: ["nowhere"] };
+  assert.throws(() => plan(wrong), { path: "tools[1].gatewayA" });
+  assert.deepEqual(linksOf(run(network.node, "ip", "-o", "link")), linksOf(before));
+});
 
-test("A reload keeps the interfaces of a tool, and refuses others with the tool's place", () => {
+test("A reload that changes a tool's interfaces is refused, with the tool's path", () => {
   const tool = toolIn({ node: "n", interfaceA: "a", interfaceB: "b" } as ToolNetwork);
   const other: InlineTool = { ...tool, ports: {}, onFailure: "bypass" };
   checkToolsStay([tool], [other]);

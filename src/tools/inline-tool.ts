@@ -27,9 +27,9 @@ export interface InlineTool extends ToolSettings, ToolInterfaces {
 }
 
 /**
- * A worker's ends of a tool between two interfaces. A session leaves at A with the client's and the server's own addresses, and
- * comes back at B: its SYN is shown by the kernel and must be one that is awaited, then its connection is accepted. The
- * namespace was made by the supervisor. Throws ConfigError.
+ * A worker's ends of a tool between two interfaces. A session's connection leaves at A with the addresses of client and server. When its
+ * SYN comes back at B, the kernel queues it; if a session awaits it, the node accepts the connection. The supervisor has made the
+ * namespace. Throws ConfigError.
  */
 export async function openInlineTool(
   tool: InlineTool,
@@ -64,7 +64,7 @@ export async function openInlineTool(
       kind: "inline",
       async connect(subject, onReturn) {
         if (broken !== undefined)
-          throw new NetworkError(`Cannot see what comes back through ${tool.name}: ${broken}`, "EIO");
+          throw new NetworkError(`Cannot read the queue of SYNs that come back through ${tool.name}: ${broken}`, "EIO");
         return enter({ tool, namespace, pairing, worker, timeout: timeout() }, subject, onReturn);
       },
       counters: () => ({ strangers: pairing.strangers }),
@@ -90,7 +90,7 @@ interface OpenTool {
   readonly timeout: number;
 }
 
-/** Another session may have the client's port already, toward a server port that the tool sees as the same one. */
+/** Another session may already use the client's port, when the tool sees both server ports as the same. */
 const PORTS_TRIED = 16;
 const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL"];
 
@@ -114,7 +114,7 @@ async function enter(open: OpenTool, subject: ToolSubject, onReturn: () => void)
 async function connect(open: OpenTool, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
   const { tool, namespace, pairing, worker, timeout } = open;
   const { promise: tb, resolve, reject } = Promise.withResolvers<Socket>();
-  // Whoever was promised it hears of it; until somebody is, nobody does.
+  // The caller handles a rejection. Until it does, one must not end the process.
   tb.catch(() => {});
   const awaited = pairing.await(from, to, { onReturn, onConnection: resolve });
   let ta: Socket;
@@ -139,7 +139,7 @@ async function connect(open: OpenTool, from: Endpoint, to: Endpoint, onReturn: (
   tb.then(
     (socket) => {
       over();
-      // Until both are closed, what else comes back with these ends is the same connection.
+      // Until both are closed, a packet with these ends belongs to this connection.
       const ends = [ta, socket].filter((end) => !end.closed);
       for (const end of ends) {
         end.once("close", () => {
@@ -156,7 +156,7 @@ async function connect(open: OpenTool, from: Endpoint, to: Endpoint, onReturn: (
   return { tool: tool.name, ta, tb };
 }
 
-/** A connection out of interface A, in the name of the client. A socket stays in the namespace it was made in. */
+/** Connects through interface A with the client's address. Throws NetworkError. */
 export async function dialAtA(
   { namespace, owner }: { readonly namespace: string; readonly owner: Owner },
   from: Endpoint,
@@ -167,7 +167,7 @@ export async function dialAtA(
   return within(namespace, () => ({ connected: connectFrom({ from, to, timeout, mark, exactly: true }) })).connected;
 }
 
-/** Takes what comes back at interface B for this owner. Rejects with NetworkError. */
+/** Accepts the connections that come back at interface B for this owner. Rejects with NetworkError. */
 export async function listenAtB(
   { namespace, owner, family }: { readonly namespace: string; readonly owner: Owner; readonly family: 4 | 6 },
   accept: Accept,

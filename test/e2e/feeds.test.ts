@@ -22,7 +22,7 @@ const skip =
   needs("openssl", "nginx-light", "curl", "tshark", "tcpdump", "iproute2").skip || needsNamespaces().skip || false;
 
 /** In a network namespace of its own, where a cable leads from clf0, which the node feeds, to clf1, where an IDS would listen. */
-describe("Feeds, and the programs that read them", { skip }, () => {
+describe("Feeds and their readers", { skip }, () => {
   let namespace: Disposable;
   let node: TestNode;
   let origin: Nginx;
@@ -73,7 +73,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     return node.session(host);
   };
 
-  test("tshark on pcap-over-ip and on the interface has the same 100 MiB that curl received", async () => {
+  test("tshark reads the same 100 MiB from pcap-over-ip and from the interface that curl received", async () => {
     const captures = [
       await capture("live", ["-i", `TCP@127.0.0.1:${overIp}`]),
       // The buffer holds all packets: packets that the kernel drops between two reads would not be the feed's fault.
@@ -143,7 +143,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
 
   const live = async () => (await node.stats()).feeds.find(({ name }) => name === "live")!;
 
-  test("A program that reads nothing misses packets, and the session does not wait for it", async () => {
+  test("A reader that reads nothing loses packets, and the session does not wait for it", async () => {
     const idle = net.connect(overIp, "127.0.0.1").pause();
     await once(idle, "connect");
     // A worker may not know of the reader yet when the first session begins, and workers report their counts once a second.
@@ -155,7 +155,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     idle.destroy();
   });
 
-  test("With the key log tshark decrypts what tcpdump saw of both legs", async () => {
+  test("With the key log tshark decrypts tcpdump's capture of both legs", async () => {
     const file = join(folder, "wire.pcap");
     const tcpdump = start(program("tcpdump"), ["-i", "lo", "-U", "-w", file, "tcp"]);
     await tcpdump.shows(/listening on/);
@@ -182,7 +182,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     assert.match((await node.command("check")).stdout, /Warning: feeds\[2\] WRITES THE TLS KEYS OF EVERY SESSION/);
   });
 
-  test("A feed of bypassed sessions has the bytes that passed, and the others do not have the session", async () => {
+  test("A feed of bypassed sessions has their TLS bytes, and the other feeds do not have these sessions", async () => {
     const session = await request(PRIVATE, "small");
     assert.equal(session.verdict, "bypass");
     assert.deepEqual(Object.keys(session.feeds), ["sealed"]);
@@ -216,7 +216,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     assert.equal(statSync(join(node.folder, "data/feeds")).mode & 0o777, 0o700);
   });
 
-  test("A reload that changes what a feed is for keeps its address", async () => {
+  test("A reload that changes a feed's flows keeps its address", async () => {
     node.rewrite({
       feeds: [{ name: "live", kind: "pcap-over-ip", address: `127.0.0.1:${overIp}`, flows: ["decrypted"] }],
     });

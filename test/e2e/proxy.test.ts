@@ -42,7 +42,7 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
     web?.close();
   });
 
-  test("CONNECT to a closed port is answered with 502, and nothing else", async () => {
+  test("CONNECT to a closed port is answered with 502 only", async () => {
     const since = Date.now();
     const { status, socket } = await connectThrough(node.proxy, `127.0.0.1:${await freePort()}`);
     assert.equal(status, 502);
@@ -137,7 +137,7 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
     assert.match(stderr, /alert protocol version/);
   });
 
-  test("What a client sends right behind its CONNECT reaches the server", async () => {
+  test("Bytes that a client sends right behind CONNECT reach the server", async () => {
     const echo = net.createServer((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
     await once(echo, "listening");
     const target = `127.0.0.1:${(echo.address() as net.AddressInfo).port}`;

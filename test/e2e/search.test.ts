@@ -10,7 +10,7 @@ import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { until } from "../processes.ts";
 
-/** Two servers whose certificates name different hosts; clients that name one, another, or none. */
+/** Two servers with different names in their certificates, and clients with the SNI of one, of another host, or none. */
 describe("The commands of a running node", needs("openssl", "nginx-light", "curl"), () => {
   let pki: Pki;
   let node: TestNode;
@@ -29,7 +29,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     const visit = (way: string, url: string, roots: string) => curl({ port: node.forward(way) }, roots, [url]);
     for (const { code, stderr } of [
       await visit("shop", "https://www.shop.test/negotiated", node.primary),
-      // An address: no SNI.
+      // A client sends no SNI for an address.
       await visit("shop", "https://127.0.0.1/negotiated", node.primary),
       await visit("mail", "https://mail.example.test/negotiated", pki.root.certificate),
     ]) {
@@ -65,7 +65,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     });
   }
 
-  test("sessions --verdict tells the decrypted from the bypassed", async () => {
+  test("sessions --verdict finds decrypted and bypassed sessions", async () => {
     assert.deepEqual(
       (await found("--verdict", "bypass")).map(({ sni }) => sni),
       ["mail.example.test"],
@@ -123,7 +123,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     assert.deepEqual([verdict.action, verdict.rule], ["drop", "certificate fault"]);
   });
 
-  test("stats, ca show and cache show answer for people and for machines", async () => {
+  test("stats, ca show and cache show print text, and JSON with --json", async () => {
     for (const args of [["stats"], ["ca", "show"], ["cache", "show"]]) {
       const people = await node.command(...args);
       assert.equal(people.code, 0, people.stderr);
@@ -134,7 +134,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     }
   });
 
-  test("ca export gives the primary CA's certificates and nothing secret", async () => {
+  test("ca export prints the primary CA's certificates and no key", async () => {
     const { code, stdout } = await node.command("ca", "export");
     assert.equal(code, 0);
     assert.match(stdout, /BEGIN CERTIFICATE/);

@@ -4,7 +4,7 @@ import { TOPOLOGIES } from "../../lab/network.ts";
 import { missingRequirement } from "../../lab/requirements.ts";
 import { makePki, type Pki } from "../pki.ts";
 
-/** Every claim of a scenario as a test, for the bridge and for the router. */
+/** Makes a test of every claim of a scenario, for the bridge and for the router. */
 export function prove(scenario: Scenario): void {
   const problem = missingRequirement();
   let pki: Pki | undefined;

@@ -29,7 +29,7 @@ const PROGRAMS = needs(
   ...["slapd", "ldap-utils", "prosody", "postgresql", "mariadb-server", "mariadb-client", "tinyproxy-bin", "curl"],
 );
 
-describe("Sessions that begin in plaintext", { skip: missingRequirement() ?? PROGRAMS.skip }, () => {
+describe("Sessions that begin in plaintext and are decrypted", { skip: missingRequirement() ?? PROGRAMS.skip }, () => {
   let stage: UpgradeStage<keyof typeof SERVERS>;
   before(async () => {
     stage = await openUpgradeStage(SERVERS);
@@ -151,13 +151,13 @@ describe("Sessions that begin in plaintext", { skip: missingRequirement() ?? PRO
     );
   });
 
-  test("psql asks PostgreSQL", async () => {
+  test("psql queries PostgreSQL", async () => {
     const where = `host=${SERVER} user=${USER} dbname=postgres sslmode=verify-full sslrootcert=${stage.node.authorities}`;
     assert.match(await stage.client("psql", [where, "-c", "select 'forty-' || 'two'"]), /forty-two/);
     await stage.assertDecrypted(PORTS.postgresql, "PostgreSQL", USER, "select 'forty-' || 'two'", "forty-two");
   });
 
-  test("mariadb asks MariaDB", async () => {
+  test("mariadb queries MariaDB", async () => {
     const tls = [`--ssl-ca=${stage.node.authorities}`, "--ssl-verify-server-cert"];
     const query = "select concat('forty-', 'two')";
     assert.match(
@@ -167,7 +167,7 @@ describe("Sessions that begin in plaintext", { skip: missingRequirement() ?? PRO
     await stage.assertDecrypted(PORTS.mysql, "MySQL", "MariaDB", USER, query, "forty-two");
   });
 
-  test("curl asks tinyproxy for a tunnel, and is asked for a password first", async () => {
+  test("curl opens a tunnel through tinyproxy, which first asks for a password", async () => {
     const proxy = `http://${USER}:${PASSWORD}@${SERVER}:${PORTS.proxy}`;
     const target = ["--cacert", stage.node.authorities, "--proxy-anyauth", "-x", proxy, `https://${SERVER}/`];
     assert.match(await stage.client("curl", ["-sS", "-f", ...target]), /TLSv1\.3 HTTP/);

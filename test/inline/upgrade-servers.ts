@@ -1,11 +1,11 @@
-/** Real servers that begin in plaintext and become TLS, each a program of Debian's packages, in a host of the lab. */
+/** Real servers with STARTTLS or CONNECT, from Debian's packages, in a host of the lab. */
 import { chmodSync, chownSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../../lab/network.ts";
 import type { Identity } from "../pki.ts";
 import { must, type Program, scratch, until } from "../processes.ts";
 
-/** Where each listens. */
+/** The port of each server. */
 export const UPGRADE_PORTS = {
   smtp: 25,
   pop3: 110,
@@ -26,15 +26,15 @@ export const MAIL_DOMAIN = "mail.clearline.test";
 const SUFFIX = "dc=clearline,dc=test";
 export const ADMIN = `cn=admin,${SUFFIX}`;
 
-/** Where a server runs: a host of the lab, or this one. */
+/** Where a server runs: in a host of the lab, or on this machine. */
 export type Place = Pick<Host, "start" | "must">;
 
 export interface UpgradeServer extends AsyncDisposable {
-  /** A folder that everybody may enter: what the server keeps is in it. */
+  /** The server's folder, which every user may enter. */
   readonly folder: string;
 }
 
-/** Resolves once something listens at this port of the host; rejects with what the program wrote when it ends before. */
+/** Resolves once the program listens at this port of the host. Rejects with its output if it ends before that. */
 async function ready(on: Place, program: Program, port: number, folder: string): Promise<UpgradeServer> {
   const listening = until(
     `a listener at port ${port}`,
@@ -62,7 +62,7 @@ function openScratch(): string {
   return folder;
 }
 
-/** A key that the server reads after it has given up root. */
+/** Copies the key for a server that reads it after it has given up root. */
 function keyFor(folder: string, identity: Identity, [uid, gid]: readonly [number, number]): Identity {
   const own = { certificate: join(folder, "tls.pem"), key: join(folder, "tls.key") };
   writeFileSync(own.certificate, readFileSync(identity.certificate));
@@ -255,7 +255,7 @@ directory ${data}
   return ready(on, on.start("slapd", ["-d", "0", "-f", file, "-h", url]), UPGRADE_PORTS.ldap, folder);
 }
 
-/** Prosody, which takes clients after STARTTLS alone. */
+/** Prosody, which accepts clients only after STARTTLS. */
 export async function prosody(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("prosody");
@@ -286,7 +286,7 @@ VirtualHost "${MAIL_DOMAIN}"
   return ready(on, program, UPGRADE_PORTS.xmpp, folder);
 }
 
-/** PostgreSQL, which trusts everybody who comes over TLS and nobody else. */
+/** PostgreSQL, which accepts every client over TLS and no other. */
 export async function postgresql(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("postgres");
@@ -313,7 +313,7 @@ export async function postgresql(on: Place, identity: Identity): Promise<Upgrade
   return ready(on, program, UPGRADE_PORTS.postgresql, folder);
 }
 
-/** MariaDB with one user, who must come over TLS. */
+/** MariaDB with one user, who must use TLS. */
 export async function mariadb(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("mysql");
@@ -333,7 +333,7 @@ export async function mariadb(on: Place, identity: Identity): Promise<UpgradeSer
   return ready(on, program, UPGRADE_PORTS.mysql, folder);
 }
 
-/** tinyproxy, which wants to know who asks. */
+/** tinyproxy, which asks for a password. */
 export async function tinyproxy(on: Place): Promise<UpgradeServer> {
   const folder = openScratch();
   const file = join(folder, "tinyproxy.conf");
@@ -348,7 +348,7 @@ export async function tinyproxy(on: Place): Promise<UpgradeServer> {
   return ready(on, on.start("tinyproxy", ["-d", "-c", file]), UPGRADE_PORTS.proxy, folder);
 }
 
-/** socat, which takes TLS and brings it to the proxy: a proxy that is spoken to over TLS. */
+/** socat in front of tinyproxy: a proxy over TLS. */
 export async function secureProxy(on: Place, identity: Identity): Promise<UpgradeServer> {
   const tls = `OPENSSL-LISTEN:${UPGRADE_PORTS.secureProxy},fork,reuseaddr,verify=0`;
   const pair = `cert=${identity.certificate},key=${identity.key}`;

@@ -1,4 +1,4 @@
-/** An inline node between real servers that begin in plaintext and their clients. */
+/** An inline node between clients and real servers whose sessions begin in plaintext. */
 import assert from "node:assert/strict";
 import { buildNetwork, type Network } from "../../lab/network.ts";
 import { type LabNode, startNode } from "../../lab/node.ts";
@@ -10,10 +10,10 @@ import { type Place, UPGRADE_PORTS, type UpgradeServer } from "./upgrade-servers
 
 export const SERVER = "10.2.0.2";
 const WATCHED = Object.entries(UPGRADE_PORTS).flatMap(([name, port]) => (/proxy/i.test(name) ? [] : [port]));
-/** RFC 9293, section 3.1. */
+/** Control bits: RFC 9293, section 3.1. */
 const FIN = 1;
 const RST = 4;
-/** Of servers that a test makes by itself. */
+/** The port of servers that a test makes itself. */
 export const OWN_PORT = 2525;
 
 type Start = (on: Place, identity: Identity) => Promise<UpgradeServer>;
@@ -23,21 +23,21 @@ export interface UpgradeStage<Name extends string> extends AsyncDisposable {
   readonly node: LabNode;
   readonly pki: Pki;
   readonly servers: Readonly<Record<Name, UpgradeServer>>;
-  /** Runs a client, which must end well; answers what it wrote. */
+  /** Runs a client and resolves with its stdout. Rejects when the exit code is not 0. */
   client(
     program: string,
     args: readonly string[],
     options?: { env?: NodeJS.ProcessEnv; input?: string },
   ): Promise<string>;
-  /** The session with the server's port, once it is over, the newest first. */
+  /** The newest session with this port of the server that satisfies `is`, once it has ended. */
   sessionTo(port: number, is?: (session: Session) => boolean): Promise<Session>;
-  /** Everything that both sides said according to the feed, in order. */
+  /** The bytes of both sides in the feed, in order. */
   plaintextOf(session: Session): Promise<string>;
-  /** The newest session with this port was decrypted, and its feed has all of these, in this order. */
+  /** Asserts that the newest session with this port was decrypted, and that the feed has all of `said`, in this order. */
   assertDecrypted(port: number, protocol: string, ...said: readonly string[]): Promise<void>;
 }
 
-/** Starts it all, with STARTTLS watched on the servers' ports. `policy` is laid over the node's. */
+/** Starts the servers and the node, which watches their ports for STARTTLS. `policy` overrides keys of the node's policy. */
 export async function openUpgradeStage<Name extends string>(
   starts: Readonly<Record<Name, Start>>,
   policy: Readonly<Record<string, unknown>> = {},
@@ -67,7 +67,7 @@ export async function openUpgradeStage<Name extends string>(
     const ends = `tcp.port==${client.port} && tcp.port==${server?.port}`;
     const filter = `${ends} && (tcp.len>0 || tcp.flags.fin==1 || tcp.flags.reset==1)`;
     const fields = ["-T", "fields", "-e", "tcp.flags", "-e", "tcp.payload"];
-    // The file is written a moment after the session is over: when both have left, all that they said is in it.
+    // The file is written a moment after the session's end. Once it has both closes, it has all bytes.
     return until("the session's end in the feed", async () => {
       const { stdout } = await run("tshark", ["-r", feeds["plaintext"] ?? "", "-Y", filter, ...fields]);
       const rows = stdout.split("\n").filter(Boolean);

@@ -15,7 +15,7 @@ import { must, until } from "../processes.ts";
 const SUITES = suitesFor("all").map(({ name }) => name);
 const MIB = 2 ** 20;
 
-/** What a JSSE client saw, and what the server behind the node told it. */
+/** The sessions that a JSSE client and its server saw. */
 interface Seen {
   readonly client: Side;
   readonly server: Side;
@@ -72,7 +72,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     const options = (versions: object, more: object = {}) => ({
       trust: [pki.root.certificate],
       forwards: { old: servers.old.port, tunnel: servers.proxy.port },
-      // One worker: sessions are resumed where they were made.
+      // One worker, so every session is resumed by the worker that has it.
       config: {
         workers: 1,
         policy: { versions, rules, startTls: { enabled: true } },
@@ -92,13 +92,13 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     await client?.process.stop();
   });
 
-  /** Connects through the explicit proxy and answers what each connection saw; a line that says otherwise fails. */
+  /** Connects through the explicit proxy. Resolves with what each connection saw; fails if one has failed. */
   async function get(through: TestNode, cases: readonly Case[], roots = through.primary): Promise<Seen[]> {
     return (await lines(through, cases, roots)).map((line) => {
       const [, cv, cs, ci, echoed, ended, sv, ss, si] =
         /^client (\S+) (\S+) (\S*) echoed=(\w+) ended=(\w+) server (\S+) (\S+) (\S*)$/.exec(line) ?? [];
       assert.ok(cv && cs && sv && ss, line);
-      // Java has names of its own for suites older than TLS.
+      // Java's names of older suites begin with SSL.
       const side = (version: string, suite: string, session = ""): Side => {
         return { version, suite: suite.replace(/^SSL_/, "TLS_"), session };
       };
@@ -168,21 +168,21 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", "SSLv3", true]);
   });
 
-  test("A server whose key the node holds is shown as it is, over SSL 3.0 too", async () => {
+  test("The client sees the certificate of a server whose key the node has, over SSL 3.0 too", async () => {
     const name = `ssl3.in.${DOMAIN}`;
     const [seen] = await get(node, [{ to: "old", name, forwarded: true }], pki.root.certificate);
     assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", "SSLv3", true]);
     assert.equal((await node.session(name)).deployment, "inbound");
   });
 
-  test("Without leave from the configuration SSL 3.0 is not decrypted", async () => {
+  test("SSL 3.0 is bypassed unless the configuration allows it", async () => {
     const [seen] = await get(usualNode, [{ to: "old" }], pki.root.certificate);
     assert.equal(seen!.client.session, seen!.server.session, "nobody stood in between");
     const { verdict, rule } = await last(usualNode, "old");
     assert.deepEqual([verdict, rule], ["bypass", "versions"]);
   });
 
-  test("A client of SSL 3.0 that policy drops is told with an alert of its own version", async () => {
+  test("A dropped SSL 3.0 client gets an alert of its own version", async () => {
     const socket = connect(usualNode.forward("old"), "127.0.0.1");
     const hello = { maxVersion: 0x0300, suites: [0x002f], groups: [], signatureAlgorithms: [], alpn: [] };
     socket.write(writeProbe({ ...hello, serverName: `dropped.${DOMAIN}`, random: Buffer.alloc(32) }));
@@ -191,7 +191,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.equal(Buffer.concat(answer).toString("hex"), "15030000020228");
   });
 
-  test("RC4 alone is used when the configuration says so, whatever the peers prefer", async () => {
+  test("With ssl3Suites: rc4 only RC4 is used, whatever the peers prefer", async () => {
     const [seen] = await get(rc4Node, [{ to: "old" }]);
     for (const side of [seen!.client, seen!.server])
       assert.match(`${side.version} ${side.suite}`, /^SSLv3 \S*_WITH_RC4_128_/);
@@ -208,14 +208,14 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.ok(found.some(({ clientLeg }) => clientLeg.version === "SSLv3"));
   });
 
-  test("A server that demands a client certificate is remembered, and bypassed", async () => {
+  test("A server that demands a client certificate over SSL 3.0 is bypassed", async () => {
     const [line] = await lines(node, [{ to: "demanding" }]);
     assert.match(line!, /^failed: /);
     const { verdict, rule } = await last(node, "demanding");
     assert.deepEqual([verdict, rule], ["bypass", "client certificate"]);
   });
 
-  test("In the tunnel of a proxy of SSL 3.0 TLS is decrypted, and bypassed late on a new connection to the proxy", async (t) => {
+  test("TLS in a tunnel through an SSL 3.0 proxy is decrypted, and bypassed late on a new connection to the proxy", async (t) => {
     const web = await opensslServer(pki.server.rsa);
     t.after(() => web.process.stop());
     const within = ["-q", "-sS", "--noproxy", "", "--proxy-cacert", node.primary];
@@ -230,7 +230,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     }
   });
 
-  test("A certificate that is faulty is found so although OpenSSL never saw it", async () => {
+  test("The faults of an SSL 3.0 server's certificate are found, though OpenSSL never sees it", async () => {
     const [line] = await lines(node, [{ to: "faulty" }]);
     assert.match(line!, /^failed: /);
     const session = await last(node, "faulty");
@@ -241,7 +241,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     );
   });
 
-  /** The newest session with this server, once it is over. */
+  /** The newest session with this server, once it has ended. */
   function last(of: TestNode, name: ServerName): Promise<Session> {
     const { port } = servers[name];
     return until(`a closed session with port ${port}`, async () => {

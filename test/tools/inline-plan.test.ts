@@ -8,7 +8,7 @@ import { MAIN } from "../node.ts";
 import { type Outcome, run, scratch, start } from "../processes.ts";
 
 test(
-  "`inline plan` shows what a tool needs, `inline undo` takes down what a killed node left of it",
+  "`inline plan` shows the setup of a tool, `inline undo` removes what a killed node has left of it",
   needsNamespaces(),
   async () => {
     using network = toolNetwork();

@@ -5,13 +5,13 @@ import { program } from "../needs.ts";
 import { source } from "../peers.ts";
 import { accepts, type Program, scratch, start } from "../processes.ts";
 
-/** Where a tool listens, and where it is to connect back to, on 127.0.0.1. */
+/** The ports on 127.0.0.1 at which a tool listens, and to which it connects back. */
 export interface ToolPorts {
   readonly port: number;
   readonly back: number;
 }
 
-/** HAProxy. `rules`: lines of its frontend. `send`: how it tells the node of the session. */
+/** HAProxy. `rules`: lines of its frontend. `send`: how it names the session to the node. */
 export async function haproxy(ports: ToolPorts, options: HaproxyOptions = {}): Promise<Program> {
   const { mode = "tcp", rules = [], send = "send-proxy-v2 proxy-v2-options unique-id" } = options;
   return haproxyWith(
@@ -49,7 +49,7 @@ export interface HaproxyOptions {
   readonly send?: string;
 }
 
-/** nginx's stream module: version 1 of the PROXY protocol back. */
+/** nginx's stream module, which connects back with version 1 of the PROXY protocol. */
 export async function nginxStream(ports: ToolPorts, lines: readonly string[] = []): Promise<Program> {
   return nginxWith(
     ports,
@@ -88,14 +88,14 @@ async function ready(running: Program, port: number): Promise<void> {
   await Promise.race([accepts(port), running.ended.then(({ stderr }) => Promise.reject(new Error(stderr)))]);
 }
 
-/** A configuration as a page of the guide shows it, with the test's own ports. */
+/** The guide's configuration of a program, with the test's own ports. */
 export function documented(kind: "haproxy" | "nginx", { port, back }: ToolPorts): string {
   const page = readFileSync(new URL("../../docs/guide/proxy-tools.md", import.meta.url), "utf8");
   const [, block = ""] = new RegExp(`^\`\`\`${kind}\n(.*?)^\`\`\``, "ms").exec(page) ?? [];
   return block.replaceAll("10.0.9.5:3128", `127.0.0.1:${port}`).replaceAll("10.0.9.1:3129", `127.0.0.1:${back}`);
 }
 
-/** A program that is written for SSLproxy's line. "keep": it lets the line pass. */
+/** A program for SSLproxy's line, which it forwards ("keep") or removes ("strip"). */
 export async function listeningProgram({ port }: ToolPorts, way: "keep" | "strip"): Promise<Program> {
   const running = start(process.execPath, [source("listening-program.ts"), String(port), way]);
   await running.shows(/^READY$/m);

@@ -24,12 +24,12 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await backend?.[Symbol.asyncDispose]();
   });
 
-  /** Resolves when the node says so of its only tool. */
+  /** Resolves once the node's only tool is in this state. */
   const stateOf = (node: TestNode, state: "up" | "down") =>
     until(`the tool to be ${state}`, async () => (await node.stats()).tools[0]?.state === state);
 
   for (const onFailure of ["bypass", "drop"] as const) {
-    test(`When it has died its sessions are ended and new ones follow ${onFailure}; when it is back they pass it again`, async () => {
+    test(`When the tool dies, its sessions end and new ones follow onFailure: ${onFailure}; when it is back, sessions pass it again`, async () => {
       await using world = await startWorld(backend, [{ start: haproxy, more: { onFailure, heartbeat: HEARTBEAT } }]);
       const { node, tools, ports } = world;
       const live = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
@@ -73,7 +73,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     });
   }
 
-  test("One that takes sessions and never connects back has failed too", async () => {
+  test("A tool that takes sessions and never connects back has failed", async () => {
     const start = (ports: ToolPorts) => haproxy({ ...ports, back: 9 });
     const more = { onFailure: "drop", heartbeat: { ...HEARTBEAT, period: "1h" } };
     await using world = await startWorld(backend, [{ start, more }], { timeouts: { connect: "500ms", drain: "2s" } });
@@ -88,7 +88,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await node.stop();
   });
 
-  test("Bypassed TLS and plain bytes pass it as they are, where its flows say so; a rule may keep it out", async () => {
+  test("Bypassed TLS and plaintext pass a tool whose flows include them; a rule can leave a tool out", async () => {
     const rules = [
       { name: "private", match: { host: [`private.${DOMAIN}`] }, action: "bypass" },
       { name: "away", match: { host: [`away.${DOMAIN}`] }, action: "decrypt", tools: [] },
@@ -128,11 +128,11 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await node.stop();
   });
 
-  test("Whoever is not the tool, or brings back nobody's session, is turned away, counted and told of", async () => {
+  test("Connections that are not the tool's, or belong to no session, are reset, counted and logged", async () => {
     await using world = await startWorld(backend, [{ start: haproxy, more: { from: ["127.0.0.1"] } }]);
     const { node, ports } = world;
     const back = ports[0]!.back;
-    // A session that the tool has, and that a stranger knows all about.
+    // A live session, which a stranger knows in every detail.
     const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
     live.write("GET /seen HTTP/1.1\r\nHost: localhost\r\n\r\n");
     const [session] = await until("a session in the tool", async () => {
@@ -163,7 +163,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     }
     await until("all of them to be counted", async () => (await node.stats()).tools[0]?.strangers === attempts.length);
     assert.ok(!live.destroyed);
-    // A worker's first stranger is told of, without what it said; those after it are in the count.
+    // Each worker logs its first stranger, without its bytes, and only counts the others.
     const [line] = await node.process.shows(/^.*A connection to a tool's return address was reset.*$/m);
     const { tool, from } = JSON.parse(line);
     assert.equal(tool, "tool0");
@@ -174,7 +174,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
   });
 });
 
-/** What this connection hears until it is closed. */
+/** Everything that this connection receives until it is closed. */
 function heard(socket: Socket): Promise<string> {
   const parts: Buffer[] = [];
   socket.on("data", (part: Buffer) => parts.push(part));

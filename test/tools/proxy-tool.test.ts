@@ -16,18 +16,18 @@ import {
 } from "./proxies.ts";
 import { type Backend, CLIENT, startBackend, startWorld, WORDS, type World, type WorldTool } from "./world.ts";
 
-/** Programs that carry what they get, each with its own way to tell the session: those that the guide shows among them. */
+/** Programs that relay all bytes. They differ in how they name the session. */
 const CARRIERS: readonly (WorldTool & { readonly says: string; readonly name: string })[] = [
-  { says: "HAProxy, which passes the unique ID on", name: "unique", start: haproxy },
+  { says: "HAProxy that passes the unique ID on", name: "unique", start: haproxy },
   {
-    says: "HAProxy that tells the addresses only",
+    says: "HAProxy that sends the addresses only",
     name: "addresses",
     start: (at) => haproxy(at, { send: "send-proxy-v2" }),
   },
   { says: "HAProxy that answers with version 1", name: "version1", start: (at) => haproxy(at, { send: "send-proxy" }) },
-  { says: "nginx, which tells of its own connection", name: "nginx", start: (at) => nginxStream(at) },
+  { says: "nginx that sends the addresses of its own connection", name: "nginx", start: (at) => nginxStream(at) },
   {
-    says: "nginx that tells of the client",
+    says: "nginx that sends the client's address",
     name: "real-ip",
     start: (at) => nginxStream(at, ["set_real_ip_from 127.0.0.1;"]),
   },
@@ -47,7 +47,7 @@ const CARRIERS: readonly (WorldTool & { readonly says: string; readonly name: st
   },
 ];
 
-/** HAProxy as a proxy of HTTP, with a rule of its own for requests. */
+/** HAProxy as an HTTP proxy, with these rules. */
 function http(name: string, ...rules: string[]): WorldTool {
   return { name, start: (at) => haproxy(at, { mode: "http", rules }), more: { alpn: "http/1.1" } };
 }
@@ -62,12 +62,12 @@ const OTHERS: readonly WorldTool[] = [
 const PEERS = needs("openssl", "nginx-light", "curl", "haproxy", "libnginx-mod-stream");
 const SESSIONS = 12;
 
-/** The host of a session that passes this tool alone. */
+/** The host of a session that passes only this tool. */
 function hostOf(tool: string, session: number | string = ""): string {
   return `${tool}${session}.${DOMAIN}`;
 }
 
-/** One node for all of them: a rule names the tool that a host's sessions pass. */
+/** All tests share a node, whose rules send the sessions of each host through one tool. */
 describe("Programs as tools of kind proxy", PEERS, () => {
   let backend: Backend;
   let world: World;
@@ -98,7 +98,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
   const programOf = (tool: string) => world.tools[tools.findIndex(({ name }) => name === tool)]!;
 
   for (const { says, name } of CARRIERS) {
-    test(`${says}: sessions of all workers pass it, both ways and whole`, async () => {
+    test(`${says} carries sessions of all workers, both ways and whole`, async () => {
       const { node } = world;
       const hosts = Array.from({ length: SESSIONS }, (_, session) => hostOf(name, session));
       const outcomes = await Promise.all(hosts.map((host) => world.get(host, "/words")));
@@ -118,7 +118,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
     });
   }
 
-  test("HAProxy is told the client, the server with its mapped port, the session and its host", async () => {
+  test("HAProxy gets the client, the server with its mapped port, the session's ID and its host", async () => {
     const host = hostOf("told");
     const { stdout } = await world.get(host, "/seen", ["-w", "%{local_port}"]);
     const port = /(\d+)$/.exec(stdout)?.[1];
@@ -128,7 +128,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
     );
   });
 
-  test("A program that is written for SSLproxy is told both ends and that there was TLS", async () => {
+  test("A program for SSLproxy gets both ends, and that there was TLS", async () => {
     const { stdout } = await world.get(hostOf("keeps"), "/seen", ["-w", "%{local_port}"]);
     const port = /(\d+)$/.exec(stdout)?.[1];
     const server = `\\[127\\.0\\.0\\.1\\]:${backend.origin.port}`;
@@ -139,7 +139,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
     );
   });
 
-  test("What HAProxy changes in requests and answers arrives at the server and the client", async () => {
+  test("HAProxy's changes to requests and answers reach the server and the client", async () => {
     const host = hostOf("changed");
     const { stdout, code, stderr } = await world.get(host, "/seen", ["-i"]);
     assert.deepEqual([code, stderr], [0, ""]);
@@ -147,7 +147,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
     assert.match(stdout, new RegExp(`^was-here\\|${host}\\|HTTP/1.1$`, "m"));
   });
 
-  test("HAProxy answers by itself: the client reads the answer, the server hears nothing", async () => {
+  test("HAProxy answers a request itself: the client gets the answer, and nothing reaches the server", async () => {
     const host = hostOf("denies");
     const { code, stdout } = await world.get(host, "/forbidden", ["-w", "%{http_code}", "-o", "/dev/null"]);
     assert.deepEqual([code, stdout], [0, "403"]);
@@ -157,7 +157,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
     assert.equal((await world.get(hostOf("denies", "-neighbour"), "/seen")).code, 0);
   });
 
-  test("HAProxy ends a session with a reset: both ends are reset, and its neighbours go on", async () => {
+  test("HAProxy resets a session: both ends are reset, and other sessions go on", async () => {
     const host = hostOf("kills");
     const { code, stdout } = await world.get(host, "/killed");
     assert.notEqual(code, 0);
@@ -177,7 +177,7 @@ describe("A tool of kind proxy", PEERS, () => {
     await backend?.[Symbol.asyncDispose]();
   });
 
-  test("A reload changes what the tool is told, at the same return address, and its live sessions go on", async () => {
+  test("A reload changes a tool's port map while its live sessions go on", async () => {
     await using world = await startWorld(backend, [{ start: haproxy, more: { ports: { default: 80 } } }], {
       workers: 1,
     });
@@ -198,7 +198,7 @@ describe("A tool of kind proxy", PEERS, () => {
     await node.stop();
   });
 
-  test("HTTP/2 is kept out of sessions with a tool that knows only HTTP/1.1, or by a rule, and is spoken in all others", async () => {
+  test("HTTP/2 is not negotiated with a tool that needs HTTP/1.1, nor where a rule says so, but in all other sessions", async () => {
     const rules = [
       { name: "old", match: { host: [`old.${DOMAIN}`] }, action: "decrypt", alpn: "http/1.1", tools: [] },
       { name: "free", match: { host: [`new.${DOMAIN}`] }, action: "decrypt", tools: [] },
@@ -220,7 +220,7 @@ describe("A tool of kind proxy", PEERS, () => {
     await world.node.stop();
   });
 
-  test("A chain of HAProxy, nginx and HAProxy: what the client says passes them in order, each tells its own", async () => {
+  test("A request passes a chain of HAProxy, nginx and HAProxy in the order of the rule", async () => {
     const first = (ports: ToolPorts) =>
       haproxy(ports, { mode: "http", rules: ["http-request set-header X-Tool first"] });
     const last = (ports: ToolPorts) =>

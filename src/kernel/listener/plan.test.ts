@@ -73,7 +73,7 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
   ]);
 });
 
-test("Every code has bits of its own place in the mark, and no two are the same", () => {
+test("All codes differ, and stay within their bits of the mark", () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 24 }), fc.integer({ min: 1, max: 63 }), (shift, workers) => {
       const { mask, workers: accepted, ...others } = readMarks(shift, workers);
@@ -116,7 +116,7 @@ test("The client leg is steered before connection tracking, the server leg found
   assert.doesNotMatch(without.nft, /notrack/);
 });
 
-test("Rules are in the policy's order, and what no row decides is intercepted", () => {
+test("Rules are in the policy's order, and connections that no row decides are intercepted", () => {
   const rows: NetworkRow[] = [
     { name: "blocked", action: "drop", ports: [[23, 23]] },
     { name: "bank", action: "bypass", server: ["192.0.2.0/24", "2001:db8::/32"], ports: [[443, 443]] },
@@ -139,7 +139,7 @@ test("Rules are in the policy's order, and what no row decides is intercepted", 
   );
 });
 
-test("A bridge does not lift what the network phase bypasses, in either direction", () => {
+test("A bridge lifts no connection that the network phase bypasses, in either direction", () => {
   const rows: NetworkRow[] = [
     { name: "inside", action: "decrypt", client: ["10.9.0.0/16"] },
     {
@@ -168,7 +168,7 @@ test("A bridge does not lift what the network phase bypasses, in either directio
   assert.doesNotMatch(nft.split("table bridge")[0]!, /@row/);
 });
 
-test("A bridge goes on lifting the connections that live, whatever the new rows say of them", () => {
+test("A bridge goes on lifting live connections, even if new rows bypass them", () => {
   const rows: NetworkRow[] = [{ name: "now", action: "bypass" }];
   const live = [
     { client: { address: "10.3.0.2", port: 40_000 }, server: { address: "10.3.0.3", port: 443 } },
@@ -187,7 +187,7 @@ test("A bridge goes on lifting the connections that live, whatever the new rows 
   assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /@live/);
 });
 
-test("A row is for the listeners that it names, and never for ends of two families or for no address", () => {
+test("A row applies to the listeners that it names, and never matches without addresses of one family", () => {
   const rows: NetworkRow[] = [
     { name: "other", action: "drop", listeners: ["wire"] },
     { name: "mixed", action: "drop", client: ["10.0.0.1"], server: ["::1"] },
@@ -201,7 +201,7 @@ test("A row is for the listeners that it names, and never for ends of two famili
   );
 });
 
-test("A SYN is spread over the workers by its connection, and over one worker without more ado", () => {
+test("SYNs are spread over several workers by their connection; a single worker gets them all", () => {
   const [v4, v6] = chainOf(planInline(INPUT).nft, "intercept-0");
   assert.match(v4!, /^meta nfproto ipv4 jhash ip saddr \. tcp sport \. ip daddr \. tcp dport mod 2 seed 0x1 vmap /);
   assert.match(v6!, /^meta nfproto ipv6 jhash ip6 saddr /);
@@ -219,7 +219,7 @@ test("Without synHold there is no queue, and every SYN is for all workers", () =
   assert.ok(steps.every((step) => step.kind !== "hold-table"));
 });
 
-test("The queue is nft's where the kernel has it, else that of iptables-nft in a chain of its own", () => {
+test("SYNs are queued by nft where the kernel can, else by iptables-nft in a chain of its own", () => {
   assert.deepEqual(chainOf(planInline(INPUT).nft, "hold").slice(1), [
     'iifname "eth1" meta mark & 0xff0000 == 0x400000 queue num 30 bypass',
     'iifname "eth1" meta mark & 0xff0000 == 0x410000 queue num 31 bypass',
@@ -234,7 +234,7 @@ test("The queue is nft's where the kernel has it, else that of iptables-nft in a
   assert.ok(v4.every((command) => !command.startsWith("ip6tables") && !command.startsWith("ip -6")));
 });
 
-test("Closed drops what no worker takes, open lets it go on without a mark", () => {
+test("Without a worker, closed drops new connections and open forwards them", () => {
   const last = (failure: "open" | "closed") =>
     chainOf(planInline({ ...INPUT, listeners: [{ ...EDGE, failure }] }).nft, "shared-0").at(-1);
   assert.equal(last("closed"), 'counter name "unserved-0" drop');
@@ -256,7 +256,7 @@ test("Where IPv6 forwarding is one switch for all, every interface's value is re
   );
 });
 
-test("What a step adds its undoing removes, word by word", () => {
+test("The undo of each step removes exactly what the step adds", () => {
   const { steps } = planInline({
     ...INPUT,
     listeners: [EDGE, BRIDGE],
@@ -283,7 +283,7 @@ test("What a step adds its undoing removes, word by word", () => {
   assert.ok(bridge < rules && rules < cable, "no frame crosses a bridge before its rules are there");
 });
 
-test("A bridge has routes of its own, and never this machine's", () => {
+test("A bridge uses only its own routes, not this machine's", () => {
   const listener: InlineListener = {
     ...BRIDGE,
     gateways: ["10.3.0.1", "fd00:3::1"],
@@ -308,7 +308,7 @@ test("A bridge has routes of its own, and never this machine's", () => {
   ]);
 });
 
-test("The plan is shown as a script that says why of each line", () => {
+test("The plan is printed as a script with the reason for each step", () => {
   const text = renderSteps(planInline({ ...INPUT, listeners: [BRIDGE] }).steps);
   for (const line of text.split("\n\n").slice(1)) assert.match(line, /^# \S/);
   assert.match(text, /^nft -f - <<'END'\ntable inet clearline\n[\s\S]*\n}\nEND$/m);
@@ -383,7 +383,7 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   ],
 ];
 for (const [what, change, path, said] of WRONG) {
-  test(`The plan refuses ${what}, and says where it stands`, () => {
+  test(`The plan refuses ${what}, with the path in the configuration`, () => {
     assert.throws(
       () => planInline({ ...INPUT, ...change }),
       (error: Error) => error instanceof ConfigError && error.path === path && said.test(error.message),
@@ -391,7 +391,7 @@ for (const [what, change, path, said] of WRONG) {
   });
 }
 
-test("Whatever stands in a row or a name, no rule is made of it", () => {
+test("No text in a row or a name can become a rule", () => {
   const entry = fc.oneof(
     fc.string(),
     fc.ipV4(),

@@ -18,17 +18,17 @@ const ENDS = {
   ip6: "ip6 saddr . tcp sport . ip6 daddr . tcp dport",
 } as const;
 /**
- * Seconds that the kernel awaits what left at A. A SYN that is sent again begins them anew; TCP gives up later, but the session
- * does not wait as long between two of them.
+ * Seconds for which the kernel awaits at B a connection that left at A. Each retransmitted SYN starts them again. TCP gives up
+ * later, but the gaps between its SYNs are shorter.
  */
 const AWAITED = 40;
-/** Connections that may be under way at one time, of each owner. */
+/** The most connections of one owner that are awaited at one time. */
 const MOST_AWAITED = 65_536;
 
 /**
- * The rules of a tool's namespace. A connection leaves at A, and the kernel notes its ends and who opened it. What comes back at B
- * with these ends is handed to just that worker, which knows the session; all else that comes in belongs to a connection that
- * lives, or is dropped and counted. Nothing leaves but what the node's own sockets send, each at its side.
+ * The rules of a tool's namespace. When a connection leaves at A, the kernel notes its ends and its owner. A SYN that comes back at B
+ * with these ends is queued for that worker, which knows the session. Other packets that come in belong to a live connection, or are
+ * dropped and counted. Only packets of the node's own sockets leave, each at its own side.
  */
 export function writeToolRules(
   { interfaceA, interfaceB }: Pick<ToolInterfaces, "interfaceA" | "interfaceB">,
@@ -69,7 +69,7 @@ ${nftQueue ? lines(each, (worker) => [`meta mark ${hex(markAtA(worker))} queue n
     ip daddr ${ACCEPTING[4]} counter name "strangers" drop
     iifname "${interfaceB}" ${NEW} goto accept-by
     socket transparent 1 accept
-    # What is left of a connection that has just ended.
+    # A late RST of a connection that has just ended.
     tcp flags & rst == rst drop
     counter name "strangers" drop
   }
@@ -81,7 +81,7 @@ ${lines(owners, acceptRules)}
 `;
 }
 
-/** A set for each owner: nft 1.0.6 cannot write a map of which the key is two IPv6 addresses and two ports. */
+/** A set for each owner: nft 1.0.6 cannot write a map whose key is two IPv6 addresses and two ports. */
 function awaitedSets(owner: Owner): string[] {
   return [4, 6].map((family) => {
     const type = `ipv${family}_addr . inet_service . ipv${family}_addr . inet_service`;
