@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
+import type { End } from "../engine/end.ts";
+import { endPair } from "../engine/test-ends.ts";
+import { until } from "../engine/wait.ts";
 import { NetworkError } from "../errors.ts";
 import type { FlowClass } from "../vocabulary.ts";
 import { type Chain, type ChainTool, createChains, createToolTraffic } from "./chain.ts";
@@ -19,18 +20,8 @@ const ALL: readonly FlowClass[] = ["decrypted", "bypassed", "notTls"];
 
 /** The node's ends of two connections on loopback. */
 async function hopOf(t: TestContext, tool: string): Promise<Hop> {
-  const server = createServer((socket) => {
-    socket.on("error", () => {});
-    t.after(() => socket.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => server.close());
-  const { port } = server.address() as { port: number };
-  const [ta, tb] = [0, 1].map(() => connect({ port, host: "127.0.0.1" }).on("error", () => {}));
-  await Promise.all([once(ta!, "connect"), once(tb!, "connect")]);
-  t.after(() => [ta, tb].forEach((socket) => void socket!.destroy()));
-  return { tool, ta: ta!, tb: Promise.resolve(tb!) };
+  const [[ta], [tb]] = await Promise.all([endPair(t), endPair(t)]);
+  return { tool, ta, tb: Promise.resolve(tb) };
 }
 
 type Connect = ChainTool["open"]["connect"];
@@ -116,9 +107,7 @@ test("A failed tool with onFailure drop ends the session, and the connections to
   const { enter } = chained([first, failing("ips", "drop")]);
   assert.deepEqual(await enter(), { kind: "failed", reason: "Dropped: Cannot reach the tool ips: ECONNREFUSED" });
   const [hop] = opened;
-  assert.equal(hop!.ta.destroyed, true);
-  const tb = await hop!.tb;
-  if (!tb.destroyed) await once(tb, "close");
+  assert.deepEqual([hop!.ta.isOpen, (await hop!.tb).isOpen], [false, false]);
 });
 
 test("A tool that has failed is not tried, and its health counts no further failure", async () => {
@@ -149,32 +138,31 @@ test("When a tool fails, the sessions that pass it are ended with the reason, an
   const { enter, traffic } = chained([working(t, "ips"), working(t, "dlp")]);
   const [through, beside] = [(await enter(["ips"])) as Chain, (await enter(["dlp"])) as Chain];
   assert.deepEqual([traffic.sessions("ips"), traffic.sessions("dlp")], [1, 1]);
-  const closed = new Promise((resolve) => through.hops[0]!.ta.once("close", resolve));
-  const broken = once(through.hops[0]!.ta, "error") as Promise<[NetworkError]>;
+  const { ta } = through.hops[0]!;
+  const relayed = until([ta], () => undefined, { timeout: 10_000, late: "Nobody told the relay" });
   traffic.setHealth("ips", false, "The tool ips has failed: no heartbeat came back");
-  const [error] = await broken;
-  assert.deepEqual(
-    [error.message, error instanceof NetworkError],
-    ["The tool ips has failed: no heartbeat came back", true],
-  );
-  await closed;
+  await assert.rejects(relayed, {
+    name: "NetworkError",
+    code: "ETOOL",
+    message: "The tool ips has failed: no heartbeat came back",
+  });
   assert.deepEqual([traffic.sessions("ips"), traffic.sessions("dlp")], [0, 1]);
-  assert.equal(beside.hops[0]!.ta.destroyed, false);
+  assert.deepEqual([ta.isOpen, beside.hops[0]!.ta.isOpen], [false, true]);
   traffic.setHealth("ips", true, "");
   assert.deepEqual(names(await enter(["ips"])), ["ips"]);
 });
 
 test("Releasing a chain closes its open connections, also those that come back late", async (t) => {
-  const { promise, resolve } = Promise.withResolvers<Socket>();
+  const { promise, resolve } = Promise.withResolvers<End>();
   const { ta, tb } = await hopOf(t, "ips");
   const late = tool("ips", async () => ({ tool: "ips", ta, tb: promise }));
   const chains = createChains([late], createToolTraffic([]), () => {});
   const chain = (await chains.connect(SUBJECT, undefined, () => {})) as Chain;
   chain.release();
-  assert.equal(ta.destroyed, true);
+  assert.equal(ta.isOpen, false);
   resolve(await tb);
   await promise;
-  assert.equal((await tb).destroyed, true);
+  assert.equal((await tb).isOpen, false);
 });
 
 test("A session's protocol is limited by those of its tools that read decrypted plaintext", () => {

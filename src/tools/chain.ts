@@ -61,7 +61,7 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
     enter(name, hop) {
       const live = passing.get(name) ?? new Set();
       passing.set(name, live.add(hop));
-      hop.ta.once("close", () => live.delete(hop));
+      hop.ta.onceClosed(() => live.delete(hop));
     },
     setHealth(name, up, reason) {
       if (up) {
@@ -69,7 +69,7 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
         return;
       }
       failed.set(name, reason);
-      for (const { ta } of passing.get(name) ?? []) ta.destroy(new NetworkError(reason, "ETOOL"));
+      for (const { ta } of passing.get(name) ?? []) ta.reset(new NetworkError(reason, "ETOOL"));
     },
     sessions: (name) => passing.get(name)?.size ?? 0,
   };
@@ -190,11 +190,9 @@ function choose(
 
 /** Closes connections that no relay has taken over: the client left while its tools were being connected. */
 function leave({ ta, tb }: Hop): void {
-  if (!ta.destroyed) ta.destroy();
+  ta.close();
   void tb.then(
-    (socket) => {
-      if (!socket.destroyed) socket.destroy();
-    },
+    (back) => back.close(),
     () => {},
   );
 }

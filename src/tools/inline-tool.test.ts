@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import type { Socket } from "node:net";
 import { after, test } from "node:test";
 import { until } from "../../test/processes.ts";
+import { connectFrom } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { loop, readBytes, readToEnd } from "../engine/test-ends.ts";
 import { NetworkError } from "../errors.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { namespaceOf } from "../kernel/tool/numbers.ts";
 import { checkToolsStay, planTools, readStrangers, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { within } from "../linux/netns.ts";
-import { connectFrom } from "../linux/sockets.ts";
 import { needsNamespaces, run } from "../linux/test-network.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
@@ -38,7 +38,7 @@ function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
 }
 
 function open(tool: InlineTool, worker = 1, timeout = () => 5_000): Promise<Tool> {
-  return openInlineTool(tool, { path: "tools[0]", worker, timeout });
+  return openInlineTool(tool, { path: "tools[0]", worker, loop, timeout });
 }
 
 /** Set up once: a tool is opened anew for each claim. */
@@ -118,8 +118,8 @@ for (const family of [4, 6] as const) {
     async (_, tool, opened) => {
       const about = subject(family);
       const { ta, tb } = await through(opened, about);
-      assert.deepEqual([tb.remoteAddress, tb.remotePort], [about.client.address, about.client.port]);
-      assert.deepEqual([tb.localAddress, tb.localPort], [about.server.address, tool.ports["443"]]);
+      assert.deepEqual(tb.remote(), about.client);
+      assert.deepEqual(tb.local(), { address: about.server.address, port: tool.ports["443"] });
       end(ta, tb);
     },
   );
@@ -152,7 +152,7 @@ for (const family of [4, 6] as const) {
         const { client, server } = ENDS[family];
         run(network.tool, "ip", `-${family}`, "route", "replace", server, "dev", "br0");
         const stranger = within(network.tool, () => ({
-          connected: connectFrom({
+          connected: connectFrom(loop, {
             from: { address: client, port: 0 },
             to: { address: server, port: 80 },
             timeout: 300,
@@ -175,11 +175,11 @@ check(
     const second = { ...first, id: "second", server: { ...first.server, port: 80 } };
     const one = await through(opened, first);
     const two = await through(opened, second);
-    assert.notEqual(two.tb.remotePort, first.client.port);
-    assert.equal(two.tb.remoteAddress, first.client.address);
-    one.ta.write("first");
-    two.ta.write("second");
-    assert.deepEqual([await heard(one.tb), await heard(two.tb)], ["first", "second"]);
+    assert.notEqual(two.tb.remote()!.port, first.client.port);
+    assert.equal(two.tb.remote()!.address, first.client.address);
+    say(one.ta, "one");
+    say(two.ta, "two");
+    assert.deepEqual([await heard(one.tb), await heard(two.tb)], ["one", "two"]);
     end(one.ta, one.tb, two.ta, two.tb);
   },
 );
@@ -188,11 +188,12 @@ check("A client's port can be used again right after its session", async (_, __,
   const about = subject(4);
   for (let round = 0; round < 3; round++) {
     const { ta, tb } = await through(opened, about);
-    assert.equal(tb.remotePort, about.client.port);
-    ta.end();
-    tb.resume().end();
-    await Promise.all([once(ta.resume(), "close"), once(tb, "close")]);
-    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(tb.remote()!.port, about.client.port);
+    ta.fin();
+    await readToEnd(tb);
+    tb.fin();
+    await readToEnd(ta);
+    end(ta, tb);
   }
 });
 
@@ -203,8 +204,8 @@ check("A session's SYN meets the worker that sent it, whichever that is", async 
       Array.from({ length: 10 }, (_, index) => through(index % 2 === 0 ? opened : other, subject(index < 5 ? 4 : 6))),
     );
     for (const [index, { ta, tb }] of pairs.entries()) {
-      ta.write(`${index}`);
-      assert.equal(await heard(tb), `${index}`);
+      say(ta, `no${index}`);
+      assert.equal(await heard(tb), `no${index}`);
       end(ta, tb);
     }
     assert.deepEqual([opened.counters(), other.counters()], [{ strangers: 0 }, { strangers: 0 }]);
@@ -225,18 +226,18 @@ check("Ends of two families, and loopback ends, are translated to one family", a
     const about = subject(4);
     const ends = { client: { ...about.client, address: client }, server: { ...about.server, address: server } };
     const { ta, tb } = await through(opened, { ...about, ...ends });
-    assert.deepEqual([tb.remoteAddress, tb.localAddress], shown);
+    assert.deepEqual([tb.remote()!.address, tb.local()!.address], shown);
     end(ta, tb);
   }
 });
 
 checkAlone("A heartbeat takes the path of sessions, and fails when the tool is cut", async (network, tool) => {
-  await probeInlineTool(tool, 5_000);
+  await probeInlineTool(loop, tool, 5_000);
   run(network.tool, "ip", "link", "set", "ia", "down");
-  await assert.rejects(probeInlineTool(tool, 300), NetworkError);
+  await assert.rejects(probeInlineTool(loop, tool, 300), NetworkError);
   run(network.tool, "ip", "link", "set", "ia", "up");
   await until("a probe that comes through", () =>
-    probeInlineTool(tool, 500).then(
+    probeInlineTool(loop, tool, 500).then(
       () => true,
       () => false,
     ),
@@ -383,7 +384,7 @@ test("A reload that changes a tool's interfaces is refused, with the tool's path
   assert.throws(() => checkToolsStay([tool], []), { path: "tools" });
 });
 
-async function through(tool: Tool, about: ToolSubject): Promise<Omit<Hop, "tb"> & { readonly tb: Socket }> {
+async function through(tool: Tool, about: ToolSubject): Promise<Omit<Hop, "tb"> & { readonly tb: End }> {
   const hop = await tool.connect(about, () => {});
   return { ...hop, tb: await hop.tb };
 }
@@ -422,14 +423,15 @@ function linksOf(text: string): readonly string[] {
   return [...text.matchAll(/^\d+: ([^:@]+)[^<]*<([^>]*)>/gm)].map(([, name, flags]) => `${name} ${flags}`).sort();
 }
 
-async function heard(socket: Socket): Promise<string> {
-  const answer = once(socket, "data");
-  socket.resume();
-  const [data] = (await answer) as [Buffer];
-  socket.pause();
-  return data.toString();
+function say(end: End, words: string): void {
+  end.writeBytes(Buffer.from(words));
 }
 
-function end(...sockets: readonly Socket[]): void {
-  for (const socket of sockets) socket.destroy();
+/** A word of three letters. */
+async function heard(end: End): Promise<string> {
+  return (await readBytes(end, 3)).bytes.toString();
+}
+
+function end(...ends: readonly End[]): void {
+  for (const one of ends) one.close();
 }

@@ -1,4 +1,8 @@
-import { isIPv6, type Server, type Socket } from "node:net";
+import { isIPv6 } from "node:net";
+import { connectFrom } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { type Accept, listen } from "../engine/listen.ts";
+import type { Loop } from "../engine/loop.ts";
 import { ConfigError, NetworkError } from "../errors.ts";
 import {
   ACCEPTING,
@@ -10,11 +14,9 @@ import {
   queueOf,
   type ToolInterfaces,
 } from "../kernel/tool/numbers.ts";
-import { type Accept, listen } from "../linux/listen.ts";
 import { within } from "../linux/netns.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
-import { connectFrom } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { plainAddress } from "../wire/proxy-protocol.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
@@ -33,18 +35,18 @@ export interface InlineTool extends ToolSettings, ToolInterfaces {
  */
 export async function openInlineTool(
   tool: InlineTool,
-  { path, worker, timeout }: Pick<ToolContext, "path" | "worker" | "timeout">,
+  { path, worker, loop, timeout }: Pick<ToolContext, "path" | "worker" | "loop" | "timeout">,
 ): Promise<Tool> {
   const namespace = namespaceOf(tool);
-  const pairing = createPairing<Socket>(plainAddress);
-  const servers: Server[] = [];
+  const pairing = createPairing<End>(plainAddress);
+  const listeners: End[] = [];
   let broken: string | undefined;
   try {
     for (const family of [4, 6] as const) {
-      const accept: Accept = (socket, from, to) => {
-        if (!pairing.onConnection(socket, from, to)) socket.resetAndDestroy();
+      const accept: Accept = (tb, from, to) => {
+        if (!pairing.onConnection(tb, from, to)) tb.reset();
       };
-      servers.push(await listenAtB({ namespace, owner: worker, family }, accept));
+      listeners.push(listenAtB({ loop, namespace, owner: worker, family }, accept));
     }
     const queue = within(namespace, () =>
       openQueue({
@@ -65,16 +67,16 @@ export async function openInlineTool(
       async connect(subject, onReturn) {
         if (broken !== undefined)
           throw new NetworkError(`Cannot read the queue of SYNs that come back through ${tool.name}: ${broken}`, "EIO");
-        return enter({ tool, namespace, pairing, worker, timeout: timeout() }, subject, onReturn);
+        return enter({ tool, loop, namespace, pairing, worker, timeout: timeout() }, subject, onReturn);
       },
       counters: () => ({ strangers: pairing.strangers }),
       close() {
-        for (const server of servers) server.close();
+        for (const listener of listeners) listener.close();
         return queue.close();
       },
     };
   } catch (error) {
-    for (const server of servers) server.close();
+    for (const listener of listeners) listener.close();
     throw new ConfigError(path, `Cannot open the tool ${tool.name} (${path}): ${(error as Error).message}`, {
       cause: error,
     });
@@ -83,8 +85,9 @@ export async function openInlineTool(
 
 interface OpenTool {
   readonly tool: InlineTool;
+  readonly loop: Loop;
   readonly namespace: string;
-  readonly pairing: Pairing<Socket>;
+  readonly pairing: Pairing<End>;
   readonly worker: Owner;
   /** ms */
   readonly timeout: number;
@@ -112,68 +115,74 @@ async function enter(open: OpenTool, subject: ToolSubject, onReturn: () => void)
 }
 
 async function connect(open: OpenTool, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
-  const { tool, namespace, pairing, worker, timeout } = open;
-  const { promise: tb, resolve, reject } = Promise.withResolvers<Socket>();
+  const { tool, loop, namespace, pairing, worker, timeout } = open;
+  const { promise: tb, resolve, reject } = Promise.withResolvers<End>();
   // The caller handles a rejection. Until it does, one must not end the process.
   tb.catch(() => {});
-  const awaited = pairing.await(from, to, { onReturn, onConnection: resolve });
-  let ta: Socket;
+  let late: NodeJS.Timeout | undefined;
+  let state: "awaited" | "back" | "failed" = "awaited";
+  // Until both are closed, a packet with these ends belongs to this connection.
+  let connections = 2;
+  const onClosed = () => {
+    connections -= 1;
+    if (connections === 0) awaited.forget();
+  };
+  const onConnection = (end: End) => {
+    state = "back";
+    clearTimeout(late);
+    end.onceClosed(onClosed);
+    resolve(end);
+  };
+  /** Forgets the session at once: a connection that still comes back is a stranger, which is reset. */
+  const fail = (message: string, code: string) => {
+    if (state !== "awaited") return;
+    state = "failed";
+    clearTimeout(late);
+    awaited.forget();
+    reject(new NetworkError(message, code));
+  };
+  const awaited = pairing.await(from, to, { onReturn, onConnection });
+  let ta: End;
   try {
-    ta = await dialAtA({ namespace, owner: worker }, from, to, timeout);
+    ta = await dialAtA({ loop, namespace, owner: worker }, from, to, timeout);
   } catch (error) {
     awaited.forget();
+    // It may have come back just before.
+    void tb.then((end) => end.close());
     throw error;
   }
-  const late = setTimeout(() => {
-    reject(
-      new NetworkError(`The tool ${tool.name} took the session and did not give it back in ${timeout} ms`, "ETIMEDOUT"),
-    );
-  }, timeout);
-  const gone = () =>
-    reject(new NetworkError(`The tool ${tool.name} ended the session before it came back`, "ECONNRESET"));
-  ta.once("close", gone);
-  const over = () => {
-    clearTimeout(late);
-    ta.off("close", gone);
-  };
-  tb.then(
-    (socket) => {
-      over();
-      // Until both are closed, a packet with these ends belongs to this connection.
-      const ends = [ta, socket].filter((end) => !end.closed);
-      for (const end of ends) {
-        end.once("close", () => {
-          if ([ta, socket].every(({ closed }) => closed)) awaited.forget();
-        });
-      }
-      if (ends.length === 0) awaited.forget();
-    },
-    () => {
-      over();
-      awaited.forget();
-    },
-  );
+  ta.onceClosed(() => {
+    onClosed();
+    fail(`The tool ${tool.name} ended the session before it came back`, "ECONNRESET");
+  });
+  const message = `The tool ${tool.name} took the session and did not give it back in ${timeout} ms`;
+  if (state === "awaited") late = setTimeout(() => fail(message, "ETIMEDOUT"), timeout);
   return { tool: tool.name, ta, tb };
 }
 
-/** Connects through interface A with the client's address. Throws NetworkError. */
-export async function dialAtA(
-  { namespace, owner }: { readonly namespace: string; readonly owner: Owner },
+/** Connects through interface A with the client's address. Rejects with NetworkError. */
+export function dialAtA(
+  { loop, namespace, owner }: { readonly loop: Loop; readonly namespace: string; readonly owner: Owner },
   from: Endpoint,
   to: Endpoint,
   timeout: number,
-): Promise<Socket> {
-  const mark = markAtA(owner);
-  return within(namespace, () => ({ connected: connectFrom({ from, to, timeout, mark, exactly: true }) })).connected;
+): Promise<End> {
+  const options = { from, to, timeout, mark: markAtA(owner), exactly: true };
+  return within(namespace, () => ({ connected: connectFrom(loop, options) })).connected;
 }
 
-/** Accepts the connections that come back at interface B for this owner. Rejects with NetworkError. */
-export async function listenAtB(
-  { namespace, owner, family }: { readonly namespace: string; readonly owner: Owner; readonly family: 4 | 6 },
+/** Accepts the connections that come back at interface B for this owner. Throws NetworkError. */
+export function listenAtB(
+  {
+    loop,
+    namespace,
+    owner,
+    family,
+  }: { readonly loop: Loop; readonly namespace: string; readonly owner: Owner; readonly family: 4 | 6 },
   accept: Accept,
-): Promise<Server> {
+): End {
   const place = { host: ACCEPTING[family], port: acceptingPort(owner), shared: false, transparent: { mark: MARK.B } };
-  return within(namespace, () => ({ listening: listen(place, accept) })).listening;
+  return within(namespace, () => listen(loop, place, accept));
 }
 
 /** RFC 4291, section 2.5.6. */

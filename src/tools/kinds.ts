@@ -1,3 +1,4 @@
+import type { Loop } from "../engine/loop.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
@@ -18,12 +19,15 @@ export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> 
 }
 
 /** Sends a heartbeat through the tool. Throws NetworkError when it has not come through in `timeout` ms. */
-export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsDirectory): Promise<void> {
+export function probeTool(
+  tool: ToolConfig,
+  { loop, returns, timeout }: { readonly loop: Loop; readonly returns: ReturnsDirectory; readonly timeout: number },
+): Promise<void> {
   switch (tool.kind) {
     case "inline":
-      return probeInlineTool(tool, timeout);
+      return probeInlineTool(loop, tool, timeout);
     case "proxy":
-      return probeProxyTool(tool, timeout, office);
+      return probeProxyTool(loop, tool, timeout, returns);
   }
 }
 

@@ -1,4 +1,8 @@
 import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
+import type { Loop } from "../engine/loop.ts";
+import { fromNodeSocket, stopReading, toNodeSocket } from "../engine/node-socket.ts";
+import { NetworkError } from "../errors.ts";
 import { createRendezvous } from "./rendezvous.ts";
 
 /**
@@ -8,8 +12,8 @@ import { createRendezvous } from "./rendezvous.ts";
 
 /** A session that awaits its connection back from a tool. */
 export interface AwaitedReturn {
-  /** Takes the connection over: paused, with the bytes that were read of it put back. */
-  take(socket: Socket): void;
+  /** Takes the connection over. Nothing has been read of it but its header. */
+  take(back: End): void;
 }
 
 /** A worker's messages to the supervisor. */
@@ -17,13 +21,13 @@ export type ReturnsFromWorker =
   | { readonly kind: "expect"; readonly keys: readonly string[] }
   | { readonly kind: "forget"; readonly keys: readonly string[] }
   | { readonly kind: "whose"; readonly request: number; readonly keys: readonly string[] }
-  /** The connection is sent along. `head`: the bytes of the session that were read of it. */
-  | { readonly kind: "hand over"; readonly to: number; readonly keys: readonly string[]; readonly head: Uint8Array };
+  /** The connection is sent along. */
+  | { readonly kind: "hand over"; readonly to: number; readonly keys: readonly string[] };
 
 /** The supervisor's messages to a worker. */
 export type ReturnsToWorker =
   | { readonly kind: "owner"; readonly request: number; readonly owner: Owner | undefined }
-  | { readonly kind: "handed over"; readonly keys: readonly string[]; readonly head: Uint8Array };
+  | { readonly kind: "handed over"; readonly keys: readonly string[] };
 
 /** A worker by its number, or the supervisor, which sends the heartbeats. */
 type Owner = number | "heartbeat";
@@ -36,7 +40,7 @@ export interface Returns {
    * Gives a connection to the session that awaits it, here or at another worker. The first of `keys` that exactly one session has
    * decides. false: no session awaits it, and it was closed.
    */
-  give(socket: Socket, head: Buffer, keys: readonly string[]): Promise<boolean>;
+  give(back: End, keys: readonly string[]): Promise<boolean>;
   hear(message: ReturnsToWorker, socket: Socket | undefined): void;
 }
 
@@ -46,7 +50,7 @@ const PATIENCE = 1_000;
 type Tell = (message: ReturnsFromWorker, socket?: Socket) => Promise<void>;
 
 /** A worker's part. `alone`: there are no other workers. */
-export function createReturns(alone: boolean, tell: Tell): Returns {
+export function createReturns(loop: Loop, alone: boolean, tell: Tell): Returns {
   const waiting = createRendezvous<AwaitedReturn>(PATIENCE);
   const owners = createOwnerRequests(tell);
   return {
@@ -59,37 +63,38 @@ export function createReturns(alone: boolean, tell: Tell): Returns {
       waiting.forget(awaited, keys);
       if (!alone) void tell({ kind: "forget", keys: [...keys] });
     },
-    async give(socket, head, keys) {
-      const own = waiting.find(keys);
-      if (own) return hand(own, socket, head);
-      const found = await firstOf([waiting.await(keys), owners.ask(keys)]);
-      if (typeof found === "object") return hand(found, socket, head);
-      if (found === undefined || found === "heartbeat" || socket.destroyed) {
-        socket.destroy();
+    async give(back, keys) {
+      const found = waiting.find(keys) ?? (await firstOf([waiting.await(keys), owners.ask(keys)]));
+      if (typeof found === "object") {
+        found.take(back);
+        return true;
+      }
+      if (found === undefined || found === "heartbeat" || !back.isOpen) {
+        back.close();
         return found !== undefined;
       }
-      const rest = detach(socket);
-      await tell({ kind: "hand over", to: found, keys, head: Buffer.concat([head, rest]) }, socket);
+      await tell({ kind: "hand over", to: found, keys }, toNodeSocket(back));
       return true;
     },
     hear(message, socket) {
       if (message.kind === "owner") return owners.answer(message.request, message.owner);
-      if (!socket) return;
-      socket.on("error", () => {});
-      socket.setNoDelay(true);
-      socket.allowHalfOpen = true;
+      const back = socket && receive(loop, socket);
+      if (!back) return;
       const awaited = waiting.find(message.keys);
-      if (awaited) hand(awaited, socket, message.head);
-      else socket.destroy();
+      if (awaited) awaited.take(back);
+      else back.close();
     },
   };
 }
 
-function hand(awaited: AwaitedReturn, socket: Socket, head: Uint8Array): true {
-  socket.pause();
-  if (head.length > 0) socket.unshift(head);
-  awaited.take(socket);
-  return true;
+/** Undefined: the connection was closed on its way. */
+function receive(loop: Loop, socket: Socket): End | undefined {
+  try {
+    return fromNodeSocket(loop, socket);
+  } catch (error) {
+    if (error instanceof NetworkError) return undefined;
+    throw error;
+  }
 }
 
 /** Asks the supervisor which worker awaits a connection. */
@@ -148,27 +153,12 @@ export function createReturnsDirectory(
         }
         case "hand over":
           if (!socket) break;
-          socket.on("error", () => {});
-          detach(socket);
-          send(message.to, { kind: "handed over", keys: message.keys, head: message.head }, socket);
+          stopReading(socket);
+          send(message.to, { kind: "handed over", keys: message.keys }, socket);
       }
     },
     expectHeartbeat: (keys) => waiting.expect("heartbeat", keys),
     forgetHeartbeat: (keys) => waiting.forget("heartbeat", keys),
     leave: (worker) => waiting.leave(worker),
   };
-}
-
-/**
- * Prepares a socket for being sent to another process, and returns the bytes that were already read. Node has no public way to do
- * this: a paused socket may still read, those bytes would be lost, and both processes would count the socket among its server's.
- */
-function detach(socket: Socket): Buffer {
-  const inner = socket as unknown as { readonly _handle: { readStop(): void } | null; server: unknown };
-  const parts: Buffer[] = [];
-  for (let part: Buffer | null = socket.read(); part !== null; part = socket.read()) parts.push(part);
-  // read() has started reading again.
-  inner._handle?.readStop();
-  inner.server = null;
-  return Buffer.concat(parts);
 }

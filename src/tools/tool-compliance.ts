@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
-import type { Socket } from "node:net";
 import { type TestOptions, test } from "node:test";
+import type { End } from "../engine/end.ts";
+import { END } from "../engine/layer.ts";
+import { readBytes, readToEnd, writeAll } from "../engine/test-ends.ts";
 import { NetworkError } from "../errors.ts";
 import type { Hop, Tool, ToolSubject } from "./tool.ts";
 
@@ -28,11 +29,15 @@ const CLAIMS: readonly Claim[] = [
     async ({ tool, subject }) => {
       const bytes = randomBytes(3 * MIB + 1);
       const hop = await tool.connect(subject(), () => {});
-      hop.ta.write(bytes);
+      hop.ta.writeBytes(bytes.subarray(0, 1));
       const tb = await hop.tb;
-      tb.write(bytes);
-      const digests = await Promise.all([digestOf(hop.ta, bytes.length), digestOf(tb, bytes.length)]);
-      assert.deepEqual(digests, [digest(bytes), digest(bytes)]);
+      // An end has one task at a time: one direction after the other.
+      const [up] = await Promise.all([readBytes(tb, bytes.length), writeAll(hop.ta, bytes.subarray(1))]);
+      const [down] = await Promise.all([readBytes(hop.ta, bytes.length), writeAll(tb, bytes)]);
+      assert.deepEqual(
+        [up, down].map((read) => digest(read.bytes)),
+        [digest(bytes), digest(bytes)],
+      );
       end(hop, tb);
     },
   ],
@@ -44,9 +49,9 @@ const CLAIMS: readonly Claim[] = [
         Array.from({ length: MANY }, async (_, index) => {
           const about = subject();
           const hop = await tool.connect(about, () => {});
-          hop.ta.write(`session ${index.toString().padStart(4, "0")}`);
+          say(hop.ta, `session ${index.toString().padStart(4, "0")}`);
           const tb = await hop.tb;
-          return { hop, tb, heard: (await take(tb, 12)).toString(), index };
+          return { hop, tb, heard: (await readBytes(tb, 12)).bytes.toString(), index };
         }),
       );
       for (const { heard, index } of sessions) assert.equal(heard, `session ${index.toString().padStart(4, "0")}`);
@@ -62,7 +67,7 @@ const CLAIMS: readonly Claim[] = [
       const hop = await tool.connect(subject(), () => {
         returns += 1;
       });
-      hop.ta.write("something");
+      say(hop.ta, "something");
       const tb = await hop.tb;
       assert.equal(hop.tool, tool.name);
       // The chain counts Tb itself as the return.
@@ -72,13 +77,13 @@ const CLAIMS: readonly Claim[] = [
   ],
 
   [
-    "hands its ends over paused",
+    "hands its ends over with nothing read, and waits for nothing on them",
     async ({ tool, subject }) => {
       const hop = await tool.connect(subject(), () => {});
-      hop.ta.write("early");
+      say(hop.ta, "early");
       const tb = await hop.tb;
-      assert.deepEqual([hop.ta.isPaused(), tb.isPaused()], [true, true]);
-      assert.equal((await take(tb, 5)).toString(), "early");
+      for (const { task, relay } of [hop.ta, tb]) assert.deepEqual([task, relay], [undefined, undefined]);
+      assert.equal((await readBytes(tb, 5)).bytes.toString(), "early");
       end(hop, tb);
     },
   ],
@@ -87,11 +92,14 @@ const CLAIMS: readonly Claim[] = [
     "carries a half-close, and the answer that comes after it",
     async ({ tool, subject }) => {
       const hop = await tool.connect(subject(), () => {});
-      hop.ta.end("question");
+      say(hop.ta, "question");
+      hop.ta.fin();
       const tb = await hop.tb;
       assert.equal(await text(tb), "question");
-      tb.end("answer");
+      say(tb, "answer");
+      tb.fin();
       assert.equal(await text(hop.ta), "answer");
+      end(hop, tb);
     },
   ],
 
@@ -99,12 +107,11 @@ const CLAIMS: readonly Claim[] = [
     "ends Tb when the session has closed Ta",
     async ({ tool, subject }) => {
       const hop = await tool.connect(subject(), () => {});
-      hop.ta.destroy();
+      hop.ta.close();
       await hop.tb.then(
         async (tb) => {
-          tb.resume();
-          if (!tb.closed && !tb.readableEnded) await Promise.race([once(tb, "end"), once(tb, "close")]);
-          tb.destroy();
+          await readToEnd(tb);
+          tb.close();
         },
         (error: unknown) => assert.ok(error instanceof NetworkError),
       );
@@ -118,7 +125,7 @@ const CLAIMS: readonly Claim[] = [
       const connected = tool
         .connect(subject(), () => {})
         .then(async (hop) => {
-          hop.ta.write("nobody hears this");
+          say(hop.ta, "nobody hears this");
           await hop.tb;
         });
       await assert.rejects(connected, NetworkError);
@@ -129,13 +136,15 @@ const CLAIMS: readonly Claim[] = [
     "carries its sessions on after it was closed",
     async ({ tool, subject }) => {
       const hop = await tool.connect(subject(), () => {});
-      hop.ta.write("before");
+      say(hop.ta, "before");
       const tb = await hop.tb;
       await tool.close();
-      hop.ta.end(" and after");
+      say(hop.ta, " and after");
+      hop.ta.fin();
       assert.equal(await text(tb), "before and after");
-      tb.end();
+      tb.fin();
       assert.equal(await text(hop.ta), "");
+      end(hop, tb);
     },
   ],
 ];
@@ -157,38 +166,18 @@ function digest(bytes: Buffer): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-async function digestOf(socket: Socket, length: number): Promise<string> {
-  return digest(await take(socket, length));
-}
-
-/** Reads exactly `length` bytes. */
-async function take(socket: Socket, length: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let missing = length;
-  await new Promise<void>((resolve, reject) => {
-    const read = (part: Buffer) => {
-      parts.push(part);
-      missing -= part.length;
-      if (missing > 0) return;
-      socket.off("data", read);
-      socket.pause();
-      resolve();
-    };
-    socket.on("data", read);
-    socket.once("close", () => reject(new Error(`It closed ${missing} bytes early`)));
-    socket.resume();
-  });
-  return Buffer.concat(parts);
+function say(end: End, words: string): void {
+  end.writeBytes(Buffer.from(words));
 }
 
 /** Reads to the end. */
-async function text(socket: Socket): Promise<string> {
-  const parts: Buffer[] = [];
-  for await (const part of socket.iterator({ destroyOnReturn: false })) parts.push(part as Buffer);
-  return Buffer.concat(parts).toString();
+async function text(end: End): Promise<string> {
+  const { bytes, last } = await readToEnd(end);
+  assert.equal(last, END);
+  return bytes.toString();
 }
 
-function end({ ta }: Hop, tb: Socket): void {
-  ta.destroy();
-  tb.destroy();
+function end({ ta }: Hop, tb: End): void {
+  ta.close();
+  tb.close();
 }

@@ -1,4 +1,5 @@
 import type { End } from "../engine/end.ts";
+import type { Loop } from "../engine/loop.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
 import type { PortMap } from "./ports.ts";
 import type { Returns } from "./returns.ts";
@@ -21,7 +22,7 @@ export interface ToolSubject {
 export interface Hop {
   /** The tool's name. */
   readonly tool: string;
-  /** The node's connection to the tool: connected, paused, half-open capable. */
+  /** The node's connection to the tool. Nothing has been read from it. */
   readonly ta: End;
   /**
    * The connection that came back through the tool. A tool of kind proxy may connect back only when the first bytes have reached it.
@@ -75,6 +76,7 @@ export interface ToolContext {
   readonly path: string;
   readonly worker: number;
   readonly workers: number;
+  readonly loop: Loop;
   /** ms to connect through the tool. A reload changes it while the tool is open: call this where it is used. */
   readonly timeout: () => number;
   /** The connections that come back from tools of kind proxy. */

@@ -104,10 +104,11 @@ function createState(setup: WorkerSetup): WorkerState {
   const demanding = createKnownServers(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
+  const loop = new Loop();
   const state: WorkerState = {
     tell,
     ledger: new Ledger(setup.worker),
-    loop: new Loop(),
+    loop,
     writer: new Writer(),
     trust: new TrustStore([]),
     contexts: createContextCache(LIMITS.contexts),
@@ -126,7 +127,7 @@ function createState(setup: WorkerSetup): WorkerState {
     listeners: new Map(),
     tools: new Map(),
     traffic: createToolTraffic(setup.failedTools),
-    returns: createReturns(setup.workers === 1, tell),
+    returns: createReturns(loop, setup.workers === 1, tell),
     mint,
     settle,
     forgetSession: forget,

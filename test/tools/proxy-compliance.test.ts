@@ -1,3 +1,4 @@
+import { loop } from "../../src/engine/test-ends.ts";
 import { openProxyTool } from "../../src/tools/proxy-tool.ts";
 import { createReturns, createReturnsDirectory, type Returns } from "../../src/tools/returns.ts";
 import type { ProxyTool } from "../../src/tools/tool.ts";
@@ -30,11 +31,12 @@ async function open(
     ports: {},
   };
   const office = createReturnsDirectory((_, answer) => returns.hear(answer, undefined));
-  const returns: Returns = createReturns(true, async (news) => office.hear(news, 0, undefined));
+  const returns: Returns = createReturns(loop, true, async (news) => office.hear(news, 0, undefined));
   const tool = await openProxyTool(place, {
     path: "tools[0]",
     worker: 0,
     workers: 1,
+    loop,
     timeout: () => 5_000,
     returns,
     warn: () => {},
