@@ -5,7 +5,7 @@ import { HERE, type Host } from "./hosts.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
-/** Starts this checkout's node, with the defaults of its configuration but for what a bench needs, and answers when it is ready. */
+/** Starts this checkout's node with default settings, except for the bench's needs. Resolves once it is ready. */
 export async function startClearline(
   { authority }: Origin,
   listener: Readonly<Record<string, unknown>>,
@@ -25,6 +25,6 @@ export async function startClearline(
   writeFileSync(file, JSON.stringify(configuration)); // YAML is a superset of JSON
   const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
   const program = start(`clearline ${console}`, process.execPath, [main, "run", "-c", file], host);
-  await listening(program, console, "127.0.0.1"); // the last that it opens: its workers are ready
+  await listening(program, console, "127.0.0.1"); // the node opens it last, when its workers are ready
   return program;
 }

@@ -2,9 +2,8 @@ import { once } from "node:events";
 import net from "node:net";
 
 /**
- * A program: `connects.ts ADDRESS PORT COUNT`. Connects so many times, one after the other, and prints how many
- * milliseconds each took from the call to the connection as its client sees it. Nothing is sent; the next begins only when
- * both ends have closed, so that no connect waits for the end of another.
+ * The program `connects.ts ADDRESS PORT COUNT` connects COUNT times, one after another, and prints how many milliseconds each
+ * connect took for the client. It sends nothing, and begins the next connect once both ends have closed.
  */
 const [address, port, count] = process.argv.slice(2);
 const WARM = 50;

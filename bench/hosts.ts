@@ -4,23 +4,23 @@ import net from "node:net";
 import { within } from "../src/linux/netns.ts";
 import { transparentClient } from "../src/linux/sockets.ts";
 
-/** Where a program runs: in a network namespace, or just here. */
+/** Where a program runs: in a network namespace, or in this one. */
 export interface Host {
   readonly namespace: string | undefined;
-  /** What its sockets are bound to. */
+  /** The address of its sockets. */
   readonly address: string;
 }
 
 export const HERE: Host = { namespace: undefined, address: "127.0.0.1" };
 
-/** A way from the client to the server, with a machine of its own in the middle. */
+/** A way from the client to the server, through a host of its own. */
 export interface Crossing {
   readonly client: Host;
   readonly node: Host;
   readonly server: Host;
   readonly networkA: string;
   readonly networkB: string;
-  /** The node's addresses, for a bridge to take; none when its interfaces have theirs already. */
+  /** The addresses for the node's bridge; none when its interfaces already have addresses. */
   readonly addresses: readonly string[];
 }
 
@@ -31,9 +31,9 @@ const PREFIX = "cltbench";
 const [NETWORK_A, NETWORK_B, BRIDGE] = ["clt-na", "clt-nb", "clt-br"];
 
 /**
- * One client, one server, and so many ways between them that differ only in what the machine in the middle does: no
- * subject is in another's way, and none has another's addresses. Goes away with this process, however that ends short of
- * SIGKILL; what a killed one left behind is removed here. Throws without root.
+ * Builds a client, a server and several ways between them, each through a host and addresses of its own, so that subjects do
+ * not affect each other. All is removed when this process exits; after a SIGKILL, the next call removes it. Throws without
+ * root.
  */
 export function buildCrossings(topology: Topology, count: number): readonly Crossing[] {
   sweep();
@@ -77,7 +77,7 @@ function bridged(net: string) {
   return { client: `${net}.0.2`, node: `${net}.0.254`, server: `${net}.0.3` };
 }
 
-/** A tool that does nothing, between two interfaces of the node: a bridge of its own. `ends`: the namespace that the node makes. */
+/** Adds a tool that only forwards: a bridge between two interfaces of the node. `ends`: the namespace that the node makes. */
 export function addTool({ node }: Crossing, index: number) {
   const [interfaceA, interfaceB] = [`clt-t${index}a`, `clt-t${index}b`] as const;
   const tool = addNamespace(`${node.namespace?.split("-").at(-1)}tool${index}`);
@@ -91,7 +91,7 @@ export function addTool({ node }: Crossing, index: number) {
   return { interfaceA, interfaceB, ends: `${tool}-ends` };
 }
 
-/** Lets the kernel alone forward between both networks: a router or a bridge as any. */
+/** Makes the kernel forward between both networks, as a router or a bridge without a node. */
 export function forwardPlainly({ node, networkA, networkB, addresses }: Crossing): void {
   const name = node.namespace ?? "";
   if (addresses.length === 0) {
@@ -104,13 +104,13 @@ export function forwardPlainly({ node, networkA, networkB, addresses }: Crossing
   ip(name, `link set ${BRIDGE} up`);
 }
 
-/** A cable of the host's own, from one interface to another. */
+/** Adds a cable between two interfaces of a host. */
 export function layCable({ namespace = "" }: Host, one: string, other: string): void {
   ip(namespace, `link add ${one} type veth peer name ${other}`);
   for (const end of [one, other]) ip(namespace, `link set ${end} up`);
 }
 
-/** A TCP connection from a host. Whoever waits for it hears of its errors; there is always a listener for them. */
+/** Opens a TCP connection from a host. Its errors have a listener, so they do not end the bench. */
 export function dial(from: Host, address: string, port: number): net.Socket {
   const { namespace } = from;
   if (namespace === undefined) return net.connect(port, address).on("error", () => undefined);
@@ -131,7 +131,7 @@ function ip(namespace: string, command: string): void {
   execFileSync("ip", ["-n", namespace, ...command.split(" ")], { stdio: ["ignore", "ignore", "inherit"] });
 }
 
-/** Removes the namespaces of benches whose process is no more. */
+/** Removes the namespaces of benches whose process has ended. */
 function sweep(): void {
   for (const name of namespaces()) {
     const owner = Number(new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]);
@@ -141,7 +141,7 @@ function sweep(): void {
 
 function removeOf(owner: number): void {
   for (const name of namespaces().filter((name) => name.startsWith(`${PREFIX}${owner}-`))) {
-    // A namespace lives on, without its name, as long as a process is in it.
+    // A namespace lives, without its name, as long as a process is in it.
     const { stdout } = spawnSync("ip", ["netns", "pids", name], { encoding: "utf8" });
     for (const pid of stdout.split("\n").filter(Boolean)) spawnSync("kill", ["-KILL", pid]);
     spawnSync("ip", ["netns", "del", name]);

@@ -7,9 +7,8 @@ import { listening, type Program } from "./processes.ts";
 import type { Comparison, Results } from "./report.ts";
 
 /**
- * The same client and the same server, with the node between them in several ways: in the path or as the proxy that the
- * client asks, with the client's SYN held or not, with tools behind it that do nothing, with an IDS's interface that is
- * fed, and told to leave the flow to the kernel beside a machine with no node.
+ * The same client and server with different nodes between them: inline or as an explicit proxy, with and without `synHold`,
+ * with tools that only forward, with an interface feed, with a network bypass, and with no node at all.
  */
 export const INLINE = {
   title: "Clearline between two networks",
@@ -38,7 +37,7 @@ export type InlineSubject = (typeof INLINE_SUBJECTS)[number];
 
 const PROXY_PORT = 8080;
 
-/** Why the inline rows cannot be measured here; undefined: they can. */
+/** Why the inline rows cannot be measured here; undefined if they can. */
 export function inlineObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return "they need root";
   const absent = Object.entries({ ip: "iproute2", nft: "nftables", sysctl: "procps" }).filter(
@@ -47,7 +46,7 @@ export function inlineObstacle(): string | undefined {
   return absent.length > 0 ? `they need Debian's ${absent.map(([, name]) => name).join(", ")}` : undefined;
 }
 
-/** What holding the SYN adds to the time in which a client connects, in ms; undefined: not both were measured. */
+/** How many ms holding the SYN adds to a client's connect; undefined unless both were measured. */
 export function addedBySynHold(results: Results): Pick<Values, "connect" | "connectSlow"> | undefined {
   const [held, free] = [results["inline"], results["no SYN hold"]];
   if (!held?.connect || !held.connectSlow || !free?.connect || !free.connectSlow) return undefined;
@@ -59,7 +58,7 @@ export interface Networks {
   start(name: InlineSubject): Promise<Subject>;
 }
 
-/** Builds client and server, and for each of these subjects a way between them; the origin then serves all ways. */
+/** Builds a client, a server and a way between them for each subject, and starts the origin for all ways. */
 export async function buildNetworks(topology: Topology, names: readonly InlineSubject[]): Promise<Networks> {
   const crossings = buildCrossings(topology, names.length);
   const servers = crossings.map(({ server }) => server.address);
@@ -88,7 +87,7 @@ const STARTS: Record<InlineSubject, Start> = {
     return undefined;
   },
   async explicit(origin, crossing) {
-    forwardPlainly(crossing); // the node's own way to the server
+    forwardPlainly(crossing); // the kernel forwards the node's own connections to the server
     const address = `${crossing.node.address}:${PROXY_PORT}`;
     const program = await startClearline(origin, { mode: "explicit", address }, {}, crossing.node);
     await listening(program, PROXY_PORT);

@@ -9,9 +9,9 @@ import { createKeystore } from "../src/pki/keys/keystore.ts";
 import { createVault } from "../src/pki/keys/vault.ts";
 
 /**
- * node bench/key-store.ts: what thousands of inbound keys cost. Reading them from an encrypted store at the start and at a
- * reload, making the look-up that every worker makes, and finding a key for a handshake, with few keys and with many.
- * `--keys N` (default 5000).
+ * `node bench/key-store.ts` measures thousands of inbound keys: reading them from an encrypted store at the start and at a
+ * reload, building a worker's look-up table, and finding a key for a handshake, among few keys and among many. `--keys N`:
+ * how many (default 5000).
  */
 
 const { values } = parseArgs({ options: { keys: { type: "string", default: "5000" } } });
@@ -39,7 +39,7 @@ const started = openFolder();
 const read = async () => (await started.read()).map(reader.read);
 const entries = await timed(`open and read ${COUNT} keys, at the start`, read);
 await timed(`open and read ${COUNT} keys, at a reload`, read);
-const large = await timed(`make the look-up of ${COUNT} keys`, async () => createKeystore(entries));
+const large = await timed(`build the look-up table of ${COUNT} keys`, async () => createKeystore(entries));
 const small = createKeystore(entries.slice(0, 10));
 for (const [keys, { find, keys: held }] of [[10, small] as const, [COUNT, large] as const]) {
   const begun = performance.now();

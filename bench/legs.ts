@@ -17,7 +17,7 @@ import { WORKSHOP } from "./processes.ts";
 import { type Comparison, medians, type Results } from "./report.ts";
 import { progress } from "./rounds.ts";
 
-/** No program of today speaks SSL 3.0 fast, so its legs are measured without one: each is the other's peer. */
+/** No current program has a fast SSL 3.0, so a client leg and a server leg are measured against each other. */
 export const LEGS = {
   title: "Legs of SSL 3.0 beside OpenSSL's: a client leg and a server leg over loopback, in one process",
   alone: ["SSL 3.0, 3DES"],
@@ -38,7 +38,7 @@ const NUMBERS: Partial<Record<Version, number>> = { SSLv3: VERSIONS.SSLv3, "TLSv
 const MIB = 2 ** 20;
 const common = { writer, contexts: createContextCache(10), timeout: 5_000, trust: new TrustStore([]) };
 
-/** MiB/s of one connection, in turns, the median of the rounds. */
+/** Measures the MiB/s of one connection. The subjects take turns; the result is the median of the rounds. */
 export async function measureLegs(rounds: number, seconds: number): Promise<Results> {
   const presented = makeIdentity();
   const runs = new Map<string, { one: number }[]>();
@@ -111,7 +111,7 @@ interface Identity {
   readonly keyPem: string;
 }
 
-/** RSA: the suites of SSL 3.0 that are compared need it. */
+/** An RSA certificate, which the compared SSL 3.0 suites need. */
 function makeIdentity(): Identity {
   const [certificate, key] = [join(WORKSHOP, "legs.pem"), join(WORKSHOP, "legs.key")];
   const what = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];

@@ -5,36 +5,36 @@ import { dial, type Host } from "./hosts.ts";
 import { BIG, SMALL } from "./origin.ts";
 import { run } from "./processes.ts";
 
-/** Where clients go: straight to the target, or by CONNECT through a proxy. */
+/** How clients reach the target: directly, or with CONNECT through a proxy. */
 export interface Way {
   readonly from: Host;
   readonly target: Target;
   readonly proxy?: { readonly address: string; readonly port: number };
-  /** The target's port without TLS, where what is not TLS is measured. */
+  /** The target's port without TLS, if plaintext is measured. */
   readonly plainPort?: number;
 }
 
 export interface Target {
-  /** What clients ask for: a name or the address. */
+  /** The name or the address that clients ask for. */
   readonly name: string;
   readonly address: string;
   readonly port: number;
 }
 
-/** New connections at a time when sessions are counted. */
+/** How many clients open new sessions at the same time. */
 export const CLIENTS = 16;
 
-/** What every certificate here is for. */
+/** The name in every certificate of the bench. */
 const SERVER_NAME = "localhost";
 
 /**
- * Sessions of one small request each, by `hey`, Go's TLS client; what it and the origin can do at most is the row of
- * "direct". Answers how many were served, and in how many seconds. Throws when one failed.
+ * Opens sessions with one small request each, with `hey` (Go's TLS client). The row of "direct" shows the limit of `hey` and
+ * the origin. Resolves with how many were served, in how many seconds. Throws when one fails.
  */
 export async function openSessions(way: Way, seconds: number): Promise<{ sessions: number; seconds: number }> {
   const { from, target } = way;
   const proxy = way.proxy === undefined ? [] : ["-x", `http://${way.proxy.address}:${way.proxy.port}`];
-  const host = ["-host", SERVER_NAME]; // else hey sends the port in its SNI too, which no server name may have
+  const host = ["-host", SERVER_NAME]; // without it, hey's SNI contains the port
   const load = ["-z", `${seconds}s`, "-c", `${CLIENTS}`, "-disable-keepalive"];
   const output = await run("hey", [...load, ...host, ...proxy, `https://${target.name}:${target.port}${SMALL}`], from);
   const served = Number(/\[200\]\s+(\d+) responses/.exec(output)?.[1] ?? 0);
@@ -44,7 +44,7 @@ export async function openSessions(way: Way, seconds: number): Promise<{ session
   return { sessions: served, seconds: total };
 }
 
-/** Downloads at the same time, by one curl, of a big body each, for at most so long (curl then exits with 28). Answers bytes and seconds. */
+/** Downloads large bodies in parallel with one curl, for at most `seconds` (curl then exits with 28). Resolves with bytes and seconds. */
 export async function download(
   way: Way,
   sessions: number,
@@ -70,12 +70,12 @@ export async function download(
   return { bytes, seconds: Math.max(...rows.map(([, , time]) => time!)) };
 }
 
-/** The same over one connection that is not TLS. */
+/** Downloads over one plaintext connection. */
 export function downloadPlain(way: Way, port: number, seconds: number): Promise<{ bytes: number; seconds: number }> {
   return download(way, 1, seconds, `http://${SERVER_NAME}:${port}${BIG}`);
 }
 
-/** How many milliseconds each of so many TCP connections took, one after the other, as their client saw them. */
+/** The times of `count` TCP connects, one after another, as their client sees them, in ms. */
 export async function connectTimes({ from, target }: Way, count: number): Promise<readonly number[]> {
   const program = fileURLToPath(new URL("connects.ts", import.meta.url));
   const output = await run(process.execPath, [program, target.address, `${target.port}`, `${count}`], from);
@@ -84,7 +84,7 @@ export async function connectTimes({ from, target }: Way, count: number): Promis
   return times;
 }
 
-/** Opens sessions that have made one request and then stay silent. The answer ends them. */
+/** Opens sessions that send one request and then stay silent. Resolves with a function that closes them. */
 export async function holdSessions(way: Way, count: number): Promise<() => void> {
   const sockets: tls.TLSSocket[] = [];
   let begun = 0;
@@ -102,7 +102,7 @@ export async function holdSessions(way: Way, count: number): Promise<() => void>
   };
 }
 
-/** What a client sees of a subject: that all do the same work, and who decrypts, is shown, not believed. */
+/** What a client sees of a subject: it shows that all subjects do the same work, and who decrypts. */
 export async function conditions(way: Way): Promise<string> {
   const socket = await connect(way, []);
   const { asn1Curve, bits, issuer } = socket.getPeerCertificate();
@@ -123,7 +123,7 @@ async function connect(way: Way, sockets: tls.TLSSocket[]): Promise<tls.TLSSocke
     if (!answer.toString("latin1").startsWith("HTTP/1.1 200"))
       throw new Error(`CONNECT was answered "${answer.toString("latin1").split("\r")[0]}"`);
   }
-  // Nothing is verified: the bench measures the node, and the tests verify.
+  // The bench verifies no certificate; the tests do.
   const socket = tls.connect({
     socket: plain,
     servername: SERVER_NAME,
@@ -131,7 +131,7 @@ async function connect(way: Way, sockets: tls.TLSSocket[]): Promise<tls.TLSSocke
     ALPNProtocols: ["http/1.1"],
   });
   sockets.push(socket);
-  socket.on("error", () => undefined); // seen by whoever waits for it
+  socket.on("error", () => undefined); // the caller sees it too
   await once(socket, "secureConnect");
   return socket;
 }

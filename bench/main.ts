@@ -14,11 +14,14 @@ import { type Measure, type Measured, measure, progress } from "./rounds.ts";
 import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
 
 /**
- * npm run bench: Clearline beside its peers, in one run, in front of one origin; with `--inline`, as root, also Clearline
- * between two networks (`--topology routed|bridge`). `--resumption` measures something else: what returning peers cost.
- * Subjects take turns, so that what else the machine does troubles all of them; each number is the median of the rounds.
- * Last come the legs of SSL 3.0 beside OpenSSL's. `--quick` is one short round, `--only NAME` (again and again; `legs` is
- * one) leaves the others out, `--json FILE` writes the numbers.
+ * `npm run bench` compares Clearline with its peers in front of the same origin, then SSL 3.0 legs with OpenSSL's. Subjects
+ * take turns, so that other load on the machine affects all of them; each number is the median of the rounds.
+ *
+ * --inline       also measure Clearline between two networks (as root), with --topology routed|bridge
+ * --resumption   measure resumed sessions and issued certificates instead
+ * --quick        one short round
+ * --only NAME    only this subject (may be repeated; `legs` is the SSL 3.0 legs)
+ * --json FILE    also write the numbers to a file
  */
 
 interface Plan {
@@ -54,15 +57,15 @@ process.exit();
 
 async function bench(plan: Plan): Promise<void> {
   const tools = absent(["nginx", "curl", "openssl"]);
-  if (tools.length > 0) throw new Error(`The bench needs ${tools.join(", ")}: Debian's packages have these names`);
+  if (tools.length > 0) throw new Error(`The bench needs Debian's packages ${tools.join(", ")}`);
   const topology = TOPOLOGIES.find((name) => name === options.topology);
-  if (topology === undefined) throw new Error(`--topology is ${TOPOLOGIES.join(" or ")}, not ${options.topology}`);
+  if (topology === undefined) throw new Error(`--topology is ${options.topology}, not ${TOPOLOGIES.join(" or ")}`);
   const known: readonly string[] = [...PEER_SUBJECTS, ...INLINE_SUBJECTS, "legs"];
   const unknown = options.only?.filter((name) => !known.includes(name)) ?? [];
-  if (unknown.length > 0) throw new Error(`--only is one of ${known.join(", ")}, not ${unknown.join(", ")}`);
-  if (options.json !== undefined) closeSync(openSync(options.json, "a")); // a file that cannot be written is told now
+  if (unknown.length > 0) throw new Error(`--only is ${unknown.join(", ")}, not one of ${known.join(", ")}`);
+  if (options.json !== undefined) closeSync(openSync(options.json, "a")); // fails now if the file cannot be written
   if (options.resumption) return await printResumption(plan);
-  const [loadBefore] = loadavg(); // what others do on this machine, in whose numbers these are read
+  const [loadBefore] = loadavg(); // printed with the numbers, which depend on it
 
   const loads = loadsOf(plan);
   const peers = await benchPeers(plan, loads);
@@ -75,11 +78,11 @@ async function bench(plan: Plan): Promise<void> {
   const added = inline && addedBySynHold(inline.results);
   if (added) {
     const [median, slow] = [added.connect, added.connectSlow].map((ms) => `${ms?.toFixed(2)} ms`);
-    console.log(`holding the SYN adds ${median} to the median TCP connect, ${slow} to the 99th percentile`);
+    console.log(`Holding the SYN adds ${median} to the median TCP connect, ${slow} to the 99th percentile`);
   }
   const [cores, cpu] = [cpus().length, cpus()[0]?.model];
   console.log(
-    `${plan.rounds === 1 ? "one run" : `median of ${plan.rounds} runs`}; ${cores} cores, ${cpu}; load before: ${loadBefore?.toFixed(2)}`,
+    `${plan.rounds === 1 ? "One run" : `Median of ${plan.rounds} runs`}; ${cores} cores, ${cpu}; load before: ${loadBefore?.toFixed(2)}`,
   );
   if (options.json !== undefined) {
     const document = {
@@ -101,12 +104,12 @@ async function printResumption({ rounds, secondsOfSessions }: Plan): Promise<voi
   const results = await benchResumption(rounds, secondsOfSessions);
   console.log(resumptionTable(results));
   console.log(
-    `median of ${rounds}; ${cpus().length} cores, ${cpus()[0]?.model}; load before: ${loadBefore?.toFixed(2)}`,
+    `Median of ${rounds} runs; ${cpus().length} cores, ${cpus()[0]?.model}; load before: ${loadBefore?.toFixed(2)}`,
   );
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
 }
 
-/** What every subject has to carry. */
+/** The measures of every subject. */
 function loadsOf(plan: Plan): readonly Measure[] {
   const throughput: Measure = { name: "throughput", of: (one) => measureThroughput(one, plan.secondsOfDownload) };
   if (absent(["hey"]).length > 0) {

@@ -1,11 +1,11 @@
 import { CLIENTS, connectTimes, download, downloadPlain, holdSessions, openSessions, type Way } from "./loads.ts";
 import { type Program, usage } from "./processes.ts";
 
-/** What is measured: a way for clients, and the program in it. */
+/** A subject of the bench: a way for clients, and the program on it. */
 export interface Subject {
   readonly name: string;
   readonly way: Way;
-  /** The program whose CPU time and memory count; undefined: there is none, the kernel forwards. */
+  /** The program whose CPU time and memory count; undefined: the kernel forwards. */
   readonly program: Program | undefined;
 }
 
@@ -37,14 +37,14 @@ export type Values = Partial<Record<RowKey, number>>;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** New sessions, each with a full handshake on both legs. */
+/** Measures new sessions, each with a full handshake on both legs. */
 export async function measureSessions({ way, program }: Subject, seconds: number): Promise<Values> {
   const { done, cpu } = await costOf(program, () => openSessions(way, seconds));
   const rate = { sessions: done.sessions / done.seconds };
   return cpu === undefined ? rate : { ...rate, cpuPerSessions: (cpu / done.sessions) * 1000 };
 }
 
-/** Downloads over one session, then over 32 at the same time. */
+/** Measures downloads over one session, then over 32 in parallel. */
 export async function measureThroughput({ way, program }: Subject, seconds: number): Promise<Values> {
   const one = await costOf(program, () => download(way, 1, seconds));
   const many = await costOf(program, () => download(way, 32, seconds));
@@ -57,19 +57,19 @@ export async function measureThroughput({ way, program }: Subject, seconds: numb
   };
 }
 
-/** A download that is not TLS: what the path itself can carry. Nothing where the way has no such port. */
+/** Measures a plaintext download: the limit of the path itself. No value if the way has no plaintext port. */
 export async function measurePlain({ way }: Subject, seconds: number): Promise<Values> {
   return way.plainPort === undefined ? {} : { plain: rateOf(await downloadPlain(way, way.plainPort, seconds)) };
 }
 
-/** TCP connects, one at a time. Nothing where clients connect to a proxy instead of the server. */
+/** Measures TCP connects, one at a time. No value if clients connect to a proxy instead of the server. */
 export async function measureConnects({ way }: Subject, count: number): Promise<Values> {
   if (way.proxy !== undefined) return {};
   const times = await connectTimes(way, count);
   return { connect: quantile(times, 0.5), connectSlow: quantile(times, 0.99) };
 }
 
-/** The smallest of the values that at least this share of all does not exceed. */
+/** The smallest value that at least this share of all values does not exceed. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
@@ -85,7 +85,7 @@ async function costOf<T>(program: Program | undefined, work: () => Promise<T>) {
   return { done, cpu: program && before !== undefined ? usage(program).cpu - before : undefined };
 }
 
-/** What idle sessions add to the memory of a program that has only just begun and has served a few. */
+/** Measures the memory that idle sessions add to a program that has just started and has served a few sessions. */
 export async function measureIdle({ way, program }: Subject, sessions: number): Promise<Values> {
   if (program === undefined) return {};
   const endFirst = await holdSessions(way, 50);
@@ -99,7 +99,7 @@ export async function measureIdle({ way, program }: Subject, sessions: number): 
   return { idle: (after - before) / sessions / 1024, base: before / MIB };
 }
 
-/** Waits until the program does nothing more: less than a tenth of one core. */
+/** Waits until the program is idle: it uses less than a tenth of a core. */
 async function quiet(program: Program): Promise<void> {
   for (let spent = 1; spent > 0.05; ) {
     const before = usage(program).cpu;

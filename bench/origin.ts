@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { HERE, type Host } from "./hosts.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
-/** Who vouches for the origin, and signs for the peers. P-256, as Clearline's own CA: nobody has the cheaper keys. */
+/** The CA of the origin's certificate, with which the peers sign too. P-256, as Clearline's own CA: all have the same keys. */
 export interface Authority {
   readonly certificate: string;
   readonly key: string;
@@ -16,7 +16,7 @@ export interface Origin {
   /** The same without TLS. */
   readonly plainPort: number;
   readonly authority: Authority;
-  /** Its own certificate, a file. */
+  /** The file of its own certificate. */
   readonly certificate: string;
 }
 
@@ -25,8 +25,8 @@ export const BIG = "/big";
 const BIG_SIZE = 2 ** 30;
 
 /**
- * nginx, one TLS 1.3 server that never resumes unless it is asked to: each session is a full handshake with everyone. Here at
- * the loopback; in a namespace at all its addresses, of which the certificate names those that clients ask for.
+ * Starts nginx as a TLS 1.3 server, by default without resumption, so that every session is a full handshake. It listens on
+ * loopback; in a namespace at all addresses. The certificate names the addresses that clients ask for.
  */
 export async function startOrigin({
   host = HERE,
@@ -66,7 +66,7 @@ export async function startOrigin({
   return { program, port, plainPort, authority, certificate: leaf.certificate };
 }
 
-/** A file of holes, read once so that the system has it in memory before anyone is measured. */
+/** Makes a sparse file and reads it once, so that it is in memory before the first measure. */
 function makeBigBody(): void {
   const file = openSync(join(WORKSHOP, "big"), "w+");
   ftruncateSync(file, BIG_SIZE);
@@ -97,7 +97,7 @@ function makeAuthority(): Authority {
   return { certificate, key };
 }
 
-/** A P-256 certificate for localhost and these addresses. */
+/** Makes a P-256 certificate for localhost and these addresses. */
 export function makeLeaf(authority: Authority, addresses: readonly string[]): Authority {
   const [certificate, key] = [join(WORKSHOP, "localhost.pem"), join(WORKSHOP, "localhost.key")];
   openssl(

@@ -5,13 +5,13 @@ import { test } from "node:test";
 import { until } from "../test/processes.ts";
 import { listening, start, stop, usage, WORKSHOP } from "./processes.ts";
 
-test("what a program's children use counts as its own, and they end with it", async () => {
+test("The CPU time and memory of a program's children count as its own, and they end with it", async () => {
   const burn = "while (process.cpuUsage().user < 400_000); setInterval(() => {}, 1000)"; // µs of CPU, however busy the machine is
   const program = start("parent", "sh", [
     "-c",
     `"${process.execPath}" -e '${burn}' & child=$!; echo $child > child; wait`,
   ]);
-  // On a busy machine the child may have used CPU time before it has its memory, and before the shell has said who it is.
+  // On a busy machine the child may use CPU time before it has its memory, and before the shell has written its pid.
   const child = await until("a child with CPU time and memory", () => {
     const { cpu, memory } = usage(program);
     const isThere = cpu >= 0.2 && memory > 10 * 2 ** 20; // a shell alone is smaller than Node
@@ -23,7 +23,7 @@ test("what a program's children use counts as its own, and they end with it", as
   await until("the end of its child", () => /[ZX]|gone/.test(stateOf(child)));
 });
 
-test("a program that cannot be started is named, with its last words", async () => {
+test("A program that cannot be started is named, with the end of its output", async () => {
   const program = start("absent", "sh", ["-c", "echo no such luck >&2; exit 3"]);
   await assert.rejects(listening(program, 1), /Cannot start absent: it does not listen on port 1\n {2}no such luck/);
   await stop(program);

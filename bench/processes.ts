@@ -6,12 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dial, HERE, type Host } from "./hosts.ts";
 
-/** A program that the bench started, with all that it started itself. */
+/** A program that the bench started, with its children. */
 export interface Program {
   readonly name: string;
   readonly host: Host;
   readonly child: ChildProcess;
-  /** Where it writes what it has to say. */
+  /** The file with its output. */
   readonly log: string;
 }
 
@@ -22,7 +22,7 @@ export interface Usage {
   readonly memory: number;
 }
 
-/** Everything here is temporary, and is gone when the bench is. */
+/** The folder of the bench's files, which is removed at its end. */
 export const WORKSHOP = mkdtempSync(join(tmpdir(), "clearline-bench-"));
 process.once("exit", () => {
   for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
@@ -31,10 +31,10 @@ process.once("exit", () => {
 
 const running = new Set<ChildProcess>();
 
-/** Thousands of sessions need more descriptors than the soft limit of many systems. */
+/** Thousands of sessions need more descriptors than many systems' soft limit. */
 const WITH_DESCRIPTORS = 'ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
 
-/** Signals end the bench as its last line does: nothing that it started is left behind. */
+/** Makes signals end the bench with its exit handlers, so that nothing it started is left. */
 export function exitOnSignals(): void {
   for (const [name, code] of [
     ["SIGINT", 130],
@@ -45,7 +45,7 @@ export function exitOnSignals(): void {
   }
 }
 
-/** Starts a program that goes on until `stop`. */
+/** Starts a program, which runs until `stop`. */
 export function start(name: string, command: string, args: readonly string[], host: Host = HERE): Program {
   const log = join(WORKSHOP, `${name.replaceAll(/\W/g, "-")}.log`);
   const output = openSync(log, "a");
@@ -56,7 +56,7 @@ export function start(name: string, command: string, args: readonly string[], ho
   return { name, host, child, log };
 }
 
-/** Runs a program to its end and answers what it printed, whatever its exit code. */
+/** Runs a program to its end. Resolves with its output, whatever its exit code. */
 export async function run(command: string, args: readonly string[], host: Host = HERE): Promise<string> {
   const [program, ...rest] = commandIn(host, [command, ...args]);
   const child = spawn(program, rest, { cwd: WORKSHOP, stdio: ["ignore", "pipe", "ignore"] });
@@ -68,12 +68,12 @@ export async function run(command: string, args: readonly string[], host: Host =
   return Buffer.concat(chunks).toString();
 }
 
-/** The command line in that host; `ip` becomes the program, so that its process is the program's own. */
+/** The command line that runs a program in a host. `ip` executes it, so the pid is the program's own. */
 function commandIn({ namespace }: Host, command: readonly [string, ...string[]]): readonly [string, ...string[]] {
   return namespace === undefined ? command : ["ip", "netns", "exec", namespace, ...command];
 }
 
-/** Resolves when the program accepts connections there. Throws, with its last words, when it ends or does not in time. */
+/** Resolves once the program accepts connections. Throws with the end of its output if it ends, or does not listen in time. */
 export async function listening(program: Program, port: number, address = program.host.address): Promise<void> {
   const deadline = performance.now() + 30_000;
   while (!(await accepts(program.host, address, port))) {
@@ -101,7 +101,7 @@ export async function stop(program: Program): Promise<void> {
   running.delete(child);
 }
 
-/** What the program and its children have used until now, and hold now. */
+/** The CPU time that the program and its children have used, and their memory now. */
 export function usage(program: Program): Usage {
   let ticks = 0;
   let memory = 0;
@@ -130,7 +130,7 @@ function accepts(host: Host, address: string, port: number): Promise<boolean> {
   });
 }
 
-/** The process and its descendants, as far as they live. */
+/** The process and its living descendants. */
 function processTree(root: number | undefined): number[] {
   if (root === undefined) return [];
   const children = new Map<number, number[]>();
@@ -143,7 +143,7 @@ function processTree(root: number | undefined): number[] {
   return tree;
 }
 
-/** The fields of /proc/PID/stat behind the name, which may hold spaces: state, parent, … */
+/** The fields of /proc/PID/stat behind the name (which may contain spaces): state, parent, … */
 function statOf(pid: number): string[] | undefined {
   const stat = readOrNothing(`/proc/${pid}/stat`);
   return stat === "" ? undefined : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -153,7 +153,7 @@ function readOrNothing(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch {
-    return ""; // the process has just ended
+    return ""; // the process has ended
   }
 }
 
@@ -161,6 +161,6 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // it has ended by itself
+    // it has already ended
   }
 }

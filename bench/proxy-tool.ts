@@ -4,7 +4,7 @@ import { startClearline } from "./clearline.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
-/** Clearline as an explicit proxy, with an HAProxy that changes nothing as its tool. Its own CPU time and memory count, not HAProxy's. */
+/** Starts Clearline as an explicit proxy, with HAProxy as a tool that changes nothing. HAProxy's CPU time and memory do not count. */
 export async function startWithProxyTool(origin: Origin, port: number): Promise<Program> {
   const [there, back] = [await freePort(), await freePort()];
   const file = join(WORKSHOP, `haproxy-${there}.cfg`);

@@ -13,18 +13,18 @@ const PEERS: Comparison = {
   ],
 };
 
-test("each value is the median of its own runs", () => {
+test("Each value is the median of its own runs", () => {
   const runs = [{ sessions: 300, one: 10 }, { sessions: 100, one: 30 }, { sessions: 200, one: 20 }, { idle: 7 }];
   assert.deepEqual(medians(runs), { sessions: 200, one: 20, idle: 7 });
 });
 
-test("a quantile is a value that was measured, whatever their order", () => {
+test("A quantile is one of the values, in whatever order they are", () => {
   const values = Array.from({ length: 200 }, (_, index) => 200 - index);
   assert.deepEqual([quantile(values, 0.5), quantile(values, 0.99), quantile(values, 1)], [100, 198, 200]);
   assert.deepEqual([quantile([7], 0.5), quantile([7], 0.99)], [7, 7]);
 });
 
-test("ratios are ours divided by theirs, where both were measured", () => {
+test("Ratios are ours divided by theirs, if both were measured", () => {
   const results = {
     clearline: { sessions: 300, idle: 50 },
     mitmproxy: { sessions: 100 },
@@ -37,13 +37,13 @@ test("ratios are ours divided by theirs, where both were measured", () => {
   });
 });
 
-test("a peer that was skipped leaves its cells and ratios empty, and a row that nobody has is left out", () => {
+test("A skipped peer has empty cells and ratios, and a row without values is left out", () => {
   const results = { clearline: { sessions: 312.4 }, direct: { sessions: 715 } };
   assert.deepEqual(cellsOf(results, "new sessions"), ["1/s", "715", "312", ...Array(7).fill("–"), "more"]);
   assert.equal(cellsOf(results, "TCP connect"), undefined);
 });
 
-test("a subject of several pairs has one column, and each ratio says what it is to", () => {
+test("A subject of several pairs has one column, and each ratio names its second subject", () => {
   const results = { clearline: { one: 100 }, mitmproxy: { one: 50 }, "clearline pcapng": { one: 80 } };
   const head = ["", "direct", "clearline", "mitmproxy", "/ mitmproxy", "clearline forward", "sslsplit", "/ sslsplit"];
   assert.deepEqual(cellsOf(results, ""), [...head, "clearline pcapng", "/ clearline", "better"]);

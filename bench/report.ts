@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import { ROWS, type RowKey, type Values } from "./measures.ts";
 
-/** What stands in one table: subjects alone, and pairs with what ours is of theirs. */
+/** The columns of a table: single subjects, and pairs with the ratio of ours to theirs. */
 export interface Comparison {
   readonly title: string;
   readonly alone: readonly string[];
@@ -36,7 +36,7 @@ export function ratios({ pairs }: Comparison, results: Results): Record<string, 
   return all;
 }
 
-/** The rows that anyone was measured for; each subject has one column, and a ratio follows the pair's second. */
+/** A table of all rows with values. Each subject has one column; a pair's ratio stands behind its second subject. */
 export function table(comparison: Comparison, results: Results): string {
   const columns = columnsOf(comparison, results);
   const table = new Table({

@@ -11,11 +11,11 @@ import { type Origin, startOrigin } from "./origin.ts";
 import { freePort, listening, type Program, run, stop, usage, WORKSHOP } from "./processes.ts";
 import { progress } from "./rounds.ts";
 
-/** What it is worth that peers come back: handshakes for one CPU second of the node, and certificates for one of the mint's. */
+/** What resumption and the certificate cache save: sessions per CPU second of the node, certificates per CPU second of the mint. */
 export interface ResumptionResults {
-  /** By version, then by what is resumed: sessions for each second of the node's CPU time. */
+  /** Sessions per CPU second of the node, by version and by what is resumed. */
   readonly handshakes: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  /** By key type: certificates for each second of CPU time, issued ("cold") and from the cache ("warm"). */
+  /** Certificates per CPU second, by key type: issued ("cold") and from the cache ("warm"). */
   readonly mint: Readonly<Record<string, { readonly cold: number; readonly warm: number }>>;
 }
 
@@ -81,7 +81,7 @@ async function measureReturns(
   const output = await run(process.execPath, [RETURNS, `${port}`, version, `${seconds}`]);
   const cpu = usage(program).cpu - before;
   const { served, resumed } = JSON.parse(output) as { served: number; resumed: number };
-  // A row that says "resumed" and is not would be worse than none. Each client's first session is a full one.
+  // The row's title must be true. Each client's first session is a full handshake.
   if (served === 0 || (resumes ? resumed < served - 2 * CLIENTS : resumed > 0))
     throw new Error(`${resumed} of ${served} sessions resumed with ${version}`);
   return served / cpu;
@@ -89,7 +89,7 @@ async function measureReturns(
 
 const CERTIFICATES = 200;
 
-/** In this process: what the supervisor does for the workers. Cold: every certificate is a new one. */
+/** Issues certificates in this process, as the supervisor does. Cold: every certificate is new. */
 async function measureMint({ certificate }: Origin): Promise<ResumptionResults["mint"]> {
   const folder = join(WORKSHOP, "mint");
   mkdirSync(folder, { mode: 0o700 });
@@ -132,5 +132,5 @@ export function resumptionTable({ handshakes, mint }: ResumptionResults): string
   for (const [keyType, { cold, warm }] of Object.entries(mint)) {
     certificates.push([keyType, cold.toFixed(0), warm.toFixed(0)]);
   }
-  return `Sessions of returning clients for one CPU second of the node, by what is resumed\n${sessions}\nCertificates for one CPU second of the mint\n${certificates}`;
+  return `Sessions per CPU second of the node, by what is resumed\n${sessions}\nCertificates per CPU second of the mint\n${certificates}`;
 }

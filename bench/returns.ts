@@ -4,8 +4,8 @@ import { CLIENTS } from "./loads.ts";
 import { SMALL } from "./origin.ts";
 
 /**
- * A program: `returns.ts PORT VERSION SECONDS`. Clients that come back: each opens one session after the other with one small
- * request, and brings what the one before it was given. Prints how many there were, and how many of them resumed.
+ * The program `returns.ts PORT VERSION SECONDS` runs clients that open one session after another with a small request, and
+ * resume with what the session before gave them. Prints how many sessions there were, and how many resumed.
  */
 const [port = "", version = "", seconds = ""] = process.argv.slice(2);
 const deadline = performance.now() + Number(seconds) * 1000;

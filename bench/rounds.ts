@@ -4,20 +4,20 @@ import type { Origin } from "./origin.ts";
 import { stop } from "./processes.ts";
 import { medians, type Results } from "./report.ts";
 
-/** One thing that is measured of every subject. */
+/** A measure, which is taken of every subject. */
 export interface Measure {
   readonly name: string;
   readonly of: (subject: Subject) => Promise<Values>;
 }
 
-/** Who takes part: started when its turn comes, and again where memory is measured. */
+/** The subjects and measures of a comparison. Subjects are started once for the loads, and again for memory. */
 export interface Contest<Name extends string> {
   readonly names: readonly Name[];
   readonly origin: Origin;
   readonly start: (name: Name) => Promise<Subject>;
   readonly rounds: number;
   readonly measures: readonly Measure[];
-  /** Sessions that stay silent while memory is read; 0: memory is not measured. */
+  /** How many silent sessions are open while memory is read; 0: memory is not measured. */
   readonly idleSessions: number;
 }
 
@@ -25,11 +25,11 @@ export interface Measured {
   readonly results: Results;
   /** What a client saw of each subject before the first round. */
   readonly conditions: Readonly<Record<string, string>>;
-  /** What went wrong, a sentence each: its value is missing, and the others stand. */
+  /** One sentence for each measure that failed, whose value is missing. */
   readonly failures: readonly string[];
 }
 
-/** Measures each subject so many times, in turns. One that fails misses its values; the rest goes on. */
+/** Measures all subjects in turns, `rounds` times. After a failure the other measures go on. */
 export async function measure<Name extends string>(contest: Contest<Name>): Promise<Measured> {
   const failures: string[] = [];
   const runs = new Map<string, Values[]>();
@@ -53,7 +53,7 @@ export async function measure<Name extends string>(contest: Contest<Name>): Prom
 type Attempt = (what: string, work: () => Promise<void>) => Promise<void>;
 type Keep = (name: string, values: Values) => void;
 
-/** All subjects run, one at a time has work. */
+/** Runs all subjects, with load on one at a time. */
 async function measureLoads<Name extends string>(
   { names, origin, start, rounds, measures }: Contest<Name>,
   attempt: Attempt,
@@ -65,7 +65,7 @@ async function measureLoads<Name extends string>(
     await attempt(`${name}: starting`, async () => {
       const subject = await start(name);
       seen[name] = await conditions(subject.way);
-      (await holdSessions(subject.way, 300))(); // warm: certificates issued, code compiled
+      (await holdSessions(subject.way, 300))(); // warm-up: certificates are issued, code is compiled
       subjects.push(subject);
     });
   }
@@ -81,7 +81,7 @@ async function measureLoads<Name extends string>(
   return seen;
 }
 
-/** A fresh program for each run, since freed memory is used again. */
+/** Starts a new program for each run, because a program uses freed memory again. */
 async function measureMemory<Name extends string>(
   { names, origin, start, rounds, idleSessions }: Contest<Name>,
   attempt: Attempt,

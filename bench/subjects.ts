@@ -10,7 +10,7 @@ import { freePort, listening, type Program, start, WORKSHOP } from "./processes.
 import { startWithProxyTool } from "./proxy-tool.ts";
 import type { Comparison } from "./report.ts";
 
-/** Like with like: CONNECT proxies, fixed port forwards, and what feeds and a proxy tool cost. */
+/** Compares CONNECT proxies, fixed port forwards, and the costs of feeds and of a proxy tool. */
 export const PEERS = {
   title: "Clearline beside its peers",
   alone: ["direct"],
@@ -35,20 +35,20 @@ export const PEER_SUBJECTS = [
 ] as const;
 export type PeerSubject = (typeof PEER_SUBJECTS)[number];
 
-/** The program of Debian's package that a subject needs. */
+/** The program that a subject needs, and its Debian package. */
 const NEEDS: Partial<Record<PeerSubject, { program: string; package: string }>> = {
   "clearline haproxy": { program: "haproxy", package: "haproxy" },
   mitmproxy: { program: "mitmdump", package: "mitmproxy" },
   sslsplit: { program: "sslsplit", package: "sslsplit" },
 };
 
-/** The package that is missing for this subject, if one is. */
+/** The Debian package that this subject needs and that is missing; undefined: none. */
 export function missing(name: PeerSubject): string | undefined {
   const need = NEEDS[name];
   return need && spawnSync(need.program, ["--version"], { stdio: "ignore" }).error ? need.package : undefined;
 }
 
-/** Starts a subject in front of the origin, and answers when clients can come. */
+/** Starts a subject in front of the origin, and resolves once it accepts clients. */
 export async function startPeer(name: PeerSubject, origin: Origin): Promise<Subject> {
   if (name === "direct") return { name, way: straight(origin.port), program: origin.program };
   const port = await freePort();
@@ -79,7 +79,7 @@ const STARTS: Record<Exclude<PeerSubject, "direct">, (origin: Origin, port: numb
     const listener = { mode: "explicit", address: `127.0.0.1:${port}` };
     const program = await startClearline(origin, listener, { feeds: [feed] });
     await listening(program, place);
-    // It ends with the feed, and its own work is not counted.
+    // The reader ends with the feed. Its CPU time does not count.
     const script = `require("node:net").connect(${place}, "127.0.0.1").on("error", () => {}).resume()`;
     start(`reader ${place}`, process.execPath, ["-e", script]);
     return program;
@@ -92,7 +92,7 @@ const STARTS: Record<Exclude<PeerSubject, "direct">, (origin: Origin, port: numb
       join(directory, "mitmproxy-ca.pem"),
       Buffer.concat([readFileSync(authority.key), readFileSync(authority.certificate)]),
     );
-    // Its default keeps whole bodies in memory; streaming them is what the others do.
+    // By default it keeps whole bodies in memory; all other subjects stream them.
     const settings = ["ssl_insecure=true", `confdir=${directory}`, "stream_large_bodies=64k", "flow_detail=0"];
     return start("mitmproxy", "mitmdump", [
       "-q",
@@ -104,7 +104,7 @@ const STARTS: Record<Exclude<PeerSubject, "direct">, (origin: Origin, port: numb
     ]);
   },
   sslsplit({ authority, port: target }, port) {
-    const leaf = join(WORKSHOP, "localhost.key"); // the key of its leaf certificates: P-256, as everybody's
+    const leaf = join(WORKSHOP, "localhost.key"); // the key of its leaf certificates: P-256, as for all subjects
     const user = process.getuid?.() === 0 ? ["-u", "root"] : [];
     const spec = ["ssl", "127.0.0.1", `${port}`, "127.0.0.1", `${target}`];
     return start("sslsplit", "sslsplit", [

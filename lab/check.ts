@@ -6,7 +6,7 @@ import { ordinary, SPECIAL } from "./scenarios.ts";
 
 const LOAD_SECONDS = 30;
 
-/** Shows every claim, one line each. Resolves with the number of those that are false. */
+/** Tries every claim and prints a line about each. Resolves with the number of false claims. */
 export async function checkClaims(topology: Topology, pki: Pki, print: (line: string) => void): Promise<number> {
   let failures = 0;
   for (const scenario of [ordinary(LOAD_SECONDS), ...Object.values<Scenario>(SPECIAL)]) {
@@ -16,13 +16,10 @@ export async function checkClaims(topology: Topology, pki: Pki, print: (line: st
     await using stage = await openStage(topology, scenario, pki);
     for (const claim of claims) {
       try {
-        const claims = claimsFor(scenario, topology);
-        if (claims.length === 0) continue;
-        print(`${pc.green("✓")} ${claim.says} ${pc.dim(`— ${await claim.check(stage)}`)}`);
+        const seen = await claim.check(stage);
+        print(`${pc.green("✓")} ${claim.says} ${pc.dim(`— ${seen}`)}`);
       } catch (error) {
         failures++;
-        const claims = claimsFor(scenario, topology);
-        if (claims.length === 0) continue;
         print(`${pc.red("✗")} ${claim.says}\n  ${(error as Error).message.replaceAll("\n", "\n  ")}`);
       }
     }

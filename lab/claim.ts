@@ -5,7 +5,7 @@ import { type Servers, startServers } from "./servers.ts";
 import { addForeignRules, describeSetup } from "./setup.ts";
 import { addTool, configure, type ToolHost, type ToolSpec } from "./tool-host.ts";
 
-/** What claims are about: a network with real servers and a node in its middle. */
+/** The subject of claims: a network with real servers, and a node between client and server. */
 export interface Stage extends AsyncDisposable {
   readonly network: Network;
   readonly servers: Servers;
@@ -13,29 +13,29 @@ export interface Stage extends AsyncDisposable {
   /** In the order in which sessions pass them. */
   readonly tools: readonly ToolHost[];
   readonly pki: Pki;
-  /** The node's host before there was a node. */
+  /** The network setup of the node's host before the node started. */
   readonly before: Readonly<Record<string, string>>;
 }
 
-/** A sentence about the node that is true or is not. */
+/** A sentence about the node that can be shown to be true or false. */
 export interface Claim {
   readonly says: string;
-  /** Where it can be shown; undefined: anywhere. */
+  /** The only topology where it holds; undefined: both. */
   readonly only?: Topology;
-  /** Shows it on the wire. Resolves with the figure that was seen; rejects when the claim is false. */
+  /** Tries the claim. Resolves with what was measured or seen; rejects when the claim is false. */
   check(stage: Stage): Promise<string>;
 }
 
-/** Claims that one node, configured in one way, must hold. */
+/** The claims about a node with one configuration. */
 export interface Scenario {
   readonly about: string;
-  /** Laid over the lab's listener and over its configuration. */
+  /** Override keys of the lab's listener and of its configuration. */
   readonly listener?: Readonly<Record<string, unknown>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly confined?: boolean;
   /** The tools between Ta and Tb, in order. None: sessions go past no tool. */
   readonly tools?: readonly ToolSpec[];
-  /** What else is to be there before the node. */
+  /** Prepares the network before the node starts. */
   readonly prepare?: (network: Network) => Promise<unknown>;
   readonly claims: readonly Claim[];
 }
@@ -44,7 +44,7 @@ export function claimsFor(scenario: Scenario, topology: Topology): readonly Clai
   return scenario.claims.filter(({ only }) => only === undefined || only === topology);
 }
 
-/** Builds the network, starts the servers and the node. Whatever fails, what was there before is taken down. */
+/** Builds the network, and starts the servers and the node. When one of these fails, the others are removed again. */
 export async function openStage(topology: Topology, scenario: Scenario, pki: Pki): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const network = stack.use(await buildNetwork(topology));

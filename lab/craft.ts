@@ -1,20 +1,20 @@
 import { readFrame } from "./frame.ts";
 import type { Family, Topology } from "./network.ts";
 
-/** A frame that is sent as it is, byte for byte. */
+/** A frame to send. */
 export interface Crafted {
   readonly name: string;
   readonly bytes: Buffer;
-  /** What a router must leave alone of it; undefined for what is not IP. */
+  /** The part that a router must not change; undefined if it is not IP. */
   readonly constant: string | undefined;
-  /** Routers do not pass it on. */
+  /** The only topology in which it crosses the node: routers do not forward it. */
   readonly only?: Topology;
 }
 
 export interface Way {
   readonly from: Readonly<Record<Family, string>>;
   readonly to: Readonly<Record<Family, string>>;
-  /** Hardware addresses: the sender's own, and that of the next hop. */
+  /** Hardware addresses of the sender and of the next hop. */
   readonly source: Buffer;
   readonly next: Buffer;
 }
@@ -25,7 +25,7 @@ const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, gre: 47, icmpv6: 58, sctp: 132, una
 const VLAN = Buffer.from([0x20, 77]); // priority 1, VLAN 77
 const MORE_FRAGMENTS = 0x2000;
 
-/** One frame of each kind that the node must let through: everything but TCP over IP without a VLAN tag. */
+/** One frame of each kind that the node must let pass: everything except TCP over IP without a VLAN tag. */
 export function craft({ from, to, source, next }: Way): readonly Crafted[] {
   const frame = (name: string, type: number, payload: Buffer, more: Partial<Crafted> & { toward?: Buffer } = {}) => {
     const { toward = next, ...rest } = more;

@@ -7,13 +7,13 @@ import { AF, bindAddress, OPTION, SOCK, setOption, socket } from "../src/linux/s
 import type { End, Family } from "./network.ts";
 
 /**
- * TCP and UDP ends of this process, in a host of the lab: a socket stays in the namespace that it was made in. The kernel's
- * TCP is the real peer here; programs are for what has a protocol of its own.
+ * TCP and UDP sockets of this process in a host of the lab: a socket stays in the namespace in which it was made. Where a
+ * test is about TCP alone, the kernel is the real peer; other protocols need real programs.
  */
 
 const PATIENCE = 15_000;
 
-/** A TCP connection from a host. Rejects with the system's code, or when `signal` says so: after 15 s by itself. */
+/** Opens a TCP connection from a host. Rejects with the system's error code, or when `signal` fires: by default after 15 s. */
 export async function dial(
   from: End,
   to: { address: string; port: number },
@@ -29,7 +29,7 @@ export async function dial(
   }
 }
 
-/** The same before anything has answered: its SYN is on its way. */
+/** Begins a TCP connection and returns at once, before anything has answered. */
 export function begin(from: End, to: { address: string; port: number }): Socket {
   const family: Family = to.address.includes(":") ? 6 : 4;
   const fd = within(from.namespace, () => transparentClient({ address: from.address[family], port: 0 }));
@@ -40,7 +40,7 @@ export function begin(from: End, to: { address: string; port: number }): Socket 
   return client.connect({ host: to.address, port: to.port });
 }
 
-/** A TCP server of a host, at all its addresses of both families. */
+/** Starts a TCP server in a host, at all its addresses of both families. */
 export async function serve(on: End, port: number, accept: (client: Socket) => void): Promise<AsyncDisposable> {
   const clients = new Set<Socket>();
   const servers = ["0.0.0.0", "::"].map((address) => {
@@ -62,7 +62,7 @@ export async function serve(on: End, port: number, accept: (client: Socket) => v
   };
 }
 
-/** A UDP server of a host that sends everything back. */
+/** Starts a UDP server in a host that sends everything back. */
 export async function echoDatagrams(on: End, port: number): Promise<AsyncDisposable> {
   const sockets = await Promise.all(
     (["0.0.0.0", "::"] as const).map(async (address) => {
@@ -82,7 +82,7 @@ export async function echoDatagrams(on: End, port: number): Promise<AsyncDisposa
   };
 }
 
-/** Sends one datagram and resolves with the answer, or with the code of the error that came back instead. */
+/** Sends one datagram. Resolves with the answer, or with the code of the ICMP error that came back. */
 export async function ask(from: End, to: { address: string; port: number }, message: Buffer): Promise<Buffer | string> {
   const family: Family = to.address.includes(":") ? 6 : 4;
   const fd = within(from.namespace, () => datagramDescriptor(from.address[family], 0));
@@ -113,7 +113,7 @@ function datagramDescriptor(address: string, port: number): number {
   return fd;
 }
 
-/** The next line that the other end sends, without its end. Rejects when there is none. */
+/** The next line from the other end, without the line end. Rejects when the other end closes before it. */
 export async function nextLine(stream: Socket): Promise<string> {
   let text = "";
   for await (const chunk of stream.iterator({ destroyOnReturn: false })) {

@@ -1,9 +1,9 @@
-/** One Ethernet frame and what the lab's claims ask about it. */
+/** One Ethernet frame, parsed as far as the claims need. */
 export interface Frame {
-  /** ms since the epoch, with µs. */
+  /** ms since the epoch, with a fraction. */
   readonly time: number;
   readonly bytes: Buffer;
-  /** Of the payload, after a VLAN tag. */
+  /** The payload's type: behind the VLAN tag, if there is one. */
   readonly etherType: number;
   readonly vlan: number | undefined;
   readonly ip: IpPacket | undefined;
@@ -13,9 +13,9 @@ export interface IpPacket {
   readonly version: 4 | 6;
   readonly source: string;
   readonly destination: string;
-  /** IPv6: the one after the fixed header. */
+  /** IPv6: the next header of the fixed header. */
   readonly protocol: number;
-  /** The packet without the fields that any router changes (hop limit, IPv4's header checksum), as hex. */
+  /** The packet as hex, without the fields that every router changes: the hop limit and IPv4's header checksum. */
   readonly constant: string;
   readonly tcp: TcpSegment | undefined;
 }
@@ -90,7 +90,7 @@ function readTcp(segment: Buffer): TcpSegment {
   };
 }
 
-/** As RFC 5952 writes it, which is how the lab's addresses are written. */
+/** The text form of RFC 5952, in which the lab's addresses are written. */
 function writeIpv6(bytes: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, group) => bytes.readUInt16BE(group * 2).toString(16));
   return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);

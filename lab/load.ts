@@ -6,24 +6,24 @@ import type { Stage } from "./claim.ts";
 import { dial } from "./ends.ts";
 import { PORTS } from "./servers.ts";
 
-/** One request over a connection of its own. Times in ms of `performance.now`. */
+/** One request, on a new connection. Times are ms of `performance.now`. */
 export interface Request {
   readonly start: number;
   readonly end: number;
-  /** Who signed the certificate that was shown: the node, the server's own root; undefined when there was no answer. */
+  /** Who presented the certificate: the node (its CA signed it) or the server. undefined: there was no answer. */
   readonly by: "node" | "server" | undefined;
   readonly error: string | undefined;
 }
 
 export interface Load extends AsyncDisposable {
-  /** All requests that are over. */
+  /** All finished requests. */
   readonly requests: readonly Request[];
 }
 
 const REQUEST = `GET / HTTP/1.1\r\nHost: www.${DOMAIN}\r\nConnection: close\r\n\r\n`;
 /**
- * Clients that ask one request after another, each over a new connection, until disposed of. A request may take `patience` ms: the
- * kernel sends a SYN that nobody answered again after one second, then after two.
+ * Starts clients that send one request after another, each on a new connection, until disposed of. A request may take
+ * `patience` ms: the kernel sends an unanswered SYN again after one second, then after two.
  */
 export function startLoad(stage: Stage, clients: number, patience = 5000): Load {
   const requests: Request[] = [];
@@ -39,7 +39,7 @@ export function startLoad(stage: Stage, clients: number, patience = 5000): Load 
   const all = Array.from({ length: clients }, async () => {
     while (on) {
       await one();
-      // What fails at once must not keep everything else from happening.
+      // Requests that fail at once must not starve the event loop.
       await immediately();
     }
   });
@@ -55,10 +55,10 @@ export function startLoad(stage: Stage, clients: number, patience = 5000): Load 
 async function request({ network: { client, server } }: Stage, patience: number): Promise<"node" | "server"> {
   const signal = AbortSignal.timeout(patience);
   const socket = await dial(client, { address: server.address[4], port: PORTS.https }, { signal });
-  const late = () => void socket.destroy(Object.assign(new Error("No answer"), { code: "ETIMEDOUT" }));
+  const late = () => void socket.destroy(Object.assign(new Error("The request took too long"), { code: "ETIMEDOUT" }));
   signal.addEventListener("abort", late);
   try {
-    // Whose certificate it is, is the question: it is not to be refused.
+    // Any certificate is accepted, because the request asks who presented it.
     const tls = connect({ socket, servername: `www.${DOMAIN}`, rejectUnauthorized: false });
     await once(tls, "secureConnect");
     const { issuer } = tls.getPeerCertificate();

@@ -1,24 +1,24 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { killChildren, must, type Outcome, type Running, run, start, until } from "../test/processes.ts";
+import { killChildren, must, type Outcome, type Program, run, start, until } from "../test/processes.ts";
 
 export const TOPOLOGIES = ["bridge", "routed"] as const;
 export type Topology = (typeof TOPOLOGIES)[number];
 export type Family = 4 | 6;
 export const FAMILIES: readonly Family[] = [4, 6];
 
-/** A machine of the lab: a network namespace. */
+/** A host of the lab: a network namespace. */
 export interface Host {
   readonly namespace: string;
-  /** Starts a program there that stays. Its pid is the program's own. */
-  start(program: string, args: readonly string[], options?: Parameters<typeof start>[2]): Running;
-  /** Runs a program there to its end. A code other than 0 is an answer. */
+  /** Starts a long-running program there. Its pid is the program's own. */
+  start(program: string, args: readonly string[], options?: Parameters<typeof start>[2]): Program;
+  /** Runs a program there to its end. An exit code other than 0 does not reject. */
   run(program: string, args: readonly string[], options?: Parameters<typeof run>[2]): Promise<Outcome>;
-  /** Runs a program there that must end well. Resolves with what it wrote to stdout. */
+  /** Runs a program there and resolves with its stdout. Rejects when the exit code is not 0. */
   must(program: string, args: readonly string[], options?: Parameters<typeof must>[2]): Promise<string>;
 }
 
-/** A machine with one interface: the client or the server. */
+/** A host with one interface: the client or the server. */
 export interface End extends Host {
   readonly interface: string;
   readonly address: Readonly<Record<Family, string>>;
@@ -32,7 +32,7 @@ export interface Network extends AsyncDisposable {
     /** The interfaces toward the clients and toward the servers. */
     readonly networkA: string;
     readonly networkB: string;
-    /** The addresses of the node's own: of both interfaces when routed, for the bridge to take otherwise. */
+    /** The node's own addresses: on its two interfaces when routed, else for its bridge. */
     readonly addresses: readonly string[];
   };
 }
@@ -59,9 +59,9 @@ let open: readonly string[] = [];
 
 /**
  * Builds client, node and server, each a network namespace, and the two cables between them. Routed: the node has addresses and
- * forwards, as any router does. Bridge: client and server are of one subnet, and nothing joins the node's two interfaces yet.
- * It all goes away with `await using`, and with this process however that ends, short of SIGKILL; what a killed one left
- * behind is removed here. One network per process at a time. Rejects without root.
+ * forwards, as any router does. Bridge: client and server share a subnet, and nothing joins the node's two interfaces yet.
+ * The network is removed at the end of its scope (`await using`) and when this process ends, unless SIGKILL ends it: the next
+ * call removes the networks of such processes. A process can have one network at a time. Rejects without root.
  */
 export async function buildNetwork(topology: Topology): Promise<Network> {
   if (open.length > 0) throw new Error(`Cannot build a network: this process has one already (${open.join(", ")})`);
@@ -70,7 +70,7 @@ export async function buildNetwork(topology: Topology): Promise<Network> {
     host(`${PREFIX}${process.pid}-${name}`),
   ) as [Host, Host, Host];
   open = [client.namespace, node.namespace, server.namespace];
-  // Before anything else that is to be done on exit, and could throw.
+  // First: another exit handler could throw.
   process.prependListener("exit", abandon);
   for (const [signal] of SIGNALS) process.on(signal, leave);
   try {
@@ -104,8 +104,8 @@ export async function buildNetwork(topology: Topology): Promise<Network> {
 }
 
 /**
- * Another host of this process's network, removed with it. Not `made`: somebody else makes a namespace of this name, and it is
- * removed all the same.
+ * Adds a host to this process's network, which is removed with it. If `made` is false, somebody else makes the namespace of this
+ * name; it is removed all the same.
  */
 export async function addHost(name: string, made = true): Promise<Host> {
   const added = host(`${PREFIX}${process.pid}-${name}`);
@@ -116,7 +116,7 @@ export async function addHost(name: string, made = true): Promise<Host> {
   return added;
 }
 
-/** A host by its namespace's name. */
+/** The host that has this namespace. */
 export function host(namespace: string): Host {
   const inside = (program: string, args: readonly string[]) => ["netns", "exec", namespace, program, ...args];
   return {
@@ -156,7 +156,7 @@ async function give(to: Host, device: string, v4: string, v6: string): Promise<v
   await ip(to.namespace, "-6", "addr", "add", v6, "dev", device);
 }
 
-/** The kernel tells of a new cable when it likes, a second later at times; addresses and routes follow. */
+/** The kernel may report a new cable up to a second later; addresses and routes work only then. */
 function settle({ namespace }: Host, cables: number): Promise<unknown> {
   return until(`the link-local addresses in ${namespace}`, async () => {
     const addresses = await ip(namespace, "-o", "-6", "addr", "show", "scope", "link");
@@ -174,7 +174,7 @@ const SIGNALS = [
   ["SIGHUP", 129],
 ] as const;
 
-/** Leaving runs what is registered for "exit": removal among it. */
+/** Exits, which runs the "exit" handlers: they remove the network. */
 function leave(signal: NodeJS.Signals): void {
   process.exit(SIGNALS.find(([name]) => name === signal)?.[1]);
 }
@@ -185,7 +185,7 @@ async function remove(): Promise<void> {
   for (const [signal] of SIGNALS) process.off(signal, leave);
 }
 
-/** A program that is making a namespace right now must not finish behind our back, and may be too far to be stopped: thus twice. */
+/** Removes everything twice: a program that is making a namespace right now may finish before it is killed. */
 function abandon(): void {
   killChildren();
   const all = open;
@@ -199,7 +199,7 @@ function removeNow(): void {
   open = [];
 }
 
-/** Removes the namespaces of labs whose process is no more. */
+/** Removes the namespaces of labs whose process has ended. */
 function sweep(): void {
   for (const namespace of namespaces()) {
     const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(namespace)?.[1];
@@ -208,16 +208,16 @@ function sweep(): void {
   }
 }
 
-/** Ends what runs in it: a namespace lives on, without its name, as long as a process is in it. */
+/** Removes a namespace and kills the processes in it: a namespace lives, without its name, as long as one of them does. */
 function removeNamespace(namespace: string): void {
-  // A second Ctrl-C reaches the programs that clean up as well: they are tried again.
+  // A second Ctrl-C also ends the programs that clean up, so they are tried again.
   for (let attempt = 0; attempt < 5 && namespaces().includes(namespace); attempt++) {
     const { stdout } = spawnSync("ip", ["netns", "pids", namespace], { encoding: "utf8" });
     for (const pid of stdout.split("\n").filter(Boolean)) kill(Number(pid));
     try {
       execFileSync("ip", ["netns", "del", namespace], { stdio: "ignore" });
     } catch {
-      // Seen by the loop's condition.
+      // The loop checks the result.
     }
   }
 }
@@ -226,7 +226,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It has ended by itself.
+    // It has already ended.
   }
 }
 

@@ -2,28 +2,28 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
 import { descendants, MAIN } from "../test/node.ts";
-import { type Outcome, type Running, scratch, start, until } from "../test/processes.ts";
+import { type Outcome, type Program, scratch, start, until } from "../test/processes.ts";
 import type { Network } from "./network.ts";
 import { PORTS } from "./servers.ts";
 
 export interface LabNode extends AsyncDisposable {
-  readonly process: Running;
+  readonly process: Program;
   readonly file: string;
   readonly folder: string;
   readonly captures: string;
-  /** PEM file with the CAs that a client must trust. */
+  /** A PEM file with the node's CAs, for clients to trust. */
   readonly authorities: string;
   api<T>(path: string): Promise<T>;
-  /** Sessions of the client host, live and closed. */
+  /** All sessions, live and closed. */
   sessions(query?: Readonly<Record<string, string>>): Promise<readonly Session[]>;
-  /** The session of the client's port that began at `since` (ms since the epoch) or later, once there is one: ports come back. */
+  /** The session of this client port that began at `since` (ms since the epoch) or later, once there is one. Ports are used again. */
   sessionFrom(port: number, since: number): Promise<Session>;
   stats(): Promise<Stats>;
-  /** A command of the CLI, in the node's host, with its configuration file. */
+  /** Runs a command of the CLI in the node's host, with its configuration file. */
   command(...args: string[]): Promise<Outcome>;
   /** All its processes, the supervisor first. */
   pids(): readonly number[];
-  /** SIGKILL to these processes. Resolves when the node's own end is known, if the supervisor is among them. */
+  /** Sends SIGKILL to these processes. */
   kill(pids: readonly number[]): void;
   stop(): Promise<Outcome>;
 }
@@ -32,19 +32,19 @@ export interface LabNodeOptions {
   readonly network: Network;
   /** PEM files of the roots that servers must reach. */
   readonly trust: readonly string[];
-  /** Laid over the inline listener. */
+  /** Overrides keys of the inline listener. */
   readonly listener?: Readonly<Record<string, unknown>>;
-  /** Laid over the configuration. */
+  /** Overrides keys of the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
-  /** With CAP_NET_ADMIN alone, whoever starts it. */
+  /** With CAP_NET_ADMIN as the only privilege. */
   readonly confined?: boolean;
-  /** Of an earlier node, to start it again. */
+  /** The folder of an earlier node, to start it again. */
   readonly folder?: string;
-  /** With the configuration that is in the folder already. */
+  /** With the configuration file that is already in the folder. */
   readonly asItIs?: boolean;
 }
 
-/** Writes the configuration of an inline node for this network. Returns the file's name. */
+/** Writes the configuration of an inline node for this network. Returns the file's path. */
 export function writeConfiguration({ network, trust, listener, config, folder = scratch() }: LabNodeOptions): string {
   const { topology, node } = network;
   const inline = {
@@ -70,8 +70,8 @@ export function writeConfiguration({ network, trust, listener, config, folder = 
         rules: [{ name: "past the node", match: { port: [PORTS.bypassed] }, action: "bypass" }],
       },
       feeds: [{ name: "plaintext", kind: "pcapng", directory: "./captures" }],
-      // Three seconds is how long the kernel asks for a neighbour that is not there, and a SYN comes a third time.
-      timeouts: { connect: "8s", drain: "2s" },
+      // Longer than the 3 s for which the kernel looks for an absent neighbour, and after which it sends a SYN a third time.
+      timeouts: { connect: "5s", drain: "2s" },
       ...config,
     },
     undefined,
@@ -81,13 +81,13 @@ export function writeConfiguration({ network, trust, listener, config, folder = 
   return file;
 }
 
-/** Starts a node in the middle of the network, and resolves once it is ready. Rejects with its output when it is not. */
+/** Starts the network's node, and resolves once it is ready. Rejects with its output if it ends before that. */
 export async function startNode(options: LabNodeOptions): Promise<LabNode> {
   const { folder: given = "", asItIs = false } = options;
   const file = asItIs ? join(given, "clearline.yaml") : writeConfiguration(options);
   const folder = join(file, "..");
   const host = options.network.node;
-  // Not `ip netns exec`: the namespaces that the node makes for its tools would be seen by itself alone.
+  // Not `ip netns exec`, which makes a mount namespace: only the node would see the namespaces that it makes for its tools.
   const inside = [`--net=/var/run/netns/${host.namespace}`];
   const confined = options.confined === true ? ["setpriv", "--bounding-set", "-all,+net_admin"] : [];
   const [command = "", ...args] = [...confined, process.execPath, MAIN, "run", "-c", file];
@@ -95,7 +95,7 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
     cwd: folder,
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   });
-  // Its loopback is its own: nothing outside of the namespace reaches the API.
+  // The namespace has its own loopback interface, so curl runs in it too.
   const ask = (path: string) =>
     host.run("curl", [
       "-sS",
@@ -142,7 +142,7 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
     },
     stop: () => program.stop(),
     [Symbol.asyncDispose]: async () => {
-      // What a crashed supervisor leaves would keep the namespace's port.
+      // Workers of a crashed supervisor would keep the namespace's ports.
       const left = pids();
       await program.stop();
       for (const pid of left.slice(1)) end(pid);

@@ -4,7 +4,7 @@ import type { End, Host } from "./network.ts";
 import { PORTS } from "./servers.ts";
 import { FORBIDDEN, type ToolHost } from "./tool-host.ts";
 
-/** The topology with its names and addresses, as text. */
+/** Draws the topology with its names and addresses. */
 export function drawNetwork(stage: Stage): string {
   const { network } = stage;
   const { client, node, server, topology } = network;
@@ -19,7 +19,7 @@ export function drawNetwork(stage: Stage): string {
     return cells.join(row === 2 ? "------" : "      ");
   });
   const drawn = [rule, ...rows, rule].map((line) => `  ${line}`);
-  // Below the node's column, by which it hangs.
+  // The tools hang below the node's column.
   const indent = " ".repeat(widths[0]! + 12);
   return [...drawn, ...stage.tools.flatMap(drawTool).map((line) => `${indent}${line}`)].join("\n");
 }
@@ -38,7 +38,7 @@ function side(name: string, end: End): readonly string[] {
   return [name, end.namespace, end.interface, end.address[4], end.address[6]];
 }
 
-/** Commands to try in other terminals, each with what it shows. */
+/** Lists commands to try in other terminals, each with what it shows. */
 export function listCommands({ network, node, pki, tools }: Stage): string {
   const { client, server } = network;
   const inside = ({ namespace }: Host, command: string) => `ip netns exec ${namespace} ${command}`;
@@ -48,23 +48,23 @@ export function listCommands({ network, node, pki, tools }: Stage): string {
     return inside(client, `curl -v --cacert ${authority} --resolve ${name}:${server.address[4]} https://${name}/`);
   };
   const commands: readonly (readonly [string, string])[] = [
-    ["The sessions, as they come and go", clearline("sessions --watch")],
-    ["What the node has counted", clearline("stats")],
-    ["What it did to its host's network", clearline("inline plan")],
-    ["The rules and their counters", inside(network.node, "nft list ruleset")],
-    ["A page through the node: who signed its certificate?", get(PORTS.https, node.authorities)],
-    ["A request that the tool kills", `${get(PORTS.https, node.authorities)}${FORBIDDEN} --http1.1`],
-    ["The same past the node, by a rule of the network phase", get(PORTS.bypassed, pki.root.certificate)],
-    ["What the client sees", inside(client, `tcpdump -ni ${client.interface}`)],
-    ["What the server sees: the same addresses", inside(server, `tcpdump -ni ${server.interface}`)],
-    ...tools.map(
-      (tool) => ["What the tool sees: the plaintext", inside(tool, `tcpdump -nAi ${tool.inA} port 80`)] as const,
-    ),
+    ["The sessions, live", clearline("sessions --watch")],
+    ["The node's counters", clearline("stats")],
+    ["What the node changed in its host's network", clearline("inline plan")],
+    ["The nft rules and their counters", inside(network.node, "nft list ruleset")],
+    ["A page through the node: its CA has signed the certificate", get(PORTS.https, node.authorities)],
+    ["A request that the tool resets", `${get(PORTS.https, node.authorities)}${FORBIDDEN} --http1.1`],
     [
-      "The plaintext that the feed has",
-      `tshark -r "$(ls -t ${node.captures}/*.pcapng | head -n 1)" -Y 'http || http2'`,
+      "A page that a rule of the network phase bypasses: the server's own certificate",
+      get(PORTS.bypassed, pki.root.certificate),
     ],
-    ["The node dies: traffic goes on", `kill -9 ${node.pids().slice(1).join(" ")}`],
+    ["The packets at the client", inside(client, `tcpdump -ni ${client.interface}`)],
+    ["The packets at the server: the same addresses", inside(server, `tcpdump -ni ${server.interface}`)],
+    ...tools.map(
+      (tool) => ["The packets in the tool: plaintext", inside(tool, `tcpdump -nAi ${tool.inA} port 80`)] as const,
+    ),
+    ["The plaintext in the feed", `tshark -r "$(ls -t ${node.captures}/*.pcapng | head -n 1)" -Y 'http || http2'`],
+    ["Kill the workers: traffic goes on", `kill -9 ${node.pids().slice(1).join(" ")}`],
   ];
   return commands.map(([why, command]) => `  # ${why}\n  ${command}`).join("\n");
 }

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 
-/** The Debian packages that the lab needs, and a program that shows that each is there. */
+/** The Debian packages that the lab needs, each with a program by which it is found. */
 const PACKAGES = [
   ["iproute2", "/usr/sbin/ip"],
   ["nftables", "/usr/sbin/nft"],
@@ -19,9 +19,9 @@ const PACKAGES = [
   ["util-linux", "/usr/bin/setpriv"],
 ] as const;
 
-/** What keeps the lab from running here, in one sentence; undefined when nothing does. */
-export function hindrance(): string | undefined {
-  if (process.getuid?.() !== 0) return "needs root, which network namespaces are made with";
+/** Why the lab cannot run here, as the rest of a sentence; undefined if it can. */
+export function missingRequirement(): string | undefined {
+  if (process.getuid?.() !== 0) return "needs root, to make network namespaces";
   const missing = PACKAGES.filter(([, program]) => !existsSync(program)).map(([name]) => name);
   return missing.length === 0
     ? undefined

@@ -1,6 +1,6 @@
 import type { Frame, TcpSegment } from "./frame.ts";
 
-/** A TCP segment on a wire, and between whom. */
+/** A TCP segment with its time and its ends. */
 export interface Seen extends TcpSegment {
   readonly time: number;
   readonly source: string;
@@ -16,12 +16,12 @@ export function segmentsOf(frames: readonly Frame[], serverPort: number): readon
   });
 }
 
-/** The first with these flags, exactly. */
+/** The first segment with exactly these flags. */
 export function firstWith(segments: readonly Seen[], flags: string): Seen | undefined {
   return segments.find((segment) => segment.flags === flags);
 }
 
-/** All bytes toward the server's port, in order, each once. */
+/** All bytes toward the server's port, in order and without repetitions. */
 export function bytesToward(segments: readonly Seen[], serverPort: number): Buffer {
   const own = segments.filter(({ to, payload }) => to === serverPort && payload.length > 0);
   const unique = new Map(own.map(({ sequence, payload }) => [sequence, payload]));

@@ -11,29 +11,29 @@ import type { End } from "./network.ts";
 export const PORTS = {
   /** nginx, with HTTP/1.1 and HTTP/2 over TLS 1.2 and 1.3. */
   https: 443,
-  /** The same where nobody expects TLS. */
+  /** The same on a port that is not known for TLS. */
   odd: 17_777,
   /** The same again: the lab's configuration bypasses this port in the network phase. */
   bypassed: 4443,
-  /** openssl s_server, TLS 1.0 and TLS 1.1 alone. */
+  /** openssl s_server, with TLS 1.0 only and with TLS 1.1 only. */
   tls10: 1010,
   tls11: 1011,
   /** Plaintext, TCP and UDP: sends everything back. */
   echo: 7,
-  /** The server speaks first: it says the address and port that it sees the client at. */
+  /** The server speaks first: it sends the client's address and port as it sees them. */
   who: 79,
   /** Accepts, and says nothing. */
   silent: 9,
-  /** Nobody listens. */
+  /** No server listens here. */
   closed: 81,
 } as const;
 
 export interface Servers extends AsyncDisposable {
-  /** Clients that the plaintext servers have accepted, by port: "address port" of each. */
+  /** "address port" of the clients that each plaintext server has accepted, by the server's port. */
   readonly accepted: ReadonlyMap<number, readonly string[]>;
 }
 
-/** Starts every server of the lab in a host, and resolves once all can be reached there. */
+/** Starts every server of the lab in a host, and resolves once all listen. */
 export async function startServers(on: End, identity: Identity): Promise<Servers> {
   const stack = new AsyncDisposableStack();
   const accepted = new Map<number, string[]>();
@@ -65,7 +65,7 @@ export async function startServers(on: End, identity: Identity): Promise<Servers
   });
   const over = [nginx, ...old].map((program) => program.ended.then(({ stderr }) => Promise.reject(new Error(stderr))));
   await Promise.race([listening(on, [PORTS.https, PORTS.odd, PORTS.bypassed, PORTS.tls10, PORTS.tls11]), ...over]);
-  // From here on they end when they are told to.
+  // From here on, their end is no error.
   for (const end of over) end.catch(() => {});
   return { accepted, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }

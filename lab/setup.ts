@@ -1,6 +1,6 @@
 import type { Host } from "./network.ts";
 
-/** Every part of a host's network setup that a node touches or could touch, as text to compare, by what it is. */
+/** Every part of a host's network setup that a node changes or could change: its name, and a text to compare. */
 export async function describeSetup(host: Host): Promise<Readonly<Record<string, string>>> {
   const commands: Readonly<Record<string, readonly string[]>> = {
     rules: ["nft", "-s", "list", "ruleset"],
@@ -15,12 +15,12 @@ export async function describeSetup(host: Host): Promise<Readonly<Record<string,
     const text = await host.must(program, args);
     return [name, text.split("\n").sort().join("\n")] as const;
   });
-  // Keys that nobody has set are told on stderr, with a code other than 0.
+  // sysctl reports keys without a value on stderr, and ends with a code other than 0.
   const { stdout } = await host.run("sysctl", ["-a", "-r", "^net\\.(ipv4|ipv6|bridge)\\."]);
   return { ...Object.fromEntries(await Promise.all(parts)), settings: stdout };
 }
 
-/** The rules of the administrator's own, which are there before any node. TCP that connection tracking cannot place is dropped. */
+/** Adds an administrator's rules, which are there before the node. They drop packets that connection tracking finds invalid. */
 export async function addForeignRules(host: Host): Promise<void> {
   const input = `table inet administrator {
     chain input {
@@ -43,7 +43,7 @@ export async function addForeignRules(host: Host): Promise<void> {
   await host.must("ip", ["route", "add", "unreachable", "192.0.2.0/24", "table", "4242"]);
 }
 
-/** Whether the administrator's rules are there. */
+/** Whether the administrator's rules are still there. */
 export async function hasForeignRules(host: Host): Promise<boolean> {
   const rules = await host.must("nft", ["list", "ruleset"]);
   const [v4, v6] = [await host.must("ip", ["rule"]), await host.must("ip", ["-6", "rule"])];

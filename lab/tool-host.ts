@@ -1,20 +1,20 @@
 import { addHost, type Host, type Network } from "./network.ts";
 
-/** A tool between Ta and Tb: a host that is a bridge between its two interfaces, as any bump in the wire, or a router. */
+/** A tool between Ta and Tb: a host that is a bridge between its two interfaces, or a router. */
 export interface ToolHost extends Host {
   readonly name: string;
   readonly layer: 2 | 3;
-  /** Its interface toward Ta, and the one toward Tb. */
+  /** Its interfaces toward Ta and toward Tb. */
   readonly inA: string;
   readonly inB: string;
   /** The namespace that the node makes for Ta and Tb. */
   readonly ends: string;
-  /** The node's interfaces. */
+  /** The node's interfaces toward the tool. */
   readonly interfaceA: string;
   readonly interfaceB: string;
 }
 
-/** What a scenario says of a tool; the rest is laid over its configuration. */
+/** A tool of a scenario. The other keys override its configuration. */
 export interface ToolSpec {
   readonly name: string;
   /** 3: a router. Absent: a bridge. */
@@ -22,24 +22,24 @@ export interface ToolSpec {
   readonly [key: string]: unknown;
 }
 
-/** A request that says this is killed by every tool of the lab. */
+/** Every tool of the lab resets a connection whose packets contain this. */
 export const FORBIDDEN = "clearline-forbidden";
 
-/** Its interfaces. */
+/** A tool's interfaces, in its own namespace. */
 const IN = { A: "clt-in-a", B: "clt-in-b" } as const;
 
-/** What the tool itself sends goes to the node's address at Ta: docs/guide/tools.md. */
+/** A bridge's own address, and its gateway: the node's address at Ta (docs/guide/tools.md). */
 const OWN = { v4: "169.254.77.3/29", v6: "fe80::77:3/64", gateway4: "169.254.77.1", gateway6: "fe80::77:1" } as const;
 
-/** The networks between the node and a tool that is a router, at either side: the node's address is the first, the tool's the second. */
+/** The addresses of the node and of a tool that is a router, on each side. */
 const SIDES = {
   A: { node: ["10.77.1.1", "fd00:77:1::1"], tool: ["10.77.1.2", "fd00:77:1::2"] },
   B: { node: ["10.77.2.1", "fd00:77:2::1"], tool: ["10.77.2.2", "fd00:77:2::2"] },
 } as const;
-/** Where heartbeats come from: docs/guide/tools.md. */
+/** The source addresses of heartbeats: docs/guide/tools.md. */
 const HEARTBEATS = "192.0.2.0/24";
 
-/** Builds a tool's host, with two cables to the node. It resets connections whose packets say FORBIDDEN. */
+/** Builds a tool's host, with two cables to the node. It resets connections whose packets contain FORBIDDEN. */
 export async function addTool(
   network: Network,
   { name, layer = 2 }: Pick<ToolSpec, "name" | "layer">,
@@ -67,8 +67,8 @@ async function bridge(host: Host): Promise<void> {
   await host.must("ip", ["link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"]);
   for (const link of [IN.A, IN.B]) await host.must("ip", ["link", "set", link, "master", "br0"]);
   for (const link of [IN.A, IN.B, "br0"]) await host.must("ip", ["link", "set", link, "up"]);
-  await host.run("modprobe", ["br_netfilter"]); // a kernel that has it built in says that there is none
-  // A bridge of Linux has its packets filtered by iptables only when told so, and sends a reset as any host sends a packet.
+  await host.run("modprobe", ["br_netfilter"]); // fails where the kernel has it built in
+  // Without this, iptables does not see the packets of a bridge.
   await host.must("sysctl", ["-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"]);
   await host.must("ip", ["address", "add", OWN.v4, "dev", "br0"]);
   await host.must("ip", ["route", "add", "default", "via", OWN.gateway4]);
@@ -76,7 +76,7 @@ async function bridge(host: Host): Promise<void> {
   await host.must("ip", ["-6", "route", "add", "default", "via", OWN.gateway6, "dev", "br0"]);
 }
 
-/** The clients are behind A, all else is behind B. */
+/** Makes the tool a router: the clients are behind A, all other hosts behind B. */
 async function route(host: Host, { client }: Network): Promise<void> {
   for (const side of ["A", "B"] as const) {
     const [v4, v6] = SIDES[side].tool;
@@ -98,7 +98,7 @@ async function route(host: Host, { client }: Network): Promise<void> {
   }
 }
 
-/** The tool as the node's configuration has it. Short times: a claim waits for them. */
+/** The tool's part of the node's configuration. Its times are short, because claims wait for them. */
 export function configure(tool: ToolHost, more: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   return {
     name: tool.name,

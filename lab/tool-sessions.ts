@@ -6,9 +6,9 @@ import type { Stage } from "./claim.ts";
 import type { Family } from "./network.ts";
 import { PORTS } from "./servers.ts";
 
-/** Sessions of which each has a host of its own, to be found by in the session table. */
+/** Sessions with a host of their own, by which the session table finds each. */
 
-/** HTTP/1.1 over TLS with curl, which trusts the node's CA alone. The server names the path's host, which names the session. */
+/** Fetches a page with curl over HTTP/1.1 and TLS. curl trusts only the node's CA unless `trust` says otherwise. The host is made from the path. */
 export async function fetchPage(
   stage: Stage,
   family: Family,
@@ -29,7 +29,7 @@ export function hostOf(path: string, family: Family): string {
   return `${path.slice(1)}-v${family}.${DOMAIN}`;
 }
 
-/** The session of a page, once it is over. */
+/** The session of a page, once it has ended. */
 export function sessionOf({ node }: Stage, path: string, family: Family): Promise<Session> {
   const host = hostOf(path, family);
   return until(`the session of ${host}`, async () =>

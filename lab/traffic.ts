@@ -6,13 +6,13 @@ import { ask, dial, nextLine } from "./ends.ts";
 import { FAMILIES, type Family } from "./network.ts";
 import { PORTS } from "./servers.ts";
 
-/** One thing that a client does, again and again. Resolves with whether it went well. */
-interface Errand {
+/** A kind of traffic. `run` resolves with whether it succeeded. */
+interface Kind {
   readonly name: string;
   run(family: Family): Promise<boolean>;
 }
 
-/** What came of one round: by errand, in words. */
+/** The result of one round. */
 export interface Round {
   readonly done: number;
   readonly failed: readonly string[];
@@ -20,13 +20,13 @@ export interface Round {
 
 const PAUSE = 1000;
 
-/** Every kind of traffic, both families, one after another with a pause after each round, until `signal` says so. */
+/** Makes every kind of traffic over both families, round after round with a pause between them, until `signal` fires. */
 export async function makeTraffic(stage: Stage, signal: AbortSignal, report: (round: Round) => void): Promise<void> {
-  const all = errands(stage);
+  const kinds = kindsOf(stage);
   while (!signal.aborted) {
     const failed: string[] = [];
     let done = 0;
-    for (const { name, run } of all) {
+    for (const { name, run } of kinds) {
       for (const family of FAMILIES) {
         if (signal.aborted) return;
         done++;
@@ -38,7 +38,7 @@ export async function makeTraffic(stage: Stage, signal: AbortSignal, report: (ro
   }
 }
 
-function errands({ network: { client, server }, node, pki }: Stage): readonly Errand[] {
+function kindsOf({ network: { client, server }, node, pki }: Stage): readonly Kind[] {
   const name = `www.${DOMAIN}`;
   const well = async (program: string, args: readonly string[]) =>
     (await client.run(program, args, { input: "", within: 15_000 })).code === 0;

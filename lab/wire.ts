@@ -1,27 +1,27 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Running, scratch, until } from "../test/processes.ts";
+import { type Program, scratch, until } from "../test/processes.ts";
 import { type Frame, readFrame } from "./frame.ts";
 import type { Host } from "./network.ts";
 
-/** What crosses one interface, as tcpdump sees it. */
+/** The frames that cross an interface, captured by tcpdump. */
 export interface Wire extends AsyncDisposable {
-  /** The pcap file, which grows. */
+  /** The pcap file, which grows during the capture. */
   readonly file: string;
   /** Every frame so far, in order. */
   frames(): readonly Frame[];
-  /** Resolves with the first frames that satisfy: `choose` gives undefined until then. */
+  /** Resolves with the first answer of `choose` that is not undefined. */
   shows<T>(what: string, choose: (frames: readonly Frame[]) => T | undefined): Promise<T>;
 }
 
 let captures = 0;
 
-/** Captures an interface of a host, whole frames, from now until disposed of. `filter` is tcpdump's. */
+/** Captures whole frames at a host's interface until disposed of. `filter` is a tcpdump expression. */
 export async function watch(host: Host, device: string, filter = ""): Promise<Wire> {
   const file = join(scratch(), `${captures++}-${device}.pcap`);
-  // "-Z root": the folder is root's, and tcpdump would become another user before it writes.
+  // "-Z root": tcpdump would otherwise become another user, who may not write to root's folder.
   const args = ["-i", device, "-w", file, "-U", "--immediate-mode", "-s", "0", "-B", "16384", "-Z", "root"];
-  const tcpdump: Running = host.start("tcpdump", filter === "" ? args : [...args, filter]);
+  const tcpdump: Program = host.start("tcpdump", filter === "" ? args : [...args, filter]);
   await tcpdump.shows(/listening on/);
   const reader = createReader(file);
   return {
@@ -41,7 +41,7 @@ export async function watch(host: Host, device: string, filter = ""): Promise<Wi
 const FILE_HEADER = 24;
 const RECORD_HEADER = 16;
 
-/** Reads a pcap file that is being written: each call gives all complete frames. The classic format, little-endian, µs. */
+/** Reads a growing pcap file (little-endian, µs): each call returns all complete frames so far. */
 function createReader(file: string): () => readonly Frame[] {
   const frames: Frame[] = [];
   let at = FILE_HEADER;

@@ -4,8 +4,7 @@ import { writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { SavedSession } from "../src/ssl3/connection.ts";
-import { buildJavaPeer, java, ssl3Server } from "../test/peers.ts";
-import { must } from "../test/processes.ts";
+import { buildJavaPeer, javaClient, ssl3Servers } from "../test/peers.ts";
 import { CONVERSATIONS, type Conversation, fileOf, speak } from "../test/recorded/ssl3/recorded.ts";
 
 const classes = await buildJavaPeer("Ssl3Peer.java");
@@ -16,13 +15,14 @@ const sessions = new Map<string, SavedSession>();
 const [asServer, asClient] = (["server", "client"] as const).map((side) =>
   CONVERSATIONS.filter((conversation) => conversation.side === side),
 );
-const origin = await ssl3Server(classes, identity);
+const { origin } = await ssl3Servers(classes, { origin: { identity } });
 for (const conversation of asClient!) {
   const socket = connect(origin.port, "127.0.0.1");
   await once(socket, "connect");
   await record(conversation, socket);
 }
 await origin.process.stop();
+const client = javaClient(classes, "Ssl3Peer");
 
 for (let first = 0; first < asServer!.length; ) {
   // A client resumes with the context that it had before.
@@ -32,15 +32,16 @@ for (let first = 0; first < asServer!.length; ) {
   const { versions, suite } = asServer![first]!;
   const port = (listener.address() as AddressInfo).port;
   const one = [`127.0.0.1:${port}`, "recorded.test", versions, suite, 300, times, "-"].join(",");
-  const client = must(java(), ["-cp", classes, "Ssl3Peer", "get", identity.certificate, one]);
+  const lines = client.get(identity.certificate, [one]);
   for (const conversation of asServer!.slice(first, first + times)) {
     const [socket] = (await once(listener, "connection")) as [Socket];
     await record(conversation, socket);
   }
-  console.log(await client);
+  console.log((await lines).join("\n"));
   listener.close();
   first += times;
 }
+await client.process.stop();
 
 async function record(conversation: Conversation, socket: Socket): Promise<void> {
   const session = conversation.resumes === undefined ? undefined : sessions.get(conversation.resumes);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { createCache, type MadeValue } from "./cache.ts";
+import { Cache, type MadeValue } from "./cache.ts";
 
 /** A value that is made when the test says so. */
 function maker() {
@@ -17,7 +17,7 @@ function maker() {
 }
 
 test("An entry is found until its end", () => {
-  const cache = createCache<string>({});
+  const cache = new Cache<string>({});
   cache.keep("a", "value", 100);
   assert.equal(cache.find("a", 99), "value");
   assert.equal(cache.find("a", 100), undefined);
@@ -25,14 +25,14 @@ test("An entry is found until its end", () => {
 });
 
 test("An entry without an end stays", () => {
-  const cache = createCache<string>({});
+  const cache = new Cache<string>({});
   cache.keep("a", "value");
   assert.equal(cache.find("a"), "value");
   assert.equal(cache.find("a", Number.MAX_VALUE), "value");
 });
 
 test("The least recently used entry goes when there are too many", () => {
-  const cache = createCache<string>({ entries: 2 });
+  const cache = new Cache<string>({ entries: 2 });
   cache.keep("a", "a");
   cache.keep("b", "b");
   cache.find("a");
@@ -42,7 +42,7 @@ test("The least recently used entry goes when there are too many", () => {
 });
 
 test("A new value takes the room of the old one", () => {
-  const cache = createCache<string>({ entries: 2, bytes: 10 });
+  const cache = new Cache<string>({ entries: 2, bytes: 10 });
   cache.keep("a", "a", 100, 6);
   cache.keep("b", "b", 100, 4);
   cache.keep("a", "new", 100, 6);
@@ -50,7 +50,7 @@ test("A new value takes the room of the old one", () => {
 });
 
 test("A value larger than the cache is not kept, drops the old value and evicts nothing else", () => {
-  const cache = createCache<string>({ bytes: 10 });
+  const cache = new Cache<string>({ bytes: 10 });
   cache.keep("a", "a", 100, 1);
   cache.keep("b", "b", 100, 1);
   cache.keep("a", "large", 100, 11);
@@ -66,7 +66,7 @@ test("Neither bound is ever passed", () => {
   });
   fc.assert(
     fc.property(fc.array(keep), (keeps) => {
-      const cache = createCache<number>({ entries: 5, bytes: 50 });
+      const cache = new Cache<number>({ entries: 5, bytes: 50 });
       for (const { key, bytes, until, now } of keeps) {
         cache.keep(key, bytes, until, bytes);
         assert.ok(cache.size <= 5);
@@ -83,7 +83,7 @@ test("Neither bound is ever passed", () => {
 
 test("However many want an entry at once, it is made once", async () => {
   const { asked, make } = maker();
-  const cache = createCache<string>({});
+  const cache = new Cache<string>({});
   const takers = Array.from({ length: 100 }, () => cache.take("a", 0, make));
   assert.equal(asked.length, 1);
   asked[0]!.resolve({ value: "made", until: 100 });
@@ -96,7 +96,7 @@ test("However many want an entry at once, it is made once", async () => {
 
 test("A failure reaches all who waited, and the next one tries again", async () => {
   const { asked, make } = maker();
-  const cache = createCache<string>({});
+  const cache = new Cache<string>({});
   const takers = [cache.take("a", 0, make), cache.take("a", 0, make)];
   asked[0]!.reject(new Error("no"));
   for (const { status } of await Promise.allSettled(takers)) assert.equal(status, "rejected");
@@ -107,7 +107,7 @@ test("A failure reaches all who waited, and the next one tries again", async () 
 test("A value that was being made when its entry was forgotten is not kept", async () => {
   for (const forget of ["flush", "forget"] as const) {
     const { asked, make } = maker();
-    const cache = createCache<string>({});
+    const cache = new Cache<string>({});
     const old = cache.take("a", 0, make);
     cache[forget]("a");
     const young = cache.take("a", 0, make);
@@ -121,7 +121,7 @@ test("A value that was being made when its entry was forgotten is not kept", asy
 
 test("A failure of an earlier attempt leaves the later one alone", async () => {
   const { asked, make } = maker();
-  const cache = createCache<string>({});
+  const cache = new Cache<string>({});
   const old = cache.take("a", 0, make);
   cache.flush();
   const young = cache.take("a", 0, make);

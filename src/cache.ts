@@ -1,27 +1,3 @@
-/**
- * A bounded cache: its entries end, the least recently used go when there are too many of them or they are too large together,
- * and whoever wants an entry that is already being made waits for it. Times in ms since the epoch.
- */
-export interface Cache<Value> {
-  /** Entries that never end need no `now`. */
-  find(key: string, now?: number): Value | undefined;
-  /** Replaces an earlier entry. A value that is larger than the whole cache may be is not kept. */
-  keep(key: string, value: Value, until?: number, bytes?: number): void;
-  /** Finds the value, or makes it, once for all who want it at the same time. A failure reaches all of them and is not kept. */
-  take(key: string, now: number, make: () => Promise<MadeValue<Value>>): Promise<Value>;
-  forget(key: string): void;
-  /** Forgets every entry and returns how many there were. Values that are being made reach those who wait, and are not kept. */
-  flush(): number;
-  /** The least recently used first. */
-  entries(): readonly (readonly [key: string, until: number])[];
-  readonly size: number;
-  /** Searches that found a value, or one that was being made; and all others. */
-  readonly hits: number;
-  readonly misses: number;
-  /** Entries that had to go before their end. */
-  readonly evicted: number;
-}
-
 export interface CacheBounds<Value> {
   /** The most entries that are kept; without it their number has no bound. */
   readonly entries?: number;
@@ -37,99 +13,126 @@ export interface MadeValue<Value> {
   readonly bytes?: number;
 }
 
-export function createCache<Value extends {}>(bounds: CacheBounds<Value>): Cache<Value> {
-  const {
-    entries: mostEntries = Number.POSITIVE_INFINITY,
-    bytes: mostBytes = Number.POSITIVE_INFINITY,
-    onDropped,
-  } = bounds;
-  // A Map keeps the order of insertion: an entry that is used is put back at the end.
-  const kept = new Map<string, Required<MadeValue<Value>>>();
-  const making = new Map<string, Promise<MadeValue<Value>>>();
-  const count = { hits: 0, misses: 0, evicted: 0 };
-  let total = 0;
+/**
+ * A bounded cache: its entries end, the least recently used go when there are too many of them or they are too large together,
+ * and whoever wants an entry that is already being made waits for it. Times in ms since the epoch.
+ */
+export class Cache<Value extends {}> {
+  readonly #mostEntries: number;
+  readonly #mostBytes: number;
+  readonly #onDropped: ((value: Value) => void) | undefined;
+  /** A Map keeps the order of insertion: an entry that is used is put back at the end. */
+  readonly #kept = new Map<string, Required<MadeValue<Value>>>();
+  readonly #making = new Map<string, Promise<MadeValue<Value>>>();
+  #bytes = 0;
+  #hits = 0;
+  #misses = 0;
+  #evicted = 0;
 
-  function drop(key: string): void {
-    const entry = kept.get(key);
-    if (!entry) return;
-    total -= entry.bytes;
-    kept.delete(key);
-    onDropped?.(entry.value);
+  constructor({ entries = Number.POSITIVE_INFINITY, bytes = Number.POSITIVE_INFINITY, onDropped }: CacheBounds<Value>) {
+    this.#mostEntries = entries;
+    this.#mostBytes = bytes;
+    this.#onDropped = onDropped;
   }
 
-  function look(key: string, now: number): Value | undefined {
-    const entry = kept.get(key);
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  /** Searches that found a value, or one that was being made. */
+  get hits(): number {
+    return this.#hits;
+  }
+
+  get misses(): number {
+    return this.#misses;
+  }
+
+  /** Entries that had to go before their end. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** The least recently used first. */
+  entries(): readonly (readonly [key: string, until: number])[] {
+    return [...this.#kept].map(([key, { until }]) => [key, until] as const);
+  }
+
+  /** Entries that never end need no `now`. */
+  find(key: string, now = 0): Value | undefined {
+    const value = this.#use(key, now);
+    if (value === undefined) this.#misses += 1;
+    else this.#hits += 1;
+    return value;
+  }
+
+  /** Replaces an earlier entry. A value that is larger than the whole cache may be is not kept. */
+  keep(key: string, value: Value, until = Number.POSITIVE_INFINITY, bytes = 0): void {
+    this.#drop(key);
+    if (bytes > this.#mostBytes) return;
+    this.#kept.set(key, { value, until, bytes });
+    this.#bytes += bytes;
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= this.#mostEntries && this.#bytes <= this.#mostBytes) break;
+      this.#drop(oldest);
+      this.#evicted += 1;
+    }
+  }
+
+  /** Finds the value, or makes it, once for all who want it at the same time. A failure reaches all of them and is not kept. */
+  async take(key: string, now: number, make: () => Promise<MadeValue<Value>>): Promise<Value> {
+    const value = this.#use(key, now);
+    const answer = this.#making.get(key);
+    if (value === undefined && answer === undefined) {
+      this.#misses += 1;
+      return this.#make(key, make);
+    }
+    this.#hits += 1;
+    return value ?? (await answer!).value;
+  }
+
+  /** A value that is being made reaches those who wait for it, and is not kept. */
+  forget(key: string): void {
+    this.#drop(key);
+    this.#making.delete(key);
+  }
+
+  /** Forgets every entry and returns how many there were. */
+  flush(): number {
+    const { size } = this.#kept;
+    for (const key of [...this.#kept.keys()]) this.#drop(key);
+    this.#making.clear();
+    return size;
+  }
+
+  #use(key: string, now: number): Value | undefined {
+    const entry = this.#kept.get(key);
     if (!entry || entry.until <= now) {
-      drop(key);
+      this.#drop(key);
       return undefined;
     }
-    kept.delete(key);
-    kept.set(key, entry);
+    this.#kept.delete(key);
+    this.#kept.set(key, entry);
     return entry.value;
   }
 
-  function keep(key: string, value: Value, until = Number.POSITIVE_INFINITY, bytes = 0): void {
-    drop(key);
-    if (bytes > mostBytes) return;
-    kept.set(key, { value, until, bytes });
-    total += bytes;
-    for (const oldest of kept.keys()) {
-      if (kept.size <= mostEntries && total <= mostBytes) break;
-      drop(oldest);
-      count.evicted += 1;
-    }
+  #drop(key: string): void {
+    const entry = this.#kept.get(key);
+    if (!entry) return;
+    this.#bytes -= entry.bytes;
+    this.#kept.delete(key);
+    this.#onDropped?.(entry.value);
   }
 
-  async function makeOnce(key: string, make: () => Promise<MadeValue<Value>>): Promise<Value> {
+  async #make(key: string, make: () => Promise<MadeValue<Value>>): Promise<Value> {
     const answer = make();
-    making.set(key, answer);
+    this.#making.set(key, answer);
     try {
       const { value, until, bytes } = await answer;
-      if (making.get(key) === answer) keep(key, value, until, bytes);
+      if (this.#making.get(key) === answer) this.keep(key, value, until, bytes);
       return value;
     } finally {
-      if (making.get(key) === answer) making.delete(key);
+      if (this.#making.get(key) === answer) this.#making.delete(key);
     }
   }
-
-  return {
-    find(key, now = 0) {
-      const value = look(key, now);
-      count[value === undefined ? "misses" : "hits"] += 1;
-      return value;
-    },
-    keep,
-    async take(key, now, make) {
-      const value = look(key, now);
-      const answer = making.get(key);
-      count[value === undefined && answer === undefined ? "misses" : "hits"] += 1;
-      if (value !== undefined) return value;
-      return answer === undefined ? makeOnce(key, make) : (await answer).value;
-    },
-    forget(key) {
-      drop(key);
-      making.delete(key);
-    },
-    flush() {
-      const { size } = kept;
-      for (const { value } of kept.values()) onDropped?.(value);
-      kept.clear();
-      making.clear();
-      total = 0;
-      return size;
-    },
-    entries: () => [...kept].map(([key, { until }]) => [key, until] as const),
-    get size() {
-      return kept.size;
-    },
-    get hits() {
-      return count.hits;
-    },
-    get misses() {
-      return count.misses;
-    },
-    get evicted() {
-      return count.evicted;
-    },
-  };
 }

@@ -18,17 +18,18 @@ export type Mode = "explicit" | "forward" | "inline";
 export const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 export type FlowClass = (typeof FLOW_CLASSES)[number];
 
-/** What can be wrong with a server's certificate. */
-export const FAULTS = [
-  "expired",
-  "selfSigned",
-  "unknownIssuer",
-  "hostMismatch",
-  "invalid",
-  "revoked",
-  "revocationUnknown",
-] as const;
-export type Fault = (typeof FAULTS)[number];
+/** The faults of a server's certificate, each with the end of a sentence that begins with "The server's certificate is". */
+export const FAULT_TEXTS = {
+  expired: "expired or not yet valid",
+  selfSigned: "self-signed",
+  unknownIssuer: "from an issuer that is not trusted",
+  hostMismatch: "for another host",
+  invalid: "invalid",
+  revoked: "revoked",
+  revocationUnknown: "of unknown revocation status",
+} as const;
+export type Fault = keyof typeof FAULT_TEXTS;
+export const FAULTS = Object.keys(FAULT_TEXTS) as readonly Fault[];
 
 /** The protocol versions, oldest first, by OpenSSL's names, with their numbers on the wire. */
 export const VERSIONS = {

@@ -5,7 +5,7 @@ import { program } from "./needs.ts";
 import { OPENSSL_ANY, OPENSSL_VERSIONS, type TlsVersion } from "./peers.ts";
 import { type Outcome, run } from "./processes.ts";
 
-/** The two ways to a server: through a CONNECT proxy at this address, or straight at a forwarding port. */
+/** The two ways to a server: CONNECT through the proxy at this port, or a forwarding port. */
 export type Way = { readonly proxy: number; readonly target: number } | { readonly port: number };
 
 export interface OpensslClient {
@@ -14,13 +14,13 @@ export interface OpensslClient {
   readonly roots: string;
   readonly version?: TlsVersion;
   readonly more?: readonly string[];
-  /** What it sends; "-quiet" and "-ign_eof" are the caller's to add. */
+  /** What it sends. */
   readonly input?: string;
 }
 
 export const GET = "GET / HTTP/1.0\r\n\r\n";
 
-/** `openssl s_client`, which verifies what it is shown. It stays until the server closes. */
+/** Runs `openssl s_client`, which verifies the certificate and stays until the server closes. */
 export function opensslClient({ way, name, roots, version, more, input }: OpensslClient): Promise<Outcome> {
   const to =
     "port" in way
@@ -39,7 +39,7 @@ export function opensslClient({ way, name, roots, version, more, input }: Openss
   );
 }
 
-/** `curl`, to https://NAME/ at whatever the way leads to. */
+/** Runs curl. Whatever the URL's host is, it connects to where `way` leads. */
 export function curl(way: Way, roots: string, args: readonly string[], within = 60_000): Promise<Outcome> {
   return run(program("curl"), curlArguments(way, roots, args), { within });
 }
@@ -52,14 +52,14 @@ export function curlArguments(way: Way, roots: string, args: readonly string[]):
   return ["-q", "-sS", "--cacert", roots, ...to, ...args];
 }
 
-/** An answer to a CONNECT, and the connection it was given on, which is the way to the target after 200. */
+/** A proxy's answer to CONNECT, and the connection, which leads to the target after 200. */
 export interface Connected {
   readonly status: number;
   readonly head: string;
   readonly socket: net.Socket;
 }
 
-/** Asks a proxy for a way to a host and port ("127.0.0.1:443"). */
+/** Sends CONNECT to a proxy, for a host and port ("127.0.0.1:443"). */
 export async function connectThrough(proxy: number, target: string): Promise<Connected> {
   const socket = net.connect({ port: proxy, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
   await once(socket, "connect");
@@ -77,7 +77,7 @@ export async function connectThrough(proxy: number, target: string): Promise<Con
   return { status: Number(/^HTTP\/1\.[01] (\d{3}) /.exec(text)?.[1]), head: text, socket };
 }
 
-/** The next bytes of a socket, which is left paused; undefined at its end. Rejects when it is reset. */
+/** The next bytes of a socket, which stays paused afterwards; undefined at its end. Rejects on a reset. */
 export function nextChunk(socket: net.Socket): Promise<Buffer | undefined> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
@@ -93,14 +93,14 @@ export function nextChunk(socket: net.Socket): Promise<Buffer | undefined> {
   });
 }
 
-/** All that a socket still brings until its end. Its other direction stays open. Rejects when it is reset. */
+/** All bytes until the socket's end. The other direction stays open. Rejects on a reset. */
 export async function readAll(socket: net.Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for (let chunk = await nextChunk(socket); chunk !== undefined; chunk = await nextChunk(socket)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** For clients that speak no CONNECT: a port of 127.0.0.1 whose connections go to the target through the proxy. */
+/** Opens a port on 127.0.0.1 whose connections go through the proxy, for clients without CONNECT. */
 export async function tunnel(proxy: number, target: number): Promise<AsyncDisposable & { readonly port: number }> {
   const sockets = new Set<net.Socket>();
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, async (client) => {

@@ -45,7 +45,7 @@ describe("scripts/install.sh", () => {
   });
 });
 
-/** A project that needs nothing but Node, with the script in it. */
+/** A project whose only dependency is Node, with the install script. */
 function checkout(): string {
   const folder = scratch();
   const project = { name: "project", version: "1.0.0", dependencies: { [NAME]: "26.0.0" } };
@@ -70,7 +70,7 @@ function install(folder: string, cache: string, port: number, env: NodeJS.Proces
   });
 }
 
-/** A registry of one package, whose Node says only which version it is. */
+/** A registry with one package: a Node that only prints its version. */
 async function openRegistry(): Promise<{ readonly port: number; close(): void }> {
   const folder = scratch();
   mkdirSync(join(folder, "package/bin"), { recursive: true });

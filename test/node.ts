@@ -1,23 +1,23 @@
-/** A real Clearline, started as a user starts it: a configuration file, and `clearline run -c FILE`. */
+/** Starts a real node as users start it: with a configuration file, and `clearline run -c FILE`. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
-import { freePort, type Outcome, type Running, run, scratch, start, until } from "./processes.ts";
+import { freePort, type Outcome, type Program, run, scratch, start, until } from "./processes.ts";
 
 export interface NodeOptions {
-  /** PEM files of the roots that servers' certificates must reach. */
+  /** PEM files with the trusted roots. */
   readonly trust: readonly string[];
   /** Forwarding listeners by name, each with the port of its server on 127.0.0.1. */
   readonly forwards?: Readonly<Record<string, number>>;
-  /** The rest of the configuration: laid over the test's own, key by key at the top. */
+  /** Overrides top-level keys of the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly env?: NodeJS.ProcessEnv;
 }
 
 export interface TestNode extends AsyncDisposable {
-  readonly process: Running;
-  /** The configuration file, and the folder that holds it. */
+  readonly process: Program;
+  /** The configuration file, and its folder. */
   readonly file: string;
   readonly folder: string;
   readonly captures: string;
@@ -30,19 +30,19 @@ export interface TestNode extends AsyncDisposable {
   /** PEM files with the node's own CAs, of both key types. */
   readonly primary: string;
   readonly secondary: string;
-  /** The answer of /api/v1/PATH; anything but 2xx rejects. */
+  /** The answer of /api/v1/PATH. Rejects when the status is not 2xx. */
   api<T>(path: string, method?: string, body?: unknown): Promise<T>;
   sessions(query: Readonly<Record<string, string>>): Promise<readonly Session[]>;
-  /** The one session with this SNI, once it is over. */
+  /** The one session with this SNI, once it has ended. */
   session(sni: string): Promise<Session>;
-  /** The session of the client at this port that began at `since` (ms since the epoch) or later, once it is over: ports come back. */
+  /** The session of this client port that began at `since` (ms since the epoch) or later, once it has ended. Ports are used again. */
   sessionFrom(port: number, since: number): Promise<Session>;
   stats(): Promise<Stats>;
-  /** Writes the configuration file anew, with these keys laid over what the node was started with. */
+  /** Writes the configuration file again, with these keys in place of the original ones. */
   rewrite(config: Readonly<Record<string, unknown>>): void;
-  /** A command of the CLI, with this node's configuration file. */
+  /** Runs a command of the CLI with this node's configuration file. */
   command(...args: string[]): Promise<Outcome>;
-  /** Ends it with SIGTERM, and fails unless it ends well and leaves nothing behind. */
+  /** Ends the node with SIGTERM. Fails if it leaves sockets or processes, or logged a bug. */
   stop(): Promise<void>;
 }
 
@@ -136,7 +136,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     secondary: bundle(folder, "secondary"),
     api,
     sessions,
-    // The search also finds the other hosts that a certificate is for.
+    // The search also finds sessions by the names in the certificate.
     session: (name) => closed(name, ({ sni }) => sni === name, { host: name }),
     sessionFrom: (port, since) =>
       closed(`port ${port}`, ({ client, start }) => client.port === port && start >= since, { client: "127.0.0.1" }),
@@ -144,7 +144,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     stats: () => api<Stats>("stats"),
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
     async stop() {
-      // It is stopped even when it has already failed.
+      // The node is stopped even if this check fails.
       const open = await Promise.allSettled([assertNothingOpen(idle, options)]);
       await stop(program);
       for (const one of open) if (one.status === "rejected") throw one.reason;
@@ -156,7 +156,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
   };
 }
 
-/** The processes that a process has started and that are still there, and theirs. */
+/** The living child processes of a process, and their children. */
 export function descendants(pid: number): number[] {
   const file = `/proc/${pid}/task/${pid}/children`;
   if (!existsSync(file)) return [];
@@ -165,8 +165,8 @@ export function descendants(pid: number): number[] {
 }
 
 /**
- * Sessions are over: their sockets must be closed, also those of sessions that ended badly. A feed keeps one file open in
- * each worker. Workers that have died on the way are not looked at.
+ * Asserts that the sockets of all sessions are closed, once the sessions have ended. A feed keeps one file open in each worker.
+ * Dead workers are not checked.
  */
 async function assertNothingOpen(idle: ReadonlyMap<number, number>, { config }: NodeOptions): Promise<void> {
   const feeds = Array.isArray(config?.["feeds"]) ? config["feeds"].length : 0;
@@ -180,7 +180,7 @@ export function openFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-async function stop(program: Running): Promise<void> {
+async function stop(program: Program): Promise<void> {
   const workers = descendants(program.pid);
   const { code } = await program.stop();
   const output = program.output();
@@ -191,7 +191,7 @@ async function stop(program: Running): Promise<void> {
 }
 
 function bundle(folder: string, role: "primary" | "secondary"): string {
-  // A CA that the configuration gives has no files here.
+  // A CA from the configuration has no files here.
   const files = ["ecdsa", "rsa"].map((keyType) => join(folder, "data/ca", `${role}-${keyType}.pem`));
   const pem = files.filter((name) => existsSync(name)).map((name) => readFileSync(name, "utf8"));
   const file = join(folder, `${role}.pem`);

@@ -3,12 +3,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { program } from "./needs.ts";
 import type { Identity } from "./pki.ts";
-import { accepts, freePort, must, type Running, scratch, start } from "./processes.ts";
+import { accepts, freePort, must, type Program, scratch, start } from "./processes.ts";
 
 export interface Origin {
   readonly port: number;
-  /** What the server wrote about its connections. */
-  readonly process: Running;
+  /** The server's program, with what it wrote about connections. */
+  readonly process: Program;
 }
 
 export const OPENSSL_VERSIONS = {
@@ -97,7 +97,7 @@ export async function gnutlsServer(identity: Identity, mode: "--http" | "--echo"
   return { port, process };
 }
 
-/** Python's ssl: says "READY", then answers every GET with the version and suite that it negotiated. */
+/** Python's ssl: answers every GET with the version and suite that it negotiated. */
 export function pythonServer(identity: Identity): Promise<Origin> {
   return scripted((port) =>
     start(program("python3"), [source("peer.py"), "serve", String(port), identity.certificate, identity.key]),
@@ -109,7 +109,7 @@ export async function goServer(binary: string, identity: Identity): Promise<Orig
   return scripted((port) => start(binary, ["serve", String(port), identity.certificate, identity.key]));
 }
 
-/** Builds the Go peer once for the tests of one file. Nothing is fetched: it uses the standard library only. */
+/** Builds the Go peer, once for the tests of a file. It uses only the standard library, so nothing is fetched. */
 export async function buildGoPeer(): Promise<string> {
   const folder = scratch();
   const binary = join(folder, "peer");
@@ -126,25 +126,80 @@ export async function buildGoPeer(): Promise<string> {
   return binary;
 }
 
-/** OpenJDK's JSSE. */
-export async function javaServer(classes: string, identity: Identity): Promise<Origin> {
-  const store = await pkcs12(identity);
-  return scripted((port) => start(java(), ["-cp", classes, "Peer", "serve", String(port), store]));
-}
-
-/** The same with all that JDK 17 has switched off, SSL 3.0 first of all. It may ask for a client certificate, or be a proxy. */
-export async function ssl3Server(
+/** OpenJDK's JSSE: one program with a server for each identity, by name. */
+export async function javaServers<Name extends string>(
   classes: string,
-  identity: Identity,
-  options: { readonly versions?: readonly string[]; readonly as?: "none" | "want" | "need" | "tunnel" } = {},
-): Promise<Origin> {
-  const { versions = ["SSLv3"], as = "none" } = options;
-  const store = await pkcs12(identity);
-  const more = [store, versions.join("+"), as];
-  return scripted((port) => start(java(), ["-cp", classes, "Ssl3Peer", "serve", String(port), ...more]));
+  identities: Readonly<Record<Name, Identity>>,
+): Promise<Readonly<Record<Name, Origin>>> {
+  return jsseServers(classes, "Peer", identities, (identity) => ({ identity, words: [] }));
 }
 
-/** Java takes key and certificate in one file. */
+export interface Ssl3Server {
+  readonly identity: Identity;
+  /** SSL 3.0 alone, unless it says otherwise. */
+  readonly versions?: readonly string[];
+  /** Whether it asks for a client certificate, or is a proxy. */
+  readonly as?: "none" | "want" | "need" | "tunnel";
+}
+
+/** The same with all that JDK 17 has switched off, SSL 3.0 above all. */
+export async function ssl3Servers<Name extends string>(
+  classes: string,
+  servers: Readonly<Record<Name, Ssl3Server>>,
+): Promise<Readonly<Record<Name, Origin>>> {
+  return jsseServers(classes, "Ssl3Peer", servers, ({ identity, versions = ["SSLv3"], as = "none" }) => ({
+    identity,
+    words: [versions.join("+"), as],
+  }));
+}
+
+/** Starts all servers in one program: each Origin has the same process. */
+async function jsseServers<Name extends string, Server>(
+  classes: string,
+  peer: string,
+  servers: Readonly<Record<Name, Server>>,
+  describe: (server: Server) => { readonly identity: Identity; readonly words: readonly string[] },
+): Promise<Readonly<Record<Name, Origin>>> {
+  const ports: (readonly [Name, number])[] = [];
+  const args: string[] = [];
+  for (const name of Object.keys(servers) as Name[]) {
+    const { identity, words } = describe(servers[name]);
+    const port = await freePort();
+    ports.push([name, port]);
+    args.push([port, await pkcs12(identity), ...words].join(","));
+  }
+  const process = startJava(classes, peer, "serve", ...args);
+  await process.shows(/^READY$/m);
+  return Object.fromEntries(ports.map(([name, port]) => [name, { port, process }])) as Record<Name, Origin>;
+}
+
+export interface JavaClient {
+  /** Connects as the cases say, one after the other. Resolves with the lines that the peer prints about them. */
+  get(roots: string, cases: readonly string[]): Promise<string[]>;
+  readonly process: Program;
+}
+
+/** A client over JSSE that stays: the second request finds its code loaded and compiled. */
+export function javaClient(classes: string, peer: "Peer" | "Ssl3Peer"): JavaClient {
+  const process = startJava(classes, peer, "get");
+  let requests = 0;
+  return {
+    process,
+    async get(roots, cases) {
+      const id = ++requests;
+      process.write(`${[id, roots, ...cases].join(" ")}\n`);
+      const [, lines = ""] = await process.shows(new RegExp(`^BEGIN ${id}\n(.*)^END ${id}$`, "ms"), 120_000);
+      return lines.trim().split("\n");
+    },
+  };
+}
+
+/** The default collector is made for large heaps: it starts a thread for each core. */
+function startJava(classes: string, ...args: readonly string[]): Program {
+  return start(java(), ["-XX:+UseSerialGC", "-cp", classes, ...args]);
+}
+
+/** Writes key and certificate to one file, which Java needs. */
 async function pkcs12({ certificate, key }: Identity): Promise<string> {
   const store = join(scratch(), "server.p12");
   const pair = ["-in", certificate, "-inkey", key];
@@ -152,7 +207,7 @@ async function pkcs12({ certificate, key }: Identity): Promise<string> {
   return store;
 }
 
-/** Compiles a Java peer once for the tests of one file. Resolves with its class path. */
+/** Compiles a Java peer, once for the tests of a file. Resolves with its class path. */
 export async function buildJavaPeer(name = "Peer.java"): Promise<string> {
   const folder = scratch();
   const args = ["-d", folder, "-sourcepath", source(""), source(name)];
@@ -168,14 +223,14 @@ export function source(name: string): string {
   return new URL(`programs/${name}`, import.meta.url).pathname;
 }
 
-async function scripted(launch: (port: number) => Running): Promise<Origin> {
+async function scripted(launch: (port: number) => Program): Promise<Origin> {
   const port = await freePort();
   const process = launch(port);
   await process.shows(/^READY$/m);
   return { port, process };
 }
 
-/** A store for nodes to share: Redis, at a port of the caller's, so that it can come back to it. It keeps nothing on disk. */
+/** Redis, which nodes share, without files. The caller chooses the port, to start it there again. */
 export async function redisServer(port: number): Promise<Origin> {
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", scratch()];
   const process = start(program("redis-server"), args);

@@ -5,23 +5,23 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** What a program did, once it has ended. */
+/** How a program ended, and what it wrote. */
 export interface Outcome {
-  /** null: a signal ended it. */
+  /** The exit code; null if a signal ended it. */
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-export interface Running {
+export interface Program {
   readonly pid: number;
-  /** Both of its outputs so far, as they came. */
+  /** Everything that it has written to stdout and stderr, in order. */
   output(): string;
-  /** Resolves with the match once the output shows it; rejects when the program ends, or `within` ms pass, before that. */
+  /** Resolves with the match once the output has it. Rejects when the program ends, or after `within` ms. */
   shows(pattern: RegExp, within?: number): Promise<RegExpExecArray>;
   write(text: string): void;
   ended: Promise<Outcome>;
-  /** Asks it to end (SIGTERM unless told otherwise) and waits until it has. */
+  /** Sends a signal, SIGTERM by default, and waits for the program's end. */
   stop(signal?: NodeJS.Signals): Promise<Outcome>;
 }
 
@@ -29,19 +29,19 @@ interface Options {
   readonly input?: string | Buffer;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
-  /** ms until the program is killed, which rejects. */
+  /** After so many ms the program is killed, and the call rejects. */
   readonly within?: number;
 }
 
 const children = new Set<ChildProcess>();
 process.on("exit", killChildren);
 
-/** For whoever leaves at once and takes down what they work on, or are about to make. */
+/** Kills all programs at once, before the caller removes the network in which they run. */
 export function killChildren(): void {
   for (const child of children) child.kill("SIGKILL");
 }
 
-/** Runs a program to its end. A code other than 0 is an answer, not a failure. */
+/** Runs a program to its end. An exit code other than 0 does not reject. */
 export async function run(command: string, args: readonly string[], options: Options = {}): Promise<Outcome> {
   const program = start(command, args, options);
   const within = options.within ?? 60_000;
@@ -56,15 +56,15 @@ export async function run(command: string, args: readonly string[], options: Opt
   return outcome;
 }
 
-/** Runs a program whose failure is the test's own. Resolves with what it wrote to stdout. */
+/** Runs a program and resolves with its stdout. Rejects when the exit code is not 0. */
 export async function must(command: string, args: readonly string[], options: Options = {}): Promise<string> {
   const { code, stdout, stderr } = await run(command, args, options);
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${code}:\n${stdout}${stderr}`);
   return stdout;
 }
 
-/** Starts a program that stays. It is killed with this process at the latest. */
-export function start(command: string, args: readonly string[], options: Options = {}): Running {
+/** Starts a long-running program, which is killed at the latest when this process exits. */
+export function start(command: string, args: readonly string[], options: Options = {}): Program {
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "pipe"],
     ...(options.env === undefined ? {} : { env: options.env }),
@@ -130,7 +130,7 @@ export function start(command: string, args: readonly string[], options: Options
   };
 }
 
-/** Resolves with the first answer that is not undefined or false. Rejects after `within` ms, saying what was awaited. */
+/** Resolves with the condition's first answer that is not undefined, null or false. Rejects after `within` ms, naming `what`. */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
@@ -141,24 +141,23 @@ export async function until<T>(
     const answer = await condition();
     if (answer !== undefined && answer !== false && answer !== null)
       return answer as Exclude<T, undefined | false | null>;
-    if (Date.now() > end) throw new Error(`Waited ${within} ms, and it did not come true: ${what}`);
+    if (Date.now() > end) throw new Error(`Waited ${within} ms, but this did not happen: ${what}`);
     await pause(wait);
   }
 }
 
-/** A gap in time that is part of what a test does to the node; never a way to wait for something. */
+/** A delay that is part of what a test does to the node. To wait for something, use `until`. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Below the range that the kernel gives to outgoing connections, and to whoever asks for any port. */
+/** Below the range from which the kernel takes ephemeral ports. */
 const PORTS = { first: 10_000, blocks: 440, size: 50 } as const;
 let next = 0;
 let end = 0;
 
 /**
- * A TCP port that nothing listens on, and that nobody is given again: between this and the listening of a program, which may take
- * seconds, no other test may choose it, in this process or in those beside it.
+ * A free TCP port that no other test gets, in this process or in another one: a program may take seconds until it listens on it.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -174,7 +173,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** A block of ports is leased by a name in the kernel's abstract namespace, which goes away with this process however it ends. */
+/** Leases a block of ports by an abstract socket name, which the kernel releases when this process ends. */
 async function leaseBlock(): Promise<number> {
   for (;;) {
     const block = Math.floor(Math.random() * PORTS.blocks);
@@ -213,7 +212,7 @@ process.on("exit", () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-/** A folder that goes away with this process. */
+/** Makes a folder, which is removed when this process exits. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), "clearline-test-"));
   folders.push(folder);

@@ -1,7 +1,8 @@
-/** Runs the tests as `npm test` does: `node test/run.ts [files…]`. Ends with the runner's counts and what was skipped. */
+/** Runs the tests as `npm test` does: `node test/run.ts [files…]`. Ends with the runner's counts and the skipped tests. */
 import { once } from "node:events";
+import { globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 
@@ -9,17 +10,25 @@ import { spec } from "node:test/reporters";
 const FILE_TIMEOUT = 10 * 60_000;
 /** How many of the longest files are listed. */
 const LISTED = 12;
+const PATTERNS = ["src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.ts"];
+/** The folders with the longest files, where no earlier run says how long each takes. */
+const LONGEST = ["test/tools/", "test/inline/", "test/interop/", "test/e2e/", "src/tools/"];
+const CACHE = join(import.meta.dirname, "../node_modules/.cache");
+/** What each file took in its last run, in seconds, by name. */
+const DURATIONS = join(CACHE, "test-durations.json");
 
 // Every node, worker and test file loads the same sources: compiled once for the run, and kept for the next.
-process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "../node_modules/.cache/compile");
+process.env["NODE_COMPILE_CACHE"] ??= join(CACHE, "compile");
 
-const files = process.argv.slice(2);
-const durations: { readonly file: string; readonly seconds: number }[] = [];
+const durations = readDurations();
+const named = process.argv.slice(2);
+const files = globSync(named.length > 0 ? named : PATTERNS).sort(longestFirst);
+const taken = new Map<string, number>();
 const skipped: string[] = [];
-let failed = false;
+let failed = files.length === 0;
 
 const events = run({
-  globPatterns: files.length > 0 ? files : ["src/**/*.test.ts", "test/**/*.test.ts", "bench/**/*.test.ts"],
+  files,
   // Half of the time the tests wait for other programs.
   concurrency: availableParallelism() + 1,
   timeout: FILE_TIMEOUT,
@@ -35,17 +44,19 @@ events.on("test:pass", ({ name, file, skip }) => {
   skipped.push(`  ${why}: ${name} (${nameOf(file ?? "")})`);
 });
 events.on("test:summary", ({ file, duration_ms }) => {
-  if (file !== undefined) durations.push({ file: nameOf(file), seconds: duration_ms / 1000 });
+  if (file !== undefined) taken.set(nameOf(file), duration_ms / 1000);
 });
 const report = events.compose(spec);
 report.pipe(process.stdout);
 await once(report, "end");
 
-const slowest = durations.sort((a, b) => b.seconds - a.seconds).slice(0, LISTED);
+keepDurations();
+const slowest = [...taken].sort(([, a], [, b]) => b - a).slice(0, LISTED);
 console.log(
-  `\nThe longest files:\n${slowest.map(({ file, seconds }) => `  ${seconds.toFixed(1).padStart(5)} s  ${file}`).join("\n")}`,
+  `\nThe longest files:\n${slowest.map(([file, seconds]) => `  ${seconds.toFixed(1).padStart(5)} s  ${file}`).join("\n")}`,
 );
 
+if (files.length === 0) console.log(`No test file matches ${named.join(" ")}.`);
 if (skipped.length > 0) {
   console.log(`\nSkipped, and what each needs:\n${skipped.sort().join("\n")}`);
   if (process.env["CLEARLINE_PEERS"] === "required") {
@@ -54,6 +65,31 @@ if (skipped.length > 0) {
   }
 }
 process.exitCode = failed ? 1 : 0;
+
+/** A long file that starts last would run alone while the other cores idle. */
+function longestFirst(a: string, b: string): number {
+  return (durations.get(b) ?? guess(b)) - (durations.get(a) ?? guess(a)) || a.localeCompare(b);
+}
+
+/** Seconds, only good for the order: between the short files and those that are known to be long. */
+function guess(file: string): number {
+  const place = LONGEST.findIndex((folder) => file.startsWith(folder));
+  return place < 0 ? 1 : 10 + LONGEST.length - place;
+}
+
+function readDurations(): Map<string, number> {
+  try {
+    return new Map(Object.entries(JSON.parse(readFileSync(DURATIONS, "utf8")) as Record<string, number>));
+  } catch {
+    // There has been no run yet.
+    return new Map();
+  }
+}
+
+function keepDurations(): void {
+  mkdirSync(dirname(DURATIONS), { recursive: true });
+  writeFileSync(DURATIONS, JSON.stringify(Object.fromEntries([...durations, ...taken])));
+}
 
 function nameOf(file: string): string {
   return relative(process.cwd(), file);

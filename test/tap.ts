@@ -1,24 +1,24 @@
-/** A TCP relay that writes down what passes: put before the node, or between the node and a server. */
+/** A TCP relay before or behind the node, which records all bytes. */
 import { once } from "node:events";
 import net from "node:net";
 
 export interface Recording {
-  /** What came from the side that connected, and what came back. */
+  /** The bytes from the client's side, and from the server's side. */
   fromClient: Buffer;
   fromServer: Buffer;
-  /** How each side left, once it has. */
+  /** How each side closed, once it has. */
   clientLeft?: "FIN" | "RST";
   serverLeft?: "FIN" | "RST";
 }
 
 export interface Tap {
   readonly port: number;
-  /** In the order in which they were opened. */
+  /** Oldest first. */
   readonly connections: readonly Recording[];
   close(): void;
 }
 
-/** Sends the first bytes of a connection on in its own way. */
+/** Forwards the first bytes of a connection, in pieces of its choice. */
 export type Delivery = (first: Buffer, send: (piece: Buffer) => Promise<void>) => Promise<void>;
 
 /** Listens on a free port of 127.0.0.1 and relays every connection to this port. */
@@ -78,7 +78,7 @@ export function byteByByte(gapAt: number, gap: () => Promise<void>): Delivery {
   };
 }
 
-/** The first handshake record as many records of `size` bytes: RFC 8446, section 5.1 allows it. */
+/** Splits the first handshake record into records of `size` bytes: RFC 8446, section 5.1 allows it. */
 export function overRecords(size: number): Delivery {
   return async (first, send) => {
     const length = first.readUInt16BE(3);

@@ -4,13 +4,13 @@ import type { Agreement, Dialogue } from "../src/detect/starttls/dialogue.ts";
 import { PeerError } from "../src/errors.ts";
 import type { Side } from "../src/vocabulary.ts";
 
-/** What was said, in order: "> " the client, "< " the server, with CR LF at the end of each line; bytes stand as they are. */
+/** A dialogue in order: "> " lines are the client's, "< " lines the server's, each ending with CR LF. Buffers are sent unchanged. */
 export type Transcript = readonly (string | readonly [side: Side, bytes: Buffer])[];
 
-/** What came of a transcript. */
+/** The outcome of a transcript. */
 export interface Outcome {
   readonly kind: "more" | "no" | "upgrade" | "broken";
-  /** Where the dialogue was over, in bytes from its beginning. */
+  /** The offset in bytes at which the dialogue was decided. */
   readonly at?: number;
   readonly agreement?: Agreement;
   /** Why it is broken. */
@@ -21,7 +21,7 @@ export interface Outcome {
   readonly refused: boolean;
 }
 
-/** Feeds a dialogue what was said, in pieces of these sizes in turn; whole when there are none. Stops at its answer. */
+/** Feeds a transcript to a dialogue, in pieces of these sizes in turn, or line by line without sizes. Stops at its answer. */
 export function play(dialogue: Dialogue, transcript: Transcript, sizes: readonly number[] = []): Outcome {
   const known = () => ({ answers: dialogue.answers, offered: dialogue.offered, refused: dialogue.refused });
   let passed = 0;
@@ -47,7 +47,7 @@ export function play(dialogue: Dialogue, transcript: Transcript, sizes: readonly
   return { kind: "more", ...known() };
 }
 
-/** Asserts that the outcome is the same however the bytes are cut, byte by byte among it. */
+/** Asserts that the outcome is the same however the bytes are cut, also byte by byte. */
 export function assertCutAnywhere(open: () => Dialogue, transcript: Transcript): void {
   const { agreement, ...whole } = play(open(), transcript);
   const same = (sizes: readonly number[]) => {
@@ -59,14 +59,14 @@ export function assertCutAnywhere(open: () => Dialogue, transcript: Transcript):
   fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 }), same));
 }
 
-/** Asserts that any order of the transcript's own parts, with noise among them, yields an answer or a PeerError. */
+/** Asserts that the transcript's parts in any order, with random bytes between them, give an answer or a PeerError. */
 export function assertAnswersAnything(open: () => Dialogue, transcript: Transcript): void {
   const own = transcript.map(turnOf).map(([, bytes]) => bytes);
   const noise = fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes));
   const part = fc.tuple(fc.constantFrom<Side>("client", "server"), fc.oneof(fc.constantFrom(...own), noise));
   fc.assert(
     fc.property(fc.array(part, { maxLength: 12 }), fc.integer({ min: 1, max: 30 }), (parts, size) => {
-      // `play` lets nothing but a PeerError pass as an answer.
+      // `play` rethrows every error that is not a PeerError.
       const { kind } = play(open(), parts, [size]);
       assert.ok(["more", "no", "upgrade", "broken"].includes(kind));
     }),

@@ -1,4 +1,4 @@
-/** A real client that keeps its session from one visit to the next. */
+/** Visits of a real client that resumes its session. */
 import assert from "node:assert/strict";
 import { constants } from "node:crypto";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ import type { TestNode } from "./node.ts";
 import { DOMAIN } from "./pki.ts";
 import { scratch } from "./processes.ts";
 
-/** One visit of a real client that keeps its session in a file, and brings what is in it. */
+/** How openssl's client visits a server. It keeps its session in a file. */
 export interface Visit {
   readonly port: number;
   readonly name: string;
@@ -25,7 +25,7 @@ export interface Visit {
   readonly input?: string;
 }
 
-/** The first visit begins a session, the others come back to it. */
+/** Visits a server: with `again`, it offers the session of the visit before. */
 export async function visit(again: boolean, visited: Visit): Promise<{ resumed: boolean; page: string }> {
   const { port, name, node, version, session, tickets = false, from, more = [], input = GET } = visited;
   const { code, stdout, stderr } = await opensslClient({
@@ -42,12 +42,12 @@ export async function visit(again: boolean, visited: Visit): Promise<{ resumed: 
     ],
   });
   assert.equal(code, 0, stderr + stdout);
-  // Behind it stands the server's page, which says the same of its own session.
+  // The server's page follows, which has the same line about its own session.
   const [client = ""] = stdout.split("<pre>");
   return { resumed: /^Reused, /m.test(client), page: stdout };
 }
 
-/** Comes back to its session of TLS 1.2 by identifier, and says something that nobody sealed: a fatal alert is the answer. */
+/** Resumes a TLS 1.2 session by identifier, then sends a record that is not encrypted. The answer is a fatal alert. */
 export async function spoil({ port, name, session, version }: Visit): Promise<void> {
   const [, pem = ""] =
     /-----BEGIN SSL SESSION PARAMETERS-----([^-]+)-----END/.exec(readFileSync(session, "utf8")) ?? [];

@@ -9,12 +9,12 @@ import { watch } from "../wire.ts";
 
 const BACKWARDS = 8022;
 
-/** Neither end sees that there is a node. */
+/** Neither end can tell that there is a node between them. */
 export const ADDRESSES: readonly Claim[] = FAMILIES.flatMap((family) => [keeps(family), backwards(family)]);
 
 function keeps(family: Family): Claim {
   return {
-    says: `IPv${family}: the server sees the client's address and port, the client sees the server's, and no packet shows another address`,
+    says: `IPv${family}: the server sees the client's address and port, the client sees the server's, and no packet has any other address`,
     async check({ network: { client, server }, node }) {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
@@ -42,7 +42,7 @@ function keeps(family: Family): Claim {
 
 function backwards(family: Family): Claim {
   return {
-    says: `IPv${family}: a connection from network B to network A passes as it is, and is no session`,
+    says: `IPv${family}: a connection from network B to network A passes unchanged and is not a session`,
     async check({ network: { client, server }, node }) {
       await using _ = await serve(client, BACKWARDS, (peer) => {
         peer.write(`${peer.remoteAddress} ${peer.remotePort}\n`);

@@ -4,14 +4,14 @@ import type { Claim, Stage } from "../claim.ts";
 import { type Request, startLoad } from "../load.ts";
 
 const CLIENTS = 8;
-/** Requests that have to go well before something is killed, and after. */
+/** Requests that must succeed before the kill, and after it. */
 const ENOUGH = 40;
-/** ms: time for a SYN to be sent twice. */
+/** ms: long enough for a second SYN. */
 const SHORT_PATIENCE = 1500;
 
-/** What happens to traffic when the node dies under it. Each kills its node. */
+/** What happens to traffic when the node dies. Each of these kills its node. */
 export const OPEN_WORKERS: Claim = {
-  says: "failure: open. All workers killed (SIGKILL) under load: new connections go on, and are decrypted again once the workers are back",
+  says: "failure: open. All workers are killed (SIGKILL) under load: new connections still succeed, and are decrypted again once the workers are back",
   async check(stage) {
     const { before, killed, after } = await killUnderLoad(stage, (pids) => pids.slice(1));
     const first = after.find(({ by }) => by !== undefined)!;
@@ -24,7 +24,7 @@ export const OPEN_WORKERS: Claim = {
 };
 
 export const OPEN_NODE: Claim = {
-  says: "failure: open. The whole node killed (SIGKILL) under load: the kernel forwards new connections",
+  says: "failure: open. The whole node is killed (SIGKILL) under load: the kernel forwards new connections",
   async check(stage) {
     const { before, killed, after } = await killUnderLoad(stage, (pids) => pids, "server");
     const first = after.find(({ by }) => by === "server")!;
@@ -34,7 +34,7 @@ export const OPEN_NODE: Claim = {
 };
 
 export const CLOSED_WORKERS: Claim = {
-  says: "failure: closed. All workers killed (SIGKILL) under load: no connection goes past the node, and they are decrypted again once the workers are back",
+  says: "failure: closed. All workers are killed (SIGKILL) under load: no connection bypasses the node, and new ones are decrypted again once the workers are back",
   async check(stage) {
     const { before, killed, after } = await killUnderLoad(stage, (pids) => pids.slice(1));
     assert.equal(after.filter(({ by }) => by === "server").length, 0);
@@ -44,13 +44,13 @@ export const CLOSED_WORKERS: Claim = {
 };
 
 export const CLOSED_NODE: Claim = {
-  says: "failure: closed. The whole node killed (SIGKILL) under load: no new connection reaches the server",
+  says: "failure: closed. The whole node is killed (SIGKILL) under load: no new connection reaches the server",
   async check(stage) {
     await using load = startLoad(stage, CLIENTS, SHORT_PATIENCE);
-    await until("requests that go well", () => answered(load.requests) >= ENOUGH, 30_000);
+    await until("successful requests", () => answered(load.requests) >= ENOUGH, 30_000);
     const killed = performance.now();
     stage.node.kill(stage.node.pids());
-    const after = await until("new connections that failed", () => {
+    const after = await until("failed new connections", () => {
       const found = load.requests.filter(({ start }) => start > killed);
       return found.length >= CLIENTS && found;
     });
@@ -60,22 +60,22 @@ export const CLOSED_NODE: Claim = {
 };
 
 interface Killing {
-  /** Requests answered before. */
+  /** Requests that were answered before the kill. */
   readonly before: number;
-  /** ms of `performance.now`. */
+  /** When, in ms of `performance.now`. */
   readonly killed: number;
-  /** The requests that began after it. */
+  /** The requests that began after the kill. */
   readonly after: readonly Request[];
 }
 
-/** Kills some of the node's processes under load; resolves when enough new connections were answered by `by`. */
+/** Kills some of the node's processes under load. Resolves once `by` has answered enough new connections. */
 async function killUnderLoad(
   stage: Stage,
   choose: (pids: readonly number[]) => readonly number[],
   by: "node" | "server" = "node",
 ): Promise<Killing> {
   await using load = startLoad(stage, CLIENTS);
-  await until("requests that go well", () => answered(load.requests) >= ENOUGH, 30_000);
+  await until("successful requests", () => answered(load.requests) >= ENOUGH, 30_000);
   const before = load.requests.length;
   const victims = choose(stage.node.pids());
   assert.ok(victims.length > 0);

@@ -8,20 +8,20 @@ import { firstWith, segmentsOf } from "../segments.ts";
 import { PORTS } from "../servers.ts";
 import { watch } from "../wire.ts";
 
-/** What the server's own firewall does to these ports. */
+/** Ports of which the server's own firewall drops or rejects the packets. */
 const HELD_UP = 4901;
 const SWALLOWED = 4902;
 const UNREACHABLE = 4903;
-/** Addresses that nobody has, in the server's network. */
+/** Addresses in the server's network that no host has. */
 const NOBODY = {
   bridge: { 4: "10.3.0.97", 6: "fd00:3::97" },
   routed: { 4: "10.2.0.97", 6: "fd00:2::97" },
 } as const;
-/** The node's, where it is the clients' router. */
+/** The node's addresses where it is the clients' router. */
 const ROUTER = { 4: "10.1.0.1", 6: "fd00:1::1" } as const;
 const CONNECTIONS = 60;
 
-/** The server is connected before the client's SYN is answered: what the client meets is the server, not the node. */
+/** The node connects to the server before it answers the client's SYN, so the client sees how the server answers. */
 export const FIRST_PACKET: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [order(family), refuses(family), unreachable(family), unanswered(family)]),
   sentAgain(),
@@ -70,7 +70,7 @@ function refuses(family: Family): Claim {
         const found = segmentsOf(frames, PORTS.closed);
         return firstWith(found, "RA") && found;
       });
-      // A client that has waited for a second says its SYN again.
+      // A client that has waited for a second sends its SYN again.
       assert.deepEqual([...new Set(seen.map(({ flags }) => flags))], ["S", "RA"]);
       return `S, then RA after ${(firstWith(seen, "RA")!.time - seen[0]!.time).toFixed(2)} ms`;
     },
@@ -79,7 +79,7 @@ function refuses(family: Family): Claim {
 
 function unreachable(family: Family): Claim {
   return {
-    says: `IPv${family}: what the network says about a host that cannot be reached, the client hears`,
+    says: `IPv${family}: the client gets the network's error about a host that cannot be reached`,
     async check({ network: { client, server } }) {
       await using _ = await firewall(server, `tcp dport ${UNREACHABLE} reject with icmpx type host-unreachable`);
       await using here = await watch(client, client.interface, "tcp");
@@ -96,11 +96,11 @@ function unreachable(family: Family): Claim {
 
 function unanswered(family: Family): Claim {
   return {
-    says: `IPv${family}: a host that answers no ARP or neighbour solicitation is unreachable, as soon as that is known`,
+    says: `IPv${family}: the client is told that a host is unreachable as soon as ARP or neighbour discovery has failed`,
     async check({ network, node }) {
       const { client, topology } = network;
       const address = NOBODY[topology][family];
-      // On a bridge the client would find out by itself. One that remembers a host that has gone sends its SYN.
+      // On a bridge the client's own ARP would fail. With an old entry in its table it sends its SYN all the same.
       const neighbour = [address, "lladdr", "02:00:00:00:00:97", "dev", client.interface];
       if (topology === "bridge") await client.must("ip", [`-${family}`, "neigh", "add", ...neighbour]);
       await using wire = await watch(client, client.interface, "icmp[0] == 3 or (icmp6 and ip6[40] == 1)");
@@ -115,7 +115,7 @@ function unanswered(family: Family): Claim {
       const [source] = await wire.shows("an ICMP error", (frames) =>
         frames.length > 0 ? frames.map(({ ip }) => ip?.source) : undefined,
       );
-      // A router says so itself; a bridge has no address here.
+      // A router sends the error from its own address; a bridge uses the server's.
       const speaker = topology === "bridge" ? address : ROUTER[family];
       assert.equal(source, speaker);
       return `${code} after ${took.toFixed(0)} ms, from ${source}; closed: "${closeReason}"`;
@@ -125,7 +125,7 @@ function unanswered(family: Family): Claim {
 
 function sentAgain(): Claim {
   return {
-    says: "A SYN that is sent again starts nothing twice: one connection at the server, one session",
+    says: "A SYN that is sent again makes no second connection to the server and no second session",
     async check({ network: { client, server }, node }) {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
@@ -136,7 +136,7 @@ function sentAgain(): Claim {
       const { from: port } = await there.shows("the node's SYN", (frames) => segmentsOf(frames, HELD_UP)[0]);
       const held = await node.sessionFrom(port, since);
       assert.equal(held.state, "SYN_RCV:SYN_SENT:INIT:INIT");
-      // Workers that are busy at the wrong moment: they find the client's second SYN and the server's refusal at once.
+      // The stopped workers find the client's second SYN and the server's refusal at the same time.
       const workers = (await node.stats()).workers.map(({ pid }) => pid);
       for (const pid of workers) process.kill(pid, "SIGSTOP");
       try {
@@ -160,7 +160,7 @@ function sentAgain(): Claim {
 
 function givenUp(): Claim {
   return {
-    says: "A SYN whose client gave up leaves nothing behind: no session, no socket, nothing in the queue",
+    says: "When the client gives up during the SYN, no session, no socket and no queued packet is left",
     async check({ network, node }) {
       const { client, server } = network;
       await using here = await watch(client, client.interface, "tcp");
@@ -188,7 +188,7 @@ function givenUp(): Claim {
 
 function sameWorker(): Claim {
   return {
-    says: "The worker that connected to the server is the one that accepts the client, with several workers",
+    says: "With several workers, the worker that connected to the server also accepts the client",
     async check({ network: { client, server }, node, servers }) {
       const before = servers.accepted.get(PORTS.who)?.length ?? 0;
       const own = new Set<number>();
@@ -201,7 +201,7 @@ function sameWorker(): Claim {
           socket.end();
         }),
       );
-      // A client at another worker than its server would have had a second connection made for it.
+      // If another worker had accepted the client, it would have made a second connection to the server.
       assert.equal((servers.accepted.get(PORTS.who)?.length ?? 0) - before, CONNECTIONS);
       const sessions = await until("their sessions", async () => {
         const found = (await node.sessions()).filter(({ client, start }) => own.has(client.port) && start >= since);
@@ -214,7 +214,7 @@ function sameWorker(): Claim {
   };
 }
 
-/** Packets that wait in the kernel's queues of the node's host. */
+/** The number of packets in the NFQUEUEs of the node's host. */
 async function heldPackets({ network }: Pick<Stage, "network">): Promise<number> {
   const table = await network.node.must("cat", ["/proc/net/netfilter/nfnetlink_queue"]);
   const rows = table.split("\n").filter(Boolean);
@@ -237,7 +237,7 @@ function ended(socket: Socket): Promise<string> {
 
 let walls = 0;
 
-/** A rule for what comes in at a host, until disposed of. */
+/** Adds a rule for incoming packets to a host, until disposed of. */
 async function firewall(on: End, rule: string): Promise<AsyncDisposable> {
   const table = `clearline-lab-${walls++}`;
   const input = `table inet ${table} {\nchain input {\ntype filter hook input priority 0; policy accept;\n${rule}\n}\n}\n`;

@@ -11,7 +11,7 @@ import { describeSetup, hasForeignRules } from "../setup.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
 export const PLAN: Claim = {
-  says: "`clearline inline plan` prints what the node does to the network, and does nothing",
+  says: "`clearline inline plan` prints what the node does to the network, and changes nothing",
   async check({ network, node }) {
     const before = await describeSetup(network.node);
     const { code, stdout, stderr } = await node.command("inline", "plan");
@@ -24,7 +24,7 @@ export const PLAN: Claim = {
 };
 
 export const DRAIN: Claim = {
-  says: "A node that is stopped lets live sessions go on until they end, new ones go past it, and it takes down exactly what it set up",
+  says: "A node that stops lets live sessions end by themselves and new connections bypass it; then it removes exactly what it set up",
   async check({ network, node, pki, before }) {
     const { client, server } = network;
     assert.ok(await hasForeignRules(network.node), "the administrator's rules are gone");
@@ -39,7 +39,7 @@ export const DRAIN: Claim = {
     await until("the node says that it stops", () => node.process.output().includes("Stopping"));
     await say("after");
     const past = ["-sS", "--fail", "-m", "10", "--cacert", pki.root.certificate, ...toPage(server.address[4])];
-    await until("a new connection that goes past the node", async () => (await client.run("curl", past)).code === 0);
+    await until("a new connection that bypasses the node", async () => (await client.run("curl", past)).code === 0);
     await say("still");
     socket.end();
     const { code } = await stopped;
@@ -50,7 +50,7 @@ export const DRAIN: Claim = {
 };
 
 export const CRASH: Claim = {
-  says: "What a killed node left behind the next start takes over, and the stop after it takes down",
+  says: "A killed node's network setup is taken over by the next start and removed by the stop after it",
   async check({ network, node, pki, before }) {
     node.kill(node.pids());
     await node.process.ended;
@@ -66,11 +66,11 @@ export const CRASH: Claim = {
   },
 };
 
-/** The listener of a node that leaves everything standing. */
+/** The listener of a node whose stop leaves its network setup in place. */
 export const KEPT = { stop: "keep" } as const;
 
 export const KEEP: Claim = {
-  says: "With `stop: keep` no packet is lost over a stop and a start, nor over a crash and a start; meanwhile new connections go past",
+  says: "With `stop: keep` no packet is lost during a stop and a start, nor during a crash and a start; meanwhile new connections bypass the node",
   async check(stage) {
     const { network, pki, before } = stage;
     const { client, server } = network;
@@ -93,7 +93,7 @@ export const KEEP: Claim = {
     assert.equal(await linkOf(stage), index);
     const [, sent] = /(\d+) packets transmitted/.exec(stdout) ?? [];
     const back = [...stdout.matchAll(/icmp_seq=(\d+) /g)].map(([, sequence]) => Number(sequence));
-    // ping ends without a look at what has come since its last packet.
+    // ping ends without waiting for the answer to its last packet.
     const lost = Array.from({ length: Number(sent) - 1 }, (_, before) => before + 1).filter(
       (one) => !back.includes(one),
     );
@@ -105,14 +105,14 @@ export const KEEP: Claim = {
   },
 };
 
-/** The bridge's own number, or the interface's: a bridge that is made anew has another. */
+/** The interface number of the bridge, or of the interface toward the clients: a bridge that is made again gets another. */
 async function linkOf({ network: { topology, node } }: Stage): Promise<string> {
   const name = topology === "bridge" ? "clbr0" : node.networkA;
   return (await node.must("cat", [`/sys/class/net/${name}/ifindex`])).trim();
 }
 
 export const UNDO: Claim = {
-  says: "`clearline inline undo` takes down what a killed node left behind, without a start",
+  says: "`clearline inline undo` removes the network setup of a killed node, without a start",
   async check({ network, node, before }) {
     assert.notDeepEqual(await describeSetup(network.node), before);
     const { code, stdout, stderr } = await node.command("inline", "undo");
@@ -123,19 +123,22 @@ export const UNDO: Claim = {
 };
 
 export const NO_UNDO: Claim = {
-  says: "`clearline inline undo` leaves a node alone that runs",
+  says: "`clearline inline undo` does not touch the setup of a running node",
   async check({ network, node }) {
     const before = await describeSetup(network.node);
     const { code, stderr } = await node.command("inline", "undo");
     assert.equal(code, 2);
-    assert.match(stderr, /^Cannot take down what .*inline\.json lists: its node, process \d+, runs\n$/);
+    assert.match(
+      stderr,
+      /^Cannot take down what .*inline\.json lists: its node still runs as process \d+; stop it first\n$/,
+    );
     assert.deepEqual(await describeSetup(network.node), before);
     return stderr.trim();
   },
 };
 
 export const CAPABILITY: Claim = {
-  says: "CAP_NET_ADMIN is all that the node needs of root's rights",
+  says: "CAP_NET_ADMIN is the only privilege that the node needs",
   async check(stage) {
     const { node } = stage;
     const [status] = await Promise.all([stage.network.node.must("cat", [`/proc/${node.process.pid}/status`])]);

@@ -7,10 +7,10 @@ import { PORTS } from "../servers.ts";
 
 const CLIENTS = 200;
 
-/** Parallel clients for some seconds, each request over a new connection, with a handshake on both legs. */
+/** Parallel clients; each request is a new connection with a handshake on both legs. */
 export function carries(seconds: number): Claim {
   return {
-    says: `${CLIENTS} parallel clients, ${seconds} s, each request a new TLS session: none fails`,
+    says: `${CLIENTS} parallel clients for ${seconds} s, each request in a new TLS session: no request fails`,
     only: "bridge",
     async check({ network: { client, server }, node }) {
       const before = await decryptions(node);

@@ -7,8 +7,8 @@ import { PORTS } from "../servers.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
 /**
- * The administrator's own wish: behind the node, everybody has the node's address, and the node itself lets in what it knows,
- * with the rule of docs/guide/inline.md for what is intercepted.
+ * An administrator's own rules: connections get the node's address behind the node, and the node's host accepts only known
+ * traffic, with the rule of docs/guide/inline.md for intercepted connections.
  */
 export function masquerade({ topology, node }: Network): Promise<unknown> {
   const input = `table inet translation {
@@ -36,7 +36,7 @@ export const MASQUERADED: readonly Claim[] = [
 
 function decrypts(family: Family): Claim {
   return {
-    says: `IPv${family}: with masquerade behind the node TLS is decrypted, and the server sees the node's address`,
+    says: `IPv${family}: with masquerading behind the node, TLS is decrypted and the server sees the node's address`,
     async check(stage) {
       const page = await fetchDecrypted(stage, family, PORTS.https);
       assert.equal(page.trim().split(" ").at(-1), nodeAddress(stage, family));
@@ -47,7 +47,7 @@ function decrypts(family: Family): Claim {
 
 function greets(family: Family): Claim {
   return {
-    says: `IPv${family}: what is not TLS is carried as well, and 60 connections at once`,
+    says: `IPv${family}: with masquerading, plaintext passes too, also on 60 connections at once`,
     async check(stage) {
       const { client, server } = stage.network;
       const seen = await Promise.all(
@@ -66,7 +66,7 @@ function greets(family: Family): Claim {
 
 function bypasses(family: Family): Claim {
   return {
-    says: `IPv${family}: what the network phase bypasses is masqueraded by the kernel as without a node`,
+    says: `IPv${family}: the kernel masquerades connections that the network phase bypasses, as it would without a node`,
     only: "routed",
     async check(stage) {
       const page = await fetchPast(stage, family, PORTS.bypassed);
@@ -78,7 +78,7 @@ function bypasses(family: Family): Claim {
 
 function refuses(family: Family): Claim {
   return {
-    says: `IPv${family}: a closed port is closed to the client behind masquerade too`,
+    says: `IPv${family}: with masquerading, a closed port is refused to the client too`,
     async check({ network: { client, server } }) {
       const dialed = dial(client, { address: server.address[family], port: PORTS.closed });
       await assert.rejects(dialed, { code: "ECONNREFUSED" });
@@ -90,7 +90,7 @@ function refuses(family: Family): Claim {
 /** The last of these: it kills the node. */
 function forwards(): Claim {
   return {
-    says: "Failure open: what the kernel forwards without the node is tracked and masqueraded as on any router",
+    says: "failure: open. Without the node, the kernel tracks and masquerades forwarded connections as on any router",
     async check(stage) {
       const { node } = stage;
       node.kill(node.pids());

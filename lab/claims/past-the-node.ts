@@ -11,7 +11,7 @@ import { watch } from "../wire.ts";
 const SENDER = new URL("../programs/frames.py", import.meta.url).pathname;
 const QUIC = 443;
 
-/** What the kernel forwards by itself. */
+/** Traffic that the kernel forwards by itself. */
 export const PAST_THE_NODE: readonly Claim[] = [
   ...FAMILIES.map(bypasses),
   untouched("A to B"),
@@ -21,7 +21,7 @@ export const PAST_THE_NODE: readonly Claim[] = [
 
 function bypasses(family: Family): Claim {
   return {
-    says: `IPv${family}: what the network phase bypasses never reaches the node: the server's own certificate, the client's own packets`,
+    says: `IPv${family}: a connection that the network phase bypasses never reaches the node: the client sees the server's certificate, the server the client's packets`,
     async check(stage) {
       const { network, node, pki } = stage;
       const { client, server } = network;
@@ -46,16 +46,16 @@ function bypasses(family: Family): Claim {
       const [mine, its] = [bytesToward(a!, PORTS.bypassed), bytesToward(b!, PORTS.bypassed)];
       assert.equal(mine[0], 22, "not a ClientHello");
       assert.deepEqual(its, mine);
-      assert.equal(firstWith(b!, "S")?.sequence, firstWith(a!, "S")?.sequence, "another connection than the client's");
+      assert.equal(firstWith(b!, "S")?.sequence, firstWith(a!, "S")?.sequence, "not the client's own connection");
       const more = (await rowPackets(stage)) - counted;
       assert.ok(more >= 1, "the row's counter did not move");
-      assert.deepEqual((await node.stats()).counters, sessions, "the node has seen it");
+      assert.deepEqual((await node.stats()).counters, sessions, "the node has seen the connection");
       return `ClientHello and all else the same (${mine.length} bytes), one TCP connection; row counter +${more}, node's counters unmoved`;
     },
   };
 }
 
-/** Packets that the kernel decided by rows of the policy's network phase. */
+/** The number of packets that matched the nft rules of the policy's network phase. */
 async function rowPackets({ network }: Stage): Promise<number> {
   const { nftables } = JSON.parse(await network.node.must("nft", ["-j", "list", "counters"])) as {
     nftables: readonly { counter?: { name: string; packets: number } }[];
@@ -65,7 +65,7 @@ async function rowPackets({ network }: Stage): Promise<number> {
 
 function untouched(direction: "A to B" | "B to A"): Claim {
   return {
-    says: `What is not TCP crosses from ${direction} bit for bit: ICMP, UDP, GRE, SCTP, fragments and, on the bridge, ARP and VLAN-tagged frames`,
+    says: `Traffic other than TCP crosses from ${direction} bit for bit: ICMP, UDP, GRE, SCTP, fragments and, on the bridge, ARP and VLAN-tagged frames`,
     async check({ network }) {
       const [from, to] = direction === "A to B" ? [network.client, network.server] : [network.server, network.client];
       const next =
@@ -96,7 +96,7 @@ function untouched(direction: "A to B" | "B to A"): Claim {
 
 function answersDatagrams(family: Family): Claim {
   return {
-    says: `IPv${family}: UDP 443 passes as long as nobody asked for QUIC to be blocked`,
+    says: `IPv${family}: UDP 443 passes by default`,
     async check({ network: { client, server } }) {
       const answer = await ask(client, { address: server.address[family], port: QUIC }, Buffer.from("quic?"));
       assert.equal(String(answer), "quic?");

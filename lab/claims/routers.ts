@@ -6,7 +6,7 @@ import { type End, FAMILIES, type Family, type Network } from "../network.ts";
 import { PORTS } from "../servers.ts";
 import { watch } from "../wire.ts";
 
-/** Behind the client and behind the server of the bridge, which are routers then, there are others. */
+/** Hosts behind the client and behind the server of the bridge, which are routers here. */
 const BEYOND = {
   client: { 4: "10.9.0.2", 6: "fd00:9::2" },
   server: { 4: "10.8.0.3", 6: "fd00:8::3" },
@@ -14,7 +14,7 @@ const BEYOND = {
 } as const;
 const NETWORKS = { client: ["10.9.0.0/24", "fd00:9::/64"], server: ["10.8.0.0/24", "fd00:8::/64"] } as const;
 const ROUTERS = { client: ["10.3.0.2", "fd00:3::2"], server: ["10.3.0.3", "fd00:3::3"] } as const;
-/** Where the node's own default routes lead. */
+/** The interface of the node's own default routes. */
 const MANAGEMENT = "clt-mgmt";
 
 export const ROUTES = {
@@ -53,7 +53,7 @@ export const BEYOND_ROUTERS: readonly Claim[] = [
 
 function decrypts(family: Family): Claim {
   return {
-    says: `IPv${family}: over a bridge, client and server behind routers find each other, by the bridge's routes and not the node's own`,
+    says: `IPv${family}: over a bridge, a client and a server behind routers reach each other by the listener's routes, not by the node's own`,
     only: "bridge",
     async check(stage) {
       await using management = await watch(stage.network.node, MANAGEMENT, "tcp or icmp");
@@ -67,7 +67,7 @@ function decrypts(family: Family): Claim {
 
 function refuses(family: Family): Claim {
   return {
-    says: `IPv${family}: a closed port of a server behind a router is closed to a client behind a router`,
+    says: `IPv${family}: a closed port of a server behind a router is refused to a client behind a router`,
     only: "bridge",
     async check({ network: { client } }) {
       const dialed = dial(beyond(client), { address: BEYOND.server[family], port: PORTS.closed });
@@ -79,12 +79,12 @@ function refuses(family: Family): Claim {
 
 function tells(family: Family): Claim {
   return {
-    says: `IPv${family}: what a router says about a host behind it the client hears, and never the node's address`,
+    says: `IPv${family}: the client gets a router's error about a host behind it, and never from the node's address`,
     only: "bridge",
     async check({ network: { client, node } }) {
       await using wire = await watch(client, client.interface, "icmp[0] == 3 or (icmp6 and ip6[40] == 1)");
       const dialed = dial(beyond(client), { address: BEYOND.nobody[family], port: PORTS.https });
-      // RFC 4443, section 3.1: a router without a route says so; in IPv4 the host is unreachable.
+      // RFC 4443, section 3.1: an IPv6 router without a route reports the network; an IPv4 router reports the host.
       const code = family === 4 ? "EHOSTUNREACH" : "ENETUNREACH";
       await assert.rejects(dialed, { code });
       const sources = await wire.shows("an ICMP error", (frames) =>
@@ -99,7 +99,7 @@ function tells(family: Family): Claim {
 /** The last of these: it kills the node. */
 function forwards(): Claim {
   return {
-    says: "Failure open: without the node the kernel forwards between the routers on the bridge",
+    says: "failure: open. Without the node, the kernel forwards between the routers on the bridge",
     only: "bridge",
     async check(stage) {
       stage.node.kill(stage.node.pids());

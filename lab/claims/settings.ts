@@ -8,7 +8,7 @@ import { PORTS } from "../servers.ts";
 import { watch } from "../wire.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
-/** What is not the listener's default. */
+/** Settings that differ from the listener's defaults. */
 export const OTHER_SETTINGS = { synHold: false, blockQuic: true, ports: [PORTS.https, PORTS.closed] } as const;
 
 export const SETTINGS: readonly Claim[] = [
@@ -19,12 +19,12 @@ export const SETTINGS: readonly Claim[] = [
 
 function acceptsFirst(family: Family): Claim {
   return {
-    says: `IPv${family}: with synHold off the client is accepted first, and reset when the server refuses`,
+    says: `IPv${family}: with synHold off, the client is accepted first, and reset when the server refuses`,
     async check(stage) {
       const { client, server } = stage.network;
       await fetchDecrypted(stage, family, PORTS.https);
       await using here = await watch(client, client.interface, "tcp");
-      // Begun, not dialed: the reset may come with the very next packet.
+      // `begin`, not `dial`: the reset may come right behind the SYN-ACK.
       const socket = begin(client, { address: server.address[family], port: PORTS.closed });
       const code = await new Promise((resolve) =>
         socket
@@ -64,7 +64,7 @@ function refusesQuic(family: Family): Claim {
 
 function leavesOtherPorts(): Claim {
   return {
-    says: "With listed ports, the others are the kernel's: the server sees the client's own packets, and there is no session",
+    says: "With a list of ports, the kernel forwards all other ports: the server sees the client's own packets, and there is no session",
     async check({ network: { client, server }, node }) {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
@@ -83,7 +83,7 @@ function leavesOtherPorts(): Claim {
 
 function keepsCounts(): Claim {
   return {
-    says: "A reload with other rules takes effect at once, and keeps what the kernel has counted",
+    says: "A reload of the rules takes effect at once and keeps the kernel's counters",
     async check(stage) {
       const { node, network } = stage;
       const { client, server } = network;

@@ -13,7 +13,7 @@ import { describeSetup } from "../setup.ts";
 import { fetchPage, hostOf, infoOf, sessionOf } from "../tool-sessions.ts";
 import { watch } from "../wire.ts";
 
-/** Of a node with one tool that must not be left out. The last ones restart the node. */
+/** For a node with one tool, whose failure drops sessions. The last claims restart the node. */
 export const TOOL_FAILURE: readonly Claim[] = [
   failsClosed(),
   recovers(),
@@ -24,7 +24,7 @@ export const TOOL_FAILURE: readonly Claim[] = [
 
 function failsClosed(): Claim {
   return {
-    says: "onFailure: drop. The tool is cut: its sessions end, new ones are reset, and no interface of the node carries any plaintext",
+    says: "onFailure: drop. When the tool is cut off, its sessions end, new ones are reset, and no interface of the node carries plaintext",
     async check(stage) {
       const { network, tools } = stage;
       const { client, server } = network;
@@ -46,7 +46,7 @@ function failsClosed(): Claim {
       const outcomes = [];
       for (let round = 0; round < 3; round++) outcomes.push(await fetchPage(stage, 4, marker, { mustWork: false }));
       assert.ok(outcomes.every(({ code, stdout }) => code !== 0 && stdout === ""));
-      // All that was sent is on its wire once a later packet is.
+      // Once a later packet is on the wire, all earlier ones are.
       await client.run("ping", ["-c", "1", "-W", "2", server.address[4]]);
       for (const wire of [nearWire, farWire, ownWire, backWire]) {
         assert.ok(!wire.frames().some(({ bytes }) => bytes.includes(marker)), `plaintext in ${wire.file}`);
@@ -59,7 +59,7 @@ function failsClosed(): Claim {
 
 function recovers(): Claim {
   return {
-    says: "The tool is back: sessions go through it again without a restart",
+    says: "When the tool is back, sessions pass it again without a restart",
     async check(stage) {
       const tool = stage.tools[0]!;
       const start = performance.now();
@@ -77,7 +77,7 @@ function recovers(): Claim {
 
 function regainsRoutes(): Claim {
   return {
-    says: "An interface of the tool's is set down and up in the node's own namespace: nothing passes meanwhile, then sessions do again",
+    says: "While the node's interface toward the tool is down, no session passes; once it is up, sessions pass again",
     async check(stage) {
       const tool = stage.tools[0]!;
       const set = (state: string) => host(tool.ends).must("ip", ["link", "set", tool.interfaceA, state]);
@@ -99,7 +99,7 @@ function regainsRoutes(): Claim {
 
 function outlivesWorkers(): Claim {
   return {
-    says: "Workers that were killed and started again send their sessions through the tool as before",
+    says: "After the workers were killed and started again, sessions pass the tool as before",
     async check(stage) {
       const [tool] = stage.tools;
       stage.node.kill(stage.node.pids().slice(1));
@@ -115,7 +115,7 @@ function outlivesWorkers(): Claim {
 
 function cleansUp(): Claim {
   return {
-    says: "A killed node leaves the tool's interfaces in their namespace; the next start takes them back and uses them, its stop returns them",
+    says: "A killed node leaves the tool's interfaces in their namespace; the next start uses them, and its stop returns them",
     async check(stage) {
       const { network, node, before } = stage;
       node.kill(node.pids());
@@ -136,10 +136,10 @@ function cleansUp(): Claim {
   };
 }
 
-/** Of a node with two tools, of which the second may be left out. */
+/** For a node with two tools, of which the second is bypassed when it fails. */
 export function failsOpen(): Claim {
   return {
-    says: "onFailure: bypass. The tool is cut: new sessions go on without it, and still through the other one",
+    says: "onFailure: bypass. When one tool is cut off, new sessions still pass the other one",
     async check(stage) {
       const [first, second] = stage.tools;
       await cut(second!, "down");
@@ -157,7 +157,7 @@ export function failsOpen(): Claim {
   };
 }
 
-/** A TLS session through the tools on which nobody speaks. */
+/** Opens a TLS session through the tools, and sends nothing on it. */
 async function openSession({ network: { client, server }, node }: Stage, family: Family) {
   const since = Date.now();
   const socket = begin(client, { address: server.address[family], port: PORTS.https });
@@ -182,7 +182,7 @@ function untilHealth(stage: Stage, name: string, state: "up" | "down"): Promise<
   return until(`the tool ${name} is ${state}`, async () => (await infoOf(stage, name)).state === state);
 }
 
-/** Their order and their numbers are others, as an interface that moves gets new ones. */
+/** Names and flags, sorted: an interface that moves gets another number. */
 function linksIn({ links = "" }: Readonly<Record<string, string>>): string[] {
   return [...links.matchAll(/^\d+: ([^:@]+)[^<]*<([^>]*)>/gm)].map(([, name, flags]) => `${name} ${flags}`).sort();
 }

@@ -20,10 +20,10 @@ import { type Wire, watch } from "../wire.ts";
 const HANDSHAKE = "\x16\x03";
 const APPLICATION_DATA = "\x17\x03\x03";
 
-/** What begins in plaintext, through a tool. The host of which sessions are bypassed is the scenario's. */
+/** Sessions that begin in plaintext, through a tool. `bypassed`: the first label of the host that the policy bypasses. */
 export function seesUpgrades(bypassed: string): Claim {
   return {
-    says: "STARTTLS and CONNECT: the tool sees the dialogue and the plaintext of what follows in one conversation; after a late bypass, the dialogue alone and then TLS bytes in another",
+    says: "STARTTLS and CONNECT: the tool sees the dialogue and the decrypted rest as one conversation; after a late bypass it sees the dialogue alone, then TLS bytes in another conversation",
     only: "bridge",
     async check(stage) {
       const { server } = stage.network;
@@ -70,7 +70,7 @@ export function seesUpgrades(bypassed: string): Claim {
   };
 }
 
-/** curl hands a mail to Postfix, with STARTTLS or not at all. The server's name says the session's host. */
+/** curl sends a mail to Postfix with STARTTLS. The session's host tells which mail it was. */
 async function sendMail({ network: { client, server } }: Stage, name: string, trust: string): Promise<void> {
   const host = hostOf(`/${name}`, 4);
   const to = ["--resolve", `${host}:${MAIL.smtp}:${server.address[4]}`, `smtp://${host}:${MAIL.smtp}/lab`];
@@ -88,8 +88,8 @@ async function askProxy({ network: { client, server }, node }: Stage): Promise<v
 }
 
 /**
- * What was said on each connection to the server's port, in the order of their beginnings, once the last has said it. They
- * may have the same two ends one after the other: what the node connects anew is the same client's.
+ * The bytes of each connection to the server's port, oldest first, once the last connection has `last`. Connections may have
+ * the same ends one after the other, because the node reconnects for the same client.
  */
 function conversations(wire: Wire, port: number, last: string): Promise<readonly string[]> {
   return wire.shows(JSON.stringify(last), (frames) => {
@@ -112,7 +112,7 @@ function conversations(wire: Wire, port: number, last: string): Promise<readonly
   });
 }
 
-/** The records of the sessions with these servers, so many, in the order of their beginnings. */
+/** The records of this many sessions with the servers, oldest first. */
 function closed({ node }: Stage, count: number): Promise<readonly Session[]> {
   const ports: readonly number[] = [MAIL.smtp, MAIL.proxy];
   return until(`${count} closed sessions`, async () => {

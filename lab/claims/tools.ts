@@ -15,10 +15,10 @@ import { watch } from "../wire.ts";
 import { failsOpen, TOOL_FAILURE } from "./tool-failure.ts";
 import { seesUpgrades } from "./tool-starttls.ts";
 
-/** The host of which the scenario's policy bypasses sessions begins with this. */
+/** The first label of the host whose sessions the scenario's policy bypasses. */
 const BYPASSED = "bypassed";
 
-/** A node with one tool that must not be left out. The last claims restart the node. */
+/** A node with one tool, whose failure drops sessions. The last claims restart the node. */
 export const ONE_TOOL: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [seesPlaintext(family), kills(family), passesStates(family)]),
   carriesRest(),
@@ -27,17 +27,17 @@ export const ONE_TOOL: readonly Claim[] = [
   ...TOOL_FAILURE,
 ];
 
-/** A node with two tools: the first must not be left out, the second may be. */
+/** A node with two tools: the failure of the first drops sessions, that of the second is bypassed. */
 export const TWO_TOOLS: readonly Claim[] = [...FAMILIES.map(passesBoth), failsOpen()];
 
-/** A node with a tool that is a router: the addresses in it are the same, its way is another. */
+/** A node with a tool that is a router: packets have the same addresses, but the node routes them to it. */
 export const ROUTER_TOOL: readonly Claim[] = FAMILIES.flatMap((family) => [seesPlaintext(family), kills(family)]).map(
   (claim) => ({ ...claim, only: "routed" }),
 );
 
 function seesPlaintext(family: Family): Claim {
   return {
-    says: `IPv${family}: the tool sees the plaintext of TLS, both ways, between the client's and the server's own addresses, on port 80 for 443`,
+    says: `IPv${family}: the tool sees TLS sessions as plaintext, both ways, between the client's and the server's own addresses, on port 80 for 443`,
     async check(stage) {
       const { client, server } = stage.network;
       const [tool] = stage.tools;
@@ -59,7 +59,7 @@ function seesPlaintext(family: Family): Claim {
 
 function kills(family: Family): Claim {
   return {
-    says: `IPv${family}: a request that the tool forbids is killed inside TLS, and its neighbours are not`,
+    says: `IPv${family}: the tool resets a forbidden request inside TLS; sessions beside it go on`,
     async check(stage) {
       const pages = ["/before", `/${FORBIDDEN}`, "/beside", "/after"];
       const outcomes = await Promise.all(pages.map((path) => fetchPage(stage, family, path, { mustWork: false })));
@@ -67,7 +67,7 @@ function kills(family: Family): Claim {
       assert.equal(codes[0], 0);
       assert.notEqual(codes[1], 0);
       assert.deepEqual(codes.slice(2), [0, 0]);
-      // The server has not seen it, and the client was reset: curl's 56, or 35 while it still shook hands.
+      // The client was reset without an answer: curl ends with 56, or with 35 during its handshake.
       assert.equal(outcomes[1]?.stdout, "");
       return `curl ended with ${codes.join(", ")}: ${outcomes[1]?.stderr.trim().split("\n").at(-1)}`;
     },
@@ -77,9 +77,9 @@ function kills(family: Family): Claim {
 /** The first byte of TLS: RFC 8446, section 5.1. */
 const HANDSHAKE = 22;
 
-/** What these claims need of the configuration. */
+/** The configuration that these claims need. */
 export const TOOL_CONFIG = {
-  // A state is held until it was read, and a packet that was dropped comes again after 1, 3 and 7 seconds.
+  // Each state is held until it was read; TCP sends a dropped packet again after 1, 3 and 7 seconds.
   timeouts: { connect: "18s", drain: "2s" },
   policy: {
     versions: { min: "TLSv1" },
@@ -88,10 +88,10 @@ export const TOOL_CONFIG = {
   },
 } as const;
 
-/** What holds a connection in each state: packets that do not come through. */
+/** Dropped packets hold a connection in each state. */
 function passesStates(family: Family): Claim {
   return {
-    says: `IPv${family}: a session passes the states 1 to 6 in order, each held and read from the session table`,
+    says: `IPv${family}: a session passes the states 1 to 6 in order; each is held and read from the session table`,
     async check(stage) {
       const { network, node } = stage;
       const { client, server } = network;
@@ -135,7 +135,7 @@ function passesStates(family: Family): Claim {
 
 function carriesRest(): Claim {
   return {
-    says: "What is not TLS goes through the tool as it is, and so do the TLS bytes of a session that is bypassed, on their own ports",
+    says: "Plaintext connections and the TLS bytes of bypassed sessions pass the tool unchanged, on their own ports",
     async check(stage) {
       const { client, server } = stage.network;
       const [tool] = stage.tools;
@@ -160,12 +160,12 @@ function carriesRest(): Claim {
 
 function dropsStrangers(): Claim {
   return {
-    says: "A connection that the tool begins by itself belongs to no session: it is dropped and counted",
+    says: "A connection that the tool itself begins belongs to no session: it is dropped and counted",
     async check(stage) {
       const tool = stage.tools[0]!;
       const before = (await infoOf(stage, tool.name)).strangers;
       const { server } = stage.network;
-      const { code } = await tool.run("curl", ["-sS", "-m", "2", `http://${server.address[4]}:80/`]);
+      const { code } = await tool.run("curl", ["-sS", "-m", "0.5", `http://${server.address[4]}:80/`]);
       assert.equal(code, 28);
       const { strangers } = await infoOf(stage, tool.name);
       assert.ok(strangers > before);
@@ -176,7 +176,7 @@ function dropsStrangers(): Claim {
 
 function passesBoth(family: Family): Claim {
   return {
-    says: `IPv${family}: a session goes through two tools, its answers through the same ones`,
+    says: `IPv${family}: a session passes two tools, and its answers pass them in reverse`,
     async check(stage) {
       const path = `/through-both-${family}`;
       const wires = await Promise.all(stage.tools.map((tool) => watch(tool, tool.inB, "tcp")));
@@ -206,7 +206,7 @@ function passesBoth(family: Family): Claim {
 
 let holds = 0;
 
-/** Packets that match do not pass a host, until released. */
+/** Drops packets that match at a host, until released. */
 async function hold(host: Host, family: "inet" | "bridge", hook: "input" | "forward", match: string) {
   const table = `clthold${holds++}`;
   const chain = `{ type filter hook ${hook} priority 0; policy accept; ${match} drop; }`;

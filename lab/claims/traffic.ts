@@ -16,7 +16,7 @@ const VERSION_PORTS: Readonly<Record<TlsVersion, number>> = {
 };
 const PLAIN_BYTES = 4 * 1024 * 1024;
 
-/** What TCP carries: TLS is decrypted wherever it is, all else passes. */
+/** TLS on any port is decrypted; all other TCP passes. */
 export const TRAFFIC: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [PORTS.https, PORTS.odd].map((port) => findsTls(family, port))),
   ...(Object.keys(VERSION_PORTS) as TlsVersion[]).map(speaks),
@@ -25,7 +25,7 @@ export const TRAFFIC: readonly Claim[] = [
   ...FAMILIES.map(nobodySpeaks),
 ];
 
-/** Fetches the server's page with curl, which trusts the node's CA alone: success is decryption. Resolves with the page. */
+/** Fetches the server's page with curl, which trusts only the node's CA, so success means decryption. Resolves with the page. */
 export async function fetchDecrypted(stage: Stage, family: Family, port: number, ...more: string[]): Promise<string> {
   const { client, server } = stage.network;
   const name = `www.${DOMAIN}`;
@@ -75,12 +75,12 @@ function speaks(version: TlsVersion): Claim {
 
 function leavesPlaintext(family: Family): Claim {
   return {
-    says: `IPv${family}: what is not TLS arrives unchanged, and comes back unchanged`,
+    says: `IPv${family}: plaintext passes unchanged both ways`,
     async check({ network: { client, server }, node }) {
       const since = Date.now();
       const socket = await dial(client, { address: server.address[family], port: PORTS.echo });
       const port = socket.localPort ?? 0;
-      // Printable, so that no chance makes it look like a TLS record.
+      // Printable, so that random bytes cannot look like a TLS record.
       const sent = Buffer.from(randomBytes(PLAIN_BYTES / 2).toString("hex"));
       const back = createHash("sha256");
       let length = 0;
@@ -107,7 +107,7 @@ function leavesPlaintext(family: Family): Claim {
 
 function serverFirst(family: Family): Claim {
   return {
-    says: `IPv${family}: a server that speaks first is heard before the client has sent a byte`,
+    says: `IPv${family}: the client hears a server that speaks first before it has sent a byte`,
     async check({ network: { client, server } }) {
       const start = performance.now();
       const socket = await dial(client, { address: server.address[family], port: PORTS.who });
@@ -122,7 +122,7 @@ function serverFirst(family: Family): Claim {
 
 function nobodySpeaks(family: Family): Claim {
   return {
-    says: `IPv${family}: a connection on which nobody speaks is there at both ends, and so is its end`,
+    says: `IPv${family}: a silent connection is established at both ends, and its close reaches both`,
     async check({ network: { client, server }, node, servers }) {
       const since = Date.now();
       const socket = await dial(client, { address: server.address[family], port: PORTS.silent });
@@ -133,7 +133,7 @@ function nobodySpeaks(family: Family): Claim {
         const found = await node.sessionFrom(port, since);
         return found.state === "EST:EST:INIT:INIT" && found;
       });
-      // The server answers a FIN with its own, once it came.
+      // The server answers the FIN with its own.
       const over = new Promise((resolve) => socket.resume().on("end", resolve));
       socket.end();
       await over;

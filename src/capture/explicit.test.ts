@@ -29,7 +29,7 @@ async function told(peer: Socket): Promise<{ status: number; body: string }> {
   return { status: Number(/^HTTP\/1\.1 (\d{3}) [A-Z]/.exec(head)?.[1]), body };
 }
 
-test("CONNECT names the destination, and what was sent behind it is still there", async (t) => {
+test("CONNECT names the destination, and the bytes after it stay in the socket", async (t) => {
   const { peer, arrival, client } = await arrived(t);
   peer.write(
     Buffer.concat([Buffer.from("CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n"), Buffer.from([22, 3, 1])]),
@@ -49,7 +49,7 @@ test("The client of a CONNECT is answered 200 once the server is reached, and no
   assert.equal(String(await readAll(peer)), "HTTP/1.1 200 Connection established\r\n\r\n");
 });
 
-test("A plain request is sent on as the origin wants it, and its client is answered by the origin alone", async (t) => {
+test("A plain request is rewritten for the origin, and only the origin answers the client", async (t) => {
   const { peer, arrival, client } = await arrived(t);
   peer.write(
     "POST http://example.com:8080/form?a=1 HTTP/1.1\r\nHost: example.com:8080\r\nContent-Length: 4\r\n\r\nbody",
@@ -67,7 +67,7 @@ for (const [kind, status] of [
   [{ kind: "timeout", message: "Nobody there in time" }, 504],
   [{ kind: "policy", message: "Forbidden by rule x" }, 403],
 ] as const) {
-  test(`A way that is closed (${kind.kind}) is told with ${status}, and why`, async (t) => {
+  test(`A server that is not reached (${kind.kind}) is reported with ${status} and the reason`, async (t) => {
     const { peer, arrival } = await arrived(t);
     peer.write("CONNECT example.com:443 HTTP/1.1\r\n\r\nmore that nobody reads");
     await arrival.locate();
@@ -102,7 +102,7 @@ test("A request that stops in the middle is answered 408", async (t) => {
   assert.equal((await told(peer)).status, 408);
 });
 
-test("A client that leaves before it has asked is a NetworkError, and one that speaks TLS here a PeerError", async (t) => {
+test("A client that leaves before its request is a NetworkError, a client that speaks TLS here a PeerError", async (t) => {
   const leaving = await arrived(t);
   leaving.peer.end("CONNECT exam");
   await assert.rejects(leaving.arrival.locate(), NetworkError);

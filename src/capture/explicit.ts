@@ -68,7 +68,7 @@ export function arriveExplicit(
   };
 }
 
-/** Reads one request head; bytes behind it stay with the client's end. */
+/** Reads one request head. The bytes after it stay in the connection. */
 async function readHead(client: End, timing: Timing): Promise<RequestHead> {
   const reader = createRequestHeadReader();
   try {

@@ -20,7 +20,7 @@ export function openForward(listener: ForwardListener, context: CaptureContext):
   );
 }
 
-/** A port forward: every connection goes to one server, known before the client says a word. */
+/** A port forward: every connection goes to the same server. */
 function arriveForward(
   client: End,
   from: Endpoint,
@@ -35,7 +35,7 @@ function arriveForward(
     locate: async () => ({ ...listener.server, connectHost: null, http: undefined }),
     dial,
     welcome: async () => client,
-    // The client connected to what it takes for the server: a reset is what a closed or unreachable server looks like.
+    // The client believes that it is connected to the server: a reset is how a server that fails looks to it.
     refuse: () => client.reset(),
   };
 }

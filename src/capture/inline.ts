@@ -8,20 +8,20 @@ import { readSyn } from "../linux/packet.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom } from "./arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
-import { createSynHold, type SynHold, type SynVerdict } from "./syn-hold.ts";
+import { SynHold, type SynVerdict } from "./syn-hold.ts";
 
 export interface InlineListener {
   readonly name: string;
   readonly synHold: boolean;
 }
 
-/** ms that a client whose SYN was released has to complete its handshake: two retransmissions of its ACK. */
+/** ms for a client whose SYN was released to complete its handshake. That leaves time for several retransmissions. */
 const PATIENCE = 10_000;
 
 /**
- * Takes the connections that the kernel lifts out of the path; `kernel/listener/plan.ts` chose which. Each worker listens at
- * the port that all share and at one of its own, to which the SYNs that it held are steered: whoever connected to the
- * server accepts the client.
+ * Takes the connections that the kernel steers to this node by the rules of kernel/listener/plan.ts. Each worker listens at the port
+ * that all workers share and at a port of its own. The SYNs that a worker has held are steered to its own port, so the worker that has
+ * connected to the server accepts the client. Throws ConfigError.
  */
 export async function openInline(listener: InlineListener, context: CaptureContext): Promise<OpenListener> {
   const { path, inline, worker, loop, settings, arrive } = context;
@@ -34,7 +34,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
   const servers: End[] = [];
   try {
     const hold = listener.synHold
-      ? createSynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
+      ? new SynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
       : undefined;
     const accept: Accept = (client, from, to) => {
       if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));
@@ -59,7 +59,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
   }
 }
 
-/** The kernel's queue of held SYNs, whose verdicts are marks that the packet filter reads. */
+/** The kernel's queue of held SYNs. A verdict is a mark that the rules match. */
 function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
   const values: Readonly<Record<Exclude<SynVerdict, "drop">, number | undefined>> = {
     release: marks.workers[worker],
@@ -77,20 +77,20 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
         if (verdict === "drop") return queue.verdict(id, "drop");
         const value = values[verdict];
         if (value === undefined) return queue.verdict(id, "accept");
-        // The other bits of the mark are somebody else's.
+        // The other bits of the mark belong to others.
         return queue.verdict(id, "accept", ((mark & ~marks.mask) | value) >>> 0);
       };
       return hold.hold({ source: syn.source, destination: syn.destination, sequence: syn.sequence, decide });
     },
-    // The kernel lets SYNs pass unheld when nobody reads the queue.
+    // When nobody reads the queue, the kernel lets SYNs pass, and the shared socket accepts their connections.
     onError: () => {},
   });
   return queue;
 }
 
 /**
- * A connection that the kernel took out of the path for us: it was meant for `to`, which is what the accepted socket
- * calls its own address. The client believes it talks to the server already.
+ * A connection whose client was accepted before the server is reached: the client believes that it is connected to `to`, the server.
+ * The accepted socket has `to` as its local address.
  */
 function arriveInline(
   client: End,

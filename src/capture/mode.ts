@@ -2,15 +2,15 @@ import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import type { Arrival } from "./arrival.ts";
 
-/** What every capture mode works with. */
+/** The environment of every capture mode. */
 export interface CaptureContext {
   /** Where the listener stands in the configuration: "listeners[0]". */
   readonly path: string;
-  /** What the kernel was told of for the inline listeners. */
+  /** The ports, queues and marks that the kernel was set up with for the inline listeners. */
   readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
   readonly worker: number;
   readonly loop: Loop;
-  /** Workers share every listener; the kernel spreads connections over them. */
+  /** All workers listen at each address, and the kernel spreads connections over them. */
   readonly workers: number;
   /** The settings in force now. A reload changes them while the listener is open: call this where they are used. */
   readonly settings: () => CaptureSettings;
@@ -25,8 +25,8 @@ export interface CaptureSettings {
   readonly sessions: number;
 }
 
-/** A listener that runs. */
+/** An open listener. */
 export interface OpenListener {
-  /** Takes no more connections; those it took go on. Once it has resolved, another may take its place. */
+  /** Takes no more connections; accepted connections continue. When it resolves, another listener can take the address. */
   close(): unknown;
 }

@@ -9,15 +9,15 @@ type Listener =
   | (InlineListener & { readonly mode: "inline" });
 
 /**
- * A listener with another identity is another listener. Of an inline one the worker knows little: the rest is the kernel's.
- * What it does without a key is the policy's.
+ * The settings that make a listener the same after a reload: if one of them changes, the listener is closed and opened again. Most
+ * settings of an inline listener concern the kernel only, and `onMissingKey` the policy.
  */
 export function identityOf(listener: Listener & { readonly onMissingKey?: unknown }): string {
   const { mode, name, onMissingKey: _, ...rest } = listener;
   return JSON.stringify({ mode, name, ...(listener.mode === "inline" ? { synHold: listener.synHold } : rest) });
 }
 
-/** Every way in which sessions come to the node. A new one is one file and one row. Throws ConfigError. */
+/** Opens a listener of any capture mode. A new mode is one file and one row. Throws ConfigError. */
 export function openListener(listener: Listener, context: CaptureContext): Promise<OpenListener> {
   switch (listener.mode) {
     case "explicit":

@@ -4,7 +4,7 @@ import type { End } from "../engine/end.ts";
 import { endPair } from "../engine/test-ends.ts";
 import { NetworkError } from "../errors.ts";
 import type { Arrival, Refusal } from "./arrival.ts";
-import { createSynHold, type SynVerdict } from "./syn-hold.ts";
+import { SynHold, type SynVerdict } from "./syn-hold.ts";
 
 const SOURCE = { address: "192.0.2.7", port: 50_000 };
 const DESTINATION = { address: "198.51.100.9", port: 443 };
@@ -14,7 +14,7 @@ function newHold({ patience = 10_000, limit = () => 10 }: { patience?: number; l
   const arrivals: Arrival[] = [];
   const verdicts: SynVerdict[] = [];
   const dialed: unknown[] = [];
-  const hold = createSynHold({
+  const hold = new SynHold({
     listener: { name: "edge" },
     patience,
     limit,
@@ -34,7 +34,7 @@ before(async () => {
   [accepted] = await endPair({ after: (step) => after(step as () => void) });
 });
 
-test("A SYN begins a session without a client, and waits", async () => {
+test("A SYN begins a session without a client, and is held", async () => {
   const { arrivals, verdicts, syn, dialed } = newHold();
   syn();
   const [arrival] = arrivals;
@@ -51,7 +51,7 @@ test("A SYN begins a session without a client, and waits", async () => {
   assert.deepEqual(verdicts, []);
 });
 
-test("A SYN that is sent again starts nothing twice, and once released asks for its answer again", () => {
+test("A retransmitted SYN begins no second session, and is released once the first one is", () => {
   const { hold, arrivals, verdicts, syn } = newHold();
   syn();
   syn();
@@ -63,7 +63,7 @@ test("A SYN that is sent again starts nothing twice, and once released asks for 
   hold.claim(accepted, SOURCE, DESTINATION);
 });
 
-test("A SYN that comes again behind its verdict gets the same one, and a new connection from its port a session", () => {
+test("A SYN that is retransmitted after its verdict gets the same verdict, and a new connection gets a session", () => {
   const { hold, arrivals, verdicts, syn } = newHold();
   syn();
   arrivals[0]?.refuse({ kind: "unreachable", code: "ECONNREFUSED", message: "" });
@@ -91,7 +91,7 @@ test("The accepted connection is the session's client, once and for its own ends
   assert.equal(hold.claim(accepted, SOURCE, DESTINATION), false);
 });
 
-test("A client that gave up leaves nothing behind", async () => {
+test("A client that gives up leaves no entry behind", async () => {
   const { hold, arrivals, syn } = newHold({ patience: 1 });
   syn();
   await assert.rejects(arrivals[0]!.welcome(), NetworkError);
@@ -107,7 +107,7 @@ const REFUSALS: [Refusal, SynVerdict][] = [
 ];
 for (const [refusal, verdict] of REFUSALS) {
   const why = refusal.kind === "unreachable" ? refusal.code : refusal.kind;
-  test(`${why}: the client gets what the network would have given it: ${verdict}`, () => {
+  test(`After ${why} the client gets the answer of the network: ${verdict}`, () => {
     const { hold, arrivals, verdicts, syn } = newHold();
     syn();
     arrivals[0]!.refuse(refusal);
@@ -117,7 +117,7 @@ for (const [refusal, verdict] of REFUSALS) {
   });
 }
 
-test("Above the limit SYNs are let through unheld", () => {
+test("Above the limit SYNs pass without being held", () => {
   const { arrivals, verdicts, syn } = newHold({ limit: () => 1 });
   syn();
   syn({ ...SOURCE, port: 50_001 });

@@ -1,129 +1,137 @@
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
 
-/** What becomes of a held SYN. "drop" is silence: the client sends its SYN again, or gives up by itself. */
+/** The verdict on a held SYN. "drop": the client gets no answer, and sends its SYN again or gives up. */
 export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "drop";
 
-/** A client's SYN, waiting in the kernel for its verdict. */
+/** A client's SYN that the kernel holds until its verdict. */
 export interface HeldSyn {
   readonly source: Endpoint;
   readonly destination: Endpoint;
-  /** The initial sequence number: a SYN that is sent again has the same one, a new connection another (RFC 6528). */
+  /** The initial sequence number. A retransmitted SYN has the same number, a new connection another one (RFC 6528). */
   readonly sequence: number;
-  /** Exactly once. */
+  /** Called exactly once. */
   decide(verdict: SynVerdict): void;
-}
-
-export interface SynHold {
-  /** A SYN came: it is held while the server is connected to. */
-  hold(syn: HeldSyn): void;
-  /** Whether this accepted connection answers a released SYN; then its session takes it over. */
-  claim(client: End, source: Endpoint, destination: Endpoint): boolean;
-  readonly size: number;
 }
 
 export interface SynHoldOptions {
   readonly listener: { readonly name: string };
   readonly connectFrom: ConnectFrom;
-  /** A client whose SYN was released has this long, in ms, to complete its handshake. */
+  /** ms for a client whose SYN was released to complete its handshake. */
   readonly patience: number;
-  /** SYNs held at one time; those above it are let through, and the server is connected to afterwards. */
+  /** The most SYNs that are held at one time. Further SYNs pass: the client is accepted before the server is reached. */
   readonly limit: () => number;
   /** A session begins with its SYN. */
   readonly arrive: (arrival: Arrival) => void;
 }
 
-/** SYNs whose verdict is remembered after their session began or ended. */
+/** The most verdicts that are remembered after their SYN. */
 const REMEMBERED = 4_096;
 
-interface Waiting {
+/** A session whose client has not been accepted yet. */
+interface HeldSession {
+  readonly key: string;
   readonly sequence: number;
-  released: boolean;
+  state: "held" | "released" | "decided";
+  /** Once its connection has been accepted. */
+  client: End | undefined;
   claimed(client: End): void;
 }
 
 /**
- * States 1 and 2 of docs/glossary.md: the client's SYN is held while the node connects to the server, so that a closed
- * port looks closed to the client and an unreachable host unreachable.
+ * Holds a client's SYN while the node connects to the server (states 1 and 2 in docs/glossary.md). So a closed port looks closed to
+ * the client, and an unreachable host unreachable.
  */
-export function createSynHold({ listener, connectFrom, patience, limit, arrive }: SynHoldOptions): SynHold {
-  const waiting = new Map<string, Waiting>();
-  // A SYN may be sent again while the verdict on it is on its way: it must not begin a second session.
-  const decided = createCache<SynVerdict>({ entries: REMEMBERED });
-  const remember = (key: string, { sequence }: Waiting, verdict: SynVerdict) => {
-    waiting.delete(key);
-    // Silence is no answer: who asks again is tried for again.
-    if (verdict === "drop") return;
-    decided.keep(`${key} ${sequence}`, verdict);
-  };
+export class SynHold {
+  readonly #options: SynHoldOptions;
+  readonly #held = new Map<string, HeldSession>();
+  /** A retransmitted SYN may be on its way while the verdict is given. It must not begin a second session. */
+  readonly #decided = new Cache<SynVerdict>({ entries: REMEMBERED });
 
-  return {
-    hold(syn) {
-      const key = flowKey(syn.source, syn.destination);
-      const known = waiting.get(key);
-      // Sent again: while the server is being connected to it adds nothing; once released it asks for the lost SYN-ACK.
-      if (known) return syn.decide(known.released ? "release" : "drop");
-      const before = decided.find(`${key} ${syn.sequence}`);
-      if (before) return syn.decide(before);
-      if (waiting.size >= limit()) return syn.decide("pass");
-      return arrive(arriveHeld(syn, key));
-    },
-    claim(client, source, destination) {
-      const key = flowKey(source, destination);
-      const found = waiting.get(key);
-      if (!found?.released) return false;
-      remember(key, found, "release");
-      found.claimed(client);
-      return true;
-    },
-    get size() {
-      return waiting.size;
-    },
-  };
+  constructor(options: SynHoldOptions) {
+    this.#options = options;
+  }
 
-  function arriveHeld({ source, destination, sequence, decide }: HeldSyn, key: string): Arrival {
-    let client: End | undefined;
-    let settled = false;
-    const settle = (verdict: SynVerdict) => {
-      if (settled) return;
-      settled = true;
-      decide(verdict);
-      if (verdict !== "release") remember(key, entry, verdict);
-    };
-    const entry: Waiting = { sequence, released: false, claimed: () => {} };
-    waiting.set(key, entry);
-    return {
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** Holds a SYN, and begins its session. */
+  hold(syn: HeldSyn): void {
+    const key = flowKey(syn.source, syn.destination);
+    const known = this.#held.get(key);
+    const before = this.#decided.find(`${key} ${syn.sequence}`);
+    // A retransmitted SYN: until the server is reached it changes nothing; afterwards it asks for the lost SYN-ACK.
+    if (known) syn.decide(known.state === "released" ? "release" : "drop");
+    else if (before) syn.decide(before);
+    else if (this.#held.size >= this.#options.limit()) syn.decide("pass");
+    else this.#begin(key, syn);
+  }
+
+  /** Whether this accepted connection belongs to a released SYN. Then the session of the SYN takes it over. */
+  claim(client: End, source: Endpoint, destination: Endpoint): boolean {
+    const session = this.#held.get(flowKey(source, destination));
+    if (session?.state !== "released") return false;
+    this.#forget(session, "release");
+    session.claimed(client);
+    return true;
+  }
+
+  #begin(key: string, syn: HeldSyn): void {
+    const { source, destination, sequence } = syn;
+    const { listener, connectFrom, arrive } = this.#options;
+    const session: HeldSession = { key, sequence, state: "held", client: undefined, claimed: () => {} };
+    this.#held.set(key, session);
+    arrive({
       listener: listener.name,
       mode: "inline",
       from: source,
       get client() {
-        return client;
+        return session.client;
       },
       locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: undefined }),
       dial: ([address = destination.address], port) => connectFrom(source, { address, port }),
-      welcome: () =>
-        new Promise((resolve, reject) => {
-          const timer = setTimeout(() => {
-            waiting.delete(key);
-            reject(new NetworkError("The client did not complete its TCP handshake", "ETIMEDOUT"));
-          }, patience);
-          entry.claimed = (accepted) => {
-            clearTimeout(timer);
-            client = accepted;
-            resolve(accepted);
-          };
-          entry.released = true;
-          settle("release");
-        }),
-      refuse: (refusal) => settle(answerTo(refusal)),
-    };
+      welcome: () => this.#release(syn, session),
+      refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal)),
+    });
+  }
+
+  /** Lets the SYN go on to the node's listening socket. Resolves with the client's connection. */
+  #release(syn: HeldSyn, session: HeldSession): Promise<End> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#held.delete(session.key);
+        reject(new NetworkError("The client did not complete its TCP handshake", "ETIMEDOUT"));
+      }, this.#options.patience);
+      session.claimed = (client) => {
+        clearTimeout(timer);
+        session.client = client;
+        resolve(client);
+      };
+      if (session.state !== "held") return;
+      session.state = "released";
+      syn.decide("release");
+    });
+  }
+
+  #refuse(syn: HeldSyn, session: HeldSession, verdict: SynVerdict): void {
+    if (session.state !== "held") return;
+    session.state = "decided";
+    syn.decide(verdict);
+    this.#forget(session, verdict);
+  }
+
+  #forget({ key, sequence }: HeldSession, verdict: SynVerdict): void {
+    this.#held.delete(key);
+    // After "drop" the client has no answer yet: its next SYN begins a session again.
+    if (verdict !== "drop") this.#decided.keep(`${key} ${sequence}`, verdict);
   }
 }
 
-/** What the network would have told the client, had no node been there. */
+/** The answer that the network would give the client without the node. */
 function answerTo(refusal: Refusal): SynVerdict {
   if (refusal.kind === "timeout") return "drop";
   if (refusal.kind === "policy") return "reset";

@@ -46,7 +46,12 @@ export async function openClient(file: string | undefined): Promise<Client> {
     async ask(method, path, body) {
       const answer = await send(method, path, body);
       const text = await answer.text();
-      return text === "" ? undefined : JSON.parse(text);
+      if (text === "") return undefined;
+      try {
+        return JSON.parse(text);
+      } catch (error) {
+        throw foreign(place, answer, error);
+      }
     },
     async *events(path, name) {
       const answer = await send("GET", path);
@@ -107,14 +112,15 @@ async function refusal(place: Place, answer: Response): Promise<Error> {
     return new NetworkError(`Cannot use the node at ${where(place)}: ${why}`, "HTTP_401");
   }
   const { error, path = "", errors } = readError(text);
-  if (error === undefined) {
-    return new NetworkError(
-      `Cannot ask the node at ${where(place)}: another program answers there`,
-      `HTTP_${answer.status}`,
-    );
-  }
+  if (error === undefined) return foreign(place, answer);
   if (answer.status !== 400) return new NetworkError(error, `HTTP_${answer.status}`);
   return new AggregateError((errors ?? [{ error, path }]).map((one) => new ConfigError(one.path, one.error)));
+}
+
+/** The answer is not one of a node. */
+function foreign(place: Place, { status }: Response, cause?: unknown): NetworkError {
+  const message = `Cannot ask the node at ${where(place)}: another program answers there`;
+  return new NetworkError(message, `HTTP_${status}`, { cause });
 }
 
 function readError(text: string): Partial<ApiError> {

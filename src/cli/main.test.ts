@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
+import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
 import { startControl } from "../control/server.ts";
 import { createTestOperations, QUIET, testSession } from "../control/test-operations.ts";
 
@@ -110,7 +111,7 @@ for (const args of [["sessions"], ["explain"], ["ca", "show"]]) {
   });
 }
 
-test("help shows examples", async () => {
+test("Help shows examples", async () => {
   for (const args of [["sessions"], ["keys", "add"]]) {
     const { code, out } = await clearline([...args, "--help"]);
     assert.match(out, new RegExp(`Examples:\n  clearline ${args.join(" ")}`));
@@ -118,13 +119,13 @@ test("help shows examples", async () => {
   }
 });
 
-test("a command that does not exist is the user's mistake", async () => {
+test("A command that does not exist is the user's mistake", async () => {
   const { code, err } = await clearline(["session5"]);
   assert.match(err, /unknown command.*\n.*Did you mean/);
   assert.equal(code, 2);
 });
 
-test("through npm, what is shown can be typed, and files are meant from where the user is", async () => {
+test("Through npm, the commands in messages can be typed, and file names are relative to the user's folder", async () => {
   mkdirSync(join(folder, "elsewhere"));
   writeFileSync(join(folder, "elsewhere", "here.yaml"), readFileSync(config));
   const env = { npm_lifecycle_event: "clearline", INIT_CWD: join(folder, "elsewhere") };
@@ -133,7 +134,7 @@ test("through npm, what is shown can be typed, and files are meant from where th
   assert.equal(code, 2);
 });
 
-test("a node that does not run is said so, with how to start it", async () => {
+test("The error about a node that does not run says how to start it", async () => {
   const idle = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => idle.once("listening", resolve));
   const { port } = idle.address() as AddressInfo;
@@ -145,7 +146,7 @@ test("a node that does not run is said so, with how to start it", async () => {
   assert.equal(code, 1);
 });
 
-test("a running node is found where it says it listens, whatever the file says since", async () => {
+test("A running node is found where it listens, even if the file names another address by now", async () => {
   const place = join(folder, "changed");
   mkdirSync(join(place, "data"), { recursive: true });
   writeFileSync(join(place, "data", "token"), readFileSync(tokenFile));
@@ -162,17 +163,38 @@ test("a running node is found where it says it listens, whatever the file says s
   assert.deepEqual([code, err], [2, why]);
 });
 
-test("what listens there but is no node is not believed", async () => {
-  const other = createServer((_, answer) => answer.writeHead(404).end("<html>Not found</html>")).listen(0, "127.0.0.1");
-  await new Promise((resolve) => other.once("listening", resolve));
-  const { port } = other.address() as AddressInfo;
-  const { code, err } = await clearline(["stats", "-c", writeConfig("other.yaml", port)]);
-  other.close();
-  assert.match(err, /^Cannot ask the node at [\d.:]+: another program answers there\n$/);
-  assert.equal(code, 1);
+test("A command that finds its node running loads no schema, which would take longer than the command", async () => {
+  const place = join(folder, "quick");
+  mkdirSync(join(place, "data"), { recursive: true });
+  writeFileSync(join(place, "data", "token"), readFileSync(tokenFile));
+  writeFileSync(join(place, "clearline.yaml"), "dataDir: ./data\n");
+  const hook =
+    "registerHooks({ resolve(name, c, next) { if (name === 'zod') console.error(name); return next(name, c); } })";
+  const source = `import { registerHooks } from "node:module"; ${hook};`;
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(source)}` };
+  const args = ["sessions", "-c", join(place, "clearline.yaml")];
+  assert.equal((await clearline(args, { env })).err.split("\n")[0], "zod");
+  writeNodeFile(join(place, "data"), control.address);
+  const { code, err } = await clearline(args, { env });
+  assert.deepEqual([code, err], [0, ""]);
 });
 
-test("another node's token is refused with where it came from", async () => {
+for (const status of [200, 404]) {
+  test(`An answer of another program is refused: ${status}`, async () => {
+    const other = createServer((_, answer) => answer.writeHead(status).end("<html>Hello</html>")).listen(
+      0,
+      "127.0.0.1",
+    );
+    await once(other, "listening");
+    const { port } = other.address() as AddressInfo;
+    const { code, err } = await clearline(["stats", "-c", writeConfig("other.yaml", port)]);
+    other.close();
+    assert.equal(err, `Cannot ask the node at 127.0.0.1:${port}: another program answers there\n`);
+    assert.equal(code, 1);
+  });
+}
+
+test("The error about a wrong token names the token's file", async () => {
   const file = writeConfig("foreign.yaml", control.address.port).replace("foreign", "moved/foreign");
   mkdirSync(join(folder, "moved", "data"), { recursive: true });
   writeFileSync(file, readFileSync(config));
@@ -185,12 +207,12 @@ test("another node's token is refused with where it came from", async () => {
   assert.equal(code, 1);
 });
 
-test("a mistake elsewhere in the file does not keep the user from the running node", async () => {
+test("A mistake elsewhere in the file does not prevent asking the running node", async () => {
   const { code } = await clearline(["stats", "-c", writeConfig("broken.yaml", control.address.port, "polcy: 1\n")]);
   assert.equal(code, 0);
 });
 
-test("check says every error at once and ends with code 2", async () => {
+test("check prints every error at once and ends with code 2", async () => {
   const wrong = "policy: { default: allow, rules: [{ name: a, match: { port: 70000 }, action: drop }] }\nfoo: 1\n";
   const file = writeConfig("wrong.yaml", 8484, wrong);
   const { code, out, err } = await clearline(["check", "-c", file]);
@@ -208,7 +230,7 @@ test("check says every error at once and ends with code 2", async () => {
   assert.equal(json.code, 2);
 });
 
-test("check says that a file is missing, and sums up one that is good", async () => {
+test("check says that a file is missing, and summarises a good one", async () => {
   const missing = await clearline(["check", "-c", "none.yaml"]);
   assert.match(missing.err, /none\.yaml/);
   assert.equal(missing.code, 2);
@@ -217,7 +239,7 @@ test("check says that a file is missing, and sums up one that is good", async ()
   assert.equal(good.code, 0);
 });
 
-test("the CAs are exported from the data folder, whether a node runs or not", async () => {
+test("The CAs are exported from the data folder, whether a node runs or not", async () => {
   const place = join(folder, "stopped");
   mkdirSync(join(place, "data", "ca"), { recursive: true });
   const pem = (text: string) => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
@@ -233,7 +255,7 @@ test("the CAs are exported from the data folder, whether a node runs or not", as
   assert.equal((await clearline(["ca", "export", "-c", file])).out, pem("T3du"));
 });
 
-test("a key is added from its files", async () => {
+test("A key is added from its files", async () => {
   writeFileSync(join(folder, "www.pem"), "-----BEGIN CERTIFICATE-----");
   writeFileSync(join(folder, "www.key"), "-----BEGIN PRIVATE KEY-----");
   const files = ["--certificate", "www.pem", "--key", "www.key"];
@@ -242,7 +264,7 @@ test("a key is added from its files", async () => {
   assert.equal((await clearline(["keys", "remove", "k1", "-c", config])).code, 0);
 });
 
-test("several errors of one key are told, each on its line", async () => {
+test("Several errors about one key are printed, each on its line", async () => {
   writeFileSync(join(folder, "bad.key"), "no key");
   const files = ["--certificate", "bad.key", "--key", "bad.key"];
   const { code, err } = await clearline(["keys", "add", "--host", "a", ...files, "-c", config]);
@@ -250,7 +272,7 @@ test("several errors of one key are told, each on its line", async () => {
   assert.equal(code, 2);
 });
 
-test("names from the network command no terminal, as text and as JSON", async () => {
+test("Control characters in names from the network do not reach the terminal, as text or as JSON", async () => {
   const evil = "\x1b]0;owned\x07\u202egro.elpmaxe\u009b31m";
   operations.apply(testSession("evil", 1, { connectHost: evil }));
   const text = await clearline(["sessions", "-c", config]);
@@ -260,12 +282,12 @@ test("names from the network command no terminal, as text and as JSON", async ()
   assert.equal(JSON.parse(json.out).connectHost, evil);
 });
 
-test("no colour where no terminal is", async () => {
+test("Output that does not go to a terminal has no colours", async () => {
   const { out } = await clearline(["sessions", "-c", config]);
   assert.ok(!out.includes("\x1b"));
 });
 
-test("a reader that has seen enough ends the command quietly", async () => {
+test("A reader that has seen enough ends the command quietly", async () => {
   const code = await new Promise((resolve) => {
     const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), "sessions", "--json", "-c", config]);
     child.stdout.destroy();
@@ -274,7 +296,7 @@ test("a reader that has seen enough ends the command quietly", async () => {
   assert.equal(code, 0);
 });
 
-test("--watch shows the sessions again and again until Ctrl-C", async () => {
+test("--watch prints the list again and again until Ctrl-C", async () => {
   const twice = (out: string) => out.split("Sessions at").length > 2;
   const { code, out } = await clearline(["sessions", "--watch", "-c", config], { onOutput: twice });
   assert.match(out, /www\.example\.com[\s\S]*www\.example\.com/);
@@ -297,7 +319,7 @@ test("--watch --json gives a line for each change of the sessions asked for", as
   assert.equal(code, 0);
 });
 
-test("a watch ends with the node that it watches, and says so", async () => {
+test("A watch ends when the node stops, and says so", async () => {
   const other = await startControl(operations, { host: "127.0.0.1", port: 0, tokenFile, log: QUIET });
   const changes = setInterval(() => operations.apply({ id: "s1", lastActivity: Date.now() }), 100);
   const onOutput = () => {

@@ -1,8 +1,7 @@
 import { dirname, join, resolve } from "node:path";
+import { defaultDataDir, findRunningNode } from "../config/data-folder.ts";
 import { readDocument } from "../config/document.ts";
-import { loadConfig } from "../config/load.ts";
-import { findRunningNode } from "../config/node-file.ts";
-import { CONFIG } from "../config/schema.ts";
+import type { WrittenConfig } from "../config/schema.ts";
 import { ConfigError } from "../errors.ts";
 import { PROGRAM } from "./program.ts";
 
@@ -27,14 +26,12 @@ export async function findNode(file: string | undefined): Promise<Place> {
   const { root, errors } = file === undefined ? { root: {}, errors: [] } : await readDocument(file);
   if (root === undefined) throw new AggregateError(errors);
   const written = isGroup(root) ? root : {};
-  const { console: api, dataDir: folder, signing } = CONFIG.shape;
   const at = (name: string) => resolve(dirname(resolve(file ?? "")), name);
-  const writtenFolder = read("dataDir", folder, written, file);
-  const dataDir = writtenFolder === undefined ? (await loadConfig(undefined)).config.dataDir : at(writtenFolder);
-  const { primary, secondary } = read("signing", signing, written, file);
+  const dataDir = written["dataDir"] === undefined ? defaultDataDir() : at(textAt("dataDir", written, file));
+  const { primary, secondary } = written["signing"] === undefined ? {} : await read("signing", written, file);
   return {
     file,
-    ...(findRunningNode(dataDir) ?? read("console", api, written, file).address),
+    ...(findRunningNode(dataDir) ?? (await read("console", written, file)).address),
     dataDir,
     givenAuthorities: {
       ...(primary && { primary: at(primary.certificate) }),
@@ -51,15 +48,25 @@ function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-interface Readable<Value> {
-  safeParse(value: unknown): { success: true; data: Value } | { success: false; error: Error };
+function textAt(key: string, written: Record<string, unknown>, file: string | undefined): string {
+  const value = written[key];
+  if (typeof value === "string" && value !== "") return value;
+  throw unusable(key, file);
 }
 
-function read<Value>(key: string, schema: Readable<Value>, from: Record<string, unknown>, file?: string): Value {
-  const answer = schema.safeParse(from[key]);
-  if (answer.success) return answer.data;
-  throw new ConfigError(
-    key,
-    `Cannot find the node: ${key} in ${file} cannot be used. ${PROGRAM} check -c ${file} says what is wrong`,
-  );
+/** The schema is loaded when it is needed: it takes longer than most commands, and a running node is found without it. */
+async function read<Key extends "console" | "signing">(
+  key: Key,
+  written: Record<string, unknown>,
+  file: string | undefined,
+): Promise<WrittenConfig[Key]> {
+  const { CONFIG } = await import("../config/schema.ts");
+  const answer = CONFIG.shape[key].safeParse(written[key]);
+  if (answer.success) return answer.data as WrittenConfig[Key];
+  throw unusable(key, file);
+}
+
+function unusable(key: string, file: string | undefined): ConfigError {
+  const check = `${PROGRAM} check -c ${file}`;
+  return new ConfigError(key, `Cannot find the node: ${key} in ${file} cannot be used. ${check} says what is wrong`);
 }

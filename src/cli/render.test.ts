@@ -9,7 +9,7 @@ const COLUMNS: Column<Record<string, string>>[] = [
   { title: "C", rank: 1, min: 4, right: true, value: ({ c }) => c },
 ];
 
-test("a table is never wider than the terminal, as long as its first columns fit", () => {
+test("A table is never wider than the terminal, as long as its first columns fit", () => {
   const text = fc.string({ maxLength: 40 });
   const row = fc.record({ a: text, b: text, c: text });
   fc.assert(
@@ -19,7 +19,7 @@ test("a table is never wider than the terminal, as long as its first columns fit
   );
 });
 
-test("the columns of the highest rank go first, and what stays is cut only as much as needed", () => {
+test("The columns with the highest rank are left out first, and the others are cut only as much as needed", () => {
   const rows = [{ a: "a".repeat(20), b: "b".repeat(20), c: "c" }];
   assert.equal(
     table(COLUMNS, rows, 46),
@@ -28,7 +28,7 @@ test("the columns of the highest rank go first, and what stays is cut only as mu
   assert.equal(table(COLUMNS, rows, 20), `A${" ".repeat(18)}C\n${"a".repeat(16)}…  c`);
 });
 
-test("a long value goes on in the next line, below itself, and a long word stays whole", () => {
+test("A long value is wrapped below itself, and a long word stays whole", () => {
   const pairs = [
     ["Reason", "The server's certificate is expired, for another host"],
     ["Nothing", null],
@@ -67,7 +67,7 @@ for (const [ms, text] of DURATIONS) {
   test(`${ms} ms are shown as ${text}`, () => assert.equal(duration(ms), text));
 }
 
-test("today's times are shown without the day, others with it", () => {
+test("Times of today are shown without the date, others with it", () => {
   const noon = new Date(2026, 10, 23, 12, 0, 5).getTime();
   assert.equal(shortTime(noon, noon + 3600_000), "12:00:05");
   assert.equal(shortTime(noon, noon + 86_400_000), "11-23 12:00");

@@ -140,6 +140,11 @@ export function bytes(count: number): string {
   return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
 }
 
+/** "1 rule", "2 rules". */
+export function amount(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 /** "14:53:02" today, "11-23 14:53" on other days. */
 export function shortTime(ms: number, now = Date.now()): string {
   const [day, time] = fullTime(ms).split(" ");

@@ -1,5 +1,5 @@
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
+import { defaultDataDir } from "./data-folder.ts";
 import { feedRow } from "./feed.ts";
 import { listenerRow } from "./listener.ts";
 import type { Config, WrittenConfig } from "./schema.ts";
@@ -38,8 +38,4 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
     tools: tools.map((tool) => toolRow(tool).withFiles?.(tool, at) ?? tool),
     feeds: feeds.map((feed) => feedRow(feed).withFiles?.(feed, at) ?? feed),
   };
-}
-
-export function defaultDataDir(): string {
-  return process.getuid?.() === 0 ? "/var/lib/clearline" : join(homedir(), ".local", "state", "clearline");
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName } from "../policy/conditions.ts";
-import { VERSIONS, type Version } from "../vocabulary.ts";
+import { FAULT_TEXTS, FAULTS, type Fault, VERSIONS, type Version } from "../vocabulary.ts";
 import { conditionValues } from "./condition.ts";
 import { duration, label } from "./formats.ts";
 import { report, show } from "./problem.ts";
@@ -125,17 +125,14 @@ const revocation = z
     "Whether a server's certificate is revoked. Without an answer, soft only records that, and hard makes it the fault `revocationUnknown`.",
   );
 
-const certificate = z.strictObject({
-  expired: action.default("drop").describe("The server's certificate has expired or is not yet valid."),
-  selfSigned: action.default("drop").describe("It is self-signed."),
-  unknownIssuer: action.default("drop").describe("Its chain does not end at a trusted root."),
-  hostMismatch: action.default("drop").describe("It is for other hosts."),
-  invalid: action.default("drop").describe("It has any other fault."),
-  revoked: action.default("drop").describe("Its issuer revoked it, or a certificate above it in the chain is revoked."),
-  revocationUnknown: action
-    .default("drop")
-    .describe("`policy.revocation` is hard, and there was no answer whether it is revoked."),
-});
+const certificate = z.strictObject(
+  Object.fromEntries(
+    FAULTS.map((fault) => [
+      fault,
+      action.default("drop").describe(`The action when the server's certificate is ${FAULT_TEXTS[fault]}.`),
+    ]),
+  ) as Record<Fault, z.ZodDefault<typeof action>>,
+);
 
 export const POLICY = z.strictObject({
   default: action.default("decrypt").describe("The verdict when nothing else decides."),

@@ -1,12 +1,13 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { Cache } from "../cache.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
 import type { Session } from "../sessions/record.ts";
 import { compileHost, hostsOf, type SessionQuery } from "../sessions/search.ts";
 import { finish } from "../sessions/session.ts";
 
-/** Each row takes the database from one `user_version` to the next. Rows are only ever added. */
+/** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
 const MIGRATIONS = [
   `CREATE TABLE sessions (
      number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, start INTEGER NOT NULL, ended INTEGER, listener TEXT NOT NULL,
@@ -28,105 +29,123 @@ const CLIENTS = `
     SELECT (SELECT min(client) FROM sessions WHERE client > clients.client) FROM clients WHERE client IS NOT NULL)
   SELECT client FROM clients WHERE client IS NOT NULL`;
 
-/** What one step forgets at most, so that it does not hold the node up for long. */
+/** The most sessions that one call of `forget` removes, so that it does not block the node for long. */
 const FORGET_STEP = 500;
-/** A server chooses how many names its certificate has; the record keeps them all, the index this many. */
+/** A server chooses how many names its certificate has. The record keeps all of them, the index this many. */
 const HOSTS_MAX = 256;
 const HOST_NUMBERS_MAX = 20_000;
 
-export type HistoryStore = ReturnType<typeof openStore>;
-
 /**
- * Opens or makes the database; throws what SQLite and the file system throw. ":memory:" for none on disk. With `closing`,
- * sessions that are recorded as live are closed: the node that recorded them has ended.
+ * Opens or makes the database; ":memory:" for one that is not on disk. With `closing`, sessions that are recorded as live are
+ * closed, because the node that recorded them has ended. Throws what SQLite and the file system throw.
  */
-export function openStore(file: string, closing: boolean) {
-  const database = openDatabase(file, closing);
-  let size = Number(database.prepare("SELECT count(*) AS n FROM sessions").get()!["n"]);
-  const insert = database.prepare(
-    `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state, verdict = excluded.verdict,
-       record = excluded.record
-     RETURNING number`,
-  );
-  const known = database.prepare("SELECT 1 FROM sessions WHERE id = ?");
-  const findHost = database.prepare("SELECT number FROM hosts WHERE host = ?");
-  const addHost = database.prepare("INSERT INTO hosts (host) VALUES (?)");
-  const linkHost = database.prepare("INSERT INTO session_hosts (host, session) VALUES (?, ?) ON CONFLICT DO NOTHING");
-  const byId = database.prepare("SELECT record FROM sessions WHERE id = ?");
-  const old = database.prepare("SELECT number FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?");
-  const oldest = database.prepare("SELECT number FROM sessions WHERE ended IS NOT NULL ORDER BY start LIMIT ?");
-  const unlink = database.prepare("DELETE FROM session_hosts WHERE session = ? RETURNING host");
-  const remove = database.prepare("DELETE FROM sessions WHERE number = ?");
-  const removeHost = database.prepare(
-    `DELETE FROM hosts WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM session_hosts WHERE host = ?1)
-     RETURNING host`,
-  );
-  /** Most sessions are with the hosts of others. A transaction that fails ends this store, and the numbers with it. */
-  const hostNumbers = new Map<string, number | bigint>();
+export function openStore(file: string, closing: boolean): HistoryStore {
+  return new HistoryStore(openDatabase(file, closing));
+}
 
-  function numberOf(host: string): number | bigint {
-    const known = hostNumbers.get(host);
+/** Sessions in SQLite. A failed transaction leaves the store unusable: close it, and open another. */
+export class HistoryStore {
+  readonly #database: DatabaseSync;
+  readonly #sql: ReturnType<typeof prepare>;
+  /** The numbers of hosts that were written lately: most sessions are with a host of an earlier one. */
+  readonly #hostNumbers = new Cache<number | bigint>({ entries: HOST_NUMBERS_MAX });
+  #size: number;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    this.#sql = prepare(database);
+    this.#size = Number(database.prepare("SELECT count(*) AS n FROM sessions").get()!["n"]);
+  }
+
+  /** How many sessions there are. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Writes these records; one with a known id replaces the earlier record. */
+  write(sessions: readonly Session[]): void {
+    if (sessions.length === 0) return;
+    let added = 0;
+    transaction(this.#database, () => {
+      for (const session of sessions) {
+        if (!this.#sql.known.get(session.id)) added += 1;
+        const { id, start, end, listener, client, state, verdict } = session;
+        const record = JSON.stringify(session);
+        const address = client.address.toLowerCase();
+        const { number } = this.#sql.insert.get(id, start, end, listener, address, state, verdict, record)!;
+        for (const host of hostsOf(session).slice(0, HOSTS_MAX)) this.#sql.linkHost.run(this.#numberOf(host), number!);
+      }
+    });
+    this.#size += added;
+  }
+
+  #numberOf(host: string): number | bigint {
+    const known = this.#hostNumbers.find(host);
     if (known !== undefined) return known;
-    const number = (findHost.get(host)?.["number"] as number | undefined) ?? addHost.run(host).lastInsertRowid;
-    if (hostNumbers.size >= HOST_NUMBERS_MAX) hostNumbers.clear();
-    hostNumbers.set(host, number);
+    const found = this.#sql.findHost.get(host)?.["number"] as number | undefined;
+    const number = found ?? this.#sql.addHost.run(host).lastInsertRowid;
+    this.#hostNumbers.keep(host, number);
     return number;
   }
 
-  function write(sessions: readonly Session[]): void {
-    if (sessions.length === 0) return;
-    let added = 0;
-    transaction(database, () => {
-      for (const session of sessions) {
-        if (!known.get(session.id)) added += 1;
-        const { id, start, end, listener, client, state, verdict } = session;
-        const record = JSON.stringify(session);
-        const { number } = insert.get(id, start, end, listener, client.address.toLowerCase(), state, verdict, record)!;
-        for (const host of hostsOf(session).slice(0, HOSTS_MAX)) {
-          linkHost.run(numberOf(host), number!);
+  /** Removes some of the sessions that ended before this time (ms since the epoch), and of the oldest above `keep`. */
+  forget(before: number, keep: number): void {
+    const { old, oldest, unlink, remove, removeHost } = this.#sql;
+    const excess = Math.min(Math.max(this.#size - keep, 0), FORGET_STEP);
+    const rows = [...old.all(before, FORGET_STEP), ...(excess > 0 ? oldest.all(excess) : [])];
+    const numbers = new Set(rows.map((row) => Number(row["number"])));
+    if (numbers.size === 0) return;
+    transaction(this.#database, () => {
+      for (const number of numbers) {
+        const hosts = unlink.all(number);
+        remove.run(number);
+        for (const { host } of hosts) {
+          const removed = removeHost.get(host!);
+          if (removed) this.#hostNumbers.forget(String(removed["host"]));
         }
       }
     });
-    size += added;
+    this.#size -= numbers.size;
   }
 
+  find(id: string): Session | undefined {
+    const row = this.#sql.byId.get(id);
+    return row && recordOf(row);
+  }
+
+  /** Sessions that are over, newest first. */
+  search(query: SessionQuery, limit: number): Session[] {
+    const { where, values } = conditionsOf(query);
+    const rows = this.#database.prepare(`SELECT record FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
+    return rows.all(...values, limit).map(recordOf);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+}
+
+function prepare(database: DatabaseSync) {
   return {
-    write,
-    size: () => size,
-
-    forget(before: number, keep: number): void {
-      const excess = Math.min(Math.max(size - keep, 0), FORGET_STEP);
-      const rows = [...old.all(before, FORGET_STEP), ...(excess > 0 ? oldest.all(excess) : [])];
-      const numbers = new Set(rows.map((row) => Number(row["number"])));
-      if (numbers.size === 0) return;
-      transaction(database, () => {
-        for (const number of numbers) {
-          const hosts = unlink.all(number);
-          remove.run(number);
-          for (const { host } of hosts) {
-            const removed = removeHost.get(host!);
-            if (removed) hostNumbers.delete(String(removed["host"]));
-          }
-        }
-      });
-      size -= numbers.size;
-    },
-
-    find(id: string): Session | undefined {
-      const row = byId.get(id);
-      return row && recordOf(row);
-    },
-
-    search(query: SessionQuery, limit: number): Session[] {
-      const { where, values } = conditionsOf(query);
-      const rows = database.prepare(`SELECT record FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
-      return rows.all(...values, limit).map(recordOf);
-    },
-
-    close(): void {
-      database.close();
-    },
+    insert: database.prepare(
+      `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state, verdict = excluded.verdict,
+         record = excluded.record
+       RETURNING number`,
+    ),
+    known: database.prepare("SELECT 1 FROM sessions WHERE id = ?"),
+    findHost: database.prepare("SELECT number FROM hosts WHERE host = ?"),
+    addHost: database.prepare("INSERT INTO hosts (host) VALUES (?)"),
+    linkHost: database.prepare("INSERT INTO session_hosts (host, session) VALUES (?, ?) ON CONFLICT DO NOTHING"),
+    byId: database.prepare("SELECT record FROM sessions WHERE id = ?"),
+    old: database.prepare("SELECT number FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"),
+    oldest: database.prepare("SELECT number FROM sessions WHERE ended IS NOT NULL ORDER BY start LIMIT ?"),
+    unlink: database.prepare("DELETE FROM session_hosts WHERE session = ? RETURNING host"),
+    remove: database.prepare("DELETE FROM sessions WHERE number = ?"),
+    removeHost: database.prepare(
+      `DELETE FROM hosts WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM session_hosts WHERE host = ?1)
+       RETURNING host`,
+    ),
   };
 }
 
@@ -161,7 +180,8 @@ function addMatcher(database: DatabaseSync, name: string, compile: (query: strin
 
 function migrate(database: DatabaseSync): void {
   const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
-  if (version > MIGRATIONS.length) throw new UnknownSchema(`its schema ${version} is of a later version of the node`);
+  if (version > MIGRATIONS.length)
+    throw new UnknownSchema(`a later version of the node has written it (schema ${version})`);
   if (version === MIGRATIONS.length) return;
   transaction(database, () => {
     for (const step of MIGRATIONS.slice(version)) database.exec(step);
@@ -225,7 +245,7 @@ function transaction(database: DatabaseSync, work: () => void): void {
   }
 }
 
-/** Does this error mean that the file is no database of ours? Any other may pass: a full disk, a lock. */
+/** Whether this error means that the file is not a usable database. Other errors may pass, such as a full disk or a lock. */
 export function isUnusable(error: unknown): boolean {
   if (error instanceof UnknownSchema || error instanceof SyntaxError) return true;
   const code = error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : 0;

@@ -30,7 +30,7 @@ function ids(sessions: readonly Session[]): string {
   return sessions.map(({ id }) => id).join(" ");
 }
 
-test("what was recorded is found again after a restart, newest first", () => {
+test("Recorded sessions are found after a restart, the newest first", () => {
   const options = optionsIn();
   const first = openHistory(options);
   first.record([ended("a", 1000, { sni: "www.example.com" }), ended("b", 2000)]);
@@ -42,7 +42,7 @@ test("what was recorded is found again after a restart, newest first", () => {
   second.close();
 });
 
-test("the files are for their owner's eyes", () => {
+test("Only the node's user can read the history's files", () => {
   const options = optionsIn();
   const history = openHistory(options);
   history.record([ended("a", 1000)]);
@@ -53,14 +53,14 @@ test("the files are for their owner's eyes", () => {
   history.close();
 });
 
-test("a search finds what waits to be written", () => {
+test("A search finds records that are not written yet", () => {
   const history = openHistory(optionsIn());
   history.record([ended("a", 1000, { sni: "www.example.com" })]);
   assert.equal(ids(history.search({ host: "www.example.com" }, 10)), "a");
   history.close();
 });
 
-test("a later record of a session replaces the earlier, and live ones are not among the closed", () => {
+test("A later record of a session replaces an earlier one, and live sessions are not listed as closed", () => {
   const history = openHistory(optionsIn());
   history.record([testSession("a", 1000)]);
   assert.equal(ids(history.search({}, 10)), "");
@@ -70,7 +70,7 @@ test("a later record of a session replaces the earlier, and live ones are not am
   history.close();
 });
 
-test("sessions that lived when the node died are closed by the next start", () => {
+test("Sessions that lived when the node died are closed by the next start", () => {
   const options = optionsIn();
   const first = openHistory(options);
   first.record([testSession("a", 1000, { sni: "x.example" })]);
@@ -84,7 +84,7 @@ test("sessions that lived when the node died are closed by the next start", () =
   second.close();
 });
 
-test("a search in the history means what it means in the live table", () => {
+test("A search finds in the history what it would find in the live table", () => {
   const name = fc.constantFrom("a.example", "www.a.example", "*.a.example", "mail.b.example", "a_b.example", "a%b");
   const verdict = fc.constantFrom("decrypt" as const, "bypass" as const, null);
   const client = fc.record({
@@ -124,7 +124,7 @@ test("a search in the history means what it means in the live table", () => {
   );
 });
 
-test("the oldest are forgotten above the number to keep, with their hosts", () => {
+test("The oldest are forgotten above the number to keep, with their hosts", () => {
   const options = optionsIn(undefined, { keepSessions: 2 });
   const history = openHistory(options);
   history.record(["a", "b", "c", "d"].map((id, i) => ended(id, 1000 + i, { sni: `${id}.example` })));
@@ -143,7 +143,7 @@ test("the oldest are forgotten above the number to keep, with their hosts", () =
   database.close();
 });
 
-test("sessions that ended too long ago are forgotten", () => {
+test("Sessions that ended too long ago are forgotten", () => {
   const history = openHistory(optionsIn(undefined, { keepAge: 60_000 }));
   history.record([ended("old", Date.now() - 120_000), ended("new", Date.now() - 1000)]);
   history.flush();
@@ -151,7 +151,7 @@ test("sessions that ended too long ago are forgotten", () => {
   history.close();
 });
 
-test("a host's index entry stays while one of its sessions does", () => {
+test("A host stays in the index as long as one of its sessions is in the history", () => {
   const history = openHistory(optionsIn(undefined, { keepSessions: 1 }));
   history.record([ended("a", 1000, { sni: "x.example" }), ended("b", 2000, { sni: "x.example" })]);
   history.flush();
@@ -159,7 +159,7 @@ test("a host's index entry stays while one of its sessions does", () => {
   history.close();
 });
 
-test("a file that is no database is moved aside, said so, and a new one is begun", () => {
+test("A file that is not a database is moved aside, the log says so, and a new history begins", () => {
   const options = optionsIn();
   mkdirSync(join(options.file, ".."));
   writeFileSync(options.file, "This is no database at all. ".repeat(1000));
@@ -173,7 +173,7 @@ test("a file that is no database is moved aside, said so, and a new one is begun
   assert.match(readFileSync(join(options.file, "..", aside!), "utf8"), /^This is no database/);
 });
 
-test("a database that is damaged while the node runs is replaced, and no search throws", () => {
+test("A database that is damaged while the node runs is replaced, and no search throws", () => {
   const options = optionsIn();
   const history = openHistory(options);
   history.record(Array.from({ length: 500 }, (_, i) => ended(`s${i}`, i, { sni: `h${i}.example` })));
@@ -190,7 +190,7 @@ test("a database that is damaged while the node runs is replaced, and no search 
   again.close();
 });
 
-test("a database of a later version is kept aside, not used", () => {
+test("A database of a later version is moved aside, not used", () => {
   const options = optionsIn();
   openHistory(options).close();
   const database = new DatabaseSync(options.file);
@@ -200,7 +200,7 @@ test("a database of a later version is kept aside, not used", () => {
   assert.match(options.said.join(), /later version.*moved aside/);
 });
 
-test("a place that cannot be written stops the history, says so once, and throws at nobody", () => {
+test("A path that cannot be written stops the history without an exception, and the log says so once", () => {
   const options = optionsIn();
   mkdirSync(join(options.file, ".."));
   writeFileSync(join(options.file, "..", "file"), "");
@@ -216,7 +216,7 @@ test("a place that cannot be written stops the history, says so once, and throws
   assert.equal(options.said.length, 1);
 });
 
-test("a full disk stops the history, and what was written and what waits are still found", () => {
+test("A full disk stops the history, and both the written and the waiting records are still found", () => {
   const { file } = optionsIn();
   const script = `
     import { openHistory } from "${import.meta.dirname}/history.ts";

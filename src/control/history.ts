@@ -7,81 +7,48 @@ import { type HistoryStore, isUnusable, openStore } from "./history-store.ts";
 export interface HistoryOptions {
   /** Made when absent, with mode 0600. ":memory:" for a history that ends with the node. */
   readonly file: string;
-  /** ms; sessions that ended longer ago are forgotten. */
+  /** ms; sessions that ended longer ago are removed. */
   readonly keepAge: number;
-  /** The oldest above this number are forgotten. */
+  /** The most sessions; the oldest above it are removed. */
   readonly keepSessions: number;
   readonly log: { info(message: string): void; warn(message: string): void };
 }
 
-/** The sessions that were. It never throws: when the disk fails, history stops and sessions go on. */
+/** Sessions on disk. No method throws: when the disk fails, the history stops and sessions go on. */
 export interface History {
-  /** Keeps these records, each replacing the one with its id. They are written within a second, many at once. */
+  /** Keeps these records; one with a known id replaces the earlier record. They are written within a second, many at once. */
   record(sessions: Iterable<Session>): void;
-  /** Writes what waits and forgets a little of what is too old. `record` sees to it by itself. */
+  /** Writes the records that wait, and removes some sessions that are too old. `record` is enough to have this done. */
   flush(): void;
   find(id: string): Session | undefined;
-  /** Sessions that are over, newest first; those that still wait to be written too. */
+  /** Sessions that are over, newest first, also those that are not written yet. */
   search(query: SessionQuery, limit: number): readonly Session[];
   info(): HistoryInfo;
   close(): void;
 }
 
+/** In ms. */
 const WRITE_EVERY = 250;
 const RETRY_AFTER = 30_000;
-/** One transaction's worth: the node's one supervisor has other things to do in between, minting above all. */
+/** The records of one transaction. While it is written, the supervisor does nothing else, such as issuing certificates. */
 const WRITE_MAX = 250;
-/** Bounds what waits while the disk fails. */
+/** The most records that wait while the disk fails. */
 const WAITING_MAX = 10_000;
 
 /** Opens or begins the history. A database that cannot be used is moved aside. */
 export function openHistory(options: HistoryOptions): History {
-  const { log } = options;
   const waiting = new Map<string, Session>();
-  let store: HistoryStore | undefined;
-  let opened = false;
-  let stopped: { readonly reason: string; readonly since: number } | undefined;
-  attempt("open", () => undefined);
+  const database = new Database(options);
   const timer = setInterval(writeSome, WRITE_EVERY);
   timer.unref();
 
-  /** One use of the database: opened when it is not, moved aside when corrupt, let go when the disk fails. */
-  function attempt<T>(action: "open" | "read" | "write", use: (store: HistoryStore) => T): T | undefined {
-    for (let tries = 0; tries < 2; tries++) {
-      try {
-        store ??= openStore(options.file, !opened);
-        opened = true;
-        const result = use(store);
-        if (action === "write" && stopped) {
-          log.info("The history goes on");
-          stopped = undefined;
-        }
-        return result;
-      } catch (error) {
-        store?.close();
-        store = undefined;
-        const reason = error instanceof Error ? error.message : String(error);
-        if (isUnusable(error) && tries === 0 && moveAside(options.file)) {
-          log.warn(
-            `Cannot ${action} the history ${options.file}: ${reason}; it was moved aside and a new one is begun`,
-          );
-          continue;
-        }
-        if (!stopped) log.warn(`Cannot ${action} the history ${options.file}: ${reason}; it stops, sessions go on`);
-        if (!stopped || action === "write") stopped = { reason, since: Date.now() };
-        return undefined;
-      }
-    }
-    return undefined;
-  }
-
   /** false: nothing waits any more, or it cannot be written now. */
   function writeSome(): boolean {
-    if (stopped && Date.now() - stopped.since < RETRY_AFTER) return false;
+    if (database.restsUntil > Date.now()) return false;
     const sessions = waiting.values().take(WRITE_MAX).toArray();
-    const written = attempt("write", (open) => {
-      open.write(sessions);
-      open.forget(Date.now() - options.keepAge, options.keepSessions);
+    const written = database.use("write", (store) => {
+      store.write(sessions);
+      store.forget(Date.now() - options.keepAge, options.keepSessions);
       return true;
     });
     if (!written) return false;
@@ -97,28 +64,89 @@ export function openHistory(options: HistoryOptions): History {
     flush,
     record(sessions) {
       for (const session of sessions) {
-        // Again at the end: what waits longest is written first, and is lost first.
+        // Moved to the end: the record that has waited longest is written first, and lost first.
         waiting.delete(session.id);
         waiting.set(session.id, session);
         if (waiting.size > WAITING_MAX) waiting.delete(waiting.keys().next().value!);
       }
     },
-    find: (id) => waiting.get(id) ?? attempt("read", (open) => open.find(id)),
+    find: (id) => waiting.get(id) ?? database.use("read", (store) => store.find(id)),
     search(query, limit) {
       flush();
       const unwritten = [...waiting.values()].filter(({ end }) => end !== null).filter(compileQuery(query));
-      const written = attempt("read", (open) => open.search(query, limit + unwritten.length)) ?? [];
+      const written = database.use("read", (store) => store.search(query, limit + unwritten.length)) ?? [];
       const all = [...unwritten, ...written.filter(({ id }) => !waiting.has(id))];
       return all.sort((a, b) => b.start - a.start).slice(0, limit);
     },
-    info: () => ({ state: stopped ? "stopped" : "running", reason: stopped?.reason, sessions: store?.size() ?? 0 }),
+    info: () => database.info(),
     close() {
       clearInterval(timer);
       flush();
-      store?.close();
-      store = undefined;
+      database.close();
     },
   };
+}
+
+/** The database: opened when it is used, moved aside when it is damaged, closed when the disk fails. */
+class Database {
+  readonly #file: string;
+  readonly #log: HistoryOptions["log"];
+  #store: HistoryStore | undefined;
+  #wasOpen = false;
+  #stopped: { readonly reason: string; readonly since: number } | undefined;
+
+  constructor({ file, log }: HistoryOptions) {
+    this.#file = file;
+    this.#log = log;
+    this.use("open", () => undefined);
+  }
+
+  /** ms since the epoch: after a failure, writing is not tried again before. */
+  get restsUntil(): number {
+    return this.#stopped ? this.#stopped.since + RETRY_AFTER : 0;
+  }
+
+  /** Undefined: the database cannot be used now. The log says why. */
+  use<T>(action: "open" | "read" | "write", act: (store: HistoryStore) => T): T | undefined {
+    for (let tries = 0; tries < 2; tries++) {
+      try {
+        // Only at the node's start are the recorded live sessions those of another run.
+        this.#store ??= openStore(this.#file, !this.#wasOpen);
+        this.#wasOpen = true;
+        const result = act(this.#store);
+        if (action === "write") this.#resume();
+        return result;
+      } catch (error) {
+        this.close();
+        const reason = error instanceof Error ? error.message : String(error);
+        const movedAside = isUnusable(error) && tries === 0 && moveAside(this.#file);
+        const failure = `Cannot ${action} the history ${this.#file}: ${reason}`;
+        if (movedAside) this.#log.warn(`${failure}. The file was moved aside, and the node begins a new one`);
+        else return this.#stop(action, reason, failure);
+      }
+    }
+    return undefined;
+  }
+
+  #resume(): void {
+    if (this.#stopped) this.#log.info("The history goes on: the database can be written again");
+    this.#stopped = undefined;
+  }
+
+  #stop(action: string, reason: string, failure: string): undefined {
+    if (!this.#stopped) this.#log.warn(`${failure}. The history stops; sessions go on`);
+    if (!this.#stopped || action === "write") this.#stopped = { reason, since: Date.now() };
+  }
+
+  info(): HistoryInfo {
+    const state = this.#stopped ? "stopped" : "running";
+    return { state, reason: this.#stopped?.reason, sessions: this.#store?.size ?? 0 };
+  }
+
+  close(): void {
+    this.#store?.close();
+    this.#store = undefined;
+  }
 }
 
 function moveAside(file: string): boolean {

@@ -21,8 +21,8 @@ import type { History } from "./history.ts";
 import type { Liveness } from "./session-search.ts";
 
 /**
- * What the API needs of the node; the supervisor is one. A method that throws a ConfigError, or an AggregateError of
- * them, blames the caller (400); any other error is the node's own (500).
+ * What the API asks the node to do; the supervisor does it. A ConfigError, or an AggregateError of them, is the caller's mistake
+ * (400). Any other error is the node's (500).
  */
 export interface Operations {
   readonly version: string;
@@ -30,7 +30,7 @@ export interface Operations {
   readonly startedAt: number;
   readonly sessions: LiveTable;
   readonly history: History;
-  /** Every batch that was applied to the live table, until the answer is called. */
+  /** Calls `listener` with each batch of changes to the live table, until the returned function is called. */
   subscribe(listener: (applied: Applied) => void): () => void;
   statistics(): Promise<Statistics>;
   explain(query: ExplainQuery): Explanation;
@@ -41,16 +41,16 @@ export interface Operations {
   renewAuthority(role: AuthorityRole): Promise<readonly AuthorityInfo[]>;
   keys(): readonly KeyInfo[];
   addKey(key: NewKey): Promise<KeyInfo>;
-  /** Makes a key, and a request for its certificate. */
+  /** Makes a key, and a request for its certificate or a self-signed one. */
   generateKey(wanted: NewKeyRequest): Promise<GeneratedKey>;
-  /** false: no key has this id. A key of the configuration file is a ConfigError. */
+  /** false: no key has this id. Throws ConfigError for a key of the configuration file. */
   removeKey(id: string): Promise<boolean>;
   caches(): Promise<readonly CacheInfo[]>;
-  /** Without a name: all of them. false: no cache has this name. */
+  /** Empties a cache; without a name, all caches. false: no cache has this name. */
   flushCaches(name?: string): Promise<boolean>;
   reload(): Promise<Reloaded>;
-  /** The store that nodes share; undefined: this node shares nothing. */
+  /** The store that several nodes share. Undefined: resumption.shared is not set. */
   store(): StoreInfo | undefined;
-  /** The sessions of every node that shares the store, `limit` at most of each. A node that shares nothing is a ConfigError. */
+  /** At most `limit` sessions of each node that shares the store. Throws ConfigError when resumption.shared is not set. */
   fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }

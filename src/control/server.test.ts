@@ -33,7 +33,7 @@ async function ask(path: string, init: RequestInit = {}) {
   return { status: answer.status, headers: answer.headers, text, json: () => JSON.parse(text) };
 }
 
-test("the token is made once, of 32 random bytes, for its owner's eyes", async () => {
+test("The token is made once, of 32 random bytes, and only the node's user can read it", async () => {
   assert.equal(Buffer.from(token, "base64url").length, 32);
   assert.equal(statSync(tokenFile).mode & 0o777, 0o600);
   const again = await startControl(createTestOperations(), { host: "127.0.0.1", port: 0, tokenFile, log });
@@ -41,7 +41,7 @@ test("the token is made once, of 32 random bytes, for its owner's eyes", async (
   assert.equal(readFileSync(tokenFile, "utf8").trim(), token);
 });
 
-test("a token that others can read is closed to them, and the log says so", async () => {
+test("A token that other users can read is closed to them, and the log says so", async () => {
   const file = join(folder, "loose");
   writeFileSync(file, `${"t".repeat(43)}\n`);
   chmodSync(file, 0o644);
@@ -58,7 +58,7 @@ test("a token that others can read is closed to them, and the log says so", asyn
   assert.match(warnings.join(), /^Other users could read/);
 });
 
-test("an unusable token file is a configuration error that names it", async () => {
+test("An unusable token file is a configuration error that names it", async () => {
   const file = join(folder, "empty");
   writeFileSync(file, "\n");
   const start = startControl(createTestOperations(), { host: "127.0.0.1", port: 0, tokenFile: file, log });
@@ -82,12 +82,12 @@ for (const path of [
   });
 }
 
-test("health answers anyone", async () => {
+test("Health needs no token", async () => {
   const answer = await fetch(`${base}/api/v1/health`);
   assert.deepEqual(await answer.json(), { status: "ok", version: "0.0.0-test" });
 });
 
-test("a request for a name that is not this machine's is refused, with the token too", async () => {
+test("A request whose Host header is another machine's name is refused, even with the token", async () => {
   const status = await new Promise((resolve, reject) => {
     const headers = { host: "rebound.example:8484", authorization: `Bearer ${token}` };
     request(`${base}/api/v1/health`, { headers }, (answer) => resolve(answer.statusCode))
@@ -107,12 +107,12 @@ for (const [host, local] of [
   ["", false],
   [undefined, false],
 ] as const) {
-  test(`the Host header ${host} ${local ? "names" : "does not name"} this machine`, () => {
+  test(`The Host header ${host} ${local ? "names" : "does not name"} this machine`, () => {
     assert.equal(isLocalHost(host), local);
   });
 }
 
-test("answers forbid caching, framing and guessing their type, and name no other origin", async () => {
+test("Answers forbid caching, framing and guessing their type, and name no other origin", async () => {
   const { headers } = await ask("/api/v1/sessions", { headers: { origin: "https://rebound.example" } });
   assert.equal(headers.get("cache-control"), "no-store");
   assert.equal(headers.get("x-content-type-options"), "nosniff");
@@ -120,7 +120,7 @@ test("answers forbid caching, framing and guessing their type, and name no other
   assert.equal(headers.get("access-control-allow-origin"), null);
 });
 
-test("sessions are found live and closed, by host and by state", async () => {
+test("Sessions are found live and closed, by host and by state", async () => {
   operations.apply(
     testSession("live", 3000, { sni: "www.one.example", state: "EST:EST:INIT:INIT", verdict: "decrypt" }),
     testSession("old", 1000, { sni: "www.one.example" }),
@@ -143,7 +143,7 @@ test("sessions are found live and closed, by host and by state", async () => {
   assert.equal(await found("client=198.51.100.0/24"), "");
 });
 
-test("a host is searched for in the form that is on the wire", async () => {
+test("A host with other letters than ASCII is searched for as the A-labels that are on the wire", async () => {
   operations.apply(testSession("umlaut", 4000, { sni: "xn--bcher-kva.example" }));
   const { sessions }: SessionList = (await ask("/api/v1/sessions?host=*.b%C3%BCcher.example")).json();
   assert.equal(sessions.length, 0);
@@ -151,7 +151,7 @@ test("a host is searched for in the form that is on the wire", async () => {
   assert.equal(exact.sessions[0]?.id, "umlaut");
 });
 
-test("one session is shown by its id, live or closed, and an unknown id is not found", async () => {
+test("One session is shown by its id, live or closed, and an unknown id is not found", async () => {
   operations.apply(testSession("one", 5000), testSession("gone", 5000), { id: "gone", end: 5001, closeReason: "Over" });
   assert.equal((await ask("/api/v1/sessions/one")).json().id, "one");
   assert.equal((await ask("/api/v1/sessions/gone")).json().closeReason, "Over");
@@ -188,7 +188,7 @@ for (const [method, path, body, wrong] of BAD) {
   });
 }
 
-test("a request's mistakes are worded with the field, the value and what is expected", async () => {
+test("An error about a request names the field, the value and what is expected", async () => {
   const said = async (path: string) => (await ask(`/api/v1${path}`)).json().error;
   assert.equal(await said("/sessions?limit=0"), 'limit is "0", below 1');
   assert.equal(await said("/sessions?limit=ten"), 'limit is "ten", not a number');
@@ -201,7 +201,7 @@ test("a request's mistakes are worded with the field, the value and what is expe
   assert.equal(await said("/explain?client=::g"), 'client is "::g", not an IPv4 or IPv6 address');
 });
 
-test("an error about a key does not show the key", async () => {
+test("An error about a key does not show the key", async () => {
   for (const [name, value, says] of [
     ["key", "k".repeat(300_000), "key is longer than 262144 characters"],
     ["passphrase", "p".repeat(2000), "passphrase is longer than 1024 characters"],
@@ -213,7 +213,7 @@ test("an error about a key does not show the key", async () => {
   }
 });
 
-test("several errors of one request are told at once", async () => {
+test("Several errors in one request are answered at once", async () => {
   const body = JSON.stringify({ hosts: ["a"], certificate: "-", key: "no key" });
   const { json } = await ask("/api/v1/keys", { method: "POST", body });
   assert.deepEqual(
@@ -222,12 +222,12 @@ test("several errors of one request are told at once", async () => {
   );
 });
 
-test("a body that is too long is refused before it is read", async () => {
+test("A body that is too long is refused before it is read", async () => {
   const body = JSON.stringify({ key: "x".repeat(2_000_000) });
   assert.equal((await ask("/api/v1/keys", { method: "POST", body })).status, 413);
 });
 
-test("keys are added, listed without the key, and removed", async () => {
+test("Keys are added, listed without the key, and removed", async () => {
   const key = "-----BEGIN PRIVATE KEY-----";
   const body = JSON.stringify({ hosts: ["www.example.com"], certificate: "-----BEGIN", key });
   assert.equal((await ask("/api/v1/keys", { method: "POST", body })).status, 201);
@@ -238,7 +238,7 @@ test("keys are added, listed without the key, and removed", async () => {
   assert.equal((await ask("/api/v1/keys/k1", { method: "DELETE" })).status, 404);
 });
 
-test("a CA's certificate is a PEM file to download", async () => {
+test("A CA's certificate is a PEM file to download", async () => {
   const { text, headers } = await ask("/api/v1/ca/primary/ecdsa");
   assert.match(text, /^-----BEGIN/);
   assert.match(headers.get("content-disposition") ?? "", /clearline-primary-ecdsa\.pem/);
@@ -246,7 +246,7 @@ test("a CA's certificate is a PEM file to download", async () => {
   assert.equal((await ask("/api/v1/ca/primary/renew", { method: "POST" })).json().length, 2);
 });
 
-test("the rest of the API answers", async () => {
+test("The other routes of the API answer", async () => {
   const stats: Stats = (await ask("/api/v1/stats")).json();
   assert.equal(stats.history.state, "running");
   assert.ok(stats.counters["proxy"]!.total > 0);
@@ -260,7 +260,7 @@ test("the rest of the API answers", async () => {
   assert.equal((await ask("/api/v1/caches/none", { method: "DELETE" })).status, 404);
 });
 
-test("a failure of the node's own is told without its inside, which goes to the log", async () => {
+test("An internal error is answered without details, which go to the log", async () => {
   const broken = { ...operations, caches: () => Promise.reject(new Error("secret state")) };
   const other = await startControl(broken, { host: "127.0.0.1", port: 0, tokenFile, log });
   const answer = await fetch(`http://127.0.0.1:${other.address.port}/api/v1/caches`, {
@@ -272,7 +272,7 @@ test("a failure of the node's own is told without its inside, which goes to the 
   assert.match(logged.join("\n"), /GET \/api\/v1\/caches.*secret state/);
 });
 
-test("the API describes itself, and its page loads nothing from elsewhere", async () => {
+test("The API describes itself, and its page loads nothing from elsewhere", async () => {
   const document = (await ask("/api/v1/openapi.json", { headers: { authorization: "" } })).json();
   assert.ok(document.paths["/api/v1/sessions"].get.responses["200"].content["application/json"].schema);
   const page = await ask("/api/v1/docs", { headers: { authorization: "" } });
@@ -284,7 +284,7 @@ test("the API describes itself, and its page loads nothing from elsewhere", asyn
   }
 });
 
-test("the API's document says what each field means, and in which unit", async () => {
+test("The OpenAPI document says what a field means, and in which unit", async () => {
   const { paths } = (await ask("/api/v1/openapi.json", { headers: { authorization: "" } })).json();
   const answerOf = (path: string, type = "application/json") =>
     paths[`/api/v1${path}`].get.responses["200"].content[type].schema.properties;
@@ -298,7 +298,7 @@ test("the API's document says what each field means, and in which unit", async (
   assert.match(host.description, /SNI or CONNECT host/);
 });
 
-test("metrics count ended sessions by listener, verdict and phase", async () => {
+test("Metrics count ended sessions by listener, verdict and phase", async () => {
   operations.apply(testSession("m", 1, { listener: "m", verdict: "bypass", phase: "sni" }), { id: "m", end: 2 });
   const { text } = await ask("/metrics");
   assert.match(text, /clearline_sessions_total\{listener="m",verdict="bypass",phase="sni"\} 1\n/);
@@ -309,7 +309,7 @@ test("metrics count ended sessions by listener, verdict and phase", async () => 
   assert.equal((await ask("/metrics")).text.match(/clearline_certificates_minted_total \d+/)?.[0].slice(-1), "3");
 });
 
-test("the shared store is in the metrics only when there is one", async () => {
+test("The shared store is in the metrics only when there is one", async () => {
   assert.doesNotMatch((await ask("/metrics")).text, /clearline_store/);
   const store = { state: "alone", reason: "Connection refused", failures: 4 } as const;
   const statistics = async () => ({ ...(await operations.statistics()), store });
@@ -323,7 +323,7 @@ test("the shared store is in the metrics only when there is one", async () => {
   assert.match(text, /clearline_store_failures_total 4\n/);
 });
 
-test("events carry what changed, each session in its latest form only", async () => {
+test("Events carry what changed, each session in its latest form only", async () => {
   const answer = await fetch(`${base}/api/v1/events`, { headers: { authorization: `Bearer ${token}` } });
   assert.equal(answer.headers.get("content-type"), "text/event-stream");
   operations.apply(testSession("e1", 1), { id: "e1", sni: "first.example" }, testSession("e2", 1));
@@ -350,7 +350,7 @@ async function firstEvent(answer: Response): Promise<SessionEvents> {
   throw new Error(`The stream ended without an event: ${text}`);
 }
 
-test("closing the server ends the streams of events, and forgets their listeners", async () => {
+test("Closing the server ends the streams of events, and forgets their listeners", async () => {
   let listeners = 0;
   const counted = {
     ...operations,
@@ -373,7 +373,7 @@ test("closing the server ends the streams of events, and forgets their listeners
   assert.equal(listeners, 0);
 });
 
-test("a port in use is a configuration error in one line", async () => {
+test("A port in use is a configuration error in one line", async () => {
   const { port } = control.address;
   const start = startControl(createTestOperations(), { host: "127.0.0.1", port, tokenFile, log });
   await assert.rejects(start, {
@@ -383,7 +383,7 @@ test("a port in use is a configuration error in one line", async () => {
   });
 });
 
-test("a request that is no HTTP is answered as such and the server lives on", async () => {
+test("Bytes that are not HTTP are answered with 400, and the server goes on", async () => {
   const socket = connect(control.address.port, "127.0.0.1");
   socket.end("\x16\x03\x01\x02\x00garbage");
   const chunks = await Array.fromAsync(socket.setEncoding("latin1"));

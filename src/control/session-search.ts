@@ -3,10 +3,10 @@ import type { LiveTable } from "../sessions/table.ts";
 import type { SessionList } from "./api.ts";
 import type { History } from "./history.ts";
 
-/** Which of the sessions that match: those that live, those that are over, or both. */
+/** "true": live sessions; "false": closed ones; "all": both. */
 export type Liveness = "true" | "false" | "all";
 
-/** One more than `limit` is looked for, to know whether there are more. */
+/** Searches the live table, then the history. It asks for one session more than `limit`, to know whether there are more. */
 export function searchSessions(
   { sessions, history }: { readonly sessions: LiveTable; readonly history: History },
   query: SessionQuery,

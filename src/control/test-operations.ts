@@ -2,34 +2,28 @@ import { ConfigError } from "../errors.ts";
 import type { Session } from "../sessions/record.ts";
 import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
-import type { KeyInfo } from "./api.ts";
+import type { ExplainQuery, Explanation, KeyInfo, Statistics } from "./api.ts";
 import { type History, openHistory } from "./history.ts";
 import type { Operations } from "./operations.ts";
 
-/** For tests: operations on a real table and a real history, and fixed answers for the rest. */
+/** For tests: a real table and a real history, with fixed answers to everything else. */
 export interface TestOperations extends Operations {
   readonly sessions: LiveTable;
   readonly history: History;
-  /** What a worker's message does. */
+  /** Applies the changes that a worker would report. */
   apply(...changes: SessionChange[]): void;
 }
 
 export const QUIET = { info() {}, warn() {}, error() {} };
+const STARTED = 1_790_000_000_000;
 
 export function createTestOperations(file = ":memory:"): TestOperations {
   const sessions = new LiveTable();
   const history = openHistory({ file, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
   const listeners = new Set<(applied: Applied) => void>();
-  const keys: KeyInfo[] = [];
-  const authority = { subject: "CN=Clearline Primary CA 1a2b", serial: "01", sha256: "ab".repeat(32) } as const;
-  const dates = { notBefore: 1_790_000_000_000, notAfter: 2_100_000_000_000, origin: "made" } as const;
-  const authorities = [
-    { ...authority, ...dates, role: "primary", keyType: "ecdsa" },
-    { ...authority, ...dates, role: "primary", keyType: "rsa" },
-  ] as const;
   return {
     version: "0.0.0-test",
-    startedAt: 1_790_000_000_000,
+    startedAt: STARTED,
     sessions,
     history,
     apply(...changes) {
@@ -41,44 +35,61 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    statistics: async () => ({
-      workers: [{ id: 0, pid: 4711, startedAt: 1_790_000_000_000, restarts: 0, sessions: sessions.size, cpu: 1.5 }],
-      listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
-      mint: { minted: 3, hits: 5, size: 3 },
-      feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
-      tools: [
-        {
-          name: "ips",
-          kind: "inline",
-          state: "down",
-          since: 1_790_000_000_000,
-          reason: "Nothing came back",
-          onFailure: "drop",
-          sessions: 0,
-          strangers: 2,
-        },
-      ],
-      kernel: [{ listener: "edge", counts: "row", name: "guests", packets: 7, bytes: 420 }],
-    }),
-    explain({ host, server }) {
-      const entry = { phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" } as const;
-      if (server === "127.0.0.1:1") throw new ConfigError("server", "No listener leads there");
-      return {
-        entries: [{ ...entry, truth: host === undefined ? "unknown" : host === "bank.example" }],
-        verdict: {
-          action: "decrypt",
-          phase: "certificate",
-          rule: "default",
-          reason: "Nothing else",
-          provisional: false,
-        },
-        assumed: ["The client sends CONNECT"],
-      };
-    },
+    statistics: async () => statisticsOf(sessions.size),
+    explain,
     policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
-    authorities: () => authorities,
+    authorities: () => AUTHORITIES,
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
-    renewAuthority: async () => authorities,
+    renewAuthority: async () => AUTHORITIES,
+    ...createTestKeys(),
+    caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
+    flushCaches: async (name) => name === undefined || name === "mint",
+    store: () => undefined,
+    fleetSessions: async () => ({ nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false }] }),
+    reload: async () => ({ changes: ['Listener "web" was added'] }),
+  };
+}
+
+function statisticsOf(sessions: number): Statistics {
+  const tool = { name: "ips", kind: "inline", state: "down", since: STARTED, reason: "Nothing came back" } as const;
+  return {
+    workers: [{ id: 0, pid: 4711, startedAt: STARTED, restarts: 0, sessions, cpu: 1.5 }],
+    listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
+    mint: { minted: 3, hits: 5, size: 3 },
+    feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
+    tools: [{ ...tool, onFailure: "drop", sessions: 0, strangers: 2 }],
+    kernel: [{ listener: "edge", counts: "row", name: "guests", packets: 7, bytes: 420 }],
+  };
+}
+
+function explain({ host, server }: ExplainQuery): Explanation {
+  if (server === "127.0.0.1:1") throw new ConfigError("server", "No listener leads there");
+  const entry = { phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" } as const;
+  const verdict = { action: "decrypt", phase: "certificate", rule: "default", reason: "Nothing else" } as const;
+  return {
+    entries: [{ ...entry, truth: host === undefined ? "unknown" : host === "bank.example" }],
+    verdict: { ...verdict, provisional: false },
+    assumed: ["The client sends CONNECT"],
+  };
+}
+
+const AUTHORITY = {
+  subject: "CN=Clearline Primary CA 1a2b",
+  serial: "01",
+  sha256: "ab".repeat(32),
+  notBefore: STARTED,
+  notAfter: 2_100_000_000_000,
+  origin: "made",
+} as const;
+const AUTHORITIES = [
+  { ...AUTHORITY, role: "primary", keyType: "ecdsa" },
+  { ...AUTHORITY, role: "primary", keyType: "rsa" },
+] as const;
+
+/** Keys that are kept in memory. One whose text is not PEM is refused with two errors. */
+function createTestKeys(): Pick<Operations, "keys" | "addKey" | "generateKey" | "removeKey"> {
+  const keys: KeyInfo[] = [];
+  return {
     keys: () => keys,
     async addKey({ hosts = [], key = "" }) {
       const wrong = [new ConfigError("key", "The key is not the certificate's"), new ConfigError("hosts", "No host")];
@@ -92,15 +103,10 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       return { key: { id: "k2", hosts, keyType, ...dates }, request: "-----BEGIN CERTIFICATE REQUEST-----\n" };
     },
     removeKey: async (id) => keys.splice(0, keys.length, ...keys.filter((key) => key.id !== id)).length > keys.length,
-    caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
-    flushCaches: async (name) => name === undefined || name === "mint",
-    store: () => undefined,
-    fleetSessions: async () => ({ nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false }] }),
-    reload: async () => ({ changes: ['Listener "web" was added'] }),
   };
 }
 
-/** A session as a worker would tell of it. */
+/** A session as a worker would report it. */
 export function testSession(id: string, start: number, news: Partial<Session> = {}): Session {
   const client = { address: "192.0.2.7", port: 50000 };
   const birth = { id, worker: 0, listener: "proxy", mode: "explicit", client, server: null } as const;

@@ -19,7 +19,7 @@ function head(...lines: string[]): RequestHead {
   return sighting as RequestHead;
 }
 
-/** The lines that go on to the origin server. */
+/** The lines that are sent on to the origin server. */
 function forwarded(...lines: string[]): string[] {
   const text = head(...lines).forwarded.toString("latin1");
   assert.ok(text.endsWith("\r\n\r\n"));

@@ -131,6 +131,26 @@ test("A peer that leaves while nobody reads is noticed once", async (t) => {
   assert.equal((await readToEnd(end)).bytes.toString(), "bytes that nobody reads");
 });
 
+test("A connection goes on as another end as often as it must, and what was said before it did is read there", async (t) => {
+  const [end, peer] = await endAndSocket(t);
+  let current = end;
+  let closings = 0;
+  end.onceClosed(() => {
+    closings += 1;
+  });
+  // The descriptors of the first and the third are the same number.
+  for (const word of ["one, ", "two, ", "three, ", "four"]) {
+    peer.write(word);
+    const next = current.detach();
+    assert.equal(current.read(loop.scratchAt, 1), END);
+    current = next;
+    assert.equal((await readBytes(current, word.length)).bytes.toString(), word);
+  }
+  assert.equal(closings, 0);
+  current.close();
+  assert.equal(closings, 1);
+});
+
 test("A port that nobody listens on refuses, with the system's code", async () => {
   const before = openEnds();
   const to = { address: "127.0.0.1", port: 1 };

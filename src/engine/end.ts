@@ -66,6 +66,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** What `writeBytes` has taken and the top has not. */
   readonly #queue: Buffer[] = [];
   #closing: (() => void)[] = [];
+  /** The connection goes on without this end, by another descriptor. */
   #isDetached = false;
   #written = 0;
   /** Layers that have said close_notify, from the top down. */
@@ -190,6 +191,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     if (length === 0) throw new NetworkError("The peer closed the connection", "EOF");
     const code = errno();
     if (code === EAGAIN) return undefined;
+    // The kernel tells it once.
+    this.#isReset = true;
     throw new NetworkError("The connection broke", systemCode(code));
   }
 
@@ -230,9 +233,14 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   write(at: number, length: number): boolean {
     if (!this.#isOpen) return true;
     const isSent = this.#top.write(at, length);
+    this.noteWritten(length);
+    return isSent;
+  }
+
+  /** Counts bytes that were written. Those that the kernel moved have not passed `write`. */
+  noteWritten(length: number): void {
     this.#written += length;
     this.onWritten?.(this.#written);
-    return isSent;
   }
 
   /** Sends what waits. True: nothing is left. */
@@ -309,9 +317,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
    * what is written to it: whoever has it is not disturbed.
    */
   detach(): End {
-    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
-    const copy = must(libc.fcntl(this.fd, F_DUPFD_CLOEXEC, 0), "fcntl");
-    const fresh = End.adopt(this.loop, copy);
+    const fresh = End.adopt(this.loop, this.#copyDescriptor());
     // Layers and bytes that were put back read and write through it.
     fresh.#tcp = this.#tcp;
     fresh.#tcp.moveTo(fresh);
@@ -327,6 +333,27 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     this.#forget();
     this.#wake();
     return fresh;
+  }
+
+  /**
+   * Closes the end and answers another descriptor of its connection, which goes on; the caller owns it. Nothing may stand on the
+   * connection or wait to be sent.
+   */
+  release(): number {
+    if (this.isLayered || this.hasUnread || !this.flush()) {
+      throw new InvariantError(
+        "Cannot release a connection: it has a layer, or bytes that its descriptor does not have",
+      );
+    }
+    const copy = this.#copyDescriptor();
+    this.#isDetached = true;
+    this.close();
+    return copy;
+  }
+
+  #copyDescriptor(): number {
+    if (!this.#isOpen) throw new NetworkError("The connection is closed", "ECONNRESET");
+    return copyDescriptor(this.fd);
   }
 
   /** Closes the connection: a FIN, when nothing was left unread. Whoever waits for it, and its relay, fail with `why`. */
@@ -349,7 +376,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     this.#isOpen = false;
     this.onLeave = undefined;
     open -= 1;
-    this.loop.forget(this);
+    this.loop.forget(this, this.#isDetached);
     for (const layer of this.#layers.toReversed()) layer.free();
     libc.close(this.fd);
   }
@@ -360,6 +387,11 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     libc.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
     this.close(why);
   }
+}
+
+/** Another descriptor of the same connection. The caller owns it. */
+export function copyDescriptor(fd: number): number {
+  return must(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), "fcntl");
 }
 
 function nameOf(fd: number, call: typeof libc.getsockname): Endpoint | undefined {
@@ -440,7 +472,7 @@ class Tcp implements Wire {
       if (length < room && !this.#end.hasLeft) this.#end.readable = false;
       return length;
     }
-    if (length === 0) return END;
+    if (length === 0) return this.#end.isReset ? RESET : END;
     if (errno() !== EAGAIN) return RESET;
     this.#end.readable = false;
     return NOTHING_NOW;

@@ -39,6 +39,8 @@ export interface Carrier {
   readonly isLayered: boolean;
   /** Bytes were put back, which come before those on the connection. */
   readonly hasUnread: boolean;
+  /** The peer has sent a RST, which the kernel may have told already. */
+  readonly isReset: boolean;
   takeWire(): Wire;
   /** How many of these bytes the socket took; -1 when the connection is broken. */
   send(at: number, length: number): number;

@@ -1,3 +1,5 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
 import { ConfigError, NetworkError } from "../errors.ts";
 import { transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
@@ -10,6 +12,7 @@ import { AF_INET6, familyOf, systemCode, writeSocketAddress } from "./socket-add
 const BACKLOG = 4096;
 
 export interface ListenOptions {
+  /** An IP address; `listenConfigured` also takes a name. */
   readonly host: string;
   /** 0: the kernel chooses one. */
   readonly port: number;
@@ -46,10 +49,21 @@ export function listen(loop: Loop, options: ListenOptions, accept: Accept): End 
 /** As `listen`, at an address of the configuration. Rejects with ConfigError, which names its path. */
 export async function listenConfigured(loop: Loop, path: string, options: ListenOptions, accept: Accept): Promise<End> {
   try {
-    return listen(loop, options, accept);
+    return listen(loop, { ...options, host: await addressOf(options) }, accept);
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     throw new ConfigError(path, `${error.message} (${path})`, { cause: error });
+  }
+}
+
+/** The first address of a name. Throws NetworkError. */
+async function addressOf({ host, port }: ListenOptions): Promise<string> {
+  if (isIP(host)) return host;
+  try {
+    return (await lookup(host)).address;
+  } catch (error) {
+    const { code = "ENOTFOUND" } = error as NodeJS.ErrnoException;
+    throw new NetworkError(`Cannot listen at ${host}:${port}: ${code}`, code, { cause: error });
   }
 }
 

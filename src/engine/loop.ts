@@ -31,6 +31,7 @@ export interface Watched {
 
 export const EPOLL = { IN: 1, OUT: 4, ERR: 8, HUP: 16, RDHUP: 0x2000, ET: 0x80000000 } as const;
 const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
 const EPOLL_CLOEXEC = 0o2000000;
 /** libuv's UV_POLL, and UV_READABLE. */
 const UV_POLL = 8;
@@ -98,9 +99,10 @@ export class Loop {
     this.#size += 1;
   }
 
-  /** The descriptor is about to be closed, which takes it out of the epoll set. */
-  forget(watched: Watched): void {
+  /** The descriptor is about to be closed. That takes it out of the epoll set, unless its connection has another descriptor. */
+  forget(watched: Watched, hasAnother: boolean): void {
     if (this.#watched[watched.fd] !== watched) throw new InvariantError("A descriptor was forgotten twice");
+    if (hasAnother) must(libc.epoll_ctl(this.#epoll, EPOLL_CTL_DEL, watched.fd, this.#events), "epoll_ctl");
     this.#watched[watched.fd] = undefined;
     this.#size -= 1;
     if (this.#size === 0) uv.unref(this.#poll);

@@ -371,7 +371,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     }
     const code = takeError();
     if (code === 0) return RESET;
-    if (reasonOf(code) === UNEXPECTED_EOF) return TRUNCATED;
+    if (reasonOf(code) === UNEXPECTED_EOF) return this.#carrier.isReset ? RESET : TRUNCATED;
     this.failure = explain(code);
     return BROKEN;
   }

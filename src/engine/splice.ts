@@ -56,7 +56,7 @@ export class Splice {
       return came;
     }
     this.#release();
-    if (came === 0) return END;
+    if (came === 0) return this.#from.isReset ? RESET : END;
     if (errno() !== EAGAIN) return RESET;
     this.#from.readable = false;
     return NOTHING_NOW;
@@ -72,6 +72,7 @@ export class Splice {
         return false;
       }
       this.#held -= sent;
+      this.#to.noteWritten(sent);
     }
     this.#release();
     return true;

@@ -1,5 +1,5 @@
 import { InvariantError, PeerError } from "../errors.ts";
-import type { Connection, Established, Happening } from "../ssl3/connection.ts";
+import type { Connection, ConnectionEvent, Established } from "../ssl3/connection.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
 import {
@@ -143,8 +143,7 @@ export class Ssl3Layer implements Layer {
     if (length <= 0) return false;
     try {
       // A copy: the connection decrypts in place and keeps what it has not read to its end.
-      for (const happening of this.#connection.receive(Buffer.from(incoming.bytes.subarray(0, length))))
-        this.#on(happening);
+      for (const event of this.#connection.receive(Buffer.from(incoming.bytes.subarray(0, length)))) this.#on(event);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
       this.#fail({ cause: "protocol", alert: error.alert, code: codeOf("", error.alert), detail: error.message });
@@ -153,24 +152,24 @@ export class Ssl3Layer implements Layer {
     return true;
   }
 
-  #on(happening: Happening): void {
-    switch (happening.kind) {
+  #on(event: ConnectionEvent): void {
+    switch (event.kind) {
       case "open":
-        this.#established = happening.established;
+        this.#established = event.established;
         break;
       case "data":
-        this.#plain.push(happening.bytes);
+        this.#plain.push(event.bytes);
         break;
       case "end":
         this.alertReceived = ALERTS.close_notify;
         this.#ended = END;
         break;
       case "alert":
-        this.alertReceived = happening.description;
+        this.alertReceived = event.description;
         this.#fail({
           cause: "alert",
-          alert: happening.description,
-          code: codeOf("SSL/TLS_ALERT_", happening.description),
+          alert: event.description,
+          code: codeOf("SSL/TLS_ALERT_", event.description),
         });
         break;
     }

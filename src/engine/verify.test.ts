@@ -17,18 +17,18 @@ const leaf = (more: Parameters<typeof make>[0]) => make({ subject: "CN=verify.te
 const NOW = Date.now();
 
 function verify(chain: readonly Made[], roots: readonly Made[], level = 1): string | undefined {
-  return new TrustStore(roots.map(({ pem }) => pem)).verify(
-    chain.map(({ der }) => der),
-    level,
-    NOW,
-  );
+  return new TrustStore(roots.map(({ pem }) => pem)).verify(shown(chain.map(({ der }) => der)), level, NOW);
+}
+
+function shown(ders: readonly Buffer[]) {
+  return { ders, key: ders.map((der) => der.toString("base64")).join(" ") };
 }
 
 /** What Node's TLS client says to the same chain, with the same roots and security level. */
 async function nodeSays(chain: readonly Made[], roots: readonly Made[], level: number): Promise<string | undefined> {
-  const shown = { certificatePem: chain.map(({ pem }) => pem).join(""), keyPem: chain[0]!.keyPem };
+  const server = { certificatePem: chain.map(({ pem }) => pem).join(""), keyPem: chain[0]!.keyPem };
   const { code } = await shake(
-    shown,
+    server,
     roots.map(({ pem }) => pem),
     { ciphers: `DEFAULT@SECLEVEL=${level}` },
   );
@@ -106,18 +106,18 @@ test("An error behind the first one is found as well: the last is told, as Node 
 test("A chain that is not X.509 is an error, and so is an empty one", () => {
   const trust = new TrustStore([root.pem]);
   for (const chain of [[], [Buffer.alloc(0)], [randomBytes(300)], [root.der.subarray(0, 100)]]) {
-    assert.equal(trust.verify(chain, 1, NOW), "UNSPECIFIED");
+    assert.equal(trust.verify(shown(chain), 1, NOW), "UNSPECIFIED");
   }
 });
 
 test("What is not X.509 beside a good certificate is passed over", async () => {
   const trust = new TrustStore([root.pem]);
   const good = await leaf({ issuer: middle });
-  assert.equal(trust.verify([good.der, randomBytes(200), middle.der], 1, NOW), undefined);
+  assert.equal(trust.verify(shown([good.der, randomBytes(200), middle.der]), 1, NOW), undefined);
 });
 
 test("A root that cannot be read is left out, and no root at all trusts nothing", async () => {
-  const good = [(await leaf({ issuer: root })).der];
+  const good = shown([(await leaf({ issuer: root })).der]);
   const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
   assert.equal(new TrustStore(["", pem, root.pem]).verify(good, 1, NOW), undefined);
   assert.equal(new TrustStore([]).verify(good, 1, NOW), "UNABLE_TO_VERIFY_LEAF_SIGNATURE");
@@ -125,7 +125,7 @@ test("A root that cannot be read is left out, and no root at all trusts nothing"
 
 test("A chain is verified once in its time, for each level by itself", async () => {
   const trust = new TrustStore([weak.pem]);
-  const chain = [(await leaf({ issuer: weak, algorithm: "rsa" })).der];
+  const chain = shown([(await leaf({ issuer: weak, algorithm: "rsa" })).der]);
   assert.equal(trust.verify(chain, 0, NOW), undefined);
   assert.notEqual(trust.verify(chain, 2, NOW), undefined);
   assert.equal(trust.verify(chain, 0, NOW), undefined);

@@ -1,5 +1,4 @@
-import { hash } from "node:crypto";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { InvariantError } from "../errors.ts";
 import { takeError } from "./errors.ts";
 import { addressOf, callback, crypto, memory, rethrow } from "./native.ts";
@@ -55,7 +54,7 @@ const unused = new FinalizationRegistry((store: number) => crypto.X509_STORE_fre
 export class TrustStore {
   readonly #store: number;
   /** "": no error. */
-  readonly #known = createCache<string>({ entries: REMEMBERED });
+  readonly #known = new Cache<string>({ entries: REMEMBERED });
 
   /** `roots`: PEM, one certificate each. Those that cannot be read are left out: they were checked before. */
   constructor(roots: readonly string[]) {
@@ -74,15 +73,19 @@ export class TrustStore {
 
   /**
    * The last error that OpenSSL finds in this chain of a TLS server, by Node's name for it: "UNSPECIFIED" for one that has none.
-   * Undefined: there is none. The host name is not looked at. `chain`: DER, the server's own first. `level`: the security level
+   * Undefined: there is none. The host name is not looked at. `ders`: the server's own first; `key` names these bytes. `level`: the security level
    * of the connection. `now` in ms since the epoch.
    */
-  verify(chain: readonly Buffer[], level: number, now: number): string | undefined {
-    const key = `${level} ${chain.map((der) => hash("sha256", der, "base64url")).join(" ")}`;
-    const known = this.#known.find(key, now);
+  verify(
+    { ders, key }: { readonly ders: readonly Buffer[]; readonly key: string },
+    level: number,
+    now: number,
+  ): string | undefined {
+    const name = `${level} ${key}`;
+    const known = this.#known.find(name, now);
     if (known !== undefined) return known === "" ? undefined : known;
-    const error = this.#verify(chain, level);
-    this.#known.keep(key, error ?? "", now + FRESH);
+    const error = this.#verify(ders, level);
+    this.#known.keep(name, error ?? "", now + FRESH);
     return error;
   }
 

@@ -3,17 +3,17 @@ import { dirname, join } from "node:path";
 import { getSystemErrorMessage } from "node:util";
 import { makeFolder } from "../linux/folder.ts";
 
-/** A file that only ever holds whole records. */
+/** A file that contains whole records only. */
 export interface CaptureFile {
   readonly path: string;
   readonly handle: FileHandle;
   readonly inode: number;
-  /** Bytes in it, and the records they make. */
+  /** The bytes and records in it. */
   length: number;
   records: number;
 }
 
-/** Creates the file, 0600, with its preamble, and its directory, 0700, when that is missing. Throws the system's errors. */
+/** Creates the file with mode 0600 and its preamble, and a missing directory. Throws the system's errors. */
 export async function createFile(path: string, preamble: Buffer): Promise<CaptureFile> {
   await makeFolder(dirname(path));
   const handle = await open(path, "wx", 0o600);
@@ -25,7 +25,7 @@ export async function createFile(path: string, preamble: Buffer): Promise<Captur
   return file;
 }
 
-/** Throws the system's errors; `discard` then takes away what was written in part. */
+/** Throws the system's errors. Then call `discard`, which removes the incomplete record. */
 export async function append(file: CaptureFile, bytes: Uint8Array, records: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += (await file.handle.write(bytes, done, bytes.length - done)).bytesWritten;
@@ -34,7 +34,7 @@ export async function append(file: CaptureFile, bytes: Uint8Array, records: numb
   file.records += records;
 }
 
-/** Whether the file is still where its name says. */
+/** Whether the file still has its name. */
 export async function isInPlace(file: Pick<CaptureFile, "path" | "inode">): Promise<boolean> {
   return await stat(file.path).then(
     (found) => found.ino === file.inode,
@@ -42,21 +42,21 @@ export async function isInPlace(file: Pick<CaptureFile, "path" | "inode">): Prom
   );
 }
 
-/** Closes the file. One without records is taken away. */
+/** Closes the file, and deletes it if it has no records. */
 export async function finish(file: CaptureFile): Promise<void> {
   await file.handle.close();
   if (file.records === 0) await rm(file.path, { force: true });
 }
 
-/** Closes a file that could not be written, without the part of a record at its end. Nothing is left to throw. */
+/** Closes a file that could not be written, and removes the incomplete record at its end. Never throws. */
 export async function discard(file: CaptureFile): Promise<void> {
   await file.handle.truncate(file.length).catch(() => undefined);
   await finish(file).catch(() => undefined);
 }
 
 /**
- * Deletes the oldest files of this feed and worker, named `<name>-<time>-w<worker>.<extension>`, but `share`. Files of
- * workers that no longer exist, after a start with fewer, fall to one that does.
+ * Deletes all but the newest `share` files of this feed and worker, named `<name>-<time>-w<worker>.<extension>`. Files of
+ * workers that no longer exist, after a start with fewer workers, count as those of another worker.
  */
 export async function prune(
   directory: string,
@@ -76,7 +76,7 @@ export async function prune(
   for (const file of mine.sort().slice(0, -share)) await rm(join(directory, file), { force: true });
 }
 
-/** What the user reads: "no space left on device (ENOSPC)". */
+/** The reason in words: "no space left on device (ENOSPC)". */
 export function reasonOf(error: unknown): string {
   const { code, errno, message } = error as NodeJS.ErrnoException;
   return code === undefined || errno === undefined ? message : `${getSystemErrorMessage(errno)} (${code})`;

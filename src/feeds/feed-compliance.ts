@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Feed, FeedSession } from "./feed.ts";
-import { conversations, readPacket } from "./packet-reading.ts";
+import { connectionsIn, readPacket } from "./test-packets.ts";
 
 export interface FeedUnderTest {
   readonly feed: Feed;
-  /** Closes the feed and reads every IP packet that it brought to its place, in order. */
+  /** Closes the feed and reads every IP packet at its place, in order. */
   finish(): Promise<Buffer[]>;
 }
 
@@ -26,7 +26,7 @@ export function feedCompliance(kind: string, make: () => Promise<FeedUnderTest>)
 
 const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) => Promise<void>])[] = [
   [
-    "a session's bytes come back in order, between its handshake and its ends",
+    "a session's bytes are in order, between a handshake and both ends",
     async ({ feed, finish }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.data("client", Buffer.from("GET / HTTP/1.1\r\n"));
@@ -35,7 +35,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.end("server");
       flow.data("client", Buffer.from("more"));
       flow.close();
-      const [seen, ...others] = conversations(await finish());
+      const [seen, ...others] = connectionsIn(await finish());
       assert.equal(others.length, 0);
       assert.equal(seen?.client.toString(), "GET / HTTP/1.1\r\n\r\nmore");
       assert.deepEqual(seen?.server, Buffer.alloc(70_001, "answer"));
@@ -52,7 +52,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
           flow.data(round % 2 === 0 ? "client" : "server", Buffer.alloc(700 + round, `${index}`));
       }
       for (const flow of flows) flow.close();
-      const seen = conversations(await finish());
+      const seen = connectionsIn(await finish());
       assert.deepEqual(
         seen.map(({ client }) => client.every((byte) => byte === client[0])),
         [true, true, true],
@@ -69,17 +69,17 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.data("client", reused);
       reused.write("other");
       flow.close();
-      assert.equal(conversations(await finish())[0]?.client.toString(), "first");
+      assert.equal(connectionsIn(await finish())[0]?.client.toString(), "first");
     },
   ],
   [
-    "a reset is shown as one",
+    "a reset is written as a reset",
     async ({ feed, finish }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.reset("client");
       flow.data("server", Buffer.from("too late"));
       flow.close();
-      const [seen] = conversations(await finish());
+      const [seen] = connectionsIn(await finish());
       assert.deepEqual(seen?.ends, ["RST of client"]);
       assert.equal(seen?.server.length, 0);
     },
@@ -92,13 +92,13 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.data("client", Buffer.from("too late"));
       flow.reset("server");
       flow.close();
-      const [seen] = conversations(await finish());
+      const [seen] = connectionsIn(await finish());
       assert.deepEqual(seen?.ends, ["FIN of client", "FIN of server"]);
       assert.equal(seen?.client.length, 0);
     },
   ],
   [
-    "an IPv4 client of an IPv6 server is shown",
+    "a session of an IPv4 client with an IPv6 server is written",
     async ({ feed, finish }) => {
       feed.open({ ...SESSION, server: { address: "2001:db8::5", port: 443 } }, Date.now()).close();
       const [syn] = (await finish()).map(readPacket);
@@ -106,7 +106,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
     },
   ],
   [
-    "a session whose address is gone leaves nothing and harms nothing",
+    "a session without an address leaves no packets",
     async ({ feed, finish }) => {
       const flow = feed.open({ ...SESSION, client: { address: "", port: 0 } }, Date.now());
       flow.data("client", Buffer.from("x"));
@@ -115,7 +115,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
     },
   ],
   [
-    "counters say what reached the place",
+    "the counters match the packets at the place",
     async ({ feed, finish }) => {
       assert.equal(feed.counters().sessions, 0);
       const flow = feed.open(SESSION, Date.now());

@@ -1,28 +1,29 @@
-import type { FlowClass } from "../vocabulary.ts";
-/** What a feed is told of a session. */
+import type { Endpoint, FlowClass, Side } from "../vocabulary.ts";
+
+/** The facts about a session that a feed uses. */
 export interface FeedSession {
   readonly id: string;
-  /** The client's and the server's own addresses; ports included. IPv4 or IPv6 literals. */
-  readonly client: { readonly address: string; readonly port: number };
-  readonly server: { readonly address: string; readonly port: number };
-  /** The session's host name, for the comment that names the session. */
+  /** The client's and the server's own addresses, not the node's. */
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** The host name, for the comment that names the session. */
   readonly host: string | undefined;
   readonly flow: FlowClass;
-  /** The rule, list or built-in that decided; undefined: none did. */
+  /** The rule, list or built-in step that decided; undefined: none did. */
   readonly rule: string | undefined;
-  /** The suite, version and ALPN, or what else one line may say of the session. */
+  /** One line that describes the session: version, suite and ALPN, for example. */
   readonly description: string;
 }
 
-/** One session's place in a feed. Calls after `close` do nothing. */
+/** One session in a feed. Calls after `close` do nothing. */
 export interface FeedFlow {
-  /** Plaintext that went from this side to the other. The bytes are copied or written before this returns. */
-  data(from: "client" | "server", bytes: Uint8Array): void;
+  /** Plaintext that this side sent. The bytes are copied or written before this returns. */
+  data(from: Side, bytes: Uint8Array): void;
   /** This side half-closed. */
-  end(from: "client" | "server"): void;
+  end(from: Side): void;
   /** This side reset the connection: both directions are over. */
-  reset(from: "client" | "server"): void;
-  /** The session is over, however it ended. */
+  reset(from: Side): void;
+  /** The session is over, in whatever way it ended. */
   close(): void;
 }
 
@@ -30,34 +31,34 @@ export interface FeedCounters {
   readonly name: string;
   readonly kind: string;
   readonly state: "running" | "stopped";
-  /** Why it stopped: "No space left on device". */
+  /** Why the feed is stopped: "no space left on device (ENOSPC)". */
   readonly reason: string | undefined;
   readonly sessions: number;
-  /** What reached the place: packets, and the bytes of them with all that the format adds. */
+  /** Packets that reached the place, and their bytes with everything that the format adds. */
   readonly packets: number;
   readonly bytes: number;
-  /** Packets left out because the feed was stopped, or somebody that reads it was far behind. */
+  /** Packets that were left out because the feed was stopped or a reader was too slow. */
   readonly dropped: number;
 }
 
-/** Which sessions a feed is for. */
+/** The sessions that a feed takes. */
 export interface FeedFilter {
   readonly flows: readonly FlowClass[];
-  /** Names of rules, lists and built-ins that decide; undefined: any, and none. */
+  /** Names of deciding rules, lists and built-in steps; undefined: all sessions, also those that none decided. */
   readonly rules?: readonly string[] | undefined;
 }
 
-/** A copy of the plaintext for tools beside the path. A feed that fails stops itself, never the sessions. */
+/** A copy of the plaintext for tools outside the path. A feed that fails stops itself, never the sessions. */
 export interface Feed {
   readonly name: string;
-  /** The file, address or interface that this session's copy is found at now; undefined while the feed is stopped. */
+  /** The file, address or interface that has the copies now; undefined while the feed is stopped. */
   readonly place: string | undefined;
-  /** Whether this session is one of those that the feed is for. */
+  /** Whether the feed takes this session. */
   wants(session: Pick<FeedSession, "flow" | "rule">): boolean;
   open(session: FeedSession, now: number): FeedFlow;
-  /** Only a feed of keys has it: takes one line of the NSS key log format, with its end, from a leg's handshake. */
+  /** Takes one line of the NSS key log format, with its line end. Only a feed of keys has this method. */
   takeKey?(line: Buffer): void;
-  /** Resolves when the feed can take more: the relay waits for it. Undefined: it can take more now. */
+  /** Resolves when the feed can take more bytes; the relay waits for it. Undefined: it can take more now. */
   pressure(): Promise<void> | undefined;
   counters(): FeedCounters;
   close(): Promise<void>;

@@ -1,6 +1,6 @@
 import type { Feed, FeedFilter } from "./feed.ts";
 
-/** What a feed that has this filter `wants`. */
+/** Makes the `wants` of a feed with this filter. */
 export function createFilter({ flows, rules }: FeedFilter): Feed["wants"] {
   const named = rules && new Set(rules);
   return ({ flow, rule }) => flows.includes(flow) && (named === undefined || (rule !== undefined && named.has(rule)));

@@ -11,9 +11,9 @@ import { enterOwnNamespace, layCable, needsNamespaces } from "../linux/test-netw
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createInterfaceFeed, type InterfaceOptions } from "./interface.ts";
-import { conversations } from "./packet-reading.ts";
+import { connectionsIn } from "./test-packets.ts";
 
-/** This process lives in a namespace of its own, where a cable leads from clm0, the feed's end, to clm1, the IDS's. */
+/** This process is in a namespace of its own, with a veth pair: the feed sends on clm0, and the IDS listens on clm1. */
 const MIB = 2 ** 20;
 let log: string[] = [];
 
@@ -36,7 +36,7 @@ function make(options: Partial<InterfaceOptions> = {}): Promise<Feed> {
   });
 }
 
-/** Takes every frame that comes out at the cable's other end. */
+/** Receives every frame at the other end of the pair. */
 function listen() {
   const EVERY_PROTOCOL = 0x0300; // ETH_P_ALL, in network order
   const fd = socket(AF.PACKET, SOCK.RAW | SOCK.NONBLOCK, EVERY_PROTOCOL);
@@ -77,7 +77,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     };
   });
 
-  test("frames carry the addresses of their side, and the type of their packet", async () => {
+  test("Frames have the addresses of their side and the type of their packet", async () => {
     for (const [destinationMac, ends] of [
       [undefined, ["02434c00000b02434c00000a", "02434c00000a02434c00000b"]],
       ["06:00:00:00:00:01", ["06000000000102434c00000a", "06000000000102434c00000b"]],
@@ -99,7 +99,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     }
   });
 
-  test("no frame is longer than the interface takes, and a change of its MTU is followed by live sessions", async () => {
+  test("No frame is longer than the MTU, and live sessions follow a change of it", async () => {
     using listener = listen();
     const feed = await make();
     const flow = feed.open(SESSION, Date.now());
@@ -117,7 +117,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     ip("link", "set", "clm0", "mtu", "1500");
   });
 
-  test("every byte of a long transfer comes out, in order", async () => {
+  test("Every byte of a long transfer arrives in order", async () => {
     using listener = listen();
     const feed = await make();
     const flow = feed.open(SESSION, Date.now());
@@ -133,7 +133,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     await feed.close();
     frames.push(...listener.frames());
     const hash = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
-    assert.equal(hash(conversations(packetsIn(frames))[0]!.server), hash(payload));
+    assert.equal(hash(connectionsIn(packetsIn(frames))[0]!.server), hash(payload));
     const { packets, bytes, dropped } = feed.counters();
     assert.deepEqual(
       { packets, bytes, dropped },
@@ -141,8 +141,8 @@ describe("A feed on an interface", needsNamespaces(), () => {
     );
   });
 
-  test("an interface that is slower than the sessions misses frames, and memory has a bound", async () => {
-    // 10 Mbit/s, with a queue that is soon full.
+  test("A slow interface misses frames, and memory stays bounded", async () => {
+    // 10 Mbit/s, with a short queue.
     run("tc", ..."qdisc add dev clm0 root tbf rate 10mbit burst 10kb limit 1mb".split(" "));
     try {
       const feed = await make();
@@ -162,7 +162,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     }
   });
 
-  test("an interface that goes down, or away, stops the feed, and it runs again when it is back", async () => {
+  test("An interface that goes down or away stops the feed, which runs again when the interface is back", async () => {
     const feed = await make();
     const flow = feed.open(SESSION, Date.now());
     for (const [go, come, reason] of [
@@ -191,7 +191,7 @@ describe("A feed on an interface", needsNamespaces(), () => {
     );
   });
 
-  test("an interface that is no Ethernet is refused", async () => {
+  test("An interface that is not Ethernet is refused", async () => {
     ip("tuntap", "add", "clm2", "mode", "tun");
     const feed = await make({ interface: "clm2" });
     assert.match(feed.counters().reason!, /^Cannot send on clm2: It is not an Ethernet interface/);

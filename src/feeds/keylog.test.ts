@@ -41,7 +41,7 @@ const run = (program: string, ...args: string[]) => execFileSync(program, args);
 
 const line = (number: number) => `CLIENT_RANDOM ${String(number).padStart(64, "0")} ${"ab".repeat(48)}\n`;
 
-test("the lines of all workers are in one file, whole, and the file is the user's alone", async () => {
+test("All workers write whole lines to one file, which only its owner can read", async () => {
   const workers = await Promise.all([make(), make(), make()]);
   const wanted: string[] = [];
   for (let round = 0; round < 500; round++) {
@@ -64,7 +64,7 @@ test("the lines of all workers are in one file, whole, and the file is the user'
   assert.deepEqual({ packets, bytes, dropped }, { packets: 500, bytes: 500 * line(0).length, dropped: 0 });
 });
 
-test("a file that others could read is closed to them, and what stands in it stays", async () => {
+test("A file that others could read is closed to them, and keeps its lines", async () => {
   mkdirSync(join(file, ".."));
   writeFileSync(file, "CLIENT_RANDOM cut");
   chmodSync(file, 0o644);
@@ -75,7 +75,7 @@ test("a file that others could read is closed to them, and what stands in it sta
   assert.equal(readFileSync(file, "latin1"), `CLIENT_RANDOM cut\n${line(1)}`);
 });
 
-test("a link is not followed, and what is no file is not written to", async () => {
+test("A symbolic link is not followed, and only a regular file is written", async () => {
   mkdirSync(join(file, ".."));
   for (const [lay, reason] of [
     [() => symlinkSync(join(folder, "elsewhere"), file), /ELOOP/],
@@ -93,7 +93,7 @@ test("a link is not followed, and what is no file is not written to", async () =
   }
 });
 
-test("only decrypted sessions are its sessions", async () => {
+test("The feed counts decrypted sessions only", async () => {
   const feed = await make();
   assert.ok(feed.wants(SESSION));
   assert.ok(!feed.wants({ ...SESSION, flow: "bypassed" }));
@@ -106,7 +106,7 @@ test("only decrypted sessions are its sessions", async () => {
   assert.equal(feed.counters().sessions, 1);
 });
 
-test("a file that was moved away is made again", async () => {
+test("A file that was moved away is created again", async () => {
   const feed = await make();
   feed.takeKey!(Buffer.from(line(1)));
   await until("the first line", () => feed.counters().packets === 1);
@@ -122,7 +122,7 @@ test("a file that was moved away is made again", async () => {
   assert.equal(lines, Array.from({ length: number }, (_, index) => line(index + 1)).join(""));
 });
 
-test("a full disk stops the feed, and when there is room it goes on with a new line", async (t) => {
+test("A full disk stops the feed, which goes on with a new line when there is room", async (t) => {
   const disk = join(file, "..");
   mkdirSync(disk);
   try {

@@ -3,15 +3,15 @@ import ipaddr from "ipaddr.js";
 import type { FeedFlow, FeedSession } from "./feed.ts";
 import { type PacketSink, Segments } from "./segments.ts";
 
-/** Where one session's packets go, with the time of each. */
+/** Takes one session's packets, with the time of each. */
 export interface SessionPackets extends PacketSink {
-  /** Of the packets to come, in microseconds since the epoch. */
+  /** The time of the next packets, in microseconds since the epoch. */
   time: number;
-  /** All packets of one event are placed. `over`: it was the session's last. */
+  /** All packets of one event are placed. `over`: the session has ended. */
   complete(over: boolean): void;
 }
 
-/** One session as the packets that would have carried its plaintext. `now` in ms, `clock` in microseconds since the epoch. */
+/** Writes one session as the packets that would have carried its plaintext. `now` in ms, `clock` in microseconds since the epoch. */
 export function openPacketFlow(
   { client, server }: FeedSession,
   now: number,
@@ -19,7 +19,7 @@ export function openPacketFlow(
   packets: SessionPackets,
 ): FeedFlow {
   if (!ipaddr.isValid(client.address) || !ipaddr.isValid(server.address)) {
-    // A socket that is gone already shows no address: such a session leaves no packets.
+    // A socket that is already closed has no address: such a session leaves no packets.
     return { data() {}, end() {}, reset() {}, close() {} };
   }
   const sequence = { client: randomInt(2 ** 32), server: randomInt(2 ** 32) };
@@ -43,7 +43,7 @@ export function openPacketFlow(
   };
 }
 
-/** Date.now() in microseconds, with the digits that it lacks; a clock that is set is followed. */
+/** Makes a clock like Date.now(), but in microseconds. It follows when the system's clock is set. */
 export function createClock(): () => number {
   let origin = performance.timeOrigin;
   return () => {

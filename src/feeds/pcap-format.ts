@@ -1,6 +1,6 @@
 /**
- * The older pcap format, draft-ietf-opsawg-pcap: for programs that read nothing else. Packets only; comments and notes are
- * left out.
+ * The older pcap format, draft-ietf-opsawg-pcap, for programs that read nothing else. It has packets only, without comments
+ * and notes.
  */
 
 const MAGIC_MICROSECONDS = 0xa1b2c3d4;
@@ -10,7 +10,7 @@ const ENHANCED_PACKET = 6;
 const PACKET_HEAD = 28;
 const RECORD_HEAD = 16;
 
-/** What a stream begins with. */
+/** The beginning of a stream. */
 export function pcapStart(): Buffer {
   const header = Buffer.alloc(24);
   header.writeUInt32LE(MAGIC_MICROSECONDS, 0);
@@ -21,7 +21,7 @@ export function pcapStart(): Buffer {
   return header;
 }
 
-/** The packets of whole pcapng blocks as pcap records, which are never longer. */
+/** Converts the packets of whole pcapng blocks to pcap records, which are never longer. */
 export function pcapRecords(blocks: Buffer): Buffer {
   const records = Buffer.allocUnsafe(blocks.length);
   let end = 0;

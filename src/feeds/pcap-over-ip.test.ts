@@ -11,8 +11,8 @@ import { pino } from "pino";
 import { freePort, pause, until } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
-import { conversations, readDropped, readPcap, readPcapng } from "./packet-reading.ts";
 import { createPcapOverIpFeed, type PcapOverIpOptions } from "./pcap-over-ip.ts";
+import { connectionsIn, readDropped, readPcap, readPcapng } from "./test-packets.ts";
 
 let dataDir: string;
 let log: string[];
@@ -40,14 +40,14 @@ async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Pro
   });
 }
 
-/** A program that reads the feed to its end. It is there when its first bytes are. */
+/** A program that reads the feed to its end. It counts as connected once it has received bytes. */
 async function connect(port: number) {
   const socket = net.connect(port, "127.0.0.1");
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
   await once(socket, "data");
   const all = once(socket, "close").then(() => Buffer.concat(chunks));
-  // The words that a test looks for are in its last packets.
+  // Tests look for words in the last packets only.
   return { socket, all, has: (words: string) => Buffer.concat(chunks.slice(-8)).includes(words) };
 }
 
@@ -66,7 +66,7 @@ feedCompliance("pcap-over-ip", async () => {
   };
 });
 
-test("every client gets all that passes while it is there, and each session by its name", async () => {
+test("Every client gets all packets while it is connected, and the names of the sessions", async () => {
   const port = await freePort();
   const feed = await make(port);
   const first = await connect(port);
@@ -78,13 +78,13 @@ test("every client gets all that passes while it is there, and each session by i
   flow.close();
   await feed.close();
   const [one, two] = await Promise.all([first.all, second.all]);
-  assert.equal(conversations(bytesOf(one))[0]?.client.toString(), "for one and for both");
+  assert.equal(connectionsIn(bytesOf(one))[0]?.client.toString(), "for one and for both");
   assert.ok(bytesOf(two).some((packet) => packet.includes(" and for both")));
   assert.ok(!two.includes("for one"));
   for (const { comment } of [readPcapng(one)[0]!, readPcapng(two)[0]!]) assert.match(comment!, /session 01JDEMO/);
 });
 
-test("with nobody there nothing is made, and nothing is said to be left out", async () => {
+test("Without a client no packet is made or counted as left out", async () => {
   const port = await freePort();
   const feed = await make(port);
   const flow = feed.open(SESSION, Date.now());
@@ -99,7 +99,7 @@ test("with nobody there nothing is made, and nothing is said to be left out", as
   assert.ok(packets < 10);
 });
 
-test("a feed in the pcap format has the same packets with the same times", async () => {
+test("A feed in the pcap format has the same packets with the same times", async () => {
   const port = await freePort();
   const feed = await make(port, { format: "pcap", mark: { comment: "left out here" } });
   const { all } = await connect(port);
@@ -109,10 +109,10 @@ test("a feed in the pcap format has the same packets with the same times", async
   await feed.close();
   const packets = readPcap(await all);
   assert.equal(packets[0]?.time, 1_700_000_000_123_000);
-  assert.deepEqual(conversations(packets.map(({ bytes }) => bytes))[0]?.server, Buffer.alloc(100_001, "pcap"));
+  assert.deepEqual(connectionsIn(packets.map(({ bytes }) => bytes))[0]?.server, Buffer.alloc(100_001, "pcap"));
 });
 
-/** Resolves when what this feed is given comes to the client. Its sessions, on port 9, are not looked at. */
+/** Resolves when packets of this feed reach the client. It sends sessions on port 9 for that, which tests ignore. */
 async function reaches(feed: Feed, client: { has(words: string): boolean }, words: string): Promise<void> {
   await until(`"${words}" at the client`, () => {
     const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 9 } }, Date.now());
@@ -127,7 +127,7 @@ const notProbes = (packets: readonly Buffer[]) =>
 
 const hash = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
-test("packets of every worker come to the clients, whichever worker starts first", async () => {
+test("The clients get the packets of every worker, whichever worker starts first", async () => {
   const port = await freePort();
   const others = await Promise.all([1, 2].map((worker) => make(port, { worker, workers: 3 })));
   assert.equal(others[0]!.counters().state, "stopped");
@@ -153,11 +153,11 @@ test("packets of every worker come to the clients, whichever worker starts first
   for (const [index, feed] of feeds.entries()) await reaches(feed, client, `the end of ${index}`);
   for (const feed of feeds.toReversed()) await feed.close();
   assert.ok(!existsSync(join(dataDir, "feeds", "live.sock")));
-  const seen = conversations(notProbes(bytesOf(await client.all)));
+  const seen = connectionsIn(notProbes(bytesOf(await client.all)));
   assert.deepEqual(seen.map(({ server }) => hash(server)).sort(), payloads.map(hash).sort());
 });
 
-test("worker 0 that starts again is found by the others", async () => {
+test("The other workers find worker 0 when it starts again", async () => {
   const port = await freePort();
   const first = await make(port, { workers: 2 });
   const other = await make(port, { worker: 1, workers: 2 });
@@ -172,7 +172,7 @@ test("worker 0 that starts again is found by the others", async () => {
   await client.all;
 });
 
-test("a slow client misses packets and is told how many; it holds nobody back, and nobody else misses any", async () => {
+test("A slow client misses packets and is told how many; other clients miss none", async () => {
   const port = await freePort();
   const feed = await make(port);
   const quick = await connect(port);
@@ -183,7 +183,7 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
   for (let at = 0; at < payload.length; at += MIB / 4) {
     flow.data("server", payload.subarray(at, at + MIB / 4));
     assert.equal(feed.pressure(), undefined);
-    // The quick one is in this process, and reads only while this waits.
+    // The fast client is in this process, and reads only while the test waits.
     await until("a quick client", () => quick.socket.bytesRead > at - 8 * MIB);
   }
   await until("all that was said", () => quick.socket.bytesRead > payload.length);
@@ -195,17 +195,17 @@ test("a slow client misses packets and is told how many; it holds nobody back, a
   });
   flow.close();
   await feed.close();
-  assert.equal(hash(conversations(bytesOf(await quick.all))[0]!.server), hash(payload));
+  assert.equal(hash(connectionsIn(bytesOf(await quick.all))[0]!.server), hash(payload));
   const { packets, dropped } = feed.counters();
   assert.equal(readPcapng(await slow.all).length + dropped, packets);
   assert.equal(readDropped(await slow.all), dropped);
 });
 
-test("a client that takes nothing at all is disconnected after a time; one for which nothing waits stays", async () => {
+test("A client that takes no bytes is disconnected after a time, one for which no bytes wait is not", async () => {
   const port = await freePort();
   const feed = await make(port, { stall: 1_000 });
   const idle = await connect(port);
-  // A gap longer than that, in which there is nothing to take.
+  // A longer gap in which no bytes wait.
   await pause(1_200);
   const stuck = await connect(port);
   stuck.socket.pause();
@@ -222,7 +222,7 @@ test("a client that takes nothing at all is disconnected after a time; one for w
   await feed.close();
 });
 
-test("there are no more than sixteen clients", async () => {
+test("A feed has sixteen clients at most", async () => {
   const port = await freePort();
   const feed = await make(port);
   const clients = await Promise.all(Array.from({ length: 16 }, () => connect(port)));
@@ -233,17 +233,17 @@ test("there are no more than sixteen clients", async () => {
   for (const { all } of clients) assert.ok((await all).length > 0);
 });
 
-test("a data folder whose name is too long for a socket is told, and the address stays free", async () => {
+test("A data folder whose path is too long for a socket stops the feed, and the address stays free", async () => {
   const port = await freePort();
   const feed = await make(port, { workers: 2, dataDir: join(dataDir, "x".repeat(100)) });
-  assert.match(feed.counters().reason!, /is longer than 107 bytes: shorten dataDir or the name$/);
+  assert.match(feed.counters().reason!, /is longer than 107 bytes: shorten dataDir or the feed's name$/);
   await feed.close();
   const free = net.createServer().listen(port, "127.0.0.1");
   await once(free, "listening");
   free.close();
 });
 
-test("an address that is taken stops the feed, and it runs when it is free", async () => {
+test("An address that is in use stops the feed, which runs when the address is free", async () => {
   const port = await freePort();
   const occupant = net.createServer().listen(port, "127.0.0.1");
   await once(occupant, "listening");
@@ -259,7 +259,7 @@ test("an address that is taken stops the feed, and it runs when it is free", asy
 
 const skip = spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark";
 for (const format of ["pcapng", "pcap"] as const) {
-  test(`tshark reads a feed of ${format} as it happens`, { skip }, async () => {
+  test(`tshark reads a feed of ${format} live`, { skip }, async () => {
     const port = await freePort();
     const feed = await make(port, { format, mark: { comment: "decrypted by Clearline" } });
     const fields = ["-T", "fields", "-e", "http.request.uri", "-e", "frame.comment"];

@@ -12,25 +12,25 @@ import { type Hub, type Link, openHub, openLink } from "./worker-links.ts";
 
 export interface PcapOverIpOptions extends FeedFilter {
   readonly name: string;
-  /** Where programs connect. What passes there is plaintext, and nobody is asked who they are. */
+  /** Where programs connect. The plaintext is sent without authentication or encryption. */
   readonly address: { readonly host: string; readonly port: number };
   readonly format: "pcapng" | "pcap";
   readonly mark?: CommentMark | undefined;
   readonly worker: number;
   readonly workers: number;
-  /** Where the workers meet: a folder that no other user can enter. */
+  /** The node's own folder, which no other user can enter: the socket between the workers is there. */
   readonly dataDir: string;
   readonly log: Logger;
-  /** ms between two attempts to open what is closed. */
+  /** ms between two attempts to open the feed. */
   readonly retry?: number | undefined;
-  /** ms that a client may take nothing of what waits for it. */
+  /** ms after which a client that takes no bytes is disconnected. */
   readonly stall?: number | undefined;
 }
 
 /**
- * The plaintext as one stream of packets for every program that connects: Wireshark, tshark, Arkime. Worker 0 has the
- * clients, the others send it their packets. With no client there, no packet is made. A client that is slow misses
- * packets; sessions never wait for one.
+ * Sends the plaintext as one stream of packets to every program that connects: Wireshark, tshark, Arkime. Worker 0 has the
+ * clients, and the other workers send it their packets. Without a client no packet is made. A slow client misses packets;
+ * sessions never wait for it.
  */
 export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<Feed> {
   const { name, address } = options;
@@ -75,24 +75,24 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
   };
 }
 
-/** Where a worker's packets leave. */
+/** Takes a worker's packets. */
 interface Outlet {
   readonly recovery: Recovery;
-  /** false: they were left out. */
+  /** false: the packets were left out. */
   deliver(blocks: Buffer, packets: number): boolean;
-  /** Packets left out behind it. */
+  /** Packets that were left out after they were delivered. */
   dropped(): number;
   close(): Promise<void>;
 }
 
-/** Worker 0: the clients, and the other workers. */
+/** Worker 0 serves the clients, and takes the packets of the other workers. */
 function serve(options: PcapOverIpOptions, place: string, onAudience: (present: boolean) => void): Outlet {
   const { name, log, retry } = options;
   let clients: CaptureClients | undefined;
   let hub: Hub | undefined;
   const deliver: Deliver = (blocks, packets) => clients?.deliver(blocks, packets);
   const close = async () => {
-    // First: once the address is free, another feed may have this name and make its own.
+    // The hub first: once the address is free, another feed of this name may open its own hub.
     hub?.close();
     await clients?.close();
   };
@@ -103,7 +103,7 @@ function serve(options: PcapOverIpOptions, place: string, onAudience: (present: 
     });
     if (options.workers === 1) return;
     try {
-      hub = await openHub(meetingPlace(options), deliver, () => (clients?.count ?? 0) > 0);
+      hub = await openHub(socketPath(options), deliver, () => (clients?.count ?? 0) > 0);
     } catch (error) {
       await close();
       throw error;
@@ -120,20 +120,20 @@ function serve(options: PcapOverIpOptions, place: string, onAudience: (present: 
   };
 }
 
-/** The other workers: a connection to worker 0. It tells of its own troubles itself. */
+/** The other workers connect to worker 0. Worker 0 logs the errors of the feed. */
 function follow(options: PcapOverIpOptions, place: string, onAudience: (present: boolean) => void): Outlet {
   const { name, retry } = options;
   let link: Link | undefined;
   const lost = () => {
     link = undefined;
     onAudience(false);
-    recovery.fail(new Error("worker 0, which has the feed's clients, has gone"));
+    recovery.fail(new Error("worker 0, which serves the feed's clients, has gone"));
   };
   const open = async () => {
     try {
-      link = await openLink(meetingPlace(options), onAudience, lost);
+      link = await openLink(socketPath(options), onAudience, lost);
     } catch (error) {
-      throw new Error(`cannot reach worker 0, which has the feed's clients: ${reasonOf(error)}`, { cause: error });
+      throw new Error(`cannot reach worker 0, which serves the feed's clients: ${reasonOf(error)}`, { cause: error });
     }
   };
   const recovery = createRecovery({ name, place, log: undefined, retry, open });
@@ -147,6 +147,6 @@ function follow(options: PcapOverIpOptions, place: string, onAudience: (present:
   };
 }
 
-function meetingPlace({ dataDir, name }: PcapOverIpOptions): string {
+function socketPath({ dataDir, name }: PcapOverIpOptions): string {
   return join(dataDir, "feeds", `${name}.sock`);
 }

@@ -2,7 +2,7 @@ import type { Block } from "./segments.ts";
 
 /** Blocks of the pcapng format, draft-ietf-opsawg-pcapng, in little-endian order. */
 
-/** "Raw IP: the packet begins with an IPv4 or IPv6 header." There was no Ethernet, so none is made up. */
+/** "Raw IP: the packet begins with an IPv4 or IPv6 header." The node has no Ethernet headers to write. */
 const LINKTYPE_RAW = 101;
 
 const SECTION_HEADER = 0x0a0d0d0a;
@@ -16,13 +16,13 @@ const SHB_USERAPPL = 4;
 const IF_NAME = 2;
 const ISB_IFDROP = 5;
 
-/** Before the packet: type, length, interface, time (two words), captured and original length. */
+/** The bytes before a packet: type, length, interface, time (two words), captured and original length. */
 const PACKET_HEAD = 28;
 const PACKET_TAIL = 4;
 
 const LONGEST_COMMENT = 1024;
 
-/** What a file begins with: the section header and the one interface, named after the feed. Times are in microseconds. */
+/** The beginning of a file: the section header and one interface, named after the feed. Times are in microseconds. */
 export function sectionStart(feed: string): Buffer {
   const hint =
     "Plaintext of decrypted sessions. Where Wireshark expects TLS (port 443), decode as HTTP: tshark -d tcp.port==443,http";
@@ -38,7 +38,7 @@ export function sectionStart(feed: string): Buffer {
   ]);
 }
 
-/** Comments, ready to be written with a packet. Control characters are replaced: part of it is a stranger's words. */
+/** Encodes comments for a packet. Control characters are replaced, because clients choose parts of the text. */
 export function packetComments(...texts: readonly string[]): Buffer {
   return Buffer.concat([...texts.map((text) => option(OPTION_COMMENT, printable(text))), option(0, "")]);
 }
@@ -56,7 +56,7 @@ export function packetBlockLength(packet: number, comment: Buffer | undefined): 
 }
 
 /**
- * Writes all but the packet itself at `at`, a multiple of four, and answers where the packet goes. `time` is in
+ * Writes the block around a packet at `at`, a multiple of four, and answers the offset for the packet. `time` is in
  * microseconds since the epoch.
  */
 export function writePacketBlock(
@@ -77,13 +77,13 @@ export function writePacketBlock(
   words[first + 5] = packet;
   words[first + 6] = packet;
   const end = at + PACKET_HEAD + padded(packet);
-  words[end / 4 - 1] = 0; // the packet's padding: what an earlier session left there must not be seen
+  words[end / 4 - 1] = 0; // clear the packet's padding: it may have bytes of another session
   if (comment !== undefined) target.bytes.set(comment, end);
   words[(at + total) / 4 - 1] = total;
   return at + PACKET_HEAD;
 }
 
-/** Says that so many packets, counted from the beginning, were left out. `time` is in microseconds since the epoch. */
+/** A note that this many packets were left out since the beginning. `time` is in microseconds since the epoch. */
 export function dropNote(dropped: number, time: number): Buffer {
   const body = Buffer.alloc(12);
   body.writeUInt32LE(Math.floor(time / 0x1_0000_0000), 4);
@@ -103,7 +103,7 @@ function block(type: number, ...parts: Buffer[]): Buffer {
   return whole;
 }
 
-/** An option; code 0 ends the options. */
+/** Encodes an option; code 0 ends the options. */
 function option(code: number, text: string | Buffer): Buffer {
   const value = Buffer.from(text);
   const whole = Buffer.alloc(4 + padded(value.length));

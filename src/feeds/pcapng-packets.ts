@@ -6,25 +6,25 @@ import type { Block } from "./segments.ts";
 /** Takes whole pcapng blocks. */
 export interface BlockPlace {
   readonly block: Block;
-  /** Goes up when whoever reads on knows nothing of the sessions named before. */
+  /** Goes up when the next reader does not know the sessions that were named before. */
   readonly generation: number;
-  /** A block of `length` bytes comes. */
+  /** Announces a block of `length` bytes: the place may begin a new file for it. */
   turn(length: number): void;
-  /** Makes room in `block` and answers the offset, a multiple of four; -1 to leave the packet out. */
+  /** Makes room in `block` and answers the offset, a multiple of four; -1: leave the packet out. */
   room(length: number): number;
-  /** Brings what is there to its readers soon. */
+  /** Hands on soon what is collected. */
   settle(): void;
 }
 
-/** How packets of decrypted sessions are told from others by a reader: every one has this comment. */
+/** Marks every packet of a decrypted session with this comment. */
 export interface CommentMark {
   readonly comment: string;
 }
 
-/** The MTU of Ethernet: what an analyser is used to. */
+/** The MTU of Ethernet, which analysers expect. */
 const MTU = 1500;
 
-/** Dresses one session's packets in pcapng blocks, the first of each generation with a comment that names the session. */
+/** Wraps one session's packets in pcapng blocks. The first of each generation has a comment that names the session. */
 export class PacketBlocks implements SessionPackets {
   readonly mtu = MTU;
   time = 0;

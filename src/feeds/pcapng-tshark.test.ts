@@ -13,7 +13,7 @@ import type { Feed } from "./feed.ts";
 import { SESSION } from "./feed-compliance.ts";
 import { createPcapngFeed } from "./pcapng.ts";
 
-/** What Wireshark makes of the files. Real HTTP ends speak through a relay that hands their bytes to the feed. */
+/** Reads the files with Wireshark. A real HTTP client and server speak through a relay that copies their bytes to the feed. */
 
 const directory = mkdtempSync(join(tmpdir(), "clearline-tshark-"));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -24,7 +24,7 @@ const CHECKSUMS = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRU
 /** Port 443 is TLS for Wireshark. Its HTTP dissector also knows HTTP/2 by its preface. */
 const AS_HTTP = ["-d", "tcp.port==443,http"];
 
-/** The fields of the packets that `filter` keeps, one packet a row. */
+/** The fields of the packets that match `filter`, one row for each packet. */
 function dissect(file: string, options: string[], filter: string, ...fields: string[]): string[] {
   const columns = fields.flatMap((field) => ["-e", field]);
   const args = ["-r", file, ...CHECKSUMS, ...options, "-Y", filter, "-T", "fields", ...columns];
@@ -33,7 +33,7 @@ function dissect(file: string, options: string[], filter: string, ...fields: str
     .filter((line) => line !== "");
 }
 
-/** Lets `talk` speak with the server through a relay, and answers the file that the feed wrote of it. */
+/** Runs `talk` with the server through the relay, and answers the file that the feed wrote. */
 async function capture(server: net.Server, name: string, talk: (origin: string) => Promise<void>): Promise<string> {
   const feed = await createPcapngFeed({
     name,
@@ -103,7 +103,7 @@ test("tshark finds every checksum good and nothing missing, over IPv4 and IPv6",
   assert.deepEqual(dissect(file, [], "tcp.analysis.flags || _ws.malformed", "frame.number", "tcp.analysis.flags"), []);
 });
 
-test("tshark dissects HTTP/1.1 on port 443 by itself, and shows which session it is", { skip }, async () => {
+test("tshark dissects HTTP/1.1 on port 443 without options, and shows the session's name", { skip }, async () => {
   const server = http.createServer((request, response) => response.end(`${request.url} ${"x".repeat(20_000)}`));
   const file = await capture(server, "http1", async (origin) => {
     for (const path of ["/first", "/second"])

@@ -7,8 +7,8 @@ import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
 import { until } from "../../test/processes.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
-import { conversations, readPcapng } from "./packet-reading.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
+import { connectionsIn, readPcapng } from "./test-packets.ts";
 
 let directory: string;
 let log: string[];
@@ -50,7 +50,7 @@ feedCompliance("pcapng", async () => {
   };
 });
 
-test("the files are the user's alone, and are named after the feed, the time and the worker", async () => {
+test("Only the owner can read the files, whose names have the feed, the time and the worker", async () => {
   const feed = await make({ worker: 3, workers: 4 });
   feed.open(SESSION, Date.now()).close();
   const place = feed.place!;
@@ -60,7 +60,7 @@ test("the files are the user's alone, and are named after the feed, the time and
   assert.match(names()[0]!, /^archive-\d{8}T\d{6}\.\d{3}Z-w3\.pcapng$/);
 });
 
-test("a session is named by its first packet, and a stranger's control characters are not passed on", async () => {
+test("A session's first packet names it, without control characters of the peer", async () => {
   const feed = await make();
   feed.open({ ...SESSION, host: "a\r\n\u001b[31mb" }, 1_700_000_000_000).close();
   await feed.close();
@@ -73,14 +73,14 @@ test("a session is named by its first packet, and a stranger's control character
   assert.ok(rest.every(({ comment }) => comment === undefined));
 });
 
-test("a comment stays short, whatever the host name is", async () => {
+test("A comment stays short even with a long host name", async () => {
   const feed = await make();
   feed.open({ ...SESSION, host: "\u{1f512}".repeat(20_000) }, Date.now()).close();
   await feed.close();
   assert.ok(Buffer.byteLength(packetsNow()[0]!.comment!) <= 1024);
 });
 
-test("what was sent can be read while the session goes on, and only in whole packets", async () => {
+test("The file of a live session can be read, and has whole packets only", async () => {
   const feed = await make();
   const flow = feed.open(SESSION, Date.now());
   flow.data("client", Buffer.alloc(100_000, "x"));
@@ -89,10 +89,10 @@ test("what was sent can be read while the session goes on, and only in whole pac
   flow.close();
   await until("all packets", () => feed.counters().packets === packetsNow().length && packetsNow().length > 100);
   await feed.close();
-  assert.equal(conversations(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
+  assert.equal(connectionsIn(packetsNow().map(({ bytes }) => bytes))[0]?.client.length, 100_000);
 });
 
-test("memory that is used again shows nothing of an earlier session", async () => {
+test("Reused memory shows no bytes of an earlier session", async () => {
   const feed = await make();
   for (let round = 0; round < 20; round++) {
     const flow = feed.open({ ...SESSION, client: { ...SESSION.client, port: 1000 + round } }, Date.now());
@@ -102,10 +102,10 @@ test("memory that is used again shows nothing of an earlier session", async () =
     await until("this round's packets", () => feed.counters().packets > before);
   }
   await feed.close();
-  assert.equal(conversations(packetsNow().map(({ bytes }) => bytes)).length, 20); // readPcapng checks the padding
+  assert.equal(connectionsIn(packetsNow().map(({ bytes }) => bytes)).length, 20); // readPcapng checks the padding
 });
 
-test("no file grows beyond its limit, each names its sessions, and the newest are kept", async () => {
+test("No file exceeds its limit, each names its sessions, and the newest are kept", async () => {
   const feed = await make({ rotate: 20_000, keep: 3 });
   const flow = feed.open(SESSION, Date.now());
   const places = new Set<string>();
@@ -126,7 +126,7 @@ test("no file grows beyond its limit, each names its sessions, and the newest ar
   }
 });
 
-test("a file is followed by the next when it is old enough, and one that nothing was written to is none", async () => {
+test("A new file begins at the age limit, and no file is created without packets", async () => {
   const feed = await make({ rotateAfter: 40 });
   const places = new Set<string>();
   let sessions = 0;
@@ -141,7 +141,7 @@ test("a file is followed by the next when it is old enough, and one that nothing
   const ages = times.slice(1).map((time, index) => time - times[index]!);
   assert.ok(ages.every((age) => age > 39.5));
   await until("all sessions in files", () => feed.counters().packets === sessions * 7);
-  // Nothing comes for longer than a file lasts: what is begun then follows the last one that was written.
+  // No packet comes for longer than the age limit, so the next packet begins a new file.
   const written = names().length;
   const last = begun(feed.place!);
   await until("a file that is too old", () => Date.now() - last >= 40);
@@ -150,7 +150,7 @@ test("a file is followed by the next when it is old enough, and one that nothing
   assert.equal(names().length, written + 1);
 });
 
-test("every packet of a decrypted session has the mark's comment when one is asked for, and no other has", async () => {
+test("With a mark, every packet of a decrypted session has its comment, and no other packet has", async () => {
   const feed = await make({ mark: { comment: "seen inside TLS" }, flows: ["decrypted", "notTls"] });
   for (const flow of ["decrypted", "notTls"] as const) feed.open({ ...SESSION, flow }, Date.now()).close();
   await feed.close();
@@ -161,7 +161,7 @@ test("every packet of a decrypted session has the mark's comment when one is ask
   assert.deepEqual([...new Set(comments.slice(8))], [undefined]);
 });
 
-test("a feed wants the sessions of its classes, and of its rules when it names any", async () => {
+test("A feed wants the sessions of its flow classes and of the rules that it names", async () => {
   const wants = async (filter: Partial<PcapngOptions>) => {
     const feed = await make(filter);
     await feed.close();
@@ -186,18 +186,18 @@ test("a feed wants the sessions of its classes, and of its rules when it names a
   assert.deepEqual(await wants({ flows: ["bypassed"], rules: ["banking"] }), []);
 });
 
-test("all files together hold every packet once", async () => {
+test("All files together have every packet once", async () => {
   const feed = await make({ rotate: 5_000, keep: 1000 });
   const flow = feed.open(SESSION, Date.now());
   flow.data("server", Buffer.alloc(500_000, "0123456789"));
   flow.close();
   await feed.close();
-  const [seen] = conversations(packetsNow().map(({ bytes }) => bytes));
+  const [seen] = connectionsIn(packetsNow().map(({ bytes }) => bytes));
   assert.deepEqual(seen?.server, Buffer.alloc(500_000, "0123456789"));
   assert.ok(names().length > 100);
 });
 
-test("workers share what is kept, and files of workers that are no more are not forgotten", async () => {
+test("Workers share the number of kept files, and delete those of workers that no longer exist", async () => {
   mkdirSync(directory, { recursive: true });
   const foreign = [
     "archive-old-20200101T000000.000Z-w0.pcapng",
@@ -216,7 +216,7 @@ test("workers share what is kept, and files of workers that are no more are not 
   );
 });
 
-test("a directory that cannot be made stops the feed, not the sessions, and it runs again when it can", async () => {
+test("A directory that cannot be made stops the feed, not the sessions, and the feed runs once it can be made", async () => {
   writeFileSync(directory, "a file where the directory should be");
   const feed = await make({ retry: 10 });
   const { state, reason } = feed.counters();
@@ -240,7 +240,7 @@ test("a directory that cannot be made stops the feed, not the sessions, and it r
   );
 });
 
-test("a full disk stops the feed; the files keep whole packets, and it runs again when there is room", async (t) => {
+test("A full disk stops the feed until there is room, and the files have whole packets only", async (t) => {
   mkdirSync(directory, { recursive: true });
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=512k", "none", directory], { stdio: "ignore" });
@@ -254,7 +254,7 @@ test("a full disk stops the feed; the files keep whole packets, and it runs agai
     flow.data("server", Buffer.alloc(MIB, "x"));
     await until("a feed that stops", () => log.length > 0);
     assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
-    // The feed may have begun its next file by now, which must be left alone.
+    // Keep the next file, which the feed may have begun by now.
     readPcapng(readFileSync(join(directory, names().find((name) => name.startsWith("archive-"))!)));
     rmSync(join(directory, "something-else"));
     await until("a feed that runs again", () => feed.counters().state === "running");
@@ -269,7 +269,7 @@ test("a full disk stops the feed; the files keep whole packets, and it runs agai
   }
 });
 
-test("a directory that is taken away is made again", async () => {
+test("A directory that was removed is made again", async () => {
   const feed = await make();
   const flow = feed.open(SESSION, Date.now());
   await until("the first packets", () => feed.counters().packets > 0);
@@ -278,13 +278,13 @@ test("a directory that is taken away is made again", async () => {
     flow.data("client", Buffer.from("still here"));
     return log.length > 0;
   });
-  assert.equal(log[0], "the feed's file was taken away and is made again");
+  assert.equal(log[0], "the feed's file was moved or deleted; it is created again");
   flow.close();
   await feed.close();
   assert.ok(packetsNow().some(({ bytes }) => bytes.includes("still here")));
 });
 
-test("a writer that is faster than the disk feels pressure, and memory has a bound when it does not heed it", async () => {
+test("A slow disk causes pressure, and memory stays bounded when it is ignored", async () => {
   const feed = await make({ rotate: 1024 * MIB });
   const flow = feed.open(SESSION, Date.now());
   const chunk = Buffer.alloc(MIB);

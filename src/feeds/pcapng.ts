@@ -8,13 +8,13 @@ import { RotatingFiles } from "./rotating-files.ts";
 
 export interface PcapngOptions extends FeedFilter {
   readonly name: string;
-  /** Made, 0700, when missing. Its files are 0600. */
+  /** Created with mode 0700 when missing. Its files have mode 0600. */
   readonly directory: string;
-  /** A file's greatest length, in bytes. */
+  /** The largest size of a file, in bytes. */
   readonly rotate: number;
-  /** ms after which a file is followed by the next; undefined: however old it is. */
+  /** The greatest age of a file, in ms; undefined: any. */
   readonly rotateAfter?: number | undefined;
-  /** Files kept over all workers, the newest; at least one of each worker. */
+  /** How many files are kept over all workers, but at least one of each worker. */
   readonly keep: number;
   readonly mark?: CommentMark | undefined;
   /** This worker's number and how many there are. */
@@ -26,9 +26,9 @@ export interface PcapngOptions extends FeedFilter {
 }
 
 /**
- * The plaintext of every session as TCP packets in pcapng files, `<name>-<UTC time>-w<worker>.pcapng`, that Wireshark
- * reads. Each file can be read by itself: a session that goes on in the next is named there again. Never throws: a
- * directory that cannot be written makes a feed that is stopped and says why.
+ * Writes the plaintext of sessions as TCP packets to pcapng files, `<name>-<UTC time>-w<worker>.pcapng`, for Wireshark.
+ * Each file can be read alone: a session that continues in the next file is named there again. Never rejects: if the
+ * directory cannot be written, the feed is stopped and gives the reason.
  */
 export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
   const files = new RotatingFiles({

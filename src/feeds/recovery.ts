@@ -1,25 +1,25 @@
 import type { Logger } from "pino";
 import { reasonOf } from "./capture-file.ts";
 
-/** What a feed's place does when it fails: it stops, says so once, and is opened again after a while. */
+/** Handles failures of a feed: the feed stops, logs it once, and is opened again after a while. */
 export interface Recovery {
   /** Why the feed is stopped; undefined: it runs. */
   readonly stopped: string | undefined;
-  /** Opens it for the first time. Never rejects. */
+  /** Opens the feed for the first time. Never rejects. */
   start(): Promise<void>;
-  /** It does not work any more. */
+  /** Reports that the feed does not work any more. */
   fail(error: unknown): void;
-  /** No further attempt. Resolves when one that is under way is over. */
+  /** Makes no further attempt. Resolves once a running attempt has ended. */
   close(): Promise<void>;
 }
 
 const RETRY = 1_000;
 
-/** `open` throws or rejects when the place cannot be had. */
+/** `open` throws or rejects when the place cannot be opened. */
 export function createRecovery(options: {
   readonly name: string;
   readonly place: string;
-  /** Undefined: somebody else tells of it. */
+  /** Undefined: another worker logs it. */
   readonly log: Logger | undefined;
   readonly open: () => void | Promise<void>;
   /** ms between two attempts; 1 s when absent. */

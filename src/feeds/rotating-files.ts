@@ -8,39 +8,39 @@ import { type Block, newBlock } from "./segments.ts";
 const BLOCK_SIZE = 256 * 1024;
 const SPARE_BLOCKS = 8;
 const MIB = 1024 * 1024;
-/** More than this waiting to be written is pressure, until half of it is written. */
+/** More waiting bytes than this are pressure, until half of them are written. */
 const PRESSURE = 16 * MIB;
-/** More than this is left out: a bound for writers that did not heed the pressure. */
+/** Records above this are left out: the bound for callers that ignore the pressure. */
 const LIMIT = 4 * PRESSURE;
-/** What was placed is written at the latest after this time, in ms. */
+/** Records are written after this time at most, in ms. */
 const QUIET = 200;
-/** A session that ended is written after this time, in ms: many ends share one write. */
+/** Records of a session that ended are written after this time, in ms, so that many ends share one write. */
 const SETTLE = 20;
-/** The file may be moved away under us: looked at no more often than this, in ms. */
+/** Another program may move the file away. Checked at most once in this time, in ms. */
 const LOOK = 1000;
 const RETRY = 30_000;
 
 export interface RotatingFilesOptions {
   readonly name: string;
   readonly directory: string;
-  /** No file grows longer than this many bytes, unless one record does. */
+  /** The largest size of a file, in bytes, unless one record is larger. */
   readonly rotate: number;
-  /** ms after which a file is followed by the next, when there is something to write; undefined: however old it is. */
+  /** The greatest age of a file, in ms: the next record begins a new file. Undefined: any age. */
   readonly rotateAfter?: number | undefined;
-  /** Files kept in all; each worker keeps its share. */
+  /** How many files all workers keep; each worker keeps its share. */
   readonly keep: number;
   /** This worker's number, from 0, and how many there are. */
   readonly worker: number;
   readonly workers: number;
   readonly extension: string;
-  /** What every file begins with. */
+  /** The beginning of every file. */
   readonly preamble: Buffer;
   readonly log: Logger;
   /** ms until a stopped feed tries again; 30 s when absent. */
   readonly retry?: number;
 }
 
-/** A file as placing sees it: made by name at once, on disk when the writer comes to it. */
+/** A file for placing records. It has its name at once; the writer creates it on disk later. */
 interface File {
   readonly path: string;
   /** Bytes placed for it, written or not. */
@@ -55,18 +55,17 @@ interface Job {
 }
 
 /**
- * Records into files that follow each other, written in large pieces that hold whole records only. Placing is
- * synchronous and cheap; writing happens beside it. When writing fails, everything stops, placing answers -1, and
- * after a while a new file is tried.
+ * Writes records to a series of files, in large pieces of whole records. Placing a record is synchronous and cheap; writing
+ * is asynchronous. When writing fails, the feed stops: placing answers -1, and after a while a new file is tried.
  */
 export class RotatingFiles {
   readonly #options: RotatingFilesOptions;
   block = newBlock(BLOCK_SIZE);
   /** Goes up with each new file. */
   generation = 0;
-  /** Why nothing is written now. */
+  /** Why the feed is stopped; undefined: it runs. */
   stopped: string | undefined;
-  /** Records and bytes that are in files, and records that were left out. */
+  /** Records and bytes that were written, and records that were left out. */
   records = 0;
   bytes = 0;
   dropped = 0;
@@ -92,7 +91,7 @@ export class RotatingFiles {
     this.#options = options;
   }
 
-  /** Makes the directory. When that fails it starts stopped: no throw. */
+  /** Makes the directory. Never rejects: on failure the feed starts stopped. */
   async start(): Promise<void> {
     try {
       await makeFolder(this.#options.directory);
@@ -102,13 +101,13 @@ export class RotatingFiles {
     }
   }
 
-  /** The file that the next record goes to. Undefined while stopped or closed. */
+  /** The file of the next record. Undefined while stopped or closed. */
   place(): string | undefined {
     if (this.stopped !== undefined || this.#closed) return undefined;
     return this.#current().path;
   }
 
-  /** Starts a new file when the present one is too old or has no room for `length` more bytes. */
+  /** Begins a new file when the current one is too old or has no room for `length` more bytes. */
   turn(length: number): void {
     if (this.stopped !== undefined || this.#closed) return;
     const file = this.#current();
@@ -117,7 +116,7 @@ export class RotatingFiles {
     if (full || (rotateAfter !== undefined && Date.now() - this.#stamp >= rotateAfter)) this.#begin();
   }
 
-  /** Makes room for one record of `length` bytes, a multiple of four, and answers its offset in `block`; -1 to leave it out. */
+  /** Makes room for one record of `length` bytes, a multiple of four, and answers its offset in `block`; -1: leave it out. */
   room(length: number): number {
     if (this.stopped !== undefined || this.#closed || this.#queued + this.#used > LIMIT) {
       this.dropped += 1;
@@ -133,12 +132,12 @@ export class RotatingFiles {
     return at;
   }
 
-  /** Writes what was placed soon, not at the end of the quiet time. */
+  /** Writes the placed records soon, before the quiet time ends. */
   settle(): void {
     if (this.#used > 0) this.#flushIn(SETTLE);
   }
 
-  /** Resolves when half of what waits is written, or there is no more use in waiting. */
+  /** Resolves when half of the waiting bytes are written, or the feed stops or closes. */
   pressure(): Promise<void> | undefined {
     if (this.#queued + this.#used <= PRESSURE || this.stopped !== undefined || this.#closed) return undefined;
     this.#relief ??= Promise.withResolvers<void>();
@@ -171,7 +170,7 @@ export class RotatingFiles {
     return this.#file;
   }
 
-  /** Only one timer runs, for the earliest wish. */
+  /** Only one timer runs, for the earliest time that was asked for. */
   #flushIn(delay: number): void {
     const due = performance.now() + delay;
     if (due >= this.#due) return;
@@ -184,7 +183,7 @@ export class RotatingFiles {
   #flush(): void {
     clearTimeout(this.#timer);
     this.#due = Number.POSITIVE_INFINITY;
-    // A slow disk gets full blocks, never a queue of nearly empty ones.
+    // While the disk is busy, fill the block instead of queueing a nearly empty one.
     if (this.#writing !== undefined) this.#flushing = true;
     else this.#seal();
   }
@@ -227,7 +226,7 @@ export class RotatingFiles {
     if (first) await prune(directory, { ...this.#options, share: Math.max(1, Math.ceil(keep / workers)) });
   }
 
-  /** The job's file, still where its name says: one that was moved away or deleted is made again. */
+  /** Opens the job's file. A file that was moved away or deleted is created again. */
   async #opened({ path }: File): Promise<CaptureFile> {
     const { name, preamble, log } = this.#options;
     if (this.#open?.path === path) {
@@ -235,7 +234,7 @@ export class RotatingFiles {
       if (now - this.#looked < LOOK) return this.#open;
       this.#looked = now;
       if (await isInPlace(this.#open)) return this.#open;
-      log.warn({ feed: name, place: path }, "the feed's file was taken away and is made again");
+      log.warn({ feed: name, place: path }, "the feed's file was moved or deleted; it is created again");
       this.generation += 1;
     }
     await this.#finish();
@@ -250,7 +249,7 @@ export class RotatingFiles {
     if (file !== undefined) await finish(file);
   }
 
-  /** What waits is lost: a feed that cannot write must not hold the sessions, nor memory. */
+  /** Stops the feed. Waiting records are lost: they must hold neither sessions nor memory. */
   async #fail(error: unknown): Promise<void> {
     const { name, log, retry } = this.#options;
     const known = this.stopped !== undefined;

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { follow, readPacket } from "./packet-reading.ts";
 import { type Block, type PacketSink, Segments } from "./segments.ts";
+import { follow, readPacket } from "./test-packets.ts";
 
 const V4 = { client: { address: "192.0.2.1", port: 40000 }, server: { address: "198.51.100.7", port: 443 } };
 const V6 = { client: { address: "2001:db8::1", port: 40000 }, server: { address: "2001:db8::2", port: 443 } };
 const MIXED = { client: V4.client, server: V6.server };
 const SEQUENCE = { client: 1000, server: 2000 };
 
-/** Each packet in a block of its own, dirty before and behind it. */
+/** Each packet in a block of its own, with other bytes before and after it. */
 function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500) {
   const packets: Buffer[] = [];
   let count = 0;
@@ -39,7 +39,7 @@ function blockOf(bytes: Buffer): Block {
   };
 }
 
-test("a session is a handshake, its bytes with their acknowledgments, and a FIN of each side", () => {
+test("A session is a handshake, its bytes with their acknowledgments, and a FIN of each side", () => {
   const { sink, read } = collect();
   const segments = new Segments({ ...V4, sequence: SEQUENCE }, sink);
   segments.open();
@@ -70,7 +70,7 @@ test("a session is a handshake, its bytes with their acknowledgments, and a FIN 
 });
 
 for (const [family, ends] of Object.entries({ IPv4: V4, IPv6: V6, "IPv4 to IPv6": MIXED })) {
-  test(`the bytes of both directions come back in order over ${family}, however they are cut`, () => {
+  test(`The bytes of both directions come back in order over ${family}, however they are cut`, () => {
     const burst = fc.record({
       side: fc.constantFrom("client" as const, "server" as const),
       bytes: fc.oneof(
@@ -98,7 +98,7 @@ for (const [family, ends] of Object.entries({ IPv4: V4, IPv6: V6, "IPv4 to IPv6"
   });
 }
 
-test("a part of a larger buffer is written as that part", () => {
+test("Of a view of a larger buffer only the view is written", () => {
   const { sink, read } = collect();
   const segments = new Segments({ ...V4, sequence: SEQUENCE }, sink);
   segments.open();
@@ -107,7 +107,7 @@ test("a part of a larger buffer is written as that part", () => {
   assert.equal(follow(read()).client.toString(), "middle");
 });
 
-test("sequence numbers go on from zero after four GiB", () => {
+test("Sequence numbers go on from zero after four GiB", () => {
   const { sink, read } = collect();
   const segments = new Segments({ ...V4, sequence: { client: 2 ** 32 - 3, server: 5 } }, sink);
   segments.open();
@@ -124,7 +124,7 @@ test("sequence numbers go on from zero after four GiB", () => {
   );
 });
 
-test("a half-closed session still carries the other direction", () => {
+test("A half-closed session still carries the other direction", () => {
   const { sink, read } = collect();
   const segments = new Segments({ ...V6, sequence: SEQUENCE }, sink);
   segments.open();
@@ -139,7 +139,7 @@ test("a half-closed session still carries the other direction", () => {
   assert.deepEqual(conversation.ends, ["FIN of client", "FIN of server"]);
 });
 
-test("a reset ends both directions", () => {
+test("A reset ends both directions", () => {
   const { sink, read } = collect();
   const segments = new Segments({ ...V4, sequence: SEQUENCE }, sink);
   segments.open();
@@ -150,7 +150,7 @@ test("a reset ends both directions", () => {
   assert.deepEqual(follow(read()).ends, ["RST of server"]);
 });
 
-test("a packet that is left out leaves a gap in the sequence numbers", () => {
+test("A packet that is left out leaves a gap in the sequence numbers", () => {
   const { sink, read } = collect((packet) => packet === 4);
   const segments = new Segments({ ...V4, sequence: SEQUENCE }, sink);
   segments.open();
@@ -160,7 +160,7 @@ test("a packet that is left out leaves a gap in the sequence numbers", () => {
   assert.equal(found?.sequence, SEQUENCE.client + 1 + "lost".length);
 });
 
-test("peers that a dual-stack socket shows as mapped addresses are IPv4", () => {
+test("IPv4-mapped addresses of a dual-stack socket are written as IPv4", () => {
   const { sink, read } = collect();
   const segments = new Segments(
     { client: { address: "::ffff:192.0.2.1", port: 1 }, server: V4.server, sequence: SEQUENCE },
@@ -170,7 +170,7 @@ test("peers that a dual-stack socket shows as mapped addresses are IPv4", () => 
   assert.equal(read()[0]?.from, "c0000201:1");
 });
 
-test("an IPv4 client of an IPv6 server is written as a mapped address, and a zone is left out", () => {
+test("An IPv4 client of an IPv6 server is written as an IPv4-mapped address, and a zone is left out", () => {
   const { sink, read } = collect();
   const segments = new Segments(
     { client: V4.client, server: { address: "fe80::1%eth0", port: 443 }, sequence: SEQUENCE },
@@ -186,7 +186,7 @@ for (const [family, ends, headers] of [
   ["IPv4", V4, 40],
   ["IPv6", V6, 60],
 ] as const) {
-  test(`no packet over ${family} is longer than the sink's MTU, and full ones are as long`, () => {
+  test(`No packet over ${family} is longer than the sink's MTU, and full ones have that length`, () => {
     for (const mtu of [576, 1280, 9000, 65_535]) {
       const { sink, read } = collect(() => false, mtu);
       const segments = new Segments({ ...ends, sequence: SEQUENCE }, sink);

@@ -1,7 +1,7 @@
 import ipaddr from "ipaddr.js";
 import type { Side } from "../vocabulary.ts";
 
-/** Memory for packets, seen in three ways. `words` and `view` cover exactly `bytes`; the length is a multiple of four. */
+/** Memory for packets, with three views of the same bytes. The length is a multiple of four. */
 export interface Block {
   readonly bytes: Buffer;
   readonly words: Uint32Array;
@@ -19,16 +19,16 @@ export function newBlock(size: number): Block {
   };
 }
 
-/** Where finished packets go. */
+/** Takes finished packets. */
 export interface PacketSink {
-  /** The greatest length of a packet, in bytes: at least 576, at most 65,535. Read anew for each burst. */
+  /** The greatest length of a packet, in bytes: 576 to 65,535. Read again for each burst. */
   readonly mtu: number;
   /** The block that the last `place` pointed into. */
   readonly block: Block;
   /**
    * Makes room in `block` for one packet of `length` bytes and answers its offset there, a multiple of four. The bytes
-   * between the packet's end and the next multiple of four must be zero. -1: the packet is to be left out. `from` is the
-   * side that sends it, and `version` that of its IP header.
+   * between the packet's end and the next multiple of four must be zero. -1: leave the packet out. `from` is the sender,
+   * and `version` that of the IP header.
    */
   place(length: number, from: Side, version: 4 | 6): number;
 }
@@ -37,7 +37,7 @@ export interface SegmentOptions {
   /** IPv4 or IPv6 literals. When only one is IPv6, the other is written as an IPv4-mapped address. */
   readonly client: { readonly address: string; readonly port: number };
   readonly server: { readonly address: string; readonly port: number };
-  /** Initial sequence numbers, new ones for each session: a port used again must not look like a retransmission. */
+  /** Initial sequence numbers, new for each session: a reused port must not look like a retransmission. */
   readonly sequence: Readonly<Record<Side, number>>;
 }
 
@@ -48,14 +48,14 @@ const PSH = 0x08;
 const ACK = 0x10;
 
 const TCP_HEADER = 20;
-/** Our one option, on SYN: the maximum segment size. RFC 9293, section 3.2. */
+/** The length of the only option, the maximum segment size on a SYN: RFC 9293, section 3.2. */
 const MSS_OPTION = 4;
 const WINDOW = 0xffff;
 
 /**
- * The TCP packets (RFC 9293, over IPv4 or IPv6) that would have carried one session's plaintext. Every burst is
- * acknowledged before the next, so nothing is ever in flight between two calls. A packet that the sink leaves out
- * still uses its sequence numbers: a reader sees that bytes are missing.
+ * Makes the TCP packets (RFC 9293, over IPv4 or IPv6) that would have carried one session's plaintext. Every burst is
+ * acknowledged before the next one. A packet that the sink leaves out still uses its sequence numbers, so a reader sees
+ * that bytes are missing.
  */
 export class Segments {
   readonly #sink: PacketSink;
@@ -129,7 +129,7 @@ export class Segments {
     this.#over = true;
   }
 
-  /** Ends what is still open, so that every session is seen to end. */
+  /** Ends both directions, so that every session has an end. */
   close(): void {
     this.end("client");
     this.end("server");
@@ -141,12 +141,12 @@ export class Segments {
   }
 }
 
-/** What never changes in one end's packets. */
+/** The constant part of one end's packets. */
 interface Header {
   /** The IP and TCP headers, as words; lengths, numbers, flags and checksums are filled in for each packet. */
   readonly words: Uint32Array;
   readonly ipLength: number;
-  /** The part of the TCP checksum that the pseudo-header's addresses and protocol make. */
+  /** The sum of the pseudo-header's addresses and protocol, for the TCP checksum. */
   readonly pseudoSum: number;
 }
 
@@ -160,7 +160,7 @@ interface End extends Header {
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
-/** One packet has one family. Dual-stack sockets show IPv4 peers as mapped addresses: those are IPv4 again here. */
+/** Both addresses of a packet have one family. The IPv4-mapped addresses of dual-stack sockets become IPv4. */
 function ofOneFamily(client: string, server: string): [Address, Address] {
   const one = ipaddr.process(client);
   const other = ipaddr.process(server);
@@ -211,7 +211,7 @@ function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buf
     block.view.setUint16(tcp + 12, (((TCP_HEADER + options) / 4) << 12) | flags);
     if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | mssOf(sink, from));
     payload?.copy(block.bytes, tcp + TCP_HEADER + options, start, end);
-    // The sum runs over whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
+    // The sum covers whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
     const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), from.pseudoSum + swapped(at + length - tcp));
     block.view.setUint16(tcp + 16, checksum(total), true);
   }
@@ -233,8 +233,8 @@ function writeIpHeader({ words, view }: Block, at: number, length: number, from:
 }
 
 /**
- * Adds the 16-bit halves of whole words, in this machine's (little-endian) order: RFC 1071, section 2 (B), shows that
- * the ones' complement sum does not mind. A packet has too few words for the sum to leave 31 bits.
+ * Adds the 16-bit halves of whole words in the machine's (little-endian) order. The ones' complement sum does not depend
+ * on the byte order: RFC 1071, section 2 (B). A packet has too few words for the sum to exceed 31 bits.
  */
 function sum(words: Uint32Array, from: number, to: number, start: number): number {
   let low = start;
@@ -247,7 +247,7 @@ function sum(words: Uint32Array, from: number, to: number, start: number): numbe
   return low + high;
 }
 
-/** A 16-bit number of the header as `sum` sees it. */
+/** A 16-bit number in the byte order that `sum` uses. */
 function swapped(value: number): number {
   return ((value & 0xff) << 8) | (value >>> 8);
 }

@@ -1,8 +1,8 @@
 import type { Feed, FeedFlow, FeedSession } from "./feed.ts";
 
-/** One session's place in a feed, for who carries the bytes. */
+/** One session in a feed, as the relay uses it. */
 interface Tap extends FeedFlow {
-  /** Resolves when the feed can take more; undefined: now. */
+  /** Resolves when the feed can take more bytes; undefined: now. */
   pressure(): Promise<void> | undefined;
 }
 
@@ -28,7 +28,7 @@ export function openTaps(feeds: readonly Feed[], session: FeedSession, now: numb
   });
   return {
     taps,
-    // Only now: a file may have been begun for it.
+    // Read only now: opening a session may begin a new file.
     places: Object.fromEntries(wanting.flatMap(({ name, place }) => (place === undefined ? [] : [[name, place]]))),
     close() {
       for (const tap of taps) tap.close();
@@ -36,7 +36,7 @@ export function openTaps(feeds: readonly Feed[], session: FeedSession, now: numb
   };
 }
 
-/** Gives the keys of legs to the feeds that take them; undefined when none does. */
+/** Gives the keys of legs to the feeds that take keys; undefined: no feed does. */
 export function keyTaker(feeds: readonly Feed[]): ((line: Buffer) => void) | undefined {
   const takers = feeds.filter(({ takeKey }) => takeKey !== undefined);
   if (takers.length === 0) return undefined;

@@ -23,7 +23,7 @@ function read(chunks: readonly Buffer[]) {
   return { pieces, refused };
 }
 
-test("pieces come out as they went in, wherever they are cut", () => {
+test("Pieces are joined again wherever they were cut", () => {
   const piece = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.nat(100));
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 8 }), fc.array(fc.nat(2000), { maxLength: 20 }), (wanted, cuts) => {
@@ -38,7 +38,7 @@ test("pieces come out as they went in, wherever they are cut", () => {
   );
 });
 
-test("what is no piece is refused once, and nothing behind it is taken", () => {
+test("Bytes that are not a piece are refused once, and no later bytes are read", () => {
   for (const length of [0, 256 * 1024 + 1, 0xffffffff]) {
     const head = Buffer.alloc(8);
     head.writeUInt32LE(length, 0);

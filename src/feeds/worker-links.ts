@@ -7,26 +7,26 @@ import { type Deliver, PIECE } from "./block-stream.ts";
 import { listening } from "./capture-clients.ts";
 
 /**
- * How the packets of all workers come to the one that has the clients: each of the others has a connection to it, on which
- * pieces go one way, [length, packets, blocks], and bytes the other: whether anybody listens.
+ * The links from the other workers to the one that serves the clients. A worker sends pieces: [length, packets, blocks].
+ * It receives one byte whenever the feed gets its first reader or loses its last.
  */
 
 const HEAD = 8;
-/** What struct sockaddr_un has room for, less the zero at its end. */
+/** The longest path in a struct sockaddr_un, in bytes, without the zero at its end. */
 const LONGEST_PATH = 107;
 const PRESENT = Buffer.from([1]);
 const ABSENT = Buffer.from([0]);
 const MIB = 1024 * 1024;
-/** Bytes that wait for the other worker at most. */
+/** The most bytes that wait for the other worker. */
 const LIMIT = 16 * MIB;
 
-/** The worker that has the clients. */
+/** The end of the links at the worker that serves the clients. */
 export interface Hub {
   audience(present: boolean): void;
   close(): void;
 }
 
-/** Listens in a folder of the node's own, which is made. Rejects with an error that says why it cannot. */
+/** Listens on a socket in the node's own folder. Rejects with an error that gives the reason. */
 export async function openHub(path: string, deliver: Deliver, isHeard: () => boolean): Promise<Hub> {
   const links = new Set<Socket>();
   const server = createServer((link) => {
@@ -40,10 +40,10 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
   });
   if (Buffer.byteLength(path) > LONGEST_PATH)
     throw new Error(
-      `the path of its socket, ${path}, is longer than ${LONGEST_PATH} bytes: shorten dataDir or the name`,
+      `the path of the feed's socket, ${path}, is longer than ${LONGEST_PATH} bytes: shorten dataDir or the feed's name`,
     );
   await makeFolder(dirname(path));
-  // Left by a worker that died: whoever has the clients' address has this one too.
+  // A socket here was left by a worker that died: this worker already has the clients' address.
   await rm(path, { force: true });
   await listening(server, path);
   return {
@@ -57,7 +57,7 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
   };
 }
 
-/** Puts pieces together again, however they were cut on the way. `refuse`: what comes is not one. */
+/** Joins pieces that arrive in parts. `refuse` is called when the bytes are not a piece. */
 export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes: Buffer) => void {
   let parts: Buffer[] = [];
   let have = 0;
@@ -93,14 +93,14 @@ export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes:
   };
 }
 
-/** A worker's connection to the one that has the clients. */
+/** The end of a link at another worker. */
 export interface Link {
-  /** false: too much waits already. */
+  /** false: too many bytes wait already, so the piece was left out. */
   deliver(blocks: Buffer, packets: number): boolean;
   close(): void;
 }
 
-/** Rejects with the system's error when nobody is there. `onLost` is called once, when it is over. */
+/** Rejects with the system's error when nobody listens. `onLost` is called once, when the link breaks. */
 export async function openLink(
   path: string,
   onAudience: (present: boolean) => void,
@@ -108,7 +108,7 @@ export async function openLink(
 ): Promise<Link> {
   const socket = connect(path);
   await once(socket, "connect");
-  // It is over when it is closed, for whatever reason.
+  // "close" follows every error.
   socket.on("error", () => {}).on("close", onLost);
   socket.on("data", (bytes: Buffer) => {
     for (const byte of bytes) onAudience(byte === PRESENT[0]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InvariantError, NetworkError, PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { judged, plainBytes, stepsAfter, tellSession, tlsBytes, verdict } from "./test-stages.ts";
+import { judged, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
 
 /** The steps up to the first bytes of a session whose client is connected from the beginning. */
 const BEGINNING = [
@@ -18,7 +18,7 @@ const BEGINNING = [
 ];
 
 test("A decrypted session: the server's certificate, the tools, the client, the relay", async () => {
-  const { steps } = await tellSession();
+  const { steps } = await runSession();
   assert.deepEqual(steps, [
     ...BEGINNING,
     "streams.detect client and server",
@@ -42,7 +42,7 @@ test("A decrypted session: the server's certificate, the tools, the client, the 
 });
 
 test("A decrypted session's record says who decided, what was agreed on and what the client was shown", async () => {
-  const { record } = await tellSession({ places: () => ({ archive: "a.pcapng" }) });
+  const { record } = await runSession({ places: () => ({ archive: "a.pcapng" }) });
   const { certificate, serverLeg, clientLeg, ja3, ja4, ...others } = record;
   assert.deepEqual([certificate?.sha256, serverLeg?.alpn, clientLeg?.version], ["bb", "h2", "TLSv1.3"]);
   assert.match(`${ja3} ${ja4}`, /^[0-9a-f]{32} t12i/);
@@ -58,7 +58,7 @@ test("A decrypted session's record says who decided, what was agreed on and what
 });
 
 test("A held SYN is released only once the server has been reached", async () => {
-  const { steps } = await tellSession({}, { connected: false });
+  const { steps } = await runSession({}, { connected: false });
   assert.deepEqual(steps.slice(3, 9), [
     "state SYN_RCV:SYN_SENT:INIT:INIT",
     "arrival.dial 192.0.2.1 port 443",
@@ -70,7 +70,7 @@ test("A held SYN is released only once the server has been reached", async () =>
 });
 
 test("A client whose SYN was held stays connected in a late bypass, and is closed at the end", async () => {
-  const { steps } = await tellSession({ onCertificate: () => verdict("bypass", "certificate") }, { connected: false });
+  const { steps } = await runSession({ onCertificate: () => verdict("bypass", "certificate") }, { connected: false });
   assert.deepEqual(stepsAfter("policy.onCertificate", steps).slice(0, 2), [
     ...["streams.close TLS on server", "state EST:SYN_SENT:INIT:INIT"],
   ]);
@@ -80,7 +80,7 @@ test("A client whose SYN was held stays connected in a late bypass, and is close
 });
 
 test("A server that the network phase drops is not connected to", async () => {
-  const { steps, record } = await tellSession({ onNetwork: () => verdict("drop", "network") });
+  const { steps, record } = await runSession({ onNetwork: () => verdict("drop", "network") });
   assert.deepEqual(steps, [
     ...["arrival.locate", "streams.resolve server.test", "policy.onNetwork 192.0.2.1"],
     ...["arrival.refuse policy", "end: Dropped: a rule says drop", "streams.close client"],
@@ -89,7 +89,7 @@ test("A server that the network phase drops is not connected to", async () => {
 });
 
 test("Of a host's addresses, those that the network phase drops are not connected to", async () => {
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     resolve: () => ["192.0.2.1", "192.0.2.2"],
     onNetwork: ({ server }) => (server?.address === "192.0.2.1" ? verdict("drop", "network") : undefined),
   });
@@ -97,7 +97,7 @@ test("Of a host's addresses, those that the network phase drops are not connecte
 });
 
 test("A session that the network phase bypasses is relayed before anything is read", async () => {
-  const { steps, record } = await tellSession({ onNetwork: () => verdict("bypass", "network") });
+  const { steps, record } = await runSession({ onNetwork: () => verdict("bypass", "network") });
   assert.deepEqual(steps, [
     ...BEGINNING,
     ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
@@ -109,7 +109,7 @@ test("A session that the network phase bypasses is relayed before anything is re
 });
 
 test("A session that the sni phase bypasses is relayed from its ClientHello, without a leg", async () => {
-  const { steps } = await tellSession({ onHello: () => verdict("bypass", "sni") });
+  const { steps } = await runSession({ onHello: () => verdict("bypass", "sni") });
   assert.deepEqual(stepsAfter("policy.onHello", steps), [
     ...["tools.connect bypassed", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
     "feeds.tap bypassed: bypassed",
@@ -120,7 +120,7 @@ test("A session that the sni phase bypasses is relayed from its ClientHello, wit
 });
 
 test("A session that the sni phase drops ends with an alert, without a leg", async () => {
-  const { steps, record } = await tellSession({ onHello: () => verdict("drop", "sni") });
+  const { steps, record } = await runSession({ onHello: () => verdict("drop", "sni") });
   assert.deepEqual([record.verdict, record.phase], ["drop", "sni"]);
   assert.deepEqual(stepsAfter("policy.onHello", steps), [
     ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
@@ -129,12 +129,12 @@ test("A session that the sni phase drops ends with an alert, without a leg", asy
 });
 
 test("A client whose versions are dropped gets the alert protocol_version", async () => {
-  const { steps } = await tellSession({ onHello: () => verdict("drop", "sni", "versions") });
+  const { steps } = await runSession({ onHello: () => verdict("drop", "sni", "versions") });
   assert.ok(steps.includes("legs.refuse client: protocol_version"), steps.join("\n"));
 });
 
 test("A late bypass closes the server leg, and relays the client's own ClientHello, which its end still has", async () => {
-  const { steps } = await tellSession({ onCertificate: () => verdict("bypass", "certificate") });
+  const { steps } = await runSession({ onCertificate: () => verdict("bypass", "certificate") });
   assert.deepEqual(stepsAfter("policy.onCertificate", steps), [
     "streams.close TLS on server",
     "state EST:SYN_SENT:INIT:INIT",
@@ -149,7 +149,7 @@ test("A late bypass closes the server leg, and relays the client's own ClientHel
 });
 
 test("A session that the certificate phase drops ends with an alert, before tools and client leg", async () => {
-  const { steps } = await tellSession({ onCertificate: () => verdict("drop", "certificate") });
+  const { steps } = await runSession({ onCertificate: () => verdict("drop", "certificate") });
   assert.deepEqual(stepsAfter("policy.onCertificate", steps), [
     ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
     ...["streams.close client", "streams.close TLS on server"],
@@ -158,7 +158,7 @@ test("A session that the certificate phase drops ends with an alert, before tool
 
 test("Whether the certificate is revoked is asked before the session is decrypted, and decides again", async () => {
   const revoked = judged({ facts: { ...judged().facts, faults: ["revoked"] } });
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     judge: () => judged({ askRevocation: async () => revoked }),
     onCertificate: ({ certificate }) =>
       verdict(certificate?.faults.includes("revoked") ? "drop" : "decrypt", "certificate"),
@@ -169,7 +169,7 @@ test("Whether the certificate is revoked is asked before the session is decrypte
 });
 
 test("Whether the certificate is revoked is not asked for a session that is bypassed", async () => {
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     judge: () => judged({ askRevocation: () => Promise.reject(new Error("asked")) }),
     onCertificate: () => verdict("bypass", "certificate"),
   });
@@ -177,13 +177,13 @@ test("Whether the certificate is revoked is not asked for a session that is bypa
 });
 
 test("The server is offered no protocol that the rule or its tools cannot read", async () => {
-  const byRule = await tellSession({ verdictSoFar: () => ({ ...verdict("decrypt", "sni"), alpn: "http/1.1" }) });
-  const byTool = await tellSession({ onlyAlpn: () => "http/1.1" });
+  const byRule = await runSession({ verdictSoFar: () => ({ ...verdict("decrypt", "sni"), alpn: "http/1.1" }) });
+  const byTool = await runSession({ onlyAlpn: () => "http/1.1" });
   for (const { steps } of [byRule, byTool]) assert.ok(steps.includes("legs.server on server with only http/1.1"));
 });
 
 test("A tool that must not be left out fails: the client is reset before it is shown a certificate", async () => {
-  const { steps } = await tellSession({ tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
+  const { steps } = await runSession({ tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
   assert.deepEqual(stepsAfter("tools.connect decrypted", steps), [
     ...["state EST:EST:SYN_SENT:INIT", "reset client", "end: Dropped: ips is down"],
     ...["streams.close client", "streams.close TLS on server"],
@@ -192,8 +192,8 @@ test("A tool that must not be left out fails: the client is reset before it is s
 
 test("A tool that must not be left out fails: a session that is bypassed or plaintext is not relayed", async () => {
   const tools = () => ({ kind: "failed", reason: "Dropped: ips is down" }) as const;
-  const bypassed = await tellSession({ tools, onHello: () => verdict("bypass", "sni") });
-  const plaintext = await tellSession({ tools, detect: () => plainBytes("hi") });
+  const bypassed = await runSession({ tools, onHello: () => verdict("bypass", "sni") });
+  const plaintext = await runSession({ tools, detect: () => plainBytes("hi") });
   for (const { steps } of [bypassed, plaintext]) {
     assert.deepEqual(stepsAfter("state EST:EST:SYN_SENT:INIT", steps), [
       ...["reset client", "end: Dropped: ips is down", "streams.close client", "streams.close server"],
@@ -202,7 +202,7 @@ test("A tool that must not be left out fails: a session that is bypassed or plai
 });
 
 test("Plaintext that cannot become TLS is relayed from its first bytes", async () => {
-  const { steps, record } = await tellSession({ detect: () => plainBytes("hi", "220 ready") });
+  const { steps, record } = await runSession({ detect: () => plainBytes("hi", "220 ready") });
   assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
     "upgrades.watch port 443: hi",
     ...["tools.connect notTls", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
@@ -215,14 +215,14 @@ test("Plaintext that cannot become TLS is relayed from its first bytes", async (
 });
 
 test("A side that ends its stream before the first bytes are known is not watched for an upgrade", async () => {
-  const { steps } = await tellSession({ detect: () => ({ ...plainBytes("hi"), answer: undefined }) });
+  const { steps } = await runSession({ detect: () => ({ ...plainBytes("hi"), answer: undefined }) });
   assert.equal(stepsAfter("streams.detect client and server", steps)[0], "tools.connect notTls");
 });
 
 const HTTP = { connectHost: "server.test", http: Buffer.from("GET /") };
 
 test("A plain HTTP request is relayed with its head first, and nothing is read before", async () => {
-  const { steps, record } = await tellSession({ locate: () => HTTP });
+  const { steps, record } = await runSession({ locate: () => HTTP });
   assert.equal(steps[1], "policy.onHello");
   assert.deepEqual(stepsAfter("arrival.welcome", steps).slice(0, 6), [
     ...["state EST:EST:INIT:INIT", "tools.connect notTls", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
@@ -232,7 +232,7 @@ test("A plain HTTP request is relayed with its head first, and nothing is read b
 });
 
 test("A plain HTTP request to a host that is dropped is refused before the host is resolved", async () => {
-  const { steps } = await tellSession({ locate: () => HTTP, onHello: () => verdict("drop", "sni") });
+  const { steps } = await runSession({ locate: () => HTTP, onHello: () => verdict("drop", "sni") });
   assert.deepEqual(steps, [
     ...["arrival.locate", "policy.onHello", "arrival.refuse policy"],
     ...["end: Dropped: a rule says drop", "streams.close client"],
@@ -247,7 +247,7 @@ for (const [code, refusal] of [
     const dial = () => {
       throw new NetworkError("Cannot connect", code);
     };
-    const { steps } = await tellSession({ dial });
+    const { steps } = await runSession({ dial });
     assert.deepEqual(stepsAfter("arrival.dial 192.0.2.1 port 443", steps), [
       ...[`arrival.refuse ${refusal}`, "end: Cannot connect", "streams.close client"],
     ]);
@@ -258,7 +258,7 @@ test("A host that cannot be resolved: the client is told in its listener's way",
   const resolve = () => {
     throw new NetworkError("Cannot resolve server.test", "ENOTFOUND");
   };
-  const { steps } = await tellSession({ resolve });
+  const { steps } = await runSession({ resolve });
   assert.deepEqual(stepsAfter("streams.resolve server.test", steps), [
     ...["arrival.refuse unreachable", "end: Cannot resolve server.test", "streams.close client"],
   ]);
@@ -268,7 +268,7 @@ test("A bug of ours on the way to the server is reported", async () => {
   const dial = () => {
     throw new InvariantError("no address");
   };
-  const { steps } = await tellSession({ dial });
+  const { steps } = await runSession({ dial });
   assert.deepEqual(stepsAfter("arrival.dial 192.0.2.1 port 443", steps), [
     ...["reset client", "bug: no address", "end: An internal error ended the session", "streams.close client"],
   ]);
@@ -278,7 +278,7 @@ test("A client that breaks the protocol gets the alert that says why", async () 
   const detect = () => {
     throw new PeerError("Cannot read the ClientHello", ALERTS.decode_error);
   };
-  const { steps } = await tellSession({ detect });
+  const { steps } = await runSession({ detect });
   assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
     ...["legs.refuse client: decode_error", "end: Cannot read the ClientHello"],
     ...["streams.close client", "streams.close server"],
@@ -289,7 +289,7 @@ test("A connection that breaks ends the session with a reset of the client", asy
   const detect = () => {
     throw new NetworkError("The server reset its connection", "ECONNRESET");
   };
-  const { steps } = await tellSession({ detect });
+  const { steps } = await runSession({ detect });
   assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
     ...["reset client", "end: The server reset its connection", "streams.close client", "streams.close server"],
   ]);
@@ -299,7 +299,7 @@ test("A bug of ours is reported, resets the client and leaves no connection and 
   const present = () => {
     throw new InvariantError("no certificate");
   };
-  const { steps } = await tellSession({ present });
+  const { steps } = await runSession({ present });
   assert.deepEqual(stepsAfter("pki.present", steps), [
     ...["reset client", "bug: no certificate", "end: An internal error ended the session"],
     ...["tools.release", "streams.close client", "streams.close TLS on server"],
@@ -310,14 +310,16 @@ test("A client whose SYN is still held is refused when the session breaks", asyn
   const welcome = () => {
     throw new NetworkError("The client left", "ECONNRESET");
   };
-  const { steps } = await tellSession({ welcome }, { connected: false });
+  const onNetwork = () => verdict("bypass", "network");
+  const { steps, record } = await runSession({ welcome, onNetwork }, { connected: false });
+  assert.equal(record.phase, "network", "what was decided is recorded before the client is waited for");
   assert.deepEqual(stepsAfter("arrival.welcome", steps), [
     ...["arrival.refuse timeout", "end: The client left", "streams.close server"],
   ]);
 });
 
 test("A client to which a last answer is being sent is not reset", async () => {
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     locate: () => {
       throw new NetworkError("The request did not end in time", "ETIMEDOUT");
     },
@@ -327,7 +329,7 @@ test("A client to which a last answer is being sent is not reset", async () => {
 });
 
 test("A client that names no host is judged by the server's address, and recorded so", async () => {
-  const { record, steps } = await tellSession({ detect: () => tlsBytes({ serverName: undefined }) });
+  const { record, steps } = await runSession({ detect: () => tlsBytes({ serverName: undefined }) });
   assert.equal(record.sni, null);
   assert.ok(steps.includes("policy.onCertificate"));
 });

@@ -17,7 +17,7 @@ import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } f
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
 import { hostOf, type Layer, noteVerdict, type Story, type TlsLayer } from "./story.ts";
-import { type ConversationOutcome, converse, lookInside, resumeConversation } from "./upgrade.ts";
+import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
 
 /** One session, from its first byte to its last. Read this file first. */
 export async function carry(arrival: Arrival, node: Node): Promise<void> {
@@ -30,7 +30,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     clientConnections: new Set(clients),
   };
   try {
-    const reason = await tell(story);
+    const reason = await begin(story);
     story.session.close(reason);
   } catch (error) {
     story.session.close(endOnError(story, error));
@@ -41,7 +41,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
 }
 
 /** From the arrival to the first bytes. Each step answers why the session is over. */
-async function tell(story: Story): Promise<string> {
+async function begin(story: Story): Promise<string> {
   const { arrival, node, session } = story;
 
   const destination = await arrival.locate();
@@ -227,7 +227,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
   const { version } = clientLeg.negotiated;
-  return relayDecrypted(story, layer, leg, { chain, flow, version });
+  return relayDecrypted(story, layerInside(story, layer, leg), { chain, flow, version, serverKey: layer.serverKey });
 }
 
 interface DecryptedFlow {
@@ -235,26 +235,30 @@ interface DecryptedFlow {
   readonly flow: RelayedFlow;
   /** The version that the client and the node agreed on. */
   readonly version: string;
+  readonly serverKey: string;
 }
 
 /** Both legs are up: their plaintext is relayed, unless a client in there asks a proxy for a tunnel. */
-async function relayDecrypted(
+async function relayDecrypted(story: Story, layer: Layer, decrypted: DecryptedFlow): Promise<string> {
+  const found = await lookInside(story, layer, decrypted);
+  return found.kind === "data" ? carryPlaintext(story, layer.client, layer.server, decrypted) : goOn(story, found);
+}
+
+/** The longest part of a session: what waits here holds nothing of the session's beginning. */
+async function carryPlaintext(
   story: Story,
-  layer: TlsLayer,
-  leg: ServerLeg,
-  { chain, flow, version }: DecryptedFlow,
+  client: End,
+  server: End,
+  { chain, flow, version, serverKey }: DecryptedFlow,
 ): Promise<string> {
   const { node, conversation } = story;
-  const found = await lookInside(story, layer, leg, { chain, flow });
-  if (found.kind !== "data") return goOn(story, found);
-  const { client, server } = layer;
   const description = `${version} ${flow.alpn ?? ""}`.trimEnd();
   const { reason, failure } = conversation
     ? await resumeConversation(conversation)
     : await relay(story, client, chain, server, { ...flow, description });
   // In TLS 1.3 a server may ask for a certificate, and refuse the client without one, after the handshake.
   if (failure?.side === "server" && failure.alert === ALERTS.certificate_required)
-    node.servers.demandingCertificate.learn(layer.serverKey);
+    node.servers.demandingCertificate.learn(serverKey);
   return reason;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ALERTS } from "../wire/alert.ts";
-import { failure, stepsAfter, tellSession, verdict } from "./test-stages.ts";
+import { failure, runSession, stepsAfter, verdict } from "./test-stages.ts";
 
 const refused = () => failure(ALERTS.handshake_failure);
 const demanding = () => failure(ALERTS.handshake_failure, { certificateRequested: true });
@@ -18,7 +18,7 @@ const LATE_BYPASS = [
 
 test("A client that refuses the certificate ends the session: nothing is relayed, and the tools are left", async () => {
   const reason = "The client refused the handshake: unknown_ca";
-  const { steps, record } = await tellSession({ clientLeg: () => failure(ALERTS.unknown_ca, { reason }) });
+  const { steps, record } = await runSession({ clientLeg: () => failure(ALERTS.unknown_ca, { reason }) });
   assert.deepEqual(stepsAfter("legs.client on client from ClientHello, h2", steps), [
     ...[`end: ${reason}`, "tools.release", "streams.close client", "streams.close TLS on server"],
   ]);
@@ -26,7 +26,7 @@ test("A client that refuses the certificate ends the session: nothing is relayed
 });
 
 test("A server that refuses: its alert goes on to the client, before tools and certificate", async () => {
-  const { steps } = await tellSession({ serverLeg: refused });
+  const { steps } = await runSession({ serverLeg: refused });
   assert.deepEqual(stepsAfter("legs.server on server", steps), [
     ...["legs.refuse client: handshake_failure"],
     ...["end: The server refused the handshake", "streams.close client", "streams.close server"],
@@ -35,7 +35,7 @@ test("A server that refuses: its alert goes on to the client, before tools and c
 
 test("A server that resets the connection in the handshake: so does the node with the client", async () => {
   const serverLeg = () => failure(ALERTS.handshake_failure, { cause: "network", code: "ECONNRESET" });
-  const { steps } = await tellSession({ serverLeg });
+  const { steps } = await runSession({ serverLeg });
   assert.deepEqual(stepsAfter("legs.server on server", steps), [
     ...["reset client", "end: The server refused the handshake", "streams.close client", "streams.close server"],
   ]);
@@ -46,7 +46,7 @@ test("A server that demands a client certificate is bypassed late where policy s
     steps,
     record,
     demanding: known,
-  } = await tellSession({
+  } = await runSession({
     serverLeg: demanding,
     verdictSoFar: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "bypass" : "decrypt", "sni"),
   });
@@ -56,7 +56,7 @@ test("A server that demands a client certificate is bypassed late where policy s
 });
 
 test("A server that demands a client certificate is dropped with an alert where policy says so", async () => {
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     serverLeg: demanding,
     verdictSoFar: ({ clientCertificateDemanded }) => verdict(clientCertificateDemanded ? "drop" : "decrypt", "sni"),
   });
@@ -66,14 +66,14 @@ test("A server that demands a client certificate is dropped with an alert where 
 });
 
 test("A server that refuses with certificate_required demands one, though it did not ask", async () => {
-  const { demanding: known, steps } = await tellSession({ serverLeg: () => failure(ALERTS.certificate_required) });
+  const { demanding: known, steps } = await runSession({ serverLeg: () => failure(ALERTS.certificate_required) });
   assert.deepEqual([...known], ["server.test at 192.0.2.1 port 443"]);
   assert.ok(steps.includes("legs.refuse client: certificate_required"), steps.join("\n"));
 });
 
 test("A server that demands a client certificate after the handshake is remembered for the next session", async () => {
   const failed = { side: "server", code: "ERR_SSL", alert: ALERTS.certificate_required } as const;
-  const { demanding: known, steps } = await tellSession({
+  const { demanding: known, steps } = await runSession({
     relay: () => ({ reason: "The server's connection broke", failure: failed }),
   });
   assert.deepEqual([...known], ["server.test at 192.0.2.1 port 443"]);
@@ -82,7 +82,7 @@ test("A server that demands a client certificate after the handshake is remember
 
 test("The same alert from a client says nothing about the server", async () => {
   const failed = { side: "client", code: "ERR_SSL", alert: ALERTS.certificate_required } as const;
-  const { demanding: known } = await tellSession({
+  const { demanding: known } = await runSession({
     relay: () => ({ reason: "The client's connection broke", failure: failed }),
   });
   assert.equal(known.size, 0);
@@ -93,7 +93,7 @@ for (const [action, expected] of [
   ["drop", "legs.refuse client: protocol_version"],
 ] as const) {
   test(`A server that speaks too old a version: policy says ${action}`, async () => {
-    const { steps } = await tellSession({
+    const { steps } = await runSession({
       serverLeg: () => failure(ALERTS.protocol_version),
       serverBelowMin: () => verdict(action, "sni", "versions"),
     });
@@ -102,13 +102,13 @@ for (const [action, expected] of [
 }
 
 test("A session that policy bypasses by what is known is bypassed when the server refuses, without another question", async () => {
-  const { steps } = await tellSession({ serverLeg: refused, verdictSoFar: () => verdict("bypass", "sni") });
+  const { steps } = await runSession({ serverLeg: refused, verdictSoFar: () => verdict("bypass", "sni") });
   assert.deepEqual(stepsAfter("legs.server on server", steps), LATE_BYPASS);
 });
 
 test("A server that was dialled again for its leg is recorded with the new connection, and both are closed", async () => {
   const seen = { address: "203.0.113.1", port: 40_001 };
-  const { steps, record } = await tellSession({
+  const { steps, record } = await runSession({
     async serverLeg({ redial }) {
       const server = await redial();
       return { leg: refused(), server: Object.assign(server, { local: () => seen }) };

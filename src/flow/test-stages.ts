@@ -1,3 +1,4 @@
+import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { Sighting } from "../detect/detector.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
@@ -54,7 +55,7 @@ export interface Answers {
   relay(): Partial<RelayEnding>;
 }
 
-export interface Told {
+export interface Transcript {
   /** Everything that happened, in order. */
   readonly steps: readonly string[];
   /** The session's record as it was in the end. */
@@ -65,10 +66,10 @@ export interface Told {
 }
 
 /** `connected`: whether the client is there at once, or its SYN is held. `offering`: servers that offered STARTTLS before. */
-export async function tellSession(
+export async function runSession(
   answers: Partial<Answers> = {},
   { connected = true, offering = [] }: { connected?: boolean; offering?: readonly string[] } = {},
-): Promise<Told> {
+): Promise<Transcript> {
   const steps: string[] = [];
   const world = new World(steps, answers);
   const record: SessionUpdate = {};
@@ -156,7 +157,7 @@ class World {
           this.#step(`streams.detect ${nameOf(client)} and ${nameOf(server)}`);
           const reading = this.#answers.detect?.(this.#time("detect")) ?? tlsBytes();
           // The bytes were looked at, and stay where they are.
-          fake(client).waiting = String(reading.client);
+          fake(client).waiting = reading.answer?.kind === "match" ? "ClientHello" : String(reading.client);
           fake(server).waiting = String(reading.server);
           return reading;
         },
@@ -380,7 +381,7 @@ export function judged(news: Partial<JudgedServer> = {}): JudgedServer {
 export function tlsBytes(news: Partial<ClientHello> = {}): Reading<Sighting> {
   const hello = helloOf({ serverName: "server.test", ...news });
   const sighting: Sighting = { kind: "match", sight: { protocol: "tls", hello } };
-  return { answer: sighting, client: Buffer.from("ClientHello"), server: Buffer.alloc(0) };
+  return { answer: sighting, client: RECORDED["curl"]!, server: Buffer.alloc(0) };
 }
 
 /** First bytes that are not TLS. */

@@ -5,16 +5,7 @@ import type { Watch } from "../detect/starttls/dialogues.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { TimedAgreement } from "../streams/conversation.ts";
 import { ALERTS } from "../wire/alert.ts";
-import {
-  type Answers,
-  failure,
-  nameOf,
-  plainBytes,
-  stepsAfter,
-  tellSession,
-  tlsBytes,
-  verdict,
-} from "./test-stages.ts";
+import { type Answers, failure, nameOf, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
 
 function watch(news: Partial<Watch> = {}): Watch {
   return { feed: () => ({ kind: "more" }), spoken: undefined, likely: true, ...news };
@@ -42,7 +33,7 @@ const BEFORE_TLS = [
 ];
 
 test("STARTTLS: one relay from the first byte on, in which TLS replaces the plaintext", async () => {
-  const { steps, record } = await tellSession(SMTP);
+  const { steps, record } = await runSession(SMTP);
   assert.deepEqual(stepsAfter("streams.detect client and server", steps), [
     ...BEFORE_TLS,
     "conversation.hold",
@@ -56,12 +47,12 @@ test("STARTTLS: one relay from the first byte on, in which TLS replaces the plai
 });
 
 test("STARTTLS: the tools are told plaintext when the policy would not decrypt the TLS that may follow", async () => {
-  const { steps } = await tellSession({ ...SMTP, verdictSoFar: () => verdict("bypass", "sni") });
+  const { steps } = await runSession({ ...SMTP, verdictSoFar: () => verdict("bypass", "sni") });
   assert.ok(steps.includes("tools.connect notTls"), steps.join("\n"));
 });
 
 test("STARTTLS: a verdict of bypass leaves the conversation before the peers' TLS is relayed anew", async () => {
-  const { steps } = await tellSession({ ...SMTP, onHello: () => verdict("bypass", "sni") });
+  const { steps } = await runSession({ ...SMTP, onHello: () => verdict("bypass", "sni") });
   const left = ["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"];
   assert.deepEqual(
     stepsAfter("policy.onHello", steps)
@@ -77,7 +68,7 @@ test("STARTTLS: a verdict of bypass leaves the conversation before the peers' TL
 });
 
 test("STARTTLS: a late bypass repeats the dialogue on a new connection before the ClientHello", async () => {
-  const { steps } = await tellSession({ ...SMTP, onCertificate: () => verdict("bypass", "certificate") });
+  const { steps } = await runSession({ ...SMTP, onCertificate: () => verdict("bypass", "certificate") });
   const rest = stepsAfter("policy.onCertificate", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(rest.slice(0, 12), [
     ...["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"],
@@ -93,7 +84,7 @@ test("STARTTLS: a late bypass repeats the dialogue on a new connection before th
 });
 
 test("STARTTLS: a dropped session ends with an alert, and then connections are closed", async () => {
-  const { steps } = await tellSession({ ...SMTP, onCertificate: () => verdict("drop", "certificate") });
+  const { steps } = await runSession({ ...SMTP, onCertificate: () => verdict("drop", "certificate") });
   const rest = stepsAfter("policy.onCertificate", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(rest, [
     ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop", "tools.release"],
@@ -105,7 +96,7 @@ test("STARTTLS: an error resets the client, whose relay resets the others", asyn
   const serverLeg = () => {
     throw new NetworkError("The server is gone", "ECONNRESET");
   };
-  const { steps } = await tellSession({ ...SMTP, serverLeg });
+  const { steps } = await runSession({ ...SMTP, serverLeg });
   const rest = stepsAfter("legs.server on server", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(rest.slice(0, 3), ["reset client", "end: The server is gone", "tools.release"]);
 });
@@ -115,7 +106,7 @@ test("STARTTLS: an error after the conversation was left resets the end on which
     if (++dialed > 1) throw new NetworkError("Cannot connect", "ECONNREFUSED");
   };
   let dialed = 0;
-  const { steps } = await tellSession({ ...SMTP, dial, onCertificate: () => verdict("bypass", "certificate") });
+  const { steps } = await runSession({ ...SMTP, dial, onCertificate: () => verdict("bypass", "certificate") });
   assert.ok(steps.includes("reset the detached client"), steps.join("\n"));
 });
 
@@ -123,13 +114,13 @@ test("STARTTLS: a conversation that breaks is no fault of a peer's: only the cli
   const next = () => {
     throw new NetworkError("The client left", "ECONNRESET");
   };
-  const { steps } = await tellSession({ ...SMTP, next });
+  const { steps } = await runSession({ ...SMTP, next });
   assert.ok(steps.includes("end: The client left"), steps.join("\n"));
   assert.ok(steps.includes("reset client") && !steps.includes("reset server"), steps.join("\n"));
 });
 
 test("STARTTLS: a tool that must not be left out fails, and no byte is relayed", async () => {
-  const { steps } = await tellSession({ ...SMTP, tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
+  const { steps } = await runSession({ ...SMTP, tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
   assert.deepEqual(stepsAfter("tools.connect decrypted", steps).slice(1), [
     ...["reset client", "end: Dropped: ips is down", "streams.close client", "streams.close server"],
   ]);
@@ -139,7 +130,7 @@ test("STARTTLS: a peer that breaks the dialogue has both connections reset", asy
   const next = () => {
     throw new PeerError("The client sent more after STARTTLS", ALERTS.unexpected_message);
   };
-  const { steps, record } = await tellSession({ ...SMTP, next });
+  const { steps, record } = await runSession({ ...SMTP, next });
   const relayed = "streams.relay client from EHLO and server from 220 through ips";
   assert.deepEqual(
     stepsAfter(relayed, steps)
@@ -151,7 +142,7 @@ test("STARTTLS: a peer that breaks the dialogue has both connections reset", asy
 });
 
 test("STARTTLS: bytes that are not TLS after the agreement have both connections reset", async () => {
-  const { steps } = await tellSession({ ...SMTP, detect: (time) => plainBytes(time === 1 ? "EHLO" : "MAIL") });
+  const { steps } = await runSession({ ...SMTP, detect: (time) => plainBytes(time === 1 ? "EHLO" : "MAIL") });
   assert.ok(steps.includes("reset client") && steps.includes("reset server"), steps.join("\n"));
   assert.ok(steps.includes("end: Dropped: The client did not begin TLS once the server had agreed"));
 });
@@ -161,7 +152,7 @@ const dialogue = (news: Partial<Dialogue>) =>
 
 test("STARTTLS: a server that refuses keeps its plaintext, and the record says so", async () => {
   const spoken = dialogue({ refused: true });
-  const { steps, record } = await tellSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
+  const { steps, record } = await runSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
   assert.deepEqual(record.startTls, { protocol: "SMTP", outcome: "refused", at: null });
   assert.deepEqual([record.verdict, record.reason], [null, "Not TLS: carried unchanged"]);
   assert.ok(steps.includes("end: The client closed the connection"), steps.join("\n"));
@@ -169,7 +160,7 @@ test("STARTTLS: a server that refuses keeps its plaintext, and the record says s
 
 test("STARTTLS: a server that offered TLS before and no longer does is recorded and warned of", async () => {
   const spoken = dialogue({ offered: false });
-  const { steps, record } = await tellSession(
+  const { steps, record } = await runSession(
     { ...SMTP, watch: () => watch({ spoken }), next: () => undefined },
     { offering: ["SMTP at 192.0.2.1 port 443"] },
   );
@@ -179,14 +170,14 @@ test("STARTTLS: a server that offered TLS before and no longer does is recorded 
 
 test("STARTTLS: a server that offers TLS is remembered, and one that offers it need not be asked", async () => {
   const spoken = dialogue({ offered: true });
-  const { record, offering } = await tellSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
+  const { record, offering } = await runSession({ ...SMTP, watch: () => watch({ spoken }), next: () => undefined });
   assert.deepEqual([...offering], ["SMTP at 192.0.2.1 port 443"]);
   assert.equal(record.startTls, undefined);
 });
 
 test("A conversation whose relay ends before anybody agrees to TLS ends with it", async () => {
   const relay = () => ({ reason: "Nothing passed for 60 s" });
-  const { steps } = await tellSession({ ...SMTP, next: () => "never", relay });
+  const { steps } = await runSession({ ...SMTP, next: () => "never", relay });
   const relayed = "streams.relay client from EHLO and server from 220 through ips";
   assert.deepEqual(stepsAfter(relayed, steps), [
     ...["feeds.close", "end: Nothing passed for 60 s"],
@@ -202,7 +193,7 @@ const PROXY: Partial<Answers> = {
 
 test("CONNECT: the TLS in the tunnel is decided by the tunnel's host, and decrypted in the same relay", async () => {
   const hosts: unknown[] = [];
-  const { steps, record } = await tellSession({
+  const { steps, record } = await runSession({
     ...PROXY,
     onHello({ connectHost, upgraded }) {
       hosts.push(connectHost, upgraded);
@@ -218,7 +209,7 @@ test("CONNECT: the TLS in the tunnel is decided by the tunnel's host, and decryp
 });
 
 test("CONNECT: plaintext in the tunnel is watched like a new connection, to the target's port", async () => {
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     ...PROXY,
     detect: (time) => [plainBytes("CONNECT inner.test"), plainBytes("EHLO", "220")][time - 1] ?? tlsBytes(),
     next: (time) => (time === 1 ? { ...CONNECT, target: { host: "inner.test", port: 25 } } : STARTTLS),
@@ -234,7 +225,7 @@ test("CONNECT: plaintext in the tunnel is watched like a new connection, to the 
 });
 
 test("CONNECT: a proxy that cannot be seen through any further is relayed to its end", async () => {
-  const { steps } = await tellSession({ ...PROXY, detect: () => plainBytes("CONNECT inner.test") });
+  const { steps } = await runSession({ ...PROXY, detect: () => plainBytes("CONNECT inner.test") });
   const watched = steps.filter((step) => step.startsWith("upgrades.watch"));
   assert.equal(watched.length, 2, "the tunnel in the tunnel is watched for TLS, but not for a third one");
   assert.ok(steps.includes("end: The client closed the connection"), steps.join("\n"));
@@ -249,7 +240,7 @@ const TLS_PROXY: Partial<Answers> = {
 };
 
 test("CONNECT inside TLS: the TLS in the tunnel is opened inside the TLS to the proxy", async () => {
-  const { steps } = await tellSession(TLS_PROXY);
+  const { steps } = await runSession(TLS_PROXY);
   assert.deepEqual(stepsAfter("upgrades.peek", steps), [
     "upgrades.open TLS on client and TLS on server",
     "feeds.tap decrypted: http/1.1",
@@ -270,7 +261,7 @@ const INNER_BYPASS: Partial<Answers> = {
 };
 
 test("CONNECT inside TLS: a late bypass opens the TLS to the proxy again, and asks it for the tunnel again", async () => {
-  const { steps } = await tellSession(INNER_BYPASS);
+  const { steps } = await runSession(INNER_BYPASS);
   const inner = stepsAfter("legs.server on TLS on server", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(inner.slice(2, 10), [
     ...["conversation.leave", "tools.release", "state EST:EST:INIT:INIT"],
@@ -285,14 +276,14 @@ test("CONNECT inside TLS: a late bypass opens the TLS to the proxy again, and as
 });
 
 test("CONNECT inside TLS: a proxy that shows another certificate when it is dialled again gets nothing", async () => {
-  const { steps } = await tellSession({ ...INNER_BYPASS, fingerprint: (time) => (time < 3 ? "AA" : "BB") });
+  const { steps } = await runSession({ ...INNER_BYPASS, fingerprint: (time) => (time < 3 ? "AA" : "BB") });
   const rest = stepsAfter("legs.server on server 2", steps).filter((step) => step !== "feeds.close");
   assert.deepEqual(rest.slice(0, 2), [...["close TLS on server 2", "reset the detached TLS on client"]]);
   assert.ok(steps.includes("end: The proxy showed another certificate on a second connection"), steps.join("\n"));
 });
 
 test("CONNECT inside TLS: a proxy that refuses TLS when it is dialled again ends the session", async () => {
-  const { steps } = await tellSession({
+  const { steps } = await runSession({
     ...INNER_BYPASS,
     serverLeg: ({ server }) => (nameOf(server) === "server 2" ? failure(ALERTS.internal_error) : undefined),
   });
@@ -301,12 +292,12 @@ test("CONNECT inside TLS: a proxy that refuses TLS when it is dialled again ends
 });
 
 test("Decrypted HTTP that asks no proxy is relayed after a look at its first bytes", async () => {
-  const { steps } = await tellSession({ watchInside: watch, peek: () => false, alpn: () => "http/1.1" });
+  const { steps } = await runSession({ watchInside: watch, peek: () => false, alpn: () => "http/1.1" });
   assert.ok(steps.includes("upgrades.peek"), steps.join("\n"));
   assert.ok(steps.includes("streams.relay TLS on client and TLS on server through ips"), steps.join("\n"));
 });
 
 test("HTTP/2 is not searched for a request to a proxy", async () => {
-  const { steps } = await tellSession({ watchInside: watch, alpn: () => "h2" });
+  const { steps } = await runSession({ watchInside: watch, alpn: () => "h2" });
   assert.ok(!steps.includes("upgrades.peek"));
 });

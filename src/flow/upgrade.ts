@@ -1,12 +1,13 @@
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
-import { NetworkError, PeerError } from "../errors.ts";
+import { InvariantError, NetworkError, PeerError } from "../errors.ts";
 import type { ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { TimedAgreement } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { openServerLeg } from "./server-leg.ts";
 import type { Layer, RelayedConversation, Story, TlsLayer } from "./story.ts";
@@ -121,34 +122,43 @@ type Inside =
   /** Anything else. */
   | { readonly kind: "data" };
 
-/** Looks for a client that spoke TLS to a proxy and asks it for a tunnel. `layer` has the streams of the two legs. */
-export async function lookInside(
-  story: Story,
-  layer: TlsLayer,
-  serverLeg: ServerLeg,
-  relayed: Relayed,
-): Promise<Inside> {
+/**
+ * The layer inside the TLS that the node has opened. Of its beginning it keeps the bytes of the hello, in case that another
+ * session with the same server is needed: everything else would stay for as long as the session lives.
+ */
+export function layerInside(story: Story, layer: TlsLayer, { certificate }: ServerLeg): Layer {
+  const { received, serverKey: _, ...outer } = layer;
+  const proxy = { hello: Buffer.from(received.bytes), fingerprint: certificate.fingerprint256 };
+  return { ...outer, redial: () => redialInside(story, outer, proxy) };
+}
+
+/** Looks for a client that spoke TLS to a proxy and asks it for a tunnel. */
+export async function lookInside(story: Story, layer: Layer, relayed: Relayed): Promise<Inside> {
   const { node, conversation } = story;
-  const { tunnels, client, server } = layer;
-  const http = (serverLeg.negotiated.alpn ?? "http/1.1") === "http/1.1";
-  const watch = http && tunnels < MAX_TUNNELS ? node.upgrades.watchInside() : undefined;
+  const http = (relayed.flow.alpn ?? "http/1.1") === "http/1.1";
+  const watch = http && layer.tunnels < MAX_TUNNELS ? node.upgrades.watchInside() : undefined;
   if (!watch || (conversation && !layer.afterConnect)) return { kind: "data" };
 
-  const inside: Layer = { ...layer, redial: () => redialInside(story, layer, serverLeg) };
   if (conversation) {
     conversation.ends.resume(watch);
-    return follow(story, inside, conversation, watch);
+    return follow(story, layer, conversation, watch);
   }
-  const asksProxy = await node.upgrades.peek(client, server);
-  return asksProxy ? followFrom(story, inside, watch, relayed) : { kind: "data" };
+  const asksProxy = await node.upgrades.peek(layer.client, layer.server);
+  return asksProxy ? followFrom(story, layer, watch, relayed) : { kind: "data" };
 }
 
 /** Opens another TLS session with the same proxy, on another connection. */
-async function redialInside(story: Story, layer: TlsLayer, { certificate }: ServerLeg): Promise<End> {
+async function redialInside(
+  story: Story,
+  layer: Layer,
+  proxy: { readonly hello: Buffer; readonly fingerprint: string },
+): Promise<End> {
+  const sighting = createClientHelloReader().push(proxy.hello);
+  if (sighting.kind !== "hello") throw new InvariantError("A ClientHello was not one when it was read again");
   const fresh = await layer.redial();
-  const { leg, server } = await openServerLeg(story, { ...layer, server: fresh }, layer.received.hello);
+  const { leg, server } = await openServerLeg(story, { ...layer, server: fresh }, sighting.hello);
   if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
-  if (leg.certificate.fingerprint256 !== certificate.fingerprint256) {
+  if (leg.certificate.fingerprint256 !== proxy.fingerprint) {
     server.close();
     throw new NetworkError("The proxy showed another certificate on a second connection", "ECONNREFUSED");
   }

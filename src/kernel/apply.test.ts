@@ -115,7 +115,7 @@ function undo(): string[] {
   return within(network.node, () => [...undoPlan(journal)]);
 }
 
-test("What was set up is there, and undoing it leaves everything exactly as it was", NAMESPACES, async () => {
+test("Undoing restores exactly the state from before the steps", NAMESPACES, async () => {
   run(network.node, "sysctl", "-qw", "net.ipv6.conf.nb.forwarding=0");
   const before = dump();
   apply(STEPS);
@@ -137,7 +137,7 @@ test("What was set up is there, and undoing it leaves everything exactly as it w
   run(network.node, "sysctl", "-qw", "net.ipv6.conf.nb.forwarding=1");
 });
 
-test("A step that fails takes the ones before it down, and says what failed", NAMESPACES, () => {
+test("When a step fails, the steps before it are undone and the error names it", NAMESPACES, () => {
   const before = dump();
   const broken: Step = { kind: "command", why: "broken", run: ["ip", "link", "set", "no-such-link", "up"] };
   assert.throws(
@@ -148,7 +148,7 @@ test("A step that fails takes the ones before it down, and says what failed", NA
   assert.equal(dump(), before);
 });
 
-test("Somebody else's rule of the same words stays when adding ours fails on it", NAMESPACES, () => {
+test("An identical rule of somebody else stays when our step fails because of it", NAMESPACES, () => {
   run(network.node, "ip", "rule", "add", "priority", "100", "fwmark", "0x810000/0xff0000", "lookup", "7700");
   const before = dump();
   assert.throws(() => apply(STEPS), /File exists/);
@@ -157,7 +157,7 @@ test("Somebody else's rule of the same words stays when adding ours fails on it"
   assert.equal(after, before);
 });
 
-test("After a kill at any moment the next start finds the journal and takes down what was done", NAMESPACES, () => {
+test("After a kill at any moment the journal lists every step that has to be undone", NAMESPACES, () => {
   const before = dump();
   for (let count = 1; count <= STEPS.length; count += 3) {
     // A process of its own sets up this many steps and is killed before it can say more.
@@ -177,18 +177,19 @@ test("After a kill at any moment the next start finds the journal and takes down
   }
 });
 
-test("What a node that runs has set up stays, whoever asks", NAMESPACES, async () => {
+test("Another process cannot take down what a running node has set up", NAMESPACES, async (t) => {
   const script = `
     import { applyPlan } from ${JSON.stringify(new URL("apply.ts", import.meta.url).href)};
     applyPlan({ steps: ${JSON.stringify(STEPS.slice(0, 2))} }, ${JSON.stringify(journal)});
     process.stdout.write("set up");
     setInterval(() => {}, 1000);`;
   const node = spawn("ip", ["netns", "exec", network.node, process.execPath, "--input-type=module", "-e", script]);
+  t.after(() => node.kill("SIGKILL"));
   await once(node.stdout, "data");
   const during = dump();
   assert.throws(
     undo,
-    (error: Error) => error instanceof ConfigError && error.message.includes(`process ${node.pid}, runs`),
+    (error: Error) => error instanceof ConfigError && error.message.includes(`still runs as process ${node.pid}`),
   );
   assert.equal(dump(), during);
   node.kill("SIGKILL");
@@ -197,7 +198,7 @@ test("What a node that runs has set up stays, whoever asks", NAMESPACES, async (
   assert.doesNotMatch(dump(), /clbr9/);
 });
 
-test("A start takes down what an earlier run left, and sets up its own", NAMESPACES, () => {
+test("A start undoes what an earlier run left, then does its own steps", NAMESPACES, () => {
   const before = dump();
   apply(STEPS);
   apply(STEPS);
@@ -227,7 +228,7 @@ function bridgeIndex(): string {
   return run(network.node, "cat", "/sys/class/net/clbr9/ifindex");
 }
 
-test("A start takes over what stands as it would set it up, with its own rules", NAMESPACES, () => {
+test("A start takes over steps that are already done, and loads its own rules", NAMESPACES, () => {
   const before = dump();
   apply(CHECKED);
   const index = bridgeIndex();
@@ -250,7 +251,7 @@ for (const [what, change] of [
   ["a route that is gone", ["ip", "route", "flush", "table", "7700"]],
   ["a setting that is another", ["sysctl", "-qw", "net.ipv4.conf.clbr9.rp_filter=1"]],
 ] as const) {
-  test(`A start sets all of it up anew when it finds ${what}`, NAMESPACES, () => {
+  test(`A start does all steps again when it finds ${what}`, NAMESPACES, () => {
     const before = dump();
     apply(CHECKED);
     const [whole, index] = [run(network.node, "ip", "-6", "rule"), bridgeIndex()];
@@ -264,7 +265,7 @@ for (const [what, change] of [
   });
 }
 
-test("A start sets up anew what its plan has otherwise", NAMESPACES, () => {
+test("A start does all steps again when its plan has changed", NAMESPACES, () => {
   const before = dump();
   apply(CHECKED);
   apply(CHECKED.slice(0, -2));
@@ -273,7 +274,7 @@ test("A start sets up anew what its plan has otherwise", NAMESPACES, () => {
   assert.equal(dump(), before);
 });
 
-test("A journal of another boot or another network namespace is put away, and nothing is touched", NAMESPACES, () => {
+test("A journal of another boot or network namespace is removed, and nothing is undone", NAMESPACES, () => {
   apply(STEPS);
   const during = dump();
   const kept = readFileSync(journal, "utf8");
@@ -285,14 +286,14 @@ test("A journal of another boot or another network namespace is put away, and no
   assert.deepEqual(undo(), []);
 });
 
-test("A setting that somebody changed meanwhile keeps their value", NAMESPACES, () => {
+test("A setting that somebody else has changed since keeps its new value", NAMESPACES, () => {
   apply([{ kind: "sysctl", why: "ours", key: "net/ipv4/conf/na/rp_filter", value: "1" }]);
   run(network.node, "sysctl", "-qw", "net.ipv4.conf.na.rp_filter=2");
   assert.deepEqual(undo(), []);
   assert.equal(run(network.node, "sysctl", "-n", "net.ipv4.conf.na.rp_filter").trim(), "2");
 });
 
-test("A table of iptables that somebody else uses by now stays", NAMESPACES, () => {
+test("An iptables table that somebody else uses meanwhile stays", NAMESPACES, () => {
   apply(STEPS);
   run(network.node, "iptables-nft", "-t", "raw", "-A", "PREROUTING", "-p", "tcp", "--dport", "9", "-j", "ACCEPT");
   assert.deepEqual(undo(), []);
@@ -302,7 +303,7 @@ test("A table of iptables that somebody else uses by now stays", NAMESPACES, () 
   run(network.node, "nft", "delete", "table", "ip", "raw");
 });
 
-test("What somebody else took away is told, and the rest is taken down", NAMESPACES, () => {
+test("A step that cannot be undone is reported, and the others are undone", NAMESPACES, () => {
   const before = dump();
   apply(STEPS);
   run(network.node, "ip", "rule", "del", "priority", "100");
@@ -312,12 +313,12 @@ test("What somebody else took away is told, and the rest is taken down", NAMESPA
   assert.equal(dump(), before);
 });
 
-test("A missing setting that is needed is an error that names it", NAMESPACES, () => {
+test("The error for a setting that the kernel does not have names the setting", NAMESPACES, () => {
   const steps: Step[] = [{ kind: "sysctl", why: "needed", key: "net/ipv4/conf/no-such-link/forwarding", value: "1" }];
   assert.throws(() => apply(steps), /net\/ipv4\/conf\/no-such-link\/forwarding: there is no such network interface/);
 });
 
-test("Without a place for the journal nothing is changed", NAMESPACES, () => {
+test("When the journal cannot be written, nothing is changed", NAMESPACES, () => {
   const before = dump();
   const nowhere = join(folder, "no-such-folder", "inline.json");
   assert.throws(
@@ -327,7 +328,7 @@ test("Without a place for the journal nothing is changed", NAMESPACES, () => {
   assert.equal(dump(), before);
 });
 
-test("An interface that belongs to another bridge stays there, and nothing is changed", NAMESPACES, () => {
+test("An interface of another bridge stays there, and nothing is changed", NAMESPACES, () => {
   run(network.node, "ip", "link", "add", "theirs", "type", "bridge");
   run(network.node, "ip", "link", "set", "nb", "master", "theirs");
   const before = dump();
@@ -337,7 +338,7 @@ test("An interface that belongs to another bridge stays there, and nothing is ch
   run(network.node, "ip", "link", "del", "theirs");
 });
 
-test("Rules that the kernel refuses change nothing and say why", NAMESPACES, () => {
+test("Rules that the kernel refuses change nothing, and the error has its reason", NAMESPACES, () => {
   within(network.node, () => loadRules(RULES.kind === "command" ? (RULES.input ?? "") : ""));
   const before = run(network.node, "nft", "list", "ruleset");
   assert.throws(

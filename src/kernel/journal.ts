@@ -2,8 +2,8 @@ import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync,
 import { ConfigError, InvariantError } from "../errors.ts";
 import type { Step } from "./step.ts";
 
-/** What was there before a step, as far as undoing it needs to know. */
-export type Memory =
+/** The state before a step, as far as undoing the step needs it. */
+export type StateBefore =
   | {
       readonly kind: "settings";
       readonly before: Readonly<Record<string, string>>;
@@ -11,36 +11,36 @@ export type Memory =
     }
   | { readonly kind: "present"; readonly present: boolean };
 
-export interface Entry {
+export interface JournalEntry {
   readonly step: Step;
-  memory?: Memory;
-  /** False from before the step until after it: a crash leaves open whether it was done. */
+  memory?: StateBefore;
+  /** False from before the step until after it. If it is still false after a crash, the step may or may not have been done. */
   done: boolean;
 }
 
-/** On disk from before the first change until after the last is undone. */
+/** The file is there from before the first step is done until after the last step is undone. Mode 0600. */
 export interface Journal {
-  /** The running kernel and its network namespace: another one has nothing of ours. */
+  /** The boot and the network namespace that the steps were done in. In another one there is nothing to undo. */
   readonly place: string;
   /** The process that wrote it. */
   readonly owner?: Identity;
-  readonly entries: Entry[];
+  readonly entries: JournalEntry[];
 }
 
-/** A process, also after its number has gone to another one. */
+/** A process. The start time tells it from a later process with the same number. */
 interface Identity {
   readonly pid: number;
-  /** Its start, in the kernel's ticks since boot. */
+  /** Its start, in clock ticks since boot. */
   readonly since: string;
 }
 
-/** The running kernel and the network namespace of this thread. */
+/** The current boot and the network namespace of this thread. */
 export function currentPlace(): string {
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   return `${boot} ${readlinkSync("/proc/thread-self/ns/net")}`;
 }
 
-/** Undefined: there is none. Throws ConfigError. */
+/** Undefined: there is no journal. Throws ConfigError. */
 export function readJournal(file: string): Journal | undefined {
   let text: string;
   try {
@@ -48,17 +48,17 @@ export function readJournal(file: string): Journal | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return undefined;
-    throw new ConfigError("dataDir", `Cannot read ${file}, which says what to take down: ${code}`, { cause: error });
+    throw new ConfigError("dataDir", `Cannot read ${file}, the list of what to take down: ${code}`, { cause: error });
   }
   try {
     return JSON.parse(text) as Journal;
   } catch (error) {
-    // It is only ever replaced whole.
-    throw new InvariantError(`Cannot read ${file}: it is not the journal that was written there`, { cause: error });
+    // The file is only ever replaced as a whole, so a crash cannot cut it.
+    throw new InvariantError(`Cannot read ${file}: it is not JSON`, { cause: error });
   }
 }
 
-/** Replaced whole, and on disk before the step it tells of is done. */
+/** Replaces the file as a whole. When this returns, it is on disk. */
 export function writeJournal(file: string, journal: Journal): void {
   const draft = `${file}.new`;
   try {
@@ -72,7 +72,7 @@ export function writeJournal(file: string, journal: Journal): void {
     renameSync(draft, file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new ConfigError("dataDir", `Cannot write ${file}, which says what to take down: ${code}`, { cause: error });
+    throw new ConfigError("dataDir", `Cannot write ${file}, the list of what to take down: ${code}`, { cause: error });
   }
 }
 
@@ -84,12 +84,12 @@ export function isRunning({ pid, since }: Identity): boolean {
   return startOf(pid) === since;
 }
 
-/** The 22nd field of proc_pid_stat(5); the second is a name, in parentheses, which may hold anything. */
+/** The 22nd field of proc_pid_stat(5). The second field is a name in parentheses, which may hold spaces and parentheses. */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const [state, ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    // A zombie has ended: it waits for its parent to ask.
+    // Z, a zombie, and X, dead: the process has ended.
     return state === "Z" || state === "X" ? undefined : fields[18];
   } catch {
     return undefined;

@@ -1,6 +1,6 @@
 import type { Command } from "../linux/program.ts";
 
-/** One change of the kernel's state: plain data, so that it can be shown, written to the journal, done and undone. */
+/** One change to the kernel's state. Plain data, so that it can be printed, written to the journal, done and undone. */
 export type Step = (
   | CommandStep
   | SysctlStep
@@ -10,49 +10,49 @@ export type Step = (
   | MoveLinkStep
   | InsideStep
 ) &
-  Asked;
+  ErrorPath;
 
-/** Who asks for it: its place in the configuration, "tools[0].addressA". Absent: the listeners. */
-interface Asked {
+/** The path of the configuration that errors are reported against: "tools[0].addressA". Absent: "listeners". */
+interface ErrorPath {
   readonly path?: string;
 }
 
-/** Runs a program; the other command takes back exactly that. */
+/** Runs a program. `undo` reverses exactly that. */
 export interface CommandStep {
   readonly kind: "command";
-  /** For the person who reads the plan. */
+  /** The reason, which `clearline inline plan` prints. */
   readonly why: string;
   readonly run: Command;
-  /** What the program reads. */
+  /** The program's standard input. */
   readonly input?: string;
-  /** Absent: undoing an earlier step takes this one with it. */
+  /** Absent: undoing an earlier step undoes this one too. */
   readonly undo?: Command;
   readonly undoInput?: string;
-  /** Ends well and says something if what the step makes is there. Absent: nobody can tell. */
+  /** Succeeds with output if the step is done. Absent: there is no way to find out. */
   readonly check?: Command;
 }
 
-/** Sets a kernel setting; the old value comes back unless somebody else has changed it since. */
+/** Sets a kernel setting. Undoing restores the old value, unless somebody else has changed the setting since. */
 export interface SysctlStep {
   readonly kind: "sysctl";
   readonly why: string;
-  /** "net/ipv4/conf/eth0/forwarding": with slashes, as the names of interfaces may have dots. */
+  /** "net/ipv4/conf/eth0/forwarding". With slashes, because the names of interfaces may have dots. */
   readonly key: string;
   readonly value: string;
-  /** A pattern of the settings that change along with it, and come back with it. */
+  /** A pattern of the settings that the kernel changes along with this one. They are restored with it. */
   readonly alongside?: string;
-  /** Where the kernel has no such setting, it is not needed. */
+  /** The step is left out where the kernel has no such setting. */
   readonly optional?: boolean;
 }
 
-/** Brings an interface up; it goes down again if it was. */
+/** Sets an interface up. Undoing sets it down again if it was down before. */
 export interface LinkUpStep {
   readonly kind: "link-up";
   readonly why: string;
   readonly name: string;
 }
 
-/** Makes an interface a port of a bridge, unless it belongs to another one already; it leaves it again. */
+/** Makes an interface a port of a bridge. Fails when it already belongs to another bridge or bond. */
 export interface BridgePortStep {
   readonly kind: "bridge-port";
   readonly why: string;
@@ -61,8 +61,8 @@ export interface BridgePortStep {
 }
 
 /**
- * The iptables-nft steps behind this one make the table "raw" where there is none: this one takes it away again, if it was not
- * there before and holds nobody else's rules.
+ * The iptables-nft steps that follow create the table "raw" if there is none. Undoing this step removes the table, unless it was
+ * there before or holds rules of others.
  */
 export interface HoldTableStep {
   readonly kind: "hold-table";
@@ -70,20 +70,20 @@ export interface HoldTableStep {
   readonly family: "ip" | "ip6";
 }
 
-/** Moves an interface into another network namespace, where it is down; it comes back, and up again if it was. */
+/** Moves an interface into another network namespace, where it is down. Undoing moves it back, and sets it up if it was up. */
 export interface MoveLinkStep {
   readonly kind: "move-link";
   readonly why: string;
   readonly name: string;
-  /** As `ip netns` calls it. */
+  /** Its name for `ip netns`. */
   readonly namespace: string;
 }
 
-/** Done within another network namespace, in order. Undoing the step that made the namespace takes this one with it. */
+/** Several changes inside another network namespace, in order. Deleting the namespace undoes them. */
 export interface InsideStep {
   readonly kind: "inside";
   readonly why: string;
   readonly namespace: string;
   readonly steps: readonly ((Pick<CommandStep, "kind" | "run" | "input"> | Pick<SysctlStep, "kind" | "key" | "value">) &
-    Asked)[];
+    ErrorPath)[];
 }

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { type Cache, createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { Context, type ContextOptions } from "../engine/contexts.ts";
 
 /** Making a context costs milliseconds, and clients repeat themselves: contexts are kept. */
@@ -8,7 +8,7 @@ export interface ContextCache extends Pick<Cache<Context>, "size" | "hits" | "mi
 }
 
 export function createContextCache(limit: number): ContextCache {
-  const cache = createCache<Context>({ entries: limit, onDropped: (context) => context.release() });
+  const cache = new Cache<Context>({ entries: limit, onDropped: (context) => context.release() });
   return {
     take(options) {
       // Keys of certificates are in it: their hash is enough to tell two apart.
@@ -19,7 +19,7 @@ export function createContextCache(limit: number): ContextCache {
       cache.keep(key, context);
       return context;
     },
-    flush: cache.flush,
+    flush: () => cache.flush(),
     get size() {
       return cache.size;
     },

@@ -15,10 +15,10 @@ export interface VersionRange {
   readonly ssl3Suites?: SuiteChoice;
 }
 
-/** Those that OpenSSL speaks, oldest first. */
+/** The versions that OpenSSL speaks, oldest first. */
 const TLS_VERSIONS = (Object.keys(VERSIONS) as Version[]).filter((name): name is TlsVersion => name !== "SSLv3");
 
-/** What the server leg offers, in OpenSSL's words: never more than the client offered, never what policy forbids. */
+/** The server leg's offer, in OpenSSL's terms: never more than the client offered, and nothing that policy forbids. */
 export interface Offer {
   readonly kind: "offer";
   readonly minVersion: TlsVersion;
@@ -31,8 +31,8 @@ export interface Offer {
 }
 
 /**
- * "The client's parameters" means the intersection of the client's and the node's, written anew (RFC 8446, section 9.3):
- * a copied ClientHello would promise what OpenSSL cannot keep.
+ * The intersection of what the client and the node support. The ClientHello is not copied but written anew (RFC 8446, section
+ * 9.3), because a copy could offer features that OpenSSL does not have.
  */
 export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | LegFailure {
   const range = commonVersions(hello, allowed);
@@ -40,7 +40,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   const [min, max] = range;
 
   const groups = hello.supportedGroups.map(groupById).filter((group) => group !== undefined);
-  // Of a client that names only groups the node does not have, what is left is what needs none: OpenSSL would put its own there.
+  // If the node has none of the client's groups, only suites without groups are offered: OpenSSL would add its own groups.
   const groupless = hello.supportedGroups.length > 0 && groups.length === 0;
   const suites = hello.cipherSuites
     .map(suiteById)
@@ -52,7 +52,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   if (!usable12 && !usable13) {
     return nothingShared(groupless ? "group" : "cipher suite", ALERTS.handshake_failure);
   }
-  // A version without a suite of its own must not be offered: OpenSSL would put its default suites there.
+  // A version without a suite must not be offered: OpenSSL would add its default suites.
   const lowest = usable12 ? min : VERSIONS["TLSv1.3"];
   const highest = usable13 ? max : Math.min(max, VERSIONS["TLSv1.2"]);
 
@@ -60,7 +60,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   if (hello.signatureAlgorithms.length > 0 && schemes.length === 0)
     return nothingShared("signature algorithm", ALERTS.handshake_failure);
 
-  // OpenSSL's security level 1 and up refuse the MD5 and SHA-1 that TLS 1.0 and 1.1 are made of.
+  // From security level 1 on, OpenSSL refuses MD5 and SHA-1, which TLS 1.0 and 1.1 need.
   const level = lowest < VERSIONS["TLSv1.2"] ? ":@SECLEVEL=0" : "";
   return {
     kind: "offer",
@@ -79,12 +79,12 @@ export function highestShared(hello: ClientHello, allowed: VersionRange): number
   return hello.versions.find((version) => version >= VERSIONS[allowed.min] && version <= VERSIONS[allowed.max]);
 }
 
-/** Policy has versions that OpenSSL speaks. */
+/** Policy allows a version that OpenSSL speaks. */
 export function allowsTls({ max }: VersionRange): boolean {
   return max !== "SSLv3";
 }
 
-/** The oldest and the newest that OpenSSL is to speak. */
+/** The oldest and the newest version for OpenSSL. */
 export function tlsRange({ min, max }: VersionRange): {
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
@@ -96,8 +96,8 @@ export function tlsRange({ min, max }: VersionRange): {
 }
 
 /**
- * For a client of SSL 3.0 alone, what the node itself would offer a server: newer than anything the client offered, so
- * that an old client does not make a new server weak. No SNI is invented.
+ * The node's own offer, for a client that knows only SSL 3.0: an old client must not weaken the session with a new server. The
+ * SNI stays the client's.
  */
 export function offerOfNode(hello: ClientHello): ClientHello {
   return {
@@ -116,7 +116,7 @@ const OWN_SUITES = [
   0x0039, 0xc009, 0xc013, 0x0033, 0x009d, 0x009c, 0x0035, 0x002f,
 ];
 
-/** The highest run of versions without a gap that both the client and policy have: OpenSSL takes a range only. */
+/** The highest range of versions without a gap that both the client and policy allow: OpenSSL takes only a range. */
 function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [number, number] | undefined {
   const common = TLS_VERSIONS.map((name): number => VERSIONS[name]).filter(
     (number) => hello.versions.includes(number) && number >= VERSIONS[allowed.min] && number <= VERSIONS[allowed.max],
@@ -128,7 +128,7 @@ function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [nu
   return [min, max];
 }
 
-/** OpenSSL sends a key share for each group marked with "*": for the same groups as the client, no HelloRetryRequest is needed. */
+/** OpenSSL sends a key share for each group marked with "*". With the client's own groups no HelloRetryRequest is needed. */
 function groupList(groups: readonly { readonly id: number; readonly openssl: string }[], hello: ClientHello): string {
   return groups.map(({ id, openssl }) => (hello.keyShareGroups.includes(id) ? `*${openssl}` : openssl)).join(":");
 }

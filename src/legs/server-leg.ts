@@ -1,4 +1,3 @@
-import { X509Certificate } from "node:crypto";
 import { Context } from "../engine/contexts.ts";
 import type { End } from "../engine/end.ts";
 import { NOTHING_NOW } from "../engine/layer.ts";
@@ -16,6 +15,7 @@ import { explain, negotiatedOf, shakeHands } from "./handshake.ts";
 import type { KeyTaker, LegFailure, ServerLeg } from "./leg.ts";
 import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { rememberChain, type ServerResumption, SessionMemory, type ShownChain } from "./server-session.ts";
+import { readShown } from "./shown-chain.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
 
 export interface ServerLegOptions {
@@ -74,10 +74,10 @@ export async function openServerLeg(
   }
   memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"] ? earlier?.session : undefined);
   if (memory) end.onceClosed(() => layer.failure && memory.forget());
-  const [certificate, ...sent] = shown.chain;
+  const [certificate, ...sent] = shown.certificates.chain;
   return {
     kind: "up",
-    certificate: certificate!,
+    certificate,
     sent,
     verifyCode: shown.code,
     staple: layer.staple(),
@@ -179,26 +179,9 @@ const NOT_REFUSED = { kind: "failed" } as LegFailure;
 
 /** What the server showed, and OpenSSL's error in it. Undefined: nothing that can be read. */
 function showChain(layer: OpensslLayer, { trust, resumption }: ServerLegOptions): ShownChain | undefined {
-  const ders = layer.peerChain().slice(0, MAX_CHAIN);
+  const shown = readShown(layer.peerChain());
+  if (!shown) return undefined;
   const now = Date.now();
-  const code = trust.verify(ders, layer.securityLevel(), now);
-  const chain: X509Certificate[] = [];
-  for (const der of ders) {
-    const certificate = readCertificate(der);
-    // The server's own must be readable; of the others, those that are.
-    if (certificate) chain.push(certificate);
-    else if (chain.length === 0) return undefined;
-  }
-  return chain.length === 0 ? undefined : rememberChain(chain, code, resumption?.timeout ?? 0, now);
-}
-
-/** Far more than an honest server needs. */
-const MAX_CHAIN = 32;
-
-function readCertificate(der: Buffer): X509Certificate | undefined {
-  try {
-    return new X509Certificate(der);
-  } catch {
-    return undefined;
-  }
+  const code = trust.verify(shown, layer.securityLevel(), now);
+  return rememberChain(shown, code, resumption?.timeout ?? 0, now);
 }

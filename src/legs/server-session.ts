@@ -1,8 +1,7 @@
-import { X509Certificate } from "node:crypto";
-import { createCache } from "../cache.ts";
 import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { Offer } from "./offer.ts";
+import { readShown, type ShownCertificates } from "./shown-chain.ts";
 
 /** How the node comes back to a server. */
 export interface ServerResumption {
@@ -24,8 +23,7 @@ export interface ServerSession {
 }
 
 export interface ShownChain {
-  /** The server's own first, then those that came with it. */
-  readonly chain: readonly X509Certificate[];
+  readonly certificates: ShownCertificates;
   /** OpenSSL's verification code; undefined: it found the chain good. */
   readonly code: string | undefined;
   /** ms since the epoch from which it takes a full handshake to know more. */
@@ -80,43 +78,33 @@ export class SessionMemory {
  * dates were looked at for the last time. One that has ended already was not needed, or the code says so.
  */
 export function rememberChain(
-  chain: readonly X509Certificate[],
+  certificates: ShownCertificates,
   code: string | undefined,
   timeout: number,
   now: number,
 ): ShownChain {
-  const ends = chain.map((certificate) => readValidity(certificate).notAfter).filter((end) => end > now);
-  return { chain, code, until: Math.min(now + timeout, ...ends) };
+  const ends = certificates.chain.map((one) => readValidity(one).notAfter).filter((end) => end > now);
+  return { certificates, code, until: Math.min(now + timeout, ...ends) };
 }
 
 interface Written {
   readonly session: string;
-  /** DER in base64, one after the other. */
-  readonly chain: string;
+  /** DER in base64. */
+  readonly chain: readonly string[];
   readonly code?: string | undefined;
   readonly until: number;
 }
 
-function writeServerSession({ session, shown: { chain, code, until } }: ServerSession): Buffer {
-  const written: Written = { session: session.toString("base64"), chain: writeChain(chain), code, until };
+function writeServerSession({ session, shown: { certificates, code, until } }: ServerSession): Buffer {
+  const chain = certificates.ders.map((der) => der.toString("base64"));
+  const written: Written = { session: session.toString("base64"), chain, code, until };
   return Buffer.from(JSON.stringify(written));
 }
 
-/** `bytes` were this node's own: no stranger could have written them. */
-function readServerSession(bytes: Uint8Array): ServerSession {
+/** `bytes` were this node's own: no stranger could have written them. Undefined: a version of the node that wrote otherwise. */
+function readServerSession(bytes: Uint8Array): ServerSession | undefined {
   const { session, chain, code, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
-  return { session: Buffer.from(session, "base64"), shown: { chain: readChain(chain), code, until } };
-}
-
-/** Reading a certificate costs more than opening a session: servers that are come back to are few, and their chains are kept. */
-const chains = createCache<readonly X509Certificate[]>({ entries: 500 });
-
-function writeChain(chain: readonly X509Certificate[]): string {
-  return chain.map(({ raw }) => raw.toString("base64")).join(" ");
-}
-
-function readChain(text: string): readonly X509Certificate[] {
-  const chain = chains.find(text) ?? text.split(" ").map((der) => new X509Certificate(Buffer.from(der, "base64")));
-  chains.keep(text, chain);
-  return chain;
+  if (!Array.isArray(chain)) return undefined;
+  const certificates = readShown(chain.map((der: string) => Buffer.from(der, "base64")));
+  return certificates && { session: Buffer.from(session, "base64"), shown: { certificates, code, until } };
 }

@@ -13,7 +13,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { explain, shakeHands } from "./handshake.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Negotiated, Presentable, ServerLeg } from "./leg.ts";
 import type { ServerResumption } from "./server-session.ts";
-import { findSession, forgetSession, keepSession } from "./ssl3-session.ts";
+import { findSession, forgetSession, storeSession } from "./ssl3-session.ts";
 
 /** Legs of SSL 3.0: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
 
@@ -56,7 +56,7 @@ export async function openSsl3ClientLeg(
   const { session, resumed, suite } = established;
   if (place && session && !resumed) {
     own = session.id.toString("hex");
-    keepSession(place, own, session, undefined);
+    storeSession(place, own, session, undefined);
   }
   const shown = identities.findIndex(({ key }) => authOf(key) === suite.auth);
   // In a resumed session none was shown.
@@ -108,7 +108,7 @@ export async function openSsl3ServerLeg(
   }
   const { session, resumed } = established;
   // What was found is gone from where it was.
-  if (place && session) keepSession(place, name, session, resumed ? earlier : undefined);
+  if (place && session) storeSession(place, name, session, resumed ? earlier : undefined);
   return { kind: "up", certificate, sent, verifyCode: NOT_VERIFIED, negotiated: negotiatedOf(established) };
 }
 

@@ -56,7 +56,7 @@ export async function nodesHello(options: ConnectionOptions): Promise<ClientHell
   return hello;
 }
 
-/** Everything that a socket still brings, once it has ended. Rejects when it is reset. */
+/** Reads a socket to its end. Rejects when it is reset. */
 export async function readAll(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);

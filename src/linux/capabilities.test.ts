@@ -40,11 +40,11 @@ function asNobody<T>(make: () => T): { result: T } {
   });
 }
 
-test("With CAP_NET_ADMIN there is nothing to say", NAMESPACES, () => {
+test("With CAP_NET_ADMIN the check passes", NAMESPACES, () => {
   requireNetAdmin();
 });
 
-test("Without CAP_NET_ADMIN one line says so, and what to do", NAMESPACES, () => {
+test("Without CAP_NET_ADMIN the error says what is missing and what to do", NAMESPACES, () => {
   for (const attempt of [requireNetAdmin, probeFeatures]) {
     assert.throws(
       () => asNobody(attempt),
@@ -71,14 +71,14 @@ test("Without CAP_NET_ADMIN no socket is transparent and no queue opens, and not
   assert.equal(readdirSync("/proc/self/fd").length, before);
 });
 
-test("Without the right to write a setting the error says so", NAMESPACES, () => {
+test("Without the right to write a setting, the error names the capability", NAMESPACES, () => {
   assert.throws(
     () => asNobody(() => writeSysctl("net/ipv4/conf/na/rp_filter", "1")),
     /rp_filter to 1: .*CAP_NET_ADMIN/,
   );
 });
 
-test("What cannot be taken down for want of the right stays in the journal, for a run that has it", NAMESPACES, () => {
+test("Steps that this process may not undo stay in the journal, for a run that may", NAMESPACES, () => {
   const before = run(network.node, "ip", "rule");
   const steps = localDelivery({ family: 4, mark: 1, mask: 0xff, table: 7700, priority: 100 });
   within(network.node, () => applyPlan({ steps }, journal));

@@ -52,19 +52,19 @@ test("A port in use is a ConfigError that names the address and the path", async
   });
 });
 
-test("Workers share a port, and whoever looks whether it is free still finds it taken", async (t) => {
+test("Workers share a port, and a check whether it is free finds it taken", async (t) => {
   const { port } = await open(t, 0, true);
   await open(t, port, true);
   await assert.rejects(checkFree({ host: "127.0.0.1", port, path: PATH }), ConfigError);
 });
 
-test("A port that was looked at is free again at once", async (t) => {
+test("A port is free again at once after it was checked", async (t) => {
   const port = await freePort();
   await checkFree({ host: "127.0.0.7", port, path: PATH });
   await open(t, port, false, "127.0.0.7");
 });
 
-test("An address that the machine does not have is named", async () => {
+test("The error for an address that this machine does not have names it", async () => {
   await assert.rejects(checkFree({ host: "192.0.2.1", port: 4433, path: PATH }), {
     message: `Cannot listen at 192.0.2.1:4433: this machine has no such address (${PATH})`,
   });

@@ -3,9 +3,9 @@ import { InvariantError, NetworkError } from "../errors.ts";
 import { enterNamespace } from "./syscalls.ts";
 
 /**
- * Runs `make` with this thread in the network namespace of that name, and comes back, whatever happens. A socket stays in the
- * namespace it was made in. `make` must be synchronous: nothing else may run in between. Throws NetworkError when
- * there is no such namespace (ENOENT), no right to enter it (EPERM: CAP_SYS_ADMIN), or no descriptor for the way (EMFILE).
+ * Runs `make` in the network namespace with this name, and always returns to the old one. A socket stays in the namespace it was made
+ * in. `make` must be synchronous, so that no other code of this thread runs in the namespace. Throws NetworkError: ENOENT when there
+ * is no such namespace, EPERM without CAP_SYS_ADMIN, EMFILE without a free descriptor.
  */
 export function within<T>(name: string, make: () => T extends Promise<unknown> ? never : T): T {
   const home = openHome(name);
@@ -31,7 +31,7 @@ function openHome(name: string): number {
 
 function enter(name: string): void {
   if (!/^[\w.-]+$/.test(name) || name === "." || name === "..") {
-    throw new NetworkError(`Cannot enter the network namespace ${JSON.stringify(name)}: not a name`, "EINVAL");
+    throw new NetworkError(`Cannot enter the network namespace ${JSON.stringify(name)}: not a valid name`, "EINVAL");
   }
   let fd: number | undefined;
   try {
@@ -53,7 +53,7 @@ function leave(home: number): void {
   try {
     enterNamespace(home);
   } catch (error) {
-    // Every socket made from now on would be in the wrong network: nothing may go on.
-    throw new InvariantError("Cannot come back from a network namespace", { cause: error });
+    // Every socket from now on would be in the wrong network.
+    throw new InvariantError("Cannot return from a network namespace", { cause: error });
   }
 }

@@ -1,12 +1,12 @@
 import { getSystemErrorName } from "node:util";
 
 /**
- * The few messages of nfnetlink_queue that are needed, from the kernel's <linux/netfilter/nfnetlink_queue.h>. Headers are in the
- * machine's order (little-endian), the values of attributes in the network's.
+ * The messages of nfnetlink_queue that the node uses: <linux/netfilter/nfnetlink_queue.h>. Headers are in host byte order
+ * (little-endian), the values of attributes in network byte order.
  */
 
-/** What the kernel says: a packet to judge, that a request was done, or that one failed. */
-export type Heard =
+/** A packet that waits for its verdict, a request that was done, or one that failed. */
+export type KernelMessage =
   | { readonly kind: "packet"; readonly packet: Packet }
   | { readonly kind: "done" }
   | { readonly kind: "fault"; readonly code: string };
@@ -26,7 +26,7 @@ const FAIL_OPEN = 1;
 const ATTRIBUTE = { PACKET_HEADER: 1, VERDICT_HEADER: 2, MARK: 3, PAYLOAD: 10 } as const;
 const VERDICT = { drop: 0, accept: 1 } as const;
 
-/** Binds the queue and sets it up in one message, so that no packet meets it half made. The kernel answers. */
+/** Binds and configures the queue in one message, so that no packet comes before it is configured. The kernel answers. */
 export function writeConfiguration(
   queue: number,
   { copied, maxLength }: { readonly copied: number; readonly maxLength: number },
@@ -41,7 +41,7 @@ export function writeConfiguration(
   ]);
 }
 
-/** The verdict of one packet. The kernel answers only when it knows no such packet (any more). */
+/** The verdict on one packet. The kernel answers only if it does not hold such a packet. */
 export function writeVerdict(queue: number, id: number, action: "accept" | "drop", mark: number | undefined): Buffer {
   const verdict = Buffer.concat([uint32(VERDICT[action]), uint32(id)]);
   return message(MESSAGE.VERDICT, 0, queue, [
@@ -50,20 +50,20 @@ export function writeVerdict(queue: number, id: number, action: "accept" | "drop
   ]);
 }
 
-/** Reads what one recv gave. The payloads are copies. Unknown messages and attributes are passed over. */
-export function readMessages(bytes: Buffer): Heard[] {
-  const heard: Heard[] = [];
+/** Reads the messages of one recv. The payloads are copies. Unknown messages and attributes are skipped. */
+export function readMessages(bytes: Buffer): KernelMessage[] {
+  const messages: KernelMessage[] = [];
   for (let at = 0; at + NETLINK_HEADER <= bytes.length; ) {
     const length = bytes.readUInt32LE(at);
     if (length < NETLINK_HEADER || at + length > bytes.length) break;
     const one = readMessage(bytes.readUInt16LE(at + 4), bytes.subarray(at, at + length));
-    if (one !== undefined) heard.push(one);
+    if (one !== undefined) messages.push(one);
     at += padded(length);
   }
-  return heard;
+  return messages;
 }
 
-function readMessage(type: number, bytes: Buffer): Heard | undefined {
+function readMessage(type: number, bytes: Buffer): KernelMessage | undefined {
   if (type === NLMSG_ERROR && bytes.length >= NETLINK_HEADER + 4) {
     const error = bytes.readInt32LE(NETLINK_HEADER);
     return error === 0 ? { kind: "done" } : { kind: "fault", code: getSystemErrorName(error) };
@@ -72,7 +72,7 @@ function readMessage(type: number, bytes: Buffer): Heard | undefined {
   return readPacket(bytes);
 }
 
-function readPacket(bytes: Buffer): Heard | undefined {
+function readPacket(bytes: Buffer): KernelMessage | undefined {
   let id: number | undefined;
   let mark = 0;
   let payload: Buffer | undefined;
@@ -80,7 +80,7 @@ function readPacket(bytes: Buffer): Heard | undefined {
     const length = bytes.readUInt16LE(at);
     if (length < 4 || at + length > bytes.length) break;
     const value = bytes.subarray(at + 4, at + length);
-    const type = bytes.readUInt16LE(at + 2) & 0x3fff; // less the flags of a nested one
+    const type = bytes.readUInt16LE(at + 2) & 0x3fff; // without the flags for nesting and byte order
     if (type === ATTRIBUTE.PACKET_HEADER && value.length >= 4) id = value.readUInt32BE(0);
     if (type === ATTRIBUTE.MARK && value.length >= 4) mark = value.readUInt32BE(0);
     if (type === ATTRIBUTE.PAYLOAD) payload = Buffer.from(value);
@@ -124,8 +124,8 @@ function uint32(value: number): Buffer {
 /** A packet that the kernel holds until its verdict. */
 export interface Packet {
   readonly id: number;
-  /** The packet from its IP header on, cut to the bytes that a SYN's headers need. */
+  /** The first bytes of the packet, from the IP header on: enough for the headers of a SYN. */
   readonly payload: Buffer;
-  /** Its firewall mark; a verdict that sets one replaces all 32 bits. */
+  /** Its firewall mark. A verdict with a mark replaces all 32 bits. */
   readonly mark: number;
 }

@@ -129,14 +129,14 @@ test("Without a queue the kernel lets SYNs pass", NAMESPACES, async () => {
   (await connect(4, 7104)).destroy();
 });
 
-test("A verdict for a packet that nobody holds is counted as a fault", NAMESPACES, async () => {
+test("A verdict on a packet that is not held is counted as a fault", NAMESPACES, async () => {
   await using holder = hold();
   holder.queue.verdict(123_456, "accept");
   while (holder.queue.counters().faults === 0) await turn();
   assert.deepEqual(holder.queue.counters(), { packets: 0, verdicts: 1, faults: 1 });
 });
 
-test("200 SYNs at once are each held once and all let go", NAMESPACES, async () => {
+test("200 SYNs at once are each held once, and all are released", NAMESPACES, async () => {
   await using _server = await serve(network.server, { family: 4, port: 7105 }, () => {});
   await using holder = hold();
   const connected = Array.from({ length: 200 }, () => connect(4, 7105));
@@ -149,7 +149,7 @@ test("200 SYNs at once are each held once and all let go", NAMESPACES, async () 
   for (const socket of await Promise.all(connected)) socket.destroy();
 });
 
-test("A queue that another has is EBUSY, and the failure leaves nothing open", NAMESPACES, async () => {
+test("A queue that another socket has is EBUSY, and no descriptor stays open", NAMESPACES, async () => {
   await using _holder = hold();
   const before = descriptors();
   const attempt = () => within(network.node, () => openQueue({ number: 7, onPacket: () => {}, onError: assert.fail }));

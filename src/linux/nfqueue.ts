@@ -1,6 +1,6 @@
 import { closeSync, writeSync } from "node:fs";
 import { NetworkError } from "../errors.ts";
-import { type Heard, type Packet, readMessages, writeConfiguration, writeVerdict } from "./nfqueue-messages.ts";
+import { type KernelMessage, type Packet, readMessages, writeConfiguration, writeVerdict } from "./nfqueue-messages.ts";
 import {
   AF,
   bindNetlink,
@@ -14,107 +14,123 @@ import {
   socket,
 } from "./syscalls.ts";
 
-export interface Queue {
-  /** Lets a held packet go on, or drops it. `mark` becomes its firewall mark; without, it keeps its own. */
-  verdict(id: number, action: "accept" | "drop", mark?: number): void;
-  /** A snapshot: packets handed over, verdicts given, and messages of the kernel that a verdict or a packet went wrong. */
-  counters(): { readonly packets: number; readonly verdicts: number; readonly faults: number };
-  /** Ends the queue. The kernel drops what it still holds: their senders send again. */
-  close(): Promise<void>;
-}
-
 const NETLINK_NETFILTER = 12;
 /** IPv4 with all options and TCP need 120 bytes; IPv6 has room for extension headers. */
 const COPIED = 256;
-/** Packets that the kernel holds at most; what comes then goes on unheld. */
+/** The most packets that the kernel holds. Further packets pass without a verdict. */
 const MAX_HELD = 8192;
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-/** Messages read before others may run: a flood of SYNs must not stop the sessions that live. */
+/** Messages that are read in one turn of the event loop, so that a flood of SYNs does not stop live sessions. */
 const BATCH = 128;
 
-/**
- * Takes the packets of one NFQUEUE of the current network namespace. `onPacket` is called once per packet, which waits until
- * `verdict`. When the queue is full its packets pass unheld: the kernel's fail-open. `onError` is called when the queue broke;
- * it is closed then. Throws NetworkError: EPERM without CAP_NET_ADMIN, EBUSY when another program has the queue.
- */
-export function openQueue(options: {
+interface QueueOptions {
   /** 0 to 65535. */
   readonly number: number;
+  /** Called once for each packet, which is held until `verdict`. */
   readonly onPacket: (packet: Packet) => void;
+  /** The queue failed, and is closed. */
   readonly onError: (error: Error) => void;
-}): Queue {
-  const { number, onPacket, onError } = options;
-  const buffer = Buffer.alloc(16 * 1024);
-  const { fd, wake, early } = open(number, buffer);
-  const wait = readableWait(fd, wake);
-  const counts = { packets: 0, verdicts: 0, faults: 0 };
-  let state: "open" | "closing" | "closed" = "open";
-  let closed = () => {};
-  const end = new Promise<void>((resolve) => {
-    closed = resolve;
-  });
-  // A process that exits joins the thread that waits: it must be woken.
-  const interrupt = () => void writeSync(wake, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
-  process.once("exit", interrupt);
-
-  const hear = (messages: readonly Heard[]) => {
-    for (const heard of messages) {
-      if (heard.kind === "fault") counts.faults++;
-      if (heard.kind !== "packet" || state !== "open") continue;
-      counts.packets++;
-      onPacket(heard.packet);
-    }
-  };
-  const release = () => {
-    process.off("exit", interrupt);
-    state = "closed";
-    closeSync(fd);
-    closeSync(wake);
-    closed();
-  };
-  const next = () => {
-    if (state !== "open") return release();
-    try {
-      for (let count = 0; count < BATCH && state === "open"; count++) {
-        const length = receive(fd, buffer);
-        if (length === undefined) break;
-        hear(readMessages(buffer.subarray(0, length)));
-      }
-    } catch (error) {
-      // Lost messages (ENOBUFS) are packets that the kernel let go on: the queue itself is well.
-      if (!(error instanceof NetworkError)) throw error;
-      counts.faults++;
-      if (error.code !== "ENOBUFS") {
-        release();
-        return onError(error);
-      }
-    }
-    return wait(next);
-  };
-  setImmediate(() => {
-    hear(early);
-    next();
-  });
-
-  return {
-    verdict: (id, action, mark) => {
-      if (state !== "open") return;
-      counts.verdicts++;
-      send(fd, writeVerdict(number, id, action, mark));
-    },
-    counters: () => ({ ...counts }),
-    close: () => {
-      if (state === "open") {
-        state = "closing";
-        interrupt();
-      }
-      return end;
-    },
-  };
 }
 
-/** Binds the queue. What already came between the packets' arrival and the kernel's answer is `early`. */
-function open(number: number, buffer: Buffer): { fd: number; wake: number; early: Heard[] } {
+/**
+ * Takes the packets of one NFQUEUE of the current network namespace. When the queue is full, further packets pass without a verdict:
+ * the kernel's fail-open. Throws NetworkError: EPERM without CAP_NET_ADMIN, EBUSY when another program has the queue.
+ */
+export function openQueue(options: QueueOptions): Queue {
+  return new Queue(options);
+}
+
+export class Queue {
+  readonly #options: QueueOptions;
+  readonly #buffer = Buffer.alloc(16 * 1024);
+  readonly #fd: number;
+  readonly #wake: number;
+  readonly #wait: (over: () => void) => void;
+  readonly #counts = { packets: 0, verdicts: 0, faults: 0 };
+  readonly #end = Promise.withResolvers<void>();
+  /** When the process exits, it joins the thread that waits: the thread must be woken. */
+  readonly #interrupt = () => void writeSync(this.#wake, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+  #state: "open" | "closing" | "closed" = "open";
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+    const { fd, wake, early } = open(options.number, this.#buffer);
+    this.#fd = fd;
+    this.#wake = wake;
+    this.#wait = readableWait(fd, wake);
+    process.once("exit", this.#interrupt);
+    setImmediate(() => {
+      this.#hear(early);
+      this.#next();
+    });
+  }
+
+  /** Lets a held packet go on, or drops it. `mark` becomes its firewall mark; without it the packet keeps its own. */
+  verdict(id: number, action: "accept" | "drop", mark?: number): void {
+    if (this.#state !== "open") return;
+    this.#counts.verdicts++;
+    send(this.#fd, writeVerdict(this.#options.number, id, action, mark));
+  }
+
+  /** A snapshot: packets received, verdicts given, and errors that the kernel reported. */
+  counters(): { readonly packets: number; readonly verdicts: number; readonly faults: number } {
+    return { ...this.#counts };
+  }
+
+  /** Closes the queue. The kernel drops the packets that it still holds, and their senders send them again. */
+  close(): Promise<void> {
+    if (this.#state === "open") {
+      this.#state = "closing";
+      this.#interrupt();
+    }
+    return this.#end.promise;
+  }
+
+  /** Reads what has come, then waits for more. */
+  #next(): void {
+    if (this.#state !== "open") {
+      this.#release();
+      return;
+    }
+    try {
+      for (let count = 0; count < BATCH && this.#state === "open"; count++) {
+        const length = receive(this.#fd, this.#buffer);
+        if (length === undefined) break;
+        this.#hear(readMessages(this.#buffer.subarray(0, length)));
+      }
+    } catch (error) {
+      if (!(error instanceof NetworkError)) throw error;
+      this.#counts.faults++;
+      // ENOBUFS: messages were lost, and the kernel has let their packets pass. The queue itself still works.
+      if (error.code !== "ENOBUFS") {
+        this.#release();
+        this.#options.onError(error);
+        return;
+      }
+    }
+    this.#wait(() => this.#next());
+  }
+
+  #hear(messages: readonly KernelMessage[]): void {
+    for (const message of messages) {
+      if (message.kind === "fault") this.#counts.faults++;
+      if (message.kind !== "packet" || this.#state !== "open") continue;
+      this.#counts.packets++;
+      this.#options.onPacket(message.packet);
+    }
+  }
+
+  #release(): void {
+    process.off("exit", this.#interrupt);
+    this.#state = "closed";
+    closeSync(this.#fd);
+    closeSync(this.#wake);
+    this.#end.resolve();
+  }
+}
+
+/** Binds the queue. `early`: packets that came before the kernel's answer. */
+function open(number: number, buffer: Buffer): { fd: number; wake: number; early: KernelMessage[] } {
   const opened: number[] = [];
   try {
     const fd = socket(AF.NETLINK, SOCK.RAW, NETLINK_NETFILTER);
@@ -123,7 +139,7 @@ function open(number: number, buffer: Buffer): { fd: number; wake: number; early
     opened.push(wake);
     bindNetlink(fd);
     setOption(fd, OPTION.RCVBUFFORCE, RECEIVE_BUFFER);
-    // Without, one burst too many makes every later read fail with ENOBUFS once.
+    // Without this option, a read fails with ENOBUFS after each burst that did not fit.
     setOption(fd, OPTION.NO_ENOBUFS, 1);
     send(fd, writeConfiguration(number, { copied: COPIED, maxLength: MAX_HELD }));
     return { fd, wake, early: awaitAnswer(fd, buffer) };
@@ -140,18 +156,18 @@ const WHY: Readonly<Record<string, string>> = {
   EBUSY: "EBUSY: another program has this queue",
 };
 
-/** Netlink answers before send returns; packets of the queue may stand before the answer. */
-function awaitAnswer(fd: number, buffer: Buffer): Heard[] {
-  const early: Heard[] = [];
+/** The kernel has answered by the time send returns. Packets of the queue may come before the answer. */
+function awaitAnswer(fd: number, buffer: Buffer): KernelMessage[] {
+  const early: KernelMessage[] = [];
   for (let length = receive(fd, buffer); length !== undefined; length = receive(fd, buffer)) {
-    for (const heard of readMessages(buffer.subarray(0, length))) {
-      if (heard.kind === "done") return early;
-      if (heard.kind === "fault") {
-        // The capability was there for the socket's buffer: this EPERM means that the queue is another socket's.
-        const code = heard.code === "EPERM" ? "EBUSY" : heard.code;
-        throw new NetworkError(`The kernel refused: ${heard.code}`, code);
+    for (const message of readMessages(buffer.subarray(0, length))) {
+      if (message.kind === "done") return early;
+      if (message.kind === "fault") {
+        // This process has CAP_NET_ADMIN, because RCVBUFFORCE succeeded: EPERM means that another socket has the queue.
+        const code = message.code === "EPERM" ? "EBUSY" : message.code;
+        throw new NetworkError(`The kernel refused: ${message.code}`, code);
       }
-      early.push(heard);
+      early.push(message);
     }
   }
   throw new NetworkError("The kernel gave no answer", "ENOSYS");

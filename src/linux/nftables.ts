@@ -3,9 +3,9 @@ import { ConfigError } from "../errors.ts";
 import { requireNetAdmin } from "./capabilities.ts";
 import { isInstalled, readProgram, runProgram } from "./program.ts";
 
-/** What this kernel and its tools can do. Without an entry an inline listener works another way, or not at all. */
+/** The features of this kernel and of the installed programs. Without one, an inline listener works in another way or not at all. */
 export interface Features {
-  /** nft's own `queue`; without, iptables-nft's NFQUEUE target holds the SYNs. */
+  /** nft's `queue` statement. Without it, iptables-nft's NFQUEUE target queues the SYNs. */
   readonly nftQueue: boolean;
   readonly iptablesNft: boolean;
   readonly tproxy: boolean;
@@ -14,20 +14,20 @@ export interface Features {
   readonly hash: boolean;
   readonly reject: boolean;
   readonly bridge: boolean;
-  /** Without it there is no connection tracking either. */
+  /** nft's `notrack` statement. A kernel without it has no connection tracking either. */
   readonly notrack: boolean;
-  /** Whether this machine speaks IPv6 at all. */
+  /** Whether the kernel has IPv6. */
   readonly ipv6: boolean;
-  /** IPv6 forwarding of one interface (Linux 6.17); without, the switch of all of them is needed. */
+  /** IPv6 forwarding for one interface (Linux 6.17). Without it, forwarding is switched for all interfaces. */
   readonly forceForwarding: boolean;
 }
 
-/** Loads a script as one transaction: all of it, or nothing. Throws ConfigError with what nft says. */
+/** Loads a script as one transaction. Throws ConfigError with nft's message. */
 export function loadRules(script: string): void {
   runProgram(["nft", "-f", "-"], script);
 }
 
-/** One rule for each feature, in a table that is checked by the kernel and never made. */
+/** One rule for each feature. The kernel checks the rule and does not load it. */
 const PROBES = {
   nftQueue: ["inet", "meta l4proto tcp queue num 0 bypass"],
   tproxy: ["inet", "meta l4proto tcp tproxy to :1"],
@@ -39,10 +39,10 @@ const PROBES = {
   notrack: ["inet", "notrack"],
 } as const;
 
-/** Finds out what can be done, by asking the kernel; nothing is changed. Throws ConfigError without nft or CAP_NET_ADMIN. */
+/** Asks the kernel for its features, and changes nothing. Throws ConfigError without nft or CAP_NET_ADMIN. */
 export function probeFeatures(): Features {
   requireNetAdmin();
-  // What every kernel with nftables takes fails only for want of the program.
+  // Every kernel with nftables accepts this: if it fails, nft is missing.
   runProgram(["nft", "-c", "-f", "-"], "table inet clearline-probe\n");
   const able = (name: keyof typeof PROBES) => accepts(PROBES[name][0], PROBES[name][1]);
   return {
@@ -82,7 +82,7 @@ export interface Count {
   readonly bytes: number;
 }
 
-/** Every named counter of one table by its name. Empty when there is no such table. Throws ConfigError. */
+/** The named counters of one table. Empty when there is no such table. Throws ConfigError. */
 export async function readCounters(family: "inet" | "bridge", table: string): Promise<ReadonlyMap<string, Count>> {
   const counts = new Map<string, Count>();
   const { nftables } = JSON.parse(await readProgram(["nft", "-j", "list", "counters"])) as {

@@ -2,13 +2,13 @@ import { closeSync } from "node:fs";
 import { NetworkError } from "../errors.ts";
 import { AF, addressOf, askInterface, bindInterface, OPTION, SOCK, sendMany, setOption, socket } from "./syscalls.ts";
 
-/** A way onto an Ethernet interface for whole frames. It receives nothing. */
+/** Sends whole frames on an Ethernet interface. Receives nothing. */
 export interface PacketSocket {
-  /** The interface's, when the socket was opened, in bytes. */
+  /** The interface's MTU in bytes when the socket was opened. */
   readonly mtu: number;
   /**
-   * Sends what the batch holds and has not been sent, and answers how many frames went; the rest waits for the kernel to
-   * have room again. Throws NetworkError: ENETDOWN, ENXIO when the interface is down or gone.
+   * Sends the frames of the batch that have not been sent, and returns how many the kernel took. The others wait until it has room.
+   * Throws NetworkError: ENETDOWN or ENXIO when the interface is down or gone.
    */
   send(batch: FrameBatch): number;
   close(): void;
@@ -16,9 +16,9 @@ export interface PacketSocket {
 
 /** Frames that are sent with one system call. */
 export interface FrameBatch {
-  /** Where the frames are written. */
+  /** The memory that holds the frames. */
   readonly memory: Buffer;
-  /** Adds the frame of `length` bytes at `offset`; false: there is no place for another one. */
+  /** Adds the frame of `length` bytes at `offset`. false: the batch is full. */
   add(offset: number, length: number): boolean;
   /** Frames added, and how many of them were sent. */
   readonly count: number;
@@ -34,16 +34,16 @@ const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFINDEX = 0x8933;
 const IFF_UP = 1;
 const ARPHRD_ETHER = 1;
-/** RFC 791: what every host must be able to take. Less has no room for payload. */
+/** RFC 791: every host accepts datagrams of this size. A smaller MTU leaves no room for payload. */
 const LEAST_MTU = 576;
-/** A burst of a fast session is some hundred frames. */
+/** Bytes. A burst of a fast session is several hundred frames. */
 const SEND_BUFFER = 8 * 1024 * 1024;
 
-/** Throws NetworkError, which says what to do: EPERM without CAP_NET_RAW, ENODEV, ENETDOWN, EINVAL when it is no Ethernet. */
+/** Throws NetworkError: EPERM without CAP_NET_RAW, ENODEV, ENETDOWN, EINVAL when the interface is not Ethernet. */
 export function openPacketSocket(name: string): PacketSocket {
   let fd: number | undefined;
   try {
-    // Protocol 0: no frame that arrives is for this socket.
+    // Protocol 0: the socket receives no frames.
     fd = socket(AF.PACKET, SOCK.RAW | SOCK.NONBLOCK, 0);
     const type = askInterface(fd, SIOCGIFHWADDR, name).readUInt16LE(0);
     if (type !== ARPHRD_ETHER) throw new NetworkError("It is not an Ethernet interface", "EINVAL");

@@ -78,7 +78,7 @@ test("A SYN that asks for ECN is a SYN", () => {
   assert.deepEqual(readSyn(v4(A4, B4, Buffer.alloc(0), tcp(40000, 443, 0xdeadbeef, flags.synEcn))), EXPECTED_V4);
 });
 
-test("A packet of a connection that is under way is no SYN", () => {
+test("A packet of an established connection is no SYN", () => {
   for (const flag of [flags.synAck, flags.ack, flags.rst, flags.finSyn, 0]) {
     assert.equal(readSyn(v4(A4, B4, Buffer.alloc(0), tcp(1, 2, 3, flag))), undefined);
     assert.equal(readSyn(v6(A6, B6, 6, tcp(1, 2, 3, flag))), undefined);
@@ -95,7 +95,7 @@ test("Another protocol and a later fragment are no SYN", () => {
   for (const packet of [udp, later, laterV6, notTcp]) assert.equal(readSyn(packet), undefined);
 });
 
-test("A chain of extension headers without end is given up", () => {
+test("An endless chain of extension headers is no SYN", () => {
   const chain = Array.from({ length: 8 }, (_, i) => extension(i === 7 ? 6 : 60, 0));
   assert.deepEqual(readSyn(v6(A6, B6, 60, ...chain, SYN)), EXPECTED_V6);
   assert.equal(readSyn(v6(A6, B6, 60, extension(60, 0), ...chain, SYN)), undefined);

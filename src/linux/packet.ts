@@ -1,9 +1,9 @@
-/** The two ends of a connection that a SYN asks for. */
+/** A SYN, the first packet of a TCP connection. */
 export interface Syn {
   readonly family: 4 | 6;
   readonly source: { readonly address: string; readonly port: number };
   readonly destination: { readonly address: string; readonly port: number };
-  /** Tells a retransmitted SYN from a new one of the same ends. */
+  /** The initial sequence number. It tells a retransmitted SYN from a new one with the same ends. */
   readonly sequence: number;
 }
 
@@ -16,8 +16,8 @@ const RST = 4;
 const ACK = 16;
 
 /**
- * Reads the first packet of a TCP connection, from its IP header on; the addresses are written as Node writes a socket's. Undefined
- * for every other packet, whatever its bytes. The packet may be cut anywhere behind the TCP flags.
+ * Reads a SYN from its IP header on. Addresses are written as Node writes those of a socket. Undefined: the packet is no SYN, or
+ * malformed. The packet may be cut anywhere after the TCP flags.
  */
 export function readSyn(packet: Buffer): Syn | undefined {
   const version = (packet[0] ?? 0) >> 4;
@@ -38,7 +38,7 @@ const FRAGMENT = 44;
 const AUTHENTICATION = 51;
 /** Hop-by-hop options, routing, destination options: RFC 8200, section 4. */
 const EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 60, FRAGMENT, AUTHENTICATION]);
-/** More than any sender has a reason for. */
+/** No sender has a reason to send more. */
 const MAX_EXTENSIONS = 8;
 
 /** RFC 8200, section 3. */
@@ -57,7 +57,7 @@ function readV6(packet: Buffer): Syn | undefined {
   return readTcp(packet, at, 6, formatV6(packet, 8), formatV6(packet, 24));
 }
 
-/** Bytes. The authentication header counts in its own way: RFC 4302, section 2.2. */
+/** In bytes. The authentication header counts in units of four bytes: RFC 4302, section 2.2. */
 function extensionLength(type: number, counted: number): number {
   if (type === FRAGMENT) return 8;
   return type === AUTHENTICATION ? (counted + 2) * 4 : (counted + 1) * 8;
@@ -77,7 +77,7 @@ function formatV4(bytes: Buffer, at: number): string {
   return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 }
 
-/** As inet_ntop writes it: the longest run of zeros is left out (RFC 5952), addresses that embed an IPv4 one end in its form. */
+/** As inet_ntop writes it: without the longest run of zeros (RFC 5952), and with an embedded IPv4 address in dotted form. */
 function formatV6(bytes: Buffer, at: number): string {
   const words = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(at + 2 * i));
   const run = longestZeros(words);

@@ -11,13 +11,13 @@ const PACKAGES = {
 export type Program = keyof typeof PACKAGES;
 export type Command = readonly [program: Program, ...args: string[]];
 
-/** A login without root has no sbin in its path. */
+/** The PATH of an ordinary user lacks sbin. */
 const ENVIRONMENT = { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: "C" };
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
 /**
- * Runs a program to its end and gives its output. Synchronous, because the kernel's set-up is a sequence that nothing may come
- * between, and because it is taken down while the process exits. Throws ConfigError when the program is not installed or fails.
+ * Runs a program to its end and returns its output. Synchronous, because the steps of a set-up must not be interrupted, and because
+ * they are undone while the process exits. Throws ConfigError when the program is not installed or fails.
  */
 export function runProgram([program, ...args]: Command, input = ""): string {
   const options = { input, env: ENVIRONMENT, encoding: "utf8", maxBuffer: MAX_OUTPUT } as const;
@@ -27,7 +27,7 @@ export function runProgram([program, ...args]: Command, input = ""): string {
   return stdout;
 }
 
-/** As runProgram, beside the sessions that live. */
+/** As runProgram, but does not block live sessions. */
 export async function readProgram([program, ...args]: Command): Promise<string> {
   const child = spawn(program, args, { env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"] });
   const output = { stdout: "", stderr: "" };
@@ -59,6 +59,6 @@ function notRun(program: Program, error: NodeJS.ErrnoException): ConfigError {
 
 function failed(command: Command, stderr: string): ConfigError {
   const lines = stderr.split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#"));
-  const said = lines.slice(0, 3).join("; ") || "it says nothing";
+  const said = lines.slice(0, 3).join("; ") || "without a message";
   return new ConfigError("listeners", `Cannot set the kernel up: ${command.join(" ")} failed: ${said}`);
 }

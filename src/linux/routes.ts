@@ -7,16 +7,16 @@ export interface Link {
   readonly up: boolean;
   /** The bridge or bond that it belongs to. */
   readonly master: string | undefined;
-  /** "10.0.0.1/24", link-local ones too. */
+  /** "10.0.0.1/24", with the link-local addresses. */
   readonly addresses: readonly string[];
 }
 
-/** Reads a network interface. Undefined: there is none of that name. Throws ConfigError without iproute2. */
+/** Reads a network interface. Undefined: there is no such interface. Throws ConfigError without iproute2. */
 export function readLink(name: string): Link | undefined {
   return linksOf(runProgram(["ip", "-j", "address", "show"])).find((link) => link.name === name);
 }
 
-/** What `ip -j address show` has said. */
+/** Parses the output of `ip -j address show`. */
 export function linksOf(said: string): readonly Link[] {
   const links = JSON.parse(said) as readonly {
     ifname: string;
@@ -34,7 +34,7 @@ export function linksOf(said: string): readonly Link[] {
   }));
 }
 
-/** What the kernel takes as the name of an interface, and what is safe in a rule. */
+/** Whether this is the name of an interface, without characters that have a meaning in a rule. */
 export function isLinkName(name: string): boolean {
   return /^[A-Za-z0-9_.@+-]{1,15}$/.test(name) && name !== "." && name !== "..";
 }

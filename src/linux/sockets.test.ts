@@ -180,7 +180,7 @@ for (const family of FAMILIES) {
   );
 }
 
-test("What is no address is EINVAL, and no socket is made", NAMESPACES, () => {
+test("A text that is no address is EINVAL, and no socket is made", NAMESPACES, () => {
   const before = openSockets();
   assert.equal(
     codeOf(() => transparentClient({ address: "no.address", port: 1 })),
@@ -193,7 +193,7 @@ test("What is no address is EINVAL, and no socket is made", NAMESPACES, () => {
   assert.equal(openSockets(), before);
 });
 
-test("A namespace is left again when the work in it throws", NAMESPACES, () => {
+test("The thread leaves a namespace when the function in it throws", NAMESPACES, () => {
   const home = readlinkSync("/proc/thread-self/ns/net");
   const before = openSockets();
   assert.throws(() => within(network.node, () => assert.fail("broken")), /broken/);
@@ -205,7 +205,7 @@ test("A namespace is left again when the work in it throws", NAMESPACES, () => {
   assert.equal(openSockets(), before);
 });
 
-test("A namespace that is not there, or no name, is an error and changes nothing", NAMESPACES, () => {
+test("A missing namespace and an invalid name are errors that change nothing", NAMESPACES, () => {
   const home = readlinkSync("/proc/thread-self/ns/net");
   assert.equal(
     codeOf(() => within("clt9-none", () => 1)),

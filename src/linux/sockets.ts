@@ -5,10 +5,10 @@ import type { Endpoint } from "../vocabulary.ts";
 import { AF, bindAddress, listen, OPTION, SOCK, setOption, socket } from "./syscalls.ts";
 
 /**
- * A listening TCP socket that also accepts connections to addresses which are not this machine's, when the kernel steers
- * them here. For `net.createServer().listen({ fd, backlog })`, which calls listen(2) again: give the same backlog there.
- * An IPv6 one takes IPv6 only. Returns the file descriptor, which the caller owns. Throws NetworkError: EPERM without
- * CAP_NET_ADMIN, EADDRINUSE.
+ * A listening TCP socket that also accepts connections to addresses that are not this machine's, when the kernel steers them here. Pass
+ * the descriptor to `net.createServer().listen({ fd, backlog })` with the same backlog, because that calls listen(2) again. An IPv6
+ * socket takes IPv6 only. Returns the file descriptor, which the caller owns. Throws NetworkError: EPERM without CAP_NET_ADMIN,
+ * EADDRINUSE.
  */
 export function transparentListener(options: {
   readonly address: string;
@@ -16,7 +16,7 @@ export function transparentListener(options: {
   readonly backlog: number;
   /** Several sockets, of several processes, at one port: the kernel spreads the connections over them. */
   readonly reusePort: boolean;
-  /** The packets' firewall mark, of every connection that it accepts. */
+  /** The firewall mark of the packets of every accepted connection. */
   readonly mark?: number;
 }): number {
   const { address, port, backlog, reusePort, mark } = options;
@@ -30,20 +30,21 @@ export function transparentListener(options: {
 }
 
 /**
- * A TCP socket bound to an address that need not be this machine's; port 0: the kernel chooses one when it connects. For
- * `new net.Socket({ fd, manualStart: true, allowHalfOpen: true }).connect(…)`. Returns the file descriptor, which the caller
- * owns. Throws NetworkError: EPERM without CAP_NET_ADMIN, EADDRINUSE, EACCES for a port below 1024 without CAP_NET_BIND_SERVICE.
+ * A TCP socket bound to an address that need not be this machine's. Port 0: the kernel chooses a port when the socket connects. Pass
+ * the descriptor to `new net.Socket({ fd, manualStart: true, allowHalfOpen: true }).connect(…)`. Returns the file descriptor, which
+ * the caller owns. Throws NetworkError: EPERM without CAP_NET_ADMIN, EADDRINUSE, EACCES for a port below 1024 without
+ * CAP_NET_BIND_SERVICE.
  */
 export function transparentClient(from: Endpoint, mark?: number): number {
   return opened(`Cannot bind to ${name(from)}`, from.address, (fd) => {
     if (mark !== undefined) setOption(fd, OPTION.MARK, mark | 0);
-    // Else the kernel would take a port that is free toward every destination: 28,000 for all connections of a client.
+    // Otherwise the kernel takes a port that is free toward every destination, which limits a client to 28,000 connections.
     if (from.port === 0) setOption(fd, OPTION.BIND_ADDRESS_NO_PORT, 1);
     bindAddress(fd, from.address, from.port);
   });
 }
 
-/** The client's own port is not to be had: somebody else has it, its last connection lingers, or it needs a privilege. */
+/** The client's own port cannot be used: it is taken, its last connection is in TIME_WAIT, or it needs a privilege. */
 const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"];
 
 /**
@@ -55,9 +56,9 @@ export async function connectFrom(options: {
   readonly to: Endpoint;
   /** ms. */
   readonly timeout: number;
-  /** The packets' firewall mark: which rules and routes they meet. */
+  /** The firewall mark of its packets, which selects their rules and routes. */
   readonly mark?: number;
-  /** From this port, or not at all. */
+  /** Fail when the port cannot be used, instead of taking another one. */
   readonly exactly?: boolean;
 }): Promise<Socket> {
   const { from, timeout, exactly = false } = options;
@@ -90,7 +91,7 @@ function connect({ from, to, timeout, mark }: Parameters<typeof connectFrom>[0])
     socket.once("connect", () => {
       clearTimeout(timer);
       socket.off("error", fail);
-      // From here on whoever reads or writes hears of an error; in between it must not bring the process down.
+      // Later errors reach whoever reads or writes. Until somebody does, one must not end the process.
       socket.on("error", () => {});
       socket.pause();
       resolve(socket);
@@ -101,7 +102,7 @@ function connect({ from, to, timeout, mark }: Parameters<typeof connectFrom>[0])
 }
 
 function adopt(fd: number): Socket {
-  // Node's types do not know manualStart: nothing is read before the connection is there.
+  // manualStart: nothing is read before the socket is connected. Node's types do not have it.
   const options = { fd, manualStart: true, allowHalfOpen: true };
   try {
     return new Socket(options);
@@ -111,7 +112,7 @@ function adopt(fd: number): Socket {
   }
 }
 
-/** A transparent TCP socket of the address's family, made ready by `prepare`; closed again when that fails. */
+/** A transparent TCP socket of the address's family. It is closed again when `prepare` fails. */
 function opened(action: string, address: string, prepare: (fd: number) => void): number {
   const family = isIP(address);
   if (family === 0) throw new NetworkError(`${action}: not an IP address`, "EINVAL");

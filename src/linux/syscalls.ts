@@ -5,22 +5,22 @@ import koffi from "koffi";
 import { NetworkError } from "../errors.ts";
 
 /**
- * The system calls that Node has no door to. The numbers are those of Linux on x86_64 and aarch64 alike (the kernel's
- * asm-generic headers); both are little-endian. Each call throws NetworkError with the system's own code.
+ * The system calls that Node does not offer. The numbers are the same on x86_64 and aarch64 (the kernel's asm-generic headers), and both
+ * are little-endian. Each call throws NetworkError with the system's error code.
  */
 
 export const AF = { INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
 export const SOCK = { STREAM: 1, RAW: 3, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
 const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
-/** Every option by the level it belongs to: `[level, option]`. */
+/** Socket options: `[level, option]`. */
 export const OPTION = {
   REUSEADDR: [SOL.SOCKET, 2],
   REUSEPORT: [SOL.SOCKET, 15],
-  /** What its packets' firewall mark is; an accepted connection has its listening socket's. Needs CAP_NET_ADMIN. */
+  /** The firewall mark of its packets. An accepted connection inherits it. Needs CAP_NET_ADMIN. */
   MARK: [SOL.SOCKET, 36],
-  /** Bytes; the kernel takes net.core.wmem_max when that is less. */
+  /** Bytes, at most net.core.wmem_max. */
   SNDBUF: [SOL.SOCKET, 7],
-  /** Bytes, above net.core.wmem_max and rmem_max too: need CAP_NET_ADMIN. */
+  /** Bytes, also above net.core.wmem_max and rmem_max. Need CAP_NET_ADMIN. */
   SNDBUFFORCE: [SOL.SOCKET, 32],
   RCVBUFFORCE: [SOL.SOCKET, 33],
   TRANSPARENT: [SOL.IP, 19],
@@ -34,7 +34,7 @@ const MSG_DONTWAIT = 0x40;
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 const POLLIN = 1;
 
-// The process is linked to its C library already, whichever one that is.
+// The C library that the process itself is linked to.
 const libc = koffi.load(null);
 const calls = {
   socket: libc.func("int socket(int, int, int)"),
@@ -55,13 +55,13 @@ export function socket(family: number, type: number, protocol: number): number {
   return must(calls.socket(family, type | SOCK.CLOEXEC, protocol), "socket");
 }
 
-/** Binds to an IP address, which need not be this machine's when the socket is transparent. */
+/** Binds to an IP address. A transparent socket may bind to one that is not this machine's. */
 export function bindAddress(fd: number, address: string, port: number): void {
   const name = socketAddress(address, port);
   must(calls.bind(fd, name, name.length), "bind");
 }
 
-/** Binds a packet socket to one interface: what is sent leaves there, and nothing is received. */
+/** Binds a packet socket to one interface, by which its frames leave. It receives nothing. */
 export function bindInterface(fd: number, index: number): void {
   const name = Buffer.alloc(20); // struct sockaddr_ll
   name.writeUInt16LE(AF.PACKET, 0);
@@ -91,8 +91,8 @@ export function send(fd: number, message: Buffer): void {
 }
 
 /**
- * Sends messages that `headers`, an array of struct mmsghdr, describes. Returns how many the kernel took: fewer, or none,
- * when its buffers are full or, then on the next call, when one of them fails.
+ * Sends the messages that `headers`, an array of struct mmsghdr, describes. Returns how many the kernel took: fewer than `count` when
+ * its buffers are full, or when a message fails, whose error the next call throws.
  */
 export function sendMany(fd: number, headers: Buffer, count: number): number {
   const sent = calls.sendmmsg(fd, headers, count, MSG_DONTWAIT);
@@ -101,12 +101,12 @@ export function sendMany(fd: number, headers: Buffer, count: number): number {
   return must(sent, "sendmmsg");
 }
 
-/** Where this memory begins. It stays there as long as the buffer is reachable. */
+/** The address of this memory. It stays valid as long as the buffer is reachable. */
 export function addressOf(memory: Buffer): bigint {
   return koffi.address(memory);
 }
 
-/** Asks the kernel about a network interface: 24 bytes of struct ifreq's union. */
+/** Asks the kernel about a network interface. Returns the 24 bytes of struct ifreq's union. */
 export function askInterface(fd: number, request: number, name: string): Buffer {
   const question = Buffer.alloc(40);
   question.write(name, 0, 15, "latin1");
@@ -114,26 +114,26 @@ export function askInterface(fd: number, request: number, name: string): Buffer 
   return question.subarray(16);
 }
 
-/** Receives one message without waiting. Returns its length in bytes, undefined when none is there. */
+/** Receives one message without waiting. Returns its length in bytes; undefined: there is no message. */
 export function receive(fd: number, into: Buffer): number | undefined {
   const length = Number(calls.recv(fd, into, into.length, MSG_DONTWAIT));
   if (length < 0 && koffi.errno() === koffi.os.errno["EAGAIN"]) return undefined;
   return must(length, "recv");
 }
 
-/** Moves the calling thread into the network namespace that this file descriptor names. */
+/** Moves the calling thread into the network namespace of this file descriptor. */
 export function enterNamespace(fd: number): void {
   must(calls.setns(fd, CLONE_NEWNET), "setns");
 }
 
-/** A file descriptor that becomes readable when 8 bytes are written to it: it ends a wait. */
+/** A file descriptor that becomes readable when 8 bytes are written to it. It ends a wait. */
 export function eventDescriptor(): number {
   return must(calls.eventfd(0, EFD_NONBLOCK_CLOEXEC), "eventfd");
 }
 
 /**
- * A wait for one of the two to be readable; it calls back when it is over. Each wait takes a thread of libuv's pool, for as long
- * as it lasts: the second is for ending it, and a process that exits must end it, as libuv joins its threads.
+ * Waits until one of the two descriptors is readable, then calls `over`. Each wait occupies a thread of libuv's pool. `second` is for
+ * ending the wait: a process that exits must end it, because libuv joins its threads.
  */
 export function readableWait(first: number, second: number): (over: () => void) => void {
   const polled = Buffer.alloc(16); // two of struct pollfd
@@ -141,10 +141,10 @@ export function readableWait(first: number, second: number): (over: () => void) 
   polled.writeInt16LE(POLLIN, 4);
   polled.writeInt32LE(second, 8);
   polled.writeInt16LE(POLLIN, 12);
-  // The thread writes into this memory, and nothing else keeps it: `polled` must outlive the call, not just be passed to it.
+  // The thread writes into this memory. The callback refers to `polled`, which so outlives the call.
   return (over) =>
     calls.poll.async(polled, 2, -1, () => {
-      // A signal may end a wait early: whoever waits reads what is there, finds nothing, and waits again.
+      // A signal may end a wait early. Then the caller reads nothing, and waits again.
       polled.fill(0, 6, 8);
       over();
     });

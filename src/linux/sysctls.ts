@@ -25,7 +25,7 @@ export function writeSysctl(key: string, value: string): void {
   }
 }
 
-/** The settings that match a pattern with * in it, with their values. */
+/** The settings that match a pattern with `*`, with their values. */
 export function readSysctls(pattern: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const path of globSync(`${ROOT}/${pattern}`)) {

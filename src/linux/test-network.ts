@@ -6,8 +6,8 @@ import { transparentListener } from "./sockets.ts";
 import { enterNamespace } from "./syscalls.ts";
 
 /**
- * For tests: a client, a node and a server, each in a network namespace of its own. The names carry a prefix and this process's
- * id, so that runs do not meet, and what a killed run left behind is found and removed.
+ * For tests: a client, a node and a server, each in its own network namespace. The names have a prefix and the process's id, so that
+ * runs do not collide, and the namespaces of a killed run can be found and removed.
  */
 const PREFIX = "clt9-";
 const PROGRAMS: readonly (readonly [path: string, debianPackage: string])[] = [
@@ -18,7 +18,7 @@ const PROGRAMS: readonly (readonly [path: string, debianPackage: string])[] = [
   ["/usr/bin/python3", "python3"],
 ];
 
-/** Test options that skip a test where namespaces cannot be made, and say why. */
+/** Test options that skip a test, with the reason, where namespaces cannot be made. */
 export function needsNamespaces(): { skip: string | false } {
   if (process.getuid?.() !== 0) return { skip: "needs root, to make network namespaces" };
   const missing = PROGRAMS.filter(([path]) => !existsSync(path)).map(([, debianPackage]) => debianPackage);
@@ -37,7 +37,7 @@ export interface Ends {
   readonly server: string;
 }
 
-/** The addresses of the ends, in the routed network and on the bridge alike for each family. */
+/** The addresses of client and server, in the routed network and on the bridge. */
 export const ROUTED: Readonly<Record<4 | 6, Ends>> = {
   4: { client: "10.1.0.2", server: "10.2.0.2" },
   6: { client: "fd00:1::2", server: "fd00:2::2" },
@@ -47,7 +47,7 @@ export const BRIDGED: Readonly<Record<4 | 6, Ends>> = {
   6: { client: "fd00:3::2", server: "fd00:3::3" },
 };
 
-/** The node is the router between ca–na and nb–sb, with forwarding on and nothing else. */
+/** The node is a router between ca–na and nb–sb. */
 export function routedNetwork(): Network {
   const network = cables();
   const { client, node, server } = network;
@@ -66,7 +66,7 @@ export function routedNetwork(): Network {
   return network;
 }
 
-/** Client and server are of one subnet; the node has two interfaces, na and nb, and nothing joins them yet. */
+/** Client and server are in one subnet. The node has two interfaces, na and nb, which nothing joins yet. */
 export function bridgedNetwork(): Network {
   const network = cables();
   address(network.client, "ca", "10.3.0.2/24", "fd00:3::2/64");
@@ -77,8 +77,8 @@ export function bridgedNetwork(): Network {
 }
 
 /**
- * Moves this process, and all that it starts from now on, into a namespace that has only a loopback interface. Disposing takes
- * the namespace's name away; it ends with its last process.
+ * Moves this process, and every process that it starts from now on, into a namespace that has only a loopback interface. Disposing
+ * removes the namespace's name; the namespace ends with its last process.
  */
 export function enterOwnNamespace(): Disposable {
   sweepNamespaces();
@@ -99,7 +99,7 @@ export function layCable(one: string, other: string, mtu = 1500): void {
   for (const end of [one, other]) execFileSync("ip", ["link", "set", end, "up"]);
 }
 
-/** The kernel notices a cable's other end a moment later, and gives the interface its link-local address only then. */
+/** Waits until each interface has its link-local address, which it gets once both ends of its cable are up. */
 function settle({ client, node, server }: Network): void {
   for (const [name, count] of [
     [client, 1],
@@ -142,7 +142,7 @@ function address(name: string, interfaceName: string, v4: string, v6: string): v
   run(name, "ip", "link", "set", interfaceName, "up");
 }
 
-/** Runs a program in a namespace to its end and gives its output. Throws when it fails. */
+/** Runs a program in a namespace and returns its output. Throws when it fails. */
 export function run(name: string, program: string, ...args: string[]): string {
   return execFileSync("ip", ["netns", "exec", name, program, ...args], {
     encoding: "utf8",
@@ -150,7 +150,7 @@ export function run(name: string, program: string, ...args: string[]): string {
   });
 }
 
-/** Feeds a program in a namespace with a script. */
+/** Runs a program in a namespace with this input. */
 export function feed(name: string, input: string, program: string, ...args: string[]): string {
   return execFileSync("ip", ["netns", "exec", name, program, ...args], { encoding: "utf8", input });
 }
@@ -187,7 +187,7 @@ export async function serve(
   };
 }
 
-/** Removes the namespaces of runs that are no more: those whose names are this, a process's id and a hyphen. */
+/** Removes the namespaces of processes that have ended. Their names are the prefix, the process's id and a hyphen. */
 export function sweepNamespaces(prefix = PREFIX): void {
   if (!existsSync("/var/run/netns")) return;
   for (const name of readdirSync("/var/run/netns")) {

@@ -31,7 +31,7 @@ export interface PresentedCertificate {
   readonly keyType: KeyType | HeldKeyType;
 }
 
-export interface PkiTools {
+export interface PkiResources {
   readonly keystore: Keystore;
   readonly judge: (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer;
   readonly issued: IssuedCache;
@@ -39,7 +39,7 @@ export interface PkiTools {
   readonly versions: { readonly min: Version; readonly max: Version };
 }
 
-export function createPkiStage({ keystore, judge, issued, versions }: PkiTools): PkiStage {
+export function createPkiStage({ keystore, judge, issued, versions }: PkiResources): PkiStage {
   const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
   return {
     holdsKey: (host, address) => keystore.find(host, address).length > 0,
@@ -47,7 +47,7 @@ export function createPkiStage({ keystore, judge, issued, versions }: PkiTools):
     async present({ certificate }, hello, { held, record, facts }) {
       const [own, ...others] = held;
       if (own) return { certificates: held, records: [recordHeld(own), ...others.map(recordHeld)] };
-      // Clients must not trust the secondary CA: a browser warns of what policy decrypts in spite of its faults.
+      // Clients must not trust the secondary CA: a browser warns of what policy decrypts despite the faults.
       const authority = facts.faults.length > 0 ? "secondary" : "primary";
       const common = hello.versions.filter((version) => version >= oldest && version <= newest);
       const wanted = { certificate: certificate.raw, authority, keyType: keyTypeFor(hello, common) } as const;

@@ -1,18 +1,7 @@
-import type { Fault } from "../vocabulary.ts";
+import { FAULT_TEXTS, type Fault } from "../vocabulary.ts";
 import type { Action, Verdict } from "./facts.ts";
 import type { PolicySource, Step } from "./rule.ts";
 import type { View } from "./view.ts";
-
-/** Each fault as the end of a sentence that begins with "The server's certificate is". */
-const DESCRIPTIONS: Readonly<Record<Fault, string>> = {
-  expired: "expired or not yet valid",
-  selfSigned: "signed by itself",
-  unknownIssuer: "from an issuer that is not trusted",
-  hostMismatch: "for another host",
-  invalid: "invalid",
-  revoked: "revoked",
-  revocationUnknown: "one whose revocation could not be ruled out",
-};
 
 const STRICTNESS: readonly Action[] = ["decrypt", "bypass", "drop"];
 
@@ -33,7 +22,7 @@ export function judgeFaults(source: PolicySource, steps: readonly Step[], view: 
   );
   if (action !== "decrypt") {
     const named = faults.filter((fault) => !excused(fault) && source.certificate[fault] === action);
-    const reason = `The server's certificate is ${named.map((fault) => `${DESCRIPTIONS[fault]} (${fault})`).join(", ")}`;
+    const reason = `The server's certificate is ${named.map((fault) => `${FAULT_TEXTS[fault]} (${fault})`).join(", ")}`;
     return { action, phase: "certificate", rule: "certificate fault", reason, provisional: false };
   }
   const [excuse] = excuses;

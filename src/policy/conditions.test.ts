@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { FAULTS } from "../vocabulary.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue } from "./conditions.ts";
 import type { Truth } from "./truth.ts";
 import { type KnownFacts, viewOf } from "./view.ts";
@@ -64,11 +65,7 @@ const PROBLEMS: [name: ConditionName, value: ConditionValue, problem: string][] 
   ["port", Number.NaN, "is null, neither a port nor a range such as 8000-9000"],
   ["host", "a*b", 'is "a*b", neither a host name nor "*." and a host name'],
   ["issuer", " ", "is empty"],
-  [
-    "fault",
-    "old",
-    'is "old", not one of expired, selfSigned, unknownIssuer, hostMismatch, invalid, revoked, revocationUnknown',
-  ],
+  ["fault", "old", `is "old", not one of ${FAULTS.join(", ")}`],
 ];
 for (const [name, value, problem] of PROBLEMS) {
   test(`The condition ${name} refuses ${value}`, () => assert.equal(CONDITIONS[name].problem(value), problem));

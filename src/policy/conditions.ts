@@ -39,13 +39,13 @@ export const CONDITIONS = {
     description: "The server's port: numbers and ranges such as 8000-9000.",
     phase: "network",
     problem: portProblem,
-    compile: (values) => matchPort(values, (view) => view.serverPort),
+    compile: (values) => matchPort(values, ({ server }) => (server === null ? null : server?.port)),
   },
   sourcePort: {
     description: "The client's port: numbers and ranges such as 8000-9000.",
     phase: "network",
     problem: portProblem,
-    compile: (values) => matchPort(values, (view) => view.clientPort),
+    compile: (values) => matchPort(values, ({ client }) => client?.port),
   },
   listener: {
     description: "The name of the listener that accepted the flow.",

@@ -3,16 +3,9 @@ import { describe, test } from "node:test";
 import { compilePolicy, type Policy } from "./evaluate.ts";
 import type { CertificateFacts, Facts, Verdict } from "./facts.ts";
 import type { PolicySource, RuleSource } from "./rule.ts";
+import { faultActions } from "./test-policy.ts";
 
-const DROP_ALL = {
-  expired: "drop",
-  selfSigned: "drop",
-  unknownIssuer: "drop",
-  hostMismatch: "drop",
-  invalid: "drop",
-  revoked: "drop",
-  revocationUnknown: "drop",
-} as const;
+const DROP_ALL = faultActions("drop");
 
 function policy(changes: Partial<PolicySource> = {}): Policy {
   return compilePolicy({
@@ -57,7 +50,7 @@ function line(verdict: Verdict | undefined): string {
   return verdict ? `${verdict.action}${verdict.provisional ? "?" : ""} by ${verdict.rule} in ${verdict.phase}` : "-";
 }
 
-/** The three phases of one flow. */
+/** The verdicts of the three phases. */
 function story(judge: Policy, hello: Facts, certificate: CertificateFacts = GOOD): string[] {
   const syn: Facts = { ...SYN, server: hello.server };
   return [line(judge.onNetwork(syn)), line(judge.onHello(hello)), line(judge.onCertificate({ ...hello, certificate }))];
@@ -226,7 +219,7 @@ describe("Flows that began in plaintext", () => {
 });
 
 describe("Certificate faults", () => {
-  const certificate = { ...DROP_ALL, expired: "decrypt", hostMismatch: "bypass" } as const;
+  const certificate = faultActions("drop", { expired: "decrypt", hostMismatch: "bypass" });
   const CASES: [title: string, source: Partial<PolicySource>, faults: CertificateFacts["faults"], expected: string][] =
     [
       ["A fault has its action", { certificate }, ["hostMismatch"], "bypass by certificate fault in certificate"],
@@ -296,7 +289,7 @@ describe("Certificate faults", () => {
       ...HELLO,
       certificate: withFaults("hostMismatch", "selfSigned", "invalid"),
     });
-    assert.equal(verdict.reason, "The server's certificate is signed by itself (selfSigned), invalid (invalid)");
+    assert.equal(verdict.reason, "The server's certificate is self-signed (selfSigned), invalid (invalid)");
   });
 });
 

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { FAULTS } from "../vocabulary.ts";
+import { FAULTS, type Fault } from "../vocabulary.ts";
 import { compilePolicy, type Policy } from "./evaluate.ts";
 import { explain, order } from "./explain.ts";
 import type { CertificateFacts, Facts, Verdict } from "./facts.ts";
 import type { PolicySource, RuleSource } from "./rule.ts";
+import { faultActions } from "./test-policy.ts";
 import { viewOf } from "./view.ts";
 
 const action = fc.constantFrom("decrypt", "bypass", "drop");
@@ -41,15 +42,7 @@ const source: fc.Arbitrary<PolicySource> = fc.record({
   rules: fc
     .array(fc.record({ match, action }), { maxLength: 8 })
     .map((rules) => rules.map((rule, index) => ({ name: `r${index}`, ...rule }))),
-  certificate: fc.record({
-    expired: action,
-    selfSigned: action,
-    unknownIssuer: action,
-    hostMismatch: action,
-    invalid: action,
-    revoked: action,
-    revocationUnknown: action,
-  }),
+  certificate: fc.record(Object.fromEntries(FAULTS.map((name) => [name, action])) as Record<Fault, typeof action>),
   clientCertificate: fc.record({ action: refusal, for: fc.constant(1) }),
   onMissingKey: fc.constantFrom({}, { proxy: "bypass" }, { proxy: "drop" }, { other: "drop" }),
 });
@@ -71,7 +64,7 @@ const facts: fc.Arbitrary<Facts> = fc.record({
   certificate: fc.option(certificate, { nil: undefined }),
 });
 
-/** What a flow lives through: the first final verdict ends it. */
+/** The verdict of a live flow: the first final one. */
 function live(policy: Policy, flow: Facts): Verdict {
   const early = { ...flow, certificate: undefined };
   const verdicts = [
@@ -168,15 +161,7 @@ const SOURCE: PolicySource = {
     { name: "never", match: { host: ["bad.example"] }, action: "drop" },
     { name: "issuer", match: { issuer: ["*"] }, action: "decrypt" },
   ],
-  certificate: {
-    expired: "drop",
-    selfSigned: "drop",
-    unknownIssuer: "bypass",
-    hostMismatch: "drop",
-    invalid: "drop",
-    revoked: "drop",
-    revocationUnknown: "bypass",
-  },
+  certificate: faultActions("drop", { unknownIssuer: "bypass", revocationUnknown: "bypass" }),
   clientCertificate: { action: "bypass", for: 1 },
 };
 
@@ -195,13 +180,9 @@ test("The order that is shown is the order of evaluation", () => {
     "sni | client certificate | client certificate | bypass",
     "certificate | decrypt rules | late | decrypt",
     "certificate | issuer rules | issuer | decrypt",
-    "certificate | certificate faults: expired | certificate fault | drop",
-    "certificate | certificate faults: selfSigned | certificate fault | drop",
-    "certificate | certificate faults: unknownIssuer | certificate fault | bypass",
-    "certificate | certificate faults: hostMismatch | certificate fault | drop",
-    "certificate | certificate faults: invalid | certificate fault | drop",
-    "certificate | certificate faults: revoked | certificate fault | drop",
-    "certificate | certificate faults: revocationUnknown | certificate fault | bypass",
+    ...FAULTS.map(
+      (name) => `certificate | certificate faults: ${name} | certificate fault | ${SOURCE.certificate[name]}`,
+    ),
     "certificate | client certificate | client certificate | bypass",
     "certificate | default | default | decrypt",
   ]);

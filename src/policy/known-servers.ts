@@ -1,4 +1,4 @@
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 
 /**
  * Servers with a property that the node found out and remembers for a time: that they demand a client certificate, or that
@@ -13,12 +13,12 @@ export interface KnownServers {
 }
 
 export function createKnownServers(limit: number): KnownServers {
-  const known = createCache<true>({ entries: limit });
+  const known = new Cache<true>({ entries: limit });
   return {
     has: (server, now) => known.find(server, now) ?? false,
     learn: (server, until) => known.keep(server, true, until),
-    entries: known.entries,
-    flush: known.flush,
+    entries: () => known.entries(),
+    flush: () => known.flush(),
     get size() {
       return known.size;
     },

@@ -5,21 +5,14 @@ import { createAddressSet, readAddress } from "./address-set.ts";
 import { compilePolicy } from "./evaluate.ts";
 import { type NetworkRow, networkRows } from "./network-rows.ts";
 import type { PolicySource, RuleSource } from "./rule.ts";
+import { faultActions } from "./test-policy.ts";
 
 const SOURCE: PolicySource = {
   default: "decrypt",
   versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "bypass" },
   lists: { bypass: [], decrypt: [] },
   rules: [],
-  certificate: {
-    expired: "drop",
-    selfSigned: "drop",
-    unknownIssuer: "drop",
-    hostMismatch: "drop",
-    invalid: "drop",
-    revoked: "drop",
-    revocationUnknown: "drop",
-  },
+  certificate: faultActions("drop"),
   clientCertificate: { action: "bypass", for: 1 },
 };
 

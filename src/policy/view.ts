@@ -12,17 +12,13 @@ interface Hosts {
   readonly open: boolean;
 }
 
-/** The facts in the form that conditions compare: addresses as numbers, hosts in canonical form. Made once for each evaluation. */
-export interface View {
-  readonly listener: string | undefined;
+/** The facts with the forms that conditions compare: addresses as numbers, hosts in canonical form. Made once for each evaluation. */
+export interface View extends KnownFacts {
   readonly clientAddress: Address | null | undefined;
-  readonly clientPort: number | undefined;
   readonly serverAddress: Address | null | undefined;
-  readonly serverPort: number | null | undefined;
   readonly hosts: Hosts;
   /** Host conditions are judged in the certificate phase: the flow began in plaintext, or names no host itself. */
   readonly late: boolean;
-  readonly certificate: CertificateFacts | undefined;
 }
 
 /** Makes the view. `settled`: the ClientHello has been read, so a host that is not known is absent. */
@@ -33,14 +29,11 @@ export function viewOf(facts: KnownFacts, settled: boolean): View {
   const named = inputs.flatMap((input) => hostNameOf(input));
   const late = facts.upgraded === true || (named.length === 0 && !open);
   return {
-    listener: facts.listener,
+    ...facts,
     clientAddress: addressOf(client),
-    clientPort: client?.port,
     serverAddress: addressOf(server),
-    serverPort: server === null ? null : server?.port,
     hosts: named.length > 0 || open ? { names: named, open } : hostsOf(certificate),
     late,
-    certificate,
   };
 }
 

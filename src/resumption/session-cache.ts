@@ -1,4 +1,4 @@
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 
 /**
  * Sessions by name, bounded in number, bytes and age, because anyone can make many: clients and servers alike. One name may
@@ -24,7 +24,7 @@ export interface SessionBounds {
 }
 
 export function createSessionCache({ entries, bytes, ofOneName, once }: SessionBounds): SessionCache {
-  const cache = createCache<{ readonly session: Uint8Array; readonly until: number }>({ entries, bytes });
+  const cache = new Cache<{ readonly session: Uint8Array; readonly until: number }>({ entries, bytes });
   /** The keys of a name's sessions, the newest first. */
   const keysOf = (name: string) => Array.from({ length: ofOneName }, (_, age) => `${name} ${age}`);
 
@@ -51,7 +51,7 @@ export function createSessionCache({ entries, bytes, ofOneName, once }: SessionB
     forget(name) {
       for (const key of keysOf(name)) cache.forget(key);
     },
-    flush: cache.flush,
+    flush: () => cache.flush(),
     get size() {
       return cache.size;
     },

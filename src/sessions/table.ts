@@ -1,4 +1,4 @@
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { type Counters, count, noCounters, sum } from "./counters.ts";
 import type { Session } from "./record.ts";
 import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
@@ -22,7 +22,7 @@ export class LiveTable {
   readonly #ended = noCounters();
 
   constructor({ recent = 1000 }: { recent?: number } = {}) {
-    this.#closed = createCache<Session>({ entries: recent });
+    this.#closed = new Cache<Session>({ entries: recent });
   }
 
   get size(): number {

@@ -1,8 +1,8 @@
 import { ALERTS } from "../wire/alert.ts";
 
 /**
- * The alert that says as much in SSL 3.0 as one of TLS: RFC 6101, section 5.4.2 has twelve, and its peers may not know others.
- * inappropriate_fallback is RFC 7507's, whose client knows it whatever it has fallen back to.
+ * The alert of SSL 3.0 for an alert of TLS. RFC 6101, section 5.4.2, has twelve, and peers may not know others. A client of
+ * RFC 7507 knows inappropriate_fallback.
  */
 export function asSsl3Alert(description: number): number {
   if (OWN.has(description)) return description;

@@ -6,7 +6,7 @@ import { createTranscript, masterSecret, writeKeys } from "./derivation.ts";
 import { createMac } from "./mac.ts";
 import { suitesFor } from "./suites.ts";
 
-/** RFC 6101's formulas once more, word for word, over hexadecimal text. */
+/** The formulas of RFC 6101, written a second time over hexadecimal text. */
 const hash =
   (name: string) =>
   (...parts: string[]) =>
@@ -42,7 +42,7 @@ test("The keys of every suite are cut from the key block in the order of RFC 610
   fc.assert(property);
 });
 
-test("A Finished holds the two hashes of RFC 6101, section 5.6.9", () => {
+test("A Finished contains the two hashes of RFC 6101, section 5.6.9", () => {
   const property = fc.property(fc.array(fc.uint8Array({ maxLength: 100 })), master48, (messages, m) => {
     const transcript = createTranscript();
     for (const message of messages) transcript.add(message);

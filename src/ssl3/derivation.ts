@@ -1,28 +1,29 @@
 import { createHash, type Hash } from "node:crypto";
+import type { Side } from "../vocabulary.ts";
 import { CIPHERS } from "./bulk-cipher.ts";
 import { MACS, type MacName } from "./mac.ts";
 import type { Suite } from "./suites.ts";
 
-/** Both sides' 32 random bytes. */
+/** The 32 random bytes of each side. */
 export interface Randoms {
   readonly client: Uint8Array;
   readonly server: Uint8Array;
 }
 
-/** One direction's keys. */
+/** The keys of one direction. */
 export interface WriteKeys {
   readonly macSecret: Buffer;
   readonly key: Buffer;
   readonly iv: Buffer;
 }
 
-/** 48 bytes, of a premaster secret of any length: RFC 6101, section 6.1. */
+/** The master secret of 48 bytes: RFC 6101, section 6.1. */
 export function masterSecret(premaster: Uint8Array, { client, server }: Randoms): Buffer {
   return expand(premaster, [client, server], 48);
 }
 
-/** RFC 6101, section 6.2.2: the server's random first, and parts in this order. */
-export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite: Suite): Record<Sender, WriteKeys> {
+/** The keys of both directions: RFC 6101, section 6.2.2. Here the server's random comes first. */
+export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite: Suite): Record<Side, WriteKeys> {
   const mac = MACS[suite.mac].size;
   const { key, block } = CIPHERS[suite.cipher];
   const iv = block === 1 ? 0 : block;
@@ -33,11 +34,11 @@ export function writeKeys(master: Uint8Array, { client, server }: Randoms, suite
     return bytes.subarray(at - length, at);
   };
   const [macs, keys, ivs] = [mac, key, iv].map((length) => ({ client: take(length), server: take(length) }));
-  const of = (side: Sender) => ({ macSecret: macs![side], key: keys![side], iv: ivs![side] });
+  const of = (side: Side) => ({ macSecret: macs![side], key: keys![side], iv: ivs![side] });
   return { client: of("client"), server: of("server") };
 }
 
-/** MD5(secret + SHA("A" + secret + randoms)) + MD5(secret + SHA("BB" + …)) + …, as far as is needed. */
+/** MD5(secret + SHA("A" + secret + randoms)) + MD5(secret + SHA("BB" + …)) + …, up to this length. */
 function expand(secret: Uint8Array, randoms: readonly Uint8Array[], length: number): Buffer {
   const parts: Buffer[] = [];
   for (let round = 0; parts.length * MACS.md5.size < length; round += 1) {
@@ -49,18 +50,16 @@ function expand(secret: Uint8Array, randoms: readonly Uint8Array[], length: numb
   return Buffer.concat(parts).subarray(0, length);
 }
 
-export type Sender = "client" | "server";
-
-/** The running hash of every handshake message, of both sides. */
+/** The running hash of all handshake messages of both sides. */
 export interface Transcript {
   add(message: Uint8Array): void;
-  /** What a side's Finished must hold at this point: RFC 6101, section 5.6.9. 36 bytes. */
-  finished(sender: Sender, master: Uint8Array): Buffer;
+  /** The contents of a side's Finished at this point, 36 bytes: RFC 6101, section 5.6.9. */
+  finished(sender: Side, master: Uint8Array): Buffer;
 }
 
 export function createTranscript(): Transcript {
   const hashes = { md5: createHash("md5"), sha1: createHash("sha1") };
-  const finish = (name: MacName, sender: Sender, master: Uint8Array) => {
+  const finish = (name: MacName, sender: Side, master: Uint8Array) => {
     const { pad } = MACS[name];
     const inner: Hash = hashes[name].copy();
     inner.update(SENDERS[sender]).update(master).update(Buffer.alloc(pad, 0x36));

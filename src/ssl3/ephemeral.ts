@@ -1,5 +1,6 @@
 import { createECDH, createPrivateKey, createPublicKey, diffieHellman, getDiffieHellman } from "node:crypto";
 import { PeerError } from "../errors.ts";
+import { hex } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { groupById } from "../wire/groups.ts";
 import type { Reader } from "../wire/reader.ts";
@@ -8,20 +9,20 @@ import type { Random } from "./random.ts";
 
 /**
  * Ephemeral Diffie-Hellman, over integers (RFC 6101, section 5.6.3) and over curves (RFC 4492, section 5.4, which peers
- * use over SSL 3.0 too). Every key is made for one handshake.
+ * also use over SSL 3.0). Each handshake has a new key.
  */
 
-/** A share that the server has made. */
+/** The server's share. */
 export interface ServerShare {
   /** IANA's name of the group, or "DH-2048". */
   readonly group: string;
   /** The ServerKeyExchange's parameters. */
   readonly params: Buffer;
-  /** The premaster secret, from the client's ClientKeyExchange. Throws PeerError. */
+  /** Computes the premaster secret from the client's ClientKeyExchange. Throws PeerError. */
   agree(reader: Reader): Buffer;
 }
 
-/** What a client makes of a server's parameters. */
+/** The client's share, made from the server's parameters. */
 export interface ClientShare {
   readonly group: string;
   /** The ClientKeyExchange's body. */
@@ -29,7 +30,7 @@ export interface ClientShare {
   readonly premaster: Buffer;
 }
 
-/** Curve to what makes a key on it. Servers choose one unasked: SSL 3.0 has no extension to name those that a client has. */
+/** The curves, with the functions that make keys on them. */
 const CURVES = new Map<number, (random: Random) => CurveKey>([
   [0x001d, x25519Key],
   [0x0017, (random) => nistKey("prime256v1", 32, 0xff, random)],
@@ -46,7 +47,7 @@ interface CurveKey {
   agree(point: Buffer): Buffer;
 }
 
-/** The curve for a client: its first that the engine has, P-256 for one that names none. Undefined: none is shared. */
+/** The client's first curve that the engine has. A client of SSL 3.0 may name none: it gets P-256. Undefined: none is shared. */
 export function chooseCurve(supported: readonly number[]): number | undefined {
   return supported.length === 0 ? SECP256R1 : supported.find((id) => CURVES.has(id));
 }
@@ -63,7 +64,7 @@ export function answerCurve(reader: Reader, random: Random): ClientShare {
   const createKey = CURVES.get(id);
   if (kind !== NAMED_CURVE || !createKey) {
     throw new PeerError(
-      `Cannot go on: the server chose curve ${id}, which is not spoken here`,
+      `The server chose curve ${hex(id, 4)}, which the node does not speak`,
       ALERTS.illegal_parameter,
     );
   }
@@ -72,7 +73,7 @@ export function answerCurve(reader: Reader, random: Random): ClientShare {
   return { group: nameOf(id), message: vector8(own.point), premaster };
 }
 
-/** Every curve of the table is a group that TLS has too. */
+/** Every curve of the table is in `GROUPS`. */
 function nameOf(id: number): string {
   return groupById(id)!.name;
 }
@@ -85,7 +86,7 @@ function agreeOnCurve(own: CurveKey, point: Buffer): Buffer {
   }
 }
 
-/** `scalar` is a private key's length in bytes, `mask` what its first byte may have. */
+/** `scalar` is the length of a private key in bytes, `mask` the bits that its first byte may have. */
 function nistKey(curve: string, scalar: number, mask: number, random: Random): CurveKey {
   const own = createECDH(curve);
   for (;;) {
@@ -95,7 +96,7 @@ function nistKey(curve: string, scalar: number, mask: number, random: Random): C
       own.setPrivateKey(secret);
       break;
     } catch {
-      // Not below the curve's order: once in 2^32 for P-256.
+      // The number is not below the curve's order: once in 2^32 for P-256.
     }
   }
   return {
@@ -107,7 +108,7 @@ function nistKey(curve: string, scalar: number, mask: number, random: Random): C
   };
 }
 
-/** RFC 8410, section 7: what stands before the 32 bytes of a private and of a public key. */
+/** RFC 8410, section 7: the DER before the 32 bytes of a private and of a public key. */
 const X25519_PRIVATE = Buffer.from("302e020100300506032b656e04220420", "hex");
 const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
 
@@ -126,10 +127,10 @@ function x25519Key(random: Random): CurveKey {
 }
 
 const MODP_2048 = getDiffieHellman("modp14");
-/** Below, discrete logarithms have been computed; above, a handshake costs more than it is worth. In bits. */
+/** In bits. Smaller groups have been broken; larger ones make a handshake too slow. */
 const MIN_PRIME = 1024;
 const MAX_PRIME = 4096;
-/** Of a private exponent, in bytes: twice what the largest group is worth. */
+/** The length of a private exponent in bytes: twice the security of the largest group. */
 const EXPONENT = 64;
 
 export function sharePrime(random: Random): ServerShare {
@@ -144,7 +145,10 @@ export function answerPrime(reader: Reader, random: Random): ClientShare {
   const [prime, generator, theirs] = [reader.vector16(1), reader.vector16(1), reader.vector16(1)].map(stripZeros);
   const bits = prime!.length * 8 - Math.clz32(prime![0] ?? 0) + 24;
   if (bits < MIN_PRIME || bits > MAX_PRIME) {
-    throw new PeerError(`Cannot go on: the server's DH group has ${bits} bits`, ALERTS.insufficient_security);
+    throw new PeerError(
+      `The server's Diffie-Hellman group has ${bits} bits, not ${MIN_PRIME} to ${MAX_PRIME}`,
+      ALERTS.insufficient_security,
+    );
   }
   let own: PrimeKey;
   try {
@@ -162,8 +166,8 @@ interface PrimeKey {
 }
 
 /**
- * By way of key files in DER (RFC 5208, RFC 5280, PKCS #3): `createDiffieHellman` looks whether the prime is one, which costs
- * a second, and a peer may choose it.
+ * Makes the key from DER (RFC 5208, RFC 5280, PKCS #3). `createDiffieHellman` would test whether the prime is one, which takes
+ * a second, and the peer chooses the prime.
  */
 function primeKey(prime: Buffer, generator: Buffer, random: Random): PrimeKey {
   const group = der(SEQUENCE, DH_KEY_AGREEMENT, der(SEQUENCE, integer(prime), integer(generator)));
@@ -171,14 +175,14 @@ function primeKey(prime: Buffer, generator: Buffer, random: Random): PrimeKey {
   const privateKey = createPrivateKey({ key: secret, format: "der", type: "pkcs8" });
   const agree = (theirs: Buffer) => {
     const key = der(SEQUENCE, group, der(BIT_STRING, Buffer.alloc(1), integer(theirs)));
-    // OpenSSL refuses what is no element of the group, or one whose powers everybody knows: 0, 1, and -1.
+    // OpenSSL refuses numbers that are not in the group, and 0, 1 and -1, whose powers are known.
     return diffieHellman({ privateKey, publicKey: createPublicKey({ key, format: "der", type: "spki" }) });
   };
-  // With the generator for the other's share, what both would agree on is our own share.
+  // Agreeing with the generator gives our own share.
   return { share: stripZeros(agree(generator)), agree };
 }
 
-/** Leading zeros are not part of it, unlike a curve's. That they can be seen in time (Raccoon) tells of one handshake only. */
+/** Leading zeros are removed here, unlike with a curve. The time shows how many (Raccoon), but each key is used only once. */
 function agreeOnPrime(own: PrimeKey, share: Buffer): Buffer {
   try {
     return stripZeros(own.agree(share));
@@ -190,7 +194,7 @@ function agreeOnPrime(own: PrimeKey, share: Buffer): Buffer {
 const [INTEGER, BIT_STRING, OCTET_STRING, SEQUENCE] = [0x02, 0x03, 0x04, 0x30];
 const DH_KEY_AGREEMENT = Buffer.from("06092a864886f70d010301", "hex");
 
-/** One element of DER, of up to 2^16 - 1 bytes. */
+/** One element of DER, of at most 2^16 - 1 bytes. */
 function der(tag: number, ...parts: readonly Buffer[]): Buffer {
   const content = Buffer.concat(parts);
   const { length } = content;
@@ -198,7 +202,7 @@ function der(tag: number, ...parts: readonly Buffer[]): Buffer {
   return Buffer.concat([u8(tag), ...size, content]);
 }
 
-/** A zero goes before what would be negative. */
+/** A zero byte goes before a number that would be negative. */
 function integer(value: Buffer): Buffer {
   const digits = stripZeros(value);
   const positive = digits.length === 0 || digits[0]! >= 0x80 ? Buffer.concat([u8(0), digits]) : digits;
@@ -211,5 +215,5 @@ function stripZeros(number: Buffer): Buffer {
 }
 
 function invalidShare(): PeerError {
-  return new PeerError("Cannot go on: the peer's share is no element of the group", ALERTS.illegal_parameter);
+  return new PeerError("The peer's Diffie-Hellman share is not an element of the group", ALERTS.illegal_parameter);
 }

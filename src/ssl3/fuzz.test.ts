@@ -10,14 +10,14 @@ import { RecordReader, RecordWriter } from "./record-layer.ts";
 import { suitesFor } from "./suites.ts";
 
 /**
- * Hostile bytes: real conversations, spoilt. Whatever comes, the engine throws nothing but PeerError, and ends. So many
- * records and messages each run: `CLEARLINE_FUZZ=1000000 node --test src/ssl3/fuzz.test.ts` for a long one; the seed is
- * told when it fails, and `CLEARLINE_FUZZ_SEED` sets it.
+ * Changes bytes of real connections. The engine must throw nothing but PeerError, and must end. `CLEARLINE_FUZZ` sets the
+ * number of runs: `CLEARLINE_FUZZ=1000000 node --test src/ssl3/fuzz.test.ts`. A failure prints its seed, which
+ * `CLEARLINE_FUZZ_SEED` sets.
  */
 const RUNS = Number(process.env["CLEARLINE_FUZZ"] ?? 20_000);
 const SEED = Number(process.env["CLEARLINE_FUZZ_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
-/** Mulberry32: small, and the same everywhere. */
+/** Mulberry32, a small generator with the same numbers everywhere. */
 function createDice(seed: number): (sides: number) => number {
   let state = seed;
   return (sides) => {
@@ -28,7 +28,7 @@ function createDice(seed: number): (sides: number) => number {
   };
 }
 
-/** Ways to spoil bytes; a length field is hit about as often as anything else. */
+/** Ways to change bytes. A length field is changed about as often as other bytes. */
 function spoil(original: Buffer, dice: (sides: number) => number): Buffer {
   let bytes = Buffer.from(original);
   for (let times = 1 + dice(4); times > 0; times -= 1) {
@@ -55,7 +55,7 @@ function mustBlamePeer(work: () => void): void {
 }
 
 function fuzz(what: string, share: number, once: (dice: (sides: number) => number) => void): void {
-  test(`${what} only ever blame the peer`, (t) => {
+  test(`${what} give nothing but a PeerError`, (t) => {
     const dice = createDice(SEED);
     const runs = Math.ceil(RUNS * share);
     for (let run = 0; run < runs; run += 1) {
@@ -103,7 +103,7 @@ const PEERS = new Map(
 const [HELLO, FLIGHT] = ["server-rsa-aes128", "client-rsa-rc4"].map((name) => Buffer.concat(PEERS.get(name)!));
 
 fuzz("Messages", 0.3, (dice) => {
-  // Behind the record's and the message's header of the hello, and of the certificate that follows it.
+  // After the headers of the hello, and of the certificate that follows it.
   const end = 5 + FLIGHT!.readUInt16BE(3);
   const [hello, certificate] = [FLIGHT!.subarray(9, end), FLIGHT!.subarray(end + 9)];
   if (dice(2) === 0) mustBlamePeer(() => readServerHello(spoil(hello, dice)));
@@ -117,7 +117,7 @@ fuzz("First flights", 0.18, (dice) => {
   hear(side, Buffer.from([22, 3, 0, 0, 4, 0, 0, 0, 0]));
 });
 
-/** The state that each conversation starts from: what was saved by the one before. */
+/** The saved session that each recorded connection starts with. */
 const SESSIONS = new Map<string, SavedSession | undefined>();
 for (const conversation of CONVERSATIONS) converse(conversation, () => undefined);
 
@@ -129,8 +129,8 @@ function converse(conversation: Conversation, change: (line: number, bytes: Buff
   );
   connection.take();
   for (const [line, bytes] of PEERS.get(name)!.entries()) {
-    const { happenings } = hear(connection, change(line, bytes) ?? bytes);
-    for (const happening of happenings) mustBlamePeer(() => on(happening));
+    const { events } = hear(connection, change(line, bytes) ?? bytes);
+    for (const event of events) mustBlamePeer(() => on(event));
     connection.take();
   }
   if (!SESSIONS.has(name)) SESSIONS.set(name, established()?.session);
@@ -142,6 +142,6 @@ fuzz("Whole conversations", 0.02, (dice) => {
   converse(conversation, (line, bytes) => (line === spoilt ? spoil(bytes, dice) : undefined));
 });
 
-test("The conversations that are spoilt come to their end when they are not", () => {
+test("The connections that the fuzz tests change complete without a change", () => {
   assert.equal([...SESSIONS.values()].filter(Boolean).length, CONVERSATIONS.length);
 });

@@ -4,15 +4,15 @@ import { ALERTS } from "../wire/alert.ts";
 import type { Randoms } from "./derivation.ts";
 import type { Random } from "./random.ts";
 
-/** RSA key exchange, and the signature under ephemeral parameters: RFC 6101, sections 5.6.3 and 5.6.7. */
+/** RSA key exchange, and the signature of ephemeral parameters: RFC 6101, sections 5.6.3 and 5.6.7. */
 
 const PREMASTER = 48;
-/** PKCS #1 v1.5: 00 02, eight bytes of padding at least, 00. */
+/** PKCS #1 v1.5: 00 02, at least eight bytes of padding, 00. */
 const MIN_MODULUS = 2 + 8 + 1 + PREMASTER;
-/** What OpenSSL works with, too. */
+/** The limit of OpenSSL. */
 const MAX_MODULUS = 16_384 / 8;
 
-/** A fresh premaster secret, which names the highest version that the client offered, and the ClientKeyExchange with it. */
+/** Makes a premaster secret, which contains the highest version that the client offered, and its ClientKeyExchange. */
 export function encryptPremaster(
   key: KeyObject,
   offered: number,
@@ -25,22 +25,22 @@ export function encryptPremaster(
   for (let at = 0; at < padding.length; at += 1) while (padding[at] === 0) padding[at] = random(1)[0]!;
   const block = Buffer.concat([Buffer.from([0, 2]), padding, Buffer.from([0]), premaster]);
   try {
-    // SSL 3.0 has no length before it, unlike TLS.
+    // Unlike TLS, SSL 3.0 has no length field before it.
     return { premaster, message: publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, block) };
   } catch {
     throw unusableKey();
   }
 }
 
-/** An even modulus, say: whoever made the certificate may put any numbers there. */
+/** A certificate may contain any numbers, such as an even modulus. */
 function unusableKey(): PeerError {
-  return new PeerError("Cannot go on: the key of the server's certificate cannot be used", ALERTS.bad_certificate);
+  return new PeerError("The key of the server's certificate cannot be used", ALERTS.bad_certificate);
 }
 
 /**
- * The premaster secret of a ClientKeyExchange. One that is wrong in any way becomes a random one on the same path, and
- * the handshake fails at the Finished like any other (Bleichenbacher; RFC 5246, section 7.4.7.1). The version inside must
- * be what the client offered: that is how a rollback of it is noticed.
+ * The premaster secret of a ClientKeyExchange. A wrong one is replaced by a random one, with the same steps, so that the
+ * handshake fails at the Finished (Bleichenbacher; RFC 5246, section 7.4.7.1). The version inside must be the one that the
+ * client offered: otherwise an attacker has lowered it.
  */
 export function decryptPremaster(key: KeyObject, encrypted: Buffer, offered: number, random: Random): Buffer {
   const substitute = random(PREMASTER);
@@ -55,7 +55,7 @@ export function decryptPremaster(key: KeyObject, encrypted: Buffer, offered: num
   return substitute;
 }
 
-/** OpenSSL refuses only what everybody can see: a wrong length, or a number above the modulus. Zeros are wrong, too. */
+/** OpenSSL refuses only faults that are public: a wrong length, or a number above the modulus. A block of zeros is wrong too. */
 function decryptBlock(key: KeyObject, encrypted: Buffer): Buffer {
   try {
     return privateDecrypt({ key, padding: constants.RSA_NO_PADDING }, encrypted);
@@ -79,7 +79,7 @@ export function verifyParams(key: KeyObject, randoms: Randoms, params: Uint8Arra
   }
   if (!good) {
     throw new PeerError(
-      "Cannot go on: the server's key exchange is not signed by its certificate",
+      "The server's key exchange is not signed with the key of its certificate",
       ALERTS.decrypt_error,
     );
   }

@@ -8,14 +8,14 @@ export type MacName = keyof typeof MACS;
 /** `sequence` is the record's number in its direction, from 0. */
 export type Mac = (sequence: number, contentType: number, content: Uint8Array) => Buffer;
 
-/** The MAC of SSL 3.0, HMAC's forerunner: hash(secret + pad2 + hash(secret + pad1 + sequence + type + length + content)). */
+/** The MAC of SSL 3.0: hash(secret + pad2 + hash(secret + pad1 + sequence + type + length + content)). */
 export function createMac(name: MacName, secret: Uint8Array): Mac {
   const { pad } = MACS[name];
   const inner = Buffer.concat([secret, Buffer.alloc(pad, PAD_1), Buffer.alloc(HEADER)]);
   const outer = Buffer.concat([secret, Buffer.alloc(pad, PAD_2)]);
   const header = inner.length - HEADER;
   return (sequence, contentType, content) => {
-    // A record number fills 64 bits; 2^53 records of one byte would take centuries.
+    // The field has 64 bits. A number has 53, enough for centuries of one-byte records.
     inner.writeUInt32BE(Math.floor(sequence / 2 ** 32), header);
     inner.writeUInt32BE(sequence % 2 ** 32, header + 4);
     inner.writeUInt8(contentType, header + 8);
@@ -26,9 +26,9 @@ export function createMac(name: MacName, secret: Uint8Array): Mac {
 }
 
 /**
- * Does as many rounds of the hash as a record's MAC lacks: how long the padding was must not show in the time that the
- * MAC took (Lucky Thirteen, CVE-2013-0169). `content` and `longest` are lengths in bytes. What is left is JavaScript's own
- * noise, which nobody controls.
+ * Runs the rounds of the hash that a record's MAC saved because of its padding, so that the time does not show the length of
+ * the padding (Lucky Thirteen, CVE-2013-0169). `content` and `longest` are lengths in bytes. JavaScript gives no promise
+ * below that.
  */
 export function evenOut(name: MacName, content: number, longest: number): void {
   createHash(name)
@@ -36,14 +36,14 @@ export function evenOut(name: MacName, content: number, longest: number): void {
     .digest();
 }
 
-/** How many bytes more must be hashed for as many rounds as the longest content needs; of no bytes there is one round. */
+/** How many more bytes must be hashed for the rounds of the longest content. */
 export function lackingBytes(name: MacName, content: number, longest: number): number {
   const { size, pad } = MACS[name];
   const prefix = size + pad + HEADER;
   return (rounds(prefix + longest) - rounds(prefix + content)) * BLOCK;
 }
 
-/** Rounds of MD5 or SHA-1 for so many bytes: they are followed by 9 at least, in blocks of 64. */
+/** Rounds of MD5 or SHA-1 for so many bytes: at least 9 more follow, in blocks of 64. */
 function rounds(length: number): number {
   return Math.floor((length + 8) / BLOCK) + 1;
 }

@@ -30,8 +30,8 @@ const READERS: Readonly<Record<string, (body: Buffer) => unknown>> = {
 };
 
 for (const [name, read] of Object.entries(READERS)) {
-  test(`The reader of a ${name} yields a value or blames the peer`, () => {
-    // Vectors whose lengths are right get further in than bytes by chance.
+  test(`The reader of a ${name} gives a value or a PeerError`, () => {
+    // Vectors with correct lengths get further than random bytes.
     const vector = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from([0, bytes.length, ...bytes]));
     const likely = fc.array(vector, { maxLength: 5 }).map((all) => Buffer.concat(all));
     const curve = fc.uint8Array({ maxLength: 70 }).map((bytes) => Buffer.from([3, 0, 0x17, bytes.length, ...bytes]));
@@ -68,7 +68,7 @@ test("A ServerHello and a Certificate are read as they were written", () => {
   fc.assert(fc.property(chain, same));
 });
 
-test("Messages are put together the same, wherever they are cut into records", () => {
+test("Messages are joined correctly wherever they are cut into records", () => {
   const names = fc.constantFrom(...(Object.keys(LIMITS) as MessageName[]));
   const messages = fc.array(fc.tuple(names, fc.uint8Array({ maxLength: 36 })), { maxLength: 5 });
   const property = fc.property(messages, fc.array(fc.nat(), { maxLength: 10 }), (said, places) => {
@@ -86,12 +86,12 @@ test("Messages are put together the same, wherever they are cut into records", (
       at = cut;
     }
     assert.deepEqual(heard, framed);
-    assert.equal(joiner.isBetween, false);
+    assert.equal(joiner.isIncomplete, false);
   });
   fc.assert(property);
 });
 
-test("A message is refused by its type or length before its body comes", () => {
+test("A message is refused for its type or length before its body arrives", () => {
   const refused = (...bytes: number[]) => {
     const joiner = new MessageJoiner();
     joiner.push(Buffer.from(bytes));
@@ -108,7 +108,7 @@ test("A message is refused by its type or length before its body comes", () => {
   assert.equal(refused(HANDSHAKE_TYPES.certificate, 4, 0, 0), undefined);
 });
 
-test("Every alert of TLS becomes one that a peer of SSL 3.0 knows", () => {
+test("Every alert of TLS becomes an alert that a peer of SSL 3.0 knows", () => {
   const known = new Set([0, 10, 20, 30, 40, 41, 42, 43, 44, 45, 46, 47, ALERTS.inappropriate_fallback]);
   for (let description = 0; description < 256; description += 1) {
     const said = asSsl3Alert(description);

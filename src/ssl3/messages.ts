@@ -1,5 +1,5 @@
 import { PeerError } from "../errors.ts";
-import { VERSIONS } from "../vocabulary.ts";
+import { nameVersion, VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { EXTENSIONS, HANDSHAKE_TYPES, SIGNALLING_SUITES } from "../wire/numbers.ts";
@@ -28,7 +28,7 @@ const NAMES = new Map<number, MessageName>(
   (Object.keys(LIMITS) as MessageName[]).map((name) => [HANDSHAKE_TYPES[name], name]),
 );
 
-/** A message as it is hashed: its header, then its body. */
+/** A message with its header, as it is hashed. */
 export function frame(name: MessageName, body: Uint8Array): Buffer {
   return Buffer.concat([u8(HANDSHAKE_TYPES[name]), vector24(body)]);
 }
@@ -36,18 +36,18 @@ export function frame(name: MessageName, body: Uint8Array): Buffer {
 export interface Message {
   readonly name: MessageName;
   readonly body: Buffer;
-  /** Header and body, as it is hashed. */
+  /** The message with its header, as it is hashed. */
   readonly framed: Buffer;
 }
 
-/** Puts messages together from the contents of handshake records: RFC 6101, section 5.6. */
+/** Joins messages from the contents of handshake records: RFC 6101, section 5.6. */
 export class MessageJoiner {
   #input: Buffer = Buffer.alloc(0);
   #message = new Accumulator();
   #wanted = HANDSHAKE_HEADER;
 
-  /** A message has begun and is not whole. */
-  get isBetween(): boolean {
+  /** Whether a message has begun and is not complete. */
+  get isIncomplete(): boolean {
     return this.#message.length > 0 || this.#input.length > 0;
   }
 
@@ -55,7 +55,7 @@ export class MessageJoiner {
     this.#input = content;
   }
 
-  /** The next whole message; undefined: push again. Throws PeerError. */
+  /** The next complete message; undefined: push more. Throws PeerError. */
   next(): Message | undefined {
     while (this.#input.length > 0) {
       const piece = this.#input.subarray(0, this.#wanted - this.#message.length);
@@ -78,7 +78,10 @@ export class MessageJoiner {
 function nameOf(type: number): MessageName {
   const name = NAMES.get(type);
   if (name === undefined) {
-    throw new PeerError(`Cannot go on: a handshake message has type ${type}`, ALERTS.unexpected_message);
+    throw new PeerError(
+      `Cannot read a handshake message: its type ${type} is unknown in SSL 3.0`,
+      ALERTS.unexpected_message,
+    );
   }
   return name;
 }
@@ -94,18 +97,18 @@ function checkLength(name: MessageName, length: number): number {
 
 export interface HelloOffer {
   readonly random: Uint8Array;
-  /** Empty: no session is to be resumed. */
+  /** Empty: no session to resume. */
   readonly sessionId: Uint8Array;
   readonly suites: readonly number[];
 }
 
-/** A ClientHello of SSL 3.0: no extensions, which servers of its time may refuse. */
+/** Writes a ClientHello of SSL 3.0, without extensions, which old servers may refuse. */
 export function writeClientHello({ random, sessionId, suites }: HelloOffer): Buffer {
   return Buffer.concat([
     u16(VERSIONS.SSLv3),
     random,
     vector8(sessionId),
-    // RFC 5746, section 3.3: the sign of secure renegotiation of a client that sends no extension.
+    // RFC 5746, section 3.3: the signal of secure renegotiation without an extension.
     vector16(u16s([...suites, SIGNALLING_SUITES.empty_renegotiation_info])),
     vector8(u8(0)),
   ]);
@@ -115,7 +118,7 @@ export interface ServerHello {
   readonly random: Buffer;
   readonly sessionId: Buffer;
   readonly suite: number;
-  /** The server answers the client's signal of RFC 5746. */
+  /** Whether the server answers the client's signal of RFC 5746. */
   readonly secureRenegotiation: boolean;
 }
 
@@ -135,7 +138,7 @@ export function readServerHello(body: Buffer): ServerHello {
   const reader = new Reader(body, "the ServerHello");
   const version = reader.u16();
   if (version !== VERSIONS.SSLv3) {
-    throw new PeerError(`Cannot go on: the server chose version ${version}, not SSL 3.0`, ALERTS.protocol_version);
+    throw new PeerError(`The server chose version ${nameVersion(version)}, not SSL 3.0`, ALERTS.protocol_version);
   }
   const random = reader.take(32);
   const sessionId = reader.vector8();
@@ -144,20 +147,23 @@ export function readServerHello(body: Buffer): ServerHello {
   const extensions = reader.remaining > 0 ? reader.vector16() : undefined;
   reader.end();
   if (sessionId.length > 32 || compression !== 0) {
-    throw new PeerError("Cannot go on: the server chose what was not offered", ALERTS.illegal_parameter);
+    throw new PeerError(
+      "The server chose a compression method, or a session ID longer than 32 bytes",
+      ALERTS.illegal_parameter,
+    );
   }
   if (extensions && extensions.length > 0) readExtensions(extensions);
   return { random, sessionId, suite, secureRenegotiation: extensions !== undefined && extensions.length > 0 };
 }
 
-/** Only the answer to that signal may stand here, and on a first handshake it is empty: RFC 5746, section 3.4. */
+/** Only the answer to that signal is allowed, and in a first handshake it is empty: RFC 5746, section 3.4. */
 function readExtensions(block: Buffer): void {
   const reader = new Reader(block, "the ServerHello's extensions");
   const type = reader.u16();
   const content = reader.vector16();
   reader.end();
   if (type !== EXTENSIONS.renegotiation_info || content.length !== 1 || content[0] !== 0) {
-    throw new PeerError(`Cannot go on: the server sent extension ${type} unasked`, ALERTS.illegal_parameter);
+    throw new PeerError(`The server sent extension ${type}, which the client did not offer`, ALERTS.illegal_parameter);
   }
 }
 
@@ -172,11 +178,11 @@ export function readCertificate(body: Buffer): Buffer[] {
   message.end();
   const chain: Buffer[] = [];
   while (list.remaining > 0) chain.push(list.take(list.u24()));
-  if (chain.length === 0) throw new PeerError("Cannot go on: the server has no certificate", ALERTS.bad_certificate);
+  if (chain.length === 0) throw new PeerError("The server sent no certificate", ALERTS.bad_certificate);
   return chain;
 }
 
-/** The client has no certificate to send, but what it is asked must be well formed: RFC 6101, section 5.6.4. */
+/** Checks the form of the request: RFC 6101, section 5.6.4. The client has no certificate to send. */
 export function checkCertificateRequest(body: Buffer): void {
   const reader = new Reader(body, "the CertificateRequest");
   reader.vector8(1);

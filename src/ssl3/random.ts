@@ -1,2 +1,2 @@
-/** So many random bytes, fresh and the caller's own. Recorded conversations give fixed ones. */
+/** Makes this many new random bytes. Tests with recorded connections give fixed ones. */
 export type Random = (size: number) => Buffer;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { createRc4 } from "./rc4.ts";
 
-/** RFC 6229: key, and the stream at some offsets. */
+/** RFC 6229: keys, with the stream at some offsets. */
 const VECTORS: readonly (readonly [key: string, at: readonly (readonly [offset: number, stream: string])[]])[] = [
   [
     "0102030405",
@@ -24,14 +24,14 @@ const VECTORS: readonly (readonly [key: string, at: readonly (readonly [offset: 
 ];
 
 for (const [key, places] of VECTORS) {
-  test(`RC4 with ${key.length * 4} bits makes the stream of RFC 6229`, () => {
+  test(`RC4 with ${key.length * 4} bits gives the stream of RFC 6229`, () => {
     const stream = Buffer.alloc(256);
     createRc4(Buffer.from(key, "hex"))(stream);
     for (const [offset, expected] of places) assert.equal(stream.toString("hex", offset, offset + 16), expected);
   });
 }
 
-test("RC4 agrees with a plain second implementation, however its input is cut", () => {
+test("RC4 agrees with a second implementation however its input is cut", () => {
   const property = fc.property(
     fc.uint8Array({ minLength: 1, maxLength: 32 }),
     fc.uint8Array({ maxLength: 600 }),
@@ -51,7 +51,7 @@ test("RC4 agrees with a plain second implementation, however its input is cut", 
   fc.assert(property);
 });
 
-/** As it is written down everywhere: swaps in an array, one byte of output at a time. */
+/** The textbook form: swaps in an array, one byte at a time. */
 function plainRc4(key: readonly number[], input: readonly number[]): number[] {
   const s = [...Array(256).keys()];
   const swap = (i: number, j: number) => {

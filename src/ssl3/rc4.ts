@@ -1,6 +1,6 @@
 /**
- * RC4, which OpenSSL's default provider no longer has: RFC 6229 has its test vectors, RFC 7465 why nothing newer may use it.
- * Answers a function that encrypts or decrypts, which is the same, the next bytes of the stream, in place.
+ * RC4, which OpenSSL's default provider no longer has. RFC 6229 has test vectors; RFC 7465 forbids it in TLS. The function
+ * that it answers encrypts or decrypts the next bytes of the stream in place.
  */
 export function createRc4(key: Uint8Array): (bytes: Uint8Array) => void {
   const state = schedule(key);

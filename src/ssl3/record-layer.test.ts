@@ -26,12 +26,12 @@ function writerFor(suite: Suite): RecordWriter {
 
 function readerFor(suite: Suite): RecordReader {
   const reader = new RecordReader("version");
-  reader.agree();
+  reader.requireSsl3();
   reader.protect(suite, keysOf(suite));
   return reader;
 }
 
-/** All records in these bytes, given in pieces that end at `cuts`. The reader decrypts in place, so it gets copies. */
+/** All records in these bytes, in pieces that end at `cuts`. The pieces are copies, because the reader decrypts in place. */
 function readAll(reader: RecordReader, bytes: Uint8Array, cuts: readonly number[] = []): Content[] {
   const found: Content[] = [];
   const ends = [...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
@@ -59,7 +59,7 @@ function refusal(read: () => unknown): number {
 const way = fc.constantFrom(...WAYS);
 const contents = fc.array(fc.uint8Array({ minLength: 1, maxLength: 400 }), { minLength: 1, maxLength: 6 });
 
-test("What one side writes the other reads, wherever the bytes are cut", () => {
+test("One side reads the records of the other wherever the bytes are cut", () => {
   const property = fc.property(way, contents, fc.array(fc.nat()), (suite, written, cuts) => {
     const writer = writerFor(suite);
     const wire = Buffer.concat(written.flatMap((content) => writer.write(DATA, content)));
@@ -70,7 +70,7 @@ test("What one side writes the other reads, wherever the bytes are cut", () => {
   fc.assert(property);
 });
 
-test("Every bit of a protected record counts, but for the padding's, which SSL 3.0 does not protect", () => {
+test("A change of any bit of a protected record is found, except in the padding, which SSL 3.0 does not protect", () => {
   const property = fc.property(
     way,
     fc.uint8Array({ minLength: 1, maxLength: 100 }),
@@ -91,7 +91,7 @@ test("Every bit of a protected record counts, but for the padding's, which SSL 3
         assert.ok(error instanceof PeerError);
         return;
       }
-      // A length that has grown waits for more. Else it was POODLE's block: only the padding was touched.
+      // With a larger length the reader waits for more. Otherwise only the padding was changed, as POODLE does.
       const waits = wire.readUInt16BE(3) > wire.length - 5;
       const { block } = CIPHERS[suite.cipher];
       const padded = block > 1 && (content.length + MACS[suite.mac].size) % block === 0;
@@ -102,7 +102,7 @@ test("Every bit of a protected record counts, but for the padding's, which SSL 3
   fc.assert(property, { numRuns: 500 });
 });
 
-test("A wrong MAC and a wrong padding are the same fault, and nothing of the record comes out", () => {
+test("A wrong MAC and a wrong padding give the same error, and no byte of the record", () => {
   for (const suite of BLOCKS) {
     const { block } = CIPHERS[suite.cipher];
     const { size } = MACS[suite.mac];
@@ -129,7 +129,7 @@ test("A wrong MAC and a wrong padding are the same fault, and nothing of the rec
   }
 });
 
-test("The hash does as many rounds for every length that the padding may claim", () => {
+test("The hash runs the same number of rounds for every length of the padding", () => {
   const rounds = (bytes: number) => Math.ceil((bytes + 9) / 64);
   for (const name of ["md5", "sha1"] as const) {
     const prefix = MACS[name].size + MACS[name].pad + 11;
@@ -143,12 +143,12 @@ test("The hash does as many rounds for every length that the padding may claim",
   }
 });
 
-test("Records that break a bound are refused before their content comes", () => {
+test("Records that exceed a limit are refused before their content arrives", () => {
   const header = (type: number, version: number, length: number) =>
     Buffer.from([type, version >> 8, version & 0xff, length >> 8, length & 0xff]);
   const plain = () => {
     const reader = new RecordReader("version");
-    reader.agree();
+    reader.requireSsl3();
     return reader;
   };
   const [suite] = WAYS;
@@ -178,7 +178,7 @@ test("Records that break a bound are refused before their content comes", () => 
   );
 });
 
-test("Empty records are passed over, but not for ever", () => {
+test("Only a limited number of empty records in a row is ignored", () => {
   const empty = record(DATA, 0x0300, Buffer.alloc(0));
   const reader = new RecordReader("version");
   assert.equal(readAll(reader, Buffer.concat(Array(32).fill(empty))).length, 32);
@@ -188,7 +188,7 @@ test("Empty records are passed over, but not for ever", () => {
   );
 });
 
-test("With block ciphers, application data begins with a record of one byte; nothing else does", () => {
+test("With block ciphers only application data begins with a record of one byte", () => {
   for (const suite of WAYS) {
     const sizes = (contentType: number, length: number) =>
       readAll(readerFor(suite), Buffer.concat(writerFor(suite).write(contentType, Buffer.alloc(length)))).map(
@@ -202,7 +202,7 @@ test("With block ciphers, application data begins with a record of one byte; not
   }
 });
 
-test("Records are chained: each one's IV is the last block of the one before", () => {
+test("The IV of each record is the last block of the record before", () => {
   for (const suite of BLOCKS) {
     const { block } = CIPHERS[suite.cipher];
     const writer = writerFor(suite);
@@ -214,7 +214,7 @@ test("Records are chained: each one's IV is the last block of the one before", (
   }
 });
 
-test("Bytes of any kind are records, a wait for more, or the peer's fault, wherever they are cut", () => {
+test("Any bytes give records, a wait for more or a PeerError, wherever they are cut", () => {
   const outcome = (bytes: Uint8Array, suite: Suite | undefined, cuts: readonly number[]) => {
     const reader = new RecordReader("hello");
     if (suite) reader.protect(suite, keysOf(suite));

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import { PeerError } from "../errors.ts";
-import { VERSIONS } from "../vocabulary.ts";
+import { nameVersion, VERSIONS } from "../vocabulary.ts";
 import { Accumulator } from "../wire/accumulator.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES } from "../wire/numbers.ts";
@@ -10,7 +10,7 @@ import type { WriteKeys } from "./derivation.ts";
 import { createMac, evenOut, MACS, type Mac } from "./mac.ts";
 import type { Suite } from "./suites.ts";
 
-/** A record's plaintext. `contentType` SSLV2_HELLO: the body of an SSLv2-format hello, which is no record of SSL 3.0. */
+/** A record's plaintext. `contentType` SSLV2_HELLO: a whole SSLv2-format hello, which is not a record of SSL 3.0. */
 export interface Content {
   readonly contentType: number;
   readonly content: Buffer;
@@ -21,7 +21,7 @@ export const SSLV2_HELLO = 0x80;
 /** RFC 6101, section 5.2.3: what compression and encryption may add to a fragment, in bytes. */
 const MAX_EXPANSION = 2048;
 const SSLV2_HEADER = 2;
-/** Records without content that may follow one another: each costs us work and the peer next to nothing. */
+/** The most empty records in a row: each costs the peer almost nothing. */
 const MAX_EMPTY = 32;
 
 /** Protection in one direction: RFC 6101, section 5.2.3. */
@@ -31,34 +31,34 @@ interface Protection {
   readonly cipher: BulkCipher;
 }
 
-/** Takes records apart: bytes in, in pieces of any size, and plaintext out once its MAC has been found right. */
+/** Reads records from bytes in pieces of any size, and gives their plaintext once the MAC is verified. */
 export class RecordReader {
   #input: Buffer = Buffer.alloc(0);
-  /** The beginning of a record whose end has not come. */
+  /** The beginning of an incomplete record. */
   #partial = new Accumulator();
   #protection: Protection | undefined;
   #sequence = 0;
   #empty = 0;
-  #any: "hello" | "version" | "none";
+  #accepts: "hello" | "version" | "none";
 
-  /** Before SSL 3.0 is agreed upon, records may bear another version; a "hello" may have the format of SSL 2.0. */
+  /** Until `requireSsl3`, records may have another version 3.x. "hello": the first may be an SSLv2-format hello. */
   constructor(first: "hello" | "version") {
-    this.#any = first;
+    this.#accepts = first;
   }
 
-  /** From here on every record is one of SSL 3.0. */
-  agree(): void {
-    this.#any = "none";
+  /** From now on every record must have the version SSL 3.0. */
+  requireSsl3(): void {
+    this.#accepts = "none";
   }
 
-  /** From here on records are protected by these keys, which are the peer's. */
+  /** From now on records are protected with these keys of the peer. */
   protect(suite: Suite, { macSecret, key, iv }: WriteKeys): void {
     const mac = createMac(suite.mac, macSecret);
     this.#protection = { suite, mac, cipher: createDecryptor(suite.cipher, key, iv) };
     this.#sequence = 0;
   }
 
-  /** The bytes belong to the reader from then on. Call `next` until it answers undefined, then push again. */
+  /** The caller gives the bytes away. Call `next` until it answers undefined, then push again. */
   push(bytes: Buffer): void {
     this.#input = bytes;
   }
@@ -72,15 +72,18 @@ export class RecordReader {
     const fragment = whole.subarray(RECORD_HEADER);
     const content = this.#protection ? this.#open(this.#protection, contentType, fragment) : fragment;
     if (content.length > MAX_FRAGMENT) {
-      throw new PeerError(`Cannot read a record: its content has ${content.length} bytes`, ALERTS.record_overflow);
+      throw new PeerError(
+        `Cannot read a record: its content has ${content.length} bytes, above ${MAX_FRAGMENT}`,
+        ALERTS.record_overflow,
+      );
     }
     this.#empty = content.length === 0 ? this.#empty + 1 : 0;
     if (this.#empty > MAX_EMPTY)
-      throw new PeerError("Cannot go on: only empty records come", ALERTS.unexpected_message);
+      throw new PeerError(`The peer sent more than ${MAX_EMPTY} empty records in a row`, ALERTS.unexpected_message);
     return { contentType, content };
   }
 
-  /** One record with its header. Of a partial one, as much memory is held as has arrived. */
+  /** One record with its header. An incomplete record takes only the memory of the bytes that have arrived. */
   #take(): Buffer | undefined {
     if (this.#partial.length === 0) {
       const length = this.#lengthOf(this.#input);
@@ -105,11 +108,11 @@ export class RecordReader {
     return piece;
   }
 
-  /** The whole length of the record that begins so; undefined: its header is not there yet. */
+  /** The length of the record that begins here; undefined: its header is not complete. */
   #lengthOf(bytes: Buffer): number | undefined {
     const first = bytes[0];
     if (first === undefined) return undefined;
-    if ((first & SSLV2_HELLO) !== 0 && this.#any === "hello") {
+    if ((first & SSLV2_HELLO) !== 0 && this.#accepts === "hello") {
       return bytes.length < SSLV2_HEADER ? undefined : SSLV2_HEADER + (bytes.readUInt16BE(0) & 0x7fff);
     }
     if (first < CONTENT_TYPES.change_cipher_spec || first > CONTENT_TYPES.application_data) {
@@ -117,19 +120,22 @@ export class RecordReader {
     }
     if (bytes.length < RECORD_HEADER) return undefined;
     const version = bytes.readUInt16BE(1);
-    if (this.#any === "none" ? version !== VERSIONS.SSLv3 : version >> 8 !== 3) {
-      throw new PeerError(`Cannot read a record: its version is ${version}, not SSL 3.0`, ALERTS.illegal_parameter);
+    if (this.#accepts === "none" ? version !== VERSIONS.SSLv3 : version >> 8 !== 3) {
+      throw new PeerError(
+        `Cannot read a record: its version is ${nameVersion(version)}, not SSL 3.0`,
+        ALERTS.illegal_parameter,
+      );
     }
     const length = bytes.readUInt16BE(3);
     if (length > MAX_FRAGMENT + (this.#protection ? MAX_EXPANSION : 0)) {
-      throw new PeerError(`Cannot read a record: it has ${length} bytes`, ALERTS.record_overflow);
+      throw new PeerError(`Cannot read a record: its length ${length} is too large`, ALERTS.record_overflow);
     }
     return RECORD_HEADER + length;
   }
 
   /**
-   * Decrypts, then checks the MAC, and only then believes the padding (RFC 6101, section 5.2.3.2): whatever is wrong, the
-   * work and the answer are the same. Nothing of it covers the padding's content: that is POODLE, and is SSL 3.0's own.
+   * Decrypts and verifies the MAC; a wrong padding and a wrong MAC take the same steps and give the same answer (RFC 6101,
+   * section 5.2.3.2). SSL 3.0 does not protect the padding's bytes, which is the flaw behind POODLE.
    */
   #open({ suite, mac, cipher }: Protection, contentType: number, fragment: Buffer): Buffer {
     const { block } = CIPHERS[suite.cipher];
@@ -139,7 +145,7 @@ export class RecordReader {
     const plaintext = cipher(fragment);
     const longest = plaintext.length - size - (padded ? 1 : 0);
     const padding = padded ? plaintext[plaintext.length - 1]! : 0;
-    // All ones when the padding is shorter than a block and leaves room for a MAC; without a branch on what it is.
+    // All ones if the padding is shorter than a block and leaves room for a MAC. No branch depends on it.
     const good = (padding - Math.min(block, longest + 1)) >> 31;
     const length = longest - (padding & good);
     const expected = mac(this.#sequence, contentType, plaintext.subarray(0, length));
@@ -155,12 +161,12 @@ function notAuthentic(): PeerError {
   return new PeerError("Cannot read a record: it is not authentic", ALERTS.bad_record_mac);
 }
 
-/** Puts records together. */
+/** Writes records. */
 export class RecordWriter {
   #protection: Protection | undefined;
   #sequence = 0;
 
-  /** From here on records are protected by these keys, which are our own. */
+  /** From now on records are protected with these keys of our own. */
   protect(suite: Suite, { macSecret, key, iv }: WriteKeys): void {
     const mac = createMac(suite.mac, macSecret);
     this.#protection = { suite, mac, cipher: createEncryptor(suite.cipher, key, iv) };
@@ -180,8 +186,8 @@ export class RecordWriter {
   }
 
   /**
-   * The IV of the first record was on the wire before its content was chosen, which BEAST (CVE-2011-3389) needs. One byte
-   * in a record of its own puts a MAC that nobody can foretell before the rest.
+   * An attacker knows the IV of a record before its content is chosen, which BEAST (CVE-2011-3389) uses. A first record of
+   * one byte puts an unpredictable MAC before the rest.
    */
   #splits(contentType: number): boolean {
     const { suite } = this.#protection ?? {};

@@ -8,7 +8,7 @@ import { Reader } from "../wire/reader.ts";
 import { SslV2HelloReader } from "../wire/sslv2-hello.ts";
 import { vector16 } from "../wire/writer.ts";
 import type { Connection, SavedSession } from "./connection.ts";
-import { Conversation, type Role } from "./conversation.ts";
+import { ConnectionCore, type Role } from "./connection-core.ts";
 import { masterSecret, type Randoms } from "./derivation.ts";
 import { chooseCurve, type ServerShare, shareCurve, sharePrime } from "./ephemeral.ts";
 import { decryptPremaster, signParams } from "./key-exchange.ts";
@@ -25,21 +25,21 @@ export interface Identity {
 
 export interface ServerOptions {
   readonly random: Random;
-  /** Several when there is one of each key type. */
+  /** One for each key type that the server has. */
   readonly identities: readonly Identity[];
   readonly suites: SuiteChoice;
-  /** The highest version that is spoken here, by whatever engine: 0x0304 is TLS 1.3. */
+  /** The highest version that the node speaks, TLS included, as a number on the wire. */
   readonly highest: number;
-  /** A session of this identifier that this client may resume. Without it none is offered for resumption. */
+  /** Finds the session with this identifier if this client may resume it. Absent: sessions are not resumed. */
   readonly find?: ((id: Buffer) => SavedSession | undefined) | undefined;
 }
 
 /** The server's side: RFC 6101, section 5.5. The first bytes to receive are the ClientHello's, in either format. */
 export function createServer(options: ServerOptions): Connection {
-  return new Conversation("server", (conversation) => new ServerRole(conversation, options));
+  return new ConnectionCore("server", (connection) => new ServerRole(connection, options));
 }
 
-/** What was agreed on in the hellos. */
+/** The result of the hellos. */
 interface Agreement {
   readonly hello: ClientHello;
   readonly suite: Suite;
@@ -50,33 +50,33 @@ interface Agreement {
 }
 
 class ServerRole implements Role {
-  readonly #conversation: Conversation;
+  readonly #connection: ConnectionCore;
   readonly #options: ServerOptions;
   #agreement: Agreement | undefined;
   #resumed: SavedSession | undefined;
   #session: SavedSession | undefined;
 
-  constructor(conversation: Conversation, options: ServerOptions) {
-    this.#conversation = conversation;
+  constructor(connection: ConnectionCore, options: ServerOptions) {
+    this.#connection = connection;
     this.#options = options;
   }
 
-  hear({ name, body, framed }: Message): void {
-    if (name === "client_hello") this.#answerHello(readHello(body, framed));
-    else if (name === "client_key_exchange") this.#agree(body);
-    else throw new InvariantError(`Cannot answer ${name} as a server`);
+  onMessage({ name, body, framed }: Message): void {
+    if (name === "client_hello") this.#onClientHello(readHello(body, framed));
+    else if (name === "client_key_exchange") this.#onClientKeyExchange(body);
+    else throw new InvariantError(`Cannot handle ${name} as a server`);
   }
 
-  heardFinished(): void {
-    const { suite, share } = this.#agreed();
+  onFinished(): void {
+    const { suite, share } = this.#negotiated();
     const resumed = this.#resumed !== undefined;
-    if (!resumed) this.#conversation.sayFinished();
+    if (!resumed) this.#connection.sendFinished();
     const group = resumed ? undefined : share?.group;
     const session = this.#session;
-    this.#conversation.open({ suite, group, resumed, session, certificates: [] });
+    this.#connection.complete({ suite, group, resumed, session, certificates: [] });
   }
 
-  #answerHello(hello: ClientHello): void {
+  #onClientHello(hello: ClientHello): void {
     this.#checkVersion(hello);
     const { random, find } = this.#options;
     const randoms = { client: hello.random, server: random(32) };
@@ -87,23 +87,23 @@ class ServerRole implements Role {
     const sessionId = find ? random(32) : Buffer.alloc(0);
     this.#agreement = { ...chosen, hello, randoms, sessionId };
     const { suite, identity, share } = chosen;
-    const line = suite.exchange === "rsa" ? "server_hello: rsa" : "server_hello: ephemeral";
-    this.#conversation.sayServerHello(line, serverHello(hello, randoms, sessionId, suite));
-    this.#conversation.say("certificate", writeCertificate(identity.chain));
+    const move = suite.exchange === "rsa" ? "server_hello: rsa" : "server_hello: ephemeral";
+    this.#connection.sendServerHello(move, serverHello(hello, randoms, sessionId, suite));
+    this.#connection.sendMessage("certificate", writeCertificate(identity.chain));
     if (share) {
       const signature = vector16(signParams(identity.key, randoms, share.params));
-      this.#conversation.say("server_key_exchange", Buffer.concat([share.params, signature]));
+      this.#connection.sendMessage("server_key_exchange", Buffer.concat([share.params, signature]));
     }
-    this.#conversation.say("server_hello_done", Buffer.alloc(0));
+    this.#connection.sendMessage("server_hello_done", Buffer.alloc(0));
   }
 
   #checkVersion(hello: ClientHello): void {
     if (!hello.versions.includes(VERSIONS.SSLv3)) {
-      throw new PeerError("Cannot speak SSL 3.0: the client does not offer it", ALERTS.protocol_version);
+      throw new PeerError("The client does not offer SSL 3.0", ALERTS.protocol_version);
     }
-    // RFC 7507, section 3: somebody has kept the client from a version that both speak.
+    // RFC 7507, section 3: an attacker may have kept the client from a newer version that both speak.
     if (hello.fallback && this.#options.highest > hello.versions[0]!) {
-      const message = "Cannot speak SSL 3.0: the client fell back to it, and newer versions are spoken here";
+      const message = "The client fell back to SSL 3.0, but the node speaks a newer version";
       throw new PeerError(message, ALERTS.inappropriate_fallback);
     }
   }
@@ -116,13 +116,13 @@ class ServerRole implements Role {
     this.#session = session;
     const [identity] = this.#options.identities;
     this.#agreement = { hello, suite, identity: identity!, share: undefined, randoms, sessionId: session.id };
-    this.#conversation.sayServerHello("server_hello: resumed", serverHello(hello, randoms, session.id, suite));
-    this.#conversation.agree(suite, session.master, randoms);
-    this.#conversation.sayFinished();
+    this.#connection.sendServerHello("server_hello: resumed", serverHello(hello, randoms, session.id, suite));
+    this.#connection.setSecrets(suite, session.master, randoms);
+    this.#connection.sendFinished();
     return true;
   }
 
-  /** The client's first suite that there is a certificate and a group for. */
+  /** The client's first suite that the node has a certificate and a group for. */
   #choose(hello: ClientHello): Pick<Agreement, "suite" | "identity" | "share"> {
     const { identities, suites, random } = this.#options;
     const curve = chooseCurve(hello.supportedGroups);
@@ -134,11 +134,14 @@ class ServerRole implements Role {
       if (suite.exchange === "dhe") return { suite, identity, share: sharePrime(random) };
       if (curve !== undefined) return { suite, identity, share: shareCurve(curve, random) };
     }
-    throw new PeerError("Cannot speak SSL 3.0: no cipher suite is shared", ALERTS.handshake_failure);
+    throw new PeerError(
+      "The client offers no cipher suite that the node speaks over SSL 3.0",
+      ALERTS.handshake_failure,
+    );
   }
 
-  #agree(body: Buffer): void {
-    const { hello, suite, identity, share, randoms, sessionId } = this.#agreed();
+  #onClientKeyExchange(body: Buffer): void {
+    const { hello, suite, identity, share, randoms, sessionId } = this.#negotiated();
     let premaster: Buffer;
     if (share) {
       const reader = new Reader(body, "the ClientKeyExchange");
@@ -148,22 +151,22 @@ class ServerRole implements Role {
       premaster = decryptPremaster(identity.key, body, hello.legacyVersion, this.#options.random);
     }
     const master = masterSecret(premaster, randoms);
-    this.#conversation.agree(suite, master, randoms);
+    this.#connection.setSecrets(suite, master, randoms);
     if (sessionId.length > 0) this.#session = { id: sessionId, suite: suite.id, master, certificates: [] };
   }
 
-  #agreed(): Agreement {
-    if (!this.#agreement) throw new InvariantError("Cannot go on: no hello was answered");
+  #negotiated(): Agreement {
+    if (!this.#agreement) throw new InvariantError("No ClientHello was answered yet");
     return this.#agreement;
   }
 }
 
-/** The body of an SSLv2-format hello has its length before it, which is not part of the message. */
+/** The body of an SSLv2-format hello begins with its length, which is not part of the message. */
 function readHello(body: Buffer, framed: Buffer): ClientHello {
   if (body.length > framed.length) {
     const sighting = new SslV2HelloReader().push(body);
     if (sighting.kind === "hello") return sighting.hello;
-    throw new PeerError("Cannot read the SSLv2-format hello: its lengths do not agree", ALERTS.illegal_parameter);
+    throw new PeerError("Cannot read the SSLv2-format hello: its lengths do not add up", ALERTS.illegal_parameter);
   }
   return readClientHello(body);
 }

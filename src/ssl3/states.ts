@@ -1,11 +1,11 @@
-import type { Sender } from "./derivation.ts";
+import type { Side } from "../vocabulary.ts";
 
 /**
- * Every line that a conversation of SSL 3.0 may have, and where it leads: RFC 6101, section 5.5, figures 1 and 2. It tells
- * of both sides at once, so it does not know which of them we are; each side takes every line, said or heard, through it.
+ * Every move of an SSL 3.0 connection, and the state after it: RFC 6101, section 5.5, figures 1 and 2. The table has the
+ * moves of both sides and does not know which side we are: each side takes every move through it, sent or received.
  *
- * The key exchange stands with the ServerHello, because it decides whether a ServerKeyExchange must follow; "resumed" is
- * a ServerHello with the session ID that the client offered.
+ * A ServerHello is named after its key exchange, which decides whether a ServerKeyExchange must follow. "resumed" is a
+ * ServerHello with the session ID that the client offered.
  */
 const TRANSITIONS = {
   opening: { client: { client_hello: "offered" }, server: {} },
@@ -23,7 +23,7 @@ const TRANSITIONS = {
   keyless: { client: {}, server: { server_key_exchange: "certified" } },
   certified: { client: {}, server: { certificate_request: "demanding", server_hello_done: "answering" } },
   demanding: { client: {}, server: { server_hello_done: "excusing" } },
-  // RFC 6101, section 5.6.6: a client without a certificate says so with a warning, and goes on.
+  // RFC 6101, section 5.6.6: a client without a certificate sends a warning and goes on.
   excusing: { client: { no_certificate: "answering" }, server: {} },
   answering: { client: { client_key_exchange: "agreed" }, server: {} },
   agreed: { client: { change_cipher_spec: "clientSwitched" }, server: {} },
@@ -36,7 +36,7 @@ const TRANSITIONS = {
   serverFinishedFirst: { client: { change_cipher_spec: "clientSwitchedLast" }, server: {} },
   clientSwitchedLast: { client: { finished: "open" }, server: {} },
 
-  // A ClientHello does not stand here: nothing is negotiated anew. A client may pass over a HelloRequest (section 5.6.1.1).
+  // No ClientHello here: renegotiation is refused. A client may ignore a HelloRequest (section 5.6.1.1).
   open: {
     client: { application_data: "open", close_notify: "clientClosed" },
     server: { application_data: "open", hello_request: "open", close_notify: "serverClosed" },
@@ -50,12 +50,12 @@ const TRANSITIONS = {
 } as const;
 
 export type State = keyof typeof TRANSITIONS;
-type LinesOf<S extends State> = { [Side in Sender]: keyof (typeof TRANSITIONS)[S][Side] }[Sender];
-/** A message, in the RFC's words. */
-export type Line = { [S in State]: LinesOf<S> }[State];
+type MovesOf<S extends State> = { [Sender in Side]: keyof (typeof TRANSITIONS)[S][Sender] }[Side];
+/** A message or record, by its name in the RFC. */
+export type Move = { [S in State]: MovesOf<S> }[State];
 
-/** Where this line leads; undefined: nobody may say it here. */
-export function advance(state: State, sender: Sender, line: Line): State | undefined {
-  const lines: Partial<Record<Line, State>> = TRANSITIONS[state][sender];
-  return lines[line];
+/** The state after this move; undefined: it is not allowed in this state. */
+export function advance(state: State, sender: Side, move: Move): State | undefined {
+  const moves: Partial<Record<Move, State>> = TRANSITIONS[state][sender];
+  return moves[move];
 }

@@ -8,33 +8,33 @@ export interface Suite {
   /** IANA's name. */
   readonly name: string;
   readonly exchange: "rsa" | "dhe" | "ecdhe";
-  /** The kind of key that the server's certificate must have. */
+  /** The kind of key in the server's certificate. */
   readonly auth: "rsa" | "ecdsa";
   readonly cipher: CipherName;
   readonly mac: MacName;
 }
 
-/** Which suites may be used: "rc4" leaves out the block ciphers, whose padding POODLE (CVE-2014-3566) reads through. */
+/** The suites that may be used. "rc4" leaves out the block ciphers, which POODLE (CVE-2014-3566) breaks. */
 export type SuiteChoice = "all" | "rc4";
 
-/** The suite with this number; undefined: the engine does not speak it, or it may not be used. */
+/** The suite with this number; undefined: the engine does not have it, or it may not be used. */
 export function suiteById(id: number, choice: SuiteChoice): Suite | undefined {
   return suitesFor(choice).find((suite) => suite.id === id);
 }
 
-/** In the order in which the engine offers them. */
+/** The suites in the order in which the engine offers them. */
 export function suitesFor(choice: SuiteChoice): readonly Suite[] {
   return choice === "all" ? SUITES : RC4_SUITES;
 }
 
-/** The kind of suite that a key can serve; undefined: none. */
+/** The kind of suite that a key can be used for; undefined: none. */
 export function authOf(key: KeyObject): Suite["auth"] | undefined {
   if (key.asymmetricKeyType === "rsa") return "rsa";
   return key.asymmetricKeyType === "ec" ? "ecdsa" : undefined;
 }
 
 type Row = readonly [number, string, Suite["exchange"], Suite["auth"], CipherName, MacName];
-/** What RFC 6101 and its peers have with encryption and certificates; no export, NULL, anonymous, DES40, DES or DSS suite. */
+/** Suites with encryption and certificates: no export, NULL, anonymous, DES40, DES or DSS suite. */
 const ROWS: readonly Row[] = [
   [0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", "ecdhe", "ecdsa", "aes-256-cbc", "sha1"],
   [0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", "ecdhe", "rsa", "aes-256-cbc", "sha1"],

@@ -12,7 +12,7 @@ import { readUntil } from "./reading.ts";
 export async function replayDialogue(server: End, { protocol, script }: Agreement, timeout: number): Promise<void> {
   try {
     const dialogue = openDialogue(protocol);
-    if (!script || !dialogue) throw refused(`What was said in ${protocol} cannot be said again`);
+    if (!script || !dialogue) throw refused(`The ${protocol} dialogue cannot be repeated`);
     const steps = [...script];
     const say = (): Progress["kind"] => {
       for (let [step] = steps; step && step.after <= dialogue.answers; [step] = steps) {
@@ -35,11 +35,11 @@ export async function replayDialogue(server: End, { protocol, script }: Agreemen
     say();
     const timing = { silence: timeout, gap: timeout };
     const { answer } = await readUntil({ client: server }, (_side, bytes) => hear(bytes), timing);
-    if (!answer?.agreed) throw refused(`The server did not agree to ${protocol}'s TLS a second time`);
+    if (!answer?.agreed) throw refused(`The server did not agree to TLS in ${protocol} a second time`);
     server.skip(answer.at);
   } catch (error) {
     server.close();
-    if (error instanceof PeerError) throw refused(`The server broke ${protocol} when it was spoken to again`, error);
+    if (error instanceof PeerError) throw refused(`The server broke ${protocol} when the dialogue was repeated`, error);
     throw error;
   }
 }

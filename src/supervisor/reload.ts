@@ -51,7 +51,7 @@ function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloade
 
 async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const before = state.active;
-  await checkListenersFree(loaded, before.loaded);
+  await checkListenersFree(state.loop, loaded, before.loaded);
   const next = await prepareConfig(loaded, state);
   const changes = changesBetween(before, next);
   checkToolsStay(before.loaded.config.tools, loaded.config.tools);

@@ -1,18 +1,18 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
 import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
-import { removeNodeFile, writeNodeFile } from "../config/node-file.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
 import { searchSessions } from "../control/session-search.ts";
+import { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
-import { checkFree } from "../linux/listen.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
@@ -28,7 +28,7 @@ import { logWarnings, prepareConfig } from "./active-config.ts";
 import { forget } from "./caches.ts";
 import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
-import { checkListenersFree } from "./free-ports.ts";
+import { checkFree, checkListenersFree } from "./free-ports.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { Sharing } from "./sharing.ts";
@@ -86,8 +86,9 @@ async function startNode(
   const { config } = loaded;
   log.level = config.log.level;
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
-  await checkListenersFree(loaded, undefined);
-  await checkFree({ ...config.console.address, path: "console.address" });
+  const loop = new Loop();
+  await checkListenersFree(loop, loaded, undefined);
+  await checkFree(loop, { ...config.console.address, path: "console.address" });
   await makeFolders(config.dataDir);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
@@ -98,7 +99,8 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  const state = createState({ active, keyFolder, keyReader, authorities, inline, startedAt: now }, count, teardown);
+  const prepared = { loop, active, keyFolder, keyReader, authorities, inline, startedAt: now };
+  const state = createState(prepared, count, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);
   return { state, control };
@@ -111,7 +113,7 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   teardown.steps.push(() => warn(takeDownTools(dataDir)));
   // Interfaces that an earlier run moved into a tool's namespace have to come back before they can be moved again.
   warn(takeDownTools(dataDir));
-  setUpTools(planTools(tools, count), dataDir);
+  warn(setUpTools(planTools(tools, count), dataDir));
   teardown.steps.push(() => {
     if (!teardown.keepsListeners) warn(takeDownListeners(dataDir));
   });
@@ -121,7 +123,7 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   return inline;
 }
 
-type Prepared = Pick<NodeState, "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
+type Prepared = Pick<NodeState, "loop" | "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
 
 /** Opens what the supervisor needs for the workers, and starts none yet. */
 function createState(prepared: Prepared, count: number, { steps }: Teardown): NodeState {

@@ -1,4 +1,5 @@
 import type { History } from "../control/history.ts";
+import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
@@ -31,6 +32,8 @@ export interface NodeState {
   readonly workers: Workers;
   readonly demanding: KnownServers;
   readonly sharing: Sharing;
+  /** For connections of the node's own: heartbeats through tools, and looks whether a port is free. */
+  readonly loop: Loop;
   /** Finds the session of a connection that comes back from a proxy tool. */
   readonly returns: ReturnsDirectory;
   readonly startedAt: number;

@@ -5,11 +5,12 @@ import type { NodeState } from "./state.ts";
 
 /** Sends heartbeats through the tools. Tells the workers and the log when a tool fails and when it works again. */
 export function watchConfiguredTools(state: NodeState): Watch {
+  const { loop, returns } = state;
   const { tools } = state.active.loaded.config;
   for (const { name } of tools) state.workers.tell({ kind: "tool", name, up: true, reason: "" });
   const watched = tools.map((tool, index) => ({
     ...tool,
-    probe: (timeout: number) => probeTool(tool, timeout, state.returns),
+    probe: (timeout: number) => probeTool(tool, { loop, returns, timeout }),
     async mend() {
       const mended = await mendTool(tool, `tools[${index}]`);
       if (mended.length > 0)

@@ -8,6 +8,7 @@ import { ConfigError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { FromWorker, WorkerSetup } from "../messages.ts";
 import type { PolicySource } from "../policy/rule.ts";
+import { faultActions } from "../policy/test-policy.ts";
 import { type ListedWorker, restartAfter, Workers } from "./workers.ts";
 
 // The workers are real ones, with their own processes.
@@ -19,15 +20,7 @@ const POLICY: PolicySource = {
   versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "bypass" },
   lists: { bypass: [], decrypt: [] },
   rules: [],
-  certificate: {
-    expired: "drop",
-    selfSigned: "drop",
-    unknownIssuer: "drop",
-    hostMismatch: "drop",
-    invalid: "drop",
-    revoked: "drop",
-    revocationUnknown: "drop",
-  },
+  certificate: faultActions("drop"),
   clientCertificate: { action: "bypass", for: 1000 },
 };
 

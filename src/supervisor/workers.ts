@@ -129,7 +129,7 @@ export class Workers {
       restarts.restarts += 1;
       const process = this.#launch(worker);
       process.setUp(this.#setupFor!(worker)).catch((error: Error) => {
-        log.error({ worker, error: error.message }, "A worker could not start again");
+        log.error({ worker, error: error.message }, "Cannot set up a restarted worker; it is killed");
         process.kill();
       });
     }, delay).unref();

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
+import type { End } from "../engine/end.ts";
+import { endPair } from "../engine/test-ends.ts";
+import { until } from "../engine/wait.ts";
 import { NetworkError } from "../errors.ts";
 import type { FlowClass } from "../vocabulary.ts";
 import { type Chain, type ChainTool, createChains, createToolTraffic } from "./chain.ts";
@@ -19,18 +20,8 @@ const ALL: readonly FlowClass[] = ["decrypted", "bypassed", "notTls"];
 
 /** The node's ends of two connections on loopback. */
 async function hopOf(t: TestContext, tool: string): Promise<Hop> {
-  const server = createServer((socket) => {
-    socket.on("error", () => {});
-    t.after(() => socket.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => server.close());
-  const { port } = server.address() as { port: number };
-  const [ta, tb] = [0, 1].map(() => connect({ port, host: "127.0.0.1" }).on("error", () => {}));
-  await Promise.all([once(ta!, "connect"), once(tb!, "connect")]);
-  t.after(() => [ta, tb].forEach((socket) => void socket!.destroy()));
-  return { tool, ta: ta!, tb: Promise.resolve(tb!) };
+  const [[ta], [tb]] = await Promise.all([endPair(t), endPair(t)]);
+  return { tool, ta, tb: Promise.resolve(tb) };
 }
 
 type Connect = ChainTool["open"]["connect"];
@@ -67,7 +58,7 @@ function names(chain: Awaited<ReturnType<ReturnType<typeof chained>["enter"]>>):
   return (chain as Chain).hops.map((hop) => hop.tool);
 }
 
-test("Without a list of the rule's own, all tools that take the class of flow are passed in the order of the configuration", async (t) => {
+test("Without a list in the rule, a session passes all tools that take its flow class, in the order of the configuration", async (t) => {
   const { enter, progress } = chained([
     working(t, "ips"),
     working(t, "mail", { flows: ["notTls"] }),
@@ -79,7 +70,7 @@ test("Without a list of the rule's own, all tools that take the class of flow ar
   assert.deepEqual(names(await enter(undefined, { flow: "notTls" })), ["ips", "mail"]);
 });
 
-test("A rule's list is followed in its order, without tools that do not take the class of flow; an empty one names none", async (t) => {
+test("A session passes the tools of the rule's list that take its flow class, in the order of the list", async (t) => {
   const { enter, progress } = chained([working(t, "ips"), working(t, "dlp", { flows: ["decrypted"] })]);
   assert.deepEqual(names(await enter(["dlp", "ips"])), ["dlp", "ips"]);
   assert.deepEqual(names(await enter(["dlp", "ips"], { flow: "bypassed" })), ["ips"]);
@@ -88,7 +79,7 @@ test("A rule's list is followed in its order, without tools that do not take the
   assert.deepEqual(progress, []);
 });
 
-test("A tool that fails and lets sessions go on is left out, and its health is told", async (t) => {
+test("A failed tool with onFailure bypass is left out, and its health counts the failure", async (t) => {
   const { enter, failures, progress } = chained([failing("ips", "bypass"), working(t, "dlp")]);
   const chain = await enter();
   assert.deepEqual(names(chain), ["dlp"]);
@@ -100,13 +91,13 @@ test("A tool that fails and lets sessions go on is left out, and its health is t
   assert.deepEqual(progress, ["SYN_SENT:INIT", "SYN_SENT:SYN_RCV", "EST:EST"]);
 });
 
-test("When all tools are left out the ends on the tools' side are as if there were none", async () => {
+test("When all tools are left out, the state is that of a session without tools", async () => {
   const { enter, progress } = chained([failing("ips", "bypass")]);
   assert.deepEqual(names(await enter()), []);
   assert.equal(progress.at(-1), "INIT:INIT");
 });
 
-test("A tool that must not be left out ends the session, and the connections through the others are closed", async (t) => {
+test("A failed tool with onFailure drop ends the session, and the connections to the other tools are closed", async (t) => {
   const opened: Hop[] = [];
   const first = tool("dlp", async () => {
     const hop = await hopOf(t, "dlp");
@@ -116,12 +107,10 @@ test("A tool that must not be left out ends the session, and the connections thr
   const { enter } = chained([first, failing("ips", "drop")]);
   assert.deepEqual(await enter(), { kind: "failed", reason: "Dropped: Cannot reach the tool ips: ECONNREFUSED" });
   const [hop] = opened;
-  assert.equal(hop!.ta.destroyed, true);
-  const tb = await hop!.tb;
-  if (!tb.destroyed) await once(tb, "close");
+  assert.deepEqual([hop!.ta.isOpen, (await hop!.tb).isOpen], [false, false]);
 });
 
-test("A tool whose health is bad is not even tried, and no failure of it is told", async () => {
+test("A tool that has failed is not tried, and its health counts no further failure", async () => {
   let tried = 0;
   const ips = tool("ips", () => {
     tried += 1;
@@ -135,7 +124,7 @@ test("A tool whose health is bad is not even tried, and no failure of it is told
   assert.deepEqual([tried, failures], [0, []]);
 });
 
-test("What the node itself is short of, or a session that was over before, is no failure of the tool", async () => {
+test("A shortage of the node, or a session that ended before, is no failure of the tool", async () => {
   const codes = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL", "EADDRINUSE", "EACCES", "ECONNABORTED"];
   for (const code of codes) {
     const short = () => Promise.reject(new NetworkError(`No way: ${code}`, code));
@@ -145,34 +134,44 @@ test("What the node itself is short of, or a session that was over before, is no
   }
 });
 
-test("When a tool fails the sessions that pass it are ended with the reason, those of other tools are not", async (t) => {
+test("When a tool fails, the sessions that pass it are ended with the reason, and others continue", async (t) => {
   const { enter, traffic } = chained([working(t, "ips"), working(t, "dlp")]);
   const [through, beside] = [(await enter(["ips"])) as Chain, (await enter(["dlp"])) as Chain];
   assert.deepEqual([traffic.sessions("ips"), traffic.sessions("dlp")], [1, 1]);
-  const closed = new Promise((resolve) => through.hops[0]!.ta.once("close", resolve));
-  const broken = once(through.hops[0]!.ta, "error") as Promise<[NetworkError]>;
+  const { ta } = through.hops[0]!;
+  const relayed = until([ta], () => undefined, { timeout: 10_000, late: "Nobody told the relay" });
   traffic.setHealth("ips", false, "The tool ips has failed: no heartbeat came back");
-  const [error] = await broken;
-  assert.deepEqual(
-    [error.message, error instanceof NetworkError],
-    ["The tool ips has failed: no heartbeat came back", true],
-  );
-  await closed;
+  await assert.rejects(relayed, {
+    name: "NetworkError",
+    code: "ETOOL",
+    message: "The tool ips has failed: no heartbeat came back",
+  });
   assert.deepEqual([traffic.sessions("ips"), traffic.sessions("dlp")], [0, 1]);
-  assert.equal(beside.hops[0]!.ta.destroyed, false);
+  assert.deepEqual([ta.isOpen, beside.hops[0]!.ta.isOpen], [false, true]);
   traffic.setHealth("ips", true, "");
   assert.deepEqual(names(await enter(["ips"])), ["ips"]);
 });
 
-test("Whoever is done with a chain closes what is still open, also what comes back late", async (t) => {
-  const { promise, resolve } = Promise.withResolvers<Socket>();
+test("Releasing a chain closes its open connections, also those that come back late", async (t) => {
+  const { promise, resolve } = Promise.withResolvers<End>();
   const { ta, tb } = await hopOf(t, "ips");
   const late = tool("ips", async () => ({ tool: "ips", ta, tb: promise }));
   const chains = createChains([late], createToolTraffic([]), () => {});
   const chain = (await chains.connect(SUBJECT, undefined, () => {})) as Chain;
   chain.release();
-  assert.equal(ta.destroyed, true);
+  assert.equal(ta.isOpen, false);
   resolve(await tb);
   await promise;
-  assert.equal((await tb).destroyed, true);
+  assert.equal((await tb).isOpen, false);
+});
+
+test("A session's protocol is limited by those of its tools that read decrypted plaintext", () => {
+  const limited = { ...tool("dlp", () => Promise.reject(new Error("not connected"))), alpn: "http/1.1" };
+  const other = tool("ips", limited.open.connect);
+  const onlyAlpn = (tools: readonly ChainTool[], wanted?: readonly string[]) =>
+    createChains(tools, createToolTraffic([]), () => {}).onlyAlpn(wanted);
+  assert.equal(onlyAlpn([other, limited]), "http/1.1");
+  assert.equal(onlyAlpn([other, limited], ["dlp"]), "http/1.1");
+  assert.equal(onlyAlpn([other, limited], ["ips"]), undefined);
+  assert.equal(onlyAlpn([{ ...limited, flows: ["bypassed"] }]), undefined);
 });

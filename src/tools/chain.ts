@@ -2,17 +2,16 @@ import { NetworkError } from "../errors.ts";
 import { isOwnShortage } from "./own-shortage.ts";
 import type { Hop, Tool, ToolSettings, ToolSubject } from "./tool.ts";
 
-/** How far a session's way through its tools got: the last two of its four TCP ends. */
+/** How far a session has come through its tools: the states of Ta and Tb (docs/glossary.md). */
 export type Progress = "SYN_SENT:INIT" | "SYN_SENT:SYN_RCV" | "EST:EST" | "INIT:INIT";
 
-/** A session's way through its tools. */
+/** The connections of a session through its tools. */
 export interface Chain {
   readonly kind: "ready";
   /** In the order in which the client's bytes pass them. */
   readonly hops: readonly Hop[];
-  /** What became of each of the session's tools. */
   readonly passed: readonly ToolOutcome[];
-  /** The session is over, or was never begun: whatever is still open is closed. */
+  /** Closes the connections that are still open, when the session is over or did not begin. */
   release(): void;
 }
 
@@ -22,7 +21,7 @@ export interface ToolOutcome {
   readonly state: "connected" | "bypassed";
 }
 
-/** A tool that must not be left out has failed. */
+/** A tool whose `onFailure` is `drop` has failed. */
 export interface ChainFailure {
   readonly kind: "failed";
   readonly reason: string;
@@ -43,12 +42,12 @@ export interface ToolStage {
   onlyAlpn(wanted: readonly string[] | undefined): string | undefined;
 }
 
-/** What passes the tools of a worker, whatever the configuration that its sessions began with. */
+/** The sessions that pass each tool of a worker, and the tools that have failed. It outlives reloads. */
 export interface ToolTraffic {
   /** Tools that have failed, and why. */
   readonly failed: ReadonlyMap<string, string>;
   enter(name: string, hop: Hop): void;
-  /** What the health says. Sessions that pass a tool that has failed are ended. `reason` in one sentence. */
+  /** The tool's health has changed. The sessions that pass a failed tool are ended. `reason`: one sentence. */
   setHealth(name: string, up: boolean, reason: string): void;
   /** Sessions that pass the tool now. */
   sessions(name: string): number;
@@ -62,7 +61,7 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
     enter(name, hop) {
       const live = passing.get(name) ?? new Set();
       passing.set(name, live.add(hop));
-      hop.ta.once("close", () => live.delete(hop));
+      hop.ta.onceClosed(() => live.delete(hop));
     },
     setHealth(name, up, reason) {
       if (up) {
@@ -70,7 +69,7 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
         return;
       }
       failed.set(name, reason);
-      for (const { ta } of passing.get(name) ?? []) ta.destroy(new NetworkError(reason, "ETOOL"));
+      for (const { ta } of passing.get(name) ?? []) ta.reset(new NetworkError(reason, "ETOOL"));
     },
     sessions: (name) => passing.get(name)?.size ?? 0,
   };
@@ -82,35 +81,10 @@ export interface ChainTool extends ToolSettings {
   readonly alpn?: string | undefined;
 }
 
-/** `onFailed`: a session could not be connected through a tool, which its health is told. */
-export function createChains(
-  tools: readonly ChainTool[],
-  traffic: ToolTraffic,
-  onFailed: (name: string, reason: string) => void,
-): ToolStage {
-  async function enter({ name, open }: ChainTool, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
-    const reason = traffic.failed.get(name);
-    if (reason !== undefined) throw new NetworkError(reason, "ETOOL");
-    let awaited = true;
-    const returned = () => {
-      if (awaited) onReturn();
-      awaited = false;
-    };
-    try {
-      const hop = await open.connect(subject, returned);
-      traffic.enter(name, hop);
-      // Whoever relays hears of a failure too; until somebody does it must not bring the process down.
-      hop.tb.then(returned, (error: unknown) => {
-        // One that takes sessions and sends none back has failed; one that ends them may have its reasons.
-        if (error instanceof NetworkError && error.code === "ETIMEDOUT") onFailed(name, error.message);
-      });
-      return hop;
-    } catch (error) {
-      if (error instanceof NetworkError && !isOwnShortage(error)) onFailed(name, error.message);
-      throw error;
-    }
-  }
+/** Called when a session could not be connected through a tool: the tool's health counts it. */
+type OnFailed = (name: string, reason: string) => void;
 
+export function createChains(tools: readonly ChainTool[], traffic: ToolTraffic, onFailed: OnFailed): ToolStage {
   return {
     async connect(subject, wanted, onProgress) {
       const chosen = choose(tools, subject, wanted);
@@ -121,34 +95,16 @@ export function createChains(
         missing -= 1;
         if (missing === 0) onProgress("SYN_SENT:SYN_RCV");
       };
-      const outcomes = await Promise.allSettled(chosen.map((tool) => enter(tool, subject, onReturn)));
-      const hops = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
-      const release = () => {
-        for (const hop of hops) leave(hop);
-      };
-      const passed: ToolOutcome[] = [];
-      for (const [index, outcome] of outcomes.entries()) {
-        const { name, onFailure } = chosen[index]!;
-        if (outcome.status === "fulfilled") {
-          passed.push({ name, state: "connected" });
-          continue;
-        }
-        const error: unknown = outcome.reason;
-        if (!(error instanceof NetworkError) || onFailure === "drop") {
-          release();
-          if (error instanceof NetworkError) return { kind: "failed", reason: `Dropped: ${error.message}` };
-          throw error;
-        }
-        passed.push({ name, state: "bypassed" });
-        onReturn();
-      }
-      if (hops.length === 0) onProgress("INIT:INIT");
+      const entries = chosen.map((tool) => enter(tool, subject, { traffic, onFailed, onReturn }));
+      const chain = chainOf(chosen, await Promise.allSettled(entries), onReturn);
+      if (chain.kind === "failed") return chain;
+      if (chain.hops.length === 0) onProgress("INIT:INIT");
       else
-        void Promise.all(hops.map(({ tb }) => tb)).then(
+        void Promise.all(chain.hops.map(({ tb }) => tb)).then(
           () => onProgress("EST:EST"),
           () => {},
         );
-      return { kind: "ready", hops, passed, release };
+      return chain;
     },
     onlyAlpn(wanted) {
       const limits = ({ name, flows, alpn }: ChainTool) =>
@@ -158,7 +114,65 @@ export function createChains(
   };
 }
 
-/** A rule's own list is kept in its order; a tool that does not take this class of flow is left out of it all the same. */
+/** Connects a session through one tool. Throws NetworkError. */
+async function enter(
+  { name, open }: ChainTool,
+  subject: ToolSubject,
+  on: { readonly traffic: ToolTraffic; readonly onFailed: OnFailed; readonly onReturn: () => void },
+): Promise<Hop> {
+  const { traffic, onFailed, onReturn } = on;
+  const reason = traffic.failed.get(name);
+  if (reason !== undefined) throw new NetworkError(reason, "ETOOL");
+  let awaited = true;
+  const returned = () => {
+    if (awaited) onReturn();
+    awaited = false;
+  };
+  try {
+    const hop = await open.connect(subject, returned);
+    traffic.enter(name, hop);
+    // The relay handles a rejection too. Until it does, one must not end the process.
+    hop.tb.then(returned, (error: unknown) => {
+      // A tool that takes a session and never gives it back has failed. One that ends the session may have a reason to.
+      if (error instanceof NetworkError && error.code === "ETIMEDOUT") onFailed(name, error.message);
+    });
+    return hop;
+  } catch (error) {
+    if (error instanceof NetworkError && !isOwnShortage(error)) onFailed(name, error.message);
+    throw error;
+  }
+}
+
+/** Puts the chain together. `onBypass` is called for each tool that is left out. Throws what is not a NetworkError. */
+function chainOf(
+  tools: readonly ChainTool[],
+  entered: readonly PromiseSettledResult<Hop>[],
+  onBypass: () => void,
+): Chain | ChainFailure {
+  const hops = entered.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+  const release = () => {
+    for (const hop of hops) leave(hop);
+  };
+  const passed: ToolOutcome[] = [];
+  for (const [index, outcome] of entered.entries()) {
+    const { name, onFailure } = tools[index]!;
+    if (outcome.status === "fulfilled") {
+      passed.push({ name, state: "connected" });
+      continue;
+    }
+    const error: unknown = outcome.reason;
+    if (!(error instanceof NetworkError) || onFailure === "drop") {
+      release();
+      if (error instanceof NetworkError) return { kind: "failed", reason: `Dropped: ${error.message}` };
+      throw error;
+    }
+    passed.push({ name, state: "bypassed" });
+    onBypass();
+  }
+  return { kind: "ready", hops, passed, release };
+}
+
+/** The tools of the rule's list in its order, or all; without those that do not take this class of flow. */
 function choose(
   tools: readonly ChainTool[],
   { flow }: ToolSubject,
@@ -174,13 +188,11 @@ function choose(
   return listed.filter(({ flows }) => flows.includes(flow));
 }
 
-/** Ends what no relay has ended: a session whose client went away while its tools were connected. */
+/** Closes connections that no relay has taken over: the client left while its tools were being connected. */
 function leave({ ta, tb }: Hop): void {
-  if (!ta.destroyed) ta.destroy();
+  ta.close();
   void tb.then(
-    (socket) => {
-      if (!socket.destroyed) socket.destroy();
-    },
+    (back) => back.close(),
     () => {},
   );
 }

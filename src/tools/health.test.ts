@@ -4,7 +4,7 @@ import { createHealth } from "./health.ts";
 
 const PLAN = { retries: 3, recovery: 5_000 };
 
-test("A tool has failed after so many failures in a row, and is told of once", () => {
+test("A tool has failed after `retries` consecutive failures, which is reported once", () => {
   const health = createHealth(PLAN, 0);
   assert.deepEqual([health.fail("a", 1), health.fail("b", 2), health.fail("c", 3)], [false, false, true]);
   assert.deepEqual(health.state, { up: false, since: 3, reason: "c" });
@@ -12,7 +12,7 @@ test("A tool has failed after so many failures in a row, and is told of once", (
   assert.deepEqual(health.state, { up: false, since: 3, reason: "d" });
 });
 
-test("A heartbeat that comes through in between begins the count anew", () => {
+test("A heartbeat that comes through resets the count of failures", () => {
   const health = createHealth(PLAN, 0);
   health.fail("a", 1);
   health.fail("b", 2);
@@ -28,7 +28,7 @@ test("A tool that has failed is used again when its heartbeats have come through
   assert.deepEqual(health.state, { up: true, since: 6_000, reason: "it is gone" });
 });
 
-test("A failure during the recovery begins it anew", () => {
+test("A failure during the recovery starts it again", () => {
   const health = createHealth(PLAN, 0);
   for (const at of [1, 2, 3]) health.fail("it is gone", at);
   health.succeed(1_000);

@@ -1,8 +1,8 @@
-/** When a tool counts as failed, and when it counts again. Times in ms. */
+/** When a tool has failed, and when it has recovered. Times in ms. */
 export interface HealthPlan {
-  /** Failures in a row, of heartbeats and of sessions that could not be connected, until the tool has failed. */
+  /** After this many consecutive failures, of heartbeats or of sessions, the tool has failed. */
   readonly retries: number;
-  /** For how long heartbeats must succeed until it is used again. */
+  /** For how long heartbeats must succeed until the tool is used again. */
   readonly recovery: number;
 }
 
@@ -10,24 +10,24 @@ export interface HealthState {
   readonly up: boolean;
   /** ms since the epoch. */
   readonly since: number;
-  /** What the last failure was, one sentence; undefined: none yet. */
+  /** The last failure in one sentence. Undefined: there was none. */
   readonly reason: string | undefined;
 }
 
-/** One tool's health: what its heartbeats and its sessions say of it. */
+/** One tool's health, by its heartbeats and its sessions. */
 export interface Health {
   readonly state: HealthState;
-  /** A heartbeat came through. true: the tool is used again. `now` in ms since the epoch. */
+  /** A heartbeat came through. Returns whether the tool has recovered with it. `now` in ms since the epoch. */
   succeed(now: number): boolean;
-  /** A heartbeat or a session did not come through. true: the tool has failed now. */
+  /** A heartbeat or a session failed. Returns whether the tool has failed with it. */
   fail(reason: string, now: number): boolean;
 }
 
-/** A tool is believed in until it has failed. */
+/** A tool is up until it has failed. */
 export function createHealth({ retries, recovery }: HealthPlan, now: number): Health {
   let state: HealthState = { up: true, since: now, reason: undefined };
   let failures = 0;
-  /** Since when all heartbeats have come through. */
+  /** The time of the first heartbeat after the last failure. */
   let sound: number | undefined;
   return {
     get state() {

@@ -5,7 +5,7 @@ import { watchTools } from "./heartbeat.ts";
 
 const HEARTBEAT = { enabled: true, period: 1, timeout: 1_000, retries: 2, recovery: 1 };
 
-test("Heartbeats that the node could not send say nothing of the tool, those that did not come through do", async () => {
+test("A heartbeat that the node could not send is no failure; one that did not come through is", async () => {
   let beats = 0;
   const changed = Promise.withResolvers<string | undefined>();
   const probe = async () => {
@@ -20,7 +20,7 @@ test("Heartbeats that the node could not send say nothing of the tool, those tha
   watch.close();
 });
 
-test("A tool that the node itself could mend has not failed: its heartbeat is sent again at once", async () => {
+test("When the node restores settings after a failed heartbeat, the heartbeat is sent again at once", async () => {
   const told: string[] = [];
   const went = Promise.withResolvers<void>();
   let broken = true;

@@ -1,25 +1,25 @@
 import { createHealth, type HealthPlan, type HealthState } from "./health.ts";
 import { isOwnShortage } from "./own-shortage.ts";
 
-/** How often a tool is asked whether it works. Times in ms. */
+/** When heartbeats are sent through a tool. Times in ms. */
 export interface HeartbeatPlan extends HealthPlan {
   readonly enabled: boolean;
-  /** Between the beginnings of two heartbeats. */
+  /** From the start of one heartbeat to the start of the next. */
   readonly period: number;
-  /** In which one must have come through. */
+  /** For one heartbeat to come through. */
   readonly timeout: number;
 }
 
 export interface WatchedTool {
   readonly name: string;
   readonly heartbeat: HeartbeatPlan;
-  /** Sends something of the node's own through the tool. Rejects, with why in one sentence, when it did not come through. */
+  /** Sends a heartbeat through the tool. Rejects when it did not come through; the error's message is one sentence. */
   readonly probe: (timeout: number) => Promise<void>;
-  /** After a failure: brings back what the node owes the tool. Whether there was anything; then it is asked again at once. Never rejects. */
+  /** After a failure: restores the node's own settings for the tool. Resolves with whether there was something to restore; then the heartbeat is sent again. Never rejects. */
   readonly mend: () => Promise<boolean>;
 }
 
-/** The health of all tools, known in one place: the workers are told. */
+/** The health of all tools. The supervisor watches them, and tells the workers. */
 export interface Watch {
   state(name: string): HealthState | undefined;
   /** A worker could not connect a session through the tool. */
@@ -27,7 +27,7 @@ export interface Watch {
   close(): void;
 }
 
-/** Sends heartbeats through each tool until closed. `onChange` is called when a tool has failed and when it is used again. */
+/** Sends heartbeats through each tool until closed. `onChange` is called when a tool has failed and when it has recovered. */
 export function watchTools(tools: readonly WatchedTool[], onChange: (name: string, state: HealthState) => void): Watch {
   const watched = new Map(tools.map((tool) => [tool.name, { tool, health: createHealth(tool.heartbeat, Date.now()) }]));
   let closed = false;
@@ -54,7 +54,7 @@ export function watchTools(tools: readonly WatchedTool[], onChange: (name: strin
     if (!heartbeat.enabled) return [];
     let busy = false;
     const next = async () => {
-      // One that is slower than the period is still under way: it counts when it is over.
+      // The last heartbeat may take longer than the period. It counts when it is over.
       if (busy) return;
       busy = true;
       await beat(tool);
@@ -65,7 +65,7 @@ export function watchTools(tools: readonly WatchedTool[], onChange: (name: strin
   });
   return {
     state: (name) => watched.get(name)?.health.state,
-    // A tool without heartbeats would never be found to work again.
+    // Without heartbeats the node would never notice that the tool has recovered.
     failed: (name, reason) => {
       if (watched.get(name)?.tool.heartbeat.enabled) fail(name, reason);
     },

@@ -1,58 +1,71 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { once } from "node:events";
-import type { Server, Socket } from "node:net";
+import type { End } from "../engine/end.ts";
+import { END, NOTHING_NOW } from "../engine/layer.ts";
+import { type Loop, SCRATCH } from "../engine/loop.ts";
+import { until } from "../engine/wait.ts";
 import { NetworkError } from "../errors.ts";
 import { HEARTBEAT, namespaceOf } from "../kernel/tool/numbers.ts";
 import { dialAtA, type InlineTool, listenAtB } from "./inline-tool.ts";
 
-/** Nobody's addresses (RFC 5737), and the port of the discard protocol (RFC 863): a tool that logs shows what it was. */
+/** Documentation addresses (RFC 5737) and the discard port (RFC 863), so that heartbeats are recognisable in a tool's log. */
 const FROM = "192.0.2.77";
 const TO = { address: "198.51.100.77", port: 9 } as const;
 const NONCE = 16;
 
 /**
- * Sends a connection of the node's own through the tool, by the way that sessions take: a nonce there, and back again. Rejects
- * with NetworkError when it has not come through in `timeout` ms.
+ * The heartbeat: sends a nonce through the tool and back, on a connection like that of a session. Rejects with NetworkError when it has
+ * not come back in `timeout` ms.
  */
-export async function probeInlineTool(tool: InlineTool, timeout: number): Promise<void> {
-  const way = { namespace: namespaceOf(tool), slot: HEARTBEAT };
-  const open: Socket[] = [];
-  let server: Server | undefined;
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), timeout);
+export async function probeInlineTool(loop: Loop, tool: InlineTool, timeout: number): Promise<void> {
+  const path = { loop, namespace: namespaceOf(tool), owner: HEARTBEAT };
+  const deadline = performance.now() + timeout;
+  const open: End[] = [];
   try {
-    server = await listenAtB({ ...way, family: 4 }, (socket) => {
-      open.push(socket);
-      socket.pipe(socket);
+    const listener = listenAtB({ ...path, family: 4 }, (tb) => {
+      open.push(tb);
+      // The wait at Ta reports every failure.
+      echo(tb, deadline).catch(() => {});
     });
-    const ta = await dialAtA(way, { address: FROM, port: randomInt(1024, 65_536) }, TO, timeout);
+    open.push(listener);
+    const ta = await dialAtA(path, { address: FROM, port: randomInt(1024, 65_536) }, TO, timeout);
     open.push(ta);
     const nonce = randomBytes(NONCE);
-    ta.end(nonce);
-    const heard = await read(ta, late.signal);
+    say(ta, nonce);
+    const heard = await readToEnd(ta, deadline);
     if (!heard.equals(nonce)) throw new NetworkError("the heartbeat came back with other bytes", "EPROTO");
   } catch (error) {
-    if (late.signal.aborted) throw new NetworkError(`no heartbeat came through in ${timeout} ms`, "ETIMEDOUT");
-    if (error instanceof NetworkError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? "EIO";
+    if (!(error instanceof NetworkError) || error.code === "EPROTO") throw error;
+    const { code } = error;
+    if (code === "ETIMEDOUT") throw new NetworkError(`no heartbeat came through in ${timeout} ms`, code);
     throw new NetworkError(`the heartbeat did not come through: ${code}`, code, { cause: error });
   } finally {
-    clearTimeout(timer);
-    server?.close();
-    for (const socket of open) socket.destroy();
+    for (const end of open) end.close();
   }
 }
 
-/** To the end, or to more than was sent. */
-async function read(ta: Socket, signal: AbortSignal): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  ta.on("data", (part: Buffer) => {
-    parts.push(part);
-    length += part.length;
-    if (length > NONCE) ta.destroy();
-  });
-  ta.resume();
-  await once(ta, "end", { signal });
-  return Buffer.concat(parts);
+async function echo(tb: End, deadline: number): Promise<void> {
+  say(tb, await readToEnd(tb, deadline));
+}
+
+/** So few bytes are sent at once, so the FIN follows them. */
+function say(end: End, bytes: Buffer): void {
+  end.writeBytes(bytes);
+  end.fin();
+}
+
+/** Reads to the end, or until there is more than was sent. */
+function readToEnd(end: End, deadline: number): Promise<Buffer> {
+  const { scratch, scratchAt } = end.loop;
+  let bytes = Buffer.alloc(0);
+  const attempt = () => {
+    while (bytes.length <= NONCE) {
+      const came = end.read(scratchAt, SCRATCH);
+      if (came === NOTHING_NOW) return undefined;
+      if (came === END) return bytes;
+      if (came < 0) throw new NetworkError("The tool reset the heartbeat's connection", "ECONNRESET");
+      bytes = Buffer.concat([bytes, scratch.subarray(0, came)]);
+    }
+    return bytes;
+  };
+  return until([end], attempt, { timeout: Math.max(1, deadline - performance.now()), late: "No heartbeat came back" });
 }

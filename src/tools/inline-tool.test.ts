@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import type { Socket } from "node:net";
 import { after, test } from "node:test";
 import { until } from "../../test/processes.ts";
+import { connectFrom } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { loop, readBytes, readToEnd } from "../engine/test-ends.ts";
 import { NetworkError } from "../errors.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { namespaceOf } from "../kernel/tool/numbers.ts";
 import { checkToolsStay, planTools, readStrangers, setUpTools, takeDownTools } from "../kernel/tools.ts";
 import { within } from "../linux/netns.ts";
-import { connectFrom } from "../linux/sockets.ts";
 import { needsNamespaces, run } from "../linux/test-network.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
@@ -38,7 +38,7 @@ function subject(family: 4 | 6, more: Partial<ToolSubject> = {}): ToolSubject {
 }
 
 function open(tool: InlineTool, worker = 1, timeout = () => 5_000): Promise<Tool> {
-  return openInlineTool(tool, { path: "tools[0]", worker, timeout });
+  return openInlineTool(tool, { path: "tools[0]", worker, loop, timeout });
 }
 
 /** Set up once: a tool is opened anew for each claim. */
@@ -64,13 +64,15 @@ for (const [kind, more] of [
   for (const family of [4, 6] as const) {
     testTool(`An inline tool that is a ${kind}, over IPv${family},`, NAMESPACES, async () => {
       const { network, tool } = standing(kind, more);
-      const opened = await open(tool, 1, () => 2_000);
+      let timeout = 5_000;
+      const opened = await open(tool, 1, () => timeout);
       let cut = { release: () => {} };
       return {
         tool: opened,
         subject: () => subject(family),
         breakTool: async () => {
           cut = hold(network.tool, kind === "bridge" ? "bridge" : "inet", "meta l4proto tcp");
+          timeout = 200;
         },
         async close() {
           cut.release();
@@ -81,19 +83,33 @@ for (const [kind, more] of [
   }
 }
 
-/** One test with a tool that is a bridge. */
-function check(says: string, body: (network: ToolNetwork, tool: InlineTool, opened: Tool) => Promise<void>): void {
+type Body = (network: ToolNetwork, tool: InlineTool, opened: Tool) => Promise<void>;
+
+/** One test with a tool that is a bridge: the standing one, which the test leaves as it was. */
+function check(says: string, body: Body): void {
+  test(says, NAMESPACES, async () => {
+    const { network, tool } = standing("bridge", {});
+    await withTool(network, tool, body);
+  });
+}
+
+/** One test with a network of its own, which the test may break. */
+function checkAlone(says: string, body: Body): void {
   test(says, NAMESPACES, async () => {
     using network = toolNetwork();
     const tool = toolIn(network);
     setUp(network, tool, WORKERS);
-    const opened = await open(tool);
-    try {
-      await body(network, tool, opened);
-    } finally {
-      await opened.close();
-    }
+    await withTool(network, tool, body);
   });
+}
+
+async function withTool(network: ToolNetwork, tool: InlineTool, body: Body): Promise<void> {
+  const opened = await open(tool);
+  try {
+    await body(network, tool, opened);
+  } finally {
+    await opened.close();
+  }
 }
 
 for (const family of [4, 6] as const) {
@@ -102,8 +118,8 @@ for (const family of [4, 6] as const) {
     async (_, tool, opened) => {
       const about = subject(family);
       const { ta, tb } = await through(opened, about);
-      assert.deepEqual([tb.remoteAddress, tb.remotePort], [about.client.address, about.client.port]);
-      assert.deepEqual([tb.localAddress, tb.localPort], [about.server.address, tool.ports["443"]]);
+      assert.deepEqual(tb.remote(), about.client);
+      assert.deepEqual(tb.local(), { address: about.server.address, port: tool.ports["443"] });
       end(ta, tb);
     },
   );
@@ -129,20 +145,27 @@ for (const family of [4, 6] as const) {
     },
   );
 
-  check(`IPv${family}: a connection that no session sent is dropped and counted`, async (network, tool, opened) => {
-    for (const side of ["ia", "ib"]) {
-      const { client, server } = ENDS[family];
-      run(network.tool, "ip", `-${family}`, "route", "replace", server, "dev", "br0");
-      const stranger = within(network.tool, () => ({
-        connected: connectFrom({ from: { address: client, port: 0 }, to: { address: server, port: 80 }, timeout: 300 }),
-      }));
-      // Nobody answers for the server's address, so the neighbour is told: the node's interface.
-      run(network.tool, "ip", "neigh", "replace", server, "lladdr", macOf(tool, side), "dev", "br0");
-      await assert.rejects(stranger.connected, { code: "ETIMEDOUT" });
-    }
-    assert.ok(((await readStrangers([tool])).get("ips") ?? 0) >= 2);
-    assert.equal(opened.counters().strangers, 0);
-  });
+  checkAlone(
+    `IPv${family}: a connection that no session sent is dropped and counted`,
+    async (network, tool, opened) => {
+      for (const side of ["ia", "ib"]) {
+        const { client, server } = ENDS[family];
+        run(network.tool, "ip", `-${family}`, "route", "replace", server, "dev", "br0");
+        const stranger = within(network.tool, () => ({
+          connected: connectFrom(loop, {
+            from: { address: client, port: 0 },
+            to: { address: server, port: 80 },
+            timeout: 300,
+          }),
+        }));
+        // Nobody answers for the server's address, so the neighbour is told: the node's interface.
+        run(network.tool, "ip", "neigh", "replace", server, "lladdr", macOf(tool, side), "dev", "br0");
+        await assert.rejects(stranger.connected, { code: "ETIMEDOUT" });
+      }
+      assert.ok(((await readStrangers([tool])).get("ips") ?? 0) >= 2);
+      assert.equal(opened.counters().strangers, 0);
+    },
+  );
 }
 
 check(
@@ -152,24 +175,25 @@ check(
     const second = { ...first, id: "second", server: { ...first.server, port: 80 } };
     const one = await through(opened, first);
     const two = await through(opened, second);
-    assert.notEqual(two.tb.remotePort, first.client.port);
-    assert.equal(two.tb.remoteAddress, first.client.address);
-    one.ta.write("first");
-    two.ta.write("second");
-    assert.deepEqual([await heard(one.tb), await heard(two.tb)], ["first", "second"]);
+    assert.notEqual(two.tb.remote()!.port, first.client.port);
+    assert.equal(two.tb.remote()!.address, first.client.address);
+    say(one.ta, "one");
+    say(two.ta, "two");
+    assert.deepEqual([await heard(one.tb), await heard(two.tb)], ["one", "two"]);
     end(one.ta, one.tb, two.ta, two.tb);
   },
 );
 
-check("A client's port comes again at once after its session", async (_, __, opened) => {
+check("A client's port can be used again right after its session", async (_, __, opened) => {
   const about = subject(4);
   for (let round = 0; round < 3; round++) {
     const { ta, tb } = await through(opened, about);
-    assert.equal(tb.remotePort, about.client.port);
-    ta.end();
-    tb.resume().end();
-    await Promise.all([once(ta.resume(), "close"), once(tb, "close")]);
-    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(tb.remote()!.port, about.client.port);
+    ta.fin();
+    await readToEnd(tb);
+    tb.fin();
+    await readToEnd(ta);
+    end(ta, tb);
   }
 });
 
@@ -180,8 +204,8 @@ check("A session's SYN meets the worker that sent it, whichever that is", async 
       Array.from({ length: 10 }, (_, index) => through(index % 2 === 0 ? opened : other, subject(index < 5 ? 4 : 6))),
     );
     for (const [index, { ta, tb }] of pairs.entries()) {
-      ta.write(`${index}`);
-      assert.equal(await heard(tb), `${index}`);
+      say(ta, `no${index}`);
+      assert.equal(await heard(tb), `no${index}`);
       end(ta, tb);
     }
     assert.deepEqual([opened.counters(), other.counters()], [{ strangers: 0 }, { strangers: 0 }]);
@@ -190,7 +214,7 @@ check("A session's SYN meets the worker that sent it, whichever that is", async 
   }
 });
 
-check("Ends of two families, and loopback ends, are written so that a packet carries them", async (_, __, opened) => {
+check("Ends of two families, and loopback ends, are translated to one family", async (_, __, opened) => {
   for (const [client, server, shown] of [
     ["10.1.0.2", "fd00:2::2", ["64:ff9b::a01:2", "fd00:2::2"]],
     ["127.0.0.1", "127.0.0.1", ["127.0.0.1", "127.0.0.1"]],
@@ -202,18 +226,18 @@ check("Ends of two families, and loopback ends, are written so that a packet car
     const about = subject(4);
     const ends = { client: { ...about.client, address: client }, server: { ...about.server, address: server } };
     const { ta, tb } = await through(opened, { ...about, ...ends });
-    assert.deepEqual([tb.remoteAddress, tb.localAddress], shown);
+    assert.deepEqual([tb.remote()!.address, tb.local()!.address], shown);
     end(ta, tb);
   }
 });
 
-check("A heartbeat takes the way of sessions, and does not come through a tool that is cut", async (network, tool) => {
-  await probeInlineTool(tool, 5_000);
+checkAlone("A heartbeat takes the path of sessions, and fails when the tool is cut", async (network, tool) => {
+  await probeInlineTool(loop, tool, 5_000);
   run(network.tool, "ip", "link", "set", "ia", "down");
-  await assert.rejects(probeInlineTool(tool, 300), NetworkError);
+  await assert.rejects(probeInlineTool(loop, tool, 300), NetworkError);
   run(network.tool, "ip", "link", "set", "ia", "up");
   await until("a probe that comes through", () =>
-    probeInlineTool(tool, 500).then(
+    probeInlineTool(loop, tool, 500).then(
       () => true,
       () => false,
     ),
@@ -221,7 +245,7 @@ check("A heartbeat takes the way of sessions, and does not come through a tool t
   assert.equal((await readStrangers([tool])).get("ips"), 0);
 });
 
-check("Nothing of the node leaves by another way when an interface of the tool is gone", async (_, tool, opened) => {
+checkAlone("When an interface of the tool is down, no packet leaves by the other one", async (_, tool, opened) => {
   const namespace = namespaceOf(tool);
   run(namespace, "ip", "link", "set", "tool-a", "down");
   await assert.rejects(
@@ -287,7 +311,7 @@ test(
   },
 );
 
-test("The interfaces come back as they were, and nothing else is left", NAMESPACES, () => {
+test("The interfaces come back as they were, and the namespace is gone", NAMESPACES, () => {
   using network = toolNetwork();
   run(network.node, "ip", "link", "set", "tool-a", "up");
   const tool = toolIn(network);
@@ -302,7 +326,7 @@ test("The interfaces come back as they were, and nothing else is left", NAMESPAC
   assert.ok(!run(network.node, "ip", "netns").includes(namespaceOf(tool)));
 });
 
-test("A run that crashed left its journal, from which the next one begins", NAMESPACES, async () => {
+test("A start undoes what a crashed run left, by its journal", NAMESPACES, async () => {
   using network = toolNetwork();
   const tool = toolIn(network);
   setUp(network, tool, WORKERS);
@@ -314,7 +338,7 @@ test("A run that crashed left its journal, from which the next one begins", NAME
   await opened.close();
 });
 
-test("An interface that somebody uses is not taken", NAMESPACES, () => {
+test("An interface that is in use is refused", NAMESPACES, () => {
   using network = toolNetwork();
   const plan = (more: Partial<InlineTool>) =>
     within(network.node, () => setUpTools(planTools([toolIn(network, more)], WORKERS), network.dataDir));
@@ -330,31 +354,27 @@ test("An interface that somebody uses is not taken", NAMESPACES, () => {
   assert.match(run(network.node, "ip", "-o", "link"), /tool-a/);
 });
 
-test(
-  "What the kernel refuses is told with the tool's place in the configuration, and nothing is left of the attempt",
-  NAMESPACES,
-  () => {
-    using network = toolNetwork();
-    const before = run(network.node, "ip", "-o", "link");
-    const plan = (more: Partial<InlineTool>) =>
-      within(network.node, () =>
-        setUpTools(planTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
-      );
-    assert.throws(() => plan({ namespace: network.tool }), {
-      path: "tools[1]",
-      message: /File exists.*\(tools\[1\]\)$/,
-    });
-    assert.throws(() => plan({ addressB: ["10.77.1.1/33"] }), {
-      path: "tools[1].addressB",
-      message: /\(tools\[1\]\.addressB\)$/,
-    });
-    const wrong = { ...ROUTER, gatewayA: ["nowhere"] };
-    assert.throws(() => plan(wrong), { path: "tools[1].gatewayA" });
-    assert.deepEqual(linksOf(run(network.node, "ip", "-o", "link")), linksOf(before));
-  },
-);
+test("A kernel error names the tool's path in the configuration, and every step is undone", NAMESPACES, () => {
+  using network = toolNetwork();
+  const before = run(network.node, "ip", "-o", "link");
+  const plan = (more: Partial<InlineTool>) =>
+    within(network.node, () =>
+      setUpTools(planTools([{ kind: "proxy" }, toolIn(network, more)], WORKERS), network.dataDir),
+    );
+  assert.throws(() => plan({ namespace: network.tool }), {
+    path: "tools[1]",
+    message: /File exists.*\(tools\[1\]\)$/,
+  });
+  assert.throws(() => plan({ addressB: ["10.77.1.1/33"] }), {
+    path: "tools[1].addressB",
+    message: /\(tools\[1\]\.addressB\)$/,
+  });
+  const wrong = { ...ROUTER, gatewayA: ["nowhere"] };
+  assert.throws(() => plan(wrong), { path: "tools[1].gatewayA" });
+  assert.deepEqual(linksOf(run(network.node, "ip", "-o", "link")), linksOf(before));
+});
 
-test("A reload keeps the interfaces of a tool, and refuses others with the tool's place", () => {
+test("A reload that changes a tool's interfaces is refused, with the tool's path", () => {
   const tool = toolIn({ node: "n", interfaceA: "a", interfaceB: "b" } as ToolNetwork);
   const other: InlineTool = { ...tool, ports: {}, onFailure: "bypass" };
   checkToolsStay([tool], [other]);
@@ -364,7 +384,7 @@ test("A reload keeps the interfaces of a tool, and refuses others with the tool'
   assert.throws(() => checkToolsStay([tool], []), { path: "tools" });
 });
 
-async function through(tool: Tool, about: ToolSubject): Promise<Omit<Hop, "tb"> & { readonly tb: Socket }> {
+async function through(tool: Tool, about: ToolSubject): Promise<Omit<Hop, "tb"> & { readonly tb: End }> {
   const hop = await tool.connect(about, () => {});
   return { ...hop, tb: await hop.tb };
 }
@@ -403,14 +423,15 @@ function linksOf(text: string): readonly string[] {
   return [...text.matchAll(/^\d+: ([^:@]+)[^<]*<([^>]*)>/gm)].map(([, name, flags]) => `${name} ${flags}`).sort();
 }
 
-async function heard(socket: Socket): Promise<string> {
-  const answer = once(socket, "data");
-  socket.resume();
-  const [data] = (await answer) as [Buffer];
-  socket.pause();
-  return data.toString();
+function say(end: End, words: string): void {
+  end.writeBytes(Buffer.from(words));
 }
 
-function end(...sockets: readonly Socket[]): void {
-  for (const socket of sockets) socket.destroy();
+/** A word of three letters. */
+async function heard(end: End): Promise<string> {
+  return (await readBytes(end, 3)).bytes.toString();
+}
+
+function end(...ends: readonly End[]): void {
+  for (const one of ends) one.close();
 }

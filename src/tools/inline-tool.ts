@@ -1,4 +1,8 @@
-import { isIPv6, type Server, type Socket } from "node:net";
+import { isIPv6 } from "node:net";
+import { connectFrom } from "../engine/dial.ts";
+import type { End } from "../engine/end.ts";
+import { type Accept, listen } from "../engine/listen.ts";
+import type { Loop } from "../engine/loop.ts";
 import { ConfigError, NetworkError } from "../errors.ts";
 import {
   ACCEPTING,
@@ -6,15 +10,13 @@ import {
   MARK,
   markAtA,
   namespaceOf,
+  type Owner,
   queueOf,
-  type Slot,
   type ToolInterfaces,
 } from "../kernel/tool/numbers.ts";
-import { type Accept, listen } from "../linux/listen.ts";
 import { within } from "../linux/netns.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
-import { connectFrom } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { plainAddress } from "../wire/proxy-protocol.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
@@ -27,24 +29,24 @@ export interface InlineTool extends ToolSettings, ToolInterfaces {
 }
 
 /**
- * A worker's ends of a tool between two interfaces. A session leaves at A with the client's and the server's own addresses, and
- * comes back at B: its SYN is shown by the kernel and must be one that is awaited, then its connection is accepted. The
- * namespace was made by the supervisor. Throws ConfigError.
+ * A worker's ends of a tool between two interfaces. A session's connection leaves at A with the addresses of client and server. When its
+ * SYN comes back at B, the kernel queues it; if a session awaits it, the node accepts the connection. The supervisor has made the
+ * namespace. Throws ConfigError.
  */
 export async function openInlineTool(
   tool: InlineTool,
-  { path, worker, timeout }: Pick<ToolContext, "path" | "worker" | "timeout">,
+  { path, worker, loop, timeout }: Pick<ToolContext, "path" | "worker" | "loop" | "timeout">,
 ): Promise<Tool> {
   const namespace = namespaceOf(tool);
-  const pairing = createPairing<Socket>(plainAddress);
-  const servers: Server[] = [];
+  const pairing = createPairing<End>(plainAddress);
+  const listeners: End[] = [];
   let broken: string | undefined;
   try {
     for (const family of [4, 6] as const) {
-      const accept: Accept = (socket, from, to) => {
-        if (!pairing.onConnection(socket, from, to)) socket.resetAndDestroy();
+      const accept: Accept = (tb, from, to) => {
+        if (!pairing.onConnection(tb, from, to)) tb.reset();
       };
-      servers.push(await listenAtB({ namespace, slot: worker, family }, accept));
+      listeners.push(listenAtB({ loop, namespace, owner: worker, family }, accept));
     }
     const queue = within(namespace, () =>
       openQueue({
@@ -64,44 +66,45 @@ export async function openInlineTool(
       kind: "inline",
       async connect(subject, onReturn) {
         if (broken !== undefined)
-          throw new NetworkError(`Cannot see what comes back through ${tool.name}: ${broken}`, "EIO");
-        return enter({ tool, namespace, pairing, worker, timeout: timeout() }, subject, onReturn);
+          throw new NetworkError(`Cannot read the queue of SYNs that come back through ${tool.name}: ${broken}`, "EIO");
+        return enter({ tool, loop, namespace, pairing, worker, timeout: timeout() }, subject, onReturn);
       },
       counters: () => ({ strangers: pairing.strangers }),
       close() {
-        for (const server of servers) server.close();
+        for (const listener of listeners) listener.close();
         return queue.close();
       },
     };
   } catch (error) {
-    for (const server of servers) server.close();
+    for (const listener of listeners) listener.close();
     throw new ConfigError(path, `Cannot open the tool ${tool.name} (${path}): ${(error as Error).message}`, {
       cause: error,
     });
   }
 }
 
-interface Way {
+interface OpenTool {
   readonly tool: InlineTool;
+  readonly loop: Loop;
   readonly namespace: string;
-  readonly pairing: Pairing<Socket>;
-  readonly worker: Slot;
+  readonly pairing: Pairing<End>;
+  readonly worker: Owner;
   /** ms */
   readonly timeout: number;
 }
 
-/** Another session may have the client's port already, toward a server port that the tool sees as the same one. */
+/** Another session may already use the client's port, when the tool sees both server ports as the same. */
 const PORTS_TRIED = 16;
 const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL"];
 
-async function enter(way: Way, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
-  const { tool, pairing } = way;
+async function enter(open: OpenTool, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
+  const { tool, pairing } = open;
   const [client, server] = ofOneFamily(subject.client.address, subject.server.address);
   const to = { address: server, port: toolPort(tool.ports, subject) };
   for (let attempt = 0; ; attempt++) {
     const from = { address: client, port: attempt === 0 ? subject.client.port : anyPort() };
     try {
-      if (!pairing.has(from, to)) return await connect(way, from, to, onReturn);
+      if (!pairing.has(from, to)) return await connect(open, from, to, onReturn);
     } catch (error) {
       if (!(error instanceof NetworkError)) throw error;
       if (!PORT_TAKEN.includes(error.code) || attempt === PORTS_TRIED) {
@@ -111,69 +114,75 @@ async function enter(way: Way, subject: ToolSubject, onReturn: () => void): Prom
   }
 }
 
-async function connect(way: Way, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
-  const { tool, namespace, pairing, worker, timeout } = way;
-  const { promise: tb, resolve, reject } = Promise.withResolvers<Socket>();
-  // Whoever was promised it hears of it; until somebody is, nobody does.
+async function connect(open: OpenTool, from: Endpoint, to: Endpoint, onReturn: () => void): Promise<Hop> {
+  const { tool, loop, namespace, pairing, worker, timeout } = open;
+  const { promise: tb, resolve, reject } = Promise.withResolvers<End>();
+  // The caller handles a rejection. Until it does, one must not end the process.
   tb.catch(() => {});
-  const awaited = pairing.await(from, to, { onReturn, onConnection: resolve });
-  let ta: Socket;
+  let late: NodeJS.Timeout | undefined;
+  let state: "awaited" | "back" | "failed" = "awaited";
+  // Until both are closed, a packet with these ends belongs to this connection.
+  let connections = 2;
+  const onClosed = () => {
+    connections -= 1;
+    if (connections === 0) awaited.forget();
+  };
+  const onConnection = (end: End) => {
+    state = "back";
+    clearTimeout(late);
+    end.onceClosed(onClosed);
+    resolve(end);
+  };
+  /** Forgets the session at once: a connection that still comes back is a stranger, which is reset. */
+  const fail = (message: string, code: string) => {
+    if (state !== "awaited") return;
+    state = "failed";
+    clearTimeout(late);
+    awaited.forget();
+    reject(new NetworkError(message, code));
+  };
+  const awaited = pairing.await(from, to, { onReturn, onConnection });
+  let ta: End;
   try {
-    ta = await dialAtA({ namespace, slot: worker }, from, to, timeout);
+    ta = await dialAtA({ loop, namespace, owner: worker }, from, to, timeout);
   } catch (error) {
     awaited.forget();
+    // It may have come back just before.
+    void tb.then((end) => end.close());
     throw error;
   }
-  const late = setTimeout(() => {
-    reject(
-      new NetworkError(`The tool ${tool.name} took the session and did not give it back in ${timeout} ms`, "ETIMEDOUT"),
-    );
-  }, timeout);
-  const gone = () =>
-    reject(new NetworkError(`The tool ${tool.name} ended the session before it came back`, "ECONNRESET"));
-  ta.once("close", gone);
-  const over = () => {
-    clearTimeout(late);
-    ta.off("close", gone);
-  };
-  tb.then(
-    (socket) => {
-      over();
-      // Until both are closed, what else comes back with these ends is the same connection.
-      const ends = [ta, socket].filter((end) => !end.closed);
-      for (const end of ends) {
-        end.once("close", () => {
-          if ([ta, socket].every(({ closed }) => closed)) awaited.forget();
-        });
-      }
-      if (ends.length === 0) awaited.forget();
-    },
-    () => {
-      over();
-      awaited.forget();
-    },
-  );
+  ta.onceClosed(() => {
+    onClosed();
+    fail(`The tool ${tool.name} ended the session before it came back`, "ECONNRESET");
+  });
+  const message = `The tool ${tool.name} took the session and did not give it back in ${timeout} ms`;
+  if (state === "awaited") late = setTimeout(() => fail(message, "ETIMEDOUT"), timeout);
   return { tool: tool.name, ta, tb };
 }
 
-/** A connection out of interface A, in the name of the client. A socket stays in the namespace it was made in. */
-export async function dialAtA(
-  { namespace, slot }: { readonly namespace: string; readonly slot: Slot },
+/** Connects through interface A with the client's address. Rejects with NetworkError. */
+export function dialAtA(
+  { loop, namespace, owner }: { readonly loop: Loop; readonly namespace: string; readonly owner: Owner },
   from: Endpoint,
   to: Endpoint,
   timeout: number,
-): Promise<Socket> {
-  const mark = markAtA(slot);
-  return within(namespace, () => ({ connected: connectFrom({ from, to, timeout, mark, exactly: true }) })).connected;
+): Promise<End> {
+  const options = { from, to, timeout, mark: markAtA(owner), exactly: true };
+  return within(namespace, () => ({ connected: connectFrom(loop, options) })).connected;
 }
 
-/** Takes what comes back at interface B for this slot. Rejects with NetworkError. */
-export async function listenAtB(
-  { namespace, slot, family }: { readonly namespace: string; readonly slot: Slot; readonly family: 4 | 6 },
+/** Accepts the connections that come back at interface B for this owner. Throws NetworkError. */
+export function listenAtB(
+  {
+    loop,
+    namespace,
+    owner,
+    family,
+  }: { readonly loop: Loop; readonly namespace: string; readonly owner: Owner; readonly family: 4 | 6 },
   accept: Accept,
-): Promise<Server> {
-  const place = { host: ACCEPTING[family], port: acceptingPort(slot), shared: false, transparent: { mark: MARK.B } };
-  return within(namespace, () => ({ listening: listen(place, accept) })).listening;
+): End {
+  const place = { host: ACCEPTING[family], port: acceptingPort(owner), shared: false, transparent: { mark: MARK.B } };
+  return within(namespace, () => listen(loop, place, accept));
 }
 
 /** RFC 4291, section 2.5.6. */

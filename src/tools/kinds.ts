@@ -1,3 +1,4 @@
+import type { Loop } from "../engine/loop.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
@@ -7,7 +8,7 @@ import type { ProxyTool, Tool, ToolContext } from "./tool.ts";
 
 export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
 
-/** Every kind of tool. A new one is one file and one row. Throws ConfigError. */
+/** Opens a tool of any kind. A new kind is one file and one row. Throws ConfigError. */
 export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> {
   switch (tool.kind) {
     case "inline":
@@ -17,17 +18,20 @@ export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> 
   }
 }
 
-/** Sends something of the node's own through the tool, in `timeout` ms. Throws NetworkError when it does not come through. */
-export function probeTool(tool: ToolConfig, timeout: number, office: ReturnsDirectory): Promise<void> {
+/** Sends a heartbeat through the tool. Throws NetworkError when it has not come through in `timeout` ms. */
+export function probeTool(
+  tool: ToolConfig,
+  { loop, returns, timeout }: { readonly loop: Loop; readonly returns: ReturnsDirectory; readonly timeout: number },
+): Promise<void> {
   switch (tool.kind) {
     case "inline":
-      return probeInlineTool(tool, timeout);
+      return probeInlineTool(loop, tool, timeout);
     case "proxy":
-      return probeProxyTool(tool, timeout, office);
+      return probeProxyTool(loop, tool, timeout, returns);
   }
 }
 
-/** Brings back what a tool lost that is the node's to give; answers what that was: names of interfaces. Never rejects. */
+/** Restores the node's own settings for the tool. Returns the names of the interfaces whose settings were lost. Never rejects. */
 export async function mendTool(tool: ToolConfig, path: string): Promise<readonly string[]> {
   return tool.kind === "inline" ? mendInlineTool(tool, path) : [];
 }

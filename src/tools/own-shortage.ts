@@ -1,6 +1,6 @@
 import { NetworkError } from "../errors.ts";
 
-/** What the system says when this process, or this machine, has no more to give: connect(2), bind(2), socket(2), open(2). */
+/** Errors of connect(2), bind(2), socket(2) and open(2) that mean a shortage of this process or machine. */
 const SHORTAGES: readonly string[] = [
   ...["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"],
   ...["EADDRNOTAVAIL", "EADDRINUSE", "EACCES", "EPERM"],
@@ -8,7 +8,7 @@ const SHORTAGES: readonly string[] = [
   "ECONNABORTED",
 ];
 
-/** Whether a connection through a tool came to nothing on this side of the tool: of the tool's health it says nothing. */
+/** Whether a connection through a tool failed for a reason of the node's own, which does not count against the tool. */
 export function isOwnShortage(error: unknown): boolean {
   return error instanceof NetworkError && SHORTAGES.includes(error.code);
 }

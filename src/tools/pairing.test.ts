@@ -13,7 +13,7 @@ function open() {
   return { pairing, log, session };
 }
 
-test("A session's SYN is let in and its connection is its own", () => {
+test("A session's SYN is accepted, and its connection is given to the session", () => {
   const { pairing, log, session } = open();
   pairing.await(FROM, TO, session);
   assert.equal(pairing.has(FROM, TO), true);
@@ -23,7 +23,7 @@ test("A session's SYN is let in and its connection is its own", () => {
   assert.equal(pairing.strangers, 0);
 });
 
-test("What nobody awaits is a stranger: other ends, the way back, and what comes when the session is over", () => {
+test("A connection with other ends, with swapped ends, or after its session is a stranger", () => {
   const { pairing, session } = open();
   const awaited = pairing.await(FROM, TO, session);
   assert.equal(pairing.onSyn(OTHER, TO), "stranger");
@@ -35,7 +35,7 @@ test("What nobody awaits is a stranger: other ends, the way back, and what comes
   assert.equal(pairing.strangers, 5);
 });
 
-test("A SYN that was sent twice does not begin anything when its connection is there, and is no stranger", () => {
+test("A duplicate SYN changes nothing when its connection is there, and is no stranger", () => {
   const { pairing, log, session } = open();
   pairing.await(FROM, TO, session);
   assert.deepEqual([pairing.onSyn(FROM, TO), pairing.onSyn(FROM, TO)], ["awaited", "awaited"]);
@@ -53,13 +53,13 @@ test("A second connection with the ends of a live session is a stranger", () => 
   assert.deepEqual([log, pairing.strangers], [["Tb"], 1]);
 });
 
-test("An address is the same one however it is written", () => {
+test("Two spellings of an address are the same address", () => {
   const { pairing, session } = open();
   pairing.await({ address: "FD00::1", port: 1 }, { address: "fd00::2", port: 2 }, session);
   assert.equal(pairing.onSyn({ address: "fd00::1", port: 1 }, { address: "FD00::2", port: 2 }), "awaited");
 });
 
-test("A session that is over does not take its successor's place along", () => {
+test("A session that ends does not remove the entry of its successor", () => {
   const { pairing, session } = open();
   const first = pairing.await(FROM, TO, session);
   first.forget();

@@ -1,36 +1,33 @@
 import type { Endpoint } from "../vocabulary.ts";
 
-/** What a worker knows of the connections that it sent into a tool: whatever comes back is one of them, or a stranger. */
-export interface Pairing<Socket> {
-  /** Whether these ends are a session's already. */
+/** The connections that a worker has sent into a tool. A connection that comes back is one of them, or a stranger. */
+export interface Pairing<Connection> {
+  /** Whether a session already has these ends. */
   has(from: Endpoint, to: Endpoint): boolean;
-  /** A session sends a connection with these ends. `forget` when it is over: what comes back from then on is a stranger. */
-  await(from: Endpoint, to: Endpoint, session: AwaitedSession<Socket>): { forget(): void };
-  /**
-   * A SYN came back: "awaited" is let in. "again": its connection is there already, and the
-   * SYN is one that was sent twice; nothing is to be done with it.
-   */
+  /** A session sends a connection with these ends. After `forget` a connection with these ends is a stranger. */
+  await(from: Endpoint, to: Endpoint, session: AwaitedSession<Connection>): { forget(): void };
+  /** A SYN came back. "awaited": it is to be accepted. "again": a duplicate, whose connection is already there. */
   onSyn(from: Endpoint, to: Endpoint): "awaited" | "again" | "stranger";
-  /** A connection came back. Whether a session has taken it; otherwise it is to be ended. */
-  onConnection(socket: Socket, from: Endpoint, to: Endpoint): boolean;
-  /** SYNs and connections that were nobody's. */
+  /** A connection came back. Returns whether a session has taken it; otherwise the caller ends it. */
+  onConnection(connection: Connection, from: Endpoint, to: Endpoint): boolean;
+  /** The SYNs and connections that belonged to no session. */
   readonly strangers: number;
 }
 
-export interface AwaitedSession<Socket> {
-  /** Its SYN came back: state 5. */
+export interface AwaitedSession<Connection> {
+  /** Its SYN came back: state 5 in docs/glossary.md. */
   onReturn(): void;
-  onConnection(socket: Socket): void;
+  onConnection(connection: Connection): void;
 }
 
-interface Entry<Socket> {
-  readonly session: AwaitedSession<Socket>;
+interface AwaitedConnection<Connection> {
+  readonly session: AwaitedSession<Connection>;
   paired: boolean;
 }
 
-/** `canonical` writes an address in one way, however it was written. */
-export function createPairing<Socket>(canonical: (address: string) => string): Pairing<Socket> {
-  const entries = new Map<string, Entry<Socket>>();
+/** `canonical` returns the canonical text of an address. */
+export function createPairing<Connection>(canonical: (address: string) => string): Pairing<Connection> {
+  const entries = new Map<string, AwaitedConnection<Connection>>();
   let strangers = 0;
   const keyOf = (from: Endpoint, to: Endpoint) =>
     `${canonical(from.address)} ${from.port} ${canonical(to.address)} ${to.port}`;
@@ -56,14 +53,14 @@ export function createPairing<Socket>(canonical: (address: string) => string): P
       entry.session.onReturn();
       return "awaited";
     },
-    onConnection(socket, from, to) {
+    onConnection(connection, from, to) {
       const entry = entries.get(keyOf(from, to));
       if (!entry || entry.paired) {
         strangers += 1;
         return false;
       }
       entry.paired = true;
-      entry.session.onConnection(socket);
+      entry.session.onConnection(connection);
       return true;
     },
     get strangers() {

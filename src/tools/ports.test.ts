@@ -7,14 +7,14 @@ const at = (port: number, flow: "decrypted" | "bypassed" | "notTls" = "decrypted
   server: { address: "192.0.2.1", port },
 });
 
-test("A pair of the map comes first, then the default, then the port as it was", () => {
+test("A port is mapped by its own entry, else by the default, else it stays", () => {
   assert.equal(toolPort({ 443: 80, default: 8080 }, at(443)), 80);
   assert.equal(toolPort({ 443: 80, default: 8080 }, at(993)), 8080);
   assert.equal(toolPort({ 443: 80 }, at(993)), 993);
   assert.equal(toolPort({}, at(443)), 443);
 });
 
-test("What is not decrypted keeps its port", () => {
+test("A session that is not decrypted keeps its port", () => {
   assert.equal(toolPort({ 443: 80, default: 8080 }, at(443, "bypassed")), 443);
   assert.equal(toolPort({ 443: 80, default: 8080 }, at(22, "notTls")), 22);
 });

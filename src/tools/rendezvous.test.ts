@@ -4,7 +4,7 @@ import { createRendezvous } from "./rendezvous.ts";
 
 const LONG = 60_000;
 
-test("The first key that is one owner's decides", () => {
+test("The first key with exactly one owner decides", () => {
   const meeting = createRendezvous<string>(LONG);
   meeting.expect("a", ["id a", "pair 1"]);
   meeting.expect("b", ["id b", "pair 1"]);
@@ -12,7 +12,7 @@ test("The first key that is one owner's decides", () => {
   assert.equal(meeting.find(["id of the tool's own", "id a"]), "a");
 });
 
-test("A key that two share is nobody's, until one of them is gone", () => {
+test("A key that two owners share identifies neither, until one of them forgets it", () => {
   const meeting = createRendezvous<string>(LONG);
   meeting.expect("a", ["pair"]);
   meeting.expect("b", ["pair"]);
@@ -21,7 +21,7 @@ test("A key that two share is nobody's, until one of them is gone", () => {
   assert.equal(meeting.find(["pair"]), "b");
 });
 
-test("Whoever leaves is forgotten whole", () => {
+test("All keys of an owner that leaves are forgotten", () => {
   const meeting = createRendezvous<number>(LONG);
   meeting.expect(0, ["x", "y"]);
   meeting.expect(1, ["z"]);
@@ -29,7 +29,7 @@ test("Whoever leaves is forgotten whole", () => {
   assert.deepEqual([meeting.find(["x"]), meeting.find(["y"]), meeting.find(["z"])], [undefined, undefined, 1]);
 });
 
-test("Word that comes a moment later is waited for, and no longer than that", async () => {
+test("A key that is announced a moment later is awaited, for a limited time", async () => {
   const meeting = createRendezvous<string>(LONG);
   const found = meeting.await(["late"]);
   meeting.expect("a", ["other"]);

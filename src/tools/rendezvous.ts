@@ -1,16 +1,16 @@
-/** Who awaits a connection, by the keys that it may come back with. Several sessions may share a key: then it is nobody's. */
+/** Finds the owner of a connection by its keys. A key that several owners share identifies none of them. */
 export interface Rendezvous<Owner> {
   expect(owner: Owner, keys: readonly string[]): void;
   forget(owner: Owner, keys: readonly string[]): void;
-  /** Forgets all that this one awaits. */
+  /** Forgets all keys of this owner. */
   leave(owner: Owner): void;
-  /** The owner of the first of these keys that has exactly one. */
+  /** The owner of the first of these keys that has exactly one owner. */
   find(keys: readonly string[]): Owner | undefined;
-  /** The same, waiting a moment for one whose word is still on its way. */
+  /** As `find`, but waits for an owner whose `expect` is still on its way. */
   await(keys: readonly string[]): Promise<Owner | undefined>;
 }
 
-/** `patience` in ms. */
+/** `patience`: ms for which `await` waits. */
 export function createRendezvous<Owner>(patience: number): Rendezvous<Owner> {
   const owners = new Map<string, Owner[]>();
   const waiting = new Set<() => void>();

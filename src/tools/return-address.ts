@@ -1,7 +1,9 @@
 import { lookup } from "node:dns/promises";
-import { isIP, type Server, type Socket } from "node:net";
-import { InvariantError, NetworkError } from "../errors.ts";
-import { type Accept, listen, listenConfigured } from "../linux/listen.ts";
+import { isIP } from "node:net";
+import type { End } from "../engine/end.ts";
+import { type Accept, listen, listenConfigured } from "../engine/listen.ts";
+import { until } from "../engine/wait.ts";
+import { NetworkError, PeerError } from "../errors.ts";
 import { type ProxyHeader, plainAddress, readProxyHeader } from "../wire/proxy-protocol.ts";
 import { keysOf } from "./session-header.ts";
 import { createStrangers } from "./strangers.ts";
@@ -13,8 +15,8 @@ export interface ReturnAddress {
   readonly strangers: number;
   /** The tool was reached at this address, so it may connect back from there. */
   learn(address: string): void;
-  /** Listens for one session, at a port that the kernel chooses. Rejects with NetworkError. */
-  openPort(accept: (socket: Socket) => void): Promise<Server>;
+  /** Listens for one session, at a port that the kernel chooses. Throws NetworkError. */
+  openPort(accept: (back: End) => void): End;
   /** Takes no more connections. */
   close(): void;
 }
@@ -25,36 +27,37 @@ export interface ReturnAddress {
  */
 export async function openReturnAddress(tool: ProxyTool, context: ToolContext): Promise<ReturnAddress> {
   const { name, returnAddress } = tool;
-  const { path, timeout, returns } = context;
+  const { path, loop, timeout, returns } = context;
   const addresses = new Set((tool.from ?? (await addressesOf(tool.address.host))).map(plainAddress));
   const strangers = createStrangers(name, context.warn);
-  const reset = (socket: Socket, from: string, why: string) => {
+  const reset = (back: End, from: string, why: string) => {
     strangers.add(from, why);
-    socket.resetAndDestroy();
+    back.reset();
   };
   const fromTool =
-    (take: (socket: Socket, from: string) => void): Accept =>
-    (socket, { address }) => {
-      if (addresses.has(plainAddress(address))) take(socket, address);
-      else reset(socket, address, "it is not from an address of the tool's");
+    (take: (back: End, from: string) => void): Accept =>
+    (back, { address }) => {
+      if (addresses.has(plainAddress(address))) take(back, address);
+      else reset(back, address, "it is not from an address of the tool's");
     };
-  const pairByHeader = async (socket: Socket, from: string) => {
+  const pairByHeader = async (back: End, from: string) => {
     try {
-      const read = await readReturnHeader(socket, timeout());
-      if (!read) socket.end().destroySoon();
-      else if (!(await returns.give(socket, read.rest, keysOf(name, read.header))))
-        strangers.add(from, "it belongs to no session");
+      const header = await readReturnHeader(back, timeout());
+      if (!header) back.close();
+      else if (!(await returns.give(back, keysOf(name, header)))) strangers.add(from, "it belongs to no session");
     } catch (error) {
-      if (error instanceof InvariantError) throw error;
-      reset(socket, from, "it did not begin with a PROXY header");
+      reset(back, from, "it did not begin with a PROXY header");
+      if (!(error instanceof NetworkError || error instanceof PeerError)) throw error;
     }
   };
 
   // SSLproxy's line names a port of its own for each session: here the node only finds out whether it can listen at the address.
   const onePort = tool.header === "sslproxy";
   const at = onePort ? { ...returnAddress, port: 0, shared: false } : { ...returnAddress, shared: context.workers > 1 };
-  const server = await listenConfigured(`${path}.returnAddress`, at, fromTool(onePort ? () => {} : pairByHeader));
-  if (onePort) server.close();
+  const accept = fromTool(onePort ? (back) => back.close() : pairByHeader);
+  const listener = await listenConfigured(loop, `${path}.returnAddress`, at, accept);
+  const host = listener.local()!.address;
+  if (onePort) listener.close();
   return {
     get strangers() {
       return strangers.count;
@@ -62,8 +65,8 @@ export async function openReturnAddress(tool: ProxyTool, context: ToolContext): 
     learn(address) {
       if (!tool.from) addresses.add(plainAddress(address));
     },
-    openPort: (accept) => listen({ host: returnAddress.host, port: 0, shared: false }, fromTool(accept)),
-    close: () => server.close(),
+    openPort: (take) => listen(loop, { host, port: 0, shared: false }, fromTool(take)),
+    close: () => listener.close(),
   };
 }
 
@@ -77,45 +80,33 @@ async function addressesOf(host: string): Promise<string[]> {
   }
 }
 
-/** The PROXY header of a connection, and the bytes that were read behind it. */
-interface ReturnHeader {
-  readonly header: ProxyHeader;
-  readonly rest: Buffer;
+/**
+ * Takes the PROXY header off, and leaves what follows where it is. Undefined: the connection ended without a byte, or its header says
+ * that it is a health check. Rejects with PeerError when the header is malformed, with NetworkError when the connection breaks or the
+ * header is not complete after `timeout` ms.
+ */
+function readReturnHeader(back: End, timeout: number): Promise<ProxyHeader | undefined> {
+  const attempt = (): { readonly header: ProxyHeader | undefined } | undefined => {
+    const bytes = peekOrEnd(back);
+    if (bytes === "ended") return { header: undefined };
+    if (!bytes) return undefined;
+    const reading = readProxyHeader(bytes);
+    if (reading.kind === "header") {
+      back.skip(reading.length);
+      return { header: reading.header.command === "local" ? undefined : reading.header };
+    }
+    if (back.hasLeft) throw new NetworkError("The tool ended its connection within the PROXY header", "ECONNRESET");
+    return undefined;
+  };
+  const late = `The tool sent no PROXY header in ${timeout} ms`;
+  return until([back], attempt, { timeout, late }).then(({ header }) => header);
 }
 
-/**
- * Reads the PROXY header and leaves the socket paused. Undefined: the connection ended without a byte, or its header says that it is
- * a health check. Rejects with PeerError when the header is malformed, with NetworkError when the connection breaks or the header is
- * not complete after `timeout` ms.
- */
-function readReturnHeader(socket: Socket, timeout: number): Promise<ReturnHeader | undefined> {
-  let bytes = Buffer.alloc(0);
-  return new Promise((resolve, reject) => {
-    const settle = (conclude: () => void) => {
-      clearTimeout(late);
-      socket.off("readable", onReadable).off("end", onEnd).off("close", onClose);
-      conclude();
-    };
-    const fail = (message: string, code: string) => settle(() => reject(new NetworkError(message, code)));
-    const onReadable = () => {
-      for (let part: Buffer | null = socket.read(); part !== null; part = socket.read()) {
-        bytes = Buffer.concat([bytes, part]);
-      }
-      try {
-        const reading = readProxyHeader(bytes);
-        if (reading.kind === "more") return;
-        const rest = bytes.subarray(reading.length);
-        settle(() => resolve(reading.header.command === "local" ? undefined : { header: reading.header, rest }));
-      } catch (error) {
-        settle(() => reject(error));
-      }
-    };
-    const onEnd = () => {
-      if (bytes.length === 0) settle(() => resolve(undefined));
-      else fail("The tool ended its connection within the PROXY header", "ECONNRESET");
-    };
-    const onClose = () => fail("The tool's connection closed before its PROXY header", "ECONNRESET");
-    const late = setTimeout(() => fail(`The tool sent no PROXY header in ${timeout} ms`, "ETIMEDOUT"), timeout);
-    socket.on("readable", onReadable).on("end", onEnd).on("close", onClose);
-  });
+function peekOrEnd(back: End): Buffer | "ended" | undefined {
+  try {
+    return back.peek();
+  } catch (error) {
+    if (error instanceof NetworkError && error.code === "EOF") return "ended";
+    throw error;
+  }
 }

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { loop } from "../engine/test-ends.ts";
 import { createReturns, type ReturnsFromWorker } from "./returns.ts";
 
-test("What the supervisor is told stays as it was said, though the session gets more keys while the message waits", () => {
+test("A message to the supervisor keeps its keys, even if the caller adds keys while it waits", () => {
   const told: ReturnsFromWorker[] = [];
-  const returns = createReturns(false, async (news) => void told.push(news));
+  const returns = createReturns(loop, false, async (news) => void told.push(news));
   const awaited = { take() {} };
   const keys = ["the session's identifier"];
   returns.expect(awaited, keys);

@@ -1,108 +1,121 @@
 import type { Socket } from "node:net";
+import type { End } from "../engine/end.ts";
+import type { Loop } from "../engine/loop.ts";
+import { fromNodeSocket, stopReading, toNodeSocket } from "../engine/node-socket.ts";
+import { NetworkError } from "../errors.ts";
 import { createRendezvous } from "./rendezvous.ts";
 
 /**
- * What comes back from a proxy tool may arrive at another worker than the session's: every worker listens at the tool's
- * return address. The supervisor knows who awaits what, and passes the connection on.
+ * Connections that come back from proxy tools. Every worker listens at a tool's return address, so a connection may arrive at a
+ * worker that does not have its session. The supervisor knows which worker awaits which connection, and passes it on.
  */
 
-/** A session that waits for what it sent through a tool to come back. */
+/** A session that awaits its connection back from a tool. */
 export interface AwaitedReturn {
-  /** Takes the connection over: paused, what was read of it in its buffer. */
-  take(socket: Socket): void;
+  /** Takes the connection over. Nothing has been read of it but its header. */
+  take(back: End): void;
 }
 
-/** What a worker says to the supervisor. */
+/** A worker's messages to the supervisor. */
 export type ReturnsFromWorker =
   | { readonly kind: "expect"; readonly keys: readonly string[] }
   | { readonly kind: "forget"; readonly keys: readonly string[] }
   | { readonly kind: "whose"; readonly request: number; readonly keys: readonly string[] }
-  /** The connection goes with it. `head`: what was read of it and is the session's. */
-  | { readonly kind: "hand over"; readonly to: number; readonly keys: readonly string[]; readonly head: Uint8Array };
+  /** The connection is sent along. */
+  | { readonly kind: "hand over"; readonly to: number; readonly keys: readonly string[] };
 
-/** What the supervisor says to a worker. */
+/** The supervisor's messages to a worker. */
 export type ReturnsToWorker =
   | { readonly kind: "owner"; readonly request: number; readonly owner: Owner | undefined }
-  | { readonly kind: "handed over"; readonly keys: readonly string[]; readonly head: Uint8Array };
+  | { readonly kind: "handed over"; readonly keys: readonly string[] };
 
-/** A worker's number, or the supervisor itself, which sends heartbeats through the tools. */
+/** A worker by its number, or the supervisor, which sends the heartbeats. */
 type Owner = number | "heartbeat";
 
 export interface Returns {
-  /** `keys`: what may come back to show whose it is. The first that is known to be one session's decides. */
+  /** `keys`: everything by which the connection back can be recognised. */
   expect(awaited: AwaitedReturn, keys: readonly string[]): void;
   forget(awaited: AwaitedReturn, keys: readonly string[]): void;
-  /** Gives a connection to whoever awaits it, here or at another worker. false: nobody does, and it was closed. */
-  give(socket: Socket, head: Buffer, keys: readonly string[]): Promise<boolean>;
-  hear(answer: ReturnsToWorker, socket: Socket | undefined): void;
+  /**
+   * Gives a connection to the session that awaits it, here or at another worker. The first of `keys` that exactly one session has
+   * decides. false: no session awaits it, and it was closed.
+   */
+  give(back: End, keys: readonly string[]): Promise<boolean>;
+  hear(message: ReturnsToWorker, socket: Socket | undefined): void;
 }
 
-/** ms in which word of a session that has just begun reaches the supervisor. */
+/** ms for a worker's "expect" to reach the supervisor. */
 const PATIENCE = 1_000;
 
-/** A worker's part. `alone`: there are no other workers that a connection could arrive at. */
-export function createReturns(
-  alone: boolean,
-  tell: (news: ReturnsFromWorker, socket?: Socket) => Promise<void>,
-): Returns {
+type Tell = (message: ReturnsFromWorker, socket?: Socket) => Promise<void>;
+
+/** A worker's part. `alone`: there are no other workers. */
+export function createReturns(loop: Loop, alone: boolean, tell: Tell): Returns {
   const waiting = createRendezvous<AwaitedReturn>(PATIENCE);
-  const asked = new Map<number, (owner: Owner | undefined) => void>();
-  let last = 0;
-
-  const ask = (keys: readonly string[]) =>
-    new Promise<Owner | undefined>((resolve) => {
-      last += 1;
-      asked.set(last, resolve);
-      void tell({ kind: "whose", request: last, keys });
-    });
-  const hand = (awaited: AwaitedReturn, socket: Socket, head: Uint8Array) => {
-    socket.pause();
-    if (head.length > 0) socket.unshift(head);
-    awaited.take(socket);
-    return true;
-  };
-
+  const owners = createOwnerRequests(tell);
   return {
     expect(awaited, keys) {
       waiting.expect(awaited, keys);
-      // A message may wait for a connection that is on its way to the supervisor; the session's keys may become more meanwhile.
+      // A copy: the caller may add keys while the message waits behind a connection that is being sent.
       if (!alone) void tell({ kind: "expect", keys: [...keys] });
     },
     forget(awaited, keys) {
       waiting.forget(awaited, keys);
       if (!alone) void tell({ kind: "forget", keys: [...keys] });
     },
-    async give(socket, head, keys) {
-      const own = waiting.find(keys);
-      if (own) return hand(own, socket, head);
-      const found = await firstOf([waiting.await(keys), ask(keys)]);
-      if (typeof found === "object") return hand(found, socket, head);
-      if (found === undefined || found === "heartbeat" || socket.destroyed) {
-        socket.destroy();
+    async give(back, keys) {
+      const found = waiting.find(keys) ?? (await firstOf([waiting.await(keys), owners.ask(keys)]));
+      if (typeof found === "object") {
+        found.take(back);
+        return true;
+      }
+      if (found === undefined || found === "heartbeat" || !back.isOpen) {
+        back.close();
         return found !== undefined;
       }
-      const rest = detach(socket);
-      await tell({ kind: "hand over", to: found, keys, head: Buffer.concat([head, rest]) }, socket);
+      await tell({ kind: "hand over", to: found, keys }, toNodeSocket(back));
       return true;
     },
-    hear(answer, socket) {
-      if (answer.kind === "owner") {
-        asked.get(answer.request)?.(answer.owner);
-        asked.delete(answer.request);
-        return;
-      }
-      if (!socket) return;
-      socket.on("error", () => {});
-      socket.setNoDelay(true);
-      socket.allowHalfOpen = true;
-      const awaited = waiting.find(answer.keys);
-      if (awaited) hand(awaited, socket, answer.head);
-      else socket.destroy();
+    hear(message, socket) {
+      if (message.kind === "owner") return owners.answer(message.request, message.owner);
+      const back = socket && receive(loop, socket);
+      if (!back) return;
+      const awaited = waiting.find(message.keys);
+      if (awaited) awaited.take(back);
+      else back.close();
     },
   };
 }
 
-/** The first answer that says something; undefined when none does. */
+/** Undefined: the connection was closed on its way. */
+function receive(loop: Loop, socket: Socket): End | undefined {
+  try {
+    return fromNodeSocket(loop, socket);
+  } catch (error) {
+    if (error instanceof NetworkError) return undefined;
+    throw error;
+  }
+}
+
+/** Asks the supervisor which worker awaits a connection. */
+function createOwnerRequests(tell: Tell) {
+  const pending = new Map<number, (owner: Owner | undefined) => void>();
+  let last = 0;
+  return {
+    ask: (keys: readonly string[]) =>
+      new Promise<Owner | undefined>((resolve) => {
+        last += 1;
+        pending.set(last, resolve);
+        void tell({ kind: "whose", request: last, keys });
+      }),
+    answer(request: number, owner: Owner | undefined): void {
+      pending.get(request)?.(owner);
+      pending.delete(request);
+    },
+  };
+}
+
+/** The first of the two that is not undefined; undefined when both are. */
 async function firstOf<A, B>([first, second]: readonly [Promise<A>, Promise<B>]): Promise<A | B> {
   const answer = await Promise.race([first, second]);
   if (answer !== undefined) return answer;
@@ -111,56 +124,41 @@ async function firstOf<A, B>([first, second]: readonly [Promise<A>, Promise<B>])
 
 /** The supervisor's part. */
 export interface ReturnsDirectory {
-  hear(news: ReturnsFromWorker, worker: number, socket: Socket | undefined): void;
-  /** A heartbeat of the supervisor's own is under way; the tool may take it for a connection to be passed on. */
+  hear(message: ReturnsFromWorker, worker: number, socket: Socket | undefined): void;
+  /** The supervisor sends a heartbeat. If the tool connects back for it, the connection is no stranger. */
   expectHeartbeat(keys: readonly string[]): void;
   forgetHeartbeat(keys: readonly string[]): void;
-  /** A worker died, and its sessions with it. */
+  /** A worker has died, and its sessions with it. */
   leave(worker: number): void;
 }
 
-/** `send` passes a connection on with the message; it is closed here once it is there. */
+/** `send` sends a connection along with the message, and closes it here when it has arrived. */
 export function createReturnsDirectory(
-  send: (worker: number, answer: ReturnsToWorker, socket?: Socket) => void,
+  send: (worker: number, message: ReturnsToWorker, socket?: Socket) => void,
 ): ReturnsDirectory {
   const waiting = createRendezvous<Owner>(PATIENCE);
   return {
-    hear(news, worker, socket) {
-      switch (news.kind) {
+    hear(message, worker, socket) {
+      switch (message.kind) {
         case "expect":
-          waiting.expect(worker, news.keys);
+          waiting.expect(worker, message.keys);
           break;
         case "forget":
-          waiting.forget(worker, news.keys);
+          waiting.forget(worker, message.keys);
           break;
         case "whose": {
-          const { request, keys } = news;
+          const { request, keys } = message;
           void waiting.await(keys).then((owner) => send(worker, { kind: "owner", request, owner }));
           break;
         }
         case "hand over":
           if (!socket) break;
-          socket.on("error", () => {});
-          detach(socket);
-          send(news.to, { kind: "handed over", keys: news.keys, head: news.head }, socket);
+          stopReading(socket);
+          send(message.to, { kind: "handed over", keys: message.keys }, socket);
       }
     },
     expectHeartbeat: (keys) => waiting.expect("heartbeat", keys),
     forgetHeartbeat: (keys) => waiting.forget("heartbeat", keys),
     leave: (worker) => waiting.leave(worker),
   };
-}
-
-/**
- * Makes a socket ready to be sent to another process, and returns what it has read already. Node has no door to this: a
- * paused socket goes on reading, what it reads while it is sent is lost, and a server's socket is counted by both processes.
- */
-function detach(socket: Socket): Buffer {
-  const inner = socket as unknown as { readonly _handle: { readStop(): void } | null; server: unknown };
-  const parts: Buffer[] = [];
-  for (let part: Buffer | null = socket.read(); part !== null; part = socket.read()) parts.push(part);
-  // read() has begun to read anew.
-  inner._handle?.readStop();
-  inner.server = null;
-  return Buffer.concat(parts);
 }

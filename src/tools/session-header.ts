@@ -1,4 +1,4 @@
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { End } from "../engine/end.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { type ProxyHeader, plainAddress, writeProxyHeader } from "../wire/proxy-protocol.ts";
 import { createLineRemover, type LineRemover, writeSslproxyLine } from "../wire/sslproxy-line.ts";
@@ -8,8 +8,8 @@ import type { ToolSubject } from "./tool.ts";
 /** How a proxy tool is told of one session, and how the connection that it makes back is recognised. */
 export interface SessionHeader {
   /** The bytes for the tool before the session's own. Called once the tool has been reached. */
-  write(ta: Socket): Buffer;
-  readonly returned: Promise<Socket>;
+  write(ta: End): Buffer;
+  readonly returned: Promise<End>;
   readonly lineRemover: LineRemover | undefined;
   /** The connection is no longer awaited. */
   close(): void;
@@ -24,14 +24,14 @@ export function proxyHeader(
   { id, client, server, alpn, host }: ToolSubject,
   returns: Returns,
 ): SessionHeader {
-  const { promise: returned, resolve } = Promise.withResolvers<Socket>();
+  const { promise: returned, resolve } = Promise.withResolvers<End>();
   const awaited: AwaitedReturn = { take: resolve };
   const keys = [uniqueKey(name, id), pairKey(name, client, server)];
   returns.expect(awaited, keys);
   return {
     write(ta) {
       // A tool may name its own connection, or the client together with itself as the server.
-      const more = [connectionKey(name, ta), pairKey(name, client, remoteEnd(ta))];
+      const more = [connectionKey(name, ta), pairKey(name, client, ta.remote() ?? NOWHERE)];
       keys.push(...more);
       returns.expect(awaited, more);
       return writeProxyHeader({ source: client, destination: server, alpn, authority: host, uniqueId: id });
@@ -42,23 +42,22 @@ export function proxyHeader(
   };
 }
 
-/** SSLproxy's line. It names a port to connect back to, so each session has a port of its own. */
-export async function sslproxyLine(
+/** SSLproxy's line. It names a port to connect back to, so each session has a port of its own. Throws NetworkError. */
+export function sslproxyLine(
   { client, server, flow }: ToolSubject,
-  openPort: (accept: (socket: Socket) => void) => Promise<Server>,
-): Promise<SessionHeader> {
-  const { promise: returned, resolve } = Promise.withResolvers<Socket>();
+  openPort: (accept: (back: End) => void) => End,
+): SessionHeader {
+  const { promise: returned, resolve } = Promise.withResolvers<End>();
   let lineRemover: LineRemover | undefined;
-  const port: Server = await openPort((socket) => {
+  const port = openPort((back) => {
     port.close();
-    socket.pause();
-    resolve(socket);
+    resolve(back);
   });
-  const at = port.address() as AddressInfo;
+  const at = port.local()!;
   return {
     write(ta) {
       const everywhere = at.address === "0.0.0.0" || at.address === "::";
-      const to = everywhere ? { ...localEnd(ta), port: at.port } : at;
+      const to = everywhere ? { ...(ta.local() ?? NOWHERE), port: at.port } : at;
       const line = writeSslproxyLine({ back: to, client, server, decrypted: flow === "decrypted" });
       lineRemover = createLineRemover(line);
       return line;
@@ -78,8 +77,8 @@ export function keysOf(name: string, { uniqueId, source, destination }: ProxyHea
 }
 
 /** The key of a tool that names the node's own connection to it. */
-export function connectionKey(name: string, ta: Socket): string {
-  return pairKey(name, localEnd(ta), remoteEnd(ta));
+export function connectionKey(name: string, ta: End): string {
+  return pairKey(name, ta.local() ?? NOWHERE, ta.remote() ?? NOWHERE);
 }
 
 function uniqueKey(name: string, id: string): string {
@@ -90,11 +89,5 @@ function pairKey(name: string, source: Endpoint, destination: Endpoint): string 
   return [name, ...[source, destination].flatMap(({ address, port }) => [plainAddress(address), port])].join(" ");
 }
 
-/** A socket that has closed meanwhile has no addresses. */
-function localEnd({ localAddress = "0.0.0.0", localPort = 0 }: Socket): Endpoint {
-  return { address: plainAddress(localAddress), port: localPort };
-}
-
-function remoteEnd({ remoteAddress = "0.0.0.0", remotePort = 0 }: Socket): Endpoint {
-  return { address: plainAddress(remoteAddress), port: remotePort };
-}
+/** A connection that has closed meanwhile has no addresses. */
+const NOWHERE: Endpoint = { address: "0.0.0.0", port: 0 };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createStrangers } from "./strangers.ts";
 
-test("The first stranger is told of at once, then one a minute with how many were left unsaid; all are counted", () => {
+test("All strangers are counted; the first is logged at once, then one a minute with the number of those between", () => {
   const told: unknown[] = [];
   let time = 0;
   const strangers = createStrangers(
@@ -12,6 +12,6 @@ test("The first stranger is told of at once, then one a minute with how many wer
   );
   for (time of [0, 1, 2_000, 59_999, 60_000, 60_001, 200_000, 400_000]) strangers.add("192.0.2.9", "not the tool's");
   const line = { tool: "dlp", from: "192.0.2.9", why: "not the tool's" };
-  assert.deepEqual(told, [line, { ...line, unsaid: 3 }, { ...line, unsaid: 1 }, line]);
+  assert.deepEqual(told, [line, { ...line, notLogged: 3 }, { ...line, notLogged: 1 }, line]);
   assert.equal(strangers.count, 8);
 });

@@ -8,8 +8,8 @@ import { run, sweepNamespaces } from "../linux/test-network.ts";
 import type { InlineTool } from "./inline-tool.ts";
 
 /**
- * For tests: the node's namespace with a tool's two interfaces, and the tool's own: a bridge between ia and ib, as any bump in
- * the wire, or a router with an address on each.
+ * For tests: the node's namespace with a tool's two interfaces, and the tool's own namespace, where the tool is a bridge between ia and
+ * ib, or a router with an address on each.
  */
 export interface ToolNetwork extends Disposable {
   readonly node: string;
@@ -17,7 +17,7 @@ export interface ToolNetwork extends Disposable {
   readonly tool: string;
   readonly interfaceA: string;
   readonly interfaceB: string;
-  /** Where the node's journal of what it set up is. */
+  /** The folder with the node's journal. */
   readonly dataDir: string;
 }
 
@@ -59,7 +59,7 @@ export function toolNetwork(kind: "bridge" | "router" = "bridge"): ToolNetwork {
   };
 }
 
-/** The tool's side of it, when it is a router: the clients are behind A, all else behind B. */
+/** Sets up a tool that is a router: the clients are behind A, everything else behind B. */
 function route(tool: string): void {
   for (const [name, v4, v6] of [
     ["ia", "10.77.1.2/24", "fd00:77:1::2/64"],
@@ -83,7 +83,7 @@ function route(tool: string): void {
   run(tool, "ip", "-6", "route", "add", "default", "via", "fd00:77:2::1");
 }
 
-/** A tool of this network, as the configuration would give it. */
+/** A tool of this network, as the configuration has it. */
 export function toolIn(network: ToolNetwork, more: Partial<InlineTool> = {}): InlineTool {
   const { node, interfaceA, interfaceB } = network;
   return {
@@ -108,7 +108,7 @@ export function setUp({ node, dataDir }: ToolNetwork, tool: InlineTool, workers:
   within(node, () => setUpTools(planTools([tool], workers), dataDir));
 }
 
-/** What the node has for a tool that is a router. */
+/** The node's settings for a tool that is a router. */
 export const ROUTER: Partial<InlineTool> = {
   layer: 3,
   addressA: ["10.77.1.1/24", "fd00:77:1::1/64"],

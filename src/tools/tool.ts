@@ -1,13 +1,14 @@
 import type { End } from "../engine/end.ts";
+import type { Loop } from "../engine/loop.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
 import type { PortMap } from "./ports.ts";
 import type { Returns } from "./returns.ts";
 
-/** What a tool is told of a session. */
+/** The session that a tool is connected for. */
 export interface ToolSubject {
   /** The session's identifier. */
   readonly id: string;
-  /** Their own addresses and ports, whatever the listener. */
+  /** The addresses and ports of client and server themselves, with any listener. */
   readonly client: Endpoint;
   readonly server: Endpoint;
   readonly flow: FlowClass;
@@ -17,41 +18,41 @@ export interface ToolSubject {
   readonly alpn: string | undefined;
 }
 
-/** One session's way through one tool: what the client says goes in at Ta and comes out at Tb; the answers the other way. */
+/** One session's connections to one tool. The client's bytes go in at Ta and come out at Tb, the server's the other way. */
 export interface Hop {
   /** The tool's name. */
   readonly tool: string;
-  /** The node's connection toward the tool, established, paused, half-open capable. */
+  /** The node's connection to the tool. Nothing has been read from it. */
   readonly ta: End;
   /**
-   * What came back through the tool, paired with this session. A tool of kind proxy may connect only when the first bytes have
-   * reached it. Rejects with NetworkError when it does not come, and when `ta` has closed before it came.
+   * The connection that came back through the tool. A tool of kind proxy may connect back only when the first bytes have reached it.
+   * Rejects with NetworkError when it does not come, or when `ta` closes before.
    */
   readonly tb: Promise<End>;
-  /** Takes off what came back at Tb in front of the session's bytes; undefined: nothing does. */
+  /** Removes from Tb's bytes what the tool has passed on of the session's header. Undefined: there is nothing to remove. */
   readonly sieve?: { take(bytes: Buffer): Buffer; end(): Buffer } | undefined;
 }
 
-/** A tool in the path. One for each worker. */
+/** An open tool. Each worker opens its own. */
 export interface Tool {
   readonly name: string;
   readonly kind: "inline" | "proxy";
   /**
-   * Connects a session through the tool; `onReturn` is called when the tool's connection, or its SYN, has come back at Tb.
-   * Throws NetworkError: the tool refused, did not answer in time, or what came back belonged to another session.
+   * Connects a session through the tool. `onReturn` is called when the tool's connection, or its SYN, has come back at Tb. Throws
+   * NetworkError when the tool refused or did not answer in time.
    */
   connect(subject: ToolSubject, onReturn: () => void): Promise<Hop>;
   counters(): ToolCounters;
-  /** Takes no more sessions; those that pass go on. */
+  /** Takes no more sessions; live sessions continue. */
   close(): Promise<void>;
 }
 
 export interface ToolCounters {
-  /** Connections and packets that came back at Tb and belonged to no live session: dropped. */
+  /** Connections and packets that came back at Tb and belonged to no live session. They were dropped. */
   readonly strangers: number;
 }
 
-/** The configuration of a tool, as far as the chain and the health need it. Times in ms. */
+/** The settings that tools of all kinds have. */
 export interface ToolSettings {
   readonly name: string;
   readonly kind: "inline" | "proxy";
@@ -69,15 +70,16 @@ export interface ProxyTool extends ToolSettings {
   readonly ports: PortMap;
 }
 
-/** What every tool works with. */
+/** The environment of every tool. */
 export interface ToolContext {
-  /** Where the tool stands in the configuration: "tools[0]". */
+  /** The tool's path in the configuration: "tools[0]". */
   readonly path: string;
   readonly worker: number;
   readonly workers: number;
+  readonly loop: Loop;
   /** ms to connect through the tool. A reload changes it while the tool is open: call this where it is used. */
   readonly timeout: () => number;
-  /** What comes back from tools of kind proxy. */
+  /** The connections that come back from tools of kind proxy. */
   readonly returns: Returns;
   /** Writes a line to the node's log. */
   readonly warn: (about: Readonly<Record<string, unknown>>, message: string) => void;

@@ -227,7 +227,7 @@ const FAULTS: [string, HelloParts, number][] = [
   ["no cipher suites", { suites: [] }, ALERTS.decode_error],
   ["no compression methods", { compression: [] }, ALERTS.decode_error],
   ["compression without null", { compression: [1] }, ALERTS.illegal_parameter],
-  ["bytes behind the extensions", { extensions: [], trailer: Buffer.from([0]) }, ALERTS.decode_error],
+  ["bytes after the extensions", { extensions: [], trailer: Buffer.from([0]) }, ALERTS.decode_error],
   ["a version before SSL 3.0", { version: 0x0200 }, ALERTS.protocol_version],
   ["nothing but drafts in supported_versions", { extensions: [[43, vector8(u16(0x7f1c))]] }, ALERTS.protocol_version],
   [
@@ -237,7 +237,7 @@ const FAULTS: [string, HelloParts, number][] = [
   ],
   ["an odd group list", { extensions: [[10, vector16(Buffer.alloc(3))]] }, ALERTS.decode_error],
   [
-    "bytes behind a group list",
+    "bytes after a group list",
     { extensions: [[10, Buffer.concat([vector16(u16(29)), EMPTY, u16(0)])]] },
     ALERTS.decode_error,
   ],
@@ -333,7 +333,7 @@ test("An SSLv2-format hello with a challenge that is too short or too long is re
   }
 });
 
-/** Real hellos with some bytes changed: what random bytes alone would never reach. */
+/** Real hellos with some bytes changed. Random bytes alone would never get as far. */
 const HOSTILE = fc
   .tuple(
     fc.constantFrom(...Object.values(RECORDED)),

@@ -11,7 +11,7 @@ function recorded(client: string): ClientHello {
   return (sighting as { hello: ClientHello }).hello;
 }
 
-/** What Wireshark 4.0 computes from the same bytes. */
+/** The fingerprints that Wireshark 4.0 computes from the same bytes. */
 const JA3: Readonly<Record<string, string>> = {
   chromium: "6cc8d2029e715dce1ff7287ad4051faa",
   curl: "0149f47eabf9a20d0893e2a44e5a6323",
@@ -29,7 +29,7 @@ for (const [client, expected] of Object.entries(JA3)) {
 
 const list = (text: string): number[] => text.split(",").map((value) => Number.parseInt(value, 16));
 
-/** A published fingerprint of Chrome with what it was made of. */
+/** A published fingerprint of Chrome, with the hello that it was made of. */
 const CHROME: ClientHello = {
   ...recorded("chromium"),
   legacyVersion: 0x0303,

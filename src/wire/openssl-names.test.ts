@@ -10,7 +10,7 @@ import { SIGNALLING_SUITES } from "./numbers.ts";
 import { SIGNATURE_SCHEMES, signatureSchemeById } from "./signature-schemes.ts";
 import { SUITES, suiteById } from "./suites.ts";
 
-/** The hello that OpenSSL writes when it is told to offer this: what it understands by a name, it shows by a number. */
+/** The hello that OpenSSL writes with these options. Its numbers show how OpenSSL understands a name. */
 function helloFrom(options: tls.ConnectionOptions): Promise<ClientHello> {
   return new Promise((resolve, reject) => {
     const reader = createClientHelloReader();

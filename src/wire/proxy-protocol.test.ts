@@ -16,7 +16,7 @@ function second(...values: readonly (readonly [type: number, value: Uint8Array])
   return Buffer.concat([SIGNATURE, Buffer.from([0x21, 0x11]), vector16(...ends, ...more)]);
 }
 
-/** The header and what follows it, or why there is none. */
+/** The header and the bytes after it, or the reason for the refusal. */
 function outcome(bytes: Buffer): { header: ProxyHeader; rest: string } | "more" | "PeerError" {
   try {
     const reading = readProxyHeader(bytes);
@@ -67,23 +67,23 @@ for (const [what, line] of [
 }
 
 test("A header of version 2 gives both ends and the values that it was written with", () => {
-  const told = {
+  const values = {
     source: { address: "192.0.2.1", port: 40_000 },
     destination: { address: "192.0.2.2", port: 80 },
     alpn: "http/1.1",
     authority: "www.example.com",
     uniqueId: "m1x-0-7",
   };
-  assert.deepEqual(outcome(Buffer.concat([writeProxyHeader(told), Buffer.from("more")])), {
-    header: { ...told, command: "proxy", uniqueId: Buffer.from("m1x-0-7") },
+  assert.deepEqual(outcome(Buffer.concat([writeProxyHeader(values), Buffer.from("more")])), {
+    header: { ...values, command: "proxy", uniqueId: Buffer.from("m1x-0-7") },
     rest: "more",
   });
 });
 
 test("An IPv4 end beside an IPv6 one is read as IPv4", () => {
-  const told = { source: { address: "127.0.0.1", port: 1 }, destination: { address: "2001:db8::2", port: 2 } };
-  const found = outcome(writeProxyHeader(told));
-  assert.deepEqual(found, { header: { ...NONE, ...told, command: "proxy" }, rest: "" });
+  const values = { source: { address: "127.0.0.1", port: 1 }, destination: { address: "2001:db8::2", port: 2 } };
+  const found = outcome(writeProxyHeader(values));
+  assert.deepEqual(found, { header: { ...NONE, ...values, command: "proxy" }, rest: "" });
 });
 
 test("A header of a local connection names no ends, whatever it contains", () => {

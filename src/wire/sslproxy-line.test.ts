@@ -16,7 +16,7 @@ test("The line gives the address to connect back to, both ends, and whether ther
   assert.match(String(writeSslproxyLine({ ...STATEMENT, decrypted: false })), /,p\r\n$/);
 });
 
-/** What the sieve lets through of these bytes in pieces. */
+/** Gives the bytes in pieces, and answers the bytes that remain. */
 function sifted(bytes: Buffer, cuts: readonly number[]): string {
   const sieve = createLineRemover(LINE);
   const parts: Buffer[] = [];

@@ -3,37 +3,37 @@ import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import { openFileLimit } from "../linux/limits.ts";
 
-/** What sessions may use of this process's descriptors; some are for listeners, feeds and the channel. */
+/** How many of this process's descriptors sessions may use. The others are for listeners, feeds and the channel. */
 const DESCRIPTORS = openFileLimit() - 256;
 
-/** The sessions that are here, and who may come when there is no room. */
+/** The live sessions of a worker, and which connection has to go when there is no room. */
 export interface Admission {
   readonly size: number;
   /** Connections refused because the node was full. */
   readonly refused: number;
-  /** The node stops and the drain time is over. */
+  /** The node is stopping, and the sessions had their time to end. */
   readonly isOver: boolean;
-  /** `limit`: of sessions, this one among them. */
+  /** Carries a new session, unless there are `limit` sessions and all of them have been identified. */
   admit(arrival: Arrival, limit: number): void;
-  /** It has said what it is, or is never asked: it is no longer the first to go. */
+  /** The first bytes of this client's session are known, or need not be: it does not have to go for another one. */
   keep(client: End): void;
-  /** Ends the sessions that have not said yet what they are. */
+  /** Ends the sessions whose first bytes are not known yet. */
   dismiss(): void;
-  /** Resets whatever is left. */
+  /** Resets the sessions that are left. */
   cut(): void;
-  /** Resolves when no session is left, or after so many ms. */
+  /** Resolves once no session is left, or after `within` ms. */
   emptied(within: number): Promise<void>;
 }
 
 /** `carry` resolves when the session is over. */
 export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Admission {
-  /** Sessions that have not said yet what they are, oldest first: when the node is full, these go. */
+  /** Sessions whose first bytes are not known yet, oldest first: when the node is full, these have to go. */
   const openings = new Map<End, Arrival>();
   const arrivals = new Set<Arrival>();
   let refused = 0;
   let isOver = false;
 
-  /** Ends the session that has kept silent longest. false: there is none. */
+  /** Ends the oldest session whose first bytes are not known yet. false: there is none. */
   function evict(): boolean {
     const [oldest] = openings;
     if (!oldest) return false;
@@ -84,7 +84,7 @@ export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Adm
   };
 }
 
-/** Sessions of this worker: its share of what the user allows, but never more than it has descriptors for. */
+/** How many sessions this worker may have: its share of the configured limit, but no more than it has descriptors for. */
 export function capacity(sessions: number, workers: number, tools: number): number {
   // Na and Nb, and Ta and Tb of each tool.
   const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));

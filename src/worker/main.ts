@@ -1,6 +1,6 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
-import { createCache } from "../cache.ts";
+import { Cache } from "../cache.ts";
 import { checkEngine } from "../engine/check.ts";
 import { Loop } from "../engine/loop.ts";
 import { TrustStore } from "../engine/verify.ts";
@@ -23,8 +23,8 @@ import { applySetup } from "./setup.ts";
 import type { WorkerState } from "./state.ts";
 
 /**
- * A worker: it accepts connections and carries whole sessions. `worker-setup.ts` opens what its setup says. Its parent, the
- * supervisor, tells it what to do and is told of its sessions; it holds the CA keys, which this process never sees.
+ * A worker: it accepts connections and carries whole sessions. Its parent, the supervisor, sends it its setup and gets
+ * reports about its sessions. The supervisor holds the CA keys; this process never sees them.
  */
 
 const LIMITS = {
@@ -35,22 +35,22 @@ const LIMITS = {
   verified: 2_000,
   revocation: 10_000,
 } as const;
-/** Sessions of clients that this worker finds without asking. The cache of all workers has more. */
+/** How many clients' TLS sessions this worker keeps itself. The supervisor's cache for all workers has more. */
 const OWN_SESSIONS = 2_000;
-/** ms between two tellings. */
-const TELL = 250;
-const STATUS = 1_000;
-/** ms in which sessions that were reset have told how they ended. */
+/** ms between two reports of changed sessions, and between two reports of this worker's status. */
+const SESSIONS_INTERVAL = 250;
+const STATUS_INTERVAL = 1_000;
+/** ms that sessions have to end after they were reset. */
 const SETTLE = 1_000;
 
 process.on("message", (message: ToWorker, socket: Socket | undefined) => void obey(message, socket));
-// The supervisor is gone, and with it the CA keys and the record of what happens here.
+// Without the supervisor there are no CA keys, and nobody records the sessions.
 process.on("disconnect", () => process.exit(1));
-// Ctrl-C reaches the whole process group, but when a node stops is the supervisor's to say.
+// Ctrl-C reaches the whole process group, but it is the supervisor that stops the workers.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
-/** Resolves when the message has been handed over. Whoever is not there to hear it, "disconnect" tells of. */
+/** Resolves once the message is queued. If the supervisor is gone, the "disconnect" handler ends the process. */
 function tell(message: FromWorker, socket?: Socket): Promise<void> {
   return new Promise((resolve) => {
     if (process.connected) process.send!(message, socket, undefined, () => resolve());
@@ -69,10 +69,10 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
         await worker;
       }
       void tell({ kind: "ready" });
-      // By itself it is written when a process ends in good order only, and the next worker may be needed before.
+      // Node writes the cache only when a process exits normally, but a worker that replaces a dead one needs it earlier.
       flushCompileCache();
     } catch (error) {
-      // A bug in here must not cost the sessions that live on what was set up before.
+      // A bug in here must not end the sessions that began under the earlier setup.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
       const { path, message } = error instanceof ConfigError ? error : { path: "", message: "Cannot apply the setup" };
       void tell({ kind: "failed", path, message });
@@ -85,13 +85,13 @@ async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   const state = createState(setup);
   await applySetup(state, setup);
   state.timers.push(
-    setInterval(() => void tellSessions(state), TELL),
-    setInterval(() => void tellStatus(state), STATUS),
+    setInterval(() => void tellSessions(state), SESSIONS_INTERVAL),
+    setInterval(() => void tellStatus(state), STATUS_INTERVAL),
   );
   return state;
 }
 
-/** Nothing is open yet. */
+/** A worker's state before its first setup is applied: nothing is open. */
 function createState(setup: WorkerSetup): WorkerState {
   const { sessions } = setup.config.resumption;
   const serverSessions = Math.ceil(sessions / setup.workers);
@@ -104,21 +104,22 @@ function createState(setup: WorkerSetup): WorkerState {
   const demanding = createKnownServers(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
+  const loop = new Loop();
   const state: WorkerState = {
     tell,
     ledger: new Ledger(setup.worker),
-    loop: new Loop(),
+    loop,
     writer: new Writer(),
     trust: new TrustStore([]),
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssuedCache(LIMITS.issued, mint.ask),
-    verified: createCache({ entries: LIMITS.verified }),
+    verified: new Cache({ entries: LIMITS.verified }),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
     offering: createKnownServers(LIMITS.offering),
     sessions: { clients, servers },
     tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
-    // Where arrivals come from is opened after what carries them.
+    // The node is there before the first arrival: `applySetup` opens the listeners last.
     admission: createAdmission((arrival) => carry(arrival, state.node!)),
     setup,
     node: undefined,
@@ -126,7 +127,7 @@ function createState(setup: WorkerSetup): WorkerState {
     listeners: new Map(),
     tools: new Map(),
     traffic: createToolTraffic(setup.failedTools),
-    returns: createReturns(setup.workers === 1, tell),
+    returns: createReturns(loop, setup.workers === 1, tell),
     mint,
     settle,
     forgetSession: forget,
@@ -171,7 +172,6 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       returns.hear(message, socket);
       break;
     case "stop":
-      // Ends the process.
       void stop(state);
       break;
     default:
@@ -225,13 +225,13 @@ function cachesOf(state: WorkerState): WorkerStatus["caches"] {
     cache("revocation", LIMITS.revocation, revocation),
     cache("demanding", LIMITS.demanding, demanding),
     cache("server-sessions", serverSessions, servers),
-    // Whoever has the sessions of all workers, and makes the ticket keys, tells how many there are.
+    // The supervisor reports how many there are: it has the sessions of all workers, and makes the ticket keys.
     cache("sessions", 0, { hits: clients.hits, misses: clients.misses, size: 0 }),
     cache("tickets", 0, { hits: tickets.hits, misses: tickets.misses, size: 0 }),
   ];
 }
 
-/** Takes no more connections; live sessions may end by themselves for a time, then they are reset. */
+/** Ends this process. It accepts no more connections; live sessions have the drain time to end, then they are reset. */
 async function stop(state: WorkerState): Promise<void> {
   const { admission, listeners, feeds, tools, timers } = state;
   for (const server of listeners.values()) server.close();
@@ -242,7 +242,7 @@ async function stop(state: WorkerState): Promise<void> {
   for (const feed of feeds) await feed.close();
   for (const tool of tools.values()) await tool.close();
   for (const timer of timers) clearInterval(timer);
-  // A long batch is more than the channel takes at once: without the wait its end would be lost.
+  // The channel does not take a long batch at once: if the process ended now, the rest would be lost.
   await Promise.all([tellSessions(state), tellStatus(state)]);
   process.exit(0);
 }

@@ -4,8 +4,8 @@ import type { Minted, MintRequest } from "../pki/issue/mint.ts";
 import { ALERTS } from "../wire/alert.ts";
 
 /**
- * Asks the supervisor for certificates. Its answers are given to `settle`. A request that has none after `limit()` ms, a handshake's
- * time, is given up: the session ends with an alert, and a later one asks anew.
+ * Asks the supervisor for certificates; its answers are given to `settle`. A request without an answer after `limit()` ms,
+ * the time limit of a handshake, fails: the session ends with an alert, and a later session asks again.
  */
 export function createMintChannel(tell: (message: FromWorker) => unknown, limit: () => number) {
   const waiting = new Map<number, { resolve(minted: Minted): void; reject(error: Error): void }>();

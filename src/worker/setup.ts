@@ -18,7 +18,7 @@ import type { WorkerState } from "./state.ts";
 export async function applySetup(state: WorkerState, next: WorkerSetup): Promise<void> {
   state.trust = new TrustStore(next.roots);
   state.contexts.flush();
-  // Roots that are no longer trusted vouched for some of them.
+  // Some of these certificates may have been verified by a root that is no longer trusted.
   state.verified.flush();
   state.tickets.keys = next.resumption.ticketKeys;
   const { feeds } = state;
@@ -28,7 +28,7 @@ export async function applySetup(state: WorkerState, next: WorkerSetup): Promise
     state.node = composeNode(next, fresh, chains, state);
     await openListeners(state, next);
   } catch (error) {
-    // The supervisor goes back to what worked, and knows nothing of these.
+    // The supervisor returns to the setup that worked, which does not have these feeds.
     for (const feed of fresh) if (!feeds.includes(feed)) await feed.close();
     throw error;
   }
@@ -37,7 +37,7 @@ export async function applySetup(state: WorkerState, next: WorkerSetup): Promise
   for (const feed of feeds) if (!fresh.includes(feed)) await feed.close();
 }
 
-/** Feeds whose configuration did not change go on; a feed holds its file open. */
+/** Opens the feeds. Those whose configuration did not change stay open, with their files. */
 async function openFeeds({ feeds, setup }: WorkerState, next: WorkerSetup): Promise<readonly Feed[]> {
   const { worker, workers, config } = next;
   return Promise.all(
@@ -48,7 +48,7 @@ async function openFeeds({ feeds, setup }: WorkerState, next: WorkerSetup): Prom
   );
 }
 
-/** A tool's name and places belong to one: of a tool that changed, the new one is opened when the old one has closed. */
+/** Opens the tools. The old tool is closed first: two tools cannot have the same name or the same interfaces. */
 async function openTools(state: WorkerState, { config, worker, workers }: WorkerSetup): Promise<ToolStage> {
   const { tools, traffic, returns, tell } = state;
   const wanted = new Set(config.tools.map((tool) => JSON.stringify(tool)));

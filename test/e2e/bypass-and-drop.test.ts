@@ -11,7 +11,7 @@ const HOSTS = ["old", "new"].flatMap((name) => ["explicit", "forward"].map((way)
 const EARLY = HOSTS.map((host) => `early-${host}`);
 const LATE = HOSTS.map((host) => `late-${host}`);
 
-/** A recorder on each side of the node: client, tap, node, tap, server. */
+/** The way through two recorders: client, tap, node, tap, server. */
 describe("Bypass and drop", needs("openssl"), () => {
   let pki: Pki;
   let node: TestNode;
@@ -92,7 +92,7 @@ describe("Bypass and drop", needs("openssl"), () => {
     }
   }
 
-  test("Nothing was minted for all those sessions", async () => {
+  test("No certificate was issued for bypassed sessions", async () => {
     assert.equal((await node.stats()).mint.minted, 0);
   });
 

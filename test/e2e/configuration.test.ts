@@ -9,13 +9,13 @@ import { MAIN } from "../node.ts";
 import { makePki, type Pki } from "../pki.ts";
 import { freePort, must, type Outcome, run, scratch } from "../processes.ts";
 
-describe("A configuration that cannot be used", needs("openssl"), () => {
+describe("A wrong configuration", needs("openssl"), () => {
   let pki: Pki;
   before(async () => {
     pki = await makePki();
   });
 
-  /** Every line of it has a mistake; `check` must report each of these places and paths. */
+  /** Almost every line has a mistake. `check` must report all places and paths in MISTAKES. */
   const wrong = `
 listeners:
   - { name: a, mode: explicit, address: "127.0.0.1:70000" }
@@ -56,7 +56,7 @@ surprise: 1
     "20:1: surprise",
   ];
 
-  test("check reports every error at once, each with its place and path, and ends with 2", async () => {
+  test("check reports all errors at once, each with its place and path, and ends with 2", async () => {
     const { code, output } = await command("check", wrong);
     assert.equal(code, 2, output);
     for (const mistake of MISTAKES) assert.ok(output.includes(`clearline.yaml:${mistake} `), `${mistake}\n${output}`);
@@ -89,7 +89,7 @@ surprise: 1
     }
   });
 
-  test("run reports them too, ends with 2 and starts nothing", async () => {
+  test("run reports the same errors, ends with 2 and starts nothing", async () => {
     const { code, output, folder } = await command("run", wrong);
     assert.equal(code, 2, output);
     for (const mistake of MISTAKES) assert.ok(output.includes(`clearline.yaml:${mistake} `), `${mistake}\n${output}`);
@@ -170,13 +170,13 @@ surprise: 1
     }
   }
 
-  test("A configuration file that does not exist is one line that names it", async () => {
+  test("A missing configuration file is reported in one line with its name", async () => {
     const { code, stderr, stdout } = await run(process.execPath, [MAIN, "run", "-c", "/no/such/clearline.yaml"]);
     assert.equal(code, 2);
     assert.match(stderr + stdout, /^.*\/no\/such\/clearline\.yaml.*\n$/);
   });
 
-  test("A port in use is one line that names the listener's address", async () => {
+  test("A port in use is reported in one line with the listener's address", async () => {
     const holder = net.createServer().listen(await freePort(), "127.0.0.1");
     await once(holder, "listening");
     const { port } = holder.address() as net.AddressInfo;
@@ -188,7 +188,7 @@ surprise: 1
     assert.match(output, new RegExp(`clearline\\.yaml:3:49: .*127\\.0\\.0\\.1:${port}.*listeners\\[0\\]\\.address`));
   });
 
-  test("A console's port in use is one line too", async () => {
+  test("A port in use for the console is reported in one line", async () => {
     const holder = net.createServer().listen(await freePort(), "127.0.0.1");
     await once(holder, "listening");
     const { port } = holder.address() as net.AddressInfo;
@@ -199,7 +199,7 @@ surprise: 1
     assert.ok(output.includes(`127.0.0.1:${port}`) && output.includes("console.address"), output);
   });
 
-  test("An address that this machine does not have is one line", async () => {
+  test("An address that this machine does not have is reported in one line", async () => {
     const config = `dataDir: ./data\nlisteners: [{ name: p, mode: explicit, address: "192.0.2.1:8080" }]\n`;
     const { code, output } = await command("run", config, scratch());
     assert.equal(code, 2, output);
@@ -249,7 +249,7 @@ surprise: 1
     assert.match(output, /:1:10: .*\(dataDir\): this user has no permission to write there\n$/);
   });
 
-  test("A key without permission is named", async () => {
+  test("A key file that this user may not read is named", async () => {
     const folder = scratch();
     const key = join(folder, "secret.key");
     writeFileSync(key, "x");
@@ -265,7 +265,7 @@ surprise: 1
     assert.match(output, /keys\[0\]\.key.*permission/i);
   });
 
-  test("check says that a good configuration is good", async () => {
+  test("check accepts a good configuration", async () => {
     const { code, output } = await command("check", minimal("", 18_080), scratch());
     assert.equal(code, 0, output);
     assert.ok(output.length > 0);

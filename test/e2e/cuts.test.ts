@@ -11,20 +11,20 @@ import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
 import { until } from "../processes.ts";
 
-/** "damage" cuts nothing: one bit of one byte is another. */
+/** "damage" changes one bit of one byte, and cuts nothing. */
 const WAYS = ["FIN", "RST", "silence", "damage"] as const;
 
-/** How a connection is cut, and where: after this many bytes from that side. */
+/** How a connection is cut, and after how many bytes from which side. */
 interface Cut {
   readonly from: "client" | "server";
   readonly after: number;
   readonly how: (typeof WAYS)[number];
 }
 
-/** Through the ClientHello, the handshake, the request and the answer. */
+/** Offsets in the ClientHello, the handshake, the request and the answer. */
 const PLACES = [0, 1, 5, 6, 44, 100, 250, 400, 517, 560, 600, 640, 700, 800, 1000, 1400, 1800, 2500, 5000, 20_000];
 
-describe("A connection that is cut", needs("openssl", "nginx-light", "curl"), () => {
+describe("A connection that breaks", needs("openssl", "nginx-light", "curl"), () => {
   let node: TestNode;
   let origin: Nginx;
   let behind: Cutter;
@@ -52,7 +52,7 @@ describe("A connection that is cut", needs("openssl", "nginx-light", "curl"), ()
 
   for (const place of ["before the node", "behind the node"] as const) {
     for (const how of WAYS) {
-      test(`${how} ${place}, from either side and at any byte, ends the session and leaves nothing`, async () => {
+      test(`${how} ${place}, from either side and at any byte, ends the session and leaves no socket`, async () => {
         const front = await cutter(node.forward("web"));
         const cuts = PLACES.flatMap((after) => [
           { from: "client", after, how } as const,
@@ -80,7 +80,7 @@ describe("A connection that is cut", needs("openssl", "nginx-light", "curl"), ()
   });
 });
 
-/** One request, which ends somehow. */
+/** Sends one request, and waits for its end, however it ends. */
 async function request(port: number, ca: string[], version: tls.SecureVersion): Promise<void> {
   const limits = { minVersion: version, maxVersion: version };
   const socket = tls.connect({ port, host: "127.0.0.1", servername: `cut.${DOMAIN}`, ca, ...limits });
@@ -91,12 +91,12 @@ async function request(port: number, ca: string[], version: tls.SecureVersion): 
 
 interface Cutter {
   readonly port: number;
-  /** Cuts the next connection that comes while `act` runs. */
+  /** Cuts the next connection while `act` runs. */
   next(cut: Cut, act: () => Promise<void>): Promise<void>;
   close(): void;
 }
 
-/** A relay that cuts connections: in order of arrival, each as the next cut in its queue says. */
+/** A relay that applies the next cut of its queue to each new connection. */
 async function cutter(target: number): Promise<Cutter> {
   const queue: Cut[] = [];
   const sockets = new Set<net.Socket>();
@@ -129,7 +129,7 @@ function carry(from: net.Socket, to: net.Socket, cut: Cut | undefined): void {
   if (cut?.how === "damage") damage(from, cut.after);
   let room = cut === undefined || cut.how === "damage" ? Number.POSITIVE_INFINITY : cut.after;
   const end = () => {
-    // What comes later is lost; that a side leaves is not.
+    // Later bytes are lost, but a side's close is not.
     if (cut?.how === "silence") return;
     for (const socket of [from, to]) {
       if (cut?.how === "RST") socket.resetAndDestroy();
@@ -147,7 +147,7 @@ function carry(from: net.Socket, to: net.Socket, cut: Cut | undefined): void {
   if (room === 0) end();
 }
 
-/** The relay's own listener comes later, and gets the same buffer. */
+/** Changes the buffer in place, before the relay's own listener gets it. */
 function damage(from: net.Socket, at: number): void {
   let passed = 0;
   from.on("data", (bytes: Buffer) => {

@@ -6,7 +6,7 @@ import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
 
-/** The faulty certificate, what the record calls it, and OpenSSL's codes for it. */
+/** The faulty certificate, its faults in the record, and OpenSSL's codes for them. */
 const FAULTS = [
   ["expired", "expired", /CERT_HAS_EXPIRED/],
   ["notYetValid", "expired", /CERT_NOT_YET_VALID/],
@@ -62,7 +62,7 @@ describe("A server's certificate with a fault", needs("openssl"), () => {
     }
 
     if (kind === "selfSigned") continue;
-    test(`${kind}: when it is decrypted all the same, the secondary CA signs`, async () => {
+    test(`${kind}: when policy decrypts it, the secondary CA signs`, async () => {
       const name = `${kind}-lenient.${DOMAIN}`.toLowerCase();
       const way = { port: lenient.forward(kind) };
       const warned = await opensslClient({ way, name, roots: lenient.primary });
@@ -78,7 +78,7 @@ describe("A server's certificate with a fault", needs("openssl"), () => {
         way,
         name: other,
         roots: lenient.secondary,
-        // The certificate is mirrored with its dates and names.
+        // The issued certificate copies its dates and names.
         more: ["-no_check_time", ...(kind === "hostMismatch" ? ["-verify_hostname", "somewhere.else.example"] : [])],
       });
       assert.equal(ended, 0, stderr);

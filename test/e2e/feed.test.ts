@@ -42,7 +42,7 @@ describe("The pcapng feed", needs("openssl", "nginx-light", "curl", "tshark"), (
     ["--http2", `h2.${DOMAIN}`, "http2.headers.path"],
   ] as const) {
     for (const way of ["explicit", "forward"] as const) {
-      test(`tshark reads what curl ${option} said, with addresses, checksums and the session's name, ${way}`, async () => {
+      test(`tshark reads the plaintext of curl ${option}, with addresses, checksums and the session's name, ${way}`, async () => {
         const name = `${way}-${host}`;
         const path = way === "explicit" ? { proxy: node.proxy, target: origin.port } : { port: node.forward("web") };
         const url = `https://${name}/words?q=${way}`;
@@ -61,7 +61,7 @@ describe("The pcapng feed", needs("openssl", "nginx-light", "curl", "tshark"), (
         const port = Number(stdout);
         assert.equal(session.client.port, port);
 
-        // A capture of port 443 is TLS to Wireshark; here the plaintext's protocol is said for the server's port.
+        // Wireshark knows plaintext protocols by port; the server's port here is any.
         const kind = option === "--http2" ? "http2" : "http";
         const decode = ["-d", `tcp.port==${origin.port},${kind}`, ...CHECKED];
         const tshark = (filter: string, ...fields: string[]) =>

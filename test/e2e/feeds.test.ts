@@ -13,7 +13,7 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
-import { freePort, must, pause, type Running, scratch, start, until } from "../processes.ts";
+import { freePort, must, type Program, pause, scratch, start, until } from "../processes.ts";
 
 const MIB = 2 ** 20;
 const PRIVATE = `private.${DOMAIN}`;
@@ -21,8 +21,8 @@ const PRIVATE = `private.${DOMAIN}`;
 const skip =
   needs("openssl", "nginx-light", "curl", "tshark", "tcpdump", "iproute2").skip || needsNamespaces().skip || false;
 
-/** In a namespace of its own: a cable leads from clf0, which the node feeds, to clf1, where an IDS would listen. */
-describe("Feeds, and the programs that read them", { skip }, () => {
+/** In a network namespace of its own, where a cable leads from clf0, which the node feeds, to clf1, where an IDS would listen. */
+describe("Feeds and their readers", { skip }, () => {
   let namespace: Disposable;
   let node: TestNode;
   let origin: Nginx;
@@ -31,7 +31,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
   let probes = 0;
   const payload = randomBytes(100 * MIB);
   const folder = scratch();
-  const programs: Running[] = [];
+  const programs: Program[] = [];
 
   before(async () => {
     namespace = enterOwnNamespace();
@@ -73,10 +73,10 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     return node.session(host);
   };
 
-  test("tshark on pcap-over-ip and on the interface has the same 100 MiB that curl received", async () => {
+  test("tshark reads the same 100 MiB from pcap-over-ip and from the interface that curl received", async () => {
     const captures = [
       await capture("live", ["-i", `TCP@127.0.0.1:${overIp}`]),
-      // A buffer for all of it: what the kernel leaves out between two reads would not be the feed's fault.
+      // The buffer holds all packets: packets that the kernel drops between two reads would not be the feed's fault.
       await capture("ids", ["-i", "clf1", "-B", "192"]),
     ];
     const received = join(folder, "received");
@@ -91,19 +91,21 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     assert.deepEqual(session.feeds["live"], `127.0.0.1:${overIp}`);
     assert.deepEqual(session.feeds["ids"], "clf0");
 
-    // What comes behind it shows that all of it has come.
+    // A later session in the capture shows that all packets before it have arrived.
     for (const one of captures) await one.reaches(() => request(`${one.name}-${++probes}.${DOMAIN}`, "small"));
-    for (const { file, program } of captures) {
-      await program.stop("SIGINT");
-      assert.equal(await transferred(file, session.client.port, origin.port), wanted, file);
-    }
+    await Promise.all(
+      captures.map(async ({ file, program }) => {
+        await program.stop("SIGINT");
+        assert.equal(await transferred(file, session.client.port, origin.port), wanted, file);
+      }),
+    );
     for (const feed of (await node.stats()).feeds) {
       assert.deepEqual([feed.name, feed.state, feed.dropped], [feed.name, "running", 0]);
       if (feed.name === "live" || feed.name === "ids") assert.ok(feed.bytes > payload.length, JSON.stringify(feed));
     }
   });
 
-  /** curl that is held when the captures fall behind it: how fast tshark is, on a busy machine, is not the question. */
+  /** Downloads with curl, which is paused while the captures are behind: the test is not about tshark's speed. */
   async function download(host: string, file: string, captures: readonly string[]) {
     const more = ["--http1.1", "--limit-rate", "16M", "-o", file, `https://${host}/large`];
     const client = start(program("curl"), curlArguments({ port: node.forward("web") }, node.primary, more));
@@ -114,7 +116,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     });
     const behind = () => Math.max(0, ...captures.map((capture) => sizeOf(file) - sizeOf(capture))) > 4 * MIB;
     for (const end = Date.now() + 180_000; !over; ) {
-      assert.ok(Date.now() < end, "the captures miss some of it");
+      assert.ok(Date.now() < end, "the captures have fallen behind");
       process.kill(client.pid, behind() ? "SIGSTOP" : "SIGCONT");
       await pause(10);
     }
@@ -122,7 +124,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     return node.session(host);
   }
 
-  /** tshark that writes down what it gets. */
+  /** tshark, which writes all packets to a file. */
   async function capture(name: string, from: string[]) {
     const file = join(folder, `${name}.pcapng`);
     const running = start(program("tshark"), [...from, "-w", file]);
@@ -134,17 +136,17 @@ describe("Feeds, and the programs that read them", { skip }, () => {
         return endOf(file).includes(`Host: ${name}-`);
       });
     };
-    // Before anything counts, packets arrive.
+    // The capture is ready once a first session is in it.
     await reaches(() => request(`${name}-${++probes}.${DOMAIN}`, "small"));
     return { name, file, program: running, reaches };
   }
 
   const live = async () => (await node.stats()).feeds.find(({ name }) => name === "live")!;
 
-  test("A program that reads nothing misses packets, and the session does not wait for it", async () => {
+  test("A reader that reads nothing loses packets, and the session does not wait for it", async () => {
     const idle = net.connect(overIp, "127.0.0.1").pause();
     await once(idle, "connect");
-    // A worker may not know of the reader yet when the first session begins, and reports its counts once a second.
+    // A worker may not know of the reader yet when the first session begins, and workers report their counts once a second.
     await until("10,000 packets left out", async () => {
       await request(`hasty-${++probes}.${DOMAIN}`, "large", "-o", "/dev/null");
       return (await live()).dropped > 10_000;
@@ -153,7 +155,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     idle.destroy();
   });
 
-  test("With the key log tshark decrypts what tcpdump saw of both legs", async () => {
+  test("With the key log tshark decrypts tcpdump's capture of both legs", async () => {
     const file = join(folder, "wire.pcap");
     const tcpdump = start(program("tcpdump"), ["-i", "lo", "-U", "-w", file, "tcp"]);
     await tcpdump.shows(/listening on/);
@@ -180,7 +182,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     assert.match((await node.command("check")).stdout, /Warning: feeds\[2\] WRITES THE TLS KEYS OF EVERY SESSION/);
   });
 
-  test("A feed of bypassed sessions has the bytes that passed, and the others do not have the session", async () => {
+  test("A feed of bypassed sessions has their TLS bytes, and the other feeds do not have these sessions", async () => {
     const session = await request(PRIVATE, "small");
     assert.equal(session.verdict, "bypass");
     assert.deepEqual(Object.keys(session.feeds), ["sealed"]);
@@ -199,7 +201,8 @@ describe("Feeds, and the programs that read them", { skip }, () => {
     );
   });
 
-  test("Every feed is shown where it goes", async () => {
+  test("The start, check and stats show every feed with its place", async () => {
+    const [check, stats] = await Promise.all([node.command("check"), node.command("stats")]);
     for (const [name, kind, place] of [
       ["live", "pcap-over-ip", `127.0.0.1:${overIp}`],
       ["ids", "interface", "clf0"],
@@ -207,13 +210,13 @@ describe("Feeds, and the programs that read them", { skip }, () => {
       ["archive", "pcapng", node.captures],
     ]) {
       assert.ok(node.process.output().includes(`  feed      ${place}  (${name}, ${kind})\n`), node.process.output());
-      assert.ok((await node.command("check")).stdout.includes(`${name}: ${kind}, ${place}`));
-      assert.match((await node.command("stats")).stdout, new RegExp(`${name} +${kind} +running`));
+      assert.ok(check.stdout.includes(`${name}: ${kind}, ${place}`), check.stdout);
+      assert.match(stats.stdout, new RegExp(`${name} +${kind} +running`));
     }
     assert.equal(statSync(join(node.folder, "data/feeds")).mode & 0o777, 0o700);
   });
 
-  test("A reload that changes what a feed is for keeps its address", async () => {
+  test("A reload that changes a feed's flows keeps its address", async () => {
     node.rewrite({
       feeds: [{ name: "live", kind: "pcap-over-ip", address: `127.0.0.1:${overIp}`, flows: ["decrypted"] }],
     });
@@ -224,7 +227,7 @@ describe("Feeds, and the programs that read them", { skip }, () => {
   });
 });
 
-/** The SHA-256 of the body that the server sent on this connection, which is whole and in order. */
+/** The SHA-256 of the body that the server sent on this connection. Fails when a segment is missing or out of order. */
 async function transferred(file: string, client: number, server: number): Promise<string> {
   const options = ["-o", "tcp.desegment_tcp_streams:FALSE", "--disable-protocol", "http", "--disable-protocol", "tls"];
   const filter = `tcp.srcport == ${server} && tcp.dstport == ${client} && tcp.len > 0`;
@@ -256,7 +259,7 @@ function sizeOf(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** The last of a file that grows. */
+/** The last mebibyte of a growing file. */
 function endOf(file: string): Buffer {
   if (!existsSync(file)) return Buffer.alloc(0);
   const fd = openSync(file, "r");

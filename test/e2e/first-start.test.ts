@@ -7,7 +7,7 @@ import { run } from "../processes.ts";
 
 const isRoot = process.getuid?.() === 0;
 
-/** Namespaces and another user need root. */
+/** Namespaces, and a node of another user, need root. */
 const options = isRoot
   ? needs("openssl", "nginx-light", "curl", "iproute2", "ca-certificates")
   : { skip: "needs root, for namespaces" };

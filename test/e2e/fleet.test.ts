@@ -29,7 +29,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
   const nodes: TestNode[] = [];
 
   /** A node of the fleet. Its clients trust the CA that all nodes sign with. */
-  const join_ = async (node: string, more: object = {}) => {
+  const joinFleet = async (node: string, more: object = {}) => {
     const started = await startNode({
       trust: [pki.root.certificate],
       forwards: { web: web.port, demanding: demanding.port },
@@ -52,8 +52,8 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     const demand = ["-Verify", "1", "-verify_return_error", "-CAfile", pki.root.certificate];
     demanding = await opensslServer(pki.server.ecdsa, { version: "TLSv1.2", more: demand });
     store = await redisServer(await freePort());
-    one = await join_("one");
-    two = await join_("two");
+    one = await joinFleet("one");
+    two = await joinFleet("two");
   });
   after(async () => {
     for (const node of nodes) await node.stop();
@@ -67,7 +67,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
   };
 
   for (const [how, version, tickets] of WAYS) {
-    // Listeners have names, not ports: the same one of both nodes is the same.
+    // Sessions belong to a listener's name, not to its port.
     test(`With ${how} a client that began on one node resumes on the other`, async () => {
       const go = visitOf(version, tickets);
       assert.equal(await go(one, false), false);
@@ -86,12 +86,12 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     });
   }
 
-  test("A session that a fatal alert has ended on one node is resumed by none", async () => {
+  test("No node resumes a session that a fatal alert has ended on one of them", async () => {
     const visited = { ...fresh("broken"), version: "TLSv1.2" } as const;
     const at = (node: TestNode) => ({ ...visited, node, port: node.forward("web") });
     await visit(false, at(one));
     await spoil(at(two));
-    // The node that began it still has it in a worker, until it is told.
+    // A worker of the first node still has the session until it gets the news.
     await until("full handshakes in a row", () => neverResumes(6, () => visit(true, at(one))));
     assert.equal((await visit(true, at(two))).resumed, false);
   });
@@ -107,7 +107,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     assert.ok(seen[0] !== undefined && seen[0] === seen[1], `${seen}`);
   });
 
-  test("What one node learns of a server, the others know", async () => {
+  test("The nodes share what one of them learns about a server", async () => {
     const { name } = fresh("demands");
     const go = (node: TestNode) =>
       opensslClient({ way: { port: node.forward("demanding") }, name, roots: pki.root.certificate, input: GET });
@@ -121,7 +121,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     const { verdict, phase, rule } = await two.session(name);
     assert.deepEqual({ verdict, phase, rule }, { verdict: "bypass", phase: "sni", rule: "client certificate" });
 
-    const late = await join_("late");
+    const late = await joinFleet("late");
     await until("the knowledge of a node that came later", async () => {
       const caches = await late.api<{ name: string; size: number }[]>("caches");
       return caches.some((cache) => cache.name === "demanding" && cache.size > 0);
@@ -148,10 +148,10 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     assert.ok(keys.every((key) => /^clearline:[\w-]{16}:/.test(key)));
   });
 
-  test("A node with another secret shares nothing with the others", async () => {
+  test("A node with another secret shares nothing", async () => {
     const secret = join(scratch(), "secret");
     writeFileSync(secret, "another secret, of thirty-two bytes or more", { mode: 0o600 });
-    const stranger = await join_("stranger", { secret });
+    const stranger = await joinFleet("stranger", { secret });
     for (const [, version, tickets] of WAYS) {
       const go = visitOf(version, tickets);
       await go(one, false);
@@ -164,7 +164,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     );
   });
 
-  test("sessions --fleet tells of every node's sessions, and of a node that does not answer", async () => {
+  test("sessions --fleet shows every node's sessions, and names a node that does not answer", async () => {
     const { name } = fresh("seen");
     for (const node of [one, two]) {
       await curl({ port: node.forward("web") }, signing.certificate, [`https://${name}/`]);
@@ -173,7 +173,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     const { stdout } = await one.command("sessions", "--fleet", "--host", name, "--json");
     const answered = (JSON.parse(stdout) as FleetSessions).nodes.filter(({ name: node }) => node !== "late");
     assert.deepEqual(
-      // The search also finds the other hosts that a certificate is for.
+      // The search also finds sessions by the names in the certificate.
       answered.map((node) => [
         node.name,
         node.answered,
@@ -191,13 +191,13 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     process.kill(two.process.pid, "SIGSTOP");
     try {
       const without = await one.command("sessions", "--fleet", "--host", name);
-      assert.match(without.stdout, /^two did not answer$/m);
+      assert.match(without.stdout, /^Node two did not answer in time/m);
     } finally {
       process.kill(two.process.pid, "SIGCONT");
     }
   });
 
-  test("Without a store there is no fleet to ask", async () => {
+  test("sessions --fleet fails without a store", async () => {
     await using alone = await startNode({ trust: [] });
     const { code, stderr } = await alone.command("sessions", "--fleet");
     assert.notEqual(code, 0);
@@ -205,7 +205,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     assert.equal(await healthOf(alone), undefined);
   });
 
-  test("A store that hangs is left alone, and used again when it answers", async () => {
+  test("Nodes go on without a store that hangs, and use it again when it answers", async () => {
     process.kill(store.process.pid, "SIGSTOP");
     try {
       await until(
@@ -228,7 +228,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     assert.equal(await go(two, true), true);
   });
 
-  test("A store that is gone is told of, nodes go on, and find it again when it is back", async () => {
+  test("Nodes go on without a store that has ended, log it, and use it again when it is back", async () => {
     await store.process.stop();
     await until("both nodes alone", async () => (await healthOf(one)) === "alone" && (await healthOf(two)) === "alone");
     for (const [, version, tickets] of WAYS) {

@@ -11,7 +11,7 @@ import { until } from "../processes.ts";
 
 const LIMIT = 6;
 
-describe("A node that is full", needs("openssl"), () => {
+describe("A full node", needs("openssl"), () => {
   let node: TestNode;
   let origin: http.Server;
   const waiting: http.ServerResponse[] = [];
@@ -33,7 +33,7 @@ describe("A node that is full", needs("openssl"), () => {
     origin?.close();
   });
 
-  /** A plain request through the proxy whose answer has begun. */
+  /** Sends a plain request through the proxy, and reads the beginning of its answer. */
   async function download(): Promise<net.Socket> {
     const { port } = origin.address() as net.AddressInfo;
     const socket = net.connect({ port: node.proxy, host: "127.0.0.1", allowHalfOpen: true });
@@ -42,7 +42,7 @@ describe("A node that is full", needs("openssl"), () => {
     return socket;
   }
 
-  test("Connections that say nothing give way to new ones; those that are served do not", async () => {
+  test("Silent connections make room for new ones, and connections with traffic stay", async () => {
     const served = await download();
     const silent = Array.from({ length: LIMIT - 1 }, () => net.connect(node.proxy, "127.0.0.1"));
     for (const socket of silent) socket.on("error", () => undefined).resume();
@@ -59,7 +59,7 @@ describe("A node that is full", needs("openssl"), () => {
     await until("no live session", async () => (await node.stats()).sessions.live === 0);
   });
 
-  test("A request that stops in the middle is answered 408, which no reset overtakes", async () => {
+  test("An unfinished request gets 408 after timeouts.hello, and no reset before the client has read it", async () => {
     node.rewrite({ timeouts: { hello: "1s", drain: "5s" } });
     await node.api("reload", "POST");
     const socket = net.connect({ port: node.proxy, host: "127.0.0.1", allowHalfOpen: true });
@@ -69,7 +69,7 @@ describe("A node that is full", needs("openssl"), () => {
     await new Promise((resolve) => socket.once("close", resolve));
   });
 
-  test("A stop lets a plain download end, and does not take it for a connection that says nothing", async () => {
+  test("A stop lets a plain HTTP download finish", async () => {
     const served = await download();
     const stopped = node.process.stop();
     await until("no listener", async () => {

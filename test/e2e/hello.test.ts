@@ -26,7 +26,7 @@ describe("A ClientHello", needs("openssl"), () => {
     node = await startNode({
       trust: [pki.root.certificate],
       forwards: { web: origin.port, mute: (mute.address() as net.AddressInfo).port },
-      // Much longer than the gaps below are on a busy machine.
+      // Much longer than the gaps below, also on a busy machine.
       config: { timeouts: { hello: "4s", drain: "1s" } },
     });
   });
@@ -62,7 +62,7 @@ describe("A ClientHello", needs("openssl"), () => {
     }
   }
 
-  test("A client without SNI is shown a certificate for the server's own names", async () => {
+  test("A client without SNI gets a certificate with the server's own names", async () => {
     const way = { port: node.forward("web") };
     const { code, stdout, stderr } = await opensslClient({ way, roots: node.primary });
     assert.equal(code, 0, stderr);
@@ -75,7 +75,7 @@ describe("A ClientHello", needs("openssl"), () => {
     ["the first byte of a record, then silence", record([0x16])],
   ];
   for (const [title, bytes] of broken) {
-    test(`The node gives up on ${title}`, async () => {
+    test(`The node ends a connection with ${title}`, async () => {
       const since = Date.now();
       const socket = net.connect({ port: node.forward("mute"), host: "127.0.0.1", allowHalfOpen: true });
       await once(socket, "connect");
@@ -88,7 +88,7 @@ describe("A ClientHello", needs("openssl"), () => {
     });
   }
 
-  test("A hello that breaks its format is answered with an alert", async () => {
+  test("A malformed ClientHello gets an alert", async () => {
     // A handshake record with a ClientHello whose session_id is longer than the message.
     const body = Buffer.concat([Buffer.from([3, 3]), Buffer.alloc(32), Buffer.from([255, 0, 0])]);
     const message = Buffer.concat([Buffer.from([1, 0, 0, body.length]), body]);

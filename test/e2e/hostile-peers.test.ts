@@ -11,7 +11,7 @@ import { DOMAIN, makePki } from "../pki.ts";
 import { until } from "../processes.ts";
 import { RECORDED } from "../recorded/client-hello/recorded.ts";
 
-/** How a peer goes once it has done its harm. */
+/** How a peer ends its connection. */
 const LEAVINGS: Readonly<Record<string, (socket: net.Socket) => void>> = {
   "a FIN": (socket) => socket.end(),
   "a RST": (socket) => socket.resetAndDestroy(),
@@ -19,10 +19,10 @@ const LEAVINGS: Readonly<Record<string, (socket: net.Socket) => void>> = {
   silence: () => undefined,
 };
 
-/** Where a conversation is cut: inside a record's header, a ServerHello, a certificate, a Finished, the first data. */
+/** Where a session is cut: inside a record's header, a ServerHello, a certificate, a Finished, the first data. */
 const CUTS = [0, 1, 4, 5, 6, 60, 127, 128, 700, 1_500, 2_000, 2_300, 2_700];
 
-/** Everything that a server may answer instead of TLS. */
+/** Answers of a server that are not TLS, or broken TLS. */
 const ANSWERS: readonly Buffer[] = [
   Buffer.alloc(0),
   Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -37,7 +37,7 @@ const ANSWERS: readonly Buffer[] = [
   Buffer.alloc(100_000, 0x41),
 ];
 
-describe("Peers that mean harm, or are broken", needs("openssl"), () => {
+describe("Hostile and broken peers", needs("openssl"), () => {
   let node: TestNode;
   let honest: tls.Server;
   let cutting: Cutting;
@@ -83,7 +83,7 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
   const openSockets = () => workers.reduce((sum, { pid }) => sum + socketsOf(pid), 0);
   const quiet = () => until("no live session", async () => (await node.stats()).sessions.live === 0);
 
-  /** An honest client is served, nothing lives on, nothing is left open, and no worker has died. */
+  /** Asserts that an ordinary client is served, that no session or socket is left, and that no worker has died. */
   async function unharmed(): Promise<void> {
     await served();
     await quiet();
@@ -95,7 +95,7 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
     assert.doesNotMatch(node.process.output(), /A bug ended a session|A worker died/);
   }
 
-  /** The node's times are so short that on a busy machine an honest client may need another attempt. */
+  /** The node's timeouts are so short that an ordinary client may need another attempt on a busy machine. */
   async function served(): Promise<void> {
     cutting.next = undefined;
     const ca = readFileSync(node.primary, "utf8").split(/(?<=END CERTIFICATE-----\n)/);
@@ -112,7 +112,7 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
     assert.equal(answer, "hello");
   }
 
-  /** A real client whose connection to the node, or the server's, is cut; resolves when the client's end is over. */
+  /** Runs a real client whose connection to the node, or the node's to the server, is cut. Resolves at the client's end. */
   async function attempt(port: number, leave?: { after: number; how: (socket: net.Socket) => void }): Promise<void> {
     const relay = leave && (await cut(port));
     if (relay) relay.next = { from: "client", after: leave.after, leave: leave.how };
@@ -129,7 +129,7 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
   }
 
   for (const [how, leave] of Object.entries(LEAVINGS)) {
-    test(`A server that leaves with ${how} at any point of the conversation`, async () => {
+    test(`A server that ends with ${how} at any point of the session leaves no socket and no live session`, async () => {
       for (const at of CUTS) {
         cutting.next = { from: "server", after: at, leave };
         await attempt(node.forward("cutting"));
@@ -137,13 +137,13 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
       await unharmed();
     });
 
-    test(`A client that leaves with ${how} at any point of the conversation`, async () => {
+    test(`A client that ends with ${how} at any point of the session leaves no socket and no live session`, async () => {
       cutting.next = undefined;
       await Promise.all(CUTS.map((at) => attempt(node.forward("cutting"), { after: at, how: leave })));
       await unharmed();
     });
 
-    test(`A server that answers nonsense and leaves with ${how}`, async () => {
+    test(`A server that answers nonsense and ends with ${how} leaves no socket and no live session`, async () => {
       for (const when of ["at once", "after the hello"]) {
         for (const answer of ANSWERS) {
           behaviour = (socket) => {
@@ -159,7 +159,7 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
     });
   }
 
-  test("Random bytes, and real hellos cut short or changed, at both kinds of listener", async () => {
+  test("Random bytes, and shortened or changed ClientHellos, leave no socket and no live session", async () => {
     behaviour = (socket) => socket.resume().on("end", () => socket.end());
     const target = (answering.address() as net.AddressInfo).port;
     const hellos = Object.values(RECORDED);
@@ -183,13 +183,13 @@ describe("Peers that mean harm, or are broken", needs("openssl"), () => {
   });
 });
 
-/** How many sockets a process holds. It opens other files of its own accord. */
+/** How many sockets a process has. Other files come and go by themselves. */
 function socketsOf(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
     try {
       return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith("socket:");
     } catch {
-      // Closed between the listing and the look.
+      // It was closed after the listing.
       return false;
     }
   }).length;
@@ -197,12 +197,12 @@ function socketsOf(pid: number): number {
 
 interface Cutting {
   readonly port: number;
-  /** What becomes of connections from now on; undefined: they are carried whole. */
+  /** The cut for new connections; undefined: none. */
   next: { from: "client" | "server"; after: number; leave(socket: net.Socket): void } | undefined;
   close(): void;
 }
 
-/** A relay to this port that leaves in the middle: what one side says is carried up to a byte, then that side's place is left. */
+/** A relay to this port that carries one side's bytes up to an offset, and then ends that side's connection. */
 async function cut(target: number): Promise<Cutting> {
   const sockets = new Set<net.Socket>();
   const server = net.createServer({ allowHalfOpen: true }, (near) => {
@@ -235,7 +235,7 @@ function carry(from: net.Socket, to: net.Socket, plan: Cutting["next"]): void {
   };
   if (left === 0) {
     leave();
-    // Whoever is left waiting must end some day.
+    // The side that still waits must end too.
     to.once("close", () => from.destroy());
     return;
   }
@@ -249,7 +249,7 @@ function carry(from: net.Socket, to: net.Socket, plan: Cutting["next"]): void {
   to.once("close", () => from.destroy());
 }
 
-/** Numbers below `limit`, the same ones in every run. */
+/** Pseudo-random numbers below `limit`, the same in every run. */
 function generator(seed: number): (limit: number) => number {
   let state = seed;
   return (limit) => {

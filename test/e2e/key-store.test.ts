@@ -89,7 +89,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     return openssl("pkcs12", "-export", "-in", certificate, "-inkey", key, ...pass, "-out", join(folder, name));
   }
 
-  /** The certificates that openssl's client is shown, having verified them. */
+  /** The certificates that openssl's client gets, after it has verified them. */
   async function shown(
     listener: string,
     name: string | undefined,
@@ -101,13 +101,13 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     assert.equal(code, 0, stderr);
     const pems = stdout.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
     const certificates = pems.map((pem) => new X509Certificate(pem));
-    // The first is printed once more, as the server's certificate.
+    // openssl prints the first one again, as the server's certificate.
     return certificates.filter(
       (one, index) => certificates.findIndex(({ serialNumber }) => serialNumber === one.serialNumber) === index,
     );
   }
 
-  /** A session with the server that sends lines back reversed. */
+  /** Opens a session with the server, which sends lines back reversed. */
   async function open(host: string, sigalgs?: string): Promise<tls.TLSSocket> {
     const options = { port: ports.get("reversing")!, host: "127.0.0.1", servername: host };
     const socket = tls.connect({ ...options, rejectUnauthorized: false, ...(sigalgs !== undefined && { sigalgs }) });
@@ -129,7 +129,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
   const serialOf = (file: string) => new X509Certificate(readFileSync(file)).serialNumber;
   const list = () => node.api<KeyInfo[]>("keys");
 
-  test("The client is shown the chain of a key that the file gives encrypted", async () => {
+  test("The client gets the chain of a key that is encrypted in its file", async () => {
     const chain = await shown("dropping", `rsa.${DOMAIN}`);
     assert.deepEqual(
       chain.map(({ serialNumber }) => serialNumber),
@@ -139,19 +139,19 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     assert.deepEqual([session.deployment, session.verdict, session.presented?.keyType], ["inbound", "decrypt", "rsa"]);
   });
 
-  test("The client is shown the certificate of a PKCS#12 file, for the names that it has", async () => {
+  test("The client gets the certificate of a PKCS#12 file, for the certificate's names", async () => {
     for (const name of [`p12.${DOMAIN}`, `p12-too.${DOMAIN}`]) {
       const [certificate] = await shown("dropping", name);
       assert.equal(certificate?.serialNumber, serialOf(leaf.certificate));
     }
   });
 
-  test("A client that names no host is shown the certificate of the server's address", async () => {
+  test("A client without SNI gets the certificate for the server's address", async () => {
     const [certificate] = await shown("elsewhere", undefined);
     assert.equal(certificate?.serialNumber, serialOf(held.certificate));
   });
 
-  test("A key that openssl encrypted, or packed, is added by the command line and lies encrypted in the data folder", async () => {
+  test("`keys add` takes an encrypted PEM key or a PKCS#12 file, and stores the key encrypted in the data folder", async () => {
     const added = await makeLeaf(pki, "added", `DNS:added.${DOMAIN}`);
     await exportLeaf(added, "added.p12");
     const pass = ["--passphrase-file", join(folder, "file.pass")];
@@ -180,7 +180,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     );
   });
 
-  test("A wrong passphrase, a key that is not the certificate's and a file that is none are told, without the key", async () => {
+  test("`keys add` reports a wrong passphrase, a key of another certificate and an unreadable file, without key bytes", async () => {
     const wrong = join(folder, "wrong.pass");
     writeFileSync(wrong, "another\n");
     const cases: [RegExp, readonly string[]][] = [
@@ -205,7 +205,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     }
   });
 
-  test("A key that the node made is shown once a CA has signed its request, and never leaves the node", async () => {
+  test("A key that the node made is used once a CA has signed its request, and never leaves the node", async () => {
     const name = `made.${DOMAIN}`;
     const {
       code,
@@ -236,7 +236,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     );
   });
 
-  test("A server whose key is missing is bypassed or dropped, as its listener says, and re-signed where it says nothing", async () => {
+  test("A session whose key is missing is bypassed or dropped, as its listener says, and re-signed by default", async () => {
     const [own] = await shown("passing", `missing-1.${DOMAIN}`);
     assert.equal(own?.serialNumber, serialOf(pki.server.ecdsa.certificate));
     const passed = await node.session(`missing-1.${DOMAIN}`);
@@ -260,7 +260,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     assert.match(stdout, /drop[^\n]*missing key/i);
   });
 
-  test("A live session goes on while its key is replaced and taken away; new ones follow each change", async () => {
+  test("A live session goes on while its key is replaced and removed; new sessions follow each change", async () => {
     const name = `hot.${DOMAIN}`;
     const [first, second] = [await makeLeaf(pki, "hot-1", `DNS:${name}`), await makeLeaf(pki, "hot-2", `DNS:${name}`)];
     const add = async ({ certificate, key }: Identity) => {
@@ -290,9 +290,9 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     await close(again);
   });
 
-  test("Added keys stay where the node was started, though a reload names another data folder", async () => {
+  test("Added keys stay in the data folder of the start, though a reload names another one", async () => {
     node.rewrite({ ...config(), dataDir: "./elsewhere" });
-    // Not by the command: it would look for the token in the new folder.
+    // The command would look for the token in the new folder.
     const { changes } = await node.api<{ changes: string[] }>("reload", "POST");
     assert.deepEqual(changes, ["dataDir changed: that takes effect when the node is started again"]);
     const before = await list();
@@ -305,7 +305,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     assert.equal(existsSync(join(node.folder, "elsewhere")), false);
     node.rewrite(config());
     await node.api("reload", "POST");
-    // One of them was signed for nine days: a reload says so, and check says so of the file's keys.
+    // A reload warns about the added certificate, which is valid for nine days, and `check` about a certificate of the file.
     assert.match(node.process.output(), /The certificate of [^"]*\.json \(made\.[^"]*\) expires on \d{4}-\d\d-\d\d/);
     const expired = { ...config(), keys: [{ hosts: [`old.${DOMAIN}`], ...pki.faulty.expired }] };
     node.rewrite(expired);
@@ -316,7 +316,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     node.rewrite(config());
   });
 
-  test("Keys that are added while a reload is under way do not bring the old configuration back", async () => {
+  test("Adding keys during a reload does not restore the old configuration", async () => {
     for (const round of ["first", "second", "third"]) {
       node.rewrite({
         ...config(),
@@ -336,7 +336,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     await node.api("reload", "POST");
   });
 
-  test("A host with keys of three types shows each client the one that it prefers, and the record says which", async () => {
+  test("A host with keys of three types uses the one that each client prefers, and the record says which", async () => {
     const name = `three.${DOMAIN}`;
     // The server itself has an ECDSA certificate, and is never offered more than the client offers.
     for (const [type, sigalgs, keyType] of [
@@ -357,7 +357,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
     }
   });
 
-  test("No private key is in an answer of the API, in the log or, in the clear, in the data folder", async () => {
+  test("The API, the log and the data folder have no private key in plaintext", async () => {
     const keyFiles = [
       leaf,
       held,
@@ -388,7 +388,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
       const { d = "" } = createPrivateKey(readFileSync(key)).export({ format: "jwk" });
       const secret = Buffer.from(d, "base64url");
       const forms = [secret.toString("latin1"), secret.toString("hex"), d, secret.toString("base64")];
-      // In PEM the bytes begin at any place of a group of three.
+      // Base64 looks different at each of the three offsets in its groups.
       for (const pad of [0, 1, 2])
         forms.push(
           Buffer.concat([Buffer.alloc(pad), secret])
@@ -401,7 +401,7 @@ describe("The key store", needs("openssl", "nginx-light"), () => {
 });
 
 describe("A store under a passphrase", needs("openssl"), () => {
-  test("refuses to start with another passphrase or none, naming the file; a former one is the way over", async () => {
+  test("does not open with another passphrase or none; with the old one in keyStore.former it is encrypted again", async () => {
     const folder = scratch();
     const pki = await makePki();
     const [oldPass, newPass] = [join(folder, "old.pass"), join(folder, "new.key")];

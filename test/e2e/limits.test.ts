@@ -10,11 +10,11 @@ import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki } from "../pki.ts";
 import { until } from "../processes.ts";
 
-/** The issue's number, or what this user's limit of file descriptors leaves room for. */
+/** How many connections: fewer than 10,000 where this user's limit of file descriptors is lower. */
 const SILENT = Math.min(10_000, descriptorLimit() - 1_500);
 const MIB = 2 ** 20;
 
-describe("Many connections that say nothing", needs("openssl", "nginx-light", "curl"), () => {
+describe("Many silent connections", needs("openssl", "nginx-light", "curl"), () => {
   let node: TestNode;
   let origin: Nginx;
   let workers: number[];
@@ -46,7 +46,7 @@ describe("Many connections that say nothing", needs("openssl", "nginx-light", "c
       60_000,
     );
 
-  /** Opens them all, has a client served beside them, and waits until the node has closed each. */
+  /** Opens the connections, has another client served, and waits until the node has closed all. */
   async function wave(name: string): Promise<void> {
     const sockets: net.Socket[] = [];
     let closed = 0;
@@ -68,13 +68,13 @@ describe("Many connections that say nothing", needs("openssl", "nginx-light", "c
     await until("an end to every silent connection", () => closed === SILENT, 60_000);
   }
 
-  test(`${SILENT} silent connections end by their timeout, others are served, and nothing is left`, async () => {
+  test(`${SILENT} silent connections end by their timeout, other clients are served, and no memory or socket is left`, async () => {
     const { code } = await curl({ port: node.forward("web") }, node.primary, [`https://first.${DOMAIN}/negotiated`]);
     assert.equal(code, 0);
     await until("the first session's end", async () => (await node.stats()).sessions.live === 0);
     const before = openDescriptors();
 
-    // The first wave fills caches and pools; what the later ones add would be a leak.
+    // The first wave fills caches and pools. If later waves add more, that is a leak.
     await wave("first-wave");
     await isQuiet(before);
     const settled = await heap(node);
@@ -86,7 +86,7 @@ describe("Many connections that say nothing", needs("openssl", "nginx-light", "c
     assert.equal(descendants(node.process.pid).length, workers.length, "no worker died on the way");
   });
 
-  test("The node refuses connections above its limit of sessions and goes on with the rest", async () => {
+  test("The node refuses connections above limits.sessions and keeps the others", async () => {
     const pki = await makePki();
     await using small = await startNode({
       trust: [pki.root.certificate],
@@ -107,7 +107,7 @@ describe("Many connections that say nothing", needs("openssl", "nginx-light", "c
   });
 });
 
-/** Bytes that are in use in the supervisor and the workers, once their garbage is gone: through their inspectors. */
+/** Used bytes of the supervisor and the workers after a garbage collection, read through their inspectors. */
 async function heap(node: TestNode): Promise<number> {
   let sum = 0;
   for (const [, url] of node.process.output().matchAll(/Debugger listening on (ws:\S+)/g)) {

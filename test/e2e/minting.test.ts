@@ -44,7 +44,7 @@ describe("Minting", needs("openssl", "nginx-light"), () => {
   }
 
   for (const way of ["explicit", "forward"] as const) {
-    test(`100 clients that come at once for the first time are shown one certificate, ${way}`, async () => {
+    test(`100 clients that connect at once get the same new certificate, ${way}`, async () => {
       const ca = readFileSync(node.primary, "utf8");
       const earlier = (await node.stats()).mint.minted;
       const host = `crowd-${way}.${DOMAIN}`;
@@ -62,7 +62,7 @@ describe("Minting", needs("openssl", "nginx-light"), () => {
     ["rsa_pss_rsae_sha256", "rsa"],
     ["rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256", "ecdsa"],
   ] as const) {
-    test(`A client that verifies ${sigalgs} is shown a mirror of the server's certificate with an ${keyType} key`, async () => {
+    test(`A client that verifies ${sigalgs} gets a copy of the server's certificate with an ${keyType} key`, async () => {
       const ca = readFileSync(node.primary, "utf8").split(/(?<=END CERTIFICATE-----\n)/);
       const way = { port: node.forward("rsa"), host: "127.0.0.1", servername: `${keyType}-key.${DOMAIN}` };
       const socket = tls.connect({ ...way, ca, sigalgs });

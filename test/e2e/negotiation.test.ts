@@ -16,7 +16,7 @@ import { type Tap, tap } from "../tap.ts";
 const TLS12 = 0x0303;
 const NULL_COMPRESSION = 0;
 
-describe("What is negotiated", needs("openssl", "nginx-light", "curl"), () => {
+describe("Negotiation", needs("openssl", "nginx-light", "curl"), () => {
   let pki: Pki;
   let node: TestNode;
   let web: Nginx;
@@ -118,7 +118,7 @@ describe("What is negotiated", needs("openssl", "nginx-light", "curl"), () => {
 
       const extra = (list: keyof ClientHello) => {
         const had = offered[list] as readonly unknown[];
-        // Signalling values (RFC 5746, section 3.3) offer nothing.
+        // Signalling values (RFC 5746, section 3.3) are no suites.
         return (made[list] as readonly unknown[]).filter((one) => !had.includes(one) && one !== 0x00ff);
       };
       for (const list of [
@@ -136,7 +136,7 @@ describe("What is negotiated", needs("openssl", "nginx-light", "curl"), () => {
       assert.equal(made.earlyData, false);
       assert.ok(!made.random.equals(offered.random), "a hello of the node's own: RFC 8446, section 9.3");
       assert.ok(made.versions[0]! >= TLS12);
-      // NULL, export, anonymous, RC4 and DES suites: none, whatever the client offers.
+      // The node never offers NULL, export, anonymous, RC4 or DES suites.
       const weak = made.cipherSuites.filter((suite) => suite < 0x002f && suite !== 0x00ff);
       assert.deepEqual(weak, []);
     });

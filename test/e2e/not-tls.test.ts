@@ -11,7 +11,7 @@ import { freePort } from "../processes.ts";
 
 const GREETING = "220 mail.clearline.test ESMTP\r\n";
 
-describe("What is not TLS", needs("openssl"), () => {
+describe("Connections without TLS", needs("openssl"), () => {
   let node: TestNode;
   let accept: (socket: net.Socket) => void;
   const server = net.createServer({ allowHalfOpen: true }, (socket) => accept(socket));
@@ -27,7 +27,7 @@ describe("What is not TLS", needs("openssl"), () => {
     server.close();
   });
 
-  /** A connection to the server through the node, and the server's end of it. */
+  /** A connection through the node: the client's end and the server's end. */
   async function join(way: string): Promise<{ client: net.Socket; accepted: Promise<net.Socket> }> {
     const accepted = new Promise<net.Socket>((resolve) => {
       accept = resolve;
@@ -43,7 +43,7 @@ describe("What is not TLS", needs("openssl"), () => {
   }
 
   for (const way of ["explicit", "forward"]) {
-    test(`A server that speaks first is heard, ${way}`, async () => {
+    test(`The client hears a server that speaks first, ${way}`, async () => {
       const since = Date.now();
       const { client, accepted } = await join(way);
       const end = await accepted;
@@ -125,7 +125,7 @@ describe("What is not TLS", needs("openssl"), () => {
     });
   }
 
-  test("A client of a forwarding port whose server is closed is reset", async () => {
+  test("A client of a forwarding port is reset when the server's port is closed", async () => {
     const closed = await freePort();
     const pki = await makePki();
     await using other = await startNode({ trust: [pki.root.certificate], forwards: { closed } });

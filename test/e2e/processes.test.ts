@@ -31,7 +31,7 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
   const feeds = [{ name: "archive", kind: "pcapng", directory: "./captures", flows: ["decrypted", "notTls"] }];
   const newNode = () => startNode({ trust: [pki.root.certificate], forwards: { web: origin.port }, config: { feeds } });
 
-  /** Plain echo connections through the proxy until each worker carries one. Resolves with one of each. */
+  /** Opens plain echo connections through the proxy until each worker carries one. Resolves with one for each worker. */
   async function oneInEachWorker(node: TestNode): Promise<Map<number, net.Socket>> {
     const found = new Map<number, net.Socket>();
     for (let tries = 0; found.size < 2; tries++) {
@@ -76,7 +76,7 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     const after = await totals(node);
     const fallen = [...before].filter(([name, value]) => !((after.get(name) ?? -1) >= value));
     assert.deepEqual(fallen, [], "counters that fell");
-    // Both workers accept: none of many connections hangs.
+    // Both workers accept again: none of many connections hangs.
     const ends = Array.from({ length: 16 }, (_, at) =>
       curl({ port: node.forward("web") }, node.primary, [`https://after-${at}.${DOMAIN}/negotiated`]),
     );
@@ -110,7 +110,7 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     await until("an end to the workers", () => workers.every((pid) => !existsSync(`/proc/${pid}`)));
   });
 
-  test("What was kept is there after a new start: the CAs, the token and the closed sessions", async () => {
+  test("The CAs, the token and the closed sessions survive a restart", async () => {
     await using node = await newNode();
     const host = `kept.${DOMAIN}`;
     const visit = () => curl({ port: node.forward("web") }, node.primary, [`https://${host}/negotiated`]);
@@ -127,7 +127,7 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     );
     const kept = await node.api<Session>(`sessions/${id}`);
     assert.deepEqual([kept.sni, kept.presented], [host, presented]);
-    // The client still trusts it: it is the same CA.
+    // The client still trusts the node, because its CA is the same.
     assert.equal((await visit()).code, 0);
     assert.equal((await again.stop()).code, 0);
   });
@@ -175,7 +175,7 @@ async function totals(node: TestNode): Promise<Map<string, number>> {
   return new Map([...samples].map(([, name, value]) => [name!, Number(value)]));
 }
 
-/** Resolves when the other side has ended or reset this half-open connection. */
+/** Resolves once the other side has closed or reset this half-open connection. */
 async function leftBy(socket: net.Socket): Promise<void> {
   await readAll(socket).catch(() => undefined);
   socket.destroy();

@@ -8,11 +8,11 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { source } from "../peers.ts";
 import { makePki } from "../pki.ts";
-import { freePort, type Running, run, start, until } from "../processes.ts";
+import { freePort, type Program, run, start, until } from "../processes.ts";
 
 describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
   let node: TestNode;
-  let deaf: Running;
+  let deaf: Program;
   let deafPort: string;
   let web: http.Server;
   let webPort: number;
@@ -42,7 +42,7 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
     web?.close();
   });
 
-  test("CONNECT to a closed port is answered with 502, and nothing else", async () => {
+  test("CONNECT to a closed port is answered with 502 only", async () => {
     const since = Date.now();
     const { status, socket } = await connectThrough(node.proxy, `127.0.0.1:${await freePort()}`);
     assert.equal(status, 502);
@@ -137,7 +137,7 @@ describe("The explicit proxy", needs("openssl", "curl", "python3"), () => {
     assert.match(stderr, /alert protocol version/);
   });
 
-  test("What a client sends right behind its CONNECT reaches the server", async () => {
+  test("Bytes that a client sends right behind CONNECT reach the server", async () => {
     const echo = net.createServer((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
     await once(echo, "listening");
     const target = `127.0.0.1:${(echo.address() as net.AddressInfo).port}`;

@@ -6,7 +6,7 @@ import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer, type TlsVersion } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
 
-/** What a server does not want, what a client offers beside that, and the alert that says so. */
+/** The server's restriction, the client's offer, and the server's alert. */
 const REFUSALS: readonly (readonly [string, TlsVersion, readonly string[], readonly string[], RegExp])[] = [
   [
     "no suite in common",
@@ -101,7 +101,7 @@ describe("A server that refuses", needs("openssl"), () => {
     }
   }
 
-  test("A server below the lowest version is bypassed, visibly", async () => {
+  test("A server below the minimum version is bypassed, and the record says why", async () => {
     const name = `ancient.${DOMAIN}`;
     const more = ["-min_protocol", "TLSv1"];
     const way = { port: node.forward("ancient") };

@@ -18,7 +18,7 @@ import { fresh, neverResumes, spoil, visit } from "../visits.ts";
 const REUSED = `location = /reused { return 200 "resumed: $ssl_session_reused $ssl_protocol\\n"; }`;
 const ASK = "GET /reused HTTP/1.0\r\n\r\n";
 
-describe("A client that comes back", needs("openssl", "nginx-light"), () => {
+describe("A client that resumes", needs("openssl", "nginx-light"), () => {
   let pki: Pki;
   let origin: Origin;
   let changing: tls.Server;
@@ -81,32 +81,32 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
       }
     });
 
-    test(`With ${how} another client's address gets a full handshake`, async () => {
+    test(`With ${how} a client from another address gets a full handshake`, async () => {
       const visited = await begin();
       assert.equal((await visit(true, { ...visited, from: "127.0.0.9" })).resumed, false);
       assert.equal((await visit(true, visited)).resumed, true);
     });
 
-    test(`With ${how} another host gets a full handshake`, async () => {
+    test(`With ${how} another SNI gets a full handshake`, async () => {
       const visited = await begin();
       assert.equal((await visit(true, { ...visited, name: `other-${visited.name}` })).resumed, false);
     });
 
-    test(`With ${how} another listener gives a full handshake`, async () => {
+    test(`With ${how} it gets a full handshake at another listener`, async () => {
       const visited = await begin();
       assert.equal((await visit(true, { ...visited, port: nodeOf().forward("other") })).resumed, false);
     });
 
-    test(`With ${how} it gets a full handshake when the server shows another certificate`, async () => {
+    test(`With ${how} it gets a full handshake when the server has another certificate`, async () => {
       const visited = await begin("changing");
       assert.equal((await visit(true, visited)).resumed, true);
       changing.setSecureContext(contextOf(await makeLeaf(pki, `changed-${visited.name}`, `DNS:*.${DOMAIN}`)));
-      // The node comes back to the server with what it showed before, until it is asked not to.
+      // The node would resume with the server, and so would not see the new certificate.
       await nodeOf().api("caches/server-sessions", "DELETE");
       assert.equal((await visit(true, visited)).resumed, false);
     });
 
-    test(`With ${how} it gets a full handshake once what it has is flushed`, async () => {
+    test(`With ${how} it gets a full handshake after a flush`, async () => {
       const visited = await begin();
       assert.equal((await visit(true, visited)).resumed, true);
       const cache = tickets ? "tickets" : "sessions";
@@ -117,7 +117,7 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
       assert.equal((await visit(true, visited)).resumed, false);
     });
 
-    test(`With ${how} a changed policy gives a full handshake, an unchanged one does not`, async () => {
+    test(`With ${how} it gets a full handshake after a change of the policy, and resumes after an unchanged reload`, async () => {
       const node = nodeOf();
       const visited = await begin();
       await node.command("reload");
@@ -131,9 +131,9 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
       await node.command("reload");
     });
 
-    test(`With ${how} it resumes until the time is over`, async () => {
+    test(`With ${how} it resumes until resumption.timeout`, async () => {
       const visited = { ...fresh("late"), node: shortly, port: shortly.forward("web"), version, tickets };
-      // Before the session is there: what its first visit takes belongs to its time.
+      // Taken before the first visit: the session's time begins during it.
       const begun = Date.now();
       await visit(false, visited);
       await until("a full handshake", async () => !(await visit(true, visited)).resumed);
@@ -148,7 +148,7 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     assert.doesNotMatch(page, /New Session Ticket arrived/);
   });
 
-  test("A session that a fatal alert has ended is resumed by neither worker", async () => {
+  test("Neither worker resumes a session that a fatal alert has ended", async () => {
     const visited = {
       ...fresh("broken"),
       node: byIdentifier,
@@ -157,11 +157,11 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     } as const;
     await visit(false, visited);
     await spoil(visited);
-    // So many that both workers are met, the one that began it among them.
+    // So many that both workers get some.
     await until("eight full handshakes in a row", () => neverResumes(8, () => visit(true, visited)));
   });
 
-  test("A session that another client has stolen, key and all, is of no use to it", async () => {
+  test("A client at another address cannot resume a stolen session, even with its key", async () => {
     const visited = { ...fresh("stolen"), node: byIdentifier, port: byIdentifier.forward("web") };
     await visit(false, { ...visited, version: "TLSv1.2" });
     const stolen = join(scratch(), "stolen.pem");
@@ -181,7 +181,7 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
     assert.match(again.page, /Early data was (not sent|rejected)/);
   });
 
-  test("cache show tells of every cache", async () => {
+  test("cache show lists every cache", async () => {
     const { stdout, stderr } = await byTicket.command("cache", "show", "--json");
     const names = (JSON.parse(stdout) as CacheInfo[]).map(({ name }) => name).sort();
     assert.deepEqual(
@@ -192,7 +192,7 @@ describe("A client that comes back", needs("openssl", "nginx-light"), () => {
   });
 });
 
-describe("The node comes back to a server", needs("openssl", "nginx-light"), () => {
+describe("The node resumes with a server", needs("openssl", "nginx-light"), () => {
   let pki: Pki;
   let web: Nginx;
   let node: TestNode;
@@ -263,18 +263,18 @@ describe("The node comes back to a server", needs("openssl", "nginx-light"), () 
   }
 });
 
-/** What servers do that have a session cache of their own kind, or a box in front of them that knows better. */
+/** How servers with unusual session caches, or devices in front of servers, answer a resumption. */
 const BREAKS: readonly (readonly [string, (socket: net.Socket) => void])[] = [
   ["answers with an alert", (socket) => socket.end(fatalAlert(40))],
   ["resets the connection", (socket) => socket.resetAndDestroy()],
   ["answers with something else", (socket) => socket.end("HTTP/1.0 400 Bad Request\r\n\r\n")],
 ];
 
-describe("A server that breaks when the node comes back to it", needs("openssl"), () => {
+describe("A server that fails when the node resumes", needs("openssl"), () => {
   let broken: net.Server;
   let node: TestNode;
   let behave: (socket: net.Socket) => void;
-  /** Who asked, in order. */
+  /** The ClientHellos, oldest first. */
   const asked: { readonly port: number; readonly offered: boolean }[] = [];
 
   before(async () => {
@@ -305,7 +305,7 @@ describe("A server that breaks when the node comes back to it", needs("openssl")
 
   for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     for (const [how, way] of BREAKS) {
-      test(`It ${how} over ${version}: it is asked once more, without the session, and the client sees nothing`, async () => {
+      test(`It ${how} over ${version}: the node tries again without the session, and the client does not notice`, async () => {
         behave = way;
         asked.length = 0;
         const visited = { ...fresh("breaks"), node, port: node.forward("broken"), version };
@@ -331,7 +331,7 @@ function contextOf({ certificate, key }: Identity): tls.TlsOptions {
   return { cert: readFileSync(certificate), key: readFileSync(key) };
 }
 
-/** The closed sessions of this host, at least so many. */
+/** The closed sessions of this host, once there are this many. */
 function recordsOf(node: TestNode, name: string, atLeast = 1): Promise<readonly Session[]> {
   return until(`${atLeast} sessions of ${name}`, async () => {
     const found = (await node.sessions({ host: name })).filter(({ sni, end }) => sni === name && end !== null);

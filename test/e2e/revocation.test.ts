@@ -15,7 +15,7 @@ import { DOMAIN, type Identity, makePki } from "../pki.ts";
 import { freePort, scratch, until } from "../processes.ts";
 import { type Gate, gate, RevokingCa, webServer } from "../revocation.ts";
 
-/** Clients that come at once. */
+/** How many clients connect at once. */
 const CROWD = 20;
 
 describe("Whether a server's certificate was revoked", needs("openssl", "nginx-light"), () => {
@@ -91,7 +91,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
   });
 
   const seen = new Set<string>();
-  /** One more session with the server of this name, and what is on record of it. */
+  /** Opens a session with the server of this name. Resolves with its record. */
   async function visit(node: TestNode, server: string): Promise<Session> {
     const name = `${server}.${DOMAIN}`;
     await opensslClient({ way: { port: node.forward(server) }, name, roots: node.primary, more: ["-tls1_2"] });
@@ -107,7 +107,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     return [status, from, reason];
   };
 
-  test("Good: the responder is asked, the session decrypted, and the record says so", async () => {
+  test("Good: the node asks the responder, decrypts the session, and records the answer", async () => {
     const session = await visit(hard, "good");
     assert.deepEqual([session.verdict, session.presented?.authority], ["decrypt", "primary"], session.reason ?? "");
     assert.deepEqual(statusOf(session), ["good", "ocsp", null]);
@@ -138,18 +138,18 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     assert.deepEqual([session.verdict, ...statusOf(session)], ["decrypt", "good", "crl", null]);
   });
 
-  test("Revoked, and a rule decrypts it all the same: the secondary CA signs", async () => {
+  test("Revoked, but a rule decrypts it: the secondary CA signs", async () => {
     const session = await visit(soft, "excused");
     assert.deepEqual([session.verdict, session.rule], ["decrypt", "excuse"]);
     assert.equal(session.presented?.authority, "secondary");
   });
 
-  test("A stapled answer is enough where nobody could be asked", async () => {
+  test("A stapled answer is enough when no responder can be reached", async () => {
     const session = await visit(hard, "stapled-good");
     assert.deepEqual([session.verdict, ...statusOf(session)], ["decrypt", "good", "stapled", null]);
   });
 
-  test("A stapled answer that has ended is not believed: the responder is asked", async () => {
+  test("An expired stapled answer is not used, and the responder is asked", async () => {
     const session = await visit(soft, "stapled-stale");
     assert.deepEqual([session.verdict, ...statusOf(session)], ["drop", "revoked", "ocsp", "keyCompromise"]);
   });
@@ -163,7 +163,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     );
   });
 
-  test("The responder cannot be reached: soft goes on and says so, hard drops", async () => {
+  test("When the responder cannot be reached, soft decrypts and records the reason, and hard drops", async () => {
     const gone = await visit(soft, "down");
     assert.deepEqual([gone.verdict, gone.presented?.authority, statusOf(gone)[0]], ["decrypt", "primary", "unknown"]);
     assert.match(gone.certificate?.revocation?.reason ?? "", /ECONNREFUSED/);
@@ -173,12 +173,12 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     assert.match(dropped.reason ?? "", /revocationUnknown/);
   });
 
-  test("A certificate that promises a stapled answer makes soft hard", async () => {
+  test("A certificate with must-staple makes soft behave as hard", async () => {
     const session = await visit(soft, "silent");
     assert.deepEqual([session.verdict, session.certificate?.faults[0]?.fault], ["drop", "revocationUnknown"]);
   });
 
-  test("Clients that come together share one question", async () => {
+  test("Concurrent clients share one request to the responder", async () => {
     const clients = Array.from({ length: CROWD }, () =>
       tls.connect({
         port: soft.forward("crowded"),
@@ -201,7 +201,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     assert.equal(crowd.visitors, 1);
   });
 
-  test("What is known is shown, and forgotten when asked", async () => {
+  test("The cache of answers is shown, and flushed on request", async () => {
     crowd.open();
     const row = async () => (await soft.api<CacheInfo[]>("caches")).find(({ name }) => name === "revocation");
     assert.equal((await visit(soft, "crowded")).verdict, "decrypt");
@@ -218,7 +218,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
     assert.deepEqual([fresh.certificate?.revocation?.cached, crowd.visitors], [false, asked + 1]);
   });
 
-  test("A server that is come back to is asked about again, when the answer has run out", async () => {
+  test("A resumed server leg asks the responder again once the answer has expired", async () => {
     assert.equal((await visit(hard, "later")).verdict, "decrypt");
     await ca.revoke(identities.get("later")!, "cessationOfOperation");
     await responder.process.stop();
@@ -232,7 +232,7 @@ describe("Whether a server's certificate was revoked", needs("openssl", "nginx-l
   });
 });
 
-/** An answer that was true two hours ago. */
+/** An answer that expired an hour ago. */
 function staleAnswer(root: Identity, about: Identity): string {
   return writeAnswer(root, root, about, Date.now() - 7_200_000);
 }

@@ -8,8 +8,9 @@ import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
+import { until } from "../processes.ts";
 
-/** Two servers whose certificates name different hosts; clients that name one, another, or none. */
+/** Two servers with different names in their certificates, and clients with the SNI of one, of another host, or none. */
 describe("The commands of a running node", needs("openssl", "nginx-light", "curl"), () => {
   let pki: Pki;
   let node: TestNode;
@@ -28,7 +29,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     const visit = (way: string, url: string, roots: string) => curl({ port: node.forward(way) }, roots, [url]);
     for (const { code, stderr } of [
       await visit("shop", "https://www.shop.test/negotiated", node.primary),
-      // An address: no SNI.
+      // A client sends no SNI for an address.
       await visit("shop", "https://127.0.0.1/negotiated", node.primary),
       await visit("mail", "https://mail.example.test/negotiated", pki.root.certificate),
     ]) {
@@ -64,7 +65,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     });
   }
 
-  test("sessions --verdict tells the decrypted from the bypassed", async () => {
+  test("sessions --verdict finds decrypted and bypassed sessions", async () => {
     assert.deepEqual(
       (await found("--verdict", "bypass")).map(({ sni }) => sni),
       ["mail.example.test"],
@@ -122,7 +123,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     assert.deepEqual([verdict.action, verdict.rule], ["drop", "certificate fault"]);
   });
 
-  test("stats, ca show and cache show answer for people and for machines", async () => {
+  test("stats, ca show and cache show print text, and JSON with --json", async () => {
     for (const args of [["stats"], ["ca", "show"], ["cache", "show"]]) {
       const people = await node.command(...args);
       assert.equal(people.code, 0, people.stderr);
@@ -133,7 +134,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     }
   });
 
-  test("ca export gives the primary CA's certificates and nothing secret", async () => {
+  test("ca export prints the primary CA's certificates and no key", async () => {
     const { code, stdout } = await node.command("ca", "export");
     assert.equal(code, 0);
     assert.match(stdout, /BEGIN CERTIFICATE/);
@@ -144,6 +145,19 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     for (const file of ["token", "ca/primary-ecdsa.key", "ca/secondary-rsa.key"]) {
       assert.equal(statSync(join(node.folder, "data", file)).mode & 0o777, 0o600, file);
     }
+  });
+
+  test("explain and the record agree about the phase of a session that began with CONNECT", async () => {
+    const way = { proxy: node.proxy, target: origins[1]!.port };
+    const visited = await curl(way, pki.root.certificate, ["https://mail.example.test/negotiated"]);
+    assert.equal(visited.code, 0, visited.stderr);
+    const record = await until("the record", async () =>
+      (await found("--listener", "proxy")).find(({ end }) => end !== null),
+    );
+    const { stdout } = await node.command("explain", "--host", "mail.example.test", "--json");
+    const { verdict } = JSON.parse(stdout) as Explanation;
+    assert.deepEqual([record.phase, record.rule], ["certificate", "private mail"]);
+    assert.deepEqual([verdict.phase, verdict.rule], [record.phase, record.rule]);
   });
 
   test("The API refuses a request without the token", async () => {

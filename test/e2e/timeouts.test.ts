@@ -13,8 +13,8 @@ import { type Delivery, tap } from "../tap.ts";
 
 const SECRET = "the-plaintext-that-no-log-shows";
 
-/** Everything here waits for something that does not come; the node writes all it ever logs. */
-describe("Peers that stop", needs("openssl"), () => {
+/** These tests wait for the node's timeouts. Its log level is the lowest, to see that it logs no bytes. */
+describe("Peers that fall silent", needs("openssl"), () => {
   let pki: Pki;
   let node: TestNode;
   let server: tls.Server;
@@ -44,7 +44,7 @@ describe("Peers that stop", needs("openssl"), () => {
     assert.ok(!output.includes(SECRET), "plaintext in the log");
   });
 
-  test("A decrypted session in which nothing passes is ended on both sides", async () => {
+  test("An idle decrypted session is ended on both sides", async () => {
     const servername = `idle.${DOMAIN}`;
     const ca = readFileSync(node.primary, "utf8").split(/(?<=END CERTIFICATE-----\n)/);
     const client = tls.connect({ port: node.forward("tls"), host: "127.0.0.1", servername, ca });
@@ -56,7 +56,7 @@ describe("Peers that stop", needs("openssl"), () => {
     assert.match(session.closeReason ?? "", /Nothing passed for 3 s/);
   });
 
-  test("A server that never answers a hello ends the handshake, and the client is told", async () => {
+  test("When a server never answers the ClientHello, the client gets an alert", async () => {
     const name = `mute.${DOMAIN}`;
     const { code } = await opensslClient({ way: { port: node.forward("mute") }, name, roots: node.primary, input: "" });
     assert.notEqual(code, 0);
@@ -65,10 +65,10 @@ describe("Peers that stop", needs("openssl"), () => {
     assert.match(session.closeReason ?? "", /server/i);
   });
 
-  test("A client that stops in the middle of its handshake is let go", async () => {
+  test("A client that stops in the middle of its handshake is disconnected", async () => {
     const name = `stops.${DOMAIN}`;
     let first = true;
-    // The ClientHello goes on; what the client says to the node's certificate does not.
+    // The ClientHello passes; the client's next flight does not.
     const helloOnly: Delivery = async (bytes, send) => {
       if (first) await send(bytes);
       first = false;
@@ -83,20 +83,20 @@ describe("Peers that stop", needs("openssl"), () => {
     assert.ok(client.connections[0]!.fromClient.length > client.connections[0]!.fromClient.readUInt16BE(3) + 5);
   });
 
-  test("A silent client of the explicit proxy is told that its time is over", async () => {
+  test("A silent client of the explicit proxy gets 408", async () => {
     const client = net.connect(node.proxy, "127.0.0.1");
     assert.match((await readAll(client)).toString(), /^HTTP\/1\.1 408 /);
   });
 });
 
-/** Longer than any test may take: what ends sooner was ended by the reload. */
+/** Longer than any test may take, so only the reload can end a wait sooner. */
 const TOO_LONG = "1h";
 
-test("A reload of timeouts holds for listeners and tools that were open before", { timeout: 120_000 }, async (t) => {
+test("A reload of timeouts reaches open listeners and tools", { timeout: 120_000 }, async (t) => {
   const echo = net.createServer((socket) => void socket.on("error", () => socket.destroy()).pipe(socket));
   await once(echo.listen(0, "127.0.0.1"), "listening");
   t.after(() => echo.close());
-  // Takes connections and never connects back.
+  // A tool that accepts connections and never connects back.
   const tool = net.createServer((socket) => void socket.on("error", () => socket.destroy()).resume());
   const toolPort = await freePort();
   await once(tool.listen(toolPort, "127.0.0.1"), "listening");

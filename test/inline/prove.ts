@@ -1,12 +1,12 @@
 import { after, before, describe, test } from "node:test";
 import { claimsFor, openStage, type Scenario, type Stage } from "../../lab/claim.ts";
 import { TOPOLOGIES } from "../../lab/network.ts";
-import { hindrance } from "../../lab/requirements.ts";
+import { missingRequirement } from "../../lab/requirements.ts";
 import { makePki, type Pki } from "../pki.ts";
 
-/** Every claim of a scenario as a test, for the bridge and for the router. */
+/** Makes a test of every claim of a scenario, for the bridge and for the router. */
 export function prove(scenario: Scenario): void {
-  const problem = hindrance();
+  const problem = missingRequirement();
   let pki: Pki | undefined;
   for (const topology of TOPOLOGIES) {
     const claims = claimsFor(scenario, topology);

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { dial, nextLine, serve } from "../../lab/ends.ts";
-import { hindrance } from "../../lab/requirements.ts";
+import { missingRequirement } from "../../lab/requirements.ts";
 import { needs } from "../needs.ts";
 import { until } from "../processes.ts";
 import {
@@ -34,7 +34,9 @@ const PRIVATE = "private.clearline.test";
 const FORBIDDEN = "forbidden.clearline.test";
 const GREETING = "220 mail.example ESMTP\r\n";
 
-describe("What begins in plaintext and is not decrypted", { skip: hindrance() ?? PROGRAMS.skip }, () => {
+describe("Sessions that begin in plaintext and are not decrypted", {
+  skip: missingRequirement() ?? PROGRAMS.skip,
+}, () => {
   let stage: UpgradeStage<keyof typeof SERVERS>;
   before(async () => {
     stage = await openUpgradeStage(SERVERS, {
@@ -47,7 +49,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
   after(() => stage?.[Symbol.asyncDispose]());
 
   const connect = (port: number) => dial(stage.network.client, { address: SERVER, port });
-  /** A line protocol's server of this test's own, for what no real one does. Answers each line by what is in `answers`. */
+  /** A server for behaviour that no real server has. It answers each line as `answers` says. */
   const scripted = (answers: Readonly<Record<string, string>>) =>
     serve(stage.network.server, OWN_PORT, (client: Socket) => {
       client.write(GREETING);
@@ -74,7 +76,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     return stage.network.client.run("openssl", args, { input: "EHLO inside\nQUIT\n", within: 20_000 });
   };
 
-  test("a late bypass says the dialogue to Postfix again, and its own certificate reaches the client", async () => {
+  test("a late bypass repeats the dialogue with Postfix, and the client sees Postfix's own certificate", async () => {
     const { code, stdout, stderr } = await opensslSmtp(PRIVATE, stage.pki.root.certificate);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^221 /m);
@@ -88,7 +90,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.match(log, /disconnect from .*ehlo=2 starttls=1 quit=1 commands=4/);
   });
 
-  test("a drop tells the client with an alert, and Postfix of nothing", async () => {
+  test("a drop sends the client an alert", async () => {
     const { code, stderr } = await opensslSmtp(FORBIDDEN, stage.node.authorities);
     assert.notEqual(code, 0);
     assert.match(stderr, /alert access denied/);
@@ -111,7 +113,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.partialDeepStrictEqual(tunnel, { verdict: "bypass", phase: "certificate", connectHost: SERVER });
   });
 
-  test("a tunnel inside of the TLS with a proxy is decrypted, bypassed late, and dropped", async () => {
+  test("a tunnel inside TLS with a proxy is decrypted, bypassed late, and dropped", async () => {
     const proxy = ["-x", `https://${USER}:${PASSWORD}@${SERVER}:${PORTS.secureProxy}`];
     const roots = ["--proxy-cacert", stage.node.authorities, "--cacert"];
     const inside = [...roots, stage.node.authorities, ...proxy, `https://${SERVER}/`];
@@ -138,7 +140,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.partialDeepStrictEqual(dropped, { verdict: "drop", phase: "certificate", rule: "forbidden" });
   });
 
-  test("a refused CONNECT stays in plaintext, and so does what a tunnel carries that is not TLS", async () => {
+  test("a refused CONNECT stays plaintext, and so does a tunnel without TLS", async () => {
     const refused = await connect(PORTS.proxy);
     assert.match(await ask(refused, `CONNECT ${SERVER}:443 HTTP/1.1\r\nHost: x\r\n`), / 407 /);
     refused.destroy();
@@ -154,7 +156,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.partialDeepStrictEqual(session, { protocol: "other", verdict: null, connectHost: SERVER });
   });
 
-  test("a client that never asks sends its mail in plaintext, which the feed has", async () => {
+  test("the feed has the mail of a client that does not use STARTTLS", async () => {
     const to = ["--server", SERVER, "--to", `${USER}@${MAIL_DOMAIN}`, "--from", `bob@${MAIL_DOMAIN}`];
     const body = `nothing to hide\n${"a long story\n".repeat(15_000)}`;
     await stage.client("swaks", [...to, "--ehlo", "plain", "--body", "-"], { input: body });
@@ -163,7 +165,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     assert.match(await stage.plaintextOf(session), /EHLO plain.*nothing to hide.*221 /s);
   });
 
-  test("a refused upgrade goes on in plaintext; a server that withdraws its offer is told of", async () => {
+  test("a session goes on in plaintext after a refused upgrade; a server that withdraws its offer is logged", async () => {
     const offers = { "EHLO a": "250-mail\r\n250 STARTTLS\r\n", STARTTLS: "454 not now\r\n", NOOP: "250 ok\r\n" };
     await using stack = new AsyncDisposableStack();
     const refuses = stack.use(await scripted(offers));
@@ -197,7 +199,7 @@ describe("What begins in plaintext and is not decrypted", { skip: hindrance() ??
     ["client", "STARTTLS\r\nRSET\r\n", "220 go\r\n"],
     ["server", "STARTTLS\r\n", "220 go\r\n250 injected\r\n"],
   ] as const) {
-    test(`what the ${who} sends behind STARTTLS resets both, and reaches nobody`, async () => {
+    test(`bytes that the ${who} sends right behind STARTTLS reset both sides and are not forwarded`, async () => {
       let heard = "";
       const reset = Promise.withResolvers<void>();
       await using _ = await serve(stage.network.server, OWN_PORT, (client: Socket) => {

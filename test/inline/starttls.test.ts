@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { hindrance } from "../../lab/requirements.ts";
+import { missingRequirement } from "../../lab/requirements.ts";
 import { needs } from "../needs.ts";
 import { scratch, until } from "../processes.ts";
 import {
@@ -29,7 +29,7 @@ const PROGRAMS = needs(
   ...["slapd", "ldap-utils", "prosody", "postgresql", "mariadb-server", "mariadb-client", "tinyproxy-bin", "curl"],
 );
 
-describe("Sessions that begin in plaintext", { skip: hindrance() ?? PROGRAMS.skip }, () => {
+describe("Sessions that begin in plaintext and are decrypted", { skip: missingRequirement() ?? PROGRAMS.skip }, () => {
   let stage: UpgradeStage<keyof typeof SERVERS>;
   before(async () => {
     stage = await openUpgradeStage(SERVERS);
@@ -151,13 +151,13 @@ describe("Sessions that begin in plaintext", { skip: hindrance() ?? PROGRAMS.ski
     );
   });
 
-  test("psql asks PostgreSQL", async () => {
+  test("psql queries PostgreSQL", async () => {
     const where = `host=${SERVER} user=${USER} dbname=postgres sslmode=verify-full sslrootcert=${stage.node.authorities}`;
     assert.match(await stage.client("psql", [where, "-c", "select 'forty-' || 'two'"]), /forty-two/);
     await stage.assertDecrypted(PORTS.postgresql, "PostgreSQL", USER, "select 'forty-' || 'two'", "forty-two");
   });
 
-  test("mariadb asks MariaDB", async () => {
+  test("mariadb queries MariaDB", async () => {
     const tls = [`--ssl-ca=${stage.node.authorities}`, "--ssl-verify-server-cert"];
     const query = "select concat('forty-', 'two')";
     assert.match(
@@ -167,7 +167,7 @@ describe("Sessions that begin in plaintext", { skip: hindrance() ?? PROGRAMS.ski
     await stage.assertDecrypted(PORTS.mysql, "MySQL", "MariaDB", USER, query, "forty-two");
   });
 
-  test("curl asks tinyproxy for a tunnel, and is asked for a password first", async () => {
+  test("curl opens a tunnel through tinyproxy, which first asks for a password", async () => {
     const proxy = `http://${USER}:${PASSWORD}@${SERVER}:${PORTS.proxy}`;
     const target = ["--cacert", stage.node.authorities, "--proxy-anyauth", "-x", proxy, `https://${SERVER}/`];
     assert.match(await stage.client("curl", ["-sS", "-f", ...target]), /TLSv1\.3 HTTP/);

@@ -1,11 +1,11 @@
-/** Real servers that begin in plaintext and become TLS, each a program of Debian's packages, in a host of the lab. */
+/** Real servers with STARTTLS or CONNECT, from Debian's packages, in a host of the lab. */
 import { chmodSync, chownSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../../lab/network.ts";
 import type { Identity } from "../pki.ts";
-import { must, type Running, scratch, until } from "../processes.ts";
+import { must, type Program, scratch, until } from "../processes.ts";
 
-/** Where each listens. */
+/** The port of each server. */
 export const UPGRADE_PORTS = {
   smtp: 25,
   pop3: 110,
@@ -26,16 +26,16 @@ export const MAIL_DOMAIN = "mail.clearline.test";
 const SUFFIX = "dc=clearline,dc=test";
 export const ADMIN = `cn=admin,${SUFFIX}`;
 
-/** Where a server runs: a host of the lab, or this one. */
+/** Where a server runs: in a host of the lab, or on this machine. */
 export type Place = Pick<Host, "start" | "must">;
 
-export interface Served extends AsyncDisposable {
-  /** A folder that everybody may enter: what the server keeps is in it. */
+export interface UpgradeServer extends AsyncDisposable {
+  /** The server's folder, which every user may enter. */
   readonly folder: string;
 }
 
-/** Resolves once something listens at this port of the host; rejects with what the program wrote when it ends before. */
-async function ready(on: Place, program: Running, port: number, folder: string): Promise<Served> {
+/** Resolves once the program listens at this port of the host. Rejects with its output if it ends before that. */
+async function ready(on: Place, program: Program, port: number, folder: string): Promise<UpgradeServer> {
   const listening = until(
     `a listener at port ${port}`,
     async () => (await on.must("ss", ["-Htln"])).includes(`:${port} `),
@@ -62,7 +62,7 @@ function openScratch(): string {
   return folder;
 }
 
-/** A key that the server reads after it has given up root. */
+/** Copies the key for a server that reads it after it has given up root. */
 function keyFor(folder: string, identity: Identity, [uid, gid]: readonly [number, number]): Identity {
   const own = { certificate: join(folder, "tls.pem"), key: join(folder, "tls.key") };
   writeFileSync(own.certificate, readFileSync(identity.certificate));
@@ -77,7 +77,7 @@ async function idsOf(user: string): Promise<readonly [number, number]> {
 }
 
 /** Postfix, which delivers all mail for the domain into one Maildir. */
-export async function postfix(on: Place, identity: Identity): Promise<Served> {
+export async function postfix(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("postfix");
   const [config, queue, data, box] = ["config", "queue", "data", "box"].map((name) => join(folder, name)) as [
@@ -136,7 +136,11 @@ smtpd_peername_lookup = no
 type DovecotPorts = Readonly<Record<"imap" | "pop3" | "sieve", number>>;
 
 /** Dovecot: IMAP, POP3 and ManageSieve, with one user and an empty mailbox. A port of 0 closes a protocol. */
-export async function dovecot(on: Place, identity: Identity, ports: DovecotPorts = UPGRADE_PORTS): Promise<Served> {
+export async function dovecot(
+  on: Place,
+  identity: Identity,
+  ports: DovecotPorts = UPGRADE_PORTS,
+): Promise<UpgradeServer> {
   const folder = openScratch();
   const home = join(folder, "home");
   mkdirSync(home);
@@ -189,7 +193,7 @@ service managesieve-login {
 }
 
 /** vsftpd: anonymous, with what is in `files` to read. It asks for TLS on both connections. */
-export async function vsftpd(on: Place, identity: Identity): Promise<Served> {
+export async function vsftpd(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const empty = join(folder, "empty");
   const files = join(folder, "files");
@@ -225,7 +229,7 @@ export async function vsftpd(on: Place, identity: Identity): Promise<Served> {
 }
 
 /** slapd, with one entry. */
-export async function slapd(on: Place, identity: Identity): Promise<Served> {
+export async function slapd(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const data = join(folder, "data");
   mkdirSync(data);
@@ -251,8 +255,8 @@ directory ${data}
   return ready(on, on.start("slapd", ["-d", "0", "-f", file, "-h", url]), UPGRADE_PORTS.ldap, folder);
 }
 
-/** Prosody, which takes clients after STARTTLS alone. */
-export async function prosody(on: Place, identity: Identity): Promise<Served> {
+/** Prosody, which accepts clients only after STARTTLS. */
+export async function prosody(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const [uid, gid] = await idsOf("prosody");
   const data = join(folder, "data");
@@ -282,8 +286,8 @@ VirtualHost "${MAIL_DOMAIN}"
   return ready(on, program, UPGRADE_PORTS.xmpp, folder);
 }
 
-/** PostgreSQL, which trusts everybody who comes over TLS and nobody else. */
-export async function postgresql(on: Place, identity: Identity): Promise<Served> {
+/** PostgreSQL, which accepts every client over TLS and no other. */
+export async function postgresql(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("postgres");
   const data = join(folder, "data");
@@ -309,8 +313,8 @@ export async function postgresql(on: Place, identity: Identity): Promise<Served>
   return ready(on, program, UPGRADE_PORTS.postgresql, folder);
 }
 
-/** MariaDB with one user, who must come over TLS. */
-export async function mariadb(on: Place, identity: Identity): Promise<Served> {
+/** MariaDB with one user, who must use TLS. */
+export async function mariadb(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("mysql");
   const data = join(folder, "data");
@@ -329,8 +333,8 @@ export async function mariadb(on: Place, identity: Identity): Promise<Served> {
   return ready(on, program, UPGRADE_PORTS.mysql, folder);
 }
 
-/** tinyproxy, which wants to know who asks. */
-export async function tinyproxy(on: Place): Promise<Served> {
+/** tinyproxy, which asks for a password. */
+export async function tinyproxy(on: Place): Promise<UpgradeServer> {
   const folder = openScratch();
   const file = join(folder, "tinyproxy.conf");
   const settings = [
@@ -344,8 +348,8 @@ export async function tinyproxy(on: Place): Promise<Served> {
   return ready(on, on.start("tinyproxy", ["-d", "-c", file]), UPGRADE_PORTS.proxy, folder);
 }
 
-/** socat, which takes TLS and brings it to the proxy: a proxy that is spoken to over TLS. */
-export async function secureProxy(on: Place, identity: Identity): Promise<Served> {
+/** socat in front of tinyproxy: a proxy over TLS. */
+export async function secureProxy(on: Place, identity: Identity): Promise<UpgradeServer> {
   const tls = `OPENSSL-LISTEN:${UPGRADE_PORTS.secureProxy},fork,reuseaddr,verify=0`;
   const pair = `cert=${identity.certificate},key=${identity.key}`;
   const program = on.start("socat", [`${tls},${pair}`, `TCP:127.0.0.1:${UPGRADE_PORTS.proxy}`]);

@@ -1,4 +1,4 @@
-/** An inline node between real servers that begin in plaintext and their clients. */
+/** An inline node between clients and real servers whose sessions begin in plaintext. */
 import assert from "node:assert/strict";
 import { buildNetwork, type Network } from "../../lab/network.ts";
 import { type LabNode, startNode } from "../../lab/node.ts";
@@ -6,38 +6,38 @@ import { startServers } from "../../lab/servers.ts";
 import type { Session } from "../../src/control/api.ts";
 import { type Identity, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { run, until } from "../processes.ts";
-import { type Place, type Served, UPGRADE_PORTS } from "./upgrade-servers.ts";
+import { type Place, UPGRADE_PORTS, type UpgradeServer } from "./upgrade-servers.ts";
 
 export const SERVER = "10.2.0.2";
 const WATCHED = Object.entries(UPGRADE_PORTS).flatMap(([name, port]) => (/proxy/i.test(name) ? [] : [port]));
-/** RFC 9293, section 3.1. */
+/** Control bits: RFC 9293, section 3.1. */
 const FIN = 1;
 const RST = 4;
-/** Of servers that a test makes by itself. */
+/** The port of servers that a test makes itself. */
 export const OWN_PORT = 2525;
 
-type Start = (on: Place, identity: Identity) => Promise<Served>;
+type Start = (on: Place, identity: Identity) => Promise<UpgradeServer>;
 
 export interface UpgradeStage<Name extends string> extends AsyncDisposable {
   readonly network: Network;
   readonly node: LabNode;
   readonly pki: Pki;
-  readonly servers: Readonly<Record<Name, Served>>;
-  /** Runs a client, which must end well; answers what it wrote. */
+  readonly servers: Readonly<Record<Name, UpgradeServer>>;
+  /** Runs a client and resolves with its stdout. Rejects when the exit code is not 0. */
   client(
     program: string,
     args: readonly string[],
     options?: { env?: NodeJS.ProcessEnv; input?: string },
   ): Promise<string>;
-  /** The session with the server's port, once it is over, the newest first. */
+  /** The newest session with this port of the server that satisfies `is`, once it has ended. */
   sessionTo(port: number, is?: (session: Session) => boolean): Promise<Session>;
-  /** Everything that both sides said according to the feed, in order. */
+  /** The bytes of both sides in the feed, in order. */
   plaintextOf(session: Session): Promise<string>;
-  /** The newest session with this port was decrypted, and its feed has all of these, in this order. */
+  /** Asserts that the newest session with this port was decrypted, and that the feed has all of `said`, in this order. */
   assertDecrypted(port: number, protocol: string, ...said: readonly string[]): Promise<void>;
 }
 
-/** Starts it all, with STARTTLS watched on the servers' ports. `policy` is laid over the node's. */
+/** Starts the servers and the node, which watches their ports for STARTTLS. `policy` overrides keys of the node's policy. */
 export async function openUpgradeStage<Name extends string>(
   starts: Readonly<Record<Name, Start>>,
   policy: Readonly<Record<string, unknown>> = {},
@@ -50,7 +50,10 @@ export async function openUpgradeStage<Name extends string>(
   const names = Object.keys(starts) as Name[];
   const running = await Promise.all(names.map((name) => starts[name](network.server, identity)));
   for (const server of running) stack.use(server);
-  const servers = Object.fromEntries(names.map((name, index) => [name, running[index]!])) as Record<Name, Served>;
+  const servers = Object.fromEntries(names.map((name, index) => [name, running[index]!])) as Record<
+    Name,
+    UpgradeServer
+  >;
   const startTls = { enabled: true, ports: [...WATCHED, OWN_PORT] };
   const config = { policy: { startTls, ...policy } };
   const node = stack.use(await startNode({ network, trust: [pki.root.certificate], config }));
@@ -64,7 +67,7 @@ export async function openUpgradeStage<Name extends string>(
     const ends = `tcp.port==${client.port} && tcp.port==${server?.port}`;
     const filter = `${ends} && (tcp.len>0 || tcp.flags.fin==1 || tcp.flags.reset==1)`;
     const fields = ["-T", "fields", "-e", "tcp.flags", "-e", "tcp.payload"];
-    // The file is written a moment after the session is over: when both have left, all that they said is in it.
+    // The file is written a moment after the session's end. Once it has both closes, it has all bytes.
     return until("the session's end in the feed", async () => {
       const { stdout } = await run("tshark", ["-r", feeds["plaintext"] ?? "", "-Y", filter, ...fields]);
       const rows = stdout.split("\n").filter(Boolean);

@@ -8,16 +8,16 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, source } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { freePort, must, type Running, scratch, start, until } from "../processes.ts";
+import { freePort, must, type Program, scratch, start, until } from "../processes.ts";
 
 const RESOURCES = 50;
-/** Where a browser goes by itself. Tests go nowhere: past the proxy, and to names that do not resolve. */
+/** Hosts that a browser contacts by itself. They bypass the proxy, and do not resolve. */
 const VENDOR = ["*.google.com", "*.googleapis.com", "*.gstatic.com"];
 
 describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"), () => {
   let pki: Pki;
   let origin: Nginx;
-  let echo: Running;
+  let echo: Program;
   let node: TestNode;
   let home: string;
 
@@ -45,7 +45,7 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     await echo?.stop();
   });
 
-  /** Sessions that are over, without those that the browser opened for later and left before their server was known. */
+  /** Closed sessions, without spare connections that the browser closed before it named a server. */
   async function used(is: (session: Session) => boolean): Promise<readonly Session[]> {
     await until("an end to the browser's sessions", async () => (await node.stats()).sessions.live === 0);
     return (await node.sessions({})).filter((session) => is(session) && session.certificate !== null);
@@ -61,7 +61,7 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     }
     const sessions = await used(({ listener }) => listener === "proxy");
     assert.ok(sessions.some(({ clientLeg, serverLeg }) => clientLeg.alpn === "h2" && serverLeg.alpn === "h2"));
-    // A WebSocket needs a connection of its own, with HTTP/1.1.
+    // The WebSocket has its own connection, with HTTP/1.1.
     assert.ok(
       sessions.some(({ clientLeg, serverLeg }) => clientLeg.alpn === "http/1.1" && serverLeg.alpn === "http/1.1"),
     );
@@ -128,7 +128,7 @@ function writePage(folder: string): void {
   );
 }
 
-/** A home folder whose NSS database trusts these CAs: where Chromium on Linux looks. */
+/** A home folder whose NSS database, which Chromium reads, trusts these CAs. */
 async function makeHome(roots: string): Promise<string> {
   const home = scratch();
   const database = join(home, ".pki/nssdb");

@@ -8,7 +8,7 @@ import { gnutlsServer, type Origin } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { run } from "../processes.ts";
 
-/** GnuTLS's names of the versions: for its priority strings, and on its page. */
+/** GnuTLS's names of the versions: in priority strings, and on its server's page. */
 const VERSIONS = {
   TLSv1: ["VERS-TLS1.0", "TLS1.0"],
   "TLSv1.1": ["VERS-TLS1.1", "TLS1.1"],
@@ -44,7 +44,7 @@ describe("GnuTLS", needs("openssl", "gnutls-bin"), () => {
       for (const way of ["explicit", "forward", "inbound"]) {
         test(`gnutls-cli reaches gnutls-serv with ${version} and an ${keyType} certificate, ${way}`, async () => {
           const name = `${version.replace(".", "").toLowerCase()}-${keyType}-${way}.${way === "inbound" ? "in." : ""}${DOMAIN}`;
-          // gnutls-cli speaks no CONNECT of its own.
+          // gnutls-cli cannot use a proxy.
           await using path = way === "explicit" ? await tunnel(node.proxy, origins.get(keyType)!.port) : undefined;
           const port = path?.port ?? node.forward(keyType);
           const roots = way === "inbound" ? pki.root.certificate : node.primary;

@@ -3,9 +3,8 @@ import { after, before, describe, test } from "node:test";
 import type { KeyType } from "../../src/vocabulary.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
-import { buildJavaPeer, java, javaServer, type Origin } from "../peers.ts";
+import { buildJavaPeer, type JavaClient, javaClient, javaServers, type Origin } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { must } from "../processes.ts";
 
 const VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 const LINE = /^client (\S+) (\S+) echoed=(\w+) ended=(\w+) server (\S+) (\S+) (\S+) issuer (.*)$/;
@@ -13,16 +12,17 @@ const LINE = /^client (\S+) (\S+) echoed=(\w+) ended=(\w+) server (\S+) (\S+) (\
 describe("OpenJDK's JSSE", needs("openssl", "openjdk-17-jdk-headless"), () => {
   let pki: Pki;
   let node: TestNode;
-  let classes: string;
-  const origins = new Map<string, Origin>();
+  let client: JavaClient;
+  let origins: Readonly<Record<KeyType, Origin>>;
 
   before(async () => {
+    let classes: string;
     [pki, classes] = await Promise.all([makePki(), buildJavaPeer()]);
-    origins.set("rsa", await javaServer(classes, pki.server.rsa));
-    origins.set("ecdsa", await javaServer(classes, pki.server.ecdsa));
+    client = javaClient(classes, "Peer");
+    origins = await javaServers(classes, pki.server);
     node = await startNode({
       trust: [pki.root.certificate],
-      forwards: Object.fromEntries([...origins].map(([name, { port }]) => [name, port])),
+      forwards: { rsa: origins.rsa.port, ecdsa: origins.ecdsa.port },
       config: {
         policy: { versions: { min: "TLSv1" } },
         keys: [{ hosts: [`*.in.${DOMAIN}`], ...pki.server.rsa }],
@@ -31,7 +31,8 @@ describe("OpenJDK's JSSE", needs("openssl", "openjdk-17-jdk-headless"), () => {
   });
   after(async () => {
     await node?.stop();
-    for (const { process } of origins.values()) await process.stop();
+    await origins?.rsa.process.stop();
+    await client?.process.stop();
   });
 
   for (const keyType of ["rsa", "ecdsa"] as KeyType[]) {
@@ -41,14 +42,13 @@ describe("OpenJDK's JSSE", needs("openssl", "openjdk-17-jdk-headless"), () => {
           (version) =>
             `${version.replace(".", "").toLowerCase()}-${keyType}-${way}.${way === "inbound" ? "in." : ""}${DOMAIN}`,
         );
-        const to =
-          way === "explicit" ? `localhost:${origins.get(keyType)!.port}` : `127.0.0.1:${node.forward(keyType)}`;
+        const to = way === "explicit" ? `localhost:${origins[keyType].port}` : `127.0.0.1:${node.forward(keyType)}`;
         const proxy = way === "explicit" ? `127.0.0.1:${node.proxy}` : "-";
         const cases = VERSIONS.map((version, at) => `${to},${names[at]},${version},${proxy}`);
         const roots = way === "inbound" ? pki.root.certificate : node.primary;
-        const output = await must(java(), ["-cp", classes, "Peer", "get", roots, ...cases]);
+        const lines = await client.get(roots, cases);
 
-        for (const [at, line] of output.trim().split("\n").entries()) {
+        for (const [at, line] of lines.entries()) {
           const [, version, clientSuite, echoed, ended, serverVersion, serverSuite, shown, issuer] =
             LINE.exec(line) ?? [];
           assert.deepEqual([version, serverVersion, echoed, ended], [VERSIONS[at], VERSIONS[at], "true", "true"], line);
@@ -61,7 +61,7 @@ describe("OpenJDK's JSSE", needs("openssl", "openjdk-17-jdk-headless"), () => {
           assert.deepEqual([session.serverLeg.version, session.serverLeg.suite], [serverVersion, serverSuite]);
           assert.equal(session.deployment, way === "inbound" ? "inbound" : "outbound");
         }
-        assert.equal(output.trim().split("\n").length, VERSIONS.length);
+        assert.equal(lines.length, VERSIONS.length);
       });
     }
   }

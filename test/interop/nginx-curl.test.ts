@@ -68,7 +68,7 @@ describe("nginx and curl", needs("openssl", "nginx-light", "curl"), () => {
   describe("1 GiB", () => {
     let digest: string;
     before(async () => {
-      // Zeros in counter mode: the same bytes each time, and no two blocks of them alike.
+      // Zeros in counter mode: the same bytes in every run, and no two equal blocks.
       const keystream = `openssl enc -aes-128-ctr -K ${"0".repeat(32)} -iv ${"0".repeat(32)} -in /dev/zero`;
       await must("/bin/sh", [
         "-c",

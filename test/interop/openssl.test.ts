@@ -107,7 +107,7 @@ function suiteOf(text: string): string {
   return /Cipher is (\S+)/.exec(text)?.[1] ?? "none";
 }
 
-/** OpenSSL's names of suites to IANA's. */
+/** OpenSSL's names of suites, with IANA's. */
 async function suiteNames(): Promise<ReadonlyMap<string, string>> {
   const list = await must(program("openssl"), ["ciphers", "-stdname", "ALL:@SECLEVEL=0"]);
   return new Map([...list.matchAll(/^(\S+)\s+- (\S+)/gm)].map(([, iana, openssl]) => [openssl!, iana!]));

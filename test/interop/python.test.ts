@@ -51,7 +51,7 @@ describe("Python's ssl", needs("openssl", "python3"), () => {
         assert.equal(session.serverLeg.version, version);
         assert.equal(session.connectHost, way === "explicit" ? "localhost" : null);
         assert.equal(session.deployment, way === "inbound" ? "inbound" : "outbound");
-        // Two answers of 1 MiB and a little, and the same question the other way.
+        // 1 MiB and a little each way.
         assert.ok(session.clientLeg.sent > 1 << 20);
         assert.ok(session.serverLeg.sent > 1 << 20);
       });

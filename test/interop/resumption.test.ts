@@ -10,7 +10,7 @@ import { must, run, until } from "../processes.ts";
 
 const PACKAGES = ["openssl", "gnutls-bin", "curl", "nginx-light", "golang-go", "openjdk-17-jdk-headless"];
 
-describe("Real clients that come back", needs(...PACKAGES), () => {
+describe("Real clients that resume", needs(...PACKAGES), () => {
   let pki: Pki;
   let web: Nginx;
   let go: string;
@@ -29,7 +29,7 @@ describe("Real clients that come back", needs(...PACKAGES), () => {
     await web?.process.stop();
   });
 
-  /** What the node says of this host's sessions, oldest first: whether the client resumed, and the server was resumed. */
+  /** Whether the client leg and the server leg of this host's sessions resumed, oldest first. */
   const recordsOf = async (node: TestNode, name: string, count: number) => {
     const over = ({ sni, end }: Session) => sni === name && end !== null;
     const found = await until(`${count} sessions of ${name}`, async () => {
@@ -41,7 +41,7 @@ describe("Real clients that come back", needs(...PACKAGES), () => {
     return inOrder.map(({ clientLeg }) => clientLeg.resumed);
   };
 
-  /** Comes twice with one memory of sessions. Answers what the client itself says of its last handshake; undefined: nothing. */
+  /** Connects twice with one session cache. Resolves with whether the client says that it resumed; undefined: it does not say. */
   type Client = (port: number, name: string, roots: string, version: Version) => Promise<boolean | undefined>;
   type Version = "TLSv1.2" | "TLSv1.3";
 
@@ -73,7 +73,7 @@ describe("Real clients that come back", needs(...PACKAGES), () => {
     assert.equal(code, 0, stderr);
     return undefined;
   };
-  /** Five times, each on a connection of its own, with the one session. */
+  /** Connects five times with one session. */
   const reconnect: Client = async (port, name, roots, version) => {
     const more = [
       "-reconnect",
@@ -98,7 +98,7 @@ describe("Real clients that come back", needs(...PACKAGES), () => {
     ["JSSE", "identifiers", "TLSv1.2", jsse],
     ["JSSE", "tickets", "TLSv1.2", jsse],
     ["JSSE", "tickets", "TLSv1.3", jsse],
-    // Go's client knows tickets only.
+    // Go's client resumes with tickets only.
     ["Go", "tickets", "TLSv1.2", twice],
     ["Go", "tickets", "TLSv1.3", twice],
   ] as const) {
@@ -109,7 +109,7 @@ describe("Real clients that come back", needs(...PACKAGES), () => {
       const said = await client(node.forward("web"), name, node.primary, version);
       const [first, ...others] = await recordsOf(node, name, client === reconnect ? 6 : 2);
       assert.equal(first, false);
-      // s_client -reconnect may be gone before the node has seen the end of the handshake: then its leg never was.
+      // s_client -reconnect may close before the handshake has ended at the node; the record then has no client leg.
       const full = others.filter((resumed) => (client === reconnect ? resumed === false : resumed !== true));
       assert.ok(others.length > 0 && full.length === 0, `resumed: ${others}`);
       assert.notEqual(said, false);

@@ -8,14 +8,14 @@ import { suitesFor } from "../../src/ssl3/suites.ts";
 import { writeHello } from "../hello-writer.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
-import { buildJavaPeer, java, type Origin, opensslServer, ssl3Server } from "../peers.ts";
+import { buildJavaPeer, type JavaClient, javaClient, type Origin, opensslServer, ssl3Servers } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { must, until } from "../processes.ts";
 
 const SUITES = suitesFor("all").map(({ name }) => name);
 const MIB = 2 ** 20;
 
-/** What a JSSE client saw, and what the server behind the node told it. */
+/** The sessions that a JSSE client and its server saw. */
 interface Seen {
   readonly client: Side;
   readonly server: Side;
@@ -29,38 +29,41 @@ interface Side {
   readonly session: string;
 }
 
+type ServerName = "old" | "oldEcdsa" | "demanding" | "proxy" | "faulty" | "TLSv1.2" | "TLSv1.3";
+
 interface Case {
-  readonly to: Origin;
+  readonly to: ServerName;
   readonly name?: string;
   readonly versions?: string;
   readonly suites?: readonly string[];
   readonly size?: number;
   readonly times?: number;
-  /** Not by the proxy: by a listener that forwards to `old`. */
+  /** Through the listener that forwards to `old`, not through the explicit proxy. */
   readonly forwarded?: boolean;
 }
 
 describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headless", "curl"), () => {
   let pki: Pki;
-  let classes: string;
+  let client: JavaClient;
+  let servers: Readonly<Record<ServerName, Origin>>;
   let node: TestNode;
   let rc4Node: TestNode;
   let usualNode: TestNode;
-  let old: Origin;
-  let oldEcdsa: Origin;
-  let demanding: Origin;
-  let proxy: Origin;
-  const modern = new Map<string, Origin>();
 
   before(async () => {
+    let classes: string;
     [pki, classes] = await Promise.all([makePki(), buildJavaPeer("Ssl3Peer.java")]);
-    old = await ssl3Server(classes, pki.server.rsa);
-    oldEcdsa = await ssl3Server(classes, pki.server.ecdsa);
-    demanding = await ssl3Server(classes, pki.server.rsa, { as: "need" });
-    proxy = await ssl3Server(classes, pki.server.rsa, { as: "tunnel" });
-    for (const version of ["TLSv1.2", "TLSv1.3"]) {
-      modern.set(version, await ssl3Server(classes, pki.server.rsa, { versions: [version] }));
-    }
+    const { rsa, ecdsa } = pki.server;
+    client = javaClient(classes, "Ssl3Peer");
+    servers = await ssl3Servers<ServerName>(classes, {
+      old: { identity: rsa },
+      oldEcdsa: { identity: ecdsa },
+      demanding: { identity: rsa, as: "need" },
+      proxy: { identity: rsa, as: "tunnel" },
+      faulty: { identity: pki.faulty.unknownIssuer },
+      "TLSv1.2": { identity: rsa, versions: ["TLSv1.2"] },
+      "TLSv1.3": { identity: rsa, versions: ["TLSv1.3"] },
+    });
     const rules = [
       { name: "dropped", match: { host: [`dropped.${DOMAIN}`] }, action: "drop" },
       { name: "bypassed", match: { host: [`bypassed.${DOMAIN}`] }, action: "bypass" },
@@ -68,8 +71,8 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     const feeds = [{ name: "captures", kind: "pcapng", directory: "./captures" }];
     const options = (versions: object, more: object = {}) => ({
       trust: [pki.root.certificate],
-      forwards: { old: old.port, tunnel: proxy.port },
-      // One worker: sessions are resumed where they were made.
+      forwards: { old: servers.old.port, tunnel: servers.proxy.port },
+      // One worker, so every session is resumed by the worker that has it.
       config: {
         workers: 1,
         policy: { versions, rules, startTls: { enabled: true } },
@@ -85,16 +88,17 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     await node?.stop();
     await rc4Node?.stop();
     await usualNode?.stop();
-    for (const { process } of [old, oldEcdsa, demanding, proxy, ...modern.values()]) await process?.stop();
+    await servers?.old.process.stop();
+    await client?.process.stop();
   });
 
-  /** Connects through the explicit proxy and answers what each connection saw; a line that says otherwise fails. */
+  /** Connects through the explicit proxy. Resolves with what each connection saw; fails if one has failed. */
   async function get(through: TestNode, cases: readonly Case[], roots = through.primary): Promise<Seen[]> {
     return (await lines(through, cases, roots)).map((line) => {
       const [, cv, cs, ci, echoed, ended, sv, ss, si] =
         /^client (\S+) (\S+) (\S*) echoed=(\w+) ended=(\w+) server (\S+) (\S+) (\S*)$/.exec(line) ?? [];
       assert.ok(cv && cs && sv && ss, line);
-      // Java has names of its own for suites older than TLS.
+      // Java's names of older suites begin with SSL.
       const side = (version: string, suite: string, session = ""): Side => {
         return { version, suite: suite.replace(/^SSL_/, "TLS_"), session };
       };
@@ -102,20 +106,19 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     });
   }
 
-  async function lines(through: TestNode, cases: readonly Case[], roots: string): Promise<string[]> {
+  function lines(through: TestNode, cases: readonly Case[], roots = through.primary): Promise<string[]> {
     const texts = cases.map(({ to, forwarded, ...one }) => {
       const { name = "localhost", versions = "SSLv3", suites = ["-"], size = 20_000, times = 1 } = one;
-      const where = forwarded ? `127.0.0.1:${through.forward("old")}` : `localhost:${to.port}`;
+      const where = forwarded ? `127.0.0.1:${through.forward("old")}` : `localhost:${servers[to].port}`;
       const proxy = forwarded ? "-" : `127.0.0.1:${through.proxy}`;
       return [where, name, versions, suites.join("+"), size, times, proxy].join(",");
     });
-    const output = await must(java(), ["-cp", classes, "Ssl3Peer", "get", roots, ...texts], { within: 120_000 });
-    return output.trim().split("\n");
+    return client.get(roots, texts);
   }
 
   test("Every suite is spoken with a client and with a server, and resumed with both", async () => {
-    const cases = SUITES.map((suite) => {
-      return { to: suite.includes("ECDSA") ? oldEcdsa : old, suites: [suite], times: 2 };
+    const cases = SUITES.map((suite): Case => {
+      return { to: suite.includes("ECDSA") ? "oldEcdsa" : "old", suites: [suite], times: 2 };
     });
     const seen = await get(node, cases);
     assert.deepEqual(
@@ -138,16 +141,16 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
 
   test("A hundred mebibytes pass both ways, by their hash", async () => {
     for (const suite of ["TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_RSA_WITH_RC4_128_SHA"]) {
-      const [seen] = await get(node, [{ to: old, suites: [suite], size: 100 * MIB }]);
+      const [seen] = await get(node, [{ to: "old", suites: [suite], size: 100 * MIB }]);
       assert.deepEqual([seen!.client.suite, seen!.server.suite, seen!.echoed, seen!.ended], [suite, suite, true, true]);
     }
   });
 
   test("An SSL 3.0 client reaches servers of TLS 1.2 and 1.3, and the record says both", async () => {
-    for (const [version, to] of modern) {
-      const [seen] = await get(node, [{ to, size: MIB }]);
+    for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+      const [seen] = await get(node, [{ to: version, size: MIB }]);
       assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", version, true]);
-      const { clientLeg, serverLeg } = await last(node, to.port);
+      const { clientLeg, serverLeg } = await last(node, version);
       assert.deepEqual([clientLeg.version, clientLeg.suite], ["SSLv3", seen!.client.suite]);
       assert.deepEqual([serverLeg.version, serverLeg.suite], [version, seen!.server.suite]);
     }
@@ -155,31 +158,31 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
 
   test("Clients of TLS 1.0 to 1.3 reach an SSL 3.0 server", async () => {
     for (const version of ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]) {
-      const [seen] = await get(node, [{ to: old, versions: version, size: MIB }]);
+      const [seen] = await get(node, [{ to: "old", versions: version, size: MIB }]);
       assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], [version, "SSLv3", true]);
     }
   });
 
   test("A client that begins with an SSLv2-format hello is served", async () => {
-    const [seen] = await get(node, [{ to: old, versions: "SSLv2Hello+SSLv3" }]);
+    const [seen] = await get(node, [{ to: "old", versions: "SSLv2Hello+SSLv3" }]);
     assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", "SSLv3", true]);
   });
 
-  test("A server whose key the node holds is shown as it is, over SSL 3.0 too", async () => {
+  test("The client sees the certificate of a server whose key the node has, over SSL 3.0 too", async () => {
     const name = `ssl3.in.${DOMAIN}`;
-    const [seen] = await get(node, [{ to: old, name, forwarded: true }], pki.root.certificate);
+    const [seen] = await get(node, [{ to: "old", name, forwarded: true }], pki.root.certificate);
     assert.deepEqual([seen!.client.version, seen!.server.version, seen!.echoed], ["SSLv3", "SSLv3", true]);
     assert.equal((await node.session(name)).deployment, "inbound");
   });
 
-  test("Without leave from the configuration SSL 3.0 is not decrypted", async () => {
-    const [seen] = await get(usualNode, [{ to: old }], pki.root.certificate);
+  test("SSL 3.0 is bypassed unless the configuration allows it", async () => {
+    const [seen] = await get(usualNode, [{ to: "old" }], pki.root.certificate);
     assert.equal(seen!.client.session, seen!.server.session, "nobody stood in between");
-    const { verdict, rule } = await last(usualNode, old.port);
+    const { verdict, rule } = await last(usualNode, "old");
     assert.deepEqual([verdict, rule], ["bypass", "versions"]);
   });
 
-  test("A client of SSL 3.0 that policy drops is told with an alert of its own version", async () => {
+  test("A dropped SSL 3.0 client gets an alert of its own version", async () => {
     const socket = connect(usualNode.forward("old"), "127.0.0.1");
     const hello = { maxVersion: 0x0300, suites: [0x002f], groups: [], signatureAlgorithms: [], alpn: [] };
     socket.write(writeHello({ ...hello, serverName: `dropped.${DOMAIN}`, random: Buffer.alloc(32) }));
@@ -188,16 +191,16 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.equal(Buffer.concat(answer).toString("hex"), "15030000020228");
   });
 
-  test("RC4 alone is used when the configuration says so, whatever the peers prefer", async () => {
-    const [seen] = await get(rc4Node, [{ to: old }]);
+  test("With ssl3Suites: rc4 only RC4 is used, whatever the peers prefer", async () => {
+    const [seen] = await get(rc4Node, [{ to: "old" }]);
     for (const side of [seen!.client, seen!.server])
       assert.match(`${side.version} ${side.suite}`, /^SSLv3 \S*_WITH_RC4_128_/);
-    const [refused] = await lines(rc4Node, [{ to: old, suites: ["TLS_RSA_WITH_AES_128_CBC_SHA"] }], rc4Node.primary);
+    const [refused] = await lines(rc4Node, [{ to: "old", suites: ["TLS_RSA_WITH_AES_128_CBC_SHA"] }]);
     assert.match(refused!, /^failed: /);
   });
 
   test("The plaintext goes to a feed, and the session is found by its host", async () => {
-    const [seen] = await get(rc4Node, [{ to: old }]);
+    const [seen] = await get(rc4Node, [{ to: "old" }]);
     const told = Buffer.from(`SSLv3 ${seen!.server.suite.replace("TLS_RSA_", "SSL_RSA_")} ${seen!.server.session}`);
     const captured = () => globSync(join(rc4Node.captures, "*")).some((file) => readFileSync(file).includes(told));
     await until("the server's line in a capture", captured);
@@ -205,14 +208,14 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     assert.ok(found.some(({ clientLeg }) => clientLeg.version === "SSLv3"));
   });
 
-  test("A server that demands a client certificate is remembered, and bypassed", async () => {
-    const [line] = await lines(node, [{ to: demanding, times: 1 }], node.primary);
+  test("A server that demands a client certificate over SSL 3.0 is bypassed", async () => {
+    const [line] = await lines(node, [{ to: "demanding" }]);
     assert.match(line!, /^failed: /);
-    const { verdict, rule } = await last(node, demanding.port);
+    const { verdict, rule } = await last(node, "demanding");
     assert.deepEqual([verdict, rule], ["bypass", "client certificate"]);
   });
 
-  test("In the tunnel of a proxy of SSL 3.0 TLS is decrypted, and bypassed late on a new connection to the proxy", async (t) => {
+  test("TLS in a tunnel through an SSL 3.0 proxy is decrypted, and bypassed late on a new connection to the proxy", async (t) => {
     const web = await opensslServer(pki.server.rsa);
     t.after(() => web.process.stop());
     const within = ["-q", "-sS", "--noproxy", "", "--proxy-cacert", node.primary];
@@ -227,12 +230,10 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     }
   });
 
-  test("A certificate that is faulty is found so although OpenSSL never saw it", async () => {
-    const faulty = await ssl3Server(classes, pki.faulty.unknownIssuer);
-    const [line] = await lines(node, [{ to: faulty }], node.primary);
+  test("The faults of an SSL 3.0 server's certificate are found, though OpenSSL never sees it", async () => {
+    const [line] = await lines(node, [{ to: "faulty" }]);
     assert.match(line!, /^failed: /);
-    const session = await last(node, faulty.port);
-    await faulty.process.stop();
+    const session = await last(node, "faulty");
     assert.deepEqual([session.verdict, session.rule], ["drop", "certificate fault"]);
     assert.deepEqual(
       session.certificate?.faults.map(({ fault }) => fault),
@@ -240,8 +241,9 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     );
   });
 
-  /** The newest session with the server at this port, once it is over. */
-  function last(of: TestNode, port: number): Promise<Session> {
+  /** The newest session with this server, once it has ended. */
+  function last(of: TestNode, name: ServerName): Promise<Session> {
+    const { port } = servers[name];
     return until(`a closed session with port ${port}`, async () => {
       const found = (await of.sessions({})).filter(({ server }) => server?.port === port);
       const newest = found.toSorted((one, other) => other.start - one.start)[0];

@@ -1,5 +1,7 @@
+import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.FileInputStream;
+import java.io.InputStreamReader;
 import java.net.InetSocketAddress;
 import java.net.Proxy;
 import java.net.Socket;
@@ -8,12 +10,38 @@ import java.nio.file.Path;
 import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
+import java.util.Arrays;
+import java.util.function.Consumer;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLServerSocket;
+import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManagerFactory;
 
-/** What every peer over JSSE begins with. */
+/** What the peers over JSSE share. */
 class Jsse {
+  /** Opens the connections of one case and prints a line for each. */
+  interface Client {
+    void get(String roots, String[] one) throws Exception;
+  }
+
+  /** Answers each line of stdin, "ID ROOTS CASE...", with the lines of its cases between "BEGIN ID" and "END ID". */
+  static void answerRequests(Client client) throws Exception {
+    BufferedReader requests = new BufferedReader(new InputStreamReader(System.in));
+    for (String line = requests.readLine(); line != null; line = requests.readLine()) {
+      String[] words = line.split(" ");
+      System.out.println("BEGIN " + words[0]);
+      for (String one : Arrays.copyOfRange(words, 2, words.length)) {
+        try {
+          client.get(words[1], one.split(","));
+        } catch (Exception error) {
+          System.out.println("failed: " + error);
+        }
+      }
+      System.out.println("END " + words[0]);
+    }
+  }
+
   /** A server's context, with the key and the chain of a PKCS#12 file. */
   static SSLContext showing(String store) throws Exception {
     char[] passphrase = "changeit".toCharArray();
@@ -24,6 +52,20 @@ class Jsse {
     SSLContext context = SSLContext.getInstance("TLS");
     context.init(factory.getKeyManagers(), null, null);
     return context;
+  }
+
+  /** Has each connection served in a thread of its own, without end. */
+  static void accept(SSLServerSocket listener, Consumer<SSLSocket> serve) {
+    new Thread(() -> {
+      try {
+        while (true) {
+          SSLSocket socket = (SSLSocket) listener.accept();
+          new Thread(() -> serve.accept(socket)).start();
+        }
+      } catch (Exception error) {
+        System.out.println("failed: " + error);
+      }
+    }).start();
   }
 
   /** A client's context, with the roots of a PEM file. */

@@ -17,11 +17,11 @@ import javax.net.ssl.SSLSocket;
 /**
  * A TLS server and client over JSSE, for the interop tests.
  *
- * serve PORT PKCS12
- * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSION,PROXY_HOST:PORT (or "-"); prints one line for each
+ * serve PORT,PKCS12...  a server at each port
+ * get                   requests on stdin; a case is HOST:PORT,NAME,VERSION,PROXY_HOST:PORT (or "-") and prints one line
  * again ROOTS HOST:PORT NAME VERSION    connects twice with one context; prints whether each connection resumed
  *
- * The server answers with a line about the session, then sends back 1 MiB.
+ * A server answers with a line about the session, then sends back 1 MiB.
  */
 public class Peer {
   static final int SIZE = 1 << 20;
@@ -29,21 +29,19 @@ public class Peer {
   public static void main(String[] args) throws Exception {
     // JDK 17 has TLS 1.0 and 1.1 switched off.
     Security.setProperty("jdk.tls.disabledAlgorithms", "SSLv3, RC4, DES, MD5withRSA, anon, NULL");
-    if (args[0].equals("serve")) serve(Integer.parseInt(args[1]), args[2]);
-    else if (args[0].equals("again")) again(args[1], args[2].split(":"), args[3], args[4]);
-    else for (String one : Arrays.copyOfRange(args, 2, args.length)) get(args[1], one.split(","));
+    if (args[0].equals("serve")) {
+      for (String one : Arrays.copyOfRange(args, 1, args.length)) serve(one.split(","));
+      System.out.println("READY");
+    } else if (args[0].equals("again")) again(args[1], args[2].split(":"), args[3], args[4]);
+    else Jsse.answerRequests(Peer::get);
   }
 
-  static void serve(int port, String store) throws Exception {
-    SSLContext context = Jsse.showing(store);
+  static void serve(String[] one) throws Exception {
+    SSLContext context = Jsse.showing(one[1]);
     SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket();
-    listener.bind(new InetSocketAddress("127.0.0.1", port));
+    listener.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(one[0])));
     listener.setEnabledProtocols(new String[] {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"});
-    System.out.println("READY");
-    while (true) {
-      SSLSocket socket = (SSLSocket) listener.accept();
-      new Thread(() -> answer(socket)).start();
-    }
+    Jsse.accept(listener, Peer::answer);
   }
 
   static void answer(SSLSocket socket) {

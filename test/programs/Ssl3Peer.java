@@ -14,39 +14,35 @@ import javax.net.ssl.SSLSession;
 import javax.net.ssl.SSLSocket;
 
 /**
- * A client and a server of SSL 3.0 over JSSE, with everything that JDK 17 has switched off switched on again.
+ * Servers and a client of SSL 3.0 over JSSE, with everything that JDK 17 has switched off switched on again.
  *
- * serve PORT PKCS12 VERSIONS none|want|need|tunnel  VERSIONS joined by "+"; a client certificate, or a proxy for CONNECT
- * get ROOTS CASE...     a case is HOST:PORT,NAME,VERSIONS,SUITE (or "-"),SIZE,TIMES,PROXY_HOST:PORT (or "-")
+ * serve PORT,PKCS12,VERSIONS,none|want|need|tunnel...   a server at each port; VERSIONS joined by "+"; whether it asks for
+ *                       a client certificate, or is a proxy for CONNECT
+ * get                   requests on stdin; a case is HOST:PORT,NAME,VERSIONS,SUITE (or "-"),SIZE,TIMES,PROXY_HOST:PORT (or "-")
  *
- * The server answers with a line about the session, then echoes. The client connects so many times with one context, so
- * that it may resume, and prints one line for each time.
+ * A server answers with a line about the session, then echoes. The client connects TIMES times with one context, so that
+ * it may resume, and prints one line for each time.
  */
 public class Ssl3Peer {
   public static void main(String[] args) throws Exception {
     // A server that knows RFC 7627 resumes no session made without it, and SSL 3.0 has none with it.
     System.setProperty("jdk.tls.useExtendedMasterSecret", "false");
     for (String name : new String[] {"jdk.tls.disabledAlgorithms", "jdk.tls.legacyAlgorithms"}) Security.setProperty(name, "");
-    if (args[0].equals("serve")) serve(args);
-    else for (String one : Arrays.copyOfRange(args, 2, args.length)) get(args[1], one.split(","));
+    if (args[0].equals("serve")) {
+      for (String one : Arrays.copyOfRange(args, 1, args.length)) serve(one.split(","));
+      System.out.println("READY");
+    } else Jsse.answerRequests(Ssl3Peer::get);
   }
 
-  static void serve(String[] args) throws Exception {
-    SSLContext context = Jsse.showing(args[2]);
+  static void serve(String[] one) throws Exception {
+    SSLContext context = Jsse.showing(one[1]);
     SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory().createServerSocket();
-    listener.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[1])));
-    listener.setEnabledProtocols(args[3].split("\\+"));
+    listener.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(one[0])));
+    listener.setEnabledProtocols(one[2].split("\\+"));
     listener.setEnabledCipherSuites(withoutSignals(context.getSupportedSSLParameters().getCipherSuites()));
-    if (args[4].equals("need")) listener.setNeedClientAuth(true);
-    if (args[4].equals("want")) listener.setWantClientAuth(true);
-    System.out.println("READY");
-    while (true) {
-      SSLSocket socket = (SSLSocket) listener.accept();
-      new Thread(() -> {
-        if (args[4].equals("tunnel")) tunnel(socket);
-        else answer(socket);
-      }).start();
-    }
+    if (one[3].equals("need")) listener.setNeedClientAuth(true);
+    if (one[3].equals("want")) listener.setWantClientAuth(true);
+    Jsse.accept(listener, one[3].equals("tunnel") ? Ssl3Peer::tunnel : Ssl3Peer::answer);
   }
 
   static void answer(SSLSocket socket) {

@@ -1,7 +1,7 @@
 /**
- * What a stranger does: `npm start`, a client through it, the session, the plaintext. Runs as root in network and mount
- * namespaces of its own, so that the default ports are free and the system trusts a root of the tests; the node itself
- * runs as nobody. Its arguments: the folder of the test PKI, and its root certificate.
+ * The first steps of a new user: `npm start`, a client through the node, the session, the plaintext. Runs as root in its own
+ * network and mount namespaces, so that the default ports are free and the system trusts the tests' root. The node runs as
+ * nobody. Arguments: the folder of the test PKI, and its root certificate.
  */
 import assert from "node:assert/strict";
 import { chmodSync, chownSync, globSync, readFileSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import { must, scratch, start, until } from "../processes.ts";
 
 const NOBODY = 65534;
 const SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt";
-/** The checkout is seen there too: nobody may not reach it where it is, below /root for one. */
+/** Where the checkout is mounted too: the user nobody may not be able to read its own folder, for example below /root. */
 const PROJECT = "/mnt";
 const HEALTH = "http://127.0.0.1:8484/api/v1/health";
 

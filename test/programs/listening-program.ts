@@ -1,6 +1,6 @@
 /**
- * A listening program as SSLproxy's are: it reads the line in front of the first packet, connects to the address that stands
- * in it, and sends everything there, the line too ("keep") or without it ("strip"). Arguments: port, keep or strip.
+ * A listening program for SSLproxy: it reads the line before the first bytes, connects to the address in that line, and relays
+ * everything there, with the line ("keep") or without it ("strip"). Arguments: port, keep or strip.
  */
 import { connect, createServer } from "node:net";
 

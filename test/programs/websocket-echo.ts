@@ -1,4 +1,4 @@
-/** A WebSocket server behind nginx, for the browser test: sends back each message. PORT is its argument. */
+/** A WebSocket server behind nginx, for the browser test: sends back each message. Argument: the port. */
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import type { Duplex } from "node:stream";
@@ -30,7 +30,7 @@ interface Frame {
   readonly length: number;
 }
 
-/** RFC 6455, section 5.2: a client's frames are masked; the browser's here are not longer than 65,535 bytes. */
+/** RFC 6455, section 5.2: a client's frames are masked. The browser test sends at most 65,535 bytes in a frame. */
 function takeFrame(bytes: Buffer): Frame | undefined {
   if (bytes.length < 6) return undefined;
   const short = bytes[1]! & 127;

@@ -8,7 +8,7 @@ import { MAIN } from "../node.ts";
 import { type Outcome, run, scratch, start } from "../processes.ts";
 
 test(
-  "`inline plan` shows what a tool needs, `inline undo` takes down what a killed node left of it",
+  "`inline plan` shows the setup of a tool, `inline undo` removes what a killed node has left of it",
   needsNamespaces(),
   async () => {
     using network = toolNetwork();
@@ -22,7 +22,7 @@ test(
     for (const part of [`ip netns add ${network.node}-ends`, "ip link set tool-a netns", "counter strangers"])
       assert.ok(planned.stdout.includes(part), `no "${part}" in:\n${planned.stdout}`);
     assert.deepEqual(linksIn(network), before);
-    assert.match((await command("inline", "undo")).stdout, /^Nothing is left to take down/);
+    assert.match((await command("inline", "undo")).stdout, /^Nothing to undo/);
 
     const node = start("nsenter", [...inside, "run", "-c", file]);
     await node.shows(/Clearline runs with/, 60_000);
@@ -30,12 +30,15 @@ test(
     assert.equal((await command("inline", "plan")).stdout, planned.stdout);
     const refused = await command("inline", "undo");
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /^Cannot take down what .*tools\.json lists: its node, process \d+, runs\n$/);
+    assert.match(
+      refused.stderr,
+      /^Cannot take down what .*tools\.json lists: its node still runs as process \d+; stop it first\n$/,
+    );
 
     await node.stop("SIGKILL");
     assert.doesNotMatch(linksIn(network), /tool-a/);
     const undone = await command("inline", "undo");
-    assert.deepEqual([undone.code, undone.stdout], [0, "Taken down.\n"], undone.stderr);
+    assert.deepEqual([undone.code, undone.stdout], [0, "Undone.\n"], undone.stderr);
     assert.equal(linksIn(network), before);
     assert.ok(!runIn(network.node, "ip", "netns").includes(`${network.node}-ends`));
   },

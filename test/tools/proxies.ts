@@ -3,16 +3,16 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { program } from "../needs.ts";
 import { source } from "../peers.ts";
-import { accepts, type Running, scratch, start } from "../processes.ts";
+import { accepts, type Program, scratch, start } from "../processes.ts";
 
-/** Where a tool listens, and where it is to connect back to, on 127.0.0.1. */
+/** The ports on 127.0.0.1 at which a tool listens, and to which it connects back. */
 export interface ToolPorts {
   readonly port: number;
   readonly back: number;
 }
 
-/** HAProxy. `rules`: lines of its frontend. `send`: how it tells the node of the session. */
-export async function haproxy(ports: ToolPorts, options: HaproxyOptions = {}): Promise<Running> {
+/** HAProxy. `rules`: lines of its frontend. `send`: how it names the session to the node. */
+export async function haproxy(ports: ToolPorts, options: HaproxyOptions = {}): Promise<Program> {
   const { mode = "tcp", rules = [], send = "send-proxy-v2 proxy-v2-options unique-id" } = options;
   return haproxyWith(
     ports,
@@ -35,7 +35,7 @@ ${mode === "http" ? "  http-reuse never\n" : ""}  server clearline 127.0.0.1:${p
   );
 }
 
-export async function haproxyWith({ port }: ToolPorts, configuration: string): Promise<Running> {
+export async function haproxyWith({ port }: ToolPorts, configuration: string): Promise<Program> {
   const file = join(scratch(), "haproxy.cfg");
   writeFileSync(file, configuration);
   const running = start(program("haproxy"), ["-db", "-f", file]);
@@ -49,8 +49,8 @@ export interface HaproxyOptions {
   readonly send?: string;
 }
 
-/** nginx's stream module: version 1 of the PROXY protocol back. */
-export async function nginxStream(ports: ToolPorts, lines: readonly string[] = []): Promise<Running> {
+/** nginx's stream module, which connects back with version 1 of the PROXY protocol. */
+export async function nginxStream(ports: ToolPorts, lines: readonly string[] = []): Promise<Program> {
   return nginxWith(
     ports,
     `stream {
@@ -65,7 +65,7 @@ export async function nginxStream(ports: ToolPorts, lines: readonly string[] = [
   );
 }
 
-export async function nginxWith({ port }: ToolPorts, stream: string): Promise<Running> {
+export async function nginxWith({ port }: ToolPorts, stream: string): Promise<Program> {
   const folder = scratch();
   mkdirSync(join(folder, "logs"));
   writeFileSync(
@@ -84,19 +84,19 @@ ${stream}`,
   return running;
 }
 
-async function ready(running: Running, port: number): Promise<void> {
+async function ready(running: Program, port: number): Promise<void> {
   await Promise.race([accepts(port), running.ended.then(({ stderr }) => Promise.reject(new Error(stderr)))]);
 }
 
-/** A configuration as a page of the guide shows it, with the test's own ports. */
+/** The guide's configuration of a program, with the test's own ports. */
 export function documented(kind: "haproxy" | "nginx", { port, back }: ToolPorts): string {
   const page = readFileSync(new URL("../../docs/guide/proxy-tools.md", import.meta.url), "utf8");
   const [, block = ""] = new RegExp(`^\`\`\`${kind}\n(.*?)^\`\`\``, "ms").exec(page) ?? [];
   return block.replaceAll("10.0.9.5:3128", `127.0.0.1:${port}`).replaceAll("10.0.9.1:3129", `127.0.0.1:${back}`);
 }
 
-/** A program that is written for SSLproxy's line. "keep": it lets the line pass. */
-export async function listeningProgram({ port }: ToolPorts, way: "keep" | "strip"): Promise<Running> {
+/** A program for SSLproxy's line, which it forwards ("keep") or removes ("strip"). */
+export async function listeningProgram({ port }: ToolPorts, way: "keep" | "strip"): Promise<Program> {
   const running = start(process.execPath, [source("listening-program.ts"), String(port), way]);
   await running.shows(/^READY$/m);
   return running;

@@ -1,9 +1,10 @@
+import { loop } from "../../src/engine/test-ends.ts";
 import { openProxyTool } from "../../src/tools/proxy-tool.ts";
 import { createReturns, createReturnsDirectory, type Returns } from "../../src/tools/returns.ts";
 import type { ProxyTool } from "../../src/tools/tool.ts";
 import { type ToolUnderTest, testTool } from "../../src/tools/tool-compliance.ts";
 import { needs } from "../needs.ts";
-import { freePort, type Running } from "../processes.ts";
+import { freePort, type Program } from "../processes.ts";
 import { haproxy, listeningProgram, type ToolPorts } from "./proxies.ts";
 
 testTool("A proxy tool, HAProxy,", needs("haproxy"), () => open(haproxy, "proxy-v2"));
@@ -13,7 +14,7 @@ testTool("A proxy tool, HAProxy with addresses only,", needs("haproxy"), () =>
 testTool("A proxy tool for SSLproxy's line", {}, () => open((ports) => listeningProgram(ports, "strip"), "sslproxy"));
 
 async function open(
-  start: (ports: ToolPorts) => Promise<Running>,
+  start: (ports: ToolPorts) => Promise<Program>,
   header: ProxyTool["header"],
 ): Promise<ToolUnderTest> {
   const ports = { port: await freePort(), back: await freePort() };
@@ -30,11 +31,12 @@ async function open(
     ports: {},
   };
   const office = createReturnsDirectory((_, answer) => returns.hear(answer, undefined));
-  const returns: Returns = createReturns(true, async (news) => office.hear(news, 0, undefined));
+  const returns: Returns = createReturns(loop, true, async (news) => office.hear(news, 0, undefined));
   const tool = await openProxyTool(place, {
     path: "tools[0]",
     worker: 0,
     workers: 1,
+    loop,
     timeout: () => 5_000,
     returns,
     warn: () => {},

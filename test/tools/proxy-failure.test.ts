@@ -10,29 +10,29 @@ import { opensslServer } from "../peers.ts";
 import { DOMAIN } from "../pki.ts";
 import { until } from "../processes.ts";
 import { haproxy, type ToolPorts } from "./proxies.ts";
-import { type Behind, startBehind, startWorld } from "./world.ts";
+import { type Backend, startBackend, startWorld } from "./world.ts";
 
 const HEARTBEAT = { period: "100ms", timeout: "2s", retries: 2, recovery: "300ms" };
 
 describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haproxy"), () => {
-  let behind: Behind;
+  let backend: Backend;
 
   before(async () => {
-    behind = await startBehind();
+    backend = await startBackend();
   });
   after(async () => {
-    await behind?.[Symbol.asyncDispose]();
+    await backend?.[Symbol.asyncDispose]();
   });
 
-  /** Resolves when the node says so of its only tool. */
+  /** Resolves once the node's only tool is in this state. */
   const stateOf = (node: TestNode, state: "up" | "down") =>
     until(`the tool to be ${state}`, async () => (await node.stats()).tools[0]?.state === state);
 
   for (const onFailure of ["bypass", "drop"] as const) {
-    test(`When it has died its sessions are ended and new ones follow ${onFailure}; when it is back they pass it again`, async () => {
-      await using world = await startWorld(behind, [{ start: haproxy, more: { onFailure, heartbeat: HEARTBEAT } }]);
+    test(`When the tool dies, its sessions end and new ones follow onFailure: ${onFailure}; when it is back, sessions pass it again`, async () => {
+      await using world = await startWorld(backend, [{ start: haproxy, more: { onFailure, heartbeat: HEARTBEAT } }]);
       const { node, tools, ports } = world;
-      const live = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
+      const live = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
       live.socket.write("GET /seen HTTP/1.1\r\nHost: localhost\r\n\r\n");
       await until("a session in the tool", async () => (await node.stats()).tools[0]?.sessions === 1);
       const ended = new Promise<string>((resolve) => {
@@ -43,14 +43,14 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
       assert.match(await ended, /ECONNRESET|EPIPE|end/);
       await stateOf(node, "down");
 
-      const while_ = await world.get(`dead-${onFailure}.${DOMAIN}`, "/seen");
+      const meanwhile = await world.get(`dead-${onFailure}.${DOMAIN}`, "/seen");
       const session = await node.session(`dead-${onFailure}.${DOMAIN}`);
       if (onFailure === "bypass") {
-        assert.equal(while_.code, 0);
+        assert.equal(meanwhile.code, 0);
         assert.deepEqual(session.tools, [{ name: "tool0", state: "bypassed" }]);
         assert.equal(session.state, "EST:EST:INIT:INIT");
       } else {
-        assert.notEqual(while_.code, 0);
+        assert.notEqual(meanwhile.code, 0);
         assert.deepEqual([session.serverLeg.sent, session.serverLeg.received], [0, 0]);
         assert.match(
           session.closeReason ?? "",
@@ -73,10 +73,10 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     });
   }
 
-  test("One that takes sessions and never connects back has failed too", async () => {
+  test("A tool that takes sessions and never connects back has failed", async () => {
     const start = (ports: ToolPorts) => haproxy({ ...ports, back: 9 });
     const more = { onFailure: "drop", heartbeat: { ...HEARTBEAT, period: "1h" } };
-    await using world = await startWorld(behind, [{ start, more }], { timeouts: { connect: "500ms", drain: "2s" } });
+    await using world = await startWorld(backend, [{ start, more }], { timeouts: { connect: "500ms", drain: "2s" } });
     const { node } = world;
     for (const count of [1, 2]) {
       const { code } = await world.get(`lost${count}.${DOMAIN}`, "/seen");
@@ -88,14 +88,14 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await node.stop();
   });
 
-  test("Bypassed TLS and plain bytes pass it as they are, where its flows say so; a rule may keep it out", async () => {
+  test("Bypassed TLS and plaintext pass a tool whose flows include them; a rule can leave a tool out", async () => {
     const rules = [
       { name: "private", match: { host: [`private.${DOMAIN}`] }, action: "bypass" },
       { name: "away", match: { host: [`away.${DOMAIN}`] }, action: "decrypt", tools: [] },
     ];
-    const plain = await opensslServer(behind.pki.server.ecdsa);
+    const plain = await opensslServer(backend.pki.server.ecdsa);
     await using world = await startWorld(
-      behind,
+      backend,
       [
         { start: haproxy, more: { flows: ["decrypted", "bypassed"] } },
         { start: haproxy, more: { flows: ["notTls"] } },
@@ -108,7 +108,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     const bypassed = await opensslClient({
       way,
       name: `private.${DOMAIN}`,
-      roots: behind.pki.root.certificate,
+      roots: backend.pki.root.certificate,
       input: GET,
     });
     assert.equal(bypassed.code, 0, bypassed.stderr);
@@ -117,7 +117,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     assert.deepEqual(await namesOf(`away.${DOMAIN}`), []);
 
     const since = Date.now();
-    const { socket } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
+    const { socket } = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
     const port = socket.localPort!;
     socket.resume().end("GET / HTTP/1.0\r\n\r\n");
     const [answer] = await once(socket, "data");
@@ -128,12 +128,12 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await node.stop();
   });
 
-  test("Whoever is not the tool, or brings back nobody's session, is turned away, counted and told of", async () => {
-    await using world = await startWorld(behind, [{ start: haproxy, more: { from: ["127.0.0.1"] } }]);
+  test("Connections that are not the tool's, or belong to no session, are reset, counted and logged", async () => {
+    await using world = await startWorld(backend, [{ start: haproxy, more: { from: ["127.0.0.1"] } }]);
     const { node, ports } = world;
     const back = ports[0]!.back;
-    // A session that the tool has, and that a stranger knows all about.
-    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
+    // A live session, which a stranger knows in every detail.
+    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
     live.write("GET /seen HTTP/1.1\r\nHost: localhost\r\n\r\n");
     const [session] = await until("a session in the tool", async () => {
       const found = (await node.sessions({ live: "true" })).filter(({ state }) => state === "EST:EST:EST:EST");
@@ -163,7 +163,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     }
     await until("all of them to be counted", async () => (await node.stats()).tools[0]?.strangers === attempts.length);
     assert.ok(!live.destroyed);
-    // A worker's first stranger is told of, without what it said; those after it are in the count.
+    // Each worker logs its first stranger, without its bytes, and only counts the others.
     const [line] = await node.process.shows(/^.*A connection to a tool's return address was reset.*$/m);
     const { tool, from } = JSON.parse(line);
     assert.equal(tool, "tool0");
@@ -174,7 +174,7 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
   });
 });
 
-/** What this connection hears until it is closed. */
+/** Everything that this connection receives until it is closed. */
 function heard(socket: Socket): Promise<string> {
   const parts: Buffer[] = [];
   socket.on("data", (part: Buffer) => parts.push(part));

@@ -14,69 +14,175 @@ import {
   nginxWith,
   type ToolPorts,
 } from "./proxies.ts";
-import { type Behind, CLIENT, startBehind, startWorld, WORDS } from "./world.ts";
+import { type Backend, CLIENT, startBackend, startWorld, WORDS, type World, type WorldTool } from "./world.ts";
 
-describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haproxy", "libnginx-mod-stream"), () => {
-  let behind: Behind;
+/** Programs that relay all bytes. They differ in how they name the session. */
+const CARRIERS: readonly (WorldTool & { readonly says: string; readonly name: string })[] = [
+  { says: "HAProxy that passes the unique ID on", name: "unique", start: haproxy },
+  {
+    says: "HAProxy that sends the addresses only",
+    name: "addresses",
+    start: (at) => haproxy(at, { send: "send-proxy-v2" }),
+  },
+  { says: "HAProxy that answers with version 1", name: "version1", start: (at) => haproxy(at, { send: "send-proxy" }) },
+  { says: "nginx that sends the addresses of its own connection", name: "nginx", start: (at) => nginxStream(at) },
+  {
+    says: "nginx that sends the client's address",
+    name: "real-ip",
+    start: (at) => nginxStream(at, ["set_real_ip_from 127.0.0.1;"]),
+  },
+  { says: "The guide's HAProxy", name: "guide-haproxy", start: (at) => haproxyWith(at, documented("haproxy", at)) },
+  { says: "The guide's nginx", name: "guide-nginx", start: (at) => nginxWith(at, documented("nginx", at)) },
+  {
+    says: "A program that keeps SSLproxy's line",
+    name: "keeps",
+    start: (at) => listeningProgram(at, "keep"),
+    more: { header: "sslproxy" },
+  },
+  {
+    says: "A program that strips SSLproxy's line",
+    name: "strips",
+    start: (at) => listeningProgram(at, "strip"),
+    more: { header: "sslproxy" },
+  },
+];
+
+/** HAProxy as an HTTP proxy, with these rules. */
+function http(name: string, ...rules: string[]): WorldTool {
+  return { name, start: (at) => haproxy(at, { mode: "http", rules }), more: { alpn: "http/1.1" } };
+}
+
+const OTHERS: readonly WorldTool[] = [
+  { name: "told", start: haproxy, more: { ports: { default: 80 } } },
+  http("changed", "http-request set-header X-Tool was-here", "http-response set-header X-Tool-Too and-here"),
+  http("denies", "http-request deny if { path /forbidden }"),
+  http("kills", "http-request reject if { path /killed }"),
+];
+
+const PEERS = needs("openssl", "nginx-light", "curl", "haproxy", "libnginx-mod-stream");
+const SESSIONS = 12;
+
+/** The host of a session that passes only this tool. */
+function hostOf(tool: string, session: number | string = ""): string {
+  return `${tool}${session}.${DOMAIN}`;
+}
+
+/** All tests share a node, whose rules send the sessions of each host through one tool. */
+describe("Programs as tools of kind proxy", PEERS, () => {
+  let backend: Backend;
+  let world: World;
+  const tools = [...CARRIERS, ...OTHERS];
 
   before(async () => {
-    behind = await startBehind();
+    backend = await startBackend();
+    const rules = tools.map(({ name = "" }) => {
+      const numbered = Array.from({ length: SESSIONS }, (_, session) => hostOf(name, session));
+      return {
+        name,
+        match: { host: [hostOf(name), hostOf(name, "-neighbour"), ...numbered] },
+        action: "decrypt",
+        tools: [name],
+      };
+    });
+    world = await startWorld(backend, tools, { policy: { rules } });
   });
   after(async () => {
-    await behind?.[Symbol.asyncDispose]();
+    try {
+      await world?.node.stop();
+    } finally {
+      await world?.[Symbol.asyncDispose]();
+      await backend?.[Symbol.asyncDispose]();
+    }
   });
 
-  for (const [name, start, more] of [
-    ["HAProxy, which passes the unique ID on", haproxy],
-    ["HAProxy that tells the addresses only", (at: ToolPorts) => haproxy(at, { send: "send-proxy-v2" })],
-    ["HAProxy that answers with version 1", (at: ToolPorts) => haproxy(at, { send: "send-proxy" })],
-    ["nginx, which tells of its own connection", nginxStream],
-    ["nginx that tells of the client", (at: ToolPorts) => nginxStream(at, ["set_real_ip_from 127.0.0.1;"])],
-    ["The guide's HAProxy", (at: ToolPorts) => haproxyWith(at, documented("haproxy", at))],
-    ["The guide's nginx", (at: ToolPorts) => nginxWith(at, documented("nginx", at))],
-    ["A program that keeps SSLproxy's line", (at: ToolPorts) => listeningProgram(at, "keep"), { header: "sslproxy" }],
-    ["A program that strips SSLproxy's line", (at: ToolPorts) => listeningProgram(at, "strip"), { header: "sslproxy" }],
-  ] as const) {
-    test(`${name}: sessions of all workers pass it, both ways and whole`, async () => {
-      await using world = await startWorld(behind, [{ start: (ports) => start(ports), ...(more && { more }) }]);
+  const programOf = (tool: string) => world.tools[tools.findIndex(({ name }) => name === tool)]!;
+
+  for (const { says, name } of CARRIERS) {
+    test(`${says} carries sessions of all workers, both ways and whole`, async () => {
       const { node } = world;
-      const names = Array.from({ length: 12 }, (_, index) => `s${index}.${DOMAIN}`);
-      const outcomes = await Promise.all(names.map((host) => world.get(host, "/words")));
+      const hosts = Array.from({ length: SESSIONS }, (_, session) => hostOf(name, session));
+      const outcomes = await Promise.all(hosts.map((host) => world.get(host, "/words")));
       for (const { code, stderr, stdout } of outcomes) {
         assert.deepEqual([code, stderr], [0, ""], node.process.output());
         assert.ok(stdout === WORDS, `${stdout.length} bytes came`);
       }
       const workers = new Set<number>();
-      for (const host of names) {
-        const { tools, state, worker } = await node.session(host);
-        assert.deepEqual([tools, state], [[{ name: "tool0", state: "connected" }], "EST:EST:EST:EST"]);
-        workers.add(worker);
+      for (const host of hosts) {
+        const session = await node.session(host);
+        assert.deepEqual([session.tools, session.state], [[{ name, state: "connected" }], "EST:EST:EST:EST"]);
+        workers.add(session.worker);
       }
       assert.equal(workers.size, 2);
-      const { tools } = await node.stats();
-      assert.equal(tools[0]?.strangers, 0);
-      await node.stop();
+      const stats = (await node.stats()).tools.find((tool) => tool.name === name);
+      assert.equal(stats?.strangers, 0);
     });
   }
 
-  test("HAProxy is told the client, the server with its mapped port, the session and its host", async () => {
-    await using world = await startWorld(behind, [{ start: haproxy, more: { ports: { default: 80 } } }]);
-    const host = `told.${DOMAIN}`;
+  test("HAProxy gets the client, the server with its mapped port, the session's ID and its host", async () => {
+    const host = hostOf("told");
     const { stdout } = await world.get(host, "/seen", ["-w", "%{local_port}"]);
     const port = /(\d+)$/.exec(stdout)?.[1];
     const { id } = await world.node.session(host);
-    await world.tools[0]!.shows(
+    await programOf("told").shows(
       new RegExp(`from ${CLIENT}:${port} to 127.0.0.1:80, ID ${id}, host ${host.replaceAll(".", "\\.")}`),
     );
-    await world.node.stop();
   });
 
-  test("A reload changes what the tool is told, at the same return address, and its live sessions go on", async () => {
-    await using world = await startWorld(behind, [{ start: haproxy, more: { ports: { default: 80 } } }], {
+  test("A program for SSLproxy gets both ends, and that there was TLS", async () => {
+    const { stdout } = await world.get(hostOf("keeps"), "/seen", ["-w", "%{local_port}"]);
+    const port = /(\d+)$/.exec(stdout)?.[1];
+    const server = `\\[127\\.0\\.0\\.1\\]:${backend.origin.port}`;
+    await programOf("keeps").shows(
+      new RegExp(
+        `SSLproxy: \\[127\\.0\\.0\\.1\\]:\\d+,\\[${CLIENT.replaceAll(".", "\\.")}\\]:${port},${server},s\r?\n`,
+      ),
+    );
+  });
+
+  test("HAProxy's changes to requests and answers reach the server and the client", async () => {
+    const host = hostOf("changed");
+    const { stdout, code, stderr } = await world.get(host, "/seen", ["-i"]);
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.match(stdout, /^x-tool-too: and-here\r$/im);
+    assert.match(stdout, new RegExp(`^was-here\\|${host}\\|HTTP/1.1$`, "m"));
+  });
+
+  test("HAProxy answers a request itself: the client gets the answer, and nothing reaches the server", async () => {
+    const host = hostOf("denies");
+    const { code, stdout } = await world.get(host, "/forbidden", ["-w", "%{http_code}", "-o", "/dev/null"]);
+    assert.deepEqual([code, stdout], [0, "403"]);
+    const { serverLeg, closeReason } = await world.node.session(host);
+    assert.equal(serverLeg.sent, 0);
+    assert.match(closeReason ?? "", /denies closed the connection/);
+    assert.equal((await world.get(hostOf("denies", "-neighbour"), "/seen")).code, 0);
+  });
+
+  test("HAProxy resets a session: both ends are reset, and other sessions go on", async () => {
+    const host = hostOf("kills");
+    const { code, stdout } = await world.get(host, "/killed");
+    assert.notEqual(code, 0);
+    assert.equal(stdout, "");
+    assert.equal((await world.node.session(host)).serverLeg.sent, 0);
+    assert.equal((await world.get(hostOf("kills", "-neighbour"), "/seen")).code, 0);
+  });
+});
+
+describe("A tool of kind proxy", PEERS, () => {
+  let backend: Backend;
+
+  before(async () => {
+    backend = await startBackend();
+  });
+  after(async () => {
+    await backend?.[Symbol.asyncDispose]();
+  });
+
+  test("A reload changes a tool's port map while its live sessions go on", async () => {
+    await using world = await startWorld(backend, [{ start: haproxy, more: { ports: { default: 80 } } }], {
       workers: 1,
     });
     const { node, tools, ports } = world;
-    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${behind.origin.port}`);
+    const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
     live.write("GET /seen ");
     await until("a session in the tool", async () => (await node.stats()).tools[0]?.sessions === 1);
     const [address, returnAddress] = [ports[0]!.port, ports[0]!.back].map((port) => `127.0.0.1:${port}`);
@@ -92,67 +198,12 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await node.stop();
   });
 
-  test("A program that is written for SSLproxy is told both ends and that there was TLS", async () => {
-    const start = (ports: ToolPorts) => listeningProgram(ports, "keep");
-    await using world = await startWorld(behind, [{ start, more: { header: "sslproxy" } }]);
-    const { stdout } = await world.get(`line.${DOMAIN}`, "/seen", ["-w", "%{local_port}"]);
-    const port = /(\d+)$/.exec(stdout)?.[1];
-    const server = `\\[127\\.0\\.0\\.1\\]:${behind.origin.port}`;
-    await world.tools[0]!.shows(
-      new RegExp(
-        `SSLproxy: \\[127\\.0\\.0\\.1\\]:\\d+,\\[${CLIENT.replaceAll(".", "\\.")}\\]:${port},${server},s\r?\n`,
-      ),
-    );
-    await world.node.stop();
-  });
-
-  test("What HAProxy changes in requests and answers arrives at the server and the client", async () => {
-    const rules = ["http-request set-header X-Tool was-here", "http-response set-header X-Tool-Too and-here"];
-    const start = (ports: ToolPorts) => haproxy(ports, { mode: "http", rules });
-    await using world = await startWorld(behind, [{ start, more: { alpn: "http/1.1" } }]);
-    const host = `changed.${DOMAIN}`;
-    const { stdout, code, stderr } = await world.get(host, "/seen", ["-i"]);
-    assert.deepEqual([code, stderr], [0, ""]);
-    assert.match(stdout, /^x-tool-too: and-here\r$/im);
-    assert.match(stdout, new RegExp(`^was-here\\|${host}\\|HTTP/1.1$`, "m"));
-    await world.node.stop();
-  });
-
-  test("HAProxy answers by itself: the client reads the answer, the server hears nothing", async () => {
-    const start = (ports: ToolPorts) =>
-      haproxy(ports, { mode: "http", rules: ["http-request deny if { path /forbidden }"] });
-    await using world = await startWorld(behind, [{ start, more: { alpn: "http/1.1" } }]);
-    const { node } = world;
-    const host = `denied.${DOMAIN}`;
-    const { code, stdout } = await world.get(host, "/forbidden", ["-w", "%{http_code}", "-o", "/dev/null"]);
-    assert.deepEqual([code, stdout], [0, "403"]);
-    const { serverLeg, closeReason } = await node.session(host);
-    assert.equal(serverLeg.sent, 0);
-    assert.match(closeReason ?? "", /tool0 closed the connection/);
-    const allowed = await world.get(`neighbour.${DOMAIN}`, "/seen");
-    assert.equal(allowed.code, 0);
-    await node.stop();
-  });
-
-  test("HAProxy ends a session with a reset: both ends are reset, and its neighbours go on", async () => {
-    const rules = ["http-request reject if { path /killed }"];
-    const start = (ports: ToolPorts) => haproxy(ports, { mode: "http", rules });
-    await using world = await startWorld(behind, [{ start, more: { alpn: "http/1.1" } }]);
-    const host = `killed.${DOMAIN}`;
-    const { code, stdout } = await world.get(host, "/killed");
-    assert.notEqual(code, 0);
-    assert.equal(stdout, "");
-    assert.equal((await world.node.session(host)).serverLeg.sent, 0);
-    assert.equal((await world.get(`alive.${DOMAIN}`, "/seen")).code, 0);
-    await world.node.stop();
-  });
-
-  test("HTTP/2 is kept out of sessions with a tool that knows only HTTP/1.1, or by a rule, and is spoken in all others", async () => {
+  test("HTTP/2 is not negotiated with a tool that needs HTTP/1.1, nor where a rule says so, but in all other sessions", async () => {
     const rules = [
       { name: "old", match: { host: [`old.${DOMAIN}`] }, action: "decrypt", alpn: "http/1.1", tools: [] },
       { name: "free", match: { host: [`new.${DOMAIN}`] }, action: "decrypt", tools: [] },
     ];
-    await using world = await startWorld(behind, [{ start: haproxy, more: { alpn: "http/1.1" } }], {
+    await using world = await startWorld(backend, [{ start: haproxy, more: { alpn: "http/1.1" } }], {
       policy: { rules },
     });
     for (const [host, alpn, tools] of [
@@ -169,14 +220,14 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     await world.node.stop();
   });
 
-  test("A chain of HAProxy, nginx and HAProxy: what the client says passes them in order, each tells its own", async () => {
+  test("A request passes a chain of HAProxy, nginx and HAProxy in the order of the rule", async () => {
     const first = (ports: ToolPorts) =>
       haproxy(ports, { mode: "http", rules: ["http-request set-header X-Tool first"] });
     const last = (ports: ToolPorts) =>
       haproxy(ports, { mode: "http", rules: ["http-request replace-header X-Tool (.*) \\1+last"] });
     const programs = [{ start: first, more: { alpn: "http/1.1" } }, { start: nginxStream }, { start: last }];
     const rules = [{ name: "back", match: { host: [`back.${DOMAIN}`] }, action: "decrypt", tools: ["tool2", "tool0"] }];
-    await using world = await startWorld(behind, programs, { policy: { rules } });
+    await using world = await startWorld(backend, programs, { policy: { rules } });
     const { node } = world;
     for (const [host, seen, tools] of [
       [`all.${DOMAIN}`, "first+last", ["tool0", "tool1", "tool2"]],

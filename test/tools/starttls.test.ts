@@ -1,21 +1,21 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { dovecot, PASSWORD, type Served, USER } from "../inline/upgrade-servers.ts";
+import { dovecot, PASSWORD, type UpgradeServer, USER } from "../inline/upgrade-servers.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { freePort, must, type Running, run, start, until } from "../processes.ts";
+import { freePort, must, type Program, run, start, until } from "../processes.ts";
 import { haproxy } from "./proxies.ts";
 
 const PRIVATE = `private.${DOMAIN}`;
 const ROOT = process.getuid?.() === 0 ? false : "needs root";
 
-/** A forward and an explicit proxy in front of Dovecot, with HAProxy as a tool that all flows pass. */
+/** A forwarding listener and an explicit proxy in front of Dovecot, with HAProxy as a tool for all flows. */
 describe("STARTTLS through a tool", { skip: ROOT || needs("dovecot-imapd", "haproxy", "curl").skip }, () => {
   let pki: Pki;
-  let server: Served;
-  let tool: Running;
+  let server: UpgradeServer;
+  let tool: Program;
   let node: TestNode;
   let port: number;
 
@@ -46,7 +46,7 @@ describe("STARTTLS through a tool", { skip: ROOT || needs("dovecot-imapd", "hapr
   });
 
   for (const way of ["forward", "explicit"] as const) {
-    test(`one conversation passes the tool, before the upgrade and after it, ${way}`, async () => {
+    test(`the dialogue and the decrypted rest pass the tool as one conversation, ${way}`, async () => {
       const name = `${way}.${DOMAIN}`;
       const to =
         way === "forward"
@@ -58,7 +58,7 @@ describe("STARTTLS through a tool", { skip: ROOT || needs("dovecot-imapd", "hapr
       assert.partialDeepStrictEqual(session, { verdict: "decrypt", phase: "certificate", state: "EST:EST:EST:EST" });
       assert.partialDeepStrictEqual(session.startTls, { protocol: "IMAP", outcome: "upgraded" });
       assert.deepEqual(session.tools, [{ name: "tool", state: "connected" }]);
-      // The worker tells of a session's end when it likes; its last packets may be written a moment later.
+      // The session's last packets may be written a moment after its end is known.
       const conversation = /\* OK \[CAPABILITY .* STARTTLS\r\n.*AUTHENTICATE PLAIN/s;
       await until("the conversation in the capture", () =>
         conversation.test(readFileSync(session.feeds["archive"] ?? "", "latin1")),
@@ -66,7 +66,7 @@ describe("STARTTLS through a tool", { skip: ROOT || needs("dovecot-imapd", "hapr
     });
   }
 
-  test("a late bypass leaves the tool with the plaintext, and enters it anew", async () => {
+  test("after a late bypass the TLS bytes pass the tool in a second conversation", async () => {
     const to = ["-connect", `127.0.0.1:${node.forward("imap")}`, "-servername", PRIVATE, "-starttls", "imap"];
     const trust = ["-CAfile", pki.root.certificate, "-verify_return_error", "-ign_eof", "-crlf"];
     const { code, stdout } = await run(program("openssl"), ["s_client", ...to, ...trust], { input: "a LOGOUT\n" });

@@ -1,12 +1,8 @@
 import type { Command } from "commander";
-import { feedPlace } from "../../config/feed.ts";
-import { textOf } from "../../config/formats.ts";
-import { listenerPlace } from "../../config/listener.ts";
 import type { Loaded } from "../../config/load.ts";
-import { toolPlace } from "../../config/tool.ts";
 import type { ConfigError } from "../../errors.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { color, facts, plain, print, printJson } from "../render.ts";
+import { amount, color, facts, plain, print, printJson } from "../render.ts";
 
 export function checkCommand(): Command {
   return createCommand("check", "Print every error in a configuration. The exit code is 2 when there is one.", [
@@ -26,7 +22,7 @@ export function checkCommand(): Command {
         const ofKeys = keyWarnings(loaded.keys.map(read), now, loaded.config.keyStore.warnBefore);
         const warnings = [...loaded.warnings, ...ofKeys];
         if (options.json) printJson({ errors: [], warnings }, 2);
-        else print(...summary({ ...loaded, warnings }));
+        else print(...(await summary({ ...loaded, warnings })));
       } catch (error) {
         if (!(error instanceof AggregateError) || !options.json) throw error;
         const errors = error.errors.map(({ path, message, place }: ConfigError) => ({
@@ -40,7 +36,11 @@ export function checkCommand(): Command {
     });
 }
 
-function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
+async function summary({ file, config, policy, keys, warnings }: Loaded): Promise<string[]> {
+  const { feedPlace } = await import("../../config/feed.ts");
+  const { textOf } = await import("../../config/formats.ts");
+  const { listenerPlace } = await import("../../config/listener.ts");
+  const { toolPlace } = await import("../../config/tool.ts");
   const { listeners, tools, feeds, console, dataDir } = config;
   const { bypass, decrypt } = policy.lists;
   return [
@@ -51,7 +51,7 @@ function summary({ file, config, policy, keys, warnings }: Loaded): string[] {
       ["Console", textOf(console.address)],
       [
         "Policy",
-        `${policy.rules.length} rules, ${bypass.length + decrypt.length} list entries, default ${policy.default}`,
+        `${amount(policy.rules.length, "rule")}, ${amount(bypass.length + decrypt.length, "list entry", "list entries")}, default ${policy.default}`,
       ],
       ["Keys", keys.length],
       ...tools.map(

@@ -15,14 +15,14 @@ function planCommand(): Command {
     "inline plan -c clearline.yaml",
   ]).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { planNetwork } = await import("../../kernel/listeners.ts");
-    const { renderPlan } = await import("../../kernel/listener/plan.ts");
+    const { planNetwork } = await import("../../kernel/network.ts");
+    const { renderSteps } = await import("../../kernel/shell-script.ts");
     const loaded = await loadConfig(file);
     const { workers } = loaded.config;
     const steps = planNetwork(loaded, workers === "auto" ? availableParallelism() : workers);
     print(
       steps.length > 0
-        ? renderPlan(steps)
+        ? renderSteps(steps)
         : "No listener and no tool is inline: the node changes nothing in the network.",
     );
   });
@@ -35,7 +35,7 @@ function undoCommand(): Command {
     ["inline undo -c clearline.yaml"],
   ).action(async ({ config: file }: CommonOptions) => {
     const { loadConfig } = await import("../../config/load.ts");
-    const { undoNetwork } = await import("../../kernel/listeners.ts");
+    const { undoNetwork } = await import("../../kernel/network.ts");
     const { dataDir } = (await loadConfig(file)).config;
     const problems = undoNetwork(dataDir);
     print(

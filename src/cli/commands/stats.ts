@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { FeedInfo, KernelCount, ListenerCounters, Stats, ToolInfo, WorkerInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
+import { amount, bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
 
 export function statsCommand(): Command {
   return createCommand("stats", "Show what the node has done since it started.", ["stats", "stats --json"])
@@ -16,7 +16,7 @@ export function statsCommand(): Command {
 
 function page(stats: Stats): string[] {
   const { mint, history } = stats;
-  const stopped = history.state === "stopped" ? `stopped: ${history.reason}` : `${history.sessions} sessions`;
+  const stopped = history.state === "stopped" ? `stopped: ${history.reason}` : amount(history.sessions, "session");
   return [
     ...facts([
       ["Clearline", stats.version],

@@ -1,10 +1,10 @@
 import type { Lane } from "./lane.ts";
 import { CODE } from "./marks.ts";
 import { liveSets } from "./policy-rows.ts";
-import { chain, count, NEW, newChains, rowRules, unlisted, type Writing } from "./rule-writing.ts";
+import { chain, count, NEW, newChains, type RuleContext, rowRules, unlisted } from "./rule-writing.ts";
 
-/** Frames: what may be Clearline's is lifted to the rules of IP, all else crosses the bridge as it is. */
-export function bridgeChains(w: Writing): string[] {
+/** Rules for frames on a bridge. Frames that may be Clearline's are lifted to the IP rules; all others cross the bridge unchanged. */
+export function bridgeChains(w: RuleContext): string[] {
   const lanes = w.lanes.filter(({ bridge }) => bridge !== undefined);
   return [
     ...lanes.flatMap((lane) => [
@@ -15,7 +15,7 @@ export function bridgeChains(w: Writing): string[] {
     ]),
     ...chain("frames", [
       "type filter hook prerouting priority dstnat; policy accept;",
-      // Tagged frames, ARP and all that is not IP stay where they are.
+      // Tagged frames, ARP and everything else that is not IP cross the bridge.
       "ether type != { ip, ip6 } accept",
       ...lanes.flatMap(({ index, listener }) => [
         `iifname "${listener.networkA}" goto side-a-${index}`,
@@ -25,10 +25,10 @@ export function bridgeChains(w: Writing): string[] {
   ];
 }
 
-/** The frames from one side. What the network phase bypasses is not even lifted, in either direction. */
-function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
+/** The frames from one side. Connections that the network phase bypasses are not lifted, in either direction. */
+function sideChain(w: RuleContext, lane: Lane, side: "a" | "b"): string[] {
   const code = (side === "a" ? CODE.SIDE_A : CODE.SIDE_B) + lane.index;
-  // Above, all come in by the bridge: the mark says from which side.
+  // In the IP rules every packet comes in by the bridge: the mark keeps its side.
   const lift = `${w.set(code)} goto lift-${lane.index}`;
   const quic =
     lane.listener.blockQuic && side === "a"
@@ -36,16 +36,16 @@ function sideChain(w: Writing, lane: Lane, side: "a" | "b"): string[] {
       : [];
   const entry = chain(`side-${side}-${lane.index}`, [
     ...quic,
-    // RFC 792 and RFC 4443, section 3: an error that quotes TCP (6) tells one of our sockets, or is forwarded.
+    // RFC 792 and RFC 4443, section 3: an error that quotes TCP (6) belongs to a socket of ours, or is forwarded.
     `icmp type { destination-unreachable, time-exceeded } @th,136,8 6 ${lift}`,
     `icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } @th,112,8 6 ${lift}`,
-    // A packet that is no sound IP has no protocol: it crosses.
+    // A malformed IP packet has no protocol: it crosses the bridge.
     `meta l4proto tcp goto tcp-${side}-${lane.index}`,
   ]);
   const tcp = chain(`tcp-${side}-${lane.index}`, [
     "ip6 saddr fe80::/10 accept",
     "ip6 daddr fe80::/10 accept",
-    // Only the first fragment has the ports: they are put together above, where what is not ours is forwarded.
+    // Only the first fragment has the ports. The IP rules see whole packets, and forward those that are not ours.
     `ip frag-off & 0x3fff != 0 ${lift}`,
     `exthdr frag exists ${lift}`,
     ...unlisted(lane, side === "a" ? "dport" : "sport"),

@@ -9,6 +9,7 @@ const INPUT: PlanInput = {
   listeners: [
     {
       name: "wire",
+      path: "listeners[0]",
       topology: "bridge",
       networkA: "eth3",
       networkB: "eth4",
@@ -34,7 +35,7 @@ const INPUT: PlanInput = {
 const BANK: NetworkRow = { name: "bank", action: "bypass", server: ["192.0.2.1"] };
 const SHOP: NetworkRow = { name: "shop", action: "drop", server: ["192.0.2.2"] };
 
-test("Counters go on where they stood, also when a rule has another place by now", () => {
+test("Counters keep their counts after a reload, also when a rule has another index", () => {
   const before = planInline({ ...INPUT, rows: [BANK, SHOP] });
   const after = planInline({ ...INPUT, rows: [{ ...SHOP, name: "new" }, SHOP, BANK] });
   const script = carryCounts(before, after, {

@@ -5,12 +5,12 @@ interface Count {
   readonly bytes: number;
 }
 
-/** What the counters of one table have counted, by their names. */
+/** The counts of each table's counters, by their names. */
 export type Counted = Readonly<Record<PlannedCounter["family"], ReadonlyMap<string, Count>>>;
 
 /**
- * The new ruleset, whose counters go on from where the old ones stand: those that count the same of the same listener, whatever
- * they are called by now. Both are loaded in one transaction.
+ * The new ruleset, with the counts of the old one: a counter takes over the count of the counter that counted the same for the same
+ * listener, even if its name has changed. Rules and counts are loaded in one transaction.
  */
 export function carryCounts(before: Plan, after: Plan, counted: Counted): string {
   const stand = new Map(
@@ -30,7 +30,7 @@ function identityOf({ family, listener, counts, rowName }: PlannedCounter): stri
   return JSON.stringify([family, listener, counts, rowName]);
 }
 
-/** Two tables may each have a counter of that name: the one behind its table's beginning is meant. */
+/** Both tables may have a counter of this name: search from the beginning of its own table. */
 function fill(nft: string, { family, name }: PlannedCounter, value: string): string {
   const table = nft.indexOf(`table ${family} clearline {`);
   const opening = `  counter ${name} {\n`;

@@ -1,18 +1,18 @@
 import { hex } from "../../vocabulary.ts";
 import type { Lane } from "./lane.ts";
 import { CODE, KIND, LANDED, LOCAL_KIND, markOf } from "./marks.ts";
-import { chain, HOOK, kindMatch, NEW, type Writing } from "./rule-writing.ts";
+import { chain, HOOK, kindMatch, NEW, type RuleContext } from "./rule-writing.ts";
 
-/** What has come in for this machine. */
-export function inputChains(w: Writing): string[] {
+/** Packets that have come in for this machine. */
+export function inputChains(w: RuleContext): string[] {
   const ports = w.lanes.map(({ sharedPort, workerPorts }) => `${sharedPort}-${workerPorts.at(-1)}`).join(", ");
   return [
-    "# The workers' ports are for steered connections: who connects to one directly would be sent round in circles.",
+    "# The workers' ports are for steered connections. A connection to such a port from outside would be steered to itself.",
     ...chain("guard", [
       HOOK.guard,
       `${NEW} tcp dport { ${ports} } ${kindMatch(w, CODE.LOCAL_A, KIND, "!=")} reject with tcp reset`,
     ]),
-    "# What the kernel itself answers has the mark of what it answers, and must leave this machine.",
+    "# The kernel copies the mark of a packet into its own reply to it. The reply must leave this machine.",
     ...chain("landed", [
       HOOK.landed,
       `${kindMatch(w, CODE.LOCAL_A, LOCAL_KIND)} meta mark set meta mark ^ ${hex(markOf(LANDED, w.markShift))}`,
@@ -20,8 +20,8 @@ export function inputChains(w: Writing): string[] {
   ];
 }
 
-/** What the kernel itself sends for us: answers to clients, and errors that are for Nb. */
-export function outputChains(w: Writing): string[] {
+/** Packets that the kernel itself sends for us: replies to clients, and errors for Nb. */
+export function outputChains(w: RuleContext): string[] {
   const bridges = w.lanes.filter(({ bridge }) => bridge !== undefined);
   return [
     ...(w.features.notrack
@@ -31,7 +31,7 @@ export function outputChains(w: Writing): string[] {
           `${kindMatch(w, CODE.LOCAL_A, KIND)} notrack`,
         ])
       : []),
-    "# That a server answers no ARP, the kernel would tell the client, whose address Nb has.",
+    "# When a server answers no ARP, the kernel would send the error to the client, because Nb has the client's address.",
     ...chain("unreached", [
       HOOK.unreached,
       ...["icmp", "icmpv6"].map(
@@ -44,10 +44,10 @@ export function outputChains(w: Writing): string[] {
 }
 
 /**
- * A bridge has no address to the hosts on it. It does not tell them of a shorter way, and that a server cannot be reached is
- * said in the server's name: RFC 792 and RFC 4443, section 3.1, the address in the packet that is quoted.
+ * Hosts on a bridge must not see the node's address: it sends no redirects, and a destination-unreachable error gets the server's
+ * address as its source. That is the destination of the packet that the error quotes: RFC 792, and RFC 4443, section 3.1.
  */
-function silence(w: Writing, { index, bridge }: Lane): string[] {
+function silence(w: RuleContext, { index, bridge }: Lane): string[] {
   const answer = w.is(CODE.SIDE_A + index);
   return [
     `oifname "${bridge?.name}" icmp type redirect drop`,

@@ -3,13 +3,15 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../../errors.ts";
 import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
+import { renderSteps } from "../shell-script.ts";
 import type { InlineListener, PlanInput } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
-import { planInline, renderPlan } from "./plan.ts";
+import { planInline } from "./plan.ts";
 import { rowMatches } from "./policy-rows.ts";
 
 const EDGE: InlineListener = {
   name: "edge",
+  path: "listeners[0]",
   topology: "routed",
   networkA: "eth1",
   networkB: "eth2",
@@ -24,6 +26,7 @@ const EDGE: InlineListener = {
 const BRIDGE: InlineListener = {
   ...EDGE,
   name: "wire",
+  path: "listeners[1]",
   topology: "bridge",
   networkA: "eth3.100",
   networkB: "eth4",
@@ -70,7 +73,7 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
   ]);
 });
 
-test("Every code has bits of its own place in the mark, and no two are the same", () => {
+test("All codes differ, and stay within their bits of the mark", () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 24 }), fc.integer({ min: 1, max: 63 }), (shift, workers) => {
       const { mask, workers: accepted, ...others } = readMarks(shift, workers);
@@ -113,7 +116,7 @@ test("The client leg is steered before connection tracking, the server leg found
   assert.doesNotMatch(without.nft, /notrack/);
 });
 
-test("Rules are in the policy's order, and what no row decides is intercepted", () => {
+test("Rules are in the policy's order, and connections that no row decides are intercepted", () => {
   const rows: NetworkRow[] = [
     { name: "blocked", action: "drop", ports: [[23, 23]] },
     { name: "bank", action: "bypass", server: ["192.0.2.0/24", "2001:db8::/32"], ports: [[443, 443]] },
@@ -136,7 +139,7 @@ test("Rules are in the policy's order, and what no row decides is intercepted", 
   );
 });
 
-test("A bridge does not lift what the network phase bypasses, in either direction", () => {
+test("A bridge lifts no connection that the network phase bypasses, in either direction", () => {
   const rows: NetworkRow[] = [
     { name: "inside", action: "decrypt", client: ["10.9.0.0/16"] },
     {
@@ -165,7 +168,7 @@ test("A bridge does not lift what the network phase bypasses, in either directio
   assert.doesNotMatch(nft.split("table bridge")[0]!, /@row/);
 });
 
-test("A bridge goes on lifting the connections that live, whatever the new rows say of them", () => {
+test("A bridge goes on lifting live connections, even if new rows bypass them", () => {
   const rows: NetworkRow[] = [{ name: "now", action: "bypass" }];
   const live = [
     { client: { address: "10.3.0.2", port: 40_000 }, server: { address: "10.3.0.3", port: 443 } },
@@ -184,7 +187,7 @@ test("A bridge goes on lifting the connections that live, whatever the new rows 
   assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /@live/);
 });
 
-test("A row is for the listeners that it names, and never for ends of two families or for no address", () => {
+test("A row applies to the listeners that it names, and never matches without addresses of one family", () => {
   const rows: NetworkRow[] = [
     { name: "other", action: "drop", listeners: ["wire"] },
     { name: "mixed", action: "drop", client: ["10.0.0.1"], server: ["::1"] },
@@ -198,7 +201,7 @@ test("A row is for the listeners that it names, and never for ends of two famili
   );
 });
 
-test("A SYN is spread over the workers by its connection, and over one worker without more ado", () => {
+test("SYNs are spread over several workers by their connection; a single worker gets them all", () => {
   const [v4, v6] = chainOf(planInline(INPUT).nft, "intercept-0");
   assert.match(v4!, /^meta nfproto ipv4 jhash ip saddr \. tcp sport \. ip daddr \. tcp dport mod 2 seed 0x1 vmap /);
   assert.match(v6!, /^meta nfproto ipv6 jhash ip6 saddr /);
@@ -216,7 +219,7 @@ test("Without synHold there is no queue, and every SYN is for all workers", () =
   assert.ok(steps.every((step) => step.kind !== "hold-table"));
 });
 
-test("The queue is nft's where the kernel has it, else that of iptables-nft in a chain of its own", () => {
+test("SYNs are queued by nft where the kernel can, else by iptables-nft in a chain of its own", () => {
   assert.deepEqual(chainOf(planInline(INPUT).nft, "hold").slice(1), [
     'iifname "eth1" meta mark & 0xff0000 == 0x400000 queue num 30 bypass',
     'iifname "eth1" meta mark & 0xff0000 == 0x410000 queue num 31 bypass',
@@ -231,7 +234,7 @@ test("The queue is nft's where the kernel has it, else that of iptables-nft in a
   assert.ok(v4.every((command) => !command.startsWith("ip6tables") && !command.startsWith("ip -6")));
 });
 
-test("Closed drops what no worker takes, open lets it go on without a mark", () => {
+test("Without a worker, closed drops new connections and open forwards them", () => {
   const last = (failure: "open" | "closed") =>
     chainOf(planInline({ ...INPUT, listeners: [{ ...EDGE, failure }] }).nft, "shared-0").at(-1);
   assert.equal(last("closed"), 'counter name "unserved-0" drop');
@@ -253,7 +256,7 @@ test("Where IPv6 forwarding is one switch for all, every interface's value is re
   );
 });
 
-test("What a step adds its undoing removes, word by word", () => {
+test("The undo of each step removes exactly what the step adds", () => {
   const { steps } = planInline({
     ...INPUT,
     listeners: [EDGE, BRIDGE],
@@ -280,7 +283,7 @@ test("What a step adds its undoing removes, word by word", () => {
   assert.ok(bridge < rules && rules < cable, "no frame crosses a bridge before its rules are there");
 });
 
-test("A bridge has routes of its own, and never this machine's", () => {
+test("A bridge uses only its own routes, not this machine's", () => {
   const listener: InlineListener = {
     ...BRIDGE,
     gateways: ["10.3.0.1", "fd00:3::1"],
@@ -305,8 +308,8 @@ test("A bridge has routes of its own, and never this machine's", () => {
   ]);
 });
 
-test("The plan is shown as a script that says why of each line", () => {
-  const text = renderPlan(planInline({ ...INPUT, listeners: [BRIDGE] }).steps);
+test("The plan is printed as a script with the reason for each step", () => {
+  const text = renderSteps(planInline({ ...INPUT, listeners: [BRIDGE] }).steps);
   for (const line of text.split("\n\n").slice(1)) assert.match(line, /^# \S/);
   assert.match(text, /^nft -f - <<'END'\ntable inet clearline\n[\s\S]*\n}\nEND$/m);
   assert.match(text, /^ip -4 rule add priority 100 fwmark 0xa00000\/0xe00000 iif clbr0 lookup 7700$/m);
@@ -335,31 +338,31 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   [
     "an interface that is a rule",
     { listeners: [{ ...EDGE, networkA: 'x" accept' }] },
-    "listeners.edge.networkA",
+    "listeners[0].networkA",
     /not the name/,
   ],
   [
     "an interface of two listeners",
     { listeners: [EDGE, { ...BRIDGE, networkB: "eth2" }] },
-    "listeners.wire.networkB",
+    "listeners[1].networkB",
     /Cannot use eth2 for wire: edge has it already/,
   ],
   [
     "one interface twice",
     { listeners: [{ ...EDGE, networkB: "eth1" }] },
-    "listeners.edge.networkB",
+    "listeners[0].networkB",
     /edge has it already/,
   ],
   [
     "a bridge without an address of hardware",
     { listeners: [BRIDGE], bridgeMacs: {} },
-    "listeners.wire",
+    "listeners[1]",
     /hardware address/,
   ],
   [
     "an address without its length",
     { listeners: [{ ...BRIDGE, addresses: ["10.0.0.1"] }] },
-    "listeners.wire.address",
+    "listeners[1].address",
     /prefix length/,
   ],
   ["a name as a server", { rows: [{ name: "x", action: "drop", server: ["example.com"] }] }, "policy", /"example.com"/],
@@ -375,12 +378,12 @@ const WRONG: readonly (readonly [string, Partial<PlanInput>, path: string, said:
   [
     "no way to hold a SYN",
     { features: { ...INPUT.features, nftQueue: false, iptablesNft: false } },
-    "listeners.edge.synHold",
+    "listeners[0].synHold",
     /Debian's package iptables/,
   ],
 ];
 for (const [what, change, path, said] of WRONG) {
-  test(`The plan refuses ${what}, and says where it stands`, () => {
+  test(`The plan refuses ${what}, with the path in the configuration`, () => {
     assert.throws(
       () => planInline({ ...INPUT, ...change }),
       (error: Error) => error instanceof ConfigError && error.path === path && said.test(error.message),
@@ -388,7 +391,7 @@ for (const [what, change, path, said] of WRONG) {
   });
 }
 
-test("Whatever stands in a row or a name, no rule is made of it", () => {
+test("No text in a row or a name can become a rule", () => {
   const entry = fc.oneof(
     fc.string(),
     fc.ipV4(),

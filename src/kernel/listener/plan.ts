@@ -1,6 +1,5 @@
 import { ConfigError } from "../../errors.ts";
 import { isLinkName } from "../../linux/routes.ts";
-import type { Step } from "../step.ts";
 import type { InlineListener, Lane, Plan, PlanInput } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
 import { writeRules } from "./rules.ts";
@@ -10,7 +9,7 @@ const MAX_WORKERS = CODE.HELD - 1;
 
 /**
  * Plans what the kernel needs for the inline listeners: rules, routes, settings, bridges. Changes nothing. Throws ConfigError with
- * the path of what cannot be.
+ * the path of a value that cannot be used.
  */
 export function planInline(input: PlanInput): Plan {
   checkNumbers(input);
@@ -34,52 +33,20 @@ export function planInline(input: PlanInput): Plan {
   };
 }
 
-/** The plan as a person reads it: a shell script with a reason above each line. */
-export function renderPlan(steps: readonly Step[]): string {
-  const lines = steps.flatMap((step) => {
-    const [first, ...more] = renderStep(step);
-    return ["", `# ${step.why}`, ...(first === undefined ? [] : [first, ...more])];
-  });
-  return [
-    "# What Clearline does to this machine's network, in order. On exit it undoes exactly this, in reverse.",
-    ...lines,
-    "",
-  ].join("\n");
-}
-
-function renderStep(step: Step): string[] {
-  switch (step.kind) {
-    case "command": {
-      const command = step.run.map((word) => (/^[\w./:=,@+-]+$/.test(word) ? word : `'${word}'`)).join(" ");
-      return step.input === undefined ? [command] : [`${command} <<'END'`, step.input.trimEnd(), "END"];
-    }
-    case "sysctl":
-      return [`sysctl -w ${step.key}=${step.value}${step.optional === true ? "   # where the kernel has it" : ""}`];
-    case "bridge-port":
-      return [`ip link set ${step.name} master ${step.bridge}`];
-    case "move-link":
-      return [`ip link set ${step.name} netns ${step.namespace}`];
-    case "inside":
-      return step.steps.flatMap((one) =>
-        renderStep({ ...one, why: "" }).map((line, index) =>
-          index === 0 ? `ip netns exec ${step.namespace} ${line}` : line,
-        ),
-      );
-    case "link-up":
-      return [`ip link set ${step.name} up`];
-    case "hold-table":
-      return [];
-  }
-}
-
 function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: PlanInput): void {
   const within = (value: number, least: number, most: number) =>
     Number.isInteger(value) && value >= least && value <= most;
   if (!within(workers, 1, MAX_WORKERS)) {
-    throw new ConfigError("workers", `Cannot steer to ${workers} workers: inline listeners take 1 to ${MAX_WORKERS}`);
+    throw new ConfigError(
+      "workers",
+      `Cannot steer to ${workers} workers: with inline listeners, workers must be 1 to ${MAX_WORKERS}`,
+    );
   }
   if (listeners.length > MAX_LANES) {
-    throw new ConfigError("listeners", `Cannot tell ${listeners.length} inline listeners apart: at most ${MAX_LANES}`);
+    throw new ConfigError(
+      "listeners",
+      `Cannot plan ${listeners.length} inline listeners: at most ${MAX_LANES} are possible`,
+    );
   }
   if (!within(markShift, 0, 24))
     throw new ConfigError("inline", `Cannot use the mark's bits from ${markShift}: 0 to 24`);
@@ -92,14 +59,14 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
   }
 }
 
-/** A frame that comes in belongs to one listener. */
+/** Each interface belongs to one listener. */
 function checkCables(listeners: readonly InlineListener[]): void {
   const taken = new Map<string, string>();
-  for (const { name, networkA, networkB } of listeners) {
+  for (const { name, path, networkA, networkB } of listeners) {
     for (const [key, link] of Object.entries({ networkA, networkB })) {
       const other = taken.get(link);
       if (other !== undefined) {
-        throw new ConfigError(`listeners.${name}.${key}`, `Cannot use ${link} for ${name}: ${other} has it already`);
+        throw new ConfigError(`${path}.${key}`, `Cannot use ${link} for ${name}: ${other} has it already`);
       }
       taken.set(link, name);
     }
@@ -107,7 +74,7 @@ function checkCables(listeners: readonly InlineListener[]): void {
 }
 
 function planLane(input: PlanInput, listener: InlineListener, index: number): Lane {
-  const path = `listeners.${listener.name}`;
+  const { path } = listener;
   for (const key of ["networkA", "networkB"] as const) {
     if (!isLinkName(listener[key])) {
       throw new ConfigError(
@@ -124,7 +91,10 @@ function planLane(input: PlanInput, listener: InlineListener, index: number): La
   }
   const mac = input.bridgeMacs[listener.name];
   if (listener.topology === "bridge" && (mac === undefined || !/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac))) {
-    throw new ConfigError(path, `Cannot make a bridge without a hardware address: ${mac ?? "none was given"}`);
+    throw new ConfigError(
+      path,
+      `Cannot make a bridge: its hardware address is ${mac ?? "missing"}, not six bytes such as 02:00:00:00:00:01`,
+    );
   }
   for (const address of listener.addresses) {
     if (!/^[\d.:a-fA-F]+\/\d{1,3}$/.test(address)) {

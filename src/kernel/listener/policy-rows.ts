@@ -12,7 +12,7 @@ export interface LiveConnection {
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
 
-/** The sets that the rows' addresses are looked up in: 10,000 of them cost a packet no more than ten. */
+/** Sets with the addresses of the rows. A look-up among 10,000 addresses costs a packet no more than among ten. */
 export function addressSets(rows: readonly NetworkRow[]): string[] {
   return rows.flatMap((row, index) =>
     (["client", "server"] as const).flatMap((end) =>
@@ -33,8 +33,8 @@ export function addressSets(rows: readonly NetworkRow[]): string[] {
 }
 
 /**
- * The matches of a row, one for each way in which it can hold; none when it never holds. "a": packets that come from the
- * client; "b": from the server.
+ * The matches of a row: the row matches a packet if one of them does. Empty: the row never matches. `from`: whether the packets come
+ * from the client ("a") or the server ("b").
  */
 export function rowMatches(row: NetworkRow, index: number, from: "a" | "b"): string[] {
   const ports = [
@@ -54,7 +54,7 @@ export function rowMatches(row: NetworkRow, index: number, from: "a" | "b"): str
   });
 }
 
-/** The sets of the connections that live, and for packets from one side the matches that find them; none without any. */
+/** Sets with the live connections, and the matches that find the packets of these connections. Empty without live connections. */
 export function liveSets(live: readonly LiveConnection[]): { sets: string[]; matches(from: "a" | "b"): string[] } {
   const found = FAMILIES.flatMap((family) => {
     const ends = live.flatMap(({ client, server }) => {
@@ -81,7 +81,7 @@ export function liveSets(live: readonly LiveConnection[]): { sets: string[]; mat
   };
 }
 
-/** "tcp dport { 443, 8000-8099 }"; empty when every port will do, undefined when none will. */
+/** "tcp dport { 443, 8000-8099 }". Empty: every port matches. Undefined: no port matches. */
 export function portMatch(field: "dport" | "sport", ranges: readonly PortRange[] | undefined): string | undefined {
   if (ranges === undefined) return "";
   const parts = mergeRanges(ranges).map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`));

@@ -5,7 +5,7 @@ import type { Step } from "../step.ts";
 import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, LOCAL_KIND, markOf, OF_LANE } from "./marks.ts";
 
-/** What is for our sockets stays here, whatever its address: by its mark and where it comes in, and not when it goes out. */
+/** Delivers packets for our sockets to this machine, whatever their address: by their mark and the interface that they come in by. */
 export function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: number): readonly Step[] {
   const { features, markShift, routingTable: table, rulePriority: priority } = input;
   const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
@@ -16,16 +16,16 @@ export function deliverySteps(lanes: readonly Lane[], input: PlanInput, mask: nu
     ...links.map((link) =>
       routingRule({
         ...{ family, ...local, table, priority, from: link },
-        why: `…and what comes in by ${link} for them`,
+        why: `…and the packets for these sockets that come in by ${link}`,
       }),
     ),
   ]);
 }
 
-/** Behind whatever other route there is. */
+/** The metric of a route that is used when no other route matches. */
 const LAST_RESORT = "4294967295";
 
-/** A bridge's routes are its own: what this machine is managed by never carries a client's traffic. */
+/** A bridge has routes of its own, so that the machine's management network never carries a client's traffic. */
 export function routeSteps({ index, bridge, listener }: Lane, input: PlanInput): Step[] {
   if (bridge === undefined) return [];
   const { features, markShift, routingTable, rulePriority } = input;
@@ -43,21 +43,23 @@ export function routeSteps({ index, bridge, listener }: Lane, input: PlanInput):
     });
     const nowhere = ["unreachable", "default", "metric", LAST_RESORT, "table", `${table}`];
     return [
-      ...listener.addresses.filter(own).map((address) => route("its own network", [networkOf(address).text])),
+      ...listener.addresses.filter(own).map((address) => route("the bridge's own network", [networkOf(address).text])),
       ...listener.routes
         .filter(({ via }) => own(via))
-        .map(({ to, via }) => route("a network behind a router on it", [networkOf(to).text, "via", via], "onlink")),
-      ...listener.gateways.filter(own).map((via) => route("all else", ["default", "via", via], "onlink")),
+        .map(({ to, via }) =>
+          route("a network behind a router on the bridge", [networkOf(to).text, "via", via], "onlink"),
+        ),
+      ...listener.gateways.filter(own).map((via) => route("the default route", ["default", "via", via], "onlink")),
       {
         kind: "command",
-        why: `${listener.name}: what no route leads to is unreachable, however this machine itself would get there`,
+        why: `${listener.name}: addresses without a route here are unreachable, even if this machine's other routes lead there`,
         run: ["ip", `-${family}`, "route", "add", ...nowhere],
         undo: ["ip", `-${family}`, "route", "del", ...nowhere],
         check: ["ip", `-${family}`, "route", "show", "table", `${table}`, "type", "unreachable", "default"],
       },
       routingRule({
         ...{ family, mark, mask, table, priority: rulePriority + 1 },
-        why: `${listener.name}: only what the bridge carries is routed by these`,
+        why: `${listener.name}: only packets of the bridge are routed by this table`,
       }),
     ];
   });
@@ -70,13 +72,13 @@ function networkOf(subnet: string): AddressBlock {
   return block;
 }
 
-/** Packets whose mark, under the mask, is this one are this machine's own, whatever their address: the table says so. */
+/** Steps that deliver packets with this mark to this machine, whatever their address, through a routing table of their own. */
 export function localDelivery(options: {
   readonly family: 4 | 6;
   readonly mark: number;
   readonly mask: number;
   readonly table: number;
-  /** Among the routing rules: lower is asked earlier. */
+  /** Of the routing rule: lower priorities are looked up earlier. */
   readonly priority: number;
 }): readonly Step[] {
   const { family, table } = options;
@@ -85,16 +87,16 @@ export function localDelivery(options: {
   return [
     {
       kind: "command",
-      why: `Every IPv${family} address is local in a table of its own…`,
+      why: `In a routing table of its own every IPv${family} address is local…`,
       run: ["ip", flag, "route", "add", ...route],
       undo: ["ip", flag, "route", "del", ...route],
       check: ["ip", flag, "route", "show", "table", `${table}`, "type", "local", "default"],
     },
-    routingRule({ ...options, why: "…which only the packets that belong to Clearline's sockets are sent to" }),
+    routingRule({ ...options, why: "…and only errors for Clearline's sockets toward servers are looked up there" }),
   ];
 }
 
-/** Packets whose mark, under the mask, is this one are routed by this table; `from`: only those that come in by that interface. */
+/** The step for a routing rule: packets with this mark are routed by this table. `from`: only those that come in by this interface. */
 export function routingRule(options: {
   readonly family: 4 | 6;
   readonly mark: number;

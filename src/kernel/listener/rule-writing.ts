@@ -4,8 +4,8 @@ import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { type LiveConnection, portMatch, rowMatches } from "./policy-rows.ts";
 
-/** What the rules are written from. */
-export interface Settings {
+/** The input of the rules. */
+export interface RuleInput {
   readonly workers: number;
   readonly markShift: number;
   readonly features: { readonly nftQueue: boolean; readonly notrack: boolean };
@@ -13,25 +13,25 @@ export interface Settings {
   readonly live?: readonly LiveConnection[];
 }
 
-/** What the chains of one table are written with. */
-export interface Writing extends Settings {
+/** The input of the rules, with the parts that all chains share. */
+export interface RuleContext extends RuleInput {
   readonly lanes: readonly Lane[];
   readonly live: readonly LiveConnection[];
   readonly counters: PlannedCounter[];
-  /** The statement that gives a packet this code. */
+  /** The statement that sets a packet's code. */
   readonly set: (code: number) => string;
-  /** The match for packets that have this code. */
+  /** The match for packets with this code. */
   readonly is: (code: number) => string;
-  /** The expression that is a packet's code. */
+  /** The expression for a packet's code. */
   readonly codes: string;
   /** The statement that hands a packet, or its connection, to a socket of the client leg. */
   readonly toClientLeg: (lane: Lane) => string;
 }
 
 /**
- * The order of the hooks, which is all about connection tracking (-200) and address translation (-100). Both legs have the same
- * ends, so one of them must not be tracked, and that is the client leg: it is judged before, and the server leg after, when
- * the addresses of its answers are the client's again. What no worker takes is tracked as on any router.
+ * The hooks. Their order follows from connection tracking (-200) and address translation (-100): both legs have the same ends, so one
+ * of them must not be tracked. That is the client leg, whose rules come before tracking. The rules of the server leg come after
+ * translation, when the replies have the client's address again. Packets that no worker takes are tracked as on any router.
  */
 export const HOOK = {
   /** Before the queue (raw, -300). */
@@ -40,7 +40,7 @@ export const HOOK = {
   steer: "type filter hook prerouting priority -290; policy accept;",
   returning: "type filter hook prerouting priority -90; policy accept;",
   guard: "type filter hook input priority filter; policy accept;",
-  /** Behind everybody else's chains, which may ask for the mark. */
+  /** After the chains of others, which may match the mark. */
   landed: "type filter hook input priority 310; policy accept;",
   untracked: "type filter hook output priority raw; policy accept;",
   unreached: "type route hook output priority mangle; policy accept;",
@@ -50,8 +50,8 @@ export const HOOK = {
 /** The first packet of a connection: RFC 9293, section 3.5. */
 export const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
 
-/** The network phase of the policy, for the first packet of a connection. `then`: where it goes with its mark. */
-export function newChains(w: Writing, lane: Lane, family: "inet" | "bridge", then: string): string[] {
+/** The network phase of the policy, for the first packet of a connection. `then`: the statement after the mark is set. */
+export function newChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", then: string): string[] {
   const verdicts = {
     bypass: "accept",
     drop: `${w.set(CODE.REFUSED)} ${then}`,
@@ -62,7 +62,7 @@ export function newChains(w: Writing, lane: Lane, family: "inet" | "bridge", the
     ...interceptChains(w, lane, family, then),
     ...chain(`new-${lane.index}`, [
       ...live,
-      // Link-local ends are on this link only, and their addresses mean nothing without it.
+      // Link-local addresses are valid on their own link only.
       "ip6 saddr fe80::/10 accept",
       "ip6 daddr fe80::/10 accept",
       ...unlisted(lane, "dport"),
@@ -72,8 +72,8 @@ export function newChains(w: Writing, lane: Lane, family: "inet" | "bridge", the
   ];
 }
 
-/** Which worker: by the connection's ends, so that a SYN that is sent again meets the same one. */
-function interceptChains(w: Writing, lane: Lane, family: "inet" | "bridge", then: string): string[] {
+/** Chooses the worker by the connection's ends, so that a retransmitted SYN reaches the same worker. */
+function interceptChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", then: string): string[] {
   const name = `intercept-${lane.index}`;
   if (!lane.listener.synHold) return chain(name, [`${w.set(CODE.INTERCEPT)} ${then}`]);
   const workers = Array.from({ length: w.workers }, (_, worker) => worker);
@@ -89,16 +89,16 @@ function interceptChains(w: Writing, lane: Lane, family: "inet" | "bridge", then
   return [...held.flat(), ...chain(name, [spread("ip"), spread("ip6")])];
 }
 
-/** What the listener does not take goes on as it is. */
+/** Accepts, and so forwards, packets to ports that the listener does not take. */
 export function unlisted({ ports }: Lane, field: "dport" | "sport"): string[] {
   const listed = portMatch(field, ports);
   if (listed === undefined) return ["accept"];
   return listed === "" ? [] : [`${listed.replace(field, `${field} !=`)} accept`];
 }
 
-/** The rules of all rows that concern this listener, for packets from this side. */
+/** The rules of all rows that apply to this listener, for packets from this side. */
 export function rowRules(
-  w: Writing,
+  w: RuleContext,
   lane: Lane,
   side: "a" | "b",
   verdict: (row: NetworkRow, index: number) => string,
@@ -110,9 +110,9 @@ export function rowRules(
   });
 }
 
-/** The statement that counts here, by a counter of the table that the plan names. */
+/** The statement that counts a packet. Adds the counter to the plan. */
 export function count(
-  w: Writing,
+  w: RuleContext,
   lane: Lane,
   family: "inet" | "bridge",
   counts: PlannedCounter["counts"],
@@ -126,8 +126,8 @@ export function count(
   return `counter name "${name}"`;
 }
 
-/** The match for packets whose code is of this kind, under these bits of it. */
-export function kindMatch(w: Writing, kind: number, bits: number, is: "==" | "!=" = "=="): string {
+/** The match for packets whose code, masked with `bits`, is `kind`. */
+export function kindMatch(w: RuleContext, kind: number, bits: number, is: "==" | "!=" = "=="): string {
   return `meta mark & ${hex(markOf(bits, w.markShift))} ${is} ${hex(markOf(kind, w.markShift))}`;
 }
 
@@ -136,12 +136,12 @@ export function chain(name: string, rules: readonly string[]): string[] {
   return [`chain ${name} {`, ...indent(rules), "}"];
 }
 
-/** The lines, two spaces further in. */
+/** The lines, indented by two more spaces. */
 export function indent(lines: readonly string[]): string[] {
   return lines.map((line) => `  ${line}`);
 }
 
-/** A comment ends with its line. */
+/** A name of the policy in a comment. A line break in it would end the comment. */
 function printable(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, "?");
 }

@@ -4,22 +4,22 @@ import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { inputChains, outputChains } from "./own-packets.ts";
 import { addressSets, liveSets } from "./policy-rows.ts";
-import { chain, count, HOOK, indent, NEW, newChains, type Settings, type Writing } from "./rule-writing.ts";
+import { chain, count, HOOK, indent, NEW, newChains, type RuleContext, type RuleInput } from "./rule-writing.ts";
 
-/** The ruleset of both families as one script, and the counters in it. */
+/** The rulesets of both families as one script, and their counters. */
 export function writeRules(
   lanes: readonly Lane[],
   mask: number,
-  settings: Settings,
+  settings: RuleInput,
 ): { nft: string; counters: PlannedCounter[] } {
   const counters: PlannedCounter[] = [];
   const keep = hex(~mask >>> 0);
   const codes = `meta mark & ${hex(mask)}`;
   const mark = (code: number) => hex(markOf(code, settings.markShift));
-  // The other bits of the mark are somebody else's.
+  // The other bits of the mark belong to others.
   const set = (code: number) => `meta mark set meta mark & ${keep} | ${mark(code)}`;
   const notrack = settings.features.notrack ? "notrack " : "";
-  const writing: Writing = {
+  const writing: RuleContext = {
     workers: settings.workers,
     markShift: settings.markShift,
     features: settings.features,
@@ -52,7 +52,7 @@ export function writeRules(
   return { nft: `${text.join("\n")}\n`, counters };
 }
 
-/** Made, deleted and made again: so it is new whether it was there or not. An empty one stays away. */
+/** Creates the table, deletes it and creates it again: this works whether the table exists or not. A table without chains is only deleted. */
 function replaced(
   family: "inet" | "bridge",
   chains: readonly string[],
@@ -67,10 +67,10 @@ function replaced(
   return [...gone, `table ${family} clearline {`, ...indent([...named, ...sets, ...chains]), "}"];
 }
 
-/** TCP, and the errors that routers send about it, which quote it. */
+/** TCP, and the ICMP errors that quote it. */
 const TCP_AND_ERRORS = "meta l4proto { tcp, icmp, ipv6-icmp }";
 
-function inetChains(w: Writing): string[] {
+function inetChains(w: RuleContext): string[] {
   const links = w.lanes.flatMap(({ bridge, listener }) => bridge?.name ?? [listener.networkA, listener.networkB]);
   return [
     ...w.lanes.flatMap((lane) => [
@@ -105,8 +105,8 @@ function inetChains(w: Writing): string[] {
   ];
 }
 
-/** Packets of a live session go to its socket; a listening socket has none, even if a port is the same by chance. */
-function existingChains(w: Writing, lane: Lane): string[] {
+/** Packets of a live session go to its socket. Listening sockets are skipped: they have no connection, only the same port by chance. */
+function existingChains(w: RuleContext, lane: Lane): string[] {
   const { index } = lane;
   const listening = `${TCP_AND_ERRORS} socket wildcard 1 return`;
   return [
@@ -118,13 +118,13 @@ function existingChains(w: Writing, lane: Lane): string[] {
   ];
 }
 
-/** This machine's own services are not Clearline's business, whatever a packet was marked with. */
-function ownServices(w: Writing): string {
+/** Packets for this machine's own services are accepted without a code. */
+function ownServices(w: RuleContext): string {
   return `fib daddr type local ${w.set(0)} accept`;
 }
 
-/** Of a router's packets only the first of a connection needs a decision: what has no socket is forwarded. */
-function routedChains(w: Writing, lane: Lane): string[] {
+/** On a router only the first packet of a connection needs a decision. Later packets go to their socket, or are forwarded. */
+function routedChains(w: RuleContext, lane: Lane): string[] {
   const { index } = lane;
   const quic = lane.listener.blockQuic
     ? [`udp dport 443 ${count(w, lane, "inet", "quic")} ${w.set(CODE.QUIC)} accept`]
@@ -136,8 +136,8 @@ function routedChains(w: Writing, lane: Lane): string[] {
   ];
 }
 
-/** A bridge's packets were judged as frames; the mark tells how. */
-function liftedChains(w: Writing, lane: Lane): string[] {
+/** On a bridge the decision was made for the frame, and the mark carries it. */
+function liftedChains(w: RuleContext, lane: Lane): string[] {
   const { index } = lane;
   const passing = w.set(CODE.PASSING + index);
   return [
@@ -153,7 +153,7 @@ function liftedChains(w: Writing, lane: Lane): string[] {
   ];
 }
 
-function queueChain(w: Writing): string[] {
+function queueChain(w: RuleContext): string[] {
   const rules = w.lanes.flatMap(({ bridge, listener, queues }) =>
     queues.map(
       (queue, worker) =>
@@ -163,8 +163,8 @@ function queueChain(w: Writing): string[] {
   return rules.length === 0 ? [] : chain("hold", [HOOK.hold, ...rules]);
 }
 
-/** After the queue: the mark is the worker's verdict, or still the one it came with. */
-function steeringChains(w: Writing, lane: Lane): string[] {
+/** After the queue the mark is the worker's verdict. Without a verdict it is the mark from before. */
+function steeringChains(w: RuleContext, lane: Lane): string[] {
   const { index, listener, bridge, sharedPort, workerPorts, queues } = lane;
   const mark = (code: number) => hex(markOf(code, w.markShift));
   const accept = (port: number) =>
@@ -181,7 +181,7 @@ function steeringChains(w: Writing, lane: Lane): string[] {
     `${mark(CODE.NET_UNREACHABLE)} : goto net-unreachable-${index}`,
     `${mark(CODE.QUIC)} : goto port-unreachable-${index}`,
   ];
-  // The kernel's answer has the mark of what it answers: by it, it is routed and not tracked.
+  // The kernel copies this mark into its reply, which is then routed by it and not tracked.
   const answer = w.set(CODE.SIDE_A + index);
   return [
     ...["host", "net", "port"].flatMap((what) =>
@@ -190,7 +190,7 @@ function steeringChains(w: Writing, lane: Lane): string[] {
     ...chain(`refused-${index}`, [
       `${count(w, lane, "inet", "refused")} meta l4proto tcp ${answer} reject with tcp reset`,
     ]),
-    "# A tproxy rule without a listener does not match: the next one decides.",
+    "# A tproxy rule without a listening socket does not match, and the next rule decides.",
     ...chain(`shared-${index}`, [
       accept(sharedPort),
       listener.failure === "closed" ? `${unserved} drop` : `${unserved} ${onward} accept`,

@@ -18,7 +18,7 @@ export function listSteps(
     ...holdSteps(lanes, input, rules.mask),
     ...deliverySteps(lanes, input, rules.mask),
     ...lanes.flatMap((lane) => routeSteps(lane, input)),
-    // Last: only now does traffic flow through a bridge, and meets the rules.
+    // Last, so that no traffic flows through a bridge before its rules are there.
     ...lanes.flatMap(cableSteps),
   ];
 }
@@ -26,12 +26,12 @@ export function listSteps(
 function bridgeSteps({ bridge, listener }: Lane): Step[] {
   if (bridge === undefined) return [];
   const { name, mac } = bridge;
-  // 0xfff8: LLDP, 802.1X and the like cross too, which a switch would keep; the kernel allows all but STP, pause and LACP.
+  // 0xfff8: forward LLDP, 802.1X and other link-local groups too. The kernel allows all but STP, pause frames and LACP.
   const options = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0", "group_fwd_mask", "0xfff8"];
   return [
     {
       kind: "command",
-      why: `${listener.name}: the bridge between ${listener.networkA} and ${listener.networkB}, which changes nothing by itself`,
+      why: `${listener.name}: the bridge between ${listener.networkA} and ${listener.networkB}; by itself it forwards frames unchanged`,
       run: ["ip", "link", "add", name, "address", mac, "type", "bridge", ...options],
       undo: ["ip", "link", "del", name],
       check: ["ip", "link", "show", "dev", name, "type", "bridge"],
@@ -39,12 +39,12 @@ function bridgeSteps({ bridge, listener }: Lane): Step[] {
     ...listener.addresses.map(
       (address): Step => ({
         kind: "command",
-        why: `${listener.name}: its own address, so that the node has a route and ARP toward both sides`,
+        why: `${listener.name}: the bridge's own address, which gives the node a route and ARP toward both sides`,
         run: ["ip", "address", "add", address, "dev", name, ...(address.includes(":") ? ["nodad"] : [])],
         check: ["ip", "address", "show", "dev", name, "to", address],
       }),
     ),
-    { kind: "link-up", why: `${listener.name}: the bridge is up, and has no port yet`, name },
+    { kind: "link-up", why: `${listener.name}: set the bridge up; it has no port yet`, name },
   ];
 }
 
@@ -52,7 +52,7 @@ function reflectSteps({ features }: PlanInput): Step[] {
   const families = features.ipv6 ? (["ipv4", "ipv6"] as const) : (["ipv4"] as const);
   return families.map((family) => ({
     kind: "sysctl",
-    why: "what the kernel itself answers has the mark of what it answers, by which it is routed and told from the rest",
+    why: "the kernel copies a packet's mark into its own reply, and the reply is routed by it",
     key: `net/${family}/fwmark_reflect`,
     value: "1",
   }));
@@ -68,14 +68,11 @@ function settingSteps({ listener, bridge }: Lane, { features }: PlanInput): Step
     ...more,
   });
   const bridged = (table: string) =>
-    set(
-      `net/bridge/bridge-nf-call-${table}`,
-      "0",
-      "bridged frames meet the rules of IP once they are lifted, not twice",
-      { optional: true },
-    );
+    set(`net/bridge/bridge-nf-call-${table}`, "0", "a lifted frame meets the IP rules once, not twice", {
+      optional: true,
+    });
   return [
-    ...links.map((link) => set(`net/ipv4/conf/${link}/forwarding`, "1", "what is not intercepted is forwarded")),
+    ...links.map((link) => set(`net/ipv4/conf/${link}/forwarding`, "1", "forward packets that are not intercepted")),
     ...(features.ipv6 ? forwardV6(links, features.forceForwarding, set) : []),
     ...(bridge === undefined
       ? []
@@ -84,10 +81,14 @@ function settingSteps({ listener, bridge }: Lane, { features }: PlanInput): Step
           set(
             `net/ipv4/conf/${bridge.name}/rp_filter`,
             "2",
-            "both ends' addresses come in here: loose, whatever the switch of all says",
+            "packets of both ends come in here: a loose reverse path filter, whatever conf/all says",
           ),
-          set(`net/ipv4/conf/${bridge.name}/src_valid_mark`, "1", "and they are looked up in the bridge's own routes"),
-          set(`net/ipv4/conf/${bridge.name}/arp_ignore`, "1", "this machine's other addresses are not to be seen here"),
+          set(
+            `net/ipv4/conf/${bridge.name}/src_valid_mark`,
+            "1",
+            "the reverse path is looked up in the bridge's own routes",
+          ),
+          set(`net/ipv4/conf/${bridge.name}/arp_ignore`, "1", "answer no ARP for this machine's other addresses"),
         ]),
   ];
 }
@@ -100,7 +101,7 @@ function forwardV6(links: readonly string[], forceForwarding: boolean, set: Set)
       set(`net/ipv6/conf/${link}/force_forwarding`, "1", "the same for IPv6, on this interface only"),
     );
   }
-  const why = "the same for IPv6: this kernel has only the one switch of all interfaces";
+  const why = "the same for IPv6: this kernel can switch it only for all interfaces together";
   return [set("net/ipv6/conf/all/forwarding", "1", why, { alongside: "net/ipv6/conf/*/forwarding" })];
 }
 
@@ -110,11 +111,11 @@ const EMPTY = ["inet", "bridge"]
   .join("");
 
 function rulesetSteps(nft: string): Step[] {
-  const why = "The rules, in tables of Clearline's own: replaced whole, in one transaction";
+  const why = "The rules, in Clearline's own tables, which are replaced in one transaction";
   return [{ kind: "command", why, run: ["nft", "-f", "-"], input: nft, undo: ["nft", "-f", "-"], undoInput: EMPTY }];
 }
 
-/** Where nft cannot queue, iptables-nft can: the same marks, in a chain of Clearline's own. */
+/** For kernels without nft's queue statement: iptables-nft's NFQUEUE with the same marks, in a chain of its own. */
 function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step[] {
   if (input.features.nftQueue || !lanes.some(({ queues }) => queues.length > 0)) return [];
   const families = input.features.ipv6 ? (["ip", "ip6"] as const) : (["ip"] as const);
@@ -126,7 +127,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
       const target = ["-j", "NFQUEUE", "--queue-num", `${number}`, "--queue-bypass"];
       return {
         kind: "command",
-        why: `${lane.listener.name}: SYNs of worker ${worker} wait in queue ${number}, or go on when it does not listen`,
+        why: `${lane.listener.name}: SYNs for worker ${worker} wait in queue ${number}, or pass while it does not read the queue`,
         run: raw("-A", "CLEARLINE-SYN", ...rule, ...target),
         undo: raw("-D", "CLEARLINE-SYN", ...rule, ...target),
         check: raw("-v", "-C", "CLEARLINE-SYN", ...rule, ...target),
@@ -135,7 +136,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
     return [
       {
         kind: "hold-table",
-        why: `This kernel has no nft queue: iptables-nft's is used (table ${family} raw, made where there is none)`,
+        why: `This kernel has no nft queue, so iptables-nft queues the SYNs (in table ${family} raw, which is created if it is missing)`,
         family,
       },
       {
@@ -148,7 +149,7 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
       ...lanes.flatMap((lane) => lane.queues.map((number, worker) => queue(lane, worker, number))),
       {
         kind: "command",
-        why: "Every packet passes by it; only those that Clearline has marked stop",
+        why: "Every packet passes this chain; only packets with Clearline's mark are queued",
         run: raw("-I", "PREROUTING", "-j", "CLEARLINE-SYN"),
         undo: raw("-D", "PREROUTING", "-j", "CLEARLINE-SYN"),
         check: raw("-v", "-C", "PREROUTING", "-j", "CLEARLINE-SYN"),
@@ -167,6 +168,6 @@ function cableSteps({ bridge, listener }: Lane): Step[] {
       name: port,
       bridge: bridge.name,
     },
-    { kind: "link-up", why: `${listener.name}: traffic flows`, name: port },
+    { kind: "link-up", why: `${listener.name}: set the interface up; traffic flows`, name: port },
   ]);
 }

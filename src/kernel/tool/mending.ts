@@ -4,12 +4,11 @@ import { within } from "../../linux/netns.ts";
 import { type Command, readProgram } from "../../linux/program.ts";
 import { linksOf } from "../../linux/routes.ts";
 import { namespaceOf, type ToolInterfaces } from "./numbers.ts";
-import { type Place, SIDES, type Side, TABLE, wayOut } from "./plan.ts";
+import { type PlacedTool, SIDES, type Side, sideRoutes, TABLE } from "./plan.ts";
 
 /**
- * An interface of a tool that was set down and up again has no routes any more: nothing leaves there. Brings them back at each side
- * that is up and lacks them, and answers the names of those interfaces. Never rejects: what cannot be mended now is tried again
- * with the next heartbeat.
+ * Restores the routes of a tool's interface that was set down and up again, which deleted them. Returns the names of the interfaces
+ * whose routes were restored. Never rejects: the next failed heartbeat tries again.
  */
 export async function mendInlineTool(tool: ToolInterfaces, path: string): Promise<readonly string[]> {
   const run = inNamespace(namespaceOf(tool));
@@ -17,13 +16,15 @@ export async function mendInlineTool(tool: ToolInterfaces, path: string): Promis
   try {
     const links = linksOf(await run(["ip", "-j", "address", "show"]));
     const [a, b] = [tool.interfaceA, tool.interfaceB].map((name) => links.find((link) => link.name === name));
-    // One that is gone comes back in another namespace, if at all: only a start puts it here again.
+    // An interface that has gone comes back in another namespace. Only a start moves it here again.
     if (a === undefined || b === undefined) return [];
-    const place: Place = { tool, path, links: { A: a, B: b } };
+    const placed: PlacedTool = { tool, path, links: { A: a, B: b } };
     const mended: string[] = [];
     for (const side of SIDES) {
-      const { name, up } = place.links[side];
-      const commands = wayOut(place, side, { ipv6 }).flatMap((step) => (step.kind === "command" ? [step.run] : []));
+      const { name, up } = placed.links[side];
+      const commands = sideRoutes(placed, side, { ipv6 }).flatMap((step) =>
+        step.kind === "command" ? [step.run] : [],
+      );
       if (!up || !(await isLost(run, name, side, commands))) continue;
       for (const command of commands) await run(command);
       mended.push(name);
@@ -37,12 +38,12 @@ export async function mendInlineTool(tool: ToolInterfaces, path: string): Promis
 
 type Run = (command: Command) => Promise<string>;
 
-/** A program stays in the namespace that it was started in. */
+/** Runs programs in a namespace: a process stays in the namespace that it was started in. */
 function inNamespace(namespace: string): Run {
   return (command) => within(namespace, () => ({ output: readProgram(command) })).output;
 }
 
-/** Whether one of the routes is missing that these commands make. */
+/** Whether a route that these commands add is missing. */
 async function isLost(run: Run, name: string, side: Side, commands: readonly Command[]): Promise<boolean> {
   for (const [, family = "-4", what] of commands) {
     if (what !== "route") continue;

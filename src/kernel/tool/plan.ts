@@ -6,7 +6,7 @@ import type { InsideStep, Step } from "../step.ts";
 import { MARK, namespaceOf, type ToolInterfaces } from "./numbers.ts";
 import { writeToolRules } from "./rules.ts";
 
-/** What this kernel can do, as far as tools need it. */
+/** The features of this kernel that tools need. */
 interface Features {
   readonly nftQueue: boolean;
   readonly iptablesNft: boolean;
@@ -14,23 +14,24 @@ interface Features {
 }
 
 export interface ToolsInput {
-  /** Each with its place in the configuration: "tools[0]". */
+  /** Each tool with its path in the configuration: "tools[0]". */
   readonly tools: readonly { readonly tool: ToolInterfaces; readonly path: string }[];
   /** 1 to 64. */
   readonly workers: number;
   readonly features: Features;
-  /** An interface that is in its tool's namespace already will do: the plan is only read. */
+  /** An interface may already be in its tool's namespace, because the plan is only printed. */
   readonly standing: boolean;
 }
 
-/** Routing tables and the order of the rules that lead to them, in a namespace that has nothing else. */
+/** Routing tables. The priorities of the rules that lead to them follow from their numbers. */
 export const TABLE = { A: 101, B: 102, LOCAL: 103 } as const;
-/** Layer 2: what the node calls the interface at the tool's other side; its hardware address is known, nobody is asked. */
+/** Layer 2: the addresses of the node's other interface, as a next hop. Its hardware address is known, so no ARP is needed. */
 const OTHER_SIDE = { 4: "169.254.77.9", 6: "fe80::77:9" } as const;
 
 /**
- * Plans what the kernel needs for the inline tools: a namespace for each, in which both of its interfaces are. Undoing gives them
- * back; all else goes with the namespace. Reads the interfaces, changes nothing. Throws ConfigError with the path of what cannot be.
+ * Plans what the kernel needs for the inline tools: a namespace for each, with both of its interfaces. Undoing moves the interfaces
+ * back and deletes the namespace with everything else in it. Reads the interfaces, changes nothing. Throws ConfigError with the path of
+ * a value that cannot be used.
  */
 export function planToolSteps({ tools, workers, features, standing }: ToolsInput): readonly Step[] {
   if (!features.nftQueue && !features.iptablesNft) {
@@ -48,7 +49,7 @@ export function planToolSteps({ tools, workers, features, standing }: ToolsInput
   });
 }
 
-/** An interface that a node has given to the tool. A service's namespaces are its own: nobody else can look into them. */
+/** An interface in the tool's namespace. Undefined also when a service has the namespace, which other processes cannot enter. */
 function readGiven(tool: ToolInterfaces, name: string): Link | undefined {
   try {
     return within(namespaceOf(tool), () => readLink(name));
@@ -58,14 +59,14 @@ function readGiven(tool: ToolInterfaces, name: string): Link | undefined {
   }
 }
 
-/** An interface that nobody else uses: it leaves this machine's network for the tool's namespace. */
+/** An interface of this machine that is not in use: it will be moved into the tool's namespace. */
 function readFree(name: string, path: string): Link {
   const link = readLink(name);
   const refuse = (why: string) => new ConfigError(path, `Cannot give ${name} to a tool (${path}): ${why}`);
   if (link === undefined) throw refuse("there is no interface of this name");
   if (link.master !== undefined) throw refuse(`it belongs to ${link.master}`);
   const [own] = link.addresses.filter((address) => !address.startsWith("fe80:"));
-  if (own !== undefined) throw refuse(`it has the address ${own}, which would be lost; take that away first`);
+  if (own !== undefined) throw refuse(`it has the address ${own}, which would be lost; remove the address first`);
   return link;
 }
 
@@ -73,74 +74,75 @@ export const SIDES = ["A", "B"] as const;
 export type Side = (typeof SIDES)[number];
 type Inside = InsideStep["steps"][number];
 
-/** A tool with its place in the configuration and its two interfaces. */
-export interface Place {
+/** A tool with its path in the configuration and its two interfaces. */
+export interface PlacedTool {
   readonly tool: ToolInterfaces;
   readonly path: string;
   readonly links: Readonly<Record<Side, Link>>;
 }
 
-function stepsOf(place: Place, workers: number, features: Features): Step[] {
-  const { tool, path, links } = place;
+function stepsOf(placed: PlacedTool, workers: number, features: Features): Step[] {
+  const { tool, path } = placed;
   const namespace = namespaceOf(tool);
-  const why = (what: string) => `${tool.name}: ${what}`;
-  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
+  const inside = (why: string, steps: readonly Inside[]): Step => ({
+    kind: "inside",
+    path,
+    why: `${tool.name}: ${why}`,
+    namespace,
+    steps,
+  });
   return [
     {
       kind: "command",
       path,
-      why: why("a network namespace of its own, from which nothing gets out but through the tool"),
+      why: `${tool.name}: a network namespace of its own, which packets leave only through the tool`,
       run: ["ip", "netns", "add", namespace],
       undo: ["ip", "netns", "del", namespace],
     },
-    ...SIDES.map(
-      (side): Step => ({
-        kind: "move-link",
-        path: `${path}.interface${side}`,
-        why: why(`the interface of T${side.toLowerCase()}`),
-        name: links[side].name,
-        namespace,
-      }),
+    ...SIDES.map((side) => moveStep(placed, side)),
+    inside("the rules: a connection that comes back is paired with its session, all other packets are dropped", [
+      {
+        kind: "command",
+        run: ["nft", "-f", "-"],
+        input: writeToolRules(tool, { workers, nftQueue: features.nftQueue }),
+      },
+      ...(features.nftQueue ? [] : holdSteps(tool, workers, features)),
+    ]),
+    inside(
+      "accept packets with foreign addresses, and answer ARP for its own addresses only",
+      settings(tool, features),
     ),
-    {
-      kind: "inside",
-      path,
-      why: why("the rules: what comes back is paired with what was sent, all else is dropped"),
-      namespace,
-      steps: [
-        {
-          kind: "command",
-          run: ["nft", "-f", "-"],
-          input: writeToolRules(tool, { workers, nftQueue: features.nftQueue }),
-        },
-        ...(features.nftQueue ? [] : holdSteps(tool, workers, features)),
-      ],
-    },
-    {
-      kind: "inside",
-      path,
-      why: why("foreign addresses are its business, and it answers for none but its own"),
-      namespace,
-      steps: settings(tool, features),
-    },
-    {
-      kind: "inside",
-      path,
-      why: why("every address is local to what comes in; what a socket sends leaves at its own side"),
-      namespace,
-      steps: [
-        ...SIDES.map(
-          (side): Inside => ({ ...ip("link", "set", links[side].name, "up"), path: `${path}.interface${side}` }),
-        ),
-        ip("link", "set", "lo", "up"),
-        ...SIDES.flatMap((side) => wayOut(place, side, features)),
-        ...families.flatMap((family) => routing(tool, family)),
-      ],
-    },
+    inside(
+      "every address of a packet that comes in is local, and packets of a socket leave at the socket's own side",
+      routeSteps(placed, features),
+    ),
   ];
 }
 
-/** Where nft cannot queue, iptables-nft can: behind the rules that know who awaits a SYN. Without bypass: unheld is unpaired. */
+function moveStep({ tool, path, links }: PlacedTool, side: Side): Step {
+  return {
+    kind: "move-link",
+    path: `${path}.interface${side}`,
+    why: `${tool.name}: the interface of T${side.toLowerCase()}`,
+    name: links[side].name,
+    namespace: namespaceOf(tool),
+  };
+}
+
+function routeSteps(placed: PlacedTool, features: Features): Inside[] {
+  const { tool, path, links } = placed;
+  const families = features.ipv6 ? ([4, 6] as const) : ([4] as const);
+  return [
+    ...SIDES.map(
+      (side): Inside => ({ ...ip("link", "set", links[side].name, "up"), path: `${path}.interface${side}` }),
+    ),
+    ip("link", "set", "lo", "up"),
+    ...SIDES.flatMap((side) => sideRoutes(placed, side, features)),
+    ...families.flatMap((family) => routing(tool, family)),
+  ];
+}
+
+/** For kernels without nft's queue statement: iptables-nft's NFQUEUE, after the rules that mark a SYN's owner. Without bypass, because a SYN without a verdict would be unpaired. */
 function holdSteps({ interfaceB }: ToolInterfaces, workers: number, { ipv6 }: Features): Inside[] {
   const families = ipv6 ? (["iptables-nft", "ip6tables-nft"] as const) : (["iptables-nft"] as const);
   return families.flatMap((program) =>
@@ -157,7 +159,7 @@ function settings({ interfaceA, interfaceB, layer }: ToolInterfaces, { ipv6 }: F
   const links = [interfaceA, interfaceB];
   return [
     ...["all", "default", ...links].flatMap((link) => [
-      // Both ends' addresses come in on both sides; a reverse path would say that they are strange.
+      // Packets of both ends come in on both sides; a reverse path filter would drop them.
       set(`ipv4/conf/${link}/rp_filter`, "0"),
       set(`ipv4/conf/${link}/accept_local`, "1"),
       // A client on this machine has a loopback address.
@@ -167,10 +169,10 @@ function settings({ interfaceA, interfaceB, layer }: ToolInterfaces, { ipv6 }: F
       set(`ipv4/conf/${link}/send_redirects`, "0"),
       set(`ipv4/conf/${link}/forwarding`, "0"),
     ]),
-    // A client's own port may be any, and may come again while its last connection lingers.
+    // A client may use any port, and use it again while its last connection is in TIME_WAIT.
     set("ipv4/ip_unprivileged_port_start", "0"),
     set("ipv4/tcp_tw_reuse", "1"),
-    // A cookie is a connection without a SYN that was awaited.
+    // A SYN cookie would accept a connection whose SYN was not paired.
     set("ipv4/tcp_syncookies", "0"),
     set("ipv4/tcp_fwmark_accept", "0"),
     ...(ipv6
@@ -179,7 +181,7 @@ function settings({ interfaceA, interfaceB, layer }: ToolInterfaces, { ipv6 }: F
           set(`ipv6/conf/${link}/accept_ra`, "0"),
           set(`ipv6/conf/${link}/accept_dad`, "0"),
           set(`ipv6/conf/${link}/accept_redirects`, "0"),
-          // A neighbour is asked for from a link-local address; a bump in the wire has no neighbours.
+          // Neighbour discovery needs a link-local address; a bump in the wire has no neighbours.
           set(`ipv6/conf/${link}/addr_gen_mode`, layer === 3 ? "0" : "1"),
           set(`ipv6/conf/${link}/forwarding`, "0"),
         ])
@@ -188,10 +190,10 @@ function settings({ interfaceA, interfaceB, layer }: ToolInterfaces, { ipv6 }: F
 }
 
 /**
- * What goes out at one side, and by whom it is known there. The kernel forgets all of it when the interface is set down, so each
- * of these may be said again.
+ * The addresses, neighbours and routes of one side. The kernel deletes them when the interface is set down, so each of these commands
+ * can be repeated.
  */
-export function wayOut({ tool, path, links }: Place, side: Side, { ipv6 }: Pick<Features, "ipv6">): Inside[] {
+export function sideRoutes({ tool, path, links }: PlacedTool, side: Side, { ipv6 }: Pick<Features, "ipv6">): Inside[] {
   const { name } = links[side];
   const [addresses, gateways] = side === "A" ? [tool.addressA, tool.gatewayA] : [tool.addressB, tool.gatewayB];
   const families = ipv6 ? ([4, 6] as const) : ([4] as const);
@@ -223,14 +225,14 @@ export function wayOut({ tool, path, links }: Place, side: Side, { ipv6 }: Pick<
   });
 }
 
-/** Before the table of local addresses is asked: a loopback address is not this machine's here. */
+/** Rules that come before the local table: in this namespace a loopback address may be a client's. */
 function routing(tool: ToolInterfaces, family: 4 | 6): Inside[] {
   const of = (...args: string[]) => ip(`-${family}`, ...args);
   const side = (a: Side): Inside[] => {
     const name = a === "A" ? tool.interfaceA : tool.interfaceB;
     const table = `${TABLE[a]}`;
     return [
-      // When the interface is down there is no other way.
+      // When the interface is down, packets must not leave by another way.
       of("route", "add", "unreachable", "default", "metric", "4000", "table", table),
       of("rule", "add", "priority", `${10 + TABLE[a]}`, "iif", name, "lookup", `${TABLE.LOCAL}`),
       of("rule", "add", "priority", `${20 + TABLE[a]}`, "fwmark", `${hex(MARK[a])}/${hex(MARK.SIDE)}`, "lookup", table),

@@ -5,8 +5,8 @@ import {
   HEARTBEAT,
   MARK,
   markAtA,
+  type Owner,
   queueOf,
-  type Slot,
   type ToolInterfaces,
 } from "./numbers.ts";
 
@@ -18,26 +18,26 @@ const ENDS = {
   ip6: "ip6 saddr . tcp sport . ip6 daddr . tcp dport",
 } as const;
 /**
- * Seconds that the kernel awaits what left at A. A SYN that is sent again begins them anew; TCP gives up later, but the session
- * does not wait as long between two of them.
+ * Seconds for which the kernel awaits at B a connection that left at A. Each retransmitted SYN starts them again. TCP gives up
+ * later, but the gaps between its SYNs are shorter.
  */
 const AWAITED = 40;
-/** Connections that may be under way at one time, of each slot. */
+/** The most connections of one owner that are awaited at one time. */
 const MOST_AWAITED = 65_536;
 
 /**
- * The rules of a tool's namespace. A connection leaves at A, and the kernel notes its ends and who opened it. What comes back at B
- * with these ends is handed to just that worker, which knows the session; all else that comes in belongs to a connection that
- * lives, or is dropped and counted. Nothing leaves but what the node's own sockets send, each at its side.
+ * The rules of a tool's namespace. When a connection leaves at A, the kernel notes its ends and its owner. A SYN that comes back at B
+ * with these ends is queued for that worker, which knows the session. Other packets that come in belong to a live connection, or are
+ * dropped and counted. Only packets of the node's own sockets leave, each at its own side.
  */
 export function writeToolRules(
   { interfaceA, interfaceB }: Pick<ToolInterfaces, "interfaceA" | "interfaceB">,
   { workers, nftQueue }: { readonly workers: number; readonly nftQueue: boolean },
 ): string {
   const each = Array.from({ length: workers }, (_, worker) => worker);
-  const slots = [...each, HEARTBEAT];
+  const owners = [...each, HEARTBEAT];
   return `table inet clearline {
-${lines(slots, awaitedSets)}
+${lines(owners, awaitedSets)}
   counter strangers { }
   chain leave {
     type filter hook output priority mangle; policy drop;
@@ -47,7 +47,7 @@ ${lines(slots, awaitedSets)}
   }
   chain note {
     tcp flags & (fin|syn|rst|ack) != syn accept
-${lines(slots, noteRules)}
+${lines(owners, noteRules)}
     accept
   }
   chain know {
@@ -56,7 +56,7 @@ ${lines(slots, noteRules)}
     iifname "${interfaceB}" ${NEW} goto pair
   }
   chain pair {
-${lines(slots, pairRules)}
+${lines(owners, pairRules)}
     meta mark 0 counter name "strangers" drop
 ${nftQueue ? lines(each, (worker) => [`meta mark ${hex(markAtA(worker))} queue num ${queueOf(worker)}`]) : ""}
   }
@@ -69,45 +69,45 @@ ${nftQueue ? lines(each, (worker) => [`meta mark ${hex(markAtA(worker))} queue n
     ip daddr ${ACCEPTING[4]} counter name "strangers" drop
     iifname "${interfaceB}" ${NEW} goto accept-by
     socket transparent 1 accept
-    # What is left of a connection that has just ended.
+    # A late RST of a connection that has just ended.
     tcp flags & rst == rst drop
     counter name "strangers" drop
   }
   chain accept-by {
-${lines(slots, acceptRules)}
+${lines(owners, acceptRules)}
     drop
   }
 }
 `;
 }
 
-/** A set for each slot: nft 1.0.6 cannot write a map of which the key is two IPv6 addresses and two ports. */
-function awaitedSets(slot: Slot): string[] {
+/** A set for each owner: nft 1.0.6 cannot write a map whose key is two IPv6 addresses and two ports. */
+function awaitedSets(owner: Owner): string[] {
   return [4, 6].map((family) => {
     const type = `ipv${family}_addr . inet_service . ipv${family}_addr . inet_service`;
-    return `set awaited${family}-${slot} { type ${type}; size ${MOST_AWAITED}; flags dynamic,timeout; }`;
+    return `set awaited${family}-${owner} { type ${type}; size ${MOST_AWAITED}; flags dynamic,timeout; }`;
   });
 }
 
-function noteRules(slot: Slot): string[] {
-  const is = `meta mark ${hex(markAtA(slot))}`;
+function noteRules(owner: Owner): string[] {
+  const is = `meta mark ${hex(markAtA(owner))}`;
   return [
-    `${is} update @awaited4-${slot} { ${ENDS.ip} timeout ${AWAITED}s }`,
-    `${is} update @awaited6-${slot} { ${ENDS.ip6} timeout ${AWAITED}s }`,
+    `${is} update @awaited4-${owner} { ${ENDS.ip} timeout ${AWAITED}s }`,
+    `${is} update @awaited6-${owner} { ${ENDS.ip6} timeout ${AWAITED}s }`,
   ];
 }
 
-function pairRules(slot: Slot): string[] {
-  const set = `meta mark set ${hex(markAtA(slot))}`;
-  return [`${ENDS.ip} @awaited4-${slot} ${set}`, `${ENDS.ip6} @awaited6-${slot} ${set}`];
+function pairRules(owner: Owner): string[] {
+  const set = `meta mark set ${hex(markAtA(owner))}`;
+  return [`${ENDS.ip} @awaited4-${owner} ${set}`, `${ENDS.ip6} @awaited6-${owner} ${set}`];
 }
 
-function acceptRules(slot: Slot): string[] {
-  const is = `meta mark ${hex(markAtA(slot))} meta l4proto tcp`;
-  const port = acceptingPort(slot);
+function acceptRules(owner: Owner): string[] {
+  const is = `meta mark ${hex(markAtA(owner))} meta l4proto tcp`;
+  const port = acceptingPort(owner);
   return [`${is} tproxy ip to ${ACCEPTING[4]}:${port} accept`, `${is} tproxy ip6 to [${ACCEPTING[6]}]:${port} accept`];
 }
 
-function lines(slots: readonly Slot[], write: (slot: Slot) => readonly string[]): string {
-  return slots.flatMap((slot) => write(slot).map((line) => `    ${line}`)).join("\n");
+function lines(owners: readonly Owner[], write: (owner: Owner) => readonly string[]): string {
+  return owners.flatMap((owner) => write(owner).map((line) => `    ${line}`)).join("\n");
 }

@@ -1,4 +1,4 @@
-import { createCache } from "../../cache.ts";
+import { Cache } from "../../cache.ts";
 import type { Minted, MintRequest } from "./mint.ts";
 
 /**
@@ -18,14 +18,14 @@ export interface IssuedCache {
 const FRESH = 600_000;
 
 export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => Promise<Minted>): IssuedCache {
-  const cache = createCache<Minted>({ entries: limit });
+  const cache = new Cache<Minted>({ entries: limit });
   return {
     take: (name, wanted, now) =>
       cache.take(`${name} ${wanted.authority} ${wanted.keyType}`, now, async () => ({
         value: await ask(wanted),
         until: now + FRESH,
       })),
-    flush: cache.flush,
+    flush: () => cache.flush(),
     get size() {
       return cache.size;
     },

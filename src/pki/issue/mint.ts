@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from "node:crypto";
-import { createCache } from "../../cache.ts";
+import { Cache } from "../../cache.ts";
 import type { KeyType } from "../../vocabulary.ts";
 import { issueCertificate, randomSerial } from "../x509/certificate-writing.ts";
 import { sha256 } from "../x509/fingerprint.ts";
@@ -88,7 +88,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY, shared } = options;
   const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
   const rsaKeys = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
-  const cache = createCache<Minted>({ entries: cacheSize, bytes: cacheBytes });
+  const cache = new Cache<Minted>({ entries: cacheSize, bytes: cacheBytes });
   const count = { minted: 0, shared: 0, failed: 0 };
 
   async function findOrMint(name: string, request: MintRequest, authority: Authority, at: number) {
@@ -121,7 +121,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       const { hits, evicted, size } = cache;
       return { ...count, hits, evicted, entries: size, rsaKeysReady: ready, rsaKeysMade: made };
     },
-    flush: cache.flush,
+    flush: () => cache.flush(),
   };
 }
 

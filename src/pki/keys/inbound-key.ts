@@ -1,8 +1,11 @@
 import type { HeldKeyType } from "./private-key.ts";
 
+/** A key's id: this many digits of the certificate's SHA-256, or of the public key's while there is no certificate. */
+export const ID_LENGTH = 16;
+
 /** A server's certificate and private key, ready to be presented. The key is a secret: never log it. */
 export interface InboundKey {
-  /** The first 16 digits of `sha256`. */
+  /** The first ID_LENGTH digits of `sha256`. */
   readonly id: string;
   readonly hosts: readonly string[];
   /** The server's certificate first, then its chain. */

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 import { sha256 } from "../x509/fingerprint.ts";
 import { publicKeyOf } from "../x509/public-key.ts";
-import type { InboundKey } from "./inbound-key.ts";
+import { ID_LENGTH, type InboundKey } from "./inbound-key.ts";
 import type { KeyRequest } from "./key-request.ts";
 import { type KeySource, readKey } from "./key-source.ts";
 import { type HeldKeyType, readPrivateKey } from "./private-key.ts";
@@ -42,8 +42,6 @@ export interface WaitingKey extends KeyRequest {
 
 /** Files that are read in parallel. */
 const AT_ONCE = 32;
-/** An id is the first digits of the certificate's SHA-256, or of the public key's while there is no certificate. */
-const ID_LENGTH = 16;
 
 /** `notice` receives messages about repairs: of permissions, and of keys that were not encrypted with the vault's secret. */
 export function openKeyFolder(directory: string, vault: Vault, notice: (text: string) => void): KeyFolder {
@@ -53,12 +51,12 @@ export function openKeyFolder(directory: string, vault: Vault, notice: (text: st
 
   return {
     async add(key) {
-      const entry = readKey({ ...key, path: "the key to add" });
-      const { id, hosts, certificatePem, keyPem, publicKeySha256 } = entry;
+      const added = readKey({ ...key, path: "the key to add" });
+      const { id, hosts, certificatePem, keyPem, publicKeySha256 } = added;
       checkHosts(hosts);
       await writeKey(fileOf(id), vault, { hosts, certificatePem, keyPem });
       await removeFile(requestOf(publicKeySha256));
-      return entry;
+      return added;
     },
     async addRequest(hosts, make) {
       checkHosts(hosts);

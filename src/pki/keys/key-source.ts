@@ -5,7 +5,7 @@ import { fingerprintOf, serialNumberOf, sha256 } from "../x509/fingerprint.ts";
 import { type PemCertificate, readCertificates } from "../x509/pem.ts";
 import { publicKeyOf } from "../x509/public-key.ts";
 import { readValidity } from "../x509/validity.ts";
-import type { InboundKey } from "./inbound-key.ts";
+import { ID_LENGTH, type InboundKey } from "./inbound-key.ts";
 import { foldHost } from "./keystore.ts";
 import { readPkcs12 } from "./pkcs12.ts";
 import { privateKeyPem, readPrivateKey } from "./private-key.ts";
@@ -36,7 +36,7 @@ export function readKey(source: KeySource): InboundKey {
   if (!certificate.checkPrivateKey(key)) throw new ConfigError(path, `Cannot use ${path}: ${mismatch(chain, key)}`);
   const fingerprint = fingerprintOf(certificate);
   return {
-    id: fingerprint.slice(0, 16),
+    id: fingerprint.slice(0, ID_LENGTH),
     hosts: source.hosts.length > 0 ? source.hosts : namesOf(path, certificate),
     certificatePem: chain.map(({ pem }) => pem).join(""),
     keyPem: privateKeyPem(key),

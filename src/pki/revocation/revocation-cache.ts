@@ -1,4 +1,4 @@
-import { type Cache, createCache } from "../../cache.ts";
+import { Cache } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
 import type { CertificateStatus, ChainStatus } from "./revocation-answer.ts";
 
@@ -25,10 +25,10 @@ const MAX_FAILURES = 1_000;
 
 /** `limit`: the most certificates. */
 export function createRevocationCache(limit: number): RevocationCache {
-  const chains = createCache<ChainStatus>({ entries: limit });
-  const certificates = createCache<CertificateStatus>({ entries: limit });
-  const lists = createCache<RevocationList>({ bytes: MAX_LISTS });
-  const failures = createCache<string>({ entries: MAX_FAILURES });
+  const chains = new Cache<ChainStatus>({ entries: limit });
+  const certificates = new Cache<CertificateStatus>({ entries: limit });
+  const lists = new Cache<RevocationList>({ bytes: MAX_LISTS });
+  const failures = new Cache<string>({ entries: MAX_FAILURES });
   return {
     ...{ chains, certificates, lists, failures, hits: 0, misses: 0 },
     get size() {

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { type Cache, createCache } from "../../cache.ts";
+import { Cache } from "../../cache.ts";
 import type { Fault } from "../../vocabulary.ts";
 import type { InboundKey } from "../keys/inbound-key.ts";
 import type { Keystore } from "../keys/keystore.ts";
@@ -54,7 +54,7 @@ const FRESH = 60_000;
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
-  verified: VerifiedCache = createCache({ entries: 2_000 }),
+  verified: VerifiedCache = new Cache({ entries: 2_000 }),
   revocation?: RevocationChecker,
 ): Judge {
   const rootSet = createRootSet(roots);

@@ -26,6 +26,15 @@ export interface RecordedCertificate {
  * Throws PeerError when the certificate is not X.509 in DER.
  */
 export function recordCertificate(certificate: X509Certificate): RecordedCertificate {
+  const known = recorded.get(certificate) ?? readRecord(certificate);
+  recorded.set(certificate, known);
+  return known;
+}
+
+/** Sessions with the same server share its certificate, and so what is recorded of it. */
+const recorded = new WeakMap<X509Certificate, RecordedCertificate>();
+
+function readRecord(certificate: X509Certificate): RecordedCertificate {
   const { notBefore, notAfter } = readValidity(certificate);
   return {
     subject: oneLine(certificate.subject),

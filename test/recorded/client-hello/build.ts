@@ -2,7 +2,7 @@ import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../../../src/wire/numbers.ts";
 import { record } from "../../../src/wire/record.ts";
 import { u8, u16, u16s, vector8, vector16, vector24 } from "../../../src/wire/writer.ts";
 
-/** What a built hello has instead of the ordinary; what a test leaves out is well-formed. */
+/** The fields of a ClientHello that a test chooses; all others are well-formed. */
 export interface HelloParts {
   readonly version?: number;
   readonly sessionId?: Uint8Array;
@@ -13,7 +13,7 @@ export interface HelloParts {
   readonly trailer?: Uint8Array;
 }
 
-/** A ClientHello message with its handshake header, as a test wants it. */
+/** Builds a ClientHello message with its handshake header. */
 export function helloMessage(parts: HelloParts = {}): Buffer {
   const { version = 0x0303, sessionId = Buffer.alloc(0), suites = [0x1301], compression = [0] } = parts;
   const body = Buffer.concat([
@@ -30,7 +30,7 @@ export function helloMessage(parts: HelloParts = {}): Buffer {
   return Buffer.concat([u8(HANDSHAKE_TYPES.client_hello), vector24(body)]);
 }
 
-/** A message in handshake records of at most so many bytes each. */
+/** Puts a message into handshake records of at most `size` bytes each. */
 export function inRecords(message: Uint8Array, size = 0x4000): Buffer {
   const records: Buffer[] = [];
   for (let at = 0; at < message.length; at += size) {

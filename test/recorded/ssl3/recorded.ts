@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Connection, Established, Happening, SavedSession } from "../../../src/ssl3/connection.ts";
+import type { Connection, ConnectionEvent, Established, SavedSession } from "../../../src/ssl3/connection.ts";
 import { clientOf, RSA, seeded, serverOf, sessionMap } from "./sides.ts";
 
 /**
@@ -46,7 +46,7 @@ const MESSAGE = "The engine says this over SSL 3.0.";
 export interface Speaker {
   readonly connection: Connection;
   /** To be told of everything that is heard. */
-  on(happening: Happening): void;
+  on(event: ConnectionEvent): void;
   established(): Established | undefined;
 }
 
@@ -64,15 +64,15 @@ export function speak({ name, side, suite }: Conversation, session: SavedSession
   return {
     connection,
     established: () => established,
-    on(happening) {
-      if (happening.kind === "open") {
-        established = happening.established;
+    on(event) {
+      if (event.kind === "open") {
+        established = event.established;
         connection.send(Buffer.from(side === "client" ? MESSAGE : "recorded\n"));
-      } else if (happening.kind === "data" && side === "server") connection.send(Buffer.from(happening.bytes));
-      else if (happening.kind === "data") {
-        heard += happening.bytes.toString("latin1");
+      } else if (event.kind === "data" && side === "server") connection.send(Buffer.from(event.bytes));
+      else if (event.kind === "data") {
+        heard += event.bytes.toString("latin1");
         if (heard.endsWith(MESSAGE)) connection.close();
-      } else if (happening.kind === "end" && side === "server") connection.close();
+      } else if (event.kind === "end" && side === "server") connection.close();
     },
   };
 }

@@ -2,7 +2,7 @@ import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { PeerError } from "../../../src/errors.ts";
 import { type ClientOptions, createClient } from "../../../src/ssl3/client.ts";
-import type { Connection, Established, Happening, SavedSession } from "../../../src/ssl3/connection.ts";
+import type { Connection, ConnectionEvent, Established, SavedSession } from "../../../src/ssl3/connection.ts";
 import type { Random } from "../../../src/ssl3/random.ts";
 import { createServer, type Identity, type ServerOptions } from "../../../src/ssl3/server.ts";
 import { suitesFor } from "../../../src/ssl3/suites.ts";
@@ -51,18 +51,18 @@ export function serverOf(options: Partial<ServerOptions> = {}): Connection {
 
 /** What one side made of what it received. */
 export interface Heard {
-  readonly happenings: Happening[];
+  readonly events: ConnectionEvent[];
   readonly error: PeerError | undefined;
 }
 
 /** Lets a side hear bytes; a PeerError is an outcome, any other error is thrown. The bytes stay as they are. */
 export function hear(side: Connection, bytes: Uint8Array): Heard {
-  const happenings: Happening[] = [];
+  const events: ConnectionEvent[] = [];
   try {
-    for (const happening of side.receive(Buffer.from(bytes))) happenings.push(happening);
-    return { happenings, error: undefined };
+    for (const event of side.receive(Buffer.from(bytes))) events.push(event);
+    return { events, error: undefined };
   } catch (error) {
-    if (error instanceof PeerError) return { happenings, error };
+    if (error instanceof PeerError) return { events, error };
     throw error;
   }
 }
@@ -89,16 +89,16 @@ function* inPieces(bytes: Buffer, size: number): Generator<Buffer> {
 }
 
 function sum(all: readonly Heard[]): Heard {
-  return { happenings: all.flatMap(({ happenings }) => happenings), error: all.find(({ error }) => error)?.error };
+  return { events: all.flatMap(({ events }) => events), error: all.find(({ error }) => error)?.error };
 }
 
 /** What was agreed on, when the handshake came to its end. */
-export function establishedOf({ happenings }: Heard): Established | undefined {
-  return happenings.find((one) => one.kind === "open")?.established;
+export function establishedOf({ events }: Heard): Established | undefined {
+  return events.find((one) => one.kind === "open")?.established;
 }
 
-export function dataOf({ happenings }: Heard): Buffer {
-  return Buffer.concat(happenings.flatMap((one) => (one.kind === "data" ? [one.bytes] : [])));
+export function dataOf({ events }: Heard): Buffer {
+  return Buffer.concat(events.flatMap((one) => (one.kind === "data" ? [one.bytes] : [])));
 }
 
 /** Sessions as a server keeps them. */

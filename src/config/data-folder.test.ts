@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { scratch } from "../../test/processes.ts";
-import { findRunningNode, removeNodeFile, writeNodeFile } from "./node-file.ts";
+import { findRunningNode, removeNodeFile, writeNodeFile } from "./data-folder.ts";
 
 const ADDRESS = { host: "127.0.0.1", port: 8484 };
 

@@ -1,5 +1,11 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
+
+/** The data folder of a configuration that names none. */
+export function defaultDataDir(): string {
+  return process.getuid?.() === 0 ? "/var/lib/clearline" : join(homedir(), ".local", "state", "clearline");
+}
 
 /**
  * The file node.json in the data folder: where the node that runs with this folder serves its API. The commands find the node

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-/** What the tests read from the packets, written from the RFCs and apart from what writes them. */
+/** A packet that the tests have read. The reader follows the RFCs and shares no code with the writer. */
 export interface Packet {
   readonly from: string;
   readonly to: string;
@@ -10,7 +10,7 @@ export interface Packet {
   readonly payload: Buffer;
 }
 
-/** Reads one IP packet and checks everything that a receiver would. */
+/** Reads one IP packet and makes the checks of a receiver. */
 export function readPacket(bytes: Buffer): Packet {
   const four = bytes[0]! >> 4 === 4;
   const header = four ? 20 : 40;
@@ -38,18 +38,18 @@ export function readPacket(bytes: Buffer): Packet {
   };
 }
 
-export interface Conversation {
-  /** What each end sent, in order, and how it ended. */
+export interface Connection {
+  /** The bytes that each end sent, and the ends of the connection, in order. */
   readonly client: Buffer;
   readonly server: Buffer;
   readonly ends: readonly string[];
 }
 
 /**
- * Follows one connection as a receiver would: a handshake first, every byte in sequence, every acknowledgment of what
- * was received, nothing after the end.
+ * Follows one connection as a receiver would: a handshake first, every byte in sequence, every byte acknowledged,
+ * nothing after the end.
  */
-export function follow(packets: readonly Packet[]): Conversation {
+export function follow(packets: readonly Packet[]): Connection {
   const [syn, synAck] = packets;
   assert.equal(syn?.flags, "SYN");
   assert.equal(synAck?.flags, "SYN ACK");
@@ -82,7 +82,7 @@ export function follow(packets: readonly Packet[]): Conversation {
   return { client: Buffer.concat(received.get(syn!.from)!), server: Buffer.concat(received.get(synAck!.from)!), ends };
 }
 
-/** RFC 1071, as its section 1 says it: 16-bit words in network order, a last odd byte padded with zero. */
+/** RFC 1071, section 1: the sum of 16-bit words in network order, an odd last byte padded with zero. */
 function onesComplement(bytes: Buffer): number {
   let sum = 0;
   for (let at = 0; at < bytes.length; at += 2) {
@@ -92,8 +92,8 @@ function onesComplement(bytes: Buffer): number {
   return sum;
 }
 
-/** Sorts packets into their connections. */
-export function conversations(packets: readonly Buffer[]): Conversation[] {
+/** Sorts packets by connection. */
+export function connectionsIn(packets: readonly Buffer[]): Connection[] {
   const byEnds = Map.groupBy(packets.map(readPacket), ({ from, to }) => [from, to].sort().join(" "));
   return [...byEnds.values()].map(follow);
 }
@@ -105,7 +105,7 @@ export interface PcapngPacket {
   readonly comment: string | undefined;
 }
 
-/** How many packets were left out, as the last note in a pcapng stream says. */
+/** The number of packets that were left out, from the last note in a pcapng stream. */
 export function readDropped(file: Buffer): number {
   let dropped = 0;
   for (let at = 0; at < file.length; at += file.readUInt32LE(at + 4)) {
@@ -161,7 +161,7 @@ function readEnhancedPacket(block: Buffer): PcapngPacket {
   const options = end + ((4 - (captured % 4)) % 4);
   assert.ok(
     block.subarray(end, options).every((byte) => byte === 0),
-    "the padding shows nothing",
+    "the padding is zero",
   );
   let comment: string | undefined;
   if (options < block.length - 4) {

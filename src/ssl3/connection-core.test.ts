@@ -22,12 +22,12 @@ import { writeKeys } from "./derivation.ts";
 import { decryptPremaster, encryptPremaster } from "./key-exchange.ts";
 import { frame, type MessageName } from "./messages.ts";
 import { RecordWriter } from "./record-layer.ts";
-import { advance, type Line, type State } from "./states.ts";
+import { advance, type Move, type State } from "./states.ts";
 import { suitesFor } from "./suites.ts";
 
 const HANDSHAKE = 22;
 const message = (name: MessageName, body: Uint8Array) => record(HANDSHAKE, 0x0300, frame(name, body));
-/** Level and description of the alert that a side has just said in plaintext. */
+/** Level and description of the plaintext alert in these bytes. */
 const alertIn = (bytes: Buffer) => (bytes[0] === 21 ? [...bytes.subarray(5, 7)] : undefined);
 
 function hello(suites: readonly number[], version = 0x0300, compression: readonly number[] = [0]): Buffer {
@@ -63,20 +63,20 @@ for (const suite of suitesFor("all")) {
       const spoken = talk(client, server, piece);
       assert.deepEqual(dataOf(spoken.server), there);
       assert.deepEqual(dataOf(spoken.client), back);
-      assert.equal(spoken.server.happenings.at(-1)?.kind, "end");
-      // The server may still send when the client has ended.
+      assert.equal(spoken.server.events.at(-1)?.kind, "end");
+      // The server may still send after the client's close_notify.
       server.send(Buffer.from("after"));
       server.close();
       const last = talk(client, server);
       assert.equal(dataOf(last.client).toString(), "after");
-      assert.equal(last.client.happenings.at(-1)?.kind, "end");
+      assert.equal(last.client.events.at(-1)?.kind, "end");
       return mine.session!;
     };
     open(open(), 61);
   });
 }
 
-test("A client that offers suites of every kind is given its first that is allowed and has a key", () => {
+test("The server chooses the client's first suite that is allowed and that it has a key for", () => {
   const chosen = (suites: readonly number[], identities = [RSA, ECDSA], choice: "all" | "rc4" = "all") => {
     const server = serverOf({ identities, suites: choice });
     const { error } = hear(server, hello(suites));
@@ -115,7 +115,7 @@ test("A server that chooses a suite or a version that was not offered is refused
   assert.equal(choose(0x0300, 0x0005), undefined);
 });
 
-test("A client that has fallen back learns so when something newer is spoken here", () => {
+test("A client that fell back is refused when the node speaks a newer version", () => {
   const fallenBack = serverOf({ highest: 0x0304 });
   assert.equal(
     hear(fallenBack, hello([0x002f, SIGNALLING_SUITES.fallback])).error?.alert,
@@ -128,7 +128,7 @@ test("A client that has fallen back learns so when something newer is spoken her
   assert.ok(client.take().includes(u16(SIGNALLING_SUITES.fallback)));
 });
 
-test("A client that offers nothing as old as SSL 3.0 is refused, with an alert that SSL 3.0 has", () => {
+test("A client that does not offer SSL 3.0 is refused with an alert of SSL 3.0", () => {
   const versions = Buffer.concat([u16(43), vector16(vector8(u16(0x0304)))]);
   const body = [u16(0x0303), Buffer.alloc(32), vector8(), vector16(u16(0x002f)), vector8(u8(0)), vector16(versions)];
   const server = serverOf();
@@ -136,8 +136,8 @@ test("A client that offers nothing as old as SSL 3.0 is refused, with an alert t
   assert.deepEqual(alertIn(server.take()), [2, ALERTS.handshake_failure]);
 });
 
-test("An SSLv2-format hello is answered, and hashed as its sender hashes it", () => {
-  // What a client says whose ClientHello has the old format: the rest of its conversation is the same.
+test("An SSLv2-format hello is answered and hashed correctly", () => {
+  // Only the ClientHello has the old format; the client's other messages are the same.
   const client = clientOf({ suites: [0x002f] });
   const own = client.take();
   const random = own.subarray(11, 43);
@@ -147,11 +147,11 @@ test("An SSLv2-format hello is answered, and hashed as its sender hashes it", ()
   assert.equal(heard.error, undefined);
   const { error } = hear(client, server.take());
   assert.equal(error, undefined);
-  // This client has hashed its own hello, so that the Finished must tell the two apart.
+  // The client has hashed its own hello, so its Finished does not match.
   assert.equal(hear(server, client.take()).error?.alert, ALERTS.handshake_failure);
 });
 
-test("Whatever is wrong with a premaster secret, the server's answer is the same", () => {
+test("The server's answer is the same for every fault of a premaster secret", () => {
   const key = RSA.key;
   const answers = new Set<string>();
   for (const wrong of WRONG_PREMASTERS) {
@@ -159,19 +159,19 @@ test("Whatever is wrong with a premaster secret, the server's answer is the same
     hear(server, hello([0x002f]));
     server.take();
     const heard = hear(server, message("client_key_exchange", wrong()));
-    assert.deepEqual(heard, { happenings: [], error: undefined });
+    assert.deepEqual(heard, { events: [], error: undefined });
     assert.equal(server.take().length, 0);
     hear(server, record(20, 0x0300, Buffer.from([1])));
     const { error } = hear(server, record(HANDSHAKE, 0x0300, Buffer.alloc(64, 5)));
     answers.add(`${error?.alert} ${server.take().toString("hex")}`);
   }
   assert.deepEqual([...answers], [`${ALERTS.bad_record_mac} 15030000020214`]);
-  // And the right one is told from all of these only by who knows it.
+  // Only the holder of the right secret sees a difference.
   const { premaster, message: encrypted } = encryptPremaster(key, 0x0300, seeded("premaster"));
   assert.deepEqual(decryptPremaster(key, encrypted, 0x0300, seeded("other")), premaster);
 });
 
-/** PKCS #1 blocks for a modulus of 256 bytes, each wrong in one way, and what is no block at all. */
+/** PKCS #1 blocks for a modulus of 256 bytes, each with one fault, and bytes that are not a block. */
 const WRONG_PREMASTERS: readonly (() => Buffer)[] = [
   ...[
     (block: Buffer) => block.writeUInt8(1, 0),
@@ -198,24 +198,24 @@ const WRONG_PREMASTERS: readonly (() => Buffer)[] = [
   () => Buffer.alloc(0),
 ];
 
-test("A wrong premaster secret becomes a random one, a right one stays", () => {
+test("A wrong premaster secret is replaced by a random one, a correct one is not", () => {
   for (const wrong of WRONG_PREMASTERS) {
     assert.deepEqual(decryptPremaster(RSA.key, wrong(), 0x0300, seeded("x")), seeded("x")(48));
   }
   const tls = encryptPremaster(RSA.key, 0x0303, seeded("a"));
   assert.deepEqual(decryptPremaster(RSA.key, tls.message, 0x0303, seeded("x")), tls.premaster);
-  // The version of a hello that was rolled back on its way.
+  // The version of a hello that an attacker has lowered.
   assert.deepEqual(decryptPremaster(RSA.key, tls.message, 0x0300, seeded("x")), seeded("x")(48));
 });
 
-/** Two sides that have agreed on a suite. */
+/** Two sides that have completed a handshake. */
 function opened(suite = 0x002f): { client: Connection; server: Connection } {
   const pair = { client: clientOf({ suites: [suite] }), server: serverOf() };
   talk(pair.client, pair.server);
   return pair;
 }
 
-/** The same, and what writes in each one's name with its keys: what the engine itself would never say. */
+/** The same, with writers that have each side's keys and can write records that the engine never would. */
 function openedWithKeys() {
   const pair = { client: clientOf({ suites: [0x0005] }), server: serverOf({ find: () => undefined }) };
   const { suite, session } = establishedOf(talk(pair.client, pair.server).client)!;
@@ -224,14 +224,14 @@ function openedWithKeys() {
   const writerOf = (side: "client" | "server") => {
     const writer = new RecordWriter();
     writer.protect(suite, keys[side]);
-    // As long as a Finished: RC4 and the record number are then where they stand.
+    // As long as a Finished, so that RC4 and the record number continue correctly.
     writer.write(HANDSHAKE, Buffer.alloc(40));
     return (contentType: number, content: Uint8Array) => Buffer.concat(writer.write(contentType, content));
   };
   return { ...pair, asClient: writerOf("client"), asServer: writerOf("server") };
 }
 
-test("Renegotiation is refused: a ClientHello ends the connection, a HelloRequest is passed over", () => {
+test("Renegotiation is refused: a ClientHello ends the connection, a HelloRequest is ignored", () => {
   const { client, server, asClient, asServer } = openedWithKeys();
   const heard = hear(
     client,
@@ -243,7 +243,7 @@ test("Renegotiation is refused: a ClientHello ends the connection, a HelloReques
   assert.equal(hear(server, asClient(HANDSHAKE, again)).error?.alert, ALERTS.unexpected_message);
 });
 
-test("Once open, no handshake message and no second switch of keys is expected of either side", () => {
+test("Once open, handshake messages and a second ChangeCipherSpec are errors", () => {
   for (const name of Object.keys(BODIES) as MessageName[]) {
     const { client, server, asClient, asServer } = openedWithKeys();
     const framed = frame(name, BODIES[name]);
@@ -255,39 +255,39 @@ test("Once open, no handshake message and no second switch of keys is expected o
   assert.equal(hear(server, asClient(20, u8(1))).error?.alert, ALERTS.unexpected_message);
 });
 
-test("Nothing may be said behind a close_notify", () => {
+test("Nothing may follow a close_notify", () => {
   const { server, asClient } = openedWithKeys();
   const heard = hear(server, Buffer.concat([asClient(21, Buffer.from([1, 0])), asClient(23, Buffer.from("late"))]));
-  assert.deepEqual(heard.happenings, [{ kind: "end" }]);
+  assert.deepEqual(heard.events, [{ kind: "end" }]);
   assert.equal(heard.error?.alert, ALERTS.unexpected_message);
 });
 
-test("Nothing is heard and nothing is said after a fatal alert", () => {
+test("After a fatal alert nothing is read or sent", () => {
   const { client, server } = opened();
   server.take();
-  assert.deepEqual(hear(clientOf(), record(21, 0x0300, Buffer.from([2, 40]))).happenings, [
+  assert.deepEqual(hear(clientOf(), record(21, 0x0300, Buffer.from([2, 40]))).events, [
     { kind: "alert", description: 40 },
   ]);
   assert.equal(hear(client, record(23, 0x0300, Buffer.alloc(32))).error?.alert, ALERTS.bad_record_mac);
-  const told = client.take();
-  assert.ok(told.length > 0);
-  assert.deepEqual(hear(server, told).happenings, [{ kind: "alert", description: ALERTS.bad_record_mac }]);
+  const alert = client.take();
+  assert.ok(alert.length > 0);
+  assert.deepEqual(hear(server, alert).events, [{ kind: "alert", description: ALERTS.bad_record_mac }]);
   for (const side of [client, server]) {
     side.send(Buffer.from("more"));
     side.close();
     assert.equal(side.take().length, 0);
-    assert.deepEqual(hear(side, Buffer.from("anything")), { happenings: [], error: undefined });
+    assert.deepEqual(hear(side, Buffer.from("anything")), { events: [], error: undefined });
   }
 });
 
-test("Warnings are passed over, but not for ever", () => {
+test("Only a few warnings in a row are ignored", () => {
   const client = clientOf();
   const warning = record(21, 0x0300, Buffer.from([1, 112]));
-  for (let count = 0; count < 5; count += 1) assert.deepEqual(hear(client, warning).happenings, []);
+  for (let count = 0; count < 5; count += 1) assert.deepEqual(hear(client, warning).events, []);
   assert.equal(hear(client, warning).error?.alert, ALERTS.unexpected_message);
 });
 
-test("A handshake message may not be interrupted, nor begin before the keys change and end after", () => {
+test("A handshake message may not be interrupted, nor span a change of keys", () => {
   const interrupted = clientOf();
   hear(interrupted, record(HANDSHAKE, 0x0300, Buffer.from([2, 0])));
   assert.equal(hear(interrupted, record(20, 0x0300, Buffer.from([1]))).error?.alert, ALERTS.unexpected_message);
@@ -299,7 +299,7 @@ test("A handshake message may not be interrupted, nor begin before the keys chan
   assert.equal(hear(server, record(20, 0x0300, Buffer.from([1]))).error?.alert, ALERTS.unexpected_message);
 });
 
-/** A body that each message may have, so that only its place can be wrong. */
+/** A valid body for each message, so that only its place can be wrong. */
 const BODIES: Readonly<Record<MessageName, Buffer>> = {
   hello_request: Buffer.alloc(0),
   client_hello: hello([0x002f]).subarray(9),
@@ -313,7 +313,7 @@ const BODIES: Readonly<Record<MessageName, Buffer>> = {
   finished: Buffer.alloc(36),
 };
 
-test("In every state before the keys change, a message that may not come there is unexpected", () => {
+test("In every state before the keys change, other messages than the expected are errors", () => {
   const flight = (suite: number) => {
     const server = serverOf();
     hear(server, clientOf({ suites: [suite] }).take());
@@ -364,20 +364,20 @@ function recordsIn(bytes: Buffer): Buffer[] {
   return found;
 }
 
-test("On every way to an open connection both sides switch to their keys, then show their Finished, and only then send", () => {
+test("On every path to an open connection both sides change keys, send their Finished, and only then send data", () => {
   const ways: string[][] = [];
   const walk = (state: State, said: readonly string[]): void => {
     if (state === "open") ways.push([...said]);
     else
       for (const sender of ["client", "server"] as const)
-        for (const line of LINES) {
+        for (const line of MOVES) {
           const next = advance(state, sender, line);
           assert.ok(line !== "application_data" || next === undefined, `${sender} sends in state ${state}`);
           if (next !== undefined && next !== state) walk(next, [...said, `${sender} ${line}`]);
         }
   };
   walk("opening", []);
-  // RSA and ephemeral keys, each with and without the wish for a client's certificate; and a session resumed.
+  // RSA and ephemeral keys, each with and without a CertificateRequest, and a resumed session.
   assert.equal(ways.length, 5);
   for (const said of ways) {
     for (const side of ["client", "server"]) {
@@ -387,14 +387,14 @@ test("On every way to an open connection both sides switch to their keys, then s
   }
 });
 
-const LINES: readonly Line[] = [
+const MOVES: readonly Move[] = [
   ...(["client_hello", "certificate", "server_key_exchange", "certificate_request", "server_hello_done"] as const),
   ...(["client_key_exchange", "no_certificate", "change_cipher_spec", "finished", "hello_request"] as const),
   ...(["server_hello: rsa", "server_hello: ephemeral", "server_hello: resumed"] as const),
   ...(["application_data", "close_notify"] as const),
 ];
 
-test("The server's signature is looked at: another key exchange than the one it signed is refused", () => {
+test("A key exchange that the server's key did not sign is refused", () => {
   for (const suite of [0x0033, 0xc013, 0xc009]) {
     const [client, server] = [clientOf({ suites: [suite] }), serverOf()];
     hear(server, client.take());
@@ -429,8 +429,8 @@ test("Weak and broken groups of a server are refused", () => {
   assert.equal(say(params(prime, u8(2), prime)), ALERTS.illegal_parameter);
 });
 
-test("A server that wants a certificate is told that there is none, and may go on", () => {
-  // An engine's server never asks; its flight is given the question before its end.
+test("A server that asks for a certificate is told that there is none, and may go on", () => {
+  // The engine's server never asks, so the test inserts the request into its flight.
   const [client, server] = [clientOf({ suites: [0x002f] }), serverOf()];
   hear(server, client.take());
   const said = recordsIn(server.take());

@@ -1,32 +1,33 @@
 import { timingSafeEqual } from "node:crypto";
 import { InvariantError, PeerError } from "../errors.ts";
+import type { Side } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES } from "../wire/numbers.ts";
 import { asSsl3Alert } from "./alerts.ts";
-import type { Connection, Established, Happening } from "./connection.ts";
-import { createTranscript, type Randoms, type Sender, type WriteKeys, writeKeys } from "./derivation.ts";
+import type { Connection, ConnectionEvent, Established } from "./connection.ts";
+import { createTranscript, type Randoms, type WriteKeys, writeKeys } from "./derivation.ts";
 import { frame, type Message, MessageJoiner, type MessageName } from "./messages.ts";
 import { RecordReader, RecordWriter, SSLV2_HELLO } from "./record-layer.ts";
-import { advance, type Line, type State } from "./states.ts";
+import { advance, type Move, type State } from "./states.ts";
 import type { Suite } from "./suites.ts";
 
-/** What a side does in its role. */
+/** The part of a connection that depends on its role. */
 export interface Role {
-  /** A message has come, stands where it may and was hashed. Answers the line that it is. */
-  hear(message: Message): void;
-  /** The peer's Finished was right. */
-  heardFinished(): void;
+  /** Handles a message, which was allowed in this state and is already in the transcript. */
+  onMessage(message: Message): void;
+  /** The peer's Finished was correct. */
+  onFinished(): void;
 }
 
 const WARNING = 1;
 const FATAL = 2;
-/** Warnings in a row that are passed over. */
+/** The most warnings in a row that are ignored. */
 const MAX_WARNINGS = 5;
 
-/** What both roles have in common. The roles call what is public and not part of Connection. */
-export class Conversation implements Connection {
-  readonly #side: Sender;
-  readonly #peer: Sender;
+/** The part of a connection that both roles share. The public methods that Connection does not have are for the roles. */
+export class ConnectionCore implements Connection {
+  readonly #side: Side;
+  readonly #peer: Side;
   readonly #role: Role;
   readonly #reader: RecordReader;
   readonly #writer = new RecordWriter();
@@ -38,23 +39,23 @@ export class Conversation implements Connection {
   #outgoing: Buffer[] = [];
   #established: Established | undefined;
   #certificateRequested = false;
-  #secrets: { suite: Suite; master: Buffer; randoms: Randoms; keys: Record<Sender, WriteKeys> } | undefined;
+  #secrets: { suite: Suite; master: Buffer; randoms: Randoms; keys: Record<Side, WriteKeys> } | undefined;
 
-  constructor(side: Sender, createRole: (conversation: Conversation) => Role) {
+  constructor(side: Side, createRole: (connection: ConnectionCore) => Role) {
     this.#side = side;
     this.#peer = side === "client" ? "server" : "client";
     this.#reader = new RecordReader(side === "server" ? "hello" : "version");
     this.#role = createRole(this);
   }
 
-  *receive(bytes: Buffer): Generator<Happening, void> {
+  *receive(bytes: Buffer): Generator<ConnectionEvent, void> {
     if (this.#isOver) return;
     try {
       this.#reader.push(bytes);
       for (;;) {
         const record = this.#reader.next();
         if (!record) return;
-        yield* this.#hearRecord(record.contentType, record.content);
+        yield* this.#onRecord(record.contentType, record.content);
         if (this.#isOver) return;
       }
     } catch (error) {
@@ -86,70 +87,73 @@ export class Conversation implements Connection {
     return this.#certificateRequested;
   }
 
-  *#hearRecord(contentType: number, content: Buffer): Generator<Happening, void> {
-    if (contentType !== CONTENT_TYPES.handshake && this.#joiner.isBetween) {
-      throw new PeerError("Cannot go on: another record interrupts a handshake message", ALERTS.unexpected_message);
+  *#onRecord(contentType: number, content: Buffer): Generator<ConnectionEvent, void> {
+    if (contentType !== CONTENT_TYPES.handshake && this.#joiner.isIncomplete) {
+      throw new PeerError(
+        "Cannot read a handshake message: a record of another type interrupts it",
+        ALERTS.unexpected_message,
+      );
     }
-    if (contentType === CONTENT_TYPES.alert) yield* this.#hearAlert(content);
+    if (contentType === CONTENT_TYPES.alert) yield* this.#onAlert(content);
     else if (contentType === CONTENT_TYPES.application_data) {
       this.#advance(this.#peer, "application_data");
       if (content.length === 0) return;
       this.#warnings = 0;
       yield { kind: "data", bytes: content };
-    } else if (contentType === CONTENT_TYPES.change_cipher_spec) this.#hearSwitch(content);
+    } else if (contentType === CONTENT_TYPES.change_cipher_spec) this.#onChangeCipherSpec(content);
     // Hashed without its length: RFC 5246, appendix E.2.
     else if (contentType === SSLV2_HELLO)
-      this.#hearMessage({ name: "client_hello", body: content, framed: content.subarray(2) });
-    else yield* this.#hearHandshake(content);
+      this.#onMessage({ name: "client_hello", body: content, framed: content.subarray(2) });
+    else yield* this.#onHandshake(content);
   }
 
-  *#hearHandshake(content: Buffer): Generator<Happening, void> {
+  *#onHandshake(content: Buffer): Generator<ConnectionEvent, void> {
     this.#joiner.push(content);
     for (let message = this.#joiner.next(); message; message = this.#joiner.next()) {
       const before = this.#established;
-      this.#hearMessage(message);
+      this.#onMessage(message);
       if (this.#established && !before) yield { kind: "open", established: this.#established };
     }
   }
 
-  #hearMessage(message: Message): void {
+  #onMessage(message: Message): void {
     if (message.name === "finished") {
-      this.#hearFinished(message);
+      this.#onFinished(message);
       return;
     }
     if (message.name === "certificate_verify" || (message.name === "client_hello" && this.#state !== "opening")) {
       throw this.#unexpected(message.name);
     }
-    // The ServerHello's line depends on what is in it: the role says which. All three may stand in the same place.
+    // The contents of the ServerHello decide which of three moves it is; the role finds out. All three need the same state.
     if (message.name !== "server_hello") this.#advance(this.#peer, message.name);
     else if (!advance(this.#state, this.#peer, "server_hello: rsa")) throw this.#unexpected(message.name);
-    // Between handshakes it is no part of the next: RFC 6101, section 5.6.1.1.
+    // RFC 6101, section 5.6.1.1: it is not part of any handshake's hashes.
     if (message.name === "hello_request") return;
     if (message.name === "certificate_request") this.#certificateRequested = true;
     this.#transcript.add(message.framed);
-    this.#role.hear(message);
+    this.#role.onMessage(message);
   }
 
-  #hearFinished({ body, framed }: Message): void {
+  #onFinished({ body, framed }: Message): void {
     this.#advance(this.#peer, "finished");
-    const expected = this.#transcript.finished(this.#peer, this.#secretsNow().master);
+    const expected = this.#transcript.finished(this.#peer, this.#requireSecrets().master);
     if (body.length !== expected.length || !timingSafeEqual(body, expected)) {
-      throw new PeerError(`Cannot go on: the ${this.#peer}'s Finished is wrong`, ALERTS.handshake_failure);
+      throw new PeerError(`The ${this.#peer}'s Finished does not match the handshake`, ALERTS.handshake_failure);
     }
     this.#transcript.add(framed);
-    this.#role.heardFinished();
+    this.#role.onFinished();
   }
 
-  #hearSwitch(content: Buffer): void {
+  #onChangeCipherSpec(content: Buffer): void {
     if (content.length !== 1 || content[0] !== 1) {
-      throw new PeerError("Cannot read a ChangeCipherSpec: it is not one byte of 1", ALERTS.illegal_parameter);
+      throw new PeerError("Cannot read a ChangeCipherSpec: it is not the one byte 1", ALERTS.illegal_parameter);
     }
     this.#advance(this.#peer, "change_cipher_spec");
-    const { suite, keys } = this.#secretsNow();
+    const { suite, keys } = this.#requireSecrets();
     this.#reader.protect(suite, keys[this.#peer]);
   }
 
-  *#hearAlert(content: Buffer): Generator<Happening, void> {
+  *#onAlert(content: Buffer): Generator<ConnectionEvent, void> {
     const [level, description] = content;
     if (content.length !== 2 || (level !== WARNING && level !== FATAL)) {
       throw new PeerError("Cannot read an alert: it is not a level and a description", ALERTS.illegal_parameter);
@@ -167,28 +171,31 @@ export class Conversation implements Connection {
     }
     this.#warnings += 1;
     if (this.#warnings > MAX_WARNINGS) {
-      throw new PeerError("Cannot go on: only warnings come", ALERTS.unexpected_message);
+      throw new PeerError(
+        `The ${this.#peer} sent more than ${MAX_WARNINGS} warnings in a row`,
+        ALERTS.unexpected_message,
+      );
     }
   }
 
-  /** What is heard but said by nobody that follows RFC 6101 is the peer's fault; what we say is our own. */
-  #advance(sender: Sender, line: Line): void {
-    const next = advance(this.#state, sender, line);
+  /** A move that the state does not allow: the peer broke RFC 6101, or, if it is our own, this is a bug. */
+  #advance(sender: Side, move: Move): void {
+    const next = advance(this.#state, sender, move);
     if (next === undefined) {
-      if (sender === this.#side) throw new InvariantError(`Cannot say ${line} in state ${this.#state}`);
-      throw this.#unexpected(line);
+      if (sender === this.#side) throw new InvariantError(`Cannot send ${move} in state ${this.#state}`);
+      throw this.#unexpected(move);
     }
     this.#state = next;
   }
 
-  #unexpected(line: string): PeerError {
+  #unexpected(move: string): PeerError {
     return new PeerError(
-      `Cannot go on: the ${this.#peer} said ${line} in state ${this.#state}`,
+      `The ${this.#peer} sent ${move} in state "${this.#state}", where it is not allowed`,
       ALERTS.unexpected_message,
     );
   }
 
-  #secretsNow() {
+  #requireSecrets() {
     if (!this.#secrets) throw new InvariantError(`Cannot use keys in state ${this.#state}: there are none`);
     return this.#secrets;
   }
@@ -201,53 +208,53 @@ export class Conversation implements Connection {
     this.#write(CONTENT_TYPES.alert, Buffer.from([level, description]));
   }
 
-  /** Says one of our messages. */
-  say(name: Exclude<MessageName, "finished" | "server_hello">, body: Uint8Array): void {
-    this.#sayAs(name as Line, name, body);
+  /** Sends a handshake message. */
+  sendMessage(name: Exclude<MessageName, "finished" | "server_hello">, body: Uint8Array): void {
+    this.#sendMove(name as Move, name, body);
   }
 
-  /** Says our ServerHello; `line` is what it means. */
-  sayServerHello(line: Line, body: Uint8Array): void {
-    this.#sayAs(line, "server_hello", body);
-    this.#reader.agree();
+  /** Sends the ServerHello, which is the move `move`. */
+  sendServerHello(move: Move, body: Uint8Array): void {
+    this.#sendMove(move, "server_hello", body);
+    this.#reader.requireSsl3();
   }
 
-  /** A ServerHello was heard, and means `line`. */
-  heardServerHello(line: Line): void {
-    this.#advance(this.#peer, line);
-    this.#reader.agree();
+  /** Accepts the server's ServerHello, which is the move `move`. */
+  acceptServerHello(move: Move): void {
+    this.#advance(this.#peer, move);
+    this.#reader.requireSsl3();
   }
 
-  #sayAs(line: Line, name: MessageName, body: Uint8Array): void {
-    this.#advance(this.#side, line);
+  #sendMove(move: Move, name: MessageName, body: Uint8Array): void {
+    this.#advance(this.#side, move);
     const framed = frame(name, body);
     this.#transcript.add(framed);
     this.#write(CONTENT_TYPES.handshake, framed);
   }
 
-  /** RFC 6101, section 5.6.6: instead of a Certificate message. */
-  sayNoCertificate(): void {
+  /** RFC 6101, section 5.6.6: an alert instead of a Certificate message. */
+  sendNoCertificate(): void {
     this.#advance(this.#side, "no_certificate");
     this.#writeAlert(WARNING, ALERTS.no_certificate);
   }
 
-  /** Master secret and suite are known: both directions may now be switched. */
-  agree(suite: Suite, master: Buffer, randoms: Randoms): void {
+  /** Computes the keys of both directions. */
+  setSecrets(suite: Suite, master: Buffer, randoms: Randoms): void {
     this.#secrets = { suite, master, randoms, keys: writeKeys(master, randoms, suite) };
   }
 
-  /** ChangeCipherSpec, and our Finished behind it. */
-  sayFinished(): void {
-    const { suite, master, keys } = this.#secretsNow();
+  /** Sends ChangeCipherSpec and Finished. */
+  sendFinished(): void {
+    const { suite, master, keys } = this.#requireSecrets();
     this.#advance(this.#side, "change_cipher_spec");
     this.#write(CONTENT_TYPES.change_cipher_spec, Buffer.from([1]));
     this.#writer.protect(suite, keys[this.#side]);
-    this.#sayAs("finished", "finished", this.#transcript.finished(this.#side, master));
+    this.#sendMove("finished", "finished", this.#transcript.finished(this.#side, master));
   }
 
-  /** The handshake is over, on both sides. */
-  open(agreed: Omit<Established, "clientRandom" | "master">): void {
-    const { randoms, master } = this.#secretsNow();
+  /** The handshake is complete on both sides. */
+  complete(agreed: Omit<Established, "clientRandom" | "master">): void {
+    const { randoms, master } = this.#requireSecrets();
     this.#established = { ...agreed, clientRandom: randoms.client, master };
   }
 }

@@ -1,0 +1,41 @@
+import { hash, X509Certificate } from "node:crypto";
+import { Cache } from "../cache.ts";
+
+/** The certificates that a server has shown, its own first. Sessions with the same server share them. */
+export interface ShownCertificates {
+  readonly chain: readonly [X509Certificate, ...X509Certificate[]];
+  /** In DER. */
+  readonly ders: readonly Buffer[];
+  /** Names these bytes. */
+  readonly key: string;
+}
+
+/** Reading a certificate costs more than opening a session, and a busy server shows the same ones. */
+const shown = new Cache<ShownCertificates>({ entries: 500, bytes: 16 * 1024 * 1024 });
+/** Far more than an honest server needs. */
+const MAX_CHAIN = 32;
+
+/**
+ * Reads what a server has shown, in DER. Undefined: it showed none, or its own cannot be read; of the others those that can be read
+ * count.
+ */
+export function readShown(ders: readonly Buffer[]): ShownCertificates | undefined {
+  const given = ders.slice(0, MAX_CHAIN);
+  const key = hash("sha256", Buffer.concat(given), "base64url");
+  const known = shown.find(key);
+  if (known) return known;
+  const [leaf, ...sent] = given.map(readCertificate);
+  if (!leaf) return undefined;
+  const read = { chain: [leaf, ...sent.filter((one) => one !== undefined)] as const, ders: given, key };
+  const bytes = given.reduce((sum, { length }) => sum + length, 0);
+  shown.keep(key, read as ShownCertificates, undefined, bytes);
+  return read as ShownCertificates;
+}
+
+function readCertificate(der: Buffer): X509Certificate | undefined {
+  try {
+    return new X509Certificate(der);
+  } catch {
+    return undefined;
+  }
+}
