@@ -1,4 +1,3 @@
-import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { Sighting } from "../detect/detector.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
@@ -377,11 +376,14 @@ export function judged(news: Partial<JudgedServer> = {}): JudgedServer {
   };
 }
 
+/** The shortest ClientHello of TLS 1.2: one suite, no session, no extension. */
+const HELLO = Buffer.from(`160301002d010000290303${"07".repeat(32)}000002c02b0100`, "hex");
+
 /** First bytes that are a ClientHello. */
 export function tlsBytes(news: Partial<ClientHello> = {}): Reading<Sighting> {
   const hello = helloOf({ serverName: "server.test", ...news });
   const sighting: Sighting = { kind: "match", sight: { protocol: "tls", hello } };
-  return { answer: sighting, client: RECORDED["curl"]!, server: Buffer.alloc(0) };
+  return { answer: sighting, client: HELLO, server: Buffer.alloc(0) };
 }
 
 /** First bytes that are not TLS. */
