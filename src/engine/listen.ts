@@ -43,7 +43,7 @@ export function listen(loop: Loop, options: ListenOptions, accept: Accept): End 
     if (from && to) accept(client, from, to);
     else client.close();
   };
-  return acceptFrom(loop, fd, welcome, () => {});
+  return acceptFrom(loop, fd, welcome, (error) => loop.report(error));
 }
 
 /** As `listen`, at an address of the configuration. Rejects with ConfigError, which names its path. */
@@ -108,8 +108,8 @@ function plainListener(host: string, port: number, shared: boolean): number {
 }
 
 /**
- * Accepts connections of a listening socket, which belongs to the answer. `report` is called with what keeps the listener from
- * accepting, which it then tries again.
+ * Accepts connections of a listening socket, which belongs to the answer. `report` is called once with what keeps the listener from
+ * accepting, until it accepts again: it goes on trying.
  */
 export function acceptFrom(
   loop: Loop,
@@ -120,29 +120,35 @@ export function acceptFrom(
   // Accepted sockets inherit it.
   libc.setsockopt(fd, TCP, TCP_NODELAY, ON, ON.length);
   const listener = End.adopt(loop, fd);
+  let isFailing = false;
+  const fails = (error: NetworkError) => {
+    if (!isFailing) report(error);
+    isFailing = true;
+    // Edge-triggered: nothing else would ever call again.
+    setTimeout(() => listener.isOpen && loop.enqueue(task), SHORTAGE).unref();
+  };
   const task: Task = {
     queued: false,
     run() {
       for (let taken = 0; taken < BATCH && listener.isOpen; taken += 1) {
         const client = libc.accept4(fd, null, null, SOCK_NONBLOCK_CLOEXEC);
-        if (client >= 0) accept(End.adopt(loop, client));
-        else if (errno() !== ECONNABORTED) return waitFor(errno());
+        const code = client >= 0 ? 0 : errno();
+        if (code === EAGAIN) return false;
+        if (client >= 0) {
+          isFailing = false;
+          accept(End.adopt(loop, client));
+        } else if (code !== ECONNABORTED) {
+          fails(new NetworkError(`Cannot accept a connection: ${systemCode(code)}`, systemCode(code)));
+          return false;
+        }
       }
       return listener.isOpen;
     },
     fail(error) {
       if (!listener.isOpen) return;
       if (!(error instanceof NetworkError)) throw error;
-      report(error);
-      setTimeout(() => listener.isOpen && loop.enqueue(task), SHORTAGE).unref();
+      fails(error);
     },
-  };
-  /** Edge-triggered: after another error than EAGAIN nothing would ever call again. */
-  const waitFor = (code: number): false => {
-    if (code === EAGAIN) return false;
-    report(new NetworkError(`Cannot accept a connection: ${systemCode(code)}`, systemCode(code)));
-    setTimeout(() => listener.isOpen && loop.enqueue(task), SHORTAGE).unref();
-    return false;
   };
   listener.task = task;
   loop.enqueue(task);

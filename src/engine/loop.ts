@@ -1,4 +1,4 @@
-import { InvariantError } from "../errors.ts";
+import { InvariantError, type NetworkError } from "../errors.ts";
 import { addressOf, addressOfFunction, errno, libc, memory, must, uv } from "./native.ts";
 
 /**
@@ -54,6 +54,8 @@ export class Loop {
   /** What is being moved right now. Its content is valid until the task that read into it returns. */
   readonly scratch = memory(SCRATCH);
   readonly scratchAt = addressOf(this.scratch);
+  /** Told of what goes wrong for no session in particular, such as a listener that cannot accept. */
+  report: (error: NetworkError) => void = () => {};
   readonly #epoll: number;
   readonly #events = memory(MOST_EVENTS * EVENT_WORDS * 4);
   readonly #words = new Uint32Array(this.#events.buffer, this.#events.byteOffset, MOST_EVENTS * EVENT_WORDS);

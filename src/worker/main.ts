@@ -105,6 +105,7 @@ function createState(setup: WorkerSetup): WorkerState {
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
   const loop = new Loop();
+  loop.report = ({ message }) => log.warn(message);
   const state: WorkerState = {
     tell,
     ledger: new Ledger(setup.worker),
