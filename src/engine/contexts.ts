@@ -108,7 +108,7 @@ export class Context {
   connection(): number {
     if (this.#pointer === 0) throw new InvariantError("A context was used after its release");
     const connection = ssl.new(this.#pointer);
-    if (connection === 0) throw new InvariantError("SSL_new failed");
+    if (connection === 0) throw new InvariantError(`SSL_new failed: ${explain(takeError()).code}`);
     return connection;
   }
 
@@ -157,7 +157,7 @@ export class Context {
       this.#accept(ssl.CTX_set_alpn_protos(context, list, list.length) === 0 ? 1 : 0, "the ALPN protocols");
     }
     ssl.CTX_set_client_cert_cb(context, callbacks.clientCertificate);
-    // The chain is judged outside of the handshake, once for all connections that show it. This callback answers 1.
+    // The chain is judged outside of the handshake, once for all connections that show it. This callback answers a number above 0.
     ssl.CTX_set_cert_verify_callback(context, addressOfFunction("uv_version"), 0);
   }
 
@@ -171,8 +171,9 @@ export class Context {
     if (!tickets) ssl.CTX_set_num_tickets(context, 0);
     if (ticketKey) {
       const key = Buffer.from(ticketKey);
-      this.#accept(ssl.CTX_ctrlMemory(context, CTRL.SET_TLSEXT_TICKET_KEYS, key.length, key), "the ticket key");
+      const isTaken = ssl.CTX_ctrlMemory(context, CTRL.SET_TLSEXT_TICKET_KEYS, key.length, key);
       key.fill(0);
+      this.#accept(isTaken, "the ticket key");
     }
   }
 

@@ -21,9 +21,14 @@ const SHUT_WR = 1;
 const F_DUPFD_CLOEXEC = 1030;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
+const SO_OOBINLINE = 10;
 const SO_LINGER = 13;
+const ON = Buffer.from([1, 0, 0, 0]);
 /** struct linger: on, and no time: close(2) sends a RST. */
 const NO_LINGER = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+
+/** Bytes of the node's own that may wait for one peer: far more than it has to say to any that reads. */
+const MOST_QUEUED = 16 * 1024 * 1024;
 
 /** Ends that are open now: a metric, and what tests look at. */
 let open = 0;
@@ -52,7 +57,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   held: "nothing" | "reads" | "reads and writes" = "nothing";
   /** Called after each write with the bytes that were written since the beginning. */
   onWritten: ((total: number) => void) | undefined;
-  /** There may be something to read. */
+  /** There may be something to read: in the socket, or in a layer. */
   readable = true;
   /** There may be room to write. */
   writable = true;
@@ -63,8 +68,10 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   #isOpen = true;
   #hasLeft = false;
   #isReset = false;
+  #hasUrgent = false;
   /** What `writeBytes` has taken and the top has not. */
   readonly #queue: Buffer[] = [];
+  #queued = 0;
   #closing: (() => void)[] = [];
   /** The connection goes on without this end, by another descriptor. */
   #isDetached = false;
@@ -120,6 +127,11 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     return this.#isReset;
   }
 
+  /** The peer has sent an urgent byte (RFC 9293, section 3.8.5). The kernel stops in front of it: a short read has not emptied the socket. */
+  get hasUrgent(): boolean {
+    return this.#hasUrgent;
+  }
+
   /** Bytes that were written since the beginning. */
   get written(): number {
     return this.#written;
@@ -166,12 +178,23 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     if (events & (EPOLL.OUT | EPOLL.HUP | EPOLL.ERR)) this.writable = true;
     if (events & (EPOLL.RDHUP | EPOLL.HUP | EPOLL.ERR)) this.#hasLeft = true;
     if (events & EPOLL.ERR) this.#isReset = true;
+    if (events & EPOLL.PRI && !this.#hasUrgent) {
+      this.#hasUrgent = true;
+      // The byte keeps its place in the stream: else recv(2) drops it.
+      libc.setsockopt(this.fd, SOL_SOCKET, SO_OOBINLINE, ON, ON.length);
+    }
     if (this.#queue.length > 0 && this.writable) this.flush();
     this.#wake();
     if (!this.#hasLeft) return;
     const { onLeave } = this;
     this.onLeave = undefined;
     onLeave?.();
+  }
+
+  /** A bug while an event was told: whoever waits for this end fails with it. */
+  fail(error: unknown): void {
+    this.#cut();
+    this.#close(error);
   }
 
   #wake(): void {
@@ -221,7 +244,14 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   read(at: number, room: number): number {
     if (!this.#isOpen) return this.#isDetached ? END : RESET;
-    return this.#unread ? this.#reread(at, room) : this.#top.read(at, room);
+    if (this.#unread) return this.#reread(at, room);
+    const came = this.#top.read(at, room);
+    if (came === NOTHING_NOW) this.readable = false;
+    // A short read has emptied the socket. A FIN behind the bytes is only told by the next read.
+    else if (came > 0 && came < room && this.#top === this.#tcp && !this.#hasLeft && !this.#hasUrgent) {
+      this.readable = false;
+    }
+    return came;
   }
 
   #reread(at: number, room: number): number {
@@ -249,13 +279,27 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     while (this.#top.flush()) {
       const next = this.#queue.shift();
       if (!next) return true;
+      this.#queued -= next.length;
       this.write(addressOf(next), next.length);
+      // Used once more, so that it cannot be collected while C reads it.
+      next.fill(0);
+      // Whoever was told of the bytes may have closed the end.
+      if (!this.#isOpen) return true;
     }
     return false;
   }
 
-  /** Writes bytes of any length, now or as soon as they can be sent: for what the node itself says. They are copied. */
+  /**
+   * Writes bytes of any length, now or as soon as they can be sent: for what the node itself says. They are copied. A peer that
+   * does not read is reset when too much waits for it.
+   */
   writeBytes(bytes: Uint8Array): void {
+    if (!this.#isOpen) return;
+    this.#queued += bytes.length;
+    if (this.#queued > MOST_QUEUED) {
+      this.reset(new NetworkError(`The peer does not read: ${this.#queued} bytes wait for it`, "ENOBUFS"));
+      return;
+    }
     for (let at = 0; at < bytes.length; at += SCRATCH) {
       const piece = memory(Math.min(SCRATCH, bytes.length - at));
       piece.set(bytes.subarray(at, at + SCRATCH));
@@ -326,6 +370,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     fresh.#top = fresh.#layers.at(-1) ?? fresh.#tcp;
     fresh.#unread = this.#unread;
     fresh.#queue.push(...this.#queue.splice(0));
+    [fresh.#queued, fresh.#hasUrgent] = [this.#queued, this.#hasUrgent];
     fresh.#closing = this.#closing.splice(0);
     [fresh.#hasLeft, fresh.#isReset, fresh.#finished] = [this.#hasLeft, this.#isReset, this.#finished];
     this.#isDetached = true;
@@ -358,6 +403,10 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** Closes the connection: a FIN, when nothing was left unread. Whoever waits for it, and its relay, fail with `why`. */
   close(why = new NetworkError("The connection was closed", "ECONNRESET")): void {
+    this.#close(why);
+  }
+
+  #close(why: unknown): void {
     if (!this.#isOpen) return;
     const waiting = [this.task, this.relay];
     this.#forget();
@@ -383,9 +432,12 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** Closes the connection with a RST. */
   reset(why?: NetworkError): void {
-    if (!this.#isOpen) return;
-    libc.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
+    this.#cut();
     this.close(why);
+  }
+
+  #cut(): void {
+    if (this.#isOpen) libc.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
   }
 }
 
@@ -467,15 +519,9 @@ class Tcp implements Wire {
     // Its descriptor may be another connection's by now.
     if (!this.#end.isOpen) return RESET;
     const length = libc.recv(this.#end.fd, at, room, MSG_DONTWAIT);
-    if (length > 0) {
-      // A short read has emptied the socket; a FIN behind the bytes is only told by the next read.
-      if (length < room && !this.#end.hasLeft) this.#end.readable = false;
-      return length;
-    }
+    if (length > 0) return length;
     if (length === 0) return this.#end.isReset ? RESET : END;
-    if (errno() !== EAGAIN) return RESET;
-    this.#end.readable = false;
-    return NOTHING_NOW;
+    return errno() === EAGAIN ? NOTHING_NOW : RESET;
   }
 
   write(at: number, length: number): boolean {

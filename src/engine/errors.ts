@@ -48,6 +48,15 @@ export function takeError(): number {
   return code;
 }
 
+/**
+ * Forgets errors that somebody else has left behind: OpenSSL has one queue for all of a thread's calls, Node's among them, and
+ * what stands in it before a call would be taken for that call's.
+ */
+export function dropErrors(): void {
+  // Asking is cheaper than clearing, and there is hardly ever one.
+  if (crypto.ERR_peek_error() !== 0) crypto.ERR_clear_error();
+}
+
 /** The reason number, when the error is the SSL library's. */
 export function reasonOf(code: number): number | undefined {
   return code >>> 23 === LIBRARY_SSL ? code & 0x7fffff : undefined;

@@ -34,8 +34,6 @@ export interface Wire {
 /** What a layer needs of the connection that carries it. */
 export interface Carrier {
   readonly fd: number;
-  /** There may be something to read; the layer clears it when it has found nothing. */
-  readable: boolean;
   readonly isLayered: boolean;
   /** Bytes were put back, which come before those on the connection. */
   readonly hasUnread: boolean;

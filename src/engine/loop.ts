@@ -27,9 +27,11 @@ export interface Watched {
   readonly generation: number;
   /** Records what epoll reported. Called between tasks, never inside of one. */
   notice(events: number): void;
+  /** `notice` threw: a bug of ours. */
+  fail(error: unknown): void;
 }
 
-export const EPOLL = { IN: 1, OUT: 4, ERR: 8, HUP: 16, RDHUP: 0x2000, ET: 0x80000000 } as const;
+export const EPOLL = { IN: 1, PRI: 2, OUT: 4, ERR: 8, HUP: 16, RDHUP: 0x2000, ET: 0x80000000 } as const;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLL_CLOEXEC = 0o2000000;
@@ -90,8 +92,8 @@ export class Loop {
   /** Begins to watch a descriptor, edge-triggered, for all that epoll can report of it. */
   watch(fd: number, create: (generation: number) => Watched): void {
     this.#generation = (this.#generation + 1) >>> 0;
-    // The event memory is free between two waits.
-    this.#words[0] = (EPOLL.IN | EPOLL.OUT | EPOLL.RDHUP | EPOLL.ET) >>> 0;
+    // The first event is read before anything is told of it, so its memory is free, also while events are told.
+    this.#words[0] = (EPOLL.IN | EPOLL.PRI | EPOLL.OUT | EPOLL.RDHUP | EPOLL.ET) >>> 0;
     this.#words[EVENT_WORDS - 2] = fd;
     this.#words[EVENT_WORDS - 1] = this.#generation;
     must(libc.epoll_ctl(this.#epoll, EPOLL_CTL_ADD, fd, this.#events), "epoll_ctl");
@@ -120,6 +122,17 @@ export class Loop {
 
   readonly #turn = (): void => {
     this.#isRunning = true;
+    try {
+      this.#runTasks();
+    } finally {
+      // Also after a bug: without the next turn all connections would hang.
+      this.#isRunning = false;
+      this.#immediate = setImmediate(this.#turn);
+      if (this.#next === this.#ready.length && this.#nextBusy === this.#busy.length) this.#immediate.unref();
+    }
+  };
+
+  #runTasks(): void {
     const until = performance.now() + TURN;
     let looked = 0;
     for (let now = performance.now(); now < until; now = performance.now()) {
@@ -139,10 +152,7 @@ export class Loop {
         task.fail(error);
       }
     }
-    this.#isRunning = false;
-    this.#immediate = setImmediate(this.#turn);
-    if (this.#next === this.#ready.length && this.#nextBusy === this.#busy.length) this.#immediate.unref();
-  };
+  }
 
   #take(): Task | undefined {
     if (this.#next < this.#ready.length) return this.#ready[this.#next++];
@@ -166,9 +176,18 @@ export class Loop {
     for (let index = 0; index < count; index += 1) {
       const at = index * EVENT_WORDS;
       const watched = this.#watched[this.#words[at + EVENT_WORDS - 2]!];
-      if (watched && watched.generation === this.#words[at + EVENT_WORDS - 1]) watched.notice(this.#words[at]!);
+      if (watched && watched.generation === this.#words[at + EVENT_WORDS - 1]) tell(watched, this.#words[at]!);
     }
   }
 }
 
 const EINTR = 4;
+
+/** The events behind this one are told whatever becomes of it: an edge is reported once. */
+function tell(watched: Watched, events: number): void {
+  try {
+    watched.notice(events);
+  } catch (error) {
+    watched.fail(error);
+  }
+}

@@ -2,7 +2,7 @@ import { InvariantError, NetworkError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { actFor, decode, type Listener } from "./callbacks.ts";
 import type { Context } from "./contexts.ts";
-import { explain, reasonOf, takeError, UNEXPECTED_EOF } from "./errors.ts";
+import { dropErrors, explain, reasonOf, takeError, UNEXPECTED_EOF } from "./errors.ts";
 import {
   type Agreed,
   BROKEN,
@@ -17,7 +17,7 @@ import {
   type Wire,
 } from "./layer.ts";
 import { SCRATCH } from "./loop.ts";
-import { addressOf, copyFrom, crypto, memory, permanent, rethrow, ssl } from "./native.ts";
+import { addressOf, copyFrom, crypto, libc, memory, permanent, rethrow, ssl } from "./native.ts";
 import { drain, newPair, type Pair, releasePair, type Writer, type Writing } from "./writer.ts";
 
 /**
@@ -25,7 +25,8 @@ import { drain, newPair, type Pair, releasePair, type Writer, type Writing } fro
  * the writer lends. Inside of another layer, whose plaintext it speaks on, and behind bytes that were put back, it has a pair of
  * its own for each direction.
  *
- * The SSL is private to this class and freed by `free` only, which the end calls once.
+ * The SSL is private to this class and freed by `free` only, which the end calls once. When a callback closes the end in the
+ * middle of a call, the SSL is freed once that call is over.
  */
 
 export interface OpensslOptions {
@@ -109,6 +110,15 @@ export class OpensslLayer implements Layer, Writing, Listener {
   /** "asked": the handshake has paused for it once. */
   #certificate: "not asked" | "asked" | "answered" = "not asked";
   #isBroken = false;
+  #isUp = false;
+  /** A call into OpenSSL is under way. */
+  #isActing = false;
+  /** The end has freed the layer. */
+  #isFreed = false;
+  /** How reading has ended, which OpenSSL must not be asked again after an error; 0: it has not. */
+  #ended = 0;
+  /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
+  #unwritten: Buffer | undefined;
   readonly alpn: Buffer | undefined;
   readonly resumable: Buffer | undefined;
   pair: Pair | undefined;
@@ -146,6 +156,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
       if (bond) ssl.set_session_id_context(this.#ssl, bond, bond.length);
       if (context.role === "server") ssl.set_accept_state(this.#ssl);
       else this.#prepareClient(serverName, session, staple ?? false);
+      takeError();
     } catch (error) {
       this.free();
       throw error;
@@ -157,7 +168,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     if (serverName !== undefined) ssl.ctrlText(this.#ssl, CTRL.SET_TLSEXT_HOSTNAME, 0, serverName);
     if (staple) ssl.ctrl(this.#ssl, CTRL.SET_TLSEXT_STATUS_REQ_TYPE, STATUSTYPE_OCSP, 0);
     const offered = session ? decode(session) : 0;
-    if (offered === 0) return void takeError();
+    if (offered === 0) return;
     ssl.set_session(this.#ssl, offered);
     // The SSL has a reference of its own.
     ssl.SESSION_free(offered);
@@ -172,41 +183,77 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   handshake(): HandshakeStep {
+    if (this.failure) return this.failure;
     this.#do(HANDSHAKE, 0, 0);
-    if (this.#result === 1) return "up";
+    if (this.#result === 1) {
+      this.#isUp = true;
+      return "up";
+    }
     if (this.#error === ERROR.WANT_X509_LOOKUP) return "certificate wanted";
     const told = this.#explain();
     if (told === NOTHING_NOW) return "waiting";
-    if (told === BROKEN) return this.failure!;
-    const code = told === RESET ? "ECONNRESET" : "EOF";
+    if (this.failure) return this.failure;
+    const code = told === RESET || told === BROKEN ? "ECONNRESET" : "EOF";
     this.failure = { cause: "network", alert: ALERTS.handshake_failure, code };
     return this.failure;
   }
 
   read(at: number, room: number): number {
+    if (this.#ended !== 0) return this.#ended;
+    dropErrors();
     this.#do(READ, at, room);
-    return this.#result > 0 ? this.#result : this.#explain();
+    if (this.#result > 0) return this.#result;
+    const told = this.#explain();
+    if (told !== NOTHING_NOW) this.#ended = told;
+    return told;
   }
 
   write(at: number, length: number): boolean {
     if (this.#isBroken) return true;
-    this.#do(WRITE, at, length);
-    // The pair has room for all of it: what OpenSSL did not take it will never take.
-    if (this.#result !== length) {
-      this.#explain();
-      this.#isBroken = true;
+    if (!this.#take(at, length)) {
+      this.#unwritten = memory(length);
+      libc.memcpy(addressOf(this.#unwritten), at, length);
+      return false;
     }
-    return this.flush();
+    return this.#drain();
+  }
+
+  /**
+   * False: OpenSSL takes nothing now, because it waits for the rest of a message of the peer's that comes first. The pair has room
+   * for all of the bytes, so after another error they will never be taken.
+   */
+  #take(at: number, length: number): boolean {
+    dropErrors();
+    this.#do(WRITE, at, length);
+    if (this.#result === length) return true;
+    if (this.#isUp && this.#error === ERROR.WANT_READ) return false;
+    this.#explain();
+    this.#isBroken = true;
+    return true;
   }
 
   flush(): boolean {
+    if (this.#isFreed) return true;
+    if (!this.#drain()) return false;
+    const kept = this.#unwritten;
+    if (!kept) return true;
+    if (!this.#isBroken && !this.#take(addressOf(kept), kept.length)) return false;
+    this.#unwritten = undefined;
+    return this.#drain();
+  }
+
+  /** Sends what OpenSSL has written. True: nothing is left. */
+  #drain(): boolean {
+    if (this.#isFreed) return true;
     if (this.#inside) return this.#drainInside();
     if (this.pair) this.#writer.flush(this);
     return this.pair === undefined;
   }
 
   finish(): void {
-    if (this.#isBroken) return;
+    // After an error OpenSSL has said what there was to say, and must not be called again.
+    if (this.#isBroken || this.#ended < END) return;
+    dropErrors();
     this.#do(SHUTDOWN, 0, 0);
     if (this.#result < 0) takeError();
   }
@@ -272,11 +319,14 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   free(): void {
-    if (this.#ssl === 0) return;
-    ssl.free(this.#ssl);
-    this.#ssl = 0;
-    live -= 1;
+    this.#isFreed = true;
     this.#isBroken = true;
+    if (this.#ssl === 0 || this.#isActing) return;
+    const own = this.#ssl;
+    this.#ssl = 0;
+    this.#unwritten = undefined;
+    ssl.free(own);
+    live -= 1;
     this.#writer.discard(this);
     if (!this.#inside) return;
     releasePair(this.#inside.incoming);
@@ -293,7 +343,12 @@ export class OpensslLayer implements Layer, Writing, Listener {
     }
     this.#result = actFor(this, this.#call);
     this.#error = this.#result > 0 ? 0 : ssl.get_error(this.#ssl, this.#result);
-    rethrow();
+    try {
+      rethrow();
+    } catch (error) {
+      crypto.ERR_clear_error();
+      throw error;
+    }
   }
 
   send(at: number, length: number): number {
@@ -327,16 +382,24 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   /** Makes one call into OpenSSL, and another one as long as the layer below has more for it. */
   #do(operation: Operation, at: number, length: number): void {
-    if (this.#ssl === 0) throw new InvariantError("A layer was used after it was freed");
+    if (this.#isFreed) throw new InvariantError("A layer was used after it was freed");
+    if (this.#isActing) throw new InvariantError("A layer was used by a callback of its own");
     [this.#operation, this.#at, this.#length] = [operation, at, length];
-    if (!this.#inside) {
-      this.#writer.work(this);
-      return;
+    this.#isActing = true;
+    try {
+      if (this.#inside) this.#doInside(this.#inside);
+      else this.#writer.work(this);
+    } finally {
+      this.#isActing = false;
+      if (this.#isFreed) this.free();
     }
+  }
+
+  #doInside(inside: Inside): void {
     do {
-      this.act(this.#inside.outgoing);
+      this.act(inside.outgoing);
       this.#drainInside();
-    } while (this.#error === ERROR.WANT_READ && this.#feed(this.#inside));
+    } while (this.#error === ERROR.WANT_READ && !this.#isFreed && this.#feed(inside));
   }
 
   /** Gives OpenSSL what the layer below has. False: it has nothing now, or has ended. */
@@ -361,9 +424,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #explain(): number {
     switch (this.#error) {
       case ERROR.WANT_READ:
-        if (this.#inside) return this.#inside.ended === END ? TRUNCATED : this.#inside.ended;
-        this.#carrier.readable = false;
-        return NOTHING_NOW;
+        if (!this.#inside) return NOTHING_NOW;
+        return this.#inside.ended === END ? TRUNCATED : this.#inside.ended;
       case ERROR.WANT_WRITE:
         return NOTHING_NOW;
       case ERROR.ZERO_RETURN:

@@ -159,13 +159,20 @@ class Relay implements Task {
       budget -= came;
       if (came > 0) this.#lastByte = performance.now();
       else if (direction.state === "open") return false;
-      if (direction.splice?.isBlocked) return false;
+      // When the receiver is broken, the next round says so: no event need follow that would.
+      if (direction.splice?.isBlocked && !to.isBroken) return false;
     }
   }
 
   #carry(direction: Direction): number {
     const { from, splice } = direction;
-    if (splice) return this.#spliced(direction, splice);
+    if (splice) {
+      const moved = this.#spliced(direction, splice);
+      if (moved > 0 || splice.isBlocked || !from.hasUrgent || direction.state !== "open") return moved;
+      // The kernel does not splice past an urgent byte.
+      splice.free();
+      direction.splice = undefined;
+    }
     return from.gate && !from.isLayered && !from.hasUnread
       ? this.#peeked(direction, from.gate)
       : this.#copied(direction);

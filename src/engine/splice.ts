@@ -58,7 +58,7 @@ export class Splice {
     this.#release();
     if (came === 0) return this.#from.isReset ? RESET : END;
     if (errno() !== EAGAIN) return RESET;
-    this.#from.readable = false;
+    if (!this.#from.hasUrgent) this.#from.readable = false;
     return NOTHING_NOW;
   }
 

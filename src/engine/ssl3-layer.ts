@@ -25,6 +25,7 @@ import { addressOf, copyFrom, libc, memory, permanent } from "./native.ts";
 const READ = 32 * 1024;
 /** Shared by all layers: its content is valid during one call. */
 const incoming = permanent(READ);
+const NOTHING = Buffer.alloc(0);
 
 export class Ssl3Layer implements Layer {
   readonly #wire: Wire;
@@ -33,7 +34,7 @@ export class Ssl3Layer implements Layer {
   /** Plaintext that has come and has not been read. */
   #plain: Buffer[] = [];
   /** Records that the wire has not taken. */
-  #unsent: Buffer = Buffer.alloc(0);
+  #unsent: Buffer = NOTHING;
   #sent = 0;
   /** How the peer has ended; 0: it has not. */
   #ended = 0;
@@ -95,10 +96,14 @@ export class Ssl3Layer implements Layer {
       this.#wire.write(addressOf(this.#unsent) + this.#sent, length);
       this.#sent += length;
     }
+    // An idle connection holds no record.
+    [this.#unsent, this.#sent] = [NOTHING, 0];
     return this.#wire.flush();
   }
 
   finish(): void {
+    // In the middle of a handshake, and after an alert, there is nothing to say it with.
+    if (!this.#established || this.failure) return;
     this.#connection.close();
     this.alertSent ??= ALERTS.close_notify;
     this.#collect();
@@ -119,7 +124,7 @@ export class Ssl3Layer implements Layer {
 
   free(): void {
     this.#plain = [];
-    this.#unsent = Buffer.alloc(0);
+    this.#unsent = NOTHING;
     this.#sent = 0;
     this.#ended = RESET;
   }

@@ -121,5 +121,8 @@ function decode(der: Buffer): number {
   der.copy(bytes);
   const cursor = memory(8);
   cursor.writeBigUInt64LE(BigInt(addressOf(bytes)));
-  return crypto.d2i_X509(0, cursor, bytes.length);
+  const certificate = crypto.d2i_X509(0, cursor, bytes.length);
+  // Used once more, so that it cannot be collected while OpenSSL reads it.
+  bytes.fill(0);
+  return certificate;
 }
