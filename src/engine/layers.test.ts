@@ -10,7 +10,7 @@ import { suitesFor } from "../ssl3/suites.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { checkEngine } from "./check.ts";
-import { Context, type ContextOptions } from "./contexts.ts";
+import { Context, type ContextOptions, liveContexts } from "./contexts.ts";
 import type { End } from "./end.ts";
 import { type Agreed, BROKEN, END, type Layer, type LayerFailure, RESET, TRUNCATED } from "./layer.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
@@ -284,7 +284,8 @@ test("What a hello asks for is what is agreed: ALPN, group, the certificate that
   assert.equal(own.shownIdentity(), 0);
 });
 
-test("A context is not made from what OpenSSL cannot use", () => {
+test("A context is not made from what OpenSSL cannot use, and nothing of it is left", () => {
+  const before = liveContexts();
   const common = { minVersion: 0x0303, maxVersion: 0x0304, tickets: false, sessions: false, keyLog: false } as const;
   const server = { role: "server", ...common, ciphers: SUITES, sessionTimeout: 1 } as const;
   const client = { role: "client", ...common, alpn: [] } as const;
@@ -296,6 +297,7 @@ test("A context is not made from what OpenSSL cannot use", () => {
   assert.throws(() => new Context({ ...server, identities: [{ certificatePem: pem, keyPem: "" }] }), {
     name: "ConfigError",
   });
+  assert.equal(liveContexts(), before);
 });
 
 test("Nothing of OpenSSL's is left when the ends are closed", async (t) => {
