@@ -8,8 +8,7 @@ import { within } from "./netns.ts";
 import { openQueue, type Queue } from "./nfqueue.ts";
 import type { Packet } from "./nfqueue-messages.ts";
 import { readSyn } from "./packet.ts";
-import { connectFrom } from "./sockets.ts";
-import { feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "./test-network.ts";
+import { connectFrom, feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "./test-network.ts";
 
 const NAMESPACES = needsNamespaces();
 const FAMILIES = [4, 6] as const;

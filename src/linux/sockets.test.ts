@@ -1,17 +1,14 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, readdirSync, readlinkSync } from "node:fs";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
-import { promisify } from "node:util";
 import { until } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { within } from "./netns.ts";
-import { connectFrom, transparentClient, transparentListener } from "./sockets.ts";
-import { feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "./test-network.ts";
+import { transparentClient, transparentListener } from "./sockets.ts";
+import { connectFrom, feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "./test-network.ts";
 
-const execute = promisify(execFile);
 const NAMESPACES = needsNamespaces();
 const PORT = 10443;
 const FAMILIES = [4, 6] as const;
@@ -105,64 +102,6 @@ for (const family of FAMILIES) {
     assert.equal(String((await once(socket, "data"))[0]), "echo");
     assert.deepEqual(seen, [`${client} 41234`]);
     socket.destroy();
-  });
-
-  test(`Where the client's port is taken, IPv${family} connects from another of its ports`, NAMESPACES, async () => {
-    const { client, server } = ROUTED[family];
-    await using _server = await serve(network.server, { family, port: 7001 }, (socket) => socket.resume());
-    // A process of its own in the node's namespace: the second try is made when this thread has left the namespace.
-    const script = `
-      import { connectFrom } from ${JSON.stringify(new URL("sockets.ts", import.meta.url).href)};
-      const ends = { from: { address: "${client}", port: 41235 }, to: { address: "${server}", port: 7001 }, timeout: 5000 };
-      const first = await connectFrom(ends);
-      const second = await connectFrom(ends);
-      console.log(JSON.stringify([first, second].map((socket) => [socket.localAddress, socket.localPort])));
-      process.exit();`;
-    const { stdout } = await execute("ip", [
-      "netns",
-      "exec",
-      network.node,
-      process.execPath,
-      "--input-type=module",
-      "-e",
-      script,
-    ]);
-    const [first, second] = JSON.parse(stdout) as [string, number][];
-    assert.deepEqual(first, [client, 41235]);
-    assert.equal(second?.[0], client);
-    assert.notEqual(second?.[1], 41235);
-  });
-
-  test(`A closed IPv${family} port is ECONNREFUSED, and leaves no socket behind`, NAMESPACES, async () => {
-    const { client, server } = ROUTED[family];
-    const before = openSockets();
-    const refused = connectIn(network.node, {
-      from: { address: client, port: 0 },
-      to: { address: server, port: 9 },
-      timeout: 5000,
-    });
-    await assert.rejects(refused, (error: NetworkError) => error.code === "ECONNREFUSED");
-    await until("no socket more than before", () => openSockets() <= before);
-  });
-
-  test(`An IPv${family} server that says nothing is ETIMEDOUT, and leaves no socket behind`, NAMESPACES, async () => {
-    const { client, server } = ROUTED[family];
-    const before = openSockets();
-    feed(
-      network.server,
-      "add table inet deaf\nadd chain inet deaf in { type filter hook input priority 0; }\nadd rule inet deaf in tcp dport 9 drop",
-      "nft",
-      "-f",
-      "-",
-    );
-    const silent = connectIn(network.node, {
-      from: { address: client, port: 0 },
-      to: { address: server, port: 9 },
-      timeout: 50,
-    });
-    await assert.rejects(silent, (error: NetworkError) => error.code === "ETIMEDOUT");
-    run(network.server, "nft", "delete", "table", "inet", "deaf");
-    await until("no socket more than before", () => openSockets() <= before);
   });
 
   test(

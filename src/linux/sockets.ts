@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import { isIP, Socket } from "node:net";
+import { isIP } from "node:net";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { AF, bindAddress, listen, OPTION, SOCK, setOption, socket } from "./syscalls.ts";
@@ -42,74 +42,6 @@ export function transparentClient(from: Endpoint, mark?: number): number {
     if (from.port === 0) setOption(fd, OPTION.BIND_ADDRESS_NO_PORT, 1);
     bindAddress(fd, from.address, from.port);
   });
-}
-
-/** The client's own port cannot be used: it is taken, its last connection is in TIME_WAIT, or it needs a privilege. */
-const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"];
-
-/**
- * Connects as the client: from its address and, where that is free, its port. The socket is half-open capable and paused.
- * Throws NetworkError with the system's code; ETIMEDOUT after `timeout` ms.
- */
-export async function connectFrom(options: {
-  readonly from: Endpoint;
-  readonly to: Endpoint;
-  /** ms. */
-  readonly timeout: number;
-  /** The firewall mark of its packets, which selects their rules and routes. */
-  readonly mark?: number;
-  /** Fail when the port cannot be used, instead of taking another one. */
-  readonly exactly?: boolean;
-}): Promise<Socket> {
-  const { from, timeout, exactly = false } = options;
-  const deadline = performance.now() + timeout;
-  try {
-    return await connect(options);
-  } catch (error) {
-    if (exactly || from.port === 0 || !(error instanceof NetworkError) || !PORT_TAKEN.includes(error.code)) throw error;
-    const left = Math.max(1, deadline - performance.now());
-    return await connect({ ...options, from: { address: from.address, port: 0 }, timeout: left });
-  }
-}
-
-function connect({ from, to, timeout, mark }: Parameters<typeof connectFrom>[0]): Promise<Socket> {
-  const socket = adopt(transparentClient(from, mark));
-  const what = `Cannot connect to ${name(to)} as ${from.address}`;
-  return new Promise((resolve, reject) => {
-    const fail = (error: NodeJS.ErrnoException) => {
-      clearTimeout(timer);
-      const code = error.code ?? "ECONNREFUSED";
-      reject(new NetworkError(`${what}: ${code}`, code, { cause: error }));
-    };
-    const timer = setTimeout(() => {
-      socket.off("error", fail);
-      socket.on("error", () => {});
-      socket.destroy();
-      reject(new NetworkError(`${what} in ${timeout} ms`, "ETIMEDOUT"));
-    }, timeout);
-    socket.once("error", fail);
-    socket.once("connect", () => {
-      clearTimeout(timer);
-      socket.off("error", fail);
-      // Later errors reach whoever reads or writes. Until somebody does, one must not end the process.
-      socket.on("error", () => {});
-      socket.pause();
-      resolve(socket);
-    });
-    socket.setNoDelay(true);
-    socket.connect({ host: to.address, port: to.port });
-  });
-}
-
-function adopt(fd: number): Socket {
-  // manualStart: nothing is read before the socket is connected. Node's types do not have it.
-  const options = { fd, manualStart: true, allowHalfOpen: true };
-  try {
-    return new Socket(options);
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
 }
 
 /** A transparent TCP socket of the address's family. It is closed again when `prepare` fails. */

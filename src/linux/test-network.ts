@@ -1,8 +1,11 @@
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, existsSync, openSync, readdirSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, Socket } from "node:net";
+import { NetworkError } from "../errors.ts";
+import type { Endpoint } from "../vocabulary.ts";
 import { within } from "./netns.ts";
-import { transparentListener } from "./sockets.ts";
+import { transparentClient, transparentListener } from "./sockets.ts";
 import { enterNamespace } from "./syscalls.ts";
 
 /**
@@ -185,6 +188,33 @@ export async function serve(
         for (const client of open) client.destroy();
       }),
   };
+}
+
+/**
+ * Connects as the client, by a socket of Node's that is half-open capable and paused. The socket is made before this returns. Rejects
+ * with NetworkError, the system's code in it.
+ */
+export async function connectFrom(options: {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  /** ms. */
+  readonly timeout: number;
+  readonly mark?: number;
+}): Promise<Socket> {
+  const { from, to, timeout, mark } = options;
+  // Node's types do not have manualStart: nothing is read before the socket is connected.
+  const handle = { fd: transparentClient(from, mark), manualStart: true, allowHalfOpen: true };
+  const socket = new Socket(handle);
+  socket.setNoDelay(true).connect({ host: to.address, port: to.port });
+  try {
+    await once(socket, "connect", { signal: AbortSignal.timeout(timeout) });
+    return socket.on("error", () => {}).pause();
+  } catch (error) {
+    socket.on("error", () => {}).destroy();
+    const { name, code = "ECONNREFUSED" } = error as NodeJS.ErrnoException;
+    const why = name === "AbortError" ? "ETIMEDOUT" : code;
+    throw new NetworkError(`Cannot connect to ${to.address} port ${to.port}: ${why}`, why, { cause: error });
+  }
 }
 
 /** Removes the namespaces of processes that have ended. Their names are the prefix, the process's id and a hyphen. */

@@ -13,10 +13,10 @@ import { openQueue, type Queue } from "../../linux/nfqueue.ts";
 import type { Packet } from "../../linux/nfqueue-messages.ts";
 import { loadRules, probeFeatures, readCounters } from "../../linux/nftables.ts";
 import { readSyn } from "../../linux/packet.ts";
-import { connectFrom } from "../../linux/sockets.ts";
 import {
   BRIDGED,
   bridgedNetwork,
+  connectFrom,
   feed,
   type Network,
   needsNamespaces,
