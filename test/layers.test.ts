@@ -163,9 +163,15 @@ const SUPERVISOR: Boundary = {
   process: "the supervisor",
   entry: "src/supervisor/run.ts",
   forbidden: [
-    [/^src\/(?:worker|flow|streams|engine|detect|legs|ssl3|feeds)\//, "it carries sessions"],
-    // checkFree() tries a listener's address before the workers start.
-    [/^src\/capture\/(?!listener\.ts$)/, "it accepts sessions"],
+    [/^src\/(?:worker|flow|detect|legs|ssl3|feeds)\//, "it carries sessions"],
+    // A heartbeat resolves the tool's name.
+    [/^src\/streams\/(?!resolve\.ts$)/, "it carries sessions"],
+    // Heartbeats and checks of ports need connections, but no TLS and no relay.
+    [
+      /^src\/engine\/(?!(?:dial|end|farewell|layer|listen|loop|native|node-socket|socket-address|wait)\.ts$)/,
+      "it carries sessions",
+    ],
+    [/^src\/capture\//, "it accepts sessions"],
     [/^src\/wire\/(?:.*hello|handshake|fingerprint|server-name|probe)/, "it reads TLS handshakes"],
   ],
 };
