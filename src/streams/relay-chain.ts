@@ -46,7 +46,8 @@ export function relayThrough(
     };
     const over = (index: number, parting: RelayEnding) => {
       partings[index] = parting;
-      first ??= parting;
+      // An orderly end is not why another stretch broke.
+      if (!first || (isBroken(parting) && !isBroken(first))) first = parting;
       if (partings.every((one) => one !== undefined)) {
         clearTimeout(late);
         resolve(conclude(first, partings as RelayEnding[]));
