@@ -4,7 +4,7 @@ import { readUntil } from "../src/streams/reading.ts";
 import type { ClientHello } from "../src/wire/client-hello.ts";
 import { createClientHelloReader } from "../src/wire/client-hello-reader.ts";
 
-/** A real client's hello, read from the wire as the node reads it, with its bytes. The socket is a leg's to take over. */
+/** Reads a real client's ClientHello from a socket as the node does, with its bytes. A leg can take the socket over. */
 export async function readHello(socket: Socket): Promise<{ hello: ClientHello; bytes: Buffer }> {
   const reader = createClientHelloReader();
   const judge = (_: string, bytes: Buffer) => {
