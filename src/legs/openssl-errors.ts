@@ -1,4 +1,5 @@
 import { TRUNCATED } from "../streams/relay.ts";
+import type { Side } from "../vocabulary.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
 import type { LegFailure } from "./leg.ts";
 
@@ -89,7 +90,7 @@ export function codeOfAlert(alert: number): string {
 }
 
 /** Explains a failed handshake with `peer`: who refused, and the alert that tells the other side why. */
-export function explainFailure(peer: "client" | "server", error: NodeJS.ErrnoException): LegFailure {
+export function explainFailure(peer: Side, error: NodeJS.ErrnoException): LegFailure {
   const code = error.code ?? "ERR_SSL";
   const received = receivedAlert(error);
   if (received !== undefined) {
@@ -107,7 +108,7 @@ export function explainFailure(peer: "client" | "server", error: NodeJS.ErrnoExc
 }
 
 /** The handshake with `peer` did not end in time. */
-export function explainTimeout(peer: "client" | "server", timeout: number): LegFailure {
+export function explainTimeout(peer: Side, timeout: number): LegFailure {
   const reason = `The ${peer} did not finish the handshake in ${timeout} ms`;
   return { kind: "failed", cause: "timeout", alert: ALERTS.internal_error, code: "ETIMEDOUT", reason };
 }

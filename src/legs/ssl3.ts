@@ -8,7 +8,7 @@ import type { Connection, Established } from "../ssl3/connection.ts";
 import { createServer } from "../ssl3/server.ts";
 import { authOf, type SuiteChoice, suitesFor } from "../ssl3/suites.ts";
 import { TRUNCATED } from "../streams/relay.ts";
-import { VERSIONS } from "../vocabulary.ts";
+import { type Side, VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Negotiated, Presentable, ServerLeg } from "./leg.ts";
@@ -123,7 +123,7 @@ function suitesToOffer(hello: ClientHello, choice: SuiteChoice): number[] {
 
 async function handshake(
   stream: Ssl3Stream,
-  peer: "client" | "server",
+  peer: Side,
   connection: Connection,
   timeout: number,
 ): Promise<Established | LegFailure> {
@@ -136,7 +136,7 @@ async function handshake(
   return outcome;
 }
 
-function explain(peer: "client" | "server", error: NodeJS.ErrnoException, connection: Connection): LegFailure {
+function explain(peer: Side, error: NodeJS.ErrnoException, connection: Connection): LegFailure {
   const { cause, code } = error;
   // Caused neither by the peer nor by the network: a bug of ours.
   if (code === undefined) throw error;

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import type { Agreement } from "../detect/starttls/dialogue.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
+import type { Side } from "../vocabulary.ts";
 
 /** One peer. Its bytes are on the stream, which is TLS or TCP; the TCP connection below can be reset. */
 export interface Peer {
@@ -41,7 +42,7 @@ export function openUpgradableConversation(client: Peer, server: Peer, first: Wa
   // A rejection must not end the process if the relay is over before anybody waits for the agreement.
   agreement.promise.catch(() => {});
 
-  const see = (side: "client" | "server", bytes: Buffer): number => {
+  const see = (side: Side, bytes: Buffer): number => {
     if (!watch) return bytes.length;
     try {
       const progress = watch.feed(side, bytes);
