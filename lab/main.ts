@@ -11,7 +11,7 @@ import { makeTraffic, type Round } from "./traffic.ts";
 
 interface LabOptions {
   readonly topology: Topology;
-  readonly check: boolean;
+  readonly check?: true;
   readonly traffic: boolean;
   /** ms */
   readonly duration?: number;
@@ -27,11 +27,7 @@ try {
         .choices(TOPOLOGIES)
         .default("bridge"),
     )
-    .option(
-      "--check",
-      "Try every claim about the node, print a line for each, and exit: with code 1 if one is false.",
-      false,
-    )
+    .option("--check", "Try every claim about the node, print a line for each, and exit: with code 1 if one is false.")
     .option(
       "--duration <time>",
       "Close the lab after this time, such as 90s, 10m or 2h. Default: on Ctrl-C.",

@@ -1,3 +1,5 @@
+import type { Side } from "./vocabulary.ts";
+
 /**
  * Four kinds of errors, by who is at fault. Their messages say what was attempted and what stood in its way.
  * Errors are caught once: those of a session in `flow/flow.ts`, those of a command in `cli/main.ts`.
@@ -7,11 +9,11 @@
 export class PeerError extends Error {
   override readonly name = "PeerError";
   /** Which peer. A pure reader does not know it, and leaves it to its caller. */
-  readonly side: "client" | "server" | undefined;
+  readonly side: Side | undefined;
   /** The description of the alert to send: RFC 8446, section 6.2. */
   readonly alert: number;
 
-  constructor(message: string, alert: number, options?: ErrorOptions & { side?: "client" | "server" }) {
+  constructor(message: string, alert: number, options?: ErrorOptions & { side?: Side }) {
     super(message, options);
     this.alert = alert;
     this.side = options?.side;

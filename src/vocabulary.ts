@@ -14,6 +14,14 @@ export type Side = "client" | "server";
 /** How a listener takes connections. */
 export type Mode = "explicit" | "forward" | "inline";
 
+/** The verdicts of a policy, from the mildest to the strictest. */
+export const ACTIONS = ["decrypt", "bypass", "drop"] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** The phases of a policy, in order: on the SYN, on the ClientHello, on the server's certificate. */
+export const PHASES = ["network", "sni", "certificate"] as const;
+export type Phase = (typeof PHASES)[number];
+
 /** "decrypted": plaintext of TLS. "bypassed": TLS bytes as they are. "notTls": TCP that is not TLS. */
 export const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 export type FlowClass = (typeof FLOW_CLASSES)[number];

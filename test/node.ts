@@ -54,26 +54,9 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
   const [proxy, control] = [await freePort(), await freePort()];
   const ports = new Map<string, number>();
   for (const name of Object.keys(options.forwards ?? {})) ports.set(name, await freePort());
-  const forwards = [...ports].map(([name, port]) => ({
-    name,
-    mode: "forward",
-    address: `127.0.0.1:${port}`,
-    server: `127.0.0.1:${options.forwards?.[name]}`,
-  }));
-  // YAML is a superset of JSON.
-  const rewrite = (more: Readonly<Record<string, unknown>>) => {
-    const config = {
-      dataDir: "./data",
-      workers: 2,
-      console: { address: `127.0.0.1:${control}` },
-      trust: { system: false, files: options.trust },
-      listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwards],
-      timeouts: { drain: "2s" },
-      ...options.config,
-      ...more,
-    };
-    writeFileSync(file, JSON.stringify(config));
-  };
+  const listening = { proxy, control, ports };
+  const rewrite = (more: Readonly<Record<string, unknown>>) =>
+    writeFileSync(file, JSON.stringify({ ...configurationOf(options, listening), ...more })); // YAML is a superset of JSON
   rewrite({});
 
   const program = start(process.execPath, [MAIN, "run", "-c", file], {
@@ -81,34 +64,11 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...options.env },
   });
   const url = `http://127.0.0.1:${control}/api/v1`;
-  await Promise.race([
-    until(
-      "the node's health",
-      () =>
-        fetch(`${url}/health`).then(
-          (answer) => answer.ok,
-          () => false,
-        ),
-      120_000,
-    ),
-    program.ended.then(() => Promise.reject(new Error(`The node ended before it was ready:\n${program.output()}`))),
-  ]);
-
+  await healthy(url, program);
   const idle = new Map(descendants(program.pid).map((pid) => [pid, openFiles(pid)]));
-  const token = readFileSync(join(folder, "data/token"), "utf8").trim();
-  const api = async <T>(path: string, method = "GET", body?: unknown): Promise<T> => {
-    const answer = await fetch(`${url}/${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${token}`,
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${path} was answered ${answer.status}: ${text}`);
-    return (answer.headers.get("content-type")?.includes("json") === true ? JSON.parse(text) : text) as T;
-  };
+  const api = apiAt(url, readFileSync(join(folder, "data/token"), "utf8").trim());
+  const sessions = async (query: Readonly<Record<string, string>>) =>
+    (await api<SessionList>(`sessions?${new URLSearchParams({ live: "all", limit: "1000", ...query })}`)).sessions;
   const closed = async (what: string, is: (session: Session) => boolean, query: Readonly<Record<string, string>>) => {
     const found = await until(`a closed session of ${what}`, async () => {
       const list = (await sessions(query)).filter(is);
@@ -117,8 +77,6 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     assert.equal(found.length, 1, `sessions of ${what}: ${JSON.stringify(found, undefined, 2)}`);
     return found[0]!;
   };
-  const sessions = async (query: Readonly<Record<string, string>>) =>
-    (await api<SessionList>(`sessions?${new URLSearchParams({ live: "all", limit: "1000", ...query })}`)).sessions;
 
   return {
     process: program,
@@ -153,6 +111,60 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     async [Symbol.asyncDispose]() {
       await program.stop("SIGKILL");
     },
+  };
+}
+
+interface Listening {
+  readonly proxy: number;
+  readonly control: number;
+  /** The ports of the forwarding listeners, by name. */
+  readonly ports: ReadonlyMap<string, number>;
+}
+
+function configurationOf({ trust, forwards, config }: NodeOptions, { proxy, control, ports }: Listening): object {
+  const forwarding = [...ports].map(([name, port]) => ({
+    name,
+    mode: "forward",
+    address: `127.0.0.1:${port}`,
+    server: `127.0.0.1:${forwards?.[name]}`,
+  }));
+  return {
+    dataDir: "./data",
+    workers: 2,
+    console: { address: `127.0.0.1:${control}` },
+    trust: { system: false, files: trust },
+    listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwarding],
+    timeouts: { drain: "2s" },
+    ...config,
+  };
+}
+
+/** Resolves once the node's API says that it is healthy. Rejects with its output if it ends before that. */
+async function healthy(url: string, program: Program): Promise<void> {
+  const isHealthy = () =>
+    fetch(`${url}/health`).then(
+      (answer) => answer.ok,
+      () => false,
+    );
+  const failed = program.ended.then(() => {
+    throw new Error(`The node ended before it was ready:\n${program.output()}`);
+  });
+  await Promise.race([until("the node's health", isHealthy, 120_000), failed]);
+}
+
+function apiAt(url: string, token: string): TestNode["api"] {
+  return async <T>(path: string, method = "GET", body?: unknown): Promise<T> => {
+    const answer = await fetch(`${url}/${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path} was answered ${answer.status}: ${text}`);
+    return (answer.headers.get("content-type")?.includes("json") === true ? JSON.parse(text) : text) as T;
   };
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
@@ -71,18 +71,7 @@ export function start(command: string, args: readonly string[], options: Options
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   children.add(child);
-  const name = `${command} ${args.join(" ")}`;
-  const out: string[] = [];
-  const both: string[] = [];
-  const err: string[] = [];
-  const looks = new Set<() => void>();
-  for (const [stream, sink] of [[child.stdout, out] as const, [child.stderr, err] as const]) {
-    stream.setEncoding("latin1").on("data", (text: string) => {
-      sink.push(text);
-      both.push(text);
-      for (const look of looks) look();
-    });
-  }
+  const output = collectOutput(child);
   // A program may end before it has read its input.
   child.stdin.on("error", () => undefined);
   if (options.input !== undefined) child.stdin.end(options.input);
@@ -91,36 +80,33 @@ export function start(command: string, args: readonly string[], options: Options
     child.on("error", reject);
     child.on("close", (code) => {
       children.delete(child);
-      resolve({ code, stdout: out.join(""), stderr: err.join("") });
-      for (const look of looks) look();
+      resolve({ code, stdout: output.stdout.join(""), stderr: output.stderr.join("") });
+      output.changed();
     });
   });
   ended.catch(() => undefined);
 
+  const name = `${command} ${args.join(" ")}`;
   return {
     pid: child.pid ?? -1,
-    output: () => both.join(""),
-    shows(pattern, within = 30_000) {
-      return new Promise((resolve, reject) => {
+    output: () => output.both.join(""),
+    shows: (pattern, within = 30_000) =>
+      new Promise((resolve, reject) => {
         const finish = (act: () => void) => {
           clearTimeout(timer);
-          looks.delete(look);
+          output.watchers.delete(look);
           act();
         };
+        const fail = (what: string) => finish(() => reject(new Error(`${name} ${what}:\n${output.both.join("")}`)));
         const look = () => {
-          const match = pattern.exec(both.join(""));
+          const match = pattern.exec(output.both.join(""));
           if (match !== null) finish(() => resolve(match));
-          else if (!children.has(child))
-            finish(() => reject(new Error(`${name} ended without ${pattern}:\n${both.join("")}`)));
+          else if (!children.has(child)) fail(`ended without ${pattern}`);
         };
-        const timer = setTimeout(
-          () => finish(() => reject(new Error(`${name} did not show ${pattern} in ${within} ms:\n${both.join("")}`))),
-          within,
-        );
-        looks.add(look);
+        const timer = setTimeout(() => fail(`did not show ${pattern} in ${within} ms`), within);
+        output.watchers.add(look);
         look();
-      });
-    },
+      }),
     write: (text) => void child.stdin.write(text),
     ended,
     async stop(signal = "SIGTERM") {
@@ -128,6 +114,27 @@ export function start(command: string, args: readonly string[], options: Options
       return ended;
     },
   };
+}
+
+function collectOutput({ stdout, stderr }: ChildProcessWithoutNullStreams) {
+  const watchers = new Set<() => void>();
+  const output = {
+    stdout: [] as string[],
+    stderr: [] as string[],
+    both: [] as string[],
+    watchers,
+    changed() {
+      for (const look of watchers) look();
+    },
+  };
+  for (const [stream, sink] of [[stdout, output.stdout] as const, [stderr, output.stderr] as const]) {
+    stream.setEncoding("latin1").on("data", (text: string) => {
+      sink.push(text);
+      output.both.push(text);
+      output.changed();
+    });
+  }
+  return output;
 }
 
 /** Resolves with the condition's first answer that is not undefined, null or false. Rejects after `within` ms, naming `what`. */

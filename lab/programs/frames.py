@@ -1,4 +1,4 @@
-"""Sends Ethernet frames as they are: `frames.py INTERFACE`, one frame a line on stdin, in hex."""
+"""Sends Ethernet frames unchanged: `frames.py INTERFACE`, with one frame in hex on each line of stdin."""
 import socket
 import sys
 

@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName } from "../policy/conditions.ts";
-import { FAULT_TEXTS, FAULTS, type Fault, VERSIONS, type Version } from "../vocabulary.ts";
+import { ACTIONS, FAULT_TEXTS, FAULTS, type Fault, VERSIONS, type Version } from "../vocabulary.ts";
 import { conditionValues } from "./condition.ts";
 import { duration, label } from "./formats.ts";
 import { report, show } from "./problem.ts";
 
 /** `policy` in the configuration file: what happens to a session, and why. */
 
-const action = z.enum(["decrypt", "bypass", "drop"]);
+const action = z.enum(ACTIONS);
 const refusal = z.enum(["bypass", "drop"]);
 const version = z.enum(Object.keys(VERSIONS) as [Version, ...Version[]]);
 const listFile = z.string().min(1);

@@ -1,6 +1,7 @@
 import { domainToASCII } from "node:url";
 import { z } from "zod";
 import { compileClient } from "../sessions/client-pattern.ts";
+import { ACTIONS } from "../vocabulary.ts";
 
 const END = "(INIT|SYN_SENT|SYN_RCV|EST)";
 
@@ -19,7 +20,7 @@ export const sessionFilter = z.strictObject({
     .regex(new RegExp(`^${END}(:${END}){0,3}$`, "i"), "not a state such as EST:EST:INIT:INIT, nor the beginning of one")
     .optional()
     .describe("Na:Nb:Ta:Tb, or its first ends"),
-  verdict: z.enum(["decrypt", "bypass", "drop", "none"]).optional(),
+  verdict: z.enum([...ACTIONS, "none"]).optional(),
   listener: z.string().optional(),
   client: z
     .string()

@@ -74,7 +74,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | Leg
   };
 }
 
-/** The highest version that both the client and policy have; undefined: none. 0x0300 is SSL 3.0. */
+/** The highest version that both the client and policy have; undefined: none. */
 export function highestShared(hello: ClientHello, allowed: VersionRange): number | undefined {
   return hello.versions.find((version) => version >= VERSIONS[allowed.min] && version <= VERSIONS[allowed.max]);
 }

@@ -1,9 +1,7 @@
-import { FAULT_TEXTS, type Fault } from "../vocabulary.ts";
-import type { Action, Verdict } from "./facts.ts";
+import { ACTIONS, type Action, FAULT_TEXTS, type Fault } from "../vocabulary.ts";
+import type { Verdict } from "./facts.ts";
 import type { PolicySource, Step } from "./rule.ts";
 import type { View } from "./view.ts";
-
-const STRICTNESS: readonly Action[] = ["decrypt", "bypass", "drop"];
 
 /**
  * The verdict for a flow that `verdict` would decrypt and whose server's certificate has faults: the strictest action of
@@ -34,5 +32,5 @@ export function judgeFaults(source: PolicySource, steps: readonly Step[], view: 
 }
 
 function strictest(source: PolicySource, faults: readonly Fault[]): Action {
-  return STRICTNESS[Math.max(0, ...faults.map((fault) => STRICTNESS.indexOf(source.certificate[fault])))] ?? "drop";
+  return ACTIONS[Math.max(0, ...faults.map((fault) => ACTIONS.indexOf(source.certificate[fault])))] ?? "drop";
 }

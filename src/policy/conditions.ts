@@ -1,6 +1,6 @@
-import { FAULTS } from "../vocabulary.ts";
+import { FAULTS, type Phase } from "../vocabulary.ts";
 import { type Address, createAddressSet, isAddressEntry } from "./address-set.ts";
-import { type Phase, REVOCATION_FAULTS } from "./facts.ts";
+import { REVOCATION_FAULTS } from "./facts.ts";
 import { createHostSet, readHostEntry } from "./host-set.ts";
 import type { Truth } from "./truth.ts";
 import type { View } from "./view.ts";

@@ -1,5 +1,6 @@
+import type { Phase } from "../vocabulary.ts";
 import { judgeFaults } from "./certificate-faults.ts";
-import type { Phase, Verdict } from "./facts.ts";
+import type { Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
 import { arrange, type Order } from "./order.ts";
 import type { PolicySource, Step } from "./rule.ts";

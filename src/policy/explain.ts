@@ -1,6 +1,6 @@
-import { FAULTS, type Fault } from "../vocabulary.ts";
+import { type Action, FAULTS, type Fault, type Phase } from "../vocabulary.ts";
 import type { Policy } from "./evaluate.ts";
-import { type Action, type Phase, REVOCATION_FAULTS, type Verdict } from "./facts.ts";
+import { REVOCATION_FAULTS, type Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
 import type { Step } from "./rule.ts";
 import type { Truth } from "./truth.ts";

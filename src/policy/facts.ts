@@ -1,10 +1,4 @@
-import type { Endpoint, Fault } from "../vocabulary.ts";
-
-/** The verdict of a policy: docs/glossary.md. */
-export type Action = "decrypt" | "bypass" | "drop";
-
-/** When a verdict is reached: on the SYN, on the ClientHello, on the server's certificate. */
-export type Phase = "network" | "sni" | "certificate";
+import type { Action, Endpoint, Fault, Phase } from "../vocabulary.ts";
 
 /**
  * The known facts about a flow. Facts arrive in stages: `undefined` means not known yet, `null` means known to be absent.

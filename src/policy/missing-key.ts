@@ -1,4 +1,5 @@
-import type { Phase, Verdict } from "./facts.ts";
+import type { Phase } from "../vocabulary.ts";
+import type { Verdict } from "./facts.ts";
 import type { PolicySource } from "./rule.ts";
 import type { KnownFacts } from "./view.ts";
 

@@ -1,6 +1,7 @@
+import type { Action } from "../vocabulary.ts";
 import { isAddressEntry } from "./address-set.ts";
 import { type CONDITIONS, type ConditionName, type ConditionValue, readPorts } from "./conditions.ts";
-import type { Action } from "./facts.ts";
+
 import { groupOf } from "./order.ts";
 import { compileRule, GROUPS, type PolicySource, type RuleSource } from "./rule.ts";
 

@@ -1,5 +1,6 @@
+import type { Phase } from "../vocabulary.ts";
 import { createAddressSet } from "./address-set.ts";
-import type { Phase } from "./facts.ts";
+
 import { createHostSet } from "./host-set.ts";
 import { compileRule, GROUPS, type Group, type PolicySource, type Rule, type Step } from "./rule.ts";
 import { createStage, type Stage } from "./stage.ts";

@@ -1,6 +1,6 @@
-import type { Fault, Version } from "../vocabulary.ts";
+import { type Action, type Fault, PHASES, type Phase, type Version } from "../vocabulary.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
-import type { Action, Phase } from "./facts.ts";
+
 import { all } from "./truth.ts";
 import type { View } from "./view.ts";
 
@@ -65,8 +65,6 @@ export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   /** The certificate faults that it names. */
   readonly faults: readonly Fault[];
 }
-
-const PHASES: readonly Phase[] = ["network", "sni", "certificate"];
 
 export function compileRule({ name, match, action, tools, alpn }: RuleSource): Rule {
   const named = CONDITION_NAMES.filter((condition) => match[condition] !== undefined);

@@ -1,5 +1,5 @@
-import { FAULTS } from "../vocabulary.ts";
-import type { Action } from "./facts.ts";
+import { type Action, FAULTS } from "../vocabulary.ts";
+
 import type { PolicySource } from "./rule.ts";
 
 /** A policy's actions for faults: one action for all, with changes. */

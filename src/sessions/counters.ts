@@ -1,15 +1,13 @@
 import { z } from "zod";
+import { ACTIONS, PHASES } from "../vocabulary.ts";
 import type { Session } from "./record.ts";
-
-const VERDICTS = ["decrypt", "bypass", "drop"] as const;
-const PHASES = ["network", "sni", "certificate"] as const;
 
 const number = z.int().nonnegative();
 const listenerCounters = z.object({
   open: number.describe("live sessions"),
   total: number.describe("sessions that began"),
   decided: z
-    .record(z.enum(VERDICTS), z.record(z.enum(PHASES), number))
+    .record(z.enum(ACTIONS), z.record(z.enum(PHASES), number))
     .describe("sessions by verdict and by the phase that decided it"),
   undecided: number.describe("sessions without a verdict: still opening, or over before one was reached"),
   faults: z
@@ -74,7 +72,7 @@ function accumulate(into: ListenerCounters, part: ListenerCounters): void {
   into.total += part.total;
   into.undecided += part.undecided;
   into.handshakeFailures += part.handshakeFailures;
-  for (const verdict of VERDICTS) {
+  for (const verdict of ACTIONS) {
     for (const phase of PHASES) into.decided[verdict][phase] += part.decided[verdict][phase];
   }
   for (const [fault, sessions] of Object.entries(part.faults))

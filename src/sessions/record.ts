@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ACTIONS, PHASES } from "../vocabulary.ts";
 
 /**
  * The session record: its schema, from which its types and the API's document follow. The flow imports the types only, so
@@ -14,9 +15,9 @@ export const endpoint = z.object({
   address: z.string().describe("IPv4 or IPv6, without brackets"),
   port: z.int(),
 });
-export const action = z.enum(["decrypt", "bypass", "drop"]);
+export const action = z.enum(ACTIONS);
 export const phase = z
-  .enum(["network", "sni", "certificate"])
+  .enum(PHASES)
   .describe("network: decided on the SYN; sni: on the ClientHello; certificate: on the server's certificate");
 
 /** Of one of the node's four TCP ends: docs/glossary.md. */

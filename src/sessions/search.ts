@@ -1,3 +1,4 @@
+import type { Action } from "../vocabulary.ts";
 import { compileClient } from "./client-pattern.ts";
 import type { Session, State } from "./record.ts";
 
@@ -8,7 +9,7 @@ export interface SessionQuery {
   /** The state, or its first ends: "EST:EST" finds "EST:EST:INIT:INIT" too. */
   readonly state?: string | undefined;
   /** "none": nothing was decided. */
-  readonly verdict?: "decrypt" | "bypass" | "drop" | "none" | undefined;
+  readonly verdict?: Action | "none" | undefined;
   readonly listener?: string | undefined;
   /** The client's address, or a subnet: see `compileClient`. */
   readonly client?: string | undefined;

@@ -255,7 +255,7 @@ describe("The node resumes with a server", needs("openssl", "nginx-light"), () =
       assert.equal(await visitFrom(node, fresh("server").name, "127.0.0.1"), false);
     });
 
-    test(`It does not resume with ${version} when it is told not to`, async () => {
+    test(`It does not resume with ${version} when the configuration turns it off`, async () => {
       const { name } = fresh("server");
       await visitFrom(never, name, "127.0.0.1");
       assert.equal(await visitFrom(never, name, "127.0.0.1"), false);

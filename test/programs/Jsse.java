@@ -54,7 +54,7 @@ class Jsse {
     return context;
   }
 
-  /** Has each connection served in a thread of its own, without end. */
+  /** Serves each connection in its own thread, for ever. */
   static void accept(SSLServerSocket listener, Consumer<SSLSocket> serve) {
     new Thread(() -> {
       try {

@@ -115,7 +115,7 @@ public class Peer {
       System.out.println(times > 0 && created == first);
       first = created;
       socket.close();
-      // A resumed session is as old as the one that it came from; a new one is not.
+      // A resumed session has the creation time of the original one. Wait, so that a new one has another.
       while (System.currentTimeMillis() <= created) Thread.onSpinWait();
     }
   }

@@ -25,7 +25,7 @@ import javax.net.ssl.SSLSocket;
  */
 public class Ssl3Peer {
   public static void main(String[] args) throws Exception {
-    // A server that knows RFC 7627 resumes no session made without it, and SSL 3.0 has none with it.
+    // With RFC 7627 on, JSSE does not resume sessions without it, and SSL 3.0 sessions cannot have it.
     System.setProperty("jdk.tls.useExtendedMasterSecret", "false");
     for (String name : new String[] {"jdk.tls.disabledAlgorithms", "jdk.tls.legacyAlgorithms"}) Security.setProperty(name, "");
     if (args[0].equals("serve")) {
@@ -151,7 +151,7 @@ public class Ssl3Peer {
     socket.close();
   }
 
-  /** Renegotiation's signal is no suite, and an anonymous one needs no certificate. */
+  /** Removes the renegotiation signal, which is no suite, and the anonymous suites, which need no certificate. */
   static String[] withoutSignals(String[] suites) {
     return Arrays.stream(suites).filter(suite -> !suite.contains("SCSV") && !suite.contains("_anon_")).toArray(String[]::new);
   }

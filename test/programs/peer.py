@@ -11,7 +11,7 @@ import ssl
 import sys
 import warnings
 
-# Old versions are the point here.
+# The tests need the old versions.
 warnings.simplefilter("ignore", DeprecationWarning)
 
 VERSIONS = {

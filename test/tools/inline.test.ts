@@ -2,5 +2,3 @@ import { SPECIAL } from "../../lab/scenarios.ts";
 import { prove } from "../inline/prove.ts";
 
 prove(SPECIAL.tool);
-prove(SPECIAL.tools);
-prove(SPECIAL.routerTool);

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { FeedInfo, KernelCount, ListenerCounters, Stats, ToolInfo, WorkerInfo } from "../../control/api.ts";
+import type { Action } from "../../vocabulary.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { amount, bytes, color, duration, facts, fullTime, print, printJson, table } from "../render.ts";
@@ -53,7 +54,7 @@ function listeners({ listeners, counters }: Stats): string[] {
     ...row,
     counters: counters[row.name],
   }));
-  const decided = (verdict: "decrypt" | "bypass" | "drop") => ({
+  const decided = (verdict: Action) => ({
     title: verdict.toUpperCase(),
     rank: 0,
     right: true,

@@ -3,14 +3,14 @@ import type { Connection, ConnectionEvent, Established, SavedSession } from "../
 import { clientOf, RSA, seeded, serverOf, sessionMap } from "./sides.ts";
 
 /**
- * Conversations between the engine, its randomness fixed, and OpenJDK 17's JSSE: `scripts/record-ssl3.ts` recorded them. A file has one
- * connection: "<" lines are what the peer sent, as it came, ">" lines what the engine answered.
+ * Conversations between the engine, with fixed randomness, and OpenJDK 17's JSSE, recorded by `scripts/record-ssl3.ts`. Each file
+ * has one connection: "<" lines are the bytes from the peer, ">" lines the engine's answers.
  */
 export interface Conversation {
   readonly name: string;
   readonly side: "client" | "server";
   readonly suite: string;
-  /** What JSSE is told to speak. */
+  /** JSSE's versions. */
   readonly versions: string;
   /** The conversation whose session it resumes. */
   readonly resumes?: string;
@@ -42,10 +42,10 @@ export const CONVERSATIONS: readonly Conversation[] = [
 
 const MESSAGE = "The engine says this over SSL 3.0.";
 
-/** The engine's side of a conversation, which does the same whenever it hears the same. */
+/** The engine's side of a conversation. Its randomness is fixed, so the same input gives the same output. */
 export interface Speaker {
   readonly connection: Connection;
-  /** To be told of everything that is heard. */
+  /** Takes every event of the connection. */
   on(event: ConnectionEvent): void;
   established(): Established | undefined;
 }

@@ -7,7 +7,7 @@ import type { Random } from "../../../src/ssl3/random.ts";
 import { createServer, type Identity, type ServerOptions } from "../../../src/ssl3/server.ts";
 import { suitesFor } from "../../../src/ssl3/suites.ts";
 
-/** For tests: both sides of a conversation, without a network. */
+/** Connects both sides of a conversation without a network. */
 
 const at = (name: string) => new URL(name, import.meta.url);
 const identity = (name: string): Identity => ({
@@ -49,13 +49,13 @@ export function serverOf(options: Partial<ServerOptions> = {}): Connection {
   });
 }
 
-/** What one side made of what it received. */
+/** The events of one side. */
 export interface Heard {
   readonly events: ConnectionEvent[];
   readonly error: PeerError | undefined;
 }
 
-/** Lets a side hear bytes; a PeerError is an outcome, any other error is thrown. The bytes stay as they are. */
+/** Gives bytes to a side. A PeerError is an outcome; other errors are thrown. The bytes are not changed. */
 export function hear(side: Connection, bytes: Uint8Array): Heard {
   const events: ConnectionEvent[] = [];
   try {
@@ -72,7 +72,7 @@ export interface Spoken {
   readonly server: Heard;
 }
 
-/** Carries everything between two sides until both are silent. `piece`: so many bytes at a time. */
+/** Carries all bytes between two sides until neither has more. `piece`: how many bytes at a time. */
 export function talk(client: Connection, server: Connection, piece = Number.POSITIVE_INFINITY): Spoken {
   const heard = { client: [] as Heard[], server: [] as Heard[] };
   for (;;) {
@@ -92,7 +92,7 @@ function sum(all: readonly Heard[]): Heard {
   return { events: all.flatMap(({ events }) => events), error: all.find(({ error }) => error)?.error };
 }
 
-/** What was agreed on, when the handshake came to its end. */
+/** What the sides negotiated, once the handshake is complete. */
 export function establishedOf({ events }: Heard): Established | undefined {
   return events.find((one) => one.kind === "open")?.established;
 }
@@ -101,7 +101,7 @@ export function dataOf({ events }: Heard): Buffer {
   return Buffer.concat(events.flatMap((one) => (one.kind === "data" ? [one.bytes] : [])));
 }
 
-/** Sessions as a server keeps them. */
+/** A server's session cache. */
 export function sessionMap(): { find(id: Buffer): SavedSession | undefined; keep(session: SavedSession): void } {
   const kept = new Map<string, SavedSession>();
   return {

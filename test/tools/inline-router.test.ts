@@ -1,0 +1,4 @@
+import { SPECIAL } from "../../lab/scenarios.ts";
+import { prove } from "../inline/prove.ts";
+
+prove(SPECIAL.routerTool);
