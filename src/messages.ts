@@ -102,6 +102,13 @@ export interface WorkerStatus {
   /** Resident memory in bytes, CPU in seconds. */
   readonly memory: number;
   readonly cpu: number;
+  /** What the engine holds now: its ends, SSLs, SSL_CTXs, and pairs of connections that have not sent all. */
+  readonly engine: {
+    readonly ends: number;
+    readonly connections: number;
+    readonly contexts: number;
+    readonly writePairs: number;
+  };
   readonly feeds: readonly FeedCounters[];
   /** For each tool, its live sessions, and the connections that came back from it without belonging to one. */
   readonly tools: readonly { readonly name: string; readonly sessions: number; readonly strangers: number }[];

@@ -103,7 +103,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     command: (...args) => run(process.execPath, [MAIN, ...args, "-c", file], { cwd: folder }),
     async stop() {
       // The node is stopped even if this check fails.
-      const open = await Promise.allSettled([assertNothingOpen(idle, options)]);
+      const open = await Promise.allSettled([assertNothingOpen(idle, options), assertEngineAtRest(() => api("stats"))]);
       await stop(program);
       for (const one of open) if (one.status === "rejected") throw one.reason;
     },
@@ -186,6 +186,15 @@ async function assertNothingOpen(idle: ReadonlyMap<number, number>, { config }: 
     if (!existsSync(`/proc/${pid}/fd`)) continue;
     await until(`worker ${pid} back at ${before} open files`, () => openFiles(pid) <= before + feeds);
   }
+}
+
+/** Asserts that no TLS connection is left in any worker. Each reports once a second; a node that does not answer is passed over. */
+async function assertEngineAtRest(stats: () => Promise<Stats>): Promise<void> {
+  await until("every SSL freed", async () => {
+    const now = await stats().catch(() => undefined);
+    const engines = now?.sessions.live === 0 ? now.workers.map(({ engine }) => engine) : [];
+    return engines.every((engine) => engine === undefined || engine.connections + engine.writePairs === 0);
+  });
 }
 
 export function openFiles(pid: number): number {

@@ -140,6 +140,10 @@ export const CONFIG = z.strictObject({
         .max(10_000_000)
         .default(20_000)
         .describe("The most sessions at one time, in all workers together."),
+      cores: z
+        .boolean()
+        .default(false)
+        .describe("Let the processes write core files when they crash. Keys and plaintext are in them."),
     })
     .prefault({}),
   history: z

@@ -66,6 +66,10 @@ const METRICS = {
   clearline_worker_restarts_total: ["counter", ["worker"], "Times the worker was started again"],
   clearline_worker_memory_bytes: ["gauge", ["worker"], "Resident memory of the worker"],
   clearline_worker_cpu_seconds_total: ["counter", ["worker"], "CPU time used by the worker, over all restarts"],
+  clearline_engine_ends: ["gauge", ["worker"], "TCP connections and listening sockets of the worker"],
+  clearline_engine_connections: ["gauge", ["worker"], "TLS connections of OpenSSL's (SSL) in the worker"],
+  clearline_engine_contexts: ["gauge", ["worker"], "TLS contexts of OpenSSL's (SSL_CTX) in the worker"],
+  clearline_engine_write_pairs: ["gauge", ["worker"], "TLS connections with bytes that their peers do not take"],
 } as const satisfies Record<string, readonly [Kind, readonly string[], string]>;
 
 type Name = keyof typeof METRICS;
@@ -191,12 +195,22 @@ function ofHistory({ state, sessions }: HistoryInfo): Sample[] {
   ];
 }
 
-function ofWorker({ id, restarts, sessions, memory, cpu }: WorkerInfo): Sample[] {
+function ofWorker({ id, restarts, sessions, memory, cpu, engine }: WorkerInfo): Sample[] {
   const worker = String(id);
   return [
     ["clearline_worker_sessions", { worker }, sessions],
     ["clearline_worker_restarts_total", { worker }, restarts],
     ...(memory === undefined ? [] : [["clearline_worker_memory_bytes", { worker }, memory] as const]),
     ["clearline_worker_cpu_seconds_total", { worker }, cpu],
+    ...(engine === undefined ? [] : ofEngine(worker, engine)),
+  ];
+}
+
+function ofEngine(worker: string, engine: NonNullable<WorkerInfo["engine"]>): Sample[] {
+  return [
+    ["clearline_engine_ends", { worker }, engine.ends],
+    ["clearline_engine_connections", { worker }, engine.connections],
+    ["clearline_engine_contexts", { worker }, engine.contexts],
+    ["clearline_engine_write_pairs", { worker }, engine.writePairs],
   ];
 }

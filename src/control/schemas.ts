@@ -51,6 +51,16 @@ const worker = z.object({
   sessions: amount.describe("sessions that it carries now"),
   memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
   cpu: z.number().describe("seconds of CPU time that it has used, over all restarts"),
+  engine: z.exactOptional(
+    z
+      .object({
+        ends: amount.describe("TCP connections and listening sockets"),
+        connections: amount.describe("TLS connections of OpenSSL's (SSL)"),
+        contexts: amount.describe("TLS contexts of OpenSSL's (SSL_CTX)"),
+        writePairs: amount.describe("TLS connections with bytes that their peers do not take"),
+      })
+      .describe("what the worker's engine holds now; absent until the worker first reports"),
+  ),
 });
 
 const listener = z.object({

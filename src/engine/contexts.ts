@@ -1,4 +1,5 @@
 import { ConfigError, InvariantError } from "../errors.ts";
+import { CALL, called, calling } from "../linux/last-call.ts";
 import { callbacks } from "./callbacks.ts";
 import { explain, takeError } from "./errors.ts";
 import { addressOfFunction, crypto, ssl } from "./native.ts";
@@ -91,6 +92,7 @@ export class Context {
   /** Throws ConfigError for options that OpenSSL does not take: a key that does not fit, a name that it does not know. */
   constructor(options: ContextOptions) {
     this.role = options.role;
+    calling(CALL.SSL_CTX_new, -1);
     this.#pointer = ssl.CTX_new(options.role === "client" ? ssl.TLS_client_method() : ssl.TLS_server_method());
     if (this.#pointer === 0) throw new InvariantError("SSL_CTX_new failed");
     live += 1;
@@ -98,6 +100,7 @@ export class Context {
       this.#setCommon(options);
       if (options.role === "client") this.#setClient(options);
       else this.#setServer(options);
+      called();
     } catch (error) {
       this.release();
       throw error;
@@ -107,7 +110,9 @@ export class Context {
   /** A new SSL of this context. The caller owns it. */
   connection(): number {
     if (this.#pointer === 0) throw new InvariantError("A context was used after its release");
+    calling(CALL.SSL_new, -1);
     const connection = ssl.new(this.#pointer);
+    called();
     if (connection === 0) throw new InvariantError(`SSL_new failed: ${explain(takeError()).code}`);
     return connection;
   }
@@ -120,7 +125,9 @@ export class Context {
   /** Connections go on; no new ones are made. May be called twice. */
   release(): void {
     if (this.#pointer === 0) return;
+    calling(CALL.SSL_CTX_free, -1);
     ssl.CTX_free(this.#pointer);
+    called();
     this.#pointer = 0;
     live -= 1;
   }

@@ -40,7 +40,7 @@ const UV_POLL = 8;
 const UV_READABLE = 1;
 
 /** struct epoll_event in 32-bit words: it is packed on x86-64 only. Its data are the descriptor and the generation. */
-const EVENT_WORDS = process.arch === "x64" ? 3 : 4;
+export const EVENT_WORDS = process.arch === "x64" ? 3 : 4;
 const MOST_EVENTS = 256;
 
 /** Plaintext moved at a time, in bytes: eight of TLS's largest records. */

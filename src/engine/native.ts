@@ -1,13 +1,13 @@
 import { getSystemErrorName } from "node:util";
 import koffi from "koffi";
-import { NetworkError } from "../errors.ts";
+import { InvariantError, NetworkError } from "../errors.ts";
 
 /**
  * Every C function that the engine calls. libc, libuv and OpenSSL are all in the Node program, which exports them for
  * add-ons; nothing else is loaded. A pointer is a number here (a user-space address has 47 bits) and 0 is NULL. Memory that C
  * fills is a Buffer of ours, made with `memory`, so that it never moves.
  *
- * docs/engine.md says how to add a prototype. `check.ts` calls the functions once at the start of the process.
+ * docs/engine.md says how to add a prototype. `check.ts` tries them once at the start of the process.
  */
 
 const program = koffi.load(null);
@@ -15,13 +15,27 @@ const program = koffi.load(null);
 type NumberFunction = (...args: readonly (number | bigint | string | Buffer | null)[]) => number;
 type TextFunction = (...args: readonly number[]) => string | null;
 
+/** Functions that the Node program does not export: `check.ts` names them before any is called. */
+export const missingFunctions: string[] = [];
+
 /** In the order of the C prototype: the result's type, then the arguments' types. */
 function prototype(name: string, result: string, ...args: readonly string[]): NumberFunction {
-  return program.func(name, result, [...args]) as unknown as NumberFunction;
+  return find(name, result, args) as NumberFunction;
 }
 
 function textPrototype(name: string, ...args: readonly string[]): TextFunction {
-  return program.func(name, "const char *", [...args]) as unknown as TextFunction;
+  return find(name, "const char *", args) as TextFunction;
+}
+
+function find(name: string, result: string, args: readonly string[]): unknown {
+  try {
+    return program.func(name, result, [...args]);
+  } catch {
+    missingFunctions.push(name);
+    return () => {
+      throw new InvariantError(`The Node program does not export ${name}`);
+    };
+  }
 }
 
 /** `ptr`: an address as a number. `mem`: a Buffer, or null. `text`: a string that C reads during the call. */
@@ -135,6 +149,7 @@ export const crypto = {
   BIO_new_bio_pair: prototype("BIO_new_bio_pair", int, mem, size, mem, size),
   BIO_new_mem_buf: prototype("BIO_new_mem_buf", ptr, mem, int),
   BIO_up_ref: prototype("BIO_up_ref", int, ptr),
+  BIO_ctrl: prototype("BIO_ctrl", long, ptr, int, long, ptr),
   BIO_free: prototype("BIO_free", int, ptr),
   BIO_write: prototype("BIO_write", int, ptr, ptr, int),
   BIO_ctrl_get_write_guarantee: prototype("BIO_ctrl_get_write_guarantee", size, ptr),

@@ -1,4 +1,5 @@
 import { InvariantError, NetworkError } from "../errors.ts";
+import { CALL, called, calling } from "../linux/last-call.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { actFor, decode, type Listener } from "./callbacks.ts";
 import type { Context } from "./contexts.ts";
@@ -67,6 +68,9 @@ const READ = 1;
 const WRITE = 2;
 const SHUTDOWN = 3;
 type Operation = typeof HANDSHAKE | typeof READ | typeof WRITE | typeof SHUTDOWN;
+
+/** In the order of the operations. */
+const OPERATION_CALLS = [CALL.SSL_do_handshake, CALL.SSL_read, CALL.SSL_write, CALL.SSL_shutdown] as const;
 
 const BIO_NOCLOSE = 0;
 
@@ -325,7 +329,9 @@ export class OpensslLayer implements Layer, Writing, Listener {
     const own = this.#ssl;
     this.#ssl = 0;
     this.#unwritten = undefined;
+    calling(CALL.SSL_free, this.#carrier.fd);
     ssl.free(own);
+    called();
     live -= 1;
     this.#writer.discard(this);
     if (!this.#inside) return;
@@ -341,7 +347,9 @@ export class OpensslLayer implements Layer, Writing, Listener {
       ssl.set0_wbio(this.#ssl, pair.inner);
       this.#attached = pair;
     }
+    calling(OPERATION_CALLS[this.#operation], this.#carrier.fd);
     this.#result = actFor(this, this.#call);
+    called();
     this.#error = this.#result > 0 ? 0 : ssl.get_error(this.#ssl, this.#result);
     try {
       rethrow();

@@ -1,5 +1,6 @@
 import { Cache } from "../cache.ts";
 import { InvariantError } from "../errors.ts";
+import { CALL, called, calling } from "../linux/last-call.ts";
 import { takeError } from "./errors.ts";
 import { addressOf, callback, crypto, memory, rethrow } from "./native.ts";
 import { withPem } from "./pem.ts";
@@ -101,7 +102,9 @@ export class TrustStore {
       crypto.X509_STORE_CTX_set_default(context, "ssl_server");
       crypto.X509_VERIFY_PARAM_set_auth_level(crypto.X509_STORE_CTX_get0_param(context), level);
       crypto.X509_STORE_CTX_set_verify_cb(context, goOn);
+      calling(CALL.X509_verify_cert, -1);
       const result = crypto.X509_verify_cert(context);
+      called();
       rethrow();
       const error = crypto.X509_STORE_CTX_get_error(context);
       if (error === 0) return result === 1 ? undefined : "UNSPECIFIED";

@@ -77,6 +77,11 @@ export class Writer {
     this.#takeBack(own);
   }
 
+  /** Frees the pairs that no layer has. Every layer must have been freed. */
+  close(): void {
+    for (const pair of [this.#shared, ...this.#spare.splice(0)]) releasePair(pair);
+  }
+
   #replaceShared(): void {
     this.#lent += 1;
     this.#shared = this.#spare.pop() ?? newPair();
@@ -120,8 +125,15 @@ export function newPair(): Pair {
   return { inner: Number(inner.readBigUInt64LE()), outer: Number(outer.readBigUInt64LE()) };
 }
 
-/** An SSL that still points to one of its BIOs holds a reference of its own. */
+/** BIO_C_SET_WRITE_BUF_SIZE: a BIO without its peer frees its buffer when it gets another size. */
+const SET_WRITE_BUF_SIZE = 136;
+
+/**
+ * An SSL that still points to one of its BIOs holds a reference of its own, until it writes again. That may take hours, so the
+ * memory of the pair is not left to it.
+ */
 export function releasePair({ inner, outer }: Pair): void {
-  crypto.BIO_free(inner);
   crypto.BIO_free(outer);
+  crypto.BIO_ctrl(inner, SET_WRITE_BUF_SIZE, 1, 0);
+  crypto.BIO_free(inner);
 }

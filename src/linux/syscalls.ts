@@ -48,6 +48,8 @@ const calls = {
   setns: libc.func("int setns(int, int)"),
   eventfd: libc.func("int eventfd(uint32_t, int)"),
   poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
+  mmap: libc.func("void *mmap(void *, size_t, int, int, int, int64_t)"),
+  setrlimit: libc.func("int setrlimit(int, const void *)"),
 } as const;
 
 /** A new socket that no child process inherits. Returns its file descriptor. */
@@ -119,6 +121,25 @@ export function receive(fd: number, into: Buffer): number | undefined {
   const length = Number(calls.recv(fd, into, into.length, MSG_DONTWAIT));
   if (length < 0 && koffi.errno() === koffi.os.errno["EAGAIN"]) return undefined;
   return must(length, "recv");
+}
+
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+const MAP_FAILED = 0xffffffffffffffffn;
+
+/** The first bytes of a file as memory, for the life of the process: what is written to it is in the file at once. */
+export function mapShared(fd: number, bytes: number): ArrayBuffer {
+  const mapped = calls.mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  if (mapped === null || BigInt.asUintN(64, BigInt(koffi.address(mapped))) === MAP_FAILED) must(-1, "mmap");
+  return koffi.view(mapped, bytes);
+}
+
+const RLIMIT_CORE = 4;
+
+/** No core file is written of this process or of those that it starts. */
+export function forbidCores(): void {
+  // struct rlimit: the soft and the hard limit, 64 bits each.
+  must(calls.setrlimit(RLIMIT_CORE, Buffer.alloc(16)), "setrlimit");
 }
 
 /** Moves the calling thread into the network namespace of this file descriptor. */

@@ -10,6 +10,7 @@ function statusOf(packets: number | undefined, others = 0): WorkerStatus {
     sessions: 0,
     refused: 0,
     memory: 0,
+    engine: { ends: 0, connections: 0, contexts: 0, writePairs: 0 },
     cpu: others,
     feeds: packets === undefined ? [] : [{ ...counters, sessions: 1, packets, bytes: packets * 10, dropped: 0 }],
     tools: [{ name: "ips", sessions: 0, strangers: others }],

@@ -13,6 +13,7 @@ import { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
+import { forbidCores } from "../linux/syscalls.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
@@ -85,6 +86,8 @@ async function startNode(
   const loaded = await loadConfig(file, (given) => checkPki(given, now, keyReader.read));
   const { config } = loaded;
   log.level = config.log.level;
+  // The workers inherit it.
+  if (!config.limits.cores) forbidCores();
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
   const loop = new Loop();
   await checkListenersFree(loop, loaded, undefined);

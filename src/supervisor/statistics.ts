@@ -28,7 +28,7 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
     ...worker,
     sessions: status?.sessions ?? 0,
     cpu: counts.total(KEYS.cpu(worker.id)),
-    ...(status && { memory: status.memory }),
+    ...(status && { memory: status.memory, engine: status.engine }),
   }));
 }
 

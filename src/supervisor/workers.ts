@@ -1,4 +1,6 @@
 import type { Socket } from "node:net";
+import { join } from "node:path";
+import { lastCallFile, readLastCall } from "../linux/last-call.ts";
 import { log } from "../log.ts";
 import type { SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -123,7 +125,11 @@ export class Workers {
     const restarts = this.#restarts[worker]!;
     const { delay, failures } = restartAfter(Date.now() - startedAt, restarts.failures);
     restarts.failures = failures;
-    log.error({ worker, pid, how, restartIn: delay }, "A worker died; its sessions were reset");
+    const lastCall = how.startsWith("SIG") ? this.#lastCall(worker, pid) : undefined;
+    log.error(
+      { worker, pid, how, ...(lastCall && { lastCall }), restartIn: delay },
+      "A worker died; its sessions were reset",
+    );
     setTimeout(() => {
       if (this.#isStopping) return;
       restarts.restarts += 1;
@@ -133,6 +139,12 @@ export class Workers {
         process.kill();
       });
     }, delay).unref();
+  }
+
+  /** What the engine of a process that a signal ended called last. */
+  #lastCall(worker: number, pid: number): string | undefined {
+    const { dataDir } = this.#setupFor!(worker).config;
+    return readLastCall(join(dataDir, lastCallFile(worker)), pid);
   }
 
   /** Waits for no dead worker: it gets the setup of the moment when it is started again. */

@@ -1,13 +1,18 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import { Cache } from "../cache.ts";
 import { checkEngine } from "../engine/check.ts";
+import { liveContexts } from "../engine/contexts.ts";
+import { openEnds } from "../engine/end.ts";
 import { Loop } from "../engine/loop.ts";
+import { liveConnections } from "../engine/openssl-layer.ts";
 import { TrustStore } from "../engine/verify.ts";
 import { Writer } from "../engine/writer.ts";
 import { ConfigError } from "../errors.ts";
 import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
+import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
 import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { createIssuedCache } from "../pki/issue/issued.ts";
@@ -82,6 +87,7 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
 
 async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   checkEngine();
+  keepCalls(setup);
   const state = createState(setup);
   await applySetup(state, setup);
   state.timers.push(
@@ -89,6 +95,15 @@ async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
     setInterval(() => void tellStatus(state), STATUS_INTERVAL),
   );
   return state;
+}
+
+/** The record of this worker's calls tells what crashed it. Without it everything else works. */
+function keepCalls({ config: { dataDir }, worker }: WorkerSetup): void {
+  try {
+    keepLastCall(join(dataDir, lastCallFile(worker)));
+  } catch (error) {
+    log.warn({ err: error }, "Cannot keep a record of the calls into OpenSSL; a crash will not name the last one");
+  }
 }
 
 /** A worker's state before its first setup is applied: nothing is open. */
@@ -200,6 +215,12 @@ function tellStatus(state: WorkerState): Promise<void> {
     refused: admission.refused,
     memory: process.memoryUsage.rss(),
     cpu: (user + system) / 1e6,
+    engine: {
+      ends: openEnds(),
+      connections: liveConnections(),
+      contexts: liveContexts(),
+      writePairs: state.writer.lent,
+    },
     feeds: feeds.map((feed) => feed.counters()),
     tools: [...tools.values()].map((tool) => ({
       name: tool.name,
