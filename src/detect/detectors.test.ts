@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import { PeerError } from "../errors.ts";
+import { ALERTS } from "../wire/alert.ts";
 import { openDetectors } from "./detectors.ts";
 
 const HELLO = RECORDED["go"]!;
@@ -18,6 +19,28 @@ test("A server that sends before the hello is complete does not speak TLS", () =
   const opening = openDetectors();
   assert.equal(opening.feed("client", HELLO.subarray(0, 40)).kind, "more");
   assert.equal(opening.feed("server", Buffer.from("220 mail.example ESMTP\r\n")).kind, "no");
+});
+
+test("A server whose bytes begin a TLS record settles nothing: the client's hello counts", () => {
+  const warning = Buffer.from("15030300020170", "hex");
+  for (const cut of [1, 2, 7]) {
+    const opening = openDetectors();
+    assert.equal(opening.feed("server", warning.subarray(0, cut)).kind, "more");
+    assert.equal(opening.feed("client", HELLO.subarray(0, 3)).kind, "more");
+    assert.equal(opening.feed("server", warning.subarray(cut)).kind, "more");
+    assert.equal(opening.feed("client", HELLO.subarray(3)).kind, "match");
+  }
+  // The second byte shows that it was no record.
+  const other = openDetectors();
+  assert.equal(other.feed("server", Buffer.of(0x15)).kind, "more");
+  assert.equal(other.feed("server", Buffer.of(0x04)).kind, "no");
+});
+
+test("A client that puts another TLS record in front of its hello has broken the protocol", () => {
+  for (const prefix of ["15030300020170", "140303000101", "170303000100", "1503010002015a"]) {
+    const bytes = Buffer.concat([Buffer.from(prefix, "hex"), HELLO]);
+    assert.throws(() => openDetectors().feed("client", bytes), { name: "PeerError", alert: ALERTS.unexpected_message });
+  }
 });
 
 test("The answer is repeated for all later bytes", () => {

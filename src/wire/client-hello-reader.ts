@@ -26,10 +26,13 @@ const MAX_HELLO = 0x10000;
 /** The same with record headers, in bytes: enough for a 16 KiB hello in records of one byte. */
 const MAX_RECORDS = 0x20000;
 
-/** Reads a hello in TLS records. After the two bytes 0x16 and 0x03, anything but a hello is an error. */
+/**
+ * Reads a hello in TLS records. Once the first two bytes begin a record, anything but a hello is an error: servers read past a
+ * warning alert or a change_cipher_spec in front of one.
+ */
 class RecordHelloReader implements ClientHelloReader {
   readonly #stream = new HandshakeStream({
-    first: [CONTENT_TYPES.handshake],
+    first: Object.values(CONTENT_TYPES),
     message: MAX_HELLO,
     total: MAX_RECORDS,
     admit: admitHello,
@@ -42,7 +45,7 @@ class RecordHelloReader implements ClientHelloReader {
     if (step.kind === "more" || step.kind === "no") return step;
     // RFC 8446, section 5.1: no other record may come between the fragments of a handshake message.
     throw new PeerError(
-      "Cannot read the ClientHello: a record of another type interrupts it",
+      "Cannot read the ClientHello: a record of another type comes before its end",
       ALERTS.unexpected_message,
     );
   }

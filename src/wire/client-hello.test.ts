@@ -277,8 +277,8 @@ test("The first bytes tell that a client does not speak TLS", () => {
   for (const text of [
     "G",
     "SSH-2.0",
-    "\x15\x03\x01",
-    "\x17\x03\x03",
+    "\x15\x04",
+    "\x18\x03",
     "\x16\x02",
     "\x16G",
     "\x80\x2e\x04",

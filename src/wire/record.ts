@@ -1,4 +1,5 @@
 import { VERSIONS } from "../vocabulary.ts";
+import { CONTENT_TYPES } from "./numbers.ts";
 
 /** The versions that a client without supported_versions accepts, highest first: TLS 1.2 at most (RFC 8446, section 4.2.1). */
 export function versionsUpTo(legacyVersion: number): number[] {
@@ -20,3 +21,14 @@ export function record(contentType: number, version: number, fragment: Uint8Arra
   const header = Buffer.from([contentType, version >> 8, version & 0xff, fragment.length >> 8, fragment.length & 0xff]);
   return Buffer.concat([header, fragment]);
 }
+
+/**
+ * Whether these first bytes can begin a record: a content type that TLS has, and the major version 3, the same since SSL 3.0. One
+ * byte, or none, can.
+ */
+export function beginsRecord(bytes: Uint8Array): boolean {
+  const [type, major] = bytes;
+  return (type === undefined || CONTENT_TYPE_NUMBERS.includes(type)) && (major === undefined || major === 3);
+}
+
+const CONTENT_TYPE_NUMBERS: readonly number[] = Object.values(CONTENT_TYPES);
