@@ -62,10 +62,17 @@ const CTRL = {
 
 /**
  * SSL_OP_*. Renegotiation is refused on both legs: it lets a peer change what was judged. Compression is never negotiated (CRIME).
+ * A FIN without close_notify is told by the alert that has not come: as an error it would end our own direction too.
  * Servers without RFC 5746 are accepted as browsers accept them: with renegotiation refused there is nothing to attack here.
  */
-const OP = { LEGACY_SERVER_CONNECT: 0x4n, NO_TICKET: 0x4000n, NO_COMPRESSION: 0x20000n, NO_RENEGOTIATION: 0x40000000n };
-const ALWAYS = OP.NO_RENEGOTIATION | OP.NO_COMPRESSION | OP.LEGACY_SERVER_CONNECT;
+const OP = {
+  LEGACY_SERVER_CONNECT: 0x4n,
+  IGNORE_UNEXPECTED_EOF: 0x80n,
+  NO_TICKET: 0x4000n,
+  NO_COMPRESSION: 0x20000n,
+  NO_RENEGOTIATION: 0x40000000n,
+};
+const ALWAYS = OP.IGNORE_UNEXPECTED_EOF | OP.NO_RENEGOTIATION | OP.NO_COMPRESSION | OP.LEGACY_SERVER_CONNECT;
 
 /** SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NO_AUTO_CHAIN and RELEASE_BUFFERS: an idle connection holds no record buffers. */
 const MODE = 0x2 | 0x8 | 0x10;

@@ -187,8 +187,31 @@ test("A relay carries between any two layers, and truncations only where both ha
       assert.ok(there.equals(bytes), `${left.name} to ${right.name}`);
       client.fin();
       assert.equal((await readToEnd(server)).last, TRUNCATED);
+      await writeAll(server, Buffer.from("the rest"));
+      assert.ok(server.finish());
+      server.fin();
+      const { bytes: rest, last } = await readToEnd(client);
+      assert.deepEqual([rest.toString(), last], ["the rest", END], `${left.name}, ${right.name}`);
       assert.equal((await over).reason, "The client ended the connection without close_notify");
     }
+  }
+});
+
+test("A FIN alone that answers a close_notify is no truncation, and is carried as it is", async (t) => {
+  for (const right of [tls13, ssl3]) {
+    const [client, near] = await layered(t, tls12);
+    const [far, server] = await layered(t, right);
+    const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+    const over = relay(near, far, { meter, taps: [], idle: 60_000 });
+    assert.ok(client.finish());
+    client.fin();
+    assert.equal((await readToEnd(server)).last, END);
+    await writeAll(server, Buffer.from("the rest"));
+    server.fin();
+    const { bytes, last } = await readToEnd(client);
+    assert.deepEqual([bytes.toString(), last], ["the rest", TRUNCATED]);
+    const { reason, failure, serverLeft } = await over;
+    assert.deepEqual([reason, failure, serverLeft], ["The client closed the connection", undefined, "closed"]);
   }
 });
 

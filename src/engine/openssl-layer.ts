@@ -256,7 +256,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   finish(): void {
     // After an error OpenSSL has said what there was to say, and must not be called again.
-    if (this.#isBroken || this.#ended < END) return;
+    if (this.#isBroken || this.#ended < TRUNCATED) return;
     dropErrors();
     this.#do(SHUTDOWN, 0, 0);
     if (this.#result < 0) takeError();
@@ -437,7 +437,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
       case ERROR.WANT_WRITE:
         return NOTHING_NOW;
       case ERROR.ZERO_RETURN:
-        return END;
+        return this.alertReceived === ALERTS.close_notify ? END : TRUNCATED;
     }
     const code = takeError();
     if (code === 0) return RESET;

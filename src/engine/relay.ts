@@ -50,6 +50,8 @@ export interface RelayOptions {
   /** What the two ends are called when one of them is to blame. */
   readonly parties?: Readonly<Record<Side, string>>;
   readonly sieves?: Partial<Record<Side, Sieve>>;
+  /** Sides whose TLS ended without close_notify: the stretches of a way through tools share it, for what is between them has no TLS. */
+  readonly truncated?: Set<Side>;
 }
 
 const PEERS: Readonly<Record<Side, string>> = { client: "The client", server: "The server" };
@@ -65,8 +67,6 @@ interface Direction {
   readonly sieve: Sieve | undefined;
   /** "ending": the peer has ended, and what it said before may wait to be sent. */
   state: "open" | "ending" | "over";
-  /** The peer ended without close_notify, and so must we. */
-  isTruncated: boolean;
   /** Taps that cannot take more now. */
   held: number;
   /** Moves bytes inside of the kernel; undefined: somebody looks at them. */
@@ -74,8 +74,8 @@ interface Direction {
 }
 
 /**
- * Carries bytes between two ends until both have left: with backpressure, half-closes, truncations and resets carried across.
- * When one side breaks, the other is reset, because ending it would make a broken stream look complete. Both ends are closed
+ * Carries bytes between two ends until both have left: with backpressure, half-closes and resets carried across, and a
+ * missing close_notify wherever both sides have TLS. When one side breaks, the other is reset, because ending it would make a broken stream look complete. Both ends are closed
  * when it resolves.
  */
 export function relay(client: End, server: End, options: RelayOptions): Promise<RelayEnding> {
@@ -91,6 +91,7 @@ class Relay implements Task {
   readonly #options: RelayOptions;
   readonly #resolve: (ending: RelayEnding) => void;
   readonly #left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
+  readonly #truncated: Set<Side>;
   #first: Side | undefined;
   #isOver = false;
   #lastByte = performance.now();
@@ -100,12 +101,13 @@ class Relay implements Task {
     const isOpaque =
       taps.length === 0 && !sieves && [client, server].every((end) => !end.isLayered && !end.gate && !end.hasUnread);
     const direction = (side: Side, from: End, to: End): Direction => ({
-      ...{ side, from, to, sieve: sieves?.[side], state: "open", isTruncated: false, held: 0 },
+      ...{ side, from, to, sieve: sieves?.[side], state: "open", held: 0 },
       splice: isOpaque ? new Splice(from, to) : undefined,
     });
     this.#up = direction("client", client, server);
     this.#down = direction("server", server, client);
     this.#options = options;
+    this.#truncated = options.truncated ?? new Set();
     this.#resolve = resolve;
   }
 
@@ -119,10 +121,12 @@ class Relay implements Task {
 
   run(): boolean {
     if (this.#isOver) return false;
-    const more = this.#move(this.#up);
+    // A peer that has left answers what it still gets with a RST: what the other side has said by now, its end perhaps, counts first.
+    const [first, second] = this.#up.state === "over" ? [this.#down, this.#up] : [this.#up, this.#down];
+    const more = this.#move(first);
     if (this.#isOver) return false;
-    const moreDown = this.#move(this.#down);
-    return !this.#isOver && (more || moreDown);
+    const moreOfSecond = this.#move(second);
+    return !this.#isOver && (more || moreOfSecond);
   }
 
   /** An end was closed by somebody else, or a bug of ours. */
@@ -282,38 +286,22 @@ class Relay implements Task {
   }
 
   #hasEnded(direction: Direction, isTruncated: boolean): void {
-    const { side, to } = direction;
-    // Only TLS can tell a truncation from an end. Without TLS on the other side a reset says that something is missing.
-    if (isTruncated && !to.isLayered) {
-      this.#abort(undefined, { side, code: "TRUNCATED", alert: undefined });
-      return;
-    }
+    const { side } = direction;
     direction.state = "ending";
-    direction.isTruncated = isTruncated;
+    if (isTruncated) this.#truncated.add(side);
     this.#first ??= side;
     this.#left[side] = "closed";
-    for (const tap of this.#options.taps) {
-      if (isTruncated) tap.reset(side);
-      else tap.end(side);
-    }
+    for (const tap of this.#options.taps) tap.end(side);
   }
 
   /** What came before has been sent: the other side is told of the end. */
   #end(direction: Direction): boolean {
     const { to } = direction;
-    if (!direction.isTruncated && !to.finish()) return false;
+    // A FIN alone ends the other side's TLS as this side's was ended.
+    if (!this.#truncated.has(direction.side) && !to.finish()) return false;
     to.fin();
     direction.state = "over";
-    if (direction.isTruncated) return this.#truncated(direction.side);
     if (this.#up.state === "over" && this.#down.state === "over") this.#close();
-    return false;
-  }
-
-  /** The other side has been told by a FIN without close_notify; nothing more is carried either way. */
-  #truncated(side: Side): false {
-    this.#settle(this.#blame(side, "TRUNCATED"), { side, code: "TRUNCATED", alert: undefined });
-    this.#up.from.close();
-    this.#up.to.close();
     return false;
   }
 
@@ -332,13 +320,14 @@ class Relay implements Task {
   #blame(side: Side, code: string): string {
     const { parties = PEERS } = this.#options;
     if (isReset(code)) return `${parties[side]} reset the connection`;
-    if (code === "TRUNCATED") return `${parties[side]} ended the connection without close_notify`;
     return `${parties[side]}'s connection broke: ${code}`;
   }
 
   #close(): void {
     const { parties = PEERS } = this.#options;
-    this.#settle(`${parties[this.#first!]} closed the connection`, undefined);
+    const first = this.#first!;
+    const how = this.#truncated.has(first) ? "ended the connection without close_notify" : "closed the connection";
+    this.#settle(`${parties[first]} ${how}`, undefined);
     this.#up.from.close();
     this.#up.to.close();
   }

@@ -1,6 +1,7 @@
 import type { End } from "../engine/end.ts";
 import { type Meter, type RelayEnding, type RelayOptions, relay, type Sieve } from "../engine/relay.ts";
 import { NetworkError } from "../errors.ts";
+import type { Side } from "../vocabulary.ts";
 
 /** One tool between the ends: what comes from the client goes in at `ta` and comes out at `tb`. */
 export interface RelayHop {
@@ -34,6 +35,7 @@ export function relayThrough(
   const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", End>> => ({}));
   const partings: (RelayEnding | undefined)[] = Array.from({ length: last + 1 });
   let first: RelayEnding | undefined;
+  const truncated = new Set<Side>();
   let broken = false;
   let late: NodeJS.Timeout | undefined;
 
@@ -71,6 +73,7 @@ export function relayThrough(
         taps: index === 0 ? taps : [],
         idle,
         parties,
+        truncated,
         ...(sieve && { sieves: { client: sieve } }),
       };
       void relay(from, to, options).then((parting) => over(index, parting));
