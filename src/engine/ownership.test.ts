@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import type { Socket } from "node:net";
+import { duplexPair } from "node:stream";
 import { type TestContext, test } from "node:test";
+import { createSecureContext, TLSSocket } from "node:tls";
 import { make } from "../pki/x509/test-chain.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { checkEngine } from "./check.ts";
@@ -284,4 +287,44 @@ test("An end whose bytes are read after it has ended says so again and again", a
   near.fin();
   assert.equal((await readToEnd(far)).last, END);
   for (let again = 0; again < 3; again += 1) assert.equal(far.read(loop.scratchAt, 1), END);
+});
+
+test("What is written in the middle of the peer's message is kept until all of the message is there", async (t) => {
+  const [near, socket] = await endAndSocket(t);
+  const [inner, outer] = duplexPair();
+  const names = { servername: `${"a".repeat(62)}.`.repeat(4).slice(0, -1), alpn: "p".repeat(255) };
+  const sessionIdContext = "i".repeat(32);
+  const secureContext = createSecureContext({ cert: pem, key: keyPem, minVersion: "TLSv1.3", sessionIdContext });
+  const peer = new TLSSocket(inner as Socket, { isServer: true, secureContext, ALPNProtocols: [names.alpn] });
+  // A ticket that is longer than a record: the names are in it.
+  assert.ok(peer.setMaxSendFragment(512));
+  socket.resume().on("data", (bytes) => outer.write(bytes));
+  let held: Buffer | undefined;
+  outer.on("data", (bytes: Buffer) => {
+    if (!held) return socket.write(bytes);
+    const first = held.length === 0 ? 5 + bytes.readUInt16BE(3) : 0;
+    socket.write(bytes.subarray(0, first));
+    held = Buffer.concat([held, bytes.subarray(first)]);
+    return undefined;
+  });
+  const context = new Context({ role: "client", ...common, alpn: [names.alpn], ciphers: "TLS_AES_256_GCM_SHA384" });
+  await shake(near, client(near, { context, serverName: names.servername }));
+  held = Buffer.alloc(0);
+  await until([near], () => near.peek(), TIME);
+  assert.equal(near.read(loop.scratchAt, SCRATCH), NOTHING_NOW);
+  near.writeBytes(Buffer.from("hello"));
+  assert.deepEqual([near.flush(), near.isBroken], [false, false]);
+  let said = "";
+  const heard = new Promise<void>((resolve) => {
+    peer.on("data", (bytes) => {
+      said += bytes;
+      if (said.length >= 12) resolve();
+    });
+  });
+  socket.write(held);
+  held = undefined;
+  await writeAll(near, Buffer.from(", world"));
+  await heard;
+  assert.equal(said, "hello, world");
+  peer.destroy();
 });
