@@ -5,6 +5,8 @@ import type { Socket } from "node:net";
 import { duplexPair } from "node:stream";
 import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket } from "node:tls";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { make } from "../pki/x509/test-chain.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { checkEngine } from "./check.ts";
@@ -13,7 +15,7 @@ import type { End } from "./end.ts";
 import { farewell } from "./farewell.ts";
 import { BROKEN, END, NOTHING_NOW, RESET } from "./layer.ts";
 import { Loop, SCRATCH, type Task } from "./loop.ts";
-import { libc } from "./native.ts";
+import { copyFrom, libc, permanent } from "./native.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
 import { withPem } from "./pem.ts";
 import { relay, type Tap } from "./relay.ts";
@@ -327,4 +329,19 @@ test("What is written in the middle of the peer's message is kept until all of t
   await heard;
   assert.equal(said, "hello, world");
   peer.destroy();
+});
+
+test("What is copied from C's memory leaves nothing behind", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const { at } = permanent(32);
+  const copy = () => {
+    for (let round = 0; round < 20_000; round += 1) copyFrom(at, 32);
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  copy();
+  const before = copy();
+  const grown = copy() - before;
+  assert.ok(grown < 1_000_000, `${grown} bytes`);
 });
