@@ -255,9 +255,11 @@ export function callback(
   return Number(koffi.address(koffi.register(guarded, type)));
 }
 
-/** Reads `length` bytes that C owns, now. */
+/** Reads `length` bytes that C owns, now. Not by `koffi.decode`: it needs an array type of this length, which koffi keeps for ever. */
 export function copyFrom(address: number, length: number): Buffer {
-  return Buffer.from(koffi.decode(BigInt(address), koffi.array("uint8_t", length, "Typed")) as Uint8Array);
+  const bytes = memory(length);
+  libc.memcpy(addressOf(bytes), address, length);
+  return bytes;
 }
 
 /** Throws NetworkError with the system's code when a libc call answered -1. */

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import type { Socket } from "node:net";
+import { duplexPair } from "node:stream";
 import { type TestContext, test } from "node:test";
+import { createSecureContext, TLSSocket } from "node:tls";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { make } from "../pki/x509/test-chain.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { checkEngine } from "./check.ts";
@@ -10,7 +15,7 @@ import type { End } from "./end.ts";
 import { farewell } from "./farewell.ts";
 import { BROKEN, END, NOTHING_NOW, RESET } from "./layer.ts";
 import { Loop, SCRATCH, type Task } from "./loop.ts";
-import { libc } from "./native.ts";
+import { copyFrom, libc, permanent } from "./native.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
 import { withPem } from "./pem.ts";
 import { relay, type Tap } from "./relay.ts";
@@ -284,4 +289,59 @@ test("An end whose bytes are read after it has ended says so again and again", a
   near.fin();
   assert.equal((await readToEnd(far)).last, END);
   for (let again = 0; again < 3; again += 1) assert.equal(far.read(loop.scratchAt, 1), END);
+});
+
+test("What is written in the middle of the peer's message is kept until all of the message is there", async (t) => {
+  const [near, socket] = await endAndSocket(t);
+  const [inner, outer] = duplexPair();
+  const names = { servername: `${"a".repeat(62)}.`.repeat(4).slice(0, -1), alpn: "p".repeat(255) };
+  const sessionIdContext = "i".repeat(32);
+  const secureContext = createSecureContext({ cert: pem, key: keyPem, minVersion: "TLSv1.3", sessionIdContext });
+  const peer = new TLSSocket(inner as Socket, { isServer: true, secureContext, ALPNProtocols: [names.alpn] });
+  // A ticket that is longer than a record: the names are in it.
+  assert.ok(peer.setMaxSendFragment(512));
+  socket.resume().on("data", (bytes) => outer.write(bytes));
+  let held: Buffer | undefined;
+  outer.on("data", (bytes: Buffer) => {
+    if (!held) return socket.write(bytes);
+    const first = held.length === 0 ? 5 + bytes.readUInt16BE(3) : 0;
+    socket.write(bytes.subarray(0, first));
+    held = Buffer.concat([held, bytes.subarray(first)]);
+    return undefined;
+  });
+  const context = new Context({ role: "client", ...common, alpn: [names.alpn], ciphers: "TLS_AES_256_GCM_SHA384" });
+  await shake(near, client(near, { context, serverName: names.servername }));
+  held = Buffer.alloc(0);
+  await until([near], () => near.peek(), TIME);
+  assert.equal(near.read(loop.scratchAt, SCRATCH), NOTHING_NOW);
+  near.writeBytes(Buffer.from("hello"));
+  assert.deepEqual([near.flush(), near.isBroken], [false, false]);
+  let said = "";
+  const heard = new Promise<void>((resolve) => {
+    peer.on("data", (bytes) => {
+      said += bytes;
+      if (said.length >= 12) resolve();
+    });
+  });
+  socket.write(held);
+  held = undefined;
+  await writeAll(near, Buffer.from(", world"));
+  await heard;
+  assert.equal(said, "hello, world");
+  peer.destroy();
+});
+
+test("What is copied from C's memory leaves nothing behind", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const { at } = permanent(32);
+  const copy = () => {
+    for (let round = 0; round < 20_000; round += 1) copyFrom(at, 32);
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  copy();
+  const before = copy();
+  const grown = copy() - before;
+  assert.ok(grown < 1_000_000, `${grown} bytes`);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -82,6 +82,25 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     );
     for (const { code, stderr } of await Promise.all(ends)) assert.equal(code, 0, stderr);
     kept.destroy();
+    await node.stop();
+  });
+
+  test("A worker that crashes is logged with what it called last, and no process may write a core file", async () => {
+    await using node = await newNode();
+    // A decrypted session in each of many connections: both workers have called OpenSSL.
+    const visits = Array.from({ length: 16 }, (_, at) =>
+      curl({ port: node.forward("web") }, node.primary, [`https://crash-${at}.${DOMAIN}/negotiated`]),
+    );
+    for (const { code, stderr } of await Promise.all(visits)) assert.equal(code, 0, stderr);
+    for (const pid of [node.process.pid, ...descendants(node.process.pid)]) {
+      assert.match(readFileSync(`/proc/${pid}/limits`, "utf8"), /^Max core file size +0 +0 /m);
+    }
+    const [victim] = (await node.stats()).workers;
+    process.kill(victim!.pid, "SIGSEGV");
+    await node.process.shows(
+      /"how":"SIGSEGV","lastCall":"(?:SSL|X509)_\w+(?: on descriptor \d+)?, which had returned"/,
+    );
+    await until("a new worker", async () => (await node.stats()).workers.every(({ pid }) => pid !== victim!.pid));
     await node.stop();
   });
 
