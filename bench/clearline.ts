@@ -5,6 +5,12 @@ import { HERE, type Host } from "./hosts.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
+/** Rules that match nothing in the bench: sessions are judged, as in a real node. */
+const RULES = [
+  { name: "banks", match: { host: ["*.bank.example", "bank.example"] }, action: "bypass" },
+  { name: "printers", match: { client: "198.51.100.0/24" }, action: "drop" },
+];
+
 /** Starts this checkout's node with default settings, except for the bench's needs. Resolves once it is ready. */
 export async function startClearline(
   { authority }: Origin,
@@ -19,6 +25,8 @@ export async function startClearline(
     console: { address: `127.0.0.1:${console}` },
     trust: { system: false, files: [authority.certificate] },
     log: { level: "warn" },
+    limits: { sessions: 50_000 },
+    policy: { rules: RULES },
     listeners: [{ name: "bench", ...listener }],
     ...more,
   };

@@ -1,29 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { startClearline } from "./clearline.ts";
 import { addTool, buildCrossings, type Crossing, forwardPlainly, layCable, type Topology } from "./hosts.ts";
-import type { Subject, Values } from "./measures.ts";
+import type { Subject } from "./loads.ts";
 import { type Origin, startOrigin } from "./origin.ts";
 import { listening, type Program } from "./processes.ts";
-import type { Comparison, Results } from "./report.ts";
 
 /**
  * The same client and server with different nodes between them: inline or as an explicit proxy, with and without `synHold`,
  * with tools that only forward, with an interface feed, with a network bypass, and with no node at all.
  */
-export const INLINE = {
-  title: "Clearline between two networks",
-  alone: [],
-  pairs: [
-    { ours: "inline", theirs: "explicit" },
-    { ours: "inline", theirs: "no SYN hold" },
-    { ours: "interface feed", theirs: "inline" },
-    { ours: "one tool", theirs: "inline" },
-    { ours: "two tools", theirs: "inline" },
-    { ours: "kernel bypass", theirs: "no node" },
-  ],
-} as const satisfies Comparison;
-
-export const INLINE_SUBJECTS = [
+const INLINE_SUBJECTS = [
   "no node",
   "kernel bypass",
   "explicit",
@@ -34,6 +20,10 @@ export const INLINE_SUBJECTS = [
   "two tools",
 ] as const;
 export type InlineSubject = (typeof INLINE_SUBJECTS)[number];
+
+export function isInline(name: string): name is InlineSubject {
+  return INLINE_SUBJECTS.some((one) => one === name);
+}
 
 const PROXY_PORT = 8080;
 
@@ -46,23 +36,16 @@ export function inlineObstacle(): string | undefined {
   return absent.length > 0 ? `they need Debian's ${absent.map(([, name]) => name).join(", ")}` : undefined;
 }
 
-/** How many ms holding the SYN adds to a client's connect; undefined unless both were measured. */
-export function addedBySynHold(results: Results): Pick<Values, "connect" | "connectSlow"> | undefined {
-  const [held, free] = [results["inline"], results["no SYN hold"]];
-  if (!held?.connect || !held.connectSlow || !free?.connect || !free.connectSlow) return undefined;
-  return { connect: held.connect - free.connect, connectSlow: held.connectSlow - free.connectSlow };
-}
-
 export interface Networks {
   readonly origin: Origin;
-  start(name: InlineSubject): Promise<Subject>;
+  readonly start: (name: InlineSubject) => Promise<Subject>;
 }
 
 /** Builds a client, a server and a way between them for each subject, and starts the origin for all ways. */
 export async function buildNetworks(topology: Topology, names: readonly InlineSubject[]): Promise<Networks> {
   const crossings = buildCrossings(topology, names.length);
   const servers = crossings.map(({ server }) => server.address);
-  const origin = await startOrigin({ host: crossings[0]!.server, addresses: servers });
+  const origin = await startOrigin(crossings[0]!.server, servers);
   return {
     origin,
     async start(name) {
@@ -73,7 +56,7 @@ export async function buildNetworks(topology: Topology, names: readonly InlineSu
       const way =
         name === "explicit"
           ? { from: client, target, proxy: { address: node.address, port: PROXY_PORT } }
-          : { from: client, target, plainPort: origin.plainPort };
+          : { from: client, target };
       return { name, way, program };
     },
   };

@@ -14,42 +14,44 @@ import { Cleanup, helloOf, readHello } from "../src/legs/test-pairs.ts";
 import { VERSIONS, type Version } from "../src/vocabulary.ts";
 import { writeHello } from "../test/hello-writer.ts";
 import { WORKSHOP } from "./processes.ts";
-import { type Comparison, medians, type Results } from "./report.ts";
-import { progress } from "./rounds.ts";
+import { align, show } from "./report.ts";
+import { median, progress } from "./rounds.ts";
 
 /** No current program has a fast SSL 3.0, so a client leg and a server leg are measured against each other. */
-export const LEGS = {
-  title: "Legs of SSL 3.0 beside OpenSSL's: a client leg and a server leg over loopback, in one process",
-  alone: ["SSL 3.0, 3DES"],
-  pairs: [
-    { ours: "SSL 3.0, AES-128", theirs: "TLS 1.2, AES-128-CBC" },
-    { ours: "SSL 3.0, RC4", theirs: "TLS 1.2, AES-128-CBC" },
-  ],
-} as const satisfies Comparison;
-
 const SUBJECTS: Readonly<Record<string, { readonly version: Version; readonly suite: number }>> = {
-  "SSL 3.0, 3DES": { version: "SSLv3", suite: 0x000a },
+  "TLS 1.2, AES-128-CBC": { version: "TLSv1.2", suite: 0x002f },
   "SSL 3.0, AES-128": { version: "SSLv3", suite: 0x002f },
   "SSL 3.0, RC4": { version: "SSLv3", suite: 0x0005 },
-  "TLS 1.2, AES-128-CBC": { version: "TLSv1.2", suite: 0x002f },
+  "SSL 3.0, 3DES": { version: "SSLv3", suite: 0x000a },
 };
 const NUMBERS: Partial<Record<Version, number>> = { SSLv3: VERSIONS.SSLv3, "TLSv1.2": VERSIONS["TLSv1.2"] };
 
 const MIB = 2 ** 20;
 const common = { writer, contexts: createContextCache(10), timeout: 5_000, trust: new TrustStore([]) };
 
+/** MiB/s by subject. */
+export type Legs = Readonly<Record<string, number>>;
+
 /** Measures the MiB/s of one connection. The subjects take turns; the result is the median of the rounds. */
-export async function measureLegs(rounds: number, seconds: number): Promise<Results> {
+export async function measureLegs(rounds: number, seconds: number): Promise<Legs> {
   const presented = makeIdentity();
-  const runs = new Map<string, { one: number }[]>();
+  const runs = new Map<string, number[]>();
   for (let round = 1; round <= rounds; round += 1) {
     for (const [name, { version, suite }] of Object.entries(SUBJECTS)) {
-      progress(`${name}: throughput, ${round} of ${rounds}`);
-      const one = await throughput(version, suite, presented, seconds);
-      runs.set(name, [...(runs.get(name) ?? []), { one }]);
+      progress(`legs: ${name}, ${round} of ${rounds}`);
+      const rate = await throughput(version, suite, presented, seconds);
+      runs.set(name, [...(runs.get(name) ?? []), rate]);
     }
   }
-  return Object.fromEntries([...runs].map(([name, values]) => [name, medians(values)]));
+  return Object.fromEntries([...runs].map(([name, rates]) => [name, median(rates)]));
+}
+
+/** The rate of each subject, and its ratio to that of OpenSSL's legs. */
+export function legsReport(legs: Legs): string {
+  const [base] = Object.values(legs);
+  const rows = Object.entries(legs).map(([name, rate]) => [name, show(rate), (rate / base!).toFixed(2)]);
+  const title = "Legs of SSL 3.0 beside OpenSSL's: both over loopback in one process";
+  return `${title}\n\n${align([["one session", "MiB/s", "ratio"], ...rows])}`;
 }
 
 async function throughput(version: Version, suite: number, presented: Identity, seconds: number): Promise<number> {

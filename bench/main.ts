@@ -1,50 +1,50 @@
-import { spawnSync } from "node:child_process";
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { growthPage, growthReport, measureGrowth, type Series } from "./growth.ts";
 import { TOPOLOGIES, type Topology } from "./hosts.ts";
-import { addedBySynHold, buildNetworks, INLINE, INLINE_SUBJECTS, inlineObstacle } from "./inline.ts";
-import { LEGS, measureLegs } from "./legs.ts";
-import { measureConnects, measurePlain, measureSessions, measureThroughput } from "./measures.ts";
-import { startOrigin } from "./origin.ts";
+import { buildNetworks, inlineObstacle, isInline } from "./inline.ts";
+import { legsReport, measureLegs } from "./legs.ts";
+import type { Plan } from "./loads.ts";
+import { type Origin, startOrigin } from "./origin.ts";
+import { plot } from "./plot.ts";
 import { exitOnSignals, stop } from "./processes.ts";
-import { type Comparison, ratios, table } from "./report.ts";
+import { judge, page, report, wrap } from "./report.ts";
 import { benchResumption, resumptionTable } from "./resumption.ts";
-import { type Measure, type Measured, measure, progress } from "./rounds.ts";
-import { missing, PEER_SUBJECTS, PEERS, startPeer } from "./subjects.ts";
+import { type Measured, measure, progress, type StartSubject, subjectsOf } from "./rounds.ts";
+import { missing, startSubject } from "./subjects.ts";
+import { GROUPS, type Group } from "./table.ts";
 
 /**
- * `npm run bench` compares Clearline with its peers in front of the same origin, then SSL 3.0 legs with OpenSSL's. Subjects
- * take turns, so that other load on the machine affects all of them; each number is the median of the rounds.
+ * `npm run bench` measures the rows of the table: Clearline beside other programs in front of the same origin, then what
+ * feeds, tools and growth cost, then SSL 3.0 legs beside OpenSSL's. Subjects take turns, so that other load on the machine
+ * affects all of them; each number is the median of the rounds.
  *
- * --inline       also measure Clearline between two networks (as root), with --topology routed|bridge
- * --resumption   measure resumed sessions and issued certificates instead
  * --quick        one short round
- * --only NAME    only this subject (may be repeated; `legs` is the SSL 3.0 legs)
+ * --only NAME    only this group or this subject (may be repeated)
+ * --topology     of the inline rows: routed or bridge
+ * --resumption   measure resumed sessions and issued certificates instead
  * --json FILE    also write the numbers to a file
+ * --docs         also write the table and the plot of docs/performance.md
  */
 
-interface Plan {
-  readonly rounds: number;
-  readonly secondsOfSessions: number;
-  readonly secondsOfDownload: number;
-  readonly connects: number;
-  readonly idleSessions: number;
-}
-
-const FULL: Plan = { rounds: 3, secondsOfSessions: 6, secondsOfDownload: 4, connects: 1500, idleSessions: 1000 };
-const QUICK: Plan = { rounds: 1, secondsOfSessions: 2, secondsOfDownload: 2, connects: 300, idleSessions: 300 };
+const FULL: Plan = { rounds: 3, seconds: 4, connects: 1500, idle: 1 };
+const QUICK: Plan = { rounds: 1, seconds: 1, connects: 300, idle: 0.1 };
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
-    inline: { type: "boolean", default: false },
     resumption: { type: "boolean", default: false },
     topology: { type: "string", default: "routed" },
     json: { type: "string" },
+    docs: { type: "boolean", default: false },
     only: { type: "string", multiple: true },
   },
 });
+
+/** Subjects whose conditions have been printed. */
+const shown = new Set<string>();
 
 exitOnSignals();
 try {
@@ -56,110 +56,132 @@ try {
 process.exit();
 
 async function bench(plan: Plan): Promise<void> {
-  const tools = absent(["nginx", "curl", "openssl"]);
-  if (tools.length > 0) throw new Error(`The bench needs Debian's packages ${tools.join(", ")}`);
+  const needed = ["nginx", "curl", "openssl"].filter(
+    (name) => !["bin", "sbin"].some((at) => existsSync(`/usr/${at}/${name}`)),
+  );
+  if (needed.length > 0) throw new Error(`The bench needs Debian's packages: apt install ${needed.join(" ")}`);
   const topology = TOPOLOGIES.find((name) => name === options.topology);
   if (topology === undefined) throw new Error(`--topology is ${options.topology}, not ${TOPOLOGIES.join(" or ")}`);
-  const known: readonly string[] = [...PEER_SUBJECTS, ...INLINE_SUBJECTS, "legs"];
-  const unknown = options.only?.filter((name) => !known.includes(name)) ?? [];
-  if (unknown.length > 0) throw new Error(`--only is ${unknown.join(", ")}, not one of ${known.join(", ")}`);
+  checkOnly();
   if (options.json !== undefined) closeSync(openSync(options.json, "a")); // fails now if the file cannot be written
-  if (options.resumption) return await printResumption(plan);
   const [loadBefore] = loadavg(); // printed with the numbers, which depend on it
+  const machine = () => {
+    const runs = plan.rounds === 1 ? "One short run" : `Median of ${plan.rounds} runs`;
+    return wrap(`${runs}; ${cpus().length} cores, ${cpus()[0]?.model}; load before: ${loadBefore?.toFixed(2)}`).join(
+      "\n",
+    );
+  };
+  if (options.resumption) {
+    const results = await benchResumption(plan.rounds, plan.seconds);
+    console.log(`${resumptionTable(results)}\n${machine()}`);
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
+    return;
+  }
 
-  const loads = loadsOf(plan);
-  const peers = await benchPeers(plan, loads);
-  const inline = await benchInline(plan, loads, topology);
-  const legs = isAsked("legs") ? await measureLegs(plan.rounds, plan.secondsOfDownload) : undefined;
-  for (const [comparison, measured] of [[PEERS, peers] as const, [INLINE, inline] as const]) {
-    if (measured) print(comparison, measured);
-  }
-  if (legs) console.log(table(LEGS, legs));
-  const added = inline && addedBySynHold(inline.results);
-  if (added) {
-    const [median, slow] = [added.connect, added.connectSlow].map((ms) => `${ms?.toFixed(2)} ms`);
-    console.log(`Holding the SYN adds ${median} to the median TCP connect, ${slow} to the 99th percentile`);
-  }
-  const [cores, cpu] = [cpus().length, cpus()[0]?.model];
-  console.log(
-    `${plan.rounds === 1 ? "One run" : `Median of ${plan.rounds} runs`}; ${cores} cores, ${cpu}; load before: ${loadBefore?.toFixed(2)}`,
-  );
+  const measured = await measureGroups(plan, topology);
+  const growth = isAsked("growth") ? await withOrigin((origin) => measureGrowth(origin, plan)) : undefined;
+  const legs = isAsked("legs") ? await measureLegs(plan.rounds, plan.seconds) : undefined;
+  if (growth) console.log(`\n${growthReport(growth)}`);
+  if (legs) console.log(`\n${legsReport(legs)}`);
+  console.log(`\n${machine()}`);
   if (options.json !== undefined) {
-    const document = {
-      plan,
-      cores,
-      cpu,
-      loadBefore,
-      ...(peers && { peers: { ...peers, ratios: ratios(PEERS, peers.results) } }),
-      ...(legs && { legs: { results: legs, ratios: ratios(LEGS, legs) } }),
-      ...(inline && { inline: { topology, ...inline, synHoldAdds: added, ratios: ratios(INLINE, inline.results) } }),
-    };
+    const groups = measured.map(({ group, ...rest }) => ({
+      name: group.name,
+      rows: group.rows.map((row) => ({ ...row, ...judge(row, rest.readings) })),
+      ...rest,
+    }));
+    const document = { plan, machine: machine(), groups, growth, legs };
     writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
   }
-  if ([peers, inline].some((measured) => measured && measured.failures.length > 0)) process.exitCode = 1;
+  if (options.docs) writeDocs(measured, growth, machine());
+  if (measured.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
 }
 
-async function printResumption({ rounds, secondsOfSessions }: Plan): Promise<void> {
-  const [loadBefore] = loadavg();
-  const results = await benchResumption(rounds, secondsOfSessions);
-  console.log(resumptionTable(results));
-  console.log(
-    `Median of ${rounds} runs; ${cpus().length} cores, ${cpus()[0]?.model}; load before: ${loadBefore?.toFixed(2)}`,
-  );
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, null, 2)}\n`);
-}
+type Results = Measured & { readonly group: Group };
 
-/** The measures of every subject. */
-function loadsOf(plan: Plan): readonly Measure[] {
-  const throughput: Measure = { name: "throughput", of: (one) => measureThroughput(one, plan.secondsOfDownload) };
-  if (absent(["hey"]).length > 0) {
-    progress("skipped the rows of new sessions: they need Debian's package hey");
-    return [throughput];
+async function measureGroups(plan: Plan, topology: Topology): Promise<readonly Results[]> {
+  const results: Results[] = [];
+  for (const group of GROUPS) {
+    const asked = rowsAsked(group);
+    if (asked.rows.length === 0) continue;
+    const obstacle = group.place === "networks" ? inlineObstacle() : undefined;
+    if (obstacle) {
+      progress(`skipped the group ${group.name}: ${obstacle}`);
+      continue;
+    }
+    const run = (origin: Origin, start: StartSubject) => measure(asked, origin, start, plan);
+    const measured =
+      group.place === "networks"
+        ? await withNetworks(asked, topology, run)
+        : await withOrigin((origin) => run(origin, (name) => startSubject(name, origin)));
+    results.push({ group: asked, ...measured });
+    print(asked, measured);
   }
-  return [{ name: "sessions", of: (one) => measureSessions(one, plan.secondsOfSessions) }, throughput];
+  return results;
 }
 
-async function benchPeers(plan: Plan, loads: readonly Measure[]): Promise<Measured | undefined> {
-  const names = PEER_SUBJECTS.filter(isAsked).filter((name) => {
+/** The rows that were asked for and whose programs are on this machine. */
+function rowsAsked(group: Group): Group {
+  const asked = group.rows.filter(({ ours, theirs }) => [group.name, ours, theirs].some(isAsked));
+  const absent = subjectsOf(asked).filter((name) => {
     const needed = missing(name);
-    if (needed) progress(`skipped ${name}: needs Debian's package ${needed}`);
-    return !needed;
+    if (needed) progress(`skipped ${name}: apt install ${needed}`);
+    return needed;
   });
-  if (names.length === 0) return undefined;
-  const origin = await startOrigin();
-  const start = (name: (typeof names)[number]) => startPeer(name, origin);
-  const { rounds, idleSessions } = plan;
-  const measured = await measure({ names, origin, start, rounds, measures: loads, idleSessions });
-  await stop(origin.program);
-  return measured;
+  return { ...group, rows: asked.filter(({ ours, theirs }) => !absent.includes(ours) && !absent.includes(theirs)) };
 }
 
-async function benchInline(plan: Plan, loads: readonly Measure[], topology: Topology): Promise<Measured | undefined> {
-  const names = INLINE_SUBJECTS.filter(isAsked);
-  const obstacle = options.inline ? inlineObstacle() : "--inline measures them, as root";
-  if (obstacle) progress(`skipped the inline rows: ${obstacle}`);
-  if (obstacle || names.length === 0) return undefined;
-  const { origin, start } = await buildNetworks(topology, names);
-  const measures: Measure[] = [
-    ...loads,
-    { name: "no TLS", of: (one) => measurePlain(one, plan.secondsOfDownload) },
-    { name: "connects", of: (one) => measureConnects(one, plan.connects) },
-  ];
-  const measured = await measure({ names, origin, start, rounds: plan.rounds, measures, idleSessions: 0 });
-  await stop(origin.program);
-  return measured;
+async function withOrigin<T>(work: (origin: Origin) => Promise<T>): Promise<T> {
+  const origin = await startOrigin();
+  try {
+    return await work(origin);
+  } finally {
+    await stop(origin.program);
+  }
+}
+
+async function withNetworks(
+  group: Group,
+  topology: Topology,
+  work: (origin: Origin, start: StartSubject) => Promise<Measured>,
+): Promise<Measured> {
+  const { origin, start } = await buildNetworks(topology, subjectsOf(group.rows).filter(isInline));
+  try {
+    return await work(origin, (name) => {
+      if (!isInline(name)) throw new Error(`${name} does not stand between two networks`);
+      return start(name);
+    });
+  } finally {
+    await stop(origin.program);
+  }
+}
+
+function print(group: Group, { readings, conditions, failures }: Measured): void {
+  console.log(`\n${report(group, readings)}\n`);
+  const unseen = Object.entries(conditions).filter(([name]) => !shown.has(name));
+  for (const [name] of unseen) shown.add(name);
+  const seen = unseen.map(([name, words]) => `${name}: ${words}`);
+  for (const line of [...seen, ...failures.map((failure) => `FAILED ${failure}`)]) console.log(wrap(line).join("\n"));
+}
+
+/** Replaces what stands between the marks of docs/performance.md. */
+function writeDocs(measured: readonly Results[], growth: readonly Series[] | undefined, machine: string): void {
+  const file = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
+  const text = page(
+    measured.flatMap(({ group, readings }) => group.rows.map((row) => [row, judge(row, readings)] as const)),
+  );
+  const parts = [machine.replaceAll("\n", ""), text, ...(growth ? [growthPage(growth)] : [])];
+  const [before, , after] = readFileSync(file, "utf8").split(/(<!-- measured -->[\s\S]*<!-- end -->)/);
+  writeFileSync(file, `${before}<!-- measured -->\n\n${parts.join("\n\n")}\n\n<!-- end -->${after}`);
+  if (growth) writeFileSync(fileURLToPath(new URL("../docs/growth.svg", import.meta.url)), plot(growth));
 }
 
 function isAsked(name: string): boolean {
   return options.only?.includes(name) ?? true;
 }
 
-function absent(programs: readonly string[]): readonly string[] {
-  return programs.filter((program) => spawnSync(program, ["-h"], { stdio: "ignore" }).error);
-}
-
-function print(comparison: Comparison, { results, conditions, failures }: Measured): void {
-  console.log(table(comparison, results));
-  for (const [name, seen] of Object.entries(conditions)) console.log(`${name}: ${seen}`);
-  for (const failure of failures) console.log(`FAILED ${failure}`);
+function checkOnly(): void {
+  const known = new Set(["growth", "legs", ...GROUPS.flatMap(({ name, rows }) => [name, ...subjectsOf(rows)])]);
+  const unknown = options.only?.filter((name) => !known.has(name)) ?? [];
+  if (unknown.length > 0) throw new Error(`--only is ${unknown.join(", ")}, not one of ${[...known].join(", ")}`);
 }

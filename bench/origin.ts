@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { HERE, type Host } from "./hosts.ts";
+import { HERE } from "./hosts.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
 /** The CA of the origin's certificate, with which the peers sign too. P-256, as Clearline's own CA: all have the same keys. */
@@ -12,58 +12,64 @@ export interface Authority {
 
 export interface Origin {
   readonly program: Program;
+  /** Without resumption: every session is a full handshake. */
   readonly port: number;
-  /** The same without TLS. */
-  readonly plainPort: number;
+  /** With session tickets. */
+  readonly resumingPort: number;
   readonly authority: Authority;
   /** The file of its own certificate. */
   readonly certificate: string;
 }
 
-export const SMALL = "/small";
 export const BIG = "/big";
+/** Takes any body and throws it away. */
+export const UPLOAD = "/upload";
 const BIG_SIZE = 2 ** 30;
 
+/** The addresses of the origin on loopback. More than one, because each client port reaches one address only once. */
+export const LOOPBACK = [1, 2, 3, 4, 5].map((last) => `127.0.0.${last}`);
+
 /**
- * Starts nginx as a TLS 1.3 server, by default without resumption, so that every session is a full handshake. It listens on
- * loopback; in a namespace at all addresses. The certificate names the addresses that clients ask for.
+ * Starts nginx as a TLS 1.3 server. It listens on loopback; in a namespace at all addresses. The certificate names the
+ * addresses that clients ask for. `/seen` says what the origin sees of the session.
  */
-export async function startOrigin({
-  host = HERE,
-  addresses = [HERE.address],
-  resumes = false,
-}: {
-  readonly host?: Host;
-  readonly addresses?: readonly string[];
-  readonly resumes?: boolean;
-} = {}): Promise<Origin> {
+export async function startOrigin(host = HERE, addresses: readonly string[] = LOOPBACK): Promise<Origin> {
   const authority = makeAuthority();
   const leaf = makeLeaf(authority, addresses);
-  const [port, plainPort] = [await freePort(), await freePort()];
-  const at = host.namespace === undefined ? HERE.address : "0.0.0.0";
+  const [port, resumingPort] = [await freePort(), await freePort()];
+  const at = host.namespace === undefined ? LOOPBACK : ["0.0.0.0"];
+  const listen = (on: number) => at.map((one) => `listen ${one}:${on} ssl backlog=4096 reuseport;`).join(" ");
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  const server = `server_name localhost; root ${WORKSHOP};
+        ssl_certificate ${leaf.certificate}; ssl_certificate_key ${leaf.key}; ssl_protocols TLSv1.2 TLSv1.3;
+        location ${UPLOAD} { return 200; }
+        location /seen { return 200 "$ssl_protocol, $ssl_curve, resumed: $ssl_session_reused"; }`;
   writeFileSync(join(WORKSHOP, "small"), "x".repeat(1000));
   makeBigBody();
-  const configuration = join(WORKSHOP, "nginx.conf");
+  const configuration = join(WORKSHOP, `nginx-${port}.conf`);
   writeFileSync(
     configuration,
-    `daemon off; worker_processes 2; worker_rlimit_nofile 16384; pid ${WORKSHOP}/nginx.pid;
+    `daemon off; worker_processes 2; worker_rlimit_nofile 65536; pid ${WORKSHOP}/nginx-${port}.pid;
     ${process.getuid?.() === 0 ? "user root;" : ""}
     error_log stderr error;
-    events { worker_connections 8192; }
+    events { worker_connections 32768; }
     http {
       access_log off; default_type application/octet-stream; keepalive_timeout 600s; keepalive_requests 1000000;
-      output_buffers 4 256k;
-      ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${WORKSHOP}/nginx-${kind};`).join(" ")}
+      output_buffers 4 256k; client_max_body_size 0; lingering_timeout 60s; lingering_time 60s;
+      ${temporary.map((kind) => `${kind}_temp_path ${WORKSHOP}/nginx-${kind};`).join(" ")}
       server {
-        listen ${at}:${port} ssl backlog=4096 reuseport; listen ${at}:${plainPort} backlog=4096 reuseport; server_name localhost; root ${WORKSHOP};
-        ssl_certificate ${leaf.certificate}; ssl_certificate_key ${leaf.key};
-        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache ${resumes ? "shared:bench:10m" : "off"}; ssl_session_tickets ${resumes ? "on" : "off"};
+        ${listen(port)} ${server}
+        ssl_session_cache off; ssl_session_tickets off;
+      }
+      server {
+        ${listen(resumingPort)} ${server}
+        ssl_session_cache shared:bench:10m; ssl_session_tickets on;
       }
     }\n`,
   );
-  const program = start("nginx", "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"], host);
+  const program = start(`nginx ${port}`, "nginx", ["-p", WORKSHOP, "-c", configuration, "-e", "stderr"], host);
   await listening(program, port);
-  return { program, port, plainPort, authority, certificate: leaf.certificate };
+  return { program, port, resumingPort, authority, certificate: leaf.certificate };
 }
 
 /** Makes a sparse file and reads it once, so that it is in memory before the first measure. */

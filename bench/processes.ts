@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,8 +31,15 @@ process.once("exit", () => {
 
 const running = new Set<ChildProcess>();
 
-/** Thousands of sessions need more descriptors than many systems' soft limit. */
-const WITH_DESCRIPTORS = 'ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
+/** Tens of thousands of sessions need more descriptors than many systems allow. Only root may raise the hard limit. */
+const WITH_DESCRIPTORS =
+  '(ulimit -Hn 131072) 2>/dev/null && ulimit -Hn 131072; ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
+
+/** Makes programs with OpenSSL offer and accept one group alone, as the bench's clients do. Node's programs ignore it. */
+const OPENSSL = join(WORKSHOP, "openssl.cnf");
+const SECTIONS = "openssl_conf = bench\n[bench]\nssl_conf = ssl\n[ssl]\nsystem_default = defaults\n";
+writeFileSync(OPENSSL, `${SECTIONS}[defaults]\nGroups = P-256\n`);
+const ENVIRONMENT = { ...process.env, OPENSSL_CONF: OPENSSL };
 
 /** Makes signals end the bench with its exit handlers, so that nothing it started is left. */
 export function exitOnSignals(): void {
@@ -50,7 +57,7 @@ export function start(name: string, command: string, args: readonly string[], ho
   const log = join(WORKSHOP, `${name.replaceAll(/\W/g, "-")}.log`);
   const output = openSync(log, "a");
   const [program, ...rest] = commandIn(host, ["sh", "-c", WITH_DESCRIPTORS, command, ...args]);
-  const child = spawn(program, rest, { cwd: WORKSHOP, stdio: ["ignore", output, output] });
+  const child = spawn(program, rest, { cwd: WORKSHOP, env: ENVIRONMENT, stdio: ["ignore", output, output] });
   closeSync(output);
   running.add(child);
   return { name, host, child, log };
@@ -59,7 +66,7 @@ export function start(name: string, command: string, args: readonly string[], ho
 /** Runs a program to its end. Resolves with its output, whatever its exit code. */
 export async function run(command: string, args: readonly string[], host: Host = HERE): Promise<string> {
   const [program, ...rest] = commandIn(host, [command, ...args]);
-  const child = spawn(program, rest, { cwd: WORKSHOP, stdio: ["ignore", "pipe", "ignore"] });
+  const child = spawn(program, rest, { cwd: WORKSHOP, env: ENVIRONMENT, stdio: ["ignore", "pipe", "ignore"] });
   running.add(child);
   const chunks: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -114,12 +121,18 @@ export function usage(program: Program): Usage {
   return { cpu: ticks / 100, memory }; // USER_HZ is 100 on every Linux that Node runs on
 }
 
+/** A port that nobody listens on, below those that the kernel gives to clients: no connection takes it meanwhile. */
 export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const server = net.createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 function accepts(host: Host, address: string, port: number): Promise<boolean> {

@@ -4,8 +4,8 @@ import { startClearline } from "./clearline.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
-/** Starts Clearline as an explicit proxy, with HAProxy as a tool that changes nothing. HAProxy's CPU time and memory do not count. */
-export async function startWithProxyTool(origin: Origin, port: number): Promise<Program> {
+/** Starts a node in front of the origin, with HAProxy as a tool that changes nothing. HAProxy's CPU time does not count. */
+export async function startWithProxyTool(origin: Origin, port: number, target: number): Promise<Program> {
   const [there, back] = [await freePort(), await freePort()];
   const file = join(WORKSHOP, `haproxy-${there}.cfg`);
   writeFileSync(
@@ -31,5 +31,6 @@ backend node
     address: `127.0.0.1:${there}`,
     returnAddress: `127.0.0.1:${back}`,
   };
-  return startClearline(origin, { mode: "explicit", address: `127.0.0.1:${port}` }, { tools: [tool] });
+  const listener = { mode: "forward", address: `127.0.0.1:${port}`, server: `127.0.0.1:${target}` };
+  return startClearline(origin, listener, { tools: [tool] });
 }

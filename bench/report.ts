@@ -1,77 +1,121 @@
-import Table from "cli-table3";
-import { ROWS, type RowKey, type Values } from "./measures.ts";
+import { LOADS, type Load } from "./loads.ts";
+import type { Readings } from "./rounds.ts";
+import type { Comparison, Group, Row } from "./table.ts";
 
-/** The columns of a table: single subjects, and pairs with the ratio of ours to theirs. */
-export interface Comparison {
-  readonly title: string;
-  readonly alone: readonly string[];
-  readonly pairs: readonly { readonly ours: string; readonly theirs: string }[];
+/** A row with its numbers. */
+export interface Verdict {
+  readonly ours: number;
+  readonly theirs: number;
+  /** What the row compares: a quotient, or a difference in the load's unit. NaN: it cannot be said. */
+  readonly value: number;
+  /** Undefined: the row has no bound. */
+  readonly holds: boolean | undefined;
 }
 
-/** The values of each subject. */
-export type Results = Readonly<Record<string, Values>>;
+/** How many times theirs ours is; NaN when theirs is too small to be measured. */
+const quotient = (ours: number, theirs: number) => (theirs > 0 ? ours / theirs : Number.NaN);
 
-/** The middle of the runs, value by value. */
-export function medians(runs: readonly Values[]): Values {
-  const values: Values = {};
-  for (const { key } of ROWS) {
-    const sorted = runs.flatMap((run) => run[key] ?? []).sort((a, b) => a - b);
-    const middle = sorted[Math.floor(sorted.length / 2)];
-    if (middle !== undefined) values[key] = middle;
+const COMPARE: Readonly<Record<Comparison, (ours: number, theirs: number) => number>> = {
+  quotient,
+  difference: (ours, theirs) => ours - theirs,
+  added: quotient,
+};
+
+/** Undefined unless both were measured. What is added is what goes beyond the reading without a node between. */
+export function judge(row: Row, readings: Readings): Verdict | undefined {
+  const { [row.ours]: mine, [row.theirs]: other, direct } = readings[row.load] ?? {};
+  if (mine === undefined || other === undefined) return undefined;
+  const compare = row.compare ?? "quotient";
+  const base = compare === "added" ? (direct?.cost ?? Number.NaN) : 0;
+  const [ours, theirs] = [mine.cost - base, other.cost - base];
+  const value = COMPARE[compare](ours, theirs);
+  if (row.atMost === undefined) return { ours, theirs, value, holds: undefined };
+  const bound = compare === "difference" ? theirs + row.atMost : theirs * row.atMost;
+  return { ours, theirs, value, holds: ours <= bound };
+}
+
+const HEAD = ["", "ours", "theirs", "ratio", "at most", ""];
+
+/** One small table for each pair of subjects, and the rates of all, no line longer than 80 columns. */
+export function report(group: Group, readings: Readings): string {
+  const pairs = new Map<string, string[][]>();
+  for (const row of group.rows) {
+    const verdict = judge(row, readings);
+    if (!verdict) continue;
+    const title = `${row.ours} against ${row.theirs}`;
+    pairs.set(title, [...(pairs.get(title) ?? []), cellsOf(row, verdict)]);
   }
-  return values;
+  const tables = [...pairs].map(([title, rows]) => `${title}\n${align([HEAD, ...rows])}`);
+  return [wrap(group.title).join("\n"), ...tables, ...ratesOf(readings)].join("\n\n");
 }
 
-/** Ours divided by theirs, for each pair and row that was measured. */
-export function ratios({ pairs }: Comparison, results: Results): Record<string, Values> {
-  const all: Record<string, Values> = {};
-  for (const { ours, theirs } of pairs) {
-    const pair: Values = {};
-    for (const { key } of ROWS) {
-      const [mine, other] = [results[ours]?.[key], results[theirs]?.[key]];
-      if (mine !== undefined && other) pair[key] = mine / other;
-    }
-    all[`${ours} / ${theirs}`] = pair;
-  }
-  return all;
+function titleOf({ load }: Row): string {
+  const { title, unit } = LOADS[load];
+  return `${title} (${unit})`;
 }
 
-/** A table of all rows with values. Each subject has one column; a pair's ratio stands behind its second subject. */
-export function table(comparison: Comparison, results: Results): string {
-  const columns = columnsOf(comparison, results);
-  const table = new Table({
-    head: ["", "", ...columns.map(({ head }) => head), "better"],
-    style: { head: [], border: [] },
-    colAligns: ["left", "left", ...columns.map(() => "right" as const), "left"],
+function cellsOf(row: Row, { ours, theirs, value, holds }: Verdict): string[] {
+  const { compare, atMost } = row;
+  const { unit } = LOADS[row.load];
+  const sign = compare === "difference" && value >= 0 ? "+" : "";
+  const end = compare === "difference" ? ` ${unit}` : "";
+  const bound = atMost === undefined ? "" : `${sign && "+"}${atMost.toFixed(2)}${end}`;
+  const word = holds === undefined ? "" : holds ? "holds" : "MISSED";
+  const ratio = Number.isNaN(value) ? "–" : `${sign}${value.toFixed(2)}${end}`;
+  return [titleOf(row), show(ours), show(theirs), ratio, bound, word];
+}
+
+function ratesOf(readings: Readings): string[] {
+  const rows = Object.entries(readings).flatMap(([load, subjects]) => {
+    const { title, rateUnit }: Load = LOADS[load as keyof typeof LOADS];
+    const rates = Object.entries(subjects).flatMap(([name, { rate }]) => (rate ? `${name} ${show(rate)}` : []));
+    const what = title.replace("CPU per GiB, ", "").replace("CPU per 1,000 ", "");
+    return rates.length === 0 ? [] : wrap(`${what}, ${rateUnit}: ${rates.join(", ")}`);
   });
-  for (const { key, title, unit, better } of ROWS) {
-    if (Object.values(results).every((values) => values[key] === undefined)) continue;
-    table.push([title, unit, ...columns.map(({ cell }) => cell(key)), better]);
+  return rows.length === 0 ? [] : [["Rates", ...rows].join("\n")];
+}
+
+/** The rows with a bound, as a table of a document. */
+export function page(rows: readonly (readonly [Row, Verdict | undefined])[]): string {
+  const lines = rows.flatMap(([row, verdict]) => {
+    if (row.atMost === undefined) return [];
+    const [title, ...numbers] = verdict
+      ? cellsOf(row, verdict)
+      : [titleOf(row), "", "", "", row.atMost.toFixed(2), "not measured"];
+    return `| ${[row.ours, title, row.theirs, ...numbers].join(" | ")} |`;
+  });
+  const head = [
+    "| subject | load | against | ours | theirs | ratio | at most | |",
+    "|---|---|---|--:|--:|--:|--:|---|",
+  ];
+  return [...head, ...lines].join("\n");
+}
+
+/** Breaks a line at its spaces. */
+export function wrap(text: string, width = 80): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(lines.length === 0 ? word : `  ${word}`);
   }
-  return `${comparison.title}\n${table}`;
+  return lines;
 }
 
-interface Column {
-  readonly head: string;
-  readonly cell: (key: RowKey) => string;
+/** Columns under each other: the first at the left, the others at the right. */
+export function align(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
+  return rows
+    .map((cells) =>
+      cells
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
-function columnsOf(comparison: Comparison, results: Results): Column[] {
-  const { alone, pairs } = comparison;
-  const quotients = ratios(comparison, results);
-  const columns = new Map<string, Column>();
-  const add = (name: string) => columns.set(name, { head: name, cell: (key) => show(results[name]?.[key]) });
-  for (const name of alone) add(name);
-  for (const { ours, theirs } of pairs) {
-    for (const name of [ours, theirs]) if (!columns.has(name)) add(name);
-    const pair = quotients[`${ours} / ${theirs}`];
-    const cell = (key: RowKey) => (pair?.[key] === undefined ? "–" : `× ${pair[key].toFixed(2)}`);
-    columns.set(`${ours} / ${theirs}`, { head: `/ ${theirs}`, cell });
-  }
-  return [...columns.values()];
-}
-
-function show(value: number | undefined): string {
-  if (value === undefined) return "–";
+/** Three digits that matter. */
+export function show(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

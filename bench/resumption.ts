@@ -1,14 +1,14 @@
 import { X509Certificate } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import Table from "cli-table3";
 import { openAuthorities } from "../src/pki/issue/authority.ts";
 import { createMint } from "../src/pki/issue/mint.ts";
 import { startClearline } from "./clearline.ts";
-import { CLIENTS } from "./loads.ts";
+import { HERE } from "./hosts.ts";
+import { CLIENTS, costOf, openSessions, type Way } from "./loads.ts";
 import { type Origin, startOrigin } from "./origin.ts";
-import { freePort, listening, type Program, run, stop, usage, WORKSHOP } from "./processes.ts";
+import { freePort, listening, type Program, stop, WORKSHOP } from "./processes.ts";
 import { progress } from "./rounds.ts";
 
 /** What resumption and the certificate cache save: sessions per CPU second of the node, certificates per CPU second of the mint. */
@@ -28,21 +28,17 @@ const LEGS = {
 } as const;
 
 export async function benchResumption(rounds: number, seconds: number): Promise<ResumptionResults> {
-  const origin = await startOrigin({ resumes: true });
-  const subjects: { readonly name: string; readonly port: number; readonly program: Program }[] = [];
+  const origin = await startOrigin();
+  const subjects: ({ readonly name: string } & Returning)[] = [];
   for (const [name, resumption] of Object.entries(LEGS)) subjects.push({ name, ...(await begin(origin, resumption)) });
   const runs = new Map<string, number[]>();
   for (let round = 1; round <= rounds; round += 1) {
     for (const version of VERSIONS) {
-      for (const { name, port, program } of subjects) {
+      for (const subject of subjects) {
+        const { name } = subject;
         progress(`${name}, ${version}, ${round} of ${rounds}`);
-        const rate = await measureReturns(
-          program,
-          port,
-          version,
-          seconds,
-          name !== "full on both" && name !== "server leg",
-        );
+        const resumes = name !== "full on both" && name !== "server leg";
+        const rate = await measureReturns(subject, version, seconds, resumes);
         runs.set(`${version} ${name}`, [...(runs.get(`${version} ${name}`) ?? []), rate]);
       }
     }
@@ -59,32 +55,33 @@ export async function benchResumption(rounds: number, seconds: number): Promise<
   return { handshakes, mint: await measureMint(origin) };
 }
 
-async function begin(origin: Origin, resumption: object): Promise<{ port: number; program: Program }> {
-  const port = await freePort();
-  const listener = { mode: "forward", address: `127.0.0.1:${port}`, server: `127.0.0.1:${origin.port}` };
-  const program = await startClearline(origin, listener, { resumption });
-  await listening(program, port);
-  for (const version of VERSIONS) await run(process.execPath, [RETURNS, `${port}`, version, "3"]); // warm: code compiled
-  return { port, program };
+interface Returning {
+  readonly way: Way;
+  readonly program: Program;
 }
 
-const RETURNS = fileURLToPath(new URL("returns.ts", import.meta.url));
+async function begin(origin: Origin, resumption: object): Promise<Returning> {
+  const port = await freePort();
+  const listener = { mode: "forward", address: `127.0.0.1:${port}`, server: `127.0.0.1:${origin.resumingPort}` };
+  const program = await startClearline(origin, listener, { resumption });
+  await listening(program, port);
+  const way = { from: HERE, target: { name: HERE.address, address: HERE.address, port } };
+  for (const version of VERSIONS) await openSessions(way, 3, { resumes: true, version }); // warm: code is compiled
+  return { way, program };
+}
 
 async function measureReturns(
-  program: Program,
-  port: number,
+  { way, program }: Returning,
   version: string,
   seconds: number,
   resumes: boolean,
 ): Promise<number> {
-  const before = usage(program).cpu;
-  const output = await run(process.execPath, [RETURNS, `${port}`, version, `${seconds}`]);
-  const cpu = usage(program).cpu - before;
-  const { served, resumed } = JSON.parse(output) as { served: number; resumed: number };
+  const { done, cpu } = await costOf(program, () => openSessions(way, seconds, { resumes: true, version }));
+  const { sessions, resumed } = done;
   // The row's title must be true. Each client's first session is a full handshake.
-  if (served === 0 || (resumes ? resumed < served - 2 * CLIENTS : resumed > 0))
-    throw new Error(`${resumed} of ${served} sessions resumed with ${version}`);
-  return served / cpu;
+  if (sessions === 0 || (resumes ? resumed < sessions - 2 * CLIENTS : resumed > 0))
+    throw new Error(`${resumed} of ${sessions} sessions resumed with ${version}`);
+  return sessions / cpu;
 }
 
 const CERTIFICATES = 200;

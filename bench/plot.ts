@@ -1,0 +1,65 @@
+import { type Series, slope } from "./growth.ts";
+import { show } from "./report.ts";
+
+const PANEL = { width: 280, height: 220, left: 56, top: 60, right: 24, bottom: 44 };
+const STYLE = `
+    .panel { fill: #f6f8fa } .text { fill: #1f2328 } .dim { fill: #57606a } .grid { stroke: #d0d7de } .line { stroke: #0969da; fill: none } .dot { fill: #0969da }
+    @media (prefers-color-scheme: dark) {
+      .panel { fill: #161b22 } .text { fill: #e6edf3 } .dim { fill: #9da7b1 } .grid { stroke: #30363d } .line { stroke: #58a6ff } .dot { fill: #58a6ff }
+    }
+  `;
+
+/** Draws each series as a panel: its size on a logarithmic axis, its costs from zero up, so that flat looks flat. */
+export function plot(all: readonly Series[]): string {
+  const highest = Math.max(...all.flatMap(({ points }) => points.map(({ cost }) => cost)));
+  const top = ceiling(highest * 1.1);
+  const width = all.length * (PANEL.width + PANEL.left + PANEL.right);
+  const height = PANEL.top + PANEL.height + PANEL.bottom;
+  const panels = all.map((series, index) => panel(series, index * (PANEL.width + PANEL.left + PANEL.right), top));
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" role="img" aria-labelledby="t">
+  <title id="t">CPU seconds per 1,000 new sessions, by ${all.map(({ title }) => title).join(", by ")}</title>
+  <style>${STYLE}</style>
+  <rect class="panel" width="${width}" height="${height}" rx="12"/>
+${panels.join("\n")}
+</svg>
+`;
+}
+
+/** The next round number. */
+function ceiling(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((round) => round >= value)!;
+}
+
+function panel(series: Series, left: number, top: number): string {
+  const { title, points } = series;
+  const [first, last] = [points[0]!.size, points.at(-1)!.size].map(Math.log10) as [number, number];
+  const x = (size: number) => round(left + PANEL.left + ((Math.log10(size) - first) / (last - first)) * PANEL.width);
+  const y = (cost: number) => round(PANEL.top + PANEL.height * (1 - cost / top));
+  const marks = [0, top / 2, top].map(
+    (cost) =>
+      `  <line class="grid" x1="${x(points[0]!.size)}" x2="${x(points.at(-1)!.size)}" y1="${y(cost)}" y2="${y(cost)}"/>` +
+      `<text class="dim" x="${left + PANEL.left - 8}" y="${y(cost) + 4}" text-anchor="end">${Number(show(cost))}</text>`,
+  );
+  // The labels at both ends stay between them.
+  const anchor = (index: number) => (index === 0 ? "start" : index === points.length - 1 ? "end" : "middle");
+  const sizes = points.map(
+    ({ size, cost }, index) =>
+      `  <circle class="dot" cx="${x(size)}" cy="${y(cost)}" r="3.5"/>` +
+      `<text class="text" x="${x(size)}" y="${y(cost) - 9}" text-anchor="${anchor(index)}">${show(cost)}</text>` +
+      `<text class="dim" x="${x(size)}" y="${PANEL.top + PANEL.height + 18}" text-anchor="${anchor(index)}">${size.toLocaleString("en")}</text>`,
+  );
+  const line = points.map(({ size, cost }) => `${x(size)},${y(cost)}`).join(" ");
+  const change = `slope ${(slope(series) * 100).toFixed(1)} % for each factor of ten`;
+  return [
+    `  <text class="text" x="${left + PANEL.left}" y="26" font-size="13" font-weight="600">CPU s per 1,000 sessions, by ${title}</text>`,
+    `  <text class="dim" x="${left + PANEL.left}" y="44">${change}</text>`,
+    ...marks,
+    `  <polyline class="line" points="${line}" stroke-width="2"/>`,
+    ...sizes,
+  ].join("\n");
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
