@@ -34,6 +34,13 @@ const commentMark = z
   })
   .optional();
 
+const segment = z
+  .enum(["offload", "mtu"])
+  .default("offload")
+  .describe(
+    "offload: packets of up to 64 KiB without complete TCP checksums, as captured where the network card cuts segments. mtu: one packet for each segment of an MTU of 1,500 bytes, with its checksum; it costs more CPU time.",
+  );
+
 const macAddress = () =>
   z.string().regex(/^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$/, { error: "not a MAC address such as 02:00:00:00:00:0a" });
 
@@ -48,6 +55,7 @@ const pcapng = z.strictObject({
     .optional()
     .describe("Begin a new file also at this age, such as 1h. Absent: only the size counts."),
   keep: z.int().min(1).max(100_000).default(10).describe("How many files are kept; the oldest are deleted."),
+  segment,
   mark: commentMark,
   ...filter,
 });
@@ -60,6 +68,7 @@ const pcapOverIp = z.strictObject({
     .enum(["pcapng", "pcap"])
     .default("pcapng")
     .describe("The file format. pcap has no comments, but some programs read nothing else."),
+  segment,
   mark: commentMark,
   ...filter,
 });

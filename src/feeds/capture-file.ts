@@ -18,7 +18,7 @@ export async function createFile(path: string, preamble: Buffer): Promise<Captur
   await makeFolder(dirname(path));
   const handle = await open(path, "wx", 0o600);
   const file = { path, handle, inode: (await handle.stat()).ino, length: 0, records: 0 };
-  await append(file, preamble, 0).catch(async (error: unknown) => {
+  await append(file, [preamble], 0).catch(async (error: unknown) => {
     await discard(file);
     throw error;
   });
@@ -26,12 +26,25 @@ export async function createFile(path: string, preamble: Buffer): Promise<Captur
 }
 
 /** Throws the system's errors. Then call `discard`, which removes the incomplete record. */
-export async function append(file: CaptureFile, bytes: Uint8Array, records: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.handle.write(bytes, done, bytes.length - done)).bytesWritten;
-  }
-  file.length += bytes.length;
+export async function append(file: CaptureFile, pieces: readonly Uint8Array[], records: number): Promise<void> {
+  const total = lengthOf(pieces);
+  for (let rest = pieces; rest.length > 0; ) rest = after(rest, (await file.handle.writev(rest)).bytesWritten);
+  file.length += total;
   file.records += records;
+}
+
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((total, { length }) => total + length, 0);
+}
+
+/** What is left of the pieces behind the first `written` bytes. */
+function after(pieces: readonly Uint8Array[], written: number): readonly Uint8Array[] {
+  let skipped = written;
+  return pieces.flatMap((piece) => {
+    const rest = piece.subarray(skipped);
+    skipped = Math.max(0, skipped - piece.length);
+    return rest.length > 0 ? [rest] : [];
+  });
 }
 
 /** Whether the file still has its name. */

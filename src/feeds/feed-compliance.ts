@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Feed, FeedSession } from "./feed.ts";
-import { connectionsIn, readPacket } from "./test-packets.ts";
+import { type Checksums, connectionsIn, readPacket } from "./test-packets.ts";
 
 export interface FeedUnderTest {
   readonly feed: Feed;
+  readonly checksums?: Checksums;
   /** Closes the feed and reads every IP packet at its place, in order. */
   finish(): Promise<Buffer[]>;
 }
@@ -27,7 +28,7 @@ export function feedCompliance(kind: string, make: () => Promise<FeedUnderTest>)
 const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) => Promise<void>])[] = [
   [
     "a session's bytes are in order, between a handshake and both ends",
-    async ({ feed, finish }) => {
+    async ({ feed, finish, checksums }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.data("client", Buffer.from("GET / HTTP/1.1\r\n"));
       flow.data("client", Buffer.from("\r\n"));
@@ -35,7 +36,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
       flow.end("server");
       flow.data("client", Buffer.from("more"));
       flow.close();
-      const [seen, ...others] = connectionsIn(await finish());
+      const [seen, ...others] = connectionsIn(await finish(), checksums);
       assert.equal(others.length, 0);
       assert.equal(seen?.client.toString(), "GET / HTTP/1.1\r\n\r\nmore");
       assert.deepEqual(seen?.server, Buffer.alloc(70_001, "answer"));
@@ -44,7 +45,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
   ],
   [
     "sessions at the same time do not mix",
-    async ({ feed, finish }) => {
+    async ({ feed, finish, checksums }) => {
       const ports = [50001, 50002, 50003];
       const flows = ports.map((port) => feed.open({ ...SESSION, client: { ...SESSION.client, port } }, Date.now()));
       for (let round = 0; round < 50; round++) {
@@ -52,7 +53,7 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
           flow.data(round % 2 === 0 ? "client" : "server", Buffer.alloc(700 + round, `${index}`));
       }
       for (const flow of flows) flow.close();
-      const seen = connectionsIn(await finish());
+      const seen = connectionsIn(await finish(), checksums);
       assert.deepEqual(
         seen.map(({ client }) => client.every((byte) => byte === client[0])),
         [true, true, true],
@@ -63,45 +64,45 @@ const DUTIES: readonly (readonly [title: string, check: (made: FeedUnderTest) =>
   ],
   [
     "bytes are taken before data() returns",
-    async ({ feed, finish }) => {
+    async ({ feed, finish, checksums }) => {
       const flow = feed.open(SESSION, Date.now());
       const reused = Buffer.from("first");
       flow.data("client", reused);
       reused.write("other");
       flow.close();
-      assert.equal(connectionsIn(await finish())[0]?.client.toString(), "first");
+      assert.equal(connectionsIn(await finish(), checksums)[0]?.client.toString(), "first");
     },
   ],
   [
     "a reset is written as a reset",
-    async ({ feed, finish }) => {
+    async ({ feed, finish, checksums }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.reset("client");
       flow.data("server", Buffer.from("too late"));
       flow.close();
-      const [seen] = connectionsIn(await finish());
+      const [seen] = connectionsIn(await finish(), checksums);
       assert.deepEqual(seen?.ends, ["RST of client"]);
       assert.equal(seen?.server.length, 0);
     },
   ],
   [
     "calls after close do nothing",
-    async ({ feed, finish }) => {
+    async ({ feed, finish, checksums }) => {
       const flow = feed.open(SESSION, Date.now());
       flow.close();
       flow.data("client", Buffer.from("too late"));
       flow.reset("server");
       flow.close();
-      const [seen] = connectionsIn(await finish());
+      const [seen] = connectionsIn(await finish(), checksums);
       assert.deepEqual(seen?.ends, ["FIN of client", "FIN of server"]);
       assert.equal(seen?.client.length, 0);
     },
   ],
   [
     "a session of an IPv4 client with an IPv6 server is written",
-    async ({ feed, finish }) => {
+    async ({ feed, finish, checksums }) => {
       feed.open({ ...SESSION, server: { address: "2001:db8::5", port: 443 } }, Date.now()).close();
-      const [syn] = (await finish()).map(readPacket);
+      const [syn] = (await finish()).map((packet) => readPacket(packet, checksums));
       assert.equal(syn?.to, "20010db8000000000000000000000005:443");
     },
   ],

@@ -12,10 +12,19 @@ const DEFAULT_MTU = 1500;
 interface Batch {
   readonly block: Block;
   readonly frames: FrameBatch;
+  /** For each frame, how many the kernel makes of it: one, or one for each segment. */
+  readonly segments: Uint8Array;
   /** Bytes of the block that are in use. */
   used: number;
-  /** The lengths of its frames together. */
+  /** The lengths of all frames on the wire together. */
   bytes: number;
+}
+
+/** A frame for the kernel, and what it becomes on the wire. */
+export interface FrameSize {
+  readonly length: number;
+  readonly frames: number;
+  readonly bytes: number;
 }
 
 /** Sends frames in batches. Frames that the kernel does not take wait in memory, up to a bound; beyond it they are left out. */
@@ -23,7 +32,6 @@ export class FrameSender {
   readonly counters = { packets: 0, bytes: 0, dropped: 0 };
   readonly #onError: (error: unknown) => void;
   #socket: PacketSocket | undefined;
-  #mtu = DEFAULT_MTU;
   /** Frames are placed in this batch, the last of `#waiting`. */
   #batch = newBatch();
   /** Batches that the kernel has not taken yet, oldest first. */
@@ -42,31 +50,36 @@ export class FrameSender {
   }
 
   get mtu(): number {
-    return this.#mtu;
+    return this.#socket?.mtu ?? DEFAULT_MTU;
+  }
+
+  /** Every frame begins with the header of `writeOffload`. */
+  get hasOffload(): boolean {
+    return this.#socket?.hasOffload ?? false;
   }
 
   use(socket: PacketSocket): void {
     this.#socket = socket;
-    this.#mtu = socket.mtu;
   }
 
   /** Makes room for one frame, `alignment` bytes after a multiple of four, and answers its offset; -1 to leave it out. */
-  room(alignment: number, length: number): number {
+  room(alignment: number, { length, frames, bytes }: FrameSize): number {
     const space = (alignment + length + 3) & ~3;
     const isFull = this.#batch.used + space > BATCH_SIZE || this.#batch.frames.count === BATCH_FRAMES;
     if (this.#socket === undefined || isFull) {
       if (this.#timer === undefined) this.#send();
       if (this.#socket === undefined || this.#waiting.length >= MAX_BATCHES) {
-        this.counters.dropped += 1;
+        this.counters.dropped += frames;
         return -1;
       }
       if (this.#batch.used > 0) this.#beginBatch();
     }
     const batch = this.#batch;
     const at = batch.used + alignment;
+    batch.segments[batch.frames.count] = frames;
     batch.frames.add(at, length);
     batch.used += space;
-    batch.bytes += length;
+    batch.bytes += bytes;
     // Clear the padding: the checksum covers whole words, and bytes of an earlier frame must not be sent.
     batch.block.words[batch.used / 4 - 1] = 0;
     return at;
@@ -103,8 +116,9 @@ export class FrameSender {
     const [first] = this.#waiting;
     if (this.#socket === undefined || first === undefined || first.frames.count === 0) return false;
     const { frames } = first;
+    const before = frames.sent;
     const sent = this.#socket.send(frames);
-    this.counters.packets += sent;
+    this.counters.packets += segmentsOf(first, before, frames.sent);
     if (frames.sent < frames.count) {
       if (sent > 0) return true;
       this.#timer = setTimeout(() => this.#send(), AGAIN);
@@ -126,7 +140,7 @@ export class FrameSender {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     for (const batch of this.#waiting) {
-      this.counters.dropped += batch.frames.count - batch.frames.sent;
+      this.counters.dropped += segmentsOf(batch, batch.frames.sent, batch.frames.count);
       clear(batch);
     }
     this.#waiting.splice(0, this.#waiting.length, this.#batch);
@@ -135,7 +149,14 @@ export class FrameSender {
 
 function newBatch(): Batch {
   const block = newBlock(BATCH_SIZE);
-  return { block, frames: createFrameBatch(block.bytes, BATCH_FRAMES), used: 0, bytes: 0 };
+  const frames = createFrameBatch(block.bytes, BATCH_FRAMES);
+  return { block, frames, segments: new Uint8Array(BATCH_FRAMES), used: 0, bytes: 0 };
+}
+
+function segmentsOf({ segments }: Batch, from: number, to: number): number {
+  let total = 0;
+  for (let index = from; index < to; index++) total += segments[index]!;
+  return total;
 }
 
 function clear(batch: Batch): void {

@@ -6,6 +6,7 @@ import { closeSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
 import { until } from "../../test/processes.ts";
+import { openPacketSocket } from "../linux/packet-socket.ts";
 import { AF, bindInterface, OPTION, receive, SOCK, setOption, socket } from "../linux/syscalls.ts";
 import { enterOwnNamespace, layCable, needsNamespaces } from "../linux/test-network.ts";
 import type { Feed } from "./feed.ts";
@@ -64,17 +65,37 @@ describe("A feed on an interface", needsNamespaces(), () => {
   });
   after(() => namespace[Symbol.dispose]());
 
-  feedCompliance("interface", async () => {
-    const feed = await make();
-    const listener = listen();
-    return {
-      feed,
-      async finish() {
-        await feed.close();
-        using _ = listener;
-        return packetsIn(listener.frames());
-      },
-    };
+  for (const offload of [true, false]) {
+    feedCompliance(`interface, ${offload ? "the kernel" : "the feed"} cuts the segments`, async () => {
+      const feed = await make({ offload });
+      const listener = listen();
+      return {
+        feed,
+        async finish() {
+          await feed.close();
+          using _ = listener;
+          return packetsIn(listener.frames());
+        },
+      };
+    });
+  }
+
+  test("The kernel cuts the segments on a veth, also of tagged frames and over IPv6", async () => {
+    const socket = openPacketSocket("clm0", true);
+    assert.equal(socket.hasOffload, true);
+    socket.close();
+    const payload = randomBytes(100_000);
+    for (const server of [SESSION.server, { address: "2001:db8::5", port: 443 }]) {
+      using listener = listen();
+      const feed = await make({ mark: { vlan: 77 } });
+      const flow = feed.open({ ...SESSION, server }, Date.now());
+      flow.data("server", payload);
+      flow.close();
+      await feed.close();
+      const frames = listener.frames();
+      assert.deepEqual(connectionsIn(packetsIn(frames))[0]?.server, payload);
+      assert.equal(Math.max(...packetsIn(frames).map(({ length }) => length)), 1500);
+    }
   });
 
   test("Frames have the addresses of their side and the type of their packet", async () => {

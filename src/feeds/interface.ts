@@ -1,11 +1,12 @@
 import type { Logger } from "pino";
-import { openPacketSocket } from "../linux/packet-socket.ts";
+import { OFFLOAD_HEADER, openPacketSocket, writeOffload } from "../linux/packet-socket.ts";
 import type { Side } from "../vocabulary.ts";
 import type { Feed, FeedFilter, FeedSession } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { FrameSender } from "./frame-sender.ts";
 import { createClock, openPacketFlow, type SessionPackets } from "./packet-flow.ts";
 import { createRecovery } from "./recovery.ts";
+import { LONGEST_PACKET, TCP_HEADER } from "./segments.ts";
 
 export interface InterfaceOptions extends FeedFilter {
   readonly name: string;
@@ -18,21 +19,23 @@ export interface InterfaceOptions extends FeedFilter {
   readonly destinationMac?: string | undefined;
   /** The 802.1Q tag on frames of decrypted sessions. */
   readonly mark?: { readonly vlan: number } | undefined;
+  /** false: the feed cuts the segments itself, as where the kernel cannot. */
+  readonly offload?: boolean | undefined;
   readonly log: Logger;
   /** ms between two attempts to open the interface. */
   readonly retry?: number | undefined;
 }
 
 /**
- * Sends the plaintext as Ethernet frames on an interface, for an IDS that listens there. Every burst is sent at once. Frames
- * that the interface cannot take are left out after a while: sessions never wait for it. Without its interface the feed
+ * Sends the plaintext as Ethernet frames on an interface, for an IDS that listens there. Every burst is sent at once,
+ * and the kernel cuts it into segments where it can. Frames that the interface cannot take are left out after a while: sessions never wait for it. Without its interface the feed
  * stops, and it runs again when the interface is back.
  */
 export async function createInterfaceFeed(options: InterfaceOptions): Promise<Feed> {
-  const { name, log, retry } = options;
+  const { name, log, retry, offload = true } = options;
   const clock = createClock();
   const sender = new FrameSender((error) => recovery.fail(error));
-  const open = () => sender.use(openPacketSocket(options.interface));
+  const open = () => sender.use(openPacketSocket(options.interface, offload));
   const recovery = createRecovery({ name, place: options.interface, log, retry, open });
   await recovery.start();
   const macs = {
@@ -77,8 +80,8 @@ function tagOf({ flow }: FeedSession, { mark }: InterfaceOptions): Buffer {
   return Buffer.from(mark && flow === "decrypted" ? [0x81, 0x00, mark.vlan >> 8, mark.vlan & 255] : []);
 }
 
-/** The frame begins this many bytes after a multiple of four, so that its IP header begins at one. */
-const ALIGNMENT = 2;
+/** A frame, with the kernel's header of 10 bytes or without it, begins so that its IP header is at a multiple of four. */
+const ALIGNMENT = { [OFFLOAD_HEADER]: 0, 0: 2 } as const;
 const MACS = 12;
 const ETHERTYPES = { 4: 0x0800, 6: 0x86dd } as const;
 
@@ -103,14 +106,34 @@ class Frames implements SessionPackets {
     return this.#sender.mtu;
   }
 
-  place(length: number, from: Side, version: 4 | 6): number {
+  get longest() {
+    return this.#sender.hasOffload ? LONGEST_PACKET : this.#sender.mtu;
+  }
+
+  get leavesChecksums() {
+    return this.#sender.hasOffload;
+  }
+
+  place(length: number, payload: number, from: Side, version: 4 | 6): number {
+    const sender = this.#sender;
+    const { mtu, hasOffload } = sender;
     const header = MACS + this.#tag.length + 2;
-    const at = this.#sender.room(ALIGNMENT, header + length);
-    if (at < 0) return -1;
-    const { bytes } = this.#sender.block;
-    this.#macs[from].copy(bytes, at);
-    this.#tag.copy(bytes, at + MACS);
-    bytes.writeUInt16BE(ETHERTYPES[version], at + header - 2);
+    const mss = mtu - (length - payload);
+    const frames = length > mtu ? Math.ceil(payload / mss) : 1;
+    const bytes = payload + frames * (header + length - payload);
+    const before = hasOffload ? OFFLOAD_HEADER : 0;
+    const start = sender.room(ALIGNMENT[before], { length: before + header + length, frames, bytes });
+    if (start < 0) return -1;
+    const { block } = sender;
+    const at = start + before;
+    if (hasOffload) {
+      const end = header + length - payload;
+      const needed = { version, tcp: end - TCP_HEADER, end, mss: frames > 1 ? mss : undefined };
+      writeOffload(block.view, start, payload > 0 ? needed : undefined);
+    }
+    this.#macs[from].copy(block.bytes, at);
+    this.#tag.copy(block.bytes, at + MACS);
+    block.bytes.writeUInt16BE(ETHERTYPES[version], at + header - 2);
     return at + header;
   }
 

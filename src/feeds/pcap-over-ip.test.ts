@@ -31,6 +31,7 @@ async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Pro
     address: { host: "127.0.0.1", port },
     format: "pcapng",
     flows: ["decrypted"],
+    segment: "mtu",
     worker: 0,
     workers: 1,
     dataDir,
@@ -53,18 +54,21 @@ async function connect(port: number) {
 
 const bytesOf = (stream: Buffer) => readPcapng(stream).map(({ bytes }) => bytes);
 
-feedCompliance("pcap-over-ip", async () => {
-  const port = await freePort();
-  const feed = await make(port);
-  const { all } = await connect(port);
-  return {
-    feed,
-    async finish() {
-      await feed.close();
-      return bytesOf(await all);
-    },
-  };
-});
+for (const segment of ["mtu", "offload"] as const) {
+  feedCompliance(`pcap-over-ip, segment: ${segment}`, async () => {
+    const port = await freePort();
+    const feed = await make(port, { segment });
+    const { all } = await connect(port);
+    return {
+      feed,
+      ...(segment === "offload" && { checksums: segment }),
+      async finish() {
+        await feed.close();
+        return bytesOf(await all);
+      },
+    };
+  });
+}
 
 test("Every client gets all packets while it is connected, and the names of the sessions", async () => {
   const port = await freePort();

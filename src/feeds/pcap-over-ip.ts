@@ -6,7 +6,7 @@ import { reasonOf } from "./capture-file.ts";
 import type { Feed, FeedFilter } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { createClock, openPacketFlow } from "./packet-flow.ts";
-import { type CommentMark, PacketBlocks } from "./pcapng-packets.ts";
+import { type CommentMark, PacketBlocks, type Segmentation } from "./pcapng-packets.ts";
 import { createRecovery, type Recovery } from "./recovery.ts";
 import { type Hub, type Link, openHub, openLink } from "./worker-links.ts";
 
@@ -15,6 +15,7 @@ export interface PcapOverIpOptions extends FeedFilter {
   /** Where programs connect. The plaintext is sent without authentication or encryption. */
   readonly address: { readonly host: string; readonly port: number };
   readonly format: "pcapng" | "pcap";
+  readonly segment: Segmentation;
   readonly mark?: CommentMark | undefined;
   readonly worker: number;
   readonly workers: number;
@@ -36,6 +37,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
   const { name, address } = options;
   const counts = { sessions: 0, packets: 0, bytes: 0, dropped: 0 };
   const clock = createClock();
+  const form = { segment: options.segment, mark: options.mark };
   const place = address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
   const stream = new BlockStream((blocks, packets) => {
     if (!outlet.deliver(blocks, packets)) {
@@ -55,7 +57,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
     wants: createFilter(options),
     open(session, now) {
       counts.sessions += 1;
-      return openPacketFlow(session, now, clock, new PacketBlocks(stream, session, options.mark));
+      return openPacketFlow(session, now, clock, new PacketBlocks(stream, session, form));
     },
     pressure: () => undefined,
     counters: () => ({

@@ -1,7 +1,7 @@
 import type { FeedSession } from "./feed.ts";
 import type { SessionPackets } from "./packet-flow.ts";
 import { packetBlockLength, packetComments, writePacketBlock } from "./pcapng-format.ts";
-import type { Block } from "./segments.ts";
+import { type Block, LONGEST_PACKET } from "./segments.ts";
 
 /** Takes whole pcapng blocks. */
 export interface BlockPlace {
@@ -21,20 +21,37 @@ export interface CommentMark {
   readonly comment: string;
 }
 
+/**
+ * Packets of one segment each; or of up to 64 KiB and without a complete checksum, as they are captured on a machine whose
+ * network card cuts the segments and adds the checksums.
+ */
+export type Segmentation = "mtu" | "offload";
+
 /** The MTU of Ethernet, which analysers expect. */
 const MTU = 1500;
+
+export interface PacketForm {
+  readonly segment: Segmentation;
+  /** The longest packet, unless it is below the MTU. Absent: what IP allows. */
+  readonly longest?: number;
+  readonly mark: CommentMark | undefined;
+}
 
 /** Wraps one session's packets in pcapng blocks. The first of each generation has a comment that names the session. */
 export class PacketBlocks implements SessionPackets {
   readonly mtu = MTU;
+  readonly longest: number;
+  readonly leavesChecksums: boolean;
   time = 0;
   readonly #place: BlockPlace;
   readonly #first: Buffer;
   readonly #every: Buffer | undefined;
   #namedIn = -1;
 
-  constructor(place: BlockPlace, session: FeedSession, mark: CommentMark | undefined) {
+  constructor(place: BlockPlace, session: FeedSession, { segment, longest = LONGEST_PACKET, mark }: PacketForm) {
     const marks = mark && session.flow === "decrypted" ? [mark.comment] : [];
+    this.longest = segment === "mtu" ? MTU : Math.max(MTU, Math.min(longest, LONGEST_PACKET));
+    this.leavesChecksums = segment === "offload";
     this.#place = place;
     this.#first = packetComments(nameOf(session), ...marks);
     this.#every = marks.length > 0 ? packetComments(...marks) : undefined;

@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { until } from "../../test/processes.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
 import { createPcapngFeed, type PcapngOptions } from "./pcapng.ts";
-import { connectionsIn, readPcapng } from "./test-packets.ts";
+import { connectionsIn, readPacket, readPcapng } from "./test-packets.ts";
 
 let directory: string;
 let log: string[];
@@ -30,6 +30,7 @@ function make(options: Partial<PcapngOptions> = {}) {
     worker: 0,
     workers: 1,
     flows: ["decrypted"],
+    segment: "mtu",
     log: lines,
     ...options,
   });
@@ -39,15 +40,42 @@ const names = () => readdirSync(directory).sort();
 const files = () => names().map((name) => readFileSync(join(directory, name)));
 const packetsNow = () => files().flatMap(readPcapng);
 
-feedCompliance("pcapng", async () => {
-  const feed = await make();
-  return {
-    feed,
-    async finish() {
-      await feed.close();
-      return readdirSync(directory).length === 0 ? [] : packetsNow().map(({ bytes }) => bytes);
-    },
-  };
+for (const segment of ["mtu", "offload"] as const) {
+  feedCompliance(`pcapng, segment: ${segment}`, async () => {
+    const feed = await make({ segment });
+    return {
+      feed,
+      ...(segment === "offload" && { checksums: segment }),
+      async finish() {
+        await feed.close();
+        return readdirSync(directory).length === 0 ? [] : packetsNow().map(({ bytes }) => bytes);
+      },
+    };
+  });
+}
+
+test("With offloading, packets have whole segments of up to 64 KiB, and the ends name the MTU of Ethernet", async () => {
+  const feed = await make({ segment: "offload" });
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("server", Buffer.alloc(131_072, "x"));
+  flow.close();
+  await feed.close();
+  const packets = packetsNow().map(({ bytes }) => readPacket(bytes, "offload"));
+  const sizes = packets.map(({ payload }) => payload.length).filter((length) => length > 0);
+  assert.deepEqual(sizes, [64_240, 64_240, 2592]);
+  assert.equal(packetsNow()[0]!.bytes.readUInt16BE(42), 1460);
+});
+
+test("Packets stay small in small files, with offloading too", async () => {
+  const feed = await make({ segment: "offload", rotate: 40_000, keep: 100 });
+  const flow = feed.open(SESSION, Date.now());
+  flow.data("server", Buffer.alloc(131_072, "x"));
+  flow.close();
+  await feed.close();
+  assert.ok(files().every((file) => file.length <= 40_000));
+  const packets = packetsNow().map(({ bytes }) => bytes);
+  assert.ok(Math.max(...packets.map(({ length }) => length)) > 8_000);
+  assert.equal(connectionsIn(packets, "offload")[0]?.server.length, 131_072);
 });
 
 test("Only the owner can read the files, whose names have the feed, the time and the worker", async () => {
@@ -251,6 +279,7 @@ test("A full disk stops the feed until there is room, and the files have whole p
     const feed = await make({ retry: 20 });
     writeFileSync(join(directory, "something-else"), Buffer.alloc(200_000));
     const flow = feed.open(SESSION, Date.now());
+    await until("the first packets", () => feed.counters().packets > 0);
     flow.data("server", Buffer.alloc(MIB, "x"));
     await until("a feed that stops", () => log.length > 0);
     assert.equal(log[0], "feed stopped: no space left on device (ENOSPC)");
@@ -288,7 +317,7 @@ test("A slow disk causes pressure, and memory stays bounded when it is ignored",
   const feed = await make({ rotate: 1024 * MIB });
   const flow = feed.open(SESSION, Date.now());
   const chunk = Buffer.alloc(MIB);
-  for (let megabyte = 0; megabyte < 10; megabyte++) flow.data("server", chunk);
+  for (let megabyte = 0; megabyte < 3; megabyte++) flow.data("server", chunk);
   assert.equal(feed.pressure(), undefined);
   for (let megabyte = 0; megabyte < 10; megabyte++) flow.data("server", chunk);
   assert.ok(feed.pressure() instanceof Promise);

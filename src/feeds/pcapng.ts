@@ -3,7 +3,7 @@ import type { Feed, FeedFilter } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { createClock, openPacketFlow } from "./packet-flow.ts";
 import { sectionStart } from "./pcapng-format.ts";
-import { type CommentMark, PacketBlocks } from "./pcapng-packets.ts";
+import { type CommentMark, PacketBlocks, type Segmentation } from "./pcapng-packets.ts";
 import { RotatingFiles } from "./rotating-files.ts";
 
 export interface PcapngOptions extends FeedFilter {
@@ -16,6 +16,7 @@ export interface PcapngOptions extends FeedFilter {
   readonly rotateAfter?: number | undefined;
   /** How many files are kept over all workers, but at least one of each worker. */
   readonly keep: number;
+  readonly segment: Segmentation;
   readonly mark?: CommentMark | undefined;
   /** This worker's number and how many there are. */
   readonly worker: number;
@@ -37,6 +38,8 @@ export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
     preamble: sectionStart(options.name),
   });
   const clock = createClock();
+  // Files for only a few packets would exceed their size, or stay far below it.
+  const form = { segment: options.segment, longest: options.rotate / 4, mark: options.mark };
   await files.start();
   let sessions = 0;
   return {
@@ -47,7 +50,7 @@ export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
     wants: createFilter(options),
     open(session, now) {
       sessions += 1;
-      return openPacketFlow(session, now, clock, new PacketBlocks(files, session, options.mark));
+      return openPacketFlow(session, now, clock, new PacketBlocks(files, session, form));
     },
     pressure: () => files.pressure(),
     counters: () => ({

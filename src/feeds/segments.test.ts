@@ -15,6 +15,8 @@ function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500
   let count = 0;
   const sink: PacketSink & { block: Block } = {
     mtu,
+    longest: mtu,
+    leavesChecksums: false,
     block: blockOf(Buffer.alloc(0)),
     place(length) {
       count += 1;
@@ -27,7 +29,7 @@ function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500
       return 8;
     },
   };
-  return { sink, read: () => packets.map(readPacket) };
+  return { sink, read: () => packets.map((packet) => readPacket(packet)) };
 }
 
 function blockOf(bytes: Buffer): Block {

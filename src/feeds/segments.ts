@@ -19,18 +19,28 @@ export function newBlock(size: number): Block {
   };
 }
 
+/** The longest IPv4 packet. An IPv6 packet without options could have 40 bytes more. */
+export const LONGEST_PACKET = 65_535;
+
 /** Takes finished packets. */
 export interface PacketSink {
-  /** The greatest length of a packet, in bytes: 576 to 65,535. Read again for each burst. */
+  /** The MTU that both ends know, in bytes: 576 to 65,535. It and `longest` are read again for each burst. */
   readonly mtu: number;
+  /**
+   * The greatest length of a packet, in bytes: the MTU; or more, up to 65,535, when one packet may have the payload of
+   * several segments, as in captures on a machine whose network card cuts segments.
+   */
+  readonly longest: number;
+  /** Packets with a payload get the sum of their pseudo-header only. The network card completes such a checksum. */
+  readonly leavesChecksums: boolean;
   /** The block that the last `place` pointed into. */
   readonly block: Block;
   /**
-   * Makes room in `block` for one packet of `length` bytes and answers its offset there, a multiple of four. The bytes
-   * between the packet's end and the next multiple of four must be zero. -1: leave the packet out. `from` is the sender,
-   * and `version` that of the IP header.
+   * Makes room in `block` for one packet and answers its offset there, a multiple of four. The bytes between the packet's
+   * end and the next multiple of four must be zero. -1: leave the packet out. `from` is the sender, and `version` that of
+   * the IP header.
    */
-  place(length: number, from: Side, version: 4 | 6): number;
+  place(length: number, payload: number, from: Side, version: 4 | 6): number;
 }
 
 export interface SegmentOptions {
@@ -47,10 +57,14 @@ const RST = 0x04;
 const PSH = 0x08;
 const ACK = 0x10;
 
-const TCP_HEADER = 20;
-/** The length of the only option, the maximum segment size on a SYN: RFC 9293, section 3.2. */
-const MSS_OPTION = 4;
+export const TCP_HEADER = 20;
+/** The options of a SYN: the maximum segment size (RFC 9293, section 3.2) and the window scale (RFC 7323, section 2.2). */
+const MSS_OPTION = 0x02040000;
+const WINDOW_SCALE_OPTION = 0x01030300;
+const SYN_OPTIONS = 8;
 const WINDOW = 0xffff;
+/** The window is 8 MiB: packets of 64 KiB must fit into it, or readers call them out of the window. */
+const WINDOW_SCALE = 7;
 
 /**
  * Makes the TCP packets (RFC 9293, over IPv4 or IPv6) that would have carried one session's plaintext. Every burst is
@@ -92,16 +106,16 @@ export class Segments {
     emit(this.#sink, client, server, ACK);
   }
 
-  /** One burst: full segments, PSH on the last; the peer acknowledges every second one (RFC 9293, section 3.8.6.3) and the last. */
+  /** One burst: full packets, PSH on the last; the peer acknowledges every second one (RFC 9293, section 3.8.6.3) and the last. */
   data(side: Side, bytes: Uint8Array): void {
     const [from, to] = this.#directed(side);
     if (this.#over || from.ended) return;
     const payload = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const length = payload.length;
-    const mss = mssOf(this.#sink, from);
+    const most = mostPayload(this.#sink, from);
     let unacknowledged = 0;
-    for (let start = 0; start < length; start += mss) {
-      const end = Math.min(start + mss, length);
+    for (let start = 0; start < length; start += most) {
+      const end = Math.min(start + most, length);
       emit(this.#sink, from, to, end === length ? PSH | ACK : ACK, payload, start, end);
       unacknowledged += 1;
       if (unacknowledged === 2 || end === length) {
@@ -197,11 +211,18 @@ function mssOf({ mtu }: PacketSink, { ipLength }: Header): number {
   return mtu - ipLength - TCP_HEADER;
 }
 
+/** The greatest payload of one packet: a whole number of segments. */
+function mostPayload(sink: PacketSink, header: Header): number {
+  const mss = mssOf(sink, header);
+  const most = sink.longest - header.ipLength - TCP_HEADER;
+  return most - (most % mss);
+}
+
 /** Writes one packet and moves the sender's sequence number on. */
 function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buffer, start = 0, end = 0): void {
-  const options = (flags & SYN) !== 0 ? MSS_OPTION : 0;
+  const options = (flags & SYN) !== 0 ? SYN_OPTIONS : 0;
   const length = from.ipLength + TCP_HEADER + options + end - start;
-  const at = sink.place(length, from.side, from.ipLength === 20 ? 4 : 6);
+  const at = sink.place(length, end - start, from.side, from.ipLength === 20 ? 4 : 6);
   if (at >= 0) {
     const { block } = sink;
     writeIpHeader(block, at, length, from);
@@ -209,11 +230,19 @@ function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buf
     block.view.setUint32(tcp + 4, from.sequence);
     block.view.setUint32(tcp + 8, (flags & ACK) !== 0 ? to.sequence : 0);
     block.view.setUint16(tcp + 12, (((TCP_HEADER + options) / 4) << 12) | flags);
-    if (options > 0) block.view.setUint32(tcp + TCP_HEADER, 0x02040000 | mssOf(sink, from));
-    payload?.copy(block.bytes, tcp + TCP_HEADER + options, start, end);
-    // The sum covers whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
-    const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), from.pseudoSum + swapped(at + length - tcp));
-    block.view.setUint16(tcp + 16, checksum(total), true);
+    if (options > 0) {
+      block.view.setUint32(tcp + TCP_HEADER, MSS_OPTION | mssOf(sink, from));
+      block.view.setUint32(tcp + TCP_HEADER + 4, WINDOW_SCALE_OPTION | WINDOW_SCALE);
+    }
+    payload?.copy(block.bytes, tcp + TCP_HEADER, start, end);
+    const pseudoSum = from.pseudoSum + swapped(at + length - tcp);
+    if (end > start && sink.leavesChecksums) {
+      block.view.setUint16(tcp + 16, folded(pseudoSum), true);
+    } else {
+      // The sum covers whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
+      const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), pseudoSum);
+      block.view.setUint16(tcp + 16, checksum(total), true);
+    }
   }
   from.sequence = (from.sequence + end - start + ((flags & (SYN | FIN)) !== 0 ? 1 : 0)) >>> 0;
 }
@@ -252,8 +281,12 @@ function swapped(value: number): number {
   return ((value & 0xff) << 8) | (value >>> 8);
 }
 
+function folded(total: number): number {
+  let rest = total;
+  while (rest > 0xffff) rest = (rest & 0xffff) + (rest >>> 16);
+  return rest;
+}
+
 function checksum(total: number): number {
-  let folded = total;
-  while (folded > 0xffff) folded = (folded & 0xffff) + (folded >>> 16);
-  return ~folded & 0xffff;
+  return ~folded(total) & 0xffff;
 }

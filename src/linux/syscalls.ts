@@ -11,7 +11,7 @@ import { NetworkError } from "../errors.ts";
 
 export const AF = { INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
 export const SOCK = { STREAM: 1, RAW: 3, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
-const SOL = { IP: 0, SOCKET: 1, IPV6: 41, NETLINK: 270 } as const;
+const SOL = { IP: 0, SOCKET: 1, IPV6: 41, PACKET: 263, NETLINK: 270 } as const;
 /** Socket options: `[level, option]`. */
 export const OPTION = {
   REUSEADDR: [SOL.SOCKET, 2],
@@ -28,11 +28,14 @@ export const OPTION = {
   V6ONLY: [SOL.IPV6, 26],
   TRANSPARENT_V6: [SOL.IPV6, 75],
   NO_ENOBUFS: [SOL.NETLINK, 5],
+  /** Every frame follows a struct virtio_net_hdr. */
+  VNET_HDR: [SOL.PACKET, 15],
 } as const;
 const CLONE_NEWNET = 0x40000000;
 const MSG_DONTWAIT = 0x40;
 const EFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
 const POLLIN = 1;
+const SIOCETHTOOL = 0x8946;
 
 // The C library that the process itself is linked to.
 const libc = koffi.load(null);
@@ -114,6 +117,14 @@ export function askInterface(fd: number, request: number, name: string): Buffer 
   question.write(name, 0, 15, "latin1");
   must(calls.ioctl(fd, request, "void *", question), "ioctl");
   return question.subarray(16);
+}
+
+/** Asks or tells the driver of a network interface with a struct of linux/ethtool.h, which takes the answer. */
+export function askDriver(fd: number, name: string, command: Buffer): void {
+  const question = Buffer.alloc(40);
+  question.write(name, 0, 15, "latin1");
+  question.writeBigUInt64LE(addressOf(command), 16);
+  must(calls.ioctl(fd, SIOCETHTOOL, "void *", question), "ioctl");
 }
 
 /** Receives one message without waiting. Returns its length in bytes; undefined: there is no message. */
