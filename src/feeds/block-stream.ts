@@ -7,12 +7,12 @@ export const PIECE = 256 * 1024;
 const QUIET = 50;
 const SETTLE = 10;
 
-/** Takes whole pcapng blocks, with the number of packets in them. */
-export type Deliver = (blocks: Buffer, packets: number) => void;
+/** Takes whole pcapng blocks, with the number of packets in them. Answers whether it still needs the memory. */
+export type Deliver = (blocks: Buffer, packets: number) => boolean;
 
 /** Collects pcapng blocks and hands them on in pieces, while the feed has readers. */
 export class BlockStream implements BlockPlace {
-  readonly block: Block = newBlock(PIECE);
+  block: Block = newBlock(PIECE);
   generation = 0;
   readonly #deliver: Deliver;
   #hasReaders = false;
@@ -54,13 +54,12 @@ export class BlockStream implements BlockPlace {
     clearTimeout(this.#timer);
     this.#due = Number.POSITIVE_INFINITY;
     if (this.#used === 0) return;
-    // A copy: sockets send it later, and the block is used again at once.
-    const piece = Buffer.allocUnsafeSlow(this.#used);
-    this.block.bytes.copy(piece, 0, 0, this.#used);
+    const piece = this.block.bytes.subarray(0, this.#used);
     const packets = this.#packets;
     this.#used = 0;
     this.#packets = 0;
-    this.#deliver(piece, packets);
+    // A socket takes most pieces at once. New memory costs more than the bytes in it, so it is only for the others.
+    if (this.#deliver(piece, packets)) this.block = newBlock(PIECE);
   }
 
   #flushIn(delay: number): void {

@@ -73,9 +73,11 @@ export class CaptureClients {
     return this.#readers.size;
   }
 
-  deliver(blocks: Buffer, packets: number): void {
+  /** Answers whether these blocks wait for a client, which needs their memory. */
+  deliver(blocks: Buffer, packets: number): boolean {
     const bytes = this.#options.format === "pcap" ? pcapRecords(blocks) : blocks;
     for (const reader of this.#readers) this.#send(reader, bytes, packets);
+    return bytes === blocks && [...this.#readers].some(({ socket }) => socket.writableLength > 0);
   }
 
   /** Stops listening. Connected clients get the bytes that wait for them, within a second. */

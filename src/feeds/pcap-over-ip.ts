@@ -8,7 +8,7 @@ import { createFilter } from "./filter.ts";
 import { createClock, openPacketFlow } from "./packet-flow.ts";
 import { type CommentMark, PacketBlocks, type Segmentation } from "./pcapng-packets.ts";
 import { createRecovery, type Recovery } from "./recovery.ts";
-import { type Hub, type Link, openHub, openLink } from "./worker-links.ts";
+import { type Delivered, type Hub, type Link, openHub, openLink } from "./worker-links.ts";
 
 export interface PcapOverIpOptions extends FeedFilter {
   readonly name: string;
@@ -40,12 +40,14 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
   const form = { segment: options.segment, mark: options.mark };
   const place = address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
   const stream = new BlockStream((blocks, packets) => {
-    if (!outlet.deliver(blocks, packets)) {
+    const delivered = outlet.deliver(blocks, packets);
+    if (delivered === "left out") {
       counts.dropped += packets;
-      return;
+    } else {
+      counts.packets += packets;
+      counts.bytes += blocks.length;
     }
-    counts.packets += packets;
-    counts.bytes += blocks.length;
+    return delivered === "waits";
   });
   const outlet = (options.worker === 0 ? serve : follow)(options, place, (present) => stream.audience(present));
   await outlet.recovery.start();
@@ -80,8 +82,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
 /** Takes a worker's packets. */
 interface Outlet {
   readonly recovery: Recovery;
-  /** false: the packets were left out. */
-  deliver(blocks: Buffer, packets: number): boolean;
+  deliver(blocks: Buffer, packets: number): Delivered;
   /** Packets that were left out after they were delivered. */
   dropped(): number;
   close(): Promise<void>;
@@ -92,7 +93,7 @@ function serve(options: PcapOverIpOptions, place: string, onAudience: (present: 
   const { name, log, retry } = options;
   let clients: CaptureClients | undefined;
   let hub: Hub | undefined;
-  const deliver: Deliver = (blocks, packets) => clients?.deliver(blocks, packets);
+  const deliver: Deliver = (blocks, packets) => clients?.deliver(blocks, packets) ?? false;
   const close = async () => {
     // The hub first: once the address is free, another feed of this name may open its own hub.
     hub?.close();
@@ -113,10 +114,7 @@ function serve(options: PcapOverIpOptions, place: string, onAudience: (present: 
   };
   return {
     recovery: createRecovery({ name, place, log, retry, open }),
-    deliver(blocks, packets) {
-      deliver(blocks, packets);
-      return true;
-    },
+    deliver: (blocks, packets) => (deliver(blocks, packets) ? "waits" : "taken"),
     dropped: () => clients?.dropped ?? 0,
     close,
   };
@@ -141,7 +139,7 @@ function follow(options: PcapOverIpOptions, place: string, onAudience: (present:
   const recovery = createRecovery({ name, place, log: undefined, retry, open });
   return {
     recovery,
-    deliver: (blocks, packets) => link?.deliver(blocks, packets) ?? false,
+    deliver: (blocks, packets) => link?.deliver(blocks, packets) ?? "left out",
     dropped: () => 0,
     async close() {
       link?.close();

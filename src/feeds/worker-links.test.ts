@@ -14,7 +14,10 @@ function read(chunks: readonly Buffer[]) {
   const pieces: (readonly [string, number])[] = [];
   let refused = 0;
   const take = createPieceReader(
-    (blocks, packets) => pieces.push([blocks.toString("hex"), packets]),
+    (blocks, packets) => {
+      pieces.push([blocks.toString("hex"), packets]);
+      return false;
+    },
     () => {
       refused += 1;
     },

@@ -76,6 +76,7 @@ export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes:
     while (have >= need) {
       const whole = take();
       if (packets !== undefined) {
+        // Each piece has memory of its own.
         deliver(whole, packets);
         packets = undefined;
         need = HEAD;
@@ -93,10 +94,12 @@ export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes:
   };
 }
 
+export type Delivered = "taken" | "waits" | "left out";
+
 /** The end of a link at another worker. */
 export interface Link {
-  /** false: too many bytes wait already, so the piece was left out. */
-  deliver(blocks: Buffer, packets: number): boolean;
+  /** "left out": too many bytes wait already. "waits": the link needs the memory of the blocks. */
+  deliver(blocks: Buffer, packets: number): Delivered;
   close(): void;
 }
 
@@ -115,7 +118,7 @@ export async function openLink(
   });
   return {
     deliver(blocks, packets) {
-      if (socket.writableLength + blocks.length > LIMIT) return false;
+      if (socket.writableLength + blocks.length > LIMIT) return "left out";
       const head = Buffer.alloc(HEAD);
       head.writeUInt32LE(blocks.length, 0);
       head.writeUInt32LE(packets, 4);
@@ -123,7 +126,7 @@ export async function openLink(
       socket.write(head);
       socket.write(blocks);
       socket.uncork();
-      return true;
+      return socket.writableLength > 0 ? "waits" : "taken";
     },
     close() {
       socket.off("close", onLost);
