@@ -27,15 +27,16 @@ export interface CommentMark {
  */
 export type Segmentation = "mtu" | "offload";
 
-/** The MTU of Ethernet, which analysers expect. */
-const MTU = 1500;
-
+/** How a feed writes its packets. */
 export interface PacketForm {
   readonly segment: Segmentation;
   /** The longest packet, unless it is below the MTU. Absent: what IP allows. */
   readonly longest?: number;
   readonly mark: CommentMark | undefined;
 }
+
+/** The MTU of Ethernet, which analysers expect. */
+const MTU = 1500;
 
 /** Wraps one session's packets in pcapng blocks. The first of each generation has a comment that names the session. */
 export class PacketBlocks implements SessionPackets {
