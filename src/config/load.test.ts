@@ -94,6 +94,7 @@ timeouts: { hello: 250ms }
       directory: join(folder, "conf/captures"),
       rotate: 2 ** 30,
       keep: 10,
+      segment: "offload",
       flows: ["decrypted", "notTls"],
     },
   ]);
