@@ -29,7 +29,13 @@ interface Growth {
 }
 
 const GROWTHS: readonly Growth[] = [
-  { name: "live", title: "live sessions", sizes: [10, 300, 3000, 20_000], isLive: true },
+  {
+    name: "live",
+    title: "live sessions",
+    sizes: [10, 300, 3000, 20_000],
+    isLive: true,
+    settings: () => ({ workers: 4 }), // each has two descriptors for each of its sessions
+  },
   {
     name: "lists",
     title: "list entries",

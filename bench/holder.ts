@@ -15,7 +15,10 @@ console.log("held");
 async function open(): Promise<void> {
   while (begun < job.count) {
     begun += 1;
-    const socket = await connect(job);
+    const nth = begun;
+    const socket = await connect(job).catch((error: Error) => {
+      throw new Error(`Session ${nth}: ${error.message}`);
+    });
     socket.write(`GET /small HTTP/1.1\r\nHost: localhost:${job.target.port}\r\n\r\n`);
     await once(socket, "data");
   }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Host } from "./hosts.ts";
 import { BIG, UPLOAD } from "./origin.ts";
-import { type Program, run, start, stop, usage } from "./processes.ts";
+import { descriptors, type Program, run, start, stop, usage } from "./processes.ts";
 
 /** How clients reach the target: directly, or with CONNECT through a proxy. */
 export interface Way {
@@ -91,7 +91,8 @@ function idle(sessions: number): Load {
     unit: "KiB",
     isFresh: true,
     async of({ way, program }, { plan }) {
-      const count = Math.round(sessions * plan.idle);
+      // A program of one process needs two descriptors for each session.
+      const count = Math.min(Math.round(sessions * plan.idle), Math.floor(descriptors() / 2) - 100);
       return { cost: program ? await memoryOfIdle(way, program, count) : Number.NaN };
     },
   };
@@ -227,8 +228,25 @@ async function connectTimes({ from, target }: Way, count: number): Promise<reado
 /** How many times sessions were held, so that each program has a log of its own. */
 let held = 0;
 
+/** How many sessions one program holds: its descriptors are limited. */
+const HOLDER = 8000;
+
 /** Opens sessions that send one request and then stay silent. Resolves with a function that closes them. */
 export async function holdSessions(way: Way, count: number): Promise<() => Promise<void>> {
+  const ends: (() => Promise<void>)[] = [];
+  const end = async () => {
+    for (const each of ends) await each();
+  };
+  try {
+    for (let open = 0; open < count; open += HOLDER) ends.push(await hold(way, Math.min(HOLDER, count - open)));
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return end;
+}
+
+async function hold(way: Way, count: number): Promise<() => Promise<void>> {
   const { target, proxy } = way;
   const job = JSON.stringify({ target, proxy, count, clients: CLIENTS });
   held += 1;

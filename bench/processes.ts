@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
@@ -34,6 +34,12 @@ const running = new Set<ChildProcess>();
 /** Tens of thousands of sessions need more descriptors than many systems allow. Only root may raise the hard limit. */
 const WITH_DESCRIPTORS =
   '(ulimit -Hn 131072) 2>/dev/null && ulimit -Hn 131072; ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"';
+
+/** How many descriptors a program of the bench may have. */
+export function descriptors(): number {
+  const output = execFileSync("sh", ["-c", WITH_DESCRIPTORS, "sh", "-c", "ulimit -n"], { encoding: "utf8" });
+  return output.trim() === "unlimited" ? Number.POSITIVE_INFINITY : Number(output);
+}
 
 /** Makes programs with OpenSSL offer and accept one group alone, as the bench's clients do. Node's programs ignore it. */
 const OPENSSL = join(WORKSHOP, "openssl.cnf");
