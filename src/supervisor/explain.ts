@@ -88,7 +88,7 @@ function certificateFacts({ trust, loaded }: NodeState["active"], pem: string, h
   const { names, issuer } = recordCertificate(leaf);
   // The chain is not known, so only a self-signed certificate is known to reach no trusted root.
   const code = leaf.checkIssued(leaf) ? "DEPTH_ZERO_SELF_SIGNED_CERT" : undefined;
-  const { faults } = verifyServer({ leaf, code, host, roots: createRootSet(trust.roots), now: Date.now() });
+  const { faults } = verifyServer({ leaf, sent: [], code, host, roots: createRootSet(trust.roots), now: Date.now() });
   const { ocsp, crl } = loaded.config.policy.revocation;
   // Explaining asks no responder.
   const revocationOpen = ocsp !== "off" || crl !== "off";

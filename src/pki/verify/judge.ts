@@ -30,8 +30,8 @@ export interface JudgedServer {
 /** The certificate that a server showed, and OpenSSL's result. */
 export interface ShownCertificate {
   readonly certificate: X509Certificate;
-  /** The certificates that the server sent with it; if absent, those that Node's TLS socket linked to it. */
-  readonly sent?: readonly X509Certificate[];
+  /** The certificates that the server sent with it. */
+  readonly sent: readonly X509Certificate[];
   /** OpenSSL's error; undefined: it found none. */
   readonly verifyCode: string | undefined;
   /** The OCSP response that the server stapled. */
@@ -77,7 +77,7 @@ export function createJudge(
     const name = `${sha256} ${host ?? ""}`;
     const known = code === undefined ? verified.find(name, now) : undefined;
     if (known) return known;
-    const { faults } = verifyServer({ leaf, ...(sent && { sent }), code, host, roots: rootSet, now });
+    const { faults } = verifyServer({ leaf, sent, code, host, roots: rootSet, now });
     if (code === undefined) verified.keep(name, faults, now + FRESH);
     return faults;
   }

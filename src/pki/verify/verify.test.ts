@@ -21,9 +21,9 @@ const CLIENT_ONLY = { purposes: ["1.3.6.1.5.5.7.3.2"] };
 async function judge(chain: readonly Made[], options: Judging = {}): Promise<string[]> {
   const { host = "www.example.com", roots = [ROOT.pem], ciphers } = options;
   const shown = { certificatePem: chain.map(({ pem }) => pem).join(""), keyPem: chain[0]!.keyPem };
-  const { leaf, code } = await shake(shown, roots, ciphers === undefined ? {} : { ciphers });
+  const { leaf, sent, code } = await shake(shown, roots, ciphers === undefined ? {} : { ciphers });
   if ("code" in options) assert.equal(code, options.code);
-  const proof = { leaf, host: host ?? undefined, roots: createRootSet(roots), now: Date.now() };
+  const proof = { leaf, sent, host: host ?? undefined, roots: createRootSet(roots), now: Date.now() };
   const found = write(verifyServer({ ...proof, code }).faults);
   const alone = write(verifyServer({ ...proof, code: NOT_VERIFIED }).faults);
   // A chain that OpenSSL did not verify must be judged just as strictly.
@@ -275,20 +275,21 @@ test("A host matches as in a browser: wildcards for one whole label, addresses b
   const { leaf, code } = await shakeOne(await leafOf(ROOT, { names }));
   const roots = createRootSet([ROOT.pem]);
   for (const [host, matches] of HOSTS) {
-    const { faults } = verifyServer({ leaf, code, host, roots, now: Date.now() });
+    const { faults } = verifyServer({ leaf, sent: [], code, host, roots, now: Date.now() });
     assert.deepEqual(
       faults.map(({ fault }) => fault),
       matches ? [] : ["hostMismatch"],
       host,
     );
   }
-  assert.deepEqual(verifyServer({ leaf, code, host: undefined, roots, now: Date.now() }).faults, []);
+  assert.deepEqual(verifyServer({ leaf, sent: [], code, host: undefined, roots, now: Date.now() }).faults, []);
 });
 
 test("A certificate without subjectAltName matches no host, not even its common name", async () => {
   const { leaf, code } = await shakeOne(await make({ subject: "CN=www.example.com", issuer: ROOT }));
   const { faults } = verifyServer({
     leaf,
+    sent: [],
     code,
     host: "www.example.com",
     roots: createRootSet([ROOT.pem]),
@@ -302,7 +303,14 @@ const shakeOne = ({ pem, keyPem }: Made) => shake({ certificatePem: pem, keyPem 
 test('An OpenSSL code that is not in the table is a fault, even "toString"', async () => {
   const { leaf } = await shakeOne(await leafOf(ROOT));
   for (const code of ["SOMETHING_NEW", "toString", "__proto__"]) {
-    const { faults } = verifyServer({ leaf, code, host: undefined, roots: createRootSet([ROOT.pem]), now: Date.now() });
+    const { faults } = verifyServer({
+      leaf,
+      sent: [],
+      code,
+      host: undefined,
+      roots: createRootSet([ROOT.pem]),
+      now: Date.now(),
+    });
     assert.deepEqual(faults, [{ fault: "invalid", code }]);
   }
 });

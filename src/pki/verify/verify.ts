@@ -16,9 +16,9 @@ export interface FoundFault {
 
 export interface ServerProof {
   readonly leaf: X509Certificate;
-  /** The certificates that the server sent with the leaf; if absent, those that Node's TLS socket linked to it. */
-  readonly sent?: readonly X509Certificate[];
-  /** OpenSSL's result: `authorizationError` of a socket with rejectUnauthorized false; or NOT_VERIFIED. */
+  /** The certificates that the server sent with the leaf. */
+  readonly sent: readonly X509Certificate[];
+  /** The name of OpenSSL's verification error; undefined: it found none. Or NOT_VERIFIED. */
   readonly code: string | undefined;
   /** The name or address that the client requested; undefined: it is not known. */
   readonly host: string | undefined;

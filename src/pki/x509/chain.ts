@@ -48,11 +48,7 @@ const MAX_SIGNATURES = 24;
  * order (RFC 8446, section 4.4.2). Checks every signature, but no dates: an expired certificate can still have a
  * trusted issuer. Answers the longest chain when none reaches a root.
  */
-export function findChain(
-  leaf: X509Certificate,
-  roots: RootSet,
-  sentAlong: readonly X509Certificate[] = certificatesSentWith(leaf),
-): Chain {
+export function findChain(leaf: X509Certificate, roots: RootSet, sentAlong: readonly X509Certificate[]): Chain {
   const sent = sentAlong.slice(0, MAX_SENT);
   let signatures = 0;
   let longest: readonly X509Certificate[] = [leaf];
@@ -79,17 +75,6 @@ export function findChain(
 
   const anchored = climb([leaf]);
   return anchored ? { path: anchored, anchored: true } : { path: longest, anchored: false };
-}
-
-/** Node's issuerCertificate is the certificate that was sent next, even when that one is not the issuer. */
-export function certificatesSentWith(leaf: X509Certificate): X509Certificate[] {
-  const sent = new Map<string, X509Certificate>();
-  let next = leaf.issuerCertificate;
-  while (next && sent.size < MAX_SENT && !sent.has(next.fingerprint256)) {
-    sent.set(next.fingerprint256, next);
-    next = next.issuerCertificate;
-  }
-  return [...sent.values()];
 }
 
 /** Whether the issuer's name, key identifier and key match the certificate. */

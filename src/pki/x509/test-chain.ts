@@ -83,7 +83,7 @@ export async function shake(
   shown: { readonly certificatePem: string; readonly keyPem: string },
   roots: readonly string[],
   options: { readonly ciphers?: string; readonly servername?: string } = {},
-): Promise<{ leaf: X509Certificate; code: string | undefined }> {
+): Promise<{ leaf: X509Certificate; sent: X509Certificate[]; code: string | undefined }> {
   const { ciphers = "DEFAULT" } = options;
   const server = createServer({ cert: shown.certificatePem, key: shown.keyPem, ciphers });
   // The client may close the connection with a reset.
@@ -105,12 +105,19 @@ export async function shake(
     await once(client, "secureConnect");
     const leaf = client.getPeerX509Certificate();
     if (!leaf) throw new Error("The server showed no certificate");
-    return { leaf, code: (client.authorizationError as unknown as string | null) ?? undefined };
+    return { leaf, sent: sentWith(leaf), code: (client.authorizationError as unknown as string | null) ?? undefined };
   } finally {
     client.destroy();
     server.close();
     await once(server, "close");
   }
+}
+
+/** Node's issuerCertificate is the certificate that was sent next, even when that one is not the issuer. */
+function sentWith(leaf: X509Certificate): X509Certificate[] {
+  const sent = new Set<X509Certificate>();
+  for (let next = leaf.issuerCertificate; next && !sent.has(next); next = next.issuerCertificate) sent.add(next);
+  return [...sent];
 }
 
 /** An empty folder that is removed after the test. */
