@@ -7,6 +7,7 @@ import { type TestContext, test } from "node:test";
 import { createSecureContext, TLSSocket } from "node:tls";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { until as eventually } from "../../test/processes.ts";
 import { make } from "../pki/x509/test-chain.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import { checkEngine } from "./check.ts";
@@ -279,8 +280,7 @@ test("A loop that nobody holds on to goes on: libuv has the address of its memor
     });
   }
   globalThis.gc?.();
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  assert.equal(watched, 1);
+  await eventually("the task's turn", () => watched === 1);
 });
 
 test("An end whose bytes are read after it has ended says so again and again", async (t) => {
