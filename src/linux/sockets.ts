@@ -5,9 +5,8 @@ import type { Endpoint } from "../vocabulary.ts";
 import { AF, bindAddress, listen, OPTION, SOCK, setOption, socket } from "./syscalls.ts";
 
 /**
- * A listening TCP socket that also accepts connections to addresses that are not this machine's, when the kernel steers them here. Pass
- * the descriptor to `net.createServer().listen({ fd, backlog })` with the same backlog, because that calls listen(2) again. An IPv6
- * socket takes IPv6 only. Returns the file descriptor, which the caller owns. Throws NetworkError: EPERM without CAP_NET_ADMIN,
+ * A listening TCP socket that also accepts connections to addresses that are not this machine's, when the kernel steers them here. An
+ * IPv6 socket takes IPv6 only. Returns the file descriptor, which the caller owns. Throws NetworkError: EPERM without CAP_NET_ADMIN,
  * EADDRINUSE.
  */
 export function transparentListener(options: {
@@ -30,10 +29,9 @@ export function transparentListener(options: {
 }
 
 /**
- * A TCP socket bound to an address that need not be this machine's. Port 0: the kernel chooses a port when the socket connects. Pass
- * the descriptor to `new net.Socket({ fd, manualStart: true, allowHalfOpen: true }).connect(…)`. Returns the file descriptor, which
- * the caller owns. Throws NetworkError: EPERM without CAP_NET_ADMIN, EADDRINUSE, EACCES for a port below 1024 without
- * CAP_NET_BIND_SERVICE.
+ * A TCP socket bound to an address that need not be this machine's. Port 0: the kernel chooses a port when the socket connects.
+ * Returns the file descriptor, which the caller owns. Throws NetworkError: EPERM without CAP_NET_ADMIN, EADDRINUSE, EACCES for a port
+ * below 1024 without CAP_NET_BIND_SERVICE.
  */
 export function transparentClient(from: Endpoint, mark?: number): number {
   return opened(`Cannot bind to ${name(from)}`, from.address, (fd) => {
