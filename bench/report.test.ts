@@ -48,6 +48,12 @@ test("When theirs adds too little to be measured, there is no ratio, and ours ho
   assert.equal(judge(QUARTER, at(0.5))?.holds, true);
 });
 
+test("Memory that became less while the sessions opened neither holds nor misses a bound", () => {
+  const idle: Row = { load: "idle 1,000", ours: "clearline", theirs: "sslsplit", atMost: 0.95 };
+  const verdict = judge(idle, { "idle 1,000": { clearline: { cost: -32 }, sslsplit: { cost: 38 } } });
+  assert.deepEqual(verdict, { ours: -32, theirs: 38, value: Number.NaN, holds: undefined });
+});
+
 test("A row that was not measured on both subjects has no verdict", () => {
   assert.equal(judge(BYTES, { "down 1": { clearline: { cost: 1 } } }), undefined);
   assert.equal(judge(BYTES, {}), undefined);

@@ -12,8 +12,8 @@ export interface Verdict {
   readonly holds: boolean | undefined;
 }
 
-/** How many times theirs ours is; NaN when theirs is too small to be measured. */
-const quotient = (ours: number, theirs: number) => (theirs > 0 ? ours / theirs : Number.NaN);
+/** How many times theirs ours is; NaN when one of them is too small to be measured. */
+const quotient = (ours: number, theirs: number) => (ours > 0 && theirs > 0 ? ours / theirs : Number.NaN);
 
 const COMPARE: Readonly<Record<Comparison, (ours: number, theirs: number) => number>> = {
   quotient,
@@ -29,7 +29,9 @@ export function judge(row: Row, readings: Readings): Verdict | undefined {
   const base = compare === "added" ? (direct?.cost ?? Number.NaN) : 0;
   const [ours, theirs] = [mine.cost - base, other.cost - base];
   const value = COMPARE[compare](ours, theirs);
-  if (row.atMost === undefined) return { ours, theirs, value, holds: undefined };
+  // The sessions took less memory than the program gave back meanwhile: that says nothing about them.
+  const isUnmeasured = compare === "quotient" && Number.isNaN(value);
+  if (row.atMost === undefined || isUnmeasured) return { ours, theirs, value, holds: undefined };
   const bound = compare === "difference" ? theirs + row.atMost : theirs * row.atMost;
   return { ours, theirs, value, holds: ours <= bound };
 }
