@@ -301,7 +301,8 @@ export function plot(samples: readonly Sample[]): string {
 <polyline points="${points}" fill="none" stroke="#0b62a4" stroke-width="1.5"/></g>`;
   });
   const height = curves.length * HEIGHT + 20;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12" fill="#444">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12" fill="#444" role="img" aria-labelledby="t">
+<title id="t">What the workers held during the soak</title>
 ${panels.join("\n")}
 <text x="${WIDTH - 20}" y="${height - 8}" text-anchor="end">${samples.at(-1)?.sessions ?? 0} sessions in ${Math.round(last)} s</text>
 </svg>
