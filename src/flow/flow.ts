@@ -16,7 +16,7 @@ import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./re
 import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
-import { hostOf, type Layer, noteVerdict, type Story, type TlsLayer } from "./story.ts";
+import { alertsOf, hostOf, type Layer, noteVerdict, type Story, type TlsLayer } from "./story.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
 
 /** One session, from its first byte to its last. Read this file first. */
@@ -31,9 +31,10 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
   };
   try {
     const reason = await begin(story);
-    story.session.close(reason);
+    story.session.close(reason, alertsOf(story));
   } catch (error) {
-    story.session.close(endOnError(story, error));
+    const reason = endOnError(story, error);
+    story.session.close(reason, alertsOf(story));
   } finally {
     story.chain?.release();
     for (const connection of story.connections) node.streams.close(connection);

@@ -4,6 +4,7 @@ import type { FeedStage } from "../feeds/taps.ts";
 import type { LegStage } from "../legs/stage.ts";
 import type { PkiStage } from "../pki/stage.ts";
 import type { Policy } from "../policy/evaluate.ts";
+import type { LegAlerts } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { StreamStage } from "../streams/stage.ts";
 import type { UpgradeStage } from "../streams/upgrade-stage.ts";
@@ -38,7 +39,7 @@ export interface SessionHandle {
   /** The rule, list or built-in that has decided so far; null: none has. */
   readonly rule: string | null;
   note(news: SessionUpdate): void;
-  close(reason: string): void;
+  close(reason: string, alerts: LegAlerts): void;
   /** Logs a bug of ours that ended the session, without the bytes that the session carried. */
   reportBug(error: unknown): void;
   /** Warns the operator: this server offered TLS in an earlier session and no longer does. */

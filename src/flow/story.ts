@@ -3,9 +3,11 @@ import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
+import type { LegAlerts } from "../sessions/record.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { nameAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import type { Node, SessionHandle } from "./stages.ts";
 
@@ -55,6 +57,21 @@ export interface TlsLayer extends Layer {
   readonly received: ReceivedHello;
   /** The key of this server in `node.servers`. */
   readonly serverKey: string;
+}
+
+/** The last alerts of each leg's TLS. A refusal before there is TLS on a leg is told by the record's reason. */
+export function alertsOf({ connections, clientConnections }: Story): LegAlerts {
+  const alerts: LegAlerts = {};
+  for (const connection of connections) {
+    const { layer } = connection;
+    if (!layer) continue;
+    const { alertReceived: received, alertSent: sent } = layer;
+    alerts[clientConnections.has(connection) ? "client" : "server"] = {
+      ...(received !== undefined && { alertReceived: nameAlert(received) }),
+      ...(sent !== undefined && { alertSent: nameAlert(sent) }),
+    };
+  }
+  return alerts;
 }
 
 /** Dials the layer's server again. The story closes the connection at its end. */

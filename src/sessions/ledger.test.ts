@@ -55,6 +55,19 @@ test("Bytes that passed are activity and enter both legs' records, which keep wh
   assert.deepEqual(ledger.drain(3000), [], "nothing passed since");
 });
 
+test("A close brings the last alerts of the legs that had TLS, and is no activity", () => {
+  const ledger = new Ledger(1);
+  const session = ledger.open(BIRTH, 1000);
+  session.update({ clientLeg: { version: "TLSv1.3", received: 0, sent: 0 } }, 1001);
+  ledger.drain(1002);
+  const alerts = { alertReceived: "close_notify", alertSent: "close_notify" };
+  session.close("The client closed the connection", 2000, { client: alerts });
+  const clientLeg = { version: "TLSv1.3", received: 0, sent: 0, ...alerts };
+  const closeReason = "The client closed the connection";
+  assert.deepEqual(ledger.drain(2001), [{ id: session.id, clientLeg, end: 2000, closeReason }]);
+  assert.equal(session.record.lastActivity, 1001);
+});
+
 test("The record has the last bytes before a close, and does not change after it", () => {
   const ledger = new Ledger(1);
   const session = ledger.open(BIRTH, 1000);

@@ -1,4 +1,4 @@
-import type { Session } from "./record.ts";
+import type { LegAlerts, Session } from "./record.ts";
 import { advance, finish, openSession, type SessionStart, type SessionUpdate } from "./session.ts";
 import type { SessionChange } from "./table.ts";
 
@@ -90,11 +90,16 @@ export class LiveSession {
   }
 
   /** Only the first close counts. */
-  close(reason: string, now: number): void {
+  close(reason: string, now: number, alerts: LegAlerts = {}): void {
     if (this.#record.end !== null) return;
     this.measure(now);
-    this.#record = finish(this.#record, reason, now);
+    const { client, server } = alerts;
+    const legs = {
+      ...(client && { clientLeg: { ...this.#record.clientLeg, ...client } }),
+      ...(server && { serverLeg: { ...this.#record.serverLeg, ...server } }),
+    };
+    this.#record = finish({ ...this.#record, ...legs }, reason, now);
     const { end, closeReason } = this.#record;
-    this.#onChange({ end, closeReason });
+    this.#onChange({ ...legs, end, closeReason });
   }
 }

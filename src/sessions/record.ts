@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ACTIONS, PHASES } from "../vocabulary.ts";
+import { ACTIONS, PHASES, type Side } from "../vocabulary.ts";
 
 /**
  * The session record: its schema, from which its types and the API's document follow. The flow imports the types only, so
@@ -33,6 +33,10 @@ const leg = z
     group: z.exactOptional(z.string()).describe("IANA's name: X25519MLKEM768"),
     alpn: z.exactOptional(z.string().nullable()).describe("h2; null: none was agreed"),
     resumed: z.exactOptional(z.boolean()).describe("true: the handshake resumed an earlier session"),
+    alertReceived: z
+      .exactOptional(z.string())
+      .describe("the last TLS alert of this leg's peer, by IANA's name: close_notify; at the end of the session"),
+    alertSent: z.exactOptional(z.string()).describe("the last TLS alert that the node's TLS sent to it, alike"),
     received: bytes.describe("bytes from this leg's peer: of plaintext, or as they are when not decrypted"),
     sent: bytes.describe("bytes to this leg's peer, counted alike"),
   })
@@ -148,6 +152,8 @@ export const session = z.object({
 /** Na:Nb:Ta:Tb, written as "EST:EST:INIT:INIT". */
 export type State = z.output<typeof state>;
 export type LegRecord = Frozen<z.output<typeof leg>>;
+/** The last alerts of the legs that had TLS. */
+export type LegAlerts = Partial<Record<Side, Pick<LegRecord, "alertReceived" | "alertSent">>>;
 export type RevocationRecord = Frozen<z.output<typeof revocation>>;
 export type CertificateRecord = Frozen<z.output<typeof certificate>>;
 export type PresentedRecord = Frozen<z.output<typeof presented>>;

@@ -17,7 +17,7 @@ export function createSessionStage(ledger: Ledger, isStopped: () => boolean): Se
           return session.record.rule;
         },
         note: (news) => session.update(news, Date.now()),
-        close: (reason) => session.close(isStopped() ? "The node stopped" : reason, Date.now()),
+        close: (reason, alerts) => session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts),
         reportBug: (error) => log.error({ session: id, err: error }, "A bug ended a session"),
         warnOfWithdrawnTls: (protocol, server) =>
           log.warn({ session: id, protocol, server }, "A server no longer offers the TLS that it offered before"),

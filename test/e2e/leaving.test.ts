@@ -75,6 +75,8 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
         assert.equal((await readAll(client)).toString(), "answer");
         const session = await node.session(host("client-ends"));
         assert.deepEqual([session.clientLeft, session.serverLeft], ["closed", "closed"]);
+        for (const { alertReceived, alertSent } of [session.clientLeg, session.serverLeg])
+          assert.deepEqual([alertReceived, alertSent], ["close_notify", "close_notify"]);
         assert.match(session.closeReason ?? "", /client/i);
       });
 

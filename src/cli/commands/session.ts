@@ -82,13 +82,16 @@ function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
 
 type Pairs = readonly (readonly [string, string | number | null | undefined])[];
 
-function leg({ version, suite, group, alpn, resumed, received, sent }: LegRecord, peer: string): Pairs {
+function leg(record: LegRecord, peer: string): Pairs {
+  const { version, suite, group, alpn, resumed, alertReceived, alertSent, received, sent } = record;
+  const alerts = [alertReceived && `${alertReceived} from the ${peer}`, alertSent && `${alertSent} to it`];
   return [
     ["Version", version],
     ["Suite", suite],
     ["Group", group],
     ["ALPN", alpn],
     ["Handshake", resumed === undefined ? undefined : resumed ? "abbreviated: an earlier session was resumed" : "full"],
+    ["Last alerts", alerts.filter(Boolean).join(", ") || undefined],
     ["Bytes", `${bytes(received)} from the ${peer}, ${bytes(sent)} to it`],
   ];
 }
