@@ -63,10 +63,10 @@ describe("The pcapng feed", needs("openssl", "nginx-light", "curl", "tshark"), (
 
         // Wireshark knows plaintext protocols by port; the server's port here is any.
         const kind = option === "--http2" ? "http2" : "http";
-        const decode = ["-d", `tcp.port==${origin.port},${kind}`, ...CHECKED];
+        const decode = ["-d", `tcp.port==${origin.port},${kind}`];
         const tshark = (filter: string, ...fields: string[]) =>
           must(program("tshark"), [
-            ...["-r", file, "-Y", `tcp.port==${port} && (${filter})`, ...decode],
+            ...["-r", file, "-Y", `tcp.port==${port} && (${filter})`, ...decode, ...CHECKED],
             ...["-T", "fields", ...fields.flatMap((field) => ["-e", field])],
           ]);
 
@@ -89,10 +89,11 @@ describe("The pcapng feed", needs("openssl", "nginx-light", "curl", "tshark"), (
           new RegExp(`${session.id}.*${name.replaceAll(".", "\\.")}`),
         );
 
+        // tshark puts no packets together whose checksums it has looked at and found wrong; by default it does not look.
         const folder = join(node.folder, `objects-${name}`);
         await must(program("tshark"), ["-r", file, ...decode, "-Q", "--export-objects", `http,${folder}`]);
         const sizes = await must("/bin/sh", ["-c", 'wc -c "$1"/words*', "sh", folder]).catch(() => "");
-        if (kind === "http") assert.match(sizes, /400000 /);
+        if (kind === "http") assert.match(sizes, new RegExp(`^ *400000 .*${way}$`, "m"));
       });
     }
   }
