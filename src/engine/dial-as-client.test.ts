@@ -4,7 +4,16 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import type { NetworkError } from "../errors.ts";
 import { within } from "../linux/netns.ts";
-import { feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "../linux/test-network.ts";
+import {
+  deliverMarked,
+  feed,
+  type Network,
+  needsNamespaces,
+  ROUTED,
+  routedNetwork,
+  run,
+  serve,
+} from "../linux/test-network.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { connectFrom } from "./dial.ts";
 import { type End, openEnds } from "./end.ts";
@@ -26,11 +35,7 @@ let network: Network;
 before(() => {
   if (NAMESPACES.skip !== false) return;
   network = routedNetwork();
-  feed(network.node, OURS, "nft", "-f", "-");
-  for (const family of ["-4", "-6"]) {
-    run(network.node, "ip", family, "rule", "add", "fwmark", "1", "lookup", "100");
-    run(network.node, "ip", family, "route", "add", "local", "default", "dev", "lo", "table", "100");
-  }
+  deliverMarked(network, OURS);
 });
 after(() => network?.[Symbol.dispose]());
 

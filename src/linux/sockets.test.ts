@@ -7,7 +7,15 @@ import { until } from "../../test/processes.ts";
 import { NetworkError } from "../errors.ts";
 import { within } from "./netns.ts";
 import { transparentClient, transparentListener } from "./sockets.ts";
-import { connectFrom, feed, type Network, needsNamespaces, ROUTED, routedNetwork, run, serve } from "./test-network.ts";
+import {
+  connectFrom,
+  deliverMarked,
+  type Network,
+  needsNamespaces,
+  ROUTED,
+  routedNetwork,
+  serve,
+} from "./test-network.ts";
 
 const NAMESPACES = needsNamespaces();
 const PORT = 10443;
@@ -25,11 +33,7 @@ let network: Network;
 before(() => {
   if (NAMESPACES.skip !== false) return;
   network = routedNetwork();
-  feed(network.node, STEER, "nft", "-f", "-");
-  for (const family of ["-4", "-6"]) {
-    run(network.node, "ip", family, "rule", "add", "fwmark", "1", "lookup", "100");
-    run(network.node, "ip", family, "route", "add", "local", "default", "dev", "lo", "table", "100");
-  }
+  deliverMarked(network, STEER);
 });
 after(() => network?.[Symbol.dispose]());
 

@@ -69,6 +69,15 @@ export function routedNetwork(): Network {
   return network;
 }
 
+/** Loads a table of nft in the node. Packets that it marks with 1 are for the node, whatever their address. */
+export function deliverMarked({ node }: Network, table: string): void {
+  feed(node, table, "nft", "-f", "-");
+  for (const family of ["-4", "-6"]) {
+    run(node, "ip", family, "rule", "add", "fwmark", "1", "lookup", "100");
+    run(node, "ip", family, "route", "add", "local", "default", "dev", "lo", "table", "100");
+  }
+}
+
 /** Client and server are in one subnet. The node has two interfaces, na and nb, which nothing joins yet. */
 export function bridgedNetwork(): Network {
   const network = cables();
