@@ -419,3 +419,19 @@ test("No descriptor is left when relays are over, of pipes neither", async (t) =
   }
   assert.equal(open(), before);
 });
+
+test("A bug in a tap ends its own relay only, which rejects with it", async (t) => {
+  const broken: Tap = {
+    ...recorder(),
+    data: () => {
+      throw new Error("a bug");
+    },
+  };
+  const [sick, sound] = [await between(t, { taps: [broken] }), await between(t)];
+  const resets = [sick.client, sick.server].map((socket) => once(socket.resume(), "error"));
+  sick.client.write("some");
+  await assert.rejects(sick.over, { message: "a bug" });
+  for (const [error] of await Promise.all(resets)) assert.equal(error.code, "ECONNRESET");
+  sound.client.end("still here");
+  assert.equal(await digest(sound.server), createHash("sha256").update("still here").digest("hex"));
+});

@@ -76,12 +76,17 @@ interface Direction {
 /**
  * Carries bytes between two ends until both have left: with backpressure, half-closes and resets carried across, and a
  * missing close_notify wherever both sides have TLS. When one side breaks, the other is reset, because ending it would make a broken stream look complete. Both ends are closed
- * when it resolves.
+ * when it resolves. It rejects with a bug of ours, in a tap for example, after both ends have been reset.
  */
 export function relay(client: End, server: End, options: RelayOptions): Promise<RelayEnding> {
-  return new Promise((resolve) => {
-    new Relay(client, server, options, resolve).start();
+  return new Promise((resolve, reject) => {
+    new Relay(client, server, options, { resolve, reject }).start();
   });
+}
+
+interface Outcome {
+  resolve(ending: RelayEnding): void;
+  reject(error: unknown): void;
 }
 
 class Relay implements Task {
@@ -89,14 +94,14 @@ class Relay implements Task {
   readonly #up: Direction;
   readonly #down: Direction;
   readonly #options: RelayOptions;
-  readonly #resolve: (ending: RelayEnding) => void;
+  readonly #outcome: Outcome;
   readonly #left: Record<Side, "closed" | "reset" | null> = { client: null, server: null };
   readonly #truncated: Set<Side>;
   #first: Side | undefined;
   #isOver = false;
   #lastByte = performance.now();
 
-  constructor(client: End, server: End, options: RelayOptions, resolve: (ending: RelayEnding) => void) {
+  constructor(client: End, server: End, options: RelayOptions, outcome: Outcome) {
     const { taps, sieves } = options;
     const isOpaque =
       taps.length === 0 && !sieves && [client, server].every((end) => !end.isLayered && !end.gate && !end.hasUnread);
@@ -108,7 +113,7 @@ class Relay implements Task {
     this.#down = direction("server", server, client);
     this.#options = options;
     this.#truncated = options.truncated ?? new Set();
-    this.#resolve = resolve;
+    this.#outcome = outcome;
   }
 
   start(): void {
@@ -132,10 +137,15 @@ class Relay implements Task {
   /** An end was closed by somebody else, or a bug of ours. */
   fail(error: unknown): void {
     if (this.#isOver) return;
-    const { message } = error instanceof NetworkError ? error : { message: "An internal error ended the relay" };
-    this.#abort(message, undefined);
-    // Bugs must be seen; the loop's caller reports what a promise rejects with.
-    if (!(error instanceof NetworkError)) queueMicrotask(() => Promise.reject(error));
+    if (error instanceof NetworkError) {
+      this.#abort(error.message, undefined);
+      return;
+    }
+    // The story reports it, and only this session is over.
+    this.#stop();
+    this.#up.from.reset();
+    this.#up.to.reset();
+    this.#outcome.reject(error);
   }
 
   /** Ends it when nothing has passed for the idle time. `now`: performance.now(). */
@@ -332,13 +342,17 @@ class Relay implements Task {
     this.#up.to.close();
   }
 
-  #settle(reason: string, failure: RelayEnding["failure"]): void {
+  #stop(): void {
     this.#isOver = true;
     unwatchIdle(this);
     this.#up.splice?.free();
     this.#down.splice?.free();
+  }
+
+  #settle(reason: string, failure: RelayEnding["failure"]): void {
+    this.#stop();
     const { client, server } = this.#left;
-    this.#resolve({ reason, clientLeft: client, serverLeft: server, first: this.#first, failure });
+    this.#outcome.resolve({ reason, clientLeft: client, serverLeft: server, first: this.#first, failure });
   }
 }
 

@@ -72,8 +72,7 @@ export async function relay(
   });
   // A late bypass has no place of its own: the record still says where the plaintext before it is.
   if (Object.keys(places).length > 0) session.note({ feeds: places });
-  const ending = await node.streams.relay(client, hops, server, session.meter, taps);
-  close();
+  const ending = await node.streams.relay(client, hops, server, session.meter, taps).finally(close);
   session.note({ clientLeft: ending.clientLeft, serverLeft: ending.serverLeft });
   return ending;
 }

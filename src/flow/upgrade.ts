@@ -51,6 +51,8 @@ function followFrom(story: Story, layer: Layer, watch: Watch, { chain, flow }: R
   const { client, server } = layer;
   const ends = story.node.upgrades.open(client, server, watch);
   const ending = relay(story, client, chain, server, flow);
+  // It may fail while nobody waits for it; whoever asks for it later gets the failure.
+  ending.catch(() => {});
   const conversation = { ends, ending, chain };
   story.conversation = conversation;
   return follow(story, layer, conversation, watch);

@@ -145,3 +145,19 @@ test("When nothing comes back from a tool both peers are reset, with the reason"
   assert.deepEqual(await resets, ["ECONNRESET", "ECONNRESET"]);
   assert.equal((await parting).reason, "Nothing came back from the tool in 10 s");
 });
+
+test("A bug in one stretch resets all of them, and the way through the tools rejects with it", async (t) => {
+  const [[near, client], [far, server]] = [await endAndSocket(t), await endAndSocket(t)];
+  const [[ta, a], [tb, b]] = [await endAndSocket(t), await endAndSocket(t)];
+  const bug = () => {
+    throw new Error("a bug");
+  };
+  const tap = { data: bug, end: () => {}, reset: () => {}, pressure: () => undefined };
+  const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
+  const hops = [{ tool: "ips", ta, tb: Promise.resolve(tb) }];
+  const over = relayThrough(near, hops, far, { meter, taps: [tap], idle: 60_000 });
+  const resets = [client, a, b, server].map(resetOf);
+  client.write("some");
+  await assert.rejects(over, { message: "a bug" });
+  assert.deepEqual(await Promise.all(resets), Array(4).fill("ECONNRESET"));
+});

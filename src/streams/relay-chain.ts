@@ -39,7 +39,7 @@ export function relayThrough(
   let broken = false;
   let late: NodeJS.Timeout | undefined;
 
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const cut = (stretches: readonly number[]) => {
       for (const index of stretches) {
         if (partings[index]) continue;
@@ -62,6 +62,13 @@ export function relayThrough(
       cut(all.filter((other) => other > index));
       late = setTimeout(() => cut(all), patience);
     };
+    /** A bug of ours in one stretch ends all of them. */
+    const fail = (error: unknown) => {
+      broken = true;
+      clearTimeout(late);
+      cut(partings.keys().toArray());
+      reject(error);
+    };
     const begin = (index: number, from: End, to: End, sieve?: Sieve) => {
       ends[index] = { from, to };
       const parties = {
@@ -76,7 +83,7 @@ export function relayThrough(
         truncated,
         ...(sieve && { sieves: { client: sieve } }),
       };
-      void relay(from, to, options).then((parting) => over(index, parting));
+      relay(from, to, options).then((parting) => over(index, parting), fail);
       // It came back after another stretch had broken.
       if (broken) cut([index]);
     };
