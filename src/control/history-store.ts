@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Cache } from "../cache.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
 import type { Session } from "../sessions/record.ts";
-import { compileHost, hostsOf, type SessionQuery } from "../sessions/search.ts";
+import { compileHost, compileSubject, hostsOf, namedHostsOf, type SessionQuery } from "../sessions/search.ts";
 import { finish } from "../sessions/session.ts";
 
 /** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
@@ -19,15 +19,18 @@ const MIGRATIONS = [
      host INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (host, session)) STRICT, WITHOUT ROWID;
    CREATE INDEX session_hosts_session ON session_hosts (session);`,
   "CREATE INDEX sessions_client ON sessions (client, start)",
+  `ALTER TABLE sessions ADD COLUMN subject TEXT;
+   UPDATE sessions SET subject = json_extract(record, '$.certificate.subject');
+   CREATE INDEX sessions_subject ON sessions (subject);`,
 ];
 
-/** Each client once. It jumps through the index from one client to the next instead of reading all sessions. */
-const CLIENTS = `
-  WITH RECURSIVE clients (client) AS (
-    SELECT min(client) FROM sessions
+/** Each value of this column once. It jumps through the index from one value to the next instead of reading all sessions. */
+const distinct = (column: "client" | "subject") => `
+  WITH RECURSIVE found (value) AS (
+    SELECT min(${column}) FROM sessions
     UNION ALL
-    SELECT (SELECT min(client) FROM sessions WHERE client > clients.client) FROM clients WHERE client IS NOT NULL)
-  SELECT client FROM clients WHERE client IS NOT NULL`;
+    SELECT (SELECT min(${column}) FROM sessions WHERE ${column} > found.value) FROM found WHERE value IS NOT NULL)
+  SELECT value FROM found WHERE value IS NOT NULL`;
 
 /** The most sessions that one call of `forget` removes, so that it does not block the node for long. */
 const FORGET_STEP = 500;
@@ -72,7 +75,8 @@ export class HistoryStore {
         const { id, start, end, listener, client, state, verdict } = session;
         const record = JSON.stringify(session);
         const address = client.address.toLowerCase();
-        const { number } = this.#sql.insert.get(id, start, end, listener, address, state, verdict, record)!;
+        const subject = session.certificate?.subject ?? null;
+        const { number } = this.#sql.insert.get(id, start, end, listener, address, state, verdict, subject, record)!;
         for (const host of hostsOf(session).slice(0, HOSTS_MAX)) this.#sql.linkHost.run(this.#numberOf(host), number!);
       }
     });
@@ -128,9 +132,10 @@ export class HistoryStore {
 function prepare(database: DatabaseSync) {
   return {
     insert: database.prepare(
-      `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, subject, record)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state, verdict = excluded.verdict,
-         record = excluded.record
+         subject = excluded.subject, record = excluded.record
        RETURNING number`,
     ),
     known: database.prepare("SELECT 1 FROM sessions WHERE id = ?"),
@@ -165,6 +170,11 @@ function openDatabase(file: string, closing: boolean): DatabaseSync {
     throw error;
   }
   addMatcher(database, "host_matches", (query) => compileHost(query).matches);
+  addMatcher(database, "sni_matches", (query) => {
+    const { matches } = compileHost(query);
+    return (sni) => namedHostsOf({ sni, connectHost: null }).some(matches);
+  });
+  addMatcher(database, "subject_matches", compileSubject);
   addMatcher(database, "client_matches", (query) => compileClient(query)?.matches ?? (() => false));
   return database;
 }
@@ -174,7 +184,7 @@ function addMatcher(database: DatabaseSync, name: string, compile: (query: strin
   let last: { readonly query: string; readonly matches: (text: string) => boolean } | undefined;
   database.function(name, { deterministic: true }, (query, text) => {
     if (last?.query !== query) last = { query: String(query), matches: compile(String(query)) };
-    return last.matches(String(text)) ? 1 : 0;
+    return text !== null && last.matches(String(text)) ? 1 : 0;
   });
 }
 
@@ -214,17 +224,24 @@ function conditionsOf(query: SessionQuery): { where: string; values: (string | n
   if (query.client !== undefined) {
     const addresses = compileClient(query.client)?.addresses;
     if (addresses) add(`client IN (${addresses.map(() => "?").join(", ")})`, ...addresses);
-    else add(`client IN (${CLIENTS} AND client_matches(?, client))`, query.client);
+    else add(`client IN (${distinct("client")} AND client_matches(?, value))`, query.client);
   }
   if (query.state !== undefined) {
     const state = query.state.toUpperCase();
     add("(state = ? OR substr(state, 1, ?) = ?)", state, state.length + 1, `${state}:`);
   }
-  if (query.host !== undefined) {
-    const { names } = compileHost(query.host);
+  if (query.subject !== undefined) {
+    add(`subject IN (${distinct("subject")} AND subject_matches(?, value))`, query.subject);
+  }
+  for (const host of [query.host, query.sni].filter((host) => host !== undefined)) {
+    const { names } = compileHost(host);
     const match = names ? `host IN (${names.map(() => "?").join(", ")})` : "host_matches(?, host)";
     const linked = `SELECT session FROM session_hosts WHERE host IN (SELECT number FROM hosts WHERE ${match})`;
-    add(`number IN (${linked})`, ...(names ?? [query.host]));
+    add(`number IN (${linked})`, ...(names ?? [host]));
+  }
+  if (query.sni !== undefined) {
+    const named = "sni_matches(?, record ->> ?)";
+    add(`(${named} OR ${named})`, query.sni, "$.sni", query.sni, "$.connectHost");
   }
   return { where: where.join(" AND "), values };
 }

@@ -26,6 +26,8 @@ function ended(id: string, start: number, more: Partial<Session> = {}): Session 
   return { ...testSession(id, start), end: start + 10, closeReason: "The client closed the connection", ...more };
 }
 
+const CERTIFICATE = { issuer: "CN=R3", sha256: "", notBefore: 0, notAfter: 0, faults: [] };
+
 function ids(sessions: readonly Session[]): string {
   return sessions.map(({ id }) => id).join(" ");
 }
@@ -91,7 +93,17 @@ test("A search finds in the history what it would find in the live table", () =>
     address: fc.constantFrom("10.9.0.4", "10.9.1.4", "::ffff:10.9.0.4", "2001:db8::1", "fe80::1%eth0"),
     port: fc.constant(50_000),
   });
-  const record = fc.record({ sni: name, connectHost: fc.option(name), verdict, client });
+  const certificate = fc.record({
+    subject: fc.constantFrom("C=US, O=Example Inc, CN=www.a.example", "O=100% Bank, CN=*.b.example", ""),
+    names: fc.array(name, { maxLength: 2 }),
+  });
+  const record = fc.record({
+    sni: fc.option(name),
+    connectHost: fc.option(name),
+    verdict,
+    client,
+    certificate: fc.option(certificate.map((given) => ({ ...CERTIFICATE, ...given }))),
+  });
   const query = fc.record(
     {
       host: fc.constantFrom(
@@ -105,6 +117,8 @@ test("A search finds in the history what it would find in the live table", () =>
         "*[a]*",
         "?.example",
       ),
+      sni: fc.constantFrom("www.a.example", "*.A.example", "a.example.", "*"),
+      subject: fc.constantFrom("o=example", "O=*Bank", "100%", "www.a.example", "nobody", "_"),
       verdict: fc.constantFrom("decrypt", "none"),
       state: fc.constantFrom("EST", "EST:INIT", "EST:EST"),
       client: fc.constantFrom("10.9.0.4", "10.9.0.0/24", "10.0.0.0/8", "2001:DB8::/32", "::/0", "2001:db8:0::1"),

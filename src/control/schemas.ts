@@ -28,6 +28,10 @@ export const failure = z.object({
 export const sessionList = z.object({
   sessions: z.array(session).readonly().describe("live sessions before closed ones, the newest first"),
   more: z.boolean().describe("true: more sessions match than the limit allows"),
+  foundByCertificate: z
+    .array(z.string())
+    .readonly()
+    .describe("IDs of the sessions whose client named another host: only a name of the certificate is the wanted one"),
 });
 
 export const fleetSessions = z.object({

@@ -5,16 +5,24 @@ import { ACTIONS } from "../vocabulary.ts";
 
 const END = "(INIT|SYN_SENT|SYN_RCV|EST)";
 
+const host = z
+  .string()
+  .min(1)
+  .max(253)
+  .regex(/^[^\s/:]+$|^[0-9a-f:.]+$/i, "not a host name")
+  .transform(toAscii)
+  .optional();
+
 /** Which sessions to find. What is left out may have any value. */
 export const sessionFilter = z.strictObject({
-  host: z
+  host: host.describe("SNI, CONNECT host or a name of the server's certificate; `*` stands for any characters"),
+  sni: host.describe("as `host`, but the certificate's names do not count"),
+  subject: z
     .string()
     .min(1)
-    .max(253)
-    .regex(/^[^\s/:]+$|^[0-9a-f:.]+$/i, "not a host name")
-    .transform(toAscii)
+    .max(256)
     .optional()
-    .describe("SNI, CONNECT host or a name of the server's certificate; `*` stands for any characters"),
+    .describe("text in the distinguished name of the server's certificate; `*` stands for any characters"),
   state: z
     .string()
     .regex(new RegExp(`^${END}(:${END}){0,3}$`, "i"), "not a state such as EST:EST:INIT:INIT, nor the beginning of one")

@@ -1,4 +1,4 @@
-import type { SessionQuery } from "../sessions/search.ts";
+import { isFoundByCertificate, type SessionQuery } from "../sessions/search.ts";
 import type { LiveTable } from "../sessions/table.ts";
 import type { SessionList } from "./api.ts";
 import type { History } from "./history.ts";
@@ -16,5 +16,7 @@ export function searchSessions(
   const found = live === "false" ? [] : [...sessions.search(query, limit + 1)];
   const room = limit + 1 - found.length;
   if (live !== "true" && room > 0) found.push(...history.search(query, room));
-  return { sessions: found.slice(0, limit), more: found.length > limit };
+  const shown = found.slice(0, limit);
+  const foundByCertificate = shown.filter((session) => isFoundByCertificate(query, session)).map(({ id }) => id);
+  return { sessions: shown, more: found.length > limit, foundByCertificate };
 }

@@ -45,7 +45,9 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
     flushCaches: async (name) => name === undefined || name === "mint",
     store: () => undefined,
-    fleetSessions: async () => ({ nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false }] }),
+    fleetSessions: async () => ({
+      nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false, foundByCertificate: [] }],
+    }),
     reload: async () => ({ changes: ['Listener "web" was added'] }),
   };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { Session } from "./record.ts";
-import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
+import { compileHost, compileQuery, hostsOf, isFoundByCertificate, type SessionQuery } from "./search.ts";
 import { openSession } from "./session.ts";
 
 function sessionWith(news: Partial<Session>): Session {
@@ -68,6 +68,38 @@ test("A session is found by its SNI, its CONNECT host, and its certificate's nam
     certificate: certificate("C=US, O=X, CN=c.example", "d.example", "*.e.example"),
   });
   assert.deepEqual(hostsOf(session), ["a.example", "b.example", "d.example", "*.e.example", "c.example"]);
+});
+
+const SUBJECT = "C=US, O=Example Inc, CN=*.example.com";
+for (const [query, found] of [
+  ["O=Example Inc", true],
+  ["o=EXAMPLE", true],
+  ["c=us*cn=", true],
+  [SUBJECT, true],
+  ["O=Inc", false],
+  ["cn=*c=us", false],
+] as const) {
+  test(`A search for the subject ${query} ${found ? "finds" : "does not find"} ${SUBJECT}`, () => {
+    const session = sessionWith({ certificate: certificate(SUBJECT) });
+    assert.equal(compileQuery({ subject: query })(session), found);
+    assert.equal(compileQuery({ subject: query })(sessionWith({})), false);
+  });
+}
+
+test("A session of another SNI is found by its certificate's name as a host, and not as an SNI", () => {
+  const other = sessionWith({ sni: "www.example.com", certificate: certificate("CN=x", "*.example.com", "a.test") });
+  const unnamed = sessionWith({ certificate: certificate("CN=x", "a.test") });
+  const named = sessionWith({ connectHost: "A.test." });
+  const answers = [other, unnamed, named].map((session) => [
+    compileQuery({ host: "a.test" })(session),
+    compileQuery({ sni: "a.test" })(session),
+    isFoundByCertificate({ host: "a.test" }, session),
+  ]);
+  assert.deepEqual(answers, [
+    [true, false, true],
+    [true, false, false],
+    [true, true, false],
+  ]);
 });
 
 const SESSION = sessionWith({ state: "EST:EST:INIT:INIT", verdict: "bypass", sni: "a.example" });

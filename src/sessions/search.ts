@@ -6,6 +6,10 @@ import type { Session, State } from "./record.ts";
 export interface SessionQuery {
   /** A host, or a pattern with `*`: see `compileHost`. */
   readonly host?: string | undefined;
+  /** Like `host`, for the hosts that the client named only: its SNI and its CONNECT host. */
+  readonly sni?: string | undefined;
+  /** A part of the distinguished name of the server's certificate: see `compileSubject`. */
+  readonly subject?: string | undefined;
   /** The state, or its first ends: "EST:EST" finds "EST:EST:INIT:INIT" too. */
   readonly state?: string | undefined;
   /** "none": nothing was decided. */
@@ -18,6 +22,8 @@ export interface SessionQuery {
 /** Makes the test whether a session matches the query. */
 export function compileQuery(query: SessionQuery): (session: Session) => boolean {
   const host = query.host === undefined ? undefined : compileHost(query.host);
+  const sni = query.sni === undefined ? undefined : compileHost(query.sni);
+  const subject = query.subject === undefined ? undefined : compileSubject(query.subject);
   const state = query.state?.toUpperCase();
   const verdict = query.verdict === "none" ? null : query.verdict;
   const client = query.client === undefined ? undefined : compileClient(query.client);
@@ -26,6 +32,8 @@ export function compileQuery(query: SessionQuery): (session: Session) => boolean
     (query.listener === undefined || session.listener === query.listener) &&
     (state === undefined || beginsWith(session.state, state)) &&
     (query.client === undefined || client?.matches(session.client.address) === true) &&
+    (sni === undefined || namedHostsOf(session).some(sni.matches)) &&
+    (subject === undefined || (session.certificate !== null && subject(session.certificate.subject))) &&
     (host === undefined || hostsOf(session).some(host.matches));
 }
 
@@ -35,14 +43,24 @@ function beginsWith(state: State, ends: string): boolean {
 
 /** The host names that find a session: its SNI, its CONNECT host, and its certificate's names and common name. */
 export function hostsOf(session: Session): readonly string[] {
-  const hosts = new Set<string>();
-  for (const name of [session.sni, session.connectHost]) if (name) hosts.add(canonicalHost(name));
+  const hosts = new Set(namedHostsOf(session));
   if (session.certificate) {
     for (const name of session.certificate.names) hosts.add(canonicalHost(name));
     const common = COMMON_NAME.exec(session.certificate.subject)?.[1];
     if (common) hosts.add(canonicalHost(common));
   }
   return [...hosts];
+}
+
+/** The host names that the client itself named: its SNI and its CONNECT host. */
+export function namedHostsOf({ sni, connectHost }: Pick<Session, "sni" | "connectHost">): readonly string[] {
+  return [sni, connectHost].filter((name) => name !== null).map(canonicalHost);
+}
+
+/** Whether this query finds the session by its certificate only, although the client named a host: another one. */
+export function isFoundByCertificate(query: SessionQuery, session: Session): boolean {
+  const named = namedHostsOf(session);
+  return query.host !== undefined && named.length > 0 && !named.some(compileHost(query.host).matches);
 }
 
 const COMMON_NAME = /(?:^|, )CN=([^,]+)/;
@@ -72,6 +90,15 @@ export function compileHost(query: string): HostPattern {
   // A certificate's wildcard stands for the first label only: RFC 9525, section 6.3.
   const names = dot > 0 ? [wanted, `*${wanted.slice(dot)}`] : [wanted];
   return { names, matches: (name) => names.includes(name) };
+}
+
+/**
+ * Compiles a text to look for anywhere in a distinguished name such as "C=US, O=Example Inc, CN=www.example.com"; case does
+ * not matter, and `*` stands for any characters.
+ */
+export function compileSubject(query: string): (subject: string) => boolean {
+  const wanted = `*${query.toLowerCase()}*`;
+  return (subject) => matchesText(wanted, subject.toLowerCase());
 }
 
 /** Goes back to the last `*` only, so the time is at most the product of the two lengths. */

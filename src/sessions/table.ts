@@ -68,7 +68,8 @@ export class LiveTable {
 
   /** Live sessions, newest first. An exact host is looked up in an index; other queries read the whole table. */
   search(query: SessionQuery, limit: number): readonly Session[] {
-    const names = query.host === undefined ? undefined : compileHost(query.host).names;
+    const host = query.sni ?? query.host;
+    const names = host === undefined ? undefined : compileHost(host).names;
     const ids = names && this.#hosts.find(names);
     const sessions = ids
       ? [...ids].map((id) => this.#live.get(id)!).sort((a, b) => a.start - b.start)

@@ -87,6 +87,7 @@ async function searchFleet(
     answered: answer !== undefined,
     sessions: answer?.sessions ?? [],
     more: answer?.more ?? false,
+    foundByCertificate: answer?.foundByCertificate ?? [],
   }));
   return { nodes: [own, ...others] };
 }

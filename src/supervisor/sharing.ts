@@ -20,6 +20,7 @@ export interface FleetQuestion {
 export interface FleetAnswer {
   readonly sessions: readonly Session[];
   readonly more: boolean;
+  readonly foundByCertificate: readonly string[];
 }
 
 export interface SharingOptions {

@@ -65,6 +65,25 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     });
   }
 
+  test("sessions --sni leaves out what only a certificate names, and --host says what it found by one", async () => {
+    const named = await found("--sni", "*.shop.test");
+    assert.deepEqual(
+      named.map(({ sni }) => sni),
+      ["www.shop.test"],
+    );
+    assert.deepEqual(await found("--sni", "api.shop.test"), []);
+    const { stdout } = await node.command("sessions", "--host", "api.shop.test");
+    assert.match(stdout, /www\.shop\.test \(found by certificate\)/);
+    assert.equal(stdout.match(/by certificate/g)?.length, 1, stdout);
+  });
+
+  test("sessions --subject finds by the distinguished name of the server's certificate", async () => {
+    const [session] = await found("--sni", "www.shop.test");
+    const { subject } = session!.certificate!;
+    assert.equal((await found("--subject", subject.toUpperCase())).length, 2);
+    assert.deepEqual(await found("--subject", "O=Nobody"), []);
+  });
+
   test("sessions --verdict finds decrypted and bypassed sessions", async () => {
     assert.deepEqual(
       (await found("--verdict", "bypass")).map(({ sni }) => sni),

@@ -6,6 +6,8 @@ import { bytes, type Column, color, endpoint, print, printJson, shortTime, table
 
 interface Options extends CommonOptions {
   readonly host?: string;
+  readonly sni?: string;
+  readonly subject?: string;
   readonly state?: string;
   readonly verdict?: string;
   readonly listener?: string;
@@ -27,6 +29,8 @@ export function sessionsCommand(): Command {
     "sessions --fleet --client 10.0.0.0/8",
   ])
     .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
+    .option("--sni <host>", "the same without the certificate's names: only hosts that the client itself named")
+    .option("--subject <text>", "text in the distinguished name of the server's certificate: 'O=Example'")
     .option("--state <state>", "Na:Nb:Ta:Tb, or the first of these states: EST:EST")
     .addOption(
       new Option("--verdict <verdict>", "the verdict; none: nothing was decided").choices([
@@ -56,7 +60,7 @@ export function sessionsCommand(): Command {
       const list = await fetchList(client, options, options.limit ?? 50);
       if (options.json) return printJson(list, 2);
       if (list.sessions.length === 0) return print("No session was found.");
-      print(table(columns(), list.sessions));
+      print(table(columns(list), list.sessions));
       if (list.more) print(color.dim(`… and more; try --limit ${Math.min(list.sessions.length * 10, 10_000)}`));
     });
 }
@@ -66,9 +70,10 @@ async function listFleet(client: Client, options: Options): Promise<void> {
   const fleet = await client.ask<FleetSessions>("GET", `/fleet/sessions${asked(options, options.limit ?? 50)}`);
   if (options.json) return printJson(fleet, 2);
   const rows = fleet.nodes.flatMap(({ name, sessions }) => sessions.map((session) => ({ ...session, node: name })));
+  const foundByCertificate = fleet.nodes.flatMap((node) => node.foundByCertificate);
   const node: Column<Session & { node: string }> = { title: "NODE", rank: 0, value: (row) => row.node };
   if (rows.length === 0) print("No session was found.");
-  else print(table([node, ...columns()], rows));
+  else print(table([node, ...columns({ foundByCertificate })], rows));
   for (const { name, answered, more } of fleet.nodes) {
     if (!answered) print(color.red(`Node ${name} did not answer in time; its sessions are not known`));
     if (more) print(color.dim(`… and more on node ${name}; try a higher --limit`));
@@ -90,8 +95,8 @@ function asked(options: Options, limit: number): string {
   return queryOf({ ...filterOf(options), live, limit });
 }
 
-function filterOf({ host, state, verdict, listener, client }: Options) {
-  return { host, state, verdict, listener, client };
+function filterOf({ host, sni, subject, state, verdict, listener, client }: Options) {
+  return { host, sni, subject, state, verdict, listener, client };
 }
 
 /** Prints the list anew every second. */
@@ -107,7 +112,7 @@ async function watch(client: Client, options: Options): Promise<void> {
     for (;;) {
       const rows = tty ? Math.max((process.stdout.rows || 24) - 4, 1) : 50;
       const list = await fetchList(client, options, options.limit ?? rows);
-      const page = table(columns(), list.sessions)
+      const page = table(columns(list), list.sessions)
         .split("\n")
         .slice(0, rows + 1);
       const title = `Sessions at ${shortTime(Date.now())}, updated every second; Ctrl-C ends`;
@@ -136,12 +141,15 @@ async function followChanges(client: Client, options: Options): Promise<void> {
   }
 }
 
-function columns(): Column<Session>[] {
+function columns({ foundByCertificate }: Pick<SessionList, "foundByCertificate">): Column<Session>[] {
+  const byCertificate = new Set(foundByCertificate);
+  const found = (session: Session) =>
+    byCertificate.has(session.id) ? `${hostOf(session)} (found by certificate)` : hostOf(session);
   return [
     { title: "ID", rank: 0, value: ({ id }) => id },
     { title: "STARTED", rank: 6, value: ({ start }) => shortTime(start) },
     { title: "CLIENT", rank: 2, value: ({ client }) => endpoint(client) },
-    { title: "HOST", rank: 0, min: 24, value: hostOf },
+    { title: "HOST", rank: 0, min: 24, value: found },
     { title: "SERVER", rank: 9, value: ({ server }) => server && endpoint(server) },
     { title: "VERDICT", rank: 0, value: ({ verdict }) => verdict, paint: ({ verdict }) => verdictColor(verdict) },
     { title: "BY", rank: 7, min: 16, value: ({ phase, rule }) => phase && `${phase}: ${rule}` },
