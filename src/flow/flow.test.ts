@@ -96,6 +96,19 @@ test("Of a host's addresses, those that the network phase drops are not connecte
   assert.ok(steps.includes("arrival.dial 192.0.2.2 port 443"), steps.join("\n"));
 });
 
+test("A connection that led elsewhere than its address says is judged by where it led, before the client is let in", async () => {
+  const { steps, record } = await runSession({
+    resolve: () => ["0.0.0.0"],
+    remote: () => "127.0.0.1",
+    onNetwork: ({ server }) => (server?.address === "127.0.0.1" ? verdict("drop", "network") : undefined),
+  });
+  assert.deepEqual(stepsAfter("arrival.dial 0.0.0.0 port 443", steps), [
+    ...["state EST:EST:INIT:INIT", "policy.onNetwork 127.0.0.1", "arrival.refuse policy"],
+    ...["end: Dropped: a rule says drop", "streams.close client", "streams.close server"],
+  ]);
+  assert.deepEqual([record.verdict, record.phase], ["drop", "network"]);
+});
+
 test("A session that the network phase bypasses is relayed before anything is read", async () => {
   const { steps, record } = await runSession({ onNetwork: () => verdict("bypass", "network") });
   assert.deepEqual(steps, [

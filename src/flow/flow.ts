@@ -1,6 +1,5 @@
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
-import { NetworkError } from "../errors.ts";
 import type { Negotiated, ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { JudgedServer } from "../pki/verify/judge.ts";
@@ -12,6 +11,7 @@ import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { ja3, ja4 } from "../wire/fingerprint.ts";
 import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
+import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
 import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
@@ -65,6 +65,8 @@ async function begin(story: Story): Promise<string> {
   const { server, endpoint } = reached;
   facts = { ...facts, server: endpoint };
   const onNetwork = node.policy.onNetwork(facts);
+  // What was connected to is judged, not only the name or address that was asked for.
+  if (onNetwork?.action === "drop") return refuseArrival(story, onNetwork);
   if (onNetwork) noteVerdict(session, onNetwork);
   const client = await welcome(story);
   if (onNetwork?.action === "bypass")
@@ -77,48 +79,6 @@ async function begin(story: Story): Promise<string> {
   const redial = () => arrival.dial([endpoint.address], endpoint.port);
   const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
   return identify(story, layer, onNetwork);
-}
-
-/**
- * Connects to the server: Nb. Addresses that the network phase drops are left out. When no address is left, or none
- * answers, the client is told in its listener's own way, and the answer is why.
- */
-async function reach(
-  { arrival, node, session, connections }: Story,
-  { host, port }: Destination,
-  facts: Facts,
-): Promise<{ readonly server: End; readonly endpoint: Endpoint } | string> {
-  try {
-    const judged = (await node.streams.resolve(host)).map((address) => {
-      const verdict = node.policy.onNetwork({ ...facts, server: { address, port } });
-      return { address, verdict };
-    });
-    const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
-    const [first] = judged;
-    if (first?.verdict && addresses.length === 0) return refuseArrival({ arrival, session }, first.verdict);
-
-    const na = arrival.client ? "EST" : "SYN_RCV";
-    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
-    const server = await arrival.dial(addresses, port);
-    connections.add(server);
-    const endpoint = { address: server.remote()?.address ?? host, port };
-    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: server.local() ?? null });
-    return { server, endpoint };
-  } catch (error) {
-    if (!(error instanceof NetworkError)) throw error;
-    const { code, message } = error;
-    arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
-    return message;
-  }
-}
-
-/** The server is there, so the client is let in: Na. */
-async function welcome({ arrival, session, connections, clientConnections }: Story): Promise<End> {
-  const client = await arrival.welcome();
-  connections.add(client);
-  clientConnections.add(client);
-  session.note({ state: "EST:EST:INIT:INIT" });
-  return client;
 }
 
 /** The first bytes of both sides decide: TLS, plaintext that may become TLS, or plaintext for good. */

@@ -25,6 +25,8 @@ export interface Answers {
   locate(): Partial<Destination>;
   resolve(): string[];
   dial(address: string): void;
+  /** The address that a connection has led to; by default the one that was dialled. */
+  remote(): string;
   welcome(): void;
   onNetwork(facts: KnownFacts): Verdict | undefined;
   onHello(facts: KnownFacts): Verdict | undefined;
@@ -113,7 +115,7 @@ class World {
       dial: async (addresses, port) => {
         this.#step(`arrival.dial ${addresses.join(" ")} port ${port}`);
         this.#answers.dial?.(addresses[0]!);
-        return this.end(this.#numbered("server"), addresses[0]);
+        return this.end(this.#numbered("server"), this.#answers.remote?.() ?? addresses[0]);
       },
       welcome: async () => {
         this.#step("arrival.welcome");

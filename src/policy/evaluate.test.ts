@@ -56,6 +56,25 @@ function story(judge: Policy, hello: Facts, certificate: CertificateFacts = GOOD
   return [line(judge.onNetwork(syn)), line(judge.onHello(hello)), line(judge.onCertificate({ ...hello, certificate }))];
 }
 
+describe("The address that is connected to", () => {
+  const own = policy({ rules: rules("drop server=127.0.0.0/8|::1", "bypass server=192.0.2.5") });
+  const cases = { "0.0.0.0": true, "::": true, "::ffff:0.0.0.0": true, "::ffff:7f00:1": true, "::ffff:0:1": false };
+  for (const [address, isDropped] of Object.entries(cases)) {
+    test(`${address} ${isDropped ? "is" : "is not"} the machine itself`, () => {
+      const verdict = own.onNetwork({ ...SYN, server: { address, port: 443 } });
+      assert.equal(line(verdict), isDropped ? "drop by r0 in network" : "-");
+    });
+  }
+
+  test("A rule that names the unspecified address holds too", () => {
+    const strict = policy({ rules: rules("drop server=0.0.0.0/8", "bypass server=127.0.0.1") });
+    assert.equal(
+      line(strict.onNetwork({ ...SYN, server: { address: "0.0.0.0", port: 443 } })),
+      "drop by r0 in network",
+    );
+  });
+});
+
 describe("What decides", () => {
   const CASES: [title: string, source: Partial<PolicySource>, expected: string[]][] = [
     ["Nothing decides: the default, after the last phase", {}, ["-", "-", "decrypt by default in certificate"]],

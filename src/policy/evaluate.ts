@@ -1,4 +1,5 @@
 import type { Phase } from "../vocabulary.ts";
+import type { Address } from "./address-set.ts";
 import { judgeFaults } from "./certificate-faults.ts";
 import type { Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
@@ -54,8 +55,19 @@ interface Compiled {
 
 function judgeNetwork({ order }: Compiled, facts: KnownFacts): Verdict | undefined {
   const view = viewOf(facts, true);
-  const step = order.network.first(view);
-  return step && verdictOf(step, view);
+  const judge = (one: View) => {
+    const step = order.network.first(one);
+    return step && verdictOf(step, one);
+  };
+  const verdict = judge(view);
+  const reached = view.serverAddress && reachedBy(view.serverAddress);
+  return reached && verdict?.action !== "drop" ? judge({ ...view, serverAddress: reached }) : verdict;
+}
+
+/** A connection to the unspecified address reaches the machine itself: connect(2) on Linux. Undefined: another address. */
+function reachedBy({ family, value }: Address): Address | undefined {
+  if (BigInt(value) !== 0n) return undefined;
+  return family === 4 ? { family, value: 0x7f000001 } : { family, value: 1n };
 }
 
 /** `demand`: also check whether the server is known to demand a client certificate. */

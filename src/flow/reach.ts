@@ -1,0 +1,51 @@
+import type { Destination } from "../capture/arrival.ts";
+import type { End } from "../engine/end.ts";
+import { NetworkError } from "../errors.ts";
+import type { Facts } from "../policy/facts.ts";
+import type { Endpoint } from "../vocabulary.ts";
+import { refuseArrival } from "./refusal.ts";
+import type { Story } from "./story.ts";
+
+/** The part of a session's story in which both peers are connected: Nb, then Na. */
+
+/**
+ * Connects to the server: Nb. Addresses that the network phase drops are left out. When no address is left, or none
+ * answers, the client is told in its listener's own way, and the answer is why.
+ */
+export async function reach(
+  { arrival, node, session, connections }: Story,
+  { host, port }: Destination,
+  facts: Facts,
+): Promise<{ readonly server: End; readonly endpoint: Endpoint } | string> {
+  try {
+    const judged = (await node.streams.resolve(host)).map((address) => {
+      const verdict = node.policy.onNetwork({ ...facts, server: { address, port } });
+      return { address, verdict };
+    });
+    const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
+    const [first] = judged;
+    if (first?.verdict && addresses.length === 0) return refuseArrival({ arrival, session }, first.verdict);
+
+    const na = arrival.client ? "EST" : "SYN_RCV";
+    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
+    const server = await arrival.dial(addresses, port);
+    connections.add(server);
+    const endpoint = { address: server.remote()?.address ?? host, port };
+    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: server.local() ?? null });
+    return { server, endpoint };
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    const { code, message } = error;
+    arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
+    return message;
+  }
+}
+
+/** The server is there, so the client is let in: Na. */
+export async function welcome({ arrival, session, connections, clientConnections }: Story): Promise<End> {
+  const client = await arrival.welcome();
+  connections.add(client);
+  clientConnections.add(client);
+  session.note({ state: "EST:EST:INIT:INIT" });
+  return client;
+}
