@@ -1,3 +1,4 @@
+import { FAULTS, type Fault } from "../vocabulary.ts";
 import { pathOf, valueAt } from "./problem.ts";
 import type { ReferencedFiles } from "./referenced-files.ts";
 
@@ -19,7 +20,7 @@ interface KeyPair {
 }
 
 /** `hosts` empty: those in the certificate. `pkcs12`: base64. */
-type InboundKey = { readonly hosts: readonly string[] } & (
+type InboundKey = { readonly hosts: readonly string[]; readonly acceptFaults?: readonly Fault[] } & (
   | KeyPair
   | (Pick<KeyPair, "path" | "passphrase"> & { readonly pkcs12: string })
 );
@@ -50,9 +51,15 @@ function inboundKeys(root: unknown, files: ReferencedFiles): InboundKey[] {
     const pkcs12 = files.texts.get(pathOf([...keys, "pkcs12"]));
     const written = valueAt(entry, ["hosts"]);
     const hosts = Array.isArray(written) ? written.map(String) : [];
-    if (pkcs12 !== undefined) return [{ path: pathOf(keys), ...passphraseOf(keys, files), pkcs12, hosts }];
-    return pair ? [{ ...pair, hosts }] : [];
+    const common = { hosts, ...acceptedFaults(entry) };
+    if (pkcs12 !== undefined) return [{ path: pathOf(keys), ...passphraseOf(keys, files), pkcs12, ...common }];
+    return pair ? [{ ...pair, ...common }] : [];
   });
+}
+
+function acceptedFaults(entry: unknown): { readonly acceptFaults?: readonly Fault[] } {
+  const written = valueAt(entry, ["acceptFaults"]);
+  return Array.isArray(written) ? { acceptFaults: FAULTS.filter((fault) => written.includes(fault)) } : {};
 }
 
 function keyPair(keys: readonly PropertyKey[], files: ReferencedFiles): KeyPair | undefined {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { isAddressEntry } from "../policy/address-set.ts";
 import { readHostEntry } from "../policy/host-set.ts";
+import { FAULTS } from "../vocabulary.ts";
 import { FEED } from "./feed.ts";
 import { duration, hostPort } from "./formats.ts";
 import { LISTENER } from "./listener.ts";
@@ -46,6 +47,12 @@ const inboundKey = z
     key: file.optional().describe("PEM: the server's private key."),
     pkcs12: file.optional().describe("Instead of certificate and key: a PKCS#12 file (.p12, .pfx) with both."),
     passphraseFile: file.optional().describe("A file whose first line is the passphrase of the encrypted key."),
+    acceptFaults: z
+      .array(z.enum(FAULTS))
+      .optional()
+      .describe(
+        "Show clients this certificate although the server's own has these faults and policy decrypts it. Absent: the server must have this private key, or a certificate without faults.",
+      ),
   })
   .superRefine((key, context) => {
     for (const name of ["certificate", "key"] as const) {

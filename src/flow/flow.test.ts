@@ -121,6 +121,19 @@ test("A session that the network phase bypasses is relayed before anything is re
   assert.deepEqual([record.verdict, record.phase], ["bypass", "network"]);
 });
 
+test("A held key that the server's clients may not be shown counts as missing in the certificate phase", async () => {
+  const seen: unknown[] = [];
+  await runSession({
+    holdsKey: () => true,
+    onHello: ({ keyHeld }) => void seen.push(keyHeld),
+    onCertificate: ({ keyHeld }) => {
+      seen.push(keyHeld);
+      return verdict("drop", "certificate", "missing key");
+    },
+  });
+  assert.deepEqual(seen, [true, false]);
+});
+
 test("A session that the sni phase bypasses is relayed from its ClientHello, without a leg", async () => {
   const { steps } = await runSession({ onHello: () => verdict("bypass", "sni") });
   assert.deepEqual(stepsAfter("policy.onHello", steps), [

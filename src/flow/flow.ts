@@ -149,7 +149,9 @@ async function judge(
 ): Promise<{ readonly judged: JudgedServer; readonly verdict: Verdict }> {
   const decideOn = (judged: JudgedServer) => {
     session.note({ certificate: judged.record });
-    return { judged, verdict: node.policy.onCertificate({ ...facts, certificate: judged.facts }) };
+    // A key is held for nothing if this server's clients may not be shown its certificate.
+    const keyHeld = facts.keyHeld === true && judged.held.length > 0;
+    return { judged, verdict: node.policy.onCertificate({ ...facts, keyHeld, certificate: judged.facts }) };
   };
   const first = decideOn(node.pki.judge(leg, hostOf(received.hello, destination), endpoint.address));
   const { askRevocation } = first.judged;

@@ -50,6 +50,7 @@ export interface Answers {
   alpn(): string | undefined;
   /** A last answer to the client is still being sent. */
   isAnswered(): boolean;
+  holdsKey(): boolean;
   judge(): JudgedServer;
   present(): void;
   tools(): ChainFailure | undefined;
@@ -215,7 +216,7 @@ class World {
         refuse: (client, alert) => this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`),
       },
       pki: {
-        holdsKey: () => false,
+        holdsKey: () => this.#answers.holdsKey?.() ?? false,
         judge: () => {
           this.#step("pki.judge");
           return judge?.() ?? judged();

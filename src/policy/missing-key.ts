@@ -15,6 +15,8 @@ export function refuseMissingKey(
   if (listener === undefined || keyHeld !== false || !Object.hasOwn(onMissingKey, listener)) return undefined;
   const action = onMissingKey[listener];
   if (action === undefined) return undefined;
-  const reason = `The node holds no key for this server, and listener ${listener} does not re-sign`;
+  const none =
+    phase === "sni" ? "holds no key for this server" : "holds no key that clients of this server may be shown";
+  const reason = `The node ${none}, and listener ${listener} does not re-sign`;
   return { action, phase, rule: "missing key", reason, provisional: false };
 }

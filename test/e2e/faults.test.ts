@@ -4,7 +4,8 @@ import { opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer } from "../peers.ts";
-import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
+import { until } from "../processes.ts";
 
 /** The faulty certificate, its faults in the record, and OpenSSL's codes for them. */
 const FAULTS = [
@@ -14,6 +15,9 @@ const FAULTS = [
   ["unknownIssuer", "unknownIssuer", /UNABLE_TO|UNTRUSTED/],
   ["hostMismatch", "hostMismatch", /HOST|NAME/],
 ] as const;
+
+/** A host for which the node holds a key that its server does not have. */
+const heldFor = (kind: string) => `held-${kind}.${DOMAIN}`.toLowerCase();
 
 describe("A server's certificate with a fault", needs("openssl"), () => {
   let pki: Pki;
@@ -28,7 +32,18 @@ describe("A server's certificate with a fault", needs("openssl"), () => {
     const forwards = Object.fromEntries([...origins].map(([name, { port }]) => [name, port]));
     strict = await startNode({ trust, forwards });
     const [expired, selfSigned, unknownIssuer, hostMismatch] = ["decrypt", "bypass", "decrypt", "decrypt"];
-    const config = { policy: { certificate: { expired, selfSigned, unknownIssuer, hostMismatch } } };
+    const excused = { name: "excused", match: { host: heldFor("selfSigned"), fault: "selfSigned" }, action: "decrypt" };
+    const accepting = FAULTS.map(([, fault]) => fault).filter((fault) => fault !== "hostMismatch");
+    const config = {
+      policy: { certificate: { expired, selfSigned, unknownIssuer, hostMismatch }, rules: [excused] },
+      keys: [
+        { hosts: FAULTS.map(([kind]) => heldFor(kind)), ...pki.server.ecdsa },
+        { hosts: [`accepting.${DOMAIN}`], ...pki.server.rsa, acceptFaults: [...new Set(accepting)] },
+        { hosts: ["127.0.0.1"], ...(await makeLeaf(pki, "address", "IP:127.0.0.1")) },
+      ],
+    };
+    origins.set("stranger", await opensslServer(await makeLeaf(pki, "stranger-leaf", "DNS:stranger.example")));
+    Object.assign(forwards, { stranger: origins.get("stranger")!.port });
     lenient = await startNode({ trust, forwards, config });
   });
   after(async () => {
@@ -60,6 +75,14 @@ describe("A server's certificate with a fault", needs("openssl"), () => {
         assert.match(session.certificate?.faults[0]?.code ?? "", code);
       });
     }
+
+    test(`${kind}: a server that policy decrypts is not shown under a key that the node holds for its host`, async () => {
+      const way = { port: lenient.forward(kind) };
+      const warned = await opensslClient({ way, name: heldFor(kind), roots: pki.root.certificate });
+      assert.notEqual(warned.code, 0, "a client that trusts the real certificate must be warned");
+      const { verdict, presented, deployment } = await lenient.session(heldFor(kind));
+      assert.deepEqual([verdict, presented?.authority, deployment], ["decrypt", "secondary", "outbound"]);
+    });
 
     if (kind === "selfSigned") continue;
     test(`${kind}: when policy decrypts it, the secondary CA signs`, async () => {
@@ -99,5 +122,33 @@ describe("A server's certificate with a fault", needs("openssl"), () => {
     assert.match(stdout, /subject=CN = Alone/, stderr);
     const session = await lenient.session(name);
     assert.deepEqual([session.verdict, session.phase, session.presented], ["bypass", "certificate", null]);
+  });
+
+  for (const [kind, shown] of [
+    ["expired", "inbound"],
+    ["unknownIssuer", "inbound"],
+    ["hostMismatch", "secondary"],
+  ] as const) {
+    test(`${kind}: a key that accepts other faults than hostMismatch is ${shown === "inbound" ? "" : "not "}shown`, async () => {
+      const since = Date.now();
+      const way = { port: lenient.forward(kind) };
+      const { code, stderr } = await opensslClient({ way, name: `accepting.${DOMAIN}`, roots: pki.root.certificate });
+      assert.equal(code === 0, shown === "inbound", stderr);
+      const found = await until("the session's end", async () =>
+        (await lenient.sessions({ host: `accepting.${DOMAIN}` })).find(
+          ({ start, end }) => start >= since && end !== null,
+        ),
+      );
+      assert.equal(found.presented?.authority, shown);
+    });
+  }
+
+  test("A certificate for somebody else's host is not shown under the key for the address, where no name was asked for", async () => {
+    const { code } = await opensslClient({ way: { port: lenient.forward("stranger") }, roots: lenient.primary });
+    assert.equal(code, 0);
+    const session = await until("the session's record", async () =>
+      (await lenient.sessions({ host: "stranger.example" })).find(({ presented }) => presented !== null),
+    );
+    assert.equal(session.presented?.authority, "primary");
   });
 });

@@ -1,3 +1,4 @@
+import type { Fault } from "../../vocabulary.ts";
 import type { HeldKeyType } from "./private-key.ts";
 
 /** A key's id: this many digits of the certificate's SHA-256, or of the public key's while there is no certificate. */
@@ -13,6 +14,8 @@ export interface InboundKey {
   /** Not encrypted. */
   readonly keyPem: string;
   readonly keyType: HeldKeyType;
+  /** Faults of the server's own certificate despite which clients are shown this one; undefined: none. */
+  readonly acceptFaults?: readonly Fault[] | undefined;
   readonly serial: string;
   /** The certificate's fingerprint. */
   readonly sha256: string;

@@ -1,5 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { ConfigError } from "../../errors.ts";
+import type { Fault } from "../../vocabulary.ts";
 import { recordCertificate } from "../x509/certificate-record.ts";
 import { fingerprintOf, serialNumberOf, sha256 } from "../x509/fingerprint.ts";
 import { type PemCertificate, readCertificates } from "../x509/pem.ts";
@@ -18,6 +19,8 @@ export type KeySource = {
   readonly passphrase?: string | undefined;
   /** Where it comes from: "keys[0]" in the configuration, or a file of the data folder. */
   readonly path: string;
+  /** Faults of the server's own certificate despite which clients are shown this one; undefined: none. */
+  readonly acceptFaults?: readonly Fault[] | undefined;
 } & (PemPair | { readonly pkcs12: string });
 
 interface PemPair {
@@ -41,6 +44,7 @@ export function readKey(source: KeySource): InboundKey {
     certificatePem: chain.map(({ pem }) => pem).join(""),
     keyPem: privateKeyPem(key),
     keyType,
+    ...(source.acceptFaults && { acceptFaults: source.acceptFaults }),
     serial: serialNumberOf(certificate),
     sha256: fingerprint,
     publicKeySha256: sha256(publicKeyOf(key)),

@@ -49,12 +49,17 @@ test("find() answers both keys of a host that has an RSA and an ECDSA key", () =
   );
 });
 
-test("holds() recognises the node's keys in any certificate, and no other keys", async () => {
-  const { holds } = createKeystore([readKey(source(["a.example"], EC))]);
+test("holds() recognises the node's keys for a server in any certificate, and no other keys", async () => {
+  const hosts = ["a.example", "*.b.example", "192.0.2.1"];
+  const { holds } = createKeystore([readKey(source(hosts, EC)), readKey(source(["a.example"], OTHER))]);
   const renewed = await make({ subject: "CN=renewed", keys: EC.keys });
-  assert.ok(holds(new X509Certificate(EC.pem)));
-  assert.ok(holds(new X509Certificate(renewed.pem)));
-  assert.ok(!holds(new X509Certificate(OTHER.pem)));
+  const none = "198.51.100.1";
+  assert.ok(holds(new X509Certificate(EC.pem), "a.example", none), "replaced by another key for the host");
+  assert.ok(holds(new X509Certificate(renewed.pem), "A.example.", none));
+  assert.ok(holds(new X509Certificate(EC.pem), "x.b.example", none));
+  assert.ok(holds(new X509Certificate(EC.pem), undefined, "192.0.2.1"));
+  assert.ok(!holds(new X509Certificate(RSA.pem), "a.example", none), "not the node's");
+  assert.ok(!holds(new X509Certificate(OTHER.pem), "x.b.example", none), "the key of another server");
 });
 
 test("readKey() answers the fields that a session's record needs", () => {

@@ -12,8 +12,11 @@ export interface Keystore {
    * address. Several when the user gave keys of several types. Empty when the node has no key for the server.
    */
   find(host: string | undefined, address: string): readonly InboundKey[];
-  /** Whether the certificate's key is one of these, even under another certificate: a renewed one, for example. */
-  holds(certificate: X509Certificate): boolean;
+  /**
+   * Whether the certificate's key is one that the node holds for this server, even under another certificate (a renewed one, for
+   * example) or for a wildcard that covers the host. A key for another server does not count: its owner is not this server.
+   */
+  holds(certificate: X509Certificate, host: string | undefined, address: string): boolean;
   readonly keys: readonly InboundKey[];
 }
 
@@ -26,12 +29,22 @@ export function createKeystore(keys: readonly InboundKey[]): Keystore {
       byHost.set(host, types.set(key.keyType, key));
     }
   }
-  const publicKeys = new Set(keys.map(({ publicKeySha256 }) => publicKeySha256));
+  // Of all keys: a server may still have the one that another has replaced here.
+  const publicKeys = new Map<string, Set<string>>();
+  for (const { hosts, publicKeySha256 } of keys) {
+    for (const host of hosts.map(foldHost)) {
+      publicKeys.set(host, (publicKeys.get(host) ?? new Set()).add(publicKeySha256));
+    }
+  }
+  const namesFor = (host: string | undefined) => (host === undefined ? [] : matchingNames(foldHost(host)));
   return {
     keys,
-    holds: (certificate) => publicKeys.has(sha256(readCertificate(certificate.raw).publicKey)),
+    holds(certificate, host, address) {
+      const publicKey = sha256(readCertificate(certificate.raw).publicKey);
+      return [...namesFor(host), foldHost(address)].some((name) => publicKeys.get(name)?.has(publicKey));
+    },
     find(host, address) {
-      const names = host === undefined ? [] : matchingNames(foldHost(host));
+      const names = namesFor(host);
       const name = names.find((candidate) => byHost.has(candidate)) ?? foldHost(address);
       return [...(byHost.get(name)?.values() ?? [])];
     },

@@ -7,6 +7,7 @@ import type { RevocationChecker, RevocationFinding } from "../revocation/revocat
 import type { RevocationRecord } from "../revocation/revocation-answer.ts";
 import { type RecordedCertificate, recordCertificate } from "../x509/certificate-record.ts";
 import { createRootSet, findChain } from "../x509/chain.ts";
+import { keysToShow } from "./held-keys.ts";
 import { type FoundFault, verifyServer } from "./verify.ts";
 
 /** The findings about a server: its certificate with all faults, and the node's own keys for it. */
@@ -22,6 +23,7 @@ export interface JudgedServer {
     /** Whether `askRevocation` may still add a fault. */
     readonly revocationOpen: boolean;
   };
+  /** The node's own keys whose certificates the client may be shown. */
   readonly held: readonly InboundKey[];
   /** Asks OCSP responders and fetches revocation lists. Absent when the answer is known or not wanted. */
   readonly askRevocation?: () => Promise<JudgedServer>;
@@ -62,9 +64,13 @@ export function createJudge(
   return (shown, host, address, now) => {
     const record = recordCertificate(shown.certificate);
     const held = keystore.find(host, address);
+    const { certificate: leaf } = shown;
     // The handshake proved that the server has the same private key as the node. No CA could prove more.
-    if (held.length > 0 && keystore.holds(shown.certificate)) return describe({ record, faults: [], held });
-    const server = { record, faults: verify(shown, record.sha256, host, now), held };
+    if (held.length > 0 && keystore.holds(leaf, host, address))
+      return describe({ record, faults: [], show: () => held });
+    const faults = verify(shown, record.sha256, host, now);
+    const show: VerifiedServer["show"] = (all) => keysToShow(held, { leaf, faults: all, host, address });
+    const server = { record, faults, show };
     return revocation ? withRevocation(server, revocation, shown, now) : describe(server);
   };
 
@@ -107,18 +113,20 @@ interface VerifiedServer {
   readonly record: RecordedCertificate;
   /** All faults but those of revocation. */
   readonly faults: readonly FoundFault[];
-  readonly held: readonly InboundKey[];
+  /** The node's own keys for a server with these faults. */
+  readonly show: (faults: readonly Fault[]) => readonly InboundKey[];
 }
 
 const REVOCATION_CODES = { revoked: "CERT_REVOKED", revocationUnknown: "REVOCATION_UNKNOWN" } as const;
 
-function describe({ record, faults: others, held }: VerifiedServer, revocation?: RevocationFinding): JudgedServer {
+function describe({ record, faults: others, show }: VerifiedServer, revocation?: RevocationFinding): JudgedServer {
   const fault = revocation?.fault;
   const faults = fault ? [...others, { fault, code: REVOCATION_CODES[fault] }] : others;
   const { names, issuer } = record;
+  const kinds = faults.map((found) => found.fault);
   return {
     record: { ...record, faults, ...(revocation && { revocation: revocation.record }) },
-    facts: { names, issuer, faults: faults.map((found) => found.fault), revocationOpen: false },
-    held,
+    facts: { names, issuer, faults: kinds, revocationOpen: false },
+    held: show(kinds),
   };
 }

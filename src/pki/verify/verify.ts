@@ -113,11 +113,16 @@ function wrongDates(certificates: readonly X509Certificate[], now: number): Foun
  * exactly one, and an address matches only an address.
  */
 function wrongHost(leaf: X509Certificate, host: string): FoundFault[] {
+  if (isFor(leaf, host)) return [];
+  return [{ fault: "hostMismatch", code: isIP(host.replace(/\.$/, "")) ? "IP_ADDRESS_MISMATCH" : "HOSTNAME_MISMATCH" }];
+}
+
+/** Whether the certificate is for this host or address. */
+export function isFor(leaf: X509Certificate, host: string): boolean {
   const name = host.replace(/\.$/, "");
-  if (isIP(name)) return leaf.checkIP(name) ? [] : [{ fault: "hostMismatch", code: "IP_ADDRESS_MISMATCH" }];
+  if (isIP(name)) return leaf.checkIP(name) !== undefined;
   // For OpenSSL ".example.com" matches every name under it, and it throws for a NUL: refuse both.
-  const matches = /^[^.\0]/.test(name) && !name.includes("\0") && leaf.checkHost(name, BROWSER_RULES) !== undefined;
-  return matches ? [] : [{ fault: "hostMismatch", code: "HOSTNAME_MISMATCH" }];
+  return /^[^.\0]/.test(name) && !name.includes("\0") && leaf.checkHost(name, BROWSER_RULES) !== undefined;
 }
 
 const BROWSER_RULES = {
