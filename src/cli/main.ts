@@ -10,6 +10,7 @@ import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { labCommand } from "./commands/lab.ts";
 import { reloadCommand } from "./commands/reload.ts";
+import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run.ts";
 import { sessionCommand } from "./commands/session.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
@@ -41,6 +42,7 @@ function createProgram(): Command {
     .addCommand(sessionCommand())
     .addCommand(statsCommand())
     .addCommand(explainCommand())
+    .addCommand(reportCommand())
     .addCommand(caCommand())
     .addCommand(keysCommand())
     .addCommand(cacheCommand())

@@ -21,6 +21,7 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "missing key",
   "certificate fault",
   "startTls",
+  "monitor",
   "default",
 ];
 
@@ -136,6 +137,12 @@ const certificate = z.strictObject(
 
 export const POLICY = z.strictObject({
   default: action.default("decrypt").describe("The verdict when nothing else decides."),
+  monitor: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Decide and record everything, and decrypt and drop nothing: `clearline report` says what would have been.",
+    ),
   versions: versions.prefault({}),
   lists: z
     .strictObject({

@@ -44,6 +44,9 @@ export type ExplainedEntry = Explanation["entries"][number];
 /** GET /policy */
 export type PolicyEntry = Shape<typeof schemas.policyOrder>["order"][number];
 
+/** GET /report */
+export type { Report } from "../sessions/report.ts";
+
 /** GET /ca */
 export type AuthorityInfo = Shape<typeof schemas.authority>;
 export type AuthorityRole = AuthorityInfo["role"];

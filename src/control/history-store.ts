@@ -34,6 +34,8 @@ const distinct = (column: "client" | "subject") => `
 
 /** The most sessions that one call of `forget` removes, so that it does not block the node for long. */
 const FORGET_STEP = 500;
+/** The most sessions that `since` reads at once. */
+const READ_STEP = 500;
 /** A server chooses how many names its certificate has. The record keeps all of them, the index this many. */
 const HOSTS_MAX = 256;
 const HOST_NUMBERS_MAX = 20_000;
@@ -122,6 +124,20 @@ export class HistoryStore {
     const { where, values } = conditionsOf(query);
     const rows = this.#database.prepare(`SELECT record FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
     return rows.all(...values, limit).map(recordOf);
+  }
+
+  /** All sessions that began at `since` (ms since the epoch) or later, some at a time; live ones as they were written last. */
+  *since(since: number): Generator<readonly Session[]> {
+    const read = this.#database.prepare(
+      "SELECT number, record FROM sessions WHERE start >= ? AND number > ? ORDER BY number LIMIT ?",
+    );
+    for (let last = 0; ; ) {
+      const rows = read.all(since, last, READ_STEP);
+      const end = rows.at(-1);
+      if (!end) return;
+      yield rows.map(recordOf);
+      last = Number(end["number"]);
+    }
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 import { renameSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import type { Session } from "../sessions/record.ts";
 import { compileQuery, type SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
@@ -23,6 +24,11 @@ export interface History {
   find(id: string): Session | undefined;
   /** Sessions that are over, newest first, also those that are not written yet. */
   search(query: SessionQuery, limit: number): readonly Session[];
+  /**
+   * Sessions that are over and began at `since` (ms since the epoch) or later, some at a time, with time for the node's other
+   * work between. It ends early when the disk fails.
+   */
+  since(since: number): AsyncGenerator<readonly Session[]>;
   info(): HistoryInfo;
   close(): void;
 }
@@ -77,6 +83,16 @@ export function openHistory(options: HistoryOptions): History {
       const written = database.use("read", (store) => store.search(query, limit + unwritten.length)) ?? [];
       const all = [...unwritten, ...written.filter(({ id }) => !waiting.has(id))];
       return all.sort((a, b) => b.start - a.start).slice(0, limit);
+    },
+    async *since(since) {
+      flush();
+      const steps = database.use("read", (store) => store.since(since));
+      for (;;) {
+        const step = steps && database.use("read", () => steps.next());
+        if (!step || step.done) break;
+        yield step.value.filter(({ end }) => end !== null);
+        await setImmediate();
+      }
     },
     info: () => database.info(),
     close() {

@@ -58,6 +58,7 @@ async function begin(story: Story): Promise<string> {
     // Plain HTTP is never decrypted, but a rule may forbid its host.
     const verdict = node.policy.onHello({ ...facts, sni: null });
     if (verdict?.action === "drop") return refuseArrival(story, verdict);
+    if (verdict?.instead) noteVerdict(session, verdict);
   }
 
   const reached = await reach(story, destination, facts);
@@ -155,7 +156,8 @@ async function judge(
   };
   const first = decideOn(node.pki.judge(leg, hostOf(received.hello, destination), endpoint.address));
   const { askRevocation } = first.judged;
-  return askRevocation && first.verdict.action === "decrypt" ? decideOn(await askRevocation()) : first;
+  const { action } = first.verdict.instead ?? first.verdict;
+  return askRevocation && action === "decrypt" ? decideOn(await askRevocation()) : first;
 }
 
 interface Decided {

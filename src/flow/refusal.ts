@@ -44,12 +44,13 @@ function verdictOnRefusal(
   failure: LegFailure,
 ): Verdict | undefined {
   const verdict = policy.verdictSoFar(facts);
-  if (verdict.action !== "decrypt") return verdict;
+  if ((verdict.instead ?? verdict).action !== "decrypt") return verdict;
   if (failure.certificateRequested || failure.alert === ALERTS.certificate_required) {
     servers.demandingCertificate.learn(serverKey);
     return policy.verdictSoFar({ ...facts, clientCertificateDemanded: true });
   }
-  return failure.alert === ALERTS.protocol_version ? policy.serverBelowMin(facts) : undefined;
+  if (failure.alert === ALERTS.protocol_version) return policy.serverBelowMin(facts);
+  return verdict.instead && { ...verdict, instead: { ...verdict.instead, reason: `It would fail: ${failure.reason}` } };
 }
 
 /**

@@ -86,6 +86,9 @@ export function hostOf(hello: ClientHello, { connectHost }: Destination): string
   return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 
-export function noteVerdict(session: SessionHandle, { action, phase, rule, reason }: Verdict): void {
-  session.note({ verdict: action, phase, rule, reason });
+export function noteVerdict(session: SessionHandle, { action, phase, rule, reason, instead }: Verdict): void {
+  const without = instead && {
+    monitored: { verdict: instead.action, phase: instead.phase, rule: instead.rule, reason: instead.reason },
+  };
+  session.note({ verdict: action, phase, rule, reason, ...without });
 }

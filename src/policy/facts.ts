@@ -50,4 +50,6 @@ export interface Verdict {
   readonly tools?: readonly string[] | undefined;
   /** The rule forbids HTTP/2. */
   readonly alpn?: "http/1.1" | undefined;
+  /** Monitor mode: the verdict that this one stands for. */
+  readonly instead?: Pick<Verdict, "action" | "phase" | "rule" | "reason"> | undefined;
 }

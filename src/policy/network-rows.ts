@@ -22,7 +22,7 @@ export interface NetworkRow {
 export type PortRange = readonly [first: number, last: number];
 
 /** The steps of the network phase, in order: the first row that matches a flow decides. */
-export function networkRows({ lists, rules }: PolicySource): NetworkRow[] {
+export function networkRows({ lists, rules, monitor }: PolicySource): NetworkRow[] {
   const ofLists = (["bypass", "decrypt"] as const).flatMap((action) => {
     const server = lists[action].filter(isAddressEntry);
     const row: NetworkRow = { name: `${action} list`, action, server };
@@ -33,7 +33,9 @@ export function networkRows({ lists, rules }: PolicySource): NetworkRow[] {
     const compiled = compileRule(rule);
     return compiled.phase === "network" ? [{ group: groupOf(compiled), row: rowOf(rule) }] : [];
   });
-  return GROUPS.flatMap((group) => [...ofLists, ...ofRules].filter((one) => one.group === group).map(({ row }) => row));
+  const rows = GROUPS.flatMap((group) => [...ofLists, ...ofRules].filter((one) => one.group === group));
+  // In monitor mode the node carries, and records, what the kernel would drop.
+  return rows.map(({ row }) => (monitor && row.action === "drop" ? { ...row, action: "decrypt" } : row));
 }
 
 type NetworkCondition = {

@@ -18,6 +18,8 @@ export interface RuleSource {
 /** Everything that makes a policy, as plain data that is sent between processes as JSON. */
 export interface PolicySource {
   readonly default: Action;
+  /** Judge everything, and decrypt and drop nothing. */
+  readonly monitor?: boolean;
   readonly versions: {
     readonly min: Version;
     readonly max: Version;

@@ -131,6 +131,10 @@ export const session = z.object({
   phase: phase.nullable(),
   rule: z.string().nullable().describe("the rule, list or built-in that decided"),
   reason: z.string().nullable().describe("why, in one sentence"),
+  monitored: z
+    .object({ verdict: action, phase, rule: z.string(), reason: z.string() })
+    .nullable()
+    .describe("what the verdict would have been without monitor mode; null: the same"),
   clientLeg: leg,
   serverLeg: leg,
   tools: z

@@ -60,6 +60,7 @@ export function openSession(birth: SessionStart, now: number): Session {
     phase: null,
     rule: null,
     reason: null,
+    monitored: null,
     clientLeg: { received: 0, sent: 0 },
     serverLeg: { received: 0, sent: 0 },
     tools: [],

@@ -31,7 +31,10 @@ export function explainFlow({ active }: Pick<NodeState, "active">, query: Explai
       certificate: certificateFacts(active, query.certificatePem, host),
     }),
   };
-  return { ...explain(active.policy, facts), assumed: beginning.assumed };
+  const monitoring = config.policy.monitor
+    ? ["policy.monitor were off: while it is on, such a flow passes as it is"]
+    : [];
+  return { ...explain(active.policy, facts), assumed: [...beginning.assumed, ...monitoring] };
 }
 
 interface Beginning {

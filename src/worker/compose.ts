@@ -9,6 +9,7 @@ import { createFetch } from "../pki/revocation/revocation-fetch.ts";
 import { createPkiStage, type PkiStage } from "../pki/stage.ts";
 import { createJudge } from "../pki/verify/judge.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
+import { monitor } from "../policy/monitor.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";
@@ -34,7 +35,7 @@ export function composeNode(
   return {
     sessions: createSessionStage(state.ledger, () => admission.isOver),
     streams: createStreamStage(timeouts, admission.keep),
-    policy: compilePolicy(policy),
+    policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
     servers: serverMemories(setup, state),
     upgrades: createUpgradeStage({ startTls: config.policy.startTls, timeouts }),
     legs: createLegStage(legSettings, state, keyTaker(feeds)),

@@ -67,7 +67,7 @@ function beginning({ startTls }: Session): string | null {
     : `${protocol}; the server no longer offers TLS, which it did before`;
 }
 
-function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
+function verdict({ verdict, phase, rule, reason, monitored, end }: Session): string[] {
   if (verdict === null) {
     const why = reason ?? (end === null ? "not decided yet" : "the session ended before a decision");
     return facts([["Verdict", `none: ${why}`]]);
@@ -77,6 +77,10 @@ function verdict({ verdict, phase, rule, reason, end }: Session): string[] {
     ["Phase", phase],
     ["Rule", rule],
     ["Reason", reason],
+    [
+      "Otherwise",
+      monitored && `${monitored.verdict}, in the ${monitored.phase} phase, by ${monitored.rule}: ${monitored.reason}`,
+    ],
   ]).map((line, index) => (index === 0 ? line.replace(verdict, verdictColor(verdict)(verdict)) : line));
 }
 

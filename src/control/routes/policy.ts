@@ -1,3 +1,5 @@
+import { z } from "zod";
+import { Reporter, report } from "../../sessions/report.ts";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { explanation, flow, flowWithCertificate, policyOrder, reloaded } from "../schemas.ts";
@@ -27,6 +29,24 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
       },
     },
     ({ body }) => operations.explain(body),
+  );
+  app.get(
+    "/report",
+    {
+      schema: {
+        summary: "What the policy decided, or would have decided without monitor mode",
+        querystring: z.object({ days: z.coerce.number().positive().max(366).default(7).describe("how far back") }),
+        response: { 200: report },
+      },
+    },
+    async ({ query: { days } }) => {
+      const { sessions, history } = operations;
+      const since = Math.floor(Date.now() - days * 86_400_000);
+      const reporter = new Reporter(since);
+      for (const session of sessions.live()) reporter.add(session);
+      for await (const some of history.since(since)) for (const session of some) reporter.add(session);
+      return reporter.answer();
+    },
   );
   app.post("/reload", { schema: { summary: "Read the configuration again", response: { 200: reloaded } } }, () =>
     operations.reload(),
