@@ -1,7 +1,20 @@
 import assert from "node:assert/strict";
+import { hash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Cache, type MadeValue } from "./cache.ts";
+import { Cache, type CacheBounds, ENTRY_BYTES, type MadeValue } from "./cache.ts";
+
+const ROOMY = { entries: 1_000, bytes: 1_000_000 };
+const sizeOf = (text: string): number => text.length;
+
+function openCache(bounds: Partial<CacheBounds<string>> = {}): Cache<string> {
+  return new Cache({ ...ROOMY, sizeOf, ...bounds });
+}
+
+/** Text of so many bytes that its entry takes `bytes`. */
+function fill(bytes: number): string {
+  return "x".repeat(bytes - ENTRY_BYTES);
+}
 
 /** A value that is made when the test says so. */
 function maker() {
@@ -17,7 +30,7 @@ function maker() {
 }
 
 test("An entry is found until its end", () => {
-  const cache = new Cache<string>({});
+  const cache = openCache();
   cache.keep("a", "value", 100);
   assert.equal(cache.find("a", 99), "value");
   assert.equal(cache.find("a", 100), undefined);
@@ -25,65 +38,83 @@ test("An entry is found until its end", () => {
 });
 
 test("An entry without an end stays", () => {
-  const cache = new Cache<string>({});
+  const cache = openCache();
   cache.keep("a", "value");
   assert.equal(cache.find("a"), "value");
   assert.equal(cache.find("a", Number.MAX_VALUE), "value");
 });
 
 test("The least recently used entry goes when there are too many", () => {
-  const cache = new Cache<string>({ entries: 2 });
+  const cache = openCache({ entries: 2 });
   cache.keep("a", "a");
   cache.keep("b", "b");
   cache.find("a");
   cache.keep("c", "c");
-  const keys = cache.entries().map(([key]) => key);
-  assert.deepEqual([keys, cache.evicted], [["a", "c"], 1]);
+  const values = cache.entries().map(([value]) => value);
+  assert.deepEqual([values, cache.evicted], [["a", "c"], 1]);
 });
 
 test("A new value takes the room of the old one", () => {
-  const cache = new Cache<string>({ entries: 2, bytes: 10 });
-  cache.keep("a", "a", 100, 6);
-  cache.keep("b", "b", 100, 4);
-  cache.keep("a", "new", 100, 6);
-  assert.deepEqual([cache.find("a"), cache.find("b"), cache.size], ["new", "b", 2]);
+  const cache = openCache({ entries: 2, bytes: 1_000 });
+  cache.keep("a", fill(600), 100);
+  cache.keep("b", fill(400), 100);
+  cache.keep("a", fill(599), 100);
+  assert.deepEqual([cache.find("a"), cache.find("b"), cache.size], [fill(599), fill(400), 2]);
 });
 
 test("A value larger than the cache is not kept, drops the old value and evicts nothing else", () => {
-  const cache = new Cache<string>({ bytes: 10 });
-  cache.keep("a", "a", 100, 1);
-  cache.keep("b", "b", 100, 1);
-  cache.keep("a", "large", 100, 11);
+  const cache = openCache({ bytes: 1_000 });
+  cache.keep("a", "a", 100);
+  cache.keep("b", "b", 100);
+  cache.keep("a", fill(1_001), 100);
   assert.deepEqual([cache.find("a"), cache.find("b"), cache.evicted], [undefined, "b", 0]);
 });
 
 test("Neither bound is ever passed", () => {
   const keep = fc.record({
     key: fc.constantFrom(..."abcdefgh"),
-    bytes: fc.nat(60),
+    bytes: fc.integer({ min: ENTRY_BYTES, max: 1_200 }),
     until: fc.nat(20),
     now: fc.nat(20),
   });
   fc.assert(
     fc.property(fc.array(keep), (keeps) => {
-      const cache = new Cache<number>({ entries: 5, bytes: 50 });
+      const cache = openCache({ entries: 5, bytes: 1_000 });
       for (const { key, bytes, until, now } of keeps) {
-        cache.keep(key, bytes, until, bytes);
+        cache.keep(key, fill(bytes), until);
         assert.ok(cache.size <= 5);
-        assert.equal(cache.find(key, -1), bytes > 50 ? undefined : bytes);
+        assert.equal(cache.find(key, -1), bytes > 1_000 ? undefined : fill(bytes));
         cache.find("a", now);
       }
-      const kept = cache.entries().map(([key]) => cache.find(key, -1) ?? 0);
-      assert.ok(kept.reduce((sum, bytes) => sum + bytes, 0) <= 50);
+      const kept = cache.entries().map(([value]) => value.length + ENTRY_BYTES);
+      assert.ok(kept.reduce((sum, bytes) => sum + bytes, 0) <= 1_000);
       assert.equal(cache.flush(), kept.length);
-      assert.equal(cache.size, 0);
+      assert.deepEqual([cache.size, cache.bytes], [0, 0]);
     }),
   );
 });
 
+test("A key of any length takes no more room than a short one, and is still told from others", () => {
+  const cache = openCache();
+  const long = "k".repeat(100_000);
+  cache.keep(long, "long");
+  cache.keep(`${long}2`, "other");
+  assert.deepEqual([cache.find(long), cache.find(`${long}2`)], ["long", "other"]);
+  assert.equal(cache.bytes, 2 * ENTRY_BYTES + "long".length + "other".length);
+  cache.forget(long);
+  assert.deepEqual([cache.find(long), cache.size], [undefined, 1]);
+});
+
+test("Nobody finds an entry by the hash that its key is kept as", () => {
+  const cache = openCache();
+  const long = "k".repeat(100);
+  cache.keep(long, "long");
+  assert.equal(cache.find(`sha256 ${hash("sha256", long, "base64url")}`), undefined);
+});
+
 test("However many want an entry at once, it is made once", async () => {
   const { asked, make } = maker();
-  const cache = new Cache<string>({});
+  const cache = openCache();
   const takers = Array.from({ length: 100 }, () => cache.take("a", 0, make));
   assert.equal(asked.length, 1);
   asked[0]!.resolve({ value: "made", until: 100 });
@@ -96,7 +127,7 @@ test("However many want an entry at once, it is made once", async () => {
 
 test("A failure reaches all who waited, and the next one tries again", async () => {
   const { asked, make } = maker();
-  const cache = new Cache<string>({});
+  const cache = openCache();
   const takers = [cache.take("a", 0, make), cache.take("a", 0, make)];
   asked[0]!.reject(new Error("no"));
   for (const { status } of await Promise.allSettled(takers)) assert.equal(status, "rejected");
@@ -107,7 +138,7 @@ test("A failure reaches all who waited, and the next one tries again", async () 
 test("A value that was being made when its entry was forgotten is not kept", async () => {
   for (const forget of ["flush", "forget"] as const) {
     const { asked, make } = maker();
-    const cache = new Cache<string>({});
+    const cache = openCache();
     const old = cache.take("a", 0, make);
     cache[forget]("a");
     const young = cache.take("a", 0, make);
@@ -121,7 +152,7 @@ test("A value that was being made when its entry was forgotten is not kept", asy
 
 test("A failure of an earlier attempt leaves the later one alone", async () => {
   const { asked, make } = maker();
-  const cache = new Cache<string>({});
+  const cache = openCache();
   const old = cache.take("a", 0, make);
   cache.flush();
   const young = cache.take("a", 0, make);

@@ -1,8 +1,12 @@
+import { hash } from "node:crypto";
+
 export interface CacheBounds<Value> {
-  /** The most entries that are kept; without it their number has no bound. */
-  readonly entries?: number;
-  /** The most bytes that they may have together. */
-  readonly bytes?: number;
+  /** The most entries that are kept. */
+  readonly entries: number;
+  /** The most bytes of memory that they may take together, with their keys. */
+  readonly bytes: number;
+  /** How much memory a value takes, in bytes. Peers choose what is in it, so this has to grow with what they send. */
+  readonly sizeOf: (value: Value) => number;
   /** Called with each value that is no longer kept, whatever the reason: for what is not the garbage collector's to free. */
   readonly onDropped?: (value: Value) => void;
 }
@@ -10,8 +14,14 @@ export interface CacheBounds<Value> {
 export interface MadeValue<Value> {
   readonly value: Value;
   readonly until?: number;
-  readonly bytes?: number;
 }
+
+/** What an entry takes beside its value, in bytes: its key, which is short or a hash, its place in the Map, and its dates. */
+export const ENTRY_BYTES = 256;
+
+/** Keys longer than this are kept as their hash: peers choose their length. */
+const LONGEST_KEY = 64;
+const HASHED = "sha256 ";
 
 /**
  * A bounded cache: its entries end, the least recently used go when there are too many of them or they are too large together,
@@ -20,23 +30,30 @@ export interface MadeValue<Value> {
 export class Cache<Value extends {}> {
   readonly #mostEntries: number;
   readonly #mostBytes: number;
+  readonly #sizeOf: (value: Value) => number;
   readonly #onDropped: ((value: Value) => void) | undefined;
   /** A Map keeps the order of insertion: an entry that is used is put back at the end. */
-  readonly #kept = new Map<string, Required<MadeValue<Value>>>();
+  readonly #kept = new Map<string, Required<MadeValue<Value>> & { readonly bytes: number }>();
   readonly #making = new Map<string, Promise<MadeValue<Value>>>();
   #bytes = 0;
   #hits = 0;
   #misses = 0;
   #evicted = 0;
 
-  constructor({ entries = Number.POSITIVE_INFINITY, bytes = Number.POSITIVE_INFINITY, onDropped }: CacheBounds<Value>) {
+  constructor({ entries, bytes, sizeOf, onDropped }: CacheBounds<Value>) {
     this.#mostEntries = entries;
     this.#mostBytes = bytes;
+    this.#sizeOf = sizeOf;
     this.#onDropped = onDropped;
   }
 
   get size(): number {
     return this.#kept.size;
+  }
+
+  /** What the entries take, by `sizeOf`. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Searches that found a value, or one that was being made. */
@@ -54,23 +71,28 @@ export class Cache<Value extends {}> {
   }
 
   /** The least recently used first. */
-  entries(): readonly (readonly [key: string, until: number])[] {
-    return [...this.#kept].map(([key, { until }]) => [key, until] as const);
+  entries(): readonly (readonly [value: Value, until: number])[] {
+    return Array.from(this.#kept.values(), ({ value, until }) => [value, until] as const);
   }
 
   /** Entries that never end need no `now`. */
   find(key: string, now = 0): Value | undefined {
-    const value = this.#use(key, now);
+    const value = this.#use(nameOf(key), now);
     if (value === undefined) this.#misses += 1;
     else this.#hits += 1;
     return value;
   }
 
   /** Replaces an earlier entry. A value that is larger than the whole cache may be is not kept. */
-  keep(key: string, value: Value, until = Number.POSITIVE_INFINITY, bytes = 0): void {
-    this.#drop(key);
+  keep(key: string, value: Value, until = Number.POSITIVE_INFINITY): void {
+    this.#keep(nameOf(key), value, until);
+  }
+
+  #keep(name: string, value: Value, until: number): void {
+    this.#drop(name);
+    const bytes = ENTRY_BYTES + this.#sizeOf(value);
     if (bytes > this.#mostBytes) return;
-    this.#kept.set(key, { value, until, bytes });
+    this.#kept.set(name, { value, until, bytes });
     this.#bytes += bytes;
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= this.#mostEntries && this.#bytes <= this.#mostBytes) break;
@@ -81,11 +103,12 @@ export class Cache<Value extends {}> {
 
   /** Finds the value, or makes it, once for all who want it at the same time. A failure reaches all of them and is not kept. */
   async take(key: string, now: number, make: () => Promise<MadeValue<Value>>): Promise<Value> {
-    const value = this.#use(key, now);
-    const answer = this.#making.get(key);
+    const name = nameOf(key);
+    const value = this.#use(name, now);
+    const answer = this.#making.get(name);
     if (value === undefined && answer === undefined) {
       this.#misses += 1;
-      return this.#make(key, make);
+      return this.#make(name, make);
     }
     this.#hits += 1;
     return value ?? (await answer!).value;
@@ -93,46 +116,52 @@ export class Cache<Value extends {}> {
 
   /** A value that is being made reaches those who wait for it, and is not kept. */
   forget(key: string): void {
-    this.#drop(key);
-    this.#making.delete(key);
+    const name = nameOf(key);
+    this.#drop(name);
+    this.#making.delete(name);
   }
 
   /** Forgets every entry and returns how many there were. */
   flush(): number {
     const { size } = this.#kept;
-    for (const key of [...this.#kept.keys()]) this.#drop(key);
+    for (const name of [...this.#kept.keys()]) this.#drop(name);
     this.#making.clear();
     return size;
   }
 
-  #use(key: string, now: number): Value | undefined {
-    const entry = this.#kept.get(key);
+  #use(name: string, now: number): Value | undefined {
+    const entry = this.#kept.get(name);
     if (!entry || entry.until <= now) {
-      this.#drop(key);
+      this.#drop(name);
       return undefined;
     }
-    this.#kept.delete(key);
-    this.#kept.set(key, entry);
+    this.#kept.delete(name);
+    this.#kept.set(name, entry);
     return entry.value;
   }
 
-  #drop(key: string): void {
-    const entry = this.#kept.get(key);
+  #drop(name: string): void {
+    const entry = this.#kept.get(name);
     if (!entry) return;
     this.#bytes -= entry.bytes;
-    this.#kept.delete(key);
+    this.#kept.delete(name);
     this.#onDropped?.(entry.value);
   }
 
-  async #make(key: string, make: () => Promise<MadeValue<Value>>): Promise<Value> {
+  async #make(name: string, make: () => Promise<MadeValue<Value>>): Promise<Value> {
     const answer = make();
-    this.#making.set(key, answer);
+    this.#making.set(name, answer);
     try {
-      const { value, until, bytes } = await answer;
-      if (this.#making.get(key) === answer) this.keep(key, value, until, bytes);
+      const { value, until = Number.POSITIVE_INFINITY } = await answer;
+      if (this.#making.get(name) === answer) this.#keep(name, value, until);
       return value;
     } finally {
-      if (this.#making.get(key) === answer) this.#making.delete(key);
+      if (this.#making.get(name) === answer) this.#making.delete(name);
     }
   }
+}
+
+function nameOf(key: string): string {
+  if (key.length <= LONGEST_KEY && !key.startsWith(HASHED)) return key;
+  return `${HASHED}${hash("sha256", key, "base64url")}`;
 }

@@ -49,7 +49,7 @@ export class SynHold {
   readonly #options: SynHoldOptions;
   readonly #held = new Map<string, HeldSession>();
   /** A retransmitted SYN may be on its way while the verdict is given. It must not begin a second session. */
-  readonly #decided = new Cache<SynVerdict>({ entries: REMEMBERED });
+  readonly #decided = new Cache<SynVerdict>({ entries: REMEMBERED, bytes: 2 * 2 ** 20, sizeOf: () => 0 });
 
   constructor(options: SynHoldOptions) {
     this.#options = options;

@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { Cache } from "../cache.ts";
+import { Cache, ENTRY_BYTES } from "../cache.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
 import type { Session } from "../sessions/record.ts";
 import { compileHost, compileSubject, hostsOf, namedHostsOf, type SessionQuery } from "../sessions/search.ts";
@@ -53,7 +53,10 @@ export class HistoryStore {
   readonly #database: DatabaseSync;
   readonly #sql: ReturnType<typeof prepare>;
   /** The numbers of hosts that were written lately: most sessions are with a host of an earlier one. */
-  readonly #hostNumbers = new Cache<number | bigint>({ entries: HOST_NUMBERS_MAX });
+  readonly #hostNumbers = new Cache<number | bigint>({
+    ...{ entries: HOST_NUMBERS_MAX, bytes: HOST_NUMBERS_MAX * 2 * ENTRY_BYTES },
+    sizeOf: () => 8,
+  });
   #size: number;
 
   constructor(database: DatabaseSync) {

@@ -55,7 +55,10 @@ const unused = new FinalizationRegistry((store: number) => crypto.X509_STORE_fre
 export class TrustStore {
   readonly #store: number;
   /** "": no error. */
-  readonly #known = new Cache<string>({ entries: REMEMBERED });
+  readonly #known = new Cache<string>({
+    ...{ entries: REMEMBERED, bytes: 2 ** 20 },
+    sizeOf: (error) => error.length,
+  });
 
   /** `roots`: PEM, one certificate each. Those that cannot be read are left out: they were checked before. */
   constructor(roots: readonly string[]) {

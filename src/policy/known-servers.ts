@@ -12,11 +12,14 @@ export interface KnownServers {
   readonly size: number;
 }
 
+/** Names have at most 253 characters: room for 10,000 of them. */
+const MOST_BYTES = 8 * 2 ** 20;
+
 export function createKnownServers(limit: number): KnownServers {
-  const known = new Cache<true>({ entries: limit });
+  const known = new Cache<string>({ entries: limit, bytes: MOST_BYTES, sizeOf: (server) => server.length });
   return {
-    has: (server, now) => known.find(server, now) ?? false,
-    learn: (server, until) => known.keep(server, true, until),
+    has: (server, now) => known.find(server, now) !== undefined,
+    learn: (server, until) => known.keep(server, server, until),
     entries: () => known.entries(),
     flush: () => known.flush(),
     get size() {

@@ -24,7 +24,10 @@ export interface SessionBounds {
 }
 
 export function createSessionCache({ entries, bytes, ofOneName, once }: SessionBounds): SessionCache {
-  const cache = new Cache<{ readonly session: Uint8Array; readonly until: number }>({ entries, bytes });
+  const cache = new Cache<{ readonly session: Uint8Array; readonly until: number }>({
+    ...{ entries, bytes },
+    sizeOf: ({ session }) => session.length,
+  });
   /** The keys of a name's sessions, the newest first. */
   const keysOf = (name: string) => Array.from({ length: ofOneName }, (_, age) => `${name} ${age}`);
 
@@ -36,7 +39,7 @@ export function createSessionCache({ entries, bytes, ofOneName, once }: SessionB
       // The newest last, so that the oldest is the first to go.
       for (const [age, key] of [...keys.entries()].reverse()) {
         const one = all[age];
-        if (one) cache.keep(key, one, one.until, one.session.length);
+        if (one) cache.keep(key, one, one.until);
         else cache.forget(key);
       }
     },

@@ -14,6 +14,9 @@ export interface Applied {
   readonly closed: readonly Session[];
 }
 
+/** The room for a closed session in memory; usual ones take half of it. */
+const RECENT_BYTES = 8_192;
+
 /** The live sessions of all workers, and the last `recent` closed ones. */
 export class LiveTable {
   readonly #live = new Map<string, Session>();
@@ -22,7 +25,7 @@ export class LiveTable {
   readonly #ended = noCounters();
 
   constructor({ recent = 1000 }: { recent?: number } = {}) {
-    this.#closed = new Cache<Session>({ entries: recent });
+    this.#closed = new Cache<Session>({ entries: recent, bytes: recent * RECENT_BYTES, sizeOf });
   }
 
   get size(): number {
@@ -143,4 +146,10 @@ function sameHosts(before: Session, after: Session): boolean {
   return (
     before.sni === after.sni && before.connectHost === after.connectHost && before.certificate === after.certificate
   );
+}
+
+/** A record's memory, in bytes: its length is up to the server's certificate. */
+function sizeOf({ certificate }: Session): number {
+  const names = certificate?.names ?? [];
+  return 4_096 + names.reduce((sum, { length }) => sum + length + 32, 0);
 }

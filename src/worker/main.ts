@@ -1,7 +1,6 @@
 import { flushCompileCache } from "node:module";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { Cache } from "../cache.ts";
 import { checkEngine } from "../engine/check.ts";
 import { liveContexts } from "../engine/contexts.ts";
 import { openEnds } from "../engine/end.ts";
@@ -17,6 +16,7 @@ import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { createIssuedCache } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
+import { createVerifiedCache } from "../pki/verify/judge.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
 import { createWorkerSessions } from "../resumption/worker-sessions.ts";
 import { Ledger } from "../sessions/ledger.ts";
@@ -129,7 +129,7 @@ function createState(setup: WorkerSetup): WorkerState {
     trust: new TrustStore([]),
     contexts: createContextCache(LIMITS.contexts),
     issued: createIssuedCache(LIMITS.issued, mint.ask),
-    verified: new Cache({ entries: LIMITS.verified }),
+    verified: createVerifiedCache(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
     offering: createKnownServers(LIMITS.offering),

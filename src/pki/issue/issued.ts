@@ -17,8 +17,15 @@ export interface IssuedCache {
 /** ms that a copy is used. Then the supervisor is asked, whose cache decides when a new certificate is issued. */
 const FRESH = 600_000;
 
+/** Room for 4,000 usual certificates. */
+const MOST_BYTES = 24 * 2 ** 20;
+
 export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => Promise<Minted>): IssuedCache {
-  const cache = new Cache<Minted>({ entries: limit });
+  const cache = new Cache<Minted>({
+    entries: limit,
+    bytes: MOST_BYTES,
+    sizeOf: ({ certificatePem, keyPem }) => certificatePem.length + keyPem.length,
+  });
   return {
     take: (name, wanted, now) =>
       cache.take(`${name} ${wanted.authority} ${wanted.keyType}`, now, async () => ({

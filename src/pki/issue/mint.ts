@@ -67,7 +67,7 @@ export interface MintOptions {
   readonly maxValidity?: number;
   /** The most certificates in the cache. */
   readonly cacheSize?: number;
-  /** The most bytes of PEM in the cache: a certificate can have 100 KB of names. */
+  /** The most bytes of memory that the cache may take. */
   readonly cacheBytes?: number;
   /** ms that a certificate stays in the cache. */
   readonly cacheTime?: number;
@@ -88,7 +88,11 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY, shared } = options;
   const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
   const rsaKeys = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
-  const cache = new Cache<Minted>({ entries: cacheSize, bytes: cacheBytes });
+  const cache = new Cache<Minted>({
+    entries: cacheSize,
+    bytes: cacheBytes,
+    sizeOf: ({ certificatePem, keyPem }) => certificatePem.length + keyPem.length,
+  });
   const count = { minted: 0, shared: 0, failed: 0 };
 
   async function findOrMint(name: string, request: MintRequest, authority: Authority, at: number) {
@@ -130,7 +134,6 @@ function cached(minted: Minted, cacheTime: number, now: number) {
   return {
     value: minted,
     until: minted.notAfter > now ? Math.min(now + cacheTime, minted.notAfter) : now + cacheTime,
-    bytes: minted.certificatePem.length + minted.keyPem.length,
   };
 }
 

@@ -21,14 +21,17 @@ export interface RevocationCache {
 
 /** Bytes of all lists with their indexes. */
 const MAX_LISTS = 96 * 2 ** 20;
+const MAX_STATUSES = 8 * 2 ** 20;
 const MAX_FAILURES = 1_000;
+/** A status without its reason, in bytes. */
+const STATUS_BYTES = 200;
 
 /** `limit`: the most certificates. */
 export function createRevocationCache(limit: number): RevocationCache {
-  const chains = new Cache<ChainStatus>({ entries: limit });
-  const certificates = new Cache<CertificateStatus>({ entries: limit });
-  const lists = new Cache<RevocationList>({ bytes: MAX_LISTS });
-  const failures = new Cache<string>({ entries: MAX_FAILURES });
+  const chains = new Cache<ChainStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
+  const certificates = new Cache<CertificateStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
+  const lists = new Cache<RevocationList>({ entries: limit, bytes: MAX_LISTS, sizeOf: ({ bytes }) => bytes });
+  const failures = new Cache<string>({ entries: MAX_FAILURES, bytes: 2 ** 20, sizeOf: (reason) => reason.length });
   return {
     ...{ chains, certificates, lists, failures, hits: 0, misses: 0 },
     get size() {
@@ -41,4 +44,8 @@ export function createRevocationCache(limit: number): RevocationCache {
       return certificates.flush();
     },
   };
+}
+
+function sizeOfStatus({ reason }: CertificateStatus): number {
+  return STATUS_BYTES + (reason?.length ?? 0);
 }

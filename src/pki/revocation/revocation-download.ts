@@ -46,7 +46,7 @@ export function fetchList(
     const bytes = await download(url, MAX_LIST, deadline, downloads);
     try {
       const list = await openRevocationList(bytes, issuer, clock());
-      return { value: list, until: Math.min(list.until, clock() + settings.keep), bytes: list.bytes };
+      return { value: list, until: Math.min(list.until, clock() + settings.keep) };
     } catch (error) {
       // A list can have megabytes: do not download it again for the next certificate.
       if (error instanceof PeerError) cache.failures.keep(url, reasonOf(error), clock() + FAILURE_TIME);

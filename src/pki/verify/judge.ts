@@ -49,6 +49,13 @@ export type Judge = (shown: ShownCertificate, host: string | undefined, address:
 /** Findings for certificates without an OpenSSL error, by certificate and host: a busy server shows the same one often. */
 export type VerifiedCache = Cache<readonly FoundFault[]>;
 
+export function createVerifiedCache(entries: number): VerifiedCache {
+  return new Cache({ entries, bytes: 2 * 2 ** 20, sizeOf: (faults) => FAULT_BYTES * faults.length });
+}
+
+/** There are as many faults as kinds of them, and their texts are constants. */
+const FAULT_BYTES = 100;
+
 /** ms that a finding is used. */
 const FRESH = 60_000;
 
@@ -56,7 +63,7 @@ const FRESH = 60_000;
 export function createJudge(
   keystore: Keystore,
   roots: readonly string[],
-  verified: VerifiedCache = new Cache({ entries: 2_000 }),
+  verified: VerifiedCache = createVerifiedCache(2_000),
   revocation?: RevocationChecker,
 ): Judge {
   const rootSet = createRootSet(roots);
