@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { closeSync } from "node:fs";
 import type { Socket } from "node:net";
+import { within } from "../../src/linux/netns.ts";
+import { transparentListener } from "../../src/linux/sockets.ts";
 import { until } from "../../test/processes.ts";
 import type { Claim, Stage } from "../claim.ts";
 import { begin, dial, nextLine } from "../ends.ts";
@@ -19,11 +22,14 @@ const NOBODY = {
 } as const;
 /** The node's addresses where it is the clients' router. */
 const ROUTER = { 4: "10.1.0.1", 6: "fd00:1::1" } as const;
+/** A port whose listener never accepts. */
+const BUSY = 4904;
 const CONNECTIONS = 60;
 
 /** The node connects to the server before it answers the client's SYN, so the client sees how the server answers. */
 export const FIRST_PACKET: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [order(family), refuses(family), unreachable(family), unanswered(family)]),
+  silent(),
   sentAgain(),
   givenUp(),
   sameWorker(),
@@ -119,6 +125,39 @@ function unanswered(family: Family): Claim {
       const speaker = topology === "bridge" ? address : ROUTER[family];
       assert.equal(source, speaker);
       return `${code} after ${took.toFixed(0)} ms, from ${source}; closed: "${closeReason}"`;
+    },
+  };
+}
+
+function silent(): Claim {
+  return {
+    says: "A server that answers no SYN, and one whose backlog is full, are reset toward the client after timeouts.connect",
+    async check({ network: { client, server }, node }) {
+      await using _ = await firewall(server, `tcp dport ${SWALLOWED} drop`);
+      await using _busy = await fullBacklog(server);
+      await using here = await watch(client, client.interface, "tcp");
+      const tries = FAMILIES.flatMap((family) => [SWALLOWED, BUSY].map((port) => ({ family, port })));
+      const since = Date.now();
+      const codes = await Promise.all(
+        tries.map(({ family, port }) => failure(dial(client, { address: server.address[family], port }))),
+      );
+      assert.deepEqual(
+        codes,
+        tries.map(() => "ECONNREFUSED"),
+      );
+      const seen = tries.flatMap(({ port }) => segmentsOf(here.frames(), port));
+      assert.deepEqual([...new Set(seen.map(({ flags }) => flags))].sort(), ["RA", "S"]);
+      const ends = await until("the ends of the sessions", async () => {
+        const own = (await node.sessions()).filter(
+          ({ server, start }) => start >= since && [SWALLOWED, BUSY].includes(server?.port ?? 0),
+        );
+        return own.length === tries.length && own.every(({ end }) => end !== null) && own;
+      });
+      for (const { closeReason, state } of ends) {
+        assert.match(closeReason ?? "", /in 5000 ms/);
+        assert.equal(state, "SYN_RCV:SYN_SENT:INIT:INIT");
+      }
+      return `${codes.join(", ")}; closed: "${ends[0]!.closeReason}"`;
     },
   };
 }
@@ -233,6 +272,21 @@ function ended(socket: Socket): Promise<string> {
     socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? String(error)));
     socket.on("connect", () => resolve("no error"));
   });
+}
+
+/** Listens in a host, for both families, without accepting anything, and fills the queue: the kernel drops further SYNs. */
+async function fullBacklog(on: End): Promise<AsyncDisposable> {
+  const listeners = ["0.0.0.0", "::"].map((address) =>
+    within(on.namespace, () => transparentListener({ address, port: BUSY, backlog: 0, reusePort: false })),
+  );
+  // With a backlog of 0 the queue holds one connection.
+  const waiting = await Promise.all(FAMILIES.map((family) => dial(on, { address: on.address[family], port: BUSY })));
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const client of waiting) client.destroy();
+      for (const fd of listeners) closeSync(fd);
+    },
+  };
 }
 
 let walls = 0;

@@ -13,6 +13,8 @@ import { SynHold, type SynVerdict } from "./syn-hold.ts";
 export interface InlineListener {
   readonly name: string;
   readonly synHold: boolean;
+  /** What a held client hears when the server stays silent. */
+  readonly unreachable: "reset" | "silent";
 }
 
 /** ms for a client whose SYN was released to complete its handshake. That leaves time for several retransmissions. */

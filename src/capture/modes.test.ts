@@ -104,7 +104,11 @@ for (const synHold of [true, false]) {
   const says = `A reload's connect timeout holds for the servers of an inline listener that was open before, synHold ${synHold}`;
   test(says, { ...LIMIT, ...needsNamespaces() }, async (t) => {
     using _namespace = enterOwnNamespace();
-    const { arrival } = await arrivedAfterReload(t, { name: "edge", mode: "inline", synHold }, 17_000);
+    const { arrival } = await arrivedAfterReload(
+      t,
+      { name: "edge", mode: "inline", synHold, unreachable: "reset" },
+      17_000,
+    );
     await assert.rejects(arrival.dial(["127.0.0.1"], await deafPort(t)), { code: "ETIMEDOUT" });
   });
 }

@@ -14,7 +14,8 @@ type Listener =
  */
 export function identityOf(listener: Listener & { readonly onMissingKey?: unknown }): string {
   const { mode, name, onMissingKey: _, ...rest } = listener;
-  return JSON.stringify({ mode, name, ...(listener.mode === "inline" ? { synHold: listener.synHold } : rest) });
+  const own = listener.mode === "inline" ? { synHold: listener.synHold, unreachable: listener.unreachable } : rest;
+  return JSON.stringify({ mode, name, ...own });
 }
 
 /** Opens a listener of any capture mode. A new mode is one file and one row. Throws ConfigError. */

@@ -10,12 +10,20 @@ const SOURCE = { address: "192.0.2.7", port: 50_000 };
 const DESTINATION = { address: "198.51.100.9", port: 443 };
 
 /** A hold whose sessions are collected instead of carried, and the verdicts that its SYNs got. */
-function newHold({ patience = 10_000, limit = () => 10 }: { patience?: number; limit?: () => number } = {}) {
+function newHold({
+  patience = 10_000,
+  limit = () => 10,
+  unreachable = "reset",
+}: {
+  patience?: number;
+  limit?: () => number;
+  unreachable?: "reset" | "silent";
+} = {}) {
   const arrivals: Arrival[] = [];
   const verdicts: SynVerdict[] = [];
   const dialed: unknown[] = [];
   const hold = new SynHold({
-    listener: { name: "edge" },
+    listener: { name: "edge", unreachable },
     patience,
     limit,
     arrive: (arrival) => arrivals.push(arrival),
@@ -102,7 +110,7 @@ const REFUSALS: [Refusal, SynVerdict][] = [
   [{ kind: "unreachable", code: "ECONNREFUSED", message: "" }, "reset"],
   [{ kind: "unreachable", code: "EHOSTUNREACH", message: "" }, "hostUnreachable"],
   [{ kind: "unreachable", code: "ENETUNREACH", message: "" }, "netUnreachable"],
-  [{ kind: "timeout", message: "" }, "drop"],
+  [{ kind: "timeout", message: "" }, "reset"],
   [{ kind: "policy", message: "" }, "reset"],
 ];
 for (const [refusal, verdict] of REFUSALS) {
@@ -116,6 +124,14 @@ for (const [refusal, verdict] of REFUSALS) {
     assert.equal(hold.size, 0);
   });
 }
+
+test("With unreachable: silent, a silent server is silent to the client too, and its next SYN begins a session", () => {
+  const { arrivals, verdicts, syn } = newHold({ unreachable: "silent" });
+  syn();
+  arrivals[0]!.refuse({ kind: "timeout", message: "" });
+  syn();
+  assert.deepEqual([verdicts, arrivals.length], [["drop"], 2]);
+});
 
 test("Above the limit SYNs pass without being held", () => {
   const { arrivals, verdicts, syn } = newHold({ limit: () => 1 });

@@ -18,7 +18,7 @@ export interface HeldSyn {
 }
 
 export interface SynHoldOptions {
-  readonly listener: { readonly name: string };
+  readonly listener: { readonly name: string; readonly unreachable: "reset" | "silent" };
   readonly connectFrom: ConnectFrom;
   /** ms for a client whose SYN was released to complete its handshake. */
   readonly patience: number;
@@ -95,7 +95,7 @@ export class SynHold {
       locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: undefined }),
       dial: ([address = destination.address], port) => connectFrom(source, { address, port }),
       welcome: () => this.#release(syn, session),
-      refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal)),
+      refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
     });
   }
 
@@ -131,9 +131,9 @@ export class SynHold {
   }
 }
 
-/** The answer that the network would give the client without the node. */
-function answerTo(refusal: Refusal): SynVerdict {
-  if (refusal.kind === "timeout") return "drop";
+/** The answer that the network would give the client without the node; `silence` is the one for a server that gave none. */
+function answerTo(refusal: Refusal, silence: "reset" | "silent"): SynVerdict {
+  if (refusal.kind === "timeout") return silence === "reset" ? "reset" : "drop";
   if (refusal.kind === "policy") return "reset";
   return UNREACHABLE[refusal.code] ?? "reset";
 }

@@ -71,6 +71,12 @@ const inline = z.strictObject({
     .boolean()
     .default(true)
     .describe("Answer the client's SYN only after the connection to the server is established."),
+  unreachable: z
+    .enum(["reset", "silent"])
+    .default("reset")
+    .describe(
+      "What a held client hears when the server has not answered within `timeouts.connect`: a RST (reset), or nothing (silent).",
+    ),
   failure: z
     .enum(["open", "closed"])
     .default("open")
