@@ -10,9 +10,7 @@ import type { View } from "./view.ts";
 export function judgeFaults(source: PolicySource, steps: readonly Step[], view: View, verdict: Verdict): Verdict {
   const faults = view.certificate?.faults ?? [];
   if (strictest(source, faults) === "decrypt") return verdict;
-  const excuses = steps.filter(
-    (step) => step.action === "decrypt" && step.faults.length > 0 && step.judge(view) === true,
-  );
+  const excuses = steps.filter((step) => step.excuses?.(view) === true);
   const excused = (fault: Fault) => excuses.some((step) => step.faults.includes(fault));
   const action = strictest(
     source,

@@ -8,7 +8,7 @@ import { type KnownFacts, viewOf } from "./view.ts";
 
 function judge(name: ConditionName, value: ConditionValue, facts: KnownFacts): Truth {
   assert.equal(CONDITIONS[name].problem(value), undefined);
-  return CONDITIONS[name].compile([value])(viewOf(facts, false));
+  return CONDITIONS[name].compile([value], { action: "decrypt", faults: [] })(viewOf(facts, false));
 }
 
 const certificate = { names: ["a.example"], issuer: "CN=R3, O=Let's Encrypt, C=US", faults: ["expired"] as const };
@@ -91,7 +91,9 @@ test("Any value is refused with a reason or compiles to a judge", () => {
       fc.oneof(fc.string(), fc.double(), fc.integer()),
       (name, value) => {
         const problem = CONDITIONS[name].problem(value);
-        if (problem === undefined) assert.equal(CONDITIONS[name].compile([value])(viewOf({}, false)), "unknown");
+        const purpose = { action: "decrypt", faults: [] } as const;
+        if (problem === undefined)
+          assert.equal(CONDITIONS[name].compile([value], purpose)(viewOf({}, false)), "unknown");
         else assert.match(problem, /^is /);
       },
     ),

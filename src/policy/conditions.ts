@@ -1,6 +1,7 @@
 import { FAULTS, type Phase } from "../vocabulary.ts";
 import { type Address, createAddressSet, isAddressEntry } from "./address-set.ts";
 import { REVOCATION_FAULTS } from "./facts.ts";
+import { type HostPurpose, matchHosts } from "./host-match.ts";
 import { createHostSet, readHostEntry } from "./host-set.ts";
 import type { Truth } from "./truth.ts";
 import type { View } from "./view.ts";
@@ -19,7 +20,7 @@ interface Condition {
   /** The fault of a value, to follow its path in a sentence: "is 70000, above 65535". Undefined: the value is good. */
   problem(value: ConditionValue): string | undefined;
   /** Makes the judge, which is true when any of the values matches. The values have no problem. */
-  compile(values: readonly ConditionValue[]): Judge;
+  compile(values: readonly ConditionValue[], purpose: HostPurpose): Judge;
 }
 
 export const CONDITIONS = {
@@ -64,9 +65,9 @@ export const CONDITIONS = {
       readHostEntry(String(value))
         ? undefined
         : `is ${JSON.stringify(value)}, neither a host name nor "*." and a host name`,
-    compile(values) {
+    compile(values, purpose) {
       const set = createHostSet(values.map((value) => [String(value), true]));
-      return ({ hosts }) => hosts.names.some((name) => set.find(name).length > 0) || (hosts.open ? "unknown" : false);
+      return (view) => matchHosts(set, purpose, view);
     },
   },
   issuer: {

@@ -56,6 +56,67 @@ function story(judge: Policy, hello: Facts, certificate: CertificateFacts = GOOD
   return [line(judge.onNetwork(syn)), line(judge.onHello(hello)), line(judge.onCertificate({ ...hello, certificate }))];
 }
 
+describe("Without SNI, the certificate's names stand for the host, and the stricter reading counts", () => {
+  const exact = "www.exact.example";
+  const read = (source: Partial<PolicySource>, names: string[], faults: CertificateFacts["faults"] = []) =>
+    line(policy(source).onCertificate({ ...NO_SNI, certificate: { ...GOOD, names, faults } })).split(" in ")[0];
+  const byDefault = "decrypt by default";
+  const CASES: [line: string, names: string[], expected: string][] = [
+    // A drop holds if one name may be the host.
+    ["drop host=www.exact.example", ["*.exact.example"], "drop by r0"],
+    ["drop host=www.exact.example", ["other.example", "*.EXACT.example"], "drop by r0"],
+    ["drop host=www.exact.example", [exact], "drop by r0"],
+    ["drop host=www.exact.example", ["*.www.exact.example", "exact.example", "*.example"], byDefault],
+    ["drop host=*.exact.example", ["*.exact.example"], "drop by r0"],
+    ["drop host=*.exact.example", ["*.a.exact.example"], "drop by r0"],
+    ["drop host=*.a.exact.example", ["*.exact.example"], byDefault],
+    // A bypass holds if all names are in it, each wildcard as a whole.
+    ["bypass host=www.exact.example", ["*.exact.example"], byDefault],
+    ["bypass host=www.exact.example", [exact, "*.exact.example"], byDefault],
+    ["bypass host=www.exact.example", [exact, "other.example"], byDefault],
+    ["bypass host=www.exact.example", [exact], "bypass by r0"],
+    ["bypass host=www.exact.example", [exact, "192.0.2.1", "2001:db8::1"], "bypass by r0"],
+    ["bypass host=www.exact.example", ["192.0.2.1"], byDefault],
+    ["bypass host=www.exact.example", [], byDefault],
+    ["bypass host=*.exact.example|exact.example", ["exact.example", "*.exact.example"], "bypass by r0"],
+    ["bypass host=*.example", ["*.a.exact.example", exact], "bypass by r0"],
+  ];
+  for (const [rule, names, expected] of CASES) {
+    test(`${rule}; ${names.join(" ") || "no name"}: ${expected}`, () => {
+      assert.equal(read({ rules: rules(rule) }, names), expected);
+      // A list reads as a rule does.
+      const [action, hosts] = rule.split(" host=") as [string, string];
+      if (action !== "bypass") return;
+      const lists = { bypass: hosts.split("|"), decrypt: [] };
+      assert.equal(read({ lists }, names), expected.replace("r0", "bypass list"));
+    });
+  }
+
+  test("A decrypt, where the default is bypass, holds if one name may be the host", () => {
+    const lists = { bypass: [], decrypt: [exact] };
+    assert.equal(read({ default: "bypass", lists }, ["other.example", "*.exact.example"]), "decrypt by decrypt list");
+    assert.equal(read({ default: "bypass", lists }, ["other.example"]), "bypass by default");
+  });
+
+  test("A bypass needs a certificate that somebody vouches for, unless its rule names the fault", () => {
+    const rule = { rules: rules(`bypass host=${exact}`), certificate: faultActions("decrypt") };
+    for (const fault of ["expired", "selfSigned", "unknownIssuer", "invalid", "revoked"] as const) {
+      assert.equal(read(rule, [exact], [fault]), byDefault, fault);
+      const named = { ...rule, rules: rules(`bypass host=${exact} fault=${fault}`) };
+      assert.equal(read(named, [exact], [fault]), "bypass by r0", fault);
+    }
+    assert.equal(read(rule, [exact], ["hostMismatch"]), "bypass by r0", "of an address that was asked for");
+    assert.equal(read({ rules: rules(`drop host=${exact}`) }, [exact], ["selfSigned"]), "drop by r0");
+  });
+
+  test("A rule excuses a fault only if all names are in it", () => {
+    const excuse = { rules: rules(`decrypt host=${exact} fault=selfSigned`) };
+    assert.equal(read(excuse, [exact], ["selfSigned"]), "decrypt by r0");
+    assert.equal(read(excuse, [exact, "bank.example"], ["selfSigned"]), "drop by certificate fault");
+    assert.equal(read(excuse, ["*.exact.example"], ["selfSigned"]), "drop by certificate fault");
+  });
+});
+
 describe("The address that is connected to", () => {
   const own = policy({ rules: rules("drop server=127.0.0.0/8|::1", "bypass server=192.0.2.5") });
   const cases = { "0.0.0.0": true, "::": true, "::ffff:0.0.0.0": true, "::ffff:7f00:1": true, "::ffff:0:1": false };

@@ -3,6 +3,11 @@ export interface HostSet<Value> {
   readonly size: number;
   /** The values of every entry that matches the host, the most specific entry's first. The host is canonical. */
   find(host: string): readonly Value[];
+  /**
+   * The values of every entry that matches a host which a name in a certificate is for. Beside those of `find`, for "*.example.com"
+   * the entries for a host directly below example.com.
+   */
+  reach(name: string): readonly Value[];
 }
 
 /**
@@ -22,17 +27,39 @@ export function createHostSet<Value>(entries: Iterable<readonly [entry: string, 
     else values.push(value);
     size += 1;
   }
+  const find = (host: string) => {
+    const found = [...(exact.get(host) ?? [])];
+    // Only suffixes after a dot are compared: "evilexample.com" does not end in "example.com" here.
+    for (let dot = host.indexOf("."); dot > 0 && below.size > 0; dot = host.indexOf(".", dot + 1)) {
+      found.push(...(below.get(host.slice(dot + 1)) ?? []));
+    }
+    return found;
+  };
+  let children: ReadonlyMap<string, readonly Value[]> | undefined;
   return {
     size,
-    find(host) {
-      const found = [...(exact.get(host) ?? [])];
-      // Only suffixes after a dot are compared: "evilexample.com" does not end in "example.com" here.
-      for (let dot = host.indexOf("."); dot > 0 && below.size > 0; dot = host.indexOf(".", dot + 1)) {
-        found.push(...(below.get(host.slice(dot + 1)) ?? []));
-      }
-      return found;
+    find,
+    reach(name) {
+      const found = find(name);
+      if (!name.startsWith("*.")) return found;
+      children ??= groupByParent(exact);
+      return [...found, ...(children.get(name.slice(2)) ?? [])];
     },
   };
+}
+
+/** The values of the exact entries, by the name above them. Made when a wildcard is first asked for: most sets never are. */
+function groupByParent<Value>(exact: ReadonlyMap<string, readonly Value[]>): Map<string, Value[]> {
+  const children = new Map<string, Value[]>();
+  for (const [host, values] of exact) {
+    const dot = host.indexOf(".");
+    if (dot < 0) continue;
+    const parent = host.slice(dot + 1);
+    const known = children.get(parent);
+    if (known) known.push(...values);
+    else children.set(parent, [...values]);
+  }
+  return children;
 }
 
 /** Reads a host entry. Undefined: it is neither a host name nor "*." with a host name. */

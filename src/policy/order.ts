@@ -1,6 +1,7 @@
 import type { Phase } from "../vocabulary.ts";
 import { createAddressSet } from "./address-set.ts";
 
+import { matchHosts } from "./host-match.ts";
 import { createHostSet } from "./host-set.ts";
 import { compileRule, GROUPS, type Group, type PolicySource, type Rule, type Step } from "./rule.ts";
 import { createStage, type Stage } from "./stage.ts";
@@ -46,7 +47,7 @@ function listSteps(action: "bypass" | "decrypt", list: readonly string[]): Step[
   const hosts = createHostSet(list.map((entry) => [entry, entry]));
   const common = { group: `${action} list`, name: `${action} list`, action, faults: [] } as const;
   const addressIn = ({ serverAddress }: View) => (serverAddress ? addresses.find(serverAddress)[0] : undefined);
-  const hostIn = ({ hosts: { names } }: View) => firstOf(names, (name) => hosts.find(name)[0]);
+  const hostIn = ({ hosts: { names } }: View) => firstOf(names, (name) => hosts.reach(name)[0]);
   const byAddress: Step = {
     ...common,
     phase: "network",
@@ -56,7 +57,7 @@ function listSteps(action: "bypass" | "decrypt", list: readonly string[]): Step[
   const byHost: Step = {
     ...common,
     phase: "sni",
-    judge: (view) => hostIn(view) !== undefined || (view.hosts.open ? "unknown" : false),
+    judge: (view) => matchHosts(hosts, common, view),
     reason: (view) => `The host is on the ${action} list: ${hostIn(view)}`,
   };
   return [...(addresses.size > 0 ? [byAddress] : []), ...(hosts.size > 0 ? [byHost] : [])];

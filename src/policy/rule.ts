@@ -1,6 +1,7 @@
 import { type Action, type Fault, PHASES, type Phase, type Version } from "../vocabulary.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
 
+import type { HostPurpose } from "./host-match.ts";
 import { all } from "./truth.ts";
 import type { View } from "./view.ts";
 
@@ -66,11 +67,17 @@ export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   readonly namesIssuer: boolean;
   /** The certificate faults that it names. */
   readonly faults: readonly Fault[];
+  /** Of a decrypt rule that names faults: whether it excuses them. */
+  readonly excuses?: Judge | undefined;
 }
 
 export function compileRule({ name, match, action, tools, alpn }: RuleSource): Rule {
   const named = CONDITION_NAMES.filter((condition) => match[condition] !== undefined);
-  const judges = named.map((condition) => CONDITIONS[condition].compile(match[condition] ?? []));
+  const faults = (match.fault ?? []) as readonly Fault[];
+  const compile = (purpose: HostPurpose): Judge => {
+    const judges = named.map((condition) => CONDITIONS[condition].compile(match[condition] ?? [], purpose));
+    return (view) => all(judges, view);
+  };
   const needed = Math.max(0, ...named.map((condition) => PHASES.indexOf(CONDITIONS[condition].phase)));
   return {
     name,
@@ -79,10 +86,12 @@ export function compileRule({ name, match, action, tools, alpn }: RuleSource): R
     ...(alpn && { alpn }),
     match,
     phase: PHASES[needed] ?? "network",
-    judge: (view) => all(judges, view),
+    judge: compile({ action, faults }),
+    // To excuse a fault is to be as lenient as a bypass.
+    ...(action === "decrypt" && faults.length > 0 && { excuses: compile({ action: "bypass", faults }) }),
     reason: named.length === 0 ? "The rule matches every session" : `The rule's conditions hold: ${named.join(", ")}`,
     namesIssuer: match.issuer !== undefined,
-    faults: (match.fault ?? []) as readonly Fault[],
+    faults,
   };
 }
 
@@ -99,6 +108,8 @@ export interface Step {
   readonly match?: RuleSource["match"];
   /** The certificate faults that it names. */
   readonly faults: readonly Fault[];
+  /** Of a decrypt rule that names faults: whether it excuses them. */
+  readonly excuses?: Judge | undefined;
   readonly tools?: Rule["tools"];
   readonly alpn?: Rule["alpn"];
 }

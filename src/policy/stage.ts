@@ -31,7 +31,7 @@ export function createStage(steps: readonly Step[]): Stage {
     steps,
     first(view) {
       const candidates = [
-        ...view.hosts.names.flatMap((name) => byHost.find(name)),
+        ...view.hosts.names.flatMap((name) => byHost.reach(name)),
         ...(view.serverAddress ? byServer.find(view.serverAddress) : []),
         ...(view.clientAddress ? byClient.find(view.clientAddress) : []),
       ].sort((a, b) => a - b);

@@ -10,6 +10,11 @@ interface Hosts {
   readonly names: readonly string[];
   /** More names may become known. */
   readonly open: boolean;
+  /**
+   * Who says so. "certificate": the server does, and any of the names may be the one that the client means. So the stricter reading
+   * counts: a drop or decrypt holds if it may concern one of them, a bypass if it covers all of them.
+   */
+  readonly from: "client" | "certificate";
 }
 
 /** The facts with the forms that conditions compare: addresses as numbers, hosts in canonical form. Made once for each evaluation. */
@@ -32,7 +37,7 @@ export function viewOf(facts: KnownFacts, settled: boolean): View {
     ...facts,
     clientAddress: addressOf(client),
     serverAddress: addressOf(server),
-    hosts: named.length > 0 || open ? { names: named, open } : hostsOf(certificate),
+    hosts: named.length > 0 || open ? { names: named, open, from: "client" } : hostsOf(certificate),
     late,
   };
 }
@@ -52,6 +57,11 @@ function hostNameOf(input: string | null | undefined): readonly string[] {
 
 /** A flow that names no host is judged by the names in its server's certificate. "*.example.com" counts as a name below example.com. */
 function hostsOf(certificate: CertificateFacts | undefined): Hosts {
-  if (certificate === undefined) return { names: [], open: true };
-  return { names: certificate.names.map(canonicalHost), open: false };
+  if (certificate === undefined) return { names: [], open: true, from: "certificate" };
+  return { names: certificate.names.map(canonicalHost).filter(isName), open: false, from: "certificate" };
+}
+
+/** Rules for hosts say nothing of addresses. */
+function isName(name: string): boolean {
+  return readAddress(name) === undefined;
 }

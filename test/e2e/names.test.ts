@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { opensslClient } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Origin, opensslServer } from "../peers.ts";
+import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
+import { until } from "../processes.ts";
+
+/** The certificate's names, and the verdict of a session without SNI. */
+const SERVERS = {
+  wildcard: ["DNS:*.exact.example", "drop", "no"],
+  exact: ["DNS:www.exact.example", "drop", "no"],
+  below: ["DNS:*.www.exact.example", "decrypt", "default"],
+  bank: ["DNS:www.bank.example", "bypass", "bank"],
+  bankAndMore: ["DNS:www.bank.example,DNS:evil.example", "decrypt", "default"],
+  bankWildcard: ["DNS:*.bank.example", "decrypt", "default"],
+} as const;
+
+describe("A session without SNI is judged by the names of its server's certificate", needs("openssl"), () => {
+  let pki: Pki;
+  let node: TestNode;
+  const origins = new Map<string, Origin>();
+
+  before(async () => {
+    pki = await makePki();
+    for (const [name, [names]] of Object.entries(SERVERS)) {
+      origins.set(name, await opensslServer(await makeLeaf(pki, `names-${name}`, names)));
+    }
+    origins.set("claimed", await opensslServer(pki.faulty.selfSigned));
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: Object.fromEntries([...origins].map(([name, { port }]) => [name, port])),
+      config: {
+        policy: {
+          rules: [
+            { name: "no", match: { host: ["www.exact.example"] }, action: "drop" },
+            { name: "bank", match: { host: ["www.bank.example"] }, action: "bypass" },
+            {
+              name: "claimed",
+              match: { host: [DOMAIN, `*.${DOMAIN}`, `*.in.${DOMAIN}`, "localhost"] },
+              action: "bypass",
+            },
+          ],
+        },
+      },
+    });
+  });
+  after(async () => {
+    await node?.stop();
+    for (const { process } of origins.values()) await process.stop();
+  });
+
+  const visit = async (name: string, roots: string) => {
+    const since = Date.now();
+    const { code } = await opensslClient({ way: { port: node.forward(name) }, roots });
+    const session = await until("the session's end", async () =>
+      (await node.sessions({})).find(({ listener, start, end }) => listener === name && start >= since && end !== null),
+    );
+    return { code, session };
+  };
+
+  for (const [name, [names, verdict, rule]] of Object.entries(SERVERS)) {
+    test(`${names}: ${verdict}`, async () => {
+      const { code, session } = await visit(name, verdict === "bypass" ? pki.root.certificate : node.primary);
+      assert.equal(code === 0, verdict !== "drop");
+      assert.deepEqual([session.verdict, session.rule], [verdict, rule]);
+    });
+  }
+
+  test("The names of a certificate that nobody vouches for bypass nothing", async () => {
+    const { code, session } = await visit("claimed", pki.root.certificate);
+    assert.notEqual(code, 0);
+    assert.deepEqual([session.verdict, session.rule], ["drop", "certificate fault"]);
+  });
+});
