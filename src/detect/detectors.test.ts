@@ -59,5 +59,5 @@ test("Without bytes there is no answer", () => {
 });
 
 test("A broken ClientHello is a PeerError", () => {
-  assert.throws(() => openDetectors().feed("client", Buffer.from("160301000002", "hex")), PeerError);
+  assert.throws(() => openDetectors().feed("client", Buffer.from("16030100010200", "hex")), PeerError);
 });

@@ -8,6 +8,7 @@ import { ticketKeyFor } from "../resumption/ticket-keys.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { type Group, groupById } from "../wire/groups.ts";
+import { EXTENSIONS } from "../wire/numbers.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
 import { negotiatedOf, shakeHands } from "./handshake.ts";
@@ -85,7 +86,7 @@ function contextOptions(
     role: "server",
     minVersion: VERSIONS[minVersion],
     maxVersion: VERSIONS[maxVersion],
-    ciphers: (hello.versions[0] ?? 0) < VERSIONS["TLSv1.2"] ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
+    ciphers: needsSha1(hello, tls13) ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
     groups: chooseGroup(hello, tls13)?.openssl,
     identities: presented,
     tickets: ticketKey !== undefined,
@@ -94,6 +95,16 @@ function contextOptions(
     sessionTimeout: Math.ceil(resumption.timeout / 1000),
     keyLog: takeKey !== undefined,
   };
+}
+
+/**
+ * The client takes no better hash than SHA-1 in what the server signs: TLS below 1.2, or TLS 1.2 without signature_algorithms
+ * (RFC 5246, section 7.4.1.4.1). OpenSSL signs with it at level 0 only. The certificate is as strong as any.
+ */
+function needsSha1(hello: ClientHello, tls13: boolean): boolean {
+  const [highest = 0] = hello.versions;
+  if (highest < VERSIONS["TLSv1.2"]) return true;
+  return !tls13 && !hello.extensions.includes(EXTENSIONS.signature_algorithms);
 }
 
 /** Of a key as the workers share it, as OpenSSL takes it: the name of 16 bytes stays, and two keys of 32 bytes follow. */

@@ -23,7 +23,7 @@ export interface Timing {
 /** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
 const GAPS = 20;
 /** No opening is longer, in bytes of one side: the readers end far below. */
-const LONGEST = 2 * SCRATCH;
+const LONGEST = 4 * SCRATCH;
 /** Bytes that the kernel holds for a connection that nobody reads are bounded: beyond this, they are taken off and put back. */
 const PEEKED = 32 * 1024;
 
@@ -131,8 +131,9 @@ class OpeningReader<T> implements Task {
 class SideReader {
   readonly side: Side;
   readonly end: End;
-  /** All of them. */
+  /** All of them, in a buffer that doubles: a peer may send them one by one. */
   bytes: Buffer = Buffer.alloc(0);
+  #room = Buffer.alloc(0);
   #taken: boolean;
 
   constructor(side: Side, end: End) {
@@ -145,11 +146,21 @@ class SideReader {
   next(): Buffer | "ended" | undefined {
     const fresh = this.#taken ? this.#read() : this.#peek();
     if (typeof fresh !== "object") return fresh;
-    this.bytes = Buffer.concat([this.bytes, fresh]);
+    this.#append(fresh);
     if (this.bytes.length > LONGEST) {
       throw new InvariantError(`No reader answered for the first ${LONGEST} bytes of a ${this.side}`);
     }
     return fresh;
+  }
+
+  #append(fresh: Buffer): void {
+    const length = this.bytes.length + fresh.length;
+    if (length > this.#room.length) {
+      this.#room = Buffer.alloc(Math.max(length, 2 * this.#room.length));
+      this.bytes.copy(this.#room);
+    }
+    fresh.copy(this.#room, this.bytes.length);
+    this.bytes = this.#room.subarray(0, length);
   }
 
   putBack(): void {

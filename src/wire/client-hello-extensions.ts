@@ -66,13 +66,15 @@ export function readExtensions(block: Uint8Array): Extensions {
   };
 }
 
+const KNOWN: ReadonlySet<number> = new Set<number>(Object.values(EXTENSIONS));
+
 function splitExtensions(block: Uint8Array): Map<number, Buffer> {
   const reader = new Reader(block, "the extensions of the ClientHello");
   const found = new Map<number, Buffer>();
   while (reader.remaining > 0) {
     const type = reader.u16();
-    // RFC 8446, section 4.2: not more than one extension of the same type.
-    if (found.has(type)) {
+    // RFC 8446, section 4.2: not more than one extension of the same type. Servers read past those that they do not know.
+    if (found.has(type) && KNOWN.has(type)) {
       throw new PeerError(`Cannot read the ClientHello: extension ${type} appears twice`, ALERTS.illegal_parameter);
     }
     found.set(type, reader.vector16());
@@ -131,15 +133,11 @@ function readPskIdentity(data: Reader): Buffer {
   return identity;
 }
 
-/** RFC 9849, section 5. The payload of an outer hello is encrypted for the server. */
+/**
+ * RFC 9849, section 5. The payload of an outer hello is encrypted for the server. The node does not take part in ECH, so another
+ * form, such as that of a draft, is no error of the client's; it may hide a name just as well.
+ */
 function readEch(data: Reader): "outer" | "inner" {
-  const type = data.u8();
-  if (type === 1) return "inner";
-  if (type !== 0)
-    throw new PeerError(
-      `Cannot read the ClientHello: its encrypted_client_hello has type ${type}`,
-      ALERTS.illegal_parameter,
-    );
-  data.take(data.remaining);
-  return "outer";
+  const [type] = data.take(data.remaining);
+  return type === 1 ? "inner" : "outer";
 }

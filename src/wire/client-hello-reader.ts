@@ -21,10 +21,10 @@ function readerFor(first: number): ClientHelloReader {
   return (first & 0x80) !== 0 ? new SslV2HelloReader() : new RecordHelloReader();
 }
 
-/** The largest ClientHello, in bytes. Post-quantum key shares and ECH need about 4 KiB, padding tests 16 KiB. */
-const MAX_HELLO = 0x10000;
-/** The same with record headers, in bytes: enough for a 16 KiB hello in records of one byte. */
-const MAX_RECORDS = 0x20000;
+/** The largest ClientHello, in bytes: all of its vectors at their longest, as OpenSSL takes it. Usual ones have up to 4 KiB. */
+const MAX_HELLO = 131_396;
+/** The same with record headers, in bytes: enough for a hello of 64 KiB in records of one byte. */
+const MAX_RECORDS = 0x60000;
 
 /**
  * Reads a hello in TLS records. Once the first two bytes begin a record, anything but a hello is an error: servers read past a

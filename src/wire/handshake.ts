@@ -26,6 +26,9 @@ export interface HandshakeLimits {
   readonly admit?: (type: number) => void;
 }
 
+/** SSL_R_RECORD_TOO_SMALL of OpenSSL comes after as many. */
+const MAX_EMPTY = 32;
+
 const MORE: HandshakeStep = { kind: "more" };
 const NO: HandshakeStep = { kind: "no" };
 
@@ -40,6 +43,8 @@ export class HandshakeStream {
   #headerFilled = 0;
   /** How many bytes of the current record are still to be read. */
   #left = 0;
+  /** Empty records that came one after the other. */
+  #empty = 0;
   #alert: number[] = [];
   /** The incomplete message, with its header. */
   #message = new Accumulator();
@@ -63,6 +68,7 @@ export class HandshakeStream {
       if (contentType !== CONTENT_TYPES.handshake && contentType !== CONTENT_TYPES.alert) {
         return { kind: "other", contentType };
       }
+      if (this.#left === 0) continue;
       if (this.#input.length === 0) return MORE;
       const step = contentType === CONTENT_TYPES.alert ? this.#readAlert() : this.#readMessage();
       if (step) return step;
@@ -93,8 +99,12 @@ export class HandshakeStream {
     if (contentType === CONTENT_TYPES.alert && this.#left !== 2) {
       throw new PeerError(`Cannot read an alert: its record has ${this.#left} bytes, not 2`, ALERTS.decode_error);
     }
-    // RFC 8446, section 5.1: no zero-length handshake fragments, and none above 2^14.
-    if (this.#left === 0) throw new PeerError("Cannot read a handshake record: it is empty", ALERTS.decode_error);
+    // RFC 8446, section 5.1, forbids empty handshake records, but OpenSSL reads past as many.
+    this.#empty = this.#left === 0 ? this.#empty + 1 : 0;
+    if (this.#empty > MAX_EMPTY) {
+      const message = `Cannot read the handshake: more than ${MAX_EMPTY} empty records come in a row`;
+      throw new PeerError(message, ALERTS.unexpected_message);
+    }
     if (this.#left > MAX_FRAGMENT) {
       throw new PeerError(
         `Cannot read a record: it has ${this.#left} bytes, above ${MAX_FRAGMENT}`,

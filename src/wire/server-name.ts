@@ -23,13 +23,14 @@ export function readServerName(data: Reader): ServerName {
   let name: Buffer | undefined;
   while (list.remaining > 0) {
     const type = list.u8();
-    const entry = list.vector16(1);
+    // A name must not be empty (RFC 6066, section 3), but servers take it for none.
+    const entry = list.vector16();
     if (type !== HOST_NAME) continue;
     // "The ServerNameList MUST NOT contain more than one name of the same name_type."
     if (name) throw new PeerError("Cannot read server_name: it names two hosts", ALERTS.illegal_parameter);
     name = entry;
   }
-  if (!name) return { serverName: undefined, serverAddress: undefined };
+  if (!name || name.length === 0) return { serverName: undefined, serverAddress: undefined };
   const text = name.toString("latin1");
   if (!PRINTABLE.test(text)) {
     throw new PeerError("Cannot read server_name: it has bytes that are not printable ASCII", ALERTS.illegal_parameter);

@@ -41,6 +41,17 @@ const CASES: readonly (readonly [string, Partial<ClientHello>, "ecdsa" | "rsa"])
   ["TLS 1.2 without P-256 gets RSA", { versions: [0x0303], supportedGroups: [0x001d, 0x0018] }, "rsa"],
   ["TLS 1.2 without groups gets RSA", { versions: [0x0303], supportedGroups: [] }, "rsa"],
   ["TLS 1.2 without signature algorithms gets RSA", { versions: [0x0303], signatureAlgorithms: [] }, "rsa"],
+  [
+    "TLS 1.2 with only ECDSA suites gets ECDSA without groups and signature algorithms",
+    {
+      versions: [0x0303],
+      extensions: [0],
+      signatureAlgorithms: [],
+      supportedGroups: [],
+      cipherSuites: [0xc02b, 0x00ff],
+    },
+    "ecdsa",
+  ],
   ["TLS 1.2 with compressed points only gets RSA", { versions: [0x0303], ecPointFormats: [1] }, "rsa"],
   ["TLS 1.2 without point formats gets ECDSA", { versions: [0x0303], ecPointFormats: [] }, "ecdsa"],
   [

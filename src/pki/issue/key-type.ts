@@ -1,6 +1,6 @@
 import { type KeyType, VERSIONS } from "../../vocabulary.ts";
 import type { ClientHello } from "../../wire/client-hello.ts";
-import { SIGNALLING_SUITES } from "../../wire/numbers.ts";
+import { EXTENSIONS, SIGNALLING_SUITES } from "../../wire/numbers.ts";
 
 const ECDSA_SECP256R1_SHA256 = 0x0403;
 const SECP256R1 = 0x0017;
@@ -38,15 +38,16 @@ function canVerifyEcdsa(hello: ClientHello, version: number): boolean {
   // RFC 8446, section 4.2.3: in TLS 1.3 the scheme names curve and hash, and cipher suites do not matter.
   const hasScheme = signatureAlgorithms.includes(ECDSA_SECP256R1_SHA256);
   if (version >= VERSIONS["TLSv1.3"]) return hasScheme;
-  // RFC 5246, section 7.4.1.4.1: a TLS 1.2 client without signature_algorithms verifies SHA-1 only.
-  if (version === VERSIONS["TLSv1.2"] && !hasScheme) return false;
+  const isOnlyEcdsa = cipherSuites.every((suite) => suitesOf(version).has(suite) || SIGNALS.has(suite));
+  // RFC 5246, section 7.4.1.4.1: a TLS 1.2 client without signature_algorithms verifies SHA-1 only, with RSA as well as ECDSA.
+  const isSilent = signatureAlgorithms.length === 0 && !hello.extensions.includes(EXTENSIONS.signature_algorithms);
+  if (version === VERSIONS["TLSv1.2"] && !hasScheme && !(isSilent && isOnlyEcdsa)) return false;
   // A client of SSL 3.0 verifies RSA, unless all its suites are ECDSA.
-  const isOnlyEcdsa = cipherSuites.every((suite) => ECDSA_SUITES_SSL3.has(suite) || SIGNALS.has(suite));
   if (version < VERSIONS.TLSv1 && !isOnlyEcdsa) return false;
   if (!cipherSuites.some((suite) => suitesOf(version).has(suite))) return false;
   // RFC 8422, section 5.1: supported_groups restricts the certificate's curve too. A client without the extension may
-  // have any curves; RSA is the safer choice.
-  if (!supportedGroups.includes(SECP256R1)) return false;
+  // have any curves; RSA is the safer choice where it has RSA.
+  if (!supportedGroups.includes(SECP256R1) && !(supportedGroups.length === 0 && isOnlyEcdsa)) return false;
   return ecPointFormats.length === 0 || ecPointFormats.includes(UNCOMPRESSED);
 }
 
