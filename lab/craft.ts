@@ -37,7 +37,7 @@ export function craft({ from, to, source, next }: Way): readonly Crafted[] {
   const v6 = (protocol: number, payload: Buffer) => ipv6(from[6], to[6], protocol, payload);
   const tag = (type: number, payload: Buffer) => Buffer.concat([VLAN, word(type), payload]);
   const bridged = { only: "bridge" } as const;
-  const syn = tcpSyn(from[4], to[4], 40_000, 443);
+  const syn = tcpSegment({ from: from[4], to: to[4], source: 40_000, target: 443 });
   const half = text("the first half of a datagram, of 64 bytes, as fragments must be.");
   return [
     frame("ICMP", TYPE.ipv4, v4(PROTOCOL.icmp, echo(8, text("ping, with a payload of its own")))),
@@ -57,6 +57,50 @@ export function craft({ from, to, source, next }: Way): readonly Crafted[] {
     frame("VLAN-tagged ARP", TYPE.vlan, tag(TYPE.arp, arp(from[4], to[4], source)), { ...bridged, toward: BROADCAST }),
     frame("an EtherType of nobody's", TYPE.own, text("local experiment, of more than 46 bytes of payload"), bridged),
   ];
+}
+
+/** A whole SYN, or its two fragments, between two hosts. */
+export interface CraftedSyn {
+  readonly from: string;
+  readonly to: string;
+  readonly source: number;
+  readonly target: number;
+  /** Of the TCP header: 2 is SYN, 3 is SYN and FIN. */
+  readonly flags?: number;
+}
+
+/** The frames of one TCP packet without payload, in IP fragments. The first has the whole fixed header, as RFC 8200 demands. */
+export function synInFragments(syn: CraftedSyn, hardware: Pick<Way, "source" | "next">): readonly Buffer[] {
+  const segment = tcpSegment(syn);
+  const parts = [segment.subarray(0, 24), segment.subarray(24)] as const;
+  const last = parts[0].length;
+  return parts.map((part, index) => {
+    const more = index === 0;
+    const offset = more ? 0 : last;
+    if (!syn.from.includes(":")) {
+      const fragment = (more ? MORE_FRAGMENTS : 0) | (offset / 8);
+      const options = { from: syn.from, to: syn.to, protocol: PROTOCOL.tcp, options: Buffer.alloc(0), fragment };
+      return ethernet(hardware, TYPE.ipv4, ipv4(options, part));
+    }
+    // RFC 8200, section 4.5: next header, reserved, offset and flag, identification.
+    const header = Buffer.from([PROTOCOL.tcp, 0, 0, 0, 0x12, 0x34, 0x56, 0x78]);
+    header.writeUInt16BE(offset | (more ? 1 : 0), 2);
+    return ethernet(hardware, TYPE.ipv6, ipv6(syn.from, syn.to, IPV6_FRAGMENT, Buffer.concat([header, part])));
+  });
+}
+
+/** The frame of one TCP packet without payload. */
+export function tcpFrame(syn: CraftedSyn, hardware: Pick<Way, "source" | "next">): Buffer {
+  const segment = tcpSegment(syn);
+  if (syn.from.includes(":")) return ethernet(hardware, TYPE.ipv6, ipv6(syn.from, syn.to, PROTOCOL.tcp, segment));
+  const options = { from: syn.from, to: syn.to, protocol: PROTOCOL.tcp, options: Buffer.alloc(0), fragment: 0 };
+  return ethernet(hardware, TYPE.ipv4, ipv4(options, segment));
+}
+
+const IPV6_FRAGMENT = 44;
+
+function ethernet({ source, next }: Pick<Way, "source" | "next">, type: number, payload: Buffer): Buffer {
+  return Buffer.concat([next, source, word(type), payload]);
 }
 
 interface Ipv4 {
@@ -112,12 +156,15 @@ function udp(payload: Buffer, sum = 0): Buffer {
   return Buffer.concat([word(40_001), word(40_002), word(8 + payload.length), word(sum), payload]);
 }
 
-function tcpSyn(from: string, to: string, source: number, target: number): Buffer {
-  const segment = Buffer.alloc(20);
+/** With 20 bytes of options, so that it can be cut in two behind its fixed header. */
+function tcpSegment({ from, to, source, target, flags = 2 }: CraftedSyn): Buffer {
+  const segment = Buffer.alloc(40, 1);
+  segment.fill(0, 0, 20);
   segment.writeUInt16BE(source, 0);
   segment.writeUInt16BE(target, 2);
-  segment[12] = 5 << 4;
-  segment[13] = 2;
+  segment.writeUInt32BE(source * 65_537, 4);
+  segment[12] = 10 << 4;
+  segment[13] = flags;
   segment.writeUInt16BE(64_240, 14);
   segment.writeUInt16BE(checksum(pseudo(from, to, PROTOCOL.tcp, segment)), 16);
   return segment;

@@ -5,6 +5,7 @@ import { FIRST_PACKET } from "./claims/first-packet.ts";
 import { CAPABILITY, CRASH, DRAIN, KEEP, KEPT, NO_CAPABILITY, NO_UNDO, PLAN, UNDO } from "./claims/leaving.ts";
 import { carries } from "./claims/load.ts";
 import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
+import { ODD_PACKETS } from "./claims/odd-packets.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
 import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
@@ -15,7 +16,7 @@ import { TRAFFIC } from "./claims/traffic.ts";
 export function ordinary(load: number): Scenario {
   return {
     about: "Default settings",
-    claims: [...ADDRESSES, ...TRAFFIC, ...FIRST_PACKET, ...PAST_THE_NODE, carries(load)],
+    claims: [...ADDRESSES, ...TRAFFIC, ...FIRST_PACKET, ...PAST_THE_NODE, ...ODD_PACKETS, carries(load)],
   };
 }
 

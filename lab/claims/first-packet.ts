@@ -29,6 +29,7 @@ const CONNECTIONS = 60;
 /** The node connects to the server before it answers the client's SYN, so the client sees how the server answers. */
 export const FIRST_PACKET: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [order(family), refuses(family), unreachable(family), unanswered(family)]),
+  prohibited(),
   silent(),
   sentAgain(),
   givenUp(),
@@ -96,6 +97,22 @@ function unreachable(family: Family): Claim {
       const flags = segmentsOf(here.frames(), UNREACHABLE).map((segment) => segment.flags);
       assert.ok(!flags.includes("SA"), `the client saw ${flags}`);
       return `${code} after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function prohibited(): Claim {
+  return {
+    says: "IPv6: a firewall's administratively-prohibited reaches the client as what it is",
+    async check({ network: { client, server } }) {
+      await using _ = await firewall(server, `tcp dport ${UNREACHABLE} reject with icmpx type admin-prohibited`);
+      await using here = await watch(client, client.interface, "icmp6 and ip6[40] == 1");
+      const code = await failure(dial(client, { address: server.address[6], port: UNREACHABLE }));
+      assert.equal(code, "EACCES");
+      const [error] = await here.shows("an ICMPv6 error", (frames) => (frames.length > 0 ? frames : undefined));
+      // RFC 4443, section 3.1.
+      assert.deepEqual([...error!.bytes.subarray(54, 56)], [1, 1]);
+      return `${code}, ICMPv6 type 1 code 1`;
     },
   };
 }

@@ -3,12 +3,12 @@ import { DOMAIN } from "../../test/pki.ts";
 import type { Claim, Stage } from "../claim.ts";
 import { craft } from "../craft.ts";
 import { ask } from "../ends.ts";
-import { type End, FAMILIES, type Family } from "../network.ts";
+import { hardware, sendFrames } from "../hardware.ts";
+import { FAMILIES, type Family } from "../network.ts";
 import { bytesToward, firstWith, segmentsOf } from "../segments.ts";
 import { PORTS } from "../servers.ts";
 import { watch } from "../wire.ts";
 
-const SENDER = new URL("../programs/frames.py", import.meta.url).pathname;
 const QUIC = 443;
 
 /** Traffic that the kernel forwards by itself. */
@@ -77,9 +77,10 @@ function untouched(direction: "A to B" | "B to A"): Claim {
         ({ only }) => only === undefined || only === network.topology,
       );
       await using far = await watch(to, to.interface);
-      await from.must("python3", [SENDER, from.interface], {
-        input: frames.map(({ bytes }) => bytes.toString("hex")).join("\n"),
-      });
+      await sendFrames(
+        from,
+        frames.map(({ bytes }) => bytes),
+      );
       for (const { name, bytes, constant } of frames) {
         const same = (frame: { bytes: Buffer; ip: { constant: string } | undefined }) =>
           network.topology === "bridge" ? frame.bytes.equals(bytes) : frame.ip?.constant === constant;
@@ -103,9 +104,4 @@ function answersDatagrams(family: Family): Claim {
       return `"${answer}" came back from port ${QUIC}`;
     },
   };
-}
-
-async function hardware(host: Pick<End, "must">, device: string): Promise<Buffer> {
-  const [link] = JSON.parse(await host.must("ip", ["-j", "link", "show", "dev", device])) as [{ address: string }];
-  return Buffer.from(link.address.replaceAll(":", ""), "hex");
 }

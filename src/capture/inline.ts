@@ -69,6 +69,7 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
     reset: marks.refused,
     hostUnreachable: marks.hostUnreachable,
     netUnreachable: marks.netUnreachable,
+    prohibited: marks.prohibited,
   };
   const queue = openQueue({
     number,

@@ -39,7 +39,7 @@ async function arrivedAfterReload(
           serverMark: 0x20000,
         },
       ],
-      marks: { mask: 0xff0000, workers: [0x10000], refused: 0, hostUnreachable: 0, netUnreachable: 0 },
+      marks: { mask: 0xff0000, workers: [0x10000], refused: 0, hostUnreachable: 0, netUnreachable: 0, prohibited: 0 },
     },
     loop,
     worker: 0,

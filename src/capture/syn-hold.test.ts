@@ -110,6 +110,7 @@ const REFUSALS: [Refusal, SynVerdict][] = [
   [{ kind: "unreachable", code: "ECONNREFUSED", message: "" }, "reset"],
   [{ kind: "unreachable", code: "EHOSTUNREACH", message: "" }, "hostUnreachable"],
   [{ kind: "unreachable", code: "ENETUNREACH", message: "" }, "netUnreachable"],
+  [{ kind: "unreachable", code: "EACCES", message: "" }, "prohibited"],
   [{ kind: "timeout", message: "" }, "reset"],
   [{ kind: "policy", message: "" }, "reset"],
 ];

@@ -5,7 +5,7 @@ import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
 
 /** The verdict on a held SYN. "drop": the client gets no answer, and sends its SYN again or gives up. */
-export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "drop";
+export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "prohibited" | "drop";
 
 /** A client's SYN that the kernel holds until its verdict. */
 export interface HeldSyn {
@@ -142,6 +142,8 @@ const UNREACHABLE: Readonly<Record<string, SynVerdict>> = {
   EHOSTUNREACH: "hostUnreachable",
   EHOSTDOWN: "hostUnreachable",
   ENETUNREACH: "netUnreachable",
+  // ICMPv6: administratively prohibited. Of IPv4's the kernel makes EHOSTUNREACH.
+  EACCES: "prohibited",
 };
 
 function flowKey(source: Endpoint, destination: Endpoint): string {

@@ -109,7 +109,8 @@ const kernelCount = z.object({
     .string()
     .describe(
       "row: new connections that a rule or list of the network phase decided; accepted: SYNs handed to a worker; " +
-        "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused",
+        "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused; " +
+        "impossible: TCP packets dropped for flags that no TCP sends together",
     ),
   name: z.string().optional().describe("the rule or list of a row"),
   packets: amount,

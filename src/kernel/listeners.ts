@@ -131,10 +131,15 @@ interface ListenerCount extends Pick<PlannedCounter, "listener" | "counts"> {
 export async function readListenerCounts(plan: Plan | undefined): Promise<ListenerCount[]> {
   if (!plan) return [];
   const counted = await readCounted();
-  return plan.counters.map(({ family, name, listener, counts, rowName }) => {
+  // On a bridge, frames and reassembled packets are counted apart.
+  const sums = new Map<string, ListenerCount>();
+  for (const { family, name, listener, counts, row, rowName } of plan.counters) {
     const { packets, bytes } = counted[family].get(name) ?? { packets: 0, bytes: 0 };
-    return { listener, counts, name: rowName, packets, bytes };
-  });
+    const key = JSON.stringify([listener, counts, row]);
+    const before = sums.get(key) ?? { packets: 0, bytes: 0 };
+    sums.set(key, { listener, counts, name: rowName, packets: before.packets + packets, bytes: before.bytes + bytes });
+  }
+  return [...sums.values()];
 }
 
 async function readCounted(): Promise<Counted> {

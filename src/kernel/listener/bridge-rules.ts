@@ -1,7 +1,7 @@
 import type { Lane } from "./lane.ts";
 import { CODE } from "./marks.ts";
 import { liveSets } from "./policy-rows.ts";
-import { chain, count, NEW, newChains, type RuleContext, rowRules, unlisted } from "./rule-writing.ts";
+import { chain, count, dropImpossible, NEW, newChains, type RuleContext, rowRules, unlisted } from "./rule-writing.ts";
 
 /** Rules for frames on a bridge. Frames that may be Clearline's are lifted to the IP rules; all others cross the bridge unchanged. */
 export function bridgeChains(w: RuleContext): string[] {
@@ -39,15 +39,18 @@ function sideChain(w: RuleContext, lane: Lane, side: "a" | "b"): string[] {
     // RFC 792 and RFC 4443, section 3: an error that quotes TCP (6) belongs to a socket of ours, or is forwarded.
     `icmp type { destination-unreachable, time-exceeded } @th,136,8 6 ${lift}`,
     `icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } @th,112,8 6 ${lift}`,
+    // Behind these headers a later fragment may hide that it is TCP (RFC 8200, section 4.5).
+    `frag nexthdr { 0, 43, 44, 51, 60, 135 } ${lift}`,
     // A malformed IP packet has no protocol: it crosses the bridge.
     `meta l4proto tcp goto tcp-${side}-${lane.index}`,
   ]);
   const tcp = chain(`tcp-${side}-${lane.index}`, [
     "ip6 saddr fe80::/10 accept",
     "ip6 daddr fe80::/10 accept",
-    // Only the first fragment has the ports. The IP rules see whole packets, and forward those that are not ours.
+    // Only the first fragment has the ports. The IP rules see whole packets, and judge those that begin a connection.
     `ip frag-off & 0x3fff != 0 ${lift}`,
     `exthdr frag exists ${lift}`,
+    ...dropImpossible(w, lane, "bridge"),
     ...unlisted(lane, side === "a" ? "dport" : "sport"),
     ...(side === "a" ? [`${NEW} goto new-${lane.index}`] : []),
     ...liveSets(w.live)

@@ -79,6 +79,7 @@ export interface Marks {
   readonly refused: number;
   readonly hostUnreachable: number;
   readonly netUnreachable: number;
+  readonly prohibited: number;
 }
 
 /** A named counter of the rules. */
@@ -87,7 +88,7 @@ export interface PlannedCounter {
   readonly name: string;
   readonly listener: string;
   /** "row": the connections that the row with the index `row` has decided. */
-  readonly counts: "row" | "accepted" | "refused" | "unserved" | "quic";
+  readonly counts: "row" | "accepted" | "refused" | "unserved" | "quic" | "impossible";
   readonly row: number | undefined;
   /** The row's name in the policy. Its index changes when the policy changes. */
   readonly rowName: string | undefined;

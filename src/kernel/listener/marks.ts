@@ -13,6 +13,7 @@ export const CODE = {
   HOST_UNREACHABLE: 130,
   NET_UNREACHABLE: 131,
   QUIC: 132,
+  PROHIBITED: 133,
   /** The packet goes to one of our sockets: of the client leg, of the server leg. */
   LOCAL_A: 0xa0,
   LOCAL_B: 0xb0,
@@ -53,5 +54,6 @@ export function readMarks(shift: number, workers: number): Marks {
     refused: markOf(CODE.REFUSED, shift),
     hostUnreachable: markOf(CODE.HOST_UNREACHABLE, shift),
     netUnreachable: markOf(CODE.NET_UNREACHABLE, shift),
+    prohibited: markOf(CODE.PROHIBITED, shift),
   };
 }

@@ -164,8 +164,28 @@ test("A bridge lifts no connection that the network phase bypasses, in either di
     "ip daddr @row-0-client-4 goto lift-0",
     "ip daddr @row-1-client-4 ip saddr @row-1-server-4 tcp sport { 443-444 } tcp dport { 1-9 } accept",
   ]);
-  // The rules of IP need no sets: the frames were judged already.
-  assert.doesNotMatch(nft.split("table bridge")[0]!, /@row/);
+  // The frames were judged already, but not a connection whose first packet came in fragments.
+  const own = chainOf(nft, "from-a-0").filter((rule) => rule.includes("goto new-0"));
+  assert.deepEqual(own, ["meta mark & 0xff0000 == 0xc00000 tcp flags & (fin|syn|rst|ack) == syn goto new-0"]);
+  assert.match(chainOf(nft, "new-0").join("\n"), /@row-1-client-4 .* meta mark set .* 0xe00000 accept/);
+});
+
+test("Packets with flags that no TCP sends together are dropped and counted, as frames too", () => {
+  const { nft, counters } = planInline({ ...INPUT, listeners: [EDGE, BRIDGE] });
+  for (const [name, family] of [
+    ["from-a-0", "inet"],
+    ["from-a-1", "inet"],
+    ["tcp-a-1", "bridge"],
+    ["tcp-b-1", "bridge"],
+  ] as const) {
+    const dropped = chainOf(nft, name, family).filter((rule) => /counter name "impossible-\d" drop/.test(rule));
+    assert.equal(dropped.length, 4, name);
+  }
+  const counted = counters.filter(({ counts }) => counts === "impossible");
+  assert.deepEqual(
+    counted.map(({ family, listener }) => `${listener} ${family}`),
+    ["edge inet", "wire inet", "wire bridge"],
+  );
 });
 
 test("A bridge goes on lifting live connections, even if new rows bypass them", () => {

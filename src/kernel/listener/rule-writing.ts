@@ -50,10 +50,30 @@ export const HOOK = {
 /** The first packet of a connection: RFC 9293, section 3.5. */
 export const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
 
-/** The network phase of the policy, for the first packet of a connection. `then`: the statement after the mark is set. */
-export function newChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", then: string): string[] {
+/**
+ * Flags that no TCP sends together, or none at all: RFC 9293, section 3.10.7. Hosts differ in what they make of them, and some open
+ * a connection on SYN with FIN.
+ */
+const IMPOSSIBLE = ["(fin|syn) == fin|syn", "(syn|rst) == syn|rst", "(fin|rst) == fin|rst", "(fin|syn|rst|ack) == 0x0"];
+
+/** Drops packets with impossible flags, and counts them. */
+export function dropImpossible(w: RuleContext, lane: Lane, family: "inet" | "bridge"): string[] {
+  return IMPOSSIBLE.map((flags) => `tcp flags & ${flags} ${count(w, lane, family, "impossible")} drop`);
+}
+
+/**
+ * The network phase of the policy, for the first packet of a connection. `then`: the statement after the mark is set; `pass`: the
+ * one for a packet that is forwarded.
+ */
+export function newChains(
+  w: RuleContext,
+  lane: Lane,
+  family: "inet" | "bridge",
+  then: string,
+  pass = "accept",
+): string[] {
   const verdicts = {
-    bypass: "accept",
+    bypass: pass,
     drop: `${w.set(CODE.REFUSED)} ${then}`,
     decrypt: `goto intercept-${lane.index}`,
   };
@@ -63,9 +83,9 @@ export function newChains(w: RuleContext, lane: Lane, family: "inet" | "bridge",
     ...chain(`new-${lane.index}`, [
       ...live,
       // Link-local addresses are valid on their own link only.
-      "ip6 saddr fe80::/10 accept",
-      "ip6 daddr fe80::/10 accept",
-      ...unlisted(lane, "dport"),
+      `ip6 saddr fe80::/10 ${pass}`,
+      `ip6 daddr fe80::/10 ${pass}`,
+      ...unlisted(lane, "dport", pass),
       ...rowRules(w, lane, "a", (row, index) => `${count(w, lane, family, "row", index)} ${verdicts[row.action]}`),
       `goto intercept-${lane.index}`,
     ]),
@@ -89,11 +109,11 @@ function interceptChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", 
   return [...held.flat(), ...chain(name, [spread("ip"), spread("ip6")])];
 }
 
-/** Accepts, and so forwards, packets to ports that the listener does not take. */
-export function unlisted({ ports }: Lane, field: "dport" | "sport"): string[] {
+/** Forwards packets to ports that the listener does not take. */
+export function unlisted({ ports }: Lane, field: "dport" | "sport", pass = "accept"): string[] {
   const listed = portMatch(field, ports);
-  if (listed === undefined) return ["accept"];
-  return listed === "" ? [] : [`${listed.replace(field, `${field} !=`)} accept`];
+  if (listed === undefined) return [pass];
+  return listed === "" ? [] : [`${listed.replace(field, `${field} !=`)} ${pass}`];
 }
 
 /** The rules of all rows that apply to this listener, for packets from this side. */

@@ -4,7 +4,17 @@ import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { inputChains, outputChains } from "./own-packets.ts";
 import { addressSets, liveSets } from "./policy-rows.ts";
-import { chain, count, HOOK, indent, NEW, newChains, type RuleContext, type RuleInput } from "./rule-writing.ts";
+import {
+  chain,
+  count,
+  dropImpossible,
+  HOOK,
+  indent,
+  NEW,
+  newChains,
+  type RuleContext,
+  type RuleInput,
+} from "./rule-writing.ts";
 
 /** The rulesets of both families as one script, and their counters. */
 export function writeRules(
@@ -36,12 +46,7 @@ export function writeRules(
   const inet = inetChains(writing);
   const bridge = bridges ? bridgeChains(writing) : [];
   const text = [
-    ...replaced(
-      "inet",
-      inet,
-      counters,
-      lanes.some((lane) => lane.bridge === undefined) ? addressSets(settings.rows) : [],
-    ),
+    ...replaced("inet", inet, counters, addressSets(settings.rows)),
     ...replaced(
       "bridge",
       bridge,
@@ -131,21 +136,31 @@ function routedChains(w: RuleContext, lane: Lane): string[] {
     : [];
   return [
     ...newChains(w, lane, "inet", "accept"),
-    ...chain(`from-a-${index}`, [ownServices(w), `${NEW} goto new-${index}`, ...quic, `goto existing-a-${index}`]),
+    ...chain(`from-a-${index}`, [
+      ownServices(w),
+      ...dropImpossible(w, lane, "inet"),
+      `${NEW} goto new-${index}`,
+      ...quic,
+      `goto existing-a-${index}`,
+    ]),
     ...chain(`from-b-${index}`, [ownServices(w), `goto existing-b-${index}`]),
   ];
 }
 
-/** On a bridge the decision was made for the frame, and the mark carries it. */
+/** On a bridge the decision was made for the frame, and the mark carries it; for a packet that came in fragments it is made here. */
 function liftedChains(w: RuleContext, lane: Lane): string[] {
   const { index } = lane;
   const passing = w.set(CODE.PASSING + index);
+  const fromSideA = w.is(CODE.SIDE_A + index);
   return [
+    ...newChains(w, lane, "inet", "accept", `${passing} accept`),
     ...chain(`from-a-${index}`, [
       `${w.is(CODE.SIDE_B + index)} accept`,
       ownServices(w),
       `${NEW} socket wildcard 0 socket transparent 1 ${w.toClientLeg(lane)}`,
       `${w.codes} != { 0x0, ${hex(markOf(CODE.SIDE_A + index, w.markShift))} } accept`,
+      ...dropImpossible(w, lane, "inet").map((rule) => `${fromSideA} ${rule}`),
+      `${fromSideA} ${NEW} goto new-${index}`,
       `jump existing-a-${index}`,
       passing,
     ]),
@@ -180,12 +195,13 @@ function steeringChains(w: RuleContext, lane: Lane): string[] {
     `${mark(CODE.HOST_UNREACHABLE)} : goto host-unreachable-${index}`,
     `${mark(CODE.NET_UNREACHABLE)} : goto net-unreachable-${index}`,
     `${mark(CODE.QUIC)} : goto port-unreachable-${index}`,
+    `${mark(CODE.PROHIBITED)} : goto prohibited-${index}`,
   ];
   // The kernel copies this mark into its reply, which is then routed by it and not tracked.
   const answer = w.set(CODE.SIDE_A + index);
   return [
-    ...["host", "net", "port"].flatMap((what) =>
-      chain(`${what}-unreachable-${index}`, [`${answer} reject with icmpx type ${unreachable(what)}`]),
+    ...Object.entries(UNREACHABLE).flatMap(([name, type]) =>
+      chain(`${name}-${index}`, [`${answer} reject with icmpx type ${type}`]),
     ),
     ...chain(`refused-${index}`, [
       `${count(w, lane, "inet", "refused")} meta l4proto tcp ${answer} reject with tcp reset`,
@@ -200,6 +216,10 @@ function steeringChains(w: RuleContext, lane: Lane): string[] {
   ];
 }
 
-function unreachable(what: string): string {
-  return what === "net" ? "no-route" : `${what}-unreachable`;
-}
+/** The chains of ICMP errors, by what they send. */
+const UNREACHABLE = {
+  "host-unreachable": "host-unreachable",
+  "net-unreachable": "no-route",
+  "port-unreachable": "port-unreachable",
+  prohibited: "admin-prohibited",
+} as const;

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { until } from "../../test/processes.ts";
+import type { Claim, Stage } from "../claim.ts";
+import { type CraftedSyn, synInFragments, tcpFrame } from "../craft.ts";
+import { hardware, sendFrames } from "../hardware.ts";
+import { FAMILIES, type Family } from "../network.ts";
+import { firstWith, segmentsOf } from "../segments.ts";
+import { PORTS } from "../servers.ts";
+import { watch } from "../wire.ts";
+
+/** Ports of the client that its kernel does not use by itself. */
+let nextPort = 20_100;
+
+/** SYN with FIN, SYN with RST, FIN with RST, and no flag at all. */
+const IMPOSSIBLE = [0x03, 0x06, 0x05, 0x00];
+
+/** Packets by which a client tried to get past the node. */
+export const ODD_PACKETS: readonly Claim[] = [
+  ...FAMILIES.flatMap((family) => [fragmentsAreTaken(family), fragmentsAreBypassed(family)]),
+  ...FAMILIES.map(impossibleFlags),
+];
+
+function fragmentsAreTaken(family: Family): Claim {
+  return {
+    says: `IPv${family}: a connection whose SYN comes in IP fragments is intercepted: the server sees the node's SYN`,
+    async check(stage) {
+      const { server } = stage.network;
+      await using there = await watch(server, server.interface, "tcp");
+      const since = Date.now();
+      const syn = synOf(stage, family, PORTS.https);
+      await sendFrames(stage.network.client, synInFragments(syn, await wayOf(stage)));
+      const session = await stage.node.sessionFrom(syn.source, since);
+      const seen = await there.shows("the node's SYN", (frames) =>
+        segmentsOf(frames, PORTS.https).find(({ from, flags }) => from === syn.source && flags === "S"),
+      );
+      assert.notEqual(seen.sequence, sequenceOf(syn), "the client's own SYN reached the server");
+      return `a session in state ${session.state}`;
+    },
+  };
+}
+
+function fragmentsAreBypassed(family: Family): Claim {
+  return {
+    says: `IPv${family}: the network phase bypasses a connection also when its SYN comes in IP fragments`,
+    async check(stage) {
+      const { server } = stage.network;
+      await using there = await watch(server, server.interface);
+      const syn = synOf(stage, family, PORTS.bypassed);
+      await sendFrames(stage.network.client, synInFragments(syn, await wayOf(stage)));
+      // Whole or in fragments again: the server answers the client's own sequence number.
+      const answer = await there.shows("the server's answer", (frames) =>
+        segmentsOf(frames, PORTS.bypassed).find(({ to, flags }) => to === syn.source && flags === "SA"),
+      );
+      const sessions = (await stage.node.sessions()).filter(({ server: to }) => to?.port === PORTS.bypassed);
+      assert.deepEqual(sessions, []);
+      return `${answer.flags}, and no session`;
+    },
+  };
+}
+
+function impossibleFlags(family: Family): Claim {
+  return {
+    says: `IPv${family}: packets with flags that no TCP sends together are dropped and counted`,
+    async check(stage) {
+      const { client, server } = stage.network;
+      const before = await impossible(stage);
+      await using there = await watch(server, server.interface, "tcp");
+      const way = await wayOf(stage);
+      const odd = IMPOSSIBLE.map((flags) => ({ ...synOf(stage, family, PORTS.closed), flags }));
+      const last = synOf(stage, family, PORTS.closed);
+      await sendFrames(
+        client,
+        [...odd, last].map((packet) => tcpFrame(packet, way)),
+      );
+      const count = await until("the count", async () => {
+        const more = (await impossible(stage)) - before;
+        return more >= odd.length && { more };
+      });
+      const seen = await there.shows("the SYN behind them", (frames) => {
+        const all = segmentsOf(frames, PORTS.closed);
+        return firstWith(all, "S") && all;
+      });
+      const ports = new Set(odd.map(({ source }) => source));
+      assert.deepEqual(
+        seen.filter(({ from }) => ports.has(from)),
+        [],
+      );
+      return `${count.more} of ${odd.length} dropped`;
+    },
+  };
+}
+
+async function impossible({ node }: Stage): Promise<number> {
+  const { kernel } = await node.stats();
+  return kernel.filter(({ counts }) => counts === "impossible").reduce((sum, { packets }) => sum + packets, 0);
+}
+
+function synOf({ network: { client, server } }: Stage, family: Family, target: number): CraftedSyn {
+  return { from: client.address[family], to: server.address[family], source: nextPort++, target };
+}
+
+function sequenceOf({ source }: CraftedSyn): number {
+  return (source * 65_537) % 2 ** 32;
+}
+
+/** The hardware addresses of the client and of its next hop toward the server. */
+async function wayOf({ network: { topology, client, server, node } }: Stage) {
+  const next = topology === "bridge" ? hardware(server, server.interface) : hardware(node, node.networkA);
+  return { source: await hardware(client, client.interface), next: await next };
+}

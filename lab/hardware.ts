@@ -1,0 +1,15 @@
+import type { End } from "./network.ts";
+
+const SENDER = new URL("./programs/frames.py", import.meta.url).pathname;
+
+/** The hardware address of a host's interface. */
+export async function hardware(host: Pick<End, "must">, device: string): Promise<Buffer> {
+  const [link] = JSON.parse(await host.must("ip", ["-j", "link", "show", "dev", device])) as [{ address: string }];
+  return Buffer.from(link.address.replaceAll(":", ""), "hex");
+}
+
+/** Sends Ethernet frames from a host, unchanged. */
+export async function sendFrames(from: End, frames: readonly Buffer[]): Promise<void> {
+  const input = frames.map((frame) => frame.toString("hex")).join("\n");
+  await from.must("python3", [SENDER, from.interface], { input });
+}
