@@ -1,6 +1,8 @@
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
 import type { Plan } from "./kernel/listener/lane.ts";
+import type { Capability } from "./linux/capabilities.ts";
+import type { Account } from "./linux/privileges.ts";
 import type { Minted, MintRequest } from "./pki/issue/mint.ts";
 import type { InboundKey } from "./pki/keys/inbound-key.ts";
 import type { PolicySource } from "./policy/rule.ts";
@@ -10,7 +12,7 @@ import type { ReturnsFromWorker, ReturnsToWorker } from "./tools/returns.ts";
 
 /** The messages between the supervisor and a worker. Workers parse hostile bytes, so no message carries a CA key. */
 
-/** What a worker gets when it starts and at each reload. Except for its feeds it opens no file. */
+/** What a worker gets when it starts and at each reload. Except for its feeds, and a record of its calls, it opens no file. */
 export interface WorkerSetup {
   /** The ports, queues and marks of the inline listeners, as the kernel has them. Undefined: there is none. */
   readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
@@ -27,6 +29,15 @@ export interface WorkerSetup {
   /** Tools that are down, with the reason. */
   readonly failedTools: readonly (readonly [name: string, reason: string])[];
   readonly resumption: ResumptionSetup;
+  /** Who the worker becomes with its first setup, before it reads a byte of a session. Undefined: it stays who it is. */
+  readonly user: WorkerUser | undefined;
+}
+
+export interface WorkerUser extends Account {
+  /** All that a worker of this user may do beyond other users. */
+  readonly capabilities: readonly Capability[];
+  /** The network namespaces that it makes sockets in. */
+  readonly namespaces: readonly string[];
 }
 
 export interface ResumptionSetup {

@@ -1,6 +1,6 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -222,6 +222,8 @@ process.on("exit", () => {
 /** Makes a folder, which is removed when this process exits. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), "clearline-test-"));
+  // A node that root starts has workers of another user, whose captures are below.
+  chmodSync(folder, 0o711);
   folders.push(folder);
   return folder;
 }

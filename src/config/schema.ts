@@ -103,6 +103,12 @@ export const CONFIG = z.strictObject({
     .union([z.literal("auto"), z.int().min(1).max(64)], { error: 'neither "auto" nor a number between 1 and 64' })
     .default("auto")
     .describe("The number of processes that carry sessions. auto: one per core."),
+  workerUser: z
+    .union([z.string().min(1), z.int().min(0).max(4_294_967_294)], { error: "neither a user's name nor its number" })
+    .optional()
+    .describe(
+      "The user that workers become, by name or number, so that they cannot reach the CA keys. Needs root or CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL. Default: with these clearline-worker, and without such a user the number 65530. The node's own user: they stay it.",
+    ),
   console: z
     .strictObject({
       address: hostPort().prefault("127.0.0.1:8484").describe("Where the API and the web console listen."),

@@ -1,13 +1,17 @@
 import { closeSync, openSync } from "node:fs";
 import { InvariantError, NetworkError } from "../errors.ts";
-import { enterNamespace } from "./syscalls.ts";
+import { socketsOfStation } from "./netns-station.ts";
+import { enterNamespace, withSocketsFrom } from "./syscalls.ts";
 
 /**
  * Runs `make` in the network namespace with this name, and always returns to the old one. A socket stays in the namespace it was made
- * in. `make` must be synchronous, so that no other code of this thread runs in the namespace. Throws NetworkError: ENOENT when there
- * is no such namespace, EPERM without CAP_SYS_ADMIN, EMFILE without a free descriptor.
+ * in. `make` must be synchronous, so that no other code of this thread runs in the namespace. A process that has a station there stays
+ * where it is, and gets the sockets that `make` asks for from the station. Throws NetworkError: ENOENT when there is no such namespace,
+ * EPERM without CAP_SYS_ADMIN and without a station, EMFILE without a free descriptor.
  */
 export function within<T>(name: string, make: () => T extends Promise<unknown> ? never : T): T {
+  const sockets = socketsOfStation(name);
+  if (sockets) return withSocketsFrom(sockets, make);
   const home = openHome(name);
   try {
     enter(name);
@@ -29,7 +33,8 @@ function openHome(name: string): number {
   }
 }
 
-function enter(name: string): void {
+/** Moves the calling thread into the network namespace with this name. Throws NetworkError. */
+export function enter(name: string): void {
   if (!/^[\w.-]+$/.test(name) || name === "." || name === "..") {
     throw new NetworkError(`Cannot enter the network namespace ${JSON.stringify(name)}: not a valid name`, "EINVAL");
   }

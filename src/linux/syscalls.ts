@@ -52,12 +52,29 @@ const calls = {
   eventfd: libc.func("int eventfd(uint32_t, int)"),
   poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
   mmap: libc.func("void *mmap(void *, size_t, int, int, int, int64_t)"),
-  setrlimit: libc.func("int setrlimit(int, const void *)"),
 } as const;
+
+/** Makes a socket, and returns its file descriptor. */
+export type SocketSource = (family: number, type: number, protocol: number) => number;
+
+/** While `withSocketsFrom` runs: where sockets come from instead of from this thread. */
+let otherSource: SocketSource | undefined;
 
 /** A new socket that no child process inherits. Returns its file descriptor. */
 export function socket(family: number, type: number, protocol: number): number {
+  if (otherSource) return otherSource(family, type | SOCK.CLOEXEC, protocol);
   return must(calls.socket(family, type | SOCK.CLOEXEC, protocol), "socket");
+}
+
+/** Runs `make`, whose calls of `socket` get what `source` makes. */
+export function withSocketsFrom<T>(source: SocketSource, make: () => T): T {
+  const before = otherSource;
+  otherSource = source;
+  try {
+    return make();
+  } finally {
+    otherSource = before;
+  }
 }
 
 /** Binds to an IP address. A transparent socket may bind to one that is not this machine's. */
@@ -145,14 +162,6 @@ export function mapShared(fd: number, bytes: number): ArrayBuffer {
   return koffi.view(mapped, bytes);
 }
 
-const RLIMIT_CORE = 4;
-
-/** No core file is written of this process or of those that it starts. */
-export function forbidCores(): void {
-  // struct rlimit: the soft and the hard limit, 64 bits each.
-  must(calls.setrlimit(RLIMIT_CORE, Buffer.alloc(16)), "setrlimit");
-}
-
 /** Moves the calling thread into the network namespace of this file descriptor. */
 export function enterNamespace(fd: number): void {
   must(calls.setns(fd, CLONE_NEWNET), "setns");
@@ -192,7 +201,8 @@ function socketAddress(address: string, port: number): Buffer {
   return name;
 }
 
-function must(result: number, call: string): number {
+/** The call's result, or NetworkError with the system's error code of the call right before. */
+export function must(result: number, call: string): number {
   if (result >= 0) return result;
   const code = getSystemErrorName(-koffi.errno());
   throw new NetworkError(`The system call ${call} failed: ${code}`, code);

@@ -45,7 +45,9 @@ const AT_RESTART: readonly Part[] = [
     ({ loaded }) => [splitResumption(loaded.config.resumption).atStart, loaded.sharedSecret],
     "what is kept and shared takes",
   ],
-  ...(["dataDir", "workers", "console", "history", "log"] as const).map((name) => [name, section(name)] as const),
+  ...(["dataDir", "workers", "workerUser", "console", "history", "log"] as const).map(
+    (name) => [name, section(name)] as const,
+  ),
   ["signing", ({ loaded }) => [loaded.config.signing, loaded.signing]],
   [
     "keyStore",

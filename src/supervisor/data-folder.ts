@@ -1,16 +1,26 @@
-import { access, constants } from "node:fs/promises";
+import { access, chmod, chown, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { makeFolder } from "../linux/folder.ts";
+import type { Account } from "../linux/privileges.ts";
 
-/** Makes the data folder, and in it a compile cache for the workers. Throws ConfigError. */
-export async function makeFolders(dataDir: string): Promise<void> {
+/**
+ * Makes the data folder, and in it a compile cache for the workers. `user`: who the workers become, and must be able to pass through
+ * the data folder. Throws ConfigError.
+ */
+export async function makeFolders(dataDir: string, user: Account | undefined): Promise<void> {
   await makeDataDir(dataDir);
-  // A worker that replaces a dead one starts in a fraction of the time when nothing has to be compiled.
+  // A worker that replaces a dead one starts in a fraction of the time when nothing has to be compiled. Workers write it before
+  // they give up their rights and read a byte of a session.
   const compiled = join(dataDir, "compiled");
   await makeDataDir(compiled);
   process.env["NODE_COMPILE_CACHE"] ??= compiled;
+  if (user) await chown(dataDir, -1, user.gid);
+  await chmod(dataDir, user ? MODE_WITH_WORKERS : 0o700);
 }
+
+/** The workers' group may pass through. */
+const MODE_WITH_WORKERS = 0o710;
 
 async function makeDataDir(directory: string): Promise<void> {
   try {

@@ -7,10 +7,12 @@ import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
 import { changesBetween } from "./changes.ts";
+import { prepareFeeds } from "./feed-folders.ts";
 import { checkListenersFree } from "./free-ports.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { workerSetup } from "./worker-setup.ts";
+import { checkWorkerRights } from "./worker-user.ts";
 
 /**
  * Loads the configuration file again. Live sessions keep the configuration that they began with. Throws all ConfigErrors
@@ -55,6 +57,8 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const next = await prepareConfig(loaded, state);
   const changes = changesBetween(before, next);
   checkToolsStay(before.loaded.config.tools, loaded.config.tools);
+  checkWorkerRights(loaded.config, state.workerUser);
+  if (state.workerUser) prepareFeeds(loaded.config.feeds, state.workerUser);
   const planned = state.inline;
   const inline = planListeners(loaded, state.workers.count, liveInline(state));
   await changeListeners(planned, inline);

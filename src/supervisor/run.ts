@@ -13,7 +13,7 @@ import { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
-import { forbidCores } from "../linux/syscalls.ts";
+import { forbidCores, forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
@@ -29,6 +29,7 @@ import { logWarnings, prepareConfig } from "./active-config.ts";
 import { forget } from "./caches.ts";
 import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
+import { prepareFeeds, prepareMeetingPlace } from "./feed-folders.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
@@ -37,6 +38,7 @@ import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { workerSetup } from "./worker-setup.ts";
+import { chooseWorkerUser } from "./worker-user.ts";
 import { Workers } from "./workers.ts";
 
 /**
@@ -45,12 +47,15 @@ import { Workers } from "./workers.ts";
  */
 export async function runNode({ file }: { readonly file: string | undefined }): Promise<void> {
   const teardown: Teardown = { steps: [], keepsListeners: false };
+  // Without a listener of its own, Node would open its debugger to whoever may send this signal.
+  process.on("SIGUSR1", () => {});
   try {
     const { state, control } = await startNode(file, teardown);
-    announce(state, control);
-    const signal = await new Promise<string>((resolve) => {
+    const told = new Promise<string>((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
     });
+    announce(state, control);
+    const signal = await told;
     const { drain } = state.active.loaded.config.timeouts;
     log.info({ signal, sessions: state.sessions.size }, `Stopping; live sessions have ${drain / 1000} s`);
     await state.workers.stop(drain);
@@ -87,12 +92,20 @@ async function startNode(
   const { config } = loaded;
   log.level = config.log.level;
   // The workers inherit it.
-  if (!config.limits.cores) forbidCores();
+  if (!config.limits.cores) {
+    forbidCores();
+    forbidInspection();
+  }
   process.env["CLEARLINE_LOG_LEVEL"] = config.log.level;
   const loop = new Loop();
   await checkListenersFree(loop, loaded, undefined);
   await checkFree(loop, { ...config.console.address, path: "console.address" });
-  await makeFolders(config.dataDir);
+  const workerUser = chooseWorkerUser(config);
+  await makeFolders(config.dataDir, workerUser);
+  if (workerUser) {
+    prepareMeetingPlace(config.dataDir, workerUser);
+    prepareFeeds(config.feeds, workerUser);
+  }
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
   const active = await prepareConfig(loaded, { keyFolder, keyReader });
@@ -102,7 +115,7 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  const prepared = { loop, active, keyFolder, keyReader, authorities, inline, startedAt: now };
+  const prepared = { loop, active, keyFolder, keyReader, authorities, inline, workerUser, startedAt: now };
   const state = createState(prepared, count, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);
@@ -126,7 +139,10 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   return inline;
 }
 
-type Prepared = Pick<NodeState, "loop" | "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "startedAt">;
+type Prepared = Pick<
+  NodeState,
+  "loop" | "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "workerUser" | "startedAt"
+>;
 
 /** Opens what the supervisor needs for the workers, and starts none yet. */
 function createState(prepared: Prepared, count: number, { steps }: Teardown): NodeState {

@@ -1,6 +1,7 @@
 import type { History } from "../control/history.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
+import type { WorkerUser } from "../messages.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
 import type { KeyFolder } from "../pki/keys/key-folder.ts";
@@ -30,6 +31,8 @@ export interface NodeState {
   /** The rules, routes and marks that the kernel has for the inline listeners. Undefined: there is none. */
   inline: Plan | undefined;
   readonly workers: Workers;
+  /** Who the workers are. Undefined: the supervisor's own user. */
+  readonly workerUser: WorkerUser | undefined;
   readonly demanding: KnownServers;
   readonly sharing: Sharing;
   /** For connections of the node's own: heartbeats through tools, and looks whether a port is free. */

@@ -20,13 +20,16 @@ const THREADS = "16";
 /** A new worker has to load its code before it can report, which takes long on a busy machine. In ms. */
 const FIRST_REPORT = 120_000;
 
-/** One worker process, from its start to its end. One that reports nothing for `silence` ms is killed. */
 /**
  * A worker's memory is its idle sessions', and what moves through it is in the engine's. With V8's default of 16 MiB, young
  * objects lie around between two collections.
  */
 const YOUNG_GENERATION = "--max-semi-space-size=1";
 
+/** SIGUSR1 would open Node's debugger, through which a process runs any code. */
+const NO_DEBUGGER = "--disable-sigusr1";
+
+/** One worker process, from its start to its end. One that reports nothing for `silence` ms is killed. */
 export class WorkerProcess {
   readonly startedAt = Date.now();
   /** Resolves after `onEnd`. */
@@ -45,7 +48,7 @@ export class WorkerProcess {
     this.#events = events;
     this.#child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
       serialization: "advanced",
-      execArgv: [...process.execArgv, YOUNG_GENERATION],
+      execArgv: [...process.execArgv, YOUNG_GENERATION, NO_DEBUGGER],
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
     });
     this.#silence = watchSilence(silence, () => {

@@ -19,6 +19,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
       generation: state.active.generation,
       ticketKeys: state.sharing.ticketKeys,
     },
+    user: state.workerUser,
     inline: state.inline && { listeners: state.inline.listeners, marks: state.inline.marks },
     failedTools: loaded.config.tools.flatMap(({ name }) => {
       const health = state.watch.state(name);

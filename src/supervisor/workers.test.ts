@@ -59,6 +59,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     keys: [],
     roots: [],
     demanding: [],
+    user: undefined,
     resumption: { secret: new Uint8Array(32), generation: "", ticketKeys: [] },
     failedTools: [],
     inline: undefined,

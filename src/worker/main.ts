@@ -12,6 +12,9 @@ import { ConfigError } from "../errors.ts";
 import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
 import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
+import { postStation } from "../linux/netns-station.ts";
+import { becomeUser } from "../linux/privileges.ts";
+import { forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { createIssuedCache } from "../pki/issue/issued.ts";
@@ -74,8 +77,6 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
         await worker;
       }
       void tell({ kind: "ready" });
-      // Node writes the cache only when a process exits normally, but a worker that replaces a dead one needs it earlier.
-      flushCompileCache();
     } catch (error) {
       // A bug in here must not end the sessions that began under the earlier setup.
       if (!(error instanceof ConfigError)) log.error({ err: error }, "A bug kept a worker from its new setup");
@@ -88,6 +89,7 @@ async function obey(message: ToWorker, socket: Socket | undefined): Promise<void
 async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   checkEngine();
   keepCalls(setup);
+  await giveUpRights(setup);
   const state = createState(setup);
   await applySetup(state, setup);
   state.timers.push(
@@ -95,6 +97,18 @@ async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
     setInterval(() => void tellStatus(state), STATUS_INTERVAL),
   );
   return state;
+}
+
+/** From here on a worker that is taken over can do what its user can. Nothing that a stranger sent has been read yet. */
+async function giveUpRights({ user, config }: WorkerSetup): Promise<void> {
+  // Node writes the cache only when a process exits normally, but a worker that replaces a dead one needs it earlier, and no
+  // worker may write what another one executes.
+  flushCompileCache();
+  if (user) {
+    for (const namespace of user.namespaces) await postStation(namespace);
+    becomeUser(user, user.capabilities);
+  }
+  if (!config.limits.cores) forbidInspection();
 }
 
 /** The record of this worker's calls tells what crashed it. Without it everything else works. */

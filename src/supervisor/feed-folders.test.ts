@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { scratch } from "../../test/processes.ts";
+import { CONFIG } from "../config/schema.ts";
+import { ConfigError } from "../errors.ts";
+import { prepareFeeds } from "./feed-folders.ts";
+
+const USER = { uid: 65_530, gid: 65_530 };
+const STRANGER = 65_533;
+
+function prepare(feed: object): void {
+  const listeners = [{ name: "p", mode: "explicit", address: "127.0.0.1:8080" }];
+  prepareFeeds(CONFIG.parse({ listeners, feeds: [{ name: "one", ...feed }] }).feeds, USER);
+}
+const prepareFolder = (directory: string) => prepare({ kind: "pcapng", directory });
+const prepareFile = (file: string) => prepare({ kind: "keylog", file });
+
+function refuses(act: () => void, path: string, why: RegExp): void {
+  assert.throws(act, (error: Error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.equal(error.path, path);
+    assert.match(error.message, why);
+    return true;
+  });
+}
+
+const ownerOf = (path: string) => statSync(path).uid;
+
+describe("What feeds write", { skip: process.getuid?.() !== 0 && "needs root, to give files to another user" }, () => {
+  test("is made for the workers' user, with the folders above it that are missing", () => {
+    const folder = scratch();
+    prepareFolder(join(folder, "a/b"));
+    prepareFile(join(folder, "keys/tls.log"));
+    for (const name of ["a", "a/b", "keys"]) {
+      const { uid, mode } = statSync(join(folder, name));
+      assert.deepEqual([uid, mode & 0o777], [USER.uid, 0o700], name);
+    }
+    // The workers make the file in their own folder.
+    assert.ok(!existsSync(join(folder, "keys/tls.log")));
+  });
+
+  test("is the workers' user's if an earlier run as the node's own user made it", () => {
+    const folder = scratch();
+    const captures = join(folder, "captures");
+    mkdirSync(captures, { mode: 0o700 });
+    writeFileSync(join(captures, "one-20260101T000000.000Z-w0.pcapng"), "");
+    writeFileSync(join(folder, "tls.log"), "CLIENT_RANDOM", { mode: 0o600 });
+    prepareFolder(captures);
+    prepareFile(join(folder, "tls.log"));
+    prepareFile(join(folder, "new.log"));
+    for (const name of ["captures", "tls.log", "new.log"]) assert.equal(ownerOf(join(folder, name)), USER.uid, name);
+    // Once more, as at the next start.
+    prepareFolder(captures);
+    prepareFile(join(folder, "tls.log"));
+  });
+
+  test("stays as it is where the workers' user may write already", () => {
+    const folder = join(scratch(), "shared");
+    mkdirSync(folder);
+    chmodSync(folder, 0o1777);
+    prepareFolder(folder);
+    assert.equal(ownerOf(folder), 0);
+  });
+
+  test("is not taken from anybody: other users' folders, folders with other files, links", () => {
+    const folder = scratch();
+    const [theirs, mixed, link] = ["theirs", "mixed", "link"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(theirs);
+    chownSync(theirs, STRANGER, STRANGER);
+    mkdirSync(mixed);
+    writeFileSync(join(mixed, "shadow"), "");
+    symlinkSync(mixed, link);
+    const way = /Choose an empty folder, or: chown 65530 /;
+    refuses(() => prepareFolder(theirs), "feeds[0].directory", /theirs belongs to user 65533\. /);
+    refuses(() => prepareFolder(theirs), "feeds[0].directory", way);
+    refuses(() => prepareFolder(mixed), "feeds[0].directory", /mixed belongs to user 0, and holds shadow\. /);
+    refuses(
+      () => prepareFolder(link),
+      "feeds[0].directory",
+      /link is a symbolic link; name the folder that it leads to/,
+    );
+    refuses(() => prepareFolder(join(mixed, "shadow")), "feeds[0].directory", /is not a folder/);
+    assert.deepEqual([theirs, mixed].map(ownerOf), [STRANGER, 0]);
+
+    const [stolen, other] = [join(folder, "stolen.log"), join(folder, "other.log")];
+    writeFileSync(other, "x", { mode: 0o600 });
+    symlinkSync(other, stolen);
+    refuses(() => prepareFile(stolen), "feeds[0].file", /: ELOOP$/);
+    chownSync(other, STRANGER, STRANGER);
+    refuses(() => prepareFile(other), "feeds[0].file", /other\.log is not the node's\. /);
+    assert.equal(ownerOf(other), STRANGER);
+  });
+
+  test("is refused where the workers' user may not enter a folder above it", () => {
+    const closed = join(scratch(), "closed");
+    mkdirSync(closed, { mode: 0o700 });
+    const why = /it may not enter .*\/closed\. Choose another folder, or: chmod o\+x .*\/closed \(workerUser: 0 /;
+    refuses(() => prepareFolder(join(closed, "captures")), "feeds[0].directory", why);
+    refuses(() => prepareFile(join(closed, "tls.log")), "feeds[0].file", why);
+  });
+});
