@@ -9,7 +9,8 @@ import { makeSecretFolder, readSecret, writeSecret } from "../pki/keys/secret-fi
  * when other users could read it. Throws ConfigError when the file can neither be read nor made, or holds no usable token.
  */
 export async function openToken(file: string, notice: (text: string) => void): Promise<string> {
-  await makeSecretFolder(dirname(file));
+  // The workers' group may pass through the data folder.
+  await makeSecretFolder(dirname(file), 0o710);
   const token = ((await readSecret(file, notice)) ?? (await makeToken(file, notice))).trim();
   if (/^[\w-]{32,}$/.test(token)) return token;
   throw new ConfigError(

@@ -1,15 +1,18 @@
-import { access, chmod, chown, constants } from "node:fs/promises";
+import { access, chmod, chown, constants, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { makeFolder } from "../linux/folder.ts";
 import type { Account } from "../linux/privileges.ts";
+import { checkFile, checkFolder } from "../pki/keys/secret-file.ts";
 
 /**
  * Makes the data folder, and in it a compile cache for the workers. `user`: who the workers become, and must be able to pass through
- * the data folder. Throws ConfigError.
+ * the data folder. Throws ConfigError, also when a folder or file in it is another user's, or a symbolic link: nothing of it has
+ * been read then.
  */
 export async function makeFolders(dataDir: string, user: Account | undefined): Promise<void> {
   await makeDataDir(dataDir);
+  await checkContent(dataDir);
   // A worker that replaces a dead one starts in a fraction of the time when nothing has to be compiled. Workers write it before
   // they give up their rights and read a byte of a session.
   const compiled = join(dataDir, "compiled");
@@ -26,11 +29,39 @@ async function makeDataDir(directory: string): Promise<void> {
   try {
     await makeFolder(directory);
     await access(directory, constants.W_OK | constants.X_OK);
+    await checkFolder(directory, MODE_WITH_WORKERS);
   } catch (error) {
+    if (error instanceof ConfigError) throw ofDataDir(error);
     const { code = "" } = error as NodeJS.ErrnoException;
     const why = FOLDER_OBSTACLES[code] ?? code;
     throw new ConfigError("dataDir", `Cannot use the folder ${directory} (dataDir): ${why}`, { cause: error });
   }
+}
+
+/** The files of the node's own in the data folder. Folders of captures may be there too, which are the user's business. */
+const OWN_FILE = /^(?:token|lock|(?:node|inline|tools)\.json.*|history\.db.*|worker-\d+\.call)$/;
+/** Folders of which every file is the node's own. */
+const OWN_FOLDERS = ["ca", "keys"];
+
+/** What was put there while others could write is refused even after they no longer can. */
+async function checkContent(dataDir: string): Promise<void> {
+  try {
+    const names = await readdir(dataDir);
+    const files = names.filter((name) => OWN_FILE.test(name)).map((name) => join(dataDir, name));
+    for (const folder of OWN_FOLDERS.filter((name) => names.includes(name)).map((name) => join(dataDir, name))) {
+      await checkFolder(folder);
+      files.push(...(await readdir(folder)).map((name) => join(folder, name)));
+    }
+    for (const file of files) await checkFile(file);
+  } catch (error) {
+    if (error instanceof ConfigError) throw ofDataDir(error);
+    const { code, path } = error as NodeJS.ErrnoException;
+    throw new ConfigError("dataDir", `Cannot look through ${path} (dataDir): ${code}`, { cause: error });
+  }
+}
+
+function ofDataDir({ message }: ConfigError): ConfigError {
+  return new ConfigError("dataDir", message);
 }
 
 const FOLDER_OBSTACLES: Readonly<Record<string, string>> = {

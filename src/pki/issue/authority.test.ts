@@ -179,7 +179,10 @@ test("A key without read permission is an error of one line that names the file"
   try {
     await assert.rejects(openAuthorities(folder, {}, NOW), (error: Error) => {
       assert.ok(error instanceof ConfigError);
-      assert.equal(error.message, `Cannot read ${join(folder, "primary-ecdsa.key")}: no permission`);
+      assert.match(
+        error.message,
+        /^Cannot use .*primary-ecdsa\.key: it belongs to user 0, and the node runs as user 65534: /,
+      );
       return true;
     });
   } finally {

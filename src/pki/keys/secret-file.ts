@@ -1,21 +1,58 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, mkdir, open, rename, stat, unlink } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, link, lstat, mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 
-/** Makes the folder, if it does not exist, and removes the access of all users but its owner. */
-export async function makeSecretFolder(directory: string): Promise<void> {
+/** Makes the folder, if it does not exist, and checks it as `checkFolder` does. Throws ConfigError. */
+export async function makeSecretFolder(directory: string, mode = 0o700): Promise<void> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const handle = await open(directory, "r");
-    try {
-      if ((await handle.stat()).mode & 0o077) await handle.chmod(0o700);
-    } finally {
-      await handle.close();
-    }
+    await checkFolder(directory, mode);
   } catch (error) {
-    throw cannot("make the folder", directory, error);
+    throw error instanceof ConfigError ? error : cannot("make the folder", directory, error);
   }
+}
+
+/**
+ * Removes all access that `most`, a mode, does not have. Throws ConfigError when this is not a folder of the node's own: then what is
+ * in it may be somebody else's. Throws the system's errors.
+ */
+export async function checkFolder(directory: string, most = 0o700): Promise<void> {
+  const refuse = (why: string) => new ConfigError(directory, `Cannot use the folder ${directory}: ${why}`);
+  if ((await lstat(directory)).isSymbolicLink())
+    throw refuse("it is a symbolic link; name the folder that it leads to, or put that folder in its place");
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  const handle = await open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    const { uid, mode } = await handle.stat();
+    const own = process.geteuid?.();
+    if (uid !== own)
+      throw refuse(
+        `it belongs to user ${uid}, and the node runs as user ${own}; run it as that user, or: chown -R ${own} ${directory}`,
+      );
+    if (mode & 0o022)
+      throw refuse(
+        `other users may write there (mode ${modeOf(mode)}), so what is in it may be theirs; look through it, then: chmod 700 ${directory}`,
+      );
+    if (mode & 0o777 & ~most) await handle.chmod(mode & most);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Throws ConfigError when a file of the node's own, which is there, is a symbolic link or another user's. */
+export async function checkFile(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw cannot("read", path, error);
+  });
+  if (!found) return;
+  const own = process.geteuid?.();
+  const why = found.isSymbolicLink()
+    ? "it is a symbolic link; put the file itself in its place"
+    : found.uid !== own && `it belongs to user ${found.uid}, and the node runs as user ${own}: chown ${own} ${path}`;
+  if (why !== false) throw new ConfigError(path, `Cannot use ${path}: ${why}`);
 }
 
 /**
@@ -77,14 +114,14 @@ const MAX_SIZE = 1024 * 1024;
 export async function readSecret(path: string, notice: (text: string) => void): Promise<string | undefined> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, "r");
+    await checkFile(path);
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     const { mode, size } = await handle.stat();
     if (size > MAX_SIZE) throw new ConfigError(path, `Cannot read ${path}: it is larger than ${MAX_SIZE} bytes`);
     if (mode & 0o077) {
       await handle.chmod(0o600);
-      const was = (mode & 0o777).toString(8);
       notice(
-        `Other users could read ${path} (mode ${was}). Its mode is 600 now; if they read it, renew the secret in it`,
+        `Other users could read ${path} (mode ${modeOf(mode)}). Its mode is 600 now; if they read it, renew the secret in it`,
       );
     }
     return await handle.readFile("utf8");
@@ -94,6 +131,10 @@ export async function readSecret(path: string, notice: (text: string) => void): 
   } finally {
     await handle?.close();
   }
+}
+
+function modeOf(mode: number): string {
+  return (mode & 0o777).toString(8);
 }
 
 export async function exists(path: string): Promise<boolean> {
