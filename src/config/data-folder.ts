@@ -53,8 +53,8 @@ function read(dataDir: string): NodeFile | undefined {
   }
 }
 
-/** proc_pid_stat(5), field 22. Undefined: there is no such process. */
-function startOf(pid: number): string | undefined {
+/** When a process started, in clock ticks since boot: proc_pid_stat(5), field 22. Undefined: there is no such process. */
+export function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The program's name, in parentheses, may hold spaces and parentheses itself.

@@ -31,6 +31,7 @@ import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
 import { prepareFeeds, prepareMeetingPlace } from "./feed-folders.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
+import { lockDataDir } from "./lock.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { Sharing } from "./sharing.ts";
@@ -102,6 +103,7 @@ async function startNode(
   await checkFree(loop, { ...config.console.address, path: "console.address" });
   const workerUser = chooseWorkerUser(config);
   await makeFolders(config.dataDir, workerUser);
+  lockDataDir(config.dataDir);
   if (workerUser) {
     prepareMeetingPlace(config.dataDir, workerUser);
     prepareFeeds(config.feeds, workerUser);
