@@ -36,8 +36,17 @@ export function openEnds(): number {
   return open;
 }
 
-/** Decides how many of the bytes that have come from an end pass on; the others stay with the end. */
-export type Gate = (bytes: Buffer) => number;
+/**
+ * Decides how many of the bytes that have come from an end pass on; the others stay with the end. Or it has others read in their
+ * place. `isLast`: the peer has ended, and nothing follows.
+ */
+export type Gate = (bytes: Buffer, isLast: boolean) => number | Replaced;
+
+/** The first `drop` bytes are dropped, and these are read instead of them. */
+export interface Replaced {
+  readonly drop: number;
+  readonly by: Buffer;
+}
 
 export class End implements Omit<Wire, "finish">, Watched, Carrier {
   readonly loop: Loop;
@@ -51,6 +60,9 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   onLeave: (() => void) | undefined;
   /** What a relay shows its bytes to before they pass; undefined: they all pass. */
   gate: Gate | undefined;
+  /** So many bytes pass the gate without being shown to it. The gate sets it, and `onUngated` is called once they have passed. */
+  ungated = 0;
+  onUngated: (() => void) | undefined;
   /** The last bytes are on their way (`farewell`): the end closes by itself. */
   isLeaving = false;
   /** What a relay leaves alone for a time, because somebody else does it. */
@@ -68,6 +80,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   #isOpen = true;
   #hasLeft = false;
   #isReset = false;
+  #hasEnded = false;
   #hasUrgent = false;
   /** What `writeBytes` has taken and the top has not. */
   readonly #queue: Buffer[] = [];
@@ -125,6 +138,11 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** The peer has sent a RST. */
   get isReset(): boolean {
     return this.#isReset;
+  }
+
+  /** The peer has been sent a FIN. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   /** The peer has sent an urgent byte (RFC 9293, section 3.8.5). The kernel stops in front of it: a short read has not emptied the socket. */
@@ -324,7 +342,9 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** A FIN. Without `finish` before it, the peer sees a truncation where there is TLS. `flush` must have answered true. */
   fin(): void {
-    if (this.#isOpen) libc.shutdown(this.fd, SHUT_WR);
+    if (!this.#isOpen) return;
+    this.#hasEnded = true;
+    libc.shutdown(this.fd, SHUT_WR);
   }
 
   /** What the lowest layer sends: how many of these bytes the socket took, -1 when it is broken. */

@@ -1,6 +1,6 @@
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
-import type { End, Gate } from "./end.ts";
+import type { End, Gate, Replaced } from "./end.ts";
 import { BROKEN, END, RESET, TRUNCATED } from "./layer.ts";
 import { SCRATCH, type Task } from "./loop.ts";
 import { Splice } from "./splice.ts";
@@ -58,6 +58,9 @@ const PEERS: Readonly<Record<Side, string>> = { client: "The client", server: "T
 
 /** What one direction may move before others have their turn, in bytes: one scratch full. */
 const BUDGET = SCRATCH;
+
+/** What a gate has not let pass is taken off the socket from this length on, in bytes. */
+const PEEKED = 32 * 1024;
 
 /** One direction. */
 interface Direction {
@@ -187,7 +190,7 @@ class Relay implements Task {
       splice.free();
       direction.splice = undefined;
     }
-    return from.gate && !from.isLayered && !from.hasUnread
+    return from.gate && from.ungated === 0 && !from.isLayered && !from.hasUnread
       ? this.#peeked(direction, from.gate)
       : this.#copied(direction);
   }
@@ -206,7 +209,18 @@ class Relay implements Task {
       from.readable = false;
       return 0;
     }
-    const passed = gate(bytes);
+    const passed = gate(bytes, from.hasLeft && bytes.length < SCRATCH);
+    if (typeof passed === "object") {
+      from.consume(passed.drop);
+      from.unread(passed.by);
+      return passed.drop;
+    }
+    // The kernel holds few bytes for a connection that nobody reads.
+    if (passed === 0 && from.held === "nothing" && bytes.length >= PEEKED) {
+      const kept = Buffer.from(bytes);
+      from.consume(kept.length);
+      from.unread(kept);
+    }
     from.consume(passed);
     if (passed > 0) this.#deliver(direction, from.loop.scratchAt, bytes.subarray(0, passed));
     return passed;
@@ -216,15 +230,23 @@ class Relay implements Task {
   #copied(direction: Direction): number {
     const { from, side, sieve } = direction;
     const { scratch, scratchAt } = from.loop;
+    const { ungated } = from;
+    const room = Math.min(SCRATCH, ungated || SCRATCH);
     let length = 0;
     let last = 1;
-    while (length < SCRATCH && from.readable) {
-      last = from.read(scratchAt + length, SCRATCH - length);
+    while (length < room && from.readable) {
+      last = from.read(scratchAt + length, room - length);
       if (last <= 0) break;
       length += last;
     }
-    if (length > 0 && from.gate) length = gated(from, scratch.subarray(0, length), from.gate);
+    const came = length;
+    if (length > 0 && ungated === 0 && from.gate) {
+      const passed = gated(from, from.gate, scratch.subarray(0, length), last === END || last === TRUNCATED);
+      if (typeof passed === "object") return passed.drop;
+      length = passed;
+    }
     if (length > 0) this.#deliver(direction, scratchAt, scratch.subarray(0, length));
+    if (ungated > 0) countUngated(from, came);
     if (last >= 0 || from.held !== "nothing") return length;
     if (last === END || last === TRUNCATED) {
       const kept = sieve?.end();
@@ -356,11 +378,17 @@ class Relay implements Task {
   }
 }
 
-/** How many of these bytes pass the end's gate; the others go back to the end. */
-function gated(from: End, bytes: Buffer, gate: Gate): number {
-  const passed = gate(bytes);
-  if (passed < bytes.length) from.unread(Buffer.from(bytes.subarray(passed)));
+/** How many of these bytes pass the end's gate; the others go back to the end, with those that take the place of the first. */
+function gated(from: End, gate: Gate, bytes: Buffer, isLast: boolean): number | Replaced {
+  const passed = gate(bytes, isLast);
+  if (typeof passed === "object") from.unread(Buffer.concat([passed.by, bytes.subarray(passed.drop)]));
+  else if (passed < bytes.length) from.unread(Buffer.from(bytes.subarray(passed)));
   return passed;
+}
+
+function countUngated(from: End, length: number): void {
+  from.ungated -= length;
+  if (from.ungated === 0) from.onUngated?.();
 }
 
 /** A write that fails says that the peer has reset the connection before. */
