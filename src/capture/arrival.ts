@@ -8,8 +8,8 @@ export interface Destination {
   readonly port: number;
   /** The host that the client named to this listener, by CONNECT or an absolute URI; null: none. */
   readonly connectHost: string | null;
-  /** The head of a plain HTTP request, rewritten for the origin. It goes to the server first. */
-  readonly http: Buffer | undefined;
+  /** The client asks a proxy with plain HTTP. Its request stays in the connection. */
+  readonly http: boolean;
 }
 
 /** The reason why the server was not reached. */
@@ -33,6 +33,8 @@ export interface Arrival {
   welcome(): Promise<End>;
   /** The server is not connected: tells the client in the way of this capture mode, and ends its connection. */
   refuse(refusal: Refusal): void;
+  /** The client's connection, on this end, goes on as another session. */
+  again(client: End): Arrival;
 }
 
 /** Connects from the client's own address, which the server sees. Throws NetworkError. */

@@ -1,27 +1,14 @@
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
 import { dial } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
-import { farewell } from "../engine/farewell.ts";
 import { listenConfigured } from "../engine/listen.ts";
 import { NetworkError, PeerError } from "../errors.ts";
-import type { Timing } from "../streams/reading.ts";
+import { answerRequest } from "../streams/http-answer.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { Arrival, Destination, Refusal } from "./arrival.ts";
-import type { CaptureContext, OpenListener } from "./mode.ts";
-
-const REASON: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  403: "Forbidden",
-  405: "Method Not Allowed",
-  408: "Request Timeout",
-  414: "URI Too Long",
-  431: "Request Header Fields Too Large",
-  502: "Bad Gateway",
-  504: "Gateway Timeout",
-  505: "HTTP Version Not Supported",
-};
+import type { CaptureContext, CaptureSettings, OpenListener } from "./mode.ts";
 
 const STATUS: Readonly<Record<Refusal["kind"], number>> = { unreachable: 502, timeout: 504, policy: 403 };
 
@@ -35,8 +22,7 @@ export function openExplicit(listener: ExplicitListener, context: CaptureContext
   const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, shared: workers > 1 };
   return listenConfigured(loop, `${path}.address`, where, (client, from) => {
-    const { hello } = settings().timeouts;
-    arrive(arriveExplicit(client, from, listener, { silence: hello, gap: hello }, dialOut));
+    arrive(arriveExplicit(client, from, listener, settings, dialOut));
   });
 }
 
@@ -45,7 +31,7 @@ export function arriveExplicit(
   client: End,
   from: Endpoint,
   listener: { readonly name: string },
-  timing: Timing,
+  settings: () => Pick<CaptureSettings, "timeouts" | "limits">,
   dial: Arrival["dial"],
 ): Arrival {
   let connect = false;
@@ -55,8 +41,9 @@ export function arriveExplicit(
     client,
     from,
     async locate() {
-      const head = await readHead(client, timing);
+      const head = await readHead(client, settings());
       connect = head.form === "authority";
+      if (connect) client.skip(head.headBytes);
       return destinationOf(client, head);
     },
     dial,
@@ -64,13 +51,17 @@ export function arriveExplicit(
       if (connect) client.writeBytes(Buffer.from("HTTP/1.1 200 Connection established\r\n\r\n"));
       return client;
     },
-    refuse: (refusal) => void farewell(client, answer(STATUS[refusal.kind], refusal.message)),
+    refuse: (refusal) => answerRequest(client, STATUS[refusal.kind], refusal.message),
+    again: (fresh) => arriveExplicit(fresh, from, listener, settings, dial),
   };
 }
 
-/** Reads one request head. The bytes after it stay in the connection. */
-async function readHead(client: End, timing: Timing): Promise<RequestHead> {
-  const reader = createRequestHeadReader();
+/** Reads one request head. It stays in the connection. */
+async function readHead(
+  client: End,
+  { timeouts: { hello }, limits }: Pick<CaptureSettings, "timeouts" | "limits">,
+): Promise<RequestHead> {
+  const reader = createRequestHeadReader(limits);
   try {
     const { answer: request } = await readUntil(
       { client },
@@ -78,47 +69,30 @@ async function readHead(client: End, timing: Timing): Promise<RequestHead> {
         const reading = reader.push(chunk);
         return reading.kind === "more" ? undefined : reading;
       },
-      timing,
+      { silence: hello, gap: hello },
     );
     if (request === undefined) throw new NetworkError("The client left before it asked for anything", "ECONNRESET");
-    if (request.kind === "head") {
-      client.skip(request.headBytes);
-      return request;
-    }
+    if (request.kind === "head") return request;
     if (request.kind === "tls") {
       throw new PeerError(
         "The client spoke TLS to a listener that takes plain proxy requests",
         ALERTS.protocol_version,
       );
     }
-    void farewell(client, answer(request.status, request.message));
+    answerRequest(client, request.status, request.message);
     throw new PeerError(`The client's proxy request is malformed: ${request.message}`, ALERTS.decode_error);
   } catch (error) {
-    if (error instanceof NetworkError && error.code === "ETIMEDOUT") void farewell(client, answer(408, error.message));
+    if (error instanceof NetworkError && error.code === "ETIMEDOUT") answerRequest(client, 408, error.message);
     throw error;
   }
 }
+
 function destinationOf(client: End, head: RequestHead): Destination {
   if (head.target === undefined) {
     const message = "This is a proxy: ask it with CONNECT host:port, or with an absolute http:// address";
-    void farewell(client, answer(400, message));
+    answerRequest(client, 400, message);
     throw new PeerError("The client's proxy request names no destination", ALERTS.decode_error);
   }
   const { host, port } = head.target;
-  return { host, port, connectHost: host, http: head.form === "absolute" ? head.forwarded : undefined };
-}
-
-function answer(status: number, message: string): Buffer {
-  const body = `${message}\n`;
-  const lines = [
-    `HTTP/1.1 ${status} ${REASON[status] ?? "Error"}`,
-    "Content-Type: text/plain; charset=utf-8",
-    "X-Content-Type-Options: nosniff",
-    "Cache-Control: no-store",
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    "Connection: close",
-    "",
-    body,
-  ];
-  return Buffer.from(lines.join("\r\n"));
+  return { host, port, connectHost: host, http: head.form === "absolute" };
 }

@@ -32,10 +32,11 @@ function arriveForward(
     mode: "forward",
     client,
     from,
-    locate: async () => ({ ...listener.server, connectHost: null, http: undefined }),
+    locate: async () => ({ ...listener.server, connectHost: null, http: false }),
     dial,
     welcome: async () => client,
     // The client believes that it is connected to the server: a reset is how a server that fails looks to it.
     refuse: () => client.reset(),
+    again: (fresh) => arriveForward(fresh, from, listener, dial),
   };
 }

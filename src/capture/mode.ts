@@ -1,3 +1,4 @@
+import type { RequestLimits } from "../detect/request-head.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import type { Arrival } from "./arrival.ts";
@@ -21,6 +22,7 @@ export interface CaptureContext {
 export interface CaptureSettings {
   /** ms: to reach a server, and between two bytes of an unfinished request. */
   readonly timeouts: { readonly connect: number; readonly hello: number };
+  readonly limits: RequestLimits;
   /** Sessions that the worker carries at one time. */
   readonly sessions: number;
 }

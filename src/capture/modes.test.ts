@@ -4,6 +4,7 @@ import { closeSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { freePort } from "../../test/processes.ts";
+import { REQUEST_LIMITS } from "../detect/request-head.ts";
 import { loop } from "../engine/test-ends.ts";
 import { AF, bindAddress, listen, SOCK, socket } from "../linux/syscalls.ts";
 import { enterOwnNamespace, needsNamespaces } from "../linux/test-network.ts";
@@ -12,8 +13,9 @@ import type { CaptureSettings } from "./mode.ts";
 import { openListener } from "./modes.ts";
 
 /** Longer than any test may take. */
-const TOO_LONG: CaptureSettings = { timeouts: { connect: 600_000, hello: 600_000 }, sessions: 10 };
-const SHORT: CaptureSettings = { timeouts: { connect: 50, hello: 50 }, sessions: 10 };
+const REST = { limits: REQUEST_LIMITS, sessions: 10 };
+const TOO_LONG: CaptureSettings = { timeouts: { connect: 600_000, hello: 600_000 }, ...REST };
+const SHORT: CaptureSettings = { timeouts: { connect: 50, hello: 50 }, ...REST };
 const LIMIT = { timeout: 30_000 };
 
 type Listener = Parameters<typeof openListener>[0];

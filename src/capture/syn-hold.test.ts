@@ -52,7 +52,7 @@ test("A SYN begins a session without a client, and is held", async () => {
     host: DESTINATION.address,
     port: 443,
     connectHost: null,
-    http: undefined,
+    http: false,
   });
   await arrival?.dial([DESTINATION.address], 443);
   assert.deepEqual(dialed, [[SOURCE, DESTINATION]], "the server is connected to from the client's own address");

@@ -3,6 +3,7 @@ import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
+import { arriveInline } from "./inline-arrival.ts";
 
 /** The verdict on a held SYN. "drop": the client gets no answer, and sends its SYN again or gives up. */
 export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "prohibited" | "drop";
@@ -92,10 +93,11 @@ export class SynHold {
       get client() {
         return session.client;
       },
-      locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: undefined }),
+      locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: false }),
       dial: ([address = destination.address], port) => connectFrom(source, { address, port }),
       welcome: () => this.#release(syn, session),
       refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
+      again: (client) => arriveInline(client, source, destination, listener, connectFrom),
     });
   }
 

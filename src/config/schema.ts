@@ -3,7 +3,7 @@ import { isAddressEntry } from "../policy/address-set.ts";
 import { readHostEntry } from "../policy/host-set.ts";
 import { FAULTS } from "../vocabulary.ts";
 import { FEED } from "./feed.ts";
-import { duration, hostPort } from "./formats.ts";
+import { duration, hostPort, size } from "./formats.ts";
 import { LISTENER } from "./listener.ts";
 import { POLICY } from "./policy-section.ts";
 import { report } from "./problem.ts";
@@ -153,6 +153,12 @@ export const CONFIG = z.strictObject({
         .max(10_000_000)
         .default(20_000)
         .describe("The most sessions at one time, in all workers together."),
+      requestHead: size({ min: "1KiB", max: "64KiB" })
+        .prefault("64KiB")
+        .describe("The longest head of a plain HTTP request."),
+      requestTarget: size({ min: "1KiB", max: "64KiB" })
+        .prefault("32KiB")
+        .describe("The longest address in a plain HTTP request."),
       cores: z
         .boolean()
         .default(false)

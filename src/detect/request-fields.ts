@@ -1,4 +1,4 @@
-import type { RequestLine } from "./request-line.ts";
+import { HTTP_PORT, type RequestLine, readAuthority } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
 /** One header field. */
@@ -36,8 +36,17 @@ function checkFraming(fields: readonly Field[], version: RequestLine["version"])
   if (codings!.length === 0) return undefined;
   if (lengths!.length > 0) return refuse(400, "The request has both Content-Length and Transfer-Encoding");
   if (version === "1.0") return refuse(400, "An HTTP/1.0 request has a Transfer-Encoding");
-  const last = listOf(codings!).at(-1);
-  return last === "chunked" ? undefined : refuse(400, "The last Transfer-Encoding is not chunked");
+  // Section 7: chunked is applied once, and last.
+  const list = listOf(codings!);
+  const isLast = list.length > 0 && list.indexOf("chunked") === list.length - 1;
+  return isLast ? undefined : refuse(400, "The last Transfer-Encoding is not chunked");
+}
+
+/** The host of the Host field, as hosts are compared; undefined: there is none, or it is empty. RFC 9112, section 3.2. */
+export function hostFieldOf(fields: readonly Field[]): string | RefusedRequest | undefined {
+  const [value] = valuesOf(fields, "host");
+  if (!value) return undefined;
+  return readAuthority(value, HTTP_PORT)?.host ?? refuse(400, "The Host field is not a host and a port");
 }
 
 /** The length of the request's body in bytes, or "chunked": RFC 9112, section 6.3. */
@@ -77,8 +86,20 @@ export function rewriteForOrigin(line: RequestLine, fields: readonly Field[], up
       lines.push(field.line);
     }
   }
-  lines.push(upgrade ? "Connection: Upgrade" : "Connection: close");
+  const connection = upgrade ? "Upgrade" : persistenceOf(line, fields);
+  if (connection) lines.push(`Connection: ${connection}`);
   return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+}
+
+/**
+ * What the client asks of the connection, for the server: "close", "keep-alive" or nothing. Clients say it to a proxy in a field
+ * of its own, too. RFC 9112, section 9.3: HTTP/1.0 closes unless it is asked to keep the connection.
+ */
+function persistenceOf({ version }: RequestLine, fields: readonly Field[]): "close" | "keep-alive" | undefined {
+  const wishes = listOf([...valuesOf(fields, "connection"), ...valuesOf(fields, "proxy-connection")]);
+  if (wishes.includes("close")) return "close";
+  if (wishes.includes("keep-alive")) return "keep-alive";
+  return version === "1.0" ? "close" : undefined;
 }
 
 function valuesOf(fields: readonly Field[], wanted: string): string[] {

@@ -54,13 +54,63 @@ test("An answer is repeated by every later push", () => {
   assert.equal(reader.push(Buffer.from("GET / HTTP/1.1\r\n\r\n")).kind, "bad");
 });
 
-test("A request in absolute-form is sent on in origin-form, on a connection for one request", () => {
+test("A request in absolute-form is sent on in origin-form", () => {
   assert.deepEqual(forwarded("GET http://www.example.com/a?b=c HTTP/1.1", "Host: www.example.com", "Accept: */*"), [
     "GET /a?b=c HTTP/1.1",
     "Host: www.example.com",
     "Accept: */*",
-    "Connection: close",
   ]);
+});
+
+const PERSISTENCE: [title: string, version: string, fields: string[], sent: string | undefined][] = [
+  ["nothing", "1.1", [], undefined],
+  ["nothing in HTTP/1.0", "1.0", [], "close"],
+  ["close", "1.1", ["Connection: close"], "close"],
+  ["close to the proxy", "1.1", ["Proxy-Connection: Close"], "close"],
+  ["keep-alive in HTTP/1.0", "1.0", ["Connection: Keep-Alive"], "keep-alive"],
+  ["keep-alive to the proxy", "1.1", ["Proxy-Connection: keep-alive"], "keep-alive"],
+  ["both", "1.1", ["Connection: keep-alive", "Connection: x, close"], "close"],
+];
+for (const [title, version, fields, sent] of PERSISTENCE) {
+  test(`A client that asks ${title} of its connection asks the server for ${sent ?? "nothing"}`, () => {
+    const lines = forwarded(`GET http://a.example/ HTTP/${version}`, "Host: a.example", ...fields);
+    assert.deepEqual(lines.slice(2), sent ? [`Connection: ${sent}`] : []);
+  });
+}
+
+const HOSTS: [line: string, host: string | undefined, named: string | undefined, isAmbiguous: boolean][] = [
+  ["GET / HTTP/1.1", "A.Example:8080", "a.example", false],
+  ["GET / HTTP/1.1", "a.example.", "a.example", false],
+  ["GET / HTTP/1.1", "[2001:DB8::7]", "2001:db8::7", false],
+  ["GET / HTTP/1.1", "", undefined, false],
+  ["GET / HTTP/1.0", undefined, undefined, false],
+  ["OPTIONS * HTTP/1.1", "a.example", "a.example", false],
+  ["GET http://b.example/ HTTP/1.1", "b.example:80", "b.example", false],
+  ["GET http://b.example/ HTTP/1.1", "a.example", "b.example", true],
+  ["GET http://b.example/ HTTP/1.1", "a b", "b.example", true],
+];
+for (const [line, field, host, isAmbiguous] of HOSTS) {
+  test(`${line} with ${field === undefined ? "no Host" : `Host ${JSON.stringify(field)}`} is for ${host ?? "no host"}`, () => {
+    assert.partialDeepStrictEqual(head(line, ...(field === undefined ? [] : [`Host: ${field}`])), {
+      host,
+      isAmbiguous,
+    });
+  });
+}
+
+test("A Host field that is none is refused", () => {
+  for (const host of ["a b", "a.example:0", "a.example:x", "caf\u00e9.example", "me@a.example", "a.example/x"])
+    assert.partialDeepStrictEqual(answer(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`), { kind: "bad", status: 400 });
+});
+
+test("An empty line before a request is ignored", () => {
+  const { headBytes, forwarded: sent } = head("", "GET http://a.example/ HTTP/1.1", "Host: a.example");
+  assert.equal(headBytes, 53);
+  assert.match(String(sent), /^GET \/ /);
+});
+
+test("Bytes beyond ASCII pass in a target", () => {
+  assert.match(forwarded("GET http://a.example/caf\u00e9 HTTP/1.1")[0]!, /^GET \/caf\u00e9 /);
 });
 
 test("Absolute-form names the destination", () => {
@@ -105,7 +155,7 @@ test("Hop-by-hop fields and those that Connection names are dropped, and all oth
     "Host: a.example",
     "X-Odd:\t caf\u00e9 \t",
     "Content-Length: 3",
-    "Connection: close",
+    "Connection: keep-alive",
   ]);
 });
 
@@ -116,7 +166,7 @@ test("Connection cannot remove the fields that frame the message", () => {
     "Connection: host, content-length",
     "Content-Length: 3",
   );
-  assert.deepEqual(lines.slice(1), ["Host: a.example", "Content-Length: 3", "Connection: close"]);
+  assert.deepEqual(lines.slice(1), ["Host: a.example", "Content-Length: 3"]);
 });
 
 test("The upgrade to WebSocket is sent on", () => {
@@ -132,11 +182,9 @@ test("The upgrade to WebSocket is sent on", () => {
 
 test("An upgrade to h2c, and one that Connection does not name, are dropped", () => {
   const h2c = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"];
-  assert.deepEqual(forwarded("GET http://a.example/ HTTP/1.1", "Host: a.example", ...h2c).slice(2), [
-    "Connection: close",
-  ]);
+  assert.deepEqual(forwarded("GET http://a.example/ HTTP/1.1", "Host: a.example", ...h2c).slice(2), []);
   const unnamed = forwarded("GET http://a.example/ HTTP/1.1", "Host: a.example", "Upgrade: websocket");
-  assert.deepEqual(unnamed.slice(2), ["Connection: close"]);
+  assert.deepEqual(unnamed.slice(2), []);
 });
 
 test("A request for the node itself is recognised by its form", () => {
@@ -191,6 +239,8 @@ const FIELDS: [string, string][] = [
   ["an empty Content-Length", "Content-Length:"],
   ["Content-Length and Transfer-Encoding", "Content-Length: 3\r\nTransfer-Encoding: chunked"],
   ["a last coding that is not chunked", "Transfer-Encoding: chunked, gzip"],
+  ["chunked twice", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"],
+  ["a coding like chunked", "Transfer-Encoding: xchunked"],
   ["an empty Transfer-Encoding", "Transfer-Encoding:"],
 ];
 for (const [title, fields] of FIELDS) {
@@ -207,10 +257,20 @@ test("A Transfer-Encoding of HTTP/1.0 is refused with 400", () => {
   assert.partialDeepStrictEqual(answer(text), { kind: "bad", status: 400 });
 });
 
-test("A request line above 8 KiB is refused with 414, a head above 16 KiB with 431", () => {
-  assert.partialDeepStrictEqual(answer(`GET /${"a".repeat(9000)}`), { kind: "bad", status: 414 });
-  const fields = `X: ${"a".repeat(1000)}\r\n`.repeat(17);
-  assert.partialDeepStrictEqual(answer(`GET / HTTP/1.1\r\n${fields}`), { kind: "bad", status: 431 });
+test("A target of 32 KiB and a head of 64 KiB are read, longer ones are refused with 414 and 431", () => {
+  const target = (length: number) => `GET http://a.example/${"a".repeat(length - 17)} HTTP/1.1\r\n`;
+  assert.equal(answer(`${target(32_768)}\r\n`).kind, "head");
+  assert.partialDeepStrictEqual(answer(`${target(32_769)}\r\n`), { kind: "bad", status: 414 });
+  assert.partialDeepStrictEqual(answer(`GET /${"a".repeat(33_000)}`), { kind: "bad", status: 414 });
+  const fields = (length: number) => `X: ${"a".repeat(1_019)}\r\n`.repeat(length / 1_024);
+  const line = "GET / HTTP/1.1\r\n";
+  assert.equal(answer(`${line}${fields(63 * 1_024)}\r\n`).kind, "head");
+  assert.partialDeepStrictEqual(answer(`${line}${fields(64 * 1_024)}`), { kind: "bad", status: 431 });
+});
+
+test("The limits are those of the configuration", () => {
+  const reader = createRequestHeadReader({ requestHead: 100, requestTarget: 20 });
+  assert.partialDeepStrictEqual(reader.push(Buffer.from(`GET /${"a".repeat(20)} HTTP/1.1\r\n`)), { status: 414 });
 });
 
 test("TLS on the proxy port is recognised by its first byte", () => {
@@ -255,7 +315,7 @@ test("Any bytes give an answer, and cutting them anywhere changes nothing", () =
 
 test("A head that is too large is refused wherever a line ends in it", () => {
   for (let pad = 0; pad < 8; pad += 1) {
-    const head = `GET http://example.com/${"a".repeat(pad)} HTTP/1.1\r\n${"A: b\r\n".repeat(4_000)}`;
+    const head = `GET http://example.com/${"a".repeat(pad)} HTTP/1.1\r\n${"A: b\r\n".repeat(16_000)}`;
     const answer = createRequestHeadReader().push(Buffer.from(head));
     assert.deepEqual([answer.kind, "status" in answer && answer.status], ["bad", 431], `${pad} bytes more`);
   }

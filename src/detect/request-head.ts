@@ -1,21 +1,25 @@
 import { Accumulator } from "../wire/accumulator.ts";
-import { asksUpgrade, bodyOf, readFields, rewriteForOrigin } from "./request-fields.ts";
+import { asksUpgrade, bodyOf, hostFieldOf, readFields, rewriteForOrigin } from "./request-fields.ts";
 import { type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
-/** The head of an HTTP/1.x request (RFC 9112), the first thing that a client sends to a proxy. */
+/** The head of an HTTP/1.x request (RFC 9112). */
 export interface RequestHead {
   readonly kind: "head";
   readonly method: string;
   readonly form: TargetForm;
   /** The server that authority-form and absolute-form name; undefined for the other forms, which name none. */
   readonly target: Target | undefined;
+  /** The host that the request is for, as hosts are compared: that of the target, else of the Host field. Undefined: it names none. */
+  readonly host: string | undefined;
+  /** The target and the Host field name different hosts. RFC 9112, section 3.2.2, lets the target count, but not all servers do. */
+  readonly isAmbiguous: boolean;
   readonly version: "1.0" | "1.1";
   /** The length of the head with its empty line, in bytes. */
   readonly headBytes: number;
   /** Absolute-form: the head rewritten for the origin server. Other forms: the head as the client sent it. */
   readonly forwarded: Buffer;
-  /** Whether the client asks for an Upgrade. Otherwise an absolute-form head is sent on with "Connection: close". */
+  /** Whether the client asks for an Upgrade. */
   readonly upgrade: boolean;
   /** The length of the body in bytes; "chunked": the body carries its own lengths. */
   readonly body: number | "chunked";
@@ -28,78 +32,132 @@ export type RequestHeadSighting =
   /** The client spoke TLS to the plain proxy port, so it would not understand an HTTP answer. */
   | { readonly kind: "tls"; readonly message: string };
 
-/** The longest head and the longest request line, in bytes. */
-const MAX_HEAD = 16_384;
-const MAX_LINE = 8_192;
+/** In bytes. */
+export interface RequestLimits {
+  /** The longest head. */
+  readonly requestHead: number;
+  /** The longest request target. */
+  readonly requestTarget: number;
+}
 
-const [TAB, LF, CR, SPACE, DELETE] = [0x09, 0x0a, 0x0d, 0x20, 0x7f];
+export const REQUEST_LIMITS: RequestLimits = { requestHead: 65_536, requestTarget: 32_768 };
+
+/** Room for the method and the version beside the target, in bytes. */
+const AROUND_TARGET = 64;
+
+const [LF, CR] = [0x0a, 0x0d];
+/** RFC 9110, section 5.5: tabs are allowed in a field, not in the request line. Bytes beyond ASCII are sent raw in targets too. */
+const NOT_IN_LINE = /[^\x20-\x7e\x80-\xff]/;
+const NOT_IN_FIELD = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
  * Reads a request's head, in pieces of any size. An answer other than "more" is final: later pushes repeat it, and bytes
- * after the head are not read. Never throws.
+ * after the head are not read. How the bytes were cut changes nothing. Never throws.
  */
 export class RequestHeadReader {
+  readonly #limits: RequestLimits;
   readonly #head = new Accumulator();
+  readonly #fields: string[] = [];
   #line: RequestLine | undefined;
-  #lineEnd = 0;
+  /** Where the line that is being read begins, and how far it has been checked. */
+  #lineStart = 0;
+  #checked = 0;
   #final: RequestHeadSighting | undefined;
+
+  constructor(limits: RequestLimits) {
+    this.#limits = limits;
+  }
 
   push(bytes: Uint8Array): RequestHeadSighting {
     if (this.#final) return this.#final;
-    const from = this.#head.length;
-    this.#head.append(bytes.subarray(0, MAX_HEAD - from));
-    const head = this.#head.bytes;
-    // Byte by byte: the answer must not depend on how the bytes were cut.
-    for (let at = from; at < head.length && !this.#final; at++) this.#final = this.#readByte(head, at);
+    this.#head.append(bytes.subarray(0, this.#limits.requestHead - this.#head.length));
+    this.#final = this.#read(this.#head.bytes);
     return this.#final ?? { kind: "more" };
   }
 
-  #readByte(head: Buffer, at: number): RequestHeadSighting | undefined {
-    const byte = head[at]!;
-    if (at === 0 && (byte === 0x16 || byte >= 0x80)) {
+  #read(head: Buffer): RequestHeadSighting | undefined {
+    const [first] = head;
+    if (first !== undefined && (first === 0x16 || first >= 0x80)) {
       return { kind: "tls", message: "The client spoke TLS to the plain proxy port" };
     }
+    for (;;) {
+      const end = head.indexOf(LF, this.#checked);
+      const problem = this.#check(head, end);
+      if (problem) return problem;
+      if (end < 0) return this.#tooLong(head.length);
+      const start = this.#lineStart;
+      this.#lineStart = this.#checked = end + 1;
+      const sighting = this.#endLine(head.toString("latin1", start, end - 1), head);
+      if (sighting) return sighting;
+    }
+  }
+
+  /** Checks what has come of the line, up to its LF. `end`: where that is, -1: it has not come. */
+  #check(head: Buffer, end: number): RefusedRequest | undefined {
+    const to = end < 0 ? head.length : end;
+    const text = head.toString("latin1", this.#checked, to);
+    const found = text.search(this.#line ? NOT_IN_FIELD : NOT_IN_LINE);
+    const at = found < 0 ? to : this.#checked + found;
+    // The limit of the request line comes first if it is reached first.
+    if (!this.#line && at - this.#lineStart >= this.#limits.requestTarget + AROUND_TARGET) return this.#longTarget();
+    // A CR that is the last byte so far may be followed by its LF.
+    const isEnd = at === to - 1 && head[at] === CR;
+    if (found >= 0 && !isEnd) {
+      return head[at] === CR ? bareLineEnd() : refuse(400, "The request has a byte that is not allowed in its place");
+    }
     // RFC 9112, section 2.2: recipients disagree on a bare CR or LF.
-    if ((head[at - 1] === CR) !== (byte === LF)) return refuse(400, "A line does not end with CR LF");
-    const tooLarge =
-      at + 1 >= MAX_HEAD ? refuse(431, `The request's head is longer than ${MAX_HEAD} bytes`) : undefined;
-    if (byte === LF) return (this.#line ? this.#endFieldLine(head, at) : this.#endRequestLine(head, at)) ?? tooLarge;
-    if (!this.#isAllowed(byte)) return refuse(400, "The request has a byte that is not allowed in its place");
-    if (!this.#line && at + 1 >= MAX_LINE) return refuse(414, `The request line is longer than ${MAX_LINE} bytes`);
-    return tooLarge;
-  }
-
-  /** RFC 9110, section 5.5: tabs and bytes beyond ASCII are allowed in a field, not in the request line. */
-  #isAllowed(byte: number): boolean {
-    if (byte === CR) return true;
-    return this.#line ? byte === TAB || (byte >= SPACE && byte !== DELETE) : byte >= SPACE && byte < DELETE;
-  }
-
-  #endRequestLine(head: Buffer, at: number): RefusedRequest | undefined {
-    const line = readRequestLine(head.toString("latin1", 0, at - 1));
-    if (line.kind === "bad") return line;
-    this.#line = line;
-    this.#lineEnd = at + 1;
+    if (end >= 0 && !isEnd) return bareLineEnd();
+    this.#checked = at;
     return undefined;
   }
 
-  #endFieldLine(head: Buffer, at: number): RequestHead | RefusedRequest | undefined {
-    if (head[at - 2] !== LF) return undefined;
-    const { method, version, form, target } = this.#line!;
-    const lines = head
-      .toString("latin1", this.#lineEnd, at - 1)
-      .split("\r\n")
-      .slice(0, -1);
-    const fields = readFields(lines, version);
+  #tooLong(length: number): RefusedRequest | undefined {
+    const { requestHead } = this.#limits;
+    return length >= requestHead ? refuse(431, `The request's head is longer than ${requestHead} bytes`) : undefined;
+  }
+
+  #longTarget(): RefusedRequest {
+    return refuse(414, `The request's target is longer than ${this.#limits.requestTarget} bytes`);
+  }
+
+  #endLine(text: string, head: Buffer): RequestHead | RefusedRequest | undefined {
+    if (this.#line) {
+      if (text === "") return this.#endHead(head);
+      this.#fields.push(text);
+      return undefined;
+    }
+    // RFC 9112, section 2.2: an empty line before a request is ignored.
+    if (text === "") return undefined;
+    const line = readRequestLine(text);
+    if (line.kind === "bad") return line;
+    if (line.targetBytes > this.#limits.requestTarget) return this.#longTarget();
+    this.#line = line;
+    return undefined;
+  }
+
+  #endHead(head: Buffer): RequestHead | RefusedRequest {
+    const line = this.#line!;
+    const { method, version, form, target } = line;
+    const fields = readFields(this.#fields, version);
     if ("status" in fields) return fields;
+    const named = hostFieldOf(fields);
+    // The field counts where the target names no host.
+    if (!target && typeof named === "object") return named;
     const upgrade = asksUpgrade(fields, version);
-    const headBytes = at + 1;
+    const headBytes = this.#lineStart;
     const forwarded =
-      form === "absolute" ? rewriteForOrigin(this.#line!, fields, upgrade) : Buffer.from(head.subarray(0, headBytes));
-    return { kind: "head", method, form, target, version, headBytes, forwarded, upgrade, body: bodyOf(fields) };
+      form === "absolute" ? rewriteForOrigin(line, fields, upgrade) : Buffer.from(head.subarray(0, headBytes));
+    const host = target?.host ?? (typeof named === "string" ? named : undefined);
+    const body = bodyOf(fields);
+    const isAmbiguous = target !== undefined && named !== undefined && named !== host;
+    return { kind: "head", method, form, target, host, isAmbiguous, version, headBytes, forwarded, upgrade, body };
   }
 }
 
-export function createRequestHeadReader(): RequestHeadReader {
-  return new RequestHeadReader();
+function bareLineEnd(): RefusedRequest {
+  return refuse(400, "A line does not end with CR LF");
+}
+
+export function createRequestHeadReader(limits: RequestLimits = REQUEST_LIMITS): RequestHeadReader {
+  return new RequestHeadReader(limits);
 }

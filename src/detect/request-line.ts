@@ -20,6 +20,8 @@ export interface RequestLine {
   readonly authority: string;
   /** The target in origin-form: RFC 9112, section 3.2.1. */
   readonly originTarget: string;
+  /** The target's length in bytes. */
+  readonly targetBytes: number;
 }
 
 /** Reads a request line, without its CR LF: RFC 9112, section 3. */
@@ -30,7 +32,8 @@ export function readRequestLine(line: string): RequestLine | RefusedRequest {
   if (major !== "1") return refuse(505, `HTTP/${major} is not supported`);
   const version = minor === "0" ? "1.0" : "1.1";
   const reading = method === "CONNECT" ? readAuthorityForm(target) : readOtherForm(method, target);
-  return "status" in reading ? reading : { kind: "line", method, version, ...reading };
+  if ("status" in reading) return reading;
+  return { kind: "line", method, version, ...reading, targetBytes: target.length };
 }
 
 type TargetReading = Pick<RequestLine, "form" | "target" | "authority" | "originTarget">;
@@ -50,7 +53,7 @@ function readOtherForm(method: string, text: string): TargetReading | RefusedReq
   return readAbsoluteForm(method, text);
 }
 
-const HTTP_PORT = 80;
+export const HTTP_PORT = 80;
 
 /** RFC 9112, section 3.2.2. Only http URIs: for https a client uses CONNECT. */
 function readAbsoluteForm(method: string, text: string): TargetReading | RefusedRequest {
@@ -66,8 +69,8 @@ function readAbsoluteForm(method: string, text: string): TargetReading | Refused
   return { form: "absolute", target, authority, originTarget: method === "OPTIONS" && rest === "" ? "*" : path };
 }
 
-/** host [":" port], an IPv6 address in brackets: RFC 3986, section 3.2. */
-function readAuthority(text: string, defaultPort: number | undefined): Target | undefined {
+/** host [":" port], an IPv6 address in brackets: RFC 3986, section 3.2. Undefined: it is none. */
+export function readAuthority(text: string, defaultPort: number | undefined): Target | undefined {
   const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d{0,5}))?$/.exec(text);
   const host = parts && readHost(parts[1]!);
   if (!host || parts[1]!.startsWith("[") !== host.text.includes(":")) return undefined;

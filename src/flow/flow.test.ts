@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { RequestHead } from "../detect/request-head.ts";
 import { InvariantError, NetworkError, PeerError } from "../errors.ts";
+import type { KnownFacts } from "../policy/view.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { judged, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
 
@@ -245,14 +247,15 @@ test("A side that ends its stream before the first bytes are known is not watche
   assert.equal(stepsAfter("streams.detect client and server", steps)[0], "tools.connect notTls");
 });
 
-const HTTP = { connectHost: "server.test", http: Buffer.from("GET /") };
+const HTTP = { connectHost: "server.test", http: true };
 
-test("A plain HTTP request is relayed with its head first, and nothing is read before", async () => {
+test("A plain HTTP request to a proxy is relayed as such, and nothing is read before", async () => {
   const { steps, record } = await runSession({ locate: () => HTTP });
   assert.equal(steps[1], "policy.onHello");
-  assert.deepEqual(stepsAfter("arrival.welcome", steps).slice(0, 6), [
+  assert.deepEqual(stepsAfter("arrival.welcome", steps).slice(0, 7), [
     ...["state EST:EST:INIT:INIT", "tools.connect notTls", "state EST:EST:SYN_SENT:INIT", "state EST:EST:EST:EST"],
-    ...["feeds.tap notTls: HTTP", "streams.relay client from GET / and server through ips"],
+    ...["requests.open client and server for server.test port 443, rewriting"],
+    ...["feeds.tap notTls: HTTP", "streams.relay client and server through ips"],
   ]);
   assert.equal(record.protocol, "http");
 });
@@ -263,6 +266,37 @@ test("A plain HTTP request to a host that is dropped is refused before the host 
     ...["arrival.locate", "policy.onHello", "arrival.refuse policy"],
     ...["end: Dropped: a rule says drop", "streams.close client"],
   ]);
+});
+
+const GET = { kind: "head", host: "www.test" } as RequestHead;
+
+test("HTTP without a proxy is carried as the client sent it, and judged by its host", async () => {
+  const judged: KnownFacts[] = [];
+  const onHello = (facts: KnownFacts) => void judged.push(facts);
+  const { steps, record } = await runSession({ detect: () => plainBytes("GET"), first: () => GET, onHello });
+  assert.partialDeepStrictEqual(judged, [{ requestHost: "www.test", sni: null, upgraded: false }]);
+  assert.ok(steps.includes("requests.open client and server for www.test port undefined"));
+  assert.deepEqual([record.protocol, record.connectHost], ["http", "www.test"]);
+});
+
+test("A request whose host is dropped, and one that is malformed, reach no server", async () => {
+  const bad = () => ({ kind: "bad", status: 400, message: "two Host fields" }) as const;
+  const onHello = () => verdict("drop", "sni");
+  for (const [answers, status, reason] of [
+    [{ first: () => GET, onHello }, 403, "Dropped: a rule says drop"],
+    [{ first: bad }, 400, "The client's request is malformed: two Host fields"],
+  ] as const) {
+    const { steps } = await runSession({ detect: () => plainBytes("GET"), ...answers });
+    assert.ok(steps.includes(`requests.refuse client ${status}`) && steps.includes(`end: ${reason}`));
+    assert.ok(!steps.some((step) => step.startsWith("streams.relay")));
+  }
+});
+
+test("A request for another host goes on as another session on the client's connection", async () => {
+  const { steps, goesOn } = await runSession({ locate: () => HTTP, goesElsewhere: () => true });
+  assert.ok(steps.includes("end: The client went on with a request for another host"));
+  assert.ok(!steps.includes("streams.close client on another end"));
+  assert.equal(goesOn, true);
 });
 
 for (const [code, refusal] of [

@@ -14,13 +14,17 @@ import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
 import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
+import { carryIfRequests, carryRequests, judgeRequest } from "./requests.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
 import { alertsOf, hostOf, type Layer, noteVerdict, type Story, type TlsLayer } from "./story.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
 
-/** One session, from its first byte to its last. Read this file first. */
-export async function carry(arrival: Arrival, node: Node): Promise<void> {
+/**
+ * One session, from its first byte to its last. Read this file first. Answers with the arrival of the next session on the client's
+ * connection, if it goes on.
+ */
+export async function carry(arrival: Arrival, node: Node): Promise<Arrival | undefined> {
   const clients = arrival.client ? [arrival.client] : [];
   const story: Story = {
     arrival,
@@ -39,6 +43,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<void> {
     story.chain?.release();
     for (const connection of story.connections) node.streams.close(connection);
   }
+  return story.next;
 }
 
 /** From the arrival to the first bytes. Each step answers why the session is over. */
@@ -54,12 +59,8 @@ async function begin(story: Story): Promise<string> {
     connectHost,
     upgraded: connectHost !== null && !http,
   };
-  if (http) {
-    // Plain HTTP is never decrypted, but a rule may forbid its host.
-    const verdict = node.policy.onHello({ ...facts, sni: null });
-    if (verdict?.action === "drop") return refuseArrival(story, verdict);
-    if (verdict?.instead) noteVerdict(session, verdict);
-  }
+  const dropped = http ? judgeRequest(story, facts, destination.host) : undefined;
+  if (dropped) return refuseArrival(story, dropped);
 
   const reached = await reach(story, destination, facts);
   if (typeof reached === "string") return reached;
@@ -73,9 +74,9 @@ async function begin(story: Story): Promise<string> {
   if (onNetwork?.action === "bypass")
     return bypassOnNetwork(story, client, server, onNetwork, { endpoint, host: connectHost });
   if (http) {
-    const flow = { server: endpoint, host: destination.host, alpn: "http/1.1", description: "HTTP" };
-    client.unread(http);
-    return relayPlaintext(story, client, server, { ...flow, tools: onNetwork?.tools });
+    const { host, port } = destination;
+    const requests = { aim: { host, port }, rewrites: true, tools: onNetwork?.tools };
+    return carryRequests(story, { client, server, endpoint }, requests);
   }
   const redial = () => arrival.dial([endpoint.address], endpoint.port);
   const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
@@ -90,6 +91,8 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
   if (answer?.kind === "match") return decide(story, layer, { hello: answer.sight.hello, bytes: head });
   session.note({ protocol: "other" });
   // If a side has ended its stream already, there is no answer, and the two can no longer agree to TLS.
+  const asked = answer && (await carryIfRequests(story, layer, onNetwork?.tools));
+  if (asked !== undefined) return asked;
   const watch = answer && node.upgrades.watch(endpoint.port, head);
   if (watch) return goOn(story, await converse(story, layer, watch));
   const host = layer.destination.connectHost ?? undefined;

@@ -6,6 +6,7 @@ import type { PkiStage } from "../pki/stage.ts";
 import type { Policy } from "../policy/evaluate.ts";
 import type { LegAlerts } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
+import type { RequestStage } from "../streams/request-stage.ts";
 import type { StreamStage } from "../streams/stage.ts";
 import type { UpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";
@@ -20,6 +21,7 @@ export interface Node {
   readonly streams: StreamStage;
   readonly policy: Policy;
   readonly servers: ServerMemories;
+  readonly requests: RequestStage;
   readonly upgrades: UpgradeStage;
   readonly legs: LegStage;
   readonly pki: PkiStage;

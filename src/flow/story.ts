@@ -20,6 +20,8 @@ export interface Story {
   readonly connections: Set<End>;
   /** Those of them that lead to the client. */
   readonly clientConnections: Set<End>;
+  /** What follows the session on its client's connection: a request for another host. */
+  next?: Arrival;
   /** The session's way through the inline tools, once it is connected. */
   chain?: Chain;
   /** The plaintext conversation that the session began with, or found in its TLS; undefined: there was none. */

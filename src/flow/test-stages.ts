@@ -11,6 +11,8 @@ import type { KnownFacts } from "../policy/view.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { TimedAgreement, UpgradableConversation } from "../streams/conversation.ts";
 import type { Reading } from "../streams/reading.ts";
+import type { RequestConversation } from "../streams/request-conversation.ts";
+import type { FirstRequest } from "../streams/request-stage.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Action, Phase } from "../vocabulary.ts";
 import { nameAlert } from "../wire/alert.ts";
@@ -39,6 +41,10 @@ export interface Answers {
   watchInside(): Watch | undefined;
   /** What the peers of a plaintext conversation agree to, one after the other. "never": its relay ends first. */
   next(time: number): TimedAgreement | undefined | "never";
+  /** What the client begins with that has no TLS. */
+  first(): FirstRequest;
+  /** The client's next request is for another host. */
+  goesElsewhere(): boolean;
   /** Whether the client asks a proxy for something inside of its TLS. */
   peek(): boolean;
   serverLeg(connection: ServerConnection): ServerAttempt | LegFailure | undefined | Promise<ServerAttempt>;
@@ -66,6 +72,8 @@ export interface Transcript {
   /** Servers that demand a client certificate, and servers that offer STARTTLS, as they are known in the end. */
   readonly demanding: ReadonlySet<string>;
   readonly offering: ReadonlySet<string>;
+  /** Another session follows on the client's connection. */
+  readonly goesOn: boolean;
 }
 
 /** `connected`: whether the client is there at once, or its SYN is held. `offering`: servers that offered STARTTLS before. */
@@ -86,8 +94,8 @@ export async function runSession(
     ...world.tlsStages(),
     ...world.toolStages(),
   };
-  await carry(world.arrival(client, connected), node);
-  return { steps, record, demanding, offering: known };
+  const next = await carry(world.arrival(client, connected), node);
+  return { steps, record, demanding, offering: known, goesOn: next !== undefined };
 }
 
 class World {
@@ -110,7 +118,7 @@ class World {
       client: connected ? client : undefined,
       locate: async () => {
         this.#step("arrival.locate");
-        const own = { host: "server.test", port: 443, connectHost: null, http: undefined };
+        const own = { host: "server.test", port: 443, connectHost: null, http: false };
         return { ...own, ...this.#answers.locate?.() };
       },
       dial: async (addresses, port) => {
@@ -124,6 +132,7 @@ class World {
         return client;
       },
       refuse: (refusal) => this.#step(`arrival.refuse ${refusal.kind}`),
+      again: (fresh) => this.arrival(fresh, true),
     };
   }
 
@@ -148,7 +157,7 @@ class World {
     return { policy: policy as Node["policy"] };
   }
 
-  byteStages(): Pick<Node, "streams" | "upgrades"> {
+  byteStages(): Pick<Node, "streams" | "requests" | "upgrades"> {
     const { resolve, watch, watchInside, peek } = this.#answers;
     return {
       streams: {
@@ -173,6 +182,7 @@ class World {
         },
         close: (connection) => this.#step(`streams.close ${nameOf(connection)}`),
       },
+      requests: this.#requests(),
       upgrades: {
         watch: (port, begun) => {
           this.#step(`upgrades.watch port ${port}: ${begun}`);
@@ -189,6 +199,24 @@ class World {
           return peek?.() ?? false;
         },
       },
+    };
+  }
+
+  #requests(): Node["requests"] {
+    const { first, goesElsewhere } = this.#answers;
+    return {
+      first: async () => first?.() ?? { kind: "other" },
+      open: (client, answering, { host, port }, rewrites) => {
+        const ends = `${nameOf(client)} and ${nameOf(answering)}`;
+        this.#step(`requests.open ${ends} for ${host} port ${port}${rewrites ? ", rewriting" : ""}`);
+        const conversation: Partial<RequestConversation> = {
+          left: () => (goesElsewhere?.() ? Promise.resolve("elsewhere") : new Promise(() => {})),
+          leave: () => this.end("client on another end"),
+        };
+        return conversation as RequestConversation;
+      },
+      guard: (client) => this.#step(`requests.guard ${nameOf(client)}`),
+      refuse: (client, status) => this.#step(`requests.refuse ${nameOf(client)} ${status}`),
     };
   }
 

@@ -59,7 +59,7 @@ export const CONDITIONS = {
   },
   host: {
     description:
-      "The host: example.com is itself only, *.example.com every subdomain. Compared with the SNI and the CONNECT host; with neither, with the certificate's names.",
+      "The host: example.com is itself only, *.example.com every subdomain. Compared with the SNI, the CONNECT host and the host of plain HTTP; without any, with the certificate's names.",
     phase: "sni",
     problem: (value) =>
       readHostEntry(String(value))

@@ -12,6 +12,8 @@ export interface Facts {
   readonly sni?: string | null | undefined;
   /** The host of an HTTP CONNECT; null: the flow did not begin with one. */
   readonly connectHost?: string | null | undefined;
+  /** The host of a plain HTTP request; null: it names none. */
+  readonly requestHost?: string | null | undefined;
   readonly certificate?: CertificateFacts | undefined;
   /** The flow began in plaintext (CONNECT, STARTTLS), so its hosts are judged in the certificate phase. */
   readonly upgraded?: boolean | undefined;

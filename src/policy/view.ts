@@ -31,7 +31,7 @@ export function viewOf(facts: KnownFacts, settled: boolean): View {
   const { client, server, certificate } = facts;
   const inputs = [facts.sni, facts.connectHost];
   const open = !settled && inputs.includes(undefined);
-  const named = inputs.flatMap((input) => hostNameOf(input));
+  const named = [...inputs, facts.requestHost].flatMap((input) => hostNameOf(input));
   const late = facts.upgraded === true || (named.length === 0 && !open);
   return {
     ...facts,

@@ -114,10 +114,10 @@ export const session = z.object({
   protocol: z
     .enum(["tls", "http", "other"])
     .nullable()
-    .describe("tls: a ClientHello was seen; http: plain HTTP through the explicit proxy; null: nothing seen yet"),
+    .describe("tls: a ClientHello was seen; http: plain HTTP/1.x; null: nothing seen yet"),
   startTls: startTls.nullable().describe("null: TLS from the first byte, or never asked to become TLS"),
   sni: z.string().nullable().describe("the host that the ClientHello names"),
-  connectHost: z.string().nullable().describe("the host of an HTTP CONNECT"),
+  connectHost: z.string().nullable().describe("the host of an HTTP CONNECT, or of plain HTTP requests"),
   ech: z.enum(["outer", "inner"]).nullable().describe("Encrypted ClientHello: which of the two hellos was seen"),
   ja3: z.string().nullable().describe("JA3 fingerprint of the ClientHello"),
   ja4: z.string().nullable().describe("JA4 fingerprint of the ClientHello"),

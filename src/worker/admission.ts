@@ -25,8 +25,8 @@ export interface Admission {
   emptied(within: number): Promise<void>;
 }
 
-/** `carry` resolves when the session is over. */
-export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Admission {
+/** `carry` resolves when the session is over, with the arrival of the next one on its client's connection. */
+export function createAdmission(carry: (arrival: Arrival) => Promise<Arrival | undefined>): Admission {
   /** Sessions whose first bytes are not known yet, oldest first: when the node is full, these have to go. */
   const openings = new Map<End, Arrival>();
   const arrivals = new Set<Arrival>();
@@ -42,6 +42,17 @@ export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Adm
     arrivals.delete(arrival);
     client.close(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
     return true;
+  }
+
+  /** Carries a session, and those that follow on the same connection. They keep its place. */
+  async function carryAll(first: Arrival): Promise<void> {
+    for (let arrival: Arrival | undefined = first; arrival; ) {
+      const next: Arrival | undefined = await carry(arrival);
+      arrivals.delete(arrival);
+      if (arrival.client) openings.delete(arrival.client);
+      if (next) arrivals.add(next);
+      arrival = next;
+    }
   }
 
   return {
@@ -64,10 +75,7 @@ export function createAdmission(carry: (arrival: Arrival) => Promise<void>): Adm
       }
       arrivals.add(arrival);
       if (client) openings.set(client, arrival);
-      void carry(arrival).finally(() => {
-        arrivals.delete(arrival);
-        if (client) openings.delete(client);
-      });
+      void carryAll(arrival);
     },
     keep: (client) => void openings.delete(client),
     dismiss() {

@@ -10,6 +10,7 @@ import { createPkiStage, type PkiStage } from "../pki/stage.ts";
 import { createJudge } from "../pki/verify/judge.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import { monitor } from "../policy/monitor.ts";
+import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";
@@ -37,6 +38,7 @@ export function composeNode(
     streams: createStreamStage(timeouts, admission.keep),
     policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
     servers: serverMemories(setup, state),
+    requests: createRequestStage(config),
     upgrades: createUpgradeStage({ startTls: config.policy.startTls, timeouts }),
     legs: createLegStage(legSettings, state, keyTaker(feeds)),
     pki: pkiStage(setup, state),

@@ -78,7 +78,10 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
     await server.close();
     listeners.delete(key);
   }
-  const settings = () => ({ timeouts: state.setup.config.timeouts, sessions: roomIn(state.setup) });
+  const settings = () => {
+    const { timeouts, limits } = state.setup.config;
+    return { timeouts, limits, sessions: roomIn(state.setup) };
+  };
   const arrive = (arrival: Arrival) => state.admission.admit(arrival, roomIn(state.setup));
   for (const [key, { listener, index }] of wanted) {
     if (listeners.has(key)) continue;

@@ -1,0 +1,89 @@
+import type { RequestAim } from "../detect/exchange.ts";
+import type { Verdict } from "../policy/facts.ts";
+import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
+import { type Layer, noteVerdict, type Story } from "./story.ts";
+
+/**
+ * The part of a session's story that is plain HTTP/1.x. A session carries the requests of one client connection for one host, so that
+ * each is judged by its own. When the client goes on with a request for another, it goes on in another session.
+ */
+
+/** Looks for HTTP where there is no TLS. Answers why the session is over; undefined: the client speaks another protocol. */
+export async function carryIfRequests(
+  story: Story,
+  layer: Layer,
+  tools: readonly string[] | undefined,
+): Promise<string | undefined> {
+  const { node, session } = story;
+  const { client, server } = layer;
+  const first = await node.requests.first(client, server);
+  if (first.kind === "undecided") node.requests.guard(client);
+  if (first.kind !== "head" && first.kind !== "bad") return undefined;
+  session.note({ protocol: "http" });
+  if (first.kind === "bad") {
+    node.requests.refuse(client, first.status, first.message);
+    return `The client's request is malformed: ${first.message}`;
+  }
+  const { host } = first;
+  if (host !== undefined) session.note({ connectHost: host });
+  const dropped = judgeRequest(story, layer.facts, host);
+  if (dropped) {
+    noteVerdict(session, dropped);
+    node.requests.refuse(client, 403, dropped.reason);
+    return `Dropped: ${dropped.reason}`;
+  }
+  return carryRequests(story, layer, { aim: { host }, rewrites: false, tools });
+}
+
+/** Plain HTTP is never decrypted, but a rule may forbid its host. */
+export function judgeRequest(
+  { node, session }: Story,
+  facts: Layer["facts"],
+  host: string | undefined,
+): Verdict | undefined {
+  // There is no key to miss, and the host was named before there could be TLS.
+  const named = { ...facts, requestHost: host ?? null, sni: null, upgraded: false, keyHeld: true };
+  const verdict = node.policy.onHello(named);
+  if (verdict?.action === "drop") return verdict;
+  if (verdict?.instead) noteVerdict(session, verdict);
+  return undefined;
+}
+
+export interface Requests {
+  readonly aim: RequestAim;
+  /** The client asks a proxy. */
+  readonly rewrites: boolean;
+  readonly tools: readonly string[] | undefined;
+}
+
+/** Carries requests that policy lets pass, until the client leaves or goes on with one that is another session's. */
+export async function carryRequests(
+  story: Story,
+  { client, server, endpoint }: Pick<Layer, "client" | "server" | "endpoint">,
+  { aim, rewrites, tools }: Requests,
+): Promise<string> {
+  const { node, session } = story;
+  noteNotTls(session);
+  const flow: RelayedFlow = {
+    flow: "notTls",
+    server: endpoint,
+    host: aim.host,
+    alpn: "http/1.1",
+    description: "HTTP",
+    tools,
+  };
+  const chain = await connectTools(story, flow);
+  if (chain.kind === "failed") return resetForTool(client, chain);
+  // What the client is told says which of its requests have been answered.
+  const answering = chain.hops[0]?.ta ?? server;
+  const conversation = node.requests.open(client, answering, aim, rewrites);
+  const ending = relay(story, client, chain, server, flow);
+  // It may fail while nobody waits for it.
+  ending.catch(() => {});
+  const ended = await Promise.race([ending, conversation.left()]);
+  if (ended !== "elsewhere") return ended.reason;
+  const fresh = conversation.leave(chain.hops.length === 0);
+  if (fresh) story.next = story.arrival.again(fresh);
+  await ending;
+  return "The client went on with a request for another host";
+}

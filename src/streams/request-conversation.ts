@@ -1,0 +1,122 @@
+import type { Exchange } from "../detect/exchange.ts";
+import type { End, Replaced } from "../engine/end.ts";
+import { NetworkError } from "../errors.ts";
+import type { Side } from "../vocabulary.ts";
+
+/** ms that tools have to end a connection whose client has gone on to another server. */
+const LINGER = 1_000;
+
+/**
+ * Plain HTTP/1.x on two ends that a relay connects: this decides how far each side's bytes may pass. Heads are read, and bodies pass
+ * by their length alone.
+ */
+export class RequestConversation {
+  readonly #exchange: Exchange;
+  readonly #ends: Readonly<Record<Side, End>>;
+  readonly #gap: number;
+  readonly #leaving = Promise.withResolvers<"elsewhere">();
+  /** The client's bytes wait for an answer of the server's. */
+  #isWaiting = false;
+  #late: NodeJS.Timeout | undefined;
+
+  /** `answering` is the end that the client's relay connects it to. `gap`: ms between two bytes of an unfinished head. */
+  constructor(exchange: Exchange, client: End, answering: End, gap: number) {
+    this.#exchange = exchange;
+    this.#ends = { client, server: answering };
+    this.#gap = gap;
+    // The relay may be over before anybody asks.
+    this.#leaving.promise.catch(() => {});
+    for (const side of ["client", "server"] as const) {
+      const end = this.#ends[side];
+      end.gate = (bytes, isLast) => this.#pass(side, bytes, isLast);
+      end.onUngated = () => this.#passed(side);
+    }
+    client.onceClosed(() => clearTimeout(this.#late));
+  }
+
+  /**
+   * Resolves once the client's next request is another session's, and all before it have been answered. Rejects with NetworkError
+   * when the client broke HTTP, or was late.
+   */
+  left(): Promise<"elsewhere"> {
+    return this.#leaving.promise;
+  }
+
+  /**
+   * The client goes on, on the end that this answers, with the request that was not for this server; undefined: it has been told that
+   * nothing more comes. The server's side ends as it would if the client left. `isDirect`: at once, for no tool is to see how.
+   */
+  leave(isDirect: boolean): End | undefined {
+    const { client, server } = this.#ends;
+    clearTimeout(this.#late);
+    for (const end of [client, server]) open(end);
+    const goesOn = client.isOpen && !client.hasEnded;
+    const fresh = goesOn ? client.detach() : undefined;
+    if (!goesOn) client.close();
+    if (isDirect) server.close();
+    else this.#late = setTimeout(() => server.close(), LINGER);
+    server.onceClosed(() => clearTimeout(this.#late));
+    return fresh;
+  }
+
+  /** Answers how many of the bytes pass now. */
+  #pass(side: Side, bytes: Buffer, isLast: boolean): number | Replaced {
+    const end = this.#ends[side];
+    for (let passed = 0; ; ) {
+      // A head is replaced only where the bytes begin with it.
+      if (passed > 0 && (passed === bytes.length || this.#exchange.mayReplace(side))) return passed;
+      const step = this.#exchange.next(side, bytes.subarray(passed));
+      if (side === "client") this.#watchHead(step.kind === "more" && !isLast);
+      switch (step.kind) {
+        case "pass": {
+          const here = Math.min(step.length, bytes.length - passed);
+          passed += here;
+          end.ungated = step.length - here;
+          if (end.ungated === 0) this.#passed(side);
+          break;
+        }
+        case "replace":
+          end.ungated = step.length;
+          return { drop: step.drop, by: step.by };
+        case "more":
+          // Nobody can do anything with half a head, but it must not look as if it was never sent.
+          return isLast ? bytes.length : passed;
+        case "through":
+          for (const one of Object.values(this.#ends)) open(one);
+          return bytes.length;
+        default:
+          end.held = "reads";
+          this.#isWaiting = step.kind === "wait";
+          if (step.kind === "leave") this.#leaving.resolve("elsewhere");
+          if (step.kind === "malformed") this.#leaving.reject(new NetworkError(step.message, "EPROTO"));
+          return passed;
+      }
+    }
+  }
+
+  #passed(side: Side): void {
+    this.#exchange.passed(side);
+    if (side === "client" || !this.#isWaiting) return;
+    this.#isWaiting = false;
+    open(this.#ends.client, this.#ends.client.gate);
+  }
+
+  /** A client must end a head that it has begun. */
+  #watchHead(isOpen: boolean): void {
+    clearTimeout(this.#late);
+    if (!isOpen || !this.#exchange.isHeadOpen) return;
+    this.#late = setTimeout(() => {
+      this.#leaving.reject(
+        new NetworkError("The client began a request and then sent nothing more in time", "ETIMEDOUT"),
+      );
+    }, this.#gap);
+  }
+}
+
+/** Goes on reading; without a gate to the end. */
+function open(end: End, gate?: End["gate"]): void {
+  end.held = "nothing";
+  end.gate = gate;
+  if (!gate) end.ungated = 0;
+  if (end.relay) end.loop.enqueue(end.relay);
+}
