@@ -1,5 +1,7 @@
+import { X509Certificate } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Written } from "../src/pki/verify/test-cases/writing.ts";
 import type { KeyType } from "../src/vocabulary.ts";
 import { must, scratch } from "./processes.ts";
 
@@ -77,6 +79,19 @@ interface LeafOptions {
 /** Makes another server certificate of the root. */
 export function makeLeaf(pki: Pki, name: string, names: string): Promise<Identity> {
   return signed(pki.folder, name, "ecdsa", { issuer: pki.root, names, days: ["20250101000000Z", "20450101000000Z"] });
+}
+
+/** Saves certificates that a test has written: the server's own with its key and its chain. */
+export function saveIdentity(
+  { folder }: Pick<Pki, "folder">,
+  name: string,
+  chain: readonly [Written, ...Written[]],
+): Identity {
+  const identity = place(folder, name);
+  const pems = chain.map(({ der }) => new X509Certificate(der).toString());
+  writeFileSync(identity.certificate, pems.join(""));
+  writeFileSync(identity.key, chain[0].key.export({ type: "pkcs8", format: "pem" }));
+  return identity;
 }
 
 /** Makes a CA that the node does not trust: for signing, for example. */

@@ -117,10 +117,13 @@ export const CONFIG = z.strictObject({
   trust: z
     .strictObject({
       system: z.boolean().default(true).describe("Trust the root certificates of the system."),
-      files: z.array(file).default([]).describe("PEM files with more root certificates."),
+      files: z
+        .array(file)
+        .default([])
+        .describe("PEM files with more trusted certificates: roots, intermediates or servers' own."),
     })
     .prefault({})
-    .describe("The root certificates that server certificates are verified against."),
+    .describe("The certificates that server certificates must reach."),
   listeners: z.array(LISTENER).min(1).describe("Where sessions come from."),
   policy: POLICY.prefault({}),
   signing: signing.prefault({}).describe("The CAs that sign the certificates for clients."),

@@ -409,7 +409,6 @@ test("A layer that is asked after its connection was closed throws, and does not
   for (const ask of [
     () => layer.agreed(),
     () => layer.peerChain(),
-    () => layer.securityLevel(),
     () => layer.staple(),
     () => layer.shownIdentity(),
   ]) {

@@ -2,6 +2,7 @@ import { InvariantError, NetworkError } from "../errors.ts";
 import { CALL, called, calling } from "../linux/last-call.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { actFor, decode, type Listener } from "./callbacks.ts";
+import { encodeCertificate } from "./certificates.ts";
 import type { Context } from "./contexts.ts";
 import { dropErrors, explain, reasonOf, takeError, UNEXPECTED_EOF } from "./errors.ts";
 import {
@@ -294,11 +295,6 @@ export class OpensslLayer implements Layer, Writing, Listener {
     return Array.from({ length: crypto.sk_num(stack) }, (_, index) => encodeCertificate(crypto.sk_value(stack, index)));
   }
 
-  /** OpenSSL's security level of this connection: what it demands of keys and hashes. */
-  securityLevel(): number {
-    return ssl.get_security_level(this.#live());
-  }
-
   /** The OCSP response that the server has stapled, in DER. */
   staple(): Buffer | undefined {
     const length = ssl.ctrlMemory(this.#live(), CTRL.GET_TLSEXT_STATUS_REQ_OCSP_RESP, 0, word);
@@ -451,11 +447,4 @@ function fixed(bytes: Buffer): Buffer {
   const kept = memory(bytes.length);
   bytes.copy(kept);
   return kept;
-}
-
-function encodeCertificate(certificate: number): Buffer {
-  const bytes = memory(crypto.i2d_X509(certificate, null));
-  word.writeBigUInt64LE(BigInt(addressOf(bytes)));
-  crypto.i2d_X509(certificate, word);
-  return bytes;
 }

@@ -288,7 +288,7 @@ class World {
     const fingerprint256 = this.#answers.fingerprint?.(this.#time("fingerprint")) ?? "AA";
     const certificate = { fingerprint256 } as ServerLeg["certificate"];
     const negotiated = { ...NEGOTIATED, alpn: this.#answers.alpn?.() ?? NEGOTIATED.alpn };
-    return { kind: "up", negotiated, certificate, sent: [], verifyCode: undefined };
+    return { kind: "up", negotiated, certificate, ders: [], key: "", use: "sign" };
   }
 
   /** A connection that writes down what is done to it. */

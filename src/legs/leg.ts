@@ -1,4 +1,5 @@
 import type { X509Certificate } from "node:crypto";
+import type { KeyUse } from "../pki/verify/strictness.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 
@@ -43,10 +44,12 @@ export interface LegFailure {
 export interface ServerLeg extends Leg {
   readonly kind: "up";
   readonly certificate: X509Certificate;
-  /** The certificates that the server sent with its own; of a resumed session, those of the full handshake. */
-  readonly sent: readonly X509Certificate[];
-  /** OpenSSL's error in the chain, "CERT_HAS_EXPIRED"; undefined: it found none. The host name is not part of it. */
-  readonly verifyCode: string | undefined;
+  /** This and the certificates that the server sent with it, in DER; of a resumed session, those of the full handshake. */
+  readonly ders: readonly Buffer[];
+  /** Names these bytes. */
+  readonly key: string;
+  /** What the server's key did in the full handshake. */
+  readonly use: KeyUse;
   /** The OCSP response that the server stapled to its certificate, as it came. */
   readonly staple?: Buffer | undefined;
 }

@@ -3,7 +3,6 @@ import type { End } from "../engine/end.ts";
 import { NOTHING_NOW } from "../engine/layer.ts";
 import { SCRATCH } from "../engine/loop.ts";
 import { OpensslLayer } from "../engine/openssl-layer.ts";
-import type { TrustStore } from "../engine/verify.ts";
 import { until } from "../engine/wait.ts";
 import type { Writer } from "../engine/writer.ts";
 import { ConfigError, NetworkError } from "../errors.ts";
@@ -15,7 +14,7 @@ import { explain, negotiatedOf, shakeHands } from "./handshake.ts";
 import type { KeyTaker, LegFailure, ServerLeg } from "./leg.ts";
 import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
 import { rememberChain, type ServerResumption, SessionMemory, type ShownChain } from "./server-session.ts";
-import { readShown } from "./shown-chain.ts";
+import { keyUseOf, readShown } from "./shown-chain.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
 
 export interface ServerLegOptions {
@@ -24,8 +23,6 @@ export interface ServerLegOptions {
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
-  /** The roots that the server's chain is verified against. */
-  readonly trust: TrustStore;
   /** Undefined: the keys stay where they are. */
   readonly takeKey?: KeyTaker | undefined;
   /** Without it every handshake is a full one. */
@@ -74,14 +71,13 @@ export async function openServerLeg(
   }
   memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"] ? earlier?.session : undefined);
   if (memory) end.onceClosed(() => layer.failure && memory.forget());
-  const [certificate, ...sent] = shown.certificates.chain;
+  const { chain, ders, key } = shown.certificates;
+  const negotiated = negotiatedOf(layer.agreed());
   return {
     kind: "up",
-    certificate,
-    sent,
-    verifyCode: shown.code,
+    ...{ certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite) },
     staple: layer.staple(),
-    negotiated: negotiatedOf(layer.agreed()),
+    negotiated,
   };
 }
 
@@ -177,11 +173,8 @@ async function refusalBehind(end: End, layer: OpensslLayer, asked: boolean): Pro
 
 const NOT_REFUSED = { kind: "failed" } as LegFailure;
 
-/** What the server showed, and OpenSSL's error in it. Undefined: nothing that can be read. */
-function showChain(layer: OpensslLayer, { trust, resumption }: ServerLegOptions): ShownChain | undefined {
+/** What the server showed. Undefined: nothing that can be read. */
+function showChain(layer: OpensslLayer, { resumption }: ServerLegOptions): ShownChain | undefined {
   const shown = readShown(layer.peerChain());
-  if (!shown) return undefined;
-  const now = Date.now();
-  const code = trust.verify(shown, layer.securityLevel(), now);
-  return rememberChain(shown, code, resumption?.timeout ?? 0, now);
+  return shown && rememberChain(shown, resumption?.timeout ?? 0, Date.now());
 }

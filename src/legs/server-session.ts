@@ -24,8 +24,6 @@ export interface ServerSession {
 
 export interface ShownChain {
   readonly certificates: ShownCertificates;
-  /** OpenSSL's verification code; undefined: it found the chain good. */
-  readonly code: string | undefined;
   /** ms since the epoch from which it takes a full handshake to know more. */
   readonly until: number;
 }
@@ -75,36 +73,30 @@ export class SessionMemory {
 
 /**
  * What a full handshake showed, and for how long it may stand: `timeout` ms, but not beyond the end of a certificate, whose
- * dates were looked at for the last time. One that has ended already was not needed, or the code says so.
+ * dates were looked at for the last time. One that has ended already was not needed, or the judge says so.
  */
-export function rememberChain(
-  certificates: ShownCertificates,
-  code: string | undefined,
-  timeout: number,
-  now: number,
-): ShownChain {
+export function rememberChain(certificates: ShownCertificates, timeout: number, now: number): ShownChain {
   const ends = certificates.chain.map((one) => readValidity(one).notAfter).filter((end) => end > now);
-  return { certificates, code, until: Math.min(now + timeout, ...ends) };
+  return { certificates, until: Math.min(now + timeout, ...ends) };
 }
 
 interface Written {
   readonly session: string;
   /** DER in base64. */
   readonly chain: readonly string[];
-  readonly code?: string | undefined;
   readonly until: number;
 }
 
-function writeServerSession({ session, shown: { certificates, code, until } }: ServerSession): Buffer {
+function writeServerSession({ session, shown: { certificates, until } }: ServerSession): Buffer {
   const chain = certificates.ders.map((der) => der.toString("base64"));
-  const written: Written = { session: session.toString("base64"), chain, code, until };
+  const written: Written = { session: session.toString("base64"), chain, until };
   return Buffer.from(JSON.stringify(written));
 }
 
 /** `bytes` were this node's own: no stranger could have written them. Undefined: a version of the node that wrote otherwise. */
 function readServerSession(bytes: Uint8Array): ServerSession | undefined {
-  const { session, chain, code, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
+  const { session, chain, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
   if (!Array.isArray(chain)) return undefined;
   const certificates = readShown(chain.map((der: string) => Buffer.from(der, "base64")));
-  return certificates && { session: Buffer.from(session, "base64"), shown: { certificates, code, until } };
+  return certificates && { session: Buffer.from(session, "base64"), shown: { certificates, until } };
 }

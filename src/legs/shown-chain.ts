@@ -1,5 +1,6 @@
 import { hash, X509Certificate } from "node:crypto";
 import { Cache } from "../cache.ts";
+import type { KeyUse } from "../pki/verify/strictness.ts";
 
 /** The certificates that a server has shown, its own first. Sessions with the same server share them. */
 export interface ShownCertificates {
@@ -18,6 +19,11 @@ const shown = new Cache<ShownCertificates>({
   ...{ entries: 500, bytes: 48 * 2 ** 20 },
   sizeOf: ({ ders }) => ders.reduce((sum, { length }) => sum + CERTIFICATE_BYTES + DER_FACTOR * length, 0),
 });
+/** What the server's key does in a handshake with this suite, by IANA's name. */
+export function keyUseOf(suite: string): KeyUse {
+  return suite.startsWith("TLS_RSA_") || suite.startsWith("SSL_RSA_") ? "encipher" : "sign";
+}
+
 /** Far more than an honest server needs. */
 const MAX_CHAIN = 32;
 

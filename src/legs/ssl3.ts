@@ -1,7 +1,6 @@
 import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import type { End } from "../engine/end.ts";
 import { Ssl3Layer } from "../engine/ssl3-layer.ts";
-import { NOT_VERIFIED } from "../pki/verify/verify.ts";
 import { splitPem } from "../pki/x509/pem.ts";
 import { createClient } from "../ssl3/client.ts";
 import type { Connection, Established } from "../ssl3/connection.ts";
@@ -13,6 +12,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { explain, shakeHands } from "./handshake.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Negotiated, Presentable, ServerLeg } from "./leg.ts";
 import type { ServerResumption } from "./server-session.ts";
+import { keyUseOf, readShown } from "./shown-chain.ts";
 import { findSession, forgetSession, storeSession } from "./ssl3-session.ts";
 
 /** Legs of SSL 3.0: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
@@ -100,8 +100,8 @@ export async function openSsl3ServerLeg(
   }
   const established = layer.established!;
   takeKey?.(keyLine(established));
-  const [certificate, ...sent] = readChain(established.certificates);
-  if (!certificate) {
+  const shown = readShown(established.certificates);
+  if (!shown) {
     end.close();
     const reason = "The server's certificates cannot be read";
     return { kind: "failed", cause: "protocol", alert: ALERTS.bad_certificate, code: "BAD_CERTIFICATE", reason };
@@ -109,7 +109,9 @@ export async function openSsl3ServerLeg(
   const { session, resumed } = established;
   // What was found is gone from where it was.
   if (place && session) storeSession(place, name, session, resumed ? earlier : undefined);
-  return { kind: "up", certificate, sent, verifyCode: NOT_VERIFIED, negotiated: negotiatedOf(established) };
+  const { chain, ders, key } = shown;
+  const negotiated = negotiatedOf(established);
+  return { kind: "up", certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite), negotiated };
 }
 
 function pushLayer(end: End, connection: Connection): Ssl3Layer {
@@ -135,22 +137,6 @@ function suitesToOffer(hello: ClientHello, choice: SuiteChoice): number[] {
 function readIdentity({ certificatePem, keyPem }: Presentable) {
   const chain = splitPem(certificatePem).map((pem) => new X509Certificate(pem).raw);
   return { chain, key: createPrivateKey(keyPem) };
-}
-
-/** Far more than an honest server needs. */
-const MAX_CHAIN = 32;
-
-/** The server's own first; empty when that cannot be read. Of the others, those that can. */
-function readChain(ders: readonly Buffer[]): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  for (const der of ders.slice(0, MAX_CHAIN)) {
-    try {
-      chain.push(new X509Certificate(der));
-    } catch {
-      if (chain.length === 0) return [];
-    }
-  }
-  return chain;
 }
 
 function negotiatedOf({ suite, group, resumed }: Established): Negotiated {

@@ -1,6 +1,5 @@
 import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
-import type { TrustStore } from "../engine/verify.ts";
 import type { Writer } from "../engine/writer.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
@@ -80,8 +79,6 @@ export interface LegMemory {
   readonly contexts: ContextCache;
   readonly sessions: Pick<WorkerSessions, "clients" | "servers">;
   readonly writer: Writer;
-  /** The roots are replaced by each setup. */
-  readonly trust: TrustStore;
   /** The keys are replaced as they are renewed. */
   readonly tickets: { readonly keys: TicketKeys; hits: number; misses: number };
 }
@@ -108,11 +105,11 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
 
 function serverOptions(
   { versions, handshake, staple, resumption }: LegSettings,
-  { contexts, sessions, writer, trust }: LegMemory,
+  { contexts, sessions, writer }: LegMemory,
   takeKey: KeyTaker | undefined,
   scope: ResumptionScope | undefined,
 ) {
-  const options = { versions, timeout: handshake, contexts, writer, trust, takeKey, staple };
+  const options = { versions, timeout: handshake, contexts, writer, takeKey, staple };
   if (!scope || !resumption.servers) return options;
   const { client, server } = scope;
   const sharer = resumption.shareServers ? "" : client.address;

@@ -3,7 +3,6 @@ import type { Socket } from "node:net";
 import { type ConnectionOptions, connect } from "node:tls";
 import type { End } from "../engine/end.ts";
 import { endAndSocket, writer } from "../engine/test-ends.ts";
-import { TrustStore } from "../engine/verify.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
@@ -12,7 +11,7 @@ import { createContextCache } from "./contexts.ts";
 /** For tests of legs: what every leg needs, and real hellos. */
 
 /** What every leg is opened with. */
-export const COMMON = { writer, contexts: createContextCache(1000), timeout: 10_000, trust: new TrustStore([]) };
+export const COMMON = { writer, contexts: createContextCache(1000), timeout: 10_000 };
 
 /** What is done when a test, or a part of it, is over. */
 export class Cleanup {

@@ -10,7 +10,7 @@ import { createKeystore } from "./keys/keystore.ts";
 import { createPkiStage } from "./stage.ts";
 import type { JudgedServer } from "./verify/judge.ts";
 
-const SHOWN = { certificate: { raw: Buffer.from("original") } as X509Certificate, sent: [], verifyCode: undefined };
+const SHOWN = { certificate: { raw: Buffer.from("original") } as X509Certificate, ders: [], key: "" };
 /** A client that verifies ECDSA in TLS 1.3, but whose TLS 1.2 knows RSA only. */
 const HELLO = {
   ...{ versions: [VERSIONS["TLSv1.3"], VERSIONS["TLSv1.2"]], cipherSuites: [0x1301, 0xc02f] },

@@ -4,7 +4,6 @@ import type { ExplainQuery, Explanation } from "../control/api.ts";
 import { ConfigError } from "../errors.ts";
 import { verifyServer } from "../pki/verify/verify.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
-import { createRootSet } from "../pki/x509/chain.ts";
 import { explain } from "../policy/explain.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { Endpoint } from "../vocabulary.ts";
@@ -89,9 +88,12 @@ function certificateFacts({ trust, loaded }: NodeState["active"], pem: string, h
     throw new ConfigError("certificatePem", "Cannot explain: the file holds no certificate in PEM", { cause: error });
   }
   const { names, issuer } = recordCertificate(leaf);
-  // The chain is not known, so only a self-signed certificate is known to reach no trusted root.
-  const code = leaf.checkIssued(leaf) ? "DEPTH_ZERO_SELF_SIGNED_CERT" : undefined;
-  const { faults } = verifyServer({ leaf, sent: [], code, host, roots: createRootSet(trust.roots), now: Date.now() });
+  const anchored = trust.roots.some((root) => new X509Certificate(root).raw.equals(leaf.raw));
+  // The chain is not known, so only a self-signed certificate is known to reach nothing that is trusted.
+  const errors = !anchored && leaf.checkIssued(leaf) ? ["DEPTH_ZERO_SELF_SIGNED_CERT"] : [];
+  const chain = { errors, path: [leaf], anchored };
+  const found = verifyServer({ leaf, chain, host, use: undefined, now: Date.now() });
+  const faults = found.filter(({ fault }) => fault !== "unknownIssuer");
   const { ocsp, crl } = loaded.config.policy.revocation;
   // Explaining asks no responder.
   const revocationOpen = ocsp !== "off" || crl !== "off";

@@ -48,14 +48,15 @@ export function composeNode(
 }
 
 function pkiStage(
-  { config: { policy }, keys, roots, policy: { versions } }: WorkerSetup,
-  { issued, verified, revocation: cache }: Pick<WorkerState, "issued" | "verified" | "revocation">,
+  { config: { policy }, keys, policy: { versions } }: WorkerSetup,
+  { issued, trust, verified, revocation: cache }: Pick<WorkerState, "issued" | "trust" | "verified" | "revocation">,
 ): PkiStage {
   const { revocation } = policy;
   const asks = revocation.ocsp !== "off" || revocation.crl !== "off";
   const asked = asks ? createRevocationChecker(revocation, cache, createFetch(revocation)) : undefined;
   const keystore = createKeystore(keys);
-  const judge = createJudge(keystore, roots, verified, asked);
+  const verifyChain = (ders: readonly Buffer[], now: number) => trust.verify(ders, now);
+  const judge = createJudge({ keystore, verifyChain, verified, revocation: asked });
   return createPkiStage({ keystore, judge, issued, versions });
 }
 

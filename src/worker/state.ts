@@ -19,7 +19,7 @@ import type { Admission } from "./admission.ts";
 import type { createMintChannel } from "./mint-channel.ts";
 
 /** What a worker works with. `setup.ts` changes what a new configuration changes; the rest outlives it. */
-export interface WorkerState extends Omit<LegMemory, "trust"> {
+export interface WorkerState extends LegMemory {
   readonly loop: Loop;
   /** The roots of the setup in force. */
   trust: TrustStore;

@@ -4,16 +4,19 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
+import { dns, nameConstraints, write } from "../../src/pki/verify/test-cases/writing.ts";
 import { suitesFor } from "../../src/ssl3/suites.ts";
 import { writeHello } from "../hello-writer.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { buildJavaPeer, type JavaClient, javaClient, type Origin, opensslServer, ssl3Servers } from "../peers.ts";
-import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { DOMAIN, makePki, type Pki, saveIdentity } from "../pki.ts";
 import { must, until } from "../processes.ts";
 
 const SUITES = suitesFor("all").map(({ name }) => name);
 const MIB = 2 ** 20;
+/** Microsoft's Server Gated Crypto, of the time of SSL 3.0. */
+const SGC = "2b0601040182370a0303";
 
 /** The sessions that a JSSE client and its server saw. */
 interface Seen {
@@ -29,7 +32,16 @@ interface Side {
   readonly session: string;
 }
 
-type ServerName = "old" | "oldEcdsa" | "demanding" | "proxy" | "faulty" | "TLSv1.2" | "TLSv1.3";
+type ServerName =
+  | "constrained"
+  | "gated"
+  | "old"
+  | "oldEcdsa"
+  | "demanding"
+  | "proxy"
+  | "faulty"
+  | "TLSv1.2"
+  | "TLSv1.3";
 
 interface Case {
   readonly to: ServerName;
@@ -55,11 +67,20 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     [pki, classes] = await Promise.all([makePki(), buildJavaPeer("Ssl3Peer.java")]);
     const { rsa, ecdsa } = pki.server;
     client = javaClient(classes, "Ssl3Peer");
+    const root = write({ ca: true, subject: "Written Root" });
+    const { certificate: written } = saveIdentity(pki, "written-root", [root]);
+    const names = [dns("localhost"), dns(`*.${DOMAIN}`)];
+    const constraints = nameConstraints({ permitted: [dns("localhost"), dns(DOMAIN)] });
+    const constrained = write({ issuer: root, ca: true, subject: "Constrained", extensions: [constraints] });
     servers = await ssl3Servers<ServerName>(classes, {
       old: { identity: rsa },
       oldEcdsa: { identity: ecdsa },
       demanding: { identity: rsa, as: "need" },
       proxy: { identity: rsa, as: "tunnel" },
+      constrained: { identity: saveIdentity(pki, "constrained", [write({ issuer: constrained, names }), constrained]) },
+      gated: {
+        identity: saveIdentity(pki, "gated", [write({ issuer: constrained, names, purposes: [SGC] }), constrained]),
+      },
       faulty: { identity: pki.faulty.unknownIssuer },
       "TLSv1.2": { identity: rsa, versions: ["TLSv1.2"] },
       "TLSv1.3": { identity: rsa, versions: ["TLSv1.3"] },
@@ -70,7 +91,7 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
     ];
     const feeds = [{ name: "captures", kind: "pcapng", directory: "./captures" }];
     const options = (versions: object, more: object = {}) => ({
-      trust: [pki.root.certificate],
+      trust: [pki.root.certificate, written],
       forwards: { old: servers.old.port, tunnel: servers.proxy.port },
       // One worker, so every session is resumed by the worker that has it.
       config: {
@@ -240,6 +261,19 @@ describe("OpenJDK's JSSE over SSL 3.0", needs("openssl", "openjdk-17-jdk-headles
       session.certificate?.faults.map(({ fault }) => fault),
       ["unknownIssuer"],
     );
+  });
+
+  test("A chain over SSL 3.0 is judged as one over TLS: by name constraints, purposes and all", async () => {
+    const [seen] = await get(node, [{ to: "constrained" }]);
+    assert.deepEqual([seen!.server.version, seen!.echoed], ["SSLv3", true]);
+    const { presented, certificate } = await last(node, "constrained");
+    assert.deepEqual([presented?.authority, certificate?.faults], ["primary", []]);
+
+    const [line] = await lines(node, [{ to: "gated" }]);
+    assert.doesNotMatch(line!, /echoed/);
+    const refused = await last(node, "gated");
+    assert.deepEqual([refused.verdict, refused.rule], ["drop", "certificate fault"]);
+    assert.deepEqual(refused.certificate?.faults, [{ fault: "invalid", code: "INVALID_PURPOSE" }]);
   });
 
   /** The newest session with this server, once it has ended. */

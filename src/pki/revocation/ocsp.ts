@@ -6,8 +6,8 @@ import {
   purposesOf,
   readCertificate,
 } from "../x509/certificate.ts";
-import { isIssuedBy } from "../x509/chain.ts";
 import { encode, encodeNull, encodeOid, TAG } from "../x509/der.ts";
+import { isIssuedBy } from "../x509/issuing.ts";
 import { OID } from "../x509/oid.ts";
 import { keyBits } from "../x509/public-key.ts";
 import { isSignedBy } from "../x509/signature.ts";

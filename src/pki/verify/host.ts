@@ -25,7 +25,8 @@ export function matchesHost({ extensions }: CertificateParts, host: string): boo
   });
 }
 
-const HOST = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
+/** The host of a key of the node's may be a wildcard itself. */
+const HOST = /^(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
 
 /**
  * The wildcard that would match a host; none if that would be all names below a public suffix, such as "*.co.uk" or "*.test". Suffixes

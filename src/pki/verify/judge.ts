@@ -1,4 +1,4 @@
-import type { X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { Cache } from "../../cache.ts";
 import type { Fault } from "../../vocabulary.ts";
 import type { InboundKey } from "../keys/inbound-key.ts";
@@ -6,9 +6,9 @@ import type { Keystore } from "../keys/keystore.ts";
 import type { RevocationChecker, RevocationFinding } from "../revocation/revocation.ts";
 import type { RevocationRecord } from "../revocation/revocation-answer.ts";
 import { type RecordedCertificate, recordCertificate } from "../x509/certificate-record.ts";
-import { createRootSet, findChain } from "../x509/chain.ts";
 import { keysToShow } from "./held-keys.ts";
-import { type FoundFault, verifyServer } from "./verify.ts";
+import type { KeyUse } from "./strictness.ts";
+import { type FoundFault, type VerifiedChain, verifyServer } from "./verify.ts";
 
 /** The findings about a server: its certificate with all faults, and the node's own keys for it. */
 export interface JudgedServer {
@@ -29,13 +29,14 @@ export interface JudgedServer {
   readonly askRevocation?: () => Promise<JudgedServer>;
 }
 
-/** The certificate that a server showed, and OpenSSL's result. */
+/** The certificate that a server showed. */
 export interface ShownCertificate {
   readonly certificate: X509Certificate;
-  /** The certificates that the server sent with it. */
-  readonly sent: readonly X509Certificate[];
-  /** OpenSSL's error; undefined: it found none. */
-  readonly verifyCode: string | undefined;
+  /** This and the certificates that the server sent with it, in DER. */
+  readonly ders: readonly Buffer[];
+  /** Names these bytes. */
+  readonly key: string;
+  readonly use?: KeyUse | undefined;
   /** The OCSP response that the server stapled. */
   readonly staple?: Buffer | undefined;
 }
@@ -46,74 +47,107 @@ export interface ShownCertificate {
  */
 export type Judge = (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer;
 
-/** Findings for certificates without an OpenSSL error, by certificate and host: a busy server shows the same one often. */
-export type VerifiedCache = Cache<readonly FoundFault[]>;
+/** Has OpenSSL verify a chain, in DER, the server's own certificate first. `now` in ms since the epoch. */
+export type VerifyChain = (ders: readonly Buffer[], now: number) => VerifiedChain;
 
+/** A chain without what has been read of it. */
+interface KeptChain extends Omit<VerifiedChain, "path"> {
+  readonly ders: readonly Buffer[];
+}
+
+/** By chain, and by chain, host and use: a busy server shows the same chain often. */
+export type VerifiedCache = Cache<KeptChain | readonly FoundFault[]>;
+
+/** `entries`: the most findings. */
 export function createVerifiedCache(entries: number): VerifiedCache {
-  return new Cache({ entries, bytes: 2 * 2 ** 20, sizeOf: (faults) => FAULT_BYTES * faults.length });
+  return new Cache({
+    ...{ entries, bytes: 16 * 2 ** 20 },
+    sizeOf: (kept) => ("ders" in kept ? bytesOf(kept) : FAULT_BYTES * kept.length),
+  });
 }
 
 /** There are as many faults as kinds of them, and their texts are constants. */
 const FAULT_BYTES = 100;
 
+function bytesOf({ ders, errors }: KeptChain): number {
+  return ders.reduce((sum, { length }) => sum + FAULT_BYTES + length, FAULT_BYTES * errors.length);
+}
+
 /** ms that a finding is used. */
 const FRESH = 60_000;
 
-/** Makes the judge of server certificates. Without `revocation` it does not check revocation. */
-export function createJudge(
-  keystore: Keystore,
-  roots: readonly string[],
-  verified: VerifiedCache = createVerifiedCache(2_000),
-  revocation?: RevocationChecker,
-): Judge {
-  const rootSet = createRootSet(roots);
+export interface JudgeResources {
+  readonly keystore: Keystore;
+  readonly verifyChain: VerifyChain;
+  readonly verified: VerifiedCache;
+  /** Undefined: revocation is not checked. */
+  readonly revocation?: RevocationChecker | undefined;
+}
 
+/** Makes the judge of server certificates, of every version of TLS. */
+export function createJudge({ keystore, verifyChain, verified, revocation }: JudgeResources): Judge {
   return (shown, host, address, now) => {
-    const record = recordCertificate(shown.certificate);
-    const held = keystore.find(host, address);
     const { certificate: leaf } = shown;
+    const record = recordCertificate(leaf);
+    const held = keystore.find(host, address);
     // The handshake proved that the server has the same private key as the node. No CA could prove more.
     if (held.length > 0 && keystore.holds(leaf, host, address))
       return describe({ record, faults: [], show: () => held });
-    const faults = verify(shown, record.sha256, host, now);
+    const chain = chainOf(shown, now);
+    const faults = faultsOf(shown, chain, host, now);
     const show: VerifiedServer["show"] = (all) => keysToShow(held, { leaf, faults: all, host, address });
     const server = { record, faults, show };
-    return revocation ? withRevocation(server, revocation, shown, now) : describe(server);
+    return revocation ? withRevocation(server, chain, revocation, shown.staple, now) : describe(server);
   };
 
-  function verify(
-    { certificate: leaf, sent, verifyCode: code }: ShownCertificate,
-    sha256: string,
+  /** One chain may be shown for many hosts. */
+  function chainOf({ ders, key }: ShownCertificate, now: number): KeptChain {
+    const known = verified.find(key, now);
+    if (known && "ders" in known) return known;
+    const { path, ...chain } = verifyChain(ders, now);
+    const kept = { ...chain, ders: path.map(({ raw }) => raw) };
+    verified.keep(key, kept, now + FRESH);
+    return kept;
+  }
+
+  function faultsOf(
+    { certificate: leaf, key, use }: ShownCertificate,
+    chain: KeptChain,
     host: string | undefined,
     now: number,
   ): readonly FoundFault[] {
-    const name = `${sha256} ${host ?? ""}`;
-    const known = code === undefined ? verified.find(name, now) : undefined;
-    if (known) return known;
-    const { faults } = verifyServer({ leaf, sent, code, host, roots: rootSet, now });
-    if (code === undefined) verified.keep(name, faults, now + FRESH);
+    const name = JSON.stringify([key, use, host]);
+    const known = verified.find(name, now);
+    if (known && !("ders" in known)) return known;
+    const faults = verifyServer({ leaf, chain: opened(chain), host, use, now });
+    verified.keep(name, faults, now + FRESH);
     return faults;
   }
+}
 
-  function withRevocation(
-    server: VerifiedServer,
-    checker: RevocationChecker,
-    { certificate, sent, staple }: ShownCertificate,
-    now: number,
-  ): JudgedServer {
-    const { sha256 } = server.record;
-    const known = checker.known(sha256, staple, now);
-    if (known) return describe(server, known);
-    // Only a chain with a trusted root may name addresses to ask: others could name any address.
-    const { path, anchored } = findChain(certificate, rootSet, sent);
-    if (!anchored || path.length < 2) return describe(server);
-    const { facts, ...judged } = describe(server);
-    return {
-      ...judged,
-      facts: { ...facts, revocationOpen: true },
-      askRevocation: async () => describe(server, await checker.ask(sha256, path, staple)),
-    };
-  }
+/** Reading certificates costs more than keeping them. */
+function opened(chain: KeptChain): VerifiedChain {
+  return { ...chain, path: chain.ders.map((der) => new X509Certificate(der)) };
+}
+
+function withRevocation(
+  server: VerifiedServer,
+  chain: KeptChain,
+  checker: RevocationChecker,
+  staple: Buffer | undefined,
+  now: number,
+): JudgedServer {
+  const { sha256 } = server.record;
+  const known = checker.known(sha256, staple, now);
+  if (known) return describe(server, known);
+  // Only a chain with a trusted end may name addresses to ask: others could name any address.
+  if (!chain.anchored || chain.ders.length < 2) return describe(server);
+  const { facts, ...judged } = describe(server);
+  return {
+    ...judged,
+    facts: { ...facts, revocationOpen: true },
+    askRevocation: async () => describe(server, await checker.ask(sha256, opened(chain).path, staple)),
+  };
 }
 
 interface VerifiedServer {

@@ -1,76 +1,101 @@
+import type { X509Certificate } from "node:crypto";
 import { PeerError } from "../../errors.ts";
-import {
-  allowsUsage,
-  type CertificateParts,
-  hasUnhandledCriticalExtension,
-  KEY_USAGE,
-  purposesOf,
-  readCertificate,
-} from "../x509/certificate.ts";
-import { type Chain, isSelfIssued } from "../x509/chain.ts";
-import { readInside, TAG } from "../x509/der.ts";
+import { allowsUsage, type CertificateParts, KEY_USAGE, purposesOf, readCertificate } from "../x509/certificate.ts";
+import { readElements, readInside, TAG } from "../x509/der.ts";
+import { GENERAL_NAME, readAlternatives } from "../x509/general-name.ts";
 import { OID } from "../x509/oid.ts";
 import { hasStrongKey, hasStrongSignature } from "../x509/strength.ts";
 
-/** Checks of a chain beside OpenSSL's own. Each answers OpenSSL's codes for the faults that it finds. */
+/**
+ * What browsers check and OpenSSL does not, or not in their way. Each function answers OpenSSL's codes for the faults that it finds,
+ * and throws PeerError for a certificate that is not X.509 in DER.
+ */
 
-/** Weak keys and signatures. OpenSSL accepts them at security level 0, which a context needs for TLS 1.0. */
-export function weaknesses({ path, anchored }: Chain): string[] {
+/** The server's certificate first, then each certificate's issuer. */
+type Path = readonly X509Certificate[];
+
+/** Weak keys and signatures. */
+export function weaknesses(path: Path, anchored: boolean): string[] {
   return path.flatMap((certificate, height) => {
-    const isRoot = anchored && height === path.length - 1;
     const codes = hasStrongKey(certificate) ? [] : [height === 0 ? "EE_KEY_TOO_SMALL" : "CA_KEY_TOO_SMALL"];
-    // The signature of a root or a self-issued certificate proves nothing, so it may be weak.
-    if (isRoot || isSelfIssued(certificate) || hasStrongSignature(certificate)) return codes;
+    // The signature of a trusted or a self-issued certificate proves nothing, so it may be weak.
+    const isTrusted = anchored && height === path.length - 1;
+    if (isTrusted || certificate.checkIssued(certificate) || hasStrongSignature(certificate)) return codes;
     return [...codes, "CA_MD_TOO_WEAK"];
   });
 }
 
-/**
- * Faults that OpenSSL finds before it verifies signatures and dates. It reports only the last fault, so an expired date
- * hides all of these.
- */
-export function breaches({ path, anchored }: Chain): string[] {
+/** What the server's key did in the handshake: it signed, or the client encrypted the premaster secret with it. */
+export type KeyUse = "sign" | "encipher";
+
+/** Purposes and keyUsage: what a certificate may be used for. */
+export function misuses(path: Path, anchored: boolean, use: KeyUse | undefined): string[] {
   return path.flatMap((certificate, height) => {
     const parts = readCertificate(certificate.raw);
-    const codes: string[] = [];
-    if (hasUnhandledCriticalExtension(parts)) codes.push("UNHANDLED_CRITICAL_EXTENSION");
-    // A root is trusted without further conditions.
-    if (anchored && height === path.length - 1 && height > 0) return codes;
-    if (!allowsServerAuth(parts)) codes.push("INVALID_PURPOSE");
-    if (height === 0) return allowsUsage(parts, TLS_USAGES) ? codes : [...codes, "INVALID_PURPOSE"];
-    if (!certificate.ca) codes.push("INVALID_CA");
-    const below = path.slice(1, height).filter((step) => !isSelfIssued(step)).length;
-    if (below > pathLength(parts)) codes.push("PATH_LENGTH_EXCEEDED");
-    return codes;
+    const codes = allowsServers(parts) ? [] : ["INVALID_PURPOSE"];
+    if (parts.version < 3 && parts.extensions.size > 0) codes.push("EXTENSIONS_REQUIRE_VERSION_3");
+    if (height === 0) return [...codes, ...leafMisuses(parts, use)];
+    // OpenSSL takes keyUsage, too, for a proof that an intermediate is a CA. A trusted one may be of a time before there was any.
+    const isTrusted = anchored && height === path.length - 1;
+    return certificate.ca || isTrusted ? codes : [...codes, "INVALID_CA"];
   });
 }
 
-/** The keyUsages of servers in TLS: RFC 8446, section 4.4.2.2; RFC 5246, section 7.4.2. */
-const TLS_USAGES = KEY_USAGE.digitalSignature | KEY_USAGE.keyEncipherment | KEY_USAGE.keyAgreement;
-
-/** RFC 5280, section 4.2.1.12. An intermediate CA's extendedKeyUsage restricts the certificates below it. */
-function allowsServerAuth(parts: CertificateParts): boolean {
-  return purposesOf(parts)?.includes(OID.serverAuth) ?? true;
+function leafMisuses(parts: CertificateParts, use: KeyUse | undefined): string[] {
+  // A list of names that cannot be read is more than a list without the host.
+  readAlternatives(parts.extensions);
+  // RFC 5280, section 4.2.1.10: only CAs may have it. A critical one that means nothing must not be ignored.
+  const codes = parts.extensions.get(OID.nameConstraints)?.critical ? ["INVALID_EXTENSION"] : [];
+  return allowsUsage(parts, USAGES[use ?? "either"]) ? codes : [...codes, "KEYUSAGE_NO_DIGITAL_SIGNATURE"];
 }
 
-/** The most intermediate CAs below this one: RFC 5280, section 4.2.1.9. */
-function pathLength({ extensions }: CertificateParts): number {
-  const value = extensions.get(OID.basicConstraints)?.value;
-  const fields = value ? readInside(value, TAG.sequence, "basicConstraints") : [];
-  const limit = fields.find(({ tag }) => tag === TAG.integer)?.content;
-  if (!limit) return Number.POSITIVE_INFINITY;
-  return limit.length === 1 && limit[0]! < 0x80 ? limit[0]! : 0;
+/** RFC 8446, section 4.4.2.2; RFC 5246, section 7.4.2. */
+const USAGES = {
+  sign: KEY_USAGE.digitalSignature,
+  encipher: KEY_USAGE.keyEncipherment,
+  either: KEY_USAGE.digitalSignature | KEY_USAGE.keyEncipherment,
+};
+
+/**
+ * RFC 5280, section 4.2.1.12. A CA's extendedKeyUsage restricts the certificates below it. Server Gated Crypto, which OpenSSL accepts,
+ * is of a time of export restrictions.
+ */
+function allowsServers(parts: CertificateParts): boolean {
+  const purposes = purposesOf(parts);
+  return !purposes || purposes.includes(OID.serverAuth) || purposes.includes(OID.anyExtendedKeyUsage);
 }
 
 /**
- * Constraints on names and policies, which only OpenSSL checks. In a chain that OpenSSL has not verified, a CA with such
- * constraints counts as a fault.
+ * RFC 5280, section 4.2.1.10: "*.example.com" is also a certificate for an excluded "www.example.com". OpenSSL compares the names
+ * themselves.
  */
-export function constraints({ path }: Chain): string[] {
-  const needOpenSsl = [OID.nameConstraints, OID.policyConstraints, OID.inhibitAnyPolicy];
-  return path.slice(1).flatMap((certificate) => {
+export function excludedWildcards(path: Path): string[] {
+  const excluded = new Set<string>();
+  for (const certificate of path.toReversed()) {
     const { extensions } = readCertificate(certificate.raw);
-    return needOpenSsl.some((oid) => extensions.has(oid)) ? ["UNHANDLED_CONSTRAINTS"] : [];
+    const wildcards = excluded.size === 0 ? [] : readAlternatives(extensions).flatMap(wildcardBase);
+    if (wildcards.some((base) => excluded.has(base))) return ["EXCLUDED_VIOLATION"];
+    const constraints = extensions.get(OID.nameConstraints)?.value;
+    for (const parent of constraints ? excludedParents(constraints) : []) excluded.add(parent);
+  }
+  return [];
+}
+
+/** "example.com" for "*.example.com". */
+function wildcardBase({ tag, content }: { readonly tag: number; readonly content: Buffer }): string[] {
+  if (tag !== GENERAL_NAME.dns) return [];
+  const name = content.toString("latin1").toLowerCase();
+  return name.startsWith("*.") ? [name.slice(2)] : [];
+}
+
+/** For each excluded DNS name, the name that it is directly below. */
+function excludedParents(constraints: Buffer): string[] {
+  const subtrees = readInside(constraints, TAG.sequence, "nameConstraints").find(({ tag }) => tag === 0xa1);
+  const names = subtrees ? readElements(subtrees.content).map(({ content }) => readElements(content)[0]) : [];
+  return names.flatMap((name) => {
+    if (name?.tag !== GENERAL_NAME.dns) return [];
+    const [label, ...rest] = name.content.toString("latin1").toLowerCase().split(".");
+    return label ? [rest.join(".")] : [];
   });
 }
 

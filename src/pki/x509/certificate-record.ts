@@ -4,6 +4,7 @@ import ipaddr from "ipaddr.js";
 import { readCertificate } from "./certificate.ts";
 import { type Element, oidOf, readElements, readInside, TAG } from "./der.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import { GENERAL_NAME } from "./general-name.ts";
 import { OID } from "./oid.ts";
 import { readValidity } from "./validity.ts";
 
@@ -60,10 +61,6 @@ function oneLine(name: string | undefined): string {
   return visible.length > MAX_LINE ? `${visible.slice(0, MAX_LINE)}…` : visible;
 }
 
-/** The tags of GeneralName: RFC 5280, section 4.2.1.6. */
-const DNS_NAME = 0x82;
-const IP_ADDRESS = 0x87;
-
 function namesOf(der: Buffer): string[] {
   const { subject, extensions } = readCertificate(der);
   const alternatives = extensions.get(OID.subjectAltName)?.value;
@@ -75,8 +72,8 @@ function namesOf(der: Buffer): string[] {
 
 /** Undefined for a name that no browser could request, such as "good.example\0.evil.example". */
 function readName({ tag, content }: Element): string | undefined {
-  if (tag === DNS_NAME) return readHost(content.toString("latin1"));
-  if (tag === IP_ADDRESS && (content.length === 4 || content.length === 16)) {
+  if (tag === GENERAL_NAME.dns) return readHost(content.toString("latin1"));
+  if (tag === GENERAL_NAME.ip && (content.length === 4 || content.length === 16)) {
     return ipaddr.fromByteArray([...content]).toString();
   }
   return undefined;

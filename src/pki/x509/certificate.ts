@@ -3,6 +3,8 @@ import { OID } from "./oid.ts";
 
 /** The parts of a certificate that Node does not give, or not byte for byte. Names are whole DER elements. */
 export interface CertificateParts {
+  /** 1, 2 or 3. */
+  readonly version: number;
   /** The contents of serialNumber, with the leading zero that a number with its highest bit set has. */
   readonly serial: Buffer;
   readonly subject: Buffer;
@@ -29,13 +31,14 @@ export function readCertificate(der: Buffer): CertificateParts {
   if (tbs?.tag !== TAG.sequence) throw malformed("tbsCertificate is not a SEQUENCE");
   const fields = readElements(tbs.content);
   // version [0] is absent from a version 1 certificate.
-  if (fields[0]?.tag === 0xa0) fields.shift();
+  const version = fields[0]?.tag === 0xa0 ? (fields.shift()!.content.at(-1) ?? 0) + 1 : 1;
   const [serial, signatureAlgorithm, issuer, , subject, publicKey, ...rest] = fields;
   if (!serial || !signatureAlgorithm || !issuer || !subject || !publicKey) {
     throw malformed("tbsCertificate has fewer than six fields");
   }
   const extensions = rest.find(({ tag }) => tag === 0xa3);
   return {
+    version,
     serial: serial.content,
     subject: subject.whole,
     issuer: issuer.whole,

@@ -28,6 +28,7 @@ export const OID = {
   noRevocationAvailable: "551d38",
 
   /** Purposes in extendedKeyUsage: RFC 5280, section 4.2.1.12. */
+  anyExtendedKeyUsage: "551d2500",
   serverAuth: "2b06010505070301",
   ocspSigning: "2b06010505070309",
 
