@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +24,8 @@ export interface Usage {
 
 /** The folder of the bench's files, which is removed at its end. */
 export const WORKSHOP = mkdtempSync(join(tmpdir(), "clearline-bench-"));
+// Clearline's workers and squid are other users, which reach their own folders in it.
+chmodSync(WORKSHOP, 0o711);
 process.once("exit", () => {
   for (const child of running) for (const pid of processTree(child.pid)) signal(pid, "SIGKILL");
   rmSync(WORKSHOP, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startClearline } from "./clearline.ts";
 import { HERE } from "./hosts.ts";
@@ -139,7 +139,6 @@ function startMitmproxy({ authority }: Origin, port: number): Program {
 function startSquid({ authority }: Origin, port: number): Program {
   const directory = join(WORKSHOP, `squid-${port}`);
   mkdirSync(directory);
-  chmodSync(WORKSHOP, 0o711); // its user reaches its own folder
   const issued = join(directory, "issued");
   execFileSync(SQUID_ISSUER, ["-c", "-s", issued, "-M", "4MB"], { stdio: "ignore" });
   const file = join(directory, "squid.conf");
