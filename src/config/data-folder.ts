@@ -27,8 +27,13 @@ export function writeNodeFile(dataDir: string, { host, port }: Address): void {
   const { pid } = process;
   const content: NodeFile = { pid, started: startOf(pid) ?? "", host, port };
   const written = `${nodeFile(dataDir)}.${pid}`;
-  writeFileSync(written, `${JSON.stringify(content)}\n`, { mode: 0o600 });
-  renameSync(written, nodeFile(dataDir));
+  try {
+    writeFileSync(written, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+    renameSync(written, nodeFile(dataDir));
+  } catch (error) {
+    rmSync(written, { force: true });
+    throw error;
+  }
 }
 
 /** Removes this process's file, and leaves that of another node. */

@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { ConfigError, InvariantError } from "../errors.ts";
 import type { Step } from "./step.ts";
 
@@ -70,9 +71,21 @@ export function writeJournal(file: string, journal: Journal): void {
       closeSync(fd);
     }
     renameSync(draft, file);
+    syncFolder(dirname(file));
   } catch (error) {
+    rmSync(draft, { force: true });
     const { code } = error as NodeJS.ErrnoException;
     throw new ConfigError("dataDir", `Cannot write ${file}, the list of what to take down: ${code}`, { cause: error });
+  }
+}
+
+/** After this a rename in the folder survives a power cut. */
+function syncFolder(folder: string): void {
+  const fd = openSync(folder, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -3,6 +3,7 @@ import type { AuthorityInfo, FleetSessions } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
+import { log } from "../log.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
 import { serialNumberOf } from "../pki/x509/fingerprint.ts";
 import { order } from "../policy/explain.ts";
@@ -65,7 +66,10 @@ async function renewAuthority(state: NodeState, role: AuthorityInfo["role"]): Pr
   await state.authorities.renew(role, Date.now());
   state.mint.flush();
   state.workers.tell({ kind: "flush", cache: "issued" });
-  return authorityInfos(state);
+  const authorities = authorityInfos(state);
+  for (const { keyType, sha256 } of authorities.filter((one) => one.role === role))
+    log.info({ keyType, sha256 }, `Made a new ${role} CA, which replaces the one before`);
+  return authorities;
 }
 
 async function searchFleet(

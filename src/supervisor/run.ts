@@ -20,6 +20,7 @@ import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
 import { createMint } from "../pki/issue/mint.ts";
 import { openKeyFolder } from "../pki/keys/key-folder.ts";
 import { createKeyReader } from "../pki/keys/key-source.ts";
+import { removeDrafts } from "../pki/keys/secret-file.ts";
 import { createVault } from "../pki/keys/vault.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
 import { LiveTable } from "../sessions/table.ts";
@@ -104,6 +105,7 @@ async function startNode(
   const workerUser = chooseWorkerUser(config);
   await makeFolders(config.dataDir, workerUser);
   lockDataDir(config.dataDir);
+  for (const name of ["", "ca", "keys"]) await removeDrafts(join(config.dataDir, name));
   if (workerUser) {
     prepareMeetingPlace(config.dataDir, workerUser);
     prepareFeeds(config.feeds, workerUser);
@@ -117,6 +119,7 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
+  for (const made of authorities.made) log.info(made);
   const prepared = { loop, active, keyFolder, keyReader, authorities, inline, workerUser, startedAt: now };
   const state = createState(prepared, count, teardown);
   await startWorkers(state, teardown);

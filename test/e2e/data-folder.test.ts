@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { MAIN, startNode } from "../node.ts";
 import { freePort, run, scratch, start } from "../processes.ts";
@@ -39,6 +39,60 @@ describe("One data folder", () => {
     assert.match(stderr, /second\.yaml:1:\d+: Cannot use the folder .*\/data\/ca: it is a symbolic link; /);
   });
 });
+
+describe("A full disk", { skip: process.getuid?.() !== 0 && "needs root, to mount a small file system" }, () => {
+  test("costs no CA: ca renew changes nothing, says why, and works once there is room", async () => {
+    const folder = scratch();
+    mkdirSync(join(folder, "data"), { mode: 0o700 });
+    const script = 'mount -t tmpfs -o size=16m,mode=700 none "$1" && shift && exec "$@"';
+    const file = await another(folder);
+    const inMount = ["-m", "sh", "-c", script, "sh", join(folder, "data"), process.execPath, MAIN, "run", "-c", file];
+    const node = start("unshare", inMount);
+    try {
+      await node.shows(/Clearline runs with/, 120_000);
+      // The node has that file system, and this test has not.
+      const data = `/proc/${node.pid}/root${folder}/data`;
+      const renew = () => run(process.execPath, [MAIN, "ca", "renew", "--role", "primary", "-c", inside]);
+      const inside = join(folder, "inside.yaml");
+      writeFileSync(inside, readFileSync(file, "utf8").replace("./data", data));
+      const files = () =>
+        readdirSync(join(data, "ca")).map((name) => [name, readFileSync(join(data, "ca", name), "utf8")] as const);
+      const before = files();
+
+      for (const room of [0, 1, 2, 3, 5]) {
+        fill(join(data, "ballast"), room);
+        const { code, stderr } = await renew();
+        assert.notEqual(code, 0, `with room for ${room} pages`);
+        assert.match(stderr, /Cannot write .*: no space left/);
+        assert.deepEqual(files(), before);
+      }
+      rmSync(join(data, "ballast"));
+      const { code, stderr } = await renew();
+      assert.equal(code, 0, stderr);
+      const after = new Map(files());
+      for (const [name, text] of before) {
+        if (!name.startsWith("primary")) assert.equal(after.get(name), text);
+        else assert.notEqual(after.get(name), text);
+      }
+      assert.equal([...after.keys()].filter((name) => name.includes(".old-")).length, 4);
+      assert.match(node.output(), /Made a primary CA with an ECDSA key/);
+      assert.match(
+        node.output(),
+        /"sha256":"[0-9a-f]{64}","msg":"Made a new primary CA, which replaces the one before"/,
+      );
+      assert.equal((await node.stop()).code, 0, node.output());
+    } finally {
+      await node.stop("SIGKILL");
+    }
+  });
+});
+
+/** Fills the file system of this file but for so many pages. */
+function fill(file: string, pages: number): void {
+  rmSync(file, { force: true });
+  const { bavail, bsize } = statfsSync(dirname(file));
+  writeFileSync(file, Buffer.alloc((bavail - pages) * bsize));
+}
 
 /** A configuration with other ports and the data folder of the first. */
 async function another(folder: string): Promise<string> {

@@ -1,11 +1,11 @@
 import { type KeyObject, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 import type { KeyType } from "../../vocabulary.ts";
 import { makePrivateKey, privateKeyPem, readSigningKey } from "../keys/private-key.ts";
-import { exists, moveSecret, readSecret, writeSecret } from "../keys/secret-file.ts";
+import { readSecret, removeSecret, renameSecret, writeSecret } from "../keys/secret-file.ts";
 import type { Vault } from "../keys/vault.ts";
 import { KEY_USAGE } from "../x509/certificate.ts";
 import {
@@ -48,32 +48,18 @@ export interface FileContext {
   readonly notice: (text: string) => void;
 }
 
-/**
- * Reads both files of a CA and makes those that are missing. Throws ConfigError with the file's path.
- *
- * The key is written first, and the certificate is made for the key in the file. So a second node that starts at the
- * same time, or a start after a crash between the two, never ends with a certificate for another key.
- */
-export async function readOrMakeFiles(
+/** Reads both files of a CA. Undefined: neither is there. Throws ConfigError with the file's path, also when only one is there. */
+export async function readFiles(
   own: OwnAuthority,
-  now: number,
   { vault, notice }: FileContext,
-): Promise<AuthorityFiles> {
+): Promise<AuthorityFiles | undefined> {
   const [certificatePath, keyPath] = [`${own.base}.pem`, `${own.base}.key`];
-  if (!(await exists(certificatePath))) {
-    if (!(await exists(keyPath))) {
-      await writeSecret(keyPath, vault.seal(privateKeyPem(await makePrivateKey(own.keyType))), true);
-    }
-    const { keyPem } = vault.open(keyPath, (await readSecret(keyPath, notice)) ?? "");
-    const { key } = readSigningKey(keyPath, keyPem);
-    await writeSecret(certificatePath, await makeCertificate(own, key, now), true);
-  }
+  const certificatePem = await readSecret(certificatePath, notice);
   const sealed = await readSecret(keyPath, notice);
-  if (sealed === undefined) {
-    const why = `no such file. Restore it, or remove ${certificatePath} too`;
-    throw new ConfigError(keyPath, `Cannot read ${keyPath}: ${why}`);
+  if (certificatePem === undefined || sealed === undefined) {
+    await refuseLost(own, certificatePem === undefined ? certificatePath : keyPath);
+    return undefined;
   }
-  const certificatePem = (await readSecret(certificatePath, notice)) ?? "";
   const { keyPem, stale } = vault.open(keyPath, sealed);
   const { key } = readSigningKey(keyPath, keyPem);
   if (stale) {
@@ -83,24 +69,90 @@ export async function readOrMakeFiles(
   return { certificatePath, certificatePem, key };
 }
 
+/** Throws unless this CA was never there: clients trust the one that is lost, and would not trust a new one. */
+async function refuseLost({ base, role }: OwnAuthority, missing: string): Promise<void> {
+  const name = basename(base);
+  const left = (await readdir(dirname(base))).filter((file) => file.startsWith(`${name}.`)).sort();
+  if (left.length === 0) return;
+  const why = `${missing} is not there, but ${left.join(", ")}`;
+  const way = `Put it back from there or from your backup. Only if that cannot be done, move all of ${base}.* away: the node then makes a new ${role} CA`;
+  throw new ConfigError(missing, `Cannot open the ${role} CA: ${why}. ${way}`);
+}
+
+/** Of a file of this name: the new content, until it takes the file's place. */
+const DRAFT = ".new";
+/** In the folder of the CAs while drafts take their files' places: names of these files, one a line. */
+const COMMIT = "renewal";
+
 /**
- * Makes a new key and certificate and keeps the old files as `….old-<time>`.
- *
- * The old certificate is renamed first: a crash at any point leaves only a key or no files, and the next start makes
- * what is missing.
+ * Makes new keys and certificates, all or none, and keeps the old files as `….old-<time>`. Everything is on disk beside the old
+ * files before the first of them is replaced, so a full disk or a crash costs no CA; `finishReplacement` goes on after a crash.
+ * Throws ConfigError, and then nothing has changed.
  */
 export async function replaceFiles(
-  own: OwnAuthority,
+  all: readonly OwnAuthority[],
   now: number,
   { vault }: Pick<FileContext, "vault">,
 ): Promise<void> {
-  const key = await makePrivateKey(own.keyType);
-  const certificatePem = await makeCertificate(own, key, now);
   const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
-  await moveSecret(`${own.base}.pem`, `${own.base}.pem${suffix}`);
-  await moveSecret(`${own.base}.key`, `${own.base}.key${suffix}`);
-  await writeSecret(`${own.base}.key`, vault.seal(privateKeyPem(key)), false);
-  await writeSecret(`${own.base}.pem`, certificatePem, false);
+  const written: string[] = [];
+  const write = async (path: string, text: string) => {
+    await writeSecret(path, text, false);
+    written.push(path);
+  };
+  const replaced: string[] = [];
+  try {
+    for (const own of all) {
+      const key = await makePrivateKey(own.keyType);
+      const contents = { key: vault.seal(privateKeyPem(key)), pem: await makeCertificate(own, key, now) };
+      for (const [extension, text] of Object.entries(contents)) {
+        const file = `${own.base}.${extension}`;
+        const old = await readSecret(file, () => undefined);
+        if (old !== undefined) await write(`${file}${suffix}`, old);
+        await write(`${file}${DRAFT}`, text);
+      }
+    }
+    const files = all.flatMap(({ base }) => [`${base}.key`, `${base}.pem`]);
+    const commit = join(dirname(files[0]!), COMMIT);
+    await write(commit, files.map((file) => `${basename(file)}\n`).join(""));
+    for (const file of files) {
+      await renameSecret(`${file}${DRAFT}`, file);
+      replaced.push(file);
+    }
+    await removeSecret(commit);
+  } catch (error) {
+    const kept = await undo(replaced, written, suffix);
+    for (const path of written.reverse()) if (!kept.has(path)) await removeSecret(path).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Puts the old files back in their places. The answer: those that cannot be put back, and stay under their new names. */
+async function undo(replaced: readonly string[], written: readonly string[], suffix: string): Promise<Set<string>> {
+  const kept = new Set<string>();
+  for (const file of replaced) {
+    const old = `${file}${suffix}`;
+    if (written.includes(old)) await renameSecret(old, file).catch(() => kept.add(old));
+    else await removeSecret(file).catch(() => undefined);
+  }
+  return kept;
+}
+
+/** Ends a replacement that a crash interrupted: with the new files if all of them were written, otherwise with the old ones. */
+export async function finishReplacement(directory: string, notice: (text: string) => void): Promise<void> {
+  const drafts = (await readdir(directory)).filter((name) => name.endsWith(DRAFT));
+  const commit = join(directory, COMMIT);
+  const names = (await readSecret(commit, notice))?.split("\n") ?? [];
+  for (const draft of drafts) {
+    const name = draft.slice(0, -DRAFT.length);
+    if (names.includes(name)) await renameSecret(join(directory, draft), join(directory, name));
+    else await removeSecret(join(directory, draft));
+  }
+  await removeSecret(commit);
+  if (drafts.length > 0)
+    notice(
+      `Making a CA in ${directory} was interrupted: ${names.length > 0 ? "it is complete now" : "nothing has changed"}`,
+    );
 }
 
 /** Encrypts the keys of CAs that were replaced. Skips those that the vault cannot open, which nothing uses any more. */

@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
-import { once } from "node:events";
-import { chmodSync, chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { needs } from "../../../test/needs.ts";
 import { ConfigError } from "../../errors.ts";
 import { makeSelfSigned } from "../keys/key-request.ts";
@@ -88,45 +96,88 @@ test("A second start opens the same CAs", async (t) => {
   assert.deepEqual(second.notices, []);
 });
 
-test("Nodes that start at the same time in one folder use the same CAs", async (t) => {
-  const folder = join(emptyFolder(t), "ca");
-  const program = `
-    import { openAuthorities } from ${JSON.stringify(new URL("authority.ts", import.meta.url).href)};
-    const { list } = await openAuthorities(${JSON.stringify(folder)}, {}, Date.now());
-    console.log(list().map(({ sha256 }) => sha256).join());`;
-  const nodes = await Promise.all(
-    Array.from({ length: 4 }, async () => {
-      const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
-        stdio: ["ignore", "pipe", "inherit"],
-      });
-      const output = child.stdout.toArray();
-      assert.deepEqual(await once(child, "close"), [0, null]);
-      return Buffer.concat(await output).toString();
-    }),
-  );
-  assert.equal(nodes[0]!.length, 4 * 65);
-  assert.deepEqual(new Set(nodes), new Set([nodes[0]]));
-  assert.deepEqual(
-    readdirSync(folder).filter((name) => name.endsWith(".tmp")),
-    [],
-  );
+/** What `ca renew` leaves when it is interrupted: its drafts, and perhaps its commit. */
+const DRAFTS = ["primary-ecdsa.key.new", "primary-ecdsa.pem.new", "primary-rsa.key.new", "primary-rsa.pem.new"];
+
+/** A folder with CAs, beside each primary one the draft of another. */
+async function interrupted(t: TestContext): Promise<{ folder: string; old: string[]; renewed: string[] }> {
+  const folder = emptyFolder(t);
+  const old = await openAuthorities(folder, {}, NOW);
+  const next = emptyFolder(t);
+  const renewed = await openAuthorities(next, {}, NOW);
+  for (const draft of DRAFTS) copyFileSync(join(next, draft.replace(/\.new$/, "")), join(folder, draft));
+  const primaries = ({ list }: typeof old) =>
+    list().flatMap(({ role, sha256 }) => (role === "primary" ? [sha256] : []));
+  return { folder, old: primaries(old), renewed: primaries(renewed) };
+}
+
+test("A renewal that was interrupted before all its files were written changes nothing", async (t) => {
+  for (const written of [1, 2, 3, 4]) {
+    const { folder, old } = await interrupted(t);
+    for (const draft of DRAFTS.slice(written)) rmSync(join(folder, draft));
+    const { list, notices, made } = await openAuthorities(folder, {}, NOW);
+    assert.deepEqual([list()[0]!.sha256, list()[1]!.sha256], old);
+    assert.deepEqual(notices, [`Making a CA in ${folder} was interrupted: nothing has changed`]);
+    assert.deepEqual(made, []);
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => !/\.(?:pem|key)$/.test(name)),
+      [],
+    );
+  }
 });
 
-test("After a crash between key and certificate, the next start makes the certificate", async (t) => {
+test("A renewal that was interrupted after that is completed, wherever it stopped", async (t) => {
+  for (const renamed of [0, 1, 2, 3, 4]) {
+    const { folder, renewed } = await interrupted(t);
+    writeFileSync(join(folder, "renewal"), DRAFTS.map((draft) => `${draft.replace(/\.new$/, "")}\n`).join(""));
+    for (const draft of DRAFTS.slice(0, renamed))
+      renameSync(join(folder, draft), join(folder, draft.replace(/\.new$/, "")));
+    const { list, made } = await openAuthorities(folder, {}, NOW);
+    assert.deepEqual([list()[0]!.sha256, list()[1]!.sha256], renewed);
+    assert.deepEqual(made, []);
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => !/\.(?:pem|key)$/.test(name)),
+      [],
+    );
+  }
+});
+
+test("Each CA that is made is reported once", async (t) => {
   const folder = emptyFolder(t);
-  const before = await openAuthorities(folder, {}, NOW);
+  const { made } = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual(
+    made.map((text) => /^Made a (\w+) CA with an (\w+) key: .*\.pem$/.exec(text)?.slice(1)),
+    [
+      ["primary", "ECDSA"],
+      ["primary", "RSA"],
+      ["secondary", "ECDSA"],
+      ["secondary", "RSA"],
+    ],
+  );
   rmSync(join(folder, "primary-rsa.pem"));
-  const after = await openAuthorities(folder, {}, NOW);
-  const [old, made] = [before, after].map(({ find }) => find("primary", "rsa"));
-  assert.notEqual(made!.sha256, old!.sha256);
-  assert.ok(made!.certificate.checkPrivateKey(old!.key));
+  rmSync(join(folder, "primary-rsa.key"));
+  assert.equal((await openAuthorities(folder, {}, NOW)).made.length, 1);
+  assert.deepEqual((await openAuthorities(folder, {}, NOW)).made, []);
 });
 
 const SPOILT: readonly (readonly [string, (folder: string) => void, RegExp])[] = [
   [
     "a certificate whose key is gone",
     (folder) => rmSync(join(folder, "primary-ecdsa.key")),
-    /Cannot read .*primary-ecdsa\.key: no such file/,
+    /Cannot open the primary CA: .*primary-ecdsa\.key is not there, but primary-ecdsa\.pem\. Put it back /,
+  ],
+  [
+    "a key whose certificate is gone",
+    (folder) => rmSync(join(folder, "secondary-rsa.pem")),
+    /Cannot open the secondary CA: .*secondary-rsa\.pem is not there, but secondary-rsa\.key\. Put it back /,
+  ],
+  [
+    "a CA of which only the files of an earlier renewal are left",
+    (folder) => {
+      for (const name of ["primary-rsa.pem", "primary-rsa.key"])
+        renameSync(join(folder, name), join(folder, `${name}.old-20260101T000000.000Z`));
+    },
+    /primary-rsa\.pem is not there, but primary-rsa\.key\.old-\S+, primary-rsa\.pem\.old-\S+\. Put it back .* move all of \S+primary-rsa\.\* away/,
   ],
   [
     "a key of another certificate",
@@ -181,7 +232,7 @@ test("A key without read permission is an error of one line that names the file"
       assert.ok(error instanceof ConfigError);
       assert.match(
         error.message,
-        /^Cannot use .*primary-ecdsa\.key: it belongs to user 0, and the node runs as user 65534: /,
+        /^Cannot use .*primary-ecdsa\.pem: it belongs to user 0, and the node runs as user 65534: /,
       );
       return true;
     });

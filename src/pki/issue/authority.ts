@@ -15,9 +15,10 @@ import { keyIdentifier, publicKeyOf } from "../x509/public-key.ts";
 import { readValidity } from "../x509/validity.ts";
 import {
   type FileContext,
+  finishReplacement,
   type OwnAuthority,
   type Role,
-  readOrMakeFiles,
+  readFiles,
   replaceFiles,
   sealOldFiles,
 } from "./authority-files.ts";
@@ -64,6 +65,8 @@ export interface Authorities {
   renew(role: Role, now: number): Promise<void>;
   /** Messages for the user: permissions that were repaired, CAs that were renewed or expire soon. */
   readonly notices: readonly string[];
+  /** One sentence for each CA that was made because there was none. */
+  readonly made: readonly string[];
 }
 
 const ROLES = ["primary", "secondary"] as const;
@@ -73,10 +76,10 @@ const DAY = 24 * 3600 * 1000;
 const SOON = 30 * DAY;
 
 /**
- * Opens the signing CAs in `directory` (`<dataDir>/ca`) and makes those that are missing: primary and secondary, each
- * with an ECDSA P-256 and an RSA-2048 key. A given CA replaces both of its role. Several nodes may start at once in one
- * folder; they use the same CAs. `vault` encrypts the keys. `now` in ms since the epoch. Throws ConfigError with the path of
- * the file or the place in the configuration.
+ * Opens the signing CAs in `directory` (`<dataDir>/ca`) and makes those that were never there: primary and secondary, each
+ * with an ECDSA P-256 and an RSA-2048 key. A given CA replaces both of its role. Only one process may do this at a time.
+ * `vault` encrypts the keys. `now` in ms since the epoch. Throws ConfigError with the path of the file or the place in the
+ * configuration.
  */
 export async function openAuthorities(
   directory: string,
@@ -87,13 +90,16 @@ export async function openAuthorities(
   const notices: string[] = [];
   const files: FileContext = { vault, notice: (text) => notices.push(text) };
   const open = new Map<string, Authority>();
-  const own = (role: Role, keyType: KeyType) => ({ base: join(directory, `${role}-${keyType}`), role, keyType });
+  const ownOf = (role: Role) =>
+    KEY_TYPES.map((keyType) => ({ base: join(directory, `${role}-${keyType}`), role, keyType }));
 
   await makeSecretFolder(directory);
+  await finishReplacement(directory, files.notice);
+  const made = await makeMissing(ROLES.filter((role) => !given[role]).flatMap(ownOf), now, files);
   for (const role of ROLES) {
     const authority = given[role] && readGiven(role, given[role], now);
-    for (const keyType of KEY_TYPES) {
-      open.set(`${role} ${keyType}`, authority ?? (await openOwn(own(role, keyType), now, files)));
+    for (const one of ownOf(role)) {
+      open.set(`${role} ${one.keyType}`, authority ?? (await openOwn(one, now, files)));
     }
   }
   await sealOldFiles(directory, files);
@@ -105,15 +111,14 @@ export async function openAuthorities(
       const { path } = given[role];
       throw new ConfigError(path, `Cannot renew the ${role} CA: it is given in ${path}; replace the files there`);
     }
-    for (const keyType of KEY_TYPES) {
-      await replaceFiles(own(role, keyType), at, files);
-      open.set(`${role} ${keyType}`, await openOwn(own(role, keyType), at, files));
-    }
+    await replaceFiles(ownOf(role), at, files);
+    for (const one of ownOf(role)) open.set(`${role} ${one.keyType}`, await openOwn(one, at, files));
   }
   // Renewals run one after the other: two at once would rename each other's new files.
   let last: Promise<void> = Promise.resolve();
   return {
     notices,
+    made,
     find: (role, keyType) => open.get(`${role} ${keyType}`)!,
     list: () => [...new Set(open.values())],
     renew(role, at) {
@@ -126,17 +131,29 @@ export async function openAuthorities(
 
 /** Opens a CA of the node's own. Replaces an expired one. */
 async function openOwn(own: OwnAuthority, now: number, files: FileContext): Promise<Authority> {
-  const authority = await readOwn(own, now, files);
+  const authority = await readOwn(own, files);
   if (authority.notAfter > now) return authority;
-  await replaceFiles(own, now, files);
+  await replaceFiles([own], now, files);
   files.notice(`The ${own.role} CA in ${own.base}.pem had expired and was renewed: give clients the new certificate`);
-  return await readOwn(own, now, files);
+  return await readOwn(own, files);
 }
 
-async function readOwn(own: OwnAuthority, now: number, files: FileContext): Promise<Authority> {
-  const { role, keyType } = own;
-  const { certificatePath, certificatePem, key } = await readOrMakeFiles(own, now, files);
-  return prepare({ role, keyType, given: false, key }, certificatePath, certificatePem);
+/** Makes the CAs that were never there, all or none. */
+async function makeMissing(all: readonly OwnAuthority[], now: number, files: FileContext): Promise<string[]> {
+  const missing: OwnAuthority[] = [];
+  for (const own of all) if ((await readFiles(own, files)) === undefined) missing.push(own);
+  if (missing.length === 0) return [];
+  await replaceFiles(missing, now, files);
+  return missing.map(
+    ({ base, role, keyType }) => `Made a ${role} CA with an ${keyType.toUpperCase()} key: ${base}.pem`,
+  );
+}
+
+async function readOwn(own: OwnAuthority, files: FileContext): Promise<Authority> {
+  const { role, keyType, base } = own;
+  const found = await readFiles(own, files);
+  if (!found) throw new ConfigError(`${base}.pem`, `Cannot read ${base}.pem: somebody has just removed it`);
+  return prepare({ role, keyType, given: false, key: found.key }, found.certificatePath, found.certificatePem);
 }
 
 /** Every error in the CAs of a configuration. `now` in ms since the epoch. */

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, link, lstat, mkdir, open, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, link, lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
 
@@ -85,12 +85,32 @@ export async function writeSecret(path: string, text: string, exclusive: boolean
   }
 }
 
-/** Renames the file, if it exists. Throws ConfigError. */
-export async function moveSecret(path: string, to: string): Promise<void> {
+/** Removes what a crash left of files that were being written: it may hold keys. Throws ConfigError. */
+export async function removeDrafts(directory: string): Promise<void> {
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return [];
+    throw cannot("read", directory, error);
+  });
+  for (const name of names) if (/^\.[0-9a-f]{16}\.tmp$/.test(name)) await removeSecret(join(directory, name));
+}
+
+/** Renames the file, for good: this survives a power cut. Throws ConfigError. */
+export async function renameSecret(path: string, to: string): Promise<void> {
   try {
     await rename(path, to);
+    await syncFolder(dirname(to));
   } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw cannot("rename", path, error);
+    throw cannot("rename", path, error);
+  }
+}
+
+/** Removes the file, for good, if it exists. Throws ConfigError. */
+export async function removeSecret(path: string): Promise<void> {
+  try {
+    await unlink(path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw cannot("remove", path, error);
   }
 }
 
@@ -135,13 +155,6 @@ export async function readSecret(path: string, notice: (text: string) => void): 
 
 function modeOf(mode: number): string {
   return (mode & 0o777).toString(8);
-}
-
-export async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 const REASONS: Readonly<Record<string, string>> = {
