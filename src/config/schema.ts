@@ -121,6 +121,12 @@ export const CONFIG = z.strictObject({
         .array(file)
         .default([])
         .describe("PEM files with more trusted certificates: roots, intermediates or servers' own."),
+      fetchIntermediates: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Fetch intermediates that a server does not send from the URL in the certificate (AIA), over plain HTTP.",
+        ),
     })
     .prefault({})
     .describe("The certificates that server certificates must reach."),

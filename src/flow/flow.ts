@@ -157,7 +157,7 @@ async function judge(
     const keyHeld = facts.keyHeld === true && judged.held.length > 0;
     return { judged, verdict: node.policy.onCertificate({ ...facts, keyHeld, certificate: judged.facts }) };
   };
-  const first = decideOn(node.pki.judge(leg, hostOf(received.hello, destination), endpoint.address));
+  const first = decideOn(await node.pki.judge(leg, hostOf(received.hello, destination), endpoint.address));
   const { askRevocation } = first.judged;
   const { action } = first.verdict.instead ?? first.verdict;
   return askRevocation && action === "decrypt" ? decideOn(await askRevocation()) : first;

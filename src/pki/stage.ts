@@ -5,14 +5,14 @@ import { keyTypeFor } from "./issue/key-type.ts";
 import type { InboundKey } from "./keys/inbound-key.ts";
 import type { Keystore } from "./keys/keystore.ts";
 import type { HeldKeyType } from "./keys/private-key.ts";
-import type { JudgedServer, ShownCertificate } from "./verify/judge.ts";
+import type { Judge, JudgedServer, ShownCertificate } from "./verify/judge.ts";
 
 /** The certificates of a session: the server's, and those that the client is shown. */
 export interface PkiStage {
   /** Whether the node holds a key for this server: inbound. */
   holdsKey(host: string | undefined, address: string): boolean;
   /** Everything wrong with the server's certificate, and the node's own keys for the server. `host` is whom the client means. */
-  judge(shown: ShownCertificate, host: string | undefined, address: string): JudgedServer;
+  judge(shown: ShownCertificate, host: string | undefined, address: string): JudgedServer | Promise<JudgedServer>;
   /** The certificates for the client: the node's own for the server, else one that is issued in place of the server's. */
   present(shown: ShownCertificate, hello: ClientHello, judged: JudgedServer): Promise<Presentation>;
 }
@@ -33,7 +33,7 @@ export interface PresentedCertificate {
 
 export interface PkiResources {
   readonly keystore: Keystore;
-  readonly judge: (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer;
+  readonly judge: Judge;
   readonly issued: IssuedCache;
   /** The versions that the node may agree on with a client. */
   readonly versions: { readonly min: Version; readonly max: Version };

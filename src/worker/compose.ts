@@ -7,6 +7,7 @@ import { createKeystore } from "../pki/keys/keystore.ts";
 import { createRevocationChecker } from "../pki/revocation/revocation.ts";
 import { createFetch } from "../pki/revocation/revocation-fetch.ts";
 import { createPkiStage, type PkiStage } from "../pki/stage.ts";
+import { createIssuerFetch } from "../pki/verify/issuer-fetch.ts";
 import { createJudge } from "../pki/verify/judge.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import { monitor } from "../policy/monitor.ts";
@@ -47,16 +48,21 @@ export function composeNode(
   };
 }
 
+type PkiState = Pick<WorkerState, "issued" | "trust" | "verified" | "revocation">;
+
 function pkiStage(
-  { config: { policy }, keys, policy: { versions } }: WorkerSetup,
-  { issued, trust, verified, revocation: cache }: Pick<WorkerState, "issued" | "trust" | "verified" | "revocation">,
+  { config, keys, policy: { versions } }: WorkerSetup,
+  { issued, trust, verified, revocation: cache }: PkiState,
 ): PkiStage {
-  const { revocation } = policy;
+  const { revocation } = config.policy;
+  const fetch = createFetch(revocation);
   const asks = revocation.ocsp !== "off" || revocation.crl !== "off";
-  const asked = asks ? createRevocationChecker(revocation, cache, createFetch(revocation)) : undefined;
+  const asked = asks ? createRevocationChecker(revocation, cache, fetch) : undefined;
+  const fetchIssuers = createIssuerFetch({ cache, fetch, clock: Date.now });
+  const completing = config.trust.fetchIntermediates ? { fetch: fetchIssuers, timeout: revocation.timeout } : undefined;
   const keystore = createKeystore(keys);
   const verifyChain = (ders: readonly Buffer[], now: number) => trust.verify(ders, now);
-  const judge = createJudge({ keystore, verifyChain, verified, revocation: asked });
+  const judge = createJudge({ keystore, verifyChain, verified, revocation: asked, issuers: completing });
   return createPkiStage({ keystore, judge, issued, versions });
 }
 

@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { dns, nameConstraints, type Wanted, type Written, write } from "../../src/pki/verify/test-cases/writing.ts";
+import {
+  dns,
+  nameConstraints,
+  uri,
+  type Wanted,
+  type Written,
+  write,
+} from "../../src/pki/verify/test-cases/writing.ts";
+import { encodeExtension } from "../../src/pki/x509/certificate-writing.ts";
+import { encode, encodeOid, TAG } from "../../src/pki/x509/der.ts";
 import { OID } from "../../src/pki/x509/oid.ts";
 import { opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makePki, type Pki, saveIdentity } from "../pki.ts";
+import { webServer } from "../revocation.ts";
 
 const root = write({ ca: true, subject: "Root" });
 const alone = write({ ca: true, subject: "Nobody's Root" });
@@ -74,4 +86,63 @@ describe("A server's certificate is judged as browsers judge it", needs("openssl
       assert.equal(presented?.authority, authority);
     });
   }
+});
+
+describe("An intermediate that the server does not send", needs("openssl"), () => {
+  const host = `missing.${DOMAIN}`;
+  const files: Record<string, string> = {};
+  const asked: string[] = [];
+  let web: Awaited<ReturnType<typeof webServer>>;
+  let origin: Origin;
+  let node: TestNode;
+
+  before(async () => {
+    const pki = await makePki();
+    const file = (name: string) => {
+      asked.push(name);
+      return files[name]!;
+    };
+    web = await webServer({ "/upper.crt": () => file("upper"), "/lower.crt": () => file("lower") });
+    const upper = write({ issuer: root, ca: true, subject: "Upper" });
+    const lower = write({ issuer: upper, ca: true, subject: "Lower", extensions: [issuerAt("upper")] });
+    for (const [name, { der }] of Object.entries({ upper, lower })) {
+      files[name] = join(pki.folder, `${name}.crt`);
+      writeFileSync(files[name], der);
+    }
+    const identity = saveIdentity(pki, "missing", [leaf({ issuer: lower, extensions: [issuerAt("lower")] })]);
+    origin = await opensslServer(identity);
+    const trust = [saveIdentity(pki, "root", [root]).certificate];
+    node = await startNode({ trust, forwards: { missing: origin.port }, config: { workers: 1 } });
+  });
+  after(async () => {
+    await node?.stop();
+    await origin?.process.stop();
+    web?.close();
+  });
+
+  function issuerAt(name: string): Buffer {
+    const place = encode(TAG.sequence, encodeOid(OID.caIssuers), uri(`http://127.0.0.1:${web.port}/${name}.crt`));
+    return encodeExtension(OID.authorityInformationAccess, false, encode(TAG.sequence, place));
+  }
+
+  /** The faults in the record, and who signed for the client. */
+  async function visit(name: string): Promise<readonly [faults: string | undefined, authority: string | undefined]> {
+    await opensslClient({ way: { port: node.forward("missing") }, name, roots: node.primary });
+    const { certificate, presented } = await node.session(name);
+    return [certificate?.faults.map(({ fault }) => fault).join(), presented?.authority];
+  }
+
+  test("is not fetched by default", async () => {
+    assert.deepEqual(await visit(host), ["unknownIssuer", undefined]);
+    assert.deepEqual(asked, []);
+  });
+
+  test("is fetched with trust.fetchIntermediates, one after the other, and once", async () => {
+    const { trust } = JSON.parse(readFileSync(node.file, "utf8")) as { trust: object };
+    node.rewrite({ trust: { ...trust, fetchIntermediates: true }, policy: { revocation: { loopback: true } } });
+    await node.api("reload", "POST");
+    assert.deepEqual(await visit(`first-${host}`), ["", "primary"]);
+    assert.deepEqual(await visit(`again-${host}`), ["", "primary"]);
+    assert.deepEqual(asked, ["lower", "upper"]);
+  });
 });

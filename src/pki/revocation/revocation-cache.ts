@@ -10,6 +10,8 @@ export interface RevocationCache {
   readonly certificates: Cache<CertificateStatus>;
   /** By URL and issuer. */
   readonly lists: Cache<RevocationList>;
+  /** Certificates of issuers, in DER, by the URL that they were fetched from. */
+  readonly issuers: Cache<readonly Buffer[]>;
   /** Reasons of recent failures, by URL or origin. */
   readonly failures: Cache<string>;
   /** Sessions whose chain was in the cache, and those whose was not. */
@@ -21,6 +23,7 @@ export interface RevocationCache {
 
 /** Bytes of all lists with their indexes. */
 const MAX_LISTS = 96 * 2 ** 20;
+const MAX_ISSUERS = 2 * 2 ** 20;
 const MAX_STATUSES = 8 * 2 ** 20;
 const MAX_FAILURES = 1_000;
 /** A status without its reason, in bytes. */
@@ -31,19 +34,25 @@ export function createRevocationCache(limit: number): RevocationCache {
   const chains = new Cache<ChainStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
   const certificates = new Cache<CertificateStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
   const lists = new Cache<RevocationList>({ entries: limit, bytes: MAX_LISTS, sizeOf: ({ bytes }) => bytes });
+  const issuers = new Cache<readonly Buffer[]>({ entries: limit, bytes: MAX_ISSUERS, sizeOf: sizeOfIssuers });
   const failures = new Cache<string>({ entries: MAX_FAILURES, bytes: 2 ** 20, sizeOf: (reason) => reason.length });
   return {
-    ...{ chains, certificates, lists, failures, hits: 0, misses: 0 },
+    ...{ chains, certificates, lists, issuers, failures, hits: 0, misses: 0 },
     get size() {
       return certificates.size;
     },
     flush() {
       chains.flush();
       lists.flush();
+      issuers.flush();
       failures.flush();
       return certificates.flush();
     },
   };
+}
+
+function sizeOfIssuers(ders: readonly Buffer[]): number {
+  return ders.reduce((sum, { length }) => sum + length, 0);
 }
 
 function sizeOfStatus({ reason }: CertificateStatus): number {

@@ -6,11 +6,15 @@ import { type Answer, reasonOf } from "./revocation-answer.ts";
 import type { RevocationCache } from "./revocation-cache.ts";
 import type { Fetch } from "./revocation-fetch.ts";
 
-export interface Downloads {
-  readonly cache: RevocationCache;
+export interface Fetching {
+  readonly cache: Pick<RevocationCache, "failures" | "issuers">;
   readonly fetch: Fetch;
   /** ms since the epoch. */
   readonly clock: () => number;
+}
+
+export interface Downloads extends Fetching {
+  readonly cache: RevocationCache;
   readonly settings: { readonly keep: number };
 }
 
@@ -56,11 +60,11 @@ export function fetchList(
 }
 
 /** Downloads at most `bytes`, unless that failed a moment ago. Throws NetworkError. */
-async function download(
+export async function download(
   url: string,
   bytes: number,
   deadline: number,
-  { cache: { failures }, clock, fetch }: Downloads,
+  { cache: { failures }, clock, fetch }: Fetching,
 ): Promise<Buffer> {
   const { origin } = new URL(url);
   const failure = failures.find(origin, clock()) ?? failures.find(url, clock());

@@ -31,17 +31,26 @@ export function readPointers({ extensions }: CertificateParts): Pointers {
   };
   const features = inside("tlsFeature").map(({ content }) => (content.length === 1 ? content[0]! : -1));
   return {
-    responders: inside("authorityInformationAccess").flatMap(readResponder).slice(0, MAX_POINTERS),
+    responders: inside("authorityInformationAccess").flatMap(accessUrls(OID.ocsp)).slice(0, MAX_POINTERS),
     lists: inside("crlDistributionPoints").flatMap(readDistributionPoint).slice(0, MAX_POINTERS),
     mustStaple: features.some((feature) => STAPLES.includes(feature)),
     noRevocationAvailable: extensions.has(OID.noRevocationAvailable),
   };
 }
 
+/** Where a certificate's issuer has its own certificate: RFC 5280, section 4.2.2.1. Only http URLs count. Throws PeerError. */
+export function readIssuerUrls({ extensions }: CertificateParts): readonly string[] {
+  const access = extensions.get(OID.authorityInformationAccess);
+  const descriptions = access ? readInside(access.value, TAG.sequence, "authorityInformationAccess") : [];
+  return descriptions.flatMap(accessUrls(OID.caIssuers)).slice(0, MAX_POINTERS);
+}
+
 /** AccessDescription: RFC 5280, section 4.2.2.1. */
-function readResponder({ content }: Element): string[] {
-  const [method, location] = readElements(content);
-  return oidOf(method) === OID.ocsp && location ? httpUrls([location]) : [];
+function accessUrls(wanted: string): (description: Element) => string[] {
+  return ({ content }) => {
+    const [method, location] = readElements(content);
+    return oidOf(method) === wanted && location ? httpUrls([location]) : [];
+  };
 }
 
 /**

@@ -6,7 +6,9 @@ import type { Keystore } from "../keys/keystore.ts";
 import type { RevocationChecker, RevocationFinding } from "../revocation/revocation.ts";
 import type { RevocationRecord } from "../revocation/revocation-answer.ts";
 import { type RecordedCertificate, recordCertificate } from "../x509/certificate-record.ts";
+import { isSelfIssued } from "../x509/issuing.ts";
 import { keysToShow } from "./held-keys.ts";
+import type { FetchIssuers } from "./issuer-fetch.ts";
 import type { KeyUse } from "./strictness.ts";
 import { type FoundFault, type VerifiedChain, verifyServer } from "./verify.ts";
 
@@ -45,7 +47,12 @@ export interface ShownCertificate {
  * `host`: the name or address that the client requested, if it is known; `address`: the server's. `now` in ms since the
  * epoch. Throws PeerError when the certificate is not X.509 in DER.
  */
-export type Judge = (shown: ShownCertificate, host: string | undefined, address: string, now: number) => JudgedServer;
+export type Judge = (
+  shown: ShownCertificate,
+  host: string | undefined,
+  address: string,
+  now: number,
+) => JudgedServer | Promise<JudgedServer>;
 
 /** Has OpenSSL verify a chain, in DER, the server's own certificate first. `now` in ms since the epoch. */
 export type VerifyChain = (ders: readonly Buffer[], now: number) => VerifiedChain;
@@ -82,10 +89,12 @@ export interface JudgeResources {
   readonly verified: VerifiedCache;
   /** Undefined: revocation is not checked. */
   readonly revocation?: RevocationChecker | undefined;
+  /** Where intermediates come from that a server did not send, and the most ms for all of a chain. Undefined: nowhere. */
+  readonly issuers?: { readonly fetch: FetchIssuers; readonly timeout: number } | undefined;
 }
 
 /** Makes the judge of server certificates, of every version of TLS. */
-export function createJudge({ keystore, verifyChain, verified, revocation }: JudgeResources): Judge {
+export function createJudge({ keystore, verifyChain, verified, revocation, issuers }: JudgeResources): Judge {
   return (shown, host, address, now) => {
     const { certificate: leaf } = shown;
     const record = recordCertificate(leaf);
@@ -93,21 +102,50 @@ export function createJudge({ keystore, verifyChain, verified, revocation }: Jud
     // The handshake proved that the server has the same private key as the node. No CA could prove more.
     if (held.length > 0 && keystore.holds(leaf, host, address))
       return describe({ record, faults: [], show: () => held });
+    const judgeBy = (chain: KeptChain): JudgedServer => {
+      const faults = faultsOf(shown, chain, host, now);
+      const show: VerifiedServer["show"] = (all) => keysToShow(held, { leaf, faults: all, host, address });
+      const server = { record, faults, show };
+      return revocation ? withRevocation(server, chain, revocation, shown.staple, now) : describe(server);
+    };
     const chain = chainOf(shown, now);
-    const faults = faultsOf(shown, chain, host, now);
-    const show: VerifiedServer["show"] = (all) => keysToShow(held, { leaf, faults: all, host, address });
-    const server = { record, faults, show };
-    return revocation ? withRevocation(server, chain, revocation, shown.staple, now) : describe(server);
+    const mayBeCompleted = issuers !== undefined && !chain.anchored && !isWhole(chain);
+    return mayBeCompleted ? completed(shown, chain, issuers, now).then(judgeBy) : judgeBy(chain);
   };
 
   /** One chain may be shown for many hosts. */
   function chainOf({ ders, key }: ShownCertificate, now: number): KeptChain {
     const known = verified.find(key, now);
     if (known && "ders" in known) return known;
-    const { path, ...chain } = verifyChain(ders, now);
-    const kept = { ...chain, ders: path.map(({ raw }) => raw) };
+    const kept = verifyKept(ders, now);
     verified.keep(key, kept, now + FRESH);
     return kept;
+  }
+
+  function verifyKept(ders: readonly Buffer[], now: number): KeptChain {
+    const { path, ...chain } = verifyChain(ders, now);
+    return { ...chain, ders: path.map(({ raw }) => raw) };
+  }
+
+  /** The chain with the intermediates that the server did not send. Sessions with the same chain share the fetches. */
+  async function completed(
+    { ders, key }: ShownCertificate,
+    first: KeptChain,
+    { fetch, timeout }: NonNullable<JudgeResources["issuers"]>,
+    now: number,
+  ): Promise<KeptChain> {
+    const found = await verified.take(`${key} completed`, now, async () => {
+      const deadline = performance.now() + timeout;
+      let [chain, all] = [first, ders];
+      for (let step = 0; step < MAX_FETCHED && !chain.anchored && !isWhole(chain); step += 1) {
+        const fetched = await fetch(new X509Certificate(chain.ders.at(-1)!), deadline);
+        const longer = fetched.length > 0 ? verifyKept([...all, ...fetched], now) : chain;
+        if (longer.ders.length <= chain.ders.length) break;
+        [chain, all] = [longer, [...all, ...fetched]];
+      }
+      return { value: chain, until: now + FRESH };
+    });
+    return "ders" in found ? found : first;
   }
 
   function faultsOf(
@@ -116,13 +154,22 @@ export function createJudge({ keystore, verifyChain, verified, revocation }: Jud
     host: string | undefined,
     now: number,
   ): readonly FoundFault[] {
-    const name = JSON.stringify([key, use, host]);
+    const name = JSON.stringify([key, chain.ders.length, use, host]);
     const known = verified.find(name, now);
     if (known && !("ders" in known)) return known;
     const faults = verifyServer({ leaf, chain: opened(chain), host, use, now });
     verified.keep(name, faults, now + FRESH);
     return faults;
   }
+}
+
+/** Intermediates that one chain may lack. */
+const MAX_FETCHED = 3;
+
+/** Whether the last certificate signed itself: nobody else's can be fetched. Or there is none that can be read. */
+function isWhole({ ders }: KeptChain): boolean {
+  const last = ders.at(-1);
+  return last === undefined || isSelfIssued(new X509Certificate(last));
 }
 
 /** Reading certificates costs more than keeping them. */

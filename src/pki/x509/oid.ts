@@ -34,6 +34,7 @@ export const OID = {
 
   /** RFC 6960. */
   ocsp: "2b06010505073001",
+  caIssuers: "2b06010505073002",
   ocspBasic: "2b0601050507300101",
 
   /** Hashes: RFC 3279, section 2.1, and RFC 5754, section 2. */
@@ -42,6 +43,9 @@ export const OID = {
   sha256: "608648016503040201",
   sha384: "608648016503040202",
   sha512: "608648016503040203",
+
+  /** CMS: RFC 5652. */
+  signedData: "2a864886f70d010702",
 
   /** Signatures: RFC 4055, RFC 5758, RFC 8410. */
   rsaPss: "2a864886f70d01010a",
