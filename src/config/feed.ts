@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duration, hostPort, interfaceName, label, size, textOf } from "./formats.ts";
+import { duration, hostPort, interfaceName, isLoopbackHost, label, size, textOf } from "./formats.ts";
 import { anyOf, type Row, row } from "./row.ts";
 
 /** `feeds` in the configuration file: where copies of the sessions go. */
@@ -98,8 +98,6 @@ const keylog = z.strictObject({
   file: file.describe("The file that the keys are appended to."),
 });
 
-const LOOPBACK = /^(?:localhost|127\..*|::1)$/;
-
 export const FEEDS = {
   pcapng: row(pcapng, {
     place: ({ directory }) => directory,
@@ -112,7 +110,7 @@ export const FEEDS = {
     // A feed that cannot listen reports it and tries again; the node runs without it.
     listensAt: ({ address }) => [{ key: "address", address, required: false }],
     warnings: ({ address }) =>
-      LOOPBACK.test(address.host)
+      isLoopbackHost(address.host)
         ? []
         : [
             {

@@ -91,6 +91,11 @@ export function reaches(target: string, listening: string): boolean {
   return names(target).some((host) => names(listening).includes(host));
 }
 
+/** Whether only this machine reaches this listening address. */
+export function isLoopbackHost(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
 /** The name of a listener, tool or feed. Files, metrics and lines of output are named after it. */
 export function label() {
   return z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {

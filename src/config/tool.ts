@@ -1,7 +1,17 @@
 import { z } from "zod";
 import { readAddress } from "../policy/address-set.ts";
 import { FLOW_CLASSES } from "../vocabulary.ts";
-import { address, duration, hostPort, interfaceName, label, portMap, subnetAddress, textOf } from "./formats.ts";
+import {
+  address,
+  duration,
+  hostPort,
+  interfaceName,
+  isLoopbackHost,
+  label,
+  portMap,
+  subnetAddress,
+  textOf,
+} from "./formats.ts";
 import type { Problem } from "./problem.ts";
 import { anyOf, type Row, row } from "./row.ts";
 
@@ -94,6 +104,12 @@ const proxy = z.strictObject({
     .enum(["proxy-v2", "sslproxy"])
     .default("proxy-v2")
     .describe("How the tool learns about the session: PROXY protocol version 2, or SSLproxy's header line."),
+  matching: z
+    .enum(["unique-id", "addresses"])
+    .default("unique-id")
+    .describe(
+      "How the node finds the session of the tool's connection back: by the unguessable UNIQUE_ID that the tool passes on, or, for a tool that cannot, by addresses and ports too, which others can know.",
+    ),
 });
 
 export const TOOLS = {
@@ -111,6 +127,11 @@ export const TOOLS = {
       { key: "returnAddress", address: returnAddress, required: header !== "sslproxy" },
     ],
     connectsTo: (tool) => [{ key: "address", address: tool.address }],
+    conflicts: ({ header, matching }) =>
+      header === "sslproxy" && matching === "addresses"
+        ? [{ path: "matching", says: "is for header proxy-v2 only: with sslproxy each session has a port of its own" }]
+        : [],
+    warnings: guessableReturn,
   }),
 };
 
@@ -124,6 +145,18 @@ export function toolRow({ kind }: ToolConfig): Row<ToolConfig> {
 /** Where a tool is, on one line for the user: "tool-a to tool-b", "10.0.9.5:3128, back to 0.0.0.0:3129". */
 export function toolPlace(tool: ToolConfig): string {
   return toolRow(tool).place(tool);
+}
+
+/** Others may connect to the return address in the tool's place. */
+function guessableReturn({ header, matching, address: { host } }: z.output<typeof proxy>): Problem[] {
+  const who = isLoopbackHost(host) ? "any user of this machine" : "whoever can send from the tool's address";
+  if (header === "sslproxy") {
+    const says = `is sslproxy, which has no secret: ${who} can take a session by connecting to its port before the tool does`;
+    return [{ path: "header", says }];
+  }
+  if (matching === "unique-id") return [];
+  const says = `is addresses, which are no secret: ${who} can take a session by connecting back before the tool does. Use unique-id if the tool can pass the UNIQUE_ID on`;
+  return [{ path: "matching", says }];
 }
 
 function layerConflicts({ layer, ...tool }: z.output<typeof inline>): Problem[] {

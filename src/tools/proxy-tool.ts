@@ -9,7 +9,7 @@ import { LOCAL_HEADER } from "../wire/proxy-protocol.ts";
 import { toolPort } from "./ports.ts";
 import { openReturnAddress, type ReturnAddress } from "./return-address.ts";
 import type { ReturnsDirectory } from "./returns.ts";
-import { connectionKey, proxyHeader, type SessionHeader, sslproxyLine } from "./session-header.ts";
+import { keyOfHeartbeat, proxyHeader, type SessionHeader, sslproxyLine } from "./session-header.ts";
 import type { Hop, ProxyTool, Tool, ToolContext, ToolSubject } from "./tool.ts";
 
 /** Throws ConfigError when the node cannot listen at the return address. */
@@ -37,17 +37,30 @@ async function enter(
   for (const end of [told.client, told.server]) {
     if (isIP(end.address) === 0) throw new NetworkError("The session ended before its tools", "ECONNABORTED");
   }
-  const header = tool.header === "sslproxy" ? sslproxyLine(told, back.openPort) : proxyHeader(name, told, returns);
+  const header =
+    tool.header === "sslproxy" ? sslproxyLine(told, back.openPort, returns) : proxyHeader(tool, told, returns);
   try {
     const ta = await reach(loop, tool, timeout());
     back.learn(ta.remote()?.address ?? tool.address.host);
-    const bytes = header.write(ta);
+    const bytes = await inTime(header.write(ta), timeout());
     ta.writeBytes(bytes);
     const tb = awaitReturn(header, { name, ta, length: bytes.length, timeout: timeout() });
     return { tool: name, ta, tb, sieve: header.lineRemover };
   } catch (error) {
     header.close();
     throw error;
+  }
+}
+
+/** The supervisor, which has to know of the session first, may be busy. Rejects with NetworkError after `timeout` ms. */
+async function inTime<T>(written: Promise<T>, timeout: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const error = new NetworkError("The node was too busy to pass the session to its tool", "ECONNABORTED");
+  const timer = setTimeout(() => reject(error), timeout);
+  try {
+    return await Promise.race([written, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -110,7 +123,7 @@ export async function probeProxyTool(
 ): Promise<void> {
   const ta = await reach(loop, tool, timeout);
   // Some tools connect back for a health check too. That connection is no stranger.
-  const keys = [connectionKey(tool.name, ta)];
+  const keys = [keyOfHeartbeat(tool.name, ta)];
   directory.expectHeartbeat(keys);
   setTimeout(() => directory.forgetHeartbeat(keys), HEARTBEAT_REACTION).unref();
   void farewell(ta, tool.header === "sslproxy" ? Buffer.alloc(0) : LOCAL_HEADER);

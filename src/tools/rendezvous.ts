@@ -6,14 +6,10 @@ export interface Rendezvous<Owner> {
   leave(owner: Owner): void;
   /** The owner of the first of these keys that has exactly one owner. */
   find(keys: readonly string[]): Owner | undefined;
-  /** As `find`, but waits for an owner whose `expect` is still on its way. */
-  await(keys: readonly string[]): Promise<Owner | undefined>;
 }
 
-/** `patience`: ms for which `await` waits. */
-export function createRendezvous<Owner>(patience: number): Rendezvous<Owner> {
+export function createRendezvous<Owner>(): Rendezvous<Owner> {
   const owners = new Map<string, Owner[]>();
-  const waiting = new Set<() => void>();
 
   const find = (keys: readonly string[]): Owner | undefined => {
     for (const key of keys) {
@@ -30,7 +26,6 @@ export function createRendezvous<Owner>(patience: number): Rendezvous<Owner> {
   return {
     expect(owner, keys) {
       for (const key of keys) owners.set(key, [...(owners.get(key) ?? []), owner]);
-      for (const look of [...waiting]) look();
     },
     forget(owner, keys) {
       for (const key of keys) remove(owner, key);
@@ -39,21 +34,5 @@ export function createRendezvous<Owner>(patience: number): Rendezvous<Owner> {
       for (const key of [...owners.keys()]) remove(owner, key);
     },
     find,
-    await(keys) {
-      return new Promise((resolve) => {
-        const settle = (owner: Owner | undefined) => {
-          clearTimeout(late);
-          waiting.delete(look);
-          resolve(owner);
-        };
-        const look = () => {
-          const owner = find(keys);
-          if (owner !== undefined) settle(owner);
-        };
-        const late = setTimeout(() => settle(undefined), patience);
-        waiting.add(look);
-        look();
-      });
-    },
   };
 }

@@ -44,7 +44,7 @@ export async function openReturnAddress(tool: ProxyTool, context: ToolContext): 
     try {
       const header = await readReturnHeader(back, timeout());
       if (!header) back.close();
-      else if (!(await returns.give(back, keysOf(name, header)))) strangers.add(from, "it belongs to no session");
+      else if (!(await returns.give(back, keysOf(tool, header)))) strangers.add(from, unknown(tool, header));
     } catch (error) {
       reset(back, from, "it did not begin with a PROXY header");
       if (!(error instanceof NetworkError || error instanceof PeerError)) throw error;
@@ -68,6 +68,13 @@ export async function openReturnAddress(tool: ProxyTool, context: ToolContext): 
     openPort: (take) => listen(loop, { host, port: 0, shared: false }, fromTool(take)),
     close: () => listener.close(),
   };
+}
+
+/** What is wrong with a connection back whose header names no session. */
+function unknown({ matching }: ProxyTool, { uniqueId }: ProxyHeader): string {
+  return matching === "unique-id" && !uniqueId
+    ? "its PROXY header has no unique ID; let the tool pass it on, or set matching: addresses"
+    : "it belongs to no session";
 }
 
 async function addressesOf(host: string): Promise<string[]> {

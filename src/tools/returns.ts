@@ -18,7 +18,8 @@ export interface AwaitedReturn {
 
 /** A worker's messages to the supervisor. */
 export type ReturnsFromWorker =
-  | { readonly kind: "expect"; readonly keys: readonly string[] }
+  /** The supervisor answers "expected". */
+  | { readonly kind: "expect"; readonly request: number; readonly keys: readonly string[] }
   | { readonly kind: "forget"; readonly keys: readonly string[] }
   | { readonly kind: "whose"; readonly request: number; readonly keys: readonly string[] }
   /** The connection is sent along. */
@@ -26,6 +27,7 @@ export type ReturnsFromWorker =
 
 /** The supervisor's messages to a worker. */
 export type ReturnsToWorker =
+  | { readonly kind: "expected"; readonly request: number }
   | { readonly kind: "owner"; readonly request: number; readonly owner: Owner | undefined }
   | { readonly kind: "handed over"; readonly keys: readonly string[] };
 
@@ -33,38 +35,46 @@ export type ReturnsToWorker =
 type Owner = number | "heartbeat";
 
 export interface Returns {
-  /** `keys`: everything by which the connection back can be recognised. */
-  expect(awaited: AwaitedReturn, keys: readonly string[]): void;
+  /**
+   * `keys`: everything by which the connection back can be recognised. Resolves once every worker can find the session: a
+   * connection that comes earlier belongs to none.
+   */
+  expect(awaited: AwaitedReturn, keys: readonly string[]): Promise<void>;
   forget(awaited: AwaitedReturn, keys: readonly string[]): void;
   /**
    * Gives a connection to the session that awaits it, here or at another worker. The first of `keys` that exactly one session has
    * decides. false: no session awaits it, and it was closed.
    */
   give(back: End, keys: readonly string[]): Promise<boolean>;
+  /** Whether a session of any worker awaits its connection at a port of its own, this one. */
+  readonly awaitsPort: (port: number) => Promise<boolean>;
   hear(message: ReturnsToWorker, socket: Socket | undefined): void;
 }
 
-/** ms for a worker's "expect" to reach the supervisor. */
-const PATIENCE = 1_000;
-
 type Tell = (message: ReturnsFromWorker, socket?: Socket) => Promise<void>;
+
+/** The key of a session that has a port of its own. */
+export function portKey(port: number): string {
+  return `port ${port}`;
+}
 
 /** A worker's part. `alone`: there are no other workers. */
 export function createReturns(loop: Loop, alone: boolean, tell: Tell): Returns {
-  const waiting = createRendezvous<AwaitedReturn>(PATIENCE);
-  const owners = createOwnerRequests(tell);
+  const waiting = createRendezvous<AwaitedReturn>();
+  const requests = createRequests(tell);
+  const owner = async (keys: readonly string[]) => waiting.find(keys) ?? (await requests.ask("whose", keys));
   return {
-    expect(awaited, keys) {
+    async expect(awaited, keys) {
       waiting.expect(awaited, keys);
       // A copy: the caller may add keys while the message waits behind a connection that is being sent.
-      if (!alone) void tell({ kind: "expect", keys: [...keys] });
+      if (!alone) await requests.ask("expect", [...keys]);
     },
     forget(awaited, keys) {
       waiting.forget(awaited, keys);
       if (!alone) void tell({ kind: "forget", keys: [...keys] });
     },
     async give(back, keys) {
-      const found = waiting.find(keys) ?? (await firstOf([waiting.await(keys), owners.ask(keys)]));
+      const found = await owner(keys);
       if (typeof found === "object") {
         found.take(back);
         return true;
@@ -76,8 +86,10 @@ export function createReturns(loop: Loop, alone: boolean, tell: Tell): Returns {
       await tell({ kind: "hand over", to: found, keys }, toNodeSocket(back));
       return true;
     },
+    awaitsPort: async (port) => (await owner([portKey(port)])) !== undefined,
     hear(message, socket) {
-      if (message.kind === "owner") return owners.answer(message.request, message.owner);
+      if (message.kind === "owner") return requests.answer(message.request, message.owner);
+      if (message.kind === "expected") return requests.answer(message.request, undefined);
       const back = socket && receive(loop, socket);
       if (!back) return;
       const awaited = waiting.find(message.keys);
@@ -97,29 +109,22 @@ function receive(loop: Loop, socket: Socket): End | undefined {
   }
 }
 
-/** Asks the supervisor which worker awaits a connection. */
-function createOwnerRequests(tell: Tell) {
+/** Questions to the supervisor, and its answers. */
+function createRequests(tell: Tell) {
   const pending = new Map<number, (owner: Owner | undefined) => void>();
   let last = 0;
   return {
-    ask: (keys: readonly string[]) =>
+    ask: (kind: "whose" | "expect", keys: readonly string[]) =>
       new Promise<Owner | undefined>((resolve) => {
         last += 1;
         pending.set(last, resolve);
-        void tell({ kind: "whose", request: last, keys });
+        void tell({ kind, request: last, keys });
       }),
     answer(request: number, owner: Owner | undefined): void {
       pending.get(request)?.(owner);
       pending.delete(request);
     },
   };
-}
-
-/** The first of the two that is not undefined; undefined when both are. */
-async function firstOf<A, B>([first, second]: readonly [Promise<A>, Promise<B>]): Promise<A | B> {
-  const answer = await Promise.race([first, second]);
-  if (answer !== undefined) return answer;
-  return (await first) ?? (await second);
 }
 
 /** The supervisor's part. */
@@ -136,21 +141,20 @@ export interface ReturnsDirectory {
 export function createReturnsDirectory(
   send: (worker: number, message: ReturnsToWorker, socket?: Socket) => void,
 ): ReturnsDirectory {
-  const waiting = createRendezvous<Owner>(PATIENCE);
+  const waiting = createRendezvous<Owner>();
   return {
     hear(message, worker, socket) {
       switch (message.kind) {
         case "expect":
           waiting.expect(worker, message.keys);
+          send(worker, { kind: "expected", request: message.request });
           break;
         case "forget":
           waiting.forget(worker, message.keys);
           break;
-        case "whose": {
-          const { request, keys } = message;
-          void waiting.await(keys).then((owner) => send(worker, { kind: "owner", request, owner }));
+        case "whose":
+          send(worker, { kind: "owner", request: message.request, owner: waiting.find(message.keys) });
           break;
-        }
         case "hand over":
           if (!socket) break;
           stopReading(socket);

@@ -1,40 +1,62 @@
+import { randomBytes } from "node:crypto";
 import type { End } from "../engine/end.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { type ProxyHeader, plainAddress, writeProxyHeader } from "../wire/proxy-protocol.ts";
 import { createLineRemover, type LineRemover, writeSslproxyLine } from "../wire/sslproxy-line.ts";
-import type { AwaitedReturn, Returns } from "./returns.ts";
-import type { ToolSubject } from "./tool.ts";
+import { type AwaitedReturn, portKey, type Returns } from "./returns.ts";
+import type { Matching, ToolSubject } from "./tool.ts";
 
 /** How a proxy tool is told of one session, and how the connection that it makes back is recognised. */
 export interface SessionHeader {
-  /** The bytes for the tool before the session's own. Called once the tool has been reached. */
-  write(ta: End): Buffer;
+  /**
+   * The bytes for the tool before the session's own. Called once the tool has been reached. They are not sent before this resolves:
+   * a connection back that came earlier would find no session.
+   */
+  write(ta: End): Promise<Buffer>;
   readonly returned: Promise<End>;
   readonly lineRemover: LineRemover | undefined;
   /** The connection is no longer awaited. */
   close(): void;
 }
 
+/** Random bytes of a unique ID: nobody can guess them, so who knows them is the tool that was sent them. */
+const SECRET = 16;
+/** The longest header that nginx before 1.23.2 takes, in bytes. */
+const LONGEST_HEADER = 107;
+
 /**
- * A PROXY header. The connection back has a PROXY header too: its unique ID is the session's, or, from a tool that passes no unique
- * ID on, its addresses are one of the pairs below.
+ * A PROXY header. The connection back has a PROXY header too, with the same unique ID. Only if the tool's `matching` is "addresses"
+ * do the addresses in it count as well, as one of the pairs below.
  */
 export function proxyHeader(
-  name: string,
+  { name, matching }: { readonly name: string; readonly matching: Matching },
   { id, client, server, alpn, host }: ToolSubject,
   returns: Returns,
 ): SessionHeader {
   const { promise: returned, resolve } = Promise.withResolvers<End>();
   const awaited: AwaitedReturn = { take: resolve };
-  const keys = [uniqueKey(name, id), pairKey(name, client, server)];
-  returns.expect(awaited, keys);
+  // The session's own ID is in front, for the tool's log.
+  const uniqueId = matching === "addresses" ? id : `${id}-${randomBytes(SECRET).toString("hex")}`;
+  const keys = [uniqueKey(name, uniqueId)];
+  const found = returns.expect(awaited, keys);
+  const expectPairs = (ta: End) => {
+    // A tool may name its own connection, or the client together with itself as the server.
+    const pairs = [
+      pairKey(name, client, server),
+      connectionKey(name, ta),
+      pairKey(name, client, ta.remote() ?? NOWHERE),
+    ];
+    keys.push(...pairs);
+    return returns.expect(awaited, pairs);
+  };
   return {
-    write(ta) {
-      // A tool may name its own connection, or the client together with itself as the server.
-      const more = [connectionKey(name, ta), pairKey(name, client, ta.remote() ?? NOWHERE)];
-      keys.push(...more);
-      returns.expect(awaited, more);
-      return writeProxyHeader({ source: client, destination: server, alpn, authority: host, uniqueId: id });
+    async write(ta) {
+      await Promise.all([found, matching === "addresses" ? expectPairs(ta) : undefined]);
+      const ends = { source: client, destination: server };
+      const whole = writeProxyHeader({ ...ends, alpn, authority: host, uniqueId });
+      // A tool that passes nothing on may be one that takes no long header. It still learns the ends.
+      const isTooLong = matching === "addresses" && whole.length > LONGEST_HEADER;
+      return isTooLong ? writeProxyHeader(ends) : whole;
     },
     returned,
     lineRemover: undefined,
@@ -46,6 +68,7 @@ export function proxyHeader(
 export function sslproxyLine(
   { client, server, flow }: ToolSubject,
   openPort: (accept: (back: End) => void) => End,
+  returns: Returns,
 ): SessionHeader {
   const { promise: returned, resolve } = Promise.withResolvers<End>();
   let lineRemover: LineRemover | undefined;
@@ -54,8 +77,13 @@ export function sslproxyLine(
     resolve(back);
   });
   const at = port.local()!;
+  // No connection comes by this key. It tells every worker that sessions must not lead to this port.
+  const awaited: AwaitedReturn = { take: (back) => back.close() };
+  const keys = [portKey(at.port)];
+  const found = returns.expect(awaited, keys);
   return {
-    write(ta) {
+    async write(ta) {
+      await found;
       const everywhere = at.address === "0.0.0.0" || at.address === "::";
       const to = everywhere ? { ...(ta.local() ?? NOWHERE), port: at.port } : at;
       const line = writeSslproxyLine({ back: to, client, server, decrypted: flow === "decrypted" });
@@ -66,18 +94,35 @@ export function sslproxyLine(
     get lineRemover() {
       return lineRemover;
     },
-    close: () => port.close(),
+    close() {
+      returns.forget(awaited, keys);
+      port.close();
+    },
   };
 }
 
-/** Everything in a PROXY header by which its session can be found, the surest first. */
-export function keysOf(name: string, { uniqueId, source, destination }: ProxyHeader): string[] {
+/** Everything in a PROXY header by which its session can be found, the surest first, and then its heartbeat. */
+export function keysOf(
+  { name, matching }: { readonly name: string; readonly matching: Matching },
+  { uniqueId, source, destination }: ProxyHeader,
+): string[] {
   const unique = uniqueId ? [uniqueKey(name, uniqueId.toString("latin1"))] : [];
-  return source && destination ? [...unique, pairKey(name, source, destination)] : unique;
+  if (!source || !destination) return unique;
+  const pair = pairKey(name, source, destination);
+  return [...unique, ...(matching === "addresses" ? [pair] : []), heartbeatKey(pair)];
+}
+
+/** The key of a heartbeat: the node's own connection to the tool. */
+export function keyOfHeartbeat(name: string, ta: End): string {
+  return heartbeatKey(connectionKey(name, ta));
+}
+
+function heartbeatKey(pair: string): string {
+  return `heartbeat ${pair}`;
 }
 
 /** The key of a tool that names the node's own connection to it. */
-export function connectionKey(name: string, ta: End): string {
+function connectionKey(name: string, ta: End): string {
   return pairKey(name, ta.local() ?? NOWHERE, ta.remote() ?? NOWHERE);
 }
 

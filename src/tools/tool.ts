@@ -60,6 +60,9 @@ export interface ToolSettings {
   readonly onFailure: "bypass" | "drop";
 }
 
+/** How the session of a connection back is found: by its unique ID alone, or by addresses and ports too. */
+export type Matching = "unique-id" | "addresses";
+
 /** A tool that is a TCP service: the node connects to it at Ta, and it connects back at Tb. */
 export interface ProxyTool extends ToolSettings {
   readonly address: { readonly host: string; readonly port: number };
@@ -67,6 +70,7 @@ export interface ProxyTool extends ToolSettings {
   /** The addresses that it connects back from. Undefined: those of `address`. */
   readonly from?: readonly string[] | undefined;
   readonly header: "proxy-v2" | "sslproxy";
+  readonly matching: Matching;
   readonly ports: PortMap;
 }
 

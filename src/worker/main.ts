@@ -198,6 +198,7 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       flush(state, message.cache);
       break;
     case "owner":
+    case "expected":
     case "handed over":
       returns.hear(message, socket);
       break;

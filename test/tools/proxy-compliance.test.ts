@@ -9,13 +9,14 @@ import { haproxy, listeningProgram, type ToolPorts } from "./proxies.ts";
 
 testTool("A proxy tool, HAProxy,", needs("haproxy"), () => open(haproxy, "proxy-v2"));
 testTool("A proxy tool, HAProxy with addresses only,", needs("haproxy"), () =>
-  open((ports) => haproxy(ports, { send: "send-proxy" }), "proxy-v2"),
+  open((ports) => haproxy(ports, { send: "send-proxy" }), "proxy-v2", "addresses"),
 );
 testTool("A proxy tool for SSLproxy's line", {}, () => open((ports) => listeningProgram(ports, "strip"), "sslproxy"));
 
 async function open(
   start: (ports: ToolPorts) => Promise<Program>,
   header: ProxyTool["header"],
+  matching: ProxyTool["matching"] = "unique-id",
 ): Promise<ToolUnderTest> {
   const ports = { port: await freePort(), back: await freePort() };
   const program = await start(ports);
@@ -28,6 +29,7 @@ async function open(
     address: { host, port: ports.port },
     returnAddress: { host, port: ports.back },
     header,
+    matching,
     ports: {},
   };
   const office = createReturnsDirectory((_, answer) => returns.hear(answer, undefined));

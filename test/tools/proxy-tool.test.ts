@@ -16,6 +16,8 @@ import {
 } from "./proxies.ts";
 import { type Backend, CLIENT, startBackend, startWorld, WORDS, type World, type WorldTool } from "./world.ts";
 
+const BY_ADDRESSES = { matching: "addresses" };
+
 /** Programs that relay all bytes. They differ in how they name the session. */
 const CARRIERS: readonly (WorldTool & { readonly says: string; readonly name: string })[] = [
   { says: "HAProxy that passes the unique ID on", name: "unique", start: haproxy },
@@ -23,16 +25,33 @@ const CARRIERS: readonly (WorldTool & { readonly says: string; readonly name: st
     says: "HAProxy that sends the addresses only",
     name: "addresses",
     start: (at) => haproxy(at, { send: "send-proxy-v2" }),
+    more: BY_ADDRESSES,
   },
-  { says: "HAProxy that answers with version 1", name: "version1", start: (at) => haproxy(at, { send: "send-proxy" }) },
-  { says: "nginx that sends the addresses of its own connection", name: "nginx", start: (at) => nginxStream(at) },
+  {
+    says: "HAProxy that answers with version 1",
+    name: "version1",
+    start: (at) => haproxy(at, { send: "send-proxy" }),
+    more: BY_ADDRESSES,
+  },
+  {
+    says: "nginx that sends the addresses of its own connection",
+    name: "nginx",
+    start: (at) => nginxStream(at),
+    more: BY_ADDRESSES,
+  },
   {
     says: "nginx that sends the client's address",
     name: "real-ip",
     start: (at) => nginxStream(at, ["set_real_ip_from 127.0.0.1;"]),
+    more: BY_ADDRESSES,
   },
   { says: "The guide's HAProxy", name: "guide-haproxy", start: (at) => haproxyWith(at, documented("haproxy", at)) },
-  { says: "The guide's nginx", name: "guide-nginx", start: (at) => nginxWith(at, documented("nginx", at)) },
+  {
+    says: "The guide's nginx",
+    name: "guide-nginx",
+    start: (at) => nginxWith(at, documented("nginx", at)),
+    more: BY_ADDRESSES,
+  },
   {
     says: "A program that keeps SSLproxy's line",
     name: "keeps",
@@ -64,6 +83,7 @@ const PEERS = needs("openssl", "nginx-light", "curl", "haproxy", "libnginx-mod-s
 const SESSIONS = 12;
 /** The kernel chooses each connection's worker. If all sessions of a batch had the same one, another batch follows. */
 const BATCHES = 4;
+const LONG = "-long".repeat(10);
 
 /** The host of a session that passes only this tool. */
 function hostOf(tool: string, session: number | string = ""): string {
@@ -82,7 +102,7 @@ describe("Programs as tools of kind proxy", PEERS, () => {
       const numbered = Array.from({ length: BATCHES * SESSIONS }, (_, session) => hostOf(name, session));
       return {
         name,
-        match: { host: [hostOf(name), hostOf(name, "-neighbour"), ...numbered] },
+        match: { host: [hostOf(name), hostOf(name, "-neighbour"), hostOf(name, LONG), ...numbered] },
         action: "decrypt",
         tools: [name],
       };
@@ -129,8 +149,15 @@ describe("Programs as tools of kind proxy", PEERS, () => {
     const port = /(\d+)$/.exec(stdout)?.[1];
     const { id } = await world.node.session(host);
     await programOf("told").shows(
-      new RegExp(`from ${CLIENT}:${port} to 127.0.0.1:80, ID ${id}, host ${host.replaceAll(".", "\\.")}`),
+      new RegExp(`from ${CLIENT}:${port} to 127.0.0.1:80, ID ${id}-[0-9a-f]{32}, host ${host.replaceAll(".", "\\.")}`),
     );
+  });
+
+  test("A host name that would make the header too long for nginx is left out of it", async () => {
+    const long = hostOf("guide-nginx", LONG);
+    const { code, stderr } = await world.get(long, "/seen");
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.deepEqual((await world.node.session(long)).tools, [{ name: "guide-nginx", state: "connected" }]);
   });
 
   test("A program for SSLproxy gets both ends, and that there was TLS", async () => {
@@ -230,7 +257,11 @@ describe("A tool of kind proxy", PEERS, () => {
       haproxy(ports, { mode: "http", rules: ["http-request set-header X-Tool first"] });
     const last = (ports: ToolPorts) =>
       haproxy(ports, { mode: "http", rules: ["http-request replace-header X-Tool (.*) \\1+last"] });
-    const programs = [{ start: first, more: { alpn: "http/1.1" } }, { start: nginxStream }, { start: last }];
+    const programs = [
+      { start: first, more: { alpn: "http/1.1" } },
+      { start: nginxStream, more: BY_ADDRESSES },
+      { start: last },
+    ];
     const rules = [{ name: "back", match: { host: [`back.${DOMAIN}`] }, action: "decrypt", tools: ["tool2", "tool0"] }];
     await using world = await startWorld(backend, programs, { policy: { rules } });
     const { node } = world;
