@@ -5,6 +5,7 @@ import type { Capability } from "./linux/capabilities.ts";
 import type { Account } from "./linux/privileges.ts";
 import type { Minted, MintRequest } from "./pki/issue/mint.ts";
 import type { InboundKey } from "./pki/keys/inbound-key.ts";
+import type { ReachSource } from "./policy/reach.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
@@ -20,6 +21,8 @@ export interface WorkerSetup {
   readonly workers: number;
   readonly config: Loaded["config"];
   readonly policy: PolicySource;
+  /** What the listeners' clients may reach, and the node's own places, which no session reaches. */
+  readonly reach: ReachSource & { readonly places: readonly { readonly host: string; readonly port: number }[] };
   /** The inbound keys, already read: to read thousands here would keep live sessions waiting. */
   readonly keys: readonly InboundKey[];
   /** PEM, one certificate each. */

@@ -45,7 +45,9 @@ for (const { name, text } of configurations) {
     const file = join(folder, "clearline.yaml");
     writeFileSync(file, text);
     const { warnings } = await loadConfig(file, (given) => checkPki(given, Date.now()));
-    assert.deepEqual(warnings, []);
+    // A proxy that others reach is what many guides are about. Its warning is meant for all of them.
+    const others = warnings.filter((one) => !/^listeners\[\d\]\.(?:address is not on loopback|reach opens)/.test(one));
+    assert.deepEqual(others, []);
   });
 }
 

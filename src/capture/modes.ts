@@ -10,10 +10,10 @@ type Listener =
 
 /**
  * The settings that make a listener the same after a reload: if one of them changes, the listener is closed and opened again. Most
- * settings of an inline listener concern the kernel only, and `onMissingKey` the policy.
+ * settings of an inline listener concern the kernel only, and `onMissingKey` and `reach` the policy.
  */
-export function identityOf(listener: Listener & { readonly onMissingKey?: unknown }): string {
-  const { mode, name, onMissingKey: _, ...rest } = listener;
+export function identityOf(listener: Listener & { readonly onMissingKey?: unknown; readonly reach?: unknown }): string {
+  const { mode, name, onMissingKey: _, reach: _reach, ...rest } = listener;
   const own = listener.mode === "inline" ? { synHold: listener.synHold, unreachable: listener.unreachable } : rest;
   return JSON.stringify({ mode, name, ...own });
 }

@@ -57,18 +57,24 @@ function sharedAddresses(places: readonly ListeningPlace[]): Problem[] {
   });
 }
 
-/** A tool at one of the node's own addresses would get its sessions again and again. */
-function connectionsToItself({ tools }: Parts, places: readonly ListeningPlace[]): Problem[] {
+/** A tool or a server at one of the node's own addresses would get its sessions again and again. */
+function connectionsToItself({ tools, listeners }: Parts, places: readonly ListeningPlace[]): Problem[] {
   const listenerAt = ({ host, port }: HostPort) =>
     places.find(({ address }) => address.port === port && reaches(host, address.host));
-  return tools.entries.flatMap(({ path, value }) =>
-    (toolRow(value).connectsTo?.(value) ?? []).flatMap(({ key, address }) => {
-      const own = listenerAt(address);
-      if (own === undefined) return [];
-      const says = `is ${textOf(address)}, where ${own.owner} listens: the node would connect to itself`;
-      return [{ path: `${path}.${key}`, says }];
-    }),
-  );
+  const targets = [
+    ...listeners.entries.flatMap((listener) => targetsOf(listener, listenerRow(listener.value))),
+    ...tools.entries.flatMap((tool) => targetsOf(tool, toolRow(tool.value))),
+  ];
+  return targets.flatMap(({ path, address }) => {
+    const own = listenerAt(address);
+    if (own === undefined) return [];
+    const says = `is ${textOf(address)}, where ${own.owner} listens: the node would connect to itself`;
+    return [{ path, says }];
+  });
+}
+
+function targetsOf<Value>({ path, value }: Located<Value>, { connectsTo }: Row<Value>) {
+  return (connectsTo?.(value) ?? []).map(({ key, address }) => ({ path: `${path}.${key}`, address }));
 }
 
 function conflictsOfRows({ listeners, tools, feeds }: Parts): Problem[] {

@@ -2,8 +2,9 @@ import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { ONE_OR_MORE, readValues } from "./condition.ts";
-import { address, hostPort, interfaceName, label, reaches, subnetAddress, textOf } from "./formats.ts";
+import { address, hostPort, interfaceName, isLoopbackHost, label, subnetAddress, textOf } from "./formats.ts";
 import { type Problem, show } from "./problem.ts";
+import { reach } from "./reach.ts";
 import { anyOf, type Located, type Row, row } from "./row.ts";
 
 /** `listeners` in the configuration file: where sessions come from. */
@@ -22,6 +23,7 @@ const explicit = z.strictObject({
   ...common,
   mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
   address: hostPort().describe("Where it listens."),
+  reach: reach(),
 });
 
 const forward = z.strictObject({
@@ -97,14 +99,12 @@ export const LISTENERS = {
   explicit: row(explicit, {
     place: (listener) => textOf(listener.address),
     listensAt: (listener) => [{ key: "address", address: listener.address, required: true }],
+    warnings: openProxy,
   }),
   forward: row(forward, {
     place: ({ address: own, server }) => `${textOf(own)} to ${textOf(server)}`,
     listensAt: (listener) => [{ key: "address", address: listener.address, required: true }],
-    conflicts: ({ address: own, server }) =>
-      server.port === own.port && reaches(server.host, own.host)
-        ? [{ path: "server", says: `is ${textOf(server)}, the listener's own address: it would connect to itself` }]
-        : [],
+    connectsTo: ({ server }) => [{ key: "server", address: server }],
   }),
   inline: row(inline, {
     place: ({ networkA, networkB, topology }) => `${networkA} to ${networkB} (${topology})`,
@@ -133,6 +133,18 @@ export function listenerPlace(listener: ListenerConfig): string {
 export function listenerAddress(listener: ListenerConfig): string {
   const [listening] = listenerRow(listener).listensAt?.(listener) ?? [];
   return listening ? textOf(listening.address) : listenerPlace(listener);
+}
+
+/** A proxy that others reach connects wherever they ask it to. */
+function openProxy({ address: own, reach: opened }: z.output<typeof explicit>): Problem[] {
+  if (isLoopbackHost(own.host)) return [];
+  const who = `whoever reaches ${textOf(own)}`;
+  if (opened === undefined || opened.length === 0) {
+    const says = `is not on loopback: ${who} can have the node connect into its networks. Loopback, link-local and this machine's own addresses are refused; rules can forbid more`;
+    return [{ path: "address", says }];
+  }
+  const says = `opens ${opened.join(", ")}: ${who} can also connect to what listens there, as this machine itself can`;
+  return [{ path: "reach", says }];
 }
 
 type Inline = z.output<typeof inline>;

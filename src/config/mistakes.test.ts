@@ -275,7 +275,7 @@ tools:
   [
     "a listener that forwards to itself",
     'listeners: [{ name: a, mode: forward, address: "0.0.0.0:1", server: "localhost:1" }]',
-    ["listeners[0].server is localhost:1, the listener's own address: it would connect to itself"],
+    ["listeners[0].server is localhost:1, where listeners[0] listens: the node would connect to itself"],
   ],
   [
     "version limits out of order",

@@ -22,6 +22,7 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "certificate fault",
   "startTls",
   "monitor",
+  "reach",
   "default",
 ];
 

@@ -11,7 +11,7 @@ export interface Row<Value> {
   place(value: Value): string;
   /** The addresses at which the node listens for it. */
   listensAt?(value: Value): readonly Listening[];
-  /** The address of the other program that the node connects to, which must not be one of the node's own. */
+  /** The addresses of other programs that the node connects to, which must not be the node's own. */
   connectsTo?(value: Value): readonly Address[];
   /** The network interfaces that it uses. */
   interfaces?(value: Value): readonly Interface[];

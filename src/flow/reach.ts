@@ -9,8 +9,8 @@ import type { Story } from "./story.ts";
 /** The part of a session's story in which both peers are connected: Nb, then Na. */
 
 /**
- * Connects to the server: Nb. Addresses that the network phase drops are left out. When no address is left, or none
- * answers, the client is told in its listener's own way, and the answer is why.
+ * Connects to the server: Nb. Addresses that the network phase drops, and those that no session may reach, are left out.
+ * When no address is left, or none answers, the client is told in its listener's own way, and the answer is why.
  */
 export async function reach(
   { arrival, node, session, connections }: Story,
@@ -18,10 +18,12 @@ export async function reach(
   facts: Facts,
 ): Promise<{ readonly server: End; readonly endpoint: Endpoint } | string> {
   try {
-    const judged = (await node.streams.resolve(host)).map((address) => {
-      const verdict = node.policy.onNetwork({ ...facts, server: { address, port } });
-      return { address, verdict };
+    const judging = (await node.streams.resolve(host)).map(async (address) => {
+      const to = { address, port };
+      const refusal = await node.reach.refuse(arrival.listener, host, to);
+      return { address, verdict: refusal ?? node.policy.onNetwork({ ...facts, server: to }) };
     });
+    const judged = await Promise.all(judging);
     const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
     const [first] = judged;
     if (first?.verdict && addresses.length === 0) return refuseArrival({ arrival, session }, first.verdict);

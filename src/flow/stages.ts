@@ -4,6 +4,7 @@ import type { FeedStage } from "../feeds/taps.ts";
 import type { LegStage } from "../legs/stage.ts";
 import type { PkiStage } from "../pki/stage.ts";
 import type { Policy } from "../policy/evaluate.ts";
+import type { Verdict } from "../policy/facts.ts";
 import type { LegAlerts } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { RequestStage } from "../streams/request-stage.ts";
@@ -20,6 +21,7 @@ export interface Node {
   readonly sessions: SessionStage;
   readonly streams: StreamStage;
   readonly policy: Policy;
+  readonly reach: ReachStage;
   readonly servers: ServerMemories;
   readonly requests: RequestStage;
   readonly upgrades: UpgradeStage;
@@ -46,6 +48,12 @@ export interface SessionHandle {
   reportBug(error: unknown): void;
   /** Warns the operator: this server offered TLS in an earlier session and no longer does. */
   warnOfWithdrawnTls(protocol: string, server: Endpoint): void;
+}
+
+/** The addresses that no session may connect to, whatever the rules say. */
+export interface ReachStage {
+  /** `host`: the name or address that the client asked for. Undefined: the session may connect there. */
+  refuse(listener: string, host: string, to: Endpoint): Promise<Verdict | undefined>;
 }
 
 /** What earlier sessions learnt about servers. All workers share it. */

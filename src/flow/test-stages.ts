@@ -88,6 +88,7 @@ export async function runSession(
   const client = world.end("client");
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record) },
+    reach: { refuse: async () => undefined },
     servers: { demandingCertificate: memory(demanding), offeringTls: memory(known) },
     ...world.policyStage(),
     ...world.byteStages(),

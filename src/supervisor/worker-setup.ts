@@ -1,3 +1,4 @@
+import { reachOf } from "../config/own-places.ts";
 import type { Config } from "../config/schema.ts";
 import type { WorkerSetup } from "../messages.ts";
 import type { NodeState } from "./state.ts";
@@ -11,6 +12,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     workers: state.workers.count,
     config: withoutStore(loaded.config),
     policy: loaded.policy,
+    reach: reachOf(loaded.config),
     keys: keystore.keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),

@@ -56,6 +56,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     workers: 2,
     config,
     policy: POLICY,
+    reach: { listeners: {}, places: [] },
     keys: [],
     roots: [],
     demanding: [],

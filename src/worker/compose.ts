@@ -15,6 +15,7 @@ import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";
+import { createReachStage, fetchSettings, type OwnPlaces, openPlaces } from "./reach-stage.ts";
 import { createSessionStage } from "./session-stage.ts";
 import type { WorkerState } from "./state.ts";
 
@@ -28,6 +29,8 @@ export function composeNode(
   const { config, policy } = setup;
   const { timeouts } = config;
   const { admission } = state;
+  const places = openPlaces(setup.reach.places);
+  const hasReturnPorts = config.tools.some((tool) => tool.kind === "proxy" && tool.header === "sslproxy");
   const legSettings = {
     versions: policy.versions,
     handshake: timeouts.handshake,
@@ -38,11 +41,12 @@ export function composeNode(
     sessions: createSessionStage(state.ledger, () => admission.isOver),
     streams: createStreamStage(timeouts, admission.keep),
     policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
+    reach: createReachStage(setup.reach, places, hasReturnPorts ? state.returns.awaitsPort : undefined),
     servers: serverMemories(setup, state),
     requests: createRequestStage(config),
     upgrades: createUpgradeStage({ startTls: config.policy.startTls, timeouts }),
     legs: createLegStage(legSettings, state, keyTaker(feeds)),
-    pki: pkiStage(setup, state),
+    pki: pkiStage(setup, state, places),
     tools,
     feeds: { tap: (session) => openTaps(feeds, session, Date.now()) },
   };
@@ -53,9 +57,10 @@ type PkiState = Pick<WorkerState, "issued" | "trust" | "verified" | "revocation"
 function pkiStage(
   { config, keys, policy: { versions } }: WorkerSetup,
   { issued, trust, verified, revocation: cache }: PkiState,
+  places: OwnPlaces,
 ): PkiStage {
   const { revocation } = config.policy;
-  const fetch = createFetch(revocation);
+  const fetch = createFetch(fetchSettings(revocation, places));
   const asks = revocation.ocsp !== "off" || revocation.crl !== "off";
   const asked = asks ? createRevocationChecker(revocation, cache, fetch) : undefined;
   const fetchIssuers = createIssuerFetch({ cache, fetch, clock: Date.now });

@@ -4,9 +4,11 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type TestContext, test } from "node:test";
 import { NetworkError } from "../../errors.ts";
+import type { Endpoint } from "../../vocabulary.ts";
 import { createFetch } from "./revocation-fetch.ts";
 
-const local = createFetch({ loopback: true });
+const elsewhere = { isOwn: () => false, isPlace: async () => false };
+const local = createFetch({ ...elsewhere, loopback: true });
 const signal = new AbortController().signal;
 const LIMIT = { bytes: 1_000, signal };
 
@@ -33,7 +35,7 @@ test("A fetch follows redirects", async (context) => {
 
 test("A fetch refuses loopback, link-local and multicast addresses, in any spelling and after redirects", async (context) => {
   const url = await serve(context, (_, answer) => answer.writeHead(302, { location: "http://169.254.169.254/" }).end());
-  const strict = createFetch({ loopback: false });
+  const strict = createFetch({ ...elsewhere, loopback: false });
   const { port } = new URL(url);
   const PLACES = [
     "127.0.0.1",
@@ -48,6 +50,30 @@ test("A fetch refuses loopback, link-local and multicast addresses, in any spell
   for (const host of PLACES) await assert.rejects(strict(`http://${host}:${port}/`, LIMIT), failsWith("EACCES"), host);
   await assert.rejects(local(url, LIMIT), failsWith("EACCES"));
   assert.match(String(await local(url, LIMIT).catch(String)), /169\.254\.169\.254 is not allowed/);
+});
+
+test("A fetch refuses this machine's own addresses and the node's own places, also where loopback is allowed", async (context) => {
+  const url = await serve(context, ({ url: path }, answer) => {
+    const [, host] = /^\/to\/(.*)$/.exec(path ?? "") ?? [];
+    if (host === undefined) answer.end("the node's own");
+    else answer.writeHead(302, { location: `http://${host}/` }).end();
+  });
+  const { port } = new URL(url);
+  const asked: Endpoint[] = [];
+  const fetch = createFetch({
+    loopback: true,
+    isOwn: (address) => address === "192.0.2.9",
+    async isPlace(to) {
+      asked.push(to);
+      return to.port === 57_012;
+    },
+  });
+  assert.equal((await fetch(url, LIMIT)).toString(), "the node's own");
+  for (const host of ["127.0.0.1:57012", "localhost:57012", "0x7f.1:57012", "[::ffff:7f00:1]:57012", "192.0.2.9"]) {
+    await assert.rejects(fetch(`http://${host}/`, LIMIT), failsWith("EACCES"), host);
+    await assert.rejects(fetch(`http://127.0.0.1:${port}/to/${host}`, LIMIT), failsWith("EACCES"), `to ${host}`);
+  }
+  assert.ok(asked.some((to) => to.port === Number(port)));
 });
 
 test("A body that is too long or incomplete, a redirect without end or away from http, and status 404 are errors", async (context) => {

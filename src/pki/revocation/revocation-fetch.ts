@@ -4,6 +4,7 @@ import { type IncomingMessage, request } from "node:http";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
 import { NetworkError } from "../../errors.ts";
+import type { Endpoint } from "../../vocabulary.ts";
 
 /** Fetches a URL that a certificate names. Throws NetworkError. */
 export type Fetch = (url: string, limit: FetchLimit) => Promise<Buffer>;
@@ -20,22 +21,32 @@ const MAX_FETCHES = 16;
 /** DNS lookups at the same time: they occupy the few threads that also write files. */
 const MAX_LOOKUPS = 2;
 const MAX_REDIRECTS = 3;
+const HTTP_PORT = 80;
+
+export interface FetchSettings {
+  /** Fetch from loopback addresses too. */
+  readonly loopback: boolean;
+  /** Whether this address is one of this machine's own. */
+  isOwn(address: string): boolean;
+  /** Whether this is a place of the node itself, which is refused also where `loopback` allows its address. */
+  isPlace(to: Endpoint): Promise<boolean>;
+}
 
 /**
  * Makes a fetcher over plain HTTP. The author of a certificate chooses the URL, so the fetcher refuses to connect to this
- * machine and its local network: loopback (unless `loopback`), link-local, multicast. Private networks are allowed,
- * because a company's CA is there. It checks the address that it connects to, not the name in the URL.
+ * machine and its local network: its own addresses (loopback unless `loopback`), link-local, multicast. Private networks are
+ * allowed, because a company's CA is there. It checks the address that it connects to, not the name in the URL.
  */
-export function createFetch({ loopback }: { readonly loopback: boolean }): Fetch {
+export function createFetch(settings: FetchSettings): Fetch {
   const fetches = createGate(MAX_FETCHES);
-  const hosts = { lookups: createGate(MAX_LOOKUPS), isAllowed: (address: string) => isAllowed(address, loopback) };
+  const hosts = { lookups: createGate(MAX_LOOKUPS), isAllowed: (to: Endpoint) => isAllowed(to, settings) };
   return (url, limit) => fetches.enter(() => followRedirects(url, limit, hosts), limit.signal);
 }
 
 /** Which hosts may be asked, and the gate of their lookups. */
 interface Hosts {
   readonly lookups: Gate;
-  isAllowed(address: string): boolean;
+  isAllowed(to: Endpoint): Promise<boolean>;
 }
 
 async function followRedirects(url: string, limit: FetchLimit, hosts: Hosts): Promise<Buffer> {
@@ -61,9 +72,10 @@ async function ask(place: string, signal: AbortSignal, hosts: Hosts): Promise<In
   const url = URL.parse(place);
   if (url?.protocol !== "http:") throw new NetworkError("The redirect is not to an http URL", "EPROTO");
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  if (isIP(host) && !hosts.isAllowed(host)) throw refused(host);
+  const port = Number(url.port || HTTP_PORT);
+  if (isIP(host) && !(await hosts.isAllowed({ address: host, port }))) throw refused(host);
   const find: LookupFunction = (name, options, done) =>
-    void findAddresses(name, options, signal, hosts).then(
+    void findAddresses({ host: name, port }, options, signal, hosts).then(
       (found) => done(null, found),
       (error) => done(error, []),
     );
@@ -78,13 +90,14 @@ async function ask(place: string, signal: AbortSignal, hosts: Hosts): Promise<In
 
 /** The allowed addresses of a host; at least one. Throws NetworkError. */
 async function findAddresses(
-  host: string,
+  { host, port }: { readonly host: string; readonly port: number },
   options: LookupOptions,
   signal: AbortSignal,
   { lookups, isAllowed }: Hosts,
 ): Promise<LookupAddress[]> {
   const found = await lookups.enter(() => lookup(host, { ...options, all: true }), signal);
-  const allowed = found.filter(({ address }) => isAllowed(address));
+  const answers = await Promise.all(found.map(({ address }) => isAllowed({ address, port })));
+  const allowed = found.filter((_, index) => answers[index]);
   if (allowed.length === 0) throw refused(host);
   return allowed;
 }
@@ -109,16 +122,18 @@ async function readBody(answer: IncomingMessage, place: string, { bytes: most, s
   return Buffer.concat(chunks);
 }
 
-const REFUSED_RANGES: readonly string[] = ["loopback", "linkLocal", "multicast", "unspecified", "broadcast"];
+const REFUSED_RANGES: readonly string[] = ["linkLocal", "multicast", "unspecified", "broadcast"];
 
-function isAllowed(address: string, loopback: boolean): boolean {
+async function isAllowed(to: Endpoint, { loopback, isOwn, isPlace }: FetchSettings): Promise<boolean> {
   // process() turns an IPv4-mapped IPv6 address into the IPv4 address.
-  const range = ipaddr.process(address.replace(/%.*$/, "")).range();
-  return (loopback && range === "loopback") || !REFUSED_RANGES.includes(range);
+  const range = ipaddr.process(to.address.replace(/%.*$/, "")).range();
+  if (range === "loopback") return loopback && !(await isPlace(to));
+  return !REFUSED_RANGES.includes(range) && !isOwn(to.address) && !(await isPlace(to));
 }
 
 function refused(host: string): NetworkError {
-  return new NetworkError(`${host} is not allowed: it is a loopback, link-local or multicast address`, "EACCES");
+  const says = "it is this machine's own, link-local or multicast, or belongs to the node";
+  return new NetworkError(`${host} is not allowed: ${says}`, "EACCES");
 }
 
 function asNetworkError(error: NodeJS.ErrnoException, host: string, signal: AbortSignal): NetworkError {
