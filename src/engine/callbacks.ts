@@ -9,8 +9,8 @@ import { addressOf, callback, copyFrom, libc, memory, ssl } from "./native.ts";
 export interface Listener {
   /** A fatal alert or close_notify passed. */
   onAlert(direction: "received" | "sent", description: number): void;
-  /** A session that can be resumed later, as DER: a secret. `id` is its identifier, which clients bring below TLS 1.3. */
-  onSession(id: Buffer, session: Buffer): void;
+  /** A session that can be resumed later: a secret. OpenSSL's during the call. */
+  onSession(session: number): void;
   /** One line of the NSS key log format, without its end. A secret. */
   onKey(line: string): void;
   /** The server asks for a client certificate. False: it is answered with none; true: the handshake pauses first. */
@@ -68,7 +68,7 @@ export const callbacks = {
   ),
 
   newSession: callback("new_session", "int", ["uintptr_t", "uintptr_t"], 0, (_ssl, session) => {
-    acting?.onSession(identifierOf(session!), encode(session!));
+    acting?.onSession(session!);
     // The reference stays OpenSSL's.
     return 0;
   }),
@@ -95,7 +95,7 @@ export const callbacks = {
 } as const;
 
 /** An SSL_SESSION from its DER; 0: it cannot be read. The caller owns it. */
-export function decode(der: Buffer): number {
+function decode(der: Buffer): number {
   const bytes = memory(der.length);
   der.copy(bytes);
   const cursor = memory(8);
@@ -105,7 +105,8 @@ export function decode(der: Buffer): number {
   return session;
 }
 
-function encode(session: number): Buffer {
+/** An SSL_SESSION as DER. */
+export function encode(session: number): Buffer {
   const bytes = memory(ssl.i2d_SESSION(session, null));
   const cursor = memory(8);
   cursor.writeBigUInt64LE(BigInt(addressOf(bytes)));
@@ -113,7 +114,8 @@ function encode(session: number): Buffer {
   return bytes;
 }
 
-function identifierOf(session: number): Buffer {
+/** What a client brings below TLS 1.3. */
+export function identifierOf(session: number): Buffer {
   const length = memory(4);
   const at = ssl.SESSION_get_id(session, length);
   const bytes = length.readUInt32LE();

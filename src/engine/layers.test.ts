@@ -15,6 +15,7 @@ import type { End } from "./end.ts";
 import { type Agreed, BROKEN, END, type Layer, type LayerFailure, RESET, TRUNCATED } from "./layer.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
 import { relay } from "./relay.ts";
+import type { Session } from "./session.ts";
 import { Ssl3Layer } from "./ssl3-layer.ts";
 import { acceptOne, endAndSocket, endPair, readBytes, readToEnd, shake, writeAll, writer } from "./test-ends.ts";
 import { request } from "./test-peers.ts";
@@ -254,10 +255,11 @@ test("A session is resumed where its bond is the same, by identifier, by ticket 
     const ticketKey = randomBytes(80);
     const client = contextOf("client", version, { sessions: true, tickets });
     const server = contextOf("server", version, { sessions: true, tickets, ...(tickets && { ticketKey }) });
-    const kept: { taken?: Buffer; made?: Buffer } = {};
+    const kept: { taken?: Session; made?: Buffer } = {};
     const visit = async (bond: string, more: Partial<OpensslOptions> = {}) => {
       const [near, far] = await endPair(t);
-      const taken = (_: Buffer, session: Buffer) => {
+      const taken = (session: Session) => {
+        kept.taken?.release();
         kept.taken = session;
       };
       const made = (_: Buffer, session: Buffer) => {
@@ -265,7 +267,7 @@ test("A session is resumed where its bond is the same, by identifier, by ticket 
       };
       const own = Buffer.from(bond);
       const [{ agreed }] = await Promise.all([
-        shake(near, new OpensslLayer({ end: near, writer, context: client, onSession: taken, ...more })),
+        shake(near, new OpensslLayer({ end: near, writer, context: client, onServerSession: taken, ...more })),
         shake(
           far,
           new OpensslLayer({ end: far, writer, context: server, onSession: made, bond: own, resumable: kept.made }),

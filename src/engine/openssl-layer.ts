@@ -1,7 +1,7 @@
 import { InvariantError, NetworkError } from "../errors.ts";
 import { CALL, called, calling } from "../linux/last-call.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { actFor, decode, type Listener } from "./callbacks.ts";
+import { actFor, encode, identifierOf, type Listener } from "./callbacks.ts";
 import { encodeCertificate } from "./certificates.ts";
 import type { Context } from "./contexts.ts";
 import { dropErrors, explain, reasonOf, takeError, UNEXPECTED_EOF } from "./errors.ts";
@@ -20,6 +20,7 @@ import {
 } from "./layer.ts";
 import { SCRATCH } from "./loop.ts";
 import { addressOf, copyFrom, crypto, libc, memory, permanent, rethrow, ssl } from "./native.ts";
+import { Session } from "./session.ts";
 import { drain, newPair, type Pair, releasePair, type Writer, type Writing } from "./writer.ts";
 
 /**
@@ -38,8 +39,8 @@ export interface OpensslOptions {
   readonly context: Context;
   /** Of a client: the SNI; undefined: none is sent. */
   readonly serverName?: string | undefined;
-  /** Of a client: the session to offer, as DER. */
-  readonly session?: Buffer | undefined;
+  /** Of a client: the session to offer, which stays the caller's. */
+  readonly session?: Session | undefined;
   /** Of a client: asks the server to staple the status of its certificate (RFC 6066, section 8). */
   readonly staple?: boolean;
   /** Of a server: the protocol that it chooses; undefined: none. */
@@ -48,7 +49,9 @@ export interface OpensslOptions {
   readonly resumable?: Buffer | undefined;
   /** Of a server: sessions and tickets are resumed only where this is the same. At most 32 bytes. */
   readonly bond?: Buffer | undefined;
-  /** A session that can be resumed later: `id` is its identifier, `session` its DER. Called during the handshake and later. */
+  /** Of a client: a session that can be resumed later, the receiver's from here on. Called during the handshake and later. */
+  readonly onServerSession?: ((session: Session) => void) | undefined;
+  /** Of a server: the same as DER, and the identifier by which clients come back below TLS 1.3. */
   readonly onSession?: ((id: Buffer, session: Buffer) => void) | undefined;
   /** One line of the NSS key log format, without its end. */
   readonly onKey?: ((line: string) => void) | undefined;
@@ -74,6 +77,8 @@ type Operation = typeof HANDSHAKE | typeof READ | typeof WRITE | typeof SHUTDOWN
 const OPERATION_CALLS = [CALL.SSL_do_handshake, CALL.SSL_read, CALL.SSL_write, CALL.SSL_shutdown] as const;
 
 const BIO_NOCLOSE = 0;
+/** SSL_SENT_SHUTDOWN and SSL_RECEIVED_SHUTDOWN. */
+const SENT_AND_RECEIVED = 3;
 
 /** SSLs that are alive: a metric, and what tests look at. */
 let live = 0;
@@ -100,6 +105,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #carrier: Carrier;
   readonly #writer: Writer;
   readonly #context: Context;
+  readonly #onServerSession: OpensslOptions["onServerSession"];
   readonly #onSession: OpensslOptions["onSession"];
   readonly #onKey: OpensslOptions["onKey"];
   readonly #inside: Inside | undefined;
@@ -145,11 +151,12 @@ export class OpensslLayer implements Layer, Writing, Listener {
   };
 
   constructor(options: OpensslOptions) {
-    const { end, writer, context, serverName, session, staple, alpn, resumable, bond, onSession, onKey } = options;
+    const { end, writer, context, serverName, session, staple, alpn, resumable, bond, onKey } = options;
     this.#carrier = end;
     this.#writer = writer;
     this.#context = context;
-    this.#onSession = onSession;
+    this.#onServerSession = options.onServerSession;
+    this.#onSession = options.onSession;
     this.#onKey = onKey;
     this.alpn = alpn === undefined ? undefined : fixed(Buffer.from(alpn, "latin1"));
     this.resumable = resumable;
@@ -168,15 +175,11 @@ export class OpensslLayer implements Layer, Writing, Listener {
     }
   }
 
-  #prepareClient(serverName: string | undefined, session: Buffer | undefined, staple: boolean): void {
+  #prepareClient(serverName: string | undefined, session: Session | undefined, staple: boolean): void {
     ssl.set_connect_state(this.#ssl);
     if (serverName !== undefined) ssl.ctrlText(this.#ssl, CTRL.SET_TLSEXT_HOSTNAME, 0, serverName);
     if (staple) ssl.ctrl(this.#ssl, CTRL.SET_TLSEXT_STATUS_REQ_TYPE, STATUSTYPE_OCSP, 0);
-    const offered = session ? decode(session) : 0;
-    if (offered === 0) return;
-    ssl.set_session(this.#ssl, offered);
-    // The SSL has a reference of its own.
-    ssl.SESSION_free(offered);
+    session?.offer(this.#ssl);
   }
 
   #standInside(below: Wire): Inside {
@@ -326,6 +329,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#ssl = 0;
     this.#unwritten = undefined;
     calling(CALL.SSL_free, this.#carrier.fd);
+    // Otherwise OpenSSL spoils the session of a connection that ends without close_notify (RFC 5246, section 7.2.1, no longer asks for it).
+    if (this.#onServerSession) ssl.set_shutdown(own, SENT_AND_RECEIVED);
     ssl.free(own);
     called();
     live -= 1;
@@ -370,8 +375,9 @@ export class OpensslLayer implements Layer, Writing, Listener {
     else this.alertSent = description;
   }
 
-  onSession(id: Buffer, session: Buffer): void {
-    this.#onSession?.(id, session);
+  onSession(session: number): void {
+    this.#onSession?.(identifierOf(session), encode(session));
+    this.#onServerSession?.(new Session(session));
   }
 
   onKey(line: string): void {

@@ -4,10 +4,12 @@ import { test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
 import type { End } from "../engine/end.ts";
 import { BROKEN } from "../engine/layer.ts";
+import { liveSessions } from "../engine/session.ts";
 import { endAndSocket, readToEnd } from "../engine/test-ends.ts";
 import { make } from "../pki/x509/test-chain.ts";
 import { createSessionKeeper, type SessionKeeper } from "../resumption/keeper.ts";
 import { createSealer } from "../resumption/seal.ts";
+import { ServerSessions } from "../resumption/server-sessions.ts";
 import { createSessionCache } from "../resumption/session-cache.ts";
 import { makeTicketKey } from "../resumption/ticket-keys.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
@@ -16,6 +18,7 @@ import { openClientLeg } from "./client-leg.ts";
 import type { ClientLeg, ClientResumption, ServerLeg } from "./leg.ts";
 import { greet, nodePeer, type Pair, testLeg } from "./leg-compliance.ts";
 import { openServerLeg } from "./server-leg.ts";
+import type { RememberedSession } from "./server-session.ts";
 import { Cleanup, COMMON, nodesHello, readHello } from "./test-pairs.ts";
 
 const root = await make({ subject: "CN=root", ca: true });
@@ -28,8 +31,8 @@ const ticketKeys = [makeTicketKey()];
 type Version = "TLSv1.2" | "TLSv1.3";
 
 /** A keeper that has one cache and shares it with nobody. */
-function keeper(once: boolean): SessionKeeper {
-  const own = createSessionCache({ entries: 100, bytes: 1e6, ofOneName: 4, once });
+function keeper(): SessionKeeper {
+  const own = createSessionCache(100);
   return createSessionKeeper({ kind: "test", sealer: createSealer(Buffer.alloc(32)), own });
 }
 
@@ -59,7 +62,7 @@ async function clientVisit(
 }
 
 const WAYS: readonly (readonly [string, Version, () => ClientResumption])[] = [
-  ["an identifier", "TLSv1.2", () => ({ sessions: keeper(false), ticketKeys: [], bond: BOND, timeout: 60_000 })],
+  ["an identifier", "TLSv1.2", () => ({ sessions: keeper(), ticketKeys: [], bond: BOND, timeout: 60_000 })],
   ["a ticket", "TLSv1.2", () => ({ sessions: undefined, ticketKeys, bond: BOND, timeout: 60_000 })],
   ["a ticket", "TLSv1.3", () => ({ sessions: undefined, ticketKeys, bond: BOND, timeout: 60_000 })],
 ];
@@ -99,7 +102,7 @@ async function sayNonsense({ peer, end }: Pick<Pair, "peer" | "end">): Promise<v
 }
 
 test("The client leg does not come back to a session that a fatal alert has ended", async () => {
-  const resumption = { sessions: keeper(false), ticketKeys: [], bond: BOND, timeout: 60_000 };
+  const resumption = { sessions: keeper(), ticketKeys: [], bond: BOND, timeout: 60_000 };
   const first = await clientVisit("TLSv1.2", undefined, resumption);
   const session = await first.session();
   first.close();
@@ -146,7 +149,12 @@ test("OpenSSL itself refuses a session of another bond, should it be handed one"
 });
 
 /** A server with the memory of its context, and the leg toward it. */
-async function serverVisit(version: Version, hello: ClientHello, server: TLSServer, sessions: SessionKeeper) {
+async function serverVisit(
+  version: Version,
+  hello: ClientHello,
+  server: TLSServer,
+  sessions: ServerSessions<RememberedSession>,
+) {
   const cleanup = new Cleanup();
   const [end, socket] = await endAndSocket(cleanup);
   const options = { isServer: true, allowHalfOpen: true, secureContext: server[version] };
@@ -161,7 +169,7 @@ async function serverVisit(version: Version, hello: ClientHello, server: TLSServ
   return { ...pair, close: () => cleanup.close() };
 }
 
-function openLeg(end: End, hello: ClientHello, sessions: SessionKeeper) {
+function openLeg(end: End, hello: ClientHello, sessions: ServerSessions<RememberedSession>) {
   const resumption = { sessions, bond: BOND, timeout: 60_000 };
   return openServerLeg(end, hello, { ...COMMON, versions: RANGE, resumption });
 }
@@ -175,7 +183,7 @@ function makeServer(): TLSServer {
 }
 
 for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
-  const twice = async (sessions: SessionKeeper, hellos: readonly [ClientHello, ClientHello]) => {
+  const twice = async (sessions: ServerSessions<RememberedSession>, hellos: readonly [ClientHello, ClientHello]) => {
     const server = makeServer();
     const first = await serverVisit(version, hellos[0], server, sessions);
     assert.equal(first.leg.negotiated.resumed, false);
@@ -185,12 +193,12 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
 
   testLeg(`The server leg resumed over ${version}`, async () => {
     const hello = await nodesHello({});
-    return (await twice(keeper(true), [hello, hello])).again;
+    return (await twice(new ServerSessions<RememberedSession>(100), [hello, hello])).again;
   });
 
   test(`A server leg resumed over ${version} gives what the server showed before: certificate and chain`, async () => {
     const hello = await nodesHello({});
-    const { first, again } = await twice(keeper(true), [hello, hello]);
+    const { first, again } = await twice(new ServerSessions<RememberedSession>(100), [hello, hello]);
     assert.equal(again.leg.negotiated.resumed, true);
     assert.deepEqual(again.leg.certificate.raw, Buffer.from(leaf.der));
     assert.deepEqual(
@@ -208,7 +216,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
       { ...hello, serverName: "other.test" },
       { ...hello, supportedGroups: hello.supportedGroups.slice(1) },
     ]) {
-      const { again } = await twice(keeper(true), [hello, other]);
+      const { again } = await twice(new ServerSessions<RememberedSession>(100), [hello, other]);
       assert.equal(again.leg.negotiated.resumed, false);
       again.close();
     }
@@ -216,7 +224,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
 
   test(`The server leg does not come back over ${version} to a session that a fatal alert has ended`, async () => {
     const hello = await nodesHello({});
-    const sessions = keeper(true);
+    const sessions = new ServerSessions<RememberedSession>(100);
     const server = makeServer();
     for (const [resumed, nonsense] of [
       [false, false],
@@ -231,9 +239,20 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     }
   });
 
+  test(`Sessions over ${version} that are no longer kept are OpenSSL's memory no longer`, async () => {
+    const hello = await nodesHello({});
+    const before = liveSessions();
+    const sessions = new ServerSessions<RememberedSession>(100);
+    const { again } = await twice(sessions, [hello, hello]);
+    assert.ok(liveSessions() > before);
+    again.close();
+    sessions.flush();
+    assert.equal(liveSessions(), before);
+  });
+
   test(`A session whose leg failed over ${version} is not offered again`, async () => {
     const hello = await nodesHello({});
-    const sessions = keeper(true);
+    const sessions = new ServerSessions<RememberedSession>(100);
     const { again } = await twice(sessions, [hello, hello]);
     again.close();
     const cleanup = new Cleanup();

@@ -3,6 +3,7 @@ import type { End } from "../engine/end.ts";
 import { NOTHING_NOW } from "../engine/layer.ts";
 import { SCRATCH } from "../engine/loop.ts";
 import { OpensslLayer } from "../engine/openssl-layer.ts";
+import type { Session } from "../engine/session.ts";
 import { until } from "../engine/wait.ts";
 import type { Writer } from "../engine/writer.ts";
 import { ConfigError, NetworkError } from "../errors.ts";
@@ -50,29 +51,44 @@ export async function openServerLeg(
   }
   const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions);
   if (offer.kind === "failed") return offer;
-  const memory = resumption && new SessionMemory(resumption, offer);
-  const earlier = await memory?.find();
   const context = contextFor(offer, options);
   if (!(context instanceof Context)) return context;
+  const memory = resumption && new SessionMemory(resumption, offer);
+  try {
+    return await shakeHandsWithServer(end, context, offer, memory, options);
+  } finally {
+    memory?.settle();
+  }
+}
+
+async function shakeHandsWithServer(
+  end: End,
+  context: Context,
+  offer: Offer,
+  memory: SessionMemory | undefined,
+  options: ServerLegOptions,
+): Promise<ServerLeg | LegFailure> {
+  const earlier = memory?.find();
   const layer = layerFor(end, context, offer, options, { session: earlier?.session, take: memory?.take });
-  const shaken = await shakeHands("server", end, layer, timeout);
+  const shaken = await shakeHands("server", end, layer, options.timeout);
   const failure = shaken.kind === "failed" ? shaken : await refusalBehind(end, layer, shaken.certificateRequested);
   if (failure) {
     end.close();
     if (earlier) memory?.forget();
     return { ...failure, resuming: earlier !== undefined };
   }
-  const { resumed, version } = layer.agreed();
+  const agreed = layer.agreed();
+  const { resumed, version } = agreed;
   const shown = resumed && earlier ? earlier.shown : showChain(layer, options);
   if (!shown) {
     end.close();
     const reason = "The server showed no certificate";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
-  memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"] ? earlier?.session : undefined);
+  memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"]);
   if (memory) end.onceClosed(() => layer.failure && memory.forget());
   const { chain, ders, key } = shown.certificates;
-  const negotiated = negotiatedOf(layer.agreed());
+  const negotiated = negotiatedOf(agreed);
   return {
     kind: "up",
     ...{ certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite) },
@@ -129,11 +145,11 @@ function layerFor(
   context: Context,
   { serverName }: Offer,
   { writer, staple = false, takeKey }: ServerLegOptions,
-  { session, take }: { readonly session: Buffer | undefined; readonly take: ((session: Buffer) => void) | undefined },
+  { session, take }: { readonly session: Session | undefined; readonly take: ((session: Session) => void) | undefined },
 ): OpensslLayer {
   const layer = new OpensslLayer({
     ...{ end, writer, context, serverName, session, staple },
-    onSession: take && ((_id, given) => take(given)),
+    onServerSession: take,
     onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
   });
   end.push(layer);

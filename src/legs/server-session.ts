@@ -1,25 +1,37 @@
+import type { Session } from "../engine/session.ts";
 import { readValidity } from "../pki/x509/validity.ts";
-import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
+import type { Bond } from "../resumption/keeper.ts";
+import { type KeptSession, ServerSessions } from "../resumption/server-sessions.ts";
+import type { SavedSession } from "../ssl3/connection.ts";
 import type { Offer } from "./offer.ts";
-import { readShown, type ShownCertificates } from "./shown-chain.ts";
+import type { ShownCertificates } from "./shown-chain.ts";
 
 /** How the node comes back to a server. */
 export interface ServerResumption {
-  readonly sessions: SessionKeeper;
+  readonly sessions: ServerSessions<RememberedSession>;
   /** What must be the same when it does, beside all that is offered. */
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;
 }
 
+export type RememberedSession = TlsSession | Ssl3Session;
+
 /**
- * A session with a server as it is kept. In an abbreviated handshake a server shows no certificate, and OpenSSL keeps none of
- * the chain: what it showed in the full handshake is kept along, so that it is judged anew each time.
+ * In an abbreviated handshake a server shows no certificate: what it showed in the full handshake is kept along, so that it is
+ * judged anew each time.
  */
-export interface ServerSession {
-  /** In DER: a secret. */
-  readonly session: Buffer;
+interface TlsSession extends KeptSession {
+  readonly kind: "tls";
+  readonly session: Session;
   readonly shown: ShownChain;
+}
+
+export interface Ssl3Session extends KeptSession {
+  readonly kind: "ssl3";
+  readonly session: SavedSession;
+  /** ms since the epoch. */
+  readonly until: number;
 }
 
 export interface ShownChain {
@@ -30,45 +42,74 @@ export interface ShownChain {
 
 /** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
 export class SessionMemory {
-  readonly #sessions: SessionKeeper;
-  readonly #bond: Bond;
+  readonly #sessions: ServerResumption["sessions"];
+  readonly #name: string;
   /** Sessions that the server gave before the leg was up. */
-  readonly #early: Buffer[] = [];
+  #early: Session[] = [];
+  #earlier: TlsSession | undefined;
   #shown: ShownChain | undefined;
+  #isOver = false;
 
   constructor({ sessions, bond }: ServerResumption, offer: Offer) {
     this.#sessions = sessions;
-    this.#bond = [...bond, JSON.stringify(offer)];
+    this.#name = ServerSessions.nameOf([...bond, JSON.stringify(offer)]);
   }
 
-  async find(): Promise<ServerSession | undefined> {
-    const bytes = await this.#sessions.find(this.#bond, Date.now());
-    return bytes && readServerSession(bytes);
+  /** The session that the leg may offer. It stays this memory's. */
+  find(): TlsSession | undefined {
+    const found = this.#sessions.find(this.#name, Date.now());
+    if (found?.kind === "tls") this.#earlier = found;
+    return this.#earlier;
   }
 
   /** The server gives a session, now or later. Nothing is kept before `keep`. */
-  readonly take = (session: Buffer): void => {
-    if (!this.#shown) {
-      this.#early.push(session);
-      return;
-    }
-    const { until } = this.#shown;
-    this.#sessions.put(this.#bond, writeServerSession({ session, shown: this.#shown }), until);
+  readonly take = (session: Session): void => {
+    if (this.#isOver) session.release();
+    else if (this.#shown) this.#put(session, this.#shown);
+    else this.#early.push(session);
   };
 
-  /** The leg is up. `shown`: by what the server is judged. `used`: the session that was resumed. */
-  keep(shown: ShownChain, used: Buffer | undefined): void {
+  /** The leg is up. `shown`: by what the server is judged. `reusable`: the session that was resumed is good for more connections. */
+  keep(shown: ShownChain, reusable: boolean): void {
     this.#shown = shown;
-    const early = this.#early.splice(0);
-    for (const session of early) this.take(session);
+    const early = this.#early;
+    this.#early = [];
+    for (const session of early) this.#put(session, shown);
+    const earlier = this.#earlier;
+    this.#earlier = undefined;
     // A session of TLS 1.2 is good for more than one connection, and a server that resumes it often gives no other.
-    if (used && early.length === 0) this.take(used);
+    if (earlier && reusable && early.length === 0) this.#put(earlier.session, shown);
+    else earlier?.release();
   }
 
   /** All of them: after a fatal alert none is to be resumed (RFC 5246, section 7.2). */
   forget(): void {
-    this.#sessions.forget(this.#bond);
+    this.#sessions.forget(this.#name);
   }
+
+  /** The handshake is over. Without `keep` before it, what the server gave or gives is dropped. */
+  settle(): void {
+    if (this.#shown) return;
+    this.#isOver = true;
+    this.#earlier?.release();
+    this.#earlier = undefined;
+    for (const session of this.#early.splice(0)) session.release();
+  }
+
+  #put(session: Session, shown: ShownChain): void {
+    const remembered = { kind: "tls", session, shown, bytes: sizeOf(shown), release: () => session.release() } as const;
+    this.#sessions.put(this.#name, remembered, shown.until);
+  }
+}
+
+/** Of a session in bytes, without its certificates. */
+const SESSION = 2_048;
+/** How much more a certificate is in OpenSSL's memory than in DER. */
+const DECODED = 4;
+
+/** Sessions of one handshake share the certificates, and each counts them: nobody else may hold them any more. */
+function sizeOf({ certificates: { ders } }: ShownChain): number {
+  return SESSION + DECODED * ders.reduce((sum, { length }) => sum + length, 0);
 }
 
 /**
@@ -78,25 +119,4 @@ export class SessionMemory {
 export function rememberChain(certificates: ShownCertificates, timeout: number, now: number): ShownChain {
   const ends = certificates.chain.map((one) => readValidity(one).notAfter).filter((end) => end > now);
   return { certificates, until: Math.min(now + timeout, ...ends) };
-}
-
-interface Written {
-  readonly session: string;
-  /** DER in base64. */
-  readonly chain: readonly string[];
-  readonly until: number;
-}
-
-function writeServerSession({ session, shown: { certificates, until } }: ServerSession): Buffer {
-  const chain = certificates.ders.map((der) => der.toString("base64"));
-  const written: Written = { session: session.toString("base64"), chain, until };
-  return Buffer.from(JSON.stringify(written));
-}
-
-/** `bytes` were this node's own: no stranger could have written them. Undefined: a version of the node that wrote otherwise. */
-function readServerSession(bytes: Uint8Array): ServerSession | undefined {
-  const { session, chain, until } = JSON.parse(Buffer.from(bytes).toString()) as Written;
-  if (!Array.isArray(chain)) return undefined;
-  const certificates = readShown(chain.map((der: string) => Buffer.from(der, "base64")));
-  return certificates && { session: Buffer.from(session, "base64"), shown: { certificates, until } };
 }

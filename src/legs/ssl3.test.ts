@@ -10,6 +10,7 @@ import { relay } from "../engine/relay.ts";
 import { acceptOne, endAndSocket, endPair, readToEnd, writeAll } from "../engine/test-ends.ts";
 import { until } from "../engine/wait.ts";
 import type { SessionKeeper } from "../resumption/keeper.ts";
+import { ServerSessions } from "../resumption/server-sessions.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { record } from "../wire/record.ts";
 import { openClientLeg } from "./client-leg.ts";
@@ -17,6 +18,7 @@ import type { KeyTaker } from "./leg.ts";
 import { enginePeer, type Pair, testLeg } from "./leg-compliance.ts";
 import type { VersionRange } from "./offer.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
+import type { RememberedSession, ServerResumption } from "./server-session.ts";
 import { Cleanup, COMMON, helloOf, readHello } from "./test-pairs.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../test/recorded/ssl3/${name}`, import.meta.url), "utf8");
@@ -30,7 +32,7 @@ const HELLO = helloOf(HELLO_BYTES);
 interface Wanted {
   readonly suite?: number;
   readonly versions?: VersionRange;
-  readonly sessions?: { readonly client: SessionKeeper; readonly server: SessionKeeper };
+  readonly sessions?: { readonly client: SessionKeeper; readonly server: ServerResumption["sessions"] };
   readonly bond?: string;
   readonly takeKey?: KeyTaker;
 }
@@ -178,7 +180,7 @@ test("A client that has gone, or goes, or says nothing, is told apart", async (t
 });
 
 test("Both legs come back to a session of the same bond, and of no other", async (t) => {
-  const sessions = { client: keeper(), server: keeper() };
+  const sessions = { client: keeper(), server: new ServerSessions<RememberedSession>(10) };
   const open = async (bond: string, suite = 0x002f) => {
     const { server, client } = await bothUp(t, { sessions, bond, suite });
     assert.equal(server.certificate.subject, "CN=recorded.test");
@@ -193,7 +195,7 @@ test("Both legs come back to a session of the same bond, and of no other", async
 });
 
 test("A leg that fails says whether the server was offered a session, which is not offered again", async (t) => {
-  const sessions = { client: keeper(), server: keeper() };
+  const sessions = { client: keeper(), server: new ServerSessions<RememberedSession>(10) };
   const fail = async () => {
     const [near, far] = await endAndSocket(t);
     far.once("readable", () => far.resetAndDestroy());
@@ -209,7 +211,7 @@ test("A leg that fails says whether the server was offered a session, which is n
 
 for (const side of ["client", "server"] as const) {
   test(`Neither leg comes back to a session whose ${side} said something that ends it with a fatal alert`, async (t) => {
-    const sessions = { client: keeper(), server: keeper() };
+    const sessions = { client: keeper(), server: new ServerSessions<RememberedSession>(10) };
     const open = async () => {
       const { client, near, far } = await bothUp(t, { sessions });
       return { near, far, resumed: client.negotiated.resumed };

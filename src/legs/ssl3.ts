@@ -13,7 +13,7 @@ import { explain, shakeHands } from "./handshake.ts";
 import type { ClientLeg, ClientResumption, KeyTaker, LegFailure, Negotiated, Presentable, ServerLeg } from "./leg.ts";
 import type { ServerResumption } from "./server-session.ts";
 import { keyUseOf, readShown } from "./shown-chain.ts";
-import { findSession, forgetSession, storeSession } from "./ssl3-session.ts";
+import { findSession, forgetSession, Ssl3Memory, storeSession } from "./ssl3-session.ts";
 
 /** Legs of SSL 3.0: what `openClientLeg` and `openServerLeg` choose when nothing newer is spoken. */
 
@@ -42,7 +42,7 @@ export async function openSsl3ClientLeg(
   const identities = presented.map(readIdentity);
   const name = hello.sessionId.toString("hex");
   const earlier = place && name !== "" ? await findSession(place, name) : undefined;
-  const find = place && (() => earlier?.session);
+  const find = place && (() => earlier);
   const layer = pushLayer(end, createServer({ random: randomBytes, identities, suites, highest, find }));
   let own = earlier && name;
   if (place) end.onceClosed(() => layer.failure && own !== undefined && forgetSession(place, own));
@@ -56,7 +56,7 @@ export async function openSsl3ClientLeg(
   const { session, resumed, suite } = established;
   if (place && session && !resumed) {
     own = session.id.toString("hex");
-    storeSession(place, own, session, undefined);
+    storeSession(place, own, session);
   }
   const shown = identities.findIndex(({ key }) => authOf(key) === suite.auth);
   // In a resumed session none was shown.
@@ -85,15 +85,15 @@ export async function openSsl3ServerLeg(
       code: "ERR_SSL_NO_CIPHERS_AVAILABLE",
     });
   }
-  const name = JSON.stringify([suites, fallback]);
-  const earlier = place && (await findSession(place, name));
+  const memory = place && new Ssl3Memory(place, JSON.stringify([suites, fallback]));
+  const earlier = memory?.find();
   const connection = createClient({ random: randomBytes, suites, fallback, session: earlier?.session });
   const layer = pushLayer(end, connection);
-  if (place) end.onceClosed(() => layer.failure && forgetSession(place, name));
+  if (memory) end.onceClosed(() => layer.failure && memory.forget());
   const shaken = await shakeHands("server", end, layer, timeout);
   if (shaken.kind === "failed") {
     end.close();
-    if (place && earlier) forgetSession(place, name);
+    if (earlier) memory?.forget();
     // SSL 3.0 has no alert of its own for it, but the server asked before it refused.
     const { certificateRequested } = connection;
     return { ...shaken, certificateRequested, resuming: earlier !== undefined };
@@ -108,7 +108,7 @@ export async function openSsl3ServerLeg(
   }
   const { session, resumed } = established;
   // What was found is gone from where it was.
-  if (place && session) storeSession(place, name, session, resumed ? earlier : undefined);
+  if (session) memory?.keep(session, resumed ? earlier : undefined);
   const { chain, ders, key } = shown;
   const negotiated = negotiatedOf(established);
   return { kind: "up", certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite), negotiated };

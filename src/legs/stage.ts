@@ -13,6 +13,7 @@ import type { ClientLeg, KeyTaker, LegFailure, Presentable } from "./leg.ts";
 import type { VersionRange } from "./offer.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
+import type { ServerResumption } from "./server-session.ts";
 
 /** The TLS sessions with the two peers. */
 export interface LegStage {
@@ -77,7 +78,7 @@ export interface LegSettings {
 /** What the legs of all sessions share. */
 export interface LegMemory {
   readonly contexts: ContextCache;
-  readonly sessions: Pick<WorkerSessions, "clients" | "servers">;
+  readonly sessions: Pick<WorkerSessions, "clients"> & { readonly servers: ServerResumption["sessions"] };
   readonly writer: Writer;
   /** The keys are replaced as they are renewed. */
   readonly tickets: { readonly keys: TicketKeys; hits: number; misses: number };

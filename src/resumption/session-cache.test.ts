@@ -5,10 +5,9 @@ import { ENTRY_BYTES } from "../cache.ts";
 import { createSessionCache } from "./session-cache.ts";
 
 const one = (byte: number, length = 1) => Buffer.alloc(length, byte);
-const ROOMY = { entries: 100, bytes: 10_000, ofOneName: 1, once: false };
 
 test("A session is found until its time is over", () => {
-  const cache = createSessionCache(ROOMY);
+  const cache = createSessionCache(100);
   cache.put("a", one(1), 100);
   assert.deepEqual(cache.find("a", 99), one(1));
   assert.deepEqual(cache.find("a", 99), one(1));
@@ -17,25 +16,18 @@ test("A session is found until its time is over", () => {
   assert.equal(cache.find("b", 0), undefined);
 });
 
-test("A name that may have one session keeps the newest", () => {
-  const cache = createSessionCache(ROOMY);
+test("A name keeps the newest session", () => {
+  const cache = createSessionCache(100);
   cache.put("a", one(1), 100);
   cache.put("a", one(2), 100);
   assert.deepEqual([cache.find("a", 0), cache.size], [one(2), 1]);
 });
 
-test("A session that is good for one use is found once, the newest first", () => {
-  const cache = createSessionCache({ ...ROOMY, ofOneName: 2, once: true });
-  for (const byte of [1, 2, 3]) cache.put("a", one(byte), 100);
-  assert.equal(cache.size, 2);
-  assert.deepEqual([cache.find("a", 0), cache.find("a", 0), cache.find("a", 0)], [one(3), one(2), undefined]);
-});
-
 test("The bounds in number and bytes always hold, and a session that is too large is not kept", () => {
   const put = fc.record({ name: fc.constantFrom(..."abcdefgh"), length: fc.nat(900), until: fc.nat(20) });
   fc.assert(
-    fc.property(fc.array(put), fc.boolean(), (puts, once) => {
-      const cache = createSessionCache({ entries: 5, bytes: 1_000, ofOneName: 2, once });
+    fc.property(fc.array(put), (puts) => {
+      const cache = createSessionCache(5, 1_000);
       for (const { name, length, until } of puts) {
         cache.put(name, one(1, length), until);
         assert.ok(cache.size <= 5);
@@ -50,15 +42,15 @@ test("The bounds in number and bytes always hold, and a session that is too larg
 });
 
 test("A forgotten session is not found, and frees its room", () => {
-  const cache = createSessionCache({ ...ROOMY, ofOneName: 2 });
-  for (const name of ["a", "a", "b"]) cache.put(name, one(1), 100);
+  const cache = createSessionCache(100);
+  for (const name of ["a", "b"]) cache.put(name, one(1), 100);
   cache.forget("a");
   cache.forget("c");
   assert.deepEqual([cache.find("a", 0), cache.find("b", 0), cache.size], [undefined, one(1), 1]);
 });
 
 test("The least recently used session goes first", () => {
-  const cache = createSessionCache({ ...ROOMY, entries: 2 });
+  const cache = createSessionCache(2);
   for (const name of ["a", "b", "a", "c"]) cache.put(name, one(1), 100);
   assert.deepEqual(
     ["a", "b", "c"].map((name) => cache.find(name, 0) !== undefined),

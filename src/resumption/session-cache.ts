@@ -1,10 +1,11 @@
 import { Cache } from "../cache.ts";
 
 /**
- * Sessions by name, bounded in number, bytes and age, because anyone can make many: clients and servers alike. One name may
- * have several sessions, and the newest is found first. Times in ms since the epoch.
+ * Sessions with clients by name, bounded in number, bytes and age, because anyone can make many. A client may resume the same one
+ * again and again. Times in ms since the epoch.
  */
 export interface SessionCache {
+  /** Replaces an earlier one. */
   put(name: string, session: Uint8Array, until: number): void;
   /** Undefined when there is none, or none that is still good. */
   find(name: string, now: number): Uint8Array | undefined;
@@ -13,47 +14,15 @@ export interface SessionCache {
   readonly size: number;
 }
 
-export interface SessionBounds {
-  readonly entries: number;
-  /** Of all sessions together. */
-  readonly bytes: number;
-  /** The most sessions of one name. */
-  readonly ofOneName: number;
-  /** A session that was found is not found again: a ticket of TLS 1.3 is good for one connection (RFC 8446, appendix C.4). */
-  readonly once: boolean;
-}
+/** The room for one session, in bytes. */
+const BYTES = 1_024;
 
-export function createSessionCache({ entries, bytes, ofOneName, once }: SessionBounds): SessionCache {
-  const cache = new Cache<{ readonly session: Uint8Array; readonly until: number }>({
-    ...{ entries, bytes },
-    sizeOf: ({ session }) => session.length,
-  });
-  /** The keys of a name's sessions, the newest first. */
-  const keysOf = (name: string) => Array.from({ length: ofOneName }, (_, age) => `${name} ${age}`);
-
+export function createSessionCache(entries: number, bytes: number = entries * BYTES): SessionCache {
+  const cache = new Cache<Uint8Array>({ entries, bytes, sizeOf: ({ length }) => length });
   return {
-    put(name, session, until) {
-      if (session.length > bytes) return;
-      const keys = keysOf(name);
-      const all = [{ session, until }, ...keys.map((key) => cache.find(key)).filter((one) => one !== undefined)];
-      // The newest last, so that the oldest is the first to go.
-      for (const [age, key] of [...keys.entries()].reverse()) {
-        const one = all[age];
-        if (one) cache.keep(key, one, one.until);
-        else cache.forget(key);
-      }
-    },
-    find(name, now) {
-      for (const key of keysOf(name)) {
-        const found = cache.find(key, now);
-        if (found && once) cache.forget(key);
-        if (found) return found.session;
-      }
-      return undefined;
-    },
-    forget(name) {
-      for (const key of keysOf(name)) cache.forget(key);
-    },
+    put: (name, session, until) => cache.keep(name, session, until),
+    find: (name, now) => cache.find(name, now),
+    forget: (name) => cache.forget(name),
     flush: () => cache.flush(),
     get size() {
       return cache.size;

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createClientSessions } from "./session-caches.ts";
+import { createSessionCache } from "./session-cache.ts";
 import { createWorkerSessions, type WorkerSessions } from "./worker-sessions.ts";
 
 const SECRET = Buffer.alloc(32, 1);
 const SESSION = Buffer.from("a session");
 const BOND = ["listener", "10.0.0.1", "www.example.com", 443];
-const OWN = { clients: 10, servers: 10 };
+const OWN = 10;
 
 /** Workers of one node, and all that passes between them and the owner of the common cache. */
 function workers(secrets: readonly Uint8Array[]): { all: readonly WorkerSessions[]; passed: Uint8Array[] } {
-  const common = createClientSessions(10);
+  const common = createSessionCache(10);
   const passed: Uint8Array[] = [];
   const all: readonly WorkerSessions[] = secrets.map((secret) => {
     const worker: WorkerSessions = createWorkerSessions(secret, OWN, {
@@ -52,16 +52,6 @@ test("A session is not found when any part of its bond is another", async () => 
   assert.deepEqual([two!.hits, two!.misses], [0, BOND.length]);
 });
 
-test("A session with a server is found once, and by the worker that began it", async () => {
-  const { all, passed } = workers([SECRET, SECRET]);
-  const [one, two] = all.map(({ servers }) => servers);
-  one!.put(BOND, SESSION, 100);
-  assert.equal(await two!.find(BOND, 0), undefined);
-  assert.deepEqual(await one!.find(BOND, 0), SESSION);
-  assert.equal(await one!.find(BOND, 0), undefined);
-  assert.equal(passed.length, 0);
-});
-
 test("A worker with another secret finds nothing", async () => {
   const { all } = workers([SECRET, Buffer.alloc(32, 2)]);
   const [one, two] = all.map(({ clients }) => clients);
@@ -78,14 +68,6 @@ test("A session that one worker forgets is found by none, wherever it is kept", 
   two!.forget(BOND);
   assert.equal(await one!.find(BOND, 0), undefined);
   assert.equal(await two!.find(BOND, 0), undefined);
-});
-
-test("All sessions with a server are forgotten together", async () => {
-  const { all } = workers([SECRET]);
-  const [one] = all.map(({ servers }) => servers);
-  for (const until of [100, 200]) one!.put(BOND, SESSION, until);
-  one!.forget(BOND);
-  assert.deepEqual([one!.size, await one!.find(BOND, 0)], [0, undefined]);
 });
 
 test("A session that one worker flushed is still in the cache of all workers", async () => {

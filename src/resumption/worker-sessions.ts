@@ -1,13 +1,11 @@
 import { createSessionKeeper, type SessionKeeper } from "./keeper.ts";
 import { createSealer } from "./seal.ts";
-import { createClientSessions, createServerSessions } from "./session-caches.ts";
+import { createSessionCache } from "./session-cache.ts";
 
-/** One worker's sessions with clients and servers, and its unanswered questions to the cache of all workers. */
+/** One worker's sessions with clients, and its unanswered questions to the cache of all workers. */
 export interface WorkerSessions {
   /** Clients come back to any worker. */
   readonly clients: SessionKeeper;
-  /** Each worker has its own: asking the others would cost as much as an abbreviated handshake saves. */
-  readonly servers: SessionKeeper;
   /** Takes the answer to a question. */
   settle(request: number, sealed: Uint8Array | undefined): void;
   /** Another worker, or another node, has forgotten a client's session. */
@@ -21,15 +19,10 @@ export interface SessionChannel {
   forget(name: string): void;
 }
 
-/** The most sessions that this worker keeps itself. */
-export interface OwnSessions {
-  readonly clients: number;
-  readonly servers: number;
-}
-
-export function createWorkerSessions(secret: Uint8Array, own: OwnSessions, channel: SessionChannel): WorkerSessions {
+/** `own`: the most sessions that this worker keeps itself. */
+export function createWorkerSessions(secret: Uint8Array, own: number, channel: SessionChannel): WorkerSessions {
   const sealer = createSealer(secret);
-  const clients = createClientSessions(own.clients);
+  const clients = createSessionCache(own);
   const waiting = new Map<number, (sealed: Uint8Array | undefined) => void>();
   let last = 0;
   const shared = {
@@ -44,7 +37,6 @@ export function createWorkerSessions(secret: Uint8Array, own: OwnSessions, chann
   };
   return {
     clients: createSessionKeeper({ kind: "client", sealer, own: clients, shared }),
-    servers: createSessionKeeper({ kind: "server", sealer, own: createServerSessions(own.servers) }),
     settle(request, sealed) {
       waiting.get(request)?.(sealed);
       waiting.delete(request);

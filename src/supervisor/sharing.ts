@@ -6,7 +6,7 @@ import { log } from "../log.ts";
 import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
 import type { SessionCache } from "../resumption/session-cache.ts";
-import { createClientSessions } from "../resumption/session-caches.ts";
+import { createSessionCache } from "../resumption/session-cache.ts";
 import { makeTicketKey, rotateTicketKeys, type TicketKeys } from "../resumption/ticket-keys.ts";
 import type { Session } from "../sessions/record.ts";
 import type { SessionQuery } from "../sessions/search.ts";
@@ -54,7 +54,7 @@ export class Sharing {
   constructor(options: SharingOptions) {
     const { resumption, fleetSecret } = options;
     this.#options = options;
-    this.#sessions = createClientSessions(resumption.sessions);
+    this.#sessions = createSessionCache(resumption.sessions);
     this.secret = resumption.shared === undefined ? randomBytes(32) : deriveKey(fleetSecret(), "sessions");
     this.fleet = resumption.shared === undefined ? undefined : this.#joinFleet(resumption.shared);
     this.#rotateLater();

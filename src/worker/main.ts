@@ -11,6 +11,7 @@ import { Writer } from "../engine/writer.ts";
 import { ConfigError } from "../errors.ts";
 import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
+import type { RememberedSession } from "../legs/server-session.ts";
 import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
 import { postStation } from "../linux/netns-station.ts";
 import { becomeUser } from "../linux/privileges.ts";
@@ -21,6 +22,7 @@ import { createIssuedCache } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
 import { createVerifiedCache } from "../pki/verify/judge.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
+import { ServerSessions } from "../resumption/server-sessions.ts";
 import { createWorkerSessions } from "../resumption/worker-sessions.ts";
 import { Ledger } from "../sessions/ledger.ts";
 import { createToolTraffic } from "../tools/chain.ts";
@@ -124,8 +126,9 @@ function keepCalls({ config: { dataDir }, worker }: WorkerSetup): void {
 function createState(setup: WorkerSetup): WorkerState {
   const { sessions } = setup.config.resumption;
   const serverSessions = Math.ceil(sessions / setup.workers);
-  const ownSessions = { clients: Math.min(OWN_SESSIONS, sessions), servers: serverSessions };
-  const { clients, servers, settle, forget } = createWorkerSessions(setup.resumption.secret, ownSessions, {
+  const servers = new ServerSessions<RememberedSession>(serverSessions);
+  const own = Math.min(OWN_SESSIONS, sessions);
+  const { clients, settle, forget } = createWorkerSessions(setup.resumption.secret, own, {
     put: (name, sealed, until) => tell({ kind: "put session", name, sealed, until }),
     find: (name, request) => tell({ kind: "find session", name, request }),
     forget: (name) => tell({ kind: "forget session", name }),
