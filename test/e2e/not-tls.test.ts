@@ -94,7 +94,7 @@ describe("Connections without TLS", needs("openssl"), () => {
         new Promise((resolve) => {
           one
             .on("error", () => {})
-            .on("data", (bytes) => rest.push(bytes))
+            .on("data", (bytes: Buffer) => rest.push(bytes))
             .on("close", resolve);
         });
       await Promise.all([over(client), over(end)]);
