@@ -19,6 +19,7 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "versions",
   "client certificate",
   "missing key",
+  "acme-tls/1",
   "certificate fault",
   "startTls",
   "monitor",

@@ -175,6 +175,7 @@ export const flow = z.strictObject({
     .optional()
     .describe("the server's address and port: 10.0.0.5:443"),
   listener: z.string().optional().describe("the name of a listener"),
+  alpn: z.string().max(1024).optional().describe("the protocols that the client offers by ALPN: h2,http/1.1"),
 });
 
 export const flowWithCertificate = flow.extend({

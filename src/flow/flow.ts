@@ -116,6 +116,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   const facts: Facts = {
     ...layer.facts,
     sni: hello.serverName ?? null,
+    alpn: hello.alpnProtocols,
     versions: hello.versions,
     keyHeld: node.pki.holdsKey(hostOf(hello, destination), endpoint.address),
     clientCertificateDemanded: node.servers.demandingCertificate.has(serverKey),

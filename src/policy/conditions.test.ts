@@ -38,6 +38,10 @@ const CASES: [name: ConditionName, value: ConditionValue, facts: KnownFacts, tru
   ["host", "a.example", { sni: null, connectHost: null }, "unknown"],
   ["host", "a.example", { sni: null, connectHost: null, certificate }, true],
   ["host", "b.example", { sni: null, connectHost: null, certificate }, false],
+  ["alpn", "h2", {}, "unknown"],
+  ["alpn", "h2", { alpn: [] }, false],
+  ["alpn", "h2", { alpn: ["h2", "http/1.1"] }, true],
+  ["alpn", "http/1.1", { alpn: ["h2"] }, false],
   ["issuer", "*", {}, "unknown"],
   ["issuer", "*", { certificate }, true],
   ["issuer", "*let's encrypt*", { certificate }, true],
@@ -98,4 +102,11 @@ test("Any value is refused with a reason or compiles to a judge", () => {
       },
     ),
   );
+});
+
+test("A bypass rule by alpn matches only clients that offer nothing else, GREASE aside", () => {
+  const judge = CONDITIONS.alpn.compile(["mqtt", "x-own"], { action: "bypass", faults: [] });
+  const truth = (...alpn: string[]) => judge(viewOf({ alpn }, false));
+  assert.deepEqual([truth("mqtt"), truth("x-own", "mqtt"), truth("\x2a\x2a", "mqtt")], [true, true, true]);
+  assert.deepEqual([truth("mqtt", "h2"), truth("h2"), truth(), truth("\x2a\x2a")], [false, false, false, false]);
 });

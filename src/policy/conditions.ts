@@ -70,6 +70,23 @@ export const CONDITIONS = {
       return (view) => matchHosts(set, purpose, view);
     },
   },
+  alpn: {
+    description:
+      "A protocol that the client offers by ALPN: h2, http/1.1, acme-tls/1. A bypass rule matches if the client offers nothing else.",
+    phase: "sni",
+    problem: textProblem,
+    compile(values, { action }) {
+      const names = new Set(values.map(String));
+      return ({ alpn }) => {
+        if (alpn === undefined) return "unknown";
+        const offered = alpn.filter((name) => !isGrease(name));
+        // A client must not get past the node by one more protocol in its list.
+        return action === "bypass"
+          ? offered.length > 0 && offered.every((name) => names.has(name))
+          : offered.some((name) => names.has(name));
+      };
+    },
+  },
   issuer: {
     description:
       "The issuer of the server's certificate, on one line (CN=R3, O=Let's Encrypt, C=US); * stands for any characters.",
@@ -144,6 +161,11 @@ export function readPorts(value: ConditionValue): { readonly first: number; read
   const parts = /^(-?\d{1,9})(?:\s*-\s*(\d{1,9}))?$/.exec(String(value));
   if (parts === null) return undefined;
   return { first: Number(parts[1]), last: Number(parts[2] ?? parts[1]) };
+}
+
+/** RFC 8701, section 2: protocols that mean nothing, so that servers learn to ignore what they do not know. */
+function isGrease(protocol: string): boolean {
+  return protocol.length === 2 && protocol[0] === protocol[1] && (protocol.charCodeAt(0) & 0x0f) === 0x0a;
 }
 
 function textProblem(value: ConditionValue): string | undefined {

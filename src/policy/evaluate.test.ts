@@ -460,6 +460,27 @@ describe("A server that demands a client certificate", () => {
   });
 });
 
+describe("A CA that validates a domain: acme-tls/1 alone", () => {
+  const acme = { alpn: ["acme-tls/1"] };
+  test("Is bypassed when no rule decides, whoever holds the key and whatever the certificate", () => {
+    assert.equal(line(policy().onHello({ ...HELLO, ...acme })), "bypass by acme-tls/1 in sni");
+    assert.equal(line(policy().onHello({ ...HELLO, ...acme, keyHeld: true })), "bypass by acme-tls/1 in sni");
+    const inbound = policy({ onMissingKey: { proxy: "drop" } });
+    assert.equal(line(inbound.onHello({ ...HELLO, ...acme, keyHeld: false })), "bypass by acme-tls/1 in sni");
+    const late = policy().onCertificate({ ...CONNECT, ...acme, certificate: withFaults("selfSigned", "invalid") });
+    assert.equal(line(late), "bypass by acme-tls/1 in certificate");
+  });
+  test("Is not bypassed past rules, lists, another default, or beside another protocol", () => {
+    for (const action of ["drop", "decrypt"]) {
+      const rule = policy({ rules: rules(`${action} host=www.example.com`) }).onHello({ ...HELLO, ...acme });
+      assert.equal(rule?.action, action);
+    }
+    assert.equal(policy({ default: "drop" }).onHello({ ...HELLO, ...acme }), undefined);
+    assert.equal(policy().onHello({ ...HELLO, alpn: ["acme-tls/1", "h2"] }), undefined);
+    assert.equal(policy().onHello({ ...HELLO, alpn: [] }), undefined);
+  });
+});
+
 describe("A server whose key the node does not hold", () => {
   const inbound = { onMissingKey: { proxy: "drop" } } as const;
   const missing = { keyHeld: false };

@@ -1,4 +1,5 @@
 import type { Phase } from "../vocabulary.ts";
+import { passAcme } from "./acme.ts";
 import type { Address } from "./address-set.ts";
 import { judgeFaults } from "./certificate-faults.ts";
 import type { Verdict } from "./facts.ts";
@@ -80,6 +81,8 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
 
   const refusal = refuseVersions(source, facts.versions);
   if (refusal !== undefined) return refusal;
+  const acme = step || view.late ? undefined : passAcme(source, facts, "sni");
+  if (acme !== undefined) return acme;
   const inclined = step?.action ?? source.default;
   const missing = inclined === "decrypt" ? refuseMissingKey(source, facts, "sni") : undefined;
   if (missing !== undefined) return missing;
@@ -91,7 +94,7 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
 function conclude({ source, order }: Compiled, facts: KnownFacts): Verdict {
   const view = viewOf(facts, true);
   const step = decidingStep(order, view);
-  const verdict = step ? verdictOf(step, view) : byDefault(source);
+  const verdict = step ? verdictOf(step, view) : (passAcme(source, facts, "certificate") ?? byDefault(source));
   if (verdict.action !== "decrypt") return verdict;
 
   const { steps } = view.late ? order.late : order.certificate;

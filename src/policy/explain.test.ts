@@ -177,6 +177,7 @@ test("The order that is shown is the order of evaluation", () => {
     "sni | decrypt list | decrypt list | decrypt",
     "sni | version limits | versions | bypass",
     "sni | version limits | versions | drop",
+    "sni | domain validation | acme-tls/1 | bypass",
     "sni | client certificate | client certificate | bypass",
     "certificate | decrypt rules | late | decrypt",
     "certificate | issuer rules | issuer | decrypt",

@@ -1,4 +1,5 @@
 import { type Action, FAULTS, type Fault, type Phase } from "../vocabulary.ts";
+import { isAcme } from "./acme.ts";
 import type { Policy } from "./evaluate.ts";
 import { REVOCATION_FAULTS, type Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
@@ -50,11 +51,13 @@ function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
     ...stages.network.steps.map(lineOf),
     ...(late ? [] : hosts),
     ...[...new Set([belowMin, aboveMax])].map((action) => versionsLine(source, action)),
+    ...(late ? [] : acmeLines(source, "sni")),
     ...missingKeyLines(source),
     clientCertificateLine(source, "sni"),
     ...(late
       ? stages.late.steps.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
       : stages.certificate.steps.map(lineOf)),
+    ...(late ? acmeLines(source, "certificate") : []),
     ...FAULTS.map((fault) => faultLine(source, fault)),
     clientCertificateLine(source, "certificate"),
     { phase: "certificate", group: "default", name: "default", action: source.default, judge: () => true },
@@ -73,6 +76,13 @@ function versionsLine(source: Policy["source"], action: "bypass" | "drop"): Line
     action,
     judge: ({ versions }) => (versions === undefined ? "unknown" : refuseVersions(source, versions)?.action === action),
   };
+}
+
+/** Only where no rule or list has decided. */
+function acmeLines(source: Policy["source"], phase: Phase): Line[] {
+  const line = { phase, group: "domain validation", name: "acme-tls/1", action: "bypass" } as const;
+  const judge = (facts: KnownFacts) => (facts.alpn === undefined ? "unknown" : isAcme(facts));
+  return source.default === "decrypt" ? [{ ...line, judge }] : [];
 }
 
 function missingKeyLines(source: Policy["source"]): Line[] {

@@ -21,6 +21,8 @@ export interface Facts {
   readonly clientCertificateDemanded?: boolean | undefined;
   /** The node holds a key for the server: inbound. */
   readonly keyHeld?: boolean | undefined;
+  /** The protocols that the client offers by ALPN. */
+  readonly alpn?: readonly string[] | undefined;
   /** The protocol versions that the client offered, as numbers on the wire, highest first. */
   readonly versions?: readonly number[] | undefined;
 }

@@ -25,6 +25,7 @@ export function explainFlow({ active }: Pick<NodeState, "active">, query: Explai
     // A key may be held for the host or for the address.
     ...((keyHeld || (host !== undefined && target)) && { keyHeld }),
     ...(host !== undefined && { sni: host, connectHost: beginning.protocol === "CONNECT" ? host : null }),
+    ...(query.alpn !== undefined && { alpn: query.alpn.split(",").filter((name) => name !== "") }),
     upgraded: beginning.protocol !== "TLS",
     ...(query.certificatePem !== undefined && {
       certificate: certificateFacts(active, query.certificatePem, host),
