@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName } from "../policy/conditions.ts";
 import { ACTIONS, FAULT_TEXTS, FAULTS, type Fault, VERSIONS, type Version } from "../vocabulary.ts";
-import { conditionValues } from "./condition.ts";
+import { conditionValues, ONE_OR_MORE, readValues } from "./condition.ts";
 import { duration, label } from "./formats.ts";
 import { report, show } from "./problem.ts";
 
@@ -10,6 +10,7 @@ import { report, show } from "./problem.ts";
 const action = z.enum(ACTIONS);
 const refusal = z.enum(["bypass", "drop"]);
 const version = z.enum(Object.keys(VERSIONS) as [Version, ...Version[]]);
+const notTls = z.enum(["pass", "drop"]);
 const listFile = z.string().min(1);
 
 /** The names that explanations and records show instead of a rule's name when no rule decided. */
@@ -24,6 +25,8 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "startTls",
   "monitor",
   "reach",
+  "notTls",
+  "undecryptable",
   "default",
 ];
 
@@ -48,6 +51,22 @@ const match = z.strictObject(
     [Name in ConditionName]: ReturnType<typeof conditionValues>;
   },
 );
+
+/** What a rule, or a port, says of sessions that the node cannot treat. */
+const untreated = {
+  notTls: notTls.optional().describe("What to do with its sessions that are not TLS, instead of policy.notTls."),
+  undecryptable: refusal
+    .optional()
+    .describe("What to do with its TLS that cannot be decrypted, instead of policy.undecryptable."),
+};
+
+const portException = z.strictObject({
+  ports: z
+    .unknown()
+    .transform((input, context) => readValues("port", input, context))
+    .meta({ description: "The servers' ports: numbers and ranges such as 8000-9000.", anyOf: ONE_OR_MORE }),
+  ...untreated,
+});
 
 export const RULE = z.strictObject({
   name: z
@@ -78,6 +97,7 @@ export const RULE = z.strictObject({
     .describe(
       "Do not negotiate HTTP/2 in its sessions, for tools that know only HTTP/1.1. Not for rules on certificates.",
     ),
+  ...untreated,
 });
 
 export type RuleConfig = z.output<typeof RULE>;
@@ -144,6 +164,20 @@ export const POLICY = z.strictObject({
     .default(false)
     .describe(
       "Decide and record everything, and decrypt and drop nothing: `clearline report` says what would have been.",
+    ),
+  notTls: notTls
+    .default("pass")
+    .describe("What to do with sessions that are not TLS: pass them unchanged, or drop them."),
+  undecryptable: refusal
+    .default("bypass")
+    .describe(
+      "What to do with TLS that would be decrypted and cannot be: by what the client offers, or because it was seen too late.",
+    ),
+  ports: z
+    .array(portException)
+    .default([])
+    .describe(
+      "Other actions for what is not TLS, or cannot be decrypted, by the server's port. The first that names it counts.",
     ),
   versions: versions.prefault({}),
   lists: z

@@ -4,8 +4,9 @@ import type { Address } from "./address-set.ts";
 import { judgeFaults } from "./certificate-faults.ts";
 import type { Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
-import { arrange, type Order } from "./order.ts";
+import { arrange, decidingSteps, type Order } from "./order.ts";
 import type { PolicySource, Step } from "./rule.ts";
+import { judgeUndecryptable, refuseNotTls } from "./untreated.ts";
 import { refuseServerVersions, refuseVersions } from "./version-limits.ts";
 import { type KnownFacts, type View, viewOf } from "./view.ts";
 
@@ -30,6 +31,10 @@ export interface Policy {
   verdictSoFar(facts: KnownFacts): Verdict;
   /** The verdict for a server that speaks only versions below the minimum. */
   serverBelowMin(facts: KnownFacts): Verdict;
+  /** The verdict of drop for a flow that is not TLS. Undefined: it passes. */
+  onNotTls(facts: KnownFacts): Verdict | undefined;
+  /** The verdict for TLS that would be decrypted, and cannot be. `why`: the beginning of a sentence. */
+  onUndecryptable(facts: KnownFacts, why: string): Verdict;
 }
 
 /** Compiles a policy. Values that the configuration's checks refuse match nothing. */
@@ -46,6 +51,8 @@ export function compilePolicy(source: PolicySource): Policy {
       const verdict = verdictSoFar(facts);
       return verdict.action === "decrypt" ? refuseServerVersions(source) : verdict;
     },
+    onNotTls: (facts) => refuseNotTls(source, compiled.order, facts),
+    onUndecryptable: (facts, why) => judgeUndecryptable(source, compiled.order, facts, why),
   };
 }
 
@@ -107,15 +114,8 @@ function conclude({ source, order }: Compiled, facts: KnownFacts): Verdict {
   return { ...judged, provisional: view.certificate === undefined };
 }
 
-/** The step that decides on the known facts: the first true one of each phase, until one is final. Unknown is not true. */
 function decidingStep(order: Order, view: View): Step | undefined {
-  const stages = view.late ? [order.network, order.late] : [order.network, order.sni, order.certificate];
-  let step: Step | undefined;
-  for (const stage of stages) {
-    step = stage.first(view) ?? step;
-    if (step !== undefined && step.action !== "decrypt") return step;
-  }
-  return step;
+  return decidingSteps(order, view).at(-1);
 }
 
 function verdictOf({ name, action, phase, reason, tools, alpn }: Step, view: View): Verdict {

@@ -15,6 +15,8 @@ export function monitor(policy: Policy): Policy {
     // Both are asked about a server leg that failed: nothing is left to wait for.
     verdictSoFar: (facts) => pass(policy.verdictSoFar(facts)),
     serverBelowMin: (facts) => pass(policy.serverBelowMin(facts)),
+    onNotTls: (facts) => passOn(policy.onNotTls(facts)),
+    onUndecryptable: (facts, why) => pass(policy.onUndecryptable(facts, why)),
   };
 }
 

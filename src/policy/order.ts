@@ -31,6 +31,18 @@ export function arrange({ rules, lists }: PolicySource): Order {
   };
 }
 
+/** The first true step of each phase, until one is final: the last of them decides. Unknown is not true. */
+export function decidingSteps(order: Order, view: View): readonly Step[] {
+  const stages = view.late ? [order.network, order.late] : [order.network, order.sni, order.certificate];
+  const steps: Step[] = [];
+  for (const stage of stages) {
+    const step = stage.first(view);
+    if (step) steps.push(step);
+    if (step && step.action !== "decrypt") break;
+  }
+  return steps;
+}
+
 function ruleStep({ reason, ...rule }: Rule): Step {
   return { ...rule, group: groupOf(rule), reason: () => reason };
 }

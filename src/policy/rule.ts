@@ -5,8 +5,21 @@ import type { HostPurpose } from "./host-match.ts";
 import { all } from "./truth.ts";
 import type { View } from "./view.ts";
 
+/** What policy does with sessions that the node cannot treat: those that are not TLS, and TLS that it cannot decrypt. */
+export interface Untreated {
+  /** Sessions that are not TLS. */
+  readonly notTls?: "pass" | "drop" | undefined;
+  /** TLS that the node cannot decrypt: by what it offers, or because it was seen too late. */
+  readonly undecryptable?: "bypass" | "drop" | undefined;
+}
+
+/** Other actions for these ports of servers. */
+export interface PortException extends Untreated {
+  readonly ports: readonly ConditionValue[];
+}
+
 /** A rule as the user wrote it. All its conditions must hold; a condition holds for any of its values. Without conditions it always holds. */
-export interface RuleSource {
+export interface RuleSource extends Untreated {
   readonly name: string;
   readonly match: { readonly [Name in ConditionName]?: readonly ConditionValue[] | undefined };
   readonly action: Action;
@@ -17,7 +30,7 @@ export interface RuleSource {
 }
 
 /** Everything that makes a policy, as plain data that is sent between processes as JSON. */
-export interface PolicySource {
+export interface PolicySource extends Untreated {
   readonly default: Action;
   /** Judge everything, and decrypt and drop nothing. */
   readonly monitor?: boolean;
@@ -40,6 +53,8 @@ export interface PolicySource {
   };
   /** The action for a server whose key the node does not hold, by listener. A listener that is not here re-signs. */
   readonly onMissingKey?: Readonly<Record<string, "bypass" | "drop">>;
+  /** Other actions for what is not TLS or cannot be decrypted, by the server's port. The first that names the port counts. */
+  readonly ports?: readonly PortException[];
 }
 
 /** The order within a phase, which docs/guide/policy.md explains. The first step that is true decides the phase. */
@@ -54,7 +69,7 @@ export const GROUPS = [
 export type Group = (typeof GROUPS)[number];
 
 /** A compiled rule. */
-export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
+export interface Rule extends Pick<RuleSource, "tools" | "alpn" | keyof Untreated> {
   readonly name: string;
   readonly action: Action;
   readonly match: RuleSource["match"];
@@ -71,7 +86,7 @@ export interface Rule extends Pick<RuleSource, "tools" | "alpn"> {
   readonly excuses?: Judge | undefined;
 }
 
-export function compileRule({ name, match, action, tools, alpn }: RuleSource): Rule {
+export function compileRule({ name, match, action, tools, alpn, notTls, undecryptable }: RuleSource): Rule {
   const named = CONDITION_NAMES.filter((condition) => match[condition] !== undefined);
   const faults = (match.fault ?? []) as readonly Fault[];
   const compile = (purpose: HostPurpose): Judge => {
@@ -84,6 +99,8 @@ export function compileRule({ name, match, action, tools, alpn }: RuleSource): R
     action,
     ...(tools && { tools }),
     ...(alpn && { alpn }),
+    ...(notTls && { notTls }),
+    ...(undecryptable && { undecryptable }),
     match,
     phase: PHASES[needed] ?? "network",
     judge: compile({ action, faults }),
@@ -96,7 +113,7 @@ export function compileRule({ name, match, action, tools, alpn }: RuleSource): R
 }
 
 /** One step of the order: a rule, or a whole list. */
-export interface Step {
+export interface Step extends Untreated {
   readonly phase: Phase;
   readonly group: Group;
   readonly name: string;
