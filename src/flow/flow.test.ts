@@ -261,7 +261,7 @@ test("A plain HTTP request to a proxy is relayed as such, and nothing is read be
 });
 
 test("A plain HTTP request to a host that is dropped is refused before the host is resolved", async () => {
-  const { steps } = await runSession({ locate: () => HTTP, onHello: () => verdict("drop", "sni") });
+  const { steps } = await runSession({ locate: () => HTTP, onNotTls: () => verdict("drop", "sni") });
   assert.deepEqual(steps, [
     ...["arrival.locate", "policy.onHello", "arrival.refuse policy"],
     ...["end: Dropped: a rule says drop", "streams.close client"],

@@ -9,7 +9,6 @@ import type { Chain } from "../tools/chain.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { ja3, ja4 } from "../wire/fingerprint.ts";
 import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
@@ -17,7 +16,8 @@ import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } f
 import { carryIfRequests, carryRequests, judgeRequest } from "./requests.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
-import { alertsOf, hostOf, type Layer, noteVerdict, type Story, type TlsLayer } from "./story.ts";
+import { alertsOf, hostOf, type Layer, noteHello, noteVerdict, type Story, type TlsLayer } from "./story.ts";
+import { dropNotTls, unwantedNotTls, verdictOnHello } from "./untreated.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
 
 /**
@@ -68,7 +68,8 @@ async function begin(story: Story): Promise<string> {
   facts = { ...facts, server: endpoint };
   const onNetwork = node.policy.onNetwork(facts);
   // What was connected to is judged, not only the name or address that was asked for.
-  if (onNetwork?.action === "drop") return refuseArrival(story, onNetwork);
+  const unwanted = onNetwork?.action === "drop" ? onNetwork : http && unwantedNotTls(story, facts);
+  if (unwanted) return refuseArrival(story, unwanted);
   if (onNetwork) noteVerdict(session, onNetwork);
   const client = await welcome(story);
   if (onNetwork?.action === "bypass")
@@ -95,6 +96,8 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
   if (asked !== undefined) return asked;
   const watch = answer && node.upgrades.watch(endpoint.port, head);
   if (watch) return goOn(story, await converse(story, layer, watch));
+  const unwanted = unwantedNotTls(story, layer.facts);
+  if (unwanted) return dropNotTls(story, layer, unwanted);
   const host = layer.destination.connectHost ?? undefined;
   const flow = { server: endpoint, host, description: "not TLS", tools: onNetwork?.tools };
   return relayPlaintext(story, client, server, flow);
@@ -110,8 +113,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   const { node, session } = story;
   const { destination, endpoint } = layer;
   const { hello } = received;
-  const fingerprints = { ja3: ja3(hello), ja4: ja4(hello) };
-  session.note({ protocol: "tls", sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints });
+  noteHello(session, hello, layer.found ? "tls after an unknown dialogue" : "tls");
   const serverKey = serverKeyOf(hello, destination, endpoint);
   const facts: Facts = {
     ...layer.facts,
@@ -122,7 +124,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
     clientCertificateDemanded: node.servers.demandingCertificate.has(serverKey),
   };
   const tls: TlsLayer = { ...layer, received, facts, serverKey };
-  const verdict = node.policy.onHello(facts);
+  const verdict = verdictOnHello(story, tls);
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return bypassOnHello(story, tls, verdict);
   if (verdict?.action === "drop") return refuseHello(story, tls, verdict);

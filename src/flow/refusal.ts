@@ -14,10 +14,15 @@ export function refuseArrival({ arrival, session }: Pick<Story, "arrival" | "ses
   return `Dropped: ${verdict.reason}`;
 }
 
+/** What the client is told of a built-in that drops; any rule denies access. */
+const ALERTS_OF_RULES: Readonly<Record<string, number>> = {
+  versions: ALERTS.protocol_version,
+  undecryptable: ALERTS.handshake_failure,
+};
+
 /** The policy drops after the ClientHello: the client is told with an alert. */
 export function refuseHello({ node }: Story, { client, received }: TlsLayer, { rule, reason }: Verdict): string {
-  const alert = rule === "versions" ? ALERTS.protocol_version : ALERTS.access_denied;
-  node.legs.refuse(client, alert, received.hello);
+  node.legs.refuse(client, ALERTS_OF_RULES[rule] ?? ALERTS.access_denied, received.hello);
   return `Dropped: ${reason}`;
 }
 

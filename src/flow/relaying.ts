@@ -87,3 +87,8 @@ export function resetForTool(client: End, { reason }: ChainFailure): string {
 export function noteNotTls(session: SessionHandle): void {
   session.note({ verdict: null, phase: null, rule: null, reason: "Not TLS: carried unchanged" });
 }
+
+/** The same on a watched port, where no dialogue says what the session is; it is still watched. */
+export function noteNotUnderstood(session: SessionHandle): void {
+  session.note({ reason: "Not TLS: carried unchanged, dialogue not understood" });
+}

@@ -2,6 +2,7 @@ import type { RequestAim } from "../detect/exchange.ts";
 import type { Verdict } from "../policy/facts.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { type Layer, noteVerdict, type Story } from "./story.ts";
+import { unwantedNotTls } from "./untreated.ts";
 
 /**
  * The part of a session's story that is plain HTTP/1.x. A session carries the requests of one client connection for one host, so that
@@ -36,17 +37,14 @@ export async function carryIfRequests(
 }
 
 /** Plain HTTP is never decrypted, but a rule may forbid its host. */
-export function judgeRequest(
-  { node, session }: Story,
-  facts: Layer["facts"],
-  host: string | undefined,
-): Verdict | undefined {
+export function judgeRequest(story: Story, facts: Layer["facts"], host: string | undefined): Verdict | undefined {
+  const { node, session } = story;
   // There is no key to miss, and the host was named before there could be TLS.
   const named = { ...facts, requestHost: host ?? null, sni: null, upgraded: false, keyHeld: true };
   const verdict = node.policy.onHello(named);
   if (verdict?.action === "drop") return verdict;
   if (verdict?.instead) noteVerdict(session, verdict);
-  return undefined;
+  return unwantedNotTls(story, named);
 }
 
 export interface Requests {

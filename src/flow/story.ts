@@ -4,11 +4,13 @@ import type { RelayEnding } from "../engine/relay.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegAlerts } from "../sessions/record.ts";
+import type { SessionUpdate } from "../sessions/session.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { nameAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
+import { ja3, ja4 } from "../wire/fingerprint.ts";
 import type { Node, SessionHandle } from "./stages.ts";
 
 /** What every step of a session works with. */
@@ -52,6 +54,11 @@ export interface Layer {
   readonly tunnels: number;
   /** This layer follows a CONNECT, not a STARTTLS: the client may ask for another tunnel in it. */
   readonly afterConnect: boolean;
+  /**
+   * TLS began after a dialogue that was not understood, or without an agreement that was: it cannot be repeated, so nothing is
+   * bypassed once the node has spoken TLS with the server.
+   */
+  readonly found?: true;
 }
 
 /** A layer whose client has sent its ClientHello. */
@@ -86,6 +93,15 @@ export async function redial({ connections }: Story, layer: Layer): Promise<End>
 /** The host that the client means, by name or address; undefined: it does not say. */
 export function hostOf(hello: ClientHello, { connectHost }: Destination): string | undefined {
   return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
+}
+
+export function noteHello(
+  session: SessionHandle,
+  hello: ClientHello,
+  protocol: SessionUpdate["protocol"] & string,
+): void {
+  const fingerprints = { ja3: ja3(hello), ja4: ja4(hello) };
+  session.note({ protocol, sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints });
 }
 
 export function noteVerdict(session: SessionHandle, { action, phase, rule, reason, instead }: Verdict): void {

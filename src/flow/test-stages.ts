@@ -9,7 +9,7 @@ import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Verdict } from "../policy/facts.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
-import type { TimedAgreement, UpgradableConversation } from "../streams/conversation.ts";
+import type { TimedAgreement, TimedTls, UpgradableConversation } from "../streams/conversation.ts";
 import type { Reading } from "../streams/reading.ts";
 import type { RequestConversation } from "../streams/request-conversation.ts";
 import type { FirstRequest } from "../streams/request-stage.ts";
@@ -35,12 +35,17 @@ export interface Answers {
   onCertificate(facts: KnownFacts): Verdict;
   verdictSoFar(facts: KnownFacts): Verdict;
   serverBelowMin(): Verdict;
+  onNotTls(facts: KnownFacts): Verdict | undefined;
+  onUndecryptable(facts: KnownFacts, why: string): Verdict;
+  whyUndecryptable(): string | undefined;
   /** `time` counts the calls, from 1. */
   detect(time: number): Reading<Sighting>;
   watch(): Watch | undefined;
   watchInside(): Watch | undefined;
   /** What the peers of a plaintext conversation agree to, one after the other. "never": its relay ends first. */
-  next(time: number): TimedAgreement | undefined | "never";
+  next(time: number): TimedAgreement | TimedTls | undefined | "never";
+  /** No dialogue understands the conversation. */
+  isPlain(): boolean;
   /** What the client begins with that has no TLS. */
   first(): FirstRequest;
   /** The client's next request is for another host. */
@@ -139,6 +144,7 @@ class World {
 
   policyStage(): Pick<Node, "policy"> {
     const { onNetwork, onHello, onCertificate, verdictSoFar, serverBelowMin } = this.#answers;
+    const { onNotTls, onUndecryptable } = this.#answers;
     const policy: Partial<Node["policy"]> = {
       onNetwork: (facts) => {
         this.#step(`policy.onNetwork ${facts.server?.address}`);
@@ -153,6 +159,8 @@ class World {
         return onCertificate?.(facts) ?? verdict("decrypt", "certificate");
       },
       verdictSoFar: (facts) => verdictSoFar?.(facts) ?? verdict("decrypt", "sni"),
+      onNotTls: (facts) => onNotTls?.(facts),
+      onUndecryptable: (facts, why) => onUndecryptable?.(facts, why) ?? verdict("bypass", "sni", "undecryptable"),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
     };
     return { policy: policy as Node["policy"] };
@@ -174,6 +182,11 @@ class World {
           fake(server).waiting = String(reading.server);
           return reading;
         },
+        hello: async (client) => {
+          this.#step(`streams.hello ${nameOf(client)}`);
+          fake(client).waiting = "ClientHello";
+          return tlsBytes();
+        },
         relay: async (client, hops, server) => {
           const through = hops.length > 0 ? ` through ${hops.map(({ tool }) => tool).join(" ")}` : "";
           this.#step(`streams.relay ${describe(client)} and ${describe(server)}${through}`);
@@ -190,8 +203,8 @@ class World {
           return watch?.();
         },
         watchInside: () => watchInside?.(),
-        open: (client, server) => {
-          this.#step(`upgrades.open ${nameOf(client)} and ${nameOf(server)}`);
+        open: (client, server, _watch, strict) => {
+          this.#step(`upgrades.open ${nameOf(client)} and ${nameOf(server)}${strict ? ", strictly" : ""}`);
           return this.#conversation(client, server);
         },
         replay: async (server, { protocol }) => this.#step(`upgrades.replay ${protocol} to ${nameOf(server)}`),
@@ -222,7 +235,7 @@ class World {
   }
 
   tlsStages(): Pick<Node, "legs" | "pki"> {
-    const { serverLeg, clientLeg, judge, present } = this.#answers;
+    const { serverLeg, clientLeg, judge, present, whyUndecryptable } = this.#answers;
     return {
       legs: {
         server: async (connection, _hello, { onlyAlpn }) => {
@@ -242,6 +255,7 @@ class World {
           fake(client).name = `TLS on ${nameOf(client)}`;
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
+        whyUndecryptable: () => whyUndecryptable?.(),
         refuse: (client, alert) => this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`),
       },
       pki: {
@@ -310,7 +324,11 @@ class World {
   #conversation(client: End, server: End): UpgradableConversation {
     const over = Promise.withResolvers<void>();
     this.#conversations.set(client, over.promise);
-    const own: Pick<UpgradableConversation, "next" | "hold" | "resume" | "leave"> = {
+    const own: Pick<UpgradableConversation, "next" | "plain" | "hold" | "resume" | "leave"> = {
+      plain: async () => {
+        if (!this.#answers.isPlain?.()) await new Promise(() => {});
+        return "plain";
+      },
       next: async () => {
         const next = this.#answers.next?.(this.#time("next"));
         if (next === "never") await new Promise(() => {});

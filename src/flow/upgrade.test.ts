@@ -8,7 +8,8 @@ import { ALERTS } from "../wire/alert.ts";
 import { type Answers, failure, nameOf, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
 
 function watch(news: Partial<Watch> = {}): Watch {
-  return { feed: () => ({ kind: "more" }), spoken: undefined, likely: true, ...news };
+  const own = { spoken: undefined, likely: true, awaiting: false, inBody: false, beyond: false };
+  return { feed: () => ({ kind: "more" }), ...own, ...news };
 }
 
 const STARTTLS: TimedAgreement = { protocol: "SMTP", next: "tls", script: [], at: 7 };

@@ -4,13 +4,15 @@ import type { RelayEnding } from "../engine/relay.ts";
 import { InvariantError, NetworkError, PeerError } from "../errors.ts";
 import type { ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
-import type { TimedAgreement } from "../streams/conversation.ts";
+import type { TimedAgreement, TimedTls } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
-import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
+import { followFound } from "./found.ts";
+import { connectTools, noteNotTls, noteNotUnderstood, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { openServerLeg } from "./server-leg.ts";
 import type { Layer, RelayedConversation, Story, TlsLayer } from "./story.ts";
+import { dropNotTls, unwantedNotTls } from "./untreated.ts";
 
 /** The part of a session's story that is told in plaintext and may become TLS: STARTTLS, and CONNECT seen on the wire. */
 
@@ -38,7 +40,7 @@ export async function converse(story: Story, layer: Layer, watch: Watch): Promis
   };
   const chain = await connectTools(story, flow);
   if (chain.kind === "failed") return ended(resetForTool(layer.client, chain));
-  return followFrom(story, layer, watch, { chain, flow });
+  return followFrom(story, layer, watch, { chain, flow }, true);
 }
 
 interface Relayed {
@@ -47,38 +49,44 @@ interface Relayed {
 }
 
 /** Begins the relay, and follows the conversation from its first bytes. */
-function followFrom(story: Story, layer: Layer, watch: Watch, { chain, flow }: Relayed): Promise<ConversationOutcome> {
+function followFrom(
+  story: Story,
+  layer: Layer,
+  watch: Watch,
+  { chain, flow }: Relayed,
+  inPlaintext: boolean,
+): Promise<ConversationOutcome> {
   const { client, server } = layer;
-  const ends = story.node.upgrades.open(client, server, watch);
+  const strict = inPlaintext && story.node.policy.onNotTls(layer.facts)?.action === "drop";
+  const ends = story.node.upgrades.open(client, server, watch, strict);
   const ending = relay(story, client, chain, server, flow);
   // It may fail while nobody waits for it; whoever asks for it later gets the failure.
   ending.catch(() => {});
   const conversation = { ends, ending, chain };
   story.conversation = conversation;
-  return follow(story, layer, conversation, watch);
+  return follow(story, layer, conversation, { watch, inPlaintext });
+}
+
+interface Followed {
+  readonly watch: Watch;
+  /** Its bytes are not those of TLS that the node has opened. */
+  readonly inPlaintext: boolean;
 }
 
 /** Follows the conversation from one agreement to the next. */
 async function follow(
   story: Story,
   first: Layer,
-  { ends, ending }: RelayedConversation,
-  firstWatch: Watch,
+  conversation: RelayedConversation,
+  { watch: firstWatch, inPlaintext }: Followed,
 ): Promise<ConversationOutcome> {
   const { node, session } = story;
+  const { ends, ending } = conversation;
   let [layer, watch] = [first, firstWatch];
   for (;;) {
-    let next: TimedAgreement | RelayEnding | undefined;
-    try {
-      next = await Promise.race([ends.next(), ending]);
-    } catch (error) {
-      if (!(error instanceof PeerError)) throw error;
-      return ended(dropConversation(story, layer, error));
-    }
-    noteTlsOffer(story, layer, watch);
-    // Nothing more is watched: the rest is relayed as it is.
-    if (next === undefined) return ended((await ending).reason);
-    if ("reason" in next) return ended(next.reason);
+    const next = await nextTurn(story, layer, conversation, { watch, inPlaintext });
+    if (typeof next === "string") return ended(next);
+    if ("hello" in next) return followFound(story, layer, conversation, next, watch);
 
     layer = layerAfter(story, layer, next);
     const { client, server } = layer;
@@ -92,9 +100,35 @@ async function follow(
     // A tunnel may carry anything, and is watched like a new connection.
     const inTunnel =
       answer && layer.tunnels < MAX_TUNNELS ? node.upgrades.watch(next.target?.port ?? 0, read.client) : undefined;
-    ends.resume(inTunnel);
+    const unwanted = inPlaintext ? unwantedNotTls(story, layer.facts) : undefined;
+    if (unwanted && !inTunnel) return ended(dropNotTls(story, layer, unwanted));
+    ends.resume(inTunnel, unwanted !== undefined);
     if (!inTunnel) return ended((await ending).reason);
     watch = inTunnel;
+  }
+}
+
+/** The next agreement of the peers, or TLS without one. A text: why the conversation is over. */
+async function nextTurn(
+  story: Story,
+  layer: Layer,
+  { ends, ending }: RelayedConversation,
+  { watch, inPlaintext }: Followed,
+): Promise<TimedAgreement | TimedTls | string> {
+  try {
+    const first = await Promise.race([ends.next(), ends.plain(), ending]);
+    noteTlsOffer(story, layer, watch);
+    const unwanted = first === "plain" && inPlaintext ? unwantedNotTls(story, layer.facts) : undefined;
+    if (unwanted) return dropNotTls(story, layer, unwanted);
+    // What is not understood is no reason to look away.
+    if (first === "plain" && inPlaintext && !watch.spoken) noteNotUnderstood(story.session);
+    const next = first === "plain" ? await Promise.race([ends.next(), ending]) : first;
+    // Nothing is watched: the rest is relayed as it is.
+    if (next === undefined) return (await ending).reason;
+    return "reason" in next ? next.reason : next;
+  } catch (error) {
+    if (!(error instanceof PeerError)) throw error;
+    return dropConversation(story, layer, error);
   }
 }
 
@@ -143,10 +177,10 @@ export async function lookInside(story: Story, layer: Layer, relayed: Relayed): 
 
   if (conversation) {
     conversation.ends.resume(watch);
-    return follow(story, layer, conversation, watch);
+    return follow(story, layer, conversation, { watch, inPlaintext: false });
   }
   const asksProxy = await node.upgrades.peek(layer.client, layer.server);
-  return asksProxy ? followFrom(story, layer, watch, relayed) : { kind: "data" };
+  return asksProxy ? followFrom(story, layer, watch, relayed, false) : { kind: "data" };
 }
 
 /** Opens another TLS session with the same proxy, on another connection. */

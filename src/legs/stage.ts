@@ -14,6 +14,7 @@ import type { VersionRange } from "./offer.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 import type { ServerResumption } from "./server-session.ts";
+import { whyUndecryptable } from "./undecryptable.ts";
 
 /** The TLS sessions with the two peers. */
 export interface LegStage {
@@ -30,6 +31,8 @@ export interface LegStage {
     presented: PresentedCertificates,
     agreed: { readonly alpn: string | undefined; readonly scope: ResumptionScope },
   ): Promise<ClientLeg | LegFailure>;
+  /** Why TLS of this client cannot be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. */
+  whyUndecryptable(hello: ClientHello, keyHeld: boolean): string | undefined;
   /** Ends a connection on which no TLS is spoken yet, with a fatal alert. `hello`: the client's, if it has sent one. */
   refuse(client: End, alert: number, hello?: ClientHello): void;
 }
@@ -100,6 +103,7 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
     },
     client: (client, received, presented, agreed) =>
       openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
+    whyUndecryptable: (hello, keyHeld) => whyUndecryptable(hello, versions, keyHeld),
     refuse: (client, alert, hello) => void farewell(client, alertFor(hello, alert)),
   };
 }

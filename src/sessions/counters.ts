@@ -52,7 +52,7 @@ export function count(counters: Counters, session: Session): void {
 /** A leg's version is known once its handshake is complete, and the client's leg completes last. */
 function handshakeFailed({ end, protocol, verdict, clientLeg }: Session): boolean {
   const wanted = verdict === "decrypt" || verdict === null;
-  return end !== null && protocol === "tls" && wanted && clientLeg.version === undefined;
+  return end !== null && protocol?.startsWith("tls") === true && wanted && clientLeg.version === undefined;
 }
 
 /** Makes the sum of all counters. */

@@ -87,7 +87,9 @@ const presented = z
 
 const startTls = z
   .object({
-    protocol: z.string().describe("SMTP, CONNECT…; the last one when there were several"),
+    protocol: z
+      .string()
+      .describe("SMTP, CONNECT…; the last one when there were several; unknown: no dialogue was understood"),
     outcome: z
       .enum(["upgraded", "refused", "withdrawn"])
       .describe("refused: the server does not offer TLS; withdrawn: it offered TLS earlier and no longer does"),
@@ -112,9 +114,11 @@ export const session = z.object({
     .nullable()
     .describe("the client's end as the server sees it: its own address inline, the node's elsewhere"),
   protocol: z
-    .enum(["tls", "http", "other"])
+    .enum(["tls", "tls after an unknown dialogue", "tls on an unwatched port", "http", "other"])
     .nullable()
-    .describe("tls: a ClientHello was seen; http: plain HTTP/1.x; null: nothing seen yet"),
+    .describe(
+      "tls: a ClientHello was seen, first or after a dialogue that agreed to it; tls after an unknown dialogue: it was found behind other plaintext; tls on an unwatched port: the same where nobody looks for it in order to decrypt it; http: plain HTTP/1.x; null: nothing seen yet",
+    ),
   startTls: startTls.nullable().describe("null: TLS from the first byte, or never asked to become TLS"),
   sni: z.string().nullable().describe("the host that the ClientHello names"),
   connectHost: z.string().nullable().describe("the host of an HTTP CONNECT, or of plain HTTP requests"),

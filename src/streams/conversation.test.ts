@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
-import { openWatch } from "../detect/starttls/dialogues.ts";
+import { openWatch, type Watch } from "../detect/starttls/dialogues.ts";
 import { checkEngine } from "../engine/check.ts";
 import { Context } from "../engine/contexts.ts";
 import type { End } from "../engine/end.ts";
@@ -10,7 +10,7 @@ import { OpensslLayer } from "../engine/openssl-layer.ts";
 import { type RelayEnding, relay } from "../engine/relay.ts";
 import { endAndSocket, endPair, readBytes, readToEnd, shake, writeAll, writer } from "../engine/test-ends.ts";
 import { make } from "../pki/x509/test-chain.ts";
-import { UpgradableConversation } from "./conversation.ts";
+import { type TimedAgreement, type TimedTls, UpgradableConversation } from "./conversation.ts";
 import { readUntil } from "./reading.ts";
 
 checkEngine();
@@ -28,6 +28,14 @@ const SERVER = new Context({
 const IMAP = { greeting: "* OK ready\r\n", ask: "a STARTTLS\r\n", agree: "a OK begin\r\n" };
 const CONNECT = "CONNECT inner.test:443 HTTP/1.1\r\nHost: inner.test\r\n\r\n";
 
+const PATIENT = { patience: 60_000, strict: false };
+
+/** What the peers agreed to. */
+function agreed(next: TimedAgreement | TimedTls | undefined): TimedAgreement {
+  assert.ok(next && "protocol" in next);
+  return next;
+}
+
 interface Peers {
   readonly client: Socket;
   readonly server: Socket;
@@ -39,7 +47,7 @@ interface Peers {
 async function conversing(t: TestContext, startTls = true): Promise<Peers> {
   const [near, client] = await endAndSocket(t);
   const [far, server] = await endAndSocket(t);
-  const conversation = new UpgradableConversation(near, far, openWatch({ startTls }));
+  const conversation = new UpgradableConversation({ client: near, server: far }, openWatch({ startTls }), PATIENT);
   return { client, server, ends: { client: near, server: far }, conversation, over: begin(near, far) };
 }
 
@@ -70,8 +78,8 @@ async function agree({ client, server }: Pick<Peers, "client" | "server">, behin
 test("What is said passes until the peers have agreed to TLS, and what comes behind stays with its end", async (t) => {
   const peers = await conversing(t);
   await agree(peers);
-  const agreement = await peers.conversation.next();
-  assert.equal(agreement?.protocol, "IMAP");
+  const agreement = agreed(await peers.conversation.next());
+  assert.equal(agreement.protocol, "IMAP");
   assert.ok(agreement.at <= Date.now());
   assert.equal(await hear(peers.client, IMAP.agree.length), IMAP.agree);
   peers.client.write("hello");
@@ -86,7 +94,7 @@ test("What is said passes until the peers have agreed to TLS, and what comes beh
 test("A conversation that will never become TLS goes on as it is", async (t) => {
   const { client, server, conversation, over } = await conversing(t, false);
   client.write("SSH-2.0-client\r\n");
-  assert.equal(await conversation.next(), undefined);
+  assert.equal(await conversation.plain(), "plain");
   assert.equal(await hear(server, 16), "SSH-2.0-client\r\n");
   client.end();
   server.end("answer");
@@ -109,10 +117,11 @@ test("An agreement that the client's last bytes make is told once they are writt
   // Written before the conversation: not part of what is counted.
   far.writeBytes(Buffer.from("earlier "));
   const agreement = { protocol: "TEST", next: "tls", script: [] } as const;
-  const conversation = new UpgradableConversation(near, far, {
-    ...{ spoken: undefined, likely: true },
+  const watch: Watch = {
+    ...{ spoken: undefined, likely: true, awaiting: false, inBody: false, beyond: false },
     feed: (side) => (side === "client" ? { kind: "upgrade", at: 4, agreement } : { kind: "more" }),
-  });
+  };
+  const conversation = new UpgradableConversation({ client: near, server: far }, watch, PATIENT);
   let isTold = false;
   void conversation.next().then(() => {
     isTold = true;
@@ -120,7 +129,7 @@ test("An agreement that the client's last bytes make is told once they are writt
   void begin(near, far);
   assert.equal(isTold, false);
   client.write("last and more");
-  assert.equal((await conversation.next())?.protocol, "TEST");
+  assert.equal(agreed(await conversation.next()).protocol, "TEST");
   assert.equal(await hear(server, 12), "earlier last");
   assert.equal(server.readableLength, 0);
   assert.equal(String((await readBytes(near, 9)).bytes), " and more");
@@ -141,7 +150,11 @@ async function secure(near: End, far: End, client: End, server: End): Promise<vo
 async function conversingEnds(t: TestContext) {
   const [client, near] = await endPair(t);
   const [far, server] = await endPair(t);
-  const conversation = new UpgradableConversation(near, far, openWatch({ startTls: true }));
+  const conversation = new UpgradableConversation(
+    { client: near, server: far },
+    openWatch({ startTls: true }),
+    PATIENT,
+  );
   const over = begin(near, far);
   await writeAll(server, Buffer.from(IMAP.greeting));
   await readBytes(client, IMAP.greeting.length);
@@ -149,7 +162,7 @@ async function conversingEnds(t: TestContext) {
   await readBytes(server, IMAP.ask.length);
   await writeAll(server, Buffer.from(IMAP.agree));
   await readBytes(client, IMAP.agree.length);
-  assert.equal((await conversation.next())?.protocol, "IMAP");
+  assert.equal(agreed(await conversation.next()).protocol, "IMAP");
   return { client, near, far, server, conversation, over };
 }
 
@@ -182,7 +195,7 @@ test("The plaintext of the TLS may be watched again, and become TLS inside of TL
   const answer = "HTTP/1.1 200 Connected\r\n\r\n";
   await writeAll(server, Buffer.from(answer));
   assert.equal(String((await readBytes(client, answer.length)).bytes), answer);
-  assert.equal((await conversation.next())?.target?.host, "inner.test");
+  assert.equal(agreed(await conversation.next()).target?.host, "inner.test");
   conversation.hold();
   await secure(near, far, client, server);
   conversation.resume(undefined);

@@ -1,5 +1,6 @@
 import type { Agreement } from "../detect/starttls/dialogue.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
+import { type FoundTls, type SearchProgress, TlsSearch } from "../detect/starttls/tls-search.ts";
 import type { End } from "../engine/end.ts";
 import type { Side } from "../vocabulary.ts";
 
@@ -8,35 +9,60 @@ export interface TimedAgreement extends Agreement {
   readonly at: number;
 }
 
+/** TLS that began without an agreement that was understood, and when. */
+export interface TimedTls extends FoundTls {
+  readonly at: number;
+}
+
+/** ms for which bytes wait that may begin TLS, when they may as well be anything: a program may wait for an answer to them. */
+const BRIEFLY = 500;
+
 /**
  * A conversation that begins in plaintext and may be upgraded to TLS, on the same two ends. A relay carries it; this decides how
  * far. Once the peers have agreed, the bytes behind the agreement stay in their sockets, where TLS begins with them.
  */
 export class UpgradableConversation {
   readonly #ends: Readonly<Record<Side, End>>;
-  #watch: Watch | undefined;
-  #next = Promise.withResolvers<TimedAgreement | undefined>();
+  #search: TlsSearch | undefined;
+  /** ms for which bytes wait that look very much like the beginning of TLS. */
+  readonly #patience: number;
+  #next = Promise.withResolvers<TimedAgreement | TimedTls | undefined>();
+  #plain = Promise.withResolvers<"plain">();
+  /** Sides whose bytes wait for more, with the timers that let them pass, and sides whose bytes wait no longer. */
+  readonly #waiting = new Map<Side, { readonly timer: NodeJS.Timeout; readonly length: number }>();
+  readonly #overdue = new Set<Side>();
   /** Bytes of the client that have passed. */
   #fromClient = 0;
   /** Bytes that had been written to the server before the conversation. */
   readonly #before: number;
 
-  constructor(client: End, server: End, watch: Watch) {
+  /** `patience` in ms. `strict`: what is not on the way to TLS does not pass. */
+  constructor(
+    { client, server }: { readonly client: End; readonly server: End },
+    watch: Watch,
+    { patience, strict }: { readonly patience: number; readonly strict: boolean },
+  ) {
     this.#ends = { client, server };
-    this.#watch = watch;
+    this.#search = new TlsSearch(watch, strict);
+    this.#patience = patience;
     this.#before = server.written;
     // The relay may be over before anybody asks.
     this.#next.promise.catch(() => {});
-    client.gate = (bytes) => this.#pass("client", bytes);
-    server.gate = (bytes) => this.#pass("server", bytes);
+    client.gate = (bytes, isLast) => this.#pass("client", bytes, isLast);
+    server.gate = (bytes, isLast) => this.#pass("server", bytes, isLast);
   }
 
   /**
-   * Resolves once the peers have agreed to TLS: nothing more is read from either of them. Undefined: they never will, and the
-   * conversation goes on as it is. Rejects with a PeerError when one of them broke the protocol.
+   * Resolves once the peers have agreed to TLS, or one of them has begun it: nothing more is read from either of them. Undefined: nobody
+   * looks for it, and the conversation goes on as it is. Rejects with a PeerError when one of them broke the protocol.
    */
-  next(): Promise<TimedAgreement | undefined> {
+  next(): Promise<TimedAgreement | TimedTls | undefined> {
     return this.#next.promise;
+  }
+
+  /** Resolves once no dialogue understands the conversation. It goes on, unless what is not on the way to TLS may not pass. */
+  plain(): Promise<"plain"> {
+    return this.#plain.promise;
   }
 
   /** Nothing more is written to the peers: their TLS begins. */
@@ -45,9 +71,12 @@ export class UpgradableConversation {
   }
 
   /** Goes on, on what the ends have become; without a watch to its end. */
-  resume(watch: Watch | undefined): void {
-    this.#watch = watch;
+  resume(watch: Watch | undefined, strict = false): void {
+    this.#search = watch && new TlsSearch(watch, strict);
+    this.#stopWaiting();
+    this.#overdue.clear();
     this.#next = Promise.withResolvers();
+    this.#plain = Promise.withResolvers();
     this.#next.promise.catch(() => {});
     if (!watch) this.#next.resolve(undefined);
     for (const end of Object.values(this.#ends)) {
@@ -59,6 +88,7 @@ export class UpgradableConversation {
 
   /** The conversation is over for its relay, its tools and feeds. Its peers go on on the ends that this answers. */
   leave(): { readonly client: End; readonly server: End } {
+    this.#stopWaiting();
     const { client, server } = this.#ends;
     for (const end of [client, server]) {
       end.held = "nothing";
@@ -67,32 +97,60 @@ export class UpgradableConversation {
     return { client: client.detach(), server: server.detach() };
   }
 
-  #pass(side: Side, bytes: Buffer): number {
-    const passed = this.#judge(side, bytes);
+  #pass(side: Side, bytes: Buffer, isLast: boolean): number {
+    const passed = this.#judge(side, bytes, isLast);
     if (side === "client") this.#fromClient += passed;
     return passed;
   }
 
-  #judge(side: Side, bytes: Buffer): number {
-    if (!this.#watch) return bytes.length;
+  #judge(side: Side, bytes: Buffer, isLast: boolean): number {
+    if (!this.#search) return bytes.length;
     try {
-      const progress = this.#watch.feed(side, bytes);
-      if (progress.kind === "more") return bytes.length;
-      this.#watch = undefined;
-      if (progress.kind === "no") {
-        this.#next.resolve(undefined);
-        return bytes.length;
+      const progress = this.#search.feed(side, bytes, !isLast && !this.#overdue.delete(side));
+      this.#keepWaiting(side, progress, bytes.length);
+      if (progress.kind === "plain") {
+        if (progress.at === 0) this.#stopReading();
+        this.#plain.resolve("plain");
       }
-      this.#stopReading();
-      const agreed = { ...progress.agreement, at: Date.now() };
-      if (side === "client") this.#whenWritten(this.#fromClient + progress.at, () => this.#next.resolve(agreed));
-      else this.#next.resolve(agreed);
+      if (progress.kind === "upgrade" || progress.kind === "tls") this.#hasBegun(side, progress);
       return progress.at;
     } catch (error) {
       this.#stopReading();
       this.#next.reject(error);
       return 0;
     }
+  }
+
+  #hasBegun(side: Side, progress: SearchProgress & { readonly kind: "upgrade" | "tls" }): void {
+    this.#search = undefined;
+    this.#stopReading();
+    const what = progress.kind === "tls" ? progress.found : progress.agreement;
+    const begun = { ...what, at: Date.now() };
+    if (side === "client") this.#whenWritten(this.#fromClient + progress.at, () => this.#next.resolve(begun));
+    else this.#next.resolve(begun);
+  }
+
+  /** Bytes that may begin TLS wait for more, but not forever: the other side may wait for them. */
+  #keepWaiting(side: Side, progress: SearchProgress, length: number): void {
+    const left = progress.kind === "more" ? length - progress.at : 0;
+    const before = this.#waiting.get(side);
+    if (before?.length === left) return;
+    clearTimeout(before?.timer);
+    this.#waiting.delete(side);
+    if (progress.kind !== "more" || left === 0) return;
+    const letPass = () => {
+      const end = this.#ends[side];
+      this.#waiting.delete(side);
+      this.#overdue.add(side);
+      if (end.isOpen && end.relay) end.loop.enqueue(end.relay);
+    };
+    const timer = setTimeout(letPass, progress.telling ? this.#patience : BRIEFLY).unref();
+    this.#waiting.set(side, { timer, length: left });
+  }
+
+  #stopWaiting(): void {
+    for (const { timer } of this.#waiting.values()) clearTimeout(timer);
+    this.#waiting.clear();
   }
 
   #stopReading(): void {
@@ -102,10 +160,12 @@ export class UpgradableConversation {
   /** What the client says last must be with the server before the node speaks to the server. */
   #whenWritten(length: number, then: () => void): void {
     const { server } = this.#ends;
-    server.onWritten = (total) => {
+    const look = (total: number) => {
       if (total - this.#before < length) return;
       server.onWritten = undefined;
       then();
     };
+    server.onWritten = look;
+    look(server.written);
   }
 }

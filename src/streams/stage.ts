@@ -1,4 +1,4 @@
-import type { Sighting } from "../detect/detector.ts";
+import type { Opening, Sighting } from "../detect/detector.ts";
 import { openDetectors } from "../detect/detectors.ts";
 import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
@@ -17,6 +17,8 @@ export interface StreamStage {
    * have just agreed to TLS, so a ClientHello is due soon.
    */
   detect(client: End, server: End, agreed?: boolean): Promise<Reading<Sighting>>;
+  /** Reads the ClientHello that the client has begun; it stays with its end, from where `begun` ends. Throws PeerError. */
+  hello(client: End, begun: Buffer): Promise<Reading<Sighting>>;
   /** Relays between two ends, through the tools in between, until both have left. */
   relay(client: End, hops: readonly RelayHop[], server: End, meter: Meter, taps: readonly Tap[]): Promise<RelayEnding>;
   /** Closes a connection that is still open, once all that was written to it has been sent. */
@@ -33,15 +35,16 @@ export function createStreamStage(
     async detect(client, server, agreed = false) {
       const detectors = openDetectors();
       const timing = { silence: agreed ? timeouts.hello : timeouts.idle, gap: timeouts.hello };
-      const judge = (side: Side, bytes: Buffer) => {
-        const sighting = detectors.feed(side, bytes);
-        return sighting.kind === "more" ? undefined : sighting;
-      };
       try {
-        return await readUntil({ client, server }, judge, timing);
+        return await readUntil({ client, server }, judgeOf(detectors), timing);
       } finally {
         onIdentified(client);
       }
+    },
+    hello(client, begun) {
+      const detectors = openDetectors();
+      detectors.feed("client", begun);
+      return readUntil({ client }, judgeOf(detectors), { silence: timeouts.hello, gap: timeouts.hello });
     },
     relay(client, hops, server, meter, taps) {
       // Nobody asks for the first bytes of plain HTTP and of sessions that the network phase bypasses.
@@ -49,6 +52,13 @@ export function createStreamStage(
       return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
     },
     close: (connection) => void farewell(connection, NOTHING),
+  };
+}
+
+function judgeOf(detectors: Opening) {
+  return (side: Side, bytes: Buffer): Sighting | undefined => {
+    const sighting = detectors.feed(side, bytes);
+    return sighting.kind === "more" ? undefined : sighting;
   };
 }
 

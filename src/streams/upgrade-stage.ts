@@ -16,8 +16,11 @@ export interface UpgradeStage {
   watch(port: number, begun: Buffer): Watch | undefined;
   /** The same for the inside of a TLS session, before anything was said there. */
   watchInside(): Watch | undefined;
-  /** Before a relay carries the two ends: it decides how far their conversation may pass. */
-  open(client: End, server: End, watch: Watch): UpgradableConversation;
+  /**
+   * Before a relay carries the two ends: it decides how far their conversation may pass. `strict`: what is not on the way to TLS does
+   * not pass.
+   */
+  open(client: End, server: End, watch: Watch, strict: boolean): UpgradableConversation;
   /** Repeats the dialogue on a new connection until this server agrees to TLS too. Throws NetworkError when it does not. */
   replay(server: End, agreement: Agreement): Promise<void>;
   /**
@@ -40,7 +43,8 @@ export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: U
       return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, received: begun }) : undefined;
     },
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
-    open: (client, server, watch) => new UpgradableConversation(client, server, watch),
+    open: (client, server, watch, strict) =>
+      new UpgradableConversation({ client, server }, watch, { patience: timeouts.hello, strict }),
     replay: (server, agreement) => replayDialogue(server, agreement, timeouts.handshake),
     peek: (client, server) => peek(client, server, { silence: timeouts.idle, gap: timeouts.hello }),
   };

@@ -33,7 +33,18 @@ export class SslV2HelloReader implements ClientHelloReader {
   }
 }
 
-/** Whether these first bytes, at most FIXED_BYTES of them, can begin such a hello. */
+/** Bytes that are enough to tell such a hello from anything else. */
+export const SSLV2_HELLO_HEAD = FIXED_BYTES;
+
+/** Whether these bytes, at most SSLV2_HELLO_HEAD of them, can begin such a hello in the middle of something else. */
+export function beginsSslV2Hello(head: Buffer): boolean {
+  if (head.length === 0 || (head[0]! & 0x80) === 0 || !isPlausible(head)) return false;
+  if (head.length < FIXED_BYTES) return true;
+  const [, sessionId, challenge] = lengths(head);
+  return (sessionId === 0 || sessionId === 16) && challenge >= 16 && challenge <= 32;
+}
+
+/** Whether these first bytes can begin such a hello. */
 function isPlausible(head: Buffer): boolean {
   if (head.length > 2 && head[2] !== HANDSHAKE_TYPES.client_hello) return false;
   if (head.length > 3 && head[3] !== 3 && head[3] !== 0) return false;

@@ -56,11 +56,18 @@ function identity(session: Session): Pairs {
   ];
 }
 
-const PROTOCOLS: Readonly<Record<string, string>> = { tls: "TLS", http: "plain HTTP", other: "not TLS" };
+const PROTOCOLS: Readonly<Record<string, string>> = {
+  tls: "TLS",
+  "tls after an unknown dialogue": "TLS after an unknown dialogue",
+  "tls on an unwatched port": "TLS on an unwatched port",
+  http: "plain HTTP",
+  other: "not TLS",
+};
 
 function beginning({ startTls }: Session): string | null {
   if (startTls === null) return null;
-  const { protocol, outcome, at } = startTls;
+  const { outcome, at } = startTls;
+  const protocol = startTls.protocol === "unknown" ? "an unknown dialogue" : startTls.protocol;
   if (at !== null) return `${protocol}, TLS since ${fullTime(at)}`;
   return outcome === "refused"
     ? `${protocol}; the server refused TLS`

@@ -29,6 +29,20 @@ class ConnectDialogue extends DialogueReader {
   #proxied = false;
   /** The last request is complete, and nothing came from the server since. */
   #unanswered = false;
+  /** A request was something else than CONNECT. */
+  #beyond = false;
+
+  override get awaiting(): boolean {
+    return this.#asked?.request.method === "CONNECT";
+  }
+
+  override get inBody(): boolean {
+    return this.#body !== undefined && !this.#body.done;
+  }
+
+  override get beyond(): boolean {
+    return this.#beyond;
+  }
 
   /** HTTP without a proxy never becomes a tunnel: there a malformed message is no concern of this dialogue. */
   override feed(side: Side, bytes: Buffer): Progress {
@@ -69,6 +83,7 @@ class ConnectDialogue extends DialogueReader {
   #onRequest(request: RequestHead): void {
     const connects = request.method === "CONNECT";
     this.certain = true;
+    this.#beyond ||= !connects;
     this.#proxied ||= request.form === "absolute" || request.form === "authority";
     if (connects && this.#unanswered) {
       throw broken("client", "The client sent CONNECT before its last request was answered");

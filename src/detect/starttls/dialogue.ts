@@ -46,6 +46,12 @@ export interface Dialogue {
   readonly offered: boolean | undefined;
   /** Whether the server declined a request for TLS. */
   readonly refused: boolean;
+  /** The client has asked for TLS and has no answer yet: it may say nothing. */
+  readonly awaiting: boolean;
+  /** The client's next bytes belong to a text or to data whose end is known. */
+  readonly inBody: boolean;
+  /** The client has said something that is not on the way to TLS. */
+  readonly beyond: boolean;
 }
 
 export const MORE: Progress = { kind: "more" };
@@ -58,6 +64,18 @@ export abstract class DialogueReader implements Dialogue {
   certain = false;
   offered: boolean | undefined;
   refused = false;
+
+  get awaiting(): boolean {
+    return false;
+  }
+
+  get inBody(): boolean {
+    return false;
+  }
+
+  get beyond(): boolean {
+    return false;
+  }
 
   feed(side: Side, bytes: Buffer): Progress {
     if (bytes.length === 0) return MORE;
@@ -115,6 +133,10 @@ export class Script {
   giveUp(): void {
     this.#givenUp = true;
     this.#steps = [];
+  }
+
+  get isGivenUp(): boolean {
+    return this.#givenUp;
   }
 
   get steps(): readonly Step[] | undefined {

@@ -29,6 +29,11 @@ export interface Watch {
   readonly spoken: Dialogue | undefined;
   /** Whether an upgrade is likely. */
   readonly likely: boolean;
+  /** Of the dialogue that is certain and goes on: whether the client must say nothing, or is in the middle of data. */
+  readonly awaiting: boolean;
+  readonly inBody: boolean;
+  /** Whether the client has said something in it that is not on the way to TLS. */
+  readonly beyond: boolean;
 }
 
 /**
@@ -38,6 +43,7 @@ export interface Watch {
 export function openWatch({ startTls, received }: { readonly startTls: boolean; readonly received?: Buffer }): Watch {
   let watching = (startTls ? [...DIALOGUES, openConnect] : [openConnect]).map((open) => open());
   let spoken: Dialogue | undefined;
+  const certain = () => watching.filter((dialogue) => dialogue.certain);
   return {
     feed(side, bytes) {
       const still: Dialogue[] = [];
@@ -52,6 +58,16 @@ export function openWatch({ startTls, received }: { readonly startTls: boolean; 
     },
     get spoken() {
       return spoken;
+    },
+    get awaiting() {
+      return certain().some((dialogue) => dialogue.awaiting);
+    },
+    get inBody() {
+      return certain().some((dialogue) => dialogue.inBody);
+    },
+    get beyond() {
+      const spoken = certain();
+      return spoken.length > 0 && spoken.every((dialogue) => dialogue.beyond);
     },
     likely: startTls || received?.toString("latin1", 0, 8) === "CONNECT ",
   };

@@ -51,8 +51,22 @@ class LdapDialogue extends DialogueReader {
   readonly #server = new MessageReader();
   /** The messageID of the request for TLS that has no answer yet. */
   #asked: number | undefined;
+  /** The client has asked to be let in. */
+  #bound = false;
   /** The last bind was a SASL bind. */
   #sasl = false;
+
+  override get awaiting(): boolean {
+    return this.#asked !== undefined;
+  }
+
+  override get inBody(): boolean {
+    return this.#client.inMessage;
+  }
+
+  override get beyond(): boolean {
+    return this.#bound || this.#script.isGivenUp;
+  }
 
   protected override onClient(bytes: Buffer): Progress {
     this.#script.add(this.answers, bytes);
@@ -62,7 +76,10 @@ class LdapDialogue extends DialogueReader {
       at = end;
       if (!message) continue;
       this.certain = true;
-      if (message.operation === TAG.bindRequest) this.#sasl = isSasl(message.body);
+      if (message.operation === TAG.bindRequest) {
+        this.#bound = true;
+        this.#sasl = isSasl(message.body);
+      }
       if (message.operation === TAG.extendedRequest && asksForTls(message.body)) this.#asked = message.id;
       else if (!REPEATABLE.includes(message.operation)) this.#script.giveUp();
     }
@@ -112,6 +129,10 @@ class MessageReader {
   /** The length of the whole message; undefined: not known yet. */
   #length: number | undefined;
   #seen = 0;
+
+  get inMessage(): boolean {
+    return this.#seen > 0;
+  }
 
   /** Reads up to the message's end. Answers where it stopped, and the message once it is complete. */
   read(bytes: Buffer, from: number): { readonly end: number; readonly message?: Message } {

@@ -110,6 +110,18 @@ class LineDialogue extends DialogueReader {
     }
   }
 
+  override get awaiting(): boolean {
+    return this.#asked;
+  }
+
+  override get inBody(): boolean {
+    return this.#client.inBody;
+  }
+
+  override get beyond(): boolean {
+    return this.#script.isGivenUp;
+  }
+
   protected override onClient(bytes: Buffer): Progress {
     this.#script.add(this.answers, bytes);
     for (let at = 0; at < bytes.length; ) {
@@ -218,8 +230,8 @@ class LineDialogue extends DialogueReader {
       if (agrees) return this.upgrade(at, this.#script);
       this.refused = true;
     } else if (agrees && (!command || answeredAlike?.test(command.text) === false)) {
-      // The server read a request for TLS that the node did not see.
-      throw broken("server", "The server agreed to TLS without being asked");
+      // The server wants TLS without being asked, or read a request that the node did not see: the client's hello will tell.
+      return NO;
     }
     if (command && capabilities.test(command.text)) this.offered = this.#offering;
     return command && final?.(answer, command.text) ? NO : this.#done(answer);

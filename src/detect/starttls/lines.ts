@@ -17,6 +17,11 @@ export class LineReader {
   /** Whether the next lines are a text, which ends with a line of one dot. */
   inText = false;
 
+  /** The next bytes are a part of a text, or of what is not lines. */
+  get inBody(): boolean {
+    return this.inText || this.#skip > 0;
+  }
+
   /** The next bytes, this many, are not lines. */
   skip(length: number): void {
     this.#skip += length;

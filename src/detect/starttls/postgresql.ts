@@ -30,6 +30,10 @@ class PostgresqlDialogue extends DialogueReader {
   /** The request that has no answer yet. */
   #asked: "ssl" | "gss" | undefined;
 
+  override get awaiting(): boolean {
+    return this.#asked !== undefined;
+  }
+
   protected override onClient(bytes: Buffer): Progress {
     if (this.#asked) throw sentAfterRequest();
     this.#script.add(this.answers, bytes);

@@ -31,6 +31,14 @@ class XmppDialogue extends DialogueReader {
   /** Bytes of the server since its last complete answer. */
   #unanswered = 0;
 
+  override get awaiting(): boolean {
+    return this.#asked;
+  }
+
+  override get beyond(): boolean {
+    return this.#script.isGivenUp;
+  }
+
   protected override onClient(bytes: Buffer): Progress {
     this.#script.add(this.answers, bytes);
     for (let at = 0; at < bytes.length; ) {
@@ -75,7 +83,8 @@ class XmppDialogue extends DialogueReader {
       this.#offering = false;
     }
     if (name === "proceed") {
-      if (!this.#asked) throw broken("server", "The server agreed to TLS without being asked");
+      // The server wants TLS without being asked: the client's hello will tell.
+      if (!this.#asked) return NO;
       return this.upgrade(at, this.#script);
     }
     if (this.#asked) {
