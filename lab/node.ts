@@ -2,9 +2,13 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
 import { descendants, MAIN } from "../test/node.ts";
+import { DOMAIN } from "../test/pki.ts";
 import { type Outcome, type Program, scratch, start, until } from "../test/processes.ts";
 import type { Network } from "./network.ts";
 import { PORTS } from "./servers.ts";
+
+/** The lab's configuration drops this host. */
+export const DROPPED = `dropped.${DOMAIN}`;
 
 export interface LabNode extends AsyncDisposable {
   readonly process: Program;
@@ -67,7 +71,10 @@ export function writeConfiguration({ network, trust, listener, config, folder = 
       listeners: [inline],
       policy: {
         versions: { min: "TLSv1" },
-        rules: [{ name: "past the node", match: { port: [PORTS.bypassed] }, action: "bypass" }],
+        rules: [
+          { name: "past the node", match: { port: [PORTS.bypassed] }, action: "bypass" },
+          { name: "no such host", match: { host: [DROPPED] }, action: "drop" },
+        ],
       },
       feeds: [{ name: "plaintext", kind: "pcapng", directory: "./captures" }],
       // Longer than the 3 s for which the kernel looks for an absent neighbour, and after which it sends a SYN a third time.

@@ -9,6 +9,8 @@ import type { End } from "./network.ts";
 
 /** The ports of the server host. */
 export const PORTS = {
+  /** nginx, without TLS: it answers with the host and the path that it was asked for. */
+  http: 80,
   /** nginx, with HTTP/1.1 and HTTP/2 over TLS 1.2 and 1.3. */
   https: 443,
   /** The same on a port that is not known for TLS. */
@@ -64,7 +66,10 @@ export async function startServers(on: End, identity: Identity): Promise<Servers
     await Promise.all([nginx, ...old].map((program) => program.stop()));
   });
   const over = [nginx, ...old].map((program) => program.ended.then(({ stderr }) => Promise.reject(new Error(stderr))));
-  await Promise.race([listening(on, [PORTS.https, PORTS.odd, PORTS.bypassed, PORTS.tls10, PORTS.tls11]), ...over]);
+  await Promise.race([
+    listening(on, [PORTS.http, PORTS.https, PORTS.odd, PORTS.bypassed, PORTS.tls10, PORTS.tls11]),
+    ...over,
+  ]);
   // From here on, their end is no error.
   for (const end of over) end.catch(() => {});
   return { accepted, [Symbol.asyncDispose]: () => stack.disposeAsync() };
@@ -105,6 +110,12 @@ http {
     keepalive_requests 100000;
     default_type text/plain;
     location / { return 200 "$ssl_protocol $server_protocol $remote_addr\\n"; }
+  }
+  server {
+    listen ${PORTS.http};
+    listen [::]:${PORTS.http};
+    default_type text/plain;
+    location / { return 200 "$http_host$request_uri $remote_addr\\n"; }
   }
 }
 `,

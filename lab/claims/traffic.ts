@@ -6,6 +6,7 @@ import { until } from "../../test/processes.ts";
 import type { Claim, Stage } from "../claim.ts";
 import { dial, nextLine } from "../ends.ts";
 import { FAMILIES, type Family } from "../network.ts";
+import { DROPPED } from "../node.ts";
 import { PORTS } from "../servers.ts";
 
 const VERSION_PORTS: Readonly<Record<TlsVersion, number>> = {
@@ -23,6 +24,7 @@ export const TRAFFIC: readonly Claim[] = [
   ...FAMILIES.map(leavesPlaintext),
   ...FAMILIES.map(serverFirst),
   ...FAMILIES.map(nobodySpeaks),
+  ...FAMILIES.map(judgesRequests),
 ];
 
 /** Fetches the server's page with curl, which trusts only the node's CA, so success means decryption. Resolves with the page. */
@@ -116,6 +118,33 @@ function serverFirst(family: Family): Claim {
       assert.equal(socket.bytesWritten, 0);
       socket.end();
       return `"${line}" after ${took.toFixed(0)} ms`;
+    },
+  };
+}
+
+function judgesRequests(family: Family): Claim {
+  return {
+    says: `IPv${family}: plain HTTP is judged by the host of each request, and the server sees the client's address`,
+    async check({ network: { client, server }, node }) {
+      const socket = await dial(client, { address: server.address[family], port: PORTS.http });
+      const port = socket.localPort;
+      const get = (host: string, path: string) => `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+      const hosts = [`first-v${family}.${DOMAIN}`, `second-v${family}.${DOMAIN}`] as const;
+      const requests = [get(hosts[0], "/1"), get(hosts[0], "/2"), get(hosts[1], "/3"), get(DROPPED, "/4")];
+      socket.end(requests.join(""));
+      const heard = String(Buffer.concat(await socket.toArray()));
+      const address = client.address[family];
+      const pages = [...heard.matchAll(/^(\S+)\/(\d) (\S+)$/gm)].map(([page]) => page);
+      assert.deepEqual(pages, [`${hosts[0]}/1 ${address}`, `${hosts[0]}/2 ${address}`, `${hosts[1]}/3 ${address}`]);
+      assert.match(heard, /HTTP\/1\.1 403 Forbidden/);
+      const records = await until("three sessions", async () => {
+        const sessions = (await node.sessions({})).filter(
+          ({ client: from, protocol }) => protocol === "http" && from.port === port,
+        );
+        return sessions.length === 3 && sessions.map(({ connectHost, verdict }) => `${connectHost} ${verdict}`).sort();
+      });
+      assert.deepEqual(records, [`${DROPPED} drop`, `${hosts[0]} null`, `${hosts[1]} null`].sort());
+      return records.join(", ");
     },
   };
 }

@@ -73,6 +73,34 @@ describe("Connections without TLS", needs("openssl"), () => {
       assert.ok(sent.equals(up));
     });
 
+    test(`A word without a line end reaches its server, ${way}`, async () => {
+      const { client, accepted } = await join(way);
+      client.write("ping");
+      const end = await accepted;
+      assert.equal((await nextChunk(end))?.toString(), "ping");
+      end.end("pong");
+      assert.equal((await readAll(client)).toString(), "pong");
+      client.end();
+    });
+
+    test(`A word that becomes an HTTP request behind a pause goes no further, ${way}`, async () => {
+      const { client, accepted } = await join(way);
+      client.write("GE");
+      const end = await accepted;
+      assert.equal((await nextChunk(end))?.toString(), "GE");
+      client.write("T / HTTP/1.1\r\nHost: any.test\r\n\r\n");
+      const rest: Buffer[] = [];
+      const over = (one: net.Socket) =>
+        new Promise((resolve) => {
+          one
+            .on("error", () => {})
+            .on("data", (bytes: Buffer) => rest.push(bytes))
+            .on("close", resolve);
+        });
+      await Promise.all([over(client), over(end)]);
+      assert.deepEqual(rest, []);
+    });
+
     test(`A client's half-close lets the server go on, ${way}`, async () => {
       const { client, accepted } = await join(way);
       client.end("question");

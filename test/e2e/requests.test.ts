@@ -9,7 +9,8 @@ import { connectThrough, nextChunk, readAll } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { makePki } from "../pki.ts";
-import { run, scratch, until } from "../processes.ts";
+import { freePort, type Program, run, scratch, until } from "../processes.ts";
+import { haproxy } from "../tools/proxies.ts";
 
 /** A web server that keeps connections, whatever it is asked, and notes its requests. */
 interface Web {
@@ -58,234 +59,264 @@ async function openWeb(name: string): Promise<Web> {
   return { name, port: (server.address() as net.AddressInfo).port, server, asked };
 }
 
-describe("Plain HTTP, request by request", needs("openssl", "curl", "siege"), () => {
-  let node: TestNode;
-  let [a, b]: Web[] = [];
+for (const through of ["nothing", "HAProxy as a tool"] as const) {
+  describe(`Plain HTTP through ${through}, request by request`, needs("openssl", "curl", "siege", "haproxy"), () => {
+    let node: TestNode;
+    let tool: Program | undefined;
+    let [a, b]: Web[] = [];
 
-  before(async () => {
-    const pki = await makePki();
-    [a, b] = [await openWeb("A"), await openWeb("B")];
-    node = await startNode({
-      trust: [pki.root.certificate],
-      forwards: { web: a.port },
-      config: {
-        workers: 1,
-        timeouts: { connect: "2s", hello: "2s", drain: "1s" },
-        policy: { rules: [{ name: "no such host", match: { host: "*.forbidden.test" }, action: "drop" }] },
-      },
+    before(async () => {
+      const pki = await makePki();
+      [a, b] = [await openWeb("A"), await openWeb("B")];
+      const ports = { port: await freePort(), back: await freePort() };
+      if (through !== "nothing") tool = await haproxy(ports);
+      const tools = [
+        {
+          name: "passing",
+          kind: "proxy",
+          address: `127.0.0.1:${ports.port}`,
+          returnAddress: `127.0.0.1:${ports.back}`,
+          onFailure: "drop",
+        },
+      ];
+      node = await startNode({
+        trust: [pki.root.certificate],
+        forwards: { web: a.port },
+        config: {
+          ...(tool && { tools, feeds: [{ name: "archive", kind: "pcapng", directory: "./captures" }] }),
+          workers: 1,
+          timeouts: { connect: "2s", hello: "2s", drain: "1s" },
+          policy: { rules: [{ name: "no such host", match: { host: "*.forbidden.test" }, action: "drop" }] },
+        },
+      });
     });
-  });
-  after(async () => {
-    await node?.stop();
-    for (const web of [a, b]) {
-      web?.server.closeAllConnections();
-      web?.server.close();
-    }
-  });
-
-  /** Says this to the explicit proxy or the forwarding port, and answers all that comes until `enough`. */
-  async function say(way: "explicit" | "forward", text: string | readonly string[], enough = /(?!)/): Promise<string> {
-    const port = way === "explicit" ? node.proxy : node.forward("web");
-    const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
-    await once(socket, "connect");
-    let heard = "";
-    try {
-      for (const part of [text].flat()) socket.write(part, "latin1");
-      while (!enough.test(heard)) {
-        const bytes = await nextChunk(socket);
-        if (bytes === undefined) break;
-        heard += bytes.toString("latin1");
+    after(async () => {
+      await node?.stop();
+      await tool?.stop();
+      for (const web of [a, b]) {
+        web?.server.closeAllConnections();
+        web?.server.close();
       }
-    } catch (error) {
-      heard += `<${(error as NodeJS.ErrnoException).code}>`;
+    });
+
+    /** Says this to the explicit proxy or the forwarding port, and answers all that comes until `enough`. */
+    async function say(
+      way: "explicit" | "forward",
+      text: string | readonly string[],
+      enough = /(?!)/,
+    ): Promise<string> {
+      const port = way === "explicit" ? node.proxy : node.forward("web");
+      const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+      await once(socket, "connect");
+      let heard = "";
+      try {
+        for (const part of [text].flat()) socket.write(part, "latin1");
+        while (!enough.test(heard)) {
+          const bytes = await nextChunk(socket);
+          if (bytes === undefined) break;
+          heard += bytes.toString("latin1");
+        }
+      } catch (error) {
+        heard += `<${(error as NodeJS.ErrnoException).code}>`;
+      }
+      socket.destroy();
+      return heard;
     }
-    socket.destroy();
-    return heard;
-  }
 
-  /** The bodies and statuses of answers, in order. */
-  const statuses = (heard: string) => [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
-  const get = (web: Web | undefined, path: string, ...fields: string[]) =>
-    [`GET http://127.0.0.1:${web!.port}${path} HTTP/1.1`, `Host: 127.0.0.1:${web!.port}`, ...fields, "", ""].join(
-      "\r\n",
-    );
-  const plain = (path: string, host: string, ...fields: string[]) =>
-    [`GET ${path} HTTP/1.1`, `Host: ${host}`, ...fields, "", ""].join("\r\n");
-  const since = (web: Web | undefined, begin: number) => web!.asked.slice(begin).map(({ what }) => what.split(" ")[1]);
+    /** The bodies and statuses of answers, in order. */
+    const statuses = (heard: string) => [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
+    const get = (web: Web | undefined, path: string, ...fields: string[]) =>
+      [`GET http://127.0.0.1:${web!.port}${path} HTTP/1.1`, `Host: 127.0.0.1:${web!.port}`, ...fields, "", ""].join(
+        "\r\n",
+      );
+    const plain = (path: string, host: string, ...fields: string[]) =>
+      [`GET ${path} HTTP/1.1`, `Host: ${host}`, ...fields, "", ""].join("\r\n");
+    const since = (web: Web | undefined, begin: number) =>
+      web!.asked.slice(begin).map(({ what }) => what.split(" ")[1]);
 
-  test("Pipelined requests for two servers reach each its own, and are answered in order", async () => {
-    const [fromA, fromB] = [a!.asked.length, b!.asked.length];
-    const heard = await say(
-      "explicit",
-      [get(a, "/1"), get(a, "/2", "Connection: close"), get(b, "/3"), get(a, "/4")].join(""),
-      /A.*A.*B.*A$/s,
-    );
-    assert.deepEqual(statuses(heard), [200, 200, 200, 200]);
-    assert.deepEqual([since(a, fromA), since(b, fromB)], [["/1", "/2", "/4"], ["/3"]]);
-    const [first, second, third] = a!.asked.slice(fromA).map(({ connection }) => connection);
-    assert.equal(first, second, "the connection to a server is kept while its requests follow each other");
-    assert.notEqual(third, first);
-  });
-
-  test("A request for a host that policy drops is refused, whatever came before it on the connection", async () => {
-    const forbidden = "GET http://www.forbidden.test/ HTTP/1.1\r\nHost: ok.test\r\n\r\n";
-    const begin = Date.now();
-    const heard = await say("explicit", get(a, "/before") + forbidden + get(a, "/never"));
-    assert.deepEqual(statuses(heard), [200, 403]);
-    assert.equal(since(a, 0).at(-1), "/before");
-    const session = await until("the dropped request's session", async () =>
-      (await node.sessions({ host: "www.forbidden.test" })).find(({ start }) => start >= begin),
-    );
-    assert.partialDeepStrictEqual(session, { protocol: "http", verdict: "drop", rule: "no such host" });
-  });
-
-  for (const [title, request] of [
-    ["both lengths", "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
-    ["two lengths", "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"],
-    ["obs-fold", "GET /x HTTP/1.1\r\nHost: h\r\nX: a\r\n b: c\r\n\r\n"],
-    ["a bare LF", "GET /x HTTP/1.1\r\nHost: h\nX: y\r\n\r\n"],
-    ["a bare CR", "GET /x HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"],
-    ["a space before the colon", "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"],
-    ["two hosts", "GET /x HTTP/1.1\r\nHost: h\r\nHost: www.forbidden.test\r\n\r\n"],
-    ["a host in the target and another in Host", "GET http://h/x HTTP/1.1\r\nHost: www.forbidden.test\r\n\r\n"],
-    ["two spaces", "GET  /x HTTP/1.1\r\nHost: h\r\n\r\n"],
-  ] as const) {
-    test(`A request with ${title} is refused on a forwarding port, as the first and as a later one`, async () => {
-      const before = a!.asked.length;
-      assert.deepEqual(statuses(await say("forward", request)), [400]);
-      assert.deepEqual(statuses(await say("forward", plain("/ok", "h") + request)), [200, 400]);
-      assert.deepEqual(since(a, before), ["/ok"]);
-    });
-  }
-
-  test("A chunked body that is none passes no further, and neither does what is behind it", async () => {
-    const before = a!.asked.length;
-    const head = "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (const body of [
-      "3\r\nabc\r\nxyz\r\n",
-      "3\r\nabcd\r\n0\r\n\r\n",
-      "3 3\r\nabc\r\n0\r\n\r\n",
-      "-1\r\n\r\n",
-      "3\nabc\n0\n\n",
-    ]) {
-      const heard = await say("forward", `${head}${body}${plain("/hidden", "www.forbidden.test")}`);
-      assert.deepEqual(statuses(heard), [], heard);
-    }
-    assert.deepEqual(since(a, before), []);
-  });
-
-  test("A request to a forwarding port is judged by its Host, also in pieces and behind others", async () => {
-    const before = a!.asked.length;
-    const dropped = plain("/dropped", "WWW.forbidden.test.:80");
-    assert.deepEqual(statuses(await say("forward", dropped)), [403]);
-    assert.deepEqual(statuses(await say("forward", [...dropped])), [403]);
-    assert.deepEqual(statuses(await say("forward", `\r\n${dropped}`)), [403]);
-    const body = "POST /body HTTP/1.1\r\nHost: ok.test\r\nContent-Length: 5\r\n\r\nhello";
-    const begin = Date.now();
-    assert.deepEqual(statuses(await say("forward", plain("/ok", "ok.test") + body + dropped)), [200, 200, 403]);
-    assert.deepEqual(since(a, before), ["/ok", "/body"]);
-    const found = await until("both sessions", async () => {
-      const sessions = (await node.sessions({ listener: "web" })).filter(({ start }) => start >= begin);
-      return sessions.length === 2 && sessions;
-    });
-    assert.deepEqual(found.map(({ connectHost, protocol, verdict }) => [connectHost, protocol, verdict]).sort(), [
-      ["ok.test", "http", null],
-      ["www.forbidden.test", "http", "drop"],
-    ]);
-  });
-
-  test("A request inside of a CONNECT tunnel is judged by its Host too", async () => {
-    const { socket } = await connectThrough(node.proxy, `127.0.0.1:${a!.port}`);
-    socket.end(plain("/", "www.forbidden.test"));
-    assert.deepEqual(statuses((await readAll(socket)).toString()), [403]);
-  });
-
-  for (const way of ["explicit", "forward"] as const) {
-    const request = (path: string, method = "GET", ...fields: string[]) =>
-      (way === "explicit" ? get(a, path, ...fields) : plain(path, "127.0.0.1", ...fields)).replace("GET", method);
-
-    test(`Answers without a body, in chunks and of HEAD are told apart, ${way}`, async () => {
-      const paths = ["/status/204", "/status/304", "/chunked", "/1"].map((path) => request(path)).join("");
-      const heard = await say(way, request("/2", "HEAD") + paths, /three\r\n0\r\n\r\n.*A$/s);
-      assert.deepEqual(statuses(heard), [200, 204, 304, 200, 200]);
-    });
-
-    test(`A connection that is upgraded carries anything, ${way}`, async () => {
+    test("Pipelined requests for two servers reach each its own, and are answered in order", async () => {
+      const [fromA, fromB] = [a!.asked.length, b!.asked.length];
       const heard = await say(
-        way,
-        [request("/", "GET", "Connection: Upgrade", "Upgrade: echo"), "~~ GET / any\n"],
-        /any\n$/,
+        "explicit",
+        [get(a, "/1"), get(a, "/2", "Connection: close"), get(b, "/3"), get(a, "/4")].join(""),
+        /A.*A.*B.*A$/s,
       );
-      assert.match(heard, /^HTTP\/1\.1 101 .*\r\n\r\n~~ GET \/ any\n$/s);
+      assert.deepEqual(statuses(heard), [200, 200, 200, 200]);
+      assert.deepEqual([since(a, fromA), since(b, fromB)], [["/1", "/2", "/4"], ["/3"]]);
+      const [first, second, third] = a!.asked.slice(fromA).map(({ connection }) => connection);
+      assert.equal(first, second, "the connection to a server is kept while its requests follow each other");
+      assert.notEqual(third, first);
     });
 
-    test(`An upgrade that the server does not make leaves HTTP as it is, ${way}`, async () => {
-      const wish = request("/status/404", "GET", "Connection: Upgrade", "Upgrade: nothing");
-      const heard = await say(way, wish + request("/after"), /A$/);
-      assert.deepEqual(statuses(heard), [404, 200]);
+    test("A request for a host that policy drops is refused, whatever came before it on the connection", async () => {
+      const forbidden = "GET http://www.forbidden.test/ HTTP/1.1\r\nHost: ok.test\r\n\r\n";
+      const begin = Date.now();
+      const heard = await say("explicit", get(a, "/before") + forbidden + get(a, "/never"));
+      assert.deepEqual(statuses(heard), [200, 403]);
+      assert.equal(since(a, 0).at(-1), "/before");
+      const session = await until("the dropped request's session", async () =>
+        (await node.sessions({ host: "www.forbidden.test" })).find(({ start }) => start >= begin),
+      );
+      assert.partialDeepStrictEqual(session, { protocol: "http", verdict: "drop", rule: "no such host" });
     });
 
-    test(`A body of any size passes, by its length and in chunks, ${way}`, async () => {
-      const body = Buffer.alloc(3_000_000, "0123456789abcdefghijklmnopqrstuvwxyz");
-      const wanted = `${body.length} ${createHash("sha256").update(body).digest("hex")}`;
-      const to = way === "explicit" ? ["--proxy", `http://127.0.0.1:${node.proxy}`, "--noproxy", ""] : [];
-      const url = `http://127.0.0.1:${way === "explicit" ? a!.port : node.forward("web")}/body`;
-      for (const more of [[], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect: 100-continue"]]) {
-        const args = [
-          "-q",
-          "-sS",
-          ...to,
-          "-X",
-          "POST",
-          "--data-binary",
-          "@-",
-          ...more,
-          url,
-          "--next",
-          "-q",
-          "-sS",
-          ...to,
-          url,
-        ];
-        const { stdout, stderr } = await run(program("curl"), args, { input: body.toString() });
-        assert.equal(stdout, `${wanted}A`, stderr);
+    for (const [title, request] of [
+      [
+        "both lengths",
+        "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      ],
+      ["two lengths", "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"],
+      ["obs-fold", "GET /x HTTP/1.1\r\nHost: h\r\nX: a\r\n b: c\r\n\r\n"],
+      ["a bare LF", "GET /x HTTP/1.1\r\nHost: h\nX: y\r\n\r\n"],
+      ["a bare CR", "GET /x HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"],
+      ["a space before the colon", "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"],
+      ["two hosts", "GET /x HTTP/1.1\r\nHost: h\r\nHost: www.forbidden.test\r\n\r\n"],
+      ["a host in the target and another in Host", "GET http://h/x HTTP/1.1\r\nHost: www.forbidden.test\r\n\r\n"],
+      ["two spaces", "GET  /x HTTP/1.1\r\nHost: h\r\n\r\n"],
+    ] as const) {
+      test(`A request with ${title} is refused on a forwarding port, as the first and as a later one`, async () => {
+        const before = a!.asked.length;
+        assert.deepEqual(statuses(await say("forward", request)), [400]);
+        assert.deepEqual(statuses(await say("forward", plain("/ok", "h") + request)), [200, 400]);
+        assert.deepEqual(since(a, before), ["/ok"]);
+      });
+    }
+
+    test("A chunked body that is none passes no further, and neither does what is behind it", async () => {
+      const before = a!.asked.length;
+      const head = "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+      for (const body of [
+        "3\r\nabc\r\nxyz\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3 3\r\nabc\r\n0\r\n\r\n",
+        "-1\r\n\r\n",
+        "3\nabc\n0\n\n",
+      ]) {
+        const heard = await say("forward", `${head}${body}${plain("/hidden", "www.forbidden.test")}`);
+        assert.deepEqual(statuses(heard), [], heard);
+      }
+      assert.deepEqual(since(a, before), []);
+    });
+
+    test("A request to a forwarding port is judged by its Host, also in pieces and behind others", async () => {
+      const before = a!.asked.length;
+      const dropped = plain("/dropped", "WWW.forbidden.test.:80");
+      assert.deepEqual(statuses(await say("forward", dropped)), [403]);
+      assert.deepEqual(statuses(await say("forward", [...dropped])), [403]);
+      assert.deepEqual(statuses(await say("forward", `\r\n${dropped}`)), [403]);
+      const body = "POST /body HTTP/1.1\r\nHost: twice.ok.test\r\nContent-Length: 5\r\n\r\nhello";
+      const later = plain("/dropped", "twice.forbidden.test") + plain("/ok", "twice.ok.test");
+      assert.deepEqual(statuses(await say("forward", plain("/ok", "twice.ok.test") + body + later)), [200, 200, 403]);
+      assert.deepEqual(since(a, before), ["/ok", "/body"]);
+      const found = await until("both sessions", async () => {
+        const sessions = await node.sessions({ host: "twice.*" });
+        return sessions.length === 2 && sessions.every(({ end }) => end !== null) && sessions;
+      });
+      const records = found.map(({ connectHost, protocol, verdict }) => [connectHost, protocol, verdict]);
+      assert.deepEqual(records.sort(), [
+        ["twice.forbidden.test", "http", "drop"],
+        ["twice.ok.test", "http", null],
+      ]);
+      const carried = found.find(({ verdict }) => verdict === null);
+      assert.deepEqual(
+        [carried?.tools, Object.keys(carried?.feeds ?? {})],
+        tool ? [[{ name: "passing", state: "connected" }], ["archive"]] : [[], []],
+      );
+    });
+
+    test("A request inside of a CONNECT tunnel is judged by its Host too", async () => {
+      const { socket } = await connectThrough(node.proxy, `127.0.0.1:${a!.port}`);
+      socket.end(plain("/", "www.forbidden.test"));
+      assert.deepEqual(statuses((await readAll(socket)).toString()), [403]);
+    });
+
+    for (const way of ["explicit", "forward"] as const) {
+      const request = (path: string, method = "GET", ...fields: string[]) =>
+        (way === "explicit" ? get(a, path, ...fields) : plain(path, "127.0.0.1", ...fields)).replace("GET", method);
+
+      test(`Answers without a body, in chunks and of HEAD are told apart, ${way}`, async () => {
+        const paths = ["/status/204", "/status/304", "/chunked", "/1"].map((path) => request(path)).join("");
+        const heard = await say(way, request("/2", "HEAD") + paths, /three\r\n0\r\n\r\n.*A$/s);
+        assert.deepEqual(statuses(heard), [200, 204, 304, 200, 200]);
+      });
+
+      test(`A connection that is upgraded carries anything, ${way}`, async () => {
+        const heard = await say(
+          way,
+          [request("/", "GET", "Connection: Upgrade", "Upgrade: echo"), "~~ GET / any\n"],
+          /any\n$/,
+        );
+        assert.match(heard, /^HTTP\/1\.1 101 .*\r\n\r\n~~ GET \/ any\n$/s);
+      });
+
+      test(`An upgrade that the server does not make leaves HTTP as it is, ${way}`, async () => {
+        const wish = request("/status/404", "GET", "Connection: Upgrade", "Upgrade: nothing");
+        const heard = await say(way, wish + request("/after"), /A$/);
+        assert.deepEqual(statuses(heard), [404, 200]);
+      });
+
+      test(`A body of any size passes, by its length and in chunks, ${way}`, async () => {
+        const body = Buffer.alloc(3_000_000, "0123456789abcdefghijklmnopqrstuvwxyz");
+        const wanted = `${body.length} ${createHash("sha256").update(body).digest("hex")}`;
+        const to = way === "explicit" ? ["--proxy", `http://127.0.0.1:${node.proxy}`, "--noproxy", ""] : [];
+        const url = `http://127.0.0.1:${way === "explicit" ? a!.port : node.forward("web")}/body`;
+        for (const more of [[], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect: 100-continue"]]) {
+          const args = [
+            "-q",
+            "-sS",
+            ...to,
+            "-X",
+            "POST",
+            "--data-binary",
+            "@-",
+            ...more,
+            url,
+            "--next",
+            "-q",
+            "-sS",
+            ...to,
+            url,
+          ];
+          const { stdout, stderr } = await run(program("curl"), args, { input: body.toString() });
+          assert.equal(stdout, `${wanted}A`, stderr);
+        }
+      });
+
+      test(`An address of 30 KiB and a head of 60 KiB pass, ${way}`, async () => {
+        const before = a!.asked.length;
+        const heard = await say(way, request(`/${"a".repeat(30_000)}`, "GET", `X: ${"b".repeat(30_000)}`), /A$/);
+        assert.deepEqual([statuses(heard), a!.asked.length], [[200], before + 1]);
+      });
+    }
+
+    test("siege gets an answer to each request, with kept connections and without", async () => {
+      const rc = `${scratch()}/siegerc`;
+      for (const connection of ["keep-alive", "close"]) {
+        writeFileSync(
+          rc,
+          [
+            ...[
+              "verbose = false",
+              "json_output = false",
+              "protocol = HTTP/1.1",
+              `connection = ${connection}`,
+              "limit = 255",
+            ],
+            ...["failures = 1024", "proxy-host = 127.0.0.1", `proxy-port = ${node.proxy}`],
+          ].join("\n"),
+        );
+        const { stdout, stderr } = await run(program("siege"), [
+          "-R",
+          rc,
+          "-b",
+          "-c",
+          "5",
+          "-r",
+          "20",
+          `http://127.0.0.1:${a!.port}/siege`,
+        ]);
+        assert.match(stdout + stderr, /"?[Aa]vailability"?:\s+100\.00/, stdout + stderr);
       }
     });
-
-    test(`An address of 30 KiB and a head of 60 KiB pass, ${way}`, async () => {
-      const before = a!.asked.length;
-      const heard = await say(way, request(`/${"a".repeat(30_000)}`, "GET", `X: ${"b".repeat(30_000)}`), /A$/);
-      assert.deepEqual([statuses(heard), a!.asked.length], [[200], before + 1]);
-    });
-  }
-
-  test("siege gets an answer to each request, with kept connections and without", async () => {
-    const rc = `${scratch()}/siegerc`;
-    for (const connection of ["keep-alive", "close"]) {
-      writeFileSync(
-        rc,
-        [
-          ...[
-            "verbose = false",
-            "json_output = false",
-            "protocol = HTTP/1.1",
-            `connection = ${connection}`,
-            "limit = 255",
-          ],
-          ...["failures = 1024", "proxy-host = 127.0.0.1", `proxy-port = ${node.proxy}`],
-        ].join("\n"),
-      );
-      const { stdout, stderr } = await run(program("siege"), [
-        "-R",
-        rc,
-        "-b",
-        "-c",
-        "5",
-        "-r",
-        "20",
-        `http://127.0.0.1:${a!.port}/siege`,
-      ]);
-      assert.match(stdout + stderr, /"?[Aa]vailability"?:\s+100\.00/, stdout + stderr);
-    }
   });
-});
+}

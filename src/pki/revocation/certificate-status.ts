@@ -3,9 +3,10 @@ import { NetworkError, PeerError } from "../../errors.ts";
 import { readCertificate } from "../x509/certificate.ts";
 import { readValidity } from "../x509/validity.ts";
 import { lookUp } from "./crl.ts";
+import { type Failure, failureOf } from "./failures.ts";
 import { judgeOcspResponse, type Subject } from "./ocsp.ts";
 import { type Answer, type CertificateStatus, reasonOf } from "./revocation-answer.ts";
-import { askResponder, type Downloads, FAILURE_TIME, fetchList } from "./revocation-download.ts";
+import { askResponder, type Downloads, fetchList } from "./revocation-download.ts";
 import { type Pointers, readPointers } from "./revocation-pointers.ts";
 
 export interface RevocationSettings {
@@ -40,7 +41,10 @@ export async function statusOf(
   });
 }
 
-/** Asks one source after the other until one has an answer. */
+/**
+ * Asks one source after the other until one has an answer; those that failed the last time come last. If only these are left and the
+ * session may go on without an answer, they are asked behind it: a silent responder costs each session its whole timeout.
+ */
 async function ask(subject: Subject, staple: Buffer | undefined, sources: Sources): Promise<CertificateStatus> {
   const { settings, clock } = sources;
   const pointers = readPointersOf(subject.certificate);
@@ -52,7 +56,43 @@ async function ask(subject: Subject, staple: Buffer | undefined, sources: Source
     ...(staple && settings.ocsp !== "off" ? [stapleQuestion(subject, staple, sources)] : []),
     ...(exempt ? [] : questionsTo(responders, lists, subject, sources)),
   ];
+  const mustKnow = isNeeded(pointers, settings);
+  const begun = clock();
+  const failed = questions.flatMap(({ failure }) => failure ?? []);
+  const now = mustKnow || failed.length === 0 ? questions : questions.filter(({ failure }) => !failure);
 
+  const first = await answerOf(now, about, sources);
+  if (typeof first !== "string") return first;
+  if (exempt) return { ...about, ...NO_ANSWER, status: "exempt", reason: null, until: begun + settings.keep };
+  if (questions.length === 0) {
+    const none = "The certificate names no OCSP responder or revocation list to ask";
+    return { ...about, ...NO_ANSWER, status: "unknown", reason: none, until: begun + settings.keep };
+  }
+  if (now === questions) return { ...about, ...NO_ANSWER, status: "unknown", reason: first, until: clock() + PAUSE };
+  const behind = questions.filter(({ failure }) => failure && failure.again <= begun);
+  if (behind.length > 0) void askBehind(subject, behind, about, sources);
+  const reason = [first, ...failed.map(({ reason: why }) => why)].filter((one) => one !== "").join("; ");
+  const until = behind.length > 0 ? begun + SOON : Math.min(...failed.map(({ again }) => again));
+  return { ...about, ...NO_ANSWER, status: "unknown", reason, until };
+}
+
+/** ms that an unknown status is kept after a failure, and while the answer is under way. */
+const PAUSE = 30_000;
+const SOON = 5_000;
+
+/** Whether a status that stays unknown is a fault. */
+function isNeeded({ mustStaple }: Pointers, { ocsp, crl }: RevocationSettings): boolean {
+  return mustStaple || ocsp === "hard" || crl === "hard";
+}
+
+type About = Pick<CertificateStatus, "mustStaple" | "canBeAsked">;
+
+/** The first answer, or the reasons why there is none. */
+async function answerOf(
+  questions: readonly Question[],
+  about: About,
+  { settings, clock }: Sources,
+): Promise<CertificateStatus | string> {
   const reasons: string[] = [];
   for (const { from, answer } of questions) {
     const answered = await orReason(answer);
@@ -62,12 +102,13 @@ async function ask(subject: Subject, staple: Buffer | undefined, sources: Source
     }
     reasons.push(`${SOURCE_NAMES[from]}: ${answered}`);
   }
-  const kept = clock() + settings.keep;
-  if (exempt) return { ...about, ...NO_ANSWER, status: "exempt", reason: null, until: kept };
-  const none = "The certificate names no OCSP responder or revocation list to ask";
-  if (reasons.length === 0) return { ...about, ...NO_ANSWER, status: "unknown", reason: none, until: kept };
-  const until = clock() + FAILURE_TIME;
-  return { ...about, ...NO_ANSWER, status: "unknown", reason: reasons.join("; "), until };
+  return reasons.join("; ");
+}
+
+/** Later sessions have the answer. */
+async function askBehind({ certificate }: Subject, questions: readonly Question[], about: About, sources: Sources) {
+  const status = await answerOf(questions, about, sources);
+  if (typeof status !== "string") sources.cache.certificates.keep(certificate.fingerprint256, status, status.until);
 }
 
 const SOURCE_NAMES = { stapled: "The stapled response", ocsp: "OCSP", crl: "The revocation list" } as const;
@@ -75,6 +116,8 @@ const NO_ANSWER = { from: null, thisUpdate: null, nextUpdate: null } as const;
 
 interface Question {
   readonly from: keyof typeof SOURCE_NAMES;
+  /** Why the source could not be used the last time; undefined: it could, or was not asked. */
+  readonly failure?: Failure | undefined;
   /** Throws PeerError or NetworkError. */
   readonly answer: () => Promise<Answer>;
 }
@@ -93,13 +136,16 @@ function questionsTo(
   const deadline = performance.now() + timeout;
   // Silent responders leave half of the time for the lists.
   const responderDeadline = lists.length > 0 ? deadline - timeout / 2 : deadline;
+  const failure = (url: string) => failureOf(url, sources.cache.failures, sources.clock());
   return [
     ...responders.map((url) => ({
       from: "ocsp" as const,
+      failure: failure(url),
       answer: () => askResponder(url, subject, responderDeadline, sources),
     })),
     ...lists.map(({ url, names }) => ({
       from: "crl" as const,
+      failure: failure(url),
       async answer() {
         const list = await fetchList(url, subject.issuer, deadline, sources);
         return lookUp(list, subject, names);

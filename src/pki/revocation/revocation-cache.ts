@@ -1,5 +1,6 @@
 import { Cache } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
+import { createFailures, type Failures } from "./failures.ts";
 import type { CertificateStatus, ChainStatus } from "./revocation-answer.ts";
 
 /** A worker's knowledge of revocation. It outlives a reload. */
@@ -12,8 +13,8 @@ export interface RevocationCache {
   readonly lists: Cache<RevocationList>;
   /** Certificates of issuers, in DER, by the URL that they were fetched from. */
   readonly issuers: Cache<readonly Buffer[]>;
-  /** Reasons of recent failures, by URL or origin. */
-  readonly failures: Cache<string>;
+  /** Sources that could not be used the last time. */
+  readonly failures: Failures;
   /** Sessions whose chain was in the cache, and those whose was not. */
   hits: number;
   misses: number;
@@ -25,7 +26,6 @@ export interface RevocationCache {
 const MAX_LISTS = 96 * 2 ** 20;
 const MAX_ISSUERS = 2 * 2 ** 20;
 const MAX_STATUSES = 8 * 2 ** 20;
-const MAX_FAILURES = 1_000;
 /** A status without its reason, in bytes. */
 const STATUS_BYTES = 200;
 
@@ -35,7 +35,7 @@ export function createRevocationCache(limit: number): RevocationCache {
   const certificates = new Cache<CertificateStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
   const lists = new Cache<RevocationList>({ entries: limit, bytes: MAX_LISTS, sizeOf: ({ bytes }) => bytes });
   const issuers = new Cache<readonly Buffer[]>({ entries: limit, bytes: MAX_ISSUERS, sizeOf: sizeOfIssuers });
-  const failures = new Cache<string>({ entries: MAX_FAILURES, bytes: 2 ** 20, sizeOf: (reason) => reason.length });
+  const failures = createFailures();
   return {
     ...{ chains, certificates, lists, issuers, failures, hits: 0, misses: 0 },
     get size() {

@@ -1,6 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import { NetworkError, PeerError } from "../../errors.ts";
 import { openRevocationList, type RevocationList } from "./crl.ts";
+import { failureOf, noteFailure } from "./failures.ts";
 import { judgeOcspResponse, type Subject, writeOcspRequest } from "./ocsp.ts";
 import { type Answer, reasonOf } from "./revocation-answer.ts";
 import type { RevocationCache } from "./revocation-cache.ts";
@@ -18,8 +19,6 @@ export interface Downloads extends Fetching {
   readonly settings: { readonly keep: number };
 }
 
-/** After a failure nothing is fetched again for this time, in ms. */
-export const FAILURE_TIME = 30_000;
 const MAX_RESPONSE = 64 * 2 ** 10;
 const MAX_LIST = 15 * 2 ** 20;
 
@@ -35,6 +34,7 @@ export async function askResponder(
 ): Promise<Answer> {
   const request = encodeURIComponent(writeOcspRequest(subject).toString("base64"));
   const bytes = await download(`${url.replace(/\/$/, "")}/${request}`, MAX_RESPONSE, deadline, downloads);
+  downloads.cache.failures.forget(url);
   return judgeOcspResponse(bytes, subject, downloads.clock());
 }
 
@@ -46,38 +46,44 @@ export function fetchList(
   downloads: Downloads,
 ): Promise<RevocationList> {
   const { cache, clock, settings } = downloads;
+  const began = clock();
   return cache.lists.take(`${url} ${issuer.fingerprint256}`, clock(), async () => {
     const bytes = await download(url, MAX_LIST, deadline, downloads);
     try {
       const list = await openRevocationList(bytes, issuer, clock());
+      cache.failures.forget(url);
       return { value: list, until: Math.min(list.until, clock() + settings.keep) };
     } catch (error) {
       // A list can have megabytes: do not download it again for the next certificate.
-      if (error instanceof PeerError) cache.failures.keep(url, reasonOf(error), clock() + FAILURE_TIME);
+      if (error instanceof PeerError) {
+        noteFailure(url, reasonOf(error), cache.failures, { began, now: clock() });
+      }
       throw error;
     }
   });
 }
 
-/** Downloads at most `bytes`, unless that failed a moment ago. Throws NetworkError. */
+/** Downloads at most `bytes`, unless that failed and its pause is not over. Throws NetworkError. */
 export async function download(
   url: string,
   bytes: number,
   deadline: number,
   { cache: { failures }, clock, fetch }: Fetching,
 ): Promise<Buffer> {
-  const { origin } = new URL(url);
-  const failure = failures.find(origin, clock()) ?? failures.find(url, clock());
-  if (failure !== undefined) throw new NetworkError(`${failure}, a moment ago`, "EAGAIN");
+  const began = clock();
+  const failure = failureOf(url, failures, began);
+  if (failure && failure.again > began) throw new NetworkError(`${failure.reason}, a moment ago`, "EAGAIN");
   const end = new AbortController();
   const timer = setTimeout(() => end.abort(), deadline - performance.now());
   try {
-    return await fetch(url, { bytes, signal: end.signal });
+    const body = await fetch(url, { bytes, signal: end.signal });
+    failures.forget(new URL(url).origin);
+    return body;
   } catch (error) {
     if (!(error instanceof NetworkError) || error.code === "EAGAIN") throw error;
     // A server that answered may have other URLs that work; one that did not answer is not asked for any.
     const answered = error.code === "EPROTO" || error.code === "EMSGSIZE";
-    failures.keep(answered ? url : origin, error.message, clock() + FAILURE_TIME);
+    noteFailure(answered ? url : new URL(url).origin, error.message, failures, { began, now: clock() });
     throw error;
   } finally {
     clearTimeout(timer);

@@ -28,9 +28,10 @@ const DOWN: Say = () => new NetworkError("It cannot be reached", "ECONNREFUSED")
 
 /** A checker whose fetches `say` answers. Its clock stands still until the test sets it. */
 function begin(settings: Partial<RevocationSettings>, say: Say) {
-  const world = { now: Date.now(), say, fetched: [] as string[] };
+  const world = { now: Date.now(), say, fetched: [] as string[], stopped: false };
   const fetch = async (url: string) => {
     world.fetched.push(url);
+    if (world.stopped) await new Promise<never>(() => undefined);
     const said = world.say(url);
     if (said instanceof NetworkError) throw said;
     return said;
@@ -47,9 +48,9 @@ function begin(settings: Partial<RevocationSettings>, say: Say) {
   return { world, cache, ask };
 }
 
-function say(status: "good" | "revoked" | "unknown", about: Made, issuer = MIDDLE): Buffer {
+function say(status: "good" | "revoked" | "unknown", about: Made, issuer = MIDDLE, now = Date.now()): Buffer {
   const [certificate, from] = [about, issuer].map(({ pem }) => new X509Certificate(pem));
-  const times = { thisUpdate: Date.now() - 60_000, nextUpdate: Date.now() + 600_000 };
+  const times = { thisUpdate: now - 60_000, nextUpdate: now + 600_000 };
   return writeOcspResponse({ certificate: certificate!, issuer: from!, signer: signerOf(issuer), status, ...times });
 }
 
@@ -129,15 +130,51 @@ test("A known answer is used without asking until it expires or its time in the 
   assert.match((await ask(chain)).reason ?? "", /expired/);
 });
 
-test("A responder that could not be reached is asked again after 30 s, not for each certificate", async () => {
+test("A responder that could not be reached is asked again after a pause, not for each certificate", async () => {
   const [one, two] = [await leafOf([ASKED]), await leafOf([ASKED])];
-  const { world, ask } = begin({}, DOWN);
+  const { world, ask } = begin({ ocsp: "hard" }, DOWN);
   assert.equal((await ask([one, MIDDLE, ROOT])).status, "unknown");
   assert.match((await ask([two, MIDDLE, ROOT])).reason ?? "", /a moment ago/);
   assert.equal(world.fetched.length, 1);
   world.now += 30_000;
   world.say = () => say("good", one);
   assert.equal((await ask([one, MIDDLE, ROOT])).status, "good");
+});
+
+test("With soft, a responder that has failed is asked behind the session, with growing pauses", async () => {
+  const leaf = await leafOf([ASKED]);
+  const chain = [leaf, MIDDLE, ROOT];
+  const { world, ask } = begin({}, DOWN);
+  const asked: number[] = [];
+  const began = world.now;
+  for (let seconds = 0; seconds < 600; seconds += 1) {
+    world.now = began + seconds * 1000;
+    const before = world.fetched.length;
+    assert.equal((await ask(chain)).status, "unknown");
+    if (world.fetched.length > before) asked.push(seconds);
+  }
+  assert.deepEqual(asked, [0, 30, 90, 210, 450]);
+
+  // The answer comes while nobody waits for it.
+  world.now += 3_600_000;
+  world.say = () => say("revoked", leaf, MIDDLE, world.now);
+  const meanwhile = await ask(chain);
+  assert.deepEqual([meanwhile.status, meanwhile.fault], ["unknown", undefined]);
+  assert.match(meanwhile.reason ?? "", /It cannot be reached/);
+  world.now += 5_000;
+  assert.equal((await ask(chain)).status, "revoked");
+});
+
+test("With soft, no session waits for a responder that has been silent, and what another one says counts", async () => {
+  const other = "http://other.example/";
+  const leaf = await leafOf([new x509.AuthorityInfoAccessExtension({ ocsp: [OCSP, other] })]);
+  const { world, ask } = begin({}, (url) => (url.startsWith(OCSP) ? DOWN(url) : say("good", leaf)));
+  assert.equal((await ask([leaf, MIDDLE, ROOT])).status, "good");
+  const silent = await leafOf([ASKED]);
+  world.now += 60_000;
+  world.stopped = true;
+  const quick = await ask([silent, MIDDLE, ROOT]);
+  assert.equal(quick.status, "unknown");
 });
 
 test("A stapled response is used when the status was unknown before", async () => {

@@ -26,6 +26,7 @@ export function createIssuerFetch(fetching: Fetching): FetchIssuers {
     try {
       return await fetching.cache.issuers.take(url, fetching.clock(), async () => {
         const value = readIssuers(await download(url, MAX_BYTES, deadline, fetching));
+        fetching.cache.failures.forget(url);
         return { value, until: fetching.clock() + (value.length > 0 ? KEEP : KEEP_NOTHING) };
       });
     } catch (error) {
