@@ -41,6 +41,12 @@ export function capacityOf(config: Pick<Config, "limits" | "tools">, workers: nu
   return { sessions: Math.max(1, sessions), bound };
 }
 
+/** How many connections without the token the API keeps: the supervisor needs descriptors to start workers, too. */
+export function connectionLimits({ openFiles }: Resources): { readonly all: number; readonly perPeer: number } {
+  const all = Math.min(256, Math.max(16, Math.floor(openFiles / 8)));
+  return { all, perPeer: Math.ceil(all / 8) };
+}
+
 interface CapacityState {
   readonly active: { readonly loaded: { readonly config: Pick<Config, "limits" | "tools"> } };
   readonly resources: Resources;
