@@ -27,7 +27,7 @@ const SUBJECTS: Readonly<Record<string, { readonly version: Version; readonly su
 const NUMBERS: Partial<Record<Version, number>> = { SSLv3: VERSIONS.SSLv3, "TLSv1.2": VERSIONS["TLSv1.2"] };
 
 const MIB = 2 ** 20;
-const common = { writer, contexts: createContextCache(10), timeout: 5_000, trust: new TrustStore([]) };
+const common = { writer, contexts: createContextCache(10), timeout: 5_000, dhBits: 4096, trust: new TrustStore([]) };
 
 /** MiB/s by subject. */
 export type Legs = Readonly<Record<string, number>>;

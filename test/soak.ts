@@ -25,7 +25,6 @@ import { until } from "./processes.ts";
  * --sessions N   how many, 100,000 by default
  * --minutes M    for so long, in the place of a number
  * --at-once N    sessions at one time, 64 by default
- * --longest N    bytes that a session carries each way at most, 65,536 by default
  * --plot FILE    writes what the workers held over time, as SVG
  */
 
@@ -53,8 +52,6 @@ export interface Soaked {
 interface Plan {
   readonly sessions: number;
   readonly atOnce: number;
-  /** Bytes each way. */
-  readonly longest: number;
   /** Seconds; sessions stop when they are over. */
   readonly seconds: number;
   readonly progress?: (text: string) => void;
@@ -90,7 +87,7 @@ interface Order {
 
 const ORDER = 12;
 
-export async function soak({ sessions, atOnce, longest, seconds, progress = () => {} }: Plan): Promise<Soaked> {
+export async function soak({ sessions, atOnce, seconds, progress = () => {} }: Plan): Promise<Soaked> {
   checkEngine();
   const pki = await makePki();
   const servers = Object.fromEntries((["plain", "SSLv3", "tls"] as const).map((name) => [name, serve(name, pki)]));
@@ -123,7 +120,7 @@ export async function soak({ sessions, atOnce, longest, seconds, progress = () =
     while (begun < sessions && performance.now() < deadline) {
       begun += 1;
       const kind = KINDS[randomInt(KINDS.length)]!;
-      const order = { up: randomInt(longest), down: randomInt(longest), end: pickEnd() };
+      const order = { up: randomInt(LONGEST), down: randomInt(LONGEST), end: pickEnd() };
       if (order.end.endsWith("kills")) killed += 1;
       await visit(node, kind, order).catch((error: Error) => {
         faults.push(`${kind}, ${order.end}, ${order.up} up, ${order.down} down: ${error.message}`);
@@ -185,7 +182,7 @@ function clientLayer(end: End, kind: Kind): Layer {
     const suites = suitesFor("all").map(({ id }) => id);
     return new Ssl3Layer(
       end.takeWire(),
-      createClient({ random: randomBytes, suites, fallback: false, session: undefined }),
+      createClient({ random: randomBytes, suites, dhBits: 4096, fallback: false, session: undefined }),
     );
   }
   const version = VERSIONS[kind as Exclude<Kind, "plain">];
@@ -318,7 +315,6 @@ async function main(): Promise<void> {
       sessions: { type: "string" },
       minutes: { type: "string" },
       "at-once": { type: "string", default: "64" },
-      longest: { type: "string", default: `${LONGEST}` },
       plot: { type: "string" },
     },
   });
@@ -327,7 +323,6 @@ async function main(): Promise<void> {
   const { sessions, killed, faults, samples } = await soak({
     sessions: values.sessions === undefined ? standard : Number(values.sessions),
     atOnce: Number(values["at-once"]),
-    longest: Math.min(Number(values.longest), LONGEST),
     seconds,
     progress: (text) => process.stderr.write(`\r\x1b[K${text}`),
   });

@@ -1,4 +1,4 @@
-import { ALERTS } from "../wire/alert.ts";
+import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../wire/numbers.ts";
 import { addressOf, callback, copyFrom, libc, memory, ssl } from "./native.ts";
 
 /**
@@ -14,10 +14,12 @@ export interface Listener {
   onSession(session: number): void;
   /** One line of the NSS key log format, without its end. A secret. */
   onKey(line: string): void;
+  /** A message of the handshake has begun to come: during the handshake, and after it. */
+  onStep(): void;
+  /** A server's group of Diffie-Hellman over integers, before it is computed with. False: it is refused. */
+  takesGroup(bits: number): boolean;
   /** The server asks for a client certificate. False: it is answered with none; true: the handshake pauses first. */
   pausesForCertificate(): boolean;
-  /** A client's hello names this host; null: none. False: it must not. */
-  allowsName(name: string | null): boolean;
   /** What this server end chooses of the client's protocols, as on the wire without the length; undefined: it ignores the extension. */
   readonly alpn: Buffer | undefined;
   /** The session that a client may resume, as DER; undefined: it is not known. */
@@ -35,23 +37,37 @@ export function actFor(listener: Listener, call: () => number): number {
   return result;
 }
 
+/** SSL_CB_CONNECT_LOOP and SSL_CB_ACCEPT_LOOP. */
+const [CONNECT_LOOP, ACCEPT_LOOP] = [0x1001, 0x2001];
 const SSL_CB_READ_ALERT = 0x4004;
 const SSL_CB_WRITE_ALERT = 0x4008;
 const SSL_TLSEXT_ERR_OK = 0;
-const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 const SSL_TLSEXT_ERR_NOACK = 3;
 
-const TLSEXT_NAMETYPE_host_name = 0;
-
 const word = memory(8);
-const alert = memory(4);
 
 export const callbacks = {
   info: callback("info", "void", ["uintptr_t", "int", "int"], 0, (_ssl, where, value) => {
-    if (where === SSL_CB_READ_ALERT) acting?.onAlert("received", value & 0xff);
+    if (where === CONNECT_LOOP || where === ACCEPT_LOOP) acting?.onStep();
+    else if (where === SSL_CB_READ_ALERT) acting?.onAlert("received", value & 0xff);
     else if (where === SSL_CB_WRITE_ALERT) acting?.onAlert("sent", value & 0xff);
     return 0;
   }),
+
+  /** Watches for a ServerKeyExchange with integers: the layer installs it when the suite is one of DHE. */
+  message: callback(
+    "message",
+    "void",
+    ["int", "int", "int", "uintptr_t", "size_t", "uintptr_t", "uintptr_t"],
+    0,
+    (written, _version, contentType, at, length, own) => {
+      if (written !== 0 || contentType !== CONTENT_TYPES.handshake) return 0;
+      const bits = groupBits(at!, length!);
+      // Before OpenSSL computes with a group it asks whether it is strong enough, and for level 5 none is.
+      if (bits !== undefined && acting && !acting.takesGroup(bits)) ssl.set_security_level(own!, HIGHEST_LEVEL);
+      return 0;
+    },
+  ),
 
   selectAlpn: callback(
     "select_alpn",
@@ -67,20 +83,6 @@ export const callbacks = {
       word[0] = chosen.length;
       libc.memcpy(outLength!, addressOf(word), 1);
       return SSL_TLSEXT_ERR_OK;
-    },
-  ),
-
-  serverName: callback(
-    "server_name",
-    "int",
-    ["uintptr_t", "uintptr_t", "uintptr_t"],
-    SSL_TLSEXT_ERR_ALERT_FATAL,
-    (connection, description) => {
-      if (!acting || acting.allowsName(ssl.get_servername(connection!, TLSEXT_NAMETYPE_host_name)))
-        return SSL_TLSEXT_ERR_NOACK;
-      alert.writeInt32LE(ALERTS.illegal_parameter);
-      libc.memcpy(description!, addressOf(alert), alert.length);
-      return SSL_TLSEXT_ERR_ALERT_FATAL;
     },
   ),
 
@@ -114,6 +116,21 @@ export const callbacks = {
     return 0;
   }),
 } as const;
+
+/** 256 bits of security: more than a group of 10,000 bits has, which is the largest that OpenSSL takes. */
+const HIGHEST_LEVEL = 5;
+/** Type, length, and the length of the first number. */
+const BEFORE_PRIME = 6;
+
+/** The length of the prime in a ServerKeyExchange of DHE (RFC 5246, section 7.4.3); undefined: it is another message, or cut short. */
+function groupBits(at: number, length: number): number | undefined {
+  if (length < BEFORE_PRIME) return undefined;
+  const head = copyFrom(at, BEFORE_PRIME);
+  if (head[0] !== HANDSHAKE_TYPES.server_key_exchange) return undefined;
+  const prime = copyFrom(at + BEFORE_PRIME, Math.min(head.readUInt16BE(4), length - BEFORE_PRIME));
+  const zeros = prime.findIndex((byte) => byte !== 0);
+  return zeros < 0 ? 0 : 8 * (prime.length - zeros) - (Math.clz32(prime[zeros]!) - 24);
+}
 
 /** An SSL_SESSION from its DER; 0: it cannot be read. The caller owns it. */
 function decode(der: Buffer): number {

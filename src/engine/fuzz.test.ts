@@ -46,7 +46,7 @@ const ssl3: NewLayer = (end, role) => {
   const common = { random: randomBytes, highest: VERSIONS["TLSv1.3"], find: undefined };
   const connection =
     role === "client"
-      ? createClient({ random: randomBytes, suites, fallback: false, session: undefined })
+      ? createClient({ random: randomBytes, suites, dhBits: 4096, fallback: false, session: undefined })
       : createServer({ ...common, identities: [identity], suites: "all" });
   return new Ssl3Layer(end.takeWire(), connection);
 };

@@ -62,7 +62,7 @@ const ssl3: Kind = {
     const suites = suitesFor("all").map(({ id }) => id);
     const connection =
       role === "client"
-        ? createClient({ random: randomBytes, suites, fallback: false, session: undefined })
+        ? createClient({ random: randomBytes, suites, dhBits: 4096, fallback: false, session: undefined })
         : createServer({
             ...{ random: randomBytes, identities: [identity], suites: "all" as const, highest: VERSIONS["TLSv1.3"] },
             find: undefined,

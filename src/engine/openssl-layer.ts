@@ -1,7 +1,8 @@
 import { InvariantError, NetworkError } from "../errors.ts";
 import { CALL, called, calling } from "../linux/last-call.ts";
+import { VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { actFor, encode, identifierOf, type Listener } from "./callbacks.ts";
+import { actFor, callbacks, encode, identifierOf, type Listener } from "./callbacks.ts";
 import { encodeCertificate } from "./certificates.ts";
 import type { Context } from "./contexts.ts";
 import { dropErrors, explain, reasonOf, takeError, UNEXPECTED_EOF } from "./errors.ts";
@@ -43,6 +44,8 @@ export interface OpensslOptions {
   readonly session?: Session | undefined;
   /** Of a client: asks the server to staple the status of its certificate (RFC 6066, section 8). */
   readonly staple?: boolean;
+  /** Of a client: the largest group of Diffie-Hellman over integers that it computes with, in bits; undefined: OpenSSL's limit. */
+  readonly mostGroupBits?: number | undefined;
   /** Of a server: the protocol that it chooses; undefined: none. */
   readonly alpn?: string | undefined;
   /** Of a server: the session that the client may resume, as DER. */
@@ -66,6 +69,15 @@ const CTRL = {
 const STATUSTYPE_OCSP = 1;
 /** SSL_ERROR_*. */
 const ERROR = { SSL: 1, WANT_READ: 2, WANT_WRITE: 3, WANT_X509_LOOKUP: 4, SYSCALL: 5, ZERO_RETURN: 6 } as const;
+
+/** SSL_RECEIVED_SHUTDOWN: OpenSSL reads no more. */
+const STOP_READING = 2;
+/**
+ * Steps of OpenSSL's for messages of the handshake that come after the handshake, two to five for each. In TLS 1.3, without data
+ * between them: KeyUpdates, which cost a peer 30 bytes and us two key derivations, and tickets. Before it, in all: attempts at
+ * renegotiation, which are refused.
+ */
+const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
 
 const HANDSHAKE = 0;
 const READ = 1;
@@ -120,10 +132,6 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #error = 0;
   /** "asked": the handshake has paused for it once. */
   #certificate: "not asked" | "asked" | "answered" = "not asked";
-  /** What the client's first hello names; undefined: it was not asked for. */
-  #helloName: { readonly name: string | null } | undefined;
-  /** What a callback refused, which OpenSSL's error does not say. */
-  #refusal: Pick<LayerFailure, "alert" | "detail"> | undefined;
   #isBroken = false;
   #isUp = false;
   /** A call into OpenSSL is under way. */
@@ -132,6 +140,11 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #isFreed = false;
   /** How reading has ended, which OpenSSL must not be asked again after an error; 0: it has not. */
   #ended = 0;
+  readonly #mostGroupBits: number | undefined;
+  #watchesGroup = false;
+  /** TLS 1.3, where messages after the handshake are usual. */
+  #isModern = false;
+  #lateSteps = 0;
   /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
   #unwritten: Buffer | undefined;
   readonly alpn: Buffer | undefined;
@@ -156,6 +169,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   constructor(options: OpensslOptions) {
     const { end, writer, context, serverName, session, staple, alpn, resumable, bond, onKey } = options;
+    this.#mostGroupBits = context.offersDhe ? options.mostGroupBits : undefined;
     this.#carrier = end;
     this.#writer = writer;
     this.#context = context;
@@ -197,8 +211,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
   handshake(): HandshakeStep {
     if (this.failure) return this.failure;
     this.#do(HANDSHAKE, 0, 0);
-    if (this.#result === 1) {
-      this.#isUp = true;
+    if (this.#result === 1 && !this.failure) {
+      this.#comeUp();
       return "up";
     }
     if (this.#error === ERROR.WANT_X509_LOOKUP) return "certificate wanted";
@@ -210,11 +224,26 @@ export class OpensslLayer implements Layer, Writing, Listener {
     return this.failure;
   }
 
+  #comeUp(): void {
+    this.#isUp = true;
+    // A callback may have closed the end.
+    if (this.#ssl === 0) return;
+    this.#isModern = ssl.version(this.#ssl) >= VERSIONS["TLSv1.3"];
+    if (this.#watchesGroup) ssl.set_msg_callback(this.#ssl, 0);
+  }
+
   read(at: number, room: number): number {
     if (this.#ended !== 0) return this.#ended;
     dropErrors();
     this.#do(READ, at, room);
-    if (this.#result > 0) return this.#result;
+    if (this.failure) {
+      this.#ended = BROKEN;
+      return BROKEN;
+    }
+    if (this.#result > 0) {
+      if (this.#isModern) this.#lateSteps = 0;
+      return this.#result;
+    }
     const told = this.#explain();
     if (told !== NOTHING_NOW) this.#ended = told;
     return told;
@@ -379,6 +408,32 @@ export class OpensslLayer implements Layer, Writing, Listener {
     else this.alertSent = description;
   }
 
+  onStep(): void {
+    if (!this.#isUp) this.#watchGroup();
+    else if (this.#operation === READ) this.#lateSteps += 1;
+    if (this.#lateSteps <= MOST_LATE_STEPS[this.#isModern ? "modern" : "older"] || this.failure) return;
+    const detail = "it sent too many messages of the handshake after the handshake";
+    this.failure = { cause: "protocol", alert: ALERTS.unexpected_message, code: "TOO_MANY_HANDSHAKE_MESSAGES", detail };
+    ssl.set_shutdown(this.#ssl, STOP_READING);
+  }
+
+  /** Once the suite is known: each message of such a handshake costs a callback. */
+  #watchGroup(): void {
+    if (this.#mostGroupBits === undefined || this.#watchesGroup) return;
+    const suite = ssl.get_pending_cipher(this.#ssl);
+    if (suite === 0 || !ssl.CIPHER_standard_name(suite)?.startsWith("TLS_DHE_")) return;
+    this.#watchesGroup = true;
+    ssl.set_msg_callback(this.#ssl, callbacks.message);
+  }
+
+  takesGroup(bits: number): boolean {
+    const most = this.#mostGroupBits!;
+    if (bits <= most) return true;
+    const detail = `its Diffie-Hellman group has ${bits} bits, above ${most}`;
+    this.failure = { cause: "protocol", alert: ALERTS.insufficient_security, code: "DH_GROUP_TOO_LARGE", detail };
+    return false;
+  }
+
   onSession(session: number): void {
     this.#onSession?.(identifierOf(session), encode(session));
     this.#onServerSession?.(new Session(session));
@@ -386,14 +441,6 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   onKey(line: string): void {
     this.#onKey?.(line);
-  }
-
-  /** RFC 8446, section 4.1.2: a second ClientHello, after a HelloRetryRequest, names the same host as the first. */
-  allowsName(name: string | null): boolean {
-    this.#helloName ??= { name };
-    if (this.#helloName.name === name) return true;
-    this.#refusal = { alert: ALERTS.illegal_parameter, detail: "its second ClientHello names another host" };
-    return false;
   }
 
   pausesForCertificate(): boolean {
@@ -456,7 +503,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     const code = takeError();
     if (code === 0) return RESET;
     if (reasonOf(code) === UNEXPECTED_EOF) return this.#carrier.isReset ? RESET : TRUNCATED;
-    this.failure = { ...explain(code), ...this.#refusal };
+    this.failure ??= explain(code);
     return BROKEN;
   }
 }

@@ -7,7 +7,7 @@ import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import { ticketKeyFor } from "../resumption/ticket-keys.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { type Group, groupById } from "../wire/groups.ts";
+import { type Group, groupWithin } from "../wire/groups.ts";
 import { EXTENSIONS } from "../wire/numbers.ts";
 import { SUITES } from "../wire/suites.ts";
 import type { ContextCache } from "./contexts.ts";
@@ -22,6 +22,8 @@ export interface ClientLegOptions {
   /** What the server chose; undefined: it chose none, and the client gets none. */
   readonly alpn: string | undefined;
   readonly versions: VersionRange;
+  /** The largest group of Diffie-Hellman over integers that the node computes with, in bits. */
+  readonly dhBits: number;
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
@@ -77,19 +79,17 @@ export async function openClientLeg(
 function contextOptions(
   hello: ClientHello,
   tls13: boolean,
-  { presented, versions, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
+  { presented, versions, dhBits, takeKey, resumption = NO_RESUMPTION }: ClientLegOptions,
   sessions: boolean,
 ): ServerContextOptions {
   const { minVersion, maxVersion } = tlsRange(versions);
   const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
-  const group = chooseGroup(hello, tls13);
   return {
     role: "server",
     minVersion: VERSIONS[minVersion],
     maxVersion: VERSIONS[maxVersion],
     ciphers: needsSha1(hello, tls13) ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
-    groups: group?.openssl,
-    ...(tls13 && !(group && hello.keyShareGroups.includes(group.id)) && { retries: true }),
+    groups: chooseGroup(hello, tls13, dhBits)?.openssl,
     identities: presented,
     tickets: ticketKey !== undefined,
     ...(ticketKey && { ticketKey: opensslTicketKey(ticketKey) }),
@@ -160,8 +160,8 @@ class SessionPlace {
  * The node chooses the group: the client's first among those that it sent a share for, which also saves a HelloRetryRequest, else its
  * first among those that it supports. OpenSSL would go by an order of its own.
  */
-function chooseGroup(hello: ClientHello, tls13: boolean): Group | undefined {
+function chooseGroup(hello: ClientHello, tls13: boolean, dhBits: number): Group | undefined {
   const first = (ids: readonly number[]) =>
-    ids.map(groupById).find((group) => group && group.versions !== (tls13 ? "1.2-" : "1.3"));
+    ids.map(groupWithin(dhBits)).find((group) => group && group.versions !== (tls13 ? "1.2-" : "1.3"));
   return (tls13 ? first(hello.keyShareGroups) : undefined) ?? first(hello.supportedGroups);
 }

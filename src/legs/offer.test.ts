@@ -26,13 +26,13 @@ function hello(changes: Partial<ClientHello>): ClientHello {
 }
 
 function offered(changes: Partial<ClientHello>, allowed = ALL): Offer {
-  const offer = offerFor(hello(changes), allowed);
+  const offer = offerFor(hello(changes), allowed, 4096);
   assert.equal(offer.kind, "offer", JSON.stringify(offer));
   return offer as Offer;
 }
 
 function refused(changes: Partial<ClientHello>, allowed = ALL): number {
-  const offer = offerFor(hello(changes), allowed);
+  const offer = offerFor(hello(changes), allowed, 4096);
   assert.equal(offer.kind, "failed", JSON.stringify(offer));
   return (offer as { alert: number }).alert;
 }
@@ -52,6 +52,18 @@ test("No version in common is refused with protocol_version", () => {
   assert.equal(refused({ versions: [0x0302, 0x0301] }, USUAL), ALERTS.protocol_version);
   assert.equal(refused({ versions: [0x0305] }), ALERTS.protocol_version);
   assert.equal(refused({ versions: [0x0300] }), ALERTS.protocol_version);
+});
+
+test("A client with more key shares than OpenSSL sends is offered all of its groups, with as many shares", () => {
+  const supportedGroups = [0x0017, 0x0018, 0x0019, 0x001d, 0x001e];
+  const { ecdhCurve } = offered({ versions: [0x0304], supportedGroups, keyShareGroups: supportedGroups });
+  assert.equal(ecdhCurve, "*P-256:*P-384:*P-521:*X25519:X448");
+});
+
+test("A group over integers that is larger than allowed is not offered", () => {
+  const wanted = { ...{ versions: [0x0304], cipherSuites: [0x1301] }, supportedGroups: [0x0104, 0x0102] };
+  assert.equal(offered({ ...wanted, keyShareGroups: [0x0104] }).ecdhCurve, "ffdhe4096");
+  assert.equal(refused({ ...wanted, supportedGroups: [0x0104] }), ALERTS.handshake_failure);
 });
 
 test("Suites of TLS 1.3 alone do not open TLS 1.2, nor the other way round", () => {

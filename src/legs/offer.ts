@@ -2,7 +2,7 @@ import type { SuiteChoice } from "../ssl3/suites.ts";
 import { type TlsVersion, VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { groupById } from "../wire/groups.ts";
+import { groupWithin } from "../wire/groups.ts";
 import { signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 import type { LegFailure } from "./leg.ts";
@@ -32,14 +32,14 @@ export interface Offer {
 
 /**
  * The intersection of what the client and the node support. The ClientHello is not copied but written anew (RFC 8446, section
- * 9.3), because a copy could offer features that OpenSSL does not have.
+ * 9.3), because a copy could offer features that OpenSSL does not have. `dhBits`: the largest group over integers.
  */
-export function offerFor(hello: ClientHello, allowed: VersionRange): Offer | LegFailure {
+export function offerFor(hello: ClientHello, allowed: VersionRange, dhBits: number): Offer | LegFailure {
   const range = commonVersions(hello, allowed);
   if (!range) return nothingShared("protocol version", ALERTS.protocol_version);
   const [min, max] = range;
 
-  const groups = hello.supportedGroups.map(groupById).filter((group) => group !== undefined);
+  const groups = hello.supportedGroups.map(groupWithin(dhBits)).filter((group) => group !== undefined);
   // If the node has none of the client's groups, only suites without groups are offered: OpenSSL would add its own groups.
   const groupless = hello.supportedGroups.length > 0 && groups.length === 0;
   const suites = hello.cipherSuites
@@ -128,9 +128,13 @@ function commonVersions(hello: ClientHello, allowed: VersionRange): readonly [nu
   return [min, max];
 }
 
+/** OPENSSL_CLIENT_MAX_KEY_SHARES: a list with more marks is refused. */
+const MOST_SHARES = 4;
+
 /** OpenSSL sends a key share for each group marked with "*". With the client's own groups no HelloRetryRequest is needed. */
 function groupList(groups: readonly { readonly id: number; readonly openssl: string }[], hello: ClientHello): string {
-  return groups.map(({ id, openssl }) => (hello.keyShareGroups.includes(id) ? `*${openssl}` : openssl)).join(":");
+  const shared = groups.filter(({ id }) => hello.keyShareGroups.includes(id)).slice(0, MOST_SHARES);
+  return groups.map((group) => (shared.includes(group) ? `*${group.openssl}` : group.openssl)).join(":");
 }
 
 function nameOf(version: number): TlsVersion {

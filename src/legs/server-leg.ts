@@ -21,6 +21,8 @@ import { openSsl3ServerLeg } from "./ssl3.ts";
 export interface ServerLegOptions {
   readonly writer: Writer;
   readonly versions: VersionRange;
+  /** The largest group of Diffie-Hellman over integers that the node computes with, in bits. */
+  readonly dhBits: number;
   /** ms for the whole handshake. */
   readonly timeout: number;
   readonly contexts: ContextCache;
@@ -43,13 +45,13 @@ export async function openServerLeg(
   hello: ClientHello,
   options: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
-  const { versions, timeout, resumption, takeKey, fallback = false } = options;
+  const { versions, dhBits, timeout, resumption, takeKey, fallback = false } = options;
   const isOld = highestShared(hello, versions) === VERSIONS.SSLv3;
   if (fallback || (isOld && !allowsTls(versions))) {
     const suites = versions.ssl3Suites ?? "all";
-    return openSsl3ServerLeg(end, hello, { suites, fallback, timeout, takeKey, resumption });
+    return openSsl3ServerLeg(end, hello, { suites, dhBits, fallback, timeout, takeKey, resumption });
   }
-  const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions);
+  const offer = offerFor(isOld ? offerOfNode(hello) : hello, versions, dhBits);
   if (offer.kind === "failed") return offer;
   const context = contextFor(offer, options);
   if (!(context instanceof Context)) return context;
@@ -82,7 +84,7 @@ async function shakeHandsWithServer(
   const shown = resumed && earlier ? earlier.shown : showChain(layer, options);
   if (!shown) {
     end.close();
-    const reason = "The server showed no certificate";
+    const reason = "The server showed no certificate that can be used";
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
   memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"]);
@@ -144,11 +146,11 @@ function layerFor(
   end: End,
   context: Context,
   { serverName }: Offer,
-  { writer, staple = false, takeKey }: ServerLegOptions,
+  { writer, dhBits, staple = false, takeKey }: ServerLegOptions,
   { session, take }: { readonly session: Session | undefined; readonly take: ((session: Session) => void) | undefined },
 ): OpensslLayer {
   const layer = new OpensslLayer({
-    ...{ end, writer, context, serverName, session, staple },
+    ...{ end, writer, context, serverName, session, staple, mostGroupBits: dhBits },
     onServerSession: take,
     onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
   });

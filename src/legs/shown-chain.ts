@@ -1,4 +1,4 @@
-import { hash, X509Certificate } from "node:crypto";
+import { type AsymmetricKeyDetails, hash, X509Certificate } from "node:crypto";
 import { Cache } from "../cache.ts";
 import type { KeyUse } from "../pki/verify/strictness.ts";
 
@@ -26,9 +26,11 @@ export function keyUseOf(suite: string): KeyUse {
 
 /** Far more than an honest server needs. */
 const MAX_CHAIN = 32;
+/** RSA keys beyond these bounds make each verification take many milliseconds. Chromium's and Go's bounds are the same or lower. */
+const [MOST_MODULUS_BITS, MOST_EXPONENT] = [8_192, 2n ** 33n];
 
 /**
- * Reads what a server has shown, in DER. Undefined: it showed none, or its own cannot be read; of the others those that can be read
+ * Reads what a server has shown, in DER. Undefined: it showed none, or its own cannot be used; of the others those that can be used
  * count.
  */
 export function readShown(ders: readonly Buffer[]): ShownCertificates | undefined {
@@ -36,17 +38,32 @@ export function readShown(ders: readonly Buffer[]): ShownCertificates | undefine
   const key = hash("sha256", Buffer.concat(given), "base64url");
   const known = shown.find(key);
   if (known) return known;
-  const [leaf, ...sent] = given.map(readCertificate);
+  const certificates = given.map(readCertificate);
+  const [leaf, ...sent] = certificates;
   if (!leaf) return undefined;
-  const read = { chain: [leaf, ...sent.filter((one) => one !== undefined)] as const, ders: given, key };
+  const used = given.filter((_, index) => certificates[index] !== undefined);
+  const read = { chain: [leaf, ...sent.filter((one) => one !== undefined)] as const, ders: used, key };
   shown.keep(key, read as ShownCertificates);
   return read as ShownCertificates;
 }
 
 function readCertificate(der: Buffer): X509Certificate | undefined {
   try {
-    return new X509Certificate(der);
+    const certificate = new X509Certificate(der);
+    return isCostly(certificate) ? undefined : certificate;
   } catch {
     return undefined;
   }
+}
+
+/** A key that OpenSSL cannot read costs nothing: nothing is verified with it. */
+function isCostly(certificate: X509Certificate): boolean {
+  let details: AsymmetricKeyDetails | undefined;
+  try {
+    details = certificate.publicKey.asymmetricKeyDetails;
+  } catch {
+    return false;
+  }
+  const { modulusLength = 0, publicExponent = 0n } = details ?? {};
+  return modulusLength > MOST_MODULUS_BITS || publicExponent >= MOST_EXPONENT;
 }

@@ -68,6 +68,8 @@ export async function openSsl3ClientLeg(
 }
 
 interface ServerOptions extends Ssl3Options {
+  /** The largest group over integers, in bits. */
+  readonly dhBits: number;
   readonly fallback: boolean;
   readonly resumption: ServerResumption | undefined;
 }
@@ -75,7 +77,7 @@ interface ServerOptions extends Ssl3Options {
 export async function openSsl3ServerLeg(
   end: End,
   hello: ClientHello,
-  { suites: choice, timeout, fallback, takeKey, resumption: place }: ServerOptions,
+  { suites: choice, dhBits, timeout, fallback, takeKey, resumption: place }: ServerOptions,
 ): Promise<ServerLeg | LegFailure> {
   const suites = suitesToOffer(hello, choice);
   if (suites.length === 0) {
@@ -87,7 +89,7 @@ export async function openSsl3ServerLeg(
   }
   const memory = place && new Ssl3Memory(place, JSON.stringify([suites, fallback]));
   const earlier = memory?.find();
-  const connection = createClient({ random: randomBytes, suites, fallback, session: earlier?.session });
+  const connection = createClient({ random: randomBytes, suites, dhBits, fallback, session: earlier?.session });
   const layer = pushLayer(end, connection);
   if (memory) end.onceClosed(() => layer.failure && memory.forget());
   const shaken = await shakeHands("server", end, layer, timeout);

@@ -60,6 +60,8 @@ export interface PresentedCertificates {
 
 export interface LegSettings {
   readonly versions: VersionRange;
+  /** The largest group of Diffie-Hellman over integers that the node computes with, in bits. */
+  readonly dhBits: number;
   /** ms for a whole handshake. */
   readonly handshake: number;
   /** Servers are asked to staple the status of their certificates. */
@@ -103,18 +105,18 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
     },
     client: (client, received, presented, agreed) =>
       openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
-    whyUndecryptable: (hello, keyHeld) => whyUndecryptable(hello, versions, keyHeld),
+    whyUndecryptable: (hello, keyHeld) => whyUndecryptable(hello, settings, keyHeld),
     refuse: (client, alert, hello) => void farewell(client, alertFor(hello, alert)),
   };
 }
 
 function serverOptions(
-  { versions, handshake, staple, resumption }: LegSettings,
+  { versions, dhBits, handshake, staple, resumption }: LegSettings,
   { contexts, sessions, writer }: LegMemory,
   takeKey: KeyTaker | undefined,
   scope: ResumptionScope | undefined,
 ) {
-  const options = { versions, timeout: handshake, contexts, writer, takeKey, staple };
+  const options = { versions, dhBits, timeout: handshake, contexts, writer, takeKey, staple };
   if (!scope || !resumption.servers) return options;
   const { client, server } = scope;
   const sharer = resumption.shareServers ? "" : client.address;
@@ -134,7 +136,7 @@ interface ClientLegContext {
 async function openCountedClientLeg(
   end: End,
   received: ReceivedHello,
-  { presented, agreed, settings: { versions, handshake, resumption }, memory, takeKey }: ClientLegContext,
+  { presented, agreed, settings: { versions, dhBits, handshake, resumption }, memory, takeKey }: ClientLegContext,
 ): Promise<ClientLeg | LegFailure> {
   const { contexts, sessions, tickets, writer } = memory;
   const { listener, client, server, host } = agreed.scope;
@@ -146,6 +148,7 @@ async function openCountedClientLeg(
       presented: presented.certificates,
       alpn: agreed.alpn,
       versions,
+      dhBits,
       timeout: handshake,
       contexts,
       takeKey,

@@ -11,7 +11,7 @@ import { createContextCache } from "./contexts.ts";
 /** For tests of legs: what every leg needs, and real hellos. */
 
 /** What every leg is opened with. */
-export const COMMON = { writer, contexts: createContextCache(1000), timeout: 10_000 };
+export const COMMON = { writer, contexts: createContextCache(1000), timeout: 10_000, dhBits: 4096 };
 
 /** What is done when a test, or a part of it, is over. */
 export class Cleanup {

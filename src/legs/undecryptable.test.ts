@@ -5,8 +5,8 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import { whyUndecryptable } from "./undecryptable.ts";
 
-const STANDARD = { min: "TLSv1.2", max: "TLSv1.3" } as const;
-const OLD = { min: "SSLv3", max: "TLSv1.3" } as const;
+const STANDARD = { versions: { min: "TLSv1.2", max: "TLSv1.3" }, dhBits: 4096 } as const;
+const OLD = { versions: { min: "SSLv3", max: "TLSv1.3" }, dhBits: 4096 } as const;
 
 function recorded(name: string): ClientHello {
   const sighting = createClientHelloReader().push(RECORDED[name]!);

@@ -1,7 +1,7 @@
 import { suitesFor } from "../ssl3/suites.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { groupById } from "../wire/groups.ts";
+import { groupWithin } from "../wire/groups.ts";
 import { suiteById } from "../wire/suites.ts";
 import { highestShared, offerFor, type VersionRange } from "./offer.ts";
 
@@ -9,16 +9,20 @@ import { highestShared, offerFor, type VersionRange } from "./offer.ts";
  * Why no TLS of this client can be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. `keyHeld`:
  * the node has the server's own key, whose kind is not looked at here.
  */
-export function whyUndecryptable(hello: ClientHello, versions: VersionRange, keyHeld: boolean): string | undefined {
+export function whyUndecryptable(
+  hello: ClientHello,
+  { versions, dhBits }: { readonly versions: VersionRange; readonly dhBits: number },
+  keyHeld: boolean,
+): string | undefined {
   if (highestShared(hello, versions) === VERSIONS.SSLv3) {
     const known = suitesFor(versions.ssl3Suites ?? "all").some(({ id }) => hello.cipherSuites.includes(id));
     return known ? undefined : "The client offers no cipher suite that this node may use";
   }
-  const offer = offerFor(hello, versions);
+  const offer = offerFor(hello, versions, dhBits);
   if (offer.kind === "failed") return offer.reason;
   if (canUse12(hello, offer.minVersion !== "TLSv1.3", keyHeld)) return undefined;
   if (offer.maxVersion !== "TLSv1.3") return "The client verifies no signature that this node can make";
-  return whyNot13(hello, keyHeld);
+  return whyNot13(hello, keyHeld, dhBits);
 }
 
 /** TLS 1.2 and below work with one of the suites. */
@@ -30,12 +34,12 @@ function canUse12({ cipherSuites, signatureAlgorithms }: ClientHello, offered: b
   return signatureAlgorithms.some((id) => SIGNED_1_3.includes(id) || SIGNED_1_2.includes(id));
 }
 
-function whyNot13(hello: ClientHello, keyHeld: boolean): string | undefined {
+function whyNot13(hello: ClientHello, keyHeld: boolean, dhBits: number): string | undefined {
   const { pskIdentity, signatureAlgorithms, supportedGroups } = hello;
   // RFC 8446, section 9.2: without both extensions a client must come with a pre-shared key, and takes no certificate.
   if (signatureAlgorithms.length === 0)
     return pskIdentity ? "The client accepts only a pre-shared key, which this node does not have" : undefined;
-  const groups = supportedGroups.map(groupById).filter((group) => group && group.versions !== "1.2-");
+  const groups = supportedGroups.map(groupWithin(dhBits)).filter((group) => group && group.versions !== "1.2-");
   if (supportedGroups.length > 0 && groups.length === 0) return "The client offers no group that this node may use";
   if (supportedGroups.length === 0 && pskIdentity)
     return "The client accepts only a pre-shared key, which this node does not have";

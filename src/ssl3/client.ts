@@ -23,6 +23,8 @@ export interface ClientOptions {
   readonly random: Random;
   /** The suites to offer, in order, all from `suitesFor`. */
   readonly suites: readonly number[];
+  /** The largest group of Diffie-Hellman over integers, in bits. */
+  readonly dhBits: number;
   /** Whether a newer version was tried before: RFC 7507. */
   readonly fallback: boolean;
   /** A session to resume. */
@@ -123,7 +125,8 @@ class ClientRole implements Role {
   #onServerKeyExchange(body: Buffer): void {
     const { suite, randoms, key } = this.#negotiated();
     const reader = new Reader(body, "the ServerKeyExchange");
-    const share = (suite.exchange === "dhe" ? answerPrime : answerCurve)(reader, this.#options.random);
+    const { random, dhBits } = this.#options;
+    const share = suite.exchange === "dhe" ? answerPrime(reader, random, dhBits) : answerCurve(reader, random);
     const params = body.subarray(0, body.length - reader.remaining);
     const signature = reader.vector16(1);
     reader.end();

@@ -127,9 +127,8 @@ function x25519Key(random: Random): CurveKey {
 }
 
 const MODP_2048 = getDiffieHellman("modp14");
-/** In bits. Smaller groups have been broken; larger ones make a handshake too slow. */
+/** In bits. Smaller groups have been broken. */
 const MIN_PRIME = 1024;
-const MAX_PRIME = 4096;
 /** The length of a private exponent in bytes: twice the security of the largest group. */
 const EXPONENT = 64;
 
@@ -140,13 +139,13 @@ export function sharePrime(random: Random): ServerShare {
   return { group: "DH-2048", params, agree: (reader) => agreeOnPrime(own, reader.vector16(1)) };
 }
 
-/** Reads ServerDHParams. Throws PeerError. */
-export function answerPrime(reader: Reader, random: Random): ClientShare {
+/** Reads ServerDHParams. `most`: the bits that the group may have; larger ones make a handshake slow. Throws PeerError. */
+export function answerPrime(reader: Reader, random: Random, most: number): ClientShare {
   const [prime, generator, theirs] = [reader.vector16(1), reader.vector16(1), reader.vector16(1)].map(stripZeros);
   const bits = prime!.length * 8 - Math.clz32(prime![0] ?? 0) + 24;
-  if (bits < MIN_PRIME || bits > MAX_PRIME) {
+  if (bits < MIN_PRIME || bits > most) {
     throw new PeerError(
-      `The server's Diffie-Hellman group has ${bits} bits, not ${MIN_PRIME} to ${MAX_PRIME}`,
+      `The server's Diffie-Hellman group has ${bits} bits, not ${MIN_PRIME} to ${most}`,
       ALERTS.insufficient_security,
     );
   }

@@ -26,7 +26,7 @@ const READERS: Readonly<Record<string, (body: Buffer) => unknown>> = {
   Certificate: readCertificate,
   CertificateRequest: checkCertificateRequest,
   "ServerKeyExchange of a curve": (body) => answerCurve(new Reader(body, "it"), random),
-  "ServerKeyExchange of a prime": (body) => answerPrime(new Reader(body, "it"), random),
+  "ServerKeyExchange of a prime": (body) => answerPrime(new Reader(body, "it"), random, 4096),
 };
 
 for (const [name, read] of Object.entries(READERS)) {

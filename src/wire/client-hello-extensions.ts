@@ -17,6 +17,8 @@ export interface Extensions {
   /** Groups that the client sent a key share for (RFC 8446, section 4.2.8). */
   readonly keyShareGroups: readonly number[];
   readonly signatureAlgorithms: readonly number[];
+  /** signature_algorithms_cert (RFC 8446, section 4.2.3): for the signatures in certificates. Undefined: as signature_algorithms. */
+  readonly certificateSignatures: readonly number[] | undefined;
   /** Protocol names (RFC 7301) as latin1 strings. */
   readonly alpnProtocols: readonly string[];
   readonly ecPointFormats: readonly number[];
@@ -56,6 +58,11 @@ export function readExtensions(block: Uint8Array): Extensions {
     supportedGroups: read(EXTENSIONS.supported_groups, readList16, []),
     ecPointFormats: read(EXTENSIONS.ec_point_formats, (data) => [...data.vector8(1)], []),
     signatureAlgorithms: read(EXTENSIONS.signature_algorithms, readList16, []),
+    certificateSignatures: read<readonly number[] | undefined>(
+      EXTENSIONS.signature_algorithms_cert,
+      readList16,
+      undefined,
+    ),
     alpnProtocols: read(EXTENSIONS.application_layer_protocol_negotiation, readAlpn, []),
     sessionTicket: read(EXTENSIONS.session_ticket, readSessionTicket, undefined),
     pskIdentity: read<Buffer | undefined>(EXTENSIONS.pre_shared_key, readPskIdentity, undefined),

@@ -7,11 +7,21 @@ export interface Group {
   readonly openssl: string;
   /** The versions that can use it: all, TLS 1.3 only, or TLS 1.2 and below. */
   readonly versions: "any" | "1.3" | "1.2-";
+  /** The length of its prime, for groups over integers (RFC 7919), where it decides what a handshake costs. */
+  readonly bits?: number;
 }
 
 /** The group with this number; undefined: the node does not use it. */
 export function groupById(id: number): Group | undefined {
   return BY_ID.get(id);
+}
+
+/** The same, unless it is one over integers with more bits than these. */
+export function groupWithin(bits: number): (id: number) => Group | undefined {
+  return (id) => {
+    const group = groupById(id);
+    return group && (group.bits ?? 0) <= bits ? group : undefined;
+  };
 }
 
 /** The group with this OpenSSL name, in any of the spellings that OpenSSL uses. */
@@ -50,11 +60,11 @@ export const GROUPS: readonly Group[] = [
   { id: 0x001f, name: "brainpoolP256r1tls13", openssl: "brainpoolP256r1tls13", versions: "1.3" },
   { id: 0x0020, name: "brainpoolP384r1tls13", openssl: "brainpoolP384r1tls13", versions: "1.3" },
   { id: 0x0021, name: "brainpoolP512r1tls13", openssl: "brainpoolP512r1tls13", versions: "1.3" },
-  { id: 0x0100, name: "ffdhe2048", openssl: "ffdhe2048", versions: "1.3" },
-  { id: 0x0101, name: "ffdhe3072", openssl: "ffdhe3072", versions: "1.3" },
-  { id: 0x0102, name: "ffdhe4096", openssl: "ffdhe4096", versions: "1.3" },
-  { id: 0x0103, name: "ffdhe6144", openssl: "ffdhe6144", versions: "1.3" },
-  { id: 0x0104, name: "ffdhe8192", openssl: "ffdhe8192", versions: "1.3" },
+  { id: 0x0100, name: "ffdhe2048", openssl: "ffdhe2048", versions: "1.3", bits: 2048 },
+  { id: 0x0101, name: "ffdhe3072", openssl: "ffdhe3072", versions: "1.3", bits: 3072 },
+  { id: 0x0102, name: "ffdhe4096", openssl: "ffdhe4096", versions: "1.3", bits: 4096 },
+  { id: 0x0103, name: "ffdhe6144", openssl: "ffdhe6144", versions: "1.3", bits: 6144 },
+  { id: 0x0104, name: "ffdhe8192", openssl: "ffdhe8192", versions: "1.3", bits: 8192 },
 ];
 
 const BY_ID = new Map(GROUPS.map((group) => [group.id, group]));

@@ -103,6 +103,7 @@ function readSslV2Hello(bytes: Buffer): ClientHello {
     supportedGroups: [],
     keyShareGroups: [],
     signatureAlgorithms: [],
+    certificateSignatures: undefined,
     alpnProtocols: [],
     ecPointFormats: [],
     statusRequest: false,

@@ -33,12 +33,13 @@ export function composeNode(
   const hasReturnPorts = config.tools.some((tool) => tool.kind === "proxy" && tool.header === "sslproxy");
   const legSettings = {
     versions: policy.versions,
+    dhBits: config.limits.dhBits,
     handshake: timeouts.handshake,
     staple: config.policy.revocation.ocsp !== "off",
     resumption: { ...config.resumption, generation: setup.resumption.generation },
   };
   return {
-    sessions: createSessionStage(state, () => admission.isOver),
+    sessions: createSessionStage(state.ledger, () => admission.isOver),
     streams: createStreamStage(timeouts, admission.keep),
     policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
     reach: createReachStage(setup.reach, places, hasReturnPorts ? state.returns.awaitsPort : undefined),

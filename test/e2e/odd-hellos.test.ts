@@ -29,6 +29,14 @@ const ON_PURPOSE: Readonly<Record<string, readonly [answer: string, why: string]
   "TLS 1.2, an SNI with a NUL": ["alert 47", "the same"],
   "TLS 1.2, an SNI with UTF-8": ["alert 47", "another parser may read another name, so a rule could be passed by"],
   "TLS 1.2, an SNI with a blank": ["alert 47", "another parser may read another name, so a rule could be passed by"],
+  "TLS 1.3, signature_algorithms_cert of RSA only": [
+    "TLS 1.3",
+    "the node has a certificate that its RSA CA has signed, and the bare server none",
+  ],
+  "TLS 1.2 and 1.3, every group, signature scheme and suite that the node knows, twice": [
+    "TLS 1.3",
+    "the node takes a group that the client has sent a share for, which saves a round trip",
+  ],
   "TLS 1.3, an empty list of versions": [
     "alert 50",
     "RFC 8446, section 6.2, has decode_error for a length out of range",

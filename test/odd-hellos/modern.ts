@@ -1,7 +1,12 @@
+import { createECDH } from "node:crypto";
+import { GROUPS } from "../../src/wire/groups.ts";
+import { SIGNATURE_SCHEMES } from "../../src/wire/signature-schemes.ts";
+import { SUITES } from "../../src/wire/suites.ts";
 import { u8, u16, u16s, vector8, vector16 } from "../../src/wire/writer.ts";
 import {
   BOTH,
   both,
+  E12,
   E13,
   e,
   list8of16,
@@ -9,6 +14,7 @@ import {
   modern,
   NOTHING,
   type OddHello,
+  old,
   P256,
   P256_KEY,
   psk,
@@ -21,6 +27,14 @@ import {
   X25519,
   X25519_KEY,
 } from "./hello.ts";
+
+const FIVE_SHARES = [
+  share(P256, P256_KEY),
+  share(X25519, X25519_KEY),
+  share(0x0018, createECDH("secp384r1").generateKeys()),
+  share(0x0019, createECDH("secp521r1").generateKeys()),
+  share(0x001e, Buffer.alloc(56, 9)),
+];
 
 /** Extensions of TLS 1.3. */
 export const MODERN: readonly OddHello[] = [
@@ -62,6 +76,35 @@ export const MODERN: readonly OddHello[] = [
   }),
   modern("a key_share twice for a group", {
     extensions: withThe(E13, e("key_share", vector16(share(X25519, X25519_KEY), share(X25519, X25519_KEY)))),
+  }),
+  both("every group, signature scheme and suite that the node knows, twice", {
+    extensions: withThe(
+      BOTH,
+      e("supported_groups", list16(...GROUPS.map(({ id }) => id), ...GROUPS.map(({ id }) => id))),
+      e(
+        "signature_algorithms",
+        list16(...SIGNATURE_SCHEMES.map(({ id }) => id), ...SIGNATURE_SCHEMES.map(({ id }) => id)),
+      ),
+    ),
+    suites: u16s([...SUITES, ...SUITES].map(({ id }) => id)),
+  }),
+  old("every group, signature scheme and suite that the node knows", {
+    extensions: withThe(
+      E12,
+      e("supported_groups", list16(...GROUPS.map(({ id }) => id))),
+      e("signature_algorithms", list16(...SIGNATURE_SCHEMES.map(({ id }) => id))),
+    ),
+    suites: u16s(SUITES.map(({ id }) => id)),
+  }),
+  modern("five key_shares", {
+    extensions: withThe(
+      E13,
+      e("supported_groups", list16(P256, X25519, 0x0018, 0x0019, 0x001e)),
+      e("key_share", vector16(...FIVE_SHARES)),
+    ),
+  }),
+  modern("signature_algorithms_cert of RSA only", {
+    extensions: withThe(E13, e("signature_algorithms_cert", list16(0x0401, 0x0501))),
   }),
   modern("a key_share that is too short", { extensions: withThe(E13, e("key_share", vector16(share(X25519, u8(9))))) }),
   modern("a key_share without a key", { extensions: withThe(E13, e("key_share", vector16(share(X25519, NOTHING)))) }),

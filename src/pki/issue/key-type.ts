@@ -34,7 +34,9 @@ export function keyTypeFor(hello: ClientHello, versions: readonly number[] = hel
 }
 
 function canVerifyEcdsa(hello: ClientHello, version: number): boolean {
-  const { cipherSuites, signatureAlgorithms, supportedGroups, ecPointFormats } = hello;
+  const { cipherSuites, signatureAlgorithms, certificateSignatures, supportedGroups, ecPointFormats } = hello;
+  // The CA of each key type signs with a key of the same type.
+  if (certificateSignatures && !certificateSignatures.includes(ECDSA_SECP256R1_SHA256)) return false;
   // RFC 8446, section 4.2.3: in TLS 1.3 the scheme names curve and hash, and cipher suites do not matter.
   const hasScheme = signatureAlgorithms.includes(ECDSA_SECP256R1_SHA256);
   if (version >= VERSIONS["TLSv1.3"]) return hasScheme;

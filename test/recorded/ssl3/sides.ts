@@ -34,6 +34,7 @@ export function clientOf(options: Partial<ClientOptions> = {}): Connection {
   return createClient({
     random: seeded("client"),
     suites: suitesFor("all").map(({ id }) => id),
+    dhBits: 4096,
     fallback: false,
     ...options,
   });

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { createSecureContext, TLSSocket } from "node:tls";
+import koffi from "koffi";
+import { make } from "../pki/x509/test-chain.ts";
+import { type TlsVersion, VERSIONS } from "../vocabulary.ts";
+import { ALERTS } from "../wire/alert.ts";
+import { checkEngine } from "./check.ts";
+import { Context } from "./contexts.ts";
+import type { End } from "./end.ts";
+import { BROKEN } from "./layer.ts";
+import { OpensslLayer } from "./openssl-layer.ts";
+import { endAndSocket, endPair, readBytes, readToEnd, shake, writeAll, writer } from "./test-ends.ts";
+import { diffieHellmanGroup } from "./test-groups.ts";
+
+/** What a peer may have this process compute. */
+
+checkEngine();
+
+const rsa = await make({ subject: "CN=bounds.test", names: [["dns", "bounds.test"]], algorithm: "rsa" });
+const ecdsa = await make({ subject: "CN=bounds.test", names: [["dns", "bounds.test"]] });
+const COMMON = { tickets: false, sessions: false, keyLog: false, alpn: [] };
+
+async function handshakeWithGroup(t: TestContext, version: TlsVersion, bits: number, mostGroupBits: number) {
+  const [end, peer] = await endAndSocket(t);
+  const [minVersion, maxVersion] = [version, version];
+  const secureContext = createSecureContext({
+    ...{ cert: rsa.pem, key: rsa.keyPem, minVersion, maxVersion, dhparam: diffieHellmanGroup(bits) },
+    ciphers: "DHE-RSA-AES128-SHA:@SECLEVEL=0",
+  });
+  new TLSSocket(peer, { isServer: true, secureContext }).on("error", () => {});
+  const context = new Context({
+    ...{ role: "client", minVersion: VERSIONS[version], maxVersion: VERSIONS[version], ...COMMON },
+    ciphers: "DHE-RSA-AES128-SHA:@SECLEVEL=0",
+  });
+  t.after(() => context.release());
+  const layer = new OpensslLayer({ end, writer, context, mostGroupBits });
+  const { agreed } = await shake(end, layer);
+  return { agreed, layer };
+}
+
+for (const version of ["TLSv1", "TLSv1.1", "TLSv1.2"] as const) {
+  test(`A server's Diffie-Hellman group may have as many bits as are allowed, ${version}`, async (t) => {
+    const { agreed, layer } = await handshakeWithGroup(t, version, 2048, 2048);
+    assert.ok("suite" in agreed, JSON.stringify(agreed));
+    assert.equal(layer.failure, undefined);
+  });
+
+  test(`A larger group is refused before it is computed with, ${version}`, async (t) => {
+    const { agreed, layer } = await handshakeWithGroup(t, version, 2049, 2048);
+    assert.deepEqual(agreed, {
+      ...{ cause: "protocol", alert: ALERTS.insufficient_security, code: "DH_GROUP_TOO_LARGE" },
+      detail: "its Diffie-Hellman group has 2049 bits, above 2048",
+    });
+    assert.equal(layer.alertSent, ALERTS.handshake_failure);
+  });
+}
+
+/** OpenSSL's functions that the engine does not call, on the SSL of a peer. */
+const openssl = koffi.load(null);
+const keyUpdate = openssl.func("SSL_key_update", "int", ["uintptr_t", "int"]);
+const renegotiate = openssl.func("SSL_renegotiate", "int", ["uintptr_t"]);
+const clearOptions = openssl.func("SSL_clear_options", "uint64_t", ["uintptr_t", "uint64_t"]);
+const REQUESTED = 1;
+const NO_RENEGOTIATION = 0x40000000;
+
+/** A TLS connection of two ends of ours; `pointer` is the flooding side's SSL. */
+async function connection(t: TestContext, version: number, flooding: "client" | "server") {
+  const [near, far] = await endPair(t);
+  const common = { minVersion: version, maxVersion: version, ...COMMON };
+  const ciphers = "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256";
+  const identities = [{ certificatePem: ecdsa.pem, keyPem: ecdsa.keyPem }];
+  const contexts = {
+    client: new Context({ role: "client", ciphers, ...common }),
+    server: new Context({ role: "server", ciphers, ...common, identities, sessionTimeout: 300 }),
+  };
+  let pointer = 0;
+  const own = contexts[flooding].connection.bind(contexts[flooding]);
+  contexts[flooding].connection = () => {
+    pointer = own();
+    return pointer;
+  };
+  const layers = {
+    client: new OpensslLayer({ end: near, writer, context: contexts.client }),
+    server: new OpensslLayer({ end: far, writer, context: contexts.server }),
+  };
+  t.after(() => {
+    for (const context of Object.values(contexts)) context.release();
+  });
+  await Promise.all([shake(near, layers.client), shake(far, layers.server)]);
+  const [flooder, flooded]: [End, End] = flooding === "client" ? [near, far] : [far, near];
+  return { flooder, flooded, layers, pointer, layer: layers[flooding === "client" ? "server" : "client"] };
+}
+
+for (const flooding of ["client", "server"] as const) {
+  test(`A ${flooding} that sends KeyUpdates without end is left`, async (t) => {
+    const { flooded, layers, layer, pointer } = await connection(t, VERSIONS["TLSv1.3"], flooding);
+    for (let count = 0; count < 200; count += 1) {
+      assert.equal(keyUpdate(pointer, REQUESTED), 1);
+      layers[flooding].handshake();
+    }
+    assert.deepEqual(await readToEnd(flooded), { bytes: Buffer.alloc(0), last: BROKEN });
+    assert.deepEqual(layer.failure, {
+      ...{ cause: "protocol", alert: ALERTS.unexpected_message, code: "TOO_MANY_HANDSHAKE_MESSAGES" },
+      detail: "it sent too many messages of the handshake after the handshake",
+    });
+  });
+
+  test(`A ${flooding} may send KeyUpdates between its data as long as it wants`, async (t) => {
+    const { flooder, flooded, layers, layer, pointer } = await connection(t, VERSIONS["TLSv1.3"], flooding);
+    for (let round = 0; round < 5; round += 1) {
+      for (let count = 0; count < 20; count += 1) {
+        assert.equal(keyUpdate(pointer, REQUESTED), 1);
+        layers[flooding].handshake();
+      }
+      await writeAll(flooder, Buffer.from("data"));
+      assert.equal((await readBytes(flooded, 4)).bytes.toString(), "data");
+    }
+    assert.equal(layer.failure, undefined);
+  });
+}
+
+test("A server that asks for renegotiation without end is left, whatever it sends between", async (t) => {
+  const { flooder, flooded, layers, layer, pointer } = await connection(t, VERSIONS["TLSv1.2"], "server");
+  clearOptions(pointer, NO_RENEGOTIATION);
+  for (let count = 0; count < 200 && !layer.failure; count += 1) {
+    assert.equal(renegotiate(pointer), 1);
+    layers.server.handshake();
+    await writeAll(flooder, Buffer.from("data"));
+    await readBytes(flooded, 4);
+  }
+  assert.equal(layer.failure?.code, "TOO_MANY_HANDSHAKE_MESSAGES");
+});
