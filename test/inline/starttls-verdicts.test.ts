@@ -114,9 +114,15 @@ describe("Sessions that begin in plaintext and are not decrypted", {
   });
 
   test("a tunnel inside TLS with a proxy is decrypted, bypassed late, and dropped", async () => {
-    const proxy = ["-x", `https://${USER}:${PASSWORD}@${SERVER}:${PORTS.secureProxy}`];
+    // Named, because a wildcard certificate without a name may be that of the host that is forbidden.
+    const name = "proxy.clearline.test";
+    const proxy = [
+      ...["-x", `https://${USER}:${PASSWORD}@${name}:${PORTS.secureProxy}`],
+      ...["--resolve", `${name}:${PORTS.secureProxy}:${SERVER}`],
+    ];
     const roots = ["--proxy-cacert", stage.node.authorities, "--cacert"];
-    const inside = [...roots, stage.node.authorities, ...proxy, `https://${SERVER}/`];
+    const page = ["--connect-to", `inside.clearline.test:443:${SERVER}:443`, "https://inside.clearline.test/"];
+    const inside = [...roots, stage.node.authorities, ...proxy, ...page];
     assert.match(await stage.client("curl", ["-sS", "-f", ...inside]), /TLSv1\.3 HTTP/);
     const said = ["CONNECT", " 200 ", "PRI * HTTP/2.0"];
     await stage.assertDecrypted(PORTS.secureProxy, "CONNECT", ...said);
