@@ -36,6 +36,18 @@ test("Cutting the bytes anywhere changes nothing, and any bytes give an answer",
   assertAnswersAnything(openLdap, [...SEARCH, ASKED, AGREED]);
 });
 
+test("Lengths may be longer than they need be", () => {
+  const long = (size: number, [tag, , ...body]: Buffer) =>
+    Buffer.from([tag!, 0x80 | size, ...Array.from({ length: size - 1 }, () => 0), body.length, ...body]);
+  for (const size of [1, 4, 5, 8]) {
+    const asked: Transcript[number] = ["client", long(size, ASKED[1] as Buffer)];
+    assert.equal(play(openLdap(), [asked, AGREED]).kind, "upgrade", `${size}`);
+    assertCutAnywhere(openLdap, [asked, AGREED]);
+  }
+  assert.equal(play(openLdap(), [["client", long(9, ASKED[1] as Buffer)]]).kind, "no");
+  assert.equal(play(openLdap(), [["client", Buffer.from("3088ffffffffffffffff", "hex")]]).kind, "no");
+});
+
 test("The dialogue goes on after a refusal and after a simple bind", () => {
   assert.partialDeepStrictEqual(play(openLdap(), [ASKED, server(2, result(0x78, 52))]), {
     kind: "more",

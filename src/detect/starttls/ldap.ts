@@ -35,6 +35,9 @@ const START_TLS = Buffer.from("1.3.6.1.4.1.1466.20037");
 /** How many bytes of a message are kept: enough for the request, the result of an answer and the kind of a bind. */
 const HEAD = 512;
 const SUCCESS = 0;
+/** Bytes that a length takes at most, as libraries of servers read it. */
+const MAX_LENGTH = 8;
+const MAX_MESSAGE = 0xffff_ffff;
 
 /**
  * LDAP: the client asks with an extended request. Other messages are skipped by their lengths, so that a client may search
@@ -137,7 +140,7 @@ class MessageReader {
   /** Reads up to the message's end. Answers where it stopped, and the message once it is complete. */
   read(bytes: Buffer, from: number): { readonly end: number; readonly message?: Message } {
     let at = from;
-    // One byte of tag and up to five of length.
+    // One byte of tag and up to nine of length.
     while (this.#length === undefined && at < bytes.length) {
       this.#head.append(bytes.subarray(at, at + 1));
       at += 1;
@@ -177,9 +180,13 @@ function lengthAt(bytes: Buffer, at: number): { readonly value: number; readonly
   if (first === undefined) return undefined;
   if (first < 0x80) return { value: first, end: at + 1 };
   const size = first & 0x7f;
-  if (size === 0 || size > 4) throw malformed("its length is indefinite, or above 4 bytes");
+  if (size === 0 || size > MAX_LENGTH) throw malformed(`its length is indefinite, or above ${MAX_LENGTH} bytes`);
   const end = at + 1 + size;
-  return bytes.length < end ? undefined : { value: bytes.readUIntBE(at + 1, size), end };
+  if (bytes.length < end) return undefined;
+  // Zeros in front are not the shortest form, but servers take them.
+  const value = bytes.subarray(at + 1, end).reduce((sum, byte) => sum * 256 + byte, 0);
+  if (value > MAX_MESSAGE) throw malformed(`it is longer than ${MAX_MESSAGE} bytes`);
+  return { value, end };
 }
 
 function asksForTls(body: Buffer): boolean {

@@ -43,8 +43,25 @@ test("Cutting the bytes anywhere changes nothing, and any bytes give an answer",
 
 test("A client that does not ask for TLS and a server that does not offer it stay in plaintext", () => {
   assert.equal(play(openMysql(), [OFFER, ["client", answer(0, 60)]]).kind, "no");
-  assert.equal(play(openMysql(), [OFFER, ["client", answer(CLIENT_SSL, 60)]]).kind, "no");
+  assert.equal(play(openMysql(), [OFFER, ["client", answer(CLIENT_SSL, 31)]]).kind, "no");
   assert.partialDeepStrictEqual(play(openMysql(), [["server", greeting(0)]]), { kind: "no", offered: false });
+});
+
+test("A longer SSLRequest, and a greeting above 4 KiB, are as good", () => {
+  for (const length of [33, 64, 200]) {
+    const longer: Transcript = [OFFER, ["client", Buffer.concat([answer(CLIENT_SSL, length), Buffer.of(22)])]];
+    assert.partialDeepStrictEqual(play(openMysql(), longer), { kind: "upgrade", at: OFFER[1]!.length + 4 + length });
+    assertCutAnywhere(openMysql, longer);
+  }
+  const long = greeting(0xf7ff | CLIENT_SSL);
+  const padded = packet(0, Buffer.concat([long.subarray(4), Buffer.alloc(5_000)]));
+  assert.equal(
+    play(openMysql(), [
+      ["server", padded],
+      ["client", REQUEST],
+    ]).kind,
+    "upgrade",
+  );
 });
 
 test("An error instead of a greeting, an older protocol and other binary data are not MySQL", () => {

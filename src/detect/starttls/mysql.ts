@@ -5,10 +5,14 @@ import { broken, type Dialogue, DialogueReader, MORE, NO, type Progress, Script 
 const CLIENT_SSL = 0x0800;
 /** A packet's header: three bytes of length, low byte first, and the packet's number. */
 const HEADER = 4;
-const MAX_GREETING = 4_096;
+const MAX_GREETING = 65_536;
 const VERSION_10 = 10;
-/** The length of an SSLRequest: capabilities, largest packet, character set, 23 bytes of zero. */
+/**
+ * The length of an SSLRequest: capabilities, largest packet, character set, 23 bytes of zero. Servers go by its capability alone and
+ * take longer ones too.
+ */
 const SSL_REQUEST = 32;
+const MAX_SSL_REQUEST = 4_096;
 
 /**
  * MySQL and MariaDB: the server greets and says whether it can speak TLS. A client that wants TLS answers with an
@@ -40,15 +44,15 @@ class MysqlDialogue extends DialogueReader {
   protected override onClient(bytes: Buffer): Progress {
     if (!this.certain) return NO;
     const before = this.#request.length;
-    this.#request.append(bytes.subarray(0, HEADER + SSL_REQUEST));
+    this.#request.append(bytes.subarray(0, HEADER + MAX_SSL_REQUEST));
     const { bytes: head } = this.#request;
     if (head.length < HEADER + 2) return MORE;
-    const asks =
-      head.readUIntLE(0, 3) === SSL_REQUEST && head[3] === 1 && (head.readUInt16LE(HEADER) & CLIENT_SSL) !== 0;
-    if (!asks) return NO;
-    if (head.length < HEADER + SSL_REQUEST) return MORE;
-    this.#script.add(1, head.subarray(0, HEADER + SSL_REQUEST));
-    return this.upgrade(HEADER + SSL_REQUEST - before, this.#script);
+    const length = head.readUIntLE(0, 3);
+    const asks = head[3] === 1 && (head.readUInt16LE(HEADER) & CLIENT_SSL) !== 0;
+    if (!asks || length < SSL_REQUEST || length > MAX_SSL_REQUEST) return NO;
+    if (head.length < HEADER + length) return MORE;
+    this.#script.add(1, head.subarray(0, HEADER + length));
+    return this.upgrade(HEADER + length - before, this.#script);
   }
 }
 
