@@ -202,6 +202,10 @@ class World {
           this.#step(`upgrades.watch port ${port}: ${begun}`);
           return watch?.();
         },
+        watchTunnel: (port, begun, mayTunnel) => {
+          this.#step(`upgrades.watchTunnel port ${port}: ${begun}${mayTunnel ? "" : ", no further"}`);
+          return watch?.() ?? NOTHING_TO_WATCH;
+        },
         watchInside: () => watchInside?.(),
         open: (client, server, _watch, strict) => {
           this.#step(`upgrades.open ${nameOf(client)} and ${nameOf(server)}${strict ? ", strictly" : ""}`);
@@ -394,6 +398,11 @@ function sessionHandle(steps: string[], record: SessionUpdate): SessionHandle {
 function memory(servers: Set<string>): ServerMemory {
   return { has: (server) => servers.has(server), learn: (server) => void servers.add(server) };
 }
+
+const NOTHING_TO_WATCH: Watch = {
+  feed: () => ({ kind: "no" }),
+  ...{ spoken: undefined, likely: false, awaiting: false, inBody: false, beyond: false },
+};
 
 const NEGOTIATED = {
   version: "TLSv1.3",

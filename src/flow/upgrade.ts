@@ -98,8 +98,8 @@ async function follow(
     }
     if (next.next === "tls") return ended(dropConversation(story, layer, notTls(read.server)));
     // A tunnel may carry anything, and is watched like a new connection.
-    const inTunnel =
-      answer && layer.tunnels < MAX_TUNNELS ? node.upgrades.watch(next.target?.port ?? 0, read.client) : undefined;
+    const mayTunnel = layer.tunnels < MAX_TUNNELS;
+    const inTunnel = answer && node.upgrades.watchTunnel(next.target?.port ?? 0, read.client, mayTunnel);
     const unwanted = inPlaintext ? unwantedNotTls(story, layer.facts) : undefined;
     if (unwanted && !inTunnel) return ended(dropNotTls(story, layer, unwanted));
     ends.resume(inTunnel, unwanted !== undefined);

@@ -14,6 +14,8 @@ export interface UpgradeStage {
    * nothing to watch for.
    */
   watch(port: number, begun: Buffer): Watch | undefined;
+  /** The same in a tunnel that a proxy has made: TLS is looked for there whatever is said. `mayTunnel`: another tunnel too. */
+  watchTunnel(port: number, begun: Buffer, mayTunnel: boolean): Watch;
   /** The same for the inside of a TLS session, before anything was said there. */
   watchInside(): Watch | undefined;
   /**
@@ -42,6 +44,8 @@ export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: U
       const startTls = ports.includes(port);
       return enabled && (startTls || asksProxy(begun)) ? openWatch({ startTls, received: begun }) : undefined;
     },
+    watchTunnel: (port, begun, mayTunnel) =>
+      openWatch({ startTls: mayTunnel && ports.includes(port), received: begun, connect: mayTunnel }),
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
     open: (client, server, watch, strict) =>
       new UpgradableConversation({ client, server }, watch, { patience: timeouts.hello, strict }),

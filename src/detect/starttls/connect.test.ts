@@ -74,13 +74,43 @@ test("Bytes after CONNECT, CONNECT after an unanswered request, and malformed an
   for (const answer of ["< 220 mail.example", "< HTTP/2 200"]) {
     assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, answer, "< "]), { kind: "broken", side: "server" });
   }
-  const bare: Transcript = [["server", Buffer.from("HTTP/1.1 200 OK\n\n")]];
-  assert.partialDeepStrictEqual(play(openConnect(), [...CONNECT, ...bare]), { kind: "broken", side: "server" });
   const endless: Transcript = Array.from(
     { length: 70 },
     () => ["server", Buffer.from(`X: ${"x".repeat(1000)}\r\n`)] as const,
   );
   assert.equal(play(openConnect(), [...CONNECT, "< HTTP/1.1 200 OK", ...endless]).kind, "broken");
+});
+
+/** As a client writes it; Squid takes all of these. */
+const ODD_HEADS: Readonly<Record<string, string>> = {
+  "empty lines in front": "\r\n\r\nCONNECT www.example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+  "bare LF": "CONNECT www.example.com:443 HTTP/1.1\nHost: x\n\n",
+  "two spaces": "CONNECT  www.example.com:443  HTTP/1.1\r\n\r\n",
+  "a tab": "CONNECT\twww.example.com:443\tHTTP/1.1\r\n\r\n",
+  "a folded field": "CONNECT www.example.com:443 HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+  "lower case": "connect www.example.com:443 http/1.1\r\n\r\n",
+  "a trailing space": "CONNECT www.example.com:443 HTTP/1.0 \r\n\r\n",
+  "a space before the colon": "CONNECT www.example.com:443 HTTP/1.1\r\nHost : x\r\n\r\n",
+  "20 kB of fields": `CONNECT www.example.com:443 HTTP/1.1\r\n${"X: y\r\n".repeat(3_400)}\r\n`,
+  "a body that it cannot have": "CONNECT www.example.com:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+  "bytes beyond ASCII": "CONNECT www.example.com:443 HTTP/1.1\r\nX: \xff\x01\r\n\r\n",
+};
+for (const [what, head] of Object.entries(ODD_HEADS)) {
+  const asked: Transcript = [["client", Buffer.from(head, "latin1")]];
+  test(`A CONNECT with ${what} is one, as proxies read it`, () => {
+    const outcome = play(openConnect(), [...asked, ...ESTABLISHED]);
+    assert.equal(outcome.kind, "upgrade");
+    assert.partialDeepStrictEqual(outcome.agreement, { target: { host: "www.example.com", port: 443 } });
+    assert.equal(outcome.agreement?.script?.[0]?.bytes.toString("latin1"), head);
+    if (head.length < 200) assertCutAnywhere(openConnect, [...asked, ...ESTABLISHED]);
+  });
+}
+
+test("A proxy's answer may end its lines with a bare LF", () => {
+  for (const answer of ["HTTP/1.1 200 OK\n\n", "HTTP/1.1 200 OK\r\nX: y\n\r\n", "HTTP/1.0  200\n\n"]) {
+    assertCutAnywhere(openConnect, [...CONNECT, ["server", Buffer.from(answer)]]);
+    assert.equal(play(openConnect(), [...CONNECT, ["server", Buffer.from(answer)]]).kind, "upgrade", answer);
+  }
 });
 
 test("A malformed request is an error only after a request to a proxy", () => {

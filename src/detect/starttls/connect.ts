@@ -1,8 +1,9 @@
 import { PeerError } from "../../errors.ts";
 import type { Side } from "../../vocabulary.ts";
 import { Accumulator } from "../../wire/accumulator.ts";
-import { createRequestHeadReader, type RequestHead } from "../request-head.ts";
+import type { RequestHead } from "../request-head.ts";
 import { type BodyReader, createBodyReader } from "./body.ts";
+import { ProxyHeadReader } from "./connect-head.ts";
 import { broken, type Dialogue, DialogueReader, MORE, NO, type Progress } from "./dialogue.ts";
 
 /** The longest head of an answer, in bytes. */
@@ -20,7 +21,7 @@ export function openConnect(): Dialogue {
 
 class ConnectDialogue extends DialogueReader {
   readonly protocol = "CONNECT";
-  #head = createRequestHeadReader();
+  #head = new ProxyHeadReader();
   #headBytes = 0;
   #body: BodyReader | undefined;
   /** The CONNECT or Upgrade request whose answer is being read. */
@@ -74,7 +75,7 @@ class ConnectDialogue extends DialogueReader {
     if (reading.kind === "more") return bytes.length;
     if (reading.kind !== "head") throw broken("client", `The client's request is malformed: ${reading.message}`);
     const end = bytes.length - (this.#headBytes - reading.headBytes);
-    this.#head = createRequestHeadReader();
+    this.#head = new ProxyHeadReader();
     this.#headBytes = 0;
     this.#onRequest(reading);
     return end;
@@ -136,27 +137,28 @@ function copyOf(bytes: Buffer): Accumulator {
   return copy;
 }
 
-/** The status and the length of an answer's head: RFC 9112, section 4. Throws PeerError. */
+/**
+ * The status and the length of an answer's head: RFC 9112, section 4. Lines may end with a bare LF: clients take that, and a tunnel is
+ * watched whatever its first bytes are. Throws PeerError.
+ */
 function readAnswerHead(bytes: Buffer): { readonly status: string; readonly length: number } | "more" {
   const text = bytes.toString("latin1", 0, MAX_HEAD);
-  const end = text.indexOf("\r\n\r\n");
-  const isComplete = end >= 0;
-  const bareLf = /(?<!\r)\n/.test(isComplete ? text.slice(0, end) : text);
-  const [, status] = /^HTTP\/1\.[01] (\d{3})(?: |\r)/.exec(text) ?? [];
-  if (bareLf || (status === undefined && (isComplete || !canBeginStatusLine(text)))) {
+  const [end] = /\n\r?\n/.exec(text) ?? [];
+  const [, status] = /^HTTP\/1\.[01] +(\d{3})(?=[ \r\n])/.exec(text) ?? [];
+  if (status === undefined && (end !== undefined || !canBeginStatusLine(text))) {
     throw broken("server", "The server's answer is malformed: it is not an HTTP/1.x answer");
   }
-  if (isComplete && status !== undefined) return { status, length: end + "\r\n\r\n".length };
+  if (end !== undefined && status !== undefined) return { status, length: text.indexOf(end) + end.length };
   if (text.length >= MAX_HEAD) {
     throw broken("server", `The server's answer is malformed: its head is longer than ${MAX_HEAD} bytes`);
   }
   return "more";
 }
 
-const STATUS_LINE = "HTTP/1.x xxx ";
-
 /** Whether these bytes may become a status line. */
 function canBeginStatusLine(text: string): boolean {
-  const beginning = text.slice(0, STATUS_LINE.length);
-  return /^(?:H(?:T(?:T(?:P(?:\/(?:1(?:\.(?:[01](?: (?:\d{1,3})?)?)?)?)?)?)?)?)?)?$/.test(beginning);
+  const [line = ""] = text.split("\n", 1);
+  return line.length < 9
+    ? "HTTP/1.0 ".startsWith(line) || "HTTP/1.1 ".startsWith(line)
+    : /^HTTP\/1\.[01] +\d{0,3}$/.test(line);
 }

@@ -59,6 +59,11 @@ test("A request to a proxy is recognised by its first bytes, however they are cu
     assert.ok(known > 0);
     assert.ok(answers.slice(0, known).every((answer) => answer === "more"));
   }
+  for (const odd of ["\r\n\r\nCONNECT a.example:443", "connect\ta.example:443", " CONNECT a.example:443"]) {
+    const answers = [...odd].map((_, index) => asksProxy(Buffer.from(odd.slice(0, index + 1))));
+    assert.equal(answers.at(-1), true, odd);
+    assert.ok(!answers.includes(false), odd);
+  }
   for (const other of ["GET / HTTP/1.1", "get http://", "\x16\x03", "A1 LOGIN", "PRI * HTTP/2.0"]) {
     assert.equal(asksProxy(Buffer.from(other)), false, other);
   }

@@ -1,5 +1,6 @@
 import type { Side } from "../../vocabulary.ts";
 import { openConnect } from "./connect.ts";
+import { beginsConnect } from "./connect-head.ts";
 import { type Dialogue, MORE, NO, type Progress } from "./dialogue.ts";
 import { FTP } from "./ftp.ts";
 import { IMAP } from "./imap.ts";
@@ -36,12 +37,18 @@ export interface Watch {
   readonly beyond: boolean;
 }
 
+export interface WatchOptions {
+  readonly startTls: boolean;
+  readonly received?: Buffer;
+  readonly connect?: boolean;
+}
+
 /**
- * Watches for CONNECT, and with `startTls` for every dialogue. The first upgrade is the answer; "no" once every dialogue
+ * Watches for CONNECT unless `connect` is false, and with `startTls` for every dialogue. The first upgrade is the answer; "no" once every dialogue
  * has said no. `received` are the client's bytes so far; they must still be fed.
  */
-export function openWatch({ startTls, received }: { readonly startTls: boolean; readonly received?: Buffer }): Watch {
-  let watching = (startTls ? [...DIALOGUES, openConnect] : [openConnect]).map((open) => open());
+export function openWatch({ startTls, received, connect = true }: WatchOptions): Watch {
+  let watching = [...(startTls ? DIALOGUES : []), ...(connect ? [openConnect] : [])].map((open) => open());
   let spoken: Dialogue | undefined;
   const certain = () => watching.filter((dialogue) => dialogue.certain);
   return {
@@ -69,7 +76,7 @@ export function openWatch({ startTls, received }: { readonly startTls: boolean; 
       const spoken = certain();
       return spoken.length > 0 && spoken.every((dialogue) => dialogue.beyond);
     },
-    likely: startTls || received?.toString("latin1", 0, 8) === "CONNECT ",
+    likely: startTls || (received !== undefined && beginsConnect(received) === true),
   };
 }
 
@@ -80,7 +87,10 @@ export function openDialogue(protocol: string): Dialogue | undefined {
 
 /** Whether a client's first bytes are a request to a proxy; "more": they may be the beginning of one. */
 export function asksProxy(bytes: Buffer): boolean | "more" {
+  const connect = beginsConnect(bytes);
+  if (connect === true) return true;
   const text = bytes.toString("latin1", 0, 40);
-  if (/^(?:CONNECT |[A-Z]{1,16} http:\/\/)/.test(text)) return true;
+  if (/^[A-Z]{1,16} http:\/\//.test(text)) return true;
+  if (connect === "more" && bytes.length > 0) return "more";
   return /^[A-Z]{1,16}(?: (?:h(?:t(?:t(?:p(?::\/?)?)?)?)?)?)?$/.test(text) ? "more" : false;
 }
