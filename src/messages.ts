@@ -19,6 +19,7 @@ export interface WorkerSetup {
   readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
   readonly worker: number;
   readonly workers: number;
+  readonly capacity: Capacity;
   readonly config: Loaded["config"];
   readonly policy: PolicySource;
   /** What the listeners' clients may reach, and the node's own places, which no session reaches. */
@@ -108,11 +109,31 @@ export type CacheName =
   | "server-sessions"
   | "tickets";
 
+/** What bounds the sessions: a setting, or what the process has of files and memory. */
+export type LimitName =
+  | "limits.sessions"
+  | "limits.perClient.sessions"
+  | "limits.perClient.halfOpen"
+  | "open files"
+  | "memory";
+
+/** For each limit that was met, the connections that were refused, and the sessions that were ended for others. */
+export type TurnedAway = readonly {
+  readonly limit: LimitName;
+  readonly refused: number;
+  readonly evicted: number;
+}[];
+
+/** The sessions that each worker may have at one time, and what bounds them. */
+export interface Capacity {
+  readonly sessions: number;
+  readonly bound: LimitName;
+}
+
 /** A worker's report, once a second. */
 export interface WorkerStatus {
   readonly sessions: number;
-  /** Connections refused because the node was full. */
-  readonly refused: number;
+  readonly turnedAway: TurnedAway;
   /** Resident memory in bytes, CPU in seconds. */
   readonly memory: number;
   readonly cpu: number;

@@ -13,6 +13,8 @@ export interface NodeOptions {
   /** Overrides top-level keys of the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly env?: NodeJS.ProcessEnv;
+  /** The most open files of each process. */
+  readonly openFiles?: number;
 }
 
 export interface TestNode extends AsyncDisposable {
@@ -59,7 +61,10 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
     writeFileSync(file, JSON.stringify({ ...configurationOf(options, listening), ...more })); // YAML is a superset of JSON
   rewrite({});
 
-  const program = start(process.execPath, [MAIN, "run", "-c", file], {
+  const command = [process.execPath, MAIN, "run", "-c", file];
+  const limited = ["/bin/sh", "-c", `ulimit -n ${options.openFiles} && exec "$0" "$@"`, ...command];
+  const [executable = "", ...args] = options.openFiles === undefined ? command : limited;
+  const program = start(executable, args, {
     cwd: folder,
     env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...options.env },
   });

@@ -25,6 +25,7 @@ import { until } from "./processes.ts";
  * --sessions N   how many, 100,000 by default
  * --minutes M    for so long, in the place of a number
  * --at-once N    sessions at one time, 64 by default
+ * --longest N    bytes that a session carries each way at most, 65,536 by default
  * --plot FILE    writes what the workers held over time, as SVG
  */
 
@@ -52,6 +53,8 @@ export interface Soaked {
 interface Plan {
   readonly sessions: number;
   readonly atOnce: number;
+  /** Bytes each way. */
+  readonly longest: number;
   /** Seconds; sessions stop when they are over. */
   readonly seconds: number;
   readonly progress?: (text: string) => void;
@@ -87,7 +90,7 @@ interface Order {
 
 const ORDER = 12;
 
-export async function soak({ sessions, atOnce, seconds, progress = () => {} }: Plan): Promise<Soaked> {
+export async function soak({ sessions, atOnce, longest, seconds, progress = () => {} }: Plan): Promise<Soaked> {
   checkEngine();
   const pki = await makePki();
   const servers = Object.fromEntries((["plain", "SSLv3", "tls"] as const).map((name) => [name, serve(name, pki)]));
@@ -120,7 +123,7 @@ export async function soak({ sessions, atOnce, seconds, progress = () => {} }: P
     while (begun < sessions && performance.now() < deadline) {
       begun += 1;
       const kind = KINDS[randomInt(KINDS.length)]!;
-      const order = { up: randomInt(LONGEST), down: randomInt(LONGEST), end: pickEnd() };
+      const order = { up: randomInt(longest), down: randomInt(longest), end: pickEnd() };
       if (order.end.endsWith("kills")) killed += 1;
       await visit(node, kind, order).catch((error: Error) => {
         faults.push(`${kind}, ${order.end}, ${order.up} up, ${order.down} down: ${error.message}`);
@@ -315,6 +318,7 @@ async function main(): Promise<void> {
       sessions: { type: "string" },
       minutes: { type: "string" },
       "at-once": { type: "string", default: "64" },
+      longest: { type: "string", default: `${LONGEST}` },
       plot: { type: "string" },
     },
   });
@@ -323,6 +327,7 @@ async function main(): Promise<void> {
   const { sessions, killed, faults, samples } = await soak({
     sessions: values.sessions === undefined ? standard : Number(values.sessions),
     atOnce: Number(values["at-once"]),
+    longest: Math.min(Number(values.longest), LONGEST),
     seconds,
     progress: (text) => process.stderr.write(`\r\x1b[K${text}`),
   });

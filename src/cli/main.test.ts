@@ -71,7 +71,7 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
   [["sessions", "--state", "OPEN"], 2, /^$/, /^state is "OPEN", not a state/],
   [["session", "s2"], 0, /Server +198\.51\.100\.5:443[\s\S]*Verdict +bypass[\s\S]*Because +The client closed/, /^$/],
   [["session", "s9"], 1, /^$/, /^Cannot show session s9: it is neither live nor in the history\n$/],
-  [["stats"], 0, /Live sessions +1\n[\s\S]*proxy/, /^$/],
+  [["stats"], 0, /Live sessions +1 of 20000 \(limits\.sessions\)\n[\s\S]*proxy[\s\S]*Limits that were met/, /^$/],
   [
     ["explain", "--host", "bank.example"],
     0,

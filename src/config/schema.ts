@@ -93,6 +93,26 @@ function oneSecret(
 // A timer longer than 2^31 - 1 ms (24.8 days) fires at once.
 const timeout = (standard: string) => duration({ min: "1ms", max: "24d" }).prefault(standard);
 
+const count = z.int().min(1).max(10_000_000);
+const perClientLimits = z.strictObject({
+  sessions: count.optional().describe("The most sessions of one client."),
+  halfOpen: count
+    .optional()
+    .describe(
+      "The most sessions of one client that have not shown their protocol yet. Above it, the oldest of them ends.",
+    ),
+});
+
+const PER_CLIENT = z
+  .union([count.transform((sessions) => ({ sessions, halfOpen: sessions })), perClientLimits], {
+    error: "neither a number of sessions nor sessions and halfOpen",
+  })
+  .prefault({})
+  .meta({
+    description:
+      "The most sessions of one client at one time, in all workers together, which share it evenly: a number, or sessions and halfOpen. A client is an IPv4 address or a /64 of IPv6. Absent: a client may have all of limits.sessions, until another one needs room.",
+  });
+
 export const CONFIG = z.strictObject({
   dataDir: file
     .optional()
@@ -162,6 +182,7 @@ export const CONFIG = z.strictObject({
         .max(10_000_000)
         .default(20_000)
         .describe("The most sessions at one time, in all workers together."),
+      perClient: PER_CLIENT,
       requestHead: size({ min: "1KiB", max: "64KiB" })
         .prefault("64KiB")
         .describe("The longest head of a plain HTTP request."),

@@ -32,6 +32,8 @@ export type WorkerInfo = Stats["workers"][number];
 export type FeedInfo = Stats["feeds"][number];
 /** An inline tool. */
 export type ToolInfo = Stats["tools"][number];
+/** The capacity, and whom the limits turned away. */
+export type LimitInfo = Stats["limits"];
 export type KernelCount = Stats["kernel"][number];
 export type HistoryInfo = Stats["history"];
 /** The store that several nodes share. */

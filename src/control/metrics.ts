@@ -6,6 +6,7 @@ import type {
   HistoryInfo,
   KernelCount,
   KeyInfo,
+  LimitInfo,
   Statistics,
   StoreInfo,
   ToolInfo,
@@ -31,6 +32,9 @@ const METRICS = {
     ["listener", "fault"],
     "Ended sessions whose server's certificate had this fault",
   ],
+  clearline_sessions_capacity: ["gauge", ["bound"], "Sessions that the node carries at most, by what bounds them"],
+  clearline_sessions_refused_total: ["counter", ["limit"], "Connections refused because this limit was met"],
+  clearline_sessions_evicted_total: ["counter", ["limit"], "Sessions ended for others because this limit was met"],
   clearline_certificates_minted_total: ["counter", [], "Certificates issued"],
   clearline_mint_cache_hits_total: ["counter", [], "Certificates presented again instead of issued"],
   clearline_mint_cache_size: ["gauge", [], "Certificates in the cache"],
@@ -95,9 +99,10 @@ export function createMetrics(operations: Operations): { contentType: string; sc
 }
 
 async function gather(operations: Operations): Promise<Sample[]> {
-  const { mint, feeds, tools, workers, kernel, store } = await operations.statistics();
+  const { limits, mint, feeds, tools, workers, kernel, store } = await operations.statistics();
   return [
     ...ofSessions(operations.sessions),
+    ...ofLimits(limits),
     ...ofMint(mint),
     ...feeds.flatMap(ofFeed),
     ...tools.flatMap(ofTool),
@@ -133,6 +138,16 @@ function ofSessions(sessions: LiveTable): Sample[] {
     ["clearline_bytes_total", { listener, leg: "server", direction: "sent" }, counted.bytes.serverSent],
   ]);
   return [...ended, ...all];
+}
+
+function ofLimits({ sessions, bound, met }: LimitInfo): Sample[] {
+  return [
+    ["clearline_sessions_capacity", { bound }, sessions],
+    ...met.flatMap(({ limit, refused, evicted }): Sample[] => [
+      ["clearline_sessions_refused_total", { limit }, refused],
+      ["clearline_sessions_evicted_total", { limit }, evicted],
+    ]),
+  ];
 }
 
 function ofMint({ minted, hits, size }: Statistics["mint"]): Sample[] {

@@ -73,6 +73,29 @@ const listener = z.object({
   address: z.string().describe("where it listens; inline: its interfaces"),
 });
 
+const limits = z
+  .object({
+    sessions: amount.describe("the most sessions that the node carries at one time, in all workers"),
+    bound: z
+      .string()
+      .describe(
+        "what bounds them: limits.sessions; open files: descriptors of a process; memory: of the machine or cgroup",
+      ),
+    met: z
+      .array(
+        z.object({
+          limit: z
+            .string()
+            .describe("limits.sessions, limits.perClient.sessions, limits.perClient.halfOpen, open files, memory"),
+          refused: amount.describe("connections that were refused"),
+          evicted: amount.describe("sessions that were ended for others"),
+        }),
+      )
+      .readonly()
+      .describe("the limits that were met since the node started"),
+  })
+  .describe("how many sessions the node can carry, and what happened when that was not enough");
+
 const mint = z.object({
   minted: amount.describe("certificates issued"),
   hits: amount.describe("times an issued certificate was presented again"),
@@ -136,6 +159,7 @@ export const stats = z.object({
   counters,
   workers: z.array(worker).readonly(),
   listeners: z.array(listener).readonly(),
+  limits,
   mint,
   feeds: z.array(feed).readonly(),
   tools: z.array(tool).readonly(),

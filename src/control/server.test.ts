@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { connect } from "node:net";
@@ -81,6 +82,22 @@ for (const path of [
     assert.match(refused.headers.get("www-authenticate") ?? "", /^Bearer/);
   });
 }
+
+test("600 half requests do not close the API to those who have the token", async () => {
+  const half = Array.from({ length: 600 }, () => connect(control.address.port, "127.0.0.1").on("error", () => {}));
+  for (const socket of half) socket.resume().write("GET /api/v1/stats HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+  await Promise.all(half.map((socket) => (socket.connecting ? once(socket, "connect") : undefined)));
+  assert.equal((await ask("/api/v1/stats")).status, 200);
+  // One that waits for events stays, whatever comes after it.
+  const events = await fetch(`${base}/api/v1/events`, { headers: { authorization: `Bearer ${token}` } });
+  const more = Array.from({ length: 300 }, () => connect(control.address.port, "127.0.0.1").on("error", () => {}));
+  await Promise.all(more.map((socket) => once(socket, "connect")));
+  assert.equal((await ask("/api/v1/stats")).status, 200);
+  const reader = events.body!.getReader();
+  assert.match(Buffer.from((await reader.read()).value!).toString(), /^retry/);
+  await reader.cancel();
+  for (const socket of [...half, ...more]) socket.destroy();
+});
 
 test("Health needs no token", async () => {
   const answer = await fetch(`${base}/api/v1/health`);

@@ -9,6 +9,7 @@ import { ConfigError } from "../errors.ts";
 import type { ApiError } from "./api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
 import { isAuthorized, isLocalHost, isLoopback, openToken } from "./auth.ts";
+import { boundConnections, type ConnectionLimits, type Connections } from "./connections.ts";
 import type { Operations } from "./operations.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
 import { addCacheRoutes } from "./routes/caches.ts";
@@ -32,6 +33,7 @@ export interface ControlOptions {
   readonly port: number;
   /** The bearer token, made when absent. */
   readonly tokenFile: string;
+  readonly connections?: ConnectionLimits;
   readonly log: { warn(message: string): void; error(message: string): void };
 }
 
@@ -39,6 +41,8 @@ export interface Control {
   readonly address: { readonly host: string; readonly port: number };
   close(): Promise<void>;
 }
+
+const CONNECTIONS: ConnectionLimits = { all: 256, perPeer: 32 };
 
 /** The API's page may load its own files and talk to this node only. */
 const DOCS_POLICY =
@@ -51,10 +55,12 @@ export async function startControl(operations: Operations, options: ControlOptio
   const app: ControlApp = Fastify({
     bodyLimit: 1024 * 1024,
     requestTimeout: 30_000,
+    // A request's head comes at once, or not at all.
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 5_000 },
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 256 },
   }).withTypeProvider<ZodTypeProvider>();
-  app.server.maxConnections = 512;
+  const connections = boundConnections(app.server, options.connections ?? CONNECTIONS);
   app.setValidatorCompiler<z.ZodType>(
     ({ schema }) =>
       (value) =>
@@ -62,7 +68,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   );
   // The types hold the answers to the schemas. To check each of 10,000 sessions again would block the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  guard(app, token, isLoopback(options.host));
+  guard(app, { token, loopback: isLoopback(options.host), connections });
   app.setErrorHandler((error, _, reply) => answerError(error, reply, options.log));
   app.setNotFoundHandler(({ method, url }, reply) => {
     reply.code(404).send({
@@ -89,18 +95,27 @@ function check(schema: z.ZodType, value: unknown): { value: unknown } | { error:
   return { error: new AggregateError(problems.map(({ path, says }) => new ConfigError(path, `${path} ${says}`))) };
 }
 
+interface Guard {
+  readonly token: string;
+  /** The API listens on loopback. */
+  readonly loopback: boolean;
+  readonly connections: Connections;
+}
+
 /** Every request passes here first, whatever it asks for. */
-function guard(app: ControlApp, token: string, loopback: boolean): void {
+function guard(app: ControlApp, { token, loopback, connections }: Guard): void {
   app.addHook("onRequest", async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     if (loopback && !isLocalHost(request.headers.host)) {
       const error = "The Host header must be an address or localhost, because this node listens on loopback";
       return reply.code(403).send({ error, path: "host" });
     }
+    const authorized = isAuthorized(request.headers.authorization, token);
+    if (authorized) connections.prove(request.socket);
     const { config, url } = request.routeOptions;
     // The API's page and document hold no data of this node, and a browser opens them without a token.
     if (config?.open || url?.startsWith("/api/v1/docs")) return;
-    if (isAuthorized(request.headers.authorization, token)) return;
+    if (authorized) return;
     reply.header("www-authenticate", 'Bearer realm="clearline"');
     const error = "The request needs the token from the node's data folder: Authorization: Bearer TOKEN";
     return reply.code(401).send({ error, path: "authorization" });

@@ -57,6 +57,11 @@ function statisticsOf(sessions: number): Statistics {
   return {
     workers: [{ id: 0, pid: 4711, startedAt: STARTED, restarts: 0, sessions, cpu: 1.5 }],
     listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
+    limits: {
+      sessions: 20_000,
+      bound: "limits.sessions",
+      met: [{ limit: "limits.perClient.sessions", refused: 4, evicted: 2 }],
+    },
     mint: { minted: 3, hits: 5, size: 3 },
     feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
     tools: [{ ...tool, onFailure: "drop", sessions: 0, strangers: 2 }],

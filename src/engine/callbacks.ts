@@ -1,3 +1,4 @@
+import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../wire/numbers.ts";
 import { addressOf, callback, copyFrom, libc, memory, ssl } from "./native.ts";
 
@@ -20,6 +21,8 @@ export interface Listener {
   takesGroup(bits: number): boolean;
   /** The server asks for a client certificate. False: it is answered with none; true: the handshake pauses first. */
   pausesForCertificate(): boolean;
+  /** A client's hello names this host; null: none. False: it must not. */
+  allowsName(name: string | null): boolean;
   /** What this server end chooses of the client's protocols, as on the wire without the length; undefined: it ignores the extension. */
   readonly alpn: Buffer | undefined;
   /** The session that a client may resume, as DER; undefined: it is not known. */
@@ -42,9 +45,13 @@ const [CONNECT_LOOP, ACCEPT_LOOP] = [0x1001, 0x2001];
 const SSL_CB_READ_ALERT = 0x4004;
 const SSL_CB_WRITE_ALERT = 0x4008;
 const SSL_TLSEXT_ERR_OK = 0;
+const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 const SSL_TLSEXT_ERR_NOACK = 3;
 
+const TLSEXT_NAMETYPE_host_name = 0;
+
 const word = memory(8);
+const alert = memory(4);
 
 export const callbacks = {
   info: callback("info", "void", ["uintptr_t", "int", "int"], 0, (_ssl, where, value) => {
@@ -83,6 +90,20 @@ export const callbacks = {
       word[0] = chosen.length;
       libc.memcpy(outLength!, addressOf(word), 1);
       return SSL_TLSEXT_ERR_OK;
+    },
+  ),
+
+  serverName: callback(
+    "server_name",
+    "int",
+    ["uintptr_t", "uintptr_t", "uintptr_t"],
+    SSL_TLSEXT_ERR_ALERT_FATAL,
+    (connection, description) => {
+      if (!acting || acting.allowsName(ssl.get_servername(connection!, TLSEXT_NAMETYPE_host_name)))
+        return SSL_TLSEXT_ERR_NOACK;
+      alert.writeInt32LE(ALERTS.illegal_parameter);
+      libc.memcpy(description!, addressOf(alert), alert.length);
+      return SSL_TLSEXT_ERR_ALERT_FATAL;
     },
   ),
 

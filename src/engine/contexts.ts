@@ -40,6 +40,8 @@ export interface ServerContextOptions extends CommonOptions {
   readonly identities: readonly { readonly certificatePem: string; readonly keyPem: string }[];
   /** What tickets are sealed with: 80 bytes, a name of 16 first. Undefined: OpenSSL makes up its own. */
   readonly ticketKey?: Uint8Array | undefined;
+  /** The client will be asked for a second hello (RFC 8446, section 4.1.4), which must name the same host as the first. */
+  readonly retries?: boolean;
   /** Seconds for which a session may be resumed. */
   readonly sessionTimeout: number;
 }
@@ -51,6 +53,7 @@ const CTRL = {
   MODE: 33,
   SET_READ_AHEAD: 41,
   SET_SESS_CACHE_MODE: 44,
+  SET_TLSEXT_SERVERNAME_CB: 53,
   SET_TLSEXT_TICKET_KEYS: 59,
   CHAIN_CERT: 89,
   SET_GROUPS_LIST: 92,
@@ -178,12 +181,20 @@ export class Context {
     ssl.CTX_set_cert_verify_callback(context, addressOfFunction("uv_version"), 0);
   }
 
-  #setServer({ identities, ticketKey, tickets, sessions, sessionTimeout }: ServerContextOptions): void {
+  #setServer({
+    retries = false,
+    identities,
+    ticketKey,
+    tickets,
+    sessions,
+    sessionTimeout,
+  }: ServerContextOptions): void {
     const context = this.#pointer;
     for (const identity of identities) this.#identities.push(this.#use(identity));
     ssl.CTX_ctrl(context, CTRL.SET_DH_AUTO, 1, 0);
     ssl.CTX_set_alpn_select_cb(context, callbacks.selectAlpn, 0);
     ssl.CTX_set_timeout(context, sessionTimeout);
+    if (retries) ssl.CTX_callback_ctrl(context, CTRL.SET_TLSEXT_SERVERNAME_CB, callbacks.serverName);
     if (sessions) ssl.CTX_sess_set_get_cb(context, callbacks.findSession);
     if (!tickets) ssl.CTX_set_num_tickets(context, 0);
     if (ticketKey) {

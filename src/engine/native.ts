@@ -101,6 +101,8 @@ export const ssl = {
   CTX_set_info_callback: prototype("SSL_CTX_set_info_callback", none, ptr, ptr),
   CTX_set_client_cert_cb: prototype("SSL_CTX_set_client_cert_cb", none, ptr, ptr),
   CTX_set_keylog_callback: prototype("SSL_CTX_set_keylog_callback", none, ptr, ptr),
+  CTX_callback_ctrl: prototype("SSL_CTX_callback_ctrl", long, ptr, int, ptr),
+  get_servername: textPrototype("SSL_get_servername", ptr, int),
   CTX_set_timeout: prototype("SSL_CTX_set_timeout", long, ptr, long),
   CTX_sess_set_new_cb: prototype("SSL_CTX_sess_set_new_cb", none, ptr, ptr),
   CTX_sess_set_get_cb: prototype("SSL_CTX_sess_set_get_cb", none, ptr, ptr),

@@ -132,6 +132,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #error = 0;
   /** "asked": the handshake has paused for it once. */
   #certificate: "not asked" | "asked" | "answered" = "not asked";
+  /** What the client's first hello names; undefined: it was not asked for. */
+  #helloName: { readonly name: string | null } | undefined;
+  /** What a callback refused, which OpenSSL's error does not say. */
+  #refusal: Pick<LayerFailure, "alert" | "detail"> | undefined;
   #isBroken = false;
   #isUp = false;
   /** A call into OpenSSL is under way. */
@@ -443,6 +447,14 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#onKey?.(line);
   }
 
+  /** RFC 8446, section 4.1.2: a second ClientHello, after a HelloRetryRequest, names the same host as the first. */
+  allowsName(name: string | null): boolean {
+    this.#helloName ??= { name };
+    if (this.#helloName.name === name) return true;
+    this.#refusal = { alert: ALERTS.illegal_parameter, detail: "its second ClientHello names another host" };
+    return false;
+  }
+
   pausesForCertificate(): boolean {
     const isFirst = this.#certificate === "not asked";
     this.#certificate = isFirst ? "asked" : "answered";
@@ -503,7 +515,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     const code = takeError();
     if (code === 0) return RESET;
     if (reasonOf(code) === UNEXPECTED_EOF) return this.#carrier.isReset ? RESET : TRUNCATED;
-    this.failure ??= explain(code);
+    this.failure ??= { ...explain(code), ...this.#refusal };
     return BROKEN;
   }
 }

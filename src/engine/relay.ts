@@ -74,6 +74,8 @@ interface Direction {
   held: number;
   /** Moves bytes inside of the kernel; undefined: somebody looks at them. */
   splice: Splice | undefined;
+  /** Nobody of the relay's looks at them: the kernel may move them once no gate and no layer does. */
+  isOpaque: boolean;
 }
 
 /**
@@ -106,11 +108,9 @@ class Relay implements Task {
 
   constructor(client: End, server: End, options: RelayOptions, outcome: Outcome) {
     const { taps, sieves } = options;
-    const isOpaque =
-      taps.length === 0 && !sieves && [client, server].every((end) => !end.isLayered && !end.gate && !end.hasUnread);
+    const isOpaque = taps.length === 0 && !sieves;
     const direction = (side: Side, from: End, to: End): Direction => ({
-      ...{ side, from, to, sieve: sieves?.[side], state: "open", held: 0 },
-      splice: isOpaque ? new Splice(from, to) : undefined,
+      ...{ side, from, to, sieve: sieves?.[side], state: "open", held: 0, splice: undefined, isOpaque },
     });
     this.#up = direction("client", client, server);
     this.#down = direction("server", server, client);
@@ -182,13 +182,16 @@ class Relay implements Task {
   }
 
   #carry(direction: Direction): number {
-    const { from, splice } = direction;
+    const { from, to } = direction;
+    if (direction.isOpaque && !direction.splice && isBare(from) && isBare(to)) direction.splice = new Splice(from, to);
+    const { splice } = direction;
     if (splice) {
       const moved = this.#spliced(direction, splice);
       if (moved > 0 || splice.isBlocked || !from.hasUrgent || direction.state !== "open") return moved;
       // The kernel does not splice past an urgent byte.
       splice.free();
       direction.splice = undefined;
+      direction.isOpaque = false;
     }
     return from.gate && from.ungated === 0 && !from.isLayered && !from.hasUnread
       ? this.#peeked(direction, from.gate)
@@ -376,6 +379,11 @@ class Relay implements Task {
     const { client, server } = this.#left;
     this.#outcome.resolve({ reason, clientLeft: client, serverLeft: server, first: this.#first, failure });
   }
+}
+
+/** All that it carries is in its socket, and nobody looks at it. A connection that goes on as another end has none. */
+function isBare(end: End): boolean {
+  return end.isOpen && !end.isLayered && !end.gate && !end.hasUnread;
 }
 
 /** How many of these bytes pass the end's gate; the others go back to the end, with those that take the place of the first. */

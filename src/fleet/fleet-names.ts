@@ -1,6 +1,15 @@
 import type { Sealer } from "../resumption/seal.ts";
 
-const PARTS = { sessions: "s", tickets: "t", mint: "m", demanding: "d", nodes: "n", news: "news", to: "to" } as const;
+const PARTS = {
+  sessions: "s",
+  tickets: "t",
+  mint: "m",
+  demanding: "d",
+  nodes: "n",
+  epochs: "e",
+  news: "news",
+  to: "to",
+} as const;
 
 /** What the fleet keeps in the store, and the channels on which its nodes talk: news to all, `to` to one node. */
 export type FleetPart = keyof typeof PARTS;
@@ -13,9 +22,9 @@ export interface FleetNames {
   /** A key or channel. `rest` is readable in it: hash what must not be. */
   key(part: FleetPart, ...rest: readonly (string | number)[]): string;
   hash(part: FleetPart, text: string): string;
-  seal(place: string, content: object | string): Buffer;
+  seal(place: string, content: object): Buffer;
   /** Undefined when there is nothing, or nothing that a node of this fleet sealed for this place. */
-  open(place: string, sealed: Buffer | undefined): string | undefined;
+  open(place: string, sealed: Buffer | undefined): Buffer | undefined;
 }
 
 export function createFleetNames(sealer: Sealer): FleetNames {
@@ -25,7 +34,7 @@ export function createFleetNames(sealer: Sealer): FleetNames {
     key: (part, ...rest) => [fleet, PARTS[part], ...rest].join(":"),
     hash: (part, text) => sealer(part, [text]).name,
     seal: (place, content) =>
-      sealer("place", [place]).seal(Buffer.from(typeof content === "string" ? content : JSON.stringify(content))),
-    open: (place, sealed) => sealed && sealer("place", [place]).open(sealed)?.toString(),
+      sealer("place", [place]).seal(content instanceof Uint8Array ? content : Buffer.from(JSON.stringify(content))),
+    open: (place, sealed) => sealed && sealer("place", [place]).open(sealed),
   };
 }

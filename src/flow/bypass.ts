@@ -1,4 +1,5 @@
 import type { End } from "../engine/end.ts";
+import type { PeerError } from "../errors.ts";
 import type { Verdict } from "../policy/facts.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
@@ -20,9 +21,9 @@ export function bypassOnNetwork(
 }
 
 /** In the sni phase: the client's ClientHello goes on to the server. */
-export function bypassOnHello(story: Story, layer: TlsLayer, { tools }: Verdict): Promise<string> {
+export function bypassOnHello(story: Story, layer: TlsLayer, verdict: Verdict): Promise<string> {
   const { client, server } = leaveConversation(story) ?? layer;
-  return relayBypassed(story, client, server, { tools, server: layer.endpoint, host: namedHost(layer) });
+  return relayTls(story, layer, verdict, { client, server });
 }
 
 /**
@@ -32,13 +33,50 @@ export function bypassOnHello(story: Story, layer: TlsLayer, { tools }: Verdict)
 export async function bypassLate(story: Story, layer: TlsLayer, verdict: Verdict): Promise<string> {
   const { node, session, connections, clientConnections } = story;
   if (layer.found) return refuseLate(story, layer, verdict);
-  const { tools } = verdict;
   const { client } = leaveConversation(story) ?? layer;
   for (const connection of connections) if (!clientConnections.has(connection)) node.streams.close(connection);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const server = await redial(story, layer);
   session.note({ state: "EST:EST:INIT:INIT", seenAs: server.local() ?? null });
-  return relayBypassed(story, client, server, { tools, server: layer.endpoint, host: namedHost(layer) });
+  return relayTls(story, layer, verdict, { client, server });
+}
+
+interface Ends {
+  readonly client: End;
+  readonly server: End;
+}
+
+/** The hellos are looked at while they pass: what the verdict was based on must stay true until the version is chosen. */
+function relayTls(story: Story, layer: TlsLayer, verdict: Verdict, { client, server }: Ends): Promise<string> {
+  const { policy, streams } = story.node;
+  const flow = { tools: verdict.tools, server: layer.endpoint, host: namedHost(layer) };
+  const condition = policy.whilePassing(verdict);
+  if (!condition) return relayBypassed(story, client, server, flow);
+  const { format, versions, serverName, serverAddress } = layer.received.hello;
+  const rules = { hello: { format, versions, serverName, serverAddress }, ...condition };
+  const byVersions = condition.isForbidden !== undefined;
+  const fault = streams.watchHellos(client, server, rules);
+  return cutOn(fault, story, { client, server, byVersions }, relayBypassed(story, client, server, flow));
+}
+
+/** Cuts the relay when the peers do what policy does not bypass. Answers why the session is over. */
+async function cutOn(
+  fault: Promise<PeerError | undefined>,
+  { session }: Story,
+  { client, server, byVersions }: Ends & { readonly byVersions: boolean },
+  relayed: Promise<string>,
+): Promise<string> {
+  let found: PeerError | undefined;
+  void fault.then((error) => {
+    found = error;
+    if (!error) return;
+    const rule = byVersions && error.side === "server" ? "versions" : "server name";
+    session.note({ verdict: "drop", phase: "sni", rule, reason: error.message });
+    client.reset();
+    server.reset();
+  });
+  const reason = await relayed;
+  return found ? `Dropped: ${found.message}` : reason;
 }
 
 /** The server has the node's own ClientHello, and what the client said before it cannot be said to another connection. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { PeerError } from "../errors.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { failure, runSession, stepsAfter, verdict } from "./test-stages.ts";
 
@@ -65,9 +66,9 @@ test("A server that demands a client certificate is dropped with an alert where 
   ]);
 });
 
-test("A server that refuses with certificate_required demands one, though it did not ask", async () => {
+test("A server that refuses with certificate_required, and did not ask for one, only says so", async () => {
   const { demanding: known, steps } = await runSession({ serverLeg: () => failure(ALERTS.certificate_required) });
-  assert.deepEqual([...known], ["server.test at 192.0.2.1 port 443"]);
+  assert.deepEqual([...known], []);
   assert.ok(steps.includes("legs.refuse client: certificate_required"), steps.join("\n"));
 });
 
@@ -104,6 +105,29 @@ for (const [action, expected] of [
 test("A session that policy bypasses by what is known is bypassed when the server refuses, without another question", async () => {
   const { steps } = await runSession({ serverLeg: refused, verdictSoFar: () => verdict("bypass", "sni") });
   assert.deepEqual(stepsAfter("legs.server on server", steps), LATE_BYPASS);
+});
+
+test("A server that refuses is not bypassed while its certificate might still have decided otherwise", async () => {
+  const { steps } = await runSession({
+    serverLeg: refused,
+    isOpen: () => true,
+    verdictSoFar: () => verdict("bypass", "certificate", "default"),
+  });
+  assert.ok(steps.includes("legs.refuse client: handshake_failure"), steps.join("\n"));
+});
+
+test("A bypassed session is cut when its hellos do not agree with the verdict", async () => {
+  for (const onHello of [() => verdict("bypass", "sni"), () => undefined]) {
+    const { steps, record } = await runSession({
+      onHello,
+      onCertificate: () => verdict("bypass", "certificate"),
+      hellos: () => new PeerError("The second hello names another host", 47, { side: "client" }),
+      relay: () => ({ reason: "" }),
+    });
+    assert.ok(steps.includes("end: Dropped: The second hello names another host"), steps.join("\n"));
+    assert.deepEqual([record.verdict, record.phase, record.rule], ["drop", "sni", "server name"]);
+    assert.ok(steps.includes("reset client"), steps.join("\n"));
+  }
 });
 
 test("A server that was dialled again for its leg is recorded with the new connection, and both are closed", async () => {

@@ -49,8 +49,12 @@ function verdictOnRefusal(
   failure: LegFailure,
 ): Verdict | undefined {
   const verdict = policy.verdictSoFar(facts);
-  if ((verdict.instead ?? verdict).action !== "decrypt") return verdict;
-  if (failure.certificateRequested || failure.alert === ALERTS.certificate_required) {
+  const inclined = (verdict.instead ?? verdict).action;
+  // A server must not get out of what its certificate would decide by showing none.
+  if (inclined === "bypass" && policy.isOpen(facts)) return undefined;
+  if (inclined !== "decrypt") return verdict;
+  // certificate_required alone is an alert that anybody can send in plaintext.
+  if (failure.certificateRequested) {
     servers.demandingCertificate.learn(serverKey);
     return policy.verdictSoFar({ ...facts, clientCertificateDemanded: true });
   }

@@ -3,6 +3,7 @@ import type { Sighting } from "../detect/detector.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
+import type { PeerError } from "../errors.ts";
 import type { ClientLeg, LegFailure, ServerLeg } from "../legs/leg.ts";
 import type { ServerAttempt, ServerConnection } from "../legs/server-attempts.ts";
 import type { JudgedServer } from "../pki/verify/judge.ts";
@@ -34,6 +35,9 @@ export interface Answers {
   onHello(facts: KnownFacts): Verdict | undefined;
   onCertificate(facts: KnownFacts): Verdict;
   verdictSoFar(facts: KnownFacts): Verdict;
+  isOpen(): boolean;
+  /** What the peers of a bypassed session do wrong in their hellos. */
+  hellos(): PeerError | undefined;
   serverBelowMin(): Verdict;
   onNotTls(facts: KnownFacts): Verdict | undefined;
   onUndecryptable(facts: KnownFacts, why: string): Verdict;
@@ -143,7 +147,7 @@ class World {
   }
 
   policyStage(): Pick<Node, "policy"> {
-    const { onNetwork, onHello, onCertificate, verdictSoFar, serverBelowMin } = this.#answers;
+    const { onNetwork, onHello, onCertificate, verdictSoFar, isOpen, serverBelowMin } = this.#answers;
     const { onNotTls, onUndecryptable } = this.#answers;
     const policy: Partial<Node["policy"]> = {
       onNetwork: (facts) => {
@@ -161,6 +165,8 @@ class World {
       verdictSoFar: (facts) => verdictSoFar?.(facts) ?? verdict("decrypt", "sni"),
       onNotTls: (facts) => onNotTls?.(facts),
       onUndecryptable: (facts, why) => onUndecryptable?.(facts, why) ?? verdict("bypass", "sni", "undecryptable"),
+      isOpen: () => isOpen?.() ?? false,
+      whilePassing: () => ({}),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
     };
     return { policy: policy as Node["policy"] };
@@ -195,6 +201,7 @@ class World {
           return { ...ENDING, ...ending };
         },
         close: (connection) => this.#step(`streams.close ${nameOf(connection)}`),
+        watchHellos: async () => this.#answers.hellos?.(),
       },
       requests: this.#requests(),
       upgrades: {

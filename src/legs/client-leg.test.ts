@@ -4,11 +4,14 @@ import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { type TestContext, test } from "node:test";
 import { connect, createSecureContext, TLSSocket } from "node:tls";
+import { nextChunk } from "../../test/clients.ts";
+import { helloMessage, inRecords, serverNames } from "../../test/recorded/client-hello/build.ts";
 import type { End } from "../engine/end.ts";
 import { endAndSocket, readToEnd, writeAll } from "../engine/test-ends.ts";
 import { until } from "../engine/wait.ts";
 import { make } from "../pki/x509/test-chain.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
+import { u16, u16s, vector8, vector16 } from "../wire/writer.ts";
 import { openClientLeg } from "./client-leg.ts";
 import { openServerLeg } from "./server-leg.ts";
 import { COMMON, nodesHello, readHello } from "./test-pairs.ts";
@@ -124,3 +127,53 @@ test("A server that resets the connection behind its flight breaks a leg that is
   await readToEnd(near);
   await writeUntilBroken(near);
 });
+
+/** A hello of TLS 1.3 that names this host; without a share the server asks for another one. */
+function helloFor(name: string | undefined, share: Buffer): Buffer {
+  return inRecords(
+    helloMessage({
+      extensions: [
+        ...(name === undefined ? [] : [[0, serverNames([0, name])] as const]),
+        [10, vector16(u16s([0x001d]))],
+        [13, vector16(u16s([0x0403]))],
+        [43, vector8(u16s([0x0304]))],
+        [51, vector16(share)],
+      ],
+    }),
+  );
+}
+
+const SHARE = Buffer.concat([u16(0x001d), vector16(Buffer.alloc(32, 9))]);
+
+for (const [second, isSame] of [
+  ["leg.test", true],
+  ["other.test", false],
+  [undefined, false],
+] as const) {
+  test(`A second hello that names ${second ?? "no host"} is ${isSame ? "answered" : "refused with illegal_parameter"}`, async (t) => {
+    const [near, client] = await endAndSocket(t);
+    client.write(helloFor("leg.test", Buffer.alloc(0)));
+    const hello = await readHello(near);
+    const opened = openClientLeg(near, hello, { ...OPTIONS, timeout: 10_000 });
+    // A HelloRetryRequest is a ServerHello.
+    const retry = await next(client);
+    assert.deepEqual([retry[0], retry[5]], [22, 2]);
+    client.write(helloFor(second, SHARE));
+    const answer = await next(client);
+    if (isSame) assert.deepEqual([answer[0], answer[5]], [22, 2]);
+    else assert.equal(answer.subarray(0, 7).toString("hex"), "1503030002022f");
+    client.resetAndDestroy();
+    const leg = await opened;
+    assert.equal(leg.kind, "failed");
+    if (isSame || leg.kind !== "failed") return;
+    assert.equal(leg.alert, 47);
+    assert.match(leg.reason, /its second ClientHello names another host$/);
+  });
+}
+
+/** The next bytes, behind a change_cipher_spec of the middlebox compatibility mode. */
+async function next(socket: Socket): Promise<Buffer> {
+  const bytes = (await nextChunk(socket)) ?? Buffer.alloc(0);
+  const rest = bytes[0] === 20 ? bytes.subarray(6) : bytes;
+  return rest.length > 0 || bytes.length === 0 ? rest : next(socket);
+}

@@ -84,12 +84,14 @@ function contextOptions(
 ): ServerContextOptions {
   const { minVersion, maxVersion } = tlsRange(versions);
   const ticketKey = ticketKeyFor(resumption.ticketKeys, tls13 ? hello.pskIdentity : hello.sessionTicket);
+  const group = chooseGroup(hello, tls13, dhBits);
   return {
     role: "server",
     minVersion: VERSIONS[minVersion],
     maxVersion: VERSIONS[maxVersion],
     ciphers: needsSha1(hello, tls13) ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
-    groups: chooseGroup(hello, tls13, dhBits)?.openssl,
+    groups: group?.openssl,
+    ...(tls13 && !(group && hello.keyShareGroups.includes(group.id)) && { retries: true }),
     identities: presented,
     tickets: ticketKey !== undefined,
     ...(ticketKey && { ticketKey: opensslTicketKey(ticketKey) }),

@@ -51,6 +51,7 @@ const calls = {
   setns: libc.func("int setns(int, int)"),
   eventfd: libc.func("int eventfd(uint32_t, int)"),
   poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
+  pwritev2: libc.func("intptr_t pwritev2(int, const void *, int, int64_t, int)"),
   mmap: libc.func("void *mmap(void *, size_t, int, int, int, int64_t)"),
 } as const;
 
@@ -149,6 +150,27 @@ export function receive(fd: number, into: Buffer): number | undefined {
   const length = Number(calls.recv(fd, into, into.length, MSG_DONTWAIT));
   if (length < 0 && koffi.errno() === koffi.os.errno["EAGAIN"]) return undefined;
   return must(length, "recv");
+}
+
+const RWF_DONTCACHE = 0x80;
+
+/**
+ * Writes at the file's position, on a thread of libuv's pool, and has the kernel forget the pages once they are on the disk. Answers how
+ * many bytes were written; -1: none, because the kernel or the file system does not know this (Linux before 6.14), or cannot write at all.
+ */
+export function writeUncached(fd: number, pieces: readonly Buffer[]): Promise<number> {
+  const vector = Buffer.alloc(16 * pieces.length); // struct iovec
+  for (const [index, piece] of pieces.entries()) {
+    vector.writeBigUInt64LE(addressOf(piece), 16 * index);
+    vector.writeBigUInt64LE(BigInt(piece.length), 16 * index + 8);
+  }
+  return new Promise((resolve, reject) => {
+    calls.pwritev2.async(fd, vector, pieces.length, -1, RWF_DONTCACHE, (error: Error | null, written: number) => {
+      // The thread reads from them: they are named here so that they are reachable until it has.
+      if (error || pieces.length === 0) reject(error);
+      else resolve(Number(written));
+    });
+  });
 }
 
 const PROT_READ_WRITE = 3;

@@ -7,7 +7,7 @@ import { refuseMissingKey } from "./missing-key.ts";
 import { arrange, decidingSteps, type Order } from "./order.ts";
 import type { PolicySource, Step } from "./rule.ts";
 import { judgeUndecryptable, refuseNotTls } from "./untreated.ts";
-import { refuseServerVersions, refuseVersions } from "./version-limits.ts";
+import { forbidsPassing, refuseServerVersions, refuseVersions } from "./version-limits.ts";
 import { type KnownFacts, type View, viewOf } from "./view.ts";
 
 /**
@@ -29,12 +29,21 @@ export interface Policy {
   onCertificate(facts: KnownFacts): Verdict;
   /** The verdict on the facts known so far, for a server leg that fails before its certificate comes. */
   verdictSoFar(facts: KnownFacts): Verdict;
+  /** Whether a rule or list that drops or decrypts may still match once the certificate is known. */
+  isOpen(facts: KnownFacts): boolean;
+  /** What must stay true while a flow passes by this verdict; undefined: nothing, because nothing is to be dropped. */
+  whilePassing(verdict: Verdict): PassingCondition | undefined;
   /** The verdict for a server that speaks only versions below the minimum. */
   serverBelowMin(facts: KnownFacts): Verdict;
   /** The verdict of drop for a flow that is not TLS. Undefined: it passes. */
   onNotTls(facts: KnownFacts): Verdict | undefined;
   /** The verdict for TLS that would be decrypted, and cannot be. `why`: the beginning of a sentence. */
   onUndecryptable(facts: KnownFacts, why: string): Verdict;
+}
+
+export interface PassingCondition {
+  /** The flow passes because of its versions: the peers may not agree on one of these. */
+  readonly isForbidden?: (version: number) => boolean;
 }
 
 /** Compiles a policy. Values that the configuration's checks refuse match nothing. */
@@ -47,6 +56,9 @@ export function compilePolicy(source: PolicySource): Policy {
     onHello: (facts) => judgeHello(compiled, facts, true),
     onCertificate: (facts) => final(judgeHello(compiled, facts, false)) ?? conclude(compiled, facts),
     verdictSoFar,
+    isOpen: (facts) => isOpen(compiled, facts),
+    whilePassing: ({ rule }) =>
+      rule === "versions" ? { isForbidden: (version) => forbidsPassing(source, version) } : {},
     serverBelowMin(facts) {
       const verdict = verdictSoFar(facts);
       return verdict.action === "decrypt" ? refuseServerVersions(source) : verdict;
@@ -95,6 +107,12 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
   if (missing !== undefined) return missing;
   if (demand && inclined === "decrypt" && facts.clientCertificateDemanded) return clientCertificate(source, "sni");
   return committed && step.phase === "sni" ? verdictOf(step, view) : undefined;
+}
+
+function isOpen({ order }: Compiled, facts: KnownFacts): boolean {
+  const view = viewOf(facts, true);
+  const stages = view.late ? [order.late] : [order.sni, order.certificate];
+  return stages.some(({ steps }) => steps.some((step) => step.action !== "bypass" && step.judge(view) === "unknown"));
 }
 
 /** The verdict after the last phase. */

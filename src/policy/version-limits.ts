@@ -35,6 +35,12 @@ export function refuseServerVersions({ versions: { belowMin, min } }: PolicySour
   return refusal(belowMin, "certificate", `The server speaks only versions below the minimum ${min}`);
 }
 
+/** Whether a flow that passes because of its versions may not agree on this one: the limits allow it, or it would be dropped. */
+export function forbidsPassing({ versions: { min, max, belowMin, aboveMax } }: PolicySource, version: number): boolean {
+  if (version < VERSIONS[min]) return belowMin === "drop";
+  return version <= VERSIONS[max] || aboveMax === "drop";
+}
+
 function refusal(action: "bypass" | "drop", phase: "sni" | "certificate", reason: string): Verdict {
   return { action, phase, rule: "versions", reason, provisional: false };
 }

@@ -3,7 +3,10 @@ import { openDetectors } from "../detect/detectors.ts";
 import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
 import type { Meter, RelayEnding, Tap } from "../engine/relay.ts";
+import type { PeerError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
+import type { ExchangeRules } from "../wire/hello-exchange.ts";
+import { watchHellos } from "./hello-watch.ts";
 import { type Reading, readUntil } from "./reading.ts";
 import { type RelayHop, relayThrough } from "./relay-chain.ts";
 import { resolveHost } from "./resolve.ts";
@@ -19,6 +22,8 @@ export interface StreamStage {
   detect(client: End, server: End, agreed?: boolean): Promise<Reading<Sighting>>;
   /** Reads the ClientHello that the client has begun; it stays with its end, from where `begun` ends. Throws PeerError. */
   hello(client: End, begun: Buffer): Promise<Reading<Sighting>>;
+  /** Looks at the hellos of two peers whose TLS a relay is about to carry. Resolves with why to cut it; undefined: all is well. */
+  watchHellos(client: End, server: End, rules: ExchangeRules): Promise<PeerError | undefined>;
   /** Relays between two ends, through the tools in between, until both have left. */
   relay(client: End, hops: readonly RelayHop[], server: End, meter: Meter, taps: readonly Tap[]): Promise<RelayEnding>;
   /** Closes a connection that is still open, once all that was written to it has been sent. */
@@ -46,6 +51,7 @@ export function createStreamStage(
       detectors.feed("client", begun);
       return readUntil({ client }, judgeOf(detectors), { silence: timeouts.hello, gap: timeouts.hello });
     },
+    watchHellos,
     relay(client, hops, server, meter, taps) {
       // Nobody asks for the first bytes of plain HTTP and of sessions that the network phase bypasses.
       onIdentified(client);

@@ -8,7 +8,7 @@ function statusOf(packets: number | undefined, others = 0): WorkerStatus {
   const counters = { name: "archive", kind: "pcapng", state: "running", reason: undefined } as const;
   return {
     sessions: 0,
-    refused: 0,
+    turnedAway: [{ limit: "open files", refused: others, evicted: others }],
     memory: 0,
     engine: { ends: 0, connections: 0, contexts: 0, writePairs: 0 },
     cpu: others,
@@ -19,7 +19,13 @@ function statusOf(packets: number | undefined, others = 0): WorkerStatus {
 }
 
 const PACKETS = KEYS.feed("pcapng", "archive", "packets");
-const OTHERS = [KEYS.strangers("ips"), KEYS.cache("issued", "hits"), KEYS.cache("issued", "misses"), KEYS.cpu(0)];
+const OTHERS = [
+  KEYS.strangers("ips"),
+  KEYS.cache("issued", "hits"),
+  KEYS.cache("issued", "misses"),
+  KEYS.cpu(0),
+  KEYS.turnedAway("open files", "refused"),
+];
 
 test("Totals are the sums of all workers", () => {
   const counts = createCounts();

@@ -1,4 +1,4 @@
-import type { WorkerStatus } from "../messages.ts";
+import type { LimitName, WorkerStatus } from "../messages.ts";
 
 /**
  * What the workers count, summed over the node's life. A worker reports its own sums, which begin at 0 when the worker is started
@@ -23,7 +23,16 @@ export const KEYS = {
   strangers: (tool: string) => `strangers ${tool}`,
   cache: (name: string, count: "hits" | "misses") => `cache ${name} ${count}`,
   cpu: (worker: number) => `cpu ${worker}`,
+  turnedAway: (limit: LimitName, what: "refused" | "evicted") => `${what} by ${limit}`,
 } as const;
+
+export const LIMITS: readonly LimitName[] = [
+  "limits.sessions",
+  "limits.perClient.sessions",
+  "limits.perClient.halfOpen",
+  "open files",
+  "memory",
+];
 
 const FEED_COUNTS = ["sessions", "packets", "bytes", "dropped"] as const;
 
@@ -55,9 +64,13 @@ function sourceOf(worker: number): string {
   return `worker ${worker}`;
 }
 
-function sumsOf(worker: number, { cpu, feeds, tools, caches }: WorkerStatus): Sum[] {
+function sumsOf(worker: number, { cpu, feeds, tools, caches, turnedAway }: WorkerStatus): Sum[] {
   return [
     [KEYS.cpu(worker), cpu],
+    ...turnedAway.flatMap(({ limit, refused, evicted }) => [
+      [KEYS.turnedAway(limit, "refused"), refused] as const,
+      [KEYS.turnedAway(limit, "evicted"), evicted] as const,
+    ]),
     ...feeds.flatMap((feed) =>
       FEED_COUNTS.map((count) => [KEYS.feed(feed.kind, feed.name, count), feed[count]] as const),
     ),

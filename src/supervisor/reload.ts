@@ -6,6 +6,7 @@ import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
+import { warnOfCapacity } from "./capacity.ts";
 import { changesBetween } from "./changes.ts";
 import { prepareFeeds } from "./feed-folders.ts";
 import { checkListenersFree } from "./free-ports.ts";
@@ -25,6 +26,7 @@ export function reload(state: NodeState): Promise<Reloaded> {
     try {
       const reloaded = await apply(state, await loadConfig(file, read));
       logWarnings(state.active);
+      warnOfCapacity(state, log.warn.bind(log));
       return reloaded;
     } catch (error) {
       throw await withPlaces(file, error);

@@ -28,6 +28,7 @@ import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
 import { forget } from "./caches.ts";
+import { capacityNow, connectionLimits, resourcesHere, warnOfCapacity } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
 import { prepareFeeds, prepareMeetingPlace } from "./feed-folders.ts";
@@ -36,6 +37,7 @@ import { lockDataDir } from "./lock.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
 import { Sharing } from "./sharing.ts";
+import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
@@ -122,6 +124,7 @@ async function startNode(
   for (const made of authorities.made) log.info(made);
   const prepared = { loop, active, keyFolder, keyReader, authorities, inline, workerUser, startedAt: now };
   const state = createState(prepared, count, teardown);
+  warnOfCapacity(state, log.warn.bind(log));
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);
   return { state, control };
@@ -174,6 +177,8 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
     log,
   });
   steps.push(() => history.close());
+  const counts = createCounts();
+  const shortages = createShortageLog(counts, log.warn.bind(log));
   const state: NodeState = {
     ...prepared,
     mint: createMint(authorities, { maxValidity: config.signing.validity, shared: sharing.certificates }, startedAt),
@@ -183,12 +188,16 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
     sharing,
     returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),
-    counts: createCounts(),
+    counts,
+    resources: resourcesHere(),
     reloading: Promise.resolve(),
     watch: watchTools([], () => {}),
     workers: new Workers(count, {
       onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
-      onStatus: (status, worker) => state.counts.report(worker, status),
+      onStatus(status, worker) {
+        counts.report(worker, status);
+        shortages.look();
+      },
       onDeath(worker) {
         state.counts.end(worker);
         state.returns.leave(worker);
@@ -218,7 +227,9 @@ async function openControl(state: NodeState, { steps }: Teardown): Promise<Contr
   const { console, dataDir } = state.active.loaded.config;
   const operations = createOperations(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
   const { host, port } = console.address;
-  const control = await startControl(operations, { host, port, tokenFile: join(dataDir, "token"), log });
+  const tokenFile = join(dataDir, "token");
+  const connections = connectionLimits(state.resources);
+  const control = await startControl(operations, { host, port, tokenFile, connections, log });
   steps.push(() => control.close());
   announceAddress(dataDir, control);
   steps.push(() => removeNodeFile(dataDir));
@@ -262,13 +273,16 @@ function messagesOf(error: unknown): string[] {
 }
 
 /** Prints what the user needs first: where the node listens, its console and its CA. */
-function announce({ active, authorities }: NodeState, control: Control): void {
+function announce(state: NodeState, control: Control): void {
+  const { active, authorities, workers } = state;
   const { config, file } = active.loaded;
+  const { sessions, bound } = capacityNow(state);
   const lines = [
     `Clearline runs with ${file ?? "the embedded default"}`,
     ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${listenerPlace(one)}  (${one.name})`),
     `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
+    `  sessions  up to ${sessions * workers.count}  (${bound})`,
     ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
     ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
   ];

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Config } from "../config/schema.ts";
-import { Fleet, SHARED_CACHES, type SharedCache } from "../fleet/fleet.ts";
+import { Fleet } from "../fleet/fleet.ts";
+import { SHARED_CACHES, type SharedCache } from "../fleet/values.ts";
 import { log } from "../log.ts";
 import type { Minted, SharedCertificates } from "../pki/issue/mint.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
@@ -40,6 +41,9 @@ export interface SharingOptions {
   answer(question: FleetQuestion): FleetAnswer;
 }
 
+/** ms between two reports of messages that were not new. */
+const REPORT_STALE = 60_000;
+
 /** What the workers of this node share through the supervisor, and with a store the nodes of a fleet. */
 export class Sharing {
   /** The workers seal sessions with it. */
@@ -50,6 +54,7 @@ export class Sharing {
   readonly #sessions: SessionCache;
   #ticketKeys: TicketKeys = [makeTicketKey()];
   #rotation: NodeJS.Timeout | undefined;
+  #reportedStale = 0;
 
   constructor(options: SharingOptions) {
     const { resumption, fleetSecret } = options;
@@ -75,23 +80,23 @@ export class Sharing {
     return (
       fleet && {
         async find(name) {
-          const text = await fleet.findIssued(name);
+          const text = await fleet.values.findIssued(name);
           return text === undefined ? undefined : (JSON.parse(text) as Minted);
         },
-        put: (name, minted, until) => fleet.putIssued(name, JSON.stringify(minted), until),
+        put: (name, minted, until) => fleet.values.putIssued(name, JSON.stringify(minted), until),
       }
     );
   }
 
   /** A client's session, sealed by a worker of this node or of another. */
   async findSession(name: string): Promise<Uint8Array | undefined> {
-    return this.#sessions.find(name, Date.now()) ?? (await this.fleet?.findSession(name));
+    return this.#sessions.find(name, Date.now()) ?? (await this.fleet?.values.findSession(name));
   }
 
   /** `until` in ms since the epoch. */
   putSession(name: string, sealed: Uint8Array, until: number): void {
     this.#sessions.put(name, sealed, until);
-    this.fleet?.putSession(name, sealed, until);
+    this.fleet?.values.putSession(name, sealed, until);
   }
 
   forgetSession(name: string): void {
@@ -136,8 +141,18 @@ export class Sharing {
         if (cache === "tickets") void this.#useFleetKeys();
         options.onFlush(cache);
       },
+      onStale: (at) => this.#reportStale(at),
       answer: options.answer,
     });
+  }
+
+  /** Somebody repeats messages, or the clocks of the nodes differ: both need a look, and neither ends soon. */
+  #reportStale(at: number): void {
+    const now = Date.now();
+    if (now - this.#reportedStale < REPORT_STALE) return;
+    this.#reportedStale = now;
+    const said = "The store repeated a message of another node, or that node's clock differs by more than a minute";
+    log.warn({ at: new Date(at).toISOString() }, `${said}; it is ignored`);
   }
 
   #forget(cache: SharedCache): void {
@@ -152,7 +167,7 @@ export class Sharing {
 
   /** Takes over the ticket keys that the fleet has now. Answers whether the store had them. */
   async #useFleetKeys(): Promise<boolean> {
-    const keys = await this.fleet?.ticketKeys(Date.now());
+    const keys = await this.fleet?.values.ticketKeys(Date.now());
     if (keys) this.#useTicketKeys(keys);
     return keys !== undefined;
   }

@@ -11,6 +11,7 @@ import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
 import type { ActiveConfig } from "./active-config.ts";
+import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
@@ -40,6 +41,8 @@ export interface NodeState {
   /** Finds the session of a connection that comes back from a proxy tool. */
   readonly returns: ReturnsDirectory;
   readonly startedAt: number;
+  /** What the machine gave each process at the start. */
+  readonly resources: Resources;
   /** The health of the inline tools. */
   watch: Watch;
   /** Totals of the workers' counters since the node started. */

@@ -1,8 +1,9 @@
 import { listenerAddress } from "../config/listener.ts";
-import type { FeedInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
+import type { FeedInfo, LimitInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
 import { readListenerCounts } from "../kernel/listeners.ts";
 import { readStrangers } from "../kernel/tools.ts";
-import { KEYS } from "./counts.ts";
+import { capacityNow } from "./capacity.ts";
+import { KEYS, LIMITS } from "./counts.ts";
 import type { NodeState } from "./state.ts";
 
 /** What the node has done since it started, and what runs in it now. */
@@ -15,11 +16,27 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
       mode: listener.mode,
       address: listenerAddress(listener),
     })),
+    limits: limitInfo(state),
     mint: { minted, hits, size: entries },
     feeds: feedInfos(state),
     tools: await toolInfos(state),
     kernel: await readListenerCounts(state.inline),
     store: state.sharing.fleet?.state(),
+  };
+}
+
+/** How many sessions the node carries at most, and whom its limits turned away. */
+function limitInfo(state: NodeState): LimitInfo {
+  const { sessions, bound } = capacityNow(state);
+  const { counts, workers } = state;
+  return {
+    sessions: sessions * workers.count,
+    bound,
+    met: LIMITS.map((limit) => ({
+      limit,
+      refused: counts.total(KEYS.turnedAway(limit, "refused")),
+      evicted: counts.total(KEYS.turnedAway(limit, "evicted")),
+    })).filter(({ refused, evicted }) => refused + evicted > 0),
   };
 }
 

@@ -1,6 +1,7 @@
 import { reachOf } from "../config/own-places.ts";
 import type { Config } from "../config/schema.ts";
 import type { WorkerSetup } from "../messages.ts";
+import { capacityNow } from "./capacity.ts";
 import type { NodeState } from "./state.ts";
 
 /** Makes each worker's setup from the active configuration. */
@@ -10,6 +11,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     worker,
     // The running number, which a reload cannot change.
     workers: state.workers.count,
+    capacity: capacityNow(state),
     config: withoutStore(loaded.config),
     policy: loaded.policy,
     reach: reachOf(loaded.config),

@@ -55,6 +55,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     worker,
     workers: 2,
     config,
+    capacity: { sessions: 100, bound: "limits.sessions" },
     policy: POLICY,
     reach: { listeners: {}, places: [] },
     keys: [],

@@ -1,21 +1,32 @@
+import ipaddr from "ipaddr.js";
 import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
-import { openFileLimit } from "../linux/limits.ts";
+import type { LimitName, TurnedAway } from "../messages.ts";
+import { Shares } from "./shares.ts";
 
-/** How many of this process's descriptors sessions may use. The others are for listeners, feeds and the channel. */
-const DESCRIPTORS = openFileLimit() - 256;
+/** How many sessions a worker may have at one time. */
+export interface AdmissionLimits {
+  readonly sessions: number;
+  /** What bounds `sessions`. */
+  readonly bound: LimitName;
+  /** For one client. */
+  readonly perClient: { readonly sessions: number; readonly halfOpen: number };
+}
 
-/** The live sessions of a worker, and which connection has to go when there is no room. */
+/** The live sessions of a worker, and which one has to go when there is no room. */
 export interface Admission {
   readonly size: number;
-  /** Connections refused because the node was full. */
-  readonly refused: number;
+  /** Connections that were refused and sessions that were ended because a limit was met. They never fall. */
+  readonly turnedAway: TurnedAway;
   /** The node is stopping, and the sessions had their time to end. */
   readonly isOver: boolean;
-  /** Carries a new session, unless there are `limit` sessions and all of them have been identified. */
-  admit(arrival: Arrival, limit: number): void;
-  /** The first bytes of this client's session are known, or need not be: it does not have to go for another one. */
+  /**
+   * Carries a new session. When a limit is met, the client with the most sessions gives one up: first one that is half open, whose
+   * first bytes are not known yet. A client that has as many as any other is refused.
+   */
+  admit(arrival: Arrival, limits: AdmissionLimits): void;
+  /** The first bytes of this client's session are known, or need not be: it is no longer half open. */
   keep(client: End): void;
   /** Ends the sessions whose first bytes are not known yet. */
   dismiss(): void;
@@ -25,76 +36,166 @@ export interface Admission {
   emptied(within: number): Promise<void>;
 }
 
-/** `carry` resolves when the session is over, with the arrival of the next one on its client's connection. */
-export function createAdmission(carry: (arrival: Arrival) => Promise<Arrival | undefined>): Admission {
-  /** Sessions whose first bytes are not known yet, oldest first: when the node is full, these have to go. */
-  const openings = new Map<End, Arrival>();
-  const arrivals = new Set<Arrival>();
-  let refused = 0;
+/** One connection of a client, and its session. */
+interface Place {
+  readonly owner: string;
+  arrival: Arrival;
+}
+
+/** Of so many of a client's sessions, the oldest ones, the most silent gives way. */
+const COMPARED = 64;
+
+/**
+ * `carry` resolves when the session is over, with the arrival of the next one on its client's connection. `lastActivity`: when the
+ * session of this arrival last moved a byte.
+ */
+export function createAdmission(
+  carry: (arrival: Arrival) => Promise<Arrival | undefined>,
+  lastActivity: (arrival: Arrival) => number,
+): Admission {
+  const places = new Shares<Place>();
+  const halfOpen = new Shares<Place>();
+  /** The places of clients that are connected. */
+  const byClient = new Map<End, Place>();
+  const turnedAway = new Map<LimitName, { refused: number; evicted: number }>();
+  let size = 0;
   let isOver = false;
 
-  /** Ends the oldest session whose first bytes are not known yet. false: there is none. */
-  function evict(): boolean {
-    const [oldest] = openings;
-    if (!oldest) return false;
-    const [client, arrival] = oldest;
-    openings.delete(client);
-    arrivals.delete(arrival);
-    client.close(new NetworkError("The node was full and this session had said nothing for longest", "EMFILE"));
+  function leave(place: Place): void {
+    places.delete(place.owner, place);
+    halfOpen.delete(place.owner, place);
+    size -= 1;
+  }
+
+  function count(limit: LimitName, what: "refused" | "evicted"): void {
+    const counts = turnedAway.get(limit) ?? { refused: 0, evicted: 0 };
+    counts[what] += 1;
+    turnedAway.set(limit, counts);
+  }
+
+  /** Ends a session. false: there is none, or its client's SYN is still held. */
+  function evict(place: Place | undefined, limit: LimitName): boolean {
+    const client = place?.arrival.client;
+    if (!place || !client) return false;
+    const isHalfOpen = halfOpen.of(place.owner).has(place);
+    leave(place);
+    count(limit, "evicted");
+    if (isHalfOpen) {
+      client.close(new NetworkError(`The node met ${limit} and this session had said nothing for longest`, "EMFILE"));
+    } else {
+      client.reset(new NetworkError(`The node met ${limit} and this client had the most sessions`, "EMFILE"));
+    }
     return true;
   }
 
+  /** Of a client's half-open sessions, the oldest whose client can be told. */
+  function oldestOf(owner: string): Place | undefined {
+    return halfOpen
+      .of(owner)
+      .values()
+      .take(COMPARED)
+      .find(({ arrival }) => arrival.client);
+  }
+
+  function mostSilentOf(owner: string): Place | undefined {
+    const compared = places
+      .of(owner)
+      .values()
+      .take(COMPARED)
+      .filter(({ arrival }) => arrival.client);
+    return compared.toArray().sort((a, b) => lastActivity(a.arrival) - lastActivity(b.arrival))[0];
+  }
+
+  /** Ends a session for a new one of `owner`, who has fewer than another client. false: nobody has to give way. */
+  function makeRoom(owner: string, limit: LimitName): boolean {
+    const largest = places.largest();
+    if (largest === undefined) return false;
+    if (evict(oldestOf(largest), limit)) return true;
+    if (places.of(largest).size > places.of(owner).size + 1) return evict(mostSilentOf(largest), limit);
+    const silent = halfOpen.largest();
+    return silent !== undefined && evict(oldestOf(silent), limit);
+  }
+
+  /** The limit that keeps a new session of this client out, once others have given way. Undefined: none does. */
+  function obstacle(owner: string, { sessions, bound, perClient }: AdmissionLimits): LimitName | undefined {
+    const most = "limits.perClient.halfOpen";
+    if (halfOpen.of(owner).size >= perClient.halfOpen && !evict(oldestOf(owner), most)) return most;
+    const all = "limits.perClient.sessions";
+    if (places.of(owner).size >= perClient.sessions && !evict(oldestOf(owner), all)) return all;
+    return size >= sessions && !makeRoom(owner, bound) ? bound : undefined;
+  }
+
   /** Carries a session, and those that follow on the same connection. They keep its place. */
-  async function carryAll(first: Arrival): Promise<void> {
-    for (let arrival: Arrival | undefined = first; arrival; ) {
-      const next: Arrival | undefined = await carry(arrival);
-      arrivals.delete(arrival);
-      if (arrival.client) openings.delete(arrival.client);
-      if (next) arrivals.add(next);
+  async function carryAll(place: Place): Promise<void> {
+    for (let arrival: Arrival | undefined = place.arrival; arrival; ) {
+      place.arrival = noted(arrival, place);
+      const next: Arrival | undefined = await carry(place.arrival);
+      halfOpen.delete(place.owner, place);
+      if (arrival.client) byClient.delete(arrival.client);
       arrival = next;
     }
+    if (places.of(place.owner).has(place)) leave(place);
+  }
+
+  /** The arrival, whose client's connection leads to its place as soon as there is one: after a held SYN it comes later. */
+  function noted(arrival: Arrival, place: Place): Arrival {
+    if (arrival.client) {
+      byClient.set(arrival.client, place);
+      return arrival;
+    }
+    const welcome = async () => {
+      const client = await arrival.welcome();
+      byClient.set(client, place);
+      return client;
+    };
+    return Object.create(arrival, { welcome: { value: welcome } });
   }
 
   return {
     get size() {
-      return arrivals.size;
+      return size;
     },
-    get refused() {
-      return refused;
+    get turnedAway() {
+      return [...turnedAway].map(([limit, counts]) => ({ limit, ...counts }));
     },
     get isOver() {
       return isOver;
     },
-    admit(arrival, limit) {
-      const { client } = arrival;
-      if (arrivals.size >= limit && !evict()) {
-        refused += 1;
-        if (client) client.reset();
+    admit(arrival, limits) {
+      const owner = ownerOf(arrival.from.address);
+      const limit = obstacle(owner, limits);
+      if (limit !== undefined) {
+        count(limit, "refused");
+        if (arrival.client) arrival.client.reset();
         else arrival.refuse({ kind: "timeout", message: "The node is full" });
         return;
       }
-      arrivals.add(arrival);
-      if (client) openings.set(client, arrival);
-      void carryAll(arrival);
+      const place: Place = { owner, arrival };
+      places.add(owner, place);
+      halfOpen.add(owner, place);
+      size += 1;
+      void carryAll(place);
     },
-    keep: (client) => void openings.delete(client),
+    keep(client) {
+      const place = byClient.get(client);
+      if (place) halfOpen.delete(place.owner, place);
+    },
     dismiss() {
-      for (const client of [...openings.keys()]) client.close();
+      for (const { arrival } of [...halfOpen.all()]) arrival.client?.close();
     },
     cut() {
       isOver = true;
-      for (const { client } of [...arrivals]) client?.reset();
+      for (const { arrival } of [...places.all()]) arrival.client?.reset();
     },
     async emptied(within) {
       const deadline = Date.now() + within;
-      while (arrivals.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+      while (size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
     },
   };
 }
 
-/** How many sessions this worker may have: its share of the configured limit, but no more than it has descriptors for. */
-export function capacity(sessions: number, workers: number, tools: number): number {
-  // Na and Nb, and Ta and Tb of each tool.
-  const affordable = Math.floor(DESCRIPTORS / (2 + 2 * tools));
-  return Math.max(1, Math.min(Math.ceil(sessions / workers), affordable));
+/** Whose session it is: one IPv4 address, or the 64 bits of an IPv6 address that a network gives to one host. */
+export function ownerOf(address: string): string {
+  const read = ipaddr.process(address.replace(/%.*$/, ""));
+  return read.kind() === "ipv4" ? read.toString() : Buffer.from(read.toByteArray().slice(0, 8)).toString("hex");
 }

@@ -39,7 +39,7 @@ export function composeNode(
     resumption: { ...config.resumption, generation: setup.resumption.generation },
   };
   return {
-    sessions: createSessionStage(state.ledger, () => admission.isOver),
+    sessions: createSessionStage(state, () => admission.isOver),
     streams: createStreamStage(timeouts, admission.keep),
     policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
     reach: createReachStage(setup.reach, places, hasReturnPorts ? state.returns.awaitsPort : undefined),

@@ -153,7 +153,11 @@ function createState(setup: WorkerSetup): WorkerState {
     sessions: { clients, servers },
     tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
     // The node is there before the first arrival: `applySetup` opens the listeners last.
-    admission: createAdmission((arrival) => carry(arrival, state.node!)),
+    admission: createAdmission(
+      (arrival) => carry(arrival, state.node!),
+      (arrival) => state.live.get(arrival)?.record.lastActivity ?? 0,
+    ),
+    live: new WeakMap(),
     setup,
     node: undefined,
     feeds: [],
@@ -230,7 +234,7 @@ function tellStatus(state: WorkerState): Promise<void> {
   const { user, system } = process.cpuUsage();
   const status: WorkerStatus = {
     sessions: admission.size,
-    refused: admission.refused,
+    turnedAway: admission.turnedAway,
     memory: process.memoryUsage.rss(),
     cpu: (user + system) / 1e6,
     engine: {

@@ -1,13 +1,18 @@
 import type { SessionStage } from "../flow/stages.ts";
 import { log } from "../log.ts";
-import type { Ledger } from "../sessions/ledger.ts";
+import type { WorkerState } from "./state.ts";
 
 /** Keeps the sessions' records in the ledger. `isStopped`: the node has ended the sessions that are still open. */
-export function createSessionStage(ledger: Ledger, isStopped: () => boolean): SessionStage {
+export function createSessionStage(
+  { ledger, live }: Pick<WorkerState, "ledger" | "live">,
+  isStopped: () => boolean,
+): SessionStage {
   return {
-    open({ listener, mode, from, client }) {
+    open(arrival) {
+      const { listener, mode, from, client } = arrival;
       const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
       const session = ledger.open({ listener, mode, client: from, server: null, state }, Date.now());
+      live.set(arrival, session);
       const { id, meter } = session;
       return {
         id,

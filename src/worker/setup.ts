@@ -7,7 +7,7 @@ import { log } from "../log.ts";
 import type { WorkerSetup } from "../messages.ts";
 import { type ChainTool, createChains, type ToolStage } from "../tools/chain.ts";
 import { openTool } from "../tools/kinds.ts";
-import { capacity } from "./admission.ts";
+import type { AdmissionLimits } from "./admission.ts";
 import { composeNode } from "./compose.ts";
 import type { WorkerState } from "./state.ts";
 
@@ -80,9 +80,9 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
   }
   const settings = () => {
     const { timeouts, limits } = state.setup.config;
-    return { timeouts, limits, sessions: roomIn(state.setup) };
+    return { timeouts, limits, sessions: state.setup.capacity.sessions };
   };
-  const arrive = (arrival: Arrival) => state.admission.admit(arrival, roomIn(state.setup));
+  const arrive = (arrival: Arrival) => state.admission.admit(arrival, limitsOf(state.setup));
   for (const [key, { listener, index }] of wanted) {
     if (listeners.has(key)) continue;
     const context = { path: `listeners[${index}]`, inline, worker, workers, loop: state.loop, settings, arrive };
@@ -90,7 +90,9 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
   }
 }
 
-/** Sessions that this worker may have at one time. */
-function roomIn({ config, workers }: Pick<WorkerSetup, "config" | "workers">): number {
-  return capacity(config.limits.sessions, workers, config.tools.length);
+function limitsOf({ config: { limits }, capacity, workers }: WorkerSetup): AdmissionLimits {
+  // The kernel spreads a client's connections over the workers.
+  const share = (limit: number | undefined) => Math.ceil((limit ?? Number.POSITIVE_INFINITY) / workers);
+  const { sessions, halfOpen } = limits.perClient;
+  return { ...capacity, perClient: { sessions: share(sessions), halfOpen: share(halfOpen) } };
 }

@@ -1,3 +1,4 @@
+import type { Arrival } from "../capture/arrival.ts";
 import type { OpenListener } from "../capture/mode.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { TrustStore } from "../engine/verify.ts";
@@ -11,7 +12,7 @@ import type { VerifiedCache } from "../pki/verify/judge.ts";
 import type { KnownServers } from "../policy/known-servers.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
-import type { Ledger } from "../sessions/ledger.ts";
+import type { Ledger, LiveSession } from "../sessions/ledger.ts";
 import type { ToolTraffic } from "../tools/chain.ts";
 import type { Returns } from "../tools/returns.ts";
 import type { Tool } from "../tools/tool.ts";
@@ -34,6 +35,8 @@ export interface WorkerState extends LegMemory {
   readonly returns: Returns;
   readonly admission: Admission;
   readonly ledger: Ledger;
+  /** The sessions of the arrivals that are carried. */
+  readonly live: WeakMap<Arrival, LiveSession>;
   readonly issued: IssuedCache;
   readonly mint: ReturnType<typeof createMintChannel>;
   readonly verified: VerifiedCache;

@@ -10,7 +10,7 @@ import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer, redisServer } from "../peers.ts";
 import { DOMAIN, type Identity, makeAuthority, makePki, type Pki } from "../pki.ts";
 import { freePort, scratch, until } from "../processes.ts";
-import { fresh, neverResumes, spoil, visit } from "../visits.ts";
+import { fresh, neverResumes, spoil, type Visit, visit } from "../visits.ts";
 
 const WAYS = [
   ["an identifier in TLS 1.2", "TLSv1.2", false],
@@ -126,6 +126,63 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
       const caches = await late.api<{ name: string; size: number }[]>("caches");
       return caches.some((cache) => cache.name === "demanding" && cache.size > 0);
     });
+  });
+
+  /** The bytes that the store has under names with this part, and a way to put them back. */
+  const recorded = async (part: string) => {
+    const client = new Redis(store.port);
+    const keys = await client.keys(`clearline:*:${part}:*`);
+    const values = await Promise.all(keys.map(async (key) => [key, await client.getBuffer(key)] as const));
+    client.disconnect();
+    return async () => {
+      const again = new Redis(store.port);
+      for (const [key, value] of values) await again.set(key, value!, "PX", 600_000);
+      again.disconnect();
+    };
+  };
+
+  for (const [how, end] of [
+    ["was forgotten", (visited: Visit) => spoil(visited)],
+    ["was flushed", () => two.command("cache", "flush", "sessions")],
+  ] as const) {
+    test(`A session that ${how} is not resumed when the store brings it back`, async () => {
+      const visited = { ...fresh("restored"), version: "TLSv1.2" } as const;
+      const at = (node: TestNode) => ({ ...visited, node, port: node.forward("web") });
+      await visit(false, at(one));
+      assert.equal((await visit(true, at(two))).resumed, true);
+      const bringBack = await recorded("s");
+      await end(at(two));
+      for (const node of [one, two])
+        await until("full handshakes in a row", () => neverResumes(6, () => visit(true, at(node))));
+      await bringBack();
+      for (const node of [one, two]) assert.ok(await neverResumes(6, () => visit(true, at(node))));
+    });
+  }
+
+  test("A message that the store repeats is ignored, and logged", async () => {
+    const { name } = fresh("repeated");
+    const go = () =>
+      opensslClient({ way: { port: one.forward("demanding") }, name, roots: pki.root.certificate, input: GET });
+    const known = async () => {
+      const caches = await one.api<{ name: string; size: number }[]>("caches");
+      return caches.find((cache) => cache.name === "demanding")?.size ?? 0;
+    };
+    const [listener, client] = [new Redis(store.port), new Redis(store.port)];
+    try {
+      const heard: (readonly [channel: Buffer, message: Buffer])[] = [];
+      listener.on("pmessageBuffer", (_pattern: string, ...news: [Buffer, Buffer]) => heard.push(news));
+      await listener.psubscribe("clearline:*");
+      // The node two tells the others, among them one.
+      assert.equal((await two.command("cache", "flush", "demanding")).code, 0);
+      await until("the flush at the other node", async () => heard.length > 0 && (await known()) === 0);
+      await go();
+      await until("what one learnt", async () => (await known()) > 0);
+      for (const [channel, message] of heard) await client.publish(channel, message);
+      await one.process.shows(/"msg":"The store repeated a message of another node, or .*; it is ignored"/, 5_000);
+      assert.ok((await known()) > 0);
+    } finally {
+      for (const redis of [listener, client]) redis.disconnect();
+    }
   });
 
   test("The store sees neither keys nor names nor addresses", async () => {

@@ -87,3 +87,100 @@ describe("A full node", needs("openssl"), () => {
     assert.equal((await stopped).code, 0);
   });
 });
+
+/** Many clients of one machine: each has an address of its own. */
+describe("One client among others", needs("openssl"), () => {
+  const SESSIONS = 12;
+  let node: TestNode;
+  let echo: net.Server;
+
+  before(async () => {
+    const pki = await makePki();
+    echo = net.createServer((socket) => socket.on("error", () => {}).pipe(socket));
+    await once(echo.listen(0, "127.0.0.1"), "listening");
+    node = await startNode({ trust: [pki.root.certificate], config: { workers: 1, limits: { sessions: SESSIONS } } });
+  });
+  after(async () => {
+    await node?.stop();
+    echo?.close();
+  });
+
+  /** CONNECT, and a byte that is no TLS: the echo proves that the session is carried. */
+  async function session(from: string): Promise<net.Socket> {
+    const { port } = echo.address() as net.AddressInfo;
+    const socket = net.connect({ port: node.proxy, host: "127.0.0.1", localAddress: from });
+    socket.on("error", () => {}).write(`CONNECT 127.0.0.1:${port} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    if (!/^HTTP\/1\.1 200 /.test(String(await nextChunk(socket).catch(() => "")))) return socket.destroy();
+    socket.write("x");
+    await nextChunk(socket).catch(() => undefined);
+    return socket;
+  }
+
+  const alive = (sockets: readonly net.Socket[]) =>
+    sockets.filter(({ destroyed, readableEnded }) => !destroyed && !readableEnded);
+  const quiet = () => until("no live session", async () => (await node.stats()).sessions.live === 0);
+
+  test("does not lock out the others with sessions that carry no TLS, and its most silent ones give way", async () => {
+    const greedy: net.Socket[] = [];
+    for (let count = 0; count < SESSIONS + 4; count += 1) greedy.push(await session("127.0.0.2"));
+    for (const socket of greedy) socket.resume();
+    await until("a full node", () => alive(greedy).length === SESSIONS);
+    const others = await Promise.all(["127.0.0.3", "127.0.0.4", "127.0.0.5"].map(session));
+    assert.equal(alive(others).length, 3);
+    await until("places given up", () => alive(greedy).length === SESSIONS - 3);
+
+    const { limits } = await node.stats();
+    assert.deepEqual([limits.sessions, limits.bound], [SESSIONS, "limits.sessions"]);
+    await until("the counts", async () => {
+      const [met] = (await node.stats()).limits.met;
+      return met?.limit === "limits.sessions" && met.refused === 4 && met.evicted === 3;
+    });
+    const ended = await until("the records", async () => {
+      const found = (await node.sessions({ live: "false" })).filter(({ closeReason }) =>
+        /most sessions/.test(closeReason ?? ""),
+      );
+      return found.length === 3 && found;
+    });
+    assert.ok(ended.every(({ client }) => client.address === "127.0.0.2"));
+    const metrics = await node.api<string>("../../metrics");
+    assert.match(metrics, /^clearline_sessions_refused_total\{limit="limits\.sessions"\} 4$/m);
+    assert.match(metrics, /^clearline_sessions_evicted_total\{limit="limits\.sessions"\} 3$/m);
+    assert.match(metrics, /^clearline_sessions_capacity\{bound="limits\.sessions"\} 12$/m);
+    const [line] = await node.process.shows(/^.*The node is full: .*$/m);
+    assert.equal(JSON.parse(line).limits[0].limit, "limits.sessions");
+    for (const socket of [...greedy, ...others]) socket.destroy();
+    await quiet();
+  });
+
+  test("has no more than limits.perClient, half open or not, while others have theirs", async () => {
+    node.rewrite({ limits: { sessions: SESSIONS, perClient: { sessions: 3, halfOpen: 2 } } });
+    await node.api("reload", "POST");
+    const silent = Array.from({ length: 4 }, () =>
+      net.connect({ port: node.proxy, host: "127.0.0.1", localAddress: "127.0.0.2" }),
+    );
+    for (const socket of silent) socket.on("error", () => {}).resume();
+    await until("two half-open sessions", () => alive(silent).length === 2);
+    for (const socket of silent) socket.destroy();
+    await quiet();
+    const many: net.Socket[] = [];
+    for (let count = 0; count < 5; count += 1) many.push(await session("127.0.0.2"));
+    assert.equal(alive(many).length, 3);
+    const other = await session("127.0.0.3");
+    assert.equal(alive([other]).length, 1);
+    for (const socket of [...many, other]) socket.destroy();
+    await quiet();
+  });
+
+  test("The start says how many sessions the node can carry, and warns when open files allow fewer", async () => {
+    const pki = await makePki();
+    await using small = await startNode({ trust: [pki.root.certificate], config: { workers: 1 }, openFiles: 256 });
+    assert.match(
+      small.process.output(),
+      /limits\.sessions is 20000, but the open files of a process \(256; .*\) are enough for 96 only/,
+    );
+    assert.match(small.process.output(), /^ {2}sessions {2}up to 96 {2}\(open files\)$/m);
+    const { limits } = await small.stats();
+    assert.deepEqual([limits.sessions, limits.bound], [96, "open files"]);
+    await small.stop();
+  });
+});

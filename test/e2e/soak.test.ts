@@ -10,7 +10,7 @@ test(
   "Mixed sessions, some of them killed, come to their ends and leave nothing in the workers",
   needs("openssl"),
   async () => {
-    const { sessions, faults, samples } = await soak({ sessions: MOST, atOnce: 32, seconds: SECONDS });
+    const { sessions, faults, samples } = await soak({ sessions: MOST, atOnce: 32, longest: 65_536, seconds: SECONDS });
     assert.deepEqual(faults, []);
     assert.ok(sessions > 100, `${sessions} sessions`);
     const [first, last] = [samples[0]!, samples.at(-1)!];

@@ -22,13 +22,14 @@ function page(stats: Stats): string[] {
     ...facts([
       ["Clearline", stats.version],
       ["Started", `${fullTime(stats.startedAt)}, ${duration(Date.now() - stats.startedAt)} ago`],
-      ["Live sessions", stats.sessions.live],
+      ["Live sessions", `${stats.sessions.live} of ${stats.limits.sessions} (${stats.limits.bound})`],
       ["Certificates", `${mint.minted} issued, ${mint.hits} presented again`],
       ["History", stopped],
       ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
     ]),
     ...listeners(stats),
     ...faults(stats),
+    ...turnedAway(stats),
     ...section("Workers", workers(stats)),
     ...(stats.tools.length > 0 ? section("Tools", tools(stats)) : []),
     ...(stats.feeds.length > 0 ? section("Feeds", feeds(stats)) : []),
@@ -93,6 +94,18 @@ function faults({ counters }: Stats): string[] {
   }
   return sums.size === 0 ? [] : ["", color.bold("Faults of server certificates"), ...facts([...sums])];
 }
+
+function turnedAway({ limits: { met } }: Stats): string[] {
+  if (met.length === 0) return [];
+  const columns = [
+    { title: "LIMIT", rank: 0, value: ({ limit }: LimitMet) => limit },
+    { title: "REFUSED", rank: 0, right: true, value: ({ refused }: LimitMet) => refused },
+    { title: "ENDED FOR OTHERS", rank: 0, right: true, value: ({ evicted }: LimitMet) => evicted },
+  ];
+  return section("Limits that were met", table(columns, met));
+}
+
+type LimitMet = Stats["limits"]["met"][number];
 
 function workers({ workers }: Stats): string {
   return table<WorkerInfo>(

@@ -43,3 +43,14 @@ export function inRecords(message: Uint8Array, size = 0x4000): Buffer {
 export function serverNames(...names: readonly (readonly [type: number, name: string])[]): Buffer {
   return vector16(...names.map(([type, name]) => Buffer.concat([u8(type), vector16(Buffer.from(name, "latin1"))])));
 }
+
+/** SHA-256 of "HelloRetryRequest": RFC 8446, section 4.1.3. */
+const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
+
+/** A ServerHello in one record, for the version that the server chooses; with `retry` it is a HelloRetryRequest. */
+export function serverHello(version: number, retry = false): Buffer {
+  const chosen = version > 0x0303 ? vector16(u16(43), vector16(u16(version))) : Buffer.alloc(0);
+  const fields = [u16(Math.min(version, 0x0303)), retry ? RETRY : Buffer.alloc(32, 7), vector8(), u16(0x1301), u8(0)];
+  const body = Buffer.concat([...fields, chosen]);
+  return record(CONTENT_TYPES.handshake, 0x0303, Buffer.concat([u8(HANDSHAKE_TYPES.server_hello), vector24(body)]));
+}

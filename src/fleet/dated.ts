@@ -1,0 +1,22 @@
+/** A value in the store, with its times in ms since the epoch: the store may give it back whenever it likes. */
+export interface Dated {
+  /** When it was put there. */
+  readonly at: number;
+  readonly until: number;
+  readonly bytes: Uint8Array;
+}
+
+const HEAD = 16;
+
+export function writeDated({ at, until, bytes }: Dated): Buffer {
+  const head = Buffer.alloc(HEAD);
+  head.writeDoubleLE(at, 0);
+  head.writeDoubleLE(until, 8);
+  return Buffer.concat([head, bytes]);
+}
+
+/** Of bytes that a node of the fleet sealed. Undefined: they are not a dated value, as those of an earlier version. */
+export function readDated(written: Buffer): Dated | undefined {
+  if (written.length < HEAD) return undefined;
+  return { at: written.readDoubleLE(0), until: written.readDoubleLE(8), bytes: written.subarray(HEAD) };
+}

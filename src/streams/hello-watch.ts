@@ -1,0 +1,40 @@
+import type { End, Gate } from "../engine/end.ts";
+import { PeerError } from "../errors.ts";
+import type { Side } from "../vocabulary.ts";
+import { type ExchangeRules, HelloExchange } from "../wire/hello-exchange.ts";
+
+/**
+ * Looks at the hellos of two peers while a relay carries them, and leaves the relay alone once the server has chosen the version: from
+ * then on the kernel may move the bytes. Resolves with why the connection must be cut, or with undefined when all is well.
+ */
+export function watchHellos(client: End, server: End, rules: ExchangeRules): Promise<PeerError | undefined> {
+  const { promise, resolve } = Promise.withResolvers<PeerError | undefined>();
+  const exchange = new HelloExchange(rules);
+  const ends: Readonly<Record<Side, End>> = { client, server };
+  const finish = (fault: PeerError | undefined) => {
+    for (const end of Object.values(ends)) {
+      // After a fault nothing may pass any more.
+      end.gate = fault ? () => 0 : undefined;
+      // The other side may have a byte that was held back.
+      if (end.relay) end.loop.enqueue(end.relay);
+    }
+    resolve(fault);
+  };
+  const gateOf =
+    (side: Side): Gate =>
+    (bytes, isLast) => {
+      try {
+        const passed = exchange.feed(side, bytes);
+        if (exchange.isSettled) finish(undefined);
+        // Nothing follows that could complete the message.
+        return isLast ? bytes.length : passed;
+      } catch (error) {
+        if (!(error instanceof PeerError)) throw error;
+        finish(error);
+        return 0;
+      }
+    };
+  client.gate = gateOf("client");
+  server.gate = gateOf("server");
+  return promise;
+}

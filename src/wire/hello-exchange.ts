@@ -1,0 +1,114 @@
+import { PeerError } from "../errors.ts";
+import { nameVersion, type Side, SSLV2 } from "../vocabulary.ts";
+import { ALERTS } from "./alert.ts";
+import { type ClientHello, readClientHello } from "./client-hello.ts";
+import { HANDSHAKE_TYPES } from "./numbers.ts";
+import { type PlaintextItem, PlaintextRecords } from "./plaintext-records.ts";
+import { readServerHello, type ServerHello } from "./server-hello.ts";
+
+/** What must hold between two peers whose TLS passes as it is. */
+export interface ExchangeRules {
+  /** The hello by which the session was judged. */
+  readonly hello: Pick<ClientHello, "format" | "versions" | "serverName" | "serverAddress">;
+  /** Whether the session passes because of its version: then the server may choose none of these. */
+  readonly isForbidden?: ((version: number) => boolean) | undefined;
+}
+
+/**
+ * Follows the hellos of two peers whose TLS passes as it is, until the server has chosen the version. A policy judged the first
+ * ClientHello, so a second one, after a HelloRetryRequest, must name the same host (RFC 8446, section 4.1.2); and a session that passes
+ * because its version is outside of the limits must not get one that is inside.
+ */
+export class HelloExchange {
+  readonly #rules: ExchangeRules;
+  readonly #sides: Readonly<Record<Side, PlaintextRecords>> = {
+    client: new PlaintextRecords(),
+    server: new PlaintextRecords(),
+  };
+  /** Bytes of each side that were read and not passed: the last one of an incomplete message. */
+  readonly #held: Record<Side, number> = { client: 0, server: 0 };
+  #retried = false;
+  #isClientReadable = true;
+  #isSettled = false;
+
+  constructor(rules: ExchangeRules) {
+    this.#rules = rules;
+  }
+
+  /** Nothing more needs to be read of either side. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /**
+   * How many of a side's bytes may pass; the others come again, in front of the next. A message passes whole only once it has been
+   * judged. Throws PeerError when the peers do what must not be.
+   */
+  feed(side: Side, bytes: Uint8Array): number {
+    // A hello in the format of SSLv2 names no host, and no second one follows.
+    const isOpaque = side === "client" && (this.#rules.hello.format === "sslv2" || !this.#isClientReadable);
+    if (this.#isSettled || isOpaque) return bytes.length;
+    const records = this.#sides[side];
+    for (const item of records.read(bytes.subarray(this.#held[side]))) {
+      if (side === "client") this.#judgeClient(item);
+      else this.#judgeServer(item);
+      if (this.#isSettled) return bytes.length;
+    }
+    this.#held[side] = records.isInMessage ? 1 : 0;
+    return bytes.length - this.#held[side];
+  }
+
+  #judgeClient(item: PlaintextItem): void {
+    if (item.kind === "unreadable") this.#isClientReadable = false;
+    if (item.kind !== "message" || item.type !== HANDSHAKE_TYPES.client_hello) return;
+    const { serverName, serverAddress } = readClientHello(item.body);
+    const { hello } = this.#rules;
+    if (serverName === hello.serverName && serverAddress === hello.serverAddress) return;
+    throw broken(`The client's second ClientHello names ${nameOf(serverName ?? serverAddress)}`, "client");
+  }
+
+  #judgeServer(item: PlaintextItem): void {
+    const { isForbidden, hello } = this.#rules;
+    if (item.kind === "message") {
+      if (item.type === HANDSHAKE_TYPES.server_hello) this.#judgeServerHello(item.body);
+      return;
+    }
+    // A server of SSL 2.0 answers in a format of its own.
+    if (isForbidden && hello.versions[0] !== SSLV2)
+      throw broken("The server's first bytes are not a ServerHello", "server");
+    this.#isSettled = true;
+  }
+
+  #judgeServerHello(body: Buffer): void {
+    const { version, retry } = this.#read(body);
+    if (this.#rules.isForbidden?.(version)) {
+      throw broken(`The server chose ${nameVersion(version)}, which policy does not bypass`, "server");
+    }
+    if (!retry) {
+      this.#isSettled = true;
+      return;
+    }
+    // RFC 8446, section 4.1.4: "unexpected_message" for a second one in the same connection.
+    if (this.#retried || !this.#isClientReadable)
+      throw broken("The server sent a HelloRetryRequest out of place", "server");
+    this.#retried = true;
+  }
+
+  /** One that cannot be read is the client's to refuse, unless the version matters. */
+  #read(body: Buffer): ServerHello {
+    try {
+      return readServerHello(body);
+    } catch (error) {
+      if (!(error instanceof PeerError) || this.#rules.isForbidden) throw error;
+      return { version: 0, retry: false };
+    }
+  }
+}
+
+function nameOf(host: string | undefined): string {
+  return host === undefined ? "no host" : `another host, ${host}`;
+}
+
+function broken(message: string, side: Side): PeerError {
+  return new PeerError(message, ALERTS.illegal_parameter, { side });
+}

@@ -1,0 +1,32 @@
+import { EXTENSIONS } from "./numbers.ts";
+import { Reader } from "./reader.ts";
+
+/** What a ServerHello says about how the handshake goes on: RFC 8446, section 4.1.3. */
+export interface ServerHello {
+  /** The version that the server chose. */
+  readonly version: number;
+  /** It is a HelloRetryRequest (section 4.1.4): the client sends a second ClientHello. */
+  readonly retry: boolean;
+}
+
+/** SHA-256 of "HelloRetryRequest", in place of the random. */
+const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
+
+/** Reads the body of a ServerHello message, without its 4-byte header. Throws PeerError. */
+export function readServerHello(body: Uint8Array): ServerHello {
+  const reader = new Reader(body, "the ServerHello");
+  const legacyVersion = reader.u16();
+  const retry = RETRY.equals(reader.take(32));
+  reader.vector8();
+  // The suite and the compression method.
+  reader.take(3);
+  // Before RFC 3546 there is no extensions block.
+  const extensions = new Reader(reader.remaining > 0 ? reader.vector16() : Buffer.alloc(0), "the ServerHello");
+  let version = legacyVersion;
+  while (extensions.remaining > 0) {
+    const type = extensions.u16();
+    const data = new Reader(extensions.vector16(), "supported_versions of the ServerHello");
+    if (type === EXTENSIONS.supported_versions) version = data.u16();
+  }
+  return { version, retry };
+}
