@@ -4,7 +4,7 @@ import type { Verdict } from "../policy/facts.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { relayUnchanged } from "./relaying.ts";
-import { redial, type Story, type TlsLayer } from "./story.ts";
+import { redial, refuseClient, type Story, type TlsLayer } from "./story.ts";
 import { leaveConversation } from "./upgrade.ts";
 
 /** The part of a session's story in which the policy says bypass: the peers' own TLS passes as it is. */
@@ -80,14 +80,10 @@ async function cutOn(
 }
 
 /** The server has the node's own ClientHello, and what the client said before it cannot be said to another connection. */
-function refuseLate(
-  { node, session }: Story,
-  { client, received }: TlsLayer,
-  { phase, rule, reason }: Verdict,
-): string {
+function refuseLate(story: Story, { client, received }: TlsLayer, { phase, rule, reason }: Verdict): string {
   const why = `${reason}; it came too late for a bypass, because the dialogue before TLS was not understood`;
-  session.note({ verdict: "drop", phase, rule, reason: why });
-  node.legs.refuse(client, ALERTS.access_denied, received.hello);
+  story.session.note({ verdict: "drop", phase, rule, reason: why });
+  refuseClient(story, client, ALERTS.access_denied, received.hello);
   return `Dropped: ${why}`;
 }
 

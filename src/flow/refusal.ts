@@ -3,7 +3,7 @@ import type { LegFailure } from "../legs/leg.ts";
 import type { Verdict } from "../policy/facts.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { bypassLate } from "./bypass.ts";
-import { noteVerdict, type Story, type TlsLayer } from "./story.ts";
+import { noteVerdict, refuseClient, type Story, type TlsLayer } from "./story.ts";
 
 /** The part of a session's story in which somebody refuses: the policy, the server, or an error. */
 
@@ -21,8 +21,8 @@ const ALERTS_OF_RULES: Readonly<Record<string, number>> = {
 };
 
 /** The policy drops after the ClientHello: the client is told with an alert. */
-export function refuseHello({ node }: Story, { client, received }: TlsLayer, { rule, reason }: Verdict): string {
-  node.legs.refuse(client, ALERTS_OF_RULES[rule] ?? ALERTS.access_denied, received.hello);
+export function refuseHello(story: Story, { client, received }: TlsLayer, { rule, reason }: Verdict): string {
+  refuseClient(story, client, ALERTS_OF_RULES[rule] ?? ALERTS.access_denied, received.hello);
   return `Dropped: ${reason}`;
 }
 
@@ -32,14 +32,14 @@ export function refuseHello({ node }: Story, { client, received }: TlsLayer, { r
  * version; for both the policy has an action. Otherwise the client gets the alert that says why.
  */
 export async function afterServerRefusal(story: Story, layer: TlsLayer, failure: LegFailure): Promise<string> {
-  const { node, session } = story;
+  const { session } = story;
   const { client, received } = layer;
   const verdict = verdictOnRefusal(story, layer, failure);
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return bypassLate(story, layer, verdict);
   if (verdict?.action === "drop") return refuseHello(story, layer, verdict);
   if (failure.code === "ECONNRESET") client.reset();
-  else node.legs.refuse(client, failure.alert, received.hello);
+  else refuseClient(story, client, failure.alert, received.hello);
   return failure.reason;
 }
 
@@ -66,11 +66,12 @@ function verdictOnRefusal(
  * An error ends the session. A client that broke its protocol gets an alert; otherwise its connection is reset. A bug of
  * ours is reported. Answers why the session is over.
  */
-export function endOnError({ arrival, node, session, clientConnections }: Story, error: unknown): string {
+export function endOnError(story: Story, error: unknown): string {
+  const { arrival, session, clientConnections } = story;
   // The last one: a client that has left a conversation goes on as another end.
   const client = [...clientConnections].at(-1) ?? arrival.client;
   if (error instanceof PeerError && client) {
-    node.legs.refuse(client, error.alert);
+    refuseClient(story, client, error.alert);
     return error.message;
   }
   // A reset would overtake a last answer that is still being sent, such as a proxy's 408.

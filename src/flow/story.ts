@@ -1,6 +1,7 @@
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
+import { NetworkError } from "../errors.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegAlerts } from "../sessions/record.ts";
@@ -24,6 +25,10 @@ export interface Story {
   readonly clientConnections: Set<End>;
   /** What follows the session on its client's connection: a request for another host. */
   next?: Arrival;
+  /** The alert that refused the client before it had TLS with the node. */
+  refusal?: number;
+  /** The client left while the node was busy with the server: nothing more is begun for it. */
+  clientLeft?: "closed" | "reset";
   /** The session's way through the inline tools, once it is connected. */
   chain?: Chain;
   /** The plaintext conversation that the session began with, or found in its TLS; undefined: there was none. */
@@ -68,8 +73,14 @@ export interface TlsLayer extends Layer {
   readonly serverKey: string;
 }
 
-/** The last alerts of each leg's TLS. A refusal before there is TLS on a leg is told by the record's reason. */
-export function alertsOf({ connections, clientConnections }: Story): LegAlerts {
+/** Refuses a client that has no TLS with the node yet, or began it badly, with a fatal alert. */
+export function refuseClient(story: Story, client: End, alert: number, hello?: ClientHello): void {
+  if (!client.isOpen || client.isLeaving) return;
+  story.refusal = story.node.legs.refuse(client, alert, hello);
+}
+
+/** The last alerts of each leg. */
+export function alertsOf({ connections, clientConnections, refusal }: Story): LegAlerts {
   const alerts: LegAlerts = {};
   for (const connection of connections) {
     const { layer } = connection;
@@ -80,14 +91,25 @@ export function alertsOf({ connections, clientConnections }: Story): LegAlerts {
       ...(sent !== undefined && { alertSent: nameAlert(sent) }),
     };
   }
+  if (refusal !== undefined) alerts.client = { ...alerts.client, alertSent: nameAlert(refusal) };
   return alerts;
 }
 
 /** Dials the layer's server again. The story closes the connection at its end. */
-export async function redial({ connections }: Story, layer: Layer): Promise<End> {
+export async function redial(story: Story, layer: Layer): Promise<End> {
+  mustHaveClient(story);
   const fresh = await layer.redial();
-  connections.add(fresh);
+  story.connections.add(fresh);
+  mustHaveClient(story);
   return fresh;
+}
+
+const LEFT = { closed: "closed the connection", reset: "reset the connection" } as const;
+
+/** Throws NetworkError when the client has left. */
+export function mustHaveClient({ clientLeft }: Story): void {
+  if (clientLeft)
+    throw new NetworkError(`The client ${LEFT[clientLeft]} during the handshake with the server`, "ECONNRESET");
 }
 
 /** The host that the client means, by name or address; undefined: it does not say. */

@@ -267,7 +267,10 @@ class World {
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
         whyUndecryptable: () => whyUndecryptable?.(),
-        refuse: (client, alert) => this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`),
+        refuse: (client, alert) => {
+          this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`);
+          return alert;
+        },
       },
       pki: {
         holdsKey: () => this.#answers.holdsKey?.() ?? false,

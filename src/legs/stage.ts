@@ -33,8 +33,11 @@ export interface LegStage {
   ): Promise<ClientLeg | LegFailure>;
   /** Why TLS of this client cannot be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. */
   whyUndecryptable(hello: ClientHello, keyHeld: boolean): string | undefined;
-  /** Ends a connection on which no TLS is spoken yet, with a fatal alert. `hello`: the client's, if it has sent one. */
-  refuse(client: End, alert: number, hello?: ClientHello): void;
+  /**
+   * Ends a connection on which no TLS is spoken yet, with a fatal alert. `hello`: the client's, if it has sent one. Answers the alert as
+   * the client's version has it.
+   */
+  refuse(client: End, alert: number, hello?: ClientHello): number;
 }
 
 /** A ClientHello, and the very bytes that it came in: a bypass sends them on. */
@@ -106,7 +109,13 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
     client: (client, received, presented, agreed) =>
       openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
     whyUndecryptable: (hello, keyHeld) => whyUndecryptable(hello, settings, keyHeld),
-    refuse: (client, alert, hello) => void farewell(client, alertFor(hello, alert)),
+    refuse(client, alert, hello) {
+      // A client that speaks nothing newer than SSL 3.0 knows neither TLS records nor the alerts that TLS added.
+      const isOld = hello?.versions[0] === VERSIONS.SSLv3;
+      const sent = isOld ? asSsl3Alert(alert) : alert;
+      void farewell(client, isOld ? fatalAlert(sent, VERSIONS.SSLv3) : fatalAlert(sent));
+      return sent;
+    },
   };
 }
 
@@ -165,9 +174,4 @@ async function openCountedClientLeg(
     tickets[leg.negotiated.resumed ? "hits" : "misses"] += 1;
   }
   return leg;
-}
-
-/** A client that speaks nothing newer than SSL 3.0 knows neither TLS records nor the alerts that TLS added. */
-function alertFor(hello: ClientHello | undefined, alert: number): Buffer {
-  return hello?.versions[0] === VERSIONS.SSLv3 ? fatalAlert(asSsl3Alert(alert), VERSIONS.SSLv3) : fatalAlert(alert);
 }

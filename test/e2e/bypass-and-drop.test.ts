@@ -109,6 +109,7 @@ describe("Bypass and drop", needs("openssl"), () => {
       assert.deepEqual([session.verdict, session.phase], ["drop", phase]);
       assert.equal(session.rule, phase === "sni" ? "no" : "no, late");
       assert.equal(session.presented, null);
+      assert.equal(session.clientLeg.alertSent, "access_denied", "there was no TLS on that leg yet");
     });
   }
 });

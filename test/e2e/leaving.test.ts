@@ -15,6 +15,8 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
   let node: TestNode;
   let server: tls.Server;
   let reversing: Origin;
+  /** Takes connections and says nothing. */
+  let mute: net.Server;
   let roots: string;
 
   before(async () => {
@@ -23,10 +25,17 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
     server = tls.createServer({ ...identity, allowHalfOpen: true });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
+    mute = net.createServer({ allowHalfOpen: true });
+    mute.listen(0, "127.0.0.1");
+    await once(mute, "listening");
     reversing = await opensslServer(pki.server.ecdsa, { version: "TLSv1.2", mode: "-rev" });
     node = await startNode({
       trust: [pki.root.certificate],
-      forwards: { tls: (server.address() as net.AddressInfo).port, reversing: reversing.port },
+      forwards: {
+        tls: (server.address() as net.AddressInfo).port,
+        reversing: reversing.port,
+        mute: (mute.address() as net.AddressInfo).port,
+      },
     });
     roots = readFileSync(node.primary, "utf8");
   });
@@ -34,6 +43,7 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
     await node?.stop();
     await reversing?.process.stop();
     server?.close();
+    mute?.close();
   });
 
   /** A session through the node: the TLS sockets of both ends, and the TCP sockets below. */
@@ -59,6 +69,32 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
     const [end] = await accepted;
     const [endBelow] = await accepting;
     return { client, below, end, endBelow };
+  }
+
+  for (const way of ["explicit", "forward"]) {
+    for (const how of ["closed", "reset"] as const) {
+      test(`A client that leaves during the handshake with the server ends the session, ${how}, ${way}`, async () => {
+        const host = `early-${how}-${way}.${DOMAIN}`;
+        const accepting = once(mute, "connection") as Promise<[net.Socket]>;
+        const below =
+          way === "forward"
+            ? net.connect({ port: node.forward("mute"), host: "127.0.0.1" })
+            : (await connectThrough(node.proxy, `127.0.0.1:${(mute.address() as net.AddressInfo).port}`)).socket;
+        const client = tls.connect({ socket: below, servername: host });
+        client.on("error", () => undefined);
+        const [end] = await accepting;
+        end.on("error", () => undefined);
+        assert.equal((await nextChunk(end))?.[0], 22, "the node's ClientHello");
+        const closed = once(end, "close").catch(() => undefined);
+        end.resume().once("end", () => end.end());
+        if (how === "reset") below.resetAndDestroy();
+        else below.end();
+        await closed;
+        const session = await node.session(host);
+        assert.match(session.closeReason ?? "", /^The client .* during the handshake with the server$/);
+        assert.equal(session.clientLeft, how);
+      });
+    }
   }
 
   for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
