@@ -20,8 +20,17 @@ export interface Way {
 }
 
 const BROADCAST = Buffer.alloc(6, 0xff);
-const TYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd, own: 0x88b5 } as const;
-const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, gre: 47, icmpv6: 58, sctp: 132, unassigned: 253 } as const;
+const TYPE = {
+  ...{ ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd, own: 0x88b5, qinq: 0x88a8 },
+  ...{ slow: 0x8809, lldp: 0x88cc, eapol: 0x888e, mpls: 0x8847, pppoe: 0x8864, ptp: 0x88f7, macsec: 0x88e5 },
+  ...{ profinet: 0x8892, ethercat: 0x88a4, wake: 0x0842, ipx: 0x8137, appletalk: 0x809b, fcoe: 0x8906, goose: 0x88b8 },
+} as const;
+const PROTOCOL = {
+  ...{ icmp: 1, igmp: 2, ipip: 4, tcp: 6, udp: 17, dccp: 33, ipv6: 41, rsvp: 46, gre: 47, esp: 50, ah: 51, icmpv6: 58 },
+  ...{ none: 59, eigrp: 88, ospf: 89, pim: 103, vrrp: 112, l2tp: 115, sctp: 132, udplite: 136, unassigned: 253 },
+} as const;
+/** IEEE 802.1Q, table 8-1: addresses that ordinary bridges do not forward. */
+const GROUP = (last: number) => Buffer.from([0x01, 0x80, 0xc2, 0, 0, last]);
 const VLAN = Buffer.from([0x20, 77]); // priority 1, VLAN 77
 const MORE_FRAGMENTS = 0x2000;
 
@@ -55,6 +64,29 @@ export function craft({ from, to, source, next }: Way): readonly Crafted[] {
     frame("VLAN-tagged UDP", TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.udp, udp(text("tagged")))), bridged),
     frame("VLAN-tagged TCP", TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.tcp, syn)), bridged),
     frame("VLAN-tagged ARP", TYPE.vlan, tag(TYPE.arp, arp(from[4], to[4], source)), { ...bridged, toward: BROADCAST }),
+    ...(["igmp", "ipip", "dccp", "rsvp", "esp", "ah", "eigrp", "ospf", "pim", "vrrp", "l2tp", "udplite"] as const).map(
+      (name) =>
+        frame(`IP protocol ${PROTOCOL[name]} (${name})`, TYPE.ipv4, v4(PROTOCOL[name], text(`${name}, 16 bytes+`))),
+    ),
+    ...(["ospf", "esp", "none"] as const).map((name) =>
+      frame(`IPv6 next header ${PROTOCOL[name]} (${name})`, TYPE.ipv6, v6(PROTOCOL[name], text(`${name} of IPv6`))),
+    ),
+    ...(
+      ["mpls", "pppoe", "ptp", "macsec", "profinet", "ethercat", "wake", "ipx", "appletalk", "fcoe", "goose"] as const
+    ).map((name) =>
+      frame(`EtherType ${name}`, TYPE[name], text(`a frame of ${name}, with more than 46 bytes of payload`), bridged),
+    ),
+    frame("STP", 39, Buffer.from("4242030000000000".padEnd(78, "00"), "hex"), { ...bridged, toward: GROUP(0) }),
+    frame("LACP", TYPE.slow, Buffer.from("0101".padEnd(220, "01"), "hex"), { ...bridged, toward: GROUP(2) }),
+    frame("802.1X", TYPE.eapol, text("EAPOL, of more than 46 bytes of payload, as Ethernet"), {
+      ...bridged,
+      toward: GROUP(3),
+    }),
+    frame("LLDP", TYPE.lldp, text("LLDP, of more than 46 bytes of payload, as Ethernet "), {
+      ...bridged,
+      toward: GROUP(14),
+    }),
+    frame("QinQ-tagged UDP", TYPE.qinq, tag(TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.udp, udp(text("twice"))))), bridged),
     frame("an EtherType of nobody's", TYPE.own, text("local experiment, of more than 46 bytes of payload"), bridged),
   ];
 }

@@ -1,4 +1,4 @@
-import type { End } from "./network.ts";
+import type { End, Network } from "./network.ts";
 
 const SENDER = new URL("./programs/frames.py", import.meta.url).pathname;
 
@@ -6,6 +6,17 @@ const SENDER = new URL("./programs/frames.py", import.meta.url).pathname;
 export async function hardware(host: Pick<End, "must">, device: string): Promise<Buffer> {
   const [link] = JSON.parse(await host.must("ip", ["-j", "link", "show", "dev", device])) as [{ address: string }];
   return Buffer.from(link.address.replaceAll(":", ""), "hex");
+}
+
+/** The hardware addresses of a sender, and of its next hop toward the other end. */
+export async function wayBetween(
+  { topology, client, server, node }: Network,
+  from: End,
+): Promise<{ readonly source: Buffer; readonly next: Buffer }> {
+  const to = from === client ? server : client;
+  const router = from === client ? node.networkA : node.networkB;
+  const next = topology === "bridge" ? hardware(to, to.interface) : hardware(node, router);
+  return { source: await hardware(from, from.interface), next: await next };
 }
 
 /** Sends Ethernet frames from a host, unchanged. */

@@ -1,4 +1,4 @@
-import type { Scenario } from "./claim.ts";
+import type { Claim, Scenario } from "./claim.ts";
 import { ADDRESSES } from "./claims/addresses.ts";
 import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "./claims/failure.ts";
 import { FIRST_PACKET } from "./claims/first-packet.ts";
@@ -11,13 +11,28 @@ import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
 import { ONE_TOOL, ROUTER_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
+import { BOTH_WAYS, MID_STREAM_RESET, UNSEEN } from "./claims/unseen.ts";
 
 /** A node with the default settings, which still works afterwards. `load`: how many seconds the clients of the last claim run. */
 export function ordinary(load: number): Scenario {
   return {
     about: "Default settings",
-    claims: [...ADDRESSES, ...TRAFFIC, ...FIRST_PACKET, ...PAST_THE_NODE, ...ODD_PACKETS, carries(load)],
+    claims: [
+      ...ADDRESSES,
+      ...TRAFFIC,
+      ...FIRST_PACKET,
+      ...PAST_THE_NODE,
+      ...ODD_PACKETS,
+      ...UNSEEN,
+      ...BOTH_WAYS.map(onBridge),
+      carries(load),
+    ],
   };
+}
+
+/** Only a bridge takes connections of both sides by default. */
+function onBridge(claim: Claim): Claim {
+  return { ...claim, only: "bridge" };
 }
 
 /** Nodes with other settings, and with failures: the last claims of each stop or kill its node. */
@@ -32,7 +47,11 @@ export const SPECIAL = {
     claims: BEYOND_ROUTERS,
   },
   kept: { about: "stop: keep", listener: KEPT, claims: [KEEP] },
-  settings: { about: "Other settings", listener: OTHER_SETTINGS, claims: SETTINGS },
+  settings: {
+    about: "Other settings",
+    listener: OTHER_SETTINGS,
+    claims: [...MID_STREAM_RESET, ...BOTH_WAYS, ...SETTINGS],
+  },
   tool: { about: "A tool", tools: [{ name: "ips" }], config: TOOL_CONFIG, claims: ONE_TOOL },
   tools: { about: "Two tools", tools: [{ name: "ips" }, { name: "dlp", onFailure: "bypass" }], claims: TWO_TOOLS },
   routerTool: { about: "A tool that is a router", tools: [{ name: "fw", layer: 3 }], claims: ROUTER_TOOL },

@@ -42,7 +42,8 @@ function keeps(family: Family): Claim {
 
 function backwards(family: Family): Claim {
   return {
-    says: `IPv${family}: a connection from network B to network A passes unchanged and is not a session`,
+    says: `IPv${family}: a router lets a connection from network B to network A pass unchanged, and it is not a session`,
+    only: "routed",
     async check({ network: { client, server }, node }) {
       await using _ = await serve(client, BACKWARDS, (peer) => {
         peer.write(`${peer.remoteAddress} ${peer.remotePort}\n`);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { until } from "../../test/processes.ts";
 import type { Claim, Stage } from "../claim.ts";
 import { type CraftedSyn, synInFragments, tcpFrame } from "../craft.ts";
-import { hardware, sendFrames } from "../hardware.ts";
+import { sendFrames, wayBetween } from "../hardware.ts";
 import { FAMILIES, type Family } from "../network.ts";
 import { firstWith, segmentsOf } from "../segments.ts";
 import { PORTS } from "../servers.ts";
@@ -28,7 +28,10 @@ function fragmentsAreTaken(family: Family): Claim {
       await using there = await watch(server, server.interface, "tcp");
       const since = Date.now();
       const syn = synOf(stage, family, PORTS.https);
-      await sendFrames(stage.network.client, synInFragments(syn, await wayOf(stage)));
+      await sendFrames(
+        stage.network.client,
+        synInFragments(syn, await wayBetween(stage.network, stage.network.client)),
+      );
       const session = await stage.node.sessionFrom(syn.source, since);
       const seen = await there.shows("the node's SYN", (frames) =>
         segmentsOf(frames, PORTS.https).find(({ from, flags }) => from === syn.source && flags === "S"),
@@ -46,7 +49,10 @@ function fragmentsAreBypassed(family: Family): Claim {
       const { server } = stage.network;
       await using there = await watch(server, server.interface);
       const syn = synOf(stage, family, PORTS.bypassed);
-      await sendFrames(stage.network.client, synInFragments(syn, await wayOf(stage)));
+      await sendFrames(
+        stage.network.client,
+        synInFragments(syn, await wayBetween(stage.network, stage.network.client)),
+      );
       // Whole or in fragments again: the server answers the client's own sequence number.
       const answer = await there.shows("the server's answer", (frames) =>
         segmentsOf(frames, PORTS.bypassed).find(({ to, flags }) => to === syn.source && flags === "SA"),
@@ -65,7 +71,7 @@ function impossibleFlags(family: Family): Claim {
       const { client, server } = stage.network;
       const before = await impossible(stage);
       await using there = await watch(server, server.interface, "tcp");
-      const way = await wayOf(stage);
+      const way = await wayBetween(stage.network, stage.network.client);
       const odd = IMPOSSIBLE.map((flags) => ({ ...synOf(stage, family, PORTS.closed), flags }));
       const last = synOf(stage, family, PORTS.closed);
       await sendFrames(
@@ -101,10 +107,4 @@ function synOf({ network: { client, server } }: Stage, family: Family, target: n
 
 function sequenceOf({ source }: CraftedSyn): number {
   return (source * 65_537) % 2 ** 32;
-}
-
-/** The hardware addresses of the client and of its next hop toward the server. */
-async function wayOf({ network: { topology, client, server, node } }: Stage) {
-  const next = topology === "bridge" ? hardware(server, server.interface) : hardware(node, node.networkA);
-  return { source: await hardware(client, client.interface), next: await next };
 }

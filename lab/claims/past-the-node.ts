@@ -3,7 +3,7 @@ import { DOMAIN } from "../../test/pki.ts";
 import type { Claim, Stage } from "../claim.ts";
 import { craft } from "../craft.ts";
 import { ask } from "../ends.ts";
-import { hardware, sendFrames } from "../hardware.ts";
+import { sendFrames, wayBetween } from "../hardware.ts";
 import { FAMILIES, type Family } from "../network.ts";
 import { bytesToward, firstWith, segmentsOf } from "../segments.ts";
 import { PORTS } from "../servers.ts";
@@ -65,14 +65,10 @@ async function rowPackets({ network }: Stage): Promise<number> {
 
 function untouched(direction: "A to B" | "B to A"): Claim {
   return {
-    says: `Traffic other than TCP crosses from ${direction} bit for bit: ICMP, UDP, GRE, SCTP, fragments and, on the bridge, ARP and VLAN-tagged frames`,
+    says: `Traffic other than TCP crosses from ${direction} bit for bit: ICMP, UDP, other IP protocols, fragments and, on the bridge, LACP, STP and frames that are not IP`,
     async check({ network }) {
       const [from, to] = direction === "A to B" ? [network.client, network.server] : [network.server, network.client];
-      const next =
-        network.topology === "bridge"
-          ? await hardware(to, to.interface)
-          : await hardware(network.node, from === network.client ? network.node.networkA : network.node.networkB);
-      const own = await hardware(from, from.interface);
+      const { source: own, next } = await wayBetween(network, from);
       const frames = craft({ from: from.address, to: to.address, source: own, next }).filter(
         ({ only }) => only === undefined || only === network.topology,
       );

@@ -9,7 +9,13 @@ import { watch } from "../wire.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
 /** Settings that differ from the listener's defaults. */
-export const OTHER_SETTINGS = { synHold: false, blockQuic: true, ports: [PORTS.https, PORTS.closed] } as const;
+export const OTHER_SETTINGS = {
+  synHold: false,
+  blockQuic: true,
+  ports: [PORTS.https, PORTS.closed],
+  direction: "both",
+  midStream: "reset",
+} as const;
 
 export const SETTINGS: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [acceptsFirst(family), refusesQuic(family)]),

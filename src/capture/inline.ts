@@ -4,7 +4,7 @@ import { type Accept, listen } from "../engine/listen.ts";
 import { ConfigError, InvariantError } from "../errors.ts";
 import type { Marks } from "../kernel/listener/lane.ts";
 import { openQueue } from "../linux/nfqueue.ts";
-import { readSyn } from "../linux/packet.ts";
+import { readReset, readSyn } from "../linux/packet.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { arriveInline } from "./inline-arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
@@ -29,7 +29,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
   const { path, inline, worker, loop, settings, arrive } = context;
   const planned = inline?.listeners.find(({ name }) => name === listener.name);
   if (!inline || !planned) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
-  const { sharedPort, workerPorts, queues, clientMark, serverMark } = planned;
+  const { sharedPort, workerPorts, queues, onward, clientMark, serverMark } = planned;
   const [ownPort, number] = [workerPorts[worker], queues[worker]];
   const connect = (from: Endpoint, to: Endpoint) =>
     connectFrom(loop, { from, to, timeout: settings().timeouts.connect, mark: serverMark });
@@ -47,7 +47,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
       if (hold && ownPort !== undefined)
         servers.push(listen(loop, { host, port: ownPort, shared: false, transparent }, accept));
     }
-    const queue = hold && number !== undefined ? openHold(number, inline.marks, worker, hold) : undefined;
+    const queue = hold && number !== undefined ? openHold(number, inline.marks, onward, worker, hold) : undefined;
     return {
       close() {
         for (const server of servers) server.close();
@@ -62,7 +62,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
 }
 
 /** The kernel's queue of held SYNs. A verdict is a mark that the rules match. */
-function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
+function openHold(number: number, marks: Marks, onward: number, worker: number, hold: SynHold) {
   const values: Readonly<Record<Exclude<SynVerdict, "drop">, number | undefined>> = {
     release: marks.workers[worker],
     pass: undefined,
@@ -75,7 +75,12 @@ function openHold(number: number, marks: Marks, worker: number, hold: SynHold) {
     number,
     onPacket({ id, payload, mark }) {
       const syn = readSyn(payload);
-      if (!syn) return queue.verdict(id, "accept");
+      if (!syn) {
+        const reset = readReset(payload);
+        // The client has refused what answered its SYN, and the server must not hear it.
+        if (reset && hold.refused(reset.source, reset.destination)) return queue.verdict(id, "drop");
+        return queue.verdict(id, "accept", ((mark & ~marks.mask) | onward) >>> 0);
+      }
       const decide = (verdict: SynVerdict) => {
         if (verdict === "drop") return queue.verdict(id, "drop");
         const value = values[verdict];

@@ -37,6 +37,7 @@ async function arrivedAfterReload(
           sharedPort: port,
           workerPorts: [port + 1],
           queues: [],
+          onward: 0,
           clientMark: 0x10000,
           serverMark: 0x20000,
         },

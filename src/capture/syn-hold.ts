@@ -40,6 +40,8 @@ interface HeldSession {
   /** Once its connection has been accepted. */
   client: End | undefined;
   claimed(client: End): void;
+  /** The client has refused what answered its SYN: it was not this node. */
+  refused(): void;
 }
 
 /**
@@ -81,11 +83,30 @@ export class SynHold {
     return true;
   }
 
+  /** A client has sent a RST. Whether its SYN is held here: then the server's answer has reached it by another way. */
+  refused(source: Endpoint, destination: Endpoint): boolean {
+    const session = this.#held.get(flowKey(source, destination));
+    if (session?.state !== "held") return false;
+    session.refused();
+    return true;
+  }
+
   #begin(key: string, syn: HeldSyn): void {
     const { source, destination, sequence } = syn;
     const { listener, connectFrom, arrive } = this.#options;
-    const session: HeldSession = { key, sequence, state: "held", client: undefined, claimed: () => {} };
+    const refused = Promise.withResolvers<never>();
+    refused.promise.catch(() => {});
+    const session: HeldSession = {
+      ...{ key, sequence, state: "held", client: undefined, claimed: () => {} },
+      refused: () => refused.reject(new NetworkError(ASYMMETRIC, "EASYMMETRIC")),
+    };
     this.#held.set(key, session);
+    const connect: ConnectFrom = (...ends) => {
+      const connected = connectFrom(...ends);
+      // A server that answers later, by this way, finds nobody.
+      refused.promise.catch(() => connected.then((end) => end.close()).catch(() => {}));
+      return Promise.race([connected, refused.promise]);
+    };
     arrive({
       listener: listener.name,
       mode: "inline",
@@ -94,7 +115,7 @@ export class SynHold {
         return session.client;
       },
       locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: false }),
-      dial: ([address = destination.address], port) => connectFrom(source, { address, port }),
+      dial: ([address = destination.address], port) => connect(source, { address, port }),
       welcome: () => this.#release(syn, session),
       refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
       again: (client) => arriveInline(client, source, destination, listener, connectFrom),
@@ -140,12 +161,16 @@ function answerTo(refusal: Refusal, silence: "reset" | "silent"): SynVerdict {
   return UNREACHABLE[refusal.code] ?? "reset";
 }
 
+const ASYMMETRIC = "The server's answer took another way: only one direction of this connection crosses the node";
+
 const UNREACHABLE: Readonly<Record<string, SynVerdict>> = {
   EHOSTUNREACH: "hostUnreachable",
   EHOSTDOWN: "hostUnreachable",
   ENETUNREACH: "netUnreachable",
   // ICMPv6: administratively prohibited. Of IPv4's the kernel makes EHOSTUNREACH.
   EACCES: "prohibited",
+  // The client has given up.
+  EASYMMETRIC: "drop",
 };
 
 function flowKey(source: Endpoint, destination: Endpoint): string {

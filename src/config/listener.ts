@@ -60,6 +60,18 @@ const inline = z.strictObject({
     .describe(
       "Bridge: routes to networks behind routers other than the gateway. This machine's own routes are not used.",
     ),
+  direction: z
+    .enum(["aToB", "both"])
+    .optional()
+    .describe(
+      "Whose connections the node takes: those that networkA's side opens (aToB), or those of both sides. Absent: both on a bridge, aToB on a router.",
+    ),
+  midStream: z
+    .enum(["pass", "reset"])
+    .default("pass")
+    .describe(
+      "Connections that began before the node stood in the path, which it cannot decrypt: let them pass, or reset them.",
+    ),
   ports: z
     .unknown()
     .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))

@@ -133,7 +133,8 @@ const kernelCount = z.object({
     .describe(
       "row: new connections that a rule or list of the network phase decided; accepted: SYNs handed to a worker; " +
         "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused; " +
-        "impossible: TCP packets dropped for flags that no TCP sends together",
+        "impossible: TCP packets dropped for flags that no TCP sends together; midStream: packets of connections that began " +
+        "before the node; asymmetric: packets of connections of which one direction crosses the node; tagged: frames with a VLAN tag",
     ),
   name: z.string().optional().describe("the rule or list of a row"),
   packets: amount,

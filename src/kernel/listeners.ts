@@ -8,9 +8,8 @@ import { networkRows } from "../policy/network-rows.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { applyPlan, undoPlan } from "./apply.ts";
 import { type Counted, carryCounts } from "./listener/counters.ts";
-import type { InlineListener, Plan, PlannedCounter } from "./listener/lane.ts";
+import type { InlineListener, LiveConnection, Plan, PlannedCounter } from "./listener/lane.ts";
 import { planInline } from "./listener/plan.ts";
-import type { LiveConnection } from "./listener/policy-rows.ts";
 
 /** The kernel's part of the inline listeners: bridges, routes, settings and rules. The supervisor calls these. */
 
@@ -23,7 +22,8 @@ export interface ListenersConfig {
 /** A listener of the configuration, of any mode. */
 type AnyListener = ConfiguredInline | { readonly mode: string };
 
-interface ConfiguredInline extends Omit<InlineListener, "path" | "addresses" | "gateways" | "ports"> {
+interface ConfiguredInline extends Omit<InlineListener, "path" | "addresses" | "gateways" | "ports" | "direction"> {
+  readonly direction?: InlineListener["direction"] | undefined;
   readonly address?: string | readonly string[] | undefined;
   readonly gateway?: string | readonly string[] | undefined;
   readonly ports: "all" | readonly ConditionValue[];
@@ -48,7 +48,7 @@ const NUMBERS = {
 export function planListeners(
   { config, policy }: ListenersConfig,
   workers: number,
-  live: readonly LiveConnection[] = [],
+  live?: readonly LiveConnection[],
 ): Plan | undefined {
   const inline = config.listeners.flatMap((listener, index) =>
     "networkA" in listener ? [{ listener, path: `listeners[${index}]` }] : [],
@@ -65,11 +65,14 @@ export function planListeners(
       addresses: address === undefined ? [] : [address].flat(),
       gateways: gateway === undefined ? [] : [gateway].flat(),
       ports: ports === "all" ? ports : rangesOf(ports),
+      direction: listener.direction ?? (listener.topology === "bridge" ? "both" : "aToB"),
+      // After a reload the kernel no longer knows which connections it saw begin.
+      midStream: live === undefined ? listener.midStream : "pass",
     })),
     features: probeFeatures(),
     bridgeMacs,
     rows: networkRows(policy),
-    live,
+    live: live ?? [],
   });
 }
 

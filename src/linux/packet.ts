@@ -1,9 +1,9 @@
-/** A SYN, the first packet of a TCP connection. */
-export interface Syn {
+/** The ends of a TCP packet without payload: a SYN, or a RST. */
+export interface Segment {
   readonly family: 4 | 6;
   readonly source: { readonly address: string; readonly port: number };
   readonly destination: { readonly address: string; readonly port: number };
-  /** The initial sequence number. It tells a retransmitted SYN from a new one with the same ends. */
+  /** A SYN's tells a retransmitted one from a new one with the same ends. */
   readonly sequence: number;
 }
 
@@ -16,22 +16,33 @@ const RST = 4;
 const ACK = 16;
 
 /**
- * Reads a SYN from its IP header on. Addresses are written as Node writes those of a socket. Undefined: the packet is no SYN, or
- * malformed. The packet may be cut anywhere after the TCP flags.
+ * Reads a SYN, the first packet of a TCP connection, from its IP header on. Addresses are written as Node writes those of a socket.
+ * Undefined: the packet is no SYN, or malformed. The packet may be cut anywhere after the TCP flags.
  */
-export function readSyn(packet: Buffer): Syn | undefined {
+export function readSyn(packet: Buffer): Segment | undefined {
+  return readSegment(packet, (flags) => (flags & (FIN | SYN | RST | ACK)) === SYN);
+}
+
+/** Reads a RST in the same way. */
+export function readReset(packet: Buffer): Segment | undefined {
+  return readSegment(packet, (flags) => (flags & RST) !== 0);
+}
+
+type Wanted = (flags: number) => boolean;
+
+function readSegment(packet: Buffer, isWanted: Wanted): Segment | undefined {
   const version = (packet[0] ?? 0) >> 4;
-  if (version === 4) return readV4(packet);
-  return version === 6 ? readV6(packet) : undefined;
+  if (version === 4) return readV4(packet, isWanted);
+  return version === 6 ? readV6(packet, isWanted) : undefined;
 }
 
 /** RFC 791, section 3.1. */
-function readV4(packet: Buffer): Syn | undefined {
+function readV4(packet: Buffer, isWanted: Wanted): Segment | undefined {
   const start = (packet[0]! & 15) * 4;
   if (start < 20 || packet.length < start + TCP_HEADER_READ) return undefined;
   // Only a first fragment starts with the TCP header.
   if (packet[9] !== TCP || (packet.readUInt16BE(6) & 0x1fff) !== 0) return undefined;
-  return readTcp(packet, start, 4, formatV4(packet, 12), formatV4(packet, 16));
+  return readTcp(packet, start, isWanted, 4, formatV4(packet, 12), formatV4(packet, 16));
 }
 
 const FRAGMENT = 44;
@@ -42,7 +53,7 @@ const EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 60, FRAGMENT, AUTHENTICA
 const MAX_EXTENSIONS = 8;
 
 /** RFC 8200, section 3. */
-function readV6(packet: Buffer): Syn | undefined {
+function readV6(packet: Buffer, isWanted: Wanted): Segment | undefined {
   let next = packet[6];
   let at = 40;
   for (let count = 0; next !== TCP; count++) {
@@ -54,7 +65,7 @@ function readV6(packet: Buffer): Syn | undefined {
     at += length;
   }
   if (packet.length < at + TCP_HEADER_READ) return undefined;
-  return readTcp(packet, at, 6, formatV6(packet, 8), formatV6(packet, 24));
+  return readTcp(packet, at, isWanted, 6, formatV6(packet, 8), formatV6(packet, 24));
 }
 
 /** In bytes. The authentication header counts in units of four bytes: RFC 4302, section 2.2. */
@@ -63,8 +74,15 @@ function extensionLength(type: number, counted: number): number {
   return type === AUTHENTICATION ? (counted + 2) * 4 : (counted + 1) * 8;
 }
 
-function readTcp(packet: Buffer, at: number, family: 4 | 6, source: string, destination: string): Syn | undefined {
-  if ((packet[at + 13]! & (FIN | SYN | RST | ACK)) !== SYN) return undefined;
+function readTcp(
+  packet: Buffer,
+  at: number,
+  isWanted: Wanted,
+  family: 4 | 6,
+  source: string,
+  destination: string,
+): Segment | undefined {
+  if (!isWanted(packet[at + 13]!)) return undefined;
   return {
     family,
     source: { address: source, port: packet.readUInt16BE(at) },

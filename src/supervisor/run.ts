@@ -40,6 +40,7 @@ import { Sharing } from "./sharing.ts";
 import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
+import { reportUnseen } from "./unseen.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { workerSetup } from "./worker-setup.ts";
 import { chooseWorkerUser } from "./worker-user.ts";
@@ -217,7 +218,7 @@ async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void
   const remind = setInterval(() => logWarnings(state.active), REMIND);
   steps.push(() => clearInterval(remind));
   await workers.start(workerSetup(state));
-  steps.push(() => workers.stop(0));
+  steps.push(() => workers.stop(0), reportUnseen(state));
   state.watch = watchConfiguredTools(state);
   steps.push(() => state.watch.close());
 }

@@ -20,6 +20,8 @@ const INPUT: PlanInput = {
       ports: "all",
       synHold: true,
       blockQuic: true,
+      direction: "both",
+      midStream: "pass",
     },
   ],
   workers: 1,

@@ -1,6 +1,12 @@
 import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
+import type { Endpoint } from "../../vocabulary.ts";
 import type { Step } from "../step.ts";
-import type { LiveConnection } from "./policy-rows.ts";
+
+/** A TCP connection by its ends. */
+export interface LiveConnection {
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+}
 
 /** An inline listener: Clearline stands between its two interfaces. */
 export interface InlineListener {
@@ -21,6 +27,10 @@ export interface InlineListener {
   readonly ports: "all" | readonly (number | PortRange)[];
   readonly synHold: boolean;
   readonly blockQuic: boolean;
+  /** Which side's connections the node takes: those that clients at networkA open, or both sides'. */
+  readonly direction: "aToB" | "both";
+  /** What happens to connections that began before the node: they go on, or get a RST. */
+  readonly midStream: "pass" | "reset";
 }
 
 export interface PlanInput {
@@ -66,6 +76,8 @@ export interface PlannedListener {
   readonly workerPorts: readonly number[];
   /** By worker: the NFQUEUE with the SYNs that it holds. Empty without synHold. */
   readonly queues: readonly number[];
+  /** The code of a held packet that goes on its way without a session. */
+  readonly onward: number;
   /** SO_MARK of the listening sockets, and of those toward servers: rules and routes recognise the sockets by it. */
   readonly clientMark: number;
   readonly serverMark: number;
@@ -88,7 +100,16 @@ export interface PlannedCounter {
   readonly name: string;
   readonly listener: string;
   /** "row": the connections that the row with the index `row` has decided. */
-  readonly counts: "row" | "accepted" | "refused" | "unserved" | "quic" | "impossible";
+  readonly counts:
+    | "row"
+    | "accepted"
+    | "refused"
+    | "unserved"
+    | "quic"
+    | "impossible"
+    | "midStream"
+    | "tagged"
+    | "asymmetric";
   readonly row: number | undefined;
   /** The row's name in the policy. Its index changes when the policy changes. */
   readonly rowName: string | undefined;

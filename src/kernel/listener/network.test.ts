@@ -458,6 +458,8 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
     ports: "all",
     synHold: true,
     blockQuic: false,
+    direction: "aToB",
+    midStream: "pass",
     ...listener,
   };
   return {

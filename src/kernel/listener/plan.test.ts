@@ -22,6 +22,8 @@ const EDGE: InlineListener = {
   ports: "all",
   synHold: true,
   blockQuic: false,
+  direction: "aToB",
+  midStream: "pass",
 };
 const BRIDGE: InlineListener = {
   ...EDGE,
@@ -65,7 +67,7 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
     workers: 3,
     listeners: [EDGE, BRIDGE, { ...EDGE, name: "off", networkA: "eth5", networkB: "eth6", synHold: false }],
   });
-  const numbered = listeners.map(({ clientMark: _a, serverMark: _b, ...numbers }) => numbers);
+  const numbered = listeners.map(({ clientMark: _a, serverMark: _b, onward: _c, ...numbers }) => numbers);
   assert.deepEqual(numbered, [
     { name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
     { name: "wire", sharedPort: 15_004, workerPorts: [15_005, 15_006, 15_007], queues: [33, 34, 35] },
@@ -139,7 +141,7 @@ test("Rules are in the policy's order, and connections that no row decides are i
   );
 });
 
-test("A bridge lifts no connection that the network phase bypasses, in either direction", () => {
+test("On a bridge, a connection that the network phase bypasses is not one that began before the node", () => {
   const rows: NetworkRow[] = [
     { name: "inside", action: "decrypt", client: ["10.9.0.0/16"] },
     {
@@ -152,16 +154,11 @@ test("A bridge lifts no connection that the network phase bypasses, in either di
     },
   ];
   const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows });
-  const ends = (side: string) =>
-    chainOf(nft, `tcp-${side}-0`, "bridge")
-      .filter((rule) => rule.includes("@row"))
-      .map((rule) => rule.replace(/meta mark set .* goto/, "goto"));
+  const ends = (side: string) => chainOf(nft, `tcp-${side}-0`, "bridge").filter((rule) => rule.includes("@row"));
   assert.deepEqual(ends("a"), [
-    "ip saddr @row-0-client-4 goto lift-0",
     "ip saddr @row-1-client-4 ip daddr @row-1-server-4 tcp dport { 443-444 } tcp sport { 1-9 } accept",
   ]);
   assert.deepEqual(ends("b"), [
-    "ip daddr @row-0-client-4 goto lift-0",
     "ip daddr @row-1-client-4 ip saddr @row-1-server-4 tcp sport { 443-444 } tcp dport { 1-9 } accept",
   ]);
   // The frames were judged already, but not a connection whose first packet came in fragments.
@@ -179,7 +176,7 @@ test("Packets with flags that no TCP sends together are dropped and counted, as 
     ["tcp-b-1", "bridge"],
   ] as const) {
     const dropped = chainOf(nft, name, family).filter((rule) => /counter name "impossible-\d" drop/.test(rule));
-    assert.equal(dropped.length, 4, name);
+    assert.equal(dropped.length, 1, name);
   }
   const counted = counters.filter(({ counts }) => counts === "impossible");
   assert.deepEqual(
@@ -188,23 +185,68 @@ test("Packets with flags that no TCP sends together are dropped and counted, as 
   );
 });
 
-test("A bridge goes on lifting live connections, even if new rows bypass them", () => {
+test("A new ruleset of a bridge knows the connections that live, whatever the new rows say", () => {
   const rows: NetworkRow[] = [{ name: "now", action: "bypass" }];
   const live = [
     { client: { address: "10.3.0.2", port: 40_000 }, server: { address: "10.3.0.3", port: 443 } },
     { client: { address: "fd00:3::2", port: 40_001 }, server: { address: "fd00:3::3", port: 443 } },
   ];
   const { nft } = planInline({ ...INPUT, listeners: [BRIDGE], rows, live });
-  assert.match(nft, /elements = \{ 10\.3\.0\.2 \. 40000 \. 10\.3\.0\.3 \. 443 \}/);
-  for (const [side, code, tuple] of [
-    ["a", "0xc00000", "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
-    ["b", "0xd00000", "ip6 daddr . tcp dport . ip6 saddr . tcp sport"],
-  ] as const) {
+  const elements = (set: string) => nft.split(`set ${set} {`)[1]!.split("}")[0];
+  assert.match(elements("clients-0-4")!, /elements = \{ 10\.3\.0\.2 \. 40000 \. 10\.3\.0\.3 \. 443 $/);
+  assert.match(elements("servers-0-6")!, /elements = \{ fd00:3::3 \. 443 \. fd00:3::2 \. 40001 $/);
+  for (const side of ["a", "b"]) {
     const rules = chainOf(nft, `tcp-${side}-0`, "bridge");
-    const kept = rules.indexOf(`${tuple} @live-6 meta mark set meta mark & 0xff00ffff | ${code} goto lift-0`);
-    assert.ok(kept >= 0 && kept < rules.indexOf("# now: bypass"));
+    const known = rules.findIndex((rule) => rule.includes("@clients-0-4 goto of-clients-0-4"));
+    assert.ok(known >= 0 && known < rules.indexOf("# now: bypass"));
   }
-  assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /@live/);
+  assert.doesNotMatch(planInline({ ...INPUT, listeners: [BRIDGE], rows }).nft, /elements/);
+});
+
+for (const [direction, opening] of [
+  ["both", "goto new-0"],
+  ["aToB", "goto passed-0"],
+] as const) {
+  test(`With direction ${direction}, the first frame of a connection from side B goes to ${opening.slice(5)}`, () => {
+    const { nft } = planInline({ ...INPUT, listeners: [{ ...BRIDGE, direction }] });
+    const first = (side: string) =>
+      chainOf(nft, `tcp-${side}-0`, "bridge").find((rule) => rule.startsWith("tcp flags & (fin|syn|rst|ack) == syn"));
+    assert.match(first("a")!, /goto new-0$/);
+    assert.ok(first("b")?.endsWith(opening), String(first("b")));
+  });
+}
+
+test("A router takes the connections of both sides where it should", () => {
+  const one = planInline(INPUT).nft;
+  const both = planInline({ ...INPUT, listeners: [{ ...EDGE, direction: "both" }] }).nft;
+  for (const [nft, links] of [
+    [one, ["eth1"]],
+    [both, ["eth1", "eth2"]],
+  ] as const) {
+    const from = links.map((link) => `iifname "${link}"`);
+    assert.deepEqual(
+      chainOf(nft, "arriving").slice(2),
+      from.map((each) => `${each} goto from-a-0`),
+    );
+    assert.deepEqual(
+      chainOf(nft, "steer").slice(1),
+      from.map((each) => `${each} goto steer-0`),
+    );
+    assert.equal(chainOf(nft, "hold").length, 1 + 2 * links.length);
+  }
+  assert.match(chainOf(both, "existing-a-0").join("\n"), /socket mark 0xd00000 return/);
+});
+
+test("Connections that began before the node pass and are counted, or are reset", () => {
+  const [bridge, router] = [BRIDGE, EDGE].map(
+    (listener) => (midStream: "pass" | "reset") =>
+      planInline({ ...INPUT, listeners: [{ ...listener, midStream }] }).nft,
+  ) as [(midStream: "pass" | "reset") => string, (midStream: "pass" | "reset") => string];
+  const last = (nft: string, name: string, family?: string) => chainOf(nft, name, family).at(-1)!;
+  assert.equal(last(bridge("pass"), "tcp-a-0", "bridge"), 'counter name "midStream-0" accept');
+  assert.match(last(bridge("reset"), "tcp-a-0", "bridge"), /counter name "midStream-0" .* 0x810000 goto lift-0$/);
+  assert.match(last(router("pass"), "from-b-0"), /ct state new .* counter name "midStream-0"$/);
+  assert.match(last(router("reset"), "unseen-0"), /counter name "midStream-0" reject with tcp reset$/);
 });
 
 test("A row applies to the listeners that it names, and never matches without addresses of one family", () => {
@@ -222,10 +264,10 @@ test("A row applies to the listeners that it names, and never matches without ad
 });
 
 test("SYNs are spread over several workers by their connection; a single worker gets them all", () => {
-  const [v4, v6] = chainOf(planInline(INPUT).nft, "intercept-0");
+  const [, , v4, v6] = chainOf(planInline(INPUT).nft, "intercept-0");
   assert.match(v4!, /^meta nfproto ipv4 jhash ip saddr \. tcp sport \. ip daddr \. tcp dport mod 2 seed 0x1 vmap /);
   assert.match(v6!, /^meta nfproto ipv6 jhash ip6 saddr /);
-  assert.deepEqual(chainOf(planInline({ ...INPUT, workers: 1 }).nft, "intercept-0"), ["goto held-0-0"]);
+  assert.deepEqual(chainOf(planInline({ ...INPUT, workers: 1 }).nft, "intercept-0").slice(2), ["goto held-0-0"]);
 });
 
 test("Without synHold there is no queue, and every SYN is for all workers", () => {
@@ -235,7 +277,7 @@ test("Without synHold there is no queue, and every SYN is for all workers", () =
     features: { ...INPUT.features, nftQueue: false },
   });
   assert.doesNotMatch(nft, /queue|held|worker-/);
-  assert.deepEqual(chainOf(nft, "intercept-0"), ["meta mark set meta mark & 0xff00ffff | 0x800000 accept"]);
+  assert.equal(chainOf(nft, "intercept-0").at(-1), "meta mark set meta mark & 0xff00ffff | 0x800000 accept");
   assert.ok(steps.every((step) => step.kind !== "hold-table"));
 });
 

@@ -18,11 +18,12 @@ export function planInline(input: PlanInput): Plan {
   const marks = readMarks(input.markShift, input.workers);
   const { nft, counters } = writeRules(lanes, marks.mask, input);
   return {
-    listeners: lanes.map(({ index, listener, sharedPort, workerPorts, queues }) => ({
+    listeners: lanes.map(({ index, listener, bridge, sharedPort, workerPorts, queues }) => ({
       name: listener.name,
       sharedPort,
       workerPorts,
       queues,
+      onward: bridge === undefined ? 0 : markOf(CODE.PASSING + index, input.markShift),
       clientMark: markOf(CODE.SIDE_A + index, input.markShift),
       serverMark: markOf(CODE.SIDE_B + index, input.markShift),
     })),

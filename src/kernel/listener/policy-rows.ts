@@ -1,13 +1,6 @@
 import { ConfigError } from "../../errors.ts";
 import { type AddressBlock, blocksOf } from "../../policy/address-set.ts";
 import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
-import type { Endpoint } from "../../vocabulary.ts";
-
-/** A TCP connection by its ends. */
-export interface LiveConnection {
-  readonly client: Endpoint;
-  readonly server: Endpoint;
-}
 
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
@@ -52,33 +45,6 @@ export function rowMatches(row: NetworkRow, index: number, from: "a" | "b"): str
     });
     return ends.includes(undefined) ? [] : [join(...ends, ...ports)];
   });
-}
-
-/** Sets with the live connections, and the matches that find the packets of these connections. Empty without live connections. */
-export function liveSets(live: readonly LiveConnection[]): { sets: string[]; matches(from: "a" | "b"): string[] } {
-  const found = FAMILIES.flatMap((family) => {
-    const ends = live.flatMap(({ client, server }) => {
-      const [[a], [b]] = [readBlocks(client.address), readBlocks(server.address)];
-      return a?.family === family && b?.family === family
-        ? [`${a.text} . ${client.port} . ${b.text} . ${server.port}`]
-        : [];
-    });
-    return ends.length === 0 ? [] : [{ family, ends: [...new Set(ends)] }];
-  });
-  return {
-    sets: found.flatMap(({ family, ends }) => [
-      `set live-${family} {`,
-      `  type ipv${family}_addr . inet_service . ipv${family}_addr . inet_service`,
-      `  elements = { ${ends.join(", ")} }`,
-      "}",
-    ]),
-    matches: (from) =>
-      found.map(({ family }) => {
-        const ip = family === 4 ? "ip" : "ip6";
-        const [source, destination] = [`${ip} saddr . tcp sport`, `${ip} daddr . tcp dport`];
-        return `${from === "a" ? `${source} . ${destination}` : `${destination} . ${source}`} @live-${family}`;
-      }),
-  };
 }
 
 /** "tcp dport { 443, 8000-8099 }". Empty: every port matches. Undefined: no port matches. */

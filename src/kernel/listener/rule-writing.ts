@@ -1,8 +1,8 @@
 import type { NetworkRow } from "../../policy/network-rows.ts";
 import { hex } from "../../vocabulary.ts";
-import type { Lane, PlannedCounter } from "./lane.ts";
+import type { Lane, LiveConnection, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
-import { type LiveConnection, portMatch, rowMatches } from "./policy-rows.ts";
+import { portMatch, rowMatches } from "./policy-rows.ts";
 
 /** The input of the rules. */
 export interface RuleInput {
@@ -50,15 +50,18 @@ export const HOOK = {
 /** The first packet of a connection: RFC 9293, section 3.5. */
 export const NEW = "tcp flags & (fin|syn|rst|ack) == syn";
 
+/** The server's answer to it. */
+export const SYN_ACK = "tcp flags & (fin|syn|rst|ack) == syn|ack";
+
 /**
  * Flags that no TCP sends together, or none at all: RFC 9293, section 3.10.7. Hosts differ in what they make of them, and some open
  * a connection on SYN with FIN.
  */
-const IMPOSSIBLE = ["(fin|syn) == fin|syn", "(syn|rst) == syn|rst", "(fin|rst) == fin|rst", "(fin|syn|rst|ack) == 0x0"];
+const IMPOSSIBLE = "tcp flags & (fin|syn|rst|ack) { 0x0, 0x3, 0x5, 0x6, 0x7, 0x13, 0x15, 0x16, 0x17 }";
 
 /** Drops packets with impossible flags, and counts them. */
-export function dropImpossible(w: RuleContext, lane: Lane, family: "inet" | "bridge"): string[] {
-  return IMPOSSIBLE.map((flags) => `tcp flags & ${flags} ${count(w, lane, family, "impossible")} drop`);
+export function dropImpossible(w: RuleContext, lane: Lane, family: "inet" | "bridge"): string {
+  return `${IMPOSSIBLE} ${count(w, lane, family, "impossible")} drop`;
 }
 
 /**
@@ -85,7 +88,7 @@ export function newChains(
       // Link-local addresses are valid on their own link only.
       `ip6 saddr fe80::/10 ${pass}`,
       `ip6 daddr fe80::/10 ${pass}`,
-      ...unlisted(lane, "dport", pass),
+      ...unlisted(lane, ["dport"], pass),
       ...rowRules(w, lane, "a", (row, index) => `${count(w, lane, family, "row", index)} ${verdicts[row.action]}`),
       `goto intercept-${lane.index}`,
     ]),
@@ -95,10 +98,11 @@ export function newChains(
 /** Chooses the worker by the connection's ends, so that a retransmitted SYN reaches the same worker. */
 function interceptChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", then: string): string[] {
   const name = `intercept-${lane.index}`;
-  if (!lane.listener.synHold) return chain(name, [`${w.set(CODE.INTERCEPT)} ${then}`]);
+  const pending = notePending(lane);
+  if (!lane.listener.synHold) return chain(name, [...pending, `${w.set(CODE.INTERCEPT)} ${then}`]);
   const workers = Array.from({ length: w.workers }, (_, worker) => worker);
   const held = workers.map((worker) => chain(`held-${lane.index}-${worker}`, [`${w.set(CODE.HELD + worker)} ${then}`]));
-  if (w.workers === 1) return [...held.flat(), ...chain(name, [`goto held-${lane.index}-0`])];
+  if (w.workers === 1) return [...held.flat(), ...chain(name, [...pending, `goto held-${lane.index}-0`])];
   const map = workers.map((worker) => `${worker} : goto held-${lane.index}-${worker}`).join(", ");
   const protocol =
     family === "inet"
@@ -106,29 +110,63 @@ function interceptChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", 
       : { ip: "ether type ip", ip6: "ether type ip6" };
   const spread = (ip: "ip" | "ip6") =>
     `${protocol[ip]} jhash ${ip} saddr . tcp sport . ${ip} daddr . tcp dport mod ${w.workers} seed 0x1 vmap { ${map} }`;
-  return [...held.flat(), ...chain(name, [spread("ip"), spread("ip6")])];
+  return [...held.flat(), ...chain(name, [...pending, spread("ip"), spread("ip6")])];
 }
 
-/** Forwards packets to ports that the listener does not take. */
-export function unlisted({ ports }: Lane, field: "dport" | "sport", pass = "accept"): string[] {
-  const listed = portMatch(field, ports);
+/** Forwards packets to ports that the listener does not take. `fields`: those that may have the server's port. */
+export function unlisted({ ports }: Lane, fields: readonly ("dport" | "sport")[], pass = "accept"): string[] {
+  const listed = portMatch("dport", ports);
   if (listed === undefined) return [pass];
-  return listed === "" ? [] : [`${listed.replace(field, `${field} !=`)} ${pass}`];
+  if (listed === "") return [];
+  return [`${fields.map((field) => listed.replace("dport", `${field} !=`)).join(" ")} ${pass}`];
 }
 
-/** The rules of all rows that apply to this listener, for packets from this side. */
+/** The rules of all rows that apply to this listener and have a verdict, for packets from this side. */
 export function rowRules(
   w: RuleContext,
   lane: Lane,
   side: "a" | "b",
-  verdict: (row: NetworkRow, index: number) => string,
+  verdict: (row: NetworkRow, index: number) => string | undefined,
 ): string[] {
   return w.rows.flatMap((row, index) => {
     if (row.listeners !== undefined && !row.listeners.includes(lane.listener.name)) return [];
-    const rules = rowMatches(row, index, side).map((match) => `${match} ${verdict(row, index)}`.trim());
+    const then = verdict(row, index);
+    if (then === undefined) return [];
+    const rules = rowMatches(row, index, side).map((match) => `${match} ${then}`.trim());
     return rules.length === 0 ? [] : [`# ${printable(row.name)}: ${row.action}`, ...rules];
   });
 }
+
+/** The connections that have sent their SYN and wait for an answer: what their clients send next is for the IP rules too. */
+export function pendingSets({ index }: Lane): string[] {
+  return ([4, 6] as const).flatMap((family) => [
+    `set pending-${index}-${family} {`,
+    `  type ipv${family}_addr . inet_service . ipv${family}_addr . inet_service`,
+    ...["  flags dynamic,timeout", "  timeout 1m", "  size 65536", "}"],
+  ]);
+}
+
+function notePending({ index }: Lane): string[] {
+  return PENDING.map(([family, key]) => `${NEW} update @pending-${index}-${family} { ${key} }`);
+}
+
+/**
+ * Hands over the RST of a client whose SYN is held to the worker that holds it: the server has answered the client by another way,
+ * for a client refuses a SYN-ACK that does not answer its own SYN (RFC 9293, section 3.10.7.3).
+ */
+export function heldResets(w: RuleContext, lane: Lane, family: "inet" | "bridge"): string[] {
+  if (!lane.listener.synHold) return [];
+  const counted = count(w, lane, family, "asymmetric");
+  return PENDING.map(
+    ([version, key]) =>
+      `tcp flags & rst == rst ${key} @pending-${lane.index}-${version} ${counted} goto intercept-${lane.index}`,
+  );
+}
+
+const PENDING = [
+  [4, "ip saddr . tcp sport . ip daddr . tcp dport"],
+  [6, "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
+] as const;
 
 /** The statement that counts a packet. Adds the counter to the plan. */
 export function count(

@@ -2,18 +2,22 @@ import { hex } from "../../vocabulary.ts";
 import { bridgeChains } from "./bridge-rules.ts";
 import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
+import { ownSets, passedSets } from "./own-connections.ts";
 import { inputChains, outputChains } from "./own-packets.ts";
-import { addressSets, liveSets } from "./policy-rows.ts";
+import { addressSets } from "./policy-rows.ts";
 import {
   chain,
   count,
   dropImpossible,
   HOOK,
+  heldResets,
   indent,
   NEW,
   newChains,
+  pendingSets,
   type RuleContext,
   type RuleInput,
+  SYN_ACK,
 } from "./rule-writing.ts";
 
 /** The rulesets of both families as one script, and their counters. */
@@ -42,16 +46,21 @@ export function writeRules(
     is: (code) => `${codes} == ${mark(code)}`,
     toClientLeg: ({ index }) => `${set(CODE.LOCAL_A + index)} ${notrack}accept`,
   };
-  const bridges = lanes.some(({ bridge }) => bridge !== undefined);
+  const bridges = lanes.filter(({ bridge }) => bridge !== undefined);
   const inet = inetChains(writing);
-  const bridge = bridges ? bridgeChains(writing) : [];
+  const bridge = bridges.length > 0 ? bridgeChains(writing, bridges) : [];
   const text = [
-    ...replaced("inet", inet, counters, addressSets(settings.rows)),
+    ...replaced("inet", inet, counters, [...addressSets(settings.rows), ...lanes.flatMap(pendingSets)]),
     ...replaced(
       "bridge",
       bridge,
       counters,
-      bridges ? [...addressSets(settings.rows), ...liveSets(writing.live).sets] : [],
+      bridges.length > 0
+        ? [
+            ...addressSets(settings.rows),
+            ...bridges.flatMap((lane) => [...ownSets(lane, writing.live), ...passedSets(lane), ...pendingSets(lane)]),
+          ]
+        : [],
     ),
   ];
   return { nft: `${text.join("\n")}\n`, counters };
@@ -85,37 +94,46 @@ function inetChains(w: RuleContext): string[] {
     ...chain("arriving", [
       HOOK.arriving,
       `iifname != { ${links.map((link) => `"${link}"`).join(", ")} } accept`,
-      ...w.lanes.map(
-        ({ index, bridge, listener }) => `iifname "${bridge?.name ?? listener.networkA}" goto from-a-${index}`,
-      ),
+      ...w.lanes.flatMap((lane) => clientLinks(lane).map((link) => `iifname "${link}" goto from-a-${lane.index}`)),
     ]),
     ...(w.features.nftQueue ? queueChain(w) : []),
     ...w.lanes.flatMap((lane) => steeringChains(w, lane)),
     ...chain("steer", [
       HOOK.steer,
-      ...w.lanes.map(
-        ({ index, bridge, listener }) => `iifname "${bridge?.name ?? listener.networkA}" goto steer-${index}`,
-      ),
+      ...w.lanes.flatMap((lane) => clientLinks(lane).map((link) => `iifname "${link}" goto steer-${lane.index}`)),
     ]),
-    ...chain("returning", [
-      HOOK.returning,
-      ...w.lanes.map(({ index, bridge, listener }) =>
-        bridge === undefined
-          ? `iifname "${listener.networkB}" goto from-b-${index}`
-          : `iifname "${bridge.name}" ${w.is(CODE.SIDE_B + index)} goto from-b-${index}`,
-      ),
-    ]),
+    ...chain("returning", [HOOK.returning, ...w.lanes.flatMap((lane) => returningRules(w, lane))]),
     ...inputChains(w),
     ...outputChains(w),
   ];
+}
+
+/** The links by which clients' packets come in. On a bridge every packet comes in by the bridge. */
+export function clientLinks({ bridge, listener }: Lane): string[] {
+  if (bridge !== undefined) return [bridge.name];
+  return listener.direction === "both" ? [listener.networkA, listener.networkB] : [listener.networkA];
+}
+
+function returningRules(w: RuleContext, { index, bridge, listener }: Lane): string[] {
+  if (bridge !== undefined) return [`iifname "${bridge.name}" ${w.is(CODE.SIDE_B + index)} goto from-b-${index}`];
+  const servers = listener.direction === "both" ? [listener.networkB, listener.networkA] : [listener.networkB];
+  const others =
+    servers.length === 1 && w.features.notrack ? [`iifname "${listener.networkA}" goto unseen-${index}`] : [];
+  return [...servers.map((link) => `iifname "${link}" goto from-b-${index}`), ...others];
 }
 
 /** Packets of a live session go to its socket. Listening sockets are skipped: they have no connection, only the same port by chance. */
 function existingChains(w: RuleContext, lane: Lane): string[] {
   const { index } = lane;
   const listening = `${TCP_AND_ERRORS} socket wildcard 1 return`;
+  // A connection to a server is found later, after address translation. The mark of a half-open socket cannot be read.
+  const serverLeg = `socket transparent 1 socket mark ${hex(markOf(CODE.SIDE_B + index, w.markShift))} return`;
   return [
-    ...chain(`existing-a-${index}`, [listening, `${TCP_AND_ERRORS} socket transparent 1 ${w.toClientLeg(lane)}`]),
+    ...chain(`existing-a-${index}`, [
+      listening,
+      ...(lane.listener.direction === "both" ? [`${TCP_AND_ERRORS} ${serverLeg}`] : []),
+      `${TCP_AND_ERRORS} socket transparent 1 ${w.toClientLeg(lane)}`,
+    ]),
     ...chain(`existing-b-${index}`, [
       listening,
       `${TCP_AND_ERRORS} socket transparent 1 ${w.set(CODE.LOCAL_B + index)} accept`,
@@ -138,12 +156,30 @@ function routedChains(w: RuleContext, lane: Lane): string[] {
     ...newChains(w, lane, "inet", "accept"),
     ...chain(`from-a-${index}`, [
       ownServices(w),
-      ...dropImpossible(w, lane, "inet"),
+      dropImpossible(w, lane, "inet"),
       `${NEW} goto new-${index}`,
       ...quic,
-      `goto existing-a-${index}`,
+      `jump existing-a-${index}`,
+      ...heldResets(w, lane, "inet"),
     ]),
-    ...chain(`from-b-${index}`, [ownServices(w), `goto existing-b-${index}`]),
+    ...chain(`from-b-${index}`, [
+      ownServices(w),
+      `jump existing-b-${index}`,
+      ...(w.features.notrack ? unseen(w, lane) : []),
+    ]),
+    ...(w.features.notrack ? chain(`unseen-${index}`, unseen(w, lane)) : []),
+  ];
+}
+
+/**
+ * Connections that are not ours, as connection tracking sees their first packet: they began before the node, or only one of their
+ * directions crosses it.
+ */
+function unseen(w: RuleContext, lane: Lane): string[] {
+  const mid = `${w.codes} == 0x0 ct state new meta l4proto tcp tcp flags & (syn|rst) == 0x0 ${count(w, lane, "inet", "midStream")}`;
+  return [
+    `${w.codes} == 0x0 ct state invalid ${SYN_ACK} ${count(w, lane, "inet", "asymmetric")}`,
+    lane.listener.midStream === "reset" ? `${mid} reject with tcp reset` : mid,
   ];
 }
 
@@ -155,11 +191,12 @@ function liftedChains(w: RuleContext, lane: Lane): string[] {
   return [
     ...newChains(w, lane, "inet", "accept", `${passing} accept`),
     ...chain(`from-a-${index}`, [
+      ...(lane.listener.direction === "both" ? bySocket(w, lane) : []),
       `${w.is(CODE.SIDE_B + index)} accept`,
       ownServices(w),
       `${NEW} socket wildcard 0 socket transparent 1 ${w.toClientLeg(lane)}`,
       `${w.codes} != { 0x0, ${hex(markOf(CODE.SIDE_A + index, w.markShift))} } accept`,
-      ...dropImpossible(w, lane, "inet").map((rule) => `${fromSideA} ${rule}`),
+      `${fromSideA} ${dropImpossible(w, lane, "inet")}`,
       `${fromSideA} ${NEW} goto new-${index}`,
       `jump existing-a-${index}`,
       passing,
@@ -168,11 +205,21 @@ function liftedChains(w: RuleContext, lane: Lane): string[] {
   ];
 }
 
+/** Where both sides open connections, what came in fragments, and errors, belong to the leg whose socket is found. */
+function bySocket(w: RuleContext, lane: Lane): string[] {
+  const { index } = lane;
+  const own = (code: number) =>
+    `socket wildcard 0 socket transparent 1 socket mark ${hex(markOf(code + index, w.markShift))}`;
+  return [
+    `${w.is(CODE.SIDE_B + index)} meta l4proto { icmp, ipv6-icmp } ${own(CODE.SIDE_A)} ${w.toClientLeg(lane)}`,
+    `${w.is(CODE.SIDE_A + index)} ${own(CODE.SIDE_B)} ${w.set(CODE.SIDE_B + index)} accept`,
+  ];
+}
+
 function queueChain(w: RuleContext): string[] {
-  const rules = w.lanes.flatMap(({ bridge, listener, queues }) =>
-    queues.map(
-      (queue, worker) =>
-        `iifname "${bridge?.name ?? listener.networkA}" ${w.is(CODE.HELD + worker)} queue num ${queue} bypass`,
+  const rules = w.lanes.flatMap((lane) =>
+    clientLinks(lane).flatMap((link) =>
+      lane.queues.map((queue, worker) => `iifname "${link}" ${w.is(CODE.HELD + worker)} queue num ${queue} bypass`),
     ),
   );
   return rules.length === 0 ? [] : chain("hold", [HOOK.hold, ...rules]);

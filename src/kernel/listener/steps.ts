@@ -3,6 +3,7 @@ import type { Step } from "../step.ts";
 import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { deliverySteps, routeSteps } from "./routing.ts";
+import { clientLinks } from "./rules.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
 export function listSteps(
@@ -26,7 +27,7 @@ export function listSteps(
 function bridgeSteps({ bridge, listener }: Lane): Step[] {
   if (bridge === undefined) return [];
   const { name, mac } = bridge;
-  // 0xfff8: forward LLDP, 802.1X and other link-local groups too. The kernel allows all but STP, pause frames and LACP.
+  // 0xfff8: forward LLDP, 802.1X and other link-local groups too. Without STP of its own, the bridge forwards that as well.
   const options = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0", "group_fwd_mask", "0xfff8"];
   return [
     {
@@ -121,9 +122,9 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
   const families = input.features.ipv6 ? (["ip", "ip6"] as const) : (["ip"] as const);
   return families.flatMap((family): Step[] => {
     const raw = (...args: string[]) => [`${family}tables-nft` as const, "-t", "raw", ...args] as const;
-    const queue = (lane: Lane, worker: number, number: number): Step => {
+    const queue = (lane: Lane, link: string, worker: number, number: number): Step => {
       const mark = `${hex(markOf(CODE.HELD + worker, input.markShift))}/${hex(mask)}`;
-      const rule = ["-i", lane.bridge?.name ?? lane.listener.networkA, "-p", "tcp", "-m", "mark", "--mark", mark];
+      const rule = ["-i", link, "-p", "tcp", "-m", "mark", "--mark", mark];
       const target = ["-j", "NFQUEUE", "--queue-num", `${number}`, "--queue-bypass"];
       return {
         kind: "command",
@@ -146,7 +147,9 @@ function holdSteps(lanes: readonly Lane[], input: PlanInput, mask: number): Step
         undo: raw("-X", "CLEARLINE-SYN"),
         check: raw("-S", "CLEARLINE-SYN"),
       },
-      ...lanes.flatMap((lane) => lane.queues.map((number, worker) => queue(lane, worker, number))),
+      ...lanes.flatMap((lane) =>
+        clientLinks(lane).flatMap((link) => lane.queues.map((number, worker) => queue(lane, link, worker, number))),
+      ),
       {
         kind: "command",
         why: "Every packet passes this chain; only packets with Clearline's mark are queued",
@@ -167,6 +170,12 @@ function cableSteps({ bridge, listener }: Lane): Step[] {
       why: `${listener.name}: ${port} is a port of the bridge`,
       name: port,
       bridge: bridge.name,
+    },
+    {
+      kind: "command",
+      why: `${listener.name}: LACP crosses too, which the kernel allows for single ports only`,
+      run: ["ip", "link", "set", "dev", port, "type", "bridge_slave", "group_fwd_mask", "0x4"],
+      check: ["ip", "link", "show", "dev", port, "type", "bridge_slave"],
     },
     { kind: "link-up", why: `${listener.name}: set the interface up; traffic flows`, name: port },
   ]);
