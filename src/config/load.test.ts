@@ -162,6 +162,7 @@ test("Without a file the node gets an explicit proxy and a feed, on loopback onl
     max: "TLSv1.3",
     belowMin: "bypass",
     aboveMax: "bypass",
+    weakTls12: false,
     ssl3Suites: "all",
   });
   assert.deepEqual(policy.certificate, faultActions("drop"));
@@ -232,10 +233,11 @@ test("The JSON Schema describes every key", () => {
   assert.deepEqual(undescribed, []);
 });
 
-test("Allowing SSL 3.0 causes a warning about its price, with block ciphers and without", async () => {
+test("Allowing SSL 3.0, or weak TLS 1.2, causes a warning about its price", async () => {
   const warned = async (versions: string) =>
     (await loadConfig(write("old.yaml", `${PROXY}policy: { versions: { ${versions} } }`))).warnings;
   assert.deepEqual(await warned("min: TLSv1"), []);
+  assert.match((await warned("weakTls12: true")).join(), /1,024 bits can be broken/);
   assert.match((await warned("min: SSLv3")).join(), /POODLE .*ssl3Suites: rc4/);
   assert.match((await warned("min: SSLv3, max: SSLv3, ssl3Suites: rc4")).join(), /RC4 leaks/);
 });

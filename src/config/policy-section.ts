@@ -37,6 +37,12 @@ const versions = z
     max: version.default("TLSv1.3").describe("The newest version that is decrypted."),
     belowMin: refusal.default("bypass").describe("What to do with a peer that speaks only older versions."),
     aboveMax: refusal.default("bypass").describe("What to do with a peer that speaks only newer versions."),
+    weakTls12: z
+      .boolean()
+      .default(false)
+      .describe(
+        "In TLS 1.2, accept servers with a Diffie-Hellman group below 2,048 bits or a signature below SHA-256 if the client offers nothing better.",
+      ),
     ssl3Suites: z
       .enum(["all", "rc4"])
       .default("all")

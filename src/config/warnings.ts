@@ -15,6 +15,7 @@ export function warningsOf(config: Config): string[] {
     ...located("listeners", config.listeners).flatMap((one) => entryWarnings(one, listenerRow(one.value))),
     ...lateAlpn(config),
     ...oldVersions(config),
+    ...weakTls12(config),
   ];
 }
 
@@ -46,6 +47,13 @@ function lateAlpn({ policy: { rules }, tools }: Config): string[] {
       `policy.rules[${index}].tools[${late}] is ${show(named[late])}, which takes no HTTP/2 (alpn), but may be added too late: the rule's ${condition} is known only with the server's certificate, and policy.rules[${allowing}] may have allowed HTTP/2 before. Give that rule alpn: http/1.1`,
     ];
   });
+}
+
+function weakTls12({ policy: { versions } }: Config): string[] {
+  if (!versions.weakTls12) return [];
+  return [
+    "policy.versions.weakTls12 is true: a Diffie-Hellman group of 1,024 bits can be broken, and a signature with SHA-1 forged. Better bypass or replace the old peers",
+  ];
 }
 
 function oldVersions({ policy: { versions } }: Config): string[] {

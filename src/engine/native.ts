@@ -170,6 +170,8 @@ export const crypto = {
   X509_up_ref: prototype("X509_up_ref", int, ptr),
   X509_cmp: prototype("X509_cmp", int, ptr, ptr),
   i2d_X509: prototype("i2d_X509", int, ptr, mem),
+  EVP_PKEY_get_bits: prototype("EVP_PKEY_get_bits", int, ptr),
+  EVP_PKEY_get_base_id: prototype("EVP_PKEY_get_base_id", int, ptr),
   EVP_PKEY_free: prototype("EVP_PKEY_free", none, ptr),
   d2i_X509: prototype("d2i_X509", ptr, ptr, mem, long),
   X509_STORE_new: prototype("X509_STORE_new", ptr),

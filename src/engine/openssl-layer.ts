@@ -65,8 +65,22 @@ const CTRL = {
   SET_TLSEXT_HOSTNAME: 55,
   SET_TLSEXT_STATUS_REQ_TYPE: 65,
   GET_TLSEXT_STATUS_REQ_OCSP_RESP: 70,
+  GET_PEER_SIGNATURE_NID: 108,
+  GET_PEER_TMP_KEY: 109,
 } as const;
 const STATUSTYPE_OCSP = 1;
+/** EVP_PKEY_DH, of evp.h. */
+const DH = 28;
+/** The bits of hashes by OpenSSL's NIDs: MD5, SHA-1, both in one, SHA-2. */
+const HASH_BITS = new Map([
+  [4, 128],
+  [64, 160],
+  [114, 160],
+  [675, 224],
+  [672, 256],
+  [673, 384],
+  [674, 512],
+]);
 /** SSL_ERROR_*. */
 const ERROR = { SSL: 1, WANT_READ: 2, WANT_WRITE: 3, WANT_X509_LOOKUP: 4, SYSCALL: 5, ZERO_RETURN: 6 } as const;
 
@@ -103,6 +117,14 @@ const half = memory(4);
 
 /** What a layer inside of another one reads of it before OpenSSL takes it. Its content is valid during one call. */
 const relayed = permanent(SCRATCH);
+
+/** What the peer used in a full handshake. */
+export interface PeerStrength {
+  /** The size of its Diffie-Hellman group; undefined: the exchange was another one. */
+  readonly dhBits: number | undefined;
+  /** The size of the hash that it signed; undefined: it signed none, or one that is part of the scheme. */
+  readonly hashBits: number | undefined;
+}
 
 /** A layer's two pairs when it stands on another layer. */
 interface Inside {
@@ -333,6 +355,16 @@ export class OpensslLayer implements Layer, Writing, Listener {
     const stack = ssl.get_peer_cert_chain(this.#live());
     if (stack === 0) return [];
     return Array.from({ length: crypto.sk_num(stack) }, (_, index) => encodeCertificate(crypto.sk_value(stack, index)));
+  }
+
+  peerStrength(): PeerStrength {
+    const signed = ssl.ctrlMemory(this.#live(), CTRL.GET_PEER_SIGNATURE_NID, 0, half) > 0;
+    const hashBits = signed ? HASH_BITS.get(half.readInt32LE()) : undefined;
+    if (ssl.ctrlMemory(this.#ssl, CTRL.GET_PEER_TMP_KEY, 0, word) <= 0) return { dhBits: undefined, hashBits };
+    const key = Number(word.readBigUInt64LE());
+    const dhBits = crypto.EVP_PKEY_get_base_id(key) === DH ? crypto.EVP_PKEY_get_bits(key) : undefined;
+    crypto.EVP_PKEY_free(key);
+    return { dhBits, hashBits };
   }
 
   /** The OCSP response that the server has stapled, in DER. */

@@ -3,9 +3,10 @@ import { type TlsVersion, VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupWithin } from "../wire/groups.ts";
-import { signatureSchemeById } from "../wire/signature-schemes.ts";
+import { isStrongScheme, signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 import type { LegFailure } from "./leg.ts";
+import { type Leniency, leniencyFor } from "./strength.ts";
 
 /** The versions that policy allows. */
 export interface VersionRange {
@@ -13,6 +14,8 @@ export interface VersionRange {
   readonly max: Version;
   /** The cipher suites of SSL 3.0; undefined is all. */
   readonly ssl3Suites?: SuiteChoice;
+  /** In TLS 1.2, for clients that offer nothing better: servers with DH below 2,048 bits and signatures below SHA-256. */
+  readonly weakTls12?: boolean;
 }
 
 /** The versions that OpenSSL speaks, oldest first. */
@@ -28,6 +31,8 @@ export interface Offer {
   readonly sigalgs: string | undefined;
   readonly alpn: readonly string[];
   readonly serverName: string | undefined;
+  /** How weak the server may be in TLS 1.2. */
+  readonly lenient: Leniency;
 }
 
 /**
@@ -60,17 +65,23 @@ export function offerFor(hello: ClientHello, allowed: VersionRange, dhBits: numb
   if (hello.signatureAlgorithms.length > 0 && schemes.length === 0)
     return nothingShared("signature algorithm", ALERTS.handshake_failure);
 
+  // A server must not choose what is weak while the client verifies better. TLS 1.0 and 1.1 know no such list.
+  const strong = schemes.filter(isStrongScheme);
+  const chosen = strong.length > 0 ? strong : schemes;
+  const lenient = leniencyFor(hello, allowed.weakTls12 ?? false);
+
   // From security level 1 on, OpenSSL refuses MD5 and SHA-1, which TLS 1.0 and 1.1 need.
-  const level = lowest < VERSIONS["TLSv1.2"] ? ":@SECLEVEL=0" : "";
+  const level = lowest < VERSIONS["TLSv1.2"] || (usable12 && (lenient.dh || lenient.hash)) ? ":@SECLEVEL=0" : "";
   return {
     kind: "offer",
     minVersion: nameOf(lowest),
     maxVersion: nameOf(highest),
     ciphers: suites.map(({ openssl }) => openssl).join(":") + level,
     ecdhCurve: groups.length > 0 ? groupList(groups, hello) : undefined,
-    sigalgs: schemes.length > 0 ? schemes.map(({ openssl }) => openssl).join(":") : undefined,
+    sigalgs: chosen.length > 0 ? chosen.map(({ openssl }) => openssl).join(":") : undefined,
     alpn: hello.alpnProtocols,
     serverName: hello.serverName,
+    lenient,
   };
 }
 

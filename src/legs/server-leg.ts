@@ -17,6 +17,7 @@ import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type Versi
 import { rememberChain, type ServerResumption, SessionMemory, type ShownChain } from "./server-session.ts";
 import { keyUseOf, readShown } from "./shown-chain.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
+import { refuseWeak } from "./strength.ts";
 
 export interface ServerLegOptions {
   readonly writer: Writer;
@@ -73,7 +74,10 @@ async function shakeHandsWithServer(
   const earlier = memory?.find();
   const layer = layerFor(end, context, offer, options, { session: earlier?.session, take: memory?.take });
   const shaken = await shakeHands("server", end, layer, options.timeout);
-  const failure = shaken.kind === "failed" ? shaken : await refusalBehind(end, layer, shaken.certificateRequested);
+  const failure =
+    shaken.kind === "failed"
+      ? shaken
+      : (refuseWeakServer(layer, offer) ?? (await refusalBehind(end, layer, shaken.certificateRequested)));
   if (failure) {
     end.close();
     if (earlier) memory?.forget();
@@ -97,6 +101,12 @@ async function shakeHandsWithServer(
     staple: layer.staple(),
     negotiated,
   };
+}
+
+/** An abbreviated handshake exchanges nothing: what it goes back to was judged. */
+function refuseWeakServer(layer: OpensslLayer, { lenient }: Offer): LegFailure | undefined {
+  const { version, resumed } = layer.agreed();
+  return version === VERSIONS["TLSv1.2"] && !resumed ? refuseWeak(layer.peerStrength(), lenient) : undefined;
 }
 
 /** What a server of SSL 3.0 alone answers to a hello of TLS: these alerts, a ServerHello of its own version, or nothing. */

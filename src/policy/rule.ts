@@ -41,6 +41,8 @@ export interface PolicySource extends Untreated {
     readonly aboveMax: "bypass" | "drop";
     /** The cipher suites of SSL 3.0: "rc4" leaves out those that POODLE breaks; undefined: all. */
     readonly ssl3Suites?: "all" | "rc4";
+    /** For the legs: how weak a server may be in TLS 1.2. */
+    readonly weakTls12?: boolean;
   };
   /** The entries of the list files, as `readList` gives them. */
   readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };

@@ -12,6 +12,11 @@ export function signatureSchemeById(id: number): SignatureScheme | undefined {
   return BY_ID.get(id);
 }
 
+/** Its hash is SHA-256 or longer, or a part of the scheme. */
+export function isStrongScheme({ name }: SignatureScheme): boolean {
+  return !/_sha(?:1|224)$/.test(name);
+}
+
 /**
  * The schemes of OpenSSL 3.5 except MD5 and DSA. SHA-1 and SHA-224 are here because clients of TLS 1.2 still offer them for
  * old servers. The node offers them only when the client does.
