@@ -32,8 +32,8 @@ const distinct = (column: "client" | "subject") => `
     SELECT (SELECT min(${column}) FROM sessions WHERE ${column} > found.value) FROM found WHERE value IS NOT NULL)
   SELECT value FROM found WHERE value IS NOT NULL`;
 
-/** The most sessions that one call of `forget` removes, so that it does not block the node for long. */
-const FORGET_STEP = 500;
+/** The most sessions that one call of `forget` removes beyond twice those that were just written: what goes is gone. */
+const FORGET_STEP = 50;
 /** The most sessions that `since` reads at once. */
 const READ_STEP = 500;
 /** A server chooses how many names its certificate has. The record keeps all of them, the index this many. */
@@ -97,11 +97,24 @@ export class HistoryStore {
     return number;
   }
 
-  /** Removes some of the sessions that ended before this time (ms since the epoch), and of the oldest above `keep`. */
-  forget(before: number, keep: number): void {
+  /** The latest time that is on record, in ms since the epoch. */
+  newest(): number {
+    const { start, ended } = this.#database
+      .prepare("SELECT max(start) AS start, max(ended) AS ended FROM sessions")
+      .get()!;
+    // Without a session nothing can be removed.
+    return Math.max(Number(start ?? 0), Number(ended ?? 0)) || Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Removes some of the sessions that ended before this time (ms since the epoch), and of the oldest above `keep`. `written`: how many
+   * have just been written.
+   */
+  forget(before: number, keep: number, written: number): void {
     const { old, oldest, unlink, remove, removeHost } = this.#sql;
-    const excess = Math.min(Math.max(this.#size - keep, 0), FORGET_STEP);
-    const rows = [...old.all(before, FORGET_STEP), ...(excess > 0 ? oldest.all(excess) : [])];
+    const share = FORGET_STEP + 2 * written;
+    const excess = Math.min(Math.max(this.#size - keep, 0), share);
+    const rows = [...old.all(before, share), ...(excess > 0 ? oldest.all(excess) : [])];
     const numbers = new Set(rows.map((row) => Number(row["number"])));
     if (numbers.size === 0) return;
     transaction(this.#database, () => {

@@ -165,6 +165,41 @@ test("Sessions that ended too long ago are forgotten", () => {
   history.close();
 });
 
+test("A machine's clock that is 40 days ahead for a while removes nothing, and one that stays there little at once", (t) => {
+  const DAY = 86_400_000;
+  const now = Date.now();
+  t.mock.timers.enable({ apis: ["Date"], now });
+  const history = openHistory(optionsIn(undefined, { keepAge: 30 * DAY }));
+  t.after(() => history.close());
+  history.record(Array.from({ length: 600 }, (_, at) => ended(`s${at}`, now - 1_000 * at)));
+  history.flush();
+  t.mock.timers.setTime(now + 40 * DAY);
+  for (let times = 0; times < 20; times += 1) {
+    history.record([ended(`ahead${times}`, now + 40 * DAY)]);
+    history.flush();
+  }
+  assert.equal(history.info().sessions, 620);
+  t.mock.timers.setTime(now);
+  history.record([ended("after", now)]);
+  history.flush();
+  assert.equal(history.info().sessions, 621);
+});
+
+test("A start after 40 days without a node removes the old sessions little by little", (t) => {
+  const DAY = 86_400_000;
+  const now = Date.now();
+  const options = optionsIn(undefined, { keepAge: 30 * DAY });
+  t.mock.timers.enable({ apis: ["Date"], now: now - 40 * DAY });
+  const before = openHistory(options);
+  before.record(Array.from({ length: 600 }, (_, at) => ended(`s${at}`, now - 40 * DAY)));
+  before.close();
+  t.mock.timers.setTime(now);
+  const after = openHistory(options);
+  t.after(() => after.close());
+  after.flush();
+  assert.equal(after.info().sessions, 600);
+});
+
 test("A host stays in the index as long as one of its sessions is in the history", () => {
   const history = openHistory(optionsIn(undefined, { keepSessions: 1 }));
   history.record([ended("a", 1000, { sni: "x.example" }), ended("b", 2000, { sni: "x.example" })]);

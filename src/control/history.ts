@@ -4,6 +4,7 @@ import type { Session } from "../sessions/record.ts";
 import { compileQuery, type SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
 import { type HistoryStore, isUnusable, openStore } from "./history-store.ts";
+import { RetentionClock } from "./retention-clock.ts";
 
 export interface HistoryOptions {
   /** Made when absent, with mode 0600. ":memory:" for a history that ends with the node. */
@@ -38,6 +39,8 @@ const WRITE_EVERY = 250;
 const RETRY_AFTER = 30_000;
 /** The records of one transaction. While it is written, the supervisor does nothing else, such as issuing certificates. */
 const WRITE_MAX = 250;
+/** ms that it may take to write what has come, once in WRITE_EVERY. */
+const WRITE_FOR = 50;
 /** The most records that wait while the disk fails. */
 const WAITING_MAX = 10_000;
 
@@ -45,16 +48,23 @@ const WAITING_MAX = 10_000;
 export function openHistory(options: HistoryOptions): History {
   const waiting = new Map<string, Session>();
   const database = new Database(options);
-  const timer = setInterval(writeSome, WRITE_EVERY);
+  let clock: RetentionClock | undefined;
+  const timer = setInterval(writeForAWhile, WRITE_EVERY);
   timer.unref();
+
+  function writeForAWhile(): void {
+    for (const begun = performance.now(); writeSome() && performance.now() - begun < WRITE_FOR; );
+  }
 
   /** false: nothing waits any more, or it cannot be written now. */
   function writeSome(): boolean {
-    if (database.restsUntil > Date.now()) return false;
+    if (database.restsUntil > performance.now()) return false;
     const sessions = waiting.values().take(WRITE_MAX).toArray();
     const written = database.use("write", (store) => {
       store.write(sessions);
-      store.forget(Date.now() - options.keepAge, options.keepSessions);
+      clock ??= new RetentionClock(store.newest(), Date.now(), performance.now());
+      const now = clock.now(Date.now(), performance.now());
+      store.forget(now - options.keepAge, options.keepSessions, sessions.length);
       return true;
     });
     if (!written) return false;
@@ -117,7 +127,7 @@ class Database {
     this.use("open", () => undefined);
   }
 
-  /** ms since the epoch: after a failure, writing is not tried again before. */
+  /** ms on the clock of `performance`: after a failure, writing is not tried again before. */
   get restsUntil(): number {
     return this.#stopped ? this.#stopped.since + RETRY_AFTER : 0;
   }
@@ -151,7 +161,7 @@ class Database {
 
   #stop(action: string, reason: string, failure: string): undefined {
     if (!this.#stopped) this.#log.warn(`${failure}. The history stops; sessions go on`);
-    if (!this.#stopped || action === "write") this.#stopped = { reason, since: Date.now() };
+    if (!this.#stopped || action === "write") this.#stopped = { reason, since: performance.now() };
   }
 
   info(): HistoryInfo {

@@ -33,6 +33,7 @@ import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
 import { prepareFeeds, prepareMeetingPlace } from "./feed-folders.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
+import { LiveRecord } from "./live-record.ts";
 import { lockDataDir } from "./lock.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
@@ -74,8 +75,8 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
 
 /** The most sessions in one answer to another node. */
 const MOST_ANSWERED = 1_000;
-/** ms between two writes of the live sessions to the history. */
-const RECORD_LIVE = 60_000;
+/** ms between two writes of live sessions to the history. */
+const RECORD_LIVE = 250;
 /** ms between two warnings about the same certificate. */
 const REMIND = 24 * 3600 * 1000;
 
@@ -184,6 +185,7 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
     ...prepared,
     mint: createMint(authorities, { maxValidity: config.signing.validity, shared: sharing.certificates }, startedAt),
     history,
+    liveRecord: new LiveRecord(),
     sessions,
     demanding,
     sharing,
@@ -211,9 +213,9 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
 }
 
 async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void> {
-  const { history, sessions, workers } = state;
-  // A crash of the machine leaves a record of the sessions that were live.
-  const recordLive = setInterval(() => history.record(sessions.live()), RECORD_LIVE);
+  const { history, sessions, workers, liveRecord } = state;
+  const recordSome = () => history.record(liveRecord.take((id) => sessions.find(id), performance.now()));
+  const recordLive = setInterval(recordSome, RECORD_LIVE);
   steps.push(() => clearInterval(recordLive));
   const remind = setInterval(() => logWarnings(state.active), REMIND);
   steps.push(() => clearInterval(remind));

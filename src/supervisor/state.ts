@@ -13,6 +13,7 @@ import type { ReturnsDirectory } from "../tools/returns.ts";
 import type { ActiveConfig } from "./active-config.ts";
 import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
+import type { LiveRecord } from "./live-record.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
 
@@ -29,6 +30,8 @@ export interface NodeState {
   readonly mint: Mint;
   readonly sessions: LiveTable;
   readonly history: History;
+  /** Which live sessions go on record, and when. */
+  readonly liveRecord: LiveRecord;
   /** The rules, routes and marks that the kernel has for the inline listeners. Undefined: there is none. */
   inline: Plan | undefined;
   readonly workers: Workers;

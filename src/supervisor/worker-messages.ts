@@ -72,7 +72,8 @@ export function learnDemanding({ demanding, workers }: NodeState, server: string
 }
 
 /** Hands changes of the live table to the history and to the API's event streams. */
-export function publish({ history, subscribers }: NodeState, applied: Applied): void {
+export function publish({ history, subscribers, liveRecord }: NodeState, applied: Applied): void {
   history.record(applied.closed);
+  liveRecord.note(applied, performance.now());
   for (const listener of subscribers) listener(applied);
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
 import type { Session } from "../../src/control/api.ts";
 import { connectThrough, curl, nextChunk, readAll } from "../clients.ts";
@@ -127,6 +128,35 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     const workers = descendants(node.process.pid);
     await node.process.stop("SIGKILL");
     await until("an end to the workers", () => workers.every((pid) => !existsSync(`/proc/${pid}`)));
+  });
+
+  test("A live session is on record from its verdict on, and its end says what is known after the node's death", async () => {
+    await using node = await newNode();
+    const { socket } = await connectThrough(node.proxy, `127.0.0.1:${echoPort}`);
+    socket.on("error", () => undefined);
+    const port = socket.localPort;
+    socket.write("neither a hello nor a greeting\n");
+    const live = await until("what the session is", async () =>
+      (await node.sessions({ live: "true" })).find(({ client, protocol }) => client.port === port && protocol !== null),
+    );
+    const file = join(node.folder, "data/history.db");
+    await until("the session on record", () => {
+      const database = new DatabaseSync(file, { readOnly: true });
+      const row = database.prepare("SELECT ended FROM sessions WHERE id = ?").get(live.id);
+      database.close();
+      return row !== undefined && row["ended"] === null;
+    });
+    await node.process.stop("SIGKILL");
+    socket.destroy();
+
+    const again = start(process.execPath, [MAIN, "run", "-c", node.file], { cwd: node.folder });
+    await again.shows(/Clearline runs with/, 120_000);
+    const kept = await node.api<Session>(`sessions/${live.id}`);
+    assert.deepEqual(
+      [kept.protocol, kept.end, kept.closeReason],
+      [live.protocol, kept.lastActivity, "The node ended before this session's end was recorded"],
+    );
+    assert.equal((await again.stop()).code, 0);
   });
 
   test("The CAs, the token and the closed sessions survive a restart", async () => {
