@@ -86,6 +86,7 @@ function defaultOf({ default: value }: Schema): string {
 function typeOf(key: string, schema: Schema): string {
   if (schema.const !== undefined) return `\`${schema.const}\``;
   if (schema.enum) return schema.enum.map((value) => `\`${value}\``).join(", ");
+  if (schema.type === "object" && schema.properties) return `\`{ ${Object.keys(schema.properties).join(", ")} }\``;
   if (schema.anyOf?.some(({ type }) => type === "array")) return "one or a list";
   if (schema.properties)
     return Object.keys(schema.properties)

@@ -10,6 +10,8 @@ export interface Destination {
   readonly connectHost: string | null;
   /** The client asks a proxy with plain HTTP. Its request stays in the connection. */
   readonly http: boolean;
+  /** A header of the PROXY protocol that was in front of the request, and that the listener does not expect. */
+  readonly begunWith?: BegunWith | undefined;
 }
 
 /** The reason why the server was not reached. */
@@ -18,11 +20,24 @@ export type Refusal =
   | { readonly kind: "timeout"; readonly message: string }
   | { readonly kind: "policy"; readonly message: string };
 
+/** The header of the PROXY protocol that a connection began with. */
+export interface BegunWith {
+  readonly version: 1 | 2;
+  /** null: it names nobody. */
+  readonly client: Endpoint | null;
+  /** Who has sent it. */
+  readonly from: Endpoint;
+  /** Whether the session's client is the header's: the listener expects headers from this sender. */
+  readonly believed: boolean;
+}
+
 /** A client that has come to a listener. Only the bytes that the capture mode needs are read from it. */
 export interface Arrival {
   readonly listener: string;
   readonly mode: Mode;
   readonly from: Endpoint;
+  /** Absent: there was no header, or it has not been found yet. */
+  readonly begunWith?: BegunWith | undefined;
   /** The client's connection; undefined while its SYN is held. */
   readonly client: End | undefined;
   /** Finds the destination. Throws PeerError when the client's request is malformed (the client has been told), NetworkError when it left. */
@@ -33,8 +48,11 @@ export interface Arrival {
   welcome(): Promise<End>;
   /** The server is not connected: tells the client in the way of this capture mode, and ends its connection. */
   refuse(refusal: Refusal): void;
-  /** The client's connection, on this end, goes on as another session. */
-  again(client: End): Arrival;
+  /**
+   * The client's connection, on this end, goes on as another session. `header`: what every connection to its server begins with, beside what
+   * `dial` sends.
+   */
+  again(client: End, header?: Buffer): Arrival;
 }
 
 /** Connects from the client's own address, which the server sees. Throws NetworkError. */

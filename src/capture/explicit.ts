@@ -1,3 +1,4 @@
+import { type ProxyHeaderSight, type ProxyHeaderSighting, sightProxyHeader } from "../detect/proxy-header.ts";
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
 import { dial } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
@@ -7,23 +8,31 @@ import { answerRequest } from "../streams/http-answer.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
-import type { Arrival, Destination, Refusal } from "./arrival.ts";
+import type { Arrival, BegunWith, Destination, Refusal } from "./arrival.ts";
+import { arriveRefused } from "./headers.ts";
 import type { CaptureContext, CaptureSettings, OpenListener } from "./mode.ts";
+import { behindProxies, type ProxyFront } from "./proxy-front.ts";
 
 const STATUS: Readonly<Record<Refusal["kind"], number>> = { unreachable: 502, timeout: 504, policy: 403 };
 
 export interface ExplicitListener {
   readonly name: string;
   readonly address: { readonly host: string; readonly port: number };
+  readonly proxyProtocol?: ProxyFront | undefined;
 }
 
 export function openExplicit(listener: ExplicitListener, context: CaptureContext): Promise<OpenListener> {
   const { path, workers, loop, settings, arrive } = context;
   const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, shared: workers > 1 };
-  return listenConfigured(loop, `${path}.address`, where, (client, from) => {
-    arrive(arriveExplicit(client, from, listener, settings, dialOut));
+  const accept = behindProxies(listener.proxyProtocol, context, {
+    plain: (client, from) => arrive(arriveExplicit(client, from, listener, settings, dialOut)),
+    fronted: ({ client, from, begunWith }) =>
+      arrive(arriveExplicit(client, from, listener, settings, dialOut, begunWith)),
+    refused: (client, from, reason) =>
+      arrive(arriveRefused(client, from, { listener: listener.name, mode: "explicit" }, reason)),
   });
+  return listenConfigured(loop, `${path}.address`, where, accept);
 }
 
 /** An explicit proxy: the client names its destination with CONNECT (RFC 9110, section 9.3.6) or an absolute URI (RFC 9112, section 3.2.2). */
@@ -33,6 +42,7 @@ export function arriveExplicit(
   listener: { readonly name: string },
   settings: () => Pick<CaptureSettings, "timeouts" | "limits">,
   dial: Arrival["dial"],
+  begunWith?: BegunWith,
 ): Arrival {
   let connect = false;
   return {
@@ -40,11 +50,13 @@ export function arriveExplicit(
     mode: "explicit",
     client,
     from,
+    begunWith,
     async locate() {
-      const head = await readHead(client, settings());
+      const { head, header } = await readHead(client, settings(), begunWith === undefined);
       connect = head.form === "authority";
-      if (connect) client.skip(head.headBytes);
-      return destinationOf(client, head);
+      client.skip((header?.length ?? 0) + (connect ? head.headBytes : 0));
+      const unexpected = header && { version: header.version, client: header.source ?? null, from, believed: false };
+      return { ...destinationOf(client, head), ...(unexpected && { begunWith: unexpected }) };
     },
     dial,
     async welcome() {
@@ -52,27 +64,41 @@ export function arriveExplicit(
       return client;
     },
     refuse: (refusal) => answerRequest(client, STATUS[refusal.kind], refusal.message),
-    again: (fresh) => arriveExplicit(fresh, from, listener, settings, dial),
+    again: (fresh) => arriveExplicit(fresh, from, listener, settings, dial, begunWith),
   };
 }
 
-/** Reads one request head. It stays in the connection. */
+interface FirstRequest {
+  readonly head: RequestHead;
+  /** A header of the PROXY protocol in front of it, which nobody expected. */
+  readonly header: ProxyHeaderSight | undefined;
+}
+
+/** Reads one request head. It stays in the connection. `mayBegin`: with a header of the PROXY protocol. */
 async function readHead(
   client: End,
   { timeouts: { hello }, limits }: Pick<CaptureSettings, "timeouts" | "limits">,
-): Promise<RequestHead> {
+  mayBegin: boolean,
+): Promise<FirstRequest> {
   const reader = createRequestHeadReader(limits);
+  let begun: Buffer = Buffer.alloc(0);
+  const first: { sighting: ProxyHeaderSighting } = { sighting: { kind: mayBegin ? "unlikely" : "no" } };
+  const judge = (_side: unknown, bytes: Buffer) => {
+    let rest = bytes;
+    if (isOpen(first.sighting)) {
+      begun = Buffer.concat([begun, bytes]);
+      first.sighting = sightProxyHeader(begun);
+      if (isOpen(first.sighting)) return undefined;
+      rest = first.sighting.kind === "header" ? begun.subarray(first.sighting.length) : begun;
+    }
+    const reading = reader.push(rest);
+    return reading.kind === "more" ? undefined : reading;
+  };
   try {
-    const { answer: request } = await readUntil(
-      { client },
-      (_side, chunk) => {
-        const reading = reader.push(chunk);
-        return reading.kind === "more" ? undefined : reading;
-      },
-      { silence: hello, gap: hello },
-    );
+    const { answer: request } = await readUntil({ client }, judge, { silence: hello, gap: hello });
     if (request === undefined) throw new NetworkError("The client left before it asked for anything", "ECONNRESET");
-    if (request.kind === "head") return request;
+    const { sighting } = first;
+    if (request.kind === "head") return { head: request, header: sighting.kind === "header" ? sighting : undefined };
     if (request.kind === "tls") {
       throw new PeerError(
         "The client spoke TLS to a listener that takes plain proxy requests",
@@ -85,6 +111,10 @@ async function readHead(
     if (error instanceof NetworkError && error.code === "ETIMEDOUT") answerRequest(client, 408, error.message);
     throw error;
   }
+}
+
+function isOpen({ kind }: ProxyHeaderSighting): boolean {
+  return kind === "likely" || kind === "unlikely";
 }
 
 function destinationOf(client: End, head: RequestHead): Destination {

@@ -2,22 +2,33 @@ import { dial } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
 import { listenConfigured } from "../engine/listen.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import type { Arrival } from "./arrival.ts";
+import type { Arrival, BegunWith } from "./arrival.ts";
+import { arriveRefused, beginningWith } from "./headers.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
+import { behindProxies, type ProxyFront } from "./proxy-front.ts";
 
 export interface ForwardListener {
   readonly name: string;
   readonly address: { readonly host: string; readonly port: number };
   readonly server: { readonly host: string; readonly port: number };
+  readonly proxyProtocol?: (ProxyFront & { readonly toServer: boolean }) | undefined;
 }
 
 export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
   const { path, workers, loop, settings, arrive } = context;
   const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, shared: workers > 1 };
-  return listenConfigured(loop, `${path}.address`, where, (client, from) =>
-    arrive(arriveForward(client, from, listener, dialOut)),
-  );
+  const front = listener.proxyProtocol;
+  const accept = behindProxies(front, context, {
+    plain: (client, from) => arrive(arriveForward(client, from, listener, dialOut)),
+    fronted({ client, from, begunWith, header }) {
+      const dialWith = front?.toServer ? beginningWith(dialOut, header) : dialOut;
+      arrive(arriveForward(client, from, listener, dialWith, begunWith));
+    },
+    refused: (client, from, reason) =>
+      arrive(arriveRefused(client, from, { listener: listener.name, mode: "forward" }, reason)),
+  });
+  return listenConfigured(loop, `${path}.address`, where, accept);
 }
 
 /** A port forward: every connection goes to the same server. */
@@ -26,17 +37,19 @@ function arriveForward(
   from: Endpoint,
   listener: Pick<ForwardListener, "name" | "server">,
   dial: Arrival["dial"],
+  begunWith?: BegunWith,
 ): Arrival {
   return {
     listener: listener.name,
     mode: "forward",
     client,
     from,
+    begunWith,
     locate: async () => ({ ...listener.server, connectHost: null, http: false }),
     dial,
     welcome: async () => client,
     // The client believes that it is connected to the server: a reset is how a server that fails looks to it.
     refuse: () => client.reset(),
-    again: (fresh) => arriveForward(fresh, from, listener, dial),
+    again: (fresh, header) => arriveForward(fresh, from, listener, beginningWith(dial, header), begunWith),
   };
 }

@@ -1,6 +1,7 @@
 import type { End } from "../engine/end.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom } from "./arrival.ts";
+import { beginningWith } from "./headers.ts";
 
 /**
  * A connection whose client was accepted before the server is reached: the client believes that it is connected to `to`, the server.
@@ -22,6 +23,6 @@ export function arriveInline(
     dial: ([address = to.address], port) => connect(from, { address, port }),
     welcome: async () => client,
     refuse: () => client.reset(),
-    again: (fresh) => arriveInline(fresh, from, to, listener, connect),
+    again: (fresh, header) => arriveInline(fresh, from, to, listener, beginningWith(connect, header)),
   };
 }

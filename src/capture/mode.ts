@@ -15,6 +15,8 @@ export interface CaptureContext {
   readonly workers: number;
   /** The settings in force now. A reload changes them while the listener is open: call this where they are used. */
   readonly settings: () => CaptureSettings;
+  /** Makes the test whether an address is one of these: addresses, subnets and ranges. */
+  readonly addresses: (entries: readonly string[]) => (address: string) => boolean;
   /** A session begins. */
   readonly arrive: (arrival: Arrival) => void;
 }

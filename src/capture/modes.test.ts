@@ -30,6 +30,7 @@ async function arrivedAfterReload(
   const { promise, resolve } = Promise.withResolvers<Arrival>();
   const opened = await openListener(listener, {
     path: "listeners[0]",
+    addresses: () => () => false,
     inline: {
       listeners: [
         {

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { ONE_OR_MORE, readValues } from "./condition.ts";
 import { address, hostPort, interfaceName, isLoopbackHost, label, subnetAddress, textOf } from "./formats.ts";
 import { type Problem, show } from "./problem.ts";
+import { proxyProtocol, proxyProtocolToServer } from "./proxy-protocol.ts";
 import { reach } from "./reach.ts";
 import { anyOf, type Located, type Row, row } from "./row.ts";
 
@@ -24,6 +25,7 @@ const explicit = z.strictObject({
   mode: z.literal("explicit").describe("An HTTP proxy: CONNECT, and plain HTTP in absolute form."),
   address: hostPort().describe("Where it listens."),
   reach: reach(),
+  proxyProtocol: proxyProtocol(),
 });
 
 const forward = z.strictObject({
@@ -31,6 +33,7 @@ const forward = z.strictObject({
   mode: z.literal("forward").describe("A port whose connections all go to one server."),
   address: hostPort().describe("Where it listens."),
   server: hostPort().describe("The server that its connections go to."),
+  proxyProtocol: proxyProtocolToServer(),
 });
 
 const inline = z.strictObject({
@@ -111,12 +114,13 @@ export const LISTENERS = {
   explicit: row(explicit, {
     place: (listener) => textOf(listener.address),
     listensAt: (listener) => [{ key: "address", address: listener.address, required: true }],
-    warnings: openProxy,
+    warnings: (listener) => [...openProxy(listener), ...believesAll(listener)],
   }),
   forward: row(forward, {
     place: ({ address: own, server }) => `${textOf(own)} to ${textOf(server)}`,
     listensAt: (listener) => [{ key: "address", address: listener.address, required: true }],
     connectsTo: ({ server }) => [{ key: "server", address: server }],
+    warnings: believesAll,
   }),
   inline: row(inline, {
     place: ({ networkA, networkB, topology }) => `${networkA} to ${networkB} (${topology})`,
@@ -157,6 +161,15 @@ function openProxy({ address: own, reach: opened }: z.output<typeof explicit>): 
   }
   const says = `opens ${opened.join(", ")}: ${who} can also connect to what listens there, as this machine itself can`;
   return [{ path: "reach", says }];
+}
+
+function believesAll({
+  address: own,
+  proxyProtocol: front,
+}: z.output<typeof explicit> | z.output<typeof forward>): Problem[] {
+  if (!front || front.from || isLoopbackHost(own.host)) return [];
+  const says = `has no from: whoever reaches ${textOf(own)} can pass for any client. Name the load balancers`;
+  return [{ path: "proxyProtocol", says }];
 }
 
 type Inline = z.output<typeof inline>;

@@ -50,6 +50,19 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
     ['policy.rules[0].tools[0] is "ips", but no tool has this name'],
   ],
   [
+    "a PROXY protocol that is neither on nor off",
+    'listeners: [{ name: proxy, mode: explicit, address: "127.0.0.1:8080", proxyProtocol: perhaps }]',
+    ['listeners[0].proxyProtocol is "perhaps", neither true, false nor { from: [addresses] }'],
+  ],
+  [
+    "a PROXY protocol from what is no address, and with an unknown key",
+    'listeners: [{ name: proxy, mode: explicit, address: "127.0.0.1:8080", proxyProtocol: { from: [10.0.0.0/33], frm: 1 } }]',
+    [
+      'listeners[0].proxyProtocol.from[0] is "10.0.0.0/33", neither an address, a subnet nor a range of addresses',
+      "listeners[0].proxyProtocol.frm is not known; did you mean from?",
+    ],
+  ],
+  [
     "an unknown key deep inside",
     rule("{ name: a, match: { hots: [a.example] }, action: drop }"),
     ["policy.rules[0].match.hots is not known; did you mean host?"],

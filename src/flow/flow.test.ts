@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { RequestHead } from "../detect/request-head.ts";
 import { InvariantError, NetworkError, PeerError } from "../errors.ts";
 import type { KnownFacts } from "../policy/view.ts";
+import type { FoundHeader } from "../streams/proxy-header.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { judged, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
 
@@ -297,6 +298,34 @@ test("A request for another host goes on as another session on the client's conn
   assert.ok(steps.includes("end: The client went on with a request for another host"));
   assert.ok(!steps.includes("streams.close client on another end"));
   assert.equal(goesOn, true);
+});
+
+const HEADER: FoundHeader = {
+  ...{ kind: "header", version: 1, source: { address: "203.0.113.9", port: 1 }, length: 6 },
+  bytes: Buffer.from("HEADER"),
+};
+
+test("An unexpected PROXY header goes on to the server, the TLS behind it is decrypted, and nobody believes it", async () => {
+  const { steps, record } = await runSession({
+    detect: (time) => (time === 1 ? plainBytes("HEADER") : tlsBytes()),
+    proxyHeader: (time) => (time === 1 ? HEADER : undefined),
+    onHello: ({ client }) => {
+      assert.equal(client?.address, "198.51.100.7");
+      return undefined;
+    },
+    onCertificate: () => verdict("bypass", "certificate"),
+  });
+  const writes = ["write server: HEADER", "write server 2: HEADER"];
+  assert.deepEqual(
+    steps.filter((step) => step.startsWith("write")),
+    writes,
+    "a late bypass needs it again",
+  );
+  assert.ok(steps.includes("warn: PROXY header from 198.51.100.7"));
+  assert.partialDeepStrictEqual(record, {
+    proxyHeader: { version: 1, client: { address: "203.0.113.9", port: 1 }, believed: false },
+    verdict: "bypass",
+  });
 });
 
 for (const [code, refusal] of [

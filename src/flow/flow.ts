@@ -10,6 +10,7 @@ import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
+import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
 import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
@@ -53,6 +54,8 @@ async function begin(story: Story): Promise<string> {
   const destination = await arrival.locate();
   const { connectHost, http } = destination;
   session.note({ connectHost, ...(http && { protocol: "http" }) });
+  const begunWith = destination.begunWith ?? arrival.begunWith;
+  if (begunWith) noteProxyHeader(story, begunWith);
   let facts: Facts = {
     listener: arrival.listener,
     client: arrival.from,
@@ -92,6 +95,8 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
   if (answer?.kind === "match") return decide(story, layer, { hello: answer.sight.hello, bytes: head });
   session.note({ protocol: "other" });
   // If a side has ended its stream already, there is no answer, and the two can no longer agree to TLS.
+  const behind = answer && !story.header ? await passProxyHeader(story, layer, head) : undefined;
+  if (behind) return identify(story, behind, onNetwork);
   const asked = answer && (await carryIfRequests(story, layer, onNetwork?.tools));
   if (asked !== undefined) return asked;
   const watch = answer && node.upgrades.watch(endpoint.port, head);

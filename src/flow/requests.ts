@@ -81,7 +81,7 @@ export async function carryRequests(
   const ended = await Promise.race([ending, conversation.left()]);
   if (ended !== "elsewhere") return ended.reason;
   const fresh = conversation.leave(chain.hops.length === 0);
-  if (fresh) story.next = story.arrival.again(fresh);
+  if (fresh) story.next = story.arrival.again(fresh, story.header);
   await ending;
   return "The client went on with a request for another host";
 }

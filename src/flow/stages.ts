@@ -46,6 +46,8 @@ export interface SessionHandle {
   close(reason: string, alerts: LegAlerts): void;
   /** Logs a bug of ours that ended the session, without the bytes that the session carried. */
   reportBug(error: unknown): void;
+  /** Warns the operator: this client began with a header of the PROXY protocol, which its listener does not expect. */
+  warnOfProxyHeader(from: Endpoint): void;
   /** Warns the operator: this server offered TLS in an earlier session and no longer does. */
   warnOfWithdrawnTls(protocol: string, server: Endpoint): void;
 }

@@ -23,6 +23,8 @@ export interface Story {
   readonly connections: Set<End>;
   /** Those of them that lead to the client. */
   readonly clientConnections: Set<End>;
+  /** A header of the PROXY protocol that every connection to the server must begin with; undefined: there is none. */
+  header?: Buffer;
   /** What follows the session on its client's connection: a request for another host. */
   next?: Arrival;
   /** The alert that refused the client before it had TLS with the node. */

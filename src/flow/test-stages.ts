@@ -11,6 +11,7 @@ import type { Verdict } from "../policy/facts.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { TimedAgreement, TimedTls, UpgradableConversation } from "../streams/conversation.ts";
+import type { FoundHeader } from "../streams/proxy-header.ts";
 import type { Reading } from "../streams/reading.ts";
 import type { RequestConversation } from "../streams/request-conversation.ts";
 import type { FirstRequest } from "../streams/request-stage.ts";
@@ -50,6 +51,8 @@ export interface Answers {
   next(time: number): TimedAgreement | TimedTls | undefined | "never";
   /** No dialogue understands the conversation. */
   isPlain(): boolean;
+  /** The header of the PROXY protocol that the client begins with. */
+  proxyHeader(time: number): FoundHeader | undefined;
   /** What the client begins with that has no TLS. */
   first(): FirstRequest;
   /** The client's next request is for another host. */
@@ -173,7 +176,7 @@ class World {
   }
 
   byteStages(): Pick<Node, "streams" | "requests" | "upgrades"> {
-    const { resolve, watch, watchInside, peek } = this.#answers;
+    const { resolve, watch, watchInside, peek, proxyHeader } = this.#answers;
     return {
       streams: {
         resolve: async (host) => {
@@ -192,6 +195,11 @@ class World {
           this.#step(`streams.hello ${nameOf(client)}`);
           fake(client).waiting = "ClientHello";
           return tlsBytes();
+        },
+        proxyHeader: async (client) => {
+          const header = proxyHeader?.(this.#time("header"));
+          if (header) this.#step(`streams.proxyHeader ${nameOf(client)}`);
+          return header;
         },
         relay: async (client, hops, server) => {
           const through = hops.length > 0 ? ` through ${hops.map(({ tool }) => tool).join(" ")}` : "";
@@ -328,9 +336,10 @@ class World {
       remote: () => ({ address: remote, port: 443 }),
       reset: () => this.#step(`reset ${own.name}`),
       close: () => this.#step(`close ${own.name}`),
-      unread(bytes) {
-        own.waiting = `${bytes}${own.waiting}`;
+      skip(length) {
+        own.waiting = own.waiting.slice(length);
       },
+      writeBytes: (bytes) => this.#step(`write ${own.name}: ${bytes}`),
     };
     return own as unknown as End;
   }
@@ -401,6 +410,7 @@ function sessionHandle(steps: string[], record: SessionUpdate): SessionHandle {
     },
     close: (reason) => void steps.push(`end: ${reason}`),
     reportBug: (error) => void steps.push(`bug: ${(error as Error).message}`),
+    warnOfProxyHeader: ({ address }) => void steps.push(`warn: PROXY header from ${address}`),
     warnOfWithdrawnTls: (protocol) => void steps.push(`warn: ${protocol} withdrawn`),
   };
 }
@@ -475,7 +485,8 @@ export function stepsAfter(step: string, steps: readonly string[]): string[] {
 }
 
 /** What the story may ask of an end; whatever else it asked would end the test as a bug. */
-interface FakeEnd extends Pick<End, "isOpen" | "isLeaving" | "local" | "remote" | "reset" | "close" | "unread"> {
+interface FakeEnd
+  extends Pick<End, "isOpen" | "isLeaving" | "local" | "remote" | "reset" | "close" | "skip" | "writeBytes"> {
   /** It says how many legs stand on the end. */
   name: string;
   /** Bytes that have come and that nobody has taken. */

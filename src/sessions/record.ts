@@ -97,6 +97,17 @@ const startTls = z
   })
   .describe("how a session that began in plaintext came to TLS");
 
+const proxyHeader = z
+  .object({
+    version: z.union([z.literal(1), z.literal(2)]),
+    client: endpoint.nullable().describe("the client that it names; null: it names nobody"),
+    from: endpoint.describe("who has sent it"),
+    believed: z
+      .boolean()
+      .describe("true: the session's client is the header's; false: the listener does not expect a header from there"),
+  })
+  .describe("a header of the PROXY protocol");
+
 const left = z
   .enum(["closed", "reset"])
   .nullable()
@@ -113,6 +124,7 @@ export const session = z.object({
   seenAs: endpoint
     .nullable()
     .describe("the client's end as the server sees it: its own address inline, the node's elsewhere"),
+  proxyHeader: proxyHeader.nullable().describe("null: the connection began with none"),
   protocol: z
     .enum(["tls", "tls after an unknown dialogue", "tls on an unwatched port", "http", "other"])
     .nullable()

@@ -46,6 +46,7 @@ export function openSession(birth: SessionStart, now: number): Session {
   return {
     ...birth,
     seenAs: null,
+    proxyHeader: null,
     protocol: null,
     startTls: null,
     sni: null,

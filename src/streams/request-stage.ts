@@ -1,4 +1,5 @@
 import { Exchange, type RequestAim } from "../detect/exchange.ts";
+import { sightProxyHeader } from "../detect/proxy-header.ts";
 import {
   createRequestHeadReader,
   type RequestHead,
@@ -31,8 +32,8 @@ export interface RequestStage {
    */
   open(client: End, answering: End, aim: RequestAim, rewrites: boolean): RequestConversation;
   /**
-   * Before a relay carries a client that was undecided: ends it if it goes on with a request after all, because the beginning has
-   * passed unjudged.
+   * Before a relay carries a client that was undecided: ends it if it goes on with a request or a header of the PROXY protocol after all,
+   * because the beginning has passed unjudged.
    */
   guard(client: End): void;
   /** Answers a request with an error, and ends the client's connection. */
@@ -90,9 +91,9 @@ function guardWord(client: End): void {
     const sight = sightRequest(begun);
     if (sight === "unlikely") return bytes.length;
     client.gate = undefined;
-    if (sight === "no") return bytes.length;
+    if (sight === "no" && sightProxyHeader(begun).kind === "no") return bytes.length;
     client.held = "reads";
-    const late = new NetworkError("The client paused in the middle of its request's method", "ETIMEDOUT");
+    const late = new NetworkError("The client paused in its first word", "ETIMEDOUT");
     queueMicrotask(() => client.reset(late));
     return 0;
   };

@@ -7,6 +7,7 @@ import type { PeerError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 import type { ExchangeRules } from "../wire/hello-exchange.ts";
 import { watchHellos } from "./hello-watch.ts";
+import { type FoundHeader, findProxyHeader } from "./proxy-header.ts";
 import { type Reading, readUntil } from "./reading.ts";
 import { type RelayHop, relayThrough } from "./relay-chain.ts";
 import { resolveHost } from "./resolve.ts";
@@ -24,6 +25,11 @@ export interface StreamStage {
   hello(client: End, begun: Buffer): Promise<Reading<Sighting>>;
   /** Looks at the hellos of two peers whose TLS a relay is about to carry. Resolves with why to cut it; undefined: all is well. */
   watchHellos(client: End, server: End, rules: ExchangeRules): Promise<PeerError | undefined>;
+  /**
+   * The header of the PROXY protocol that the client begins with; the bytes stay with their ends. `begun`: the client's bytes so far.
+   * Undefined: there is none. Throws NetworkError.
+   */
+  proxyHeader(client: End, server: End, begun: Buffer): Promise<FoundHeader | undefined>;
   /** Relays between two ends, through the tools in between, until both have left. */
   relay(client: End, hops: readonly RelayHop[], server: End, meter: Meter, taps: readonly Tap[]): Promise<RelayEnding>;
   /** Closes a connection that is still open, once all that was written to it has been sent. */
@@ -52,6 +58,7 @@ export function createStreamStage(
       return readUntil({ client }, judgeOf(detectors), { silence: timeouts.hello, gap: timeouts.hello });
     },
     watchHellos,
+    proxyHeader: (client, server, begun) => findProxyHeader(client, server, begun, timeouts.hello),
     relay(client, hops, server, meter, taps) {
       // Nobody asks for the first bytes of plain HTTP and of sessions that the network phase bypasses.
       onIdentified(client);

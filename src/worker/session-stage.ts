@@ -7,6 +7,7 @@ export function createSessionStage(
   { ledger, live }: Pick<WorkerState, "ledger" | "live">,
   isStopped: () => boolean,
 ): SessionStage {
+  const isDue = oncePerMinute();
   return {
     open(arrival) {
       const { listener, mode, from, client } = arrival;
@@ -24,9 +25,30 @@ export function createSessionStage(
         note: (news) => session.update(news, Date.now()),
         close: (reason, alerts) => session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts),
         reportBug: (error) => log.error({ session: id, err: error }, "A bug ended a session"),
+        warnOfProxyHeader: ({ address }) => {
+          if (!isDue(listener)) return;
+          const about = { session: id, listener, from: address };
+          log.warn(
+            about,
+            "A connection began with a PROXY header that its listener does not expect: set its proxyProtocol",
+          );
+        },
         warnOfWithdrawnTls: (protocol, server) =>
           log.warn({ session: id, protocol, server }, "A server no longer offers the TLS that it offered before"),
       };
     },
+  };
+}
+
+/** ms between two warnings about one listener. */
+const SELDOM = 60_000;
+
+function oncePerMinute(): (listener: string) => boolean {
+  const last = new Map<string, number>();
+  return (listener) => {
+    const now = Date.now();
+    if (now - (last.get(listener) ?? Number.NEGATIVE_INFINITY) < SELDOM) return false;
+    last.set(listener, now);
+    return true;
   };
 }

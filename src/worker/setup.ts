@@ -5,6 +5,7 @@ import type { Feed } from "../feeds/feed.ts";
 import { openFeed } from "../feeds/kinds.ts";
 import { log } from "../log.ts";
 import type { WorkerSetup } from "../messages.ts";
+import { createAddressSet, readAddress } from "../policy/address-set.ts";
 import { type ChainTool, createChains, type ToolStage } from "../tools/chain.ts";
 import { openTool } from "../tools/kinds.ts";
 import type { AdmissionLimits } from "./admission.ts";
@@ -85,7 +86,16 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
   const arrive = (arrival: Arrival) => state.admission.admit(arrival, limitsOf(state.setup));
   for (const [key, { listener, index }] of wanted) {
     if (listeners.has(key)) continue;
-    const context = { path: `listeners[${index}]`, inline, worker, workers, loop: state.loop, settings, arrive };
+    const context = {
+      path: `listeners[${index}]`,
+      addresses: addressTest,
+      inline,
+      worker,
+      workers,
+      loop: state.loop,
+      settings,
+      arrive,
+    };
     listeners.set(key, await openListener(listener, context));
   }
 }
@@ -95,4 +105,12 @@ function limitsOf({ config: { limits }, capacity, workers }: WorkerSetup): Admis
   const share = (limit: number | undefined) => Math.ceil((limit ?? Number.POSITIVE_INFINITY) / workers);
   const { sessions, halfOpen } = limits.perClient;
   return { ...capacity, perClient: { sessions: share(sessions), halfOpen: share(halfOpen) } };
+}
+
+function addressTest(entries: readonly string[]): (address: string) => boolean {
+  const set = createAddressSet(entries.map((entry) => [entry, true]));
+  return (text) => {
+    const address = readAddress(text);
+    return address !== undefined && set.find(address).length > 0;
+  };
 }

@@ -47,7 +47,8 @@ function identity(session: Session): Pairs {
     ["Client", endpoint(session.client)],
     ["Server", session.server && endpoint(session.server)],
     ["SNI", session.sni],
-    ["CONNECT host", session.connectHost],
+    ["PROXY header", proxyHeader(session)],
+    [session.protocol === "http" ? "Host" : "CONNECT host", session.connectHost],
     ["Protocol", PROTOCOLS[session.protocol ?? "none"]],
     ["Began as", beginning(session)],
     ["ECH", session.ech],
@@ -63,6 +64,13 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
   http: "plain HTTP",
   other: "not TLS",
 };
+
+function proxyHeader({ proxyHeader: header }: Session): string | null {
+  if (!header) return null;
+  const client = header.client ? `client ${endpoint(header.client)}` : "no client";
+  const unexpected = header.believed ? "" : "; not believed, the listener does not expect it";
+  return `version ${header.version} from ${endpoint(header.from)}: ${client}${unexpected}`;
+}
 
 function beginning({ startTls }: Session): string | null {
   if (startTls === null) return null;
