@@ -19,6 +19,7 @@ import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
 import { alertsOf, hostOf, type Layer, noteHello, noteVerdict, type Story, type TlsLayer } from "./story.ts";
 import { dropNotTls, unwantedNotTls, verdictOnHello } from "./untreated.ts";
+import { relayUnwatched } from "./unwatched.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
 
 /**
@@ -103,6 +104,7 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
   if (watch) return goOn(story, await converse(story, layer, watch));
   const unwanted = unwantedNotTls(story, layer.facts);
   if (unwanted) return dropNotTls(story, layer, unwanted);
+  if (answer) return relayUnwatched(story, layer, onNetwork?.tools);
   const host = layer.destination.connectHost ?? undefined;
   const flow = { server: endpoint, host, description: "not TLS", tools: onNetwork?.tools };
   return relayPlaintext(story, client, server, flow);

@@ -24,7 +24,10 @@ export async function followFound(
   const startTls = { protocol: spoken?.protocol ?? "unknown", outcome: "upgraded", at: found.at } as const;
   session.note({ protocol: "tls after an unknown dialogue", startTls });
   const tooLate = whyTooLate(found);
-  if (found.hello === "server" || found.side === "server") return leaveUndecrypted(story, layer, conversation, tooLate);
+  const leave = async (as: Layer): Promise<FoundOutcome> => {
+    return { kind: "ended", reason: await leaveUndecrypted(story, as, conversation, tooLate) };
+  };
+  if (found.hello === "server" || found.side === "server") return leave(layer);
 
   const { answer, client: bytes } = await node.streams.hello(layer.client, found.begun);
   if (answer?.kind !== "match")
@@ -36,7 +39,7 @@ export async function followFound(
   }
   noteHello(session, hello, "tls after an unknown dialogue");
   const facts = { ...layer.facts, sni: hello.serverName ?? null, versions: hello.versions };
-  return leaveUndecrypted(story, { ...layer, facts }, conversation, tooLate);
+  return leave({ ...layer, facts });
 }
 
 /** What was said before cannot be repeated on another connection. */
@@ -58,17 +61,17 @@ function whyTooLate({ side, hello }: TimedTls): string {
 }
 
 /** Drop rules hold, then policy says what becomes of TLS that cannot be decrypted. */
-async function leaveUndecrypted(
+export async function leaveUndecrypted(
   story: Story,
   { facts, client, server }: Layer,
-  { ends, ending }: RelayedConversation,
+  { ends, ending }: Pick<RelayedConversation, "ends" | "ending">,
   why: string,
-): Promise<FoundOutcome> {
+): Promise<string> {
   const { node, session } = story;
   const soFar = node.policy.verdictSoFar({ ...facts, sni: facts.sni ?? null });
   const verdict = isDecrypt(soFar) ? node.policy.onUndecryptable(facts, why) : soFar;
   noteVerdict(session, verdict);
-  if (verdict.action === "drop") return { kind: "ended", reason: resetBoth({ client, server }, verdict) };
+  if (verdict.action === "drop") return resetBoth({ client, server }, verdict);
   ends.resume(undefined);
-  return { kind: "ended", reason: (await ending).reason };
+  return (await ending).reason;
 }

@@ -226,6 +226,7 @@ class World {
           this.#step(`upgrades.open ${nameOf(client)} and ${nameOf(server)}${strict ? ", strictly" : ""}`);
           return this.#conversation(client, server);
         },
+        look: (client, server) => this.#conversation(client, server),
         replay: async (server, { protocol }) => this.#step(`upgrades.replay ${protocol} to ${nameOf(server)}`),
         peek: async () => {
           this.#step("upgrades.peek");

@@ -6,8 +6,8 @@ import type { ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { TimedAgreement, TimedTls } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
-import { ALERTS } from "../wire/alert.ts";
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
+import { dropConversation, notTls } from "./broken-dialogue.ts";
 import { followFound } from "./found.ts";
 import { connectTools, noteNotTls, noteNotUnderstood, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { openServerLeg } from "./server-leg.ts";
@@ -234,21 +234,6 @@ function noteTlsOffer({ node, session }: Story, { endpoint }: Layer, { spoken }:
   const withdrawn = offeringTls.has(server);
   if (withdrawn) session.warnOfWithdrawnTls(protocol, endpoint);
   session.note({ startTls: { protocol, outcome: withdrawn ? "withdrawn" : "refused", at: null } });
-}
-
-/** Bytes hidden behind a broken dialogue must reach nobody: both peers are reset. */
-function dropConversation({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
-  session.note({ verdict: "drop", phase: "sni", rule: "startTls", reason: message });
-  client.reset();
-  server.reset();
-  return `Dropped: ${message}`;
-}
-
-function notTls(fromServer: Buffer): PeerError {
-  const alert = ALERTS.unexpected_message;
-  return fromServer.length > 0
-    ? new PeerError("The server sent more after its agreement to TLS", alert, { side: "server" })
-    : new PeerError("The client did not begin TLS once the server had agreed", alert, { side: "client" });
 }
 
 function ended(reason: string): ConversationOutcome {

@@ -102,6 +102,32 @@ test("A conversation that will never become TLS goes on as it is", async (t) => 
   assert.equal((await over).failure, undefined);
 });
 
+test("After as many bytes as are looked at, nobody looks any more, and the guard before is shown what passes", async (t) => {
+  const [near, client] = await endAndSocket(t);
+  const [far, server] = await endAndSocket(t);
+  let guarded = "";
+  near.gate = (bytes) => {
+    guarded += bytes;
+    if (guarded.length >= 4) near.gate = undefined;
+    return bytes.length;
+  };
+  const options = { patience: undefined, strict: false, limit: 10 };
+  const watch = openWatch({ startTls: false, connect: false });
+  const conversation = new UpgradableConversation({ client: near, server: far }, watch, options);
+  const next = conversation.next();
+  void begin(near, far);
+  for (const piece of ["01\x16", "34", "56789"]) {
+    client.write(piece);
+    await hear(server, piece.length);
+  }
+  assert.equal(guarded, "01\x1634");
+  assert.equal(near.gate, undefined);
+  assert.equal(far.gate, undefined);
+  client.end("more");
+  assert.equal(await hear(server, 4), "more");
+  void next;
+});
+
 test("A peer that breaks the dialogue rejects the agreement, and nothing of it passes", async (t) => {
   const { client, server, conversation } = await conversing(t);
   server.write(IMAP.greeting);

@@ -14,6 +14,15 @@ export interface TimedTls extends FoundTls {
   readonly at: number;
 }
 
+export interface ConversationOptions {
+  /** ms for which bytes wait that look very much like the beginning of TLS; undefined: none wait. */
+  readonly patience: number | undefined;
+  /** What is not on the way to TLS does not pass. */
+  readonly strict: boolean;
+  /** Bytes of both sides together after which nobody looks any more; absent: there are none. */
+  readonly limit?: number;
+}
+
 /** ms for which bytes wait that may begin TLS, when they may as well be anything: a program may wait for an answer to them. */
 const BRIEFLY = 500;
 
@@ -24,8 +33,11 @@ const BRIEFLY = 500;
 export class UpgradableConversation {
   readonly #ends: Readonly<Record<Side, End>>;
   #search: TlsSearch | undefined;
-  /** ms for which bytes wait that look very much like the beginning of TLS. */
-  readonly #patience: number;
+  readonly #patience: number | undefined;
+  /** Bytes that are still looked at. */
+  #left: number;
+  /** What looked at the client's bytes before. It is shown those that pass. */
+  #guard: End["gate"];
   #next = Promise.withResolvers<TimedAgreement | TimedTls | undefined>();
   #plain = Promise.withResolvers<"plain">();
   /** Sides whose bytes wait for more, with the timers that let them pass, and sides whose bytes wait no longer. */
@@ -36,15 +48,16 @@ export class UpgradableConversation {
   /** Bytes that had been written to the server before the conversation. */
   readonly #before: number;
 
-  /** `patience` in ms. `strict`: what is not on the way to TLS does not pass. */
   constructor(
     { client, server }: { readonly client: End; readonly server: End },
     watch: Watch,
-    { patience, strict }: { readonly patience: number; readonly strict: boolean },
+    { patience, strict, limit = Number.POSITIVE_INFINITY }: ConversationOptions,
   ) {
     this.#ends = { client, server };
     this.#search = new TlsSearch(watch, strict);
     this.#patience = patience;
+    this.#left = limit;
+    this.#guard = client.gate;
     this.#before = server.written;
     // The relay may be over before anybody asks.
     this.#next.promise.catch(() => {});
@@ -81,7 +94,7 @@ export class UpgradableConversation {
     if (!watch) this.#next.resolve(undefined);
     for (const end of Object.values(this.#ends)) {
       end.held = "nothing";
-      if (!watch) end.gate = undefined;
+      if (!watch) end.gate = end === this.#ends.client ? this.#guard : undefined;
       if (end.relay) end.loop.enqueue(end.relay);
     }
   }
@@ -98,15 +111,30 @@ export class UpgradableConversation {
   }
 
   #pass(side: Side, bytes: Buffer, isLast: boolean): number {
-    const passed = this.#judge(side, bytes, isLast);
+    const judged = this.#judge(side, bytes, isLast);
+    const passed = side === "client" ? this.#passGuard(bytes.subarray(0, judged), isLast) : judged;
     if (side === "client") this.#fromClient += passed;
+    this.#left -= passed;
+    if (this.#left <= 0 && this.#search) this.resume(undefined);
     return passed;
+  }
+
+  /** The guard takes itself off its end once it has seen enough. */
+  #passGuard(bytes: Buffer, isLast: boolean): number {
+    if (!this.#guard || bytes.length === 0) return bytes.length;
+    const { client } = this.#ends;
+    const own = client.gate;
+    const passed = this.#guard(bytes, isLast);
+    if (client.gate !== own) this.#guard = undefined;
+    client.gate = own;
+    return typeof passed === "number" ? passed : bytes.length;
   }
 
   #judge(side: Side, bytes: Buffer, isLast: boolean): number {
     if (!this.#search) return bytes.length;
     try {
-      const progress = this.#search.feed(side, bytes, !isLast && !this.#overdue.delete(side));
+      const mayWait = this.#patience !== undefined && !isLast && !this.#overdue.delete(side);
+      const progress = this.#search.feed(side, bytes, mayWait);
       this.#keepWaiting(side, progress, bytes.length);
       if (progress.kind === "plain") {
         if (progress.at === 0) this.#stopReading();

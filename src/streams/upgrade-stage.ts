@@ -23,6 +23,8 @@ export interface UpgradeStage {
    * not pass.
    */
   open(client: End, server: End, watch: Watch, strict: boolean): UpgradableConversation;
+  /** The same where nobody waits for TLS: it is told, and no byte waits for it. `toTheEnd`: not only among the first bytes. */
+  look(client: End, server: End, toTheEnd: boolean): UpgradableConversation;
   /** Repeats the dialogue on a new connection until this server agrees to TLS too. Throws NetworkError when it does not. */
   replay(server: End, agreement: Agreement): Promise<void>;
   /**
@@ -38,6 +40,9 @@ export interface UpgradeSettings {
   readonly timeouts: { readonly hello: number; readonly handshake: number; readonly idle: number };
 }
 
+/** Bytes of both sides together that are looked at where nobody waits for TLS. After them the kernel may move the others. */
+const LOOKED_AT = 64 * 1024;
+
 export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: UpgradeSettings): UpgradeStage {
   return {
     watch(port, begun) {
@@ -49,6 +54,11 @@ export function createUpgradeStage({ startTls: { enabled, ports }, timeouts }: U
     watchInside: () => (enabled ? openWatch({ startTls: false }) : undefined),
     open: (client, server, watch, strict) =>
       new UpgradableConversation({ client, server }, watch, { patience: timeouts.hello, strict }),
+    look(client, server, toTheEnd) {
+      const watch = openWatch({ startTls: false, connect: false });
+      const limit = toTheEnd ? Number.POSITIVE_INFINITY : LOOKED_AT;
+      return new UpgradableConversation({ client, server }, watch, { patience: undefined, strict: false, limit });
+    },
     replay: (server, agreement) => replayDialogue(server, agreement, timeouts.handshake),
     peek: (client, server) => peek(client, server, { silence: timeouts.idle, gap: timeouts.hello }),
   };

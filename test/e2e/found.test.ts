@@ -36,6 +36,8 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
   let pki: Pki;
   let node: TestNode;
   let server: net.Server;
+  /** The same server at a port that is not watched. */
+  let unwatched: net.Server;
   let script: Script = INVENTED;
   /** What the server has read in plaintext, in all its sessions. */
   let heard = "";
@@ -45,17 +47,17 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
     const { certificate, key } = pki.server.ecdsa;
     const secureContext = tls.createSecureContext({ cert: readFileSync(certificate), key: readFileSync(key) });
     server = net.createServer((socket) => serve(socket, secureContext));
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as net.AddressInfo;
+    unwatched = net.createServer((socket) => serve(socket, secureContext));
+    const [port, other] = await Promise.all([listen(server), listen(unwatched)]);
     node = await startNode({
       trust: [pki.root.certificate],
-      forwards: { odd: port, strict: port },
+      forwards: { odd: port, strict: port, other, otherStrict: other },
       config: {
         policy: {
           startTls: { enabled: true, ports: [port] },
           rules: [
             { name: "forbidden", match: { host: [FORBIDDEN] }, action: "drop" },
+            { name: "known", match: { listener: ["otherStrict"] }, action: "decrypt", undecryptable: "drop" },
             { name: "private", match: { host: [PRIVATE] }, action: "bypass" },
             {
               name: "strict",
@@ -72,7 +74,14 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
   after(async () => {
     await node?.stop();
     server?.close();
+    unwatched?.close();
   });
+
+  async function listen(one: net.Server): Promise<number> {
+    one.listen(0, "127.0.0.1");
+    await once(one, "listening");
+    return (one.address() as net.AddressInfo).port;
+  }
 
   function serve(socket: net.Socket, secureContext: tls.SecureContext): void {
     socket.on("error", () => {});
@@ -254,6 +263,28 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
     const strict = await dribble("odd", FORBIDDEN);
     assert.equal(strict.result, "failed");
     assert.partialDeepStrictEqual(strict.record, { protocol: FOUND.protocol, verdict: "drop", rule: "forbidden" });
+  });
+
+  test("TLS behind plaintext at a port that is not watched is recorded as what it is", async () => {
+    script = INVENTED;
+    const { socket, session } = await speak(["SECURE ME"], "other");
+    assert.equal(await secure(socket, `www.${DOMAIN}`, pki.root.certificate), "secret hi");
+    const record = await session();
+    const seen = { protocol: "tls on an unwatched port", startTls: null, sni: `www.${DOMAIN}` };
+    assert.partialDeepStrictEqual(record, { ...seen, verdict: "bypass", rule: "undecryptable" });
+    assert.match(record.reason ?? "", /policy\.startTls does not watch port \d+; policy\.undecryptable is bypass/);
+  });
+
+  test("At a port that is not watched, drop rules and policy.undecryptable hold for TLS behind plaintext", async () => {
+    for (const [way, name, rule] of [
+      ["other", FORBIDDEN, "forbidden"],
+      ["otherStrict", `www.${DOMAIN}`, "known"],
+    ] as const) {
+      script = INVENTED;
+      const { socket, session } = await speak(["SECURE ME"], way);
+      await assert.rejects(secure(socket, name, pki.root.certificate), { code: "ECONNRESET" });
+      assert.partialDeepStrictEqual(await session(), { protocol: "tls on an unwatched port", verdict: "drop", rule });
+    }
   });
 
   test("Where policy drops what is not TLS, an unknown dialogue does not pass", async () => {
