@@ -10,6 +10,8 @@ export interface NodeOptions {
   readonly trust: readonly string[];
   /** Forwarding listeners by name, each with the port of its server on 127.0.0.1. */
   readonly forwards?: Readonly<Record<string, number>>;
+  /** Listeners beside the explicit proxy and the forwarding ones. */
+  readonly listeners?: readonly object[];
   /** Overrides top-level keys of the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly env?: NodeJS.ProcessEnv;
@@ -126,7 +128,10 @@ interface Listening {
   readonly ports: ReadonlyMap<string, number>;
 }
 
-function configurationOf({ trust, forwards, config }: NodeOptions, { proxy, control, ports }: Listening): object {
+function configurationOf(
+  { trust, forwards, listeners = [], config }: NodeOptions,
+  { proxy, control, ports }: Listening,
+): object {
   const forwarding = [...ports].map(([name, port]) => ({
     name,
     mode: "forward",
@@ -138,7 +143,7 @@ function configurationOf({ trust, forwards, config }: NodeOptions, { proxy, cont
     workers: 2,
     console: { address: `127.0.0.1:${control}` },
     trust: { system: false, files: trust },
-    listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwarding],
+    listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwarding, ...listeners],
     timeouts: { drain: "2s" },
     ...config,
   };

@@ -10,6 +10,7 @@ import { listen } from "../src/engine/listen.ts";
 import { OpensslLayer } from "../src/engine/openssl-layer.ts";
 import { Ssl3Layer } from "../src/engine/ssl3-layer.ts";
 import { loop, readBytes, readToEnd, shake, writeAll, writer } from "../src/engine/test-ends.ts";
+import { within } from "../src/linux/netns.ts";
 import { createClient } from "../src/ssl3/client.ts";
 import { createServer } from "../src/ssl3/server.ts";
 import { suitesFor } from "../src/ssl3/suites.ts";
@@ -17,15 +18,18 @@ import { VERSIONS } from "../src/vocabulary.ts";
 import { descendants, openFiles, startNode, type TestNode } from "./node.ts";
 import { DOMAIN, type Identity, makePki, type Pki } from "./pki.ts";
 import { until } from "./processes.ts";
+import { buildNetwork, HOSTS, networkObstacle, RULES, type SoakNetwork } from "./soak-network.ts";
 
 /**
  * `npm run soak` sends sessions of all versions through a node: transfers of any length whose hashes are compared, half-closes from
- * either side, kills of either side in the middle, and a reload now and then. At the end nothing may be left in the workers.
+ * either side, kills of either side in the middle, and reloads that change the policy. As root they come by all modes, and pass tools and
+ * feeds of all kinds. At the end nothing may be left in the workers.
  *
  * --sessions N   how many, 100,000 by default
  * --minutes M    for so long, in the place of a number
  * --at-once N    sessions at one time, 64 by default
  * --longest N    bytes that a session carries each way at most, 65,536 by default
+ * --loopback     as root too, only what needs no network of its own
  * --plot FILE    writes what the workers held over time, as SVG
  */
 
@@ -57,6 +61,8 @@ interface Plan {
   readonly longest: number;
   /** Seconds; sessions stop when they are over. */
   readonly seconds: number;
+  /** Absent: the node is on loopback, with a pcapng feed and without tools. */
+  readonly network?: SoakNetwork | undefined;
   readonly progress?: (text: string) => void;
 }
 
@@ -88,25 +94,41 @@ interface Order {
   readonly end: (typeof ENDS)[number];
 }
 
+/** How a session comes to the node. */
+type Mode = "forward" | "explicit" | "inline";
+
+interface Visit extends Order {
+  readonly kind: Kind;
+  readonly mode: Mode;
+  readonly host: string;
+}
+
 const ORDER = 12;
 
-export async function soak({ sessions, atOnce, longest, seconds, progress = () => {} }: Plan): Promise<Soaked> {
+export async function soak(plan: Plan): Promise<Soaked> {
+  const { sessions, atOnce, longest, seconds, network, progress = () => {} } = plan;
   checkEngine();
   const pki = await makePki();
-  const servers = Object.fromEntries((["plain", "SSLv3", "tls"] as const).map((name) => [name, serve(name, pki)]));
-  const ports = Object.fromEntries(Object.entries(servers).map(([name, end]) => [name, end.local()!.port]));
+  const servers = (["plain", "SSLv3", "tls"] as const).map((name) => [name, serve(name, pki, network)] as const);
+  const ports = Object.fromEntries(servers.map(([name, { near }]) => [name, near.local()!.port]));
+  const farPorts = Object.fromEntries(servers.map(([name, { far }]) => [name, far?.local()?.port ?? 0]));
+  const policies = policiesOf(network);
   await using node = await startNode({
     trust: [pki.root.certificate],
     forwards: ports,
+    ...(network && { listeners: [network.listener] }),
     config: {
-      policy: { versions: { min: "SSLv3" } },
+      policy: policies[0],
       history: { sessions: 1_000 },
+      tools: network?.tools ?? [],
       feeds: [
         { name: "archive", kind: "pcapng", directory: "./captures", flows: ["decrypted"], rotate: "10MB", keep: 2 },
+        ...(network?.feeds ?? []),
       ],
       log: { level: "warn" },
     },
   });
+  await network?.read();
   const watch = watchWorkers(node);
   const faults: string[] = [];
   let [begun, done, killed] = [0, 0, 0];
@@ -118,15 +140,21 @@ export async function soak({ sessions, atOnce, longest, seconds, progress = () =
       progress(`${done} sessions, ${faults.length} faults, ${memory} MiB, ${connections} SSLs`);
     });
   }, 1_000);
-  const reloads = setInterval(() => process.kill(node.process.pid, "SIGHUP"), RELOAD * 1_000);
+  let reloaded = 0;
+  const reloads = setInterval(() => {
+    reloaded += 1;
+    node.rewrite({ policy: policies[reloaded % policies.length] });
+    process.kill(node.process.pid, "SIGHUP");
+  }, RELOAD * 1_000);
+  const where = { node, ports, farPorts, network };
   const run = async () => {
     while (begun < sessions && performance.now() < deadline) {
       begun += 1;
-      const kind = KINDS[randomInt(KINDS.length)]!;
-      const order = { up: randomInt(longest), down: randomInt(longest), end: pickEnd() };
-      if (order.end.endsWith("kills")) killed += 1;
-      await visit(node, kind, order).catch((error: Error) => {
-        faults.push(`${kind}, ${order.end}, ${order.up} up, ${order.down} down: ${error.message}`);
+      const one = pick(longest, network !== undefined);
+      if (one.end.endsWith("kills")) killed += 1;
+      await visit(where, one).catch((error: Error) => {
+        const { kind, mode, host, end, up, down } = one;
+        faults.push(`${kind}, ${mode}, ${host}, ${end}, ${up} up, ${down} down: ${error.message}`);
       });
       done += 1;
     }
@@ -141,8 +169,33 @@ export async function soak({ sessions, atOnce, longest, seconds, progress = () =
   });
   await watch.look(done);
   await node.stop();
-  for (const server of Object.values(servers)) server.close();
+  for (const [, { near, far }] of servers) for (const end of [near, far]) end?.close();
   return { sessions: done, killed, faults, samples: watch.samples };
+}
+
+/** Reloads go from one to the other. */
+function policiesOf(network: SoakNetwork | undefined): readonly object[] {
+  const common = { versions: { min: "SSLv3" } };
+  const unmatched = { name: "unmatched", match: { host: ["*.never.example"] }, action: "drop" };
+  const rules = network ? RULES : [];
+  return [
+    { ...common, rules },
+    { ...common, rules: [unmatched, ...rules] },
+  ];
+}
+
+function pick(longest: number, isAnywhere: boolean): Visit {
+  const modes: readonly Mode[] = isAnywhere ? ["forward", "explicit", "inline"] : ["forward"];
+  return {
+    ...{ up: randomInt(longest), down: randomInt(longest), end: pickEnd() },
+    kind: oneOf(KINDS),
+    mode: oneOf(modes),
+    host: isAnywhere ? oneOf(HOSTS) : `soak.${DOMAIN}`,
+  };
+}
+
+function oneOf<T>(values: readonly T[]): T {
+  return values[randomInt(values.length)]!;
 }
 
 /** One session in four is killed. */
@@ -180,7 +233,7 @@ const ANY = "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AE
 const common = { ciphers: ANY, tickets: true, sessions: false, keyLog: false };
 const clients = new Map<Kind, Context>();
 
-function clientLayer(end: End, kind: Kind): Layer {
+function clientLayer(end: End, kind: Kind, serverName: string): Layer {
   if (kind === "SSLv3") {
     const suites = suitesFor("all").map(({ id }) => id);
     return new Ssl3Layer(
@@ -192,15 +245,20 @@ function clientLayer(end: End, kind: Kind): Layer {
   const context =
     clients.get(kind) ?? new Context({ role: "client", ...common, minVersion: version, maxVersion: version, alpn: [] });
   clients.set(kind, context);
-  return new OpensslLayer({ end, writer, context, serverName: `soak.${DOMAIN}` });
+  return new OpensslLayer({ end, writer, context, serverName });
 }
 
-function serve(name: "plain" | "SSLv3" | "tls", { server }: Pki): End {
+/** The same server on loopback and, where there is one, in the server's network. */
+function serve(name: "plain" | "SSLv3" | "tls", { server }: Pki, network: SoakNetwork | undefined) {
   const layerOf = name === "plain" ? undefined : name === "SSLv3" ? ssl3Server(server.ecdsa) : tlsServer(server.ecdsa);
-  return listen(loop, { host: "127.0.0.1", port: 0, shared: false }, (end) => {
-    // What goes wrong here is seen at the client.
-    answer(end, layerOf).catch(() => end.reset());
-  });
+  const listenAt = (host: string) =>
+    listen(loop, { host, port: 0, shared: false }, (end) => {
+      // What goes wrong here is seen at the client.
+      answer(end, layerOf).catch(() => end.reset());
+    });
+  const { namespace, address } = network?.crossing.server ?? {};
+  const far = namespace && address ? within(namespace, () => listenAt(address)) : undefined;
+  return { near: listenAt("127.0.0.1"), far };
 }
 
 function tlsServer({ certificate, key }: Identity): (end: End) => Layer {
@@ -240,17 +298,43 @@ async function answer(end: End, layerOf: ((end: End) => Layer) | undefined): Pro
   end.close();
 }
 
+interface Where {
+  readonly node: TestNode;
+  /** Of the servers, on loopback and in their network. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly farPorts: Readonly<Record<string, number>>;
+  readonly network: SoakNetwork | undefined;
+}
+
 /** The client. Throws when something else comes than the order says. */
-async function visit(node: TestNode, kind: Kind, order: Order): Promise<void> {
-  const port = node.forward(kind === "plain" || kind === "SSLv3" ? kind : "tls");
-  const end = await connect(loop, openSocket("127.0.0.1"), { address: "127.0.0.1", port }, TIMEOUT);
+async function visit(where: Where, { kind, mode, host, ...order }: Visit): Promise<void> {
+  const server = kind === "plain" || kind === "SSLv3" ? kind : "tls";
+  const end = await reach(where, server, mode);
   try {
-    if (kind !== "plain") await secure(end, clientLayer(end, kind));
+    if (kind !== "plain") await secure(end, clientLayer(end, kind, host));
     await converse(end, order);
   } finally {
     end.reset();
   }
 }
+
+async function reach({ node, ports, farPorts, network }: Where, server: string, mode: Mode): Promise<End> {
+  const here = (port: number) => connect(loop, openSocket("127.0.0.1"), { address: "127.0.0.1", port }, TIMEOUT);
+  if (mode === "forward") return here(node.forward(server));
+  if (mode === "inline") {
+    const { client, server: far } = network!.crossing;
+    const fd = within(client.namespace!, () => openSocket(far.address));
+    return connect(loop, fd, { address: far.address, port: farPorts[server]! }, TIMEOUT);
+  }
+  const end = await here(node.proxy);
+  const target = `127.0.0.1:${ports[server]}`;
+  await writeAll(end, Buffer.from(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`));
+  const { bytes } = await readBytes(end, ESTABLISHED.length);
+  if (bytes.toString() !== ESTABLISHED) throw new Error(`CONNECT was answered ${JSON.stringify(bytes.toString())}`);
+  return end;
+}
+
+const ESTABLISHED = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 async function converse(end: End, { up, down, end: ending }: Order): Promise<void> {
   const head = Buffer.alloc(ORDER);
@@ -319,12 +403,16 @@ async function main(): Promise<void> {
       minutes: { type: "string" },
       "at-once": { type: "string", default: "64" },
       longest: { type: "string", default: `${LONGEST}` },
+      loopback: { type: "boolean", default: false },
       plot: { type: "string" },
     },
   });
   const seconds = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes) * 60;
   const standard = values.minutes === undefined ? 100_000 : Number.POSITIVE_INFINITY;
+  const obstacle = values.loopback ? "--loopback" : networkObstacle();
+  if (obstacle) process.stderr.write(`On loopback alone: ${obstacle}\n`);
   const { sessions, killed, faults, samples } = await soak({
+    network: obstacle ? undefined : await buildNetwork(),
     sessions: values.sessions === undefined ? standard : Number(values.sessions),
     atOnce: Number(values["at-once"]),
     longest: Math.min(Number(values.longest), LONGEST),
@@ -339,7 +427,7 @@ async function main(): Promise<void> {
     console.log(`${what.padEnd(12)} ${first[what]} at the start, ${last[what]} at the end`);
   }
   if (values.plot !== undefined) writeFileSync(values.plot, plot(samples));
-  process.exitCode = faults.length === 0 ? 0 : 1;
+  process.exit(faults.length === 0 ? 0 : 1);
 }
 
 if (import.meta.main) await main();
