@@ -35,6 +35,8 @@ test("The dialogue goes on after a refusal; a client that is logged in cannot up
   });
   const login: Transcript = ["> AUTHINFO USER me", "< 381 more", "> AUTHINFO PASS x", "< 281 welcome"];
   assert.equal(play(open(), ["< 200 news", ...login]).kind, "no");
+  const pretended: Transcript = ["< 200 news", "> DATE", "< 281 welcome", "> STARTTLS", "< 382 go on"];
+  assert.equal(play(open(), pretended).kind, "upgrade");
 });
 
 test("Bytes after the request or the agreement are errors", () => {

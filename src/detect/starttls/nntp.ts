@@ -12,7 +12,7 @@ export const NNTP: LineProtocol = {
   capabilities: /^\s*CAPABILITIES\b/i,
   offer: /^STARTTLS\b/i,
   harmless: /^\s*(?:CAPABILITIES|MODE|DATE|HELP|STARTTLS)\b/i,
-  final: (answer) => answer.startsWith("281"),
+  final: (answer, command) => answer.startsWith("281") && /^\s*AUTHINFO\b/i.test(command),
   content: /^3(?:35|40)/,
   contentAtOnce: /^\s*TAKETHIS\b/i,
 };

@@ -1,16 +1,19 @@
 import { X509Certificate } from "node:crypto";
-import { KEY_USAGE, readCertificate } from "../x509/certificate.ts";
+import { isIP } from "node:net";
+import { type Extensions, KEY_USAGE, readCertificate } from "../x509/certificate.ts";
+import { readName } from "../x509/certificate-record.ts";
 import { encodeExtension, encodeKeyUsage } from "../x509/certificate-writing.ts";
-import { encode, encodeOid, malformed, TAG } from "../x509/der.ts";
+import { type Element, encode, encodeOid, malformed, oidOf, readElements, readInside, TAG } from "../x509/der.ts";
+import { GENERAL_NAME, readAlternatives } from "../x509/general-name.ts";
 import { OID } from "../x509/oid.ts";
 import { keyIdentifier } from "../x509/public-key.ts";
 import { readValidity, type Validity } from "../x509/validity.ts";
 
 /** The parts of the server's certificate that the issued one copies. */
 export interface Mirrored {
-  /** A whole DER element, byte for byte. */
+  /** A whole DER element. */
   readonly subject: Buffer;
-  /** The value of the extension, byte for byte; undefined when the original has none. */
+  /** The value of the extension; undefined when the original has no name that a client can ask for. */
   readonly subjectAltName: Buffer | undefined;
   /** ms since the epoch. */
   readonly notBefore: number;
@@ -21,7 +24,7 @@ export interface Mirrored {
 export const CLOCK_SKEW = 24 * 3600 * 1000;
 
 /**
- * Reads the parts of the server's certificate that are copied: subject, subjectAltName and dates. Everything else stays
+ * Reads the parts of the server's certificate that are copied: subject, names and dates. Everything else stays
  * out of the issued one: SCTs, must-staple, CRL and OCSP pointers, policies, key identifiers, the key.
  * Throws PeerError when the certificate is not X.509 in DER, or has a date that cannot be parsed.
  */
@@ -29,7 +32,40 @@ export function mirror(der: Buffer): Mirrored {
   const { subject, extensions } = readCertificate(der);
   const { notBefore, notAfter } = datesOf(der);
   if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("notBefore or notAfter is not a date");
-  return { subject, subjectAltName: extensions.get(OID.subjectAltName)?.value, notBefore, notAfter };
+  return { ...mirrorNames(subject, extensions), notBefore, notAfter };
+}
+
+/**
+ * Of subjectAltName only the DNS names and addresses that a client can ask for: others, such as a NUL, a comma, an e-mail address
+ * or "*", can only mislead. The subject is copied byte for byte. Where no alternative name is left, old clients go by the common
+ * name: then one that an original's alternative names have overruled, or that has a NUL in it, is left out.
+ */
+function mirrorNames(subject: Buffer, extensions: Extensions): Pick<Mirrored, "subject" | "subjectAltName"> {
+  const alternatives = readAlternatives(extensions);
+  const usable = alternatives.filter((name) => canBeAskedFor(name)).map(({ whole }) => whole);
+  if (usable.length > 0) return { subject, subjectAltName: encode(TAG.sequence, ...usable) };
+  const misleads = extensions.has(OID.subjectAltName) ? () => true : hasControlCharacter;
+  return { subject: withoutCommonNames(subject, misleads), subjectAltName: undefined };
+}
+
+function canBeAskedFor(name: Element): boolean {
+  const text = readName(name);
+  return text !== undefined && (name.tag === GENERAL_NAME.ip || (isIP(text) === 0 && !name.content.includes(".", -1)));
+}
+
+function withoutCommonNames(subject: Buffer, misleads: (value: Buffer) => boolean): Buffer {
+  const sets = readInside(subject, TAG.sequence, "subject");
+  const kept = sets.filter(({ content }) =>
+    readElements(content).every((attribute) => {
+      const [type, value] = readElements(attribute.content);
+      return oidOf(type) !== OID.commonName || !value || !misleads(value.content);
+    }),
+  );
+  return kept.length === sets.length ? subject : encode(TAG.sequence, ...kept.map(({ whole }) => whole));
+}
+
+function hasControlCharacter(value: Buffer): boolean {
+  return value.some((byte) => byte < 0x20 || byte === 0x7f);
 }
 
 function datesOf(der: Buffer): Validity {

@@ -71,7 +71,7 @@ function namesOf(der: Buffer): string[] {
 }
 
 /** Undefined for a name that no browser could request, such as "good.example\0.evil.example". */
-function readName({ tag, content }: Element): string | undefined {
+export function readName({ tag, content }: Element): string | undefined {
   if (tag === GENERAL_NAME.dns) return readHost(content.toString("latin1"));
   if (tag === GENERAL_NAME.ip && (content.length === 4 || content.length === 16)) {
     return ipaddr.fromByteArray([...content]).toString();
