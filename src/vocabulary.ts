@@ -64,5 +64,5 @@ export function hex(value: number, digits = 1): string {
   return `0x${value.toString(16).padStart(digits, "0")}`;
 }
 
-/** The key types that the node issues certificates for: ECDSA P-256 and RSA-2048. */
+/** The key types of the node's CAs, and of nearly all certificates that it issues: ECDSA P-256 and RSA-2048. */
 export type KeyType = "ecdsa" | "rsa";

@@ -36,8 +36,8 @@ const CASES: readonly (readonly [what: string, hello: Partial<ClientHello>, reas
   ["unknown groups", { ...TLS_1_2, cipherSuites: [0xc02f], supportedGroups: [0x0001] }, /no group/],
   ["unknown groups in TLS 1.3", { ...TLS_1_3, supportedGroups: [0x0015, 0x6399] }, /no group/],
   ["unknown signatures", { ...TLS_1_2, signatureAlgorithms: [0xfefe] }, /no signature algorithm/],
-  ["signatures that only other keys make", { ...TLS_1_3, signatureAlgorithms: [0x0807] }, /no signature that/],
-  ["the same in TLS 1.2", { ...TLS_1_2, cipherSuites: [0xc02f], signatureAlgorithms: [0x0807] }, /no signature that/],
+  ["signatures that no key makes there", { ...TLS_1_3, signatureAlgorithms: [0x0401] }, /no signature that/],
+  ["the same in TLS 1.2", { ...TLS_1_2, cipherSuites: [0xc02f], signatureAlgorithms: [0x0904] }, /no signature that/],
   ["a pre-shared key alone", { ...TLS_1_3, signatureAlgorithms: [], pskIdentity: Buffer.of(1) }, /pre-shared key/],
   [
     "a pre-shared key without a group",

@@ -31,7 +31,7 @@ function canUse12({ cipherSuites, signatureAlgorithms }: ClientHello, offered: b
   if (!offered || suites.length === 0) return false;
   // With an exchange by RSA the server signs nothing; without the extension the client takes what TLS 1.2 takes for granted.
   if (keyHeld || signatureAlgorithms.length === 0 || suites.some((suite) => suite?.exchange === "rsa")) return true;
-  return signatureAlgorithms.some((id) => SIGNED_1_3.includes(id) || SIGNED_1_2.includes(id));
+  return signatureAlgorithms.some((id) => SIGNED_1_2.includes(id));
 }
 
 function whyNot13(hello: ClientHello, keyHeld: boolean, dhBits: number): string | undefined {
@@ -47,7 +47,13 @@ function whyNot13(hello: ClientHello, keyHeld: boolean, dhBits: number): string 
   return signs ? undefined : "The client verifies no signature that this node can make";
 }
 
-/** What the node signs with the keys that it issues certificates for, ECDSA P-256 and RSA, in TLS 1.3. */
-const SIGNED_1_3: readonly number[] = [0x0403, 0x0804, 0x0805, 0x0806];
+/** What the node signs with the keys that it issues certificates for, in TLS 1.3: see `pki/issue/leaf-key.ts`. */
+const SIGNED_1_3: readonly number[] = [
+  ...[0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b],
+  ...[0x081a, 0x081b, 0x081c, 0x0904, 0x0905, 0x0906],
+];
 /** In TLS 1.2 also RSASSA-PKCS1-v1_5, and ECDSA with any hash: the scheme does not name the curve. */
-const SIGNED_1_2: readonly number[] = [0x0401, 0x0501, 0x0601, 0x0301, 0x0201, 0x0503, 0x0603, 0x0303, 0x0203];
+const SIGNED_1_2: readonly number[] = [
+  ...[0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b],
+  ...[0x0401, 0x0501, 0x0601, 0x0301, 0x0201, 0x0303, 0x0203],
+];

@@ -1,7 +1,8 @@
-import { type KeyType, VERSIONS, type Version } from "../vocabulary.ts";
+import { VERSIONS, type Version } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import type { IssuedCache } from "./issue/issued.ts";
-import { keyTypeFor } from "./issue/key-type.ts";
+import { chooseLeaf } from "./issue/key-type.ts";
+import type { LeafKeyType } from "./issue/leaf-key.ts";
 import type { InboundKey } from "./keys/inbound-key.ts";
 import type { Keystore } from "./keys/keystore.ts";
 import type { HeldKeyType } from "./keys/private-key.ts";
@@ -28,7 +29,7 @@ export interface PresentedCertificate {
   readonly authority: "primary" | "secondary" | "inbound";
   readonly serial: string;
   readonly sha256: string;
-  readonly keyType: KeyType | HeldKeyType;
+  readonly keyType: LeafKeyType | HeldKeyType;
 }
 
 export interface PkiResources {
@@ -50,7 +51,7 @@ export function createPkiStage({ keystore, judge, issued, versions }: PkiResourc
       // Clients must not trust the secondary CA: a browser warns of what policy decrypts despite the faults.
       const authority = facts.faults.length > 0 ? "secondary" : "primary";
       const common = hello.versions.filter((version) => version >= oldest && version <= newest);
-      const wanted = { certificate: certificate.raw, authority, keyType: keyTypeFor(hello, common) } as const;
+      const wanted = { certificate: certificate.raw, authority, ...chooseLeaf(hello, common) } as const;
       const minted = await issued.take(record.sha256, wanted, Date.now());
       const { serial, sha256, keyType } = minted;
       return { certificates: [minted], records: [{ authority, serial, sha256, keyType }] };

@@ -28,10 +28,14 @@ export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => P
   });
   return {
     take: (name, wanted, now) =>
-      cache.take(`${name} ${wanted.authority} ${wanted.keyType}`, now, async () => ({
-        value: await ask(wanted),
-        until: now + FRESH,
-      })),
+      cache.take(
+        `${name} ${wanted.authority} ${wanted.keyType} ${wanted.signer ?? ""} ${wanted.hash ?? ""}`,
+        now,
+        async () => ({
+          value: await ask(wanted),
+          until: now + FRESH,
+        }),
+      ),
     flush: () => cache.flush(),
     get size() {
       return cache.size;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClientHello } from "../../wire/client-hello.ts";
-import { keyTypeFor } from "./key-type.ts";
+import { chooseLeaf } from "./key-type.ts";
+import type { LeafKeyType } from "./leaf-key.ts";
 
 const BROWSER: ClientHello = {
   format: "tls",
@@ -28,7 +29,7 @@ const BROWSER: ClientHello = {
   fallback: false,
 } as ClientHello;
 
-const CASES: readonly (readonly [string, Partial<ClientHello>, "ecdsa" | "rsa"])[] = [
+const CASES: readonly (readonly [string, Partial<ClientHello>, LeafKeyType])[] = [
   ["a browser gets ECDSA", {}, "ecdsa"],
   [
     "TLS 1.3 alone with the signature scheme gets ECDSA",
@@ -75,13 +76,52 @@ const CASES: readonly (readonly [string, Partial<ClientHello>, "ecdsa" | "rsa"])
     "ecdsa",
   ],
   ["a client without a version gets RSA", { versions: [] }, "rsa"],
+  [
+    "a client that verifies only P-384 gets that",
+    { signatureAlgorithms: [0x0503], supportedGroups: [0x0018] },
+    "ecdsa-p384",
+  ],
+  ["TLS 1.3 alone with P-521 gets that", { versions: [0x0304], signatureAlgorithms: [0x0603] }, "ecdsa-p521"],
+  [
+    "TLS 1.2 with P-384 among its groups, but not P-256, and no RSA gets P-384",
+    { versions: [0x0303], supportedGroups: [0x0018], cipherSuites: [0xc02b, 0xc02c] },
+    "ecdsa-p384",
+  ],
+  ["Ed25519 alone gets that", { signatureAlgorithms: [0x0807] }, "ed25519"],
+  ["Ed448 alone gets that", { versions: [0x0304], signatureAlgorithms: [0x0808] }, "ed448"],
+  [
+    "a brainpool curve of TLS 1.3 gets that",
+    { versions: [0x0304], signatureAlgorithms: [0x081b] },
+    "ecdsa-brainpool384",
+  ],
+  ["RSASSA-PSS keys alone get one", { signatureAlgorithms: [0x080a] }, "rsa-pss-sha384"],
+  ["ML-DSA alone gets that", { versions: [0x0304], signatureAlgorithms: [0x0905, 0x0904] }, "ml-dsa-44"],
+  ["ML-DSA beside P-256 gets P-256", { signatureAlgorithms: [0x0905, 0x0403] }, "ecdsa"],
+  [
+    "what TLS 1.3 verifies counts before what only TLS 1.2 does",
+    { signatureAlgorithms: [0x0503, 0x0401], cipherSuites: [0x1302, 0xc02f, 0x002f] },
+    "ecdsa-p384",
+  ],
 ];
 for (const [title, change, expected] of CASES) {
-  test(`keyTypeFor(): ${title}`, () => assert.equal(keyTypeFor({ ...BROWSER, ...change }), expected));
+  test(`chooseLeaf(): ${title}`, () => assert.equal(chooseLeaf({ ...BROWSER, ...change }).keyType, expected));
 }
 
-test("keyTypeFor() considers only the versions that the node may negotiate", () => {
+test("chooseLeaf() considers only the versions that the node may negotiate", () => {
   const hello = { ...BROWSER, cipherSuites: [0x1301, 0xc02f] };
-  assert.equal(keyTypeFor(hello, [0x0304]), "ecdsa");
-  assert.equal(keyTypeFor(hello, [0x0303]), "rsa");
+  assert.equal(chooseLeaf(hello, [0x0304]).keyType, "ecdsa");
+  assert.equal(chooseLeaf(hello, [0x0303]).keyType, "rsa");
+});
+
+test("The CA signs with a hash that the client verifies in certificates", () => {
+  const hash = (...ids: number[]) => chooseLeaf({ ...BROWSER, signatureAlgorithms: ids }).hash;
+  assert.deepEqual([hash(0x0403, 0x0503), hash(0x0401), hash()], [undefined, undefined, undefined]);
+  assert.deepEqual([hash(0x0503), hash(0x0805, 0x0806), hash(0x0603)], ["sha384", "sha384", "sha512"]);
+  const cert = { signatureAlgorithms: [0x0403], certificateSignatures: [0x0503] };
+  assert.equal(chooseLeaf({ ...BROWSER, ...cert }).hash, "sha384");
+});
+
+test("A rare key is signed by the RSA CA when the client verifies no ECDSA", () => {
+  const rare = { signatureAlgorithms: [0x0905], certificateSignatures: [0x0401] };
+  assert.deepEqual(chooseLeaf({ ...BROWSER, versions: [0x0304], ...rare }), { keyType: "ml-dsa-65", signer: "rsa" });
 });

@@ -6,16 +6,16 @@ import { sha256 } from "../x509/fingerprint.ts";
 import { toPem } from "../x509/pem.ts";
 import type { Authorities, Authority } from "./authority.ts";
 import type { Role } from "./authority-files.ts";
+import type { LeafChoice } from "./key-type.ts";
+import { type LeafKeyType, RARE_KINDS } from "./leaf-key.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
 
 /** A worker's request for a certificate. */
-export interface MintRequest {
+export interface MintRequest extends LeafChoice {
   /** The server's own certificate, DER. */
   readonly certificate: Buffer;
   readonly authority: Role;
-  /** A key type that the client can verify. */
-  readonly keyType: KeyType;
 }
 
 /** An issued certificate with its key, as plain data for the channel to a worker. The key is a secret: never log it. */
@@ -25,7 +25,7 @@ export interface Minted {
   readonly keyPem: string;
   readonly serial: string;
   readonly sha256: string;
-  readonly keyType: KeyType;
+  readonly keyType: LeafKeyType;
   readonly authority: Role;
   /** ms since the epoch. */
   readonly notAfter: number;
@@ -95,6 +95,11 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   });
   const count = { minted: 0, shared: 0, failed: 0 };
 
+  function keyOf({ keyType }: MintRequest, at: number): IssuedKey | Promise<IssuedKey> {
+    if (keyType === "rsa") return rsaKeys.take(at);
+    return RARE_KINDS.get(keyType)?.make() ?? makeEcdsaKey();
+  }
+
   async function findOrMint(name: string, request: MintRequest, authority: Authority, at: number) {
     try {
       const found = await shared?.find(name);
@@ -102,7 +107,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
         count.shared += 1;
         return cached(found, cacheTime, at);
       }
-      const key = request.keyType === "rsa" ? await rsaKeys.take(at) : makeEcdsaKey();
+      const key = await keyOf(request, at);
       const minted = cached(await mint(request, authority, key, maxValidity, at), cacheTime, at);
       count.minted += 1;
       shared?.put(name, minted.value, minted.until);
@@ -115,9 +120,11 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
 
   return {
     async issue(request, at) {
-      const authority = authorities.find(request.authority, request.keyType);
+      const authority = authorities.find(request.authority, signerOf(request));
       // The name includes the CA: after its renewal no certificate of the old one is presented.
-      const name = `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${request.keyType}`;
+      const { keyType, hash = "" } = request;
+      const name =
+        `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${keyType} ${hash}`.trimEnd();
       return await cache.take(name, at, () => findOrMint(name, request, authority, at));
     },
     counters() {
@@ -127,6 +134,10 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
     },
     flush: () => cache.flush(),
   };
+}
+
+function signerOf({ keyType, signer }: MintRequest): KeyType {
+  return signer ?? (keyType === "rsa" ? "rsa" : "ecdsa");
 }
 
 /** Expired certificates, which mirror expired originals, stay for the whole time: issuing them again would not renew them. */
@@ -158,6 +169,7 @@ async function mint(
       extensions: mirrorExtensions(original, key.publicKey, request.keyType === "rsa", authority.keyId),
     },
     authority.key,
+    request.hash,
   );
   return {
     certificatePem: toPem(der) + authority.chainPem,

@@ -19,10 +19,14 @@ const signInBackground = promisify(sign);
 
 /**
  * Writes and signs a version 3 certificate: RFC 5280, section 4.1. No library does this, because it would decode names
- * and extensions and encode them again: here their bytes stay exactly as they are.
+ * and extensions and encode them again: here their bytes stay exactly as they are. `wanted`: the hash, if not the usual one.
  */
-export async function issueCertificate(content: CertificateContent, signer: KeyObject): Promise<Buffer> {
-  const { algorithm, hash } = signatureOf(signer);
+export async function issueCertificate(
+  content: CertificateContent,
+  signer: KeyObject,
+  wanted?: "sha384" | "sha512",
+): Promise<Buffer> {
+  const { algorithm, hash } = signatureOf(signer, wanted);
   const body = encode(
     TAG.sequence,
     encode(0xa0, encodeInteger(Buffer.from([2]))),
@@ -38,9 +42,19 @@ export async function issueCertificate(content: CertificateContent, signer: KeyO
   return encode(TAG.sequence, body, algorithm, encode(TAG.bitString, Buffer.from([0]), signature));
 }
 
-/** How a key signs. `algorithm`: an AlgorithmIdentifier, a whole element. `hash`: null for Ed25519, which has its own. */
-export function signatureOf(key: KeyObject): { readonly algorithm: Buffer; readonly hash: string | null } {
+/**
+ * How a key signs. `algorithm`: an AlgorithmIdentifier, a whole element. `hash`: null for Ed25519, which has its own. `wanted`: another
+ * hash than the one that fits the key.
+ */
+export function signatureOf(
+  key: KeyObject,
+  wanted?: "sha384" | "sha512",
+): { readonly algorithm: Buffer; readonly hash: string | null } {
   const curve = key.asymmetricKeyDetails?.namedCurve;
+  const kind = key.asymmetricKeyType;
+  if (wanted && kind === "rsa")
+    return { algorithm: encode(TAG.sequence, encodeOid(RSA[wanted]), encodeNull()), hash: wanted };
+  if (wanted && kind === "ec") return { algorithm: encode(TAG.sequence, encodeOid(ECDSA[wanted])), hash: wanted };
   switch (key.asymmetricKeyType === "ec" ? curve : key.asymmetricKeyType) {
     case "rsa":
       return { algorithm: encode(TAG.sequence, encodeOid(OID.rsaSha256), encodeNull()), hash: "sha256" };
@@ -56,6 +70,9 @@ export function signatureOf(key: KeyObject): { readonly algorithm: Buffer; reado
       throw new InvariantError(`Cannot sign a certificate with a key of type ${key.asymmetricKeyType} ${curve ?? ""}`);
   }
 }
+
+const RSA = { sha384: OID.rsaSha384, sha512: OID.rsaSha512 } as const;
+const ECDSA = { sha384: OID.ecdsaSha384, sha512: OID.ecdsaSha512 } as const;
 
 /** A unique serial number: random, positive, always 16 bytes long (RFC 5280, section 4.1.2.2 allows 20). */
 export function randomSerial(): Buffer {

@@ -55,6 +55,12 @@ export const OID = {
   ecdsaSha256: "2a8648ce3d040302",
   ecdsaSha384: "2a8648ce3d040303",
   ecdsaSha512: "2a8648ce3d040304",
+  /** FIPS 204 and 205: RFC 9881, RFC 9909. */
+  mlDsa44: "608648016503040311",
+  mlDsa65: "608648016503040312",
+  mlDsa87: "608648016503040313",
+  slhDsa: "6086480165030403",
+
   ed25519: "2b6570",
   ed448: "2b6571",
 } as const;

@@ -57,7 +57,12 @@ interface Scheme {
 const RSA = ["rsa"];
 const EC = ["ec"];
 
-/** RSA PKCS #1 and ECDSA with SHA-2, Ed25519 and Ed448. All others are too weak, SHA-1 first of all. */
+/** In the order of their object identifiers, from 2.16.840.1.101.3.4.3.20. */
+const SLH_DSA = ["sha2", "shake"].flatMap((hash) =>
+  ["128s", "128f", "192s", "192f", "256s", "256f"].map((size) => `${hash}-${size}`),
+);
+
+/** RSA PKCS #1 and ECDSA with SHA-2, Ed25519, Ed448, ML-DSA and SLH-DSA. All others are too weak, SHA-1 first of all. */
 const SCHEMES: ReadonlyMap<string, Scheme> = new Map<string, Scheme>([
   [OID.rsaSha256, { keyTypes: RSA, hash: "sha256" }],
   [OID.rsaSha384, { keyTypes: RSA, hash: "sha384" }],
@@ -67,6 +72,13 @@ const SCHEMES: ReadonlyMap<string, Scheme> = new Map<string, Scheme>([
   [OID.ecdsaSha512, { keyTypes: EC, hash: "sha512" }],
   [OID.ed25519, { keyTypes: ["ed25519"], hash: null }],
   [OID.ed448, { keyTypes: ["ed448"], hash: null }],
+  [OID.mlDsa44, { keyTypes: ["ml-dsa-44"], hash: null }],
+  [OID.mlDsa65, { keyTypes: ["ml-dsa-65"], hash: null }],
+  [OID.mlDsa87, { keyTypes: ["ml-dsa-87"], hash: null }],
+  ...SLH_DSA.map((name, index): [string, Scheme] => [
+    `${OID.slhDsa}${(20 + index).toString(16)}`,
+    { keyTypes: [`slh-dsa-${name}`], hash: null },
+  ]),
 ]);
 
 const PSS_HASHES: ReadonlyMap<string, string> = new Map<string, string>([

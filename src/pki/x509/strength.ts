@@ -9,7 +9,7 @@ const CURVES = new Set(
 );
 
 /**
- * RSA of at least 2048 bits, ECDSA on a named curve, Ed25519 or Ed448. Curves with explicit parameters are refused: a
+ * RSA of at least 2048 bits, ECDSA on a named curve, Ed25519, Ed448, ML-DSA or SLH-DSA. Curves with explicit parameters are refused: a
  * forger could choose parameters under which he knows the private key (CVE-2020-0601).
  */
 export function hasStrongKey(certificate: X509Certificate): boolean {
@@ -17,7 +17,7 @@ export function hasStrongKey(certificate: X509Certificate): boolean {
     const { asymmetricKeyType, asymmetricKeyDetails: details } = certificate.publicKey;
     if (asymmetricKeyType === "rsa" || asymmetricKeyType === "rsa-pss") return (details?.modulusLength ?? 0) >= 2048;
     if (asymmetricKeyType === "ec") return CURVES.has(details?.namedCurve ?? "");
-    return asymmetricKeyType === "ed25519" || asymmetricKeyType === "ed448";
+    return /^(?:ed25519|ed448|(?:ml|slh)-dsa-.*)$/.test(asymmetricKeyType ?? "");
   } catch {
     // OpenSSL does not know the kind of key.
     return false;

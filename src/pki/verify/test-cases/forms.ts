@@ -68,6 +68,13 @@ export const FORMS: readonly CertificateCase[] = [
     browsers: "refuse",
     because: "Browsers do not offer it, and it is strong: a client that offered it may use it.",
   },
+  {
+    what: "an ML-DSA key, signed by an ML-DSA key",
+    shown: mlDsa,
+    found: [],
+    browsers: "refuse",
+    because: "Browsers do not offer it yet, and it is strong: a client that offered it may use it.",
+  },
   refused(
     "a DSA key",
     "webpki::forbidden-dsa-leaf",
@@ -144,4 +151,12 @@ function sha1(): Shown {
   const keys = rsa(2048);
   const root = write({ ca: true, subject: "RSA", keys });
   return { chain: [write({ issuer: root, hash: SHA1 })], trusted: [root] };
+}
+
+function mlDsa(): Shown {
+  const keys = generateKeyPairSync("ml-dsa-65");
+  const hash = { name: null, algorithm: encode(TAG.sequence, encodeOid(OID.mlDsa65)) };
+  const root = write({ ca: true, subject: "ML-DSA", keys, hash });
+  const leaf = write({ issuer: root, keys: generateKeyPairSync("ml-dsa-44"), hash });
+  return { chain: [leaf], trusted: [root] };
 }

@@ -44,7 +44,7 @@ export interface Wanted {
   readonly serial?: Buffer;
   /** An AlgorithmIdentifier outside of the signed part, when it is to be another one. */
   readonly outerAlgorithm?: Buffer;
-  readonly hash?: { readonly name: string; readonly algorithm: Buffer };
+  readonly hash?: { readonly name: string | null; readonly algorithm: Buffer };
 }
 
 export const DAY = 86_400_000;
