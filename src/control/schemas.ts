@@ -254,6 +254,12 @@ export const explanation = z.object({
     .array(z.string())
     .readonly()
     .describe("what the query does not say and the explanation depends on, one sentence each"),
+  otherwise: z
+    .array(z.string())
+    .readonly()
+    .describe(
+      "what becomes of it if it is not TLS, or TLS that cannot be decrypted; what would decrypt TLS behind plaintext",
+    ),
 });
 
 export const role = z.enum(["primary", "secondary"]);

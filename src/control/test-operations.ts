@@ -77,6 +77,7 @@ function explain({ host, server }: ExplainQuery): Explanation {
     entries: [{ ...entry, truth: host === undefined ? "unknown" : host === "bank.example" }],
     verdict: { ...verdict, provisional: false },
     assumed: ["The client sends CONNECT"],
+    otherwise: ["Not TLS: passes unchanged"],
   };
 }
 

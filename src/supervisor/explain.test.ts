@@ -59,6 +59,28 @@ test("A forwarding listener's own server tells its port", () => {
   assert.equal(explained([FORWARD, MAIL], { host: "bank.example", listener: "mail" }), STARTTLS);
 });
 
+test("An explanation says what becomes of other flows, and what would decrypt TLS behind plaintext", () => {
+  const of = (server: string, policy: object) => {
+    const config = CONFIG.parse({ listeners: [FORWARD], policy });
+    const compiled = compilePolicy({ ...config.policy, lists: { bypass: [], decrypt: [] } } as never);
+    const running = { loaded: { config }, keystore: { find: () => [] }, trust: { roots: [] }, policy: compiled };
+    return explainFlow({ active: running as unknown as NodeState["active"] }, { server }).otherwise;
+  };
+  assert.deepEqual(of("10.0.0.5:2525", {}), [
+    "Not TLS: passes unchanged",
+    "TLS that the node cannot decrypt: bypass by undecryptable",
+    "TLS behind plaintext: bypass, because port 2525 is not watched. To decrypt it, policy.startTls must be enabled, and its ports must have 2525",
+  ]);
+  const startTls = { enabled: true, ports: [25] };
+  const strict = { startTls, notTls: "drop", ports: [{ ports: 26, undecryptable: "drop" }] };
+  assert.deepEqual(of("10.0.0.5:26", strict), [
+    "Not TLS: dropped by notTls",
+    "TLS that the node cannot decrypt: drop by undecryptable",
+    "TLS behind plaintext: drop, because port 26 is not watched. To decrypt it, policy.startTls.ports must have 26",
+  ]);
+  assert.match(of("10.0.0.5:25", strict)[2] ?? "", /found and decrypted/);
+});
+
 test("A listener that does not exist is refused, with those that do", () => {
   assert.throws(() => explained([EXPLICIT, FORWARD], { listener: "none" }), {
     name: "ConfigError",

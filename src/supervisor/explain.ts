@@ -7,6 +7,7 @@ import { recordCertificate } from "../pki/x509/certificate-record.ts";
 import { explain } from "../policy/explain.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { otherwise } from "./explain-otherwise.ts";
 import type { NodeState } from "./state.ts";
 
 type Listener = Config["listeners"][number];
@@ -34,13 +35,19 @@ export function explainFlow({ active }: Pick<NodeState, "active">, query: Explai
   const monitoring = config.policy.monitor
     ? ["policy.monitor were off: while it is on, such a flow passes as it is"]
     : [];
-  return { ...explain(active.policy, facts), assumed: [...beginning.assumed, ...monitoring] };
+  return {
+    ...explain(active.policy, facts),
+    assumed: [...beginning.assumed, ...monitoring],
+    otherwise: otherwise(config, active.policy, facts, beginning.port),
+  };
 }
 
 interface Beginning {
   readonly protocol: "TLS" | "CONNECT" | "STARTTLS";
   /** What the query does not say and the explanation depends on, one sentence each. */
   readonly assumed: readonly string[];
+  /** The server's port, as far as it is known. */
+  readonly port: number | undefined;
 }
 
 /**
@@ -59,6 +66,7 @@ function beginningOf(config: Config, name: string | undefined, target: Endpoint 
   const differs = protocols.some((one) => one !== protocol);
   return {
     protocol,
+    port: portOf(first, target),
     assumed: [
       ...(differs ? [`The flow arrives at listener ${first.name} (${first.mode}); --listener names another`] : []),
       ...(protocol === "CONNECT" ? ["The client sends CONNECT, so hosts are judged in the certificate phase"] : []),

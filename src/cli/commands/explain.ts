@@ -46,7 +46,7 @@ export function explainCommand(): Command {
     });
 }
 
-function page({ entries, verdict, assumed }: Explanation, all: boolean): string[] {
+function page({ entries, verdict, assumed, otherwise }: Explanation, all: boolean): string[] {
   const told = all || entries.length <= LINES_MAX ? entries : entries.filter(({ truth }) => truth !== false);
   const left = entries.length - told.length;
   return [
@@ -54,6 +54,7 @@ function page({ entries, verdict, assumed }: Explanation, all: boolean): string[
     plain(verdict.reason),
     ...assumed.map((sentence) => color.dim(`Assumed: ${plain(sentence)}.`)),
     ...(verdict.provisional ? ["A later phase may still decide otherwise."] : []),
+    ...otherwise.map((sentence) => color.dim(`${plain(sentence)}.`)),
     "",
     steps(told),
     ...(left > 0 ? [color.dim(`… and ${left} steps that do not apply; --all shows them`)] : []),
