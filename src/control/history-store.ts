@@ -2,6 +2,7 @@ import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Cache, ENTRY_BYTES } from "../cache.ts";
+import { bounded } from "../sessions/bounds.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
 import type { Session } from "../sessions/record.ts";
 import { compileHost, compileSubject, hostsOf, namedHostsOf, type SessionQuery } from "../sessions/search.ts";
@@ -36,8 +37,6 @@ const distinct = (column: "client" | "subject") => `
 const FORGET_STEP = 50;
 /** The most sessions that `since` reads at once. */
 const READ_STEP = 500;
-/** A server chooses how many names its certificate has. The record keeps all of them, the index this many. */
-const HOSTS_MAX = 256;
 const HOST_NUMBERS_MAX = 20_000;
 
 /**
@@ -82,7 +81,7 @@ export class HistoryStore {
         const address = client.address.toLowerCase();
         const subject = session.certificate?.subject ?? null;
         const { number } = this.#sql.insert.get(id, start, end, listener, address, state, verdict, subject, record)!;
-        for (const host of hostsOf(session).slice(0, HOSTS_MAX)) this.#sql.linkHost.run(this.#numberOf(host), number!);
+        for (const host of hostsOf(session)) this.#sql.linkHost.run(this.#numberOf(host), number!);
       }
     });
     this.#size += added;
@@ -142,6 +141,18 @@ export class HistoryStore {
     return rows.all(...values, limit).map(recordOf);
   }
 
+  /** The numbers of the sessions that `search` would find, for `records`. */
+  numbers(query: SessionQuery, limit: number): readonly number[] {
+    const { where, values } = conditionsOf(query);
+    const rows = this.#database.prepare(`SELECT number FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
+    return rows.all(...values, limit).map((row) => Number(row["number"]));
+  }
+
+  /** The sessions with these numbers; those that were removed meanwhile are left out. */
+  records(numbers: readonly number[]): Session[] {
+    return numbers.flatMap((number) => this.#sql.byNumber.all(number)).map(recordOf);
+  }
+
   /** All sessions that began at `since` (ms since the epoch) or later, some at a time; live ones as they were written last. */
   *since(since: number): Generator<readonly Session[]> {
     const read = this.#database.prepare(
@@ -175,6 +186,7 @@ function prepare(database: DatabaseSync) {
     addHost: database.prepare("INSERT INTO hosts (host) VALUES (?)"),
     linkHost: database.prepare("INSERT INTO session_hosts (host, session) VALUES (?, ?) ON CONFLICT DO NOTHING"),
     byId: database.prepare("SELECT record FROM sessions WHERE id = ?"),
+    byNumber: database.prepare("SELECT record FROM sessions WHERE number = ?"),
     old: database.prepare("SELECT number FROM sessions WHERE ended < ? ORDER BY ended LIMIT ?"),
     oldest: database.prepare("SELECT number FROM sessions WHERE ended IS NOT NULL ORDER BY start LIMIT ?"),
     unlink: database.prepare("DELETE FROM session_hosts WHERE session = ? RETURNING host"),
@@ -279,7 +291,8 @@ function conditionsOf(query: SessionQuery): { where: string; values: (string | n
 }
 
 function recordOf(row: Record<string, unknown>): Session {
-  return JSON.parse(String(row["record"]));
+  // Earlier versions recorded every name of a certificate.
+  return bounded(JSON.parse(String(row["record"])));
 }
 
 function transaction(database: DatabaseSync, work: () => void): void {

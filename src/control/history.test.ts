@@ -9,6 +9,7 @@ import fc from "fast-check";
 import type { Session } from "../sessions/record.ts";
 import { compileQuery } from "../sessions/search.ts";
 import { type HistoryOptions, openHistory } from "./history.ts";
+import { openStore } from "./history-store.ts";
 import { QUIET, testSession } from "./test-operations.ts";
 
 const root = mkdtempSync(join(tmpdir(), "clearline-history-"));
@@ -42,6 +43,50 @@ test("Recorded sessions are found after a restart, the newest first", () => {
   assert.deepEqual(second.find("a"), ended("a", 1000, { sni: "www.example.com" }));
   assert.equal(second.info().sessions, 2);
   second.close();
+});
+
+test("A search page by page finds what a search at once does, in its order, and what the disk does not take too", async () => {
+  const options = optionsIn();
+  const history = openHistory(options);
+  const sessions = Array.from({ length: 130 }, (_, index) =>
+    ended(`s${index}`, 1000 + ((index * 7) % 130), { verdict: index % 3 === 0 ? "drop" : "decrypt" }),
+  );
+  history.record(sessions.slice(0, 120));
+  history.flush();
+  // Another program holds the database: these cannot be written now.
+  const lock = new DatabaseSync(options.file);
+  lock.exec("BEGIN IMMEDIATE");
+  history.record(sessions.slice(120));
+  for (const [query, limit] of [
+    [{}, 1000],
+    [{}, 77],
+    [{ verdict: "drop" }, 1000],
+  ] as const) {
+    const pages = await Array.fromAsync(history.pages(query, limit));
+    assert.ok(pages.every(({ length }) => length <= 100));
+    const found = pages.flat().slice(0, limit);
+    assert.equal(
+      ids(found),
+      ids(
+        sessions
+          .filter(compileQuery(query))
+          .sort((a, b) => b.start - a.start)
+          .slice(0, limit),
+      ),
+    );
+  }
+  lock.exec("ROLLBACK");
+  lock.close();
+  history.close();
+});
+
+test("Records of earlier versions, with every name of a certificate, are shown within the bound", () => {
+  const names = Array.from({ length: 10_500 }, (_, index) => `host-${index}.example`);
+  const store = openStore(join(root, "early.db"), false);
+  store.write([ended("old", 1000, { certificate: { ...CERTIFICATE, subject: "CN=a", names } })]);
+  const [found] = store.search({}, 10);
+  assert.deepEqual([found?.certificate?.names.length, found?.certificate?.nameCount], [64, 10_500]);
+  store.close();
 });
 
 test("Only the node's user can read the history's files", () => {

@@ -25,6 +25,8 @@ export interface History {
   find(id: string): Session | undefined;
   /** Sessions that are over, newest first, also those that are not written yet. */
   search(query: SessionQuery, limit: number): readonly Session[];
+  /** The sessions that `search` finds now, some at a time, with time for the node's other work between. */
+  pages(query: SessionQuery, limit: number): AsyncIterable<readonly Session[]>;
   /**
    * Sessions that are over and began at `since` (ms since the epoch) or later, some at a time, with time for the node's other
    * work between. It ends early when the disk fails.
@@ -41,6 +43,8 @@ const RETRY_AFTER = 30_000;
 const WRITE_MAX = 250;
 /** ms that it may take to write what has come, once in WRITE_EVERY. */
 const WRITE_FOR = 50;
+/** The records that are read at once. */
+const PAGE = 50;
 /** The most records that wait while the disk fails. */
 const WAITING_MAX = 10_000;
 
@@ -76,6 +80,12 @@ export function openHistory(options: HistoryOptions): History {
     while (writeSome());
   }
 
+  /** The sessions that the disk does not take now. */
+  function unwrittenOf(query: SessionQuery): Session[] {
+    flush();
+    return [...waiting.values()].filter(({ end }) => end !== null).filter(compileQuery(query));
+  }
+
   return {
     flush,
     record(sessions) {
@@ -88,11 +98,27 @@ export function openHistory(options: HistoryOptions): History {
     },
     find: (id) => waiting.get(id) ?? database.use("read", (store) => store.find(id)),
     search(query, limit) {
-      flush();
-      const unwritten = [...waiting.values()].filter(({ end }) => end !== null).filter(compileQuery(query));
+      const unwritten = unwrittenOf(query);
       const written = database.use("read", (store) => store.search(query, limit + unwritten.length)) ?? [];
       const all = [...unwritten, ...written.filter(({ id }) => !waiting.has(id))];
-      return all.sort((a, b) => b.start - a.start).slice(0, limit);
+      return newestFirst(all).slice(0, limit);
+    },
+    pages(query, limit) {
+      const unwritten = newestFirst(unwrittenOf(query));
+      const ids = new Set(unwritten.map(({ id }) => id));
+      const numbers = database.use("read", (store) => store.numbers(query, limit)) ?? [];
+      async function* read() {
+        for (let at = 0; at < numbers.length; at += PAGE) {
+          const records = database.use("read", (store) => store.records(numbers.slice(at, at + PAGE))) ?? [];
+          const written = records.filter(({ id }) => !ids.has(id));
+          const until = written.at(-1)?.start ?? Number.POSITIVE_INFINITY;
+          const newer = unwritten.splice(0, unwritten.findLastIndex(({ start }) => start >= until) + 1);
+          yield newestFirst([...newer, ...written]);
+          await setImmediate();
+        }
+        yield unwritten;
+      }
+      return read();
     },
     async *since(since) {
       flush();
@@ -111,6 +137,10 @@ export function openHistory(options: HistoryOptions): History {
       database.close();
     },
   };
+}
+
+function newestFirst(sessions: readonly Session[]): Session[] {
+  return sessions.toSorted((a, b) => b.start - a.start);
 }
 
 /** The database: opened when it is used, moved aside when it is damaged, closed when the disk fails. */

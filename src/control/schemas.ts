@@ -333,7 +333,7 @@ export const reloaded = z.object({
   changes: z.array(z.string()).readonly().describe("one sentence each; empty: nothing has changed"),
 });
 
-/** An event of GET /events, sent at most four times a second. */
+/** An event of GET /events. They are sent four times a second, each with at most 100 sessions of either kind. */
 export const sessionEvents = z.object({
   live: z.array(session).readonly().describe("opened or changed since the last event, in their latest form"),
   closed: z.array(session).readonly(),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -82,6 +82,38 @@ for (const path of [
     assert.match(refused.headers.get("www-authenticate") ?? "", /^Bearer/);
   });
 }
+
+test("A long list is sent piece by piece, and the API answers others while its client reads", async () => {
+  const COUNT = 3_000;
+  const own = createTestOperations();
+  const other = await startControl(own, { host: "127.0.0.1", port: 0, tokenFile, log });
+  const long = "x".repeat(1_000);
+  const sessions = Array.from({ length: COUNT }, (_, index) => testSession(`long${index}`, index, { reason: long }));
+  own.apply(...sessions.slice(0, COUNT / 2), ...sessions.slice(COUNT / 2).map((one) => ({ ...one, end: one.start })));
+  const place = { port: other.address.port, host: "127.0.0.1" };
+  const headers = { authorization: `Bearer ${token}` };
+  const list = request({ ...place, path: "/api/v1/sessions?limit=10000", headers }).end();
+  const answer: IncomingMessage = (await once(list, "response"))[0];
+  assert.equal(answer.headers["transfer-encoding"], "chunked");
+  assert.equal(answer.headers["x-content-type-options"], "nosniff");
+  // Nothing of the list has been read.
+  assert.equal((await fetch(`http://127.0.0.1:${place.port}/api/v1/health`)).status, 200);
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk);
+  const { sessions: found, more }: SessionList = JSON.parse(Buffer.concat(chunks).toString());
+  assert.deepEqual([found.length, new Set(found.map(({ id }) => id)).size, more], [COUNT, COUNT, false]);
+  assert.ok(found.slice(0, COUNT / 2).every(({ end }) => end === null));
+
+  // A client that leaves in the middle ends its list, and nothing else.
+  const left = request({ ...place, path: "/api/v1/sessions?limit=10000", headers })
+    .on("error", () => {})
+    .end();
+  const begun: IncomingMessage = (await once(left, "response"))[0];
+  begun.destroy();
+  assert.equal((await fetch(`http://127.0.0.1:${place.port}/api/v1/health`)).status, 200);
+  await other.close();
+  own.history.close();
+});
 
 test("600 half requests do not close the API to those who have the token", async () => {
   const half = Array.from({ length: 600 }, () => connect(control.address.port, "127.0.0.1").on("error", () => {}));

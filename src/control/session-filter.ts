@@ -15,7 +15,9 @@ const host = z
 
 /** Which sessions to find. What is left out may have any value. */
 export const sessionFilter = z.strictObject({
-  host: host.describe("SNI, CONNECT host or a name of the server's certificate; `*` stands for any characters"),
+  host: host.describe(
+    "SNI, CONNECT host or a recorded name of the server's certificate, the first 64; `*` stands for any characters",
+  ),
   sni: host.describe("as `host`, but the certificate's names do not count"),
   subject: z
     .string()

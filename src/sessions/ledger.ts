@@ -1,3 +1,4 @@
+import { bounded } from "./bounds.ts";
 import type { LegAlerts, Session } from "./record.ts";
 import { advance, finish, openSession, type SessionStart, type SessionUpdate } from "./session.ts";
 import type { SessionChange } from "./table.ts";
@@ -70,8 +71,9 @@ export class LiveSession {
 
   update(news: SessionUpdate, now: number): void {
     if (this.#record.end !== null) return;
-    this.#record = advance(this.#record, news, now);
-    this.#onChange({ ...news, lastActivity: this.#record.lastActivity });
+    const kept = bounded(news);
+    this.#record = advance(this.#record, kept, now);
+    this.#onChange({ ...kept, lastActivity: this.#record.lastActivity });
   }
 
   /** Takes the bytes that passed since the last call into the record. */
@@ -98,7 +100,7 @@ export class LiveSession {
       ...(client && { clientLeg: { ...this.#record.clientLeg, ...client } }),
       ...(server && { serverLeg: { ...this.#record.serverLeg, ...server } }),
     };
-    this.#record = finish({ ...this.#record, ...legs }, reason, now);
+    this.#record = finish({ ...this.#record, ...legs }, bounded({ reason }).reason, now);
     const { end, closeReason } = this.#record;
     this.#onChange({ ...legs, end, closeReason });
   }

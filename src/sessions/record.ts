@@ -62,7 +62,8 @@ const certificate = z
   .object({
     subject: z.string(),
     issuer: z.string(),
-    names: z.array(z.string()).readonly().describe("DNS names and addresses that it is for"),
+    names: z.array(z.string()).readonly().describe("DNS names and addresses that it is for; the first 64 of many"),
+    nameCount: z.exactOptional(z.int()).describe("how many names it has; absent: all are in `names`"),
     sha256: z.string().describe("SHA-256 of the DER, in lower-case hex"),
     notBefore: time.nullable().describe("ms since the epoch; null: the date cannot be read"),
     notAfter: time.nullable().describe("ms since the epoch; null: the date cannot be read"),

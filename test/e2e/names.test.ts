@@ -7,6 +7,8 @@ import { type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { until } from "../processes.ts";
 
+const MANY = Array.from({ length: 3_000 }, (_, index) => `DNS:h${index}.many.example`);
+
 /** The certificate's names, and the verdict of a session without SNI. */
 const SERVERS = {
   wildcard: ["DNS:*.exact.example", "drop", "no"],
@@ -15,6 +17,7 @@ const SERVERS = {
   bank: ["DNS:www.bank.example", "bypass", "bank"],
   bankAndMore: ["DNS:www.bank.example,DNS:evil.example", "decrypt", "default"],
   bankWildcard: ["DNS:*.bank.example", "decrypt", "default"],
+  many: [[...MANY, "DNS:www.exact.example"].join(), "drop", "no"],
 } as const;
 
 describe("A session without SNI is judged by the names of its server's certificate", needs("openssl"), () => {
@@ -61,12 +64,21 @@ describe("A session without SNI is judged by the names of its server's certifica
   };
 
   for (const [name, [names, verdict, rule]] of Object.entries(SERVERS)) {
-    test(`${names}: ${verdict}`, async () => {
+    test(`${names.slice(0, 60)}: ${verdict}`, async () => {
       const { code, session } = await visit(name, verdict === "bypass" ? pki.root.certificate : node.primary);
       assert.equal(code === 0, verdict !== "drop");
       assert.deepEqual([session.verdict, session.rule], [verdict, rule]);
     });
   }
+
+  test("Of a certificate with 3,001 names all are judged, 64 are recorded, and how many it has", async () => {
+    const { session } = await visit("many", node.primary);
+    const { names, nameCount } = session.certificate!;
+    assert.deepEqual([session.verdict, names.length, nameCount], ["drop", 64, 3_001]);
+    assert.ok(Buffer.byteLength(JSON.stringify(session)) < 8_000);
+    const { stdout } = await node.command("session", session.id);
+    assert.match(stdout.replaceAll(/\s+/g, " "), /h63\.many\.example, and 2937 more/);
+  });
 
   test("The names of a certificate that nobody vouches for bypass nothing", async () => {
     const { code, session } = await visit("claimed", pki.root.certificate);

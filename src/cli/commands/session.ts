@@ -118,6 +118,7 @@ function leg(record: LegRecord, peer: string): Pairs {
 function ofServer({
   subject,
   names,
+  nameCount = names.length,
   issuer,
   notBefore,
   notAfter,
@@ -127,7 +128,7 @@ function ofServer({
 }: CertificateRecord): Pairs {
   return [
     ["Subject", subject],
-    ["Names", names.join(", ")],
+    ["Names", [...names, ...(nameCount > names.length ? [`and ${nameCount - names.length} more`] : [])].join(", ")],
     ["Issuer", issuer],
     ["Valid", `${date(notBefore)} to ${date(notAfter)}`],
     ["SHA-256", sha256],

@@ -13,6 +13,8 @@ const HEARTBEAT_EVERY = 15_000;
 /** The most sessions that wait for one slow client, and the most clients. */
 const WAITING_MAX = 5000;
 const CLIENTS_MAX = 32;
+/** The most sessions of either kind in one event, so that its text is short. */
+const EVENT_MAX = 100;
 
 export function addEventRoutes(app: ControlApp, operations: Operations): void {
   const streams = new Set<ServerResponse>();
@@ -69,14 +71,15 @@ function sendChanges(
       keep(closed, session);
     }
   });
-  const batch = setInterval(() => {
-    if (stream.writableNeedDrain || live.size + closed.size + dropped === 0) return;
-    const events: SessionEvents = { live: [...live.values()], closed: [...closed.values()], dropped };
-    stream.write(`event: sessions\ndata: ${JSON.stringify(events)}\n\n`);
-    live.clear();
-    closed.clear();
-    dropped = 0;
-  }, BATCH_EVERY);
+  const send = () => {
+    while (!stream.writableNeedDrain && live.size + closed.size + dropped > 0) {
+      const events: SessionEvents = { live: take(live), closed: take(closed), dropped };
+      dropped = 0;
+      stream.write(`event: sessions\ndata: ${JSON.stringify(events)}\n\n`);
+    }
+  };
+  const batch = setInterval(send, BATCH_EVERY);
+  stream.on("drain", send);
   // Keeps the connection open in both ends and in proxies between them.
   const heartbeat = setInterval(() => {
     if (!stream.writableNeedDrain) stream.write(": still here\n\n");
@@ -87,4 +90,11 @@ function sendChanges(
     clearInterval(batch);
     clearInterval(heartbeat);
   };
+}
+
+/** The sessions that have waited longest. */
+function take(waiting: Map<string, Session>): Session[] {
+  const taken = waiting.values().take(EVENT_MAX).toArray();
+  for (const { id } of taken) waiting.delete(id);
+  return taken;
 }

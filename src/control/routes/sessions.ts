@@ -1,10 +1,11 @@
+import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { session } from "../../sessions/record.ts";
-import type { ControlApp } from "../app.ts";
+import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { failure, fleetSessions, sessionList } from "../schemas.ts";
 import { sessionFilter } from "../session-filter.ts";
-import { searchSessions } from "../session-search.ts";
+import { streamSessions } from "../session-search.ts";
 
 const query = sessionFilter.extend({
   live: z.enum(["true", "false", "all"]).default("all").describe("true: live sessions only; false: closed ones only"),
@@ -14,8 +15,20 @@ const query = sessionFilter.extend({
 export function addSessionRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/sessions",
-    { schema: { summary: "Search sessions", querystring: query, response: { 200: sessionList } } },
-    ({ query: { live, limit, ...wanted } }) => searchSessions(operations, wanted, live, limit),
+    {
+      schema: {
+        summary: "Search sessions",
+        querystring: query,
+        response: { 200: { description: "The list", content: { "application/json": { schema: sessionList } } } },
+      },
+    },
+    async ({ query: { live, limit, ...wanted } }, reply) => {
+      reply.hijack();
+      reply.raw.writeHead(200, { ...SECURITY_HEADERS, "content-type": "application/json; charset=utf-8" });
+      const text = streamSessions(operations, wanted, live, limit);
+      // A client may leave before the end. Nothing else is left to do then.
+      await pipeline(text, reply.raw).catch(() => text.return(undefined));
+    },
   );
   app.get(
     "/fleet/sessions",

@@ -1,0 +1,60 @@
+import type { CertificateRecord, Session } from "./record.ts";
+
+/**
+ * The size of a session's record. Peers choose much of what is in it, and the node keeps it in memory, passes it between its processes
+ * and writes it to the history, 100,000 times by default.
+ */
+
+/** The names of a server's certificate that are recorded. */
+export const MOST_NAMES = 64;
+/** The entries of any other list. */
+const MOST_ENTRIES = 64;
+/** Bytes of one text, as JSON. */
+const LONGEST_TEXT = 1_024;
+const CUT = "…";
+
+/** The same fields without what is too much: long texts are cut, and long lists. */
+export function bounded<Fields extends Partial<Session>>(fields: Fields): Fields {
+  let changed: Partial<Session> | undefined;
+  for (const [key, value] of Object.entries(fields)) {
+    const kept = key === "certificate" && value !== null ? boundCertificate(value as CertificateRecord) : bound(value);
+    if (kept !== value) changed = { ...(changed ?? fields), [key]: kept };
+  }
+  return (changed ?? fields) as Fields;
+}
+
+/** The first names of a certificate, and how many it has. */
+function boundCertificate(certificate: CertificateRecord): CertificateRecord {
+  const { names } = certificate;
+  const nameCount = Math.max(names.length, certificate.nameCount ?? 0);
+  const few =
+    names.length > MOST_NAMES ? { ...certificate, names: names.slice(0, MOST_NAMES), nameCount } : certificate;
+  return bound(few) as CertificateRecord;
+}
+
+/** The value itself, if it is small enough. */
+function bound(value: unknown): unknown {
+  if (typeof value === "string") return cut(value);
+  if (typeof value !== "object" || value === null) return value;
+  if (!Array.isArray(value)) return bounded(value as Partial<Session>);
+  const kept = value.length > MOST_ENTRIES ? value.slice(0, MOST_ENTRIES) : value;
+  const entries = kept.map(bound);
+  return kept === value && entries.every((entry, index) => entry === value[index]) ? value : entries;
+}
+
+function cut(text: string): string {
+  // JSON writes a character as six bytes at most.
+  if (text.length * 6 <= LONGEST_TEXT || bytesOf(text) <= LONGEST_TEXT) return text;
+  let length = 0;
+  let bytes = bytesOf(CUT);
+  for (const character of text) {
+    bytes += bytesOf(character);
+    if (bytes > LONGEST_TEXT) break;
+    length += character.length;
+  }
+  return `${text.slice(0, length)}${CUT}`;
+}
+
+function bytesOf(text: string): number {
+  return Buffer.byteLength(JSON.stringify(text)) - 2;
+}
