@@ -1,4 +1,3 @@
-import Table from "cli-table3";
 import pico from "picocolors";
 import type { Endpoint } from "../vocabulary.ts";
 
@@ -44,33 +43,33 @@ export interface Column<Row> {
 /** Rows under titles, as wide as the terminal at most. */
 export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width = terminalWidth()): string {
   const texts = new Map(columns.map((column) => [column, rows.map((row) => cell(column.value(row)))]));
-  const natural = (column: Column<Row>) =>
-    Math.max(column.title.length, ...texts.get(column)!.map((text) => text.length));
-  const widths = fit(columns, natural, width);
+  const natural = new Map(columns.map((column) => [column, widest(column.title, texts.get(column)!)]));
+  const widths = fit(columns, (column) => natural.get(column)!, width);
   const shown = columns.filter((column) => widths.has(column));
-  const grid = new Table({
-    chars: NO_LINES,
-    style: { "padding-left": 0, "padding-right": 0, head: [], border: [], compact: true },
-    head: shown.map(({ title }) => color.dim(title)),
-    colAligns: shown.map(({ right }) => (right ? "right" : "left")),
-  });
-  for (const [index, row] of rows.entries()) {
-    grid.push(
-      shown.map((column) => {
-        const text = cut(texts.get(column)![index]!, widths.get(column)!);
-        return column.paint ? column.paint(row)(text) : text;
-      }),
-    );
-  }
-  const lines = grid.toString().split("\n");
-  return lines.map((line) => line.trimEnd()).join("\n");
+  const line = (write: (column: Column<Row>) => readonly [text: string, painted: string]) =>
+    shown
+      .map((column) => {
+        const [text, painted] = write(column);
+        const space = " ".repeat(widths.get(column)! - text.length);
+        return column.right ? space + painted : painted + space;
+      })
+      .join(GAP)
+      .trimEnd();
+  const titles = line(({ title }) => [title, color.dim(title)]);
+  const lines = rows.map((row, index) =>
+    line((column) => {
+      const text = cut(texts.get(column)![index]!, widths.get(column)!);
+      return [text, column.paint ? column.paint(row)(text) : text];
+    }),
+  );
+  return [titles, ...lines].join("\n");
 }
 
 const GAP = "  ";
-const NO_LINES = {
-  ...{ top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "" },
-  ...{ "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: GAP },
-};
+
+function widest(title: string, texts: readonly string[]): number {
+  return texts.reduce((most, { length }) => Math.max(most, length), title.length);
+}
 
 function cell(value: string | number | null | undefined): string {
   return value === null || value === undefined || value === "" ? "-" : plain(String(value));
