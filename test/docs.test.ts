@@ -180,8 +180,10 @@ test("The Kubernetes manifest is YAML, and the configuration in it is one", () =
 test("The systemd unit grants what an inline listener needs, and nothing else", () => {
   const unit = readFileSync("packaging/clearline.service", "utf8");
   const values = (key: string) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, "gm"))].map(([, value]) => value);
-  assert.deepEqual(values("AmbientCapabilities"), ["CAP_NET_ADMIN"]);
-  assert.deepEqual(values("CapabilityBoundingSet"), ["CAP_NET_ADMIN"]);
+  // The others are the supervisor's alone, for the workers' user.
+  const capabilities = ["CAP_NET_ADMIN", "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL"];
+  assert.deepEqual(values("AmbientCapabilities"), capabilities);
+  assert.deepEqual(values("CapabilityBoundingSet"), capabilities);
   assert.deepEqual(values("NoNewPrivileges"), ["yes"]);
   // Each of these takes from the node what it needs: /proc/sys, the capability's meaning, or V8's compiler.
   for (const key of [
