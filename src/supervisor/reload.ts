@@ -57,7 +57,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const before = state.active;
   await checkListenersFree(state.loop, loaded, before.loaded);
   const next = await prepareConfig(loaded, state);
-  const changes = changesBetween(before, next);
+  const changes = [...changesBetween(before, next)];
   checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   checkWorkerRights(loaded.config, state.workerUser);
   if (state.workerUser) prepareFeeds(loaded.config.feeds, state.workerUser);
@@ -67,7 +67,9 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   state.active = next;
   state.inline = inline;
   try {
-    await state.workers.setup(workerSetup(state));
+    const ended = await state.workers.setup(workerSetup(state));
+    for (const worker of ended)
+      changes.push(`Worker ${worker} hung or died: its sessions were reset, and it is started again`);
   } catch (error) {
     state.active = before;
     state.inline = planned;

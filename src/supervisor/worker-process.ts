@@ -14,6 +14,11 @@ export interface WorkerProcessEvents {
   onEnd(how: string): void;
 }
 
+/** What became of a setup. `endedWith`: the exit code of the worker, or the signal that ended it; undefined: it uses the setup. */
+export interface Taken {
+  readonly endedWith: string | undefined;
+}
+
 /** Name look-ups and each inline listener's queue of held SYNs take a thread while they wait; Node's four are soon taken. */
 const THREADS = "16";
 
@@ -29,6 +34,11 @@ const YOUNG_GENERATION = "--max-semi-space-size=1";
 /** SIGUSR1 would open Node's debugger, through which a process runs any code. */
 const NO_DEBUGGER = "--disable-sigusr1";
 
+/** A worker that reports once a second and says nothing for so many ms while a reload waits for it hangs. */
+const RELOAD_SILENCE = 5_000;
+/** A worker that has not applied a setup after this time, in ms, never will. */
+const APPLY = FIRST_REPORT;
+
 /** One worker process, from its start to its end. One that reports nothing for `silence` ms is killed. */
 export class WorkerProcess {
   readonly startedAt = Date.now();
@@ -39,7 +49,7 @@ export class WorkerProcess {
   readonly #events: WorkerProcessEvents;
   readonly #silence: ReturnType<typeof watchSilence>;
   /** Setups that the worker has not answered yet, in the order in which they were sent. */
-  readonly #unanswered: ((failure: ConfigError | undefined) => void)[] = [];
+  readonly #unanswered: ((answer: ConfigError | Taken) => void)[] = [];
   #status: WorkerStatus | undefined;
   #hasEnded = false;
 
@@ -77,12 +87,29 @@ export class WorkerProcess {
     return this.#hasEnded;
   }
 
-  /** Resolves when the worker uses the setup. Rejects with a ConfigError when it cannot use it, or ends first. */
-  setUp(setup: WorkerSetup): Promise<void> {
+  /**
+   * Resolves when the worker uses the setup, or ends first: one that takes too long, or says nothing meanwhile, is killed. Rejects with a
+   * ConfigError when it cannot use the setup.
+   */
+  setUp(setup: WorkerSetup): Promise<Taken> {
     return new Promise((resolve, reject) => {
-      this.#unanswered.push((failure) => (failure ? reject(failure) : resolve()));
+      const late = setTimeout(() => {
+        log.error({ worker: this.#worker, pid: this.pid }, "A worker does not apply its configuration; it is killed");
+        this.kill();
+      }, APPLY);
+      this.#unanswered.push((answer) => {
+        clearTimeout(late);
+        if (answer instanceof ConfigError) reject(answer);
+        else resolve(answer);
+      });
+      this.#silence.expect(RELOAD_SILENCE);
       this.send({ kind: "setup", setup });
     });
+  }
+
+  #answered(answer: ConfigError | Taken): void {
+    this.#unanswered.shift()?.(answer);
+    if (this.#unanswered.length === 0) this.#silence.expect(undefined);
   }
 
   /** `socket` goes with the message and is closed here once it has arrived. A worker that is ending takes neither. */
@@ -99,10 +126,10 @@ export class WorkerProcess {
     this.#silence.heard();
     switch (message.kind) {
       case "ready":
-        this.#unanswered.shift()?.(undefined);
+        this.#answered({ endedWith: undefined });
         break;
       case "failed":
-        this.#unanswered.shift()?.(new ConfigError(message.path, message.message));
+        this.#answered(new ConfigError(message.path, message.message));
         break;
       case "status":
         this.#status = message.status;
@@ -131,8 +158,7 @@ export class WorkerProcess {
     this.#hasEnded = true;
     this.#status = undefined;
     this.#silence.stop();
-    const failure = new ConfigError("workers", `Cannot start worker ${this.#worker}: it ended with ${how}`);
-    for (const settle of this.#unanswered.splice(0)) settle(failure);
+    for (const settle of this.#unanswered.splice(0)) settle({ endedWith: how });
     this.#events.onEnd(how);
   }
 }
@@ -150,6 +176,12 @@ function watchSilence(silence: number, onSilence: () => void) {
     }, time).unref();
   let timer = watch(Math.max(FIRST_REPORT, silence));
   return {
+    /** Someone waits for the worker, for so many ms; undefined: no longer. A worker that has not reported yet has its longer time. */
+    expect(wait: number | undefined) {
+      if (!hasReported) return;
+      clearTimeout(timer);
+      timer = watch(wait === undefined ? silence : Math.min(wait, silence));
+    },
     heard() {
       isSilent = false;
       if (hasReported) {

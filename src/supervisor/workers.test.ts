@@ -124,6 +124,19 @@ test("A worker that hangs is killed, and another takes its place", async (t) => 
   assert.equal(await knock(port), "open");
 });
 
+test("A new setup does not wait long for a worker that hangs: it is replaced, and its successor has it", async (t) => {
+  const [before, after] = [await freePort(), await freePort()];
+  const { workers } = await start(t, setupWith([before]), 20_000);
+  // Worker 0 is known to live by its reports: one that has not reported has more time.
+  await until("a report", () => workers.list()[0]?.status !== undefined);
+  const { pid } = workers.list()[0]!;
+  process.kill(pid, "SIGSTOP");
+  assert.deepEqual(await workers.setup(setupWith([after])), [0]);
+  assert.equal(await knock(after), "open");
+  assert.equal((await successorOf(workers, pid)).restarts, 1);
+  assert.equal(await knock(before), "ECONNREFUSED");
+});
+
 test("A setup that a worker cannot use changes nothing", async (t) => {
   const port = await freePort();
   const { workers } = await start(t, setupWith([port]));

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { join } from "node:path";
+import { ConfigError } from "../errors.ts";
 import { lastCallFile, readLastCall } from "../linux/last-call.ts";
 import { log } from "../log.ts";
 import type { SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
@@ -29,6 +30,17 @@ const RESTART = { first: 100, longest: 5_000, healthyAfter: 30_000 };
 const GRACE = 3_000;
 /** A worker reports every second. After this time, in ms, without a report it hangs, and its sessions with it. */
 const SILENCE = 30_000;
+
+/** A worker that ended before it used its setup. */
+interface Ended {
+  readonly worker: number;
+  readonly endedWith: string;
+}
+
+function noneTookIt({ worker, endedWith }: Ended): ConfigError {
+  const why = `no worker took the configuration, worker ${worker} ended with ${endedWith}`;
+  return new ConfigError("workers", `Cannot reload: ${why}; the workers are started again, so try again`);
+}
 
 /** What is remembered of a worker beyond the death of its process. */
 interface Restarts {
@@ -60,7 +72,9 @@ export class Workers {
     this.#setupFor = setupFor;
     for (let worker = 0; worker < this.count; worker += 1) this.#launch(worker);
     try {
-      await this.#setUpAll(setupFor);
+      const [first] = await this.#setUpAll(setupFor);
+      if (first)
+        throw new ConfigError("workers", `Cannot start worker ${first.worker}: it ended with ${first.endedWith}`);
     } catch (error) {
       this.#isStopping = true;
       this.#killAll();
@@ -68,13 +82,20 @@ export class Workers {
     }
   }
 
-  /** Gives every worker a new setup. Throws ConfigError when one of them cannot use it; then all go back to the one before. */
-  async setup(setupFor: (worker: number) => WorkerSetup): Promise<void> {
+  /**
+   * Gives every worker a new setup. The answer: the workers that hung or died meanwhile, and get it when they are started again. Throws
+   * ConfigError when one cannot use it, or none survives it; then all go back to the one before.
+   */
+  async setup(setupFor: (worker: number) => WorkerSetup): Promise<readonly number[]> {
     const before = this.#setupFor!;
     this.#setupFor = setupFor;
     try {
-      await this.#setUpAll(setupFor);
+      const alive = this.#alive().length;
+      const ended = await this.#setUpAll(setupFor);
+      if (ended.length > 0 && ended.length === alive) throw noneTookIt(ended[0]!);
+      return ended.map(({ worker }) => worker);
     } catch (error) {
+      log.error({ error: (error as Error).message }, "The workers go back to the configuration before");
       this.#setupFor = before;
       await this.#setUpAll(before);
       throw error;
@@ -147,12 +168,24 @@ export class Workers {
     return readLastCall(join(dataDir, lastCallFile(worker)), pid);
   }
 
-  /** Waits for no dead worker: it gets the setup of the moment when it is started again. */
-  async #setUpAll(setupFor: (worker: number) => WorkerSetup): Promise<void> {
-    const alive = [...this.#processes.entries()].filter(([, { hasEnded }]) => !hasEnded);
+  /**
+   * Waits for no dead worker: it gets the setup of the moment when it is started again. The answer: the workers that ended before they
+   * used it.
+   */
+  async #setUpAll(setupFor: (worker: number) => WorkerSetup): Promise<Ended[]> {
+    const alive = this.#alive();
     const outcomes = await Promise.allSettled(alive.map(([worker, process]) => process.setUp(setupFor(worker))));
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed) throw failed.reason;
+    return alive.flatMap(([worker], at) => {
+      const outcome = outcomes[at]!;
+      const endedWith = outcome.status === "fulfilled" ? outcome.value.endedWith : undefined;
+      return endedWith === undefined ? [] : [{ worker, endedWith }];
+    });
+  }
+
+  #alive(): (readonly [worker: number, process: WorkerProcess])[] {
+    return [...this.#processes.entries()].filter(([, { hasEnded }]) => !hasEnded);
   }
 
   #killAll(): void {

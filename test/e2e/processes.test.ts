@@ -196,6 +196,25 @@ describe("The node's processes", needs("openssl", "nginx-light", "curl"), () => 
     assert.equal((await node.command("ca", "export")).code, 0);
   });
 
+  test("reload replaces a worker that hangs, and says so", async () => {
+    await using node = await newNode();
+    const sockets = await oneInEachWorker(node);
+    const [victim, other] = (await node.stats()).workers;
+    process.kill(victim!.pid, "SIGSTOP");
+    node.rewrite({ policy: { rules: [{ name: "now", match: { host: "reloaded.test" }, action: "bypass" }] } });
+    const { code, stdout, stderr } = await node.command("reload");
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^The policy changed, for new sessions\nWorker \d hung or died: .*it is started again\n$/);
+    await node.process.shows(/"msg":"A worker hangs; it is killed"/);
+    // The other worker's session goes on.
+    const kept = sockets.get(other!.id)!;
+    kept.write("still here");
+    assert.equal((await nextChunk(kept))?.toString(), "still here");
+    await until("a new worker", async () => (await node.stats()).workers.every(({ pid }) => pid !== victim!.pid));
+    for (const socket of sockets.values()) socket.destroy();
+    await node.stop();
+  });
+
   test("reload takes a new policy for new sessions, and a bad file changes nothing", async () => {
     await using node = await newNode();
     const rules = { policy: { rules: [{ name: "now", match: { host: `reloaded.${DOMAIN}` }, action: "bypass" }] } };
