@@ -195,7 +195,7 @@ test("The systemd unit grants what an inline listener needs, and nothing else", 
   ]) {
     assert.deepEqual(values(key), [], key);
   }
-  const [, entry, command, rest] = /^ExecStart=\S+ (\S+) (\w+) (.*)$/m.exec(unit) ?? [];
+  const [, entry, command, rest] = /^ExecStart=\S+ (?:--\S+ )*(\S+) (\w+) (.*)$/m.exec(unit) ?? [];
   assert.ok(existsSync(entry!) && understands(command!, rest!));
 });
 
