@@ -16,6 +16,9 @@ const MSG_PEEK = 2;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
+const MSG_MORE = 0x8000;
+const FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT;
+const LAST_FLAGS = FLAGS | MSG_MORE;
 const EAGAIN = 11;
 const SHUT_WR = 1;
 const F_DUPFD_CLOEXEC = 1030;
@@ -332,6 +335,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
    */
   finish(): boolean {
     if (!this.#isOpen) return true;
+    this.#tcp.isLast = true;
     while (this.#finished < this.#layers.length) {
       if (!this.flush()) return false;
       this.#finished += 1;
@@ -370,9 +374,9 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** The error that connect(2) or the peer has left behind; undefined: none. Asking clears it. */
   takeError(): string | undefined {
     if (!this.#isOpen) return "ECONNRESET";
-    const [value, length] = [memory(4), Buffer.from([4, 0, 0, 0])];
-    libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, value, length);
-    const code = value.readInt32LE();
+    NAME_LENGTH.writeUInt32LE(4);
+    libc.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, NAME, NAME_LENGTH);
+    const code = NAME.readInt32LE();
     return code === 0 ? undefined : systemCode(code);
   }
 
@@ -422,7 +426,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   }
 
   /** Closes the connection: a FIN, when nothing was left unread. Whoever waits for it, and its relay, fail with `why`. */
-  close(why = new NetworkError("The connection was closed", "ECONNRESET")): void {
+  close(why?: NetworkError): void {
     this.#close(why);
   }
 
@@ -431,7 +435,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     const waiting = [this.task, this.relay];
     this.#forget();
     [this.task, this.relay] = [undefined, undefined];
-    for (const task of waiting) task?.fail(why);
+    // An error has a stack, which costs as much as closing: mostly nobody waits any more.
+    for (const task of waiting) task?.fail(why ?? new NetworkError("The connection was closed", "ECONNRESET"));
     for (const tell of this.#closing.splice(0)) tell();
   }
 
@@ -466,10 +471,12 @@ export function copyDescriptor(fd: number): number {
   return must(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0), "fcntl");
 }
 
+/** What the kernel writes during one call. */
+const [NAME, NAME_LENGTH] = [memory(ADDRESS_SIZE), memory(4)];
+
 function nameOf(fd: number, call: typeof libc.getsockname): Endpoint | undefined {
-  const [address, length] = [memory(ADDRESS_SIZE), memory(4)];
-  length.writeUInt32LE(ADDRESS_SIZE);
-  return call(fd, address, length) === 0 ? readSocketAddress(address) : undefined;
+  NAME_LENGTH.writeUInt32LE(ADDRESS_SIZE);
+  return call(fd, NAME, NAME_LENGTH) === 0 ? readSocketAddress(NAME) : undefined;
 }
 
 /** Bytes that were read and put back. */
@@ -524,6 +531,8 @@ class Reread implements Wire {
 class Tcp implements Wire {
   #end: End;
   isBroken = false;
+  /** A FIN follows: what is sent waits for it, which saves a packet. */
+  isLast = false;
   #rest: { readonly bytes: Buffer; sent: number } | undefined;
 
   constructor(end: End) {
@@ -568,7 +577,8 @@ class Tcp implements Wire {
   /** How many of the bytes the socket took; -1 when it is broken. */
   send(at: number, length: number): number {
     if (this.isBroken || !this.#end.isOpen) return -1;
-    const sent = libc.send(this.#end.fd, at, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const flags = this.isLast ? LAST_FLAGS : FLAGS;
+    const sent = libc.send(this.#end.fd, at, length, flags);
     if (sent === length) return sent;
     this.#end.writable = false;
     if (sent >= 0) return sent;

@@ -111,11 +111,17 @@ function needsSha1(hello: ClientHello, tls13: boolean): boolean {
   return !tls13 && !hello.extensions.includes(EXTENSIONS.signature_algorithms);
 }
 
+const opensslTicketKeys = new WeakMap<Uint8Array, Uint8Array>();
+
 /** Of a key as the workers share it, as OpenSSL takes it: the name of 16 bytes stays, and two keys of 32 bytes follow. */
 function opensslTicketKey(key: Uint8Array): Uint8Array {
+  const known = opensslTicketKeys.get(key);
+  if (known) return known;
   const name = key.subarray(0, 16);
   const derived = hkdfSync("sha256", key.subarray(16), name, "clearline session tickets", 64);
-  return Buffer.concat([name, Buffer.from(derived)]);
+  const made = Buffer.concat([name, Buffer.from(derived)]);
+  opensslTicketKeys.set(key, made);
+  return made;
 }
 
 /** OpenSSL resumes a session, of a ticket too, only where this is the same. 32 bytes: SSL_MAX_SID_CTX_LENGTH. */

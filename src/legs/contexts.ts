@@ -1,6 +1,6 @@
-import { hash } from "node:crypto";
 import { Cache } from "../cache.ts";
 import { Context, type ContextOptions } from "../engine/contexts.ts";
+import { numberOf, numberOfObject } from "./text-numbers.ts";
 
 /** Making a context costs milliseconds, and clients repeat themselves: contexts are kept. */
 export interface ContextCache extends Pick<Cache<KeptContext>, "size" | "hits" | "misses" | "flush"> {
@@ -20,8 +20,7 @@ export function createContextCache(limit: number): ContextCache {
   });
   return {
     take(options) {
-      // Keys of certificates are in it: their hash is enough to tell two apart.
-      const key = hash("sha256", JSON.stringify(options), "base64url");
+      const key = keyOf(options);
       const known = cache.find(key);
       if (known) return known.context;
       const context = new Context(options);
@@ -39,6 +38,21 @@ export function createContextCache(limit: number): ContextCache {
       return cache.misses;
     },
   };
+}
+
+/** Certificates and ticket keys are told apart as objects: whoever asks again has the same ones. */
+function keyOf(options: ContextOptions): string {
+  const { role, minVersion, maxVersion, ciphers, groups, tickets, sessions, keyLog } = options;
+  const common = [minVersion, maxVersion, numberOf(ciphers), groups === undefined ? "" : numberOf(groups)];
+  const flags = `${+tickets}${+sessions}${+keyLog}`;
+  if (options.role === "client") {
+    const { sigalgs, alpn } = options;
+    const offered = [sigalgs === undefined ? "" : numberOf(sigalgs), numberOf(JSON.stringify(alpn))];
+    return [role, ...common, flags, ...offered].join(" ");
+  }
+  const { identities, ticketKey, sessionTimeout } = options;
+  const own = [...identities.map(numberOfObject), ticketKey ? numberOfObject(ticketKey) : "", sessionTimeout];
+  return [role, ...common, flags, ...own].join(" ");
 }
 
 interface KeptContext {

@@ -5,6 +5,7 @@ import { type KeptSession, ServerSessions } from "../resumption/server-sessions.
 import type { SavedSession } from "../ssl3/connection.ts";
 import type { Offer } from "./offer.ts";
 import type { ShownCertificates } from "./shown-chain.ts";
+import { numberOf } from "./text-numbers.ts";
 
 /** How the node comes back to a server. */
 export interface ServerResumption {
@@ -52,7 +53,7 @@ export class SessionMemory {
 
   constructor({ sessions, bond }: ServerResumption, offer: Offer) {
     this.#sessions = sessions;
-    this.#name = ServerSessions.nameOf([...bond, JSON.stringify(offer)]);
+    this.#name = ServerSessions.nameOf([...bond, ...numbersOf(offer)]);
   }
 
   /** The session that the leg may offer. It stays this memory's. */
@@ -100,6 +101,20 @@ export class SessionMemory {
     const remembered = { kind: "tls", session, shown, bytes: sizeOf(shown), release: () => session.release() } as const;
     this.#sessions.put(this.#name, remembered, shown.until);
   }
+}
+
+/** Stands for the offer: its lists are some kilobytes. */
+function numbersOf({
+  minVersion,
+  maxVersion,
+  ciphers,
+  ecdhCurve = "",
+  sigalgs = "",
+  alpn,
+  serverName = "",
+}: Offer): Bond {
+  const texts = [ciphers, ecdhCurve, sigalgs, JSON.stringify(alpn), serverName];
+  return [minVersion, maxVersion, ...texts.map(numberOf)];
 }
 
 /** Of a session in bytes, without its certificates. */

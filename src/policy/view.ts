@@ -42,8 +42,21 @@ export function viewOf(facts: KnownFacts, settled: boolean): View {
   };
 }
 
+/** A flow is judged in several phases: its addresses need not be read in each. */
+const recent = new Map<string, Address | null>();
+const MOST_RECENT = 1_000;
+
 function addressOf(endpoint: { readonly address: string } | null | undefined): Address | null | undefined {
   if (endpoint === undefined || endpoint === null) return endpoint;
+  const known = recent.get(endpoint.address);
+  if (known !== undefined) return known;
+  if (recent.size === MOST_RECENT) recent.clear();
+  const read = readLiteral(endpoint);
+  recent.set(endpoint.address, read);
+  return read;
+}
+
+function readLiteral(endpoint: { readonly address: string }): Address | null {
   const [literal = ""] = endpoint.address.split("%"); // fe80::1%eth0: the zone names an interface of this node
   return readAddress(literal) ?? null;
 }

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
-import { hex, SSLV2, VERSIONS } from "../vocabulary.ts";
+import { hash } from "node:crypto";
+import { SSLV2, VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { EXTENSIONS } from "./numbers.ts";
 
@@ -7,7 +7,7 @@ import { EXTENSIONS } from "./numbers.ts";
 export function ja3(hello: ClientHello): string {
   const lists = [hello.cipherSuites, hello.extensions, hello.supportedGroups, hello.ecPointFormats];
   const text = [hello.legacyVersion, ...lists.map((list) => list.join("-"))].join(",");
-  return createHash("md5").update(text).digest("hex");
+  return hash("md5", text);
 }
 
 /**
@@ -51,10 +51,10 @@ function abbreviateAlpn(protocol: string | undefined): string {
 }
 
 function fourDigits(value: number): string {
-  return hex(value, 4).slice("0x".length);
+  return value.toString(16).padStart(4, "0");
 }
 
 /** For an empty list JA4 has zeros instead of a hash. */
 function shortHash(text: string): string {
-  return text === "" ? "000000000000" : createHash("sha256").update(text).digest("hex").slice(0, 12);
+  return text === "" ? "000000000000" : hash("sha256", text).slice(0, 12);
 }

@@ -44,6 +44,7 @@ export function createKeystore(keys: readonly InboundKey[]): Keystore {
       return [...namesFor(host), foldHost(address)].some((name) => publicKeys.get(name)?.has(publicKey));
     },
     find(host, address) {
+      if (byHost.size === 0) return [];
       const names = namesFor(host);
       const name = names.find((candidate) => byHost.has(candidate)) ?? foldHost(address);
       return [...(byHost.get(name)?.values() ?? [])];

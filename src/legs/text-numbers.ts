@@ -1,0 +1,34 @@
+import { hash } from "node:crypto";
+
+/**
+ * Numbers for texts and objects, so that a short key can stand for long ones: clients repeat their offers, and hashing some kilobytes
+ * for each session costs as much as the policy.
+ */
+
+/** Texts that are remembered, and their longest form in characters: peers choose both. */
+const [MOST, LONGEST] = [1_000, 4_096];
+
+const texts = new Map<string, number>();
+const objects = new WeakMap<object, number>();
+/** Never used again, so that a key that outlives a text is found by no other. */
+let last = 0;
+
+/** The same text has the same number, as long as it is remembered. */
+export function numberOf(text: string): number {
+  const key = text.length > LONGEST ? hash("sha256", text) : text;
+  const known = texts.get(key);
+  if (known !== undefined) return known;
+  if (texts.size === MOST) texts.clear();
+  last += 1;
+  texts.set(key, last);
+  return last;
+}
+
+/** The number of one object, whatever is in it. */
+export function numberOfObject(object: object): number {
+  const known = objects.get(object);
+  if (known !== undefined) return known;
+  last += 1;
+  objects.set(object, last);
+  return last;
+}
