@@ -87,3 +87,16 @@ test("A listener that does not exist is refused, with those that do", () => {
     message: "Cannot explain: there is no listener none; the configuration has proxy, web",
   });
 });
+
+test("A flow into the node itself, or to what its listener does not reach, is dropped before any rule", () => {
+  const open = { name: "open", mode: "explicit", address: "0.0.0.0:8081" };
+  const sentence = "; The client sends CONNECT, so hosts are judged in the certificate phase";
+  for (const server of ["127.0.0.1:8484", "0.0.0.0:8080", "[::ffff:127.0.0.1]:8080"])
+    assert.equal(
+      explained([EXPLICIT], { host: "bank.example", server }),
+      `drop by reach in network${sentence}`,
+      server,
+    );
+  assert.match(explained([open], { server: "127.0.0.1:9" }), /^drop by reach in network/);
+  assert.match(explained([EXPLICIT], { server: "127.0.0.1:9" }), /^decrypt by default/);
+});

@@ -8,6 +8,7 @@ import { explain } from "../policy/explain.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { otherwise } from "./explain-otherwise.ts";
+import { refusedByReach } from "./explain-reach.ts";
 import type { NodeState } from "./state.ts";
 
 type Listener = Config["listeners"][number];
@@ -35,12 +36,18 @@ export function explainFlow({ active }: Pick<NodeState, "active">, query: Explai
   const monitoring = config.policy.monitor
     ? ["policy.monitor were off: while it is on, such a flow passes as it is"]
     : [];
+  const [first] = config.listeners;
+  const refusal = target && refusedByReach(config, listener ?? first!.name, host, target);
+  const explained = explain(active.policy, facts);
   return {
-    ...explain(active.policy, facts),
+    ...(refusal ? { verdict: refusal, entries: [REACH, ...explained.entries] } : explained),
     assumed: [...beginning.assumed, ...monitoring],
     otherwise: otherwise(config, active.policy, facts, beginning.port),
   };
 }
+
+/** The step that comes before all others. */
+const REACH = { phase: "network", group: "reach", name: "reach", action: "drop", truth: true } as const;
 
 interface Beginning {
   readonly protocol: "TLS" | "CONNECT" | "STARTTLS";
