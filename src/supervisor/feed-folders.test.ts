@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { scratch } from "../../test/processes.ts";
@@ -95,6 +105,32 @@ describe("What feeds write", { skip: process.getuid?.() !== 0 && "needs root, to
     chownSync(other, STRANGER, STRANGER);
     refuses(() => prepareFile(other), "feeds[0].file", /other\.log is not the node's\. /);
     assert.equal(ownerOf(other), STRANGER);
+  });
+
+  test("is left to the workers below a folder in which their user can swap it for a link", () => {
+    const folder = scratch();
+    prepareFolder(join(folder, "theirs"));
+    const victim = join(folder, "victim");
+    mkdirSync(victim);
+    // The workers' user has made the link, and would be given what it leads to.
+    symlinkSync(victim, join(folder, "theirs/link"));
+    lchownSync(join(folder, "theirs/link"), USER.uid, USER.gid);
+    symlinkSync(join(folder, "theirs"), join(folder, "way"));
+    for (const way of ["theirs/link", "way/link", "theirs/missing"]) {
+      prepareFolder(join(folder, way));
+      prepareFolder(join(folder, way, "captures"));
+      prepareFile(join(folder, way, "tls.log"));
+    }
+    assert.deepEqual([ownerOf(victim), readdirSync(victim)], [0, []]);
+    assert.ok(!existsSync(join(folder, "theirs/missing")));
+    // Anybody may write into a sticky folder, but not move what others have there.
+    const sticky = join(folder, "sticky");
+    mkdirSync(join(sticky, "own"), { recursive: true });
+    chmodSync(sticky, 0o1777);
+    prepareFolder(join(sticky, "own/captures"));
+    prepareFolder(join(sticky, "new/captures"));
+    assert.equal(ownerOf(join(sticky, "own/captures")), USER.uid);
+    assert.ok(!existsSync(join(sticky, "new")));
   });
 
   test("is refused where the workers' user may not enter a folder above it", () => {

@@ -1,13 +1,15 @@
 import {
-  chmodSync,
-  chownSync,
   closeSync,
   constants,
+  fchmodSync,
+  fchownSync,
   fstatSync,
+  lchownSync,
   lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
+  realpathSync,
   type Stats,
   statSync,
 } from "node:fs";
@@ -16,7 +18,11 @@ import type { Config } from "../config/schema.ts";
 import { ConfigError } from "../errors.ts";
 import type { Account } from "../linux/privileges.ts";
 
-/** Gives the workers' user what its feeds write: a folder of captures, a file of keys. Throws ConfigError with the feed's path. */
+/**
+ * Gives the workers' user what its feeds write: a folder of captures, a file of keys. Below a folder in which that user can put one thing
+ * in the place of another it does nothing, because a worker that was taken over would choose what it is done to; there the workers make
+ * what they need. Throws ConfigError with the feed's path.
+ */
 export function prepareFeeds(feeds: Config["feeds"], user: Account): void {
   for (const [index, feed] of feeds.entries()) {
     const path = `feeds[${index}].${feed.kind === "keylog" ? "file" : "directory"}`;
@@ -26,9 +32,8 @@ export function prepareFeeds(feeds: Config["feeds"], user: Account): void {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const why = error instanceof Obstacle ? message : code;
-      throw new ConfigError(path, `Cannot give the workers' user ${user.uid} what ${path} names: ${why}`, {
-        cause: error,
-      });
+      const what = `Cannot give the workers' user ${user.uid} what ${path} names: ${why}`;
+      throw new ConfigError(path, what, { cause: error });
     }
   }
 }
@@ -37,53 +42,81 @@ class Obstacle extends Error {}
 
 /** Makes the folder and its missing parents for the user, or gives it a folder that an earlier run as this user made. */
 function prepareFolder(folder: string, user: Account): void {
-  if (makeMissing(folder, user)) return;
-  const found = lstatSync(folder);
-  if (found.isSymbolicLink()) throw new Obstacle(`${folder} is a symbolic link; name the folder that it leads to`);
-  if (!found.isDirectory()) throw new Obstacle(`${folder} is not a folder`);
+  if (isInReach(folder, user) || makeMissing(folder, user)) return;
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  const shown = lstatSync(folder);
+  if (shown.isSymbolicLink()) throw new Obstacle(`${folder} is a symbolic link; name the folder that it leads to`);
+  if (!shown.isDirectory()) throw new Obstacle(`${folder} is not a folder`);
   checkWay(folder, user);
-  if (may(found, user, 0o3)) return;
-  const strange = readdirSync(folder).find((name) => !/\.pcapng$/.test(name));
-  if (found.uid !== process.geteuid?.() || strange !== undefined) {
-    const holds = strange === undefined ? "" : `, and holds ${strange}`;
-    throw new Obstacle(
-      `${folder} belongs to user ${found.uid}${holds}. Choose an empty folder, or: chown ${user.uid} ${folder}`,
-    );
+  const fd = openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    const found = fstatSync(fd);
+    if (may(found, user, 0o3)) return;
+    const strange = readdirSync(folder).find((name) => !/\.pcapng$/.test(name));
+    if (found.uid !== process.geteuid?.() || strange !== undefined) {
+      const holds = strange === undefined ? "" : `, and holds ${strange}`;
+      throw new Obstacle(
+        `${folder} belongs to user ${found.uid}${holds}. Choose an empty folder, or: chown ${user.uid} ${folder}`,
+      );
+    }
+    fchownSync(fd, user.uid, user.gid);
+    fchmodSync(fd, 0o700);
+  } finally {
+    closeSync(fd);
   }
-  chownSync(folder, user.uid, user.gid);
-  chmodSync(folder, 0o700);
 }
 
 /** Makes the file for the user, unless the user can write it. */
 function prepareFile(file: string, user: Account): void {
-  if (makeMissing(dirname(file), user)) return;
+  if (isInReach(file, user) || makeMissing(dirname(file), user)) return;
   checkWay(file, user);
-  const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const fd = openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
   try {
     const found = fstatSync(fd);
     if (!found.isFile()) throw new Obstacle(`${file} is not a file`);
     if (found.uid === user.uid) return;
     if (found.uid !== process.geteuid?.() || found.nlink > 1 || (found.size > 0 && (found.mode & 0o077) !== 0))
       throw new Obstacle(`${file} is not the node's. Name another file, or: chown ${user.uid} ${file}`);
-    chownSync(`/proc/self/fd/${fd}`, user.uid, user.gid);
+    fchownSync(fd, user.uid, user.gid);
   } finally {
     closeSync(fd);
   }
 }
 
+/** Whether the user can put something else in the place of this path, or of a folder on the way to it. */
+function isInReach(path: string, user: Account): boolean {
+  const folder = dirname(path);
+  if (folder === path) return false;
+  if (isInReach(folder, user)) return true;
+  const around = statIfThere(folder);
+  if (!around) return false;
+  // By a symbolic link the way leads through other folders.
+  const real = realpathSync(folder);
+  if (real !== folder && isInReach(join(real, "x"), user)) return true;
+  if (!may(around, user, 0o2)) return false;
+  // In a sticky folder, such as /tmp, only the owner of a file can move it.
+  const inside = lstatIfThere(path);
+  return (around.mode & 0o1000) === 0 || around.uid === user.uid || !inside || inside.uid === user.uid;
+}
+
+function statIfThere(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+function lstatIfThere(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
+}
+
 /** Whether the folder had to be made. Then it is the user's, and so are those above it that had to be made. */
 function makeMissing(folder: string, user: Account): boolean {
-  try {
-    mkdirSync(folder, 0o700);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return false;
-    if (code !== "ENOENT" || dirname(folder) === folder) throw error;
-    makeMissing(dirname(folder), user);
-    mkdirSync(folder, 0o700);
-  }
-  chownSync(folder, user.uid, user.gid);
-  checkWay(folder, user);
+  const made: string[] = [];
+  for (let missing = folder; !lstatIfThere(missing); missing = dirname(missing)) made.push(missing);
+  if (made.length === 0) return false;
+  checkWay(made.at(-1)!, user);
+  for (const one of made.toReversed()) mkdirSync(one, 0o700);
+  // The innermost first: in a folder that the user has, it could put something else in the place of the next.
+  for (const one of made) lchownSync(one, user.uid, user.gid);
   return true;
 }
 
@@ -113,5 +146,5 @@ export function prepareMeetingPlace(dataDir: string, user: Account): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
-  chownSync(folder, user.uid, user.gid);
+  lchownSync(folder, user.uid, user.gid);
 }
