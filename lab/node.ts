@@ -71,6 +71,7 @@ export function writeConfiguration({ network, trust, listener, config, folder = 
       listeners: [inline],
       policy: {
         versions: { min: "TLSv1" },
+        startTls: { enabled: true, ports: [PORTS.talk] },
         rules: [
           { name: "past the node", match: { port: [PORTS.bypassed] }, action: "bypass" },
           { name: "no such host", match: { host: [DROPPED] }, action: "drop" },

@@ -2,6 +2,7 @@ import type { Claim, Scenario } from "./claim.ts";
 import { ADDRESSES } from "./claims/addresses.ts";
 import { CLOSED_NODE, CLOSED_WORKERS, OPEN_NODE, OPEN_WORKERS } from "./claims/failure.ts";
 import { FIRST_PACKET } from "./claims/first-packet.ts";
+import { FOUND_TLS } from "./claims/found-tls.ts";
 import { CAPABILITY, CRASH, DRAIN, KEEP, KEPT, NO_CAPABILITY, NO_UNDO, PLAN, UNDO } from "./claims/leaving.ts";
 import { carries } from "./claims/load.ts";
 import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
@@ -20,6 +21,7 @@ export function ordinary(load: number): Scenario {
     claims: [
       ...ADDRESSES,
       ...TRAFFIC,
+      ...FOUND_TLS,
       ...FIRST_PACKET,
       ...PAST_THE_NODE,
       ...ODD_PACKETS,

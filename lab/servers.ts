@@ -26,6 +26,9 @@ export const PORTS = {
   who: 79,
   /** Accepts, and says nothing. */
   silent: 9,
+  /** For dialogues that the node does not know: it watches the first port for StartTLS. */
+  talk: 6667,
+  unwatched: 6668,
   /** No server listens here. */
   closed: 81,
 } as const;

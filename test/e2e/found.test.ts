@@ -13,7 +13,7 @@ import { until } from "../processes.ts";
 /** A server's dialogue before TLS: what it says first, and its answer to each line. It begins TLS after the line `begin`. */
 interface Script {
   readonly greeting: string | Buffer;
-  readonly answers: Readonly<Record<string, string>>;
+  readonly answers: Readonly<Record<string, string | Buffer>>;
   readonly begin: string;
   /** What it answers inside TLS; absent: the secret, and what it was told. */
   readonly inside?: string;
@@ -93,6 +93,8 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
       for (let end = line.indexOf("\n"); end >= 0; end = line.indexOf("\n")) {
         const said = line.slice(0, end).trim();
         line = line.slice(end + 1);
+        // A request to a proxy ends with an empty line.
+        if (script.greeting.length === 0 && (said !== "" || !heard.trim())) continue;
         const known = Object.entries(script.answers).find(([command]) => said.startsWith(command));
         socket.write(known?.[1] ?? "500 what\r\n");
         if (said === script.begin) return begin();
@@ -104,11 +106,12 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
       stream.on("error", () => {}).on("data", (bytes: Buffer) => stream.write(script.inside ?? `secret ${bytes}`));
     };
     socket.on("data", onData);
-    if (script.begin === "") begin();
+    if (script.begin === "" && script.greeting.length > 0) begin();
   }
 
   /** Speaks the dialogue, each line once the server has answered the one before it. */
   async function speak(lines: readonly string[], way = "odd") {
+    heard = "";
     const since = Date.now();
     const socket = net.connect(node.forward(way), "127.0.0.1");
     await once(socket, "connect");
@@ -128,7 +131,7 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
     await once(stream, "secureConnect");
     stream.write("hi");
     const [answer] = await once(stream, "data");
-    stream.end();
+    stream.on("error", () => {}).end();
     return String(answer);
   }
 
@@ -286,6 +289,37 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
       assert.partialDeepStrictEqual(await session(), { protocol: "tls on an unwatched port", verdict: "drop", rule });
     }
   });
+
+  /** A proxy on a port that is not watched, which says something behind its 200. */
+  const tunnel = (behind: string | Buffer): Script => {
+    const answer = Buffer.concat([Buffer.from(OK), Buffer.from(behind)]);
+    return { greeting: "", answers: { "": answer }, begin: "" };
+  };
+  const OK = "HTTP/1.1 200 OK\r\n\r\n";
+  const HEAD = "CONNECT inner.test:443 HTTP/1.1\r\n\r\n";
+  for (const [what, head, behind] of [
+    ["whose proxy sends a warning behind its 200", HEAD, Buffer.from("15030300020170", "hex")],
+    ["whose proxy sends a byte behind its 200", HEAD, "\0"],
+    ["whose proxy sends a line behind its 200", HEAD, "welcome\r\n"],
+    ["that is asked for with bare LF and blanks", "connect \tinner.test:443  http/1.1\nHost : x\n\n", ""],
+    ["that is asked for behind empty lines", `\r\n\r\n${HEAD}`, ""],
+    ["that is asked for in another way than proxies know", "CONNECT inner.test HTTP/1.1\r\n\r\n", ""],
+  ] as const) {
+    test(`TLS in a tunnel ${what} is decrypted, and dropped as policy says`, async () => {
+      for (const name of [`www.${DOMAIN}`, FORBIDDEN]) {
+        script = tunnel(behind);
+        const { socket, session } = await speak([], "other");
+        socket.write(head);
+        // A warning waits with the node until TLS has begun.
+        const length = OK.length + (typeof behind === "string" ? behind.length : 0);
+        for (let heard = 0; heard < length; ) heard += (await nextChunk(socket))!.length;
+        if (name === FORBIDDEN) await assert.rejects(secure(socket, name, node.primary));
+        else assert.equal(await secure(socket, name, node.primary), "secret hi");
+        const { verdict, rule } = await session();
+        assert.deepEqual([verdict, rule], name === FORBIDDEN ? ["drop", "forbidden"] : ["decrypt", "default"]);
+      }
+    });
+  }
 
   test("Where policy drops what is not TLS, an unknown dialogue does not pass", async () => {
     script = INVENTED;
