@@ -3,11 +3,13 @@ import { once } from "node:events";
 import net from "node:net";
 import { networkInterfaces } from "node:os";
 import { after, before, describe, test } from "node:test";
-import { connectThrough } from "../clients.ts";
+import { connectThrough, opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
-import { makePki } from "../pki.ts";
+import { type Origin, opensslServer } from "../peers.ts";
+import { DOMAIN, makePki } from "../pki.ts";
 import { freePort, type Outcome, until } from "../processes.ts";
+import { RevokingCa } from "../revocation.ts";
 
 /** An address of this machine that others can reach. */
 const OWN = Object.values(networkInterfaces())
@@ -160,6 +162,56 @@ describe("The port of a session that waits for its tool", needs("openssl"), () =
     socket.destroy();
     await node.stop();
     for (const server of [tool, greeter]) server.close();
+  });
+});
+
+describe("What certificates name", needs("openssl"), () => {
+  test("Responders are not asked at the machine's own addresses, nor at the node's own places where loopback is allowed", async () => {
+    const pki = await makePki();
+    const ca = await RevokingCa.create(pki, "Own CA");
+    let asked = 0;
+    const responder = net.createServer((socket) => {
+      asked += 1;
+      socket.on("error", () => {}).end();
+    });
+    await once(responder.listen(0, "0.0.0.0"), "listening");
+    const { port } = responder.address() as net.AddressInfo;
+    const feed = await freePort();
+    const pointers = {
+      loopback: `127.0.0.1:${port}`,
+      feed: `localhost:${feed}`,
+      ...(OWN !== undefined && { own: `${OWN}:${port}` }),
+    };
+    const origins: Record<string, Origin> = {};
+    for (const [name, place] of Object.entries(pointers)) {
+      const identity = await ca.issue(name, `authorityInfoAccess=OCSP;URI:http://${place}/`);
+      origins[name] = await opensslServer(identity);
+    }
+    await using node = await startNode({
+      trust: [ca.root.certificate],
+      forwards: Object.fromEntries(Object.entries(origins).map(([name, origin]) => [name, origin.port])),
+      config: {
+        feeds: [{ name: "shark", kind: "pcap-over-ip", address: `127.0.0.1:${feed}` }],
+        policy: { revocation: { ocsp: "soft", loopback: true } },
+      },
+    });
+    for (const name of Object.keys(pointers)) {
+      const host = `${name}.${DOMAIN}`;
+      await opensslClient({ way: { port: node.forward(name) }, name: host, roots: node.primary });
+      const { certificate } = await node.session(host);
+      const { status, reason } = certificate!.revocation!;
+      assert.equal(status, "unknown");
+      if (name === "loopback") assert.doesNotMatch(reason ?? "", /not allowed/);
+      else
+        assert.match(
+          reason ?? "",
+          /is not allowed: it is this machine's own, link-local or multicast, or belongs to the node/,
+        );
+    }
+    assert.ok(asked > 0, "loopback was asked");
+    await node.stop();
+    responder.close();
+    for (const { process } of Object.values(origins)) await process.stop();
   });
 });
 
