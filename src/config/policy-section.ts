@@ -207,6 +207,12 @@ export const POLICY = z.strictObject({
       action: refusal
         .default("bypass")
         .describe("What to do with sessions to a server that demands a client certificate."),
+      optional: z
+        .enum(["bypass", "decrypt"])
+        .default("bypass")
+        .describe(
+          "What to do with later sessions to a server that asks for a client certificate and goes on without one. With action: drop they are decrypted.",
+        ),
       for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("How long the node remembers such a server."),
     })
     .prefault({}),

@@ -120,6 +120,7 @@ export const ssl = {
   set_connect_state: prototype("SSL_set_connect_state", none, ptr),
   set_accept_state: prototype("SSL_set_accept_state", none, ptr),
   set_session_id_context: prototype("SSL_set_session_id_context", int, ptr, mem, "unsigned int"),
+  set_post_handshake_auth: prototype("SSL_set_post_handshake_auth", none, ptr, int),
   set_msg_callback: prototype("SSL_set_msg_callback", none, ptr, ptr),
   set_security_level: prototype("SSL_set_security_level", none, ptr, int),
   set0_rbio: prototype("SSL_set0_rbio", none, ptr, ptr),

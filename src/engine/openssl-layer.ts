@@ -44,6 +44,8 @@ export interface OpensslOptions {
   readonly session?: Session | undefined;
   /** Of a client: asks the server to staple the status of its certificate (RFC 6066, section 8). */
   readonly staple?: boolean;
+  /** Of a client: the server may ask for a certificate after the handshake (RFC 8446, section 4.2.6). It is answered with none. */
+  readonly postHandshakeAuth?: boolean;
   /** Of a client: the largest group of Diffie-Hellman over integers that it computes with, in bits; undefined: OpenSSL's limit. */
   readonly mostGroupBits?: number | undefined;
   /** Of a server: the protocol that it chooses; undefined: none. */
@@ -171,6 +173,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
   /** TLS 1.3, where messages after the handshake are usual. */
   #isModern = false;
   #lateSteps = 0;
+  #isAskedLate = false;
   /** What a write could not pass on, because the peer is in the middle of a message that comes first. */
   #unwritten: Buffer | undefined;
   readonly alpn: Buffer | undefined;
@@ -179,6 +182,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
   failure: LayerFailure | undefined;
   alertReceived: number | undefined;
   alertSent: number | undefined;
+  /** Called once, when the server asks for a client certificate after the handshake: in TLS 1.3, or by renegotiation. */
+  onAskedLate: (() => void) | undefined;
   /** Where the call into OpenSSL is made: kept, so that nothing is allocated for a call. */
   readonly #call = (): number => {
     switch (this.#operation) {
@@ -212,6 +217,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
       if (bond) ssl.set_session_id_context(this.#ssl, bond, bond.length);
       if (context.role === "server") ssl.set_accept_state(this.#ssl);
       else this.#prepareClient(serverName, session, staple ?? false);
+      if (options.postHandshakeAuth) ssl.set_post_handshake_auth(this.#ssl, 1);
       takeError();
     } catch (error) {
       this.free();
@@ -262,6 +268,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     if (this.#ended !== 0) return this.#ended;
     dropErrors();
     this.#do(READ, at, room);
+    if (this.#isAskedLate) this.#tellAskedLate();
     if (this.failure) {
       this.#ended = BROKEN;
       return BROKEN;
@@ -444,9 +451,22 @@ export class OpensslLayer implements Layer, Writing, Listener {
     else this.alertSent = description;
   }
 
+  #tellAskedLate(): void {
+    const tell = this.onAskedLate;
+    this.onAskedLate = undefined;
+    this.#isAskedLate = false;
+    tell?.();
+  }
+
   onStep(): void {
     if (!this.#isUp) this.#watchGroup();
-    else if (this.#operation === READ) this.#lateSteps += 1;
+    else if (this.#operation === READ) this.#onLateStep();
+  }
+
+  #onLateStep(): void {
+    // The one message that a server may begin with there is a HelloRequest, and a client certificate is what it is used for.
+    if (!this.#isModern && this.#context.role === "client") this.#isAskedLate = true;
+    this.#lateSteps += 1;
     if (this.#lateSteps <= MOST_LATE_STEPS[this.#isModern ? "modern" : "older"] || this.failure) return;
     const detail = "it sent too many messages of the handshake after the handshake";
     this.failure = { cause: "protocol", alert: ALERTS.unexpected_message, code: "TOO_MANY_HANDSHAKE_MESSAGES", detail };
@@ -488,6 +508,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   pausesForCertificate(): boolean {
+    if (this.#isUp) {
+      this.#isAskedLate = true;
+      return false;
+    }
     const isFirst = this.#certificate === "not asked";
     this.#certificate = isFirst ? "asked" : "answered";
     return isFirst;

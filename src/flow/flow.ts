@@ -10,6 +10,7 @@ import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
+import { noticeDemands, withDemand } from "./certificate-demand.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
@@ -37,7 +38,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<Arrival | und
   };
   try {
     const reason = await begin(story);
-    story.session.close(reason, alertsOf(story));
+    story.session.close(withDemand(story, reason), alertsOf(story));
   } catch (error) {
     const reason = endOnError(story, error);
     story.session.close(reason, alertsOf(story));
@@ -204,6 +205,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   if (clientLeg.kind === "failed") return clientLeg.reason;
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
+  noticeDemands(story, leg, layer.serverKey);
   const { version } = clientLeg.negotiated;
   return relayDecrypted(story, layerInside(story, layer, leg), { chain, flow, version, serverKey: layer.serverKey });
 }

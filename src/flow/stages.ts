@@ -62,6 +62,8 @@ export interface ReachStage {
 export interface ServerMemories {
   /** Servers that demand a client certificate, which only the client has. */
   readonly demandingCertificate: ServerMemory;
+  /** The same, of servers that ask for one and go on without: they are learnt only where policy wants that. */
+  readonly askingCertificate: ServerMemory;
   /** Servers that offered STARTTLS. */
   readonly offeringTls: ServerMemory;
 }

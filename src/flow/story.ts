@@ -31,6 +31,8 @@ export interface Story {
   refusal?: number;
   /** The client left while the node was busy with the server: nothing more is begun for it. */
   clientLeft?: "closed" | "reset";
+  /** What the server asked for and did not get: a part of a sentence. */
+  asked?: string;
   /** The session's way through the inline tools, once it is connected. */
   chain?: Chain;
   /** The plaintext conversation that the session began with, or found in its TLS; undefined: there was none. */

@@ -101,7 +101,11 @@ export async function runSession(
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record) },
     reach: { refuse: async () => undefined },
-    servers: { demandingCertificate: memory(demanding), offeringTls: memory(known) },
+    servers: {
+      demandingCertificate: memory(demanding),
+      askingCertificate: memory(demanding),
+      offeringTls: memory(known),
+    },
     ...world.policyStage(),
     ...world.byteStages(),
     ...world.tlsStages(),

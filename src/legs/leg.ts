@@ -50,6 +50,10 @@ export interface ServerLeg extends Leg {
   readonly key: string;
   /** What the server's key did in the full handshake. */
   readonly use: KeyUse;
+  /** The server asked for a client certificate, which only the client has, and went on without one. */
+  readonly certificateRequested?: boolean;
+  /** Calls back, at most once, when the server asks for a client certificate after the handshake. */
+  readonly onAskedLate?: (listener: () => void) => void;
   /** The OCSP response that the server stapled to its certificate, as it came. */
   readonly staple?: Buffer | undefined;
 }

@@ -3,6 +3,7 @@ import { type TlsVersion, VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { groupWithin } from "../wire/groups.ts";
+import { EXTENSIONS } from "../wire/numbers.ts";
 import { isStrongScheme, signatureSchemeById } from "../wire/signature-schemes.ts";
 import { suiteById } from "../wire/suites.ts";
 import type { LegFailure } from "./leg.ts";
@@ -31,6 +32,8 @@ export interface Offer {
   readonly sigalgs: string | undefined;
   readonly alpn: readonly string[];
   readonly serverName: string | undefined;
+  /** The client lets the server ask for its certificate after the handshake. */
+  readonly postHandshakeAuth: boolean;
   /** How weak the server may be in TLS 1.2. */
   readonly lenient: Leniency;
 }
@@ -81,6 +84,7 @@ export function offerFor(hello: ClientHello, allowed: VersionRange, dhBits: numb
     sigalgs: chosen.length > 0 ? chosen.map(({ openssl }) => openssl).join(":") : undefined,
     alpn: hello.alpnProtocols,
     serverName: hello.serverName,
+    postHandshakeAuth: hello.extensions.includes(EXTENSIONS.post_handshake_auth),
     lenient,
   };
 }

@@ -100,6 +100,10 @@ async function shakeHandsWithServer(
     ...{ certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite) },
     staple: layer.staple(),
     negotiated,
+    certificateRequested: shaken.certificateRequested === true,
+    onAskedLate(listener) {
+      layer.onAskedLate = listener;
+    },
   };
 }
 
@@ -155,12 +159,12 @@ function contextFor(offer: Offer, { contexts, resumption, takeKey }: ServerLegOp
 function layerFor(
   end: End,
   context: Context,
-  { serverName }: Offer,
+  { serverName, postHandshakeAuth }: Offer,
   { writer, dhBits, staple = false, takeKey }: ServerLegOptions,
   { session, take }: { readonly session: Session | undefined; readonly take: ((session: Session) => void) | undefined },
 ): OpensslLayer {
   const layer = new OpensslLayer({
-    ...{ end, writer, context, serverName, session, staple, mostGroupBits: dhBits },
+    ...{ end, writer, context, serverName, session, staple, postHandshakeAuth, mostGroupBits: dhBits },
     onServerSession: take,
     onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
   });

@@ -113,7 +113,11 @@ export async function openSsl3ServerLeg(
   if (session) memory?.keep(session, resumed ? earlier : undefined);
   const { chain, ders, key } = shown;
   const negotiated = negotiatedOf(established);
-  return { kind: "up", certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite), negotiated };
+  const { certificateRequested } = connection;
+  return {
+    kind: "up",
+    ...{ certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite), negotiated, certificateRequested },
+  };
 }
 
 function pushLayer(end: End, connection: Connection): Ssl3Layer {

@@ -37,6 +37,7 @@ export const EXTENSIONS = {
   pre_shared_key: 41,
   early_data: 42,
   supported_versions: 43,
+  post_handshake_auth: 49,
   signature_algorithms_cert: 50,
   key_share: 51,
   encrypted_client_hello: 0xfe0d,

@@ -1,6 +1,6 @@
 import type { Feed } from "../feeds/feed.ts";
 import { keyTaker, openTaps } from "../feeds/taps.ts";
-import type { Node, ServerMemories } from "../flow/stages.ts";
+import type { Node, ServerMemories, ServerMemory } from "../flow/stages.ts";
 import { createLegStage } from "../legs/stage.ts";
 import type { WorkerSetup } from "../messages.ts";
 import { createKeystore } from "../pki/keys/keystore.ts";
@@ -77,16 +77,24 @@ const OFFERING = 7 * 86_400_000;
 
 /** What this worker learns about servers, the supervisor tells the others. */
 function serverMemories(
-  { policy }: WorkerSetup,
+  { config: { policy } }: WorkerSetup,
   { demanding, offering, tell }: Pick<WorkerState, "demanding" | "offering" | "tell">,
 ): ServerMemories {
+  const { action, optional, for: time } = policy.clientCertificate;
+  const demandingCertificate: ServerMemory = {
+    has: (server) => demanding.has(server, Date.now()),
+    learn(server) {
+      const until = Date.now() + time;
+      demanding.learn(server, until);
+      void tell({ kind: "demanding", server, until });
+    },
+  };
   return {
-    demandingCertificate: {
-      has: (server) => demanding.has(server, Date.now()),
+    demandingCertificate,
+    askingCertificate: {
+      has: demandingCertificate.has,
       learn(server) {
-        const until = Date.now() + policy.clientCertificate.for;
-        demanding.learn(server, until);
-        void tell({ kind: "demanding", server, until });
+        if (action === "bypass" && optional === "bypass") demandingCertificate.learn(server);
       },
     },
     offeringTls: {
