@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { scratch } from "../../test/processes.ts";
 import { ConfigError } from "../errors.ts";
+import { log } from "../log.ts";
 import { makeFolders } from "./data-folder.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -15,7 +16,7 @@ function dataFolder(): string {
   const folder = join(scratch(), "data");
   mkdirSync(folder, { mode: 0o700 });
   for (const name of ["ca", "keys", "compiled"]) mkdirSync(join(folder, name), { mode: 0o700 });
-  for (const name of ["token", "history.db", "ca/primary-ecdsa.key"])
+  for (const name of ["token", "history.db", "ca/primary-ecdsa.key", "keys/0123456789abcdef.json", "compiled/v26"])
     writeFileSync(join(folder, name), "kept", { mode: 0o600 });
   return folder;
 }
@@ -99,6 +100,33 @@ for (const { title, spoil, why, needsRoot } of REFUSALS) {
     });
   });
 }
+
+test("An empty data folder that others could write to is closed to them", async () => {
+  const folder = join(scratch(), "data");
+  for (const mode of [0o777, 0o775]) {
+    mkdirSync(folder);
+    chmodSync(folder, mode);
+    await makeFolders(folder, undefined);
+    assert.equal(statSync(folder).mode & 0o777, 0o700);
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("A folder above that others may write to is reported, unless it is sticky", async (t) => {
+  const warned: string[] = [];
+  t.mock.method(log, "warn", (text: string) => warned.push(text));
+  const above = join(scratch(), "above");
+  mkdirSync(above);
+  for (const mode of [0o755, 0o1777, 0o777]) {
+    chmodSync(above, mode);
+    await makeFolders(join(above, "between/data"), undefined);
+  }
+  assert.equal(warned.length, 1);
+  assert.match(
+    warned[0]!,
+    /^Other users may put their own folder in the place of dataDir, .*data: .*above has mode 777$/,
+  );
+});
 
 test("What others could only read is closed to them", async () => {
   const folder = dataFolder();

@@ -1,8 +1,9 @@
-import { access, chmod, chown, constants, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { access, chmod, chown, constants, readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { makeFolder } from "../linux/folder.ts";
 import type { Account } from "../linux/privileges.ts";
+import { log } from "../log.ts";
 import { checkFile, checkFolder } from "../pki/keys/secret-file.ts";
 
 /**
@@ -12,6 +13,7 @@ import { checkFile, checkFolder } from "../pki/keys/secret-file.ts";
  */
 export async function makeFolders(dataDir: string, user: Account | undefined): Promise<void> {
   await makeDataDir(dataDir);
+  await warnOfWay(dataDir);
   await checkContent(dataDir);
   // A worker that replaces a dead one starts in a fraction of the time when nothing has to be compiled. Workers write it before
   // they give up their rights and read a byte of a session.
@@ -35,6 +37,20 @@ async function makeDataDir(directory: string): Promise<void> {
     const { code = "" } = error as NodeJS.ErrnoException;
     const why = FOLDER_OBSTACLES[code] ?? code;
     throw new ConfigError("dataDir", `Cannot use the folder ${directory} (dataDir): ${why}`, { cause: error });
+  }
+}
+
+/** Who may write to a folder above can put another folder in the place of this one. A volume of a container is often so. */
+async function warnOfWay(dataDir: string): Promise<void> {
+  for (let folder = dirname(dataDir); ; folder = dirname(folder)) {
+    const { mode, gid } = await stat(folder);
+    // A group of the user's own is the default of some systems. In a sticky folder only the owner can rename.
+    const others = gid === process.getegid?.() ? 0o002 : 0o022;
+    if (mode & others && !(mode & 0o1000)) {
+      const shown = (mode & 0o777).toString(8);
+      log.warn(`Other users may put their own folder in the place of dataDir, ${dataDir}: ${folder} has mode ${shown}`);
+    }
+    if (folder === dirname(folder)) return;
   }
 }
 

@@ -31,14 +31,25 @@ export async function checkFolder(directory: string, most = 0o700): Promise<void
       throw refuse(
         `it belongs to user ${uid}, and the node runs as user ${own}; run it as that user, or: chown -R ${own} ${directory}`,
       );
-    if (mode & 0o022)
+    if (mode & 0o022) {
+      if (await closeEmpty(directory, handle, mode)) return;
       throw refuse(
         `other users may write there (mode ${modeOf(mode)}), so what is in it may be theirs; look through it, then: chmod 700 ${directory}`,
       );
+    }
     if (mode & 0o777 & ~most) await handle.chmod(mode & most);
   } finally {
     await handle.close();
   }
+}
+
+/** Removes the access of others to a folder in which they have put nothing. false: it is not empty, and nothing has changed. */
+async function closeEmpty(directory: string, handle: FileHandle, mode: number): Promise<boolean> {
+  if ((await readdir(directory)).length > 0) return false;
+  await handle.chmod(0o700);
+  if ((await readdir(directory)).length === 0) return true;
+  await handle.chmod(mode & 0o7777);
+  return false;
 }
 
 /** Throws ConfigError when a file of the node's own, which is there, is a symbolic link or another user's. */
