@@ -18,7 +18,7 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "bypass list",
   "decrypt list",
   "versions",
-  "server name",
+  "second hello",
   "client certificate",
   "missing key",
   "acme-tls/1",

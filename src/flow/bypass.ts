@@ -52,8 +52,11 @@ function relayTls(story: Story, layer: TlsLayer, verdict: Verdict, { client, ser
   const flow = { tools: verdict.tools, server: layer.endpoint, host: namedHost(layer) };
   const condition = policy.whilePassing(verdict);
   if (!condition) return relayBypassed(story, client, server, flow);
-  const { format, versions, serverName, serverAddress } = layer.received.hello;
-  const rules = { hello: { format, versions, serverName, serverAddress }, ...condition };
+  const { format, serverName, serverAddress, ...others } = layer.received.hello;
+  const { alpnProtocols, versions, cipherSuites, supportedGroups } = others;
+  // Not the whole hello, which would stay in memory until the version is chosen.
+  const hello = { format, serverName, serverAddress, alpnProtocols, versions, cipherSuites, supportedGroups };
+  const rules = { hello, ...condition };
   const byVersions = condition.isForbidden !== undefined;
   const fault = streams.watchHellos(client, server, rules);
   return cutOn(fault, story, { client, server, byVersions }, relayBypassed(story, client, server, flow));
@@ -70,7 +73,7 @@ async function cutOn(
   void fault.then((error) => {
     found = error;
     if (!error) return;
-    const rule = byVersions && error.side === "server" ? "versions" : "server name";
+    const rule = byVersions && error.side === "server" ? "versions" : "second hello";
     session.note({ verdict: "drop", phase: "sni", rule, reason: error.message });
     client.reset();
     server.reset();

@@ -125,7 +125,7 @@ test("A bypassed session is cut when its hellos do not agree with the verdict", 
       relay: () => ({ reason: "" }),
     });
     assert.ok(steps.includes("end: Dropped: The second hello names another host"), steps.join("\n"));
-    assert.deepEqual([record.verdict, record.phase, record.rule], ["drop", "sni", "server name"]);
+    assert.deepEqual([record.verdict, record.phase, record.rule], ["drop", "sni", "second hello"]);
     assert.ok(steps.includes("reset client"), steps.join("\n"));
   }
 });

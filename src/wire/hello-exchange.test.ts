@@ -8,6 +8,7 @@ import type { Side } from "../vocabulary.ts";
 import { createClientHelloReader } from "./client-hello-reader.ts";
 import { type ExchangeRules, HelloExchange } from "./hello-exchange.ts";
 import { record } from "./record.ts";
+import { vector8, vector16 } from "./writer.ts";
 
 const named = (name: string) => inRecords(helloMessage({ extensions: [[0, serverNames([0, name])]] }));
 const nameless = inRecords(helloMessage({ extensions: [] }));
@@ -51,6 +52,21 @@ function play(lines: readonly Line[], rules: Partial<ExchangeRules> = {}, piece 
 const OTHER = /^The client's second ClientHello names another host, no\.example$/;
 const above12 = { isForbidden: (version: number) => version >= 0x0303 };
 
+const SSLV2_HELLO: ExchangeRules["hello"] = {
+  format: "sslv2",
+  versions: [2],
+  ...{ serverName: undefined, serverAddress: undefined, alpnProtocols: [], cipherSuites: [], supportedGroups: [] },
+};
+
+/** The first hello with other protocols, suites or groups. */
+const changedBy = (parts: { suites?: number[]; more?: (readonly [number, Buffer])[] }) =>
+  inRecords(
+    helloMessage({
+      ...(parts.suites && { suites: parts.suites }),
+      extensions: [[0, serverNames([0, "bank.example"])], ...(parts.more ?? [])],
+    }),
+  );
+
 const CASES: [title: string, lines: Line[], rules: Partial<ExchangeRules>, expected: string | RegExp][] = [
   ["A ServerHello settles it", script(">", FIRST, "<", serverHello(0x0304)), {}, "settled"],
   ["So does one behind a warning", script(">", FIRST, "<", WARNING, "<", serverHello(0x0303)), {}, "settled"],
@@ -84,6 +100,24 @@ const CASES: [title: string, lines: Line[], rules: Partial<ExchangeRules>, expec
   ["Nor before the retry is asked for", script(">", FIRST, ">", named("no.example")), {}, OTHER],
   ["Nor after an alert", script(">", FIRST, "<", WARNING, ">", named("no.example")), {}, OTHER],
   ["Nor does no name", script(">", FIRST, "<", RETRY_REQUEST, ">", nameless), {}, /names no host$/],
+  [
+    "Nor other suites",
+    script(">", FIRST, "<", RETRY_REQUEST, ">", changedBy({ suites: [0x1302] })),
+    {},
+    /other cipher suites/,
+  ],
+  [
+    "Nor other protocols",
+    script(">", FIRST, "<", RETRY_REQUEST, ">", changedBy({ more: [[16, vector16(vector8(Buffer.from("h2")))]] })),
+    {},
+    /other ALPN protocols/,
+  ],
+  [
+    "Another share may",
+    script(">", FIRST, "<", RETRY_REQUEST, ">", changedBy({ more: [[51, vector16(Buffer.alloc(0))]] })),
+    {},
+    "open",
+  ],
   [
     "An address is not a name",
     script(">", FIRST, "<", RETRY_REQUEST, ">", named("192.0.2.1")),
@@ -133,7 +167,7 @@ const CASES: [title: string, lines: Line[], rules: Partial<ExchangeRules>, expec
   [
     "A server of SSL 2.0 answers its client as it likes",
     script(">", FIRST, "<", Buffer.from("8030040001", "hex")),
-    { ...above12, hello: { format: "sslv2", versions: [2], serverName: undefined, serverAddress: undefined } },
+    { ...above12, hello: SSLV2_HELLO },
     "settled",
   ],
 ];

@@ -6,17 +6,21 @@ import { HANDSHAKE_TYPES } from "./numbers.ts";
 import { type PlaintextItem, PlaintextRecords } from "./plaintext-records.ts";
 import { readServerHello, type ServerHello } from "./server-hello.ts";
 
+/** What a policy may have judged, and a second ClientHello must repeat: RFC 8446, section 4.1.2, says what may change in it. */
+const REPEATED = ["alpnProtocols", "versions", "cipherSuites", "supportedGroups"] as const;
+type JudgedHello = Pick<ClientHello, "format" | "serverName" | "serverAddress" | (typeof REPEATED)[number]>;
+
 /** What must hold between two peers whose TLS passes as it is. */
 export interface ExchangeRules {
   /** The hello by which the session was judged. */
-  readonly hello: Pick<ClientHello, "format" | "versions" | "serverName" | "serverAddress">;
+  readonly hello: JudgedHello;
   /** Whether the session passes because of its version: then the server may choose none of these. */
   readonly isForbidden?: ((version: number) => boolean) | undefined;
 }
 
 /**
  * Follows the hellos of two peers whose TLS passes as it is, until the server has chosen the version. A policy judged the first
- * ClientHello, so a second one, after a HelloRetryRequest, must name the same host (RFC 8446, section 4.1.2); and a session that passes
+ * ClientHello, so a second one, after a HelloRetryRequest, must name the same host and offer the same; and a session that passes
  * because its version is outside of the limits must not get one that is inside.
  */
 export class HelloExchange {
@@ -61,10 +65,14 @@ export class HelloExchange {
   #judgeClient(item: PlaintextItem): void {
     if (item.kind === "unreadable") this.#isClientReadable = false;
     if (item.kind !== "message" || item.type !== HANDSHAKE_TYPES.client_hello) return;
-    const { serverName, serverAddress } = readClientHello(item.body);
+    const second = readClientHello(item.body);
     const { hello } = this.#rules;
-    if (serverName === hello.serverName && serverAddress === hello.serverAddress) return;
-    throw broken(`The client's second ClientHello names ${nameOf(serverName ?? serverAddress)}`, "client");
+    const { serverName, serverAddress } = second;
+    if (serverName !== hello.serverName || serverAddress !== hello.serverAddress) {
+      throw broken(`The client's second ClientHello names ${nameOf(serverName ?? serverAddress)}`, "client");
+    }
+    const changed = REPEATED.find((field) => String(second[field]) !== String(hello[field]));
+    if (changed) throw broken(`The client's second ClientHello has other ${WORDS[changed]} than its first`, "client");
   }
 
   #judgeServer(item: PlaintextItem): void {
@@ -104,6 +112,13 @@ export class HelloExchange {
     }
   }
 }
+
+const WORDS: Readonly<Record<(typeof REPEATED)[number], string>> = {
+  alpnProtocols: "ALPN protocols",
+  versions: "versions",
+  cipherSuites: "cipher suites",
+  supportedGroups: "groups",
+};
 
 function nameOf(host: string | undefined): string {
   return host === undefined ? "no host" : `another host, ${host}`;
