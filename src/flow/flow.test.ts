@@ -137,6 +137,24 @@ test("A held key that the server's clients may not be shown counts as missing in
   assert.deepEqual(seen, [true, false]);
 });
 
+test("A certificate is issued for the names that policy treats alike, and always for the asked one", async () => {
+  const issuedFor = async (names: string[] | undefined, faults: "hostMismatch"[] = []) => {
+    const { facts, ...others } = judged();
+    const { steps } = await runSession({
+      namesAlike: () => names,
+      judge: () => ({ ...others, facts: { ...facts, faults } }),
+    });
+    return steps.find((step) => step.startsWith("pki.present"));
+  };
+  assert.equal(await issuedFor(undefined), "pki.present");
+  assert.equal(await issuedFor(["server.test", "c.test"]), "pki.present for server.test c.test");
+  // A wildcard stood for it, and has gone.
+  assert.equal(await issuedFor(["c.test"]), "pki.present for server.test c.test");
+  assert.equal(await issuedFor([]), "pki.present for server.test");
+  // The server's certificate is not for it.
+  assert.equal(await issuedFor(["c.test"], ["hostMismatch"]), "pki.present for c.test");
+});
+
 test("A session that the sni phase bypasses is relayed from its ClientHello, without a leg", async () => {
   const { steps } = await runSession({ onHello: () => verdict("bypass", "sni") });
   assert.deepEqual(stepsAfter("policy.onHello", steps), [

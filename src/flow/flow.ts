@@ -1,4 +1,4 @@
-import type { Arrival, Destination } from "../capture/arrival.ts";
+import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import type { Negotiated, ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
@@ -6,11 +6,10 @@ import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegRecord } from "../sessions/record.ts";
 import type { Chain } from "../tools/chain.ts";
-import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
-import type { ClientHello } from "../wire/client-hello.ts";
 import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
+import { namesToShow } from "./names.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
@@ -18,7 +17,16 @@ import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } f
 import { carryIfRequests, carryRequests, judgeRequest } from "./requests.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
-import { alertsOf, hostOf, type Layer, noteHello, noteVerdict, type Story, type TlsLayer } from "./story.ts";
+import {
+  alertsOf,
+  hostOf,
+  type Layer,
+  noteHello,
+  noteVerdict,
+  type Story,
+  serverKeyOf,
+  type TlsLayer,
+} from "./story.ts";
 import { dropNotTls, unwantedNotTls, verdictOnHello } from "./untreated.ts";
 import { relayUnwatched } from "./unwatched.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
@@ -122,7 +130,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   const { destination, endpoint } = layer;
   const { hello } = received;
   noteHello(session, hello, layer.found ? "tls after an unknown dialogue" : "tls");
-  const serverKey = serverKeyOf(hello, destination, endpoint);
+  const serverKey = serverKeyOf(hello.serverName ?? destination.connectHost ?? endpoint.address, endpoint);
   const facts: Facts = {
     ...layer.facts,
     sni: hello.serverName ?? null,
@@ -197,7 +205,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   const chain = conversation?.chain ?? (await connectTools(story, flow));
   if (chain.kind === "failed") return resetForTool(client, chain);
 
-  const presentation = await node.pki.present(leg, received.hello, judged);
+  const presentation = await node.pki.present(leg, received.hello, judged, namesToShow(story, layer, judged));
   const { records } = presentation;
   session.note({ presented: records[0], deployment: judged.held.length > 0 ? "inbound" : "outbound" });
   const scope = scopeOf(story, layer, received.hello);
@@ -244,12 +252,4 @@ async function carryPlaintext(
 
 function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
-}
-
-/**
- * The name alone would not do: another service of the host may have other demands, and a client that names somebody
- * else's host to its own server must not have that host bypassed for everybody.
- */
-function serverKeyOf(hello: ClientHello, { connectHost }: Destination, { address, port }: Endpoint): string {
-  return `${hello.serverName ?? connectHost ?? address} at ${address} port ${port}`;
 }

@@ -136,3 +136,11 @@ export function noteVerdict(session: SessionHandle, { action, phase, rule, reaso
   };
   session.note({ verdict: action, phase, rule, reason, ...without });
 }
+
+/**
+ * The key of a server in `node.servers`. The name alone would not do: another service of the host may have other demands, and a client
+ * that names somebody else's host to its own server must not have that host bypassed for everybody.
+ */
+export function serverKeyOf(host: string, { address, port }: Endpoint): string {
+  return `${host} at ${address} port ${port}`;
+}

@@ -37,6 +37,7 @@ export interface Answers {
   onCertificate(facts: KnownFacts): Verdict;
   verdictSoFar(facts: KnownFacts): Verdict;
   isOpen(): boolean;
+  namesAlike(): readonly string[] | undefined;
   /** What the peers of a bypassed session do wrong in their hellos. */
   hellos(): PeerError | undefined;
   serverBelowMin(): Verdict;
@@ -172,6 +173,7 @@ class World {
       verdictSoFar: (facts) => verdictSoFar?.(facts) ?? verdict("decrypt", "sni"),
       onNotTls: (facts) => onNotTls?.(facts),
       onUndecryptable: (facts, why) => onUndecryptable?.(facts, why) ?? verdict("bypass", "sni", "undecryptable"),
+      namesAlike: () => this.#answers.namesAlike?.(),
       isOpen: () => isOpen?.() ?? false,
       whilePassing: () => ({}),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),
@@ -291,8 +293,8 @@ class World {
           this.#step("pki.judge");
           return judge?.() ?? judged();
         },
-        present: async () => {
-          this.#step("pki.present");
+        present: async (_shown, _hello, _judged, names) => {
+          this.#step(names ? `pki.present for ${names.join(" ")}` : "pki.present");
           present?.();
           const record = { authority: "primary", serial: "01", sha256: "aa", keyType: "ecdsa" } as const;
           return { certificates: [], records: [record] };

@@ -23,7 +23,7 @@ function judged(faults: readonly Fault[], held: readonly InboundKey[] = []): Jud
 }
 
 /** What is presented, and what was asked of the supervisor for it. */
-async function present(server: JudgedServer, min: Version = "TLSv1.2") {
+async function present(server: JudgedServer, min: Version = "TLSv1.2", names?: readonly string[]) {
   const asked: MintRequest[] = [];
   const issued = createIssuedCache(10, async (wanted) => {
     asked.push(wanted);
@@ -32,7 +32,7 @@ async function present(server: JudgedServer, min: Version = "TLSv1.2") {
   const judge = () => server;
   const versions = { min, max: "TLSv1.3" } as const;
   const stage = createPkiStage({ keystore: createKeystore([]), judge, issued, versions });
-  return { ...(await stage.present(SHOWN, HELLO, server)), asked };
+  return { ...(await stage.present(SHOWN, HELLO, server, names)), asked };
 }
 
 test("The primary CA signs for a server without faults", async () => {
@@ -46,6 +46,12 @@ test("The secondary CA signs for a server with any fault that policy still decry
     const { records, asked } = await present(judged([fault]));
     assert.deepEqual([records[0].authority, asked[0]?.authority], ["secondary", "secondary"], fault);
   }
+});
+
+test("A certificate for fewer names than the server's is another one", async () => {
+  const { asked } = await present(judged([]), "TLSv1.2", ["www.example.com"]);
+  assert.deepEqual(asked[0]?.names, ["www.example.com"]);
+  assert.equal((await present(judged([]))).asked[0]?.names, undefined);
 });
 
 test("The key type is one that the client verifies in every version that may be agreed on", async () => {

@@ -14,8 +14,16 @@ export interface PkiStage {
   holdsKey(host: string | undefined, address: string): boolean;
   /** Everything wrong with the server's certificate, and the node's own keys for the server. `host` is whom the client means. */
   judge(shown: ShownCertificate, host: string | undefined, address: string): JudgedServer | Promise<JudgedServer>;
-  /** The certificates for the client: the node's own for the server, else one that is issued in place of the server's. */
-  present(shown: ShownCertificate, hello: ClientHello, judged: JudgedServer): Promise<Presentation>;
+  /**
+   * The certificates for the client: the node's own for the server, else one that is issued in place of the server's. `names`: those
+   * that it is issued for; undefined: all of the server's.
+   */
+  present(
+    shown: ShownCertificate,
+    hello: ClientHello,
+    judged: JudgedServer,
+    names: readonly string[] | undefined,
+  ): Promise<Presentation>;
 }
 
 /** Certificates for the client. There are several if the node holds keys of several types; one of them is shown. */
@@ -45,13 +53,13 @@ export function createPkiStage({ keystore, judge, issued, versions }: PkiResourc
   return {
     holdsKey: (host, address) => keystore.find(host, address).length > 0,
     judge: (shown, host, address) => judge(shown, host, address, Date.now()),
-    async present({ certificate }, hello, { held, record, facts }) {
+    async present({ certificate }, hello, { held, record, facts }, names) {
       const [own, ...others] = held;
       if (own) return { certificates: held, records: [recordHeld(own), ...others.map(recordHeld)] };
       // Clients must not trust the secondary CA: a browser warns of what policy decrypts despite the faults.
       const authority = facts.faults.length > 0 ? "secondary" : "primary";
       const common = hello.versions.filter((version) => version >= oldest && version <= newest);
-      const wanted = { certificate: certificate.raw, authority, ...chooseLeaf(hello, common) } as const;
+      const wanted = { certificate: certificate.raw, authority, ...chooseLeaf(hello, common), names } as const;
       const minted = await issued.take(record.sha256, wanted, Date.now());
       const { serial, sha256, keyType } = minted;
       return { certificates: [minted], records: [{ authority, serial, sha256, keyType }] };

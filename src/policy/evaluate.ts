@@ -1,8 +1,9 @@
 import type { Phase } from "../vocabulary.ts";
 import { passAcme } from "./acme.ts";
 import type { Address } from "./address-set.ts";
+import { namesAlike, type OtherHost } from "./alike.ts";
 import { judgeFaults } from "./certificate-faults.ts";
-import type { Verdict } from "./facts.ts";
+import type { Facts, Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
 import { arrange, decidingSteps, type Order } from "./order.ts";
 import type { PolicySource, Step } from "./rule.ts";
@@ -29,6 +30,8 @@ export interface Policy {
   onCertificate(facts: KnownFacts): Verdict;
   /** The verdict on the facts known so far, for a server leg that fails before its certificate comes. */
   verdictSoFar(facts: KnownFacts): Verdict;
+  /** Of the certificate's names, those whose sessions would be treated as this one, which is decrypted; undefined: all. */
+  namesAlike(facts: Facts, learnt: (host: string) => OtherHost): readonly string[] | undefined;
   /** Whether a rule or list that drops or decrypts may still match once the certificate is known. */
   isOpen(facts: KnownFacts): boolean;
   /** What must stay true while a flow passes by this verdict; undefined: nothing, because nothing is to be dropped. */
@@ -49,13 +52,15 @@ export interface PassingCondition {
 /** Compiles a policy. Values that the configuration's checks refuse match nothing. */
 export function compilePolicy(source: PolicySource): Policy {
   const compiled: Compiled = { source, order: arrange(source) };
+  const onCertificate = (facts: KnownFacts) => final(judgeHello(compiled, facts, false)) ?? conclude(compiled, facts);
   const verdictSoFar = (facts: KnownFacts) => final(judgeHello(compiled, facts, true)) ?? conclude(compiled, facts);
   return {
     ...compiled,
     onNetwork: (facts) => judgeNetwork(compiled, facts),
     onHello: (facts) => judgeHello(compiled, facts, true),
-    onCertificate: (facts) => final(judgeHello(compiled, facts, false)) ?? conclude(compiled, facts),
+    onCertificate,
     verdictSoFar,
+    namesAlike: (facts, learnt) => namesAlike(compiled.order, onCertificate, facts, learnt),
     isOpen: (facts) => isOpen(compiled, facts),
     whilePassing: ({ rule }) =>
       rule === "versions" ? { isForbidden: (version) => forbidsPassing(source, version) } : {},

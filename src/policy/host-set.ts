@@ -8,6 +8,8 @@ export interface HostSet<Value> {
    * the entries for a host directly below example.com.
    */
   reach(name: string): readonly Value[];
+  /** The entries for a host directly below this name. */
+  below(parent: string): readonly string[];
 }
 
 /**
@@ -16,12 +18,12 @@ export interface HostSet<Value> {
  */
 export function createHostSet<Value>(entries: Iterable<readonly [entry: string, value: Value]>): HostSet<Value> {
   const exact = new Map<string, Value[]>();
-  const below = new Map<string, Value[]>();
+  const subdomains = new Map<string, Value[]>();
   let size = 0;
   for (const [entry, value] of entries) {
     const pattern = readHostEntry(entry);
     if (pattern === undefined) continue;
-    const table = pattern.subdomains ? below : exact;
+    const table = pattern.subdomains ? subdomains : exact;
     const values = table.get(pattern.host);
     if (values === undefined) table.set(pattern.host, [value]);
     else values.push(value);
@@ -30,34 +32,37 @@ export function createHostSet<Value>(entries: Iterable<readonly [entry: string, 
   const find = (host: string) => {
     const found = [...(exact.get(host) ?? [])];
     // Only suffixes after a dot are compared: "evilexample.com" does not end in "example.com" here.
-    for (let dot = host.indexOf("."); dot > 0 && below.size > 0; dot = host.indexOf(".", dot + 1)) {
-      found.push(...(below.get(host.slice(dot + 1)) ?? []));
+    for (let dot = host.indexOf("."); dot > 0 && subdomains.size > 0; dot = host.indexOf(".", dot + 1)) {
+      found.push(...(subdomains.get(host.slice(dot + 1)) ?? []));
     }
     return found;
   };
-  let children: ReadonlyMap<string, readonly Value[]> | undefined;
+  let children: ReadonlyMap<string, readonly string[]> | undefined;
+  const below = (parent: string) => {
+    children ??= groupByParent(exact.keys());
+    return children.get(parent) ?? [];
+  };
   return {
     size,
     find,
-    reach(name) {
-      const found = find(name);
-      if (!name.startsWith("*.")) return found;
-      children ??= groupByParent(exact);
-      return [...found, ...(children.get(name.slice(2)) ?? [])];
-    },
+    reach: (name) =>
+      name.startsWith("*.")
+        ? [...find(name), ...below(name.slice(2)).flatMap((host) => exact.get(host) ?? [])]
+        : find(name),
+    below,
   };
 }
 
-/** The values of the exact entries, by the name above them. Made when a wildcard is first asked for: most sets never are. */
-function groupByParent<Value>(exact: ReadonlyMap<string, readonly Value[]>): Map<string, Value[]> {
-  const children = new Map<string, Value[]>();
-  for (const [host, values] of exact) {
+/** The hosts by the name above them. Made when a wildcard is first asked for: most sets never are. */
+function groupByParent(hosts: Iterable<string>): Map<string, string[]> {
+  const children = new Map<string, string[]>();
+  for (const host of hosts) {
     const dot = host.indexOf(".");
     if (dot < 0) continue;
     const parent = host.slice(dot + 1);
     const known = children.get(parent);
-    if (known) known.push(...values);
-    else children.set(parent, [...values]);
+    if (known) known.push(host);
+    else children.set(parent, [host]);
   }
   return children;
 }

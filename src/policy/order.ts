@@ -69,6 +69,7 @@ function listSteps(action: "bypass" | "decrypt", list: readonly string[]): Step[
   const byHost: Step = {
     ...common,
     phase: "sni",
+    hosts,
     judge: (view) => matchHosts(hosts, common, view),
     reason: (view) => `The host is on the ${action} list: ${hostIn(view)}`,
   };

@@ -1,7 +1,7 @@
 import { type Action, type Fault, PHASES, type Phase, type Version } from "../vocabulary.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
-
 import type { HostPurpose } from "./host-match.ts";
+import type { HostSet } from "./host-set.ts";
 import { all } from "./truth.ts";
 import type { View } from "./view.ts";
 
@@ -123,6 +123,8 @@ export interface Step extends Untreated {
   readonly judge: Judge;
   /** One sentence that says why it is true of this flow. */
   readonly reason: (view: View) => string;
+  /** Of a list: its hosts. */
+  readonly hosts?: HostSet<string> | undefined;
   /** The conditions of a rule, as the user wrote them; a list has none. */
   readonly match?: RuleSource["match"];
   /** The certificate faults that it names. */

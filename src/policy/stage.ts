@@ -8,6 +8,10 @@ export interface Stage {
   readonly steps: readonly Step[];
   /** The first step that is true of a flow. */
   first(view: View): Step | undefined;
+  /** Names the lists and rules that a host is in: hosts of which this is the same are judged alike. */
+  selected(host: string): string;
+  /** The hosts directly below this name that lists and rules name. */
+  hostsBelow(parent: string): readonly string[];
 }
 
 /**
@@ -27,8 +31,11 @@ export function createStage(steps: readonly Step[]): Stage {
   const byClient = createAddressSet(named("client"));
   const others = selected.filter(({ match }) => selectorOf(match) === undefined).map(({ position }) => position);
 
+  const lists = steps.flatMap(({ hosts }) => hosts ?? []);
   return {
     steps,
+    selected: (host) => [...byHost.find(host), ...lists.map((list) => list.find(host).length > 0)].join(),
+    hostsBelow: (parent) => [byHost, ...lists].flatMap((set) => set.below(parent)),
     first(view) {
       const candidates = [
         ...view.hosts.names.flatMap((name) => byHost.reach(name)),

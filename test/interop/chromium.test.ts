@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type Browser, chromium } from "playwright-core";
@@ -7,7 +7,7 @@ import type { Session } from "../../src/control/api.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, source } from "../peers.ts";
-import { DOMAIN, makePki, type Pki } from "../pki.ts";
+import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { freePort, must, type Program, scratch, start, until } from "../processes.ts";
 
 const RESOURCES = 50;
@@ -17,6 +17,8 @@ const VENDOR = ["*.google.com", "*.googleapis.com", "*.gstatic.com"];
 describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"), () => {
   let pki: Pki;
   let origin: Nginx;
+  /** Hosts that share a certificate, an address and a port. */
+  let shop: Nginx;
   let echo: Program;
   let node: TestNode;
   let home: string;
@@ -36,12 +38,32 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
        }`,
     );
     writePage(origin.files);
-    node = await startNode({ trust: [pki.root.certificate], forwards: { web: origin.port } });
-    home = await makeHome(node.primary);
+    const names = ["a", "b", "c"].map((host) => `DNS:${host}.shop.example`);
+    shop = await nginx(await makeLeaf(pki, "shop", names.join()));
+    writeFileSync(join(shop.files, "index.html"), SHOP);
+    for (const host of ["a", "b", "c"]) writeFileSync(join(shop.files, `${host}.txt`), `secret of ${host}`);
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { web: origin.port, shop: shop.port },
+      config: {
+        policy: {
+          rules: [
+            { name: "b", match: { host: "b.shop.example" }, action: "bypass" },
+            { name: "c", match: { host: "c.shop.example" }, action: "drop" },
+          ],
+        },
+        feeds: [{ name: "archive", kind: "pcapng", directory: "./captures" }],
+      },
+    });
+    // The bypassed host shows its own certificate.
+    const roots = join(pki.folder, "roots.pem");
+    writeFileSync(roots, [node.primary, pki.root.certificate].map((file) => readFileSync(file, "utf8")).join("\n"));
+    home = await makeHome(roots);
   });
   after(async () => {
     await node?.stop();
     await origin?.process.stop();
+    await shop?.process.stop();
     await echo?.stop();
   });
 
@@ -82,7 +104,48 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     assert.ok(sessions.length > 0);
     for (const { verdict, listener } of sessions) assert.deepEqual([verdict, listener], ["decrypt", "web"]);
   });
+
+  test("Requests for a bypassed or dropped host do not ride on the decrypted connection to another one", async () => {
+    const browser = await launch(home, { rules: ["MAP *.shop.example 127.0.0.1"] });
+    const heard: Record<string, string> = {};
+    try {
+      const page = await browser.newPage();
+      await page.goto(`https://a.shop.example:${node.forward("shop")}/`);
+      await page.waitForFunction("globalThis.heard !== undefined");
+      Object.assign(heard, await page.evaluate("globalThis.heard"));
+    } finally {
+      await browser.close();
+    }
+    assert.deepEqual(heard, { a: "answered", b: "answered", c: "failed" });
+    const sessions = await used(({ listener }) => listener === "shop");
+    assert.deepEqual([...new Set(sessions.map(({ sni, verdict }) => `${sni} ${verdict}`))], ["a.shop.example decrypt"]);
+    const others = await node.sessions({});
+    for (const [host, expected] of [
+      ["b", "bypass"],
+      ["c", "drop"],
+    ] as const) {
+      const own = others.filter(({ sni }) => sni === `${host}.shop.example`);
+      assert.ok(own.length > 0, `a session of its own for ${host}`);
+      for (const { verdict } of own) assert.equal(verdict, expected);
+    }
+    const captures = readdirSync(node.captures).map((name) => readFileSync(join(node.captures, name), "latin1"));
+    const plain = captures.join("");
+    assert.ok(plain.includes("secret of a"), "what is decrypted is in the feed");
+    assert.ok(!plain.includes("secret of b") && !plain.includes("secret of c"), "what is not, is not");
+  });
 });
+
+/** Asks for a text of each host, one after the other, when the connection to the first is there. */
+const SHOP = `<!doctype html><title>shop</title><link rel="icon" href="data:,"><script>
+  (async () => {
+    const heard = {};
+    for (const host of ["a", "c", "b"]) {
+      const url = "https://" + host + ".shop.example:" + location.port + "/" + host + ".txt";
+      heard[host] = await fetch(url, { mode: "no-cors", credentials: "include" }).then(() => "answered", () => "failed");
+    }
+    globalThis.heard = heard;
+  })();
+</script>`;
 
 async function visit(browser: Browser, url: string): Promise<void> {
   const page = await browser.newPage();

@@ -1,4 +1,5 @@
 import { Cache } from "../../cache.ts";
+import { namesKey } from "../x509/general-name.ts";
 import type { Minted, MintRequest } from "./mint.ts";
 
 /**
@@ -29,7 +30,7 @@ export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => P
   return {
     take: (name, wanted, now) =>
       cache.take(
-        `${name} ${wanted.authority} ${wanted.keyType} ${wanted.signer ?? ""} ${wanted.hash ?? ""}`,
+        `${name} ${wanted.authority} ${wanted.keyType} ${wanted.signer ?? ""} ${wanted.hash ?? ""} ${namesKey(wanted.names)}`,
         now,
         async () => ({
           value: await ask(wanted),

@@ -374,3 +374,19 @@ test("An RSA key of the pool is used for a number of certificates and a time, an
   assert.notEqual(third, first);
   assert.notEqual(fourth, third);
 });
+
+test("A certificate for fewer names has these alone, and is another one than that for all", async () => {
+  const mint = createSmallMint();
+  const { der } = await original();
+  const names = ["www.example.com", "192.0.2.1", "2001:db8::1"];
+  const few = await mint.issue(ask(der, { names }), NOW);
+  const issued = new X509Certificate(few.certificatePem);
+  assert.equal(issued.subjectAltName, "DNS:www.example.com, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1");
+  assert.equal(issued.subject?.includes("CN=www.example.com"), true);
+  assert.equal((await mint.issue(ask(der, { names }), NOW)).serial, few.serial);
+  const others = [await mint.issue(ask(der), NOW), await mint.issue(ask(der, { names: ["www.example.com"] }), NOW)];
+  assert.equal(new Set([few, ...others].map(({ serial }) => serial)).size, 3);
+  // A common name is a name to old clients.
+  const without = new X509Certificate((await mint.issue(ask(der, { names: ["a.example.org"] }), NOW)).certificatePem);
+  assert.equal(without.subject?.includes("CN="), false);
+});

@@ -3,6 +3,7 @@ import { Cache } from "../../cache.ts";
 import type { KeyType } from "../../vocabulary.ts";
 import { issueCertificate, randomSerial } from "../x509/certificate-writing.ts";
 import { sha256 } from "../x509/fingerprint.ts";
+import { namesKey } from "../x509/general-name.ts";
 import { toPem } from "../x509/pem.ts";
 import type { Authorities, Authority } from "./authority.ts";
 import type { Role } from "./authority-files.ts";
@@ -16,6 +17,8 @@ export interface MintRequest extends LeafChoice {
   /** The server's own certificate, DER. */
   readonly certificate: Buffer;
   readonly authority: Role;
+  /** DNS names in lower case and addresses, instead of all those of the original. */
+  readonly names?: readonly string[] | undefined;
 }
 
 /** An issued certificate with its key, as plain data for the channel to a worker. The key is a secret: never log it. */
@@ -123,8 +126,8 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       const authority = authorities.find(request.authority, signerOf(request));
       // The name includes the CA: after its renewal no certificate of the old one is presented.
       const { keyType, hash = "" } = request;
-      const name =
-        `${sha256(request.certificate)} ${authority.sha256} ${request.authority} ${keyType} ${hash}`.trimEnd();
+      const choice = `${request.authority} ${keyType} ${hash} ${namesKey(request.names)}`.trimEnd();
+      const name = `${sha256(request.certificate)} ${authority.sha256} ${choice}`;
       return await cache.take(name, at, () => findOrMint(name, request, authority, at));
     },
     counters() {
@@ -156,7 +159,7 @@ async function mint(
   maxValidity: number,
   now: number,
 ): Promise<Minted> {
-  const original = mirror(request.certificate);
+  const original = mirror(request.certificate, request.names);
   const validity = mirrorValidity(original, authority, maxValidity, now);
   const serial = randomSerial();
   const der = await issueCertificate(

@@ -4,7 +4,7 @@ import { type Extensions, KEY_USAGE, readCertificate } from "../x509/certificate
 import { readName } from "../x509/certificate-record.ts";
 import { encodeExtension, encodeKeyUsage } from "../x509/certificate-writing.ts";
 import { type Element, encode, encodeOid, malformed, oidOf, readElements, readInside, TAG } from "../x509/der.ts";
-import { GENERAL_NAME, readAlternatives } from "../x509/general-name.ts";
+import { encodeAlternatives, GENERAL_NAME, readAlternatives } from "../x509/general-name.ts";
 import { OID } from "../x509/oid.ts";
 import { keyIdentifier } from "../x509/public-key.ts";
 import { readValidity, type Validity } from "../x509/validity.ts";
@@ -26,13 +26,14 @@ export const CLOCK_SKEW = 24 * 3600 * 1000;
 /**
  * Reads the parts of the server's certificate that are copied: subject, names and dates. Everything else stays
  * out of the issued one: SCTs, must-staple, CRL and OCSP pointers, policies, key identifiers, the key.
- * Throws PeerError when the certificate is not X.509 in DER, or has a date that cannot be parsed.
+ * `names` take the place of those in subjectAltName. Throws PeerError when the certificate is not X.509 in DER, or has a date that cannot be parsed.
  */
-export function mirror(der: Buffer): Mirrored {
+export function mirror(der: Buffer, names?: readonly string[]): Mirrored {
   const { subject, extensions } = readCertificate(der);
   const { notBefore, notAfter } = datesOf(der);
   if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("notBefore or notAfter is not a date");
-  return { ...mirrorNames(subject, extensions), notBefore, notAfter };
+  const named = names ? replaceNames(subject, extensions, names) : mirrorNames(subject, extensions);
+  return { ...named, notBefore, notAfter };
 }
 
 /**
@@ -46,6 +47,19 @@ function mirrorNames(subject: Buffer, extensions: Extensions): Pick<Mirrored, "s
   if (usable.length > 0) return { subject, subjectAltName: encode(TAG.sequence, ...usable) };
   const misleads = extensions.has(OID.subjectAltName) ? () => true : hasControlCharacter;
   return { subject: withoutCommonNames(subject, misleads), subjectAltName: undefined };
+}
+
+/** These names, and no common name that is another one of the original's. */
+function replaceNames(
+  subject: Buffer,
+  extensions: Extensions,
+  names: readonly string[],
+): Pick<Mirrored, "subject" | "subjectAltName"> {
+  const others = readAlternatives(extensions)
+    .map(readName)
+    .filter((name) => name && !names.includes(name));
+  const isOther = (value: Buffer) => others.includes(value.toString("latin1").toLowerCase());
+  return { subject: withoutCommonNames(subject, isOther), subjectAltName: encodeAlternatives(names) };
 }
 
 function canBeAskedFor(name: Element): boolean {

@@ -1,0 +1,60 @@
+import { readAddress } from "./address-set.ts";
+import type { Facts, Verdict } from "./facts.ts";
+import { canonicalHost } from "./host-set.ts";
+import type { Order } from "./order.ts";
+
+/** A wildcard with more entries below it is left out: what is treated otherwise is likely to be among them. */
+const MOST_BELOW = 1_000;
+/** Names of one certificate that are judged; the others are left out. */
+const MOST_NAMES = 1_000;
+
+/** What must be known of another host for its session to be judged. */
+export interface OtherHost {
+  readonly clientCertificateDemanded: boolean;
+}
+
+/**
+ * Of a certificate's names, those whose sessions the policy would treat as this one: with the same verdict, by the same rule, through
+ * the same tools. A client that has a decrypted connection to one host uses it for every host that the certificate is for
+ * (RFC 9113, section 9.1.1), so an issued certificate must be for no other. Undefined: all of them.
+ */
+export function namesAlike(
+  order: Order,
+  judge: (facts: Facts) => Verdict,
+  facts: Facts,
+  learnt: (host: string) => OtherHost,
+): readonly string[] | undefined {
+  const names = facts.certificate?.names ?? [];
+  const wanted = treatmentOf(judge(facts));
+  const known = new Map<string, boolean>();
+  const isAlike = (host: string): boolean => {
+    const { clientCertificateDemanded } = learnt(host);
+    // Hosts that the same entries match are judged alike: of thousands of names few differ.
+    const key = `${clientCertificateDemanded} ${order.late.selected(host)}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const connectHost = facts.connectHost ? host : facts.connectHost;
+    const alike = treatmentOf(judge({ ...facts, sni: host, connectHost, clientCertificateDemanded })) === wanted;
+    known.set(key, alike);
+    return alike;
+  };
+  const stays = (name: string): boolean => {
+    const host = canonicalHost(name);
+    if (readAddress(host)) return isAddressAlike(judge, facts, host, wanted);
+    if (!host.startsWith("*.")) return isAlike(host);
+    const below = order.late.hostsBelow(host.slice(2));
+    return below.length <= MOST_BELOW && isAlike(host) && below.every(isAlike);
+  };
+  const alike = names.slice(0, MOST_NAMES).filter(stays);
+  return alike.length === names.length ? undefined : alike;
+}
+
+/** Another address of the server's; a client asks for it without SNI. */
+function isAddressAlike(judge: (facts: Facts) => Verdict, facts: Facts, address: string, wanted: string): boolean {
+  if (!facts.server || facts.server.address === address) return true;
+  return treatmentOf(judge({ ...facts, server: { ...facts.server, address } })) === wanted;
+}
+
+function treatmentOf({ action, rule, tools, alpn }: Verdict): string {
+  return JSON.stringify([action, rule, tools, alpn]);
+}
