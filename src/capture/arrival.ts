@@ -36,6 +36,8 @@ export interface Arrival {
   readonly listener: string;
   readonly mode: Mode;
   readonly from: Endpoint;
+  /** A connection to the server that an earlier session on the client's connection has left. */
+  readonly server?: End | undefined;
   /** Absent: there was no header, or it has not been found yet. */
   readonly begunWith?: BegunWith | undefined;
   /** The client's connection; undefined while its SYN is held. */
@@ -48,11 +50,8 @@ export interface Arrival {
   welcome(): Promise<End>;
   /** The server is not connected: tells the client in the way of this capture mode, and ends its connection. */
   refuse(refusal: Refusal): void;
-  /**
-   * The client's connection, on this end, goes on as another session. `header`: what every connection to its server begins with, beside what
-   * `dial` sends.
-   */
-  again(client: End, header?: Buffer): Arrival;
+  /** An explicit proxy: its client goes on, on this end, with a request for another server. */
+  again?(client: End): Arrival;
 }
 
 /** Connects from the client's own address, which the server sees. Throws NetworkError. */

@@ -50,6 +50,5 @@ function arriveForward(
     welcome: async () => client,
     // The client believes that it is connected to the server: a reset is how a server that fails looks to it.
     refuse: () => client.reset(),
-    again: (fresh, header) => arriveForward(fresh, from, listener, beginningWith(dial, header), begunWith),
   };
 }

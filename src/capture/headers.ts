@@ -6,17 +6,12 @@ import type { Arrival } from "./arrival.ts";
 /** Connections that begin with a header, on their way in and out. */
 
 /** Dials, and sends the header first. */
-export function beginningWith<Dial extends (...to: never[]) => Promise<End>>(
-  dial: Dial,
-  header: Buffer | undefined,
-): Dial {
-  if (!header) return dial;
-  const dialWith = async (...to: Parameters<Dial>) => {
-    const server = await dial(...to);
+export function beginningWith(dial: Arrival["dial"], header: Buffer): Arrival["dial"] {
+  return async (addresses, port) => {
+    const server = await dial(addresses, port);
     server.writeBytes(header);
     return server;
   };
-  return dialWith as Dial;
 }
 
 /** A connection without the header that its listener expects: its session only says why it is over. */
@@ -37,6 +32,5 @@ export function arriveRefused(
     dial: refused,
     welcome: refused,
     refuse: () => client.reset(),
-    again: () => arriveRefused(client, from, at, reason),
   };
 }

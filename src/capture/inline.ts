@@ -6,7 +6,7 @@ import type { Marks } from "../kernel/listener/lane.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readReset, readSyn } from "../linux/packet.ts";
 import type { Endpoint } from "../vocabulary.ts";
-import { arriveInline } from "./inline-arrival.ts";
+import type { Arrival, ConnectFrom } from "./arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 import { SynHold, type SynVerdict } from "./syn-hold.ts";
 
@@ -94,4 +94,27 @@ function openHold(number: number, marks: Marks, onward: number, worker: number, 
     onError: () => {},
   });
   return queue;
+}
+
+/**
+ * A connection whose client was accepted before the server is reached: the client believes that it is connected to `to`, the server.
+ * The accepted socket has `to` as its local address.
+ */
+function arriveInline(
+  client: End,
+  from: Endpoint,
+  to: Endpoint,
+  listener: InlineListener,
+  connect: ConnectFrom,
+): Arrival {
+  return {
+    listener: listener.name,
+    mode: "inline",
+    from,
+    client,
+    locate: async () => ({ host: to.address, port: to.port, connectHost: null, http: false }),
+    dial: ([address = to.address], port) => connect(from, { address, port }),
+    welcome: async () => client,
+    refuse: () => client.reset(),
+  };
 }

@@ -3,8 +3,6 @@ import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
-import { beginningWith } from "./headers.ts";
-import { arriveInline } from "./inline-arrival.ts";
 
 /** The verdict on a held SYN. "drop": the client gets no answer, and sends its SYN again or gives up. */
 export type SynVerdict = "release" | "pass" | "reset" | "hostUnreachable" | "netUnreachable" | "prohibited" | "drop";
@@ -119,8 +117,6 @@ export class SynHold {
       dial: ([address = destination.address], port) => connect(source, { address, port }),
       welcome: () => this.#release(syn, session),
       refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
-      again: (client, header) =>
-        arriveInline(client, source, destination, listener, beginningWith(connectFrom, header)),
     });
   }
 

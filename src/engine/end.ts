@@ -400,6 +400,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     this.#isDetached = true;
     this.#unread = undefined;
     this.#forget();
+    // There is an end to read now.
+    this.readable = true;
     this.#wake();
     return fresh;
   }

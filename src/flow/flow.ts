@@ -41,7 +41,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<Arrival | und
     arrival,
     node,
     session: node.sessions.open(arrival),
-    connections: new Set(clients),
+    connections: new Set(arrival.server ? [...clients, arrival.server] : clients),
     clientConnections: new Set(clients),
   };
   try {

@@ -30,7 +30,8 @@ export async function reach(
 
     const na = arrival.client ? "EST" : "SYN_RCV";
     session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
-    const server = await arrival.dial(addresses, port);
+    const kept = arrival.server;
+    const server = kept?.isOpen && !kept.hasLeft ? kept : await arrival.dial(addresses, port);
     connections.add(server);
     const endpoint = { address: server.remote()?.address ?? host, port };
     session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: server.local() ?? null });

@@ -1,5 +1,7 @@
+import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { RequestAim } from "../detect/exchange.ts";
 import type { Verdict } from "../policy/facts.ts";
+import type { GoingOn } from "../streams/request-conversation.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { type Layer, noteVerdict, type Story } from "./story.ts";
 import { unwantedNotTls } from "./untreated.ts";
@@ -33,7 +35,7 @@ export async function carryIfRequests(
     node.requests.refuse(client, 403, dropped.reason);
     return `Dropped: ${dropped.reason}`;
   }
-  return carryRequests(story, layer, { aim: { host }, rewrites: false, tools });
+  return carryRequests(story, layer, { aim: { host }, rewrites: false, tools, destination: layer.destination });
 }
 
 /** Plain HTTP is never decrypted, but a rule may forbid its host. */
@@ -52,13 +54,15 @@ export interface Requests {
   /** The client asks a proxy. */
   readonly rewrites: boolean;
   readonly tools: readonly string[] | undefined;
+  /** Where the requests go, however they name their hosts. Of a proxy the next request says it. */
+  readonly destination?: Destination;
 }
 
 /** Carries requests that policy lets pass, until the client leaves or goes on with one that is another session's. */
 export async function carryRequests(
   story: Story,
   { client, server, endpoint }: Pick<Layer, "client" | "server" | "endpoint">,
-  { aim, rewrites, tools }: Requests,
+  { aim, rewrites, tools, destination }: Requests,
 ): Promise<string> {
   const { node, session } = story;
   noteNotTls(session);
@@ -80,8 +84,33 @@ export async function carryRequests(
   ending.catch(() => {});
   const ended = await Promise.race([ending, conversation.left()]);
   if (ended !== "elsewhere") return ended.reason;
-  const fresh = conversation.leave(chain.hops.length === 0);
-  if (fresh) story.next = story.arrival.again(fresh, story.header);
+  const isDirect = chain.hops.length === 0;
+  // A tool may have answered a request of which the server got only a part.
+  const fresh = conversation.leave({ isDirect, keepsServer: isDirect && !rewrites });
+  const next = fresh && nextOf(story, fresh, destination);
+  if (next) story.next = next;
   await ending;
+  session.note({ clientLeft: null, serverLeft: null });
   return "The client went on with a request for another host";
+}
+
+/** The session that follows on the client's connection. */
+function nextOf(
+  { arrival, header }: Story,
+  { client, server }: GoingOn,
+  destination: Destination | undefined,
+): Arrival | undefined {
+  if (!destination) return arrival.again?.(client);
+  const { listener, mode, from, begunWith } = arrival;
+  return {
+    ...{ listener, mode, from, begunWith, client, server },
+    locate: async () => destination,
+    async dial(addresses, port) {
+      const fresh = await arrival.dial(addresses, port);
+      if (header) fresh.writeBytes(header);
+      return fresh;
+    },
+    welcome: async () => client,
+    refuse: () => client.reset(),
+  };
 }

@@ -251,7 +251,7 @@ class World {
         this.#step(`requests.open ${ends} for ${host} port ${port}${rewrites ? ", rewriting" : ""}`);
         const conversation: Partial<RequestConversation> = {
           left: () => (goesElsewhere?.() ? Promise.resolve("elsewhere") : new Promise(() => {})),
-          leave: () => this.end("client on another end"),
+          leave: () => ({ client: this.end("client on another end"), server: undefined }),
         };
         return conversation as RequestConversation;
       },

@@ -3,6 +3,13 @@ import type { End, Replaced } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
+/** The connections on which a client goes on. */
+export interface GoingOn {
+  readonly client: End;
+  /** The one to its server, if that can go on too. */
+  readonly server: End | undefined;
+}
+
 /** ms that tools have to end a connection whose client has gone on to another server. */
 const LINGER = 1_000;
 
@@ -43,19 +50,26 @@ export class RequestConversation {
   }
 
   /**
-   * The client goes on, on the end that this answers, with the request that was not for this server; undefined: it has been told that
-   * nothing more comes. The server's side ends as it would if the client left. `isDirect`: at once, for no tool is to see how.
+   * The client goes on with the request that was not for this session; undefined: it has been told that nothing more comes. `isDirect`:
+   * no tools are between the peers, which are to see how their connection ends. `keepsServer`: the server's connection goes on too.
    */
-  leave(isDirect: boolean): End | undefined {
+  leave({ isDirect, keepsServer }: { readonly isDirect: boolean; readonly keepsServer: boolean }): GoingOn | undefined {
     const { client, server } = this.#ends;
     clearTimeout(this.#late);
     for (const end of [client, server]) open(end);
     const goesOn = client.isOpen && !client.hasEnded;
-    const fresh = goesOn ? client.detach() : undefined;
+    const fresh = goesOn
+      ? {
+          client: client.detach(),
+          server: keepsServer && server.isOpen && !server.hasLeft ? server.detach() : undefined,
+        }
+      : undefined;
     if (!goesOn) client.close();
     if (isDirect) server.close();
-    else this.#late = setTimeout(() => server.close(), LINGER);
-    server.onceClosed(() => clearTimeout(this.#late));
+    else {
+      const late = setTimeout(() => server.close(), LINGER);
+      server.onceClosed(() => clearTimeout(late));
+    }
     return fresh;
   }
 

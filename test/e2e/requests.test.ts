@@ -139,7 +139,7 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
       const heard = await say(
         "explicit",
         [get(a, "/1"), get(a, "/2", "Connection: close"), get(b, "/3"), get(a, "/4")].join(""),
-        /A.*A.*B.*A$/s,
+        /(?:\r\n\r\n[AB].*){4}$/s,
       );
       assert.deepEqual(statuses(heard), [200, 200, 200, 200]);
       assert.deepEqual([since(a, fromA), since(b, fromB)], [["/1", "/2", "/4"], ["/3"]]);
@@ -224,10 +224,20 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
       );
     });
 
-    test("A request inside of a CONNECT tunnel is judged by its Host too", async () => {
+    test("Requests inside of a CONNECT tunnel are judged by their hosts too", async () => {
+      const before = a!.asked.length;
       const { socket } = await connectThrough(node.proxy, `127.0.0.1:${a!.port}`);
-      socket.end(plain("/", "www.forbidden.test"));
-      assert.deepEqual(statuses((await readAll(socket)).toString()), [403]);
+      socket.end(plain("/1", "one.test") + plain("/2", "two.test") + plain("/", "www.forbidden.test"));
+      assert.deepEqual(statuses((await readAll(socket)).toString()), [200, 200, 403]);
+      assert.deepEqual(since(a, before), ["/1", "/2"]);
+    });
+
+    test("Hosts behind one forwarding port share the connection to their server, unless a tool is in between", async () => {
+      const before = a!.asked.length;
+      const requests = ["one.test", "two.test", "one.test"].map((host) => plain("/", host)).join("");
+      assert.deepEqual(statuses(await say("forward", requests, /(?:\r\n\r\nA.*){3}$/s)), [200, 200, 200]);
+      const connections = new Set(a!.asked.slice(before).map(({ connection }) => connection));
+      assert.equal(connections.size, tool ? 3 : 1);
     });
 
     for (const way of ["explicit", "forward"] as const) {
