@@ -65,7 +65,15 @@ export class WorkerProcess {
       log.error({ worker, pid: this.pid, silence }, "A worker hangs; it is killed");
       this.kill();
     });
-    this.#child.on("message", (message: FromWorker, socket: Socket | undefined) => this.#hear(message, socket));
+    this.#child.on("message", (message: FromWorker, socket: Socket | undefined) => {
+      try {
+        this.#hear(message, socket);
+      } catch (error) {
+        // A bug of ours, or a worker that was taken over: either way the others live on.
+        log.error({ worker, pid: this.pid, err: error }, "A worker's message makes no sense; it is killed");
+        this.kill();
+      }
+    });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#onceEnded((how) => {

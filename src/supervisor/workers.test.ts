@@ -31,11 +31,19 @@ interface Started {
   died(worker: number): Promise<void>;
 }
 
-async function start(t: TestContext, make: (worker: number) => WorkerSetup, silence?: number): Promise<Started> {
+async function start(
+  t: TestContext,
+  make: (worker: number) => WorkerSetup,
+  silence?: number,
+  hear: (message: FromWorker, worker: number) => void = () => {},
+): Promise<Started> {
   const heard: string[] = [];
   const deaths = new Map<number, () => void>();
   const events = {
-    onMessage: (message: FromWorker) => void heard.push(message.kind),
+    onMessage(message: FromWorker, worker: number) {
+      heard.push(message.kind);
+      hear(message, worker);
+    },
     onStatus: () => {},
     onDeath(worker: number) {
       heard.push(`death of ${worker}`);
@@ -169,6 +177,23 @@ test("Two setups at once are answered each for itself", async (t) => {
   ]);
   other.close();
   assert.deepEqual([good?.status, bad?.status], ["fulfilled", "rejected"]);
+});
+
+test("A worker whose message cannot be handled is replaced, and the other one lives", async (t) => {
+  const port = await freePort();
+  let isSane = false;
+  const { workers } = await start(t, setupWith([port]), undefined, (_, worker) => {
+    if (!isSane && worker === 0) throw new TypeError("changes is not iterable");
+  });
+  const [first, second] = workers.list();
+  // Each knock is a session, which its worker reports. The kernel chooses the worker.
+  await until(
+    "the death of worker 0",
+    async () => (await knock(port)) !== "" && workers.list()[0]!.status === undefined,
+  );
+  isSane = true;
+  assert.equal((await successorOf(workers, first!.pid)).restarts, 1);
+  assert.equal(workers.list()[1]!.pid, second!.pid);
 });
 
 test("A worker's last messages are handled before its end", async (t) => {
