@@ -13,7 +13,7 @@ import { namesToShow } from "./names.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
-import { connectTools, type RelayedFlow, relay, relayPlaintext, resetForTool } from "./relaying.ts";
+import { connectTools, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { carryIfRequests, carryRequests, judgeRequest } from "./requests.ts";
 import { openServerLeg, scopeOf } from "./server-leg.ts";
 import type { Node } from "./stages.ts";
@@ -87,13 +87,13 @@ async function begin(story: Story): Promise<string> {
   const client = await welcome(story);
   if (onNetwork?.action === "bypass")
     return bypassOnNetwork(story, client, server, onNetwork, { endpoint, host: connectHost });
+  const redial = () => arrival.dial([endpoint.address], endpoint.port);
+  const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
   if (http) {
     const { host, port } = destination;
     const requests = { aim: { host, port }, rewrites: true, tools: onNetwork?.tools };
-    return carryRequests(story, { client, server, endpoint }, requests);
+    return goOn(story, await carryRequests(story, layer, requests));
   }
-  const redial = () => arrival.dial([endpoint.address], endpoint.port);
-  const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
   return identify(story, layer, onNetwork);
 }
 
@@ -108,15 +108,12 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
   const behind = answer && !story.header ? await passProxyHeader(story, layer, head) : undefined;
   if (behind) return identify(story, behind, onNetwork);
   const asked = answer && (await carryIfRequests(story, layer, onNetwork?.tools));
-  if (asked !== undefined) return asked;
+  if (asked) return goOn(story, asked);
   const watch = answer && node.upgrades.watch(endpoint.port, head);
   if (watch) return goOn(story, await converse(story, layer, watch));
   const unwanted = unwantedNotTls(story, layer.facts);
   if (unwanted) return dropNotTls(story, layer, unwanted);
-  if (answer) return relayUnwatched(story, layer, onNetwork?.tools);
-  const host = layer.destination.connectHost ?? undefined;
-  const flow = { server: endpoint, host, description: "not TLS", tools: onNetwork?.tools };
-  return relayPlaintext(story, client, server, flow);
+  return relayUnwatched(story, layer, onNetwork?.tools);
 }
 
 /** A plaintext conversation is over, or has become TLS. */

@@ -22,17 +22,6 @@ export interface RelayedFlow {
   readonly rule?: string | undefined;
 }
 
-/** Relays bytes that were never TLS. */
-export function relayPlaintext(
-  story: Story,
-  client: End,
-  server: End,
-  flow: Omit<RelayedFlow, "flow">,
-): Promise<string> {
-  noteNotTls(story.session);
-  return relayUnchanged(story, client, server, { ...flow, flow: "notTls" });
-}
-
 /** Relays bytes as they are. Answers why the session is over. */
 export async function relayUnchanged(story: Story, client: End, server: End, flow: RelayedFlow): Promise<string> {
   const chain = await connectTools(story, flow);

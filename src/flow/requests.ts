@@ -1,10 +1,14 @@
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { RequestAim } from "../detect/exchange.ts";
+import type { Watch } from "../detect/starttls/dialogues.ts";
 import type { Verdict } from "../policy/facts.ts";
+import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { GoingOn } from "../streams/request-conversation.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
-import { type Layer, noteVerdict, type Story } from "./story.ts";
+import { type Layer, noteVerdict, type RelayedConversation, type Story } from "./story.ts";
 import { unwantedNotTls } from "./untreated.ts";
+import { followUnwatched } from "./unwatched.ts";
+import { type ConversationOutcome, ended, follow } from "./upgrade.ts";
 
 /**
  * The part of a session's story that is plain HTTP/1.x. A session carries the requests of one client connection for one host, so that
@@ -16,7 +20,7 @@ export async function carryIfRequests(
   story: Story,
   layer: Layer,
   tools: readonly string[] | undefined,
-): Promise<string | undefined> {
+): Promise<ConversationOutcome | undefined> {
   const { node, session } = story;
   const { client, server } = layer;
   const first = await node.requests.first(client, server);
@@ -25,7 +29,7 @@ export async function carryIfRequests(
   session.note({ protocol: "http" });
   if (first.kind === "bad") {
     node.requests.refuse(client, first.status, first.message);
-    return `The client's request is malformed: ${first.message}`;
+    return ended(`The client's request is malformed: ${first.message}`);
   }
   const { host } = first;
   if (host !== undefined) session.note({ connectHost: host });
@@ -33,7 +37,7 @@ export async function carryIfRequests(
   if (dropped) {
     noteVerdict(session, dropped);
     node.requests.refuse(client, 403, dropped.reason);
-    return `Dropped: ${dropped.reason}`;
+    return ended(`Dropped: ${dropped.reason}`);
   }
   return carryRequests(story, layer, { aim: { host }, rewrites: false, tools, destination: layer.destination });
 }
@@ -61,10 +65,11 @@ export interface Requests {
 /** Carries requests that policy lets pass, until the client leaves or goes on with one that is another session's. */
 export async function carryRequests(
   story: Story,
-  { client, server, endpoint }: Pick<Layer, "client" | "server" | "endpoint">,
+  layer: Layer,
   { aim, rewrites, tools, destination }: Requests,
-): Promise<string> {
+): Promise<ConversationOutcome> {
   const { node, session } = story;
+  const { client, server, endpoint } = layer;
   noteNotTls(session);
   const flow: RelayedFlow = {
     flow: "notTls",
@@ -75,23 +80,54 @@ export async function carryRequests(
     tools,
   };
   const chain = await connectTools(story, flow);
-  if (chain.kind === "failed") return resetForTool(client, chain);
+  if (chain.kind === "failed") return ended(resetForTool(client, chain));
   // What the client is told says which of its requests have been answered.
   const answering = chain.hops[0]?.ta ?? server;
   const conversation = node.requests.open(client, answering, aim, rewrites);
   const ending = relay(story, client, chain, server, flow);
   // It may fail while nobody waits for it.
   ending.catch(() => {});
-  const ended = await Promise.race([ending, conversation.left()]);
-  if (ended !== "elsewhere") return ended.reason;
+  const through = Promise.withResolvers<Through>();
+  conversation.onThrough = () => through.resolve(openThrough(story, layer));
+  const next = await Promise.race([ending, conversation.left(), through.promise]);
+  if (next !== "elsewhere" && "ends" in next) return followThrough(story, layer, next, { ending, chain });
+  if (next !== "elsewhere") return ended(next.reason);
   const isDirect = chain.hops.length === 0;
   // A tool may have answered a request of which the server got only a part.
   const fresh = conversation.leave({ isDirect, keepsServer: isDirect && !rewrites });
-  const next = fresh && nextOf(story, fresh, destination);
-  if (next) story.next = next;
+  const goesOn = fresh && nextOf(story, fresh, destination);
+  if (goesOn) story.next = goesOn;
   await ending;
   session.note({ clientLeft: null, serverLeft: null });
-  return "The client went on with a request for another host";
+  return ended("The client went on with a request for another host");
+}
+
+/** What carries the bytes behind a 101 (Switching Protocols). `watch`: undefined: nobody waits for TLS there. */
+interface Through {
+  readonly ends: UpgradableConversation;
+  readonly watch: Watch | undefined;
+}
+
+/** Both sides have left HTTP, for TLS perhaps: RFC 2817. */
+function openThrough({ node: { upgrades, policy } }: Story, { client, server, endpoint, facts }: Layer): Through {
+  const watch = upgrades.watch(endpoint.port, Buffer.alloc(0));
+  const isDropped = policy.onUndecryptable(facts, "").action === "drop";
+  return {
+    ends: watch ? upgrades.open(client, server, watch, false) : upgrades.look(client, server, isDropped),
+    watch,
+  };
+}
+
+async function followThrough(
+  story: Story,
+  layer: Layer,
+  { ends, watch }: Through,
+  { ending, chain }: Omit<RelayedConversation, "ends">,
+): Promise<ConversationOutcome> {
+  const conversation = { ends, ending, chain };
+  if (!watch) return ended(await followUnwatched(story, layer, conversation));
+  story.conversation = conversation;
+  return follow(story, layer, conversation, { watch, inPlaintext: true });
 }
 
 /** The session that follows on the client's connection. */

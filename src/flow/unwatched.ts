@@ -1,7 +1,7 @@
 import type { TimedTls } from "../streams/conversation.ts";
 import { leaveUndecrypted } from "./found.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
-import { hostOf, type Layer, noteHello, type Story } from "./story.ts";
+import { hostOf, type Layer, noteHello, type RelayedConversation, type Story } from "./story.ts";
 
 /**
  * The part of a session's story that is plaintext where nobody waits for TLS. Its first bytes are looked at all the same, so that TLS
@@ -26,6 +26,15 @@ export async function relayUnwatched(
   const ending = relay(story, client, chain, server, flow);
   // It may fail while nobody waits for it.
   ending.catch(() => {});
+  return followUnwatched(story, layer, { ends, ending });
+}
+
+/** Waits for TLS to be seen. Answers why the session is over. */
+export async function followUnwatched(
+  story: Story,
+  layer: Layer,
+  { ends, ending }: Pick<RelayedConversation, "ends" | "ending">,
+): Promise<string> {
   const seen = await Promise.race([ends.next(), ending]);
   if (seen === undefined || !("hello" in seen)) return (await ending).reason;
   return leaveUndecrypted(story, await readSeen(story, layer, seen), { ends, ending }, whyUnwatched(layer));

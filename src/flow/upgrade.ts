@@ -74,7 +74,7 @@ interface Followed {
 }
 
 /** Follows the conversation from one agreement to the next. */
-async function follow(
+export async function follow(
   story: Story,
   first: Layer,
   conversation: RelayedConversation,
@@ -236,6 +236,6 @@ function noteTlsOffer({ node, session }: Story, { endpoint }: Layer, { spoken }:
   session.note({ startTls: { protocol, outcome: withdrawn ? "withdrawn" : "refused", at: null } });
 }
 
-function ended(reason: string): ConversationOutcome {
+export function ended(reason: string): ConversationOutcome {
   return { kind: "ended", reason };
 }

@@ -22,6 +22,8 @@ export class RequestConversation {
   readonly #ends: Readonly<Record<Side, End>>;
   readonly #gap: number;
   readonly #leaving = Promise.withResolvers<"elsewhere">();
+  /** Called once both sides have left HTTP, before their next bytes pass. */
+  onThrough: (() => void) | undefined;
   /** The client's bytes wait for an answer of the server's. */
   #isWaiting = false;
   #late: NodeJS.Timeout | undefined;
@@ -97,6 +99,7 @@ export class RequestConversation {
           return isLast ? bytes.length : passed;
         case "through":
           for (const one of Object.values(this.#ends)) open(one);
+          this.onThrough?.();
           return bytes.length;
         default:
           end.held = "reads";
