@@ -215,7 +215,7 @@ describe("A tool of kind proxy", PEERS, () => {
     });
     const { node, tools, ports } = world;
     const { socket: live } = await connectThrough(node.proxy, `127.0.0.1:${backend.origin.port}`);
-    live.write("GET /seen ");
+    live.write("HELO seen ");
     await until("a session in the tool", async () => (await node.stats()).tools[0]?.sessions === 1);
     const [address, returnAddress] = [ports[0]!.port, ports[0]!.back].map((port) => `127.0.0.1:${port}`);
     const tool = { name: "tool0", kind: "proxy", address, returnAddress, ports: { default: 81 } };
@@ -224,7 +224,7 @@ describe("A tool of kind proxy", PEERS, () => {
     assert.equal((await world.get(`reloaded.${DOMAIN}`, "/seen")).code, 0);
     await tools[0]!.shows(/to 127.0.0.1:81, .*host reloaded/);
     const answer = once(live.resume(), "data");
-    live.write("HTTP/1.0\r\n\r\n");
+    live.write("\r\n\r\n");
     assert.match(String((await answer)[0]), /400/);
     live.destroy();
     await node.stop();
