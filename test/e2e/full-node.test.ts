@@ -37,7 +37,8 @@ describe("A full node", needs("openssl"), () => {
   async function download(): Promise<net.Socket> {
     const { port } = origin.address() as net.AddressInfo;
     const socket = net.connect({ port: node.proxy, host: "127.0.0.1", allowHalfOpen: true });
-    socket.write(`GET http://127.0.0.1:${port}/ HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`);
+    // The connection ends with its answer, and does not wait for another request.
+    socket.write(`GET http://127.0.0.1:${port}/ HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: close\r\n\r\n`);
     assert.match(String(await nextChunk(socket)), /^HTTP\/1\.1 200 /);
     return socket;
   }
