@@ -291,6 +291,36 @@ tools:
     ["listeners[0].server is localhost:1, where listeners[0] listens: the node would connect to itself"],
   ],
   [
+    "a listener that forwards to the console",
+    'listeners: [{ name: a, mode: forward, address: "0.0.0.0:1", server: "localhost:8484" }]',
+    ["listeners[0].server is localhost:8484, where the console listens: the node would connect to itself"],
+  ],
+  [
+    "a class of addresses that reach does not know",
+    'listeners: [{ name: a, mode: explicit, address: "0.0.0.0:1", reach: [own, local] }]',
+    ['listeners[0].reach[1] is "local", neither all, loopback, linkLocal, own, nor an address or a subnet'],
+  ],
+  [
+    "a value of reach that is no text",
+    'listeners: [{ name: a, mode: explicit, address: "0.0.0.0:1", reach: 7 }]',
+    ["listeners[0].reach is 7, neither all, loopback, linkLocal, own, nor an address or a subnet"],
+  ],
+  [
+    "no session for a client",
+    `${PROXY}limits: { perClient: 0 }`,
+    ["limits.perClient is 0, neither a number from 1 to 10000000 nor { sessions, halfOpen }"],
+  ],
+  [
+    "a limit for a client that is not known",
+    `${PROXY}limits: { perClient: { halfopen: 3 } }`,
+    ["limits.perClient.halfopen is not known; did you mean halfOpen?"],
+  ],
+  [
+    "a way to match that SSLproxy's line does not have",
+    `${PROXY}tools: [{ name: t, kind: proxy, address: "127.0.0.1:5", returnAddress: "127.0.0.1:6", header: sslproxy, matching: addresses }]`,
+    ["tools[0].matching is for header proxy-v2 only: with sslproxy each session has a port of its own"],
+  ],
+  [
     "version limits out of order",
     `${PROXY}policy: { versions: { min: TLSv1.3, max: TLSv1.2 } }`,
     ["policy.versions.min is TLSv1.3, above policy.versions.max, which is TLSv1.2"],

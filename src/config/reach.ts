@@ -4,14 +4,13 @@ import { REACH_CLASSES } from "../policy/reach.ts";
 
 /** `reach` of an explicit listener. */
 
-const entry = z.string().refine((text) => text === "all" || isClass(text) || isAddressEntry(text), {
-  error: `neither all, ${REACH_CLASSES.join(", ")}, nor an address or a subnet`,
-});
+const error = `neither all, ${REACH_CLASSES.join(", ")}, nor an address or a subnet`;
+const entry = z.string({ error }).refine((text) => text === "all" || isClass(text) || isAddressEntry(text), { error });
 
 /** One entry or a list, read as a list. */
 export function reach() {
   return z
-    .union([entry, z.array(entry)])
+    .union([entry, z.array(entry)], { error })
     .transform((value) => [value].flat())
     .optional()
     .meta({

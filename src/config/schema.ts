@@ -105,7 +105,7 @@ const perClientLimits = z.strictObject({
 
 const PER_CLIENT = z
   .union([count.transform((sessions) => ({ sessions, halfOpen: sessions })), perClientLimits], {
-    error: "neither a number of sessions nor sessions and halfOpen",
+    error: "neither a number from 1 to 10000000 nor { sessions, halfOpen }",
   })
   .prefault({})
   .meta({
