@@ -187,12 +187,12 @@ test("A worker whose message cannot be handled is replaced, and the other one li
   });
   const [first, second] = workers.list();
   // Each knock is a session, which its worker reports. The kernel chooses the worker.
-  await until(
-    "the death of worker 0",
-    async () => (await knock(port)) !== "" && workers.list()[0]!.status === undefined,
-  );
+  await until("another worker 0", async () => {
+    await knock(port);
+    return workers.list()[0]!.pid !== first!.pid;
+  });
   isSane = true;
-  assert.equal((await successorOf(workers, first!.pid)).restarts, 1);
+  assert.ok((await successorOf(workers, first!.pid)).restarts >= 1);
   assert.equal(workers.list()[1]!.pid, second!.pid);
 });
 
