@@ -25,6 +25,7 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "certificate fault",
   "startTls",
   "monitor",
+  "verifyBypass",
   "reach",
   "notTls",
   "undecryptable",
@@ -171,6 +172,12 @@ export const POLICY = z.strictObject({
     .default(false)
     .describe(
       "Decide and record everything, and decrypt and drop nothing: `clearline report` says what would have been.",
+    ),
+  verifyBypass: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Bypass by a list or rule for hosts only if the server holds a trusted certificate for the host that the client names; otherwise drop. The node asks by a handshake of its own, and remembers the answer for 10 minutes.",
     ),
   notTls: notTls
     .default("pass")

@@ -5,7 +5,7 @@ import { InvariantError, NetworkError, PeerError } from "../errors.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { FoundHeader } from "../streams/proxy-header.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { judged, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
+import { failure, judged, plainBytes, runSession, stepsAfter, tlsBytes, verdict } from "./test-stages.ts";
 
 /** The steps up to the first bytes of a session whose client is connected from the beginning. */
 const BEGINNING = [
@@ -164,6 +164,36 @@ test("A session that the sni phase bypasses is relayed from its ClientHello, wit
     ...["feeds.close", "end: The client closed the connection"],
     ...["tools.release", "streams.close client", "streams.close server"],
   ]);
+});
+
+test("A bypass for a host is passed on once its server has shown a certificate for it, and at once the next time", async () => {
+  const onHello = () => verdict("bypass", "sni", "to verify");
+  const { steps } = await runSession({ onHello });
+  const first = ["legs.server on server", "pki.judge", "streams.close TLS on server", "state EST:SYN_SENT:INIT:INIT"];
+  assert.deepEqual(stepsAfter("policy.onHello", steps).slice(0, 4), first);
+  assert.ok(steps.includes("streams.relay client from ClientHello and server 2 through ips"), steps.join("\n"));
+  const { steps: next } = await runSession({ onHello }, { verified: ["server.test at 192.0.2.1 port 443"] });
+  assert.ok(next.includes("streams.relay client from ClientHello and server through ips"), next.join("\n"));
+});
+
+test("A bypass for a host is dropped when its server has no certificate for it, or shows none", async () => {
+  const { facts, ...others } = judged();
+  const mismatch = { judge: () => ({ ...others, facts: { ...facts, faults: ["hostMismatch" as const] } }) };
+  const onHello = () => verdict("bypass", "sni", "to verify");
+  const late = { onCertificate: () => verdict("bypass", "certificate", "to verify") };
+  const refused = { serverLeg: () => failure(ALERTS.handshake_failure) };
+  const soFar = { verdictSoFar: () => verdict("bypass", "certificate", "to verify") };
+  for (const answers of [
+    { onHello, ...mismatch },
+    { ...late, ...mismatch },
+    { onHello, ...refused },
+    { ...soFar, ...refused },
+  ]) {
+    const { steps, record } = await runSession(answers);
+    assert.ok(steps.includes("legs.refuse client: access_denied"), steps.join("\n"));
+    assert.deepEqual([record.verdict, record.rule], ["drop", "verifyBypass"]);
+    assert.match(record.reason!, /^The server was not verified: /);
+  }
 });
 
 test("A session that the sni phase drops ends with an alert, without a leg", async () => {

@@ -7,7 +7,7 @@ import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegRecord } from "../sessions/record.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
-import { bypassLate, bypassOnHello, bypassOnNetwork } from "./bypass.ts";
+import { bypassLate, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
 import { namesToShow } from "./names.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
@@ -30,6 +30,7 @@ import {
 import { dropNotTls, unwantedNotTls, verdictOnHello } from "./untreated.ts";
 import { relayUnwatched } from "./unwatched.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
+import { bypassVerified, doubtAbout } from "./verify-bypass.ts";
 
 /**
  * One session, from its first byte to its last. Read this file first. Answers with the arrival of the next session on the client's
@@ -139,7 +140,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   const tls: TlsLayer = { ...layer, received, facts, serverKey };
   const verdict = verdictOnHello(story, tls);
   if (verdict) noteVerdict(session, verdict);
-  if (verdict?.action === "bypass") return bypassOnHello(story, tls, verdict);
+  if (verdict?.action === "bypass") return bypassVerified(story, tls, verdict);
   if (verdict?.action === "drop") return refuseHello(story, tls, verdict);
   return intercept(story, tls);
 }
@@ -151,7 +152,9 @@ async function intercept(story: Story, layer: TlsLayer): Promise<string> {
   if (leg.kind === "failed") return afterServerRefusal(story, layer, leg);
 
   session.note({ serverLeg: legRecord(leg.negotiated) });
-  const { judged, verdict } = await judge(story, layer, leg);
+  const decided = await judge(story, layer, leg);
+  const { judged } = decided;
+  const verdict = (await doubtAbout(story, layer, decided.verdict, leg)) ?? decided.verdict;
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return bypassLate(story, layer, verdict);
   if (verdict.action === "drop") return refuseHello(story, layer, verdict);

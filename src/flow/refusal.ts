@@ -4,6 +4,7 @@ import type { Verdict } from "../policy/facts.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { bypassLate } from "./bypass.ts";
 import { noteVerdict, refuseClient, type Story, type TlsLayer } from "./story.ts";
+import { unverified } from "./unverified.ts";
 
 /** The part of a session's story in which somebody refuses: the policy, the server, or an error. */
 
@@ -50,6 +51,7 @@ function verdictOnRefusal(
 ): Verdict | undefined {
   const verdict = policy.verdictSoFar(facts);
   const inclined = (verdict.instead ?? verdict).action;
+  if (policy.verifies(verdict)) return unverified(`it showed no certificate. ${failure.reason}`);
   // A server must not get out of what its certificate would decide by showing none.
   if (inclined === "bypass" && policy.isOpen(facts)) return undefined;
   if (inclined !== "decrypt") return verdict;

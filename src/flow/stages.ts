@@ -64,6 +64,8 @@ export interface ServerMemories {
   readonly demandingCertificate: ServerMemory;
   /** The same, of servers that ask for one and go on without: they are learnt only where policy wants that. */
   readonly askingCertificate: ServerMemory;
+  /** Servers that hold a certificate for the host that a bypass is for: `policy.verifyBypass`. */
+  readonly verified: ServerMemory;
   /** Servers that offered STARTTLS. */
   readonly offeringTls: ServerMemory;
 }

@@ -92,12 +92,17 @@ export interface Transcript {
 /** `connected`: whether the client is there at once, or its SYN is held. `offering`: servers that offered STARTTLS before. */
 export async function runSession(
   answers: Partial<Answers> = {},
-  { connected = true, offering = [] }: { connected?: boolean; offering?: readonly string[] } = {},
+  {
+    connected = true,
+    offering = [],
+    verified: verifiedBefore = [],
+  }: { connected?: boolean; offering?: readonly string[]; verified?: readonly string[] } = {},
 ): Promise<Transcript> {
   const steps: string[] = [];
   const world = new World(steps, answers);
   const record: SessionUpdate = {};
   const [demanding, known] = [new Set<string>(), new Set(offering)];
+  const verified = new Set(verifiedBefore);
   const client = world.end("client");
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record) },
@@ -106,6 +111,7 @@ export async function runSession(
       demandingCertificate: memory(demanding),
       askingCertificate: memory(demanding),
       offeringTls: memory(known),
+      verified: memory(verified),
     },
     ...world.policyStage(),
     ...world.byteStages(),
@@ -174,6 +180,7 @@ class World {
       onNotTls: (facts) => onNotTls?.(facts),
       onUndecryptable: (facts, why) => onUndecryptable?.(facts, why) ?? verdict("bypass", "sni", "undecryptable"),
       namesAlike: () => this.#answers.namesAlike?.(),
+      verifies: ({ rule }) => rule === "to verify",
       isOpen: () => isOpen?.() ?? false,
       whilePassing: () => ({}),
       serverBelowMin: () => serverBelowMin?.() ?? verdict("drop", "sni", "versions"),

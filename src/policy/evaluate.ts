@@ -30,6 +30,8 @@ export interface Policy {
   onCertificate(facts: KnownFacts): Verdict;
   /** The verdict on the facts known so far, for a server leg that fails before its certificate comes. */
   verdictSoFar(facts: KnownFacts): Verdict;
+  /** Whether this bypass is for a host, and holds only if the server has a certificate for it. */
+  verifies(verdict: Verdict): boolean;
   /** Of the certificate's names, those whose sessions would be treated as this one, which is decrypted; undefined: all. */
   namesAlike(facts: Facts, learnt: (host: string) => OtherHost): readonly string[] | undefined;
   /** Whether a rule or list that drops or decrypts may still match once the certificate is known. */
@@ -60,6 +62,7 @@ export function compilePolicy(source: PolicySource): Policy {
     onHello: (facts) => judgeHello(compiled, facts, true),
     onCertificate,
     verdictSoFar,
+    verifies: (verdict) => verifies(source, verdict),
     namesAlike: (facts, learnt) => namesAlike(compiled.order, onCertificate, facts, learnt),
     isOpen: (facts) => isOpen(compiled, facts),
     whilePassing: ({ rule }) =>
@@ -112,6 +115,12 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
   if (missing !== undefined) return missing;
   if (demand && inclined === "decrypt" && facts.clientCertificateDemanded) return clientCertificate(source, "sni");
   return committed && step.phase === "sni" ? verdictOf(step, view) : undefined;
+}
+
+/** Other bypasses do not go by the client's word. */
+function verifies({ verifyBypass = false, rules }: PolicySource, { action, rule, phase }: Verdict): boolean {
+  if (!verifyBypass || action !== "bypass" || phase === "network") return false;
+  return rule === "bypass list" || rules.some(({ name, match }) => name === rule && match.host !== undefined);
 }
 
 function isOpen({ order }: Compiled, facts: KnownFacts): boolean {

@@ -14,6 +14,7 @@ export function monitor(policy: Policy): Policy {
     onCertificate: (facts) => pass(policy.onCertificate(facts)),
     // Both are asked about a server leg that failed: nothing is left to wait for.
     verdictSoFar: (facts) => pass(policy.verdictSoFar(facts)),
+    verifies: () => false,
     // Nothing is decrypted, so nothing is issued.
     namesAlike: () => undefined,
     isOpen: () => false,

@@ -34,6 +34,8 @@ export interface PolicySource extends Untreated {
   readonly default: Action;
   /** Judge everything, and decrypt and drop nothing. */
   readonly monitor?: boolean;
+  /** A bypass for a host needs a server that holds its certificate. */
+  readonly verifyBypass?: boolean;
   readonly versions: {
     readonly min: Version;
     readonly max: Version;

@@ -10,6 +10,7 @@ import { createPkiStage, type PkiStage } from "../pki/stage.ts";
 import { createIssuerFetch } from "../pki/verify/issuer-fetch.ts";
 import { createJudge } from "../pki/verify/judge.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
+import { createKnownServers } from "../policy/known-servers.ts";
 import { monitor } from "../policy/monitor.ts";
 import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
@@ -75,12 +76,18 @@ function pkiStage(
 /** ms for which a server's offer of TLS is remembered. */
 const OFFERING = 7 * 86_400_000;
 
+/** ms for which a server that was verified for a bypass is believed, and how many are remembered. */
+const VERIFIED = 600_000;
+const MOST_VERIFIED = 10_000;
+
 /** What this worker learns about servers, the supervisor tells the others. */
 function serverMemories(
   { config: { policy } }: WorkerSetup,
   { demanding, offering, tell }: Pick<WorkerState, "demanding" | "offering" | "tell">,
 ): ServerMemories {
   const { action, optional, for: time } = policy.clientCertificate;
+  // Of this setup alone: the roots may change with the next.
+  const verified = createKnownServers(MOST_VERIFIED);
   const demandingCertificate: ServerMemory = {
     has: (server) => demanding.has(server, Date.now()),
     learn(server) {
@@ -96,6 +103,10 @@ function serverMemories(
       learn(server) {
         if (action === "bypass" && optional === "bypass") demandingCertificate.learn(server);
       },
+    },
+    verified: {
+      has: (server) => verified.has(server, Date.now()),
+      learn: (server) => verified.learn(server, Date.now() + VERIFIED),
     },
     offeringTls: {
       has: (server) => offering.has(server, Date.now()),

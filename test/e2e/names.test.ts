@@ -3,7 +3,7 @@ import { after, before, describe, test } from "node:test";
 import { opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
-import { type Origin, opensslServer } from "../peers.ts";
+import { type Origin, opensslServer, type TlsVersion } from "../peers.ts";
 import { DOMAIN, makeLeaf, makePki, type Pki } from "../pki.ts";
 import { until } from "../processes.ts";
 
@@ -20,7 +20,7 @@ const SERVERS = {
   many: [[...MANY, "DNS:www.exact.example"].join(), "drop", "no"],
 } as const;
 
-describe("A session without SNI is judged by the names of its server's certificate", needs("openssl"), () => {
+describe("The names of a server's certificate", needs("openssl"), () => {
   let pki: Pki;
   let node: TestNode;
   const origins = new Map<string, Origin>();
@@ -36,6 +36,7 @@ describe("A session without SNI is judged by the names of its server's certifica
       forwards: Object.fromEntries([...origins].map(([name, { port }]) => [name, port])),
       config: {
         policy: {
+          verifyBypass: true,
           rules: [
             { name: "no", match: { host: ["www.exact.example"] }, action: "drop" },
             { name: "bank", match: { host: ["www.bank.example"] }, action: "bypass" },
@@ -54,9 +55,9 @@ describe("A session without SNI is judged by the names of its server's certifica
     for (const { process } of origins.values()) await process.stop();
   });
 
-  const visit = async (name: string, roots: string) => {
+  const visit = async (name: string, roots: string, more: { name?: string; version?: TlsVersion } = {}) => {
     const since = Date.now();
-    const { code } = await opensslClient({ way: { port: node.forward(name) }, roots });
+    const { code } = await opensslClient({ way: { port: node.forward(name) }, roots, ...more });
     const session = await until("the session's end", async () =>
       (await node.sessions({})).find(({ listener, start, end }) => listener === name && start >= since && end !== null),
     );
@@ -85,4 +86,23 @@ describe("A session without SNI is judged by the names of its server's certifica
     assert.notEqual(code, 0);
     assert.deepEqual([session.verdict, session.rule], ["drop", "certificate fault"]);
   });
+
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    for (const [server, isVerified] of [
+      ["bank", true],
+      ["bankWildcard", true],
+      ["exact", false],
+      ["claimed", false],
+    ] as const) {
+      test(`A bypass for the SNI ${isVerified ? "holds" : "is dropped"} at a server for ${server}, ${version}`, async () => {
+        const { code, session } = await visit(server, pki.root.certificate, { name: "www.bank.example", version });
+        assert.equal(code === 0, isVerified);
+        const { verdict, rule, reason, certificate } = session;
+        assert.deepEqual([verdict, rule], isVerified ? ["bypass", "bank"] : ["drop", "verifyBypass"]);
+        if (isVerified) return;
+        assert.match(reason!, /^The server was not verified: its certificate is /);
+        assert.ok(certificate!.faults.length > 0);
+      });
+    }
+  }
 });
