@@ -29,6 +29,7 @@ async function openWeb(name: string): Promise<Web> {
     shouldUpgradeCallback: ({ headers }: http.IncomingMessage) => headers.upgrade === "echo",
   };
   const server = http.createServer(options, (request, response) => {
+    if (request.url?.startsWith("/ntlm") && !isLoggedIn(request, response)) return;
     const hash = createHash("sha256");
     let length = 0;
     request.on("data", (bytes: Buffer) => {
@@ -57,6 +58,22 @@ async function openWeb(name: string): Promise<Web> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return { name, port: (server.address() as net.AddressInfo).port, server, asked };
+}
+
+/** Connections that have logged in with NTLM: it is the connection that is logged in, not the request. */
+const loggedIn = new WeakMap<net.Socket, "asked" | "yes">();
+/** Type 2: a challenge of eight bytes, Unicode and NTLM. */
+const CHALLENGE = Buffer.from("NTLMSSP\0\x02\0\0\0\0\0\0\0\x38\0\0\0\x05\x02\0\0challeng".padEnd(56, "\0"), "latin1");
+
+function isLoggedIn({ socket, headers }: http.IncomingMessage, response: http.ServerResponse): boolean {
+  const [, token] = /^NTLM (.+)$/.exec(headers.authorization ?? "") ?? [];
+  const type = token && Buffer.from(token, "base64").readUInt32LE(8);
+  if (type === 3 && loggedIn.get(socket) === "asked") loggedIn.set(socket, "yes");
+  if (loggedIn.get(socket) === "yes") return true;
+  if (type === 1) loggedIn.set(socket, "asked");
+  response.setHeader("WWW-Authenticate", type === 1 ? `NTLM ${CHALLENGE.toString("base64")}` : "NTLM");
+  response.writeHead(401, { "Content-Length": 0 }).end();
+  return false;
 }
 
 for (const through of ["nothing", "HAProxy as a tool"] as const) {
@@ -290,6 +307,14 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
           const { stdout, stderr } = await run(program("curl"), args, { input: body.toString() });
           assert.equal(stdout, `${wanted}A`, stderr);
         }
+      });
+
+      test(`A log-in that NTLM binds to the connection holds, ${way}`, async () => {
+        const to = way === "explicit" ? ["--proxy", `http://127.0.0.1:${node.proxy}`] : [];
+        const url = `http://127.0.0.1:${way === "explicit" ? a!.port : node.forward("web")}/ntlm`;
+        const args = ["-q", "-sS", "--noproxy", way === "explicit" ? "" : "*", ...to, "--ntlm", "-u", "user:secret"];
+        const { stdout, stderr } = await run(program("curl"), [...args, "-w", "%{http_code} ", url, url, url]);
+        assert.equal(stdout, "A200 A200 A200 ", stderr);
       });
 
       test(`An address of 30 KiB and a head of 60 KiB pass, ${way}`, async () => {
