@@ -157,6 +157,21 @@ test("After an upgrade anything passes, and what the client says before it waits
   assert.equal(exchange.next("client", Buffer.from(OTHER)).kind, "through");
 });
 
+test("An upgrade to h2c is one where heads pass as they are, and none where they are rewritten", () => {
+  const fields = `${HOST}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n`;
+  const switched = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+  for (const [rewrites, line, kind] of [
+    [false, "GET / HTTP/1.1", "through"],
+    [true, "GET http://a.example/ HTTP/1.1", "pass"],
+  ] as const) {
+    const aim = { host: "a.example", port: rewrites ? 80 : undefined };
+    const exchange = new Exchange(aim, { limits: REQUEST_LIMITS, rewrites });
+    exchange.next("client", Buffer.from(`${line}\r\n${fields}`));
+    exchange.passed("client");
+    assert.equal(exchange.next("server", Buffer.from(switched)).kind, kind);
+  }
+});
+
 test("A 101 that nobody asked for does not let the client's requests pass unread", () => {
   const { passed } = play([
     ["client", GET],

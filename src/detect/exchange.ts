@@ -65,7 +65,7 @@ export class Exchange {
     this.#aim = aim;
     this.#limits = options.limits;
     this.#rewrites = options.rewrites;
-    this.#sides = { client: new Reader(options.limits), server: new Reader(options.limits) };
+    this.#sides = { client: new Reader(this.#openReader()), server: new Reader(this.#openReader()) };
   }
 
   /** The client has begun a request and not ended its head. */
@@ -120,17 +120,21 @@ export class Exchange {
     const reading = reader.request.push(bytes.subarray(reader.known));
     reader.known = bytes.length;
     if (reading.kind === "more") return MORE;
-    reader.request = createRequestHeadReader(this.#limits);
+    reader.request = this.#openReader();
     if (reading.kind !== "head" || !this.#isOurs(reading)) {
       this.#isLeaving = true;
       return this.#leave();
     }
-    const { method, headBytes: drop, forwarded: by, upgrade, body } = reading;
-    this.#asked.push({ toHead: method === "HEAD", upgrade });
+    const { method, headBytes: drop, forwarded: by, upgrade, mentionsUpgrade, body } = reading;
+    this.#asked.push({ toHead: method === "HEAD", upgrade: this.#rewrites ? upgrade : mentionsUpgrade });
     reader.beginMessage(body);
     const sent = this.#rewrites ? by.length : drop;
     const length = sent + (body === "chunked" ? 0 : body);
     return this.#rewrites ? { kind: "replace", drop, by, length } : { kind: "pass", length };
+  }
+
+  #openReader(): RequestHeadReader {
+    return createRequestHeadReader(this.#limits, this.#rewrites ? "http" : "any");
   }
 
   #leave(): Step {
@@ -172,8 +176,8 @@ class Reader {
   /** What passes next is the end of a message. */
   isComplete = false;
 
-  constructor(limits: RequestLimits) {
-    this.request = createRequestHeadReader(limits);
+  constructor(request: RequestHeadReader) {
+    this.request = request;
   }
 
   beginMessage(body: number | "chunked"): void {

@@ -64,6 +64,11 @@ export function asksUpgrade(fields: readonly Field[], version: RequestLine["vers
   return wanted && version === "1.1" && listOf(valuesOf(fields, "connection")).includes("upgrade");
 }
 
+/** Whether there is an Upgrade field at all: a server may act on it whatever else is said. */
+export function mentionsUpgrade(fields: readonly Field[]): boolean {
+  return valuesOf(fields, "upgrade").length > 0;
+}
+
 /** RFC 9110, section 7.6.1, and the Proxy fields, which are for the node. */
 const HOP_BY_HOP = /^(?:connection|keep-alive|te|upgrade|proxy-.*)$/;
 /** Never dropped, even if Connection names them: they give the request's host and length. */

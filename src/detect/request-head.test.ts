@@ -223,6 +223,22 @@ for (const [line, status] of LINES) {
   });
 }
 
+for (const [uri, host] of [
+  ["ftp://user:secret@Files.example/a b", undefined],
+  ["ftp://user:secret@Files.example/a#b", "files.example"],
+  ["https://a.example", "a.example"],
+  ["http://a.example@b.example@c.example/", undefined],
+  ["http://a.example:x/", undefined],
+  ["http:///a", undefined],
+  ["a.example", undefined],
+] as const) {
+  test(`For another proxy the host of ${uri} is ${host ?? "none, and it is refused"}`, () => {
+    const reader = createRequestHeadReader(undefined, "any");
+    const answer = reader.push(Buffer.from(`GET ${uri} HTTP/1.1\r\n\r\n`));
+    assert.equal("host" in answer ? answer.host : undefined, host);
+  });
+}
+
 const FIELDS: [string, string][] = [
   ["obs-fold", "X: a\r\n b"],
   ["a space before the colon", "Host : a.example"],

@@ -1,6 +1,6 @@
 import { Accumulator } from "../wire/accumulator.ts";
-import { asksUpgrade, bodyOf, hostFieldOf, readFields, rewriteForOrigin } from "./request-fields.ts";
-import { type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
+import { asksUpgrade, bodyOf, hostFieldOf, mentionsUpgrade, readFields, rewriteForOrigin } from "./request-fields.ts";
+import { type ReadUris, type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
 /** The head of an HTTP/1.x request (RFC 9112). */
@@ -19,8 +19,10 @@ export interface RequestHead {
   readonly headBytes: number;
   /** Absolute-form: the head rewritten for the origin server. Other forms: the head as the client sent it. */
   readonly forwarded: Buffer;
-  /** Whether the client asks for an Upgrade. */
+  /** Whether the client asks for an Upgrade that is sent on with a rewritten head. */
   readonly upgrade: boolean;
+  /** Whether it asks for any. */
+  readonly mentionsUpgrade: boolean;
   /** The length of the body in bytes; "chunked": the body carries its own lengths. */
   readonly body: number | "chunked";
 }
@@ -56,6 +58,7 @@ const NOT_IN_FIELD = /[^\t\x20-\x7e\x80-\xff]/;
  */
 export class RequestHeadReader {
   readonly #limits: RequestLimits;
+  readonly #uris: ReadUris;
   readonly #head = new Accumulator();
   readonly #fields: string[] = [];
   #line: RequestLine | undefined;
@@ -64,8 +67,9 @@ export class RequestHeadReader {
   #checked = 0;
   #final: RequestHeadSighting | undefined;
 
-  constructor(limits: RequestLimits) {
+  constructor(limits: RequestLimits, uris: ReadUris) {
     this.#limits = limits;
+    this.#uris = uris;
   }
 
   push(bytes: Uint8Array): RequestHeadSighting {
@@ -128,7 +132,7 @@ export class RequestHeadReader {
     }
     // RFC 9112, section 2.2: an empty line before a request is ignored.
     if (text === "") return undefined;
-    const line = readRequestLine(text);
+    const line = readRequestLine(text, this.#uris);
     if (line.kind === "bad") return line;
     if (line.targetBytes > this.#limits.requestTarget) return this.#longTarget();
     this.#line = line;
@@ -150,7 +154,8 @@ export class RequestHeadReader {
     const host = target?.host ?? (typeof named === "string" ? named : undefined);
     const body = bodyOf(fields);
     const isAmbiguous = target !== undefined && named !== undefined && named !== host;
-    return { kind: "head", method, form, target, host, isAmbiguous, version, headBytes, forwarded, upgrade, body };
+    const asks = { upgrade, mentionsUpgrade: mentionsUpgrade(fields) };
+    return { kind: "head", method, form, target, host, isAmbiguous, version, headBytes, forwarded, ...asks, body };
   }
 }
 
@@ -158,6 +163,9 @@ function bareLineEnd(): RefusedRequest {
   return refuse(400, "A line does not end with CR LF");
 }
 
-export function createRequestHeadReader(limits: RequestLimits = REQUEST_LIMITS): RequestHeadReader {
-  return new RequestHeadReader(limits);
+export function createRequestHeadReader(
+  limits: RequestLimits = REQUEST_LIMITS,
+  uris: ReadUris = "http",
+): RequestHeadReader {
+  return new RequestHeadReader(limits, uris);
 }

@@ -24,14 +24,20 @@ export interface RequestLine {
   readonly targetBytes: number;
 }
 
+/**
+ * The absolute URIs that are read. "http": those that a proxy of ours can ask for. "any": those that another proxy may be asked for, such
+ * as ftp://name:password@host/.
+ */
+export type ReadUris = "http" | "any";
+
 /** Reads a request line, without its CR LF: RFC 9112, section 3. */
-export function readRequestLine(line: string): RequestLine | RefusedRequest {
+export function readRequestLine(line: string, uris: ReadUris): RequestLine | RefusedRequest {
   const parts = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP\/(\d)\.(\d)$/.exec(line);
   if (!parts) return refuse(400, "The request line does not have the form of HTTP/1.x");
   const [, method, target, major, minor] = parts as unknown as [string, string, string, string, string];
   if (major !== "1") return refuse(505, `HTTP/${major} is not supported`);
   const version = minor === "0" ? "1.0" : "1.1";
-  const reading = method === "CONNECT" ? readAuthorityForm(target) : readOtherForm(method, target);
+  const reading = method === "CONNECT" ? readAuthorityForm(target) : readOtherForm(method, target, uris);
   if ("status" in reading) return reading;
   return { kind: "line", method, version, ...reading, targetBytes: target.length };
 }
@@ -45,12 +51,12 @@ function readAuthorityForm(text: string): TargetReading | RefusedRequest {
   return { form: "authority", target, authority: text, originTarget: text };
 }
 
-function readOtherForm(method: string, text: string): TargetReading | RefusedRequest {
+function readOtherForm(method: string, text: string, uris: ReadUris): TargetReading | RefusedRequest {
   if (text.startsWith("/")) return { form: "origin", target: undefined, authority: "", originTarget: text };
   if (text === "*" && method === "OPTIONS") {
     return { form: "asterisk", target: undefined, authority: "", originTarget: text };
   }
-  return readAbsoluteForm(method, text);
+  return uris === "http" ? readAbsoluteForm(method, text) : readAnyUri(text);
 }
 
 export const HTTP_PORT = 80;
@@ -67,6 +73,15 @@ function readAbsoluteForm(method: string, text: string): TargetReading | Refused
   const path = rest.startsWith("/") ? rest : `/${rest}`;
   // RFC 9112, section 3.2.4: OPTIONS without a path is about the whole server.
   return { form: "absolute", target, authority, originTarget: method === "OPTIONS" && rest === "" ? "*" : path };
+}
+
+/** For another proxy: only its host is of interest, and the request passes as it is. */
+function readAnyUri(text: string): TargetReading | RefusedRequest {
+  const [, authority] = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?([^/?#@]*)(?:[/?#].*)?$/i.exec(text) ?? [];
+  if (authority === undefined) return refuse(400, "The request target is neither a path nor a URI with a host");
+  const target = readAuthority(authority, HTTP_PORT);
+  if (!target) return refuse(400, "The request target has no valid host and port");
+  return { form: "absolute", target, authority, originTarget: text };
 }
 
 /** host [":" port], an IPv6 address in brackets: RFC 3986, section 3.2. Undefined: it is none. */

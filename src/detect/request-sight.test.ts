@@ -30,7 +30,10 @@ const SIGHTS: readonly (readonly [begun: string, sight: RequestSight])[] = [
   ["SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "no"],
   ["\0\0", "no"],
   ["@early", "no"],
-  ["a".repeat(33), "no"],
+  ["a".repeat(33), "unlikely"],
+  [`${"a".repeat(33)} / HTTP/1.1\r\n`, "yes"],
+  [" GET / HTTP/1.1\r\n", "yes"],
+  ["GET\v/", "likely"],
 ];
 for (const [begun, sight] of SIGHTS) {
   test(`${JSON.stringify(begun)} is a request: ${sight}`, () => {

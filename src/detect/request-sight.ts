@@ -4,9 +4,10 @@
  */
 export type RequestSight = "yes" | "no" | "likely" | "unlikely";
 
-const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}";
-const METHOD = new RegExp(`^${TOKEN}[ \\t]*$`);
-const TARGET = new RegExp(`^${TOKEN}[ \\t]+(?:[/*]|h(?:t(?:t(?:p(?:s?(?::.*)?)?)?)?)?$)`, "is");
+/** As long as any server takes a request line. */
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32768}";
+const METHOD = new RegExp(`^${TOKEN}[ \\t\\v\\f]*$`);
+const TARGET = new RegExp(`^${TOKEN}[ \\t\\v\\f]+(?:[/*]|h(?:t(?:t(?:p(?:s?(?::.*)?)?)?)?)?$)`, "is");
 /** As lenient as servers are about what separates the parts: the strict reader refuses what is wrong with it. */
 const LINE = /\sHTTP\/\d*\.?\d*\s*$/i;
 /** HTTP/0.9 with a host. */
@@ -16,7 +17,7 @@ const PREFACE = "PRI * HTTP/2.0";
 
 /** `bytes` are all of the client's so far. A CONNECT is none: what follows is a tunnel's. */
 export function sightRequest(bytes: Buffer): RequestSight {
-  const text = bytes.toString("latin1").replace(/^[\r\n]+/, "");
+  const text = bytes.toString("latin1").replace(/^[\r\n\t ]+/, "");
   if (text === "") return "unlikely";
   if (/^CONNECT\s/i.test(text) || text.startsWith(PREFACE)) return "no";
   const end = text.indexOf("\n");

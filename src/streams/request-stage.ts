@@ -101,7 +101,7 @@ function guardWord(client: End): void {
 
 /** Undefined: the client left before the head's end. */
 async function readFirst(client: End, gap: number, limits: RequestLimits): Promise<FirstRequest | undefined> {
-  const reader = createRequestHeadReader(limits);
+  const reader = createRequestHeadReader(limits, "any");
   const judge = (_side: Side, bytes: Buffer): Exclude<RequestHeadSighting, { kind: "more" }> | undefined => {
     const reading = reader.push(bytes);
     return reading.kind === "more" ? undefined : reading;

@@ -66,11 +66,11 @@ function connectOf(head: Buffer): RequestHead | ReturnType<typeof refuse> {
   const text = head.toString("latin1");
   const begin = IN_FRONT.exec(text)![0].length;
   const [, authority, minor] = LINE.exec(text.slice(begin, text.indexOf("\n", begin))) ?? [];
-  const line = readRequestLine(`CONNECT ${authority} HTTP/1.${minor}`);
+  const line = readRequestLine(`CONNECT ${authority} HTTP/1.${minor}`, "http");
   if (line.kind === "bad") return line;
   return {
     ...{ kind: "head", method: "CONNECT", form: "authority", target: line.target, host: line.target?.host },
     ...{ isAmbiguous: false, version: line.version, headBytes: head.length, forwarded: Buffer.from(head) },
-    ...{ upgrade: false, body: 0 },
+    ...{ upgrade: false, mentionsUpgrade: false, body: 0 },
   };
 }
