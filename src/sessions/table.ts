@@ -1,5 +1,6 @@
 import { Cache } from "../cache.ts";
 import { type Counters, count, noCounters, sum } from "./counters.ts";
+import { Interning } from "./interning.ts";
 import type { Session } from "./record.ts";
 import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
 import { finish } from "./session.ts";
@@ -21,6 +22,7 @@ const RECENT_BYTES = 8_192;
 export class LiveTable {
   readonly #live = new Map<string, Session>();
   readonly #hosts = new HostIndex();
+  readonly #interning = new Interning();
   readonly #closed;
   readonly #ended = noCounters();
 
@@ -40,7 +42,7 @@ export class LiveTable {
     for (const change of changes) {
       const before = this.#live.get(change.id);
       if (!before && (!isWhole(change) || this.#closed.find(change.id))) continue;
-      const after = { ...before, ...change } as Session;
+      const after = { ...before, ...this.#interning.share(change) } as Session;
       if (after.end === null) {
         this.#put(before, after);
         (before && !opened.has(after.id) ? changed : opened).set(after.id, after);
