@@ -1,6 +1,6 @@
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES, HANDSHAKE_TYPES } from "../wire/numbers.ts";
-import { addressOf, callback, copyFrom, libc, memory, ssl } from "./native.ts";
+import { addressOf, callback, copyFrom, crypto, libc, memory, ssl } from "./native.ts";
 
 /**
  * What OpenSSL calls back in the middle of a call of ours. A callback records, or answers with what was prepared before the
@@ -25,6 +25,8 @@ export interface Listener {
   allowsName(name: string | null): boolean;
   /** What this server end chooses of the client's protocols, as on the wire without the length; undefined: it ignores the extension. */
   readonly alpn: Buffer | undefined;
+  /** The OCSP response for the certificate that this server end has chosen; undefined: it has none. */
+  readonly stapled: Buffer | undefined;
   /** The session that a client may resume, as DER; undefined: it is not known. */
   readonly resumable: Buffer | undefined;
 }
@@ -49,6 +51,8 @@ const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 const SSL_TLSEXT_ERR_NOACK = 3;
 
 const TLSEXT_NAMETYPE_host_name = 0;
+/** SSL_CTRL_*, of ssl.h. */
+const SET_TLSEXT_STATUS_REQ_OCSP_RESP = 71;
 
 const word = memory(8);
 const alert = memory(4);
@@ -106,6 +110,16 @@ export const callbacks = {
       return SSL_TLSEXT_ERR_ALERT_FATAL;
     },
   ),
+
+  /** The client asks for the status of the certificate that has just been chosen. */
+  status: callback("status", "int", ["uintptr_t", "uintptr_t"], SSL_TLSEXT_ERR_NOACK, (connection) => {
+    const response = acting?.stapled;
+    if (!response) return SSL_TLSEXT_ERR_NOACK;
+    // The copy becomes OpenSSL's.
+    const copy = crypto.memdup(response, response.length, "", 0);
+    ssl.ctrl(connection!, SET_TLSEXT_STATUS_REQ_OCSP_RESP, response.length, copy);
+    return SSL_TLSEXT_ERR_OK;
+  }),
 
   clientCertificate: callback("client_certificate", "int", ["uintptr_t", "uintptr_t", "uintptr_t"], 0, () =>
     acting?.pausesForCertificate() ? -1 : 0,

@@ -55,6 +55,7 @@ const CTRL = {
   SET_SESS_CACHE_MODE: 44,
   SET_TLSEXT_SERVERNAME_CB: 53,
   SET_TLSEXT_TICKET_KEYS: 59,
+  SET_TLSEXT_STATUS_REQ_CB: 63,
   CHAIN_CERT: 89,
   SET_GROUPS_LIST: 92,
   SET_SIGALGS_LIST: 98,
@@ -193,6 +194,7 @@ export class Context {
     for (const identity of identities) this.#identities.push(this.#use(identity));
     ssl.CTX_ctrl(context, CTRL.SET_DH_AUTO, 1, 0);
     ssl.CTX_set_alpn_select_cb(context, callbacks.selectAlpn, 0);
+    ssl.CTX_callback_ctrl(context, CTRL.SET_TLSEXT_STATUS_REQ_CB, callbacks.status);
     ssl.CTX_set_timeout(context, sessionTimeout);
     if (retries) ssl.CTX_callback_ctrl(context, CTRL.SET_TLSEXT_SERVERNAME_CB, callbacks.serverName);
     if (sessions) ssl.CTX_sess_set_get_cb(context, callbacks.findSession);

@@ -167,6 +167,7 @@ export const crypto = {
   ERR_reason_error_string: textPrototype("ERR_reason_error_string", "unsigned long"),
   PEM_read_bio_X509: prototype("PEM_read_bio_X509", ptr, ptr, ptr, ptr, ptr),
   PEM_read_bio_PrivateKey: prototype("PEM_read_bio_PrivateKey", ptr, ptr, ptr, ptr, ptr),
+  memdup: prototype("CRYPTO_memdup", ptr, mem, size, text, int),
   X509_free: prototype("X509_free", none, ptr),
   X509_up_ref: prototype("X509_up_ref", int, ptr),
   X509_cmp: prototype("X509_cmp", int, ptr, ptr),

@@ -50,6 +50,8 @@ export interface OpensslOptions {
   readonly mostGroupBits?: number | undefined;
   /** Of a server: the protocol that it chooses; undefined: none. */
   readonly alpn?: string | undefined;
+  /** Of a server: the OCSP responses for the context's identities, in their order. */
+  readonly staples?: readonly (Buffer | undefined)[];
   /** Of a server: the session that the client may resume, as DER. */
   readonly resumable?: Buffer | undefined;
   /** Of a server: sessions and tickets are resumed only where this is the same. At most 32 bytes. */
@@ -178,6 +180,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
   #unwritten: Buffer | undefined;
   readonly alpn: Buffer | undefined;
   readonly resumable: Buffer | undefined;
+  readonly #staples: readonly (Buffer | undefined)[];
   pair: Pair | undefined;
   failure: LayerFailure | undefined;
   alertReceived: number | undefined;
@@ -209,6 +212,7 @@ export class OpensslLayer implements Layer, Writing, Listener {
     this.#onKey = onKey;
     this.alpn = alpn === undefined ? undefined : fixed(Buffer.from(alpn, "latin1"));
     this.resumable = resumable;
+    this.#staples = options.staples ?? [];
     this.#ssl = context.connection();
     live += 1;
     try {
@@ -378,6 +382,10 @@ export class OpensslLayer implements Layer, Writing, Listener {
   staple(): Buffer | undefined {
     const length = ssl.ctrlMemory(this.#live(), CTRL.GET_TLSEXT_STATUS_REQ_OCSP_RESP, 0, word);
     return length > 0 ? copyFrom(Number(word.readBigUInt64LE()), length) : undefined;
+  }
+
+  get stapled(): Buffer | undefined {
+    return this.#staples[this.#context.shownBy(this.#ssl)];
   }
 
   /** Which of its context's identities a server has shown; -1: none, or the handshake was abbreviated. */

@@ -57,7 +57,7 @@ export async function openClientLeg(
   const resumable = await place?.find();
   const context = contexts.take(contextOptions(hello, tls13, options, sessions !== undefined));
   const layer = new OpensslLayer({
-    ...{ end, writer, context, alpn, resumable },
+    ...{ end, writer, context, alpn, resumable, staples: presented.map(({ staple }) => staple) },
     bond: bondOf(resumption.bond),
     onSession: place && ((id, session) => place.keep(id, session)),
     onKey: takeKey && ((line) => takeKey(Buffer.from(`${line}\n`))),
@@ -92,7 +92,7 @@ function contextOptions(
     ciphers: needsSha1(hello, tls13) ? `${CIPHERS}:@SECLEVEL=0` : CIPHERS,
     groups: group?.openssl,
     ...(tls13 && !(group && hello.keyShareGroups.includes(group.id)) && { retries: true }),
-    identities: presented,
+    identities: presented.map(({ certificatePem, keyPem }) => ({ certificatePem, keyPem })),
     tickets: ticketKey !== undefined,
     ...(ticketKey && { ticketKey: opensslTicketKey(ticketKey) }),
     sessions,

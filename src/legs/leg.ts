@@ -69,6 +69,8 @@ export interface ClientLeg extends Leg {
 export interface Presentable {
   readonly certificatePem: string;
   readonly keyPem: string;
+  /** The OCSP response for a client that asks for one. */
+  readonly staple?: Buffer | undefined;
 }
 
 /** How a client may come back. */

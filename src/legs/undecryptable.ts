@@ -47,7 +47,7 @@ function whyNot13(hello: ClientHello, keyHeld: boolean, dhBits: number): string 
   return signs ? undefined : "The client verifies no signature that this node can make";
 }
 
-/** What the node signs with the keys that it issues certificates for, in TLS 1.3: see `pki/issue/leaf-key.ts`. */
+/** What the node signs with the keys that it issues certificates for, in TLS 1.3: see `pki/issue/leaf-kind.ts`. */
 const SIGNED_1_3: readonly number[] = [
   ...[0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b],
   ...[0x081a, 0x081b, 0x081c, 0x0904, 0x0905, 0x0906],

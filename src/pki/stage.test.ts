@@ -30,8 +30,9 @@ async function present(server: JudgedServer, min: Version = "TLSv1.2", names?: r
     return { certificatePem: "pem", keyPem: "key", serial: "01", sha256: "bb", keyType: wanted.keyType } as Minted;
   });
   const judge = () => server;
+  const stapler = { find: async () => undefined };
   const versions = { min, max: "TLSv1.3" } as const;
-  const stage = createPkiStage({ keystore: createKeystore([]), judge, issued, versions });
+  const stage = createPkiStage({ keystore: createKeystore([]), judge, issued, stapler, versions });
   return { ...(await stage.present(SHOWN, HELLO, server, names)), asked };
 }
 

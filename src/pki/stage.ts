@@ -2,11 +2,13 @@ import { VERSIONS, type Version } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import type { IssuedCache } from "./issue/issued.ts";
 import { chooseLeaf } from "./issue/key-type.ts";
-import type { LeafKeyType } from "./issue/leaf-key.ts";
+import type { LeafKeyType } from "./issue/leaf-kind.ts";
 import type { InboundKey } from "./keys/inbound-key.ts";
 import type { Keystore } from "./keys/keystore.ts";
 import type { HeldKeyType } from "./keys/private-key.ts";
+import type { Stapler } from "./revocation/stapler.ts";
 import type { Judge, JudgedServer, ShownCertificate } from "./verify/judge.ts";
+import { splitPem, toPem } from "./x509/pem.ts";
 
 /** The certificates of a session: the server's, and those that the client is shown. */
 export interface PkiStage {
@@ -28,7 +30,12 @@ export interface PkiStage {
 
 /** Certificates for the client. There are several if the node holds keys of several types; one of them is shown. */
 export interface Presentation {
-  readonly certificates: readonly { readonly certificatePem: string; readonly keyPem: string }[];
+  readonly certificates: readonly {
+    readonly certificatePem: string;
+    readonly keyPem: string;
+    /** The OCSP response for a client that asks for one. */
+    readonly staple?: Buffer | undefined;
+  }[];
   /** What the session's record says about each, in the same order. */
   readonly records: readonly [PresentedCertificate, ...PresentedCertificate[]];
 }
@@ -44,27 +51,40 @@ export interface PkiResources {
   readonly keystore: Keystore;
   readonly judge: Judge;
   readonly issued: IssuedCache;
+  /** For the node's own keys. */
+  readonly stapler: Stapler;
   /** The versions that the node may agree on with a client. */
   readonly versions: { readonly min: Version; readonly max: Version };
 }
 
-export function createPkiStage({ keystore, judge, issued, versions }: PkiResources): PkiStage {
+export function createPkiStage({ keystore, judge, issued, stapler, versions }: PkiResources): PkiStage {
   const [oldest, newest] = [VERSIONS[versions.min], VERSIONS[versions.max]];
   return {
     holdsKey: (host, address) => keystore.find(host, address).length > 0,
     judge: (shown, host, address) => judge(shown, host, address, Date.now()),
-    async present({ certificate }, hello, { held, record, facts }, names) {
+    async present(shown, hello, { held, record, facts }, names) {
       const [own, ...others] = held;
-      if (own) return { certificates: held, records: [recordHeld(own), ...others.map(recordHeld)] };
+      if (own) {
+        const certificates = hello.statusRequest ? await Promise.all(held.map((key) => withStaple(key, shown))) : held;
+        return { certificates, records: [recordHeld(own), ...others.map(recordHeld)] };
+      }
       // Clients must not trust the secondary CA: a browser warns of what policy decrypts despite the faults.
       const authority = facts.faults.length > 0 ? "secondary" : "primary";
       const common = hello.versions.filter((version) => version >= oldest && version <= newest);
-      const wanted = { certificate: certificate.raw, authority, ...chooseLeaf(hello, common), names } as const;
+      const wanted = { certificate: shown.certificate.raw, authority, ...chooseLeaf(hello, common), names } as const;
       const minted = await issued.take(record.sha256, wanted, Date.now());
-      const { serial, sha256, keyType } = minted;
-      return { certificates: [minted], records: [{ authority, serial, sha256, keyType }] };
+      const { serial, sha256, keyType, ocsp } = minted;
+      const staple = hello.statusRequest && ocsp !== undefined ? { staple: Buffer.from(ocsp, "base64") } : {};
+      return { certificates: [{ ...minted, ...staple }], records: [{ authority, serial, sha256, keyType }] };
     },
   };
+
+  async function withStaple(key: InboundKey, shown: ShownCertificate) {
+    const found = await stapler.find(key, shown);
+    const hasChain = splitPem(key.certificatePem).length > 1;
+    const certificatePem = key.certificatePem + (found && !hasChain ? toPem(found.issuer) : "");
+    return { ...key, certificatePem, staple: found?.bytes };
+  }
 }
 
 function recordHeld({ serial, sha256, keyType }: InboundKey): PresentedCertificate {

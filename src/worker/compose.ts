@@ -6,6 +6,7 @@ import type { WorkerSetup } from "../messages.ts";
 import { createKeystore } from "../pki/keys/keystore.ts";
 import { createRevocationChecker } from "../pki/revocation/revocation.ts";
 import { createFetch } from "../pki/revocation/revocation-fetch.ts";
+import { createStapler } from "../pki/revocation/stapler.ts";
 import { createPkiStage, type PkiStage } from "../pki/stage.ts";
 import { createIssuerFetch } from "../pki/verify/issuer-fetch.ts";
 import { createJudge } from "../pki/verify/judge.ts";
@@ -70,7 +71,8 @@ function pkiStage(
   const keystore = createKeystore(keys);
   const verifyChain = (ders: readonly Buffer[], now: number) => trust.verify(ders, now);
   const judge = createJudge({ keystore, verifyChain, verified, revocation: asked, issuers: completing });
-  return createPkiStage({ keystore, judge, issued, versions });
+  const stapler = createStapler({ cache, fetch, clock: Date.now }, verifyChain, revocation.timeout);
+  return createPkiStage({ keystore, judge, issued, stapler, versions });
 }
 
 /** ms for which a server's offer of TLS is remembered. */

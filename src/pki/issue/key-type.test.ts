@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClientHello } from "../../wire/client-hello.ts";
 import { chooseLeaf } from "./key-type.ts";
-import type { LeafKeyType } from "./leaf-key.ts";
+import type { LeafKeyType } from "./leaf-kind.ts";
 
 const BROWSER: ClientHello = {
   format: "tls",

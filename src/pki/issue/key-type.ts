@@ -2,7 +2,7 @@ import { type KeyType, VERSIONS } from "../../vocabulary.ts";
 import type { ClientHello } from "../../wire/client-hello.ts";
 import { EXTENSIONS, SIGNALLING_SUITES } from "../../wire/numbers.ts";
 import { suiteById } from "../../wire/suites.ts";
-import { type LeafKeyType, type LeafKind, RARE_KINDS } from "./leaf-key.ts";
+import { type LeafKeyType, type LeafKind, RARE_KINDS } from "./leaf-kind.ts";
 
 const ECDSA_SECP256R1_SHA256 = 0x0403;
 const SECP256R1 = 0x0017;
@@ -72,7 +72,7 @@ function keyTypeFor(hello: ClientHello, versions: readonly number[]): LeafKeyTyp
   if (possible.every((version) => canVerifyEcdsa(hello, version))) return "ecdsa";
   const best = possible.length === 1 ? undefined : keyTypeFor(hello, possible.slice(0, 1));
   if (possible.every((version) => canVerifyRsa(hello, version))) return "rsa";
-  const [rare] = [...RARE_KINDS].find(([, kind]) => possible.every((version) => canVerify(kind, hello, version))) ?? [];
+  const [rare] = RARE_KINDS.find(([, kind]) => possible.every((version) => canVerify(kind, hello, version))) ?? [];
   // The client prefers the newest version, and so does the node.
   return rare ?? best ?? "rsa";
 }
@@ -86,11 +86,13 @@ function canVerifyRsa({ cipherSuites, signatureAlgorithms }: ClientHello, versio
   return suites.some((suite) => suite?.exchange === "rsa" || signs);
 }
 
-function canVerify({ schemes, schemes12, group, auth, old }: LeafKind, hello: ClientHello, version: number): boolean {
+function canVerify({ scheme, schemes12, group, auth }: LeafKind, hello: ClientHello, version: number): boolean {
   const { cipherSuites, signatureAlgorithms, supportedGroups } = hello;
   const has = (list: readonly number[]) => signatureAlgorithms.some((id) => list.includes(id));
-  if (version >= VERSIONS["TLSv1.3"]) return has(schemes);
-  if (version < VERSIONS["TLSv1.2"] ? !old || version < VERSIONS.TLSv1 : !has(schemes12)) return false;
+  if (version >= VERSIONS["TLSv1.3"]) return has([scheme]);
+  // Below TLS 1.2 no scheme is named, and only ECDSA on a curve has a suite.
+  const isOld = version < VERSIONS["TLSv1.2"];
+  if (isOld ? group === undefined || version < VERSIONS.TLSv1 : !has(schemes12)) return false;
   const hasSuite = cipherSuites.some((id) => {
     const suite = suiteById(id);
     return suite?.auth === auth && suite.exchange !== "rsa";

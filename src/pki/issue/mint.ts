@@ -8,9 +8,11 @@ import { toPem } from "../x509/pem.ts";
 import type { Authorities, Authority } from "./authority.ts";
 import type { Role } from "./authority-files.ts";
 import type { LeafChoice } from "./key-type.ts";
-import { type LeafKeyType, RARE_KINDS } from "./leaf-key.ts";
+import { makeRareKey } from "./leaf-key.ts";
+import type { LeafKeyType } from "./leaf-kind.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
+import { writeGoodStatus } from "./status.ts";
 
 /** A worker's request for a certificate. */
 export interface MintRequest extends LeafChoice {
@@ -30,6 +32,8 @@ export interface Minted {
   readonly sha256: string;
   readonly keyType: LeafKeyType;
   readonly authority: Role;
+  /** The OCSP response for clients that ask for one, in base64; absent from one that an older node issued. */
+  readonly ocsp?: string;
   /** ms since the epoch. */
   readonly notAfter: number;
 }
@@ -100,7 +104,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
 
   function keyOf({ keyType }: MintRequest, at: number): IssuedKey | Promise<IssuedKey> {
     if (keyType === "rsa") return rsaKeys.take(at);
-    return RARE_KINDS.get(keyType)?.make() ?? makeEcdsaKey();
+    return keyType === "ecdsa" ? makeEcdsaKey() : makeRareKey(keyType);
   }
 
   async function findOrMint(name: string, request: MintRequest, authority: Authority, at: number) {
@@ -181,6 +185,7 @@ async function mint(
     sha256: sha256(der),
     keyType: request.keyType,
     authority: request.authority,
+    ocsp: (await writeGoodStatus(serial, authority, now)).toString("base64"),
     notAfter: validity.notAfter,
   };
 }

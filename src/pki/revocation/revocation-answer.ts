@@ -41,6 +41,16 @@ export interface RevocationRecord {
   readonly nextUpdate: number | null;
 }
 
+/** A response that the node staples to a certificate of its own keys. Times in ms since the epoch. */
+export interface KeptStaple {
+  readonly bytes: Buffer;
+  /** In DER: clients look for who signed the response among the certificates that they are shown. */
+  readonly issuer: Buffer;
+  readonly until: number;
+  /** From here on a newer one is fetched, while this one is still shown. */
+  readonly renew: number;
+}
+
 /** How far clocks may differ, in ms. */
 const SKEW = 5 * 60_000;
 /** How long an answer without nextUpdate is used, in ms. */

@@ -1,7 +1,7 @@
 import { Cache } from "../../cache.ts";
 import type { RevocationList } from "./crl.ts";
 import { createFailures, type Failures } from "./failures.ts";
-import type { CertificateStatus, ChainStatus } from "./revocation-answer.ts";
+import type { CertificateStatus, ChainStatus, KeptStaple } from "./revocation-answer.ts";
 
 /** A worker's knowledge of revocation. It outlives a reload. */
 export interface RevocationCache {
@@ -13,6 +13,8 @@ export interface RevocationCache {
   readonly lists: Cache<RevocationList>;
   /** Certificates of issuers, in DER, by the URL that they were fetched from. */
   readonly issuers: Cache<readonly Buffer[]>;
+  /** What the node staples to certificates of its own keys, by their SHA-256. */
+  readonly staples: Cache<KeptStaple>;
   /** Sources that could not be used the last time. */
   readonly failures: Failures;
   /** Sessions whose chain was in the cache, and those whose was not. */
@@ -25,6 +27,7 @@ export interface RevocationCache {
 /** Bytes of all lists with their indexes. */
 const MAX_LISTS = 96 * 2 ** 20;
 const MAX_ISSUERS = 2 * 2 ** 20;
+const MAX_STAPLES = 8 * 2 ** 20;
 const MAX_STATUSES = 8 * 2 ** 20;
 /** A status without its reason, in bytes. */
 const STATUS_BYTES = 200;
@@ -35,9 +38,10 @@ export function createRevocationCache(limit: number): RevocationCache {
   const certificates = new Cache<CertificateStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
   const lists = new Cache<RevocationList>({ entries: limit, bytes: MAX_LISTS, sizeOf: ({ bytes }) => bytes });
   const issuers = new Cache<readonly Buffer[]>({ entries: limit, bytes: MAX_ISSUERS, sizeOf: sizeOfIssuers });
+  const staples = new Cache<KeptStaple>({ entries: limit, bytes: MAX_STAPLES, sizeOf: ({ bytes }) => bytes.length });
   const failures = createFailures();
   return {
-    ...{ chains, certificates, lists, issuers, failures, hits: 0, misses: 0 },
+    ...{ chains, certificates, lists, issuers, staples, failures, hits: 0, misses: 0 },
     get size() {
       return certificates.size;
     },
@@ -45,6 +49,7 @@ export function createRevocationCache(limit: number): RevocationCache {
       chains.flush();
       lists.flush();
       issuers.flush();
+      staples.flush();
       failures.flush();
       return certificates.flush();
     },

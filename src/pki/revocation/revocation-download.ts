@@ -8,7 +8,7 @@ import type { RevocationCache } from "./revocation-cache.ts";
 import type { Fetch } from "./revocation-fetch.ts";
 
 export interface Fetching {
-  readonly cache: Pick<RevocationCache, "failures" | "issuers">;
+  readonly cache: Pick<RevocationCache, "failures" | "issuers" | "staples">;
   readonly fetch: Fetch;
   /** ms since the epoch. */
   readonly clock: () => number;
@@ -32,10 +32,21 @@ export async function askResponder(
   deadline: number,
   downloads: Downloads,
 ): Promise<Answer> {
-  const request = encodeURIComponent(writeOcspRequest(subject).toString("base64"));
-  const bytes = await download(`${url.replace(/\/$/, "")}/${request}`, MAX_RESPONSE, deadline, downloads);
+  const bytes = await downloadResponse(url, subject, MAX_RESPONSE, deadline, downloads);
   downloads.cache.failures.forget(url);
   return judgeOcspResponse(bytes, subject, downloads.clock());
+}
+
+/** The responder's answer as it comes. Throws NetworkError. */
+export function downloadResponse(
+  url: string,
+  subject: Subject,
+  bytes: number,
+  deadline: number,
+  fetching: Fetching,
+): Promise<Buffer> {
+  const request = encodeURIComponent(writeOcspRequest(subject).toString("base64"));
+  return download(`${url.replace(/\/$/, "")}/${request}`, bytes, deadline, fetching);
 }
 
 /** The revocation list at a URL, from the cache if it has it. Throws NetworkError, or PeerError for one that cannot be used. */

@@ -131,6 +131,12 @@ export function encodeInteger(bytes: Buffer): Buffer {
   return encode(TAG.integer, digits[0]! >= 0x80 ? Buffer.concat([Buffer.from([0]), digits]) : digits);
 }
 
+/** Writes a GeneralizedTime, which OCSP has for every year. `ms` since the epoch. */
+export function encodeGeneralizedTime(ms: number): Buffer {
+  const digits = new Date(ms).toISOString().slice(0, 19).replace(/\D/g, "");
+  return encode(TAG.generalizedTime, Buffer.from(`${digits}Z`));
+}
+
 /** Writes a time in ms since the epoch: a UTCTime until 2049, then a GeneralizedTime (RFC 5280, section 4.1.2.5). */
 export function encodeTime(ms: number): Buffer {
   const digits = `${new Date(ms).toISOString().slice(0, 19).replace(/\D/g, "")}Z`;
