@@ -40,6 +40,11 @@ export function forbidInspection(): void {
   must(calls.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl");
 }
 
+/** The opposite: a change of the process's user forbids it too. */
+export function allowInspection(): void {
+  must(calls.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl");
+}
+
 /** The calling thread keeps its permitted capabilities when the process stops being root. */
 export function keepCapabilities(): void {
   must(calls.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl");

@@ -15,7 +15,7 @@ import type { RememberedSession } from "../legs/server-session.ts";
 import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
 import { postStation } from "../linux/netns-station.ts";
 import { becomeUser } from "../linux/privileges.ts";
-import { forbidInspection } from "../linux/process-calls.ts";
+import { allowInspection, forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
 import { createIssuedCache } from "../pki/issue/issued.ts";
@@ -110,7 +110,8 @@ async function giveUpRights({ user, config }: WorkerSetup): Promise<void> {
     for (const namespace of user.namespaces) await postStation(namespace);
     becomeUser(user, user.capabilities);
   }
-  if (!config.limits.cores) forbidInspection();
+  if (config.limits.cores) allowInspection();
+  else forbidInspection();
 }
 
 /** The record of this worker's calls tells what crashed it. Without it everything else works. */

@@ -157,6 +157,15 @@ describe("workerUser", { skip: !root && "needs root, to change users" }, () => {
     });
   }
 
+  test("leaves the workers able to write core files where limits.cores says so", async () => {
+    await using node = await startNode({ trust: [], config: { limits: { cores: true } } });
+    for (const pid of [node.process.pid, ...descendants(node.process.pid)]) {
+      // Of a process that may write none, and that nobody may trace, the kernel gives these files to root.
+      assert.equal(statSync(`/proc/${pid}/environ`).uid, userOf(pid));
+    }
+    await node.stop();
+  });
+
   test("keeps the workers the node's own user when it is that", async () => {
     await using node = await startNode({ trust: [], config: { workerUser: "root" } });
     for (const pid of descendants(node.process.pid)) assert.equal(userOf(pid), 0);
