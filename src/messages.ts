@@ -30,6 +30,8 @@ export interface WorkerSetup {
   readonly roots: readonly string[];
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
   readonly demanding: readonly (readonly [server: string, until: number])[];
+  /** Clients and hosts whose certificates they refuse, alike. */
+  readonly pinning: readonly (readonly [server: string, until: number])[];
   /** Tools that are down, with the reason. */
   readonly failedTools: readonly (readonly [name: string, reason: string])[];
   readonly resumption: ResumptionSetup;
@@ -56,7 +58,7 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
-  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "offering" | "pinning"; readonly server: string; readonly until: number }
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
   | ForgetSession
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
@@ -103,6 +105,7 @@ export type CacheName =
   | "issued"
   | "contexts"
   | "demanding"
+  | "pinning"
   | "verified"
   | "revocation"
   | "sessions"

@@ -20,6 +20,7 @@ import { must, scratch } from "./processes.ts";
 const CACHES: Readonly<Record<string, number>> = {
   "src/capture/syn-hold.ts": 2,
   "src/control/history-store.ts": 10,
+  "src/fleet/values.ts": 26,
   "src/legs/contexts.ts": 48,
   "src/legs/shown-chain.ts": 48,
   "src/pki/issue/issued.ts": 24,
@@ -28,6 +29,7 @@ const CACHES: Readonly<Record<string, number>> = {
   "src/pki/revocation/revocation-cache.ts": 114,
   "src/pki/verify/judge.ts": 16,
   "src/policy/known-servers.ts": 8,
+  "src/policy/refusals.ts": 5,
   "src/resumption/session-cache.ts": 160,
   "src/sessions/table.ts": 8,
 };
@@ -40,6 +42,11 @@ test("The list of caches is whole", () => {
     .map((file) => relative(ROOT, join(ROOT, file)))
     .sort();
   assert.deepEqual(made, Object.keys(CACHES));
+  for (const file of made)
+    assert.doesNotMatch(
+      readFileSync(join(ROOT, file), "utf8"),
+      /\bbytes: (?:Number\.)?(?:POSITIVE_)?(?:INFINITY|Infinity)/,
+    );
 });
 
 test("Nothing but src/cache.ts keeps values by name until they are too many", () => {
@@ -49,8 +56,8 @@ test("Nothing but src/cache.ts keeps values by name until they are too many", ()
       file !== "src/cache.ts" && /\b(?:#?\w*cache\w*|known|seen|remembered)\b\s*=\s*new (?:Weak)?Map\b/i.test(source)
     );
   });
-  // A folder's key files, read again at every reload: as many as there are files.
-  assert.deepEqual(own, ["src/pki/keys/key-folder.ts"]);
+  // What lives for one call, and a folder's key files, which are as many as there are.
+  assert.deepEqual(own.sort(), ["src/pki/keys/key-folder.ts", "src/policy/alike.ts"]);
 });
 
 // Otherwise the memory of certificates that are no longer kept would count.

@@ -15,6 +15,7 @@ import { runCommand } from "./commands/run.ts";
 import { sessionCommand } from "./commands/session.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
 import { statsCommand } from "./commands/stats.ts";
+import { suggestionsCommand } from "./commands/suggestions.ts";
 import { examplesOf, PROGRAM } from "./program.ts";
 import { plain } from "./render.ts";
 
@@ -46,6 +47,7 @@ function createProgram(): Command {
     .addCommand(caCommand())
     .addCommand(keysCommand())
     .addCommand(cacheCommand())
+    .addCommand(suggestionsCommand())
     .addCommand(reloadCommand())
     .addCommand(inlineCommand())
     .addCommand(labCommand())

@@ -223,5 +223,18 @@ export const POLICY = z.strictObject({
       for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("How long the node remembers such a server."),
     })
     .prefault({}),
+  learn: z
+    .strictObject({
+      action: z
+        .literal("bypass")
+        .default("bypass")
+        .describe("What to do with the next sessions of this client with this host."),
+      after: z.int().min(2).max(100).default(3).describe("After so many refusals without a session that worked."),
+      for: duration({ min: "1m", max: "30d" }).prefault("12h").describe("For how long."),
+    })
+    .optional()
+    .describe(
+      "Learns which clients refuse the certificates that the node presents for a host: they may pin the server's own. Never for hosts on the decrypt list. Absent: `clearline suggestions` shows them, and nothing is learnt.",
+    ),
   startTls: startTls.prefault({}),
 });

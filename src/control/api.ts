@@ -61,6 +61,8 @@ export type NewKey = Shape<typeof schemas.newKey>;
 export type NewKeyRequest = Shape<typeof schemas.newKeyRequest>;
 export type GeneratedKey = Shape<typeof schemas.generatedKey>;
 
+/** GET /suggestions */
+export type SuggestionInfo = Shape<typeof schemas.suggestion>;
 /** GET /caches */
 export type CacheInfo = Shape<typeof schemas.cache>;
 

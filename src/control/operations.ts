@@ -16,6 +16,7 @@ import type {
   Reloaded,
   Statistics,
   StoreInfo,
+  SuggestionInfo,
 } from "./api.ts";
 import type { History } from "./history.ts";
 import type { Liveness } from "./session-search.ts";
@@ -48,6 +49,8 @@ export interface Operations {
   caches(): Promise<readonly CacheInfo[]>;
   /** Empties a cache; without a name, all caches. false: no cache has this name. */
   flushCaches(name?: string): Promise<boolean>;
+  /** Hosts whose certificates from the node a client refuses again and again, the latest first. */
+  suggestions(): readonly SuggestionInfo[];
   reload(): Promise<Reloaded>;
   /** The store that several nodes share. Undefined: resumption.shared is not set. */
   store(): StoreInfo | undefined;

@@ -182,6 +182,23 @@ export const health = z.object({
     ),
 });
 
+export const suggestion = z.object({
+  client: z.string().describe("the client's address"),
+  host: z.string().describe("the SNI, the CONNECT host or the server's address"),
+  port: z.int(),
+  refusals: amount.describe("sessions that the client ended at the certificate, without one that worked in between"),
+  how: z
+    .record(z.string(), amount)
+    .readonly()
+    .describe("how often in which way: by the alert, such as unknown_ca; left: it left at once, without a word"),
+  first: time,
+  last: time,
+  bypassedUntil: time
+    .nullable()
+    .describe("until when policy.learn bypasses the host for this client; null: it does not"),
+  remedy: z.string().describe("what to do, in a sentence"),
+});
+
 export const cache = z.object({
   name: z.string(),
   size: amount.describe("entries now"),

@@ -19,6 +19,7 @@ import { addMetricsRoute } from "./routes/metrics.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
+import { addSuggestionRoutes } from "./routes/suggestions.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -147,6 +148,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   addAuthorityRoutes(api, operations);
   addKeyRoutes(api, operations);
   addCacheRoutes(api, operations);
+  addSuggestionRoutes(api, operations);
   addEventRoutes(api, operations);
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
 }

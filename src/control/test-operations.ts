@@ -44,6 +44,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     ...createTestKeys(),
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
     flushCaches: async (name) => name === undefined || name === "mint",
+    suggestions: () => [],
     store: () => undefined,
     fleetSessions: async () => ({
       nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false, foundByCertificate: [] }],

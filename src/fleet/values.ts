@@ -1,4 +1,4 @@
-import { Cache } from "../cache.ts";
+import { Cache, ENTRY_BYTES } from "../cache.ts";
 import type { Sealer } from "../resumption/seal.ts";
 import { makeTicketKey, type TicketKeys } from "../resumption/ticket-keys.ts";
 import { type Dated, readDated, writeDated } from "./dated.ts";
@@ -39,7 +39,7 @@ export class SharedValues {
   /** When sessions were forgotten: the store may still give them back. */
   readonly #forgotten = new Cache<number>({
     entries: MOST.forgotten,
-    bytes: Number.POSITIVE_INFINITY,
+    bytes: MOST.forgotten * (ENTRY_BYTES + 8),
     sizeOf: () => 8,
   });
 

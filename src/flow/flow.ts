@@ -136,6 +136,11 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
     versions: hello.versions,
     keyHeld: node.pki.holdsKey(hostOf(hello, destination), endpoint.address),
     clientCertificateDemanded: node.servers.demandingCertificate.has(serverKey),
+    certificateRefused: node.servers.refusesCertificate(
+      session.client.address,
+      hello.serverName ?? destination.connectHost ?? endpoint.address,
+      endpoint.port,
+    ),
   };
   const tls: TlsLayer = { ...layer, received, facts, serverKey };
   const verdict = verdictOnHello(story, tls);

@@ -6,13 +6,14 @@ import { hostOf, type Story, serverKeyOf, type TlsLayer } from "./story.ts";
  * another host the client would use this connection for that host too.
  */
 export function namesToShow(
-  { node }: Story,
+  { node, session }: Story,
   { facts, received, destination, endpoint }: TlsLayer,
   judged: JudgedServer,
 ): readonly string[] | undefined {
   const { demandingCertificate } = node.servers;
   const names = node.policy.namesAlike({ ...facts, certificate: judged.facts }, (host) => ({
     clientCertificateDemanded: demandingCertificate.has(serverKeyOf(host, endpoint)),
+    certificateRefused: node.servers.refusesCertificate(session.client.address, host, endpoint.port),
   }));
   if (!names) return undefined;
   const asked = hostOf(received.hello, destination);

@@ -66,6 +66,8 @@ export interface ServerMemories {
   readonly askingCertificate: ServerMemory;
   /** Servers that hold a certificate for the host that a bypass is for: `policy.verifyBypass`. */
   readonly verified: ServerMemory;
+  /** Whether this client is known to refuse the node's certificates for a host, and policy wants that learnt. */
+  refusesCertificate(client: string, host: string, port: number): boolean;
   /** Servers that offered STARTTLS. */
   readonly offeringTls: ServerMemory;
 }

@@ -110,6 +110,7 @@ export async function runSession(
     servers: {
       demandingCertificate: memory(demanding),
       askingCertificate: memory(demanding),
+      refusesCertificate: () => false,
       offeringTls: memory(known),
       verified: memory(verified),
     },

@@ -13,7 +13,13 @@ const FACTS: Facts = {
 };
 
 /** The names that stay, of these; "all" if none goes. */
-function kept(source: Partial<PolicySource>, names: string[], facts: Partial<Facts> = {}, demanding = ""): string {
+function kept(
+  source: Partial<PolicySource>,
+  names: string[],
+  facts: Partial<Facts> = {},
+  demanding = "",
+  refused = "",
+): string {
   const policy = compilePolicy({
     default: "decrypt",
     versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "drop" },
@@ -24,7 +30,10 @@ function kept(source: Partial<PolicySource>, names: string[], facts: Partial<Fac
     ...source,
   });
   const certificate = { names, issuer: "CN=ca", faults: [] };
-  const learnt = (host: string) => ({ clientCertificateDemanded: host === demanding });
+  const learnt = (host: string) => ({
+    clientCertificateDemanded: host === demanding,
+    certificateRefused: host === refused,
+  });
   return policy.namesAlike({ ...FACTS, certificate, ...facts }, learnt)?.join(" ") ?? "all";
 }
 
@@ -127,4 +136,8 @@ test("Thousands of names, and of entries, are judged, and few names stay", () =>
   const entries = Array.from({ length: 10_000 }, (_, index) => `n${index * 2}.many.example`);
   const left = kept(bypassed(...entries), ["a.shop.example", ...names]).split(" ");
   assert.equal(left.length, 1 + 499);
+});
+
+test("The certificate leaves out a host whose certificates this client is known to refuse", () => {
+  assert.equal(kept({}, NAMES, {}, "", "b.shop.example"), "a.shop.example c.other.example");
 });

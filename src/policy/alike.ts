@@ -11,6 +11,7 @@ const MOST_NAMES = 1_000;
 /** What must be known of another host for its session to be judged. */
 export interface OtherHost {
   readonly clientCertificateDemanded: boolean;
+  readonly certificateRefused: boolean;
 }
 
 /**
@@ -28,13 +29,13 @@ export function namesAlike(
   const wanted = treatmentOf(judge(facts));
   const known = new Map<string, boolean>();
   const isAlike = (host: string): boolean => {
-    const { clientCertificateDemanded } = learnt(host);
+    const other = learnt(host);
     // Hosts that the same entries match are judged alike: of thousands of names few differ.
-    const key = `${clientCertificateDemanded} ${order.late.selected(host)}`;
+    const key = `${JSON.stringify(other)} ${order.late.selected(host)}`;
     const before = known.get(key);
     if (before !== undefined) return before;
     const connectHost = facts.connectHost ? host : facts.connectHost;
-    const alike = treatmentOf(judge({ ...facts, sni: host, connectHost, clientCertificateDemanded })) === wanted;
+    const alike = treatmentOf(judge({ ...facts, sni: host, connectHost, ...other })) === wanted;
     known.set(key, alike);
     return alike;
   };

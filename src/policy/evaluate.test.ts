@@ -423,6 +423,30 @@ describe("Version limits", () => {
   });
 });
 
+describe("A client that is known to refuse the node's certificates for a host", () => {
+  const known = { certificateRefused: true };
+  test("Is bypassed where the flow would be decrypted", () => {
+    assert.equal(line(policy().onHello({ ...HELLO, ...known })), "bypass by learnt in sni");
+    assert.equal(
+      line(policy({ rules: rules("decrypt host=www.example.com") }).onHello({ ...HELLO, ...known })),
+      "bypass by learnt in sni",
+    );
+    assert.equal(
+      line(policy().onCertificate({ ...CONNECT, ...known, certificate: GOOD })),
+      "bypass by learnt in certificate",
+    );
+  });
+  test("Is not bypassed where policy drops, or the host or address is on the decrypt list", () => {
+    const dropping = policy({ rules: rules("drop host=www.example.com") });
+    assert.equal(line(dropping.onHello({ ...HELLO, ...known })), "drop by r0 in sni");
+    for (const entry of ["www.example.com", HELLO.server!.address]) {
+      const listed = policy({ lists: { bypass: [], decrypt: [entry] } });
+      assert.doesNotMatch(line(listed.onHello({ ...HELLO, ...known })), /learnt/);
+      assert.doesNotMatch(line(listed.onCertificate({ ...HELLO, ...known, certificate: GOOD })), /learnt/);
+    }
+  });
+});
+
 describe("A server that demands a client certificate", () => {
   const known = { clientCertificateDemanded: true };
   test("Is given the action on the hello when the flow would be decrypted", () => {

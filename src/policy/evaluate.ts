@@ -114,6 +114,7 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
   const missing = inclined === "decrypt" ? refuseMissingKey(source, facts, "sni") : undefined;
   if (missing !== undefined) return missing;
   if (demand && inclined === "decrypt" && facts.clientCertificateDemanded) return clientCertificate(source, "sni");
+  if (demand && inclined === "decrypt" && isLearnt(order, view, facts)) return learnt("sni");
   return committed && step.phase === "sni" ? verdictOf(step, view) : undefined;
 }
 
@@ -143,6 +144,7 @@ function conclude({ source, order }: Compiled, facts: KnownFacts): Verdict {
   const missing = refuseMissingKey(source, facts, "certificate");
   if (missing !== undefined) return missing;
   if (facts.clientCertificateDemanded) return clientCertificate(source, "certificate");
+  if (isLearnt(order, view, facts)) return learnt("certificate");
   return { ...judged, provisional: view.certificate === undefined };
 }
 
@@ -177,6 +179,16 @@ function byDefault(source: PolicySource): Verdict {
 function clientCertificate({ clientCertificate: { action } }: PolicySource, phase: Phase): Verdict {
   const reason = "The server demands a client certificate, which only the client has";
   return { action, phase, rule: "client certificate", reason, provisional: false };
+}
+
+/** What is on the decrypt list stays decrypted, whatever clients refuse. */
+function isLearnt(order: Order, view: View, { certificateRefused }: KnownFacts): boolean {
+  return certificateRefused === true && !decidingSteps(order, view).some(({ group }) => group === "decrypt list");
+}
+
+function learnt(phase: Phase): Verdict {
+  const reason = "This client has refused the node's certificate for this host again and again: policy.learn";
+  return { action: "bypass", phase, rule: "learnt", reason, provisional: false };
 }
 
 function final(verdict: Verdict | undefined): Verdict | undefined {

@@ -19,6 +19,8 @@ export interface Facts {
   readonly upgraded?: boolean | undefined;
   /** The server is known to demand a client certificate, which the node does not have. */
   readonly clientCertificateDemanded?: boolean | undefined;
+  /** The client has refused the node's certificates for this host again and again, and policy.learn wants that learnt. */
+  readonly certificateRefused?: boolean | undefined;
   /** The node holds a key for the server: inbound. */
   readonly keyHeld?: boolean | undefined;
   /** The protocols that the client offers by ALPN. */

@@ -10,6 +10,7 @@ import { order } from "../policy/explain.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
 import { createKeyOperations } from "./key-operations.ts";
+import { listSuggestions } from "./pinning.ts";
 import type { NodeState } from "./state.ts";
 import { gatherStatistics } from "./statistics.ts";
 
@@ -42,6 +43,7 @@ export function createOperations(
     ...createKeyOperations(state, reloadKeys),
     caches: async () => listCaches(state),
     flushCaches: (name) => flushCaches(state, name),
+    suggestions: () => listSuggestions(state, Date.now()),
     store: () => state.sharing.fleet?.state(),
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,

@@ -23,6 +23,7 @@ import { createKeyReader } from "../pki/keys/key-source.ts";
 import { removeDrafts } from "../pki/keys/secret-file.ts";
 import { createVault } from "../pki/keys/vault.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
+import { createRefusals } from "../policy/refusals.ts";
 import { LiveTable } from "../sessions/table.ts";
 import { watchTools } from "../tools/heartbeat.ts";
 import { createReturnsDirectory } from "../tools/returns.ts";
@@ -188,6 +189,8 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
     liveRecord: new LiveRecord(),
     sessions,
     demanding,
+    refusals: createRefusals(),
+    pinning: createKnownServers(10_000),
     sharing,
     returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),

@@ -7,6 +7,7 @@ import type { Mint } from "../pki/issue/mint.ts";
 import type { KeyFolder } from "../pki/keys/key-folder.ts";
 import type { KeyReader } from "../pki/keys/key-source.ts";
 import type { KnownServers } from "../policy/known-servers.ts";
+import type { Refusals } from "../policy/refusals.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
@@ -38,6 +39,9 @@ export interface NodeState {
   /** Who the workers are. Undefined: the supervisor's own user. */
   readonly workerUser: WorkerUser | undefined;
   readonly demanding: KnownServers;
+  /** What clients refuse, and what policy.learn has made of it. */
+  readonly refusals: Refusals;
+  readonly pinning: KnownServers;
   readonly sharing: Sharing;
   /** For connections of the node's own: heartbeats through tools, and looks whether a port is free. */
   readonly loop: Loop;

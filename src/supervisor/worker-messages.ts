@@ -3,6 +3,7 @@ import { log } from "../log.ts";
 import type { SessionNews, ToWorker } from "../messages.ts";
 import type { MintRequest } from "../pki/issue/mint.ts";
 import type { Applied } from "../sessions/table.ts";
+import { noticeRefusals } from "./pinning.ts";
 import type { NodeState } from "./state.ts";
 
 /** Handles one message of a worker, and sends the answer when it wants one. */
@@ -72,7 +73,9 @@ export function learnDemanding({ demanding, workers }: NodeState, server: string
 }
 
 /** Hands changes of the live table to the history and to the API's event streams. */
-export function publish({ history, subscribers, liveRecord }: NodeState, applied: Applied): void {
+export function publish(state: NodeState, applied: Applied): void {
+  const { history, subscribers, liveRecord } = state;
+  noticeRefusals(state, applied.closed);
   history.record(applied.closed);
   liveRecord.note(applied, performance.now());
   for (const listener of subscribers) listener(applied);

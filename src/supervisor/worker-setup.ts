@@ -18,6 +18,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     keys: keystore.keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),
+    pinning: state.pinning.entries(),
     resumption: {
       secret: state.sharing.secret,
       generation: state.active.generation,

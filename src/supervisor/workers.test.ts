@@ -69,6 +69,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     keys: [],
     roots: [],
     demanding: [],
+    pinning: [],
     user: undefined,
     resumption: { secret: new Uint8Array(32), generation: "", ticketKeys: [] },
     failedTools: [],

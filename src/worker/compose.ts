@@ -13,6 +13,7 @@ import { createJudge } from "../pki/verify/judge.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
 import { monitor } from "../policy/monitor.ts";
+import { refusalKey } from "../policy/refusals.ts";
 import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
@@ -85,7 +86,7 @@ const MOST_VERIFIED = 10_000;
 /** What this worker learns about servers, the supervisor tells the others. */
 function serverMemories(
   { config: { policy } }: WorkerSetup,
-  { demanding, offering, tell }: Pick<WorkerState, "demanding" | "offering" | "tell">,
+  { demanding, offering, pinning, tell }: Pick<WorkerState, "demanding" | "offering" | "pinning" | "tell">,
 ): ServerMemories {
   const { action, optional, for: time } = policy.clientCertificate;
   // Of this setup alone: the roots may change with the next.
@@ -110,6 +111,8 @@ function serverMemories(
       has: (server) => verified.has(server, Date.now()),
       learn: (server) => verified.learn(server, Date.now() + VERIFIED),
     },
+    refusesCertificate: (client, host, port) =>
+      policy.learn !== undefined && pinning.has(refusalKey(client, host, port), Date.now()),
     offeringTls: {
       has: (server) => offering.has(server, Date.now()),
       learn(server) {

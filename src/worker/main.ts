@@ -41,6 +41,7 @@ const LIMITS = {
   issued: 4_000,
   contexts: 2_000,
   demanding: 10_000,
+  pinning: 10_000,
   offering: 10_000,
   verified: 2_000,
   revocation: 10_000,
@@ -136,6 +137,8 @@ function createState(setup: WorkerSetup): WorkerState {
   });
   const demanding = createKnownServers(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const pinning = createKnownServers(LIMITS.pinning);
+  for (const [server, until] of setup.pinning) pinning.learn(server, until);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
   const loop = new Loop();
   loop.report = ({ message }) => log.warn(message);
@@ -150,6 +153,7 @@ function createState(setup: WorkerSetup): WorkerState {
     verified: createVerifiedCache(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
+    pinning,
     offering: createKnownServers(LIMITS.offering),
     sessions: { clients, servers },
     tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
@@ -176,7 +180,7 @@ function createState(setup: WorkerSetup): WorkerState {
 }
 
 function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined): void {
-  const { mint, demanding, offering, traffic, returns } = state;
+  const { mint, demanding, offering, pinning, traffic, returns } = state;
   switch (message.kind) {
     case "minted":
       mint.settle(message.request, message.minted);
@@ -186,6 +190,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       break;
     case "demanding":
       demanding.learn(message.server, message.until);
+      break;
+    case "pinning":
+      pinning.learn(message.server, message.until);
       break;
     case "offering":
       offering.learn(message.server, message.until);
@@ -219,9 +226,18 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
 }
 
 function flush(state: WorkerState, wanted: CacheName | undefined): void {
-  const { issued, contexts, verified, revocation, demanding } = state;
+  const { issued, contexts, verified, revocation, demanding, pinning } = state;
   const { clients, servers } = state.sessions;
-  const caches = { issued, contexts, verified, revocation, demanding, sessions: clients, "server-sessions": servers };
+  const caches = {
+    issued,
+    contexts,
+    verified,
+    revocation,
+    demanding,
+    pinning,
+    sessions: clients,
+    "server-sessions": servers,
+  };
   for (const [name, cache] of Object.entries(caches)) if (wanted === undefined || wanted === name) cache.flush();
 }
 
@@ -256,7 +272,7 @@ function tellStatus(state: WorkerState): Promise<void> {
 }
 
 function cachesOf(state: WorkerState): WorkerStatus["caches"] {
-  const { issued, contexts, verified, revocation, demanding, tickets, serverSessions } = state;
+  const { issued, contexts, verified, revocation, demanding, pinning, tickets, serverSessions } = state;
   const { clients, servers } = state.sessions;
   const cache = (
     name: CacheName,
@@ -269,6 +285,7 @@ function cachesOf(state: WorkerState): WorkerStatus["caches"] {
     cache("verified", LIMITS.verified, verified),
     cache("revocation", LIMITS.revocation, revocation),
     cache("demanding", LIMITS.demanding, demanding),
+    cache("pinning", LIMITS.pinning, pinning),
     cache("server-sessions", serverSessions, servers),
     // The supervisor reports how many there are: it has the sessions of all workers, and makes the ticket keys.
     cache("sessions", 0, { hits: clients.hits, misses: clients.misses, size: 0 }),

@@ -44,6 +44,8 @@ export interface WorkerState extends LegMemory {
   /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
   readonly demanding: KnownServers;
   readonly offering: KnownServers;
+  /** Clients that refuse the node's certificates, with their hosts. */
+  readonly pinning: KnownServers;
   readonly tickets: { keys: TicketKeys; hits: number; misses: number };
   /** Takes the supervisor's answer to a search for a session. */
   readonly settle: WorkerSessions["settle"];
