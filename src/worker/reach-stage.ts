@@ -11,6 +11,8 @@ import type { Endpoint } from "../vocabulary.ts";
 /** ms after which the names of the node's places are resolved again, and ms for one of them. */
 const FRESH = 30_000;
 const PATIENCE = 5_000;
+/** ms that the first sessions wait for a resolver. */
+const FIRST = 1_000;
 
 /** The node's own places, by configuration and now. */
 export interface OwnPlaces {
@@ -20,7 +22,8 @@ export interface OwnPlaces {
 
 /** Names are resolved now, and from time to time again while they are asked for. */
 export function openPlaces(configured: WorkerSetup["reach"]["places"], now = () => performance.now()): OwnPlaces {
-  let places: readonly Place[] = [];
+  // What is no name needs no resolver.
+  let places: readonly Place[] = configured.map(({ host, port }) => ({ port, addresses: isIP(host) ? [host] : [] }));
   let resolvedAt = now();
   const hasNames = configured.some(({ host }) => isIP(host) === 0);
   const refresh = async () => {
@@ -28,7 +31,7 @@ export function openPlaces(configured: WorkerSetup["reach"]["places"], now = () 
     const earlier = places;
     places = await Promise.all(configured.map((place, index) => resolvePlace(place, earlier[index])));
   };
-  const ready = refresh();
+  const ready = hasNames && Promise.race([refresh(), new Promise((resolve) => setTimeout(resolve, FIRST).unref())]);
   return {
     async includes(to, host) {
       await ready;
