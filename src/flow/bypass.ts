@@ -57,23 +57,23 @@ function relayTls(story: Story, layer: TlsLayer, verdict: Verdict, { client, ser
   // Not the whole hello, which would stay in memory until the version is chosen.
   const hello = { format, serverName, serverAddress, alpnProtocols, versions, cipherSuites, supportedGroups };
   const rules = { hello, ...condition };
-  const byVersions = condition.isForbidden !== undefined;
+  const byServer = condition.isForbidden ? "versions" : condition.beyondNode ? "undecryptable" : "second hello";
   const fault = streams.watchHellos(client, server, rules);
-  return cutOn(fault, story, { client, server, byVersions }, relayBypassed(story, client, server, flow));
+  return cutOn(fault, story, { client, server, byServer }, relayBypassed(story, client, server, flow));
 }
 
 /** Cuts the relay when the peers do what policy does not bypass. Answers why the session is over. */
 async function cutOn(
   fault: Promise<PeerError | undefined>,
   { session }: Story,
-  { client, server, byVersions }: Ends & { readonly byVersions: boolean },
+  { client, server, byServer }: Ends & { readonly byServer: string },
   relayed: Promise<string>,
 ): Promise<string> {
   let found: PeerError | undefined;
   void fault.then((error) => {
     found = error;
     if (!error) return;
-    const rule = byVersions && error.side === "server" ? "versions" : "second hello";
+    const rule = error.side === "server" ? byServer : "second hello";
     session.note({ verdict: "drop", phase: "sni", rule, reason: error.message });
     client.reset();
     server.reset();

@@ -34,6 +34,22 @@ test("A server that refuses: its alert goes on to the client, before tools and c
   ]);
 });
 
+test("A server that may speak only what the node cannot is bypassed late, or dropped, as policy says", async () => {
+  const refusing = { serverLeg: refused, leavesOut: () => true };
+  const passed = await runSession(refusing);
+  assert.deepEqual(stepsAfter("legs.server on server", passed.steps), LATE_BYPASS);
+  assert.equal(passed.record.rule, "undecryptable");
+  const onUndecryptable = () => verdict("drop", "sni", "undecryptable");
+  const dropped = await runSession({ ...refusing, onUndecryptable });
+  assert.equal(dropped.record.verdict, "drop");
+  assert.ok(dropped.steps.includes("legs.refuse client: handshake_failure"));
+});
+
+test("A server cannot get out of what its certificate would decide by refusing the node", async () => {
+  const { record } = await runSession({ serverLeg: refused, leavesOut: () => true, isOpen: () => true });
+  assert.notEqual(record.verdict, "bypass");
+});
+
 test("A server that resets the connection in the handshake: so does the node with the client", async () => {
   const serverLeg = () => failure(ALERTS.handshake_failure, { cause: "network", code: "ECONNRESET" });
   const { steps } = await runSession({ serverLeg });

@@ -44,11 +44,9 @@ export async function afterServerRefusal(story: Story, layer: TlsLayer, failure:
   return failure.reason;
 }
 
-function verdictOnRefusal(
-  { node: { policy, servers } }: Story,
-  { facts, serverKey }: TlsLayer,
-  failure: LegFailure,
-): Verdict | undefined {
+function verdictOnRefusal(story: Story, layer: TlsLayer, failure: LegFailure): Verdict | undefined {
+  const { policy, servers } = story.node;
+  const { facts, serverKey } = layer;
   const verdict = policy.verdictSoFar(facts);
   const inclined = (verdict.instead ?? verdict).action;
   if (policy.verifies(verdict)) return unverified(`it showed no certificate. ${failure.reason}`);
@@ -61,7 +59,31 @@ function verdictOnRefusal(
     return policy.verdictSoFar({ ...facts, clientCertificateDemanded: true });
   }
   if (failure.alert === ALERTS.protocol_version) return policy.serverBelowMin(facts);
+  const undecryptable = verdictBeyondNode(story, layer, failure);
+  if (undecryptable) return undecryptable;
   return verdict.instead && { ...verdict, instead: { ...verdict.instead, reason: `It would fail: ${failure.reason}` } };
+}
+
+/** What a server says that has nothing in common with what it was offered. */
+const NOTHING_IN_COMMON: readonly number[] = [
+  ALERTS.handshake_failure,
+  ALERTS.insufficient_security,
+  ALERTS.unknown_psk_identity,
+];
+
+/**
+ * The verdict for a server that may speak only what the client offered and this node cannot. While the session passes, it may choose
+ * nothing else: a server must not get out of decryption by refusing the node.
+ */
+function verdictBeyondNode(
+  { node: { legs, policy } }: Story,
+  { facts, received: { hello } }: TlsLayer,
+  { cause, alert }: LegFailure,
+): Verdict | undefined {
+  if (cause !== "alert" || !NOTHING_IN_COMMON.includes(alert) || !legs.leavesOut(hello)) return undefined;
+  if (policy.isOpen(facts)) return undefined;
+  const why = "The server refused what this node can offer of the client's hello";
+  return { ...policy.onUndecryptable(facts, why), beyondNode: true };
 }
 
 /**

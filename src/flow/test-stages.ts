@@ -44,6 +44,8 @@ export interface Answers {
   onNotTls(facts: KnownFacts): Verdict | undefined;
   onUndecryptable(facts: KnownFacts, why: string): Verdict;
   whyUndecryptable(): string | undefined;
+  /** The client offers what the node cannot. */
+  leavesOut(): boolean;
   /** `time` counts the calls, from 1. */
   detect(time: number): Reading<Sighting>;
   watch(): Watch | undefined;
@@ -290,6 +292,7 @@ class World {
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
         whyUndecryptable: () => whyUndecryptable?.(),
+        leavesOut: () => this.#answers.leavesOut?.() ?? false,
         refuse: (client, alert) => {
           this.#step(`legs.refuse ${nameOf(client)}: ${nameAlert(alert)}`);
           return alert;

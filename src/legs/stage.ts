@@ -14,7 +14,7 @@ import type { VersionRange } from "./offer.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 import type { ServerResumption } from "./server-session.ts";
-import { whyUndecryptable } from "./undecryptable.ts";
+import { leavesOut, whyUndecryptable } from "./undecryptable.ts";
 
 /** The TLS sessions with the two peers. */
 export interface LegStage {
@@ -33,6 +33,8 @@ export interface LegStage {
   ): Promise<ClientLeg | LegFailure>;
   /** Why TLS of this client cannot be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. */
   whyUndecryptable(hello: ClientHello, keyHeld: boolean): string | undefined;
+  /** Whether the client offers suites, groups or a pre-shared key that the node cannot offer to the server. */
+  leavesOut(hello: ClientHello): boolean;
   /**
    * Ends a connection on which no TLS is spoken yet, with a fatal alert. `hello`: the client's, if it has sent one. Answers the alert as
    * the client's version has it.
@@ -108,6 +110,7 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
     },
     client: (client, received, presented, agreed) =>
       openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
+    leavesOut,
     whyUndecryptable: (hello, keyHeld) => whyUndecryptable(hello, settings, keyHeld),
     refuse(client, alert, hello) {
       // A client that speaks nothing newer than SSL 3.0 knows neither TLS records nor the alerts that TLS added.

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
-import { whyUndecryptable } from "./undecryptable.ts";
+import { leavesOut, whyUndecryptable } from "./undecryptable.ts";
 
 const STANDARD = { versions: { min: "TLSv1.2", max: "TLSv1.3" }, dhBits: 4096 } as const;
 const OLD = { versions: { min: "SSLv3", max: "TLSv1.3" }, dhBits: 4096 } as const;
@@ -61,4 +61,12 @@ test("SSL 3.0 has 3DES and RC4 where policy allows it", () => {
 
 test("Where the node holds the server's key, the kind of that key is not guessed", () => {
   assert.equal(whyUndecryptable({ ...GO, ...TLS_1_3, signatureAlgorithms: [0x0807] }, STANDARD, true), undefined);
+});
+
+test("What a client offers that the node cannot is told: suites, groups and a pre-shared key", () => {
+  const plain = { ...GO, pskIdentity: undefined, cipherSuites: [0x1301, 0x00ff], supportedGroups: [0x001d] };
+  assert.equal(leavesOut(plain), false);
+  assert.equal(leavesOut({ ...plain, cipherSuites: [0x1301, 0x000a] }), true);
+  assert.equal(leavesOut({ ...plain, supportedGroups: [0x001d, 0x6399] }), true);
+  assert.equal(leavesOut({ ...plain, pskIdentity: Buffer.of(1) }), true);
 });

@@ -1,7 +1,8 @@
 import { suitesFor } from "../ssl3/suites.ts";
 import { VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
-import { groupWithin } from "../wire/groups.ts";
+import { groupById, groupWithin } from "../wire/groups.ts";
+import { SIGNALLING_SUITES } from "../wire/numbers.ts";
 import { suiteById } from "../wire/suites.ts";
 import { highestShared, offerFor, type VersionRange } from "./offer.ts";
 
@@ -23,6 +24,16 @@ export function whyUndecryptable(
   if (canUse12(hello, offer.minVersion !== "TLSv1.3", keyHeld)) return undefined;
   if (offer.maxVersion !== "TLSv1.3") return "The client verifies no signature that this node can make";
   return whyNot13(hello, keyHeld, dhBits);
+}
+
+/** Whether the client offers suites, groups or a pre-shared key that the node cannot offer to the server. */
+export function leavesOut({ cipherSuites, supportedGroups, pskIdentity }: ClientHello): boolean {
+  const signals: readonly number[] = Object.values(SIGNALLING_SUITES);
+  return (
+    pskIdentity !== undefined ||
+    cipherSuites.some((id) => !suiteById(id) && !signals.includes(id)) ||
+    supportedGroups.some((id) => !groupById(id))
+  );
 }
 
 /** TLS 1.2 and below work with one of the suites. */

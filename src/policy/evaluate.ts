@@ -49,6 +49,8 @@ export interface Policy {
 export interface PassingCondition {
   /** The flow passes because of its versions: the peers may not agree on one of these. */
   readonly isForbidden?: (version: number) => boolean;
+  /** The flow passes because the server refused the node: it may choose nothing that the node can do. */
+  readonly beyondNode?: boolean;
 }
 
 /** Compiles a policy. Values that the configuration's checks refuse match nothing. */
@@ -65,8 +67,10 @@ export function compilePolicy(source: PolicySource): Policy {
     verifies: (verdict) => verifies(source, verdict),
     namesAlike: (facts, learnt) => namesAlike(compiled.order, onCertificate, facts, learnt),
     isOpen: (facts) => isOpen(compiled, facts),
-    whilePassing: ({ rule }) =>
-      rule === "versions" ? { isForbidden: (version) => forbidsPassing(source, version) } : {},
+    whilePassing: ({ rule, beyondNode }) => ({
+      ...(rule === "versions" && { isForbidden: (version) => forbidsPassing(source, version) }),
+      ...(beyondNode && { beyondNode }),
+    }),
     serverBelowMin(facts) {
       const verdict = verdictSoFar(facts);
       return verdict.action === "decrypt" ? refuseServerVersions(source) : verdict;

@@ -56,6 +56,8 @@ export interface Verdict {
   readonly tools?: readonly string[] | undefined;
   /** The rule forbids HTTP/2. */
   readonly alpn?: "http/1.1" | undefined;
+  /** The server refused all that the node can do, so it may choose nothing of that while the session passes. */
+  readonly beyondNode?: true;
   /** Monitor mode: the verdict that this one stands for. */
   readonly instead?: Pick<Verdict, "action" | "phase" | "rule" | "reason"> | undefined;
 }

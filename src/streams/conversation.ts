@@ -2,6 +2,7 @@ import type { Agreement } from "../detect/starttls/dialogue.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
 import { type FoundTls, type SearchProgress, TlsSearch } from "../detect/starttls/tls-search.ts";
 import type { End } from "../engine/end.ts";
+import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 
 /** An agreement of the peers, and when it was made, in ms since the epoch. */
@@ -154,8 +155,9 @@ export class UpgradableConversation {
     this.#stopReading();
     const what = progress.kind === "tls" ? progress.found : progress.agreement;
     const begun = { ...what, at: Date.now() };
-    if (side === "client") this.#whenWritten(this.#fromClient + progress.at, () => this.#next.resolve(begun));
-    else this.#next.resolve(begun);
+    // Where nobody begins TLS with the server, nothing need be there before.
+    if (side === "server" || this.#patience === undefined) this.#next.resolve(begun);
+    else this.#whenWritten(this.#fromClient + progress.at, this.#patience, () => this.#next.resolve(begun));
   }
 
   /** Bytes that may begin TLS wait for more, but not forever: the other side may wait for them. */
@@ -186,11 +188,15 @@ export class UpgradableConversation {
   }
 
   /** What the client says last must be with the server before the node speaks to the server. */
-  #whenWritten(length: number, then: () => void): void {
+  #whenWritten(length: number, patience: number, then: () => void): void {
     const { server } = this.#ends;
+    const late = new NetworkError("What the client said before TLS did not reach the server in time", "ETIMEDOUT");
+    // A tool may change what passes, and keep it.
+    const timer = setTimeout(() => this.#next.reject(late), patience).unref();
     const look = (total: number) => {
       if (total - this.#before < length) return;
       server.onWritten = undefined;
+      clearTimeout(timer);
       then();
     };
     server.onWritten = look;

@@ -50,6 +50,10 @@ function play(lines: readonly Line[], rules: Partial<ExchangeRules> = {}, piece 
 }
 
 const OTHER = /^The client's second ClientHello names another host, no\.example$/;
+const beyond = { beyondNode: true };
+const OLD_SUITE = serverHello(0x0303, false, { suite: 0x000a });
+const OTHER_GROUP = serverHello(0x0304, false, { extensions: [Buffer.from("003300066399000200ff", "hex")] });
+const PRE_SHARED = serverHello(0x0304, false, { extensions: [Buffer.from("002900020000", "hex")] });
 const above12 = { isForbidden: (version: number) => version >= 0x0303 };
 
 const SSLV2_HELLO: ExchangeRules["hello"] = {
@@ -161,6 +165,10 @@ const CASES: [title: string, lines: Line[], rules: Partial<ExchangeRules>, expec
     above12,
     /chose TLSv1\.3,/,
   ],
+  ["What the node cannot do passes: a suite", script(">", FIRST, "<", OLD_SUITE), beyond, "settled"],
+  ["A group", script(">", FIRST, "<", OTHER_GROUP), beyond, "settled"],
+  ["A pre-shared key", script(">", FIRST, "<", PRE_SHARED), beyond, "settled"],
+  ["What it could have done is a fault", script(">", FIRST, "<", serverHello(0x0304)), beyond, /had refused/],
   ["So is a retry", script(">", FIRST, "<", RETRY_REQUEST), above12, /chose TLSv1\.3,/],
   ["So is what is no ServerHello", script(">", FIRST, "<", Buffer.from("HTTP/1.1")), above12, /are not a ServerHello/],
   ["So are records of data", script(">", FIRST, "<", EARLY), above12, /are not a ServerHello/],

@@ -2,9 +2,11 @@ import { PeerError } from "../errors.ts";
 import { nameVersion, type Side, SSLV2 } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { type ClientHello, readClientHello } from "./client-hello.ts";
+import { groupById } from "./groups.ts";
 import { HANDSHAKE_TYPES } from "./numbers.ts";
 import { type PlaintextItem, PlaintextRecords } from "./plaintext-records.ts";
 import { readServerHello, type ServerHello } from "./server-hello.ts";
+import { suiteById } from "./suites.ts";
 
 /** What a policy may have judged, and a second ClientHello must repeat: RFC 8446, section 4.1.2, says what may change in it. */
 const REPEATED = ["alpnProtocols", "versions", "cipherSuites", "supportedGroups"] as const;
@@ -16,6 +18,8 @@ export interface ExchangeRules {
   readonly hello: JudgedHello;
   /** Whether the session passes because of its version: then the server may choose none of these. */
   readonly isForbidden?: ((version: number) => boolean) | undefined;
+  /** The session passes because the server refused all that the node can do: it may choose nothing of that. */
+  readonly beyondNode?: boolean | undefined;
 }
 
 /**
@@ -76,22 +80,25 @@ export class HelloExchange {
   }
 
   #judgeServer(item: PlaintextItem): void {
-    const { isForbidden, hello } = this.#rules;
+    const { isForbidden, beyondNode, hello } = this.#rules;
     if (item.kind === "message") {
       if (item.type === HANDSHAKE_TYPES.server_hello) this.#judgeServerHello(item.body);
       return;
     }
     // A server of SSL 2.0 answers in a format of its own.
-    if (isForbidden && hello.versions[0] !== SSLV2)
+    if ((isForbidden || beyondNode) && hello.versions[0] !== SSLV2)
       throw broken("The server's first bytes are not a ServerHello", "server");
     this.#isSettled = true;
   }
 
   #judgeServerHello(body: Buffer): void {
-    const { version, retry } = this.#read(body);
+    const chosen = this.#read(body);
+    const { version, retry } = chosen;
     if (this.#rules.isForbidden?.(version)) {
       throw broken(`The server chose ${nameVersion(version)}, which policy does not bypass`, "server");
     }
+    if (this.#rules.beyondNode && canDo(chosen))
+      throw broken("The server chose what it had refused to this node before", "server");
     if (!retry) {
       this.#isSettled = true;
       return;
@@ -107,10 +114,15 @@ export class HelloExchange {
     try {
       return readServerHello(body);
     } catch (error) {
-      if (!(error instanceof PeerError) || this.#rules.isForbidden) throw error;
-      return { version: 0, retry: false };
+      if (!(error instanceof PeerError) || this.#rules.isForbidden || this.#rules.beyondNode) throw error;
+      return { version: 0, retry: false, suite: 0, group: undefined, preShared: false };
     }
   }
+}
+
+/** The node could have spoken with the server in this way: what it cannot do is a suite, a group, or a pre-shared key. */
+function canDo({ suite, group, preShared }: ServerHello): boolean {
+  return !preShared && suiteById(suite) !== undefined && (group === undefined || groupById(group) !== undefined);
 }
 
 const WORDS: Readonly<Record<(typeof REPEATED)[number], string>> = {

@@ -7,6 +7,11 @@ export interface ServerHello {
   readonly version: number;
   /** It is a HelloRetryRequest (section 4.1.4): the client sends a second ClientHello. */
   readonly retry: boolean;
+  readonly suite: number;
+  /** The group of key_share (section 4.2.8); undefined: it has none, as before TLS 1.3. */
+  readonly group: number | undefined;
+  /** The server took a pre-shared key of the client's (section 4.2.11). */
+  readonly preShared: boolean;
 }
 
 /** SHA-256 of "HelloRetryRequest", in place of the random. */
@@ -18,15 +23,20 @@ export function readServerHello(body: Uint8Array): ServerHello {
   const legacyVersion = reader.u16();
   const retry = RETRY.equals(reader.take(32));
   reader.vector8();
-  // The suite and the compression method.
-  reader.take(3);
+  const suite = reader.u16();
+  // The compression method.
+  reader.take(1);
   // Before RFC 3546 there is no extensions block.
   const extensions = new Reader(reader.remaining > 0 ? reader.vector16() : Buffer.alloc(0), "the ServerHello");
   let version = legacyVersion;
+  let group: number | undefined;
+  let preShared = false;
   while (extensions.remaining > 0) {
     const type = extensions.u16();
-    const data = new Reader(extensions.vector16(), "supported_versions of the ServerHello");
+    const data = new Reader(extensions.vector16(), `extension ${type} of the ServerHello`);
     if (type === EXTENSIONS.supported_versions) version = data.u16();
+    if (type === EXTENSIONS.key_share) group = data.u16();
+    preShared ||= type === EXTENSIONS.pre_shared_key;
   }
-  return { version, retry };
+  return { version, retry, suite, group, preShared };
 }

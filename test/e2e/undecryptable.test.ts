@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import net from "node:net";
 import { after, before, describe, test } from "node:test";
-import { GET } from "../clients.ts";
+import tls from "node:tls";
+import { connectThrough, GET } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
@@ -94,4 +98,56 @@ describe("TLS that cannot be decrypted", needs("openssl", "gnutls-bin"), () => {
     assert.notEqual(dropped.code, 0);
     assert.partialDeepStrictEqual(await node.session(`psk-strict.${DOMAIN}`), { verdict: "drop", rule: "strict" });
   });
+
+  test("A server that speaks only what the client offers besides is bypassed once it has refused the node", async () => {
+    for (const [way, name, more] of [
+      [ports.psk, `psk-13.${DOMAIN}`, ["-tls1_3"]],
+      [ports.psk, `psk-or-not.${DOMAIN}`, ["-tls1_2", "-cipher", "PSK-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"]],
+    ] as const) {
+      const to = ["-connect", `127.0.0.1:${way}`, "-servername", name, "-psk", KEY, ...more, "-ign_eof"];
+      const { stdout, stderr } = await run(program("openssl"), ["s_client", ...to], { input: GET, within: 20_000 });
+      assert.match(stdout, /HTTP\/1\.0 200 ok/i, stderr);
+      const record = await node.session(name);
+      assert.partialDeepStrictEqual(record, { verdict: "bypass", rule: "undecryptable" });
+      assert.match(record.reason ?? "", /^The server refused what this node can offer/);
+    }
+  });
+
+  test("A server that refuses the node and then chooses what it refused is cut off", async () => {
+    const { certificate, key } = pki.server.ecdsa;
+    const secureContext = tls.createSecureContext({ cert: readFileSync(certificate), key: readFileSync(key) });
+    let visits = 0;
+    await using server = await listening((socket) => {
+      visits += 1;
+      if (visits % 2 === 1) return void socket.once("data", () => socket.end(Buffer.from("15030300020228", "hex")));
+      const stream = new tls.TLSSocket(socket, { isServer: true, secureContext });
+      stream.on("error", () => {}).once("secure", () => stream.end("secret"));
+    });
+    const name = `liar.${DOMAIN}`;
+    const socket = (await connectThrough(node.proxy, `127.0.0.1:${server.port}`)).socket;
+    const client = tls.connect({
+      ...{ socket, servername: name, rejectUnauthorized: false, ecdhCurve: "X25519:P-256" },
+      // A suite that the node leaves out.
+      ...{ ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256:PSK-AES128-GCM-SHA256", maxVersion: "TLSv1.2" },
+      pskCallback: () => null,
+    });
+    await assert.rejects(once(client, "data"));
+    assert.equal(visits, 2);
+    assert.partialDeepStrictEqual(await node.session(name), {
+      ...{ verdict: "drop", rule: "undecryptable" },
+      reason: "The server chose what it had refused to this node before",
+    });
+  });
 });
+
+async function listening(accept: (socket: net.Socket) => void): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = net.createServer((socket) => accept(socket.on("error", () => {})));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      server.close();
+    },
+  };
+}

@@ -48,9 +48,14 @@ export function serverNames(...names: readonly (readonly [type: number, name: st
 const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
 
 /** A ServerHello in one record, for the version that the server chooses; with `retry` it is a HelloRetryRequest. */
-export function serverHello(version: number, retry = false): Buffer {
-  const chosen = version > 0x0303 ? vector16(u16(43), vector16(u16(version))) : Buffer.alloc(0);
-  const fields = [u16(Math.min(version, 0x0303)), retry ? RETRY : Buffer.alloc(32, 7), vector8(), u16(0x1301), u8(0)];
+export function serverHello(
+  version: number,
+  retry = false,
+  { suite = 0x1301, extensions = [] }: { suite?: number; extensions?: readonly Buffer[] } = {},
+): Buffer {
+  const versions = version > 0x0303 ? [u16(43), vector16(u16(version))] : [];
+  const chosen = versions.length + extensions.length > 0 ? vector16(...versions, ...extensions) : Buffer.alloc(0);
+  const fields = [u16(Math.min(version, 0x0303)), retry ? RETRY : Buffer.alloc(32, 7), vector8(), u16(suite), u8(0)];
   const body = Buffer.concat([...fields, chosen]);
   return record(CONTENT_TYPES.handshake, 0x0303, Buffer.concat([u8(HANDSHAKE_TYPES.server_hello), vector24(body)]));
 }
