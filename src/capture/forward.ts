@@ -3,6 +3,7 @@ import type { End } from "../engine/end.ts";
 import { listenConfigured } from "../engine/listen.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, BegunWith } from "./arrival.ts";
+import { beginningWhereUnderstood } from "./header-sense.ts";
 import { arriveRefused, beginningWith } from "./headers.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
 import { behindProxies, type ProxyFront } from "./proxy-front.ts";
@@ -11,7 +12,8 @@ export interface ForwardListener {
   readonly name: string;
   readonly address: { readonly host: string; readonly port: number };
   readonly server: { readonly host: string; readonly port: number };
-  readonly proxyProtocol?: (ProxyFront & { readonly toServer: boolean }) | undefined;
+  /** `toServer`: whether the server gets the header too; undefined: if it understands it. */
+  readonly proxyProtocol?: (ProxyFront & { readonly toServer?: boolean | undefined }) | undefined;
 }
 
 export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
@@ -19,11 +21,15 @@ export function openForward(listener: ForwardListener, context: CaptureContext):
   const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
   const where = { ...listener.address, shared: workers > 1 };
   const front = listener.proxyProtocol;
+  const whereUnderstood = beginningWhereUnderstood(dialOut, () => performance.now());
+  const dialFor = (header: Buffer) => {
+    if (front?.toServer === undefined) return whereUnderstood(header);
+    return front.toServer ? beginningWith(dialOut, header) : dialOut;
+  };
   const accept = behindProxies(front, context, {
     plain: (client, from) => arrive(arriveForward(client, from, listener, dialOut)),
     fronted({ client, from, begunWith, header }) {
-      const dialWith = front?.toServer ? beginningWith(dialOut, header) : dialOut;
-      arrive(arriveForward(client, from, listener, dialWith, begunWith));
+      arrive(arriveForward(client, from, listener, dialFor(header), begunWith));
     },
     refused: (client, from, reason) =>
       arrive(arriveRefused(client, from, { listener: listener.name, mode: "forward" }, reason)),

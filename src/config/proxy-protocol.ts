@@ -10,7 +10,10 @@ const from = z
   .optional()
   .meta({ description: "The load balancers: addresses, subnets, ranges.", anyOf: ONE_OR_MORE });
 
-const toServer = z.boolean().default(true).describe("Whether the server gets the header too.");
+const toServer = z
+  .boolean()
+  .optional()
+  .describe("Whether the server gets the header too. Absent: if it understands it.");
 
 const DESCRIPTION =
   "Connections begin with a header of the PROXY protocol, version 1 or 2, and the client's address is the one in it. true: all do; from: those from these addresses, and others have none.";
@@ -47,6 +50,6 @@ export function proxyProtocol() {
 }
 
 export function proxyProtocolToServer() {
-  const description = `${DESCRIPTION} The server gets the header too, unless toServer is false.`;
+  const description = `${DESCRIPTION} toServer: whether the server gets the header too; absent: if it understands it.`;
   return setting(z.strictObject({ from, toServer }), description);
 }

@@ -16,7 +16,7 @@ import { haproxy, haproxyWith } from "../tools/proxies.ts";
 const [CLIENT, DROPPED] = ["127.0.0.5", "127.0.0.66"];
 
 /** Listeners of the node, each behind a port of HAProxy for version 1 and one for version 2. */
-const LISTENERS = ["aware", "unaware", "unexpected", "plain", "stranger"] as const;
+const LISTENERS = ["aware", "unaware", "without", "unexpected", "plain", "stranger"] as const;
 const WAYS = [...LISTENERS, "explicit"] as const;
 type Way = (typeof WAYS)[number];
 
@@ -55,7 +55,8 @@ describe("The PROXY protocol in front of the node", needs("haproxy", "nginx-ligh
           { ...expecting, proxyProtocol: true },
           { name: "open", mode: "explicit", address: `127.0.0.1:${portOf("open")}` },
           forward("aware", portOf("aware server"), { proxyProtocol: from }),
-          forward("unaware", server.port, { proxyProtocol: { ...from, toServer: false } }),
+          forward("unaware", server.port, { proxyProtocol: from }),
+          forward("without", server.port, { proxyProtocol: { ...from, toServer: false } }),
           forward("unexpected", portOf("aware server"), {}),
           forward("plain", portOf("plain server"), {}),
           forward("stranger", portOf("aware server"), { proxyProtocol: { from: "192.0.2.1-192.0.2.9" } }),
@@ -131,11 +132,13 @@ describe("The PROXY protocol in front of the node", needs("haproxy", "nginx-ligh
       assert.partialDeepStrictEqual(session, { client: { address: DROPPED }, verdict: "drop", rule: "that client" });
     });
 
-    test(`A server that knows no header gets none with toServer: false, version ${version}`, async () => {
-      const { page, session, stderr } = await fetchPage("unaware", version, CLIENT, "https://localhost/negotiated");
-      assert.match(page, /^TLSv1\.3 .* localhost$/, stderr);
-      assert.partialDeepStrictEqual(session, { client: { address: CLIENT }, verdict: "decrypt" });
-    });
+    for (const way of ["unaware", "without"] as const) {
+      test(`A server that understands no header gets none, ${way}, version ${version}`, async () => {
+        const { page, session, stderr } = await fetchPage(way, version, CLIENT, "https://localhost/negotiated");
+        assert.match(page, /^TLSv1\.3 .* localhost$/, stderr);
+        assert.partialDeepStrictEqual(session, { client: { address: CLIENT }, verdict: "decrypt" });
+      });
+    }
 
     test(`The proxy takes the header, for CONNECT and for plain HTTP, version ${version}`, async () => {
       const tls = await fetchPage("explicit", version, CLIENT, `https://localhost:${server.port}/negotiated`);
