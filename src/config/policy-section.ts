@@ -177,7 +177,7 @@ export const POLICY = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "Bypass by a list or rule for hosts only if the server holds a trusted certificate for the host that the client names; otherwise drop. The node asks by a handshake of its own, and remembers the answer for 10 minutes.",
+      "Bypass by a list or rule for hosts only if the server holds a trusted certificate for the host that the client names; otherwise drop. Judged in the passing certificate up to TLS 1.2, else by a handshake of the node's own.",
     ),
   notTls: notTls
     .default("pass")

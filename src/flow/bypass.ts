@@ -1,11 +1,12 @@
 import type { End } from "../engine/end.ts";
-import type { PeerError } from "../errors.ts";
+import { PeerError } from "../errors.ts";
 import type { Verdict } from "../policy/facts.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { relayUnchanged } from "./relaying.ts";
 import { redial, refuseClient, type Story, type TlsLayer } from "./story.ts";
 import { leaveConversation } from "./upgrade.ts";
+import { doubtAbout, passingCertificate, unverified } from "./verification.ts";
 
 /** The part of a session's story in which the policy says bypass: the peers' own TLS passes as it is. */
 
@@ -56,9 +57,13 @@ function relayTls(story: Story, layer: TlsLayer, verdict: Verdict, { client, ser
   const { alpnProtocols, versions, cipherSuites, supportedGroups } = others;
   // Not the whole hello, which would stay in memory until the version is chosen.
   const hello = { format, serverName, serverAddress, alpnProtocols, versions, cipherSuites, supportedGroups };
-  const rules = { hello, ...condition };
-  const byServer = condition.isForbidden ? "versions" : condition.beyondNode ? "undecryptable" : "second hello";
-  const fault = streams.watchHellos(client, server, rules);
+  const certificate = policy.verifies(verdict) ? passingCertificate(layer) : undefined;
+  const fault = streams.watchHellos(client, server, { hello, ...condition, certificate }, async (ders) => {
+    const shown = story.node.legs.shown(ders);
+    const doubt = shown ? await doubtAbout(story, layer, verdict, shown) : unverified("its certificate cannot be read");
+    return doubt && new PeerError(doubt.reason, ALERTS.bad_certificate, { side: "server" });
+  });
+  const byServer = condition.isForbidden ? "versions" : condition.beyondNode ? "undecryptable" : "verifyBypass";
   return cutOn(fault, story, { client, server, byServer }, relayBypassed(story, client, server, flow));
 }
 

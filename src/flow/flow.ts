@@ -30,7 +30,8 @@ import {
 import { dropNotTls, unwantedNotTls, verdictOnHello } from "./untreated.ts";
 import { relayUnwatched } from "./unwatched.ts";
 import { type ConversationOutcome, converse, layerInside, lookInside, resumeConversation } from "./upgrade.ts";
-import { bypassVerified, doubtAbout } from "./verify-bypass.ts";
+import { doubtAbout } from "./verification.ts";
+import { bypassVerified } from "./verify-bypass.ts";
 
 /**
  * One session, from its first byte to its last. Read this file first. Answers with the arrival of the next session on the client's

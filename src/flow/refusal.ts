@@ -4,7 +4,7 @@ import type { Verdict } from "../policy/facts.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { bypassLate } from "./bypass.ts";
 import { noteVerdict, refuseClient, type Story, type TlsLayer } from "./story.ts";
-import { unverified } from "./unverified.ts";
+import { unverified } from "./verification.ts";
 
 /** The part of a session's story in which somebody refuses: the policy, the server, or an error. */
 

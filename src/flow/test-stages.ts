@@ -291,6 +291,7 @@ class World {
           fake(client).name = `TLS on ${nameOf(client)}`;
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
+        shown: () => undefined,
         whyUndecryptable: () => whyUndecryptable?.(),
         leavesOut: () => this.#answers.leavesOut?.() ?? false,
         refuse: (client, alert) => {

@@ -1,6 +1,7 @@
 import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
 import type { Writer } from "../engine/writer.ts";
+import type { ShownCertificate } from "../pki/verify/judge.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
 import { asSsl3Alert } from "../ssl3/alerts.ts";
@@ -14,6 +15,7 @@ import type { VersionRange } from "./offer.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 import type { ServerResumption } from "./server-session.ts";
+import { readShown } from "./shown-chain.ts";
 import { leavesOut, whyUndecryptable } from "./undecryptable.ts";
 
 /** The TLS sessions with the two peers. */
@@ -31,6 +33,8 @@ export interface LegStage {
     presented: PresentedCertificates,
     agreed: { readonly alpn: string | undefined; readonly scope: ResumptionScope },
   ): Promise<ClientLeg | LegFailure>;
+  /** What a server showed in a handshake that is not the node's, in DER. Undefined: it cannot be read. */
+  shown(ders: readonly Buffer[]): ShownCertificate | undefined;
   /** Why TLS of this client cannot be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. */
   whyUndecryptable(hello: ClientHello, keyHeld: boolean): string | undefined;
   /** Whether the client offers suites, groups or a pre-shared key that the node cannot offer to the server. */
@@ -111,6 +115,10 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
     client: (client, received, presented, agreed) =>
       openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
     leavesOut,
+    shown(ders) {
+      const read = readShown(ders);
+      return read && { certificate: read.chain[0], ders: read.ders, key: read.key };
+    },
     whyUndecryptable: (hello, keyHeld) => whyUndecryptable(hello, settings, keyHeld),
     refuse(client, alert, hello) {
       // A client that speaks nothing newer than SSL 3.0 knows neither TLS records nor the alerts that TLS added.

@@ -7,8 +7,11 @@ import { helloMessage, inRecords, serverHello, serverNames } from "../../test/re
 import type { End } from "../engine/end.ts";
 import { relay, type Tap } from "../engine/relay.ts";
 import { endAndSocket } from "../engine/test-ends.ts";
+import { PeerError } from "../errors.ts";
 import { createClientHelloReader } from "../wire/client-hello-reader.ts";
 import type { ExchangeRules } from "../wire/hello-exchange.ts";
+import { record } from "../wire/record.ts";
+import { u8, vector24 } from "../wire/writer.ts";
 import { watchHellos } from "./hello-watch.ts";
 
 const named = (name: string) => inRecords(helloMessage({ extensions: [[0, serverNames([0, name])]] }));
@@ -16,13 +19,25 @@ const FIRST = named("bank.example");
 const RETRY = serverHello(0x0304, true);
 const MIB = 1024 * 1024;
 
+const entry = (text: string) => vector24(Buffer.from(text));
+const CERTIFICATE = record(
+  22,
+  0x0303,
+  Buffer.concat([u8(11), vector24(vector24(Buffer.concat([entry("leaf"), entry("issuer")])))]),
+);
+
 /** A relay between two sockets of Node's whose hellos are watched. */
-async function watched(t: TestContext, taps: readonly Tap[] = [], rules: Partial<ExchangeRules> = {}) {
+async function watched(
+  t: TestContext,
+  taps: readonly Tap[] = [],
+  rules: Partial<ExchangeRules> = {},
+  judge: Parameters<typeof watchHellos>[3] = async () => undefined,
+) {
   const [near, client] = await endAndSocket(t);
   const [far, server] = await endAndSocket(t);
   const sighting = createClientHelloReader().push(FIRST);
   assert.ok(sighting.kind === "hello");
-  const fault = watchHellos(near, far, { hello: sighting.hello, ...rules });
+  const fault = watchHellos(near, far, { hello: sighting.hello, ...rules }, judge);
   const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
   const over = relay(near, far, { meter, taps, idle: 60_000 });
   return { client, server, ends: [near, far] as const, fault, over, meter };
@@ -110,6 +125,31 @@ test("A ServerHello with a version that may not pass never arrives whole", async
   await left(client);
   assert.equal(client.bytesRead, 0);
 });
+
+for (const isGood of [true, false]) {
+  test(`A certificate of TLS 1.2 passes ${isGood ? "once it has been judged" : "never, if it is refused"}`, async (t) => {
+    const judged = Promise.withResolvers<PeerError | undefined>();
+    const asked = Promise.withResolvers<readonly Buffer[]>();
+    const judge = (ders: readonly Buffer[]) => {
+      asked.resolve(ders);
+      return judged.promise;
+    };
+    const { client, server, ends, fault } = await watched(t, [], { certificate: "must" }, judge);
+    client.write(FIRST);
+    await hear(server, FIRST.length);
+    const flight = Buffer.concat([serverHello(0x0303), CERTIFICATE, Buffer.from("and more")]);
+    server.write(flight);
+    assert.deepEqual(await asked.promise, [Buffer.from("leaf"), Buffer.from("issuer")]);
+    judged.resolve(isGood ? undefined : new PeerError("It is refused", 42));
+    assert.equal((await fault)?.message, isGood ? undefined : "It is refused");
+    if (isGood) assert.ok((await hear(client, flight.length)).equals(flight));
+    else {
+      for (const end of ends) end.close();
+      await left(client);
+      assert.ok(client.bytesRead < serverHello(0x0303).length + CERTIFICATE.length);
+    }
+  });
+}
 
 /** The socket's peer has ended the connection, in any way. */
 async function left(socket: Socket): Promise<void> {

@@ -23,8 +23,16 @@ export interface StreamStage {
   detect(client: End, server: End, agreed?: boolean): Promise<Reading<Sighting>>;
   /** Reads the ClientHello that the client has begun; it stays with its end, from where `begun` ends. Throws PeerError. */
   hello(client: End, begun: Buffer): Promise<Reading<Sighting>>;
-  /** Looks at the hellos of two peers whose TLS a relay is about to carry. Resolves with why to cut it; undefined: all is well. */
-  watchHellos(client: End, server: End, rules: ExchangeRules): Promise<PeerError | undefined>;
+  /**
+   * Looks at the hellos of two peers whose TLS a relay is about to carry, and has the server's certificates judged where the rules say
+   * so. Resolves with why to cut it; undefined: all is well.
+   */
+  watchHellos(
+    client: End,
+    server: End,
+    rules: ExchangeRules,
+    judge: (ders: readonly Buffer[]) => Promise<PeerError | undefined>,
+  ): Promise<PeerError | undefined>;
   /**
    * The header of the PROXY protocol that the client begins with; the bytes stay with their ends. `begun`: the client's bytes so far.
    * Undefined: there is none. Throws NetworkError.

@@ -17,6 +17,7 @@ const RETRY_REQUEST = serverHello(0x0304, true);
 const WARNING = Buffer.from("15030300020170", "hex");
 const CHANGE = Buffer.from("140303000101", "hex");
 const EARLY = record(23, 0x0303, Buffer.alloc(300));
+const NEW_TICKET = record(22, 0x0303, Buffer.from("04000006000000000000", "hex"));
 const FIRST = named("bank.example");
 
 type Line = readonly [Side, Buffer];
@@ -172,6 +173,25 @@ const CASES: [title: string, lines: Line[], rules: Partial<ExchangeRules>, expec
   ["So is a retry", script(">", FIRST, "<", RETRY_REQUEST), above12, /chose TLSv1\.3,/],
   ["So is what is no ServerHello", script(">", FIRST, "<", Buffer.from("HTTP/1.1")), above12, /are not a ServerHello/],
   ["So are records of data", script(">", FIRST, "<", EARLY), above12, /are not a ServerHello/],
+  [
+    "After a bypass that is to be verified, a session that goes back to an earlier one shows no certificate",
+    script(">", FIRST, "<", serverHello(0x0303), "<", NEW_TICKET, "<", CHANGE),
+    { certificate: "may" },
+    "settled",
+  ],
+  [
+    "A client without an earlier session must be shown one",
+    script(">", FIRST, "<", serverHello(0x0303), "<", CHANGE),
+    { certificate: "must" },
+    /showed no certificate/,
+  ],
+  [
+    "A server without a certificate is not verified",
+    script(">", FIRST, "<", serverHello(0x0303), "<", Buffer.from("160303000400000000", "hex").fill(12, 5, 6)),
+    { certificate: "may" },
+    /showed no certificate/,
+  ],
+  ["In TLS 1.3 it is encrypted", script(">", FIRST, "<", serverHello(0x0304)), { certificate: "may" }, "settled"],
   [
     "A server of SSL 2.0 answers its client as it likes",
     script(">", FIRST, "<", Buffer.from("8030040001", "hex")),

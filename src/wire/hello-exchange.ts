@@ -1,10 +1,11 @@
 import { PeerError } from "../errors.ts";
-import { nameVersion, type Side, SSLV2 } from "../vocabulary.ts";
+import { nameVersion, type Side, SSLV2, VERSIONS } from "../vocabulary.ts";
 import { ALERTS } from "./alert.ts";
 import { type ClientHello, readClientHello } from "./client-hello.ts";
 import { groupById } from "./groups.ts";
 import { HANDSHAKE_TYPES } from "./numbers.ts";
 import { type PlaintextItem, PlaintextRecords } from "./plaintext-records.ts";
+import { Reader } from "./reader.ts";
 import { readServerHello, type ServerHello } from "./server-hello.ts";
 import { suiteById } from "./suites.ts";
 
@@ -20,6 +21,11 @@ export interface ExchangeRules {
   readonly isForbidden?: ((version: number) => boolean) | undefined;
   /** The session passes because the server refused all that the node can do: it may choose nothing of that. */
   readonly beyondNode?: boolean | undefined;
+  /**
+   * Up to TLS 1.2, where it is not encrypted, the server's certificate is to be judged before it passes whole. "must": the server
+   * shows one; "may": it may go back to an earlier session instead.
+   */
+  readonly certificate?: "must" | "may" | undefined;
 }
 
 /**
@@ -38,6 +44,8 @@ export class HelloExchange {
   #retried = false;
   #isClientReadable = true;
   #isSettled = false;
+  #awaitsCertificate = false;
+  #certificates: readonly Buffer[] | undefined;
 
   constructor(rules: ExchangeRules) {
     this.#rules = rules;
@@ -48,6 +56,15 @@ export class HelloExchange {
     return this.#isSettled;
   }
 
+  /** The server's certificates in DER, which wait to be judged: nothing of the server's passes until `accept`. */
+  get certificates(): readonly Buffer[] | undefined {
+    return this.#certificates;
+  }
+
+  accept(): void {
+    this.#isSettled = true;
+  }
+
   /**
    * How many of a side's bytes may pass; the others come again, in front of the next. A message passes whole only once it has been
    * judged. Throws PeerError when the peers do what must not be.
@@ -56,11 +73,13 @@ export class HelloExchange {
     // A hello in the format of SSLv2 names no host, and no second one follows.
     const isOpaque = side === "client" && (this.#rules.hello.format === "sslv2" || !this.#isClientReadable);
     if (this.#isSettled || isOpaque) return bytes.length;
+    if (side === "server" && this.#certificates) return 0;
     const records = this.#sides[side];
     for (const item of records.read(bytes.subarray(this.#held[side]))) {
       if (side === "client") this.#judgeClient(item);
       else this.#judgeServer(item);
       if (this.#isSettled) return bytes.length;
+      if (side === "server" && this.#certificates) return 0;
     }
     this.#held[side] = records.isInMessage ? 1 : 0;
     return bytes.length - this.#held[side];
@@ -81,6 +100,11 @@ export class HelloExchange {
 
   #judgeServer(item: PlaintextItem): void {
     const { isForbidden, beyondNode, hello } = this.#rules;
+    if (this.#awaitsCertificate) {
+      this.#readCertificate(item);
+      return;
+    }
+    if (item.kind === "change") return;
     if (item.kind === "message") {
       if (item.type === HANDSHAKE_TYPES.server_hello) this.#judgeServerHello(item.body);
       return;
@@ -100,13 +124,27 @@ export class HelloExchange {
     if (this.#rules.beyondNode && canDo(chosen))
       throw broken("The server chose what it had refused to this node before", "server");
     if (!retry) {
-      this.#isSettled = true;
+      this.#awaitsCertificate = this.#rules.certificate !== undefined && version <= VERSIONS["TLSv1.2"];
+      this.#isSettled = !this.#awaitsCertificate;
       return;
     }
     // RFC 8446, section 4.1.4: "unexpected_message" for a second one in the same connection.
     if (this.#retried || !this.#isClientReadable)
-      throw broken("The server sent a HelloRetryRequest out of place", "server");
+      throw broken("The server sent a HelloRetryRequest out of place", "client");
     this.#retried = true;
+  }
+
+  /** RFC 5246, section 7.4.2. */
+  #readCertificate(item: PlaintextItem): void {
+    if (item.kind === "message" && item.type === HANDSHAKE_TYPES.certificate) {
+      const list = new Reader(new Reader(item.body, "the Certificate").vector24(), "the certificates");
+      const certificates: Buffer[] = [];
+      while (list.remaining > 0) certificates.push(Buffer.from(list.vector24()));
+      this.#certificates = certificates;
+    } else if (item.kind === "message" && item.type === HANDSHAKE_TYPES.new_session_ticket) {
+      // An abbreviated handshake gives a new ticket first: RFC 5077, section 3.3.
+    } else if (item.kind === "change" && this.#rules.certificate === "may") this.#isSettled = true;
+    else throw broken("The server showed no certificate", "server");
   }
 
   /** One that cannot be read is the client's to refuse, unless the version matters. */

@@ -8,6 +8,8 @@ import { beginsRecord, HANDSHAKE_HEADER, RECORD_HEADER } from "./record.ts";
 export type PlaintextItem =
   | { readonly kind: "message"; readonly type: number; readonly body: Buffer }
   | { readonly kind: "data" }
+  /** change_cipher_spec: what follows is encrypted, except in TLS 1.3, where it means nothing. */
+  | { readonly kind: "change" }
   | { readonly kind: "unreadable" };
 
 /** The largest handshake message that is read, in bytes: that of a ClientHello. */
@@ -15,7 +17,7 @@ const MAX_MESSAGE = 0x10000;
 
 /**
  * Follows one side of a connection that is not ours through its records, in pieces of any size, for as long as they may be
- * plaintext. change_cipher_spec and alerts are passed over: peers read on behind them (RFC 8446, appendix D.4).
+ * plaintext. Alerts are passed over, and change_cipher_spec may be: peers read on behind them (RFC 8446, appendix D.4).
  */
 export class PlaintextRecords {
   readonly #header = Buffer.alloc(RECORD_HEADER);
@@ -39,6 +41,7 @@ export class PlaintextRecords {
         rest = this.#readHeader(rest);
         if (!this.#isReadable) yield { kind: "unreadable" };
         else if (this.#left > 0 && this.#type === CONTENT_TYPES.application_data) yield { kind: "data" };
+        else if (this.#left > 0 && this.#type === CONTENT_TYPES.change_cipher_spec) yield { kind: "change" };
         continue;
       }
       const piece = rest.subarray(0, this.#left);

@@ -48,6 +48,11 @@ export class Reader {
     return this.#vector(this.u16(), min);
   }
 
+  /** A vector with a three-byte length. */
+  vector24(): Buffer {
+    return this.take(this.u24());
+  }
+
   /** The rest, as two-byte numbers. */
   u16s(): number[] {
     if (this.remaining % 2 !== 0) throw this.#malformed("a list of two-byte values has an odd length");
