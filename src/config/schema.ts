@@ -94,6 +94,8 @@ function oneSecret(
 const timeout = (standard: string) => duration({ min: "1ms", max: "24d" }).prefault(standard);
 
 const count = z.int().min(1).max(10_000_000);
+/** More handshakes than an office behind one address has under way at a time. */
+const HANDSHAKES = 512;
 const perClientLimits = z.strictObject({
   sessions: count.optional().describe("The most sessions of one client."),
   halfOpen: count
@@ -101,10 +103,15 @@ const perClientLimits = z.strictObject({
     .describe(
       "The most sessions of one client that have not shown their protocol yet. Above it, the oldest of them ends.",
     ),
+  handshakes: count
+    .default(HANDSHAKES)
+    .describe(
+      "The most TLS handshakes of one client that are under way. Above it, they wait for one of the client's own to end.",
+    ),
 });
 
 const PER_CLIENT = z
-  .union([count.transform((sessions) => ({ sessions, halfOpen: sessions })), perClientLimits], {
+  .union([count.transform((sessions) => ({ sessions, halfOpen: sessions, handshakes: HANDSHAKES })), perClientLimits], {
     error: "neither a number from 1 to 10000000 nor { sessions, halfOpen }",
   })
   .prefault({})

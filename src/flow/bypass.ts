@@ -34,6 +34,7 @@ export function bypassOnHello(story: Story, layer: TlsLayer, verdict: Verdict): 
 export async function bypassLate(story: Story, layer: TlsLayer, verdict: Verdict): Promise<string> {
   const { node, session, connections, clientConnections } = story;
   if (layer.found) return refuseLate(story, layer, verdict);
+  story.endTurn?.();
   const { client } = leaveConversation(story) ?? layer;
   for (const connection of connections) if (!clientConnections.has(connection)) node.streams.close(connection);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });

@@ -53,6 +53,7 @@ export async function carry(arrival: Arrival, node: Node): Promise<Arrival | und
     const reason = endOnError(story, error);
     story.session.close(reason, alertsOf(story));
   } finally {
+    story.endTurn?.();
     story.chain?.release();
     for (const connection of story.connections) node.streams.close(connection);
   }
@@ -153,7 +154,8 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
 
 /** The server goes first: its certificate decides, and shapes the one that the client is shown. */
 async function intercept(story: Story, layer: TlsLayer): Promise<string> {
-  const { session } = story;
+  const { node, session } = story;
+  story.endTurn = await node.turns.take(session.client.address);
   const { leg, server } = await openServerLeg(story, layer, layer.received.hello);
   if (leg.kind === "failed") return afterServerRefusal(story, layer, leg);
 
@@ -219,6 +221,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   if (clientLeg.kind === "failed") return clientLeg.reason;
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
+  story.endTurn?.();
   noticeDemands(story, leg, layer.serverKey);
   const { version } = clientLeg.negotiated;
   return relayDecrypted(story, layerInside(story, layer, leg), { chain, flow, version, serverKey: layer.serverKey });

@@ -19,6 +19,7 @@ import type { Endpoint } from "../vocabulary.ts";
  */
 export interface Node {
   readonly sessions: SessionStage;
+  readonly turns: TurnStage;
   readonly streams: StreamStage;
   readonly policy: Policy;
   readonly reach: ReachStage;
@@ -29,6 +30,12 @@ export interface Node {
   readonly pki: PkiStage;
   readonly tools: ToolStage;
   readonly feeds: FeedStage;
+}
+
+/** Whose turn it is: no client's handshakes keep those of others waiting. */
+export interface TurnStage {
+  /** Resolves when this client may begin a handshake, with what ends its turn. Throws NetworkError when that takes too long. */
+  take(client: string): Promise<() => void>;
 }
 
 export interface SessionStage {

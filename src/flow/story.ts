@@ -31,6 +31,8 @@ export interface Story {
   refusal?: number;
   /** The client left while the node was busy with the server: nothing more is begun for it. */
   clientLeft?: "closed" | "reset";
+  /** Ends this client's turn for a handshake; undefined: none is under way. */
+  endTurn?: () => void;
   /** What the server asked for and did not get: a part of a sentence. */
   asked?: string;
   /** The session's way through the inline tools, once it is connected. */

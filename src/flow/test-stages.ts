@@ -108,6 +108,7 @@ export async function runSession(
   const client = world.end("client");
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record) },
+    turns: { take: async () => () => {} },
     reach: { refuse: async () => undefined },
     servers: {
       demandingCertificate: memory(demanding),

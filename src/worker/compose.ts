@@ -18,6 +18,7 @@ import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";
+import { ownerOf } from "./admission.ts";
 import { createReachStage, fetchSettings, type OwnPlaces, openPlaces } from "./reach-stage.ts";
 import { createSessionStage } from "./session-stage.ts";
 import type { WorkerState } from "./state.ts";
@@ -43,6 +44,9 @@ export function composeNode(
   };
   return {
     sessions: createSessionStage(state, () => admission.isOver),
+    turns: {
+      take: (client) => state.turns.take(ownerOf(client), handshakesFor(setup), timeouts.handshake),
+    },
     streams: createStreamStage(timeouts, admission.keep),
     policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
     reach: createReachStage(setup.reach, places, hasReturnPorts ? state.returns.awaitsPort : undefined),
@@ -54,6 +58,11 @@ export function composeNode(
     tools,
     feeds: { tap: (session) => openTaps(feeds, session, Date.now()) },
   };
+}
+
+/** The worker's share of what one client may have. */
+function handshakesFor({ config: { limits }, workers }: WorkerSetup): number {
+  return Math.ceil(limits.perClient.handshakes / workers);
 }
 
 type PkiState = Pick<WorkerState, "issued" | "trust" | "verified" | "revocation">;

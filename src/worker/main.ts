@@ -31,6 +31,7 @@ import { createAdmission } from "./admission.ts";
 import { createMintChannel } from "./mint-channel.ts";
 import { applySetup } from "./setup.ts";
 import type { WorkerState } from "./state.ts";
+import { createTurns } from "./turns.ts";
 
 /**
  * A worker: it accepts connections and carries whole sessions. Its parent, the supervisor, sends it its setup and gets
@@ -170,6 +171,7 @@ function createState(setup: WorkerSetup): WorkerState {
     tools: new Map(),
     traffic: createToolTraffic(setup.failedTools),
     returns: createReturns(loop, setup.workers === 1, tell),
+    turns: createTurns(),
     mint,
     settle,
     forgetSession: forget,

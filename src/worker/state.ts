@@ -18,6 +18,7 @@ import type { Returns } from "../tools/returns.ts";
 import type { Tool } from "../tools/tool.ts";
 import type { Admission } from "./admission.ts";
 import type { createMintChannel } from "./mint-channel.ts";
+import type { Turns } from "./turns.ts";
 
 /** What a worker works with. `setup.ts` changes what a new configuration changes; the rest outlives it. */
 export interface WorkerState extends LegMemory {
@@ -34,6 +35,8 @@ export interface WorkerState extends LegMemory {
   readonly traffic: ToolTraffic;
   readonly returns: Returns;
   readonly admission: Admission;
+  /** Of handshakes. */
+  readonly turns: Turns;
   readonly ledger: Ledger;
   /** The sessions of the arrivals that are carried. */
   readonly live: WeakMap<Arrival, LiveSession>;

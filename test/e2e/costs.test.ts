@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createServer as createHttps } from "node:https";
 import type net from "node:net";
+import { createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
 import { diffieHellmanGroup } from "../../src/engine/test-groups.ts";
-import { opensslClient } from "../clients.ts";
+import { curl, opensslClient } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { DOMAIN, makePki } from "../pki.ts";
-import { run } from "../processes.ts";
+import { run, until } from "../processes.ts";
 
 /** What a peer may have the node compute. */
 describe("What a handshake may cost", needs("openssl", "gnutls-bin"), () => {
@@ -108,3 +110,46 @@ describe("What a handshake may cost", needs("openssl", "gnutls-bin"), () => {
     });
   }
 });
+
+test(
+  "A client with many handshakes under way waits for its own, and keeps nobody else waiting",
+  needs("openssl", "curl"),
+  async () => {
+    const pki = await makePki();
+    const held: net.Socket[] = [];
+    const silent = createServer((socket) => held.push(socket.on("error", () => undefined)));
+    await once(silent.listen(0, "127.0.0.1"), "listening");
+    const { ecdsa } = pki.server;
+    const good = createHttps({ cert: readFileSync(ecdsa.certificate), key: readFileSync(ecdsa.key) }, (_, answer) => {
+      answer.end("served");
+    });
+    await once(good.listen(0, "127.0.0.1"), "listening");
+    const portOf = (server: net.Server) => (server.address() as net.AddressInfo).port;
+    await using node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { silent: portOf(silent), good: portOf(good) },
+      config: { workers: 1, limits: { perClient: { handshakes: 2 } }, timeouts: { handshake: "30s", drain: "100ms" } },
+    });
+    const ask = (listener: string, from: string, name: string) =>
+      curl({ port: node.forward(listener) }, node.primary, ["--interface", from, `https://${name}.${DOMAIN}/`]);
+
+    const stuck = [1, 2].map((at) => ask("silent", "127.0.0.1", `stuck-${at}`));
+    await until("two handshakes under way", () => held.length === 2);
+    let isServed = false;
+    const waiting = ask("good", "127.0.0.1", "waiting").then((outcome) => {
+      isServed = true;
+      return outcome;
+    });
+    await until("the third session", async () => (await node.sessions({ host: `waiting.${DOMAIN}` })).length === 1);
+    const other = await ask("good", "127.0.0.2", "other");
+    assert.equal(other.stdout, "served", other.stderr);
+    assert.equal(isServed, false);
+
+    for (const socket of held) socket.destroy();
+    assert.equal((await waiting).stdout, "served");
+    for (const one of stuck) assert.notEqual((await one).code, 0);
+    await node.stop();
+    silent.close();
+    good.close();
+  },
+);
