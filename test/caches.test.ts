@@ -25,6 +25,7 @@ const CACHES: Readonly<Record<string, number>> = {
   "src/legs/shown-chain.ts": 48,
   "src/pki/issue/issued.ts": 24,
   "src/pki/issue/mint.ts": 64,
+  "src/pki/issue/status-server.ts": 4,
   "src/pki/revocation/failures.ts": 1,
   "src/pki/revocation/revocation-cache.ts": 114,
   "src/pki/verify/judge.ts": 16,

@@ -30,6 +30,16 @@ const signing = z.strictObject({
   validity: duration({ min: "1h", max: "3650d" })
     .prefault("397d")
     .describe("The longest validity of an issued certificate."),
+  status: z
+    .strictObject({
+      address: hostPort().describe("Where the OCSP responder and the revocation lists listen."),
+      url: z
+        .url({ protocol: /^http$/, error: "not an http URL" })
+        .transform((url) => url.replace(/\/$/, ""))
+        .describe("How clients reach that address: http://node.example:8085. Named in issued certificates."),
+    })
+    .optional()
+    .describe("An OCSP responder and revocation lists for issued certificates, over plain HTTP. Absent: none."),
 });
 
 const inboundKey = z

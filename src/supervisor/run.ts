@@ -18,6 +18,7 @@ import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
 import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
 import { createMint } from "../pki/issue/mint.ts";
+import { openStatusServer } from "../pki/issue/status-server.ts";
 import { openKeyFolder } from "../pki/keys/key-folder.ts";
 import { createKeyReader } from "../pki/keys/key-source.ts";
 import { removeDrafts } from "../pki/keys/secret-file.ts";
@@ -128,6 +129,7 @@ async function startNode(
   const prepared = { loop, active, keyFolder, keyReader, authorities, inline, workerUser, startedAt: now };
   const state = createState(prepared, count, teardown);
   warnOfCapacity(state, log.warn.bind(log));
+  await openStatus(state, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);
   return { state, control };
@@ -184,7 +186,15 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
   const shortages = createShortageLog(counts, log.warn.bind(log));
   const state: NodeState = {
     ...prepared,
-    mint: createMint(authorities, { maxValidity: config.signing.validity, shared: sharing.certificates }, startedAt),
+    mint: createMint(
+      authorities,
+      {
+        maxValidity: config.signing.validity,
+        shared: sharing.certificates,
+        statusUrl: config.signing.status?.url,
+      },
+      startedAt,
+    ),
     history,
     liveRecord: new LiveRecord(),
     sessions,
@@ -226,6 +236,14 @@ async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void
   steps.push(() => workers.stop(0), reportUnseen(state));
   state.watch = watchConfiguredTools(state);
   steps.push(() => state.watch.close());
+}
+
+/** What clients are told about issued certificates, where the configuration wants it. */
+async function openStatus({ active, authorities }: NodeState, { steps }: Teardown): Promise<void> {
+  const { status } = active.loaded.config.signing;
+  if (!status) return;
+  const server = await openStatusServer(authorities, status.address);
+  steps.push(() => server.close());
 }
 
 /** Opens the API, tells the commands where it listens, and reloads on SIGHUP. */

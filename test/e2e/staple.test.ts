@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { writeOcspResponse } from "../../src/pki/revocation/test-answers.ts";
 import { dns, uri, type Written, write } from "../../src/pki/verify/test-cases/writing.ts";
@@ -16,7 +16,7 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makePki, saveIdentity } from "../pki.ts";
-import { run, until } from "../processes.ts";
+import { freePort, run, until } from "../processes.ts";
 
 const root = write({ ca: true, subject: "Root" });
 const MUST_STAPLE = encodeExtension(OID.tlsFeature, false, encode(TAG.sequence, encodeInteger(Buffer.from([5]))));
@@ -54,6 +54,7 @@ describe("A client that asks for the status of the certificate", needs("openssl"
     const [one, two] = [saveIdentity(pki, "stapling", [first]), saveIdentity(pki, "silent", [second])];
     origins.push(await opensslServer(one, { more: ["-status_file", join(pki.folder, "staple.der")] }));
     origins.push(await opensslServer(two), await opensslServer(pki.server.ecdsa));
+    const status = await freePort();
     const [stapler, other, any] = origins.map((origin) => origin.port);
     node = await startNode({
       trust: [rootFile, pki.root.certificate],
@@ -64,6 +65,7 @@ describe("A client that asks for the status of the certificate", needs("openssl"
           { hosts: [silent], ...two },
         ],
         policy: { revocation: { loopback: true } },
+        signing: { status: { address: `127.0.0.1:${status}`, url: `http://127.0.0.1:${status}/` } },
       },
     });
   });
@@ -104,6 +106,20 @@ describe("A client that asks for the status of the certificate", needs("openssl"
       await until("the session", async () => (await node.session(name)).verdict === "decrypt");
     });
   }
+
+  test("may ask the responder that an issued certificate names", async () => {
+    const way = { port: node.forward("any") };
+    const { stdout } = await opensslClient({ way, name: `asks.${DOMAIN}`, roots: node.primary });
+    const [pem = ""] = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(stdout) ?? [];
+    const issued = join(dirname(rootFile), "issued.pem");
+    writeFileSync(issued, pem);
+    const { infoAccess = "" } = new X509Certificate(pem);
+    const [, url = ""] = /OCSP - URI:(\S+)/.exec(infoAccess) ?? [];
+    const about = ["-issuer", node.primary, "-cert", issued, "-CAfile", node.primary, "-url", url];
+    const said = await run(program("openssl"), ["ocsp", ...about], { within: 30_000 });
+    assert.match(said.stderr, /Response verify OK/);
+    assert.match(said.stdout, /issued\.pem: good/);
+  });
 
   test("and one that does not ask gets none", async () => {
     const way = { port: node.forward("any") };

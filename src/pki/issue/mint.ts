@@ -13,6 +13,7 @@ import type { LeafKeyType } from "./leaf-kind.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
 import { writeGoodStatus } from "./status.ts";
+import { statusExtensions } from "./status-server.ts";
 
 /** A worker's request for a certificate. */
 export interface MintRequest extends LeafChoice {
@@ -82,6 +83,8 @@ export interface MintOptions {
   readonly rsaKeyUses?: number;
   readonly rsaKeyTime?: number;
   readonly shared?: SharedCertificates | undefined;
+  /** Where clients ask for the status of issued certificates; undefined: nowhere. */
+  readonly statusUrl?: string | undefined;
 }
 
 const HOUR = 3600 * 1000;
@@ -93,7 +96,7 @@ const DAY = 24 * HOUR;
  */
 export function createMint(authorities: Authorities, options: MintOptions, now: number): Mint {
   const { maxValidity = 90 * DAY, cacheSize = 10_000, cacheBytes = 64 * 2 ** 20, cacheTime = DAY, shared } = options;
-  const { rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
+  const { statusUrl, rsaPoolSize = 2, rsaKeyUses = 100, rsaKeyTime = DAY } = options;
   const rsaKeys = createRsaPool({ size: rsaPoolSize, uses: rsaKeyUses, time: rsaKeyTime }, now);
   const cache = new Cache<Minted>({
     entries: cacheSize,
@@ -115,7 +118,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
         return cached(found, cacheTime, at);
       }
       const key = await keyOf(request, at);
-      const minted = cached(await mint(request, authority, key, maxValidity, at), cacheTime, at);
+      const minted = cached(await mint(request, authority, key, { maxValidity, statusUrl }, at), cacheTime, at);
       count.minted += 1;
       shared?.put(name, minted.value, minted.until);
       return minted;
@@ -131,7 +134,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       // The name includes the CA: after its renewal no certificate of the old one is presented.
       const { keyType, hash = "" } = request;
       const choice = `${request.authority} ${keyType} ${hash} ${namesKey(request.names)}`.trimEnd();
-      const name = `${sha256(request.certificate)} ${authority.sha256} ${choice}`;
+      const name = `${sha256(request.certificate)} ${authority.sha256} ${choice} ${statusUrl ?? ""}`.trimEnd();
       return await cache.take(name, at, () => findOrMint(name, request, authority, at));
     },
     counters() {
@@ -160,7 +163,7 @@ async function mint(
   request: MintRequest,
   authority: Authority,
   key: IssuedKey,
-  maxValidity: number,
+  { maxValidity, statusUrl }: Pick<Required<MintOptions>, "maxValidity"> & Pick<MintOptions, "statusUrl">,
   now: number,
 ): Promise<Minted> {
   const original = mirror(request.certificate, request.names);
@@ -173,7 +176,10 @@ async function mint(
       subject: original.subject,
       ...validity,
       publicKey: key.publicKey,
-      extensions: mirrorExtensions(original, key.publicKey, request.keyType === "rsa", authority.keyId),
+      extensions: [
+        ...mirrorExtensions(original, key.publicKey, request.keyType === "rsa", authority.keyId),
+        ...(statusUrl === undefined ? [] : statusExtensions(statusUrl, authority)),
+      ],
     },
     authority.key,
     request.hash,

@@ -10,6 +10,7 @@ export const OID = {
   keyUsage: "551d0f",
   subjectAltName: "551d11",
   basicConstraints: "551d13",
+  cRLNumber: "551d14",
   reasonCode: "551d15",
   deltaCrlIndicator: "551d1b",
   issuingDistributionPoint: "551d1c",
