@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Proxy } from "./client.ts";
 import type { Host } from "./hosts.ts";
 import { BIG, UPLOAD } from "./origin.ts";
 import { descriptors, type Program, run, start, stop, usage } from "./processes.ts";
@@ -8,7 +9,7 @@ import { descriptors, type Program, run, start, stop, usage } from "./processes.
 export interface Way {
   readonly from: Host;
   readonly target: Target;
-  readonly proxy?: { readonly address: string; readonly port: number };
+  readonly proxy?: Proxy;
 }
 
 export interface Target {
@@ -177,7 +178,9 @@ async function transfer(way: Way, direction: "down" | "up", sessions: number, se
   const options = ["-q", "-k", "-s", "--http1.1", "--max-time", `${seconds}`, ...report];
   const where = ["--connect-to", `${SERVER_NAME}::${target.name}:`];
   const many = sessions > 1 ? ["--parallel", "--parallel-immediate", "--parallel-max", `${sessions}`] : [];
-  const through = proxy === undefined ? [] : ["--proxy", `http://${proxy.address}:${proxy.port}`];
+  const scheme = proxy?.tls ? "https" : "http";
+  const through =
+    proxy === undefined ? [] : ["--proxy-insecure", "--proxy", `${scheme}://${proxy.address}:${proxy.port}`];
   const output = await run("curl", [...options, ...where, ...many, ...through, ...targets], from);
   const rows = output
     .trim()

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { startClearline } from "./clearline.ts";
 import { HERE } from "./hosts.ts";
 import type { InlineSubject } from "./inline.ts";
@@ -13,8 +14,8 @@ import { startWithProxyTool } from "./proxy-tool.ts";
 interface Kind {
   /** The file that shows that its program is there, and the Debian package that brings it. */
   readonly needs?: { readonly file: string; readonly package: string };
-  /** It takes CONNECT. */
-  readonly isProxy?: true;
+  /** It takes CONNECT, "TLS": inside of TLS. */
+  readonly isProxy?: true | "TLS";
   /** The origin gives it tickets. */
   readonly resumes?: true;
   readonly start: (origin: Origin, port: number, target: number) => Promise<Program> | Program;
@@ -35,6 +36,7 @@ const KINDS = {
   },
   "clearline pcap-over-ip": { start: startWithReader },
   "clearline haproxy": { needs: { file: "/usr/sbin/haproxy", package: "haproxy" }, start: startWithProxyTool },
+  "clearline TLS in TLS": { isProxy: "TLS", start: startBeforeTlsProxy },
   sslsplit: { needs: { file: "/usr/bin/sslsplit", package: "sslsplit" }, start: startSslsplit },
   "nginx stream": { needs: NGINX_STREAM, start: nginxStream("proxy_ssl_session_reuse off;") },
   "nginx stream resumed": { needs: NGINX_STREAM, resumes: true, start: nginxStream("proxy_ssl_session_reuse on;") },
@@ -65,7 +67,8 @@ export async function startSubject(name: SubjectName, origin: Origin): Promise<S
   const port = await freePort();
   const program = await kind.start(origin, port, kind.resumes ? origin.resumingPort : origin.port);
   await listening(program, port);
-  const way = kind.isProxy ? { target, proxy: { address: HERE.address, port } } : { target: { ...target, port } };
+  const proxy = { address: HERE.address, port, ...(kind.isProxy === "TLS" && { tls: true as const }) };
+  const way = kind.isProxy ? { target, proxy } : { target: { ...target, port } };
   return { name, way: { from: HERE, ...way }, program };
 }
 
@@ -84,6 +87,16 @@ async function startWithReader(origin: Origin, port: number, target: number): Pr
   const script = `require("node:net").connect(${place}, "127.0.0.1").on("error", () => {}).resume()`;
   start(`reader ${place}`, process.execPath, ["-e", script]);
   return program;
+}
+
+/** A node in front of a proxy with TLS, whose CPU time does not count: it decrypts the TLS that leads to the proxy, and the TLS in it. */
+async function startBeforeTlsProxy(origin: Origin, port: number): Promise<Program> {
+  const place = await freePort();
+  const program = fileURLToPath(new URL("tls-proxy.ts", import.meta.url));
+  const key = join(WORKSHOP, "localhost.key");
+  const proxy = start(`tls-proxy ${place}`, process.execPath, [program, `${place}`, origin.certificate, key]);
+  await listening(proxy, place);
+  return forward({ policy: { startTls: { enabled: true } } })(origin, port, place);
 }
 
 function startSslsplit({ authority }: Origin, port: number, target: number): Program {

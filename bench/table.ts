@@ -88,6 +88,12 @@ export const GROUPS: readonly Group[] = [
     ],
   },
   {
+    name: "inside",
+    title: "TLS in the TLS that leads to a proxy, whose own CPU time does not count, beside TLS alone",
+    place: "loopback",
+    rows: rows(["down 1", "down 32", "sessions"], "clearline TLS in TLS", "clearline"),
+  },
+  {
     name: "latency",
     title: "Latency of small requests on open sessions",
     place: "loopback",
