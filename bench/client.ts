@@ -3,7 +3,7 @@ import net from "node:net";
 import tls from "node:tls";
 
 /** A proxy that takes CONNECT. */
-export interface Proxy {
+export interface ProxyPlace {
   readonly address: string;
   readonly port: number;
   /** It takes it inside of TLS. */
@@ -13,7 +13,7 @@ export interface Proxy {
 /** The clients of the bench are programs of their own, in the network namespace of the client. Their argument is a job. */
 export interface Job {
   readonly target: { readonly name: string; readonly address: string; readonly port: number };
-  readonly proxy?: Proxy;
+  readonly proxy?: ProxyPlace;
 }
 
 /** The one group of all handshakes, so that no subject has cheaper ones than another. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Proxy } from "./client.ts";
+import type { ProxyPlace } from "./client.ts";
 import type { Host } from "./hosts.ts";
 import { BIG, UPLOAD } from "./origin.ts";
 import { descriptors, type Program, run, start, stop, usage } from "./processes.ts";
@@ -9,7 +9,7 @@ import { descriptors, type Program, run, start, stop, usage } from "./processes.
 export interface Way {
   readonly from: Host;
   readonly target: Target;
-  readonly proxy?: Proxy;
+  readonly proxy?: ProxyPlace;
 }
 
 export interface Target {
