@@ -62,7 +62,7 @@ describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
     test(`A session that would be ${what} passes as it is, and its record says so`, async () => {
       const { code, stderr } = await visit(way, host);
       assert.equal(code, 0, stderr);
-      const search = monitored[1] === "network" ? { listener: way } : { host };
+      const search = monitored[1] === "network" ? { listener: way } : { sni: host };
       const session = await sessionOf(search);
       const { verdict, rule, presented } = session;
       assert.deepEqual([verdict, rule, presented], ["bypass", "monitor", null]);
