@@ -249,6 +249,15 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
       assert.deepEqual(since(a, before), ["/1", "/2"]);
     });
 
+    test("A CONNECT behind plain requests makes a tunnel", async () => {
+      const before = a!.asked.length;
+      const to = `127.0.0.1:${a!.port}`;
+      const connect = `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`;
+      const heard = await say("explicit", get(a, "/1") + connect + plain("/2", "ok.test"), /(?:\r\n\r\nA.*){2}$/s);
+      assert.match(heard, /A(?:HTTP\/1\.1 200 Connection established)\r\n\r\nHTTP/);
+      assert.deepEqual(since(a, before), ["/1", "/2"]);
+    });
+
     test("Hosts behind one forwarding port share the connection to their server, unless a tool is in between", async () => {
       const before = a!.asked.length;
       const requests = ["one.test", "two.test", "one.test"].map((host) => plain("/", host)).join("");
