@@ -51,8 +51,13 @@ describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
   const visit = (way: string, host: string) =>
     curl({ port: node.forward(way) }, pki.root.certificate, [`https://${host}/negotiated`]);
 
+  // The search also finds sessions by the names in the certificate.
   const sessionOf = (search: Readonly<Record<string, string>>) =>
-    until("a judged session", async () => (await node.sessions(search)).find(({ monitored }) => monitored !== null));
+    until("a judged session", async () =>
+      (await node.sessions(search)).find(
+        ({ monitored, sni }) => monitored !== null && (search["host"] === undefined || sni === search["host"]),
+      ),
+    );
 
   for (const [what, way, host, monitored] of [
     ["decrypted", "site", `www.${DOMAIN}`, ["decrypt", "certificate", "default"]],
