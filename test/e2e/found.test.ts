@@ -358,6 +358,15 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
     });
   });
 
+  test("Where policy drops what is not TLS, plain HTTP is answered with 403, and its server hears nothing", async () => {
+    script = { greeting: "", answers: {}, begin: "never" };
+    heard = "";
+    const answer = await fetch(`http://127.0.0.1:${node.forward("strict")}/`);
+    assert.equal(answer.status, 403);
+    assert.match(await answer.text(), /The rule drops what is not TLS/);
+    assert.equal(heard, "");
+  });
+
   test("Where policy drops what is not TLS, a known dialogue passes up to TLS, and no further without it", async () => {
     script = { greeting: "220 hi\r\n", answers: SMTP, begin: "STARTTLS" };
     const good = await speak(["EHLO a", "STARTTLS"], "strict");
