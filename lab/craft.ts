@@ -121,6 +121,11 @@ export function synInFragments(syn: CraftedSyn, hardware: Pick<Way, "source" | "
   });
 }
 
+/** The same frame with a priority and without a VLAN: IEEE 802.1Q, clause 6.9.1. */
+export function withPriority(frame: Buffer, priority = 5): Buffer {
+  return Buffer.concat([frame.subarray(0, 12), word(TYPE.vlan), word(priority << 13), frame.subarray(12)]);
+}
+
 /** The frame of one TCP packet without payload. */
 export function tcpFrame(syn: CraftedSyn, hardware: Pick<Way, "source" | "next">): Buffer {
   const segment = tcpSegment(syn);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { until } from "../../test/processes.ts";
 import type { Claim, Stage } from "../claim.ts";
-import { type CraftedSyn, synInFragments, tcpFrame } from "../craft.ts";
+import { type CraftedSyn, synInFragments, tcpFrame, withPriority } from "../craft.ts";
 import { sendFrames, wayBetween } from "../hardware.ts";
 import { FAMILIES, type Family } from "../network.ts";
 import { firstWith, segmentsOf } from "../segments.ts";
@@ -17,6 +17,7 @@ const IMPOSSIBLE = [0x03, 0x06, 0x05, 0x00];
 /** Packets by which a client tried to get past the node. */
 export const ODD_PACKETS: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [fragmentsAreTaken(family), fragmentsAreBypassed(family)]),
+  ...FAMILIES.map(priorityIsTaken),
   ...FAMILIES.map(impossibleFlags),
 ];
 
@@ -32,6 +33,25 @@ function fragmentsAreTaken(family: Family): Claim {
         stage.network.client,
         synInFragments(syn, await wayBetween(stage.network, stage.network.client)),
       );
+      const session = await stage.node.sessionFrom(syn.source, since);
+      const seen = await there.shows("the node's SYN", (frames) =>
+        segmentsOf(frames, PORTS.https).find(({ from, flags }) => from === syn.source && flags === "S"),
+      );
+      assert.notEqual(seen.sequence, sequenceOf(syn), "the client's own SYN reached the server");
+      return `a session in state ${session.state}`;
+    },
+  };
+}
+
+function priorityIsTaken(family: Family): Claim {
+  return {
+    says: `IPv${family}: a connection whose SYN has a priority tag, which is of no VLAN, is intercepted`,
+    async check(stage) {
+      const { client, server } = stage.network;
+      await using there = await watch(server, server.interface);
+      const since = Date.now();
+      const syn = synOf(stage, family, PORTS.https);
+      await sendFrames(client, [withPriority(tcpFrame(syn, await wayBetween(stage.network, client)))]);
       const session = await stage.node.sessionFrom(syn.source, since);
       const seen = await there.shows("the node's SYN", (frames) =>
         segmentsOf(frames, PORTS.https).find(({ from, flags }) => from === syn.source && flags === "S"),

@@ -30,9 +30,11 @@ export function bridgeChains(w: RuleContext, lanes: readonly Lane[]): string[] {
     ]),
     ...chain("frames", [
       "type filter hook prerouting priority dstnat; policy accept;",
-      ...lanes.flatMap((lane) => [lane.listener.networkA, lane.listener.networkB].map((link) => tagged(w, lane, link))),
+      ...lanes.flatMap((lane) =>
+        [lane.listener.networkA, lane.listener.networkB].flatMap((link) => tagged(w, lane, link)),
+      ),
       // ARP and everything else that is not IP crosses the bridge.
-      "ether type != { ip, ip6 } accept",
+      "meta protocol != { ip, ip6 } accept",
       ...lanes.flatMap(({ index, listener }) => [
         `iifname "${listener.networkA}" goto side-a-${index}`,
         `iifname "${listener.networkB}" goto side-b-${index}`,
@@ -42,9 +44,17 @@ export function bridgeChains(w: RuleContext, lanes: readonly Lane[]): string[] {
   ];
 }
 
-/** Tagged frames cross the bridge: IEEE 802.1Q and 802.1ad. */
-function tagged(w: RuleContext, lane: Lane, link: string): string {
-  return `iifname "${link}" ether type { 0x8100, 0x88a8 } ${count(w, lane, "bridge", "tagged")} accept`;
+/**
+ * Frames of a VLAN cross the bridge: IEEE 802.1Q and 802.1ad. A frame with VLAN 0 has a priority and belongs to no VLAN: it is
+ * judged like one without a tag.
+ */
+function tagged(w: RuleContext, lane: Lane, link: string): string[] {
+  const counted = `${count(w, lane, "bridge", "tagged")} accept`;
+  // Not "vlan id": behind a set of types, nft reads it from the second tag.
+  return [
+    `iifname "${link}" ether type { 0x8100, 0x88a8 } @ll,112,16 & 0x0fff != 0 ${counted}`,
+    `iifname "${link}" meta protocol { 0x8100, 0x88a8 } ${counted}`,
+  ];
 }
 
 /** The frames from one side. */

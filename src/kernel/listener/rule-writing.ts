@@ -107,7 +107,7 @@ function interceptChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", 
   const protocol =
     family === "inet"
       ? { ip: "meta nfproto ipv4", ip6: "meta nfproto ipv6" }
-      : { ip: "ether type ip", ip6: "ether type ip6" };
+      : { ip: "meta protocol ip", ip6: "meta protocol ip6" };
   const spread = (ip: "ip" | "ip6") =>
     `${protocol[ip]} jhash ${ip} saddr . tcp sport . ${ip} daddr . tcp dport mod ${w.workers} seed 0x1 vmap { ${map} }`;
   return [...held.flat(), ...chain(name, [...pending, spread("ip"), spread("ip6")])];
