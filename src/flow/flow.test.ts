@@ -328,6 +328,16 @@ test("HTTP without a proxy is carried as the client sent it, and judged by its h
   assert.deepEqual([record.protocol, record.connectHost], ["http", "www.test"]);
 });
 
+test("Requests pass the tools of the rule that decides on their host", async () => {
+  const judged: KnownFacts[] = [];
+  const verdictSoFar = (facts: KnownFacts) => {
+    judged.push(facts);
+    return { ...verdict("decrypt", "sni"), tools: [] };
+  };
+  await runSession({ detect: () => plainBytes("GET"), first: () => GET, verdictSoFar });
+  assert.equal(judged.at(-1)?.requestHost, "www.test");
+});
+
 test("A request whose host is dropped, and one that is malformed, reach no server", async () => {
   const bad = () => ({ kind: "bad", status: 400, message: "two Host fields" }) as const;
   const onHello = () => verdict("drop", "sni");

@@ -94,7 +94,7 @@ async function begin(story: Story): Promise<string> {
   const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
   if (http) {
     const { host, port } = destination;
-    const requests = { aim: { host, port }, rewrites: true, tools: onNetwork?.tools };
+    const requests = { aim: { host, port }, rewrites: true };
     return goOn(story, await carryRequests(story, layer, requests));
   }
   return identify(story, layer, onNetwork);
@@ -110,7 +110,7 @@ async function identify(story: Story, layer: Layer, onNetwork: Verdict | undefin
   // If a side has ended its stream already, there is no answer, and the two can no longer agree to TLS.
   const behind = answer && !story.header ? await passProxyHeader(story, layer, head) : undefined;
   if (behind) return identify(story, behind, onNetwork);
-  const asked = answer && (await carryIfRequests(story, layer, onNetwork?.tools));
+  const asked = answer && (await carryIfRequests(story, layer));
   if (asked) return goOn(story, asked);
   const watch = answer && node.upgrades.watch(endpoint.port, head);
   if (watch) return goOn(story, await converse(story, layer, watch));

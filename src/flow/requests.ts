@@ -1,7 +1,7 @@
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { RequestAim } from "../detect/exchange.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
-import type { Verdict } from "../policy/facts.ts";
+import type { Facts, Verdict } from "../policy/facts.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { GoingOn } from "../streams/request-conversation.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
@@ -16,11 +16,7 @@ import { type ConversationOutcome, ended, follow } from "./upgrade.ts";
  */
 
 /** Looks for HTTP where there is no TLS. Answers why the session is over; undefined: the client speaks another protocol. */
-export async function carryIfRequests(
-  story: Story,
-  layer: Layer,
-  tools: readonly string[] | undefined,
-): Promise<ConversationOutcome | undefined> {
+export async function carryIfRequests(story: Story, layer: Layer): Promise<ConversationOutcome | undefined> {
   const { node, session } = story;
   const { client, server } = layer;
   const first = await node.requests.first(client, server);
@@ -39,25 +35,28 @@ export async function carryIfRequests(
     node.requests.refuse(client, 403, dropped.reason);
     return ended(`Dropped: ${dropped.reason}`);
   }
-  return carryRequests(story, layer, { aim: { host }, rewrites: false, tools, destination: layer.destination });
+  return carryRequests(story, layer, { aim: { host }, rewrites: false, destination: layer.destination });
 }
 
 /** Plain HTTP is never decrypted, but a rule may forbid its host. */
-export function judgeRequest(story: Story, facts: Layer["facts"], host: string | undefined): Verdict | undefined {
+export function judgeRequest(story: Story, facts: Facts, host: string | undefined): Verdict | undefined {
   const { node, session } = story;
-  // There is no key to miss, and the host was named before there could be TLS.
-  const named = { ...facts, requestHost: host ?? null, sni: null, upgraded: false, keyHeld: true };
+  const named = factsOf(facts, host);
   const verdict = node.policy.onHello(named);
   if (verdict?.action === "drop") return verdict;
   if (verdict?.instead) noteVerdict(session, verdict);
   return unwantedNotTls(story, named);
 }
 
+/** There is no key to miss, and the host was named before there could be TLS. */
+function factsOf(facts: Facts, host: string | undefined): Facts {
+  return { ...facts, requestHost: host ?? null, sni: null, upgraded: false, keyHeld: true };
+}
+
 export interface Requests {
   readonly aim: RequestAim;
   /** The client asks a proxy. */
   readonly rewrites: boolean;
-  readonly tools: readonly string[] | undefined;
   /** Where the requests go, however they name their hosts. Of a proxy the next request says it. */
   readonly destination?: Destination;
 }
@@ -66,10 +65,11 @@ export interface Requests {
 export async function carryRequests(
   story: Story,
   layer: Layer,
-  { aim, rewrites, tools, destination }: Requests,
+  { aim, rewrites, destination }: Requests,
 ): Promise<ConversationOutcome> {
   const { node, session } = story;
-  const { client, server, endpoint } = layer;
+  const { client, server, endpoint, facts } = layer;
+  const { tools } = node.policy.verdictSoFar(factsOf(facts, aim.host));
   noteNotTls(session);
   const flow: RelayedFlow = {
     flow: "notTls",

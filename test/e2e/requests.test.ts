@@ -103,7 +103,12 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
           ...(tool && { tools, feeds: [{ name: "archive", kind: "pcapng", directory: "./captures" }] }),
           workers: 1,
           timeouts: { connect: "2s", hello: "2s", drain: "1s" },
-          policy: { rules: [{ name: "no such host", match: { host: "*.forbidden.test" }, action: "drop" }] },
+          policy: {
+            rules: [
+              { name: "no such host", match: { host: "*.forbidden.test" }, action: "drop" },
+              { name: "no tool", match: { host: "past.test" }, action: "decrypt", tools: [] },
+            ],
+          },
         },
       });
     });
@@ -247,6 +252,14 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
       socket.end(plain("/1", "one.test") + plain("/2", "two.test") + plain("/", "www.forbidden.test"));
       assert.deepEqual(statuses((await readAll(socket)).toString()), [200, 200, 403]);
       assert.deepEqual(since(a, before), ["/1", "/2"]);
+    });
+
+    test("A rule on the host of a request names its tools", async () => {
+      assert.deepEqual(statuses(await say("forward", plain("/", "past.test"), /\r\n\r\nA$/)), [200]);
+      const session = await until("the session's end", async () =>
+        (await node.sessions({ host: "past.test" })).find(({ end }) => end !== null),
+      );
+      assert.deepEqual(session.tools, []);
     });
 
     test("A CONNECT behind plain requests makes a tunnel", async () => {
