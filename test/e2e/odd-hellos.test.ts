@@ -22,6 +22,10 @@ const ON_PURPOSE: Readonly<Record<string, readonly [answer: string, why: string]
     "alert 40",
     "so does OpenSSL at its default security level; the bare one here is at level 0, for clients without signature_algorithms",
   ],
+  "TLS 1.2, signature_algorithms: SHA-224 and SHA-1": [
+    "alert 71",
+    "in TLS 1.2 nothing weaker than SHA-256 is agreed on with a client that lists what it takes",
+  ],
   "TLS 1.2, two names in the SNI": [
     "alert 47",
     "RFC 8446, section 6.2, has illegal_parameter for a field with a wrong value",

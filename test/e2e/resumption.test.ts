@@ -186,7 +186,18 @@ describe("A client that resumes", needs("openssl", "nginx-light"), () => {
     const names = (JSON.parse(stdout) as CacheInfo[]).map(({ name }) => name).sort();
     assert.deepEqual(
       names,
-      ["contexts", "demanding", "issued", "mint", "revocation", "server-sessions", "sessions", "tickets", "verified"],
+      [
+        "contexts",
+        "demanding",
+        "issued",
+        "mint",
+        "pinning",
+        "revocation",
+        "server-sessions",
+        "sessions",
+        "tickets",
+        "verified",
+      ],
       stderr,
     );
   });
