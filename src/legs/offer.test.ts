@@ -7,6 +7,7 @@ import { endAndSocket } from "../engine/test-ends.ts";
 import { VERSIONS, type Version } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
+import { isGrease } from "../wire/grease.ts";
 import { GROUPS } from "../wire/groups.ts";
 import { SIGNATURE_SCHEMES } from "../wire/signature-schemes.ts";
 import { SUITES } from "../wire/suites.ts";
@@ -113,7 +114,12 @@ const lists = fc.record({
   supportedGroups: fc.uniqueArray(fc.oneof(fc.constantFrom(...GROUPS.map(({ id }) => id)), unknown)),
   signatureAlgorithms: fc.uniqueArray(fc.oneof(fc.constantFrom(...SIGNATURE_SCHEMES.map(({ id }) => id)), unknown)),
   alpnProtocols: fc.uniqueArray(
-    fc.uint8Array({ minLength: 1, maxLength: 255 }).map((name) => Buffer.from(name).toString("latin1")),
+    fc
+      .uint8Array({ minLength: 1, maxLength: 255 })
+      .map((name) => Buffer.from(name))
+      // What a client sends so that servers ignore it is not offered.
+      .filter((name) => name.length !== 2 || !isGrease(name.readUInt16BE()))
+      .map((name) => name.toString("latin1")),
     { maxLength: 4 },
   ),
   serverName: fc.option(fc.constantFrom("offer.test", "xn--bcher-kva.example"), { nil: undefined }),
