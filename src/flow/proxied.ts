@@ -34,5 +34,5 @@ export async function passProxyHeader(story: Story, layer: Layer, begun: Buffer)
 
 export function noteProxyHeader({ session }: Pick<Story, "session">, proxyHeader: BegunWith): void {
   session.note({ proxyHeader });
-  if (!proxyHeader.believed) session.warnOfProxyHeader(proxyHeader.from);
+  if (!proxyHeader.believed) session.warnOfProxyHeader(proxyHeader);
 }

@@ -1,4 +1,4 @@
-import type { Arrival } from "../capture/arrival.ts";
+import type { Arrival, BegunWith } from "../capture/arrival.ts";
 import type { Meter } from "../engine/relay.ts";
 import type { FeedStage } from "../feeds/taps.ts";
 import type { LegStage } from "../legs/stage.ts";
@@ -54,7 +54,7 @@ export interface SessionHandle {
   /** Logs a bug of ours that ended the session, without the bytes that the session carried. */
   reportBug(error: unknown): void;
   /** Warns the operator: this client began with a header of the PROXY protocol, which its listener does not expect. */
-  warnOfProxyHeader(from: Endpoint): void;
+  warnOfProxyHeader(header: BegunWith): void;
   /** Warns the operator: this server offered TLS in an earlier session and no longer does. */
   warnOfWithdrawnTls(protocol: string, server: Endpoint): void;
 }

@@ -430,7 +430,7 @@ function sessionHandle(steps: string[], record: SessionUpdate): SessionHandle {
     },
     close: (reason) => void steps.push(`end: ${reason}`),
     reportBug: (error) => void steps.push(`bug: ${(error as Error).message}`),
-    warnOfProxyHeader: ({ address }) => void steps.push(`warn: PROXY header from ${address}`),
+    warnOfProxyHeader: ({ from }) => void steps.push(`warn: PROXY header from ${from.address}`),
     warnOfWithdrawnTls: (protocol) => void steps.push(`warn: ${protocol} withdrawn`),
   };
 }

@@ -25,9 +25,9 @@ export function createSessionStage(
         note: (news) => session.update(news, Date.now()),
         close: (reason, alerts) => session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts),
         reportBug: (error) => log.error({ session: id, err: error }, "A bug ended a session"),
-        warnOfProxyHeader: ({ address }) => {
+        warnOfProxyHeader: ({ version, from: sender, client: named }) => {
           if (!isDue(listener)) return;
-          const about = { session: id, listener, from: address };
+          const about = { session: id, listener, version, from: sender.address, client: named?.address };
           log.warn(
             about,
             "A connection began with a PROXY header that its listener does not expect: set its proxyProtocol",
