@@ -219,7 +219,7 @@ function watchWorkers(node: TestNode) {
       at: (performance.now() - start) / 1000,
       sessions,
       memory: Math.round(sum(({ memory = 0 }) => memory) / 2 ** 20),
-      descriptors: descendants(node.process.pid).reduce((all, pid) => all + openFiles(pid), 0),
+      descriptors: descendants(node.process.pid).reduce((all, pid) => all + filesOf(pid), 0),
       connections: sum(({ engine }) => engine?.connections ?? 0),
       ends: sum(({ engine }) => engine?.ends ?? 0),
     };
@@ -227,6 +227,15 @@ function watchWorkers(node: TestNode) {
     return sample;
   };
   return { samples, look };
+}
+
+/** A reload runs programs such as nft, which end at any time. */
+function filesOf(pid: number): number {
+  try {
+    return openFiles(pid);
+  } catch {
+    return 0;
+  }
 }
 
 const ANY = "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0";
