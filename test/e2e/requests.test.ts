@@ -5,6 +5,7 @@ import { writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
 import { connectThrough, nextChunk, readAll } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
@@ -76,6 +77,22 @@ function isLoggedIn({ socket, headers }: http.IncomingMessage, response: http.Se
   return false;
 }
 
+/** Requests of all kinds, and what they are answered. */
+const MIXED = fc.record({
+  method: fc.constantFrom("GET", "HEAD", "POST", "CHUNKED"),
+  status: fc.constantFrom(200, 204, 304),
+  size: fc.oneof(fc.integer({ min: 0, max: 100 }), fc.integer({ min: 0, max: 100_000 })),
+  toB: fc.boolean(),
+});
+
+function bodyOf(method: string, size: number): { readonly fields: string[]; readonly body: string } {
+  const data = "z".repeat(size);
+  if (method === "POST") return { fields: [`Content-Length: ${size}`], body: data };
+  if (method !== "CHUNKED") return { fields: [], body: "" };
+  const chunks = (data.match(/z{1,7000}/g) ?? []).map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`);
+  return { fields: ["Transfer-Encoding: chunked"], body: `${chunks.join("")}0\r\n\r\n` };
+}
+
 for (const through of ["nothing", "HAProxy as a tool"] as const) {
   describe(`Plain HTTP through ${through}, request by request`, needs("openssl", "curl", "siege", "haproxy"), () => {
     let node: TestNode;
@@ -125,7 +142,7 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
     async function say(
       way: "explicit" | "forward",
       text: string | readonly string[],
-      enough = /(?!)/,
+      enough: { test(heard: string): boolean } = /(?!)/,
     ): Promise<string> {
       const port = way === "explicit" ? node.proxy : node.forward("web");
       const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
@@ -282,6 +299,32 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
     for (const way of ["explicit", "forward"] as const) {
       const request = (path: string, method = "GET", ...fields: string[]) =>
         (way === "explicit" ? get(a, path, ...fields) : plain(path, "127.0.0.1", ...fields)).replace("GET", method);
+
+      test(`Whatever is pipelined, and however it is cut, every request is answered in order, ${way}`, async () => {
+        const sequence = fc.array(MIXED, { minLength: 1, maxLength: 8 });
+        await fc.assert(
+          fc.asyncProperty(sequence, fc.integer({ min: 1, max: 30_000 }), async (mixed, piece) => {
+            const text = mixed
+              .map(({ method, status, size, toB }) => {
+                const path = status === 200 ? "/" : `/status/${status}`;
+                const [web, host] = toB ? [b, "b.test"] : [a, "a.test"];
+                const { fields, body } = bodyOf(method, size);
+                const head = way === "explicit" ? get(web, path, ...fields) : plain(path, host, ...fields);
+                return head.replace("GET", method === "CHUNKED" ? "POST" : method) + body;
+              })
+              .join("");
+            const pieces = Array.from({ length: Math.ceil(text.length / piece) }, (_, index) =>
+              text.slice(index * piece, (index + 1) * piece),
+            );
+            const all = { test: (heard: string) => statuses(heard).length >= mixed.length };
+            assert.deepEqual(
+              statuses(await say(way, pieces, all)),
+              mixed.map(({ status }) => status),
+            );
+          }),
+          { numRuns: 25 },
+        );
+      });
 
       test(`Answers without a body, in chunks and of HEAD are told apart, ${way}`, async () => {
         const paths = ["/status/204", "/status/304", "/chunked", "/1"].map((path) => request(path)).join("");
