@@ -12,6 +12,7 @@ import { ADDRESS_SIZE, readSocketAddress, systemCode } from "./socket-address.ts
  * Whoever waits for a connection is its task: one at a time, because two readers of one stream are a bug.
  */
 
+const MSG_OOB = 1;
 const MSG_PEEK = 2;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
@@ -70,6 +71,11 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   isLeaving = false;
   /** What a relay leaves alone for a time, because somebody else does it. */
   held: "nothing" | "reads" | "reads and writes" = "nothing";
+  /**
+   * An urgent byte goes on as an ordinary one. Receivers may read an urgent byte beside the stream, and whoever judges what comes
+   * around it has read it in the stream: the receiver must get what was judged.
+   */
+  isUnmarked = false;
   /** Called after each write with the bytes that were written since the beginning. */
   onWritten: ((total: number) => void) | undefined;
   /** There may be something to read: in the socket, or in a layer. */
@@ -107,6 +113,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** Takes over a connected, connecting or listening socket that does not block. The end owns the descriptor from here on. */
   static adopt(loop: Loop, fd: number): End {
     let end: End | undefined;
+    // An urgent byte keeps its place in the stream: else recv(2) drops it.
+    libc.setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, ON, ON.length);
     try {
       loop.watch(fd, (generation) => {
         end = new End(loop, fd, generation);
@@ -151,6 +159,14 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   /** The peer has sent an urgent byte (RFC 9293, section 3.8.5). The kernel stops in front of it: a short read has not emptied the socket. */
   get hasUrgent(): boolean {
     return this.#hasUrgent;
+  }
+
+  /** The next byte in the socket is an urgent one. */
+  isAtUrgent(): boolean {
+    const isAt = this.#isOpen && libc.sockatmark(this.fd) === 1;
+    // It may have come after the last event that was told.
+    if (isAt) this.#hasUrgent = true;
+    return isAt;
   }
 
   /** Bytes that were written since the beginning. */
@@ -199,11 +215,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     if (events & (EPOLL.OUT | EPOLL.HUP | EPOLL.ERR)) this.writable = true;
     if (events & (EPOLL.RDHUP | EPOLL.HUP | EPOLL.ERR)) this.#hasLeft = true;
     if (events & EPOLL.ERR) this.#isReset = true;
-    if (events & EPOLL.PRI && !this.#hasUrgent) {
-      this.#hasUrgent = true;
-      // The byte keeps its place in the stream: else recv(2) drops it.
-      libc.setsockopt(this.fd, SOL_SOCKET, SO_OOBINLINE, ON, ON.length);
-    }
+    if (events & EPOLL.PRI) this.#hasUrgent = true;
     if (this.#queue.length > 0 && this.writable) this.flush();
     this.#wake();
     if (!this.#hasLeft) return;
@@ -286,6 +298,14 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     const isSent = this.#top.write(at, length);
     this.noteWritten(length);
     return isSent;
+  }
+
+  /** Writes one byte, which the peer can read as urgent. TLS has no such bytes: there it is an ordinary one. */
+  writeUrgent(at: number): void {
+    if (!this.#isOpen) return;
+    if (this.isLayered) this.#top.write(at, 1);
+    else this.#tcp.write(at, 1, MSG_OOB);
+    this.noteWritten(1);
   }
 
   /** Counts bytes that were written. Those that the kernel moved have not passed `write`. */
@@ -535,7 +555,7 @@ class Tcp implements Wire {
   isBroken = false;
   /** A FIN follows: what is sent waits for it, which saves a packet. */
   isLast = false;
-  #rest: { readonly bytes: Buffer; sent: number } | undefined;
+  #rest: { readonly bytes: Buffer; readonly urgency: number; sent: number } | undefined;
 
   constructor(end: End) {
     this.#end = end;
@@ -555,20 +575,21 @@ class Tcp implements Wire {
     return errno() === EAGAIN ? NOTHING_NOW : RESET;
   }
 
-  write(at: number, length: number): boolean {
+  /** `urgency`: MSG_OOB, for one byte that is urgent. */
+  write(at: number, length: number, urgency = 0): boolean {
     if (this.#rest) throw new InvariantError("Bytes were written before the earlier ones were flushed");
-    const sent = this.send(at, length);
+    const sent = this.send(at, length, urgency);
     if (sent < 0 || sent === length) return true;
     const bytes = memory(length - sent);
     libc.memcpy(addressOf(bytes), at + sent, length - sent);
-    this.#rest = { bytes, sent: 0 };
+    this.#rest = { bytes, urgency, sent: 0 };
     return false;
   }
 
   flush(): boolean {
     if (!this.#rest) return true;
-    const { bytes, sent } = this.#rest;
-    const now = this.send(addressOf(bytes) + sent, bytes.length - sent);
+    const { bytes, urgency, sent } = this.#rest;
+    const now = this.send(addressOf(bytes) + sent, bytes.length - sent, urgency);
     this.#rest.sent += now;
     if (now < 0 || this.#rest.sent === bytes.length) this.#rest = undefined;
     return this.#rest === undefined;
@@ -577,9 +598,9 @@ class Tcp implements Wire {
   finish(): void {}
 
   /** How many of the bytes the socket took; -1 when it is broken. */
-  send(at: number, length: number): number {
+  send(at: number, length: number, urgency = 0): number {
     if (this.isBroken || !this.#end.isOpen) return -1;
-    const flags = this.isLast ? LAST_FLAGS : FLAGS;
+    const flags = urgency | (this.isLast ? LAST_FLAGS : FLAGS);
     const sent = libc.send(this.#end.fd, at, length, flags);
     if (sent === length) return sent;
     this.#end.writable = false;

@@ -67,6 +67,7 @@ export const libc = {
   recv: prototype("recv", count, int, ptr, size, int),
   send: prototype("send", count, int, ptr, size, int),
   shutdown: prototype("shutdown", int, int, int),
+  sockatmark: prototype("sockatmark", int, int),
   close: prototype("close", int, int),
   splice: prototype("splice", count, int, mem, int, mem, size, int),
   fcntl: prototype("fcntl", int, int, int, int),

@@ -16,10 +16,10 @@ import type { End } from "./end.ts";
 import { farewell } from "./farewell.ts";
 import { BROKEN, END, NOTHING_NOW, RESET } from "./layer.ts";
 import { Loop, SCRATCH, type Task } from "./loop.ts";
-import { copyFrom, libc, permanent } from "./native.ts";
+import { copyFrom, permanent } from "./native.ts";
 import { liveConnections, OpensslLayer, type OpensslOptions } from "./openssl-layer.ts";
 import { withPem } from "./pem.ts";
-import { relay, type Tap } from "./relay.ts";
+import { relay } from "./relay.ts";
 import { acceptOne, endAndSocket, endPair, loop, readBytes, readToEnd, shake, writeAll, writer } from "./test-ends.ts";
 import { until } from "./wait.ts";
 
@@ -27,7 +27,6 @@ import { until } from "./wait.ts";
 
 checkEngine();
 
-const MSG_OOB = 1;
 const TIME = { timeout: 10_000, late: "late" };
 const { pem, keyPem } = await make({ subject: "CN=ownership.test", names: [["dns", "ownership.test"]] });
 const common = {
@@ -110,26 +109,6 @@ test("An end is readable as long as a layer has plaintext, also when the socket 
     got += far.read(loop.scratchAt, 1_000);
   }
 });
-
-for (const [way, taps] of [
-  ["spliced", []],
-  ["copied", [{ data() {}, end() {}, reset() {}, pressure: () => undefined } satisfies Tap]],
-] as const) {
-  test(`Bytes behind an urgent one are carried, and so is that one (${way})`, async (t) => {
-    const [peer, near] = await endPair(t);
-    const [far, other] = await endPair(t);
-    const meter = { fromClient: 0, fromServer: 0, toClient: 0, toServer: 0 };
-    const over = relay(near, far, { meter, taps, idle: 60_000 });
-    loop.scratch.write("before!after");
-    // All of it is in the socket before the relay looks.
-    libc.send(peer.fd, loop.scratchAt, 7, MSG_OOB);
-    libc.send(peer.fd, loop.scratchAt + 7, 5, 0);
-    assert.equal((await readBytes(other, 12)).bytes.toString(), "before!after");
-    peer.fin();
-    other.fin();
-    await over;
-  });
-}
 
 test("A reset of a receiver that did not read ends a spliced relay, although bytes wait for it", async (t) => {
   const [peer, near] = await endPair(t);

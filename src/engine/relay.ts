@@ -72,6 +72,8 @@ interface Direction {
   state: "open" | "ending" | "over";
   /** Taps that cannot take more now. */
   held: number;
+  /** An ordinary byte has passed. */
+  hasBegun: boolean;
   /** Moves bytes inside of the kernel; undefined: somebody looks at them. */
   splice: Splice | undefined;
   /** Nobody of the relay's looks at them: the kernel may move them once no gate and no layer does. */
@@ -110,7 +112,8 @@ class Relay implements Task {
     const { taps, sieves } = options;
     const isOpaque = taps.length === 0 && !sieves;
     const direction = (side: Side, from: End, to: End): Direction => ({
-      ...{ side, from, to, sieve: sieves?.[side], state: "open", held: 0, splice: undefined, isOpaque },
+      ...{ side, from, to, sieve: sieves?.[side], state: "open", held: 0, hasBegun: false },
+      ...{ splice: undefined, isOpaque },
     });
     this.#up = direction("client", client, server);
     this.#down = direction("server", server, client);
@@ -193,7 +196,7 @@ class Relay implements Task {
       direction.splice = undefined;
       direction.isOpaque = false;
     }
-    return from.gate && from.ungated === 0 && !from.isLayered && !from.hasUnread
+    return from.gate && from.ungated === 0 && !from.isLayered && !from.hasUnread && !from.hasUrgent
       ? this.#peeked(direction, from.gate)
       : this.#copied(direction);
   }
@@ -212,6 +215,8 @@ class Relay implements Task {
       from.readable = false;
       return 0;
     }
+    // Looked at after the bytes: it may come at any time, and ends them.
+    if (from.isAtUrgent()) return this.#copied(direction);
     const passed = gate(bytes, from.hasLeft && bytes.length < SCRATCH);
     if (typeof passed === "object") {
       from.consume(passed.drop);
@@ -234,10 +239,16 @@ class Relay implements Task {
     const { from, side, sieve } = direction;
     const { scratch, scratchAt } = from.loop;
     const { ungated } = from;
-    const room = Math.min(SCRATCH, ungated || SCRATCH);
+    const keepsMark = mayBeUrgent(from);
+    // In front of all others it would have hidden the beginning of TLS from whoever judged the first bytes, but not from the receiver.
+    const isUrgent = keepsMark && direction.hasBegun && from.isAtUrgent();
+    const room = isUrgent ? 1 : Math.min(SCRATCH, ungated || SCRATCH);
     let length = 0;
     let last = 1;
+    let isMarked = isUrgent;
     while (length < room && from.readable) {
+      isMarked ||= keepsMark && length > 0 && from.isAtUrgent();
+      if (isMarked && !isUrgent) break;
       last = from.read(scratchAt + length, room - length);
       if (last <= 0) break;
       length += last;
@@ -246,9 +257,11 @@ class Relay implements Task {
     if (length > 0 && ungated === 0 && from.gate) {
       const passed = gated(from, from.gate, scratch.subarray(0, length), last === END || last === TRUNCATED);
       if (typeof passed === "object") return passed.drop;
+      // What waits for more goes on with what is behind the mark, and the mark is lost: no event would tell of that.
+      if (passed === 0 && isMarked && from.held === "nothing") return this.#copied(direction);
       length = passed;
     }
-    if (length > 0) this.#deliver(direction, scratchAt, scratch.subarray(0, length));
+    if (length > 0) this.#deliver(direction, scratchAt, scratch.subarray(0, length), isUrgent && !from.isUnmarked);
     if (ungated > 0) countUngated(from, came);
     if (last >= 0 || from.held !== "nothing") return length;
     if (last === END || last === TRUNCATED) {
@@ -263,23 +276,23 @@ class Relay implements Task {
     return length;
   }
 
-  #deliver(direction: Direction, at: number, bytes: Buffer): void {
+  #deliver(direction: Direction, at: number, bytes: Buffer, isUrgent = false): void {
     const { sieve } = direction;
-    if (sieve) this.#sift(direction, sieve.take(Buffer.from(bytes)));
-    else this.#pass(direction, at, bytes);
+    if (sieve) this.#sift(direction, sieve.take(Buffer.from(bytes)), isUrgent);
+    else this.#pass(direction, at, bytes, isUrgent);
   }
 
   /** Bytes that are not in the scratch memory. */
-  #sift(direction: Direction, bytes: Buffer): void {
+  #sift(direction: Direction, bytes: Buffer, isUrgent = false): void {
     for (let at = 0; at < bytes.length; at += SCRATCH) {
       const piece = bytes.subarray(at, at + SCRATCH);
       const { scratch, scratchAt } = direction.from.loop;
       piece.copy(scratch);
-      this.#pass(direction, scratchAt, scratch.subarray(0, piece.length));
+      this.#pass(direction, scratchAt, scratch.subarray(0, piece.length), isUrgent && bytes.length === 1);
     }
   }
 
-  #pass(direction: Direction, at: number, bytes: Buffer): void {
+  #pass(direction: Direction, at: number, bytes: Buffer, isUrgent: boolean): void {
     const { side, to } = direction;
     this.#count(side, bytes.length);
     for (const tap of this.#options.taps) {
@@ -287,13 +300,21 @@ class Relay implements Task {
       const pressure = tap.pressure();
       if (pressure) this.#hold(direction, pressure);
     }
+    if (isUrgent) {
+      to.writeUrgent(at);
+      return;
+    }
+    direction.hasBegun = true;
     to.write(at, bytes.length);
   }
 
   #spliced(direction: Direction, splice: Splice): number {
     const moved = splice.move();
-    if (moved > 0) this.#count(direction.side, moved);
-    else if (moved === END) this.#hasEnded(direction, false);
+    if (moved > 0) {
+      direction.hasBegun = true;
+      this.#count(direction.side, moved);
+    }
+    if (moved === END) this.#hasEnded(direction, false);
     else if (moved === RESET) {
       this.#abort(undefined, { side: direction.side, code: "ECONNRESET", alert: undefined });
     }
@@ -384,6 +405,12 @@ class Relay implements Task {
 /** All that it carries is in its socket, and nobody looks at it. A connection that goes on as another end has none. */
 function isBare(end: End): boolean {
   return end.isOpen && !end.isLayered && !end.gate && !end.hasUnread;
+}
+
+/** An urgent byte is carried as one, unless it stands among bytes that are judged together. */
+function mayBeUrgent(from: End): boolean {
+  const isAmong = from.isUnmarked || from.ungated > 0 || (from.gate !== undefined && from.hasUnread);
+  return from.hasUrgent && !from.isLayered && !isAmong;
 }
 
 /** How many of these bytes pass the end's gate; the others go back to the end, with those that take the place of the first. */

@@ -56,7 +56,9 @@ export class Splice {
       return came;
     }
     this.#release();
-    if (came === 0) return this.#from.isReset ? RESET : END;
+    // The kernel calls it the end too when an urgent byte and a FIN are all that is left.
+    if (came === 0 && !this.#from.isAtUrgent()) return this.#from.isReset ? RESET : END;
+    if (came === 0) return NOTHING_NOW;
     if (errno() !== EAGAIN) return RESET;
     if (!this.#from.hasUrgent) this.#from.readable = false;
     return NOTHING_NOW;

@@ -95,6 +95,7 @@ export class UpgradableConversation {
     if (!watch) this.#next.resolve(undefined);
     for (const end of Object.values(this.#ends)) {
       end.held = "nothing";
+      end.isUnmarked = false;
       if (!watch) end.gate = end === this.#ends.client ? this.#guard : undefined;
       if (end.relay) end.loop.enqueue(end.relay);
     }
@@ -113,6 +114,8 @@ export class UpgradableConversation {
 
   #pass(side: Side, bytes: Buffer, isLast: boolean): number {
     const judged = this.#judge(side, bytes, isLast);
+    const isGuarded = side === "client" && this.#guard !== undefined;
+    this.#ends[side].isUnmarked = isGuarded || (this.#search?.isWithin(side) ?? false);
     const passed = side === "client" ? this.#passGuard(bytes.subarray(0, judged), isLast) : judged;
     if (side === "client") this.#fromClient += passed;
     this.#left -= passed;

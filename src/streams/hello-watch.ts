@@ -22,6 +22,7 @@ export function watchHellos(
     for (const end of Object.values(ends)) {
       // After a fault nothing may pass any more.
       end.gate = fault ? () => 0 : undefined;
+      end.isUnmarked = false;
       // The other side may have a byte that was held back.
       if (end.relay) end.loop.enqueue(end.relay);
     }
@@ -45,6 +46,7 @@ export function watchHellos(
         return 0;
       }
     };
+  client.isUnmarked = server.isUnmarked = true;
   client.gate = gateOf("client");
   server.gate = gateOf("server");
   return promise;

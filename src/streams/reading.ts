@@ -184,6 +184,12 @@ class SideReader {
       }
       return fresh;
     }
+    // The kernel stops in front of an urgent byte until what is there was taken off.
+    if (all && this.end.hasUrgent) {
+      this.end.consume(all.length);
+      this.#taken = true;
+      return this.#read();
+    }
     return this.end.hasLeft ? "ended" : undefined;
   }
 

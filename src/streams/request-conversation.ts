@@ -38,6 +38,7 @@ export class RequestConversation {
     for (const side of ["client", "server"] as const) {
       const end = this.#ends[side];
       end.gate = (bytes, isLast) => this.#pass(side, bytes, isLast);
+      end.isUnmarked = true;
       end.onUngated = () => this.#passed(side);
     }
     client.onceClosed(() => clearTimeout(this.#late));
@@ -134,6 +135,9 @@ export class RequestConversation {
 function open(end: End, gate?: End["gate"]): void {
   end.held = "nothing";
   end.gate = gate;
-  if (!gate) end.ungated = 0;
+  if (!gate) {
+    end.ungated = 0;
+    end.isUnmarked = false;
+  }
   if (end.relay) end.loop.enqueue(end.relay);
 }

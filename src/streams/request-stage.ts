@@ -86,11 +86,13 @@ async function sightFirst(client: End, server: End): Promise<"yes" | "likely" | 
 
 function guardWord(client: End): void {
   let begun: Buffer = Buffer.alloc(0);
+  client.isUnmarked = true;
   client.gate = (bytes) => {
     begun = Buffer.concat([begun, bytes]);
     const sight = sightRequest(begun);
     if (sight === "unlikely") return bytes.length;
     client.gate = undefined;
+    client.isUnmarked = false;
     if (sight === "no" && sightProxyHeader(begun).kind === "no") return bytes.length;
     client.held = "reads";
     const late = new NetworkError("The client paused in its first word", "ETIMEDOUT");

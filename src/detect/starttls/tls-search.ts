@@ -33,6 +33,7 @@ export class TlsSearch {
   #followed = true;
   /** The last bytes of each side that have passed: only so many that TLS may have begun with them. */
   readonly #passed: Record<Side, Buffer> = { client: NOTHING, server: NOTHING };
+  readonly #within: Record<Side, boolean> = { client: false, server: false };
   #speaker: Side | undefined;
 
   /** `strict`: what is not on the way to TLS does not pass. */
@@ -44,6 +45,7 @@ export class TlsSearch {
   /** `mayWait`: bytes that may begin TLS are kept until there are more. Throws PeerError where the dialogue is broken. */
   feed(side: Side, bytes: Buffer, mayWait: boolean): SearchProgress {
     const found = this.#find(side, bytes);
+    this.#within[side] = found !== undefined;
     if (!found) return this.#pass(side, bytes, bytes.length);
     const cut = Math.max(0, found.at);
     if (found.hello === undefined) {
@@ -62,6 +64,11 @@ export class TlsSearch {
     if (isBody || breaksIn) return behind(this.#pass(side, bytes.subarray(cut), bytes.length - cut), cut);
     const begun = found.at < 0 ? Buffer.from(this.#passed[side].subarray(found.at)) : NOTHING;
     return { kind: "tls", at: cut, found: { side, hello: found.hello, begun } };
+  }
+
+  /** What this side said last may be the beginning of TLS. */
+  isWithin(side: Side): boolean {
+    return this.#within[side];
   }
 
   /** Negative places are in the bytes that have passed. */
