@@ -1,5 +1,5 @@
 import { Cache } from "../cache.ts";
-import { Context, type ContextOptions } from "../engine/contexts.ts";
+import { Context, type ContextOptions, type ServerContextOptions } from "../engine/contexts.ts";
 import { numberOf, numberOfObject } from "./text-numbers.ts";
 
 /** Making a context costs milliseconds, and clients repeat themselves: contexts are kept. */
@@ -40,20 +40,24 @@ export function createContextCache(limit: number): ContextCache {
   };
 }
 
-/** Certificates and ticket keys are told apart as objects: whoever asks again has the same ones. */
+/** Every option counts. A certificate stands for its key too, which so stays out of the table of texts. */
 function keyOf(options: ContextOptions): string {
-  const { role, minVersion, maxVersion, ciphers, groups, tickets, sessions, keyLog } = options;
-  const common = [minVersion, maxVersion, numberOf(ciphers), groups === undefined ? "" : numberOf(groups)];
-  const flags = `${+tickets}${+sessions}${+keyLog}`;
-  if (options.role === "client") {
-    const { sigalgs, alpn } = options;
-    const offered = [sigalgs === undefined ? "" : numberOf(sigalgs), numberOf(JSON.stringify(alpn))];
-    return [role, ...common, flags, ...offered].join(" ");
-  }
-  const { identities, ticketKey, sessionTimeout } = options;
-  const own = [...identities.map(numberOfObject), ticketKey ? numberOfObject(ticketKey) : "", sessionTimeout];
-  return [role, ...common, flags, ...own].join(" ");
+  let key = "";
+  for (const [name, value] of Object.entries(options)) key += `${name} ${partOf(value)} `;
+  // The cache would hash a key of this length.
+  return String(numberOf(key));
 }
+
+function partOf(
+  value: string | number | boolean | undefined | Uint8Array | readonly (string | Identity)[],
+): string | number {
+  if (typeof value === "string") return numberOf(value);
+  if (value instanceof Uint8Array) return numberOfObject(value);
+  if (typeof value !== "object") return String(value);
+  return value.map((one) => numberOf(typeof one === "string" ? one : one.certificatePem)).join(",");
+}
+
+type Identity = ServerContextOptions["identities"][number];
 
 interface KeptContext {
   readonly context: Context;

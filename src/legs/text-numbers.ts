@@ -5,10 +5,12 @@ import { hash } from "node:crypto";
  * for each session costs as much as the policy.
  */
 
-/** Texts that are remembered, and their longest form in characters: peers choose both. */
-const [MOST, LONGEST] = [1_000, 4_096];
+/** Characters of all remembered texts, room for the certificates of some thousand servers; and of one text. Peers choose both. */
+const [MOST, LONGEST] = [8 * 1024 * 1024, 8_192];
 
+/** The least recently used first. */
 const texts = new Map<string, number>();
+let characters = 0;
 const objects = new WeakMap<object, number>();
 /** Never used again, so that a key that outlives a text is found by no other. */
 let last = 0;
@@ -17,10 +19,19 @@ let last = 0;
 export function numberOf(text: string): number {
   const key = text.length > LONGEST ? hash("sha256", text) : text;
   const known = texts.get(key);
-  if (known !== undefined) return known;
-  if (texts.size === MOST) texts.clear();
+  if (known !== undefined) {
+    texts.delete(key);
+    texts.set(key, known);
+    return known;
+  }
   last += 1;
   texts.set(key, last);
+  characters += key.length;
+  for (const oldest of texts.keys()) {
+    if (characters <= MOST) break;
+    texts.delete(oldest);
+    characters -= oldest.length;
+  }
   return last;
 }
 
