@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -28,6 +28,8 @@ async function main(): Promise<void> {
     },
   });
   const folder = mkdtempSync(join(tmpdir(), "clearline-profile-"));
+  // The workers write it, as a user of their own.
+  chmodSync(folder, 0o1777);
   try {
     // The bench hands its environment to what it starts, as it was when it was loaded.
     process.env["NODE_OPTIONS"] = `--cpu-prof --cpu-prof-interval=500 --cpu-prof-dir=${folder}`;
