@@ -75,6 +75,12 @@ const inline = z.strictObject({
     .describe(
       "Connections that began before the node stood in the path, which it cannot decrypt: let them pass, or reset them.",
     ),
+  bgp: z
+    .enum(["pass", "intercept"])
+    .default("pass")
+    .describe(
+      "Connections to port 179 and those whose TCP is signed (TCP-MD5, TCP-AO), which the node cannot carry: let the kernel forward them, or take them like any other.",
+    ),
   ports: z
     .unknown()
     .transform((input, context) => (input === "all" ? "all" : readValues("port", input, context)))

@@ -10,6 +10,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   midStream: "of connections that began before the node",
   tagged: "with a VLAN tag",
   asymmetric: "of connections of which only one direction crosses the node",
+  signed: "that begin BGP or signed TCP",
   unserved: "of connections that no worker took",
 };
 

@@ -5,6 +5,7 @@ import {
   chain,
   count,
   dropImpossible,
+  dropUnsignedAnswers,
   heldResets,
   NEW,
   newChains,
@@ -13,6 +14,7 @@ import {
   SYN_ACK,
   unlisted,
 } from "./rule-writing.ts";
+import { signedFrames } from "./signed-rules.ts";
 
 /**
  * Rules for frames on the bridges of these listeners. Frames of our connections, and those that begin one, are lifted to the IP
@@ -116,6 +118,8 @@ function notOurs(w: RuleContext, lane: Lane, from: readonly ("a" | "b")[]): stri
     ),
     ...from.flatMap((side) => rowRules(w, lane, side, (row) => (row.action === "bypass" ? "accept" : undefined))),
     ...passedRules(lane),
+    ...dropUnsignedAnswers(w, lane, "bridge"),
+    ...signedFrames(lane),
     `${SYN_ACK} ${count(w, lane, "bridge", "asymmetric")} accept`,
     `${count(w, lane, "bridge", "midStream")} ${lane.listener.midStream === "reset" ? reset : "accept"}`,
   ];

@@ -22,6 +22,7 @@ const INPUT: PlanInput = {
       blockQuic: true,
       direction: "both",
       midStream: "pass",
+      bgp: "pass",
     },
   ],
   workers: 1,

@@ -31,6 +31,8 @@ export interface InlineListener {
   readonly direction: "aToB" | "both";
   /** What happens to connections that began before the node: they go on, or get a RST. */
   readonly midStream: "pass" | "reset";
+  /** Whether the kernel forwards BGP and what signs its TCP, or the node takes it like anything else. */
+  readonly bgp: "pass" | "intercept";
 }
 
 export interface PlanInput {
@@ -109,7 +111,9 @@ export interface PlannedCounter {
     | "impossible"
     | "midStream"
     | "tagged"
-    | "asymmetric";
+    | "asymmetric"
+    | "signed"
+    | "unsigned";
   readonly row: number | undefined;
   /** The row's name in the policy. Its index changes when the policy changes. */
   readonly rowName: string | undefined;

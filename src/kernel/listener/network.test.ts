@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { until } from "../../../test/processes.ts";
+import { start, until } from "../../../test/processes.ts";
 import type { NetworkError } from "../../errors.ts";
 import { within } from "../../linux/netns.ts";
 import { openQueue, type Queue } from "../../linux/nfqueue.ts";
@@ -17,6 +17,7 @@ import {
   BRIDGED,
   bridgedNetwork,
   connectFrom,
+  type Ends,
   feed,
   type Network,
   needsNamespaces,
@@ -177,6 +178,36 @@ for (const topology of ["routed", "bridge"] as const) {
         node.release(worker, packet, plan.marks.refused);
         assert.equal(await heard, "ECONNREFUSED");
         run(network.server, "nft", "delete", "table", "inet", "deaf");
+      });
+
+      test(`IPv${family}: signed TCP and BGP are the kernel's, and an answer to it that is not signed is dropped`, async () => {
+        await using node = await stand(network, plan, family);
+        const address = ends[family].server;
+        for (const [port, key] of [
+          [7179, "secret"],
+          [179, ""],
+        ] as const) {
+          await using server = signedServer(network.server, ends[family], port, key);
+          await server.ready;
+          assert.equal(
+            run(network.client, "/usr/bin/python3", "-c", SIGNED_CLIENT, address, `${port}`, key, "20"),
+            "answer\n",
+          );
+        }
+        // A server that ignores signatures.
+        const strip = "add table inet strip\nadd chain inet strip in { type filter hook prerouting priority -300; }";
+        feed(network.server, `${strip}\nadd rule inet strip in reset tcp option 19`, "nft", "-f", "-");
+        await using server = signedServer(network.server, ends[family], 7180, "");
+        await server.ready;
+        assert.equal(
+          run(network.client, "/usr/bin/python3", "-c", SIGNED_CLIENT, address, "7180", "secret", "1"),
+          "silence\n",
+        );
+        run(network.server, "nft", "delete", "table", "inet", "strip");
+        assert.ok(counter(network, plan, "signed") >= 3);
+        assert.ok(counter(network, plan, "unsigned") > 0);
+        assert.equal(node.waiting(), 0);
+        assert.equal(node.accepted.length, 0);
       });
 
       test(`IPv${family}: both workers get connections`, async () => {
@@ -444,6 +475,41 @@ test(
   },
 );
 
+const SIGN = `
+import socket, struct, sys
+def sign(s, address, key):
+    if not key: return
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packed = socket.inet_pton(family, address)
+    name = struct.pack("=H6x16s104x" if ":" in address else "=H2x4s120x", family, packed)
+    s.setsockopt(socket.IPPROTO_TCP, 14, struct.pack("=128s2xHI80s", name, len(key), 0, key.encode()))
+`;
+/** Arguments: the server's address and port, the key (without one it does not sign), and for how many seconds it waits. */
+const SIGNED_CLIENT = `${SIGN}
+address, port, key, patience = sys.argv[1:]
+s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+sign(s, address, key)
+s.settimeout(int(patience))
+try:
+    s.connect((address, int(port)))
+    print(s.recv(64).decode())
+except TimeoutError:
+    print("silence")
+`;
+const SIGNED_SERVER = `${SIGN}
+address, client, port, key = sys.argv[1:]
+s = socket.create_server((address, int(port)), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+sign(s, client, key)
+print("ready", flush=True)
+while True: s.accept()[0].sendall(b"answer")
+`;
+
+function signedServer(namespace: string, { client, server }: Ends, port: number, key: string) {
+  const program = ["/usr/bin/python3", "-c", SIGNED_SERVER, server, client, `${port}`, key];
+  const { shows, stop } = start("ip", ["netns", "exec", namespace, ...program]);
+  return { ready: shows(/ready/), [Symbol.asyncDispose]: async () => void (await stop()) };
+}
+
 function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener>): PlanInput {
   const edge: InlineListener = {
     name: "edge",
@@ -460,6 +526,7 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
     blockQuic: false,
     direction: "aToB",
     midStream: "pass",
+    bgp: "pass",
     ...listener,
   };
   return {

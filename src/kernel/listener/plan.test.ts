@@ -24,6 +24,7 @@ const EDGE: InlineListener = {
   blockQuic: false,
   direction: "aToB",
   midStream: "pass",
+  bgp: "pass",
 };
 const BRIDGE: InlineListener = {
   ...EDGE,
@@ -124,7 +125,7 @@ test("Rules are in the policy's order, and connections that no row decides are i
     { name: "bank", action: "bypass", server: ["192.0.2.0/24", "2001:db8::/32"], ports: [[443, 443]] },
     { name: "lab", action: "decrypt", client: ["10.9.0.0/16"] },
   ];
-  const { nft, counters } = planInline({ ...INPUT, rows });
+  const { nft, counters } = planInline({ ...INPUT, rows, listeners: [{ ...EDGE, bgp: "intercept" }] });
   assert.deepEqual(chainOf(nft, "new-0").slice(3), [
     "# blocked: drop",
     'tcp dport { 23 } counter name "row-0-0" meta mark set meta mark & 0xff00ffff | 0x810000 accept',
@@ -138,6 +139,22 @@ test("Rules are in the policy's order, and connections that no row decides are i
   assert.deepEqual(
     counters.filter(({ counts }) => counts === "row").map(({ row }) => row),
     [0, 1, 2],
+  );
+});
+
+test("Signed TCP passes unless a rule drops it, and BGP unless any rule decides it", () => {
+  const rows: NetworkRow[] = [
+    { name: "blocked", action: "drop", client: ["10.8.0.0/16"] },
+    { name: "lab", action: "decrypt", client: ["10.9.0.0/16"] },
+  ];
+  const { nft } = planInline({ ...INPUT, rows });
+  const order = ["# blocked: drop", "tcp option 19 exists", "tcp option 29 exists", "# lab: decrypt", "tcp dport 179 "];
+  const rules = chainOf(nft, "new-0");
+  const places = order.map((start) => rules.findIndex((rule) => rule.startsWith(start)));
+  assert.ok(!places.includes(-1), `${places}`);
+  assert.deepEqual(
+    places,
+    places.toSorted((a, b) => a - b),
   );
 });
 
@@ -256,7 +273,9 @@ test("A row applies to the listeners that it names, and never matches without ad
     { name: "nobody", action: "drop", client: [] },
     { name: "no port", action: "drop", ports: [] },
   ];
-  assert.deepEqual(chainOf(planInline({ ...INPUT, rows }).nft, "new-0").slice(3), ["goto intercept-0"]);
+  const own = { ...EDGE, bgp: "intercept" } as const;
+  const { nft } = planInline({ ...INPUT, listeners: [own], rows });
+  assert.deepEqual(chainOf(nft, "new-0").slice(3), ["goto intercept-0"]);
   assert.match(
     planInline({ ...INPUT, listeners: [EDGE, BRIDGE], rows }).nft,
     /# other: drop\n {4}counter name "row-1-0"/,

@@ -3,6 +3,7 @@ import { hex } from "../../vocabulary.ts";
 import type { Lane, LiveConnection, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { portMatch, rowMatches } from "./policy-rows.ts";
+import { dropUnsigned, passBgp, passSigned } from "./signed-rules.ts";
 
 /** The input of the rules. */
 export interface RuleInput {
@@ -80,6 +81,8 @@ export function newChains(
     drop: `${w.set(CODE.REFUSED)} ${then}`,
     decrypt: `goto intercept-${lane.index}`,
   };
+  const verdict = (row: NetworkRow, index: number) => `${count(w, lane, family, "row", index)} ${verdicts[row.action]}`;
+  const signed = () => `${count(w, lane, family, "signed")} ${pass}`;
   const live = family === "inet" ? [`socket wildcard 0 socket transparent 1 ${w.toClientLeg(lane)}`] : [];
   return [
     ...interceptChains(w, lane, family, then),
@@ -89,7 +92,10 @@ export function newChains(
       `ip6 saddr fe80::/10 ${pass}`,
       `ip6 daddr fe80::/10 ${pass}`,
       ...unlisted(lane, ["dport"], pass),
-      ...rowRules(w, lane, "a", (row, index) => `${count(w, lane, family, "row", index)} ${verdicts[row.action]}`),
+      ...rowRules(w, lane, "a", (row, index) => (row.action === "drop" ? verdict(row, index) : undefined)),
+      ...passSigned(lane, family, signed),
+      ...rowRules(w, lane, "a", (row, index) => (row.action === "drop" ? undefined : verdict(row, index))),
+      ...passBgp(lane, signed),
       `goto intercept-${lane.index}`,
     ]),
   ];
@@ -167,6 +173,11 @@ const PENDING = [
   [4, "ip saddr . tcp sport . ip daddr . tcp dport"],
   [6, "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
 ] as const;
+
+/** Drops answers to signed SYNs that are not signed. */
+export function dropUnsignedAnswers(w: RuleContext, lane: Lane, family: "inet" | "bridge"): string[] {
+  return dropUnsigned(lane, family, SYN_ACK, () => `${count(w, lane, family, "unsigned")} drop`);
+}
 
 /** The statement that counts a packet. Adds the counter to the plan. */
 export function count(

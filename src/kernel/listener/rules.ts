@@ -9,6 +9,7 @@ import {
   chain,
   count,
   dropImpossible,
+  dropUnsignedAnswers,
   HOOK,
   heldResets,
   indent,
@@ -19,6 +20,7 @@ import {
   type RuleInput,
   SYN_ACK,
 } from "./rule-writing.ts";
+import { signedSets } from "./signed-rules.ts";
 
 /** The rulesets of both families as one script, and their counters. */
 export function writeRules(
@@ -50,7 +52,11 @@ export function writeRules(
   const inet = inetChains(writing);
   const bridge = bridges.length > 0 ? bridgeChains(writing, bridges) : [];
   const text = [
-    ...replaced("inet", inet, counters, [...addressSets(settings.rows), ...lanes.flatMap(pendingSets)]),
+    ...replaced("inet", inet, counters, [
+      ...addressSets(settings.rows),
+      ...lanes.flatMap(pendingSets),
+      ...lanes.flatMap(signedSets),
+    ]),
     ...replaced(
       "bridge",
       bridge,
@@ -58,7 +64,12 @@ export function writeRules(
       bridges.length > 0
         ? [
             ...addressSets(settings.rows),
-            ...bridges.flatMap((lane) => [...ownSets(lane, writing.live), ...passedSets(lane), ...pendingSets(lane)]),
+            ...bridges.flatMap((lane) => [
+              ...ownSets(lane, writing.live),
+              ...passedSets(lane),
+              ...pendingSets(lane),
+              ...signedSets(lane),
+            ]),
           ]
         : [],
     ),
@@ -165,6 +176,7 @@ function routedChains(w: RuleContext, lane: Lane): string[] {
     ...chain(`from-b-${index}`, [
       ownServices(w),
       `jump existing-b-${index}`,
+      ...dropUnsignedAnswers(w, lane, "inet"),
       ...(w.features.notrack ? unseen(w, lane) : []),
     ]),
     ...(w.features.notrack ? chain(`unseen-${index}`, unseen(w, lane)) : []),
