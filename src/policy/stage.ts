@@ -37,16 +37,12 @@ export function createStage(steps: readonly Step[]): Stage {
     selected: (host) => [...byHost.find(host), ...lists.map((list) => list.find(host).length > 0)].join(),
     hostsBelow: (parent) => [byHost, ...lists].flatMap((set) => set.below(parent)),
     first(view) {
-      const candidates = [
-        ...view.hosts.names.flatMap((name) => byHost.reach(name)),
-        ...(view.serverAddress ? byServer.find(view.serverAddress) : []),
-        ...(view.clientAddress ? byClient.find(view.clientAddress) : []),
-      ].sort((a, b) => a - b);
-      for (const position of inOrder(others, candidates)) {
-        const step = steps[position];
-        if (step?.judge(view) === true) return step;
-      }
-      return undefined;
+      const candidates: number[] = [];
+      if (byHost.size > 0) for (const name of view.hosts.names) candidates.push(...byHost.reach(name));
+      if (byServer.size > 0 && view.serverAddress) candidates.push(...byServer.find(view.serverAddress));
+      if (byClient.size > 0 && view.clientAddress) candidates.push(...byClient.find(view.clientAddress));
+      if (candidates.length > 1) candidates.sort((a, b) => a - b);
+      return firstTrue(steps, view, others, candidates);
     },
   };
 }
@@ -59,12 +55,19 @@ function selectorOf(match: Step["match"]): Selector | undefined {
   return SELECTORS.find((condition) => match?.[condition] !== undefined);
 }
 
-/** Merges two ascending lists. */
-function* inOrder(left: readonly number[], right: readonly number[]): Generator<number> {
-  let at = 0;
-  for (const position of left) {
-    for (; at < right.length && (right[at] ?? 0) < position; at += 1) yield right[at] ?? 0;
-    yield position;
+/** The first step that is true, of two ascending lists of positions. Every session asks a dozen times: nothing is allocated. */
+function firstTrue(
+  steps: readonly Step[],
+  view: View,
+  left: readonly number[],
+  right: readonly number[],
+): Step | undefined {
+  for (let [one, other] = [0, 0]; one < left.length || other < right.length; ) {
+    const isRight = other < right.length && !(left[one]! <= right[other]!);
+    const step = steps[isRight ? right[other]! : left[one]!];
+    if (isRight) other += 1;
+    else one += 1;
+    if (step?.judge(view) === true) return step;
   }
-  yield* right.slice(at);
+  return undefined;
 }

@@ -20,20 +20,20 @@ export class Reader {
   }
 
   u8(): number {
-    return this.take(1).readUInt8();
+    return this.#number(1);
   }
 
   u16(): number {
-    return this.take(2).readUInt16BE();
+    return this.#number(2);
   }
 
   u24(): number {
-    return this.take(3).readUIntBE(0, 3);
+    return this.#number(3);
   }
 
   /** The next bytes, as a view of the input. */
   take(length: number): Buffer {
-    if (length > this.remaining) throw this.#malformed(`it needs ${length} more bytes and has ${this.remaining}`);
+    if (length > this.remaining) throw this.#short(length);
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
@@ -64,6 +64,16 @@ export class Reader {
   /** The structure must end here. */
   end(): void {
     if (this.remaining > 0) throw this.#malformed(`it has ${this.remaining} bytes too many`);
+  }
+
+  #number(length: 1 | 2 | 3): number {
+    if (length > this.remaining) throw this.#short(length);
+    this.#at += length;
+    return this.#bytes.readUIntBE(this.#at - length, length);
+  }
+
+  #short(length: number): PeerError {
+    return this.#malformed(`it needs ${length} more bytes and has ${this.remaining}`);
   }
 
   #vector(length: number, min: number): Buffer {
