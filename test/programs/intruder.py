@@ -11,6 +11,7 @@ import sys
 uid, supervisor, worker = map(int, sys.argv[1:4])
 data = sys.argv[4]
 libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
 libc.ptrace.restype = ctypes.c_long
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
@@ -39,6 +40,11 @@ def trace(pid):
     called(libc.ptrace(PTRACE_DETACH, pid, None, None))
 
 
+def system_call(number, *args):
+    # An int would leave the upper half of its register or its place on the stack as it is.
+    return libc.syscall(ctypes.c_long(number), *(ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args))
+
+
 class Vector(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
 
@@ -48,7 +54,8 @@ def read_memory(pid):
     local = Vector(ctypes.cast(buffer, ctypes.c_void_p), 8)
     remote = Vector(0x1000, 8)
     try:
-        called(libc.syscall(PROCESS_VM_READV, pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0))
+        count, flags = ctypes.c_ulong(1), ctypes.c_ulong(0)
+        called(system_call(PROCESS_VM_READV, pid, ctypes.byref(local), count, ctypes.byref(remote), count, flags))
     except OSError as error:
         # The address is wrong, but the kernel would have read it.
         if error.errno != errno.EFAULT:
@@ -56,8 +63,8 @@ def read_memory(pid):
 
 
 def take_descriptor(pid):
-    handle = called(libc.syscall(PIDFD_OPEN, pid, 0))
-    os.close(called(libc.syscall(PIDFD_GETFD, handle, 0, 0)))
+    handle = called(system_call(PIDFD_OPEN, pid, 0))
+    os.close(called(system_call(PIDFD_GETFD, handle, 0, 0)))
 
 
 def write(path):
