@@ -18,6 +18,8 @@ const MIB = 1024 * 1024;
 /** The most bytes that wait for one client. Clients that are equally far behind share the memory. */
 const LIMIT = 32 * MIB;
 const STALL = 30_000;
+/** ms without bytes until the kernel probes whether a client still exists. */
+const PROBE = 10_000;
 /** ms that clients have for the last bytes when the feed closes. */
 const FAREWELL = 1_000;
 
@@ -28,6 +30,8 @@ interface Reader {
   missed: number;
   /** It has not been told of all of them. */
   untold: boolean;
+  /** It has ended its input: it goes on reading, or has gone. */
+  ended: boolean;
 }
 
 /**
@@ -57,7 +61,11 @@ export class CaptureClients {
     this.#options = options;
     this.#onAudience = onAudience;
     this.#preamble = options.format === "pcap" ? pcapStart() : sectionStart(options.name);
-    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
+    // A program may end its input and go on reading. Whether one that is quiet still exists, keepalive probes find out.
+    this.#server = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: PROBE, allowHalfOpen: true },
+      (socket) => this.#accept(socket),
+    );
   }
 
   async listen(): Promise<void> {
@@ -93,12 +101,12 @@ export class CaptureClients {
   #accept(socket: Socket): void {
     const { name, log, stall = STALL } = this.#options;
     const client = socket.remoteAddress;
-    if (this.#readers.size >= MAX_CLIENTS) {
+    if (this.#readers.size >= MAX_CLIENTS && !this.#makeRoom()) {
       log.warn({ feed: name, client }, `a client was refused: the feed has ${MAX_CLIENTS}`);
       socket.on("error", () => {}).destroy();
       return;
     }
-    const reader: Reader = { socket, missed: 0, untold: false };
+    const reader: Reader = { socket, missed: 0, untold: false, ended: false };
     this.#readers.add(reader);
     log.info({ feed: name, client, clients: this.#readers.size }, "a client reads the feed");
     // Every byte that the client takes restarts the timeout. A client for which nothing waits is not late.
@@ -110,14 +118,26 @@ export class CaptureClients {
     // "close" follows every error.
     socket.on("error", () => {});
     socket.on("close", () => this.#remove(reader));
+    socket.on("end", () => {
+      reader.ended = true;
+    });
     socket.resume();
     socket.write(this.#preamble);
     this.#onAudience(true);
   }
 
+  /** Disconnects the oldest client that has ended its input, which has probably gone. Answers whether there was one. */
+  #makeRoom(): boolean {
+    const oldest = [...this.#readers].find(({ ended }) => ended);
+    if (oldest === undefined) return false;
+    this.#remove(oldest);
+    oldest.socket.destroy();
+    return true;
+  }
+
   #remove(reader: Reader): void {
     const { name, log } = this.#options;
-    this.#readers.delete(reader);
+    if (!this.#readers.delete(reader)) return;
     log.info({ feed: name, missed: reader.missed, clients: this.#readers.size }, "a client of the feed has gone");
     if (this.#readers.size === 0) this.#onAudience(false);
   }

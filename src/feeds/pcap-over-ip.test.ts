@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pino } from "pino";
+import { needs, program } from "../../test/needs.ts";
 import { freePort, pause, until } from "../../test/processes.ts";
 import type { Feed } from "./feed.ts";
 import { feedCompliance, SESSION } from "./feed-compliance.ts";
@@ -86,6 +87,27 @@ test("Every client gets all packets while it is connected, and the names of the 
   assert.ok(bytesOf(two).some((packet) => packet.includes(" and for both")));
   assert.ok(!two.includes("for one"));
   for (const { comment } of [readPcapng(one)[0]!, readPcapng(two)[0]!]) assert.match(comment!, /session 01JDEMO/);
+});
+
+test("A program that ends its input goes on receiving, and makes room once the feed is full", {
+  ...needs("socat"),
+}, async () => {
+  const port = await freePort();
+  const feed = await make(port);
+  // As in a service: its input is /dev/null, so it half-closes at once.
+  const socat = spawn(program("socat"), ["-t", "60", "-", `TCP4:127.0.0.1:${port}`], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const chunks: Buffer[] = [];
+  socat.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const has = (words: string) => Buffer.concat(chunks).includes(words);
+  await reaches(feed, { has }, "first");
+  await reaches(feed, { has }, "and still");
+  const others = await Promise.all(Array.from({ length: 16 }, () => connect(port)));
+  await until("the end of socat, which seemed to have gone", () => socat.exitCode !== null);
+  assert.ok(log.includes("a client of the feed has gone"));
+  await feed.close();
+  for (const { all } of others) await all;
 });
 
 test("Without a client no packet is made or counted as left out", async () => {
