@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duration, hostPort, interfaceName, isLoopbackHost, label, size, textOf } from "./formats.ts";
+import { duration, hostPort, interfaceName, isLoopbackHost, label, portMap, size, textOf } from "./formats.ts";
 import { anyOf, type Row, row } from "./row.ts";
 
 /** `feeds` in the configuration file: where copies of the sessions go. */
@@ -9,12 +9,23 @@ const common = {
 };
 
 const filter = {
+  ports: portMap()
+    .default({})
+    .describe(
+      "The server ports that the packets of decrypted sessions show: { 443: 80 }, so that analysers expect HTTP there; default: for all others.",
+    ),
   flows: z
     .array(z.enum(["decrypted", "bypassed", "notTls"]))
     .min(1)
     .default(["decrypted", "notTls"])
     .describe(
       "The sessions to copy: decrypted; bypassed, as the TLS bytes that passed; notTls, which is TCP without TLS.",
+    ),
+  alpn: z
+    .enum(["http/1.1"])
+    .optional()
+    .describe(
+      "Do not negotiate HTTP/2 in the decrypted sessions that this feed copies, for analysers that do not read it.",
     ),
   rules: z
     .array(z.string().trim().min(1))

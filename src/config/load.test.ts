@@ -95,6 +95,7 @@ timeouts: { hello: 250ms }
       rotate: 2 ** 30,
       keep: 10,
       segment: "offload",
+      ports: {},
       flows: ["decrypted", "notTls"],
     },
   ]);

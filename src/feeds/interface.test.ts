@@ -32,6 +32,7 @@ function make(options: Partial<InterfaceOptions> = {}): Promise<Feed> {
     serverMac: "02:43:4C:00:00:0B",
     flows: ["decrypted"],
     log: lines,
+    ports: {},
     retry: 20,
     ...options,
   });

@@ -1,10 +1,11 @@
 import type { Logger } from "pino";
 import { OFFLOAD_HEADER, openPacketSocket, writeOffload } from "../linux/packet-socket.ts";
+import type { PortMap } from "../port-map.ts";
 import type { Side } from "../vocabulary.ts";
 import type { Feed, FeedFilter, FeedSession } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { FrameSender } from "./frame-sender.ts";
-import { createClock, openPacketFlow, type SessionPackets } from "./packet-flow.ts";
+import { createClock, openPacketFlow, type SessionPackets, shown } from "./packet-flow.ts";
 import { createRecovery } from "./recovery.ts";
 import { LONGEST_PACKET, TCP_HEADER } from "./segments.ts";
 
@@ -21,6 +22,8 @@ export interface InterfaceOptions extends FeedFilter {
   readonly mark?: { readonly vlan: number } | undefined;
   /** false: the feed cuts the segments itself, as where the kernel cannot. */
   readonly offload?: boolean | undefined;
+  /** The servers' ports in the packets. */
+  readonly ports: PortMap;
   readonly log: Logger;
   /** ms between two attempts to open the interface. */
   readonly retry?: number | undefined;
@@ -51,7 +54,12 @@ export async function createInterfaceFeed(options: InterfaceOptions): Promise<Fe
     wants: createFilter(options),
     open(session, now) {
       sessions += 1;
-      return openPacketFlow(session, now, clock, new Frames(sender, macs, tagOf(session, options)));
+      return openPacketFlow(
+        shown(session, options.ports),
+        now,
+        clock,
+        new Frames(sender, macs, tagOf(session, options)),
+      );
     },
     pressure: () => undefined,
     counters: () => ({

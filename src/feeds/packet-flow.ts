@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import ipaddr from "ipaddr.js";
+import { mappedPort, type PortMap } from "../port-map.ts";
 import type { FeedFlow, FeedSession } from "./feed.ts";
 import { type PacketSink, Segments } from "./segments.ts";
 
@@ -9,6 +10,11 @@ export interface SessionPackets extends PacketSink {
   time: number;
   /** All packets of one event are placed. `over`: the session has ended. */
   complete(over: boolean): void;
+}
+
+/** The session as the packets show it. */
+export function shown(session: FeedSession, ports: PortMap): FeedSession {
+  return { ...session, server: { ...session.server, port: mappedPort(ports, session) } };
 }
 
 /** Writes one session as the packets that would have carried its plaintext. `now` in ms, `clock` in microseconds since the epoch. */

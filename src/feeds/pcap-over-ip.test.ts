@@ -32,6 +32,7 @@ async function make(port: number, options: Partial<PcapOverIpOptions> = {}): Pro
     address: { host: "127.0.0.1", port },
     format: "pcapng",
     flows: ["decrypted"],
+    ports: {},
     segment: "mtu",
     worker: 0,
     workers: 1,

@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
+import type { PortMap } from "../port-map.ts";
 import { BlockStream, type Deliver } from "./block-stream.ts";
 import { type CaptureClients, serveClients } from "./capture-clients.ts";
 import { reasonOf } from "./capture-file.ts";
 import type { Feed, FeedFilter } from "./feed.ts";
 import { createFilter } from "./filter.ts";
-import { createClock, openPacketFlow } from "./packet-flow.ts";
+import { createClock, openPacketFlow, shown } from "./packet-flow.ts";
 import { type CommentMark, PacketBlocks, type Segmentation } from "./pcapng-packets.ts";
 import { createRecovery, type Recovery } from "./recovery.ts";
 import { type Delivered, type Hub, type Link, openHub, openLink } from "./worker-links.ts";
@@ -21,6 +22,8 @@ export interface PcapOverIpOptions extends FeedFilter {
   readonly workers: number;
   /** The node's own folder, which no other user can enter: the socket between the workers is there. */
   readonly dataDir: string;
+  /** The servers' ports in the packets. */
+  readonly ports: PortMap;
   readonly log: Logger;
   /** ms between two attempts to open the feed. */
   readonly retry?: number | undefined;
@@ -37,7 +40,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
   const { name, address } = options;
   const counts = { sessions: 0, packets: 0, bytes: 0, dropped: 0 };
   const clock = createClock();
-  const form = { segment: options.segment, mark: options.mark };
+  const form = { segment: options.segment, mark: options.mark, ports: options.ports };
   const place = address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
   const stream = new BlockStream((blocks, packets) => {
     const delivered = outlet.deliver(blocks, packets);
@@ -59,7 +62,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
     wants: createFilter(options),
     open(session, now) {
       counts.sessions += 1;
-      return openPacketFlow(session, now, clock, new PacketBlocks(stream, session, form));
+      return openPacketFlow(shown(session, options.ports), now, clock, new PacketBlocks(stream, session, form));
     },
     pressure: () => undefined,
     counters: () => ({

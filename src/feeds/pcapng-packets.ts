@@ -1,5 +1,7 @@
+import type { PortMap } from "../port-map.ts";
+import { communityId } from "../wire/community-id.ts";
 import type { FeedSession } from "./feed.ts";
-import type { SessionPackets } from "./packet-flow.ts";
+import { type SessionPackets, shown } from "./packet-flow.ts";
 import { packetBlockLength, packetComments, writePacketBlock } from "./pcapng-format.ts";
 import { type Block, LONGEST_PACKET } from "./segments.ts";
 
@@ -33,6 +35,7 @@ export interface PacketForm {
   /** The longest packet, unless it is below the MTU. Absent: what IP allows. */
   readonly longest?: number;
   readonly mark: CommentMark | undefined;
+  readonly ports: PortMap;
 }
 
 /** The MTU of Ethernet, which analysers expect. */
@@ -49,12 +52,12 @@ export class PacketBlocks implements SessionPackets {
   readonly #every: Buffer | undefined;
   #namedIn = -1;
 
-  constructor(place: BlockPlace, session: FeedSession, { segment, longest = LONGEST_PACKET, mark }: PacketForm) {
+  constructor(place: BlockPlace, session: FeedSession, { segment, longest = LONGEST_PACKET, mark, ports }: PacketForm) {
     const marks = mark && session.flow === "decrypted" ? [mark.comment] : [];
     this.longest = segment === "mtu" ? MTU : Math.max(MTU, Math.min(longest, LONGEST_PACKET));
     this.leavesChecksums = segment === "offload";
     this.#place = place;
-    this.#first = packetComments(nameOf(session), ...marks);
+    this.#first = packetComments(nameOf(session, shown(session, ports)), ...marks);
     this.#every = marks.length > 0 ? packetComments(...marks) : undefined;
   }
 
@@ -79,8 +82,15 @@ export class PacketBlocks implements SessionPackets {
 
 const VERDICTS = { decrypted: "decrypt", bypassed: "bypass", notTls: "not TLS" } as const;
 
-function nameOf({ id, host, client, server, flow, rule, description }: FeedSession): string {
+/** `seen`: the session as the packets show it, from which an analyser computes its Community ID. */
+function nameOf(session: FeedSession, seen: FeedSession): string {
+  const { id, host, client, server, flow, rule, description } = session;
   const ends = `${client.address} port ${client.port} to ${server.address} port ${server.port}`;
   const decided = rule === undefined ? VERDICTS[flow] : `${VERDICTS[flow]} by ${rule}`;
-  return `Clearline session ${id}: ${host ?? "no host name"}; ${ends}; ${decided}; ${description}`;
+  return `Clearline session ${id}: ${host ?? "no host name"}; ${ends}; ${decided}; ${description}; ${communityIds(session, seen)}`;
+}
+
+function communityIds({ client, server }: FeedSession, { server: seen }: FeedSession): string {
+  const id = `Community ID ${communityId(client, server)}`;
+  return seen.port === server.port ? id : `${id}, here port ${seen.port} and ${communityId(client, seen)}`;
 }

@@ -43,6 +43,7 @@ async function capture(server: net.Server, name: string, talk: (origin: string) 
     worker: 0,
     workers: 1,
     flows: ["decrypted"],
+    ports: {},
     segment: "offload",
     log: pino({ level: "silent" }),
   });
@@ -88,6 +89,7 @@ for (const segment of ["mtu", "offload"] as const) {
       worker: 0,
       workers: 1,
       flows: ["decrypted"],
+      ports: {},
       segment,
       log: pino({ level: "silent" }),
     });

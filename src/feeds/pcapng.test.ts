@@ -30,6 +30,7 @@ function make(options: Partial<PcapngOptions> = {}) {
     worker: 0,
     workers: 1,
     flows: ["decrypted"],
+    ports: {},
     segment: "mtu",
     log: lines,
     ...options,
@@ -95,7 +96,7 @@ test("A session's first packet names it, without control characters of the peer"
   const [first, ...rest] = packetsNow();
   assert.equal(
     first?.comment,
-    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt by default; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1",
+    "Clearline session 01JDEMO: a???[31mb; 192.0.2.10 port 50123 to 198.51.100.20 port 443; decrypt by default; TLSv1.3, TLS_AES_128_GCM_SHA256, http/1.1; Community ID 1:DtaCkwNmyoml7Joo2fdSEvFKxGY=",
   );
   assert.equal(first?.time, 1_700_000_000_000_000);
   assert.ok(rest.every(({ comment }) => comment === undefined));

@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
+import type { PortMap } from "../port-map.ts";
 import type { Feed, FeedFilter } from "./feed.ts";
 import { createFilter } from "./filter.ts";
-import { createClock, openPacketFlow } from "./packet-flow.ts";
+import { createClock, openPacketFlow, shown } from "./packet-flow.ts";
 import { sectionStart } from "./pcapng-format.ts";
 import { type CommentMark, PacketBlocks, type Segmentation } from "./pcapng-packets.ts";
 import { RotatingFiles } from "./rotating-files.ts";
@@ -21,6 +22,8 @@ export interface PcapngOptions extends FeedFilter {
   /** This worker's number and how many there are. */
   readonly worker: number;
   readonly workers: number;
+  /** The servers' ports in the packets. */
+  readonly ports: PortMap;
   readonly log: Logger;
   /** ms until a stopped feed tries again; 30,000 when absent. */
   readonly retry?: number;
@@ -39,7 +42,7 @@ export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
   });
   const clock = createClock();
   // Files for only a few packets would exceed their size, or stay far below it.
-  const form = { segment: options.segment, longest: options.rotate / 4, mark: options.mark };
+  const form = { segment: options.segment, longest: options.rotate / 4, mark: options.mark, ports: options.ports };
   await files.start();
   let sessions = 0;
   return {
@@ -50,7 +53,7 @@ export async function createPcapngFeed(options: PcapngOptions): Promise<Feed> {
     wants: createFilter(options),
     open(session, now) {
       sessions += 1;
-      return openPacketFlow(session, now, clock, new PacketBlocks(files, session, form));
+      return openPacketFlow(shown(session, options.ports), now, clock, new PacketBlocks(files, session, form));
     },
     pressure: () => files.pressure(),
     counters: () => ({

@@ -10,6 +10,8 @@ interface Tap extends FeedFlow {
 export interface FeedStage {
   /** Opens the session in every feed that wants it. */
   tap(session: FeedSession): SessionTaps;
+  /** The only protocol that ALPN may agree on in a session that this rule decides; undefined: no feed limits it. */
+  onlyAlpn(rule: string): "http/1.1" | undefined;
 }
 
 export interface SessionTaps {
@@ -34,6 +36,15 @@ export function openTaps(feeds: readonly Feed[], session: FeedSession, now: numb
       for (const tap of taps) tap.close();
     },
   };
+}
+
+/** Makes `onlyAlpn` of these feeds. `limits`: what each was configured with, in the same order. */
+export function alpnLimit(
+  feeds: readonly Feed[],
+  limits: readonly { readonly name: string; readonly alpn?: "http/1.1" | undefined }[],
+): FeedStage["onlyAlpn"] {
+  const limiting = feeds.filter((_, index) => limits[index]?.alpn !== undefined);
+  return (rule) => (limiting.some((feed) => feed.wants({ flow: "decrypted", rule })) ? "http/1.1" : undefined);
 }
 
 /** Gives the keys of legs to the feeds that take keys; undefined: no feed does. */

@@ -46,9 +46,10 @@ test("A decrypted session: the server's certificate, the tools, the client, the 
 
 test("A decrypted session's record says who decided, what was agreed on and what the client was shown", async () => {
   const { record } = await runSession({ places: () => ({ archive: "a.pcapng" }) });
-  const { certificate, serverLeg, clientLeg, ja3, ja4, ...others } = record;
+  const { certificate, serverLeg, clientLeg, ja3, ja4, communityId, ...others } = record;
   assert.deepEqual([certificate?.sha256, serverLeg?.alpn, clientLeg?.version], ["bb", "h2", "TLSv1.3"]);
   assert.match(`${ja3} ${ja4}`, /^[0-9a-f]{32} t12i/);
+  assert.match(communityId ?? "", /^1:[A-Za-z0-9+/]{27}=$/);
   assert.deepEqual(others, {
     ...{ connectHost: null, server: { address: "192.0.2.1", port: 443 } },
     ...{ seenAs: { address: "203.0.113.1", port: 40_000 }, state: "EST:EST:EST:EST" },

@@ -3,6 +3,7 @@ import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Facts } from "../policy/facts.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { communityId } from "../wire/community-id.ts";
 import { refuseArrival } from "./refusal.ts";
 import type { Story } from "./story.ts";
 
@@ -29,12 +30,13 @@ export async function reach(
     if (first?.verdict && addresses.length === 0) return refuseArrival({ arrival, session }, first.verdict);
 
     const na = arrival.client ? "EST" : "SYN_RCV";
-    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, server: { address: addresses[0] ?? host, port } });
+    const leadingTo = (to: Endpoint) => ({ server: to, communityId: communityId(session.client, to) ?? null });
+    session.note({ state: `${na}:SYN_SENT:INIT:INIT`, ...leadingTo({ address: addresses[0] ?? host, port }) });
     const kept = arrival.server;
     const server = kept?.isOpen && !kept.hasLeft ? kept : await arrival.dial(addresses, port);
     connections.add(server);
     const endpoint = { address: server.remote()?.address ?? host, port };
-    session.note({ state: `${na}:EST:INIT:INIT`, server: endpoint, seenAs: server.local() ?? null });
+    session.note({ state: `${na}:EST:INIT:INIT`, ...leadingTo(endpoint), seenAs: server.local() ?? null });
     return { server, endpoint };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;

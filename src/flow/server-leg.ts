@@ -6,12 +6,15 @@ import { hostOf, type Layer, mustHaveClient, redial, type Story } from "./story.
 
 /**
  * Opens TLS with the layer's server, offering what the client offers. HTTP/2 is left out if the rule that will probably
- * decide, or one of its tools, needs HTTP/1.1: the certificate may still change the verdict, but ALPN is agreed before it.
+ * decide, or one of its tools or feeds, needs HTTP/1.1: the certificate may still change the verdict, but ALPN is agreed before it.
  */
 export async function openServerLeg(story: Story, layer: Layer, hello: ClientHello): Promise<ServerAttempt> {
   const { node, session } = story;
-  const { alpn, tools } = node.policy.verdictSoFar(layer.facts);
-  const limits = { onlyAlpn: alpn ?? node.tools.onlyAlpn(tools), scope: scopeOf(story, layer, hello) };
+  const { alpn, tools, rule } = node.policy.verdictSoFar(layer.facts);
+  const limits = {
+    onlyAlpn: alpn ?? node.tools.onlyAlpn(tools) ?? node.feeds.onlyAlpn(rule),
+    scope: scopeOf(story, layer, hello),
+  };
   const connection = { server: layer.server, redial: () => redial(story, layer) };
   const attempt = await whileClientStays(story, layer.client, () => node.legs.server(connection, hello, limits));
   if (attempt.server !== layer.server) session.note({ seenAs: attempt.server.local() ?? null });

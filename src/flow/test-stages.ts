@@ -333,6 +333,7 @@ class World {
         onlyAlpn: () => onlyAlpn?.(),
       },
       feeds: {
+        onlyAlpn: () => undefined,
         tap: ({ flow, description }) => {
           this.#step(`feeds.tap ${flow}: ${description}`);
           return { taps: [], places: places?.() ?? {}, close: () => this.#step("feeds.close") };

@@ -138,6 +138,10 @@ export const session = z.object({
   ech: z.enum(["outer", "inner"]).nullable().describe("Encrypted ClientHello: which of the two hellos was seen"),
   ja3: z.string().nullable().describe("JA3 fingerprint of the ClientHello"),
   ja4: z.string().nullable().describe("JA4 fingerprint of the ClientHello"),
+  communityId: z
+    .string()
+    .nullable()
+    .describe("Community ID of the client and the server (version 1, seed 0); null: the server is not known yet"),
   deployment: z
     .enum(["outbound", "inbound"])
     .nullable()

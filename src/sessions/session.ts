@@ -54,6 +54,7 @@ export function openSession(birth: SessionStart, now: number): Session {
     ech: null,
     ja3: null,
     ja4: null,
+    communityId: null,
     deployment: null,
     certificate: null,
     presented: null,

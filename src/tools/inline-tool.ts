@@ -17,10 +17,10 @@ import {
 import { within } from "../linux/netns.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readSyn } from "../linux/packet.ts";
+import { mappedPort, type PortMap } from "../port-map.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { plainAddress } from "../wire/proxy-protocol.ts";
 import { createPairing, type Pairing } from "./pairing.ts";
-import { type PortMap, toolPort } from "./ports.ts";
 import type { Hop, Tool, ToolContext, ToolSettings, ToolSubject } from "./tool.ts";
 
 /** A tool between two interfaces. */
@@ -100,7 +100,7 @@ const PORT_TAKEN: readonly string[] = ["EADDRINUSE", "EADDRNOTAVAIL"];
 async function enter(open: OpenTool, subject: ToolSubject, onReturn: () => void): Promise<Hop> {
   const { tool, pairing } = open;
   const [client, server] = ofOneFamily(subject.client.address, subject.server.address);
-  const to = { address: server, port: toolPort(tool.ports, subject) };
+  const to = { address: server, port: mappedPort(tool.ports, subject) };
   for (let attempt = 0; ; attempt++) {
     const from = { address: client, port: attempt === 0 ? subject.client.port : anyPort() };
     try {

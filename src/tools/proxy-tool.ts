@@ -4,9 +4,9 @@ import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
 import type { Loop } from "../engine/loop.ts";
 import { NetworkError } from "../errors.ts";
+import { mappedPort } from "../port-map.ts";
 import { resolveHost } from "../streams/resolve.ts";
 import { LOCAL_HEADER } from "../wire/proxy-protocol.ts";
-import { toolPort } from "./ports.ts";
 import { openReturnAddress, type ReturnAddress } from "./return-address.ts";
 import type { ReturnsDirectory } from "./returns.ts";
 import { keyOfHeartbeat, proxyHeader, type SessionHeader, sslproxyLine } from "./session-header.ts";
@@ -33,7 +33,7 @@ async function enter(
   subject: ToolSubject,
 ): Promise<Hop> {
   const { name } = tool;
-  const told = { ...subject, server: { ...subject.server, port: toolPort(tool.ports, subject) } };
+  const told = { ...subject, server: { ...subject.server, port: mappedPort(tool.ports, subject) } };
   for (const end of [told.client, told.server]) {
     if (isIP(end.address) === 0) throw new NetworkError("The session ended before its tools", "ECONNABORTED");
   }

@@ -1,7 +1,7 @@
 import type { End } from "../engine/end.ts";
 import type { Loop } from "../engine/loop.ts";
+import type { PortMap } from "../port-map.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
-import type { PortMap } from "./ports.ts";
 import type { Returns } from "./returns.ts";
 
 /** The session that a tool is connected for. */

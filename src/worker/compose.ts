@@ -1,5 +1,5 @@
 import type { Feed } from "../feeds/feed.ts";
-import { keyTaker, openTaps } from "../feeds/taps.ts";
+import { alpnLimit, keyTaker, openTaps } from "../feeds/taps.ts";
 import type { Node, ServerMemories, ServerMemory } from "../flow/stages.ts";
 import { createLegStage } from "../legs/stage.ts";
 import type { WorkerSetup } from "../messages.ts";
@@ -56,7 +56,7 @@ export function composeNode(
     legs: createLegStage(legSettings, state, keyTaker(feeds)),
     pki: pkiStage(setup, state, places),
     tools,
-    feeds: { tap: (session) => openTaps(feeds, session, Date.now()) },
+    feeds: { tap: (session) => openTaps(feeds, session, Date.now()), onlyAlpn: alpnLimit(feeds, config.feeds) },
   };
 }
 

@@ -15,6 +15,8 @@ export function createSessionStage(
       const session = ledger.open({ listener, mode, client: from, server: null, state }, Date.now());
       live.set(arrival, session);
       const { id, meter } = session;
+      // With the Community ID a line of the log leads to what analysers say of the connection.
+      const about = () => ({ session: id, communityId: session.record.communityId ?? undefined });
       return {
         id,
         client: from,
@@ -24,17 +26,17 @@ export function createSessionStage(
         },
         note: (news) => session.update(news, Date.now()),
         close: (reason, alerts) => session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts),
-        reportBug: (error) => log.error({ session: id, err: error }, "A bug ended a session"),
+        reportBug: (error) => log.error({ ...about(), err: error }, "A bug ended a session"),
         warnOfProxyHeader: ({ version, from: sender, client: named }) => {
           if (!isDue(listener)) return;
-          const about = { session: id, listener, version, from: sender.address, client: named?.address };
+          const sent = { ...about(), listener, version, from: sender.address, client: named?.address };
           log.warn(
-            about,
+            sent,
             "A connection began with a PROXY header that its listener does not expect: set its proxyProtocol",
           );
         },
         warnOfWithdrawnTls: (protocol, server) =>
-          log.warn({ session: id, protocol, server }, "A server no longer offers the TLS that it offered before"),
+          log.warn({ ...about(), protocol, server }, "A server no longer offers the TLS that it offered before"),
       };
     },
   };

@@ -54,6 +54,7 @@ function identity(session: Session): Pairs {
     ["ECH", session.ech],
     ["JA3", session.ja3],
     ["JA4", session.ja4],
+    ["Community ID", session.communityId],
   ];
 }
 

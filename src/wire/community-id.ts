@@ -1,0 +1,36 @@
+import { hash } from "node:crypto";
+import ipaddr from "ipaddr.js";
+import type { Endpoint } from "../vocabulary.ts";
+
+/** IANA's protocol number of TCP. */
+const TCP = 6;
+
+/**
+ * The Community ID of a TCP connection, version 1 with seed 0: github.com/corelight/community-id-spec. Analysers such as Zeek,
+ * Suricata and Arkime compute the same, in either direction. Undefined: an end is not an IP literal.
+ */
+export function communityId(one: Endpoint, other: Endpoint): string | undefined {
+  if (!ipaddr.isValid(one.address) || !ipaddr.isValid(other.address)) return undefined;
+  const [from, to] = ofOneFamily(ipaddr.process(one.address), ipaddr.process(other.address));
+  const ends = [end(from, one.port), end(to, other.port)] as const;
+  const [first, second] = Buffer.compare(ends[0].key, ends[1].key) <= 0 ? ends : [ends[1], ends[0]];
+  const seed = Buffer.alloc(2);
+  const bytes = Buffer.concat([seed, first.address, second.address, Buffer.from([TCP, 0]), first.port, second.port]);
+  return `1:${hash("sha1", bytes, "base64")}`;
+}
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+/** Both addresses of a packet have one family, as in the feeds' packets. */
+function ofOneFamily(one: Address, other: Address): [Address, Address] {
+  const mapped = (address: Address) => (address instanceof ipaddr.IPv4 ? address.toIPv4MappedAddress() : address);
+  return one.kind() === other.kind() ? [one, other] : [mapped(one), mapped(other)];
+}
+
+/** The smaller end, by address and then by port, comes first. */
+function end(from: Address, number: number): { address: Buffer; port: Buffer; key: Buffer } {
+  const address = Buffer.from(from.toByteArray());
+  const port = Buffer.alloc(2);
+  port.writeUInt16BE(number);
+  return { address, port, key: Buffer.concat([address, port]) };
+}
