@@ -99,7 +99,14 @@ timeouts: { hello: 250ms }
       flows: ["decrypted", "notTls"],
     },
   ]);
-  assert.deepEqual(config.timeouts, { connect: 10_000, hello: 250, handshake: 15_000, idle: 600_000, drain: 10_000 });
+  assert.deepEqual(config.timeouts, {
+    connect: 10_000,
+    hello: 250,
+    handshake: 15_000,
+    idle: 600_000,
+    idleCounts: "keepalives",
+    drain: 10_000,
+  });
   assert.equal(config.signing.validity, 90 * 86_400_000);
   assert.deepEqual(policy.lists, { bypass: ["*.bank.example", "10.0.0.0/8"], decrypt: [] });
   assert.deepEqual(policy.rules, [

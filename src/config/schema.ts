@@ -188,6 +188,12 @@ export const CONFIG = z.strictObject({
       hello: timeout("30s").describe("Between two bytes of an incomplete ClientHello or request."),
       handshake: timeout("15s").describe("For a complete TLS handshake on one leg."),
       idle: timeout("10m").describe("For a session without a byte in either direction."),
+      idleCounts: z
+        .enum(["keepalives", "bytes"])
+        .default("keepalives")
+        .describe(
+          "What ends `idle`: bytes alone, or also TCP keepalives of one side that the other has answered, as those of IMAP IDLE, push and SSH.",
+        ),
       drain: timeout("10s").describe("For live sessions to end after the node is told to stop."),
     })
     .prefault({}),

@@ -2,6 +2,7 @@ import { NetworkError } from "../errors.ts";
 import { transparentClient } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { End } from "./end.ts";
+import { keepAlive } from "./keepalive.ts";
 import type { Loop } from "./loop.ts";
 import { errno, libc, must } from "./native.ts";
 import { familyOf, systemCode, writeSocketAddress } from "./socket-address.ts";
@@ -31,6 +32,7 @@ export async function connect(
   started?: (end: End) => void,
 ): Promise<End> {
   libc.setsockopt(fd, TCP, TCP_NODELAY, ON, ON.length);
+  keepAlive(fd);
   const name = writeSocketAddress(to);
   const where = `${to.address} port ${to.port}`;
   const result = libc.connect(fd, name, name.length);

@@ -4,6 +4,7 @@ import { ConfigError, NetworkError } from "../errors.ts";
 import { transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { End } from "./end.ts";
+import { keepAlive } from "./keepalive.ts";
 import type { Loop, Task } from "./loop.ts";
 import { errno, libc, must } from "./native.ts";
 import { AF_INET6, familyOf, systemCode, writeSocketAddress } from "./socket-address.ts";
@@ -117,8 +118,9 @@ export function acceptFrom(
   accept: (client: End) => void,
   report: (error: NetworkError) => void,
 ): End {
-  // Accepted sockets inherit it.
+  // Accepted sockets inherit both.
   libc.setsockopt(fd, TCP, TCP_NODELAY, ON, ON.length);
+  keepAlive(fd);
   const listener = End.adopt(loop, fd);
   let isFailing = false;
   const fails = (error: NetworkError) => {

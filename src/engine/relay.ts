@@ -3,6 +3,7 @@ import type { Side } from "../vocabulary.ts";
 import type { End, Gate, Replaced } from "./end.ts";
 import { BROKEN, END, RESET, TRUNCATED } from "./layer.ts";
 import { SCRATCH, type Task } from "./loop.ts";
+import { Quiet } from "./quiet.ts";
 import { Splice } from "./splice.ts";
 
 /** Sees what passes, in order. `bytes` is a view of the engine's scratch memory: whoever keeps it copies it. */
@@ -47,12 +48,16 @@ export interface RelayOptions {
   readonly taps: readonly Tap[];
   /** ms without a byte in either direction. */
   readonly idle: number;
+  /** Whether the answer to a keepalive of one of them counts too. Absent: bytes alone. */
+  readonly idleCounts?: IdleCounts;
   /** What the two ends are called when one of them is to blame. */
   readonly parties?: Readonly<Record<Side, string>>;
   readonly sieves?: Partial<Record<Side, Sieve>>;
   /** Sides whose TLS ended without close_notify: the stretches of a way through tools share it, for what is between them has no TLS. */
   readonly truncated?: Set<Side>;
 }
+
+export type IdleCounts = "bytes" | "keepalives";
 
 const PEERS: Readonly<Record<Side, string>> = { client: "The client", server: "The server" };
 
@@ -107,6 +112,9 @@ class Relay implements Task {
   #first: Side | undefined;
   #isOver = false;
   #lastByte = performance.now();
+  /** The last byte, or the last keepalive of one peer that the other answered. */
+  #lastSign = this.#lastByte;
+  readonly #quiet: Quiet;
 
   constructor(client: End, server: End, options: RelayOptions, outcome: Outcome) {
     const { taps, sieves } = options;
@@ -120,6 +128,7 @@ class Relay implements Task {
     this.#options = options;
     this.#truncated = options.truncated ?? new Set();
     this.#outcome = outcome;
+    this.#quiet = new Quiet(client, server, options.idle);
   }
 
   start(): void {
@@ -154,10 +163,13 @@ class Relay implements Task {
     this.#outcome.reject(error);
   }
 
-  /** Ends it when nothing has passed for the idle time. `now`: performance.now(). */
+  /** Carries keepalives, and ends it when nothing has passed for the idle time. `now`: performance.now(). */
   expire(now: number): void {
-    const { idle } = this.#options;
-    if (now - this.#lastByte >= idle) this.#abort(`Nothing passed for ${idle / 1000} s`, undefined);
+    const { idle, idleCounts = "bytes" } = this.#options;
+    const answered = this.#quiet.look(now, this.#lastByte);
+    if (answered && idleCounts === "keepalives") this.#lastSign = now;
+    if (now - Math.max(this.#lastByte, this.#lastSign) >= idle)
+      this.#abort(`Nothing passed for ${idle / 1000} s`, undefined);
   }
 
   /** Moves what can be moved in one direction. True: there is more. */

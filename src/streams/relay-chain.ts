@@ -28,9 +28,15 @@ export function relayThrough(
   client: End,
   hops: readonly RelayHop[],
   server: End,
-  { meter, taps, idle, patience = ANSWER }: Omit<RelayOptions, "parties" | "sieves"> & { readonly patience?: number },
+  {
+    meter,
+    taps,
+    idle,
+    idleCounts = "bytes",
+    patience = ANSWER,
+  }: Omit<RelayOptions, "parties" | "sieves"> & { readonly patience?: number },
 ): Promise<RelayEnding> {
-  if (hops.length === 0) return relay(client, server, { meter, taps, idle });
+  if (hops.length === 0) return relay(client, server, { meter, taps, idle, idleCounts });
   const last = hops.length;
   const ends = Array.from({ length: last + 1 }, (): Partial<Record<"from" | "to", End>> => ({}));
   const partings: (RelayEnding | undefined)[] = Array.from({ length: last + 1 });
@@ -78,7 +84,7 @@ export function relayThrough(
       const options = {
         meter: meterOf(meter, index === 0, index === last),
         taps: index === 0 ? taps : [],
-        idle,
+        ...{ idle, idleCounts },
         parties,
         truncated,
         ...(sieve && { sieves: { client: sieve } }),

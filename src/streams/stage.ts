@@ -2,7 +2,7 @@ import type { Opening, Sighting } from "../detect/detector.ts";
 import { openDetectors } from "../detect/detectors.ts";
 import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
-import type { Meter, RelayEnding, Tap } from "../engine/relay.ts";
+import type { IdleCounts, Meter, RelayEnding, Tap } from "../engine/relay.ts";
 import type { PeerError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 import type { ExchangeRules } from "../wire/hello-exchange.ts";
@@ -46,7 +46,12 @@ export interface StreamStage {
 
 /** Times in ms. `onIdentified` is called when a client's session is no longer waiting for its first bytes. */
 export function createStreamStage(
-  timeouts: { readonly connect: number; readonly hello: number; readonly idle: number },
+  timeouts: {
+    readonly connect: number;
+    readonly hello: number;
+    readonly idle: number;
+    readonly idleCounts: IdleCounts;
+  },
   onIdentified: (client: End) => void,
 ): StreamStage {
   return {
@@ -70,7 +75,7 @@ export function createStreamStage(
     relay(client, hops, server, meter, taps) {
       // Nobody asks for the first bytes of plain HTTP and of sessions that the network phase bypasses.
       onIdentified(client);
-      return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle });
+      return relayThrough(client, hops, server, { meter, taps, idle: timeouts.idle, idleCounts: timeouts.idleCounts });
     },
     close: (connection) => void farewell(connection, NOTHING),
   };
