@@ -134,6 +134,12 @@ export function tcpFrame(syn: CraftedSyn, hardware: Pick<Way, "source" | "next">
   return ethernet(hardware, TYPE.ipv4, ipv4(options, segment));
 }
 
+/** The frame of a UDP packet with this payload. */
+export function udpFrame(from: string, to: string, payload: string, hardware: Pick<Way, "source" | "next">): Buffer {
+  const options = { from, to, protocol: PROTOCOL.udp, options: Buffer.alloc(0), fragment: 0 };
+  return ethernet(hardware, TYPE.ipv4, ipv4(options, udp(text(payload))));
+}
+
 const IPV6_FRAGMENT = 44;
 
 function ethernet({ source, next }: Pick<Way, "source" | "next">, type: number, payload: Buffer): Buffer {

@@ -13,6 +13,8 @@ import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
 import { ONE_TOOL, ROUTER_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts";
 import { TRAFFIC } from "./claims/traffic.ts";
 import { BOTH_WAYS, MID_STREAM_RESET, UNSEEN } from "./claims/unseen.ts";
+import { TRUNK, TRUNK_LISTENER, VLAN_CONFIG, VLAN_LISTENER, VLANS } from "./claims/vlans.ts";
+import { addVlans } from "./vlan-stage.ts";
 
 /** A node with the default settings, which still works afterwards. `load`: how many seconds the clients of the last claim run. */
 export function ordinary(load: number): Scenario {
@@ -54,6 +56,14 @@ export const SPECIAL = {
     listener: OTHER_SETTINGS,
     claims: [...MID_STREAM_RESET, ...BOTH_WAYS, ...SETTINGS],
   },
+  vlans: {
+    about: "VLANs on one bridge",
+    prepare: addVlans,
+    listener: VLAN_LISTENER,
+    config: VLAN_CONFIG,
+    claims: VLANS,
+  },
+  trunk: { about: "VLANs only", prepare: addVlans, listener: TRUNK_LISTENER, config: VLAN_CONFIG, claims: TRUNK },
   tool: { about: "A tool", tools: [{ name: "ips" }], config: TOOL_CONFIG, claims: ONE_TOOL },
   tools: { about: "Two tools", tools: [{ name: "ips" }, { name: "dlp", onFailure: "bypass" }], claims: TWO_TOOLS },
   routerTool: { about: "A tool that is a router", tools: [{ name: "fw", layer: 3 }], claims: ROUTER_TOOL },

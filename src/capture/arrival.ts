@@ -34,6 +34,8 @@ export interface BegunWith {
 /** A client that has come to a listener. Only the bytes that the capture mode needs are read from it. */
 export interface Arrival {
   readonly listener: string;
+  /** The VLAN that it came by: "10", "100/10"; null or absent: none. */
+  readonly vlan?: string | null | undefined;
   readonly mode: Mode;
   readonly from: Endpoint;
   /** A connection to the server that an earlier session on the client's connection has left. */

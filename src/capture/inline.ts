@@ -2,7 +2,7 @@ import { connectFrom } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
 import { type Accept, listen } from "../engine/listen.ts";
 import { ConfigError, InvariantError } from "../errors.ts";
-import type { Marks } from "../kernel/listener/lane.ts";
+import type { Marks, PlannedListener } from "../kernel/listener/lane.ts";
 import { openQueue } from "../linux/nfqueue.ts";
 import { readReset, readSyn } from "../linux/packet.ts";
 import type { Endpoint } from "../vocabulary.ts";
@@ -26,10 +26,25 @@ const PATIENCE = 10_000;
  * connected to the server accepts the client. Throws ConfigError.
  */
 export async function openInline(listener: InlineListener, context: CaptureContext): Promise<OpenListener> {
-  const { path, inline, worker, loop, settings, arrive } = context;
-  const planned = inline?.listeners.find(({ name }) => name === listener.name);
-  if (!inline || !planned) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
-  const { sharedPort, workerPorts, queues, onward, clientMark, serverMark } = planned;
+  const lanes = context.inline?.listeners.filter(({ name }) => name === listener.name) ?? [];
+  if (lanes.length === 0) throw new InvariantError(`Cannot capture inline: no plan was made for ${listener.name}`);
+  const opened: OpenListener[] = [];
+  const close = () => Promise.all(opened.map((lane) => lane.close()));
+  try {
+    for (const lane of lanes) opened.push(openLane(listener, lane, context));
+  } catch (error) {
+    await close();
+    const why = (error as NodeJS.ErrnoException).code === "EPERM" ? "it needs CAP_NET_ADMIN" : (error as Error).message;
+    throw new ConfigError(context.path, `Cannot capture inline (${context.path}): ${why}`, { cause: error });
+  }
+  return { close };
+}
+
+/** Takes the connections of one VLAN, or of the frames without a tag. */
+function openLane(inline: InlineListener, planned: PlannedListener, context: CaptureContext): OpenListener {
+  const { worker, loop, settings, arrive } = context;
+  const { vlan, device, sharedPort, workerPorts, queues, onward, clientMark, serverMark } = planned;
+  const listener = { ...inline, vlan };
   const [ownPort, number] = [workerPorts[worker], queues[worker]];
   const connect = (from: Endpoint, to: Endpoint) =>
     connectFrom(loop, { from, to, timeout: settings().timeouts.connect, mark: serverMark });
@@ -41,13 +56,14 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     const accept: Accept = (client, from, to) => {
       if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));
     };
-    const transparent = { mark: clientMark };
+    const transparent = { mark: clientMark, device };
     for (const host of ["0.0.0.0", "::"]) {
       servers.push(listen(loop, { host, port: sharedPort, shared: true, transparent }, accept));
       if (hold && ownPort !== undefined)
         servers.push(listen(loop, { host, port: ownPort, shared: false, transparent }, accept));
     }
-    const queue = hold && number !== undefined ? openHold(number, inline.marks, onward, worker, hold) : undefined;
+    const queue =
+      hold && number !== undefined ? openHold(number, context.inline!.marks, onward, worker, hold) : undefined;
     return {
       close() {
         for (const server of servers) server.close();
@@ -56,8 +72,7 @@ export async function openInline(listener: InlineListener, context: CaptureConte
     };
   } catch (error) {
     for (const server of servers) server.close();
-    const why = (error as NodeJS.ErrnoException).code === "EPERM" ? "it needs CAP_NET_ADMIN" : (error as Error).message;
-    throw new ConfigError(path, `Cannot capture inline (${path}): ${why}`, { cause: error });
+    throw error;
   }
 }
 
@@ -104,11 +119,12 @@ function arriveInline(
   client: End,
   from: Endpoint,
   to: Endpoint,
-  listener: InlineListener,
+  listener: { readonly name: string; readonly vlan: string | null },
   connect: ConnectFrom,
 ): Arrival {
   return {
     listener: listener.name,
+    vlan: listener.vlan,
     mode: "inline",
     from,
     client,

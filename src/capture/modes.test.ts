@@ -35,6 +35,8 @@ async function arrivedAfterReload(
       listeners: [
         {
           name: "edge",
+          vlan: null,
+          device: undefined,
           sharedPort: port,
           workerPorts: [port + 1],
           queues: [],

@@ -23,7 +23,7 @@ function newHold({
   const verdicts: SynVerdict[] = [];
   const dialed: unknown[] = [];
   const hold = new SynHold({
-    listener: { name: "edge", unreachable },
+    listener: { name: "edge", vlan: null, unreachable },
     patience,
     limit,
     arrive: (arrival) => arrivals.push(arrival),

@@ -18,7 +18,7 @@ export interface HeldSyn {
 }
 
 export interface SynHoldOptions {
-  readonly listener: { readonly name: string; readonly unreachable: "reset" | "silent" };
+  readonly listener: { readonly name: string; readonly vlan: string | null; readonly unreachable: "reset" | "silent" };
   readonly connectFrom: ConnectFrom;
   /** ms for a client whose SYN was released to complete its handshake. */
   readonly patience: number;
@@ -108,6 +108,7 @@ export class SynHold {
     };
     arrive({
       listener: listener.name,
+      vlan: listener.vlan,
       mode: "inline",
       from: source,
       get client() {

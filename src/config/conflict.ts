@@ -1,7 +1,8 @@
+import { UNTAGGED } from "../policy/conditions.ts";
 import { REVOCATION_FAULTS } from "../policy/facts.ts";
 import { FEEDS, feedRow } from "./feed.ts";
 import { type HostPort, reaches, textOf } from "./formats.ts";
-import { LISTENERS, listenerRow } from "./listener.ts";
+import { LISTENERS, type ListenerConfig, listenerRow } from "./listener.ts";
 import { type ListeningPlace, listeningPlaces } from "./listening.ts";
 import type { Parts } from "./parts.ts";
 import { BUILT_IN_NAMES, certificateCondition, type RuleConfig } from "./policy-section.ts";
@@ -22,6 +23,7 @@ export function conflictsIn(parts: Parts): Problem[] {
     ...alpnTooLate(rules.entries),
     ...unknownNames(rules.entries, "listener", conditionValues("listener"), listeners.names),
     ...unknownNames(rules.entries, "tool", toolsOf, tools.names),
+    ...unknownNames(rules.entries, "VLAN of a bridge", conditionValues("vlan"), vlanNames(listeners.entries)),
     ...unknownNames(feeds.entries, "rule", rulesOf, [...rules.names, ...BUILT_IN_NAMES.map((value) => ({ value }))]),
     ...faultsNotChecked(parts),
     ...sharedStoreWithoutCa(parts),
@@ -152,6 +154,13 @@ function unknownNames<Value>(
   );
 }
 
+/** The values that the condition `vlan` may have. */
+function vlanNames(listeners: readonly Located<ListenerConfig>[]): { readonly value: string }[] {
+  const configured = listeners.flatMap(({ value }) => ("vlans" in value ? value.vlans : []));
+  const names = configured.map(({ id, outer }) => (outer === undefined ? `${id}` : `${outer}/${id}`));
+  return [UNTAGGED, ...names].map((value) => ({ value }));
+}
+
 const toolsOf: References<RuleConfig> = ({ tools = [] }) =>
   tools.map((value, index) => ({ path: `tools[${index}]`, value }));
 
@@ -159,7 +168,7 @@ const rulesOf: References<Parts["feeds"]["entries"][number]["value"]> = (feed) =
   ("rules" in feed ? (feed.rules ?? []) : []).map((value, index) => ({ path: `rules[${index}]`, value }));
 
 /** The values of one condition of a rule. It takes one value or a list: the path of a single one is right for both. */
-function conditionValues(name: "listener" | "fault"): References<RuleConfig> {
+function conditionValues(name: "listener" | "vlan" | "fault"): References<RuleConfig> {
   return ({ match: { [name]: values = [] } }) =>
     values.map((value, index) => ({
       path: `match.${name}${values.length > 1 ? `[${index}]` : ""}`,

@@ -1,8 +1,7 @@
-import { isIP } from "node:net";
-import ipaddr from "ipaddr.js";
 import { z } from "zod";
+import { bridgeNetwork, networkConflicts, vlanConflicts, vlans } from "./bridge-network.ts";
 import { ONE_OR_MORE, readValues } from "./condition.ts";
-import { address, hostPort, interfaceName, isLoopbackHost, label, subnetAddress, textOf } from "./formats.ts";
+import { hostPort, interfaceName, isLoopbackHost, label, textOf } from "./formats.ts";
 import { type Problem, show } from "./problem.ts";
 import { proxyProtocol, proxyProtocolToServer } from "./proxy-protocol.ts";
 import { reach } from "./reach.ts";
@@ -44,25 +43,8 @@ const inline = z.strictObject({
     .describe("routed: this machine is a router between two networks. bridge: it is a bump in one wire."),
   networkA: interfaceName().describe("The interface that faces the clients."),
   networkB: interfaceName().describe("The interface that faces the servers."),
-  address: oneOrMore(subnetAddress())
-    .optional()
-    .describe("Bridge: the node's own address on it, such as 10.3.0.254/24. A list for IPv4 and IPv6."),
-  gateway: oneOrMore(address())
-    .optional()
-    .describe(
-      "Bridge: the router for every destination without a route. A list for IPv4 and IPv6. Absent: such destinations are unreachable.",
-    ),
-  routes: z
-    .array(
-      z.strictObject({
-        to: subnetAddress().describe("Another network with clients or servers, such as 10.9.0.0/16."),
-        via: address().describe("The router on the bridge's network that leads there."),
-      }),
-    )
-    .default([])
-    .describe(
-      "Bridge: routes to networks behind routers other than the gateway. This machine's own routes are not used.",
-    ),
+  ...bridgeNetwork,
+  vlans: vlans(),
   direction: z
     .enum(["aToB", "both"])
     .optional()
@@ -134,7 +116,10 @@ export const LISTENERS = {
       { key: "networkA", name: networkA, inPath: true },
       { key: "networkB", name: networkB, inPath: true },
     ],
-    conflicts: (listener) => (listener.topology === "routed" ? routedConflicts(listener) : bridgeConflicts(listener)),
+    conflicts: (listener) =>
+      listener.topology === "routed"
+        ? routedConflicts(listener)
+        : [...(isTrunk(listener) ? [] : networkConflicts(listener)), ...vlanConflicts(listener.vlans)],
     conflictsAmong: differentStops,
   }),
 };
@@ -180,47 +165,19 @@ function believesAll({
 
 type Inline = z.output<typeof inline>;
 
-function oneOrMore<Schema extends z.ZodType<string>>(schema: Schema) {
-  return z.union([schema, z.array(schema).min(1)]);
+/** A wire whose frames without a tag are none of the node's: then it has no address for them. */
+function isTrunk({ address, gateway, routes, vlans: tagged }: Inline): boolean {
+  return tagged.length > 0 && address === undefined && gateway === undefined && routes.length === 0;
 }
 
-function routedConflicts({ gateway, routes }: Inline): Problem[] {
+function routedConflicts({ gateway, routes, vlans: tagged }: Inline): Problem[] {
   const says = "is for topology bridge only: with routed, this machine's own routes apply";
   return [
     ...(gateway === undefined ? [] : [{ path: "gateway", says }]),
     ...(routes.length === 0 ? [] : [{ path: "routes", says }]),
-  ];
-}
-
-/** The node sends through a bridge from its address there, to routers in the same subnet. */
-function bridgeConflicts({ address: own, gateway, routes }: Inline): Problem[] {
-  if (own === undefined) return [{ path: "address", says: "is missing: a bridge needs an address on its network" }];
-  const subnets = [own].flat().map((text) => ipaddr.parseCIDR(text));
-  const isReached = (router: ipaddr.IPv4 | ipaddr.IPv6) =>
-    subnets.some((subnet) => subnet[0].kind() === router.kind() && router.match(subnet));
-  const gateways = [gateway ?? []].flat().map((value, index) => ({
-    path: Array.isArray(gateway) ? `gateway[${index}]` : "gateway",
-    value,
-  }));
-  const routers = routes.map(({ via }, index) => ({ path: `routes[${index}].via`, value: via }));
-  const stray = [...gateways, ...routers].filter(({ value }) => !isReached(ipaddr.parse(value)));
-  const second = gateways.filter(({ value }, index) =>
-    gateways.slice(0, index).some((earlier) => isIP(earlier.value) === isIP(value)),
-  );
-  return [
-    ...stray.map(({ path, value }) => ({
-      path,
-      says: `is ${show(value)}, which is in no subnet of the bridge`,
-    })),
-    ...second.map(({ path, value }) => ({
-      path,
-      says: `is ${show(value)}, the second IPv${isIP(value)} gateway; a bridge has at most one`,
-    })),
-    ...routes.flatMap(({ to, via }, index) => {
-      const [network, router] = [isIP(to.split("/")[0]!), isIP(via)];
-      const says = `is ${show(via)}, an IPv${router} address, but the route is for IPv${network}`;
-      return network === router ? [] : [{ path: `routes[${index}].via`, says }];
-    }),
+    ...(tagged.length === 0
+      ? []
+      : [{ path: "vlans", says: "is for topology bridge only: with routed, name the VLAN's own interface" }]),
   ];
 }
 

@@ -223,6 +223,36 @@ tools:
     ],
   ],
   [
+    "VLANs that are no VLANs, or there twice",
+    `listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth2,
+      vlans: [{ id: 4095, address: 10.3.0.254/24 }, { id: 10, outer: 0, address: 10.3.0.254/24 }, { id: 10, outerType: 802.1x, address: 10.3.0.254/24 }] }]`,
+    [
+      "listeners[0].vlans[0].id is 4095, above 4094",
+      "listeners[0].vlans[1].outer is 0, below 1",
+      'listeners[0].vlans[2].outerType is "802.1x", not one of 802.1ad, 802.1Q',
+    ],
+  ],
+  [
+    "VLANs whose networks have mistakes, and rules for VLANs that are not there",
+    `listeners: [{ name: a, mode: inline, topology: bridge, networkA: eth1, networkB: eth2,
+      vlans: [{ id: 10, address: 10.3.0.254/24, gateway: 10.4.0.1 }, { id: 10, outer: 100, address: 10.3.0.254/24 }, { id: 10 }] }]
+policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: drop }, { name: b, match: { vlan: 30 }, action: drop }] }`,
+    [
+      'listeners[0].vlans[0].gateway is "10.4.0.1", which is in no subnet of the bridge',
+      "listeners[0].vlans[2].address is missing: a bridge needs an address on its network",
+      "listeners[0].vlans[2].id is 10, which vlans[0] has already",
+      'policy.rules[1].match.vlan is "30", but no VLAN of a bridge has this name',
+    ],
+  ],
+  [
+    "a rule's VLANs",
+    `${PROXY}policy: { rules: [{ name: a, match: { vlan: [0, 4095, 1/5000, ten] }, action: drop }] }`,
+    [0, 4095, "1/5000", "ten"].map(
+      (value, index) =>
+        `policy.rules[0].match.vlan[${index}] is ${JSON.stringify(value)}, neither untagged, a VLAN's id (1 to 4094) nor two such as 100/10`,
+    ),
+  ],
+  [
     "inline listeners with different stops",
     `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2 },
       { name: b, mode: inline, topology: routed, networkA: eth3, networkB: eth4, stop: keep }]`,
@@ -230,10 +260,11 @@ tools:
   ],
   [
     "bridge keys in a routed listener",
-    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [{ to: 10.9.0.0/16, via: 10.3.0.7 }] }]`,
+    `listeners: [{ name: a, mode: inline, topology: routed, networkA: eth1, networkB: eth2, gateway: 10.3.0.1, routes: [{ to: 10.9.0.0/16, via: 10.3.0.7 }], vlans: [{ id: 10 }] }]`,
     [
       "listeners[0].gateway is for topology bridge only: with routed, this machine's own routes apply",
       "listeners[0].routes is for topology bridge only: with routed, this machine's own routes apply",
+      "listeners[0].vlans is for topology bridge only: with routed, name the VLAN's own interface",
     ],
   ],
   [

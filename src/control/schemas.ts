@@ -218,6 +218,7 @@ export const flow = z.strictObject({
     .optional()
     .describe("the server's address and port: 10.0.0.5:443"),
   listener: z.string().optional().describe("the name of a listener"),
+  vlan: z.string().max(9).optional().describe("the VLAN that it comes by: 10, 100/10, untagged"),
   alpn: z.string().max(1024).optional().describe("the protocols that the client offers by ALPN: h2,http/1.1"),
 });
 

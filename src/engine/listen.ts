@@ -21,9 +21,9 @@ export interface ListenOptions {
   readonly shared: boolean;
   /**
    * Also accept connections to addresses that are not this machine's, when the kernel steers them here. `mark`: the firewall mark
-   * of their packets. Needs CAP_NET_ADMIN.
+   * of their packets; `device`: only those that come in by this interface. Needs CAP_NET_ADMIN.
    */
-  readonly transparent?: { readonly mark?: number };
+  readonly transparent?: { readonly mark?: number; readonly device?: string | undefined };
 }
 
 /** `from` is the peer's end, `to` our end: with a transparent socket, the end that the peer wanted to reach. */

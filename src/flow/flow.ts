@@ -71,6 +71,7 @@ async function begin(story: Story): Promise<string> {
   if (begunWith) noteProxyHeader(story, begunWith);
   let facts: Facts = {
     listener: arrival.listener,
+    vlan: arrival.vlan ?? null,
     client: arrival.from,
     connectHost,
     upgraded: connectHost !== null && !http,

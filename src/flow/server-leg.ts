@@ -46,7 +46,8 @@ async function whileClientStays<T>(story: Story, client: End, work: () => Promis
 /** Within what an earlier TLS session may be resumed. */
 export function scopeOf({ arrival }: Story, { endpoint, destination }: Layer, hello: ClientHello): ResumptionScope {
   return {
-    listener: arrival.listener,
+    // In another VLAN the same addresses are other hosts.
+    listener: arrival.vlan ? `${arrival.listener} ${arrival.vlan}` : arrival.listener,
     client: arrival.from,
     server: endpoint,
     host: hostOf(hello, destination),

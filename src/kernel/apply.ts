@@ -56,7 +56,8 @@ function takeOver(steps: readonly Step[], journalFile: string): boolean {
   refuseRunning(journal, journalFile);
   const same =
     JSON.stringify(journal.entries.map(({ step }) => effectOf(step))) === JSON.stringify(steps.map(effectOf));
-  if (!same || !journal.entries.every(({ step, done }) => done && actionsOf(step).isDone(step))) return false;
+  if (!same || !journal.entries.every(({ step, memory, done }) => done && actionsOf(step).isDone(step, memory)))
+    return false;
   writeJournal(journalFile, { ...journal, owner: ownIdentity() });
   for (const step of steps) if (step.kind === "command" && step.input !== undefined) runProgram(step.run, step.input);
   return true;

@@ -10,7 +10,9 @@ export type StateBefore =
       readonly before: Readonly<Record<string, string>>;
       readonly after: Readonly<Record<string, string>>;
     }
-  | { readonly kind: "present"; readonly present: boolean };
+  | { readonly kind: "present"; readonly present: boolean }
+  /** The numbers of the programs that were there, and the step's own. */
+  | { readonly kind: "programs"; readonly before: readonly number[]; readonly own?: number };
 
 export interface JournalEntry {
   readonly step: Step;

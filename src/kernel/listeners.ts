@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
+import { requireBpf } from "../linux/capabilities.ts";
 import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
 import { type Link, readLink } from "../linux/routes.ts";
+import type { VlanTags } from "../linux/vlan-programs.ts";
 import { type ConditionValue, readPorts } from "../policy/conditions.ts";
 import { networkRows } from "../policy/network-rows.ts";
 import type { PolicySource } from "../policy/rule.ts";
@@ -22,11 +24,25 @@ export interface ListenersConfig {
 /** A listener of the configuration, of any mode. */
 type AnyListener = ConfiguredInline | { readonly mode: string };
 
-interface ConfiguredInline extends Omit<InlineListener, "path" | "addresses" | "gateways" | "ports" | "direction"> {
+interface ConfiguredInline
+  extends Omit<InlineListener, "path" | "addresses" | "gateways" | "routes" | "ports" | "direction" | "vlan">,
+    ConfiguredNetwork {
   readonly direction?: InlineListener["direction"] | undefined;
+  readonly vlans: readonly ConfiguredVlan[];
+  readonly ports: "all" | readonly ConditionValue[];
+}
+
+/** The node's place in the network of a bridge, or of one of its VLANs. */
+interface ConfiguredNetwork {
   readonly address?: string | readonly string[] | undefined;
   readonly gateway?: string | readonly string[] | undefined;
-  readonly ports: "all" | readonly ConditionValue[];
+  readonly routes: InlineListener["routes"];
+}
+
+interface ConfiguredVlan extends ConfiguredNetwork {
+  readonly id: number;
+  readonly outer?: number | undefined;
+  readonly outerType: NonNullable<VlanTags["outer"]>["type"];
 }
 
 /**
@@ -55,20 +71,30 @@ export function planListeners(
   );
   if (inline.length === 0) return undefined;
   // A bridge takes the hardware address of its first port; if it has it from the start, it never changes.
-  const bridgeMacs = Object.fromEntries(inline.map(({ listener, path }) => [listener.name, macOf(listener, path)]));
+  for (const { listener, path } of inline) if (listener.vlans.length > 0) requireBpf(`${path}.vlans`);
+  const wires = inline.map((one) => ({ ...one, links: linksOf(one.listener, one.path) }));
+  const bridgeMacs = Object.fromEntries(wires.map(({ listener, links: [a] }) => [listener.name, a.mac]));
+  const common = (listener: ConfiguredInline) => ({
+    ...listener,
+    ports: listener.ports === "all" ? listener.ports : rangesOf(listener.ports),
+    direction: listener.direction ?? (listener.topology === "bridge" ? ("both" as const) : ("aToB" as const)),
+    // After a reload the kernel no longer knows which connections it saw begin.
+    midStream: live === undefined ? listener.midStream : ("pass" as const),
+  });
   return planInline({
     ...NUMBERS,
     workers,
-    listeners: inline.map(({ listener: { address, gateway, ports, ...listener }, path }) => ({
-      ...listener,
-      path,
-      addresses: address === undefined ? [] : [address].flat(),
-      gateways: gateway === undefined ? [] : [gateway].flat(),
-      ports: ports === "all" ? ports : rangesOf(ports),
-      direction: listener.direction ?? (listener.topology === "bridge" ? "both" : "aToB"),
-      // After a reload the kernel no longer knows which connections it saw begin.
-      midStream: live === undefined ? listener.midStream : "pass",
-    })),
+    // The VLANs come last, so that the bridges of the wires have the same names with and without them.
+    listeners: [
+      ...wires.map(({ listener, path }) => ({
+        ...common(listener),
+        ...placeOf(listener),
+        path,
+        // Frames without a tag cross a bridge that has no address for them.
+        ...(listener.topology === "bridge" && listener.address === undefined && { ports: [] }),
+      })),
+      ...wires.flatMap(({ listener, path, links }) => vlansOf(common(listener), path, links)),
+    ],
     features: probeFeatures(),
     bridgeMacs,
     rows: networkRows(policy),
@@ -76,15 +102,34 @@ export function planListeners(
   });
 }
 
-/** Both interfaces must exist. The hardware address of the first. */
-function macOf({ networkA, networkB }: ConfiguredInline, path: string): string {
-  const [first] = [networkA, networkB].map((name): Link => {
+function placeOf({ address, gateway, routes }: ConfiguredNetwork) {
+  return { addresses: [address ?? []].flat(), gateways: [gateway ?? []].flat(), routes };
+}
+
+/** The VLANs of a wire, those with two tags first: of two that match a frame, the first takes it. */
+function vlansOf(
+  listener: Omit<InlineListener, "path" | "addresses" | "gateways"> & Pick<ConfiguredInline, "vlans">,
+  path: string,
+  links: readonly [Link, Link],
+): InlineListener[] {
+  const mtu = Math.min(...links.map((link) => link.mtu));
+  const planned = listener.vlans.map((vlan, index): InlineListener => {
+    const { id, outer, outerType } = vlan;
+    const tags = outer === undefined ? { id } : { id, outer: { id: outer, type: outerType } };
+    return { ...listener, ...placeOf(vlan), path: `${path}.vlans[${index}]`, vlan: { tags, mtu } };
+  });
+  const isDouble = ({ vlan }: InlineListener) => vlan?.tags.outer !== undefined;
+  return [...planned.filter(isDouble), ...planned.filter((one) => !isDouble(one))];
+}
+
+/** Both interfaces must exist. */
+function linksOf({ networkA, networkB }: ConfiguredInline, path: string): [Link, Link] {
+  return [networkA, networkB].map((name): Link => {
     const link = readLink(name);
     if (link) return link;
     const message = `Cannot stand between ${networkA} and ${networkB} (${path}): there is no interface ${name}`;
     throw new ConfigError(path, message);
-  });
-  return first!.mac;
+  }) as [Link, Link];
 }
 
 function rangesOf(ports: readonly ConditionValue[]): [first: number, last: number][] {

@@ -1,3 +1,4 @@
+import { nameVlan } from "../linux/vlan-programs.ts";
 import type { Step } from "./step.ts";
 
 /** The steps as a shell script for people to read, with the reason above each. */
@@ -28,6 +29,10 @@ function commandsOf(step: Step): string[] {
       });
     case "link-up":
       return [`ip link set ${step.name} up`];
+    case "frame-program":
+      return [
+        `# a program (BPF) at the ${step.hook} of ${step.name}: ${step.program} VLAN ${nameVlan(step.tags)}, ${step.to}`,
+      ];
     case "hold-table":
       return [];
   }

@@ -4,6 +4,7 @@ import { type Command, runProgram } from "../linux/program.ts";
 import { readLink } from "../linux/routes.ts";
 import { readSysctl, readSysctls, writeSysctl } from "../linux/sysctls.ts";
 import { withErrorPath } from "./error-path.ts";
+import { addProgram, hasProgram, programsOf, removeProgram } from "./frame-programs.ts";
 import type { StateBefore } from "./journal.ts";
 import type { Step } from "./step.ts";
 
@@ -16,7 +17,7 @@ interface StepActions<S> {
   /** Undoes the step. Absent: undoing an earlier step undoes this one too. */
   revert?(step: S, before: StateBefore | undefined): void;
   /** Whether the kernel's state is as the step leaves it. Rules need not be there: a start loads them again. */
-  isDone(step: S): boolean;
+  isDone(step: S, before: StateBefore | undefined): boolean;
 }
 
 type Of<Kind extends Step["kind"]> = Extract<Step, { kind: Kind }>;
@@ -73,6 +74,12 @@ const ACTIONS: { readonly [Kind in Step["kind"]]: StepActions<Of<Kind>> } = {
       if (!wasPresent(before, true)) removeRawTable(family);
     },
     isDone: ({ family }) => hasRawTable(family),
+  },
+  "frame-program": {
+    remember: (step) => ({ kind: "programs", before: programsOf(step) }),
+    perform: addProgram,
+    revert: removeProgram,
+    isDone: hasProgram,
   },
   "move-link": {
     remember: ({ name }) => ({ kind: "present", present: isUp(name) }),

@@ -1,4 +1,6 @@
+import type { Hook } from "../linux/bpf.ts";
 import type { Command } from "../linux/program.ts";
+import type { VlanTags } from "../linux/vlan-programs.ts";
 
 /** One change to the kernel's state. Plain data, so that it can be printed, written to the journal, done and undone. */
 export type Step = (
@@ -7,6 +9,7 @@ export type Step = (
   | LinkUpStep
   | BridgePortStep
   | HoldTableStep
+  | FrameProgramStep
   | MoveLinkStep
   | InsideStep
 ) &
@@ -68,6 +71,18 @@ export interface HoldTableStep {
   readonly kind: "hold-table";
   readonly why: string;
   readonly family: "ip" | "ip6";
+}
+
+/** Has the kernel run a program on every frame that comes in, or leaves, by an interface: linux/vlan-programs.ts. */
+export interface FrameProgramStep {
+  readonly kind: "frame-program";
+  readonly why: string;
+  readonly name: string;
+  readonly hook: Hook;
+  readonly program: "steer" | "untag" | "tag";
+  readonly tags: VlanTags;
+  /** The interface that the frames go to. */
+  readonly to: string;
 }
 
 /** Moves an interface into another network namespace, where it is down. Undoing moves it back, and sets it up if it was up. */

@@ -11,12 +11,20 @@ const CAPABILITIES = {
   CAP_NET_ADMIN: 12n,
   CAP_NET_RAW: 13n,
   CAP_SYS_ADMIN: 21n,
+  CAP_BPF: 39n,
 } as const;
 export type Capability = keyof typeof CAPABILITIES;
 
 /** Throws ConfigError when this process may not change the network. The message says what to do. */
 export function requireNetAdmin(): void {
   requireCapability("CAP_NET_ADMIN", "listeners", "an inline listener");
+}
+
+/** Throws ConfigError, with this path of the configuration, when this process may not load programs for frames. */
+export function requireBpf(path: string): void {
+  if (holdsCapability("CAP_BPF") || holdsCapability("CAP_SYS_ADMIN")) return;
+  const remedy = "start Clearline as root, or with a unit that grants it (docs/guide/inline.md)";
+  throw new ConfigError(path, `Cannot set up VLANs (${path}): they need the capability CAP_BPF; ${remedy}`);
 }
 
 /** Throws ConfigError, with this path of the configuration, when this process lacks the capability. `purpose`: what it is needed for. */

@@ -17,11 +17,14 @@ export function transparentListener(options: {
   readonly reusePort: boolean;
   /** The firewall mark of the packets of every accepted connection. */
   readonly mark?: number;
+  /** Only connections that come in by this interface: their ends may be those of a connection that comes in by another. */
+  readonly device?: string | undefined;
 }): number {
-  const { address, port, backlog, reusePort, mark } = options;
+  const { address, port, backlog, reusePort, mark, device } = options;
   return opened(`Cannot listen transparently at ${name(options)}`, address, (fd) => {
     if (mark !== undefined) setOption(fd, OPTION.MARK, mark | 0);
     if (isIP(address) === 6) setOption(fd, OPTION.V6ONLY, 1);
+    if (device !== undefined) setOption(fd, OPTION.BINDTODEVICE, device);
     if (reusePort) setOption(fd, OPTION.REUSEPORT, 1);
     bindAddress(fd, address, port);
     listen(fd, backlog);

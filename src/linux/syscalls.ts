@@ -18,6 +18,8 @@ export const OPTION = {
   REUSEPORT: [SOL.SOCKET, 15],
   /** The firewall mark of its packets. An accepted connection inherits it. Needs CAP_NET_ADMIN. */
   MARK: [SOL.SOCKET, 36],
+  /** The interface, by its name, by which its packets come in. An accepted connection inherits it. */
+  BINDTODEVICE: [SOL.SOCKET, 25],
   /** Bytes, at most net.core.wmem_max. */
   SNDBUF: [SOL.SOCKET, 7],
   /** Bytes, also above net.core.wmem_max and rmem_max. Need CAP_NET_ADMIN. */
@@ -103,9 +105,9 @@ export function listen(fd: number, backlog: number): void {
   must(calls.listen(fd, backlog), "listen");
 }
 
-export function setOption(fd: number, [level, option]: readonly [number, number], value: number): void {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
+export function setOption(fd: number, [level, option]: readonly [number, number], value: number | string): void {
+  const bytes = typeof value === "string" ? Buffer.from(`${value}\0`) : Buffer.alloc(4);
+  if (typeof value === "number") bytes.writeInt32LE(value);
   must(calls.setsockopt(fd, level, option, bytes, bytes.length), "setsockopt");
 }
 

@@ -57,6 +57,19 @@ export const CONDITIONS = {
       return ({ listener }) => (listener === undefined ? "unknown" : names.has(listener));
     },
   },
+  vlan: {
+    description:
+      "The VLAN of a bridge that the flow came by: 10, or 100/10 for VLAN 10 in the outer tag 100; untagged: none.",
+    phase: "network",
+    problem: (value) =>
+      isVlan(String(value))
+        ? undefined
+        : `is ${JSON.stringify(value)}, neither untagged, a VLAN's id (1 to 4094) nor two such as 100/10`,
+    compile(values) {
+      const names = new Set(values.map(String));
+      return ({ vlan }) => (vlan === undefined ? "unknown" : names.has(vlan ?? UNTAGGED));
+    },
+  },
   host: {
     description:
       "The host: example.com is itself only, *.example.com every subdomain. Compared with the SNI, the CONNECT host and the host of plain HTTP; without any, with the certificate's names.",
@@ -161,6 +174,15 @@ export function readPorts(value: ConditionValue): { readonly first: number; read
   const parts = /^(-?\d{1,9})(?:\s*-\s*(\d{1,9}))?$/.exec(String(value));
   if (parts === null) return undefined;
   return { first: Number(parts[1]), last: Number(parts[2] ?? parts[1]) };
+}
+
+/** The VLAN of a flow whose frames have no tag. */
+export const UNTAGGED = "untagged";
+
+function isVlan(text: string): boolean {
+  return (
+    text === UNTAGGED || (/^[1-9]\d{0,3}(\/[1-9]\d{0,3})?$/.test(text) && text.split("/").every((id) => +id < 4095))
+  );
 }
 
 /** RFC 8701, section 2: protocols that mean nothing, so that servers learn to ignore what they do not know. */

@@ -5,6 +5,8 @@ import type { Action, Endpoint, Fault, Phase } from "../vocabulary.ts";
  */
 export interface Facts {
   readonly listener: string;
+  /** The VLAN that it came by: "10", "100/10"; null: its frames have no tag. */
+  readonly vlan?: string | null | undefined;
   readonly client: Endpoint;
   /** null: the target of a proxy request that could not be resolved. */
   readonly server?: Endpoint | null | undefined;

@@ -17,6 +17,8 @@ export interface NetworkRow {
   readonly sourcePorts?: readonly PortRange[];
   /** Names of listeners; absent: any. */
   readonly listeners?: readonly string[];
+  /** VLANs, by their names; "untagged": none. Absent: any. */
+  readonly vlans?: readonly string[];
 }
 
 export type PortRange = readonly [first: number, last: number];
@@ -51,6 +53,7 @@ const COLUMNS: {
   port: (values) => ({ ports: rangesOf(values) }),
   sourcePort: (values) => ({ sourcePorts: rangesOf(values) }),
   listener: (values) => ({ listeners: values.map(String) }),
+  vlan: (values) => ({ vlans: values.map(String) }),
 };
 
 function rowOf({ name, action, match }: RuleSource): NetworkRow {

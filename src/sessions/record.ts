@@ -119,6 +119,10 @@ export const session = z.object({
   worker: z.int(),
   listener: z.string(),
   mode: z.string().describe("the listener's mode: explicit, forward or inline"),
+  vlan: z
+    .string()
+    .nullable()
+    .describe('inline: the VLAN that it came by: "10"; "100/10": VLAN 10 in the outer tag 100; null: no tag'),
   state,
   client: endpoint,
   server: endpoint.nullable().describe("null: not known yet"),

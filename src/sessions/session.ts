@@ -29,6 +29,8 @@ export interface SessionStart {
   readonly worker: number;
   readonly listener: string;
   readonly mode: string;
+  /** null or absent: its frames have no VLAN tag. */
+  readonly vlan?: string | null | undefined;
   readonly client: Endpoint;
   /** null: a session of an explicit proxy, whose target is not known yet. */
   readonly server: Endpoint | null;
@@ -38,13 +40,17 @@ export interface SessionStart {
 
 /** The fields that change while a session lives. */
 export type SessionUpdate = Partial<
-  Omit<Session, "id" | "worker" | "listener" | "mode" | "client" | "start" | "lastActivity" | "end" | "closeReason">
+  Omit<
+    Session,
+    "id" | "worker" | "listener" | "mode" | "vlan" | "client" | "start" | "lastActivity" | "end" | "closeReason"
+  >
 >;
 
 /** Makes the record of a new session. `now` in ms since the epoch. */
 export function openSession(birth: SessionStart, now: number): Session {
   return {
     ...birth,
+    vlan: birth.vlan ?? null,
     seenAs: null,
     proxyHeader: null,
     protocol: null,

@@ -4,6 +4,7 @@ import type { ExplainQuery, Explanation } from "../control/api.ts";
 import { ConfigError } from "../errors.ts";
 import { verifyServer } from "../pki/verify/verify.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
+import { UNTAGGED } from "../policy/conditions.ts";
 import { explain } from "../policy/explain.ts";
 import type { KnownFacts } from "../policy/view.ts";
 import type { Endpoint } from "../vocabulary.ts";
@@ -16,12 +17,13 @@ type Listener = Config["listeners"][number];
 /** What the node's policy would decide about a flow. What the query leaves out is not known. Throws ConfigError. */
 export function explainFlow({ active }: Pick<NodeState, "active">, query: ExplainQuery): Explanation {
   const { config } = active.loaded;
-  const { host, client, server, listener } = query;
+  const { host, client, server, listener, vlan } = query;
   const target = server === undefined ? undefined : readEndpoint(server);
   const beginning = beginningOf(config, listener, target);
   const keyHeld = active.keystore.find(host, target?.address ?? "").length > 0;
   const facts: KnownFacts = {
     ...(listener !== undefined && { listener }),
+    ...(vlan !== undefined && { vlan: vlan === UNTAGGED ? null : vlan }),
     ...(client !== undefined && { client: { address: client, port: 0 } }),
     ...(target && { server: target }),
     // A key may be held for the host or for the address.

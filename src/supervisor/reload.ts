@@ -1,10 +1,10 @@
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import type { Reloaded } from "../control/api.ts";
+import type { LiveConnection } from "../kernel/listener/lane.ts";
 import { changeListeners, planListeners } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
-import type { Endpoint } from "../vocabulary.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
 import { warnOfCapacity } from "./capacity.ts";
 import { changesBetween } from "./changes.ts";
@@ -85,8 +85,10 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
 }
 
 /** Both legs of every inline session, as the network sees them. */
-function liveInline({ sessions }: NodeState): { readonly client: Endpoint; readonly server: Endpoint }[] {
-  return [...sessions.live()].flatMap(({ mode, client, seenAs, server }) =>
-    mode === "inline" && server ? [client, seenAs ?? client].map((end) => ({ client: end, server })) : [],
+function liveInline({ sessions }: NodeState): LiveConnection[] {
+  return [...sessions.live()].flatMap(({ mode, listener, vlan, client, seenAs, server }) =>
+    mode === "inline" && server
+      ? [client, seenAs ?? client].map((end) => ({ client: end, server, listener, vlan }))
+      : [],
   );
 }

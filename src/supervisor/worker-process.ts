@@ -19,8 +19,11 @@ export interface Taken {
   readonly endedWith: string | undefined;
 }
 
-/** Name look-ups and each inline listener's queue of held SYNs take a thread while they wait; Node's four are soon taken. */
-const THREADS = "16";
+/**
+ * Name look-ups, and the queue of held SYNs of each inline listener and VLAN, at most 16, take a thread while they wait; Node's four
+ * are soon taken.
+ */
+const THREADS = "32";
 
 /** A new worker has to load its code before it can report, which takes long on a busy machine. In ms. */
 const FIRST_REPORT = 120_000;

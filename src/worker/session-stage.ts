@@ -10,9 +10,9 @@ export function createSessionStage(
   const isDue = oncePerMinute();
   return {
     open(arrival) {
-      const { listener, mode, from, client } = arrival;
+      const { listener, mode, vlan, from, client } = arrival;
       const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
-      const session = ledger.open({ listener, mode, client: from, server: null, state }, Date.now());
+      const session = ledger.open({ listener, mode, vlan, client: from, server: null, state }, Date.now());
       live.set(arrival, session);
       const { id, meter } = session;
       // With the Community ID a line of the log leads to what analysers say of the connection.

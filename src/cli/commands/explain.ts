@@ -10,6 +10,7 @@ interface Options extends CommonOptions {
   readonly client?: string;
   readonly server?: string;
   readonly listener?: string;
+  readonly vlan?: string;
   readonly alpn?: string;
   readonly certificate?: string;
   readonly all?: true;
@@ -33,13 +34,14 @@ export function explainCommand(): Command {
     .option("--client <address>", "the client's address")
     .option("--server <address:port>", "the server's address and port")
     .option("--listener <name>", "the listener that accepts the flow")
+    .option("--vlan <id>", "the VLAN of a bridge that it comes by: 10, 100/10, untagged")
     .option("--alpn <protocols>", "the protocols that the client offers: h2,http/1.1")
     .option("--certificate <file>", "the server's certificate, in PEM")
     .option("--all", "show every step, however many there are")
     .option("--json", "print JSON")
-    .action(async ({ host, client, server, listener, alpn, ...options }: Options) => {
+    .action(async ({ host, client, server, listener, vlan, alpn, ...options }: Options) => {
       const certificatePem = options.certificate && (await readNamed("--certificate", options.certificate));
-      const query: ExplainQuery = { host, client, server, listener, alpn, certificatePem };
+      const query: ExplainQuery = { host, client, server, listener, vlan, alpn, certificatePem };
       const explanation = await (await openClient(options.config)).ask<Explanation>("POST", "/explain", query);
       if (options.json) return printJson(explanation, 2);
       print(...page(explanation, options.all === true));

@@ -44,6 +44,7 @@ function identity(session: Session): Pairs {
     ["Session", session.id],
     ["State", session.end === null ? session.state : `closed, at ${session.state}`],
     ["Listener", `${session.listener} (${session.mode}), worker ${session.worker}`],
+    ["VLAN", session.vlan],
     ["Client", endpoint(session.client)],
     ["Server", session.server && endpoint(session.server)],
     ["SNI", session.sni],

@@ -37,10 +37,13 @@ export function bridgeChains(w: RuleContext, lanes: readonly Lane[]): string[] {
       ),
       // ARP and everything else that is not IP crosses the bridge.
       "meta protocol != { ip, ip6 } accept",
-      ...lanes.flatMap(({ index, listener }) => [
-        `iifname "${listener.networkA}" goto side-a-${index}`,
-        `iifname "${listener.networkB}" goto side-b-${index}`,
-      ]),
+      // A wire that is there for its VLANs only.
+      ...lanes
+        .filter(({ ports }) => ports?.length !== 0)
+        .flatMap(({ index, listener }) => [
+          `iifname "${listener.networkA}" goto side-a-${index}`,
+          `iifname "${listener.networkB}" goto side-b-${index}`,
+        ]),
     ]),
     ...noteOwnChain(w, lanes),
   ];

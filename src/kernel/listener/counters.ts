@@ -26,8 +26,8 @@ export function carryCounts(before: Plan, after: Plan, counted: Counted): string
   }, after.nft);
 }
 
-function identityOf({ family, listener, counts, rowName }: PlannedCounter): string {
-  return JSON.stringify([family, listener, counts, rowName]);
+function identityOf({ family, listener, vlan, counts, rowName }: PlannedCounter): string {
+  return JSON.stringify([family, listener, vlan, counts, rowName]);
 }
 
 /** Both tables may have a counter of this name: search from the beginning of its own table. */

@@ -1,3 +1,4 @@
+import { nameVlan, type VlanTags } from "../../linux/vlan-programs.ts";
 import type { NetworkRow, PortRange } from "../../policy/network-rows.ts";
 import type { Endpoint } from "../../vocabulary.ts";
 import type { Step } from "../step.ts";
@@ -6,6 +7,9 @@ import type { Step } from "../step.ts";
 export interface LiveConnection {
   readonly client: Endpoint;
   readonly server: Endpoint;
+  /** Absent: of any listener, and of any VLAN. */
+  readonly listener?: string;
+  readonly vlan?: string | null;
 }
 
 /** An inline listener: Clearline stands between its two interfaces. */
@@ -33,6 +37,8 @@ export interface InlineListener {
   readonly midStream: "pass" | "reset";
   /** Whether the kernel forwards BGP and what signs its TCP, or the node takes it like anything else. */
   readonly bgp: "pass" | "intercept";
+  /** Of the frames on this wire, those of one VLAN; absent: the others. `mtu`: of both interfaces. */
+  readonly vlan?: { readonly tags: VlanTags; readonly mtu: number } | undefined;
 }
 
 export interface PlanInput {
@@ -72,6 +78,13 @@ export interface PlanInput {
 /** Where one listener's workers listen: at every address of both families, transparently. */
 export interface PlannedListener {
   readonly name: string;
+  /** Its VLAN: "10"; null: frames without a tag. */
+  readonly vlan: string | null;
+  /**
+   * The interface that its listening sockets are bound to; undefined: none. Otherwise connections of two VLANs with the same ends
+   * would meet.
+   */
+  readonly device: string | undefined;
   /** For connections whose SYN was not held. All workers listen there with SO_REUSEPORT. */
   readonly sharedPort: number;
   /** By worker: the port for connections whose SYN this worker has released. */
@@ -101,6 +114,8 @@ export interface PlannedCounter {
   readonly family: "inet" | "bridge";
   readonly name: string;
   readonly listener: string;
+  /** Its VLAN: "10"; null: frames without a tag. */
+  readonly vlan: string | null;
   /** "row": the connections that the row with the index `row` has decided. */
   readonly counts:
     | "row"
@@ -130,14 +145,22 @@ export interface Plan {
   readonly steps: readonly Step[];
 }
 
-/** One listener with its numbers: bridge, ports and queues. */
+/** One listener, or one of its VLANs, with its numbers: bridge, ports and queues. */
 export interface Lane {
   readonly index: number;
+  /** The interfaces of a VLAN's are its own, made for it. */
   readonly listener: InlineListener;
+  /** A VLAN's: the network interfaces that carry it. */
+  readonly wire: { readonly a: string; readonly b: string } | undefined;
   readonly bridge: { readonly name: string; readonly mac: string } | undefined;
   readonly sharedPort: number;
   readonly workerPorts: readonly number[];
   readonly queues: readonly number[];
   /** Undefined: all. */
   readonly ports: readonly PortRange[] | undefined;
+}
+
+/** The name of a lane's VLAN; null: its frames have no tag. */
+export function vlanOf({ listener: { vlan } }: Pick<Lane, "listener">): string | null {
+  return vlan ? nameVlan(vlan.tags) : null;
 }

@@ -1,5 +1,5 @@
 import { blocksOf } from "../../policy/address-set.ts";
-import type { Lane, LiveConnection } from "./lane.ts";
+import { type Lane, type LiveConnection, vlanOf } from "./lane.ts";
 import { CODE } from "./marks.ts";
 import { chain, NEW, type RuleContext } from "./rule-writing.ts";
 
@@ -26,7 +26,11 @@ const CLOSING = "30m";
 const SIZE = 4_194_304;
 
 /** The sets of one listener, with the connections that live already. */
-export function ownSets(lane: Lane, live: readonly LiveConnection[]): string[] {
+export function ownSets(lane: Lane, all: readonly LiveConnection[]): string[] {
+  const live = all.filter(
+    ({ listener = lane.listener.name, vlan = vlanOf(lane) }) =>
+      listener === lane.listener.name && vlan === vlanOf(lane),
+  );
   return LEGS.flatMap((leg) =>
     FAMILIES.flatMap((family) => [
       ...set(setName(lane, leg, family), family, OPEN, elementsOf(live, leg, family)),

@@ -68,12 +68,48 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
     workers: 3,
     listeners: [EDGE, BRIDGE, { ...EDGE, name: "off", networkA: "eth5", networkB: "eth6", synHold: false }],
   });
+  const untagged = { vlan: null, device: undefined };
   const numbered = listeners.map(({ clientMark: _a, serverMark: _b, onward: _c, ...numbers }) => numbers);
   assert.deepEqual(numbered, [
-    { name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
-    { name: "wire", sharedPort: 15_004, workerPorts: [15_005, 15_006, 15_007], queues: [33, 34, 35] },
-    { name: "off", sharedPort: 15_008, workerPorts: [15_009, 15_010, 15_011], queues: [] },
+    { ...untagged, name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
+    { ...untagged, name: "wire", sharedPort: 15_004, workerPorts: [15_005, 15_006, 15_007], queues: [33, 34, 35] },
+    { ...untagged, name: "off", sharedPort: 15_008, workerPorts: [15_009, 15_010, 15_011], queues: [] },
   ]);
+});
+
+test("A VLAN is a lane of its own, with a bridge and interfaces of its own, and the sockets of its wire are bound", () => {
+  const tags = { id: 10, outer: { id: 100, type: "802.1ad" } } as const;
+  const inVlan: InlineListener = { ...BRIDGE, addresses: ["10.4.0.254/24"], vlan: { tags, mtu: 1500 } };
+  const rows: NetworkRow[] = [
+    { name: "there", action: "drop", vlans: ["100/10"] },
+    { name: "here", action: "drop", vlans: ["untagged"] },
+  ];
+  const plan = planInline({ ...INPUT, listeners: [BRIDGE, inVlan], rows });
+  assert.deepEqual(
+    plan.listeners.map(({ vlan, device, sharedPort }) => [vlan, device, sharedPort]),
+    [
+      [null, "clbr0", 15_000],
+      ["100/10", "clbr1", 15_003],
+    ],
+  );
+  assert.ok(chainOf(plan.nft, "frames", "bridge").includes('iifname "clva1" goto side-a-1'));
+  assert.ok(chainOf(plan.nft, "new-0", "bridge").includes("# here: drop"));
+  assert.ok(!chainOf(plan.nft, "new-0", "bridge").includes("# there: drop"));
+  assert.ok(chainOf(plan.nft, "new-1", "bridge").includes("# there: drop"));
+  const programs = plan.steps.flatMap((step) =>
+    step.kind === "frame-program" ? [`${step.program} ${step.name} ${step.hook} ${step.to}`] : [],
+  );
+  assert.deepEqual(programs, [
+    "untag clva1 ingress clva1",
+    "tag clva1 egress eth3.100",
+    "untag clvb1 ingress clvb1",
+    "tag clvb1 egress eth4",
+    "steer eth3.100 ingress clva1",
+    "steer eth4 ingress clvb1",
+  ]);
+  assert.equal(plan.steps.at(-1)?.kind, "frame-program");
+  const counted = plan.counters.filter(({ counts }) => counts === "accepted").map(({ vlan }) => vlan);
+  assert.deepEqual(counted, [null, "100/10"]);
 });
 
 test("All codes differ, and stay within their bits of the mark", () => {

@@ -1,6 +1,6 @@
 import { ConfigError } from "../../errors.ts";
 import { isLinkName } from "../../linux/routes.ts";
-import type { InlineListener, Lane, Plan, PlanInput } from "./lane.ts";
+import { type InlineListener, type Lane, type Plan, type PlanInput, vlanOf } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
 import { writeRules } from "./rules.ts";
 import { listSteps } from "./steps.ts";
@@ -20,6 +20,10 @@ export function planInline(input: PlanInput): Plan {
   return {
     listeners: lanes.map(({ index, listener, bridge, sharedPort, workerPorts, queues }) => ({
       name: listener.name,
+      vlan: vlanOf({ listener }),
+      device: lanes.some((lane) => lane.listener.vlan && lane.listener.name === listener.name)
+        ? bridge?.name
+        : undefined,
       sharedPort,
       workerPorts,
       queues,
@@ -46,7 +50,7 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
   if (listeners.length > MAX_LANES) {
     throw new ConfigError(
       "listeners",
-      `Cannot plan ${listeners.length} inline listeners: at most ${MAX_LANES} are possible`,
+      `Cannot plan ${listeners.length} inline listeners and VLANs: at most ${MAX_LANES} together are possible`,
     );
   }
   if (!within(markShift, 0, 24))
@@ -63,7 +67,8 @@ function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: Pl
 /** Each interface belongs to one listener. */
 function checkCables(listeners: readonly InlineListener[]): void {
   const taken = new Map<string, string>();
-  for (const { name, path, networkA, networkB } of listeners) {
+  for (const { name, path, networkA, networkB, vlan } of listeners) {
+    if (vlan) continue;
     for (const [key, link] of Object.entries({ networkA, networkB })) {
       const other = taken.get(link);
       if (other !== undefined) {
@@ -109,7 +114,7 @@ function planLane(input: PlanInput, listener: InlineListener, index: number): La
   const each = Array.from({ length: input.workers }, (_, worker) => worker);
   return {
     index,
-    listener,
+    ...(listener.vlan ? ofVlan(listener, index) : { listener, wire: undefined }),
     bridge: listener.topology === "bridge" ? { name: `clbr${index}`, mac: mac ?? "" } : undefined,
     sharedPort,
     workerPorts: each.map((worker) => sharedPort + 1 + worker),
@@ -118,5 +123,14 @@ function planLane(input: PlanInput, listener: InlineListener, index: number): La
       listener.ports === "all"
         ? undefined
         : listener.ports.map((port) => (typeof port === "number" ? [port, port] : port)),
+  };
+}
+
+/** A VLAN has a bridge of its own, with an interface of its own for each side of the wire. */
+function ofVlan(listener: InlineListener, index: number): Pick<Lane, "listener" | "wire"> {
+  const { networkA, networkB } = listener;
+  return {
+    listener: { ...listener, networkA: `clva${index}`, networkB: `clvb${index}` },
+    wire: { a: networkA, b: networkB },
   };
 }

@@ -1,6 +1,7 @@
+import { UNTAGGED } from "../../policy/conditions.ts";
 import type { NetworkRow } from "../../policy/network-rows.ts";
 import { hex } from "../../vocabulary.ts";
-import type { Lane, LiveConnection, PlannedCounter } from "./lane.ts";
+import { type Lane, type LiveConnection, type PlannedCounter, vlanOf } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { portMatch, rowMatches } from "./policy-rows.ts";
 import { dropUnsigned, passBgp, passSigned } from "./signed-rules.ts";
@@ -136,6 +137,7 @@ export function rowRules(
 ): string[] {
   return w.rows.flatMap((row, index) => {
     if (row.listeners !== undefined && !row.listeners.includes(lane.listener.name)) return [];
+    if (row.vlans !== undefined && !row.vlans.includes(vlanOf(lane) ?? UNTAGGED)) return [];
     const then = verdict(row, index);
     if (then === undefined) return [];
     const rules = rowMatches(row, index, side).map((match) => `${match} ${then}`.trim());
@@ -190,7 +192,7 @@ export function count(
   const name = `${counts}-${lane.index}${row === undefined ? "" : `-${row}`}`;
   if (!w.counters.some((counter) => counter.family === family && counter.name === name)) {
     const rowName = row === undefined ? undefined : w.rows[row]?.name;
-    w.counters.push({ family, name, listener: lane.listener.name, counts, row, rowName });
+    w.counters.push({ family, name, listener: lane.listener.name, vlan: vlanOf(lane), counts, row, rowName });
   }
   return `counter name "${name}"`;
 }

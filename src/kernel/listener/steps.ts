@@ -4,6 +4,7 @@ import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { deliverySteps, routeSteps } from "./routing.ts";
 import { clientLinks } from "./rules.ts";
+import { vlanLinkSteps, vlanProgramSteps } from "./vlan-steps.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
 export function listSteps(
@@ -12,7 +13,7 @@ export function listSteps(
   rules: { readonly nft: string; readonly mask: number },
 ): Step[] {
   return [
-    ...lanes.flatMap(bridgeSteps),
+    ...lanes.flatMap((lane) => [...vlanLinkSteps(lane), ...bridgeSteps(lane)]),
     ...reflectSteps(input),
     ...lanes.flatMap((lane) => settingSteps(lane, input)),
     ...rulesetSteps(rules.nft),
@@ -20,7 +21,7 @@ export function listSteps(
     ...deliverySteps(lanes, input, rules.mask),
     ...lanes.flatMap((lane) => routeSteps(lane, input)),
     // Last, so that no traffic flows through a bridge before its rules are there.
-    ...lanes.flatMap(cableSteps),
+    ...lanes.flatMap((lane) => [...cableSteps(lane), ...vlanProgramSteps(lane)]),
   ];
 }
 
