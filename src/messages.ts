@@ -13,7 +13,7 @@ import type { ReturnsFromWorker, ReturnsToWorker } from "./tools/returns.ts";
 
 /** The messages between the supervisor and a worker. Workers parse hostile bytes, so no message carries a CA key. */
 
-/** What a worker gets when it starts and at each reload. Except for its feeds, and a record of its calls, it opens no file. */
+/** What a worker gets when it starts and at each reload. Except for its feeds, the compiled lists and a record of its calls, it opens no file. */
 export interface WorkerSetup {
   /** The ports, queues and marks of the inline listeners, as the kernel has them. Undefined: there is none. */
   readonly inline: Pick<Plan, "listeners" | "marks"> | undefined;
@@ -21,7 +21,10 @@ export interface WorkerSetup {
   readonly workers: number;
   readonly capacity: Capacity;
   readonly config: Loaded["config"];
-  readonly policy: PolicySource;
+  /** Without its lists. */
+  readonly policy: Omit<PolicySource, "lists">;
+  /** The files of the compiled lists, which the worker maps: they may have half a million entries. */
+  readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };
   /** What the listeners' clients may reach, and the node's own places, which no session reaches. */
   readonly reach: ReachSource & { readonly places: readonly { readonly host: string; readonly port: number }[] };
   /** The inbound keys, already read: to read thousands here would keep live sessions waiting. */

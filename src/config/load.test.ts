@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { ConfigError } from "../errors.ts";
 import { compilePolicy } from "../policy/evaluate.ts";
+import { packList } from "../policy/list-table.ts";
 import { faultActions } from "../policy/test-policy.ts";
 import { feedPlace } from "./feed.ts";
 import { type Loaded, loadConfig } from "./load.ts";
@@ -108,7 +109,8 @@ timeouts: { hello: 250ms }
     drain: 10_000,
   });
   assert.equal(config.signing.validity, 90 * 86_400_000);
-  assert.deepEqual(policy.lists, { bypass: ["*.bank.example", "10.0.0.0/8"], decrypt: [] });
+  assert.deepEqual(policy.lists, { bypass: [packList(["*.bank.example", "10.0.0.0/8"])], decrypt: [] });
+  assert.equal(loaded.listEntries, 2);
   assert.deepEqual(policy.rules, [
     { name: "lab", match: { port: [443], client: ["10.9.0.0/16"], listener: ["web"] }, action: "decrypt" },
     { name: "all", match: {}, action: "drop" },
@@ -123,7 +125,7 @@ timeouts: { hello: 250ms }
   assert.deepEqual(loaded.warnings, [
     'keys[0].key is "www.key", which users other than its owner can access (mode 640); chmod 600 makes it private',
   ]);
-  assert.deepEqual(JSON.parse(JSON.stringify(loaded)), loaded, "plain data that crosses process borders");
+  assert.deepEqual(structuredClone(loaded), loaded, "plain data");
   assert.equal(compilePolicy(policy).onNetwork({ server: { address: "10.1.1.1", port: 1 } })?.rule, "all");
 });
 

@@ -13,8 +13,7 @@ import { CONFIG, type Config } from "./schema.ts";
 import { warningsOf } from "./warnings.ts";
 
 /**
- * A configuration and the content of all files that it names, so that a worker opens none of them. Plain data that crosses
- * process borders as JSON. `signing` and `keyStore` hold the CAs' keys and the secret of the key store: they stay in the
+ * A configuration and the content of all files that it names, so that a worker opens none of them. Plain data. `signing` and `keyStore` hold the CAs' keys and the secret of the key store: they stay in the
  * supervisor.
  */
 export interface Loaded extends KeyMaterial {
@@ -22,6 +21,8 @@ export interface Loaded extends KeyMaterial {
   readonly file: string | undefined;
   readonly config: Config;
   readonly policy: PolicySource;
+  /** How many entries the policy's lists have. */
+  readonly listEntries: number;
   /** The secret of all nodes that share a store. Undefined: the primary CA's key serves. */
   readonly sharedSecret?: string;
   /** What works, but has a price that the user should know: one sentence each, for the log. */
@@ -96,16 +97,20 @@ function embeddedDefault(): Document {
 
 function assemble(file: string | undefined, config: Config, files: ReferencedFiles, material: KeyMaterial): Loaded {
   const sharedSecret = files.texts.get("resumption.secret");
-  const entries = (list: "bypass" | "decrypt") =>
-    config.policy.lists[list].flatMap((_, index) => files.lists.get(pathOf(["policy", "lists", list, index])) ?? []);
+  const tables = (list: "bypass" | "decrypt") =>
+    config.policy.lists[list].flatMap((_, index) => {
+      const compiled = files.lists.get(pathOf(["policy", "lists", list, index]));
+      return compiled && compiled.entries > 0 ? [compiled.table] : [];
+    });
   return {
     file,
     config,
     policy: {
       ...config.policy,
-      lists: { bypass: entries("bypass"), decrypt: entries("decrypt") },
+      lists: { bypass: tables("bypass"), decrypt: tables("decrypt") },
       onMissingKey: Object.fromEntries(config.listeners.flatMap(missingKeyOf)),
     },
+    listEntries: [...files.lists.values()].reduce((sum, { entries }) => sum + entries, 0),
     ...material,
     ...(sharedSecret !== undefined && { sharedSecret }),
     warnings: [...files.warnings, ...warningsOf(config)],

@@ -1,12 +1,12 @@
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { readList } from "../policy/list.ts";
+import { type CompiledList, compileList } from "./list-file.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
 
 /** The content of the files that a configuration names. */
 export interface ReferencedFiles {
-  /** The entries of policy lists, by the path in the configuration: "policy.lists.bypass[0]". */
-  readonly lists: ReadonlyMap<string, readonly string[]>;
+  /** Policy lists, by the path in the configuration: "policy.lists.bypass[0]". */
+  readonly lists: ReadonlyMap<string, CompiledList>;
   /** The text of the other files, or base64 for binary ones, by the path in the configuration. */
   readonly texts: ReadonlyMap<string, string>;
   readonly problems: readonly Problem[];
@@ -18,7 +18,7 @@ export interface ReferencedFiles {
  * other errors. Relative names are relative to `folder`.
  */
 export async function readReferencedFiles(root: unknown, folder: string): Promise<ReferencedFiles> {
-  const lists = new Map<string, readonly string[]>();
+  const lists = new Map<string, CompiledList>();
   const texts = new Map<string, string>();
   const problems: Problem[] = [];
   const warnings: string[] = [];
@@ -31,8 +31,9 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
     if ("problem" in content) {
       problems.push({ path, says: `is ${show(named)}, but ${file} ${content.problem}` });
     } else if (kind === "list") {
-      const { entries, problems: bad } = readList(content.text);
-      lists.set(path, entries);
+      const list = await compileList(content.text);
+      const { problems: bad } = list;
+      lists.set(path, list);
       problems.push(
         ...bad
           .slice(0, MOST_LINES)

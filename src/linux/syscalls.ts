@@ -55,6 +55,7 @@ const calls = {
   poll: libc.func("int poll(_Inout_ void *, unsigned long, int)"),
   pwritev2: libc.func("intptr_t pwritev2(int, const void *, int, int64_t, int)"),
   mmap: libc.func("void *mmap(void *, size_t, int, int, int, int64_t)"),
+  munmap: libc.func("int munmap(uint64_t, size_t)"),
 } as const;
 
 /** Makes a socket, and returns its file descriptor. */
@@ -175,15 +176,31 @@ export function writeUncached(fd: number, pieces: readonly Buffer[]): Promise<nu
   });
 }
 
+const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
 const MAP_FAILED = 0xffffffffffffffffn;
 
 /** The first bytes of a file as memory, for the life of the process: what is written to it is in the file at once. */
 export function mapShared(fd: number, bytes: number): ArrayBuffer {
-  const mapped = calls.mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  if (mapped === null || BigInt.asUintN(64, BigInt(koffi.address(mapped))) === MAP_FAILED) must(-1, "mmap");
-  return koffi.view(mapped, bytes);
+  return map(fd, bytes, PROT_READ_WRITE).buffer;
+}
+
+/** The first bytes of a file as memory that is only read; to write to it ends the process. `unmap` takes the address. */
+export function mapForReading(fd: number, bytes: number): { readonly memory: bigint; readonly buffer: ArrayBuffer } {
+  return map(fd, bytes, PROT_READ);
+}
+
+function map(fd: number, bytes: number, protection: number): { readonly memory: bigint; readonly buffer: ArrayBuffer } {
+  const mapped = calls.mmap(null, bytes, protection, MAP_SHARED, fd, 0);
+  const memory = mapped === null ? MAP_FAILED : BigInt.asUintN(64, BigInt(koffi.address(mapped)));
+  if (memory === MAP_FAILED) must(-1, "mmap");
+  return { memory, buffer: koffi.view(mapped, bytes) };
+}
+
+/** Takes back what `mapForReading` mapped. Nothing may read it any more. */
+export function unmap(memory: bigint, bytes: number): void {
+  must(calls.munmap(memory, bytes), "munmap");
 }
 
 /** Moves the calling thread into the network namespace of this file descriptor. */

@@ -95,6 +95,32 @@ function textOf(address: Address): string {
   return ipaddr.fromByteArray([...Buffer.from(hex, "hex")]).toString();
 }
 
+/** A length of prefix, and how keys of blocks of this length begin. */
+interface PrefixLength {
+  readonly length: number;
+  readonly key: string;
+}
+
+/** Longest first, so that the most specific entry comes first. */
+export const PREFIX_LENGTHS: { readonly [Family in Address["family"]]: readonly PrefixLength[] } = {
+  4: prefixLengths(4, 32),
+  6: prefixLengths(6, 128),
+};
+
+function prefixLengths(family: Address["family"], bits: number): PrefixLength[] {
+  return Array.from({ length: bits + 1 }, (_, at) => ({ length: bits - at, key: `${family} ${bits - at}` }));
+}
+
+/** The keys of an entry's blocks: "4 24 a000000". Undefined: the entry is no address, subnet or range. */
+export function keysOfEntry(entry: string): readonly string[] | undefined {
+  return readBlocks(entry)?.map(({ network, length }) => `${network.family} ${length} ${network.value.toString(16)}`);
+}
+
+/** The key of the block of this length that contains the address. */
+export function keyWithin(address: Address, { length, key }: PrefixLength): string {
+  return `${key} ${mask(address, length).value.toString(16)}`;
+}
+
 function readBlocks(entry: string): readonly Block[] | undefined {
   const [first = "", second, ...more] = entry.split(/[-/]/).map((part) => part.trim());
   const address = readAddress(first);

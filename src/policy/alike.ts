@@ -43,7 +43,7 @@ export function namesAlike(
     const host = canonicalHost(name);
     if (readAddress(host)) return isAddressAlike(judge, facts, host, wanted);
     if (!host.startsWith("*.")) return isAlike(host);
-    const below = order.late.hostsBelow(host.slice(2));
+    const below = order.late.hostsBelow(host.slice(2), MOST_BELOW + 1);
     return below.length <= MOST_BELOW && isAlike(host) && below.every(isAlike);
   };
   const alike = names.slice(0, MOST_NAMES).filter(stays);

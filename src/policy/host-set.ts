@@ -8,8 +8,8 @@ export interface HostSet<Value> {
    * the entries for a host directly below example.com.
    */
   reach(name: string): readonly Value[];
-  /** The entries for a host directly below this name. */
-  below(parent: string): readonly string[];
+  /** The entries for a host directly below this name, or `most` of them. */
+  below(parent: string, most?: number): readonly string[];
 }
 
 /**
@@ -38,9 +38,9 @@ export function createHostSet<Value>(entries: Iterable<readonly [entry: string, 
     return found;
   };
   let children: ReadonlyMap<string, readonly string[]> | undefined;
-  const below = (parent: string) => {
+  const below = (parent: string, most?: number) => {
     children ??= groupByParent(exact.keys());
-    return children.get(parent) ?? [];
+    return (children.get(parent) ?? []).slice(0, most);
   };
   return {
     size,

@@ -1,7 +1,6 @@
 import type { Action } from "../vocabulary.ts";
-import { isAddressEntry } from "./address-set.ts";
 import { type CONDITIONS, type ConditionName, type ConditionValue, readPorts } from "./conditions.ts";
-
+import { addressEntries } from "./list-table.ts";
 import { groupOf } from "./order.ts";
 import { compileRule, GROUPS, type PolicySource, type RuleSource } from "./rule.ts";
 
@@ -26,7 +25,7 @@ export type PortRange = readonly [first: number, last: number];
 /** The steps of the network phase, in order: the first row that matches a flow decides. */
 export function networkRows({ lists, rules, monitor }: PolicySource): NetworkRow[] {
   const ofLists = (["bypass", "decrypt"] as const).flatMap((action) => {
-    const server = lists[action].filter(isAddressEntry);
+    const server = addressEntries(lists[action]);
     const row: NetworkRow = { name: `${action} list`, action, server };
     // A list without addresses matches nothing, but a row without servers would match everything.
     return server.length > 0 ? [{ group: `${action} list`, row }] : [];

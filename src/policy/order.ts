@@ -1,8 +1,6 @@
 import type { Phase } from "../vocabulary.ts";
-import { createAddressSet } from "./address-set.ts";
-
 import { matchHosts } from "./host-match.ts";
-import { createHostSet } from "./host-set.ts";
+import { type ListSource, listedAddresses, listedHosts, tablesOf } from "./list-table.ts";
 import { compileRule, GROUPS, type Group, type PolicySource, type Rule, type Step } from "./rule.ts";
 import { createStage, type Stage } from "./stage.ts";
 import type { View } from "./view.ts";
@@ -54,9 +52,10 @@ export function groupOf({ action, namesIssuer }: Pick<Rule, "action" | "namesIss
 }
 
 /** A list is judged twice: its addresses in the network phase, its hosts in the sni phase. */
-function listSteps(action: "bypass" | "decrypt", list: readonly string[]): Step[] {
-  const addresses = createAddressSet(list.map((entry) => [entry, entry]));
-  const hosts = createHostSet(list.map((entry) => [entry, entry]));
+function listSteps(action: "bypass" | "decrypt", list: ListSource): Step[] {
+  const tables = tablesOf(list);
+  const addresses = listedAddresses(tables);
+  const hosts = listedHosts(tables);
   const common = { group: `${action} list`, name: `${action} list`, action, faults: [] } as const;
   const addressIn = ({ serverAddress }: View) => (serverAddress ? addresses.find(serverAddress)[0] : undefined);
   const hostIn = ({ hosts: { names } }: View) => firstOf(names, (name) => hosts.reach(name)[0]);

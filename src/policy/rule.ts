@@ -2,6 +2,7 @@ import { type Action, type Fault, PHASES, type Phase, type Version } from "../vo
 import { CONDITION_NAMES, CONDITIONS, type ConditionName, type ConditionValue, type Judge } from "./conditions.ts";
 import type { HostPurpose } from "./host-match.ts";
 import type { HostSet } from "./host-set.ts";
+import type { ListSource } from "./list-table.ts";
 import { all } from "./truth.ts";
 import type { View } from "./view.ts";
 
@@ -29,7 +30,7 @@ export interface RuleSource extends Untreated {
   readonly alpn?: "http/1.1" | undefined;
 }
 
-/** Everything that makes a policy, as plain data that is sent between processes as JSON. */
+/** Everything that makes a policy, as plain data. */
 export interface PolicySource extends Untreated {
   readonly default: Action;
   /** Judge everything, and decrypt and drop nothing. */
@@ -46,8 +47,7 @@ export interface PolicySource extends Untreated {
     /** For the legs: how weak a server may be in TLS 1.2. */
     readonly weakTls12?: boolean;
   };
-  /** The entries of the list files, as `readList` gives them. */
-  readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };
+  readonly lists: { readonly bypass: ListSource; readonly decrypt: ListSource };
   readonly rules: readonly RuleSource[];
   readonly certificate: { readonly [Name in Fault]: Action };
   readonly clientCertificate: {

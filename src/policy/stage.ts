@@ -10,8 +10,8 @@ export interface Stage {
   first(view: View): Step | undefined;
   /** Names the lists and rules that a host is in: hosts of which this is the same are judged alike. */
   selected(host: string): string;
-  /** The hosts directly below this name that lists and rules name. */
-  hostsBelow(parent: string): readonly string[];
+  /** The hosts directly below this name that lists and rules name; of each list, `most` at most. */
+  hostsBelow(parent: string, most: number): readonly string[];
 }
 
 /**
@@ -35,7 +35,7 @@ export function createStage(steps: readonly Step[]): Stage {
   return {
     steps,
     selected: (host) => [...byHost.find(host), ...lists.map((list) => list.find(host).length > 0)].join(),
-    hostsBelow: (parent) => [byHost, ...lists].flatMap((set) => set.below(parent)),
+    hostsBelow: (parent, most) => [byHost, ...lists].flatMap((set) => set.below(parent, most)),
     first(view) {
       const candidates: number[] = [];
       if (byHost.size > 0) for (const name of view.hosts.names) candidates.push(...byHost.reach(name));

@@ -7,6 +7,7 @@ import type { KeyReader } from "../pki/keys/key-source.ts";
 import { byPrecedence, createKeystore, type Keystore } from "../pki/keys/keystore.ts";
 import { readTrust, type Trust } from "../pki/verify/trust.ts";
 import { compilePolicy, type Policy } from "../policy/evaluate.ts";
+import { textWithLists } from "../policy/list-table.ts";
 
 /** The configuration that the node uses now, with everything that it leads to. A reload replaces it as a whole. */
 export interface ActiveConfig {
@@ -37,7 +38,7 @@ export async function prepareConfig(
     waiting: await keyFolder.readRequests(),
     trust,
     generation: createHash("sha256")
-      .update(JSON.stringify([loaded.policy, trust.roots]))
+      .update(textWithLists([loaded.policy, trust.roots]))
       .digest("base64url"),
     policy: compilePolicy(loaded.policy),
   };

@@ -1,4 +1,5 @@
 import type { Config } from "../config/schema.ts";
+import { textWithLists } from "../policy/list-table.ts";
 import type { ActiveConfig } from "./active-config.ts";
 
 /** The parts of the configuration that are compared. */
@@ -6,7 +7,7 @@ type Compared = Pick<ActiveConfig, "loaded" | "keystore"> & { readonly trust: Pi
 
 /** What a reload changes, one sentence each, and what it cannot change. */
 export function changesBetween(before: Compared, after: Compared): string[] {
-  const differs = (read: (active: Compared) => unknown) => JSON.stringify(read(before)) !== JSON.stringify(read(after));
+  const differs = (read: (active: Compared) => unknown) => textWithLists(read(before)) !== textWithLists(read(after));
   return [
     ...(differs(({ loaded }) => [loaded.policy, loaded.config.policy]) ? ["The policy changed, for new sessions"] : []),
     ...inboundKeysChange(before, after),

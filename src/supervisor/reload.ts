@@ -63,6 +63,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   if (state.workerUser) prepareFeeds(loaded.config.feeds, state.workerUser);
   const planned = state.inline;
   const inline = planListeners(loaded, state.workers.count, liveInline(state));
+  await state.listFiles.keep(loaded.policy);
   await changeListeners(planned, inline);
   state.active = next;
   state.inline = inline;
@@ -76,6 +77,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
     await changeListeners(inline, planned);
     throw error;
   }
+  await state.listFiles.keepOnly(loaded.policy);
   if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
     state.watch.close();
     state.watch = watchConfiguredTools(state);

@@ -35,6 +35,7 @@ import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
 import { prepareFeeds, prepareMeetingPlace } from "./feed-folders.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
+import { openListFiles } from "./list-files.ts";
 import { LiveRecord } from "./live-record.ts";
 import { lockDataDir } from "./lock.ts";
 import { createOperations } from "./operations.ts";
@@ -120,13 +121,15 @@ async function startNode(
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
   const active = await prepareConfig(loaded, { keyFolder, keyReader });
   logWarnings(active);
+  const listFiles = await openListFiles(config.dataDir, workerUser);
+  await listFiles.keep(loaded.policy);
   const count = config.workers === "auto" ? availableParallelism() : config.workers;
   const inline = setUpKernel(loaded, count, teardown);
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
   for (const made of authorities.made) log.info(made);
-  const prepared = { loop, active, keyFolder, keyReader, authorities, inline, workerUser, startedAt: now };
+  const prepared = { loop, active, keyFolder, keyReader, listFiles, authorities, inline, workerUser, startedAt: now };
   const state = createState(prepared, count, teardown);
   warnOfCapacity(state, log.warn.bind(log));
   await openStatus(state, teardown);
@@ -154,7 +157,7 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
 
 type Prepared = Pick<
   NodeState,
-  "loop" | "active" | "keyFolder" | "keyReader" | "authorities" | "inline" | "workerUser" | "startedAt"
+  "loop" | "active" | "keyFolder" | "keyReader" | "listFiles" | "authorities" | "inline" | "workerUser" | "startedAt"
 >;
 
 /** Opens what the supervisor needs for the workers, and starts none yet. */
@@ -208,19 +211,23 @@ function createState(prepared: Prepared, count: number, { steps }: Teardown): No
     resources: resourcesHere(),
     reloading: Promise.resolve(),
     watch: watchTools([], () => {}),
-    workers: new Workers(count, {
-      onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
-      onStatus(status, worker) {
-        counts.report(worker, status);
-        shortages.look();
+    workers: new Workers(
+      count,
+      {
+        onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
+        onStatus(status, worker) {
+          counts.report(worker, status);
+          shortages.look();
+        },
+        onDeath(worker) {
+          state.counts.end(worker);
+          state.returns.leave(worker);
+          const closed = sessions.dropWorker(worker, Date.now());
+          publish(state, { opened: [], changed: [], closed });
+        },
       },
-      onDeath(worker) {
-        state.counts.end(worker);
-        state.returns.leave(worker);
-        const closed = sessions.dropWorker(worker, Date.now());
-        publish(state, { opened: [], changed: [], closed });
-      },
-    }),
+      { inherited: [prepared.listFiles.descriptor] },
+    ),
   };
   return state;
 }

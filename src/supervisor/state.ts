@@ -14,6 +14,7 @@ import type { ReturnsDirectory } from "../tools/returns.ts";
 import type { ActiveConfig } from "./active-config.ts";
 import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
+import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Workers } from "./workers.ts";
@@ -27,6 +28,7 @@ export interface NodeState {
   /** In the data folder that the node started with: a reload does not move it. */
   readonly keyFolder: KeyFolder;
   readonly keyReader: KeyReader;
+  readonly listFiles: ListFiles;
   readonly authorities: Authorities;
   readonly mint: Mint;
   readonly sessions: LiveTable;

@@ -56,11 +56,13 @@ export class WorkerProcess {
   #status: WorkerStatus | undefined;
   #hasEnded = false;
 
-  constructor(worker: number, silence: number, events: WorkerProcessEvents) {
+  /** `inherited`: the descriptors that it has from 4 on. */
+  constructor(worker: number, silence: number, events: WorkerProcessEvents, inherited: readonly number[]) {
     this.#worker = worker;
     this.#events = events;
     this.#child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
       serialization: "advanced",
+      stdio: ["inherit", "inherit", "inherit", "ipc", ...inherited],
       execArgv: [...process.execArgv, YOUNG_GENERATION, NO_DEBUGGER],
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
     });

@@ -7,13 +7,15 @@ import type { NodeState } from "./state.ts";
 /** Makes each worker's setup from the active configuration. */
 export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
   const { loaded, keystore, trust } = state.active;
+  const { lists: _, ...policy } = loaded.policy;
   return (worker) => ({
     worker,
     // The running number, which a reload cannot change.
     workers: state.workers.count,
     capacity: capacityNow(state),
     config: withoutStore(loaded.config),
-    policy: loaded.policy,
+    policy,
+    lists: state.listFiles.filesOf(loaded.policy),
     reach: reachOf(loaded.config),
     keys: keystore.keys,
     roots: trust.roots,

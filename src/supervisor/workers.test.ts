@@ -15,10 +15,9 @@ import { type ListedWorker, restartAfter, Workers } from "./workers.ts";
 log.level = "silent";
 process.env["CLEARLINE_LOG_LEVEL"] = "silent";
 
-const POLICY: PolicySource = {
+const POLICY: Omit<PolicySource, "lists"> = {
   default: "bypass",
   versions: { min: "TLSv1.2", max: "TLSv1.3", belowMin: "bypass", aboveMax: "bypass" },
-  lists: { bypass: [], decrypt: [] },
   rules: [],
   certificate: faultActions("drop"),
   clientCertificate: { action: "bypass", for: 1000 },
@@ -50,7 +49,7 @@ async function start(
       deaths.get(worker)?.();
     },
   };
-  const workers = new Workers(2, events, silence);
+  const workers = new Workers(2, events, silence === undefined ? {} : { silence });
   t.after(() => workers.stop(0));
   await workers.start(make);
   return { workers, heard, died: (worker) => new Promise((resolve) => deaths.set(worker, resolve)) };
@@ -65,6 +64,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     config,
     capacity: { sessions: 100, bound: "limits.sessions" },
     policy: POLICY,
+    lists: { bypass: [], decrypt: [] },
     reach: { listeners: {}, places: [] },
     keys: [],
     roots: [],

@@ -54,16 +54,23 @@ export class Workers {
   readonly count: number;
   readonly #events: WorkerEvents;
   readonly #silence: number;
+  readonly #inherited: readonly number[];
   readonly #processes: WorkerProcess[] = [];
   readonly #restarts: Restarts[];
   /** Makes the setup that all workers have. */
   #setupFor: ((worker: number) => WorkerSetup) | undefined;
   #isStopping = false;
 
-  constructor(count: number, events: WorkerEvents, silence: number = SILENCE) {
+  /** `inherited`: descriptors that each worker has from 4 on. */
+  constructor(
+    count: number,
+    events: WorkerEvents,
+    { silence = SILENCE, inherited = [] }: { readonly silence?: number; readonly inherited?: readonly number[] } = {},
+  ) {
     this.count = count;
     this.#events = events;
     this.#silence = silence;
+    this.#inherited = inherited;
     this.#restarts = Array.from({ length: count }, () => ({ restarts: 0, failures: 0 }));
   }
 
@@ -130,14 +137,19 @@ export class Workers {
   }
 
   #launch(worker: number): WorkerProcess {
-    const process = new WorkerProcess(worker, this.#silence, {
-      onMessage: (message, socket) => this.#events.onMessage(message, worker, socket),
-      onStatus: (status) => this.#events.onStatus(status, worker),
-      onEnd: (how) => {
-        this.#events.onDeath(worker);
-        if (!this.#isStopping) this.#restartLater(worker, process, how);
+    const process = new WorkerProcess(
+      worker,
+      this.#silence,
+      {
+        onMessage: (message, socket) => this.#events.onMessage(message, worker, socket),
+        onStatus: (status) => this.#events.onStatus(status, worker),
+        onEnd: (how) => {
+          this.#events.onDeath(worker);
+          if (!this.#isStopping) this.#restartLater(worker, process, how);
+        },
       },
-    });
+      this.#inherited,
+    );
     this.#processes[worker] = process;
     return process;
   }

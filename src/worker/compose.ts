@@ -19,6 +19,7 @@ import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
 import type { ToolStage } from "../tools/chain.ts";
 import { ownerOf } from "./admission.ts";
+import { withLists } from "./list-tables.ts";
 import { createReachStage, fetchSettings, type OwnPlaces, openPlaces } from "./reach-stage.ts";
 import { createSessionStage } from "./session-stage.ts";
 import type { WorkerState } from "./state.ts";
@@ -30,7 +31,8 @@ export function composeNode(
   tools: ToolStage,
   state: Omit<WorkerState, "node" | "setup">,
 ): Node {
-  const { config, policy } = setup;
+  const { config } = setup;
+  const policy = withLists(setup, state.listTables);
   const { timeouts } = config;
   const { admission } = state;
   const places = openPlaces(setup.reach.places);

@@ -150,6 +150,7 @@ function createState(setup: WorkerSetup): WorkerState {
     writer: new Writer(),
     trust: new TrustStore([]),
     contexts: createContextCache(LIMITS.contexts),
+    listTables: new Map(),
     issued: createIssuedCache(LIMITS.issued, mint.ask),
     verified: createVerifiedCache(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),

@@ -17,6 +17,7 @@ import type { ToolTraffic } from "../tools/chain.ts";
 import type { Returns } from "../tools/returns.ts";
 import type { Tool } from "../tools/tool.ts";
 import type { Admission } from "./admission.ts";
+import type { ListTables } from "./list-tables.ts";
 import type { createMintChannel } from "./mint-channel.ts";
 import type { Turns } from "./turns.ts";
 
@@ -40,6 +41,7 @@ export interface WorkerState extends LegMemory {
   readonly ledger: Ledger;
   /** The sessions of the arrivals that are carried. */
   readonly live: WeakMap<Arrival, LiveSession>;
+  readonly listTables: ListTables;
   readonly issued: IssuedCache;
   readonly mint: ReturnType<typeof createMintChannel>;
   readonly verified: VerifiedCache;

@@ -36,13 +36,12 @@ export function checkCommand(): Command {
     });
 }
 
-async function summary({ file, config, policy, keys, warnings }: Loaded): Promise<string[]> {
+async function summary({ file, config, policy, listEntries, keys, warnings }: Loaded): Promise<string[]> {
   const { feedPlace } = await import("../../config/feed.ts");
   const { textOf } = await import("../../config/formats.ts");
   const { listenerPlace } = await import("../../config/listener.ts");
   const { toolPlace } = await import("../../config/tool.ts");
   const { listeners, tools, feeds, console, dataDir } = config;
-  const { bypass, decrypt } = policy.lists;
   return [
     `${color.green("No error")} in ${plain(file ?? "the embedded default")}`,
     "",
@@ -51,7 +50,7 @@ async function summary({ file, config, policy, keys, warnings }: Loaded): Promis
       ["Console", textOf(console.address)],
       [
         "Policy",
-        `${amount(policy.rules.length, "rule")}, ${amount(bypass.length + decrypt.length, "list entry", "list entries")}, default ${policy.default}`,
+        `${amount(policy.rules.length, "rule")}, ${amount(listEntries, "list entry", "list entries")}, default ${policy.default}`,
       ],
       ["Keys", keys.length],
       ...tools.map(

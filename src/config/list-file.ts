@@ -1,0 +1,28 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { type ListProblem, readList } from "../policy/list.ts";
+import { packList } from "../policy/list-table.ts";
+
+export interface CompiledList {
+  readonly table: Uint8Array;
+  /** How many entries the file has. */
+  readonly entries: number;
+  readonly problems: readonly ListProblem[];
+}
+
+/** Half a million hosts take a second and a hundred megabytes for a moment: too much for a process that others wait for. */
+const FOR_A_THREAD = 100_000;
+
+/** Compiles the text of a list; a long one in a thread of its own. */
+export async function compileList(text: string): Promise<CompiledList> {
+  if (text.length < FOR_A_THREAD) return compileNow(text);
+  const thread = new Worker(new URL("list-thread.ts", import.meta.url), { workerData: text });
+  const [compiled] = (await once(thread, "message")) as [CompiledList];
+  return compiled;
+}
+
+/** Compiles it in this thread. */
+export function compileNow(text: string): CompiledList & { readonly table: Uint8Array<ArrayBuffer> } {
+  const { entries, problems } = readList(text);
+  return { table: packList(entries), entries: entries.length, problems };
+}
