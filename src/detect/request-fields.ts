@@ -82,6 +82,8 @@ export function rewriteForOrigin(line: RequestLine, fields: readonly Field[], up
   const named = new Set(listOf(valuesOf(fields, "connection")));
   const lines = [`${line.method} ${line.originTarget} HTTP/${line.version}`];
   if (!fields.some(({ name }) => name === "host")) lines.push(`Host: ${line.authority}`);
+  const credentials = credentialsOf(line, fields);
+  if (credentials) lines.push(credentials);
   for (const field of fields) {
     if (field.name === "host") {
       lines.push(field.value === line.authority ? field.line : `Host: ${line.authority}`);
@@ -94,6 +96,14 @@ export function rewriteForOrigin(line: RequestLine, fields: readonly Field[], up
   const connection = upgrade ? "Upgrade" : persistenceOf(line, fields);
   if (connection) lines.push(`Connection: ${connection}`);
   return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+}
+
+/** User information of the target, in the field where the server looks for it (RFC 7617), unless the client has sent that. */
+function credentialsOf({ userinfo }: RequestLine, fields: readonly Field[]): string | undefined {
+  if (!userinfo || fields.some(({ name }) => name === "authorization")) return undefined;
+  const decoded = userinfo.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+  const pair = decoded.includes(":") ? decoded : `${decoded}:`;
+  return `Authorization: Basic ${Buffer.from(pair, "latin1").toString("base64")}`;
 }
 
 /**

@@ -187,6 +187,19 @@ test("An upgrade to h2c, and one that Connection does not name, are dropped", ()
   assert.deepEqual(unnamed.slice(2), []);
 });
 
+test("User information and a fragment are not sent on; the server gets the first in the field that it reads", () => {
+  assert.deepEqual(forwarded("GET http://me:s%3A%0d@a.example/b?c#part HTTP/1.1", "Host: a.example"), [
+    ...["GET /b?c HTTP/1.1", `Authorization: Basic ${Buffer.from("me:s:\r").toString("base64")}`, "Host: a.example"],
+  ]);
+  assert.deepEqual(forwarded("GET http://me@a.example HTTP/1.1", "Host: a.example", "Authorization: own").slice(0, 3), [
+    ...["GET / HTTP/1.1", "Host: a.example", "Authorization: own"],
+  ]);
+  assert.partialDeepStrictEqual(head("GET http://b.example:80@a.example/ HTTP/1.1", "Host: a.example"), {
+    host: "a.example",
+    target: { host: "a.example", port: 80 },
+  });
+});
+
 test("A request for the node itself is recognised by its form", () => {
   assert.partialDeepStrictEqual(head("GET /status HTTP/1.1", "Host: proxy"), { form: "origin", target: undefined });
   assert.partialDeepStrictEqual(head("OPTIONS * HTTP/1.1", "Host: proxy"), { form: "asterisk", target: undefined });
@@ -202,8 +215,7 @@ const LINES: [string, number][] = [
   ["GET https://a.example/ HTTP/1.1", 400],
   ["GET ftp://a.example/ HTTP/1.1", 400],
   ["GET http:///path HTTP/1.1", 400],
-  ["GET http://me:secret@a.example/ HTTP/1.1", 400],
-  ["GET http://a.example/#part HTTP/1.1", 400],
+  ["GET http://a.example@b.example@c.example/ HTTP/1.1", 400],
   ["GET http://a.example:0/ HTTP/1.1", 400],
   ["GET http://a_%00.example/ HTTP/1.1", 400],
   ["CONNECT a.example HTTP/1.1", 400],

@@ -18,6 +18,8 @@ export interface RequestLine {
   readonly target: Target | undefined;
   /** The target's authority as the client wrote it, for the Host field; empty when there is none. */
   readonly authority: string;
+  /** The user information of the target, as it is written; undefined: it has none. */
+  readonly userinfo: string | undefined;
   /** The target in origin-form: RFC 9112, section 3.2.1. */
   readonly originTarget: string;
   /** The target's length in bytes. */
@@ -42,37 +44,43 @@ export function readRequestLine(line: string, uris: ReadUris): RequestLine | Ref
   return { kind: "line", method, version, ...reading, targetBytes: target.length };
 }
 
-type TargetReading = Pick<RequestLine, "form" | "target" | "authority" | "originTarget">;
+type TargetReading = Pick<RequestLine, "form" | "target" | "authority" | "userinfo" | "originTarget">;
 
 /** CONNECT requires a host and a port: RFC 9112, section 3.2.3. */
 function readAuthorityForm(text: string): TargetReading | RefusedRequest {
   const target = readAuthority(text, undefined);
   if (!target) return refuse(400, "CONNECT needs a host and a port from 1 to 65535");
-  return { form: "authority", target, authority: text, originTarget: text };
+  return { form: "authority", target, authority: text, userinfo: undefined, originTarget: text };
 }
 
 function readOtherForm(method: string, text: string, uris: ReadUris): TargetReading | RefusedRequest {
-  if (text.startsWith("/")) return { form: "origin", target: undefined, authority: "", originTarget: text };
-  if (text === "*" && method === "OPTIONS") {
-    return { form: "asterisk", target: undefined, authority: "", originTarget: text };
-  }
+  const nowhere = { target: undefined, authority: "", userinfo: undefined, originTarget: text };
+  if (text.startsWith("/")) return { form: "origin", ...nowhere };
+  if (text === "*" && method === "OPTIONS") return { form: "asterisk", ...nowhere };
   return uris === "http" ? readAbsoluteForm(method, text) : readAnyUri(text);
 }
 
 export const HTTP_PORT = 80;
 
-/** RFC 9112, section 3.2.2. Only http URIs: for https a client uses CONNECT. */
+/**
+ * RFC 9112, section 3.2.2. Only http URIs: for https a client uses CONNECT. Programs such as wget and apt send user information,
+ * and others the fragment. Neither belongs there (RFC 9110, sections 4.2.4 and 4.2.5), and neither is sent on.
+ */
 function readAbsoluteForm(method: string, text: string): TargetReading | RefusedRequest {
-  const parts = /^http:\/\/([^/?#]*)([^#]*)$/i.exec(text);
+  const parts = /^http:\/\/(?:([^/?#@]*)@)?([^/?#@]*)((?:[/?][^#]*)?)(?:#.*)?$/i.exec(text);
   if (!parts) return refuse(400, "The request target is neither a path nor an http URI");
-  const [, authority, rest] = parts as unknown as [string, string, string];
-  // RFC 9110, section 4.2.4: userinfo disguises the real host.
-  if (authority.includes("@")) return refuse(400, "The request target carries user information");
+  const [, userinfo, authority, rest] = parts as unknown as [string, string | undefined, string, string];
   const target = readAuthority(authority, HTTP_PORT);
   if (!target) return refuse(400, "The request target has no valid host and port");
   const path = rest.startsWith("/") ? rest : `/${rest}`;
   // RFC 9112, section 3.2.4: OPTIONS without a path is about the whole server.
-  return { form: "absolute", target, authority, originTarget: method === "OPTIONS" && rest === "" ? "*" : path };
+  return {
+    form: "absolute",
+    target,
+    authority,
+    userinfo,
+    originTarget: method === "OPTIONS" && rest === "" ? "*" : path,
+  };
 }
 
 /** For another proxy: only its host is of interest, and the request passes as it is. */
@@ -81,7 +89,7 @@ function readAnyUri(text: string): TargetReading | RefusedRequest {
   if (authority === undefined) return refuse(400, "The request target is neither a path nor a URI with a host");
   const target = readAuthority(authority, HTTP_PORT);
   if (!target) return refuse(400, "The request target has no valid host and port");
-  return { form: "absolute", target, authority, originTarget: text };
+  return { form: "absolute", target, authority, userinfo: undefined, originTarget: text };
 }
 
 /** host [":" port], an IPv6 address in brackets: RFC 3986, section 3.2. Undefined: it is none. */
