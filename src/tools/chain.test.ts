@@ -175,3 +175,20 @@ test("A session's protocol is limited by those of its tools that read decrypted 
   assert.equal(onlyAlpn([other, limited], ["ips"]), undefined);
   assert.equal(onlyAlpn([{ ...limited, flows: ["bypassed"] }]), undefined);
 });
+
+test("A session that waits for a tool is let go when the tool fails, and what comes later is closed", async (t) => {
+  for (const onFailure of ["drop", "bypass"] as const) {
+    const coming = Promise.withResolvers<Hop>();
+    const { traffic, enter, failures } = chained([tool("ips", () => coming.promise, { onFailure })]);
+    const entering = enter();
+    traffic.setHealth("ips", false, "The tool ips has failed: no heartbeat came back");
+    const chain = await entering;
+    if (onFailure === "drop") assert.match(JSON.stringify(chain), /Dropped: The tool ips has failed: no heartbeat/);
+    else assert.deepEqual(chain.kind === "ready" && chain.passed, [{ name: "ips", state: "bypassed" }]);
+    assert.deepEqual(failures, []);
+    const late = await hopOf(t, "ips");
+    coming.resolve(late);
+    const [ta, tb] = [late.ta, await late.tb];
+    await Promise.all([ta, tb].map((end) => new Promise<void>((resolve) => end.onceClosed(resolve))));
+  }
+});

@@ -47,7 +47,9 @@ export interface ToolTraffic {
   /** Tools that have failed, and why. */
   readonly failed: ReadonlyMap<string, string>;
   enter(name: string, hop: Hop): void;
-  /** The tool's health has changed. The sessions that pass a failed tool are ended. `reason`: one sentence. */
+  /** Resolves as `entering` does, unless the tool fails first: then it rejects with NetworkError, and a hop that still comes is closed. */
+  whileUp(name: string, entering: Promise<Hop>): Promise<Hop>;
+  /** The tool's health has changed. The sessions that pass or wait for a failed tool are ended. `reason`: one sentence. */
   setHealth(name: string, up: boolean, reason: string): void;
   /** Sessions that pass the tool now. */
   sessions(name: string): number;
@@ -56,8 +58,21 @@ export interface ToolTraffic {
 export function createToolTraffic(failedAtFirst: readonly (readonly [name: string, reason: string])[]): ToolTraffic {
   const failed = new Map(failedAtFirst);
   const passing = new Map<string, Set<Hop>>();
+  const waiting = new Map<string, Set<(error: NetworkError) => void>>();
   return {
     failed,
+    whileUp(name, entering) {
+      const { promise, resolve, reject } = Promise.withResolvers<Hop>();
+      const gaveUp = (error: NetworkError) => {
+        reject(error);
+        entering.then(leave, () => {});
+      };
+      const those = waiting.get(name) ?? new Set();
+      waiting.set(name, those.add(gaveUp));
+      const settled = () => those.delete(gaveUp);
+      entering.then(resolve, reject).finally(settled);
+      return promise;
+    },
     enter(name, hop) {
       const live = passing.get(name) ?? new Set();
       passing.set(name, live.add(hop));
@@ -69,7 +84,10 @@ export function createToolTraffic(failedAtFirst: readonly (readonly [name: strin
         return;
       }
       failed.set(name, reason);
-      for (const { ta } of passing.get(name) ?? []) ta.reset(new NetworkError(reason, "ETOOL"));
+      const error = new NetworkError(reason, "ETOOL");
+      for (const { ta } of passing.get(name) ?? []) ta.reset(error);
+      for (const giveUp of waiting.get(name) ?? []) giveUp(error);
+      waiting.delete(name);
     },
     sessions: (name) => passing.get(name)?.size ?? 0,
   };
@@ -129,7 +147,7 @@ async function enter(
     awaited = false;
   };
   try {
-    const hop = await open.connect(subject, returned);
+    const hop = await traffic.whileUp(name, open.connect(subject, returned));
     traffic.enter(name, hop);
     // The relay handles a rejection too. Until it does, one must not end the process.
     hop.tb.then(returned, (error: unknown) => {
@@ -138,7 +156,9 @@ async function enter(
     });
     return hop;
   } catch (error) {
-    if (error instanceof NetworkError && !isOwnShortage(error)) onFailed(name, error.message);
+    // What the node has been told of already is no further failure.
+    const isNews = error instanceof NetworkError && error.code !== "ETOOL" && !isOwnShortage(error);
+    if (isNews) onFailed(name, error.message);
     throw error;
   }
 }
