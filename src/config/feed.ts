@@ -109,6 +109,17 @@ const keylog = z.strictObject({
   file: file.describe("The file that the keys are appended to."),
 });
 
+const tlsLog = z.strictObject({
+  ...common,
+  kind: z.literal("tls-log").describe("One line of JSON for each TLS session: what an IDS would know of its TLS."),
+  file: file.describe("The file that the lines are appended to."),
+  format: z
+    .enum(["eve", "zeek"])
+    .default("eve")
+    .describe("eve: as the tls events in Suricata's eve.json. zeek: as Zeek's ssl.log in JSON."),
+  rules: filter.rules,
+});
+
 export const FEEDS = {
   pcapng: row(pcapng, {
     place: ({ directory }) => directory,
@@ -143,6 +154,10 @@ export const FEEDS = {
         says: `WRITES THE TLS KEYS OF EVERY SESSION to ${feed.file}: anyone who reads that file can decrypt them all, including recorded ones and the handshakes of bypassed hosts. Remove the feed when you are done`,
       },
     ],
+  }),
+  "tls-log": row(tlsLog, {
+    place: (feed) => feed.file,
+    withFiles: (feed, at) => ({ ...feed, file: at(feed.file) }),
   }),
 };
 

@@ -41,6 +41,58 @@ export interface FeedCounters {
   readonly dropped: number;
 }
 
+/** One leg of a session, as its record has it. */
+interface TlsLeg {
+  readonly version?: string;
+  /** By IANA's names. */
+  readonly suite?: string;
+  readonly group?: string;
+  readonly alpn?: string | null;
+  readonly resumed?: boolean;
+  readonly alertReceived?: string;
+  readonly alertSent?: string;
+  readonly received: number;
+  readonly sent: number;
+}
+
+interface TlsCertificate {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly names: readonly string[];
+  readonly sha256: string;
+  readonly sha1?: string;
+  readonly serial?: string;
+  readonly notBefore: number | null;
+  readonly notAfter: number | null;
+  readonly faults: readonly { readonly fault: string; readonly code: string }[];
+  readonly revocation?: { readonly status: string };
+}
+
+/** The record of a TLS session, as far as a log of TLS metadata has it. Times in ms since the epoch. */
+export interface TlsSession {
+  readonly id: string;
+  readonly listener: string;
+  readonly client: Endpoint;
+  readonly server: Endpoint | null;
+  readonly communityId: string | null;
+  readonly protocol: string | null;
+  readonly sni: string | null;
+  readonly ja3: string | null;
+  readonly ja4: string | null;
+  readonly deployment: string | null;
+  readonly certificate: TlsCertificate | null;
+  readonly presented: { readonly authority: string; readonly serial: string; readonly sha256: string } | null;
+  readonly verdict: string | null;
+  readonly phase: string | null;
+  readonly rule: string | null;
+  readonly reason: string | null;
+  readonly clientLeg: TlsLeg;
+  readonly serverLeg: TlsLeg;
+  readonly start: number;
+  readonly end: number | null;
+  readonly closeReason: string | null;
+}
+
 /** The sessions that a feed takes. */
 export interface FeedFilter {
   readonly flows: readonly FlowClass[];
@@ -58,6 +110,8 @@ export interface Feed {
   open(session: FeedSession, now: number): FeedFlow;
   /** Takes one line of the NSS key log format, with its line end. Only a feed of keys has this method. */
   takeKey?(line: Buffer): void;
+  /** Takes the record of a TLS session that is over, whatever became of it. Only a log of sessions has this method. */
+  takeSession?(session: TlsSession): void;
   /** Resolves when the feed can take more bytes; the relay waits for it. Undefined: it can take more now. */
   pressure(): Promise<void> | undefined;
   counters(): FeedCounters;

@@ -1,10 +1,6 @@
-import { constants, type FileHandle, open } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Logger } from "pino";
-import { makeFolder } from "../linux/folder.ts";
-import { isInPlace } from "./capture-file.ts";
 import type { Feed } from "./feed.ts";
-import { createRecovery, type Recovery } from "./recovery.ts";
+import { LineFile } from "./line-file.ts";
 
 export interface KeylogOptions {
   readonly name: string;
@@ -15,11 +11,6 @@ export interface KeylogOptions {
   readonly retry?: number | undefined;
 }
 
-/** The most bytes that wait for the disk. */
-const LIMIT = 1024 * 1024;
-/** Another program may move the file away. Checked at most once in this time, in ms. */
-const LOOK = 1000;
-
 /**
  * Writes the TLS keys of both legs in NSS's key log format (draft-ietf-tls-keylogfile). Anyone with a recording of the
  * encrypted sessions can decrypt it with them. Keys exist before the last phase of the policy: a session that is bypassed
@@ -27,7 +18,7 @@ const LOOK = 1000;
  */
 export async function createKeylogFeed(options: KeylogOptions): Promise<Feed> {
   const { name, file } = options;
-  const writer = new KeylogWriter(options);
+  const writer = new LineFile(options);
   await writer.start();
   let sessions = 0;
   return {
@@ -53,130 +44,4 @@ export async function createKeylogFeed(options: KeylogOptions): Promise<Feed> {
     }),
     close: () => writer.close(),
   };
-}
-
-/** Appends lines to the file. One write is under way at a time; the lines that come meanwhile wait for the next. */
-class KeylogWriter {
-  readonly counters = { packets: 0, bytes: 0, dropped: 0 };
-  readonly #file: string;
-  readonly #recovery: Recovery;
-  #opened: Opened | undefined;
-  #pending: Buffer[] = [];
-  /** Bytes in `#pending`. */
-  #waiting = 0;
-  #writing: Promise<void> | undefined;
-
-  constructor({ name, file, log, retry }: KeylogOptions) {
-    this.#file = file;
-    const open = async () => {
-      this.#opened = await openKeylog(file);
-    };
-    this.#recovery = createRecovery({ name, place: file, log, retry, open });
-  }
-
-  get stopped(): string | undefined {
-    return this.#recovery.stopped;
-  }
-
-  start(): Promise<void> {
-    return this.#recovery.start();
-  }
-
-  take(line: Buffer): void {
-    if (this.#opened === undefined || this.#waiting + line.length > LIMIT) {
-      this.counters.dropped += 1;
-      return;
-    }
-    this.#pending.push(line);
-    this.#waiting += line.length;
-    this.#writing ??= this.#writePending();
-  }
-
-  async close(): Promise<void> {
-    await this.#recovery.close();
-    await this.#writing;
-    await this.#opened?.handle.close();
-    this.#opened = undefined;
-  }
-
-  async #writePending(): Promise<void> {
-    while (this.#pending.length > 0 && this.#opened !== undefined) {
-      const lines = this.#pending;
-      this.#pending = [];
-      this.#waiting = 0;
-      try {
-        await this.#write(this.#opened, lines);
-      } catch (error) {
-        await this.#fail(error, lines.length);
-      }
-    }
-    this.#writing = undefined;
-  }
-
-  async #write(opened: Opened, lines: readonly Buffer[]): Promise<void> {
-    const bytes = Buffer.concat(lines);
-    await append(await this.#inPlace(opened), bytes);
-    this.counters.packets += lines.length;
-    this.counters.bytes += bytes.length;
-  }
-
-  /** The opened file, or a new one when the file was moved away. */
-  async #inPlace(opened: Opened): Promise<Opened> {
-    if (await isStillThere(opened)) return opened;
-    await opened.handle.close();
-    this.#opened = await openKeylog(this.#file);
-    return this.#opened;
-  }
-
-  async #fail(error: unknown, lines: number): Promise<void> {
-    const handle = this.#opened?.handle;
-    this.#opened = undefined;
-    this.counters.dropped += lines + this.#pending.length;
-    this.#pending = [];
-    this.#waiting = 0;
-    await handle?.close().catch(() => undefined);
-    this.#recovery.fail(error);
-  }
-}
-
-interface Opened {
-  readonly path: string;
-  readonly handle: FileHandle;
-  readonly inode: number;
-  looked: number;
-}
-
-/** Opens the file with mode 0600, and not through a symbolic link, which another user may have made. Throws the system's errors. */
-async function openKeylog(path: string): Promise<Opened> {
-  await makeFolder(dirname(path));
-  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
-  const handle = await open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o600);
-  try {
-    const found = await handle.stat();
-    if (!found.isFile()) throw new Error("it is not a file");
-    await handle.chmod(0o600);
-    const file = { path, handle, inode: found.ino, looked: performance.now() };
-    // A full disk may have cut the last line. End it, so that the next line can be read.
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, found.size - 1));
-    if (bytesRead === 1 && buffer[0] !== NEWLINE) await append(file, Buffer.from([NEWLINE]));
-    return file;
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-}
-
-const NEWLINE = 10;
-
-/** Appends whole lines with one call, so that the lines of other workers never come in between. */
-async function append({ handle }: Opened, bytes: Buffer): Promise<void> {
-  for (let done = 0; done < bytes.length; )
-    done += (await handle.write(bytes, done, bytes.length - done, null)).bytesWritten;
-}
-
-async function isStillThere(file: Opened): Promise<boolean> {
-  const now = performance.now();
-  if (now - file.looked < LOOK) return true;
-  file.looked = now;
-  return await isInPlace(file);
 }

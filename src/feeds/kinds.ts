@@ -4,6 +4,7 @@ import { createInterfaceFeed } from "./interface.ts";
 import { createKeylogFeed } from "./keylog.ts";
 import { createPcapOverIpFeed } from "./pcap-over-ip.ts";
 import { createPcapngFeed } from "./pcapng.ts";
+import { createTlsLogFeed } from "./tls-log.ts";
 
 /** Every kind of feed. A new one is one file, one row here and one in `config/feed.ts`. */
 const KINDS = {
@@ -11,6 +12,7 @@ const KINDS = {
   "pcap-over-ip": createPcapOverIpFeed,
   interface: createInterfaceFeed,
   keylog: createKeylogFeed,
+  "tls-log": createTlsLogFeed,
 };
 
 /** What a feed gets from the node. */

@@ -1,4 +1,4 @@
-import type { Feed, FeedFlow, FeedSession } from "./feed.ts";
+import type { Feed, FeedFlow, FeedSession, TlsSession } from "./feed.ts";
 
 /** One session in a feed, as the relay uses it. */
 interface Tap extends FeedFlow {
@@ -54,4 +54,10 @@ export function keyTaker(feeds: readonly Feed[]): ((line: Buffer) => void) | und
   return (line) => {
     for (const feed of takers) feed.takeKey?.(line);
   };
+}
+
+/** Tells the feeds that log TLS of a session that is over. */
+export function logSession(feeds: readonly Feed[], session: TlsSession): void {
+  if (session.protocol?.startsWith("tls") !== true) return;
+  for (const feed of feeds) feed.takeSession?.(session);
 }

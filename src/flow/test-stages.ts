@@ -470,7 +470,7 @@ export function failure(alert: number, news: Partial<LegFailure> = {}): LegFailu
 export function judged(news: Partial<JudgedServer> = {}): JudgedServer {
   const names = { subject: "CN=server.test", issuer: "CN=ca.test", names: ["server.test"] };
   return {
-    record: { ...names, sha256: "bb", notBefore: 0, notAfter: 1, faults: [] },
+    record: { ...names, sha256: "bb", ...{ sha1: "cc", serial: "02" }, notBefore: 0, notAfter: 1, faults: [] },
     facts: { names: names.names, issuer: names.issuer, faults: [], revocationOpen: false },
     held: [],
     ...news,

@@ -65,6 +65,8 @@ const certificate = z
     names: z.array(z.string()).readonly().describe("DNS names and addresses that it is for; the first 64 of many"),
     nameCount: z.exactOptional(z.int()).describe("how many names it has; absent: all are in `names`"),
     sha256: z.string().describe("SHA-256 of the DER, in lower-case hex"),
+    sha1: z.exactOptional(z.string()).describe("SHA-1 of the DER, alike, as Suricata names certificates"),
+    serial: z.exactOptional(z.string()).describe("the serial number in lower-case hex"),
     notBefore: time.nullable().describe("ms since the epoch; null: the date cannot be read"),
     notAfter: time.nullable().describe("ms since the epoch; null: the date cannot be read"),
     faults: z

@@ -25,10 +25,10 @@ import type { Account } from "../linux/privileges.ts";
  */
 export function prepareFeeds(feeds: Config["feeds"], user: Account): void {
   for (const [index, feed] of feeds.entries()) {
-    const path = `feeds[${index}].${feed.kind === "keylog" ? "file" : "directory"}`;
+    const path = `feeds[${index}].${"file" in feed ? "file" : "directory"}`;
     try {
       if (feed.kind === "pcapng") prepareFolder(feed.directory, user);
-      if (feed.kind === "keylog") prepareFile(feed.file, user);
+      if ("file" in feed) prepareFile(feed.file, user);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const why = error instanceof Obstacle ? message : code;

@@ -1,18 +1,20 @@
+import { logSession } from "../feeds/taps.ts";
 import type { SessionStage } from "../flow/stages.ts";
 import { log } from "../log.ts";
 import type { WorkerState } from "./state.ts";
 
 /** Keeps the sessions' records in the ledger. `isStopped`: the node has ended the sessions that are still open. */
 export function createSessionStage(
-  { ledger, live }: Pick<WorkerState, "ledger" | "live">,
+  state: Pick<WorkerState, "ledger" | "live" | "feeds">,
   isStopped: () => boolean,
 ): SessionStage {
+  const { ledger, live } = state;
   const isDue = oncePerMinute();
   return {
     open(arrival) {
       const { listener, mode, vlan, from, client } = arrival;
-      const state = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
-      const session = ledger.open({ listener, mode, vlan, client: from, server: null, state }, Date.now());
+      const ends = client ? ("EST:INIT:INIT:INIT" as const) : ("INIT:INIT:INIT:INIT" as const);
+      const session = ledger.open({ listener, mode, vlan, client: from, server: null, state: ends }, Date.now());
       live.set(arrival, session);
       const { id, meter } = session;
       // With the Community ID a line of the log leads to what analysers say of the connection.
@@ -25,7 +27,11 @@ export function createSessionStage(
           return session.record.rule;
         },
         note: (news) => session.update(news, Date.now()),
-        close: (reason, alerts) => session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts),
+        close(reason, alerts) {
+          session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts);
+          // The feeds of today: those that the session began with may be closed.
+          logSession(state.feeds, session.record);
+        },
         reportBug: (error) => log.error({ ...about(), err: error }, "A bug ended a session"),
         warnOfProxyHeader: ({ version, from: sender, client: named }) => {
           if (!isDue(listener)) return;

@@ -58,6 +58,8 @@ test("recordCertificate() reads subject, issuer, names, fingerprint and dates", 
     issuer: "CN=R3, O=Let's Trust, C=US",
     names: ["www.example.com", "*.example.org", "192.0.2.1", "2001:db8::1"],
     sha256: createHash("sha256").update(der).digest("hex"),
+    sha1: createHash("sha1").update(der).digest("hex"),
+    serial: certificate.serialNumber.toLowerCase(),
     notBefore: certificate.validFromDate.getTime(),
     notAfter: certificate.validToDate.getTime(),
   });

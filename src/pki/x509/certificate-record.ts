@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { readCertificate } from "./certificate.ts";
 import { type Element, oidOf, readElements, readInside, TAG } from "./der.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { fingerprintOf, serialNumberOf } from "./fingerprint.ts";
 import { GENERAL_NAME } from "./general-name.ts";
 import { OID } from "./oid.ts";
 import { readValidity } from "./validity.ts";
@@ -16,6 +16,9 @@ export interface RecordedCertificate {
   /** DNS names in lower case and addresses of subjectAltName; without that extension, the subject's common name. */
   readonly names: readonly string[];
   readonly sha256: string;
+  /** For programs that know certificates by these. */
+  readonly sha1: string;
+  readonly serial: string;
   /** ms since the epoch; null when it cannot be parsed. */
   readonly notBefore: number | null;
   readonly notAfter: number | null;
@@ -42,6 +45,8 @@ function readRecord(certificate: X509Certificate): RecordedCertificate {
     issuer: oneLine(certificate.issuer),
     names: namesOf(certificate.raw),
     sha256: fingerprintOf(certificate),
+    sha1: certificate.fingerprint.replaceAll(":", "").toLowerCase(),
+    serial: serialNumberOf(certificate),
     notBefore: Number.isNaN(notBefore) ? null : notBefore,
     notAfter: Number.isNaN(notAfter) ? null : notAfter,
   };
