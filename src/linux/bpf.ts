@@ -17,6 +17,7 @@ const BPF_F_AFTER = 1 << 4;
 const BPF_F_ID = 1 << 5;
 /** Programs at one hook: the kernel allows 63. */
 const MOST = 64;
+const MOST_ATTEMPTS = 100;
 
 const libc = koffi.load(null);
 const syscall = libc.func("long syscall(long, long, void *, ...)");
@@ -95,7 +96,14 @@ function load(name: string, program: Buffer): number {
   attribute.writeBigUInt64LE(addressOf(program), 8);
   attribute.writeBigUInt64LE(addressOf(license), 16);
   attribute.write(name, 48, 15, "latin1");
-  return bpf(COMMAND.PROG_LOAD, attribute, "load a program for packets");
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return bpf(COMMAND.PROG_LOAD, attribute, "load a program for packets");
+    } catch (error) {
+      // The kernel stops checking a program when a signal arrives, such as that of a child that has ended.
+      if (!(error instanceof NetworkError) || error.code !== "EAGAIN" || attempt === MOST_ATTEMPTS) throw error;
+    }
+  }
 }
 
 function bpf(command: number, attribute: Buffer, action: string): number {
