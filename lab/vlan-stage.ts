@@ -13,7 +13,9 @@ import type { Wire } from "./wire.ts";
 export const TEN: VlanTags = { id: 10 };
 export const TWENTY: VlanTags = { id: 20 };
 export const DOUBLE: VlanTags = { id: 10, outer: { id: 100, type: "802.1ad" } };
-export const CONFIGURED = [TEN, TWENTY, DOUBLE];
+/** Both tags of the same type. */
+export const SAME_TYPE: VlanTags = { id: 20, outer: { id: 200, type: "802.1Q" } };
+export const CONFIGURED = [TEN, TWENTY, DOUBLE, SAME_TYPE];
 /** The node is told nothing of it. */
 export const UNKNOWN: VlanTags = { id: 40 };
 

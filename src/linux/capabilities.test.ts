@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { ConfigError, NetworkError } from "../errors.ts";
 import { applyPlan, undoPlan } from "../kernel/apply.ts";
 import { localDelivery } from "../kernel/listener/routing.ts";
-import { requireNetAdmin } from "./capabilities.ts";
+import { requireBpf, requireNetAdmin } from "./capabilities.ts";
 import { within } from "./netns.ts";
 import { openQueue } from "./nfqueue.ts";
 import { probeFeatures } from "./nftables.ts";
@@ -52,6 +52,19 @@ test("Without CAP_NET_ADMIN the error says what is missing and what to do", NAME
         error instanceof ConfigError && /^Cannot set up .* CAP_NET_ADMIN; start [^\n]*$/.test(error.message),
     );
   }
+});
+
+test("Without CAP_BPF the error names the VLANs' place in the configuration", NAMESPACES, () => {
+  requireBpf("listeners[0].vlans");
+  assert.throws(
+    () => asNobody(() => requireBpf("listeners[0].vlans")),
+    (error: Error) =>
+      error instanceof ConfigError &&
+      error.path === "listeners[0].vlans" &&
+      /^Cannot set up VLANs \(listeners\[0\].vlans\): they need the capability CAP_BPF; start [^\n]*$/.test(
+        error.message,
+      ),
+  );
 });
 
 test("Without CAP_NET_ADMIN no socket is transparent and no queue opens, and nothing stays open", NAMESPACES, () => {

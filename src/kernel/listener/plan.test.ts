@@ -112,6 +112,15 @@ test("A VLAN is a lane of its own, with a bridge and interfaces of its own, and 
   assert.deepEqual(counted, [null, "100/10"]);
 });
 
+test("After a reload a bridge goes on lifting the live connections of its own VLAN, and not those with the same ends in another", () => {
+  const inVlan: InlineListener = { ...BRIDGE, vlan: { tags: { id: 10 }, mtu: 1500 } };
+  const ends = { client: { address: "10.3.0.2", port: 5000 }, server: { address: "10.3.0.3", port: 443 } };
+  const live = [{ ...ends, listener: "wire", vlan: "10" }];
+  const { nft } = planInline({ ...INPUT, listeners: [BRIDGE, inVlan], live });
+  const sets = [...nft.matchAll(/set ((?:clients|servers)-\d-4) \{[^}]*elements = /g)].map(([, name]) => name);
+  assert.deepEqual(sets, ["clients-1-4", "servers-1-4"]);
+});
+
 test("All codes differ, and stay within their bits of the mark", () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 24 }), fc.integer({ min: 1, max: 63 }), (shift, workers) => {
