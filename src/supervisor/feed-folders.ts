@@ -138,9 +138,17 @@ function may({ mode, uid, gid }: Stats, user: Account, rights: number): boolean 
   return (granted & rights) === rights;
 }
 
-/** The folder in which the workers meet for a feed. */
-export function prepareMeetingPlace(dataDir: string, user: Account): void {
+/** The folder in which the workers meet for a feed of pcap-over-ip. Throws ConfigError with the feed's path if they cannot enter it. */
+export function prepareMeetingPlace(dataDir: string, feeds: Config["feeds"], user: Account): void {
   const folder = join(dataDir, "feeds");
+  const index = feeds.findIndex(({ kind }) => kind === "pcap-over-ip");
+  try {
+    // The way through dataDir itself is theirs already.
+    if (index >= 0) checkWay(dataDir, user);
+  } catch (error) {
+    const what = `Cannot let the workers' user ${user.uid} meet in ${folder} for feeds[${index}]: ${(error as Error).message}`;
+    throw error instanceof Obstacle ? new ConfigError(`feeds[${index}]`, what, { cause: error }) : error;
+  }
   try {
     mkdirSync(folder, 0o700);
   } catch (error) {

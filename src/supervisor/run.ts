@@ -5,14 +5,17 @@ import { feedPlace } from "../config/feed.ts";
 import { textOf } from "../config/formats.ts";
 import { listenerPlace } from "../config/listener.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
 import { toolPlace } from "../config/tool.ts";
 import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { Loop } from "../engine/loop.ts";
+import { ConfigError } from "../errors.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import { planListeners, setUpListeners, takeDownListeners } from "../kernel/listeners.ts";
 import { planTools, setUpTools, takeDownTools } from "../kernel/tools.ts";
+import type { Account } from "../linux/privileges.ts";
 import { forbidCores, forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
@@ -109,14 +112,12 @@ async function startNode(
   const loop = new Loop();
   await checkListenersFree(loop, loaded, undefined);
   await checkFree(loop, { ...config.console.address, path: "console.address" });
-  const workerUser = chooseWorkerUser(config);
-  await makeFolders(config.dataDir, workerUser);
+  const chosen = chooseWorkerUser(config);
+  await makeFolders(config.dataDir, chosen);
   lockDataDir(config.dataDir);
   for (const name of ["", "ca", "keys"]) await removeDrafts(join(config.dataDir, name));
-  if (workerUser) {
-    prepareMeetingPlace(config.dataDir, workerUser);
-    prepareFeeds(config.feeds, workerUser);
-  }
+  const workerUser = chosen && giveFeeds(config, chosen) ? chosen : undefined;
+  if (!workerUser) await makeFolders(config.dataDir, undefined);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
   const active = await prepareConfig(loaded, { keyFolder, keyReader });
@@ -136,6 +137,22 @@ async function startNode(
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);
   return { state, control };
+}
+
+/**
+ * Gives the workers' user what its feeds need. false: it cannot have that, and nobody has asked for this user, so the workers stay
+ * the node's own. Throws ConfigError where `workerUser` names it.
+ */
+function giveFeeds({ dataDir, feeds, workerUser }: Config, user: Account): boolean {
+  try {
+    prepareMeetingPlace(dataDir, feeds, user);
+    prepareFeeds(feeds, user);
+    return true;
+  } catch (error) {
+    if (workerUser !== undefined || !(error instanceof ConfigError)) throw error;
+    log.warn(`The workers run as the node's own user, and can read the CA keys. ${error.message}`);
+    return false;
+  }
 }
 
 /** Sets up the tools' networks, then the inline listeners. Returns the plan of the listeners. */

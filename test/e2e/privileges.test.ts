@@ -166,6 +166,21 @@ describe("workerUser", { skip: !root && "needs root, to change users" }, () => {
     await node.stop();
   });
 
+  test("decides what becomes of feeds in a folder that the workers' user may not enter", async () => {
+    const closed = join(scratch(), "closed");
+    mkdirSync(closed, 0o700);
+    const feeds = [{ name: "archive", kind: "pcapng", directory: join(closed, "captures") }];
+    await using node = await startNode({ trust: [], config: { feeds } });
+    for (const pid of descendants(node.process.pid)) assert.equal(userOf(pid), 0);
+    assert.match(node.process.output(), /The workers run as the node's own user, .* it may not enter .*closed/);
+    await node.stop();
+
+    node.rewrite({ feeds, workerUser: 65_530 });
+    const { code, stderr } = await start(process.execPath, [MAIN, "run", "-c", node.file], { cwd: node.folder }).ended;
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /Cannot give the workers' user 65530 what feeds\[0\]\.directory names/);
+  });
+
   test("keeps the workers the node's own user when it is that", async () => {
     await using node = await startNode({ trust: [], config: { workerUser: "root" } });
     for (const pid of descendants(node.process.pid)) assert.equal(userOf(pid), 0);
