@@ -1,6 +1,7 @@
 import type { Loaded } from "./config/load.ts";
 import type { FeedCounters } from "./feeds/feed.ts";
 import type { Plan } from "./kernel/listener/lane.ts";
+import type { SharedFtpSession } from "./legs/ftp-sessions.ts";
 import type { Capability } from "./linux/capabilities.ts";
 import type { Account } from "./linux/privileges.ts";
 import type { Minted, MintRequest } from "./pki/issue/mint.ts";
@@ -62,6 +63,7 @@ export type ToWorker =
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
   | { readonly kind: "demanding" | "offering" | "pinning"; readonly server: string; readonly until: number }
+  | ShareFtpSession
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
   | ForgetSession
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
@@ -94,6 +96,7 @@ export type SessionNews =
       readonly until: number;
     }
   | ForgetSession
+  | ShareFtpSession
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | ReturnsFromWorker;
@@ -102,6 +105,12 @@ export type SessionNews =
 interface ForgetSession {
   readonly kind: "forget session";
   readonly name: string;
+}
+
+/** A server gave a session on a control connection of FTP, for the data connections at all workers. */
+interface ShareFtpSession {
+  readonly kind: "ftp session";
+  readonly shared: SharedFtpSession;
 }
 
 export type CacheName =

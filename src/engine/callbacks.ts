@@ -168,7 +168,7 @@ function groupBits(at: number, length: number): number | undefined {
 }
 
 /** An SSL_SESSION from its DER; 0: it cannot be read. The caller owns it. */
-function decode(der: Buffer): number {
+export function decode(der: Buffer): number {
   const bytes = memory(der.length);
   der.copy(bytes);
   const cursor = memory(8);

@@ -43,13 +43,21 @@ async function whileClientStays<T>(story: Story, client: End, work: () => Promis
   }
 }
 
+/** FTP that begins with TLS. */
+const FTPS = 990;
+
 /** Within what an earlier TLS session may be resumed. */
-export function scopeOf({ arrival }: Story, { endpoint, destination }: Layer, hello: ClientHello): ResumptionScope {
+export function scopeOf(
+  { arrival }: Story,
+  { endpoint, destination, protocol }: Layer,
+  hello: ClientHello,
+): ResumptionScope {
   return {
     // In another VLAN the same addresses are other hosts.
     listener: arrival.vlan ? `${arrival.listener} ${arrival.vlan}` : arrival.listener,
     client: arrival.from,
     server: endpoint,
+    ftpControl: protocol === "FTP" || endpoint.port === FTPS,
     host: hostOf(hello, destination),
   };
 }

@@ -61,6 +61,8 @@ export interface Layer {
    * before. Throws NetworkError.
    */
   redial(): Promise<End>;
+  /** The protocol whose dialogue led to this layer; undefined: none did. */
+  readonly protocol?: string | undefined;
   /** How many proxies' tunnels this layer is in. */
   readonly tunnels: number;
   /** This layer follows a CONNECT, not a STARTTLS: the client may ask for another tunnel in it. */

@@ -139,6 +139,7 @@ function layerAfter({ session, node }: Story, layer: Layer, agreement: TimedAgre
   if (target) session.note({ connectHost });
   return {
     ...layer,
+    protocol: agreement.protocol,
     tunnels: layer.tunnels + (target ? 1 : 0),
     afterConnect: target !== undefined,
     facts: { ...layer.facts, connectHost, upgraded: true },

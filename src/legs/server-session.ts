@@ -14,6 +14,8 @@ export interface ServerResumption {
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;
+  /** Gets what the server gives, to share it with the other workers. */
+  readonly share?: (name: string, session: Session, shown: ShownChain) => void;
 }
 
 export type RememberedSession = TlsSession | Ssl3Session;
@@ -45,14 +47,16 @@ export interface ShownChain {
 export class SessionMemory {
   readonly #sessions: ServerResumption["sessions"];
   readonly #name: string;
+  readonly #share: ServerResumption["share"];
   /** Sessions that the server gave before the leg was up. */
   #early: Session[] = [];
   #earlier: TlsSession | undefined;
   #shown: ShownChain | undefined;
   #isOver = false;
 
-  constructor({ sessions, bond }: ServerResumption, offer: Offer) {
+  constructor({ sessions, bond, share }: ServerResumption, offer: Offer) {
     this.#sessions = sessions;
+    this.#share = share;
     this.#name = ServerSessions.nameOf([...bond, ...numbersOf(offer)]);
   }
 
@@ -98,9 +102,13 @@ export class SessionMemory {
   }
 
   #put(session: Session, shown: ShownChain): void {
-    const remembered = { kind: "tls", session, shown, bytes: sizeOf(shown), release: () => session.release() } as const;
-    this.#sessions.put(this.#name, remembered, shown.until);
+    this.#share?.(this.#name, session, shown);
+    this.#sessions.put(this.#name, rememberTls(session, shown), shown.until);
   }
+}
+
+export function rememberTls(session: Session, shown: ShownChain): RememberedSession {
+  return { kind: "tls", session, shown, bytes: sizeOf(shown), release: () => session.release() };
 }
 
 /** Stands for the offer: its lists are some kilobytes. */

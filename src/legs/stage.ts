@@ -10,6 +10,7 @@ import { fatalAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { openClientLeg } from "./client-leg.ts";
 import type { ContextCache } from "./contexts.ts";
+import { FTP_SESSION, type FtpSessions } from "./ftp-sessions.ts";
 import type { ClientLeg, KeyTaker, LegFailure, Presentable } from "./leg.ts";
 import type { VersionRange } from "./offer.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
@@ -57,6 +58,8 @@ export interface ResumptionScope {
   readonly listener: string;
   readonly client: Endpoint;
   readonly server: Endpoint;
+  /** It is the control connection of FTP. */
+  readonly ftpControl: boolean;
   /** The host that the client means; undefined: it does not say. */
   readonly host: string | undefined;
 }
@@ -94,6 +97,7 @@ export interface LegMemory {
   readonly contexts: ContextCache;
   readonly sessions: Pick<WorkerSessions, "clients"> & { readonly servers: ServerResumption["sessions"] };
   readonly writer: Writer;
+  readonly ftp: FtpSessions;
   /** The keys are replaced as they are renewed. */
   readonly tickets: { readonly keys: TicketKeys; hits: number; misses: number };
 }
@@ -132,7 +136,7 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
 
 function serverOptions(
   { versions, dhBits, handshake, staple, resumption }: LegSettings,
-  { contexts, sessions, writer }: LegMemory,
+  { contexts, sessions, writer, ftp }: LegMemory,
   takeKey: KeyTaker | undefined,
   scope: ResumptionScope | undefined,
 ) {
@@ -140,8 +144,29 @@ function serverOptions(
   if (!scope || !resumption.servers) return options;
   const { client, server } = scope;
   const sharer = resumption.shareServers ? "" : client.address;
-  const bond = [resumption.generation, sharer, server.address, server.port];
-  return { ...options, resumption: { sessions: sessions.servers, bond, timeout: resumption.timeout } };
+  const place = placeOf(scope, ftp);
+  const bond = [resumption.generation, sharer, server.address, place];
+  const timeout = place === FTP ? Math.max(resumption.timeout, FTP_SESSION) : resumption.timeout;
+  const share: ServerResumption["share"] = (...given) => ftp.share(peersOf(scope), ...given);
+  return {
+    ...options,
+    resumption: { sessions: sessions.servers, bond, timeout, ...(scope.ftpControl && { share }) },
+  };
+}
+
+/** Stands for the ports of an FTP server: its data connections resume the session of their control connection. */
+const FTP = "ftp";
+/** A data connection in passive mode goes to a port above the well-known ones. */
+const LOWEST_DATA_PORT = 1024;
+
+/** The port, or what stands for it. */
+function placeOf(scope: ResumptionScope, ftp: FtpSessions): string | number {
+  if (scope.ftpControl) return FTP;
+  return scope.server.port >= LOWEST_DATA_PORT && ftp.has(peersOf(scope)) ? FTP : scope.server.port;
+}
+
+function peersOf({ listener, client, server }: ResumptionScope): string {
+  return `${listener} ${client.address} ${server.address}`;
 }
 
 interface ClientLegContext {
@@ -160,6 +185,7 @@ async function openCountedClientLeg(
 ): Promise<ClientLeg | LegFailure> {
   const { contexts, sessions, tickets, writer } = memory;
   const { listener, client, server, host } = agreed.scope;
+  const place = placeOf(agreed.scope, memory.ftp);
   // A client that resumes sees no certificate, so it must have seen the one that it would see now.
   const shown = presented.records.map(({ sha256 }) => sha256);
   const leg = await openClientLeg(end, received.hello, {
@@ -176,8 +202,8 @@ async function openCountedClientLeg(
     resumption: {
       sessions: resumption.identifiers ? sessions.clients : undefined,
       ticketKeys: resumption.tickets ? tickets.keys : [],
-      bond: [resumption.generation, listener, client.address, host ?? server.address, server.port, ...shown],
-      timeout: resumption.timeout,
+      bond: [resumption.generation, listener, client.address, host ?? server.address, place, ...shown],
+      timeout: place === FTP ? Math.max(resumption.timeout, FTP_SESSION) : resumption.timeout,
     },
   });
   const { sessionTicket, pskIdentity } = received.hello;

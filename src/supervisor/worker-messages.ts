@@ -27,6 +27,9 @@ export function hearWorker(state: NodeState, message: SessionNews, worker: numbe
     case "offering":
       state.workers.tell(message);
       break;
+    case "ftp session":
+      for (const { id } of state.workers.list()) if (id !== worker) state.workers.send(id, message);
+      break;
     case "find session":
       void state.sharing
         .findSession(message.name)

@@ -11,6 +11,7 @@ import { Writer } from "../engine/writer.ts";
 import { ConfigError } from "../errors.ts";
 import { carry } from "../flow/flow.ts";
 import { createContextCache } from "../legs/contexts.ts";
+import { createFtpSessions } from "../legs/ftp-sessions.ts";
 import type { RememberedSession } from "../legs/server-session.ts";
 import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
 import { postStation } from "../linux/netns-station.ts";
@@ -158,6 +159,9 @@ function createState(setup: WorkerSetup): WorkerState {
     pinning,
     offering: createKnownServers(LIMITS.offering),
     sessions: { clients, servers },
+    ftp: createFtpSessions(createKnownServers(LIMITS.offering), servers, (shared) => {
+      if (setup.workers > 1) void tell({ kind: "ftp session", shared });
+    }),
     tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
     // The node is there before the first arrival: `applySetup` opens the listeners last.
     admission: createAdmission(
@@ -202,6 +206,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       break;
     case "session":
       state.settle(message.request, message.sealed);
+      break;
+    case "ftp session":
+      state.ftp.take(message.shared);
       break;
     case "forget session":
       state.forgetSession(message.name);

@@ -115,25 +115,33 @@ describe("Sessions that begin in plaintext and are decrypted", { skip: missingRe
     await stage.assertDecrypted(PORTS.xmpp, "XMPP", "<stream:stream", "<starttls", "<proceed");
   });
 
-  test("curl reads a file from vsftpd, over a protected data connection too", async () => {
-    const text = randomBytes(100_000).toString("base64");
-    writeFileSync(join(stage.servers.vsftpd.folder, "files/text"), text, { mode: 0o644 });
-    const read = await stage.client("curl", [
-      "-sS",
-      "--ssl-reqd",
-      "--cacert",
-      stage.node.authorities,
-      `ftp://${SERVER}/text`,
-    ]);
-    assert.equal(read, text);
-    await stage.assertDecrypted(PORTS.ftp, "FTP", "AUTH SSL", "234 ", "PBSZ 0", "PROT P", "RETR text");
-    const data = await until("the data connection's session", async () =>
-      (await stage.node.sessions()).find(
-        ({ server, clientLeg }) => server!.port > 1024 && clientLeg.sent === text.length,
-      ),
-    );
-    assert.partialDeepStrictEqual(data, { protocol: "tls", startTls: null, verdict: "decrypt" });
-  });
+  for (const [version, whenClientResumes] of [
+    ["1.2", true],
+    // Tickets are off, and TLS 1.3 knows nothing else.
+    ["1.3", false],
+  ] as const) {
+    test(`curl reads files from vsftpd, whose data connections have to resume the control connection's session, TLS ${version}`, async () => {
+      const since = Date.now();
+      const text = randomBytes(100_000).toString("base64");
+      writeFileSync(join(stage.servers.vsftpd.folder, "files/text"), text, { mode: 0o644 });
+      const files = Array.from({ length: 6 }, () => `ftp://${SERVER}/text`);
+      const read = await stage.client("curl", [
+        ...["-sS", "--ssl-reqd", "--tls-max", version, "--cacert", stage.node.authorities, ...files],
+      ]);
+      assert.equal(read, text.repeat(6));
+      await stage.assertDecrypted(PORTS.ftp, "FTP", "AUTH SSL", "234 ", "PBSZ 0", "PROT P", "RETR text");
+      const data = await until("the data connections' sessions", async () => {
+        const found = (await stage.node.sessions()).filter(
+          ({ server, clientLeg, start }) => server!.port > 1024 && start >= since && clientLeg.sent === text.length,
+        );
+        return found.length === 6 && found;
+      });
+      for (const one of data) {
+        assert.partialDeepStrictEqual(one, { protocol: "tls", startTls: null, verdict: "decrypt" });
+        assert.deepEqual([one.serverLeg?.resumed, one.clientLeg.resumed], [true, whenClientResumes]);
+      }
+    });
+  }
 
   test("ldapsearch reads from slapd", async () => {
     const who = ["-x", "-D", ADMIN, "-w", PASSWORD, "-ZZ", "-H", `ldap://${SERVER}`];

@@ -212,8 +212,10 @@ export async function vsftpd(on: Place, identity: Identity): Promise<UpgradeServ
     allow_anon_ssl: "YES",
     force_anon_data_ssl: "YES",
     force_anon_logins_ssl: "YES",
-    // The node opens a TLS session of its own for each connection.
-    require_ssl_reuse: "NO",
+    // A data connection has to resume the control connection's session.
+    require_ssl_reuse: "YES",
+    // It asks clients for a certificate by default, and the node bypasses such a server from the second session on.
+    ssl_request_cert: "NO",
     ssl_ciphers: "HIGH",
     rsa_cert_file: identity.certificate,
     rsa_private_key_file: identity.key,
