@@ -6,15 +6,22 @@ export const PIECE = 256 * 1024;
 /** Packets are handed on after this time at most, in ms; those of a session that ended, after the shorter time. */
 const QUIET = 50;
 const SETTLE = 10;
+/** How many numbers readers may have. */
+const NUMBERS = 2 ** 32;
 
-/** Takes whole pcapng blocks, with the number of packets in them. Answers whether it still needs the memory. */
-export type Deliver = (blocks: Buffer, packets: number) => boolean;
+/**
+ * Takes whole pcapng blocks, with the number of packets in them, and the number of the latest reader that they are for. Answers
+ * whether it still needs the memory.
+ */
+export type Deliver = (blocks: Buffer, packets: number, reader: number) => boolean;
 
 /** Collects pcapng blocks and hands them on in pieces, while the feed has readers. */
 export class BlockStream implements BlockPlace {
   block: Block = newBlock(PIECE);
-  generation = 0;
   readonly #deliver: Deliver;
+  /** The number of the latest reader, and how often the last has gone. Their numbers may begin again then. */
+  #reader = 0;
+  #departures = 0;
   #hasReaders = false;
   #used = 0;
   #packets = 0;
@@ -23,6 +30,16 @@ export class BlockStream implements BlockPlace {
 
   constructor(deliver: Deliver) {
     this.#deliver = deliver;
+  }
+
+  get generation(): number {
+    return this.#departures * NUMBERS + this.#reader;
+  }
+
+  /** Readers from this number on do not know a session that was known in `generation`. */
+  labelFor(generation: number): number {
+    const isCurrent = Math.floor(generation / NUMBERS) === this.#departures;
+    return isCurrent ? (generation % NUMBERS) + 1 : 1;
   }
 
   turn(): void {}
@@ -41,12 +58,13 @@ export class BlockStream implements BlockPlace {
     if (this.#used > 0) this.#flushIn(SETTLE);
   }
 
-  /** true: a new reader came, who does not know the sessions named before. false: the last reader has gone. */
-  audience(present: boolean): void {
-    if (present) this.flush();
+  /** The number of a new reader, who does not know the sessions named before; 0: the last reader has gone. */
+  audience(reader: number): void {
+    if (reader > 0) this.flush();
     else this.#used = this.#packets = 0;
-    this.generation += 1;
-    this.#hasReaders = present;
+    if (reader > 0) this.#reader = reader;
+    else this.#departures += 1;
+    this.#hasReaders = reader > 0;
   }
 
   /** Hands on everything that is collected. */
@@ -59,7 +77,7 @@ export class BlockStream implements BlockPlace {
     this.#used = 0;
     this.#packets = 0;
     // A socket takes most pieces at once. New memory costs more than the bytes in it, so it is only for the others.
-    if (this.#deliver(piece, packets)) this.block = newBlock(PIECE);
+    if (this.#deliver(piece, packets, this.#reader)) this.block = newBlock(PIECE);
   }
 
   #flushIn(delay: number): void {

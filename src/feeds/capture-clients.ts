@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { pcapRecords, pcapStart } from "./pcap-format.ts";
-import { dropNote, sectionStart } from "./pcapng-format.ts";
+import { dropNote, LABEL, sectionStart } from "./pcapng-format.ts";
 
 export interface ClientOptions {
   readonly name: string;
@@ -26,6 +26,8 @@ const FAREWELL = 1_000;
 /** A program that reads the feed. */
 interface Reader {
   readonly socket: Socket;
+  /** Readers are numbered as they come, from 1. */
+  readonly number: number;
   /** Packets that were left out for it. */
   missed: number;
   /** It has not been told of all of them. */
@@ -36,12 +38,12 @@ interface Reader {
 
 /**
  * Listens for programs that read the feed; what they send is ignored. Each gets whole blocks. For a slow one, blocks are
- * left out, and a note in the stream says how many. `onAudience` is called with true for each new program, and with false
+ * left out, and a note in the stream says how many. `onAudience` is called with the number of each new program, and with 0
  * when the last has gone. Rejects with the system's error when the address cannot be used.
  */
 export async function serveClients(
   options: ClientOptions,
-  onAudience: (present: boolean) => void,
+  onAudience: (reader: number) => void,
 ): Promise<CaptureClients> {
   const clients = new CaptureClients(options, onAudience);
   await clients.listen();
@@ -51,13 +53,15 @@ export async function serveClients(
 /** The programs that read a pcap-over-ip feed. */
 export class CaptureClients {
   readonly #options: ClientOptions;
-  readonly #onAudience: (present: boolean) => void;
+  readonly #onAudience: (reader: number) => void;
   readonly #preamble: Buffer;
   readonly #readers = new Set<Reader>();
   readonly #server: Server;
   #dropped = 0;
+  /** The number of the latest client. */
+  #count = 0;
 
-  constructor(options: ClientOptions, onAudience: (present: boolean) => void) {
+  constructor(options: ClientOptions, onAudience: (reader: number) => void) {
     this.#options = options;
     this.#onAudience = onAudience;
     this.#preamble = options.format === "pcap" ? pcapStart() : sectionStart(options.name);
@@ -77,15 +81,22 @@ export class CaptureClients {
     return this.#dropped;
   }
 
-  get count(): number {
-    return this.#readers.size;
+  /** The number of the latest client; 0: there is none. */
+  get latest(): number {
+    return this.#readers.size === 0 ? 0 : this.#count;
   }
 
-  /** Answers whether these blocks wait for a client, which needs their memory. */
-  deliver(blocks: Buffer, packets: number): boolean {
-    const bytes = this.#options.format === "pcap" ? pcapRecords(blocks) : blocks;
-    for (const reader of this.#readers) this.#send(reader, bytes, packets);
-    return bytes === blocks && [...this.#readers].some(({ socket }) => socket.writableLength > 0);
+  /** Sends blocks to the clients up to this number. Answers whether they wait for a client, which needs their memory. */
+  deliver(blocks: Buffer, packets: number, latest: number): boolean {
+    const readers = [...this.#readers].filter(({ number }) => number <= latest);
+    const isPcap = this.#options.format === "pcap";
+    const encode = (own: Buffer) => (isPcap ? pcapRecords(own) : own);
+    const labels = takeLabels(blocks);
+    const whole = labels === undefined ? encode(blocks) : undefined;
+    for (const reader of readers) {
+      this.#send(reader, whole ?? encode(blocksFor(reader.number, blocks, labels)), packets);
+    }
+    return !isPcap && readers.some(({ socket }) => socket.writableLength > 0);
   }
 
   /** Stops listening. Connected clients get the bytes that wait for them, within a second. */
@@ -106,7 +117,10 @@ export class CaptureClients {
       socket.on("error", () => {}).destroy();
       return;
     }
-    const reader: Reader = { socket, missed: 0, untold: false, ended: false };
+    const reader: Reader = { socket, missed: 0, untold: false, ended: false, number: this.#count + 1 };
+    this.#count += 1;
+    // Before it is a reader: what was collected until now is for the others.
+    this.#onAudience(this.#count);
     this.#readers.add(reader);
     log.info({ feed: name, client, clients: this.#readers.size }, "a client reads the feed");
     // Every byte that the client takes restarts the timeout. A client for which nothing waits is not late.
@@ -123,7 +137,6 @@ export class CaptureClients {
     });
     socket.resume();
     socket.write(this.#preamble);
-    this.#onAudience(true);
   }
 
   /** Disconnects the oldest client that has ended its input, which has probably gone. Answers whether there was one. */
@@ -139,7 +152,7 @@ export class CaptureClients {
     const { name, log } = this.#options;
     if (!this.#readers.delete(reader)) return;
     log.info({ feed: name, missed: reader.missed, clients: this.#readers.size }, "a client of the feed has gone");
-    if (this.#readers.size === 0) this.#onAudience(false);
+    if (this.#readers.size === 0) this.#onAudience(0);
   }
 
   #send(reader: Reader, bytes: Buffer, packets: number): void {
@@ -155,6 +168,31 @@ export class CaptureClients {
     reader.untold = false;
     socket.write(bytes);
   }
+}
+
+/** Removes the labels of made-up packets, and answers them by the offsets of their blocks; undefined: there are none. */
+function takeLabels(blocks: Buffer): ReadonlyMap<number, number> | undefined {
+  let labels: Map<number, number> | undefined;
+  for (let at = 0; at < blocks.length; at += blocks.readUInt32LE(at + 4)) {
+    const label = blocks.readUInt32LE(at + LABEL);
+    if (label === 0) continue;
+    labels ??= new Map();
+    labels.set(at, label);
+    blocks.writeUInt32LE(0, at + LABEL);
+  }
+  return labels;
+}
+
+/** The blocks without the handshakes that were made up for other readers: this one knows those sessions. */
+function blocksFor(reader: number, blocks: Buffer, labels: ReadonlyMap<number, number> = new Map()): Buffer {
+  const parts: Buffer[] = [];
+  let start = 0;
+  for (const [at, label] of labels) {
+    if (reader >= label) continue;
+    parts.push(blocks.subarray(start, at));
+    start = at + blocks.readUInt32LE(at + 4);
+  }
+  return parts.length === 0 ? blocks : Buffer.concat([...parts, blocks.subarray(start)]);
 }
 
 /** Rejects with the system's error. A later error, such as too many open files, costs one connection and is ignored. */

@@ -58,6 +58,10 @@ export class FrameSender {
     return this.#socket?.hasOffload ?? false;
   }
 
+  get isOpen(): boolean {
+    return this.#socket !== undefined;
+  }
+
   use(socket: PacketSocket): void {
     this.#socket = socket;
   }

@@ -99,6 +99,8 @@ class Frames implements SessionPackets {
   readonly #sender: FrameSender;
   readonly #macs: Readonly<Record<Side, Buffer>>;
   readonly #tag: Buffer;
+  madeUp = false;
+  #begun = false;
 
   constructor(sender: FrameSender, macs: Readonly<Record<Side, Buffer>>, tag: Buffer) {
     this.#sender = sender;
@@ -132,6 +134,7 @@ class Frames implements SessionPackets {
     const before = hasOffload ? OFFLOAD_HEADER : 0;
     const start = sender.room(ALIGNMENT[before], { length: before + header + length, frames, bytes });
     if (start < 0) return -1;
+    this.#begun = true;
     const { block } = sender;
     const at = start + before;
     if (hasOffload) {
@@ -143,6 +146,13 @@ class Frames implements SessionPackets {
     this.#tag.copy(block.bytes, at + MACS);
     block.bytes.writeUInt16BE(ETHERTYPES[version], at + header - 2);
     return at + header;
+  }
+
+  /** An IDS cannot be seen to come late. A session whose handshake was left out, because the interface was away, begins with the next packet. */
+  begins(): boolean {
+    if (this.#begun || !this.#sender.isOpen) return false;
+    this.#begun = true;
+    return true;
   }
 
   complete(): void {

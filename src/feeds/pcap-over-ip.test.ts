@@ -85,7 +85,10 @@ test("Every client gets all packets while it is connected, and the names of the 
   await feed.close();
   const [one, two] = await Promise.all([first.all, second.all]);
   assert.equal(connectionsIn(bytesOf(one))[0]?.client.toString(), "for one and for both");
-  assert.ok(bytesOf(two).some((packet) => packet.includes(" and for both")));
+  // The second has a handshake that was made up, the first only the session's own.
+  assert.equal(connectionsIn(bytesOf(two))[0]?.client.toString(), " and for both");
+  assert.match(readPcapng(two)[0]!.comment!, /\nMade up by Clearline/);
+  assert.ok(!one.includes("Made up by Clearline"));
   assert.ok(!two.includes("for one"));
   for (const { comment } of [readPcapng(one)[0]!, readPcapng(two)[0]!]) assert.match(comment!, /session 01JDEMO/);
 });
@@ -188,15 +191,29 @@ test("The other workers find worker 0 when it starts again", async () => {
   const port = await freePort();
   const first = await make(port, { workers: 2 });
   const other = await make(port, { worker: 1, workers: 2 });
+  const early = await connect(port);
+  await reaches(other, early, "early");
+  const known = other.open(SESSION, Date.now());
+  known.data("client", Buffer.from("seen early"));
+  await until("the session", () => early.has("seen early"));
+  early.socket.destroy();
   await first.close();
   await until("a feed without worker 0", () => other.counters().state === "stopped");
   assert.equal(other.place, undefined);
   const second = await make(port, { workers: 2 });
   const client = await connect(port);
   await reaches(other, client, "found");
+  // Sessions that were known to an earlier reader begin for this one too.
+  known.data("client", Buffer.from("still there"));
+  known.close();
+  await until("the known session", () => client.has("still there"));
   await other.close();
   await second.close();
-  await client.all;
+  const seen = connectionsIn(notProbes(bytesOf(await client.all)));
+  assert.deepEqual(
+    seen.map((one) => one.client.toString()),
+    ["still there"],
+  );
 });
 
 test("A slow client misses packets and is told how many; other clients miss none", async () => {

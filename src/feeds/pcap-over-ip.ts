@@ -42,8 +42,8 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
   const clock = createClock();
   const form = { segment: options.segment, mark: options.mark, ports: options.ports };
   const place = address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
-  const stream = new BlockStream((blocks, packets) => {
-    const delivered = outlet.deliver(blocks, packets);
+  const stream = new BlockStream((blocks, packets, reader) => {
+    const delivered = outlet.deliver(blocks, packets, reader);
     if (delivered === "left out") {
       counts.dropped += packets;
     } else {
@@ -52,7 +52,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
     }
     return delivered === "waits";
   });
-  const outlet = (options.worker === 0 ? serve : follow)(options, place, (present) => stream.audience(present));
+  const outlet = (options.worker === 0 ? serve : follow)(options, place, (reader) => stream.audience(reader));
   await outlet.recovery.start();
   return {
     name,
@@ -76,7 +76,7 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
     async close() {
       await outlet.recovery.close();
       stream.flush();
-      stream.audience(false);
+      stream.audience(0);
       await outlet.close();
     },
   };
@@ -85,31 +85,31 @@ export async function createPcapOverIpFeed(options: PcapOverIpOptions): Promise<
 /** Takes a worker's packets. */
 interface Outlet {
   readonly recovery: Recovery;
-  deliver(blocks: Buffer, packets: number): Delivered;
+  deliver(blocks: Buffer, packets: number, reader: number): Delivered;
   /** Packets that were left out after they were delivered. */
   dropped(): number;
   close(): Promise<void>;
 }
 
 /** Worker 0 serves the clients, and takes the packets of the other workers. */
-function serve(options: PcapOverIpOptions, place: string, onAudience: (present: boolean) => void): Outlet {
+function serve(options: PcapOverIpOptions, place: string, onAudience: (reader: number) => void): Outlet {
   const { name, log, retry } = options;
   let clients: CaptureClients | undefined;
   let hub: Hub | undefined;
-  const deliver: Deliver = (blocks, packets) => clients?.deliver(blocks, packets) ?? false;
+  const deliver: Deliver = (blocks, packets, reader) => clients?.deliver(blocks, packets, reader) ?? false;
   const close = async () => {
     // The hub first: once the address is free, another feed of this name may open its own hub.
     hub?.close();
     await clients?.close();
   };
   const open = async () => {
-    clients = await serveClients(options, (present) => {
-      onAudience(present);
-      hub?.audience(present);
+    clients = await serveClients(options, (reader) => {
+      onAudience(reader);
+      hub?.audience(reader);
     });
     if (options.workers === 1) return;
     try {
-      hub = await openHub(socketPath(options), deliver, () => (clients?.count ?? 0) > 0);
+      hub = await openHub(socketPath(options), deliver, () => clients?.latest ?? 0);
     } catch (error) {
       await close();
       throw error;
@@ -117,19 +117,19 @@ function serve(options: PcapOverIpOptions, place: string, onAudience: (present: 
   };
   return {
     recovery: createRecovery({ name, place, log, retry, open }),
-    deliver: (blocks, packets) => (deliver(blocks, packets) ? "waits" : "taken"),
+    deliver: (blocks, packets, reader) => (deliver(blocks, packets, reader) ? "waits" : "taken"),
     dropped: () => clients?.dropped ?? 0,
     close,
   };
 }
 
 /** The other workers connect to worker 0. Worker 0 logs the errors of the feed. */
-function follow(options: PcapOverIpOptions, place: string, onAudience: (present: boolean) => void): Outlet {
+function follow(options: PcapOverIpOptions, place: string, onAudience: (reader: number) => void): Outlet {
   const { name, retry } = options;
   let link: Link | undefined;
   const lost = () => {
     link = undefined;
-    onAudience(false);
+    onAudience(0);
     recovery.fail(new Error("worker 0, which serves the feed's clients, has gone"));
   };
   const open = async () => {
@@ -142,7 +142,7 @@ function follow(options: PcapOverIpOptions, place: string, onAudience: (present:
   const recovery = createRecovery({ name, place, log: undefined, retry, open });
   return {
     recovery,
-    deliver: (blocks, packets) => link?.deliver(blocks, packets) ?? "left out",
+    deliver: (blocks, packets, reader) => link?.deliver(blocks, packets, reader) ?? "left out",
     dropped: () => 0,
     async close() {
       link?.close();

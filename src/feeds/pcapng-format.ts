@@ -43,6 +43,13 @@ export function packetComments(...texts: readonly string[]): Buffer {
   return Buffer.concat([...texts.map((text) => option(OPTION_COMMENT, printable(text))), option(0, "")]);
 }
 
+/** The same comments with one more. */
+export function withComment(text: string, comments: Buffer | undefined): Buffer {
+  const end = option(0, "");
+  const before = comments?.subarray(0, -end.length) ?? Buffer.alloc(0);
+  return Buffer.concat([before, option(OPTION_COMMENT, printable(text)), end]);
+}
+
 function printable(text: string): string {
   const shown = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "?");
   let end = Math.min(shown.length, LONGEST_COMMENT);
@@ -55,6 +62,9 @@ export function packetBlockLength(packet: number, comment: Buffer | undefined): 
   return PACKET_HEAD + padded(packet) + (comment?.length ?? 0) + PACKET_TAIL;
 }
 
+/** Where a block has its label: the number of the interface. */
+export const LABEL = 8;
+
 /**
  * Writes the block around a packet at `at`, a multiple of four, and answers the offset for the packet. `time` is in
  * microseconds since the epoch.
@@ -65,13 +75,14 @@ export function writePacketBlock(
   packet: number,
   time: number,
   comment: Buffer | undefined,
+  label = 0,
 ): number {
   const { words } = target;
   const total = packetBlockLength(packet, comment);
   const first = at / 4;
   words[first] = ENHANCED_PACKET;
   words[first + 1] = total;
-  words[first + 2] = 0;
+  words[first + 2] = label; // the interface: 0 in all that leaves the node
   words[first + 3] = time / 0x1_0000_0000;
   words[first + 4] = time;
   words[first + 5] = packet;

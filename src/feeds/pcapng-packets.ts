@@ -2,7 +2,7 @@ import type { PortMap } from "../port-map.ts";
 import { communityId } from "../wire/community-id.ts";
 import type { FeedSession } from "./feed.ts";
 import { type SessionPackets, shown } from "./packet-flow.ts";
-import { packetBlockLength, packetComments, writePacketBlock } from "./pcapng-format.ts";
+import { packetBlockLength, packetComments, withComment, writePacketBlock } from "./pcapng-format.ts";
 import { type Block, LONGEST_PACKET } from "./segments.ts";
 
 /** Takes whole pcapng blocks. */
@@ -10,6 +10,8 @@ export interface BlockPlace {
   readonly block: Block;
   /** Goes up when the next reader does not know the sessions that were named before. */
   readonly generation: number;
+  /** The label of packets that are made up, when the session was last known in this generation; absent: they have none. */
+  labelFor?(generation: number): number;
   /** Announces a block of `length` bytes: the place may begin a new file for it. */
   turn(length: number): void;
   /** Makes room in `block` and answers the offset, a multiple of four; -1: leave the packet out. */
@@ -38,6 +40,11 @@ export interface PacketForm {
   readonly ports: PortMap;
 }
 
+/** Marks a handshake for readers that have not seen the session's own. */
+const MADE_UP = "Made up by Clearline: the session began before this capture";
+/** The most bytes of its three packets, and of the ends that follow it, without their names. */
+const HANDSHAKE = 5 * 256;
+
 /** The MTU of Ethernet, which analysers expect. */
 const MTU = 1500;
 
@@ -50,7 +57,11 @@ export class PacketBlocks implements SessionPackets {
   readonly #place: BlockPlace;
   readonly #first: Buffer;
   readonly #every: Buffer | undefined;
+  madeUp = false;
   #namedIn = -1;
+  /** The last generation for which a handshake was made up, and the last before it in which the session was known. */
+  #begunIn = -1;
+  #knownIn = -1;
 
   constructor(place: BlockPlace, session: FeedSession, { segment, longest = LONGEST_PACKET, mark, ports }: PacketForm) {
     const marks = mark && session.flow === "decrypted" ? [mark.comment] : [];
@@ -68,11 +79,30 @@ export class PacketBlocks implements SessionPackets {
   place(length: number): number {
     const place = this.#place;
     place.turn(packetBlockLength(length, this.#first));
-    const comments = this.#namedIn === place.generation ? this.#every : this.#first;
+    const named = this.#namedIn === place.generation ? this.#every : this.#first;
+    const comments = this.madeUp ? withComment(MADE_UP, named) : named;
     const at = place.room(packetBlockLength(length, comments));
     if (at < 0) return -1;
     this.#namedIn = place.generation;
-    return writePacketBlock(place.block, at, length, this.time, comments);
+    return writePacketBlock(
+      place.block,
+      at,
+      length,
+      this.time,
+      comments,
+      this.madeUp ? (place.labelFor?.(this.#knownIn) ?? 0) : 0,
+    );
+  }
+
+  begins(length: number): boolean {
+    const place = this.#place;
+    const isKnown = this.#namedIn === place.generation;
+    place.turn(packetBlockLength(length, this.#first) + (isKnown ? 0 : HANDSHAKE + 2 * this.#first.length));
+    const { generation } = place;
+    if (this.#namedIn === generation || this.#begunIn === generation) return false;
+    this.#begunIn = generation;
+    this.#knownIn = this.#namedIn;
+    return true;
   }
 
   complete(over: boolean): void {

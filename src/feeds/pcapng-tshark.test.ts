@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
@@ -111,6 +111,40 @@ for (const segment of ["mtu", "offload"] as const) {
     assert.deepEqual(dissect(file, [], faults, "frame.number", "tcp.analysis.flags"), []);
   });
 }
+
+test("Every rotated file has sessions that tshark accepts, from a handshake that is marked as made up", {
+  skip,
+}, async () => {
+  const options = { name: "rotated", directory, rotate: 12_000, keep: 99, worker: 0, workers: 1 };
+  const log = pino({ level: "silent" });
+  const feed = await createPcapngFeed({ ...options, flows: ["decrypted"], ports: { 443: 80 }, segment: "mtu", log });
+  const flow = feed.open(SESSION, Date.now());
+  for (let round = 0; round < 12; round++) {
+    flow.data("client", Buffer.from(`GET /${round} HTTP/1.1\r\nHost: a.example\r\n\r\n`));
+    flow.data("server", Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n${"x".repeat(3000)}`));
+  }
+  flow.end("client");
+  flow.close();
+  await feed.close();
+  const files = readdirSync(directory).filter((name) => name.startsWith("rotated-"));
+  assert.ok(files.length > 3);
+  const fields = ["tcp.analysis.flags", "tcp.stream", "tcp.completeness", "http.request.uri", "frame.comment"];
+  const seen = files.sort().map((name) => {
+    const rows = dissect(join(directory, name), [], "tcp", ...fields).map((row) => row.split("\t"));
+    assert.deepEqual([...new Set(rows.map(([flags, stream]) => `${flags} in ${stream}`))], [" in 0"]);
+    // SYN, SYN-ACK and ACK: the first three bits.
+    assert.equal(Number(rows.at(-1)![2]) & 7, 7);
+    const isMadeUp = rows.slice(0, 3).map((row) => row[4]?.includes("Made up by Clearline") === true);
+    return { isMadeUp, requests: rows.map((row) => row[3]).filter(Boolean) };
+  });
+  const madeUp = seen.map(({ isMadeUp }) => isMadeUp.join());
+  assert.deepEqual(madeUp, ["false,false,false", ...files.slice(1).map(() => "true,true,true")]);
+  const wanted = Array.from({ length: 12 }, (_, round) => `/${round}`);
+  assert.deepEqual(
+    seen.flatMap(({ requests }) => requests),
+    wanted,
+  );
+});
 
 test("tshark dissects HTTP/1.1 on port 443 without options, and shows the session's name", { skip }, async () => {
   const server = http.createServer((request, response) => response.end(`${request.url} ${"x".repeat(20_000)}`));

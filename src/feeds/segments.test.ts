@@ -10,13 +10,15 @@ const MIXED = { client: V4.client, server: V6.server };
 const SEQUENCE = { client: 1000, server: 2000 };
 
 /** Each packet in a block of its own, with other bytes before and after it. */
-function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500) {
+function collect(leaveOut: (packet: number) => boolean = () => false, mtu = 1500, begins = () => false) {
   const packets: Buffer[] = [];
   let count = 0;
   const sink: PacketSink & { block: Block } = {
     mtu,
     longest: mtu,
     leavesChecksums: false,
+    madeUp: false,
+    begins: () => begins(),
     block: blockOf(Buffer.alloc(0)),
     place(length) {
       count += 1;
@@ -200,3 +202,26 @@ for (const [family, ends, headers] of [
     }
   });
 }
+
+test("For a reader that comes late a handshake is made up, whose numbers lead to the next packet's", () => {
+  for (const ended of [[], ["client"], ["server"]] as const) {
+    let late = false;
+    const { sink, read } = collect(undefined, 1500, () => {
+      const begins = late;
+      late = false;
+      return begins;
+    });
+    const segments = new Segments({ ...V4, sequence: { client: 0, server: 2 ** 32 - 1 } }, sink);
+    segments.open();
+    segments.data("client", Buffer.from("before"));
+    for (const side of ended) segments.end(side);
+    const before = read().length;
+    late = true;
+    const [from] = (["client", "server"] as const).filter((side) => side !== ended[0]);
+    segments.data(from!, Buffer.from("after"));
+    segments.close();
+    const seen = follow(read().slice(before));
+    assert.equal(seen[from!].toString(), "after");
+    assert.deepEqual([...seen.ends].sort(), ["FIN of client", "FIN of server"]);
+  }
+});

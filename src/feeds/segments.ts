@@ -41,6 +41,13 @@ export interface PacketSink {
    * the IP header.
    */
   place(length: number, payload: number, from: Side, version: 4 | 6): number;
+  /**
+   * Announces a packet of `length` bytes. true: its readers have not seen the session's handshake, so one is made up for them. For
+   * each new reader or file it is true once.
+   */
+  begins(length: number): boolean;
+  /** The next packets are made up, for readers that come late. */
+  madeUp: boolean;
 }
 
 export interface SegmentOptions {
@@ -101,9 +108,7 @@ export class Segments {
   /** The three-way handshake. */
   open(): void {
     const { client, server } = this.#ends;
-    emit(this.#sink, client, server, SYN);
-    emit(this.#sink, server, client, SYN | ACK);
-    emit(this.#sink, client, server, ACK);
+    handshake(this.#sink, client, server);
   }
 
   /** One burst: full packets, PSH on the last; the peer acknowledges every second one (RFC 9293, section 3.8.6.3) and the last. */
@@ -222,6 +227,10 @@ function mostPayload(sink: PacketSink, header: Header): number {
 function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buffer, start = 0, end = 0): void {
   const options = (flags & SYN) !== 0 ? SYN_OPTIONS : 0;
   const length = from.ipLength + TCP_HEADER + options + end - start;
+  if (options === 0 && sink.begins(length)) {
+    if (from.side === "client") makeUp(sink, from, to);
+    else makeUp(sink, to, from);
+  }
   const at = sink.place(length, end - start, from.side, from.ipLength === 20 ? 4 : 6);
   if (at >= 0) {
     const { block } = sink;
@@ -245,6 +254,22 @@ function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buf
     }
   }
   from.sequence = (from.sequence + end - start + ((flags & (SYN | FIN)) !== 0 ? 1 : 0)) >>> 0;
+}
+
+/** The handshake again, with the numbers that lead to those of the next packets, and a FIN of a side that has ended already. */
+function makeUp(sink: PacketSink, client: End, server: End): void {
+  sink.madeUp = true;
+  for (const end of [client, server]) end.sequence = (end.sequence - (end.ended ? 2 : 1)) >>> 0;
+  handshake(sink, client, server);
+  if (client.ended) emit(sink, client, server, FIN | ACK);
+  if (server.ended) emit(sink, server, client, FIN | ACK);
+  sink.madeUp = false;
+}
+
+function handshake(sink: PacketSink, client: End, server: End): void {
+  emit(sink, client, server, SYN);
+  emit(sink, server, client, SYN | ACK);
+  emit(sink, client, server, ACK);
 }
 
 /** Copies the constant headers of both layers and completes the IP one. */

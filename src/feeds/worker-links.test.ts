@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { createPieceReader } from "./worker-links.ts";
 
 function written(blocks: Uint8Array, packets: number): Buffer {
-  const head = Buffer.alloc(8);
+  const head = Buffer.alloc(12);
   head.writeUInt32LE(blocks.length, 0);
   head.writeUInt32LE(packets, 4);
   return Buffer.concat([head, blocks]);
@@ -43,7 +43,7 @@ test("Pieces are joined again wherever they were cut", () => {
 
 test("Bytes that are not a piece are refused once, and no later bytes are read", () => {
   for (const length of [0, 256 * 1024 + 1, 0xffffffff]) {
-    const head = Buffer.alloc(8);
+    const head = Buffer.alloc(12);
     head.writeUInt32LE(length, 0);
     const good = written(Buffer.from("good"), 1);
     assert.deepEqual(read([good, head, good, good]), {

@@ -7,27 +7,26 @@ import { type Deliver, PIECE } from "./block-stream.ts";
 import { listening } from "./capture-clients.ts";
 
 /**
- * The links from the other workers to the one that serves the clients. A worker sends pieces: [length, packets, blocks].
- * It receives one byte whenever the feed gets its first reader or loses its last.
+ * The links from the other workers to the one that serves the clients. A worker sends pieces: [length, packets, reader, blocks].
+ * It receives a number of four bytes whenever the feed gets a reader, or 0 when it loses its last.
  */
 
-const HEAD = 8;
+const HEAD = 12;
 /** The longest path in a struct sockaddr_un, in bytes, without the zero at its end. */
 const LONGEST_PATH = 107;
-const PRESENT = Buffer.from([1]);
-const ABSENT = Buffer.from([0]);
 const MIB = 1024 * 1024;
 /** The most bytes that wait for the other worker. */
 const LIMIT = 16 * MIB;
 
 /** The end of the links at the worker that serves the clients. */
 export interface Hub {
-  audience(present: boolean): void;
+  /** The number of a new reader; 0: the last has gone. */
+  audience(reader: number): void;
   close(): void;
 }
 
 /** Listens on a socket in the node's own folder. Rejects with an error that gives the reason. */
-export async function openHub(path: string, deliver: Deliver, isHeard: () => boolean): Promise<Hub> {
+export async function openHub(path: string, deliver: Deliver, latest: () => number): Promise<Hub> {
   const links = new Set<Socket>();
   const server = createServer((link) => {
     links.add(link);
@@ -36,7 +35,7 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
       "data",
       createPieceReader(deliver, () => link.destroy()),
     );
-    if (isHeard()) link.write(PRESENT);
+    if (latest() > 0) link.write(numbered(latest()));
   });
   if (Buffer.byteLength(path) > LONGEST_PATH)
     throw new Error(
@@ -47,8 +46,8 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
   await rm(path, { force: true });
   await listening(server, path);
   return {
-    audience(present) {
-      for (const link of links) link.write(present ? PRESENT : ABSENT);
+    audience(reader) {
+      for (const link of links) link.write(numbered(reader));
     },
     close() {
       server.close();
@@ -57,12 +56,19 @@ export async function openHub(path: string, deliver: Deliver, isHeard: () => boo
   };
 }
 
+function numbered(reader: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(reader);
+  return bytes;
+}
+
 /** Joins pieces that arrive in parts. `refuse` is called when the bytes are not a piece. */
 export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes: Buffer) => void {
   let parts: Buffer[] = [];
   let have = 0;
   let need = HEAD;
   let packets: number | undefined;
+  let reader = 0;
   const take = (): Buffer => {
     const all = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
     const rest = all.subarray(need);
@@ -77,13 +83,14 @@ export function createPieceReader(deliver: Deliver, refuse: () => void): (bytes:
       const whole = take();
       if (packets !== undefined) {
         // Each piece has memory of its own.
-        deliver(whole, packets);
+        deliver(whole, packets, reader);
         packets = undefined;
         need = HEAD;
         continue;
       }
       need = whole.readUInt32LE(0);
       packets = whole.readUInt32LE(4);
+      reader = whole.readUInt32LE(8);
       if (need === 0 || need > PIECE) {
         parts = [];
         have = 0;
@@ -99,29 +106,28 @@ export type Delivered = "taken" | "waits" | "left out";
 /** The end of a link at another worker. */
 export interface Link {
   /** "left out": too many bytes wait already. "waits": the link needs the memory of the blocks. */
-  deliver(blocks: Buffer, packets: number): Delivered;
+  deliver(blocks: Buffer, packets: number, reader: number): Delivered;
   close(): void;
 }
 
 /** Rejects with the system's error when nobody listens. `onLost` is called once, when the link breaks. */
-export async function openLink(
-  path: string,
-  onAudience: (present: boolean) => void,
-  onLost: () => void,
-): Promise<Link> {
+export async function openLink(path: string, onAudience: (reader: number) => void, onLost: () => void): Promise<Link> {
   const socket = connect(path);
   await once(socket, "connect");
   // "close" follows every error.
   socket.on("error", () => {}).on("close", onLost);
+  let news = Buffer.alloc(0);
   socket.on("data", (bytes: Buffer) => {
-    for (const byte of bytes) onAudience(byte === PRESENT[0]);
+    news = Buffer.concat([news, bytes]);
+    for (; news.length >= 4; news = news.subarray(4)) onAudience(news.readUInt32LE(0));
   });
   return {
-    deliver(blocks, packets) {
+    deliver(blocks, packets, reader) {
       if (socket.writableLength + blocks.length > LIMIT) return "left out";
       const head = Buffer.alloc(HEAD);
       head.writeUInt32LE(blocks.length, 0);
       head.writeUInt32LE(packets, 4);
+      head.writeUInt32LE(reader, 8);
       socket.cork();
       socket.write(head);
       socket.write(blocks);
