@@ -33,6 +33,7 @@ const CACHES: Readonly<Record<string, number>> = {
   "src/policy/refusals.ts": 5,
   "src/resumption/session-cache.ts": 160,
   "src/sessions/table.ts": 8,
+  "src/streams/resolve.ts": 4,
 };
 
 const ROOT = join(import.meta.dirname, "..");

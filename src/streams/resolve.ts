@@ -5,6 +5,7 @@ import { networkInterfaces } from "node:os";
 import { setTimeout as after } from "node:timers/promises";
 import { Cache, type MadeValue } from "../cache.ts";
 import { NetworkError } from "../errors.ts";
+import { readNumericHost } from "./numeric-host.ts";
 
 /**
  * The addresses of host names. getaddrinfo(3) blocks a thread of the few that Node has for as long as a DNS server is silent, and a
@@ -51,7 +52,8 @@ export class HostResolver {
   async resolve(host: string, timeout: number): Promise<readonly string[]> {
     if (isIP(host)) return [host];
     const name = host.toLowerCase().replace(/\.$/, "");
-    const known = this.#hosts.value.get(name) ?? loopback(name);
+    const numeric = readNumericHost(name);
+    const known = numeric === undefined ? (this.#hosts.value.get(name) ?? loopback(name)) : [numeric];
     if (known) return known;
     const { signal, abort } = stopwatch();
     const late = after(timeout, undefined, { signal, ref: false }).then(() => {
@@ -110,6 +112,9 @@ interface Asked {
   readonly code: string;
 }
 
+/** DNS does not know the name, or there is no DNS here: the system may know it by other means. */
+const UNKNOWN: ReadonlySet<string> = new Set(["ENOTFOUND", "ENODATA", "EBADNAME", "ECONNREFUSED"]);
+
 async function askBoth(resolver: Resolver, name: string): Promise<Asked> {
   const found = new Map<4 | 6, readonly { readonly address: string; readonly ttl: number }[]>();
   const codes: string[] = [];
@@ -126,7 +131,7 @@ async function askBoth(resolver: Resolver, name: string): Promise<Asked> {
   await Promise.any(questions).catch(() => {});
   await Promise.race([both, after(RESOLUTION_DELAY, undefined, { ref: false })]);
   const records = (hasIpv6() ? ([6, 4] as const) : ([4, 6] as const)).flatMap((family) => found.get(family) ?? []);
-  const unknown = codes.every((code) => code === "ENOTFOUND" || code === "ENODATA" || code === "EBADNAME");
+  const unknown = codes.every((code) => UNKNOWN.has(code));
   const code = unknown ? "ENOTFOUND" : codes.includes("ETIMEOUT") ? "ETIMEDOUT" : "EAI_AGAIN";
   return { addresses: records.map(({ address }) => address), ttl: Math.min(...records.map(({ ttl }) => ttl)), code };
 }
