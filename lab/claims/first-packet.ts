@@ -162,7 +162,10 @@ function silent(): Claim {
         codes,
         tries.map(() => "ECONNREFUSED"),
       );
-      const seen = tries.flatMap(({ port }) => segmentsOf(here.frames(), port));
+      const seen = await here.shows("the RSTs", (frames) => {
+        const found = tries.flatMap(({ port }) => segmentsOf(frames, port));
+        return firstWith(found, "RA") && found;
+      });
       assert.deepEqual([...new Set(seen.map(({ flags }) => flags))].sort(), ["RA", "S"]);
       const ends = await until("the ends of the sessions", async () => {
         const own = (await node.sessions()).filter(
