@@ -2,8 +2,8 @@
 import { once } from "node:events";
 import { globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, join, relative } from "node:path";
-import { run } from "node:test";
+import { dirname, join, relative, resolve } from "node:path";
+import { type EventData, run } from "node:test";
 import { spec } from "node:test/reporters";
 
 /** A file that hangs is a failure, not a wait. */
@@ -24,6 +24,9 @@ const durations = readDurations();
 const named = process.argv.slice(2);
 const files = globSync(named.length > 0 ? named : PATTERNS).sort(longestFirst);
 const taken = new Map<string, number>();
+/** How many tests each file says that it ran, and of how many the results have come. */
+const told = new Map<string, number>();
+const received = new Map<string, number>();
 const skipped: string[] = [];
 let failed = files.length === 0;
 
@@ -34,17 +37,23 @@ const events = run({
   timeout: FILE_TIMEOUT,
   // A test that failed halfway leaves its servers; the run must not wait for them.
   forceExit: true,
+  execArgv: ["--import", join(import.meta.dirname, "whole-output.ts")],
 });
-events.on("test:fail", () => {
+events.on("test:fail", (result) => {
   failed = true;
+  count(result);
 });
-events.on("test:pass", ({ name, file, skip }) => {
+events.on("test:pass", (result) => {
+  count(result);
+  const { name, file, skip } = result;
   if (skip === undefined || skip === false) return;
   const why = typeof skip === "string" ? skip : "no reason given";
   skipped.push(`  ${why}: ${name} (${nameOf(file ?? "")})`);
 });
-events.on("test:summary", ({ file, duration_ms }) => {
-  if (file !== undefined) taken.set(nameOf(file), duration_ms / 1000);
+events.on("test:summary", ({ file, duration_ms, counts }) => {
+  if (file === undefined) return;
+  taken.set(nameOf(file), duration_ms / 1000);
+  told.set(nameOf(file), counts.tests);
 });
 const report = events.compose(spec);
 report.pipe(process.stdout);
@@ -57,6 +66,15 @@ console.log(
 );
 
 if (files.length === 0) console.log(`No test file matches ${named.join(" ")}.`);
+const incomplete = files
+  .map((file) => nameOf(resolve(file)))
+  .filter((file) => told.get(file) !== (received.get(file) ?? 0));
+if (incomplete.length > 0) {
+  console.log(
+    `\nThe results of these files are incomplete, so a failure may be missing:\n${incomplete.map(lacks).join("\n")}`,
+  );
+  failed = true;
+}
 if (skipped.length > 0) {
   console.log(`\nSkipped, and what each needs:\n${skipped.sort().join("\n")}`);
   if (process.env["CLEARLINE_PEERS"] === "required") {
@@ -65,6 +83,18 @@ if (skipped.length > 0) {
   }
 }
 process.exitCode = failed ? 1 : 0;
+
+/** Not the suites, nor what the runner says of a whole file. */
+function count({ entryFile, details }: EventData.TestPass | EventData.TestFail): void {
+  if (entryFile === undefined || details.type === "suite") return;
+  received.set(nameOf(entryFile), (received.get(nameOf(entryFile)) ?? 0) + 1);
+}
+
+function lacks(file: string): string {
+  const total = told.get(file);
+  const lack = total === undefined ? "it ended before its summary" : `it ran ${total} tests`;
+  return `  ${file}: ${lack}, and ${received.get(file) ?? 0} results came`;
+}
 
 /** A long file that starts last would run alone while the other cores idle. */
 function longestFirst(a: string, b: string): number {
