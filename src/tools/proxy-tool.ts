@@ -39,14 +39,16 @@ async function enter(
   }
   const header =
     tool.header === "sslproxy" ? sslproxyLine(told, back.openPort, returns) : proxyHeader(tool, told, returns);
+  let ta: End | undefined;
   try {
-    const ta = await reach(loop, tool, timeout());
+    ta = await reach(loop, tool, timeout());
     back.learn(ta.remote()?.address ?? tool.address.host);
     const bytes = await inTime(header.write(ta), timeout());
     ta.writeBytes(bytes);
     const tb = awaitReturn(header, { name, ta, length: bytes.length, timeout: timeout() });
     return { tool: name, ta, tb, sieve: header.lineRemover };
   } catch (error) {
+    ta?.close();
     header.close();
     throw error;
   }
