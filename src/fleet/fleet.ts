@@ -83,7 +83,10 @@ export class Fleet<Question, Answer> {
       onConnected: () => void this.#connected(),
     });
     this.values = new SharedValues(this.#store, this.#names, options);
-    this.#signs = setInterval(() => this.#sign(), SIGN);
+    this.#signs = setInterval(() => {
+      this.#sign();
+      void this.#catchUp();
+    }, SIGN);
   }
 
   state(): StoreState {
@@ -153,9 +156,14 @@ export class Fleet<Question, Answer> {
 
   async #connected(): Promise<void> {
     this.#sign();
-    for (const cache of await this.values.catchUp()) this.#options.onFlush(cache);
+    await this.#catchUp();
     this.#options.onConnected();
     for (const { server, until } of await this.values.learned()) this.#options.onLearned(server, until);
+  }
+
+  /** Other nodes may have flushed caches while this one did not hear of it. */
+  async #catchUp(): Promise<void> {
+    for (const cache of await this.values.catchUp()) this.#options.onFlush(cache);
   }
 
   #sign(): void {

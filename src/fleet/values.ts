@@ -20,6 +20,8 @@ export interface Learned {
  */
 type Epochs = Record<SharedCache, number>;
 
+const NO_FLUSH: Readonly<Epochs> = { sessions: 0, tickets: 0, mint: 0, demanding: 0 };
+
 const MOST = { demanding: 10_000, forgotten: 10_000 } as const;
 /** ms that the store keeps the epochs: longer than anything else. */
 const EPOCHS_KEPT = 30 * 24 * 3_600_000;
@@ -35,7 +37,7 @@ export class SharedValues {
   readonly #store: Store;
   readonly #names: FleetNames;
   readonly #options: SharedValuesOptions;
-  readonly #epochs: Epochs = { sessions: 0, tickets: 0, mint: 0, demanding: 0 };
+  readonly #epochs: Epochs = { ...NO_FLUSH };
   /** When sessions were forgotten: the store may still give them back. */
   readonly #forgotten = new Cache<number>({
     entries: MOST.forgotten,
@@ -120,8 +122,7 @@ export class SharedValues {
   async clear(cache: SharedCache): Promise<number> {
     const epoch = Math.max(this.#epochs[cache] + 1, Date.now());
     this.#epochs[cache] = epoch;
-    const place = this.#names.key("epochs");
-    this.#store.put(place, this.#names.seal(place, this.#epochs), EPOCHS_KEPT);
+    this.#putEpochs();
     await this.#store.clear(this.#names.key(cache, "")).catch(() => undefined);
     return epoch;
   }
@@ -131,15 +132,23 @@ export class SharedValues {
     this.#epochs[cache] = Math.max(this.#epochs[cache], epoch);
   }
 
-  /** The caches that were emptied while this node did not hear of it. */
+  /**
+   * The caches that were emptied while this node did not hear of it. Epochs that the store does not have are put there again: it may
+   * lose them, and two nodes that flush at the same time replace each other's.
+   */
   async catchUp(): Promise<readonly SharedCache[]> {
     const place = this.#names.key("epochs");
     const content = this.#names.open(place, await this.#store.find(place));
-    if (content === undefined) return [];
-    const epochs = JSON.parse(content.toString()) as Epochs;
-    const missed = SHARED_CACHES.filter((cache) => epochs[cache] > this.#epochs[cache]);
-    for (const cache of missed) this.#epochs[cache] = epochs[cache];
+    const stored = content === undefined ? NO_FLUSH : (JSON.parse(content.toString()) as Epochs);
+    const missed = SHARED_CACHES.filter((cache) => stored[cache] > this.#epochs[cache]);
+    for (const cache of missed) this.#epochs[cache] = stored[cache];
+    if (SHARED_CACHES.some((cache) => this.#epochs[cache] > stored[cache])) this.#putEpochs();
     return missed;
+  }
+
+  #putEpochs(): void {
+    const place = this.#names.key("epochs");
+    this.#store.put(place, this.#names.seal(place, this.#epochs), EPOCHS_KEPT);
   }
 
   /** What was put there in this epoch, and is not too old. */

@@ -176,9 +176,9 @@ const PENDING = [
   [6, "ip6 saddr . tcp sport . ip6 daddr . tcp dport"],
 ] as const;
 
-/** Drops answers to signed SYNs that are not signed. */
+/** Drops what answers a signed SYN and is not signed. */
 export function dropUnsignedAnswers(w: RuleContext, lane: Lane, family: "inet" | "bridge"): string[] {
-  return dropUnsigned(lane, family, SYN_ACK, () => `${count(w, lane, family, "unsigned")} drop`);
+  return dropUnsigned(lane, family, () => `${count(w, lane, family, "unsigned")} drop`);
 }
 
 /** The statement that counts a packet. Adds the counter to the plan. */

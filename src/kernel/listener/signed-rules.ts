@@ -5,8 +5,9 @@ type Family = "inet" | "bridge";
 /**
  * BGP, and whatever else signs its TCP: nobody in between can carry such a connection, so the kernel forwards it.
  *
- * A client must not evade decryption by an option that its server ignores: the answer to a signed SYN has to be signed too, or it is
- * dropped.
+ * A client must not evade decryption by an option that its server ignores: what answers a signed SYN has to be signed too, or it is
+ * dropped. That goes for every segment: a server that waits for the client's ACK answers a wrong one with an ACK of its own (RFC 9293,
+ * section 3.10.7.4), and this tells the client the number with which it could go on unsigned.
  */
 
 /** The options of RFC 2385 (TCP-MD5) and RFC 5925 (TCP-AO). */
@@ -42,14 +43,15 @@ export function passBgp(lane: Lane, pass: () => string): string[] {
   return lane.listener.bgp === "pass" ? [`tcp dport ${BGP} ${pass()}`] : [];
 }
 
-/** `answer`: the match for a server's answer to a SYN. */
-export function dropUnsigned(lane: Lane, family: Family, answer: string, drop: () => string): string[] {
+/** For what servers send. A RST passes: it ends the connection. As long as the server answers, its answers are watched. */
+export function dropUnsigned(lane: Lane, family: Family, drop: () => string): string[] {
   if (lane.listener.bgp !== "pass" || isLifted(lane, family)) return [];
   const unsigned = OPTIONS.map((option) => `tcp option ${option} missing`).join(" ");
   const then = drop();
   return (["ip", "ip6"] as const).map((ip) => {
     const key = `${ip} daddr . tcp dport . ${ip} saddr . tcp sport`;
-    return `${answer} ${unsigned} ${key} @signed-${lane.index}-${ip === "ip" ? 4 : 6} ${then}`;
+    const set = `@signed-${lane.index}-${ip === "ip" ? 4 : 6}`;
+    return `tcp flags & rst == 0x0 ${key} ${set} ${unsigned} update ${set} { ${key} } ${then}`;
   });
 }
 
