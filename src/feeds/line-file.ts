@@ -3,9 +3,10 @@ import { dirname } from "node:path";
 import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
 import { isInPlace } from "./capture-file.ts";
+import type { FeedCounters, FeedFlow } from "./feed.ts";
 import { createRecovery, type Recovery } from "./recovery.ts";
 
-interface LineFileOptions {
+export interface LineFileOptions {
   readonly name: string;
   /** Every worker appends to it. Created with mode 0600 when missing. */
   readonly file: string;
@@ -19,9 +20,12 @@ const LIMIT = 1024 * 1024;
 /** Another program may move the file away. Checked at most once in this time, in ms. */
 const LOOK = 1000;
 
+/** For feeds that take no bytes of sessions. */
+export const NO_BYTES: FeedFlow = { data() {}, end() {}, reset() {}, close() {} };
+
 /** Appends lines to the file. One write is under way at a time; the lines that come meanwhile wait for the next. */
 export class LineFile {
-  readonly counters = { packets: 0, bytes: 0, dropped: 0 };
+  readonly #counts = { packets: 0, bytes: 0, dropped: 0 };
   readonly #file: string;
   readonly #recovery: Recovery;
   #opened: Opened | undefined;
@@ -38,8 +42,15 @@ export class LineFile {
     this.#recovery = createRecovery({ name, place: file, log, retry, open });
   }
 
-  get stopped(): string | undefined {
-    return this.#recovery.stopped;
+  /** The file; undefined while the feed is stopped. */
+  get place(): string | undefined {
+    return this.#recovery.stopped === undefined ? this.#file : undefined;
+  }
+
+  /** A line counts as a packet. */
+  counters(): Omit<FeedCounters, "name" | "kind" | "sessions"> {
+    const reason = this.#recovery.stopped;
+    return { state: reason === undefined ? "running" : "stopped", reason, ...this.#counts };
   }
 
   start(): Promise<void> {
@@ -48,7 +59,7 @@ export class LineFile {
 
   take(line: Buffer): void {
     if (this.#opened === undefined || this.#waiting + line.length > LIMIT) {
-      this.counters.dropped += 1;
+      this.#counts.dropped += 1;
       return;
     }
     this.#pending.push(line);
@@ -59,8 +70,9 @@ export class LineFile {
   async close(): Promise<void> {
     await this.#recovery.close();
     await this.#writing;
-    await this.#opened?.handle.close();
+    const handle = this.#opened?.handle;
     this.#opened = undefined;
+    await handle?.close();
   }
 
   async #writePending(): Promise<void> {
@@ -80,8 +92,8 @@ export class LineFile {
   async #write(opened: Opened, lines: readonly Buffer[]): Promise<void> {
     const bytes = Buffer.concat(lines);
     await append(await this.#inPlace(opened), bytes);
-    this.counters.packets += lines.length;
-    this.counters.bytes += bytes.length;
+    this.#counts.packets += lines.length;
+    this.#counts.bytes += bytes.length;
   }
 
   /** The opened file, or a new one when the file was moved away. */
@@ -95,7 +107,7 @@ export class LineFile {
   async #fail(error: unknown, lines: number): Promise<void> {
     const handle = this.#opened?.handle;
     this.#opened = undefined;
-    this.counters.dropped += lines + this.#pending.length;
+    this.#counts.dropped += lines + this.#pending.length;
     this.#pending = [];
     this.#waiting = 0;
     await handle?.close().catch(() => undefined);

@@ -1,18 +1,11 @@
 import { hash } from "node:crypto";
-import type { Logger } from "pino";
 import type { Feed, TlsSession } from "./feed.ts";
-import { LineFile } from "./line-file.ts";
+import { LineFile, type LineFileOptions, NO_BYTES } from "./line-file.ts";
 
-export interface TlsLogOptions {
-  readonly name: string;
-  /** Every worker appends to it. Created with mode 0600 when missing. */
-  readonly file: string;
+export interface TlsLogOptions extends LineFileOptions {
   readonly format: "eve" | "zeek";
   /** Names of deciding rules, lists and built-in steps; undefined: all sessions, also those that none decided. */
   readonly rules?: readonly string[] | undefined;
-  readonly log: Logger;
-  /** ms until a stopped feed tries again. */
-  readonly retry?: number | undefined;
 }
 
 /**
@@ -21,7 +14,7 @@ export interface TlsLogOptions {
  * sensor without the node would have seen; `clearline` has the rest, with both legs.
  */
 export async function createTlsLogFeed(options: TlsLogOptions): Promise<Feed> {
-  const { name, file, format, rules } = options;
+  const { name, format, rules } = options;
   const writer = new LineFile(options);
   const named = rules && new Set(rules);
   await writer.start();
@@ -29,25 +22,18 @@ export async function createTlsLogFeed(options: TlsLogOptions): Promise<Feed> {
   return {
     name,
     get place() {
-      return writer.stopped === undefined ? file : undefined;
+      return writer.place;
     },
     // It needs no bytes of sessions, so it taps none.
     wants: () => false,
-    open: () => ({ data() {}, end() {}, reset() {}, close() {} }),
+    open: () => NO_BYTES,
     takeSession(session) {
       if (named && !(session.rule !== null && named.has(session.rule))) return;
       sessions += 1;
       writer.take(Buffer.from(`${JSON.stringify(FORMATS[format](session))}\n`));
     },
     pressure: () => undefined,
-    counters: () => ({
-      name,
-      kind: "tls-log",
-      state: writer.stopped === undefined ? "running" : "stopped",
-      reason: writer.stopped,
-      sessions,
-      ...writer.counters,
-    }),
+    counters: () => ({ name, kind: "tls-log", sessions, ...writer.counters() }),
     close: () => writer.close(),
   };
 }
@@ -161,11 +147,12 @@ function detailsOf(session: TlsSession): object {
   return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== null));
 }
 
-/** "2026-11-28T09:46:25.123000+0000", and without fraction and zone. A date that JavaScript cannot have stays as its number. */
+/** "2026-11-28T09:46:25.123000+0000". */
 function eveTime(time: number): string {
   return new Date(time).toISOString().replace("Z", "000+0000");
 }
 
+/** "2026-11-28T09:46:25". A certificate may name a date that JavaScript cannot represent: then the number. */
 function eveDate(time: number): string {
   return Math.abs(time) <= 8.64e15 ? new Date(time).toISOString().slice(0, 19) : `${time}`;
 }
