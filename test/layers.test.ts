@@ -154,7 +154,10 @@ const WORKER: Boundary = {
   forbidden: [
     [/^src\/(?:supervisor|control|fleet|config|cli)\//, "it belongs to the supervisor or the command line"],
     // The kinds of keys that a client may be asked to verify: workers choose one.
-    [/^src\/pki\/issue\/(?!issued\.ts$|key-type\.ts$|leaf-kind\.ts$)/, "it holds CA keys or signs with them"],
+    [
+      /^src\/pki\/issue\/(?!issued\.ts$|minted\.ts$|key-type\.ts$|leaf-kind\.ts$)/,
+      "it holds CA keys or signs with them",
+    ],
     [/^src\/pki\/keys\/(?!keystore\.ts$|inbound-key\.ts$)/, "it opens keys"],
     [/^src\/pki\/x509\/certificate-writing\.ts$/, "it signs certificates"],
   ],

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PeerError } from "../errors.ts";
 import type { FromWorker } from "../messages.ts";
-import type { Minted, MintRequest } from "../pki/issue/mint.ts";
+import type { MintRequest } from "../pki/issue/mint.ts";
+import type { Minted } from "../pki/issue/minted.ts";
 import { createMintChannel } from "./mint-channel.ts";
 
 const WANTED: MintRequest = { certificate: Buffer.alloc(1), authority: "primary", keyType: "ecdsa" };

@@ -1,6 +1,7 @@
 import { PeerError } from "../errors.ts";
 import type { FromWorker } from "../messages.ts";
-import type { Minted, MintRequest } from "../pki/issue/mint.ts";
+import type { MintRequest } from "../pki/issue/mint.ts";
+import type { Minted } from "../pki/issue/minted.ts";
 import { ALERTS } from "../wire/alert.ts";
 
 /**

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createIssuedCache } from "./issued.ts";
-import type { Minted, MintRequest } from "./mint.ts";
+import type { MintRequest } from "./mint.ts";
+import type { Minted } from "./minted.ts";
 
 const WANTED: MintRequest = { certificate: Buffer.from("der"), authority: "primary", keyType: "ecdsa" };
 const MINUTE = 60_000;

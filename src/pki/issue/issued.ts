@@ -1,6 +1,7 @@
 import { Cache } from "../../cache.ts";
 import { namesKey } from "../x509/general-name.ts";
-import type { Minted, MintRequest } from "./mint.ts";
+import type { MintRequest } from "./mint.ts";
+import { type Minted, sizeOfMinted } from "./minted.ts";
 
 /**
  * A worker's copies of issued certificates: for a server that it has seen, it sends the supervisor no message. Sessions
@@ -25,7 +26,7 @@ export function createIssuedCache(limit: number, ask: (wanted: MintRequest) => P
   const cache = new Cache<Minted>({
     entries: limit,
     bytes: MOST_BYTES,
-    sizeOf: ({ certificatePem, keyPem }) => certificatePem.length + keyPem.length,
+    sizeOf: sizeOfMinted,
   });
   return {
     take: (name, wanted, now) =>

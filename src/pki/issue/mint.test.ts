@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import * as x509 from "@peculiar/x509";
 import fc from "fast-check";
 import { needs } from "../../../test/needs.ts";
+import { ENTRY_BYTES } from "../../cache.ts";
 import { PeerError } from "../../errors.ts";
 import { readCertificate } from "../x509/certificate.ts";
 import { encodeExtension, issueCertificate, randomSerial } from "../x509/certificate-writing.ts";
@@ -315,6 +316,14 @@ test("The cache is bounded in bytes too: a server may have a certificate of 100 
   const { entries, evicted } = mint.counters();
   assert.ok(entries > 0 && evicted > 0);
   assert.equal(entries + evicted, 4);
+});
+
+test("The OCSP response of a certificate counts in the cache too", async () => {
+  const { der } = await original();
+  const { certificatePem, keyPem } = await createSmallMint().issue(ask(der), NOW);
+  const tight = createSmallMint({ cacheBytes: ENTRY_BYTES + certificatePem.length + keyPem.length + 100 });
+  await tight.issue(ask(der), NOW);
+  assert.equal(tight.counters().entries, 0);
 });
 
 test("After a failure the next request tries again", async () => {

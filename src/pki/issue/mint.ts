@@ -9,7 +9,7 @@ import type { Authorities, Authority } from "./authority.ts";
 import type { Role } from "./authority-files.ts";
 import type { LeafChoice } from "./key-type.ts";
 import { makeRareKey } from "./leaf-key.ts";
-import type { LeafKeyType } from "./leaf-kind.ts";
+import { type Minted, sizeOfMinted } from "./minted.ts";
 import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
 import { writeGoodStatus } from "./status.ts";
@@ -22,21 +22,6 @@ export interface MintRequest extends LeafChoice {
   readonly authority: Role;
   /** DNS names in lower case and addresses, instead of all those of the original. */
   readonly names?: readonly string[] | undefined;
-}
-
-/** An issued certificate with its key, as plain data for the channel to a worker. The key is a secret: never log it. */
-export interface Minted {
-  /** PEM: the issued certificate, then the signing CA and those above it, without the root. */
-  readonly certificatePem: string;
-  readonly keyPem: string;
-  readonly serial: string;
-  readonly sha256: string;
-  readonly keyType: LeafKeyType;
-  readonly authority: Role;
-  /** The OCSP response for clients that ask for one, in base64; absent from one that an older node issued. */
-  readonly ocsp?: string;
-  /** ms since the epoch. */
-  readonly notAfter: number;
 }
 
 /** The certificates that several nodes share. It never fails and answers soon: if it cannot, it finds nothing. */
@@ -101,7 +86,7 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
   const cache = new Cache<Minted>({
     entries: cacheSize,
     bytes: cacheBytes,
-    sizeOf: ({ certificatePem, keyPem }) => certificatePem.length + keyPem.length,
+    sizeOf: sizeOfMinted,
   });
   const count = { minted: 0, shared: 0, failed: 0 };
 
