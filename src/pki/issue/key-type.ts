@@ -2,6 +2,7 @@ import { type KeyType, VERSIONS } from "../../vocabulary.ts";
 import type { ClientHello } from "../../wire/client-hello.ts";
 import { EXTENSIONS, SIGNALLING_SUITES } from "../../wire/numbers.ts";
 import { suiteById } from "../../wire/suites.ts";
+import type { SignatureHash } from "../x509/certificate-writing.ts";
 import { type LeafKeyType, type LeafKind, RARE_KINDS } from "./leaf-kind.ts";
 
 const ECDSA_SECP256R1_SHA256 = 0x0403;
@@ -29,8 +30,6 @@ export interface LeafChoice {
   /** The hash that the CA signs with; undefined: the CA's usual one. */
   readonly hash?: SignatureHash | undefined;
 }
-
-export type SignatureHash = "sha384" | "sha512";
 
 /**
  * Chooses for this client: ECDSA P-256 if it can verify it, else RSA-2048, else any other kind of key. The version is not negotiated

@@ -24,7 +24,7 @@ const signInBackground = promisify(sign);
 export async function issueCertificate(
   content: CertificateContent,
   signer: KeyObject,
-  wanted?: "sha384" | "sha512",
+  wanted?: SignatureHash,
 ): Promise<Buffer> {
   const { algorithm, hash } = signatureOf(signer, wanted);
   const body = encode(
@@ -48,14 +48,14 @@ export async function issueCertificate(
  */
 export function signatureOf(
   key: KeyObject,
-  wanted?: "sha384" | "sha512",
+  wanted?: SignatureHash,
 ): { readonly algorithm: Buffer; readonly hash: string | null } {
   const curve = key.asymmetricKeyDetails?.namedCurve;
   const kind = key.asymmetricKeyType;
   if (wanted && kind === "rsa")
     return { algorithm: encode(TAG.sequence, encodeOid(RSA[wanted]), encodeNull()), hash: wanted };
   if (wanted && kind === "ec") return { algorithm: encode(TAG.sequence, encodeOid(ECDSA[wanted])), hash: wanted };
-  switch (key.asymmetricKeyType === "ec" ? curve : key.asymmetricKeyType) {
+  switch (kind === "ec" ? curve : kind) {
     case "rsa":
       return { algorithm: encode(TAG.sequence, encodeOid(OID.rsaSha256), encodeNull()), hash: "sha256" };
     case "prime256v1":
@@ -70,6 +70,9 @@ export function signatureOf(
       throw new InvariantError(`Cannot sign a certificate with a key of type ${key.asymmetricKeyType} ${curve ?? ""}`);
   }
 }
+
+/** Hashes other than the usual one, for clients that do not verify that. */
+export type SignatureHash = "sha384" | "sha512";
 
 const RSA = { sha384: OID.rsaSha384, sha512: OID.rsaSha512 } as const;
 const ECDSA = { sha384: OID.ecdsaSha384, sha512: OID.ecdsaSha512 } as const;
