@@ -20,9 +20,10 @@ import { prepareFeeds } from "./feed-folders.ts";
 const USER = { uid: 65_530, gid: 65_530 };
 const STRANGER = 65_533;
 
-function prepare(feed: object): void {
+function prepare(...given: object[]): void {
   const listeners = [{ name: "p", mode: "explicit", address: "127.0.0.1:8080" }];
-  prepareFeeds(CONFIG.parse({ listeners, feeds: [{ name: "one", ...feed }] }).feeds, USER);
+  const feeds = given.map((feed, index) => ({ name: `feed${index}`, ...feed }));
+  prepareFeeds({ dataDir: "/nonexistent", feeds: CONFIG.parse({ listeners, feeds }).feeds }, USER);
 }
 const prepareFolder = (directory: string) => prepare({ kind: "pcapng", directory });
 const prepareFile = (file: string) => prepare({ kind: "keylog", file });
@@ -131,6 +132,30 @@ describe("What feeds write", { skip: process.getuid?.() !== 0 && "needs root, to
     prepareFolder(join(sticky, "new/captures"));
     assert.equal(ownerOf(join(sticky, "own/captures")), USER.uid);
     assert.ok(!existsSync(join(sticky, "new")));
+  });
+
+  test("stays as it is for every feed if one cannot be given", () => {
+    const folder = scratch();
+    const [captures, missing, log] = ["captures", "missing", "tls.log"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(captures, { mode: 0o700 });
+    writeFileSync(log, "CLIENT_RANDOM", { mode: 0o600 });
+    const closed = join(folder, "closed");
+    mkdirSync(closed, { mode: 0o700 });
+    const good = [
+      { kind: "pcapng", directory: captures },
+      { kind: "pcapng", directory: join(missing, "captures") },
+      { kind: "keylog", file: log },
+    ];
+    const bad = { kind: "pcapng", directory: join(closed, "captures") };
+    refuses(() => prepare(...good, bad), "feeds[3].directory", /may not enter/);
+    assert.deepEqual([captures, log].map(ownerOf), [0, 0]);
+    assert.ok(!existsSync(missing));
+    prepare(...good);
+    assert.deepEqual([captures, missing, log].map(ownerOf), [USER.uid, USER.uid, USER.uid]);
   });
 
   test("is refused where the workers' user may not enter a folder above it", () => {

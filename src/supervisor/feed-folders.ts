@@ -21,28 +21,44 @@ import type { Account } from "../linux/privileges.ts";
 /**
  * Gives the workers' user what its feeds write: a folder of captures, a file of keys. Below a folder in which that user can put one thing
  * in the place of another it does nothing, because a worker that was taken over would choose what it is done to; there the workers make
- * what they need. Throws ConfigError with the feed's path.
+ * what they need. Throws ConfigError with the feed's path. It looks at all feeds first: if one cannot be given, none is.
  */
-export function prepareFeeds(feeds: Config["feeds"], user: Account): void {
-  for (const [index, feed] of feeds.entries()) {
-    const path = `feeds[${index}].${"file" in feed ? "file" : "directory"}`;
-    try {
-      if (feed.kind === "pcapng") prepareFolder(feed.directory, user);
-      if ("file" in feed) prepareFile(feed.file, user);
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      const why = error instanceof Obstacle ? message : code;
-      const what = `Cannot give the workers' user ${user.uid} what ${path} names: ${why}`;
-      throw new ConfigError(path, what, { cause: error });
+export function prepareFeeds({ dataDir, feeds }: Pick<Config, "dataDir" | "feeds">, user: Account): void {
+  for (const give of [false, true]) {
+    for (const [index, feed] of feeds.entries()) {
+      const key = "file" in feed ? ".file" : "directory" in feed ? ".directory" : "";
+      const path = `feeds[${index}]${key}`;
+      try {
+        if (feed.kind === "pcapng") prepareFolder(feed.directory, user, give);
+        if ("file" in feed) prepareFile(feed.file, user, give);
+        // The workers meet in dataDir/feeds. The way through dataDir itself is theirs already.
+        if (feed.kind === "pcap-over-ip") checkWay(dataDir, user);
+      } catch (error) {
+        const { code, message } = error as NodeJS.ErrnoException;
+        const why = error instanceof Obstacle ? message : code;
+        const what = `Cannot give the workers' user ${user.uid} what ${path} ${key === "" ? "needs" : "names"}: ${why}`;
+        throw new ConfigError(path, what, { cause: error });
+      }
     }
   }
+}
+
+/** Makes the folder in which the workers meet for a feed of pcap-over-ip. */
+export function makeMeetingPlace(dataDir: string, user: Account): void {
+  const folder = join(dataDir, "feeds");
+  try {
+    mkdirSync(folder, 0o700);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  lchownSync(folder, user.uid, user.gid);
 }
 
 class Obstacle extends Error {}
 
 /** Makes the folder and its missing parents for the user, or gives it a folder that an earlier run as this user made. */
-function prepareFolder(folder: string, user: Account): void {
-  if (isInReach(folder, user) || makeMissing(folder, user)) return;
+function prepareFolder(folder: string, user: Account, give: boolean): void {
+  if (isInReach(folder, user) || makeMissing(folder, user, give)) return;
   const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
   const shown = lstatSync(folder);
   if (shown.isSymbolicLink()) throw new Obstacle(`${folder} is a symbolic link; name the folder that it leads to`);
@@ -59,6 +75,7 @@ function prepareFolder(folder: string, user: Account): void {
         `${folder} belongs to user ${found.uid}${holds}. Choose an empty folder, or: chown ${user.uid} ${folder}`,
       );
     }
+    if (!give) return;
     fchownSync(fd, user.uid, user.gid);
     fchmodSync(fd, 0o700);
   } finally {
@@ -67,8 +84,8 @@ function prepareFolder(folder: string, user: Account): void {
 }
 
 /** Makes the file for the user, unless the user can write it. */
-function prepareFile(file: string, user: Account): void {
-  if (isInReach(file, user) || makeMissing(dirname(file), user)) return;
+function prepareFile(file: string, user: Account, give: boolean): void {
+  if (isInReach(file, user) || makeMissing(dirname(file), user, give)) return;
   checkWay(file, user);
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   const fd = openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
@@ -78,7 +95,7 @@ function prepareFile(file: string, user: Account): void {
     if (found.uid === user.uid) return;
     if (found.uid !== process.geteuid?.() || found.nlink > 1 || (found.size > 0 && (found.mode & 0o077) !== 0))
       throw new Obstacle(`${file} is not the node's. Name another file, or: chown ${user.uid} ${file}`);
-    fchownSync(fd, user.uid, user.gid);
+    if (give) fchownSync(fd, user.uid, user.gid);
   } finally {
     closeSync(fd);
   }
@@ -108,12 +125,13 @@ function lstatIfThere(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
 }
 
-/** Whether the folder had to be made. Then it is the user's, and so are those above it that had to be made. */
-function makeMissing(folder: string, user: Account): boolean {
+/** Whether the folder has to be made. Then it becomes the user's, and so do those above it that have to be made. */
+function makeMissing(folder: string, user: Account, give: boolean): boolean {
   const made: string[] = [];
   for (let missing = folder; !lstatIfThere(missing); missing = dirname(missing)) made.push(missing);
   if (made.length === 0) return false;
   checkWay(made.at(-1)!, user);
+  if (!give) return true;
   for (const one of made.toReversed()) mkdirSync(one, 0o700);
   // The innermost first: in a folder that the user has, it could put something else in the place of the next.
   for (const one of made) lchownSync(one, user.uid, user.gid);
@@ -136,23 +154,4 @@ function checkWay(path: string, user: Account): void {
 function may({ mode, uid, gid }: Stats, user: Account, rights: number): boolean {
   const granted = uid === user.uid ? mode >> 6 : gid === user.gid ? mode >> 3 : mode;
   return (granted & rights) === rights;
-}
-
-/** The folder in which the workers meet for a feed of pcap-over-ip. Throws ConfigError with the feed's path if they cannot enter it. */
-export function prepareMeetingPlace(dataDir: string, feeds: Config["feeds"], user: Account): void {
-  const folder = join(dataDir, "feeds");
-  const index = feeds.findIndex(({ kind }) => kind === "pcap-over-ip");
-  try {
-    // The way through dataDir itself is theirs already.
-    if (index >= 0) checkWay(dataDir, user);
-  } catch (error) {
-    const what = `Cannot let the workers' user ${user.uid} meet in ${folder} for feeds[${index}]: ${(error as Error).message}`;
-    throw error instanceof Obstacle ? new ConfigError(`feeds[${index}]`, what, { cause: error }) : error;
-  }
-  try {
-    mkdirSync(folder, 0o700);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  lchownSync(folder, user.uid, user.gid);
 }

@@ -60,7 +60,7 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const changes = [...changesBetween(before, next)];
   checkToolsStay(before.loaded.config.tools, loaded.config.tools);
   checkWorkerRights(loaded.config, state.workerUser);
-  if (state.workerUser) prepareFeeds(loaded.config.feeds, state.workerUser);
+  if (state.workerUser) prepareFeeds(loaded.config, state.workerUser);
   const planned = state.inline;
   const inline = planListeners(loaded, state.workers.count, liveInline(state));
   await state.listFiles.keep(loaded.policy);

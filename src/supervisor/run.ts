@@ -36,7 +36,7 @@ import { forget } from "./caches.ts";
 import { capacityNow, connectionLimits, resourcesHere, warnOfCapacity } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
 import { makeFolders } from "./data-folder.ts";
-import { prepareFeeds, prepareMeetingPlace } from "./feed-folders.ts";
+import { makeMeetingPlace, prepareFeeds } from "./feed-folders.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
 import { openListFiles } from "./list-files.ts";
 import { LiveRecord } from "./live-record.ts";
@@ -117,7 +117,7 @@ async function startNode(
   lockDataDir(config.dataDir);
   for (const name of ["", "ca", "keys"]) await removeDrafts(join(config.dataDir, name));
   const workerUser = chosen && giveFeeds(config, chosen) ? chosen : undefined;
-  if (!workerUser) await makeFolders(config.dataDir, undefined);
+  if (chosen && !workerUser) await makeFolders(config.dataDir, undefined);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
   const active = await prepareConfig(loaded, { keyFolder, keyReader });
@@ -140,16 +140,16 @@ async function startNode(
 }
 
 /**
- * Gives the workers' user what its feeds need. false: it cannot have that, and nobody has asked for this user, so the workers stay
- * the node's own. Throws ConfigError where `workerUser` names it.
+ * Gives the workers' user what its feeds need. false: some feed's files cannot be given to it, and `workerUser` does not name it, so
+ * the workers stay the node's own user. Throws ConfigError if `workerUser` does.
  */
-function giveFeeds({ dataDir, feeds, workerUser }: Config, user: Account): boolean {
+function giveFeeds(config: Config, user: Account): boolean {
   try {
-    prepareMeetingPlace(dataDir, feeds, user);
-    prepareFeeds(feeds, user);
+    prepareFeeds(config, user);
+    makeMeetingPlace(config.dataDir, user);
     return true;
   } catch (error) {
-    if (workerUser !== undefined || !(error instanceof ConfigError)) throw error;
+    if (config.workerUser !== undefined || !(error instanceof ConfigError)) throw error;
     log.warn(`The workers run as the node's own user, and can read the CA keys. ${error.message}`);
     return false;
   }
