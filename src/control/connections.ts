@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import ipaddr from "ipaddr.js";
+import { ownerOf } from "../sessions/owner.ts";
 
 /** How many of the API's connections may be open that have not shown the token. */
 export interface ConnectionLimits {
@@ -64,8 +65,5 @@ export function boundConnections(server: Server, { all, perPeer }: ConnectionLim
 const LOOPBACK = "loopback";
 
 function peerOf(text: string): string {
-  const address = ipaddr.process(text.replace(/%.*$/, ""));
-  if (address.range() === "loopback") return LOOPBACK;
-  if (address.kind() === "ipv4") return address.toString();
-  return Buffer.from(address.toByteArray().slice(0, 8)).toString("hex");
+  return ipaddr.process(text.replace(/%.*$/, "")).range() === "loopback" ? LOOPBACK : ownerOf(text);
 }

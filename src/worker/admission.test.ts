@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
-import { type AdmissionLimits, createAdmission, ownerOf } from "./admission.ts";
+import { type AdmissionLimits, createAdmission } from "./admission.ts";
 
 const LIMITS: AdmissionLimits = {
   sessions: 4,
@@ -108,10 +108,4 @@ test("A session whose SYN is held counts, and cannot give way", () => {
   arrive("b1", "192.0.2.2", { held: true });
   assert.deepEqual(steps, ["refuse b1"]);
   assert.equal(admission.size, 1);
-});
-
-test("A client is an IPv4 address in any notation, or a /64 of IPv6", () => {
-  assert.equal(ownerOf("::ffff:192.0.2.1"), ownerOf("192.0.2.1"));
-  assert.equal(ownerOf("2001:db8::1%eth0"), ownerOf("2001:db8::2"));
-  assert.notEqual(ownerOf("2001:db8::1"), ownerOf("2001:db8:0:1::1"));
 });

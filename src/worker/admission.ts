@@ -1,8 +1,8 @@
-import ipaddr from "ipaddr.js";
 import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { LimitName, TurnedAway } from "../messages.ts";
+import { ownerOf } from "../sessions/owner.ts";
 import { Shares } from "./shares.ts";
 
 /** How many sessions a worker may have at one time. */
@@ -192,10 +192,4 @@ export function createAdmission(
       while (size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
     },
   };
-}
-
-/** Whose session it is: one IPv4 address, or the 64 bits of an IPv6 address that a network gives to one host. */
-export function ownerOf(address: string): string {
-  const read = ipaddr.process(address.replace(/%.*$/, ""));
-  return read.kind() === "ipv4" ? read.toString() : Buffer.from(read.toByteArray().slice(0, 8)).toString("hex");
 }
