@@ -44,8 +44,3 @@ export function isLocalHost(header: string | undefined): boolean {
   if (host === undefined) return false;
   return host === "localhost" || isIP(host.replace(/^\[(.*)\]$/, "$1")) !== 0;
 }
-
-/** Whether only this machine reaches this listening address. */
-export function isLoopback(address: string): boolean {
-  return address === "localhost" || address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
-}

@@ -4,11 +4,12 @@ import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyReply } from "fastify";
 import { jsonSchemaTransform, type ZodTypeProvider } from "fastify-type-provider-zod";
 import type { z } from "zod";
+import { isLoopbackHost } from "../config/formats.ts";
 import { nameKnownKeys, problemsOf } from "../config/problem.ts";
 import { ConfigError } from "../errors.ts";
 import type { ApiError } from "./api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
-import { isAuthorized, isLocalHost, isLoopback, openToken } from "./auth.ts";
+import { isAuthorized, isLocalHost, openToken } from "./auth.ts";
 import { boundConnections, type ConnectionLimits, type Connections } from "./connections.ts";
 import type { Operations } from "./operations.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
@@ -69,7 +70,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   );
   // The types hold the answers to the schemas. To check each of 10,000 sessions again would block the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  guard(app, { token, loopback: isLoopback(options.host), connections });
+  guard(app, { token, loopback: isLoopbackHost(options.host), connections });
   app.setErrorHandler((error, _, reply) => answerError(error, reply, options.log));
   app.setNotFoundHandler(({ method, url }, reply) => {
     reply.code(404).send({

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { SuggestionInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { print, printJson, table } from "../render.ts";
+import { fullTime, print, printJson, table } from "../render.ts";
 
 export function suggestionsCommand(): Command {
   return createCommand("suggestions", "Show which clients refuse the node's certificates for which hosts.", [
@@ -31,7 +31,7 @@ export function suggestionsCommand(): Command {
             {
               title: "BYPASSED UNTIL",
               rank: 1,
-              value: ({ bypassedUntil }) => (bypassedUntil ? new Date(bypassedUntil).toISOString() : "-"),
+              value: ({ bypassedUntil }) => bypassedUntil && fullTime(bypassedUntil),
             },
           ],
           found,

@@ -23,9 +23,9 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
       },
     },
     async ({ query: { live, limit, ...wanted } }, reply) => {
+      const text = streamSessions(operations, wanted, live, limit);
       reply.hijack();
       reply.raw.writeHead(200, { ...SECURITY_HEADERS, "content-type": "application/json; charset=utf-8" });
-      const text = streamSessions(operations, wanted, live, limit);
       // A client may leave before the end. Nothing else is left to do then.
       await pipeline(text, reply.raw).catch(() => text.return(undefined));
     },
