@@ -12,6 +12,7 @@ import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
 import type { ReturnsFromWorker, ReturnsToWorker } from "./tools/returns.ts";
+import type { LimitName } from "./vocabulary.ts";
 
 /** The messages between the supervisor and a worker. Workers parse hostile bytes, so no message carries a CA key. */
 
@@ -124,14 +125,6 @@ export type CacheName =
   | "sessions"
   | "server-sessions"
   | "tickets";
-
-/** What bounds the sessions: a setting, or what the process has of files and memory. */
-export type LimitName =
-  | "limits.sessions"
-  | "limits.perClient.sessions"
-  | "limits.perClient.halfOpen"
-  | "open files"
-  | "memory";
 
 /** For each limit that was met, the connections that were refused, and the sessions that were ended for others. */
 export type TurnedAway = readonly {

@@ -26,6 +26,16 @@ export type Phase = (typeof PHASES)[number];
 export const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 export type FlowClass = (typeof FLOW_CLASSES)[number];
 
+/** What bounds the number of sessions: a setting, or the files and the memory that a process may have. */
+export const LIMIT_NAMES = [
+  "limits.sessions",
+  "limits.perClient.sessions",
+  "limits.perClient.halfOpen",
+  "open files",
+  "memory",
+] as const;
+export type LimitName = (typeof LIMIT_NAMES)[number];
+
 /** The faults of a server's certificate, each with the end of a sentence that begins with "The server's certificate is". */
 export const FAULT_TEXTS = {
   expired: "expired or not yet valid",

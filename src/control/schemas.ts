@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { counters } from "../sessions/counters.ts";
 import { action, phase, session, time } from "../sessions/record.ts";
+import { LIMIT_NAMES } from "../vocabulary.ts";
 
 /**
  * The shapes of the REST API: what requests are checked against, and what the OpenAPI document says. `api.ts` infers the
@@ -84,9 +85,7 @@ const limits = z
     met: z
       .array(
         z.object({
-          limit: z
-            .string()
-            .describe("limits.sessions, limits.perClient.sessions, limits.perClient.halfOpen, open files, memory"),
+          limit: z.string().describe(LIMIT_NAMES.join(", ")),
           refused: amount.describe("connections that were refused"),
           evicted: amount.describe("sessions that were ended for others"),
         }),

@@ -1,7 +1,8 @@
 import { totalmem } from "node:os";
 import type { Config } from "../config/schema.ts";
 import { openFileLimit } from "../linux/limits.ts";
-import type { Capacity, LimitName } from "../messages.ts";
+import type { Capacity } from "../messages.ts";
+import type { LimitName } from "../vocabulary.ts";
 
 /** What the machine gives each process. */
 export interface Resources {

@@ -1,4 +1,5 @@
-import type { LimitName, WorkerStatus } from "../messages.ts";
+import type { WorkerStatus } from "../messages.ts";
+import type { LimitName } from "../vocabulary.ts";
 
 /**
  * What the workers count, summed over the node's life. A worker reports its own sums, which begin at 0 when the worker is started
@@ -25,14 +26,6 @@ export const KEYS = {
   cpu: (worker: number) => `cpu ${worker}`,
   turnedAway: (limit: LimitName, what: "refused" | "evicted") => `${what} by ${limit}`,
 } as const;
-
-export const LIMITS: readonly LimitName[] = [
-  "limits.sessions",
-  "limits.perClient.sessions",
-  "limits.perClient.halfOpen",
-  "open files",
-  "memory",
-];
 
 const FEED_COUNTS = ["sessions", "packets", "bytes", "dropped"] as const;
 

@@ -1,5 +1,5 @@
-import type { LimitName } from "../messages.ts";
-import { type Counts, KEYS, LIMITS } from "./counts.ts";
+import { LIMIT_NAMES, type LimitName } from "../vocabulary.ts";
+import { type Counts, KEYS } from "./counts.ts";
 
 /** ms between two lines in the log: a full node turns many connections away. */
 const BETWEEN = 60_000;
@@ -33,7 +33,7 @@ export function createShortageLog(
   return {
     look() {
       if (now() < next) return;
-      const met = LIMITS.map(grown).filter(({ refused, evicted }) => refused + evicted > 0);
+      const met = LIMIT_NAMES.map(grown).filter(({ refused, evicted }) => refused + evicted > 0);
       if (met.length === 0) return;
       next = now() + BETWEEN;
       warn(

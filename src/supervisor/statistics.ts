@@ -2,8 +2,9 @@ import { listenerAddress } from "../config/listener.ts";
 import type { FeedInfo, LimitInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
 import { readListenerCounts } from "../kernel/listeners.ts";
 import { readStrangers } from "../kernel/tools.ts";
+import { LIMIT_NAMES } from "../vocabulary.ts";
 import { capacityNow } from "./capacity.ts";
-import { KEYS, LIMITS } from "./counts.ts";
+import { KEYS } from "./counts.ts";
 import type { NodeState } from "./state.ts";
 
 /** What the node has done since it started, and what runs in it now. */
@@ -32,7 +33,7 @@ function limitInfo(state: NodeState): LimitInfo {
   return {
     sessions: sessions * workers.count,
     bound,
-    met: LIMITS.map((limit) => ({
+    met: LIMIT_NAMES.map((limit) => ({
       limit,
       refused: counts.total(KEYS.turnedAway(limit, "refused")),
       evicted: counts.total(KEYS.turnedAway(limit, "evicted")),

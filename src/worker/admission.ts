@@ -1,8 +1,9 @@
 import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
-import type { LimitName, TurnedAway } from "../messages.ts";
+import type { TurnedAway } from "../messages.ts";
 import { ownerOf } from "../sessions/owner.ts";
+import type { LimitName } from "../vocabulary.ts";
 import { Shares } from "./shares.ts";
 
 /** How many sessions a worker may have at one time. */
