@@ -165,7 +165,7 @@ function believesAll({
 
 type Inline = z.output<typeof inline>;
 
-/** A wire whose frames without a tag are none of the node's: then it has no address for them. */
+/** A bridge with VLANs only: the node takes no part in the network of its untagged frames, and has no address there. */
 function isTrunk({ address, gateway, routes, vlans: tagged }: Inline): boolean {
   return tagged.length > 0 && address === undefined && gateway === undefined && routes.length === 0;
 }

@@ -13,8 +13,8 @@ import { CONFIG, type Config } from "./schema.ts";
 import { warningsOf } from "./warnings.ts";
 
 /**
- * A configuration and the content of all files that it names, so that a worker opens none of them. Plain data. `signing` and `keyStore` hold the CAs' keys and the secret of the key store: they stay in the
- * supervisor.
+ * A configuration and the content of all files that it names, so that a worker opens none of them. Plain data. `signing` and
+ * `keyStore` hold the CAs' keys and the secret of the key store: they stay in the supervisor.
  */
 export interface Loaded extends KeyMaterial {
   /** Undefined: the embedded default. */

@@ -24,8 +24,8 @@ export async function makeFolders(dataDir: string, user: Account | undefined): P
   await chmod(dataDir, user ? MODE_WITH_WORKERS : 0o700);
 }
 
-/** The workers' group may pass through. */
-const MODE_WITH_WORKERS = 0o710;
+/** Of a folder: the workers' group may pass through. */
+export const MODE_WITH_WORKERS = 0o710;
 
 async function makeDataDir(directory: string): Promise<void> {
   try {
@@ -40,7 +40,10 @@ async function makeDataDir(directory: string): Promise<void> {
   }
 }
 
-/** Who may write to a folder above can put another folder in the place of this one. A volume of a container is often so. */
+/**
+ * A user who may write to a folder above can put another folder in the place of this one. That is only a warning: volumes of containers
+ * are often like this.
+ */
 async function warnOfWay(dataDir: string): Promise<void> {
   for (let folder = dirname(dataDir); ; folder = dirname(folder)) {
     const { mode, gid } = await stat(folder);

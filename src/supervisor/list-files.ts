@@ -6,6 +6,7 @@ import type { Account } from "../linux/privileges.ts";
 import { makeSecretFolder } from "../pki/keys/secret-file.ts";
 import { type ListSource, tableName } from "../policy/list-table.ts";
 import type { PolicySource } from "../policy/rule.ts";
+import { MODE_WITH_WORKERS } from "./data-folder.ts";
 
 /** The tables of the policy's lists, as files that the workers map. */
 export interface ListFiles {
@@ -72,8 +73,6 @@ export async function openListFiles(dataDir: string, user: Account | undefined):
 
 /** The first descriptor that a worker inherits. The way to the data folder may be closed to the workers' user. */
 const SEEN_BY_WORKERS = "/proc/self/fd/4";
-/** The workers' group may pass through. */
-const MODE_WITH_WORKERS = 0o710;
 
 function cannotWrite(list: string, folder: string, error: NodeJS.ErrnoException): ConfigError {
   const path = `policy.lists.${list}`;

@@ -8,7 +8,7 @@ const REFUSING: readonly string[] = ["unknown_ca", "bad_certificate", "certifica
 /** ms within which a client that has looked at the certificate itself leaves. */
 const AT_ONCE = 3_000;
 /** Fewer refusals suggest nothing. */
-export const LEAST = 2;
+const LEAST = 2;
 
 /** Notes what the sessions that have just ended tell about their clients, and learns what policy.learn wants learnt. */
 export function noticeRefusals(state: NodeState, ended: readonly Session[]): void {

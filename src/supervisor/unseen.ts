@@ -14,7 +14,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   unserved: "of connections that no worker took",
 };
 
-/** Logs once, a while after the start, what has passed each inline listener unseen. Answers how to call it off. */
+/** Logs once, a while after the start, what has passed each inline listener unseen. Returns a function that cancels it. */
 export function reportUnseen(state: Pick<NodeState, "inline">): () => void {
   if (!state.inline) return () => {};
   const timer = setTimeout(

@@ -18,8 +18,8 @@ type NeedsOfWorkers = Pick<Config, "listeners" | "tools" | "feeds">;
 
 /**
  * Decides which user the workers become, so that one that was taken over reaches neither the CA keys nor the supervisor.
- * Undefined: they stay the supervisor's user, because `workerUser` says so or nothing else is possible. Throws ConfigError when
- * the configured user is.
+ * Undefined: they stay the supervisor's user, because `workerUser` says so or the node cannot change users. Throws ConfigError
+ * when the workers cannot become the user that `workerUser` names.
  */
 export function chooseWorkerUser(config: NeedsOfWorkers & Pick<Config, "workerUser">): WorkerUser | undefined {
   const account = config.workerUser === undefined ? defaultAccount() : configuredAccount(config.workerUser);
