@@ -1,15 +1,9 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
-import { feedPlace } from "../config/feed.ts";
-import { textOf } from "../config/formats.ts";
-import { listenerPlace } from "../config/listener.ts";
+import { removeNodeFile } from "../config/data-folder.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { toolPlace } from "../config/tool.ts";
-import { openHistory } from "../control/history.ts";
 import { type Control, startControl } from "../control/server.ts";
-import { searchSessions } from "../control/session-search.ts";
 import { Loop } from "../engine/loop.ts";
 import { ConfigError } from "../errors.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
@@ -19,39 +13,28 @@ import type { Account } from "../linux/privileges.ts";
 import { forbidCores, forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import { checkPki } from "../pki/check.ts";
-import { type Authorities, openAuthorities } from "../pki/issue/authority.ts";
-import { createMint } from "../pki/issue/mint.ts";
+import { openAuthorities } from "../pki/issue/authority.ts";
 import { openStatusServer } from "../pki/issue/status-server.ts";
 import { openKeyFolder } from "../pki/keys/key-folder.ts";
 import { createKeyReader } from "../pki/keys/key-source.ts";
 import { removeDrafts } from "../pki/keys/secret-file.ts";
 import { createVault } from "../pki/keys/vault.ts";
-import { createKnownServers } from "../policy/known-servers.ts";
-import { createRefusals } from "../policy/refusals.ts";
-import { LiveTable } from "../sessions/table.ts";
-import { watchTools } from "../tools/heartbeat.ts";
-import { createReturnsDirectory } from "../tools/returns.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
-import { forget } from "./caches.ts";
-import { capacityNow, connectionLimits, resourcesHere, warnOfCapacity } from "./capacity.ts";
-import { createCounts } from "./counts.ts";
+import { announce, announceAddress } from "./announce.ts";
+import { connectionLimits, warnOfCapacity } from "./capacity.ts";
 import { makeFolders } from "./data-folder.ts";
 import { makeMeetingPlace, prepareFeeds } from "./feed-folders.ts";
+import { createState } from "./first-state.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
 import { openListFiles } from "./list-files.ts";
-import { LiveRecord } from "./live-record.ts";
 import { lockDataDir } from "./lock.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, reload } from "./reload.ts";
-import { Sharing } from "./sharing.ts";
-import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { reportUnseen } from "./unseen.ts";
-import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { workerSetup } from "./worker-setup.ts";
 import { chooseWorkerUser } from "./worker-user.ts";
-import { Workers } from "./workers.ts";
 
 /**
  * Starts a node and runs it until SIGINT or SIGTERM.
@@ -79,8 +62,6 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
   }
 }
 
-/** The most sessions in one answer to another node. */
-const MOST_ANSWERED = 1_000;
 /** ms between two writes of live sessions to the history. */
 const RECORD_LIVE = 250;
 /** ms between two warnings about the same certificate. */
@@ -172,83 +153,6 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   return inline;
 }
 
-type Prepared = Pick<
-  NodeState,
-  "loop" | "active" | "keyFolder" | "keyReader" | "listFiles" | "authorities" | "inline" | "workerUser" | "startedAt"
->;
-
-/** Opens what the supervisor needs for the workers, and starts none yet. */
-function createState(prepared: Prepared, count: number, { steps }: Teardown): NodeState {
-  const { authorities, startedAt } = prepared;
-  const { loaded } = prepared.active;
-  const { config } = loaded;
-  const sessions = new LiveTable();
-  const demanding = createKnownServers(10_000);
-  const sharing = new Sharing({
-    resumption: config.resumption,
-    fleetSecret: () => fleetSecret(loaded, authorities),
-    onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
-    onLearned: (server, until) => learnDemanding(state, server, until),
-    learned: () => demanding.entries(),
-    onForgotten: (name) => state.workers.tell({ kind: "forget session", name }),
-    onFlush: (cache) => forget(state, cache),
-    answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
-  });
-  steps.push(() => sharing.close());
-  const history = openHistory({
-    file: join(config.dataDir, "history.db"),
-    keepAge: config.history.keep,
-    keepSessions: config.history.sessions,
-    log,
-  });
-  steps.push(() => history.close());
-  const counts = createCounts();
-  const shortages = createShortageLog(counts, log.warn.bind(log));
-  const state: NodeState = {
-    ...prepared,
-    mint: createMint(
-      authorities,
-      {
-        maxValidity: config.signing.validity,
-        shared: sharing.certificates,
-        statusUrl: config.signing.status?.url,
-      },
-      startedAt,
-    ),
-    history,
-    liveRecord: new LiveRecord(),
-    sessions,
-    demanding,
-    refusals: createRefusals(),
-    pinning: createKnownServers(10_000),
-    sharing,
-    returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
-    subscribers: new Set(),
-    counts,
-    resources: resourcesHere(),
-    reloading: Promise.resolve(),
-    watch: watchTools([], () => {}),
-    workers: new Workers(
-      count,
-      {
-        onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
-        onStatus(status, worker) {
-          counts.report(worker, status);
-          shortages.look();
-        },
-        onDeath(worker) {
-          state.counts.end(worker);
-          state.returns.leave(worker);
-          const closed = sessions.dropWorker(worker, Date.now());
-          publish(state, { opened: [], changed: [], closed });
-        },
-      },
-      { inherited: [prepared.listFiles.descriptor] },
-    ),
-  };
-  return state;
-}
-
 async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void> {
   const { history, sessions, workers, liveRecord } = state;
   const recordSome = () => history.record(liveRecord.take((id) => sessions.find(id), performance.now()));
@@ -291,21 +195,6 @@ async function openControl(state: NodeState, { steps }: Teardown): Promise<Contr
   return control;
 }
 
-/** The commands find the node by this file, or without it by `console.address` in their configuration. */
-function announceAddress(dataDir: string, { address }: Control): void {
-  try {
-    writeNodeFile(dataDir, address);
-  } catch (error) {
-    log.warn({ error: (error as Error).message }, "Cannot write node.json; commands find this node by console.address");
-  }
-}
-
-/** Only the nodes of the fleet have it: the file that the configuration names, or the key of the CA that they share. */
-function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
-  if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
-  return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
-}
-
 function warn(problems: readonly string[]): void {
   for (const problem of problems) log.warn(problem);
 }
@@ -318,21 +207,4 @@ function keepsListeners({ config }: Loaded): boolean {
 function messagesOf(error: unknown): string[] {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
   return errors.map((one) => (one instanceof Error ? one.message : String(one)));
-}
-
-/** Prints what the user needs first: where the node listens, its console and its CA. */
-function announce(state: NodeState, control: Control): void {
-  const { active, authorities, workers } = state;
-  const { config, file } = active.loaded;
-  const { sessions, bound } = capacityNow(state);
-  const lines = [
-    `Clearline runs with ${file ?? "the embedded default"}`,
-    ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${listenerPlace(one)}  (${one.name})`),
-    `  console   http://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
-    `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
-    `  sessions  up to ${sessions * workers.count}  (${bound})`,
-    ...config.tools.map((tool) => `  tool      ${toolPlace(tool)}  (${tool.name}, ${tool.kind})`),
-    ...config.feeds.map((feed) => `  feed      ${feedPlace(feed)}  (${feed.name}, ${feed.kind})`),
-  ];
-  process.stdout.write(`${lines.join("\n")}\n`);
 }

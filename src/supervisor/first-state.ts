@@ -1,0 +1,111 @@
+import { join } from "node:path";
+import type { Loaded } from "../config/load.ts";
+import { openHistory } from "../control/history.ts";
+import { searchSessions } from "../control/session-search.ts";
+import { log } from "../log.ts";
+import type { Authorities } from "../pki/issue/authority.ts";
+import { createMint } from "../pki/issue/mint.ts";
+import { createKnownServers } from "../policy/known-servers.ts";
+import { createRefusals } from "../policy/refusals.ts";
+import { LiveTable } from "../sessions/table.ts";
+import { watchTools } from "../tools/heartbeat.ts";
+import { createReturnsDirectory } from "../tools/returns.ts";
+import { forget } from "./caches.ts";
+import { resourcesHere } from "./capacity.ts";
+import { createCounts } from "./counts.ts";
+import { LiveRecord } from "./live-record.ts";
+import { Sharing } from "./sharing.ts";
+import { createShortageLog } from "./shortage-log.ts";
+import type { NodeState } from "./state.ts";
+import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
+import { Workers } from "./workers.ts";
+
+/** What the start has prepared before the state exists. */
+type Prepared = Pick<
+  NodeState,
+  "loop" | "active" | "keyFolder" | "keyReader" | "listFiles" | "authorities" | "inline" | "workerUser" | "startedAt"
+>;
+
+/** Opens what the supervisor needs for the workers, and starts none yet. `steps` gets what closes it again. */
+export function createState(
+  prepared: Prepared,
+  count: number,
+  { steps }: { readonly steps: (() => unknown)[] },
+): NodeState {
+  const { authorities, startedAt } = prepared;
+  const { loaded } = prepared.active;
+  const { config } = loaded;
+  const sessions = new LiveTable();
+  const demanding = createKnownServers(10_000);
+  const sharing = new Sharing({
+    resumption: config.resumption,
+    fleetSecret: () => fleetSecret(loaded, authorities),
+    onTicketKeys: (ticketKeys) => state.workers.tell({ kind: "ticket keys", ticketKeys }),
+    onLearned: (server, until) => learnDemanding(state, server, until),
+    learned: () => demanding.entries(),
+    onForgotten: (name) => state.workers.tell({ kind: "forget session", name }),
+    onFlush: (cache) => forget(state, cache),
+    answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
+  });
+  steps.push(() => sharing.close());
+  const history = openHistory({
+    file: join(config.dataDir, "history.db"),
+    keepAge: config.history.keep,
+    keepSessions: config.history.sessions,
+    log,
+  });
+  steps.push(() => history.close());
+  const counts = createCounts();
+  const shortages = createShortageLog(counts, log.warn.bind(log));
+  const state: NodeState = {
+    ...prepared,
+    mint: createMint(
+      authorities,
+      {
+        maxValidity: config.signing.validity,
+        shared: sharing.certificates,
+        statusUrl: config.signing.status?.url,
+      },
+      startedAt,
+    ),
+    history,
+    liveRecord: new LiveRecord(),
+    sessions,
+    demanding,
+    refusals: createRefusals(),
+    pinning: createKnownServers(10_000),
+    sharing,
+    returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
+    subscribers: new Set(),
+    counts,
+    resources: resourcesHere(),
+    reloading: Promise.resolve(),
+    watch: watchTools([], () => {}),
+    workers: new Workers(
+      count,
+      {
+        onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
+        onStatus(status, worker) {
+          counts.report(worker, status);
+          shortages.look();
+        },
+        onDeath(worker) {
+          state.counts.end(worker);
+          state.returns.leave(worker);
+          const closed = sessions.dropWorker(worker, Date.now());
+          publish(state, { opened: [], changed: [], closed });
+        },
+      },
+      { inherited: [prepared.listFiles.descriptor] },
+    ),
+  };
+  return state;
+}
+
+/** The most sessions in one answer to another node. */
+const MOST_ANSWERED = 1_000;
+/** Only the nodes of the fleet have it: the file that the configuration names, or the key of the CA that they share. */
+function fleetSecret({ sharedSecret }: Loaded, authorities: Authorities): Uint8Array {
+  if (sharedSecret !== undefined) return Buffer.from(sharedSecret);
+  return authorities.find("primary", "ecdsa").key.export({ type: "pkcs8", format: "der" });
+}
