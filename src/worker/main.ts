@@ -4,52 +4,24 @@ import { join } from "node:path";
 import { checkEngine } from "../engine/check.ts";
 import { liveContexts } from "../engine/contexts.ts";
 import { openEnds } from "../engine/end.ts";
-import { Loop } from "../engine/loop.ts";
 import { liveConnections } from "../engine/openssl-layer.ts";
-import { TrustStore } from "../engine/verify.ts";
-import { Writer } from "../engine/writer.ts";
 import { ConfigError } from "../errors.ts";
-import { carry } from "../flow/flow.ts";
-import { createContextCache } from "../legs/contexts.ts";
-import { createFtpSessions } from "../legs/ftp-sessions.ts";
-import type { RememberedSession } from "../legs/server-session.ts";
 import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
 import { postStation } from "../linux/netns-station.ts";
 import { becomeUser } from "../linux/privileges.ts";
 import { allowInspection, forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
-import type { CacheName, FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
-import { createIssuedCache } from "../pki/issue/issued.ts";
-import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
-import { createVerifiedCache } from "../pki/verify/judge.ts";
-import { createKnownServers } from "../policy/known-servers.ts";
-import { ServerSessions } from "../resumption/server-sessions.ts";
-import { createWorkerSessions } from "../resumption/worker-sessions.ts";
-import { Ledger } from "../sessions/ledger.ts";
-import { createToolTraffic } from "../tools/chain.ts";
-import { createReturns } from "../tools/returns.ts";
-import { createAdmission } from "./admission.ts";
-import { createMintChannel } from "./mint-channel.ts";
+import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
+import { cacheCounts, flushCaches } from "./caches.ts";
+import { createState } from "./first-state.ts";
 import { applySetup } from "./setup.ts";
 import type { WorkerState } from "./state.ts";
-import { createTurns } from "./turns.ts";
 
 /**
  * A worker: it accepts connections and carries whole sessions. Its parent, the supervisor, sends it its setup and gets
  * reports about its sessions. The supervisor holds the CA keys; this process never sees them.
  */
 
-const LIMITS = {
-  issued: 4_000,
-  contexts: 2_000,
-  demanding: 10_000,
-  pinning: 10_000,
-  offering: 10_000,
-  verified: 2_000,
-  revocation: 10_000,
-} as const;
-/** How many clients' TLS sessions this worker keeps itself. The supervisor's cache for all workers has more. */
-const OWN_SESSIONS = 2_000;
 /** ms between two reports of changed sessions, and between two reports of this worker's status. */
 const SESSIONS_INTERVAL = 250;
 const STATUS_INTERVAL = 1_000;
@@ -95,7 +67,7 @@ async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   checkEngine();
   keepCalls(setup);
   await giveUpRights(setup);
-  const state = createState(setup);
+  const state = createState(setup, tell);
   await applySetup(state, setup);
   state.timers.push(
     setInterval(() => void tellSessions(state), SESSIONS_INTERVAL),
@@ -124,66 +96,6 @@ function keepCalls({ config: { dataDir }, worker }: WorkerSetup): void {
   } catch (error) {
     log.warn({ err: error }, "Cannot keep a record of the calls into OpenSSL; a crash will not name the last one");
   }
-}
-
-/** A worker's state before its first setup is applied: nothing is open. */
-function createState(setup: WorkerSetup): WorkerState {
-  const { sessions } = setup.config.resumption;
-  const serverSessions = Math.ceil(sessions / setup.workers);
-  const servers = new ServerSessions<RememberedSession>(serverSessions);
-  const own = Math.min(OWN_SESSIONS, sessions);
-  const { clients, settle, forget } = createWorkerSessions(setup.resumption.secret, own, {
-    put: (name, sealed, until) => tell({ kind: "put session", name, sealed, until }),
-    find: (name, request) => tell({ kind: "find session", name, request }),
-    forget: (name) => tell({ kind: "forget session", name }),
-  });
-  const demanding = createKnownServers(LIMITS.demanding);
-  for (const [server, until] of setup.demanding) demanding.learn(server, until);
-  const pinning = createKnownServers(LIMITS.pinning);
-  for (const [server, until] of setup.pinning) pinning.learn(server, until);
-  const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
-  const loop = new Loop();
-  loop.report = ({ message }) => log.warn(message);
-  const state: WorkerState = {
-    tell,
-    ledger: new Ledger(setup.worker),
-    loop,
-    writer: new Writer(),
-    trust: new TrustStore([]),
-    contexts: createContextCache(LIMITS.contexts),
-    listTables: new Map(),
-    issued: createIssuedCache(LIMITS.issued, mint.ask),
-    verified: createVerifiedCache(LIMITS.verified),
-    revocation: createRevocationCache(LIMITS.revocation),
-    demanding,
-    pinning,
-    offering: createKnownServers(LIMITS.offering),
-    sessions: { clients, servers },
-    ftp: createFtpSessions(createKnownServers(LIMITS.offering), servers, (shared) => {
-      if (setup.workers > 1) void tell({ kind: "ftp session", shared });
-    }),
-    tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
-    // The node is there before the first arrival: `applySetup` opens the listeners last.
-    admission: createAdmission(
-      (arrival) => carry(arrival, state.node!),
-      (arrival) => state.live.get(arrival)?.record.lastActivity ?? 0,
-    ),
-    live: new WeakMap(),
-    setup,
-    node: undefined,
-    feeds: [],
-    listeners: new Map(),
-    tools: new Map(),
-    traffic: createToolTraffic(setup.failedTools),
-    returns: createReturns(loop, setup.workers === 1, tell),
-    turns: createTurns(),
-    mint,
-    settle,
-    forgetSession: forget,
-    serverSessions,
-    timers: [],
-  };
-  return state;
 }
 
 function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined): void {
@@ -220,7 +132,7 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       traffic.setHealth(message.name, message.up, message.reason);
       break;
     case "flush":
-      flush(state, message.cache);
+      flushCaches(state, message.cache);
       break;
     case "owner":
     case "expected":
@@ -233,22 +145,6 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
     default:
       message satisfies never;
   }
-}
-
-function flush(state: WorkerState, wanted: CacheName | undefined): void {
-  const { issued, contexts, verified, revocation, demanding, pinning } = state;
-  const { clients, servers } = state.sessions;
-  const caches = {
-    issued,
-    contexts,
-    verified,
-    revocation,
-    demanding,
-    pinning,
-    sessions: clients,
-    "server-sessions": servers,
-  };
-  for (const [name, cache] of Object.entries(caches)) if (wanted === undefined || wanted === name) cache.flush();
 }
 
 async function tellSessions({ ledger }: WorkerState): Promise<void> {
@@ -276,31 +172,9 @@ function tellStatus(state: WorkerState): Promise<void> {
       sessions: traffic.sessions(tool.name),
       strangers: tool.counters().strangers,
     })),
-    caches: cachesOf(state),
+    caches: cacheCounts(state),
   };
   return tell({ kind: "status", status });
-}
-
-function cachesOf(state: WorkerState): WorkerStatus["caches"] {
-  const { issued, contexts, verified, revocation, demanding, pinning, tickets, serverSessions } = state;
-  const { clients, servers } = state.sessions;
-  const cache = (
-    name: CacheName,
-    limit: number,
-    { size, hits = 0, misses = 0 }: { size: number; hits?: number; misses?: number },
-  ) => ({ name, size, limit, hits, misses });
-  return [
-    cache("issued", LIMITS.issued, issued),
-    cache("contexts", LIMITS.contexts, contexts),
-    cache("verified", LIMITS.verified, verified),
-    cache("revocation", LIMITS.revocation, revocation),
-    cache("demanding", LIMITS.demanding, demanding),
-    cache("pinning", LIMITS.pinning, pinning),
-    cache("server-sessions", serverSessions, servers),
-    // The supervisor reports how many there are: it has the sessions of all workers, and makes the ticket keys.
-    cache("sessions", 0, { hits: clients.hits, misses: clients.misses, size: 0 }),
-    cache("tickets", 0, { hits: tickets.hits, misses: tickets.misses, size: 0 }),
-  ];
 }
 
 /** Ends this process. It accepts no more connections; live sessions have the drain time to end, then they are reset. */
