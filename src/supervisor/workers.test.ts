@@ -201,6 +201,9 @@ test("A worker's last messages are handled before its end", async (t) => {
   const port = await freePort();
   const { workers, heard } = await start(t, setupWith([port]));
   for (let at = 0; at < 40; at += 1) assert.equal(await knock(port), "open");
+  // The kernel has accepted the connections, but a busy worker may have none of them yet.
+  await until("a session", () => heard.includes("sessions"));
+  for (let at = 0; at < 40; at += 1) assert.equal(await knock(port), "open");
   await workers.stop(0);
   for (const worker of [0, 1]) assert.ok(heard.includes(`death of ${worker}`));
   const last = heard.lastIndexOf("sessions");
