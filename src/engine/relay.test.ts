@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
+import { until as eventually } from "../../test/processes.ts";
 import type { End } from "./end.ts";
 import { END } from "./layer.ts";
 import { SCRATCH } from "./loop.ts";
@@ -48,6 +49,32 @@ function recorder(): Tap & { readonly log: string[]; readonly bytes: Record<"cli
     reset: (from) => void log.push(`${from} reset`),
     pressure: () => undefined,
   };
+}
+
+/** A connection as the side that sends sees it. */
+type Ports = readonly [from: number, to: number];
+
+/** Whether the receiver has closed its window, so that the sender's kernel only probes it: timer 4 of proc_net_tcp. */
+function isShut(ports: Ports): boolean {
+  const [from, to] = ports.map((port) => port.toString(16).toUpperCase().padStart(4, "0"));
+  return new RegExp(` \\w+:${from} \\w+:${to} \\w+ \\S+ 04:`).test(readFileSync("/proc/net/tcp", "latin1"));
+}
+
+/**
+ * Resolves once nothing more comes from this side, because the receiver does not read. `turn` carries something the other way, which
+ * shows that the relay has run in between.
+ */
+async function standstill(
+  meter: Meter,
+  from: "fromClient" | "fromServer",
+  ways: readonly Ports[],
+  turn: () => Promise<unknown>,
+): Promise<void> {
+  await eventually("a relay at a standstill", async () => {
+    const before = meter[from];
+    await turn();
+    return meter[from] === before && ways.every(isShut);
+  });
 }
 
 for (const [way, taps] of [
@@ -112,15 +139,19 @@ for (const [way, taps] of [
   });
 
   test(`A peer that does not read holds the other back (${way})`, async (t) => {
-    const { client, server, meter } = await between(t, { taps: taps() });
+    const { client, server, ends, meter } = await between(t, { taps: taps() });
     // Nobody reads at the server: what passes is bounded by the kernel's buffers, whatever the client wants to send.
     const bytes = randomBytes(64 * MIB);
     client.end(bytes);
-    let before = -1;
-    for (; meter.fromClient !== before; await new Promise((resolve) => setTimeout(resolve, 300))) {
-      before = meter.fromClient;
-    }
-    assert.ok(before < 32 * MIB, `${before} bytes were taken`);
+    const ways = [
+      [client.localPort!, client.remotePort!],
+      [ends[1].local()!.port, server.localPort!],
+    ] as const;
+    await standstill(meter, "fromClient", ways, () => {
+      server.write(".");
+      return once(client.resume(), "data");
+    });
+    assert.ok(meter.fromClient < 32 * MIB, `${meter.fromClient} bytes were taken`);
     assert.equal(await digest(server), createHash("sha256").update(bytes).digest("hex"));
   });
 }
@@ -231,13 +262,18 @@ async function betweenEnds(t: TestContext, options: Partial<RelayOptions> = {}) 
 const TIME = { timeout: 10_000, late: "It did not come" };
 const isReset = (end: End) => until([end], () => end.isReset || undefined, TIME);
 
-/** Writes until nothing more is taken, by the kernel and by the relay. */
-async function fill(end: End, meter: Meter): Promise<void> {
-  for (let before = -1; ; before = meter.fromClient + meter.fromServer) {
-    while (end.flush()) end.write(end.loop.scratchAt, SCRATCH);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    if (before === meter.fromClient + meter.fromServer && !end.flush()) return;
-  }
+/** Has this side write until nothing more is taken, by the kernel and by the relay. */
+async function fill(
+  { client, server, near, far, meter }: Awaited<ReturnType<typeof betweenEnds>>,
+  side: "client" | "server",
+): Promise<void> {
+  const [from, through, to] = side === "client" ? [client, far, server] : [server, near, client];
+  const ways = [from, through].map((end) => [end.local()!.port, end.remote()!.port] as const);
+  await standstill(meter, side === "client" ? "fromClient" : "fromServer", ways, async () => {
+    while (from.flush()) from.write(from.loop.scratchAt, SCRATCH);
+    await writeAll(to, Buffer.from("."));
+    await readBytes(from, 1);
+  });
 }
 
 for (const [way, taps] of [
@@ -286,18 +322,18 @@ for (const [way, taps] of [
     });
 
     test(says("A reset while the other does not read is carried as soon as it reads"), async (t) => {
-      const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
-      const over = begin();
-      await fill(peers[first], peers.meter);
+      const peers = await betweenEnds(t, { taps: taps() });
+      const over = peers.begin();
+      await fill(peers, first);
       peers[first].reset();
       await readToEnd(peers[second]);
       assert.equal((await over)[`${first}Left`], "reset");
     });
 
     test(says("A reset of one that does not read reaches the one that sends"), async (t) => {
-      const { begin, ...peers } = await betweenEnds(t, { taps: taps() });
-      const over = begin();
-      await fill(peers[first], peers.meter);
+      const peers = await betweenEnds(t, { taps: taps() });
+      const over = peers.begin();
+      await fill(peers, first);
       peers[second].reset();
       await isReset(peers[first]);
       assert.equal((await over)[`${second}Left`], "reset");
@@ -384,9 +420,10 @@ test("What was put back before the relay began goes first, past the taps, and is
 });
 
 test("A server that has ended and never reads what the client left does not hold the session forever", async (t) => {
-  const { client, server, near, far, meter, begin } = await betweenEnds(t, { idle: 500 });
+  const peers = await betweenEnds(t, { idle: 500 });
+  const { server, near, far, begin } = peers;
   const over = begin();
-  await fill(client, meter);
+  await fill(peers, "client");
   server.fin();
   await over;
   assert.deepEqual([near.isOpen, far.isOpen], [false, false]);
