@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startClearline } from "./clearline.ts";
+import { carryingHaproxy } from "./haproxy.ts";
 import type { Origin } from "./origin.ts";
 import { freePort, listening, type Program, start, WORKSHOP } from "./processes.ts";
 
@@ -8,21 +9,7 @@ import { freePort, listening, type Program, start, WORKSHOP } from "./processes.
 export async function startWithProxyTool(origin: Origin, port: number, target: number): Promise<Program> {
   const [there, back] = [await freePort(), await freePort()];
   const file = join(WORKSHOP, `haproxy-${there}.cfg`);
-  writeFileSync(
-    file,
-    `defaults
-  mode tcp
-  timeout connect 10s
-  timeout client 10m
-  timeout server 10m
-frontend tool
-  bind 127.0.0.1:${there} accept-proxy
-  unique-id-format %[fc_pp_unique_id]
-  default_backend node
-backend node
-  server clearline 127.0.0.1:${back} send-proxy-v2 proxy-v2-options unique-id
-`,
-  );
+  writeFileSync(file, carryingHaproxy(there, back));
   const haproxy = start(`haproxy ${there}`, "haproxy", ["-db", "-f", file]);
   await listening(haproxy, there);
   const tool = {

@@ -1,11 +1,12 @@
-import { existsSync, openSync, writeFileSync } from "node:fs";
+import { existsSync, openSync } from "node:fs";
 import net from "node:net";
-import { join } from "node:path";
+import { carryingHaproxy } from "../bench/haproxy.ts";
 import { addTool, buildCrossings, type Crossing, layCable } from "../bench/hosts.ts";
 import { enter } from "../src/linux/netns.ts";
 import { enterNamespace } from "../src/linux/syscalls.ts";
 import { DOMAIN } from "./pki.ts";
-import { accepts, freePort, killChildren, scratch, start } from "./processes.ts";
+import { accepts, freePort, killChildren } from "./processes.ts";
+import { haproxyWith } from "./tools/proxies.ts";
 
 /**
  * What a soak has around its node where it may: a client's and a server's network with the node between them, a tool in the wire, HAProxy
@@ -56,7 +57,7 @@ export async function buildNetwork(): Promise<SoakNetwork> {
   layCable(crossing.node, "clt-mon", "clt-ids");
   enter(crossing.node.namespace!);
   const [there, back, pcap] = [await freePort(), await freePort(), await freePort()];
-  await startHaproxy(there, back);
+  await haproxyWith({ port: there, back }, carryingHaproxy(there, back));
   // A busy machine is no failed tool.
   const heartbeat = { timeout: "20s", retries: 10 };
   return {
@@ -82,34 +83,9 @@ export async function buildNetwork(): Promise<SoakNetwork> {
     ],
     async read() {
       await accepts(pcap);
-      const again = () => {
-        const socket = net.connect(pcap, "127.0.0.1").on("error", () => undefined);
-        socket.resume().unref();
-      };
-      again();
+      const reader = net.connect(pcap, "127.0.0.1").on("error", () => undefined);
+      reader.resume().unref();
     },
     leave,
   };
-}
-
-async function startHaproxy(port: number, back: number): Promise<void> {
-  const file = join(scratch(), "haproxy.cfg");
-  writeFileSync(
-    file,
-    `defaults
-  mode tcp
-  maxconn 20000
-  timeout connect 30s
-  timeout client 10m
-  timeout server 10m
-frontend tool
-  bind 127.0.0.1:${port} accept-proxy
-  unique-id-format %[fc_pp_unique_id]
-  default_backend node
-backend node
-  server clearline 127.0.0.1:${back} send-proxy-v2 proxy-v2-options unique-id
-`,
-  );
-  start(HAPROXY, ["-db", "-f", file]);
-  await accepts(port);
 }

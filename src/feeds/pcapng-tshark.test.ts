@@ -20,6 +20,18 @@ after(() => rmSync(directory, { recursive: true, force: true }));
 
 const skip = spawnSync("tshark", ["--version"]).error === undefined ? false : "needs tshark";
 
+const OPTIONS = {
+  directory,
+  rotate: 1e9,
+  keep: 9,
+  worker: 0,
+  workers: 1,
+  flows: ["decrypted"],
+  ports: {},
+  segment: "offload",
+  log: pino({ level: "silent" }),
+} as const;
+
 const CHECKSUMS = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
 /** Port 443 is TLS for Wireshark. Its HTTP dissector also knows HTTP/2 by its preface. */
 const AS_HTTP = ["-d", "tcp.port==443,http"];
@@ -35,18 +47,7 @@ function dissect(file: string, options: string[], filter: string, ...fields: str
 
 /** Runs `talk` with the server through the relay, and answers the file that the feed wrote. */
 async function capture(server: net.Server, name: string, talk: (origin: string) => Promise<void>): Promise<string> {
-  const feed = await createPcapngFeed({
-    name,
-    directory,
-    rotate: 1e9,
-    keep: 9,
-    worker: 0,
-    workers: 1,
-    flows: ["decrypted"],
-    ports: {},
-    segment: "offload",
-    log: pino({ level: "silent" }),
-  });
+  const feed = await createPcapngFeed({ ...OPTIONS, name });
   const target = await listen(server);
   const relay = net.createServer((client) => relayInto(feed, client, target));
   const port = await listen(relay);
@@ -81,18 +82,7 @@ function relayInto(feed: Feed, client: net.Socket, target: number): void {
 
 for (const segment of ["mtu", "offload"] as const) {
   test(`With segment: ${segment}, tshark finds nothing missing, over IPv4 and IPv6`, { skip }, async () => {
-    const feed = await createPcapngFeed({
-      name: `sums-${segment}`,
-      directory,
-      rotate: 1e9,
-      keep: 9,
-      worker: 0,
-      workers: 1,
-      flows: ["decrypted"],
-      ports: {},
-      segment,
-      log: pino({ level: "silent" }),
-    });
+    const feed = await createPcapngFeed({ ...OPTIONS, name: `sums-${segment}`, segment });
     for (const address of ["198.51.100.20", "2001:db8::5"]) {
       const flow = feed.open({ ...SESSION, server: { address, port: 8000 } }, Date.now());
       for (let length = 0; length < 100; length++)
@@ -115,9 +105,8 @@ for (const segment of ["mtu", "offload"] as const) {
 test("Every rotated file has sessions that tshark accepts, from a handshake that is marked as made up", {
   skip,
 }, async () => {
-  const options = { name: "rotated", directory, rotate: 12_000, keep: 99, worker: 0, workers: 1 };
-  const log = pino({ level: "silent" });
-  const feed = await createPcapngFeed({ ...options, flows: ["decrypted"], ports: { 443: 80 }, segment: "mtu", log });
+  const options = { name: "rotated", rotate: 12_000, keep: 99, ports: { 443: 80 }, segment: "mtu" } as const;
+  const feed = await createPcapngFeed({ ...OPTIONS, ...options });
   const flow = feed.open(SESSION, Date.now());
   for (let round = 0; round < 12; round++) {
     flow.data("client", Buffer.from(`GET /${round} HTTP/1.1\r\nHost: a.example\r\n\r\n`));
