@@ -310,6 +310,14 @@ test("A plain HTTP request to a proxy is relayed as such, and nothing is read be
   assert.equal(record.protocol, "http");
 });
 
+test("Plain HTTP to a proxy is carried request by request where the network phase bypasses its server", async () => {
+  const onNetwork = () => verdict("bypass", "network");
+  const { steps, record } = await runSession({ locate: () => HTTP, onNetwork });
+  assert.ok(steps.includes("tools.connect bypassed"));
+  assert.ok(steps.includes("requests.open client and server for server.test port 443, rewriting"));
+  assert.deepEqual([record.verdict, record.phase], ["bypass", "network"]);
+});
+
 test("A plain HTTP request to a host that is dropped is refused before the host is resolved", async () => {
   const { steps } = await runSession({ locate: () => HTTP, onNotTls: () => verdict("drop", "sni") });
   assert.deepEqual(steps, [

@@ -89,13 +89,14 @@ async function begin(story: Story): Promise<string> {
   if (unwanted) return refuseArrival(story, unwanted);
   if (onNetwork) noteVerdict(session, onNetwork);
   const client = await welcome(story);
-  if (onNetwork?.action === "bypass")
-    return bypassOnNetwork(story, client, server, onNetwork, { endpoint, host: connectHost });
+  const bypassed = onNetwork?.action === "bypass";
+  // A proxy's requests are rewritten, and told apart by their hosts, all the same.
+  if (bypassed && !http) return bypassOnNetwork(story, client, server, onNetwork, { endpoint, host: connectHost });
   const redial = () => arrival.dial([endpoint.address], endpoint.port);
   const layer = { client, server, endpoint, facts, destination, redial, tunnels: 0, afterConnect: false };
   if (http) {
     const { host, port } = destination;
-    const requests = { aim: { host, port }, rewrites: true };
+    const requests = { aim: { host, port }, rewrites: true, bypassed };
     return goOn(story, await carryRequests(story, layer, requests));
   }
   return identify(story, layer, onNetwork);

@@ -59,20 +59,22 @@ export interface Requests {
   readonly rewrites: boolean;
   /** Where the requests go, however they name their hosts. Of a proxy the next request says it. */
   readonly destination?: Destination;
+  /** The network phase has decided on bypass. */
+  readonly bypassed?: boolean;
 }
 
 /** Carries requests that policy lets pass, until the client leaves or goes on with one that is another session's. */
 export async function carryRequests(
   story: Story,
   layer: Layer,
-  { aim, rewrites, destination }: Requests,
+  { aim, rewrites, destination, bypassed = false }: Requests,
 ): Promise<ConversationOutcome> {
   const { node, session } = story;
   const { client, server, endpoint, facts } = layer;
   const { tools } = node.policy.verdictSoFar(factsOf(facts, aim.host));
-  noteNotTls(session);
+  if (!bypassed) noteNotTls(session);
   const flow: RelayedFlow = {
-    flow: "notTls",
+    flow: bypassed ? "bypassed" : "notTls",
     server: endpoint,
     host: aim.host,
     alpn: "http/1.1",

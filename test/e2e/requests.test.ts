@@ -56,7 +56,8 @@ async function openWeb(name: string): Promise<Web> {
     socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
     socket.pipe(socket);
   });
-  server.listen(0, "127.0.0.1");
+  // On 127.0.0.3, too, which a rule bypasses.
+  server.listen(0, "0.0.0.0");
   await once(server, "listening");
   return { name, port: (server.address() as net.AddressInfo).port, server, asked };
 }
@@ -124,6 +125,7 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
             rules: [
               { name: "no such host", match: { host: "*.forbidden.test" }, action: "drop" },
               { name: "no tool", match: { host: "past.test" }, action: "decrypt", tools: [] },
+              { name: "not looked at", match: { server: "127.0.0.3" }, action: "bypass" },
             ],
           },
         },
@@ -197,6 +199,19 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
         (await node.sessions({ host: "www.forbidden.test" })).find(({ start }) => start >= begin),
       );
       assert.partialDeepStrictEqual(session, { protocol: "http", verdict: "drop", rule: "no such host" });
+    });
+
+    test("A server that is bypassed by its address gets the requests for itself alone, as an origin server does", async () => {
+      const [fromA, fromB] = [a!.asked.length, b!.asked.length];
+      const server = `127.0.0.3:${a!.port}`;
+      const bypassed = `GET http://${server}/1 HTTP/1.1\r\nHost: ${server}\r\n\r\n`;
+      const forbidden = "GET http://www.forbidden.test/ HTTP/1.1\r\nHost: www.forbidden.test\r\n\r\n";
+      assert.deepEqual(statuses(await say("explicit", bypassed + get(b, "/2") + forbidden)), [200, 200, 403]);
+      assert.deepEqual([since(a, fromA), since(b, fromB)], [["/1"], ["/2"]]);
+      const session = await until("the bypassed session", async () =>
+        (await node.sessions({ verdict: "bypass" })).find(({ server }) => server?.address === "127.0.0.3"),
+      );
+      assert.partialDeepStrictEqual(session, { protocol: "http", phase: "network", rule: "not looked at" });
     });
 
     for (const [title, request] of [
