@@ -14,6 +14,8 @@ export interface OtherHost {
   readonly certificateRefused: boolean;
 }
 
+type KnownOfHost = Pick<Facts, keyof OtherHost>;
+
 /**
  * Of a certificate's names, those whose sessions the policy would treat as this one: with the same verdict, by the same rule, through
  * the same tools. A client that has a decrypted connection to one host uses it for every host that the certificate is for
@@ -26,22 +28,31 @@ export function namesAlike(
   learnt: (host: string) => OtherHost,
 ): readonly string[] | undefined {
   const names = facts.certificate?.names ?? [];
-  const wanted = treatmentOf(judge(facts));
+  let wanted: Verdict | undefined;
+  const isTreatedAlike = (other: Facts): boolean => {
+    wanted ??= judge(facts);
+    return isSameTreatment(judge(other), wanted);
+  };
+  // Hosts that the same entries match are judged alike: of thousands of names few differ from the one that was asked for.
+  const keyOf = (host: string, { clientCertificateDemanded, certificateRefused }: KnownOfHost): string =>
+    `${clientCertificateDemanded === true} ${certificateRefused === true} ${order.late.selected(host)}`;
+  const own = hostOf(facts);
   const known = new Map<string, boolean>();
   const isAlike = (host: string): boolean => {
+    if (host === own) return true;
+    if (own !== undefined && known.size === 0) known.set(keyOf(own, facts), true);
     const other = learnt(host);
-    // Hosts that the same entries match are judged alike: of thousands of names few differ.
-    const key = `${JSON.stringify(other)} ${order.late.selected(host)}`;
+    const key = keyOf(host, other);
     const before = known.get(key);
     if (before !== undefined) return before;
     const connectHost = facts.connectHost ? host : facts.connectHost;
-    const alike = treatmentOf(judge({ ...facts, sni: host, connectHost, ...other })) === wanted;
+    const alike = isTreatedAlike({ ...facts, sni: host, connectHost, ...other });
     known.set(key, alike);
     return alike;
   };
   const stays = (name: string): boolean => {
     const host = canonicalHost(name);
-    if (readAddress(host)) return isAddressAlike(judge, facts, host, wanted);
+    if (readAddress(host)) return isAddressAlike(facts, host, isTreatedAlike);
     if (!host.startsWith("*.")) return isAlike(host);
     const below = order.late.hostsBelow(host.slice(2), MOST_BELOW + 1);
     return below.length <= MOST_BELOW && isAlike(host) && below.every(isAlike);
@@ -50,12 +61,19 @@ export function namesAlike(
   return alike.length === names.length ? undefined : alike;
 }
 
-/** Another address of the server's; a client asks for it without SNI. */
-function isAddressAlike(judge: (facts: Facts) => Verdict, facts: Facts, address: string, wanted: string): boolean {
-  if (!facts.server || facts.server.address === address) return true;
-  return treatmentOf(judge({ ...facts, server: { ...facts.server, address } })) === wanted;
+/** The only host by which the session was judged; undefined: the client named none, or two. */
+function hostOf({ sni, connectHost }: Facts): string | undefined {
+  const host = sni ? canonicalHost(sni) : undefined;
+  return connectHost && canonicalHost(connectHost) !== host ? undefined : host;
 }
 
-function treatmentOf({ action, rule, tools, alpn }: Verdict): string {
-  return JSON.stringify([action, rule, tools, alpn]);
+/** Another address of the server's; a client asks for it without SNI. */
+function isAddressAlike(facts: Facts, address: string, isTreatedAlike: (other: Facts) => boolean): boolean {
+  if (!facts.server || facts.server.address === address) return true;
+  return isTreatedAlike({ ...facts, server: { ...facts.server, address } });
+}
+
+/** Verdicts of one rule have the same list of tools. */
+function isSameTreatment(one: Verdict, other: Verdict): boolean {
+  return one.action === other.action && one.rule === other.rule && one.tools === other.tools && one.alpn === other.alpn;
 }
