@@ -191,6 +191,18 @@ const CASES: [title: string, lines: Line[], rules: Partial<ExchangeRules>, expec
     { certificate: "may" },
     /showed no certificate/,
   ],
+  [
+    "Neither is one that begins with data",
+    script(">", FIRST, "<", EARLY),
+    { certificate: "must" },
+    /are not a ServerHello/,
+  ],
+  [
+    "Nor one that chooses TLS 1.3, which the client did not offer",
+    script(">", FIRST, "<", serverHello(0x0304), "<", EARLY),
+    { certificate: "must" },
+    /showed no certificate/,
+  ],
   ["In TLS 1.3 it is encrypted", script(">", FIRST, "<", serverHello(0x0304)), { certificate: "may" }, "settled"],
   [
     "A server of SSL 2.0 answers its client as it likes",

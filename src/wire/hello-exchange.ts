@@ -99,7 +99,7 @@ export class HelloExchange {
   }
 
   #judgeServer(item: PlaintextItem): void {
-    const { isForbidden, beyondNode, hello } = this.#rules;
+    const { isForbidden, beyondNode, certificate, hello } = this.#rules;
     if (this.#awaitsCertificate) {
       this.#readCertificate(item);
       return;
@@ -110,7 +110,7 @@ export class HelloExchange {
       return;
     }
     // A server of SSL 2.0 answers in a format of its own.
-    if ((isForbidden || beyondNode) && hello.versions[0] !== SSLV2)
+    if ((isForbidden || beyondNode || certificate) && hello.versions[0] !== SSLV2)
       throw broken("The server's first bytes are not a ServerHello", "server");
     this.#isSettled = true;
   }
@@ -118,13 +118,14 @@ export class HelloExchange {
   #judgeServerHello(body: Buffer): void {
     const chosen = this.#read(body);
     const { version, retry } = chosen;
+    const { certificate } = this.#rules;
     if (this.#rules.isForbidden?.(version)) {
       throw broken(`The server chose ${nameVersion(version)}, which policy does not bypass`, "server");
     }
     if (this.#rules.beyondNode && canDo(chosen))
       throw broken("The server chose what it had refused to this node before", "server");
     if (!retry) {
-      this.#awaitsCertificate = this.#rules.certificate !== undefined && version <= VERSIONS["TLSv1.2"];
+      this.#awaitsCertificate = certificate === "must" || (certificate === "may" && version <= VERSIONS["TLSv1.2"]);
       this.#isSettled = !this.#awaitsCertificate;
       return;
     }
