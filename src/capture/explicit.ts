@@ -95,8 +95,11 @@ async function readHead(
     return reading.kind === "more" ? undefined : reading;
   };
   try {
-    const { answer: request } = await readUntil({ client }, judge, { silence: hello, gap: hello });
-    if (request === undefined) throw new NetworkError("The client left before it asked for anything", "ECONNRESET");
+    const { answer: request, client: asked } = await readUntil({ client }, judge, { silence: hello, gap: hello });
+    if (request === undefined) {
+      if (asked.length > 0) answerRequest(client, 400, "The client left before the end of its head");
+      throw new NetworkError("The client left before it asked for anything", "ECONNRESET");
+    }
     const { sighting } = first;
     if (request.kind === "head") return { head: request, header: sighting.kind === "header" ? sighting : undefined };
     if (request.kind === "tls") {

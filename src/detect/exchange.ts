@@ -73,6 +73,13 @@ export class Exchange {
     return this.#sides.client.known > 0;
   }
 
+  /** The client's last bytes, of which more were needed. Answers whether they are half a head, which is another session's. */
+  breakOff(bytes: Buffer): boolean {
+    // An empty line may follow the last request.
+    if (this.isHeadOpen && bytes.toString("latin1").trim() !== "") this.#isLeaving = true;
+    return this.#isLeaving;
+  }
+
   /** The side's next step may replace the bytes that it begins with. */
   mayReplace(side: Side): boolean {
     return this.#rewrites && side === "client" && this.#sides.client.chunks === undefined;

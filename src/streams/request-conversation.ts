@@ -96,8 +96,10 @@ export class RequestConversation {
           end.ungated = step.length;
           return { drop: step.drop, by: step.by };
         case "more":
-          // Nobody can do anything with half a head, but it must not look as if it was never sent.
-          return isLast ? bytes.length : passed;
+          if (!isLast) return passed;
+          // Some servers take the end of the connection for the end of a head: it is refused like any other bad one.
+          if (side === "server" || !this.#exchange.breakOff(bytes.subarray(passed))) return bytes.length;
+          break;
         case "through":
           for (const one of Object.values(this.#ends)) open(one);
           this.onThrough?.();

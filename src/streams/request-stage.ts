@@ -58,7 +58,7 @@ export function createRequestStage({ timeouts: { hello }, limits }: RequestSetti
       const sight = await sightFirst(client, server);
       if (sight === "no") return { kind: "other" };
       if (sight === "unlikely") return { kind: "undecided" };
-      return (await readFirst(client, hello, limits)) ?? { kind: "other" };
+      return readFirst(client, hello, limits);
     },
     open: (client, answering, aim, rewrites) =>
       new RequestConversation(new Exchange(aim, { limits, rewrites }), client, answering, hello),
@@ -101,8 +101,7 @@ function guardWord(client: End): void {
   };
 }
 
-/** Undefined: the client left before the head's end. */
-async function readFirst(client: End, gap: number, limits: RequestLimits): Promise<FirstRequest | undefined> {
+async function readFirst(client: End, gap: number, limits: RequestLimits): Promise<FirstRequest> {
   const reader = createRequestHeadReader(limits, "any");
   const judge = (_side: Side, bytes: Buffer): Exclude<RequestHeadSighting, { kind: "more" }> | undefined => {
     const reading = reader.push(bytes);
@@ -110,8 +109,10 @@ async function readFirst(client: End, gap: number, limits: RequestLimits): Promi
   };
   try {
     const { answer } = await readUntil({ client }, judge, { silence: gap, gap });
-    if (answer?.kind === "tls") return { kind: "other" };
-    if (answer?.kind !== "head" || !answer.isAmbiguous) return answer;
+    // Some servers take the end of the connection for the end of the head.
+    if (!answer) return { kind: "bad", status: 400, message: "The client left before the end of its head" };
+    if (answer.kind === "tls") return { kind: "other" };
+    if (answer.kind !== "head" || !answer.isAmbiguous) return answer;
     return { kind: "bad", status: 400, message: "The request's target and its Host field name different hosts" };
   } catch (error) {
     if (error instanceof NetworkError && error.code === "ETIMEDOUT") answerRequest(client, 408, error.message);

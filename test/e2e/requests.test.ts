@@ -252,6 +252,39 @@ for (const through of ["nothing", "HAProxy as a tool"] as const) {
       assert.deepEqual(since(a, before), []);
     });
 
+    test("A head that ends with the client's connection reaches no server: some take the end of the connection for its end", async () => {
+      const half = "GET /half HTTP/1.1\r\nHost: www.forbidden.test\r\n";
+      let [heard, open] = ["", 0];
+      const server = net.createServer((socket) => {
+        open += 1;
+        socket.on("data", (bytes) => {
+          heard += bytes;
+          if (heard.endsWith("\r\n\r\n")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        });
+        socket.on("error", () => {});
+        socket.on("close", () => (open -= 1));
+      });
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address() as net.AddressInfo;
+      try {
+        for (const way of ["explicit", "tunnel"] as const)
+          for (const before of [[], [plain("/ok", "ok.test")]]) {
+            const to = `127.0.0.1:${port}`;
+            const absolute = (text: string) => text.replace(" /", ` http://${to}/`);
+            const text = [...before, half].map(way === "explicit" ? absolute : (one) => one).join("");
+            const socket =
+              way === "explicit" ? net.connect(node.proxy, "127.0.0.1") : (await connectThrough(node.proxy, to)).socket;
+            socket.end(text);
+            assert.deepEqual(statuses((await readAll(socket)).toString()), [...before.map(() => 200), 400], way);
+          }
+        await until("the ends at the server", async () => open === 0);
+        assert.doesNotMatch(heard, /half/);
+      } finally {
+        server.close();
+      }
+    });
+
     test("A request to a forwarding port is judged by its Host, also in pieces and behind others", async () => {
       const before = a!.asked.length;
       const dropped = plain("/dropped", "WWW.forbidden.test.:80");
