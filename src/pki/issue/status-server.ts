@@ -69,6 +69,8 @@ export async function openStatusServer(
     const { code } = error as NodeJS.ErrnoException;
     throw new ConfigError("signing.status.address", `Cannot listen on ${host} port ${port}: ${code}`, { cause: error });
   }
+  // A later error, such as a shortage of memory, costs one connection, not the supervisor.
+  server.on("error", () => {});
   return {
     async close() {
       server.close();
