@@ -38,7 +38,7 @@ export function createRevocationCache(limit: number): RevocationCache {
   const certificates = new Cache<CertificateStatus>({ entries: limit, bytes: MAX_STATUSES, sizeOf: sizeOfStatus });
   const lists = new Cache<RevocationList>({ entries: limit, bytes: MAX_LISTS, sizeOf: ({ bytes }) => bytes });
   const issuers = new Cache<readonly Buffer[]>({ entries: limit, bytes: MAX_ISSUERS, sizeOf: sizeOfIssuers });
-  const staples = new Cache<KeptStaple>({ entries: limit, bytes: MAX_STAPLES, sizeOf: ({ bytes }) => bytes.length });
+  const staples = new Cache<KeptStaple>({ entries: limit, bytes: MAX_STAPLES, sizeOf: sizeOfStaple });
   const failures = createFailures();
   return {
     ...{ chains, certificates, lists, issuers, staples, failures, hits: 0, misses: 0 },
@@ -58,6 +58,10 @@ export function createRevocationCache(limit: number): RevocationCache {
 
 function sizeOfIssuers(ders: readonly Buffer[]): number {
   return ders.reduce((sum, { length }) => sum + length, 0);
+}
+
+function sizeOfStaple({ bytes, issuer }: KeptStaple): number {
+  return bytes.length + issuer.length;
 }
 
 function sizeOfStatus({ reason }: CertificateStatus): number {

@@ -82,15 +82,17 @@ export function createStapler(fetching: Fetching, findPath: FindPath, timeout: n
       if (own) return own;
       const pointers = await orNothing(async () => readPointers(readCertificate(subject.certificate.raw)));
       if (!pointers) return kept;
-      const answer = asking.get(sha256) ?? ask(sha256, subject, pointers.responders);
-      asking.set(sha256, answer);
-      void answer.finally(() => asking.delete(sha256));
+      let answer = asking.get(sha256);
+      if (!answer) {
+        answer = ask(sha256, subject, pointers.responders).finally(() => asking.delete(sha256));
+        asking.set(sha256, answer);
+      }
       return pointers.mustStaple && !kept ? answer : kept;
     },
   };
 }
 
-/** What a server or responder says and nobody can use is nothing. */
+/** Undefined when the server or the responder cannot be reached, or says what cannot be used. */
 async function orNothing<T>(act: () => Promise<T>): Promise<T | undefined> {
   try {
     return await act();
