@@ -19,7 +19,7 @@ export type Deliver = (blocks: Buffer, packets: number, reader: number) => boole
 export class BlockStream implements BlockPlace {
   block: Block = newBlock(PIECE);
   readonly #deliver: Deliver;
-  /** The number of the latest reader, and how often the last has gone. Their numbers may begin again then. */
+  /** The number of the latest reader, and how often the last one has gone: after that the numbers may begin again at 1. */
   #reader = 0;
   #departures = 0;
   #hasReaders = false;
@@ -60,11 +60,14 @@ export class BlockStream implements BlockPlace {
 
   /** The number of a new reader, who does not know the sessions named before; 0: the last reader has gone. */
   audience(reader: number): void {
-    if (reader > 0) this.flush();
-    else this.#used = this.#packets = 0;
-    if (reader > 0) this.#reader = reader;
-    else this.#departures += 1;
     this.#hasReaders = reader > 0;
+    if (this.#hasReaders) {
+      this.flush();
+      this.#reader = reader;
+    } else {
+      this.#used = this.#packets = 0;
+      this.#departures += 1;
+    }
   }
 
   /** Hands on everything that is collected. */

@@ -30,9 +30,9 @@ export interface InterfaceOptions extends FeedFilter {
 }
 
 /**
- * Sends the plaintext as Ethernet frames on an interface, for an IDS that listens there. Every burst is sent at once,
- * and the kernel cuts it into segments where it can. Frames that the interface cannot take are left out after a while: sessions never wait for it. Without its interface the feed
- * stops, and it runs again when the interface is back.
+ * Sends the plaintext as Ethernet frames on an interface, for an IDS that listens there. Every burst is sent at once, and the kernel
+ * cuts it into segments where it can. Sessions never wait for the interface: frames that it cannot take are left out after a while.
+ * Without its interface the feed stops, and it runs again when the interface is back.
  */
 export async function createInterfaceFeed(options: InterfaceOptions): Promise<Feed> {
   const { name, log, retry, offload = true } = options;
@@ -148,7 +148,10 @@ class Frames implements SessionPackets {
     return at + header;
   }
 
-  /** An IDS cannot be seen to come late. A session whose handshake was left out, because the interface was away, begins with the next packet. */
+  /**
+   * The feed cannot know when an IDS starts to listen. It makes up only a handshake that it had to leave out because the interface
+   * was away.
+   */
   begins(): boolean {
     if (this.#begun || !this.#sender.isOpen) return false;
     this.#begun = true;

@@ -1,4 +1,4 @@
-/** A value in the store, with its times in ms since the epoch: the store may give it back whenever it likes. */
+/** A value in the store, with its times in ms since the epoch. They are sealed with it, because the store may answer with old values. */
 export interface Dated {
   /** When it was put there. */
   readonly at: number;
@@ -15,7 +15,7 @@ export function writeDated({ at, until, bytes }: Dated): Buffer {
   return Buffer.concat([head, bytes]);
 }
 
-/** Of bytes that a node of the fleet sealed. Undefined: they are not a dated value, as those of an earlier version. */
+/** `written`: what a node of the fleet sealed. Undefined: it has no dates, because an earlier version of the node wrote it. */
 export function readDated(written: Buffer): Dated | undefined {
   if (written.length < HEAD) return undefined;
   return { at: written.readDoubleLE(0), until: written.readDoubleLE(8), bytes: written.subarray(HEAD) };

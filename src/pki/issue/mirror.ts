@@ -26,7 +26,8 @@ export const CLOCK_SKEW = 24 * 3600 * 1000;
 /**
  * Reads the parts of the server's certificate that are copied: subject, names and dates. Everything else stays
  * out of the issued one: SCTs, must-staple, CRL and OCSP pointers, policies, key identifiers, the key.
- * `names` take the place of those in subjectAltName. Throws PeerError when the certificate is not X.509 in DER, or has a date that cannot be parsed.
+ * `names` take the place of those in subjectAltName. Throws PeerError when the certificate is not X.509 in DER, or has a date that
+ * cannot be parsed.
  */
 export function mirror(der: Buffer, names?: readonly string[]): Mirrored {
   const { subject, extensions } = readCertificate(der);

@@ -47,7 +47,7 @@ function urlsOf(certificate: X509Certificate): readonly string[] {
   return orNone(() => readIssuerUrls(readCertificate(certificate.raw)));
 }
 
-/** Reads one certificate in DER or PEM, or the certificates of a CMS message (RFC 5280, section 4.2.2.1). What is none is left out. */
+/** Reads one certificate in DER or PEM, or the certificates of a CMS message (RFC 5280, section 4.2.2.1). Anything else is left out. */
 export function readIssuers(bytes: Buffer): Buffer[] {
   const text = bytes.toString("latin1");
   const pems = splitPem(text).map((pem) => fromPem(pem, "CERTIFICATE"));
@@ -72,7 +72,7 @@ function isCertificate(der: Buffer): boolean {
   }
 }
 
-/** What a stranger has written and cannot be read is nothing. */
+/** None when what a stranger wrote cannot be read. */
 function orNone<T>(read: () => readonly T[]): readonly T[] {
   try {
     return read();
