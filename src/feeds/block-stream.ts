@@ -1,5 +1,5 @@
+import { type Block, newBlock } from "./block.ts";
 import type { BlockPlace } from "./pcapng-packets.ts";
-import { type Block, newBlock } from "./segments.ts";
 
 /** The most bytes in one piece. */
 export const PIECE = 256 * 1024;

@@ -1,5 +1,5 @@
 import { createFrameBatch, type FrameBatch, type PacketSocket } from "../linux/packet-socket.ts";
-import { type Block, newBlock } from "./segments.ts";
+import { type Block, newBlock } from "./block.ts";
 
 /** The most batches that wait while the kernel has no room. */
 const MAX_BATCHES = 64;

@@ -6,8 +6,9 @@ import type { Feed, FeedFilter, FeedSession } from "./feed.ts";
 import { createFilter } from "./filter.ts";
 import { FrameSender } from "./frame-sender.ts";
 import { createClock, openPacketFlow, type SessionPackets, shown } from "./packet-flow.ts";
+import { TCP_HEADER } from "./packet-headers.ts";
 import { createRecovery } from "./recovery.ts";
-import { LONGEST_PACKET, TCP_HEADER } from "./segments.ts";
+import { LONGEST_PACKET } from "./segments.ts";
 
 export interface InterfaceOptions extends FeedFilter {
   readonly name: string;

@@ -1,4 +1,4 @@
-import type { Block } from "./segments.ts";
+import type { Block } from "./block.ts";
 
 /** Blocks of the pcapng format, draft-ietf-opsawg-pcapng, in little-endian order. */
 

@@ -1,9 +1,10 @@
 import type { PortMap } from "../port-map.ts";
 import { communityId } from "../wire/community-id.ts";
+import type { Block } from "./block.ts";
 import type { FeedSession } from "./feed.ts";
 import { type SessionPackets, shown } from "./packet-flow.ts";
 import { packetBlockLength, packetComments, withComment, writePacketBlock } from "./pcapng-format.ts";
-import { type Block, LONGEST_PACKET } from "./segments.ts";
+import { LONGEST_PACKET } from "./segments.ts";
 
 /** Takes whole pcapng blocks. */
 export interface BlockPlace {

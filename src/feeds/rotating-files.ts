@@ -2,8 +2,8 @@ import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { makeFolder } from "../linux/folder.ts";
+import { type Block, newBlock } from "./block.ts";
 import { append, type CaptureFile, createFile, discard, finish, isInPlace, prune, reasonOf } from "./capture-file.ts";
-import { type Block, newBlock } from "./segments.ts";
 
 /** Bytes of one write. Smaller writes cost more calls, larger ones leave the processor's cache: 0.05 s of CPU per GiB each. */
 const BLOCK_SIZE = 512 * 1024;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type Block, type PacketSink, Segments } from "./segments.ts";
+import type { Block } from "./block.ts";
+import { type PacketSink, Segments } from "./segments.ts";
 import { follow, readPacket } from "./test-packets.ts";
 
 const V4 = { client: { address: "192.0.2.1", port: 40000 }, server: { address: "198.51.100.7", port: 443 } };

@@ -1,23 +1,6 @@
-import ipaddr from "ipaddr.js";
 import type { Side } from "../vocabulary.ts";
-
-/** Memory for packets, with three views of the same bytes. The length is a multiple of four. */
-export interface Block {
-  readonly bytes: Buffer;
-  readonly words: Uint32Array;
-  readonly view: DataView;
-}
-
-/** `size` in bytes, a multiple of four. */
-export function newBlock(size: number): Block {
-  const bytes = Buffer.alloc(size);
-  const { buffer, byteOffset } = bytes;
-  return {
-    bytes,
-    words: new Uint32Array(buffer, byteOffset, size / 4),
-    view: new DataView(buffer, byteOffset, size),
-  };
-}
+import type { Block } from "./block.ts";
+import { type Header, headersOf, TCP_HEADER, writeIpHeader, writeTcpChecksum } from "./packet-headers.ts";
 
 /** The longest IPv4 packet. An IPv6 packet without options could have 40 bytes more. */
 export const LONGEST_PACKET = 65_535;
@@ -64,13 +47,11 @@ const RST = 0x04;
 const PSH = 0x08;
 const ACK = 0x10;
 
-export const TCP_HEADER = 20;
 /** The options of a SYN: the maximum segment size (RFC 9293, section 3.2) and the window scale (RFC 7323, section 2.2). */
 const MSS_OPTION = 0x02040000;
 const WINDOW_SCALE_OPTION = 0x01030300;
 const SYN_OPTIONS = 8;
-const WINDOW = 0xffff;
-/** The window is 8 MiB: packets of 64 KiB must fit into it, or readers call them out of the window. */
+/** It makes a window of 8 MiB: packets of 64 KiB must fit into it, or readers call them out of the window. */
 const WINDOW_SCALE = 7;
 
 /**
@@ -85,24 +66,10 @@ export class Segments {
 
   /** Throws ipaddr.js's Error when an address is not an IP literal. */
   constructor({ client, server, sequence }: SegmentOptions, sink: PacketSink) {
-    const [from, to] = ofOneFamily(client.address, server.address);
+    const headers = headersOf({ client, server });
+    const endOf = (side: Side): End => ({ ...headers[side], side, sequence: sequence[side] >>> 0, ended: false });
     this.#sink = sink;
-    this.#ends = {
-      client: {
-        ...headerOf(from, client.port, to, server.port),
-        side: "client",
-        sequence: sequence.client >>> 0,
-        identification: 0,
-        ended: false,
-      },
-      server: {
-        ...headerOf(to, server.port, from, client.port),
-        side: "server",
-        sequence: sequence.server >>> 0,
-        identification: 0,
-        ended: false,
-      },
-    };
+    this.#ends = { client: endOf("client"), server: endOf("server") };
   }
 
   /** The three-way handshake. */
@@ -160,56 +127,10 @@ export class Segments {
   }
 }
 
-/** The constant part of one end's packets. */
-interface Header {
-  /** The IP and TCP headers, as words; lengths, numbers, flags and checksums are filled in for each packet. */
-  readonly words: Uint32Array;
-  readonly ipLength: number;
-  /** The sum of the pseudo-header's addresses and protocol, for the TCP checksum. */
-  readonly pseudoSum: number;
-}
-
 interface End extends Header {
   readonly side: Side;
   sequence: number;
-  /** The IPv4 identification of the next packet. */
-  identification: number;
   ended: boolean;
-}
-
-type Address = ipaddr.IPv4 | ipaddr.IPv6;
-
-/** Both addresses of a packet have one family. The IPv4-mapped addresses of dual-stack sockets become IPv4. */
-function ofOneFamily(client: string, server: string): [Address, Address] {
-  const one = ipaddr.process(client);
-  const other = ipaddr.process(server);
-  return one.kind() === other.kind() ? [one, other] : [mapped(one), mapped(other)];
-}
-
-function mapped(address: Address): Address {
-  return address instanceof ipaddr.IPv4 ? address.toIPv4MappedAddress() : address;
-}
-
-function headerOf(from: Address, fromPort: number, to: Address, toPort: number): Header {
-  const ipLength = from.kind() === "ipv4" ? 20 : 40;
-  const bytes = new Uint8Array(ipLength + TCP_HEADER);
-  const view = new DataView(bytes.buffer);
-  const addresses = [...from.toByteArray(), ...to.toByteArray()];
-  bytes.set(addresses, ipLength - addresses.length);
-  if (ipLength === 20) {
-    view.setUint16(0, 0x4500);
-    view.setUint16(6, 0x4000); // Don't Fragment
-    view.setUint16(8, 0x4006); // 64 hops, TCP
-  } else {
-    view.setUint16(0, 0x6000);
-    view.setUint16(6, 0x0640); // TCP, 64 hops
-  }
-  view.setUint16(ipLength, fromPort);
-  view.setUint16(ipLength + 2, toPort);
-  view.setUint16(ipLength + 14, WINDOW);
-  const words = new Uint32Array(bytes.buffer);
-  const pseudoSum = sum(words, (ipLength - addresses.length) / 4, ipLength / 4, swapped(6));
-  return { words, ipLength, pseudoSum };
 }
 
 function mssOf({ mtu }: PacketSink, { ipLength }: Header): number {
@@ -244,14 +165,8 @@ function emit(sink: PacketSink, from: End, to: End, flags: number, payload?: Buf
       block.view.setUint32(tcp + TCP_HEADER + 4, WINDOW_SCALE_OPTION | WINDOW_SCALE);
     }
     payload?.copy(block.bytes, tcp + TCP_HEADER, start, end);
-    const pseudoSum = from.pseudoSum + swapped(at + length - tcp);
-    if (end > start && sink.leavesChecksums) {
-      block.view.setUint16(tcp + 16, folded(pseudoSum), true);
-    } else {
-      // The sum covers whole words: the sink's zeroes after the packet are the padding of RFC 9293, section 3.1.
-      const total = sum(block.words, tcp / 4, Math.ceil((at + length) / 4), pseudoSum);
-      block.view.setUint16(tcp + 16, checksum(total), true);
-    }
+    const isComplete = end === start || !sink.leavesChecksums;
+    writeTcpChecksum(block, from, tcp, at + length, isComplete);
   }
   from.sequence = (from.sequence + end - start + ((flags & (SYN | FIN)) !== 0 ? 1 : 0)) >>> 0;
 }
@@ -270,48 +185,4 @@ function handshake(sink: PacketSink, client: End, server: End): void {
   emit(sink, client, server, SYN);
   emit(sink, server, client, SYN | ACK);
   emit(sink, client, server, ACK);
-}
-
-/** Copies the constant headers of both layers and completes the IP one. */
-function writeIpHeader({ words, view }: Block, at: number, length: number, from: End): void {
-  const first = at / 4;
-  for (let index = 0; index < from.words.length; index++) words[first + index] = from.words[index]!;
-  if (from.ipLength === 20) {
-    view.setUint16(at + 2, length);
-    view.setUint16(at + 4, from.identification);
-    from.identification = (from.identification + 1) & 0xffff;
-    view.setUint16(at + 10, checksum(sum(words, first, first + 5, 0)), true);
-  } else {
-    view.setUint16(at + 4, length - from.ipLength);
-  }
-}
-
-/**
- * Adds the 16-bit halves of whole words in the machine's (little-endian) order. The ones' complement sum does not depend
- * on the byte order: RFC 1071, section 2 (B). A packet has too few words for the sum to exceed 31 bits.
- */
-function sum(words: Uint32Array, from: number, to: number, start: number): number {
-  let low = start;
-  let high = 0;
-  for (let index = from; index < to; index++) {
-    const word = words[index]!;
-    low += word & 0xffff;
-    high += word >>> 16;
-  }
-  return low + high;
-}
-
-/** A 16-bit number in the byte order that `sum` uses. */
-function swapped(value: number): number {
-  return ((value & 0xff) << 8) | (value >>> 8);
-}
-
-function folded(total: number): number {
-  let rest = total;
-  while (rest > 0xffff) rest = (rest & 0xffff) + (rest >>> 16);
-  return rest;
-}
-
-function checksum(total: number): number {
-  return ~folded(total) & 0xffff;
 }
