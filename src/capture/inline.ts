@@ -8,7 +8,7 @@ import { readReset, readSyn } from "../linux/packet.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom } from "./arrival.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
-import { SynHold, type SynVerdict } from "./syn-hold.ts";
+import { mostHeld, SynHold, type SynVerdict } from "./syn-hold.ts";
 
 export interface InlineListener {
   readonly name: string;
@@ -48,10 +48,11 @@ function openLane(inline: InlineListener, planned: PlannedListener, context: Cap
   const [ownPort, number] = [workerPorts[worker], queues[worker]];
   const connect = (from: Endpoint, to: Endpoint) =>
     connectFrom(loop, { from, to, timeout: settings().timeouts.connect, mark: serverMark });
+  const limit = () => mostHeld(settings().sessions, context.inline!.listeners.length);
   const servers: End[] = [];
   try {
     const hold = listener.synHold
-      ? new SynHold({ listener, connectFrom: connect, patience: PATIENCE, limit: () => settings().sessions, arrive })
+      ? new SynHold({ listener, connectFrom: connect, patience: PATIENCE, limit, arrive })
       : undefined;
     const accept: Accept = (client, from, to) => {
       if (!hold?.claim(client, from, to)) arrive(arriveInline(client, from, to, listener, connect));

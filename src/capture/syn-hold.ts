@@ -28,6 +28,14 @@ export interface SynHoldOptions {
   readonly arrive: (arrival: Arrival) => void;
 }
 
+/**
+ * The most SYNs that one of so many listeners and VLANs holds: half of the worker's sessions for all of them. Anybody can send SYNs in
+ * the name of others, and their sessions cannot give way: they must leave room for clients that are connected.
+ */
+export function mostHeld(sessions: number, lanes: number): number {
+  return Math.ceil(sessions / 2 / lanes);
+}
+
 /** The most verdicts that are remembered after their SYN. */
 const REMEMBERED = 4_096;
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Arrival } from "../capture/arrival.ts";
+import { mostHeld } from "../capture/syn-hold.ts";
 import type { End } from "../engine/end.ts";
 import { type AdmissionLimits, createAdmission } from "./admission.ts";
 
@@ -100,6 +101,20 @@ test("limits.perClient bounds a client's half-open and all its sessions, and no 
     { limit: "limits.perClient.halfOpen", refused: 0, evicted: 1 },
     { limit: "limits.perClient.sessions", refused: 1, evicted: 0 },
   ]);
+});
+
+test("However many SYNs are held, clients that are connected find room", () => {
+  const { steps, admission, arrive, speak } = world();
+  for (let at = 0; at < mostHeld(LIMITS.sessions, 1); at += 1) arrive(`held${at}`, "192.0.2.1", { held: true });
+  // Further SYNs pass, and their clients arrive connected.
+  arrive("a1", "192.0.2.1");
+  arrive("a2", "192.0.2.1");
+  for (const name of ["b1", "b2"]) {
+    arrive(name, "192.0.2.2");
+    speak(name);
+  }
+  assert.deepEqual(steps, ["close a1", "close a2"]);
+  assert.equal(admission.size, LIMITS.sessions);
 });
 
 test("A session whose SYN is held counts, and cannot give way", () => {
