@@ -5,6 +5,7 @@
 import type { z } from "zod";
 import type { Frozen } from "../sessions/record.ts";
 import type * as schemas from "./schemas.ts";
+import type * as node from "./stats-schemas.ts";
 
 export type { ListenerCounters } from "../sessions/counters.ts";
 export type { CertificateRecord, LegRecord, PresentedRecord, RevocationRecord, Session } from "../sessions/record.ts";
@@ -15,7 +16,7 @@ type Shape<Schema extends z.ZodType> = Frozen<z.output<Schema>>;
 export type ApiError = Shape<typeof schemas.failure>;
 
 /** GET /health: needs no token, so that any monitor may ask. */
-export type Health = Shape<typeof schemas.health>;
+export type Health = Shape<typeof node.health>;
 
 /** GET /sessions */
 export type SessionList = Shape<typeof schemas.sessionList>;
@@ -25,7 +26,7 @@ export type FleetSessions = Shape<typeof schemas.fleetSessions>;
 export type SessionEvents = Shape<typeof schemas.sessionEvents>;
 
 /** GET /stats */
-export type Stats = Shape<typeof schemas.stats>;
+export type Stats = Shape<typeof node.stats>;
 /** The part of GET /stats that is gathered anew each time. */
 export type Statistics = Omit<Stats, "version" | "startedAt" | "sessions" | "counters" | "history">;
 export type WorkerInfo = Stats["workers"][number];

@@ -1,6 +1,6 @@
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { health, stats } from "../schemas.ts";
+import { health, stats } from "../stats-schemas.ts";
 
 export function addStatsRoutes(app: ControlApp, operations: Operations): void {
   const { version, startedAt, sessions, history } = operations;

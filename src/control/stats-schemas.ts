@@ -1,0 +1,142 @@
+import { z } from "zod";
+import { counters } from "../sessions/counters.ts";
+import { time } from "../sessions/record.ts";
+import { LIMIT_NAMES } from "../vocabulary.ts";
+
+/** The shapes of what the node says of itself: GET /stats and GET /health. */
+
+const amount = z.int().nonnegative();
+
+const worker = z.object({
+  id: z.int(),
+  pid: z.int(),
+  startedAt: time,
+  restarts: amount.describe("how often this worker was started again"),
+  sessions: amount.describe("sessions that it carries now"),
+  memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
+  cpu: z.number().describe("seconds of CPU time that it has used, over all restarts"),
+  engine: z.exactOptional(
+    z
+      .object({
+        ends: amount.describe("TCP connections and listening sockets"),
+        connections: amount.describe("TLS connections of OpenSSL's (SSL)"),
+        contexts: amount.describe("TLS contexts of OpenSSL's (SSL_CTX)"),
+        writePairs: amount.describe("TLS connections with bytes that their peers do not take"),
+      })
+      .describe("what the worker's engine holds now; absent until the worker first reports"),
+  ),
+});
+
+const listener = z.object({
+  name: z.string(),
+  mode: z.string(),
+  address: z.string().describe("where it listens; inline: its interfaces"),
+});
+
+const limits = z
+  .object({
+    sessions: amount.describe("the most sessions that the node carries at one time, in all workers"),
+    bound: z
+      .string()
+      .describe(
+        "what bounds them: limits.sessions; open files: descriptors of a process; memory: of the machine or cgroup",
+      ),
+    met: z
+      .array(
+        z.object({
+          limit: z.string().describe(LIMIT_NAMES.join(", ")),
+          refused: amount.describe("connections that were refused"),
+          evicted: amount.describe("sessions that were ended for others"),
+        }),
+      )
+      .readonly()
+      .describe("the limits that were met since the node started"),
+  })
+  .describe("how many sessions the node can carry, and what happened when that was not enough");
+
+const mint = z.object({
+  minted: amount.describe("certificates issued"),
+  hits: amount.describe("times an issued certificate was presented again"),
+  size: amount.describe("certificates in the cache"),
+});
+
+const stopReason = z.string().optional().describe("why it stopped");
+
+const feed = z.object({
+  name: z.string(),
+  kind: z.string(),
+  state: z.enum(["running", "stopped"]).describe("stopped: in one worker at least"),
+  reason: stopReason,
+  sessions: amount.describe("sessions that were copied to it"),
+  packets: amount.describe("packets written"),
+  bytes: amount.describe("bytes written, with what the format adds"),
+  dropped: amount.describe("packets left out: the feed was stopped, or its reader was too slow"),
+});
+
+const tool = z.object({
+  name: z.string(),
+  kind: z.enum(["inline", "proxy"]),
+  state: z.enum(["up", "down"]).describe("down: it has failed, and onFailure applies"),
+  since: time.describe("since when it is in this state, in ms since the epoch"),
+  reason: z.string().optional().describe("why it failed last"),
+  onFailure: z.enum(["bypass", "drop"]),
+  sessions: amount.describe("sessions that pass it now"),
+  strangers: amount.describe("connections and packets from the tool that belong to no live session; they are dropped"),
+});
+
+const kernelCount = z.object({
+  listener: z.string(),
+  counts: z
+    .string()
+    .describe(
+      "row: new connections that a rule or list of the network phase decided; accepted: SYNs handed to a worker; " +
+        "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused; " +
+        "impossible: TCP packets dropped for flags that no TCP sends together; midStream: packets of connections that began " +
+        "before the node; asymmetric: packets of connections of which one direction crosses the node; tagged: frames with a VLAN tag; " +
+        "signed: SYNs to port 179 and SYNs of signed TCP, which are forwarded; unsigned: answers to signed SYNs that were not signed and were dropped",
+    ),
+  name: z.string().optional().describe("the rule or list of a row"),
+  packets: amount,
+  bytes: amount,
+});
+
+const store = z.object({
+  state: z.enum(["connected", "alone"]),
+  reason: z.string().optional().describe("why this node works alone"),
+  failures: amount.describe("requests that the store did not answer, or not in time"),
+});
+
+const history = z.object({
+  state: z.enum(["running", "stopped"]),
+  reason: stopReason,
+  sessions: amount.describe("sessions in the history"),
+});
+
+export const stats = z.object({
+  version: z.string(),
+  startedAt: time,
+  sessions: z.object({ live: amount }),
+  counters,
+  workers: z.array(worker).readonly(),
+  listeners: z.array(listener).readonly(),
+  limits,
+  mint,
+  feeds: z.array(feed).readonly(),
+  tools: z.array(tool).readonly(),
+  kernel: z
+    .array(kernelCount)
+    .readonly()
+    .describe("what the kernel's rules counted for the inline listeners; empty without such listeners"),
+  store: store.optional().describe("the store that several nodes share; absent: resumption.shared is not set"),
+  history,
+});
+
+export const health = z.object({
+  status: z.literal("ok"),
+  version: z.string(),
+  store: z
+    .exactOptional(z.enum(["connected", "alone"]))
+    .describe(
+      "whether the shared store answers; absent: resumption.shared is not set. A node that is alone is healthy",
+    ),
+});
