@@ -126,25 +126,36 @@ test("A ServerHello with a version that may not pass never arrives whole", async
   assert.equal(client.bytesRead, 0);
 });
 
-for (const isGood of [true, false]) {
-  test(`A certificate of TLS 1.2 passes ${isGood ? "once it has been judged" : "never, if it is refused"}`, async (t) => {
+for (const [isGood, ends] of [
+  [true, false],
+  [false, false],
+  [true, true],
+  [false, true],
+]) {
+  const when = `${isGood ? "once it has been judged" : "never, if it is refused"}${ends ? ", and the server has ended" : ""}`;
+  test(`A certificate of TLS 1.2 passes ${when}`, async (t) => {
     const judged = Promise.withResolvers<PeerError | undefined>();
     const asked = Promise.withResolvers<readonly Buffer[]>();
     const judge = (ders: readonly Buffer[]) => {
       asked.resolve(ders);
       return judged.promise;
     };
-    const { client, server, ends, fault } = await watched(t, [], { certificate: "must" }, judge);
+    const { client, server, ends: both, fault } = await watched(t, [], { certificate: "must" }, judge);
     client.write(FIRST);
     await hear(server, FIRST.length);
     const flight = Buffer.concat([serverHello(0x0303), CERTIFICATE, Buffer.from("and more")]);
-    server.write(flight);
+    if (ends) server.end(flight);
+    else server.write(flight);
     assert.deepEqual(await asked.promise, [Buffer.from("leaf"), Buffer.from("issuer")]);
+    if (ends) {
+      client.write("more");
+      await hear(server, 4);
+    }
     judged.resolve(isGood ? undefined : new PeerError("It is refused", 42));
     assert.equal((await fault)?.message, isGood ? undefined : "It is refused");
     if (isGood) assert.ok((await hear(client, flight.length)).equals(flight));
     else {
-      for (const end of ends) end.close();
+      for (const end of both) end.close();
       await left(client);
       assert.ok(client.bytesRead < serverHello(0x0303).length + CERTIFICATE.length);
     }

@@ -23,6 +23,7 @@ export function watchHellos(
       // After a fault nothing may pass any more.
       end.gate = fault ? () => 0 : undefined;
       end.isUnmarked = false;
+      end.held = "nothing";
       // The other side may have a byte that was held back.
       if (end.relay) end.loop.enqueue(end.relay);
     }
@@ -38,8 +39,10 @@ export function watchHellos(
           isJudging = true;
           void judge(exchange.certificates).then(finish, (error: unknown) => server.fail(error));
         }
-        // Nothing follows that could complete the message.
-        return isLast ? bytes.length : passed;
+        // Nothing follows that could complete the message, but what is judged waits for that.
+        if (isLast && isJudging && passed < bytes.length) ends[side].held = "reads";
+        else if (isLast) return bytes.length;
+        return passed;
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
         finish(error);
