@@ -203,6 +203,11 @@ for (const topology of ["routed", "bridge"] as const) {
           run(network.client, "/usr/bin/python3", "-c", SIGNED_CLIENT, address, "7180", "secret", "1"),
           "silence\n",
         );
+        // It tells a client that sends it what is out of its window the number that the client did not get.
+        assert.equal(
+          run(network.client, "/usr/bin/python3", "-c", PROBING_CLIENT, ends[family].client, address, "7180"),
+          "silence\n",
+        );
         run(network.server, "nft", "delete", "table", "inet", "strip");
         assert.ok(counter(network, plan, "signed") >= 3);
         assert.ok(counter(network, plan, "unsigned") > 0);
@@ -495,6 +500,46 @@ try:
     print(s.recv(64).decode())
 except TimeoutError:
     print("silence")
+`;
+/**
+ * Arguments: its address, the server's and its port. It signs its SYN, and then sends a FIN out of the server's window, unsigned. Prints
+ * what comes from the server.
+ */
+const PROBING_CLIENT = `${SIGN}
+import time
+client, address, port = sys.argv[1:]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
+s = socket.socket(family)
+sign(s, address, "secret")
+s.setblocking(False)
+s.bind((client, 0))
+own = s.getsockname()[1]
+s.connect_ex((address, int(port)))
+
+def summed(data):
+    words = struct.unpack(f"!{len(data) // 2}H", data)
+    total = sum(words)
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+def fin(checksum):
+    return struct.pack("!HHIIBBHHH", own, int(port), 1, 0, 5 << 4, 1, 1000, checksum, 0)
+
+ends = socket.inet_pton(family, client) + socket.inet_pton(family, address)
+packet = fin(summed(ends + struct.pack("!II", 20, socket.IPPROTO_TCP) + fin(0)))
+deadline = time.monotonic() + 3
+answer = "silence"
+while time.monotonic() < deadline and answer == "silence":
+    raw.sendto(packet, (address, 0))
+    raw.settimeout(0.2)
+    try:
+        data = raw.recv(4096)
+    except TimeoutError:
+        continue
+    segment = data if family == socket.AF_INET6 else data[(data[0] & 15) * 4:]
+    if struct.unpack("!HH", segment[:4]) == (int(port), own): answer = f"flags {segment[13]:#x}"
+print(answer)
 `;
 const SIGNED_SERVER = `${SIGN}
 address, client, port, key = sys.argv[1:]
