@@ -126,6 +126,44 @@ for (const topology of ["routed", "bridge"] as const) {
         assert.equal(await textOf(client), "to the client");
       });
 
+      if (topology === "bridge") {
+        test(`IPv${family}: a bridge soon forgets a connection that its peer has not answered, or that we have reset`, async () => {
+          /** Of the connection between these ports, in all sets with this beginning. */
+          const secondsLeft = (set: string, from: number, to: number) =>
+            expiries(network, `${set}-0-${family}`).find(({ ports }) => ports[0] === from && ports[1] === to)?.expires;
+          await using _server = await serve(network.server, { family, port: 7000 }, () => {});
+          await using node = await stand(network, plan, family);
+          const legTo = (from: Ends, port: number, timeout: number) => {
+            const options = { from: { address: from.client, port: 0 }, to: { address: from.server, port }, timeout };
+            return within(network.node, () => ({ connected: connectFrom({ ...options, mark: legMark(plan) }) }))
+              .connected;
+          };
+          const connected = connect(family, 7000);
+          const { worker, packet } = await node.held();
+          const leg = await legTo(ends[family], 7000, 5000);
+          node.release(worker, packet, plan.marks.workers[worker]!);
+          const { localPort } = await connected;
+          await until("the client", () => node.accepted.length === 1);
+          const open = [secondsLeft("clients", localPort!, 7000), secondsLeft("servers", 7000, leg.localPort!)];
+          assert.ok(
+            open.every((seconds) => seconds! > 80_000),
+            `${open}`,
+          );
+          const legPort = leg.localPort!;
+          node.accepted[0]?.socket.resetAndDestroy();
+          leg.resetAndDestroy();
+          await until("both in the other sets", () => secondsLeft("closing-servers", 7000, legPort) !== undefined);
+          assert.equal(secondsLeft("servers", 7000, legPort), undefined);
+          assert.equal(secondsLeft("clients", localPort!, 7000), undefined);
+          const silent = "add table inet silent\nadd chain inet silent in { type filter hook input priority 0; }";
+          feed(network.server, `${silent}\nadd rule inet silent in tcp dport 7030 drop`, "nft", "-f", "-");
+          assert.equal(await codeOf(legTo(ends[family], 7030, 300)), "ETIMEDOUT");
+          const unanswered = expiries(network, `servers-0-${family}`).find(({ ports }) => ports[0] === 7030)?.expires;
+          assert.ok(unanswered! <= 300, `${unanswered}`);
+          run(network.server, "nft", "delete", "table", "inet", "silent");
+        });
+      }
+
       test(`IPv${family}: a SYN that is sent again meets the same worker`, async () => {
         await using node = await stand(network, plan, family);
         const connected = connect(family, 7001);
@@ -618,6 +656,16 @@ async function stand(network: Network, plan: Plan, family: 4 | 6) {
       for (const server of servers) await server[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The connections of a set of the bridge, by their ports, and the seconds for which it keeps them. */
+function expiries({ node }: Network, set: string): { readonly ports: readonly number[]; readonly expires: number }[] {
+  const { nftables } = JSON.parse(run(node, "nft", "-j", "list", "set", "bridge", "clearline", set)) as {
+    nftables: { set?: { elem?: { elem: { val: { concat: (string | number)[] }; expires: number } }[] } }[];
+  };
+  return nftables
+    .flatMap((one) => one.set?.elem ?? [])
+    .map(({ elem }) => ({ ports: elem.val.concat.map(Number).filter(Number.isInteger), expires: elem.expires }));
 }
 
 function legMark({ listeners: [first] }: Plan): number {

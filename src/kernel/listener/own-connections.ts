@@ -20,7 +20,9 @@ type Family = (typeof FAMILIES)[number];
 
 /** Each packet renews it. It is longer than sessions may be idle, unless `timeouts.idle` says otherwise. */
 const OPEN = "1d";
-/** For a connection that has sent a FIN or RST, which may go on half-closed, or send its RST again. */
+/** Until the peer has answered, which it may never do: a flood of SYNs must not fill the sets. */
+const OPENING = "5m";
+/** For a connection in which either side has sent a FIN or RST. It may go on half-closed, or the peer may send its RST again. */
 const CLOSING = "30m";
 /** The kernel takes memory for what a set holds, not for this. */
 const SIZE = 4_194_304;
@@ -80,22 +82,38 @@ export function ownChains(w: RuleContext, lane: Lane): string[] {
   );
 }
 
-/** What leaves by the bridge: our SYN to a server, our SYN-ACK to a client, the SYN of a client that no worker took. */
+/**
+ * What leaves by the bridge: our SYN to a server, our SYN-ACK to a client, the SYN of a client that no worker took. And our FIN or RST: a
+ * peer that is gone does not answer it.
+ */
 export function noteOwnChain(w: RuleContext, lanes: readonly Lane[]): string[] {
   const rules = lanes.flatMap((lane) => [
     // The answers to a client that no worker took: the kernel may have translated its address.
     ...FAMILIES.map((family) => {
       const servers = setName(lane, LEGS[1], family);
-      return `${w.is(CODE.PASSING + lane.index)} ${NEW} update @${servers} { ${outgoing(family)} }`;
+      return `${w.is(CODE.PASSING + lane.index)} ${NEW} ${noteOpening(servers, outgoing(family))}`;
     }),
     ...LEGS.flatMap((leg) =>
-      FAMILIES.map((family) => {
-        const opening = `${w.is(leg.code + lane.index)} tcp flags & (syn|rst) == syn`;
-        return `${opening} update @${setName(lane, leg, family)} { ${outgoing(family)} }`;
+      FAMILIES.flatMap((family) => {
+        const [own, closing] = [setName(lane, leg, family), closingName(lane, leg, family)];
+        const [ours, key] = [w.is(leg.code + lane.index), outgoing(family)];
+        return [
+          `${ours} tcp flags & (syn|rst) == syn ${noteOpening(own, key)}`,
+          // Only what is there: the kernel resets connections that were never ours, too.
+          `${ours} tcp flags & (fin|rst) != 0x0 ${key} @${own} update @${closing} { ${key} } delete @${own} { ${key} }`,
+        ];
       }),
     ),
   ]);
-  return chain("note", ["type filter hook output priority filter; policy accept;", ...rules]);
+  return chain("note", [
+    "type filter hook output priority filter; policy accept;",
+    "tcp flags & (fin|syn|rst) == 0x0 accept",
+    ...rules,
+  ]);
+}
+
+function noteOpening(set: string, key: string): string {
+  return `update @${set} { ${key} timeout ${OPENING} }`;
 }
 
 /** What a client sends next after its SYN. */
@@ -103,7 +121,7 @@ export function pendingRules(w: RuleContext, lane: Lane): string[] {
   const lift = `${w.set(CODE.SIDE_A + lane.index)} goto lift-${lane.index}`;
   return FAMILIES.map((family) => {
     const key = incoming(family);
-    return `${key} @pending-${lane.index}-${family} update @${setName(lane, LEGS[0], family)} { ${key} } ${lift}`;
+    return `${key} @pending-${lane.index}-${family} ${noteOpening(setName(lane, LEGS[0], family), key)} ${lift}`;
   });
 }
 
