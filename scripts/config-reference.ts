@@ -88,10 +88,6 @@ function typeOf(key: string, schema: Schema): string {
   if (schema.enum) return schema.enum.map((value) => `\`${value}\``).join(", ");
   if (schema.type === "object" && schema.properties) return `\`{ ${Object.keys(schema.properties).join(", ")} }\``;
   if (schema.anyOf?.some(({ type }) => type === "array")) return "one or a list";
-  if (schema.properties)
-    return Object.keys(schema.properties)
-      .map((name) => `\`${name}\``)
-      .join(" and ");
   if (schema.anyOf) return schema.anyOf.map((one) => typeOf(key, one)).join(" or ");
   if (schema.type === "array") return `list of ${PLURALS[typeOf(key, schema.items ?? {})] ?? "values"}`;
   if (key === "ports" && schema.type === "object") return "ports to ports";

@@ -13,6 +13,7 @@ import { NAMES } from "../odd-hellos/names.ts";
 import { OLDER_EXTENSIONS } from "../odd-hellos/older-extensions.ts";
 import { RECORDS } from "../odd-hellos/records.ts";
 import { makePki } from "../pki.ts";
+import { RETRY } from "../recorded/client-hello/build.ts";
 
 const ODD_HELLOS = [...OLDER_EXTENSIONS, ...NAMES, ...HEADS, ...BLOCKS, ...MODERN, ...RECORDS];
 
@@ -63,15 +64,15 @@ function firstAnswer(port: number, hello: Buffer): Promise<string> {
   return promise.finally(() => socket.destroy());
 }
 
-/** RFC 8446, section 4.1.3: this random makes a ServerHello a HelloRetryRequest. */
-const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
 const TLS13 = Buffer.from([0, 43, 0, 2, 3, 4]);
 
 function nameAnswer(bytes: Buffer): string | undefined {
   const ALERT = 21;
   if (bytes[0] === ALERT) return bytes.length < 7 ? undefined : `alert ${bytes[6]}`;
-  const body = bytes.subarray(9, 9 + bytes.readUIntBE(6, 3));
-  if (bytes.length < 9 || body.length < bytes.readUIntBE(6, 3)) return undefined;
+  if (bytes.length < 9) return undefined;
+  const length = bytes.readUIntBE(6, 3);
+  const body = bytes.subarray(9, 9 + length);
+  if (body.length < length) return undefined;
   if (body.subarray(2, 34).equals(RETRY)) return "HelloRetryRequest";
   return body.includes(TLS13) ? "TLS 1.3" : `TLS 1.${body[1]! - 1}`;
 }

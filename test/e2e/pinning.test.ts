@@ -59,7 +59,10 @@ describe("A client that pins", needs("openssl", "curl", "nginx-light"), () => {
   test("A client that keeps its connection, or asks for something, suggests nothing", async () => {
     const name = `content.${DOMAIN}`;
     for (const _ of [1, 2, 3]) assert.equal((await curl(way(), node.primary, [`https://${name}/negotiated`])).code, 0);
-    await until("its sessions", async () => (await node.sessions({ host: name })).every(({ end }) => end !== null));
+    await until("its sessions", async () => {
+      const sessions = await node.sessions({ sni: name });
+      return sessions.length === 3 && sessions.every(({ end }) => end !== null);
+    });
     const all = await node.api<readonly SuggestionInfo[]>("suggestions");
     assert.equal(
       all.find(({ host }) => host === name),

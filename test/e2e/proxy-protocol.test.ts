@@ -207,6 +207,7 @@ describe("The PROXY protocol in front of the node", needs("haproxy", "nginx-ligh
   }
 
   test("A connection that sends no header in time is reset, and one that leaves at once is no session", async () => {
+    const since = Date.now();
     const before = (await node.sessions({ listener: "expecting" })).length;
     const leaving = net.connect(portOf("expecting"), "127.0.0.1");
     await once(leaving, "connect");
@@ -215,7 +216,14 @@ describe("The PROXY protocol in front of the node", needs("haproxy", "nginx-ligh
     const late = net.connect(portOf("expecting"), "127.0.0.1");
     late.write("PROXY TC");
     await assert.rejects(readAll(late), { code: "ECONNRESET" });
-    assert.equal((await node.sessions({ listener: "expecting" })).length, before);
+    const next = net.connect(portOf("expecting"), "127.0.0.1");
+    await once(next, "connect");
+    const { localPort } = next;
+    next.write("GET / HTTP/1.1\r\n\r\n");
+    await assert.rejects(readAll(next), { code: "ECONNRESET" });
+    await node.sessionFrom(localPort!, since);
+    // The record of a later connection is there, and none of these two.
+    assert.equal((await node.sessions({ listener: "expecting" })).length, before + 1);
   });
 
   function captured(): Buffer {

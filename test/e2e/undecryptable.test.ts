@@ -57,7 +57,7 @@ describe("TLS that cannot be decrypted", needs("openssl", "gnutls-bin"), () => {
     const priority = OLD.replace("+3DES-CBC:+ARCFOUR-128", cipher);
     const trust = ["--x509cafile", pki.root.certificate, "--sni-hostname", name, "--verify-hostname", name];
     const args = ["-p", String(port), ...trust, "--priority", priority, "127.0.0.1"];
-    return run("/usr/bin/gnutls-cli", args, { input: GET, within: 20_000 });
+    return run(program("gnutls-bin"), args, { input: GET, within: 20_000 });
   };
   const psk = (port: number, name: string): Promise<Outcome> => {
     const suites = ["-tls1_2", "-cipher", "PSK-AES128-GCM-SHA256:ECDHE-PSK-AES128-CBC-SHA256"];

@@ -78,7 +78,6 @@ def read(path):
         file.read(1)
 
 
-
 ATTEMPTS = {
     **{
         f"{what} of the {whose}": (lambda act=act, pid=pid: act(pid))

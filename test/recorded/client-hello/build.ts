@@ -44,8 +44,8 @@ export function serverNames(...names: readonly (readonly [type: number, name: st
   return vector16(...names.map(([type, name]) => Buffer.concat([u8(type), vector16(Buffer.from(name, "latin1"))])));
 }
 
-/** SHA-256 of "HelloRetryRequest": RFC 8446, section 4.1.3. */
-const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
+/** SHA-256 of "HelloRetryRequest": this random makes a ServerHello one. RFC 8446, section 4.1.3. */
+export const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
 
 /** A ServerHello in one record, for the version that the server chooses; with `retry` it is a HelloRetryRequest. */
 export function serverHello(
