@@ -64,7 +64,7 @@ const GROWTHS: readonly Growth[] = [
   },
 ];
 
-/** Measures all series. `share` of the live sessions are opened, at least 10. */
+/** Measures all series. `plan.idle` is the share of the live sessions that are opened; there are at least 10. */
 export async function measureGrowth(origin: Origin, plan: Plan): Promise<readonly Series[]> {
   const all: Series[] = [];
   for (const growth of GROWTHS) {

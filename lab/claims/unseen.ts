@@ -63,12 +63,20 @@ function midStreamReset(family: Family): Claim {
       await using here = await watch(client, client.interface, "tcp");
       await using there = await watch(server, server.interface, "tcp");
       const packet = { ...segment(client.address[family], server.address[family], PORTS.https), flags: ACK };
-      await sendFrames(client, [tcpFrame(packet, await wayBetween(stage.network, client))]);
+      // A port that the listener leaves alone: what is sent behind the packet passes, and so would the packet have.
+      const behind = segment(client.address[family], server.address[family], PORTS.echo);
+      const way = await wayBetween(stage.network, client);
+      await sendFrames(client, [tcpFrame(packet, way), tcpFrame(behind, way)]);
       const answer = await here.shows("a RST", (frames) =>
         segmentsOf(frames, PORTS.https).find(({ to, flags }) => to === packet.source && flags.includes("R")),
       );
-      const seen = segmentsOf(there.frames(), PORTS.https).filter(({ from }) => from === packet.source);
-      assert.deepEqual(seen, []);
+      const seen = await there.shows("the SYN behind it", (frames) =>
+        segmentsOf(frames, PORTS.echo).some(({ from }) => from === behind.source) ? frames : undefined,
+      );
+      assert.deepEqual(
+        segmentsOf(seen, PORTS.https).filter(({ from }) => from === packet.source),
+        [],
+      );
       await moreThan(stage, "midStream", before);
       return answer.flags;
     },
