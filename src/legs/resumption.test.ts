@@ -33,7 +33,7 @@ type Version = "TLSv1.2" | "TLSv1.3";
 /** A keeper that has one cache and shares it with nobody. */
 function keeper(): SessionKeeper {
   const own = createSessionCache(100);
-  return createSessionKeeper({ kind: "test", sealer: createSealer(Buffer.alloc(32)), own });
+  return createSessionKeeper({ sealer: createSealer(Buffer.alloc(32)), own });
 }
 
 /** A client with a memory, and the leg that answers it. */

@@ -27,23 +27,25 @@ export interface SharedSessions {
 }
 
 export interface KeeperOptions {
-  readonly kind: string;
   readonly sealer: Sealer;
   readonly own: SessionCache;
   readonly shared?: SharedSessions;
 }
 
-export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions): SessionKeeper {
+/** Separates their seals from those of other purposes. */
+const KIND = "client";
+
+export function createSessionKeeper({ sealer, own, shared }: KeeperOptions): SessionKeeper {
   let hits = 0;
   let misses = 0;
   return {
     put(bond, session, until) {
-      const { name, seal } = sealer(kind, bond);
-      own.put(name, session, until);
+      const { name, seal } = sealer(KIND, bond);
+      own.keep(name, session, until);
       shared?.put(name, seal(session), until);
     },
     async find(bond, now) {
-      const { name, open } = sealer(kind, bond);
+      const { name, open } = sealer(KIND, bond);
       let session = own.find(name, now);
       if (!session && shared) {
         const sealed = await shared.find(name);
@@ -54,7 +56,7 @@ export function createSessionKeeper({ kind, sealer, own, shared }: KeeperOptions
       return session;
     },
     forget(bond) {
-      const { name } = sealer(kind, bond);
+      const { name } = sealer(KIND, bond);
       own.forget(name);
       shared?.forget(name);
     },

@@ -8,7 +8,7 @@ const one = (byte: number, length = 1) => Buffer.alloc(length, byte);
 
 test("A session is found until its time is over", () => {
   const cache = createSessionCache(100);
-  cache.put("a", one(1), 100);
+  cache.keep("a", one(1), 100);
   assert.deepEqual(cache.find("a", 99), one(1));
   assert.deepEqual(cache.find("a", 99), one(1));
   assert.equal(cache.find("a", 100), undefined);
@@ -18,8 +18,8 @@ test("A session is found until its time is over", () => {
 
 test("A name keeps the newest session", () => {
   const cache = createSessionCache(100);
-  cache.put("a", one(1), 100);
-  cache.put("a", one(2), 100);
+  cache.keep("a", one(1), 100);
+  cache.keep("a", one(2), 100);
   assert.deepEqual([cache.find("a", 0), cache.size], [one(2), 1]);
 });
 
@@ -29,7 +29,7 @@ test("The bounds in number and bytes always hold, and a session that is too larg
     fc.property(fc.array(put), (puts) => {
       const cache = createSessionCache(5, 1_000);
       for (const { name, length, until } of puts) {
-        cache.put(name, one(1, length), until);
+        cache.keep(name, one(1, length), until);
         assert.ok(cache.size <= 5);
         if (length + ENTRY_BYTES <= 1_000) assert.equal(cache.find(name, until - 1)?.length, length);
       }
@@ -43,7 +43,7 @@ test("The bounds in number and bytes always hold, and a session that is too larg
 
 test("A forgotten session is not found, and frees its room", () => {
   const cache = createSessionCache(100);
-  for (const name of ["a", "b"]) cache.put(name, one(1), 100);
+  for (const name of ["a", "b"]) cache.keep(name, one(1), 100);
   cache.forget("a");
   cache.forget("c");
   assert.deepEqual([cache.find("a", 0), cache.find("b", 0), cache.size], [undefined, one(1), 1]);
@@ -51,7 +51,7 @@ test("A forgotten session is not found, and frees its room", () => {
 
 test("The least recently used session goes first", () => {
   const cache = createSessionCache(2);
-  for (const name of ["a", "b", "a", "c"]) cache.put(name, one(1), 100);
+  for (const name of ["a", "b", "a", "c"]) cache.keep(name, one(1), 100);
   assert.deepEqual(
     ["a", "b", "c"].map((name) => cache.find(name, 0) !== undefined),
     [true, false, true],

@@ -16,7 +16,7 @@ function workers(secrets: readonly Uint8Array[]): { all: readonly WorkerSessions
     const worker: WorkerSessions = createWorkerSessions(secret, OWN, {
       put(name, sealed, until) {
         passed.push(sealed);
-        common.put(name, sealed, until);
+        common.keep(name, sealed, until);
       },
       find(name, request) {
         setImmediate(() => worker.settle(request, common.find(name, 0)));

@@ -36,7 +36,7 @@ export function createWorkerSessions(secret: Uint8Array, own: number, channel: S
       }),
   };
   return {
-    clients: createSessionKeeper({ kind: "client", sealer, own: clients, shared }),
+    clients: createSessionKeeper({ sealer, own: clients, shared }),
     settle(request, sealed) {
       waiting.get(request)?.(sealed);
       waiting.delete(request);

@@ -7,8 +7,7 @@ import { log } from "../log.ts";
 import type { SharedCertificates } from "../pki/issue/mint.ts";
 import type { Minted } from "../pki/issue/minted.ts";
 import { createSealer, deriveKey } from "../resumption/seal.ts";
-import type { SessionCache } from "../resumption/session-cache.ts";
-import { createSessionCache } from "../resumption/session-cache.ts";
+import { createSessionCache, type SessionCache } from "../resumption/session-cache.ts";
 import { makeTicketKey, rotateTicketKeys, type TicketKeys } from "../resumption/ticket-keys.ts";
 import type { Session } from "../sessions/record.ts";
 import type { SessionQuery } from "../sessions/search.ts";
@@ -96,7 +95,7 @@ export class Sharing {
 
   /** `until` in ms since the epoch. */
   putSession(name: string, sealed: Uint8Array, until: number): void {
-    this.#sessions.put(name, sealed, until);
+    this.#sessions.keep(name, sealed, until);
     this.fleet?.values.putSession(name, sealed, until);
   }
 
