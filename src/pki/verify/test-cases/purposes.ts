@@ -141,7 +141,8 @@ export const PURPOSES: readonly CertificateCase[] = [
     shown: leafOf({ to: 3650 }),
     found: [],
     browsers: "accept",
-    because: `Public CAs are limited to ${398} days; browsers do not hold private CAs to it, and the node cannot tell them apart.`,
+    because:
+      "Public CAs are limited to 398 days; browsers do not hold private CAs to it, and the node cannot tell them apart.",
   },
 ];
 
