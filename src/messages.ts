@@ -65,7 +65,8 @@ export type ToWorker =
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
   | { readonly kind: "demanding" | "offering" | "pinning"; readonly server: string; readonly until: number }
-  | ShareFtpSession
+  | DeliverFtpSession
+  | FtpSessionAnswer
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }
   | ForgetSession
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
@@ -99,6 +100,8 @@ export type SessionNews =
     }
   | ForgetSession
   | ShareFtpSession
+  /** What this worker shared under this number has been taken. */
+  | { readonly kind: "ftp session taken"; readonly worker: number; readonly request: number }
   /** A session could not be connected through a tool. */
   | { readonly kind: "tool failed"; readonly name: string; readonly reason: string }
   | ReturnsFromWorker;
@@ -112,8 +115,19 @@ interface ForgetSession {
 /** A server gave a session on a control connection of FTP, for the data connections at all workers. */
 interface ShareFtpSession {
   readonly kind: "ftp session";
+  readonly request: number;
   readonly shared: SharedFtpSession;
 }
+
+/** `worker`: who shared it, and waits for the answers. */
+interface DeliverFtpSession extends ShareFtpSession {
+  readonly worker: number;
+}
+
+/** About a session that the worker shared: to how many others it was sent, and, once for each, that it was taken. */
+export type FtpSessionAnswer =
+  | { readonly kind: "ftp session sent"; readonly request: number; readonly workers: number }
+  | { readonly kind: "ftp session taken"; readonly request: number };
 
 export type CacheName =
   | "issued"

@@ -5,7 +5,8 @@ import { readShown } from "./shown-chain.ts";
 
 /**
  * FTP servers may demand that a data connection resumes the TLS session of its control connection, and clients may too. It has another
- * port, and may come to another worker: so what a server gives on a control connection goes to all workers.
+ * port, and may come to another worker: so what a server gives on a control connection goes to all workers, before the client hears
+ * from the server where to open one.
  */
 export interface SharedFtpSession {
   /** The client and the server. */
@@ -23,8 +24,8 @@ export interface SharedFtpSession {
 export interface FtpSessions {
   /** Whether these peers have an FTP control connection, or had one a while ago. */
   has(peers: string): boolean;
-  /** The server gave a session on a control connection. */
-  share(peers: string, name: string, session: Session, shown: ShownChain): void;
+  /** The server gave a session on a control connection. Answers when the other workers have it; undefined: there are none. */
+  share(peers: string, name: string, session: Session, shown: ShownChain): Promise<void> | undefined;
   /** Another worker shared one. */
   take(shared: SharedFtpSession): void;
 }
@@ -41,13 +42,13 @@ interface KnownPeers {
 export function createFtpSessions(
   known: KnownPeers,
   sessions: ServerSessions<RememberedSession>,
-  tell: (shared: SharedFtpSession) => void,
+  tell: false | ((shared: SharedFtpSession) => Promise<void>),
 ): FtpSessions {
   return {
     has: (peers) => known.has(peers, Date.now()),
     share(peers, name, session, { certificates: { ders }, until }) {
       known.learn(peers, Date.now() + FTP_SESSION);
-      tell({ peers, name, session: session.bytes(), ders, until });
+      return tell ? tell({ peers, name, session: session.bytes(), ders, until }) : undefined;
     },
     take({ peers, name, session: bytes, ders, until }) {
       known.learn(peers, Date.now() + FTP_SESSION);

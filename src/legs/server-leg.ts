@@ -56,7 +56,7 @@ export async function openServerLeg(
   if (offer.kind === "failed") return offer;
   const context = contextFor(offer, options);
   if (!(context instanceof Context)) return context;
-  const memory = resumption && new SessionMemory(resumption, offer);
+  const memory = resumption && new SessionMemory(end, resumption, offer);
   try {
     return await shakeHandsWithServer(end, context, offer, memory, options);
   } finally {
@@ -92,6 +92,7 @@ async function shakeHandsWithServer(
     return { kind: "failed", cause: "protocol", alert: ALERTS.handshake_failure, code: "NO_CERTIFICATE", reason };
   }
   memory?.keep(shown, resumed && version < VERSIONS["TLSv1.3"]);
+  await memory?.shared();
   if (memory) end.onceClosed(() => layer.failure && memory.forget());
   const { chain, ders, key } = shown.certificates;
   const negotiated = negotiatedOf(agreed);

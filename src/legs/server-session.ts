@@ -1,8 +1,10 @@
+import type { End } from "../engine/end.ts";
 import type { Session } from "../engine/session.ts";
 import { readValidity } from "../pki/x509/validity.ts";
 import type { Bond } from "../resumption/keeper.ts";
 import { type KeptSession, ServerSessions } from "../resumption/server-sessions.ts";
 import type { SavedSession } from "../ssl3/connection.ts";
+import { HeldReplies } from "./held-replies.ts";
 import type { Offer } from "./offer.ts";
 import type { ShownCertificates } from "./shown-chain.ts";
 import { numberOf } from "./text-numbers.ts";
@@ -14,8 +16,8 @@ export interface ServerResumption {
   readonly bond: Bond;
   /** ms from the full handshake to the last abbreviated one. */
   readonly timeout: number;
-  /** Gets what the server gives, to share it with the other workers. */
-  readonly share?: (name: string, session: Session, shown: ShownChain) => void;
+  /** Gets what the server gives, to share it with the other workers. Until they have it, the client hears nothing of the server. */
+  readonly share?: (name: string, session: Session, shown: ShownChain) => Promise<void> | undefined;
 }
 
 export type RememberedSession = TlsSession | Ssl3Session;
@@ -43,20 +45,27 @@ export interface ShownChain {
   readonly until: number;
 }
 
+/** So many sessions of one connection are shared. A server gives two mostly, and each that it gives makes its client wait. */
+const MOST_SHARED = 16;
+
 /** The sessions with one server, for one offer: what is found is gone, and what has worked is put back. */
 export class SessionMemory {
   readonly #sessions: ServerResumption["sessions"];
   readonly #name: string;
   readonly #share: ServerResumption["share"];
+  /** The server's. Undefined: nothing is shared. */
+  readonly #replies: HeldReplies | undefined;
   /** Sessions that the server gave before the leg was up. */
   #early: Session[] = [];
   #earlier: TlsSession | undefined;
   #shown: ShownChain | undefined;
   #isOver = false;
+  #shared = 0;
 
-  constructor({ sessions, bond, share }: ServerResumption, offer: Offer) {
+  constructor(server: End, { sessions, bond, share }: ServerResumption, offer: Offer) {
     this.#sessions = sessions;
     this.#share = share;
+    this.#replies = share && new HeldReplies(server);
     this.#name = ServerSessions.nameOf([...bond, ...numbersOf(offer)]);
   }
 
@@ -87,6 +96,11 @@ export class SessionMemory {
     else earlier?.release();
   }
 
+  /** When the other workers have what the server gave until now. Undefined: nothing is shared. */
+  shared(): Promise<void> | undefined {
+    return this.#replies?.settled();
+  }
+
   /** All of them: after a fatal alert none is to be resumed (RFC 5246, section 7.2). */
   forget(): void {
     this.#sessions.forget(this.#name);
@@ -102,7 +116,11 @@ export class SessionMemory {
   }
 
   #put(session: Session, shown: ShownChain): void {
-    this.#share?.(this.#name, session, shown);
+    if (this.#share && this.#shared < MOST_SHARED) {
+      this.#shared += 1;
+      const shared = this.#share(this.#name, session, shown);
+      if (shared) this.#replies?.until(shared);
+    }
     this.#sessions.put(this.#name, rememberTls(session, shown), shown.until);
   }
 }

@@ -27,8 +27,14 @@ export function hearWorker(state: NodeState, message: SessionNews, worker: numbe
     case "offering":
       state.workers.tell(message);
       break;
-    case "ftp session":
-      for (const { id } of state.workers.list()) if (id !== worker) state.workers.send(id, message);
+    case "ftp session": {
+      const others = state.workers.list().filter(({ id }) => id !== worker);
+      const sent = others.filter(({ id }) => state.workers.send(id, { ...message, worker }));
+      reply({ kind: "ftp session sent", request: message.request, workers: sent.length });
+      break;
+    }
+    case "ftp session taken":
+      state.workers.send(message.worker, { kind: message.kind, request: message.request });
       break;
     case "find session":
       void state.sharing

@@ -125,10 +125,11 @@ export class WorkerProcess {
     if (this.#unanswered.length === 0) this.#silence.expect(undefined);
   }
 
-  /** `socket` goes with the message and is closed here once it has arrived. A worker that is ending takes neither. */
-  send(message: ToWorker, socket?: Socket): void {
+  /** `socket` goes with the message and is closed here once it has arrived. False: a worker that is ending takes neither. */
+  send(message: ToWorker, socket?: Socket): boolean {
     if (this.#child.connected) this.#child.send(message, socket, undefined, () => {});
     else socket?.destroy();
+    return this.#child.connected;
   }
 
   kill(): void {

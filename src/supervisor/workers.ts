@@ -113,11 +113,12 @@ export class Workers {
     for (const worker of this.#processes) worker.send(message);
   }
 
-  /** To one of them; a connection that goes with the message is closed here once it has arrived. */
-  send(worker: number, message: ToWorker, socket?: Socket): void {
+  /** To one of them; a connection that goes with the message is closed here once it has arrived. False: it has ended. */
+  send(worker: number, message: ToWorker, socket?: Socket): boolean {
     const process = this.#processes[worker];
-    if (process) process.send(message, socket);
-    else socket?.destroy();
+    if (process) return process.send(message, socket);
+    socket?.destroy();
+    return false;
   }
 
   list(): readonly ListedWorker[] {

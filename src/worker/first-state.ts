@@ -18,6 +18,7 @@ import { createToolTraffic } from "../tools/chain.ts";
 import { createReturns } from "../tools/returns.ts";
 import { createAdmission } from "./admission.ts";
 import { LIMITS } from "./caches.ts";
+import { createFtpChannel } from "./ftp-channel.ts";
 import { createMintChannel } from "./mint-channel.ts";
 import type { WorkerState } from "./state.ts";
 import { createTurns } from "./turns.ts";
@@ -43,6 +44,7 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
   const pinning = createKnownServers(LIMITS.pinning);
   for (const [server, until] of setup.pinning) pinning.learn(server, until);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
+  const ftpChannel = createFtpChannel(tell);
   const loop = new Loop();
   loop.report = ({ message }) => log.warn(message);
   const state: WorkerState = {
@@ -60,9 +62,8 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
     pinning,
     offering: createKnownServers(OFFERING),
     sessions: { clients, servers },
-    ftp: createFtpSessions(createKnownServers(OFFERING), servers, (shared) => {
-      if (setup.workers > 1) void tell({ kind: "ftp session", shared });
-    }),
+    ftp: createFtpSessions(createKnownServers(OFFERING), servers, setup.workers > 1 && ftpChannel.share),
+    ftpChannel,
     tickets: { keys: setup.resumption.ticketKeys, hits: 0, misses: 0 },
     // The node is there before the first arrival: `applySetup` opens the listeners last.
     admission: createAdmission(

@@ -121,6 +121,11 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       break;
     case "ftp session":
       state.ftp.take(message.shared);
+      void state.tell({ kind: "ftp session taken", worker: message.worker, request: message.request });
+      break;
+    case "ftp session sent":
+    case "ftp session taken":
+      state.ftpChannel.hear(message);
       break;
     case "forget session":
       state.forgetSession(message.name);

@@ -17,6 +17,7 @@ import type { ToolTraffic } from "../tools/chain.ts";
 import type { Returns } from "../tools/returns.ts";
 import type { Tool } from "../tools/tool.ts";
 import type { Admission } from "./admission.ts";
+import type { createFtpChannel } from "./ftp-channel.ts";
 import type { ListTables } from "./list-tables.ts";
 import type { createMintChannel } from "./mint-channel.ts";
 import type { Turns } from "./turns.ts";
@@ -44,6 +45,7 @@ export interface WorkerState extends LegMemory {
   readonly listTables: ListTables;
   readonly issued: IssuedCache;
   readonly mint: ReturnType<typeof createMintChannel>;
+  readonly ftpChannel: ReturnType<typeof createFtpChannel>;
   readonly verified: VerifiedCache;
   readonly revocation: RevocationCache;
   /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
