@@ -26,6 +26,10 @@ export type Phase = (typeof PHASES)[number];
 export const FLOW_CLASSES = ["decrypted", "bypassed", "notTls"] as const;
 export type FlowClass = (typeof FLOW_CLASSES)[number];
 
+/** Whom the API serves, from the least to the most: who reads; who also acts on sessions; who also holds keys and tokens. */
+export const CALLER_ROLES = ["viewer", "operator", "administrator"] as const;
+export type CallerRole = (typeof CALLER_ROLES)[number];
+
 /** What bounds the number of sessions: a setting, or the files and the memory that a process may have. */
 export const LIMIT_NAMES = [
   "limits.sessions",

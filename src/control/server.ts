@@ -1,15 +1,17 @@
 import type { AddressInfo } from "node:net";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyReply } from "fastify";
+import Fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { jsonSchemaTransform, type ZodTypeProvider } from "fastify-type-provider-zod";
 import type { z } from "zod";
 import { isLoopbackHost } from "../config/formats.ts";
 import { nameKnownKeys, problemsOf } from "../config/problem.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, InvariantError } from "../errors.ts";
+import type { CallerRole } from "../vocabulary.ts";
 import type { ApiError } from "./api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
 import { isAuthorized, isLocalHost, openToken } from "./auth.ts";
+import { ANYONE, hasRole, OWNER } from "./caller.ts";
 import { boundConnections, type ConnectionLimits, type Connections } from "./connections.ts";
 import type { Operations } from "./operations.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
@@ -21,13 +23,6 @@ import { addPolicyRoutes } from "./routes/policy.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
 import { addSuggestionRoutes } from "./routes/suggestions.ts";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** No token is needed. */
-    open?: boolean;
-  }
-}
 
 export interface ControlOptions {
   readonly host: string;
@@ -106,22 +101,38 @@ interface Guard {
 
 /** Every request passes here first, whatever it asks for. */
 function guard(app: ControlApp, { token, loopback, connections }: Guard): void {
+  app.decorateRequest("caller");
+  // A route that somebody adds and forgets to protect ends the start.
+  app.addHook("onRoute", ({ url, config }) => {
+    if (!config?.open && !config?.role && !isDocumentation(url)) throw new InvariantError(`${url} names no role`);
+  });
   app.addHook("onRequest", async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     if (loopback && !isLocalHost(request.headers.host)) {
       const error = "The Host header must be an address or localhost, because this node listens on loopback";
       return reply.code(403).send({ error, path: "host" });
     }
-    const authorized = isAuthorized(request.headers.authorization, token);
-    if (authorized) connections.prove(request.socket);
+    const caller = isAuthorized(request.headers.authorization, token) ? OWNER : undefined;
+    if (caller) connections.prove(request.socket);
+    request.caller = caller ?? ANYONE;
     const { config, url } = request.routeOptions;
-    // The API's page and document hold no data of this node, and a browser opens them without a token.
-    if (config?.open || url?.startsWith("/api/v1/docs")) return;
-    if (authorized) return;
+    if (config?.open || isDocumentation(url)) return;
+    if (caller) return config?.role && !hasRole(caller, config.role) ? refuse(request, reply, config.role) : undefined;
     reply.header("www-authenticate", 'Bearer realm="clearline"');
     const error = "The request needs the token from the node's data folder: Authorization: Bearer TOKEN";
     return reply.code(401).send({ error, path: "authorization" });
   });
+}
+
+/** The API's page and document hold no data of this node, and a browser opens them without a token. */
+function isDocumentation(url: string | undefined): boolean {
+  return url?.startsWith("/api/v1/docs") ?? false;
+}
+
+function refuse({ method, caller }: FastifyRequest, reply: FastifyReply, least: CallerRole): FastifyReply {
+  const url = reply.request.routeOptions.url;
+  const error = `Cannot ${method} ${url}: it needs the role ${least}, and the token ${caller.name} has the role ${caller.role}`;
+  return reply.code(403).send({ error, path: "authorization" } satisfies ApiError);
 }
 
 async function describe(app: ControlApp, version: string): Promise<void> {

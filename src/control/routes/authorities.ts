@@ -5,12 +5,15 @@ import { authority, failure, keyType, role } from "../schemas.ts";
 
 export function addAuthorityRoutes(app: ControlApp, operations: Operations): void {
   const authorities = z.array(authority).readonly();
-  app.get("/ca", { schema: { summary: "The signing CAs", response: { 200: authorities } } }, () =>
-    operations.authorities(),
+  app.get(
+    "/ca",
+    { config: { role: "viewer" }, schema: { summary: "The signing CAs", response: { 200: authorities } } },
+    () => operations.authorities(),
   );
   app.get(
     "/ca/:role/:keyType",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "A CA's certificate, in PEM",
         params: z.object({ role, keyType }),
@@ -28,7 +31,10 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
   );
   app.post(
     "/ca/:role/renew",
-    { schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } } },
+    {
+      config: { role: "administrator" },
+      schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } },
+    },
     ({ params: { role } }) => operations.renewAuthority(role),
   );
 }

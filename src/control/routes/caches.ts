@@ -6,16 +6,24 @@ import { cache, failure } from "../schemas.ts";
 export function addCacheRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/caches",
-    { schema: { summary: "The caches of the node", response: { 200: z.array(cache).readonly() } } },
+    {
+      config: { role: "viewer" },
+      schema: { summary: "The caches of the node", response: { 200: z.array(cache).readonly() } },
+    },
     () => operations.caches(),
   );
-  app.delete("/caches", { schema: { summary: "Empty all caches", response: { 204: z.null() } } }, async (_, reply) => {
-    await operations.flushCaches();
-    return reply.code(204).send(null);
-  });
+  app.delete(
+    "/caches",
+    { config: { role: "operator" }, schema: { summary: "Empty all caches", response: { 204: z.null() } } },
+    async (_, reply) => {
+      await operations.flushCaches();
+      return reply.code(204).send(null);
+    },
+  );
   app.delete(
     "/caches/:name",
     {
+      config: { role: "operator" },
       schema: {
         summary: "Empty one cache",
         params: z.object({ name: z.string().max(128) }),

@@ -24,6 +24,7 @@ export function addEventRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/events",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "Session changes, as server-sent events",
         querystring: sessionFilter,

@@ -6,17 +6,24 @@ import { failure, generatedKey, key, newKey, newKeyRequest } from "../schemas.ts
 export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/keys",
-    { schema: { summary: "The keys of inbound servers", response: { 200: z.array(key).readonly() } } },
+    {
+      config: { role: "viewer" },
+      schema: { summary: "The keys of inbound servers", response: { 200: z.array(key).readonly() } },
+    },
     () => operations.keys(),
   );
   app.post(
     "/keys",
-    { schema: { summary: "Add an inbound server's key", body: newKey, response: { 201: key } } },
+    {
+      config: { role: "administrator" },
+      schema: { summary: "Add an inbound server's key", body: newKey, response: { 201: key } },
+    },
     async ({ body }, reply) => reply.code(201).send(await operations.addKey(body)),
   );
   app.post(
     "/keys/generate",
     {
+      config: { role: "administrator" },
       schema: {
         summary: "Make a key, and a request for its certificate",
         body: newKeyRequest,
@@ -28,6 +35,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.delete(
     "/keys/:id",
     {
+      config: { role: "administrator" },
       schema: {
         summary: "Remove a key that was added",
         params: z.object({ id: z.string().max(128) }),

@@ -5,7 +5,7 @@ import type { Operations } from "../operations.ts";
 /** Needs the token like all other routes: the counters show which listeners are used, and how much. */
 export function addMetricsRoute(app: ControlApp, operations: Operations): void {
   const metrics = createMetrics(operations);
-  app.get("/metrics", { schema: { summary: "Figures for Prometheus" } }, async (_, reply) =>
+  app.get("/metrics", { config: { role: "viewer" }, schema: { summary: "Figures for Prometheus" } }, async (_, reply) =>
     reply.type(metrics.contentType).send(await metrics.scrape()),
   );
 }

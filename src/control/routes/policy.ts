@@ -5,12 +5,17 @@ import type { Operations } from "../operations.ts";
 import { explanation, flow, flowWithCertificate, policyOrder, reloaded } from "../schemas.ts";
 
 export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
-  app.get("/policy", { schema: { summary: "The order of evaluation", response: { 200: policyOrder } } }, () => ({
-    order: operations.policyOrder(),
-  }));
+  app.get(
+    "/policy",
+    { config: { role: "viewer" }, schema: { summary: "The order of evaluation", response: { 200: policyOrder } } },
+    () => ({
+      order: operations.policyOrder(),
+    }),
+  );
   app.get(
     "/explain",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "What would be decided about a flow, and why",
         querystring: flow,
@@ -22,6 +27,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.post(
     "/explain",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "The same, with the server's certificate",
         body: flowWithCertificate,
@@ -33,6 +39,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/report",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "What the policy decided, or would have decided without monitor mode",
         querystring: z.object({ days: z.coerce.number().positive().max(366).default(7).describe("how far back") }),
@@ -48,7 +55,9 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
       return reporter.answer();
     },
   );
-  app.post("/reload", { schema: { summary: "Read the configuration again", response: { 200: reloaded } } }, () =>
-    operations.reload(),
+  app.post(
+    "/reload",
+    { config: { role: "operator" }, schema: { summary: "Read the configuration again", response: { 200: reloaded } } },
+    () => operations.reload(),
   );
 }

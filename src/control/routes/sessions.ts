@@ -16,6 +16,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
   app.get(
     "/sessions",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "Search sessions",
         querystring: query,
@@ -33,6 +34,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
   app.get(
     "/fleet/sessions",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "Search the sessions of every node that shares this one's store",
         querystring: query.extend({ limit: z.coerce.number().int().min(1).max(1_000).default(100) }),
@@ -44,6 +46,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
   app.get(
     "/sessions/:id",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "One session",
         params: z.object({ id: z.string().max(128) }),

@@ -4,14 +4,18 @@ import { health, stats } from "../stats-schemas.ts";
 
 export function addStatsRoutes(app: ControlApp, operations: Operations): void {
   const { version, startedAt, sessions, history } = operations;
-  app.get("/stats", { schema: { summary: "What the node has done", response: { 200: stats } } }, async () => ({
-    version,
-    startedAt,
-    sessions: { live: sessions.size },
-    counters: sessions.counters(),
-    history: history.info(),
-    ...(await operations.statistics()),
-  }));
+  app.get(
+    "/stats",
+    { config: { role: "viewer" }, schema: { summary: "What the node has done", response: { 200: stats } } },
+    async () => ({
+      version,
+      startedAt,
+      sessions: { live: sessions.size },
+      counters: sessions.counters(),
+      history: history.info(),
+      ...(await operations.statistics()),
+    }),
+  );
   app.get(
     "/health",
     {

@@ -7,6 +7,7 @@ export function addSuggestionRoutes(app: ControlApp, operations: Operations): vo
   app.get(
     "/suggestions",
     {
+      config: { role: "viewer" },
       schema: {
         summary: "Hosts whose certificates from the node a client refuses again and again",
         response: { 200: z.array(suggestion).readonly() },
