@@ -21,7 +21,7 @@ export interface Timing {
 }
 
 /** A peer that sends a byte just before each gap ends would hold its place forever: the whole may take this many gaps. */
-const GAPS = 20;
+export const GAPS = 20;
 /** No opening is longer, in bytes of one side: the readers end far below. */
 const LONGEST = 4 * SCRATCH;
 /** Bytes that the kernel holds for a connection that nobody reads are bounded: beyond this, they are taken off and put back. */

@@ -2,6 +2,7 @@ import type { Exchange } from "../detect/exchange.ts";
 import type { End, Replaced } from "../engine/end.ts";
 import { NetworkError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
+import { GAPS } from "./reading.ts";
 
 /** The connections on which a client goes on. */
 export interface GoingOn {
@@ -27,6 +28,8 @@ export class RequestConversation {
   /** The client's bytes wait for an answer of the server's. */
   #isWaiting = false;
   #late: NodeJS.Timeout | undefined;
+  /** performance.now() by which the client must have ended the head that it has begun; undefined: it has begun none. */
+  #headDue: number | undefined;
 
   /** `answering` is the end that the client's relay connects it to. `gap`: ms between two bytes of an unfinished head. */
   constructor(exchange: Exchange, client: End, answering: End, gap: number) {
@@ -121,15 +124,18 @@ export class RequestConversation {
     open(this.#ends.client, this.#ends.client.gate);
   }
 
-  /** A client must end a head that it has begun. */
+  /** A client must end a head that it has begun: in as long a time as it had for its first one. */
   #watchHead(isOpen: boolean): void {
     clearTimeout(this.#late);
-    if (!isOpen || !this.#exchange.isHeadOpen) return;
-    this.#late = setTimeout(() => {
-      this.#leaving.reject(
-        new NetworkError("The client began a request and then sent nothing more in time", "ETIMEDOUT"),
-      );
-    }, this.#gap);
+    if (!isOpen || !this.#exchange.isHeadOpen) {
+      this.#headDue = undefined;
+      return;
+    }
+    const now = performance.now();
+    this.#headDue ??= now + this.#gap * GAPS;
+    const late = () =>
+      this.#leaving.reject(new NetworkError("The client began a request and did not end it in time", "ETIMEDOUT"));
+    this.#late = setTimeout(late, Math.min(this.#gap, this.#headDue - now));
   }
 }
 
