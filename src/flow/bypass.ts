@@ -29,18 +29,29 @@ export function bypassOnHello(story: Story, layer: TlsLayer, verdict: Verdict): 
 
 /**
  * After the node has spoken TLS with the server: a new connection, on which the server sees the client's own ClientHello,
- * byte for byte: it has stayed in the client's connection.
+ * byte for byte: it has stayed in the client's connection. In monitor mode it is the connection that was kept.
  */
 export async function bypassLate(story: Story, layer: TlsLayer, verdict: Verdict): Promise<string> {
-  const { node, session, connections, clientConnections } = story;
+  const { session } = story;
   if (layer.found) return refuseLate(story, layer, verdict);
   story.endTurn?.();
+  const { kept } = layer;
+  if (kept) {
+    closeServers(story, kept);
+    session.note({ seenAs: kept.local() ?? null });
+    return bypassOnHello(story, { ...layer, server: kept }, verdict);
+  }
   const { client } = leaveConversation(story) ?? layer;
-  for (const connection of connections) if (!clientConnections.has(connection)) node.streams.close(connection);
+  closeServers(story);
   session.note({ state: "EST:SYN_SENT:INIT:INIT" });
   const server = await redial(story, layer);
   session.note({ state: "EST:EST:INIT:INIT", seenAs: server.local() ?? null });
   return relayTls(story, layer, verdict, { client, server });
+}
+
+function closeServers({ node, connections, clientConnections }: Story, kept?: End): void {
+  for (const connection of connections)
+    if (connection !== kept && !clientConnections.has(connection)) node.streams.close(connection);
 }
 
 interface Ends {

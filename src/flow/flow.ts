@@ -7,6 +7,7 @@ import type { Facts, Verdict } from "../policy/facts.ts";
 import type { LegRecord } from "../sessions/record.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { bypassUnseen, lookAside } from "./aside.ts";
 import { bypassLate, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
 import { namesToShow } from "./names.ts";
@@ -151,7 +152,9 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return bypassVerified(story, tls, verdict);
   if (verdict?.action === "drop") return refuseHello(story, tls, verdict);
-  return intercept(story, tls);
+  if (!node.policy.source.monitor) return intercept(story, tls);
+  const aside = await lookAside(story, tls);
+  return aside ? intercept(story, aside) : bypassUnseen(story, tls);
 }
 
 /** The server goes first: its certificate decides, and shapes the one that the client is shown. */

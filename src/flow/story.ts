@@ -79,6 +79,8 @@ export interface TlsLayer extends Layer {
   readonly received: ReceivedHello;
   /** The key of this server in `node.servers`. */
   readonly serverKey: string;
+  /** Monitor mode: the session's own connection to the server. The node looks at the server on the other one. */
+  readonly kept?: End;
 }
 
 /** Refuses a client that has no TLS with the node yet, or began it badly, with a fatal alert. */

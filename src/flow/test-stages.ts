@@ -77,6 +77,7 @@ export interface Answers {
   tools(): ChainFailure | undefined;
   onlyAlpn(): string | undefined;
   relay(): Partial<RelayEnding>;
+  monitor(): boolean;
 }
 
 export interface Transcript {
@@ -166,8 +167,9 @@ class World {
 
   policyStage(): Pick<Node, "policy"> {
     const { onNetwork, onHello, onCertificate, verdictSoFar, isOpen, serverBelowMin } = this.#answers;
-    const { onNotTls, onUndecryptable } = this.#answers;
+    const { onNotTls, onUndecryptable, monitor } = this.#answers;
     const policy: Partial<Node["policy"]> = {
+      source: { monitor: monitor?.() ?? false } as Node["policy"]["source"],
       onNetwork: (facts) => {
         this.#step(`policy.onNetwork ${facts.server?.address}`);
         return onNetwork?.(facts);

@@ -142,6 +142,28 @@ test("STARTTLS: a peer that breaks the dialogue has both connections reset", asy
   assert.deepEqual([record.verdict, record.rule], ["drop", "startTls"]);
 });
 
+test("STARTTLS: in monitor mode the session goes on with the connections that it has", async () => {
+  const passes = () => verdict("bypass", "certificate", "monitor");
+  const { steps, record } = await runSession({ ...SMTP, monitor: () => true, onCertificate: passes });
+  assert.ok(steps.includes("legs.server on server 2"), steps.join("\n"));
+  const end = "streams.relay the detached client from ClientHello and the detached server through ips";
+  assert.ok(steps.includes(end), steps.join("\n"));
+  assert.equal(record.verdict, "bypass");
+});
+
+test("STARTTLS: in monitor mode a dialogue that cannot be repeated breaks nothing", async () => {
+  let dialled = 0;
+  const { steps, record } = await runSession({
+    ...{ ...SMTP, monitor: () => true, verdictSoFar: () => verdict("bypass", "sni", "monitor") },
+    dial: (address) => {
+      if (++dialled > 1) throw new NetworkError(`Cannot connect to ${address} again`, "ECONNREFUSED");
+    },
+  });
+  const end = "streams.relay the detached client from ClientHello and the detached server through ips";
+  assert.ok(steps.includes(end), steps.join("\n"));
+  assert.equal(record.verdict, "bypass");
+});
+
 test("STARTTLS: bytes that are not TLS after the agreement have both connections reset", async () => {
   const { steps } = await runSession({ ...SMTP, detect: (time) => plainBytes(time === 1 ? "EHLO" : "MAIL") });
   assert.ok(steps.includes("reset client") && steps.includes("reset server"), steps.join("\n"));

@@ -1,15 +1,35 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
+import net, { type AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
+import tls from "node:tls";
 import type { Explanation, Report } from "../../src/control/api.ts";
-import { curl, opensslClient } from "../clients.ts";
+import { curl, nextChunk, opensslClient, readAll } from "../clients.ts";
 import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx, type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
 import { run, until } from "../processes.ts";
+
+/** A proxy that asks for a log-in on each connection, as with NTLM: a CONNECT that is not the second one is refused. */
+async function openProxyWithLogin(port: number): Promise<net.Server> {
+  const server = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => {
+      socket.write("HTTP/1.1 407 Log in\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n");
+      socket.once("data", () => {
+        socket.write("HTTP/1.1 200 OK\r\n\r\n");
+        const site = net.connect(port, "127.0.0.1").on("error", () => {});
+        socket.pipe(site).pipe(socket);
+      });
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
 
 /** A policy that would decrypt, drop and fail, and clients that trust the servers' own CA only. */
 describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
@@ -18,6 +38,7 @@ describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
   let site: Nginx;
   let old: Origin;
   let plain: http.Server;
+  let proxy: net.Server;
 
   before(async () => {
     pki = await makePki();
@@ -25,13 +46,18 @@ describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
     old = await opensslServer(pki.server.rsa, { version: "TLSv1.1" });
     plain = http.createServer((_, response) => response.end("plain")).listen(0, "127.0.0.1");
     await once(plain, "listening");
+    proxy = await openProxyWithLogin(site.port);
     node = await startNode({
       trust: [pki.root.certificate],
-      forwards: { site: site.port, old: old.port, forbidden: site.port },
+      forwards: {
+        ...{ site: site.port, old: old.port, forbidden: site.port },
+        tunnel: (proxy.address() as AddressInfo).port,
+      },
       config: {
         policy: {
           monitor: true,
           versions: { belowMin: "drop" },
+          startTls: { enabled: true },
           rules: [
             { name: "no games", match: { host: `games.${DOMAIN}` }, action: "drop" },
             { name: "nothing plain", match: { host: "localhost" }, action: "drop" },
@@ -46,6 +72,7 @@ describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
     await site?.process.stop();
     await old?.process.stop();
     plain?.close();
+    proxy?.close();
   });
 
   const visit = (way: string, host: string) =>
@@ -84,6 +111,22 @@ describe("Monitor mode", needs("openssl", "nginx-light", "curl"), () => {
     assert.match(stdout, /TLSv1\.1/);
     const { verdict, monitored } = await node.session(host);
     assert.deepEqual([verdict, monitored?.verdict, monitored?.rule], ["bypass", "drop", "versions"]);
+  });
+
+  test("A tunnel that cannot be made a second time goes on", async () => {
+    const host = `tunnel.${DOMAIN}`;
+    const socket = net.connect(node.forward("tunnel"), "127.0.0.1");
+    const connect = `CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\n\r\n`;
+    for (const status of [/ 407 /, / 200 /]) {
+      socket.write(connect);
+      assert.match(String(await nextChunk(socket)), status);
+    }
+    const secure = tls.connect({ socket, servername: host, ca: readFileSync(pki.root.certificate) });
+    await once(secure, "secureConnect");
+    secure.write(`GET /negotiated HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    assert.match(String(await readAll(secure)), /^HTTP\/1\.1 200 /);
+    const { verdict, monitored } = await node.session(host);
+    assert.deepEqual([verdict, monitored?.verdict], ["bypass", "decrypt"]);
   });
 
   test("Plain HTTP to a forbidden host passes, and the record says what would have been", async () => {
