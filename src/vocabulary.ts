@@ -30,6 +30,21 @@ export type FlowClass = (typeof FLOW_CLASSES)[number];
 export const CALLER_ROLES = ["viewer", "operator", "administrator"] as const;
 export type CallerRole = (typeof CALLER_ROLES)[number];
 
+/** What the audit log records, by the commands' own names. */
+export const AUDITED_ACTIONS = [
+  "ca renew",
+  "cache flush",
+  "keys add",
+  "keys generate",
+  "keys remove",
+  "reload",
+] as const;
+export type AuditedAction = (typeof AUDITED_ACTIONS)[number];
+
+/** "begun": it is under way, or the node ended first. "refused": the caller's role does not allow it, and nothing was done. */
+export const AUDIT_OUTCOMES = ["begun", "done", "failed", "refused"] as const;
+export type AuditOutcome = (typeof AUDIT_OUTCOMES)[number];
+
 /** What bounds the number of sessions: a setting, or the files and the memory that a process may have. */
 export const LIMIT_NAMES = [
   "limits.sessions",

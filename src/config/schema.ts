@@ -232,6 +232,13 @@ export const CONFIG = z.strictObject({
       sessions: z.int().min(0).max(100_000_000).default(100_000).describe("How many closed sessions are kept."),
     })
     .prefault({}),
+  audit: z
+    .strictObject({
+      keep: duration({ min: "1d", max: "3650d" }).prefault("365d").describe("How long entries are kept."),
+      entries: z.int().min(1000).max(10_000_000).default(100_000).describe("How many entries are kept."),
+    })
+    .prefault({})
+    .describe("The audit log: who changed something or looked at plaintext."),
   log: z
     .strictObject({
       level: z

@@ -67,5 +67,9 @@ export type SuggestionInfo = Shape<typeof schemas.suggestion>;
 /** GET /caches */
 export type CacheInfo = Shape<typeof schemas.cache>;
 
+/** GET /audit */
+export type AuditList = Shape<typeof schemas.auditList>;
+export type AuditEntry = AuditList["entries"][number];
+
 /** POST /reload */
 export type Reloaded = Shape<typeof schemas.reloaded>;

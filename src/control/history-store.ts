@@ -1,12 +1,11 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
-import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { Cache, ENTRY_BYTES } from "../cache.ts";
 import { bounded } from "../sessions/bounds.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
 import type { Session } from "../sessions/record.ts";
 import { compileHost, compileSubject, hostsOf, namedHostsOf, type SessionQuery } from "../sessions/search.ts";
 import { finish } from "../sessions/session.ts";
+import { openDatabase, transaction } from "./database.ts";
 
 /** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
 const MIGRATIONS = [
@@ -44,7 +43,7 @@ const HOST_NUMBERS_MAX = 20_000;
  * closed, because the node that recorded them has ended. Throws what SQLite and the file system throw.
  */
 export function openStore(file: string, closing: boolean): HistoryStore {
-  return new HistoryStore(openDatabase(file, closing));
+  return new HistoryStore(openHistoryFile(file, closing));
 }
 
 /** Sessions in SQLite. A failed transaction leaves the store unusable: close it, and open another. */
@@ -198,16 +197,9 @@ function prepare(database: DatabaseSync) {
   };
 }
 
-function openDatabase(file: string, closing: boolean): DatabaseSync {
-  if (file !== ":memory:") {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    closeSync(openSync(file, "a", 0o600));
-    chmodSync(file, 0o600);
-  }
-  const database = new DatabaseSync(file, { timeout: 2000 });
+function openHistoryFile(file: string, closing: boolean): DatabaseSync {
+  const database = openDatabase(file, { migrations: MIGRATIONS, timeout: 2000, synchronous: "NORMAL" });
   try {
-    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
-    migrate(database);
     if (closing) closeAbandoned(database);
   } catch (error) {
     database.close();
@@ -229,17 +221,6 @@ function addMatcher(database: DatabaseSync, name: string, compile: (query: strin
   database.function(name, { deterministic: true }, (query, text) => {
     if (last?.query !== query) last = { query: String(query), matches: compile(String(query)) };
     return text !== null && last.matches(String(text)) ? 1 : 0;
-  });
-}
-
-function migrate(database: DatabaseSync): void {
-  const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
-  if (version > MIGRATIONS.length)
-    throw new UnknownSchema(`a later version of the node has written it (schema ${version})`);
-  if (version === MIGRATIONS.length) return;
-  transaction(database, () => {
-    for (const step of MIGRATIONS.slice(version)) database.exec(step);
-    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
   });
 }
 
@@ -294,28 +275,3 @@ function recordOf(row: Record<string, unknown>): Session {
   // Earlier versions recorded every name of a certificate.
   return bounded(JSON.parse(String(row["record"])));
 }
-
-function transaction(database: DatabaseSync, work: () => void): void {
-  database.exec("BEGIN IMMEDIATE");
-  try {
-    work();
-    database.exec("COMMIT");
-  } catch (error) {
-    // After SQLITE_FULL and the like, SQLite has rolled back already.
-    if (database.isTransaction) database.exec("ROLLBACK");
-    throw error;
-  }
-}
-
-/** Whether this error means that the file is not a usable database. Other errors may pass, such as a full disk or a lock. */
-export function isUnusable(error: unknown): boolean {
-  if (error instanceof UnknownSchema || error instanceof SyntaxError) return true;
-  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : 0;
-  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
-}
-
-/** sqlite.org/rescode.html */
-const SQLITE_CORRUPT = 11;
-const SQLITE_NOTADB = 26;
-
-class UnknownSchema extends Error {}

@@ -3,7 +3,8 @@ import { setImmediate } from "node:timers/promises";
 import type { Session } from "../sessions/record.ts";
 import { compileQuery, type SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
-import { type HistoryStore, isUnusable, openStore } from "./history-store.ts";
+import { isUnusable } from "./database.ts";
+import { type HistoryStore, openStore } from "./history-store.ts";
 import { RetentionClock } from "./retention-clock.ts";
 
 export interface HistoryOptions {

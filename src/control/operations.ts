@@ -18,6 +18,7 @@ import type {
   StoreInfo,
   SuggestionInfo,
 } from "./api.ts";
+import type { Audit } from "./audit.ts";
 import type { History } from "./history.ts";
 import type { Liveness } from "./session-search.ts";
 
@@ -31,6 +32,7 @@ export interface Operations {
   readonly startedAt: number;
   readonly sessions: LiveTable;
   readonly history: History;
+  readonly audit: Audit;
   /** Calls `listener` with each batch of changes to the live table, until the returned function is called. */
   subscribe(listener: (applied: Applied) => void): () => void;
   statistics(): Promise<Statistics>;

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { action, phase, session, time } from "../sessions/record.ts";
+import { AUDIT_OUTCOMES, AUDITED_ACTIONS, CALLER_ROLES } from "../vocabulary.ts";
 
 /**
  * The shapes of the REST API: what requests are checked against, and what the OpenAPI document says. `api.ts` infers the
@@ -209,6 +210,28 @@ export const newKeyRequest = z.strictObject({
 export const generatedKey = z.object({
   key,
   request: z.string().nullable().describe("PKCS#10 in PEM, for the CA; null: the certificate is self-signed"),
+});
+
+export const auditEntry = z.object({
+  number: z
+    .int()
+    .positive()
+    .describe("rises by one with each entry; a gap means that entries were removed from the file"),
+  time: time.describe("when it began, in ms since the epoch"),
+  who: z.string().describe("the name of the caller's token; owner: the token in the data folder; SIGHUP: the signal"),
+  role: z.enum(CALLER_ROLES),
+  address: z.string().nullable().describe("where the request came from; null: a signal on this machine"),
+  action: z.string().describe(AUDITED_ACTIONS.join(", ")),
+  subject: z.string().nullable().describe("what it was about: a name, a host, an ID; null: the node as a whole"),
+  outcome: z
+    .enum(AUDIT_OUTCOMES)
+    .describe("begun: under way, or the node ended first; refused: the caller's role did not allow it"),
+  detail: z.string().nullable().describe("why it failed or was refused"),
+});
+
+export const auditList = z.object({
+  entries: z.array(auditEntry).readonly().describe("the newest first"),
+  more: z.boolean().describe("true: more entries match than the limit allows"),
 });
 
 export const reloaded = z.object({

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ConfigError } from "../errors.ts";
-import type { SessionEvents, SessionList, Stats } from "./api.ts";
+import type { AuditList, SessionEvents, SessionList, Stats } from "./api.ts";
+import { openAudit } from "./audit.ts";
 import { isLocalHost } from "./auth.ts";
 import { startControl } from "./server.ts";
 import { createTestOperations, QUIET, testSession } from "./test-operations.ts";
@@ -438,4 +439,61 @@ test("Bytes that are not HTTP are answered with 400, and the server goes on", as
   const chunks = await Array.fromAsync(socket.setEncoding("latin1"));
   assert.match(chunks.join(""), /^HTTP\/1\.1 400 /);
   assert.equal((await ask("/api/v1/health")).status, 200);
+});
+
+test("What a request changes is in the audit log, with caller, subject, outcome and address", async () => {
+  await ask("/api/v1/caches/none", { method: "DELETE" });
+  await ask("/api/v1/ca/primary/renew", { method: "POST" });
+  await ask("/api/v1/reload", { method: "POST" });
+  const key = "-----BEGIN PRIVATE KEY-----";
+  const body = JSON.stringify({ hosts: ["a.example", "b.example"], certificate: "-----BEGIN", key });
+  await ask("/api/v1/keys", { method: "POST", body });
+  await ask("/api/v1/keys", { method: "POST", body: body.replace("hosts", "hoots") });
+  const { entries }: AuditList = (await ask("/api/v1/audit?limit=4")).json();
+  assert.deepEqual(
+    entries.map(({ who, address, action, subject, outcome, detail }) => [
+      who,
+      address,
+      action,
+      subject,
+      outcome,
+      detail,
+    ]),
+    [
+      ["owner", "127.0.0.1", "keys add", "a.example b.example", "done", null],
+      ["owner", "127.0.0.1", "reload", null, "done", 'Listener "web" was added'],
+      ["owner", "127.0.0.1", "ca renew", "primary", "done", null],
+      [
+        "owner",
+        "127.0.0.1",
+        "cache flush",
+        "none",
+        "failed",
+        "Cannot flush cache none: the node has no cache of this name",
+      ],
+    ],
+  );
+  assert.ok((await ask("/api/v1/audit?limit=1")).json().more);
+  assert.equal((await ask("/api/v1/audit?action=ca&limit=1")).json().entries[0].action, "ca renew");
+  assert.equal((await ask("/api/v1/audit?action=c")).json().error, 'action is "c", not an audited action');
+});
+
+test("A change that cannot be recorded is refused, and reading goes on", async () => {
+  const audit = openAudit({ file: join(folder, "none", "\0"), keepAge: 1, keepEntries: 1, log: QUIET });
+  let renewed = false;
+  const renewAuthority = async () => {
+    renewed = true;
+    return [];
+  };
+  const own = { ...operations, audit, renewAuthority };
+  const other = await startControl(own, { host: "127.0.0.1", port: 0, tokenFile, log });
+  const send = (path: string, method: string) =>
+    fetch(`http://127.0.0.1:${other.address.port}/api/v1${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}` },
+    });
+  const refused = await send("/ca/primary/renew", "POST");
+  assert.match(await refused.text(), /^\{"error":"Cannot do \\"ca renew\\": the audit log .* Nothing was changed/);
+  assert.deepEqual([refused.status, renewed, (await send("/stats", "GET")).status], [503, false, 200]);
+  await other.close();
 });

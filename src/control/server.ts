@@ -10,10 +10,13 @@ import { ConfigError, InvariantError } from "../errors.ts";
 import type { CallerRole } from "../vocabulary.ts";
 import type { ApiError } from "./api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
+import { type Audit, AuditFailure } from "./audit.ts";
+import { auditRequests, noteRefusal } from "./audit-hooks.ts";
 import { isAuthorized, isLocalHost, openToken } from "./auth.ts";
 import { ANYONE, hasRole, OWNER } from "./caller.ts";
 import { boundConnections, type ConnectionLimits, type Connections } from "./connections.ts";
 import type { Operations } from "./operations.ts";
+import { addAuditRoutes } from "./routes/audit.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
 import { addCacheRoutes } from "./routes/caches.ts";
 import { addEventRoutes } from "./routes/events.ts";
@@ -65,7 +68,8 @@ export async function startControl(operations: Operations, options: ControlOptio
   );
   // The types hold the answers to the schemas. To check each of 10,000 sessions again would block the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  guard(app, { token, loopback: isLoopbackHost(options.host), connections });
+  guard(app, { token, loopback: isLoopbackHost(options.host), connections, audit: operations.audit });
+  auditRequests(app, operations.audit);
   app.setErrorHandler((error, _, reply) => answerError(error, reply, options.log));
   app.setNotFoundHandler(({ method, url }, reply) => {
     reply.code(404).send({
@@ -97,10 +101,11 @@ interface Guard {
   /** The API listens on loopback. */
   readonly loopback: boolean;
   readonly connections: Connections;
+  readonly audit: Audit;
 }
 
 /** Every request passes here first, whatever it asks for. */
-function guard(app: ControlApp, { token, loopback, connections }: Guard): void {
+function guard(app: ControlApp, { token, loopback, connections, audit }: Guard): void {
   app.decorateRequest("caller");
   // A route that somebody adds and forgets to protect ends the start.
   app.addHook("onRoute", ({ url, config }) => {
@@ -117,7 +122,11 @@ function guard(app: ControlApp, { token, loopback, connections }: Guard): void {
     request.caller = caller ?? ANYONE;
     const { config, url } = request.routeOptions;
     if (config?.open || isDocumentation(url)) return;
-    if (caller) return config?.role && !hasRole(caller, config.role) ? refuse(request, reply, config.role) : undefined;
+    if (caller) {
+      if (!config?.role || hasRole(caller, config.role)) return;
+      noteRefusal(request, audit);
+      return refuse(request, reply, config.role);
+    }
     reply.header("www-authenticate", 'Bearer realm="clearline"');
     const error = "The request needs the token from the node's data folder: Authorization: Bearer TOKEN";
     return reply.code(401).send({ error, path: "authorization" });
@@ -162,6 +171,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   addCacheRoutes(api, operations);
   addSuggestionRoutes(api, operations);
   addEventRoutes(api, operations);
+  addAuditRoutes(api, operations);
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
 }
 
@@ -179,6 +189,7 @@ function blame(error: unknown): [status: number, answer: ApiError] {
     const errors = error.errors.map(errorEntry);
     if (errors[0]) return [400, { ...errors[0], ...(errors.length > 1 && { errors }) }];
   }
+  if (error instanceof AuditFailure) return [503, { error: error.message }];
   const status = error instanceof Error && "statusCode" in error ? Number(error.statusCode) : 500;
   if (status >= 400 && status < 500) return [status, { error: (error as Error).message }];
   return [500, { error: "The node failed to answer; its log says why" }];

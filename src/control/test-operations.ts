@@ -3,6 +3,7 @@ import type { Session } from "../sessions/record.ts";
 import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { ExplainQuery, Explanation, KeyInfo, Statistics } from "./api.ts";
+import { openAudit } from "./audit.ts";
 import { type History, openHistory } from "./history.ts";
 import type { Operations } from "./operations.ts";
 
@@ -26,6 +27,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     startedAt: STARTED,
     sessions,
     history,
+    audit: openAudit({ file: ":memory:", keepAge: 1e15, keepEntries: 1e5, log: QUIET }),
     apply(...changes) {
       const applied = sessions.apply(changes);
       history.record(applied.closed);

@@ -20,6 +20,7 @@ const SECTIONS: {
     [{ address: { host: "::1", port: 1 } }, "console changed: that takes effect when the node is started again"],
   ],
   history: [[{ keep: 1 }, "history changed: that takes effect when the node is started again"]],
+  audit: [[{ keep: 1 }, "audit changed: that takes effect when the node is started again"]],
   log: [[{ level: "debug" }, "log changed: that takes effect when the node is started again"]],
   signing: [[{ validity: 1 }, "signing changed: that takes effect when the node is started again"]],
   keyStore: [

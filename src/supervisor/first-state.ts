@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Loaded } from "../config/load.ts";
+import { openAudit } from "../control/audit.ts";
 import { openHistory } from "../control/history.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { log } from "../log.ts";
@@ -55,6 +56,13 @@ export function createState(
     log,
   });
   steps.push(() => history.close());
+  const audit = openAudit({
+    file: join(config.dataDir, "audit.db"),
+    keepAge: config.audit.keep,
+    keepEntries: config.audit.entries,
+    log,
+  });
+  steps.push(() => audit.close());
   const counts = createCounts();
   const shortages = createShortageLog(counts, log.warn.bind(log));
   const state: NodeState = {
@@ -69,6 +77,7 @@ export function createState(
       startedAt,
     ),
     history,
+    audit,
     liveRecord: new LiveRecord(),
     sessions,
     demanding,

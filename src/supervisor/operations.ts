@@ -27,6 +27,7 @@ export function createOperations(
     startedAt: state.startedAt,
     sessions: state.sessions,
     history: state.history,
+    audit: state.audit,
     subscribe(listener) {
       state.subscribers.add(listener);
       return () => state.subscribers.delete(listener);

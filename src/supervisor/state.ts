@@ -1,3 +1,4 @@
+import type { Audit } from "../control/audit.ts";
 import type { History } from "../control/history.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
@@ -33,6 +34,7 @@ export interface NodeState {
   readonly mint: Mint;
   readonly sessions: LiveTable;
   readonly history: History;
+  readonly audit: Audit;
   /** Which live sessions go on record, and when. */
   readonly liveRecord: LiveRecord;
   /** The rules, routes and marks that the kernel has for the inline listeners. Undefined: there is none. */

@@ -32,7 +32,7 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
   app.post(
     "/ca/:role/renew",
     {
-      config: { role: "administrator" },
+      config: { role: "administrator", audit: { action: "ca renew" } },
       schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } },
     },
     ({ params: { role } }) => operations.renewAuthority(role),

@@ -14,7 +14,10 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
   );
   app.delete(
     "/caches",
-    { config: { role: "operator" }, schema: { summary: "Empty all caches", response: { 204: z.null() } } },
+    {
+      config: { role: "operator", audit: { action: "cache flush" } },
+      schema: { summary: "Empty all caches", response: { 204: z.null() } },
+    },
     async (_, reply) => {
       await operations.flushCaches();
       return reply.code(204).send(null);
@@ -23,7 +26,7 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
   app.delete(
     "/caches/:name",
     {
-      config: { role: "operator" },
+      config: { role: "operator", audit: { action: "cache flush" } },
       schema: {
         summary: "Empty one cache",
         params: z.object({ name: z.string().max(128) }),

@@ -1,4 +1,6 @@
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
+import type { NewKey } from "../api.ts";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { failure, generatedKey, key, newKey, newKeyRequest } from "../schemas.ts";
@@ -15,7 +17,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.post(
     "/keys",
     {
-      config: { role: "administrator" },
+      config: { role: "administrator", audit: { action: "keys add", subject: hostsIn } },
       schema: { summary: "Add an inbound server's key", body: newKey, response: { 201: key } },
     },
     async ({ body }, reply) => reply.code(201).send(await operations.addKey(body)),
@@ -23,7 +25,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.post(
     "/keys/generate",
     {
-      config: { role: "administrator" },
+      config: { role: "administrator", audit: { action: "keys generate", subject: hostsIn } },
       schema: {
         summary: "Make a key, and a request for its certificate",
         body: newKeyRequest,
@@ -35,7 +37,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
   app.delete(
     "/keys/:id",
     {
-      config: { role: "administrator" },
+      config: { role: "administrator", audit: { action: "keys remove" } },
       schema: {
         summary: "Remove a key that was added",
         params: z.object({ id: z.string().max(128) }),
@@ -47,4 +49,10 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
         ? reply.code(204).send(null)
         : reply.code(404).send({ error: `Cannot remove key ${id}: the node has no key with this id`, path: "id" }),
   );
+}
+
+/** The names that the request gives; a key may also be for those in its certificate. */
+function hostsIn({ body }: FastifyRequest): string | null {
+  const { hosts = [] } = body as NewKey;
+  return hosts.join(" ") || null;
 }

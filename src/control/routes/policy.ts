@@ -27,7 +27,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.post(
     "/explain",
     {
-      config: { role: "viewer" },
+      config: { role: "viewer", audit: null },
       schema: {
         summary: "The same, with the server's certificate",
         body: flowWithCertificate,
@@ -57,7 +57,14 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   );
   app.post(
     "/reload",
-    { config: { role: "operator" }, schema: { summary: "Read the configuration again", response: { 200: reloaded } } },
-    () => operations.reload(),
+    {
+      config: { role: "operator", audit: { action: "reload" } },
+      schema: { summary: "Read the configuration again", response: { 200: reloaded } },
+    },
+    async (request) => {
+      const reloaded = await operations.reload();
+      request.auditDetail = reloaded.changes.join("; ");
+      return reloaded;
+    },
   );
 }
