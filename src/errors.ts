@@ -25,10 +25,13 @@ export class NetworkError extends Error {
   override readonly name = "NetworkError";
   /** The system's error code: ECONNREFUSED, ETIMEDOUT, ECONNRESET, ENOTFOUND… */
   readonly code: string;
+  /** Whose connection failed; undefined: unknown, or the node's own. */
+  readonly side: Side | undefined;
 
-  constructor(message: string, code: string, options?: ErrorOptions) {
+  constructor(message: string, code: string, options?: ErrorOptions & { side?: Side }) {
     super(message, options);
     this.code = code;
+    this.side = options?.side;
   }
 }
 

@@ -45,6 +45,21 @@ export type AuditedAction = (typeof AUDITED_ACTIONS)[number];
 export const AUDIT_OUTCOMES = ["begun", "done", "failed", "refused"] as const;
 export type AuditOutcome = (typeof AUDIT_OUTCOMES)[number];
 
+/**
+ * How a session ended. "decrypted", "bypassed", "plaintext": its bytes passed. "dropped": policy ended it. "live": it goes on. The others
+ * name who failed.
+ */
+export const OUTCOMES = [
+  ...(["decrypted", "bypassed", "plaintext", "dropped"] as const),
+  ...(["clientRefusedCertificate", "clientFailed", "serverFailed", "serverUnreachable"] as const),
+  ...(["toolFailed", "nodeFailed", "live"] as const),
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** Who is to blame for a session's end. */
+export const BLAMES = ["client", "server", "tool", "node"] as const;
+export type Blame = (typeof BLAMES)[number];
+
 /** What bounds the number of sessions: a setting, or the files and the memory that a process may have. */
 export const LIMIT_NAMES = [
   "limits.sessions",

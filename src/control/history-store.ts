@@ -2,6 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { Cache, ENTRY_BYTES } from "../cache.ts";
 import { bounded } from "../sessions/bounds.ts";
 import { compileClient } from "../sessions/client-pattern.ts";
+import { LIVE, outcomeOf } from "../sessions/outcome.ts";
 import type { Session } from "../sessions/record.ts";
 import { compileHost, compileSubject, hostsOf, namedHostsOf, type SessionQuery } from "../sessions/search.ts";
 import { finish } from "../sessions/session.ts";
@@ -230,7 +231,10 @@ function closeAbandoned(database: DatabaseSync): void {
   if (abandoned.length === 0) return;
   transaction(database, () => {
     for (const session of abandoned) {
-      const closed = finish(session, "The node ended before this session's end was recorded", session.lastActivity);
+      const closed = finish(session, "The node ended before this session's end was recorded", session.lastActivity, {
+        by: "node",
+        code: "nodeEnded",
+      });
       close.run(closed.end, JSON.stringify(closed), closed.id);
     }
   });
@@ -272,6 +276,8 @@ function conditionsOf(query: SessionQuery): { where: string; values: (string | n
 }
 
 function recordOf(row: Record<string, unknown>): Session {
-  // Earlier versions recorded every name of a certificate.
-  return bounded(JSON.parse(String(row["record"])));
+  // Earlier versions recorded every name of a certificate, and no outcome.
+  const session: Session = bounded(JSON.parse(String(row["record"])));
+  if (session.outcome !== undefined) return session;
+  return { ...session, ...(session.end === null ? LIVE : outcomeOf(session, undefined)) };
 }

@@ -41,6 +41,8 @@ export interface RelayEnding {
   readonly first: Side | undefined;
   /** Whose connection broke, and the code; undefined: none did. `alert`: the fatal alert that the peer sent. */
   readonly failure: { readonly side: Side; readonly code: string; readonly alert: number | undefined } | undefined;
+  /** The code of what ended it although neither peer did: "EIDLE", "EMFILE", "ETOOL"…; undefined: a peer ended it. */
+  readonly cut?: string | undefined;
 }
 
 export interface RelayOptions {
@@ -153,7 +155,7 @@ class Relay implements Task {
   fail(error: unknown): void {
     if (this.#isOver) return;
     if (error instanceof NetworkError) {
-      this.#abort(error.message, undefined);
+      this.#abort(error.message, undefined, error.code);
       return;
     }
     // The story reports it, and only this session is over.
@@ -169,7 +171,7 @@ class Relay implements Task {
     const answered = this.#quiet.look(now, this.#lastByte);
     if (answered && idleCounts === "keepalives") this.#lastSign = now;
     if (now - Math.max(this.#lastByte, this.#lastSign) >= idle)
-      this.#abort(`Nothing passed for ${idle / 1000} s`, undefined);
+      this.#abort(`Nothing passed for ${idle / 1000} s`, undefined, "EIDLE");
   }
 
   /** Moves what can be moved in one direction. True: there is more. */
@@ -373,13 +375,14 @@ class Relay implements Task {
     return false;
   }
 
-  #abort(reason: string | undefined, failure: RelayEnding["failure"]): false {
+  /** `cut`: the code, where no peer's connection has failed. */
+  #abort(reason: string | undefined, failure: RelayEnding["failure"], cut?: string): false {
     if (this.#isOver) return false;
     if (failure) {
       if (isReset(failure.code)) this.#left[failure.side] = "reset";
       for (const tap of this.#options.taps) tap.reset(failure.side);
     }
-    this.#settle(reason ?? this.#blame(failure?.side ?? "client", failure?.code ?? ""), failure);
+    this.#settle(reason ?? this.#blame(failure?.side ?? "client", failure?.code ?? ""), failure, cut);
     this.#up.from.reset();
     this.#up.to.reset();
     return false;
@@ -407,10 +410,17 @@ class Relay implements Task {
     this.#down.splice?.free();
   }
 
-  #settle(reason: string, failure: RelayEnding["failure"]): void {
+  #settle(reason: string, failure: RelayEnding["failure"], cut?: string): void {
     this.#stop();
     const { client, server } = this.#left;
-    this.#outcome.resolve({ reason, clientLeft: client, serverLeft: server, first: this.#first, failure });
+    this.#outcome.resolve({
+      reason,
+      clientLeft: client,
+      serverLeft: server,
+      first: this.#first,
+      failure,
+      ...(cut && { cut }),
+    });
   }
 }
 

@@ -91,6 +91,9 @@ export interface TlsSession {
   readonly start: number;
   readonly end: number | null;
   readonly closeReason: string | null;
+  readonly outcome: string;
+  readonly cause: string | null;
+  readonly blame: string | null;
 }
 
 /** The sessions that a feed takes. */

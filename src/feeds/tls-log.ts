@@ -129,11 +129,13 @@ const ZEEK_VERSIONS: Readonly<Record<string, string>> = {
 /** What neither format has a field for: the verdict, both legs, both certificates. Null values are left out. */
 function detailsOf(session: TlsSession): object {
   const { id, listener, deployment, verdict, phase, rule, reason, closeReason, certificate, presented } = session;
+  const { outcome, cause, blame } = session;
   const facts = {
     session: id,
     listener,
     deployment,
     ...{ verdict, phase, rule, reason, closeReason },
+    ...{ outcome, cause, blame },
     end: session.end === null ? null : eveTime(session.end),
     clientLeg: session.clientLeg,
     serverLeg: session.serverLeg,

@@ -5,7 +5,9 @@ import type { Layer, Story } from "./story.ts";
 /** The part of a session's story in which a peer breaks a plaintext dialogue in a way that could hide something. */
 
 /** Bytes hidden behind a broken dialogue must reach nobody: both peers are reset. */
-export function dropConversation({ session }: Story, { client, server }: Layer, { message }: PeerError): string {
+export function dropConversation(story: Story, { client, server }: Layer, { message, side }: PeerError): string {
+  const { session } = story;
+  story.ending = { by: side, code: "startTls" };
   session.note({ verdict: "drop", phase: "sni", rule: "startTls", reason: message });
   client.reset();
   server.reset();

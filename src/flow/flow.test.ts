@@ -261,7 +261,9 @@ test("The server is offered no protocol that the rule or its tools cannot read",
 });
 
 test("A tool that must not be left out fails: the client is reset before it is shown a certificate", async () => {
-  const { steps } = await runSession({ tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
+  const { steps } = await runSession({
+    tools: () => ({ kind: "failed", code: "ETOOL", reason: "Dropped: ips is down" }),
+  });
   assert.deepEqual(stepsAfter("tools.connect decrypted", steps), [
     ...["state EST:EST:SYN_SENT:INIT", "reset client", "end: Dropped: ips is down"],
     ...["streams.close client", "streams.close TLS on server"],
@@ -269,7 +271,7 @@ test("A tool that must not be left out fails: the client is reset before it is s
 });
 
 test("A tool that must not be left out fails: a session that is bypassed or plaintext is not relayed", async () => {
-  const tools = () => ({ kind: "failed", reason: "Dropped: ips is down" }) as const;
+  const tools = () => ({ kind: "failed", code: "ETOOL", reason: "Dropped: ips is down" }) as const;
   const bypassed = await runSession({ tools, onHello: () => verdict("bypass", "sni") });
   const plaintext = await runSession({ tools, detect: () => plainBytes("hi") });
   for (const { steps } of [bypassed, plaintext]) {

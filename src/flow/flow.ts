@@ -22,6 +22,7 @@ import {
   alertsOf,
   hostOf,
   type Layer,
+  noteFailedLeg,
   noteHello,
   noteVerdict,
   type Story,
@@ -49,10 +50,10 @@ export async function carry(arrival: Arrival, node: Node): Promise<Arrival | und
   };
   try {
     const reason = await begin(story);
-    story.session.close(withDemand(story, reason), alertsOf(story));
+    story.session.close(withDemand(story, reason), alertsOf(story), story.ending);
   } catch (error) {
     const reason = endOnError(story, error);
-    story.session.close(reason, alertsOf(story));
+    story.session.close(reason, alertsOf(story), story.ending);
   } finally {
     story.endTurn?.();
     story.chain?.release();
@@ -216,14 +217,19 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
     tools: verdict.tools,
   };
   const chain = conversation?.chain ?? (await connectTools(story, flow));
-  if (chain.kind === "failed") return resetForTool(client, chain);
+  if (chain.kind === "failed") return resetForTool(story, client, chain);
 
   const presentation = await node.pki.present(leg, received.hello, judged, namesToShow(story, layer, judged));
   const { records } = presentation;
   session.note({ presented: records[0], deployment: judged.held.length > 0 ? "inbound" : "outbound" });
   const scope = scopeOf(story, layer, received.hello);
+  const wasThere = !client.hasLeft;
   const clientLeg = await node.legs.client(client, received, presentation, { alpn, scope });
-  if (clientLeg.kind === "failed") return clientLeg.reason;
+  if (clientLeg.kind === "failed") {
+    // A client that had left before it was shown anything has refused nothing.
+    noteFailedLeg(story, "client", wasThere ? clientLeg : { ...clientLeg, cause: "network", code: "ELEFT" });
+    return clientLeg.reason;
+  }
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
 
   story.endTurn?.();

@@ -14,10 +14,11 @@ import type { Story } from "./story.ts";
  * When no address is left, or none answers, the client is told in its listener's own way, and the answer is why.
  */
 export async function reach(
-  { arrival, node, session, connections }: Story,
+  story: Story,
   { host, port }: Destination,
   facts: Facts,
 ): Promise<{ readonly server: End; readonly endpoint: Endpoint } | string> {
+  const { arrival, node, session, connections } = story;
   try {
     const judging = (await node.streams.resolve(host)).map(async (address) => {
       const to = { address, port };
@@ -41,6 +42,7 @@ export async function reach(
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     const { code, message } = error;
+    story.ending = { by: "server", code };
     arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
     return message;
   }

@@ -1,9 +1,10 @@
 import { NetworkError, PeerError } from "../errors.ts";
 import type { LegFailure } from "../legs/leg.ts";
 import type { Verdict } from "../policy/facts.ts";
-import { ALERTS } from "../wire/alert.ts";
+import type { Ending } from "../sessions/outcome.ts";
+import { ALERTS, nameAlert } from "../wire/alert.ts";
 import { bypassLate } from "./bypass.ts";
-import { noteVerdict, refuseClient, type Story, type TlsLayer } from "./story.ts";
+import { noteFailedLeg, noteVerdict, refuseClient, type Story, type TlsLayer } from "./story.ts";
 import { unverified } from "./verification.ts";
 
 /** The part of a session's story in which somebody refuses: the policy, the server, or an error. */
@@ -41,6 +42,7 @@ export async function afterServerRefusal(story: Story, layer: TlsLayer, failure:
   if (verdict?.action === "drop") return refuseHello(story, layer, verdict);
   if (failure.code === "ECONNRESET") client.reset();
   else refuseClient(story, client, failure.alert, received.hello);
+  noteFailedLeg(story, "server", failure);
   return failure.reason;
 }
 
@@ -94,6 +96,7 @@ export function endOnError(story: Story, error: unknown): string {
   const { arrival, session, clientConnections } = story;
   // The last one: a client that has left a conversation goes on as another end.
   const client = [...clientConnections].at(-1) ?? arrival.client;
+  story.ending = endingOf(error);
   if (error instanceof PeerError && client) {
     refuseClient(story, client, error.alert);
     return error.message;
@@ -104,4 +107,13 @@ export function endOnError(story: Story, error: unknown): string {
   if (error instanceof NetworkError) return error.message;
   session.reportBug(error);
   return "An internal error ended the session";
+}
+
+/** Who ended the session with this error. While nothing passes yet, the node waits for the client, unless the error says otherwise. */
+function endingOf(error: unknown): Ending {
+  if (error instanceof NetworkError) return { by: error.side ?? "client", code: error.code };
+  if (!(error instanceof PeerError)) return { by: "node", code: "internalError" };
+  // The supervisor gave no certificate.
+  if (error.side === undefined && error.alert === ALERTS.internal_error) return { by: "node", code: "noCertificate" };
+  return { by: error.side ?? "client", code: nameAlert(error.alert) };
 }

@@ -1,7 +1,9 @@
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
+import type { Ending } from "../sessions/outcome.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
+import { nameAlert } from "../wire/alert.ts";
 import type { SessionHandle } from "./stages.ts";
 import type { Story } from "./story.ts";
 
@@ -25,7 +27,7 @@ export interface RelayedFlow {
 /** Relays bytes as they are. Answers why the session is over. */
 export async function relayUnchanged(story: Story, client: End, server: End, flow: RelayedFlow): Promise<string> {
   const chain = await connectTools(story, flow);
-  if (chain.kind === "failed") return resetForTool(client, chain);
+  if (chain.kind === "failed") return resetForTool(story, client, chain);
   return (await relay(story, client, chain, server, flow)).reason;
 }
 
@@ -44,12 +46,13 @@ export async function connectTools(story: Story, flow: RelayedFlow): Promise<Cha
 
 /** Relays between two ends until both have left. */
 export async function relay(
-  { node, session }: Story,
+  story: Story,
   client: End,
   { hops }: Chain,
   server: End,
   flow: RelayedFlow,
 ): Promise<RelayEnding> {
+  const { node, session } = story;
   const { places, taps, close } = node.feeds.tap({
     id: session.id,
     client: session.client,
@@ -63,11 +66,23 @@ export async function relay(
   if (Object.keys(places).length > 0) session.note({ feeds: places });
   const ending = await node.streams.relay(client, hops, server, session.meter, taps).finally(close);
   session.note({ clientLeft: ending.clientLeft, serverLeft: ending.serverLeft });
+  // What the story has noted before, an attack for example, is why it was ended.
+  if (!story.ending || story.ending.carried) story.ending = endingOf(ending);
   return ending;
 }
 
+/** Who ended the relay: whose connection broke, what cut it, or who left first. */
+function endingOf({ failure, cut, first }: RelayEnding): Ending {
+  if (failure) {
+    const { side, code, alert } = failure;
+    return { by: side, code: alert === undefined ? code : nameAlert(alert), carried: true };
+  }
+  return { by: cut === undefined ? first : undefined, code: cut ?? "EOF", carried: true };
+}
+
 /** A tool that must not be left out has failed: nothing may pass, and the client is reset. */
-export function resetForTool(client: End, { reason }: ChainFailure): string {
+export function resetForTool(story: Story, client: End, { reason, code }: ChainFailure): string {
+  story.ending = { by: "tool", code };
   client.reset();
   return reason;
 }

@@ -24,6 +24,7 @@ export async function carryIfRequests(story: Story, layer: Layer): Promise<Conve
   if (first.kind !== "head" && first.kind !== "bad") return undefined;
   session.note({ protocol: "http" });
   if (first.kind === "bad") {
+    story.ending = { by: "client", code: "malformedRequest" };
     node.requests.refuse(client, first.status, first.message);
     return ended(`The client's request is malformed: ${first.message}`);
   }
@@ -82,7 +83,7 @@ export async function carryRequests(
     tools,
   };
   const chain = await connectTools(story, flow);
-  if (chain.kind === "failed") return ended(resetForTool(client, chain));
+  if (chain.kind === "failed") return ended(resetForTool(story, client, chain));
   // What the client is told says which of its requests have been answered.
   const answering = chain.hops[0]?.ta ?? server;
   const conversation = node.requests.open(client, answering, aim, rewrites);
@@ -100,6 +101,7 @@ export async function carryRequests(
   const goesOn = fresh && nextOf(story, fresh, destination);
   if (goesOn) story.next = goesOn;
   await ending;
+  story.ending = { by: undefined, code: "EOF", carried: true };
   session.note({ clientLeft: null, serverLeft: null });
   return ended("The client went on with a request for another host");
 }

@@ -5,6 +5,7 @@ import type { LegStage } from "../legs/stage.ts";
 import type { PkiStage } from "../pki/stage.ts";
 import type { Policy } from "../policy/evaluate.ts";
 import type { Verdict } from "../policy/facts.ts";
+import type { Ending } from "../sessions/outcome.ts";
 import type { LegAlerts } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { RequestStage } from "../streams/request-stage.ts";
@@ -50,7 +51,7 @@ export interface SessionHandle {
   /** The rule, list or built-in that has decided so far; null: none has. */
   readonly rule: string | null;
   note(news: SessionUpdate): void;
-  close(reason: string, alerts: LegAlerts): void;
+  close(reason: string, alerts: LegAlerts, ending: Ending | undefined): void;
   /** Logs a bug of ours that ended the session, without the bytes that the session carried. */
   reportBug(error: unknown): void;
   /** Warns the operator: this client began with a header of the PROXY protocol, which its listener does not expect. */

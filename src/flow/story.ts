@@ -2,13 +2,15 @@ import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
 import { NetworkError } from "../errors.ts";
+import type { LegFailure } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
+import type { Ending } from "../sessions/outcome.ts";
 import type { LegAlerts } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
-import type { Endpoint } from "../vocabulary.ts";
+import type { Endpoint, Side } from "../vocabulary.ts";
 import { nameAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { ja3, ja4 } from "../wire/fingerprint.ts";
@@ -27,6 +29,8 @@ export interface Story {
   header?: Buffer;
   /** What follows the session on its client's connection: a request for another host. */
   next?: Arrival;
+  /** What ended the session, for its outcome; undefined: its verdict says it all. */
+  ending?: Ending | undefined;
   /** The alert that refused the client before it had TLS with the node. */
   refusal?: number;
   /** The client left while the node was busy with the server: nothing more is begun for it. */
@@ -108,10 +112,19 @@ export function alertsOf({ connections, clientConnections, refusal }: Story): Le
 /** Dials the layer's server again. The story closes the connection at its end. */
 export async function redial(story: Story, layer: Layer): Promise<End> {
   mustHaveClient(story);
-  const fresh = await layer.redial();
+  const fresh = await layer.redial().catch((error: unknown) => {
+    if (!(error instanceof NetworkError)) throw error;
+    throw new NetworkError(error.message, error.code, { cause: error, side: "server" });
+  });
   story.connections.add(fresh);
   mustHaveClient(story);
   return fresh;
+}
+
+/** A leg that did not come up ends the session: by the alert that says why, or by what became of the connection. */
+export function noteFailedLeg(story: Story, side: Side, { cause, alert, code }: LegFailure): void {
+  const said = cause === "alert" || cause === "protocol";
+  story.ending = { by: side, code: said ? nameAlert(alert) : code };
 }
 
 const LEFT = { closed: "closed the connection", reset: "reset the connection" } as const;
@@ -119,7 +132,9 @@ const LEFT = { closed: "closed the connection", reset: "reset the connection" } 
 /** Throws NetworkError when the client has left. */
 export function mustHaveClient({ clientLeft }: Story): void {
   if (clientLeft)
-    throw new NetworkError(`The client ${LEFT[clientLeft]} during the handshake with the server`, "ECONNRESET");
+    throw new NetworkError(`The client ${LEFT[clientLeft]} during the handshake with the server`, "ELEFT", {
+      side: "client",
+    });
 }
 
 /** The host that the client means, by name or address; undefined: it does not say. */

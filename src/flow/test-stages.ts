@@ -9,6 +9,7 @@ import type { ServerAttempt, ServerConnection } from "../legs/server-attempts.ts
 import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Verdict } from "../policy/facts.ts";
 import type { KnownFacts } from "../policy/view.ts";
+import type { Ending } from "../sessions/outcome.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { TimedAgreement, TimedTls, UpgradableConversation } from "../streams/conversation.ts";
 import type { FoundHeader } from "../streams/proxy-header.ts";
@@ -85,6 +86,8 @@ export interface Transcript {
   readonly steps: readonly string[];
   /** The session's record as it was in the end. */
   readonly record: SessionUpdate;
+  /** What the flow said of the end. */
+  readonly ending: Ending | undefined;
   /** Servers that demand a client certificate, and servers that offer STARTTLS, as they are known in the end. */
   readonly demanding: ReadonlySet<string>;
   readonly offering: ReadonlySet<string>;
@@ -104,11 +107,12 @@ export async function runSession(
   const steps: string[] = [];
   const world = new World(steps, answers);
   const record: SessionUpdate = {};
+  let ending: Ending | undefined;
   const [demanding, known] = [new Set<string>(), new Set(offering)];
   const verified = new Set(verifiedBefore);
   const client = world.end("client");
   const node: Node = {
-    sessions: { open: () => sessionHandle(steps, record) },
+    sessions: { open: () => sessionHandle(steps, record, (given) => (ending = given)) },
     turns: { take: async () => () => {} },
     reach: { refuse: async () => undefined },
     servers: {
@@ -124,7 +128,7 @@ export async function runSession(
     ...world.toolStages(),
   };
   const next = await carry(world.arrival(client, connected), node);
-  return { steps, record, demanding, offering: known, goesOn: next !== undefined };
+  return { steps, record, ending, demanding, offering: known, goesOn: next !== undefined };
 }
 
 class World {
@@ -419,7 +423,11 @@ class World {
   }
 }
 
-function sessionHandle(steps: string[], record: SessionUpdate): SessionHandle {
+function sessionHandle(
+  steps: string[],
+  record: SessionUpdate,
+  onEnd: (ending: Ending | undefined) => void,
+): SessionHandle {
   return {
     id: "1",
     client: { address: "198.51.100.7", port: 50_000 },
@@ -431,7 +439,10 @@ function sessionHandle(steps: string[], record: SessionUpdate): SessionHandle {
       if (news.state) steps.push(`state ${news.state}`);
       Object.assign(record, news);
     },
-    close: (reason) => void steps.push(`end: ${reason}`),
+    close: (reason, _alerts, ending) => {
+      steps.push(`end: ${reason}`);
+      onEnd(ending);
+    },
     reportBug: (error) => void steps.push(`bug: ${(error as Error).message}`),
     warnOfProxyHeader: ({ from }) => void steps.push(`warn: PROXY header from ${from.address}`),
     warnOfWithdrawnTls: (protocol) => void steps.push(`warn: ${protocol} withdrawn`),

@@ -18,7 +18,7 @@ export async function relayUnwatched(
   const host = destination.connectHost ?? undefined;
   const flow: RelayedFlow = { flow: "notTls", server: endpoint, host, description: "not TLS", tools };
   const chain = await connectTools(story, flow);
-  if (chain.kind === "failed") return resetForTool(client, chain);
+  if (chain.kind === "failed") return resetForTool(story, client, chain);
 
   // Where it may not pass, it is looked for to the end.
   const toTheEnd = node.policy.onUndecryptable(layer.facts, "").action === "drop";

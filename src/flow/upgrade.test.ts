@@ -121,7 +121,10 @@ test("STARTTLS: a conversation that breaks is no fault of a peer's: only the cli
 });
 
 test("STARTTLS: a tool that must not be left out fails, and no byte is relayed", async () => {
-  const { steps } = await runSession({ ...SMTP, tools: () => ({ kind: "failed", reason: "Dropped: ips is down" }) });
+  const { steps } = await runSession({
+    ...SMTP,
+    tools: () => ({ kind: "failed", code: "ETOOL", reason: "Dropped: ips is down" }),
+  });
   assert.deepEqual(stepsAfter("tools.connect decrypted", steps).slice(1), [
     ...["reset client", "end: Dropped: ips is down", "streams.close client", "streams.close server"],
   ]);

@@ -39,7 +39,7 @@ export async function converse(story: Story, layer: Layer, watch: Watch): Promis
     tools,
   };
   const chain = await connectTools(story, flow);
-  if (chain.kind === "failed") return ended(resetForTool(layer.client, chain));
+  if (chain.kind === "failed") return ended(resetForTool(story, layer.client, chain));
   return followFrom(story, layer, watch, { chain, flow }, true);
 }
 
@@ -194,10 +194,12 @@ async function redialInside(
   if (sighting.kind !== "hello") throw new InvariantError("A ClientHello was not one when it was read again");
   const fresh = await layer.redial();
   const { leg, server } = await openServerLeg(story, { ...layer, server: fresh }, sighting.hello);
-  if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code);
+  if (leg.kind === "failed") throw new NetworkError(leg.reason, leg.code, { side: "server" });
   if (leg.certificate.fingerprint256 !== proxy.fingerprint) {
     server.close();
-    throw new NetworkError("The proxy showed another certificate on a second connection", "ECONNREFUSED");
+    throw new NetworkError("The proxy showed another certificate on a second connection", "ECONNREFUSED", {
+      side: "server",
+    });
   }
   return server;
 }

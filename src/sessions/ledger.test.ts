@@ -64,7 +64,8 @@ test("A close brings the last alerts of the legs that had TLS, and is no activit
   session.close("The client closed the connection", 2000, { client: alerts });
   const clientLeg = { version: "TLSv1.3", received: 0, sent: 0, ...alerts };
   const closeReason = "The client closed the connection";
-  assert.deepEqual(ledger.drain(2001), [{ id: session.id, clientLeg, end: 2000, closeReason }]);
+  const ending = { outcome: "decrypted", cause: null, blame: null };
+  assert.deepEqual(ledger.drain(2001), [{ id: session.id, clientLeg, end: 2000, closeReason, ...ending }]);
   assert.equal(session.record.lastActivity, 1001);
 });
 

@@ -1,4 +1,5 @@
 import { bounded } from "./bounds.ts";
+import type { Ending } from "./outcome.ts";
 import type { LegAlerts, Session } from "./record.ts";
 import { advance, finish, openSession, type SessionStart, type SessionUpdate } from "./session.ts";
 import type { SessionChange } from "./table.ts";
@@ -92,7 +93,7 @@ export class LiveSession {
   }
 
   /** Only the first close counts. */
-  close(reason: string, now: number, alerts: LegAlerts = {}): void {
+  close(reason: string, now: number, alerts: LegAlerts = {}, ending?: Ending): void {
     if (this.#record.end !== null) return;
     this.measure(now);
     const { client, server } = alerts;
@@ -100,8 +101,8 @@ export class LiveSession {
       ...(client && { clientLeg: { ...this.#record.clientLeg, ...client } }),
       ...(server && { serverLeg: { ...this.#record.serverLeg, ...server } }),
     };
-    this.#record = finish({ ...this.#record, ...legs }, bounded({ reason }).reason, now);
-    const { end, closeReason } = this.#record;
-    this.#onChange({ ...legs, end, closeReason });
+    this.#record = finish({ ...this.#record, ...legs }, bounded({ reason }).reason, now, ending);
+    const { end, closeReason, outcome, cause, blame } = this.#record;
+    this.#onChange({ ...legs, end, closeReason, outcome, cause, blame });
   }
 }

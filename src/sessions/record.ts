@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { ACTIONS, PHASES, type Side } from "../vocabulary.ts";
+import { ACTIONS, BLAMES, OUTCOMES, PHASES, type Side } from "../vocabulary.ts";
+import { CAUSES } from "./causes.ts";
 
 /**
  * The session record: its schema, from which its types and the API's document follow. The flow imports the types only, so
@@ -178,6 +179,18 @@ export const session = z.object({
   closeReason: z.string().nullable().describe("why the session ended, in one sentence; null: it is live"),
   clientLeft: left,
   serverLeft: left,
+  outcome: z
+    .enum(OUTCOMES)
+    .describe(
+      "how it ended; decrypted, bypassed and plaintext: its bytes passed; dropped: by policy; live: it goes on",
+    ),
+  cause: z
+    .enum(CAUSES)
+    .nullable()
+    .describe(
+      "why it ended so: the name of an alert, or the node's word for an error or for what decided; null: in order",
+    ),
+  blame: z.enum(BLAMES).nullable().describe("who is to blame; null: nobody"),
 });
 
 /** Na:Nb:Ta:Tb, written as "EST:EST:INIT:INIT". */

@@ -1,5 +1,6 @@
 import { InvariantError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
+import { type Ending, LIVE, outcomeOf } from "./outcome.ts";
 import type { Session, State } from "./record.ts";
 
 /**
@@ -42,7 +43,8 @@ export interface SessionStart {
 export type SessionUpdate = Partial<
   Omit<
     Session,
-    "id" | "worker" | "listener" | "mode" | "vlan" | "client" | "start" | "lastActivity" | "end" | "closeReason"
+    | ("id" | "worker" | "listener" | "mode" | "vlan" | "client" | "start" | "lastActivity" | "end" | "closeReason")
+    | ("outcome" | "cause" | "blame")
   >
 >;
 
@@ -79,6 +81,7 @@ export function openSession(birth: SessionStart, now: number): Session {
     closeReason: null,
     clientLeft: null,
     serverLeft: null,
+    ...LIVE,
   };
 }
 
@@ -104,6 +107,8 @@ function isDeparture(news: SessionUpdate): boolean {
  * Makes the record of a session that is over. `reason` is one sentence, `now` in ms since the epoch. A second reason is
  * ignored: the first is the cause, later ones are its consequences.
  */
-export function finish(session: Session, reason: string, now: number): Session {
-  return session.end === null ? { ...session, end: now, closeReason: reason } : session;
+export function finish(session: Session, reason: string, now: number, ending?: Ending): Session {
+  if (session.end !== null) return session;
+  const over = { ...session, end: now, closeReason: reason };
+  return Object.assign(over, outcomeOf(over, ending));
 }

@@ -60,7 +60,7 @@ export class LiveTable {
   dropWorker(worker: number, now: number): readonly Session[] {
     const orphans = [...this.#live.values()].filter((session) => session.worker === worker);
     return orphans.map((session) => {
-      const after = finish(session, "The worker ended", now);
+      const after = finish(session, "The worker ended", now, { by: "node", code: "workerEnded" });
       this.#retire(session, after);
       return after;
     });

@@ -205,6 +205,6 @@ class SideReader {
   #broken(cause: unknown): NetworkError {
     const code = cause instanceof NetworkError ? cause.code : "ECONNRESET";
     if (cause instanceof NetworkError && code !== "ECONNRESET") return cause;
-    return new NetworkError(`The ${this.side} reset its connection`, code, { cause });
+    return new NetworkError(`The ${this.side} reset its connection`, code, { cause, side: this.side });
   }
 }

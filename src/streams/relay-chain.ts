@@ -123,7 +123,8 @@ function conclude(earliest: RelayEnding, partings: readonly RelayEnding[]): Rela
   const ends = { clientLeft, serverLeft };
   if (near.failure?.side === "client") return { ...earliest, ...ends, failure: near.failure };
   if (far.failure?.side === "server") return { ...earliest, ...ends, failure: far.failure };
-  if (partings.some(isBroken)) return { ...earliest, ...ends, failure: undefined };
+  // A tool broke it, unless something else cut it: the idle time, say.
+  if (partings.some(isBroken)) return { ...earliest, ...ends, failure: undefined, cut: earliest.cut ?? "ETOOLEND" };
   // The peer that left first was followed by the tools one after the other.
   const { reason, first } = near.first === "server" && far.first === "server" ? far : near;
   return { reason, ...ends, first, failure: undefined };

@@ -105,7 +105,11 @@ test("A failed tool with onFailure drop ends the session, and the connections to
     return hop;
   });
   const { enter } = chained([first, failing("ips", "drop")]);
-  assert.deepEqual(await enter(), { kind: "failed", reason: "Dropped: Cannot reach the tool ips: ECONNREFUSED" });
+  assert.deepEqual(await enter(), {
+    kind: "failed",
+    code: "ECONNREFUSED",
+    reason: "Dropped: Cannot reach the tool ips: ECONNREFUSED",
+  });
   const [hop] = opened;
   assert.deepEqual([hop!.ta.isOpen, (await hop!.tb).isOpen], [false, false]);
 });
@@ -119,6 +123,7 @@ test("A tool that has failed is not tried, and its health counts no further fail
   const { enter, failures } = chained([ips], [["ips", "The tool ips has failed: no heartbeat came back"]]);
   assert.deepEqual(await enter(), {
     kind: "failed",
+    code: "ETOOL",
     reason: "Dropped: The tool ips has failed: no heartbeat came back",
   });
   assert.deepEqual([tried, failures], [0, []]);
@@ -129,7 +134,7 @@ test("A shortage of the node, or a session that ended before, is no failure of t
   for (const code of codes) {
     const short = () => Promise.reject(new NetworkError(`No way: ${code}`, code));
     const { enter, failures } = chained([tool("ips", short)]);
-    assert.deepEqual(await enter(), { kind: "failed", reason: `Dropped: No way: ${code}` });
+    assert.deepEqual(await enter(), { kind: "failed", code, reason: `Dropped: No way: ${code}` });
     assert.deepEqual(failures, []);
   }
 });

@@ -24,6 +24,8 @@ export interface ToolOutcome {
 /** A tool whose `onFailure` is `drop` has failed. */
 export interface ChainFailure {
   readonly kind: "failed";
+  /** The error's code; "ETOOL": the tool was known to have failed. */
+  readonly code: string;
   readonly reason: string;
 }
 
@@ -183,7 +185,8 @@ function chainOf(
     const error: unknown = outcome.reason;
     if (!(error instanceof NetworkError) || onFailure === "drop") {
       release();
-      if (error instanceof NetworkError) return { kind: "failed", reason: `Dropped: ${error.message}` };
+      if (error instanceof NetworkError)
+        return { kind: "failed", code: error.code, reason: `Dropped: ${error.message}` };
       throw error;
     }
     passed.push({ name, state: "bypassed" });

@@ -27,8 +27,10 @@ export function createSessionStage(
           return session.record.rule;
         },
         note: (news) => session.update(news, Date.now()),
-        close(reason, alerts) {
-          session.close(isStopped() ? "The node stopped" : reason, Date.now(), alerts);
+        close(reason, alerts, ending) {
+          const stopped = isStopped();
+          const why = stopped ? ({ by: "node", code: "nodeStopped" } as const) : ending;
+          session.close(stopped ? "The node stopped" : reason, Date.now(), alerts, why);
           // The feeds of today: those that the session began with may be closed.
           logSession(state.feeds, session.record);
         },

@@ -59,7 +59,7 @@ export function createTurns(): Turns {
         const timer = setTimeout(() => {
           client.waiting.delete(begin);
           const reason = `The client has ${most} handshakes under way, and this one waited ${within} ms for its turn`;
-          reject(new NetworkError(reason, "ETIMEDOUT"));
+          reject(new NetworkError(reason, "EBUSY"));
         }, within);
         client.waiting.add(begin);
       });
