@@ -38,6 +38,8 @@ export const AUDITED_ACTIONS = [
   "keys generate",
   "keys remove",
   "reload",
+  "token add",
+  "token remove",
 ] as const;
 export type AuditedAction = (typeof AUDITED_ACTIONS)[number];
 

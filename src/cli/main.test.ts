@@ -92,6 +92,23 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
   [["cache", "show"], 0, /mint +3/, /^$/],
   [["cache", "flush", "mint"], 0, /is empty now/, /^$/],
   [["cache", "flush", "tea"], 1, /^$/, /^Cannot flush cache tea: the node has no cache of this name\n$/],
+  [
+    ["token", "add", "grafana", "--role", "viewer", "--for", "90d"],
+    0,
+    /^clearline_[\w-]{43}\n$/,
+    /is good until \d{4}-/,
+  ],
+  [["token", "add", "grafana", "--role", "viewer"], 2, /^$/, /^Cannot add the token grafana: a token has this name/],
+  [["token", "add", "x", "--role", "king"], 2, /^$/, /Allowed choices are viewer, operator, administrator/],
+  [["token", "list"], 0, /^NAME .*\ngrafana +viewer +\d{4}-/, /^$/],
+  [["token", "remove", "grafana"], 0, /^The token grafana no longer works\.\n$/, /^$/],
+  [
+    ["audit", "--action", "token", "--limit", "1"],
+    0,
+    /^TIME .*\n\S+ +owner +token remove +grafana +done .*\n… and/,
+    /^$/,
+  ],
+  [["audit", "--since", "soon"], 2, /^$/, /It must be a span of time such as 24h/],
   [["reload"], 0, /^Listener "web" was added\n$/, /^$/],
 ];
 for (const [args, code, out, err] of COMMANDS) {

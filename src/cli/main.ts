@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { ConfigError, NetworkError } from "../errors.ts";
+import { auditCommand } from "./commands/audit.ts";
 import { caCommand } from "./commands/ca.ts";
 import { cacheCommand } from "./commands/cache.ts";
 import { checkCommand } from "./commands/check.ts";
@@ -16,6 +17,7 @@ import { sessionCommand } from "./commands/session.ts";
 import { sessionsCommand } from "./commands/sessions.ts";
 import { statsCommand } from "./commands/stats.ts";
 import { suggestionsCommand } from "./commands/suggestions.ts";
+import { tokenCommand } from "./commands/token.ts";
 import { examplesOf, PROGRAM } from "./program.ts";
 import { plain } from "./render.ts";
 
@@ -49,6 +51,8 @@ function createProgram(): Command {
     .addCommand(cacheCommand())
     .addCommand(suggestionsCommand())
     .addCommand(reloadCommand())
+    .addCommand(tokenCommand())
+    .addCommand(auditCommand())
     .addCommand(inlineCommand())
     .addCommand(labCommand())
     .addHelpText("after", examplesOf(["run", "sessions --host '*.example.com'", "explain --host www.example.com"]));

@@ -67,6 +67,12 @@ export type SuggestionInfo = Shape<typeof schemas.suggestion>;
 /** GET /caches */
 export type CacheInfo = Shape<typeof schemas.cache>;
 
+/** GET /tokens */
+export type TokenInfo = Shape<typeof schemas.token>;
+/** POST /tokens */
+export type NewToken = Shape<typeof schemas.newToken>;
+export type ShownToken = Shape<typeof schemas.shownToken>;
+
 /** GET /audit */
 export type AuditList = Shape<typeof schemas.auditList>;
 export type AuditEntry = AuditList["entries"][number];

@@ -10,6 +10,9 @@ export interface Caller {
 /** Who has the token in the node's data folder: that user can read the CA keys, too. */
 export const OWNER: Caller = { name: "owner", role: "administrator" };
 
+/** A signal says nothing of who sent it; the system lets only the node's user and root send it. */
+export const SIGNAL: Caller = { name: "SIGHUP", role: "administrator" };
+
 /** Who asks, without a token, for what is open to all. */
 export const ANYONE: Caller = { name: "anyone", role: "viewer" };
 

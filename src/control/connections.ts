@@ -62,8 +62,9 @@ export function boundConnections(server: Server, { all, perPeer }: ConnectionLim
   };
 }
 
-const LOOPBACK = "loopback";
+export const LOOPBACK = "loopback";
 
-function peerOf(text: string): string {
+/** Whom a limit counts: an IPv4 address, a /64 of IPv6, or all users of this machine. */
+export function peerOf(text: string): string {
   return ipaddr.process(text.replace(/%.*$/, "")).range() === "loopback" ? LOOPBACK : ownerOf(text);
 }

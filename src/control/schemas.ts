@@ -212,6 +212,33 @@ export const generatedKey = z.object({
   request: z.string().nullable().describe("PKCS#10 in PEM, for the CA; null: the certificate is self-signed"),
 });
 
+const tokenName = z.string().regex(/^[A-Za-z0-9][\w.-]{0,63}$/, "not 1 to 64 letters, digits, or any of . _ -");
+const callerRole = z
+  .enum(CALLER_ROLES)
+  .describe("viewer: reads; operator: also flushes, reloads and bypasses; administrator: also keys, CAs and tokens");
+
+export const token = z.object({
+  name: z.string(),
+  role: callerRole,
+  made: time.describe("when it was made, in ms since the epoch"),
+  until: time.nullable().describe("when it expires, in ms since the epoch; null: never"),
+  by: z.string().describe("the caller who made it"),
+  lastUsed: time.nullable().describe("in ms since the epoch; null: not since the node started"),
+});
+
+export const newToken = z.strictObject({
+  name: tokenName.describe("the name that the audit log has for it"),
+  role: callerRole,
+  validSeconds: z
+    .int()
+    .min(60)
+    .max(3650 * 86_400)
+    .optional()
+    .describe("for how many seconds it is valid; absent: until it is removed"),
+});
+
+export const shownToken = token.extend({ token: z.string().describe("the token itself, which is shown only here") });
+
 export const auditEntry = z.object({
   number: z
     .int()
@@ -219,7 +246,7 @@ export const auditEntry = z.object({
     .describe("rises by one with each entry; a gap means that entries were removed from the file"),
   time: time.describe("when it began, in ms since the epoch"),
   who: z.string().describe("the name of the caller's token; owner: the token in the data folder; SIGHUP: the signal"),
-  role: z.enum(CALLER_ROLES),
+  role: callerRole,
   address: z.string().nullable().describe("where the request came from; null: a signal on this machine"),
   action: z.string().describe(AUDITED_ACTIONS.join(", ")),
   subject: z.string().nullable().describe("what it was about: a name, a host, an ID; null: the node as a whole"),

@@ -1,20 +1,21 @@
 import type { AddressInfo } from "node:net";
+import { dirname, join } from "node:path";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyReply, type FastifyRequest } from "fastify";
+import Fastify, { type FastifyReply } from "fastify";
 import { jsonSchemaTransform, type ZodTypeProvider } from "fastify-type-provider-zod";
 import type { z } from "zod";
 import { isLoopbackHost } from "../config/formats.ts";
 import { nameKnownKeys, problemsOf } from "../config/problem.ts";
-import { ConfigError, InvariantError } from "../errors.ts";
-import type { CallerRole } from "../vocabulary.ts";
+import { ConfigError } from "../errors.ts";
 import type { ApiError } from "./api.ts";
-import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
-import { type Audit, AuditFailure } from "./audit.ts";
-import { auditRequests, noteRefusal } from "./audit-hooks.ts";
-import { isAuthorized, isLocalHost, openToken } from "./auth.ts";
-import { ANYONE, hasRole, OWNER } from "./caller.ts";
-import { boundConnections, type ConnectionLimits, type Connections } from "./connections.ts";
+import type { ControlApp } from "./app.ts";
+import { AuditFailure } from "./audit.ts";
+import { auditRequests } from "./audit-hooks.ts";
+import { openToken } from "./auth.ts";
+import { boundConnections, type ConnectionLimits } from "./connections.ts";
+import { guard } from "./guard.ts";
+import { OpenAnswers } from "./open-answers.ts";
 import type { Operations } from "./operations.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
@@ -26,12 +27,14 @@ import { addPolicyRoutes } from "./routes/policy.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
 import { addSuggestionRoutes } from "./routes/suggestions.ts";
+import { addTokenRoutes } from "./routes/tokens.ts";
+import { openTokens } from "./tokens.ts";
 
 export interface ControlOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  /** The bearer token, made when absent. */
+  /** The owner's token, made when absent. The other tokens are beside it. */
   readonly tokenFile: string;
   readonly connections?: ConnectionLimits;
   readonly log: { warn(message: string): void; error(message: string): void };
@@ -51,7 +54,9 @@ const DOCS_POLICY =
 
 /** Serves the API. Throws ConfigError when it cannot listen, or cannot use the token file. */
 export async function startControl(operations: Operations, options: ControlOptions): Promise<Control> {
-  const token = await openToken(options.tokenFile, options.log.warn.bind(options.log));
+  const { log, tokenFile } = options;
+  const notice = log.warn.bind(log);
+  const tokens = await openTokens(join(dirname(tokenFile), "tokens.json"), await openToken(tokenFile, notice), notice);
   const app: ControlApp = Fastify({
     bodyLimit: 1024 * 1024,
     requestTimeout: 30_000,
@@ -60,6 +65,9 @@ export async function startControl(operations: Operations, options: ControlOptio
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 256 },
   }).withTypeProvider<ZodTypeProvider>();
+  const answers = new OpenAnswers();
+  // JSON is the only thing that it reads.
+  app.removeContentTypeParser("text/plain");
   const connections = boundConnections(app.server, options.connections ?? CONNECTIONS);
   app.setValidatorCompiler<z.ZodType>(
     ({ schema }) =>
@@ -68,9 +76,9 @@ export async function startControl(operations: Operations, options: ControlOptio
   );
   // The types hold the answers to the schemas. To check each of 10,000 sessions again would block the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  guard(app, { token, loopback: isLoopbackHost(options.host), connections, audit: operations.audit });
+  guard(app, { tokens, answers, loopback: isLoopbackHost(options.host), connections, audit: operations.audit, log });
   auditRequests(app, operations.audit);
-  app.setErrorHandler((error, _, reply) => answerError(error, reply, options.log));
+  app.setErrorHandler((error, _, reply) => answerError(error, reply, log));
   app.setNotFoundHandler(({ method, url }, reply) => {
     reply.code(404).send({
       error: `There is no ${method} ${url.split("?")[0]}. /api/v1/docs lists all requests`,
@@ -79,6 +87,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   await describe(app, operations.version);
   const routes = (api: ControlApp, _: object, done: () => void) => {
     addRoutes(api, operations);
+    addTokenRoutes(api, tokens, answers);
     done();
   };
   await app.register(routes, { prefix: "/api/v1" });
@@ -94,54 +103,6 @@ function check(schema: z.ZodType, value: unknown): { value: unknown } | { error:
   if (success) return { value: data };
   const problems = problemsOf(error.issues, value);
   return { error: new AggregateError(problems.map(({ path, says }) => new ConfigError(path, `${path} ${says}`))) };
-}
-
-interface Guard {
-  readonly token: string;
-  /** The API listens on loopback. */
-  readonly loopback: boolean;
-  readonly connections: Connections;
-  readonly audit: Audit;
-}
-
-/** Every request passes here first, whatever it asks for. */
-function guard(app: ControlApp, { token, loopback, connections, audit }: Guard): void {
-  app.decorateRequest("caller");
-  // A route that somebody adds and forgets to protect ends the start.
-  app.addHook("onRoute", ({ url, config }) => {
-    if (!config?.open && !config?.role && !isDocumentation(url)) throw new InvariantError(`${url} names no role`);
-  });
-  app.addHook("onRequest", async (request, reply) => {
-    reply.headers(SECURITY_HEADERS);
-    if (loopback && !isLocalHost(request.headers.host)) {
-      const error = "The Host header must be an address or localhost, because this node listens on loopback";
-      return reply.code(403).send({ error, path: "host" });
-    }
-    const caller = isAuthorized(request.headers.authorization, token) ? OWNER : undefined;
-    if (caller) connections.prove(request.socket);
-    request.caller = caller ?? ANYONE;
-    const { config, url } = request.routeOptions;
-    if (config?.open || isDocumentation(url)) return;
-    if (caller) {
-      if (!config?.role || hasRole(caller, config.role)) return;
-      noteRefusal(request, audit);
-      return refuse(request, reply, config.role);
-    }
-    reply.header("www-authenticate", 'Bearer realm="clearline"');
-    const error = "The request needs the token from the node's data folder: Authorization: Bearer TOKEN";
-    return reply.code(401).send({ error, path: "authorization" });
-  });
-}
-
-/** The API's page and document hold no data of this node, and a browser opens them without a token. */
-function isDocumentation(url: string | undefined): boolean {
-  return url?.startsWith("/api/v1/docs") ?? false;
-}
-
-function refuse({ method, caller }: FastifyRequest, reply: FastifyReply, least: CallerRole): FastifyReply {
-  const url = reply.request.routeOptions.url;
-  const error = `Cannot ${method} ${url}: it needs the role ${least}, and the token ${caller.name} has the role ${caller.role}`;
-  return reply.code(403).send({ error, path: "authorization" } satisfies ApiError);
 }
 
 async function describe(app: ControlApp, version: string): Promise<void> {

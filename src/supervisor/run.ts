@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { removeNodeFile } from "../config/data-folder.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import type { Caller } from "../control/caller.ts";
+import { SIGNAL } from "../control/caller.ts";
 import { type Control, startControl } from "../control/server.ts";
 import { Loop } from "../engine/loop.ts";
 import { ConfigError } from "../errors.ts";
@@ -63,8 +63,6 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
   }
 }
 
-/** A signal says nothing of who sent it; the system lets only the node's user and root send it. */
-const SIGNAL: Caller = { name: "SIGHUP", role: "administrator" };
 /** ms between two writes of live sessions to the history. */
 const RECORD_LIVE = 250;
 /** ms between two warnings about the same certificate. */

@@ -1,0 +1,109 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { InvariantError } from "../errors.ts";
+import type { CallerRole } from "../vocabulary.ts";
+import type { ApiError } from "./api.ts";
+import { type ControlApp, SECURITY_HEADERS } from "./app.ts";
+import type { Audit } from "./audit.ts";
+import { noteRefusal } from "./audit-hooks.ts";
+import { bearerOf, isLocalHost } from "./auth.ts";
+import { ANYONE, type Caller, hasRole } from "./caller.ts";
+import { type Connections, LOOPBACK, peerOf } from "./connections.ts";
+import type { OpenAnswers } from "./open-answers.ts";
+import type { Tokens } from "./tokens.ts";
+import { Tries, type TryLimits } from "./tries.ts";
+
+interface Guard {
+  readonly tokens: Tokens;
+  readonly answers: OpenAnswers;
+  /** The API listens on loopback. */
+  readonly loopback: boolean;
+  readonly connections: Connections;
+  readonly audit: Audit;
+  readonly log: { warn(message: string): void };
+}
+
+const TRIES: TryLimits = { tries: 20, within: 60_000 };
+/** ms between two looks for tokens that have expired, and whose answers are still being sent. */
+const EXPIRY_EVERY = 5_000;
+
+/** Every request passes here first, whatever it asks for. */
+export function guard(app: ControlApp, { tokens, answers, loopback, connections, audit, log }: Guard): void {
+  const tries = new Tries(TRIES);
+  app.decorateRequest("caller");
+  // A route that somebody adds and forgets to protect ends the start.
+  app.addHook("onRoute", ({ url, config }) => {
+    if (!config?.open && !config?.role && !isDocumentation(url)) throw new InvariantError(`${url} names no role`);
+  });
+  const expiry = setInterval(() => {
+    for (const name of answers.names()) if (!tokens.isGood(name)) answers.end(name);
+  }, EXPIRY_EVERY).unref();
+  app.addHook("onClose", async () => clearInterval(expiry));
+
+  /** Who asks, or why nobody is to know. */
+  function identify(request: FastifyRequest): Caller | Refusal {
+    const token = bearerOf(request.headers.authorization);
+    if (token === undefined) return NO_TOKEN;
+    const peer = peerOf(request.socket.remoteAddress ?? "::");
+    const now = performance.now();
+    // All users of this machine are one peer: a right token among them is good at any time.
+    const found = peer !== LOOPBACK && tries.waits(peer, now) > 0 ? undefined : tokens.find(token);
+    if (typeof found === "object") return found;
+    if (tries.fail(peer, now)) log.warn(`${TRIES.tries} wrong tokens came from ${peer} within a minute`);
+    const waits = tries.waits(peer, now);
+    if (waits > 0) return { ...TOO_MANY, retryAfter: Math.ceil(waits / 1000) };
+    return found === "expired" ? EXPIRED : WRONG_TOKEN;
+  }
+
+  app.addHook("onRequest", async (request, reply) => {
+    reply.headers(SECURITY_HEADERS);
+    if (loopback && !isLocalHost(request.headers.host)) {
+      const error = "The Host header must be an address or localhost, because this node listens on loopback";
+      return reply.code(403).send({ error, path: "host" });
+    }
+    const { config, url } = request.routeOptions;
+    const who = identify(request);
+    request.caller = "error" in who ? ANYONE : who;
+    if (!("error" in who)) {
+      connections.prove(request.socket);
+      answers.open(who.name, reply.raw);
+    }
+    if (config?.open || isDocumentation(url)) return;
+    if ("error" in who) return refuseToken(reply, who);
+    if (!config?.role || hasRole(who, config.role)) return;
+    noteRefusal(request, audit);
+    return refuseRole(request, reply, config.role);
+  });
+}
+
+/** Why no caller is known. */
+interface Refusal {
+  readonly status: 401 | 429;
+  readonly error: string;
+  /** In seconds. */
+  readonly retryAfter?: number;
+}
+
+const NO_TOKEN: Refusal = {
+  status: 401,
+  error: "The request needs a token, such as the one in the node's data folder: Authorization: Bearer TOKEN",
+};
+const WRONG_TOKEN: Refusal = { status: 401, error: "The token is not one of this node's, or was removed" };
+const EXPIRED: Refusal = { status: 401, error: "The token has expired. Ask an administrator for another one" };
+const TOO_MANY: Refusal = { status: 429, error: "Too many wrong tokens came from this address. Try again later" };
+
+function refuseToken(reply: FastifyReply, { status, error, retryAfter }: Refusal): FastifyReply {
+  if (status === 401) reply.header("www-authenticate", 'Bearer realm="clearline"');
+  if (retryAfter !== undefined) reply.header("retry-after", retryAfter).header("connection", "close");
+  return reply.code(status).send({ error, path: "authorization" } satisfies ApiError);
+}
+
+function refuseRole({ method, caller, routeOptions }: FastifyRequest, reply: FastifyReply, least: CallerRole) {
+  const request = `${method} ${routeOptions.url}`;
+  const error = `Cannot ${request}: it needs the role ${least}, and the token ${caller.name} has the role ${caller.role}`;
+  return reply.code(403).send({ error, path: "authorization" } satisfies ApiError);
+}
+
+/** The API's page and document hold no data of this node, and a browser opens them without a token. */
+function isDocumentation(url: string | undefined): boolean {
+  return url?.startsWith("/api/v1/docs") ?? false;
+}
