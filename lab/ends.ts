@@ -1,6 +1,7 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createServer, Socket } from "node:net";
+import { type SentHeader, sendHeader } from "../src/engine/ip-header.ts";
 import { within } from "../src/linux/netns.ts";
 import { transparentClient, transparentListener } from "../src/linux/sockets.ts";
 import { AF, bindAddress, OPTION, SOCK, setOption, socket } from "../src/linux/syscalls.ts";
@@ -17,9 +18,9 @@ const PATIENCE = 15_000;
 export async function dial(
   from: End,
   to: { address: string; port: number },
-  { signal = AbortSignal.timeout(PATIENCE) }: { signal?: AbortSignal } = {},
+  { signal = AbortSignal.timeout(PATIENCE), header }: { signal?: AbortSignal; header?: SentHeader } = {},
 ): Promise<Socket> {
-  const client = begin(from, to);
+  const client = begin(from, to, header);
   try {
     await once(client, "connect", { signal });
     return client;
@@ -30,9 +31,10 @@ export async function dial(
 }
 
 /** Begins a TCP connection and returns at once, before anything has answered. */
-export function begin(from: End, to: { address: string; port: number }): Socket {
+export function begin(from: End, to: { address: string; port: number }, header: SentHeader = {}): Socket {
   const family: Family = to.address.includes(":") ? 6 : 4;
   const fd = within(from.namespace, () => transparentClient({ address: from.address[family], port: 0 }));
+  sendHeader(fd, to.address, header);
   // Node's types do not know manualStart.
   const options = { fd, manualStart: true, allowHalfOpen: true };
   const client = new Socket(options);
@@ -41,11 +43,17 @@ export function begin(from: End, to: { address: string; port: number }): Socket 
 }
 
 /** Starts a TCP server in a host, at all its addresses of both families. */
-export async function serve(on: End, port: number, accept: (client: Socket) => void): Promise<AsyncDisposable> {
+export async function serve(
+  on: End,
+  port: number,
+  accept: (client: Socket) => void,
+  header: SentHeader = {},
+): Promise<AsyncDisposable> {
   const clients = new Set<Socket>();
   const servers = ["0.0.0.0", "::"].map((address) => {
     const backlog = 511;
     const fd = within(on.namespace, () => transparentListener({ address, port, backlog, reusePort: false }));
+    sendHeader(fd, address, header);
     const server = createServer({ allowHalfOpen: true }, (client) => {
       clients.add(client);
       client.on("error", () => {}).on("close", () => clients.delete(client));

@@ -13,6 +13,10 @@ export interface IpPacket {
   readonly version: 4 | 6;
   readonly source: string;
   readonly destination: string;
+  /** TTL in IPv4. */
+  readonly hopLimit: number;
+  /** TOS in IPv4: DSCP and ECN. */
+  readonly trafficClass: number;
   /** IPv6: the next header of the fixed header. */
   readonly protocol: number;
   /** The packet as hex, without the fields that every router changes: the hop limit and IPv4's header checksum. */
@@ -57,6 +61,8 @@ function readIp(etherType: number, packet: Buffer): IpPacket | undefined {
       version: 4,
       source: whole.subarray(12, 16).join("."),
       destination: whole.subarray(16, 20).join("."),
+      hopLimit: whole[8]!,
+      trafficClass: whole[1]!,
       protocol: whole[9]!,
       constant: constant.toString("hex"),
       tcp: whole[9] === TCP ? readTcp(whole.subarray(header)) : undefined,
@@ -70,6 +76,8 @@ function readIp(etherType: number, packet: Buffer): IpPacket | undefined {
       version: 6,
       source: writeIpv6(whole.subarray(8, 24)),
       destination: writeIpv6(whole.subarray(24, 40)),
+      hopLimit: whole[7]!,
+      trafficClass: (whole.readUInt16BE(0) >> 4) & 0xff,
       protocol: whole[6]!,
       constant: constant.toString("hex"),
       tcp: whole[6] === TCP ? readTcp(whole.subarray(40)) : undefined,

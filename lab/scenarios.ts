@@ -14,6 +14,7 @@ import { ONE_TOOL, ROUTER_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts
 import { TRAFFIC } from "./claims/traffic.ts";
 import { BOTH_WAYS, MID_STREAM_RESET, UNSEEN } from "./claims/unseen.ts";
 import { TRUNK, TRUNK_LISTENER, VLAN_CONFIG, VLAN_LISTENER, VLANS } from "./claims/vlans.ts";
+import { WAY } from "./claims/way.ts";
 import { addVlans } from "./vlan-stage.ts";
 
 /** A node with the default settings, which still works afterwards. `load`: how many seconds the clients of the last claim run. */
@@ -22,6 +23,7 @@ export function ordinary(load: number): Scenario {
     about: "Default settings",
     claims: [
       ...ADDRESSES,
+      ...WAY,
       ...TRAFFIC,
       ...FOUND_TLS,
       ...FIRST_PACKET,

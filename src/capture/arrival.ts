@@ -1,4 +1,5 @@
 import type { End } from "../engine/end.ts";
+import type { SentHeader } from "../engine/ip-header.ts";
 import type { Endpoint, Mode } from "../vocabulary.ts";
 
 /** The destination that the client asked for. */
@@ -56,5 +57,5 @@ export interface Arrival {
   again?(client: End): Arrival;
 }
 
-/** Connects from the client's own address, which the server sees. Throws NetworkError. */
-export type ConnectFrom = (from: Endpoint, to: Endpoint) => Promise<End>;
+/** Connects from the client's own address, which the server sees, with packets that say `header`. Throws NetworkError. */
+export type ConnectFrom = (from: Endpoint, to: Endpoint, header: SentHeader) => Promise<End>;

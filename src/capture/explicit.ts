@@ -1,6 +1,5 @@
 import { type ProxyHeaderSight, type ProxyHeaderSighting, sightProxyHeader } from "../detect/proxy-header.ts";
 import { createRequestHeadReader, type RequestHead } from "../detect/request-head.ts";
-import { dial } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
 import { listenConfigured } from "../engine/listen.ts";
 import { NetworkError, PeerError } from "../errors.ts";
@@ -9,6 +8,7 @@ import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import type { Arrival, BegunWith, Destination, Refusal } from "./arrival.ts";
+import { dialingFor } from "./dialing.ts";
 import { arriveRefused } from "./headers.ts";
 import type { CaptureContext, CaptureSettings, OpenListener } from "./mode.ts";
 import { behindProxies, type ProxyFront } from "./proxy-front.ts";
@@ -23,12 +23,12 @@ export interface ExplicitListener {
 
 export function openExplicit(listener: ExplicitListener, context: CaptureContext): Promise<OpenListener> {
   const { path, workers, loop, settings, arrive } = context;
-  const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
-  const where = { ...listener.address, shared: workers > 1 };
+  const dialFor = dialingFor(loop, settings);
+  const where = { ...listener.address, shared: workers > 1, savesSyns: true };
   const accept = behindProxies(listener.proxyProtocol, context, {
-    plain: (client, from) => arrive(arriveExplicit(client, from, listener, settings, dialOut)),
+    plain: (client, from) => arrive(arriveExplicit(client, from, listener, settings, dialFor(client))),
     fronted: ({ client, from, begunWith }) =>
-      arrive(arriveExplicit(client, from, listener, settings, dialOut, begunWith)),
+      arrive(arriveExplicit(client, from, listener, settings, dialFor(client), begunWith)),
     refused: (client, from, reason) =>
       arrive(arriveRefused(client, from, { listener: listener.name, mode: "explicit" }, reason)),
   });

@@ -1,8 +1,8 @@
-import { dial } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
 import { listenConfigured } from "../engine/listen.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, BegunWith } from "./arrival.ts";
+import { dialingFor } from "./dialing.ts";
 import { beginningWhereUnderstood } from "./header-sense.ts";
 import { arriveRefused, beginningWith } from "./headers.ts";
 import type { CaptureContext, OpenListener } from "./mode.ts";
@@ -18,18 +18,19 @@ export interface ForwardListener {
 
 export function openForward(listener: ForwardListener, context: CaptureContext): Promise<OpenListener> {
   const { path, workers, loop, settings, arrive } = context;
-  const dialOut: Arrival["dial"] = (addresses, port) => dial(loop, addresses, port, settings().timeouts.connect);
-  const where = { ...listener.address, shared: workers > 1 };
+  const dialFor = dialingFor(loop, settings);
+  const where = { ...listener.address, shared: workers > 1, savesSyns: true };
   const front = listener.proxyProtocol;
-  const whereUnderstood = beginningWhereUnderstood(dialOut, () => performance.now());
-  const dialFor = (header: Buffer) => {
-    if (front?.toServer === undefined) return whereUnderstood(header);
+  const whereUnderstood = beginningWhereUnderstood(() => performance.now());
+  const dialBehind = (client: End, header: Buffer) => {
+    const dialOut = dialFor(client);
+    if (front?.toServer === undefined) return whereUnderstood(dialOut, header);
     return front.toServer ? beginningWith(dialOut, header) : dialOut;
   };
   const accept = behindProxies(front, context, {
-    plain: (client, from) => arrive(arriveForward(client, from, listener, dialOut)),
+    plain: (client, from) => arrive(arriveForward(client, from, listener, dialFor(client))),
     fronted({ client, from, begunWith, header }) {
-      arrive(arriveForward(client, from, listener, dialFor(header), begunWith));
+      arrive(arriveForward(client, from, listener, dialBehind(client, header), begunWith));
     },
     refused: (client, from, reason) =>
       arrive(arriveRefused(client, from, { listener: listener.name, mode: "forward" }, reason)),

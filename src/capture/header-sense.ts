@@ -15,12 +15,11 @@ const HOLDS = 300_000;
 
 /** Dials, and sends the header first if the server understands it. `now` in ms. */
 export function beginningWhereUnderstood(
-  dial: Arrival["dial"],
   now: () => number,
-): (header: Buffer) => Arrival["dial"] {
+): (dial: Arrival["dial"], header: Buffer) => Arrival["dial"] {
   let known: { readonly understands: boolean; readonly until: number } | undefined;
   let asking: Promise<boolean> | undefined;
-  const ask = (header: Buffer, addresses: readonly string[], port: number) => {
+  const ask = (dial: Arrival["dial"], header: Buffer, addresses: readonly string[], port: number) => {
     asking ??= understands(beginningWith(dial, header), addresses, port)
       .then((answer) => {
         known = { understands: answer, until: now() + HOLDS };
@@ -31,8 +30,8 @@ export function beginningWhereUnderstood(
       });
     return asking;
   };
-  return (header) => async (addresses, port) => {
-    const asked = known && known.until > now() ? undefined : ask(header, addresses, port);
+  return (dial, header) => async (addresses, port) => {
+    const asked = known && known.until > now() ? undefined : ask(dial, header, addresses, port);
     // Who waits for it gets its error; nobody else does.
     asked?.catch(() => {});
     const wanted = known ? known.understands : await asked;

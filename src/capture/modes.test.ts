@@ -40,6 +40,8 @@ async function arrivedAfterReload(
           sharedPort: port,
           workerPorts: [port + 1],
           queues: [],
+          answers: [],
+          hops: 1,
           onward: 0,
           clientMark: 0x10000,
           serverMark: 0x20000,

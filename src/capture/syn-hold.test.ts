@@ -7,6 +7,7 @@ import type { Arrival, Refusal } from "./arrival.ts";
 import { SynHold, type SynVerdict } from "./syn-hold.ts";
 
 const SOURCE = { address: "192.0.2.7", port: 50_000 };
+const HEADER = { hopLimit: 63, trafficClass: 0 };
 const DESTINATION = { address: "198.51.100.9", port: 443 };
 
 /** A hold whose sessions are collected instead of carried, and the verdicts that its SYNs got. */
@@ -22,6 +23,7 @@ function newHold({
   const arrivals: Arrival[] = [];
   const verdicts: SynVerdict[] = [];
   const dialed: unknown[] = [];
+  const told: unknown[] = [];
   const hold = new SynHold({
     listener: { name: "edge", vlan: null, unreachable },
     patience,
@@ -31,10 +33,18 @@ function newHold({
       dialed.push(ends);
       return accepted;
     },
+    releasing: (server) => told.push(["releasing", server]),
+    accepted: (client, server) => told.push(["accepted", client, server]),
   });
   const syn = (source = SOURCE, sequence = 1) =>
-    hold.hold({ source, destination: DESTINATION, sequence, decide: (verdict) => verdicts.push(verdict) });
-  return { hold, arrivals, verdicts, dialed, syn };
+    hold.hold({
+      source,
+      destination: DESTINATION,
+      sequence,
+      header: HEADER,
+      decide: (verdict) => verdicts.push(verdict),
+    });
+  return { hold, arrivals, verdicts, dialed, told, syn };
 }
 
 let accepted: End;
@@ -55,7 +65,7 @@ test("A SYN begins a session without a client, and is held", async () => {
     http: false,
   });
   await arrival?.dial([DESTINATION.address], 443);
-  assert.deepEqual(dialed, [[SOURCE, DESTINATION]], "the server is connected to from the client's own address");
+  assert.deepEqual(dialed, [[SOURCE, DESTINATION, HEADER]], "the server is connected to from the client's own address");
   assert.deepEqual(verdicts, []);
 });
 
@@ -69,6 +79,22 @@ test("A retransmitted SYN begins no second session, and is released once the fir
   assert.deepEqual(verdicts, ["drop", "release", "release"]);
   assert.equal(arrivals.length, 1);
   hold.claim(accepted, SOURCE, DESTINATION);
+});
+
+test("The listening socket is told of the server before each SYN is released, and the client's connection once it is there", async () => {
+  const { hold, arrivals, told, syn } = newHold();
+  syn();
+  await arrivals[0]!.dial([DESTINATION.address], 443);
+  const welcome = arrivals[0]!.welcome();
+  syn();
+  hold.claim(accepted, SOURCE, DESTINATION);
+  assert.equal(await welcome, accepted);
+  assert.deepEqual(
+    told.map((one) => (one as unknown[])[0]),
+    ["releasing", "releasing", "accepted"],
+  );
+  assert.equal((told[0] as unknown[])[1], accepted);
+  assert.equal((told[2] as unknown[])[2], accepted);
 });
 
 test("A SYN that is retransmitted after its verdict gets the same verdict, and a new connection gets a session", () => {

@@ -1,5 +1,6 @@
 import { Cache } from "../cache.ts";
 import type { End } from "../engine/end.ts";
+import type { SentHeader } from "../engine/ip-header.ts";
 import { NetworkError } from "../errors.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import type { Arrival, ConnectFrom, Refusal } from "./arrival.ts";
@@ -13,6 +14,8 @@ export interface HeldSyn {
   readonly destination: Endpoint;
   /** The initial sequence number. A retransmitted SYN has the same number, a new connection another one (RFC 6528). */
   readonly sequence: number;
+  /** What the packets to the server say. */
+  readonly header: SentHeader;
   /** Called exactly once. */
   decide(verdict: SynVerdict): void;
 }
@@ -20,6 +23,9 @@ export interface HeldSyn {
 export interface SynHoldOptions {
   readonly listener: { readonly name: string; readonly vlan: string | null; readonly unreachable: "reset" | "silent" };
   readonly connectFrom: ConnectFrom;
+  /** A SYN of a client of this server goes on to the listening socket, whose answer is to say what the server's said. */
+  readonly releasing: (server: End | undefined) => void;
+  readonly accepted: (client: End, server: End | undefined) => void;
   /** ms for a client whose SYN was released to complete its handshake. */
   readonly patience: number;
   /** The most SYNs that are held at one time. Further SYNs pass: the client is accepted before the server is reached. */
@@ -44,6 +50,8 @@ interface HeldSession {
   readonly key: string;
   readonly sequence: number;
   state: "held" | "released" | "decided";
+  /** The first connection to the server. */
+  server: End | undefined;
   /** Once its connection has been accepted. */
   client: End | undefined;
   claimed(client: End): void;
@@ -75,7 +83,8 @@ export class SynHold {
     const known = this.#held.get(key);
     const before = this.#decided.find(`${key} ${syn.sequence}`);
     // A retransmitted SYN: until the server is reached it changes nothing; afterwards it asks for the lost SYN-ACK.
-    if (known) syn.decide(known.state === "released" ? "release" : "drop");
+    if (known?.state === "released") this.#letGo(syn, known);
+    else if (known) syn.decide("drop");
     else if (before) syn.decide(before);
     else if (this.#held.size >= this.#options.limit()) syn.decide("pass");
     else this.#begin(key, syn);
@@ -104,7 +113,7 @@ export class SynHold {
     const refused = Promise.withResolvers<never>();
     refused.promise.catch(() => {});
     const session: HeldSession = {
-      ...{ key, sequence, state: "held", client: undefined, claimed: () => {} },
+      ...{ key, sequence, state: "held", server: undefined, client: undefined, claimed: () => {} },
       refused: () => refused.reject(new NetworkError(ASYMMETRIC, "EASYMMETRIC")),
     };
     this.#held.set(key, session);
@@ -112,7 +121,10 @@ export class SynHold {
       const connected = connectFrom(...ends);
       // A server that answers later, by this way, finds nobody.
       refused.promise.catch(() => connected.then((end) => end.close()).catch(() => {}));
-      return Promise.race([connected, refused.promise]);
+      return Promise.race([connected, refused.promise]).then((end) => {
+        session.server ??= end;
+        return end;
+      });
     };
     arrive({
       listener: listener.name,
@@ -123,7 +135,7 @@ export class SynHold {
         return session.client;
       },
       locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: false }),
-      dial: ([address = destination.address], port) => connect(source, { address, port }),
+      dial: ([address = destination.address], port) => connect(source, { address, port }, syn.header),
       welcome: () => this.#release(syn, session),
       refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
     });
@@ -139,12 +151,18 @@ export class SynHold {
       session.claimed = (client) => {
         clearTimeout(timer);
         session.client = client;
+        this.#options.accepted(client, session.server);
         resolve(client);
       };
       if (session.state !== "held") return;
       session.state = "released";
-      syn.decide("release");
+      this.#letGo(syn, session);
     });
+  }
+
+  #letGo(syn: HeldSyn, { server }: HeldSession): void {
+    this.#options.releasing(server);
+    syn.decide("release");
   }
 
   #refuse(syn: HeldSyn, session: HeldSession, verdict: SynVerdict): void {

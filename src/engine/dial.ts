@@ -2,6 +2,7 @@ import { NetworkError } from "../errors.ts";
 import { transparentClient } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { End } from "./end.ts";
+import { type SentHeader, sendHeader } from "./ip-header.ts";
 import { keepAlive } from "./keepalive.ts";
 import type { Loop } from "./loop.ts";
 import { errno, libc, must } from "./native.ts";
@@ -64,11 +65,17 @@ const ATTEMPT_DELAY = 250;
 
 /**
  * Connects to the first of the addresses that answers, several at a time (RFC 8305). Rejects with NetworkError, the system's code
- * in it; ETIMEDOUT after `timeout` ms.
+ * in it; ETIMEDOUT after `timeout` ms. `header`: what the packets say.
  */
-export function dial(loop: Loop, addresses: readonly string[], port: number, timeout: number): Promise<End> {
+export function dial(
+  loop: Loop,
+  addresses: readonly string[],
+  port: number,
+  timeout: number,
+  header: SentHeader = {},
+): Promise<End> {
   return new Promise((resolve, reject) => {
-    new Dialling(loop, addresses, port, timeout, resolve, reject).start();
+    new Dialling(loop, addresses, port, { timeout, header }, resolve, reject).start();
   });
 }
 
@@ -77,6 +84,7 @@ class Dialling {
   readonly #addresses: readonly string[];
   readonly #port: number;
   readonly #timeout: number;
+  readonly #header: SentHeader;
   readonly #resolve: (end: End) => void;
   readonly #reject: (error: unknown) => void;
   /** Ends that connect. */
@@ -91,7 +99,7 @@ class Dialling {
     loop: Loop,
     addresses: readonly string[],
     port: number,
-    timeout: number,
+    { timeout, header }: { readonly timeout: number; readonly header: SentHeader },
     resolve: (end: End) => void,
     reject: (error: unknown) => void,
   ) {
@@ -99,6 +107,7 @@ class Dialling {
     this.#addresses = addresses;
     this.#port = port;
     this.#timeout = timeout;
+    this.#header = header;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -127,7 +136,9 @@ class Dialling {
   async #connect(address: string): Promise<End> {
     let own: End | undefined;
     try {
-      return await connect(this.#loop, openSocket(address), { address, port: this.#port }, this.#timeout, (end) => {
+      const fd = openSocket(address);
+      sendHeader(fd, address, this.#header);
+      return await connect(this.#loop, fd, { address, port: this.#port }, this.#timeout, (end) => {
         own = end;
         this.#attempts.add(end);
       });
@@ -188,19 +199,26 @@ export async function connectFrom(
     readonly timeout: number;
     /** The packets' firewall mark: which rules and routes they meet. */
     readonly mark?: number;
+    /** What the packets say. */
+    readonly header?: SentHeader;
     /** From this port, or not at all. */
     readonly exactly?: boolean;
   },
 ): Promise<End> {
-  const { from, to, timeout, mark, exactly = false } = options;
+  const { from, to, timeout, mark, header = {}, exactly = false } = options;
   const deadline = performance.now() + timeout;
+  const socketFrom = (end: Endpoint) => {
+    const fd = transparentClient(end, mark);
+    sendHeader(fd, end.address, header);
+    return fd;
+  };
   try {
-    return await connect(loop, transparentClient(from, mark), to, timeout);
+    return await connect(loop, socketFrom(from), to, timeout);
   } catch (error) {
     if (exactly || from.port === 0 || !(error instanceof NetworkError) || !PORT_TAKEN.includes(error.code)) {
       throw error;
     }
     const left = Math.max(1, deadline - performance.now());
-    return await connect(loop, transparentClient({ address: from.address, port: 0 }, mark), to, left);
+    return await connect(loop, socketFrom({ address: from.address, port: 0 }), to, left);
   }
 }

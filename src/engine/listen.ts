@@ -4,6 +4,7 @@ import { ConfigError, NetworkError } from "../errors.ts";
 import { transparentListener } from "../linux/sockets.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { End } from "./end.ts";
+import { saveSyns } from "./ip-header.ts";
 import { keepAlive } from "./keepalive.ts";
 import type { Loop, Task } from "./loop.ts";
 import { errno, libc, must } from "./native.ts";
@@ -24,6 +25,8 @@ export interface ListenOptions {
    * of their packets; `device`: only those that come in by this interface. Needs CAP_NET_ADMIN.
    */
   readonly transparent?: { readonly mark?: number; readonly device?: string | undefined };
+  /** Keeps the headers of SYNs for `savedSyn`. */
+  readonly savesSyns?: boolean;
 }
 
 /** `from` is the peer's end, `to` our end: with a transparent socket, the end that the peer wanted to reach. */
@@ -34,10 +37,11 @@ export type Accept = (client: End, from: Endpoint, to: Endpoint) => void;
  * the listening. Throws NetworkError.
  */
 export function listen(loop: Loop, options: ListenOptions, accept: Accept): End {
-  const { host, port, shared, transparent } = options;
+  const { host, port, shared, transparent, savesSyns = false } = options;
   const fd = transparent
     ? transparentListener({ address: host, port, backlog: BACKLOG, reusePort: shared, ...transparent })
     : plainListener(host, port, shared);
+  if (savesSyns) saveSyns(fd);
   const welcome = (client: End) => {
     const [from, to] = [client.remote(), client.local()];
     // A client that has already left has no address.

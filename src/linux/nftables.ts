@@ -14,6 +14,8 @@ export interface Features {
   readonly hash: boolean;
   readonly reject: boolean;
   readonly bridge: boolean;
+  /** nft's `log` statement, to a group of nfnetlink_log. */
+  readonly nftLog: boolean;
   /** nft's `notrack` statement. A kernel without it has no connection tracking either. */
   readonly notrack: boolean;
   /** Whether the kernel has IPv6. */
@@ -36,6 +38,7 @@ const PROBES = {
   hash: ["inet", "jhash ip saddr . tcp sport mod 2 seed 0x1 vmap { 0 : accept, 1 : accept }"],
   reject: ["inet", "reject with icmpx type host-unreachable"],
   bridge: ["bridge", "ether type ip meta pkttype set host ether daddr set 02:00:00:00:00:01"],
+  nftLog: ["inet", "log group 0 snaplen 256"],
   notrack: ["inet", "notrack"],
 } as const;
 
@@ -54,6 +57,7 @@ export function probeFeatures(): Features {
     hash: able("hash"),
     reject: able("reject"),
     bridge: able("bridge"),
+    nftLog: able("nftLog"),
     notrack: able("notrack"),
     ipv6: existsSync("/proc/sys/net/ipv6"),
     forceForwarding: existsSync("/proc/sys/net/ipv6/conf/all/force_forwarding"),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { SocketAddress } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { readSyn } from "./packet.ts";
+import { readIpHeader, readSyn, readSynAck } from "./packet.ts";
 
 const flags = { syn: 2, synAck: 0x12, ack: 0x10, rst: 4, finSyn: 3, synEcn: 0xc2 };
 
@@ -19,6 +19,9 @@ function tcp(source: number, destination: number, sequence: number, flag: number
 function v4(source: Uint8Array, destination: Uint8Array, options: Uint8Array, payload: Buffer): Buffer {
   const header = Buffer.alloc(20);
   header[0] = 0x40 | (5 + options.length / 4);
+  // With ECN, which is no part of it.
+  header[1] = 0xb8 | 1;
+  header[8] = 63;
   header[9] = 6;
   header.set(source, 12);
   header.set(destination, 16);
@@ -27,7 +30,8 @@ function v4(source: Uint8Array, destination: Uint8Array, options: Uint8Array, pa
 
 function v6(source: Uint8Array, destination: Uint8Array, next: number, ...payload: Buffer[]): Buffer {
   const header = Buffer.alloc(40);
-  header[0] = 0x60;
+  header.writeUInt32BE(0x62_91_23_45, 0);
+  header[7] = 62;
   header[6] = next;
   header.set(source, 8);
   header.set(destination, 24);
@@ -49,12 +53,14 @@ const B6 = Buffer.from("fd000002000000000000000000000002", "hex");
 const SYN = tcp(40000, 443, 0xdeadbeef, flags.syn);
 const EXPECTED_V4 = {
   family: 4,
+  header: { hopLimit: 63, trafficClass: 0xb8 },
   source: { address: "10.1.0.2", port: 40000 },
   destination: { address: "10.2.0.2", port: 443 },
   sequence: 0xdeadbeef,
 };
 const EXPECTED_V6 = {
   family: 6,
+  header: { hopLimit: 62, trafficClass: 0x28 },
   source: { address: "fd00:1::2", port: 40000 },
   destination: { address: "fd00:2::2", port: 443 },
   sequence: 0xdeadbeef,
@@ -139,4 +145,17 @@ test("Addresses are written as Node writes a socket's, so that both name one flo
     }),
     { numRuns: 1000 },
   );
+});
+
+test("The answer to a SYN is no SYN, and the other way round", () => {
+  const answer = v4(B4, A4, Buffer.alloc(0), tcp(443, 40000, 7, flags.synAck));
+  assert.deepEqual(readSynAck(answer)?.destination, EXPECTED_V4.source);
+  assert.equal(readSyn(answer), undefined);
+  assert.equal(readSynAck(v4(A4, B4, Buffer.alloc(0), SYN)), undefined);
+});
+
+test("A packet that is cut, or that is not IP, has no header", () => {
+  assert.equal(readIpHeader(Buffer.alloc(0)), undefined);
+  assert.equal(readIpHeader(Buffer.alloc(19, 0x45)), undefined);
+  assert.equal(readIpHeader(Buffer.alloc(40, 0x50)), undefined);
 });

@@ -1,6 +1,15 @@
-/** The ends of a TCP packet without payload: a SYN, or a RST. */
+/** What an IP header says about a packet's way. */
+export interface IpHeader {
+  /** TTL or, in IPv6, hop limit. */
+  readonly hopLimit: number;
+  /** TOS or, in IPv6, traffic class: the DSCP (RFC 2474), without the two bits of ECN. */
+  readonly trafficClass: number;
+}
+
+/** The ends of a TCP packet without payload: a SYN, the answer to it, or a RST. */
 export interface Segment {
   readonly family: 4 | 6;
+  readonly header: IpHeader;
   readonly source: { readonly address: string; readonly port: number };
   readonly destination: { readonly address: string; readonly port: number };
   /** A SYN's tells a retransmitted one from a new one with the same ends. */
@@ -23,10 +32,25 @@ export function readSyn(packet: Buffer): Segment | undefined {
   return readSegment(packet, (flags) => (flags & (FIN | SYN | RST | ACK)) === SYN);
 }
 
+/** Reads the answer to a SYN in the same way. */
+export function readSynAck(packet: Buffer): Segment | undefined {
+  return readSegment(packet, (flags) => (flags & (FIN | SYN | RST | ACK)) === (SYN | ACK));
+}
+
 /** Reads a RST in the same way. */
 export function readReset(packet: Buffer): Segment | undefined {
   return readSegment(packet, (flags) => (flags & RST) !== 0);
 }
+
+/** Of a packet, from its IP header on. Undefined: it has none. */
+export function readIpHeader(packet: Buffer): IpHeader | undefined {
+  const version = (packet[0] ?? 0) >> 4;
+  if (packet.length < 20 || (version !== 4 && version !== 6)) return undefined;
+  if (version === 4) return { hopLimit: packet[8]!, trafficClass: packet[1]! & DSCP };
+  return { hopLimit: packet[7]!, trafficClass: (packet.readUInt16BE(0) >> 4) & DSCP };
+}
+
+const DSCP = 0xfc;
 
 type Wanted = (flags: number) => boolean;
 
@@ -83,12 +107,16 @@ function readTcp(
   destination: string,
 ): Segment | undefined {
   if (!isWanted(packet[at + 13]!)) return undefined;
-  return {
-    family,
-    source: { address: source, port: packet.readUInt16BE(at) },
-    destination: { address: destination, port: packet.readUInt16BE(at + 2) },
-    sequence: packet.readUInt32BE(at + 4),
-  };
+  const header = readIpHeader(packet);
+  return (
+    header && {
+      family,
+      header,
+      source: { address: source, port: packet.readUInt16BE(at) },
+      destination: { address: destination, port: packet.readUInt16BE(at + 2) },
+      sequence: packet.readUInt32BE(at + 4),
+    }
+  );
 }
 
 function formatV4(bytes: Buffer, at: number): string {

@@ -31,7 +31,7 @@ const INPUT: PlanInput = {
   markShift: 16,
   routingTable: 7700,
   rulePriority: 100,
-  features: { nftQueue: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
+  features: { nftQueue: true, nftLog: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
   bridgeMacs: { wire: "02:00:00:00:00:01" },
   rows: [],
 };

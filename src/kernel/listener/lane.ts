@@ -61,6 +61,8 @@ export interface PlanInput {
     readonly iptablesNft: boolean;
     readonly ipv6: boolean;
     readonly forceForwarding: boolean;
+    /** Whether the kernel can log packets to a group. */
+    readonly nftLog: boolean;
     /** Whether the kernel can exempt packets from connection tracking. */
     readonly notrack: boolean;
   };
@@ -91,6 +93,10 @@ export interface PlannedListener {
   readonly workerPorts: readonly number[];
   /** By worker: the NFQUEUE with the SYNs that it holds. Empty without synHold. */
   readonly queues: readonly number[];
+  /** By worker: the NFLOG group with the servers' answers to its SYNs. Empty where the kernel has no nft log. */
+  readonly answers: readonly number[];
+  /** How many hops the node is for what crosses it: a router is one, a bridge none. */
+  readonly hops: number;
   /** The code of a held packet that goes on its way without a session. */
   readonly onward: number;
   /** SO_MARK of the listening sockets, and of those toward servers: rules and routes recognise the sockets by it. */
@@ -156,6 +162,7 @@ export interface Lane {
   readonly sharedPort: number;
   readonly workerPorts: readonly number[];
   readonly queues: readonly number[];
+  readonly answers: readonly number[];
   /** Undefined: all. */
   readonly ports: readonly PortRange[] | undefined;
 }

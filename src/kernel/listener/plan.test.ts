@@ -43,7 +43,7 @@ const INPUT: PlanInput = {
   markShift: 16,
   routingTable: 7700,
   rulePriority: 100,
-  features: { nftQueue: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
+  features: { nftQueue: true, nftLog: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
   bridgeMacs: { wire: "02:00:00:00:00:01" },
   rows: [],
 };
@@ -62,7 +62,7 @@ function commands(input: Partial<PlanInput>): string[] {
   );
 }
 
-test("Ports and queues are numbered by listener and worker, and none is used twice", () => {
+test("Ports, queues and groups are numbered by listener and worker, and none is used twice", () => {
   const { listeners } = planInline({
     ...INPUT,
     workers: 3,
@@ -71,9 +71,33 @@ test("Ports and queues are numbered by listener and worker, and none is used twi
   const untagged = { vlan: null, device: undefined };
   const numbered = listeners.map(({ clientMark: _a, serverMark: _b, onward: _c, ...numbers }) => numbers);
   assert.deepEqual(numbered, [
-    { ...untagged, name: "edge", sharedPort: 15_000, workerPorts: [15_001, 15_002, 15_003], queues: [30, 31, 32] },
-    { ...untagged, name: "wire", sharedPort: 15_004, workerPorts: [15_005, 15_006, 15_007], queues: [33, 34, 35] },
-    { ...untagged, name: "off", sharedPort: 15_008, workerPorts: [15_009, 15_010, 15_011], queues: [] },
+    {
+      ...untagged,
+      name: "edge",
+      sharedPort: 15_000,
+      workerPorts: [15_001, 15_002, 15_003],
+      queues: [30, 31, 32],
+      answers: [30, 31, 32],
+      hops: 1,
+    },
+    {
+      ...untagged,
+      name: "wire",
+      sharedPort: 15_004,
+      workerPorts: [15_005, 15_006, 15_007],
+      queues: [33, 34, 35],
+      answers: [33, 34, 35],
+      hops: 0,
+    },
+    {
+      ...untagged,
+      name: "off",
+      sharedPort: 15_008,
+      workerPorts: [15_009, 15_010, 15_011],
+      queues: [],
+      answers: [36, 37, 38],
+      hops: 1,
+    },
   ]);
 });
 
@@ -171,7 +195,7 @@ test("Rules are in the policy's order, and connections that no row decides are i
     { name: "lab", action: "decrypt", client: ["10.9.0.0/16"] },
   ];
   const { nft, counters } = planInline({ ...INPUT, rows, listeners: [{ ...EDGE, bgp: "intercept" }] });
-  assert.deepEqual(chainOf(nft, "new-0").slice(3), [
+  assert.deepEqual(chainOf(nft, "new-0").slice(5), [
     "# blocked: drop",
     'tcp dport { 23 } counter name "row-0-0" meta mark set meta mark & 0xff00ffff | 0x810000 accept',
     "# bank: bypass",
@@ -227,6 +251,25 @@ test("On a bridge, a connection that the network phase bypasses is not one that 
   const own = chainOf(nft, "from-a-0").filter((rule) => rule.includes("goto new-0"));
   assert.deepEqual(own, ["meta mark & 0xff0000 == 0xc00000 tcp flags & (fin|syn|rst|ack) == syn goto new-0"]);
   assert.match(chainOf(nft, "new-0").join("\n"), /@row-1-client-4 .* meta mark set .* 0xe00000 accept/);
+});
+
+test("A copy of a server's answer goes to the worker of its connection; without nft's log, nothing is copied", () => {
+  const { nft } = planInline({ ...INPUT, listeners: [EDGE, BRIDGE] });
+  assert.deepEqual(chainOf(nft, "answers-1"), [
+    "meta nfproto ipv4 jhash ip daddr . tcp dport . ip saddr . tcp sport mod 2 seed 0x1 vmap { 0 : jump answer-1-0, 1 : jump answer-1-1 }",
+    "meta nfproto ipv6 jhash ip6 daddr . tcp dport . ip6 saddr . tcp sport mod 2 seed 0x1 vmap { 0 : jump answer-1-0, 1 : jump answer-1-1 }",
+  ]);
+  assert.deepEqual(chainOf(nft, "answer-1-1"), ["log group 33 snaplen 256"]);
+  const none = planInline({ ...INPUT, features: { ...INPUT.features, nftLog: false } });
+  assert.doesNotMatch(none.nft, /log group|chain answer/);
+  assert.deepEqual(none.listeners[0]?.answers, []);
+});
+
+test("A router leaves a SYN to the kernel whose way ends here, and a bridge does not", () => {
+  const { nft } = planInline({ ...INPUT, listeners: [EDGE, BRIDGE] });
+  const rules = ["ip ttl < 2 accept", "ip6 hoplimit < 2 accept"];
+  assert.deepEqual(chainOf(nft, "new-0").slice(1, 3), rules);
+  for (const family of ["inet", "bridge"]) assert.ok(!chainOf(nft, "new-1", family).join().includes("< 2"));
 });
 
 test("Packets with flags that no TCP sends together are dropped and counted, as frames too", () => {
@@ -320,7 +363,7 @@ test("A row applies to the listeners that it names, and never matches without ad
   ];
   const own = { ...EDGE, bgp: "intercept" } as const;
   const { nft } = planInline({ ...INPUT, listeners: [own], rows });
-  assert.deepEqual(chainOf(nft, "new-0").slice(3), ["goto intercept-0"]);
+  assert.deepEqual(chainOf(nft, "new-0").slice(5), ["goto intercept-0"]);
   assert.match(
     planInline({ ...INPUT, listeners: [EDGE, BRIDGE], rows }).nft,
     /# other: drop\n {4}counter name "row-1-0"/,

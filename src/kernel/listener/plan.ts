@@ -18,7 +18,7 @@ export function planInline(input: PlanInput): Plan {
   const marks = readMarks(input.markShift, input.workers);
   const { nft, counters } = writeRules(lanes, marks.mask, input);
   return {
-    listeners: lanes.map(({ index, listener, bridge, sharedPort, workerPorts, queues }) => ({
+    listeners: lanes.map(({ index, listener, bridge, sharedPort, workerPorts, queues, answers }) => ({
       name: listener.name,
       vlan: vlanOf({ listener }),
       device: lanes.some((lane) => lane.listener.vlan && lane.listener.name === listener.name)
@@ -27,6 +27,8 @@ export function planInline(input: PlanInput): Plan {
       sharedPort,
       workerPorts,
       queues,
+      answers,
+      hops: bridge === undefined ? 1 : 0,
       onward: bridge === undefined ? 0 : markOf(CODE.PASSING + index, input.markShift),
       clientMark: markOf(CODE.SIDE_A + index, input.markShift),
       serverMark: markOf(CODE.SIDE_B + index, input.markShift),
@@ -112,13 +114,15 @@ function planLane(input: PlanInput, listener: InlineListener, index: number): La
   }
   const sharedPort = input.basePort - 1 + index * (input.workers + 1);
   const each = Array.from({ length: input.workers }, (_, worker) => worker);
+  const numbers = each.map((worker) => input.baseQueue + index * input.workers + worker);
   return {
     index,
     ...(listener.vlan ? ofVlan(listener, index) : { listener, wire: undefined }),
     bridge: listener.topology === "bridge" ? { name: `clbr${index}`, mac: mac ?? "" } : undefined,
     sharedPort,
     workerPorts: each.map((worker) => sharedPort + 1 + worker),
-    queues: listener.synHold ? each.map((worker) => input.baseQueue + index * input.workers + worker) : [],
+    queues: listener.synHold ? numbers : [],
+    answers: input.features.nftLog ? numbers : [],
     ports:
       listener.ports === "all"
         ? undefined

@@ -89,6 +89,8 @@ export function newChains(
     ...interceptChains(w, lane, family, then),
     ...chain(`new-${lane.index}`, [
       ...live,
+      // Where a router ends a packet's way, it does so without the node too.
+      ...(family === "inet" && lane.bridge === undefined ? [`ip ttl < 2 ${pass}`, `ip6 hoplimit < 2 ${pass}`] : []),
       // Link-local addresses are valid on their own link only.
       `ip6 saddr fe80::/10 ${pass}`,
       `ip6 daddr fe80::/10 ${pass}`,
@@ -115,9 +117,30 @@ function interceptChains(w: RuleContext, lane: Lane, family: "inet" | "bridge", 
     family === "inet"
       ? { ip: "meta nfproto ipv4", ip6: "meta nfproto ipv6" }
       : { ip: "meta protocol ip", ip6: "meta protocol ip6" };
-  const spread = (ip: "ip" | "ip6") =>
-    `${protocol[ip]} jhash ${ip} saddr . tcp sport . ${ip} daddr . tcp dport mod ${w.workers} seed 0x1 vmap { ${map} }`;
+  const spread = (ip: "ip" | "ip6") => `${protocol[ip]} ${workerBy(w, ip, "saddr", "daddr")} vmap { ${map} }`;
   return [...held.flat(), ...chain(name, [...pending, spread("ip"), spread("ip6")])];
+}
+
+/** The expression for a connection's worker. `client`: the field with the client's address. */
+function workerBy(w: RuleContext, ip: "ip" | "ip6", client: "saddr" | "daddr", server: "saddr" | "daddr"): string {
+  const end = (field: "saddr" | "daddr") => `${ip} ${field} . tcp ${field === "saddr" ? "sport" : "dport"}`;
+  return `jhash ${end(client)} . ${end(server)} mod ${w.workers} seed 0x1`;
+}
+
+/** A server's answer to a SYN of a server leg: a copy goes to the connection's worker. */
+export function copyAnswers(w: RuleContext, { index, answers }: Lane): { chains: string[]; rule: string[] } {
+  if (answers.length === 0) return { chains: [], rule: [] };
+  const copies = answers.map((group, worker) => chain(`answer-${index}-${worker}`, [`log group ${group} snaplen 256`]));
+  const map = answers.map((_, worker) => `${worker} : jump answer-${index}-${worker}`).join(", ");
+  const choose = (ip: "ip" | "ip6", family: string) =>
+    w.workers === 1
+      ? `meta nfproto ${family} jump answer-${index}-0`
+      : `meta nfproto ${family} ${workerBy(w, ip, "daddr", "saddr")} vmap { ${map} }`;
+  const name = `answers-${index}`;
+  return {
+    chains: [...copies.flat(), ...chain(name, [choose("ip", "ipv4"), choose("ip6", "ipv6")])],
+    rule: [`${SYN_ACK} socket transparent 1 jump ${name}`],
+  };
 }
 
 /** Forwards packets to ports that the listener does not take. `fields`: those that may have the server's port. */

@@ -7,6 +7,7 @@ import { inputChains, outputChains } from "./own-packets.ts";
 import { addressSets } from "./policy-rows.ts";
 import {
   chain,
+  copyAnswers,
   count,
   dropImpossible,
   dropUnsignedAnswers,
@@ -139,7 +140,9 @@ function existingChains(w: RuleContext, lane: Lane): string[] {
   const listening = `${TCP_AND_ERRORS} socket wildcard 1 return`;
   // A connection to a server is found later, after address translation. The mark of a half-open socket cannot be read.
   const serverLeg = `socket transparent 1 socket mark ${hex(markOf(CODE.SIDE_B + index, w.markShift))} return`;
+  const answers = copyAnswers(w, lane);
   return [
+    ...answers.chains,
     ...chain(`existing-a-${index}`, [
       listening,
       ...(lane.listener.direction === "both" ? [`${TCP_AND_ERRORS} ${serverLeg}`] : []),
@@ -147,6 +150,7 @@ function existingChains(w: RuleContext, lane: Lane): string[] {
     ]),
     ...chain(`existing-b-${index}`, [
       listening,
+      ...answers.rule,
       `${TCP_AND_ERRORS} socket transparent 1 ${w.set(CODE.LOCAL_B + index)} accept`,
     ]),
   ];
