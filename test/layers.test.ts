@@ -7,18 +7,19 @@ import { test } from "node:test";
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   policy: [],
+  page: [],
   sessions: [],
   resumption: [],
   detect: ["wire"],
   ssl3: ["wire"],
   linux: [],
   kernel: ["linux", "policy"],
-  config: ["policy"],
+  config: ["policy", "page"],
   pki: ["wire"],
   engine: ["linux", "wire", "ssl3"],
-  streams: ["engine"],
+  streams: ["engine", "page"],
   legs: ["engine", "wire", "ssl3", "pki", "resumption"],
-  capture: ["engine", "streams", "linux", "kernel", "detect"],
+  capture: ["engine", "streams", "linux", "kernel", "detect", "page"],
   tools: ["engine", "streams", "linux", "kernel", "wire"],
   feeds: ["wire", "linux"],
   fleet: ["resumption"],
@@ -50,7 +51,7 @@ const PROCESSES = ["worker", "supervisor", "messages.ts"];
 /** The story knows its stages by their types only. */
 const STORY = "flow";
 
-const PURE = ["wire", "detect", "policy", "sessions", "resumption", "ssl3"];
+const PURE = ["wire", "detect", "policy", "page", "sessions", "resumption", "ssl3"];
 const IMPURE: readonly (readonly [RegExp, string])[] = [
   [/\bfrom "node:(?!crypto"|buffer"|url"|util")/, "a module of Node that does I/O"],
   [/\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, "the clock"],

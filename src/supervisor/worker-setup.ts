@@ -17,6 +17,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     policy,
     lists: state.listFiles.filesOf(loaded.policy),
     reach: reachOf(loaded.config),
+    pageTemplate: loaded.pageTemplate,
     keys: keystore.keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),

@@ -66,6 +66,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     policy: POLICY,
     lists: { bypass: [], decrypt: [] },
     reach: { listeners: {}, places: [] },
+    pageTemplate: undefined,
     keys: [],
     roots: [],
     demanding: [],
