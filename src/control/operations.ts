@@ -9,13 +9,13 @@ import type {
   Explanation,
   FleetSessions,
   GeneratedKey,
+  HealthReport,
   KeyInfo,
   NewKey,
   NewKeyRequest,
   PolicyEntry,
   Reloaded,
   Statistics,
-  StoreInfo,
   SuggestionInfo,
 } from "./api.ts";
 import type { Audit } from "./audit.ts";
@@ -54,8 +54,8 @@ export interface Operations {
   /** Hosts whose certificates from the node a client refuses again and again, the latest first. */
   suggestions(): readonly SuggestionInfo[];
   reload(): Promise<Reloaded>;
-  /** The store that several nodes share. Undefined: resumption.shared is not set. */
-  store(): StoreInfo | undefined;
+  /** Whether the node does its work, and why not. */
+  health(): Promise<HealthReport>;
   /** At most `limit` sessions of each node that shares the store. Throws ConfigError when resumption.shared is not set. */
   fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }
