@@ -6,6 +6,7 @@ import { auditCommand } from "./commands/audit.ts";
 import { caCommand } from "./commands/ca.ts";
 import { cacheCommand } from "./commands/cache.ts";
 import { checkCommand } from "./commands/check.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
@@ -46,6 +47,7 @@ function createProgram(): Command {
     .addCommand(statsCommand())
     .addCommand(explainCommand())
     .addCommand(reportCommand())
+    .addCommand(doctorCommand())
     .addCommand(caCommand())
     .addCommand(keysCommand())
     .addCommand(cacheCommand())
