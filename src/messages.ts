@@ -7,6 +7,7 @@ import type { Account } from "./linux/privileges.ts";
 import type { MintRequest } from "./pki/issue/mint.ts";
 import type { Minted } from "./pki/issue/minted.ts";
 import type { InboundKey } from "./pki/keys/inbound-key.ts";
+import type { Bypass } from "./policy/bypass.ts";
 import type { ReachSource } from "./policy/reach.ts";
 import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
@@ -28,10 +29,10 @@ export interface WorkerSetup {
   readonly policy: Omit<PolicySource, "lists">;
   /** The files of the compiled lists, which the worker maps: they may have half a million entries. */
   readonly lists: { readonly bypass: readonly string[]; readonly decrypt: readonly string[] };
+  /** The bypasses with an end that are in force when the worker starts; later ones come by message. */
+  readonly bypasses: readonly Bypass[];
   /** What the listeners' clients may reach, and the node's own places, which no session reaches. */
   readonly reach: ReachSource & { readonly places: readonly { readonly host: string; readonly port: number }[] };
-  /** The text of policy.page.template. */
-  readonly pageTemplate: string | undefined;
   /** The inbound keys, already read: to read thousands here would keep live sessions waiting. */
   readonly keys: readonly InboundKey[];
   /** PEM, one certificate each. */
@@ -67,6 +68,7 @@ export type ToWorker =
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
   | { readonly kind: "demanding" | "offering" | "pinning"; readonly server: string; readonly until: number }
+  | { readonly kind: "bypasses"; readonly bypasses: readonly Bypass[] }
   | DeliverFtpSession
   | FtpSessionAnswer
   | { readonly kind: "session"; readonly request: number; readonly sealed: Uint8Array | undefined }

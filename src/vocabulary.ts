@@ -32,6 +32,8 @@ export type CallerRole = (typeof CALLER_ROLES)[number];
 
 /** What the audit log records, by the commands' own names. */
 export const AUDITED_ACTIONS = [
+  "bypass add",
+  "bypass remove",
   "ca renew",
   "cache flush",
   "keys add",

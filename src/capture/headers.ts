@@ -31,6 +31,6 @@ export function arriveRefused(
     locate: refused,
     dial: refused,
     welcome: refused,
-    refuse: () => void client.reset(),
+    refuse: () => client.reset(),
   };
 }

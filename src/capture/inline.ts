@@ -178,6 +178,6 @@ function arriveInline(
       return server;
     },
     welcome: async () => client,
-    refuse: () => void client.reset(),
+    refuse: () => client.reset(),
   };
 }

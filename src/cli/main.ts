@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { ConfigError, NetworkError } from "../errors.ts";
 import { auditCommand } from "./commands/audit.ts";
+import { bypassCommand } from "./commands/bypass.ts";
 import { caCommand } from "./commands/ca.ts";
 import { cacheCommand } from "./commands/cache.ts";
 import { checkCommand } from "./commands/check.ts";
-import { doctorCommand } from "./commands/doctor.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
@@ -47,11 +47,11 @@ function createProgram(): Command {
     .addCommand(statsCommand())
     .addCommand(explainCommand())
     .addCommand(reportCommand())
-    .addCommand(doctorCommand())
     .addCommand(caCommand())
     .addCommand(keysCommand())
     .addCommand(cacheCommand())
     .addCommand(suggestionsCommand())
+    .addCommand(bypassCommand())
     .addCommand(reloadCommand())
     .addCommand(tokenCommand())
     .addCommand(auditCommand())

@@ -4,6 +4,7 @@
  */
 import type { z } from "zod";
 import type { Frozen } from "../sessions/record.ts";
+import type * as bypasses from "./bypass-schemas.ts";
 import type * as schemas from "./schemas.ts";
 import type * as node from "./stats-schemas.ts";
 
@@ -17,10 +18,6 @@ export type ApiError = Shape<typeof schemas.failure>;
 
 /** GET /health: needs no token, so that any monitor may ask. */
 export type Health = Shape<typeof node.health>;
-/** The part that the node finds out anew each time. */
-export type HealthReport = Stats["health"];
-/** Why the node is less than ready, as who has the token reads it. */
-export type HealthReason = HealthReport["reasons"][number];
 
 /** GET /sessions */
 export type SessionList = Shape<typeof schemas.sessionList>;
@@ -32,7 +29,7 @@ export type SessionEvents = Shape<typeof schemas.sessionEvents>;
 /** GET /stats */
 export type Stats = Shape<typeof node.stats>;
 /** The part of GET /stats that is gathered anew each time. */
-export type Statistics = Omit<Stats, "version" | "startedAt" | "health" | "sessions" | "counters" | "history">;
+export type Statistics = Omit<Stats, "version" | "startedAt" | "sessions" | "counters" | "history">;
 export type WorkerInfo = Stats["workers"][number];
 export type FeedInfo = Stats["feeds"][number];
 /** An inline tool. */
@@ -68,6 +65,10 @@ export type GeneratedKey = Shape<typeof schemas.generatedKey>;
 
 /** GET /suggestions */
 export type SuggestionInfo = Shape<typeof schemas.suggestion>;
+/** GET /bypasses: bypasses with an end. */
+export type BypassInfo = Shape<typeof bypasses.bypass>;
+/** POST /bypasses */
+export type AddedBypass = Shape<typeof bypasses.addedBypass>;
 /** GET /caches */
 export type CacheInfo = Shape<typeof schemas.cache>;
 

@@ -2,20 +2,22 @@ import type { SessionQuery } from "../sessions/search.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { KeyType } from "../vocabulary.ts";
 import type {
+  AddedBypass,
   AuthorityInfo,
   AuthorityRole,
+  BypassInfo,
   CacheInfo,
   ExplainQuery,
   Explanation,
   FleetSessions,
   GeneratedKey,
-  HealthReport,
   KeyInfo,
   NewKey,
   NewKeyRequest,
   PolicyEntry,
   Reloaded,
   Statistics,
+  StoreInfo,
   SuggestionInfo,
 } from "./api.ts";
 import type { Audit } from "./audit.ts";
@@ -53,9 +55,17 @@ export interface Operations {
   flushCaches(name?: string): Promise<boolean>;
   /** Hosts whose certificates from the node a client refuses again and again, the latest first. */
   suggestions(): readonly SuggestionInfo[];
+  /** The bypasses with an end that are in force, the newest first. */
+  bypasses(): readonly BypassInfo[];
+  /** `time` in ms, null: without an end. Throws ConfigError when it cannot be kept; then nothing has changed. */
+  addBypass(
+    wanted: Pick<BypassInfo, "entry" | "comment" | "author"> & { readonly time: number | null },
+  ): Promise<AddedBypass>;
+  /** By its ID or its entry. Undefined: there is no such bypass. Throws ConfigError. */
+  removeBypass(id: string): Promise<Pick<BypassInfo, "id" | "entry"> | undefined>;
   reload(): Promise<Reloaded>;
-  /** Whether the node does its work, and why not. */
-  health(): Promise<HealthReport>;
+  /** The store that several nodes share. Undefined: resumption.shared is not set. */
+  store(): StoreInfo | undefined;
   /** At most `limit` sessions of each node that shares the store. Throws ConfigError when resumption.shared is not set. */
   fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }

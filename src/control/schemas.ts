@@ -104,7 +104,7 @@ const policyEntry = z.object({
   phase,
   group: z
     .string()
-    .describe("drop rules, bypass list, decrypt list, bypass rules, decrypt rules, issuer rules, default…"),
+    .describe("drop rules, bypass list, bypasses, decrypt list, bypass rules, decrypt rules, issuer rules, default…"),
   name: z.string(),
   action: z.string(),
 });
@@ -128,6 +128,9 @@ export const explanation = z.object({
         truth: z
           .union([z.boolean(), z.literal("unknown")])
           .describe("whether it applies; unknown: it depends on a fact that was not given"),
+        reason: z
+          .exactOptional(z.string())
+          .describe("of a bypass with an end that applies: whose it is, what it bypasses, until when and why"),
       }),
     )
     .readonly()

@@ -1,14 +1,5 @@
 import { Accumulator } from "../wire/accumulator.ts";
-import {
-  asksForPage,
-  asksUpgrade,
-  bodyOf,
-  hostFieldOf,
-  isBrowser,
-  mentionsUpgrade,
-  readFields,
-  rewriteForOrigin,
-} from "./request-fields.ts";
+import { asksUpgrade, bodyOf, hostFieldOf, mentionsUpgrade, readFields, rewriteForOrigin } from "./request-fields.ts";
 import { type ReadUris, type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
@@ -34,12 +25,6 @@ export interface RequestHead {
   readonly mentionsUpgrade: boolean;
   /** The length of the body in bytes; "chunked": the body carries its own lengths. */
   readonly body: number | "chunked";
-  /** The path and query of the target: "/index.html?a=b". */
-  readonly path: string;
-  /** Somebody waits for a page: a browser that goes to this address, not a script or a program. */
-  readonly wantsPage: boolean;
-  /** The client calls itself a browser. */
-  readonly isBrowser: boolean;
 }
 
 export type RequestHeadSighting =
@@ -170,21 +155,7 @@ export class RequestHeadReader {
     const body = bodyOf(fields);
     const isAmbiguous = target !== undefined && named !== undefined && named !== host;
     const asks = { upgrade, mentionsUpgrade: mentionsUpgrade(fields) };
-    const page = { path: line.originTarget, wantsPage: asksForPage(method, fields), isBrowser: isBrowser(fields) };
-    return {
-      kind: "head",
-      method,
-      form,
-      target,
-      host,
-      isAmbiguous,
-      version,
-      headBytes,
-      forwarded,
-      ...asks,
-      body,
-      ...page,
-    };
+    return { kind: "head", method, form, target, host, isAmbiguous, version, headBytes, forwarded, ...asks, body };
   }
 }
 

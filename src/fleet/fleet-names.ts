@@ -5,6 +5,7 @@ const PARTS = {
   tickets: "t",
   mint: "m",
   demanding: "d",
+  bypasses: "b",
   nodes: "n",
   epochs: "e",
   news: "news",

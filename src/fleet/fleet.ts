@@ -28,6 +28,11 @@ export interface FleetOptions<Question, Answer>
   onFlush(cache: SharedCache): void;
   /** A message of a node of the fleet, sent then, was heard before, or its time is not now. */
   onStale(at: number): void;
+  /**
+   * Takes over the bypasses that another node has written; undefined: none has. The answer: what is to be written in their place;
+   * undefined: there is nothing to add.
+   */
+  exchangeBypasses(written: unknown): Promise<object | undefined>;
   answer(question: Question): Answer;
 }
 
@@ -37,6 +42,7 @@ type Message<Question, Answer> = Stamp &
     | ({ readonly kind: "learned" } & Learned)
     | { readonly kind: "forgotten"; readonly name: string }
     | { readonly kind: "flush"; readonly cache: SharedCache; readonly epoch: number }
+    | { readonly kind: "bypasses"; readonly bypasses: object }
     | { readonly kind: "question"; readonly id: string; readonly question: Question }
     | { readonly kind: "answer"; readonly id: string; readonly answer: Answer }
   );
@@ -111,6 +117,12 @@ export class Fleet<Question, Answer> {
     this.#tell({ kind: "flush", cache, epoch });
   }
 
+  /** Tells the other nodes, and those that come later, of all bypasses. */
+  shareBypasses(bypasses: object): void {
+    this.#tell({ kind: "bypasses", bypasses });
+    void this.#exchangeBypasses();
+  }
+
   /** Asks all other nodes. A node that does not answer in time has no answer. */
   async ask(question: Question): Promise<readonly { readonly node: FleetNode; readonly answer: Answer | undefined }[]> {
     const others = await this.#others();
@@ -161,9 +173,15 @@ export class Fleet<Question, Answer> {
     for (const { server, until } of await this.values.learned()) this.#options.onLearned(server, until);
   }
 
-  /** Other nodes may have flushed caches while this one did not hear of it. */
+  /** Other nodes may have flushed caches, or changed bypasses, while this one did not hear of it. */
   async #catchUp(): Promise<void> {
+    await this.#exchangeBypasses();
     for (const cache of await this.values.catchUp()) this.#options.onFlush(cache);
+  }
+
+  async #exchangeBypasses(): Promise<void> {
+    const missing = await this.#options.exchangeBypasses(await this.values.bypasses());
+    if (missing) this.values.putBypasses(missing);
   }
 
   #sign(): void {
@@ -199,6 +217,9 @@ export class Fleet<Question, Answer> {
       case "flush":
         this.values.cleared(message.cache, message.epoch);
         this.#options.onFlush(message.cache);
+        break;
+      case "bypasses":
+        void this.#options.exchangeBypasses(message.bypasses);
         break;
       case "question": {
         const { id, question, from } = message;

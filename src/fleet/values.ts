@@ -23,7 +23,7 @@ type Epochs = Record<SharedCache, number>;
 const NO_FLUSH: Readonly<Epochs> = { sessions: 0, tickets: 0, mint: 0, demanding: 0 };
 
 const MOST = { demanding: 10_000, forgotten: 10_000 } as const;
-/** ms that the store keeps the epochs: longer than anything else. */
+/** ms that the store keeps the epochs, and the bypasses: longer than anything else. Nodes put them there again. */
 const EPOCHS_KEPT = 30 * 24 * 3_600_000;
 
 export interface SharedValuesOptions {
@@ -97,6 +97,19 @@ export class SharedValues {
       const content = this.#names.open(place, one);
       return content === undefined ? [] : [JSON.parse(content.toString()) as Learned];
     });
+  }
+
+  /** The fleet's bypasses, as some node wrote them last. Undefined: there are none, or the store does not answer. */
+  async bypasses(): Promise<unknown> {
+    const place = this.#names.key("bypasses");
+    const content = this.#names.open(place, await this.#store.find(place));
+    return content && JSON.parse(content.toString());
+  }
+
+  /** Nodes that write at the same time replace each other's: each has to look again later. */
+  putBypasses(bypasses: object): void {
+    const place = this.#names.key("bypasses");
+    this.#store.put(place, this.#names.seal(place, bypasses), EPOCHS_KEPT);
   }
 
   /** The ticket keys of this time, newest first. Undefined when the store does not answer. */

@@ -12,7 +12,6 @@ import type { KnownFacts } from "../policy/view.ts";
 import type { Ending } from "../sessions/outcome.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { TimedAgreement, TimedTls, UpgradableConversation } from "../streams/conversation.ts";
-import type { PageShown } from "../streams/page-stage.ts";
 import type { FoundHeader } from "../streams/proxy-header.ts";
 import type { Reading } from "../streams/reading.ts";
 import type { RequestConversation } from "../streams/request-conversation.ts";
@@ -69,10 +68,6 @@ export interface Answers {
   /** Of the server's certificate; `time` counts the legs, from 1. */
   fingerprint(time: number): string;
   places(): Record<string, string>;
-  /** The client may be let in without a server, and its first bytes then. */
-  admitted(): Reading<Sighting> | undefined;
-  /** What the client gets of a page; absent: the policy has none. */
-  page(): PageShown;
   /** The protocol that the server chose. */
   alpn(): string | undefined;
   /** A last answer to the client is still being sent. */
@@ -131,7 +126,6 @@ export async function runSession(
     ...world.byteStages(),
     ...world.tlsStages(),
     ...world.toolStages(),
-    pages: world.pageStage(),
   };
   const next = await carry(world.arrival(client, connected), node);
   return { steps, record, ending, demanding, offering: known, goesOn: next !== undefined };
@@ -170,13 +164,7 @@ class World {
         this.#answers.welcome?.();
         return client;
       },
-      refuse: (refusal) => void this.#step(`arrival.refuse ${refusal.kind}${refusal.page ? " with a page" : ""}`),
-      ...(this.#answers.admitted && {
-        admit: () => {
-          this.#step("arrival.admit");
-          return client;
-        },
-      }),
+      refuse: (refusal) => this.#step(`arrival.refuse ${refusal.kind}`),
       again: (fresh) => this.arrival(fresh, true),
     };
   }
@@ -310,12 +298,6 @@ class World {
           fake(client).name = `TLS on ${nameOf(client)}`;
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
-        own: async (client) => {
-          this.#step(`legs.own on ${describe(client)}`);
-          fake(client).name = `TLS on ${nameOf(client)}`;
-          return clientLeg?.() ?? { kind: "up", negotiated: NEGOTIATED };
-        },
-        canAnswer: () => true,
         shown: () => undefined,
         whyUndecryptable: () => whyUndecryptable?.(),
         leavesOut: () => this.#answers.leavesOut?.() ?? false,
@@ -330,11 +312,6 @@ class World {
           this.#step("pki.judge");
           return judge?.() ?? judged();
         },
-        presentOwn: async (host, _hello, authority) => {
-          this.#step(`pki.presentOwn for ${host} by the ${authority} CA`);
-          present?.();
-          return { certificates: [], records: [{ authority, serial: "02", sha256: "bb", keyType: "ecdsa" }] };
-        },
         present: async (_shown, _hello, _judged, names) => {
           this.#step(names ? `pki.present for ${names.join(" ")}` : "pki.present");
           present?.();
@@ -343,28 +320,6 @@ class World {
         },
       },
     };
-  }
-
-  pageStage(): Node["pages"] {
-    const { page } = this.#answers;
-    return (
-      page && {
-        signedBy: "secondary",
-        write: ({ kind, host, rule = "none" }) => ({ status: 403, html: `${kind} for ${host} by ${rule}`, text: "" }),
-        hello: async (client) => {
-          this.#step(`pages.hello ${nameOf(client)}`);
-          return this.#answers.admitted?.();
-        },
-        show: async (client, { html }) => {
-          this.#step(`pages.show on ${nameOf(client)}: ${html}`);
-          return page();
-        },
-        answer: (client, { html }) => {
-          this.#step(`pages.answer on ${nameOf(client)}: ${html}`);
-          return page();
-        },
-      }
-    );
   }
 
   toolStages(): Pick<Node, "tools" | "feeds"> {

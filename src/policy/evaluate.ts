@@ -2,6 +2,7 @@ import type { Phase } from "../vocabulary.ts";
 import { passAcme } from "./acme.ts";
 import type { Address } from "./address-set.ts";
 import { namesAlike, type OtherHost } from "./alike.ts";
+import { type Bypasses, bypassOfRule, NO_BYPASSES } from "./bypass.ts";
 import { judgeFaults } from "./certificate-faults.ts";
 import type { Facts, Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
@@ -53,9 +54,9 @@ export interface PassingCondition {
   readonly beyondNode?: boolean;
 }
 
-/** Compiles a policy. Values that the configuration's checks refuse match nothing. */
-export function compilePolicy(source: PolicySource): Policy {
-  const compiled: Compiled = { source, order: arrange(source) };
+/** Compiles a policy. Values that the configuration's checks refuse match nothing. `bypasses` may change later. */
+export function compilePolicy(source: PolicySource, bypasses: Bypasses = NO_BYPASSES): Policy {
+  const compiled: Compiled = { source, order: arrange(source, bypasses) };
   const onCertificate = (facts: KnownFacts) => final(judgeHello(compiled, facts, false)) ?? conclude(compiled, facts);
   const verdictSoFar = (facts: KnownFacts) => final(judgeHello(compiled, facts, true)) ?? conclude(compiled, facts);
   return {
@@ -125,7 +126,8 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
 /** Other bypasses do not go by the client's word. */
 function verifies({ verifyBypass = false, rules }: PolicySource, { action, rule, phase }: Verdict): boolean {
   if (!verifyBypass || action !== "bypass" || phase === "network") return false;
-  return rule === "bypass list" || rules.some(({ name, match }) => name === rule && match.host !== undefined);
+  if (rule === "bypass list" || bypassOfRule(rule) !== undefined) return true;
+  return rules.some(({ name, match }) => name === rule && match.host !== undefined);
 }
 
 function isOpen({ order }: Compiled, facts: KnownFacts): boolean {
@@ -156,12 +158,12 @@ function decidingStep(order: Order, view: View): Step | undefined {
   return decidingSteps(order, view).at(-1);
 }
 
-function verdictOf({ name, action, phase, reason, tools, alpn }: Step, view: View): Verdict {
+function verdictOf({ name, nameFor, action, phase, reason, tools, alpn }: Step, view: View): Verdict {
   const committedLate = view.late && phase === "sni";
   return {
     action,
     phase: committedLate ? "certificate" : phase,
-    rule: name,
+    rule: nameFor ? nameFor(view) : name,
     reason: reason(view),
     provisional: action === "decrypt",
     ...(tools && { tools }),

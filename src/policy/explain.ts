@@ -19,6 +19,8 @@ export interface OrderedStep {
 interface ExplainedStep extends OrderedStep {
   /** Whether it is true of the flow; "unknown": it needs a fact that is not known. */
   readonly truth: Truth;
+  /** Of a bypass that is true of the flow: who bypasses what, until when and why. */
+  readonly reason?: string;
 }
 
 export interface Explanation {
@@ -31,32 +33,38 @@ export interface Explanation {
 export function explain(policy: Policy, facts: KnownFacts): Explanation {
   // The certificate comes after the ClientHello: once it is known, all hosts of the flow are.
   const view = viewOf(facts, facts.certificate !== undefined);
-  const entries = linesOf(policy, view.late).map(({ judge, ...line }) => ({ ...line, truth: judge(facts, view) }));
+  const entries = linesOf(policy, view.late).map(({ judge, tell, ...line }) => {
+    const truth = judge(facts, view);
+    return { ...line, truth, ...(truth === true && tell?.(view)) };
+  });
   return { entries, verdict: policy.verdictSoFar(facts) };
 }
 
 /** The order for a flow that begins with a ClientHello and names its host. */
 export function order(policy: Policy): readonly OrderedStep[] {
-  return linesOf(policy, false).map(({ judge: _, ...line }) => line);
+  return linesOf(policy, false).map(({ judge: _, tell: __, ...line }) => line);
 }
 
 interface Line extends OrderedStep {
   judge(facts: KnownFacts, view: View): Truth;
+  /** Of a step that several entries share: which one is true of the flow, and why. */
+  tell?(view: View): { readonly name: string; readonly reason: string };
 }
 
 function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
   const { belowMin, aboveMax } = source.versions;
-  const hosts = stages.sni.steps.map(lineOf);
+  const lines = (steps: readonly Step[]) => steps.filter(({ isEmpty }) => !isEmpty?.()).map(lineOf);
+  const hosts = lines(stages.sni.steps);
   return [
-    ...stages.network.steps.map(lineOf),
+    ...lines(stages.network.steps),
     ...(late ? [] : hosts),
     ...[...new Set([belowMin, aboveMax])].map((action) => versionsLine(source, action)),
     ...(late ? [] : acmeLines(source, "sni")),
     ...missingKeyLines(source),
     clientCertificateLine(source, "sni"),
     ...(late
-      ? stages.late.steps.map((entry) => ({ ...lineOf(entry), phase: "certificate" as const }))
-      : stages.certificate.steps.map(lineOf)),
+      ? lines(stages.late.steps).map((line) => ({ ...line, phase: "certificate" as const }))
+      : lines(stages.certificate.steps)),
     ...(late ? acmeLines(source, "certificate") : []),
     ...FAULTS.map((fault) => faultLine(source, fault)),
     clientCertificateLine(source, "certificate"),
@@ -64,8 +72,12 @@ function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
   ];
 }
 
-function lineOf({ phase, group, name, action, judge }: Step): Line {
-  return { phase, group, name, action, judge: (_, view) => judge(view) };
+function lineOf({ phase, group, name, nameFor, action, judge, reason }: Step): Line {
+  return {
+    ...{ phase, group, name, action },
+    judge: (_, view) => judge(view),
+    ...(nameFor && { tell: (view) => ({ name: nameFor(view), reason: reason(view) }) }),
+  };
 }
 
 function versionsLine(source: Policy["source"], action: "bypass" | "drop"): Line {

@@ -1,4 +1,5 @@
 import type { Phase } from "../vocabulary.ts";
+import { type Bypasses, NO_BYPASSES, reasonOfBypass, ruleOfBypass } from "./bypass.ts";
 import { matchHosts } from "./host-match.ts";
 import { type ListSource, listedAddresses, listedHosts, tablesOf } from "./list-table.ts";
 import { compileRule, GROUPS, type Group, type PolicySource, type Rule, type Step } from "./rule.ts";
@@ -14,9 +15,10 @@ export interface Order {
 }
 
 /** Sorts rules and lists by group. Within a group they keep the order of the file. */
-export function arrange({ rules, lists }: PolicySource): Order {
+export function arrange({ rules, lists }: PolicySource, bypasses: Bypasses = NO_BYPASSES): Order {
   const steps = [
     ...listSteps("bypass", lists.bypass),
+    ...bypassSteps(bypasses),
     ...listSteps("decrypt", lists.decrypt),
     ...rules.map((rule) => ruleStep(compileRule(rule))),
   ].sort((a, b) => GROUPS.indexOf(a.group) - GROUPS.indexOf(b.group));
@@ -73,6 +75,44 @@ function listSteps(action: "bypass" | "decrypt", list: ListSource): Step[] {
     reason: (view) => `The host is on the ${action} list: ${hostIn(view)}`,
   };
   return [...(addresses.size > 0 ? [byAddress] : []), ...(hosts.size > 0 ? [byHost] : [])];
+}
+
+/** Like the bypass list, they are judged twice. They change while the policy is in force, so nothing of them is kept here. */
+function bypassSteps(bypasses: Bypasses): Step[] {
+  const common = { group: "bypasses", name: "bypass", action: "bypass", faults: [] } as const;
+  const byAddress = ({ serverAddress }: View) =>
+    serverAddress ? bypasses.addresses.find(serverAddress)[0] : undefined;
+  const byHost = ({ hosts: { names } }: View) => firstOf(names, (name) => bypasses.hosts.find(name)[0]);
+  const told = (find: typeof byHost) => ({
+    nameFor(view: View) {
+      const bypass = find(view);
+      return bypass ? ruleOfBypass(bypass) : common.name;
+    },
+    reason(view: View) {
+      const bypass = find(view);
+      return bypass ? reasonOfBypass(bypass) : "The bypass has ended meanwhile";
+    },
+  });
+  return [
+    {
+      ...common,
+      ...told(byAddress),
+      phase: "network",
+      judge(view) {
+        if (bypasses.addresses.size === 0) return false;
+        return view.serverAddress === undefined ? "unknown" : byAddress(view) !== undefined;
+      },
+      isEmpty: () => bypasses.addresses.size === 0,
+    },
+    {
+      ...common,
+      ...told(byHost),
+      phase: "sni",
+      hosts: { find: (host) => bypasses.hosts.find(host), below: (...name) => bypasses.hosts.below(...name) },
+      judge: (view) => bypasses.hosts.size > 0 && matchHosts(bypasses.hosts, common, view),
+      isEmpty: () => bypasses.hosts.size === 0,
+    },
+  ];
 }
 
 function firstOf<From, To>(values: readonly From[], read: (value: From) => To | undefined): To | undefined {

@@ -65,6 +65,7 @@ export interface PolicySource extends Untreated {
 export const GROUPS = [
   "drop rules",
   "bypass list",
+  "bypasses",
   "decrypt list",
   "bypass rules",
   "decrypt rules",
@@ -121,12 +122,16 @@ export interface Step extends Untreated {
   readonly phase: Phase;
   readonly group: Group;
   readonly name: string;
+  /** Where several entries share a step: the name of the one that is true of this flow. */
+  readonly nameFor?: (view: View) => string;
   readonly action: Action;
   readonly judge: Judge;
   /** One sentence that says why it is true of this flow. */
   readonly reason: (view: View) => string;
-  /** Of a list: its hosts. */
-  readonly hosts?: HostSet<string> | undefined;
+  /** Of a list, and of bypasses: their hosts. */
+  readonly hosts?: Pick<HostSet<unknown>, "find" | "below"> | undefined;
+  /** Whether it has no entry now, so that it need not be shown. */
+  readonly isEmpty?: () => boolean;
   /** The conditions of a rule, as the user wrote them; a list has none. */
   readonly match?: RuleSource["match"];
   /** The certificate faults that it names. */

@@ -81,8 +81,7 @@ export function createStreamStage(
   };
 }
 
-/** Feeds detectors until they answer. */
-export function judgeOf(detectors: Opening) {
+function judgeOf(detectors: Opening) {
   return (side: Side, bytes: Buffer): Sighting | undefined => {
     const sighting = detectors.feed(side, bytes);
     return sighting.kind === "more" ? undefined : sighting;

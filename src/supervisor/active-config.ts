@@ -6,6 +6,7 @@ import type { KeyFolder, WaitingKey } from "../pki/keys/key-folder.ts";
 import type { KeyReader } from "../pki/keys/key-source.ts";
 import { byPrecedence, createKeystore, type Keystore } from "../pki/keys/keystore.ts";
 import { readTrust, type Trust } from "../pki/verify/trust.ts";
+import type { Bypasses } from "../policy/bypass.ts";
 import { compilePolicy, type Policy } from "../policy/evaluate.ts";
 import { textWithLists } from "../policy/list-table.ts";
 
@@ -22,11 +23,15 @@ export interface ActiveConfig {
   readonly generation: string;
 }
 
+/** What a configuration finds in the node. */
+interface Around {
+  readonly keyFolder: KeyFolder;
+  readonly keyReader: KeyReader;
+  readonly bypasses: { readonly table: Bypasses };
+}
+
 /** Reads the keys and the trusted roots, and compiles the policy. Changes nothing. Throws ConfigErrors. */
-export async function prepareConfig(
-  loaded: Loaded,
-  { keyFolder, keyReader }: { readonly keyFolder: KeyFolder; readonly keyReader: KeyReader },
-): Promise<ActiveConfig> {
+export async function prepareConfig(loaded: Loaded, { keyFolder, keyReader, bypasses }: Around): Promise<ActiveConfig> {
   const { config, trustFiles } = loaded;
   const added = (await keyFolder.read()).map(keyReader.read);
   const keystore = createKeystore(byPrecedence(loaded.keys.map(keyReader.read), added));
@@ -40,7 +45,7 @@ export async function prepareConfig(
     generation: createHash("sha256")
       .update(textWithLists([loaded.policy, trust.roots]))
       .digest("base64url"),
-    policy: compilePolicy(loaded.policy),
+    policy: compilePolicy(loaded.policy, bypasses.table),
   };
 }
 

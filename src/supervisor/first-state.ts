@@ -3,7 +3,6 @@ import type { Loaded } from "../config/load.ts";
 import { openAudit } from "../control/audit.ts";
 import { openHistory } from "../control/history.ts";
 import { searchSessions } from "../control/session-search.ts";
-import { createStanding } from "../kernel/standing.ts";
 import { log } from "../log.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import { createMint } from "../pki/issue/mint.ts";
@@ -19,14 +18,22 @@ import { LiveRecord } from "./live-record.ts";
 import { Sharing } from "./sharing.ts";
 import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
-import { createClockWatch, createLimitWatch } from "./watches.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { Workers } from "./workers.ts";
 
 /** What the start has prepared before the state exists. */
 type Prepared = Pick<
   NodeState,
-  "loop" | "active" | "keyFolder" | "keyReader" | "listFiles" | "authorities" | "inline" | "workerUser" | "startedAt"
+  | "loop"
+  | "active"
+  | "keyFolder"
+  | "keyReader"
+  | "listFiles"
+  | "bypasses"
+  | "authorities"
+  | "inline"
+  | "workerUser"
+  | "startedAt"
 >;
 
 /** Opens what the supervisor needs for the workers, and starts none yet. `steps` gets what closes it again. */
@@ -48,6 +55,7 @@ export function createState(
     learned: () => demanding.entries(),
     onForgotten: (name) => state.workers.tell({ kind: "forget session", name }),
     onFlush: (cache) => forget(state, cache),
+    exchangeBypasses: (written) => prepared.bypasses.exchange(written),
     answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
   });
   steps.push(() => sharing.close());
@@ -66,7 +74,6 @@ export function createState(
   });
   steps.push(() => audit.close());
   const counts = createCounts();
-  const limitWatch = createLimitWatch(counts);
   const shortages = createShortageLog(counts, log.warn.bind(log));
   const state: NodeState = {
     ...prepared,
@@ -89,9 +96,6 @@ export function createState(
     sharing,
     returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),
-    standing: createStanding(() => state.inline?.steps),
-    limitWatch,
-    clock: createClockWatch(),
     counts,
     resources: resourcesHere(),
     reloading: Promise.resolve(),
@@ -102,7 +106,6 @@ export function createState(
         onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
         onStatus(status, worker) {
           counts.report(worker, status);
-          limitWatch.look();
           shortages.look();
         },
         onDeath(worker) {
@@ -115,6 +118,11 @@ export function createState(
       { inherited: [prepared.listFiles.descriptor] },
     ),
   };
+  prepared.bypasses.listen({
+    onChange: (bypasses) => state.workers.tell({ kind: "bypasses", bypasses }),
+    onNews: (book) => sharing.fleet?.shareBypasses(book),
+  });
+  steps.push(() => prepared.bypasses.close());
   return state;
 }
 

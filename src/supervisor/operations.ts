@@ -7,9 +7,9 @@ import { log } from "../log.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
 import { serialNumberOf } from "../pki/x509/fingerprint.ts";
 import { order } from "../policy/explain.ts";
+import { createBypassOperations } from "./bypass-operations.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
-import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { listSuggestions } from "./pinning.ts";
 import type { NodeState } from "./state.ts";
@@ -43,10 +43,11 @@ export function createOperations(
     },
     renewAuthority: (role) => renewAuthority(state, role),
     ...createKeyOperations(state, reloadKeys),
+    ...createBypassOperations(state),
     caches: async () => listCaches(state),
     flushCaches: (name) => flushCaches(state, name),
     suggestions: () => listSuggestions(state, Date.now()),
-    health: () => lookAtHealth(state),
+    store: () => state.sharing.fleet?.state(),
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,
   };

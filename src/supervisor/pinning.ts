@@ -1,4 +1,5 @@
 import { log } from "../log.ts";
+import { readBypassEntry } from "../policy/bypass.ts";
 import { type Refusal, refusalKey, type Suggestion } from "../policy/refusals.ts";
 import type { Session } from "../sessions/record.ts";
 import type { NodeState } from "./state.ts";
@@ -68,6 +69,9 @@ export function listSuggestions({ refusals, pinning, active }: NodeState, now: n
 }
 
 function remedyFor({ host, how }: Suggestion): string {
+  // The client has chosen this text: only what is a name or an address becomes part of a command.
+  const entry = readBypassEntry(host);
   const trust = how["unknown_ca"] ? "If the client does not trust the node's CA yet, install it there. " : "";
-  return `${trust}If it pins the server's certificate, put ${host} on the bypass list, or let policy.learn do it.`;
+  const command = entry ? `bypass ${entry} for a time (clearline bypass add ${entry} --for 24h --because "…"), ` : "";
+  return `${trust}If it pins the server's certificate, ${command}put ${host} on the bypass list, or let policy.learn do it.`;
 }

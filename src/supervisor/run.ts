@@ -22,6 +22,7 @@ import { removeDrafts } from "../pki/keys/secret-file.ts";
 import { createVault } from "../pki/keys/vault.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
 import { announce, announceAddress } from "./announce.ts";
+import { BypassKeeper } from "./bypasses.ts";
 import { connectionLimits, warnOfCapacity } from "./capacity.ts";
 import { makeFolders } from "./data-folder.ts";
 import { makeMeetingPlace, prepareFeeds } from "./feed-folders.ts";
@@ -102,7 +103,8 @@ async function startNode(
   if (chosen && !workerUser) await makeFolders(config.dataDir, undefined);
   const vault = createVault(loaded.keyStore);
   const keyFolder = openKeyFolder(join(config.dataDir, "keys"), vault, (notice) => log.warn(notice));
-  const active = await prepareConfig(loaded, { keyFolder, keyReader });
+  const bypasses = await BypassKeeper.open({ file: join(config.dataDir, "bypasses.json"), log });
+  const active = await prepareConfig(loaded, { keyFolder, keyReader, bypasses });
   logWarnings(active);
   const listFiles = await openListFiles(config.dataDir, workerUser);
   await listFiles.keep(loaded.policy);
@@ -112,10 +114,20 @@ async function startNode(
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
   for (const made of authorities.made) log.info(made);
-  const prepared = { loop, active, keyFolder, keyReader, listFiles, authorities, inline, workerUser, startedAt: now };
+  const prepared = {
+    loop,
+    active,
+    keyFolder,
+    keyReader,
+    listFiles,
+    bypasses,
+    authorities,
+    inline,
+    workerUser,
+    startedAt: now,
+  };
   const state = createState(prepared, count, teardown);
   warnOfCapacity(state, log.warn.bind(log));
-  await state.standing.remember();
   await openStatus(state, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);

@@ -38,6 +38,8 @@ export interface SharingOptions {
   onForgotten(name: string): void;
   /** Another node's user flushed this cache. */
   onFlush(cache: SharedCache): void;
+  /** See `Fleet`. */
+  exchangeBypasses(written: unknown): Promise<object | undefined>;
   answer(question: FleetQuestion): FleetAnswer;
 }
 
@@ -142,6 +144,7 @@ export class Sharing {
         options.onFlush(cache);
       },
       onStale: (at) => this.#reportStale(at),
+      exchangeBypasses: options.exchangeBypasses,
       answer: options.answer,
     });
   }

@@ -2,7 +2,6 @@ import type { Audit } from "../control/audit.ts";
 import type { History } from "../control/history.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
-import type { Standing } from "../kernel/standing.ts";
 import type { WorkerUser } from "../messages.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
@@ -14,12 +13,12 @@ import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { Watch } from "../tools/heartbeat.ts";
 import type { ReturnsDirectory } from "../tools/returns.ts";
 import type { ActiveConfig } from "./active-config.ts";
+import type { BypassKeeper } from "./bypasses.ts";
 import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
 import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
 import type { Sharing } from "./sharing.ts";
-import type { ClockWatch, LimitWatch } from "./watches.ts";
 import type { Workers } from "./workers.ts";
 
 /**
@@ -32,6 +31,8 @@ export interface NodeState {
   readonly keyFolder: KeyFolder;
   readonly keyReader: KeyReader;
   readonly listFiles: ListFiles;
+  /** The bypasses with an end. */
+  readonly bypasses: BypassKeeper;
   readonly authorities: Authorities;
   readonly mint: Mint;
   readonly sessions: LiveTable;
@@ -60,10 +61,6 @@ export interface NodeState {
   watch: Watch;
   /** Totals of the workers' counters since the node started. */
   readonly counts: Counts;
-  /** Whether the kernel is still as the node set it up. */
-  readonly standing: Standing;
-  readonly limitWatch: LimitWatch;
-  readonly clock: ClockWatch;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** Settles when the last reload that was asked for has ended. Never rejects. */
   reloading: Promise<unknown>;

@@ -42,7 +42,7 @@ function limitInfo(state: NodeState): LimitInfo {
 }
 
 function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
-  return workers.list().map(({ status, accepts: _, ...worker }) => ({
+  return workers.list().map(({ status, ...worker }) => ({
     ...worker,
     sessions: status?.sessions ?? 0,
     cpu: counts.total(KEYS.cpu(worker.id)),
@@ -51,7 +51,7 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
 }
 
 /** A feed of the configuration is open in every worker. */
-export function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
+function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
   const open = workers.list().flatMap(({ status }) => status?.feeds ?? []);
   return [...Map.groupBy(open, ({ name }) => name)].map(([name, parts]) => {
     const { kind } = parts[0]!;

@@ -15,7 +15,6 @@ import { createKnownServers } from "../policy/known-servers.ts";
 import { monitor } from "../policy/monitor.ts";
 import { refusalKey } from "../policy/refusals.ts";
 import { ownerOf } from "../sessions/owner.ts";
-import { createPageStage, type PageStage } from "../streams/page-stage.ts";
 import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
@@ -34,6 +33,7 @@ export function composeNode(
 ): Node {
   const { config } = setup;
   const policy = withLists(setup, state.listTables);
+  const compiled = compilePolicy(policy, state.bypasses);
   const { timeouts } = config;
   const { admission } = state;
   const places = openPlaces(setup.reach.places);
@@ -51,21 +51,16 @@ export function composeNode(
       take: (client) => state.turns.take(ownerOf(client), handshakesFor(setup), timeouts.handshake),
     },
     streams: createStreamStage(timeouts, admission.keep),
-    policy: policy.monitor ? monitor(compilePolicy(policy)) : compilePolicy(policy),
+    policy: policy.monitor ? monitor(compiled) : compiled,
     reach: createReachStage(setup.reach, places, hasReturnPorts ? state.returns.awaitsPort : undefined),
     servers: serverMemories(setup, state),
     requests: createRequestStage(config),
     upgrades: createUpgradeStage({ startTls: config.policy.startTls, timeouts }),
     legs: createLegStage(legSettings, state, keyTaker(feeds)),
     pki: pkiStage(setup, state, places),
-    pages: pageStage(setup),
     tools,
     feeds: { tap: (session) => openTaps(feeds, session, Date.now()), onlyAlpn: alpnLimit(feeds, config.feeds) },
   };
-}
-
-function pageStage({ config: { policy, limits }, pageTemplate: template }: WorkerSetup): PageStage | undefined {
-  return policy.page && createPageStage({ ...policy.page, template, limits });
 }
 
 /** The worker's share of what one client may have. */

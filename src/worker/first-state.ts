@@ -10,6 +10,7 @@ import type { WorkerSetup } from "../messages.ts";
 import { createIssuedCache } from "../pki/issue/issued.ts";
 import { createRevocationCache } from "../pki/revocation/revocation-cache.ts";
 import { createVerifiedCache } from "../pki/verify/judge.ts";
+import { BypassTable } from "../policy/bypass.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
 import { ServerSessions } from "../resumption/server-sessions.ts";
 import { createWorkerSessions } from "../resumption/worker-sessions.ts";
@@ -43,6 +44,8 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
   const pinning = createKnownServers(LIMITS.pinning);
   for (const [server, until] of setup.pinning) pinning.learn(server, until);
+  const bypasses = new BypassTable();
+  bypasses.replace(setup.bypasses);
   const mint = createMintChannel(tell, () => state.setup.config.timeouts.handshake);
   const ftpChannel = createFtpChannel(tell);
   const loop = new Loop();
@@ -55,6 +58,7 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
     trust: new TrustStore([]),
     contexts: createContextCache(LIMITS.contexts),
     listTables: new Map(),
+    bypasses,
     issued: createIssuedCache(LIMITS.issued, mint.ask),
     verified: createVerifiedCache(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),

@@ -113,6 +113,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
     case "pinning":
       pinning.learn(message.server, message.until);
       break;
+    case "bypasses":
+      state.bypasses.replace(message.bypasses);
+      break;
     case "offering":
       offering.learn(message.server, message.until);
       break;

@@ -9,6 +9,7 @@ import type { FromWorker, WorkerSetup } from "../messages.ts";
 import type { IssuedCache } from "../pki/issue/issued.ts";
 import type { RevocationCache } from "../pki/revocation/revocation-cache.ts";
 import type { VerifiedCache } from "../pki/verify/judge.ts";
+import type { BypassTable } from "../policy/bypass.ts";
 import type { KnownServers } from "../policy/known-servers.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
 import type { WorkerSessions } from "../resumption/worker-sessions.ts";
@@ -43,6 +44,8 @@ export interface WorkerState extends LegMemory {
   /** The sessions of the arrivals that are carried. */
   readonly live: WeakMap<Arrival, LiveSession>;
   readonly listTables: ListTables;
+  /** Which sessions are bypassed for a time. */
+  readonly bypasses: BypassTable;
   readonly issued: IssuedCache;
   readonly mint: ReturnType<typeof createMintChannel>;
   readonly ftpChannel: ReturnType<typeof createFtpChannel>;

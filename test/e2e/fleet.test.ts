@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "iovalkey";
-import type { FleetSessions, Health } from "../../src/control/api.ts";
+import type { BypassInfo, FleetSessions, Health } from "../../src/control/api.ts";
 import { curl, GET, opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
@@ -262,7 +262,28 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     assert.equal(await healthOf(alone), undefined);
   });
 
+  const bypassesOf = async (node: TestNode) => (await node.api<BypassInfo[]>("bypasses")).map(({ entry }) => entry);
+  const addBypass = (node: TestNode, entry: string) =>
+    node.api("bypasses", "POST", { entry, for: "1h", comment: "tested" });
+  const removeBypass = (node: TestNode, entry: string) => node.api(`bypasses/${entry}`, "DELETE");
+
+  test("A bypass that is added or removed at one node holds at the other", async () => {
+    const { name } = fresh("bypassed");
+    const signer = async () =>
+      (await curl({ port: two.forward("web") }, pki.root.certificate, [`https://${name}/`])).code === 0;
+    await addBypass(one, name);
+    await until("the bypass at the other node", signer);
+    const [bypass] = await two.api<BypassInfo[]>("bypasses");
+    assert.deepEqual([bypass?.entry, bypass?.author, bypass?.comment], [name, "owner", "tested"]);
+    await removeBypass(two, name);
+    await until("its end at the first node", async () => !(await bypassesOf(one)).includes(name));
+    assert.equal(await signer(), false);
+  });
+
   test("Nodes go on without a store that hangs, and use it again when it answers", async () => {
+    const late = `late.${DOMAIN}`;
+    await addBypass(one, late);
+    await until("the bypass at the other node", async () => (await bypassesOf(two)).includes(late));
     process.kill(store.process.pid, "SIGSTOP");
     try {
       await until(
@@ -273,6 +294,8 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
       assert.equal(await go(one, false), false);
       assert.equal(await go(one, true), true);
       assert.equal(await go(two, true), false);
+      await removeBypass(one, late);
+      await addBypass(two, `meanwhile.${DOMAIN}`);
     } finally {
       process.kill(store.process.pid, "SIGCONT");
     }
@@ -280,6 +303,11 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
       "both nodes back",
       async () => (await healthOf(one)) === "connected" && (await healthOf(two)) === "connected",
     );
+    for (const node of [one, two])
+      await until("the bypasses that the nodes changed while they were alone", async () => {
+        const entries = await bypassesOf(node);
+        return entries.includes(`meanwhile.${DOMAIN}`) && !entries.includes(late);
+      });
     const go = visitOf("TLSv1.2", false);
     await go(one, false);
     assert.equal(await go(two, true), true);

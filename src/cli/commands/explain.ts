@@ -55,6 +55,11 @@ function page({ entries, verdict, assumed, otherwise }: Explanation, all: boolea
     `${verdictColor(verdict.action)(color.bold(verdict.action))}, in the ${verdict.phase} phase, by ${plain(verdict.rule)}`,
     plain(verdict.reason),
     ...assumed.map((sentence) => color.dim(`Assumed: ${plain(sentence)}.`)),
+    ...entries.flatMap(({ reason, name, phase }) =>
+      reason === undefined || (name === verdict.rule && phase === verdict.phase)
+        ? []
+        : [color.dim(`It does not decide, but applies: ${plain(name)}. ${plain(reason)}`)],
+    ),
     ...(verdict.provisional ? ["A later phase may still decide otherwise."] : []),
     ...otherwise.map((sentence) => color.dim(`${plain(sentence)}.`)),
     "",
