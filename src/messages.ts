@@ -142,7 +142,8 @@ export type CacheName =
   | "revocation"
   | "sessions"
   | "server-sessions"
-  | "tickets";
+  | "tickets"
+  | "dns";
 
 /** For each limit that was met, the connections that were refused, and the sessions that were ended for others. */
 export type TurnedAway = readonly {
@@ -171,6 +172,8 @@ export interface WorkerStatus {
     readonly contexts: number;
     readonly writePairs: number;
   };
+  /** Look-ups of names that found a failure that was kept, since the worker began; and those that wait now. */
+  readonly dns: { readonly negative: number; readonly waiting: number };
   readonly feeds: readonly FeedCounters[];
   /** For each tool, its live sessions, and the connections that came back from it without belonging to one. */
   readonly tools: readonly { readonly name: string; readonly sessions: number; readonly strangers: number }[];

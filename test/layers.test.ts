@@ -170,7 +170,7 @@ const SUPERVISOR: Boundary = {
   forbidden: [
     [/^src\/(?:worker|flow|detect|legs|ssl3|feeds)\//, "it carries sessions"],
     // A heartbeat resolves the tool's name.
-    [/^src\/streams\/(?!(?:resolve|numeric-host)\.ts$)/, "it carries sessions"],
+    [/^src\/streams\/(?!(?:resolve|host-files|numeric-host)\.ts$)/, "it carries sessions"],
     // Heartbeats and checks of ports need connections, but no TLS and no relay.
     [
       /^src\/engine\/(?!(?:dial|end|farewell|ip-header|keepalive|layer|listen|loop|native|node-socket|socket-address|wait)\.ts$)/,

@@ -57,6 +57,8 @@ const METRICS = {
   clearline_cache_entries: ["gauge", ["cache"], "Entries in the cache"],
   clearline_cache_hits_total: ["counter", ["cache"], "Look-ups that found an entry"],
   clearline_cache_misses_total: ["counter", ["cache"], "Look-ups that found none"],
+  clearline_dns_negative_total: ["counter", [], "Look-ups of names that found a failure in the cache"],
+  clearline_dns_waiting: ["gauge", [], "Look-ups of names that wait for an answer"],
   clearline_store_connected: [
     "gauge",
     [],
@@ -99,11 +101,13 @@ export function createMetrics(operations: Operations): { contentType: string; sc
 }
 
 async function gather(operations: Operations): Promise<Sample[]> {
-  const { limits, mint, feeds, tools, workers, kernel, store } = await operations.statistics();
+  const { limits, mint, dns, feeds, tools, workers, kernel, store } = await operations.statistics();
   return [
     ...ofSessions(operations.sessions),
     ...ofLimits(limits),
     ...ofMint(mint),
+    ["clearline_dns_negative_total", {}, dns.negative],
+    ["clearline_dns_waiting", {}, dns.waiting],
     ...feeds.flatMap(ofFeed),
     ...tools.flatMap(ofTool),
     ...kernel.map(ofKernel),

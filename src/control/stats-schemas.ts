@@ -60,6 +60,16 @@ const mint = z.object({
   size: amount.describe("certificates in the cache"),
 });
 
+const dns = z
+  .object({
+    hits: amount.describe("look-ups of names that found an answer, or one that was being asked for"),
+    misses: amount.describe("look-ups that asked the DNS"),
+    negative: amount.describe("of the hits, those that found a failure, which is kept for a few seconds"),
+    waiting: amount.describe("look-ups that wait for an answer now"),
+    size: amount.describe("names whose answers are kept, in all workers"),
+  })
+  .describe("the names of servers that the workers looked up");
+
 const stopReason = z.string().optional().describe("why it stopped");
 
 const feed = z.object({
@@ -121,6 +131,7 @@ export const stats = z.object({
   listeners: z.array(listener).readonly(),
   limits,
   mint,
+  dns,
   feeds: z.array(feed).readonly(),
   tools: z.array(tool).readonly(),
   kernel: z

@@ -74,6 +74,7 @@ function statisticsOf(sessions: number): Statistics {
       met: [{ limit: "limits.perClient.sessions", refused: 4, evicted: 2 }],
     },
     mint: { minted: 3, hits: 5, size: 3 },
+    dns: { hits: 9, misses: 4, negative: 2, waiting: 1, size: 3 },
     feeds: [{ name: "archive", kind: "pcapng", state: "running", sessions: 1, packets: 10, bytes: 1000, dropped: 2 }],
     tools: [{ ...tool, onFailure: "drop", sessions: 0, strangers: 2 }],
     kernel: [{ listener: "edge", counts: "row", name: "guests", packets: 7, bytes: 420 }],

@@ -67,6 +67,18 @@ test("Answers and failures are kept for a while", async (t) => {
   }
   assert.equal(asked.filter((one) => one === "good.test A").length, 1);
   assert.equal(asked.filter((one) => one === "missing.test A").length, 1);
+  const { hits, misses, negative, waiting, size } = resolver;
+  assert.deepEqual({ hits, misses, negative, waiting, size }, { hits: 4, misses: 2, negative: 2, waiting: 0, size: 2 });
+  const silent = Array.from({ length: 3 }, () => resolver.resolve("silent.test", 1_000));
+  assert.deepEqual(
+    [resolver.waiting, resolver.misses, resolver.hits],
+    [3, 3, 6],
+    "one asks, and the others wait with it",
+  );
+  await Promise.allSettled(silent);
+  assert.deepEqual([resolver.waiting, resolver.negative], [0, 2], "nothing was found");
+  resolver.flush();
+  assert.equal(resolver.size, 0);
 });
 
 test("The hosts file comes first, and short names are looked for in the search domains", async (t) => {

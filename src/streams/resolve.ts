@@ -1,10 +1,10 @@
 import { lookup, Resolver } from "node:dns/promises";
-import { readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { setTimeout as after } from "node:timers/promises";
 import { Cache, type MadeValue } from "../cache.ts";
 import { NetworkError } from "../errors.ts";
+import { FileView, readHosts, searchDomains } from "./host-files.ts";
 import { readNumericHost } from "./numeric-host.ts";
 
 /**
@@ -23,6 +23,8 @@ const FAILURE = 5_000;
 const RESOLUTION_DELAY = 50;
 /** ms until a DNS server is asked again, and how often it is. */
 const QUESTION = { timeout: 2_000, tries: 2 } as const;
+/** Names whose answers are kept. */
+export const MOST_NAMES = 4_096;
 /** Names that getaddrinfo is asked for at a time. */
 const MOST_SYSTEM = 1;
 
@@ -36,8 +38,14 @@ export interface ResolverFiles {
 export class HostResolver {
   readonly #hosts: FileView<ReadonlyMap<string, readonly string[]>>;
   readonly #dns: FileView<{ readonly resolver: Resolver; readonly search: readonly string[] }>;
-  readonly #answers = new Cache<Answer>({ entries: 4096, bytes: 4 << 20, sizeOf: (one) => JSON.stringify(one).length });
+  readonly #answers = new Cache<Answer>({
+    entries: MOST_NAMES,
+    bytes: 4 << 20,
+    sizeOf: (one) => JSON.stringify(one).length,
+  });
   #system = 0;
+  #negative = 0;
+  #waiting = 0;
 
   constructor({ hosts, resolv, servers }: ResolverFiles) {
     this.#hosts = new FileView(hosts, readHosts);
@@ -46,6 +54,33 @@ export class HostResolver {
       if (servers) resolver.setServers(servers);
       return { resolver, search: searchDomains(text) };
     });
+  }
+
+  get size(): number {
+    return this.#answers.size;
+  }
+
+  /** Look-ups that found an answer, or one that was being asked for, and those that asked. Neither counts what no DNS is needed for. */
+  get hits(): number {
+    return this.#answers.hits;
+  }
+
+  get misses(): number {
+    return this.#answers.misses;
+  }
+
+  /** Of the hits, those that found a failure. */
+  get negative(): number {
+    return this.#negative;
+  }
+
+  /** Look-ups that wait for an answer now. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  flush(): void {
+    this.#answers.flush();
   }
 
   /** The addresses of a host, the likelier ones first. A literal is its own address. Throws NetworkError. */
@@ -59,11 +94,19 @@ export class HostResolver {
     const late = after(timeout, undefined, { signal, ref: false }).then(() => {
       throw new NetworkError(`Cannot resolve ${host} in ${timeout} ms`, "ETIMEDOUT");
     });
+    this.#waiting += 1;
+    let asks = false;
+    const ask = () => {
+      asks = true;
+      return this.#ask(name);
+    };
     try {
-      const answer = await Promise.race([this.#answers.take(name, Date.now(), () => this.#ask(name)), late]);
+      const answer = await Promise.race([this.#answers.take(name, Date.now(), ask), late]);
       if ("addresses" in answer) return answer.addresses;
+      if (!asks) this.#negative += 1;
       throw new NetworkError(`Cannot resolve ${host}: ${answer.code}`, answer.code);
     } finally {
+      this.#waiting -= 1;
       abort();
       late.catch(() => {});
     }
@@ -94,14 +137,6 @@ export class HostResolver {
       this.#system -= 1;
     }
   }
-}
-
-let system: HostResolver | undefined;
-
-/** The addresses of a host, the likelier ones first. A literal is its own address. Throws NetworkError. */
-export function resolveHost(host: string, timeout: number): Promise<readonly string[]> {
-  system ??= new HostResolver({ hosts: "/etc/hosts", resolv: "/etc/resolv.conf" });
-  return system.resolve(host, timeout);
 }
 
 interface Asked {
@@ -147,64 +182,15 @@ function loopback(name: string): readonly string[] | undefined {
   return name === "localhost" || name.endsWith(".localhost") ? ["127.0.0.1", "::1"] : undefined;
 }
 
-function readHosts(text: string): ReadonlyMap<string, readonly string[]> {
-  const hosts = new Map<string, readonly string[]>();
-  for (const line of text.split("\n")) {
-    const [address = "", ...names] = line.replace(/#.*/, "").trim().split(/\s+/);
-    if (isIP(address) === 0) continue;
-    for (const name of names.map((one) => one.toLowerCase())) {
-      hosts.set(name, [...new Set([...(hosts.get(name) ?? []), address])]);
-    }
-  }
-  return hosts;
-}
-
-/** resolv.conf(5): the last of these lines counts. */
-function searchDomains(text: string): readonly string[] {
-  const lines = text.split("\n").filter((line) => /^\s*(?:search|domain)\s/.test(line));
-  return (lines.at(-1) ?? "").trim().split(/\s+/).slice(1, 7);
-}
-
 function stopwatch() {
   const controller = new AbortController();
   return { signal: controller.signal, abort: () => controller.abort() };
 }
 
-/** ms between two looks at a file's date. */
-const LOOK = 1_000;
+/** This process's. */
+export const hostResolver = new HostResolver({ hosts: "/etc/hosts", resolv: "/etc/resolv.conf" });
 
-/** What a file says, read again when it has changed. A file that is not there says nothing. */
-class FileView<Value> {
-  readonly #path: string;
-  readonly #read: (text: string) => Value;
-  #looked = Number.NEGATIVE_INFINITY;
-  #stamp = "";
-  #value: Value | undefined;
-
-  constructor(path: string, read: (text: string) => Value) {
-    this.#path = path;
-    this.#read = read;
-  }
-
-  get value(): Value {
-    if (this.#value === undefined || performance.now() - this.#looked >= LOOK) this.#look();
-    return this.#value!;
-  }
-
-  #look(): void {
-    this.#looked = performance.now();
-    const stat = statSync(this.#path, { throwIfNoEntry: false });
-    const stamp = stat ? `${stat.ino} ${stat.mtimeMs} ${stat.size}` : "";
-    if (this.#value !== undefined && stamp === this.#stamp) return;
-    this.#stamp = stamp;
-    this.#value = this.#read(readText(this.#path));
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
+/** The addresses of a host, the likelier ones first. A literal is its own address. Throws NetworkError. */
+export function resolveHost(host: string, timeout: number): Promise<readonly string[]> {
+  return hostResolver.resolve(host, timeout);
 }

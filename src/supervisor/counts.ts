@@ -24,6 +24,7 @@ export const KEYS = {
   strangers: (tool: string) => `strangers ${tool}`,
   cache: (name: string, count: "hits" | "misses") => `cache ${name} ${count}`,
   cpu: (worker: number) => `cpu ${worker}`,
+  dnsNegative: "dns negative",
   turnedAway: (limit: LimitName, what: "refused" | "evicted") => `${what} by ${limit}`,
 } as const;
 
@@ -57,9 +58,10 @@ function sourceOf(worker: number): string {
   return `worker ${worker}`;
 }
 
-function sumsOf(worker: number, { cpu, feeds, tools, caches, turnedAway }: WorkerStatus): Sum[] {
+function sumsOf(worker: number, { cpu, dns, feeds, tools, caches, turnedAway }: WorkerStatus): Sum[] {
   return [
     [KEYS.cpu(worker), cpu],
+    [KEYS.dnsNegative, dns.negative],
     ...turnedAway.flatMap(({ limit, refused, evicted }) => [
       [KEYS.turnedAway(limit, "refused"), refused] as const,
       [KEYS.turnedAway(limit, "evicted"), evicted] as const,

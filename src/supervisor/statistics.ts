@@ -19,6 +19,7 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
     })),
     limits: limitInfo(state),
     mint: { minted, hits, size: entries },
+    dns: dnsInfo(state),
     feeds: feedInfos(state),
     tools: await toolInfos(state),
     kernel: await readListenerCounts(state.inline),
@@ -38,6 +39,18 @@ function limitInfo(state: NodeState): LimitInfo {
       refused: counts.total(KEYS.turnedAway(limit, "refused")),
       evicted: counts.total(KEYS.turnedAway(limit, "evicted")),
     })).filter(({ refused, evicted }) => refused + evicted > 0),
+  };
+}
+
+function dnsInfo({ workers, counts }: NodeState): Statistics["dns"] {
+  const now = workers.list().flatMap(({ status }) => status ?? []);
+  const caches = now.flatMap((status) => status.caches.filter(({ name }) => name === "dns"));
+  return {
+    hits: counts.total(KEYS.cache("dns", "hits")),
+    misses: counts.total(KEYS.cache("dns", "misses")),
+    negative: counts.total(KEYS.dnsNegative),
+    waiting: now.reduce((sum, { dns }) => sum + dns.waiting, 0),
+    size: caches.reduce((sum, { size }) => sum + size, 0),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { CacheName, WorkerStatus } from "../messages.ts";
+import { hostResolver, MOST_NAMES } from "../streams/resolve.ts";
 import type { WorkerState } from "./state.ts";
 
 /** The most entries of each cache. */
@@ -24,6 +25,7 @@ function cachesOf(state: WorkerState): readonly (readonly [name: CacheName, limi
   return [
     ...names.map((name) => [name, LIMITS[name], state[name]] as const),
     ["server-sessions", state.serverSessions, state.sessions.servers],
+    ["dns", MOST_NAMES, hostResolver],
   ];
 }
 

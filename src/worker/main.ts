@@ -12,6 +12,7 @@ import { becomeUser } from "../linux/privileges.ts";
 import { allowInspection, forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
 import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
+import { hostResolver } from "../streams/resolve.ts";
 import { cacheCounts, flushCaches } from "./caches.ts";
 import { createState } from "./first-state.ts";
 import { applySetup } from "./setup.ts";
@@ -174,6 +175,7 @@ function tellStatus(state: WorkerState): Promise<void> {
       contexts: liveContexts(),
       writePairs: state.writer.lent,
     },
+    dns: { negative: hostResolver.negative, waiting: hostResolver.waiting },
     feeds: feeds.map((feed) => feed.counters()),
     tools: [...tools.values()].map((tool) => ({
       name: tool.name,

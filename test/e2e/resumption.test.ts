@@ -189,6 +189,7 @@ describe("A client that resumes", needs("openssl", "nginx-light"), () => {
       [
         "contexts",
         "demanding",
+        "dns",
         "issued",
         "mint",
         "pinning",

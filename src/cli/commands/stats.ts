@@ -16,7 +16,7 @@ export function statsCommand(): Command {
 }
 
 function page(stats: Stats): string[] {
-  const { mint, history } = stats;
+  const { mint, dns, history } = stats;
   const stopped = history.state === "stopped" ? `stopped: ${history.reason}` : amount(history.sessions, "session");
   return [
     ...facts([
@@ -24,6 +24,10 @@ function page(stats: Stats): string[] {
       ["Started", `${fullTime(stats.startedAt)}, ${duration(Date.now() - stats.startedAt)} ago`],
       ["Live sessions", `${stats.sessions.live} of ${stats.limits.sessions} (${stats.limits.bound})`],
       ["Certificates", `${mint.minted} issued, ${mint.hits} presented again`],
+      [
+        "DNS",
+        `${amount(dns.size, "name")} kept, ${dns.hits} found, ${dns.negative} of them failures, ${dns.misses} asked, ${dns.waiting} waiting`,
+      ],
       ["History", stopped],
       ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
     ]),
