@@ -33,6 +33,8 @@ export interface WorkerSetup {
   readonly bypasses: readonly Bypass[];
   /** What the listeners' clients may reach, and the node's own places, which no session reaches. */
   readonly reach: ReachSource & { readonly places: readonly { readonly host: string; readonly port: number }[] };
+  /** The text of policy.page.template. */
+  readonly pageTemplate: string | undefined;
   /** The inbound keys, already read: to read thousands here would keep live sessions waiting. */
   readonly keys: readonly InboundKey[];
   /** PEM, one certificate each. */

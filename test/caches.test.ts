@@ -76,7 +76,7 @@ test("1,101 unique certificates of 62 kB take no more memory than 600 of them", 
   assert.ok(original.raw.length > 60_000);
   const contexts = createContextCache(2_000);
   const issued = createIssuedCache(4_000, async ({ certificate }) => ({
-    ...{ certificatePem: toPem(certificate), keyPem, serial: "", sha256: "", notAfter: 0 },
+    ...{ certificatePem: toPem(certificate!), keyPem, serial: "", sha256: "", notAfter: 0 },
     ...({ keyType: "ecdsa", authority: "primary" } as const),
   }));
   const visit = async (number: number) => {

@@ -7,18 +7,19 @@ import { test } from "node:test";
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   wire: [],
   policy: [],
+  page: [],
   sessions: [],
   resumption: [],
   detect: ["wire"],
   ssl3: ["wire"],
   linux: [],
   kernel: ["linux", "policy"],
-  config: ["policy"],
+  config: ["policy", "page"],
   pki: ["wire"],
   engine: ["linux", "wire", "ssl3"],
-  streams: ["engine"],
+  streams: ["engine", "page"],
   legs: ["engine", "wire", "ssl3", "pki", "resumption"],
-  capture: ["engine", "streams", "linux", "kernel", "detect"],
+  capture: ["engine", "streams", "linux", "kernel", "detect", "page"],
   tools: ["engine", "streams", "linux", "kernel", "wire"],
   feeds: ["wire", "linux"],
   fleet: ["resumption"],
@@ -35,6 +36,7 @@ const EXCEPTIONS: readonly (readonly [importer: string, imports: string, reason:
   ["src/cli/commands/run.ts", "supervisor", "it becomes the supervisor, which is loaded only then"],
   ["src/cli/commands/check.ts", "config", "it reads the configuration without a node"],
   ["src/cli/commands/check.ts", "pki", "and the keys and certificates that the configuration names"],
+  ["src/cli/commands/doctor.ts", "supervisor", "it looks at what a supervisor needs, running or not"],
   ["src/cli/commands/inline.ts", "config", "it plans a node's listeners, and takes them down without it"],
   ["src/cli/commands/inline.ts", "kernel", "it plans a node's listeners, and takes them down without it"],
   ["src/cli/place.ts", "config", "every command finds the node by its node.json and its configuration"],
@@ -50,7 +52,7 @@ const PROCESSES = ["worker", "supervisor", "messages.ts"];
 /** The story knows its stages by their types only. */
 const STORY = "flow";
 
-const PURE = ["wire", "detect", "policy", "sessions", "resumption", "ssl3"];
+const PURE = ["wire", "detect", "policy", "page", "sessions", "resumption", "ssl3"];
 const IMPURE: readonly (readonly [RegExp, string])[] = [
   [/\bfrom "node:(?!crypto"|buffer"|url"|util")/, "a module of Node that does I/O"],
   [/\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b/, "the clock"],

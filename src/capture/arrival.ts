@@ -1,5 +1,7 @@
 import type { End } from "../engine/end.ts";
 import type { SentHeader } from "../engine/ip-header.ts";
+import type { WrittenPage } from "../page/refusal-page.ts";
+import type { PageShown } from "../streams/page-stage.ts";
 import type { Endpoint, Mode } from "../vocabulary.ts";
 
 /** The destination that the client asked for. */
@@ -16,10 +18,14 @@ export interface Destination {
 }
 
 /** The reason why the server was not reached. */
-export type Refusal =
+export type Refusal = (
   | { readonly kind: "unreachable"; readonly code: string; readonly message: string }
   | { readonly kind: "timeout"; readonly message: string }
-  | { readonly kind: "policy"; readonly message: string };
+  | { readonly kind: "policy"; readonly message: string }
+) & {
+  /** For clients that speak HTTP with the listener. */
+  readonly page?: WrittenPage;
+};
 
 /** The header of the PROXY protocol that a connection began with. */
 export interface BegunWith {
@@ -51,8 +57,16 @@ export interface Arrival {
   dial(addresses: readonly string[], port: number): Promise<End>;
   /** The server is connected: sends what the client waits for before its first byte. Throws NetworkError when it left. */
   welcome(): Promise<End>;
-  /** The server is not connected: tells the client in the way of this capture mode, and ends its connection. */
-  refuse(refusal: Refusal): void;
+  /**
+   * The server is not connected: tells the client in the way of this capture mode, and ends its connection. Answers what it got of the
+   * page; undefined: nothing.
+   */
+  refuse(refusal: Refusal): PageShown | undefined;
+  /**
+   * Lets a client in whose server is not connected, because only a page inside of its TLS tells it anything. Undefined or absent:
+   * `refuse` tells it.
+   */
+  admit?(): End | undefined;
   /** An explicit proxy: its client goes on, on this end, with a request for another server. */
   again?(client: End): Arrival;
 }

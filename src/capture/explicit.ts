@@ -4,6 +4,7 @@ import type { End } from "../engine/end.ts";
 import { listenConfigured } from "../engine/listen.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import { answerRequest } from "../streams/http-answer.ts";
+import { answerWithPage, type PageRequest } from "../streams/page-stage.ts";
 import { readUntil } from "../streams/reading.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
@@ -12,6 +13,8 @@ import { dialingFor } from "./dialing.ts";
 import { arriveRefused } from "./headers.ts";
 import type { CaptureContext, CaptureSettings, OpenListener } from "./mode.ts";
 import { behindProxies, type ProxyFront } from "./proxy-front.ts";
+
+const ESTABLISHED = Buffer.from("HTTP/1.1 200 Connection established\r\n\r\n");
 
 const STATUS: Readonly<Record<Refusal["kind"], number>> = { unreachable: 502, timeout: 504, policy: 403 };
 
@@ -45,6 +48,7 @@ export function arriveExplicit(
   begunWith?: BegunWith,
 ): Arrival {
   let connect = false;
+  let request: (PageRequest & Pick<RequestHead, "isBrowser">) | undefined;
   return {
     listener: listener.name,
     mode: "explicit",
@@ -54,16 +58,28 @@ export function arriveExplicit(
     async locate() {
       const { head, header } = await readHead(client, settings(), begunWith === undefined);
       connect = head.form === "authority";
+      // The whole head would stay for as long as the session lives.
+      request = { method: head.method, wantsPage: head.wantsPage, isBrowser: head.isBrowser };
       client.skip((header?.length ?? 0) + (connect ? head.headBytes : 0));
       const unexpected = header && { version: header.version, client: header.source ?? null, from, believed: false };
       return { ...destinationOf(client, head), ...(unexpected && { begunWith: unexpected }) };
     },
     dial,
     async welcome() {
-      if (connect) client.writeBytes(Buffer.from("HTTP/1.1 200 Connection established\r\n\r\n"));
+      if (connect) client.writeBytes(ESTABLISHED);
       return client;
     },
-    refuse: (refusal) => answerRequest(client, STATUS[refusal.kind], refusal.message),
+    admit() {
+      // Browsers show no page that answers a CONNECT. Other clients report the status.
+      if (!connect || !request?.isBrowser) return undefined;
+      client.writeBytes(ESTABLISHED);
+      return client;
+    },
+    refuse({ kind, message, page }) {
+      if (page && request) return answerWithPage(client, page, request);
+      answerRequest(client, STATUS[kind], message);
+      return undefined;
+    },
     again: (fresh) => arriveExplicit(fresh, from, listener, settings, dial, begunWith),
   };
 }

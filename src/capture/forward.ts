@@ -55,7 +55,8 @@ function arriveForward(
     locate: async () => ({ ...listener.server, connectHost: null, http: false }),
     dial,
     welcome: async () => client,
+    admit: () => client,
     // The client believes that it is connected to the server: a reset is how a server that fails looks to it.
-    refuse: () => client.reset(),
+    refuse: () => void client.reset(),
   };
 }

@@ -31,6 +31,6 @@ export function arriveRefused(
     locate: refused,
     dial: refused,
     welcome: refused,
-    refuse: () => client.reset(),
+    refuse: () => void client.reset(),
   };
 }

@@ -178,6 +178,6 @@ function arriveInline(
       return server;
     },
     welcome: async () => client,
-    refuse: () => client.reset(),
+    refuse: () => void client.reset(),
   };
 }

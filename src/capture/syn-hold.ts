@@ -137,7 +137,7 @@ export class SynHold {
       locate: async () => ({ host: destination.address, port: destination.port, connectHost: null, http: false }),
       dial: ([address = destination.address], port) => connect(source, { address, port }, syn.header),
       welcome: () => this.#release(syn, session),
-      refuse: (refusal) => this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
+      refuse: (refusal) => void this.#refuse(syn, session, answerTo(refusal, listener.unreachable)),
     });
   }
 

@@ -7,6 +7,7 @@ import { bypassCommand } from "./commands/bypass.ts";
 import { caCommand } from "./commands/ca.ts";
 import { cacheCommand } from "./commands/cache.ts";
 import { checkCommand } from "./commands/check.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
@@ -47,6 +48,7 @@ function createProgram(): Command {
     .addCommand(statsCommand())
     .addCommand(explainCommand())
     .addCommand(reportCommand())
+    .addCommand(doctorCommand())
     .addCommand(caCommand())
     .addCommand(keysCommand())
     .addCommand(cacheCommand())

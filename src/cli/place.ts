@@ -13,6 +13,8 @@ export interface Place {
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
+  /** A node runs with this data folder, as far as its node.json tells. */
+  readonly runs: boolean;
   /** The certificate files of CAs that the user gave; the others are in the data folder. */
   readonly givenAuthorities: { readonly primary?: string; readonly secondary?: string };
 }
@@ -29,10 +31,12 @@ export async function findNode(file: string | undefined): Promise<Place> {
   const at = (name: string) => resolve(dirname(resolve(file ?? "")), name);
   const dataDir = written["dataDir"] === undefined ? defaultDataDir() : at(textAt("dataDir", written, file));
   const { primary, secondary } = written["signing"] === undefined ? {} : await read("signing", written, file);
+  const running = findRunningNode(dataDir);
   return {
     file,
-    ...(findRunningNode(dataDir) ?? (await read("console", written, file)).address),
+    ...(running ?? (await read("console", written, file)).address),
     dataDir,
+    runs: running !== undefined,
     givenAuthorities: {
       ...(primary && { primary: at(primary.certificate) }),
       ...(secondary && { secondary: at(secondary.certificate) }),

@@ -6,7 +6,7 @@ import type { Endpoint } from "../vocabulary.ts";
 const isTerminal = process.stdout.isTTY === true;
 export const color = pico.createColors(isTerminal && !process.env["NO_COLOR"]);
 
-function terminalWidth(): number {
+export function terminalWidth(): number {
   return isTerminal ? process.stdout.columns || 80 : Infinity;
 }
 
@@ -116,7 +116,7 @@ export function facts(
 }
 
 /** Lines of at most `width` characters, broken at spaces. A longer word stays whole: it may be copied. */
-function wrap(text: string, width: number): string[] {
+export function wrap(text: string, width: number): string[] {
   const lines = [""];
   for (const word of text.split(" ")) {
     const line = lines.at(-1)!;

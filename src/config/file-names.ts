@@ -22,7 +22,11 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
     ...written,
     dataDir: dataDir === undefined ? defaultDataDir() : at(dataDir),
     trust: { ...trust, files: trust.files.map(at) },
-    policy: { ...policy, lists: { bypass: policy.lists.bypass.map(at), decrypt: policy.lists.decrypt.map(at) } },
+    policy: {
+      ...policy,
+      lists: { bypass: policy.lists.bypass.map(at), decrypt: policy.lists.decrypt.map(at) },
+      ...(policy.page && { page: files(policy.page, ["template"]) }),
+    },
     signing: {
       ...signing,
       ...(signing.primary && { primary: files(signing.primary, pair) }),

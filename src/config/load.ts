@@ -25,6 +25,8 @@ export interface Loaded extends KeyMaterial {
   readonly listEntries: number;
   /** The secret of all nodes that share a store. Undefined: the primary CA's key serves. */
   readonly sharedSecret?: string;
+  /** The text of policy.page.template. */
+  readonly pageTemplate?: string;
   /** What works, but has a price that the user should know: one sentence each, for the log. */
   readonly warnings: readonly string[];
 }
@@ -90,6 +92,8 @@ function shortSecret({ texts }: ReferencedFiles): Problem[] {
 function embeddedDefault(): Document {
   const root = {
     listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
+    // Whoever starts a node by hand is its visitor and its operator, and has installed its CA.
+    policy: { page: { signedBy: "primary", remedies: true } },
     feeds: [{ name: "captures", kind: "pcapng", directory: join(defaultDataDir(), "captures") }],
   };
   return { root, errors: [], locate: () => undefined };
@@ -97,6 +101,7 @@ function embeddedDefault(): Document {
 
 function assemble(file: string | undefined, config: Config, files: ReferencedFiles, material: KeyMaterial): Loaded {
   const sharedSecret = files.texts.get("resumption.secret");
+  const pageTemplate = files.texts.get("policy.page.template");
   const tables = (list: "bypass" | "decrypt") =>
     config.policy.lists[list].flatMap((_, index) => {
       const compiled = files.lists.get(pathOf(["policy", "lists", list, index]));
@@ -113,6 +118,7 @@ function assemble(file: string | undefined, config: Config, files: ReferencedFil
     listEntries: [...files.lists.values()].reduce((sum, { entries }) => sum + entries, 0),
     ...material,
     ...(sharedSecret !== undefined && { sharedSecret }),
+    ...(pageTemplate !== undefined && { pageTemplate }),
     warnings: [...files.warnings, ...warningsOf(config)],
   };
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { LARGEST_TEMPLATE, PLACES } from "../page/template.ts";
 import { bypassOfRule } from "../policy/bypass.ts";
 import { CONDITION_NAMES, CONDITIONS, type ConditionName } from "../policy/conditions.ts";
 import { ACTIONS, FAULT_TEXTS, FAULTS, type Fault, VERSIONS, type Version } from "../vocabulary.ts";
@@ -166,6 +167,34 @@ const certificate = z.strictObject(
   ) as Record<Fault, z.ZodDefault<typeof action>>,
 );
 
+const page = z
+  .strictObject({
+    signedBy: z
+      .enum(["primary", "secondary"])
+      .default("secondary")
+      .describe(
+        "The CA that signs for the page. secondary: the browser warns first, and the visitor has to go on. primary: clients that trust the node see the page at once, under a certificate for the host that they asked for.",
+      ),
+    template: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        `A file of HTML of your own, at most ${LARGEST_TEMPLATE / 1024} KiB. Its placeholders are ${PLACES.map((name) => `{{${name}}}`).join(", ")}; {{reason}} and {{session}} must be there. Absent: a plain page.`,
+      ),
+    wait: duration({ min: "100ms", max: "1m" })
+      .prefault("10s")
+      .describe("How long a client inside TLS has for its request."),
+    remedies: z
+      .boolean()
+      .default(false)
+      .describe("Also say which option or command lets the session pass: for people who run the node themselves."),
+  })
+  .optional()
+  .describe(
+    "Clients that speak HTTP and are refused get a page with the reason, the rule and the session's ID, instead of an alert or a reset; those that ask for no HTML get the same as text. Absent: no page, except for npm start.",
+  );
+
 export const POLICY = z.strictObject({
   default: action.default("decrypt").describe("The verdict when nothing else decides."),
   monitor: z
@@ -238,4 +267,5 @@ export const POLICY = z.strictObject({
       "Learns which clients refuse the certificates that the node presents for a host: they may pin the server's own. Never for hosts on the decrypt list. Absent: `clearline suggestions` shows them, and nothing is learnt.",
     ),
   startTls: startTls.prefault({}),
+  page,
 });

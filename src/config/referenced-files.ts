@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import { LARGEST_TEMPLATE, templateFault } from "../page/template.ts";
 import { type CompiledList, compileList } from "./list-file.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
 
@@ -41,6 +42,10 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
       );
       if (bad.length > MOST_LINES)
         problems.push({ path, says: `names a list with ${bad.length - MOST_LINES} more mistakes: ${file}` });
+    } else if (kind === "page") {
+      const fault = templateFault(content.text);
+      texts.set(path, content.text);
+      if (fault) problems.push({ path, says: `names a template that ${fault}: ${file}` });
     } else {
       texts.set(path, kind === "passphrase" ? firstLine(content.text) : content.text);
       if (kind !== "pem" && (content.mode & 0o077) !== 0) {
@@ -53,12 +58,13 @@ export async function readReferencedFiles(root: unknown, folder: string): Promis
   return { lists, texts, problems, warnings };
 }
 
-/** All kinds but list and pem are secrets. binary: PKCS#12, or a file of random bytes. */
-type Kind = "list" | "pem" | "key" | "binary" | "passphrase";
+/** All kinds but list, pem and page are secrets. binary: PKCS#12, or a file of random bytes. */
+type Kind = "list" | "pem" | "page" | "key" | "binary" | "passphrase";
 
 const LARGEST: Readonly<Record<Kind, number>> = {
   list: 64 * 2 ** 20,
   pem: 16 * 2 ** 20,
+  page: LARGEST_TEMPLATE,
   key: 2 ** 20,
   binary: 2 ** 20,
   passphrase: 2 ** 20,
@@ -75,6 +81,7 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
   const pairs = [["signing", "primary"], ["signing", "secondary"], ...each(["keys"])];
   return [
     ...each(["trust", "files"]).map((keys) => ({ keys, kind: "pem" as const })),
+    { keys: ["policy", "page", "template"], kind: "page" },
     ...each(["policy", "lists", "bypass"]).map((keys) => ({ keys, kind: "list" as const })),
     ...each(["policy", "lists", "decrypt"]).map((keys) => ({ keys, kind: "list" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "certificate"], kind: "pem" as const })),
@@ -100,12 +107,16 @@ export async function readRegularFile(
   try {
     const found = await stat(file);
     if (!found.isFile()) return { problem: "is not a file" };
-    if (found.size > largest) return { problem: `is larger than ${largest / 2 ** 20} MiB` };
+    if (found.size > largest) return { problem: `is larger than ${sizeText(largest)}` };
     return { text: await readFile(file, encoding), mode: found.mode };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "";
     return { problem: OBSTACLES[code] ?? `cannot be read: ${code || (error as Error).message}` };
   }
+}
+
+function sizeText(bytes: number): string {
+  return bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`;
 }
 
 const OBSTACLES: Readonly<Record<string, string>> = {

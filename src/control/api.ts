@@ -18,6 +18,10 @@ export type ApiError = Shape<typeof schemas.failure>;
 
 /** GET /health: needs no token, so that any monitor may ask. */
 export type Health = Shape<typeof node.health>;
+/** The part that the node finds out anew each time. */
+export type HealthReport = Stats["health"];
+/** Why the node is less than ready, as who has the token reads it. */
+export type HealthReason = HealthReport["reasons"][number];
 
 /** GET /sessions */
 export type SessionList = Shape<typeof schemas.sessionList>;
@@ -29,7 +33,7 @@ export type SessionEvents = Shape<typeof schemas.sessionEvents>;
 /** GET /stats */
 export type Stats = Shape<typeof node.stats>;
 /** The part of GET /stats that is gathered anew each time. */
-export type Statistics = Omit<Stats, "version" | "startedAt" | "sessions" | "counters" | "history">;
+export type Statistics = Omit<Stats, "version" | "startedAt" | "health" | "sessions" | "counters" | "history">;
 export type WorkerInfo = Stats["workers"][number];
 export type FeedInfo = Stats["feeds"][number];
 /** An inline tool. */

@@ -11,13 +11,13 @@ import type {
   Explanation,
   FleetSessions,
   GeneratedKey,
+  HealthReport,
   KeyInfo,
   NewKey,
   NewKeyRequest,
   PolicyEntry,
   Reloaded,
   Statistics,
-  StoreInfo,
   SuggestionInfo,
 } from "./api.ts";
 import type { Audit } from "./audit.ts";
@@ -64,8 +64,8 @@ export interface Operations {
   /** By its ID or its entry. Undefined: there is no such bypass. Throws ConfigError. */
   removeBypass(id: string): Promise<Pick<BypassInfo, "id" | "entry"> | undefined>;
   reload(): Promise<Reloaded>;
-  /** The store that several nodes share. Undefined: resumption.shared is not set. */
-  store(): StoreInfo | undefined;
+  /** Whether the node does its work, and why not. */
+  health(): Promise<HealthReport>;
   /** At most `limit` sessions of each node that shares the store. Throws ConfigError when resumption.shared is not set. */
   fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }

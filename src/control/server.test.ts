@@ -132,9 +132,20 @@ test("600 half requests do not close the API to those who have the token", async
   for (const socket of [...half, ...more]) socket.destroy();
 });
 
-test("Health needs no token", async () => {
-  const answer = await fetch(`${base}/api/v1/health`);
-  assert.deepEqual(await answer.json(), { status: "ok", version: "0.0.0-test" });
+test("Health needs no token, but its reasons are told in words to those only who have it", async () => {
+  const open = await fetch(`${base}/api/v1/health`);
+  const short = { fact: "history", status: "degraded" };
+  assert.deepEqual(await open.json(), { status: "degraded", version: "0.0.0-test", reasons: [short] });
+  const { reasons } = (await ask("/api/v1/health")).json();
+  assert.deepEqual(Object.keys(reasons[0]), ["fact", "status", "reason", "remedy"]);
+});
+
+test("Probes read the status code: a degraded node is ready, a failing one is only live", async () => {
+  const probe = async (path: string) => (await fetch(`${base}/api/v1/health${path}`)).status;
+  assert.deepEqual([await probe("/ready"), await probe("/live"), await probe("")], [200, 200, 200]);
+  operations.state = "failing";
+  assert.deepEqual([await probe("/ready"), await probe("/live"), await probe("")], [503, 200, 503]);
+  operations.state = "degraded";
 });
 
 test("A request whose Host header is another machine's name is refused, even with the token", async () => {

@@ -22,6 +22,7 @@ import { addAuthorityRoutes } from "./routes/authorities.ts";
 import { addBypassRoutes } from "./routes/bypasses.ts";
 import { addCacheRoutes } from "./routes/caches.ts";
 import { addEventRoutes } from "./routes/events.ts";
+import { addHealthRoutes } from "./routes/health.ts";
 import { addKeyRoutes } from "./routes/keys.ts";
 import { addMetricsRoute } from "./routes/metrics.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
@@ -127,6 +128,7 @@ async function describe(app: ControlApp, version: string): Promise<void> {
 function addRoutes(api: ControlApp, operations: Operations): void {
   addSessionRoutes(api, operations);
   addStatsRoutes(api, operations);
+  addHealthRoutes(api, operations);
   addPolicyRoutes(api, operations);
   addAuthorityRoutes(api, operations);
   addKeyRoutes(api, operations);

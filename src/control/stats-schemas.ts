@@ -122,9 +122,50 @@ const history = z.object({
   sessions: amount.describe("sessions in the history"),
 });
 
+const reason = z.object({
+  fact: z.enum([
+    "workers",
+    "overload",
+    "descriptors",
+    "tools",
+    "feeds",
+    "history",
+    "store",
+    "authorities",
+    "keys",
+    "disk",
+    "rules",
+    "clock",
+  ]),
+  status: z.enum(["degraded", "failing"]).describe("what this fact alone makes of the node"),
+  reason: z.exactOptional(z.string()).describe("one sentence; only with the token"),
+  remedy: z.exactOptional(z.string()).describe("what to do, in words; only with the token"),
+});
+
+const report = {
+  status: z
+    .enum(["ready", "degraded", "failing"])
+    .describe("degraded: it carries sessions, but not all is well; failing: it should get no traffic"),
+  store: z
+    .exactOptional(z.enum(["connected", "alone"]))
+    .describe("whether the shared store answers; absent: resumption.shared is not set"),
+};
+
+/** The texts of the reasons are for those who have the token. */
+export const health = z.object({
+  ...report,
+  version: z.string(),
+  reasons: z.array(reason).readonly().describe("the worst first; empty: the node is ready"),
+});
+const healthReport = z.object({ ...report, reasons: z.array(reason.required()).readonly() }).describe("as GET /health");
+
+/** For probes that look at the status code. */
+export const live = z.object({ status: z.literal("live") });
+
 export const stats = z.object({
   version: z.string(),
   startedAt: time,
+  health: healthReport,
   sessions: z.object({ live: amount }),
   counters,
   workers: z.array(worker).readonly(),
@@ -140,14 +181,4 @@ export const stats = z.object({
     .describe("what the kernel's rules counted for the inline listeners; empty without such listeners"),
   store: store.optional().describe("the store that several nodes share; absent: resumption.shared is not set"),
   history,
-});
-
-export const health = z.object({
-  status: z.literal("ok"),
-  version: z.string(),
-  store: z
-    .exactOptional(z.enum(["connected", "alone"]))
-    .describe(
-      "whether the shared store answers; absent: resumption.shared is not set. A node that is alone is healthy",
-    ),
 });

@@ -11,6 +11,8 @@ import type { Operations } from "./operations.ts";
 export interface TestOperations extends Operations {
   readonly sessions: LiveTable;
   readonly history: History;
+  /** What its health is. */
+  state: "degraded" | "failing";
   /** Applies the changes that a worker would report. */
   apply(...changes: SessionChange[]): void;
 }
@@ -47,6 +49,10 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
     flushCaches: async (name) => name === undefined || name === "mint",
     suggestions: () => [],
+    state: "degraded",
+    async health() {
+      return { status: this.state, reasons: [REASON] };
+    },
     bypasses: () => [],
     async addBypass({ time, ...wanted }) {
       const expires = time === null ? null : STARTED + time;
@@ -55,7 +61,6 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       return { bypass, replaced: null, notes: [] };
     },
     removeBypass: async (id) => (id === "0000000a" ? { id, entry: "app.example" } : undefined),
-    store: () => undefined,
     fleetSessions: async () => ({
       nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false, foundByCertificate: [] }],
     }),
@@ -80,6 +85,13 @@ function statisticsOf(sessions: number): Statistics {
     kernel: [{ listener: "edge", counts: "row", name: "guests", packets: 7, bytes: 420 }],
   };
 }
+
+const REASON = {
+  fact: "history",
+  status: "degraded",
+  reason: "Sessions are not recorded: ENOSPC",
+  remedy: "Give the data folder room",
+} as const;
 
 function explain({ host, server }: ExplainQuery): Explanation {
   if (server === "127.0.0.1:1") throw new ConfigError("server", "No listener leads there");

@@ -69,6 +69,30 @@ export function mentionsUpgrade(fields: readonly Field[]): boolean {
   return valuesOf(fields, "upgrade").length > 0;
 }
 
+/** The methods with which a browser asks for a page, unless it says what it does. */
+const PAGE_METHODS = ["GET", "HEAD"];
+
+/**
+ * Whether the client shows what it gets as a page: it accepts HTML by name (RFC 9110, section 12.5.1), and it navigates. Browsers say
+ * that in Sec-Fetch-Mode. A proxy's CONNECT says neither: its client gets the page that proxies send.
+ */
+export function asksForPage(method: string, fields: readonly Field[]): boolean {
+  const accepted = valuesOf(fields, "accept");
+  if (method === "CONNECT" && accepted.length === 0) return true;
+  const acceptsPage = listOf(accepted).some(
+    (range) => /^text\/html\s*(?:;|$)/.test(range) && !NOT_ACCEPTED.test(range),
+  );
+  const [mode] = valuesOf(fields, "sec-fetch-mode");
+  return acceptsPage && (mode === undefined ? PAGE_METHODS.includes(method) : mode.toLowerCase() === "navigate");
+}
+
+/** All browsers begin so. */
+export function isBrowser(fields: readonly Field[]): boolean {
+  return valuesOf(fields, "user-agent").some((agent) => agent.startsWith("Mozilla/"));
+}
+
+const NOT_ACCEPTED = /;\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)/;
+
 /** RFC 9110, section 7.6.1, and the Proxy fields, which are for the node. */
 const HOP_BY_HOP = /^(?:connection|keep-alive|te|upgrade|proxy-.*)$/;
 /** Never dropped, even if Connection names them: they give the request's host and length. */

@@ -348,3 +348,38 @@ test("A head that is too large is refused wherever a line ends in it", () => {
     assert.deepEqual([answer.kind, "status" in answer && answer.status], ["bad", 431], `${pad} bytes more`);
   }
 });
+
+const BROWSER = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+const PAGES: readonly (readonly [string, readonly string[], boolean])[] = [
+  ["GET", [BROWSER], true],
+  ["HEAD", [BROWSER], true],
+  ["POST", [BROWSER], false],
+  ["POST", [BROWSER, "Sec-Fetch-Mode: navigate"], true],
+  ["GET", [BROWSER, "Sec-Fetch-Mode: cors"], false],
+  ["GET", ["Accept: */*"], false],
+  ["GET", ["Accept: text/*"], false],
+  ["GET", ["Accept: text/html;q=0"], false],
+  ["GET", ["Accept: text/html; q=0.000, */*"], false],
+  ["GET", ["Accept: text/html;q=0.1"], true],
+  ["GET", ["Accept: application/json", "Accept: TEXT/HTML"], true],
+  ["GET", ["Accept: text/htmlx"], false],
+  ["GET", [], false],
+];
+test("A page is wanted by who accepts HTML by name and navigates; a proxy's CONNECT takes one unless it says otherwise", () => {
+  for (const [method, fields, wants] of PAGES) {
+    const { wantsPage } = head(`${method} / HTTP/1.1`, "Host: a.example", ...fields);
+    assert.equal(wantsPage, wants, `${method} ${fields.join(" ")}`);
+  }
+  const connect = (...fields: string[]) => head("CONNECT a.example:443 HTTP/1.1", ...fields);
+  assert.deepEqual([connect().wantsPage, connect("Accept: */*").wantsPage], [true, false]);
+  const agents = ["User-Agent: Mozilla/5.0 (X11)", "User-Agent: curl/8.5", "X: Mozilla/5.0"];
+  assert.deepEqual(
+    agents.map((agent) => connect(agent).isBrowser),
+    [true, false, false],
+  );
+});
+
+test("The path of a request is that of its target", () => {
+  assert.equal(head("GET http://a.example/b?c HTTP/1.1").path, "/b?c");
+  assert.equal(head("GET /b?c HTTP/1.1", "Host: a.example").path, "/b?c");
+});

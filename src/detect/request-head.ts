@@ -1,5 +1,14 @@
 import { Accumulator } from "../wire/accumulator.ts";
-import { asksUpgrade, bodyOf, hostFieldOf, mentionsUpgrade, readFields, rewriteForOrigin } from "./request-fields.ts";
+import {
+  asksForPage,
+  asksUpgrade,
+  bodyOf,
+  hostFieldOf,
+  isBrowser,
+  mentionsUpgrade,
+  readFields,
+  rewriteForOrigin,
+} from "./request-fields.ts";
 import { type ReadUris, type RequestLine, readRequestLine, type Target, type TargetForm } from "./request-line.ts";
 import { type RefusedRequest, refuse } from "./request-refusal.ts";
 
@@ -25,6 +34,12 @@ export interface RequestHead {
   readonly mentionsUpgrade: boolean;
   /** The length of the body in bytes; "chunked": the body carries its own lengths. */
   readonly body: number | "chunked";
+  /** The path and query of the target: "/index.html?a=b". */
+  readonly path: string;
+  /** Somebody waits for a page: a browser that goes to this address, not a script or a program. */
+  readonly wantsPage: boolean;
+  /** The client calls itself a browser. */
+  readonly isBrowser: boolean;
 }
 
 export type RequestHeadSighting =
@@ -155,7 +170,21 @@ export class RequestHeadReader {
     const body = bodyOf(fields);
     const isAmbiguous = target !== undefined && named !== undefined && named !== host;
     const asks = { upgrade, mentionsUpgrade: mentionsUpgrade(fields) };
-    return { kind: "head", method, form, target, host, isAmbiguous, version, headBytes, forwarded, ...asks, body };
+    const page = { path: line.originTarget, wantsPage: asksForPage(method, fields), isBrowser: isBrowser(fields) };
+    return {
+      kind: "head",
+      method,
+      form,
+      target,
+      host,
+      isAmbiguous,
+      version,
+      headBytes,
+      forwarded,
+      ...asks,
+      body,
+      ...page,
+    };
   }
 }
 

@@ -1,10 +1,9 @@
 import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
-import type { Negotiated, ServerLeg } from "../legs/leg.ts";
+import type { ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
-import type { LegRecord } from "../sessions/record.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { bypassUnseen, lookAside } from "./aside.ts";
@@ -22,6 +21,7 @@ import {
   alertsOf,
   hostOf,
   type Layer,
+  legRecord,
   noteFailedLeg,
   noteHello,
   noteVerdict,
@@ -79,7 +79,7 @@ async function begin(story: Story): Promise<string> {
     upgraded: connectHost !== null && !http,
   };
   const dropped = http ? judgeRequest(story, facts, destination.host) : undefined;
-  if (dropped) return refuseArrival(story, dropped);
+  if (dropped) return refuseArrival(story, dropped, destination);
 
   const reached = await reach(story, destination, facts);
   if (typeof reached === "string") return reached;
@@ -88,7 +88,7 @@ async function begin(story: Story): Promise<string> {
   const onNetwork = node.policy.onNetwork(facts);
   // What was connected to is judged, not only the name or address that was asked for.
   const unwanted = onNetwork?.action === "drop" ? onNetwork : http && unwantedNotTls(story, facts);
-  if (unwanted) return refuseArrival(story, unwanted);
+  if (unwanted) return refuseArrival(story, unwanted, destination);
   if (onNetwork) noteVerdict(session, onNetwork);
   const client = await welcome(story);
   const bypassed = onNetwork?.action === "bypass";
@@ -171,7 +171,7 @@ async function intercept(story: Story, layer: TlsLayer): Promise<string> {
   const verdict = (await doubtAbout(story, layer, decided.verdict, leg)) ?? decided.verdict;
   noteVerdict(session, verdict);
   if (verdict.action === "bypass") return bypassLate(story, layer, verdict);
-  if (verdict.action === "drop") return refuseHello(story, layer, verdict);
+  if (verdict.action === "drop") return refuseHello(story, layer, verdict, judged.facts.faults);
   return decrypt(story, { ...layer, server }, { leg, judged, verdict });
 }
 
@@ -268,8 +268,4 @@ async function carryPlaintext(
   if (failure?.side === "server" && failure.alert === ALERTS.certificate_required)
     node.servers.demandingCertificate.learn(serverKey);
   return reason;
-}
-
-function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
-  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }

@@ -4,7 +4,7 @@ import { NetworkError } from "../errors.ts";
 import type { Facts } from "../policy/facts.ts";
 import type { Endpoint } from "../vocabulary.ts";
 import { communityId } from "../wire/community-id.ts";
-import { refuseArrival } from "./refusal.ts";
+import { refuseArrival, refuseByListener } from "./refusal.ts";
 import type { Story } from "./story.ts";
 
 /** The part of a session's story in which both peers are connected: Nb, then Na. */
@@ -15,10 +15,11 @@ import type { Story } from "./story.ts";
  */
 export async function reach(
   story: Story,
-  { host, port }: Destination,
+  destination: Destination,
   facts: Facts,
 ): Promise<{ readonly server: End; readonly endpoint: Endpoint } | string> {
   const { arrival, node, session, connections } = story;
+  const { host, port } = destination;
   try {
     const judging = (await node.streams.resolve(host)).map(async (address) => {
       const to = { address, port };
@@ -28,7 +29,7 @@ export async function reach(
     const judged = await Promise.all(judging);
     const addresses = judged.filter(({ verdict }) => verdict?.action !== "drop").map(({ address }) => address);
     const [first] = judged;
-    if (first?.verdict && addresses.length === 0) return refuseArrival({ arrival, session }, first.verdict);
+    if (first?.verdict && addresses.length === 0) return await refuseArrival(story, first.verdict, destination);
 
     const na = arrival.client ? "EST" : "SYN_RCV";
     const leadingTo = (to: Endpoint) => ({ server: to, communityId: communityId(session.client, to) ?? null });
@@ -43,7 +44,8 @@ export async function reach(
     if (!(error instanceof NetworkError)) throw error;
     const { code, message } = error;
     story.ending = { by: "server", code };
-    arrival.refuse(code === "ETIMEDOUT" ? { kind: "timeout", message } : { kind: "unreachable", code, message });
+    const refusal = code === "ETIMEDOUT" ? { kind: "timeout" as const } : { kind: "unreachable" as const, code };
+    await refuseByListener(story, destination, { ...refusal, message });
     return message;
   }
 }

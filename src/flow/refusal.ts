@@ -1,19 +1,43 @@
+import type { Destination, Refusal } from "../capture/arrival.ts";
 import { NetworkError, PeerError } from "../errors.ts";
 import type { LegFailure } from "../legs/leg.ts";
 import type { Verdict } from "../policy/facts.ts";
 import type { Ending } from "../sessions/outcome.ts";
 import { ALERTS, nameAlert } from "../wire/alert.ts";
 import { bypassLate } from "./bypass.ts";
+import { showPage, showUnreached } from "./page.ts";
 import { noteFailedLeg, noteVerdict, refuseClient, type Story, type TlsLayer } from "./story.ts";
 import { unverified } from "./verification.ts";
 
 /** The part of a session's story in which somebody refuses: the policy, the server, or an error. */
 
 /** The policy drops before the server is reached: the client is told in its listener's own way. */
-export function refuseArrival({ arrival, session }: Pick<Story, "arrival" | "session">, verdict: Verdict): string {
-  noteVerdict(session, verdict);
-  arrival.refuse({ kind: "policy", message: verdict.reason });
-  return `Dropped: ${verdict.reason}`;
+export async function refuseArrival(story: Story, verdict: Verdict, destination: Destination): Promise<string> {
+  noteVerdict(story.session, verdict);
+  const { reason, rule } = verdict;
+  await refuseByListener(story, destination, { kind: "policy", message: reason }, rule);
+  return `Dropped: ${reason}`;
+}
+
+/** Tells the client in its listener's way: with a page, in the answer to its request or inside of its TLS, if it may ask for one. */
+export async function refuseByListener(
+  story: Story,
+  destination: Destination,
+  refusal: Refusal,
+  rule?: string,
+): Promise<void> {
+  const { arrival, node, session } = story;
+  const { kind, message: reason } = refusal;
+  const why = { kind, reason, rule };
+  const inTls = await showUnreached(story, destination, why);
+  if (inTls === "shown") return;
+  if (inTls === "other") {
+    arrival.client?.reset();
+    return;
+  }
+  const page = node.pages?.write({ ...why, session: session.id, host: destination.host });
+  const shown = arrival.refuse({ ...refusal, ...(page && { page }) });
+  if (shown) session.note({ page: shown });
 }
 
 /** What the client is told of a built-in that drops; any rule denies access. */
@@ -22,9 +46,17 @@ const ALERTS_OF_RULES: Readonly<Record<string, number>> = {
   undecryptable: ALERTS.handshake_failure,
 };
 
-/** The policy drops after the ClientHello: the client is told with an alert. */
-export function refuseHello(story: Story, { client, received }: TlsLayer, { rule, reason }: Verdict): string {
-  refuseClient(story, client, ALERTS_OF_RULES[rule] ?? ALERTS.access_denied, received.hello);
+/** The policy drops after the ClientHello: the client is told with a page if it may ask for one, otherwise with an alert. */
+export async function refuseHello(
+  story: Story,
+  layer: TlsLayer,
+  { rule, reason }: Verdict,
+  faults: readonly string[] = [],
+): Promise<string> {
+  const kind = rule in ALERTS_OF_RULES ? "handshake" : faults.length > 0 ? "certificate" : "policy";
+  const shown = await showPage(story, layer, { kind, reason, rule, faults });
+  const { client, received } = layer;
+  if (!shown) refuseClient(story, client, ALERTS_OF_RULES[rule] ?? ALERTS.access_denied, received.hello);
   return `Dropped: ${reason}`;
 }
 
@@ -40,9 +72,11 @@ export async function afterServerRefusal(story: Story, layer: TlsLayer, failure:
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return bypassLate(story, layer, verdict);
   if (verdict?.action === "drop") return refuseHello(story, layer, verdict);
+  noteFailedLeg(story, "server", failure);
+  const shown = await showPage(story, layer, { kind: "handshake", reason: failure.reason });
+  if (shown) return failure.reason;
   if (failure.code === "ECONNRESET") client.reset();
   else refuseClient(story, client, failure.alert, received.hello);
-  noteFailedLeg(story, "server", failure);
   return failure.reason;
 }
 

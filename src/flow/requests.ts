@@ -1,8 +1,10 @@
 import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { RequestAim } from "../detect/exchange.ts";
 import type { Watch } from "../detect/starttls/dialogues.ts";
+import type { End } from "../engine/end.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
+import type { PageRequest } from "../streams/page-stage.ts";
 import type { GoingOn } from "../streams/request-conversation.ts";
 import { connectTools, noteNotTls, type RelayedFlow, relay, resetForTool } from "./relaying.ts";
 import { type Layer, noteVerdict, type RelayedConversation, type Story } from "./story.ts";
@@ -33,10 +35,27 @@ export async function carryIfRequests(story: Story, layer: Layer): Promise<Conve
   const dropped = judgeRequest(story, layer.facts, host);
   if (dropped) {
     noteVerdict(session, dropped);
-    node.requests.refuse(client, 403, dropped.reason);
+    refuseRequest(story, client, first, dropped);
     return ended(`Dropped: ${dropped.reason}`);
   }
   return carryRequests(story, layer, { aim: { host }, rewrites: false, destination: layer.destination });
+}
+
+/** Answers a request with the reason. The client of a port forward or an inline listener asked its server, not the node. */
+function refuseRequest({ node, session }: Story, client: End, request: PageRequest & Named, verdict: Verdict): void {
+  const { reason, rule } = verdict;
+  const { pages, requests } = node;
+  if (!pages) {
+    requests.refuse(client, 403, reason);
+    return;
+  }
+  const host = request.host ?? "no host";
+  const page = pages.write({ kind: "policy", reason, rule, session: session.id, host });
+  session.note({ page: pages.answer(client, page, request) });
+}
+
+interface Named {
+  readonly host: string | undefined;
 }
 
 /** Plain HTTP is never decrypted, but a rule may forbid its host. */
@@ -151,6 +170,6 @@ function nextOf(
       return fresh;
     },
     welcome: async () => client,
-    refuse: () => client.reset(),
+    refuse: () => void client.reset(),
   };
 }

@@ -2,11 +2,11 @@ import type { Arrival, Destination } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
 import type { RelayEnding } from "../engine/relay.ts";
 import { NetworkError } from "../errors.ts";
-import type { LegFailure } from "../legs/leg.ts";
+import type { LegFailure, Negotiated } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { Ending } from "../sessions/outcome.ts";
-import type { LegAlerts } from "../sessions/record.ts";
+import type { LegAlerts, LegRecord } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
@@ -149,6 +149,10 @@ export function noteHello(
 ): void {
   const fingerprints = { ja3: ja3(hello), ja4: ja4(hello) };
   session.note({ protocol, sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints });
+}
+
+export function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
+  return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }
 
 export function noteVerdict(session: SessionHandle, { action, phase, rule, reason, instead }: Verdict): void {

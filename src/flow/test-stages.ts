@@ -12,6 +12,7 @@ import type { KnownFacts } from "../policy/view.ts";
 import type { Ending } from "../sessions/outcome.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { TimedAgreement, TimedTls, UpgradableConversation } from "../streams/conversation.ts";
+import type { PageShown } from "../streams/page-stage.ts";
 import type { FoundHeader } from "../streams/proxy-header.ts";
 import type { Reading } from "../streams/reading.ts";
 import type { RequestConversation } from "../streams/request-conversation.ts";
@@ -68,6 +69,10 @@ export interface Answers {
   /** Of the server's certificate; `time` counts the legs, from 1. */
   fingerprint(time: number): string;
   places(): Record<string, string>;
+  /** The client may be let in without a server, and its first bytes then. */
+  admitted(): Reading<Sighting> | undefined;
+  /** What the client gets of a page; absent: the policy has none. */
+  page(): PageShown;
   /** The protocol that the server chose. */
   alpn(): string | undefined;
   /** A last answer to the client is still being sent. */
@@ -126,6 +131,7 @@ export async function runSession(
     ...world.byteStages(),
     ...world.tlsStages(),
     ...world.toolStages(),
+    pages: world.pageStage(),
   };
   const next = await carry(world.arrival(client, connected), node);
   return { steps, record, ending, demanding, offering: known, goesOn: next !== undefined };
@@ -164,7 +170,13 @@ class World {
         this.#answers.welcome?.();
         return client;
       },
-      refuse: (refusal) => this.#step(`arrival.refuse ${refusal.kind}`),
+      refuse: (refusal) => void this.#step(`arrival.refuse ${refusal.kind}${refusal.page ? " with a page" : ""}`),
+      ...(this.#answers.admitted && {
+        admit: () => {
+          this.#step("arrival.admit");
+          return client;
+        },
+      }),
       again: (fresh) => this.arrival(fresh, true),
     };
   }
@@ -298,6 +310,12 @@ class World {
           fake(client).name = `TLS on ${nameOf(client)}`;
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
+        own: async (client) => {
+          this.#step(`legs.own on ${describe(client)}`);
+          fake(client).name = `TLS on ${nameOf(client)}`;
+          return clientLeg?.() ?? { kind: "up", negotiated: NEGOTIATED };
+        },
+        canAnswer: () => true,
         shown: () => undefined,
         whyUndecryptable: () => whyUndecryptable?.(),
         leavesOut: () => this.#answers.leavesOut?.() ?? false,
@@ -312,6 +330,11 @@ class World {
           this.#step("pki.judge");
           return judge?.() ?? judged();
         },
+        presentOwn: async (host, _hello, authority) => {
+          this.#step(`pki.presentOwn for ${host} by the ${authority} CA`);
+          present?.();
+          return { certificates: [], records: [{ authority, serial: "02", sha256: "bb", keyType: "ecdsa" }] };
+        },
         present: async (_shown, _hello, _judged, names) => {
           this.#step(names ? `pki.present for ${names.join(" ")}` : "pki.present");
           present?.();
@@ -320,6 +343,28 @@ class World {
         },
       },
     };
+  }
+
+  pageStage(): Node["pages"] {
+    const { page } = this.#answers;
+    return (
+      page && {
+        signedBy: "secondary",
+        write: ({ kind, host, rule = "none" }) => ({ status: 403, html: `${kind} for ${host} by ${rule}`, text: "" }),
+        hello: async (client) => {
+          this.#step(`pages.hello ${nameOf(client)}`);
+          return this.#answers.admitted?.();
+        },
+        show: async (client, { html }) => {
+          this.#step(`pages.show on ${nameOf(client)}: ${html}`);
+          return page();
+        },
+        answer: (client, { html }) => {
+          this.#step(`pages.answer on ${nameOf(client)}: ${html}`);
+          return page();
+        },
+      }
+    );
   }
 
   toolStages(): Pick<Node, "tools" | "feeds"> {

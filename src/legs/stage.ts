@@ -12,7 +12,7 @@ import { openClientLeg } from "./client-leg.ts";
 import type { ContextCache } from "./contexts.ts";
 import { FTP_SESSION, type FtpSessions } from "./ftp-sessions.ts";
 import type { ClientLeg, KeyTaker, LegFailure, Presentable } from "./leg.ts";
-import type { VersionRange } from "./offer.ts";
+import { highestShared, type VersionRange } from "./offer.ts";
 import { attemptServerLeg, type ServerAttempt, type ServerConnection } from "./server-attempts.ts";
 import { mayFallBack, openServerLeg } from "./server-leg.ts";
 import type { ServerResumption } from "./server-session.ts";
@@ -34,6 +34,18 @@ export interface LegStage {
     presented: PresentedCertificates,
     agreed: { readonly alpn: string | undefined; readonly scope: ResumptionScope },
   ): Promise<ClientLeg | LegFailure>;
+  /**
+   * Opens TLS with the client for an answer of the node's own, in the protocol `alpn`, which the client offers. Such a session is never
+   * resumed, and its keys are nobody's but the node's.
+   */
+  own(
+    client: End,
+    received: ReceivedHello,
+    presented: PresentedCertificates,
+    alpn: string,
+  ): Promise<ClientLeg | LegFailure>;
+  /** Whether the client can have TLS with the node itself. */
+  canAnswer(hello: ClientHello): boolean;
   /** What a server showed in a handshake that is not the node's, in DER. Undefined: it cannot be read. */
   shown(ders: readonly Buffer[]): ShownCertificate | undefined;
   /** Why TLS of this client cannot be decrypted, whatever its server answers: a sentence without its end. Undefined: it can. */
@@ -118,6 +130,15 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
     },
     client: (client, received, presented, agreed) =>
       openCountedClientLeg(client, received, { presented, agreed, settings, memory, takeKey }),
+    own(client, { hello }, { certificates: presented }, alpn) {
+      const { dhBits, handshake: timeout } = settings;
+      const { writer, contexts } = memory;
+      return openClientLeg(client, hello, { writer, contexts, presented, alpn, versions, dhBits, timeout });
+    },
+    canAnswer(hello) {
+      const version = highestShared(hello, versions);
+      return version !== undefined && version > VERSIONS.SSLv3 && !whyUndecryptable(hello, settings, false);
+    },
     leavesOut,
     shown(ders) {
       const read = readShown(ders);

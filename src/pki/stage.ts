@@ -3,6 +3,7 @@ import type { ClientHello } from "../wire/client-hello.ts";
 import type { IssuedCache } from "./issue/issued.ts";
 import { chooseLeaf } from "./issue/key-type.ts";
 import type { LeafKeyType } from "./issue/leaf-kind.ts";
+import type { MintRequest } from "./issue/mint.ts";
 import type { InboundKey } from "./keys/inbound-key.ts";
 import type { Keystore } from "./keys/keystore.ts";
 import type { HeldKeyType } from "./keys/private-key.ts";
@@ -26,6 +27,8 @@ export interface PkiStage {
     judged: JudgedServer,
     names: readonly string[] | undefined,
   ): Promise<Presentation>;
+  /** A certificate for an answer of the node's own in this host's name. Throws PeerError when there is none. */
+  presentOwn(host: string, hello: ClientHello, authority: "primary" | "secondary"): Promise<Presentation>;
 }
 
 /** Certificates for the client. There are several if the node holds keys of several types; one of them is shown. */
@@ -70,14 +73,23 @@ export function createPkiStage({ keystore, judge, issued, stapler, versions }: P
       }
       // Clients must not trust the secondary CA: a browser warns of what policy decrypts despite the faults.
       const authority = facts.faults.length > 0 ? "secondary" : "primary";
-      const common = hello.versions.filter((version) => version >= oldest && version <= newest);
-      const wanted = { certificate: shown.certificate.raw, authority, ...chooseLeaf(hello, common), names } as const;
-      const minted = await issued.take(record.sha256, wanted, Date.now());
-      const { serial, sha256, keyType, ocsp } = minted;
-      const staple = hello.statusRequest && ocsp !== undefined ? { staple: Buffer.from(ocsp, "base64") } : {};
-      return { certificates: [{ ...minted, ...staple }], records: [{ authority, serial, sha256, keyType }] };
+      return issue(record.sha256, hello, { certificate: shown.certificate.raw, authority, names });
     },
+    presentOwn: (host, hello, authority) => issue("", hello, { certificate: undefined, authority, names: [host] }),
   };
+
+  async function issue(
+    original: string,
+    hello: ClientHello,
+    wanted: Pick<MintRequest, "certificate" | "authority" | "names">,
+  ): Promise<Presentation> {
+    const common = hello.versions.filter((version) => version >= oldest && version <= newest);
+    const minted = await issued.take(original, { ...wanted, ...chooseLeaf(hello, common) }, Date.now());
+    const { authority } = wanted;
+    const { serial, sha256, keyType, ocsp } = minted;
+    const staple = hello.statusRequest && ocsp !== undefined ? { staple: Buffer.from(ocsp, "base64") } : {};
+    return { certificates: [{ ...minted, ...staple }], records: [{ authority, serial, sha256, keyType }] };
+  }
 
   async function withStaple(key: InboundKey, shown: ShownCertificate) {
     const found = await stapler.find(key, shown);

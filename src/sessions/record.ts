@@ -163,6 +163,12 @@ export const session = z.object({
     .object({ verdict: action, phase, rule: z.string(), reason: z.string() })
     .nullable()
     .describe("what the verdict would have been without monitor mode; null: the same"),
+  page: z
+    .enum(["shown", "text", "notAsked", "refused"])
+    .nullable()
+    .describe(
+      "what the client got of policy.page, instead of an alert: a page (shown), text because it asked for no page, nothing because it asked for nothing in time (notAsked), or nothing because it did not take the page's certificate (refused); null: the session had no page",
+    ),
   clientLeg: leg,
   serverLeg: leg,
   tools: z

@@ -71,6 +71,7 @@ export function openSession(birth: SessionStart, now: number): Session {
     rule: null,
     reason: null,
     monitored: null,
+    page: null,
     clientLeg: { received: 0, sent: 0 },
     serverLeg: { received: 0, sent: 0 },
     tools: [],

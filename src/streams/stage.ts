@@ -81,7 +81,8 @@ export function createStreamStage(
   };
 }
 
-function judgeOf(detectors: Opening) {
+/** Feeds detectors until they answer. */
+export function judgeOf(detectors: Opening) {
   return (side: Side, bytes: Buffer): Sighting | undefined => {
     const sighting = detectors.feed(side, bytes);
     return sighting.kind === "more" ? undefined : sighting;

@@ -3,6 +3,7 @@ import type { Loaded } from "../config/load.ts";
 import { openAudit } from "../control/audit.ts";
 import { openHistory } from "../control/history.ts";
 import { searchSessions } from "../control/session-search.ts";
+import { createStanding } from "../kernel/standing.ts";
 import { log } from "../log.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import { createMint } from "../pki/issue/mint.ts";
@@ -18,6 +19,7 @@ import { LiveRecord } from "./live-record.ts";
 import { Sharing } from "./sharing.ts";
 import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
+import { createClockWatch, createLimitWatch } from "./watches.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { Workers } from "./workers.ts";
 
@@ -74,6 +76,7 @@ export function createState(
   });
   steps.push(() => audit.close());
   const counts = createCounts();
+  const limitWatch = createLimitWatch(counts);
   const shortages = createShortageLog(counts, log.warn.bind(log));
   const state: NodeState = {
     ...prepared,
@@ -96,6 +99,9 @@ export function createState(
     sharing,
     returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),
+    standing: createStanding(() => state.inline?.steps),
+    limitWatch,
+    clock: createClockWatch(),
     counts,
     resources: resourcesHere(),
     reloading: Promise.resolve(),
@@ -106,6 +112,7 @@ export function createState(
         onMessage: (message, worker, socket) => hearWorker(state, message, worker, socket),
         onStatus(status, worker) {
           counts.report(worker, status);
+          limitWatch.look();
           shortages.look();
         },
         onDeath(worker) {

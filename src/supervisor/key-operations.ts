@@ -20,10 +20,7 @@ export function createKeyOperations(
   reloadKeys: () => Promise<unknown>,
 ): Pick<Operations, "keys" | "addKey" | "generateKey" | "removeKey"> {
   return {
-    keys() {
-      const { keystore, waiting } = state.active;
-      return [...keystore.keys.map((entry) => keyInfo(state, entry)), ...waiting.map(waitingInfo)];
-    },
+    keys: () => keyInfos(state),
     async addKey(key) {
       const entry = await state.keyFolder.add(sourceOf(state, key));
       await reloadKeys();
@@ -42,6 +39,11 @@ export function createKeyOperations(
       return removed;
     },
   };
+}
+
+export function keyInfos(state: NodeState): KeyInfo[] {
+  const { keystore, waiting } = state.active;
+  return [...keystore.keys.map((entry) => keyInfo(state, entry)), ...waiting.map(waitingInfo)];
 }
 
 /** A certificate may come without its key if the node already holds the key: it made it, or an older certificate has the same. */

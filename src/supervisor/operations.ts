@@ -10,6 +10,7 @@ import { order } from "../policy/explain.ts";
 import { createBypassOperations } from "./bypass-operations.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
+import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { listSuggestions } from "./pinning.ts";
 import type { NodeState } from "./state.ts";
@@ -47,7 +48,7 @@ export function createOperations(
     caches: async () => listCaches(state),
     flushCaches: (name) => flushCaches(state, name),
     suggestions: () => listSuggestions(state, Date.now()),
-    store: () => state.sharing.fleet?.state(),
+    health: () => lookAtHealth(state),
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,
   };

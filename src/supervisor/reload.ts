@@ -75,8 +75,10 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
     state.active = before;
     state.inline = planned;
     await changeListeners(inline, planned);
+    await state.standing.remember();
     throw error;
   }
+  await state.standing.remember();
   await state.listFiles.keepOnly(loaded.policy);
   if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
     state.watch.close();

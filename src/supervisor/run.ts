@@ -128,6 +128,7 @@ async function startNode(
   };
   const state = createState(prepared, count, teardown);
   warnOfCapacity(state, log.warn.bind(log));
+  await state.standing.remember();
   await openStatus(state, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown);

@@ -2,6 +2,7 @@ import type { Audit } from "../control/audit.ts";
 import type { History } from "../control/history.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
+import type { Standing } from "../kernel/standing.ts";
 import type { WorkerUser } from "../messages.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
@@ -19,6 +20,7 @@ import type { Counts } from "./counts.ts";
 import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
 import type { Sharing } from "./sharing.ts";
+import type { ClockWatch, LimitWatch } from "./watches.ts";
 import type { Workers } from "./workers.ts";
 
 /**
@@ -61,6 +63,10 @@ export interface NodeState {
   watch: Watch;
   /** Totals of the workers' counters since the node started. */
   readonly counts: Counts;
+  /** Whether the kernel is still as the node set it up. */
+  readonly standing: Standing;
+  readonly limitWatch: LimitWatch;
+  readonly clock: ClockWatch;
   readonly subscribers: Set<(applied: Applied) => void>;
   /** Settles when the last reload that was asked for has ended. Never rejects. */
   reloading: Promise<unknown>;

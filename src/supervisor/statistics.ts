@@ -55,7 +55,7 @@ function dnsInfo({ workers, counts }: NodeState): Statistics["dns"] {
 }
 
 function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
-  return workers.list().map(({ status, ...worker }) => ({
+  return workers.list().map(({ status, accepts: _, ...worker }) => ({
     ...worker,
     sessions: status?.sessions ?? 0,
     cpu: counts.total(KEYS.cpu(worker.id)),
@@ -64,7 +64,7 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
 }
 
 /** A feed of the configuration is open in every worker. */
-function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
+export function feedInfos({ workers, counts }: NodeState): FeedInfo[] {
   const open = workers.list().flatMap(({ status }) => status?.feeds ?? []);
   return [...Map.groupBy(open, ({ name }) => name)].map(([name, parts]) => {
     const { kind } = parts[0]!;

@@ -67,7 +67,7 @@ export function hearWorker(state: NodeState, message: SessionNews, worker: numbe
 async function mint(state: NodeState, wanted: MintRequest) {
   try {
     // A Buffer arrives from a worker as a Uint8Array.
-    const request = { ...wanted, certificate: Buffer.from(wanted.certificate) };
+    const request = { ...wanted, certificate: wanted.certificate && Buffer.from(wanted.certificate) };
     return { kind: "minted", minted: await state.mint.issue(request, Date.now()) } as const;
   } catch (error) {
     const { message } = error as Error;

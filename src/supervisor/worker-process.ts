@@ -54,6 +54,8 @@ export class WorkerProcess {
   /** Setups that the worker has not answered yet, in the order in which they were sent. */
   readonly #unanswered: ((answer: ConfigError | Taken) => void)[] = [];
   #status: WorkerStatus | undefined;
+  #isReady = false;
+  #heard = performance.now();
   #hasEnded = false;
 
   /** `inherited`: the descriptors that it has from 4 on. */
@@ -94,6 +96,11 @@ export class WorkerProcess {
   /** Its latest report. Undefined before the first one, and after its end: it carries no session then. */
   get status(): WorkerStatus | undefined {
     return this.#status;
+  }
+
+  /** It has used its first setup, so it listens, and it has not fallen silent. */
+  get accepts(): boolean {
+    return this.#isReady && !this.#hasEnded && performance.now() - this.#heard < RELOAD_SILENCE;
   }
 
   get hasEnded(): boolean {
@@ -138,8 +145,10 @@ export class WorkerProcess {
 
   #hear(message: FromWorker, socket: Socket | undefined): void {
     this.#silence.heard();
+    this.#heard = performance.now();
     switch (message.kind) {
       case "ready":
+        this.#isReady = true;
         this.#answered({ endedWith: undefined });
         break;
       case "failed":

@@ -18,6 +18,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     lists: state.listFiles.filesOf(loaded.policy),
     bypasses: state.bypasses.active(),
     reach: reachOf(loaded.config),
+    pageTemplate: loaded.pageTemplate,
     keys: keystore.keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),

@@ -67,6 +67,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     lists: { bypass: [], decrypt: [] },
     bypasses: [],
     reach: { listeners: {}, places: [] },
+    pageTemplate: undefined,
     keys: [],
     roots: [],
     demanding: [],

@@ -12,6 +12,8 @@ export interface ListedWorker {
   readonly startedAt: number;
   /** Since the node started. */
   readonly restarts: number;
+  /** It lives, listens, and reports. */
+  readonly accepts: boolean;
   readonly status: WorkerStatus | undefined;
 }
 
@@ -122,9 +124,9 @@ export class Workers {
   }
 
   list(): readonly ListedWorker[] {
-    return this.#processes.map(({ pid, startedAt, status }, id) => {
+    return this.#processes.map(({ pid, startedAt, accepts, status }, id) => {
       const { restarts } = this.#restarts[id]!;
-      return { id, pid, startedAt, restarts, status };
+      return { id, pid, startedAt, restarts, accepts, status };
     });
   }
 

@@ -35,7 +35,7 @@ function world(limits: Partial<AdmissionLimits> = {}) {
     const arrival: Arrival = {
       ...({ listener: "proxy", mode: "explicit", from: { address, port: 1 } } as const),
       client: held ? undefined : client,
-      refuse: () => steps.push(`refuse ${name}`),
+      refuse: () => void steps.push(`refuse ${name}`),
     } as Partial<Arrival> as Arrival;
     names.set(arrival, name);
     admission.admit(arrival, { ...LIMITS, ...limits });

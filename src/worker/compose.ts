@@ -15,6 +15,7 @@ import { createKnownServers } from "../policy/known-servers.ts";
 import { monitor } from "../policy/monitor.ts";
 import { refusalKey } from "../policy/refusals.ts";
 import { ownerOf } from "../sessions/owner.ts";
+import { createPageStage, type PageStage } from "../streams/page-stage.ts";
 import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
 import { createUpgradeStage } from "../streams/upgrade-stage.ts";
@@ -58,9 +59,14 @@ export function composeNode(
     upgrades: createUpgradeStage({ startTls: config.policy.startTls, timeouts }),
     legs: createLegStage(legSettings, state, keyTaker(feeds)),
     pki: pkiStage(setup, state, places),
+    pages: pageStage(setup),
     tools,
     feeds: { tap: (session) => openTaps(feeds, session, Date.now()), onlyAlpn: alpnLimit(feeds, config.feeds) },
   };
+}
+
+function pageStage({ config: { policy, limits }, pageTemplate: template }: WorkerSetup): PageStage | undefined {
+  return policy.page && createPageStage({ ...policy.page, template, limits });
 }
 
 /** The worker's share of what one client may have. */

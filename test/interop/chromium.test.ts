@@ -47,6 +47,7 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
       forwards: { web: origin.port, shop: shop.port },
       config: {
         policy: {
+          page: {},
           rules: [
             { name: "b", match: { host: "b.shop.example" }, action: "bypass" },
             { name: "c", match: { host: "c.shop.example" }, action: "drop" },
@@ -132,6 +133,34 @@ describe("Chromium", needs("openssl", "nginx-light", "chromium", "libnss3-tools"
     const plain = captures.join("");
     assert.ok(plain.includes("secret of a"), "what is decrypted is in the feed");
     assert.ok(!plain.includes("secret of b") && !plain.includes("secret of c"), "what is not, is not");
+  });
+
+  test("Who goes on past the warning sees why a host is dropped, or its server not reached, in a page inside TLS", async () => {
+    const browser = await launch(home, { rules: ["MAP *.shop.example 127.0.0.1"] });
+    const closed = await freePort();
+    const proxy = { server: `http://127.0.0.1:${node.proxy}`, bypass: "<-loopback>,*.shop.example" };
+    try {
+      const context = await browser.newContext({ ignoreHTTPSErrors: true, proxy });
+      for (const [url, status, heading] of [
+        [`https://c.shop.example:${node.forward("shop")}/`, 403, /not allowed/],
+        [`https://localhost:${closed}/`, 502, /cannot be reached/],
+      ] as const) {
+        const page = await context.newPage();
+        const complaints: string[] = [];
+        page.on("console", (message) => void complaints.push(message.text()));
+        const response = await page.goto(url);
+        assert.equal(response?.status(), status);
+        assert.match((await response?.securityDetails())?.issuer ?? "", /Secondary/);
+        assert.match((await page.textContent("h1")) ?? "", heading);
+        const id = (await page.textContent("dd:last-of-type")) ?? "";
+        await until(`session ${id}`, async () =>
+          (await node.sessions({})).some((one) => one.id === id && one.page === "shown"),
+        );
+        assert.ok(!complaints.some((text) => /Content Security Policy/.test(text)), complaints.join("\n"));
+      }
+    } finally {
+      await browser.close();
+    }
   });
 });
 

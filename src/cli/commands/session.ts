@@ -84,16 +84,27 @@ function beginning({ startTls }: Session): string | null {
     : `${protocol}; the server no longer offers TLS, which it did before`;
 }
 
-function verdict({ verdict, phase, rule, reason, monitored, end }: Session): string[] {
+const PAGES: Readonly<Record<string, string>> = {
+  shown: "shown",
+  text: "sent as text: the client asked for no page",
+  notAsked: "not shown: the client asked for nothing",
+  refused: "not shown: the client did not take its certificate",
+};
+
+function verdict({ verdict, phase, rule, reason, monitored, page, end }: Session): string[] {
   if (verdict === null) {
     const why = reason ?? (end === null ? "not decided yet" : "the session ended before a decision");
-    return facts([["Verdict", `none: ${why}`]]);
+    return facts([
+      ["Verdict", `none: ${why}`],
+      ["Page", page && PAGES[page]],
+    ]);
   }
   return facts([
     ["Verdict", verdict],
     ["Phase", phase],
     ["Rule", rule],
     ["Reason", reason],
+    ["Page", page && PAGES[page]],
     [
       "Otherwise",
       monitored && `${monitored.verdict}, in the ${monitored.phase} phase, by ${monitored.rule}: ${monitored.reason}`,

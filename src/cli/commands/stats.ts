@@ -21,6 +21,7 @@ function page(stats: Stats): string[] {
   return [
     ...facts([
       ["Clearline", stats.version],
+      ["Health", health(stats)],
       ["Started", `${fullTime(stats.startedAt)}, ${duration(Date.now() - stats.startedAt)} ago`],
       ["Live sessions", `${stats.sessions.live} of ${stats.limits.sessions} (${stats.limits.bound})`],
       ["Certificates", `${mint.minted} issued, ${mint.hits} presented again`],
@@ -39,6 +40,10 @@ function page(stats: Stats): string[] {
     ...(stats.feeds.length > 0 ? section("Feeds", feeds(stats)) : []),
     ...(stats.kernel.length > 0 ? section("Kernel", kernel(stats)) : []),
   ];
+}
+
+function health({ health: { status, reasons } }: Stats): string {
+  return [status, ...reasons.map(({ reason }) => reason)].join("; ");
 }
 
 function section(title: string, text: string): string[] {

@@ -1,6 +1,6 @@
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { health, stats } from "../stats-schemas.ts";
+import { stats } from "../stats-schemas.ts";
 
 export function addStatsRoutes(app: ControlApp, operations: Operations): void {
   const { version, startedAt, sessions, history } = operations;
@@ -10,25 +10,11 @@ export function addStatsRoutes(app: ControlApp, operations: Operations): void {
     async () => ({
       version,
       startedAt,
+      health: await operations.health(),
       sessions: { live: sessions.size },
       counters: sessions.counters(),
       history: history.info(),
       ...(await operations.statistics()),
     }),
-  );
-  app.get(
-    "/health",
-    {
-      config: { open: true },
-      schema: {
-        summary: "Whether the node runs. Needs no token",
-        security: [],
-        response: { 200: health },
-      },
-    },
-    () => {
-      const store = operations.store()?.state;
-      return { status: "ok" as const, version, ...(store !== undefined && { store }) };
-    },
   );
 }

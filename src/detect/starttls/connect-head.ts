@@ -71,6 +71,6 @@ function connectOf(head: Buffer): RequestHead | ReturnType<typeof refuse> {
   return {
     ...{ kind: "head", method: "CONNECT", form: "authority", target: line.target, host: line.target?.host },
     ...{ isAmbiguous: false, version: line.version, headBytes: head.length, forwarded: Buffer.from(head) },
-    ...{ upgrade: false, mentionsUpgrade: false, body: 0 },
+    ...{ upgrade: false, mentionsUpgrade: false, body: 0, path: line.originTarget, wantsPage: true, isBrowser: false },
   };
 }

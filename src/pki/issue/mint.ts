@@ -10,15 +10,15 @@ import type { Role } from "./authority-files.ts";
 import type { LeafChoice } from "./key-type.ts";
 import { makeRareKey } from "./leaf-key.ts";
 import { type Minted, sizeOfMinted } from "./minted.ts";
-import { mirror, mirrorExtensions, mirrorValidity } from "./mirror.ts";
+import { mirror, mirrorExtensions, mirrorValidity, unmirrored } from "./mirror.ts";
 import { createRsaPool, type IssuedKey } from "./rsa-pool.ts";
 import { writeGoodStatus } from "./status.ts";
 import { statusExtensions } from "./status-server.ts";
 
 /** A worker's request for a certificate. */
 export interface MintRequest extends LeafChoice {
-  /** The server's own certificate, DER. */
-  readonly certificate: Buffer;
+  /** The server's own certificate, DER. Undefined: the node answers itself, for `names`. */
+  readonly certificate: Buffer | undefined;
   readonly authority: Role;
   /** DNS names in lower case and addresses, instead of all those of the original. */
   readonly names?: readonly string[] | undefined;
@@ -119,7 +119,8 @@ export function createMint(authorities: Authorities, options: MintOptions, now: 
       // The name includes the CA: after its renewal no certificate of the old one is presented.
       const { keyType, hash = "" } = request;
       const choice = `${request.authority} ${keyType} ${hash} ${namesKey(request.names)}`.trimEnd();
-      const name = `${sha256(request.certificate)} ${authority.sha256} ${choice} ${statusUrl ?? ""}`.trimEnd();
+      const original = request.certificate ? sha256(request.certificate) : "own";
+      const name = `${original} ${authority.sha256} ${choice} ${statusUrl ?? ""}`.trimEnd();
       return await cache.take(name, at, () => findOrMint(name, request, authority, at));
     },
     counters() {
@@ -151,7 +152,8 @@ async function mint(
   { maxValidity, statusUrl }: Pick<Required<MintOptions>, "maxValidity"> & Pick<MintOptions, "statusUrl">,
   now: number,
 ): Promise<Minted> {
-  const original = mirror(request.certificate, request.names);
+  const { certificate, names = [] } = request;
+  const original = certificate ? mirror(certificate, request.names) : unmirrored(names, now);
   const validity = mirrorValidity(original, authority, maxValidity, now);
   const serial = randomSerial();
   const der = await issueCertificate(

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type Extensions, KEY_USAGE, readCertificate } from "../x509/certificate.ts";
 import { readName } from "../x509/certificate-record.ts";
-import { encodeExtension, encodeKeyUsage } from "../x509/certificate-writing.ts";
+import { encodeExtension, encodeKeyUsage, encodeName } from "../x509/certificate-writing.ts";
 import { type Element, encode, encodeOid, malformed, oidOf, readElements, readInside, TAG } from "../x509/der.ts";
 import { encodeAlternatives, GENERAL_NAME, readAlternatives } from "../x509/general-name.ts";
 import { OID } from "../x509/oid.ts";
@@ -35,6 +35,20 @@ export function mirror(der: Buffer, names?: readonly string[]): Mirrored {
   if (Number.isNaN(notBefore) || Number.isNaN(notAfter)) throw malformed("notBefore or notAfter is not a date");
   const named = names ? replaceNames(subject, extensions, names) : mirrorNames(subject, extensions);
   return { ...named, notBefore, notAfter };
+}
+
+/** The longest common name: RFC 5280, appendix A.1. */
+const LONGEST_NAME = 64;
+
+/** For a certificate that stands for no server's: names, valid for a day. */
+export function unmirrored(names: readonly string[], now: number): Mirrored {
+  const [name] = names.filter(({ length }) => length <= LONGEST_NAME);
+  return {
+    subject: encodeName(name === undefined ? [] : [[OID.commonName, name]]),
+    subjectAltName: encodeAlternatives(names),
+    notBefore: now - CLOCK_SKEW,
+    notAfter: now + CLOCK_SKEW,
+  };
 }
 
 /**

@@ -1,0 +1,58 @@
+import { uptime } from "node:os";
+import { LIMIT_NAMES, type LimitName } from "../vocabulary.ts";
+import { type Counts, KEYS } from "./counts.ts";
+
+/** What the node's health has to remember from one look to the next. */
+
+/** Remembers when each limit turned connections away last. */
+export interface LimitWatch {
+  /** A worker has reported. */
+  look(): void;
+  /** The limits that did so within the last minute. */
+  met(): LimitName[];
+}
+
+const LATELY = 60_000;
+
+export function createLimitWatch(counts: Counts, now: () => number = () => performance.now()): LimitWatch {
+  const totals = new Map<LimitName, number>();
+  const last = new Map<LimitName, number>();
+  return {
+    look() {
+      for (const limit of LIMIT_NAMES) {
+        const total = counts.total(KEYS.turnedAway(limit, "refused")) + counts.total(KEYS.turnedAway(limit, "evicted"));
+        if (total > (totals.get(limit) ?? 0)) last.set(limit, now());
+        totals.set(limit, total);
+      }
+    },
+    met: () => LIMIT_NAMES.filter((limit) => now() - (last.get(limit) ?? Number.NEGATIVE_INFINITY) < LATELY),
+  };
+}
+
+/** Notices when the wall clock is set. */
+export interface ClockWatch {
+  /** ms by which it was moved within the last hour; a step of a second or less is not noticed. */
+  moved(): number;
+}
+
+const FORGET_MOVE = 3_600_000;
+
+/** Against the time since boot, which no one sets, and which goes on while the machine sleeps. */
+export function createClockWatch(difference: () => number = () => Date.now() - uptime() * 1000): ClockWatch {
+  let base = difference();
+  let since: number | undefined;
+  return {
+    moved() {
+      const moved = difference() - base;
+      if (Math.abs(moved) <= 1000) {
+        since = undefined;
+        return 0;
+      }
+      since ??= performance.now();
+      if (performance.now() - since < FORGET_MOVE) return moved;
+      base += moved;
+      since = undefined;
+      return 0;
+    },
+  };
+}

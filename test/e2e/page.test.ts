@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import net from "node:net";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import tls from "node:tls";
+import type { Session } from "../../src/control/api.ts";
+import { connectThrough, curl, opensslClient, readAll, type Way } from "../clients.ts";
+import { needs } from "../needs.ts";
+import { startNode, type TestNode } from "../node.ts";
+import { type Origin, opensslServer } from "../peers.ts";
+import { DOMAIN, makeAuthority, makePki, type Pki } from "../pki.ts";
+import { freePort, until } from "../processes.ts";
+
+const TEMPLATE =
+  "<!doctype html><html lang=en><title>{{title}}</title><h1>Ours</h1><p title='{{host}}'>{{reason}} {{rule}} {{session}}</p>";
+const PAGE = ["-H", "Accept: text/html,*/*;q=0.8"];
+const BROWSER = [...PAGE, "-A", "Mozilla/5.0 (X11; Linux) Firefox/140.0"];
+
+describe("A page instead of an alert", needs("openssl", "curl"), () => {
+  let pki: Pki;
+  let good: Origin;
+  /** Its certificate is of a CA that nobody trusts. */
+  let bad: Origin;
+  let closed: number;
+  let node: TestNode;
+
+  before(async () => {
+    pki = await makePki();
+    good = await opensslServer(pki.server.ecdsa);
+    bad = await opensslServer(await makeAuthority(pki, "stranger"));
+    closed = await freePort();
+    node = await startNode({
+      trust: [pki.root.certificate],
+      forwards: { good: good.port, bad: bad.port, closed },
+      config: {
+        policy: {
+          page: { wait: "300ms" },
+          rules: [
+            { name: "<b>no</b>", match: { host: [`no.${DOMAIN}`, "plain.test"] }, action: "drop" },
+            { name: "no port", match: { port: 9 }, action: "drop" },
+          ],
+        },
+      },
+    });
+  });
+  after(async () => {
+    await node?.stop();
+    await good?.process.stop();
+    await bad?.process.stop();
+  });
+
+  /** What curl got, with its session. */
+  async function ask(way: Way, url: string, args: readonly string[]) {
+    const since = Date.now();
+    const shown = [
+      "-sS",
+      "-k",
+      "-i",
+      "-w",
+      "\n%{local_port} %{http_version} %{http_code} %{http_connect}",
+      ...args,
+      url,
+    ];
+    const { stdout, stderr, code } = await curl(way, node.secondary, shown);
+    const [, port = "0", version, status] = /\n(\d+) (\S+) (\d+) \d+$/.exec(stdout) ?? [];
+    const session: Session = await node.sessionFrom(Number(port), since);
+    return { stdout, stderr, code, version, status, session };
+  }
+
+  test("A dropped client that asks for a page sees one in its TLS, over HTTP/1.1, signed by the CA that it must not trust", async () => {
+    const name = `no.${DOMAIN}`;
+    const { stdout, status, version, session } = await ask({ port: node.forward("good") }, `https://${name}/a`, PAGE);
+    assert.deepEqual([status, version], ["403", "1.1"]);
+    assert.match(stdout, /^content-type: text\/html; charset=utf-8\r$/im);
+    assert.match(stdout, /^content-security-policy: default-src 'none';/im);
+    assert.ok(stdout.includes("&lt;b&gt;no&lt;/b&gt;") && stdout.includes(session.id), stdout);
+    const { verdict, page, presented, clientLeg, closeReason } = session;
+    assert.deepEqual([verdict, page, presented?.authority, clientLeg.alpn], ["drop", "shown", "secondary", "http/1.1"]);
+    assert.match(closeReason ?? "", /^Dropped: /);
+    const { stdout: shown } = await node.command("session", session.id);
+    assert.match(shown, /^Page +shown$/m);
+  });
+
+  test("A client that asks for no page gets the same as text", async () => {
+    const url = `https://no.${DOMAIN}/`;
+    const { stdout, session } = await ask({ port: node.forward("good") }, url, []);
+    assert.match(stdout, /^content-type: text\/plain/im);
+    assert.match(stdout, /^Rule: <b>no<\/b>\nSession: \S+$/m);
+    assert.equal(session.page, "text");
+  });
+
+  test("A server with a bad certificate, and one that is not there, give a page too, through a port and a browser's proxy", async () => {
+    const proxy = (target: number) => ({ proxy: node.proxy, target });
+    for (const [way, target, status, reason] of [
+      [{ port: node.forward("bad") }, bad.port, "502", /unknownIssuer|selfSigned/],
+      [proxy(bad.port), bad.port, "502", /unknownIssuer|selfSigned/],
+      [{ port: node.forward("closed") }, closed, "502", /refused|ECONNREFUSED/i],
+      [proxy(closed), closed, "502", /refused|ECONNREFUSED/i],
+      [proxy(9), 9, "403", /no port/],
+    ] as const) {
+      const answer = await ask(way, `https://localhost:${target}/`, BROWSER);
+      assert.equal(answer.status, status, answer.stdout + answer.stderr);
+      assert.match(answer.stdout, reason);
+      assert.equal(answer.session.page, "shown");
+      assert.equal(answer.session.outcome, target === closed ? "serverUnreachable" : "dropped");
+    }
+  });
+
+  test("A client of the proxy that is no browser has the status of its CONNECT, with the page as its body", async () => {
+    const { socket, status } = await connectThrough(node.proxy, `127.0.0.1:${closed}`);
+    assert.equal(status, 502);
+    assert.match(String(await readAll(socket)), /<h1>This server cannot be reached<\/h1>/);
+  });
+
+  test("Plain HTTP that is dropped gives a page, through the proxy and through a port", async () => {
+    const asked = (target: string) =>
+      `GET ${target} HTTP/1.1\r\nHost: plain.test\r\nAccept: text/html\r\nConnection: close\r\n\r\n`;
+    for (const [port, target] of [
+      [node.proxy, `http://plain.test:${good.port}/`],
+      [node.forward("good"), "/"],
+    ] as const) {
+      const socket = net.connect(port, "127.0.0.1");
+      socket.write(asked(target));
+      const answer = String(await readAll(socket));
+      assert.match(answer, /^HTTP\/1.1 403 .*text\/html.*&lt;b&gt;no/s);
+    }
+  });
+
+  test("A client that speaks no HTTP, or HTTP/2 alone, gets the alert as ever", async () => {
+    for (const more of [[], ["-alpn", "imap"], ["-alpn", "h2"]]) {
+      const way = { port: node.forward("good") };
+      const { stderr } = await opensslClient({ way, name: `no.${DOMAIN}`, roots: node.secondary, more });
+      assert.match(stderr, /alert access denied|alert number 49/);
+    }
+  });
+
+  test("A client that takes the certificate and asks for nothing, and one that does not take it, hold nothing", async () => {
+    const way = { port: node.forward("good") };
+    const since = Date.now();
+    const client = tls.connect({
+      ...way,
+      servername: `no.${DOMAIN}`,
+      ALPNProtocols: ["http/1.1"],
+      rejectUnauthorized: false,
+    });
+    const port = new Promise<number>((told) => client.once("connect", () => told(client.localPort ?? 0)));
+    client.resume();
+    await once(client, "close");
+    assert.equal((await node.sessionFrom(await port, since)).page, "notAsked");
+    const name = `no.${DOMAIN}`;
+    const { stderr } = await opensslClient({ way, name, roots: pki.root.certificate, more: ["-alpn", "http/1.1"] });
+    assert.match(stderr, /verify failed/);
+    await until("a session whose client refused the page", async () =>
+      (await node.sessions({ host: name })).some((session) => session.page === "refused"),
+    );
+  });
+
+  test("A template of one's own is used after a reload, and one with a mistake is refused with its place", async () => {
+    const template = join(node.folder, "page.html");
+    const policy = { page: { template: "page.html", signedBy: "primary" }, default: "drop" };
+    writeFileSync(template, TEMPLATE.replace("{{reason}}", "{{client}}"));
+    node.rewrite({ policy });
+    const refused = await node.command("reload");
+    assert.match(
+      refused.stderr,
+      /policy\.page\.template names a template that has \{\{client\}\}; the placeholders are/,
+    );
+    writeFileSync(template, "x".repeat(33_000));
+    assert.match((await node.command("check")).stderr, /policy\.page\.template is .* larger than 32 KiB/);
+    writeFileSync(template, TEMPLATE);
+    assert.equal((await node.command("reload")).code, 0);
+    const { stdout, session } = await ask({ port: node.forward("good") }, `https://any.${DOMAIN}/`, PAGE);
+    assert.ok(stdout.includes(`<h1>Ours</h1><p title='any.${DOMAIN}'>`), stdout);
+    assert.equal(session.presented?.authority, "primary");
+  });
+});
