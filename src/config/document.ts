@@ -24,6 +24,8 @@ export interface Document {
    * path is not one in this file.
    */
   locate(path: string, isKey?: boolean): ConfigPlace | undefined;
+  /** What the user wrote instead of a path: an option of the command line. Absent: the path. */
+  nameOf?(path: string): string;
 }
 
 const LARGEST = 4 * 2 ** 20;
@@ -105,7 +107,9 @@ function startOf(node: unknown): number | undefined {
 }
 
 /** Adds the place of an error's path to it. An error that has a place, or whose path is not in the file, stays as it is. */
-export function withPlace(error: ConfigError, { root, locate }: Document): ConfigError {
+export function withPlace(error: ConfigError, { root, locate, nameOf }: Document): ConfigError {
+  const name = nameOf?.(error.path) ?? error.path;
+  if (name !== error.path) return new ConfigError(name, error.message.replaceAll(error.path, name), { cause: error });
   const keys = keysOf(error.path);
   if (error.place !== undefined || !keys?.length || valueAt(root, keys) === undefined) return error;
   return placedError(error.path, error.message, locate(error.path), error);

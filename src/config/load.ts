@@ -1,9 +1,9 @@
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { ConfigError } from "../errors.ts";
 import type { PolicySource } from "../policy/rule.ts";
 import { conflictsIn } from "./conflict.ts";
-import { defaultDataDir } from "./data-folder.ts";
-import { type Document, placedError, readDocument, withPlace } from "./document.ts";
+import { placedError, readDocument, withPlace } from "./document.ts";
+import { embeddedDefault, type Flags } from "./embedded-default.ts";
 import { withAbsoluteFiles } from "./file-names.ts";
 import { type KeyMaterial, keyMaterial } from "./key-material.ts";
 import { parseParts } from "./parts.ts";
@@ -19,6 +19,8 @@ import { warningsOf } from "./warnings.ts";
 export interface Loaded extends KeyMaterial {
   /** Undefined: the embedded default. */
   readonly file: string | undefined;
+  /** The options of the command line that changed it. */
+  readonly flags: Flags;
   readonly config: Config;
   readonly policy: PolicySource;
   /** How many entries the policy's lists have. */
@@ -32,16 +34,17 @@ export interface Loaded extends KeyMaterial {
 }
 
 /**
- * Loads a configuration file, or without one the embedded default: an explicit proxy and a pcapng feed. `checkPki` finds
- * the mistakes in the certificates and keys that could be read; its errors join the others.
+ * Loads a configuration file, or without one the embedded default, an explicit proxy and a pcapng feed, with what `flags` change in
+ * it. `checkPki` finds the mistakes in the certificates and keys that could be read; its errors join the others.
  * @throws AggregateError of ConfigErrors: every error at once, each with its path and its place in the file.
  */
 export async function loadConfig(
   file: string | undefined,
   checkPki: (given: KeyMaterial) => readonly ConfigError[] = () => [],
+  flags: Flags = {},
 ): Promise<Loaded> {
   const name = file ?? "the embedded default";
-  const document = file === undefined ? embeddedDefault() : await readDocument(file);
+  const document = file === undefined ? embeddedDefault(flags) : await readDocument(file);
   const { root, errors } = document;
   if (root === undefined) throw failure(name, errors);
 
@@ -57,23 +60,24 @@ export async function loadConfig(
   const material = keyMaterial(root, files);
   const all = [
     ...errors,
-    ...problems.map(({ path, says, isKey }) =>
-      placedError(path, `${path || "the file"} ${says}`, document.locate(path, isKey)),
-    ),
+    ...problems.map(({ path, says, isKey }) => {
+      const named = document.nameOf?.(path) ?? path;
+      return placedError(named, `${named || "the file"} ${says}`, document.locate(path, isKey));
+    }),
     ...checkPki(material).map((error) => withPlace(error, document)),
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
-  return assemble(file, withAbsoluteFiles(checked.data, folder), files, material);
+  return { ...assemble(withAbsoluteFiles(checked.data, folder), files, material), file, flags };
 }
 
 /**
  * Adds the places in the file to the errors of a configuration that loaded and could still not be used: a port that another
  * program holds, say. Any other error is returned as it is.
  */
-export async function withPlaces(file: string | undefined, error: unknown): Promise<unknown> {
+export async function withPlaces(file: string | undefined, error: unknown, flags: Flags = {}): Promise<unknown> {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
-  if (file === undefined || !errors.every((one) => one instanceof ConfigError)) return error;
-  const document = await readDocument(file);
+  if (!errors.every((one) => one instanceof ConfigError)) return error;
+  const document = file === undefined ? embeddedDefault(flags) : await readDocument(file);
   return new AggregateError(
     errors.map((one) => withPlace(one, document)),
     error instanceof Error ? error.message : "",
@@ -88,18 +92,7 @@ function shortSecret({ texts }: ReferencedFiles): Problem[] {
     : [{ path: "resumption.secret", says: `names a file of ${length} bytes; at least 32 are needed` }];
 }
 
-/** The configuration of `npm start`: it needs no file and no root. */
-function embeddedDefault(): Document {
-  const root = {
-    listeners: [{ name: "proxy", mode: "explicit", address: "127.0.0.1:8080" }],
-    // Whoever starts a node by hand is its visitor and its operator, and has installed its CA.
-    policy: { page: { signedBy: "primary", remedies: true } },
-    feeds: [{ name: "captures", kind: "pcapng", directory: join(defaultDataDir(), "captures") }],
-  };
-  return { root, errors: [], locate: () => undefined };
-}
-
-function assemble(file: string | undefined, config: Config, files: ReferencedFiles, material: KeyMaterial): Loaded {
+function assemble(config: Config, files: ReferencedFiles, material: KeyMaterial): Omit<Loaded, "file" | "flags"> {
   const sharedSecret = files.texts.get("resumption.secret");
   const pageTemplate = files.texts.get("policy.page.template");
   const tables = (list: "bypass" | "decrypt") =>
@@ -108,7 +101,6 @@ function assemble(file: string | undefined, config: Config, files: ReferencedFil
       return compiled && compiled.entries > 0 ? [compiled.table] : [];
     });
   return {
-    file,
     config,
     policy: {
       ...config.policy,

@@ -22,14 +22,14 @@ import { checkWorkerRights } from "./worker-user.ts";
 export function reload(state: NodeState): Promise<Reloaded> {
   return inTurn(state, async () => {
     const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
-    const { file } = state.active.loaded;
+    const { file, flags } = state.active.loaded;
     try {
-      const reloaded = await apply(state, await loadConfig(file, read));
+      const reloaded = await apply(state, await loadConfig(file, read, flags));
       logWarnings(state.active);
       warnOfCapacity(state, log.warn.bind(log));
       return reloaded;
     } catch (error) {
-      throw await withPlaces(file, error);
+      throw await withPlaces(file, error, flags);
     }
   });
 }

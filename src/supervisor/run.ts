@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { removeNodeFile } from "../config/data-folder.ts";
+import type { Flags } from "../config/embedded-default.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { SIGNAL } from "../control/caller.ts";
@@ -42,12 +43,12 @@ import { chooseWorkerUser } from "./worker-user.ts";
  * Starts a node and runs it until SIGINT or SIGTERM.
  * @throws AggregateError of ConfigErrors when the configuration cannot be used, each with its place in the file.
  */
-export async function runNode({ file }: { readonly file: string | undefined }): Promise<void> {
+export async function runNode({ file, flags }: RunOptions): Promise<void> {
   const teardown: Teardown = { steps: [], keepsListeners: false };
   // Without a listener of its own, Node would open its debugger to whoever may send this signal.
   process.on("SIGUSR1", () => {});
   try {
-    const { state, control } = await startNode(file, teardown);
+    const { state, control } = await startNode({ file, flags }, teardown);
     const told = new Promise<string>((resolve) => {
       for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
     });
@@ -58,10 +59,17 @@ export async function runNode({ file }: { readonly file: string | undefined }): 
     await state.workers.stop(drain);
     teardown.keepsListeners = keepsListeners(state.active.loaded);
   } catch (error) {
-    throw await withPlaces(file, error);
+    throw await withPlaces(file, error, flags);
   } finally {
     for (const step of teardown.steps.reverse()) await step();
   }
+}
+
+export interface RunOptions {
+  /** Undefined: the embedded default. */
+  readonly file: string | undefined;
+  /** What the command line changes in the embedded default. */
+  readonly flags: Flags;
 }
 
 /** ms between two writes of live sessions to the history. */
@@ -78,12 +86,12 @@ interface Teardown {
 
 /** Checks everything that can be wrong before anything listens. */
 async function startNode(
-  file: string | undefined,
+  { file, flags }: RunOptions,
   teardown: Teardown,
 ): Promise<{ state: NodeState; control: Control }> {
   const now = Date.now();
   const keyReader = createKeyReader();
-  const loaded = await loadConfig(file, (given) => checkPki(given, now, keyReader.read));
+  const loaded = await loadConfig(file, (given) => checkPki(given, now, keyReader.read), flags);
   const { config } = loaded;
   log.level = config.log.level;
   // The workers inherit it.

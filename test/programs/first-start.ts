@@ -10,7 +10,7 @@ import type { Session, SessionList } from "../../src/control/api.ts";
 import { program } from "../needs.ts";
 import { descendants } from "../node.ts";
 import { nginx } from "../peers.ts";
-import { must, scratch, start, until } from "../processes.ts";
+import { must, type Program, scratch, start, until } from "../processes.ts";
 
 const NOBODY = 65534;
 const SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt";
@@ -34,16 +34,20 @@ const env = { PATH: process.env["PATH"], HOME: home, NO_COLOR: "1", npm_config_u
 const asNobody = ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups"];
 const npm = (...args: string[]) => must("/usr/bin/setpriv", [...asNobody, "npm", ...args], { cwd: PROJECT, env });
 
-const node = start("/usr/bin/setpriv", [...asNobody, "npm", "start"], { cwd: PROJECT, env });
 const isHealthy = () =>
   fetch(HEALTH).then(
     (answer) => answer.ok,
     () => false,
   );
-await Promise.race([
-  until("the node's health", isHealthy, 60_000),
-  node.ended.then(() => Promise.reject(new Error(`npm start ended:\n${node.output()}`))),
-]);
+async function startNode(...options: string[]): Promise<Program> {
+  const started = start("/usr/bin/setpriv", [...asNobody, "npm", "start", ...options], { cwd: PROJECT, env });
+  await Promise.race([
+    until("the node's health", isHealthy, 60_000),
+    started.ended.then(() => Promise.reject(new Error(`npm start ended:\n${started.output()}`))),
+  ]);
+  return started;
+}
+const node = await startNode();
 
 const ca = join(home, "ca.pem");
 writeFileSync(ca, await npm("run", "-s", "clearline", "--", "ca", "export"));
@@ -64,10 +68,39 @@ const [capture] = globSync(join(home, ".local/state/clearline/captures/*.pcapng"
 assert.ok(capture !== undefined, "no capture holds the plaintext");
 assert.ok(Object.values(session.feeds).includes(capture), JSON.stringify(session.feeds));
 
+// A development server, with a certificate that names another host.
+const own = join(scratch(), "own");
+const subject = ["-subj", "/CN=dev.example", "-addext", "subjectAltName=DNS:dev.example"];
+const pair = [
+  "-newkey",
+  "ec",
+  "-pkeyopt",
+  "ec_paramgen_curve:P-256",
+  "-nodes",
+  "-keyout",
+  `${own}.key`,
+  "-out",
+  `${own}.pem`,
+];
+await must(program("openssl"), ["req", "-x509", ...pair, ...subject]);
+const dev = await nginx({ certificate: `${own}.pem`, key: `${own}.key` });
+writeFileSync(join(dev.files, "index.html"), "the development server");
+const devUrl = `https://localhost:${dev.port}/`;
+const refusal = await must(program("curl"), [...proxied, "-H", "Accept: text/html", devUrl]);
+assert.match(refusal, /selfSigned.*npm start -- --insecure localhost/s);
+
 const family = descendants(node.pid);
 assert.ok(family.length >= 3, `npm start began ${family.length} processes`);
 const { code } = await node.stop();
 await until("an end to all its processes", () => family.every((pid) => !descendants(process.pid).includes(pid)));
 assert.equal(await isHealthy(), false);
+
+const again = await startNode("--", "--listen", "8081", "--insecure", "localhost", "--no-capture");
+const through = ["-q", "-sS", "-k", "--noproxy", "", "-x", "http://127.0.0.1:8081"];
+assert.equal(await must(program("curl"), [...through, devUrl]), "the development server");
+assert.match(again.output(), /explicit +127\.0\.0\.1:8081/);
+assert.doesNotMatch(again.output(), /^ +feed/m);
+await again.stop();
 await origin.process.stop();
+await dev.process.stop();
 console.log(`npm start ended with ${code}`);
