@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 import type { ApiError } from "../control/api.ts";
 import { ConfigError, NetworkError } from "../errors.ts";
 import { findNode, type Place, tokenFile } from "./place.ts";
 import { PROGRAM } from "./program.ts";
 import { endpoint } from "./render.ts";
+import { exchange } from "./transport.ts";
 
 /** The API of a running node. */
 export interface Client {
@@ -24,20 +26,22 @@ export function queryOf(values: Readonly<Record<string, string | number | undefi
 export async function openClient(file: string | undefined): Promise<Client> {
   const place = await findNode(file);
   const token = await readToken(place);
-  const host = REACHABLE[place.host] ?? place.host;
-  const base = `http://${host.includes(":") ? `[${host}]` : host}:${place.port}/api/v1`;
 
-  async function send(method: string, path: string, body?: unknown): Promise<Response> {
+  async function send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
     const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    const content = body === undefined ? {} : { body: JSON.stringify(body) };
-    if (body !== undefined) headers["content-type"] = "application/json";
-    let answer: Response;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    if (text !== undefined) {
+      headers["content-type"] = "application/json";
+      headers["content-length"] = String(Buffer.byteLength(text));
+    }
+    let answer: IncomingMessage;
     try {
-      answer = await fetch(base + path, { method, headers, redirect: "error", ...content });
+      answer = await exchange(place, { method, path: `/api/v1${path}`, headers, body: text });
     } catch (error) {
       throw unreachable(place, error);
     }
-    if (!answer.ok) throw await refusal(place, answer);
+    const { statusCode = 0 } = answer;
+    if (statusCode < 200 || statusCode > 299) throw await refusal(place, answer);
     return answer;
   }
 
@@ -45,7 +49,7 @@ export async function openClient(file: string | undefined): Promise<Client> {
     place,
     async ask(method, path, body) {
       const answer = await send(method, path, body);
-      const text = await answer.text();
+      const text = await bodyOf(answer, place);
       if (text === "") return undefined;
       try {
         return JSON.parse(text);
@@ -69,21 +73,28 @@ export async function openClient(file: string | undefined): Promise<Client> {
   };
 }
 
-async function* textOf(answer: Response, place: Place): AsyncGenerator<string> {
+async function* textOf(answer: IncomingMessage, place: Place): AsyncGenerator<string> {
   let cause: unknown;
   try {
-    yield* answer.body!.pipeThrough(new TextDecoderStream());
+    yield* answer.setEncoding("utf8");
   } catch (error) {
     cause = error;
   }
   throw new NetworkError(`The node at ${where(place)} has stopped`, "EPIPE", { cause });
 }
 
-/** Where to connect when the node listens on all addresses. */
-const REACHABLE: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+/** The whole answer. */
+async function bodyOf(answer: IncomingMessage, place: Place): Promise<string> {
+  try {
+    return (await Array.fromAsync(answer.setEncoding("utf8"))).join("");
+  } catch (cause) {
+    throw new NetworkError(`The node at ${where(place)} ended its answer early`, "ECONNRESET", { cause });
+  }
+}
 
 /** Undefined: there is no token, because no node has started with this data folder yet. */
 async function readToken(place: Place): Promise<string | undefined> {
+  if (place.token !== undefined) return place.token;
   const file = tokenFile(place);
   try {
     return (await readFile(file, "utf8")).trim();
@@ -96,31 +107,52 @@ async function readToken(place: Place): Promise<string | undefined> {
 }
 
 function unreachable(place: Place, error: unknown): NetworkError {
-  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
-  const code = cause?.code ?? "EUNKNOWN";
+  const { code = "EUNKNOWN", message } = error as NodeJS.ErrnoException;
   const start = `${PROGRAM} run${place.file === undefined ? "" : ` -c ${place.file}`}`;
-  const why = code === "ECONNREFUSED" ? `nothing listens there. Start it with: ${start}` : (cause?.message ?? code);
+  const why =
+    code === "ECONNREFUSED" ? `nothing listens there. Start it with: ${start}` : (OBSTACLES[code] ?? (message || code));
   return new NetworkError(`Cannot reach the node at ${where(place)}: ${why}`, code, { cause: error });
 }
 
+/** What stands in the way of TLS. */
+const OBSTACLES: Readonly<Record<string, string>> = {
+  ECONNRESET: "the connection was reset",
+  EPROTO: "no TLS is spoken there; the address must begin with http",
+  ERR_SSL_WRONG_VERSION_NUMBER: "no TLS is spoken there; the address must begin with http",
+  ...Object.fromEntries(
+    [
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    ].map((code) => [
+      code,
+      "its certificate is from a CA that is not trusted here. Name the CA's file in CLEARLINE_CA",
+    ]),
+  ),
+};
+
 /** The error for an answer that is not 2xx. 400 means that the command was typed wrongly. */
-async function refusal(place: Place, answer: Response): Promise<Error> {
-  const text = await answer.text();
-  if (answer.status === 401) {
-    const file = tokenFile(place);
-    const why = `it does not accept the token in ${file}. Give the file that the node runs with: -c FILE`;
+async function refusal(place: Place, answer: IncomingMessage): Promise<Error> {
+  const text = await bodyOf(answer, place);
+  const { statusCode: status = 0 } = answer;
+  if (status === 401) {
+    const why =
+      place.token === undefined
+        ? `it does not accept the token in ${tokenFile(place)}. Give the file that the node runs with: -c FILE`
+        : "it does not accept the token in CLEARLINE_TOKEN";
     return new NetworkError(`Cannot use the node at ${where(place)}: ${why}`, "HTTP_401");
   }
   const { error, path = "", errors } = readError(text);
   if (error === undefined) return foreign(place, answer);
-  if (answer.status !== 400) return new NetworkError(error, `HTTP_${answer.status}`);
+  if (status !== 400) return new NetworkError(error, `HTTP_${status}`);
   return new AggregateError((errors ?? [{ error, path }]).map((one) => new ConfigError(one.path, one.error)));
 }
 
 /** The answer is not one of a node. */
-function foreign(place: Place, { status }: Response, cause?: unknown): NetworkError {
+function foreign(place: Place, { statusCode }: IncomingMessage, cause?: unknown): NetworkError {
   const message = `Cannot ask the node at ${where(place)}: another program answers there`;
-  return new NetworkError(message, `HTTP_${status}`, { cause });
+  return new NetworkError(message, `HTTP_${statusCode}`, { cause });
 }
 
 function readError(text: string): Partial<ApiError> {

@@ -1,5 +1,6 @@
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { defaultDataDir, findRunningNode } from "../config/data-folder.ts";
+import { defaultDataDir, findRunningNode, type NodeAddress } from "../config/data-folder.ts";
 import { readDocument } from "../config/document.ts";
 import type { WrittenConfig } from "../config/schema.ts";
 import { ConfigError } from "../errors.ts";
@@ -12,6 +13,15 @@ export interface Place {
   /** Where the API is: as the running node says, else as the configuration says. */
   readonly host: string;
   readonly port: number;
+  /** Absent: it speaks plain HTTP. */
+  readonly tls?: {
+    /** The certificate that the node shows, in PEM, as it wrote it into its data folder. */
+    readonly certificate?: string | undefined;
+    /** The CAs that may have signed it, in PEM. Absent: those of the system. */
+    readonly authorities?: readonly string[] | undefined;
+  };
+  /** A token that the user gave. Absent: the one in the data folder. */
+  readonly token?: string | undefined;
   readonly dataDir: string;
   /** A node runs with this data folder, as far as its node.json tells. */
   readonly runs: boolean;
@@ -34,7 +44,10 @@ export async function findNode(file: string | undefined): Promise<Place> {
   const running = findRunningNode(dataDir);
   return {
     file,
-    ...(running ?? (await read("console", written, file)).address),
+    ...(namedNode(process.env) ??
+      (running && reachedAt(running)) ??
+      (await configuredNode(written, file, at, dataDir))),
+    ...(process.env["CLEARLINE_TOKEN"] && { token: process.env["CLEARLINE_TOKEN"].trim() }),
     dataDir,
     runs: running !== undefined,
     givenAuthorities: {
@@ -42,6 +55,57 @@ export async function findNode(file: string | undefined): Promise<Place> {
       ...(secondary && { secondary: at(secondary.certificate) }),
     },
   };
+}
+
+type Reached = Pick<Place, "host" | "port" | "tls">;
+
+/** The node that the environment names: one of another machine, say. */
+function namedNode(env: NodeJS.ProcessEnv): Reached | undefined {
+  const { CLEARLINE_NODE: named, CLEARLINE_CA: file } = env;
+  if (!named) return undefined;
+  const url = URL.parse(named);
+  if (!url || !["http:", "https:"].includes(url.protocol) || url.pathname !== "/")
+    throw new ConfigError(
+      "CLEARLINE_NODE",
+      `CLEARLINE_NODE is "${named}", not an address such as https://10.0.0.5:8484`,
+    );
+  const isTls = url.protocol === "https:";
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(url.port || (isTls ? 443 : 80)),
+    ...(isTls && { tls: file ? { authorities: readCertificates("CLEARLINE_CA", [file]) } : {} }),
+  };
+}
+
+function reachedAt({ host, port, certificate }: NodeAddress): Reached {
+  return { host, port, ...(certificate !== undefined && { tls: { certificate } }) };
+}
+
+/** No node says where it is: it does not run, or could not write it. */
+async function configuredNode(
+  written: Record<string, unknown>,
+  file: string | undefined,
+  at: (name: string) => string,
+  dataDir: string,
+): Promise<Reached> {
+  const { address, tls } = await read("console", written, file);
+  if (!tls) return address;
+  const made = ["ecdsa", "rsa"]
+    .map((type) => join(dataDir, "ca", `primary-${type}.pem`))
+    .filter((name) => existsSync(name));
+  const authorities = tls.certificate === undefined ? made : [at(tls.certificate)];
+  return { ...address, tls: { authorities: readCertificates("console.tls", authorities) } };
+}
+
+function readCertificates(path: string, files: readonly string[]): string[] {
+  return files.map((file) => {
+    try {
+      return readFileSync(file, "utf8");
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new ConfigError(path, `Cannot read the certificate ${file} (${path}): ${code}`, { cause: error });
+    }
+  });
 }
 
 export function tokenFile({ dataDir }: Place): string {

@@ -1,7 +1,7 @@
 import { UNTAGGED } from "../policy/conditions.ts";
 import { REVOCATION_FAULTS } from "../policy/facts.ts";
 import { FEEDS, feedRow } from "./feed.ts";
-import { type HostPort, reaches, textOf } from "./formats.ts";
+import { type HostPort, isLoopbackHost, reaches, textOf } from "./formats.ts";
 import { LISTENERS, type ListenerConfig, listenerRow } from "./listener.ts";
 import { type ListeningPlace, listeningPlaces } from "./listening.ts";
 import type { Parts } from "./parts.ts";
@@ -27,7 +27,30 @@ export function conflictsIn(parts: Parts): Problem[] {
     ...unknownNames(feeds.entries, "rule", rulesOf, [...rules.names, ...BUILT_IN_NAMES.map((value) => ({ value }))]),
     ...faultsNotChecked(parts),
     ...sharedStoreWithoutCa(parts),
+    ...consoleInTheOpen(parts),
   ];
+}
+
+/** Whoever sees a token can use it. */
+function consoleInTheOpen({ console: api }: Parts): Problem[] {
+  if (!api) return [];
+  const { address, tls, plainHttp } = api;
+  if (tls) {
+    const [given, missing] = tls.certificate === undefined ? ["key", "certificate"] : ["certificate", "key"];
+    if ((tls.certificate === undefined) !== (tls.key === undefined))
+      return [{ path: "console.tls", says: `has ${given} but no ${missing}` }];
+    return tls.certificate !== undefined && tls.names
+      ? [
+          {
+            path: "console.tls.names",
+            says: "is for certificates that the primary CA signs; remove it, or certificate and key",
+          },
+        ]
+      : [];
+  }
+  if (plainHttp || isLoopbackHost(address.host)) return [];
+  const says = `is ${textOf(address)}, where tokens would cross the network unencrypted. Set console.tls: {}, or console.plainHttp: true behind a proxy that speaks TLS`;
+  return [{ path: "console.address", says }];
 }
 
 function repeatedNames(names: readonly Located<string>[]): Problem[] {

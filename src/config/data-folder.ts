@@ -11,21 +11,23 @@ export function defaultDataDir(): string {
  * The file node.json in the data folder: where the node that runs with this folder serves its API. The commands find the node
  * by it, also when `console.address` was changed in the configuration since the node started.
  */
-interface NodeFile extends Address {
+interface NodeFile extends NodeAddress {
   readonly pid: number;
   /** When the process started, as the kernel counts it: the pid may belong to another process by now. */
   readonly started: string;
 }
 
-interface Address {
+export interface NodeAddress {
   readonly host: string;
   readonly port: number;
+  /** The certificate that it shows, in PEM. Absent: it speaks plain HTTP. */
+  readonly certificate?: string | undefined;
 }
 
 /** Throws what the file system throws. */
-export function writeNodeFile(dataDir: string, { host, port }: Address): void {
+export function writeNodeFile(dataDir: string, { host, port, certificate }: NodeAddress): void {
   const { pid } = process;
-  const content: NodeFile = { pid, started: startOf(pid) ?? "", host, port };
+  const content: NodeFile = { pid, started: startOf(pid) ?? "", host, port, certificate };
   const written = `${nodeFile(dataDir)}.${pid}`;
   try {
     writeFileSync(written, `${JSON.stringify(content)}\n`, { mode: 0o600 });
@@ -42,17 +44,20 @@ export function removeNodeFile(dataDir: string): void {
 }
 
 /** Where the node that runs with this data folder serves its API. Undefined: none runs, or its file cannot be read. */
-export function findRunningNode(dataDir: string): Address | undefined {
+export function findRunningNode(dataDir: string): NodeAddress | undefined {
   const found = read(dataDir);
   // A node that was killed leaves its file behind.
-  return found && startOf(found.pid) === found.started ? { host: found.host, port: found.port } : undefined;
+  if (!found || startOf(found.pid) !== found.started) return undefined;
+  const { host, port, certificate } = found;
+  return { host, port, ...(certificate !== undefined && { certificate }) };
 }
 
 function read(dataDir: string): NodeFile | undefined {
   try {
-    const { pid, started, host, port } = JSON.parse(readFileSync(nodeFile(dataDir), "utf8"));
+    const { pid, started, host, port, certificate } = JSON.parse(readFileSync(nodeFile(dataDir), "utf8"));
     const usable = Number.isInteger(pid) && typeof started === "string" && typeof host === "string";
-    return usable && Number.isInteger(port) ? { pid, started, host, port } : undefined;
+    if (!usable || !Number.isInteger(port)) return undefined;
+    return { pid, started, host, port, certificate: typeof certificate === "string" ? certificate : undefined };
   } catch {
     return undefined;
   }

@@ -15,7 +15,7 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
       names.flatMap((name) => (group[name] === undefined ? [] : [[name, at(String(group[name]))]])),
     ),
   });
-  const { policy, trust, signing, keys, keyStore, listeners, tools, feeds, dataDir, resumption } = written;
+  const { console, policy, trust, signing, keys, keyStore, listeners, tools, feeds, dataDir, resumption } = written;
   const pair = ["certificate", "key", "passphraseFile"] as const;
   const secret = ["passphraseFile", "keyFile"] as const;
   return {
@@ -27,6 +27,7 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
       lists: { bypass: policy.lists.bypass.map(at), decrypt: policy.lists.decrypt.map(at) },
       ...(policy.page && { page: files(policy.page, ["template"]) }),
     },
+    console: { ...console, ...(console.tls && { tls: files(console.tls, pair) }) },
     signing: {
       ...signing,
       ...(signing.primary && { primary: files(signing.primary, pair) }),

@@ -7,6 +7,8 @@ export interface KeyMaterial {
   readonly keys: readonly InboundKey[];
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
+  /** The API's own certificate. Absent: it has none, or the primary CA signs it. */
+  readonly consoleTls?: KeyPair;
   readonly keyStore: { readonly current?: StoreSecret; readonly former?: StoreSecret };
 }
 
@@ -34,7 +36,9 @@ interface StoreSecret {
 
 /** Takes the files that could be read, whatever mistakes there are elsewhere in the configuration. */
 export function keyMaterial(root: unknown, files: ReferencedFiles): KeyMaterial {
+  const consoleTls = keyPair(["console", "tls"], files);
   return {
+    ...(consoleTls && { consoleTls }),
     keys: inboundKeys(root, files),
     trustFiles: trustFilesOf(root, files),
     signing: signingOf(files),

@@ -316,6 +316,33 @@ policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: dr
     'listeners: [{ name: a, mode: explicit, address: "127.0.0.1:8484" }]',
     ["listeners[0].address is 127.0.0.1:8484, where the console already listens"],
   ],
+  ...["0.0.0.0:8484", "[::]:8484", "10.0.0.5:8484", "node.example:8484"].map((address): [string, string, string[]] => {
+    const says = "where tokens would cross the network unencrypted. Set console.tls: {}, or console.plainHttp: true";
+    const expected = `console.address is ${address}, ${says} behind a proxy that speaks TLS`;
+    return [`an API in plain HTTP at ${address}`, `${PROXY}console: { address: "${address}" }`, [expected]];
+  }),
+  [
+    "an API with half a certificate",
+    `${PROXY}console: { tls: { certificate: /etc/hostname } }`,
+    ["console.tls has certificate but no key"],
+  ],
+  [
+    "an API with a certificate and names for another one",
+    `${PROXY}console: { tls: { certificate: a.pem, key: a.key, names: [a.example] } }`,
+    [
+      'console.tls.certificate is "a.pem", but a.pem does not exist',
+      'console.tls.key is "a.key", but a.key does not exist',
+      "console.tls.names is for certificates that the primary CA signs; remove it, or certificate and key",
+    ],
+  ],
+  [
+    "an API with names that are none",
+    `${PROXY}console: { tls: { names: ["*.a.example", "a b"] } }`,
+    [
+      'console.tls.names[0] is "*.a.example", neither a host name nor an address',
+      'console.tls.names[1] is "a b", neither a host name nor an address',
+    ],
+  ],
   [
     "a listener that forwards to itself",
     'listeners: [{ name: a, mode: forward, address: "0.0.0.0:1", server: "localhost:1" }]',

@@ -78,7 +78,7 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
     return Array.isArray(value) ? value.map((_, index) => [...list, index]) : [];
   };
   const stores = [["keyStore"], ["keyStore", "former"]];
-  const pairs = [["signing", "primary"], ["signing", "secondary"], ...each(["keys"])];
+  const pairs = [["console", "tls"], ["signing", "primary"], ["signing", "secondary"], ...each(["keys"])];
   return [
     ...each(["trust", "files"]).map((keys) => ({ keys, kind: "pem" as const })),
     { keys: ["policy", "page", "template"], kind: "page" },

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import { isAddressEntry } from "../policy/address-set.ts";
 import { readHostEntry } from "../policy/host-set.ts";
@@ -18,6 +19,24 @@ const authority = z.strictObject({
   certificate: file.describe("PEM: the CA's certificate, then the chain to its root."),
   key: file.describe("PEM: the CA's private key."),
   passphraseFile: file.optional().describe("A file whose first line is the passphrase of the encrypted key."),
+});
+
+const CONSOLE_TLS = z.strictObject({
+  certificate: file.optional().describe("PEM: the certificate, then its chain. Absent: the primary CA signs one."),
+  key: file.optional().describe("PEM: its private key."),
+  passphraseFile: file.optional().describe("A file whose first line is the passphrase of the encrypted key."),
+  names: z
+    .array(
+      z.string().refine((name) => isIP(name) !== 0 || (readHostEntry(name) && !name.startsWith("*")), {
+        error: "neither a host name nor an address",
+      }),
+    )
+    .min(1)
+    .max(100)
+    .optional()
+    .describe(
+      "The names and addresses in the certificate that the primary CA signs. Absent: `address`, this machine's name, and loopback.",
+    ),
 });
 
 const signing = z.strictObject({
@@ -149,6 +168,11 @@ export const CONFIG = z.strictObject({
   console: z
     .strictObject({
       address: hostPort().prefault("127.0.0.1:8484").describe("Where the API and the web console listen."),
+      tls: CONSOLE_TLS.optional().describe("Serve HTTPS. `{}`: with a certificate that the primary CA signs."),
+      plainHttp: z
+        .boolean()
+        .default(false)
+        .describe("Serve plain HTTP although the address is not loopback, as behind a proxy that speaks TLS."),
     })
     .prefault({}),
   trust: z

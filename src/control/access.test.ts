@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { type RequestOptions, request } from "node:https";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, before, describe, test } from "node:test";
+import { make } from "../pki/x509/test-chain.ts";
 import type { ApiError, AuditList, ShownToken, TokenInfo } from "./api.ts";
 import { ANYONE, OWNER } from "./caller.ts";
-import { startControl } from "./server.ts";
+import { type Control, startControl } from "./server.ts";
 import { createTestOperations, QUIET } from "./test-operations.ts";
 import { openTokens } from "./tokens.ts";
 import { Tries } from "./tries.ts";
@@ -214,4 +218,55 @@ test("Hostile Authorization headers and bodies get an answer, and nothing else h
       `${method} ${type}`,
     );
   }
+});
+
+describe("Over TLS", () => {
+  const own = createTestOperations();
+  let secure: Control;
+  const identity = async () => {
+    const { pem, keyPem } = await make({ names: [["dns", "node.example"]] });
+    return { certificatePem: pem, keyPem };
+  };
+
+  before(async () => {
+    secure = await startControl(own, { host: "127.0.0.1", port: 0, tokenFile, log, certificate: await identity() });
+  });
+  after(async () => {
+    await secure.close();
+    own.history.close();
+  });
+
+  const ask = (options: RequestOptions = {}) =>
+    new Promise<string>((resolve, reject) => {
+      const headers = { authorization: `Bearer ${owner}` };
+      const target = {
+        host: "127.0.0.1",
+        port: secure.address.port,
+        path: "/api/v1/caches",
+        headers,
+        agent: false,
+      } as const;
+      const wanted = { ...target, ca: secure.address.certificate, servername: "node.example", ...options };
+      request(wanted, async (answer) => resolve((await Array.fromAsync(answer.setEncoding("utf8"))).join("")))
+        .on("error", reject)
+        .end();
+    });
+
+  test("the API answers those who verify its certificate, and a changed one is shown at once", async () => {
+    assert.match(await ask(), /"mint"/);
+    await assert.rejects(ask({ servername: "other.example" }), { code: "ERR_TLS_CERT_ALTNAME_INVALID" });
+    const before = secure.address.certificate;
+    secure.changeCertificate(await identity());
+    assert.match(await ask(), /"mint"/);
+    await assert.rejects(ask({ ca: before }), /certificate/);
+  });
+
+  test("plain HTTP, TLS 1.1 and half handshakes get nothing, and keep nobody out", async () => {
+    await assert.rejects(fetch(`http://127.0.0.1:${secure.address.port}/api/v1/health`));
+    await assert.rejects(ask({ maxVersion: "TLSv1.1", minVersion: "TLSv1" }));
+    const half = Array.from({ length: 300 }, () => connect(secure.address.port, "127.0.0.1").on("error", () => {}));
+    await Promise.all(half.map((socket) => once(socket, "connect")));
+    assert.match(await ask(), /"mint"/);
+    for (const socket of half) socket.destroy();
+  });
 });

@@ -22,12 +22,12 @@ export interface Connections {
  */
 export function boundConnections(server: Server, { all, perPeer }: ConnectionLimits): Connections {
   /** Unproven connections by peer, the oldest first. */
-  const peers = new Map<string, Set<Socket>>();
+  const peers = new Map<string, Map<string, Socket>>();
   let count = 0;
 
-  function forget(peer: string, socket: Socket): void {
+  function forget(peer: string, name: string): void {
     const sockets = peers.get(peer);
-    if (!sockets?.delete(socket)) return;
+    if (!sockets?.delete(name)) return;
     count -= 1;
     if (sockets.size === 0) peers.delete(peer);
   }
@@ -35,8 +35,9 @@ export function boundConnections(server: Server, { all, perPeer }: ConnectionLim
   function evictFrom(peer: string): void {
     const [oldest] = peers.get(peer) ?? [];
     if (!oldest) return;
-    forget(peer, oldest);
-    oldest.destroy();
+    const [name, socket] = oldest;
+    forget(peer, name);
+    socket.destroy();
   }
 
   function largest(): string {
@@ -51,15 +52,21 @@ export function boundConnections(server: Server, { all, perPeer }: ConnectionLim
     const peer = peerOf(remoteAddress);
     if (peer !== LOOPBACK && (peers.get(peer)?.size ?? 0) >= perPeer) evictFrom(peer);
     if (count >= all) evictFrom(largest());
-    peers.set(peer, (peers.get(peer) ?? new Set()).add(socket));
+    const name = nameOf(socket);
+    peers.set(peer, (peers.get(peer) ?? new Map()).set(name, socket));
     count += 1;
-    socket.once("close", () => forget(peer, socket));
+    socket.once("close", () => forget(peer, name));
   });
   return {
     prove(socket) {
-      if (socket.remoteAddress !== undefined) forget(peerOf(socket.remoteAddress), socket);
+      if (socket.remoteAddress !== undefined) forget(peerOf(socket.remoteAddress), nameOf(socket));
     },
   };
+}
+
+/** With TLS, a request has another socket than the connection that its bytes come by. */
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 export const LOOPBACK = "loopback";

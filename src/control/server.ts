@@ -15,6 +15,7 @@ import { auditRequests } from "./audit-hooks.ts";
 import { openToken } from "./auth.ts";
 import { boundConnections, type ConnectionLimits } from "./connections.ts";
 import { guard } from "./guard.ts";
+import { type Certificate, changeCertificate, createHttpServer } from "./http-server.ts";
 import { OpenAnswers } from "./open-answers.ts";
 import type { Operations } from "./operations.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
@@ -38,12 +39,17 @@ export interface ControlOptions {
   readonly port: number;
   /** The owner's token, made when absent. The other tokens are beside it. */
   readonly tokenFile: string;
+  /** Absent: plain HTTP. */
+  readonly certificate?: Certificate | undefined;
   readonly connections?: ConnectionLimits;
   readonly log: { warn(message: string): void; error(message: string): void };
 }
 
 export interface Control {
-  readonly address: { readonly host: string; readonly port: number };
+  /** With the certificate that it shows, in PEM, unless it speaks plain HTTP. */
+  readonly address: { readonly host: string; readonly port: number; readonly certificate?: string | undefined };
+  /** New connections get this one. Only where there was one at the start. */
+  changeCertificate(certificate: Certificate): void;
   close(): Promise<void>;
 }
 
@@ -61,9 +67,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   const tokens = await openTokens(join(dirname(tokenFile), "tokens.json"), await openToken(tokenFile, notice), notice);
   const app: ControlApp = Fastify({
     bodyLimit: 1024 * 1024,
-    requestTimeout: 30_000,
-    // A request's head comes at once, or not at all.
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 5_000 },
+    serverFactory: (handler) => createHttpServer(options.certificate, handler),
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 256 },
   }).withTypeProvider<ZodTypeProvider>();
@@ -96,7 +100,17 @@ export async function startControl(operations: Operations, options: ControlOptio
   addMetricsRoute(app, operations);
   await listen(app, options);
   const { port } = app.server.address() as AddressInfo;
-  return { address: { host: options.host, port }, close: () => app.close() };
+  let { certificate } = options;
+  return {
+    get address() {
+      return { host: options.host, port, certificate: certificate?.certificatePem };
+    },
+    changeCertificate(changed) {
+      certificate = changed;
+      changeCertificate(app.server, changed);
+    },
+    close: () => app.close(),
+  };
 }
 
 /** What is wrong with a request is worded as what is wrong with the configuration. */

@@ -1,5 +1,6 @@
 import { ConfigError } from "../errors.ts";
 import { checkAuthorities, type GivenAuthorities } from "./issue/authority.ts";
+import type { InboundKey } from "./keys/inbound-key.ts";
 import { checkKeys, type KeySource, readKey } from "./keys/key-source.ts";
 import { checkSecrets, type StoreSecrets } from "./keys/vault.ts";
 import { readTrust } from "./verify/trust.ts";
@@ -9,12 +10,14 @@ export interface GivenPki {
   readonly keys: readonly KeySource[];
   readonly signing: GivenAuthorities;
   readonly keyStore: StoreSecrets;
+  /** The API's own certificate. */
+  readonly consoleTls?: PemSource;
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
 }
 
 /** Every error in the certificates, keys and secrets of a configuration. `now` in ms since the epoch. */
 export function checkPki(
-  { keys, signing, trustFiles, keyStore }: GivenPki,
+  { keys, signing, trustFiles, keyStore, consoleTls }: GivenPki,
   now: number,
   read: typeof readKey = readKey,
 ): ConfigError[] {
@@ -22,8 +25,17 @@ export function checkPki(
     ...checkKeys(keys, read),
     ...checkAuthorities(signing, now),
     ...checkSecrets(keyStore),
+    ...(consoleTls ? errorOf(() => readConsoleKey(consoleTls)) : []),
     ...trustFiles.flatMap((file) => errorOf(() => readTrust({ system: false, extra: [file] }))),
   ];
+}
+
+type PemSource = Omit<Extract<KeySource, { readonly certificatePem: string }>, "hosts">;
+
+/** The API's own certificate and key. Throws ConfigError. */
+export function readConsoleKey(source: PemSource): InboundKey {
+  // Clients check its names: here they only must not be missing.
+  return readKey({ ...source, hosts: ["console"] });
 }
 
 function errorOf(read: () => unknown): ConfigError[] {

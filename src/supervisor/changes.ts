@@ -36,6 +36,7 @@ const section =
 const AT_ONCE: readonly Part[] = [
   ...(["listeners", "tools", "feeds", "timeouts", "limits"] as const).map((name) => [name, section(name)] as const),
   ["resumption", ({ loaded }) => splitResumption(loaded.config.resumption).atOnce],
+  ["API's certificate", ({ loaded }) => loaded.consoleTls],
   ["warning before an inbound key's certificate ends", ({ loaded }) => loaded.config.keyStore.warnBefore],
 ];
 

@@ -22,7 +22,16 @@ import { gatherStatistics } from "./statistics.ts";
  */
 export function createOperations(
   state: NodeState,
-  { reload, reloadKeys }: { readonly reload: Operations["reload"]; readonly reloadKeys: () => Promise<unknown> },
+  {
+    reload,
+    reloadKeys,
+    renewed,
+  }: {
+    readonly reload: Operations["reload"];
+    readonly reloadKeys: () => Promise<unknown>;
+    /** The CAs have changed. */
+    readonly renewed: () => Promise<unknown>;
+  },
 ): Operations {
   return {
     version: manifest.version,
@@ -42,7 +51,11 @@ export function createOperations(
       const listed = state.authorities.list().some((one) => one.role === role && one.keyType === keyType);
       return listed ? state.authorities.find(role, keyType).certificatePem : undefined;
     },
-    renewAuthority: (role) => renewAuthority(state, role),
+    async renewAuthority(role) {
+      const authorities = await renewAuthority(state, role);
+      await renewed();
+      return authorities;
+    },
     ...createKeyOperations(state, reloadKeys),
     ...createBypassOperations(state),
     caches: async () => listCaches(state),

@@ -1,11 +1,9 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { removeNodeFile } from "../config/data-folder.ts";
 import type { Flags } from "../config/embedded-default.ts";
 import { type Loaded, loadConfig, withPlaces } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { SIGNAL } from "../control/caller.ts";
-import { type Control, startControl } from "../control/server.ts";
+import type { Control } from "../control/server.ts";
 import { Loop } from "../engine/loop.ts";
 import { ConfigError } from "../errors.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
@@ -22,17 +20,16 @@ import { createKeyReader } from "../pki/keys/key-source.ts";
 import { removeDrafts } from "../pki/keys/secret-file.ts";
 import { createVault } from "../pki/keys/vault.ts";
 import { logWarnings, prepareConfig } from "./active-config.ts";
-import { announce, announceAddress } from "./announce.ts";
+import { announce } from "./announce.ts";
 import { BypassKeeper } from "./bypasses.ts";
-import { connectionLimits, warnOfCapacity } from "./capacity.ts";
+import { warnOfCapacity } from "./capacity.ts";
 import { makeFolders } from "./data-folder.ts";
 import { makeMeetingPlace, prepareFeeds } from "./feed-folders.ts";
 import { createState } from "./first-state.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
 import { openListFiles } from "./list-files.ts";
 import { lockDataDir } from "./lock.ts";
-import { createOperations } from "./operations.ts";
-import { createKeysReload, reload } from "./reload.ts";
+import { openControl } from "./open-control.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { reportUnseen } from "./unseen.ts";
@@ -139,7 +136,7 @@ async function startNode(
   await state.standing.remember();
   await openStatus(state, teardown);
   await startWorkers(state, teardown);
-  const control = await openControl(state, teardown);
+  const control = await openControl(state, teardown.steps);
   return { state, control };
 }
 
@@ -197,34 +194,6 @@ async function openStatus({ active, authorities }: NodeState, { steps }: Teardow
   steps.push(() => server.close());
 }
 
-/** Opens the API, tells the commands where it listens, and reloads on SIGHUP. */
-async function openControl(state: NodeState, { steps }: Teardown): Promise<Control> {
-  const { console, dataDir } = state.active.loaded.config;
-  const operations = createOperations(state, { reload: () => reload(state), reloadKeys: createKeysReload(state) });
-  const { host, port } = console.address;
-  const tokenFile = join(dataDir, "token");
-  const connections = connectionLimits(state.resources);
-  const control = await startControl(operations, { host, port, tokenFile, connections, log });
-  steps.push(() => control.close());
-  announceAddress(dataDir, control);
-  steps.push(() => removeNodeFile(dataDir));
-  const onHangUp = () => {
-    const step = { caller: SIGNAL, address: null, action: "reload", subject: null } as const;
-    state.audit
-      .during(
-        step,
-        () => reload(state),
-        ({ changes }) => changes.join("; "),
-      )
-      .catch((error) =>
-        log.error({ errors: messagesOf(error) }, "Cannot reload; the node keeps the old configuration"),
-      );
-  };
-  process.on("SIGHUP", onHangUp);
-  steps.push(() => process.off("SIGHUP", onHangUp));
-  return control;
-}
-
 function warn(problems: readonly string[]): void {
   for (const problem of problems) log.warn(problem);
 }
@@ -232,9 +201,4 @@ function warn(problems: readonly string[]): void {
 /** Whether an inline listener's rules and routes stay after a stop, for the next start to take over. */
 function keepsListeners({ config }: Loaded): boolean {
   return config.listeners.some((listener) => listener.mode === "inline" && listener.stop === "keep");
-}
-
-function messagesOf(error: unknown): string[] {
-  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
-  return errors.map((one) => (one instanceof Error ? one.message : String(one)));
 }
