@@ -39,6 +39,8 @@ export const AUDITED_ACTIONS = [
   "keys add",
   "keys generate",
   "keys remove",
+  "log in",
+  "log out",
   "reload",
   "token add",
   "token remove",

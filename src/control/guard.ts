@@ -8,12 +8,14 @@ import { noteRefusal } from "./audit-hooks.ts";
 import { bearerOf, isLocalHost } from "./auth.ts";
 import { ANYONE, type Caller, hasRole } from "./caller.ts";
 import { type Connections, LOOPBACK, peerOf } from "./connections.ts";
+import { hasCsrf, type Logins } from "./logins.ts";
 import type { OpenAnswers } from "./open-answers.ts";
 import type { Tokens } from "./tokens.ts";
 import { Tries, type TryLimits } from "./tries.ts";
 
 interface Guard {
   readonly tokens: Tokens;
+  readonly logins: Logins;
   readonly answers: OpenAnswers;
   /** The API listens on loopback. */
   readonly loopback: boolean;
@@ -27,9 +29,10 @@ const TRIES: TryLimits = { tries: 20, within: 60_000 };
 const EXPIRY_EVERY = 5_000;
 
 /** Every request passes here first, whatever it asks for. */
-export function guard(app: ControlApp, { tokens, answers, loopback, connections, audit, log }: Guard): void {
+export function guard(app: ControlApp, { tokens, logins, answers, loopback, connections, audit, log }: Guard): void {
   const tries = new Tries(TRIES);
   app.decorateRequest("caller");
+  app.decorateRequest("login");
   // A route that somebody adds and forgets to protect ends the start.
   app.addHook("onRoute", ({ url, config }) => {
     if (!config?.open && !config?.role && !isDocumentation(url)) throw new InvariantError(`${url} names no role`);
@@ -42,7 +45,7 @@ export function guard(app: ControlApp, { tokens, answers, loopback, connections,
   /** Who asks, or why nobody is to know. */
   function identify(request: FastifyRequest): Caller | Refusal {
     const token = bearerOf(request.headers.authorization);
-    if (token === undefined) return NO_TOKEN;
+    if (token === undefined) return callerOf(request);
     const peer = peerOf(request.socket.remoteAddress ?? "::");
     const now = performance.now();
     // All users of this machine are one peer: a right token among them is good at any time.
@@ -52,6 +55,15 @@ export function guard(app: ControlApp, { tokens, answers, loopback, connections,
     const waits = tries.waits(peer, now);
     if (waits > 0) return { ...TOO_MANY, retryAfter: Math.ceil(waits / 1000) };
     return found === "expired" ? EXPIRED : WRONG_TOKEN;
+  }
+
+  /** Of a browser that is logged in. What it changes must come from a page of this node's. */
+  function callerOf(request: FastifyRequest): Caller | Refusal {
+    const login = logins.find(request.headers.cookie);
+    if (!login) return NO_TOKEN;
+    if (!READING.includes(request.method) && !hasCsrf(login, request.headers[CSRF_HEADER])) return NO_CSRF;
+    request.login = login;
+    return login.caller;
   }
 
   app.addHook("onRequest", async (request, reply) => {
@@ -75,9 +87,13 @@ export function guard(app: ControlApp, { tokens, answers, loopback, connections,
   });
 }
 
+/** Carries `csrf` of the log-in. */
+const CSRF_HEADER = "x-csrf-token";
+const READING: readonly string[] = ["GET", "HEAD"];
+
 /** Why no caller is known. */
 interface Refusal {
-  readonly status: 401 | 429;
+  readonly status: 401 | 403 | 429;
   readonly error: string;
   /** In seconds. */
   readonly retryAfter?: number;
@@ -86,6 +102,10 @@ interface Refusal {
 const NO_TOKEN: Refusal = {
   status: 401,
   error: "The request needs a token, such as the one in the node's data folder: Authorization: Bearer TOKEN",
+};
+const NO_CSRF: Refusal = {
+  status: 403,
+  error: `A browser that is logged in must send the header ${CSRF_HEADER} with what it got from /api/v1/login`,
 };
 const WRONG_TOKEN: Refusal = { status: 401, error: "The token is not one of this node's, or was removed" };
 const EXPIRED: Refusal = { status: 401, error: "The token has expired. Ask an administrator for another one" };

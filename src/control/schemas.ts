@@ -242,6 +242,18 @@ export const newToken = z.strictObject({
 
 export const shownToken = token.extend({ token: z.string().describe("the token itself, which is shown only here") });
 
+export const loginState = z.object({
+  name: z.string().describe("the name of the token"),
+  role: z.enum(CALLER_ROLES),
+  csrf: z
+    .string()
+    .nullable()
+    .describe(
+      "what a browser sends in the header x-csrf-token with what changes something; null: no browser is logged in",
+    ),
+  until: time.nullable().describe("when the log-in ends; it ends after 30 min without a request, too; null: no log-in"),
+});
+
 export const auditEntry = z.object({
   number: z
     .int()

@@ -16,15 +16,18 @@ import { openToken } from "./auth.ts";
 import { boundConnections, type ConnectionLimits } from "./connections.ts";
 import { guard } from "./guard.ts";
 import { type Certificate, changeCertificate, createHttpServer } from "./http-server.ts";
+import { Logins } from "./logins.ts";
 import { OpenAnswers } from "./open-answers.ts";
 import type { Operations } from "./operations.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
 import { addBypassRoutes } from "./routes/bypasses.ts";
 import { addCacheRoutes } from "./routes/caches.ts";
+import { addConsole } from "./routes/console.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addKeyRoutes } from "./routes/keys.ts";
+import { addLoginRoutes } from "./routes/login.ts";
 import { addMetricsRoute } from "./routes/metrics.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
@@ -42,6 +45,8 @@ export interface ControlOptions {
   /** Absent: plain HTTP. */
   readonly certificate?: Certificate | undefined;
   readonly connections?: ConnectionLimits;
+  /** The files of the console; absent: those of this installation. */
+  readonly consoleFolder?: string;
   readonly log: { warn(message: string): void; error(message: string): void };
 }
 
@@ -54,6 +59,9 @@ export interface Control {
 }
 
 const CONNECTIONS: ConnectionLimits = { all: 256, perPeer: 32 };
+
+/** Where the console is built. */
+const CONSOLE = join(import.meta.dirname, "../../console/dist");
 
 /** The API's page may load its own files and talk to this node only. */
 const DOCS_POLICY =
@@ -72,6 +80,7 @@ export async function startControl(operations: Operations, options: ControlOptio
     routerOptions: { maxParamLength: 256 },
   }).withTypeProvider<ZodTypeProvider>();
   const answers = new OpenAnswers();
+  const logins = new Logins();
   // JSON is the only thing that it reads.
   app.removeContentTypeParser("text/plain");
   const connections = boundConnections(app.server, options.connections ?? CONNECTIONS);
@@ -82,7 +91,15 @@ export async function startControl(operations: Operations, options: ControlOptio
   );
   // The types hold the answers to the schemas. To check each of 10,000 sessions again would block the node for long.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  guard(app, { tokens, answers, loopback: isLoopbackHost(options.host), connections, audit: operations.audit, log });
+  guard(app, {
+    tokens,
+    logins,
+    answers,
+    loopback: isLoopbackHost(options.host),
+    connections,
+    audit: operations.audit,
+    log,
+  });
   auditRequests(app, operations.audit);
   app.setErrorHandler((error, _, reply) => answerError(error, reply, log));
   app.setNotFoundHandler(({ method, url }, reply) => {
@@ -93,11 +110,13 @@ export async function startControl(operations: Operations, options: ControlOptio
   await describe(app, operations.version);
   const routes = (api: ControlApp, _: object, done: () => void) => {
     addRoutes(api, operations);
-    addTokenRoutes(api, tokens, answers);
+    addTokenRoutes(api, tokens, logins, answers);
+    addLoginRoutes(api, logins, tokens);
     done();
   };
   await app.register(routes, { prefix: "/api/v1" });
   addMetricsRoute(app, operations);
+  await addConsole(app, options.consoleFolder ?? CONSOLE);
   await listen(app, options);
   const { port } = app.server.address() as AddressInfo;
   let { certificate } = options;

@@ -2,11 +2,12 @@ import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { NewToken } from "../api.ts";
 import type { ControlApp } from "../app.ts";
+import type { Logins } from "../logins.ts";
 import type { OpenAnswers } from "../open-answers.ts";
 import { failure, newToken, shownToken, token } from "../schemas.ts";
 import type { Tokens } from "../tokens.ts";
 
-export function addTokenRoutes(app: ControlApp, tokens: Tokens, answers: OpenAnswers): void {
+export function addTokenRoutes(app: ControlApp, tokens: Tokens, logins: Logins, answers: OpenAnswers): void {
   app.get(
     "/tokens",
     {
@@ -41,6 +42,7 @@ export function addTokenRoutes(app: ControlApp, tokens: Tokens, answers: OpenAns
         const error = `Cannot remove the token ${name}: the node has no token of this name`;
         return reply.code(404).send({ error, path: "name" });
       }
+      logins.end(name);
       answers.end(name, reply.raw);
       return reply.code(204).send(null);
     },

@@ -1,0 +1,147 @@
+import type { AuditList, FleetSessions, Stats } from "../../../src/control/api.ts";
+import { may } from "../api.ts";
+import { bytes, duration, number } from "../format.ts";
+import { Answer, Empty, Facts, Panel } from "../parts/panels.tsx";
+import { Table } from "../parts/table.tsx";
+import { now, Time } from "../parts/time.tsx";
+import { useResource } from "../resource.ts";
+import { T } from "../texts.ts";
+
+export function NodePage() {
+  const stats = useResource<Stats>("/stats", 3000);
+  return (
+    <div class="page">
+      <Panel title={T.nodePage.processes} call="/stats" command="clearline stats">
+        <Answer of={stats}>{(all) => <Processes of={all} />}</Answer>
+      </Panel>
+      <Panel title={T.nodePage.listeners} call="/stats" command="clearline stats">
+        <Answer of={stats}>{(all) => <Listeners of={all} />}</Answer>
+      </Panel>
+      <Panel title={T.nodePage.limits} call="/stats" command="clearline stats">
+        <Answer of={stats}>{({ limits }) => <Limits of={limits} />}</Answer>
+      </Panel>
+      <Fleet hasStore={stats.data?.store !== undefined} />
+      {may("administrator") && <Audit />}
+    </div>
+  );
+}
+
+function Processes({ of: { workers, startedAt, version, history } }: { of: Stats }) {
+  return (
+    <>
+      <Facts
+        of={[
+          ["Version", version],
+          ["Runs", <Time key="started" at={startedAt} as="distance" />],
+          ["History", `${number(history.sessions)} sessions${history.reason ? `, stopped: ${history.reason}` : ""}`],
+        ]}
+      />
+      <Table
+        label={T.nodePage.processes}
+        rows={workers}
+        keyOf={({ id }) => String(id)}
+        columns={[
+          { name: "Worker", of: ({ id, pid }) => `${id} (process ${pid})` },
+          { name: "Sessions", of: ({ sessions }) => number(sessions), isAmount: true },
+          { name: "Memory", of: ({ memory }) => (memory === undefined ? "" : bytes(memory)), isAmount: true },
+          { name: "CPU", of: ({ cpu }) => duration(cpu * 1000), isAmount: true },
+          { name: "Runs for", of: (worker) => duration(now.value - worker.startedAt) },
+          { name: "Restarts", of: ({ restarts }) => number(restarts), isAmount: true },
+          { name: "TLS connections", of: ({ engine }) => number(engine?.connections ?? 0), isAmount: true },
+          { name: "Sockets", of: ({ engine }) => number(engine?.ends ?? 0), isAmount: true },
+        ]}
+      />
+    </>
+  );
+}
+
+function Listeners({ of: { listeners, counters } }: { of: Stats }) {
+  return (
+    <Table
+      label={T.nodePage.listeners}
+      rows={listeners}
+      keyOf={({ name }) => name}
+      columns={[
+        { name: "Listener", of: ({ name, mode }) => `${name} (${mode})` },
+        { name: "Where", of: ({ address }) => address },
+        { name: "Live", of: ({ name }) => number(counters[name]?.open ?? 0), isAmount: true },
+        { name: "Since the start", of: ({ name }) => number(counters[name]?.total ?? 0), isAmount: true },
+        { name: "Handshakes failed", of: ({ name }) => number(counters[name]?.handshakeFailures ?? 0), isAmount: true },
+      ]}
+    />
+  );
+}
+
+function Limits({ of: { sessions, bound, met } }: { of: Stats["limits"] }) {
+  return (
+    <>
+      <Facts of={[["At most", `${number(sessions)} sessions, bounded by ${bound}`]]} />
+      {met.length > 0 && (
+        <Table
+          label={T.nodePage.limits}
+          rows={met}
+          keyOf={({ limit }) => limit}
+          columns={[
+            { name: "Limit", of: ({ limit }) => limit },
+            { name: "Refused", of: ({ refused }) => number(refused), isAmount: true },
+            { name: "Evicted", of: ({ evicted }) => number(evicted), isAmount: true },
+          ]}
+        />
+      )}
+    </>
+  );
+}
+
+function Fleet({ hasStore }: { hasStore: boolean }) {
+  const fleet = useResource<FleetSessions>(hasStore ? "/fleet/sessions?limit=1&live=true" : undefined, 10_000);
+  return (
+    <Panel title={T.nodePage.fleet} call="/fleet/sessions" command="clearline sessions --fleet">
+      {hasStore ? (
+        <Answer of={fleet}>
+          {({ nodes }) => (
+            <Table
+              label={T.nodePage.fleet}
+              rows={nodes}
+              keyOf={({ name }) => name}
+              columns={[
+                { name: "Node", of: ({ name }) => name },
+                { name: "Runs", of: ({ since }) => <Time at={since} as="distance" /> },
+                { name: "Answers", of: ({ answered }) => (answered ? T.yes : T.no) },
+              ]}
+            />
+          )}
+        </Answer>
+      ) : (
+        <Empty>{T.nodePage.noFleet}</Empty>
+      )}
+    </Panel>
+  );
+}
+
+function Audit() {
+  const audit = useResource<AuditList>("/audit?limit=50", 10_000);
+  return (
+    <Panel title={T.nodePage.audit} call="/audit" command="clearline audit">
+      <Answer of={audit}>
+        {({ entries }) =>
+          entries.length === 0 ? (
+            <Empty>{T.nodePage.noAudit}</Empty>
+          ) : (
+            <Table
+              label={T.nodePage.audit}
+              rows={entries}
+              keyOf={(entry) => String(entry.number)}
+              columns={[
+                { name: "When", of: ({ time }) => <Time at={time} as="full" /> },
+                { name: "Who", of: ({ who, role }) => `${who} (${role})` },
+                { name: "What", of: ({ action, subject }) => `${action}${subject ? ` ${subject}` : ""}` },
+                { name: "Outcome", of: ({ outcome, detail }) => `${outcome}${detail ? `: ${detail}` : ""}` },
+                { name: "From", of: ({ address }) => address ?? "a signal" },
+              ]}
+            />
+          )
+        }
+      </Answer>
+    </Panel>
+  );
+}

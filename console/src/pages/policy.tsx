@@ -1,0 +1,184 @@
+import { useSignal } from "@preact/signals";
+import type { Explanation, PolicyEntry, Reloaded, SuggestionInfo } from "../../../src/control/api.ts";
+import { ask, may, query, RequestFailure } from "../api.ts";
+import { number } from "../format.ts";
+import { Answer, Empty, Failure, Panel } from "../parts/panels.tsx";
+import { Table } from "../parts/table.tsx";
+import { Time } from "../parts/time.tsx";
+import { useResource } from "../resource.ts";
+import { parameters, put } from "../router.ts";
+import { T } from "../texts.ts";
+
+export function PolicyPage() {
+  const order = useResource<{ order: readonly PolicyEntry[] }>("/policy", 10_000);
+  const suggestions = useResource<readonly SuggestionInfo[]>("/suggestions", 10_000);
+  return (
+    <div class="page">
+      <DryRun />
+      <Panel
+        title={T.policy.order}
+        hint={T.policy.orderHint}
+        call="/policy"
+        command="clearline explain --host example.com"
+        aside={<Reload onDone={order.again} />}
+      >
+        <Answer of={order}>{(all) => <Order of={all.order} />}</Answer>
+      </Panel>
+      <Panel title={T.policy.suggestions} call="/suggestions" command="clearline suggestions">
+        <Answer of={suggestions}>
+          {(all) => (all.length === 0 ? <Empty>{T.policy.noSuggestions}</Empty> : <Suggestions of={all} />)}
+        </Answer>
+      </Panel>
+    </div>
+  );
+}
+
+function Order({ of }: { of: readonly PolicyEntry[] }) {
+  return (
+    <Table
+      label={T.policy.order}
+      rows={of}
+      keyOf={(_, index) => String(index)}
+      columns={[
+        { name: "Phase", of: ({ phase }) => phase },
+        { name: "Group", of: ({ group }) => group },
+        { name: "Entry", of: ({ name }) => name },
+        { name: "Action", of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
+      ]}
+    />
+  );
+}
+
+function Suggestions({ of }: { of: readonly SuggestionInfo[] }) {
+  return (
+    <Table
+      label={T.policy.suggestions}
+      rows={of}
+      keyOf={({ client, host, port }) => `${client} ${host} ${port}`}
+      columns={[
+        { name: "Host", of: ({ host, port }) => `${host}:${port}` },
+        { name: "Client", of: ({ client }) => client },
+        { name: "Refusals", of: ({ refusals }) => number(refusals), isAmount: true },
+        { name: "How", of: ({ how }) => Object.keys(how).join(", ") },
+        { name: "Last", of: ({ last }) => <Time at={last} as="distance" /> },
+        { name: "What to do", of: ({ remedy }) => remedy },
+      ]}
+    />
+  );
+}
+
+function Reload({ onDone }: { onDone: () => void }) {
+  const said = useSignal<string | undefined>(undefined);
+  const failure = useSignal<RequestFailure | undefined>(undefined);
+  const reload = async () => {
+    try {
+      const { changes } = await ask<Reloaded>("/reload", { method: "POST" });
+      said.value = changes.length === 0 ? T.policy.nothingChanged : changes.join(" ");
+      failure.value = undefined;
+      onDone();
+    } catch (error) {
+      failure.value = error instanceof RequestFailure ? error : new RequestFailure(0, { error: String(error) });
+    }
+  };
+  return (
+    <span class="aside">
+      <button
+        type="button"
+        class="small"
+        disabled={!may("operator")}
+        title={may("operator") ? T.policy.reloadHint : T.noRight("operator")}
+        onClick={() => void reload()}
+      >
+        {T.policy.reload}
+      </button>
+      <span role="status">{said.value}</span>
+      {failure.value && <Failures of={failure.value} />}
+    </span>
+  );
+}
+
+/** All that is wrong with a configuration, each at its place. */
+export function Failures({ of }: { of: RequestFailure }) {
+  if (of.details.length === 0) return <Failure message={of.message} />;
+  return (
+    <ul class="failure" role="alert">
+      {of.details.map(({ error, line, column }) => (
+        <li key={error}>{line === undefined ? error : `Line ${line}, column ${column}: ${error}`}</li>
+      ))}
+    </ul>
+  );
+}
+
+const ASKED = [
+  ["host", "Host", "www.example.com"],
+  ["client", "Client", "10.0.0.5"],
+  ["server", "Server", "192.0.2.7:443"],
+  ["listener", "Listener", "proxy"],
+  ["alpn", "ALPN", "h2,http/1.1"],
+] as const;
+
+function DryRun() {
+  const asked = Object.fromEntries(ASKED.map(([name]) => [name, parameters.value.get(name) ?? ""]));
+  const isAsked = Object.values(asked).some((value) => value !== "");
+  const where = isAsked ? `/explain${query(asked)}` : undefined;
+  const answer = useResource<Explanation>(where);
+  return (
+    <Panel
+      title={T.policy.dryRun}
+      hint={T.policy.dryRunHint}
+      call={where ?? "/explain?host=example.com"}
+      command={`clearline explain ${
+        ASKED.filter(([name]) => asked[name])
+          .map(([name]) => `--${name} ${asked[name]}`)
+          .join(" ") || "--host example.com"
+      }`}
+    >
+      <form class="inline" onSubmit={(event) => event.preventDefault()}>
+        {ASKED.map(([name, label, example]) => (
+          <label key={name}>
+            {label}
+            <input
+              value={asked[name]}
+              placeholder={example}
+              spellcheck={false}
+              autocomplete="off"
+              onChange={({ currentTarget }) => put({ [name]: currentTarget.value.trim() })}
+            />
+          </label>
+        ))}
+        <button type="submit" class="main">
+          {T.policy.ask}
+        </button>
+      </form>
+      {isAsked && <Answer of={answer}>{(all) => <Explained of={all} />}</Answer>}
+    </Panel>
+  );
+}
+
+/** What decided, what was looked at before it, and what the answer depends on. */
+export function Explained({ of: { verdict, entries, assumed, otherwise } }: { of: Explanation }) {
+  return (
+    <div class="explained">
+      <p class="decision">
+        <span class={`verdict ${verdict.action}`}>{verdict.action}</span> by <b>{verdict.rule}</b> in the{" "}
+        {verdict.phase} phase: {verdict.reason}
+      </p>
+      <ol class="steps">
+        {entries.map(({ phase, group, name, action, truth }, index) => (
+          <li key={index} class={`truth-${truth}`}>
+            <span class="phase">{phase}</span> {group}: <b>{name}</b>
+            <span class={`verdict ${action}`}>{action}</span>
+            <i>{truth === true ? "applies" : truth === false ? "does not apply" : "depends on what was not given"}</i>
+          </li>
+        ))}
+      </ol>
+      {[...assumed, ...otherwise].length > 0 && (
+        <ul class="notes">
+          {[...assumed, ...otherwise].map((sentence) => (
+            <li key={sentence}>{sentence}</li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
