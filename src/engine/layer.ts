@@ -76,8 +76,16 @@ export interface Agreed {
   readonly resumed: boolean;
 }
 
+/** What a server's end had told the client when the handshake failed. */
+export interface Told extends Agreed {
+  /** The server's Finished, which may have been all that this client waited for. */
+  readonly finished: boolean;
+}
+
 export interface Layer extends Wire {
   handshake(): HandshakeStep;
+  /** Of a server's end: what it has chosen; undefined: it has sent no ServerHello. */
+  told(): Told | undefined;
   /** Valid once the handshake is up. */
   agreed(): Agreed;
   /** What `read` meant by BROKEN or RESET. */

@@ -16,6 +16,7 @@ import {
   type LayerFailure,
   NOTHING_NOW,
   RESET,
+  type Told,
   TRUNCATED,
   type Wire,
 } from "./layer.ts";
@@ -97,6 +98,9 @@ const STOP_READING = 2;
  */
 const MOST_LATE_STEPS = { modern: 250, older: 20 } as const;
 
+/** A record with an alert alone, in bytes: a ServerHello is longer. */
+const ALERT_RECORD = 7;
+
 const HANDSHAKE = 0;
 const READ = 1;
 const WRITE = 2;
@@ -163,6 +167,8 @@ export class OpensslLayer implements Layer, Writing, Listener {
   /** What a callback refused, which OpenSSL's error does not say. */
   #refusal: Pick<LayerFailure, "alert" | "detail"> | undefined;
   #isBroken = false;
+  /** Bytes that were sent, up to a number that says enough. */
+  #sent = 0;
   #isUp = false;
   /** A call into OpenSSL is under way. */
   #isActing = false;
@@ -341,18 +347,30 @@ export class OpensslLayer implements Layer, Writing, Listener {
   }
 
   agreed(): Agreed {
-    const own = this.#live();
+    return this.#agreed(ssl.get_current_cipher(this.#live()));
+  }
+
+  #agreed(suite: number): Agreed {
+    const own = this.#ssl;
     const version = ssl.version(own);
     const resumed = ssl.session_reused(own) === 1;
-    // An abbreviated handshake below TLS 1.3 exchanges no keys; OpenSSL still names the group of the full one.
-    const exchanged = !resumed || version > 0x0303;
+    // An abbreviated handshake below TLS 1.3 exchanges no keys; OpenSSL still names the group of the full one. It crashes without a
+    // session, which there is not yet after a HelloRetryRequest.
+    const exchanged = (!resumed || version > 0x0303) && ssl.get_session(own) !== 0;
     return {
       version,
-      suite: ssl.CIPHER_standard_name(ssl.get_current_cipher(own)) ?? "unknown",
+      suite: ssl.CIPHER_standard_name(suite) ?? "unknown",
       group: (exchanged ? ssl.get0_group_name(own) : null) ?? undefined,
       alpn: this.#agreedAlpn(),
       resumed,
     };
+  }
+
+  told(): Told | undefined {
+    if (this.#ssl === 0 || this.#context.role !== "server" || this.#sent <= ALERT_RECORD) return undefined;
+    const suite = ssl.get_pending_cipher(this.#ssl);
+    if (suite === 0) return undefined;
+    return { ...this.#agreed(suite), finished: ssl.get_finished(this.#ssl, word, 0) > 0 };
   }
 
   #agreedAlpn(): string | undefined {
@@ -446,11 +464,16 @@ export class OpensslLayer implements Layer, Writing, Listener {
 
   send(at: number, length: number): number {
     const inside = this.#inside;
-    if (!inside) return this.#carrier.send(at, length);
-    if (inside.below.isBroken) return -1;
-    if (!inside.below.flush()) return 0;
+    const taken = inside ? this.#sendInside(inside.below, at, length) : this.#carrier.send(at, length);
+    if (this.#sent <= ALERT_RECORD) this.#sent += Math.max(0, taken);
+    return taken;
+  }
+
+  #sendInside(below: Wire, at: number, length: number): number {
+    if (below.isBroken) return -1;
+    if (!below.flush()) return 0;
     const taken = Math.min(length, SCRATCH);
-    inside.below.write(at, taken);
+    below.write(at, taken);
     return taken;
   }
 

@@ -11,6 +11,7 @@ import {
   type LayerFailure,
   NOTHING_NOW,
   RESET,
+  type Told,
   TRUNCATED,
   type Wire,
 } from "./layer.ts";
@@ -117,6 +118,13 @@ export class Ssl3Layer implements Layer {
     if (!this.#established) throw new InvariantError("SSL 3.0 was asked what it agreed on before it had");
     const { suite, group, resumed } = this.#established;
     return { version: VERSIONS.SSLv3, suite: suite.name, group, alpn: undefined, resumed };
+  }
+
+  told(): Told | undefined {
+    const { chosen } = this.#connection;
+    if (!chosen) return undefined;
+    const { suite, group, resumed, finished } = chosen;
+    return { version: VERSIONS.SSLv3, suite: suite.name, group, alpn: undefined, resumed, finished };
   }
 
   /** Its wire goes along. */

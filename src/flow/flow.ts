@@ -1,5 +1,6 @@
 import type { Arrival } from "../capture/arrival.ts";
 import type { End } from "../engine/end.ts";
+import type { Meter } from "../engine/relay.ts";
 import type { ServerLeg } from "../legs/leg.ts";
 import type { ReceivedHello } from "../legs/stage.ts";
 import type { JudgedServer } from "../pki/verify/judge.ts";
@@ -228,6 +229,7 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   if (clientLeg.kind === "failed") {
     // A client that had left before it was shown anything has refused nothing.
     noteFailedLeg(story, "client", wasThere ? clientLeg : { ...clientLeg, cause: "network", code: "ELEFT" });
+    if (clientLeg.told) session.note({ clientLeg: { ...legRecord(clientLeg.told), unfinished: true } });
     return clientLeg.reason;
   }
   session.note({ clientLeg: legRecord(clientLeg.negotiated), presented: records[clientLeg.shown ?? 0] ?? records[0] });
@@ -259,13 +261,21 @@ async function carryPlaintext(
   server: End,
   { chain, flow, version, serverKey }: DecryptedFlow,
 ): Promise<string> {
-  const { node, conversation } = story;
+  const { node, session, conversation } = story;
   const description = `${version} ${flow.alpn ?? ""}`.trimEnd();
-  const { reason, failure } = conversation
+  const before = passed(session.meter);
+  const ending = conversation
     ? await resumeConversation(conversation)
     : await relay(story, client, chain, server, { ...flow, description });
+  const { reason, failure } = ending;
   // In TLS 1.3 a server may ask for a certificate, and refuse the client without one, after the handshake.
   if (failure?.side === "server" && failure.alert === ALERTS.certificate_required)
     node.servers.demandingCertificate.learn(serverKey);
-  return reason;
+  const isClients = (failure?.side ?? ending.first) === "client";
+  return isClients && passed(session.meter) === before ? `${reason} right after the handshake` : reason;
+}
+
+/** The bytes that have passed in both directions. */
+function passed({ fromClient, fromServer }: Meter): number {
+  return fromClient + fromServer;
 }

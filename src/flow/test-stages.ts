@@ -236,11 +236,12 @@ class World {
           if (header) this.#step(`streams.proxyHeader ${nameOf(client)}`);
           return header;
         },
-        relay: async (client, hops, server) => {
+        relay: async (client, hops, server, meter) => {
           const through = hops.length > 0 ? ` through ${hops.map(({ tool }) => tool).join(" ")}` : "";
           this.#step(`streams.relay ${describe(client)} and ${describe(server)}${through}`);
           const ending = this.#answers.relay?.();
           if (!ending?.reason) await this.#conversations.get(client);
+          meter.fromClient += 1;
           return { ...ENDING, ...ending };
         },
         close: (connection) => this.#step(`streams.close ${nameOf(connection)}`),

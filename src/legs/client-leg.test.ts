@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { type TestContext, test } from "node:test";
-import { connect, createSecureContext, TLSSocket } from "node:tls";
+import { connect, createSecureContext, type SecureVersion, TLSSocket } from "node:tls";
 import { nextChunk } from "../../test/clients.ts";
 import { helloMessage, inRecords, serverNames } from "../../test/recorded/client-hello/build.ts";
 import type { End } from "../engine/end.ts";
@@ -177,3 +177,51 @@ async function next(socket: Socket): Promise<Buffer> {
   const rest = bytes[0] === 20 ? bytes.subarray(6) : bytes;
   return rest.length > 0 || bytes.length === 0 ? rest : next(socket);
 }
+
+/** The first bytes of a real client that speaks this version only. */
+function helloBytes(version: SecureVersion): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const wire = new Duplex({ read() {}, write: (bytes: Buffer) => resolve(bytes) });
+    const only = { minVersion: version, maxVersion: version, ciphers: "DEFAULT@SECLEVEL=0" } as const;
+    connect({ socket: wire, servername: "leg.test", ...only }).on("error", () => {});
+  });
+}
+
+for (const version of ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] as const) {
+  for (const how of ["closed", "reset"] as const) {
+    test(`A client that has ${how} the connection instead of its last flight was told the version and the suite, ${version}`, async (t) => {
+      const [near, client] = await endAndSocket(t);
+      client.write(await helloBytes(version));
+      const hello = await readHello(near);
+      const opened = openClientLeg(near, hello, { ...OPTIONS, versions: { min: "TLSv1", max: "TLSv1.3" } });
+      assert.equal((await next(client))[0], 22);
+      if (how === "closed") client.end();
+      else client.resetAndDestroy();
+      const leg = await opened;
+      assert.ok(leg.kind === "failed");
+      assert.deepEqual([leg.cause, leg.told?.version, leg.told?.resumed], ["network", version, false]);
+      assert.match(leg.told?.suite ?? "", /^TLS_[A-Z0-9_]+$/);
+      // Below TLS 1.3 the client's Finished comes first.
+      const when = version === "TLSv1.3" ? "right after the node's Finished, without its own" : "during the handshake";
+      assert.equal(leg.reason, `The client ${how} the connection ${when}`);
+    });
+  }
+}
+
+test("A client that leaves after a HelloRetryRequest was told no group, and one that was refused was told nothing", async (t) => {
+  const [near, client] = await endAndSocket(t);
+  client.write(helloFor("leg.test", Buffer.alloc(0)));
+  const opened = openClientLeg(near, await readHello(near), OPTIONS);
+  assert.equal((await next(client))[0], 22);
+  client.end();
+  const left = await opened;
+  assert.ok(left.kind === "failed");
+  assert.deepEqual([left.told?.version, left.told?.group], ["TLSv1.3", undefined]);
+  assert.equal(left.reason, "The client closed the connection during the handshake");
+
+  const [other, old] = await endAndSocket(t);
+  old.write(await helloBytes("TLSv1.1"));
+  const refused = await openClientLeg(other, await readHello(other), OPTIONS);
+  assert.ok(refused.kind === "failed");
+  assert.deepEqual([refused.cause, refused.told], ["protocol", undefined]);
+});

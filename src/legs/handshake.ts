@@ -1,5 +1,5 @@
 import type { End } from "../engine/end.ts";
-import type { Agreed, Layer, LayerFailure } from "../engine/layer.ts";
+import type { Agreed, Layer, LayerFailure, Told } from "../engine/layer.ts";
 import { until } from "../engine/wait.ts";
 import { NetworkError } from "../errors.ts";
 import { nameVersion, type Side } from "../vocabulary.ts";
@@ -31,25 +31,35 @@ export async function shakeHands(peer: Side, end: End, layer: Layer, timeout: nu
       { timeout, late: `The ${peer} did not finish the handshake in ${timeout} ms` },
     );
     if (outcome === "up") return { kind: "up", certificateRequested };
-    return { ...explain(peer, outcome), certificateRequested };
+    const told = layer.told();
+    return { ...explain(peer, outcome, told?.finished), ...toldOf(told), certificateRequested };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     const cause = error.code === "ETIMEDOUT" ? "timeout" : "network";
     const alert = cause === "timeout" ? ALERTS.internal_error : ALERTS.handshake_failure;
-    return { kind: "failed", cause, alert, code: error.code, certificateRequested, reason: error.message };
+    const { code, message } = error;
+    return { kind: "failed", cause, alert, code, ...toldOf(layer.told()), certificateRequested, reason: message };
   }
 }
 
-/** Names a failed handshake with `peer`: who refused, and the alert that carries the reason across. */
-export function explain(peer: Side, failure: LayerFailure): LegFailure {
-  const { cause, alert, code } = failure;
-  return { kind: "failed", cause, alert, code, reason: reasonOf(peer, failure) };
+function toldOf(told: Told | undefined): Pick<LegFailure, "told"> {
+  return told ? { told: negotiatedOf(told) } : {};
 }
 
-function reasonOf(peer: Side, { cause, alert, code, detail }: LayerFailure): string {
+/**
+ * Names a failed handshake with `peer`: who refused, and the alert that carries the reason across. `finished`: the node has sent its
+ * Finished, with which the handshake of a client in TLS 1.3 is complete.
+ */
+export function explain(peer: Side, failure: LayerFailure, finished = false): LegFailure {
+  const { cause, alert, code } = failure;
+  return { kind: "failed", cause, alert, code, reason: reasonOf(peer, failure, finished) };
+}
+
+function reasonOf(peer: Side, { cause, alert, code, detail }: LayerFailure, finished: boolean): string {
   if (cause === "alert") return `The ${peer} refused the handshake: ${nameAlert(alert)}`;
   if (cause === "protocol") return `The handshake with the ${peer} failed: ${detail ?? code}`;
-  return `The ${peer} ${code === "EOF" ? "closed" : "reset"} the connection during the handshake`;
+  const left = `The ${peer} ${code === "EOF" ? "closed" : "reset"} the connection`;
+  return finished ? `${left} right after the node's Finished, without its own` : `${left} during the handshake`;
 }
 
 /** What an OpenSSL layer agreed on, in IANA's names. */

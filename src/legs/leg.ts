@@ -36,6 +36,8 @@ export interface LegFailure {
   readonly certificateRequested?: boolean;
   /** The server was offered an earlier session, and may have broken on that. */
   readonly resuming?: boolean;
+  /** What the node had told a client before the handshake failed; absent: it had sent no ServerHello. */
+  readonly told?: Negotiated | undefined;
   /** One sentence for people and the record. */
   readonly reason: string;
 }

@@ -170,11 +170,11 @@ test("A client that has gone, or goes, or says nothing, is told apart", async (t
   };
   const causes = await Promise.all([open((near) => near.fin()), open((near) => near.reset()), open(() => {})]);
   assert.deepEqual(
-    causes.map((leg) => leg.kind === "failed" && [leg.cause, leg.code]),
+    causes.map((leg) => leg.kind === "failed" && [leg.cause, leg.code, leg.told?.version, leg.told?.suite]),
     [
-      ["network", "EOF"],
-      ["network", "ECONNRESET"],
-      ["timeout", "ETIMEDOUT"],
+      ["network", "EOF", "SSLv3", "TLS_RSA_WITH_AES_128_CBC_SHA"],
+      ["network", "ECONNRESET", "SSLv3", "TLS_RSA_WITH_AES_128_CBC_SHA"],
+      ["timeout", "ETIMEDOUT", "SSLv3", "TLS_RSA_WITH_AES_128_CBC_SHA"],
     ],
   );
 });

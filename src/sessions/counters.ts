@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ACTIONS, PHASES } from "../vocabulary.ts";
+import { isUp } from "./leg.ts";
 import type { Session } from "./record.ts";
 
 const number = z.int().nonnegative();
@@ -49,10 +50,10 @@ export function count(counters: Counters, session: Session): void {
   sums.bytes.serverSent += session.serverLeg.sent;
 }
 
-/** A leg's version is known once its handshake is complete, and the client's leg completes last. */
+/** The client's leg completes last. */
 function handshakeFailed({ end, protocol, verdict, clientLeg }: Session): boolean {
   const wanted = verdict === "decrypt" || verdict === null;
-  return end !== null && protocol?.startsWith("tls") === true && wanted && clientLeg.version === undefined;
+  return end !== null && protocol?.startsWith("tls") === true && wanted && !isUp(clientLeg);
 }
 
 /** Makes the sum of all counters. */

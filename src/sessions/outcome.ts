@@ -1,5 +1,6 @@
 import type { Blame, Outcome } from "../vocabulary.ts";
 import { BUILT_INS, type Cause, causeOf } from "./causes.ts";
+import { isUp } from "./leg.ts";
 import type { Session } from "./record.ts";
 
 /** How a session ended, why, and who is to blame: from what its record says, and what the flow knows of its end. */
@@ -104,12 +105,12 @@ function plaintext({ startTls }: Session, cause: Cause, blame: Blame | null): Re
 }
 
 function hasPassed({ verdict, protocol, clientLeg }: Session): boolean {
-  return verdict === "bypass" || protocol === "http" || protocol === "other" || clientLeg.version !== undefined;
+  return verdict === "bypass" || protocol === "http" || protocol === "other" || isUp(clientLeg);
 }
 
 function passedAs({ verdict, clientLeg }: Session): "bypassed" | "decrypted" | "plaintext" {
   if (verdict === "bypass") return "bypassed";
-  return clientLeg.version === undefined ? "plaintext" : "decrypted";
+  return isUp(clientLeg) ? "decrypted" : "plaintext";
 }
 
 /** `by`: the peer that broke what policy wants kept, where the flow knows it. */
@@ -137,7 +138,7 @@ function policyCause({ rule, certificate }: Session): Cause {
 function guessEnding({ verdict, protocol, state, clientLeg, serverLeg, clientLeft, serverLeft }: Session): Ending {
   const alert = clientLeg.alertReceived === "close_notify" ? undefined : clientLeg.alertReceived;
   if (verdict === "bypass") return { by: undefined, code: "EOF", carried: true };
-  if (clientLeg.version !== undefined) {
+  if (isUp(clientLeg)) {
     return { by: alert || clientLeft ? "client" : undefined, code: alert ?? "EOF", carried: true };
   }
   if (serverLeg.version !== undefined) return { by: "client", code: alert ?? "EOF" };

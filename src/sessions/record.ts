@@ -30,6 +30,9 @@ const state = z
 const leg = z
   .object({
     version: z.exactOptional(z.string()).describe("TLSv1.3; absent until the handshake is complete"),
+    unfinished: z
+      .exactOptional(z.literal(true))
+      .describe("true: the handshake did not finish; version, suite and group are those of the ServerHello"),
     suite: z.exactOptional(z.string()).describe("IANA's name: TLS_AES_128_GCM_SHA256"),
     group: z.exactOptional(z.string()).describe("IANA's name: X25519MLKEM768"),
     alpn: z.exactOptional(z.string().nullable()).describe("h2; null: none was agreed"),

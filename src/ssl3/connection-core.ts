@@ -4,7 +4,7 @@ import type { Side } from "../vocabulary.ts";
 import { ALERTS } from "../wire/alert.ts";
 import { CONTENT_TYPES } from "../wire/numbers.ts";
 import { asSsl3Alert } from "./alerts.ts";
-import type { Connection, ConnectionEvent, Established } from "./connection.ts";
+import type { Chosen, Connection, ConnectionEvent, Established } from "./connection.ts";
 import { createTranscript, type Randoms, type WriteKeys, writeKeys } from "./derivation.ts";
 import { frame, type Message, MessageJoiner, type MessageName } from "./messages.ts";
 import { RecordReader, RecordWriter, SSLV2_HELLO } from "./record-layer.ts";
@@ -39,6 +39,7 @@ export class ConnectionCore implements Connection {
   #outgoing: Buffer[] = [];
   #established: Established | undefined;
   #certificateRequested = false;
+  #chosen: Chosen | undefined;
   #secrets: { suite: Suite; master: Buffer; randoms: Randoms; keys: Record<Side, WriteKeys> } | undefined;
 
   constructor(side: Side, createRole: (connection: ConnectionCore) => Role) {
@@ -85,6 +86,10 @@ export class ConnectionCore implements Connection {
 
   get certificateRequested(): boolean {
     return this.#certificateRequested;
+  }
+
+  get chosen(): Chosen | undefined {
+    return this.#chosen;
   }
 
   *#onRecord(contentType: number, content: Buffer): Generator<ConnectionEvent, void> {
@@ -214,8 +219,9 @@ export class ConnectionCore implements Connection {
   }
 
   /** Sends the ServerHello, which is the move `move`. */
-  sendServerHello(move: Move, body: Uint8Array): void {
+  sendServerHello(move: Move, body: Uint8Array, chosen: Omit<Chosen, "finished">): void {
     this.#sendMove(move, "server_hello", body);
+    this.#chosen = { ...chosen, finished: false };
     this.#reader.requireSsl3();
   }
 
@@ -250,6 +256,7 @@ export class ConnectionCore implements Connection {
     this.#write(CONTENT_TYPES.change_cipher_spec, Buffer.from([1]));
     this.#writer.protect(suite, keys[this.#side]);
     this.#sendMove("finished", "finished", this.#transcript.finished(this.#side, master));
+    if (this.#chosen) this.#chosen = { ...this.#chosen, finished: true };
   }
 
   /** The handshake is complete on both sides. */

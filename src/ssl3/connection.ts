@@ -23,6 +23,12 @@ export interface Established {
   readonly master: Buffer;
 }
 
+/** What a server has told the client of the handshake that is under way. */
+export interface Chosen extends Pick<Established, "suite" | "group" | "resumed"> {
+  /** Its Finished was sent. */
+  readonly finished: boolean;
+}
+
 export type ConnectionEvent =
   | { readonly kind: "open"; readonly established: Established }
   | { readonly kind: "data"; readonly bytes: Buffer }
@@ -45,4 +51,6 @@ export interface Connection {
   take(): Buffer;
   /** Whether the server has asked for a certificate, which a client of this engine never has. */
   readonly certificateRequested: boolean;
+  /** Of a server, once it has sent its ServerHello. */
+  readonly chosen: Chosen | undefined;
 }

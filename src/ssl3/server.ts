@@ -88,7 +88,8 @@ class ServerRole implements Role {
     this.#agreement = { ...chosen, hello, randoms, sessionId };
     const { suite, identity, share } = chosen;
     const move = suite.exchange === "rsa" ? "server_hello: rsa" : "server_hello: ephemeral";
-    this.#connection.sendServerHello(move, serverHello(hello, randoms, sessionId, suite));
+    const body = serverHello(hello, randoms, sessionId, suite);
+    this.#connection.sendServerHello(move, body, { suite, group: share?.group, resumed: false });
     this.#connection.sendMessage("certificate", writeCertificate(identity.chain));
     if (share) {
       const signature = vector16(signParams(identity.key, randoms, share.params));
@@ -116,7 +117,8 @@ class ServerRole implements Role {
     this.#session = session;
     const [identity] = this.#options.identities;
     this.#agreement = { hello, suite, identity: identity!, share: undefined, randoms, sessionId: session.id };
-    this.#connection.sendServerHello("server_hello: resumed", serverHello(hello, randoms, session.id, suite));
+    const body = serverHello(hello, randoms, session.id, suite);
+    this.#connection.sendServerHello("server_hello: resumed", body, { suite, group: undefined, resumed: true });
     this.#connection.setSecrets(suite, session.master, randoms);
     this.#connection.sendFinished();
     return true;

@@ -1,6 +1,7 @@
 import { log } from "../log.ts";
 import { readBypassEntry } from "../policy/bypass.ts";
 import { type Refusal, refusalKey, type Suggestion } from "../policy/refusals.ts";
+import { isUp } from "../sessions/leg.ts";
 import type { Session } from "../sessions/record.ts";
 import type { NodeState } from "./state.ts";
 
@@ -25,11 +26,10 @@ export function noticeRefusals(state: NodeState, ended: readonly Session[]): voi
 
 /** How a client showed that it does not take the certificate; undefined: it did not. */
 function refusalOf({ clientLeg, clientLeft, start, end }: Session): string | undefined {
-  const { version, alertReceived, received } = clientLeg;
+  const { alertReceived, received } = clientLeg;
   if (alertReceived !== undefined && REFUSING.includes(alertReceived)) return alertReceived;
   // A client may compare keys only after the handshake: then it leaves without having asked for anything.
-  const isUp = version !== undefined;
-  const left = isUp ? clientLeft !== null && received === 0 : alertReceived === undefined;
+  const left = isUp(clientLeg) ? clientLeft !== null && received === 0 : alertReceived === undefined;
   return left && (end ?? 0) - start < AT_ONCE ? "left" : undefined;
 }
 

@@ -116,6 +116,24 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
         assert.match(session.closeReason ?? "", /client/i);
       });
 
+      for (const how of ["closed", "reset"] as const) {
+        test(`The record says that a client left right after the handshake, ${how}, ${version}, ${way}`, async () => {
+          const { client, below, end } = await join(way, host(`at-once-${how}`), version);
+          for (const one of [client, end]) one.on("error", () => undefined);
+          end.resume().once("end", () => end.end());
+          // Node's TLS sends the client's Finished when its listeners have been told.
+          await new Promise(setImmediate);
+          if (how === "reset") below.resetAndDestroy();
+          else client.end();
+          const session = await node.session(host(`at-once-${how}`));
+          assert.match(
+            session.closeReason ?? "",
+            new RegExp(`^The client ${how} the connection right after the handshake$`),
+          );
+          assert.deepEqual([session.clientLeft, session.clientLeg.version], [how, version]);
+        });
+      }
+
       test(`A server's half-close lets the client go on, ${version}, ${way}`, async () => {
         const { client, end } = await join(way, host("server-ends"), version);
         end.end("last words");
@@ -154,6 +172,21 @@ describe("Leaving a decrypted session", needs("openssl"), () => {
         assert.equal((await node.session(host("server-resets"))).serverLeft, "reset");
       });
     }
+  }
+
+  for (const how of ["closed", "reset"] as const) {
+    test(`A client that leaves with the node's Finished has its leg filled in, ${how}`, async () => {
+      const name = `finished-${how}.${DOMAIN}`;
+      const below = net.connect({ port: node.forward("tls"), host: "127.0.0.1", allowHalfOpen: true });
+      const client = tls.connect({ socket: below, servername: name, ca: roots.split(/(?<=END CERTIFICATE-----\n)/) });
+      client.on("error", () => undefined);
+      // Node's TLS has not sent the client's Finished yet.
+      client.once("secureConnect", () => (how === "closed" ? below.end() : below.resetAndDestroy()));
+      const { closeReason, clientLeg } = await node.session(name);
+      assert.equal(closeReason, `The client ${how} the connection right after the node's Finished, without its own`);
+      assert.deepEqual([clientLeg.version, clientLeg.unfinished], ["TLSv1.3", true]);
+      assert.match(clientLeg.suite ?? "", /^TLS_/);
+    });
   }
 
   test("A slow reader gets every byte", async () => {

@@ -114,15 +114,18 @@ function verdict({ verdict, phase, rule, reason, monitored, page, end }: Session
 
 type Pairs = readonly (readonly [string, string | number | null | undefined])[];
 
+const RESUMED = "abbreviated: an earlier session was resumed";
+const UNFINISHED = "; it did not finish";
+
 function leg(record: LegRecord, peer: string): Pairs {
-  const { version, suite, group, alpn, resumed, alertReceived, alertSent, received, sent } = record;
+  const { version, suite, group, alpn, unfinished, resumed, alertReceived, alertSent, received, sent } = record;
   const alerts = [alertReceived && `${alertReceived} from the ${peer}`, alertSent && `${alertSent} to it`];
   return [
     ["Version", version],
     ["Suite", suite],
     ["Group", group],
     ["ALPN", alpn],
-    ["Handshake", resumed === undefined ? undefined : resumed ? "abbreviated: an earlier session was resumed" : "full"],
+    ["Handshake", resumed === undefined ? undefined : `${resumed ? RESUMED : "full"}${unfinished ? UNFINISHED : ""}`],
     ["Last alerts", alerts.filter(Boolean).join(", ") || undefined],
     ["Bytes", `${bytes(received)} from the ${peer}, ${bytes(sent)} to it`],
   ];
