@@ -10,6 +10,7 @@ import type { Plan } from "./loads.ts";
 import { type Origin, startOrigin } from "./origin.ts";
 import { plot } from "./plot.ts";
 import { exitOnSignals, stop } from "./processes.ts";
+import { measureReloads, reloadReport } from "./reload.ts";
 import { judge, page, report, wrap } from "./report.ts";
 import { benchResumption, resumptionTable } from "./resumption.ts";
 import { type Measured, measure, progress, type StartSubject, subjectsOf } from "./rounds.ts";
@@ -18,7 +19,7 @@ import { GROUPS, type Group } from "./table.ts";
 
 /**
  * `npm run bench` measures the rows of the table: Clearline beside other programs in front of the same origin, then what
- * feeds, tools and growth cost, then SSL 3.0 legs beside OpenSSL's. Subjects take turns, so that other load on the machine
+ * feeds, tools, growth and reloads cost, then SSL 3.0 legs beside OpenSSL's. Subjects take turns, so that other load on the machine
  * affects all of them; each number is the median of the rounds.
  *
  * --quick        one short round
@@ -81,7 +82,11 @@ async function bench(plan: Plan): Promise<void> {
   const measured = await measureGroups(plan, topology);
   const growth = isAsked("growth") ? await withOrigin((origin) => measureGrowth(origin, plan)) : undefined;
   const legs = isAsked("legs") ? await measureLegs(plan.rounds, plan.seconds) : undefined;
+  const reloads = isAsked("reload")
+    ? await withOrigin((origin) => measureReloads(origin, Math.max(3, plan.rounds)))
+    : undefined;
   if (growth) console.log(`\n${growthReport(growth)}`);
+  if (reloads) console.log(`\n${reloadReport(reloads)}`);
   if (legs) console.log(`\n${legsReport(legs)}`);
   console.log(`\n${machine()}`);
   if (options.json !== undefined) {
@@ -90,7 +95,7 @@ async function bench(plan: Plan): Promise<void> {
       rows: group.rows.map((row) => ({ ...row, ...judge(row, rest.readings) })),
       ...rest,
     }));
-    const document = { plan, machine: machine(), groups, growth, legs };
+    const document = { plan, machine: machine(), groups, growth, reloads, legs };
     writeFileSync(options.json, `${JSON.stringify(document, null, 2)}\n`);
   }
   if (options.docs) writeDocs(measured, growth, machine());
@@ -181,7 +186,12 @@ function isAsked(name: string): boolean {
 }
 
 function checkOnly(): void {
-  const known = new Set(["growth", "legs", ...GROUPS.flatMap(({ name, rows }) => [name, ...subjectsOf(rows)])]);
+  const known = new Set([
+    "growth",
+    "reload",
+    "legs",
+    ...GROUPS.flatMap(({ name, rows }) => [name, ...subjectsOf(rows)]),
+  ]);
   const unknown = options.only?.filter((name) => !known.has(name)) ?? [];
   if (unknown.length > 0) throw new Error(`--only is ${unknown.join(", ")}, not one of ${[...known].join(", ")}`);
 }
