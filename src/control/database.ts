@@ -4,9 +4,12 @@ import { DatabaseSync } from "node:sqlite";
 
 /** Files of SQLite in the data folder: only the node's user can read them. */
 
+/** SQL, or what SQL cannot do. */
+export type Migration = string | ((database: DatabaseSync) => void);
+
 interface OpenOptions {
   /** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
-  readonly migrations: readonly string[];
+  readonly migrations: readonly Migration[];
   /** How long to wait for another program that holds the file, in ms: meanwhile the process does nothing else. */
   readonly timeout: number;
   /** FULL: what is committed survives a power cut. NORMAL: the last of it may be lost. */
@@ -31,13 +34,16 @@ export function openDatabase(file: string, { migrations, timeout, synchronous }:
   return database;
 }
 
-function migrate(database: DatabaseSync, migrations: readonly string[]): void {
+function migrate(database: DatabaseSync, migrations: readonly Migration[]): void {
   const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
   if (version > migrations.length)
     throw new UnknownSchema(`a later version of the node has written it (schema ${version})`);
   if (version === migrations.length) return;
   transaction(database, () => {
-    for (const step of migrations.slice(version)) database.exec(step);
+    for (const step of migrations.slice(version)) {
+      if (typeof step === "string") database.exec(step);
+      else step(database);
+    }
     database.exec(`PRAGMA user_version = ${migrations.length}`);
   });
 }

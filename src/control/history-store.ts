@@ -1,40 +1,15 @@
 import type { DatabaseSync } from "node:sqlite";
 import { Cache, ENTRY_BYTES } from "../cache.ts";
-import { bounded } from "../sessions/bounds.ts";
-import { compileClient } from "../sessions/client-pattern.ts";
-import { LIVE, outcomeOf } from "../sessions/outcome.ts";
 import type { Session } from "../sessions/record.ts";
-import { compileHost, compileSubject, hostsOf, namedHostsOf, type SessionQuery } from "../sessions/search.ts";
+import { hostsOf, type Position, type SessionQuery } from "../sessions/search.ts";
 import { finish } from "../sessions/session.ts";
 import { openDatabase, transaction } from "./database.ts";
-
-/** Each entry takes the database from one `user_version` to the next. An entry is never changed, only added. */
-const MIGRATIONS = [
-  `CREATE TABLE sessions (
-     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, start INTEGER NOT NULL, ended INTEGER, listener TEXT NOT NULL,
-     client TEXT NOT NULL, state TEXT NOT NULL, verdict TEXT, record TEXT NOT NULL) STRICT;
-   CREATE INDEX sessions_start ON sessions (start);
-   CREATE INDEX sessions_ended ON sessions (ended);
-   CREATE TABLE hosts (number INTEGER PRIMARY KEY, host TEXT NOT NULL UNIQUE) STRICT;
-   CREATE TABLE session_hosts (
-     host INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (host, session)) STRICT, WITHOUT ROWID;
-   CREATE INDEX session_hosts_session ON session_hosts (session);`,
-  "CREATE INDEX sessions_client ON sessions (client, start)",
-  `ALTER TABLE sessions ADD COLUMN subject TEXT;
-   UPDATE sessions SET subject = json_extract(record, '$.certificate.subject');
-   CREATE INDEX sessions_subject ON sessions (subject);`,
-];
-
-/** Each value of this column once. It jumps through the index from one value to the next instead of reading all sessions. */
-const distinct = (column: "client" | "subject") => `
-  WITH RECURSIVE found (value) AS (
-    SELECT min(${column}) FROM sessions
-    UNION ALL
-    SELECT (SELECT min(${column}) FROM sessions WHERE ${column} > found.value) FROM found WHERE value IS NOT NULL)
-  SELECT value FROM found WHERE value IS NOT NULL`;
+import { addMatchers, conditionsOf } from "./history-query.ts";
+import { endingColumns, MIGRATIONS, recordOf } from "./history-schema.ts";
 
 /** The most sessions that one call of `forget` removes beyond twice those that were just written: what goes is gone. */
 const FORGET_STEP = 50;
+const ORDER = "ORDER BY start DESC, id DESC";
 /** The most sessions that `since` reads at once. */
 const READ_STEP = 500;
 const HOST_NUMBERS_MAX = 20_000;
@@ -77,10 +52,9 @@ export class HistoryStore {
       for (const session of sessions) {
         if (!this.#sql.known.get(session.id)) added += 1;
         const { id, start, end, listener, client, state, verdict } = session;
-        const record = JSON.stringify(session);
-        const address = client.address.toLowerCase();
         const subject = session.certificate?.subject ?? null;
-        const { number } = this.#sql.insert.get(id, start, end, listener, address, state, verdict, subject, record)!;
+        const facts = [id, start, end, listener, client.address.toLowerCase(), state, verdict, subject] as const;
+        const { number } = this.#sql.insert.get(...facts, ...endingColumns(session), JSON.stringify(session))!;
         for (const host of hostsOf(session)) this.#sql.linkHost.run(this.#numberOf(host), number!);
       }
     });
@@ -134,18 +108,26 @@ export class HistoryStore {
     return row && recordOf(row);
   }
 
-  /** Sessions that are over, newest first. */
+  /** Sessions that are over, in the order of lists. */
   search(query: SessionQuery, limit: number): Session[] {
-    const { where, values } = conditionsOf(query);
-    const rows = this.#database.prepare(`SELECT record FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
-    return rows.all(...values, limit).map(recordOf);
+    return this.records(this.numbers(query, limit));
   }
 
-  /** The numbers of the sessions that `search` would find, for `records`. */
-  numbers(query: SessionQuery, limit: number): readonly number[] {
+  /** The numbers of the sessions that `search` would find, for `records`. `until`: none behind this one is looked at. */
+  numbers(query: SessionQuery, limit: number, until?: Position): readonly number[] {
     const { where, values } = conditionsOf(query);
-    const rows = this.#database.prepare(`SELECT number FROM sessions WHERE ${where} ORDER BY start DESC LIMIT ?`);
-    return rows.all(...values, limit).map((row) => Number(row["number"]));
+    const bound = until ? " AND (start, id) >= (?, ?)" : "";
+    const rows = this.#database.prepare(`SELECT number FROM sessions WHERE ${where}${bound} ${ORDER} LIMIT ?`);
+    const given = until ? [...values, until.start, until.id] : values;
+    return rows.all(...given, limit).map((row) => Number(row["number"]));
+  }
+
+  /** Where the next `count` sessions of any kind end. Undefined: there are fewer. */
+  endOf({ after }: SessionQuery, count: number): Position | undefined {
+    const where = after ? "WHERE (start, id) < (?, ?)" : "";
+    const read = this.#database.prepare(`SELECT start, id FROM sessions ${where} ${ORDER} LIMIT 1 OFFSET ?`);
+    const row = read.get(...(after ? [after.start, after.id] : []), count - 1);
+    return row && { start: Number(row["start"]), id: String(row["id"]) };
   }
 
   /** The sessions with these numbers; those that were removed meanwhile are left out. */
@@ -175,10 +157,12 @@ export class HistoryStore {
 function prepare(database: DatabaseSync) {
   return {
     insert: database.prepare(
-      `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, subject, record)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO sessions (id, start, ended, listener, client, state, verdict, subject,
+         server, outcome, cause, blame, rule, record)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state, verdict = excluded.verdict,
-         subject = excluded.subject, record = excluded.record
+         subject = excluded.subject, server = excluded.server, outcome = excluded.outcome, cause = excluded.cause,
+         blame = excluded.blame, rule = excluded.rule, record = excluded.record
        RETURNING number`,
     ),
     known: database.prepare("SELECT 1 FROM sessions WHERE id = ?"),
@@ -206,27 +190,14 @@ function openHistoryFile(file: string, closing: boolean): DatabaseSync {
     database.close();
     throw error;
   }
-  addMatcher(database, "host_matches", (query) => compileHost(query).matches);
-  addMatcher(database, "sni_matches", (query) => {
-    const { matches } = compileHost(query);
-    return (sni) => namedHostsOf({ sni, connectHost: null }).some(matches);
-  });
-  addMatcher(database, "subject_matches", compileSubject);
-  addMatcher(database, "client_matches", (query) => compileClient(query)?.matches ?? (() => false));
+  addMatchers(database);
   return database;
 }
 
-/** The live table's own comparison, as a function of SQL: a search means the same for live and for closed sessions. */
-function addMatcher(database: DatabaseSync, name: string, compile: (query: string) => (text: string) => boolean): void {
-  let last: { readonly query: string; readonly matches: (text: string) => boolean } | undefined;
-  database.function(name, { deterministic: true }, (query, text) => {
-    if (last?.query !== query) last = { query: String(query), matches: compile(String(query)) };
-    return text !== null && last.matches(String(text)) ? 1 : 0;
-  });
-}
-
 function closeAbandoned(database: DatabaseSync): void {
-  const close = database.prepare("UPDATE sessions SET ended = ?, record = ? WHERE id = ?");
+  const close = database.prepare(
+    "UPDATE sessions SET ended = ?, outcome = ?, cause = ?, blame = ?, record = ? WHERE id = ?",
+  );
   const abandoned = database.prepare("SELECT record FROM sessions WHERE ended IS NULL").all().map(recordOf);
   if (abandoned.length === 0) return;
   transaction(database, () => {
@@ -235,49 +206,8 @@ function closeAbandoned(database: DatabaseSync): void {
         by: "node",
         code: "nodeEnded",
       });
-      close.run(closed.end, JSON.stringify(closed), closed.id);
+      const { end, outcome, cause, blame, id } = closed;
+      close.run(end, outcome, cause, blame, JSON.stringify(closed), id);
     }
   });
-}
-
-function conditionsOf(query: SessionQuery): { where: string; values: (string | number)[] } {
-  const where = ["ended IS NOT NULL"];
-  const values: (string | number)[] = [];
-  const add = (condition: string, ...given: (string | number)[]) => {
-    where.push(condition);
-    values.push(...given);
-  };
-  if (query.verdict === "none") add("verdict IS NULL");
-  else if (query.verdict !== undefined) add("verdict = ?", query.verdict);
-  if (query.listener !== undefined) add("listener = ?", query.listener);
-  if (query.client !== undefined) {
-    const addresses = compileClient(query.client)?.addresses;
-    if (addresses) add(`client IN (${addresses.map(() => "?").join(", ")})`, ...addresses);
-    else add(`client IN (${distinct("client")} AND client_matches(?, value))`, query.client);
-  }
-  if (query.state !== undefined) {
-    const state = query.state.toUpperCase();
-    add("(state = ? OR substr(state, 1, ?) = ?)", state, state.length + 1, `${state}:`);
-  }
-  if (query.subject !== undefined) {
-    add(`subject IN (${distinct("subject")} AND subject_matches(?, value))`, query.subject);
-  }
-  for (const host of [query.host, query.sni].filter((host) => host !== undefined)) {
-    const { names } = compileHost(host);
-    const match = names ? `host IN (${names.map(() => "?").join(", ")})` : "host_matches(?, host)";
-    const linked = `SELECT session FROM session_hosts WHERE host IN (SELECT number FROM hosts WHERE ${match})`;
-    add(`number IN (${linked})`, ...(names ?? [host]));
-  }
-  if (query.sni !== undefined) {
-    const named = "sni_matches(?, record ->> ?)";
-    add(`(${named} OR ${named})`, query.sni, "$.sni", query.sni, "$.connectHost");
-  }
-  return { where: where.join(" AND "), values };
-}
-
-function recordOf(row: Record<string, unknown>): Session {
-  // Earlier versions recorded every name of a certificate, and no outcome.
-  const session: Session = bounded(JSON.parse(String(row["record"])));
-  if (session.outcome !== undefined) return session;
-  return { ...session, ...(session.end === null ? LIVE : outcomeOf(session, undefined)) };
 }

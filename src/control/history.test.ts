@@ -7,8 +7,9 @@ import { DatabaseSync } from "node:sqlite";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import type { Session } from "../sessions/record.ts";
-import { compileQuery } from "../sessions/search.ts";
+import { compareSessions, compileQuery } from "../sessions/search.ts";
 import { type HistoryOptions, openHistory } from "./history.ts";
+import { MIGRATIONS } from "./history-schema.ts";
 import { openStore } from "./history-store.ts";
 import { QUIET, testSession } from "./test-operations.ts";
 
@@ -27,6 +28,7 @@ function ended(id: string, start: number, more: Partial<Session> = {}): Session 
   return { ...testSession(id, start), end: start + 10, closeReason: "The client closed the connection", ...more };
 }
 
+const BYTES = { received: fc.constant(0), sent: fc.constant(0) };
 const CERTIFICATE = { issuer: "CN=R3", sha256: "", notBefore: 0, notAfter: 0, faults: [] };
 
 function ids(sessions: readonly Session[]): string {
@@ -49,7 +51,10 @@ test("A search page by page finds what a search at once does, in its order, and 
   const options = optionsIn();
   const history = openHistory(options);
   const sessions = Array.from({ length: 130 }, (_, index) =>
-    ended(`s${index}`, 1000 + ((index * 7) % 130), { verdict: index % 3 === 0 ? "drop" : "decrypt" }),
+    ended(`s${index}`, 1000 + ((index * 7) % 130), {
+      verdict: index % 3 === 0 ? "drop" : "decrypt",
+      clientLeg: { version: index % 2 ? "TLSv1.3" : "TLSv1.2", received: 0, sent: 0 },
+    }),
   );
   history.record(sessions.slice(0, 120));
   history.flush();
@@ -61,19 +66,14 @@ test("A search page by page finds what a search at once does, in its order, and 
     [{}, 1000],
     [{}, 77],
     [{ verdict: "drop" }, 1000],
+    // Their records are read to know which match, a thousand at a time.
+    [{ version: "TLSv1.3" }, 1000],
+    [{ version: "TLSv1.3", since: 1010, until: 1100 }, 50],
   ] as const) {
     const pages = await Array.fromAsync(history.pages(query, limit));
     assert.ok(pages.every(({ length }) => length <= 100));
     const found = pages.flat().slice(0, limit);
-    assert.equal(
-      ids(found),
-      ids(
-        sessions
-          .filter(compileQuery(query))
-          .sort((a, b) => b.start - a.start)
-          .slice(0, limit),
-      ),
-    );
+    assert.equal(ids(found), ids(sessions.filter(compileQuery(query)).sort(compareSessions).slice(0, limit)));
   }
   lock.exec("ROLLBACK");
   lock.close();
@@ -87,6 +87,29 @@ test("Records of earlier versions, with every name of a certificate, are shown w
   const [found] = store.search({}, 10);
   assert.deepEqual([found?.certificate?.names.length, found?.certificate?.nameCount], [64, 10_500]);
   store.close();
+});
+
+test("A history of an earlier version gets the outcomes of its sessions, and they are found", () => {
+  const options = optionsIn();
+  const refused = { verdict: "decrypt", phase: "sni", server: { address: "192.0.2.1", port: 443 } } as const;
+  const { outcome: _, cause: __, blame: ___, ...old } = ended("old", 1000, { ...refused, state: "EST:EST:INIT:INIT" });
+  const presented = { authority: "primary", serial: "1", sha256: "aa", keyType: "ecdsa" };
+  const clientLeg = { received: 0, sent: 0, alertReceived: "unknown_ca" };
+  const record = { ...old, presented, clientLeg, serverLeg: { version: "TLSv1.3", received: 0, sent: 0 } };
+  mkdirSync(join(options.file, ".."));
+  const database = new DatabaseSync(options.file);
+  for (const step of MIGRATIONS.slice(0, 3)) database.exec(step as string);
+  database.exec("PRAGMA user_version = 3");
+  const insert = "INSERT INTO sessions (id, start, ended, listener, client, state, verdict, record)";
+  const { state, verdict } = record;
+  database
+    .prepare(`${insert} VALUES ('old', 1000, 1010, 'a', 'b', ?, ?, ?)`)
+    .run(state, verdict, JSON.stringify(record));
+  database.close();
+  const history = openHistory(options);
+  const [found] = history.search({ outcome: ["clientRefusedCertificate"], server: "192.0.2.0/24" }, 10);
+  assert.deepEqual([found?.id, found?.cause, found?.blame], ["old", "unknown_ca", "client"]);
+  history.close();
 });
 
 test("Only the node's user can read the history's files", () => {
@@ -140,9 +163,21 @@ test("A search finds in the history what it would find in the live table", () =>
   });
   const certificate = fc.record({
     subject: fc.constantFrom("C=US, O=Example Inc, CN=www.a.example", "O=100% Bank, CN=*.b.example", ""),
+    faults: fc.constantFrom(
+      [],
+      [
+        { fault: "invalid", code: "X" },
+        { fault: "expired", code: "Y" },
+      ],
+    ),
     names: fc.array(name, { maxLength: 2 }),
   });
   const record = fc.record({
+    ...{ outcome: fc.constantFrom("decrypted", "serverFailed"), cause: fc.constantFrom(null, "timeout", "reset") },
+    ...{ blame: fc.constantFrom(null, "server"), rule: fc.constantFrom(null, "default") },
+    reason: fc.constantFrom(null, "The server is 100% sure"),
+    server: fc.option(client),
+    clientLeg: fc.record({ version: fc.constantFrom("TLSv1.2", "TLSv1.3"), ...BYTES }),
     sni: fc.option(name),
     connectHost: fc.option(name),
     verdict,
@@ -166,6 +201,12 @@ test("A search finds in the history what it would find in the live table", () =>
       subject: fc.constantFrom("o=example", "O=*Bank", "100%", "www.a.example", "nobody", "_"),
       verdict: fc.constantFrom("decrypt", "none"),
       state: fc.constantFrom("EST", "EST:INIT", "EST:EST"),
+      ...{ outcome: fc.constant(["serverFailed"]), cause: fc.constantFrom(["timeout"], ["reset", "timeout"]) },
+      ...{ blame: fc.constant("server"), rule: fc.constantFrom("default", "other"), fault: fc.constant("expired") },
+      ...{ version: fc.constantFrom("TLSv1.2", "SSLv3"), reason: fc.constantFrom("100%", "SERVER*sure", "_") },
+      ...{ since: fc.constantFrom(0, 1002), until: fc.constantFrom(1005, 1001) },
+      after: fc.constant({ start: 1004, id: "s4" }),
+      server: fc.constantFrom("10.9.0.4", "10.9.0.0/24", "::/0"),
       client: fc.constantFrom("10.9.0.4", "10.9.0.0/24", "10.0.0.0/8", "2001:DB8::/32", "::/0", "2001:db8:0::1"),
     },
     { requiredKeys: [] },
@@ -179,7 +220,7 @@ test("A search finds in the history what it would find in the live table", () =>
       assert.equal(ids(history.search(wanted as object, 100)), ids(expected));
       history.close();
     }),
-    { numRuns: 100 },
+    { numRuns: 200 },
   );
 });
 

@@ -1,9 +1,10 @@
 import { renameSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { Session } from "../sessions/record.ts";
-import { compileQuery, type SessionQuery } from "../sessions/search.ts";
+import { compareSessions, compileQuery, type SessionQuery } from "../sessions/search.ts";
 import type { HistoryInfo } from "./api.ts";
 import { isUnusable } from "./database.ts";
+import { readsRecords } from "./history-query.ts";
 import { type HistoryStore, openStore } from "./history-store.ts";
 import { RetentionClock } from "./retention-clock.ts";
 
@@ -46,6 +47,8 @@ const WRITE_MAX = 250;
 const WRITE_FOR = 50;
 /** The records that are read at once. */
 const PAGE = 50;
+/** The sessions whose records are looked into at once. */
+const SLICE = 1_000;
 /** The most records that wait while the disk fails. */
 const WAITING_MAX = 10_000;
 
@@ -107,14 +110,19 @@ export function openHistory(options: HistoryOptions): History {
     pages(query, limit) {
       const unwritten = newestFirst(unwrittenOf(query));
       const ids = new Set(unwritten.map(({ id }) => id));
-      const numbers = database.use("read", (store) => store.numbers(query, limit)) ?? [];
+      const slices = slicesOf(database, query, limit);
+      const first = slices.next().value ?? [];
       async function* read() {
-        for (let at = 0; at < numbers.length; at += PAGE) {
-          const records = database.use("read", (store) => store.records(numbers.slice(at, at + PAGE))) ?? [];
-          const written = records.filter(({ id }) => !ids.has(id));
-          const until = written.at(-1)?.start ?? Number.POSITIVE_INFINITY;
-          const newer = unwritten.splice(0, unwritten.findLastIndex(({ start }) => start >= until) + 1);
-          yield newestFirst([...newer, ...written]);
+        for (let numbers: readonly number[] | undefined = first; numbers; numbers = slices.next().value) {
+          for (let at = 0; at < numbers.length; at += PAGE) {
+            const some = numbers.slice(at, at + PAGE);
+            const records = database.use("read", (store) => store.records(some)) ?? [];
+            const written = records.filter(({ id }) => !ids.has(id));
+            const end = written.at(-1);
+            const newer = end ? unwritten.findLastIndex((one) => compareSessions(one, end) < 0) + 1 : 0;
+            yield newestFirst([...unwritten.splice(0, newer), ...written]);
+            await setImmediate();
+          }
           await setImmediate();
         }
         yield unwritten;
@@ -141,7 +149,27 @@ export function openHistory(options: HistoryOptions): History {
 }
 
 function newestFirst(sessions: readonly Session[]): Session[] {
-  return sessions.toSorted((a, b) => b.start - a.start);
+  return sessions.toSorted(compareSessions);
+}
+
+/** The numbers of the sessions that a search finds: at once, or so many at a time that reading their records holds up nothing else. */
+function* slicesOf(database: Database, query: SessionQuery, limit: number): Generator<readonly number[], undefined> {
+  if (!readsRecords(query)) {
+    yield database.use("read", (store) => store.numbers(query, limit)) ?? [];
+    return undefined;
+  }
+  // Whatever began later need not be looked at.
+  let after = query.after ?? (query.until === undefined ? undefined : { start: query.until, id: "" });
+  for (let room = limit; room > 0; ) {
+    const slice = { ...query, after };
+    const end = database.use("read", (store) => store.endOf(slice, SLICE));
+    const numbers = database.use("read", (store) => store.numbers(slice, room, end)) ?? [];
+    yield numbers;
+    if (!end || end.start < (query.since ?? 0)) return undefined;
+    after = end;
+    room -= numbers.length;
+  }
+  return undefined;
 }
 
 /** The database: opened when it is used, moved aside when it is damaged, closed when the disk fails. */

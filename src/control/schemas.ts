@@ -25,8 +25,11 @@ export const failure = z.object({
     .describe("all of them, when there are several"),
 });
 
-export const sessionList = z.object({
-  sessions: z.array(session).readonly().describe("live sessions before closed ones, the newest first"),
+const foundSessions = z.object({
+  sessions: z
+    .array(session)
+    .readonly()
+    .describe("live and closed sessions in one order, by their start: the newest first"),
   more: z.boolean().describe("true: more sessions match than the limit allows"),
   foundByCertificate: z
     .array(z.string())
@@ -34,10 +37,17 @@ export const sessionList = z.object({
     .describe("IDs of the sessions whose client named another host: only a name of the certificate is the wanted one"),
 });
 
+export const sessionList = foundSessions.extend({
+  next: z
+    .string()
+    .nullable()
+    .describe("the `cursor` for what follows; sessions that begin meanwhile shift nothing. null: there are no more"),
+});
+
 export const fleetSessions = z.object({
   nodes: z
     .array(
-      sessionList.extend({
+      foundSessions.extend({
         name: z.string(),
         since: time.describe("when the node started, in ms since the epoch"),
         answered: z.boolean().describe("false: it did not answer in time, and its sessions are not known"),

@@ -103,7 +103,10 @@ test("A long list is sent piece by piece, and the API answers others while its c
   for await (const chunk of answer) chunks.push(chunk);
   const { sessions: found, more }: SessionList = JSON.parse(Buffer.concat(chunks).toString());
   assert.deepEqual([found.length, new Set(found.map(({ id }) => id)).size, more], [COUNT, COUNT, false]);
-  assert.ok(found.slice(0, COUNT / 2).every(({ end }) => end === null));
+  assert.deepEqual(
+    found.map(({ start }) => start),
+    sessions.map(({ start }) => start).reverse(),
+  );
 
   // A client that leaves in the middle ends its list, and nothing else.
   const left = request({ ...place, path: "/api/v1/sessions?limit=10000", headers })
@@ -204,6 +207,51 @@ test("Sessions are found live and closed, by host and by state", async () => {
   assert.equal(await found("client=198.51.100.0/24"), "");
 });
 
+test("A list goes on behind its cursor, whatever begins and ends meanwhile", async () => {
+  const begin = (index: number) =>
+    testSession(`page${`${index}`.padStart(2, "0")}`, 7_000 + Math.floor(index / 3), { listener: "paged" });
+  const end = (index: number) => ({ id: begin(index).id, end: 8_000, outcome: "decrypted" as const });
+  operations.apply(...Array.from({ length: 20 }, (_, index) => begin(index)));
+  operations.apply(...[1, 4, 8, 11].map(end));
+  const ids: string[] = [];
+  let cursor: string | null = "";
+  for (let page = 0; cursor !== null; page += 1) {
+    const query = `listener=paged&limit=4${cursor && `&cursor=${cursor}`}`;
+    const list: SessionList = (await ask(`/api/v1/sessions?${query}`)).json();
+    ids.push(...list.sessions.map(({ id }) => id));
+    cursor = list.next;
+    operations.apply(begin(30 + page), end(19 - page), end(page));
+  }
+  assert.deepEqual(
+    ids,
+    Array.from({ length: 20 }, (_, index) => begin(19 - index).id),
+  );
+});
+
+test("Sessions are found by how, why and when they ended, and with whom", async () => {
+  const server = { address: "198.51.100.9", port: 443 };
+  const refused = { end: 9_100, closeReason: "The client refused the handshake: unknown_ca" } as const;
+  operations.apply(
+    testSession("refused", 9_000, { listener: "ends", server, rule: "banking", reason: "The rule says so" }),
+    { id: "refused", ...refused, outcome: "clientRefusedCertificate", cause: "unknown_ca", blame: "client" },
+    testSession("open", 9_001, { listener: "ends", clientLeg: { version: "TLSv1.2", received: 1, sent: 1 } }),
+  );
+  const found = async (query: string) => {
+    const { sessions }: SessionList = (await ask(`/api/v1/sessions?listener=ends&${query}`)).json();
+    return sessions.map(({ id }) => id).join(" ");
+  };
+  assert.equal(await found("outcome=clientRefusedCertificate,serverFailed"), "refused");
+  assert.equal(await found("outcome=live"), "open");
+  assert.equal(await found("cause=unknown_ca&blame=client"), "refused");
+  assert.equal(await found("server=198.51.100.0/24&rule=banking"), "refused");
+  assert.equal(await found("reason=*REFUSED*unknown"), "refused");
+  assert.equal(await found("reason=rule%20says"), "refused");
+  assert.equal(await found("version=TLSv1.2"), "open");
+  assert.equal(await found("since=9001"), "open");
+  assert.equal(await found("until=1970-01-01T00:00:09.001Z"), "refused");
+  assert.equal(await found("fault=expired"), "");
+});
+
 test("A host with other letters than ASCII is searched for as the A-labels that are on the wire", async () => {
   operations.apply(testSession("umlaut", 4000, { sni: "xn--bcher-kva.example" }));
   const { sessions }: SessionList = (await ask("/api/v1/sessions?host=*.b%C3%BCcher.example")).json();
@@ -230,6 +278,16 @@ const BAD: [method: string, path: string, body: unknown, wrong: string][] = [
   ["GET", "/fleet/sessions?client=10.0.0", undefined, "client"],
   ["GET", "/events?client=10.0.0", undefined, "client"],
   ["GET", "/sessions?hots=a", undefined, "hots"],
+  ["GET", "/sessions?server=10.0.0", undefined, "server"],
+  ["GET", "/sessions?outcome=clientFailed,broken", undefined, "outcome"],
+  ["GET", "/sessions?cause=because", undefined, "cause"],
+  ["GET", "/sessions?blame=me", undefined, "blame"],
+  ["GET", "/sessions?fault=old", undefined, "fault"],
+  ["GET", "/sessions?version=1.4", undefined, "version"],
+  ["GET", "/sessions?since=yesterday", undefined, "since"],
+  ["GET", "/sessions?since=5&until=5", undefined, "until"],
+  ["GET", "/sessions?cursor=5", undefined, "cursor"],
+  ["GET", "/events?outcome=", undefined, "outcome"],
   ["GET", "/explain?client=nowhere", undefined, "client"],
   ["GET", "/explain?server=10.0.0.1", undefined, "server"],
   ["GET", "/explain?server=10.0.0.1:70000", undefined, "server"],

@@ -1,6 +1,10 @@
-import type { Action } from "../vocabulary.ts";
+import type { Action, Blame, Fault, Outcome, Version } from "../vocabulary.ts";
+import type { Cause } from "./causes.ts";
 import { compileClient } from "./client-pattern.ts";
 import type { Session, State } from "./record.ts";
+
+/** A place in the order of all lists: the newest first, live and closed ones alike. */
+export type Position = Pick<Session, "start" | "id">;
 
 /** A search. Every field that is given must match. */
 export interface SessionQuery {
@@ -17,17 +21,44 @@ export interface SessionQuery {
   readonly listener?: string | undefined;
   /** The client's address, or a subnet: see `compileClient`. */
   readonly client?: string | undefined;
+  /** The server's, alike. */
+  readonly server?: string | undefined;
+  /** One of these. */
+  readonly outcome?: readonly Outcome[] | undefined;
+  readonly cause?: readonly Cause[] | undefined;
+  readonly blame?: Blame | undefined;
+  /** A part of the verdict's reason, or of why the session ended: see `compileText`. */
+  readonly reason?: string | undefined;
+  /** The rule, list or built-in that decided. */
+  readonly rule?: string | undefined;
+  /** A fault of the server's certificate. */
+  readonly fault?: Fault | undefined;
+  /** The version of one of the legs. */
+  readonly version?: Version | undefined;
+  /** ms since the epoch: sessions that began at this time or later. */
+  readonly since?: number | undefined;
+  /** ms since the epoch: sessions that began before. */
+  readonly until?: number | undefined;
+  /** Sessions that follow this one in a list. */
+  readonly after?: Position | undefined;
+}
+
+/** Compares two sessions in the order of lists. Sessions keep their places: neither field ever changes. */
+export function compareSessions(a: Position, b: Position): number {
+  return b.start - a.start || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 }
 
 /** Makes the test whether a session matches the query. */
 export function compileQuery(query: SessionQuery): (session: Session) => boolean {
   const host = query.host === undefined ? undefined : compileHost(query.host);
   const sni = query.sni === undefined ? undefined : compileHost(query.sni);
-  const subject = query.subject === undefined ? undefined : compileSubject(query.subject);
+  const subject = query.subject === undefined ? undefined : compileText(query.subject);
   const state = query.state?.toUpperCase();
   const verdict = query.verdict === "none" ? null : query.verdict;
   const client = query.client === undefined ? undefined : compileClient(query.client);
+  const isEnding = compileEnding(query);
   return (session) =>
+    isEnding(session) &&
     (verdict === undefined || session.verdict === verdict) &&
     (query.listener === undefined || session.listener === query.listener) &&
     (state === undefined || beginsWith(session.state, state)) &&
@@ -35,6 +66,25 @@ export function compileQuery(query: SessionQuery): (session: Session) => boolean
     (sni === undefined || namedHostsOf(session).some(sni.matches)) &&
     (subject === undefined || (session.certificate !== null && subject(session.certificate.subject))) &&
     (host === undefined || hostsOf(session).some(host.matches));
+}
+
+/** The part of the test that is about when, how and why a session ended, and with whom. */
+function compileEnding(query: SessionQuery): (session: Session) => boolean {
+  const { outcome, cause, blame, rule, fault, version, since, until, after } = query;
+  const reason = query.reason === undefined ? undefined : compileText(query.reason);
+  const server = query.server === undefined ? undefined : compileClient(query.server);
+  return (session) =>
+    (since === undefined || session.start >= since) &&
+    (until === undefined || session.start < until) &&
+    (after === undefined || compareSessions(after, session) < 0) &&
+    (outcome === undefined || outcome.includes(session.outcome)) &&
+    (cause === undefined || (session.cause !== null && cause.includes(session.cause))) &&
+    (blame === undefined || session.blame === blame) &&
+    (rule === undefined || session.rule === rule) &&
+    (version === undefined || session.clientLeg.version === version || session.serverLeg.version === version) &&
+    (fault === undefined || session.certificate?.faults.some((one) => one.fault === fault) === true) &&
+    (query.server === undefined || (session.server && server?.matches(session.server.address)) === true) &&
+    (reason === undefined || [session.reason, session.closeReason].some((text) => text !== null && reason(text)));
 }
 
 function beginsWith(state: State, ends: string): boolean {
@@ -93,12 +143,12 @@ export function compileHost(query: string): HostPattern {
 }
 
 /**
- * Compiles a text to look for anywhere in a distinguished name such as "C=US, O=Example Inc, CN=www.example.com"; case does
- * not matter, and `*` stands for any characters.
+ * Compiles a text to look for anywhere in another, such as a distinguished name or a sentence; case does not matter, and `*` stands
+ * for any characters.
  */
-export function compileSubject(query: string): (subject: string) => boolean {
+export function compileText(query: string): (text: string) => boolean {
   const wanted = `*${query.toLowerCase()}*`;
-  return (subject) => matchesText(wanted, subject.toLowerCase());
+  return (text) => matchesText(wanted, text.toLowerCase());
 }
 
 /** Goes back to the last `*` only, so the time is at most the product of the two lengths. */

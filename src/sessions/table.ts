@@ -2,7 +2,7 @@ import { Cache } from "../cache.ts";
 import { type Counters, count, noCounters, sum } from "./counters.ts";
 import { Interning } from "./interning.ts";
 import type { Session } from "./record.ts";
-import { compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
+import { compareSessions, compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
 import { finish } from "./session.ts";
 
 /** A worker's report about one session: first the whole record, later the fields that changed. */
@@ -77,9 +77,10 @@ export class LiveTable {
     const names = host === undefined ? undefined : compileHost(host).names;
     const ids = names && this.#hosts.find(names);
     const sessions = ids
-      ? [...ids].map((id) => this.#live.get(id)!).sort((a, b) => a.start - b.start)
-      : [...this.#live.values()];
-    return sessions.reverse().values().filter(compileQuery(query)).take(limit).toArray();
+      ? [...ids].map((id) => this.#live.get(id)!)
+      : // Nearly sorted then, which takes little time: workers report one after the other.
+        [...this.#live.values()].reverse();
+    return sessions.filter(compileQuery(query)).sort(compareSessions).slice(0, limit);
   }
 
   live(): Iterable<Session> {

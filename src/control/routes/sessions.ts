@@ -4,8 +4,8 @@ import { session } from "../../sessions/record.ts";
 import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { failure, fleetSessions, sessionList } from "../schemas.ts";
-import { sessionFilter } from "../session-filter.ts";
-import { streamSessions } from "../session-search.ts";
+import { cursor, sessionFilter } from "../session-filter.ts";
+import { checkQuery, streamSessions } from "../session-search.ts";
 
 const query = sessionFilter.extend({
   live: z.enum(["true", "false", "all"]).default("all").describe("true: live sessions only; false: closed ones only"),
@@ -19,12 +19,13 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
       config: { role: "viewer" },
       schema: {
         summary: "Search sessions",
-        querystring: query,
+        querystring: query.extend({ cursor }),
         response: { 200: { description: "The list", content: { "application/json": { schema: sessionList } } } },
       },
     },
-    async ({ query: { live, limit, ...wanted } }, reply) => {
-      const text = streamSessions(operations, wanted, live, limit);
+    async ({ query: { live, limit, cursor: after, ...wanted } }, reply) => {
+      checkQuery(wanted);
+      const text = streamSessions(operations, { ...wanted, after }, live, limit);
       reply.hijack();
       reply.raw.writeHead(200, { ...SECURITY_HEADERS, "content-type": "application/json; charset=utf-8" });
       // A client may leave before the end. Nothing else is left to do then.
@@ -41,7 +42,10 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
         response: { 200: fleetSessions, 400: failure },
       },
     },
-    ({ query: { live, limit, ...wanted } }) => operations.fleetSessions(wanted, live, limit),
+    ({ query: { live, limit, ...wanted } }) => {
+      checkQuery(wanted);
+      return operations.fleetSessions(wanted, live, limit);
+    },
   );
   app.get(
     "/sessions/:id",
