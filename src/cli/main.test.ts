@@ -20,7 +20,10 @@ const server = { address: "198.51.100.5", port: 443 };
 operations.apply(
   testSession("s1", Date.now(), { sni: "www.example.com", server, verdict: "decrypt", phase: "sni", rule: "default" }),
   testSession("s2", Date.now() - 1000, { sni: "bank.example", server, verdict: "bypass", phase: "sni", rule: "banks" }),
-  { id: "s2", end: Date.now(), closeReason: "The client closed the connection" },
+  {
+    ...{ id: "s2", end: Date.now(), closeReason: "The client closed the connection" },
+    ...({ outcome: "clientRefusedCertificate", cause: "unknown_ca", blame: "client" } as const),
+  },
 );
 
 after(async () => {
@@ -66,10 +69,19 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
   [["sessions", "--host", "*.EXAMPLE.com"], 0, /\ns1 [^\n]*\n$/, /^$/],
   [["sessions", "--closed"], 0, /DOWN\ns2/, /^$/],
   [["sessions", "--live", "--closed"], 2, /^$/, /cannot be used with/],
-  [["sessions", "--limit", "1"], 0, /… and more/, /^$/],
+  [["sessions", "--limit", "1"], 0, /… and more: the same with --cursor \d+_s1/, /^$/],
+  [["sessions", "--outcome", "clientRefusedCertificate", "--since", "1h"], 0, /DOWN\ns2 .*clientRefused.*\n$/, /^$/],
+  [["sessions", "--outcome", "failed"], 2, /^$/, /^outcome "failed" is none of decrypted, bypassed/],
+  [["sessions", "--version", "TLSv1.4"], 2, /^$/, /^version /],
+  [["sessions", "--since", "soon"], 2, /^$/, /It must be a time such as 30min/],
   [["sessions", "--limit", "many"], 2, /^$/, /whole number from 1 to 10000[\s\S]*See: clearline sessions --help/],
   [["sessions", "--state", "OPEN"], 2, /^$/, /^state is "OPEN", not a state/],
-  [["session", "s2"], 0, /Server +198\.51\.100\.5:443[\s\S]*Verdict +bypass[\s\S]*Because +The client closed/, /^$/],
+  [
+    ["session", "s2"],
+    0,
+    /Outcome +clientRefusedCertificate: unknown_ca, by the client\n[\s\S]*Server +198\.51\.100\.5:443[\s\S]*Verdict +bypass[\s\S]*Because +The client closed/,
+    /^$/,
+  ],
   [["session", "s9"], 1, /^$/, /^Cannot show session s9: it is neither live nor in the history\n$/],
   [["stats"], 0, /Live sessions +1 of 20000 \(limits\.sessions\)\n[\s\S]*proxy[\s\S]*Limits that were met/, /^$/],
   [

@@ -41,6 +41,8 @@ function createProgram(): Command {
   const program = new Command(PROGRAM)
     .description("Sees every TCP connection, decrypts by policy, shows the plaintext to tools, encrypts again.")
     .version(version)
+    // Behind a command, --version is the command's own.
+    .enablePositionalOptions()
     .addCommand(runCommand())
     .addCommand(checkCommand())
     .addCommand(sessionsCommand())

@@ -170,6 +170,16 @@ const DURATIONS = [
   [1000, "s"],
 ] as const;
 
+const OUTCOME_COLORS: Readonly<Record<string, (text: string) => string>> = {
+  ...{ decrypted: color.green, bypassed: color.yellow, plaintext: color.cyan, live: color.blue },
+  ...{ dropped: color.magenta },
+};
+
+/** Red: somebody failed. */
+export function outcomeColor(outcome: string): (text: string) => string {
+  return OUTCOME_COLORS[outcome] ?? color.red;
+}
+
 const VERDICT_COLORS = { decrypt: color.green, bypass: color.yellow, drop: color.red } as const;
 
 export function verdictColor(verdict: string | null): (text: string) => string {

@@ -2,7 +2,18 @@ import type { Command } from "commander";
 import type { CertificateRecord, LegRecord, PresentedRecord, RevocationRecord, Session } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { bytes, color, duration, endpoint, facts, fullTime, print, printJson, verdictColor } from "../render.ts";
+import {
+  bytes,
+  color,
+  duration,
+  endpoint,
+  facts,
+  fullTime,
+  outcomeColor,
+  print,
+  printJson,
+  verdictColor,
+} from "../render.ts";
 
 export function sessionCommand(): Command {
   return createCommand("session", "Show everything that is known about one session.", ["session mh2k8x1a-0-1f"])
@@ -19,7 +30,7 @@ export function sessionCommand(): Command {
 function page(session: Session): string[] {
   const { certificate, presented, clientLeg, serverLeg, tools, feeds } = session;
   return [
-    ...facts(identity(session)),
+    ...facts(identity(session)).map((line) => line.replace(session.outcome, outcomeColor(session.outcome))),
     "",
     ...verdict(session),
     ...part("Client leg", leg(clientLeg, "client")),
@@ -42,6 +53,7 @@ function part(title: string, pairs: Pairs | null): string[] {
 function identity(session: Session): Pairs {
   return [
     ["Session", session.id],
+    ["Outcome", ending(session)],
     ["State", session.end === null ? session.state : `closed, at ${session.state}`],
     ["Listener", `${session.listener} (${session.mode}), worker ${session.worker}`],
     ["VLAN", session.vlan],
@@ -57,6 +69,11 @@ function identity(session: Session): Pairs {
     ["JA4", session.ja4],
     ["Community ID", session.communityId],
   ];
+}
+
+function ending({ outcome, cause, blame }: Session): string {
+  const why = cause === null ? "" : `: ${cause}`;
+  return `${outcome}${why}${blame === null ? "" : `, by the ${blame}`}`;
 }
 
 const PROTOCOLS: Readonly<Record<string, string>> = {

@@ -2,7 +2,19 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { FleetSessions, Session, SessionEvents, SessionList } from "../../control/api.ts";
 import { type Client, openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { bytes, type Column, color, endpoint, print, printJson, shortTime, table, verdictColor } from "../render.ts";
+import { readTime } from "../read-time.ts";
+import {
+  bytes,
+  type Column,
+  color,
+  endpoint,
+  outcomeColor,
+  print,
+  printJson,
+  shortTime,
+  table,
+  verdictColor,
+} from "../render.ts";
 
 interface Options extends CommonOptions {
   readonly host?: string;
@@ -12,6 +24,17 @@ interface Options extends CommonOptions {
   readonly verdict?: string;
   readonly listener?: string;
   readonly client?: string;
+  readonly server?: string;
+  readonly outcome?: string;
+  readonly cause?: string;
+  readonly blame?: string;
+  readonly reason?: string;
+  readonly rule?: string;
+  readonly fault?: string;
+  readonly version?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly cursor?: string;
   readonly live?: true;
   readonly closed?: true;
   readonly limit?: number;
@@ -21,8 +44,9 @@ interface Options extends CommonOptions {
 }
 
 export function sessionsCommand(): Command {
-  return createCommand("sessions", "List sessions: live ones before closed ones, the newest first.", [
+  return createCommand("sessions", "List sessions, live and closed ones: the newest first.", [
     "sessions --host '*.example.com'",
+    "sessions --outcome clientRefusedCertificate,serverFailed --since 1h",
     "sessions --state EST:EST --verdict bypass",
     "sessions --watch",
     "sessions --watch --json | jq .sni",
@@ -40,11 +64,27 @@ export function sessionsCommand(): Command {
         "none",
       ]),
     )
+    .option("--outcome <outcomes>", "how it ended: clientRefusedCertificate; several are separated by commas")
+    .option("--cause <codes>", "why it ended so: unknown_ca, timeout; several are separated by commas")
+    .addOption(new Option("--blame <who>", "who is to blame for the end").choices(["client", "server", "tool", "node"]))
+    .option("--reason <text>", "text in the verdict's reason, or in why the session ended")
+    .option("--rule <name>", "the rule, list or built-in that decided")
+    .option("--fault <fault>", "a fault of the server's certificate: expired, selfSigned, unknownIssuer…")
+    .option("--version <version>", "the version of one of the legs: TLSv1.2")
+    .option("--since <time>", "began then or later: 1h, 30min, 2026-11-28, 2026-11-28T14:00", readTime)
+    .option("--until <time>", "began before, alike", readTime)
     .option("--listener <name>", "the listener that accepted them")
     .option("--client <address>", "the client's address or subnet: 10.9.0.4, 10.0.0.0/8")
+    .option("--server <address>", "the server's address or subnet")
     .addOption(new Option("--live", "live sessions only").conflicts("closed"))
     .option("--closed", "closed sessions only")
     .option("--limit <n>", "the most sessions to list (default: 50; with --watch, as many as fit)", readLimit)
+    .addOption(
+      new Option("--cursor <place>", "go on behind this place, which an earlier list named").conflicts([
+        "watch",
+        "fleet",
+      ]),
+    )
     .option("--watch", "update the list every second until Ctrl-C; with --json, print a line of JSON for each change")
     .addOption(
       new Option("--fleet", "search every node that shares this node's store; --limit applies to each").conflicts(
@@ -61,7 +101,7 @@ export function sessionsCommand(): Command {
       if (options.json) return printJson(list, 2);
       if (list.sessions.length === 0) return print("No session was found.");
       print(table(columns(list), list.sessions));
-      if (list.more) print(color.dim(`… and more; try --limit ${Math.min(list.sessions.length * 10, 10_000)}`));
+      if (list.next) print(color.dim(`… and more: the same with --cursor ${list.next}, or with a higher --limit`));
     });
 }
 
@@ -92,11 +132,11 @@ function fetchList(client: Client, options: Options, limit: number): Promise<Ses
 
 function asked(options: Options, limit: number): string {
   const live = options.live ? "true" : options.closed ? "false" : undefined;
-  return queryOf({ ...filterOf(options), live, limit });
+  return queryOf({ ...filterOf(options), live, limit, cursor: options.cursor });
 }
 
-function filterOf({ host, sni, subject, state, verdict, listener, client }: Options) {
-  return { host, sni, subject, state, verdict, listener, client };
+function filterOf({ config, live, closed, limit, cursor, watch, fleet, json, ...filter }: Options) {
+  return filter;
 }
 
 /** Prints the list anew every second. */
@@ -152,6 +192,8 @@ function columns({ foundByCertificate }: Pick<SessionList, "foundByCertificate">
     { title: "HOST", rank: 0, min: 24, value: found },
     { title: "SERVER", rank: 9, value: ({ server }) => server && endpoint(server) },
     { title: "VERDICT", rank: 0, value: ({ verdict }) => verdict, paint: ({ verdict }) => verdictColor(verdict) },
+    { title: "OUTCOME", rank: 0, value: ({ outcome }) => outcome, paint: ({ outcome }) => outcomeColor(outcome) },
+    { title: "CAUSE", rank: 4, value: ({ cause }) => cause },
     { title: "BY", rank: 7, min: 16, value: ({ phase, rule }) => phase && `${phase}: ${rule}` },
     { title: "TLS", rank: 8, value: tlsOf },
     {
@@ -160,7 +202,7 @@ function columns({ foundByCertificate }: Pick<SessionList, "foundByCertificate">
       value: ({ end, state }) => (end === null ? state : "closed"),
       paint: ({ end }) => (end === null ? String : color.dim),
     },
-    { title: "UP", rank: 4, right: true, value: ({ clientLeg }) => bytes(clientLeg.received) },
+    { title: "UP", rank: 3, right: true, value: ({ clientLeg }) => bytes(clientLeg.received) },
     { title: "DOWN", rank: 3, right: true, value: ({ clientLeg }) => bytes(clientLeg.sent) },
   ];
 }
