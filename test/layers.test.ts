@@ -37,6 +37,7 @@ const EXCEPTIONS: readonly (readonly [importer: string, imports: string, reason:
   ["src/cli/commands/check.ts", "config", "it reads the configuration without a node"],
   ["src/cli/commands/check.ts", "pki", "and the keys and certificates that the configuration names"],
   ["src/cli/commands/doctor.ts", "supervisor", "it looks at what a supervisor needs, running or not"],
+  ["src/cli/commands/policy.ts", "config", "it reads a configuration whose policy is tried"],
   ["src/cli/commands/inline.ts", "config", "it plans a node's listeners, and takes them down without it"],
   ["src/cli/commands/inline.ts", "kernel", "it plans a node's listeners, and takes them down without it"],
   ["src/cli/place.ts", "config", "every command finds the node by its node.json and its configuration"],

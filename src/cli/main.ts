@@ -12,6 +12,7 @@ import { explainCommand } from "./commands/explain.ts";
 import { inlineCommand } from "./commands/inline.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { labCommand } from "./commands/lab.ts";
+import { policyCommand } from "./commands/policy.ts";
 import { reloadCommand } from "./commands/reload.ts";
 import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run.ts";
@@ -56,6 +57,7 @@ function createProgram(): Command {
     .addCommand(cacheCommand())
     .addCommand(suggestionsCommand())
     .addCommand(bypassCommand())
+    .addCommand(policyCommand())
     .addCommand(reloadCommand())
     .addCommand(tokenCommand())
     .addCommand(auditCommand())

@@ -5,6 +5,7 @@
 import type { z } from "zod";
 import type { Frozen } from "../sessions/record.ts";
 import type * as bypasses from "./bypass-schemas.ts";
+import type * as previews from "./preview-schemas.ts";
 import type * as schemas from "./schemas.ts";
 import type * as node from "./stats-schemas.ts";
 
@@ -69,6 +70,10 @@ export type GeneratedKey = Shape<typeof schemas.generatedKey>;
 
 /** GET /suggestions */
 export type SuggestionInfo = Shape<typeof schemas.suggestion>;
+/** POST /policy/preview: what would a changed policy have decided? */
+export type PreviewRequest = z.output<typeof previews.previewRequest>;
+export type Preview = Shape<typeof previews.preview>;
+
 /** GET /bypasses: bypasses with an end. */
 export type BypassInfo = Shape<typeof bypasses.bypass>;
 /** POST /bypasses */

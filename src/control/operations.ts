@@ -16,6 +16,8 @@ import type {
   NewKey,
   NewKeyRequest,
   PolicyEntry,
+  Preview,
+  PreviewRequest,
   Reloaded,
   Statistics,
   SuggestionInfo,
@@ -55,6 +57,8 @@ export interface Operations {
   flushCaches(name?: string): Promise<boolean>;
   /** Hosts whose certificates from the node a client refuses again and again, the latest first. */
   suggestions(): readonly SuggestionInfo[];
+  /** Judges the sessions on record by a changed policy, beside the node's other work. Throws ConfigErrors. */
+  previewPolicy(request: PreviewRequest): Promise<Preview>;
   /** The bypasses with an end that are in force, the newest first. */
   bypasses(): readonly BypassInfo[];
   /** `time` in ms, null: without an end. Throws ConfigError when it cannot be kept; then nothing has changed. */

@@ -30,6 +30,7 @@ import { addKeyRoutes } from "./routes/keys.ts";
 import { addLoginRoutes } from "./routes/login.ts";
 import { addMetricsRoute } from "./routes/metrics.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
+import { addPreviewRoute } from "./routes/preview.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
 import { addSuggestionRoutes } from "./routes/suggestions.ts";
@@ -163,6 +164,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   addStatsRoutes(api, operations);
   addHealthRoutes(api, operations);
   addPolicyRoutes(api, operations);
+  addPreviewRoute(api, operations);
   addAuthorityRoutes(api, operations);
   addKeyRoutes(api, operations);
   addBypassRoutes(api, operations);

@@ -1,4 +1,4 @@
-import { ConfigError } from "../errors.ts";
+import { ConfigError, InvariantError } from "../errors.ts";
 import type { Session } from "../sessions/record.ts";
 import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
@@ -52,6 +52,9 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     state: "degraded",
     async health() {
       return { status: this.state, reasons: [REASON] };
+    },
+    previewPolicy: async () => {
+      throw new InvariantError("No test previews here");
     },
     bypasses: () => [],
     async addBypass({ time, ...wanted }) {

@@ -57,7 +57,8 @@ export function isAddressBypass({ entry }: Pick<Bypass, "entry">): boolean {
   return blocksOf(entry) !== undefined;
 }
 
-const RULE = /^bypass ([0-9a-f]{8})$/;
+/** An ID, or a bypass that a preview adds. */
+const RULE = /^bypass ([0-9a-f]{8}|preview-\d{1,3})$/;
 
 /** The name that explanations and records show as the rule. No rule of the configuration has such a name. */
 export function ruleOfBypass({ id }: Pick<Bypass, "id">): string {

@@ -13,6 +13,7 @@ import { explainFlow } from "./explain.ts";
 import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { listSuggestions } from "./pinning.ts";
+import { previewPolicy } from "./preview.ts";
 import type { NodeState } from "./state.ts";
 import { gatherStatistics } from "./statistics.ts";
 
@@ -58,6 +59,7 @@ export function createOperations(
     },
     ...createKeyOperations(state, reloadKeys),
     ...createBypassOperations(state),
+    previewPolicy: (request) => previewPolicy(state, request),
     caches: async () => listCaches(state),
     flushCaches: (name) => flushCaches(state, name),
     suggestions: () => listSuggestions(state, Date.now()),

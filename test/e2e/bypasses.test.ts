@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import type { AddedBypass, BypassInfo, Explanation } from "../../src/control/api.ts";
+import type { AddedBypass, BypassInfo, Explanation, Preview } from "../../src/control/api.ts";
 import { curl } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
@@ -111,6 +113,43 @@ describe("A bypass with an end", needs("openssl", "curl", "nginx-light"), () => 
     );
     assert.deepEqual([found.verdict, found.phase, bypass.expires], ["bypass", "network", null]);
     await node.command("bypass", "remove", bypass.id);
+  });
+
+  test("A preview says what a bypass, a list or a changed file would have decided, and changes nothing", async () => {
+    const name = `preview.${DOMAIN}`;
+    // A client that trusts the server's CA alone refuses the node's, then another one goes on.
+    assert.equal(await signerFor(name), "node");
+    await until("both sessions in the history", async () => {
+      const found = await node.sessions({ sni: name });
+      return found.length === 2 && found.every(({ end }) => end !== null);
+    });
+    const preview = async (...args: string[]) => {
+      const { code, stdout, stderr } = await node.command("policy", "preview", ...args, "--json");
+      assert.equal(code, 0, stderr);
+      return JSON.parse(stdout) as Preview;
+    };
+    const { covered, changes } = await preview("--bypass", name, "--hours", "1");
+    assert.deepEqual(covered, { failed: 1, good: 1, dropped: 0, live: 0 });
+    assert.deepEqual(
+      changes.map(({ before, after, sessions }) => [before.verdict, before.rule, after.verdict, sessions]),
+      [["decrypt", "default", "bypass", 2]],
+    );
+    assert.equal(changes[0]?.examples[0]?.host, name);
+
+    const list = join(node.folder, "more.txt");
+    writeFileSync(list, `${name}\n`);
+    const file = join(node.folder, "changed.yaml");
+    const listeners = [{ name: "web", mode: "explicit", address: "127.0.0.1:1" }];
+    const rules = [{ name: "no", match: { host: `*.${DOMAIN}` }, action: "drop" }];
+    writeFileSync(file, JSON.stringify({ listeners, policy: { lists: { bypass: ["more.txt"] }, rules } }));
+    const listed = await preview("--list", list);
+    assert.deepEqual(listed.covered, covered);
+    const { changes: dropped } = await preview(file);
+    const ofDefault = dropped.find(({ before }) => before.rule === "default");
+    assert.deepEqual([ofDefault?.after.verdict, ofDefault?.after.rule], ["drop", "no"]);
+    const shown = await node.command("policy", "preview", "--bypass", name);
+    assert.match(shown.stdout, /A bypass would have covered 1 failed, 1 good and 0 dropped ones\./);
+    assert.equal(await signerFor(name), "node");
   });
 
   test("What is wrong with a bypass is said, and changes nothing", async () => {

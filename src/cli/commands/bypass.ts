@@ -23,7 +23,7 @@ function addCommand(): Command {
     "add",
     "Stop decrypting a host or an address, from the next session on, until the time is over. Drop rules still hold.",
     [
-      'bypass add app.example.com --for 24h --because "pins its certificate"',
+      'bypass add app.example.com --for 24h --because "pins its key"',
       'bypass add "*.example.com" --for 1h --because "incident 4711"',
       'bypass add 192.0.2.0/24 --for ever --because "payment terminals"',
     ],
@@ -75,7 +75,7 @@ function listCommand(): Command {
             { title: "LAST HIT", rank: 3, value: ({ lastHit }) => lastHit && fullTime(lastHit) },
             { title: "ENDS", rank: 2, value: ({ expires }) => expires && fullTime(expires) },
             { title: "BY", rank: 1, min: 8, value: ({ author }) => author },
-            { title: "BECAUSE", rank: 0, min: 12, value: ({ comment }) => comment },
+            { title: "BECAUSE", rank: 0, min: 30, value: ({ comment }) => comment },
           ],
           bypasses,
         ),

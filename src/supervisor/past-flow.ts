@@ -1,0 +1,48 @@
+import type { PastFlow } from "../policy/past.ts";
+import type { KnownFacts } from "../policy/view.ts";
+import type { Session } from "../sessions/record.ts";
+import { FAULTS, type Fault, VERSIONS } from "../vocabulary.ts";
+
+/** What a session's record tells about its flow. What it leaves out is not known, or was not seen. */
+export function pastFlow(session: Session): PastFlow {
+  const { protocol, certificate, clientLeg, serverLeg } = session;
+  const carried = protocol === null ? "nothing" : protocol === "http" || protocol === "other" ? protocol : "tls";
+  const versions = [clientLeg.version, serverLeg.version].flatMap((name) => versionOf(name) ?? []);
+  return {
+    facts: factsOf(session),
+    carried,
+    rule: (session.monitored ?? session).rule,
+    versions,
+    moreNames: (certificate?.nameCount ?? 0) > (certificate?.names.length ?? 0),
+  };
+}
+
+function factsOf(session: Session): KnownFacts {
+  const { listener, vlan, client, server, sni, connectHost, certificate, startTls, protocol, deployment } = session;
+  return {
+    ...{ listener, vlan, client, sni, connectHost },
+    server: server ?? undefined,
+    upgraded: startTls !== null || protocol === "tls after an unknown dialogue" || connectHost !== null,
+    ...(deployment && { keyHeld: deployment === "inbound" }),
+    ...(certificate && {
+      certificate: {
+        names: certificate.names,
+        issuer: certificate.issuer,
+        faults: certificate.faults.flatMap(({ fault }) => (isFault(fault) ? [fault] : [])),
+      },
+    }),
+  };
+}
+
+function isFault(text: string): text is Fault {
+  return FAULTS.some((fault) => fault === text);
+}
+
+function versionOf(name: string | undefined): number | undefined {
+  return Object.entries(VERSIONS).find(([known]) => known === name)?.[1];
+}
+
+/** The host of a session, for people. */
+export function pastHost({ sni, connectHost, certificate, server }: Session): string {
+  return sni ?? connectHost ?? certificate?.names[0] ?? server?.address ?? "unknown";
+}
