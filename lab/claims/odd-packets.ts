@@ -19,6 +19,7 @@ export const ODD_PACKETS: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [fragmentsAreTaken(family), fragmentsAreBypassed(family)]),
   ...FAMILIES.map(priorityIsTaken),
   ...FAMILIES.map(impossibleFlags),
+  ...FAMILIES.map(halfIsCounted),
 ];
 
 function fragmentsAreTaken(family: Family): Claim {
@@ -112,6 +113,40 @@ function impossibleFlags(family: Family): Claim {
         [],
       );
       return `${count.more} of ${odd.length} dropped`;
+    },
+  };
+}
+
+/** The kernel's settings for how many seconds it waits for the rest of a packet. */
+const PATIENCE = ["net.ipv4.ipfrag_time", "net.ipv6.ip6frag_time", "net.netfilter.nf_conntrack_frag6_timeout"];
+
+function halfIsCounted(family: Family): Claim {
+  return {
+    says: `IPv${family}: a packet that never becomes whole from its fragments, which nobody can judge, is dropped and counted`,
+    async check(stage) {
+      const { client, node, server } = stage.network;
+      const unjoined = async () =>
+        (await stage.node.stats()).kernel.find(({ counts }) => counts === "fragments")?.packets ?? 0;
+      const before = await unjoined();
+      await using there = await watch(server, server.interface, "");
+      const way = await wayBetween(stage.network, client);
+      const last = synOf(stage, family, PORTS.closed);
+      const [half] = synInFragments(synOf(stage, family, PORTS.https), way) as [Buffer];
+      const settings = (await node.must("sysctl", ["-e", ...PATIENCE])).trim().split("\n");
+      const change = (words: readonly string[]) =>
+        node.must("sysctl", ["-qw", ...words.map((setting) => setting.replaceAll(" ", ""))]);
+      await change(settings.map((setting) => setting.replace(/=.*/, "=1")));
+      try {
+        await sendFrames(client, [half, tcpFrame(last, way)]);
+        const more = await until("the count", async () => (await unjoined()) - before || undefined);
+        const seen = await there.shows("the SYN behind it", (frames) =>
+          firstWith(segmentsOf(frames, PORTS.closed), "S") ? segmentsOf(frames, PORTS.https) : undefined,
+        );
+        assert.deepEqual(seen, []);
+        return `${more} dropped`;
+      } finally {
+        await change(settings);
+      }
     },
   };
 }

@@ -106,7 +106,9 @@ function answeredElsewhere(family: Family): Claim {
         });
         assert.match(closeReason ?? "", /one direction/);
         await moreThan(stage, "asymmetric", before);
-        return `${held.state}: "${closeReason}"`;
+        const { stdout } = await stage.node.command("report");
+        assert.match(stdout, /^Asymmetric: one direction alone crosses the node\n.*\n\s*edge +\d+$/m);
+        return `${held.state}: "${closeReason}", and in the report`;
       } finally {
         await server.must("nft", ["delete", "table", ...table.split(" ")]);
       }

@@ -153,7 +153,10 @@ function passesUnknown(family: Family): Claim {
       await fetchPage(ends, family, PAGE, name, stage.pki.root.certificate);
       assert.deepEqual(await stage.node.sessions({ sni: name }), []);
       const more = await until("the counter tagged to move", async () => (await counted(stage)) - before || undefined);
-      return `${more} frames counted, no session`;
+      const { kernel } = await stage.node.stats();
+      const own = kernel.find(({ counts, name }) => counts === "vlan" && name === nameVlan(UNKNOWN));
+      assert.ok(own && own.packets >= more, JSON.stringify(own));
+      return `${more} frames counted, ${own.packets} of VLAN ${own.name}, no session`;
     },
   };
 }

@@ -95,7 +95,7 @@ const tool = z.object({
 });
 
 const kernelCount = z.object({
-  listener: z.string(),
+  listener: z.string().describe("empty: the whole machine"),
   counts: z
     .string()
     .describe(
@@ -103,9 +103,10 @@ const kernelCount = z.object({
         "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused; " +
         "impossible: TCP packets dropped for flags that no TCP sends together; midStream: packets of connections that began " +
         "before the node; asymmetric: packets of connections of which one direction crosses the node; tagged: frames with a VLAN tag; " +
+        "vlan: those of one VLAN that the configuration does not name; fragments: packets whose fragments never made a whole; " +
         "signed: SYNs to port 179 and SYNs of signed TCP, which are forwarded; unsigned: answers to signed SYNs that were not signed and were dropped",
     ),
-  name: z.string().optional().describe("the rule or list of a row"),
+  name: z.string().optional().describe("the rule or list of a row; the VLAN"),
   packets: amount,
   bytes: amount,
 });

@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { requireBpf } from "../linux/capabilities.ts";
-import { loadRules, probeFeatures, readCounters } from "../linux/nftables.ts";
+import { loadRules, probeFeatures, readCountedSet, readCounters } from "../linux/nftables.ts";
+import { readUnjoined } from "../linux/reassembly.ts";
 import { type Link, readLink } from "../linux/routes.ts";
 import type { VlanTags } from "../linux/vlan-programs.ts";
 import { type ConditionValue, readPorts } from "../policy/conditions.ts";
@@ -11,6 +12,7 @@ import type { PolicySource } from "../policy/rule.ts";
 import { applyPlan, undoPlan } from "./apply.ts";
 import { type Counted, carryCounts } from "./listener/counters.ts";
 import type { InlineListener, LiveConnection, Plan, PlannedCounter } from "./listener/lane.ts";
+import { carryPassing, namePassing, type PassingVlan } from "./listener/passing-vlans.ts";
 import { planInline } from "./listener/plan.ts";
 
 /** The kernel's part of the inline listeners: bridges, routes, settings and rules. The supervisor calls these. */
@@ -139,11 +141,15 @@ function rangesOf(ports: readonly ConditionValue[]): [first: number, last: numbe
   });
 }
 
+/** The kernel counts since the machine started. */
+let unjoinedAtStart: number | undefined;
+
 /**
  * Does what was planned. What an earlier run left is taken over if it is the same, and taken down first otherwise. Returns one
  * sentence for each thing that could not be taken down. Throws ConfigError, and then nothing is changed.
  */
 export function setUpListeners(plan: Plan, dataDir: string): readonly string[] {
+  unjoinedAtStart = readUnjoined();
   return applyPlan(plan, journalOf(dataDir));
 }
 
@@ -165,11 +171,22 @@ export async function changeListeners(before: Plan | undefined, after: Plan | un
     throw new ConfigError("listeners", "Cannot reload: the inline listeners changed; start the node again");
   }
   if (!before || !after || before.nft === after.nft) return;
-  loadRules(carryCounts(before, after, await readCounted()));
+  let nft = carryCounts(before, after, await readCounted());
+  for (const { set } of before.passing) {
+    if (after.passing.some((one) => one.set === set)) nft = carryPassing(nft, set, await readPassing(set));
+  }
+  loadRules(nft);
 }
 
-/** The packets and bytes that one counter of the rules has counted. `name`: the rule or list of the policy, for a row. */
-interface ListenerCount extends Pick<PlannedCounter, "listener" | "counts"> {
+/**
+ * The packets and bytes that one counter has counted. "vlan": of one VLAN that is not named in the configuration. "fragments": packets
+ * whose fragments never made a whole, on the whole machine.
+ */
+export interface ListenerCount {
+  /** Empty: the whole machine. */
+  readonly listener: string;
+  readonly counts: PlannedCounter["counts"] | "vlan" | "fragments";
+  /** The rule or list of the policy, for a row; the VLAN. */
   readonly name: string | undefined;
   readonly packets: number;
   readonly bytes: number;
@@ -187,7 +204,37 @@ export async function readListenerCounts(plan: Plan | undefined): Promise<Listen
     const before = sums.get(key) ?? { packets: 0, bytes: 0 };
     sums.set(key, { listener, counts, name: rowName, packets: before.packets + packets, bytes: before.bytes + bytes });
   }
-  return [...sums.values()];
+  const unjoined = readUnjoined();
+  const fragments = unjoined === undefined ? undefined : unjoined - (unjoinedAtStart ?? 0);
+  return [
+    ...sums.values(),
+    ...(await listPassing(plan, counted)),
+    ...(fragments === undefined
+      ? []
+      : [{ listener: "", counts: "fragments", name: undefined, packets: fragments, bytes: 0 } as const]),
+  ];
+}
+
+/** The VLANs that cross the bridges. The sets of lanes that have seen no tag are not read. */
+async function listPassing({ counters, passing }: Plan, { bridge }: Counted): Promise<ListenerCount[]> {
+  const rows = passing.map(async (one): Promise<ListenerCount[]> => {
+    const { listener, vlan, set } = one;
+    const tagged = counters.find((counter) => {
+      return counter.counts === "tagged" && counter.listener === listener && counter.vlan === vlan;
+    });
+    if ((bridge.get(tagged?.name ?? "")?.packets ?? 0) === 0) return [];
+    return (await readPassing(set)).map((passes) => {
+      const { packets, bytes } = passes;
+      return { listener, counts: "vlan", name: namePassing(one, passes), packets, bytes };
+    });
+  });
+  return (await Promise.all(rows)).flat();
+}
+
+async function readPassing(set: string): Promise<PassingVlan[]> {
+  return (await readCountedSet("bridge", "clearline", set)).map(({ key: [type, id], packets, bytes }) => {
+    return { type: String(type), id: Number(id), packets, bytes };
+  });
 }
 
 async function readCounted(): Promise<Counted> {

@@ -58,8 +58,9 @@ export function explain(peer: Side, failure: LayerFailure, finished = false): Le
 function reasonOf(peer: Side, { cause, alert, code, detail }: LayerFailure, finished: boolean): string {
   if (cause === "alert") return `The ${peer} refused the handshake: ${nameAlert(alert)}`;
   if (cause === "protocol") return `The handshake with the ${peer} failed: ${detail ?? code}`;
-  const left = `The ${peer} ${code === "EOF" ? "closed" : "reset"} the connection`;
-  return finished ? `${left} right after the node's Finished, without its own` : `${left} during the handshake`;
+  const left = `The ${peer} ${code === "EOF" ? "closed" : "reset"}`;
+  if (finished) return `${left} the connection right after the node's Finished, without its own`;
+  return `${left} the connection during the handshake`;
 }
 
 /** What an OpenSSL layer agreed on, in IANA's names. */

@@ -98,3 +98,19 @@ export async function readCounters(family: "inet" | "bridge", table: string): Pr
   }
   return counts;
 }
+
+/** The elements of a set with counters, by their keys: the numbers and names of a concatenation. Throws ConfigError. */
+export async function readCountedSet(
+  family: "inet" | "bridge",
+  table: string,
+  set: string,
+): Promise<readonly (Count & { readonly key: readonly unknown[] })[]> {
+  const { nftables } = JSON.parse(await readProgram(["nft", "-j", "list", "set", family, table, set])) as {
+    nftables: readonly { set?: { elem?: readonly { elem?: { val?: { concat?: unknown[] }; counter?: Count } }[] } }[];
+  };
+  const elements = nftables.flatMap(({ set }) => set?.elem ?? []);
+  return elements.flatMap(({ elem }) => {
+    const { val, counter } = elem ?? {};
+    return val?.concat && counter ? [{ key: val.concat, packets: counter.packets, bytes: counter.bytes }] : [];
+  });
+}

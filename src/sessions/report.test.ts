@@ -13,7 +13,7 @@ function ended(news: Partial<Session>): Session {
 function reportOf(...sessions: readonly Partial<Session>[]) {
   const reporter = new Reporter(500);
   for (const news of sessions) reporter.add(ended(news));
-  return reporter.answer();
+  return reporter.answer([]);
 }
 
 const MONITORED = { verdict: "bypass", phase: "certificate", rule: "monitor", reason: "Monitor mode" } as const;

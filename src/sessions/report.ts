@@ -41,6 +41,13 @@ export const report = z.object({
     .array(z.object({ fault: z.string(), sessions: number, hosts }))
     .readonly()
     .describe("by what is wrong with the server's certificate"),
+  asymmetric: z
+    .array(z.object({ listener: z.string(), packets: number }))
+    .readonly()
+    .describe(
+      "inline listeners, with the packets since the node's start of connections of which one direction alone crosses it: " +
+        "such connections cannot be decrypted. Empty: the kernel has seen none",
+    ),
 });
 
 export type Report = Frozen<z.output<typeof report>>;
@@ -97,7 +104,8 @@ export class Reporter {
     if (verdict === "decrypt" && over && session.serverLeg.version === undefined) addExample(this.#failing, host);
   }
 
-  answer(): Report {
+  /** `asymmetric`: what the kernel has counted. */
+  answer(asymmetric: Report["asymmetric"]): Report {
     const most = <Row extends { readonly sessions: number }>(rows: Iterable<Row>) =>
       [...rows].sort((a, b) => b.sessions - a.sessions);
     const shown = ({ sessions, hosts }: Examples) => ({ sessions, hosts: [...hosts] });
@@ -114,6 +122,7 @@ export class Reporter {
         [...this.#suites].map(([suite, row]) => ({ suite, weakness: weaknessOf(suite) ?? "", ...shown(row) })),
       ),
       faults: most([...this.#faults].map(([fault, row]) => ({ fault, ...shown(row) }))),
+      asymmetric,
     };
   }
 }

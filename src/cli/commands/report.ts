@@ -39,6 +39,7 @@ function page(report: Report): string[] {
     ...section("Versions of TLS with servers", versions(report)),
     ...section("Weak suites", weakSuites(report)),
     ...section("Faults of certificates", faults(report)),
+    ...section("Asymmetric: one direction alone crosses the node", asymmetric(report)),
   ];
 }
 
@@ -96,4 +97,16 @@ function weakSuites({ weakSuites }: Report): string | undefined {
 function faults({ faults }: Report): string | undefined {
   const fault = { title: "FAULT", rank: 0, value: ({ fault }: { fault: string }) => fault };
   return faults.length === 0 ? undefined : table([fault, count, examples], faults);
+}
+
+function asymmetric({ asymmetric }: Report): string | undefined {
+  if (asymmetric.length === 0) return undefined;
+  const listener = { title: "LISTENER", rank: 0, value: ({ listener }: { listener: string }) => listener };
+  const packets = {
+    title: "PACKETS",
+    rank: 0,
+    right: true,
+    value: ({ packets }: { packets: number }) => packets,
+  };
+  return table([listener, packets], asymmetric);
 }

@@ -135,12 +135,17 @@ function workers({ workers }: Stats): string {
 function kernel({ kernel }: Stats): string {
   return table<KernelCount>(
     [
-      { title: "LISTENER", rank: 0, value: ({ listener }) => listener },
-      { title: "COUNTS", rank: 0, value: ({ counts, name }) => (name === undefined ? counts : `rule: ${name}`) },
+      { title: "LISTENER", rank: 0, value: ({ listener }) => listener || "the machine" },
+      { title: "COUNTS", rank: 0, value: counted },
       { title: "PACKETS", rank: 0, right: true, value: ({ packets }) => packets },
     ],
     kernel,
   );
+}
+
+function counted({ counts, name }: KernelCount): string {
+  if (name === undefined) return counts;
+  return counts === "vlan" ? `tagged: VLAN ${name}` : `rule: ${name}`;
 }
 
 function feeds({ feeds }: Stats): string {

@@ -52,7 +52,9 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
       const reporter = new Reporter(since);
       for (const session of sessions.live()) reporter.add(session);
       for await (const some of history.since(since)) for (const session of some) reporter.add(session);
-      return reporter.answer();
+      const { kernel } = await operations.statistics();
+      const asymmetric = kernel.filter(({ counts, packets }) => counts === "asymmetric" && packets > 0);
+      return reporter.answer(asymmetric.map(({ listener, packets }) => ({ listener, packets })));
     },
   );
   app.post(

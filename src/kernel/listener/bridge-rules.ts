@@ -1,6 +1,7 @@
 import type { Lane } from "./lane.ts";
 import { CODE } from "./marks.ts";
 import { noteOwnChain, ownChains, ownRules, passedChain, passedRules, pendingRules } from "./own-connections.ts";
+import { passingChain, passingSet } from "./passing-vlans.ts";
 import {
   chain,
   count,
@@ -27,6 +28,7 @@ export function bridgeChains(w: RuleContext, lanes: readonly Lane[]): string[] {
       ...newChains(w, lane, "bridge", `goto lift-${lane.index}`),
       ...ownChains(w, lane),
       ...passedChain(lane),
+      ...passingChain(lane),
       ...sideChain(w, lane, "a"),
       ...sideChain(w, lane, "b"),
     ]),
@@ -57,6 +59,7 @@ function tagged(w: RuleContext, lane: Lane, link: string): string[] {
   const counted = `${count(w, lane, "bridge", "tagged")} accept`;
   // Not "vlan id": behind a set of types, nft reads it from the second tag.
   return [
+    `iifname "${link}" ether type { 0x8100, 0x88a8 } jump ${passingSet(lane).set}`,
     `iifname "${link}" ether type { 0x8100, 0x88a8 } @ll,112,16 & 0x0fff != 0 ${counted}`,
     `iifname "${link}" meta protocol { 0x8100, 0x88a8 } ${counted}`,
   ];

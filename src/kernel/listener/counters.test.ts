@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { NetworkRow } from "../../policy/network-rows.ts";
 import { carryCounts } from "./counters.ts";
 import type { PlanInput } from "./lane.ts";
+import { carryPassing } from "./passing-vlans.ts";
 import { planInline } from "./plan.ts";
 
 const INPUT: PlanInput = {
@@ -57,4 +58,15 @@ test("Counters keep their counts after a reload, also when a rule has another in
   assert.match(bridge, /counter row-0-0 \{\n {2}\}/);
   assert.match(bridge, /counter quic-0 \{\n {4}packets 3 bytes 90\n/);
   assert.equal(script.replaceAll(/ {4}packets .*\n/g, ""), after.nft);
+});
+
+test("VLANs that cross a bridge keep their counts after a reload", () => {
+  const { nft, passing } = planInline(INPUT);
+  const [{ set } = { set: "" }] = passing;
+  const vlan = { type: "8021q", id: 40, packets: 5, bytes: 300 };
+  assert.match(
+    carryPassing(nft, set, [vlan, { ...vlan, type: "8021ad", id: 100 }]),
+    /set vlans-0 \{\n {4}elements = \{ 8021q \. 40 counter packets 5 bytes 300, 8021ad \. 100 counter packets 5 bytes 300 \}\n/,
+  );
+  assert.equal(carryPassing(nft, set, []), nft);
 });

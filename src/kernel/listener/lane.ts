@@ -140,11 +140,21 @@ export interface PlannedCounter {
   readonly rowName: string | undefined;
 }
 
+/** The set of the VLANs that cross the bridge of one lane without being named. */
+export interface PassingSet {
+  readonly set: string;
+  readonly listener: string;
+  /** The VLAN that the lane is; null: frames without a tag. */
+  readonly vlan: string | null;
+}
+
 /** Everything that the kernel needs for the inline listeners, as data. */
 export interface Plan {
   readonly listeners: readonly PlannedListener[];
   readonly marks: Marks;
   readonly counters: readonly PlannedCounter[];
+  /** Of the bridges: the sets of the VLANs that cross without being named. */
+  readonly passing: readonly PassingSet[];
   /** The whole ruleset: loading it again replaces it in one transaction, while traffic flows. */
   readonly nft: string;
   /** In the order in which they are done. They are undone in reverse. */

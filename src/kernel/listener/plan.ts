@@ -2,6 +2,7 @@ import { ConfigError } from "../../errors.ts";
 import { isLinkName } from "../../linux/routes.ts";
 import { type InlineListener, type Lane, type Plan, type PlanInput, vlanOf } from "./lane.ts";
 import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
+import { passingSet } from "./passing-vlans.ts";
 import { writeRules } from "./rules.ts";
 import { listSteps } from "./steps.ts";
 
@@ -35,6 +36,7 @@ export function planInline(input: PlanInput): Plan {
     })),
     marks,
     counters,
+    passing: lanes.filter(({ bridge }) => bridge !== undefined).map(passingSet),
     nft,
     steps: listSteps(lanes, input, { nft, mask: marks.mask }),
   };

@@ -4,6 +4,7 @@ import type { Lane, PlannedCounter } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { ownSets, passedSets } from "./own-connections.ts";
 import { inputChains, outputChains } from "./own-packets.ts";
+import { passingSets } from "./passing-vlans.ts";
 import { addressSets } from "./policy-rows.ts";
 import {
   chain,
@@ -68,6 +69,7 @@ export function writeRules(
             ...bridges.flatMap((lane) => [
               ...ownSets(lane, writing.live),
               ...passedSets(lane),
+              ...passingSets(lane),
               ...pendingSets(lane),
               ...signedSets(lane),
             ]),
