@@ -21,6 +21,8 @@ export interface Meter {
   fromServer: number;
   toClient: number;
   toServer: number;
+  /** When the server's first byte was moved, in ms since the epoch. */
+  firstByte?: number;
 }
 
 /** Takes off what stands in front of a side's bytes and is not the session's. */
@@ -341,6 +343,7 @@ class Relay implements Task {
       meter.fromClient += length;
       meter.toServer += length;
     } else {
+      if (meter.fromServer === 0) meter.firstByte = Date.now();
       meter.fromServer += length;
       meter.toClient += length;
     }

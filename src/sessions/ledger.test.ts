@@ -21,7 +21,14 @@ test("The first report of a session is whole, later ones have what changed", () 
   session.update({ sni: "a.test", protocol: "tls" }, 1200);
   session.update({ verdict: "decrypt" }, 1300);
   assert.deepEqual(ledger.drain(1400), [
-    { id: session.id, sni: "a.test", protocol: "tls", verdict: "decrypt", lastActivity: 1300 },
+    {
+      id: session.id,
+      sni: "a.test",
+      protocol: "tls",
+      verdict: "decrypt",
+      lastActivity: 1300,
+      timeline: { decided: 300 },
+    },
   ]);
 });
 

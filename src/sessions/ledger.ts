@@ -3,6 +3,7 @@ import type { Ending } from "./outcome.ts";
 import type { LegAlerts, Session } from "./record.ts";
 import { advance, finish, openSession, type SessionStart, type SessionUpdate } from "./session.ts";
 import type { SessionChange } from "./table.ts";
+import { timelineAfter } from "./timeline.ts";
 
 /** Bytes that passed, by direction. The relay counts them. */
 interface Meter {
@@ -10,6 +11,8 @@ interface Meter {
   fromServer: number;
   toClient: number;
   toServer: number;
+  /** When the server's first byte was relayed, in ms since the epoch. */
+  firstByte?: number;
 }
 
 /** A worker's live sessions, and their changes that the supervisor does not know yet. */
@@ -73,8 +76,10 @@ export class LiveSession {
   update(news: SessionUpdate, now: number): void {
     if (this.#record.end !== null) return;
     const kept = bounded(news);
-    this.#record = advance(this.#record, kept, now);
-    this.#onChange({ ...kept, lastActivity: this.#record.lastActivity });
+    const timeline = timelineAfter(this.#record, kept, now);
+    const marked = timeline ? { ...kept, timeline } : kept;
+    this.#record = advance(this.#record, marked, now);
+    this.#onChange({ ...marked, lastActivity: this.#record.lastActivity });
   }
 
   /** Takes the bytes that passed since the last call into the record. */
@@ -83,6 +88,7 @@ export class LiveSession {
     const { clientLeg, serverLeg } = this.#record;
     const sameClient = clientLeg.received === fromClient && clientLeg.sent === toClient;
     if (sameClient && serverLeg.received === fromServer && serverLeg.sent === toServer) return;
+    this.#noteFirstByte();
     this.update(
       {
         clientLeg: { ...clientLeg, received: fromClient, sent: toClient },
@@ -90,6 +96,15 @@ export class LiveSession {
       },
       now,
     );
+  }
+
+  #noteFirstByte(): void {
+    const { timeline = {}, start } = this.#record;
+    const { firstByte } = this.meter;
+    if (firstByte === undefined || timeline.firstByte !== undefined) return;
+    const marked = { ...timeline, firstByte: Math.max(0, firstByte - start) };
+    this.#record = { ...this.#record, timeline: marked };
+    this.#onChange({ timeline: marked });
   }
 
   /** Only the first close counts. */

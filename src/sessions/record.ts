@@ -115,6 +115,20 @@ const proxyHeader = z
   })
   .describe("a header of the PROXY protocol");
 
+const passed = z.exactOptional(z.int().nonnegative());
+const timeline = z
+  .object({
+    connected: passed.describe("the server was connected"),
+    hello: passed.describe("the ClientHello was here"),
+    serverLeg: passed.describe("the handshake with the server was complete"),
+    judged: passed.describe("the server's certificate was judged"),
+    decided: passed.describe("the last verdict fell"),
+    tools: passed.describe("the way through the inline tools was up"),
+    clientLeg: passed.describe("the handshake with the client was complete"),
+    firstByte: passed.describe("the server's first byte was relayed"),
+  })
+  .describe("when the session reached each phase, in ms after its start; a phase that it did not reach is absent");
+
 const left = z
   .enum(["closed", "reset"])
   .nullable()
@@ -183,6 +197,9 @@ export const session = z.object({
     .readonly()
     .describe("where the copy of the plaintext is, such as a file, by the feed's name"),
   start: time,
+  timeline: z
+    .exactOptional(timeline)
+    .describe("absent: nothing was reached yet, or an earlier version wrote the record"),
   lastActivity: time,
   end: time.nullable().describe("ms since the epoch; null: the session is live"),
   closeReason: z.string().nullable().describe("why the session ended, in one sentence; null: it is live"),

@@ -44,7 +44,7 @@ export type SessionUpdate = Partial<
   Omit<
     Session,
     | ("id" | "worker" | "listener" | "mode" | "vlan" | "client" | "start" | "lastActivity" | "end" | "closeReason")
-    | ("outcome" | "cause" | "blame")
+    | ("outcome" | "cause" | "blame" | "timeline")
   >
 >;
 

@@ -17,7 +17,11 @@ export function Lamps({ stats }: { stats: Stats }) {
     ["Tools", lampOf(tools.length, toolsDown.length), said(tools.length, toolsDown, "down")],
     ["Feeds", lampOf(feeds.length, feedsDown.length), said(feeds.length, feedsDown, "stopped")],
     ["History", history.state === "running" ? "good" : "bad", history.reason ?? `${number(history.sessions)} sessions`],
-    ["Store", store ? (store.state === "connected" ? "good" : "warning") : "off", store ? (store.reason ?? "connected") : "not configured"],
+    [
+      "Store",
+      store ? (store.state === "connected" ? "good" : "warning") : "off",
+      store ? (store.reason ?? "connected") : "not configured",
+    ],
   ];
   return (
     <div class="lamps">
@@ -28,14 +32,22 @@ export function Lamps({ stats }: { stats: Stats }) {
   );
 }
 
-export const HEALTH: Readonly<Record<Stats["health"]["status"], LampState>> = { ready: "good", degraded: "warning", failing: "bad" };
+export const HEALTH: Readonly<Record<Stats["health"]["status"], LampState>> = {
+  ready: "good",
+  degraded: "warning",
+  failing: "bad",
+};
 
 function lampOf(all: number, down: number): LampState {
   if (all === 0) return "off";
   return down === 0 ? "good" : down < all ? "warning" : "bad";
 }
 
-function said(all: number, down: readonly { readonly name: string; readonly reason?: string | undefined }[], word: string): string {
+function said(
+  all: number,
+  down: readonly { readonly name: string; readonly reason?: string | undefined }[],
+  word: string,
+): string {
   if (all === 0) return "none configured";
   if (down.length === 0) return `all ${all} work`;
   return down.map(({ name, reason }) => `${name} is ${word}${reason ? `: ${reason}` : ""}`).join("; ");

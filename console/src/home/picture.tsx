@@ -22,8 +22,10 @@ export function Picture({ stats, rates, state }: Props) {
   const nodeState = HEALTH[stats.health.status];
   const toolsDown = tools.filter((tool) => tool.state === "down").length;
   const feedsDown = feeds.filter((feed) => feed.state === "stopped").length;
-  const toolState: LampState = tools.length === 0 ? "off" : toolsDown === 0 ? "good" : toolsDown < tools.length ? "warning" : "bad";
-  const feedState: LampState = feeds.length === 0 ? "off" : feedsDown === 0 ? "good" : feedsDown < feeds.length ? "warning" : "bad";
+  const toolState: LampState =
+    tools.length === 0 ? "off" : toolsDown === 0 ? "good" : toolsDown < tools.length ? "warning" : "bad";
+  const feedState: LampState =
+    feeds.length === 0 ? "off" : feedsDown === 0 ? "good" : feedsDown < feeds.length ? "warning" : "bad";
   const live = stats.sessions.live;
   const down = rates ? `↓ ${bytes(rates.clientSent)}/s` : "";
   const up = rates ? `↑ ${bytes(rates.clientReceived)}/s` : "";
@@ -37,9 +39,31 @@ export function Picture({ stats, rates, state }: Props) {
         <Arrow kind="plain" d="M578 206 H608 V132" isOff={tools.length === 0} />
         <Arrow kind="plain" d="M640 120 C700 130 720 206 770 206" isOff={feeds.length === 0} />
 
-        <Box x={10} y={36} width={140} height={76} title="Clients" text={rates ? `${number(rates.newSessions * 60)} new / min` : ""} />
-        <Box x={340} y={14} width={320} height={118} title="Clearline" text={`${number(live)} live sessions`} state={nodeState} />
-        <Box x={850} y={36} width={140} height={76} title="Servers" text={rates ? `${number(rates.decrypted)} decrypted / min` : ""} />
+        <Box
+          x={10}
+          y={36}
+          width={140}
+          height={76}
+          title="Clients"
+          text={rates ? `${number(rates.newSessions * 60)} new / min` : ""}
+        />
+        <Box
+          x={340}
+          y={14}
+          width={320}
+          height={118}
+          title="Clearline"
+          text={`${number(live)} live sessions`}
+          state={nodeState}
+        />
+        <Box
+          x={850}
+          y={36}
+          width={140}
+          height={76}
+          title="Servers"
+          text={rates ? `${number(rates.decrypted)} decrypted / min` : ""}
+        />
         <Box
           x={422}
           y={176}
@@ -120,7 +144,19 @@ function Box({ x, y, width, height, title, text, state }: BoxProps) {
   );
 }
 
-function End({ x, y, name, state, isOff = false }: { x: number; y: number; name: string; state: string | undefined; isOff?: boolean }) {
+function End({
+  x,
+  y,
+  name,
+  state,
+  isOff = false,
+}: {
+  x: number;
+  y: number;
+  name: string;
+  state: string | undefined;
+  isOff?: boolean;
+}) {
   return (
     <g class={`end ${isOff ? "unused" : ""} ${state ?? ""}`}>
       <title>{state ? `${name}: ${state}` : name}</title>
