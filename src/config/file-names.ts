@@ -15,7 +15,8 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
       names.flatMap((name) => (group[name] === undefined ? [] : [[name, at(String(group[name]))]])),
     ),
   });
-  const { console, policy, trust, signing, keys, keyStore, listeners, tools, feeds, dataDir, resumption } = written;
+  const { console, policy, trust, signing, keys, keyStore, dataDir, resumption } = written;
+  const { listeners, tools, feeds, log, webhooks } = written;
   const pair = ["certificate", "key", "passphraseFile"] as const;
   const secret = ["passphraseFile", "keyFile"] as const;
   return {
@@ -39,6 +40,14 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
       ...(keyStore.former && { former: files(keyStore.former, secret) }),
     },
     resumption: files(resumption, ["secret"]),
+    log: {
+      ...log,
+      targets: log.targets.map((target) => {
+        if (target.kind === "file") return files(target, ["directory"]);
+        return target.kind === "syslog" ? files(target, ["trust"]) : target;
+      }),
+    },
+    webhooks: webhooks.map((hook) => files(hook, ["secret"])),
     listeners: listeners.map((listener) => listenerRow(listener).withFiles?.(listener, at) ?? listener),
     tools: tools.map((tool) => toolRow(tool).withFiles?.(tool, at) ?? tool),
     feeds: feeds.map((feed) => feedRow(feed).withFiles?.(feed, at) ?? feed),

@@ -29,6 +29,10 @@ export interface Loaded extends KeyMaterial {
   readonly sharedSecret?: string;
   /** The text of policy.page.template. */
   readonly pageTemplate?: string;
+  /** The secrets of the webhooks, in their order. Undefined: its requests are not signed. */
+  readonly webhookSecrets: readonly (string | undefined)[];
+  /** The roots of the log's syslog servers, in PEM, by the target's index. */
+  readonly logTrust: ReadonlyMap<number, string>;
   /** What works, but has a price that the user should know: one sentence each, for the log. */
   readonly warnings: readonly string[];
 }
@@ -56,6 +60,7 @@ export async function loadConfig(
     ...conflictsIn(parseParts(root)),
     ...files.problems,
     ...shortSecret(files),
+    ...shortWebhookSecrets(files),
   ];
   const material = keyMaterial(root, files);
   const all = [
@@ -84,6 +89,15 @@ export async function withPlaces(file: string | undefined, error: unknown, flags
   );
 }
 
+/** Whoever guesses it can send events in the node's name. */
+function shortWebhookSecrets({ texts }: ReferencedFiles): Problem[] {
+  return [...texts].flatMap(([path, text]) => {
+    const length = Buffer.byteLength(text.trim());
+    if (!/^webhooks\[\d+\]\.secret$/.test(path) || length >= 16) return [];
+    return [{ path, says: `names a file of ${length} bytes, below 16` }];
+  });
+}
+
 /** A secret that can be guessed opens everything that the nodes share. */
 function shortSecret({ texts }: ReferencedFiles): Problem[] {
   const length = Buffer.byteLength(texts.get("resumption.secret")?.trim() ?? "x".repeat(32));
@@ -110,6 +124,13 @@ function assemble(config: Config, files: ReferencedFiles, material: KeyMaterial)
     listEntries: [...files.lists.values()].reduce((sum, { entries }) => sum + entries, 0),
     ...material,
     ...(sharedSecret !== undefined && { sharedSecret }),
+    webhookSecrets: config.webhooks.map((_, index) => files.texts.get(`webhooks[${index}].secret`)?.trim()),
+    logTrust: new Map(
+      config.log.targets.flatMap((_, index) => {
+        const pem = files.texts.get(`log.targets[${index}].trust`);
+        return pem === undefined ? [] : [[index, pem] as const];
+      }),
+    ),
     ...(pageTemplate !== undefined && { pageTemplate }),
     warnings: [...files.warnings, ...warningsOf(config)],
   };

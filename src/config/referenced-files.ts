@@ -87,6 +87,8 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
     ...pairs.map((pair) => ({ keys: [...pair, "certificate"], kind: "pem" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "key"], kind: "key" as const })),
     { keys: ["resumption", "secret"], kind: "key" as const },
+    ...each(["log", "targets"]).map((target) => ({ keys: [...target, "trust"], kind: "pem" as const })),
+    ...each(["webhooks"]).map((hook) => ({ keys: [...hook, "secret"], kind: "key" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "pkcs12"], kind: "binary" as const })),
     ...[...pairs, ...stores].map((owner) => ({ keys: [...owner, "passphraseFile"], kind: "passphrase" as const })),
     ...stores.map((store) => ({ keys: [...store, "keyFile"], kind: "binary" as const })),

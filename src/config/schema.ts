@@ -6,6 +6,7 @@ import { FAULTS } from "../vocabulary.ts";
 import { FEED } from "./feed.ts";
 import { duration, hostPort, size } from "./formats.ts";
 import { LISTENER } from "./listener.ts";
+import { LOG, WEBHOOKS } from "./log-section.ts";
 import { POLICY } from "./policy-section.ts";
 import { report } from "./problem.ts";
 import { RESUMPTION } from "./resumption.ts";
@@ -263,15 +264,8 @@ export const CONFIG = z.strictObject({
     })
     .prefault({})
     .describe("The audit log: who changed something or looked at plaintext."),
-  log: z
-    .strictObject({
-      level: z
-        .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
-        .default("info")
-        .describe("The lowest level that is logged."),
-    })
-    .prefault({})
-    .describe("The log, which the node writes to standard error."),
+  log: LOG.prefault({}).describe("The log of the node's own doings; sessions are in the history."),
+  webhooks: WEBHOOKS.describe("Programs that are told of events by HTTP."),
 });
 
 /** The file's content with defaults filled in, durations in ms and sizes in bytes. */

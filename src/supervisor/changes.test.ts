@@ -22,6 +22,12 @@ const SECTIONS: {
   history: [[{ keep: 1 }, "history changed: that takes effect when the node is started again"]],
   audit: [[{ keep: 1 }, "audit changed: that takes effect when the node is started again"]],
   log: [[{ level: "debug" }, "log changed: that takes effect when the node is started again"]],
+  webhooks: [
+    [
+      [{ url: "https://hooks.example" } as Config["webhooks"][number]],
+      "webhooks changed: that takes effect when the node is started again",
+    ],
+  ],
   signing: [[{ validity: 1 }, "signing changed: that takes effect when the node is started again"]],
   keyStore: [
     [{ keyFile: "/key" }, "keyStore changed: that takes effect when the node is started again"],

@@ -47,7 +47,7 @@ const AT_RESTART: readonly Part[] = [
     ({ loaded }) => [splitResumption(loaded.config.resumption).atStart, loaded.sharedSecret],
     "what is kept and shared takes",
   ],
-  ...(["dataDir", "workers", "workerUser", "console", "history", "audit", "log"] as const).map(
+  ...(["dataDir", "workers", "workerUser", "console", "history", "audit", "log", "webhooks"] as const).map(
     (name) => [name, section(name)] as const,
   ),
   ["signing", ({ loaded }) => [loaded.config.signing, loaded.signing]],

@@ -19,13 +19,16 @@ import { LiveRecord } from "./live-record.ts";
 import { Sharing } from "./sharing.ts";
 import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
-import { createClockWatch, createLimitWatch } from "./watches.ts";
+import { feedInfos } from "./statistics.ts";
+import { createClockWatch, createFeedWatch, createLimitWatch } from "./watches.ts";
+import { openWebhooks } from "./webhooks.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
 import { Workers } from "./workers.ts";
 
 /** What the start has prepared before the state exists. */
 type Prepared = Pick<
   NodeState,
+  | "logTargets"
   | "loop"
   | "active"
   | "keyFolder"
@@ -76,10 +79,20 @@ export function createState(
   });
   steps.push(() => audit.close());
   const counts = createCounts();
+  const webhooks = openWebhooks(
+    config.webhooks.map((hook, index) => ({ ...hook, key: loaded.webhookSecrets[index] })),
+    { roots: () => state.active.trust.roots, log },
+  );
+  steps.push(() => webhooks.close());
+  const feedWatch = createFeedWatch(webhooks.tell);
   const limitWatch = createLimitWatch(counts);
-  const shortages = createShortageLog(counts, log.warn.bind(log));
+  const shortages = createShortageLog(counts, (about, message) => {
+    log.warn(about, message);
+    webhooks.tell("sessions.refused", message, about);
+  });
   const state: NodeState = {
     ...prepared,
+    logsSessions: config.log.sessions,
     mint: createMint(
       authorities,
       {
@@ -101,10 +114,12 @@ export function createState(
     subscribers: new Set(),
     standing: createStanding(() => state.inline?.steps),
     limitWatch,
+    webhooks,
     clock: createClockWatch(),
     counts,
     resources: resourcesHere(),
     reloading: Promise.resolve(),
+    reloads: { succeeded: 0, failed: 0, last: undefined },
     watch: watchTools([], () => {}),
     workers: new Workers(
       count,
@@ -113,16 +128,19 @@ export function createState(
         onStatus(status, worker) {
           counts.report(worker, status);
           limitWatch.look();
+          feedWatch.look(feedInfos(state));
           shortages.look();
         },
-        onDeath(worker) {
+        onDeath(worker, how) {
+          if (how !== undefined)
+            webhooks.tell("worker.died", `Worker ${worker} died with ${how}; its sessions were reset`, { worker, how });
           state.counts.end(worker);
           state.returns.leave(worker);
           const closed = sessions.dropWorker(worker, Date.now());
           publish(state, { opened: [], changed: [], closed });
         },
       },
-      { inherited: [prepared.listFiles.descriptor] },
+      { inherited: [prepared.listFiles.descriptor], readErrors: prepared.logTargets.readWorker },
     ),
   };
   prepared.bypasses.listen({

@@ -16,6 +16,13 @@ export async function lookAtHealth(state: NodeState): Promise<HealthReport> {
   return { status: worstOf(reasons), ...(facts.store && { store: facts.store.state }), reasons };
 }
 
+/** Tells webhooks of certificates that have expired or will soon. */
+export async function tellOfExpiry(state: NodeState): Promise<void> {
+  for (const { fact, reason, remedy } of (await lookAtHealth(state)).reasons) {
+    if (fact === "authorities" || fact === "keys") state.webhooks.tell("expiry.near", reason, { fact, remedy });
+  }
+}
+
 async function gatherFacts(state: NodeState): Promise<HealthFacts> {
   const { active, workers, history, sharing, authorities, watch, sessions, standing, limitWatch, clock } = state;
   const { tools } = active.loaded.config;

@@ -8,7 +8,7 @@ import { announceAddress } from "./announce.ts";
 import { apiCertificate } from "./api-certificate.ts";
 import { connectionLimits } from "./capacity.ts";
 import { createOperations } from "./operations.ts";
-import { createKeysReload, reload } from "./reload.ts";
+import { createKeysReload, messagesOf, reload } from "./reload.ts";
 import type { NodeState } from "./state.ts";
 
 /** ms between two looks whether the API's certificate must be replaced. */
@@ -79,9 +79,4 @@ function reloadOnHangUp(state: NodeState, operations: Operations): () => void {
   };
   process.on("SIGHUP", onHangUp);
   return () => process.off("SIGHUP", onHangUp);
-}
-
-function messagesOf(error: unknown): string[] {
-  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
-  return errors.map((one) => (one instanceof Error ? one.message : String(one)));
 }

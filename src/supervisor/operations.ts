@@ -88,8 +88,11 @@ async function renewAuthority(state: NodeState, role: AuthorityInfo["role"]): Pr
   state.mint.flush();
   state.workers.tell({ kind: "flush", cache: "issued" });
   const authorities = authorityInfos(state);
-  for (const { keyType, sha256 } of authorities.filter((one) => one.role === role))
-    log.info({ keyType, sha256 }, `Made a new ${role} CA, which replaces the one before`);
+  for (const { keyType, sha256 } of authorities.filter((one) => one.role === role)) {
+    const made = `Made a new ${role} CA, which replaces the one before`;
+    log.info({ keyType, sha256 }, made);
+    state.webhooks.tell("ca.made", made, { role, keyType, sha256 });
+  }
   return authorities;
 }
 

@@ -23,13 +23,20 @@ export function reload(state: NodeState): Promise<Reloaded> {
   return inTurn(state, async () => {
     const read = (given: GivenPki) => checkPki(given, Date.now(), state.keyReader.read);
     const { file, flags } = state.active.loaded;
+    const begun = performance.now();
+    const note = (succeeded: boolean) => noteReload(state, succeeded, begun);
     try {
       const reloaded = await apply(state, await loadConfig(file, read, flags));
       logWarnings(state.active);
       warnOfCapacity(state, log.warn.bind(log));
+      note(true);
       return reloaded;
     } catch (error) {
-      throw await withPlaces(file, error, flags);
+      note(false);
+      const placed = await withPlaces(file, error, flags);
+      const errors = messagesOf(placed);
+      state.webhooks.tell("reload.failed", errors[0] ?? "Cannot reload", { errors });
+      throw placed;
     }
   });
 }
@@ -51,6 +58,19 @@ function inTurn(state: NodeState, act: () => Promise<Reloaded>): Promise<Reloade
   const reloaded = state.reloading.then(act);
   state.reloading = reloaded.catch(() => {});
   return reloaded;
+}
+
+/** For the metrics. */
+function noteReload(state: NodeState, succeeded: boolean, begun: number): void {
+  const { succeeded: well, failed } = state.reloads;
+  const counts = { succeeded: well + Number(succeeded), failed: failed + Number(!succeeded) };
+  state.reloads = { ...counts, last: { succeeded, at: Date.now(), took: performance.now() - begun } };
+}
+
+/** One line for each error. */
+export function messagesOf(error: unknown): string[] {
+  const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+  return errors.map((one) => (one instanceof Error ? one.message : String(one)));
 }
 
 async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {

@@ -27,8 +27,10 @@ import { makeFolders } from "./data-folder.ts";
 import { makeMeetingPlace, prepareFeeds } from "./feed-folders.ts";
 import { createState } from "./first-state.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
+import { tellOfExpiry } from "./health.ts";
 import { openListFiles } from "./list-files.ts";
 import { lockDataDir } from "./lock.ts";
+import { openTargets } from "./log/targets.ts";
 import { openControl } from "./open-control.ts";
 import type { NodeState } from "./state.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
@@ -103,6 +105,8 @@ async function startNode(
   const chosen = chooseWorkerUser(config);
   await makeFolders(config.dataDir, chosen);
   lockDataDir(config.dataDir);
+  const logTargets = await openTargets(config.log.targets, loaded.logTrust);
+  teardown.steps.push(() => logTargets.close());
   for (const name of ["", "ca", "keys"]) await removeDrafts(join(config.dataDir, name));
   const workerUser = chosen && giveFeeds(config, chosen) ? chosen : undefined;
   if (chosen && !workerUser) await makeFolders(config.dataDir, undefined);
@@ -118,8 +122,8 @@ async function startNode(
 
   const authorities = await openAuthorities(join(config.dataDir, "ca"), loaded.signing, now, vault);
   for (const notice of authorities.notices) log.warn(notice);
-  for (const made of authorities.made) log.info(made);
   const prepared = {
+    logTargets,
     loop,
     active,
     keyFolder,
@@ -132,11 +136,16 @@ async function startNode(
     startedAt: now,
   };
   const state = createState(prepared, count, teardown);
+  for (const made of authorities.made) {
+    log.info(made);
+    state.webhooks.tell("ca.made", made);
+  }
   warnOfCapacity(state, log.warn.bind(log));
   await state.standing.remember();
   await openStatus(state, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown.steps);
+  void tellOfExpiry(state);
   return { state, control };
 }
 
@@ -178,7 +187,10 @@ async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void
   const recordSome = () => history.record(liveRecord.take((id) => sessions.find(id), performance.now()));
   const recordLive = setInterval(recordSome, RECORD_LIVE);
   steps.push(() => clearInterval(recordLive));
-  const remind = setInterval(() => logWarnings(state.active), REMIND);
+  const remind = setInterval(() => {
+    logWarnings(state.active);
+    void tellOfExpiry(state);
+  }, REMIND);
   steps.push(() => clearInterval(remind));
   await workers.start(workerSetup(state));
   steps.push(() => workers.stop(0), reportUnseen(state));

@@ -19,8 +19,10 @@ import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
 import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
+import type { LogTargets } from "./log/targets.ts";
 import type { Sharing } from "./sharing.ts";
 import type { ClockWatch, LimitWatch } from "./watches.ts";
+import type { Webhooks } from "./webhooks.ts";
 import type { Workers } from "./workers.ts";
 
 /**
@@ -63,11 +65,23 @@ export interface NodeState {
   watch: Watch;
   /** Totals of the workers' counters since the node started. */
   readonly counts: Counts;
+  /** Where the log goes, as it went when the node started. */
+  readonly logTargets: LogTargets;
+  /** Each session is logged at its end. */
+  readonly logsSessions: boolean;
   /** Whether the kernel is still as the node set it up. */
   readonly standing: Standing;
+  /** Who is told of events. */
+  readonly webhooks: Webhooks;
   readonly limitWatch: LimitWatch;
   readonly clock: ClockWatch;
   readonly subscribers: Set<(applied: Applied) => void>;
+  /** Reloads of the configuration file. `at` in ms since the epoch, `took` in ms. */
+  reloads: {
+    readonly succeeded: number;
+    readonly failed: number;
+    readonly last: { readonly succeeded: boolean; readonly at: number; readonly took: number } | undefined;
+  };
   /** Settles when the last reload that was asked for has ended. Never rejects. */
   reloading: Promise<unknown>;
 }

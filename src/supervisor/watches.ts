@@ -1,6 +1,8 @@
 import { uptime } from "node:os";
+import type { FeedInfo } from "../control/api.ts";
 import { LIMIT_NAMES, type LimitName } from "../vocabulary.ts";
 import { type Counts, KEYS } from "./counts.ts";
+import type { Webhooks } from "./webhooks.ts";
 
 /** What the node's health has to remember from one look to the next. */
 
@@ -13,6 +15,26 @@ export interface LimitWatch {
 }
 
 const LATELY = 60_000;
+
+/** Tells when a feed stops and when it runs again. */
+export interface FeedWatch {
+  look(feeds: readonly Pick<FeedInfo, "name" | "state" | "reason">[]): void;
+}
+
+export function createFeedWatch(tell: Webhooks["tell"]): FeedWatch {
+  const stopped = new Set<string>();
+  return {
+    look(feeds) {
+      for (const { name, state, reason = "" } of feeds) {
+        if (state === "stopped" && !stopped.has(name)) {
+          stopped.add(name);
+          tell("feed.down", `The feed ${name} has stopped: ${reason}`, { feed: name, reason });
+        }
+        if (state === "running" && stopped.delete(name)) tell("feed.up", `The feed ${name} runs again`, { feed: name });
+      }
+    },
+  };
+}
 
 export function createLimitWatch(counts: Counts, now: () => number = () => performance.now()): LimitWatch {
   const totals = new Map<LimitName, number>();

@@ -3,6 +3,7 @@ import { log } from "../log.ts";
 import type { SessionNews, ToWorker } from "../messages.ts";
 import type { MintRequest } from "../pki/issue/mint.ts";
 import type { Applied } from "../sessions/table.ts";
+import { sessionLine } from "./log/session-line.ts";
 import { noticeRefusals } from "./pinning.ts";
 import type { NodeState } from "./state.ts";
 
@@ -87,6 +88,7 @@ export function publish(state: NodeState, applied: Applied): void {
   const { history, subscribers, liveRecord } = state;
   noticeRefusals(state, applied.closed);
   history.record(applied.closed);
+  if (state.logsSessions) for (const session of applied.closed) log.info(sessionLine(session), "Session ended");
   liveRecord.note(applied, performance.now());
   for (const listener of subscribers) listener(applied);
 }

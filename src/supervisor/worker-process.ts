@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "../errors.ts";
 import { log } from "../log.ts";
@@ -12,6 +13,14 @@ export interface WorkerProcessEvents {
   onStatus(status: WorkerStatus): void;
   /** It has ended, and everything that it said has been heard. `how`: its exit code or the signal that ended it. */
   onEnd(how: string): void;
+}
+
+/** What all workers have of the supervisor. */
+export interface Shared {
+  /** The descriptors that each has from 4 on. */
+  readonly inherited: readonly number[];
+  /** Reads what a worker writes to its standard error. Absent: it writes to the supervisor's. */
+  readonly readErrors?: ((stream: Readable) => void) | undefined;
 }
 
 /** What became of a setup. `endedWith`: the exit code of the worker, or the signal that ended it; undefined: it uses the setup. */
@@ -58,16 +67,17 @@ export class WorkerProcess {
   #heard = performance.now();
   #hasEnded = false;
 
-  /** `inherited`: the descriptors that it has from 4 on. */
-  constructor(worker: number, silence: number, events: WorkerProcessEvents, inherited: readonly number[]) {
+  constructor(worker: number, silence: number, events: WorkerProcessEvents, shared: Shared) {
+    const { inherited, readErrors } = shared;
     this.#worker = worker;
     this.#events = events;
     this.#child = fork(fileURLToPath(new URL("../worker/main.ts", import.meta.url)), {
       serialization: "advanced",
-      stdio: ["inherit", "inherit", "inherit", "ipc", ...inherited],
+      stdio: ["inherit", "inherit", readErrors ? "pipe" : "inherit", "ipc", ...inherited],
       execArgv: [...process.execArgv, YOUNG_GENERATION, NO_DEBUGGER],
       env: { ...process.env, UV_THREADPOOL_SIZE: THREADS },
     });
+    if (this.#child.stderr) readErrors?.(this.#child.stderr);
     this.#silence = watchSilence(silence, () => {
       log.error({ worker, pid: this.pid, silence }, "A worker hangs; it is killed");
       this.kill();

@@ -4,7 +4,7 @@ import { ConfigError } from "../errors.ts";
 import { lastCallFile, readLastCall } from "../linux/last-call.ts";
 import { log } from "../log.ts";
 import type { SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import { type Shared, WorkerProcess } from "./worker-process.ts";
 
 export interface ListedWorker {
   readonly id: number;
@@ -22,8 +22,8 @@ export interface WorkerEvents {
   onMessage(message: SessionNews, worker: number, socket: Socket | undefined): void;
   /** A worker reports its state, once a second. */
   onStatus(status: WorkerStatus, worker: number): void;
-  /** A worker died: its sessions ended with it. */
-  onDeath(worker: number): void;
+  /** A worker died: its sessions ended with it. `how`: its exit code or signal; undefined: the node stops. */
+  onDeath(worker: number, how: string | undefined): void;
 }
 
 /** A worker that dies at once must not keep the machine busy with restarts. In ms. */
@@ -56,23 +56,22 @@ export class Workers {
   readonly count: number;
   readonly #events: WorkerEvents;
   readonly #silence: number;
-  readonly #inherited: readonly number[];
+  readonly #shared: Shared;
   readonly #processes: WorkerProcess[] = [];
   readonly #restarts: Restarts[];
   /** Makes the setup that all workers have. */
   #setupFor: ((worker: number) => WorkerSetup) | undefined;
   #isStopping = false;
 
-  /** `inherited`: descriptors that each worker has from 4 on. */
   constructor(
     count: number,
     events: WorkerEvents,
-    { silence = SILENCE, inherited = [] }: { readonly silence?: number; readonly inherited?: readonly number[] } = {},
+    { silence = SILENCE, inherited = [], readErrors }: { readonly silence?: number } & Partial<Shared> = {},
   ) {
     this.count = count;
     this.#events = events;
     this.#silence = silence;
-    this.#inherited = inherited;
+    this.#shared = { inherited, readErrors };
     this.#restarts = Array.from({ length: count }, () => ({ restarts: 0, failures: 0 }));
   }
 
@@ -147,11 +146,11 @@ export class Workers {
         onMessage: (message, socket) => this.#events.onMessage(message, worker, socket),
         onStatus: (status) => this.#events.onStatus(status, worker),
         onEnd: (how) => {
-          this.#events.onDeath(worker);
+          this.#events.onDeath(worker, this.#isStopping ? undefined : how);
           if (!this.#isStopping) this.#restartLater(worker, process, how);
         },
       },
-      this.#inherited,
+      this.#shared,
     );
     this.#processes[worker] = process;
     return process;
