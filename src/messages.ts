@@ -42,6 +42,7 @@ export interface WorkerSetup {
   /** Servers known to demand a client certificate, and until when (ms since the epoch). */
   readonly demanding: readonly (readonly [server: string, until: number])[];
   /** Clients and hosts whose certificates they refuse, alike. */
+  readonly binding: readonly (readonly [server: string, until: number])[];
   readonly pinning: readonly (readonly [server: string, until: number])[];
   /** Tools that are down, with the reason. */
   readonly failedTools: readonly (readonly [name: string, reason: string])[];
@@ -69,7 +70,7 @@ export type ToWorker =
   | { readonly kind: "setup"; readonly setup: WorkerSetup }
   | { readonly kind: "minted"; readonly request: number; readonly minted: Minted }
   | { readonly kind: "mint failed"; readonly request: number; readonly message: string }
-  | { readonly kind: "demanding" | "offering" | "pinning"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "binding" | "offering" | "pinning"; readonly server: string; readonly until: number }
   | { readonly kind: "bypasses"; readonly bypasses: readonly Bypass[] }
   | DeliverFtpSession
   | FtpSessionAnswer
@@ -95,7 +96,7 @@ export type WorkerHealth =
 export type SessionNews =
   | { readonly kind: "sessions"; readonly changes: readonly SessionChange[] }
   | { readonly kind: "mint"; readonly request: number; readonly wanted: MintRequest }
-  | { readonly kind: "demanding" | "offering"; readonly server: string; readonly until: number }
+  | { readonly kind: "demanding" | "binding" | "offering"; readonly server: string; readonly until: number }
   | { readonly kind: "find session"; readonly request: number; readonly name: string }
   /** `until` in ms since the epoch. */
   | {
@@ -139,6 +140,7 @@ export type CacheName =
   | "issued"
   | "contexts"
   | "demanding"
+  | "binding"
   | "pinning"
   | "verified"
   | "revocation"

@@ -22,6 +22,7 @@ export const BUILT_IN_NAMES: readonly string[] = [
   "versions",
   "second hello",
   "client certificate",
+  "channel binding",
   "missing key",
   "acme-tls/1",
   "certificate fault",
@@ -249,6 +250,17 @@ export const POLICY = z.strictObject({
         .default("bypass")
         .describe(
           "What to do with later sessions to a server that asks for a client certificate and goes on without one. With action: drop they are decrypted.",
+        ),
+      for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("How long the node remembers such a server."),
+    })
+    .prefault({}),
+  channelBinding: z
+    .strictObject({
+      action: z
+        .enum(["bypass", "tell"])
+        .default("bypass")
+        .describe(
+          "What to do with later sessions to a server at which a client has bound its log-in to the TLS channel (SASL's mechanisms -PLUS). tell: they stay decrypted, and the log and the record say why they fail. Hosts on the decrypt list are never bypassed for this.",
         ),
       for: duration({ min: "1s", max: "30d" }).prefault("1h").describe("How long the node remembers such a server."),
     })

@@ -10,6 +10,7 @@ import { ALERTS } from "../wire/alert.ts";
 import { bypassUnseen, lookAside } from "./aside.ts";
 import { bypassLate, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
+import { noticeBinding } from "./channel-binding.ts";
 import { namesToShow } from "./names.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
@@ -143,6 +144,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
     versions: hello.versions,
     keyHeld: node.pki.holdsKey(hostOf(hello, destination), endpoint.address),
     clientCertificateDemanded: node.servers.demandingCertificate.has(serverKey),
+    channelBound: node.servers.bindingLogin.has(serverKey),
     certificateRefused: node.servers.refusesCertificate(
       session.client.address,
       hello.serverName ?? destination.connectHost ?? endpoint.address,
@@ -237,7 +239,9 @@ async function decrypt(story: Story, layer: TlsLayer, { leg, judged, verdict }: 
   story.endTurn?.();
   noticeDemands(story, leg, layer.serverKey);
   const { version } = clientLeg.negotiated;
-  return relayDecrypted(story, layerInside(story, layer, leg), { chain, flow, version, serverKey: layer.serverKey });
+  const { serverKey } = layer;
+  const decrypted = { chain, flow, version, serverKey, ownCertificate: judged.held.length > 0 };
+  return relayDecrypted(story, layerInside(story, layer, leg), decrypted);
 }
 
 interface DecryptedFlow {
@@ -246,6 +250,8 @@ interface DecryptedFlow {
   /** The version that the client and the node agreed on. */
   readonly version: string;
   readonly serverKey: string;
+  /** The client was shown the server's own certificate: inbound. */
+  readonly ownCertificate: boolean;
 }
 
 /** Both legs are up: their plaintext is relayed, unless a client in there asks a proxy for a tunnel. */
@@ -259,14 +265,16 @@ async function carryPlaintext(
   story: Story,
   client: End,
   server: End,
-  { chain, flow, version, serverKey }: DecryptedFlow,
+  { chain, flow, version, serverKey, ownCertificate }: DecryptedFlow,
 ): Promise<string> {
   const { node, session, conversation } = story;
   const description = `${version} ${flow.alpn ?? ""}`.trimEnd();
   const before = passed(session.meter);
-  const ending = conversation
-    ? await resumeConversation(conversation)
-    : await relay(story, client, chain, server, { ...flow, description });
+  const over = conversation
+    ? resumeConversation(conversation)
+    : relay(story, client, chain, server, { ...flow, description });
+  noticeBinding(story, client, serverKey, ownCertificate);
+  const ending = await over;
   const { reason, failure } = ending;
   // In TLS 1.3 a server may ask for a certificate, and refuse the client without one, after the handshake.
   if (failure?.side === "server" && failure.alert === ALERTS.certificate_required)

@@ -10,9 +10,10 @@ export function namesToShow(
   { facts, received, destination, endpoint }: TlsLayer,
   judged: JudgedServer,
 ): readonly string[] | undefined {
-  const { demandingCertificate } = node.servers;
+  const { demandingCertificate, bindingLogin } = node.servers;
   const names = node.policy.namesAlike({ ...facts, certificate: judged.facts }, (host) => ({
     clientCertificateDemanded: demandingCertificate.has(serverKeyOf(host, endpoint)),
+    channelBound: bindingLogin.has(serverKeyOf(host, endpoint)),
     certificateRefused: node.servers.refusesCertificate(session.client.address, host, endpoint.port),
   }));
   if (!names) return undefined;

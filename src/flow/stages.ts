@@ -75,6 +75,8 @@ export interface ServerMemories {
   readonly demandingCertificate: ServerMemory;
   /** The same, of servers that ask for one and go on without: they are learnt only where policy wants that. */
   readonly askingCertificate: ServerMemory;
+  /** Servers at which clients bind their log-in to the TLS channel. */
+  readonly bindingLogin: ServerMemory;
   /** Servers that hold a certificate for the host that a bypass is for: `policy.verifyBypass`. */
   readonly verified: ServerMemory;
   /** Whether this client is known to refuse the node's certificates for a host, and policy wants that learnt. */

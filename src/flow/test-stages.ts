@@ -122,6 +122,7 @@ export async function runSession(
     reach: { refuse: async () => undefined },
     servers: {
       demandingCertificate: memory(demanding),
+      bindingLogin: memory(new Set()),
       askingCertificate: memory(demanding),
       refusesCertificate: () => false,
       offeringTls: memory(known),
@@ -231,6 +232,7 @@ class World {
           fake(client).waiting = "ClientHello";
           return tlsBytes();
         },
+        watchLogin: () => {},
         proxyHeader: async (client) => {
           const header = proxyHeader?.(this.#time("header"));
           if (header) this.#step(`streams.proxyHeader ${nameOf(client)}`);

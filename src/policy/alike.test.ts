@@ -32,6 +32,7 @@ function kept(
   const certificate = { names, issuer: "CN=ca", faults: [] };
   const learnt = (host: string) => ({
     clientCertificateDemanded: host === demanding,
+    channelBound: false,
     certificateRefused: host === refused,
   });
   return policy.namesAlike({ ...FACTS, certificate, ...facts }, learnt)?.join(" ") ?? "all";

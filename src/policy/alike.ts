@@ -11,6 +11,7 @@ const MOST_NAMES = 1_000;
 /** What must be known of another host for its session to be judged. */
 export interface OtherHost {
   readonly clientCertificateDemanded: boolean;
+  readonly channelBound: boolean;
   readonly certificateRefused: boolean;
 }
 
@@ -34,8 +35,8 @@ export function namesAlike(
     return isSameTreatment(judge(other), wanted);
   };
   // Hosts that the same entries match are judged alike: of thousands of names few differ from the one that was asked for.
-  const keyOf = (host: string, { clientCertificateDemanded, certificateRefused }: KnownOfHost): string =>
-    `${clientCertificateDemanded === true} ${certificateRefused === true} ${order.late.selected(host)}`;
+  const keyOf = (host: string, { clientCertificateDemanded, channelBound, certificateRefused }: KnownOfHost): string =>
+    `${clientCertificateDemanded === true} ${channelBound === true} ${certificateRefused === true} ${order.late.selected(host)}`;
   const own = hostOf(facts);
   const known = new Map<string, boolean>();
   const isAlike = (host: string): boolean => {

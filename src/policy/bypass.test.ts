@@ -101,7 +101,7 @@ test("A name of a certificate that is bypassed is not issued with those that are
   const { policy } = policyWith("app.example");
   const names = ["shop.example", "app.example"];
   const flow = { ...helloTo("shop.example"), certificate: { ...certificate, names } };
-  const nothing = { clientCertificateDemanded: false, certificateRefused: false };
+  const nothing = { clientCertificateDemanded: false, channelBound: false, certificateRefused: false };
   assert.deepEqual(
     policy.namesAlike(flow, () => nothing),
     ["shop.example"],

@@ -447,6 +447,28 @@ describe("A client that is known to refuse the node's certificates for a host", 
   });
 });
 
+describe("A server at which clients bind their log-in to the channel", () => {
+  const known = { channelBound: true };
+  const bypassing = { channelBinding: { action: "bypass", for: 1 } } as const;
+  test("Is bypassed where the flow would be decrypted and policy says so, and its names are issued apart", () => {
+    assert.equal(line(policy(bypassing).onHello({ ...HELLO, ...known })), "bypass by channel binding in sni");
+    const late = policy(bypassing).onCertificate({ ...CONNECT, ...known, certificate: GOOD });
+    assert.equal(line(late), "bypass by channel binding in certificate");
+    const telling = policy({ channelBinding: { action: "tell", for: 1 } });
+    for (const one of [telling, policy()]) {
+      assert.doesNotMatch(line(one.onHello({ ...HELLO, ...known })), /binding/);
+      assert.doesNotMatch(line(one.onCertificate({ ...HELLO, ...known, certificate: GOOD })), /binding/);
+    }
+  });
+  test("Is not bypassed when it is on the decrypt list", () => {
+    for (const entry of ["www.example.com", HELLO.server!.address]) {
+      const listed = policy({ ...bypassing, lists: { bypass: [], decrypt: [entry] } });
+      assert.doesNotMatch(line(listed.onHello({ ...HELLO, ...known })), /binding/);
+      assert.doesNotMatch(line(listed.onCertificate({ ...HELLO, ...known, certificate: GOOD })), /binding/);
+    }
+  });
+});
+
 describe("A server that demands a client certificate", () => {
   const known = { clientCertificateDemanded: true };
   test("Is given the action on the hello when the flow would be decrypted", () => {

@@ -119,6 +119,7 @@ function judgeHello({ source, order }: Compiled, facts: KnownFacts, demand: bool
   const missing = inclined === "decrypt" ? refuseMissingKey(source, facts, "sni") : undefined;
   if (missing !== undefined) return missing;
   if (demand && inclined === "decrypt" && facts.clientCertificateDemanded) return clientCertificate(source, "sni");
+  if (demand && inclined === "decrypt" && isBound(source, order, view, facts)) return bound("sni");
   if (demand && inclined === "decrypt" && isLearnt(order, view, facts)) return learnt("sni");
   return committed && step.phase === "sni" ? verdictOf(step, view) : undefined;
 }
@@ -150,6 +151,7 @@ function conclude({ source, order }: Compiled, facts: KnownFacts): Verdict {
   const missing = refuseMissingKey(source, facts, "certificate");
   if (missing !== undefined) return missing;
   if (facts.clientCertificateDemanded) return clientCertificate(source, "certificate");
+  if (isBound(source, order, view, facts)) return bound("certificate");
   if (isLearnt(order, view, facts)) return learnt("certificate");
   return { ...judged, provisional: view.certificate === undefined };
 }
@@ -187,9 +189,22 @@ function clientCertificate({ clientCertificate: { action } }: PolicySource, phas
   return { action, phase, rule: "client certificate", reason, provisional: false };
 }
 
-/** What is on the decrypt list stays decrypted, whatever clients refuse. */
+/** What is on the decrypt list stays decrypted, whatever clients do. */
 function isLearnt(order: Order, view: View, { certificateRefused }: KnownFacts): boolean {
-  return certificateRefused === true && !decidingSteps(order, view).some(({ group }) => group === "decrypt list");
+  return certificateRefused === true && !isListed(order, view);
+}
+
+function isBound({ channelBinding }: PolicySource, order: Order, view: View, { channelBound }: KnownFacts): boolean {
+  return channelBound === true && channelBinding?.action === "bypass" && !isListed(order, view);
+}
+
+function isListed(order: Order, view: View): boolean {
+  return decidingSteps(order, view).some(({ group }) => group === "decrypt list");
+}
+
+function bound(phase: Phase): Verdict {
+  const reason = "Clients bind their log-in at this server to the TLS channel: policy.channelBinding";
+  return { action: "bypass", phase, rule: "channel binding", reason, provisional: false };
 }
 
 function learnt(phase: Phase): Verdict {

@@ -62,12 +62,14 @@ function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
     ...(late ? [] : acmeLines(source, "sni")),
     ...missingKeyLines(source),
     clientCertificateLine(source, "sni"),
+    ...channelBindingLines(source, "sni"),
     ...(late
       ? lines(stages.late.steps).map((line) => ({ ...line, phase: "certificate" as const }))
       : lines(stages.certificate.steps)),
     ...(late ? acmeLines(source, "certificate") : []),
     ...FAULTS.map((fault) => faultLine(source, fault)),
     clientCertificateLine(source, "certificate"),
+    ...channelBindingLines(source, "certificate"),
     { phase: "certificate", group: "default", name: "default", action: source.default, judge: () => true },
   ];
 }
@@ -118,6 +120,12 @@ function clientCertificateLine(source: Policy["source"], phase: Phase): Line {
     action: source.clientCertificate.action,
     judge: ({ clientCertificateDemanded }) => clientCertificateDemanded ?? "unknown",
   };
+}
+
+function channelBindingLines(source: Policy["source"], phase: Phase): Line[] {
+  if (source.channelBinding?.action !== "bypass") return [];
+  const line = { phase, group: "channel binding", name: "channel binding", action: "bypass" } as const;
+  return [{ ...line, judge: ({ channelBound }) => channelBound ?? "unknown" }];
 }
 
 function faultLine(source: Policy["source"], fault: Fault): Line {

@@ -21,6 +21,8 @@ export interface Facts {
   readonly upgraded?: boolean | undefined;
   /** The server is known to demand a client certificate, which the node does not have. */
   readonly clientCertificateDemanded?: boolean | undefined;
+  /** A client has bound its log-in at this server to the TLS channel, which breaks it in a decrypted session. */
+  readonly channelBound?: boolean | undefined;
   /** The client has refused the node's certificates for this host again and again, and policy.learn wants that learnt. */
   readonly certificateRefused?: boolean | undefined;
   /** The node holds a key for the server: inbound. */

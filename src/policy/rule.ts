@@ -55,6 +55,8 @@ export interface PolicySource extends Untreated {
     /** How long a server that demands one is remembered, in ms. */
     readonly for: number;
   };
+  /** The action for a server at which clients bind their log-in to the TLS channel; undefined: none. */
+  readonly channelBinding?: { readonly action: "bypass" | "tell"; readonly for: number } | undefined;
   /** The action for a server whose key the node does not hold, by listener. A listener that is not here re-signs. */
   readonly onMissingKey?: Readonly<Record<string, "bypass" | "drop">>;
   /** Other actions for what is not TLS or cannot be decrypted, by the server's port. The first that names the port counts. */

@@ -27,6 +27,7 @@ export const CAUSES = [
   // Policy, by what decided.
   ...(["rule", "bypassList", "default", "learnt", "monitor", "acme", "reach", "missingKey", "versions"] as const),
   ...(["clientCertificate", "verifyBypass", "undecryptable", "notTls", "startTls", "secondHello"] as const),
+  "channelBinding" as const,
   // Faults of the server's certificate for which policy bypasses or drops.
   ...(["expired", "selfSigned", "unknownIssuer", "hostMismatch", "invalid"] as const),
   ...(["revoked", "revocationUnknown"] as const),
@@ -62,6 +63,7 @@ export function causeOf(code: string): Cause {
 export const BUILT_INS: Readonly<Record<string, Cause>> = {
   ...{ "bypass list": "bypassList", "decrypt list": "rule", default: "default", learnt: "learnt", monitor: "monitor" },
   ...{ "acme-tls/1": "acme", reach: "reach", "missing key": "missingKey", versions: "versions" },
-  ...{ "client certificate": "clientCertificate", verifyBypass: "verifyBypass", undecryptable: "undecryptable" },
+  ...{ "client certificate": "clientCertificate", "channel binding": "channelBinding" },
+  ...{ verifyBypass: "verifyBypass", undecryptable: "undecryptable" },
   ...{ notTls: "notTls", startTls: "startTls", "second hello": "secondHello", "certificate fault": "invalid" },
 };

@@ -1,3 +1,4 @@
+import type { BoundLogin } from "../detect/channel-binding.ts";
 import type { Opening, Sighting } from "../detect/detector.ts";
 import { openDetectors } from "../detect/detectors.ts";
 import type { End } from "../engine/end.ts";
@@ -7,6 +8,7 @@ import type { PeerError } from "../errors.ts";
 import type { Side } from "../vocabulary.ts";
 import type { ExchangeRules } from "../wire/hello-exchange.ts";
 import { watchHellos } from "./hello-watch.ts";
+import { watchLogin } from "./login-watch.ts";
 import { type FoundHeader, findProxyHeader } from "./proxy-header.ts";
 import { type Reading, readUntil } from "./reading.ts";
 import { type RelayHop, relayThrough } from "./relay-chain.ts";
@@ -38,6 +40,8 @@ export interface StreamStage {
    * Undefined: there is none. Throws NetworkError.
    */
   proxyHeader(client: End, server: End, begun: Buffer): Promise<FoundHeader | undefined>;
+  /** Looks at what a client says first inside of TLS; `told` is called at most once, when it binds its log-in to the TLS channel. */
+  watchLogin(client: End, told: (login: BoundLogin) => void): void;
   /** Relays between two ends, through the tools in between, until both have left. */
   relay(client: End, hops: readonly RelayHop[], server: End, meter: Meter, taps: readonly Tap[]): Promise<RelayEnding>;
   /** Closes a connection that is still open, once all that was written to it has been sent. */
@@ -72,6 +76,7 @@ export function createStreamStage(
     },
     watchHellos,
     proxyHeader: (client, server, begun) => findProxyHeader(client, server, begun, timeouts.hello),
+    watchLogin,
     relay(client, hops, server, meter, taps) {
       // Nobody asks for the first bytes of plain HTTP and of sessions that the network phase bypasses.
       onIdentified(client);

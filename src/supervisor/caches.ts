@@ -45,9 +45,13 @@ export async function flushCaches(state: NodeState, name: string | undefined): P
 }
 
 /** Empties a cache in the supervisor and in all workers, except for what `sharing` holds. */
-export function forget({ mint, demanding, refusals, pinning, workers }: NodeState, name: CacheName | "mint"): void {
+export function forget(
+  { mint, demanding, binding, refusals, pinning, workers }: NodeState,
+  name: CacheName | "mint",
+): void {
   if (name === "mint") mint.flush();
   if (name === "demanding") demanding.flush();
+  if (name === "binding") binding.flush();
   if (name === "pinning") {
     pinning.flush();
     refusals.flush();

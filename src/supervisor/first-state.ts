@@ -109,6 +109,7 @@ export function createState(
     demanding,
     refusals: createRefusals(),
     pinning: createKnownServers(10_000),
+    binding: createKnownServers(10_000),
     sharing,
     returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
     subscribers: new Set(),

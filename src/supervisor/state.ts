@@ -53,6 +53,8 @@ export interface NodeState {
   /** What clients refuse, and what policy.learn has made of it. */
   readonly refusals: Refusals;
   readonly pinning: KnownServers;
+  /** Servers at which clients bind their log-in to the TLS channel. */
+  readonly binding: KnownServers;
   readonly sharing: Sharing;
   /** For connections of the node's own: heartbeats through tools, and looks whether a port is free. */
   readonly loop: Loop;

@@ -26,6 +26,14 @@ export function hearWorker(state: NodeState, message: SessionNews, worker: numbe
         "A server demands a client certificate; the policy's clientCertificate holds for it now",
       );
       break;
+    case "binding":
+      state.binding.learn(message.server, message.until);
+      state.workers.tell(message);
+      log.warn(
+        { server: message.server },
+        "A client bound its log-in to the TLS channel, which cannot work decrypted; policy.channelBinding holds for this server now",
+      );
+      break;
     case "offering":
       state.workers.tell(message);
       break;

@@ -22,6 +22,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     keys: keystore.keys,
     roots: trust.roots,
     demanding: state.demanding.entries(),
+    binding: state.binding.entries(),
     pinning: state.pinning.entries(),
     resumption: {
       secret: state.sharing.secret,

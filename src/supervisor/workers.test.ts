@@ -71,6 +71,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     keys: [],
     roots: [],
     demanding: [],
+    binding: [],
     pinning: [],
     user: undefined,
     resumption: { secret: new Uint8Array(32), generation: "", ticketKeys: [] },

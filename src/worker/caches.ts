@@ -9,6 +9,7 @@ export const LIMITS = {
   verified: 2_000,
   revocation: 10_000,
   demanding: 10_000,
+  binding: 10_000,
   pinning: 10_000,
 } as const;
 

@@ -104,7 +104,13 @@ const MOST_VERIFIED = 10_000;
 /** What this worker learns about servers, the supervisor tells the others. */
 function serverMemories(
   { config: { policy } }: WorkerSetup,
-  { demanding, offering, pinning, tell }: Pick<WorkerState, "demanding" | "offering" | "pinning" | "tell">,
+  {
+    demanding,
+    binding,
+    offering,
+    pinning,
+    tell,
+  }: Pick<WorkerState, "demanding" | "binding" | "offering" | "pinning" | "tell">,
 ): ServerMemories {
   const { action, optional, for: time } = policy.clientCertificate;
   // Of this setup alone: the roots may change with the next.
@@ -123,6 +129,16 @@ function serverMemories(
       has: demandingCertificate.has,
       learn(server) {
         if (action === "bypass" && optional === "bypass") demandingCertificate.learn(server);
+      },
+    },
+    bindingLogin: {
+      has: (server) => binding.has(server, Date.now()),
+      learn(server) {
+        // Every log-in tells of it: the others are told once.
+        if (binding.has(server, Date.now())) return;
+        const until = Date.now() + policy.channelBinding.for;
+        binding.learn(server, until);
+        void tell({ kind: "binding", server, until });
       },
     },
     verified: {

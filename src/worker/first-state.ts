@@ -42,6 +42,8 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
   });
   const demanding = createKnownServers(LIMITS.demanding);
   for (const [server, until] of setup.demanding) demanding.learn(server, until);
+  const binding = createKnownServers(LIMITS.binding);
+  for (const [server, until] of setup.binding) binding.learn(server, until);
   const pinning = createKnownServers(LIMITS.pinning);
   for (const [server, until] of setup.pinning) pinning.learn(server, until);
   const bypasses = new BypassTable();
@@ -63,6 +65,7 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
     verified: createVerifiedCache(LIMITS.verified),
     revocation: createRevocationCache(LIMITS.revocation),
     demanding,
+    binding,
     pinning,
     offering: createKnownServers(OFFERING),
     sessions: { clients, servers },

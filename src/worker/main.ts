@@ -100,7 +100,7 @@ function keepCalls({ config: { dataDir }, worker }: WorkerSetup): void {
 }
 
 function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>, socket: Socket | undefined): void {
-  const { mint, demanding, offering, pinning, traffic, returns } = state;
+  const { mint, demanding, binding, offering, pinning, traffic, returns } = state;
   switch (message.kind) {
     case "minted":
       mint.settle(message.request, message.minted);
@@ -110,6 +110,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       break;
     case "demanding":
       demanding.learn(message.server, message.until);
+      break;
+    case "binding":
+      binding.learn(message.server, message.until);
       break;
     case "pinning":
       pinning.learn(message.server, message.until);

@@ -51,8 +51,9 @@ export interface WorkerState extends LegMemory {
   readonly ftpChannel: ReturnType<typeof createFtpChannel>;
   readonly verified: VerifiedCache;
   readonly revocation: RevocationCache;
-  /** Servers that demand a client certificate, and servers that offered TLS in plaintext. */
+  /** Servers that demand a client certificate, at which clients bind their log-in to the TLS channel, and that offered TLS in plaintext. */
   readonly demanding: KnownServers;
+  readonly binding: KnownServers;
   readonly offering: KnownServers;
   /** Clients that refuse the node's certificates, with their hosts. */
   readonly pinning: KnownServers;

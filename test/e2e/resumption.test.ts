@@ -187,6 +187,7 @@ describe("A client that resumes", needs("openssl", "nginx-light"), () => {
     assert.deepEqual(
       names,
       [
+        "binding",
         "contexts",
         "demanding",
         "dns",

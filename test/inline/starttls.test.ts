@@ -165,6 +165,26 @@ describe("Sessions that begin in plaintext and are decrypted", { skip: missingRe
     await stage.assertDecrypted(PORTS.postgresql, "PostgreSQL", USER, "select 'forty-' || 'two'", "forty-two");
   });
 
+  test("psql that binds its log-in to the channel is noticed, and its server is bypassed from the next try on", async () => {
+    const roots = join(scratch(), "roots.pem");
+    const own = readFileSync(stage.pki.root.certificate, "utf8");
+    writeFileSync(roots, readFileSync(stage.node.authorities, "utf8") + own);
+    const host = `host=bound.clearline.test hostaddr=${SERVER} user=${USER} password=${PASSWORD} dbname=template1`;
+    const where = `${host} sslmode=verify-full sslrootcert=${roots} channel_binding=require`;
+    const query = [where, "-c", "select 'forty-' || 'two'"];
+    await assert.rejects(stage.client("psql", query), /channel binding/);
+    const first = await stage.sessionTo(PORTS.postgresql, ({ sni }) => sni === "bound.clearline.test");
+    assert.equal(first.verdict, "decrypt");
+    assert.match(
+      first.closeReason ?? "",
+      /bound its log-in to the TLS channel \(SCRAM-SHA-256-PLUS\), .*policy\.channelB/,
+    );
+
+    assert.match(await stage.client("psql", query), /forty-two/);
+    const then = await stage.sessionTo(PORTS.postgresql, ({ verdict }) => verdict === "bypass");
+    assert.partialDeepStrictEqual(then, { sni: "bound.clearline.test", rule: "channel binding", outcome: "bypassed" });
+  });
+
   test("mariadb queries MariaDB", async () => {
     const tls = [`--ssl-ca=${stage.node.authorities}`, "--ssl-verify-server-cert"];
     const query = "select concat('forty-', 'two')";

@@ -288,7 +288,7 @@ VirtualHost "${MAIL_DOMAIN}"
   return ready(on, program, UPGRADE_PORTS.xmpp, folder);
 }
 
-/** PostgreSQL, which accepts every client over TLS and no other. */
+/** PostgreSQL, which accepts every client over TLS and no other; for the database template1 it wants the password. */
 export async function postgresql(on: Place, identity: Identity): Promise<UpgradeServer> {
   const folder = openScratch();
   const ids = await idsOf("postgres");
@@ -298,9 +298,12 @@ export async function postgresql(on: Place, identity: Identity): Promise<Upgrade
   const own = keyFor(folder, identity, ids);
   const [programs = ""] = globSync("/usr/lib/postgresql/*/bin");
   const as = [`--reuid=${ids[0]}`, `--regid=${ids[1]}`, "--clear-groups"];
-  const made = ["-D", data, "-A", "trust", "--no-sync", "--no-instructions", "-U", USER];
+  const password = join(folder, "password");
+  writeFileSync(password, PASSWORD);
+  chownSync(password, ...ids);
+  const made = ["-D", data, "-A", "trust", `--pwfile=${password}`, "--no-sync", "--no-instructions", "-U", USER];
   await must("setpriv", [...as, join(programs, "initdb"), ...made], { cwd: "/" });
-  writeFileSync(join(data, "pg_hba.conf"), "hostssl all all all trust\n");
+  writeFileSync(join(data, "pg_hba.conf"), "hostssl template1 all all scram-sha-256\nhostssl all all all trust\n");
   const settings = {
     port: UPGRADE_PORTS.postgresql,
     listen_addresses: "*",
