@@ -68,5 +68,5 @@ export const addedBypass = z.object({
   notes: z
     .array(z.string())
     .readonly()
-    .describe("what keeps it from having an effect, one sentence each, such as a drop rule for its host"),
+    .describe("what else decides about the entry, one sentence each: a drop rule that comes first, a list"),
 });

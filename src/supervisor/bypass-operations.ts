@@ -19,7 +19,7 @@ export function createBypassOperations(state: NodeState): Pick<Operations, "bypa
   };
 }
 
-/** What decides before the bypass, as far as the host or address alone tells. */
+/** What else decides about the entry, as far as the host or address alone tells. */
 function notes({ active: { policy } }: NodeState, bypass: { readonly entry: string }): string[] {
   const { entry } = bypass;
   const [address = ""] = entry.split(/[-/]/);
@@ -27,12 +27,12 @@ function notes({ active: { policy } }: NodeState, bypass: { readonly entry: stri
     ? { server: { address, port: 443 } }
     : { sni: entry, connectHost: null, certificate: undefined };
   const { entries } = explain(policy, facts);
-  const before = entries.filter(({ truth, group }) => truth === true && BEFORE.includes(group));
-  return before.map(({ group, name }) =>
-    group === "drop rules"
-      ? `The rule ${name} drops ${entry} all the same: drop rules come before bypasses`
-      : `${entry} is on the bypass list already, which comes before bypasses`,
-  );
+  return entries.flatMap(({ truth, group, name }) => (truth === true && NOTES[group]?.(entry, name)) || []);
 }
 
-const BEFORE: readonly string[] = ["drop rules", "bypass list"];
+const NOTES: Readonly<Record<string, (entry: string, name: string) => string>> = {
+  "drop rules": (entry, name) => `The rule ${name} drops ${entry} all the same: drop rules come before bypasses`,
+  "bypass list": (entry) => `${entry} is on the bypass list already, which comes before bypasses`,
+  "decrypt list": (entry) =>
+    `${entry} is on the decrypt list, and is bypassed all the same: bypasses come before that list`,
+};

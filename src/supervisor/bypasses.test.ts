@@ -11,9 +11,9 @@ const HOUR = 3_600_000;
 const WANTED: NewBypass = { entry: "app.example", author: "alice", comment: "pins", time: HOUR };
 
 /** A keeper with a clock that the test sets, and one that nobody sets. */
-async function keeperAt(t: TestContext, folder = mkdtempSync(join(tmpdir(), "clearline-bypasses-"))) {
+async function keeperAt(t: TestContext, folder = mkdtempSync(join(tmpdir(), "clearline-bypasses-")), offset = 0) {
   const said: string[] = [];
-  const clocks = { offset: 0, wall: () => Date.now() + clocks.offset, steady: () => performance.now() };
+  const clocks = { offset, wall: () => Date.now() + clocks.offset, steady: () => performance.now() };
   const log = { info: (text: string) => said.push(text), warn: (text: string) => said.push(text) };
   const file = join(folder, "bypasses.json");
   const keeper = await BypassKeeper.open({ file, log, clocks });
@@ -67,6 +67,17 @@ test("A bypass ends on time, and everybody is told, however the clock was set me
   assert.deepEqual(entries(), ["app.example"]);
   assert.match(said.join(), /bypass [0-9a-f]{8} of short\.example has ended/);
   assert.doesNotMatch(readFileSync(file, "utf8"), /short\.example/);
+});
+
+test("A clock that is years behind at the start gives no bypass more time than it was made for", async (t) => {
+  const { keeper, folder } = await keeperAt(t);
+  await keeper.add(WANTED);
+  await keeper.close();
+  const again = await keeperAt(t, folder, -50 * 366 * 86_400_000);
+  const [bypass] = again.keeper.list();
+  assert.ok(bypass!.remaining! <= HOUR);
+  const late = await keeperAt(t, folder, 2 * HOUR);
+  assert.deepEqual(late.entries(), []);
 });
 
 test("Another bypass of the same entry replaces the first, and no more than the most are taken", async (t) => {
@@ -135,5 +146,9 @@ test("A node takes over and passes on what others added and removed", async (t) 
   await one.keeper.remove(bypass.id);
   await two.keeper.exchange(await one.keeper.exchange(merged));
   assert.deepEqual(two.entries(), ["b.example"]);
+  assert.match(
+    two.said.join("\n"),
+    /^From another node: bypass .* alice bypasses app\.example until .*: pins\nAnother node has removed/,
+  );
   assert.equal(await two.keeper.remove("00000000"), undefined);
 });

@@ -1,7 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { ConfigError } from "../errors.ts";
 import { readSecret, writeSecret } from "../pki/keys/secret-file.ts";
-import { type Bypass, BypassTable, bypassOfRule, isAddressBypass, readBypassEntry } from "../policy/bypass.ts";
+import {
+  type Bypass,
+  BypassTable,
+  bypassOfRule,
+  isAddressBypass,
+  readBypassEntry,
+  reasonOfBypass,
+} from "../policy/bypass.ts";
 import {
   type BypassBook,
   EMPTY_BOOK,
@@ -127,7 +134,7 @@ export class BypassKeeper {
     return this.#inTurn(async () => {
       const made = this.#clocks.wall();
       const end = this.#clocks.steady() + (time ?? 0);
-      const replaced = this.#book.bypasses.find((one) => one.entry === entry);
+      const replaced = this.active().find((one) => one.entry === entry);
       const others = replaced ? withoutBypass(this.#current(), replaced, made) : this.#current();
       if (others.bypasses.length >= MOST_BYPASSES) {
         const why = `there are ${MOST_BYPASSES} already, which is the most; remove one first, or use a list`;
@@ -170,6 +177,7 @@ export class BypassKeeper {
       const living = { ...other, bypasses: other.bypasses.filter(({ id }) => !this.#ended.has(id)) };
       const merged = mergeBooks(own, living, this.#clocks.wall());
       if (!isSameBook(merged, own)) {
+        this.#tellOfOthers(own, merged);
         // A node whose disk is full follows the others all the same, until it ends.
         this.#use(merged);
         await this.#write(merged, "keep the bypasses of other nodes").catch(this.#warn);
@@ -195,6 +203,15 @@ export class BypassKeeper {
     this.#timer = undefined;
   }
 
+  #tellOfOthers(own: BypassBook, merged: BypassBook): void {
+    const [before, after] = [own, merged].map(({ bypasses }) => new Set(bypasses.map(({ id }) => id)));
+    const { info } = this.#options.log;
+    for (const one of merged.bypasses)
+      if (!before!.has(one.id)) info(`From another node: bypass ${one.id}, ${reasonOfBypass(one)}`);
+    for (const { id, entry } of own.bypasses)
+      if (!after!.has(id)) info(`Another node has removed the bypass ${id} of ${entry}`);
+  }
+
   /** The book without what has ended. */
   #current(): BypassBook {
     return { ...this.#book, bypasses: this.active() };
@@ -217,8 +234,11 @@ export class BypassKeeper {
     this.#book = book;
     const [wall, steady] = [this.#clocks.wall(), this.#clocks.steady()];
     const known = new Set(book.bypasses.map(({ id }) => id));
-    for (const { id, expires } of book.bypasses)
-      if (expires !== null && !this.#ends.has(id)) this.#ends.set(id, steady + expires - wall);
+    for (const { id, made, expires } of book.bypasses) {
+      // A machine may start with a clock that is years behind: no bypass gets more time than it was made for.
+      if (expires !== null && !this.#ends.has(id))
+        this.#ends.set(id, steady + Math.min(expires - wall, expires - made));
+    }
     for (const map of [this.#ends, this.#hits]) for (const id of map.keys()) if (!known.has(id)) map.delete(id);
     this.#enforce();
   }
