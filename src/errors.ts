@@ -2,7 +2,7 @@ import type { Side } from "./vocabulary.ts";
 
 /**
  * Four kinds of errors, by who is at fault. Their messages say what was attempted and what stood in its way.
- * Errors are caught once: those of a session in `flow/flow.ts`, those of a command in `cli/main.ts`.
+ * Errors are caught once: those of a session in `flow/flow.ts`, those of a command in `cli/start.ts`.
  */
 
 /** A peer broke its protocol. Expected: it ends one session with an alert (RFC 8446, section 6). */

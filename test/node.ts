@@ -50,7 +50,7 @@ export interface TestNode extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-export const MAIN = new URL("../src/cli/main.ts", import.meta.url).pathname;
+export const MAIN = new URL("../bin/main.mjs", import.meta.url).pathname;
 
 export async function startNode(options: NodeOptions): Promise<TestNode> {
   const folder = scratch();

@@ -11,6 +11,8 @@ import { removeNodeFile, writeNodeFile } from "../config/data-folder.ts";
 import { startControl } from "../control/server.ts";
 import { createTestOperations, QUIET, testSession } from "../control/test-operations.ts";
 
+/** As `clearline` is started where it is installed. */
+const MAIN = join(import.meta.dirname, "../../bin/main.mjs");
 const folder = mkdtempSync(join(tmpdir(), "clearline-cli-"));
 const operations = createTestOperations();
 const tokenFile = join(folder, "data", "token");
@@ -49,7 +51,7 @@ interface Ended {
 function clearline(args: readonly string[], options: { env?: object; onOutput?: (out: string) => boolean } = {}) {
   return new Promise<Ended>((resolve) => {
     const env = { ...process.env, npm_lifecycle_event: "", NODE_TEST_CONTEXT: "", ...options.env };
-    const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...args], { cwd: folder, env });
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env });
     let out = "";
     let err = "";
     child.stdout.setEncoding("utf8").on("data", (text) => {
@@ -318,7 +320,7 @@ test("Output that does not go to a terminal has no colours", async () => {
 
 test("A reader that has seen enough ends the command quietly", async () => {
   const code = await new Promise((resolve) => {
-    const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), "sessions", "--json", "-c", config]);
+    const child = spawn(process.execPath, [MAIN, "sessions", "--json", "-c", config]);
     child.stdout.destroy();
     child.on("close", resolve);
   });

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { defaultDataDir, findRunningNode, type NodeAddress } from "../config/data-folder.ts";
-import { readDocument } from "../config/document.ts";
+import type { Document } from "../config/document.ts";
 import type { WrittenConfig } from "../config/schema.ts";
 import { ConfigError } from "../errors.ts";
 import { PROGRAM } from "./program.ts";
@@ -35,7 +35,7 @@ export interface Place {
  * keys cannot be used.
  */
 export async function findNode(file: string | undefined): Promise<Place> {
-  const { root, errors } = file === undefined ? { root: {}, errors: [] } : await readDocument(file);
+  const { root, errors } = file === undefined ? { root: {}, errors: [] } : await readFile(file);
   if (root === undefined) throw new AggregateError(errors);
   const written = isGroup(root) ? root : {};
   const at = (name: string) => resolve(dirname(resolve(file ?? "")), name);
@@ -110,6 +110,12 @@ function readCertificates(path: string, files: readonly string[]): string[] {
 
 export function tokenFile({ dataDir }: Place): string {
   return join(dataDir, "token");
+}
+
+/** The YAML reader is loaded only where there is a file. */
+async function readFile(file: string): Promise<Document> {
+  const { readDocument } = await import("../config/document.ts");
+  return readDocument(file);
 }
 
 function isGroup(value: unknown): value is Record<string, unknown> {

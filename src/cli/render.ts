@@ -152,8 +152,11 @@ export function shortTime(ms: number, now = Date.now()): string {
 
 /** "2026-11-23 14:53:02", in this machine's time zone. */
 export function fullTime(ms: number): string {
-  // Swedish dates are written as in ISO 8601.
-  return new Date(ms).toLocaleString("sv-SE");
+  // Not by toLocaleString, which loads all that Node knows of languages.
+  const date = new Date(ms);
+  const two = (part: number) => String(part).padStart(2, "0");
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
+  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":")}`;
 }
 
 /** "250 ms", "12 s", "5 min", "3 h", "20 d". */

@@ -12,7 +12,7 @@ import {
 import { ConfigError, type ConfigPlace } from "../errors.ts";
 import { excerptOf } from "./excerpt.ts";
 import { keysOf, valueAt } from "./problem.ts";
-import { readRegularFile } from "./referenced-files.ts";
+import { readRegularFile } from "./regular-file.ts";
 
 /** The content of a YAML file, not yet checked. */
 export interface Document {

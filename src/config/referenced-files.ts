@@ -1,8 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { LARGEST_TEMPLATE, templateFault } from "../page/template.ts";
 import { type CompiledList, compileList } from "./list-file.ts";
 import { type Problem, pathOf, show, valueAt } from "./problem.ts";
+import { readRegularFile } from "./regular-file.ts";
 
 /** The content of the files that a configuration names. */
 export interface ReferencedFiles {
@@ -99,31 +99,3 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
 function firstLine(text: string): string {
   return text.split(/\r?\n/, 1)[0] ?? "";
 }
-
-/** Reads a whole file. Only plain files are opened: a pipe or a device could block the node for ever. */
-export async function readRegularFile(
-  file: string,
-  largest: number,
-  encoding: BufferEncoding = "utf8",
-): Promise<{ readonly text: string; readonly mode: number } | { readonly problem: string }> {
-  try {
-    const found = await stat(file);
-    if (!found.isFile()) return { problem: "is not a file" };
-    if (found.size > largest) return { problem: `is larger than ${sizeText(largest)}` };
-    return { text: await readFile(file, encoding), mode: found.mode };
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? "";
-    return { problem: OBSTACLES[code] ?? `cannot be read: ${code || (error as Error).message}` };
-  }
-}
-
-function sizeText(bytes: number): string {
-  return bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`;
-}
-
-const OBSTACLES: Readonly<Record<string, string>> = {
-  ENOENT: "does not exist",
-  ENOTDIR: "does not exist",
-  EACCES: "cannot be read: this user has no permission",
-  EPERM: "cannot be read: this user has no permission",
-};

@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import { ConfigError } from "../../errors.ts";
 import { PROGRAM } from "../program.ts";
 
 /** The lab is a program of its own: it starts this one in a network that it builds. */
@@ -16,6 +18,11 @@ export function labCommand(): Command {
     .addHelpText("after", `\nExamples:\n  ${PROGRAM} lab --topology routed\n  ${PROGRAM} lab --check\n`)
     .action(async (options: string[]) => {
       const lab = fileURLToPath(new URL("../../../lab/main.ts", import.meta.url));
+      if (!existsSync(lab))
+        throw new ConfigError(
+          "lab",
+          "Cannot start the lab: an installed package does not have it. In a checkout: npm run lab",
+        );
       // Ctrl-C reaches the lab too, which removes its network before it ends.
       process.on("SIGINT", () => {});
       const [code] = await once(spawn(process.execPath, [lab, ...options], { stdio: "inherit" }), "exit");
