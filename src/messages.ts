@@ -4,6 +4,7 @@ import type { Plan } from "./kernel/listener/lane.ts";
 import type { SharedFtpSession } from "./legs/ftp-sessions.ts";
 import type { Capability } from "./linux/capabilities.ts";
 import type { Account } from "./linux/privileges.ts";
+import type { OfferedCertificate } from "./page/ca-files.ts";
 import type { MintRequest } from "./pki/issue/mint.ts";
 import type { Minted } from "./pki/issue/minted.ts";
 import type { InboundKey } from "./pki/keys/inbound-key.ts";
@@ -33,6 +34,8 @@ export interface WorkerSetup {
   readonly bypasses: readonly Bypass[];
   /** What the listeners' clients may reach, and the node's own places, which no session reaches. */
   readonly reach: ReachSource & { readonly places: readonly { readonly host: string; readonly port: number }[] };
+  /** The primary CA's certificates, present and next, which clients may download. */
+  readonly offered: readonly OfferedCertificate[];
   /** The text of policy.page.template. */
   readonly pageTemplate: string | undefined;
   /** The inbound keys, already read: to read thousands here would keep live sessions waiting. */
@@ -78,6 +81,7 @@ export type ToWorker =
   | ForgetSession
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
+  | { readonly kind: "offered"; readonly certificates: readonly OfferedCertificate[] }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   | ReturnsToWorker
   | { readonly kind: "stop" };

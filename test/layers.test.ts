@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tools: ["engine", "streams", "linux", "kernel", "wire"],
   feeds: ["wire", "linux"],
   fleet: ["resumption"],
-  control: ["sessions", "policy", "config", "pki"],
+  control: ["sessions", "policy", "config", "pki", "page"],
   cli: [],
   flow: ["wire"],
 };

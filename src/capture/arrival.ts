@@ -13,6 +13,8 @@ export interface Destination {
   readonly connectHost: string | null;
   /** The client asks a proxy with plain HTTP. Its request stays in the connection. */
   readonly http: boolean;
+  /** The request by which the client named it. */
+  readonly request?: { readonly method: string; readonly path: string } | undefined;
   /** A header of the PROXY protocol that was in front of the request, and that the listener does not expect. */
   readonly begunWith?: BegunWith | undefined;
 }

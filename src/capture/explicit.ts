@@ -143,5 +143,6 @@ function destinationOf(client: End, head: RequestHead): Destination {
     throw new PeerError("The client's proxy request names no destination", ALERTS.decode_error);
   }
   const { host, port } = head.target;
-  return { host, port, connectHost: host, http: head.form === "absolute" };
+  const { method, path } = head;
+  return { host, port, connectHost: host, http: head.form === "absolute", request: { method, path } };
 }

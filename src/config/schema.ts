@@ -50,6 +50,14 @@ const signing = z.strictObject({
   validity: duration({ min: "1h", max: "3650d" })
     .prefault("397d")
     .describe("The longest validity of an issued certificate."),
+  downloadHost: z
+    .string()
+    .refine((host) => host === "off" || readHostEntry(host)?.subdomains === false, { error: "not a host name" })
+    .transform((host) => readHostEntry(host)?.host ?? host)
+    .default("ca.clearline.internal")
+    .describe(
+      "The host name at which explicit proxies show the page with the primary CA's certificates, over plain HTTP: http://ca.clearline.internal/. off: none. GET /ca on console.address always has it.",
+    ),
   status: z
     .strictObject({
       address: hostPort().describe("Where the OCSP responder and the revocation lists listen."),

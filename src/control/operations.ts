@@ -1,3 +1,4 @@
+import type { OfferedCertificate } from "../page/ca-files.ts";
 import type { SessionQuery } from "../sessions/search.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { KeyType } from "../vocabulary.ts";
@@ -44,8 +45,16 @@ export interface Operations {
   policyOrder(): readonly PolicyEntry[];
   authorities(): readonly AuthorityInfo[];
   /** The certificate in PEM; undefined when there is no such authority. */
-  authorityPem(role: AuthorityRole, keyType: KeyType): string | undefined;
+  authorityPem(role: AuthorityRole, keyType: KeyType, stage: AuthorityInfo["stage"]): string | undefined;
+  /** The certificates of the primary CAs, present and next, for clients. */
+  offeredCertificates(): readonly OfferedCertificate[];
   renewAuthority(role: AuthorityRole): Promise<readonly AuthorityInfo[]>;
+  /** Makes the CA that is to follow. Throws ConfigError. */
+  makeNextAuthority(role: AuthorityRole): Promise<readonly AuthorityInfo[]>;
+  /** From now on the next CA signs. Throws ConfigError. */
+  activateAuthority(role: AuthorityRole): Promise<readonly AuthorityInfo[]>;
+  /** Destroys the private keys of former CAs, or the next CA. Answers how many keys there were. Throws ConfigError. */
+  destroyAuthority(role: AuthorityRole, which: "former" | "next"): Promise<number>;
   keys(): readonly KeyInfo[];
   addKey(key: NewKey): Promise<KeyInfo>;
   /** Makes a key, and a request for its certificate or a self-signed one. */

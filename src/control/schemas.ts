@@ -170,7 +170,10 @@ export const authority = z.object({
   notBefore: time,
   notAfter: time,
   origin: z.enum(["made", "given"]).describe("made: by the node itself; given: by the configuration"),
+  stage: z.enum(["present", "next"]).describe("present: it signs; next: it will once it is activated"),
 });
+
+export const destroyed = z.object({ keys: z.int().describe("how many private keys were destroyed") });
 
 export const key = z.object({
   id: z.string(),

@@ -377,6 +377,33 @@ test("A CA's certificate is a PEM file to download", async () => {
   assert.equal((await ask("/api/v1/ca/primary/renew", { method: "POST" })).json().length, 2);
 });
 
+test("The CA's page and its files need no token, and hold certificates only", async () => {
+  const bare = (path: string, method = "GET") => fetch(`${base}${path}`, { method });
+  const page = await bare("/ca");
+  assert.equal(page.status, 200);
+  assert.match(page.headers.get("content-security-policy") ?? "", /^default-src 'none'; style-src 'unsafe-inline';/);
+  assert.equal(page.headers.get("x-content-type-options"), "nosniff");
+  assert.match(await page.text(), /AB:AB:AB.*clearline\.mobileconfig/s);
+  const pem = await bare("/ca/clearline-ca.pem");
+  assert.match(pem.headers.get("content-disposition") ?? "", /attachment; filename="clearline-ca\.pem"/);
+  assert.equal((await pem.text()).match(/BEGIN CERTIFICATE/g)?.length, 2);
+  const der = await bare("/ca/clearline-ca-rsa.crt");
+  assert.deepEqual([...new Uint8Array(await der.arrayBuffer())], [1, 2]);
+  for (const path of ["/ca/primary-ecdsa.key", "/ca/..%2ftoken", "/ca/clearline-next-ca-rsa.pem"])
+    assert.equal((await bare(path)).status, 404, path);
+  assert.equal((await bare("/ca/clearline-ca.pem", "HEAD")).status, 200);
+});
+
+test("A CA's life has its routes", async () => {
+  const send = async (path: string, method: string) => (await ask(`/api/v1/ca/${path}`, { method })).json();
+  assert.equal((await send("primary/next", "POST")).length, 2);
+  assert.equal((await send("primary/activate", "POST")).length, 2);
+  assert.deepEqual(await send("primary/former", "DELETE"), { keys: 2 });
+  assert.deepEqual(await send("secondary/next", "DELETE"), { keys: 0 });
+  assert.equal((await ask("/api/v1/ca/primary/all", { method: "DELETE" })).status, 400);
+  assert.equal((await ask("/api/v1/ca/primary/rsa?stage=later")).status, 400);
+});
+
 test("The other routes of the API answer", async () => {
   const stats: Stats = (await ask("/api/v1/stats")).json();
   assert.equal(stats.history.state, "running");

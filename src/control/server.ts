@@ -22,6 +22,7 @@ import type { Operations } from "./operations.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
 import { addBypassRoutes } from "./routes/bypasses.ts";
+import { addCaPage } from "./routes/ca-page.ts";
 import { addCacheRoutes } from "./routes/caches.ts";
 import { addConsole } from "./routes/console.ts";
 import { addEventRoutes } from "./routes/events.ts";
@@ -117,6 +118,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   };
   await app.register(routes, { prefix: "/api/v1" });
   addMetricsRoute(app, operations);
+  addCaPage(app, operations);
   await addConsole(app, options.consoleFolder ?? CONSOLE);
   await listen(app, options);
   const { port } = app.server.address() as AddressInfo;

@@ -44,7 +44,11 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
     authorities: () => AUTHORITIES,
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
+    offeredCertificates: () => OFFERED,
     renewAuthority: async () => AUTHORITIES,
+    makeNextAuthority: async () => AUTHORITIES,
+    activateAuthority: async () => AUTHORITIES,
+    destroyAuthority: async (role) => (role === "primary" ? 2 : 0),
     ...createTestKeys(),
     caches: async () => [{ name: "mint", size: 3, limit: 1000, hits: 5, misses: 3 }],
     flushCaches: async (name) => name === undefined || name === "mint",
@@ -115,11 +119,18 @@ const AUTHORITY = {
   notBefore: STARTED,
   notAfter: 2_100_000_000_000,
   origin: "made",
+  stage: "present",
 } as const;
 const AUTHORITIES = [
   { ...AUTHORITY, role: "primary", keyType: "ecdsa" },
   { ...AUTHORITY, role: "primary", keyType: "rsa" },
 ] as const;
+
+const OFFERED = AUTHORITIES.map((one) => ({
+  ...one,
+  isRoot: true,
+  pem: `-----BEGIN CERTIFICATE-----\n${one.keyType === "rsa" ? "AQI=" : "AQM="}\n-----END CERTIFICATE-----\n`,
+}));
 
 /** Keys that are kept in memory. One whose text is not PEM is refused with two errors. */
 function createTestKeys(): Pick<Operations, "keys" | "addKey" | "generateKey" | "removeKey"> {

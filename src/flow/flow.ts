@@ -12,6 +12,7 @@ import { bypassLate, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
 import { noticeBinding } from "./channel-binding.ts";
 import { namesToShow } from "./names.ts";
+import { answerOwn } from "./page.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
 import { afterServerRefusal, endOnError, refuseArrival, refuseHello } from "./refusal.ts";
@@ -73,6 +74,7 @@ async function begin(story: Story): Promise<string> {
   session.note({ connectHost, ...(http && { protocol: "http" }) });
   const begunWith = destination.begunWith ?? arrival.begunWith;
   if (begunWith) noteProxyHeader(story, begunWith);
+  if (arrival.mode === "explicit" && node.ca.isOwn(destination.host)) return answerOwn(story, destination);
   let facts: Facts = {
     listener: arrival.listener,
     vlan: arrival.vlan ?? null,

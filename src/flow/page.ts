@@ -60,6 +60,15 @@ export async function showUnreached(
   return shown ? "shown" : "other";
 }
 
+/** The client asks the proxy for the node's own page, which has the CA's certificates. */
+export function answerOwn(story: Story, { http, request }: Destination): string {
+  const { arrival, node } = story;
+  story.ending = { by: undefined, code: "EOF", carried: true };
+  if (http && request && arrival.client) node.ca.answer(arrival.client, request);
+  else arrival.refuse({ kind: "policy", message: node.ca.hint });
+  return "The node itself answered: its own page";
+}
+
 /** What a page needs of a layer: there may be no server. */
 type PageLayer = Pick<TlsLayer, "client" | "received" | "destination"> & {
   readonly endpoint: Pick<Endpoint, "address">;

@@ -8,6 +8,7 @@ import type { Verdict } from "../policy/facts.ts";
 import type { Ending } from "../sessions/outcome.ts";
 import type { LegAlerts } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
+import type { CaStage } from "../streams/ca-stage.ts";
 import type { PageStage } from "../streams/page-stage.ts";
 import type { RequestStage } from "../streams/request-stage.ts";
 import type { StreamStage } from "../streams/stage.ts";
@@ -30,6 +31,7 @@ export interface Node {
   readonly upgrades: UpgradeStage;
   readonly legs: LegStage;
   readonly pki: PkiStage;
+  readonly ca: CaStage;
   /** Undefined: refused clients get alerts and resets. */
   readonly pages: PageStage | undefined;
   readonly tools: ToolStage;

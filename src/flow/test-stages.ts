@@ -133,6 +133,11 @@ export async function runSession(
     ...world.tlsStages(),
     ...world.toolStages(),
     pages: world.pageStage(),
+    ca: {
+      isOwn: (host) => host === "ca.test",
+      answer: (end, { path }) => steps.push(`ca.answer ${nameOf(end)} ${path}`),
+      hint: "without TLS",
+    },
   };
   const next = await carry(world.arrival(client, connected), node);
   return { steps, record, ending, demanding, offering: known, goesOn: next !== undefined };

@@ -1,5 +1,5 @@
 import { ConfigError } from "../errors.ts";
-import { checkAuthorities, type GivenAuthorities } from "./issue/authority.ts";
+import { checkAuthorities, type GivenAuthorities } from "./issue/authority-reading.ts";
 import type { InboundKey } from "./keys/inbound-key.ts";
 import { checkKeys, type KeySource, readKey } from "./keys/key-source.ts";
 import { checkSecrets, type StoreSecrets } from "./keys/vault.ts";

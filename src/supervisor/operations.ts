@@ -1,12 +1,10 @@
 import manifest from "../../package.json" with { type: "json" };
-import type { AuthorityInfo, FleetSessions } from "../control/api.ts";
+import type { FleetSessions } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
-import { log } from "../log.ts";
-import { recordCertificate } from "../pki/x509/certificate-record.ts";
-import { serialNumberOf } from "../pki/x509/fingerprint.ts";
 import { order } from "../policy/explain.ts";
+import { createAuthorityOperations } from "./authority-operations.ts";
 import { createBypassOperations } from "./bypass-operations.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
@@ -47,16 +45,7 @@ export function createOperations(
     statistics: () => gatherStatistics(state),
     explain: (query) => explainFlow(state, query),
     policyOrder: () => order(state.active.policy),
-    authorities: () => authorityInfos(state),
-    authorityPem(role, keyType) {
-      const listed = state.authorities.list().some((one) => one.role === role && one.keyType === keyType);
-      return listed ? state.authorities.find(role, keyType).certificatePem : undefined;
-    },
-    async renewAuthority(role) {
-      const authorities = await renewAuthority(state, role);
-      await renewed();
-      return authorities;
-    },
+    ...createAuthorityOperations(state, renewed),
     ...createKeyOperations(state, reloadKeys),
     ...createBypassOperations(state),
     previewPolicy: (request) => previewPolicy(state, request),
@@ -67,33 +56,6 @@ export function createOperations(
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,
   };
-}
-
-function authorityInfos({ authorities }: NodeState): AuthorityInfo[] {
-  return authorities.list().map(({ role, keyType, certificate, sha256, notBefore, notAfter, given }) => ({
-    role,
-    keyType,
-    subject: recordCertificate(certificate).subject,
-    serial: serialNumberOf(certificate),
-    sha256,
-    notBefore,
-    notAfter,
-    origin: given ? "given" : "made",
-  }));
-}
-
-/** What the old keys signed is not presented again. */
-async function renewAuthority(state: NodeState, role: AuthorityInfo["role"]): Promise<AuthorityInfo[]> {
-  await state.authorities.renew(role, Date.now());
-  state.mint.flush();
-  state.workers.tell({ kind: "flush", cache: "issued" });
-  const authorities = authorityInfos(state);
-  for (const { keyType, sha256 } of authorities.filter((one) => one.role === role)) {
-    const made = `Made a new ${role} CA, which replaces the one before`;
-    log.info({ keyType, sha256 }, made);
-    state.webhooks.tell("ca.made", made, { role, keyType, sha256 });
-  }
-  return authorities;
 }
 
 async function searchFleet(

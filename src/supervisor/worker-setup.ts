@@ -1,6 +1,7 @@
 import { reachOf } from "../config/own-places.ts";
 import type { Config } from "../config/schema.ts";
 import type { WorkerSetup } from "../messages.ts";
+import { offeredCertificates } from "./authority-operations.ts";
 import { capacityNow } from "./capacity.ts";
 import type { NodeState } from "./state.ts";
 
@@ -18,6 +19,7 @@ export function workerSetup(state: NodeState): (worker: number) => WorkerSetup {
     lists: state.listFiles.filesOf(loaded.policy),
     bypasses: state.bypasses.active(),
     reach: reachOf(loaded.config),
+    offered: offeredCertificates(state.authorities),
     pageTemplate: loaded.pageTemplate,
     keys: keystore.keys,
     roots: trust.roots,

@@ -67,6 +67,7 @@ function setupWith(ports: readonly number[]): (worker: number) => WorkerSetup {
     lists: { bypass: [], decrypt: [] },
     bypasses: [],
     reach: { listeners: {}, places: [] },
+    offered: [],
     pageTemplate: undefined,
     keys: [],
     roots: [],

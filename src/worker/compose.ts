@@ -15,6 +15,7 @@ import { createKnownServers } from "../policy/known-servers.ts";
 import { monitor } from "../policy/monitor.ts";
 import { refusalKey } from "../policy/refusals.ts";
 import { ownerOf } from "../sessions/owner.ts";
+import { createCaStage } from "../streams/ca-stage.ts";
 import { createPageStage, type PageStage } from "../streams/page-stage.ts";
 import { createRequestStage } from "../streams/request-stage.ts";
 import { createStreamStage } from "../streams/stage.ts";
@@ -60,6 +61,7 @@ export function composeNode(
     legs: createLegStage(legSettings, state, keyTaker(feeds)),
     pki: pkiStage(setup, state, places),
     pages: pageStage(setup),
+    ca: createCaStage(config.signing.downloadHost, () => state.offered),
     tools,
     feeds: { tap: (session) => openTaps(feeds, session, Date.now()), onlyAlpn: alpnLimit(feeds, config.feeds) },
   };

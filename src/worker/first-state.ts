@@ -67,6 +67,7 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
     demanding,
     binding,
     pinning,
+    offered: setup.offered,
     offering: createKnownServers(OFFERING),
     sessions: { clients, servers },
     ftp: createFtpSessions(createKnownServers(OFFERING), servers, setup.workers > 1 && ftpChannel.share),

@@ -114,6 +114,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
     case "binding":
       binding.learn(message.server, message.until);
       break;
+    case "offered":
+      state.offered = message.certificates;
+      break;
     case "pinning":
       pinning.learn(message.server, message.until);
       break;

@@ -22,6 +22,7 @@ export async function applySetup(state: WorkerState, next: WorkerSetup): Promise
   // Some of these certificates may have been verified by a root that is no longer trusted.
   state.verified.flush();
   state.tickets.keys = next.resumption.ticketKeys;
+  state.offered = next.offered;
   const { feeds } = state;
   const fresh = await openFeeds(state, next);
   try {

@@ -6,6 +6,7 @@ import type { Feed } from "../feeds/feed.ts";
 import type { Node } from "../flow/stages.ts";
 import type { LegMemory } from "../legs/stage.ts";
 import type { FromWorker, WorkerSetup } from "../messages.ts";
+import type { OfferedCertificate } from "../page/ca-files.ts";
 import type { IssuedCache } from "../pki/issue/issued.ts";
 import type { RevocationCache } from "../pki/revocation/revocation-cache.ts";
 import type { VerifiedCache } from "../pki/verify/judge.ts";
@@ -47,6 +48,8 @@ export interface WorkerState extends LegMemory {
   /** Which sessions are bypassed for a time. */
   readonly bypasses: BypassTable;
   readonly issued: IssuedCache;
+  /** The primary CA's certificates, for clients. */
+  offered: readonly OfferedCertificate[];
   readonly mint: ReturnType<typeof createMintChannel>;
   readonly ftpChannel: ReturnType<typeof createFtpChannel>;
   readonly verified: VerifiedCache;

@@ -1,24 +1,24 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
-import type { Session } from "../../src/control/api.ts";
+import type { AuthorityInfo, Session } from "../../src/control/api.ts";
 import { connectThrough, curl, opensslClient, readAll, type Way } from "../clients.ts";
-import { needs } from "../needs.ts";
+import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Origin, opensslServer } from "../peers.ts";
 import { DOMAIN, makeAuthority, makePki, type Pki } from "../pki.ts";
-import { freePort, until } from "../processes.ts";
+import { freePort, must, until } from "../processes.ts";
 
 const TEMPLATE =
   "<!doctype html><html lang=en><title>{{title}}</title><h1>Ours</h1><p title='{{host}}'>{{reason}} {{rule}} {{session}}</p>";
 const PAGE = ["-H", "Accept: text/html,*/*;q=0.8"];
 const BROWSER = [...PAGE, "-A", "Mozilla/5.0 (X11; Linux) Firefox/140.0"];
 
-describe("A page instead of an alert", needs("openssl", "curl"), () => {
+describe("Pages of the node, and the life of its CA", needs("openssl", "curl"), () => {
   let pki: Pki;
   let good: Origin;
   /** Its certificate is of a CA that nobody trusts. */
@@ -155,6 +155,59 @@ describe("A page instead of an alert", needs("openssl", "curl"), () => {
     await until("a session whose client refused the page", async () =>
       (await node.sessions({ host: name })).some((session) => session.page === "refused"),
     );
+  });
+
+  test("The proxy itself answers for its own host with the CA's certificates, to who has no token, and says so to who wants TLS", async () => {
+    const own = ["-q", "-sS", "--noproxy", "", "-x", `http://127.0.0.1:${node.proxy}`];
+    const page = await must(program("curl"), [...own, "-i", "http://ca.clearline.internal/"]);
+    assert.match(page, /^HTTP\/1.1 200 .*content-security-policy: default-src 'none'/is);
+    const { sha256 } = (await node.api<AuthorityInfo[]>("ca"))[0]!;
+    assert.ok(page.replaceAll(":", "").includes(sha256.toUpperCase()));
+    const bundle = await must(program("curl"), [...own, "http://CA.Clearline.Internal/ca/clearline-ca.pem"]);
+    assert.equal(bundle.trim(), (await node.command("ca", "export")).stdout.trim());
+    assert.match(await must(program("curl"), [...own, "-d", "a=b", "http://ca.clearline.internal/"]), /only read/);
+    const { status, socket } = await connectThrough(node.proxy, "ca.clearline.internal:443");
+    assert.equal(status, 403);
+    assert.match(String(await readAll(socket)), /is http:\/\/ca\.clearline\.internal\//);
+  });
+
+  test("The next CA is offered beside the present one, which signs until the other is activated; then old keys are destroyed", async () => {
+    const authorities = async () => node.api<AuthorityInfo[]>("ca");
+    const offered = () => fetch(new URL("/ca/clearline-ca.pem", node.url)).then((answer) => answer.text());
+    const host = `life.${DOMAIN}`;
+    const visit = (roots: string) =>
+      curl({ port: node.forward("good") }, roots, ["-o", "/dev/null", `https://${host}/`]);
+    const next = join(node.folder, "next.pem");
+    assert.match(
+      (await node.command("ca", "export", "--next")).stderr,
+      /There is no next CA until you make it: .*ca next/,
+    );
+    assert.match((await node.command("ca", "activate")).stderr, /there is none\. Make one with/);
+    assert.match((await node.command("ca", "next")).stdout, /^next primary CA, ecdsa$/m);
+    writeFileSync(next, (await node.command("ca", "export", "--next")).stdout);
+    assert.deepEqual(
+      (await authorities()).map(({ role, stage }) => `${stage} ${role}`),
+      [..."present primary,present primary,present secondary,present secondary,next primary,next primary".split(",")],
+    );
+    assert.equal((await offered()).match(/BEGIN/g)?.length, 4);
+    assert.doesNotMatch(await offered(), /PRIVATE/);
+    assert.deepEqual([(await visit(node.primary)).code, (await visit(next)).code], [0, 60]);
+
+    assert.equal((await node.command("ca", "activate")).code, 0);
+    assert.deepEqual([(await visit(node.primary)).code, (await visit(next)).code], [60, 0]);
+    assert.equal((await offered()).trim(), (await node.command("ca", "export")).stdout.trim());
+    const keys = () => readdirSync(join(node.folder, "data/ca")).filter((name) => name.includes(".key.old"));
+    assert.equal(keys().length, 2);
+    const unsure = await node.command("ca", "destroy");
+    assert.equal(unsure.code, 2);
+    assert.match(unsure.stderr, /cannot be undone\. Say --yes/);
+    assert.match(
+      (await node.command("ca", "destroy", "--yes")).stdout,
+      /Destroyed 2 private keys of the former primary CAs/,
+    );
+    assert.equal(keys().length, 0);
+    const audited = (await node.command("audit")).stdout;
+    for (const action of ["ca next", "ca activate", "ca destroy"]) assert.ok(audited.includes(action), audited);
   });
 
   test("A template of one's own is used after a reload, and one with a mistake is refused with its place", async () => {

@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline/promises";
+
 import { Command, Option } from "commander";
 import type { AuthorityInfo, AuthorityRole } from "../../control/api.ts";
 import { ConfigError } from "../../errors.ts";
 import type { KeyType } from "../../vocabulary.ts";
-import { openClient } from "../client.ts";
+import { type Client, openClient } from "../client.ts";
 import { findNode, type Place } from "../place.ts";
 import { type CommonOptions, createCommand, PROGRAM } from "../program.ts";
 import { color, facts, fullTime, print, printJson } from "../render.ts";
@@ -14,9 +16,12 @@ const keyType = () => new Option("--key-type <type>", "the type of its key").cho
 
 export function caCommand(): Command {
   return new Command("ca")
-    .description("Show, export or renew the CAs that sign certificates for clients.")
+    .description("Show, export, replace or renew the CAs that sign certificates for clients.")
     .addCommand(showCommand())
     .addCommand(exportCommand())
+    .addCommand(nextCommand())
+    .addCommand(activateCommand())
+    .addCommand(destroyCommand())
     .addCommand(renewCommand());
 }
 
@@ -35,9 +40,9 @@ function showCommand(): Command {
 
 /** A block for each, so that the fingerprint is whole on one line. */
 function listing(authorities: readonly AuthorityInfo[]): string[] {
-  return authorities.flatMap(({ role, keyType, subject, notBefore, notAfter, origin, sha256 }, index) => [
+  return authorities.flatMap(({ role, keyType, subject, notBefore, notAfter, origin, sha256, stage }, index) => [
     ...(index > 0 ? [""] : []),
-    color.bold(`${role} CA, ${keyType}`),
+    color.bold(`${stage === "next" ? "next " : ""}${role} CA, ${keyType}`),
     ...facts([
       ["Subject", subject],
       ["Valid", [notBefore, notAfter].map((time) => fullTime(time).slice(0, 10)).join(" to ")],
@@ -50,16 +55,18 @@ function listing(authorities: readonly AuthorityInfo[]): string[] {
 interface ExportOptions extends CommonOptions {
   readonly role: AuthorityRole;
   readonly keyType?: KeyType;
+  readonly next?: true;
 }
 
 function exportCommand(): Command {
   return createCommand(
     "export",
     "Print the certificates that clients must trust, in PEM. Works without a running node.",
-    ["ca export > clearline-ca.pem", "ca export --key-type ecdsa"],
+    ["ca export > clearline-ca.pem", "ca export --key-type ecdsa", "ca export --next > clearline-next-ca.pem"],
   )
     .addOption(role().default("primary"))
     .addOption(keyType())
+    .option("--next", "the CA that is to follow, which clients should trust before it is activated")
     .action(async (options: ExportOptions) => {
       print((await readAuthorities(await findNode(options.config), options)).join("\n"));
       if (options.role === "secondary") {
@@ -72,15 +79,18 @@ function exportCommand(): Command {
 
 /** From the files, not from the node: a user who may read the node's token may read these too. */
 async function readAuthorities({ dataDir, givenAuthorities }: Place, options: ExportOptions): Promise<string[]> {
-  const given = givenAuthorities[options.role];
+  const given = options.next ? undefined : givenAuthorities[options.role];
   const types = options.keyType ? [options.keyType] : ["ecdsa", "rsa"];
-  const files = given ? [given] : types.map((type) => join(dataDir, "ca", `${options.role}-${type}.pem`));
+  const prefix = options.next ? "next-" : "";
+  const files = given ? [given] : types.map((type) => join(dataDir, "ca", `${prefix}${options.role}-${type}.pem`));
+  const way = options.next ? `ca next --role ${options.role}` : "run";
+  const made = options.next ? "There is no next CA until you make it" : "The node makes its CA on its first start";
   // One after the other, so that the first missing file is the one that the error names.
-  return Array.fromAsync(files, readCertificate);
+  return Array.fromAsync(files, (file) => readCertificate(file, `${made}: ${PROGRAM} ${way}`));
 }
 
-/** The first certificate is the CA's own. Its issuers may follow. */
-async function readCertificate(file: string): Promise<string> {
+/** The first certificate is the CA's own. Its issuers may follow. `hint`: why the file may not be there. */
+async function readCertificate(file: string, hint: string): Promise<string> {
   try {
     const pem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(await readFile(file, "utf8"))?.[0];
     if (pem !== undefined) return pem;
@@ -88,11 +98,93 @@ async function readCertificate(file: string): Promise<string> {
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    const made = `${file} does not exist. The node makes its CA on its first start: ${PROGRAM} run`;
+    const made = `${file} does not exist. ${hint}`;
     throw new ConfigError(file, `Cannot export the CA: ${code === "ENOENT" ? made : `${file}: ${code}`}`, {
       cause: error,
     });
   }
+}
+
+interface ChangeOptions extends CommonOptions {
+  readonly role: AuthorityRole;
+  readonly json?: true;
+}
+
+function nextCommand(): Command {
+  return createCommand("next", "Make the CA that is to follow. The present one signs until it is activated.", [
+    "ca next",
+    "ca next --role secondary",
+  ])
+    .addOption(role().default("primary"))
+    .option("--json", "print JSON")
+    .action(async (options: ChangeOptions) => {
+      const client = await openClient(options.config);
+      const authorities = await client.ask<AuthorityInfo[]>("POST", `/ca/${options.role}/next`);
+      if (options.json) return printJson(authorities, 2);
+      print(...listing(authorities.filter((one) => one.role === options.role && one.stage === "next")), "");
+      if (options.role === "primary")
+        print(`Have clients trust it as well as the present one: ${PROGRAM} ca export --next`);
+      print(`Then let it sign: ${PROGRAM} ca activate --role ${options.role}`);
+    });
+}
+
+function activateCommand(): Command {
+  return createCommand("activate", "Let the next CA sign from now on. Clients must trust it already.", [
+    "ca activate",
+    "ca activate --destroy-former --yes",
+  ])
+    .addOption(role().default("primary"))
+    .option("--destroy-former", "destroy the private keys of the former CAs, which the node keeps otherwise")
+    .option("--yes", "do not ask")
+    .option("--json", "print JSON")
+    .action(async (options: ChangeOptions & { destroyFormer?: true; yes?: true }) => {
+      if (options.destroyFormer)
+        await confirm(`Activate the next ${options.role} CA and destroy the former keys`, options);
+      const client = await openClient(options.config);
+      const authorities = await client.ask<AuthorityInfo[]>("POST", `/ca/${options.role}/activate`);
+      const destroyed = options.destroyFormer && (await destroy(client, options.role, "former"));
+      if (options.json) return printJson(authorities, 2);
+      print(...listing(authorities.filter((one) => one.role === options.role)), "");
+      print("It signs new sessions from now on.");
+      print(destroyed ?? `The former keys are kept. Destroy them with: ${PROGRAM} ca destroy --role ${options.role}`);
+    });
+}
+
+function destroyCommand(): Command {
+  return createCommand(
+    "destroy",
+    "Destroy the private keys of former CAs, or the next CA. Their certificates stay. Backups and snapshots are yours to clean.",
+    ["ca destroy", "ca destroy --role secondary --yes", "ca destroy --next"],
+  )
+    .addOption(role().default("primary"))
+    .option("--next", "destroy the CA that is to follow instead")
+    .option("--yes", "do not ask")
+    .option("--json", "print JSON")
+    .action(async (options: ChangeOptions & { next?: true; yes?: true }) => {
+      const which = options.next ? "next" : "former";
+      await confirm(`Destroy the private keys of the ${which} ${options.role} CAs, for good`, options);
+      const client = await openClient(options.config);
+      if (options.json) return printJson(await client.ask("DELETE", `/ca/${options.role}/${which}`), 2);
+      print(await destroy(client, options.role, which));
+    });
+}
+
+async function destroy(client: Client, role: AuthorityRole, which: "former" | "next"): Promise<string> {
+  const { keys } = await client.ask<{ keys: number }>("DELETE", `/ca/${role}/${which}`);
+  const count = keys === 0 ? "no private key" : keys === 1 ? "1 private key" : `${keys} private keys`;
+  return `Destroyed ${count} of the ${which} ${role} CAs.`;
+}
+
+/** What cannot be undone needs --yes, or a yes on the terminal. */
+async function confirm(what: string, { yes }: { readonly yes?: true }): Promise<void> {
+  if (yes) return;
+  if (process.stdin.isTTY && process.stdout.isTTY) {
+    const terminal = createInterface({ input: process.stdin, output: process.stdout });
+    const answer = await terminal.question(`${what}? [y/N] `).finally(() => terminal.close());
+    if (/^y(?:es)?$/i.test(answer.trim())) return;
+    throw new ConfigError("--yes", "Nothing was changed");
+  }
+  throw new ConfigError("--yes", `${what}: this cannot be undone. Say --yes to do it`);
 }
 
 function renewCommand(): Command {

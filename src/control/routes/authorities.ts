@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { authority, failure, keyType, role } from "../schemas.ts";
+import { authority, destroyed, failure, keyType, role } from "../schemas.ts";
 
 export function addAuthorityRoutes(app: ControlApp, operations: Operations): void {
   const authorities = z.array(authority).readonly();
@@ -17,14 +17,16 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
       schema: {
         summary: "A CA's certificate, in PEM",
         params: z.object({ role, keyType }),
+        querystring: z.strictObject({ stage: authority.shape.stage.default("present") }),
         response: { 200: z.string(), 404: failure },
       },
     },
-    async ({ params: { role, keyType } }, reply) => {
-      const pem = operations.authorityPem(role, keyType);
+    async ({ params: { role, keyType }, query: { stage } }, reply) => {
+      const pem = operations.authorityPem(role, keyType, stage);
+      const next = stage === "next" ? "next " : "";
       if (pem === undefined)
-        return reply.code(404).send({ error: `Cannot export the ${role} CA: it has no ${keyType} certificate` });
-      const name = `clearline-${role}-${keyType}.pem`;
+        return reply.code(404).send({ error: `Cannot export the ${next}${role} CA: it has no ${keyType} certificate` });
+      const name = `clearline-${next.trim() && "next-"}${role}-${keyType}.pem`;
       reply.header("content-disposition", `attachment; filename="${name}"`);
       return reply.type("application/x-pem-file").send(pem);
     },
@@ -36,5 +38,41 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
       schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } },
     },
     ({ params: { role } }) => operations.renewAuthority(role),
+  );
+  app.post(
+    "/ca/:role/next",
+    {
+      config: { role: "administrator", audit: { action: "ca next" } },
+      schema: {
+        summary: "Make the CA that is to follow; the present one signs until it is activated",
+        params: z.object({ role }),
+        response: { 200: authorities },
+      },
+    },
+    ({ params: { role } }) => operations.makeNextAuthority(role),
+  );
+  app.post(
+    "/ca/:role/activate",
+    {
+      config: { role: "administrator", audit: { action: "ca activate" } },
+      schema: {
+        summary: "Have the next CA sign from now on",
+        params: z.object({ role }),
+        response: { 200: authorities },
+      },
+    },
+    ({ params: { role } }) => operations.activateAuthority(role),
+  );
+  app.delete(
+    "/ca/:role/:which",
+    {
+      config: { role: "administrator", audit: { action: "ca destroy" } },
+      schema: {
+        summary: "Destroy the private keys of former CAs, or the next CA",
+        params: z.object({ role, which: z.enum(["former", "next"]) }),
+        response: { 200: destroyed },
+      },
+    },
+    async ({ params: { role, which } }) => ({ keys: await operations.destroyAuthority(role, which) }),
   );
 }

@@ -85,7 +85,7 @@ const DRAFT = ".new";
 const COMMIT = "renewal";
 
 /**
- * Makes new keys and certificates, all or none, and keeps the old files as `….old-<time>`. Everything is on disk beside the old
+ * Puts new keys and certificates, by default ones that it makes, in the place of others, all or none, and keeps the old files as `….old-<time>`. Everything is on disk beside the old
  * files before the first of them is replaced, so a full disk or a crash costs no CA; `finishReplacement` goes on after a crash.
  * Throws ConfigError, and then nothing has changed.
  */
@@ -93,6 +93,7 @@ export async function replaceFiles(
   all: readonly OwnAuthority[],
   now: number,
   { vault }: Pick<FileContext, "vault">,
+  make: (own: OwnAuthority, now: number) => Promise<NewAuthority> = makeAuthority,
 ): Promise<void> {
   const suffix = `.old-${new Date(now).toISOString().replaceAll(/[-:]/g, "")}`;
   const written: string[] = [];
@@ -103,8 +104,8 @@ export async function replaceFiles(
   const replaced: string[] = [];
   try {
     for (const own of all) {
-      const key = await makePrivateKey(own.keyType);
-      const contents = { key: vault.seal(privateKeyPem(key)), pem: await makeCertificate(own, key, now) };
+      const { keyPem, pem } = await make(own, now);
+      const contents = { key: vault.seal(keyPem), pem };
       for (const [extension, text] of Object.entries(contents)) {
         const file = `${own.base}.${extension}`;
         const old = await readSecret(file, () => undefined);
@@ -125,6 +126,17 @@ export async function replaceFiles(
     for (const path of written.reverse()) if (!kept.has(path)) await removeSecret(path).catch(() => undefined);
     throw error;
   }
+}
+
+/** Of a CA that takes another's place. */
+interface NewAuthority {
+  readonly keyPem: string;
+  readonly pem: string;
+}
+
+async function makeAuthority(own: OwnAuthority, now: number): Promise<NewAuthority> {
+  const key = await makePrivateKey(own.keyType);
+  return { keyPem: privateKeyPem(key), pem: await makeCertificate(own, key, now) };
 }
 
 /** Puts the old files back in their places. The answer: those that cannot be put back, and stay under their new names. */

@@ -5,7 +5,8 @@ import { ConfigError, PeerError } from "../../errors.ts";
 import { encodeExtension } from "../x509/certificate-writing.ts";
 import { encode, encodeOid, TAG } from "../x509/der.ts";
 import { OID } from "../x509/oid.ts";
-import type { Authorities, Authority } from "./authority.ts";
+import type { Authorities } from "./authority.ts";
+import type { Authority } from "./authority-reading.ts";
 import { answerGood, isOf, readCertId, refuseRequest, writeEmptyList } from "./status.ts";
 
 /**

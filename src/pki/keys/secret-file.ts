@@ -125,6 +125,29 @@ export async function removeSecret(path: string): Promise<void> {
   }
 }
 
+/**
+ * Overwrites the file and removes it. What the disk has kept elsewhere, as flash memory and snapshots do, is out of reach. false: there
+ * was none. Throws ConfigError, and then the file is still there.
+ */
+export async function destroySecret(path: string): Promise<boolean> {
+  try {
+    await checkFile(path);
+    const handle = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const { size } = await handle.stat();
+      await handle.write(randomBytes(Math.min(size, MAX_SIZE)), 0, undefined, 0);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await removeSecret(path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return false;
+    throw error instanceof ConfigError ? error : cannot("destroy", path, error);
+  }
+}
+
 /** After this a rename or a link in the folder survives a power cut. */
 async function syncFolder(directory: string): Promise<void> {
   const handle = await open(directory, "r");

@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { copyFileSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { ConfigError } from "../../errors.ts";
+import { createVault } from "../keys/vault.ts";
+import { emptyFolder, make } from "../x509/test-chain.ts";
+import { type Authorities, openAuthorities } from "./authority.ts";
+
+const NOW = Date.now();
+const YEAR = 365 * 86_400_000;
+const primaries = ({ list }: Pick<Authorities, "list">) =>
+  list().flatMap(({ role, sha256 }) => (role === "primary" ? [sha256] : []));
+const following = ({ next }: Authorities) => primaries({ list: next });
+const others = (folder: string) =>
+  readdirSync(folder).filter((name) => !/^(?:primary|secondary)-\w+\.(?:pem|key)$/.test(name));
+
+test("The next CA is made beside the present one, which signs until the next one is activated", async (t) => {
+  const folder = emptyFolder(t);
+  const authorities = await openAuthorities(folder, {}, NOW);
+  const old = primaries(authorities);
+  const secondary = authorities.find("secondary", "rsa").sha256;
+  await authorities.makeNext("primary", NOW);
+  const next = following(authorities);
+  assert.equal(new Set([...old, ...next]).size, 4);
+  assert.deepEqual(primaries(authorities), old);
+  for (const name of others(folder)) assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600);
+  assert.deepEqual(following(await openAuthorities(folder, {}, NOW)), next, "a start changes nothing");
+
+  await authorities.activate("primary", NOW);
+  assert.deepEqual([primaries(authorities), following(authorities)], [next, []]);
+  assert.equal(authorities.find("secondary", "rsa").sha256, secondary);
+  const again = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual([primaries(again), following(again), again.notices], [next, [], []]);
+  assert.deepEqual(
+    others(folder)
+      .map((name) => name.replace(/old-.*/, "old"))
+      .sort(),
+    [...["primary-ecdsa.key.old", "primary-ecdsa.pem.old", "primary-rsa.key.old", "primary-rsa.pem.old"]],
+  );
+});
+
+test("There is one next CA at a time, none to activate before, and none of a given CA", async (t) => {
+  const authorities = await openAuthorities(emptyFolder(t), {}, NOW);
+  await assert.rejects(
+    authorities.activate("primary", NOW),
+    /Cannot activate the next primary CA: there is none\. Make one/,
+  );
+  const both = await Promise.allSettled([1, 2].map(() => authorities.makeNext("primary", NOW)));
+  assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+  await assert.rejects(authorities.makeNext("primary", NOW), /there is one already; activate it, or destroy it first/);
+  await assert.rejects(authorities.activate("primary", NOW + 11 * YEAR), /it has expired/);
+
+  const { pem, keyPem } = await make({ ca: true, subject: "CN=given", to: 100 });
+  const signing = { primary: { certificatePem: pem, keyPem, path: "signing.primary" } };
+  const given = await openAuthorities(emptyFolder(t), signing, NOW);
+  for (const act of [given.makeNext, given.activate])
+    await assert.rejects(
+      act("primary", NOW),
+      /the primary CA: it is given in signing\.primary; replace the files there/,
+    );
+  await assert.rejects(given.destroy("primary", "next"), ConfigError);
+});
+
+test("Destroying removes the former keys and leaves their certificates, or removes the next CA", async (t) => {
+  const folder = emptyFolder(t);
+  const authorities = await openAuthorities(folder, {}, NOW);
+  await authorities.renew("primary", NOW);
+  await authorities.renew("secondary", NOW);
+  assert.equal(await authorities.destroy("primary", "former"), 2);
+  const left = others(folder).filter((name) => name.includes(".key."));
+  assert.deepEqual(
+    left.map((name) => name.split(".")[0]),
+    ["secondary-ecdsa", "secondary-rsa"],
+  );
+  assert.equal(await authorities.destroy("primary", "former"), 0);
+  await authorities.makeNext("primary", NOW);
+  assert.equal(await authorities.destroy("primary", "next"), 2);
+  assert.deepEqual(following(authorities), []);
+  await authorities.makeNext("primary", NOW);
+  const again = await openAuthorities(folder, {}, NOW);
+  assert.deepEqual([primaries(again), following(again)], [primaries(authorities), following(authorities)]);
+});
+
+test("An activation that was interrupted after its commit is completed by the next start", async (t) => {
+  const folder = emptyFolder(t);
+  const authorities = await openAuthorities(folder, {}, NOW);
+  await authorities.makeNext("primary", NOW);
+  const kept = emptyFolder(t);
+  const names = readdirSync(folder).filter((name) => name.startsWith("next-"));
+  for (const name of names) copyFileSync(join(folder, name), join(kept, name));
+  await authorities.activate("primary", NOW);
+  for (const left of [names, names.filter((name) => name.endsWith("rsa.pem") || name.endsWith("rsa.key"))]) {
+    for (const name of left) copyFileSync(join(kept, name), join(folder, name));
+    if (left.length < names.length) {
+      await assert.rejects(
+        openAuthorities(folder, {}, NOW),
+        /Cannot open the next primary CA: .*next-primary-ecdsa\.pem is not there/,
+      );
+      for (const name of left) rmSync(join(folder, name));
+    }
+    const again = await openAuthorities(folder, {}, NOW);
+    assert.deepEqual([primaries(again), following(again)], [primaries(authorities), []]);
+    assert.ok(!readdirSync(folder).some((name) => name.startsWith("next-")));
+  }
+});
+
+test("A next CA without its key, or its certificate, is an error that names the file", async (t) => {
+  for (const missing of ["next-primary-rsa.key", "next-primary-rsa.pem"]) {
+    const folder = emptyFolder(t);
+    await (await openAuthorities(folder, {}, NOW)).makeNext("primary", NOW);
+    rmSync(join(folder, missing));
+    await assert.rejects(openAuthorities(folder, {}, NOW), ({ path, message }: ConfigError) => {
+      assert.equal(path, join(folder, missing));
+      assert.match(message, /Cannot open the primary CA: .* is not there, but next-primary-rsa/);
+      return true;
+    });
+  }
+});
+
+test("When the present CA has expired, the next one takes its place at the start", async (t) => {
+  const folder = emptyFolder(t);
+  const first = await openAuthorities(folder, {}, NOW);
+  await first.makeNext("primary", NOW + 5 * YEAR);
+  const next = following(first);
+  const late = await openAuthorities(folder, {}, NOW + 11 * YEAR);
+  assert.deepEqual([primaries(late), following(late)], [next, []]);
+  assert.ok(late.notices.some((text) => /The primary CA had expired: the next one/.test(text)));
+});
+
+test("The next CA's key is encrypted like the others", async (t) => {
+  const folder = emptyFolder(t);
+  const vault = createVault({
+    current: { kind: "passphrase", text: "a long passphrase", path: "keyStore.passphraseFile" },
+  });
+  const authorities = await openAuthorities(folder, {}, NOW, vault);
+  await authorities.makeNext("primary", NOW);
+  assert.doesNotMatch(readFileSync(join(folder, "next-primary-ecdsa.key"), "utf8"), /BEGIN PRIVATE KEY/);
+  await authorities.activate("primary", NOW);
+  assert.doesNotMatch(readFileSync(join(folder, "primary-ecdsa.key"), "utf8"), /BEGIN PRIVATE KEY/);
+  assert.deepEqual(primaries(await openAuthorities(folder, {}, NOW, vault)), primaries(authorities));
+});

@@ -1,0 +1,83 @@
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { ConfigError } from "../../errors.ts";
+import { privateKeyPem } from "../keys/private-key.ts";
+import { destroySecret, removeSecret } from "../keys/secret-file.ts";
+import { type FileContext, type OwnAuthority, type Role, readFiles, replaceFiles } from "./authority-files.ts";
+
+/**
+ * How one CA of the node's own follows another: the next one is made and given to clients while the present one still signs, then it
+ * takes that one's place. The former one's files stay until they are destroyed.
+ */
+
+/** The files of the CA that is to follow this one: `next-<base>.pem` and `next-<base>.key`. */
+export function nextOf(own: OwnAuthority): OwnAuthority {
+  return { ...own, base: join(dirname(own.base), `next-${basename(own.base)}`) };
+}
+
+/** Makes the next CA, in the key types of the present one. Throws ConfigError when there is one already; then nothing has changed. */
+export async function makeNext(all: readonly OwnAuthority[], now: number, files: FileContext): Promise<void> {
+  for (const own of all.map(nextOf)) {
+    if ((await readFiles(own, files)) === undefined) continue;
+    const way = "activate it, or destroy it first: clearline ca activate, clearline ca destroy --next";
+    throw new ConfigError(`${own.base}.pem`, `Cannot make the next ${own.role} CA: there is one already; ${way}`);
+  }
+  await replaceFiles(all.map(nextOf), now, files);
+}
+
+/** Whether the next CA is there, in all key types. Throws ConfigError when a part of it is missing. */
+export async function hasNext(all: readonly OwnAuthority[], files: FileContext): Promise<boolean> {
+  const found = [];
+  for (const own of all.map(nextOf)) found.push({ own, isThere: (await readFiles(own, files)) !== undefined });
+  const missing = found.find(({ isThere }) => !isThere);
+  if (!missing) return true;
+  if (found.every(({ isThere }) => !isThere)) return false;
+  const { base, role } = missing.own;
+  const way = `Put it back from your backup, or move all of next-${role}-* away`;
+  throw new ConfigError(`${base}.pem`, `Cannot open the next ${role} CA: ${base}.pem is not there. ${way}`);
+}
+
+/** Puts the next CA in the present one's place, all key types or none. */
+export async function installNext(all: readonly OwnAuthority[], now: number, files: FileContext): Promise<void> {
+  await replaceFiles(all, now, files, async (own) => {
+    const next = await readFiles(nextOf(own), files);
+    if (!next)
+      throw new ConfigError(`${nextOf(own).base}.pem`, `Cannot activate the next ${own.role} CA: it is not there`);
+    return { keyPem: privateKeyPem(next.key), pem: next.certificatePem };
+  });
+  await removeNext(all);
+}
+
+/** After an activation that was interrupted: the next CA is the present one already. */
+export async function removeNext(all: readonly OwnAuthority[]): Promise<void> {
+  // The certificates go last: without one, its key would be an error.
+  for (const { base } of all.map(nextOf)) {
+    await removeSecret(`${base}.key`);
+    await removeSecret(`${base}.pem`);
+  }
+}
+
+/** Destroys the next CA: clients that trust it already trust nothing by that. Answers how many keys there were. */
+export async function destroyNext(all: readonly OwnAuthority[]): Promise<number> {
+  let count = 0;
+  for (const { base } of all.map(nextOf)) {
+    if (await destroySecret(`${base}.key`)) count += 1;
+    await removeSecret(`${base}.pem`);
+  }
+  return count;
+}
+
+/** The private keys of former CAs of this role. Their certificates may stay: they say whom clients need no longer trust. */
+export async function formerKeys(directory: string, role: Role): Promise<string[]> {
+  const names = await readdir(directory);
+  return names.filter((name) => FORMER_KEY.exec(name)?.[1] === role).map((name) => join(directory, name));
+}
+
+const FORMER_KEY = /^(primary|secondary)-\w+\.key\.old-/;
+
+/** Destroys these keys, for good. Answers how many there were. Throws ConfigError. */
+export async function destroyKeys(paths: readonly string[]): Promise<number> {
+  let count = 0;
+  for (const path of paths) if (await destroySecret(path)) count += 1;
+  return count;
+}
