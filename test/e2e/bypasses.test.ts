@@ -75,6 +75,17 @@ describe("A bypass with an end", needs("openssl", "curl", "nginx-light"), () => 
     assert.equal((await node.command("bypass", "remove", name)).code, 1);
   });
 
+  test("Through the proxy a host is bypassed in the certificate phase, and counted once", async () => {
+    const host = `tunnel.${DOMAIN}`;
+    const { bypass } = await add(host, "1h");
+    const way = { proxy: node.proxy, target: web.port };
+    const { code, stderr } = await curl(way, pki.root.certificate, [`https://${host}/negotiated`]);
+    assert.equal(code, 0, stderr);
+    const { verdict, phase, rule, outcome } = await node.session(host);
+    assert.deepEqual([verdict, phase, rule, outcome], ["bypass", "certificate", `bypass ${bypass.id}`, "bypassed"]);
+    assert.equal((await listed(bypass.entry))?.hits, 1);
+  });
+
   test("A worker that is started again has the bypasses", async () => {
     const name = `again.${DOMAIN}`;
     await add(name, "1h");
