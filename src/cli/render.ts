@@ -115,6 +115,11 @@ export function facts(
   );
 }
 
+/** A text under a row of a table, each line behind `indent`. */
+export function wrapped(text: string, indent: string): string[] {
+  return wrap(text, terminalWidth() - indent.length).map((line) => indent + line);
+}
+
 /** Lines of at most `width` characters, broken at spaces. A longer word stays whole: it may be copied. */
 export function wrap(text: string, width: number): string[] {
   const lines = [""];

@@ -4,6 +4,7 @@
  */
 import type { z } from "zod";
 import type { Frozen } from "../sessions/record.ts";
+import type { troubleList } from "../sessions/trouble.ts";
 import type * as bypasses from "./bypass-schemas.ts";
 import type * as previews from "./preview-schemas.ts";
 import type * as schemas from "./schemas.ts";
@@ -53,8 +54,13 @@ export type ExplainedEntry = Explanation["entries"][number];
 /** GET /policy */
 export type PolicyEntry = Shape<typeof schemas.policyOrder>["order"][number];
 
+/** GET /trouble */
+export type TroubleList = Shape<typeof troubleList>;
 /** GET /report */
 export type { Report } from "../sessions/report.ts";
+/** GET /top */
+export type { TopList } from "../sessions/top.ts";
+export type { TroubleRow } from "../sessions/trouble.ts";
 
 /** GET /ca */
 export type AuthorityInfo = Shape<typeof schemas.authority>;

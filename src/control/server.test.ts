@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ConfigError } from "../errors.ts";
-import type { AuditList, SessionEvents, SessionList, Stats } from "./api.ts";
+import type { AuditList, SessionEvents, SessionList, Stats, TopList, TroubleRow } from "./api.ts";
 import { openAudit } from "./audit.ts";
 import { isLocalHost } from "./auth.ts";
 import { startControl } from "./server.ts";
@@ -252,6 +252,24 @@ test("Sessions are found by how, why and when they ended, and with whom", async 
   assert.equal(await found("fault=expired"), "");
 });
 
+test("Trouble and top look at the sessions of a span of time", async () => {
+  const client = { address: "203.0.113.5", port: 4_000 };
+  const start = Date.now() - 3_600_000;
+  operations.apply(
+    testSession("broke", start, { listener: "spans", client, sni: "broken.example" }),
+    { id: "broke", end: start + 5, outcome: "serverFailed", cause: "internal_error", blame: "server" },
+    testSession("works", start + 1, { listener: "spans", client, sni: "works.example" }),
+  );
+  const { troubles } = (await ask("/api/v1/trouble?listener=spans")).json();
+  assert.deepEqual(
+    troubles.map(({ host, sessions, example }: TroubleRow) => [host, sessions, example]),
+    [["broken.example", 1, "broke"]],
+  );
+  assert.deepEqual((await ask(`/api/v1/trouble?listener=spans&since=${start + 1}`)).json().troubles, []);
+  const top: TopList = (await ask("/api/v1/top?listener=spans&by=client")).json();
+  assert.deepEqual([top.sessions, top.rows[0]?.key, top.rows[0]?.failed], [2, "203.0.113.5", 1]);
+});
+
 test("A host with other letters than ASCII is searched for as the A-labels that are on the wire", async () => {
   operations.apply(testSession("umlaut", 4000, { sni: "xn--bcher-kva.example" }));
   const { sessions }: SessionList = (await ask("/api/v1/sessions?host=*.b%C3%BCcher.example")).json();
@@ -288,6 +306,10 @@ const BAD: [method: string, path: string, body: unknown, wrong: string][] = [
   ["GET", "/sessions?since=5&until=5", undefined, "until"],
   ["GET", "/sessions?cursor=5", undefined, "cursor"],
   ["GET", "/events?outcome=", undefined, "outcome"],
+  ["GET", "/trouble?limit=0", undefined, "limit"],
+  ["GET", "/trouble?since=9&until=3", undefined, "until"],
+  ["GET", "/top?by=colour", undefined, "by"],
+  ["GET", "/top", undefined, "by"],
   ["GET", "/explain?client=nowhere", undefined, "client"],
   ["GET", "/explain?server=10.0.0.1", undefined, "server"],
   ["GET", "/explain?server=10.0.0.1:70000", undefined, "server"],

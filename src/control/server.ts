@@ -36,6 +36,7 @@ import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
 import { addSuggestionRoutes } from "./routes/suggestions.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
+import { addTroubleRoutes } from "./routes/trouble.ts";
 import { openTokens } from "./tokens.ts";
 
 export interface ControlOptions {
@@ -172,6 +173,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   addBypassRoutes(api, operations);
   addCacheRoutes(api, operations);
   addSuggestionRoutes(api, operations);
+  addTroubleRoutes(api, operations);
   addEventRoutes(api, operations);
   addAuditRoutes(api, operations);
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());

@@ -44,6 +44,8 @@ test("A client may refuse the certificate after the handshake, in every version"
 test("A client that has used the session, or came back to one, or was idle, has refused nothing", () => {
   const leg = { version: "TLSv1.3", ...NO_BYTES };
   const used = decrypted("TLSv1.3", { end: 1_050, clientLeg: { ...leg, received: 1 } });
+  const h2 = decrypted("TLSv1.3", { end: 1_050, clientLeg: { ...leg, sent: 50, alpn: "h2" } });
+  assert.equal(shown(h2, leaves("EOF")), "clientRefusedCertificate leftAfterHandshake client");
   const told = decrypted("TLSv1.3", { end: 1_050, clientLeg: { ...leg, sent: 1 } });
   const resumed = decrypted("TLSv1.3", { end: 1_050, clientLeg: { ...leg, resumed: true } });
   const idle = decrypted("TLSv1.3", { end: 9_000 });

@@ -92,7 +92,8 @@ function decrypted(session: Session, cause: Cause, blame: Blame | null): Result 
 function refusesLate({ clientLeg, startTls, lastActivity, end }: Session, cause: Cause): boolean {
   if (clientLeg.resumed) return false;
   if (REFUSALS.includes(cause)) return clientLeg.received === 0 || startTls !== null;
-  const isSilent = clientLeg.received === 0 && clientLeg.sent === 0;
+  // A server of HTTP/2 speaks first, too; where ALPN says nothing, a client that has been greeted may have had all it wanted.
+  const isSilent = clientLeg.received === 0 && (clientLeg.sent === 0 || clientLeg.alpn === "h2");
   return LEAVING.includes(cause) && isSilent && (end ?? lastActivity) - lastActivity < AT_ONCE;
 }
 

@@ -150,7 +150,7 @@ function addExample(row: Examples, host: string): void {
   if (row.hosts.size < EXAMPLES) row.hosts.add(host);
 }
 
-function hostOf({ sni, connectHost, certificate, server }: Session): string {
+export function hostOf({ sni, connectHost, certificate, server }: Session): string {
   return sni ?? connectHost ?? certificate?.names[0] ?? server?.address ?? "unknown";
 }
 

@@ -1,0 +1,91 @@
+import { type Command, InvalidArgumentError } from "commander";
+import type { TroubleList, TroubleRow } from "../../control/api.ts";
+import { openClient, queryOf } from "../client.ts";
+import { type CommonOptions, createCommand } from "../program.ts";
+import { readTime } from "../read-time.ts";
+import {
+  amount,
+  type Column,
+  color,
+  endpoint,
+  outcomeColor,
+  plain,
+  print,
+  printJson,
+  shortTime,
+  table,
+  wrapped,
+} from "../render.ts";
+
+interface Options extends CommonOptions {
+  readonly since?: string;
+  readonly until?: string;
+  readonly host?: string;
+  readonly client?: string;
+  readonly limit?: number;
+  readonly json?: true;
+}
+
+export function troubleCommand(): Command {
+  return createCommand("trouble", "Show what failed, by host and cause, and what to do about it; the last first.", [
+    "trouble",
+    "trouble --since 1h",
+    "trouble --client 10.9.0.0/16 --json | jq '.troubles[].host'",
+  ])
+    .option("--since <time>", "began then or later: 1h, 30min, 2026-11-28T14:00 (default: 24h)", readTime)
+    .option("--until <time>", "began before, alike", readTime)
+    .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
+    .option("--client <address>", "the client's address or subnet")
+    .option("--limit <n>", "the most rows (default: 50)", readLimit)
+    .option("--json", "print JSON")
+    .action(async ({ config, json, ...wanted }: Options) => {
+      const found = await (await openClient(config)).ask<TroubleList>("GET", `/trouble${queryOf({ ...wanted })}`);
+      if (json) return printJson(found, 2);
+      if (found.troubles.length === 0) return print(`Nothing has failed since ${shortTime(found.since)}.`);
+      print(...page(found));
+    });
+}
+
+/** A whole number from 1 to 1000. */
+export function readLimit(text: string): number {
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return limit;
+  throw new InvalidArgumentError("It must be a whole number from 1 to 1000.");
+}
+
+/** Each row of the table, and under it what to do. */
+function page({ troubles, more, complete }: TroubleList): string[] {
+  const [titles = "", ...rows] = table(COLUMNS, troubles).split("\n");
+  const notes = [
+    ...(more ? ["… and more: try a higher --limit"] : []),
+    ...(complete ? [] : ["So many sessions failed that only the last of them were looked at"]),
+  ];
+  return [
+    titles,
+    ...rows.flatMap((row, index) => [row, ...underneath(troubles[index]!)]),
+    ...notes.map((note) => color.dim(note)),
+  ];
+}
+
+function underneath({ remedy, clients, clientExamples, example, server }: TroubleRow): string[] {
+  const others = clients > clientExamples.length ? ", …" : "";
+  const who = `${amount(clients, "client")}: ${clientExamples.join(", ")}${others}`;
+  const from = `${who}${server ? `, to ${endpoint(server)}` : ""}; last session ${example}`;
+  return [...wrapped(plain(remedy), INDENT), ...wrapped(plain(from), INDENT).map((line) => color.dim(line))];
+}
+
+const INDENT = "    ";
+
+const COLUMNS: readonly Column<TroubleRow>[] = [
+  { title: "LAST", rank: 0, value: ({ last }) => shortTime(last) },
+  { title: "COUNT", rank: 0, right: true, value: ({ sessions }) => sessions },
+  { title: "HOST", rank: 0, min: 20, value: ({ host }) => host },
+  {
+    title: "OUTCOME",
+    rank: 0,
+    value: ({ outcome }) => outcome,
+    paint: ({ outcome }) => outcomeColor(outcome),
+  },
+  { title: "CAUSE", rank: 0, min: 12, value: ({ cause }) => cause },
+  { title: "FIRST", rank: 2, value: ({ first }) => shortTime(first) },
+];
