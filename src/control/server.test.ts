@@ -354,6 +354,12 @@ test("An error about a request names the field, the value and what is expected",
   assert.equal(await said("/explain?client=::g"), 'client is "::g", not an IPv4 or IPv6 address');
 });
 
+test("A full disk is no mistake of the caller, who is told of it", async () => {
+  const body = JSON.stringify({ entry: "full.example", for: "1h", comment: "x" });
+  const { status, json } = await ask("/api/v1/bypasses", { method: "POST", body });
+  assert.deepEqual([status, json().error], [503, "Cannot add a bypass: no space left"]);
+});
+
 test("An error about a key does not show the key", async () => {
   for (const [name, value, says] of [
     ["key", "k".repeat(300_000), "key is longer than 262144 characters"],

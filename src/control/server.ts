@@ -188,7 +188,8 @@ function answerError(error: unknown, reply: FastifyReply, log: ControlOptions["l
 }
 
 function blame(error: unknown): [status: number, answer: ApiError] {
-  if (error instanceof ConfigError) return [400, errorEntry(error)];
+  // A disk that takes nothing is no mistake of the caller.
+  if (error instanceof ConfigError) return [error.path === "dataDir" ? 503 : 400, errorEntry(error)];
   if (error instanceof AggregateError && error.errors.every((one) => one instanceof ConfigError)) {
     const errors = error.errors.map(errorEntry);
     if (errors[0]) return [400, { ...errors[0], ...(errors.length > 1 && { errors }) }];

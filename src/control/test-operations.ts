@@ -62,6 +62,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     },
     bypasses: () => [],
     async addBypass({ time, ...wanted }) {
+      if (wanted.entry === "full.example") throw new ConfigError("dataDir", "Cannot add a bypass: no space left");
       const expires = time === null ? null : STARTED + time;
       const dates = { made: STARTED, expires, remaining: time };
       const bypass = { id: "0000000a", kind: "host", ...wanted, ...dates, hits: 0, lastHit: null } as const;
