@@ -72,8 +72,12 @@ interface TlsCertificate {
 export interface TlsSession {
   readonly id: string;
   readonly listener: string;
+  /** "10"; "100/10": VLAN 10 in the outer tag 100; null: no tag. */
+  readonly vlan: string | null;
   readonly client: Endpoint;
   readonly server: Endpoint | null;
+  /** How a session that began in plaintext came to TLS. */
+  readonly startTls: { readonly protocol: string } | null;
   readonly communityId: string | null;
   readonly protocol: string | null;
   readonly sni: string | null;
@@ -96,6 +100,15 @@ export interface TlsSession {
   readonly blame: string | null;
 }
 
+/** What the record of a TLS session leaves out, because only a log of TLS metadata has it. */
+export interface TlsDetails {
+  /** What JA3 and JA3S are the MD5 of. The latter is of the hello with which the server answered the node. */
+  readonly ja3Text?: string;
+  readonly ja3sText?: string;
+  /** The protocols that the client offered by ALPN. */
+  readonly clientAlpns?: readonly string[];
+}
+
 /** The sessions that a feed takes. */
 export interface FeedFilter {
   readonly flows: readonly FlowClass[];
@@ -114,7 +127,7 @@ export interface Feed {
   /** Takes one line of the NSS key log format, with its line end. Only a feed of keys has this method. */
   takeKey?(line: Buffer): void;
   /** Takes the record of a TLS session that is over, whatever became of it. Only a log of sessions has this method. */
-  takeSession?(session: TlsSession): void;
+  takeSession?(session: TlsSession, details: TlsDetails): void;
   /** Resolves when the feed can take more bytes; the relay waits for it. Undefined: it can take more now. */
   pressure(): Promise<void> | undefined;
   counters(): FeedCounters;

@@ -1,4 +1,4 @@
-import type { Feed, FeedFlow, FeedSession, TlsSession } from "./feed.ts";
+import type { Feed, FeedFlow, FeedSession, TlsDetails, TlsSession } from "./feed.ts";
 
 /** One session in a feed, as the relay uses it. */
 interface Tap extends FeedFlow {
@@ -57,7 +57,7 @@ export function keyTaker(feeds: readonly Feed[]): ((line: Buffer) => void) | und
 }
 
 /** Tells the feeds that log TLS of a session that is over. */
-export function logSession(feeds: readonly Feed[], session: TlsSession): void {
+export function logSession(feeds: readonly Feed[], session: TlsSession, details: TlsDetails): void {
   if (session.protocol?.startsWith("tls") !== true) return;
-  for (const feed of feeds) feed.takeSession?.(session);
+  for (const feed of feeds) feed.takeSession?.(session, details);
 }

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Feed, TlsSession } from "./feed.ts";
+import type { Feed, TlsDetails, TlsSession } from "./feed.ts";
 import { LineFile, type LineFileOptions, NO_BYTES } from "./line-file.ts";
 
 export interface TlsLogOptions extends LineFileOptions {
@@ -27,10 +27,10 @@ export async function createTlsLogFeed(options: TlsLogOptions): Promise<Feed> {
     // It needs no bytes of sessions, so it taps none.
     wants: () => false,
     open: () => NO_BYTES,
-    takeSession(session) {
+    takeSession(session, details) {
       if (named && !(session.rule !== null && named.has(session.rule))) return;
       sessions += 1;
-      writer.take(Buffer.from(`${JSON.stringify(FORMATS[format](session))}\n`));
+      writer.take(Buffer.from(`${JSON.stringify(FORMATS[format](session, details))}\n`));
     },
     pressure: () => undefined,
     counters: () => ({ name, kind: "tls-log", sessions, ...writer.counters() }),
@@ -40,14 +40,16 @@ export async function createTlsLogFeed(options: TlsLogOptions): Promise<Feed> {
 
 const FORMATS = { eve: eveOf, zeek: zeekOf } as const;
 
-/** Suricata's "EVE JSON format", event type tls. Unknown values are left out, as there. */
-function eveOf(session: TlsSession): object {
-  const { client, server, certificate, serverLeg, start } = session;
+/** Suricata's "EVE JSON format", event type tls with its extended fields. Unknown values are left out, as there. */
+function eveOf(session: TlsSession, { ja3Text, ja3sText, clientAlpns = [] }: TlsDetails): object {
+  const { client, server, certificate, serverLeg, start, startTls } = session;
+  const vlan = tagsOf(session);
   return {
     timestamp: eveTime(start),
     // Suricata's is a number of 53 bits at most, too.
     flow_id: Number.parseInt(hash("sha256", session.id).slice(0, 13), 16),
     event_type: "tls",
+    ...(vlan.length > 0 && { vlan }),
     src_ip: client.address,
     src_port: client.port,
     ...(server && { dest_ip: server.address, dest_port: server.port }),
@@ -58,12 +60,23 @@ function eveOf(session: TlsSession): object {
       ...(serverLeg.version !== undefined && { version: EVE_VERSIONS[serverLeg.version] ?? serverLeg.version }),
       ...(certificate && eveCertificate(certificate)),
       ...(serverLeg.resumed && { session_resumed: true }),
-      ...(session.ja3 !== null && { ja3: { hash: session.ja3 } }),
+      ...(session.ja3 !== null && { ja3: { hash: session.ja3, ...(ja3Text && { string: ja3Text }) } }),
+      ...(ja3sText && { ja3s: { hash: hash("md5", ja3sText), string: ja3sText } }),
       ...(session.ja4 !== null && { ja4: session.ja4 }),
+      ...(startTls && { from_proto: FROM_PROTO[startTls.protocol] ?? startTls.protocol.toLowerCase() }),
+      ...(clientAlpns.length > 0 && { client_alpns: clientAlpns }),
       ...(serverLeg.alpn && { server_alpns: [serverLeg.alpn] }),
     },
     clearline: detailsOf(session),
   };
+}
+
+/** Suricata's names of protocols, where they are not ours in lower case. */
+const FROM_PROTO: Readonly<Record<string, string>> = { CONNECT: "http", PostgreSQL: "pgsql" };
+
+/** The outer tag first. */
+function tagsOf({ vlan }: TlsSession): number[] {
+  return vlan === null ? [] : vlan.split("/").map(Number);
 }
 
 const EVE_VERSIONS: Readonly<Record<string, string>> = {
@@ -86,8 +99,9 @@ function eveCertificate(certificate: NonNullable<TlsSession["certificate"]>): ob
   };
 }
 
-/** Zeek's ssl.log, with the fields that its packages for JA3, JA4 and Community ID add. */
-function zeekOf(session: TlsSession): object {
+/** Zeek's ssl.log, with the fields that its packages for JA3, JA4 and Community ID add, and its script for VLANs to conn.log. */
+function zeekOf(session: TlsSession, { ja3sText }: TlsDetails): object {
+  const [vlan, innerVlan] = tagsOf(session);
   const { client, server, certificate, serverLeg, start, sni } = session;
   const { version, suite, group, alpn, resumed, alertReceived } = serverLeg;
   return {
@@ -96,6 +110,8 @@ function zeekOf(session: TlsSession): object {
     "id.orig_h": client.address,
     "id.orig_p": client.port,
     ...(server && { "id.resp_h": server.address, "id.resp_p": server.port }),
+    ...(vlan !== undefined && { vlan }),
+    ...(innerVlan !== undefined && { inner_vlan: innerVlan }),
     ...(version !== undefined && { version: ZEEK_VERSIONS[version] ?? version }),
     ...(suite !== undefined && { cipher: suite }),
     ...(group !== undefined && { curve: group }),
@@ -112,6 +128,7 @@ function zeekOf(session: TlsSession): object {
       validation_status: certificate.faults.map(({ code }) => code).join(", ") || "ok",
     }),
     ...(session.ja3 !== null && { ja3: session.ja3 }),
+    ...(ja3sText && { ja3s: hash("md5", ja3sText) }),
     ...(session.ja4 !== null && { ja4: session.ja4 }),
     ...(session.communityId !== null && { community_id: session.communityId }),
     clearline: detailsOf(session),

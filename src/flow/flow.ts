@@ -7,6 +7,7 @@ import type { JudgedServer } from "../pki/verify/judge.ts";
 import type { Facts, Verdict } from "../policy/facts.ts";
 import type { Chain } from "../tools/chain.ts";
 import { ALERTS } from "../wire/alert.ts";
+import { ja3sText } from "../wire/fingerprint.ts";
 import { bypassUnseen, lookAside } from "./aside.ts";
 import { bypassLate, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
@@ -171,6 +172,8 @@ async function intercept(story: Story, layer: TlsLayer): Promise<string> {
   if (leg.kind === "failed") return afterServerRefusal(story, layer, leg);
 
   session.note({ serverLeg: legRecord(leg.negotiated) });
+  const { hello } = leg;
+  if (hello) session.noteDetails(() => ({ ja3sText: ja3sText(hello) }));
   const decided = await judge(story, layer, leg);
   const { judged } = decided;
   const verdict = (await doubtAbout(story, layer, decided.verdict, leg)) ?? decided.verdict;

@@ -1,5 +1,6 @@
 import type { Arrival, BegunWith } from "../capture/arrival.ts";
 import type { Meter } from "../engine/relay.ts";
+import type { TlsDetails } from "../feeds/feed.ts";
 import type { FeedStage } from "../feeds/taps.ts";
 import type { LegStage } from "../legs/stage.ts";
 import type { PkiStage } from "../pki/stage.ts";
@@ -56,6 +57,8 @@ export interface SessionHandle {
   /** The rule, list or built-in that has decided so far; null: none has. */
   readonly rule: string | null;
   note(news: SessionUpdate): void;
+  /** What only a log of TLS metadata has; `news` is asked where there is one. */
+  noteDetails(news: () => TlsDetails): void;
   close(reason: string, alerts: LegAlerts, ending: Ending | undefined): void;
   /** Logs a bug of ours that ended the session, without the bytes that the session carried. */
   reportBug(error: unknown): void;

@@ -492,6 +492,7 @@ function sessionHandle(
       if (news.state) steps.push(`state ${news.state}`);
       Object.assign(record, news);
     },
+    noteDetails: () => {},
     close: (reason, _alerts, ending) => {
       steps.push(`end: ${reason}`);
       onEnd(ending);

@@ -2,6 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import type { KeyUse } from "../pki/verify/strictness.ts";
 import type { Bond, SessionKeeper } from "../resumption/keeper.ts";
 import type { TicketKeys } from "../resumption/ticket-keys.ts";
+import type { ServerHello } from "../wire/server-hello.ts";
 
 /** What the two sides of one leg agreed on. Names are IANA's. */
 export interface Negotiated {
@@ -58,6 +59,8 @@ export interface ServerLeg extends Leg {
   readonly onAskedLate?: (listener: () => void) => void;
   /** The OCSP response that the server stapled to its certificate, as it came. */
   readonly staple?: Buffer | undefined;
+  /** Its ServerHello, where somebody wants it and it came in one piece. */
+  readonly hello?: ServerHello | undefined;
 }
 
 /** The TLS session with the client. */

@@ -14,6 +14,7 @@ import type { ContextCache } from "./contexts.ts";
 import { explain, negotiatedOf, shakeHands } from "./handshake.ts";
 import type { KeyTaker, LegFailure, ServerLeg } from "./leg.ts";
 import { allowsTls, highestShared, type Offer, offerFor, offerOfNode, type VersionRange } from "./offer.ts";
+import { ServerHelloWatch } from "./server-hello.ts";
 import { rememberChain, type ServerResumption, SessionMemory, type ShownChain } from "./server-session.ts";
 import { keyUseOf, readShown } from "./shown-chain.ts";
 import { openSsl3ServerLeg } from "./ssl3.ts";
@@ -33,6 +34,8 @@ export interface ServerLegOptions {
   readonly resumption?: ServerResumption | undefined;
   /** Asks the server to staple the status of its certificate: RFC 6066, section 8. Not in SSL 3.0. */
   readonly staple?: boolean;
+  /** Somebody wants its ServerHello. */
+  readonly seesHello?: boolean;
   /** The server has refused everything newer: it is offered SSL 3.0, with the signal of RFC 7507. */
   readonly fallback?: boolean;
 }
@@ -72,8 +75,11 @@ async function shakeHandsWithServer(
   options: ServerLegOptions,
 ): Promise<ServerLeg | LegFailure> {
   const earlier = memory?.find();
+  // What comes inside of another layer cannot be looked at before it is read.
+  const isBare = !end.isLayered && !end.hasUnread;
+  const watch = options.seesHello && isBare ? new ServerHelloWatch(end) : undefined;
   const layer = layerFor(end, context, offer, options, { session: earlier?.session, take: memory?.take });
-  const shaken = await shakeHands("server", end, layer, options.timeout);
+  const shaken = await shakeHands("server", end, layer, options.timeout, watch);
   const failure =
     shaken.kind === "failed"
       ? shaken
@@ -100,6 +106,7 @@ async function shakeHandsWithServer(
     kind: "up",
     ...{ certificate: chain[0], ders, key, use: keyUseOf(negotiated.suite) },
     staple: layer.staple(),
+    ...(watch?.hello && { hello: watch.hello }),
     negotiated,
     certificateRequested: shaken.certificateRequested === true,
     onAskedLate(listener) {

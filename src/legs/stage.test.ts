@@ -16,7 +16,7 @@ const MEMORY = {
 } as unknown as LegMemory;
 const stage = createLegStage(
   {
-    ...{ versions: { min: "SSLv3", max: "TLSv1.3" }, dhBits: 4096, handshake: 1_000, staple: false },
+    ...{ versions: { min: "SSLv3", max: "TLSv1.3" }, dhBits: 4096, handshake: 1_000, staple: false, seesHello: false },
     resumption: {
       ...{ identifiers: false, tickets: false, servers: false, shareServers: false },
       ...{ timeout: 1_000, generation: "1" },

@@ -90,6 +90,8 @@ export interface LegSettings {
   readonly handshake: number;
   /** Servers are asked to staple the status of their certificates. */
   readonly staple: boolean;
+  /** Somebody wants the ServerHellos. */
+  readonly seesHello: boolean;
   readonly resumption: {
     /** Clients may come back by session identifier, by ticket; the node comes back to servers. */
     readonly identifiers: boolean;
@@ -156,12 +158,12 @@ export function createLegStage(settings: LegSettings, memory: LegMemory, takeKey
 }
 
 function serverOptions(
-  { versions, dhBits, handshake, staple, resumption }: LegSettings,
+  { versions, dhBits, handshake, staple, seesHello, resumption }: LegSettings,
   { contexts, sessions, writer, ftp }: LegMemory,
   takeKey: KeyTaker | undefined,
   scope: ResumptionScope | undefined,
 ) {
-  const options = { versions, dhBits, timeout: handshake, contexts, writer, takeKey, staple };
+  const options = { versions, dhBits, timeout: handshake, contexts, writer, takeKey, staple, seesHello };
   if (!scope || !resumption.servers) return options;
   const { client, server } = scope;
   const sharer = resumption.shareServers ? "" : client.address;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { RECORDED } from "../../test/recorded/client-hello/recorded.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { createClientHelloReader } from "./client-hello-reader.ts";
-import { ja3, ja4 } from "./fingerprint.ts";
+import { ja3, ja3sText, ja3Text, ja4 } from "./fingerprint.ts";
 
 function recorded(client: string): ClientHello {
   const sighting = createClientHelloReader().push(RECORDED[client]!);
@@ -28,6 +28,13 @@ for (const [client, expected] of Object.entries(JA3)) {
 }
 
 const list = (text: string): number[] => text.split(",").map((value) => Number.parseInt(value, 16));
+
+test("The text of ja3 has what is hashed, and that of ja3s the version, the suite and the extensions", () => {
+  assert.match(ja3Text(recorded("curl")), /^771,[\d-]+,[\d-]+,[\d-]+,[\d-]+$/);
+  const hello = { legacyVersion: 769, version: 769, suite: 47, extensions: [65281, 0, 11, 35, 5, 16] };
+  const text = ja3sText({ ...hello, retry: false, group: undefined, preShared: false });
+  assert.equal(text, "769,47,65281-0-11-35-5-16");
+});
 
 /** A published fingerprint of Chrome, with the hello that it was made of. */
 const CHROME: ClientHello = {

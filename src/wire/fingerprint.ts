@@ -2,12 +2,22 @@ import { hash } from "node:crypto";
 import { SSLV2, VERSIONS } from "../vocabulary.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { EXTENSIONS } from "./numbers.ts";
+import type { ServerHello } from "./server-hello.ts";
 
-/** The JA3 fingerprint: the MD5, in hexadecimal, of the version and four lists in the client's order, without GREASE. */
+/** The JA3 fingerprint: the MD5, in hexadecimal, of `ja3Text`. */
 export function ja3(hello: ClientHello): string {
+  return hash("md5", ja3Text(hello));
+}
+
+/** The version and four lists in the client's order, without GREASE. */
+export function ja3Text(hello: ClientHello): string {
   const lists = [hello.cipherSuites, hello.extensions, hello.supportedGroups, hello.ecPointFormats];
-  const text = [hello.legacyVersion, ...lists.map((list) => list.join("-"))].join(",");
-  return hash("md5", text);
+  return [hello.legacyVersion, ...lists.map((list) => list.join("-"))].join(",");
+}
+
+/** The text of a server's fingerprint, JA3S, which is its MD5: the version, the suite, and the extensions in the server's order. */
+export function ja3sText({ legacyVersion, suite, extensions }: ServerHello): string {
+  return [legacyVersion, suite, extensions.join("-")].join(",");
 }
 
 /**

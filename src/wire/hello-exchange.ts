@@ -154,7 +154,8 @@ export class HelloExchange {
       return readServerHello(body);
     } catch (error) {
       if (!(error instanceof PeerError) || this.#rules.isForbidden || this.#rules.beyondNode) throw error;
-      return { version: 0, retry: false, suite: 0, group: undefined, preShared: false };
+      const unread = { version: 0, legacyVersion: 0, suite: 0, extensions: [] };
+      return { ...unread, retry: false, group: undefined, preShared: false };
     }
   }
 }

@@ -3,11 +3,14 @@ import { Reader } from "./reader.ts";
 
 /** What a ServerHello says about how the handshake goes on: RFC 8446, section 4.1.3. */
 export interface ServerHello {
-  /** The version that the server chose. */
+  /** The version that the server chose, and that of the field before supported_versions. */
   readonly version: number;
+  readonly legacyVersion: number;
   /** It is a HelloRetryRequest (section 4.1.4): the client sends a second ClientHello. */
   readonly retry: boolean;
   readonly suite: number;
+  /** In the server's order. */
+  readonly extensions: readonly number[];
   /** The group of key_share (section 4.2.8); undefined: it has none, as before TLS 1.3. */
   readonly group: number | undefined;
   /** The server took a pre-shared key of the client's (section 4.2.11). */
@@ -31,12 +34,14 @@ export function readServerHello(body: Uint8Array): ServerHello {
   let version = legacyVersion;
   let group: number | undefined;
   let preShared = false;
+  const types: number[] = [];
   while (extensions.remaining > 0) {
     const type = extensions.u16();
+    types.push(type);
     const data = new Reader(extensions.vector16(), `extension ${type} of the ServerHello`);
     if (type === EXTENSIONS.supported_versions) version = data.u16();
     if (type === EXTENSIONS.key_share) group = data.u16();
     preShared ||= type === EXTENSIONS.pre_shared_key;
   }
-  return { version, retry, suite, group, preShared };
+  return { version, legacyVersion, retry, suite, extensions: types, group, preShared };
 }

@@ -45,6 +45,7 @@ export function composeNode(
     dhBits: config.limits.dhBits,
     handshake: timeouts.handshake,
     staple: config.policy.revocation.ocsp !== "off",
+    seesHello: feeds.some(({ takeSession }) => takeSession !== undefined),
     resumption: { ...config.resumption, generation: setup.resumption.generation },
   };
   return {

@@ -1,3 +1,4 @@
+import type { TlsDetails } from "../feeds/feed.ts";
 import { logSession } from "../feeds/taps.ts";
 import type { SessionStage } from "../flow/stages.ts";
 import { log } from "../log.ts";
@@ -17,6 +18,7 @@ export function createSessionStage(
       const session = ledger.open({ listener, mode, vlan, client: from, server: null, state: ends }, Date.now());
       live.set(arrival, session);
       const { id, meter } = session;
+      let details: TlsDetails = {};
       // With the Community ID a line of the log leads to what analysers say of the connection.
       const about = () => ({ session: id, communityId: session.record.communityId ?? undefined });
       return {
@@ -27,12 +29,16 @@ export function createSessionStage(
           return session.record.rule;
         },
         note: (news) => session.update(news, Date.now()),
+        noteDetails(news) {
+          // Some hundred bytes for each session, for a log that few have.
+          if (state.feeds.some(({ takeSession }) => takeSession)) details = { ...details, ...news() };
+        },
         close(reason, alerts, ending) {
           const stopped = isStopped();
           const why = stopped ? ({ by: "node", code: "nodeStopped" } as const) : ending;
           session.close(stopped ? "The node stopped" : reason, Date.now(), alerts, why);
           // The feeds of today: those that the session began with may be closed.
-          logSession(state.feeds, session.record);
+          logSession(state.feeds, session.record, details);
         },
         reportBug: (error) => log.error({ ...about(), err: error }, "A bug ended a session"),
         warnOfProxyHeader: ({ version, from: sender, client: named }) => {

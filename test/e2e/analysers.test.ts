@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { X509Certificate } from "node:crypto";
+import { hash, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -120,6 +120,10 @@ describe("Analysers that see only the plaintext", needs("openssl", "nginx-light"
     assert.match(event.timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+0000$/);
     assert.ok(Number.isSafeInteger(event.flow_id));
     assert.deepEqual([tls.sni, tls.version, tls.ja3.hash, tls.ja4], [DOMAIN, "TLS 1.3", session.ja3, session.ja4]);
+    for (const { hash: fingerprint, string } of [tls.ja3, tls.ja3s]) assert.equal(hash("md5", string), fingerprint);
+    // TLS 1.3 says so in supported_versions (43), and has a key_share (51).
+    assert.match(tls.ja3s.string, /^771,486[5-7],(43-51|51-43)$/);
+    assert.deepEqual([tls.client_alpns, tls.server_alpns], [["h2", "http/1.1"], ["h2"]]);
     assert.equal(tls.fingerprint, certificate.fingerprint.toLowerCase());
     assert.equal(tls.serial.replaceAll(":", ""), certificate.serialNumber);
     assert.equal(tls.notafter, new Date(certificate.validTo).toISOString().slice(0, 19));
