@@ -14,7 +14,16 @@ const WANTED: NewBypass = { entry: "app.example", author: "alice", comment: "pin
 async function keeperAt(t: TestContext, folder = mkdtempSync(join(tmpdir(), "clearline-bypasses-")), offset = 0) {
   const said: string[] = [];
   const clocks = { offset, wall: () => Date.now() + clocks.offset, steady: () => performance.now() };
-  const log = { info: (text: string) => said.push(text), warn: (text: string) => said.push(text) };
+  // Like the node's log, its methods need their object.
+  const log = new (class {
+    readonly #said = said;
+    info(text: string): void {
+      this.#said.push(text);
+    }
+    warn(text: string): void {
+      this.#said.push(text);
+    }
+  })();
   const file = join(folder, "bypasses.json");
   const keeper = await BypassKeeper.open({ file, log, clocks });
   t.after(async () => {

@@ -1,14 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { ConfigError } from "../errors.ts";
-import { readSecret, writeSecret } from "../pki/keys/secret-file.ts";
-import {
-  type Bypass,
-  BypassTable,
-  bypassOfRule,
-  isAddressBypass,
-  readBypassEntry,
-  reasonOfBypass,
-} from "../policy/bypass.ts";
+import { type Bypass, BypassTable, isAddressBypass, readBypassEntry, reasonOfBypass } from "../policy/bypass.ts";
 import {
   type BypassBook,
   EMPTY_BOOK,
@@ -20,6 +12,8 @@ import {
   withoutBypass,
 } from "../policy/bypass-book.ts";
 import type { SessionChange } from "../sessions/table.ts";
+import { type KeptBypasses, readBypassFile, writeBypassFile } from "./bypass-file.ts";
+import { BypassHits } from "./bypass-hits.ts";
 
 export interface NewBypass extends Pick<Bypass, "entry" | "author" | "comment"> {
   /** ms from now; null: it has no end. */
@@ -57,11 +51,6 @@ interface KeeperOptions {
   readonly clocks?: Clocks;
 }
 
-interface Hits {
-  readonly count: number;
-  readonly last: number;
-}
-
 const CLOCKS: Clocks = { wall: Date.now, steady: () => performance.now() };
 /** ms between two writes of hits. */
 const KEEP_HITS = 60_000;
@@ -83,25 +72,21 @@ export class BypassKeeper {
   readonly #ends = new Map<string, number>();
   /** Those that have ended: a clock that was set back must not bring them back from other nodes. */
   readonly #ended = new Set<string>();
-  readonly #hits: Map<string, Hits>;
-  #hitsChanged = false;
+  readonly #hits: BypassHits;
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   readonly #hitsTimer: NodeJS.Timeout;
 
   /** Opens the file, if it exists. Throws ConfigError when it cannot be used: the bypasses in it must not be lost in silence. */
   static async open(options: KeeperOptions): Promise<BypassKeeper> {
-    const text = await readSecret(options.file, options.log.warn);
-    return new BypassKeeper(
-      options,
-      text === undefined ? { book: EMPTY_BOOK, hits: [] } : readFile(options.file, text),
-    );
+    const { file, log } = options;
+    return new BypassKeeper(options, await readBypassFile(file, (text) => log.warn(text)));
   }
 
-  private constructor(options: KeeperOptions, { book, hits }: ReturnType<typeof readFile>) {
+  private constructor(options: KeeperOptions, { book, hits }: KeptBypasses) {
     this.#options = options;
     this.#clocks = options.clocks ?? CLOCKS;
-    this.#hits = new Map(hits);
+    this.#hits = new BypassHits(hits);
     this.#book = book;
     this.#hitsTimer = setInterval(() => void this.#keepHits(), KEEP_HITS);
     this.#hitsTimer.unref();
@@ -144,7 +129,7 @@ export class BypassKeeper {
       const expires = time === null ? null : made + time;
       const bypass: Bypass = { id, entry, author, comment, made, expires };
       const next = withBypass(others, bypass);
-      await this.#write(next, `add a bypass of ${entry}`);
+      await this.#write(next, `add a bypass of ${entry}, and nothing has changed`);
       if (time !== null) this.#ends.set(id, end);
       this.#use(next);
       this.#listeners.onNews(next);
@@ -159,7 +144,7 @@ export class BypassKeeper {
       const bypass = this.active().find((one) => one.id === id || one.entry === entry);
       if (!bypass) return undefined;
       const next = withoutBypass(this.#book, bypass, this.#clocks.wall());
-      await this.#write(next, `remove the bypass of ${bypass.entry}`);
+      await this.#write(next, `remove the bypass of ${bypass.entry}, and nothing has changed`);
       this.#use(next);
       this.#listeners.onNews(next);
       return bypass;
@@ -188,12 +173,7 @@ export class BypassKeeper {
 
   /** Counts the sessions that bypasses decided. */
   note(changes: readonly SessionChange[]): void {
-    for (const { rule, verdict } of changes) {
-      const id = rule && verdict === "bypass" ? bypassOfRule(rule) : undefined;
-      if (id === undefined || !this.#book.bypasses.some((one) => one.id === id)) continue;
-      this.#hits.set(id, { count: (this.#hits.get(id)?.count ?? 0) + 1, last: this.#clocks.wall() });
-      this.#hitsChanged = true;
-    }
+    this.#hits.note(changes, idsOf(this.#book), this.#clocks.wall());
   }
 
   async close(): Promise<void> {
@@ -204,12 +184,12 @@ export class BypassKeeper {
   }
 
   #tellOfOthers(own: BypassBook, merged: BypassBook): void {
-    const [before, after] = [own, merged].map(({ bypasses }) => new Set(bypasses.map(({ id }) => id)));
-    const { info } = this.#options.log;
+    const [before, after] = [idsOf(own), idsOf(merged)];
+    const { log } = this.#options;
     for (const one of merged.bypasses)
-      if (!before!.has(one.id)) info(`From another node: bypass ${one.id}, ${reasonOfBypass(one)}`);
+      if (!before.has(one.id)) log.info(`From another node: bypass ${one.id}, ${reasonOfBypass(one)}`);
     for (const { id, entry } of own.bypasses)
-      if (!after!.has(id)) info(`Another node has removed the bypass ${id} of ${entry}`);
+      if (!after.has(id)) log.info(`Another node has removed the bypass ${id} of ${entry}`);
   }
 
   /** The book without what has ended. */
@@ -219,7 +199,7 @@ export class BypassKeeper {
 
   #show(bypass: Bypass): ShownBypass {
     const end = this.#ends.get(bypass.id);
-    const hits = this.#hits.get(bypass.id);
+    const hits = this.#hits.of(bypass.id);
     return {
       ...bypass,
       kind: isAddressBypass(bypass) ? "address" : "host",
@@ -233,13 +213,14 @@ export class BypassKeeper {
   #use(book: BypassBook): void {
     this.#book = book;
     const [wall, steady] = [this.#clocks.wall(), this.#clocks.steady()];
-    const known = new Set(book.bypasses.map(({ id }) => id));
+    const known = idsOf(book);
     for (const { id, made, expires } of book.bypasses) {
       // A machine may start with a clock that is years behind: no bypass gets more time than it was made for.
       if (expires !== null && !this.#ends.has(id))
         this.#ends.set(id, steady + Math.min(expires - wall, expires - made));
     }
-    for (const map of [this.#ends, this.#hits]) for (const id of map.keys()) if (!known.has(id)) map.delete(id);
+    for (const id of this.#ends.keys()) if (!known.has(id)) this.#ends.delete(id);
+    this.#hits.keepOnly(known);
     this.#enforce();
   }
 
@@ -275,22 +256,18 @@ export class BypassKeeper {
 
   #keepHits(): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#hitsChanged) return;
-      this.#hitsChanged = false;
+      if (!this.#hits.changed) return;
+      this.#hits.changed = false;
       await this.#write(this.#book, "keep the hits of the bypasses").catch(this.#warn);
     });
   }
 
-  async #write({ bypasses, removed }: BypassBook, action: string): Promise<void> {
-    const counted = bypasses.map((one) => {
-      const { count, last } = this.#hits.get(one.id) ?? {};
-      return { ...one, hits: count ?? 0, lastHit: last ?? null };
-    });
+  /** Throws ConfigError. `action` completes "Cannot …". */
+  async #write(book: BypassBook, action: string): Promise<void> {
     try {
-      await writeSecret(this.#options.file, `${JSON.stringify({ version: 1, bypasses: counted, removed })}\n`, false);
+      await writeBypassFile(this.#options.file, book, (id) => this.#hits.of(id));
     } catch (error) {
-      const { message } = error as Error;
-      throw new ConfigError("dataDir", `Cannot ${action}, and nothing has changed: ${message}`, { cause: error });
+      throw new ConfigError("dataDir", `Cannot ${action}: ${(error as Error).message}`, { cause: error });
     }
   }
 
@@ -303,25 +280,6 @@ export class BypassKeeper {
   }
 }
 
-/** Throws ConfigError. */
-function readFile(file: string, text: string) {
-  const refuse = (why: string) =>
-    new ConfigError(
-      "dataDir",
-      `Cannot read the bypasses in ${file}: ${why}. Mend the file, or move it away to start without them`,
-    );
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw refuse("it is not JSON");
-  }
-  const { version, bypasses } = Object(value);
-  if (version !== 1) throw refuse("its version is not 1; a later version of the node may have written it");
-  const { book, problems } = readBook(value);
-  if (problems.length > 0) throw refuse(problems.slice(0, 3).join(", "));
-  const hits = (bypasses as Record<string, unknown>[]).flatMap(({ id, hits: count, lastHit: last }) =>
-    typeof count === "number" && typeof last === "number" ? [[String(id), { count, last }] as const] : [],
-  );
-  return { book, hits };
+function idsOf({ bypasses }: BypassBook): ReadonlySet<string> {
+  return new Set(bypasses.map(({ id }) => id));
 }
