@@ -26,7 +26,7 @@ export interface LoginLimits {
 }
 
 const LIMITS: LoginLimits = { idle: 30 * 60_000, longest: 12 * 3_600_000, all: 256 };
-const COOKIE = "clearline";
+export const COOKIE = "clearline";
 
 export class Logins {
   readonly #limits: LoginLimits;

@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { ConfigError } from "../errors.ts";
 import type { AuditList, SessionEvents, SessionList, Stats, TopList, TroubleRow } from "./api.ts";
 import { openAudit } from "./audit.ts";
@@ -470,10 +471,40 @@ test("The API describes itself, and its page loads nothing from elsewhere", asyn
   }
 });
 
-test("The OpenAPI document says what a field means, and in which unit", async () => {
+test("A linter finds nothing to say about the OpenAPI document", async () => {
+  const answer = await ask("/api/v1/openapi.json", { headers: { authorization: "" } });
+  assert.match(answer.headers.get("content-type") ?? "", /^application\/json/);
+  const config = await createConfig({ extends: ["recommended"] });
+  const problems = await lintFromString({ source: answer.text, absoluteRef: "/openapi.json", config });
+  const told = problems.map(({ severity, ruleId, message, location: [place] }) => [
+    severity,
+    ruleId,
+    message,
+    place?.pointer,
+  ]);
+  assert.deepEqual(told, []);
+});
+
+test("Each operation says who may use it, and every way in which it can fail", async () => {
   const { paths } = (await ask("/api/v1/openapi.json", { headers: { authorization: "" } })).json();
-  const answerOf = (path: string, type = "application/json") =>
-    paths[`/api/v1${path}`].get.responses["200"].content[type].schema.properties;
+  const { post } = paths["/api/v1/keys"];
+  assert.deepEqual(Object.keys(post.responses), ["201", "400", "401", "403", "413", "415", "429", "500", "503"]);
+  assert.match(post.description, /^Needs the role administrator\. The audit log records it as "keys add"\.$/);
+  assert.ok("text/plain" in paths["/metrics"].get.responses["200"].content);
+  assert.ok("application/x-pem-file" in paths["/api/v1/ca/{role}/{which}"].get.responses["200"].content);
+  assert.deepEqual(Object.keys(paths["/api/v1/health"].get.responses), ["200", "403", "500", "503"]);
+  const ids = Object.values(paths as Record<string, Record<string, { operationId: string }>>).flatMap((path) =>
+    Object.values(path).map(({ operationId }) => operationId),
+  );
+  assert.equal(new Set(ids).size, ids.length);
+});
+
+test("The OpenAPI document says what a field means, and in which unit", async () => {
+  const { paths, components } = (await ask("/api/v1/openapi.json", { headers: { authorization: "" } })).json();
+  const answerOf = (path: string, type = "application/json") => {
+    const { $ref } = paths[`/api/v1${path}`].get.responses["200"].content[type].schema;
+    return components.schemas[$ref.split("/").at(-1)].properties;
+  };
   const { worker, start, feeds } = answerOf("/sessions/{id}");
   assert.match(start.description, /ms since the epoch/);
   assert.match(feeds.description, /copy of the plaintext/);

@@ -1,9 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
-import swagger from "@fastify/swagger";
-import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyReply } from "fastify";
-import { jsonSchemaTransform, type ZodTypeProvider } from "fastify-type-provider-zod";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { z } from "zod";
 import { isLoopbackHost } from "../config/formats.ts";
 import { nameKnownKeys, problemsOf } from "../config/problem.ts";
@@ -18,6 +16,7 @@ import { guard } from "./guard.ts";
 import { type Certificate, changeCertificate, createHttpServer } from "./http-server.ts";
 import { Logins } from "./logins.ts";
 import { OpenAnswers } from "./open-answers.ts";
+import { describeApi } from "./openapi.ts";
 import type { Operations } from "./operations.ts";
 import { addAuditRoutes } from "./routes/audit.ts";
 import { addAuthorityRoutes } from "./routes/authorities.ts";
@@ -66,11 +65,6 @@ const CONNECTIONS: ConnectionLimits = { all: 256, perPeer: 32 };
 /** Where the console is built. */
 const CONSOLE = join(import.meta.dirname, "../../console/dist");
 
-/** The API's page may load its own files and talk to this node only. */
-const DOCS_POLICY =
-  "default-src 'none'; connect-src 'self'; font-src 'self' data:; frame-ancestors 'none'; img-src 'self' data:; " +
-  "script-src 'self'; style-src 'self' 'unsafe-inline'";
-
 /** Serves the API. Throws ConfigError when it cannot listen, or cannot use the token file. */
 export async function startControl(operations: Operations, options: ControlOptions): Promise<Control> {
   const { log, tokenFile } = options;
@@ -110,7 +104,7 @@ export async function startControl(operations: Operations, options: ControlOptio
       error: `There is no ${method} ${url.split("?")[0]}. /api/v1/docs lists all requests`,
     } satisfies ApiError);
   });
-  await describe(app, operations.version);
+  await describeApi(app, operations.version);
   const routes = (api: ControlApp, _: object, done: () => void) => {
     addRoutes(api, operations);
     addTokenRoutes(api, tokens, logins, answers);
@@ -142,24 +136,6 @@ function check(schema: z.ZodType, value: unknown): { value: unknown } | { error:
   if (success) return { value: data };
   const problems = problemsOf(error.issues, value);
   return { error: new AggregateError(problems.map(({ path, says }) => new ConfigError(path, `${path} ${says}`))) };
-}
-
-async function describe(app: ControlApp, version: string): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: { title: "Clearline", description: "The API of one node.", version },
-      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
-      security: [{ token: [] }],
-    },
-    transform: jsonSchemaTransform,
-  });
-  await app.register(swaggerUi, {
-    routePrefix: "/api/v1/docs",
-    uiConfig: { layout: "BaseLayout", validatorUrl: null },
-    theme: { title: "Clearline API" },
-    staticCSP: DOCS_POLICY,
-  });
 }
 
 function addRoutes(api: ControlApp, operations: Operations): void {

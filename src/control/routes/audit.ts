@@ -21,7 +21,7 @@ export function addAuditRoutes(app: ControlApp, { audit }: Operations): void {
     "/audit",
     {
       config: { role: "administrator" },
-      schema: { summary: "Who did what", querystring: query, response: { 200: auditList } },
+      schema: { operationId: "listAudit", summary: "Who did what", querystring: query, response: { 200: auditList } },
     },
     ({ query: { limit, ...wanted } }) => {
       const found = audit.search(wanted, limit + 1);

@@ -7,21 +7,28 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
   const authorities = z.array(authority).readonly();
   app.get(
     "/ca",
-    { config: { role: "viewer" }, schema: { summary: "The signing CAs", response: { 200: authorities } } },
+    {
+      config: { role: "viewer" },
+      schema: { operationId: "listAuthorities", summary: "The signing CAs", response: { 200: authorities } },
+    },
     () => operations.authorities(),
   );
   app.get(
-    "/ca/:role/:keyType",
+    "/ca/:role/:which",
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "exportAuthority",
         summary: "A CA's certificate, in PEM",
-        params: z.object({ role, keyType }),
+        params: z.object({ role, which: keyType }),
         querystring: z.strictObject({ stage: authority.shape.stage.default("present") }),
-        response: { 200: z.string(), 404: failure },
+        response: {
+          200: { description: "The file.", content: { "application/x-pem-file": { schema: z.string() } } },
+          404: failure,
+        },
       },
     },
-    async ({ params: { role, keyType }, query: { stage } }, reply) => {
+    async ({ params: { role, which: keyType }, query: { stage } }, reply) => {
       const pem = operations.authorityPem(role, keyType, stage);
       const next = stage === "next" ? "next " : "";
       if (pem === undefined)
@@ -35,7 +42,12 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
     "/ca/:role/renew",
     {
       config: { role: "administrator", audit: { action: "ca renew" } },
-      schema: { summary: "Make new keys for a CA", params: z.object({ role }), response: { 200: authorities } },
+      schema: {
+        operationId: "renewAuthority",
+        summary: "Make new keys for a CA",
+        params: z.object({ role }),
+        response: { 200: authorities },
+      },
     },
     ({ params: { role } }) => operations.renewAuthority(role),
   );
@@ -44,6 +56,7 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
     {
       config: { role: "administrator", audit: { action: "ca next" } },
       schema: {
+        operationId: "makeNextAuthority",
         summary: "Make the CA that is to follow; the present one signs until it is activated",
         params: z.object({ role }),
         response: { 200: authorities },
@@ -56,6 +69,7 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
     {
       config: { role: "administrator", audit: { action: "ca activate" } },
       schema: {
+        operationId: "activateNextAuthority",
         summary: "Have the next CA sign from now on",
         params: z.object({ role }),
         response: { 200: authorities },
@@ -68,6 +82,7 @@ export function addAuthorityRoutes(app: ControlApp, operations: Operations): voi
     {
       config: { role: "administrator", audit: { action: "ca destroy" } },
       schema: {
+        operationId: "removeAuthority",
         summary: "Destroy the private keys of former CAs, or the next CA",
         params: z.object({ role, which: z.enum(["former", "next"]) }),
         response: { 200: destroyed },

@@ -8,7 +8,11 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
     "/caches",
     {
       config: { role: "viewer" },
-      schema: { summary: "The caches of the node", response: { 200: z.array(cache).readonly() } },
+      schema: {
+        operationId: "listCaches",
+        summary: "The caches of the node",
+        response: { 200: z.array(cache).readonly() },
+      },
     },
     () => operations.caches(),
   );
@@ -16,7 +20,7 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
     "/caches",
     {
       config: { role: "operator", audit: { action: "cache flush" } },
-      schema: { summary: "Empty all caches", response: { 204: z.null() } },
+      schema: { operationId: "flushCaches", summary: "Empty all caches", response: { 204: z.null() } },
     },
     async (_, reply) => {
       await operations.flushCaches();
@@ -28,6 +32,7 @@ export function addCacheRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "operator", audit: { action: "cache flush" } },
       schema: {
+        operationId: "flushCache",
         summary: "Empty one cache",
         params: z.object({ name: z.string().max(128) }),
         response: { 204: z.null(), 404: failure },

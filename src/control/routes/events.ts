@@ -26,6 +26,7 @@ export function addEventRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "followSessions",
         summary: "Session changes, as server-sent events",
         querystring: sessionFilter,
         response: {

@@ -27,6 +27,7 @@ export function addHealthRoutes(app: ControlApp, operations: Operations): void {
     {
       config,
       schema: {
+        operationId: "showHealth",
         summary: "Whether the node is ready, degraded or failing, and why. Needs no token; texts only with it",
         security: [],
         response,
@@ -36,14 +37,27 @@ export function addHealthRoutes(app: ControlApp, operations: Operations): void {
   );
   app.get(
     "/health/ready",
-    { config, schema: { summary: "The same, for probes: 503 while the node is failing", security: [], response } },
+    {
+      config,
+      schema: {
+        operationId: "showReadiness",
+        summary: "The same, for probes: 503 while the node is failing",
+        security: [],
+        response,
+      },
+    },
     answer,
   );
   app.get(
     "/health/live",
     {
       config,
-      schema: { summary: "200 while the node answers, whatever its health is", security: [], response: { 200: live } },
+      schema: {
+        operationId: "showLiveness",
+        summary: "200 while the node answers, whatever its health is",
+        security: [],
+        response: { 200: live },
+      },
     },
     () => ({ status: "live" as const }),
   );

@@ -10,7 +10,11 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
     "/keys",
     {
       config: { role: "viewer" },
-      schema: { summary: "The keys of inbound servers", response: { 200: z.array(key).readonly() } },
+      schema: {
+        operationId: "listKeys",
+        summary: "The keys of inbound servers",
+        response: { 200: z.array(key).readonly() },
+      },
     },
     () => operations.keys(),
   );
@@ -18,7 +22,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
     "/keys",
     {
       config: { role: "administrator", audit: { action: "keys add", subject: hostsIn } },
-      schema: { summary: "Add an inbound server's key", body: newKey, response: { 201: key } },
+      schema: { operationId: "addKey", summary: "Add an inbound server's key", body: newKey, response: { 201: key } },
     },
     async ({ body }, reply) => reply.code(201).send(await operations.addKey(body)),
   );
@@ -27,6 +31,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "administrator", audit: { action: "keys generate", subject: hostsIn } },
       schema: {
+        operationId: "generateKey",
         summary: "Make a key, and a request for its certificate",
         body: newKeyRequest,
         response: { 201: generatedKey },
@@ -39,6 +44,7 @@ export function addKeyRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "administrator", audit: { action: "keys remove" } },
       schema: {
+        operationId: "removeKey",
         summary: "Remove a key that was added",
         params: z.object({ id: z.string().max(128) }),
         response: { 204: z.null(), 404: failure },

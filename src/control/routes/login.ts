@@ -12,6 +12,7 @@ export function addLoginRoutes(app: ControlApp, logins: Logins, tokens: Tokens):
     {
       config: { role: "viewer", audit: { action: "log in", subject: () => null } },
       schema: {
+        operationId: "logIn",
         summary: "Exchange a token for the cookie of a browser's log-in",
         response: { 201: loginState },
       },
@@ -29,7 +30,12 @@ export function addLoginRoutes(app: ControlApp, logins: Logins, tokens: Tokens):
     {
       // A page that asks whether anybody is logged in makes no mistake.
       config: { open: true },
-      schema: { summary: "Who asks. Needs no token", security: [], response: { 200: loginState.nullable() } },
+      schema: {
+        operationId: "showLogin",
+        summary: "Who asks. Needs no token",
+        security: [],
+        response: { 200: loginState.nullable() },
+      },
     },
     async ({ caller, login }, reply) =>
       reply.send(login ? stateOf(login) : caller === ANYONE ? null : { ...caller, csrf: null, until: null }),
@@ -38,7 +44,7 @@ export function addLoginRoutes(app: ControlApp, logins: Logins, tokens: Tokens):
     "/login",
     {
       config: { role: "viewer", audit: { action: "log out", subject: () => null } },
-      schema: { summary: "End a browser's log-in", response: { 204: z.null() } },
+      schema: { operationId: "logOut", summary: "End a browser's log-in", response: { 204: z.null() } },
     },
     async ({ headers, protocol }, reply) => {
       logins.close(headers.cookie);

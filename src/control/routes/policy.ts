@@ -7,7 +7,10 @@ import { explanation, flow, flowWithCertificate, policyOrder, reloaded } from ".
 export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
     "/policy",
-    { config: { role: "viewer" }, schema: { summary: "The order of evaluation", response: { 200: policyOrder } } },
+    {
+      config: { role: "viewer" },
+      schema: { operationId: "showPolicy", summary: "The order of evaluation", response: { 200: policyOrder } },
+    },
     () => ({
       order: operations.policyOrder(),
     }),
@@ -17,6 +20,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "explainFlow",
         summary: "What would be decided about a flow, and why",
         querystring: flow,
         response: { 200: explanation },
@@ -29,6 +33,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "viewer", audit: null },
       schema: {
+        operationId: "explainFlowWithCertificate",
         summary: "The same, with the server's certificate",
         body: flowWithCertificate,
         response: { 200: explanation },
@@ -41,6 +46,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "showReport",
         summary: "What the policy decided, or would have decided without monitor mode",
         querystring: z.object({ days: z.coerce.number().positive().max(366).default(7).describe("how far back") }),
         response: { 200: report },
@@ -61,7 +67,7 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
     "/reload",
     {
       config: { role: "operator", audit: { action: "reload" } },
-      schema: { summary: "Read the configuration again", response: { 200: reloaded } },
+      schema: { operationId: "reload", summary: "Read the configuration again", response: { 200: reloaded } },
     },
     async (request) => {
       const reloaded = await operations.reload();

@@ -18,6 +18,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "listSessions",
         summary: "Search sessions",
         querystring: query.extend({ cursor }),
         response: { 200: { description: "The list", content: { "application/json": { schema: sessionList } } } },
@@ -37,6 +38,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "listFleetSessions",
         summary: "Search the sessions of every node that shares this one's store",
         querystring: query.extend({ limit: z.coerce.number().int().min(1).max(1_000).default(100) }),
         response: { 200: fleetSessions, 400: failure },
@@ -52,6 +54,7 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "showSession",
         summary: "One session",
         params: z.object({ id: z.string().max(128) }),
         response: { 200: session, 404: failure },

@@ -6,7 +6,10 @@ export function addStatsRoutes(app: ControlApp, operations: Operations): void {
   const { version, startedAt, sessions, history } = operations;
   app.get(
     "/stats",
-    { config: { role: "viewer" }, schema: { summary: "What the node has done", response: { 200: stats } } },
+    {
+      config: { role: "viewer" },
+      schema: { operationId: "showStats", summary: "What the node has done", response: { 200: stats } },
+    },
     async () => ({
       version,
       startedAt,

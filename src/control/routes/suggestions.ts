@@ -9,6 +9,7 @@ export function addSuggestionRoutes(app: ControlApp, operations: Operations): vo
     {
       config: { role: "viewer" },
       schema: {
+        operationId: "listSuggestions",
         summary: "Hosts whose certificates from the node a client refuses again and again",
         response: { 200: z.array(suggestion).readonly() },
       },

@@ -12,7 +12,11 @@ export function addTokenRoutes(app: ControlApp, tokens: Tokens, logins: Logins, 
     "/tokens",
     {
       config: { role: "administrator" },
-      schema: { summary: "The tokens of the API", response: { 200: z.array(token).readonly() } },
+      schema: {
+        operationId: "listTokens",
+        summary: "The tokens of the API",
+        response: { 200: z.array(token).readonly() },
+      },
     },
     () => tokens.list(),
   );
@@ -20,7 +24,7 @@ export function addTokenRoutes(app: ControlApp, tokens: Tokens, logins: Logins, 
     "/tokens",
     {
       config: { role: "administrator", audit: { action: "token add", subject: wantedIn } },
-      schema: { summary: "Make a token", body: newToken, response: { 201: shownToken } },
+      schema: { operationId: "addToken", summary: "Make a token", body: newToken, response: { 201: shownToken } },
     },
     async ({ body, caller }, reply) => {
       const { token, info } = await tokens.add(body, caller);
@@ -32,6 +36,7 @@ export function addTokenRoutes(app: ControlApp, tokens: Tokens, logins: Logins, 
     {
       config: { role: "administrator", audit: { action: "token remove" } },
       schema: {
+        operationId: "removeToken",
         summary: "Withdraw a token, and end the answers that are being sent to it",
         params: z.object({ name: z.string().max(64) }),
         response: { 204: z.null(), 404: failure },
