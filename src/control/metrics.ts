@@ -1,8 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { LiveTable } from "../sessions/table.ts";
+import { BUCKETS, type HandshakeTimes } from "../sessions/tally.ts";
+import type { Outcome } from "../vocabulary.ts";
 import type {
+  AuthorityInfo,
   CacheInfo,
   FeedInfo,
+  HealthReport,
   HistoryInfo,
   KernelCount,
   KeyInfo,
@@ -12,79 +16,14 @@ import type {
   ToolInfo,
   WorkerInfo,
 } from "./api.ts";
-import type { Operations } from "./operations.ts";
-
-type Kind = "counter" | "gauge";
-
-/** Name, kind, labels, help. */
-const METRICS = {
-  clearline_sessions_total: ["counter", ["listener", "verdict", "phase"], "Sessions that ended"],
-  clearline_sessions_opened_total: ["counter", ["listener"], "Sessions that began"],
-  clearline_sessions_open: ["gauge", ["listener"], "Live sessions"],
-  clearline_bytes_total: [
-    "counter",
-    ["listener", "leg", "direction"],
-    "Bytes of the sessions, by leg and by direction as the node sees it",
-  ],
-  clearline_handshake_failures_total: ["counter", ["listener"], "Sessions ended by a failed TLS handshake"],
-  clearline_certificate_faults_total: [
-    "counter",
-    ["listener", "fault"],
-    "Ended sessions whose server's certificate had this fault",
-  ],
-  clearline_sessions_capacity: ["gauge", ["bound"], "Sessions that the node carries at most, by what bounds them"],
-  clearline_sessions_refused_total: ["counter", ["limit"], "Connections refused because this limit was met"],
-  clearline_sessions_evicted_total: ["counter", ["limit"], "Sessions ended for others because this limit was met"],
-  clearline_certificates_minted_total: ["counter", [], "Certificates issued"],
-  clearline_mint_cache_hits_total: ["counter", [], "Certificates presented again instead of issued"],
-  clearline_mint_cache_size: ["gauge", [], "Certificates in the cache"],
-  clearline_feed_running: ["gauge", ["feed", "kind"], "1 while the feed runs, 0 when it has stopped"],
-  clearline_feed_bytes_total: ["counter", ["feed", "kind"], "Bytes copied to the feed"],
-  clearline_feed_packets_total: ["counter", ["feed", "kind"], "Packets copied to the feed"],
-  clearline_feed_dropped_packets_total: ["counter", ["feed", "kind"], "Packets that the feed left out"],
-  clearline_tool_up: ["gauge", ["tool", "kind"], "1 while the inline tool works, 0 when it has failed"],
-  clearline_tool_sessions: ["gauge", ["tool", "kind"], "Sessions that pass the inline tool"],
-  clearline_tool_strangers_total: [
-    "counter",
-    ["tool", "kind"],
-    "Connections and packets from the tool that belonged to no session",
-  ],
-  clearline_kernel_packets_total: [
-    "counter",
-    ["listener", "counts", "name"],
-    "Packets that the kernel's rules counted",
-  ],
-  clearline_cache_entries: ["gauge", ["cache"], "Entries in the cache"],
-  clearline_cache_hits_total: ["counter", ["cache"], "Look-ups that found an entry"],
-  clearline_cache_misses_total: ["counter", ["cache"], "Look-ups that found none"],
-  clearline_dns_negative_total: ["counter", [], "Look-ups of names that found a failure in the cache"],
-  clearline_dns_waiting: ["gauge", [], "Look-ups of names that wait for an answer"],
-  clearline_store_connected: [
-    "gauge",
-    [],
-    "1 while the shared store answers, 0 while it does not; absent without a store",
-  ],
-  clearline_store_failures_total: ["counter", [], "Requests that the shared store did not answer, or not in time"],
-  clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
-  clearline_history_running: ["gauge", [], "1 while ended sessions are written to the history"],
-  clearline_history_sessions: ["gauge", [], "Sessions in the history"],
-  clearline_worker_sessions: ["gauge", ["worker"], "Sessions that the worker carries"],
-  clearline_worker_restarts_total: ["counter", ["worker"], "Times the worker was started again"],
-  clearline_worker_memory_bytes: ["gauge", ["worker"], "Resident memory of the worker"],
-  clearline_worker_cpu_seconds_total: ["counter", ["worker"], "CPU time used by the worker, over all restarts"],
-  clearline_engine_ends: ["gauge", ["worker"], "TCP connections and listening sockets of the worker"],
-  clearline_engine_connections: ["gauge", ["worker"], "TLS connections of OpenSSL's (SSL) in the worker"],
-  clearline_engine_contexts: ["gauge", ["worker"], "TLS contexts of OpenSSL's (SSL_CTX) in the worker"],
-  clearline_engine_write_pairs: ["gauge", ["worker"], "TLS connections with bytes that their peers do not take"],
-} as const satisfies Record<string, readonly [Kind, readonly string[], string]>;
-
-type Name = keyof typeof METRICS;
-type Sample = readonly [name: Name, labels: Readonly<Record<string, string>>, value: number];
+import { HANDSHAKE_SECONDS, METRICS, MISNAMED, type Sample } from "./metrics-table.ts";
+import type { Figures, Operations } from "./operations.ts";
 
 /** The node's figures in Prometheus' text format, gathered when they are asked for. A metric without a sample is left out. */
 export function createMetrics(operations: Operations): { contentType: string; scrape(): Promise<string> } {
   const ofProcess = new Registry();
   collectDefaultMetrics({ register: ofProcess });
+  for (const name of MISNAMED) ofProcess.removeSingleMetric(name);
   return {
     contentType: ofProcess.contentType,
     async scrape() {
@@ -95,7 +34,8 @@ export function createMetrics(operations: Operations): { contentType: string; sc
         const metric = new Metric({ name, help, labelNames: [...labelNames], registers: [ofNode] });
         for (const [, labels, value] of samples) metric.inc(labels, value);
       }
-      return Registry.merge([ofProcess, ofNode]).metrics();
+      const text = await Registry.merge([ofProcess, ofNode]).metrics();
+      return text + handshakeTimes(operations.sessions.tally.handshakes());
     },
   };
 }
@@ -103,7 +43,12 @@ export function createMetrics(operations: Operations): { contentType: string; sc
 async function gather(operations: Operations): Promise<Sample[]> {
   const { limits, mint, dns, feeds, tools, workers, kernel, store } = await operations.statistics();
   return [
+    ...ofBuild(operations.version),
+    ...ofHealth(await operations.health()),
     ...ofSessions(operations.sessions),
+    ...ofEnded(operations.sessions),
+    ...ofFigures(operations.figures()),
+    ...ofAuthorities(operations.authorities()),
     ...ofLimits(limits),
     ...ofMint(mint),
     ["clearline_dns_negative_total", {}, dns.negative],
@@ -142,6 +87,80 @@ function ofSessions(sessions: LiveTable): Sample[] {
     ["clearline_bytes_total", { listener, leg: "server", direction: "sent" }, counted.bytes.serverSent],
   ]);
   return [...ended, ...all];
+}
+
+function ofBuild(version: string): Sample[] {
+  const { node, openssl } = process.versions;
+  return [["clearline_build_info", { version, node, openssl }, 1]];
+}
+
+function ofHealth({ status, reasons }: HealthReport): Sample[] {
+  const facts = new Map(reasons.map((reason) => [`${reason.fact} ${reason.status}`, reason]));
+  return [
+    ...(["ready", "degraded", "failing"] as const).map(
+      (one): Sample => ["clearline_health", { status: one }, one === status ? 1 : 0],
+    ),
+    ...[...facts.values()].map(
+      (one): Sample => ["clearline_health_reasons", { fact: one.fact, status: one.status }, 1],
+    ),
+  ];
+}
+
+function ofEnded({ tally }: LiveTable): Sample[] {
+  return [...tally.ended()].flatMap(({ listener, outcome, cause, sessions }): Sample[] => [
+    ["clearline_session_outcomes_total", { listener, outcome }, sessions],
+    ...(WELL.includes(outcome)
+      ? []
+      : [["clearline_session_failures_total", { listener, outcome, cause: cause ?? "unknown" }, sessions] as const]),
+  ]);
+}
+
+/** What policy wanted. */
+const WELL: readonly Outcome[] = ["decrypted", "bypassed", "plaintext", "dropped"];
+
+function ofFigures({ reloads, limits, logDropped, webhooksLost }: Figures): Sample[] {
+  const { last, succeeded, failed } = reloads;
+  return [
+    ["clearline_reloads_total", { result: "success" }, succeeded],
+    ["clearline_reloads_total", { result: "failure" }, failed],
+    ...(last === undefined ? [] : ofReload(last)),
+    ...limits.map(({ limit, sessions }): Sample => ["clearline_limit_sessions", { limit }, sessions]),
+    ...logDropped.map(({ target, lines }): Sample => ["clearline_log_lines_dropped_total", { target }, lines]),
+    ["clearline_webhook_events_lost_total", {}, webhooksLost],
+  ];
+}
+
+function ofReload({ succeeded, at, took }: NonNullable<Figures["reloads"]["last"]>): Sample[] {
+  return [
+    ["clearline_reload_last_successful", {}, succeeded ? 1 : 0],
+    ["clearline_reload_last_timestamp_seconds", {}, at / 1000],
+    ["clearline_reload_last_duration_seconds", {}, took / 1000],
+  ];
+}
+
+function ofAuthorities(authorities: readonly AuthorityInfo[]): Sample[] {
+  return authorities.map(({ role, keyType, notAfter }) => [
+    "clearline_ca_expiry_timestamp_seconds",
+    { role, key_type: keyType },
+    notAfter / 1000,
+  ]);
+}
+
+/** prom-client has no histogram whose counts are known already. */
+function handshakeTimes(all: Iterable<HandshakeTimes>): string {
+  const name = HANDSHAKE_SECONDS;
+  const lines = [...all].flatMap(({ leg, version, within, count, sum }) => {
+    const labels = `leg="${leg}",version="${version}"`;
+    return [
+      ...BUCKETS.map((bound, index) => `${name}_bucket{${labels},le="${bound}"} ${within[index]}`),
+      `${name}_bucket{${labels},le="+Inf"} ${count}`,
+      `${name}_sum{${labels}} ${sum}`,
+      `${name}_count{${labels}} ${count}`,
+    ];
+  });
+  if (lines.length === 0) return "";
+  const head = [`# HELP ${name} Time of the TLS handshakes that were completed`, `# TYPE ${name} histogram`];
+  return `${[...head, ...lines].join("\n")}\n`;
 }
 
 function ofLimits({ sessions, bound, met }: LimitInfo): Sample[] {
@@ -200,11 +219,16 @@ function ofStore({ state, failures }: StoreInfo): Sample[] {
 
 function ofKeys(keys: readonly KeyInfo[]): Sample[] {
   const byState = Map.groupBy(keys, (key) => key.state);
-  return (["valid", "expires soon", "expired", "not yet valid", "waiting"] as const).map((state) => [
-    "clearline_keys",
-    { state },
-    byState.get(state)?.length ?? 0,
-  ]);
+  const ends = keys.flatMap(({ notAfter }) => notAfter ?? []);
+  const first: Sample[] =
+    ends.length === 0 ? [] : [["clearline_key_expiry_timestamp_seconds", {}, Math.min(...ends) / 1000]];
+  return first.concat(
+    (["valid", "expires soon", "expired", "not yet valid", "waiting"] as const).map((state) => [
+      "clearline_keys",
+      { state },
+      byState.get(state)?.length ?? 0,
+    ]),
+  );
 }
 
 function ofHistory({ state, sessions }: HistoryInfo): Sample[] {

@@ -27,6 +27,21 @@ import type { Audit } from "./audit.ts";
 import type { History } from "./history.ts";
 import type { Liveness } from "./session-search.ts";
 
+/** What is told as metrics only. */
+export interface Figures {
+  /** Times in ms, `at` since the epoch. */
+  readonly reloads: {
+    readonly succeeded: number;
+    readonly failed: number;
+    readonly last: { readonly succeeded: boolean; readonly at: number; readonly took: number } | undefined;
+  };
+  /** The limits of the configuration, in sessions. */
+  readonly limits: readonly { readonly limit: string; readonly sessions: number }[];
+  /** Log lines that were left out, by target. */
+  readonly logDropped: readonly { readonly target: string; readonly lines: number }[];
+  readonly webhooksLost: number;
+}
+
 /**
  * What the API asks the node to do; the supervisor does it. A ConfigError, or an AggregateError of them, is the caller's mistake
  * (400). Any other error is the node's (500).
@@ -41,6 +56,8 @@ export interface Operations {
   /** Calls `listener` with each batch of changes to the live table, until the returned function is called. */
   subscribe(listener: (applied: Applied) => void): () => void;
   statistics(): Promise<Statistics>;
+  /** What only the metrics tell. */
+  figures(): Figures;
   explain(query: ExplainQuery): Explanation;
   policyOrder(): readonly PolicyEntry[];
   authorities(): readonly AuthorityInfo[];

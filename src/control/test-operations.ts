@@ -40,6 +40,12 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       return () => listeners.delete(listener);
     },
     statistics: async () => statisticsOf(sessions.size),
+    figures: () => ({
+      reloads: { succeeded: 2, failed: 1, last: { succeeded: false, at: STARTED, took: 250 } },
+      limits: [{ limit: "limits.sessions", sessions: 20_000 }],
+      logDropped: [{ target: "stderr", lines: 3 }],
+      webhooksLost: 0,
+    }),
     explain,
     policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
     authorities: () => AUTHORITIES,

@@ -4,6 +4,7 @@ import { Interning } from "./interning.ts";
 import type { Session } from "./record.ts";
 import { compareSessions, compileHost, compileQuery, hostsOf, type SessionQuery } from "./search.ts";
 import { finish } from "./session.ts";
+import { Tally } from "./tally.ts";
 
 /** A worker's report about one session: first the whole record, later the fields that changed. */
 export type SessionChange = Partial<Session> & { readonly id: string };
@@ -25,6 +26,8 @@ export class LiveTable {
   readonly #interning = new Interning();
   readonly #closed;
   readonly #ended = noCounters();
+  /** What else is counted of ended sessions. */
+  readonly tally = new Tally();
 
   constructor({ recent = 1000 }: { recent?: number } = {}) {
     this.#closed = new Cache<Session>({ entries: recent, bytes: recent * RECENT_BYTES, sizeOf });
@@ -112,6 +115,7 @@ export class LiveTable {
       this.#hosts.remove(before);
     }
     count(this.#ended, after);
+    this.tally.note(after);
     this.#closed.keep(after.id, after);
   }
 }

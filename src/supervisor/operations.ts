@@ -13,7 +13,7 @@ import { createKeyOperations } from "./key-operations.ts";
 import { listSuggestions } from "./pinning.ts";
 import { previewPolicy } from "./preview.ts";
 import type { NodeState } from "./state.ts";
-import { gatherStatistics } from "./statistics.ts";
+import { gatherFigures, gatherStatistics } from "./statistics.ts";
 
 /**
  * What the API asks of the node, answered from its state. `reload` reads the configuration file again; `reloadKeys` only takes
@@ -43,6 +43,7 @@ export function createOperations(
       return () => state.subscribers.delete(listener);
     },
     statistics: () => gatherStatistics(state),
+    figures: () => gatherFigures(state),
     explain: (query) => explainFlow(state, query),
     policyOrder: () => order(state.active.policy),
     ...createAuthorityOperations(state, renewed),

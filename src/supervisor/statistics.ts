@@ -1,5 +1,6 @@
 import { listenerAddress } from "../config/listener.ts";
 import type { FeedInfo, LimitInfo, Statistics, ToolInfo, WorkerInfo } from "../control/api.ts";
+import type { Figures } from "../control/operations.ts";
 import { readListenerCounts } from "../kernel/listeners.ts";
 import { readStrangers } from "../kernel/tools.ts";
 import { LIMIT_NAMES } from "../vocabulary.ts";
@@ -24,6 +25,22 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
     tools: await toolInfos(state),
     kernel: await readListenerCounts(state.inline),
     store: state.sharing.fleet?.state(),
+  };
+}
+
+/** What only the metrics tell. */
+export function gatherFigures({ active, reloads, logTargets, webhooks }: NodeState): Figures {
+  const { sessions, perClient } = active.loaded.config.limits;
+  const limits = [
+    { limit: "limits.sessions", sessions },
+    { limit: "limits.perClient.sessions", sessions: perClient.sessions },
+    { limit: "limits.perClient.halfOpen", sessions: perClient.halfOpen },
+  ];
+  return {
+    reloads,
+    limits: limits.flatMap(({ limit, sessions }) => (sessions === undefined ? [] : [{ limit, sessions }])),
+    logDropped: logTargets.dropped,
+    webhooksLost: webhooks.lost,
   };
 }
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { curl } from "../clients.ts";
@@ -11,9 +11,11 @@ import { needs, program } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
 import { type Nginx, nginx } from "../peers.ts";
 import { DOMAIN, makePki, type Pki } from "../pki.ts";
-import { accepts, freePort, type Program, scratch, start, until } from "../processes.ts";
+import { accepts, freePort, type Program, run, scratch, start, until } from "../processes.ts";
 
-describe("Logs and webhooks", needs("openssl", "nginx-light", "curl", "rsyslog", "rsyslog-gnutls"), () => {
+const PEERS = ["openssl", "nginx-light", "curl", "rsyslog", "rsyslog-gnutls", "prometheus"];
+
+describe("Logs, webhooks and metrics", needs(...PEERS), () => {
   let pki: Pki;
   let origin: Nginx;
   let rsyslog: Program;
@@ -95,6 +97,59 @@ describe("Logs and webhooks", needs("openssl", "nginx-light", "curl", "rsyslog",
     );
   });
 
+  test("Prometheus scrapes the node, loads the rules, and answers every query of the dashboard", async () => {
+    // A failure with a cause: the client does not trust the CA.
+    const refused = await curl({ port: node.forward("web") }, pki.root.certificate, [`https://refuses.${DOMAIN}/`]);
+    assert.notEqual(refused.code, 0);
+    await node.session(`refuses.${DOMAIN}`);
+    const text = await (await fetch(`${new URL(node.url).origin}/metrics`, { headers: bearer(node) })).text();
+    const { code, stdout, stderr } = await run(PROMTOOL, ["check", "metrics"], { input: text });
+    assert.deepEqual([code, stdout, stderr], [0, "", ""]);
+    assert.match(text, /^clearline_handshake_seconds_bucket\{leg="client",version="TLSv1\.3",le="10"\} [1-9]/m);
+    assert.match(
+      text,
+      /^clearline_session_failures_total\{listener="web",outcome="clientRefusedCertificate",cause="unknown_ca"\} 1$/m,
+    );
+    assert.match(text, /^clearline_build_info\{version="[\d.]+",node="26\./m);
+
+    await using prometheus = await startPrometheus(node, folder);
+    const metric = "clearline_build_info";
+    await until("a scrape", async () => (await prometheus.query(metric)).data.result.length === 1);
+    const { data } = await prometheus.get<{ data: { groups: { rules: { health: string; lastError?: string }[] }[] } }>(
+      "rules",
+    );
+    const rules = data.groups.flatMap((group) => group.rules);
+    assert.ok(rules.length >= 10);
+    assert.deepEqual(
+      rules.filter(({ lastError }) => lastError),
+      [],
+    );
+    const { panels } = JSON.parse(readFileSync("packaging/grafana/clearline.json", "utf8")) as {
+      panels: { title: string; targets?: { expr: string }[] }[];
+    };
+    const known = new Set(text.match(/^(?:clearline|nodejs|process)_\w+/gm));
+    for (const { title, targets = [] } of panels) {
+      for (const { expr } of targets) {
+        const written = expr
+          .replaceAll("$job", "clearline")
+          .replaceAll("$instance", ".*")
+          .replaceAll("$__rate_interval", "1m");
+        assert.equal((await prometheus.query(written)).status, "success", `${title}: ${written}`);
+        // Some metrics are there only with a tool or a feed, or when something went wrong.
+        const names = (expr.match(/\b(?:clearline|nodejs)_\w+/g) ?? []).filter(
+          (name) => !/_(?:tool|feed)_|evicted|refused|reasons/.test(name),
+        );
+        for (const name of names) assert.ok(known.has(name), `${title}: the node has no metric ${name}`);
+      }
+    }
+  });
+
+  test("The alert rules say what they should, as promtool tests them", async () => {
+    assert.equal((await run(PROMTOOL, ["check", "rules", "packaging/prometheus/alerts.yaml"])).code, 0);
+    const { code, stdout, stderr } = await run(PROMTOOL, ["test", "rules", "packaging/prometheus/alerts.test.yaml"]);
+    assert.equal(code, 0, stdout + stderr);
+  });
+
   test("Webhooks are told of a new CA, a failed reload and a dead worker", async () => {
     await until("the CAs of the first start", () => events.filter(({ event }) => event === "ca.made").length === 4);
     node.rewrite({ listeners: [] });
@@ -109,6 +164,42 @@ describe("Logs and webhooks", needs("openssl", "nginx-light", "curl", "rsyslog",
     await node.stop();
   });
 });
+
+/** In the same package. */
+const PROMTOOL = "/usr/bin/promtool";
+
+function bearer(node: TestNode): { authorization: string } {
+  return { authorization: `Bearer ${readFileSync(join(node.folder, "data/token"), "utf8").trim()}` };
+}
+
+interface Answer {
+  readonly status: string;
+  readonly data: { readonly result: readonly unknown[] };
+}
+
+/** A Prometheus of the test's own: its port is free, and its data are in the test's folder. */
+async function startPrometheus(node: TestNode, folder: string) {
+  const port = await freePort();
+  const file = join(folder, "prometheus.yml");
+  const scrape = {
+    ...{ job_name: "clearline", scrape_interval: "1s" },
+    authorization: { credentials_file: join(node.folder, "data/token") },
+    static_configs: [{ targets: [new URL(node.url).host] }],
+  };
+  const rules = { rule_files: [resolve("packaging/prometheus/alerts.yaml")], global: { evaluation_interval: "1s" } };
+  writeFileSync(file, JSON.stringify({ ...rules, scrape_configs: [scrape] }));
+  const process = start(program("prometheus"), [
+    ...[`--config.file=${file}`, `--storage.tsdb.path=${join(folder, "tsdb")}`],
+    ...[`--web.listen-address=127.0.0.1:${port}`, "--log.level=warn"],
+  ]);
+  await accepts(port);
+  const get = async <T>(path: string) => (await (await fetch(`http://127.0.0.1:${port}/api/v1/${path}`)).json()) as T;
+  return {
+    get,
+    query: (expr: string) => get<Answer>(`query?${new URLSearchParams({ query: expr })}`),
+    [Symbol.asyncDispose]: async () => void (await process.stop()),
+  };
+}
 
 function startRsyslog(
   pki: Pki,
