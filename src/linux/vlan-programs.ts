@@ -1,4 +1,38 @@
-import { instruction } from "./bpf.ts";
+import {
+  add,
+  call,
+  copy,
+  DROP_FRAME,
+  END_IF_NOT_OURS,
+  EXIT,
+  FIELD,
+  HELPER,
+  INTO_INTERFACE,
+  ifEqual,
+  inNetworkOrder,
+  mask,
+  must,
+  NEXT,
+  networkOrder16,
+  orBits,
+  orWith,
+  R0,
+  R1,
+  R2,
+  R3,
+  R4,
+  R6,
+  R7,
+  R8,
+  R10,
+  read,
+  read16,
+  set,
+  shiftLeft,
+  shiftRight,
+  skip,
+  write,
+} from "./frame-instructions.ts";
 
 /**
  * The programs of a VLAN. `steer` stands at the entry of a network interface: it hands the VLAN's frames to the VLAN's own interface.
@@ -21,52 +55,8 @@ export function nameVlan({ id, outer }: VlanTags): string {
   return outer ? `${outer.id}/${id}` : `${id}`;
 }
 
-/** Fields of struct __sk_buff. Of the numbers in them, those of protocols are in network order. */
-const FIELD = { PROTOCOL: 16, TAG_PRESENT: 20, TAG: 24, TAG_TYPE: 28, PRIORITY: 32 } as const;
-const HELPER = { VLAN_PUSH: 18, VLAN_POP: 19, REDIRECT: 23, LOAD_BYTES: 26 } as const;
-/** What a program answers: the next program decides, or the frame is dropped. */
-const NEXT = -1;
-const DROP = 2;
-const INTO_INTERFACE = 1;
-
 /** In a frame's priority, above the eight bits of its two tags: it came with them. */
 const CAME_TAGGED = 0x43_4c_56_00;
-
-const [R0, R1, R2, R3, R4, R6, R7, R8, R10] = [0, 1, 2, 3, 4, 6, 7, 8, 10];
-
-const set = (to: number, value: number) => instruction(0xb7, to, 0, 0, value);
-const copy = (to: number, from: number) => instruction(0xbf, to, from, 0, 0);
-const add = (to: number, value: number) => instruction(0x07, to, 0, 0, value);
-const mask = (to: number, bits: number) => instruction(0x57, to, 0, 0, bits);
-const orBits = (to: number, bits: number) => instruction(0x47, to, 0, 0, bits);
-const orWith = (to: number, from: number) => instruction(0x4f, to, from, 0, 0);
-const shiftLeft = (to: number, by: number) => instruction(0x67, to, 0, 0, by);
-const shiftRight = (to: number, by: number) => instruction(0x77, to, 0, 0, by);
-const networkOrder16 = (to: number) => instruction(0xdc, to, 0, 0, 16);
-/** R6 points to the frame's struct __sk_buff. */
-const read = (to: number, field: number) => instruction(0x61, to, R6, field, 0);
-const write = (field: number, from: number) => instruction(0x63, R6, from, field, 0);
-const read16 = (to: number, from: number, offset: number) => instruction(0x69, to, from, offset, 0);
-const call = (helper: number) => instruction(0x85, 0, 0, 0, helper);
-const EXIT = instruction(0x95, 0, 0, 0, 0);
-/** Goes on behind `over` others. */
-const skip = (over: number) => instruction(0x05, 0, 0, over, 0);
-/** The same, if the register has this value. */
-const ifEqual = (of: number, value: number, over: number) => instruction(0x15, of, 0, over, value);
-
-const END_IF_NOT_OURS = [set(R0, NEXT), EXIT];
-const DROP_FRAME = [set(R0, DROP), EXIT];
-
-/** Ends the program, by `otherwise`, unless the register has this value. */
-const must = (of: number, value: number, otherwise: readonly Buffer[]) => [
-  ifEqual(of, value, otherwise.length),
-  ...otherwise,
-];
-
-/** Two bytes of a frame, as a little-endian processor reads them. */
-function inNetworkOrder(value: number): number {
-  return ((value & 0xff) << 8) | (value >> 8);
-}
 
 /** For the entry of a network interface: the VLAN's frames come in by the interface with the index `to`; others go on as before. */
 export function steerVlan({ id, outer }: VlanTags, to: number): readonly Buffer[] {
