@@ -8,6 +8,7 @@ import { carries } from "./claims/load.ts";
 import { MASQUERADED, masquerade } from "./claims/masquerade.ts";
 import { ODD_PACKETS } from "./claims/odd-packets.ts";
 import { PAST_THE_NODE } from "./claims/past-the-node.ts";
+import { PRIORITY_TAGS } from "./claims/priorities.ts";
 import { addRouters, BEYOND_ROUTERS, ROUTES } from "./claims/routers.ts";
 import { OTHER_SETTINGS, SETTINGS } from "./claims/settings.ts";
 import { ONE_TOOL, ROUTER_TOOL, TOOL_CONFIG, TWO_TOOLS } from "./claims/tools.ts";
@@ -29,6 +30,7 @@ export function ordinary(load: number): Scenario {
       ...FIRST_PACKET,
       ...PAST_THE_NODE,
       ...ODD_PACKETS,
+      ...PRIORITY_TAGS,
       ...UNSEEN,
       ...BOTH_WAYS.map(onBridge),
       carries(load),

@@ -86,18 +86,26 @@ export function bracketed(address: string): string {
 }
 
 /** The tags, with what is between them, of every TCP frame to or from this port: each combination once. */
-export function tagsOf(wire: Wire, port: number): Promise<string[]> {
+export async function tagsOf(wire: Wire, port: number): Promise<string[]> {
+  const { from, to } = await tagsBothWays(wire, port);
+  return [...new Set([...from, ...to])];
+}
+
+/** The same, of the frames from this port, and of those to it. */
+export function tagsBothWays(wire: Wire, port: number): Promise<{ readonly from: string[]; readonly to: string[] }> {
   return wire.shows("the connection", (frames) => {
-    const tags = frames.flatMap(({ bytes }) => {
+    const [from, to] = [new Set<string>(), new Set<string>()];
+    for (const { bytes } of frames) {
       const at = afterTags(bytes);
       const isV6 = bytes.readUInt16BE(at - 2) === 0x86dd;
       const isIp = isV6 || bytes.readUInt16BE(at - 2) === 0x0800;
-      if (!isIp || bytes[at + (isV6 ? 6 : 9)] !== 6) return [];
+      if (!isIp || bytes[at + (isV6 ? 6 : 9)] !== 6) continue;
       const tcp = at + (isV6 ? 40 : 20);
-      const isOwn = [bytes.readUInt16BE(tcp), bytes.readUInt16BE(tcp + 2)].includes(port);
-      return isOwn ? [bytes.toString("hex", 12, at - 2)] : [];
-    });
-    return tags.length > 0 ? [...new Set(tags)] : undefined;
+      const tags = bytes.toString("hex", 12, at - 2);
+      if (bytes.readUInt16BE(tcp) === port) from.add(tags);
+      else if (bytes.readUInt16BE(tcp + 2) === port) to.add(tags);
+    }
+    return from.size > 0 && to.size > 0 ? { from: [...from], to: [...to] } : undefined;
   });
 }
 

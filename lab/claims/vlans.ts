@@ -39,6 +39,7 @@ import {
   UNKNOWN,
 } from "../vlan-stage.ts";
 import { watch } from "../wire.ts";
+import { VLAN_PRIORITIES } from "./priorities.ts";
 import { fetchDecrypted } from "./traffic.ts";
 
 export const VLAN_LISTENER = {
@@ -59,6 +60,7 @@ export const VLANS: readonly Claim[] = [
   ...CONFIGURED.flatMap((tags) => FAMILIES.map((family) => decrypts(tags, family))),
   ...FAMILIES.map(keepsApart),
   ...FAMILIES.map(passesUnknown),
+  ...VLAN_PRIORITIES,
   carriesMuch(),
   dropsInOne(),
   passesOthers(),

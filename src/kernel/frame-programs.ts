@@ -10,7 +10,7 @@ import type { FrameProgramStep } from "./step.ts";
 const PROGRAMS = { steer: steerVlan, untag: untagVlan, tag: tagVlan } as const;
 
 /** The programs that are at the step's hook. Throws ConfigError. */
-export function programsOf({ name, hook }: FrameProgramStep): readonly number[] {
+export function programsOf({ name, hook }: Pick<FrameProgramStep, "name" | "hook">): readonly number[] {
   const index = readLink(name)?.index;
   return index === undefined ? [] : reported(() => programsAt(index, hook));
 }
@@ -38,11 +38,11 @@ export function removeProgram(step: FrameProgramStep, memory: StateBefore | unde
   if (own !== undefined) reported(() => detachProgram(index, step.hook, own));
 }
 
-function reported<T>(act: () => T): T {
+export function reported<T>(act: () => T): T {
   try {
     return act();
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
-    throw new ConfigError("listeners", `Cannot carry VLANs over the bridge: ${error.message}`, { cause: error });
+    throw new ConfigError("listeners", `Cannot carry tags over the bridge: ${error.message}`, { cause: error });
   }
 }

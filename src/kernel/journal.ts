@@ -12,7 +12,9 @@ export type StateBefore =
     }
   | { readonly kind: "present"; readonly present: boolean }
   /** The numbers of the programs that were there, and the step's own. */
-  | { readonly kind: "programs"; readonly before: readonly number[]; readonly own?: number };
+  | { readonly kind: "programs"; readonly before: readonly number[]; readonly own?: number }
+  /** The same, for each of the step's hooks in their order. */
+  | { readonly kind: "program-set"; readonly before: readonly (readonly number[])[]; readonly own?: readonly number[] };
 
 export interface JournalEntry {
   readonly step: Step;

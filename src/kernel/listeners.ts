@@ -5,6 +5,7 @@ import { requireBpf } from "../linux/capabilities.ts";
 import { loadRules, probeFeatures, readCountedSet, readCounters } from "../linux/nftables.ts";
 import { readUnjoined } from "../linux/reassembly.ts";
 import { type Link, readLink } from "../linux/routes.ts";
+import { canKeepTags } from "../linux/tag-memory.ts";
 import type { VlanTags } from "../linux/vlan-programs.ts";
 import { type ConditionValue, readPorts } from "../policy/conditions.ts";
 import { networkRows } from "../policy/network-rows.ts";
@@ -97,7 +98,7 @@ export function planListeners(
       })),
       ...wires.flatMap(({ listener, path, links }) => vlansOf(common(listener), path, links)),
     ],
-    features: probeFeatures(),
+    features: { ...probeFeatures(), tagMemory: canKeepTags() },
     bridgeMacs,
     rows: networkRows(policy),
     live: live ?? [],

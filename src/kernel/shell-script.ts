@@ -33,6 +33,8 @@ function commandsOf(step: Step): string[] {
       return [
         `# a program (BPF) at the ${step.hook} of ${step.name}: ${step.program} VLAN ${nameVlan(step.tags)}, ${step.to}`,
       ];
+    case "tag-memory":
+      return [`# programs (BPF) at the entries and exits of ${step.names.join(" and ")}: keep the priority of tags`];
     case "hold-table":
       return [];
   }

@@ -33,7 +33,7 @@ test("Rules, routes and settings that others change are noticed", needsNamespace
   try {
     const file = join(folder, "steps.json");
     within(network.node, () => {
-      const plan = planInline({ ...INPUT, features: probeFeatures() });
+      const plan = planInline({ ...INPUT, features: { ...probeFeatures(), tagMemory: true } });
       applyPlan(plan, join(folder, "inline.json"));
       writeFileSync(file, JSON.stringify(plan.steps));
     });

@@ -7,6 +7,7 @@ import { withErrorPath } from "./error-path.ts";
 import { addProgram, hasProgram, programsOf, removeProgram } from "./frame-programs.ts";
 import type { StateBefore } from "./journal.ts";
 import type { Step } from "./step.ts";
+import { addTagMemory, hasTagMemory, hooksOf, removeTagMemory } from "./tag-memory-programs.ts";
 
 /** How steps of one kind are done, undone and recognised. Throws ConfigError. */
 interface StepActions<S> {
@@ -80,6 +81,12 @@ const ACTIONS: { readonly [Kind in Step["kind"]]: StepActions<Of<Kind>> } = {
     perform: addProgram,
     revert: removeProgram,
     isDone: hasProgram,
+  },
+  "tag-memory": {
+    remember: (step) => ({ kind: "program-set", before: hooksOf(step).map(programsOf) }),
+    perform: addTagMemory,
+    revert: removeTagMemory,
+    isDone: hasTagMemory,
   },
   "move-link": {
     remember: ({ name }) => ({ kind: "present", present: isUp(name) }),

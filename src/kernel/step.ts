@@ -1,5 +1,6 @@
 import type { Hook } from "../linux/bpf.ts";
 import type { Command } from "../linux/program.ts";
+import type { TagKind } from "../linux/tag-memory.ts";
 import type { VlanTags } from "../linux/vlan-programs.ts";
 
 /** One change to the kernel's state. Plain data, so that it can be printed, written to the journal, done and undone. */
@@ -10,6 +11,7 @@ export type Step = (
   | BridgePortStep
   | HoldTableStep
   | FrameProgramStep
+  | TagMemoryStep
   | MoveLinkStep
   | InsideStep
 ) &
@@ -83,6 +85,17 @@ export interface FrameProgramStep {
   readonly tags: VlanTags;
   /** The interface that the frames go to. */
   readonly to: string;
+}
+
+/**
+ * Has the kernel keep the priorities of connections' tags, at the entries and exits of these interfaces together: linux/tag-memory.ts.
+ * One step, because the programs share a map that only they hold.
+ */
+export interface TagMemoryStep {
+  readonly kind: "tag-memory";
+  readonly why: string;
+  readonly names: readonly string[];
+  readonly tags: TagKind;
 }
 
 /** Moves an interface into another network namespace, where it is down. Undoing moves it back, and sets it up if it was up. */

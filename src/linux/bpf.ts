@@ -7,8 +7,10 @@ import { addressOf } from "./syscalls.ts";
 /** Programs for packets (BPF) at the entry and the exit of network interfaces: linux/bpf.h. They stay there without a process. */
 
 const SYSTEM_CALL = process.arch === "arm64" ? 280 : 321;
-const COMMAND = { PROG_LOAD: 5, PROG_ATTACH: 8, PROG_DETACH: 9, PROG_QUERY: 16 } as const;
+const COMMAND = { MAP_CREATE: 0, PROG_LOAD: 5, PROG_ATTACH: 8, PROG_DETACH: 9, PROG_QUERY: 16 } as const;
 const SCHED_CLS = 3;
+/** When it is full, what was not used for longest goes. */
+const LRU_HASH = 9;
 /** The attach types BPF_TCX_INGRESS and BPF_TCX_EGRESS. */
 const HOOKS = { ingress: 46, egress: 47 } as const;
 export type Hook = keyof typeof HOOKS;
@@ -50,6 +52,36 @@ export function attachProgram(index: number, hook: Hook, name: string, program: 
   const number = programsAt(index, hook).at(-1);
   if (number === undefined) throw new NetworkError("Cannot attach a program to an interface: ENOENT", "ENOENT");
   return number;
+}
+
+/**
+ * Makes a map, for the programs that are loaded with its descriptor, and has `use` load them. It stays for as long as one of them does.
+ * Sizes in bytes. Throws NetworkError.
+ */
+export function withMap<T>(sizes: { key: number; value: number; entries: number }, use: (fd: number) => T): T {
+  const attribute = Buffer.alloc(72);
+  for (const [at, value] of [LRU_HASH, sizes.key, sizes.value, sizes.entries].entries()) {
+    attribute.writeUInt32LE(value, 4 * at);
+  }
+  const fd = bpf(COMMAND.MAP_CREATE, attribute, "make a map for programs");
+  try {
+    return use(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Whether this kernel has the hooks, takes this program, and lets this process load it. */
+export function takesProgram(program: readonly Buffer[]): boolean {
+  try {
+    // Linux 6.6 and newer know the hook; every network namespace has its loopback interface at this index.
+    programsAt(1, "ingress");
+    closeSync(load("clearline_probe", Buffer.concat(program)));
+    return true;
+  } catch (error) {
+    if (error instanceof NetworkError) return false;
+    throw error;
+  }
 }
 
 /** The numbers of the programs at this hook, in order. The kernel gives no number twice. Throws NetworkError. */

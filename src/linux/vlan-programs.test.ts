@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NetworkError } from "../errors.ts";
-import { attachProgram, detachProgram, programsAt } from "./bpf.ts";
+import { attachProgram, detachProgram, programsAt, withMap } from "./bpf.ts";
 import { within } from "./netns.ts";
 import { readLink } from "./routes.ts";
+import { canKeepTags, noteTags, restoreTags, TAG_MAP } from "./tag-memory.ts";
 import { needsNamespaces, routedNetwork } from "./test-network.ts";
 import { nameVlan, steerVlan, tagVlan, untagVlan, type VlanTags } from "./vlan-programs.ts";
 
@@ -46,5 +47,20 @@ test("An interface that is not there, and a program that is none, are errors of 
     assert.throws(() => attachProgram(9999, "ingress", "test", untagVlan({ id: 1 })), code("ENODEV"));
     assert.throws(() => attachProgram(index, "ingress", "test", untagVlan({ id: 1 }).slice(0, -1)), code("EINVAL"));
     assert.deepEqual(programsAt(index, "ingress"), []);
+  });
+});
+
+test("The kernel takes the programs that keep the priorities of tags", NAMESPACES, () => {
+  using network = routedNetwork();
+  within(network.node, () => {
+    const index = readLink("na")!.index;
+    assert.equal(canKeepTags(), true);
+    for (const kind of [{ kind: "vlan" }, { kind: "priority", markShift: 16 }] as const) {
+      withMap(TAG_MAP, (map) => {
+        attachProgram(index, "ingress", "test", noteTags(kind, map));
+        attachProgram(index, "egress", "test", restoreTags(kind, map));
+      });
+    }
+    assert.deepEqual([programsAt(index, "ingress").length, programsAt(index, "egress").length], [2, 2]);
   });
 });

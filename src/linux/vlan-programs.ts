@@ -1,7 +1,7 @@
 import {
-  add,
   call,
   copy,
+  copyBytes,
   DROP_FRAME,
   END_IF_NOT_OURS,
   EXIT,
@@ -20,7 +20,6 @@ import {
   R1,
   R2,
   R3,
-  R4,
   R6,
   R7,
   R8,
@@ -56,7 +55,7 @@ export function nameVlan({ id, outer }: VlanTags): string {
 }
 
 /** In a frame's priority, above the eight bits of its two tags: it came with them. */
-const CAME_TAGGED = 0x43_4c_56_00;
+export const CAME_TAGGED = 0x43_4c_56_00;
 
 /** For the entry of a network interface: the VLAN's frames come in by the interface with the index `to`; others go on as before. */
 export function steerVlan({ id, outer }: VlanTags, to: number): readonly Buffer[] {
@@ -65,13 +64,8 @@ export function steerVlan({ id, outer }: VlanTags, to: number): readonly Buffer[
     read(R0, FIELD.PROTOCOL),
     ...must(R0, inNetworkOrder(TAG_TYPES["802.1Q"]), END_IF_NOT_OURS),
     // The kernel has taken the outer tag out of the frame: the inner one follows the two hardware addresses and its type.
-    copy(R1, R6),
     set(R2, 14),
-    copy(R3, R10),
-    add(R3, -8),
-    set(R4, 2),
-    call(HELPER.LOAD_BYTES),
-    ...must(R0, 0, END_IF_NOT_OURS),
+    ...copyBytes(-8, 2),
     read16(R0, R10, -8),
     networkOrder16(R0),
     mask(R0, 0xfff),

@@ -169,6 +169,7 @@ function giveFeeds(config: Config, user: Account): boolean {
 function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | undefined {
   const { dataDir, tools } = loaded.config;
   const inline = planListeners(loaded, count);
+  for (const lack of inline?.lacks ?? []) log.info(lack);
   teardown.steps.push(() => warn(takeDownTools(dataDir)));
   // Interfaces that an earlier run moved into a tool's namespace have to come back before they can be moved again.
   warn(takeDownTools(dataDir));

@@ -32,7 +32,15 @@ const INPUT: PlanInput = {
   markShift: 16,
   routingTable: 7700,
   rulePriority: 100,
-  features: { nftQueue: true, nftLog: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
+  features: {
+    nftQueue: true,
+    nftLog: true,
+    iptablesNft: true,
+    ipv6: true,
+    forceForwarding: true,
+    notrack: true,
+    tagMemory: false,
+  },
   bridgeMacs: { wire: "02:00:00:00:00:01" },
   rows: [],
 };

@@ -65,6 +65,8 @@ export interface PlanInput {
     readonly nftLog: boolean;
     /** Whether the kernel can exempt packets from connection tracking. */
     readonly notrack: boolean;
+    /** Whether the kernel can keep the priority of a connection's tags: linux/tag-memory.ts. */
+    readonly tagMemory: boolean;
   };
   /** The hardware address of each listener's bridge, by the listener's name: that of its networkA. */
   readonly bridgeMacs: Readonly<Record<string, string>>;
@@ -157,6 +159,8 @@ export interface Plan {
   readonly passing: readonly PassingSet[];
   /** The whole ruleset: loading it again replaces it in one transaction, while traffic flows. */
   readonly nft: string;
+  /** What this kernel, or this process, cannot do for these listeners: one sentence each. */
+  readonly lacks: readonly string[];
   /** In the order in which they are done. They are undone in reverse. */
   readonly steps: readonly Step[];
 }

@@ -620,7 +620,7 @@ function planFor(topology: "routed" | "bridge", listener: Partial<InlineListener
     markShift: 16,
     routingTable: 7700,
     rulePriority: 100,
-    features: probeFeatures(),
+    features: { ...probeFeatures(), tagMemory: true },
     bridgeMacs: { edge: "02:00:00:00:00:01" },
     rows: ROWS,
   };

@@ -43,7 +43,15 @@ const INPUT: PlanInput = {
   markShift: 16,
   routingTable: 7700,
   rulePriority: 100,
-  features: { nftQueue: true, nftLog: true, iptablesNft: true, ipv6: true, forceForwarding: true, notrack: true },
+  features: {
+    nftQueue: true,
+    nftLog: true,
+    iptablesNft: true,
+    ipv6: true,
+    forceForwarding: true,
+    notrack: true,
+    tagMemory: false,
+  },
   bridgeMacs: { wire: "02:00:00:00:00:01" },
   rows: [],
 };
@@ -125,8 +133,8 @@ test("A VLAN is a lane of its own, with a bridge and interfaces of its own, and 
   );
   assert.deepEqual(programs, [
     "untag clva1 ingress clva1",
-    "tag clva1 egress eth3.100",
     "untag clvb1 ingress clvb1",
+    "tag clva1 egress eth3.100",
     "tag clvb1 egress eth4",
     "steer eth3.100 ingress clva1",
     "steer eth4 ingress clvb1",
@@ -599,4 +607,17 @@ test("Ranges of ports match exactly their ports, however they overlap", () => {
       }
     }),
   );
+});
+
+test("A bridge keeps priority tags where the kernel can, and says where it cannot", () => {
+  const plans = [true, false].map((tagMemory) =>
+    planInline({ ...INPUT, listeners: [BRIDGE], features: { ...INPUT.features, tagMemory } }),
+  );
+  const kept = plans.map(({ steps }) => steps.flatMap((step) => (step.kind === "tag-memory" ? [step.names] : [])));
+  assert.deepEqual(kept, [[["eth3.100", "eth4"]], []]);
+  assert.deepEqual(
+    plans.map(({ lacks }) => lacks.length),
+    [0, 1],
+  );
+  assert.match(plans[1]?.lacks[0] ?? "", /VLAN 0.*Linux 6\.6.*CAP_BPF/);
 });

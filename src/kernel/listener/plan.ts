@@ -5,6 +5,7 @@ import { CODE, MAX_LANES, markOf, readMarks } from "./marks.ts";
 import { passingSet } from "./passing-vlans.ts";
 import { writeRules } from "./rules.ts";
 import { listSteps } from "./steps.ts";
+import { mayHavePriorityTags } from "./vlan-steps.ts";
 
 const MAX_WORKERS = CODE.HELD - 1;
 
@@ -38,8 +39,15 @@ export function planInline(input: PlanInput): Plan {
     counters,
     passing: lanes.filter(({ bridge }) => bridge !== undefined).map(passingSet),
     nft,
+    lacks: lanes.flatMap((lane) => lostTags(lane, input)),
     steps: listSteps(lanes, input, { nft, mask: marks.mask }),
   };
+}
+
+function lostTags(lane: Lane, { features }: PlanInput): string[] {
+  if (!mayHavePriorityTags(lane) || features.tagMemory) return [];
+  const lost = "intercepted connections that come with priority tags (VLAN 0) go on without them";
+  return [`${lane.listener.name}: ${lost}; keeping them needs Linux 6.6 and the capability CAP_BPF`];
 }
 
 function checkNumbers({ listeners, workers, basePort, baseQueue, markShift }: PlanInput): void {

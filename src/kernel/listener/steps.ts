@@ -4,7 +4,7 @@ import type { Lane, PlanInput } from "./lane.ts";
 import { CODE, markOf } from "./marks.ts";
 import { deliverySteps, routeSteps } from "./routing.ts";
 import { clientLinks } from "./rules.ts";
-import { vlanLinkSteps, vlanProgramSteps } from "./vlan-steps.ts";
+import { priorityTagSteps, vlanLinkSteps, vlanProgramSteps } from "./vlan-steps.ts";
 
 /** The steps that set the kernel up for these listeners, in order. */
 export function listSteps(
@@ -21,7 +21,7 @@ export function listSteps(
     ...deliverySteps(lanes, input, rules.mask),
     ...lanes.flatMap((lane) => routeSteps(lane, input)),
     // Last, so that no traffic flows through a bridge before its rules are there.
-    ...lanes.flatMap((lane) => [...cableSteps(lane), ...vlanProgramSteps(lane)]),
+    ...lanes.flatMap((lane) => [...priorityTagSteps(lane, input), ...cableSteps(lane), ...vlanProgramSteps(lane)]),
   ];
 }
 

@@ -1,6 +1,6 @@
 import { nameVlan } from "../../linux/vlan-programs.ts";
 import type { Step } from "../step.ts";
-import type { Lane } from "./lane.ts";
+import type { Lane, PlanInput } from "./lane.ts";
 
 /**
  * A VLAN's frames never reach the bridge of its wire: as they come in, a program hands them, without their tags, to an interface of
@@ -48,22 +48,52 @@ export function vlanProgramSteps(lane: Lane): Step[] {
   const one = { kind: "frame-program", tags, path } as const;
   const vlanName = nameVlan(tags);
   return [
-    ...sidesOf(lane).flatMap(({ port, wire }): Step[] => [
-      {
+    ...sidesOf(lane).map(
+      ({ port }): Step => ({
         ...{ ...one, program: "untag", name: port, hook: "ingress", to: port },
         why: `${name}: frames of VLAN ${vlanName} lose their tag as they come in by ${port}…`,
-      },
-      {
+      }),
+    ),
+    // Behind what takes the tags off, and before what puts them on: programs run in the order in which they were added.
+    {
+      kind: "tag-memory",
+      path,
+      why: `${name}: …the node's own packets have the priority of those of the peer for whom they stand…`,
+      names: sidesOf(lane).map(({ port }) => port),
+      tags: { kind: "vlan" },
+    },
+    ...sidesOf(lane).map(
+      ({ port, wire }): Step => ({
         ...{ ...one, program: "tag", name: port, hook: "egress", to: wire },
-        why: `${name}: …and those that leave by it get the tag, and leave by ${wire}`,
-      },
-    ]),
+        why: `${name}: …and frames that leave by it get the tag, and leave by ${wire}`,
+      }),
+    ),
     ...sidesOf(lane).map(
       ({ port, wire }): Step => ({
         ...{ ...one, program: "steer", name: wire, hook: "ingress", to: port },
         why: `${name}: frames of VLAN ${vlanName} from ${wire} come in by ${port}`,
       }),
     ),
+  ];
+}
+
+/** A bridge whose frames have no VLAN, and which takes some of them. */
+export function mayHavePriorityTags({ bridge, listener, ports }: Lane): boolean {
+  return bridge !== undefined && listener.vlan === undefined && ports?.length !== 0;
+}
+
+/** For frames with a priority tag (VLAN 0), which are judged like those without one. Where the kernel can do it. */
+export function priorityTagSteps(lane: Lane, { features, markShift }: PlanInput): Step[] {
+  if (!mayHavePriorityTags(lane) || !features.tagMemory) return [];
+  const { name, path, networkA, networkB } = lane.listener;
+  return [
+    {
+      kind: "tag-memory",
+      path,
+      why: `${name}: a connection that came with priority tags (VLAN 0) keeps them on both sides`,
+      names: [networkA, networkB],
+      tags: { kind: "priority", markShift },
+    },
   ];
 }
 
