@@ -15,6 +15,8 @@ export interface NodeOptions {
   /** Overrides top-level keys of the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly env?: NodeJS.ProcessEnv;
+  /** Puts files into the node's folder before it starts. Its data folder is `data` in there. */
+  readonly prepare?: (folder: string) => void;
   /** The most open files of each process. */
   readonly openFiles?: number;
 }
@@ -62,6 +64,7 @@ export async function startNode(options: NodeOptions): Promise<TestNode> {
   const rewrite = (more: Readonly<Record<string, unknown>>) =>
     writeFileSync(file, JSON.stringify({ ...configurationOf(options, listening), ...more })); // YAML is a superset of JSON
   rewrite({});
+  options.prepare?.(folder);
 
   const command = [process.execPath, MAIN, "run", "-c", file];
   const limited = ["/bin/sh", "-c", `ulimit -n ${options.openFiles} && exec "$0" "$@"`, ...command];

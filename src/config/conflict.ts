@@ -212,9 +212,11 @@ function faultsNotChecked({ revocation, rules }: Parts): Problem[] {
   );
 }
 
-/** Nodes with different CAs could neither open what the others share nor present the same certificates. */
+/** Nodes need a secret in common. With one of their own they may have CAs that they made, which follow each other. */
 function sharedStoreWithoutCa({ resumption, signing }: Parts): Problem[] {
-  if (resumption?.shared === undefined || signing === undefined || signing.primary !== undefined) return [];
-  const says = "is set, but signing.primary is not: nodes that share a store need the same CA";
+  if (resumption?.shared === undefined || resumption.secret !== undefined) return [];
+  if (signing === undefined || signing.primary !== undefined) return [];
+  const says =
+    "is set, but neither resumption.secret nor signing.primary is: nodes that share a store need a secret, or the same CA";
   return [{ path: "resumption.shared", says }];
 }

@@ -75,7 +75,9 @@ const WRONG: [title: string, yaml: string, errors: string[]][] = [
   [
     "nodes that share a store but not a CA",
     `${PROXY}resumption: { shared: "redis://10.0.0.7" }`,
-    ["resumption.shared is set, but signing.primary is not: nodes that share a store need the same CA"],
+    [
+      "resumption.shared is set, but neither resumption.secret nor signing.primary is: nodes that share a store need a secret, or the same CA",
+    ],
   ],
   [
     "a secret that is too short",

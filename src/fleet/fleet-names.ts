@@ -6,6 +6,7 @@ const PARTS = {
   mint: "m",
   demanding: "d",
   bypasses: "b",
+  authorities: "a",
   nodes: "n",
   epochs: "e",
   news: "news",

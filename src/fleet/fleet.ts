@@ -33,6 +33,8 @@ export interface FleetOptions<Question, Answer>
    * undefined: there is nothing to add.
    */
   exchangeBypasses(written: unknown): Promise<object | undefined>;
+  /** How the CA of a role has followed another, as some node wrote it last; undefined: none has. */
+  onSuccession(written: unknown): void;
   answer(question: Question): Answer;
 }
 
@@ -43,6 +45,7 @@ type Message<Question, Answer> = Stamp &
     | { readonly kind: "forgotten"; readonly name: string }
     | { readonly kind: "flush"; readonly cache: SharedCache; readonly epoch: number }
     | { readonly kind: "bypasses"; readonly bypasses: object }
+    | { readonly kind: "succession"; readonly succession: object }
     | { readonly kind: "question"; readonly id: string; readonly question: Question }
     | { readonly kind: "answer"; readonly id: string; readonly answer: Answer }
   );
@@ -51,6 +54,8 @@ type Message<Question, Answer> = Stamp &
 interface Sign extends FleetNode {
   readonly at: number;
 }
+
+const AUTHORITY_ROLES = ["primary", "secondary"];
 
 /** ms between two signs of life of a node, and after which one that gives none is gone. */
 const SIGN = 5_000;
@@ -123,6 +128,12 @@ export class Fleet<Question, Answer> {
     void this.#exchangeBypasses();
   }
 
+  /** Tells the other nodes, and those that come later, how the CA of this role has followed another. */
+  shareSuccession(role: string, succession: object): void {
+    this.values.putSuccession(role, succession);
+    this.#tell({ kind: "succession", succession });
+  }
+
   /** Asks all other nodes. A node that does not answer in time has no answer. */
   async ask(question: Question): Promise<readonly { readonly node: FleetNode; readonly answer: Answer | undefined }[]> {
     const others = await this.#others();
@@ -176,6 +187,10 @@ export class Fleet<Question, Answer> {
   /** Other nodes may have flushed caches, or changed bypasses, while this one did not hear of it. */
   async #catchUp(): Promise<void> {
     await this.#exchangeBypasses();
+    for (const role of AUTHORITY_ROLES) {
+      const succession = await this.values.succession(role);
+      if (succession) this.#options.onSuccession(succession);
+    }
     for (const cache of await this.values.catchUp()) this.#options.onFlush(cache);
   }
 
@@ -220,6 +235,9 @@ export class Fleet<Question, Answer> {
         break;
       case "bypasses":
         void this.#options.exchangeBypasses(message.bypasses);
+        break;
+      case "succession":
+        this.#options.onSuccession(message.succession);
         break;
       case "question": {
         const { id, question, from } = message;

@@ -112,6 +112,18 @@ export class SharedValues {
     this.#store.put(place, this.#names.seal(place, bypasses), EPOCHS_KEPT);
   }
 
+  /** How the CA of this role has followed another, as some node wrote it last. Undefined: none has, or the store does not answer. */
+  async succession(role: string): Promise<unknown> {
+    const place = this.#names.key("authorities", role);
+    const content = this.#names.open(place, await this.#store.find(place));
+    return content && JSON.parse(content.toString());
+  }
+
+  putSuccession(role: string, succession: object): void {
+    const place = this.#names.key("authorities", role);
+    this.#store.put(place, this.#names.seal(place, succession), EPOCHS_KEPT);
+  }
+
   /** The ticket keys of this time, newest first. Undefined when the store does not answer. */
   async ticketKeys(now: number): Promise<TicketKeys | undefined> {
     const { sealer, rotation } = this.#options;

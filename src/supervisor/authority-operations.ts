@@ -1,18 +1,16 @@
 import type { AuthorityInfo } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { log } from "../log.ts";
-import type { OfferedCertificate } from "../page/ca-files.ts";
-import type { Authorities } from "../pki/issue/authority.ts";
 import type { Authority } from "../pki/issue/authority-reading.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
 import { serialNumberOf } from "../pki/x509/fingerprint.ts";
-import { isSelfIssued } from "../pki/x509/issuing.ts";
+import { forgetIssued, noteAuthorities, offer, offeredCertificates } from "./authority-news.ts";
 import type { NodeState } from "./state.ts";
+import { shareSuccession } from "./succession.ts";
 
-/** The CAs' life, as the API asks for it: shown, renewed, followed by others, destroyed. `renewed`: the CAs that sign have changed. */
+/** The CAs' life, as the API asks for it: shown, renewed, followed by others, destroyed. */
 export function createAuthorityOperations(
   state: NodeState,
-  renewed: () => Promise<unknown>,
 ): Pick<
   Operations,
   | "offeredCertificates"
@@ -32,17 +30,20 @@ export function createAuthorityOperations(
     },
     offeredCertificates: () => offeredCertificates(authorities),
     async renewAuthority(role) {
+      const before = signing(state, role);
       await authorities.renew(role, Date.now());
       forgetIssued(state);
       offer(state);
-      note(state, authorities.list(), role, `Made a new ${role} CA, which replaces the one before`);
-      await renewed();
+      shareSuccession(state, role, before);
+      noteAuthorities(state, authorities.list(), role, `Made a new ${role} CA, which replaces the one before`);
+      await state.renewed();
       return authorityInfos(state);
     },
     async makeNextAuthority(role) {
       await authorities.makeNext(role, Date.now());
       offer(state);
-      note(
+      shareSuccession(state, role, []);
+      noteAuthorities(
         state,
         authorities.next(),
         role,
@@ -51,11 +52,13 @@ export function createAuthorityOperations(
       return authorityInfos(state);
     },
     async activateAuthority(role) {
+      const before = signing(state, role);
       await authorities.activate(role, Date.now());
       forgetIssued(state);
       offer(state);
-      note(state, authorities.list(), role, `The next ${role} CA signs now`);
-      await renewed();
+      shareSuccession(state, role, before);
+      noteAuthorities(state, authorities.list(), role, `The next ${role} CA signs now`);
+      await state.renewed();
       return authorityInfos(state);
     },
     async destroyAuthority(role, which) {
@@ -82,43 +85,7 @@ function infoOf(
   return { role, keyType, subject, serial, sha256, notBefore, notAfter, origin: given ? "given" : "made", stage };
 }
 
-/** What the old keys signed is not presented again. */
-function forgetIssued({ mint, workers }: NodeState): void {
-  mint.flush();
-  workers.tell({ kind: "flush", cache: "issued" });
-}
-
-function note(
-  { webhooks }: NodeState,
-  authorities: readonly Authority[],
-  role: Authority["role"],
-  message: string,
-): void {
-  for (const { keyType, sha256 } of authorities.filter((one) => one.role === role)) {
-    log.info({ keyType, sha256 }, message);
-    webhooks.tell("ca.made", message, { role, keyType, sha256 });
-  }
-}
-
-/** The workers' explicit proxies offer them, too. */
-function offer({ authorities, workers }: NodeState): void {
-  workers.tell({ kind: "offered", certificates: offeredCertificates(authorities) });
-}
-
-/** Clients must not trust the secondary CA. */
-export function offeredCertificates(authorities: Authorities): OfferedCertificate[] {
-  const offer = (stage: OfferedCertificate["stage"]) => (one: Authority) => ({
-    keyType: one.keyType,
-    stage,
-    subject: recordCertificate(one.certificate).subject,
-    sha256: one.sha256,
-    notAfter: one.notAfter,
-    isRoot: isSelfIssued(one.certificate),
-    pem: one.certificatePem,
-  });
-  const isPrimary = ({ role }: Authority) => role === "primary";
-  return [
-    ...authorities.list().filter(isPrimary).map(offer("present")),
-    ...authorities.next().filter(isPrimary).map(offer("next")),
-  ];
+/** SHA-256 of the certificates of the CAs that sign. */
+function signing({ authorities }: NodeState, role: Authority["role"]): string[] {
+  return authorities.list().flatMap((one) => (one.role === role ? [one.sha256] : []));
 }

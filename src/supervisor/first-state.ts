@@ -20,6 +20,7 @@ import { Sharing } from "./sharing.ts";
 import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
 import { feedInfos } from "./statistics.ts";
+import { followSuccession } from "./succession.ts";
 import { createClockWatch, createFeedWatch, createLimitWatch } from "./watches.ts";
 import { openWebhooks } from "./webhooks.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
@@ -61,6 +62,7 @@ export function createState(
     onForgotten: (name) => state.workers.tell({ kind: "forget session", name }),
     onFlush: (cache) => forget(state, cache),
     exchangeBypasses: (written) => prepared.bypasses.exchange(written),
+    onSuccession: (written) => void followSuccession(state, written),
     answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
   });
   steps.push(() => sharing.close());
@@ -92,6 +94,7 @@ export function createState(
   });
   const state: NodeState = {
     ...prepared,
+    renewed: async () => undefined,
     logsSessions: config.log.sessions,
     mint: createMint(
       authorities,

@@ -37,7 +37,6 @@ export async function openControl(state: NodeState, steps: (() => unknown)[]): P
       return reloaded;
     },
     reloadKeys: createKeysReload(state),
-    renewed: renewCertificate,
   });
   const { host, port } = console.address;
   const control = await startControl(operations, {
@@ -48,6 +47,7 @@ export async function openControl(state: NodeState, steps: (() => unknown)[]): P
     connections: connectionLimits(state.resources),
     log,
   });
+  state.renewed = renewCertificate;
   steps.push(() => control.close());
   announceAddress(dataDir, control);
   steps.push(() => removeNodeFile(dataDir));

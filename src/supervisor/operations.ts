@@ -24,12 +24,9 @@ export function createOperations(
   {
     reload,
     reloadKeys,
-    renewed,
   }: {
     readonly reload: Operations["reload"];
     readonly reloadKeys: () => Promise<unknown>;
-    /** The CAs have changed. */
-    readonly renewed: () => Promise<unknown>;
   },
 ): Operations {
   return {
@@ -46,7 +43,7 @@ export function createOperations(
     figures: () => gatherFigures(state),
     explain: (query) => explainFlow(state, query),
     policyOrder: () => order(state.active.policy),
-    ...createAuthorityOperations(state, renewed),
+    ...createAuthorityOperations(state),
     ...createKeyOperations(state, reloadKeys),
     ...createBypassOperations(state),
     previewPolicy: (request) => previewPolicy(state, request),

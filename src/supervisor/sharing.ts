@@ -40,6 +40,8 @@ export interface SharingOptions {
   onFlush(cache: SharedCache): void;
   /** See `Fleet`. */
   exchangeBypasses(written: unknown): Promise<object | undefined>;
+  /** See `Fleet`. */
+  onSuccession(written: unknown): void;
   answer(question: FleetQuestion): FleetAnswer;
 }
 
@@ -145,6 +147,7 @@ export class Sharing {
       },
       onStale: (at) => this.#reportStale(at),
       exchangeBypasses: options.exchangeBypasses,
+      onSuccession: options.onSuccession,
       answer: options.answer,
     });
   }

@@ -38,6 +38,8 @@ export interface NodeState {
   /** The bypasses with an end. */
   readonly bypasses: BypassKeeper;
   readonly authorities: Authorities;
+  /** Called when other CAs sign: the API may show a certificate of theirs. */
+  renewed: () => Promise<unknown>;
   readonly mint: Mint;
   readonly sessions: LiveTable;
   readonly history: History;

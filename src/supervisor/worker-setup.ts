@@ -1,7 +1,7 @@
 import { reachOf } from "../config/own-places.ts";
 import type { Config } from "../config/schema.ts";
 import type { WorkerSetup } from "../messages.ts";
-import { offeredCertificates } from "./authority-operations.ts";
+import { offeredCertificates } from "./authority-news.ts";
 import { capacityNow } from "./capacity.ts";
 import type { NodeState } from "./state.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "iovalkey";
-import type { BypassInfo, FleetSessions, Health } from "../../src/control/api.ts";
+import type { AuthorityInfo, BypassInfo, FleetSessions, Health } from "../../src/control/api.ts";
 import { curl, GET, opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
@@ -183,6 +183,45 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     } finally {
       for (const redis of [listener, client]) redis.disconnect();
     }
+  });
+
+  test("Nodes with the same CA follow each other to the next one, those that come later too, and others do not", async () => {
+    const secret = join(scratch(), "secret");
+    writeFileSync(secret, "a secret of this fleet, of thirty-two bytes or more", { mode: 0o600 });
+    const joinWith = async (node: string, like?: TestNode) => {
+      const prepare = (folder: string) => {
+        if (like) cpSync(join(like.folder, "data/ca"), join(folder, "data/ca"), { recursive: true });
+        chmodSync(join(folder, like ? "data" : "."), 0o700);
+      };
+      const resumption = { shared: `redis://127.0.0.1:${store.port}`, node, secret };
+      const started = await startNode({ trust: [], prepare, config: { workers: 1, resumption } });
+      nodes.push(started);
+      return started;
+    };
+    const stateOf = async (node: TestNode) =>
+      (await node.api<AuthorityInfo[]>("ca"))
+        .filter(({ role }) => role === "primary")
+        .map(({ stage, sha256 }) => `${stage} ${sha256}`);
+    const isLike = async (node: TestNode, other: TestNode) => `${await stateOf(node)}` === `${await stateOf(other)}`;
+    const ask = async (node: TestNode, ...command: string[]) =>
+      assert.equal((await node.command("ca", ...command)).code, 0);
+
+    const first = await joinWith("first");
+    const [second, stranger] = [await joinWith("second", first), await joinWith("stranger")];
+    const untouched = await stateOf(stranger);
+    const beginning = scratch();
+    cpSync(join(first.folder, "data"), join(beginning, "data"), { recursive: true });
+    await ask(first, "next");
+    await until("the next CA at the second node", () => isLike(second, first));
+    assert.equal((await stateOf(second)).length, 4);
+    await ask(second, "activate");
+    await until("the new CA at the first node", () => isLike(first, second));
+    assert.equal((await stateOf(first)).length, 2);
+    // It has the CA of the beginning.
+    const late = await joinWith("late", { ...first, folder: beginning });
+    await until("the new CA at a node that came late", () => isLike(late, first));
+    assert.deepEqual(await stateOf(stranger), untouched);
+    await stranger.process.shows(/this node has another one: it does not follow/);
   });
 
   test("The store sees neither keys nor names nor addresses", async () => {

@@ -21,14 +21,19 @@ import {
   refuseSharedTrust,
 } from "./authority-reading.ts";
 import {
+  type AuthorityPair,
   destroyKeys,
   destroyNext,
   formerKeys,
   hasNext,
+  install,
   installNext,
+  isPair,
+  isSame,
   makeNext,
   nextOf,
   removeNext,
+  type Succession,
 } from "./succession.ts";
 
 export interface Authorities {
@@ -44,6 +49,11 @@ export interface Authorities {
   makeNext(role: Role, now: number): Promise<void>;
   /** From now on the next CAs of a role sign; the old files are kept as `….old-<time>`. Throws ConfigError when there are none. */
   activate(role: Role, now: number): Promise<void>;
+  /**
+   * Takes over how another node's CA has followed the one that both have. "same": this node is as far; "foreign": it has another CA, or a
+   * given one, and nothing has changed. Throws ConfigError.
+   */
+  follow(succession: Succession, now: number): Promise<"followed" | "same" | "foreign">;
   /** Destroys the private keys of a role's former CAs, or its next CAs. Answers how many keys there were. Throws ConfigError. */
   destroy(role: Role, which: "former" | "next"): Promise<number>;
   /** Messages for the user: permissions that were repaired, CAs that were renewed or expire soon. */
@@ -96,6 +106,7 @@ export async function openAuthorities(
     renew: (role, at) => keeper.inTurn(() => keeper.renew(role, at)),
     makeNext: (role, at) => keeper.inTurn(() => keeper.makeNext(role, at)),
     activate: (role, at) => keeper.inTurn(() => keeper.activate(role, at)),
+    follow: (succession, at) => keeper.inTurn(() => keeper.follow(succession, at)),
     destroy: (role, which) => keeper.inTurn(() => keeper.destroy(role, which)),
   };
 }
@@ -166,6 +177,24 @@ class AuthorityKeeper {
     }
     await installNext(this.own(role), now, this.#files);
     await this.open(role, now);
+  }
+
+  async follow({ role, before, present, next }: Succession, now: number): Promise<"followed" | "same" | "foreign"> {
+    const own = this.own(role);
+    const isOwn = (pairs: readonly AuthorityPair[], list: readonly Authority[]) =>
+      isSame(
+        pairs,
+        list.filter((one) => one.role === role),
+      );
+    if (this.#given[role] || ![...present, ...next].every(isPair)) return "foreign";
+    const isPresent = isOwn(present, this.list());
+    const follows = this.list().every((one) => one.role !== role || before.includes(one.sha256));
+    if (!isPresent && !follows) return "foreign";
+    if (isPresent && (next.length === 0 || isOwn(next, this.next()))) return "same";
+    if (!isPresent) await install(own, present, now, this.#files);
+    if (next.length > 0) await install(own.map(nextOf), next, now, this.#files);
+    await this.open(role, now);
+    return "followed";
   }
 
   async destroy(role: Role, which: "former" | "next"): Promise<number> {

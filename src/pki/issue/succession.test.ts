@@ -3,9 +3,11 @@ import { copyFileSync, readdirSync, readFileSync, rmSync, statSync } from "node:
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConfigError } from "../../errors.ts";
+import { privateKeyPem } from "../keys/private-key.ts";
 import { createVault } from "../keys/vault.ts";
 import { emptyFolder, make } from "../x509/test-chain.ts";
 import { type Authorities, openAuthorities } from "./authority.ts";
+import type { Authority } from "./authority-reading.ts";
 
 const NOW = Date.now();
 const YEAR = 365 * 86_400_000;
@@ -139,4 +141,37 @@ test("The next CA's key is encrypted like the others", async (t) => {
   await authorities.activate("primary", NOW);
   assert.doesNotMatch(readFileSync(join(folder, "primary-ecdsa.key"), "utf8"), /BEGIN PRIVATE KEY/);
   assert.deepEqual(primaries(await openAuthorities(folder, {}, NOW, vault)), primaries(authorities));
+});
+
+test("A node follows another that had the same CA, once; what is older, broken or another's changes nothing", async (t) => {
+  const [one, two] = [emptyFolder(t), emptyFolder(t)];
+  const first = await openAuthorities(one, {}, NOW);
+  for (const name of readdirSync(one)) copyFileSync(join(one, name), join(two, name));
+  const second = await openAuthorities(two, {}, NOW);
+  const pairsOf = (list: readonly Authority[]) =>
+    list
+      .filter(({ role }) => role === "primary")
+      .map(({ keyType, certificatePem: pem, key }) => ({ keyType, pem, keyPem: privateKeyPem(key) }));
+  const told = (before: readonly string[]) =>
+    ({ role: "primary", before, present: pairsOf(first.list()), next: pairsOf(first.next()) }) as const;
+
+  await first.makeNext("primary", NOW);
+  const prepared = told([]);
+  assert.equal(await second.follow(prepared, NOW), "followed");
+  assert.deepEqual(following(second), following(first));
+  assert.equal(await second.follow(prepared, NOW), "same");
+
+  const old = primaries(first);
+  await first.activate("primary", NOW);
+  const activated = told(old);
+  const broken = { ...activated, present: activated.present.map((pair) => ({ ...pair, keyPem: "" })) };
+  assert.equal(await second.follow(broken, NOW), "foreign");
+  assert.equal(await second.follow(activated, NOW), "followed");
+  assert.deepEqual([primaries(second), following(second)], [primaries(first), []]);
+  assert.equal(await second.follow(activated, NOW), "same");
+  assert.equal(await second.follow(prepared, NOW), "foreign", "the store has repeated it");
+
+  const stranger = await openAuthorities(emptyFolder(t), {}, NOW);
+  assert.equal(await stranger.follow(activated, NOW), "foreign");
+  assert.deepEqual(primaries(await openAuthorities(two, {}, NOW)), primaries(first));
 });

@@ -1,9 +1,13 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ConfigError } from "../../errors.ts";
+import type { KeyType } from "../../vocabulary.ts";
 import { privateKeyPem } from "../keys/private-key.ts";
 import { destroySecret, removeSecret } from "../keys/secret-file.ts";
+import { fingerprintOf } from "../x509/fingerprint.ts";
 import { type FileContext, type OwnAuthority, type Role, readFiles, replaceFiles } from "./authority-files.ts";
+import type { Authority } from "./authority-reading.ts";
 
 /**
  * How one CA of the node's own follows another: the next one is made and given to clients while the present one still signs, then it
@@ -80,4 +84,54 @@ export async function destroyKeys(paths: readonly string[]): Promise<number> {
   let count = 0;
   for (const path of paths) if (await destroySecret(path)) count += 1;
   return count;
+}
+
+/** A CA's certificate and private key. */
+export interface AuthorityPair {
+  readonly keyType: KeyType;
+  readonly pem: string;
+  readonly keyPem: string;
+}
+
+/** How one CA has followed another at some node, or will, for nodes that have the same CA. */
+export interface Succession {
+  readonly role: Role;
+  /** SHA-256 of the certificates that signed before; empty: the present ones have not changed. */
+  readonly before: readonly string[];
+  readonly present: readonly AuthorityPair[];
+  /** Empty: there is none. */
+  readonly next: readonly AuthorityPair[];
+}
+
+/** Whether this certificate and key can be read and belong together. */
+export function isPair({ pem, keyPem }: AuthorityPair): boolean {
+  try {
+    return new X509Certificate(pem).checkPrivateKey(createPrivateKey(keyPem));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether these are the certificates of these CAs, in all key types. */
+export function isSame(pairs: readonly AuthorityPair[], authorities: readonly Authority[]): boolean {
+  return (
+    pairs.length === authorities.length &&
+    authorities.every(({ keyType, sha256 }) =>
+      pairs.some((pair) => pair.keyType === keyType && fingerprintOf(new X509Certificate(pair.pem)) === sha256),
+    )
+  );
+}
+
+/** Puts these certificates and keys in the place of others, all or none. */
+export function install(
+  all: readonly OwnAuthority[],
+  pairs: readonly AuthorityPair[],
+  now: number,
+  files: FileContext,
+): Promise<void> {
+  return replaceFiles(all, now, files, async ({ role, keyType }) => {
+    const pair = pairs.find((one) => one.keyType === keyType);
+    if (!pair) throw new ConfigError("role", `Cannot follow another node: its ${role} CA has no ${keyType} key`);
+    return pair;
+  });
 }
