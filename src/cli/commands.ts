@@ -14,6 +14,7 @@ export const COMMANDS: readonly CommandRow[] = [
   { name: "session", load: async () => (await import("./commands/session.ts")).sessionCommand() },
   { name: "trouble", load: async () => (await import("./commands/trouble.ts")).troubleCommand() },
   { name: "top", load: async () => (await import("./commands/top.ts")).topCommand() },
+  { name: "series", load: async () => (await import("./commands/series.ts")).seriesCommand() },
   { name: "stats", load: async () => (await import("./commands/stats.ts")).statsCommand() },
   { name: "explain", load: async () => (await import("./commands/explain.ts")).explainCommand() },
   { name: "report", load: async () => (await import("./commands/report.ts")).reportCommand() },

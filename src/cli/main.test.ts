@@ -75,7 +75,7 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
   [["sessions", "--outcome", "clientRefusedCertificate", "--since", "1h"], 0, /DOWN\ns2 .*clientRefused.*\n$/, /^$/],
   [["sessions", "--outcome", "failed"], 2, /^$/, /^outcome "failed" is none of decrypted, bypassed/],
   [["sessions", "--version", "TLSv1.4"], 2, /^$/, /^version /],
-  [["sessions", "--since", "soon"], 2, /^$/, /It must be a time such as 30min/],
+  [["sessions", "--since", "soon"], 2, /^$/, /It must be a span of time such as 24h/],
   [["sessions", "--limit", "many"], 2, /^$/, /whole number from 1 to 10000[\s\S]*See: clearline sessions --help/],
   [["sessions", "--state", "OPEN"], 2, /^$/, /^state is "OPEN", not a state/],
   [

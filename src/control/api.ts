@@ -58,6 +58,8 @@ export type PolicyEntry = Shape<typeof schemas.policyOrder>["order"][number];
 export type TroubleList = Shape<typeof troubleList>;
 /** GET /report */
 export type { Report } from "../sessions/report.ts";
+/** GET /series */
+export type { SeriesAnswer } from "../sessions/series.ts";
 /** GET /top */
 export type { TopList } from "../sessions/top.ts";
 export type { TroubleRow } from "../sessions/trouble.ts";

@@ -1,5 +1,6 @@
 import type { OfferedCertificate } from "../page/ca-files.ts";
 import type { SessionQuery } from "../sessions/search.ts";
+import type { SeriesAnswer, SeriesQuery } from "../sessions/series.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
 import type { KeyType } from "../vocabulary.ts";
 import type {
@@ -58,6 +59,8 @@ export interface Operations {
   statistics(): Promise<Statistics>;
   /** What only the metrics tell. */
   figures(): Figures;
+  /** What the node did, step by step, in the last 24 hours. */
+  series(query: SeriesQuery): SeriesAnswer;
   explain(query: ExplainQuery): Explanation;
   policyOrder(): readonly PolicyEntry[];
   authorities(): readonly AuthorityInfo[];

@@ -40,7 +40,7 @@ function readMoment(text: string): number {
 }
 
 /** One or several of these words, separated by commas. */
-function anyOf<const Word extends string>(words: readonly Word[]) {
+export function anyOf<const Word extends string>(words: readonly Word[]) {
   return z
     .string()
     .max(512)

@@ -1,5 +1,6 @@
 import { ConfigError, InvariantError } from "../errors.ts";
 import type { Session } from "../sessions/record.ts";
+import { Ring, readSeries } from "../sessions/series.ts";
 import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
 import type { ExplainQuery, Explanation, KeyInfo, Statistics } from "./api.ts";
@@ -46,6 +47,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       logDropped: [{ target: "stderr", lines: 3 }],
       webhooksLost: 0,
     }),
+    series: (query) => readSeries(new Ring(), query),
     explain,
     policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
     authorities: () => AUTHORITIES,

@@ -59,7 +59,7 @@ async function warnOfWay(dataDir: string): Promise<void> {
 
 /** The files of the node's own in the data folder. Folders of captures may be there too, which are the user's business. */
 const OWN_FILE =
-  /^(?:token|lock|bypasses\.json|tokens\.json|(?:node|inline|tools)\.json.*|(?:history|audit)\.db.*|worker-\d+\.call)$/;
+  /^(?:token|lock|series\.bin|bypasses\.json|tokens\.json|(?:node|inline|tools)\.json.*|(?:history|audit)\.db.*|worker-\d+\.call)$/;
 /** Folders of which every file is the node's own. */
 const OWN_FOLDERS = ["ca", "keys"];
 

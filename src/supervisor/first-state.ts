@@ -16,6 +16,8 @@ import { forget } from "./caches.ts";
 import { resourcesHere } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
 import { LiveRecord } from "./live-record.ts";
+import { Series } from "./series.ts";
+import { sampleOf } from "./series-sample.ts";
 import { Sharing } from "./sharing.ts";
 import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
@@ -73,6 +75,8 @@ export function createState(
     log,
   });
   steps.push(() => history.close());
+  const series = new Series({ file: join(config.dataDir, "series.bin"), log, sample: () => sampleOf(state) });
+  steps.push(() => series.close());
   const audit = openAudit({
     file: join(config.dataDir, "audit.db"),
     keepAge: config.audit.keep,
@@ -107,6 +111,7 @@ export function createState(
     ),
     history,
     audit,
+    series,
     liveRecord: new LiveRecord(),
     sessions,
     demanding,

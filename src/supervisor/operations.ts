@@ -4,6 +4,7 @@ import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
 import { order } from "../policy/explain.ts";
+import { readSeries } from "../sessions/series.ts";
 import { createAuthorityOperations } from "./authority-operations.ts";
 import { createBypassOperations } from "./bypass-operations.ts";
 import { flushCaches, listCaches } from "./caches.ts";
@@ -41,6 +42,7 @@ export function createOperations(
     },
     statistics: () => gatherStatistics(state),
     figures: () => gatherFigures(state),
+    series: (query) => readSeries(state.series.ring, query),
     explain: (query) => explainFlow(state, query),
     policyOrder: () => order(state.active.policy),
     ...createAuthorityOperations(state),

@@ -20,6 +20,7 @@ import type { Counts } from "./counts.ts";
 import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
 import type { LogTargets } from "./log/targets.ts";
+import type { Series } from "./series.ts";
 import type { Sharing } from "./sharing.ts";
 import type { ClockWatch, LimitWatch } from "./watches.ts";
 import type { Webhooks } from "./webhooks.ts";
@@ -44,6 +45,8 @@ export interface NodeState {
   readonly sessions: LiveTable;
   readonly history: History;
   readonly audit: Audit;
+  /** What the node did in each step of the last day. */
+  readonly series: Series;
   /** Which live sessions go on record, and when. */
   readonly liveRecord: LiveRecord;
   /** The rules, routes and marks that the kernel has for the inline listeners. Undefined: there is none. */

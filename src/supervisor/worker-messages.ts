@@ -95,6 +95,7 @@ export function learnDemanding({ demanding, workers }: NodeState, server: string
 export function publish(state: NodeState, applied: Applied): void {
   const { history, subscribers, liveRecord } = state;
   noticeRefusals(state, applied.closed);
+  state.series.note(applied);
   history.record(applied.closed);
   if (state.logsSessions) for (const session of applied.closed) log.info(sessionLine(session), "Session ended");
   liveRecord.note(applied, performance.now());

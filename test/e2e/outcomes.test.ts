@@ -78,5 +78,7 @@ describe("Outcomes", needs("openssl", "curl", "nginx-light"), () => {
     assert.equal(top.rows[0]?.key, "127.0.0.1");
     assert.ok(top.rows[0]!.failed >= 5);
     assert.match((await node.command("top", "--by", "version")).stdout, /TLSv1\.3/);
+    const picture = await node.command("series", "--since", "1h");
+    assert.match(picture.stdout, /^live .* 0\nsessions .*\/min\n/m);
   });
 });

@@ -2,7 +2,6 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { FleetSessions, Session, SessionEvents, SessionList } from "../../control/api.ts";
 import { type Client, openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { readTime } from "../read-time.ts";
 import {
   bytes,
   type Column,
@@ -15,6 +14,7 @@ import {
   table,
   verdictColor,
 } from "../render.ts";
+import { readSince } from "../spans.ts";
 
 interface Options extends CommonOptions {
   readonly host?: string;
@@ -32,8 +32,8 @@ interface Options extends CommonOptions {
   readonly rule?: string;
   readonly fault?: string;
   readonly version?: string;
-  readonly since?: string;
-  readonly until?: string;
+  readonly since?: number;
+  readonly until?: number;
   readonly cursor?: string;
   readonly live?: true;
   readonly closed?: true;
@@ -71,8 +71,8 @@ export function sessionsCommand(): Command {
     .option("--rule <name>", "the rule, list or built-in that decided")
     .option("--fault <fault>", "a fault of the server's certificate: expired, selfSigned, unknownIssuer…")
     .option("--version <version>", "the version of one of the legs: TLSv1.2")
-    .option("--since <time>", "began then or later: 1h, 30min, 2026-11-28, 2026-11-28T14:00", readTime)
-    .option("--until <time>", "began before, alike", readTime)
+    .option("--since <time>", "began then or later: 1h, 30m, 2026-11-28, 2026-11-28T14:00", readSince)
+    .option("--until <time>", "began before, alike", readSince)
     .option("--listener <name>", "the listener that accepted them")
     .option("--client <address>", "the client's address or subnet: 10.9.0.4, 10.0.0.0/8")
     .option("--server <address>", "the server's address or subnet")

@@ -2,14 +2,14 @@ import { type Command, Option } from "commander";
 import type { TopList } from "../../control/api.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { readTime } from "../read-time.ts";
 import { amount, bytes, type Column, color, print, printJson, shortTime, table } from "../render.ts";
+import { readSince } from "../spans.ts";
 import { readLimit } from "./trouble.ts";
 
 interface Options extends CommonOptions {
   readonly by: string;
-  readonly since?: string;
-  readonly until?: string;
+  readonly since?: number;
+  readonly until?: number;
   readonly host?: string;
   readonly client?: string;
   readonly limit?: number;
@@ -26,8 +26,8 @@ export function topCommand(): Command {
     "top --by fingerprint --host '*.example.com'",
   ])
     .addOption(new Option("--by <what>", "what to count by").choices(KEYS).default("host"))
-    .option("--since <time>", "began then or later: 1h, 30min, 2026-11-28T14:00 (default: 24h)", readTime)
-    .option("--until <time>", "began before, alike", readTime)
+    .option("--since <time>", "began then or later: 1h, 30m, 2026-11-28T14:00 (default: 24h)", readSince)
+    .option("--until <time>", "began before, alike", readSince)
     .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
     .option("--client <address>", "the client's address or subnet")
     .option("--limit <n>", "the most rows (default: 20)", readLimit)

@@ -2,7 +2,6 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { TroubleList, TroubleRow } from "../../control/api.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
-import { readTime } from "../read-time.ts";
 import {
   amount,
   type Column,
@@ -16,10 +15,11 @@ import {
   table,
   wrapped,
 } from "../render.ts";
+import { readSince } from "../spans.ts";
 
 interface Options extends CommonOptions {
-  readonly since?: string;
-  readonly until?: string;
+  readonly since?: number;
+  readonly until?: number;
   readonly host?: string;
   readonly client?: string;
   readonly limit?: number;
@@ -32,8 +32,8 @@ export function troubleCommand(): Command {
     "trouble --since 1h",
     "trouble --client 10.9.0.0/16 --json | jq '.troubles[].host'",
   ])
-    .option("--since <time>", "began then or later: 1h, 30min, 2026-11-28T14:00 (default: 24h)", readTime)
-    .option("--until <time>", "began before, alike", readTime)
+    .option("--since <time>", "began then or later: 1h, 30m, 2026-11-28T14:00 (default: 24h)", readSince)
+    .option("--until <time>", "began before, alike", readSince)
     .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
     .option("--client <address>", "the client's address or subnet")
     .option("--limit <n>", "the most rows (default: 50)", readLimit)

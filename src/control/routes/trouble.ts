@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { TROUBLES } from "../../sessions/remedies.ts";
 import { compileQuery, type SessionQuery } from "../../sessions/search.ts";
+import { SERIES_NAMES, seriesAnswer } from "../../sessions/series.ts";
 import { TOP_KEYS, Top, topList } from "../../sessions/top.ts";
 import { Troubles, troubleList } from "../../sessions/trouble.ts";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { failure } from "../schemas.ts";
-import { sessionFilter } from "../session-filter.ts";
+import { anyOf, moment, sessionFilter } from "../session-filter.ts";
 import { checkQuery } from "../session-search.ts";
 
 const DAY = 86_400_000;
@@ -17,6 +18,7 @@ const span = sessionFilter.pick({ since: true, until: true, host: true, client: 
 const limit = z.coerce.number().int().min(1).max(1_000);
 
 export function addTroubleRoutes(app: ControlApp, operations: Operations): void {
+  addSeriesRoute(app, operations);
   app.get(
     "/trouble",
     {
@@ -64,6 +66,49 @@ export function addTroubleRoutes(app: ControlApp, operations: Operations): void 
     },
   );
 }
+
+function addSeriesRoute(app: ControlApp, operations: Operations): void {
+  app.get(
+    "/series",
+    {
+      config: { role: "viewer" },
+      schema: {
+        operationId: "readSeries",
+        summary: "What the node did in each step of the last 24 hours",
+        querystring: seriesQuery,
+        response: { 200: seriesAnswer, 400: failure },
+      },
+    },
+    async ({ query: { step, names = SERIES_NAMES, ...wanted } }) => {
+      const now = Date.now();
+      const until = Math.min(wanted.until ?? now, now);
+      const since = Math.max(wanted.since ?? until - DAY, now - DAY);
+      checkQuery({ ...wanted, since: wanted.since ?? since, until: wanted.until ?? until });
+      const chosen = step === undefined ? STEPS_SHOWN.find((each) => (until - since) / each <= POINTS) : step * 1_000;
+      return operations.series({ since, until, step: chosen ?? STEPS_SHOWN.at(-1)!, names });
+    },
+  );
+}
+
+/** ms of a step, where the query does not say it: the first with which the answer has at most so many points. */
+const STEPS_SHOWN = [10_000, 30_000, 60_000, 300_000, 600_000];
+const POINTS = 500;
+
+const seriesQuery = z.strictObject({
+  since: moment.describe(
+    "ms since the epoch, or a time of ISO 8601; by default 24 hours ago, which is how far it goes back",
+  ),
+  until: moment.describe("ms since the epoch, or a time of ISO 8601; by default now"),
+  step: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(3_600)
+    .multipleOf(10)
+    .optional()
+    .describe("seconds of each step, a multiple of 10; by default such that there are at most 500"),
+  names: anyOf(SERIES_NAMES).describe("some of the series, separated by commas; by default all"),
+});
 
 /** The last day, unless the query says otherwise. */
 function within<Query extends SessionQuery>(query: Query): Query & { readonly since: number } {
