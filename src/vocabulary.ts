@@ -47,6 +47,10 @@ export const AUDITED_ACTIONS = [
   "reload",
   "token add",
   "token remove",
+  "view follow",
+  "view har",
+  "view pcap",
+  "view transactions",
 ] as const;
 export type AuditedAction = (typeof AUDITED_ACTIONS)[number];
 

@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   capture: ["engine", "streams", "linux", "kernel", "detect", "page"],
   tools: ["engine", "streams", "linux", "kernel", "wire"],
   feeds: ["wire", "linux"],
+  view: ["feeds", "linux"],
   fleet: ["resumption"],
   control: ["sessions", "policy", "config", "pki", "page"],
   cli: [],
@@ -33,6 +34,7 @@ const SHARED = ["errors.ts", "vocabulary.ts", "cache.ts", "port-map.ts"];
 
 /** What a file or folder imports beyond its row, and why. */
 const EXCEPTIONS: readonly (readonly [importer: string, imports: string, reason: string])[] = [
+  ["src/view/main.ts", "log.ts", "it is a process of its own"],
   ["src/cli/commands/run.ts", "supervisor", "it becomes the supervisor, which is loaded only then"],
   ["src/cli/commands/check.ts", "config", "it reads the configuration without a node"],
   ["src/cli/commands/check.ts", "pki", "and the keys and certificates that the configuration names"],
@@ -47,7 +49,7 @@ const EXCEPTIONS: readonly (readonly [importer: string, imports: string, reason:
   ["src/capture/explicit.ts", "wire", "a client that speaks TLS to a plain proxy is refused with an alert"],
 ];
 
-/** The two processes, and what passes between them, know everything. */
+/** The two processes that know everything, and what passes between them. */
 const PROCESSES = ["worker", "supervisor", "messages.ts"];
 
 /** The story knows its stages by their types only. */
@@ -85,7 +87,7 @@ test("No exception and no boundary is out of date", () => {
         ),
       ),
   );
-  const idle = [WORKER, SUPERVISOR].flatMap(({ forbidden }) =>
+  const idle = [WORKER, SUPERVISOR, VIEW].flatMap(({ forbidden }) =>
     forbidden.filter(([pattern]) => !files.some((file) => pattern.test(file))),
   );
   assert.deepEqual([unused, idle], [[], []]);
@@ -174,6 +176,7 @@ const SUPERVISOR: Boundary = {
     [/^src\/(?:worker|flow|detect|legs|ssl3)\//, "it carries sessions"],
     // The log is written to files that rotate.
     [/^src\/feeds\/(?!(?:block|capture-file|rotating-files)\.ts$)/, "it carries sessions"],
+    [/^src\/view\//, "it reads what sessions carry"],
     // A heartbeat resolves the tool's name.
     [/^src\/streams\/(?!(?:resolve|host-files|numeric-host)\.ts$)/, "it carries sessions"],
     // Heartbeats and checks of ports need connections, but no TLS and no relay.
@@ -186,9 +189,22 @@ const SUPERVISOR: Boundary = {
   ],
 };
 
-test("A worker loads no CA key and no minting, the supervisor nothing that reads sessions", () => {
+/** The view parses what strangers sent, and needs nothing of TLS: whoever takes it over finds no key at all. */
+const VIEW: Boundary = {
+  process: "the view",
+  entry: "src/view/main.ts",
+  forbidden: [
+    [/^src\/(?:worker|supervisor|control|fleet|config|cli|flow|capture|tools)\//, "it belongs to another process"],
+    [/^src\/(?:pki|legs|engine|resumption)\//, "it holds keys"],
+  ],
+};
+
+test("A worker loads no CA key and no minting, the supervisor nothing that reads sessions, the view no key", () => {
   const read = (file: string) => readFileSync(file, "utf8");
-  assert.deepEqual([...trespasses(WORKER, read), ...trespasses(SUPERVISOR, read)], []);
+  assert.deepEqual(
+    [WORKER, SUPERVISOR, VIEW].flatMap((boundary) => trespasses(boundary, read)),
+    [],
+  );
 });
 
 /** Sources of two processes, by file, and what is said of them. */

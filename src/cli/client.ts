@@ -14,6 +14,10 @@ export interface Client {
   ask<Answer>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Answer>;
   /** The data of each server-sent event of this name. Throws NetworkError when the node stops. */
   events<Data>(path: string, name: string): AsyncGenerator<Data>;
+  /** The same, for a stream that ends with an event "end". Throws NetworkError when it is cut. */
+  finite<Data>(path: string, name: string): AsyncGenerator<Data>;
+  /** The bytes of an answer that is a file. Throws NetworkError when it is cut. */
+  download(path: string): AsyncGenerator<Uint8Array>;
 }
 
 /** "?host=a&limit=3", without the values that are undefined. */
@@ -58,19 +62,37 @@ export async function openClient(file: string | undefined): Promise<Client> {
       }
     },
     async *events(path, name) {
+      for await (const event of eventsOf(await send("GET", path)))
+        if (event.name === name) yield JSON.parse(event.data);
+    },
+    async *finite(path, name) {
+      for await (const event of eventsOf(await send("GET", path))) {
+        if (event.name === "end") return;
+        if (event.name === name) yield JSON.parse(event.data);
+      }
+    },
+    async *download(path) {
       const answer = await send("GET", path);
-      let unread = "";
-      for await (const chunk of textOf(answer, place)) {
-        unread += chunk;
-        for (let end = unread.indexOf("\n\n"); end >= 0; end = unread.indexOf("\n\n")) {
-          const event = unread.slice(0, end);
-          unread = unread.slice(end + 2);
-          const [first, data] = event.split("\n");
-          if (first === `event: ${name}` && data?.startsWith("data: ")) yield JSON.parse(data.slice(6));
-        }
+      try {
+        yield* answer;
+      } catch (error) {
+        throw new NetworkError(`The node at ${where(place)} ended the answer too early`, "EPIPE", { cause: error });
       }
     },
   };
+
+  async function* eventsOf(answer: IncomingMessage): AsyncGenerator<{ readonly name: string; readonly data: string }> {
+    let unread = "";
+    for await (const chunk of textOf(answer, place)) {
+      unread += chunk;
+      for (let end = unread.indexOf("\n\n"); end >= 0; end = unread.indexOf("\n\n")) {
+        const [first, data] = unread.slice(0, end).split("\n");
+        unread = unread.slice(end + 2);
+        if (first?.startsWith("event: ") && data?.startsWith("data: "))
+          yield { name: first.slice(7), data: data.slice(6) };
+      }
+    }
+  }
 }
 
 async function* textOf(answer: IncomingMessage, place: Place): AsyncGenerator<string> {

@@ -24,9 +24,13 @@ export function plain(text: string): string {
 
 /** JSON that is harmless on a terminal. `JSON.stringify` leaves most of the characters that `plain` replaces as they are. */
 export function printJson(value: unknown, spaces?: number): void {
+  print(harmlessJson(JSON.stringify(value, null, spaces)));
+}
+
+/** The same JSON, whole or a piece of it, with escapes instead of unprintable characters. */
+export function harmlessJson(text: string): string {
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  const text = JSON.stringify(value, null, spaces);
-  print(text.replace(UNPRINTABLE, (found) => (found === "\n" ? found : found.split("").map(escaped).join(""))));
+  return text.replace(UNPRINTABLE, (found) => (found === "\n" ? found : found.split("").map(escaped).join("")));
 }
 
 export interface Column<Row> {

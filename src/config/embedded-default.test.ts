@@ -21,7 +21,10 @@ test("Options make the same configuration as a file", async () => {
       ["proxy-2", "explicit", { host: "::1", port: 9999 }],
     ],
   );
-  assert.deepEqual(config.feeds, []);
+  assert.deepEqual(
+    config.feeds.map(({ kind }) => kind),
+    ["http"],
+  );
   const rules = config.policy.rules.map(({ name, action, match: { host, server, fault } }) => {
     return [name, action, host ?? server, fault?.includes("selfSigned"), fault?.includes("revoked")];
   });
@@ -40,7 +43,7 @@ test("A port forward needs only its server, and without options there is the def
   ]);
   const { listeners, feeds, policy } = (await load({})).config;
   assert.partialDeepStrictEqual(listeners, [{ name: "proxy", address: { host: "127.0.0.1", port: 8080 } }]);
-  assert.deepEqual([feeds.length, policy.rules.length, policy.page?.signedBy], [1, 0, "primary"]);
+  assert.deepEqual([feeds.length, policy.rules.length, policy.page?.signedBy], [2, 0, "primary"]);
 });
 
 const MISTAKES: readonly (readonly [Flags, RegExp])[] = [

@@ -38,10 +38,13 @@ export function embeddedDefault(flags: Flags): Document {
     ...(flags.trust && { trust: { files: flags.trust } }),
     // Whoever starts a node by hand is its visitor and its operator, and has installed its CA.
     policy: { page: { signedBy: "primary", remedies: true }, rules: rules.map(({ rule }) => rule) },
-    feeds:
-      flags.capture === false
+    feeds: [
+      ...(flags.capture === false
         ? []
-        : [{ name: "captures", kind: "pcapng", directory: join(defaultDataDir(), "captures") }],
+        : [{ name: "captures", kind: "pcapng", directory: join(defaultDataDir(), "captures") }]),
+      // In memory only: it shows what passes on the terminal.
+      { name: "http", kind: "http" },
+    ],
   };
   const options = new Map(rules.map(({ option }, index) => [`policy.rules[${index}]`, option]));
   return {

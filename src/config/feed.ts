@@ -120,6 +120,48 @@ const tlsLog = z.strictObject({
   rules: filter.rules,
 });
 
+const http = z.strictObject({
+  ...common,
+  kind: z
+    .literal("http")
+    .describe(
+      "HTTP/1.x, HTTP/2 and WebSocket, read in a process of its own: transactions, HAR, and sessions as text. There may be one.",
+    ),
+  directory: file
+    .optional()
+    .describe("The folder for one line of JSON for each transaction. Absent: transactions are in memory only."),
+  rotate: pcapng.shape.rotate,
+  rotateAfter: pcapng.shape.rotateAfter,
+  keep: pcapng.shape.keep,
+  bodies: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Write the bodies, decoded, to the lines and to HAR files, too. Absent: they are in memory only, and in a HAR only on request.",
+    ),
+  limits: z
+    .strictObject({
+      memory: size({ min: "1MiB", max: "64GiB" })
+        .prefault("64MiB")
+        .describe("The plaintext of all sessions that is held in memory; the oldest goes first."),
+      session: size({ min: "64KiB", max: "16GiB" })
+        .prefault("16MiB")
+        .describe("The plaintext of one session that is held: its first bytes."),
+      body: size({ min: "1KiB", max: "64MiB" })
+        .prefault("1MiB")
+        .describe("The most of one body that is shown or written, decoded."),
+    })
+    .prefault({}),
+  ports: portMap()
+    .default({ default: 80 })
+    .describe(
+      "The server ports that the packets of `clearline pcap` show. By default all are 80, so that analysers expect HTTP.",
+    ),
+  flows: filter.flows,
+  alpn: filter.alpn,
+  rules: filter.rules,
+});
+
 export const FEEDS = {
   pcapng: row(pcapng, {
     place: ({ directory }) => directory,
@@ -158,6 +200,20 @@ export const FEEDS = {
   "tls-log": row(tlsLog, {
     place: (feed) => feed.file,
     withFiles: (feed, at) => ({ ...feed, file: at(feed.file) }),
+  }),
+  http: row(http, {
+    place: ({ directory }) => directory ?? "in memory; see: clearline transactions",
+    withFiles: (feed, at) => (feed.directory === undefined ? feed : { ...feed, directory: at(feed.directory) }),
+    conflicts: ({ limits }) =>
+      limits.session > limits.memory
+        ? [{ path: "limits.session", says: "is more than limits.memory, which is for all sessions" }]
+        : [],
+    conflictsAmong: ([first, ...others]) =>
+      others.map(({ path }) => ({ path, says: `is a second feed of kind http; the first is ${first?.path}` })),
+    warnings: ({ bodies, directory }) =>
+      bodies && directory !== undefined
+        ? [{ path: "bodies", says: `is true: passwords and all else that sessions carry are written to ${directory}` }]
+        : [],
   }),
 };
 

@@ -153,7 +153,7 @@ test("Feeds that hand out keys or plaintext cause warnings, a feed on loopback d
   ]);
 });
 
-test("Without a file the node gets an explicit proxy and a feed, on loopback only", async () => {
+test("Without a file the node gets an explicit proxy and two feeds, on loopback only", async () => {
   const { file, config, policy, keys, warnings } = await loadConfig(undefined);
   assert.equal(file, undefined);
   assert.deepEqual(config.listeners, [{ name: "proxy", mode: "explicit", address: { host: "127.0.0.1", port: 8080 } }]);
@@ -164,7 +164,10 @@ test("Without a file the node gets an explicit proxy and a feed, on loopback onl
   );
   assert.deepEqual(
     config.feeds.map((feed) => [feed.name, feed.kind, feedPlace(feed)]),
-    [["captures", "pcapng", join(config.dataDir, "captures")]],
+    [
+      ["captures", "pcapng", join(config.dataDir, "captures")],
+      ["http", "http", "in memory; see: clearline transactions"],
+    ],
   );
   assert.equal(policy.default, "decrypt");
   assert.deepEqual(policy.versions, {

@@ -424,6 +424,16 @@ policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: dr
     ['feeds[1].name is "a", already the name of feeds[0]'],
   ],
   [
+    "two feeds that read HTTP",
+    `${PROXY}feeds: [{ name: a, kind: http }, { name: b, kind: http }]`,
+    ["feeds[1] is a second feed of kind http; the first is feeds[0]"],
+  ],
+  [
+    "a feed that holds more of one session than of all",
+    `${PROXY}feeds: [{ name: a, kind: http, limits: { memory: 1MiB, session: 2MiB } }]`,
+    ["feeds[0].limits.session is more than limits.memory, which is for all sessions"],
+  ],
+  [
     "a feed for a rule that does not exist",
     `${PROXY}feeds: [{ name: a, kind: pcapng, directory: d, rules: [default, bankign] }]
 policy: { rules: [{ name: banking, action: decrypt }] }`,

@@ -99,5 +99,21 @@ export type ShownToken = Shape<typeof schemas.shownToken>;
 export type AuditList = Shape<typeof schemas.auditList>;
 export type AuditEntry = AuditList["entries"][number];
 
+/** GET /transactions, GET /sessions/{id}/transactions */
+export type TransactionList = Shape<typeof schemas.transactionList>;
+export type TransactionInfo = TransactionList["transactions"][number];
+/** An event of GET /sessions/{id}/follow */
+export type ViewPart = Shape<typeof schemas.viewPart>;
+/** What is asked of the view that reads sessions as HTTP. */
+export type ViewAsk =
+  | {
+      readonly of: "transactions";
+      readonly session?: string;
+      readonly host?: string | undefined;
+      readonly limit: number;
+    }
+  | { readonly of: "har"; readonly session?: string; readonly host?: string | undefined; readonly bodies: boolean }
+  | { readonly of: "pcap" | "follow"; readonly session: string };
+
 /** POST /reload */
 export type Reloaded = Shape<typeof schemas.reloaded>;

@@ -299,3 +299,47 @@ export const sessionEvents = z.object({
   closed: z.array(session).readonly(),
   dropped: amount.describe("changes left out because this client reads too slowly: fetch the list again"),
 });
+
+const bytes = amount.describe("bytes");
+const moment = time.nullable().describe("in ms since the epoch; null: not yet");
+
+const transaction = z.object({
+  session: z.string().describe("the session's ID"),
+  number: z.int().positive().describe("from 1 in each session"),
+  client: z.string().describe("address and port"),
+  server: z.string().describe("address and port"),
+  method: z.string(),
+  url: z.string().describe("at most 2,048 characters of it"),
+  version: z.string().describe("HTTP/1.0, HTTP/1.1 or HTTP/2"),
+  status: z.int().nullable().describe("null: no response has come"),
+  requestType: z.string().nullable().describe("the media type of the request's body"),
+  responseType: z.string().nullable().describe("the media type of the response's body"),
+  responseEncoding: z.string().nullable().describe("the response's Content-Encoding"),
+  requestBytes: bytes.describe("bytes of the request's body, as it was sent"),
+  responseBytes: bytes.describe("bytes of the response's body, as it was sent"),
+  started: time.describe("in ms since the epoch"),
+  requestEnded: moment,
+  responseStarted: moment,
+  ended: moment,
+  state: z.enum(["open", "complete", "aborted"]),
+  problem: z.string().nullable().describe("why it was not completed"),
+  messages: z
+    .object({ client: amount, server: amount })
+    .nullable()
+    .describe("messages of a WebSocket from either side; null: it is none"),
+});
+
+export const transactionList = z.object({
+  transactions: z.array(transaction).readonly().describe("the newest first"),
+  sessions: amount.describe("sessions that the view reads now"),
+  leftBehind: amount.describe("sessions that the view could not follow, since it started"),
+  held: bytes.describe("bytes of plaintext that the view holds in memory"),
+});
+
+/** An event of GET /sessions/{id}/follow. */
+export const viewPart = z.object({
+  exchange: amount.describe("the transaction's number in the session; 0: it is about the session"),
+  from: z.enum(["client", "server", "view"]).describe("whose bytes these are; view: a note of the view"),
+  kind: z.enum(["head", "body", "message", "note"]).describe("message: one of a WebSocket"),
+  text: z.string().describe("a head has one field a line; a body comes in pieces, decoded"),
+});

@@ -35,6 +35,7 @@ import { addSessionRoutes } from "./routes/sessions.ts";
 import { addStatsRoutes } from "./routes/stats.ts";
 import { addSuggestionRoutes } from "./routes/suggestions.ts";
 import { addTokenRoutes } from "./routes/tokens.ts";
+import { addTransactionRoutes } from "./routes/transactions.ts";
 import { addTroubleRoutes } from "./routes/trouble.ts";
 import { openTokens } from "./tokens.ts";
 
@@ -152,6 +153,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   addTroubleRoutes(api, operations);
   addEventRoutes(api, operations);
   addAuditRoutes(api, operations);
+  addTransactionRoutes(api, operations);
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
 }
 

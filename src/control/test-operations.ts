@@ -3,7 +3,7 @@ import type { Session } from "../sessions/record.ts";
 import { Ring, readSeries } from "../sessions/series.ts";
 import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
-import type { ExplainQuery, Explanation, KeyInfo, Statistics } from "./api.ts";
+import type { ExplainQuery, Explanation, KeyInfo, Statistics, ViewAsk } from "./api.ts";
 import { openAudit } from "./audit.ts";
 import { type History, openHistory } from "./history.ts";
 import type { Operations } from "./operations.ts";
@@ -80,6 +80,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     fleetSessions: async () => ({
       nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false, foundByCertificate: [] }],
     }),
+    view,
     reload: async () => ({ changes: ['Listener "web" was added'] }),
   };
 }
@@ -119,6 +120,13 @@ function explain({ host, server }: ExplainQuery): Explanation {
     assumed: ["The client sends CONNECT"],
     otherwise: ["Not TLS: passes unchanged"],
   };
+}
+
+/** Answers what it was asked, and holds no session but "held". */
+async function* view(ask: ViewAsk): AsyncGenerator<string> {
+  if ("session" in ask && ask.session !== "held")
+    throw Object.assign(new Error("The view does not hold it"), { statusCode: 404 });
+  yield JSON.stringify(ask);
 }
 
 const AUTHORITY = {

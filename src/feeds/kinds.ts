@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Feed } from "./feed.ts";
+import { createHttpFeed } from "./http.ts";
 import { createInterfaceFeed } from "./interface.ts";
 import { createKeylogFeed } from "./keylog.ts";
 import { createPcapOverIpFeed } from "./pcap-over-ip.ts";
@@ -13,6 +14,7 @@ const KINDS = {
   interface: createInterfaceFeed,
   keylog: createKeylogFeed,
   "tls-log": createTlsLogFeed,
+  http: createHttpFeed,
 };
 
 /** What a feed gets from the node. */

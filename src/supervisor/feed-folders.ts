@@ -26,13 +26,14 @@ import type { Account } from "../linux/privileges.ts";
 export function prepareFeeds({ dataDir, feeds }: Pick<Config, "dataDir" | "feeds">, user: Account): void {
   for (const give of [false, true]) {
     for (const [index, feed] of feeds.entries()) {
-      const key = "file" in feed ? ".file" : "directory" in feed ? ".directory" : "";
+      const folder = "directory" in feed ? feed.directory : undefined;
+      const key = "file" in feed ? ".file" : folder !== undefined ? ".directory" : "";
       const path = `feeds[${index}]${key}`;
       try {
-        if (feed.kind === "pcapng") prepareFolder(feed.directory, user, give);
+        if (folder !== undefined) prepareFolder(folder, user, give);
         if ("file" in feed) prepareFile(feed.file, user, give);
         // The workers meet in dataDir/feeds. The way through dataDir itself is theirs already.
-        if (feed.kind === "pcap-over-ip") checkWay(dataDir, user);
+        if (feed.kind === "pcap-over-ip" || feed.kind === "http") checkWay(dataDir, user);
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException;
         const why = error instanceof Obstacle ? message : code;
@@ -43,7 +44,7 @@ export function prepareFeeds({ dataDir, feeds }: Pick<Config, "dataDir" | "feeds
   }
 }
 
-/** Makes the folder in which the workers meet for a feed of pcap-over-ip. */
+/** Makes the folder in which the workers meet for a feed of pcap-over-ip, and with the process of one of kind http. */
 export function makeMeetingPlace(dataDir: string, user: Account): void {
   const folder = join(dataDir, "feeds");
   try {
@@ -68,7 +69,7 @@ function prepareFolder(folder: string, user: Account, give: boolean): void {
   try {
     const found = fstatSync(fd);
     if (may(found, user, 0o3)) return;
-    const strange = readdirSync(folder).find((name) => !/\.pcapng$/.test(name));
+    const strange = readdirSync(folder).find((name) => !/\.(?:pcapng|jsonl)$/.test(name));
     if (found.uid !== process.geteuid?.() || strange !== undefined) {
       const holds = strange === undefined ? "" : `, and holds ${strange}`;
       throw new Obstacle(

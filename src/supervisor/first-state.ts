@@ -15,6 +15,7 @@ import { createReturnsDirectory } from "../tools/returns.ts";
 import { forget } from "./caches.ts";
 import { resourcesHere } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
+import { HttpView } from "./http-view.ts";
 import { LiveRecord } from "./live-record.ts";
 import { Series } from "./series.ts";
 import { sampleOf } from "./series-sample.ts";
@@ -23,6 +24,7 @@ import { createShortageLog } from "./shortage-log.ts";
 import type { NodeState } from "./state.ts";
 import { feedInfos } from "./statistics.ts";
 import { followSuccession } from "./succession.ts";
+import { printTransactions } from "./terminal-lines.ts";
 import { createClockWatch, createFeedWatch, createLimitWatch } from "./watches.ts";
 import { openWebhooks } from "./webhooks.ts";
 import { hearWorker, learnDemanding, publish } from "./worker-messages.ts";
@@ -130,6 +132,7 @@ export function createState(
     reloading: Promise.resolve(),
     reloads: { succeeded: 0, failed: 0, last: undefined },
     watch: watchTools([], () => {}),
+    httpView: new HttpView({ onTransactions: printTransactions }),
     workers: new Workers(
       count,
       {

@@ -58,7 +58,7 @@ async function measureDisks({ active }: NodeState): Promise<HealthFacts["disks"]
 
 /** The folder that a feed writes to. */
 export function folderOf(feed: FeedConfig): string[] {
-  if ("directory" in feed) return [feed.directory];
+  if ("directory" in feed) return feed.directory === undefined ? [] : [feed.directory];
   return "file" in feed ? [dirname(feed.file)] : [];
 }
 

@@ -53,6 +53,7 @@ export function createOperations(
     flushCaches: (name) => flushCaches(state, name),
     suggestions: () => listSuggestions(state, Date.now()),
     health: () => lookAtHealth(state),
+    view: (ask) => state.httpView.ask(ask),
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,
   };

@@ -5,12 +5,14 @@ import { changeListeners, planListeners } from "../kernel/listeners.ts";
 import { checkToolsStay } from "../kernel/tools.ts";
 import { log } from "../log.ts";
 import { checkPki, type GivenPki } from "../pki/check.ts";
-import { logWarnings, prepareConfig } from "./active-config.ts";
+import { type ActiveConfig, logWarnings, prepareConfig } from "./active-config.ts";
 import { warnOfCapacity } from "./capacity.ts";
 import { changesBetween } from "./changes.ts";
 import { prepareFeeds } from "./feed-folders.ts";
 import { checkListenersFree } from "./free-ports.ts";
+import { viewSetup } from "./http-view.ts";
 import type { NodeState } from "./state.ts";
+import { printsLines } from "./terminal-lines.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { workerSetup } from "./worker-setup.ts";
 import { checkWorkerRights } from "./worker-user.ts";
@@ -88,12 +90,15 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   state.active = next;
   state.inline = inline;
   try {
+    // Before the workers, which connect to it.
+    await applyView(state, next);
     const ended = await state.workers.setup(workerSetup(state));
     for (const worker of ended)
       changes.push(`Worker ${worker} hung or died: its sessions were reset, and it is started again`);
   } catch (error) {
     state.active = before;
     state.inline = planned;
+    await applyView(state, before);
     await changeListeners(inline, planned);
     await state.standing.remember();
     throw error;
@@ -106,6 +111,10 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   }
   log.info({ changes }, "Reloaded the configuration");
   return { changes };
+}
+
+function applyView({ httpView, workerUser }: NodeState, { loaded }: ActiveConfig): Promise<void> {
+  return httpView.apply(viewSetup(loaded.config, workerUser, printsLines()));
 }
 
 /** Both legs of every inline session, as the network sees them. */

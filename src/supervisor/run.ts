@@ -28,11 +28,13 @@ import { makeMeetingPlace, prepareFeeds } from "./feed-folders.ts";
 import { createState } from "./first-state.ts";
 import { checkFree, checkListenersFree } from "./free-ports.ts";
 import { tellOfExpiry } from "./health.ts";
+import { viewSetup } from "./http-view.ts";
 import { openListFiles } from "./list-files.ts";
 import { lockDataDir } from "./lock.ts";
 import { openTargets } from "./log/targets.ts";
 import { openControl } from "./open-control.ts";
 import type { NodeState } from "./state.ts";
+import { printRefusals, printsLines } from "./terminal-lines.ts";
 import { watchConfiguredTools } from "./tool-watch.ts";
 import { reportUnseen } from "./unseen.ts";
 import { workerSetup } from "./worker-setup.ts";
@@ -143,6 +145,7 @@ async function startNode(
   warnOfCapacity(state, log.warn.bind(log));
   await state.standing.remember();
   await openStatus(state, teardown);
+  await startView(state, teardown);
   await startWorkers(state, teardown);
   const control = await openControl(state, teardown.steps);
   void tellOfExpiry(state);
@@ -181,6 +184,14 @@ function setUpKernel(loaded: Loaded, count: number, teardown: Teardown): Plan | 
   // If the start fails from here on, a listener that outlives a stop keeps forwarding.
   teardown.keepsListeners = keepsListeners(loaded);
   return inline;
+}
+
+/** Before the workers, which connect to it. */
+async function startView(state: NodeState, { steps }: Teardown): Promise<void> {
+  const { httpView, active, workerUser } = state;
+  steps.push(() => httpView.stop());
+  await httpView.apply(viewSetup(active.loaded.config, workerUser, printsLines()));
+  if (printsLines()) steps.push(printRefusals(state));
 }
 
 async function startWorkers(state: NodeState, { steps }: Teardown): Promise<void> {

@@ -17,6 +17,7 @@ import type { ActiveConfig } from "./active-config.ts";
 import type { BypassKeeper } from "./bypasses.ts";
 import type { Resources } from "./capacity.ts";
 import type { Counts } from "./counts.ts";
+import type { HttpView } from "./http-view.ts";
 import type { ListFiles } from "./list-files.ts";
 import type { LiveRecord } from "./live-record.ts";
 import type { LogTargets } from "./log/targets.ts";
@@ -52,6 +53,8 @@ export interface NodeState {
   /** The rules, routes and marks that the kernel has for the inline listeners. Undefined: there is none. */
   inline: Plan | undefined;
   readonly workers: Workers;
+  /** The process of the feed of kind http, if there is one. */
+  readonly httpView: HttpView;
   /** Who the workers are. Undefined: the supervisor's own user. */
   readonly workerUser: WorkerUser | undefined;
   readonly demanding: KnownServers;
