@@ -32,6 +32,7 @@ export const COMMANDS: readonly CommandRow[] = [
   { name: "reload", load: async () => (await import("./commands/reload.ts")).reloadCommand() },
   { name: "token", load: async () => (await import("./commands/token.ts")).tokenCommand() },
   { name: "audit", load: async () => (await import("./commands/audit.ts")).auditCommand() },
+  { name: "completion", load: async () => (await import("./commands/completion.ts")).completionCommand() },
   { name: "inline", load: async () => (await import("./commands/inline.ts")).inlineCommand() },
   { name: "lab", load: async () => (await import("./commands/lab.ts")).labCommand() },
 ];

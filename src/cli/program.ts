@@ -5,16 +5,39 @@ export const PROGRAM = ["clearline", "start"].includes(process.env["npm_lifecycl
   ? "npm run -s clearline --"
   : "clearline";
 
+const EXAMPLES = new WeakMap<Command, readonly string[]>();
+
 /** A command with the option that all commands have, and examples under its help. */
 export function createCommand(usage: string, description: string, examples: readonly string[]): Command {
-  return new Command(usage)
+  const command = new Command(usage)
     .description(description)
-    .option("-c, --config <file>", "the node's configuration file; without it, the embedded default")
-    .addHelpText("after", examplesOf(examples));
+    .option("-c, --config <file>", "the node's configuration file; without it, the embedded default");
+  return withExamples(command, examples);
 }
 
-export function examplesOf(examples: readonly string[]): string {
-  return `\nExamples:\n${examples.map((example) => `  ${PROGRAM} ${example}\n`).join("")}`;
+/** A command of several parts, with the first example of each under its help. */
+export function createGroup(name: string, description: string, parts: readonly Command[]): Command {
+  const group = new Command(name).description(description);
+  for (const part of parts) group.addCommand(part);
+  return withExamples(
+    group,
+    parts.flatMap((part) => exampleIn(part)),
+  );
+}
+
+function exampleIn(part: Command): readonly string[] {
+  return examplesUnder(part).slice(0, 1);
+}
+
+/** The examples under a command's help. */
+export function examplesUnder(command: Command): readonly string[] {
+  return EXAMPLES.get(command) ?? [];
+}
+
+export function withExamples(command: Command, examples: readonly string[]): Command {
+  EXAMPLES.set(command, examples);
+  const lines = examples.map((example) => `  ${PROGRAM} ${example}\n`);
+  return command.addHelpText("after", `\nExamples:\n${lines.join("")}`);
 }
 
 /** The options of every command. */

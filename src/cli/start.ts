@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { ConfigError, NetworkError } from "../errors.ts";
 import { COMMANDS } from "./commands.ts";
-import { examplesOf, PROGRAM } from "./program.ts";
+import { PROGRAM, withExamples } from "./program.ts";
 import { plain } from "./render.ts";
 
 /** The command line. Exit codes: 0; 1, something failed; 2, the configuration or the command is wrong. */
@@ -13,7 +13,9 @@ if (PROGRAM !== "clearline" && process.env["INIT_CWD"]) process.chdir(process.en
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 try {
-  await (await createProgram()).parseAsync();
+  // What the shells' scripts call. It is no command for people.
+  if (process.argv[2] === "__complete") await (await import("./complete.ts")).complete(process.argv.slice(3));
+  else await (await createProgram()).parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }
@@ -25,8 +27,8 @@ async function createProgram(): Promise<Command> {
     .description("Sees every TCP connection, decrypts by policy, shows the plaintext to tools, encrypts again.")
     .version(version)
     // Behind a command, --version is the command's own.
-    .enablePositionalOptions()
-    .addHelpText("after", examplesOf(["run", "sessions --host '*.example.com'", "explain --host www.example.com"]));
+    .enablePositionalOptions();
+  withExamples(program, ["run", "sessions --host '*.example.com'", "explain --host www.example.com"]);
   const called = COMMANDS.filter(({ name }) => name === process.argv[2]);
   const isVersion = ["--version", "-V"].includes(process.argv[2] ?? "");
   for (const { load } of called.length > 0 || isVersion ? called : COMMANDS) program.addCommand(await load());

@@ -1,15 +1,15 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { AddedBypass, BypassInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
-import { type CommonOptions, createCommand } from "../program.ts";
+import { type CommonOptions, createCommand, createGroup } from "../program.ts";
 import { color, duration, fullTime, plain, print, printJson, table } from "../render.ts";
 
 export function bypassCommand(): Command {
-  return new Command("bypass")
-    .description("Bypass a host or an address for a time, without a change of the configuration.")
-    .addCommand(addCommand())
-    .addCommand(listCommand())
-    .addCommand(removeCommand());
+  return createGroup("bypass", "Bypass a host or an address for a time, without a change of the configuration.", [
+    addCommand(),
+    listCommand(),
+    removeCommand(),
+  ]);
 }
 
 interface AddOptions extends CommonOptions {

@@ -2,27 +2,27 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { AuthorityInfo, AuthorityRole } from "../../control/api.ts";
 import { ConfigError } from "../../errors.ts";
 import type { KeyType } from "../../vocabulary.ts";
 import { type Client, openClient } from "../client.ts";
 import { findNode, type Place } from "../place.ts";
-import { type CommonOptions, createCommand, PROGRAM } from "../program.ts";
+import { type CommonOptions, createCommand, createGroup, PROGRAM } from "../program.ts";
 import { color, facts, fullTime, print, printJson } from "../render.ts";
 
 const role = () => new Option("--role <role>", "the CA").choices(["primary", "secondary"]);
 const keyType = () => new Option("--key-type <type>", "the type of its key").choices(["ecdsa", "rsa"]);
 
 export function caCommand(): Command {
-  return new Command("ca")
-    .description("Show, export, replace or renew the CAs that sign certificates for clients.")
-    .addCommand(showCommand())
-    .addCommand(exportCommand())
-    .addCommand(nextCommand())
-    .addCommand(activateCommand())
-    .addCommand(destroyCommand())
-    .addCommand(renewCommand());
+  return createGroup("ca", "Show, export, replace or renew the CAs that sign certificates for clients.", [
+    showCommand(),
+    exportCommand(),
+    nextCommand(),
+    activateCommand(),
+    destroyCommand(),
+    renewCommand(),
+  ]);
 }
 
 function showCommand(): Command {

@@ -1,14 +1,11 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { CacheInfo } from "../../control/api.ts";
 import { openClient } from "../client.ts";
-import { type CommonOptions, createCommand } from "../program.ts";
+import { type CommonOptions, createCommand, createGroup } from "../program.ts";
 import { print, printJson, table } from "../render.ts";
 
 export function cacheCommand(): Command {
-  return new Command("cache")
-    .description("Show or flush the node's caches.")
-    .addCommand(showCommand())
-    .addCommand(flushCommand());
+  return createGroup("cache", "Show or flush the node's caches.", [showCommand(), flushCommand()]);
 }
 
 function showCommand(): Command {

@@ -1,13 +1,14 @@
 import { availableParallelism } from "node:os";
-import { Command } from "commander";
-import { type CommonOptions, createCommand } from "../program.ts";
+import type { Command } from "commander";
+import { type CommonOptions, createCommand, createGroup } from "../program.ts";
 import { print } from "../render.ts";
 
 export function inlineCommand(): Command {
-  return new Command("inline")
-    .description("Show or undo what the node changes in this machine's network, for inline listeners and inline tools.")
-    .addCommand(planCommand())
-    .addCommand(undoCommand());
+  return createGroup(
+    "inline",
+    "Show or undo what the node changes in this machine's network, for inline listeners and inline tools.",
+    [planCommand(), undoCommand()],
+  );
 }
 
 function planCommand(): Command {

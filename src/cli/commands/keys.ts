@@ -1,18 +1,18 @@
-import { Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { GeneratedKey, KeyInfo, NewKey } from "../../control/api.ts";
 import { ConfigError } from "../../errors.ts";
 import { openClient } from "../client.ts";
 import { readNamed } from "../named-file.ts";
-import { type CommonOptions, createCommand, PROGRAM } from "../program.ts";
+import { type CommonOptions, createCommand, createGroup, PROGRAM } from "../program.ts";
 import { color, fullTime, print, printJson, table } from "../render.ts";
 
 export function keysCommand(): Command {
-  return new Command("keys")
-    .description("Add, generate, list or remove certificates and keys of inbound servers.")
-    .addCommand(addCommand())
-    .addCommand(generateCommand())
-    .addCommand(listCommand())
-    .addCommand(removeCommand());
+  return createGroup("keys", "Add, generate, list or remove certificates and keys of inbound servers.", [
+    addCommand(),
+    generateCommand(),
+    listCommand(),
+    removeCommand(),
+  ]);
 }
 
 interface AddOptions extends CommonOptions {

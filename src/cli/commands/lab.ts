@@ -4,18 +4,17 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { ConfigError } from "../../errors.ts";
-import { PROGRAM } from "../program.ts";
+import { withExamples } from "../program.ts";
 
 /** The lab is a program of its own: it starts this one in a network that it builds. */
 export function labCommand(): Command {
-  return new Command("lab")
+  const command = new Command("lab")
     .description(
       "Run the whole topology on this machine: hosts in namespaces, real servers and traffic, the node in between. Needs root.",
     )
     .allowUnknownOption()
     .helpOption(false)
     .argument("[options...]", "the lab's own options: --topology bridge|routed, --check, --help")
-    .addHelpText("after", `\nExamples:\n  ${PROGRAM} lab --topology routed\n  ${PROGRAM} lab --check\n`)
     .action(async (options: string[]) => {
       const lab = fileURLToPath(new URL("../../../lab/main.ts", import.meta.url));
       if (!existsSync(lab))
@@ -28,4 +27,5 @@ export function labCommand(): Command {
       const [code] = await once(spawn(process.execPath, [lab, ...options], { stdio: "inherit" }), "exit");
       process.exitCode = code ?? 1;
     });
+  return withExamples(command, ["lab --topology routed", "lab --check"]);
 }

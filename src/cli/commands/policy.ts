@@ -1,12 +1,12 @@
-import { Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { Preview, PreviewRequest } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { readNamed } from "../named-file.ts";
-import { type CommonOptions, createCommand } from "../program.ts";
+import { type CommonOptions, createCommand, createGroup } from "../program.ts";
 import { amount, color, plain, print, printJson, table, verdictColor } from "../render.ts";
 
 export function policyCommand(): Command {
-  return new Command("policy").description("Try a change of the policy on past sessions.").addCommand(previewCommand());
+  return createGroup("policy", "Try a change of the policy on past sessions.", [previewCommand()]);
 }
 
 interface PreviewOptions extends CommonOptions {

@@ -1,17 +1,17 @@
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { NewToken, ShownToken, TokenInfo } from "../../control/api.ts";
 import { CALLER_ROLES } from "../../vocabulary.ts";
 import { openClient } from "../client.ts";
-import { type CommonOptions, createCommand } from "../program.ts";
+import { type CommonOptions, createCommand, createGroup } from "../program.ts";
 import { color, fullTime, plain, print, printJson, table } from "../render.ts";
 import { readSpan } from "../spans.ts";
 
 export function tokenCommand(): Command {
-  return new Command("token")
-    .description("Make, list or withdraw the tokens with which others use this node's API.")
-    .addCommand(addCommand())
-    .addCommand(listCommand())
-    .addCommand(removeCommand());
+  return createGroup("token", "Make, list or withdraw the tokens with which others use this node's API.", [
+    addCommand(),
+    listCommand(),
+    removeCommand(),
+  ]);
 }
 
 interface AddOptions extends CommonOptions {
