@@ -139,7 +139,9 @@ function ofReload({ succeeded, at, took }: NonNullable<Figures["reloads"]["last"
 }
 
 function ofAuthorities(authorities: readonly AuthorityInfo[]): Sample[] {
-  return authorities.map(({ role, keyType, notAfter }) => [
+  // A CA that is to follow has the same labels, and signs nothing yet.
+  const present = authorities.filter(({ stage }) => stage === "present");
+  return present.map(({ role, keyType, notAfter }) => [
     "clearline_ca_expiry_timestamp_seconds",
     { role, key_type: keyType },
     notAfter / 1000,
