@@ -82,7 +82,10 @@ function openLane(inline: InlineListener, planned: PlannedListener, context: Cap
     };
     const transparent = { mark: clientMark, device };
     for (const host of ["0.0.0.0", "::"]) {
-      servers.push(listen(loop, { host, port: sharedPort, shared: true, transparent, savesSyns: true }, accept));
+      const shared = listen(loop, { host, port: sharedPort, shared: true, transparent, savesSyns: true }, accept);
+      servers.push(shared);
+      // What the server will say is not known yet, and a client that follows RFC 5082 takes nothing less.
+      sendHeader(shared.fd, host, { hopLimit: 255 });
       if (!hold || ownPort === undefined) continue;
       const end = listen(loop, { host, port: ownPort, shared: false, transparent }, accept);
       servers.push(end);
