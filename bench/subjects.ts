@@ -34,6 +34,7 @@ const KINDS = {
       return forward({ feeds: [feed] })(origin, port, target);
     },
   },
+  "clearline http view": { start: forward({ feeds: [{ name: "bench", kind: "http" }] }) },
   "clearline pcap-over-ip": { start: startWithReader },
   "clearline haproxy": { needs: { file: "/usr/sbin/haproxy", package: "haproxy" }, start: startWithProxyTool },
   "clearline TLS in TLS": { isProxy: "TLS", start: startBeforeTlsProxy },

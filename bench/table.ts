@@ -79,6 +79,15 @@ export const GROUPS: readonly Group[] = [
     ],
   },
   {
+    name: "http-view",
+    title: "The HTTP view, with the CPU time of its own process",
+    place: "loopback",
+    rows: [
+      ...rows(["down 1", "down 32", "sessions"], "clearline http view", "clearline", 2),
+      { load: "beside downloads", ours: "clearline http view", theirs: "clearline", compare: "difference", atMost: 2 },
+    ],
+  },
+  {
     name: "proxy-tool",
     title: "HAProxy as a proxy tool, whose own CPU time does not count",
     place: "loopback",
