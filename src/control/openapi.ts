@@ -28,7 +28,10 @@ for (const [name, shape] of Object.entries(NAMED)) {
 
 /** What is written at length: which part of the API, by the beginning of the path. */
 const TAGS = {
-  sessions: { paths: ["sessions", "fleet", "events"], description: "Live and closed sessions, and their changes." },
+  sessions: {
+    paths: ["sessions", "fleet", "events", "transactions", "har"],
+    description: "Live and closed sessions, their changes, and what they carry.",
+  },
   policy: {
     paths: ["policy", "explain", "report", "bypasses", "suggestions"],
     description: "What is decided, and why.",

@@ -474,6 +474,24 @@ test("The API describes itself, and its page loads nothing from elsewhere", asyn
   }
 });
 
+test("What the view answers is passed on as it comes, and what it refuses is a 404", async () => {
+  const told = async (path: string) => (await ask(`/api/v1/${path}`)).json();
+  assert.deepEqual(await told("transactions?host=a.example&limit=3"), {
+    of: "transactions",
+    host: "a.example",
+    limit: 3,
+  });
+  assert.deepEqual(await told("sessions/held/transactions"), { of: "transactions", session: "held", limit: 100 });
+  assert.deepEqual(await told("sessions/held/har?bodies=true"), { of: "har", session: "held", bodies: true });
+  assert.deepEqual(await told("har"), { of: "har", bodies: false });
+  const pcap = await ask("/api/v1/sessions/held/pcap");
+  assert.equal(pcap.headers.get("content-type"), "application/x-pcapng");
+  const follow = await ask("/api/v1/sessions/held/follow");
+  assert.match(follow.text, /^event: part\ndata: {.*"follow".*}\n\nevent: end\n/);
+  for (const path of ["transactions", "har", "pcap", "follow"])
+    assert.equal((await ask(`/api/v1/sessions/gone/${path}`)).status, 404, path);
+});
+
 test("A linter finds nothing to say about the OpenAPI document", async () => {
   const answer = await ask("/api/v1/openapi.json", { headers: { authorization: "" } });
   assert.match(answer.headers.get("content-type") ?? "", /^application\/json/);

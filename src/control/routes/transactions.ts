@@ -35,6 +35,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
     {
       config: { role: "operator", audit: { action: "view transactions" } },
       schema: {
+        operationId: "listTransactions",
         summary: "HTTP transactions of all sessions, the newest first",
         querystring: z.strictObject({ host, limit }),
         response: listed,
@@ -47,6 +48,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
     {
       config: { role: "operator", audit: { action: "view transactions" } },
       schema: {
+        operationId: "listSessionTransactions",
         summary: "HTTP transactions of one session, the newest first",
         params,
         querystring: z.strictObject({ limit }),
@@ -61,6 +63,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
     {
       config: { role: "operator", audit: { action: "view har" } },
       schema: {
+        operationId: "downloadHar",
         summary: "HTTP transactions of all sessions that the view holds, as a HAR file",
         querystring: z.strictObject({ host, bodies }),
         response: file(HAR, "application/json"),
@@ -78,6 +81,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
     {
       config: { role: "operator", audit: { action: "view har" } },
       schema: {
+        operationId: "downloadSessionHar",
         summary: "HTTP transactions of one session, as a HAR file",
         params,
         querystring: z.strictObject({ bodies }),
@@ -92,6 +96,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
     {
       config: { role: "operator", audit: { action: "view pcap" } },
       schema: {
+        operationId: "downloadSessionPackets",
         summary: "The plaintext of one session, as far as the view holds it, as a pcapng file",
         params,
         response: file("pcapng", "application/x-pcapng"),
@@ -104,6 +109,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
     {
       config: { role: "operator", audit: { action: "view follow" } },
       schema: {
+        operationId: "followSession",
         summary: "What one session carries, as text: server-sent events until it ends",
         params,
         response: {
