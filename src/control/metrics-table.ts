@@ -77,6 +77,7 @@ export const METRICS = {
     "Log lines that were left out because the target is slow or away",
   ],
   clearline_webhook_events_lost_total: ["counter", [], "Events that a webhook did not take"],
+  clearline_bypasses: ["gauge", ["end"], "Bypasses added by command that are in force, by whether they have an end"],
   clearline_keys: ["gauge", ["state"], "Keys of inbound servers, by the state of their certificates"],
   clearline_history_running: ["gauge", [], "1 while ended sessions are written to the history"],
   clearline_history_sessions: ["gauge", [], "Sessions in the history"],

@@ -4,6 +4,7 @@ import { BUCKETS, type HandshakeTimes } from "../sessions/tally.ts";
 import type { Outcome } from "../vocabulary.ts";
 import type {
   AuthorityInfo,
+  BypassInfo,
   CacheInfo,
   FeedInfo,
   HealthReport,
@@ -58,6 +59,7 @@ async function gather(operations: Operations): Promise<Sample[]> {
     ...kernel.map(ofKernel),
     ...(await operations.caches()).flatMap(ofCache),
     ...(store ? ofStore(store) : []),
+    ...ofBypasses(operations.bypasses()),
     ...ofKeys(operations.keys()),
     ...ofHistory(operations.history.info()),
     ...workers.flatMap(ofWorker),
@@ -216,6 +218,14 @@ function ofStore({ state, failures }: StoreInfo): Sample[] {
   return [
     ["clearline_store_connected", {}, state === "connected" ? 1 : 0],
     ["clearline_store_failures_total", {}, failures],
+  ];
+}
+
+function ofBypasses(bypasses: readonly BypassInfo[]): Sample[] {
+  const endless = bypasses.filter(({ expires }) => expires === null).length;
+  return [
+    ["clearline_bypasses", { end: "set" }, bypasses.length - endless],
+    ["clearline_bypasses", { end: "none" }, endless],
   ];
 }
 
