@@ -54,6 +54,9 @@ export const preview = z.object({
   since: time.describe("sessions that began earlier are not judged; ms since the epoch"),
   sessions: sessions.describe("all that were judged"),
   changed: sessions.describe("those that would be decided otherwise"),
+  earlier: sessions.describe(
+    "those that the running policy itself would decide otherwise than was recorded: it has changed since, a bypass has ended, or what decided is not in the record",
+  ),
   covered: outcomes.describe(
     "of the changed ones, those that would be bypassed and were not, by how they ended: what a bypass would have helped, and what it would have hidden",
   ),

@@ -29,7 +29,7 @@ export interface PastFlow {
   readonly moreNames: boolean;
 }
 
-type Decided = Pick<Verdict, "action" | "phase" | "rule" | "reason">;
+export type Decided = Pick<Verdict, "action" | "phase" | "rule" | "reason">;
 
 export type PastVerdict =
   /** null: nothing would be decided. `unless`: it could be otherwise by this. */

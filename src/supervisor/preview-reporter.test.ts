@@ -90,8 +90,8 @@ const lines = ({ changes }: ReturnType<typeof preview>) =>
   });
 
 test("The running policy itself changes nothing, and all can be judged", () => {
-  const { changed, sessions, changes, notJudged, before, after } = preview({});
-  assert.deepEqual([sessions, changed, changes, notJudged], [HISTORY.length, 0, [], []]);
+  const { changed, earlier, sessions, changes, notJudged, before, after } = preview({});
+  assert.deepEqual([sessions, changed, earlier, changes, notJudged], [HISTORY.length, 0, 0, [], []]);
   assert.deepEqual(before, { decrypt: 2, bypass: 7, drop: 3, none: 3 });
   assert.deepEqual(after, before);
 });
@@ -153,6 +153,12 @@ test("Without SNI the names of the certificate are judged, if the record has all
   assert.deepEqual(lines(preview({}, [named(70)], ["app.example"])), [
     "decrypt default > bypass bypass 0000000a: 1, 1 unsure",
   ]);
+});
+
+test("A session that an earlier policy decided is counted, and the change is still that of the running one", () => {
+  const ended = decrypted("app.example", { verdict: "bypass", rule: "bypass 0000000b", outcome: "bypassed" });
+  const { earlier, changed } = preview({ rules: [] }, [ended, ...HISTORY]);
+  assert.deepEqual([earlier, changed], [1, 1]);
 });
 
 test("In monitor mode the verdict without it counts", () => {

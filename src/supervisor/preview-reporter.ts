@@ -1,6 +1,13 @@
 import type { Preview } from "../control/api.ts";
 import type { Policy } from "../policy/evaluate.ts";
-import { differingFacts, judgePast, MISSING_FACTS, type MissingFact, type PastVerdict } from "../policy/past.ts";
+import {
+  type Decided,
+  differingFacts,
+  judgePast,
+  MISSING_FACTS,
+  type MissingFact,
+  type PastVerdict,
+} from "../policy/past.ts";
 import type { Session } from "../sessions/record.ts";
 import type { Outcome } from "../vocabulary.ts";
 import { pastFlow, pastHost } from "./past-flow.ts";
@@ -36,6 +43,7 @@ export class PreviewReporter {
   readonly #differing: ReadonlySet<MissingFact>;
   #sessions = 0;
   #changedSessions = 0;
+  #earlier = 0;
   readonly #covered = noOutcomes();
   readonly #before = noVerdicts();
   readonly #after = noVerdicts();
@@ -58,6 +66,7 @@ export class PreviewReporter {
     const now = judgePast(this.#running, flow, this.#running.source);
     const then = judgePast(this.#changed, flow, this.#running.source);
     const recorded = session.monitored ?? session;
+    if (now.kind === "verdict" && !isAsRecorded(now.verdict, recorded)) this.#earlier += 1;
     const missing = this.#missing(now, then);
     if (missing) {
       add(this.#notJudged, missing);
@@ -110,6 +119,7 @@ export class PreviewReporter {
       since: this.#since,
       sessions: this.#sessions,
       changed: this.#changedSessions,
+      earlier: this.#earlier,
       covered: this.#covered,
       before: this.#before,
       after: this.#after,
@@ -123,6 +133,11 @@ export class PreviewReporter {
 function isSame(now: PastVerdict, then: PastVerdict): boolean {
   if (now.kind !== "verdict" || then.kind !== "verdict") return now.kind === then.kind;
   return now.verdict?.action === then.verdict?.action && now.verdict?.rule === then.verdict?.rule;
+}
+
+/** A session that ended before it was decided has no verdict, whatever it would have been. */
+function isAsRecorded(verdict: Decided | null, { verdict: action, rule }: Pick<Session, "verdict" | "rule">): boolean {
+  return action === null || (verdict?.action === action && verdict.rule === rule);
 }
 
 function noOutcomes(): Mutable<Outcomes> {

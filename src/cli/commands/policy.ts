@@ -73,7 +73,10 @@ async function readPolicy(file: string) {
 
 type Change = Preview["changes"][number];
 
-function page({ sessions, changed, covered, changes, notJudged, unsure, notes }: Preview, hours: number): string[] {
+function page(
+  { sessions, changed, earlier, covered, changes, notJudged, unsure, notes }: Preview,
+  hours: number,
+): string[] {
   const { failed, good, dropped } = covered;
   const bypassed = failed + good + dropped + covered.live;
   const counts = (why: string, count: number) => color.dim(`${amount(count, "session")}: ${plain(why)}.`);
@@ -87,6 +90,9 @@ function page({ sessions, changed, covered, changes, notJudged, unsure, notes }:
     ...unsure.map(({ why, sessions: count }) => counts(why, count)),
     ...(notJudged.length > 0 ? ["", color.bold("Not to be judged by what is on record")] : []),
     ...notJudged.map(({ why, sessions: count }) => counts(why, count)),
+    ...(earlier > 0
+      ? [color.dim(`${amount(earlier, "session")} would be decided otherwise by the running policy already.`)]
+      : []),
     ...notes.map((note) => color.dim(`${plain(note)}.`)),
   ];
 }
