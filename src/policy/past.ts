@@ -1,4 +1,4 @@
-import { VERSIONS } from "../vocabulary.ts";
+import { type Action, VERSIONS } from "../vocabulary.ts";
 import type { Policy } from "./evaluate.ts";
 import type { Verdict } from "./facts.ts";
 import type { PolicySource, Step } from "./rule.ts";
@@ -21,7 +21,8 @@ export interface PastFlow {
   readonly facts: KnownFacts;
   /** What was seen of it. */
   readonly carried: "tls" | "http" | "other" | "nothing";
-  /** The rule, list or built-in that decided; null: none did. */
+  /** The verdict, and the rule, list or built-in that decided; null: none did. */
+  readonly action: Action | null;
   readonly rule: string | null;
   /** The versions that were agreed on with the client and with the server, as far as they were, as numbers on the wire. */
   readonly versions: readonly number[];
@@ -84,10 +85,16 @@ function judgeTls(policy: Policy, flow: PastFlow, running: PolicySource): PastVe
   if (rule === "versions") return sameVersions ? asRecorded(policy, flow) : { kind: "unknown", missing: "versions" };
   const verdict = facts.certificate ? policy.onCertificate(facts) : policy.verdictSoFar(facts);
   if (verdict.action !== "decrypt") return withDoubt(policy, flow, verdict);
-  if (rule === "undecryptable")
+  if (isUndecryptable(running, flow))
     return withDoubt(policy, flow, policy.onUndecryptable(facts, "The node cannot decrypt it"));
   if (!sameVersions && !isWithin(policy.source, flow.versions)) return { kind: "unknown", missing: "versions" };
   return withDoubt(policy, flow, verdict);
+}
+
+/** The node could not decrypt it, whatever the policy wants: a general setting decided, or one of its rule. */
+function isUndecryptable({ rules }: PolicySource, { rule, action }: PastFlow): boolean {
+  if (rule === "undecryptable") return true;
+  return rules.some((one) => one.name === rule && one.action === "decrypt" && one.undecryptable === action);
 }
 
 /** Both legs agreed on versions that this policy allows, so they would again. */

@@ -11,6 +11,7 @@ export function pastFlow(session: Session): PastFlow {
   return {
     facts: factsOf(session),
     carried,
+    action: (session.monitored ?? session).verdict,
     rule: (session.monitored ?? session).rule,
     versions,
     moreNames: (certificate?.nameCount ?? 0) > (certificate?.names.length ?? 0),

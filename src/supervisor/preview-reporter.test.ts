@@ -155,6 +155,21 @@ test("Without SNI the names of the certificate are judged, if the record has all
   ]);
 });
 
+test("What a rule says of TLS that cannot be decrypted stays what decided", () => {
+  const strict = { ...rule("strict", "decrypt", { host: "strict.example" }), undecryptable: "drop" } as const;
+  const source = { ...SOURCE, rules: [strict] };
+  const seen = past({ sni: "strict.example", verdict: "drop", phase: "sni", rule: "strict", outcome: "dropped" });
+  const judge = (changed: PolicySource) => {
+    const reporter = new PreviewReporter(0, compilePolicy(source), compilePolicy(changed));
+    reporter.add(seen);
+    return reporter.answer();
+  };
+  assert.equal(judge(source).earlier, 0);
+  assert.deepEqual(lines(judge({ ...source, rules: [{ ...strict, undecryptable: "bypass" }] })), [
+    "drop strict > bypass strict: 1",
+  ]);
+});
+
 test("A session that an earlier policy decided is counted, and the change is still that of the running one", () => {
   const ended = decrypted("app.example", { verdict: "bypass", rule: "bypass 0000000b", outcome: "bypassed" });
   const { earlier, changed } = preview({ rules: [] }, [ended, ...HISTORY]);
