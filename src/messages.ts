@@ -83,6 +83,8 @@ export type ToWorker =
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
   | { readonly kind: "offered"; readonly certificates: readonly OfferedCertificate[] }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
+  /** An operator wants this session to end. */
+  | { readonly kind: "end session"; readonly id: string }
   | ReturnsToWorker
   | { readonly kind: "stop" };
 

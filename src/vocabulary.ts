@@ -43,6 +43,7 @@ export const AUDITED_ACTIONS = [
   "keys generate",
   "keys remove",
   "log in",
+  "session end",
   "log out",
   "reload",
   "token add",

@@ -37,8 +37,14 @@ function addMatcher(database: DatabaseSync, name: string, compile: (query: strin
 }
 
 /** Whether the records themselves must be read to know which match. */
-export function readsRecords({ reason, fault, version }: SessionQuery): boolean {
-  return reason !== undefined || fault !== undefined || version !== undefined;
+export function readsRecords({ reason, fault, version, communityId, ja4 }: SessionQuery): boolean {
+  return (
+    communityId !== undefined ||
+    ja4 !== undefined ||
+    reason !== undefined ||
+    fault !== undefined ||
+    version !== undefined
+  );
 }
 
 export function conditionsOf(query: SessionQuery): Conditions {
@@ -98,7 +104,9 @@ function addHosts({ host, sni, subject }: SessionQuery, add: Add): void {
 }
 
 /** Conditions on what is in the records alone. */
-function addRecords({ reason, fault, version }: SessionQuery, add: Add): void {
+function addRecords({ reason, fault, version, communityId, ja4 }: SessionQuery, add: Add): void {
+  if (communityId !== undefined) add("record ->> ? = ?", "$.communityId", communityId);
+  if (ja4 !== undefined) add("record ->> ? = ?", "$.ja4", ja4);
   if (version !== undefined) {
     add("(record ->> ? = ? OR record ->> ? = ?)", "$.clientLeg.version", version, "$.serverLeg.version", version);
   }

@@ -57,6 +57,8 @@ export interface Operations {
   readonly audit: Audit;
   /** Calls `listener` with each batch of changes to the live table, until the returned function is called. */
   subscribe(listener: (applied: Applied) => void): () => void;
+  /** Resets both connections of a live session. false: there is no live session with this ID. */
+  endSession(id: string): boolean;
   statistics(): Promise<Statistics>;
   /** What only the metrics tell. */
   figures(): Figures;

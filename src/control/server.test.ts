@@ -303,6 +303,8 @@ const BAD: [method: string, path: string, body: unknown, wrong: string][] = [
   ["GET", "/sessions?blame=me", undefined, "blame"],
   ["GET", "/sessions?fault=old", undefined, "fault"],
   ["GET", "/sessions?version=1.4", undefined, "version"],
+  ["GET", "/sessions?communityId=1:short=", undefined, "communityId"],
+  ["GET", "/sessions?ja4=t13", undefined, "ja4"],
   ["GET", "/sessions?since=yesterday", undefined, "since"],
   ["GET", "/sessions?since=5&until=5", undefined, "until"],
   ["GET", "/sessions?cursor=5", undefined, "cursor"],
@@ -578,12 +580,36 @@ test("Events carry what changed, each session in its latest form only", async ()
   assert.equal(events.dropped, 0);
 });
 
-async function firstEvent(answer: Response): Promise<SessionEvents> {
+test("A client that comes back gets what it has missed; one that comes from another run is told to fetch the list", async () => {
+  const headers = { authorization: `Bearer ${token}` };
+  const first = await fetch(`${base}/api/v1/events`, { headers });
+  operations.apply(testSession("m1", 1), testSession("m2", 1));
+  const { id } = await firstEvent(first);
+  operations.apply({ id: "m2", end: 2 }, testSession("m3", 3));
+  const again = await fetch(`${base}/api/v1/events`, { headers: { ...headers, "last-event-id": id } });
+  const { live, closed, dropped } = await firstEvent(again);
+  assert.deepEqual([live.map((one) => one.id), closed.map((one) => one.id), dropped], [["m3"], ["m2"], 0]);
+  for (const strange of ["zz-1", `${id}999`, "x".repeat(64)]) {
+    const answer = await fetch(`${base}/api/v1/events`, { headers: { ...headers, "last-event-id": strange } });
+    assert.equal((await firstEvent(answer)).dropped, 1);
+  }
+});
+
+test("A live session is ended by its ID, once", async () => {
+  operations.apply(testSession("end1", 1));
+  const end = () => ask("/api/v1/sessions/end1", { method: "DELETE" });
+  assert.equal((await end()).status, 204);
+  operations.apply({ id: "end1", end: 2 });
+  const again = await end();
+  assert.deepEqual([again.status, /no live session/.test(again.text)], [404, true]);
+});
+
+async function firstEvent(answer: Response): Promise<SessionEvents & { id: string }> {
   let text = "";
   for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
     text += chunk;
-    const data = /^event: sessions\ndata: (.*)\n\n/m.exec(text)?.[1];
-    if (data) return JSON.parse(data);
+    const [, id, data] = /^id: (.*)\nevent: sessions\ndata: (.*)\n\n/m.exec(text) ?? [];
+    if (id && data) return { ...JSON.parse(data), id };
   }
   throw new Error(`The stream ended without an event: ${text}`);
 }
@@ -605,7 +631,7 @@ test("Closing the server ends the streams of events, and forgets their listeners
   const answer = await fetch(`http://127.0.0.1:${other.address.port}/api/v1/events`, {
     headers: { authorization: `Bearer ${token}` },
   });
-  assert.equal(listeners, 1);
+  assert.equal(listeners, 2);
   await other.close();
   await answer.text().catch(() => undefined);
   assert.equal(listeners, 0);

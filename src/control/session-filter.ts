@@ -82,6 +82,16 @@ export const sessionFilter = z.strictObject({
     .enum(Object.keys(VERSIONS) as [Version, ...Version[]])
     .optional()
     .describe("the version of one of the legs"),
+  communityId: z
+    .string()
+    .regex(/^1:[A-Za-z\d+/]{27}=$/, "not a Community ID of version 1")
+    .optional()
+    .describe("the Community ID of the client and the server"),
+  ja4: z
+    .string()
+    .regex(/^[tq]\d\d[di]\d{4}\w{2}_[0-9a-f]{12}_[0-9a-f]{12}$/, "not a JA4 fingerprint")
+    .optional()
+    .describe("the JA4 fingerprint of the ClientHello"),
   since: moment.describe("sessions that began then or later: ms since the epoch, or a time of ISO 8601"),
   until: moment.describe("sessions that began before: ms since the epoch, or a time of ISO 8601"),
 });

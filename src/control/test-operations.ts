@@ -40,6 +40,7 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    endSession: (id) => sessions.find(id)?.end === null,
     statistics: async () => statisticsOf(sessions.size),
     figures: () => ({
       reloads: { succeeded: 2, failed: 1, last: { succeeded: false, at: STARTED, took: 250 } },

@@ -35,6 +35,8 @@ export interface SessionQuery {
   readonly fault?: Fault | undefined;
   /** The version of one of the legs. */
   readonly version?: Version | undefined;
+  readonly communityId?: string | undefined;
+  readonly ja4?: string | undefined;
   /** ms since the epoch: sessions that began at this time or later. */
   readonly since?: number | undefined;
   /** ms since the epoch: sessions that began before. */
@@ -70,7 +72,7 @@ export function compileQuery(query: SessionQuery): (session: Session) => boolean
 
 /** The part of the test that is about when, how and why a session ended, and with whom. */
 function compileEnding(query: SessionQuery): (session: Session) => boolean {
-  const { outcome, cause, blame, rule, fault, version, since, until, after } = query;
+  const { outcome, cause, blame, rule, fault, version, communityId, ja4, since, until, after } = query;
   const reason = query.reason === undefined ? undefined : compileText(query.reason);
   const server = query.server === undefined ? undefined : compileClient(query.server);
   return (session) =>
@@ -81,6 +83,8 @@ function compileEnding(query: SessionQuery): (session: Session) => boolean {
     (cause === undefined || (session.cause !== null && cause.includes(session.cause))) &&
     (blame === undefined || session.blame === blame) &&
     (rule === undefined || session.rule === rule) &&
+    (communityId === undefined || session.communityId === communityId) &&
+    (ja4 === undefined || session.ja4 === ja4) &&
     (version === undefined || session.clientLeg.version === version || session.serverLeg.version === version) &&
     (fault === undefined || session.certificate?.faults.some((one) => one.fault === fault) === true) &&
     (query.server === undefined || (session.server && server?.matches(session.server.address)) === true) &&

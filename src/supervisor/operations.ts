@@ -40,6 +40,11 @@ export function createOperations(
       state.subscribers.add(listener);
       return () => state.subscribers.delete(listener);
     },
+    endSession(id) {
+      const session = state.sessions.find(id);
+      if (!session || session.end !== null) return false;
+      return state.workers.send(session.worker, { kind: "end session", id });
+    },
     statistics: () => gatherStatistics(state),
     figures: () => gatherFigures(state),
     series: (query) => readSeries(state.series.ring, query),

@@ -124,3 +124,17 @@ test("A session whose SYN is held counts, and cannot give way", () => {
   assert.deepEqual(steps, ["refuse b1"]);
   assert.equal(admission.size, 1);
 });
+
+test("An operator ends one session, and no other", () => {
+  const { steps, admission, arrive } = world();
+  for (const name of ["a", "b"]) arrive(name, "192.0.2.1");
+  arrive("held", "192.0.2.2", { held: true });
+  admission.end(({ from }) => from.address === "192.0.2.9");
+  assert.deepEqual([steps, admission.size], [[], 3]);
+  let met = 0;
+  admission.end(() => {
+    met += 1;
+    return met === 2;
+  });
+  assert.deepEqual([steps, met], [["reset b"], 2]);
+});

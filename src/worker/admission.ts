@@ -29,6 +29,8 @@ export interface Admission {
   admit(arrival: Arrival, limits: AdmissionLimits): void;
   /** The first bytes of this client's session are known, or need not be: it is no longer half open. */
   keep(client: End): void;
+  /** Resets the session of this arrival, as an operator asked for. Nothing happens where its client is not connected yet or any more. */
+  end(isMeant: (arrival: Arrival) => boolean): void;
   /** Ends the sessions whose first bytes are not known yet. */
   dismiss(): void;
   /** Resets the sessions that are left. */
@@ -180,6 +182,11 @@ export function createAdmission(
     keep(client) {
       const place = byClient.get(client);
       if (place) halfOpen.delete(place.owner, place);
+    },
+    end(isMeant) {
+      for (const [client, { arrival }] of byClient) {
+        if (isMeant(arrival)) client.reset(new NetworkError("An operator ended the session", "ECANCELED"));
+      }
     },
     dismiss() {
       for (const { arrival } of [...halfOpen.all()]) arrival.client?.close();

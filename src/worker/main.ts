@@ -126,6 +126,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
     case "offering":
       offering.learn(message.server, message.until);
       break;
+    case "end session":
+      state.admission.end((arrival) => state.live.get(arrival)?.id === message.id);
+      break;
     case "session":
       state.settle(message.request, message.sealed);
       break;

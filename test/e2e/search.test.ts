@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { connect } from "node:tls";
 import type { Explanation, Session, SessionList } from "../../src/control/api.ts";
 import { curl } from "../clients.ts";
 import { needs } from "../needs.ts";
@@ -177,6 +179,24 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     const { verdict } = JSON.parse(stdout) as Explanation;
     assert.deepEqual([record.phase, record.rule], ["certificate", "private mail"]);
     assert.deepEqual([verdict.phase, verdict.rule], [record.phase, record.rule]);
+  });
+
+  test("session --end resets a live session, and its record says that an operator did", async () => {
+    const host = "api.shop.test";
+    const options = { port: node.forward("shop"), servername: host, rejectUnauthorized: false };
+    const client = connect({ ...options, host: "127.0.0.1" });
+    const left = once(client, "error");
+    await once(client, "secureConnect");
+    const live = await until("the live session", async () => (await found("--sni", host, "--live"))[0]);
+    const { code, stdout } = await node.command("session", live.id, "--end");
+    assert.deepEqual([code, stdout.trim()], [0, `Session ${live.id} was ended.`]);
+    assert.equal((await left)[0].code, "ECONNRESET");
+    const { outcome, cause, blame, closeReason } = await until("its end", async () =>
+      (await found("--sni", host)).find(({ end }) => end !== null),
+    );
+    const expected = ["decrypted", "ended", null, "An operator ended the session"];
+    assert.deepEqual([outcome, cause, blame, closeReason], expected);
+    assert.equal((await node.command("session", live.id, "--end")).code, 1);
   });
 
   test("The API refuses a request without the token", async () => {

@@ -16,11 +16,19 @@ import {
 } from "../render.ts";
 
 export function sessionCommand(): Command {
-  return createCommand("session", "Show everything that is known about one session.", ["session mh2k8x1a-0-1f"])
+  return createCommand("session", "Show everything that is known about one session.", [
+    "session mh2k8x1a-0-1f",
+    "session mh2k8x1a-0-1f --end",
+  ])
     .argument("<id>", "the session's id, as `sessions` shows it")
+    .option("--end", "end it: both of its connections are reset")
     .option("--json", "print JSON")
-    .action(async (id: string, options: CommonOptions & { json?: true }) => {
+    .action(async (id: string, options: CommonOptions & { end?: true; json?: true }) => {
       const client = await openClient(options.config);
+      if (options.end) {
+        await client.ask("DELETE", `/sessions/${encodeURIComponent(id)}`);
+        return print(`Session ${id} was ended.`);
+      }
       const session = await client.ask<Session>("GET", `/sessions/${encodeURIComponent(id)}`);
       if (options.json) return printJson(session, 2);
       print(...page(session));

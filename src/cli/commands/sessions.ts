@@ -32,6 +32,8 @@ interface Options extends CommonOptions {
   readonly rule?: string;
   readonly fault?: string;
   readonly version?: string;
+  readonly communityId?: string;
+  readonly ja4?: string;
   readonly since?: number;
   readonly until?: number;
   readonly cursor?: string;
@@ -71,6 +73,8 @@ export function sessionsCommand(): Command {
     .option("--rule <name>", "the rule, list or built-in that decided")
     .option("--fault <fault>", "a fault of the server's certificate: expired, selfSigned, unknownIssuer…")
     .option("--version <version>", "the version of one of the legs: TLSv1.2")
+    .option("--community-id <id>", "the Community ID of the client and the server, as analysers show it: 1:zP0t…=")
+    .option("--ja4 <fingerprint>", "the JA4 fingerprint of the ClientHello")
     .option("--since <time>", "began then or later: 1h, 30m, 2026-11-28, 2026-11-28T14:00", readSince)
     .option("--until <time>", "began before, alike", readSince)
     .option("--listener <name>", "the listener that accepted them")

@@ -69,4 +69,20 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
             .send({ error: `Cannot show session ${id}: it is neither live nor in the history`, path: "id" });
     },
   );
+  app.delete(
+    "/sessions/:id",
+    {
+      config: { role: "operator", audit: { action: "session end" } },
+      schema: {
+        operationId: "endSession",
+        summary: "End a live session: both of its connections are reset",
+        params: z.object({ id: z.string().max(128) }),
+        response: { 204: z.null(), 404: failure },
+      },
+    },
+    async ({ params: { id } }, reply) =>
+      operations.endSession(id)
+        ? reply.code(204).send(null)
+        : reply.code(404).send({ error: `Cannot end session ${id}: no live session has this ID`, path: "id" }),
+  );
 }
