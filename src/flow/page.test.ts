@@ -11,13 +11,24 @@ const dropped = () => verdict("drop", "sni");
 test("A dropped client that speaks HTTP gets a page in its TLS, by a certificate for its host alone", async () => {
   const { steps, record } = await runSession({ detect: web, onHello: dropped, page });
   assert.deepEqual(stepsAfter("policy.onHello", steps), [
-    ...["pki.presentOwn for server.test by the secondary CA", "legs.own on client from ClientHello"],
+    ...["pki.presentOwn for server.test by the secondary CA", "legs.own on client from ClientHello, http/1.1"],
     "pages.show on TLS on client: policy for server.test by a rule",
     ...["end: Dropped: a rule says drop", "streams.close TLS on client", "streams.close server"],
   ]);
   assert.equal(record.page, "shown");
   assert.equal(record.presented?.authority, "secondary");
   assert.equal(record.clientLeg?.version, "TLSv1.3");
+});
+
+test("A client that offers HTTP/2 alone gets its page over that, every other over HTTP/1.1", async () => {
+  for (const [alpnProtocols, protocol] of [
+    [["h2"], "h2"],
+    [["h2", "http/1.1"], "http/1.1"],
+    [["http/1.1"], "http/1.1"],
+  ] as const) {
+    const { steps } = await runSession({ detect: () => tlsBytes({ alpnProtocols }), onHello: dropped, page });
+    assert.ok(steps.includes(`legs.own on client from ClientHello, ${protocol}`), steps.join("\n"));
+  }
 });
 
 const expired = () => judged({ facts: { names: [], issuer: "", faults: ["expired"], revocationOpen: false } });
@@ -40,9 +51,8 @@ for (const [why, answers, kind] of CASES) {
   });
 }
 
-test("A client that does not offer HTTP/1.1, and every client where policy has no page, gets the alert", async () => {
+test("A client that does not offer HTTP, and every client where policy has no page, gets the alert", async () => {
   for (const answers of [
-    { detect: () => tlsBytes({ alpnProtocols: ["h2"] }), page },
     { detect: () => tlsBytes({ alpnProtocols: [] }), page },
     { detect: () => tlsBytes({ alpnProtocols: ["imap"] }), page },
     { detect: web },
@@ -74,7 +84,7 @@ test("A server that is not reached: the listener tells it, or lets the client in
   assert.ok(told.steps.includes("arrival.refuse unreachable with a page"));
   const shown = await runSession({ dial, page, admitted: web });
   assert.deepEqual(stepsAfter("arrival.admit", shown.steps), [
-    ...["pages.hello client", "pki.presentOwn for server.test by the secondary CA", "legs.own on client"],
+    ...["pages.hello client", "pki.presentOwn for server.test by the secondary CA", "legs.own on client, http/1.1"],
     "pages.show on TLS on client: unreachable for server.test by none",
     ...["end: Cannot connect", "streams.close TLS on client"],
   ]);

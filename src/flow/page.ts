@@ -11,8 +11,8 @@ import { leaveConversation } from "./upgrade.ts";
 /** Why: the session's ID and host are added. */
 export type WhyRefused = Omit<RefusedSession, "session" | "host">;
 
-/** ALPN's name of the HTTP that the node speaks. A client that does not offer it is not asked for a request. */
-const HTTP = "http/1.1";
+/** ALPN's names of the HTTP that the node speaks, the simpler first. A client that offers neither is not asked for a request. */
+const PROTOCOLS = ["http/1.1", "h2"] as const;
 
 /**
  * Opens TLS with the client on the node's own behalf, and answers its request with why it was refused. false: that cannot be, and
@@ -22,20 +22,21 @@ export async function showPage(story: Story, layer: PageLayer, why: WhyRefused):
   const { node, session } = story;
   const { received, endpoint, destination } = layer;
   const { pages, legs } = node;
-  if (!pages || !received.hello.alpnProtocols.includes(HTTP) || !legs.canAnswer(received.hello)) return false;
+  const protocol = PROTOCOLS.find((name) => received.hello.alpnProtocols.includes(name));
+  if (!pages || !protocol || !legs.canAnswer(received.hello)) return false;
   if (!layer.client.isOpen || layer.client.isLeaving || layer.client.hasLeft) return false;
   const host = hostOf(received.hello, destination) ?? endpoint.address;
   const presentation = await certificateFor(story, layer, host, pages.signedBy);
   if (!presentation) return false;
   const { client } = leaveConversation(story) ?? layer;
-  const leg = await legs.own(client, received, presentation, HTTP);
+  const leg = await legs.own(client, received, presentation, protocol);
   story.endTurn?.();
   if (leg.kind === "failed") {
     session.note({ page: "refused" });
     return true;
   }
   session.note({ presented: presentation.records[0], clientLeg: legRecord(leg.negotiated) });
-  session.note({ page: await pages.show(client, pages.write({ ...why, session: session.id, host })) });
+  session.note({ page: await pages.show(client, pages.write({ ...why, session: session.id, host }), protocol) });
   return true;
 }
 

@@ -318,8 +318,8 @@ class World {
           fake(client).name = `TLS on ${nameOf(client)}`;
           return { kind: "up", negotiated: NEGOTIATED } satisfies ClientLeg;
         },
-        own: async (client) => {
-          this.#step(`legs.own on ${describe(client)}`);
+        own: async (client, _received, _presented, alpn) => {
+          this.#step(`legs.own on ${describe(client)}, ${alpn}`);
           fake(client).name = `TLS on ${nameOf(client)}`;
           return clientLeg?.() ?? { kind: "up", negotiated: NEGOTIATED };
         },

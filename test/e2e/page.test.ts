@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readdirSync, writeFileSync } from "node:fs";
+import http2 from "node:http2";
 import net from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -128,8 +129,39 @@ describe("Pages of the node, and the life of its CA", needs("openssl", "curl"), 
     }
   });
 
-  test("A client that speaks no HTTP, or HTTP/2 alone, gets the alert as ever", async () => {
-    for (const more of [[], ["-alpn", "imap"], ["-alpn", "h2"]]) {
+  test("A client that speaks HTTP/2 alone gets its page over that", async () => {
+    const url = `https://127.0.0.1:${node.forward("good")}`;
+    for (const [headers, shown] of [
+      [{ accept: "text/html" }, "shown"],
+      [{ ":method": "POST" }, "text"],
+    ] as const) {
+      const since = Date.now();
+      const client = http2.connect(url, { servername: `no.${DOMAIN}`, rejectUnauthorized: false });
+      const stream = client.request({ ":path": "/a", ...headers }, { endStream: true });
+      const [answer] = await once(stream, "response");
+      const body = (await stream.toArray()).join("");
+      assert.equal(answer[":status"], 403);
+      assert.match(answer["content-security-policy"], /^default-src 'none'/);
+      assert.ok(
+        body.includes(shown === "shown" ? "<h1>This connection is not allowed</h1>" : "Rule: <b>no</b>\n"),
+        body,
+      );
+      const { localPort } = client.socket;
+      await once(client, "close");
+      const { page, clientLeg } = await node.sessionFrom(localPort ?? 0, since);
+      assert.deepEqual([page, clientLeg.alpn], [shown, "h2"]);
+    }
+    const garbage = { way: { port: node.forward("good") }, name: `no.${DOMAIN}`, roots: node.secondary };
+    await opensslClient({ ...garbage, more: ["-alpn", "h2"], input: "x".repeat(100_000) });
+    await until("a session whose client asked for nothing over HTTP/2", async () =>
+      (await node.sessions({ host: `no.${DOMAIN}` })).some(
+        (one) => one.clientLeg.alpn === "h2" && one.page === "notAsked",
+      ),
+    );
+  });
+
+  test("A client that speaks no HTTP gets the alert as ever", async () => {
+    for (const more of [[], ["-alpn", "imap"]]) {
       const way = { port: node.forward("good") };
       const { stderr } = await opensslClient({ way, name: `no.${DOMAIN}`, roots: node.secondary, more });
       assert.match(stderr, /alert access denied|alert number 49/);
