@@ -123,7 +123,19 @@ export function synInFragments(syn: CraftedSyn, hardware: Pick<Way, "source" | "
 
 /** The same frame with a priority and without a VLAN: IEEE 802.1Q, clause 6.9.1. */
 export function withPriority(frame: Buffer, priority = 5): Buffer {
-  return Buffer.concat([frame.subarray(0, 12), word(TYPE.vlan), word(priority << 13), frame.subarray(12)]);
+  return withTags(frame, [priority << 13]);
+}
+
+/** The same frame behind these tags, the outermost first. */
+export function withTags(frame: Buffer, tags: readonly number[], outerType: number = TYPE.vlan): Buffer {
+  const words = tags.flatMap((tag, index) => [word(index === 0 ? outerType : TYPE.vlan), word(tag)]);
+  return Buffer.concat([frame.subarray(0, 12), ...words, frame.subarray(12)]);
+}
+
+/** The same packet in LLC/SNAP framing: RFC 1042. */
+export function inSnap(frame: Buffer): Buffer {
+  const snap = Buffer.from([0xaa, 0xaa, 3, 0, 0, 0]);
+  return Buffer.concat([frame.subarray(0, 12), word(snap.length + frame.length - 12), snap, frame.subarray(12)]);
 }
 
 /** The frame of one TCP packet without payload. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { until } from "../../test/processes.ts";
 import type { Claim, Stage } from "../claim.ts";
-import { type CraftedSyn, synInFragments, tcpFrame, withPriority } from "../craft.ts";
+import { type CraftedSyn, inSnap, synInFragments, tcpFrame, withPriority, withTags } from "../craft.ts";
 import { sendFrames, wayBetween } from "../hardware.ts";
 import { FAMILIES, type Family } from "../network.ts";
 import { firstWith, segmentsOf } from "../segments.ts";
@@ -18,6 +18,8 @@ const IMPOSSIBLE = [0x03, 0x06, 0x05, 0x00];
 export const ODD_PACKETS: readonly Claim[] = [
   ...FAMILIES.flatMap((family) => [fragmentsAreTaken(family), fragmentsAreBypassed(family)]),
   ...FAMILIES.map(priorityIsTaken),
+  ...FAMILIES.map(tagsHideNothing),
+  ...FAMILIES.map(snapIsDropped),
   ...FAMILIES.map(impossibleFlags),
   ...FAMILIES.map(halfIsCounted),
 ];
@@ -61,6 +63,61 @@ function priorityIsTaken(family: Family): Claim {
       return `a session in state ${session.state}`;
     },
   };
+}
+
+function tagsHideNothing(family: Family): Claim {
+  return {
+    says: `IPv${family}: a connection whose SYN has several priority tags, which hosts take off one by one, is intercepted`,
+    async check(stage) {
+      const { client, server } = stage.network;
+      await using there = await watch(server, server.interface, "");
+      const way = await wayBetween(stage.network, client);
+      const states = [];
+      for (const tags of [2, 3]) {
+        const since = Date.now();
+        const syn = synOf(stage, family, PORTS.https);
+        await sendFrames(client, [withTags(tcpFrame(syn, way), Array<number>(tags).fill(0))]);
+        states.push((await stage.node.sessionFrom(syn.source, since)).state);
+        await there.shows("the node's SYN", (frames) =>
+          segmentsOf(frames, PORTS.https).find(({ from, flags }) => from === syn.source && flags === "S"),
+        );
+        assert.ok(!(await there.shows("what came", (frames) => frames)).some(({ bytes }) => isOwn(bytes, syn)));
+      }
+      return states.join(", ");
+    },
+  };
+}
+
+function snapIsDropped(family: Family): Claim {
+  return {
+    says: `IPv${family}: TCP in LLC/SNAP framing, which some hosts read like any other, is dropped and counted`,
+    only: "bridge",
+    async check(stage) {
+      const { client, server } = stage.network;
+      const before = await impossible(stage);
+      await using there = await watch(server, server.interface, "");
+      const way = await wayBetween(stage.network, client);
+      const syn = synOf(stage, family, PORTS.https);
+      const last = synOf(stage, family, PORTS.closed);
+      const hidden = inSnap(tcpFrame(syn, way));
+      await sendFrames(client, [hidden, withPriority(hidden), tcpFrame(last, way)]);
+      const seen = await there.shows("the SYN behind them", (frames) =>
+        firstWith(segmentsOf(frames, PORTS.closed), "S") ? frames : undefined,
+      );
+      assert.ok(!seen.some(({ bytes }) => isOwn(bytes, syn)));
+      const more = await until("the count", async () => (await impossible(stage)) - before || undefined);
+      return `${more} dropped`;
+    },
+  };
+}
+
+/** Whether these bytes have the client's own SYN in them. */
+function isOwn(bytes: Buffer, syn: CraftedSyn): boolean {
+  const head = Buffer.alloc(8);
+  head.writeUInt16BE(syn.source, 0);
+  head.writeUInt16BE(syn.target, 2);
+  head.writeUInt32BE(sequenceOf(syn), 4);
+  return bytes.includes(head);
 }
 
 function fragmentsAreBypassed(family: Family): Claim {

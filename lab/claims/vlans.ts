@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { nameVlan, type VlanTags } from "../../src/linux/vlan-programs.ts";
+import { nameVlan, TAG_TYPES, type VlanTags } from "../../src/linux/vlan-programs.ts";
 import { DOMAIN } from "../../test/pki.ts";
 import { type Program, scratch, until } from "../../test/processes.ts";
 import type { Claim } from "../claim.ts";
-import { udpFrame } from "../craft.ts";
+import { tcpFrame, udpFrame, withTags } from "../craft.ts";
 import { hardware, sendFrames } from "../hardware.ts";
 import { FAMILIES, type Family } from "../network.ts";
 import { startNode } from "../node.ts";
@@ -64,6 +64,7 @@ export const VLANS: readonly Claim[] = [
   carriesMuch(),
   dropsInOne(),
   passesOthers(),
+  hidesNothing(),
   untagged(),
   absentHost(),
   leaves(),
@@ -187,7 +188,7 @@ function carriesMuch(): Claim {
 
 /** For a wire that has no address for frames without a tag. */
 export const TRUNK_LISTENER = { ...VLAN_LISTENER, address: undefined, stop: "remove" } as const;
-export const TRUNK: readonly Claim[] = [leavesUntagged(), decrypts(TWENTY, 4)];
+export const TRUNK: readonly Claim[] = [leavesUntagged(), decrypts(TWENTY, 4), hidesNothing()];
 
 function leavesUntagged(): Claim {
   return {
@@ -267,6 +268,43 @@ function passesOthers(): Claim {
         await there.shows("the frame", (seen) => seen.find(({ bytes }) => bytes.toString("hex") === frame));
       }
       return `${sent.length} frames`;
+    },
+  };
+}
+
+function hidesNothing(): Claim {
+  return {
+    says: "TCP of a VLAN of the node's cannot hide behind priority tags: it is dropped and counted; what is not TCP passes",
+    only: "bridge",
+    async check(stage) {
+      await using there = await watch(stage.network.server, stage.network.server.interface, "");
+      const impossible = async () =>
+        (await stage.node.stats()).kernel.find(({ counts }) => counts === "impossible")?.packets ?? 0;
+      const before = await impossible();
+      const hidden = [
+        [TEN, [0, 10]],
+        [TEN, [0, 0, 10]],
+        [DOUBLE, [0, 100, 10]],
+        [DOUBLE, [100, 0, 10]],
+      ] as const;
+      for (const [index, [vlan, tags]] of hidden.entries()) {
+        const { client, server } = endsOf(stage, vlan);
+        const way = { source: await hardware(client, "vlan"), next: await hardware(server, "vlan") };
+        const [from, to] = [client.address[4], server.address[4]];
+        const type = tags[0] === 100 ? TAG_TYPES["802.1ad"] : TAG_TYPES["802.1Q"];
+        const syn = tcpFrame({ from, to, source: 24_500 + index, target: 443 }, way);
+        const behind = withTags(udpFrame(from, to, `behind ${tags.join("/")}`, way), tags, type);
+        await sendFrames(client, [withTags(syn, tags, type), behind]);
+        const seen = await there.shows("the datagram behind it", (frames) =>
+          frames.some(({ bytes }) => bytes.equals(behind)) ? frames : undefined,
+        );
+        assert.ok(!seen.some(({ bytes }) => bytes.includes(syn.subarray(14 + 20, 14 + 28))), tags.join("/"));
+      }
+      const dropped = await until("the count", async () => {
+        const more = (await impossible()) - before;
+        return more >= hidden.length && more;
+      });
+      return `${dropped} SYNs dropped`;
     },
   };
 }

@@ -101,7 +101,7 @@ const kernelCount = z.object({
     .describe(
       "row: new connections that a rule or list of the network phase decided; accepted: SYNs handed to a worker; " +
         "refused: SYNs answered with a RST; unserved: SYNs that no worker took; quic: UDP packets to port 443 that were refused; " +
-        "impossible: TCP packets dropped for flags that no TCP sends together; midStream: packets of connections that began " +
+        "impossible: TCP packets dropped for flags that no TCP sends together, or hidden in their frames; midStream: packets of connections that began " +
         "before the node; asymmetric: packets of connections of which one direction crosses the node; tagged: frames with a VLAN tag; " +
         "vlan: those of one VLAN that the configuration does not name; fragments: packets whose fragments never made a whole; " +
         "signed: SYNs to port 179 and SYNs of signed TCP, which are forwarded; unsigned: answers to signed SYNs that were not signed and were dropped",

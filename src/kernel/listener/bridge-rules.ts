@@ -1,3 +1,4 @@
+import { hiddenChain, seeHidden } from "./hidden-tcp.ts";
 import type { Lane } from "./lane.ts";
 import { CODE } from "./marks.ts";
 import { noteOwnChain, ownChains, ownRules, passedChain, passedRules, pendingRules } from "./own-connections.ts";
@@ -29,19 +30,22 @@ export function bridgeChains(w: RuleContext, lanes: readonly Lane[]): string[] {
       ...ownChains(w, lane),
       ...passedChain(lane),
       ...passingChain(lane),
-      ...sideChain(w, lane, "a"),
-      ...sideChain(w, lane, "b"),
+      ...(["a", "b"] as const).flatMap((side) => [
+        ...sideChain(w, lane, side),
+        ...hiddenChain(w, lanes, lane, side, isTaken(lane) ? liftFrom(w, lane, side) : undefined),
+      ]),
     ]),
     ...chain("frames", [
       "type filter hook prerouting priority dstnat; policy accept;",
-      ...lanes.flatMap((lane) =>
-        [lane.listener.networkA, lane.listener.networkB].flatMap((link) => tagged(w, lane, link)),
-      ),
+      ...lanes.flatMap((lane) => [
+        ...seeHidden(lane, "a", lane.listener.networkA),
+        ...seeHidden(lane, "b", lane.listener.networkB),
+        ...[lane.listener.networkA, lane.listener.networkB].flatMap((link) => tagged(w, lane, link)),
+      ]),
       // ARP and everything else that is not IP crosses the bridge.
       "meta protocol != { ip, ip6 } accept",
-      // A wire that is there for its VLANs only.
       ...lanes
-        .filter(({ ports }) => ports?.length !== 0)
+        .filter(isTaken)
         .flatMap(({ index, listener }) => [
           `iifname "${listener.networkA}" goto side-a-${index}`,
           `iifname "${listener.networkB}" goto side-b-${index}`,
@@ -49,6 +53,17 @@ export function bridgeChains(w: RuleContext, lanes: readonly Lane[]): string[] {
     ]),
     ...noteOwnChain(w, lanes),
   ];
+}
+
+/** Not a wire that is there for its VLANs only. */
+function isTaken({ ports }: Lane): boolean {
+  return ports?.length !== 0;
+}
+
+/** In the IP rules every packet comes in by the bridge: the mark keeps its side. */
+function liftFrom(w: RuleContext, { index, listener }: Lane, side: "a" | "b"): string {
+  const opens = side === "a" || listener.direction === "both";
+  return `${w.set((opens ? CODE.SIDE_A : CODE.SIDE_B) + index)} goto lift-${index}`;
 }
 
 /**
@@ -69,8 +84,7 @@ function tagged(w: RuleContext, lane: Lane, link: string): string[] {
 function sideChain(w: RuleContext, lane: Lane, side: "a" | "b"): string[] {
   const { index, listener } = lane;
   const opens = side === "a" || listener.direction === "both";
-  // In the IP rules every packet comes in by the bridge: the mark keeps its side.
-  const lift = `${w.set((opens ? CODE.SIDE_A : CODE.SIDE_B) + index)} goto lift-${index}`;
+  const lift = liftFrom(w, lane, side);
   // Where both sides open connections, the sockets tell whom an error is for.
   const error = `${w.set((listener.direction === "both" || side === "b" ? CODE.SIDE_B : CODE.SIDE_A) + index)} goto lift-${index}`;
   const quic =
