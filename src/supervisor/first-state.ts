@@ -132,7 +132,7 @@ export function createState(
     reloading: Promise.resolve(),
     reloads: { succeeded: 0, failed: 0, last: undefined },
     watch: watchTools([], () => {}),
-    httpView: new HttpView({ onTransactions: printTransactions }),
+    httpView: new HttpView({ onTransactions: printTransactions, readErrors: prepared.logTargets.readWorker }),
     workers: new Workers(
       count,
       {

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
 import type { Config } from "../config/schema.ts";
@@ -11,6 +12,8 @@ import type { Transaction } from "../view/transaction.ts";
 export interface HttpViewEvents {
   /** Transactions are over; `more` others are left out. */
   onTransactions(transactions: readonly Transaction[], more: number): void;
+  /** Reads its standard error, where it logs. Absent: it is this process's own. */
+  readonly readErrors?: (stream: Readable) => void;
 }
 
 /** In ms: until it is started again, when it died soon after its start again and again, and when that is forgotten. */
@@ -120,9 +123,11 @@ export class HttpView {
     const startedAt = performance.now();
     const child = fork(fileURLToPath(new URL("../view/main.ts", import.meta.url)), {
       serialization: "advanced",
+      stdio: ["inherit", "inherit", this.#events.readErrors ? "pipe" : "inherit", "ipc"],
       execArgv: [...process.execArgv, HEAP, NO_DEBUGGER],
     });
     this.#child = child;
+    if (child.stderr) this.#events.readErrors?.(child.stderr);
     const { promise, resolve } = Promise.withResolvers<void>();
     const kill = (why: string) => {
       log.error({ feed: setup.feed.name, pid: child.pid }, why);

@@ -7,6 +7,9 @@ import { createMessageReader, MESSAGES, type Message } from "../feeds/http-link.
 import { makeFolder } from "../linux/folder.ts";
 import type { View, ViewedSession } from "./view.ts";
 
+/** The longest path in a struct sockaddr_un, in bytes, without the zero at its end. */
+const LONGEST_PATH = 107;
+
 /** Takes the plaintext that the workers send. Throws the system's errors where it cannot listen. */
 export async function openIntake(path: string, view: View): Promise<Intake> {
   const workers = new Set<Socket>();
@@ -14,6 +17,8 @@ export async function openIntake(path: string, view: View): Promise<Intake> {
     workers.add(socket.on("close", () => workers.delete(socket)));
     serve(socket, view);
   });
+  if (Buffer.byteLength(path) > LONGEST_PATH)
+    throw new Error(`its socket ${path} has more than ${LONGEST_PATH} bytes: shorten dataDir or the feed's name`);
   await makeFolder(dirname(path));
   // The one before this process left it.
   await rm(path, { force: true });

@@ -48,7 +48,12 @@ async function obey(message: ToView): Promise<void> {
   switch (message.kind) {
     case "setup":
       running = start(message.setup);
-      await running;
+      try {
+        await running;
+      } catch (error) {
+        log.error({ err: error }, `The HTTP view cannot start: ${error instanceof Error ? error.message : error}`);
+        process.exit(1);
+      }
       tell({ kind: "ready" });
       break;
     case "ask":
@@ -92,6 +97,7 @@ async function start(setup: ViewSetup): Promise<Running> {
       lines?.take(transaction, detail);
       report?.(transaction);
     },
+    onBug: (error) => log.error({ err: error }, "A bug kept the HTTP view from reading a session"),
   });
   await openIntake(viewSocket(dataDir, feed.name), view);
   setInterval(() => {

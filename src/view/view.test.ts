@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { afterEach, type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import pino from "pino";
 import { assertHar } from "../../test/har.ts";
@@ -37,8 +37,16 @@ const PAGE: readonly Said[] = [
   ["server", ZIPPED],
 ];
 
+const bugs: unknown[] = [];
+afterEach(() => assert.deepEqual(bugs.splice(0), []));
+
 function openView(onDone: (transaction: Transaction, detail: Detail) => void = () => {}, limits = LIMITS): View {
-  return new View({ limits, keeping: { heads: true, body: limits.body, total: 1e6 }, onDone });
+  return new View({
+    limits,
+    keeping: { heads: true, body: limits.body, total: 1e6 },
+    onDone,
+    onBug: (error) => bugs.push(error),
+  });
 }
 
 /** Has the view read a session. Returns it while it is live. */
@@ -138,6 +146,15 @@ test("A session that is left behind is told so", async () => {
   const [one] = view.transactions(() => true, 10);
   assert.deepEqual([one?.state, one?.problem], ["aborted", "left behind: the view could not follow"]);
   assert.equal(view.state().leftBehind, 1);
+});
+
+test("A bug of the view costs the display of one session", () => {
+  const view = openView(({ session }) => assert.notEqual(session, "odd"));
+  talk(view, PAGE, "odd").close(2000);
+  talk(view, PAGE, "even").close(2000);
+  assert.equal(bugs.splice(0).length, 1);
+  assert.equal(view.memory.find("odd")?.missing, "left behind: a bug of the view, which its log tells");
+  assert.equal(view.memory.find("even")?.missing, undefined);
 });
 
 test("Memory is bounded: the oldest sessions go, and a long one is held from its beginning", async () => {

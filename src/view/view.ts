@@ -11,6 +11,8 @@ export interface ViewOptions {
   /** What is kept of each transaction until it is over, for `onDone`. */
   readonly keeping: Keeping;
   onDone(transaction: Transaction, detail: Detail): void;
+  /** A bug of the view itself: the session is left behind. */
+  onBug(error: unknown): void;
 }
 
 /** What the view has now. */
@@ -130,8 +132,13 @@ export class View {
     if (log.isOver) return;
     const begun = performance.now();
     collector.now = event.time;
-    this.memory.add(log, event);
-    read();
+    try {
+      this.memory.add(log, event);
+      read();
+    } catch (error) {
+      this.#options.onBug(error);
+      this.#leave(reading, "left behind: a bug of the view, which its log tells", event.time);
+    }
     reading.spent += performance.now() - begun;
   }
 
