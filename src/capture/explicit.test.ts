@@ -36,7 +36,8 @@ test("CONNECT names the destination, and the bytes after it stay in the socket",
     Buffer.concat([Buffer.from("CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n"), Buffer.from([22, 3, 1])]),
   );
   const destination: Destination = await arrival.locate();
-  assert.deepEqual(destination, { host: "example.com", port: 443, connectHost: "example.com", http: false });
+  const request = { method: "CONNECT", path: "example.com:443" };
+  assert.deepEqual(destination, { host: "example.com", port: 443, connectHost: "example.com", http: false, request });
   assert.deepEqual([...(await readBytes(client, 3)).bytes], [22, 3, 1]);
 });
 
