@@ -106,7 +106,7 @@ function platformEntry({ title, steps, commands = [] }: Platform): string {
     steps.length > 1
       ? `<ol>${steps.map((step) => `<li>${escapeHtml(step)}</li>`).join("")}</ol>`
       : steps.map((step) => `<p>${escapeHtml(step)}</p>`).join("");
-  const code = commands.length > 0 ? `<pre tabindex="0"><code>${commands.map(escapeHtml).join("\n")}</code></pre>` : "";
+  const code = commands.length > 0 ? `<pre><code>${commands.map(escapeHtml).join("\n")}</code></pre>` : "";
   return `<details><summary>${escapeHtml(title)}</summary>${texts}${code}</details>`;
 }
 
@@ -129,7 +129,7 @@ details{border-top:1px solid var(--line);padding:.65rem 0}
 summary{cursor:pointer;font-weight:600}
 details>:nth-child(2){margin-top:.65rem}
 dd a{margin-right:.75rem}
-a:focus-visible,summary:focus-visible,pre:focus-visible{outline:2px solid var(--link);outline-offset:2px}
+a:focus-visible,summary:focus-visible{outline:2px solid var(--link);outline-offset:2px}
 `
   .trim()
   .replaceAll("\n", "");

@@ -10,7 +10,7 @@ export interface Platform {
 /** `names`: what the files of the single certificates are called, without their ending. */
 export function platformsFor(names: readonly string[]): readonly Platform[] {
   const each = (command: (name: string) => string) => names.map(command);
-  const files = names.map((name) => `${name}.crt`).join(" and ");
+  const files = names.map((name) => `${name}.crt`).join(", ");
   return [
     {
       title: "Windows",
@@ -69,7 +69,9 @@ export function platformsFor(names: readonly string[]): readonly Platform[] {
     },
     {
       title: "Python",
-      steps: ["For the ssl module, and for requests, which has roots of its own:"],
+      steps: [
+        "The file takes the place of the usual roots; where some hosts are not inspected, add it to a copy of those. For the ssl module, and for requests:",
+      ],
       commands: [`export SSL_CERT_FILE=$PWD/${BUNDLE}`, `export REQUESTS_CA_BUNDLE=$PWD/${BUNDLE}`],
     },
     { title: "Node.js", steps: [], commands: [`export NODE_EXTRA_CA_CERTS=$PWD/${BUNDLE}`] },

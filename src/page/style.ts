@@ -13,7 +13,7 @@ dl{margin:1.5rem 0 0;padding:1.25rem 0 0;border-top:1px solid var(--line);displa
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
 code,.mono{font-family:ui-monospace,"SFMono-Regular",Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.92em}
-pre{margin:0 0 1rem;padding:.75rem 1rem;background:var(--back);border:1px solid var(--line);border-radius:.5rem;overflow-x:auto}
+pre{margin:0 0 1rem;padding:.75rem 1rem;background:var(--back);border:1px solid var(--line);border-radius:.5rem;white-space:pre-wrap;overflow-wrap:anywhere}
 a{color:var(--link)}
 footer{color:var(--soft);font-size:.875rem;margin-top:1.25rem}
 @media(max-width:26rem){dl{grid-template-columns:1fr;gap:.1rem}dd{margin-bottom:.6rem}}
