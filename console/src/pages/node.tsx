@@ -1,6 +1,8 @@
 import type { AuditList, FleetSessions, Stats } from "../../../src/control/api.ts";
 import { may } from "../api.ts";
 import { bytes, duration, number } from "../format.ts";
+import { HEALTH } from "../home/lamps.tsx";
+import { Lamp } from "../parts/marks.tsx";
 import { Answer, Empty, Facts, Panel } from "../parts/panels.tsx";
 import { Table } from "../parts/table.tsx";
 import { now, Time } from "../parts/time.tsx";
@@ -11,6 +13,9 @@ export function NodePage() {
   const stats = useResource<Stats>("/stats", 3000);
   return (
     <div class="page">
+      <Panel title={T.nodePage.health} call="/health" command="clearline doctor">
+        <Answer of={stats}>{({ health }) => <HealthReasons of={health} />}</Answer>
+      </Panel>
       <Panel title={T.nodePage.processes} call="/stats" command="clearline stats">
         <Answer of={stats}>{(all) => <Processes of={all} />}</Answer>
       </Panel>
@@ -23,6 +28,28 @@ export function NodePage() {
       <Fleet hasStore={stats.data?.store !== undefined} />
       {may("administrator") && <Audit />}
     </div>
+  );
+}
+
+function HealthReasons({ of: { status, reasons } }: { of: Stats["health"] }) {
+  return (
+    <>
+      <p class="decision">
+        <Lamp
+          name={status}
+          state={HEALTH[status]}
+          reason={reasons.length === 0 ? T.nodePage.well : `${reasons.length}`}
+        />
+        {reasons.length === 0 && ` ${T.nodePage.well}`}
+      </p>
+      <ul class="notes">
+        {reasons.map(({ fact, reason, remedy }) => (
+          <li key={fact}>
+            <b>{reason}</b> {remedy}
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 

@@ -2,12 +2,14 @@ import { useSignal } from "@preact/signals";
 import type { Explanation, PolicyEntry, Reloaded, SuggestionInfo } from "../../../src/control/api.ts";
 import { ask, may, query, RequestFailure } from "../api.ts";
 import { number } from "../format.ts";
-import { Answer, Empty, Failure, Panel } from "../parts/panels.tsx";
+import { Answer, Empty, Failures, Panel } from "../parts/panels.tsx";
 import { Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
 import { useResource } from "../resource.ts";
 import { parameters, put } from "../router.ts";
 import { T } from "../texts.ts";
+import { BypassesPanel } from "./policy-bypasses.tsx";
+import { PreviewPanel } from "./policy-preview.tsx";
 
 export function PolicyPage() {
   const order = useResource<{ order: readonly PolicyEntry[] }>("/policy", 10_000);
@@ -24,6 +26,8 @@ export function PolicyPage() {
       >
         <Answer of={order}>{(all) => <Order of={all.order} />}</Answer>
       </Panel>
+      <BypassesPanel />
+      <PreviewPanel />
       <Panel title={T.policy.suggestions} call="/suggestions" command="clearline suggestions">
         <Answer of={suggestions}>
           {(all) => (all.length === 0 ? <Empty>{T.policy.noSuggestions}</Empty> : <Suggestions of={all} />)}
@@ -97,18 +101,6 @@ function Reload({ onDone }: { onDone: () => void }) {
   );
 }
 
-/** All that is wrong with a configuration, each at its place. */
-export function Failures({ of }: { of: RequestFailure }) {
-  if (of.details.length === 0) return <Failure message={of.message} />;
-  return (
-    <ul class="failure" role="alert">
-      {of.details.map(({ error, line, column }) => (
-        <li key={error}>{line === undefined ? error : `Line ${line}, column ${column}: ${error}`}</li>
-      ))}
-    </ul>
-  );
-}
-
 const ASKED = [
   ["host", "Host", "www.example.com"],
   ["client", "Client", "10.0.0.5"],
@@ -163,15 +155,21 @@ export function Explained({ of: { verdict, entries, assumed, otherwise } }: { of
         <span class={`verdict ${verdict.action}`}>{verdict.action}</span> by <b>{verdict.rule}</b> in the{" "}
         {verdict.phase} phase: {verdict.reason}
       </p>
-      <ol class="steps">
-        {entries.map(({ phase, group, name, action, truth }, index) => (
-          <li key={index} class={`truth-${truth}`}>
-            <span class="phase">{phase}</span> {group}: <b>{name}</b>
-            <span class={`verdict ${action}`}>{action}</span>
-            <i>{truth === true ? "applies" : truth === false ? "does not apply" : "depends on what was not given"}</i>
-          </li>
-        ))}
-      </ol>
+      <Table
+        label={T.policy.dryRun}
+        rows={entries}
+        keyOf={(_, index) => String(index)}
+        columns={[
+          { name: "Phase", of: ({ phase }) => phase },
+          { name: "Group", of: ({ group }) => group },
+          { name: "Entry", of: ({ name, truth }) => (truth === true ? <b>{name}</b> : name) },
+          { name: "Action", of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
+          {
+            name: "Applies",
+            of: ({ truth }) => (truth === true ? <b>{T.yes}</b> : truth === false ? T.no : T.policy.depends),
+          },
+        ]}
+      />
       {[...assumed, ...otherwise].length > 0 && (
         <ul class="notes">
           {[...assumed, ...otherwise].map((sentence) => (

@@ -9,6 +9,8 @@ import { Time } from "../parts/time.tsx";
 import { useResource } from "../resource.ts";
 import { T } from "../texts.ts";
 import { Digest } from "./certificates.tsx";
+import { HttpPanel } from "./session-http.tsx";
+import { TimelinePanel } from "./session-time.tsx";
 
 export function SessionPage({ id }: { id: string }) {
   const session = useResource<Session>(`/sessions/${id}`, 2000);
@@ -24,9 +26,11 @@ function Whole({ of }: { of: Session }) {
   return (
     <>
       <Head of={of} />
+      <TimelinePanel of={of} />
       <Legs of={of} />
       <Certificates of={of} />
       <ToolsAndFeeds of={of} />
+      {of.verdict === "decrypt" || of.protocol === "http" ? <HttpPanel id={of.id} /> : null}
     </>
   );
 }
@@ -128,12 +132,15 @@ const LEG_ROWS: readonly (readonly [name: string, of: (leg: LegRecord) => string
 
 /** Both legs, side by side; rows in which they differ are marked. */
 function Legs({ of: { clientLeg, serverLeg } }: { of: Session }) {
+  const isAlone = clientLeg.version === undefined || serverLeg.version === undefined;
   return (
     <Panel title={T.session.legs}>
       <Pair
         heads={[T.session.clientLeg, T.session.serverLeg]}
         rows={LEG_ROWS.map(([name, of]) => [name, of(clientLeg), of(serverLeg)])}
-        quiet={["Received", "Sent", "Last alert received", "Last alert sent"]}
+        quiet={
+          isAlone ? LEG_ROWS.map(([name]) => name) : ["Received", "Sent", "Last alert received", "Last alert sent"]
+        }
       />
     </Panel>
   );

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { apiPath } from "../api.ts";
+import { apiPath, type RequestFailure } from "../api.ts";
 import type { Resource } from "../resource.ts";
 import { T } from "../texts.ts";
 
@@ -118,5 +118,17 @@ export function Facts({ of }: { of: readonly (readonly [name: string, value: Com
           ),
       )}
     </dl>
+  );
+}
+
+/** All that is wrong with a configuration, each at its place. */
+export function Failures({ of }: { of: RequestFailure }) {
+  if (of.details.length === 0) return <Failure message={of.message} />;
+  return (
+    <ul class="failure" role="alert">
+      {of.details.map(({ error, line, column }) => (
+        <li key={error}>{line === undefined ? error : `Line ${line}, column ${column}: ${error}`}</li>
+      ))}
+    </ul>
   );
 }
