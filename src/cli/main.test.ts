@@ -85,6 +85,17 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
     /^$/,
   ],
   [["session", "s9"], 1, /^$/, /^Cannot show session s9: it is neither live nor in the history\n$/],
+  [
+    ["explain", "s2"],
+    0,
+    /^Then, .*: bypass, in the sni phase, by banks\n[\s\S]*Today: drop, in the sni phase, by ads/,
+    /^$/,
+  ],
+  [["explain", "s9"], 1, /^$/, /^Cannot explain session s9: it is neither live nor in the history\n$/],
+  [["trouble"], 0, /bank\.example +clientRefusedCertificate +unknown_ca[\s\S]*1 client does not trust the CA/, /^$/],
+  [["top", "--by", "rule"], 0, /^RULE +SESSIONS[\s\S]*banks +1 .*\n/, /^$/],
+  [["top", "--by", "colour"], 2, /^$/, /Allowed choices are host, client, rule/],
+  [["series"], 0, /\nsessions +·+ +0\/min +0\/min\n/, /^$/],
   [["stats"], 0, /Live sessions +1 of 20000 \(limits\.sessions\)\n[\s\S]*proxy[\s\S]*Limits that were met/, /^$/],
   [
     ["explain", "--host", "bank.example"],

@@ -6,6 +6,7 @@ import type { z } from "zod";
 import type { Frozen } from "../sessions/record.ts";
 import type { troubleList } from "../sessions/trouble.ts";
 import type * as bypasses from "./bypass-schemas.ts";
+import type { sessionExplanation } from "./explanation-schemas.ts";
 import type * as previews from "./preview-schemas.ts";
 import type * as schemas from "./schemas.ts";
 import type * as node from "./stats-schemas.ts";
@@ -51,6 +52,8 @@ export type StoreInfo = NonNullable<Stats["store"]>;
 export type ExplainQuery = Shape<typeof schemas.flowWithCertificate>;
 export type Explanation = Shape<typeof schemas.explanation>;
 export type ExplainedEntry = Explanation["entries"][number];
+/** GET /sessions/{id}/explanation */
+export type SessionExplanation = Shape<typeof sessionExplanation>;
 /** GET /policy */
 export type PolicyEntry = Shape<typeof schemas.policyOrder>["order"][number];
 

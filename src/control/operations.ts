@@ -21,6 +21,8 @@ import type {
   Preview,
   PreviewRequest,
   Reloaded,
+  Session,
+  SessionExplanation,
   Statistics,
   SuggestionInfo,
   ViewAsk,
@@ -65,6 +67,8 @@ export interface Operations {
   /** What the node did, step by step, in the last 24 hours. */
   series(query: SeriesQuery): SeriesAnswer;
   explain(query: ExplainQuery): Explanation;
+  /** What was decided about a session on record, and what the policy of now would decide. */
+  explainSession(session: Session): SessionExplanation;
   policyOrder(): readonly PolicyEntry[];
   authorities(): readonly AuthorityInfo[];
   /** The certificate in PEM; undefined when there is no such authority. */

@@ -50,6 +50,11 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     }),
     series: (query) => readSeries(new Ring(), query),
     explain,
+    explainSession: ({ id, start, outcome, verdict, phase, rule, reason, closeReason }) => ({
+      ...{ session: id, start, facts: [{ name: "listener", value: "proxy" }], differs: true, unsure: null },
+      decided: { verdict, phase, rule, reason, monitored: null, outcome, cause: null, blame: null, closeReason },
+      today: { verdict: "drop", phase: "sni", rule: "ads", reason: "The rule says so", entries: [] },
+    }),
     policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
     authorities: () => AUTHORITIES,
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),

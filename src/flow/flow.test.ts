@@ -58,6 +58,10 @@ test("A decrypted session's record says who decided, what was agreed on and what
     presented: { authority: "primary", serial: "01", sha256: "aa", keyType: "ecdsa" },
     ...{ tools: [{ name: "ips", state: "connected" }], feeds: { archive: "a.pcapng" } },
     ...{ clientLeft: "closed", serverLeft: "closed" },
+    facts: {
+      ...{ upgraded: false, alpn: "h2", versions: "TLSv1.3,TLSv1.2", keyHeld: false },
+      ...{ clientCertificateDemanded: false, channelBound: false, certificateRefused: false },
+    },
   });
 });
 

@@ -26,6 +26,7 @@ import {
   hostOf,
   type Layer,
   legRecord,
+  noteFacts,
   noteFailedLeg,
   noteHello,
   noteVerdict,
@@ -154,6 +155,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
       endpoint.port,
     ),
   };
+  noteFacts(session, facts);
   const tls: TlsLayer = { ...layer, received, facts, serverKey };
   const verdict = verdictOnHello(story, tls);
   if (verdict) noteVerdict(session, verdict);

@@ -10,7 +10,7 @@ import type { LegAlerts, LegRecord } from "../sessions/record.ts";
 import type { SessionUpdate } from "../sessions/session.ts";
 import type { UpgradableConversation } from "../streams/conversation.ts";
 import type { Chain } from "../tools/chain.ts";
-import type { Endpoint, Side } from "../vocabulary.ts";
+import { type Endpoint, nameVersion, type Side } from "../vocabulary.ts";
 import { nameAlert } from "../wire/alert.ts";
 import type { ClientHello } from "../wire/client-hello.ts";
 import { ja3, ja3Text, ja4 } from "../wire/fingerprint.ts";
@@ -154,6 +154,21 @@ export function noteHello(
 
 export function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
+}
+
+/** What policy knows of a ClientHello, for an explanation later. */
+export function noteFacts(session: SessionHandle, facts: Facts): void {
+  session.note({
+    facts: {
+      upgraded: facts.upgraded === true,
+      alpn: facts.alpn?.join(",") ?? "",
+      versions: facts.versions?.map(nameVersion).join(",") ?? "",
+      keyHeld: facts.keyHeld === true,
+      clientCertificateDemanded: facts.clientCertificateDemanded === true,
+      channelBound: facts.channelBound === true,
+      certificateRefused: facts.certificateRefused === true,
+    },
+  });
 }
 
 export function noteVerdict(session: SessionHandle, { action, phase, rule, reason, instead }: Verdict): void {

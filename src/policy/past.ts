@@ -1,4 +1,4 @@
-import { type Action, VERSIONS } from "../vocabulary.ts";
+import { type Action, type Phase, VERSIONS } from "../vocabulary.ts";
 import type { Policy } from "./evaluate.ts";
 import type { Verdict } from "./facts.ts";
 import type { PolicySource, Step } from "./rule.ts";
@@ -24,6 +24,7 @@ export interface PastFlow {
   /** The verdict, and the rule, list or built-in that decided; null: none did. */
   readonly action: Action | null;
   readonly rule: string | null;
+  readonly phase: Phase | null;
   /** The versions that were agreed on with the client and with the server, as far as they were, as numbers on the wire. */
   readonly versions: readonly number[];
   /** The certificate has more names than the facts. */
@@ -57,8 +58,8 @@ export function judgePast(policy: Policy, flow: PastFlow, running: PolicySource)
 function impliedBy(policy: Policy, { rule, facts }: PastFlow): KnownFacts {
   const alpn = policy.source.rules.find(({ name }) => name === rule)?.match.alpn?.map(String);
   return {
-    clientCertificateDemanded: rule === "client certificate",
-    certificateRefused: rule === "learnt",
+    clientCertificateDemanded: facts.clientCertificateDemanded === true || rule === "client certificate",
+    certificateRefused: facts.certificateRefused === true || rule === "learnt",
     ...(rule === "missing key" && { keyHeld: false }),
     ...(rule === "acme-tls/1" && { alpn: [rule] }),
     ...(alpn && facts.alpn === undefined && { alpn }),
@@ -75,14 +76,17 @@ function judgePlaintext(policy: Policy, { facts, carried }: PastFlow): Decided |
 }
 
 function judgeTls(policy: Policy, flow: PastFlow, running: PolicySource): PastVerdict {
-  const { facts, rule } = flow;
+  const { facts, rule, phase } = flow;
   const hello = policy.onHello(facts);
   if (hello && hello.action !== "decrypt") {
     if (rule === "verifyBypass" && policy.verifies(hello)) return { kind: "stands" };
     return withDoubt(policy, flow, hello);
   }
   const sameVersions = JSON.stringify(policy.source.versions) === JSON.stringify(running.versions);
-  if (rule === "versions") return sameVersions ? asRecorded(policy, flow) : { kind: "unknown", missing: "versions" };
+  // What the client offered may be known, and this policy takes it; what the server speaks is not.
+  const isClients = phase === "sni" && facts.versions !== undefined;
+  if (rule === "versions" && !isClients)
+    return sameVersions ? asRecorded(policy, flow) : { kind: "unknown", missing: "versions" };
   const verdict = facts.certificate ? policy.onCertificate(facts) : policy.verdictSoFar(facts);
   if (verdict.action !== "decrypt") return withDoubt(policy, flow, verdict);
   if (isUndecryptable(running, flow))

@@ -10,18 +10,20 @@ const [TEXTS, CERTIFICATES, LONGEST] = [10_000, 2_000, 256];
  */
 export class Interning {
   readonly #texts = new Map<string, string>();
+  readonly #facts = new Map<string, NonNullable<Session["facts"]>>();
   readonly #certificates = new Map<string, NonNullable<Session["certificate"]>>();
 
   /** The same record, or part of one. What it is made of may be replaced by something equal. */
   share<Part extends Partial<Session>>(part: Part): Part {
     const shared = this.#shareTexts(part);
-    const { certificate, presented, clientLeg, serverLeg } = part;
+    const { certificate, presented, clientLeg, serverLeg, facts } = part;
     return {
       ...shared,
       ...(certificate && { certificate: this.#shareCertificate(certificate) }),
       ...(presented && { presented: this.#shareTexts(presented) }),
       ...(clientLeg && { clientLeg: this.#shareTexts(clientLeg) }),
       ...(serverLeg && { serverLeg: this.#shareTexts(serverLeg) }),
+      ...(facts && { facts: this.#shareFacts(facts) }),
     };
   }
 
@@ -41,6 +43,16 @@ export class Interning {
     if (this.#texts.size === TEXTS) this.#texts.clear();
     this.#texts.set(text, text);
     return text;
+  }
+
+  /** Most clients offer what others offer. */
+  #shareFacts(facts: NonNullable<Session["facts"]>): NonNullable<Session["facts"]> {
+    const key = JSON.stringify(facts);
+    const known = this.#facts.get(key);
+    if (known || key.length > 2 * LONGEST) return known ?? facts;
+    if (this.#facts.size === CERTIFICATES) this.#facts.clear();
+    this.#facts.set(key, facts);
+    return facts;
   }
 
   #shareCertificate(certificate: NonNullable<Session["certificate"]>): NonNullable<Session["certificate"]> {

@@ -134,6 +134,19 @@ const left = z
   .nullable()
   .describe("how the peer left: closed with a FIN, reset with a RST; null: it is there, or the node closed first");
 
+/** Texts, not lists: what a client offers is up to it, and the same for most of its sessions. */
+const facts = z
+  .object({
+    upgraded: z.boolean().describe("it began in plaintext: CONNECT, STARTTLS"),
+    alpn: z.string().describe("the protocols that the client offered, separated by commas"),
+    versions: z.string().describe("the versions that the client offered, separated by commas, the newest first"),
+    keyHeld: z.boolean().describe("the node held a key for the server"),
+    clientCertificateDemanded: z.boolean().describe("the server was known to demand a client certificate"),
+    channelBound: z.boolean().describe("a client was known to bind its log-in at this server to the TLS channel"),
+    certificateRefused: z.boolean().describe("the client was known to refuse the node's certificates for this host"),
+  })
+  .describe("what policy knew at the ClientHello beside the other fields");
+
 export const session = z.object({
   id: z.string(),
   worker: z.int(),
@@ -200,6 +213,7 @@ export const session = z.object({
   timeline: z
     .exactOptional(timeline)
     .describe("absent: nothing was reached yet, or an earlier version wrote the record"),
+  facts: z.exactOptional(facts).describe("absent: no ClientHello was judged, or an earlier version wrote the record"),
   lastActivity: time,
   end: time.nullable().describe("ms since the epoch; null: the session is live"),
   closeReason: z.string().nullable().describe("why the session ended, in one sentence; null: it is live"),

@@ -9,6 +9,7 @@ import { createAuthorityOperations } from "./authority-operations.ts";
 import { createBypassOperations } from "./bypass-operations.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
+import { explainSession } from "./explain-session.ts";
 import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { listSuggestions } from "./pinning.ts";
@@ -49,6 +50,7 @@ export function createOperations(
     figures: () => gatherFigures(state),
     series: (query) => readSeries(state.series.ring, query),
     explain: (query) => explainFlow(state, query),
+    explainSession: (session) => explainSession(state, session),
     policyOrder: () => order(state.active.policy),
     ...createAuthorityOperations(state),
     ...createKeyOperations(state, reloadKeys),

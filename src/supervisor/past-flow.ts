@@ -13,6 +13,7 @@ export function pastFlow(session: Session): PastFlow {
     carried,
     action: (session.monitored ?? session).verdict,
     rule: (session.monitored ?? session).rule,
+    phase: (session.monitored ?? session).phase,
     versions,
     moreNames: (certificate?.nameCount ?? 0) > (certificate?.names.length ?? 0),
   };
@@ -20,11 +21,13 @@ export function pastFlow(session: Session): PastFlow {
 
 function factsOf(session: Session): KnownFacts {
   const { listener, vlan, client, server, sni, connectHost, certificate, startTls, protocol, deployment } = session;
+  const { facts } = session;
   return {
     ...{ listener, vlan, client, sni, connectHost },
     server: server ?? undefined,
     upgraded: startTls !== null || protocol === "tls after an unknown dialogue" || connectHost !== null,
     ...(deployment && { keyHeld: deployment === "inbound" }),
+    ...(facts && offeredOf(facts)),
     ...(certificate && {
       certificate: {
         names: certificate.names,
@@ -33,6 +36,20 @@ function factsOf(session: Session): KnownFacts {
       },
     }),
   };
+}
+
+/** What was kept of the ClientHello. A text that was cut says too little. */
+function offeredOf({ alpn, versions, ...known }: NonNullable<Session["facts"]>): KnownFacts {
+  const isWhole = (text: string) => !text.endsWith("…");
+  return {
+    ...known,
+    ...(isWhole(alpn) && { alpn: namesIn(alpn) }),
+    ...(isWhole(versions) && { versions: namesIn(versions).map((name) => versionOf(name) ?? Number(name)) }),
+  };
+}
+
+function namesIn(text: string): readonly string[] {
+  return text === "" ? [] : text.split(",");
 }
 
 function isFault(text: string): text is Fault {

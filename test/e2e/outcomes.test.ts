@@ -64,6 +64,19 @@ describe("Outcomes", needs("openssl", "curl", "nginx-light"), () => {
     assert.deepEqual([session!.cause, session!.blame], ["refused", "server"]);
   });
 
+  test("`explain` says what was decided about a session that is over, and what a policy of today would", async () => {
+    const [session] = await node.sessions({ sni: `strict13.${DOMAIN}` });
+    const before = await node.command("explain", session!.id);
+    assert.match(before.stdout, /^Then, .*: decrypt, in the certificate phase, by default\n/);
+    assert.match(before.stdout, /\nIt ended clientRefusedCertificate: unknown_ca, by the client\n/);
+    assert.match(before.stdout, /\nToday's policy decides the same\.\n[\s\S]*ALPN offered +h2, http\/1\.1\n/);
+    const rules = [{ name: "pinned", match: { host: [`strict13.${DOMAIN}`] }, action: "bypass" }];
+    node.rewrite({ policy: { rules } });
+    assert.equal((await node.command("reload")).code, 0);
+    const { stdout } = await node.command("explain", session!.id);
+    assert.match(stdout, /\nToday: bypass, in the sni phase, by pinned\n/);
+  });
+
   test("`trouble` names who does not trust the CA and what to do, and `top` what most sessions have in common", async () => {
     const host = `strict13.${DOMAIN}`;
     const { troubles } = await node.api<TroubleList>("trouble");

@@ -1,7 +1,9 @@
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
-import { session } from "../../sessions/record.ts";
+import { type Session, session } from "../../sessions/record.ts";
+import type { ApiError } from "../api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
+import { sessionExplanation } from "../explanation-schemas.ts";
 import type { Operations } from "../operations.ts";
 import { failure, fleetSessions, sessionList } from "../schemas.ts";
 import { cursor, sessionFilter } from "../session-filter.ts";
@@ -61,12 +63,24 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
       },
     },
     async ({ params: { id } }, reply) => {
-      const found = operations.sessions.find(id) ?? operations.history.find(id);
-      return found
-        ? reply.send(found)
-        : reply
-            .code(404)
-            .send({ error: `Cannot show session ${id}: it is neither live nor in the history`, path: "id" });
+      const found = find(operations, id);
+      return found ? reply.send(found) : reply.code(404).send(unknown("show", id));
+    },
+  );
+  app.get(
+    "/sessions/:id/explanation",
+    {
+      config: { role: "viewer" },
+      schema: {
+        operationId: "explainSession",
+        summary: "What was decided about a session, by what, and what the policy of now would decide",
+        params: z.object({ id: z.string().max(128) }),
+        response: { 200: sessionExplanation, 404: failure },
+      },
+    },
+    async ({ params: { id } }, reply) => {
+      const found = find(operations, id);
+      return found ? reply.send(operations.explainSession(found)) : reply.code(404).send(unknown("explain", id));
     },
   );
   app.delete(
@@ -85,4 +99,12 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
         ? reply.code(204).send(null)
         : reply.code(404).send({ error: `Cannot end session ${id}: no live session has this ID`, path: "id" }),
   );
+}
+
+function find({ sessions, history }: Operations, id: string): Session | undefined {
+  return sessions.find(id) ?? history.find(id);
+}
+
+function unknown(action: string, id: string): ApiError {
+  return { error: `Cannot ${action} session ${id}: it is neither live nor in the history`, path: "id" };
 }
