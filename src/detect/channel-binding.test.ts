@@ -58,6 +58,12 @@ const CASES: readonly (readonly [what: string, bytes: Buffer, mechanism: string,
     "SCRAM-SHA-256-PLUS",
   ],
   ["LDAP", ldap("SCRAM-SHA-256-PLUS"), "SCRAM-SHA-256-PLUS"],
+  [
+    "LDAP without the suffix",
+    Buffer.concat([ldap("SCRAM-SHA-256"), Buffer.from("\x04\x80", "latin1"), Buffer.from(bound("tls-unique"))]),
+    "SCRAM-SHA-256",
+    false,
+  ],
 ];
 
 for (const [what, bytes, mechanism, toCertificate] of CASES) {
@@ -79,6 +85,7 @@ test("A log-in that is not bound, and text about one, is none", () => {
     "a2 AUTHENTICATE SCRAM-SHA-256\r\n",
     "Subject: about SCRAM-SHA-256-PLUS\r\n\r\nUse AUTH SCRAM-SHA-256-PLUS there.\r\n",
     "<mechanism>SCRAM-SHA-1-PLUS</mechanism>",
+    "AUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\nDATA\r\nThere is p=tls-unique, and so on\r\n",
     "GET /docs/SCRAM-SHA-256-PLUS HTTP/1.1\r\nHost: x\r\n\r\n",
   ]) {
     assert.equal(new BindingSearch().push(Buffer.from(text, "latin1")), "more", text);

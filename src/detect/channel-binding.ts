@@ -1,6 +1,6 @@
 /**
  * Log-ins that are bound to the TLS channel: SASL's mechanisms with "-PLUS" (RFC 5801, RFC 5802), as the client's message names the one
- * that it has chosen. The binding is to the certificate (RFC 5929) or to the TLS session (RFC 5929, RFC 9266) as the client sees it.
+ * that it has chosen. Some libraries leave the suffix out: then the type of binding behind the name tells. The binding is to the certificate (RFC 5929) or to the TLS session (RFC 5929, RFC 9266) as the client sees it.
  */
 export interface BoundLogin {
   /** "SCRAM-SHA-256-PLUS". */
@@ -14,7 +14,11 @@ const LOOKED_AT = 16 * 1024;
 /** The longest message, up to the mechanism's name, and what stands for the binding behind it. */
 const WINDOW = 512;
 const SUFFIX = "-PLUS";
-const NAME = "([A-Z0-9_-]{1,32}-PLUS)";
+const NAME = "([A-Z0-9_-]{3,40})";
+/** What is in every message that is looked for: the suffix, or the type as it is or in base64. */
+const SIGNS = [SUFFIX, "p=tls-", "cD10bHMt"];
+/** Bytes between a mechanism without suffix and its type, at most. */
+const NEAR = 16;
 
 /** How messages name it; each character is a byte. */
 const MESSAGES: readonly RegExp[] = [
@@ -32,7 +36,7 @@ const MESSAGES: readonly RegExp[] = [
 
 /** "p=tls-server-end-point", also in base64, and any other type. */
 const TO_CERTIFICATE = /p=tls-server-end-point|cD10bHMtc2VydmVyLWVuZC1wb2lu/;
-const TO_OTHER = /p=[a-z-]{1,40},|cD10bHMt/;
+const TO_OTHER = /p=tls-|cD10bHMt/;
 
 /** Looks at the first bytes that a client sends inside of TLS. */
 export class BindingSearch {
@@ -45,7 +49,7 @@ export class BindingSearch {
     const fresh = bytes.subarray(0, this.#left);
     this.#left -= fresh.length;
     const seen = this.#before.length > 0 ? Buffer.concat([this.#before, fresh]) : fresh;
-    const found = seen.includes(SUFFIX) ? readBinding(seen.toString("latin1")) : undefined;
+    const found = SIGNS.some((sign) => seen.includes(sign)) ? readBinding(seen.toString("latin1")) : undefined;
     if (found) return found;
     if (this.#left === 0) return "no";
     this.#before = Buffer.from(seen.subarray(-WINDOW));
@@ -60,7 +64,8 @@ function readBinding(text: string): BoundLogin | undefined {
     if (!match || mechanism === undefined) continue;
     const behind = text.slice(text.indexOf(mechanism, match.index) + mechanism.length);
     const toCertificate = TO_CERTIFICATE.test(behind) ? true : TO_OTHER.test(behind) ? false : undefined;
-    return { mechanism, toCertificate };
+    const typeAt = behind.search(TO_OTHER);
+    if (mechanism.endsWith(SUFFIX) || (typeAt >= 0 && typeAt <= NEAR)) return { mechanism, toCertificate };
   }
   return undefined;
 }
