@@ -32,19 +32,18 @@ const common = {
     .prefault({})
     .describe("The server ports that the tool sees in decrypted sessions: { 443: 80, default: 8080 }."),
   alpn: z.enum(["http/1.1"]).optional().describe("Do not negotiate HTTP/2 in sessions that go through it."),
-  heartbeat: z
-    .strictObject({
-      enabled: z.boolean().default(true).describe("Send probes through the tool to find out whether it works."),
-      period: duration({ min: "100ms", max: "1h" }).prefault("1s").describe("The time between two probes."),
-      timeout: duration({ min: "50ms", max: "1m" })
-        .prefault("1s")
-        .describe("A probe that needs longer to come through counts as a failure."),
-      retries: z.int().min(1).max(100).default(3).describe("The tool has failed after this many failures in a row."),
-      recovery: duration({ min: "0s", max: "1h" })
-        .prefault("5s")
-        .describe("A failed tool is used again after its probes have come through for this long."),
-    })
-    .prefault({}),
+};
+
+const heartbeat = {
+  enabled: z.boolean().default(true).describe("Send probes through the tool to find out whether it works."),
+  period: duration({ min: "100ms", max: "1h" }).prefault("1s").describe("The time between two probes."),
+  timeout: duration({ min: "50ms", max: "1m" })
+    .prefault("1s")
+    .describe("A probe that needs longer to come through counts as a failure."),
+  retries: z.int().min(1).max(100).default(3).describe("The tool has failed after this many failures in a row."),
+  recovery: duration({ min: "0s", max: "1h" })
+    .prefault("5s")
+    .describe("A failed tool is used again after its probes have come through for this long."),
 };
 
 const OWN_A = ["169.254.77.1/29", "fe80::77:1/64"];
@@ -63,6 +62,7 @@ const inline = z
   .strictObject({
     ...common,
     kind: z.literal("inline").describe("A tool between two network interfaces."),
+    heartbeat: z.strictObject(heartbeat).prefault({}),
     interfaceA: interfaceName().describe("The interface that leads to the tool's client side: Ta."),
     interfaceB: interfaceName().describe("The interface that leads to the tool's server side: Tb."),
     namespace: label()
@@ -91,6 +91,17 @@ const inline = z
 const proxy = z.strictObject({
   ...common,
   kind: z.literal("proxy").describe("A tool that is a TCP service."),
+  heartbeat: z
+    .strictObject({
+      ...heartbeat,
+      probe: z
+        .enum(["session", "connect"])
+        .default("session")
+        .describe(
+          "session: an HTTP request of the node's own, which the tool has to pass on or to answer. connect: only whether the tool accepts a connection.",
+        ),
+    })
+    .prefault({}),
   address: hostPort().describe("Where the tool listens: Ta."),
   returnAddress: hostPort().describe(
     "Where the node listens for the tool's connection back: Tb. With header sslproxy each session has a port of its own at this host.",

@@ -121,7 +121,9 @@ export function createState(
     pinning: createKnownServers(10_000),
     binding: createKnownServers(10_000),
     sharing,
-    returns: createReturnsDirectory((worker, answer, socket) => state.workers.send(worker, answer, socket)),
+    returns: createReturnsDirectory(prepared.loop, (worker, answer, socket) =>
+      state.workers.send(worker, answer, socket),
+    ),
     subscribers: new Set(),
     standing: createStanding(() => state.inline?.steps),
     limitWatch,

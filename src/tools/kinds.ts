@@ -2,11 +2,14 @@ import type { Loop } from "../engine/loop.ts";
 import { mendInlineTool } from "../kernel/tool/mending.ts";
 import { probeInlineTool } from "./inline-probe.ts";
 import { type InlineTool, openInlineTool } from "./inline-tool.ts";
-import { openProxyTool, probeProxyTool } from "./proxy-tool.ts";
+import { connectToProxyTool, probeProxyTool } from "./proxy-probe.ts";
+import { openProxyTool } from "./proxy-tool.ts";
 import type { ReturnsDirectory } from "./returns.ts";
 import type { ProxyTool, Tool, ToolContext } from "./tool.ts";
 
-export type ToolConfig = (InlineTool & { readonly kind: "inline" }) | (ProxyTool & { readonly kind: "proxy" });
+export type ToolConfig =
+  | (InlineTool & { readonly kind: "inline" })
+  | (ProxyTool & { readonly kind: "proxy"; readonly heartbeat: { readonly probe: "session" | "connect" } });
 
 /** Opens a tool of any kind. A new kind is one file and one row. Throws ConfigError. */
 export function openTool(tool: ToolConfig, context: ToolContext): Promise<Tool> {
@@ -27,7 +30,7 @@ export function probeTool(
     case "inline":
       return probeInlineTool(loop, tool, timeout);
     case "proxy":
-      return probeProxyTool(loop, tool, timeout, returns);
+      return (tool.heartbeat.probe === "connect" ? connectToProxyTool : probeProxyTool)(loop, tool, timeout, returns);
   }
 }
 

@@ -1,15 +1,12 @@
 import { isIP } from "node:net";
 import { dial } from "../engine/dial.ts";
 import type { End } from "../engine/end.ts";
-import { farewell } from "../engine/farewell.ts";
 import type { Loop } from "../engine/loop.ts";
 import { NetworkError } from "../errors.ts";
 import { mappedPort } from "../port-map.ts";
 import { resolveHost } from "../streams/resolve.ts";
-import { LOCAL_HEADER } from "../wire/proxy-protocol.ts";
 import { openReturnAddress, type ReturnAddress } from "./return-address.ts";
-import type { ReturnsDirectory } from "./returns.ts";
-import { keyOfHeartbeat, proxyHeader, type SessionHeader, sslproxyLine } from "./session-header.ts";
+import { proxyHeader, type SessionHeader, sslproxyLine } from "./session-header.ts";
 import type { Hop, ProxyTool, Tool, ToolContext, ToolSubject } from "./tool.ts";
 
 /** Throws ConfigError when the node cannot listen at the return address. */
@@ -41,7 +38,7 @@ async function enter(
     tool.header === "sslproxy" ? sslproxyLine(told, back.openPort, returns) : proxyHeader(tool, told, returns);
   let ta: End | undefined;
   try {
-    ta = await reach(loop, tool, timeout());
+    ta = await reachTool(loop, tool, timeout());
     back.learn(ta.remote()?.address ?? tool.address.host);
     const bytes = await inTime(header.write(ta), timeout());
     ta.writeBytes(bytes);
@@ -101,7 +98,11 @@ function awaitReturn(
 }
 
 /** Connects to the tool, in `timeout` ms. Rejects with NetworkError. */
-async function reach(loop: Loop, { name, address: { host, port } }: ProxyTool, timeout: number): Promise<End> {
+export async function reachTool(
+  loop: Loop,
+  { name, address: { host, port } }: ProxyTool,
+  timeout: number,
+): Promise<End> {
   const deadline = performance.now() + timeout;
   try {
     const addresses = await resolveHost(host, timeout);
@@ -111,22 +112,4 @@ async function reach(loop: Loop, { name, address: { host, port } }: ProxyTool, t
     const { code } = error;
     throw new NetworkError(`Cannot reach the tool ${name} at ${host} port ${port}: ${code}`, code, { cause: error });
   }
-}
-
-/** ms for which a connection back to the node may be the tool's reaction to a heartbeat. */
-const HEARTBEAT_REACTION = 10_000;
-
-/** The heartbeat: connects to the tool with a PROXY header of a health check. Throws NetworkError. */
-export async function probeProxyTool(
-  loop: Loop,
-  tool: ProxyTool,
-  timeout: number,
-  directory: Pick<ReturnsDirectory, "expectHeartbeat" | "forgetHeartbeat">,
-): Promise<void> {
-  const ta = await reach(loop, tool, timeout);
-  // Some tools connect back for a health check too. That connection is no stranger.
-  const keys = [keyOfHeartbeat(tool.name, ta)];
-  directory.expectHeartbeat(keys);
-  setTimeout(() => directory.forgetHeartbeat(keys), HEARTBEAT_REACTION).unref();
-  void farewell(ta, tool.header === "sslproxy" ? Buffer.alloc(0) : LOCAL_HEADER);
 }

@@ -22,7 +22,7 @@ test("A message to the supervisor keeps its keys, even if the caller adds keys w
 
 /** Two workers and the supervisor between them. */
 function pair(): readonly [Returns, Returns] {
-  const office = createReturnsDirectory((worker, answer) => workers[worker]!.hear(answer, undefined));
+  const office = createReturnsDirectory(loop, (worker, answer) => workers[worker]!.hear(answer, undefined));
   const workers = [0, 1].map((number) =>
     createReturns(loop, false, async (news) => office.hear(news, number, undefined)),
   );

@@ -23,7 +23,7 @@ export type ReturnsFromWorker =
   | { readonly kind: "forget"; readonly keys: readonly string[] }
   | { readonly kind: "whose"; readonly request: number; readonly keys: readonly string[] }
   /** The connection is sent along. */
-  | { readonly kind: "hand over"; readonly to: number; readonly keys: readonly string[] };
+  | { readonly kind: "hand over"; readonly to: Owner; readonly keys: readonly string[] };
 
 /** The supervisor's messages to a worker. */
 export type ReturnsToWorker =
@@ -79,7 +79,7 @@ export function createReturns(loop: Loop, alone: boolean, tell: Tell): Returns {
         found.take(back);
         return true;
       }
-      if (found === undefined || found === "heartbeat" || !back.isOpen) {
+      if (found === undefined || !back.isOpen) {
         back.close();
         return found !== undefined;
       }
@@ -130,18 +130,19 @@ function createRequests(tell: Tell) {
 /** The supervisor's part. */
 export interface ReturnsDirectory {
   hear(message: ReturnsFromWorker, worker: number, socket: Socket | undefined): void;
-  /** The supervisor sends a heartbeat. If the tool connects back for it, the connection is no stranger. */
-  expectHeartbeat(keys: readonly string[]): void;
-  forgetHeartbeat(keys: readonly string[]): void;
+  /** The supervisor sends a heartbeat. If the tool connects back for it, the connection is no stranger: `awaited` takes it. */
+  expectHeartbeat(awaited: AwaitedReturn, keys: readonly string[]): void;
+  forgetHeartbeat(awaited: AwaitedReturn, keys: readonly string[]): void;
   /** A worker has died, and its sessions with it. */
   leave(worker: number): void;
 }
 
 /** `send` sends a connection along with the message, and closes it here when it has arrived. */
 export function createReturnsDirectory(
+  loop: Loop,
   send: (worker: number, message: ReturnsToWorker, socket?: Socket) => void,
 ): ReturnsDirectory {
-  const waiting = createRendezvous<Owner>();
+  const waiting = createRendezvous<number | AwaitedReturn>();
   return {
     hear(message, worker, socket) {
       switch (message.kind) {
@@ -153,16 +154,31 @@ export function createReturnsDirectory(
           waiting.forget(worker, message.keys);
           break;
         case "whose":
-          send(worker, { kind: "owner", request: message.request, owner: waiting.find(message.keys) });
+          send(worker, { kind: "owner", request: message.request, owner: nameOf(waiting.find(message.keys)) });
           break;
         case "hand over":
           if (!socket) break;
           stopReading(socket);
+          if (message.to === "heartbeat") {
+            takeHeartbeat(waiting.find(message.keys), receive(loop, socket));
+            break;
+          }
           send(message.to, { kind: "handed over", keys: message.keys }, socket);
       }
     },
-    expectHeartbeat: (keys) => waiting.expect("heartbeat", keys),
-    forgetHeartbeat: (keys) => waiting.forget("heartbeat", keys),
+    expectHeartbeat: (awaited, keys) => waiting.expect(awaited, keys),
+    forgetHeartbeat: (awaited, keys) => waiting.forget(awaited, keys),
     leave: (worker) => waiting.leave(worker),
   };
+}
+
+/** A heartbeat is the supervisor's, whichever it is. */
+function nameOf(owner: number | AwaitedReturn | undefined): Owner | undefined {
+  return typeof owner === "object" ? "heartbeat" : owner;
+}
+
+/** A heartbeat that has ended meanwhile takes nothing. */
+function takeHeartbeat(owner: number | AwaitedReturn | undefined, back: End | undefined): void {
+  if (typeof owner === "object" && back) owner.take(back);
+  else back?.close();
 }

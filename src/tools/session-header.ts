@@ -31,7 +31,7 @@ const LONGEST_HEADER = 107;
 export function proxyHeader(
   { name, matching }: { readonly name: string; readonly matching: Matching },
   { id, client, server, alpn, host }: ToolSubject,
-  returns: Returns,
+  returns: Pick<Returns, "expect" | "forget">,
 ): SessionHeader {
   const { promise: returned, resolve } = Promise.withResolvers<End>();
   const awaited: AwaitedReturn = { take: resolve };
@@ -68,7 +68,7 @@ export function proxyHeader(
 export function sslproxyLine(
   { client, server, flow }: ToolSubject,
   openPort: (accept: (back: End) => void) => End,
-  returns: Returns,
+  returns: Pick<Returns, "expect" | "forget">,
 ): SessionHeader {
   const { promise: returned, resolve } = Promise.withResolvers<End>();
   let lineRemover: LineRemover | undefined;

@@ -54,7 +54,10 @@ describe("The node's health", needs("openssl"), () => {
     assert.deepEqual([down.code, down.reasons], [200, [{ fact: "tools", status: "degraded" }]]);
     const { of } = await doctor();
     assert.match(of("tools")[0]!.says, /dlp is down.*go on without it/);
-    const tool = net.createServer((socket) => void socket.on("error", () => {}).resume());
+    // A tool that answers the heartbeat itself works.
+    const tool = net.createServer((socket) => {
+      socket.on("error", () => {}).once("data", () => socket.end("HTTP/1.1 403 Forbidden\r\n\r\n"));
+    });
     await new Promise<void>((resolve) => tool.listen(toolPort, "127.0.0.1", resolve));
     await until("a ready node", async () => (await health("/ready")).status === "ready");
     tool.close();

@@ -32,7 +32,7 @@ async function open(
     matching,
     ports: {},
   };
-  const office = createReturnsDirectory((_, answer) => returns.hear(answer, undefined));
+  const office = createReturnsDirectory(loop, (_, answer) => returns.hear(answer, undefined));
   const returns: Returns = createReturns(loop, true, async (news) => office.hear(news, 0, undefined));
   const tool = await openProxyTool(place, {
     path: "tools[0]",

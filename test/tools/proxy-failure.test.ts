@@ -73,6 +73,29 @@ describe("A tool of kind proxy", needs("openssl", "nginx-light", "curl", "haprox
     });
   }
 
+  test("A tool that hangs is seen by its heartbeats, what waits for it is let go, and the record blames it", async () => {
+    const heartbeat = { ...HEARTBEAT, timeout: "500ms" };
+    const tool = { start: haproxy, more: { onFailure: "drop", heartbeat } };
+    // Without heartbeats through the tool, nothing would be noticed for a minute.
+    await using world = await startWorld(backend, [tool], { timeouts: { connect: "60s", drain: "2s" } });
+    const { node, tools } = world;
+    await until("a heartbeat through HAProxy", () => / ID heartbeat-/.test(tools[0]!.output()));
+    assert.equal((await node.stats()).tools[0]?.state, "up");
+    process.kill(tools[0]!.pid, "SIGSTOP");
+    const { code } = await world.get(`hung.${DOMAIN}`, "/seen");
+    assert.notEqual(code, 0);
+    await stateOf(node, "down");
+    const session = await node.session(`hung.${DOMAIN}`);
+    assert.deepEqual([session.outcome, session.cause, session.blame], ["toolFailed", "toolDown", "tool"]);
+    assert.match(session.closeReason ?? "", /The tool tool0 has failed: no heartbeat came through in 500 ms/);
+    process.kill(tools[0]!.pid, "SIGCONT");
+    await stateOf(node, "up");
+    assert.equal((await world.get(`again.${DOMAIN}`, "/seen")).code, 0);
+    // Heartbeats that came back late were no strangers.
+    assert.equal((await node.stats()).tools[0]?.strangers, 0);
+    await node.stop();
+  });
+
   test("A tool that takes sessions and never connects back has failed", async () => {
     const start = (ports: ToolPorts) => haproxy({ ...ports, back: 9 });
     const more = { onFailure: "drop", heartbeat: { ...HEARTBEAT, period: "1h" } };
