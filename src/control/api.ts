@@ -55,7 +55,8 @@ export type ExplainedEntry = Explanation["entries"][number];
 /** GET /sessions/{id}/explanation */
 export type SessionExplanation = Shape<typeof sessionExplanation>;
 /** GET /policy */
-export type PolicyEntry = Shape<typeof schemas.policyOrder>["order"][number];
+export type PolicyOrder = Shape<typeof schemas.policyOrder>;
+export type PolicyEntry = PolicyOrder["order"][number];
 
 /** GET /trouble */
 export type TroubleList = Shape<typeof troubleList>;

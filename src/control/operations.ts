@@ -17,7 +17,7 @@ import type {
   KeyInfo,
   NewKey,
   NewKeyRequest,
-  PolicyEntry,
+  PolicyOrder,
   Preview,
   PreviewRequest,
   Reloaded,
@@ -69,7 +69,7 @@ export interface Operations {
   explain(query: ExplainQuery): Explanation;
   /** What was decided about a session on record, and what the policy of now would decide. */
   explainSession(session: Session): SessionExplanation;
-  policyOrder(): readonly PolicyEntry[];
+  policyOrder(): PolicyOrder;
   authorities(): readonly AuthorityInfo[];
   /** The certificate in PEM; undefined when there is no such authority. */
   authorityPem(role: AuthorityRole, keyType: KeyType, stage: AuthorityInfo["stage"]): string | undefined;

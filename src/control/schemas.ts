@@ -119,8 +119,19 @@ const policyEntry = z.object({
   action: z.string(),
 });
 
+const hits = z
+  .object({
+    hour: amount.describe("sessions of the last hour, to 5 minutes"),
+    day: amount.describe("sessions of the last 24 hours, or since `hitsSince`"),
+  })
+  .describe(
+    "the sessions that it decided; under policy.monitor, would have decided. Connections that the kernel forwards itself are no sessions: " +
+      "GET /stats counts them",
+  );
+
 export const policyOrder = z.object({
-  order: z.array(policyEntry).readonly().describe("in the order in which they are evaluated"),
+  order: z.array(policyEntry.extend({ hits })).readonly().describe("in the order in which they are evaluated"),
+  hitsSince: time.describe("since when hits are counted: the node's start, in ms since the epoch"),
 });
 
 const verdict = z.object({

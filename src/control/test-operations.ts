@@ -55,7 +55,10 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       decided: { verdict, phase, rule, reason, monitored: null, outcome, cause: null, blame: null, closeReason },
       today: { verdict: "drop", phase: "sni", rule: "ads", reason: "The rule says so", entries: [] },
     }),
-    policyOrder: () => [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass" }],
+    policyOrder: () => ({
+      order: [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass", hits: { hour: 1, day: 2 } }],
+      hitsSince: STARTED,
+    }),
     authorities: () => AUTHORITIES,
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
     offeredCertificates: () => OFFERED,

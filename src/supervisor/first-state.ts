@@ -7,6 +7,7 @@ import { createStanding } from "../kernel/standing.ts";
 import { log } from "../log.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import { createMint } from "../pki/issue/mint.ts";
+import { HitCounts } from "../policy/hits.ts";
 import { createKnownServers } from "../policy/known-servers.ts";
 import { createRefusals } from "../policy/refusals.ts";
 import { LiveTable } from "../sessions/table.ts";
@@ -116,6 +117,7 @@ export function createState(
     series,
     liveRecord: new LiveRecord(),
     sessions,
+    hits: new HitCounts(),
     demanding,
     refusals: createRefusals(),
     pinning: createKnownServers(10_000),

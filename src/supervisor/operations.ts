@@ -3,7 +3,6 @@ import type { FleetSessions } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
-import { order } from "../policy/explain.ts";
 import { readSeries } from "../sessions/series.ts";
 import { createAuthorityOperations } from "./authority-operations.ts";
 import { createBypassOperations } from "./bypass-operations.ts";
@@ -13,6 +12,7 @@ import { explainSession } from "./explain-session.ts";
 import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { listSuggestions } from "./pinning.ts";
+import { listPolicy } from "./policy-hits.ts";
 import { previewPolicy } from "./preview.ts";
 import type { NodeState } from "./state.ts";
 import { gatherFigures, gatherStatistics } from "./statistics.ts";
@@ -51,7 +51,7 @@ export function createOperations(
     series: (query) => readSeries(state.series.ring, query),
     explain: (query) => explainFlow(state, query),
     explainSession: (session) => explainSession(state, session),
-    policyOrder: () => order(state.active.policy),
+    policyOrder: () => listPolicy(state, Date.now()),
     ...createAuthorityOperations(state),
     ...createKeyOperations(state, reloadKeys),
     ...createBypassOperations(state),

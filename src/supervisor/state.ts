@@ -8,6 +8,7 @@ import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
 import type { KeyFolder } from "../pki/keys/key-folder.ts";
 import type { KeyReader } from "../pki/keys/key-source.ts";
+import type { HitCounts } from "../policy/hits.ts";
 import type { KnownServers } from "../policy/known-servers.ts";
 import type { Refusals } from "../policy/refusals.ts";
 import type { Applied, LiveTable } from "../sessions/table.ts";
@@ -44,6 +45,8 @@ export interface NodeState {
   renewed: () => Promise<unknown>;
   readonly mint: Mint;
   readonly sessions: LiveTable;
+  /** The sessions that each entry of the policy decided lately. */
+  readonly hits: HitCounts;
   readonly history: History;
   readonly audit: Audit;
   /** What the node did in each step of the last day. */

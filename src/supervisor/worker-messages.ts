@@ -5,6 +5,7 @@ import type { MintRequest } from "../pki/issue/mint.ts";
 import type { Applied } from "../sessions/table.ts";
 import { sessionLine } from "./log/session-line.ts";
 import { noticeRefusals } from "./pinning.ts";
+import { noteHits } from "./policy-hits.ts";
 import type { NodeState } from "./state.ts";
 
 /** Handles one message of a worker, and sends the answer when it wants one. */
@@ -13,6 +14,7 @@ export function hearWorker(state: NodeState, message: SessionNews, worker: numbe
   switch (message.kind) {
     case "sessions":
       state.bypasses.note(message.changes);
+      noteHits(state, message.changes, Date.now());
       publish(state, state.sessions.apply(message.changes));
       break;
     case "mint":

@@ -1,12 +1,47 @@
 import { type Command, InvalidArgumentError } from "commander";
-import type { Preview, PreviewRequest } from "../../control/api.ts";
+import type { PolicyEntry, PolicyOrder, Preview, PreviewRequest } from "../../control/api.ts";
 import { openClient } from "../client.ts";
 import { readNamed } from "../named-file.ts";
 import { type CommonOptions, createCommand, createGroup } from "../program.ts";
-import { amount, color, plain, print, printJson, table, verdictColor } from "../render.ts";
+import { amount, color, fullTime, plain, print, printJson, table, verdictColor } from "../render.ts";
 
 export function policyCommand(): Command {
-  return createGroup("policy", "Try a change of the policy on past sessions.", [previewCommand()]);
+  return createGroup("policy", "Show the policy, and try a change of it on past sessions.", [
+    showCommand(),
+    previewCommand(),
+  ]);
+}
+
+function showCommand(): Command {
+  return createCommand(
+    "show",
+    "Show the order in which the policy is evaluated, with the sessions that each entry decided.",
+    ["policy show", "policy show --json | jq '.order[] | select(.hits.day == 0)'"],
+  )
+    .option("--json", "print JSON")
+    .action(async (options: CommonOptions & { json?: true }) => {
+      const policy = await (await openClient(options.config)).ask<PolicyOrder>("GET", "/policy");
+      if (options.json) return printJson(policy, 2);
+      print(
+        table<PolicyEntry>(
+          [
+            { title: "PHASE", rank: 0, value: ({ phase }) => phase },
+            { title: "GROUP", rank: 1, value: ({ group }) => group },
+            { title: "NAME", rank: 0, min: 12, value: ({ name }) => name },
+            {
+              title: "ACTION",
+              rank: 0,
+              value: ({ action }) => action,
+              paint: ({ action }) => verdictColor(action),
+            },
+            { title: "LAST HOUR", rank: 0, right: true, value: ({ hits }) => hits.hour },
+            { title: "24 HOURS", rank: 0, right: true, value: ({ hits }) => hits.day },
+          ],
+          policy.order,
+        ),
+        color.dim(`Sessions are counted since ${fullTime(policy.hitsSince)}.`),
+      );
+    });
 }
 
 interface PreviewOptions extends CommonOptions {

@@ -9,11 +9,13 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
     "/policy",
     {
       config: { role: "viewer" },
-      schema: { operationId: "showPolicy", summary: "The order of evaluation", response: { 200: policyOrder } },
+      schema: {
+        operationId: "showPolicy",
+        summary: "The order of evaluation, with the sessions that each entry decided",
+        response: { 200: policyOrder },
+      },
     },
-    () => ({
-      order: operations.policyOrder(),
-    }),
+    () => operations.policyOrder(),
   );
   app.get(
     "/explain",
