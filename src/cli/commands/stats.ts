@@ -27,7 +27,7 @@ function page(stats: Stats): string[] {
       ["Certificates", `${mint.minted} issued, ${mint.hits} presented again`],
       [
         "DNS",
-        `${amount(dns.size, "name")} kept, ${dns.hits} found, ${dns.negative} of them failures, ${dns.misses} asked, ${dns.waiting} waiting`,
+        `${amount(dns.size, "name")} kept, ${dns.hits} found (${dns.negative} failures), ${dns.misses} asked, ${dns.waiting} waiting`,
       ],
       ["History", stopped],
       ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
