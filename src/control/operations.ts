@@ -107,10 +107,10 @@ export interface Operations {
   /** Whether the node does its work, and why not. */
   health(): Promise<HealthReport>;
   /**
-   * The pieces of what the view answers. Throws ConfigError when the node has no feed of kind http, and an error with statusCode 404 when
+   * The pieces of what the view answers, until `signal` is aborted. Throws ConfigError when the node has no feed of kind http, and an error with statusCode 404 when
    * the view does not hold the session.
    */
-  view(ask: ViewAsk): AsyncGenerator<string | Uint8Array>;
+  view(ask: ViewAsk, signal: AbortSignal): AsyncGenerator<string | Uint8Array>;
   /** At most `limit` sessions of each node that shares the store. Throws ConfigError when resumption.shared is not set. */
   fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }

@@ -17,7 +17,7 @@ export interface HttpOptions extends FeedFilter {
 }
 
 /** The most bytes that wait for the process. A session that has more to say then is left behind. */
-const LIMIT = 16 * 1024 * 1024;
+const LIMIT = 32 * 1024 * 1024;
 /** What is collected goes out after this time at most, in ms. */
 const QUIET = 15;
 const PIECE = 256 * 1024 + HEAD;

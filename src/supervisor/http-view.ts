@@ -26,11 +26,18 @@ const START = 60_000;
 const STOP = 2_000;
 /** MB of JavaScript's objects; the bytes of sessions are elsewhere, and have a bound of their own. */
 const HEAP = "--max-old-space-size=512";
+/** Answers that are under way at one time. */
+const MOST_ASKS = 64;
 const NO_DEBUGGER = "--disable-sigusr1";
 
 /** Why an ask has no answer, although it is a right one. */
-export class NoAnswer extends Error {
-  readonly statusCode = 404;
+class NoAnswer extends Error {
+  readonly statusCode: 404 | 409;
+
+  constructor(message: string, statusCode: 404 | 409 = 404) {
+    super(message);
+    this.statusCode = statusCode;
+  }
 }
 
 /** The process that this configuration wants; undefined: none. `tells`: whether it reports transactions. */
@@ -84,14 +91,18 @@ export class HttpView {
     clearTimeout(late);
   }
 
-  /** The pieces of the answer; the next one is asked for when the last was used. Throws ConfigError, and NoAnswer. */
-  async *ask(ask: Ask): AsyncGenerator<string | Uint8Array> {
+  /**
+   * The pieces of the answer; the next one is asked for when the last was used. They end when `signal` is aborted. Throws ConfigError,
+   * and NoAnswer.
+   */
+  async *ask(ask: Ask, signal: AbortSignal): AsyncGenerator<string | Uint8Array> {
     const child = this.#child;
     if (!this.#setup) {
       const how = "add { name: http, kind: http } to feeds, and reload";
       throw new ConfigError("feeds", `This node does not read HTTP: no feed has the kind http. To have it, ${how}`);
     }
-    if (!child) throw new NoAnswer("The HTTP view is being started; try again");
+    if (!child) throw new NoAnswer("The HTTP view is being started; try again", 409);
+    if (this.#waiting.size >= MOST_ASKS) throw new NoAnswer("The HTTP view has too many requests; try again", 409);
     this.#asks += 1;
     const number = this.#asks;
     const messages: FromView[] = [];
@@ -102,9 +113,11 @@ export class HttpView {
         wake?.();
       },
     });
+    const onAbort = () => wake?.();
+    signal.addEventListener("abort", onAbort);
     try {
       send(child, { kind: "ask", number, ask });
-      for (;;) {
+      while (!signal.aborted) {
         const message = messages.shift();
         if (!message) await new Promise<void>((resolve) => (wake = resolve));
         else if (message.kind === "piece") {
@@ -114,6 +127,7 @@ export class HttpView {
         else return;
       }
     } finally {
+      signal.removeEventListener("abort", onAbort);
       this.#waiting.delete(number);
       send(child, { kind: "enough", number });
     }

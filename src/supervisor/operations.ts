@@ -60,7 +60,7 @@ export function createOperations(
     flushCaches: (name) => flushCaches(state, name),
     suggestions: () => listSuggestions(state, Date.now()),
     health: () => lookAtHealth(state),
-    view: (ask) => state.httpView.ask(ask),
+    view: (ask, signal) => state.httpView.ask(ask, signal),
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,
   };

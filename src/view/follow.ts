@@ -31,6 +31,9 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
+/** What is read no further, however long the session goes on. */
+const ENDED: ReadonlySet<SessionReader["reading"]> = new Set(["stopped", "other"]);
+
 /** The most bytes that a follower's reader may have told before they are turned into text. */
 const AHEAD = 1024 * 1024;
 
@@ -51,7 +54,7 @@ export async function* follow(log: SessionLog, options: FollowOptions): AsyncGen
       while (next < log.events.length && told.size < AHEAD) await readEvent(reader, log.events[next++]!);
       for (const one of told.take()) yield* writer.write(one);
       if (next < log.events.length) continue;
-      if (log.isOver || log.missing !== undefined || reader.reading === "stopped") break;
+      if (log.isOver || log.missing !== undefined || ENDED.has(reader.reading)) break;
       await told.woken();
     }
     await reader.close();

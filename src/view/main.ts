@@ -21,7 +21,7 @@ const REPORT = 200;
 /** The most transactions in one report. */
 const REPORTED = 50;
 
-const NICE = 10;
+const NICE = 5;
 
 process.on("message", (message: ToView) => void obey(message));
 process.on("disconnect", () => process.exit(1));

@@ -1,6 +1,7 @@
 import { pipeline } from "node:stream/promises";
 import type { FastifyReply } from "fastify";
 import { z } from "zod";
+import type { ViewAsk } from "../api.ts";
 import { type ControlApp, SECURITY_HEADERS } from "../app.ts";
 import type { Operations } from "../operations.ts";
 import { failure, transactionList, viewPart } from "../schemas.ts";
@@ -41,7 +42,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
         response: listed,
       },
     },
-    async ({ query }, reply) => send(reply, "application/json; charset=utf-8", view({ of: "transactions", ...query })),
+    async ({ query }, reply) => send(reply, "application/json; charset=utf-8", view, { of: "transactions", ...query }),
   );
   app.get(
     "/sessions/:id/transactions",
@@ -56,7 +57,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
       },
     },
     async ({ params: { id }, query }, reply) =>
-      send(reply, "application/json; charset=utf-8", view({ of: "transactions", session: id, ...query })),
+      send(reply, "application/json; charset=utf-8", view, { of: "transactions", session: id, ...query }),
   );
   app.get(
     "/har",
@@ -70,11 +71,11 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
       },
     },
     async ({ query }, reply) =>
-      send(
-        reply,
-        "application/json; charset=utf-8",
-        view({ of: "har", host: query.host, bodies: query.bodies === "true" }),
-      ),
+      send(reply, "application/json; charset=utf-8", view, {
+        of: "har",
+        host: query.host,
+        bodies: query.bodies === "true",
+      }),
   );
   app.get(
     "/sessions/:id/har",
@@ -89,7 +90,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
       },
     },
     async ({ params: { id }, query }, reply) =>
-      send(reply, "application/json; charset=utf-8", view({ of: "har", session: id, bodies: query.bodies === "true" })),
+      send(reply, "application/json; charset=utf-8", view, { of: "har", session: id, bodies: query.bodies === "true" }),
   );
   app.get(
     "/sessions/:id/pcap",
@@ -102,7 +103,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
         response: file("pcapng", "application/x-pcapng"),
       },
     },
-    async ({ params: { id } }, reply) => send(reply, "application/x-pcapng", view({ of: "pcap", session: id })),
+    async ({ params: { id } }, reply) => send(reply, "application/x-pcapng", view, { of: "pcap", session: id }),
   );
   app.get(
     "/sessions/:id/follow",
@@ -119,7 +120,7 @@ export function addTransactionRoutes(app: ControlApp, { view }: Operations): voi
         },
       },
     },
-    async ({ params: { id } }, reply) => send(reply, "text/event-stream", events(view({ of: "follow", session: id }))),
+    async ({ params: { id } }, reply) => send(reply, "text/event-stream", view, { of: "follow", session: id }, events),
   );
 }
 
@@ -131,19 +132,24 @@ async function* events(parts: Pieces): Pieces {
 }
 
 /** Sends the pieces as they come. What keeps the first from coming is an answer of its own. */
-async function send(reply: FastifyReply, type: string, pieces: Pieces): Promise<FastifyReply> {
+async function send(
+  reply: FastifyReply,
+  type: string,
+  view: Operations["view"],
+  ask: ViewAsk,
+  form = (pieces: Pieces): Pieces => pieces,
+): Promise<FastifyReply> {
+  const leaving = new AbortController();
+  reply.raw.once("close", () => leaving.abort());
+  const pieces = form(view(ask, leaving.signal));
   const first = await pieces.next();
   reply.hijack();
   reply.raw.writeHead(200, { ...SECURITY_HEADERS, "content-type": type });
   async function* all(): Pieces {
-    try {
-      if (!first.done) yield first.value;
-      yield* pieces;
-    } finally {
-      await pieces.return(undefined);
-    }
+    if (!first.done) yield first.value;
+    yield* pieces;
   }
   // A client may leave before the end. Nothing else is left to do then.
-  await pipeline(all, reply.raw).catch(() => pieces.return(undefined));
+  await pipeline(all, reply.raw).catch(() => leaving.abort());
   return reply;
 }
