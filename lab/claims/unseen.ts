@@ -27,7 +27,10 @@ export const UNSEEN: readonly Claim[] = [
 ];
 
 /** With the listener's setting midStream: reset. */
-export const MID_STREAM_RESET: readonly Claim[] = FAMILIES.map(midStreamReset);
+export const MID_STREAM_RESET: readonly Claim[] = FAMILIES.flatMap((family) => [
+  midStreamReset(family, "A to B"),
+  midStreamReset(family, "B to A"),
+]);
 
 /** Connections that the server's side opens. */
 export const BOTH_WAYS: readonly Claim[] = FAMILIES.map(otherWay);
@@ -54,19 +57,20 @@ function midStream(family: Family, direction: "A to B" | "B to A"): Claim {
   };
 }
 
-function midStreamReset(family: Family): Claim {
+function midStreamReset(family: Family, direction: "A to B" | "B to A"): Claim {
   return {
-    says: `IPv${family}: with midStream: reset, a connection that began before the node is reset, and its packet never reaches the server`,
+    says: `IPv${family}: with midStream: reset, a connection that began before the node is reset by its packet from ${direction}, which does not arrive`,
     async check(stage) {
       const { client, server } = stage.network;
+      const [from, to] = direction === "A to B" ? [client, server] : [server, client];
       const before = await counted(stage, "midStream");
-      await using here = await watch(client, client.interface, "tcp");
-      await using there = await watch(server, server.interface, "tcp");
-      const packet = { ...segment(client.address[family], server.address[family], PORTS.https), flags: ACK };
+      await using here = await watch(from, from.interface, "tcp");
+      await using there = await watch(to, to.interface, "tcp");
+      const packet = { ...segment(from.address[family], to.address[family], PORTS.https), flags: ACK };
       // A port that the listener leaves alone: what is sent behind the packet passes, and so would the packet have.
-      const behind = segment(client.address[family], server.address[family], PORTS.echo);
-      const way = await wayBetween(stage.network, client);
-      await sendFrames(client, [tcpFrame(packet, way), tcpFrame(behind, way)]);
+      const behind = segment(from.address[family], to.address[family], PORTS.echo);
+      const way = await wayBetween(stage.network, from);
+      await sendFrames(from, [tcpFrame(packet, way), tcpFrame(behind, way)]);
       const answer = await here.shows("a RST", (frames) =>
         segmentsOf(frames, PORTS.https).find(({ to, flags }) => to === packet.source && flags.includes("R")),
       );
