@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import net from "node:net";
+import { Duplex } from "node:stream";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
 import { curl, nextChunk } from "../clients.ts";
@@ -126,13 +127,31 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
   }
 
   /** Begins TLS on the socket and answers what the server says, and whose certificate it shows. */
-  async function secure(socket: net.Socket, servername: string, ca: string) {
+  async function secure(socket: Duplex, servername: string, ca: string) {
     const stream = tls.connect({ socket, servername, ca: readFileSync(ca) });
     await once(stream, "secureConnect");
     stream.write("hi");
     const [answer] = await once(stream, "data");
     stream.on("error", () => {}).end();
     return String(answer);
+  }
+
+  /** The socket, with each byte in a segment of its own. */
+  function inBytes(socket: net.Socket): Duplex {
+    socket.setNoDelay(true);
+    const wire = new Duplex({
+      read: () => void socket.resume(),
+      async write(bytes: Buffer, _encoding, done) {
+        for (const byte of bytes) {
+          socket.write(Buffer.from([byte]));
+          await new Promise(setImmediate);
+        }
+        done();
+      },
+      final: (done) => void socket.end(done),
+    });
+    socket.on("data", (bytes: Buffer) => wire.push(bytes)).on("end", () => wire.push(null));
+    return wire;
   }
 
   const FOUND = { protocol: "tls after an unknown dialogue", startTls: { protocol: "unknown", outcome: "upgraded" } };
@@ -144,6 +163,13 @@ describe("TLS that is found, not agreed to", needs("curl"), () => {
     const record = await session();
     assert.partialDeepStrictEqual(record, { ...FOUND, verdict: "decrypt", phase: "certificate" });
     assert.ok(record.startTls?.at);
+  });
+
+  test("After an invented dialogue a ClientHello is found that comes byte by byte", async () => {
+    script = INVENTED;
+    const { socket, session } = await speak(["SECURE ME"]);
+    assert.equal(await secure(inBytes(socket), `bytes.${DOMAIN}`, node.primary), "secret hi");
+    assert.partialDeepStrictEqual(await session(), { ...FOUND, verdict: "decrypt", phase: "certificate" });
   });
 
   test("A host that policy drops is not reached after an invented dialogue", async () => {
