@@ -224,7 +224,8 @@ async function listPassing({ counters, passing }: Plan, { bridge }: Counted): Pr
       return counter.counts === "tagged" && counter.listener === listener && counter.vlan === vlan;
     });
     if ((bridge.get(tagged?.name ?? "")?.packets ?? 0) === 0) return [];
-    return (await readPassing(set)).map((passes) => {
+    const most = (await readPassing(set)).sort((a, b) => b.packets - a.packets);
+    return most.map((passes) => {
       const { packets, bytes } = passes;
       return { listener, counts: "vlan", name: namePassing(one, passes), packets, bytes };
     });

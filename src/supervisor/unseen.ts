@@ -64,7 +64,7 @@ function noticeVlans(counted: readonly ListenerCount[], told: Set<string>): void
     told.add(key);
     log.warn(
       { listener, vlan: name },
-      "Frames of a VLAN cross the bridge unseen: name it in vlans to have its TLS decrypted",
+      `Frames of VLAN ${name} cross the bridge unseen: name it in vlans to have its TLS decrypted`,
     );
   }
 }
