@@ -48,6 +48,9 @@ export type HistoryInfo = Stats["history"];
 /** The store that several nodes share. */
 export type StoreInfo = NonNullable<Stats["store"]>;
 
+/** GET /doctor */
+export type DoctorReport = Shape<typeof node.doctorReport>;
+
 /** GET or POST /explain: what would happen to this flow? What is left out is not known. */
 export type ExplainQuery = Shape<typeof schemas.flowWithCertificate>;
 export type Explanation = Shape<typeof schemas.explanation>;

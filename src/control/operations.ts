@@ -9,6 +9,7 @@ import type {
   AuthorityRole,
   BypassInfo,
   CacheInfo,
+  DoctorReport,
   ExplainQuery,
   Explanation,
   FleetSessions,
@@ -24,6 +25,7 @@ import type {
   Session,
   SessionExplanation,
   Statistics,
+  Stats,
   SuggestionInfo,
   ViewAsk,
 } from "./api.ts";
@@ -104,6 +106,8 @@ export interface Operations {
   /** By its ID or its entry. Undefined: there is no such bypass. Throws ConfigError. */
   removeBypass(id: string): Promise<Pick<BypassInfo, "id" | "entry"> | undefined>;
   reload(): Promise<Reloaded>;
+  /** Looks at everything that the node needs. `asked`: what it knows of itself. */
+  examine(asked: Stats): Promise<DoctorReport["checks"]>;
   /** Whether the node does its work, and why not. */
   health(): Promise<HealthReport>;
   /**

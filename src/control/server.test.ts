@@ -445,7 +445,10 @@ test("The other routes of the API answer", async () => {
   assert.equal((await ask("/api/v1/explain?host=bank.example")).json().entries[0].truth, true);
   const body = JSON.stringify({ certificatePem: "-----BEGIN CERTIFICATE-----" });
   assert.equal((await ask("/api/v1/explain", { method: "POST", body })).json().verdict.action, "decrypt");
-  assert.equal((await ask("/api/v1/policy")).json().order[0].group, "bypass list");
+  const policy = (await ask("/api/v1/policy")).json();
+  assert.deepEqual([policy.order[0].group, policy.order[0].hits], ["bypass list", { hour: 1, day: 2 }]);
+  const doctor = (await ask("/api/v1/doctor")).json();
+  assert.deepEqual([doctor.status, doctor.checks.length], ["warning", 2]);
   assert.deepEqual((await ask("/api/v1/reload", { method: "POST" })).json().changes, ['Listener "web" was added']);
   assert.equal((await ask("/api/v1/caches")).json()[0].name, "mint");
   assert.equal((await ask("/api/v1/caches", { method: "DELETE" })).status, 204);

@@ -183,3 +183,19 @@ export const stats = z.object({
   store: store.optional().describe("the store that several nodes share; absent: resumption.shared is not set"),
   history,
 });
+
+const doctorStatus = z.enum(["ok", "warning", "bad"]);
+
+export const doctorReport = z.object({
+  status: doctorStatus.describe("the worst of all checks"),
+  checks: z
+    .array(
+      z.object({
+        name: z.string().describe("what was looked at: clock, dns, disk, ports…; several checks may have one name"),
+        status: doctorStatus,
+        says: z.string().describe("what was found, in one sentence"),
+        remedy: z.string().optional().describe("what to do, in words; absent: nothing is to be done"),
+      }),
+    )
+    .readonly(),
+});

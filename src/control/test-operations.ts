@@ -74,6 +74,10 @@ export function createTestOperations(file = ":memory:"): TestOperations {
     async health() {
       return { status: this.state, reasons: [REASON] };
     },
+    examine: async ({ version }) => [
+      { name: "node", status: "ok", says: `Version ${version} runs` },
+      { name: "dns", status: "warning", says: "No server answers", remedy: "Mend the way to it" },
+    ],
     previewPolicy: async () => {
       throw new InvariantError("No test previews here");
     },

@@ -1,5 +1,5 @@
 import manifest from "../../package.json" with { type: "json" };
-import type { FleetSessions } from "../control/api.ts";
+import type { DoctorReport, FleetSessions, Stats } from "../control/api.ts";
 import type { Operations } from "../control/operations.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { ConfigError } from "../errors.ts";
@@ -59,6 +59,7 @@ export function createOperations(
     caches: async () => listCaches(state),
     flushCaches: (name) => flushCaches(state, name),
     suggestions: () => listSuggestions(state, Date.now()),
+    examine: (asked) => examineSelf(state, asked),
     health: () => lookAtHealth(state),
     view: (ask, signal) => state.httpView.ask(ask, signal),
     fleetSessions: (...search) => searchFleet(state, ...search),
@@ -88,4 +89,11 @@ async function searchFleet(
     foundByCertificate: answer?.foundByCertificate ?? [],
   }));
   return { nodes: [own, ...others] };
+}
+
+/** As `clearline doctor` does. What it needs is loaded only now. */
+async function examineSelf({ active }: NodeState, asked: Stats): Promise<DoctorReport["checks"]> {
+  const { file, flags, config } = active.loaded;
+  const { examine } = await import("./doctor/examine.ts");
+  return examine({ file, flags, dataDir: config.dataDir, asked, silent: undefined, closed: undefined });
 }

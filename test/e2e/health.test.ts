@@ -76,6 +76,11 @@ describe("The node's health", needs("openssl"), () => {
     }
     assert.match(of("authorities").at(-1)!.says, /do not trust primary-ecdsa\.pem and primary-rsa\.pem/);
     assert.match(of("authorities").at(-1)!.remedy!, /update-ca-certificates/);
+    const own = await node.api<Checks>("doctor");
+    const seen = ({ checks }: Checks) =>
+      checks.filter(({ name }) => name !== "disk").map((one) => [one.name, one.status]);
+    const { stdout } = await node.command("doctor", "--json");
+    assert.deepEqual([own.status, seen(own)], [status, seen(JSON.parse(stdout))]);
     const shown = await node.command("doctor");
     assert.match(shown.stdout, /^ok {7}node {10}Version \d/m);
   });

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import type { Flags } from "../../config/embedded-default.ts";
 import { type Loaded, loadConfig } from "../../config/load.ts";
 import type { HealthReason, Stats } from "../../control/api.ts";
 import { checkPki } from "../../pki/check.ts";
@@ -16,6 +17,8 @@ import { checkFeeds, checkStore, checkTools } from "./services.ts";
 export interface Patient {
   /** Undefined: the embedded default. */
   readonly file: string | undefined;
+  /** What the command line changed in the embedded default; a command does not know it. */
+  readonly flags?: Flags;
   /** Undefined: the configuration does not even tell this. */
   readonly dataDir: string | undefined;
   /** Undefined: no node runs, or it does not answer. */
@@ -33,7 +36,7 @@ export interface Patient {
 export async function examine(patient: Patient): Promise<readonly Check[]> {
   const { asked, closed, dataDir } = patient;
   const mayRun = asked !== undefined || closed !== undefined;
-  const loaded = await load(patient.file);
+  const loaded = await load(patient);
   const config = "config" in loaded ? loaded : undefined;
   const [clock, dns, disk] = await Promise.all([
     checkClock(dataDir),
@@ -84,10 +87,10 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
 }
 
 /** The configuration, or what is wrong with it. */
-async function load(file: string | undefined): Promise<Loaded | Finding> {
+async function load({ file, flags }: Pick<Patient, "file" | "flags">): Promise<Loaded | Finding> {
   try {
     const { read } = createKeyReader();
-    return await loadConfig(file, (given) => checkPki(given, Date.now(), read));
+    return await loadConfig(file, (given) => checkPki(given, Date.now(), read), flags);
   } catch (error) {
     const errors: readonly Error[] = error instanceof AggregateError ? error.errors : [error as Error];
     const more = errors.length > 1 ? ` and ${errors.length - 1} more` : "";
