@@ -49,6 +49,16 @@ export class ConfigError extends Error {
   }
 }
 
+/** Codes of the system for what passes by itself, or when somebody makes room: a full disk, too few files or too little memory. */
+const PASSING: readonly string[] = ["ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN"];
+
+/** Whether the error, or what caused it, is a shortage of the machine's and no mistake of the user's: a later attempt may succeed. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  return (code !== undefined && PASSING.includes(code)) || isPassing(error.cause);
+}
+
 /** A place in the configuration file. Line and column count from 1. */
 export interface ConfigPlace {
   readonly file: string;

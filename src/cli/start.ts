@@ -1,11 +1,15 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { ConfigError, NetworkError } from "../errors.ts";
+import { ConfigError, isPassing, NetworkError } from "../errors.ts";
 import { COMMANDS } from "./commands.ts";
 import { PROGRAM, withExamples } from "./program.ts";
 import { plain } from "./render.ts";
 
-/** The command line. Exit codes: 0; 1, something failed; 2, the configuration or the command is wrong. */
+/**
+ * The command line. Exit codes: 0; 1, something failed; 2, the configuration or the command is wrong; 75 (EX_TEMPFAIL of sysexits.h), the
+ * machine is short of something, a full disk for example, and a later attempt may succeed.
+ */
+const TRY_AGAIN = 75;
 
 // npm starts scripts in the project's folder, but the user's file names are relative to the user's own.
 if (PROGRAM !== "clearline" && process.env["INIT_CWD"]) process.chdir(process.env["INIT_CWD"]);
@@ -49,6 +53,7 @@ function report(error: unknown): number {
   const errors = error instanceof AggregateError ? error.errors : [error];
   for (const one of errors) process.stderr.write(`${lineOf(one)}\n${excerptOf(one)}`);
   if (errors.length > 1) process.stderr.write(`${errors.length} errors\n`);
+  if (errors.some(isPassing)) return TRY_AGAIN;
   return errors.every((one) => one instanceof ConfigError) ? 2 : 1;
 }
 

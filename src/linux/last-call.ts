@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { mapShared } from "./syscalls.ts";
 
 /**
@@ -39,7 +39,8 @@ let record = new Int32Array(RECORD / 4);
 export function keepLastCall(file: string): void {
   const fd = openSync(file, "w+", 0o600);
   try {
-    ftruncateSync(fd, RECORD);
+    // Written, not only made longer: on a full disk a write to the mapped memory would end the process.
+    writeSync(fd, Buffer.alloc(RECORD));
     record = new Int32Array(mapShared(fd, RECORD));
     record[WORD.pid] = process.pid;
   } finally {

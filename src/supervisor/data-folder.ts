@@ -80,8 +80,8 @@ async function checkContent(dataDir: string): Promise<void> {
   }
 }
 
-function ofDataDir({ message }: ConfigError): ConfigError {
-  return new ConfigError("dataDir", message);
+function ofDataDir(error: ConfigError): ConfigError {
+  return new ConfigError("dataDir", error.message, { cause: error });
 }
 
 const FOLDER_OBSTACLES: Readonly<Record<string, string>> = {

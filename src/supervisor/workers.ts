@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, NetworkError } from "../errors.ts";
 import { lastCallFile, readLastCall } from "../linux/last-call.ts";
 import { log } from "../log.ts";
 import type { SessionNews, ToWorker, WorkerSetup, WorkerStatus } from "../messages.ts";
@@ -44,6 +44,12 @@ function noneTookIt({ worker, endedWith }: Ended): ConfigError {
   return new ConfigError("workers", `Cannot reload: ${why}; the workers are started again, so try again`);
 }
 
+/** Nothing in the configuration is wrong: a later attempt may succeed. */
+function cannotStart({ worker, endedWith }: Ended): ConfigError {
+  const cause = new NetworkError(`The worker ended with ${endedWith}`, "EAGAIN");
+  return new ConfigError("workers", `Cannot start worker ${worker}: it ended with ${endedWith}`, { cause });
+}
+
 /** What is remembered of a worker beyond the death of its process. */
 interface Restarts {
   restarts: number;
@@ -81,8 +87,7 @@ export class Workers {
     for (let worker = 0; worker < this.count; worker += 1) this.#launch(worker);
     try {
       const [first] = await this.#setUpAll(setupFor);
-      if (first)
-        throw new ConfigError("workers", `Cannot start worker ${first.worker}: it ended with ${first.endedWith}`);
+      if (first) throw cannotStart(first);
     } catch (error) {
       this.#isStopping = true;
       this.#killAll();

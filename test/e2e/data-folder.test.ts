@@ -41,6 +41,23 @@ describe("One data folder", () => {
 });
 
 describe("A full disk", { skip: process.getuid?.() !== 0 && "needs root, to mount a small file system" }, () => {
+  test("at the start gives an exit code with which the service manager tries again", async () => {
+    const folder = scratch();
+    mkdirSync(join(folder, "data"), { mode: 0o700 });
+    const file = await another(folder);
+    // `$2`: pages that are left.
+    const script = [
+      'mount -t tmpfs -o size=1m,mode=700 none "$1"',
+      'head -c 2000000 /dev/zero > "$1/ballast" 2>/dev/null; truncate -s -$(($2 * 4096)) "$1/ballast"',
+      'shift 2 && exec "$@"',
+    ].join("; ");
+    for (const room of [0, 1, 12]) {
+      const inMount = ["-m", "sh", "-c", script, "sh", join(folder, "data"), String(room)];
+      const { code, stderr } = await run("unshare", [...inMount, process.execPath, MAIN, "run", "-c", file]);
+      assert.equal(code, 75, `with room for ${room} pages: ${stderr}`);
+    }
+  });
+
   test("costs no CA: ca renew changes nothing, says why, and works once there is room", async () => {
     const folder = scratch();
     mkdirSync(join(folder, "data"), { mode: 0o700 });
