@@ -58,4 +58,23 @@ describe("A store of several nodes", needs("redis-server"), () => {
     }
     await until("the value again", async () => (await found("clearline-test")) === "a value");
   });
+
+  test("that is stopped when the node starts is not said to be there, and is told of once until it is", async () => {
+    process.kill(redis.process.pid, "SIGSTOP");
+    const told: string[] = [];
+    const other = new Store({
+      ...{ url: `redis://127.0.0.1:${redis.port}`, wait: WAIT, channels: ["news"] },
+      onMessage() {},
+      onConnected: () => void told.push("connected"),
+      onAlone: () => void told.push("alone"),
+    });
+    try {
+      await until("the end of the first connections", () => told.length > 0);
+    } finally {
+      process.kill(redis.process.pid, "SIGCONT");
+    }
+    await until("the store", () => other.state().state === "connected");
+    other.close();
+    assert.deepEqual(told, ["alone", "connected"]);
+  });
 });

@@ -48,7 +48,7 @@ export class Store {
     this.#commands = new Redis(options.url, CONNECTION);
     this.#subscriber = new Redis(options.url, CONNECTION);
     for (const one of [this.#commands, this.#subscriber]) {
-      one.on("error", (error: Error) => this.#goAlone(describe(error)));
+      one.on("error", (error: Error) => this.#goAlone(this.#explain(error)));
       one.on("close", () => this.#goAlone(this.#reason ?? "the connection ended"));
     }
     this.#subscriber.on("messageBuffer", (channel: Buffer, message: Buffer) =>
@@ -57,7 +57,7 @@ export class Store {
     this.#subscriber.on("ready", () => {
       this.#subscriber.subscribe(...options.channels).then(
         () => this.#check(),
-        (error: Error) => this.#goAlone(describe(error)),
+        (error: Error) => this.#goAlone(this.#explain(error)),
       );
     });
     this.#commands.on("ready", () => void this.#check());
@@ -160,6 +160,8 @@ export class Store {
   }
 
   #explain(error: unknown): string {
+    // The command's own error is only that the connection is gone: why it is gone is known already.
+    if ((error as Error).name === "MaxRetriesPerRequestError" && this.#reason !== undefined) return this.#reason;
     return error === LATE ? `it did not answer in ${this.#options.wait} ms` : describe(error);
   }
 
