@@ -124,3 +124,6 @@ export function hex(value: number, digits = 1): string {
 
 /** The key types of the node's CAs, and of nearly all certificates that it issues: ECDSA P-256 and RSA-2048. */
 export type KeyType = "ecdsa" | "rsa";
+
+/** The levels of the log, the least first. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"] as const;

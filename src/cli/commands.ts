@@ -23,6 +23,7 @@ export const COMMANDS: readonly CommandRow[] = [
   { name: "explain", load: async () => (await import("./commands/explain.ts")).explainCommand() },
   { name: "report", load: async () => (await import("./commands/report.ts")).reportCommand() },
   { name: "doctor", load: async () => (await import("./commands/doctor.ts")).doctorCommand() },
+  { name: "log", load: async () => (await import("./commands/log.ts")).logCommand() },
   { name: "ca", load: async () => (await import("./commands/ca.ts")).caCommand() },
   { name: "keys", load: async () => (await import("./commands/keys.ts")).keysCommand() },
   { name: "cache", load: async () => (await import("./commands/cache.ts")).cacheCommand() },

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { LOG_LEVELS } from "../vocabulary.ts";
 import { duration, hostPort, size } from "./formats.ts";
 import { anyOf, row } from "./row.ts";
 
@@ -57,7 +58,7 @@ export type LogTarget = z.output<typeof TARGET>;
 
 export const LOG = z.strictObject({
   level: z
-    .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+    .enum([...LOG_LEVELS, "silent"])
     .default("info")
     .describe("The lowest level that is logged."),
   sessions: z

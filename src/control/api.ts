@@ -51,6 +51,12 @@ export type StoreInfo = NonNullable<Stats["store"]>;
 /** GET /doctor */
 export type DoctorReport = Shape<typeof node.doctorReport>;
 
+/** GET /log */
+export type LogList = Shape<typeof node.logList>;
+export type LogLine = LogList["lines"][number];
+/** An event of GET /log/events */
+export type LogEvents = Shape<typeof node.logEvents>;
+
 /** GET or POST /explain: what would happen to this flow? What is left out is not known. */
 export type ExplainQuery = Shape<typeof schemas.flowWithCertificate>;
 export type Explanation = Shape<typeof schemas.explanation>;

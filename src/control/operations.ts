@@ -16,6 +16,7 @@ import type {
   GeneratedKey,
   HealthReport,
   KeyInfo,
+  LogLine,
   NewKey,
   NewKeyRequest,
   PolicyOrder,
@@ -59,6 +60,8 @@ export interface Operations {
   readonly sessions: LiveTable;
   readonly history: History;
   readonly audit: Audit;
+  /** The last lines of the node's log, numbered. */
+  readonly log: { readonly last: number; since(number: number): readonly LogLine[] };
   /** Calls `listener` with each batch of changes to the live table, until the returned function is called. */
   subscribe(listener: (applied: Applied) => void): () => void;
   /** Resets both connections of a live session. false: there is no live session with this ID. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { ConfigError } from "../errors.ts";
-import type { AuditList, SessionEvents, SessionList, Stats, TopList, TroubleRow } from "./api.ts";
+import type { AuditList, LogList, SessionEvents, SessionList, Stats, TopList, TroubleRow } from "./api.ts";
 import { openAudit } from "./audit.ts";
 import { isLocalHost } from "./auth.ts";
 import { startControl } from "./server.ts";
@@ -596,6 +596,30 @@ test("A client that comes back gets what it has missed; one that comes from anot
     const answer = await fetch(`${base}/api/v1/events`, { headers: { ...headers, "last-event-id": strange } });
     assert.equal((await firstEvent(answer)).dropped, 1);
   }
+});
+
+test("The last lines of the log are shown by level, and new ones are followed from where a client left", async () => {
+  for (const level of ["info", "warn", "error"] as const) operations.write(level, `a line of level ${level}`);
+  const messages = async (query: string) => {
+    const { lines } = (await ask(`/api/v1/log${query}`)).json() as LogList;
+    return lines.map(({ message }) => message.split(" ").at(-1));
+  };
+  assert.deepEqual(await messages("?lines=2"), ["warn", "error"]);
+  assert.deepEqual(await messages("?level=error"), ["error"]);
+  assert.equal((await ask("/api/v1/log?lines=1001")).status, 400);
+  const run = operations.startedAt.toString(36);
+  const headers = { authorization: `Bearer ${token}`, "last-event-id": `${run}-1` };
+  const { port } = control.address;
+  const stream = request({ host: "127.0.0.1", port, path: "/api/v1/log/events?level=warn", headers }).end();
+  const [answer]: IncomingMessage[] = await once(stream, "response");
+  let text = "";
+  for await (const piece of answer!.setEncoding("utf8")) {
+    text += piece;
+    if (text.includes("data: ")) break;
+  }
+  stream.destroy();
+  assert.match(text, new RegExp(`id: ${run}-3\nevent: lines\n`));
+  assert.match(text, /level warn.*level error.*"dropped":0/);
 });
 
 test("A live session is ended by its ID, once", async () => {

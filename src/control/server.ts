@@ -27,6 +27,7 @@ import { addConsole } from "./routes/console.ts";
 import { addEventRoutes } from "./routes/events.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addKeyRoutes } from "./routes/keys.ts";
+import { addLogRoutes } from "./routes/log.ts";
 import { addLoginRoutes } from "./routes/login.ts";
 import { addMetricsRoute } from "./routes/metrics.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
@@ -153,6 +154,7 @@ function addRoutes(api: ControlApp, operations: Operations): void {
   addTroubleRoutes(api, operations);
   addEventRoutes(api, operations);
   addAuditRoutes(api, operations);
+  addLogRoutes(api, operations);
   addTransactionRoutes(api, operations);
   api.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => api.swagger());
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { counters } from "../sessions/counters.ts";
 import { time } from "../sessions/record.ts";
-import { LIMIT_NAMES } from "../vocabulary.ts";
+import { LIMIT_NAMES, LOG_LEVELS } from "../vocabulary.ts";
 
 /** The shapes of what the node says of itself: GET /stats and GET /health. */
 
@@ -198,4 +198,23 @@ export const doctorReport = z.object({
       }),
     )
     .readonly(),
+});
+
+const logLine = z.object({
+  number: z.int().positive().describe("from 1 in each run of the node"),
+  time: time.nullable().describe("in ms since the epoch; null: the line does not say"),
+  level: z.enum(LOG_LEVELS),
+  pid: z.int().nullable().describe("the process that wrote it: the supervisor or a worker"),
+  message: z.string(),
+  fields: z.record(z.string(), z.unknown()).describe("everything else that the line says"),
+});
+
+export const logList = z.object({
+  lines: z.array(logLine).readonly().describe("the oldest first; the node keeps 1,000 in memory"),
+});
+
+/** An event of GET /log/events. They are sent four times a second. */
+export const logEvents = z.object({
+  lines: z.array(logLine).readonly(),
+  dropped: amount.describe("lines left out because this client reads too slowly, or came back too late"),
 });

@@ -3,7 +3,7 @@ import type { Session } from "../sessions/record.ts";
 import { Ring, readSeries } from "../sessions/series.ts";
 import { openSession } from "../sessions/session.ts";
 import { type Applied, LiveTable, type SessionChange } from "../sessions/table.ts";
-import type { ExplainQuery, Explanation, KeyInfo, Statistics, ViewAsk } from "./api.ts";
+import type { ExplainQuery, Explanation, KeyInfo, LogLine, Statistics, ViewAsk } from "./api.ts";
 import { openAudit } from "./audit.ts";
 import { type History, openHistory } from "./history.ts";
 import type { Operations } from "./operations.ts";
@@ -14,6 +14,8 @@ export interface TestOperations extends Operations {
   readonly history: History;
   /** What its health is. */
   state: "degraded" | "failing";
+  /** Writes a line into the log. */
+  write(level: LogLine["level"], message: string): void;
   /** Applies the changes that a worker would report. */
   apply(...changes: SessionChange[]): void;
 }
@@ -25,12 +27,22 @@ export function createTestOperations(file = ":memory:"): TestOperations {
   const sessions = new LiveTable();
   const history = openHistory({ file, keepAge: 1e15, keepSessions: 1e6, log: QUIET });
   const listeners = new Set<(applied: Applied) => void>();
+  const lines: LogLine[] = [];
   return {
     version: "0.0.0-test",
     startedAt: STARTED,
     sessions,
     history,
     audit: openAudit({ file: ":memory:", keepAge: 1e15, keepEntries: 1e5, log: QUIET }),
+    log: {
+      get last() {
+        return lines.length;
+      },
+      since: (number) => lines.slice(number),
+    },
+    write(level, message) {
+      lines.push({ number: lines.length + 1, time: STARTED, level, pid: 1, message, fields: { tool: "ips" } });
+    },
     apply(...changes) {
       const applied = sessions.apply(changes);
       history.record(applied.closed);

@@ -37,6 +37,7 @@ export function createOperations(
     sessions: state.sessions,
     history: state.history,
     audit: state.audit,
+    log: state.logTargets.recent,
     subscribe(listener) {
       state.subscribers.add(listener);
       return () => state.subscribers.delete(listener);

@@ -11,6 +11,7 @@ import { until } from "../../../test/processes.ts";
 import { openSession } from "../../sessions/session.ts";
 import { createFileTarget } from "./file.ts";
 import { type Line, readLine } from "./line.ts";
+import { RecentLines } from "./recent.ts";
 import { sessionLine } from "./session-line.ts";
 import { isJournal, plain, withPriority } from "./stderr.ts";
 import { createSyslogTarget, syslogMessage } from "./syslog.ts";
@@ -29,6 +30,27 @@ test("A message of RFC 5424 has the severity of the line and the facility of the
   assert.match(message, /^<164>1 2026-11-28T11:00:00\.005Z \S+ clearline \d+ - - \{"level":"warn"/);
   const session = { json: '{"level":"info","ecs":{"version":"8.17.0"}}', level: "info" } as const;
   assert.match(syslogMessage(session, "daemon", 0), /^<30>1 1970-01-01T00:00:00\.000Z \S+ clearline \d+ session - /);
+});
+
+test("The last lines are kept for the API, in order and within bounds", () => {
+  const recent = new RecentLines();
+  recent.take({
+    json: '{"level":"warn","time":"2026-11-28T00:00:00.000Z","pid":7,"name":"clearline","a":1,"msg":"x"}',
+    level: "warn",
+  });
+  const [line] = recent.since(0);
+  const time = Date.UTC(2026, 10, 28);
+  assert.deepEqual(line, { number: 1, time, level: "warn", pid: 7, message: "x", fields: { a: 1 } });
+  recent.take({ json: `{"level":"error","msg":"${"y".repeat(10_000)}"}`, level: "error" });
+  assert.match(recent.since(1)[0]!.message, /^A line of 100\d\d characters/);
+  recent.take({ json: '{"level":"info", what a worker that was taken over writes}', level: "info" });
+  assert.deepEqual([recent.since(2)[0]!.level, recent.since(2)[0]!.time], ["info", null]);
+  for (let count = 0; count < 1_200; count += 1) recent.take(LINE);
+  assert.deepEqual([recent.last, recent.since(0).length, recent.since(0)[0]!.number], [1_203, 1_000, 204]);
+  assert.deepEqual(
+    recent.since(1_201).map(({ number }) => number),
+    [1_202, 1_203],
+  );
 });
 
 test("In the journal every line has its priority", () => {

@@ -3,6 +3,7 @@ import type { LogTarget } from "../../config/log-section.ts";
 import { log, sendLogTo } from "../../log.ts";
 import { createFileTarget } from "./file.ts";
 import { readLine, type Target } from "./line.ts";
+import { RecentLines } from "./recent.ts";
 import { createStderrTarget } from "./stderr.ts";
 import { createSyslogTarget } from "./syslog.ts";
 
@@ -14,6 +15,8 @@ const LONGEST = 256 * 1024;
 /** Where the lines of all processes of this node go. */
 export interface LogTargets {
   readonly dropped: readonly { readonly target: string; readonly lines: number }[];
+  /** For the API. */
+  readonly recent: RecentLines;
   /** Reads what a worker writes to its standard error. */
   readWorker(stream: Readable): void;
   close(): Promise<void>;
@@ -25,11 +28,14 @@ export async function openTargets(
   trust: ReadonlyMap<number, string>,
 ): Promise<LogTargets> {
   const open = await Promise.all(targets.map((target, index) => openTarget(target, trust.get(index))));
+  const recent = new RecentLines();
   const take = (text: string) => {
     const line = readLine(text);
     // What is no line of the log is a crash's last words.
-    if (line) for (const target of open) target.take(line);
-    else if (text !== "") process.stderr.write(`${text}\n`);
+    if (line) {
+      recent.take(line);
+      for (const target of open) target.take(line);
+    } else if (text !== "") process.stderr.write(`${text}\n`);
   };
   sendLogTo((text) => take(text.trimEnd()));
   const reported = new Map<Target, number>();
@@ -42,6 +48,7 @@ export async function openTargets(
     }
   }, REPORT).unref();
   return {
+    recent,
     get dropped() {
       return open.map((target) => ({ target: target.name, lines: target.dropped }));
     },
