@@ -86,10 +86,11 @@ export async function openClient(file: string | undefined): Promise<Client> {
     for await (const chunk of textOf(answer, place)) {
       unread += chunk;
       for (let end = unread.indexOf("\n\n"); end >= 0; end = unread.indexOf("\n\n")) {
-        const [first, data] = unread.slice(0, end).split("\n");
+        const lines = unread.slice(0, end).split("\n");
         unread = unread.slice(end + 2);
-        if (first?.startsWith("event: ") && data?.startsWith("data: "))
-          yield { name: first.slice(7), data: data.slice(6) };
+        const fieldOf = (field: string) => lines.find((line) => line.startsWith(field))?.slice(field.length);
+        const [event, data] = [fieldOf("event: "), fieldOf("data: ")];
+        if (event !== undefined && data !== undefined) yield { name: event, data };
       }
     }
   }
