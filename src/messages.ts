@@ -3,6 +3,7 @@ import type { FeedCounters } from "./feeds/feed.ts";
 import type { Plan } from "./kernel/listener/lane.ts";
 import type { SharedFtpSession } from "./legs/ftp-sessions.ts";
 import type { Capability } from "./linux/capabilities.ts";
+import type { LoopDelay } from "./linux/loop-delay.ts";
 import type { Account } from "./linux/privileges.ts";
 import type { OfferedCertificate } from "./page/ca-files.ts";
 import type { MintRequest } from "./pki/issue/mint.ts";
@@ -175,6 +176,8 @@ export interface WorkerStatus {
   /** Resident memory in bytes, CPU in seconds. */
   readonly memory: number;
   readonly cpu: number;
+  /** Undefined: it has only begun. */
+  readonly delay: LoopDelay | undefined;
   /** What the engine holds now: its ends, SSLs, SSL_CTXs, and pairs of connections that have not sent all. */
   readonly engine: {
     readonly ends: number;

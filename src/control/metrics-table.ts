@@ -85,6 +85,11 @@ export const METRICS = {
   clearline_worker_restarts_total: ["counter", ["worker"], "Times the worker was started again"],
   clearline_worker_memory_bytes: ["gauge", ["worker"], "Resident memory of the worker"],
   clearline_worker_cpu_seconds_total: ["counter", ["worker"], "CPU time used by the worker, over all restarts"],
+  clearline_loop_delay_seconds: [
+    "gauge",
+    ["process", "stat"],
+    "How late the event loop of a process was in the last 10 s: median, 99th percentile, most",
+  ],
   clearline_engine_ends: ["gauge", ["worker"], "TCP connections and listening sockets of the worker"],
   clearline_engine_connections: ["gauge", ["worker"], "TLS connections of OpenSSL's (SSL) in the worker"],
   clearline_engine_contexts: ["gauge", ["worker"], "TLS contexts of OpenSSL's (SSL_CTX) in the worker"],

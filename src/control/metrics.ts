@@ -42,7 +42,7 @@ export function createMetrics(operations: Operations): { contentType: string; sc
 }
 
 async function gather(operations: Operations): Promise<Sample[]> {
-  const { limits, mint, dns, feeds, tools, workers, kernel, store } = await operations.statistics();
+  const { limits, mint, dns, feeds, tools, supervisor, workers, kernel, store } = await operations.statistics();
   return [
     ...ofBuild(operations.version),
     ...ofHealth(await operations.health()),
@@ -62,6 +62,7 @@ async function gather(operations: Operations): Promise<Sample[]> {
     ...ofBypasses(operations.bypasses()),
     ...ofKeys(operations.keys()),
     ...ofHistory(operations.history.info()),
+    ...ofDelay("supervisor", supervisor.delay),
     ...workers.flatMap(ofWorker),
   ];
 }
@@ -250,13 +251,22 @@ function ofHistory({ state, sessions }: HistoryInfo): Sample[] {
   ];
 }
 
-function ofWorker({ id, restarts, sessions, memory, cpu, engine }: WorkerInfo): Sample[] {
+function ofDelay(process: string, delay: WorkerInfo["delay"]): Sample[] {
+  return Object.entries(delay ?? {}).map(([stat, ms]) => [
+    "clearline_loop_delay_seconds",
+    { process, stat },
+    ms / 1000,
+  ]);
+}
+
+function ofWorker({ id, restarts, sessions, memory, cpu, delay, engine }: WorkerInfo): Sample[] {
   const worker = String(id);
   return [
     ["clearline_worker_sessions", { worker }, sessions],
     ["clearline_worker_restarts_total", { worker }, restarts],
     ...(memory === undefined ? [] : [["clearline_worker_memory_bytes", { worker }, memory] as const]),
     ["clearline_worker_cpu_seconds_total", { worker }, cpu],
+    ...ofDelay(`worker ${worker}`, delay),
     ...(engine === undefined ? [] : ofEngine(worker, engine)),
   ];
 }

@@ -541,6 +541,14 @@ test("The OpenAPI document says what a field means, and in which unit", async ()
   assert.match(host.description, /SNI or CONNECT host/);
 });
 
+test("How late each process does things is in the figures and in the metrics", async () => {
+  const stats: Stats = (await ask("/api/v1/stats")).json();
+  assert.deepEqual([stats.supervisor.delay?.max, stats.workers[0]!.delay], [20, undefined]);
+  const { text } = await ask("/metrics");
+  assert.match(text, /^clearline_loop_delay_seconds\{process="supervisor",stat="p99"\} 0\.0015$/m);
+  assert.doesNotMatch(text, /process="worker 0"/);
+});
+
 test("Metrics count ended sessions by listener, verdict and phase", async () => {
   operations.apply(testSession("m", 1, { listener: "m", verdict: "bypass", phase: "sni" }), { id: "m", end: 2 });
   const { text } = await ask("/metrics");

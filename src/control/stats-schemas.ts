@@ -7,6 +7,25 @@ import { LIMIT_NAMES, LOG_LEVELS } from "../vocabulary.ts";
 
 const amount = z.int().nonnegative();
 
+const delay = z
+  .exactOptional(
+    z
+      .object({ p50: z.number(), p99: z.number(), max: z.number() })
+      .describe(
+        "ms that its event loop did things later than it should, over the last 10 s: median, 99th percentile, most",
+      ),
+  )
+  .describe("absent: the process has only begun");
+
+const supervisor = z
+  .object({
+    pid: z.int(),
+    memory: amount.describe("resident memory in bytes"),
+    cpu: z.number().describe("seconds of CPU time that it has used"),
+    delay,
+  })
+  .describe("the process that holds the CA keys, the table of sessions, the history and the API");
+
 const worker = z.object({
   id: z.int(),
   pid: z.int(),
@@ -15,6 +34,7 @@ const worker = z.object({
   sessions: amount.describe("sessions that it carries now"),
   memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
   cpu: z.number().describe("seconds of CPU time that it has used, over all restarts"),
+  delay,
   engine: z.exactOptional(
     z
       .object({
@@ -169,6 +189,7 @@ export const stats = z.object({
   health: healthReport,
   sessions: z.object({ live: amount }),
   counters,
+  supervisor,
   workers: z.array(worker).readonly(),
   listeners: z.array(listener).readonly(),
   limits,

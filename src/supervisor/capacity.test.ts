@@ -53,7 +53,16 @@ test("Connections that were turned away are logged once a minute, with the limit
     () => clock,
   );
   const report = (refused: number, evicted: number) => {
-    const base = { sessions: 0, memory: 0, cpu: 0, dns: { negative: 0, waiting: 0 }, feeds: [], tools: [], caches: [] };
+    const base = {
+      sessions: 0,
+      memory: 0,
+      cpu: 0,
+      delay: undefined,
+      dns: { negative: 0, waiting: 0 },
+      feeds: [],
+      tools: [],
+      caches: [],
+    };
     const engine = { ends: 0, connections: 0, contexts: 0, writePairs: 0 };
     counts.report(0, { ...base, engine, turnedAway: [{ limit: "limits.sessions", refused, evicted }] });
     log.look();

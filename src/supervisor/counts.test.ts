@@ -12,6 +12,7 @@ function statusOf(packets: number | undefined, others = 0): WorkerStatus {
     memory: 0,
     engine: { ends: 0, connections: 0, contexts: 0, writePairs: 0 },
     cpu: others,
+    delay: undefined,
     dns: { negative: others, waiting: 0 },
     feeds: packets === undefined ? [] : [{ ...counters, sessions: 1, packets, bytes: packets * 10, dropped: 0 }],
     tools: [{ name: "ips", sessions: 0, strangers: others }],

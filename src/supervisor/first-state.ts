@@ -4,6 +4,7 @@ import { openAudit } from "../control/audit.ts";
 import { openHistory } from "../control/history.ts";
 import { searchSessions } from "../control/session-search.ts";
 import { createStanding } from "../kernel/standing.ts";
+import { LoopDelayMeter } from "../linux/loop-delay.ts";
 import { log } from "../log.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import { createMint } from "../pki/issue/mint.ts";
@@ -132,6 +133,7 @@ export function createState(
     webhooks,
     clock: createClockWatch(),
     counts,
+    loopDelay: new LoopDelayMeter(),
     resources: resourcesHere(),
     reloading: Promise.resolve(),
     reloads: { succeeded: 0, failed: 0, last: undefined },

@@ -3,6 +3,7 @@ import type { History } from "../control/history.ts";
 import type { Loop } from "../engine/loop.ts";
 import type { Plan } from "../kernel/listener/lane.ts";
 import type { Standing } from "../kernel/standing.ts";
+import type { LoopDelayMeter } from "../linux/loop-delay.ts";
 import type { WorkerUser } from "../messages.ts";
 import type { Authorities } from "../pki/issue/authority.ts";
 import type { Mint } from "../pki/issue/mint.ts";
@@ -76,6 +77,8 @@ export interface NodeState {
   readonly resources: Resources;
   /** The health of the inline tools. */
   watch: Watch;
+  /** Of this process. */
+  readonly loopDelay: LoopDelayMeter;
   /** Totals of the workers' counters since the node started. */
   readonly counts: Counts;
   /** Where the log goes, as it went when the node started. */

@@ -12,6 +12,7 @@ import type { NodeState } from "./state.ts";
 export async function gatherStatistics(state: NodeState): Promise<Statistics> {
   const { minted, hits, entries } = state.mint.counters();
   return {
+    supervisor: supervisorInfo(state),
     workers: workerInfos(state),
     listeners: state.active.loaded.config.listeners.map((listener) => ({
       name: listener.name,
@@ -71,12 +72,19 @@ function dnsInfo({ workers, counts }: NodeState): Statistics["dns"] {
   };
 }
 
+function supervisorInfo({ loopDelay }: NodeState): Statistics["supervisor"] {
+  const { user, system } = process.cpuUsage();
+  const delay = loopDelay.read();
+  const { pid } = process;
+  return { pid, memory: process.memoryUsage.rss(), cpu: (user + system) / 1e6, ...(delay && { delay }) };
+}
+
 function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
   return workers.list().map(({ status, accepts: _, ...worker }) => ({
     ...worker,
     sessions: status?.sessions ?? 0,
     cpu: counts.total(KEYS.cpu(worker.id)),
-    ...(status && { memory: status.memory, engine: status.engine }),
+    ...(status && { memory: status.memory, engine: status.engine, ...(status.delay && { delay: status.delay }) }),
   }));
 }
 

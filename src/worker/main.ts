@@ -7,6 +7,7 @@ import { openEnds } from "../engine/end.ts";
 import { liveConnections } from "../engine/openssl-layer.ts";
 import { ConfigError } from "../errors.ts";
 import { keepLastCall, lastCallFile } from "../linux/last-call.ts";
+import { LoopDelayMeter } from "../linux/loop-delay.ts";
 import { postStation } from "../linux/netns-station.ts";
 import { becomeUser } from "../linux/privileges.ts";
 import { allowInspection, forbidInspection } from "../linux/process-calls.ts";
@@ -45,6 +46,7 @@ function tell(message: FromWorker, socket?: Socket): Promise<void> {
 }
 
 let worker: Promise<WorkerState> | undefined;
+const loopDelay = new LoopDelayMeter();
 
 async function obey(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "setup") {
@@ -178,6 +180,7 @@ function tellStatus(state: WorkerState): Promise<void> {
     turnedAway: admission.turnedAway,
     memory: process.memoryUsage.rss(),
     cpu: (user + system) / 1e6,
+    delay: loopDelay.read(),
     engine: {
       ends: openEnds(),
       connections: liveConnections(),

@@ -16,7 +16,7 @@ export function statsCommand(): Command {
 }
 
 function page(stats: Stats): string[] {
-  const { mint, dns, history } = stats;
+  const { mint, dns, history, supervisor } = stats;
   const stopped = history.state === "stopped" ? `stopped: ${history.reason}` : amount(history.sessions, "session");
   return [
     ...facts([
@@ -30,6 +30,10 @@ function page(stats: Stats): string[] {
         `${amount(dns.size, "name")} kept, ${dns.hits} found (${dns.negative} failures), ${dns.misses} asked, ${dns.waiting} waiting`,
       ],
       ["History", stopped],
+      [
+        "Supervisor",
+        `${bytes(supervisor.memory)}, ${supervisor.cpu.toFixed(1)} s of CPU time${supervisor.delay ? `, its loop ${late(supervisor)} late` : ""}`,
+      ],
       ["Shared store", stats.store && (stats.store.reason ? `alone: ${stats.store.reason}` : "connected")],
     ]),
     ...listeners(stats),
@@ -126,9 +130,15 @@ function workers({ workers }: Stats): string {
       { title: "SESSIONS", rank: 0, right: true, value: ({ sessions }) => sessions },
       { title: "MEMORY", rank: 2, right: true, value: ({ memory }) => (memory === undefined ? null : bytes(memory)) },
       { title: "CPU", rank: 3, right: true, value: ({ cpu }) => `${cpu.toFixed(1)} s` },
+      { title: "LATE", rank: 2, right: true, value: late },
     ],
     workers,
   );
+}
+
+/** How late its event loop was in the last 10 s: the 99th percentile, and the most. */
+function late({ delay }: Pick<WorkerInfo, "delay">): string | null {
+  return delay ? `${delay.p99.toFixed(1)}/${delay.max.toFixed(1)} ms` : null;
 }
 
 /** What the kernel decided or handed to a worker. Of a TCP connection only the first packet is counted. */
