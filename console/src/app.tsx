@@ -49,8 +49,14 @@ export function App() {
 function Place() {
   const [, session] = /^\/sessions\/([\w.-]+)$/.exec(path.value) ?? [];
   if (session) return <SessionPage key={session} id={session} />;
-  const Page = PLACES.find(([where]) => where === path.value)?.[2];
-  return Page ? <Page /> : <Failure message={`There is no page ${path.value}.`} />;
+  const [where, name, Page] = PLACES.find(([where]) => where === path.value) ?? [];
+  if (!Page) return <Failure message={`There is no page ${path.value}.`} />;
+  return (
+    <>
+      {where !== "/" && <h1 class="unseen">{name}</h1>}
+      <Page />
+    </>
+  );
 }
 
 function Shell({ children }: { children: ComponentChildren }) {

@@ -82,7 +82,6 @@ function listen(parameters: Readonly<Record<string, string>>): void {
 }
 
 function take({ live, closed, dropped }: SessionEvents): void {
-  if (isPaused.peek()) return;
   for (const session of [...live, ...closed]) known.set(session.id, session);
   if (dropped > 0) void fetchMore();
   if (known.size > MOST) forget();
@@ -94,14 +93,20 @@ function forget(): void {
   for (const { id } of byAge.slice(MOST - 2000)) known.delete(id);
 }
 
+/** A list that is paused keeps what it shows. What comes meanwhile is not lost. */
 function publish(): void {
   frame = 0;
+  if (isPaused.peek() && sessions.peek().length > 0) return;
   sessions.value = [...known.values()].sort(newestFirst);
 }
 
 function newestFirst(a: Session, b: Session): number {
   return b.start - a.start || (a.id < b.id ? 1 : -1);
 }
+
+effect(() => {
+  if (!isPaused.value) publish();
+});
 
 effect(() => {
   if (login.value === null) {

@@ -125,8 +125,9 @@ export const T = {
     because: "Because",
     preview: (failed: number, good: number) =>
       `Would have covered ${failed} failed and ${good} good sessions of the last day.`,
+    act: "Change",
     add: "Bypass",
-    remove: "Remove",
+    remove: "End it",
     none: "No bypasses.",
     hits: (count: number) => `${count} ${count === 1 ? "session" : "sessions"}`,
     added: (host: string) => `${host} is bypassed from now on.`,

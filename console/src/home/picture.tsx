@@ -31,7 +31,8 @@ export function Picture({ stats, rates, state }: Props) {
   const up = rates ? `↑ ${bytes(rates.clientReceived)}/s` : "";
   const said = `Clients reach the node at Na, and the node servers at Nb. ${number(live)} live sessions. ${tools.length} tools, ${toolsDown} down. ${feeds.length} feeds, ${feedsDown} stopped.`;
   return (
-    <figure class="picture">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: on a phone it scrolls
+    <figure class="picture" tabIndex={0}>
       <svg viewBox="0 0 1000 262" role="img" aria-label={said}>
         <Arrow kind="cipher" d="M150 74 H352" />
         <Arrow kind="cipher" d="M648 74 H850" />

@@ -77,7 +77,7 @@ export function BypassesPanel() {
                 { name: "Sessions", of: ({ hits }) => number(hits), isAmount: true },
                 { name: "Last", of: ({ lastHit }) => (lastHit === null ? "" : <Time at={lastHit} as="distance" />) },
                 {
-                  name: "",
+                  name: T.bypass.act,
                   of: ({ id }) => (
                     <button
                       type="button"

@@ -17,6 +17,9 @@ export function SessionPage({ id }: { id: string }) {
   if (session.failure?.status === 404) return <Failure message={T.session.gone} />;
   return (
     <div class="page">
+      <h1 class="unseen">
+        {T.session.title} {id}
+      </h1>
       <Answer of={session}>{(one) => <Whole of={one} />}</Answer>
     </div>
   );

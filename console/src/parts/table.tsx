@@ -18,8 +18,8 @@ interface Props<Row> {
 export function Table<Row>({ label, rows, keyOf, columns }: Props<Row>) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a part that scrolls must be reached by keys
-    <section class="wide" tabIndex={0} aria-label={label}>
-      <table>
+    <section class="wide" tabIndex={0}>
+      <table aria-label={label}>
         <thead>
           <tr>
             {columns.map(({ name, isAmount }) => (
