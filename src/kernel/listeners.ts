@@ -15,6 +15,7 @@ import { type Counted, carryCounts } from "./listener/counters.ts";
 import type { InlineListener, LiveConnection, Plan, PlannedCounter } from "./listener/lane.ts";
 import { carryPassing, namePassing, type PassingVlan } from "./listener/passing-vlans.ts";
 import { planInline } from "./listener/plan.ts";
+import { deviationsLeft } from "./standing.ts";
 
 /** The kernel's part of the inline listeners: bridges, routes, settings and rules. The supervisor calls these. */
 
@@ -162,6 +163,11 @@ export function takeDownListeners(dataDir: string): readonly string[] {
 /** Whether something was set up that has not been taken down. */
 export function areListenersSetUp(dataDir: string): boolean {
   return existsSync(journalOf(dataDir));
+}
+
+/** What of that no longer stands, while no node runs: one sentence each. */
+export function listenersLeft(dataDir: string): Promise<string[]> {
+  return deviationsLeft(journalOf(dataDir));
 }
 
 /** Replaces the rules in one transaction, while traffic flows. Throws ConfigError when more than the rules has changed. */

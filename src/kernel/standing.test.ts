@@ -14,8 +14,8 @@ import { planInline } from "./listener/plan.ts";
 const PROGRAM = `
 import { execSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createStanding } from ${JSON.stringify(new URL("standing.ts", import.meta.url).href)};
-const [, file, ...commands] = process.argv;
+import { createStanding, deviationsLeft } from ${JSON.stringify(new URL("standing.ts", import.meta.url).href)};
+const [, file, journal, ...commands] = process.argv;
 const steps = JSON.parse(readFileSync(file, "utf8"));
 const standing = createStanding(() => steps, -1);
 await standing.remember();
@@ -24,6 +24,7 @@ for (const command of commands) {
   execSync(command);
   found.push(await standing.deviations());
 }
+found.push(await deviationsLeft(journal));
 console.log(JSON.stringify(found));
 `;
 
@@ -31,10 +32,10 @@ test("Rules, routes and settings that others change are noticed", needsNamespace
   using network = routedNetwork();
   const folder = mkdtempSync(join(tmpdir(), "clearline-standing-"));
   try {
-    const file = join(folder, "steps.json");
+    const [file, journal] = [join(folder, "steps.json"), join(folder, "inline.json")];
     within(network.node, () => {
       const plan = planInline({ ...INPUT, features: { ...probeFeatures(), tagMemory: true } });
-      applyPlan(plan, join(folder, "inline.json"));
+      applyPlan(plan, journal);
       writeFileSync(file, JSON.stringify(plan.steps));
     });
     const commands = [
@@ -43,13 +44,23 @@ test("Rules, routes and settings that others change are noticed", needsNamespace
       "sysctl -qw net.ipv4.conf.na.forwarding=0",
       "nft delete table inet clearline",
     ];
-    const output = run(network.node, process.execPath, "--input-type=module", "-e", PROGRAM, file, ...commands);
-    const [untouched, rule, routing, setting, gone] = JSON.parse(output) as string[][];
+    const output = run(
+      network.node,
+      process.execPath,
+      "--input-type=module",
+      "-e",
+      PROGRAM,
+      file,
+      journal,
+      ...commands,
+    );
+    const [untouched, rule, routing, setting, gone, left] = JSON.parse(output) as string[][];
     assert.deepEqual(untouched, []);
     assert.deepEqual(rule, ["the table inet clearline was changed"]);
     assert.equal(routing?.length, 2);
     assert.match(setting?.join() ?? "", /forward packets that are not intercepted/);
     assert.equal(gone?.[0], "the table inet clearline is gone");
+    assert.deepEqual(left, gone);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -1,5 +1,6 @@
 import { ConfigError } from "../errors.ts";
 import { readProgram } from "../linux/program.ts";
+import { readJournal } from "./journal.ts";
 import type { Step } from "./step.ts";
 import { actionsOf } from "./step-actions.ts";
 
@@ -30,9 +31,7 @@ export function createStanding(steps: () => readonly Step[] | undefined, every =
         ? [`the table ${family} clearline is gone`]
         : [`the table ${family} clearline was changed`];
     });
-    const undone: string[] = [];
-    for (const step of planned) if (!(await stands(step))) undone.push(`this no longer stands: ${step.why}`);
-    return [...rules, ...undone];
+    return [...rules, ...(await filterUndone(planned))];
   }
 
   return {
@@ -45,6 +44,20 @@ export function createStanding(steps: () => readonly Step[] | undefined, every =
       return found.deviations;
     },
   };
+}
+
+/** The same of what a node that has stopped left standing, by its journal. Its rules are only looked for, not compared. */
+export async function deviationsLeft(journalFile: string): Promise<string[]> {
+  const steps = readJournal(journalFile)?.entries.map(({ step }) => step) ?? [];
+  const [inet] = await readTables();
+  const undone = await filterUndone(steps);
+  return [...(steps.length > 0 && inet === "" ? ["the table inet clearline is gone"] : []), ...undone];
+}
+
+async function filterUndone(steps: readonly Step[]): Promise<string[]> {
+  const undone: string[] = [];
+  for (const step of steps) if (!(await stands(step))) undone.push(`this no longer stands: ${step.why}`);
+  return undone;
 }
 
 async function readTables(): Promise<string[]> {

@@ -1,6 +1,6 @@
 import type { Loaded } from "../../config/load.ts";
 import { ConfigError } from "../../errors.ts";
-import { areListenersSetUp } from "../../kernel/listeners.ts";
+import { areListenersSetUp, listenersLeft } from "../../kernel/listeners.ts";
 import { areToolsSetUp } from "../../kernel/tools.ts";
 import { holdsCapability } from "../../linux/capabilities.ts";
 import { probeFeatures } from "../../linux/nftables.ts";
@@ -25,7 +25,7 @@ export async function checkKernel({ config }: Loaded, ofNode: readonly Finding[]
   return [
     ...features(),
     ...missing.map((name) => bad(`There is no interface ${name}`, "Set it up, or correct its name: ip link")),
-    ...(ofNode ? rules(ofNode) : leftovers(config)),
+    ...(ofNode ? rules(ofNode) : await leftovers(config)),
   ];
 }
 
@@ -56,7 +56,7 @@ function rules(ofNode: readonly Finding[]): readonly Finding[] {
   return ofNode.length > 0 ? ofNode : [ok("The rules, routes and settings are as the node planned them")];
 }
 
-function leftovers({ dataDir, listeners }: Loaded["config"]): Finding[] {
+async function leftovers({ dataDir, listeners }: Loaded["config"]): Promise<Finding[]> {
   const keeps = listeners.some((one) => one.mode === "inline" && one.stop === "keep");
   const found = [
     ...(areListenersSetUp(dataDir) && !keeps ? ["of listeners"] : []),
@@ -66,5 +66,10 @@ function leftovers({ dataDir, listeners }: Loaded["config"]): Finding[] {
     return [
       warning(`A node that was killed left rules ${found.join(" and ")}`, "Start it again, or: clearline inline undo"),
     ];
+  const changed = keeps && holdsCapability("CAP_NET_ADMIN") ? await listenersLeft(dataDir) : [];
+  if (changed.length > 0)
+    return changed.map((one) =>
+      warning(`Of what the node left, ${one}`, "Start the node again: it sets up what is missing"),
+    );
   return [ok(keeps ? "Rules stay while the node is stopped (stop: keep)" : "No rules are left of an earlier run")];
 }

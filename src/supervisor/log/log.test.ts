@@ -59,6 +59,25 @@ test("In the journal every line has its priority", () => {
   assert.equal(isJournal("1:1", 2), false);
 });
 
+test("Standard error that is the journal's has priorities, and no other", () => {
+  const program = `
+    const { createStderrTarget } = await import(${JSON.stringify(new URL("stderr.ts", import.meta.url).href)});
+    const target = await createStderrTarget({ format: "auto" });
+    target.take({ json: "{}", level: "error" });
+  `;
+  const stream = '"$(stat -L -c %d:%i /proc/self/fd/2)"';
+  const errors = (journal: string) =>
+    spawnSync(
+      "sh",
+      ["-c", `JOURNAL_STREAM=${journal} exec "$0" --input-type=module -e "$1"`, process.execPath, program],
+      {
+        encoding: "utf8",
+      },
+    ).stderr;
+  assert.equal(errors(stream), "<3>{}\n");
+  assert.equal(errors("1:2"), "{}\n");
+});
+
 test("A terminal gets colours, and no other control sequence", () => {
   assert.equal(
     plain("\u001b[32mINFO\u001b[39m a\u001b]0;title\u0007b\u202ec"),
