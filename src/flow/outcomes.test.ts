@@ -192,6 +192,7 @@ const ROWS: readonly Row[] = [
     "bypassed bypassList -",
   ],
   ["bypassed by a rule", { onCertificate: () => verdict("bypass", "certificate", "banking") }, "bypassed rule -"],
+  ["bypassed by somebody", { onHello: () => verdict("bypass", "sni", "bypass 0000000a") }, "bypassed addedBypass -"],
   [
     "bypassed by an odd rule",
     { onCertificate: () => verdict("bypass", "certificate", "constructor") },

@@ -25,7 +25,18 @@ export const CAUSES = [
   ...(["limit", "noPort", "notPermitted", "noCertificate", "internalError"] as const),
   ...(["workerEnded", "nodeEnded", "nodeStopped"] as const),
   // Policy, by what decided.
-  ...(["rule", "bypassList", "default", "learnt", "monitor", "acme", "reach", "missingKey", "versions"] as const),
+  ...([
+    "rule",
+    "bypassList",
+    "addedBypass",
+    "default",
+    "learnt",
+    "monitor",
+    "acme",
+    "reach",
+    "missingKey",
+    "versions",
+  ] as const),
   ...(["clientCertificate", "verifyBypass", "undecryptable", "notTls", "startTls", "secondHello"] as const),
   "channelBinding" as const,
   // Faults of the server's certificate for which policy bypasses or drops.
@@ -67,3 +78,6 @@ export const BUILT_INS: Readonly<Record<string, Cause>> = {
   ...{ verifyBypass: "verifyBypass", undecryptable: "undecryptable" },
   ...{ notTls: "notTls", startTls: "startTls", "second hello": "secondHello", "certificate fault": "invalid" },
 };
+
+/** The name that stands for a bypass that somebody added while the node ran: no rule may have it. */
+export const ADDED_BYPASS = /^bypass [0-9a-f]{8}$/;

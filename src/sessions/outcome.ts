@@ -1,5 +1,5 @@
 import type { Blame, Outcome } from "../vocabulary.ts";
-import { BUILT_INS, type Cause, causeOf } from "./causes.ts";
+import { ADDED_BYPASS, BUILT_INS, type Cause, causeOf } from "./causes.ts";
 import { isUp } from "./leg.ts";
 import type { Session } from "./record.ts";
 
@@ -130,6 +130,7 @@ const DROPPED_FOR: Readonly<Partial<Record<Cause, Blame>>> = {
 
 /** What decided: a built-in, a fault of the certificate, or a rule. */
 function policyCause({ rule, certificate }: Session): Cause {
+  if (rule !== null && ADDED_BYPASS.test(rule)) return "addedBypass";
   const cause = (rule !== null && Object.hasOwn(BUILT_INS, rule) && BUILT_INS[rule]) || "rule";
   const fault = rule === "certificate fault" ? certificate?.faults[0]?.fault : undefined;
   return fault !== undefined && fault in DROPPED_FOR ? (fault as Cause) : cause;
