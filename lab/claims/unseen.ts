@@ -24,6 +24,7 @@ export const UNSEEN: readonly Claim[] = [
     answeredElsewhere(family),
   ]),
   strayAnswer(),
+  linkLocal(),
 ];
 
 /** With the listener's setting midStream: reset. */
@@ -136,6 +137,23 @@ function strayAnswer(): Claim {
         segmentsOf(frames, PORTS.odd).find(({ from, flags }) => from === packet.source && flags === "SA"),
       );
       return "counted, and forwarded";
+    },
+  };
+}
+
+function linkLocal(): Claim {
+  return {
+    says: "A SYN between link-local addresses, which belong to the wire itself, crosses a bridge as it is, and is counted",
+    only: "bridge",
+    async check(stage) {
+      const { client, server } = stage.network;
+      const before = await counted(stage, "linkLocal");
+      await using there = await watch(server, server.interface, "tcp");
+      const frame = tcpFrame(segment("fe80::a", "fe80::b", PORTS.https), await wayBetween(stage.network, client));
+      await sendFrames(client, [frame]);
+      await there.shows("the SYN", (frames) => frames.find(({ bytes }) => bytes.equals(frame)));
+      await moreThan(stage, "linkLocal", before);
+      return "bit for bit";
     },
   };
 }

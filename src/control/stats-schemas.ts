@@ -124,7 +124,7 @@ const kernelCount = z.object({
         "impossible: TCP packets dropped for flags that no TCP sends together, or hidden in their frames; midStream: packets of connections that began " +
         "before the node; asymmetric: packets of connections of which one direction crosses the node; tagged: frames with a VLAN tag; " +
         "vlan: those of one VLAN that the configuration does not name; fragments: packets whose fragments never made a whole; " +
-        "signed: SYNs to port 179 and SYNs of signed TCP, which are forwarded; unsigned: answers to signed SYNs that were not signed and were dropped",
+        "linkLocal: SYNs from or to link-local addresses, which cross a bridge; signed: SYNs to port 179 and SYNs of signed TCP, which are forwarded; unsigned: answers to signed SYNs that were not signed and were dropped",
     ),
   name: z.string().optional().describe("the rule or list of a row; the VLAN"),
   packets: amount,

@@ -12,6 +12,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   midStream: "of connections that began before the node",
   tagged: "with a VLAN tag",
   asymmetric: "of connections of which only one direction crosses the node",
+  linkLocal: "that begin connections of link-local addresses",
   signed: "that begin BGP or signed TCP",
   unserved: "of connections that no worker took",
   fragments: "that never became whole from their fragments, on the whole machine",

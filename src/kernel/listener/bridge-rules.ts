@@ -102,13 +102,13 @@ function sideChain(w: RuleContext, lane: Lane, side: "a" | "b"): string[] {
     `meta l4proto tcp goto tcp-${side}-${index}`,
   ]);
   const tcp = chain(`tcp-${side}-${index}`, [
-    "ip6 saddr fe80::/10 accept",
-    "ip6 daddr fe80::/10 accept",
     // Only the first fragment has the ports. The IP rules see whole packets, and judge those that begin a connection.
     `ip frag-off & 0x3fff != 0 ${lift}`,
     `exthdr frag exists ${lift}`,
     dropImpossible(w, lane, "bridge"),
     `${NEW} ${opens ? `goto new-${index}` : `goto passed-${index}`}`,
+    "ip6 saddr fe80::/10 accept",
+    "ip6 daddr fe80::/10 accept",
     ...ownRules(lane),
     ...(opens ? [...heldResets(w, lane, "bridge"), ...pendingRules(w, lane)] : []),
     ...toOwnAddress(lane, lift),

@@ -135,6 +135,7 @@ export interface PlannedCounter {
     | "midStream"
     | "tagged"
     | "asymmetric"
+    | "linkLocal"
     | "signed"
     | "unsigned";
   readonly row: number | undefined;

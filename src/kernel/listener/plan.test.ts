@@ -203,9 +203,11 @@ test("Rules are in the policy's order, and connections that no row decides are i
     { name: "lab", action: "decrypt", client: ["10.9.0.0/16"] },
   ];
   const { nft, counters } = planInline({ ...INPUT, rows, listeners: [{ ...EDGE, bgp: "intercept" }] });
-  assert.deepEqual(chainOf(nft, "new-0").slice(5), [
+  assert.deepEqual(chainOf(nft, "new-0").slice(3), [
     "# blocked: drop",
     'tcp dport { 23 } counter name "row-0-0" meta mark set meta mark & 0xff00ffff | 0x810000 accept',
+    "ip6 saddr fe80::/10 accept",
+    "ip6 daddr fe80::/10 accept",
     "# bank: bypass",
     'ip daddr @row-1-server-4 tcp dport { 443 } counter name "row-0-1" accept',
     'ip6 daddr @row-1-server-6 tcp dport { 443 } counter name "row-0-1" accept',

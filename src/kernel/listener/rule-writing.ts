@@ -91,11 +91,13 @@ export function newChains(
       ...live,
       // Where a router ends a packet's way, it does so without the node too.
       ...(family === "inet" && lane.bridge === undefined ? [`ip ttl < 2 ${pass}`, `ip6 hoplimit < 2 ${pass}`] : []),
-      // Link-local addresses are valid on their own link only.
-      `ip6 saddr fe80::/10 ${pass}`,
-      `ip6 daddr fe80::/10 ${pass}`,
       ...unlisted(lane, ["dport"], pass),
       ...rowRules(w, lane, "a", (row, index) => (row.action === "drop" ? verdict(row, index) : undefined)),
+      // Link-local addresses are valid on their own link only, which a bridge is a part of: drop rules hold, and no more can be done.
+      ...["saddr", "daddr"].map((end) => {
+        const counted = lane.bridge === undefined ? "" : `${count(w, lane, family, "linkLocal")} `;
+        return `ip6 ${end} fe80::/10 ${counted}${pass}`;
+      }),
       ...passSigned(lane, family, signed),
       ...rowRules(w, lane, "a", (row, index) => (row.action === "drop" ? undefined : verdict(row, index))),
       ...passBgp(lane, signed),
