@@ -48,7 +48,7 @@ function logsFor(view: View, { session, host }: Extract<Ask, { of: "har" }>): Se
   if (session !== undefined) return [heldOf(view, session)];
   const wanted = view.transactions(matcher(undefined, host), Number.POSITIVE_INFINITY);
   const ids = new Set(wanted.map((transaction) => transaction.session));
-  const found = [...ids].reverse().flatMap((id) => view.memory.find(id) ?? []);
+  const found = [...ids].flatMap((id) => view.memory.find(id) ?? []);
   return found.sort((one, other) => one.start - other.start);
 }
 

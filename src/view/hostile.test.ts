@@ -80,7 +80,7 @@ const CASES: readonly (readonly [name: string, said: () => Iterable<Said>, stopp
     () => [client(GET), server("HTTP/1.1 204 No\r\n\r\nHTTP/1.1 204 No\r\n\r\n")],
     /response to no request/,
   ],
-  ["a response before any request", () => [client("G"), server("HTTP/1.1 200 OK\r\n\r\n")], /^$/],
+  ["a response before any request", () => [client("G"), server("HTTP/1.1 200 OK\r\n\r\n")], /response to no request/],
   ["requests without end", () => repeat(client(GET), 10_000), /wait for responses/],
   [
     "bytes without end before an upgrade is answered",
@@ -169,6 +169,15 @@ for (const [name, said, stopped] of CASES) {
     assert.ok(transactions.every(({ state }) => state !== "open"));
   });
 }
+
+test("A session that begins as HTTP and breaks at once is not taken for another protocol", async () => {
+  const broken: readonly Said[] = [
+    client("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ["client", Buffer.concat([PREFACE, frame(4, 0, 0, Buffer.alloc(5))])],
+    client(`GET / HTTP/1.1\r\nHost: ${"a".repeat(100_000)}`),
+  ];
+  for (const said of broken) assert.equal((await readAll([said])).reading, "stopped");
+});
 
 test("Resets without end leave nothing behind but one transaction each", async () => {
   function* said(): Generator<Said> {

@@ -28,7 +28,7 @@ export interface ParserListener {
 export const KINDS = { request: 1, response: 2 } as const;
 
 /** llhttp_errno. */
-const [OK, USER, PAUSED_UPGRADE] = [0, 24, 22];
+const [OK, INVALID_METHOD, PAUSED_UPGRADE, USER] = [0, 6, 22, 24];
 /** More than llhttp_t has, which is 96 bytes in llhttp 9. */
 const PARSER_SIZE = 512;
 /** What on_headers_complete answers. */
@@ -131,7 +131,7 @@ export class HttpParser {
     if (failure !== undefined) throw failure;
     if (code === USER) throw new Unreadable("the head of a message is larger than the view reads");
     if (code !== OK && code !== PAUSED_UPGRADE)
-      throw new Unreadable(`not a ${this.#kind} of HTTP/1 (${errorName(code)})`);
+      throw new Unreadable(`not a ${this.#kind} of HTTP/1 (${errorName(code)})`, code === INVALID_METHOD);
     return code;
   }
 

@@ -50,7 +50,15 @@ export interface WebSocketFrame {
 }
 
 /** The bytes of a session are not what its protocol allows, or more than the reader holds. The rest of the session is not read. */
-export class Unreadable extends Error {}
+export class Unreadable extends Error {
+  /** The session has not begun as HTTP at all. */
+  readonly isForeign: boolean;
+
+  constructor(message: string, isForeign = false) {
+    super(message);
+    this.isForeign = isForeign;
+  }
+}
 
 /** Reads one protocol from the bytes of both sides, in the order in which they passed. Throws Unreadable. */
 export interface Protocol {

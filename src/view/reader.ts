@@ -83,7 +83,7 @@ export class SessionReader {
       act();
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
-      if (this.#count > 0) this.stop(error.message);
+      if (this.#count > 0 || !error.isForeign) this.stop(error.message);
       else {
         this.#reading = "other";
         this.#release();
@@ -96,7 +96,7 @@ export class SessionReader {
     if (bytes.length === 0) return;
     if (from === "server") {
       this.#early = Buffer.concat([this.#early, bytes]);
-      if (!mayBeSettings(this.#early)) throw new Unreadable("the server speaks first");
+      if (!mayBeSettings(this.#early)) throw new Unreadable("the server speaks first", true);
       return;
     }
     this.#begun = Buffer.concat([this.#begun, bytes]);

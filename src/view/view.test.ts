@@ -93,7 +93,10 @@ test("A HAR file is valid by its schema, with bodies only on request", async () 
   };
   const [plain, ...none] = await har({ session: "one", bodies: false });
   assert.deepEqual([none, plain.request.postData, plain.response.content.text], [[], undefined, undefined]);
-  const [entry, second] = await har({ bodies: true });
+  const both = await har({ bodies: true });
+  const [entry, second] = ["one", "two"].map((id) =>
+    both.find(({ connection }: { connection: string }) => connection === id),
+  );
   assert.deepEqual(entry.request.postData, { mimeType: "application/json", text: '{"in": 1}' });
   assert.equal(entry.response.content.text, "hello from the other side");
   assert.deepEqual(entry.request.queryString, [
@@ -146,6 +149,20 @@ test("A session that is left behind is told so", async () => {
   const [one] = view.transactions(() => true, 10);
   assert.deepEqual([one?.state, one?.problem], ["aborted", "left behind: the view could not follow"]);
   assert.equal(view.state().leftBehind, 1);
+});
+
+test("A session with many transactions pushes none of another session from the list", () => {
+  const view = openView();
+  talk(view, PAGE, "quiet").close(2000);
+  const many = talk(view, [], "busy");
+  for (let number = 0; number < 3000; number++) {
+    many.data("client", Buffer.from(`GET /${number} HTTP/1.1\r\nHost: a\r\n\r\n`), 3000 + number);
+    many.data("server", Buffer.from("HTTP/1.1 204 No Content\r\n\r\n"), 3000 + number);
+  }
+  const listed = view.transactions(() => true, 10_000);
+  assert.match(listed[0]?.url ?? "", /\/2999$/);
+  assert.equal(listed.at(-1)?.session, "quiet");
+  assert.ok(listed.length <= 1001);
 });
 
 test("A bug of the view costs the display of one session", () => {

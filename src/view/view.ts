@@ -35,8 +35,9 @@ export interface ViewedSession {
   leaveBehind(why: string, time: number): void;
 }
 
-/** The most transactions that are listed, and sessions that are read. */
+/** The most transactions that are listed, also of one session, and sessions that are read. */
 const LISTED = 5_000;
+const LISTED_OF_SESSION = 1_000;
 const SESSIONS = 4_096;
 /** The most bytes that all readers may hold. */
 const READERS = 128 * 1024 * 1024;
@@ -56,7 +57,9 @@ export class View {
   readonly memory: Memory;
   readonly #options: ViewOptions;
   readonly #readings = new Map<string, Reading>();
-  readonly #done: Transaction[] = [];
+  /** Transactions that are over, by session; the session whose last one is the oldest comes first. */
+  readonly #done = new Map<string, Transaction[]>();
+  #listed = 0;
   readonly #budget: OpenBudget = { open: 0 };
   #leftBehind = 0;
   #ticks = 0;
@@ -70,17 +73,13 @@ export class View {
     return { sessions: this.#readings.size, leftBehind: this.#leftBehind, held: this.memory.size };
   }
 
-  /** Transactions, newest first: those that are open, then those that are over. */
+  /** Transactions, open and over, newest first. */
   transactions(wants: (transaction: Transaction) => boolean, limit: number): Transaction[] {
     const open = [...this.#readings.values()].flatMap(({ collector }) =>
       collector.openCount > 0 ? collector.open() : [],
     );
-    const found: Transaction[] = [];
-    for (const one of [...open.reverse(), ...this.#done.toReversed()]) {
-      if (found.length >= limit) break;
-      if (wants(one)) found.push(one);
-    }
-    return found.sort((one, other) => other.started - one.started || other.number - one.number);
+    const all = [...open, ...[...this.#done.values()].flat()].filter(wants);
+    return all.sort((one, other) => other.started - one.started || other.number - one.number).slice(0, limit);
   }
 
   open(session: FeedSession, time: number): ViewedSession {
@@ -165,8 +164,23 @@ export class View {
   }
 
   #onDone(transaction: Transaction, detail: Detail): void {
-    this.#done.push(transaction);
-    if (this.#done.length >= 2 * LISTED) this.#done.splice(0, LISTED);
+    this.#list(transaction);
     this.#options.onDone(transaction, detail);
+  }
+
+  /** A session with many transactions loses its own oldest ones, not those of others. */
+  #list(transaction: Transaction): void {
+    const { session } = transaction;
+    const own = this.#done.get(session) ?? [];
+    own.push(transaction);
+    this.#listed += 1;
+    if (own.length > LISTED_OF_SESSION) this.#listed -= own.splice(0, LISTED_OF_SESSION / 10).length;
+    this.#done.delete(session);
+    this.#done.set(session, own);
+    while (this.#listed > LISTED) {
+      const [oldest, list] = this.#done.entries().next().value!;
+      this.#done.delete(oldest);
+      this.#listed -= list.length;
+    }
   }
 }
