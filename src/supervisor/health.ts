@@ -72,10 +72,19 @@ export async function measureDisk(path: string): Promise<HealthFacts["disks"][nu
   }
 }
 
+/** Undefined: there is no descriptor left to look with. */
+function countOwn(): number | undefined {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A worker's sockets are most of its descriptors; the others are in its reserve. */
 function countDescriptors({ workers, resources }: NodeState): HealthFacts["descriptors"] {
   const limit = resources.openFiles;
-  const open = readdirSync("/proc/self/fd").length;
+  const open = countOwn() ?? limit;
   return [
     { process: "supervisor", open, limit },
     ...workers.list().flatMap(({ id, status }) => {
