@@ -1,8 +1,9 @@
-import type { AuditList, FleetSessions, Stats } from "../../../src/control/api.ts";
+import { useSignal } from "@preact/signals";
+import type { AuditList, DoctorReport, FleetSessions, Stats } from "../../../src/control/api.ts";
 import { may } from "../api.ts";
 import { bytes, duration, number } from "../format.ts";
 import { HEALTH } from "../home/lamps.tsx";
-import { Lamp } from "../parts/marks.tsx";
+import { Lamp, type LampState } from "../parts/marks.tsx";
 import { Answer, Empty, Facts, Panel } from "../parts/panels.tsx";
 import { Table } from "../parts/table.tsx";
 import { now, Time } from "../parts/time.tsx";
@@ -16,6 +17,7 @@ export function NodePage() {
       <Panel title={T.nodePage.health} call="/health" command="clearline doctor">
         <Answer of={stats}>{({ health }) => <HealthReasons of={health} />}</Answer>
       </Panel>
+      <Doctor />
       <Panel title={T.nodePage.processes} call="/stats" command="clearline stats">
         <Answer of={stats}>{(all) => <Processes of={all} />}</Answer>
       </Panel>
@@ -53,13 +55,64 @@ function HealthReasons({ of: { status, reasons } }: { of: Stats["health"] }) {
   );
 }
 
-function Processes({ of: { workers, startedAt, version, history } }: { of: Stats }) {
+const DOCTOR: Readonly<Record<DoctorReport["status"], LampState>> = { ok: "good", warning: "warning", bad: "bad" };
+
+/** Examines the node when asked: it takes some seconds. */
+function Doctor() {
+  const isAsked = useSignal(false);
+  const report = useResource<DoctorReport>(isAsked.value ? "/doctor" : undefined);
+  const allowed = may("operator");
+  return (
+    <Panel
+      title={T.nodePage.doctor}
+      call="/doctor"
+      command="clearline doctor"
+      aside={
+        <button
+          type="button"
+          class="small"
+          disabled={!allowed}
+          title={allowed ? "" : T.noRight("operator")}
+          onClick={() => {
+            if (isAsked.value) report.again();
+            isAsked.value = true;
+          }}
+        >
+          {T.nodePage.doctorRun}
+        </button>
+      }
+    >
+      {isAsked.value && (
+        <Answer of={report}>
+          {({ checks }) => (
+            <Table
+              label={T.nodePage.doctor}
+              rows={checks}
+              keyOf={(_, index) => String(index)}
+              columns={[
+                {
+                  name: "Check",
+                  of: ({ name, status, says }) => <Lamp name={name} state={DOCTOR[status]} reason={says} />,
+                },
+                { name: "Found", of: ({ says }) => says },
+                { name: "What to do", of: ({ remedy }) => remedy ?? "" },
+              ]}
+            />
+          )}
+        </Answer>
+      )}
+    </Panel>
+  );
+}
+
+function Processes({ of: { supervisor, workers, startedAt, version, history } }: { of: Stats }) {
   return (
     <>
       <Facts
         of={[
           ["Version", version],
           ["Runs", <Time key="started" at={startedAt} as="distance" />],
+          ["Supervisor", `process ${supervisor.pid}, ${bytes(supervisor.memory)}, ${late(supervisor.delay)}`],
           ["History", `${number(history.sessions)} sessions${history.reason ? `, stopped: ${history.reason}` : ""}`],
         ]}
       />
@@ -72,6 +125,7 @@ function Processes({ of: { workers, startedAt, version, history } }: { of: Stats
           { name: "Sessions", of: ({ sessions }) => number(sessions), isAmount: true },
           { name: "Memory", of: ({ memory }) => (memory === undefined ? "" : bytes(memory)), isAmount: true },
           { name: "CPU", of: ({ cpu }) => duration(cpu * 1000), isAmount: true },
+          { name: "Late by", of: ({ delay }) => late(delay) },
           { name: "Runs for", of: (worker) => duration(now.value - worker.startedAt) },
           { name: "Restarts", of: ({ restarts }) => number(restarts), isAmount: true },
           { name: "TLS connections", of: ({ engine }) => number(engine?.connections ?? 0), isAmount: true },
@@ -80,6 +134,11 @@ function Processes({ of: { workers, startedAt, version, history } }: { of: Stats
       />
     </>
   );
+}
+
+/** How late an event loop does things. */
+function late(delay: Stats["supervisor"]["delay"]): string {
+  return delay ? `${duration(delay.p50)}, at most ${duration(delay.max)}` : "";
 }
 
 function Listeners({ of: { listeners, counters } }: { of: Stats }) {

@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
-import type { Explanation, PolicyEntry, Reloaded, SuggestionInfo } from "../../../src/control/api.ts";
+import type { Explanation, PolicyOrder, Reloaded, SuggestionInfo } from "../../../src/control/api.ts";
 import { ask, may, query, RequestFailure } from "../api.ts";
 import { number } from "../format.ts";
 import { Answer, Empty, Failures, Panel } from "../parts/panels.tsx";
+import { PolicySteps } from "../parts/policy-steps.tsx";
 import { Table } from "../parts/table.tsx";
 import { Time } from "../parts/time.tsx";
 import { useResource } from "../resource.ts";
@@ -12,7 +13,7 @@ import { BypassesPanel } from "./policy-bypasses.tsx";
 import { PreviewPanel } from "./policy-preview.tsx";
 
 export function PolicyPage() {
-  const order = useResource<{ order: readonly PolicyEntry[] }>("/policy", 10_000);
+  const order = useResource<PolicyOrder>("/policy", 10_000);
   const suggestions = useResource<readonly SuggestionInfo[]>("/suggestions", 10_000);
   return (
     <div class="page">
@@ -37,7 +38,7 @@ export function PolicyPage() {
   );
 }
 
-function Order({ of }: { of: readonly PolicyEntry[] }) {
+function Order({ of }: { of: PolicyOrder["order"] }) {
   return (
     <Table
       label={T.policy.order}
@@ -48,6 +49,8 @@ function Order({ of }: { of: readonly PolicyEntry[] }) {
         { name: "Group", of: ({ group }) => group },
         { name: "Entry", of: ({ name }) => name },
         { name: "Action", of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
+        { name: "Sessions, last hour", of: ({ hits }) => number(hits.hour), isAmount: true },
+        { name: "Last 24 hours", of: ({ hits }) => number(hits.day), isAmount: true },
       ]}
     />
   );
@@ -155,21 +158,7 @@ export function Explained({ of: { verdict, entries, assumed, otherwise } }: { of
         <span class={`verdict ${verdict.action}`}>{verdict.action}</span> by <b>{verdict.rule}</b> in the{" "}
         {verdict.phase} phase: {verdict.reason}
       </p>
-      <Table
-        label={T.policy.dryRun}
-        rows={entries}
-        keyOf={(_, index) => String(index)}
-        columns={[
-          { name: "Phase", of: ({ phase }) => phase },
-          { name: "Group", of: ({ group }) => group },
-          { name: "Entry", of: ({ name, truth }) => (truth === true ? <b>{name}</b> : name) },
-          { name: "Action", of: ({ action }) => <span class={`verdict ${action}`}>{action}</span> },
-          {
-            name: "Applies",
-            of: ({ truth }) => (truth === true ? <b>{T.yes}</b> : truth === false ? T.no : T.policy.depends),
-          },
-        ]}
-      />
+      <PolicySteps entries={entries} />
       {[...assumed, ...otherwise].length > 0 && (
         <ul class="notes">
           {[...assumed, ...otherwise].map((sentence) => (

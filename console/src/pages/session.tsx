@@ -1,7 +1,9 @@
 import { useSignal } from "@preact/signals";
-import type { CertificateRecord, LegRecord, PresentedRecord, Session } from "../../../src/control/api.ts";
+import type { CertificateRecord, LegRecord, PresentedRecord, Session, Stats } from "../../../src/control/api.ts";
 import { ask, may } from "../api.ts";
 import { bytes, duration, endpoint } from "../format.ts";
+import { Picture } from "../home/picture.tsx";
+import { useRates } from "../home/rates.ts";
 import { hostOf } from "../home/session-list.tsx";
 import { Dots, Outcome } from "../parts/marks.tsx";
 import { Answer, CopyButton, Empty, Facts, Failure, Panel } from "../parts/panels.tsx";
@@ -11,6 +13,7 @@ import { T } from "../texts.ts";
 import { Digest } from "./certificates.tsx";
 import { HttpPanel } from "./session-http.tsx";
 import { TimelinePanel } from "./session-time.tsx";
+import { WhyPanel } from "./session-why.tsx";
 
 export function SessionPage({ id }: { id: string }) {
   const session = useResource<Session>(`/sessions/${id}`, 2000);
@@ -29,12 +32,25 @@ function Whole({ of }: { of: Session }) {
   return (
     <>
       <Head of={of} />
+      {of.end === null && <PlacePanel state={of.state} />}
       <TimelinePanel of={of} />
+      <WhyPanel key={of.end === null ? "live" : "over"} id={of.id} />
       <Legs of={of} />
       <Certificates of={of} />
       <ToolsAndFeeds of={of} />
       {of.verdict === "decrypt" || of.protocol === "http" ? <HttpPanel id={of.id} /> : null}
     </>
+  );
+}
+
+/** Where a live session is, in the picture of the node. */
+function PlacePanel({ state }: { state: string }) {
+  const stats = useResource<Stats>("/stats", 2_000);
+  const rates = useRates(stats.data, stats.at);
+  return (
+    <Panel title={T.session.place} hint={state}>
+      <Answer of={stats}>{(all) => <Picture stats={all} rates={rates} state={state} />}</Answer>
+    </Panel>
   );
 }
 
