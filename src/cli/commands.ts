@@ -16,6 +16,7 @@ export const COMMANDS: readonly CommandRow[] = [
   { name: "follow", load: async () => (await import("./commands/follow.ts")).followCommand() },
   { name: "har", load: async () => (await import("./commands/har.ts")).harCommand() },
   { name: "pcap", load: async () => (await import("./commands/pcap.ts")).pcapCommand() },
+  { name: "end", load: async () => (await import("./commands/end.ts")).endCommand() },
   { name: "trouble", load: async () => (await import("./commands/trouble.ts")).troubleCommand() },
   { name: "top", load: async () => (await import("./commands/top.ts")).topCommand() },
   { name: "series", load: async () => (await import("./commands/series.ts")).seriesCommand() },

@@ -22,6 +22,7 @@ const LIVE: Readonly<Record<string, LiveValues>> = {
   "--listener": "listeners",
   "--who": "tokens",
   "session <id>": "sessions",
+  "end <id>": "sessions",
   "explain <id>": "sessions",
   "follow <id>": "sessions",
   "pcap <id>": "sessions",

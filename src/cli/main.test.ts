@@ -134,6 +134,8 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
     /^$/,
   ],
   [["audit", "--since", "soon"], 2, /^$/, /It must be a span of time such as 24h/],
+  [["end", "s1"], 0, /^The session s1 ends\.\n$/, /^$/],
+  [["end", "s2"], 1, /^$/, /^Cannot end session s2: no live session has this ID\n$/],
   [["reload"], 0, /^Listener "web" was added\n$/, /^$/],
 ];
 for (const [args, code, out, err] of COMMANDS) {

@@ -23,7 +23,7 @@ export const CAUSES = [
   ...(["toolDown", "toolEnded"] as const),
   // The node.
   ...(["limit", "noPort", "notPermitted", "noCertificate", "internalError"] as const),
-  ...(["workerEnded", "nodeEnded", "nodeStopped"] as const),
+  ...(["workerEnded", "nodeEnded", "nodeStopped", "endedByOperator"] as const),
   // Policy, by what decided.
   ...([
     "rule",
@@ -54,6 +54,7 @@ const CODES: Readonly<Record<string, Cause>> = {
   ...{ ENOTFOUND: "unknownHost", ENODATA: "unknownHost", EBADNAME: "unknownHost", EAI_NONAME: "unknownHost" },
   ...{ ESERVFAIL: "resolverFailed", EREFUSED: "resolverFailed", EFORMERR: "resolverFailed", ENOTIMP: "resolverFailed" },
   ...{ EBADRESP: "resolverFailed", ETIMEOUT: "resolverFailed", EAI_AGAIN: "resolverFailed" },
+  ...{ ECANCELED: "endedByOperator" },
   ...{ ETOOL: "toolDown", ETOOLEND: "toolEnded" },
   ...{ EMFILE: "limit", ENFILE: "limit", ENOMEM: "limit", EBUSY: "limit" },
   ...{ EADDRNOTAVAIL: "noPort", EADDRINUSE: "noPort", EACCES: "notPermitted", EPERM: "notPermitted" },

@@ -62,6 +62,8 @@ test("A client that has used the session, or came back to one, or was idle, has 
 
 test("A node that stops ends sessions that passed as what they were, and others as its own failure", () => {
   const stopped: Ending = { by: "node", code: "nodeStopped" };
+  const ended: Ending = { by: "client", code: "ECANCELED" };
+  assert.equal(shown(decrypted("TLSv1.2"), ended), "decrypted endedByOperator node");
   assert.equal(shown(decrypted("TLSv1.2"), stopped), "decrypted nodeStopped node");
   assert.equal(shown({ ...OPENED, verdict: "bypass" }, stopped), "bypassed nodeStopped node");
   assert.equal(shown({ ...OPENED, protocol: "other" }, stopped), "plaintext nodeStopped node");

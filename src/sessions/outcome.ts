@@ -39,7 +39,7 @@ const AT_ONCE = 3_000;
 const OWNERS: Readonly<Partial<Record<Cause, Blame | null>>> = {
   ...{ toolDown: "tool", toolEnded: "tool", leftEarly: "client", idle: null, notReading: null, ended: null },
   ...{ limit: "node", noPort: "node", notPermitted: "node", noCertificate: "node", internalError: "node" },
-  ...{ workerEnded: "node", nodeEnded: "node", nodeStopped: "node" },
+  ...{ workerEnded: "node", nodeEnded: "node", nodeStopped: "node", endedByOperator: "node" },
 };
 
 /** Of a session that has ended. `known`: undefined: what ended it was not recorded. */
@@ -49,7 +49,8 @@ export function outcomeOf(session: Session, known: Ending | undefined): Result {
   const cause = causeOf(code);
   const owner = OWNERS[cause];
   const blame = owner === undefined ? (by ?? null) : owner;
-  if (cause === "nodeStopped" && hasPassed(session)) return { outcome: passedAs(session), cause, blame };
+  if ((cause === "nodeStopped" || cause === "endedByOperator") && hasPassed(session))
+    return { outcome: passedAs(session), cause, blame };
   if (blame === "node") return { outcome: "nodeFailed", cause, blame };
   if (blame === "tool") return { outcome: "toolFailed", cause, blame };
   if (!carried) return failedEarly(session, cause, blame);

@@ -23,9 +23,12 @@ export function remedyFor(trouble: Trouble): string | undefined {
   if (!TROUBLES.includes(outcome)) return undefined;
   if (outcome === "dropped") return (cause === null ? undefined : DROPPED[cause])?.(trouble);
   if (outcome === "clientRefusedCertificate") return refusal(trouble);
-  if (cause === "leftEarly" || cause === "nodeStopped") return undefined;
+  if (cause !== null && WANTED.includes(cause)) return undefined;
   return (own ?? GENERAL[outcome])?.(trouble);
 }
+
+/** What somebody wanted. */
+const WANTED: readonly Cause[] = ["leftEarly", "nodeStopped", "endedByOperator"];
 
 /** Outcomes that may be trouble. */
 export const TROUBLES: readonly Outcome[] = [

@@ -55,7 +55,7 @@ test("A client that is warned of a server's faults, or shown the server's own ce
 
 test("Whatever failed has a remedy, and what passed has none", () => {
   const facts = { host: "a.example", clients: 2, authority: null };
-  const benign: readonly string[] = ["leftEarly", "nodeStopped"];
+  const benign: readonly string[] = ["leftEarly", "nodeStopped", "endedByOperator"];
   for (const outcome of OUTCOMES) {
     for (const cause of [...CAUSES, null]) {
       const remedy = remedyFor({ ...facts, outcome, cause });

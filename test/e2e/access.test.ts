@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect as connectTcp, createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { connect } from "node:tls";
-import type { AuditList } from "../../src/control/api.ts";
+import type { AuditList, SessionList } from "../../src/control/api.ts";
 import { MAIN } from "../node.ts";
 import { freePort, type Program, run, scratch, start, until } from "../processes.ts";
 
@@ -14,10 +16,11 @@ describe("Access", () => {
   const authority = join(folder, "data/ca/primary-ecdsa.pem");
   let node: Program;
   let port: number;
+  let proxy: number;
 
   before(async () => {
     port = await freePort();
-    const proxy = await freePort();
+    proxy = await freePort();
     const config = {
       dataDir: "./data",
       workers: 1,
@@ -74,6 +77,33 @@ describe("Access", () => {
     assert.equal((await owner("ca", "renew", "--role", "primary")).code, 0);
     assert.notEqual(await fingerprint(), before);
     assert.equal((await owner("stats")).code, 0);
+  });
+
+  test("An operator ends a live session, and the record says so", async (context) => {
+    const server = createServer((socket) => socket.on("error", () => {}).write("hello\n")).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const target = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const client = connectTcp(proxy, "127.0.0.1").on("error", () => {});
+    // It is reset, which is an error before it is closed.
+    const closed = new Promise((resolve) => client.once("close", resolve));
+    context.after(() => {
+      client.destroy();
+      server.close();
+    });
+    client.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);
+    let seen = "";
+    client.setEncoding("utf8").on("data", (text) => {
+      seen += text;
+    });
+    await until("the server's greeting", () => seen.includes("hello"));
+    const listed = async () => (JSON.parse((await owner("sessions", "--json")).stdout) as SessionList).sessions[0];
+    const session = await until("the live session", listed);
+    assert.equal((await owner("end", session.id)).stdout, `The session ${session.id} ends.\n`);
+    await closed;
+    const over = await until("its end", async () => (await listed())?.end !== null && listed());
+    const { closeReason, cause, blame } = over;
+    assert.deepEqual([closeReason, cause, blame], ["An operator ended the session", "endedByOperator", "node"]);
+    assert.match((await owner("end", session.id)).stderr, /no live session has this ID\n$/);
   });
 
   test("A reload by signal is in the audit log, beside the changes by command", async () => {
