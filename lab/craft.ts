@@ -47,6 +47,8 @@ export function craft({ from, to, source, next }: Way): readonly Crafted[] {
   const tag = (type: number, payload: Buffer) => Buffer.concat([VLAN, word(type), payload]);
   const bridged = { only: "bridge" } as const;
   const syn = tcpSegment({ from: from[4], to: to[4], source: 40_000, target: 443 });
+  const udpInside = Buffer.concat([word(0), word(TYPE.ipv4), v4(PROTOCOL.udp, udp(text("behind priority tags")))]);
+  const listener = Buffer.concat([word(0), word(1), Buffer.from([4, 0, 0, 0]), address("ff02::77")]);
   const half = text("the first half of a datagram, of 64 bytes, as fragments must be.");
   return [
     frame("ICMP", TYPE.ipv4, v4(PROTOCOL.icmp, echo(8, text("ping, with a payload of its own")))),
@@ -61,6 +63,28 @@ export function craft({ from, to, source, next }: Way): readonly Crafted[] {
     frame("a protocol without a name", TYPE.ipv4, v4(PROTOCOL.unassigned, text("RFC 3692"))),
     frame("a fragment", TYPE.ipv4, v4(PROTOCOL.udp, udp(half.subarray(8)), { fragment: MORE_FRAGMENTS }), bridged),
     frame("ARP", TYPE.arp, arp(from[4], to[4], source), { ...bridged, toward: BROADCAST }),
+    frame(
+      "neighbour discovery",
+      TYPE.ipv6,
+      v6(PROTOCOL.icmpv6, report6(135, Buffer.concat([word(0), word(0), address(to[6])]))),
+      bridged,
+    ),
+    frame(
+      "MLD",
+      TYPE.ipv6,
+      ipv6(from[6], "ff02::16", HOP_BY_HOP, Buffer.concat([ROUTER_ALERT, report6(143, listener)])),
+      {
+        ...bridged,
+        toward: Buffer.from("333300000016", "hex"),
+      },
+    ),
+    frame(
+      "IPv6 fragment",
+      TYPE.ipv6,
+      v6(IPV6_FRAGMENT, Buffer.concat([Buffer.from([17, 0, 0, 1, 0, 0, 0, 9]), udp(half.subarray(8))])),
+      bridged,
+    ),
+    frame("two priority tags", TYPE.vlan, Buffer.concat([word(0), word(TYPE.vlan), udpInside]), bridged),
     frame("VLAN-tagged UDP", TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.udp, udp(text("tagged")))), bridged),
     frame("VLAN-tagged TCP", TYPE.vlan, tag(TYPE.ipv4, v4(PROTOCOL.tcp, syn)), bridged),
     frame("VLAN-tagged ARP", TYPE.vlan, tag(TYPE.arp, arp(from[4], to[4], source)), { ...bridged, toward: BROADCAST }),
@@ -152,7 +176,9 @@ export function udpFrame(from: string, to: string, payload: string, hardware: Pi
   return ethernet(hardware, TYPE.ipv4, ipv4(options, udp(text(payload))));
 }
 
-const IPV6_FRAGMENT = 44;
+const [HOP_BY_HOP, IPV6_FRAGMENT] = [0, 44];
+/** A hop-by-hop header in front of ICMPv6: RFC 2711. */
+const ROUTER_ALERT = Buffer.from([58, 0, 5, 2, 0, 0, 1, 0]);
 
 function ethernet({ source, next }: Pick<Way, "source" | "next">, type: number, payload: Buffer): Buffer {
   return Buffer.concat([next, source, word(type), payload]);
@@ -204,6 +230,11 @@ function echo6(from: string, to: string, payload: Buffer): Buffer {
   const message = Buffer.concat([Buffer.from([128, 0, 0, 0, 0x12, 0x34, 0, 1]), payload]);
   message.writeUInt16BE(checksum(pseudo(from, to, PROTOCOL.icmpv6, message)), 2);
   return message;
+}
+
+/** A message of ICMPv6 whose checksum nobody on the way looks at. */
+function report6(type: number, body: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([type, 0, 0xab, 0xcd]), body]);
 }
 
 /** From and to ports that nobody has. Zero: no checksum. */
