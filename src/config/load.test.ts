@@ -110,7 +110,10 @@ timeouts: { hello: 250ms }
   });
   assert.equal(config.signing.validity, 90 * 86_400_000);
   assert.deepEqual(policy.lists, { bypass: [packList(["*.bank.example", "10.0.0.0/8"])], decrypt: [] });
-  assert.equal(loaded.listEntries, 2);
+  assert.deepEqual(
+    loaded.lists.map(({ path, entries }) => [path, entries]),
+    [["policy.lists.bypass[0]", 2]],
+  );
   assert.deepEqual(policy.rules, [
     { name: "lab", match: { port: [443], client: ["10.9.0.0/16"], listener: ["web"] }, action: "decrypt" },
     { name: "all", match: {}, action: "drop" },

@@ -23,8 +23,8 @@ export interface Loaded extends KeyMaterial {
   readonly flags: Flags;
   readonly config: Config;
   readonly policy: PolicySource;
-  /** How many entries the policy's lists have. */
-  readonly listEntries: number;
+  /** The files of the policy's lists, in the order of the configuration. */
+  readonly lists: readonly LoadedList[];
   /** The secret of all nodes that share a store. Undefined: the primary CA's key serves. */
   readonly sharedSecret?: string;
   /** The text of policy.page.template. */
@@ -35,6 +35,18 @@ export interface Loaded extends KeyMaterial {
   readonly logTrust: ReadonlyMap<number, string>;
   /** What works, but has a price that the user should know: one sentence each, for the log. */
   readonly warnings: readonly string[];
+}
+
+export interface LoadedList {
+  readonly kind: "bypass" | "decrypt";
+  /** In the configuration: "policy.lists.bypass[0]". */
+  readonly path: string;
+  readonly file: string;
+  /** When it was read, in ms since the epoch. */
+  readonly read: number;
+  readonly entries: number;
+  /** See `packList`. */
+  readonly table: Uint8Array;
 }
 
 /**
@@ -53,6 +65,7 @@ export async function loadConfig(
   if (root === undefined) throw failure(name, errors);
 
   const folder = file === undefined ? process.cwd() : dirname(resolve(file));
+  const read = Date.now();
   const files = await readReferencedFiles(root, folder);
   const checked = CONFIG.safeParse(root, { error: nameKnownKeys });
   const problems = [
@@ -72,7 +85,7 @@ export async function loadConfig(
     ...checkPki(material).map((error) => withPlace(error, document)),
   ];
   if (all.length > 0 || !checked.success) throw failure(name, all);
-  return { ...assemble(withAbsoluteFiles(checked.data, folder), files, material), file, flags };
+  return { ...assemble(withAbsoluteFiles(checked.data, folder), files, material, read), file, flags };
 }
 
 /**
@@ -106,14 +119,23 @@ function shortSecret({ texts }: ReferencedFiles): Problem[] {
     : [{ path: "resumption.secret", says: `names a file of ${length} bytes; at least 32 are needed` }];
 }
 
-function assemble(config: Config, files: ReferencedFiles, material: KeyMaterial): Omit<Loaded, "file" | "flags"> {
+function assemble(
+  config: Config,
+  files: ReferencedFiles,
+  material: KeyMaterial,
+  read: number,
+): Omit<Loaded, "file" | "flags"> {
   const sharedSecret = files.texts.get("resumption.secret");
   const pageTemplate = files.texts.get("policy.page.template");
-  const tables = (list: "bypass" | "decrypt") =>
-    config.policy.lists[list].flatMap((_, index) => {
-      const compiled = files.lists.get(pathOf(["policy", "lists", list, index]));
-      return compiled && compiled.entries > 0 ? [compiled.table] : [];
-    });
+  const lists = (["bypass", "decrypt"] as const).flatMap((kind) =>
+    config.policy.lists[kind].flatMap((file, index): LoadedList[] => {
+      const path = pathOf(["policy", "lists", kind, index]);
+      const compiled = files.lists.get(path);
+      return compiled ? [{ kind, path, file, read, entries: compiled.entries, table: compiled.table }] : [];
+    }),
+  );
+  const tables = (wanted: LoadedList["kind"]) =>
+    lists.flatMap(({ kind, entries, table }) => (kind === wanted && entries > 0 ? [table] : []));
   return {
     config,
     policy: {
@@ -121,7 +143,7 @@ function assemble(config: Config, files: ReferencedFiles, material: KeyMaterial)
       lists: { bypass: tables("bypass"), decrypt: tables("decrypt") },
       onMissingKey: Object.fromEntries(config.listeners.flatMap(missingKeyOf)),
     },
-    listEntries: [...files.lists.values()].reduce((sum, { entries }) => sum + entries, 0),
+    lists,
     ...material,
     ...(sharedSecret !== undefined && { sharedSecret }),
     webhookSecrets: config.webhooks.map((_, index) => files.texts.get(`webhooks[${index}].secret`)?.trim()),

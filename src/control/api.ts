@@ -67,6 +67,10 @@ export type SessionExplanation = Shape<typeof sessionExplanation>;
 export type PolicyOrder = Shape<typeof schemas.policyOrder>;
 export type PolicyEntry = PolicyOrder["order"][number];
 
+/** GET /lists */
+export type ListInfos = Shape<typeof schemas.listInfos>;
+export type ListInfo = ListInfos["lists"][number];
+
 /** GET /trouble */
 export type TroubleList = Shape<typeof troubleList>;
 /** GET /report */

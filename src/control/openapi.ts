@@ -33,7 +33,7 @@ const TAGS = {
     description: "Live and closed sessions, their changes, and what they carry.",
   },
   policy: {
-    paths: ["policy", "explain", "report", "bypasses", "suggestions"],
+    paths: ["policy", "lists", "explain", "report", "bypasses", "suggestions"],
     description: "What is decided, and why.",
   },
   certificates: { paths: ["ca", "keys"], description: "The CAs that sign for clients, and inbound servers' keys." },

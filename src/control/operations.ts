@@ -16,6 +16,7 @@ import type {
   GeneratedKey,
   HealthReport,
   KeyInfo,
+  ListInfos,
   LogLine,
   NewKey,
   NewKeyRequest,
@@ -75,6 +76,8 @@ export interface Operations {
   /** What was decided about a session on record, and what the policy of now would decide. */
   explainSession(session: Session): SessionExplanation;
   policyOrder(): PolicyOrder;
+  /** The policy's lists. `find`: a host or an address. Throws ConfigError. */
+  lists(find: string | undefined): Promise<ListInfos>;
   authorities(): readonly AuthorityInfo[];
   /** The certificate in PEM; undefined when there is no such authority. */
   authorityPem(role: AuthorityRole, keyType: KeyType, stage: AuthorityInfo["stage"]): string | undefined;

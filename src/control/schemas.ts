@@ -134,6 +134,27 @@ export const policyOrder = z.object({
   hitsSince: time.describe("since when hits are counted: the node's start, in ms since the epoch"),
 });
 
+export const listInfos = z.object({
+  lists: z
+    .array(
+      z.object({
+        kind: z.enum(["bypass", "decrypt"]),
+        path: z.string().describe("where the configuration names it: policy.lists.bypass[0]"),
+        name: z.string().describe("the file's name without its folders"),
+        file: z.string(),
+        entries: amount,
+        read: time.describe("when the node read it, in ms since the epoch"),
+        stale: z.boolean().describe("true: the file was changed or removed since, and the next reload reads it"),
+        matches: z
+          .array(z.string())
+          .readonly()
+          .describe("the entries that match what `find` names, the most specific first; without `find`, empty"),
+      }),
+    )
+    .readonly()
+    .describe("in the order of the configuration"),
+});
+
 const verdict = z.object({
   action,
   phase,

@@ -447,6 +447,8 @@ test("The other routes of the API answer", async () => {
   assert.equal((await ask("/api/v1/explain", { method: "POST", body })).json().verdict.action, "decrypt");
   const policy = (await ask("/api/v1/policy")).json();
   assert.deepEqual([policy.order[0].group, policy.order[0].hits], ["bypass list", { hour: 1, day: 2 }]);
+  assert.deepEqual((await ask("/api/v1/lists?find=a.example")).json().lists[0].matches, ["*.a.example"]);
+  assert.equal((await ask("/api/v1/lists?find=")).status, 400);
   const doctor = (await ask("/api/v1/doctor")).json();
   assert.deepEqual([doctor.status, doctor.checks.length], ["warning", 2]);
   assert.deepEqual((await ask("/api/v1/reload", { method: "POST" })).json().changes, ['Listener "web" was added']);

@@ -71,6 +71,11 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       order: [{ phase: "sni", group: "bypass list", name: "bypass.txt", action: "bypass", hits: { hour: 1, day: 2 } }],
       hitsSince: STARTED,
     }),
+    lists: async (find) => {
+      const place = { path: "policy.lists.bypass[0]", name: "bypass.txt", file: "/etc/clearline/bypass.txt" };
+      const matches = find === undefined ? [] : [`*.${find}`];
+      return { lists: [{ kind: "bypass", ...place, read: STARTED, stale: false, entries: 3, matches }] };
+    },
     authorities: () => AUTHORITIES,
     authorityPem: (role, keyType) => (role === "primary" ? `-----BEGIN ${keyType}-----\n` : undefined),
     offeredCertificates: () => OFFERED,

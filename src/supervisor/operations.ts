@@ -11,6 +11,7 @@ import { explainFlow } from "./explain.ts";
 import { explainSession } from "./explain-session.ts";
 import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
+import { showLists } from "./lists.ts";
 import { listSuggestions } from "./pinning.ts";
 import { listPolicy } from "./policy-hits.ts";
 import { previewPolicy } from "./preview.ts";
@@ -53,6 +54,7 @@ export function createOperations(
     explain: (query) => explainFlow(state, query),
     explainSession: (session) => explainSession(state, session),
     policyOrder: () => listPolicy(state, Date.now()),
+    lists: (find) => showLists(state.active.loaded, find),
     ...createAuthorityOperations(state),
     ...createKeyOperations(state, reloadKeys),
     ...createBypassOperations(state),

@@ -36,7 +36,7 @@ export function checkCommand(): Command {
     });
 }
 
-async function summary({ file, config, policy, listEntries, keys, warnings }: Loaded): Promise<string[]> {
+async function summary({ file, config, policy, lists, keys, warnings }: Loaded): Promise<string[]> {
   const { feedPlace } = await import("../../config/feed.ts");
   const { textOf } = await import("../../config/formats.ts");
   const { listenerPlace } = await import("../../config/listener.ts");
@@ -50,7 +50,11 @@ async function summary({ file, config, policy, listEntries, keys, warnings }: Lo
       ["Console", textOf(console.address)],
       [
         "Policy",
-        `${amount(policy.rules.length, "rule")}, ${amount(listEntries, "list entry", "list entries")}, default ${policy.default}`,
+        `${amount(policy.rules.length, "rule")}, ${amount(
+          lists.reduce((sum, { entries }) => sum + entries, 0),
+          "list entry",
+          "list entries",
+        )}, default ${policy.default}`,
       ],
       ["Keys", keys.length],
       ...tools.map(

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
-import type { PolicyEntry, PolicyOrder, Preview, PreviewRequest } from "../../control/api.ts";
-import { openClient } from "../client.ts";
+import type { ListInfo, ListInfos, PolicyEntry, PolicyOrder, Preview, PreviewRequest } from "../../control/api.ts";
+import { openClient, queryOf } from "../client.ts";
 import { readNamed } from "../named-file.ts";
 import { type CommonOptions, createCommand, createGroup } from "../program.ts";
 import { amount, color, fullTime, plain, print, printJson, table, verdictColor } from "../render.ts";
@@ -8,6 +8,7 @@ import { amount, color, fullTime, plain, print, printJson, table, verdictColor }
 export function policyCommand(): Command {
   return createGroup("policy", "Show the policy, and try a change of it on past sessions.", [
     showCommand(),
+    listsCommand(),
     previewCommand(),
   ]);
 }
@@ -40,6 +41,39 @@ function showCommand(): Command {
           policy.order,
         ),
         color.dim(`Sessions are counted since ${fullTime(policy.hitsSince)}.`),
+      );
+    });
+}
+
+function listsCommand(): Command {
+  return createCommand("lists", "Show the policy's lists, and which entries match a host or an address.", [
+    "policy lists",
+    "policy lists www.example.com",
+    "policy lists 192.0.2.7 --json",
+  ])
+    .argument("[find]", "a host or an address")
+    .option("--json", "print JSON")
+    .action(async (find: string | undefined, options: CommonOptions & { json?: true }) => {
+      const found = await (await openClient(options.config)).ask<ListInfos>("GET", `/lists${queryOf({ find })}`);
+      if (options.json) return printJson(found, 2);
+      if (found.lists.length === 0) return print("The policy has no lists.");
+      print(
+        table<ListInfo>(
+          [
+            { title: "KIND", rank: 0, value: ({ kind }) => kind },
+            { title: "FILE", rank: 0, min: 16, value: ({ file }) => file },
+            { title: "ENTRIES", rank: 0, right: true, value: ({ entries }) => entries },
+            {
+              title: "READ",
+              rank: 1,
+              value: ({ read, stale }) => `${fullTime(read)}${stale ? ", changed since" : ""}`,
+            },
+            ...(find === undefined
+              ? []
+              : [{ title: "MATCHES", rank: 0, min: 12, value: ({ matches }: ListInfo) => matches.join(", ") }]),
+          ],
+          found.lists,
+        ),
       );
     });
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { Reporter, report } from "../../sessions/report.ts";
 import type { ControlApp } from "../app.ts";
 import type { Operations } from "../operations.ts";
-import { explanation, flow, flowWithCertificate, policyOrder, reloaded } from "../schemas.ts";
+import { explanation, flow, flowWithCertificate, listInfos, policyOrder, reloaded } from "../schemas.ts";
 
 export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
   app.get(
@@ -16,6 +16,19 @@ export function addPolicyRoutes(app: ControlApp, operations: Operations): void {
       },
     },
     () => operations.policyOrder(),
+  );
+  app.get(
+    "/lists",
+    {
+      config: { role: "viewer" },
+      schema: {
+        operationId: "listLists",
+        summary: "The policy's lists, and which of their entries match a host or an address",
+        querystring: z.strictObject({ find: z.string().min(1).max(300).optional().describe("a host or an address") }),
+        response: { 200: listInfos },
+      },
+    },
+    ({ query: { find } }) => operations.lists(find),
   );
   app.get(
     "/explain",
