@@ -19,7 +19,8 @@ const network = (code: string, side?: "client" | "server") => () => {
 const lost = (code: string, cause: LegFailure["cause"] = "network") =>
   failure(ALERTS.handshake_failure, { cause, code });
 const drop = (rule: string, phase: "network" | "sni" | "certificate" = "sni") => verdict("drop", phase, rule);
-const passing = (ending: ReturnType<Answers["relay"]>) => ({ relay: () => ending });
+/** Nobody has left first, unless the ending says so. */
+const passing = (ending: ReturnType<Answers["relay"]>) => ({ relay: () => ({ first: undefined, ...ending }) });
 const plain = { detect: () => plainBytes("hi") };
 const bypassed = { onHello: () => verdict("bypass", "sni", "bypass list") };
 const faulty = (fault: "expired" | "selfSigned") => ({
@@ -193,6 +194,21 @@ const ROWS: readonly Row[] = [
   ],
   ["bypassed by a rule", { onCertificate: () => verdict("bypass", "certificate", "banking") }, "bypassed rule -"],
   ["bypassed by somebody", { onHello: () => verdict("bypass", "sni", "bypass 0000000a") }, "bypassed addedBypass -"],
+  [
+    "the server complains that the client left",
+    passing({ first: "client", failure: { side: "server", code: "ALERT", alert: ALERTS.decode_error } }),
+    "decrypted - -",
+  ],
+  [
+    "the client resets once the server has left",
+    passing({ first: "server", failure: { side: "client", code: "ECONNRESET", alert: undefined } }),
+    "decrypted - -",
+  ],
+  [
+    "the server wants a certificate of a client that has said all",
+    passing({ first: "client", failure: { side: "server", code: "ALERT", alert: ALERTS.certificate_required } }),
+    "serverFailed certificate_required server",
+  ],
   [
     "bypassed by an odd rule",
     { onCertificate: () => verdict("bypass", "certificate", "constructor") },

@@ -3,7 +3,7 @@ import type { RelayEnding } from "../engine/relay.ts";
 import type { Ending } from "../sessions/outcome.ts";
 import type { Chain, ChainFailure } from "../tools/chain.ts";
 import type { Endpoint, FlowClass } from "../vocabulary.ts";
-import { nameAlert } from "../wire/alert.ts";
+import { ALERTS, nameAlert } from "../wire/alert.ts";
 import type { SessionHandle } from "./stages.ts";
 import type { Story } from "./story.ts";
 
@@ -71,9 +71,13 @@ export async function relay(
   return ending;
 }
 
-/** Who ended the relay: whose connection broke, what cut it, or who left first. */
+/**
+ * Who ended the relay: whose connection broke, what cut it, or who left first. OpenSSL calls it a decode_error when a peer leaves without
+ * close_notify, and others reset the connection then: that is what the leaving led to.
+ */
 function endingOf({ failure, cut, first }: RelayEnding): Ending {
-  if (failure) {
+  const isAnswer = failure && first !== undefined && failure.side !== first;
+  if (failure && !(isAnswer && (failure.alert ?? ALERTS.decode_error) === ALERTS.decode_error)) {
     const { side, code, alert } = failure;
     return { by: side, code: alert === undefined ? code : nameAlert(alert), carried: true };
   }
