@@ -18,7 +18,7 @@ export function announce(state: NodeState, control: Control): void {
   const lines = [
     `Clearline runs with ${file ?? "the embedded default"}`,
     ...config.listeners.map((one) => `  ${one.mode.padEnd(9)} ${listenerPlace(one)}  (${one.name})`),
-    `  console   http${control.address.certificate === undefined ? "" : "s"}://${textOf(control.address)}/api/v1/docs  (token: ${join(config.dataDir, "token")})`,
+    `  console   http${control.address.certificate === undefined ? "" : "s"}://${textOf(control.address)}/  (token: ${join(config.dataDir, "token")})`,
     `  CA        ${join(config.dataDir, "ca")}  (${authorities.find("primary", "ecdsa").certificate.subject.replaceAll("\n", ", ")})`,
     ...(hasOwnHost(config)
       ? [`  trust     http://${config.signing.downloadHost}/  (through the proxy: the CA for clients)`]
