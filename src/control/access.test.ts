@@ -104,6 +104,13 @@ test("The audit log has who made a token, and what was refused, and never the to
     assert.ok(!text.includes(token.slice(10)));
 });
 
+test("A caller who is refused again and again fills the audit log only so far", async () => {
+  const { token } = await add("stubborn", "viewer");
+  for (let index = 0; index < 40; index++) assert.equal((await send("/caches", token, "DELETE")).status, 403);
+  const { entries } = await bodyOf<AuditList>(send("/audit?who=stubborn&limit=100", owner));
+  assert.equal(entries.length, 30);
+});
+
 test("The file of the tokens is the node's own, and holds them over a restart", async () => {
   assert.equal(statSync(tokensFile).mode & 0o777, 0o600);
   const { token } = await add("stays", "operator");

@@ -24,6 +24,8 @@ interface Guard {
   readonly log: { warn(message: string): void };
 }
 
+/** The refused requests of one caller that are recorded. */
+const REFUSALS: TryLimits = { tries: 30, within: 60_000 };
 const TRIES: TryLimits = { tries: 20, within: 60_000 };
 /** ms between two looks for tokens that have expired, and whose answers are still being sent. */
 const EXPIRY_EVERY = 5_000;
@@ -31,6 +33,7 @@ const EXPIRY_EVERY = 5_000;
 /** Every request passes here first, whatever it asks for. */
 export function guard(app: ControlApp, { tokens, logins, answers, loopback, connections, audit, log }: Guard): void {
   const tries = new Tries(TRIES);
+  const refusals = new Tries(REFUSALS);
   app.decorateRequest("caller");
   app.decorateRequest("login");
   // A route that somebody adds and forgets to protect ends the start.
@@ -82,7 +85,9 @@ export function guard(app: ControlApp, { tokens, logins, answers, loopback, conn
     if (config?.open || isDocumentation(url)) return;
     if ("error" in who) return refuseToken(reply, who);
     if (!config?.role || hasRole(who, config.role)) return;
-    noteRefusal(request, audit);
+    // Each entry is written to the disk at once. A program that asks on and on must not fill the log with it.
+    if (refusals.waits(who.name, performance.now()) === 0) noteRefusal(request, audit);
+    refusals.fail(who.name, performance.now());
     return refuseRole(request, reply, config.role);
   });
 }
