@@ -17,7 +17,7 @@ import { readFileSync } from "node:fs";
 import { createStanding, deviationsLeft } from ${JSON.stringify(new URL("standing.ts", import.meta.url).href)};
 const [, file, journal, ...commands] = process.argv;
 const steps = JSON.parse(readFileSync(file, "utf8"));
-const standing = createStanding(() => steps, -1);
+const standing = createStanding(() => steps, { rules: -1, steps: -1 });
 await standing.remember();
 const found = [await standing.deviations()];
 for (const command of commands) {

@@ -8,7 +8,7 @@ import { actionsOf } from "./step-actions.ts";
 export interface Standing {
   /** The rules were loaded just now, and stand as planned. */
   remember(): Promise<void>;
-  /** One sentence for each thing that is not as the node left it; empty: all is. Asks the kernel at most once in `every` ms. */
+  /** One sentence for each thing that is not as the node left it; empty: all is. */
   deviations(): Promise<readonly string[]>;
 }
 
@@ -16,32 +16,47 @@ export interface Standing {
 const TABLES = ["inet", "bridge"] as const;
 const listing = (family: (typeof TABLES)[number]) => ["nft", "-s", "-t", "list", "table", family, "clearline"] as const;
 
-/** `steps`: those of the plan of now; undefined: nothing is planned. `every` in ms. */
-export function createStanding(steps: () => readonly Step[] | undefined, every = 30_000): Standing {
-  let remembered: readonly string[] | undefined;
-  let found: { readonly at: number; readonly deviations: Promise<readonly string[]> } | undefined;
+/** ms for which an answer about the rules holds, which cost two programs, and one about the steps, which cost dozens. */
+const EVERY = { rules: 2_000, steps: 30_000 };
 
-  async function look(): Promise<readonly string[]> {
-    const planned = steps();
-    if (!planned) return [];
+/** `steps`: those of the plan of now; undefined: nothing is planned. */
+export function createStanding(steps: () => readonly Step[] | undefined, every = EVERY): Standing {
+  let remembered: readonly string[] | undefined;
+
+  async function lookAtRules(): Promise<string[]> {
+    if (remembered === undefined || !steps()) return [];
     const tables = await readTables();
-    const rules = TABLES.flatMap((family, at) => {
-      if (remembered === undefined || tables[at] === remembered[at]) return [];
+    return TABLES.flatMap((family, at) => {
+      if (tables[at] === remembered?.[at]) return [];
       return tables[at] === ""
         ? [`the table ${family} clearline is gone`]
         : [`the table ${family} clearline was changed`];
     });
-    return [...rules, ...(await filterUndone(planned))];
   }
 
+  const rules = remembering(lookAtRules, every.rules);
+  const others = remembering(() => filterUndone(steps() ?? []), every.steps);
   return {
     async remember() {
-      found = undefined;
       remembered = steps() && (await readTables());
+      rules.forget();
+      others.forget();
     },
-    deviations() {
-      if (!found || performance.now() - found.at > every) found = { at: performance.now(), deviations: look() };
-      return found.deviations;
+    deviations: async () => [...(await rules.ask()), ...(await others.ask())],
+  };
+}
+
+/** Asks again only after `every` ms. */
+function remembering(look: () => Promise<string[]>, every: number) {
+  let found: { readonly at: number; readonly answer: Promise<string[]> } | undefined;
+  return {
+    ask() {
+      if (!found || performance.now() - found.at > every)
+        found = { at: performance.now(), answer: look().catch(nothing) };
+      return found.answer;
+    },
+    forget() {
+      found = undefined;
     },
   };
 }
@@ -60,6 +75,12 @@ async function filterUndone(steps: readonly Step[]): Promise<string[]> {
   return undone;
 }
 
+/** The kernel could not be asked: the process has no descriptor left, for example. */
+function nothing(error: unknown): string[] {
+  if (error instanceof ConfigError) return [];
+  throw error;
+}
+
 async function readTables(): Promise<string[]> {
   return Promise.all(TABLES.map((family) => read(listing(family))));
 }
@@ -69,7 +90,8 @@ async function read(command: Parameters<typeof readProgram>[0]): Promise<string>
   try {
     return await readProgram(command);
   } catch (error) {
-    if (error instanceof ConfigError) return "";
+    // Without a cause the program ran, and found nothing.
+    if (error instanceof ConfigError && error.cause === undefined) return "";
     throw error;
   }
 }

@@ -86,6 +86,8 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
   const planned = state.inline;
   const inline = planListeners(loaded, state.workers.count, liveInline(state));
   await state.listFiles.keep(loaded.policy);
+  // Rules that were not loaded again may have been changed by others.
+  const areNew = planned?.nft !== inline?.nft;
   await changeListeners(planned, inline);
   state.active = next;
   state.inline = inline;
@@ -100,10 +102,10 @@ async function apply(state: NodeState, loaded: Loaded): Promise<Reloaded> {
     state.inline = planned;
     await applyView(state, before);
     await changeListeners(inline, planned);
-    await state.standing.remember();
+    if (areNew) await state.standing.remember();
     throw error;
   }
-  await state.standing.remember();
+  if (areNew) await state.standing.remember();
   await state.listFiles.keepOnly(loaded.policy);
   if (JSON.stringify(before.loaded.config.tools) !== JSON.stringify(loaded.config.tools)) {
     state.watch.close();
