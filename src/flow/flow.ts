@@ -26,7 +26,6 @@ import {
   hostOf,
   type Layer,
   legRecord,
-  noteFacts,
   noteFailedLeg,
   noteHello,
   noteVerdict,
@@ -139,7 +138,6 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   const { node, session } = story;
   const { destination, endpoint } = layer;
   const { hello } = received;
-  noteHello(session, hello, layer.found ? "tls after an unknown dialogue" : "tls");
   const serverKey = serverKeyOf(hello.serverName ?? destination.connectHost ?? endpoint.address, endpoint);
   const facts: Facts = {
     ...layer.facts,
@@ -155,7 +153,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
       endpoint.port,
     ),
   };
-  noteFacts(session, facts);
+  noteHello(session, hello, layer.found ? "tls after an unknown dialogue" : "tls", facts);
   const tls: TlsLayer = { ...layer, received, facts, serverKey };
   const verdict = verdictOnHello(story, tls);
   if (verdict) noteVerdict(session, verdict);

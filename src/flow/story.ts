@@ -142,33 +142,33 @@ export function hostOf(hello: ClientHello, { connectHost }: Destination): string
   return hello.serverName ?? hello.serverAddress ?? connectHost ?? undefined;
 }
 
+/** `facts`: what policy knows of it, for an explanation later. One note, because each makes another record. */
 export function noteHello(
   session: SessionHandle,
   hello: ClientHello,
   protocol: SessionUpdate["protocol"] & string,
+  facts?: Facts,
 ): void {
   session.noteDetails(() => ({ ja3Text: ja3Text(hello), clientAlpns: hello.alpnProtocols }));
   const fingerprints = { ja3: ja3(hello), ja4: ja4(hello) };
-  session.note({ protocol, sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints });
+  const said = { protocol, sni: hello.serverName ?? null, ech: hello.ech ?? null, ...fingerprints };
+  session.note(facts ? { ...said, facts: kept(facts) } : said);
 }
 
 export function legRecord({ version, suite, group, alpn, resumed }: Negotiated): LegRecord {
   return { version, suite, ...(group !== undefined && { group }), alpn: alpn ?? null, resumed, received: 0, sent: 0 };
 }
 
-/** What policy knows of a ClientHello, for an explanation later. */
-export function noteFacts(session: SessionHandle, facts: Facts): void {
-  session.note({
-    facts: {
-      upgraded: facts.upgraded === true,
-      alpn: facts.alpn?.join(",") ?? "",
-      versions: facts.versions?.map(nameVersion).join(",") ?? "",
-      keyHeld: facts.keyHeld === true,
-      clientCertificateDemanded: facts.clientCertificateDemanded === true,
-      channelBound: facts.channelBound === true,
-      certificateRefused: facts.certificateRefused === true,
-    },
-  });
+function kept(facts: Facts): SessionUpdate["facts"] & object {
+  return {
+    upgraded: facts.upgraded === true,
+    alpn: facts.alpn?.join(",") ?? "",
+    versions: facts.versions?.map(nameVersion).join(",") ?? "",
+    keyHeld: facts.keyHeld === true,
+    clientCertificateDemanded: facts.clientCertificateDemanded === true,
+    channelBound: facts.channelBound === true,
+    certificateRefused: facts.certificateRefused === true,
+  };
 }
 
 export function noteVerdict(session: SessionHandle, { action, phase, rule, reason, instead }: Verdict): void {
