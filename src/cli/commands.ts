@@ -25,6 +25,7 @@ export const COMMANDS: readonly CommandRow[] = [
   { name: "report", load: async () => (await import("./commands/report.ts")).reportCommand() },
   { name: "doctor", load: async () => (await import("./commands/doctor.ts")).doctorCommand() },
   { name: "log", load: async () => (await import("./commands/log.ts")).logCommand() },
+  { name: "fleet", load: async () => (await import("./commands/fleet.ts")).fleetCommand() },
   { name: "ca", load: async () => (await import("./commands/ca.ts")).caCommand() },
   { name: "keys", load: async () => (await import("./commands/keys.ts")).keysCommand() },
   { name: "cache", load: async () => (await import("./commands/cache.ts")).cacheCommand() },

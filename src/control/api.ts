@@ -28,6 +28,9 @@ export type HealthReason = HealthReport["reasons"][number];
 
 /** GET /sessions */
 export type SessionList = Shape<typeof schemas.sessionList>;
+/** GET /fleet */
+export type FleetNodes = Shape<typeof node.fleetNodes>;
+export type FleetNodeInfo = FleetNodes["nodes"][number];
 /** GET /fleet/sessions */
 export type FleetSessions = Shape<typeof schemas.fleetSessions>;
 /** An event of GET /events */

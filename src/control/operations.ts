@@ -12,6 +12,7 @@ import type {
   DoctorReport,
   ExplainQuery,
   Explanation,
+  FleetNodes,
   FleetSessions,
   GeneratedKey,
   HealthReport,
@@ -121,6 +122,8 @@ export interface Operations {
    * the view does not hold the session.
    */
   view(ask: ViewAsk, signal: AbortSignal): AsyncGenerator<string | Uint8Array>;
+  /** This node, and those that share its store. */
+  fleetNodes(): Promise<FleetNodes>;
   /** At most `limit` sessions of each node that shares the store. Throws ConfigError when resumption.shared is not set. */
   fleetSessions(query: SessionQuery, live: Liveness, limit: number): Promise<FleetSessions>;
 }

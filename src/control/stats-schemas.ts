@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { counters } from "../sessions/counters.ts";
 import { time } from "../sessions/record.ts";
-import { LIMIT_NAMES, LOG_LEVELS } from "../vocabulary.ts";
+import { LIMIT_NAMES, LOG_LEVELS, OUTCOMES } from "../vocabulary.ts";
 
 /** The shapes of what the node says of itself: GET /stats and GET /health. */
 
@@ -203,6 +203,42 @@ export const stats = z.object({
     .describe("what the kernel's rules counted for the inline listeners; empty without such listeners"),
   store: store.optional().describe("the store that several nodes share; absent: resumption.shared is not set"),
   history,
+});
+
+const ended = OUTCOMES.filter((outcome) => outcome !== "live");
+
+export const fleetNodeInfo = z.object({
+  name: z.string().describe("resumption.node, or the machine's name"),
+  since: time.describe("when the node started, in ms since the epoch"),
+  self: z.boolean().describe("true: the node that answers"),
+  answered: z.boolean().describe("false: it did not answer in time, or is of an earlier version; what follows is null"),
+  version: z.string().nullable(),
+  api: z.string().nullable().describe("the URL of its API: https://10.0.0.5:8484"),
+  live: amount.nullable().describe("sessions that are live"),
+  outcomes: z
+    .record(z.enum(ended), amount)
+    .nullable()
+    .describe("sessions that ended in the last hour, but for the last 10 s, by their outcome"),
+  health: z
+    .object({
+      status: z.enum(["ready", "degraded", "failing"]),
+      reasons: z
+        .array(reason.pick({ fact: true, status: true }))
+        .readonly()
+        .describe("the worst first"),
+    })
+    .nullable(),
+});
+
+export const fleetNodes = z.object({
+  store: z
+    .enum(["connected", "alone"])
+    .nullable()
+    .describe("whether the shared store answers; null: resumption.shared is not set, and there is this node only"),
+  nodes: z
+    .array(fleetNodeInfo)
+    .readonly()
+    .describe("this node first, then every other node that reported to the store within the last 15 s"),
 });
 
 const doctorStatus = z.enum(["ok", "warning", "bad"]);

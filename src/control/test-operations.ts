@@ -107,6 +107,22 @@ export function createTestOperations(file = ":memory:"): TestOperations {
       return { bypass, replaced: null, notes: [] };
     },
     removeBypass: async (id) => (id === "0000000a" ? { id, entry: "app.example" } : undefined),
+    fleetNodes: async () => ({
+      store: null,
+      nodes: [
+        {
+          ...{
+            name: "one",
+            since: STARTED,
+            self: true,
+            answered: true,
+            version: "0.0.0-test",
+            api: "http://127.0.0.1:1",
+          },
+          ...{ live: sessions.size, outcomes: null, health: { status: "ready", reasons: [] } },
+        },
+      ],
+    }),
     fleetSessions: async () => ({
       nodes: [{ name: "one", since: 0, answered: true, sessions: [], more: false, foundByCertificate: [] }],
     }),

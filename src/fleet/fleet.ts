@@ -35,7 +35,7 @@ export interface FleetOptions<Question, Answer>
   exchangeBypasses(written: unknown): Promise<object | undefined>;
   /** How the CA of a role has followed another, as some node wrote it last; undefined: none has. */
   onSuccession(written: unknown): void;
-  answer(question: Question): Answer;
+  answer(question: Question): Promise<Answer>;
 }
 
 /** A message from one node to all others, or as an answer to one. */
@@ -199,6 +199,11 @@ export class Fleet<Question, Answer> {
     if (missing) this.values.putBypasses(missing);
   }
 
+  async #answer({ id, question, from }: Asked<Question>): Promise<void> {
+    const answer = await this.#options.answer(question);
+    this.#tell({ kind: "answer", id, answer }, this.#names.key("to", from));
+  }
+
   #sign(): void {
     const sign: Sign = { ...this.self, at: Date.now() };
     const sealed = this.#names.seal(this.#names.key("nodes"), sign);
@@ -239,11 +244,9 @@ export class Fleet<Question, Answer> {
       case "succession":
         this.#options.onSuccession(message.succession);
         break;
-      case "question": {
-        const { id, question, from } = message;
-        this.#tell({ kind: "answer", id, answer: this.#options.answer(question) }, this.#names.key("to", from));
+      case "question":
+        void this.#answer(message);
         break;
-      }
       case "answer":
         this.#asked.get(message.id)?.(message.from, message.answer);
         break;
@@ -252,5 +255,7 @@ export class Fleet<Question, Answer> {
     }
   }
 }
+
+type Asked<Question> = Pick<Stamp, "from"> & { readonly id: string; readonly question: Question };
 
 type WithoutStamp<Sent> = Sent extends Stamp ? Omit<Sent, keyof Stamp> : never;

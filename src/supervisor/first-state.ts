@@ -17,6 +17,7 @@ import { createReturnsDirectory } from "../tools/returns.ts";
 import { forget } from "./caches.ts";
 import { resourcesHere } from "./capacity.ts";
 import { createCounts } from "./counts.ts";
+import { describeNode } from "./fleet-nodes.ts";
 import { HttpView } from "./http-view.ts";
 import { LiveRecord } from "./live-record.ts";
 import { Series } from "./series.ts";
@@ -69,7 +70,10 @@ export function createState(
     onFlush: (cache) => forget(state, cache),
     exchangeBypasses: (written) => prepared.bypasses.exchange(written),
     onSuccession: (written) => void followSuccession(state, written),
-    answer: ({ query, live, limit }) => searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED)),
+    async answer({ node, query, live, limit }) {
+      if (node) return { sessions: [], more: false, foundByCertificate: [], node: await describeNode(state) };
+      return searchSessions(state, query, live, Math.min(limit, MOST_ANSWERED));
+    },
   });
   steps.push(() => sharing.close());
   const history = openHistory({
@@ -103,6 +107,7 @@ export function createState(
   const state: NodeState = {
     ...prepared,
     renewed: async () => undefined,
+    api: null,
     logsSessions: config.log.sessions,
     mint: createMint(
       authorities,

@@ -7,6 +7,7 @@ import { log } from "../log.ts";
 import { announceAddress } from "./announce.ts";
 import { apiCertificate } from "./api-certificate.ts";
 import { connectionLimits } from "./capacity.ts";
+import { apiUrl } from "./fleet-nodes.ts";
 import { createOperations } from "./operations.ts";
 import { createKeysReload, messagesOf, reload } from "./reload.ts";
 import type { NodeState } from "./state.ts";
@@ -48,6 +49,7 @@ export async function openControl(state: NodeState, steps: (() => unknown)[]): P
     log,
   });
   state.renewed = renewCertificate;
+  state.api = apiUrl(control);
   steps.push(() => control.close());
   announceAddress(dataDir, control);
   steps.push(() => removeNodeFile(dataDir));

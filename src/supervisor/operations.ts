@@ -9,6 +9,7 @@ import { createBypassOperations } from "./bypass-operations.ts";
 import { flushCaches, listCaches } from "./caches.ts";
 import { explainFlow } from "./explain.ts";
 import { explainSession } from "./explain-session.ts";
+import { listFleet } from "./fleet-nodes.ts";
 import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { showLists } from "./lists.ts";
@@ -65,6 +66,7 @@ export function createOperations(
     examine: (asked) => examineSelf(state, asked),
     health: () => lookAtHealth(state),
     view: (ask, signal) => state.httpView.ask(ask, signal),
+    fleetNodes: () => listFleet(state),
     fleetSessions: (...search) => searchFleet(state, ...search),
     reload,
   };

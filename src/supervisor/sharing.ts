@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { Config } from "../config/schema.ts";
+import type { FleetNodeInfo } from "../control/api.ts";
 import { Fleet } from "../fleet/fleet.ts";
 import { SHARED_CACHES, type SharedCache } from "../fleet/values.ts";
 import { log } from "../log.ts";
@@ -12,8 +13,9 @@ import { makeTicketKey, rotateTicketKeys, type TicketKeys } from "../resumption/
 import type { Session } from "../sessions/record.ts";
 import type { SessionQuery } from "../sessions/search.ts";
 
-/** What a node asks the others of its fleet. */
+/** What a node asks the others of its fleet: sessions, or with `node` how they are. A node of an earlier version answers with sessions. */
 export interface FleetQuestion {
+  readonly node?: true;
   readonly query: SessionQuery;
   readonly live: "true" | "false" | "all";
   readonly limit: number;
@@ -22,7 +24,11 @@ export interface FleetAnswer {
   readonly sessions: readonly Session[];
   readonly more: boolean;
   readonly foundByCertificate: readonly string[];
+  readonly node?: NodeSummary;
 }
+
+/** What is told of a node to the others. */
+export type NodeSummary = Pick<FleetNodeInfo, "version" | "api" | "live" | "outcomes" | "health">;
 
 export interface SharingOptions {
   readonly resumption: Config["resumption"];
@@ -42,7 +48,7 @@ export interface SharingOptions {
   exchangeBypasses(written: unknown): Promise<object | undefined>;
   /** See `Fleet`. */
   onSuccession(written: unknown): void;
-  answer(question: FleetQuestion): FleetAnswer;
+  answer(question: FleetQuestion): Promise<FleetAnswer>;
 }
 
 /** ms between two reports of messages that were not new. */

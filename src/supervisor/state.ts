@@ -44,6 +44,8 @@ export interface NodeState {
   readonly authorities: Authorities;
   /** Called when other CAs sign: the API may show a certificate of theirs. */
   renewed: () => Promise<unknown>;
+  /** Where the API listens. null: it does not yet. */
+  api: string | null;
   readonly mint: Mint;
   readonly sessions: LiveTable;
   /** The sessions that each entry of the policy decided lately. */

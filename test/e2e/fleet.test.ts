@@ -3,7 +3,7 @@ import { chmodSync, cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "iovalkey";
-import type { AuthorityInfo, BypassInfo, FleetSessions, Health } from "../../src/control/api.ts";
+import type { AuthorityInfo, BypassInfo, FleetNodes, FleetSessions, Health } from "../../src/control/api.ts";
 import { curl, GET, opensslClient } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
@@ -260,7 +260,7 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     );
   });
 
-  test("sessions --fleet shows every node's sessions, and names a node that does not answer", async () => {
+  test("Every node's sessions and health are shown at any node, and a node that does not answer is named", async () => {
     const { name } = fresh("seen");
     for (const node of [one, two]) {
       await curl({ port: node.forward("web") }, signing.certificate, [`https://${name}/`]);
@@ -284,20 +284,39 @@ describe("Nodes that share a store", needs("openssl", "redis-server", "curl"), (
     assert.match(shown.stdout, new RegExp(`^one +.*${name}`, "m"));
     assert.match(shown.stdout, new RegExp(`^two +.*${name}`, "m"));
 
+    const rowsOf = ({ nodes: rows }: FleetNodes) =>
+      rows.filter((row) => row.name !== "late").map((row) => [row.name, row.self, row.answered, row.api]);
+    const fleet = await two.api<FleetNodes>("fleet");
+    assert.deepEqual(
+      [fleet.store, rowsOf(fleet)],
+      [
+        "connected",
+        [two, one].map((node) => [node === two ? "two" : "one", node === two, true, new URL(node.url).origin]),
+      ],
+    );
+    for (const row of fleet.nodes) {
+      assert.ok(row.version && row.health && row.since > 0 && row.live !== null, row.name);
+      assert.ok(Number.isInteger(row.outcomes?.decrypted), row.name);
+    }
+
     process.kill(two.process.pid, "SIGSTOP");
     try {
       const without = await one.command("sessions", "--fleet", "--host", name);
       assert.match(without.stdout, /^Node two did not answer in time/m);
+      assert.deepEqual(rowsOf(await one.api<FleetNodes>("fleet"))[1], ["two", false, false, null]);
     } finally {
       process.kill(two.process.pid, "SIGCONT");
     }
   });
 
-  test("sessions --fleet fails without a store", async () => {
+  test("Without a store there is no other node, and sessions --fleet fails", async () => {
     await using alone = await startNode({ trust: [] });
     const { code, stderr } = await alone.command("sessions", "--fleet");
     assert.notEqual(code, 0);
     assert.match(stderr, /resumption\.shared is not set/);
+    const { store: none, nodes: rows } = await alone.api<FleetNodes>("fleet");
+    assert.deepEqual([none, rows.map(({ self, answered }) => [self, answered])], [null, [[true, true]]]);
+    assert.match((await alone.command("fleet")).stdout, /\(this\) .*shares nothing with others/s);
     assert.equal(await healthOf(alone), undefined);
   });
 

@@ -8,6 +8,7 @@ import type { Operations } from "../operations.ts";
 import { failure, fleetSessions, sessionList } from "../schemas.ts";
 import { cursor, sessionFilter } from "../session-filter.ts";
 import { checkQuery, streamSessions } from "../session-search.ts";
+import { fleetNodes } from "../stats-schemas.ts";
 
 const query = sessionFilter.extend({
   live: z.enum(["true", "false", "all"]).default("all").describe("true: live sessions only; false: closed ones only"),
@@ -34,6 +35,18 @@ export function addSessionRoutes(app: ControlApp, operations: Operations): void 
       // A client may leave before the end. Nothing else is left to do then.
       await pipeline(text, reply.raw).catch(() => text.return(undefined));
     },
+  );
+  app.get(
+    "/fleet",
+    {
+      config: { role: "viewer" },
+      schema: {
+        operationId: "listFleet",
+        summary: "The nodes that share this one's store, and how they are",
+        response: { 200: fleetNodes },
+      },
+    },
+    () => operations.fleetNodes(),
   );
   app.get(
     "/fleet/sessions",
