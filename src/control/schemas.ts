@@ -263,7 +263,9 @@ export const generatedKey = z.object({
 const tokenName = z.string().regex(/^[A-Za-z0-9][\w.-]{0,63}$/, "not 1 to 64 letters, digits, or any of . _ -");
 const callerRole = z
   .enum(CALLER_ROLES)
-  .describe("viewer: reads; operator: also flushes, reloads and bypasses; administrator: also keys, CAs and tokens");
+  .describe(
+    "viewer: reads; operator: also flushes, reloads, bypasses and looks at plaintext; administrator: also keys, CAs and tokens",
+  );
 
 export const token = z.object({
   name: z.string(),

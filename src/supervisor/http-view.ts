@@ -151,8 +151,14 @@ export class HttpView {
     child.on("message", (message: FromView) => {
       clearTimeout(silent);
       silent = setTimeout(() => kill("The HTTP view hangs; it is killed"), SILENCE);
-      if (message.kind === "ready") resolve();
-      else this.#hear(message);
+      try {
+        if (message.kind === "ready") resolve();
+        else this.#hear(message);
+      } catch (error) {
+        // A bug of ours, or a process that was taken over: either way the node lives on.
+        log.error({ err: error }, "A message of the HTTP view makes no sense");
+        child.kill("SIGKILL");
+      }
     });
     child.once("error", () => {});
     child.once("exit", (code, signal) => {

@@ -132,3 +132,24 @@ export class FrameReader {
     return whole;
   }
 }
+
+/** The payload of HEADERS or PUSH_PROMISE without its padding and its priority. */
+export function withoutPadding({ type, flags }: FrameHead, payload: Buffer): Buffer {
+  const padded = (flags & FLAGS.PADDED) !== 0;
+  const padding = padded ? (payload[0] ?? 0) : 0;
+  const start = (padded ? 1 : 0) + (type === FRAMES.HEADERS && flags & FLAGS.PRIORITY ? 5 : 0);
+  if (start + padding > payload.length) throw new Unreadable("a frame has more padding than payload");
+  return payload.subarray(start, payload.length - padding);
+}
+
+/** RFC 9113, section 7. */
+const CODES = [
+  ...["NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED"],
+  ...["FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM"],
+  ...["INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"],
+];
+
+/** The name of an error code. */
+export function nameOf(code: number): string {
+  return CODES[code] ?? `code ${code}`;
+}

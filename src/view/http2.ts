@@ -1,5 +1,5 @@
 import type { Side } from "../vocabulary.ts";
-import { FLAGS, FRAMES, type FrameHead, FrameReader } from "./frames.ts";
+import { FLAGS, FRAMES, type FrameHead, FrameReader, nameOf, withoutPadding } from "./frames.ts";
 import { HpackReader } from "./hpack.ts";
 import { type Field, fieldOf, HEAD_LIMIT, type Listener, type Protocol, Unreadable } from "./messages.ts";
 
@@ -292,24 +292,4 @@ function newStream(exchange: number, method: string, client: { heads: boolean; e
     ended: { client: client.ended, server: false },
     webSocket: undefined,
   };
-}
-
-/** The payload of HEADERS or PUSH_PROMISE without its padding and its priority. */
-function withoutPadding({ type, flags }: FrameHead, payload: Buffer): Buffer {
-  const padded = (flags & FLAGS.PADDED) !== 0;
-  const padding = padded ? (payload[0] ?? 0) : 0;
-  const start = (padded ? 1 : 0) + (type === FRAMES.HEADERS && flags & FLAGS.PRIORITY ? 5 : 0);
-  if (start + padding > payload.length) throw new Unreadable("a frame has more padding than payload");
-  return payload.subarray(start, payload.length - padding);
-}
-
-/** RFC 9113, section 7. */
-const CODES = [
-  ...["NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED"],
-  ...["FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM"],
-  ...["INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED"],
-];
-
-function nameOf(code: number): string {
-  return CODES[code] ?? `code ${code}`;
 }
