@@ -17,7 +17,7 @@ export const CAUSES = [
   ...(["leftAtCertificate", "leftAfterHandshake", "leftEarly"] as const),
   // A connection.
   ...(["closed", "reset", "timeout", "refused", "unreachable", "unknownHost", "resolverFailed"] as const),
-  ...(["asymmetricRoute", "idle", "notReading", "ended", "protocolError", "networkError"] as const),
+  ...(["asymmetricRoute", "idle", "notReading", "protocolError", "networkError"] as const),
   ...(["malformedRequest", "startTlsRefused", "startTlsWithdrawn"] as const),
   // Tools.
   ...(["toolDown", "toolEnded"] as const),
@@ -48,7 +48,7 @@ export type Cause = (typeof CAUSES)[number];
 /** Codes of the system, of c-ares, and of the node's own errors. */
 const CODES: Readonly<Record<string, Cause>> = {
   ...{ EOF: "closed", ECONNRESET: "reset", EPIPE: "reset", ECONNABORTED: "leftEarly", ELEFT: "leftEarly" },
-  ...{ ETIMEDOUT: "timeout", EIDLE: "idle", ECANCELED: "ended", ENOBUFS: "notReading", EPROTO: "protocolError" },
+  ...{ ETIMEDOUT: "timeout", EIDLE: "idle", ENOBUFS: "notReading", EPROTO: "protocolError" },
   ...{ ECONNREFUSED: "refused", EHOSTUNREACH: "unreachable", ENETUNREACH: "unreachable", EHOSTDOWN: "unreachable" },
   ...{ ENETDOWN: "unreachable", EASYMMETRIC: "asymmetricRoute" },
   ...{ ENOTFOUND: "unknownHost", ENODATA: "unknownHost", EBADNAME: "unknownHost", EAI_NONAME: "unknownHost" },

@@ -37,7 +37,7 @@ const AT_ONCE = 3_000;
 
 /** Causes that say by themselves who is to blame; null: nobody. */
 const OWNERS: Readonly<Partial<Record<Cause, Blame | null>>> = {
-  ...{ toolDown: "tool", toolEnded: "tool", leftEarly: "client", idle: null, notReading: null, ended: null },
+  ...{ toolDown: "tool", toolEnded: "tool", leftEarly: "client", idle: null, notReading: null },
   ...{ limit: "node", noPort: "node", notPermitted: "node", noCertificate: "node", internalError: "node" },
   ...{ workerEnded: "node", nodeEnded: "node", nodeStopped: "node", endedByOperator: "node" },
 };

@@ -194,7 +194,7 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     const { outcome, cause, blame, closeReason } = await until("its end", async () =>
       (await found("--sni", host)).find(({ end }) => end !== null),
     );
-    const expected = ["decrypted", "ended", null, "An operator ended the session"];
+    const expected = ["decrypted", "endedByOperator", "node", "An operator ended the session"];
     assert.deepEqual([outcome, cause, blame, closeReason], expected);
     assert.equal((await node.command("session", live.id, "--end")).code, 1);
   });
