@@ -102,7 +102,11 @@ describe("Logs, webhooks and metrics", needs(...PEERS), () => {
     const refused = await curl({ port: node.forward("web") }, pki.root.certificate, [`https://refuses.${DOMAIN}/`]);
     assert.notEqual(refused.code, 0);
     await node.session(`refuses.${DOMAIN}`);
-    const text = await (await fetch(`${new URL(node.url).origin}/metrics`, { headers: bearer(node) })).text();
+    const text = await until("metrics with the worker's first report", async () => {
+      const answer = await fetch(`${new URL(node.url).origin}/metrics`, { headers: bearer(node) });
+      const scraped = await answer.text();
+      return scraped.includes("clearline_worker_memory_bytes") && scraped;
+    });
     const { code, stdout, stderr } = await run(PROMTOOL, ["check", "metrics"], { input: text });
     assert.deepEqual([code, stdout, stderr], [0, "", ""]);
     assert.match(text, /^clearline_handshake_seconds_bucket\{leg="client",version="TLSv1\.3",le="10"\} [1-9]/m);
@@ -193,6 +197,7 @@ async function startPrometheus(node: TestNode, folder: string) {
     ...[`--web.listen-address=127.0.0.1:${port}`, "--log.level=warn"],
   ]);
   await accepts(port);
+  await until("a ready Prometheus", async () => (await fetch(`http://127.0.0.1:${port}/-/ready`)).ok);
   const get = async <T>(path: string) => (await (await fetch(`http://127.0.0.1:${port}/api/v1/${path}`)).json()) as T;
   return {
     get,
