@@ -192,6 +192,9 @@ export const T = {
     suggestions: "Suggestions",
     noSuggestions: "No client refuses the node's certificates again and again.",
     lists: "Lists",
+    find: "Which entries match a host or an address?",
+    noLists: "No lists are configured.",
+    stale: "(the file has changed since: reload)",
   },
   certificates: {
     authorities: "Signing CAs",
@@ -199,6 +202,12 @@ export const T = {
     noKeys: "No keys. Inbound servers are decrypted with their own certificate and key: clearline keys add.",
     caches: "Caches",
     download: "Download the CA for clients",
+    steps: "The steps of a CA's life: make the next one, give it to the clients, activate it, destroy the former keys.",
+    next: "Make the next one",
+    activate: "Activate the next one",
+    activateSure:
+      "The next CA signs from now on. Clients that do not trust it yet will refuse every certificate. Activate it?",
+    stages: { present: "signs", next: "signs once it is activated" },
   },
   tools: {
     tools: "Inline tools",
@@ -219,8 +228,8 @@ export const T = {
     audit: "Audit",
     noAudit: "Nobody has changed anything yet.",
     log: "Log",
+    level: "From level",
     fleet: "Fleet",
-    noFleet: "This node shares no store with others.",
   },
 } as const;
 

@@ -1,7 +1,9 @@
+import { useSignal } from "@preact/signals";
 import type { AuthorityInfo, CacheInfo, KeyInfo } from "../../../src/control/api.ts";
+import { ask, may } from "../api.ts";
 import { number, percent } from "../format.ts";
 import { Lamp, type LampState } from "../parts/marks.tsx";
-import { Answer, CopyButton, Empty, Panel } from "../parts/panels.tsx";
+import { Answer, CopyButton, Empty, Failure, Panel } from "../parts/panels.tsx";
 import { Table } from "../parts/table.tsx";
 import { now, Time } from "../parts/time.tsx";
 import { useResource } from "../resource.ts";
@@ -19,10 +21,14 @@ export function CertificatesPage() {
         title={T.certificates.authorities}
         call="/ca"
         command="clearline ca show"
+        hint={T.certificates.steps}
         aside={
-          <a class="button" href="/ca">
-            {T.certificates.download}
-          </a>
+          <span class="aside">
+            <Steps of={authorities.data ?? []} onDone={authorities.again} />
+            <a class="button small" href="/ca">
+              {T.certificates.download}
+            </a>
+          </span>
         }
       >
         <Answer of={authorities}>{(all) => <Authorities of={all} />}</Answer>
@@ -36,6 +42,37 @@ export function CertificatesPage() {
         <Answer of={caches}>{(all) => <Caches of={all} />}</Answer>
       </Panel>
     </div>
+  );
+}
+
+/** What an administrator may do with the primary CA now. */
+function Steps({ of, onDone }: { of: readonly AuthorityInfo[]; onDone: () => void }) {
+  const problem = useSignal<string | undefined>(undefined);
+  const hasNext = of.some(({ stage }) => stage === "next");
+  const allowed = may("administrator");
+  const act = async () => {
+    if (hasNext && !confirm(T.certificates.activateSure)) return;
+    try {
+      await ask(`/ca/primary/${hasNext ? "activate" : "next"}`, { method: "POST" });
+      problem.value = undefined;
+    } catch (error) {
+      problem.value = error instanceof Error ? error.message : String(error);
+    }
+    onDone();
+  };
+  return (
+    <>
+      <button
+        type="button"
+        class="small"
+        disabled={!allowed}
+        title={allowed ? "" : T.noRight("administrator")}
+        onClick={() => void act()}
+      >
+        {hasNext ? T.certificates.activate : T.certificates.next}
+      </button>
+      {problem.value && <Failure message={problem.value} />}
+    </>
   );
 }
 
@@ -57,6 +94,7 @@ function Authorities({ of }: { of: readonly AuthorityInfo[] }) {
           name: "CA",
           of: ({ role, keyType, notAfter }) => <Lamp name={`${role}, ${keyType}`} {...validity(notAfter)} />,
         },
+        { name: "Stage", of: ({ stage }) => T.certificates.stages[stage] },
         { name: "Subject", of: ({ subject }) => subject },
         { name: "Made by", of: ({ origin }) => (origin === "made" ? "this node" : "the configuration") },
         { name: "Valid from", of: ({ notBefore }) => <Time at={notBefore} as="full" /> },

@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import type { AuditList, DoctorReport, FleetSessions, Stats } from "../../../src/control/api.ts";
+import type { AuditList, DoctorReport, FleetNodes, Stats } from "../../../src/control/api.ts";
 import { may } from "../api.ts";
 import { bytes, duration, number } from "../format.ts";
 import { HEALTH } from "../home/lamps.tsx";
@@ -9,6 +9,7 @@ import { Table } from "../parts/table.tsx";
 import { now, Time } from "../parts/time.tsx";
 import { useResource } from "../resource.ts";
 import { T } from "../texts.ts";
+import { LogPanel } from "./node-log.tsx";
 
 export function NodePage() {
   const stats = useResource<Stats>("/stats", 3000);
@@ -27,7 +28,8 @@ export function NodePage() {
       <Panel title={T.nodePage.limits} call="/stats" command="clearline stats">
         <Answer of={stats}>{({ limits }) => <Limits of={limits} />}</Answer>
       </Panel>
-      <Fleet hasStore={stats.data?.store !== undefined} />
+      <Fleet />
+      <LogPanel />
       {may("administrator") && <Audit />}
     </div>
   );
@@ -178,30 +180,54 @@ function Limits({ of: { sessions, bound, met } }: { of: Stats["limits"] }) {
   );
 }
 
-function Fleet({ hasStore }: { hasStore: boolean }) {
-  const fleet = useResource<FleetSessions>(hasStore ? "/fleet/sessions?limit=1&live=true" : undefined, 10_000);
+/** All nodes of the store, with their sums; without a store, this node. */
+function Fleet() {
+  const fleet = useResource<FleetNodes>("/fleet", 10_000);
   return (
-    <Panel title={T.nodePage.fleet} call="/fleet/sessions" command="clearline sessions --fleet">
-      {hasStore ? (
-        <Answer of={fleet}>
-          {({ nodes }) => (
-            <Table
-              label={T.nodePage.fleet}
-              rows={nodes}
-              keyOf={({ name }) => name}
-              columns={[
-                { name: "Node", of: ({ name }) => name },
-                { name: "Runs", of: ({ since }) => <Time at={since} as="distance" /> },
-                { name: "Answers", of: ({ answered }) => (answered ? T.yes : T.no) },
-              ]}
-            />
-          )}
-        </Answer>
-      ) : (
-        <Empty>{T.nodePage.noFleet}</Empty>
-      )}
+    <Panel title={T.nodePage.fleet} call="/fleet" command="clearline sessions --fleet">
+      <Answer of={fleet}>
+        {({ nodes }) => (
+          <Table
+            label={T.nodePage.fleet}
+            rows={nodes}
+            keyOf={({ name, since }) => `${name} ${since}`}
+            columns={[
+              {
+                name: "Node",
+                of: ({ name, health, answered }) => (
+                  <Lamp
+                    name={name}
+                    state={health ? HEALTH[health.status] : answered ? "off" : "bad"}
+                    reason={
+                      health?.reasons.map(({ fact }) => fact).join(", ") || (answered ? "well" : "it does not answer")
+                    }
+                  />
+                ),
+              },
+              { name: "Version", of: ({ version }) => version ?? "" },
+              { name: "Runs", of: ({ since }) => <Time at={since} as="distance" /> },
+              { name: "Live sessions", of: ({ live }) => (live === null ? "" : number(live)), isAmount: true },
+              {
+                name: "Ended in the last hour",
+                of: ({ outcomes }) => (outcomes ? number(sum(Object.values(outcomes))) : ""),
+                isAmount: true,
+              },
+              {
+                name: "Decrypted",
+                of: ({ outcomes }) => (outcomes ? number(outcomes.decrypted ?? 0) : ""),
+                isAmount: true,
+              },
+              { name: "Console", of: ({ api, self }) => (self ? "this one" : api && <a href={api}>{api}</a>) },
+            ]}
+          />
+        )}
+      </Answer>
     </Panel>
   );
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((all, one) => all + one, 0);
 }
 
 function Audit() {

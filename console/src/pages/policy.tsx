@@ -10,6 +10,7 @@ import { useResource } from "../resource.ts";
 import { parameters, put } from "../router.ts";
 import { T } from "../texts.ts";
 import { BypassesPanel } from "./policy-bypasses.tsx";
+import { ListsPanel } from "./policy-lists.tsx";
 import { PreviewPanel } from "./policy-preview.tsx";
 
 export function PolicyPage() {
@@ -28,6 +29,7 @@ export function PolicyPage() {
         <Answer of={order}>{(all) => <Order of={all.order} />}</Answer>
       </Panel>
       <BypassesPanel />
+      <ListsPanel />
       <PreviewPanel />
       <Panel title={T.policy.suggestions} call="/suggestions" command="clearline suggestions">
         <Answer of={suggestions}>
