@@ -28,7 +28,11 @@ export function withAbsoluteFiles(written: WrittenConfig, folder: string): Confi
       lists: { bypass: policy.lists.bypass.map(at), decrypt: policy.lists.decrypt.map(at) },
       ...(policy.page && { page: files(policy.page, ["template"]) }),
     },
-    console: { ...console, ...(console.tls && { tls: files(console.tls, pair) }) },
+    console: {
+      ...console,
+      ...(console.tls && { tls: files(console.tls, pair) }),
+      ...(console.oidc && { oidc: files(console.oidc, ["clientSecretFile", "trust"]) }),
+    },
     signing: {
       ...signing,
       ...(signing.primary && { primary: files(signing.primary, pair) }),

@@ -7,6 +7,8 @@ export interface KeyMaterial {
   readonly keys: readonly InboundKey[];
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
   readonly signing: { readonly primary?: KeyPair; readonly secondary?: KeyPair };
+  /** The roots of console.oidc's provider. Absent: those of `trust`. */
+  readonly providerTrust?: { readonly path: string; readonly pem: string };
   /** The API's own certificate. Absent: it has none, or the primary CA signs it. */
   readonly consoleTls?: KeyPair;
   readonly keyStore: { readonly current?: StoreSecret; readonly former?: StoreSecret };
@@ -37,7 +39,9 @@ interface StoreSecret {
 /** Takes the files that could be read, whatever mistakes there are elsewhere in the configuration. */
 export function keyMaterial(root: unknown, files: ReferencedFiles): KeyMaterial {
   const consoleTls = keyPair(["console", "tls"], files);
+  const provider = { path: "console.oidc.trust", pem: files.texts.get("console.oidc.trust") };
   return {
+    ...(provider.pem !== undefined && { providerTrust: { ...provider, pem: provider.pem } }),
     ...(consoleTls && { consoleTls }),
     keys: inboundKeys(root, files),
     trustFiles: trustFilesOf(root, files),

@@ -27,6 +27,8 @@ export interface Loaded extends KeyMaterial {
   readonly lists: readonly LoadedList[];
   /** The secret of all nodes that share a store. Undefined: the primary CA's key serves. */
   readonly sharedSecret?: string;
+  /** The secret of this node at console.oidc's provider. */
+  readonly providerSecret?: string;
   /** The text of policy.page.template. */
   readonly pageTemplate?: string;
   /** The secrets of the webhooks, in their order. Undefined: its requests are not signed. */
@@ -126,6 +128,7 @@ function assemble(
   read: number,
 ): Omit<Loaded, "file" | "flags"> {
   const sharedSecret = files.texts.get("resumption.secret");
+  const providerSecret = files.texts.get("console.oidc.clientSecretFile");
   const pageTemplate = files.texts.get("policy.page.template");
   const lists = (["bypass", "decrypt"] as const).flatMap((kind) =>
     config.policy.lists[kind].flatMap((file, index): LoadedList[] => {
@@ -146,6 +149,7 @@ function assemble(
     lists,
     ...material,
     ...(sharedSecret !== undefined && { sharedSecret }),
+    ...(providerSecret !== undefined && { providerSecret: providerSecret.trim() }),
     webhookSecrets: config.webhooks.map((_, index) => files.texts.get(`webhooks[${index}].secret`)?.trim()),
     logTrust: new Map(
       config.log.targets.flatMap((_, index) => {

@@ -324,6 +324,23 @@ policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: dr
     return [`an API in plain HTTP at ${address}`, `${PROXY}console: { address: "${address}" }`, [expected]];
   }),
   [
+    "a provider of OpenID Connect in the open, without a role for anybody, whose secret is missing",
+    `${PROXY}console: { oidc: { issuer: "http://id.example", clientId: a, clientSecretFile: none.txt, roles: {} } }`,
+    [
+      'console.oidc.issuer is "http://id.example", not a URL that begins with https://, or with http:// and a loopback address, and has no query',
+      'console.oidc.clientSecretFile is "none.txt", but none.txt does not exist',
+      "console.oidc.roles has no value for viewer, operator or administrator: nobody could log in",
+    ],
+  ],
+  [
+    "a console's URL with a path, and a scope of two words",
+    `${PROXY}console: { oidc: { issuer: "https://id.example", clientId: a, url: "https://c.example/x", scopes: [a b], roles: { viewer: [x] } } }`,
+    [
+      'console.oidc.url is "https://c.example/x", not a URL that begins with https://, or with http:// and a loopback address, and has no query',
+      'console.oidc.scopes[0] is "a b", not a scope',
+    ],
+  ],
+  [
     "an API with half a certificate",
     `${PROXY}console: { tls: { certificate: /etc/hostname } }`,
     ["console.tls has certificate but no key"],

@@ -86,6 +86,8 @@ function referencesIn(root: unknown): { readonly keys: readonly PropertyKey[]; r
     ...each(["policy", "lists", "decrypt"]).map((keys) => ({ keys, kind: "list" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "certificate"], kind: "pem" as const })),
     ...pairs.map((pair) => ({ keys: [...pair, "key"], kind: "key" as const })),
+    { keys: ["console", "oidc", "clientSecretFile"], kind: "key" as const },
+    { keys: ["console", "oidc", "trust"], kind: "pem" as const },
     { keys: ["resumption", "secret"], kind: "key" as const },
     ...each(["log", "targets"]).map((target) => ({ keys: [...target, "trust"], kind: "pem" as const })),
     ...each(["webhooks"]).map((hook) => ({ keys: [...hook, "secret"], kind: "key" as const })),

@@ -7,6 +7,7 @@ import { FEED } from "./feed.ts";
 import { duration, hostPort, size } from "./formats.ts";
 import { LISTENER } from "./listener.ts";
 import { LOG, WEBHOOKS } from "./log-section.ts";
+import { OIDC } from "./oidc.ts";
 import { POLICY } from "./policy-section.ts";
 import { report } from "./problem.ts";
 import { RESUMPTION } from "./resumption.ts";
@@ -182,6 +183,7 @@ export const CONFIG = z.strictObject({
         .boolean()
         .default(false)
         .describe("Serve plain HTTP although the address is not loopback, as behind a proxy that speaks TLS."),
+      oidc: OIDC.optional().describe("Browsers may log in by OpenID Connect, too."),
     })
     .prefault({}),
   trust: z

@@ -115,6 +115,9 @@ export type TokenInfo = Shape<typeof schemas.token>;
 export type NewToken = Shape<typeof schemas.newToken>;
 export type ShownToken = Shape<typeof schemas.shownToken>;
 
+/** GET /login/ways */
+export type LoginWays = Shape<typeof schemas.loginWays>;
+
 /** GET /audit */
 export type AuditList = Shape<typeof schemas.auditList>;
 export type AuditEntry = AuditList["entries"][number];

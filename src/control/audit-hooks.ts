@@ -79,7 +79,7 @@ function stepOf(request: FastifyRequest): AuditedStep | undefined {
 }
 
 /** An IPv4 client of a socket that serves both families is IPv4. */
-function addressOf({ socket: { remoteAddress } }: FastifyRequest): string | null {
+export function addressOf({ socket: { remoteAddress } }: FastifyRequest): string | null {
   return remoteAddress === undefined ? null : ipaddr.process(remoteAddress.replace(/%.*$/, "")).toString();
 }
 

@@ -27,7 +27,7 @@ interface Guard {
 /** The refused requests of one caller that are recorded. */
 const REFUSALS: TryLimits = { tries: 30, within: 60_000 };
 const TRIES: TryLimits = { tries: 20, within: 60_000 };
-/** ms between two looks for tokens that have expired, and whose answers are still being sent. */
+/** ms between two looks for tokens and users' log-ins that have expired, and whose answers are still being sent. */
 const EXPIRY_EVERY = 5_000;
 
 /** Every request passes here first, whatever it asks for. */
@@ -41,7 +41,7 @@ export function guard(app: ControlApp, { tokens, logins, answers, loopback, conn
     if (!config?.open && !config?.role && !isDocumentation(url)) throw new InvariantError(`${url} names no role`);
   });
   const expiry = setInterval(() => {
-    for (const name of answers.names()) if (!tokens.isGood(name)) answers.end(name);
+    for (const name of answers.names()) if (!tokens.isGood(name) && !logins.has(name)) answers.end(name);
   }, EXPIRY_EVERY).unref();
   app.addHook("onClose", async () => clearInterval(expiry));
 
@@ -122,9 +122,9 @@ function refuseToken(reply: FastifyReply, { status, error, retryAfter }: Refusal
   return reply.code(status).send({ error, path: "authorization" } satisfies ApiError);
 }
 
-function refuseRole({ method, caller, routeOptions }: FastifyRequest, reply: FastifyReply, least: CallerRole) {
+function refuseRole({ method, caller, login, routeOptions }: FastifyRequest, reply: FastifyReply, least: CallerRole) {
   const request = `${method} ${routeOptions.url}`;
-  const error = `Cannot ${request}: it needs the role ${least}, and the token ${caller.name} has the role ${caller.role}`;
+  const error = `Cannot ${request}: it needs the role ${least}, and ${login ? "" : "the token "}${caller.name} has the role ${caller.role}`;
   return reply.code(403).send({ error, path: "authorization" } satisfies ApiError);
 }
 

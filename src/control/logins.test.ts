@@ -126,6 +126,12 @@ test("Log-ins end without use, after their longest time, and for newer ones", ()
     [a, b, c].map((one) => logins.find(one) !== undefined),
     [true, false, true],
   );
+  now = 400;
+  const user = { name: "oidc:jane", role: "viewer" } as const;
+  assert.equal(logins.open(user, () => true, 50).login.until, 450, "a limit of its own");
+  assert.equal(logins.has("oidc:jane"), true);
+  now = 450;
+  assert.equal(logins.has("oidc:jane"), false);
   const withdrawn = `clearline=${logins.open(VIEWER, () => false).value}`;
   assert.equal(logins.find(withdrawn), undefined);
 });

@@ -39,12 +39,16 @@ export class Logins {
     this.#now = now;
   }
 
-  /** `isGood`: whether what was shown still holds; asked at each request. `value`: for the cookie. */
-  open(caller: Caller, isGood: () => boolean): { readonly value: string; readonly login: Login } {
+  /** `isGood`: whether what was shown still holds; asked at each request. `longest`: its own limit, in ms. `value`: for the cookie. */
+  open(
+    caller: Caller,
+    isGood: () => boolean,
+    longest = this.#limits.longest,
+  ): { readonly value: string; readonly login: Login } {
     const now = this.#now();
     const value = randomBytes(32).toString("base64url");
     const csrf = randomBytes(32).toString("base64url");
-    const login: Kept = { caller, csrf, until: now + this.#limits.longest, used: now, isGood };
+    const login: Kept = { caller, csrf, until: now + Math.min(longest, this.#limits.longest), used: now, isGood };
     this.#kept.set(digest(value), login);
     if (this.#kept.size > this.#limits.all) this.#kept.delete(this.#kept.keys().next().value!);
     return { value, login };
@@ -56,11 +60,20 @@ export class Logins {
     const login = this.#kept.get(key);
     if (!login) return undefined;
     this.#kept.delete(key);
-    const now = this.#now();
-    if (now >= login.until || now - login.used >= this.#limits.idle || !login.isGood()) return undefined;
-    login.used = now;
+    if (!this.#holds(login)) return undefined;
+    login.used = this.#now();
     this.#kept.set(key, login);
     return login;
+  }
+
+  /** Whether a browser is logged in under this name. */
+  has(name: string): boolean {
+    return this.#kept.values().some((login) => login.caller.name === name && this.#holds(login));
+  }
+
+  #holds({ until, used, isGood }: Kept): boolean {
+    const now = this.#now();
+    return now < until && now - used < this.#limits.idle && isGood();
   }
 
   close(header: string | undefined): void {

@@ -290,7 +290,7 @@ export const newToken = z.strictObject({
 export const shownToken = token.extend({ token: z.string().describe("the token itself, which is shown only here") });
 
 export const loginState = z.object({
-  name: z.string().describe("the name of the token"),
+  name: z.string().describe("the name of the token; oidc:NAME: a user who logged in by OpenID Connect"),
   role: z.enum(CALLER_ROLES),
   csrf: z
     .string()
@@ -301,13 +301,28 @@ export const loginState = z.object({
   until: time.nullable().describe("when the log-in ends; it ends after 30 min without a request, too; null: no log-in"),
 });
 
+export const loginWays = z.object({
+  token: z.literal(true).describe("POST /login with a token"),
+  oidc: z
+    .object({
+      path: z.string().describe("where a browser goes; with ?to=/PLACE it comes back to that place of the console"),
+      issuer: z.string().describe("the URL of the provider"),
+    })
+    .nullable()
+    .describe("OpenID Connect; null: console.oidc is not set"),
+});
+
 export const auditEntry = z.object({
   number: z
     .int()
     .positive()
     .describe("rises by one with each entry; a gap means that entries were removed from the file"),
   time: time.describe("when it began, in ms since the epoch"),
-  who: z.string().describe("the name of the caller's token; owner: the token in the data folder; SIGHUP: the signal"),
+  who: z
+    .string()
+    .describe(
+      "the name of the caller's token; oidc:NAME: a user of OpenID Connect; owner: the token in the data folder; SIGHUP: the signal",
+    ),
   role: callerRole,
   address: z.string().nullable().describe("where the request came from; null: a signal on this machine"),
   action: z.string().describe(AUDITED_ACTIONS.join(", ")),

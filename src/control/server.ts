@@ -15,6 +15,7 @@ import { boundConnections, type ConnectionLimits } from "./connections.ts";
 import { guard } from "./guard.ts";
 import { type Certificate, changeCertificate, createHttpServer } from "./http-server.ts";
 import { Logins } from "./logins.ts";
+import { type OidcOptions, OpenIdConnect } from "./oidc.ts";
 import { OpenAnswers } from "./open-answers.ts";
 import { describeApi } from "./openapi.ts";
 import type { Operations } from "./operations.ts";
@@ -30,6 +31,7 @@ import { addKeyRoutes } from "./routes/keys.ts";
 import { addLogRoutes } from "./routes/log.ts";
 import { addLoginRoutes } from "./routes/login.ts";
 import { addMetricsRoute } from "./routes/metrics.ts";
+import { addOidcRoutes } from "./routes/oidc.ts";
 import { addPolicyRoutes } from "./routes/policy.ts";
 import { addPreviewRoute } from "./routes/preview.ts";
 import { addSessionRoutes } from "./routes/sessions.ts";
@@ -49,6 +51,8 @@ export interface ControlOptions {
   /** Absent: plain HTTP. */
   readonly certificate?: Certificate | undefined;
   readonly connections?: ConnectionLimits;
+  /** Absent: nobody logs in by OpenID Connect. */
+  readonly oidc?: OidcOptions | undefined;
   /** The files of the console; absent: those of this installation. */
   readonly consoleFolder?: string;
   readonly log: { warn(message: string): void; error(message: string): void };
@@ -80,6 +84,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   }).withTypeProvider<ZodTypeProvider>();
   const answers = new OpenAnswers();
   const logins = new Logins();
+  const oidc = options.oidc && new OpenIdConnect(options.oidc);
   // JSON is the only thing that it reads.
   app.removeContentTypeParser("text/plain");
   const connections = boundConnections(app.server, options.connections ?? CONNECTIONS);
@@ -111,6 +116,7 @@ export async function startControl(operations: Operations, options: ControlOptio
     addRoutes(api, operations);
     addTokenRoutes(api, tokens, logins, answers);
     addLoginRoutes(api, logins, tokens);
+    addOidcRoutes(api, { provider: oidc, logins, audit: operations.audit, log });
     done();
   };
   await app.register(routes, { prefix: "/api/v1" });

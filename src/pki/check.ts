@@ -13,11 +13,12 @@ export interface GivenPki {
   /** The API's own certificate. */
   readonly consoleTls?: PemSource;
   readonly trustFiles: readonly { readonly path: string; readonly pem: string }[];
+  readonly providerTrust?: { readonly path: string; readonly pem: string };
 }
 
 /** Every error in the certificates, keys and secrets of a configuration. `now` in ms since the epoch. */
 export function checkPki(
-  { keys, signing, trustFiles, keyStore, consoleTls }: GivenPki,
+  { keys, signing, trustFiles, providerTrust, keyStore, consoleTls }: GivenPki,
   now: number,
   read: typeof readKey = readKey,
 ): ConfigError[] {
@@ -26,7 +27,9 @@ export function checkPki(
     ...checkAuthorities(signing, now),
     ...checkSecrets(keyStore),
     ...(consoleTls ? errorOf(() => readConsoleKey(consoleTls)) : []),
-    ...trustFiles.flatMap((file) => errorOf(() => readTrust({ system: false, extra: [file] }))),
+    ...[...trustFiles, ...(providerTrust ? [providerTrust] : [])].flatMap((file) =>
+      errorOf(() => readTrust({ system: false, extra: [file] })),
+    ),
   ];
 }
 

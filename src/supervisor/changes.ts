@@ -47,9 +47,10 @@ const AT_RESTART: readonly Part[] = [
     ({ loaded }) => [splitResumption(loaded.config.resumption).atStart, loaded.sharedSecret],
     "what is kept and shared takes",
   ],
-  ...(["dataDir", "workers", "workerUser", "console", "history", "audit", "log", "webhooks"] as const).map(
+  ...(["dataDir", "workers", "workerUser", "history", "audit", "log", "webhooks"] as const).map(
     (name) => [name, section(name)] as const,
   ),
+  ["console", ({ loaded }) => [loaded.config.console, loaded.providerSecret, loaded.providerTrust]],
   ["signing", ({ loaded }) => [loaded.config.signing, loaded.signing]],
   [
     "keyStore",

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { removeNodeFile } from "../config/data-folder.ts";
 import { SIGNAL } from "../control/caller.ts";
+import type { OidcOptions } from "../control/oidc.ts";
 import type { Operations } from "../control/operations.ts";
 import { type Control, startControl } from "../control/server.ts";
 import { log } from "../log.ts";
@@ -44,6 +45,7 @@ export async function openControl(state: NodeState, steps: (() => unknown)[]): P
     host,
     port,
     certificate: shown.certificate,
+    oidc: oidcOf(state),
     tokenFile: join(dataDir, "token"),
     connections: connectionLimits(state.resources),
     log,
@@ -61,6 +63,14 @@ export async function openControl(state: NodeState, steps: (() => unknown)[]): P
   }, LOOK_EVERY);
   steps.push(() => clearInterval(look), reloadOnHangUp(state, operations));
   return control;
+}
+
+/** As it is when the node starts; the roots of `trust` are those of the moment. */
+function oidcOf(state: NodeState): OidcOptions | undefined {
+  const { config, providerSecret, providerTrust } = state.active.loaded;
+  if (!config.console.oidc) return undefined;
+  const roots = () => (providerTrust ? [providerTrust.pem] : state.active.trust.roots);
+  return { ...config.console.oidc, clientSecret: providerSecret, roots };
 }
 
 const NOT_RENEWED = "Cannot renew the API's certificate; it shows the one before";
