@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { PolicyOrder } from "../../src/control/api.ts";
 import { opensslClient, tunnel } from "../clients.ts";
 import { needs } from "../needs.ts";
 import { startNode, type TestNode } from "../node.ts";
@@ -112,4 +113,16 @@ describe("Bypass and drop", needs("openssl"), () => {
       assert.equal(session.clientLeg.alertSent, "access_denied", "there was no TLS on that leg yet");
     });
   }
+
+  test("Each entry of the policy counts the sessions that it decided, and each process how late it was", async () => {
+    const { order } = await node.api<PolicyOrder>("policy");
+    const hits = new Map(order.map((entry) => [entry.name, entry.hits]));
+    assert.deepEqual(
+      ["early", "late", "no", "no, late"].map((name) => hits.get(name)),
+      [4, 4, 1, 1].map((count) => ({ hour: count, day: count })),
+    );
+    const { supervisor, workers } = await node.stats();
+    for (const { delay } of [supervisor, ...workers])
+      assert.ok(delay && delay.p50 <= delay.p99 && delay.p99 <= delay.max);
+  });
 });
