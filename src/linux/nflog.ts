@@ -1,7 +1,15 @@
 import { closeSync } from "node:fs";
-import { getSystemErrorName } from "node:util";
 import { NetworkError } from "../errors.ts";
-import { attributesOf, errorOf, NLM_F_ACK, NLMSG_ERROR, splitMessages, uint32, writeMessage } from "./nfnetlink.ts";
+import {
+  attributesOf,
+  errorName,
+  errorOf,
+  NLM_F_ACK,
+  NLMSG_ERROR,
+  splitMessages,
+  uint32,
+  writeMessage,
+} from "./nfnetlink.ts";
 import { AF, bindNetlink, OPTION, receive, SOCK, send, setOption, socket } from "./syscalls.ts";
 
 /** Copies of packets that rules log to a group: <linux/netfilter/nfnetlink_log.h>. The packets themselves go on without delay. */
@@ -64,7 +72,7 @@ export class PacketLog {
         const error = message.type === NLMSG_ERROR ? errorOf(message) : undefined;
         if (error === 0) return;
         if (error === undefined) continue;
-        const code = getSystemErrorName(error);
+        const code = errorName(error);
         throw new NetworkError(`Cannot take the packets of NFLOG group ${group}: ${code}`, code);
       }
     }

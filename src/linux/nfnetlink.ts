@@ -1,3 +1,5 @@
+import { getSystemErrorName } from "node:util";
+
 /**
  * What the messages of nfnetlink's subsystems have in common: <linux/netfilter/nfnetlink.h>. Headers are in host byte order
  * (little-endian), the values of attributes in network byte order.
@@ -31,6 +33,11 @@ export function splitMessages(bytes: Buffer): NetlinkMessage[] {
 /** The system's error number of a message NLMSG_ERROR, as libuv has it: 0 says that the request was done. */
 export function errorOf({ bytes }: NetlinkMessage): number | undefined {
   return bytes.length >= NETLINK_HEADER + 4 ? bytes.readInt32LE(NETLINK_HEADER) : undefined;
+}
+
+/** The name of such a number: "EPERM". Node throws for one that is not negative, which the kernel has no reason to send. */
+export function errorName(error: number): string {
+  return error < 0 ? getSystemErrorName(error) : `the error ${error}`;
 }
 
 /** The attributes of a message, in order. Reading stops at the first that is cut. */

@@ -1,6 +1,6 @@
-import { getSystemErrorName } from "node:util";
 import {
   attributesOf,
+  errorName,
   errorOf,
   type NetlinkMessage,
   NLM_F_ACK,
@@ -61,7 +61,7 @@ function readMessage(message: NetlinkMessage): KernelMessage | undefined {
   if (message.type === MESSAGE.PACKET) return readPacket(message);
   const error = message.type === NLMSG_ERROR ? errorOf(message) : undefined;
   if (error === undefined) return undefined;
-  return error === 0 ? { kind: "done" } : { kind: "fault", code: getSystemErrorName(error) };
+  return error === 0 ? { kind: "done" } : { kind: "fault", code: errorName(error) };
 }
 
 function readPacket(message: NetlinkMessage): KernelMessage | undefined {
