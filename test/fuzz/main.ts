@@ -1,0 +1,127 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+import type { Failure, Hunt } from "./hunt.ts";
+import { hunt, inputOf } from "./hunt.ts";
+import type { Parser } from "./parser.ts";
+import { PARSERS } from "./parsers.ts";
+
+/**
+ * `npm run fuzz` gives every parser damaged inputs of its corpus. An input that makes one fail, hang or fill memory is written down with
+ * the command that repeats it, and the others go on. Ends with 1 if one failed.
+ *
+ * --inputs N      for each parser, 100,000 by default; slow ones get fewer, unless --all
+ * --only PARSER   this one alone; may be repeated
+ * --seed S        which damage, by default another one each time
+ * --all           the slow ones get as many
+ * --input FILE    gives the one parser these bytes, and nothing else
+ * --failures DIR  where failing inputs go, fuzz-failures by default
+ * --list          names the parsers
+ */
+
+/** An input that has not ended by then never will, in ms. */
+const HANG = 30_000;
+/** The most memory of one parser's thread, in MiB. */
+const MEMORY = 512;
+
+const { values } = parseArgs({
+  options: {
+    inputs: { type: "string", default: "100000" },
+    only: { type: "string", multiple: true, default: [] },
+    seed: { type: "string" },
+    all: { type: "boolean", default: false },
+    input: { type: "string" },
+    failures: { type: "string", default: "fuzz-failures" },
+    list: { type: "boolean", default: false },
+  },
+});
+const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+const inputs = Number(values.inputs);
+if (!Number.isSafeInteger(inputs) || inputs < 1 || !Number.isSafeInteger(seed)) {
+  stop("Cannot fuzz: --inputs and --seed need whole numbers, and --inputs one above 0");
+}
+const unknown = values.only.filter((name) => !PARSERS.some((parser) => parser.name === name));
+if (unknown.length > 0) stop(`Cannot fuzz ${unknown.join(", ")}: no parser has this name; --list names them`);
+const chosen = PARSERS.filter(({ name }) => values.only.length === 0 || values.only.includes(name));
+
+if (values.list) for (const { name, of } of chosen) console.log(`${name.padEnd(18)} ${of}`);
+else if (values.input !== undefined) await repeat(values.input);
+else await huntAll();
+
+async function huntAll(): Promise<void> {
+  console.log(`seed ${seed}\n${row("parser", "inputs", "refused", "a second", "slowest")}`);
+  let total = 0;
+  for (const parser of chosen) {
+    const share = values.all ? 1 : (parser.every ?? 1);
+    const found = await huntInThread(parser, Math.ceil(inputs / share));
+    const { inputs: done, refused, ms, slowest, failure } = found;
+    total += done;
+    const perSecond = Math.round((1000 * done) / ms).toLocaleString("en");
+    const share100 = `${Math.round((100 * refused) / Math.max(1, done))} %`;
+    console.log(row(parser.name, done.toLocaleString("en"), share100, perSecond, `${slowest.toFixed(1)} ms`));
+    if (failure) tell(failure);
+  }
+  console.log(`${total.toLocaleString("en")} inputs, ${chosen.length} parsers`);
+}
+
+function row(name: string, ...cells: readonly string[]): string {
+  return name.padEnd(18) + cells.map((cell) => cell.padStart(13)).join("");
+}
+
+/** In a thread of its own, which can be ended when it hangs, and has a bound of memory. */
+async function huntInThread(parser: Parser, count: number): Promise<Hunt> {
+  const run = new Int32Array(new SharedArrayBuffer(4));
+  const start = performance.now();
+  const thread = new Worker(new URL("thread.ts", import.meta.url), {
+    workerData: { name: parser.name, seed, inputs: count, run },
+    resourceLimits: { maxOldGenerationSizeMb: MEMORY },
+  });
+  const { promise, resolve } = Promise.withResolvers<Hunt>();
+  const lost = (why: string): void => {
+    const at = Atomics.load(run, 0);
+    const failure = { parser: parser.name, run: at, input: inputOf(parser, seed, at).input, error: new Error(why) };
+    const ms = performance.now() - start;
+    resolve({ parser: parser.name, inputs: at + 1, refused: 0, ms, slowest: ms, growth: 0, failure });
+  };
+  let last = -1;
+  const watch = setInterval(() => {
+    const now = Atomics.load(run, 0);
+    if (now === last) lost(`it has not ended after ${HANG} ms`);
+    last = now;
+  }, HANG);
+  thread.on("message", (found: Hunt) => resolve(found));
+  thread.on("error", (error) => lost(error instanceof Error ? `${error.name}: ${error.message}` : String(error)));
+  const found = await promise;
+  clearInterval(watch);
+  await thread.terminate();
+  return found;
+}
+
+function tell({ parser, run, input, error }: Failure): void {
+  mkdirSync(values.failures, { recursive: true });
+  const file = join(values.failures, `${parser}-${seed}-${run}`);
+  const command = `npm run fuzz -- --only ${parser} --input ${file}.bin`;
+  const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  writeFileSync(`${file}.bin`, input);
+  const whole = `npm run fuzz -- --only ${parser} --seed ${seed} --inputs ${run + 1} --all`;
+  writeFileSync(`${file}.txt`, `${command}\n\nWith what else was left to chance:\n${whole}\n\n${why}\n`);
+  console.log(`  FAILED at input ${run}: ${why.split("\n", 1)[0]}\n  repeat it: ${command}`);
+  process.exitCode = 1;
+}
+
+/** Answers what one parser makes of the bytes of a file. */
+async function repeat(file: string): Promise<void> {
+  const [parser, ...others] = chosen;
+  if (!parser || others.length > 0) stop("Cannot repeat an input: --only must name one parser");
+  const { failure, refused } = await hunt({ ...parser!, seeds: [readFileSync(file)] }, { seed, inputs: 1 });
+  console.log(failure ? "it fails:" : refused > 0 ? "it is refused" : "it is answered");
+  if (!failure) return;
+  console.log(failure.error);
+  process.exitCode = 1;
+}
+
+function stop(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
