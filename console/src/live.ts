@@ -97,7 +97,10 @@ function forget(): void {
 function publish(): void {
   frame = 0;
   if (isPaused.peek() && sessions.peek().length > 0) return;
-  sessions.value = [...known.values()].sort(newestFirst);
+  const shown = sessions.peek();
+  // Most changes are of sessions that have their places already.
+  const isSame = shown.length === known.size && shown.every(({ id }) => known.has(id));
+  sessions.value = isSame ? shown.map(({ id }) => known.get(id)!) : [...known.values()].sort(newestFirst);
 }
 
 function newestFirst(a: Session, b: Session): number {
