@@ -3,6 +3,7 @@ import { viewSocket } from "../feeds/http-link.ts";
 import { becomeUser } from "../linux/privileges.ts";
 import { forbidInspection } from "../linux/process-calls.ts";
 import { log } from "../log.ts";
+import { Answers } from "./answers.ts";
 import { answer, Refused } from "./asks.ts";
 import { openIntake } from "./intake.ts";
 import { TransactionLines } from "./lines.ts";
@@ -41,8 +42,7 @@ interface Running {
   readonly lines: TransactionLines | undefined;
 }
 
-/** Answers that are under way: each waits until its last piece was used. */
-const answers = new Map<number, { more(): void; enough(): void }>();
+const answers = new Answers();
 
 async function obey(message: ToView): Promise<void> {
   switch (message.kind) {
@@ -60,10 +60,10 @@ async function obey(message: ToView): Promise<void> {
       if (running) await answerAsk(await running, message);
       break;
     case "more":
-      answers.get(message.number)?.more();
+      answers.more(message.number);
       break;
     case "enough":
-      answers.get(message.number)?.enough();
+      answers.enough(message.number);
       break;
     case "stop":
       await (await running)?.lines?.close();
@@ -127,30 +127,10 @@ function startReports(): (transaction: Transaction) => void {
 }
 
 async function answerAsk({ view, setup }: Running, { number, ask }: Extract<ToView, { kind: "ask" }>): Promise<void> {
-  let more: (() => void) | undefined;
-  const ending = new AbortController();
-  answers.set(number, {
-    more: () => more?.(),
-    enough: () => {
-      ending.abort();
-      more?.();
-    },
-  });
-  const used = () =>
-    new Promise<void>((resolve) => {
-      more = resolve;
-    });
   try {
-    for await (const piece of answer(ask, view, setup, ending.signal)) {
-      tell({ kind: "piece", number, piece });
-      await used();
-      if (ending.signal.aborted) break;
-    }
-    tell({ kind: "done", number });
+    await answers.give(number, (signal) => answer(ask, view, setup, signal), tell);
   } catch (error) {
     if (!(error instanceof Refused)) log.error({ err: error }, "A bug kept the HTTP view from an answer");
     tell({ kind: "refused", number, message: error instanceof Refused ? error.message : "The HTTP view failed" });
-  } finally {
-    answers.delete(number);
   }
 }
