@@ -43,6 +43,18 @@ for (const [coding, encode] of CODINGS.slice(2)) {
   });
 }
 
+test("A bomb inside of a coding that gives nothing is decompressed no further", async () => {
+  // A gzip stream that is nothing but empty blocks (RFC 1951, section 3.2.4).
+  const empty = Buffer.alloc(5 * LIMIT, Buffer.from([0, 0, 0, 0xff, 0xff]));
+  const head10 = zlib.gzipSync("").subarray(0, 10);
+  const bytes = zlib.gzipSync(Buffer.concat([head10, empty]));
+  const decoded = await decodeBody(head(["content-encoding", "gzip, gzip"]), { bytes, isCut: true }, LIMIT);
+  assert.deepEqual(decoded, {
+    bytes: Buffer.alloc(0),
+    problem: "it expands more than 200 times: decompressed no further",
+  });
+});
+
 test("What cannot be decoded is shown as it was sent, or as far as it could be", async () => {
   const body = { bytes: TEXT, isCut: false };
   const shown = async (coding: string) => {

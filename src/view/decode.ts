@@ -88,12 +88,16 @@ export class BodyDecoder {
   #connect(): void {
     for (const [index, part] of this.#chain.entries()) {
       const next = this.#chain[index + 1];
+      let expanded = 0;
       part.on("error", () => this.#stop("the rest is not in the coding that the head names"));
+      // Of each coding: the last one may give little of much that comes from those before it.
       part.on("data", (bytes: Buffer) => {
-        if (!next) this.#take(bytes);
-        else if (!this.#isOver) next.write(bytes);
+        expanded += bytes.length;
+        if (expanded > RATIO_FROM && expanded > RATIO * this.#taken)
+          this.#stop(`it expands more than ${RATIO} times: decompressed no further`);
       });
-      part.on("end", () => next?.end());
+      if (next) part.pipe(next);
+      else part.on("data", (bytes: Buffer) => this.#take(bytes));
     }
   }
 
@@ -118,8 +122,6 @@ export class BodyDecoder {
     this.#given += kept.length;
     this.#output.push(kept);
     if (bytes.length > room) this.#stop(`only the first ${this.#limit} bytes are shown`);
-    else if (this.#given > RATIO_FROM && this.#given > RATIO * this.#taken)
-      this.#stop(`it expands more than ${RATIO} times: decompressed no further`);
   }
 
   #stop(why: string): void {

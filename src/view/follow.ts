@@ -54,7 +54,7 @@ export async function* follow(log: SessionLog, options: FollowOptions): AsyncGen
       while (next < log.events.length && told.size < AHEAD) await readEvent(reader, log.events[next++]!);
       for (const one of told.take()) yield* writer.write(one);
       if (next < log.events.length) continue;
-      if (log.isOver || log.missing !== undefined || ENDED.has(reader.reading)) break;
+      if (options.signal.aborted || log.isOver || log.missing !== undefined || ENDED.has(reader.reading)) break;
       await told.woken();
     }
     await reader.close();
@@ -168,6 +168,7 @@ class PartWriter {
         yield { exchange, from: told.from, kind: "message", text: frameText(told.frame) };
         break;
       case "note":
+        this.#abort(exchange);
         yield { exchange, from: "view", kind: "note", text: told.text };
         break;
     }
@@ -176,6 +177,14 @@ class PartWriter {
   close(): void {
     for (const { decoder } of this.#bodies.values()) decoder.close();
     this.#bodies.clear();
+  }
+
+  /** The bodies of this exchange have no end that would free their decoders. */
+  #abort(exchange: number): void {
+    for (const from of ["client", "server"] as const) {
+      this.#bodies.get(`${exchange} ${from}`)?.decoder.close();
+      this.#bodies.delete(`${exchange} ${from}`);
+    }
   }
 
   #open(exchange: number, from: Side, head: RequestHead | ResponseHead): void {

@@ -4,6 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, type TestContext, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { queryObjects } from "node:v8";
 import { gzipSync } from "node:zlib";
 import pino from "pino";
 import { assertHar } from "../../test/har.ts";
@@ -11,11 +13,13 @@ import { createHttpFeed } from "../feeds/http.ts";
 import { createMessageReader, HEAD, MESSAGES, type Message, viewSocket, writeHead } from "../feeds/http-link.ts";
 import { connectionsIn, readPcapng } from "../feeds/test-packets.ts";
 import { answer, Refused } from "./asks.ts";
+import { BodyDecoder } from "./decode.ts";
 import type { Part } from "./follow.ts";
+import { PREFACE } from "./http2.ts";
 import { openIntake } from "./intake.ts";
 import { TransactionLines } from "./lines.ts";
 import type { Ask, ViewSetup } from "./protocol.ts";
-import { client, type Said, SESSION, server } from "./test-conversation.ts";
+import { client, frame, type Said, SESSION, server } from "./test-conversation.ts";
 import type { Detail, Transaction } from "./transaction.ts";
 import { View } from "./view.ts";
 
@@ -139,6 +143,24 @@ test("A follower who leaves is let go, also while nothing is said", async () => 
   const waiting = nextPart(parts);
   leaving.abort();
   await waiting;
+});
+
+test("A follower holds no decoder of exchanges that were reset", async () => {
+  const view = openView();
+  // POST with content-encoding: gzip, in HPACK without Huffman's code; no END_STREAM.
+  const fields = Buffer.concat([Buffer.from([0x83, 0x84, 0x87, 0x5a, 4]), Buffer.from("gzip")]);
+  const resets = Array.from({ length: 300 }, (_, index) => [
+    frame(1, 4, 2 * index + 1, fields),
+    frame(3, 0, 2 * index + 1, Buffer.alloc(4)),
+  ]);
+  talk(view, [["client", Buffer.concat([PREFACE, frame(4, 0, 0), ...resets.flat()])]]);
+  const parts = answer({ of: "follow", session: SESSION.id }, view, SETUP, new AbortController().signal);
+  for (let resetsTold = 0; resetsTold < 300; ) if ((await nextPart(parts))?.kind === "note") resetsTold += 1;
+  // Streams close in a later turn.
+  await setImmediate();
+  const held = Number(queryObjects(BodyDecoder));
+  assert.ok(held < 10, `${held} are held`);
+  await parts.return(undefined);
 });
 
 test("A session that is left behind is told so", async () => {
