@@ -1,9 +1,10 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { AuditEntry, AuditList } from "../../control/api.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { color, print, printJson, shortTime, table } from "../render.ts";
 import { readSince } from "../spans.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Options extends CommonOptions {
   readonly since?: number;
@@ -22,7 +23,7 @@ export function auditCommand(): Command {
     .option("--since <when>", "only entries since then: 24h, 7d, or a date such as 2026-11-28", readSince)
     .option("--who <name>", "only this caller's, by the name of the token")
     .option("--action <action>", "only this action, as the list names it, or its first word")
-    .option("--limit <n>", "how many at most (default: 100)", readLimit)
+    .option("--limit <n>", "how many at most (default: 100)", wholeNumber(1000))
     .option("--json", "print JSON")
     .action(async ({ config, json, ...query }: Options) => {
       const list = await (await openClient(config)).ask<AuditList>("GET", `/audit${queryOf({ ...query })}`);
@@ -50,9 +51,3 @@ const COLUMNS = [
 ];
 
 const OUTCOME_COLORS = { begun: color.yellow, done: color.green, failed: color.red, refused: color.red } as const;
-
-function readLimit(text: string): number {
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 1000) return limit;
-  throw new InvalidArgumentError("It must be a whole number from 1 to 1000.");
-}

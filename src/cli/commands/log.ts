@@ -1,9 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { LogEvents, LogLine, LogList } from "../../control/api.ts";
 import { LOG_LEVELS } from "../../vocabulary.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { color, harmlessJson, plain, print, printJson, shortTime } from "../render.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Options extends CommonOptions {
   readonly lines: number;
@@ -18,7 +19,7 @@ export function logCommand(): Command {
     "log --level warn --lines 20",
     "log --follow --json | jq -r .message",
   ])
-    .option("--lines <n>", "how many at most", readLines, 100)
+    .option("--lines <n>", "how many at most", wholeNumber(1000), 100)
     .addOption(new Option("--level <level>", "only lines of this level and of those above it").choices(LOG_LEVELS))
     .option("--follow", "then print new lines until Ctrl-C")
     .option("--json", "print a line of JSON for each")
@@ -50,10 +51,4 @@ function textOf({ time, level, message, fields }: LogLine): string {
   const when = time === null ? "-" : shortTime(time);
   const more = Object.keys(fields).length === 0 ? "" : ` ${color.dim(harmlessJson(JSON.stringify(fields)))}`;
   return `${color.dim(when)} ${PAINT[level](level.padEnd(5))} ${plain(message)}${more}`;
-}
-
-function readLines(text: string): number {
-  const lines = Number(text);
-  if (Number.isInteger(lines) && lines >= 1 && lines <= 1000) return lines;
-  throw new InvalidArgumentError("It must be a whole number from 1 to 1000.");
 }

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { FleetSessions, Session, SessionEvents, SessionList } from "../../control/api.ts";
 import { type Client, openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
@@ -15,6 +15,7 @@ import {
   verdictColor,
 } from "../render.ts";
 import { readSince } from "../spans.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Options extends CommonOptions {
   readonly host?: string;
@@ -82,7 +83,7 @@ export function sessionsCommand(): Command {
     .option("--server <address>", "the server's address or subnet")
     .addOption(new Option("--live", "live sessions only").conflicts("closed"))
     .option("--closed", "closed sessions only")
-    .option("--limit <n>", "the most sessions to list (default: 50; with --watch, as many as fit)", readLimit)
+    .option("--limit <n>", "the most sessions to list (default: 50; with --watch, as many as fit)", wholeNumber(10_000))
     .addOption(
       new Option("--cursor <place>", "go on behind this place, which an earlier list named").conflicts([
         "watch",
@@ -122,12 +123,6 @@ async function listFleet(client: Client, options: Options): Promise<void> {
     if (!answered) print(color.red(`Node ${name} did not answer in time; its sessions are not known`));
     if (more) print(color.dim(`… and more on node ${name}; try a higher --limit`));
   }
-}
-
-function readLimit(text: string): number {
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 10_000) return limit;
-  throw new InvalidArgumentError("It must be a whole number from 1 to 10000.");
 }
 
 function fetchList(client: Client, options: Options, limit: number): Promise<SessionList> {

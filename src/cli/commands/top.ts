@@ -4,7 +4,7 @@ import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { amount, bytes, type Column, color, print, printJson, shortTime, table } from "../render.ts";
 import { readSince } from "../spans.ts";
-import { readLimit } from "./trouble.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Options extends CommonOptions {
   readonly by: string;
@@ -30,7 +30,7 @@ export function topCommand(): Command {
     .option("--until <time>", "began before, alike", readSince)
     .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
     .option("--client <address>", "the client's address or subnet")
-    .option("--limit <n>", "the most rows (default: 20)", readLimit)
+    .option("--limit <n>", "the most rows (default: 20)", wholeNumber(1000))
     .option("--json", "print JSON")
     .action(async ({ config, json, ...wanted }: Options) => {
       const top = await (await openClient(config)).ask<TopList>("GET", `/top${queryOf({ ...wanted })}`);

@@ -3,6 +3,7 @@ import type { TransactionInfo, TransactionList } from "../../control/api.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, print, printJson, shortTime, table } from "../render.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Options extends CommonOptions {
   readonly host?: string;
@@ -18,7 +19,7 @@ export function transactionsCommand(): Command {
   ])
     .argument("[id]", "only those of this session")
     .option("--host <name>", "only those for this host; *.example.com: every subdomain")
-    .option("--limit <n>", "how many at most (default: 100)", readLimit)
+    .option("--limit <n>", "how many at most (default: 100)", wholeNumber(5000))
     .option("--json", "print JSON")
     .action(async (id: string | undefined, { config, json, host, limit }: Options) => {
       const path = id === undefined ? "/transactions" : `/sessions/${encodeURIComponent(id)}/transactions`;
@@ -59,10 +60,4 @@ function paintOf({ status, state }: TransactionInfo): (text: string) => string {
 
 function tookOf({ started, ended }: TransactionInfo): string | null {
   return ended === null ? null : duration(ended - started);
-}
-
-function readLimit(text: string): number {
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 5000) return limit;
-  throw new InvalidArgumentError("It must be a whole number from 1 to 5000.");
 }

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { TroubleList, TroubleRow } from "../../control/api.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
@@ -16,6 +16,7 @@ import {
   wrapped,
 } from "../render.ts";
 import { readSince } from "../spans.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Options extends CommonOptions {
   readonly since?: number;
@@ -36,7 +37,7 @@ export function troubleCommand(): Command {
     .option("--until <time>", "began before, alike", readSince)
     .option("--host <host>", "the SNI, the CONNECT host or a name in the server's certificate; * matches any text")
     .option("--client <address>", "the client's address or subnet")
-    .option("--limit <n>", "the most rows (default: 50)", readLimit)
+    .option("--limit <n>", "the most rows (default: 50)", wholeNumber(1000))
     .option("--json", "print JSON")
     .action(async ({ config, json, ...wanted }: Options) => {
       const found = await (await openClient(config)).ask<TroubleList>("GET", `/trouble${queryOf({ ...wanted })}`);
@@ -44,13 +45,6 @@ export function troubleCommand(): Command {
       if (found.troubles.length === 0) return print(`Nothing has failed since ${shortTime(found.since)}.`);
       print(...page(found));
     });
-}
-
-/** A whole number from 1 to 1000. */
-export function readLimit(text: string): number {
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return limit;
-  throw new InvalidArgumentError("It must be a whole number from 1 to 1000.");
 }
 
 /** Each row of the table, and under it what to do. */
