@@ -135,6 +135,9 @@ const COMMANDS: [args: string[], code: number, out: RegExp, err: RegExp][] = [
   ],
   [["audit", "--since", "soon"], 2, /^$/, /It must be a span of time such as 24h/],
   [["end", "s1"], 0, /^The session s1 ends\.\n$/, /^$/],
+  [["har", "s1", "--host", "a"], 2, /^$/, /^Give an id or --host, not both\n$/],
+  [["transactions", "s1", "--host", "a"], 2, /^$/, /^Give an id or --host, not both\n$/],
+  [["explain", "s1", "--host", "a"], 2, /^$/, /^Give an id, or options that describe a flow, not both\n$/],
   [["end", "s2"], 1, /^$/, /^Cannot end session s2: no live session has this ID\n$/],
   [["reload"], 0, /^Listener "web" was added\n$/, /^$/],
 ];

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { ExplainedEntry, ExplainQuery, Explanation, SessionExplanation } from "../../control/api.ts";
+import { ConfigError } from "../../errors.ts";
 import { openClient } from "../client.ts";
 import { readNamed } from "../named-file.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
@@ -42,9 +43,14 @@ export function explainCommand(): Command {
     .option("--all", "show every step, however many there are")
     .option("--json", "print JSON")
     .action(async (id: string | undefined, { host, client, server, listener, vlan, alpn, ...options }: Options) => {
-      if (id !== undefined) return explainSession(id, options);
+      const described = { host, client, server, listener, vlan, alpn };
+      if (id !== undefined) {
+        if (Object.values({ ...described, certificate: options.certificate }).some((value) => value !== undefined))
+          throw new ConfigError("id", "Give an id, or options that describe a flow, not both");
+        return explainSession(id, options);
+      }
       const certificatePem = options.certificate && (await readNamed("--certificate", options.certificate));
-      const query: ExplainQuery = { host, client, server, listener, vlan, alpn, certificatePem };
+      const query: ExplainQuery = { ...described, certificatePem };
       const explanation = await (await openClient(options.config)).ask<Explanation>("POST", "/explain", query);
       if (options.json) return printJson(explanation, 2);
       print(...page(explanation, options.all === true));

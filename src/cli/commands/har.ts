@@ -1,4 +1,5 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { ConfigError } from "../../errors.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { writeFileOrOutput } from "../save.ts";
@@ -19,7 +20,7 @@ export function harCommand(): Command {
     .option("--bodies", "with the bodies, decoded")
     .option("-o, --output <file>", "the file, made with mode 0600; without it, standard output")
     .action(async (id: string | undefined, { config, host, bodies, output }: Options) => {
-      if (id !== undefined && host !== undefined) throw new InvalidArgumentError("Give an id or --host, not both.");
+      if (id !== undefined && host !== undefined) throw new ConfigError("--host", "Give an id or --host, not both");
       const path = id === undefined ? "/har" : `/sessions/${encodeURIComponent(id)}/har`;
       const pieces = (await openClient(config)).download(path + queryOf({ host, bodies: bodies && "true" }));
       await writeFileOrOutput(pieces, output, "text");

@@ -1,5 +1,6 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { TransactionInfo, TransactionList } from "../../control/api.ts";
+import { ConfigError } from "../../errors.ts";
 import { openClient, queryOf } from "../client.ts";
 import { type CommonOptions, createCommand } from "../program.ts";
 import { bytes, color, duration, print, printJson, shortTime, table } from "../render.ts";
@@ -23,7 +24,7 @@ export function transactionsCommand(): Command {
     .option("--json", "print JSON")
     .action(async (id: string | undefined, { config, json, host, limit }: Options) => {
       const path = id === undefined ? "/transactions" : `/sessions/${encodeURIComponent(id)}/transactions`;
-      if (id !== undefined && host !== undefined) throw new InvalidArgumentError("Give an id or --host, not both.");
+      if (id !== undefined && host !== undefined) throw new ConfigError("--host", "Give an id or --host, not both");
       const list = await (await openClient(config)).ask<TransactionList>("GET", path + queryOf({ host, limit }));
       if (json) return printJson(list, 2);
       if (list.transactions.length === 0) print("There is no such transaction.");
