@@ -181,22 +181,22 @@ describe("The commands of a running node", needs("openssl", "nginx-light", "curl
     assert.deepEqual([verdict.phase, verdict.rule], [record.phase, record.rule]);
   });
 
-  test("session --end resets a live session, and its record says that an operator did", async () => {
+  test("The command end resets a live session, and its record says that an operator did", async () => {
     const host = "api.shop.test";
     const options = { port: node.forward("shop"), servername: host, rejectUnauthorized: false };
     const client = connect({ ...options, host: "127.0.0.1" });
     const left = once(client, "error");
     await once(client, "secureConnect");
     const live = await until("the live session", async () => (await found("--sni", host, "--live"))[0]);
-    const { code, stdout } = await node.command("session", live.id, "--end");
-    assert.deepEqual([code, stdout.trim()], [0, `Session ${live.id} was ended.`]);
+    const { code, stdout } = await node.command("end", live.id);
+    assert.deepEqual([code, stdout.trim()], [0, `The session ${live.id} ends.`]);
     assert.equal((await left)[0].code, "ECONNRESET");
     const { outcome, cause, blame, closeReason } = await until("its end", async () =>
       (await found("--sni", host)).find(({ end }) => end !== null),
     );
     const expected = ["decrypted", "endedByOperator", "node", "An operator ended the session"];
     assert.deepEqual([outcome, cause, blame, closeReason], expected);
-    assert.equal((await node.command("session", live.id, "--end")).code, 1);
+    assert.equal((await node.command("end", live.id)).code, 1);
   });
 
   test("The API refuses a request without the token", async () => {

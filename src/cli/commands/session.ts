@@ -16,20 +16,12 @@ import {
 } from "../render.ts";
 
 export function sessionCommand(): Command {
-  return createCommand("session", "Show everything that is known about one session.", [
-    "session mh2k8x1a-0-1f",
-    "session mh2k8x1a-0-1f --end",
-  ])
+  return createCommand("session", "Show everything that is known about one session.", ["session mh2k8x1a-0-1f"])
     .argument("<id>", "the session's id, as `sessions` shows it")
-    .option("--end", "end it: both of its connections are reset")
     .option("--json", "print JSON")
-    .action(async (id: string, options: CommonOptions & { end?: true; json?: true }) => {
-      const client = await openClient(options.config);
-      if (options.end) {
-        await client.ask("DELETE", `/sessions/${encodeURIComponent(id)}`);
-        return print(`Session ${id} was ended.`);
-      }
-      const session = await client.ask<Session>("GET", `/sessions/${encodeURIComponent(id)}`);
+    .action(async (id: string, options: CommonOptions & { json?: true }) => {
+      const path = `/sessions/${encodeURIComponent(id)}`;
+      const session = await (await openClient(options.config)).ask<Session>("GET", path);
       if (options.json) return printJson(session, 2);
       print(...page(session));
     });
