@@ -42,14 +42,7 @@ const LIVE: Readonly<Record<string, LiveValues>> = {
 export function suggest(program: Command, typed: readonly string[]): Suggestions {
   const words = joinEquals(typed);
   const current = words.at(-1) ?? "";
-  const {
-    command,
-    path,
-    waiting,
-    given,
-    given: { length },
-    ended,
-  } = follow(program, words.slice(0, -1));
+  const { command, path, waiting, given, ended } = follow(program, words.slice(0, -1));
   if (waiting) return valuesFor(waiting, "");
   const [, name, value] = /^(--[\w-]+)=(.*)$/.exec(current) ?? [];
   if (!ended && name !== undefined && value !== undefined) {
@@ -57,7 +50,7 @@ export function suggest(program: Command, typed: readonly string[]): Suggestions
     return option ? valuesFor(option, `${name}=`) : NOTHING;
   }
   if (!ended && current.startsWith("-")) return { kind: "words", words: optionsOf(command) };
-  const parts = length === 0 ? partsOf(command) : [];
+  const parts = given.length === 0 ? partsOf(command) : [];
   if (parts.length > 0) return { kind: "words", words: parts };
   return argumentAt(command, path, given.length);
 }

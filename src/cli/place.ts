@@ -35,7 +35,7 @@ export interface Place {
  * keys cannot be used.
  */
 export async function findNode(file: string | undefined): Promise<Place> {
-  const { root, errors } = file === undefined ? { root: {}, errors: [] } : await readFile(file);
+  const { root, errors } = file === undefined ? { root: {}, errors: [] } : await readYaml(file);
   if (root === undefined) throw new AggregateError(errors);
   const written = isGroup(root) ? root : {};
   const at = (name: string) => resolve(dirname(resolve(file ?? "")), name);
@@ -113,7 +113,7 @@ export function tokenFile({ dataDir }: Place): string {
 }
 
 /** The YAML reader is loaded only where there is a file. */
-async function readFile(file: string): Promise<Document> {
+async function readYaml(file: string): Promise<Document> {
   const { readDocument } = await import("../config/document.ts");
   return readDocument(file);
 }

@@ -183,8 +183,11 @@ const DURATIONS = [
 ] as const;
 
 const OUTCOME_COLORS: Readonly<Record<string, (text: string) => string>> = {
-  ...{ decrypted: color.green, bypassed: color.yellow, plaintext: color.cyan, live: color.blue },
-  ...{ dropped: color.magenta },
+  decrypted: color.green,
+  bypassed: color.yellow,
+  plaintext: color.cyan,
+  live: color.blue,
+  dropped: color.magenta,
 };
 
 /** Red: somebody failed. */

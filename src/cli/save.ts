@@ -34,7 +34,8 @@ async function save(pieces: AsyncIterable<Uint8Array>, file: string): Promise<vo
     for await (const piece of pieces) {
       // The node has answered: until then an existing file stays as it is.
       handle ??= await open(file, "w", 0o600);
-      await handle.write(piece);
+      // Unlike write, it goes on where a part alone was written.
+      await handle.writeFile(piece);
     }
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException;

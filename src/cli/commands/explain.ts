@@ -93,21 +93,22 @@ function sentenceOf({ verdict, phase, rule }: SessionExplanation["decided"]["mon
 }
 
 const FACTS: Readonly<Record<string, string>> = {
-  ...{
-    listener: "Listener",
-    vlan: "VLAN",
-    client: "Client",
-    server: "Server",
-    sni: "SNI",
-    connectHost: "Host asked for",
-  },
-  ...{ upgraded: "Began in plaintext", versions: "Versions offered", alpn: "ALPN offered", keyHeld: "Key held" },
-  ...{
-    clientCertificateDemanded: "Client certificate",
-    channelBound: "Bound log-in",
-    certificateRefused: "Refused before",
-  },
-  ...{ certificateNames: "Certificate for", certificateIssuer: "Issued by", certificateFaults: "Its faults" },
+  listener: "Listener",
+  vlan: "VLAN",
+  client: "Client",
+  server: "Server",
+  sni: "SNI",
+  connectHost: "Host asked for",
+  upgraded: "Began in plaintext",
+  versions: "Versions offered",
+  alpn: "ALPN offered",
+  keyHeld: "Key held",
+  clientCertificateDemanded: "Client certificate",
+  channelBound: "Bound log-in",
+  certificateRefused: "Refused before",
+  certificateNames: "Certificate for",
+  certificateIssuer: "Issued by",
+  certificateFaults: "Its faults",
 };
 
 function page({ entries, verdict, assumed, otherwise }: Explanation, all: boolean): string[] {

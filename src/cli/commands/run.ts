@@ -11,7 +11,7 @@ interface RunOptions extends CommonOptions {
 }
 
 const DESCRIPTION =
-  "Start the node. It runs until Ctrl-C or SIGTERM. Options other than --config spare a file; those that name something may be repeated, except --mode.";
+  "Start the node. It runs until Ctrl-C or SIGTERM. The other options are for a node without a configuration file.";
 
 export function runCommand(): Command {
   return createCommand("run", DESCRIPTION, [
@@ -28,7 +28,7 @@ export function runCommand(): Command {
     .addOption(spares("--no-capture", "do not keep the plaintext in a file"))
     .addHelpText(
       "after",
-      "\nThe options but --config stand for a file; all except --mode and --no-capture may be repeated.",
+      "\n--listen, --trust, --bypass and --insecure may be repeated. None of them goes together with --config.",
     )
     .action(async ({ config: file, ...flags }: RunOptions) => {
       // Only this command loads the node: the others start faster without it.

@@ -45,7 +45,12 @@ interface Line {
 type Step = (name: string) => number;
 
 const FAILED = [
-  ...["clientRefusedCertificate", "clientFailed", "serverFailed", "serverUnreachable", "toolFailed", "nodeFailed"],
+  "clientRefusedCertificate",
+  "clientFailed",
+  "serverFailed",
+  "serverUnreachable",
+  "toolFailed",
+  "nodeFailed",
 ];
 
 const perMinute = (value: number) => `${round(value * 60)}/min`;
