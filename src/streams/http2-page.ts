@@ -5,6 +5,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { Duplex } from "node:stream";
+import { setImmediate as written } from "node:timers/promises";
 import type { End } from "../engine/end.ts";
 import { farewell } from "../engine/farewell.ts";
 import { END, NOTHING_NOW } from "../engine/layer.ts";
@@ -41,11 +42,13 @@ export async function answerHttp2<Result>(
   const duplex = new EndDuplex(client);
   const session = performServerHandshake(duplex, { settings: SETTINGS, ...BOUNDS });
   const { promise, resolve } = Promise.withResolvers<Result | undefined>();
+  // A session's "close" may wait for the client, which may never leave: nothing depends on it.
+  const giveUp = () => resolve(undefined);
   // Once for the request, and as long for the answer to be taken.
-  const late = setTimeout(() => session.destroy(), 2 * wait);
-  const silent = setTimeout(() => session.destroy(), wait);
-  for (const source of [session, duplex]) source.on("error", () => session.destroy());
-  session.once("close", () => resolve(undefined));
+  const late = setTimeout(giveUp, 2 * wait);
+  const silent = setTimeout(giveUp, wait);
+  for (const source of [session, duplex]) source.on("error", giveUp);
+  session.once("close", giveUp);
   session.once("stream", (stream, headers) => {
     clearTimeout(silent);
     const { answer: written, result } = answer({ method: headers[":method"] ?? "", headers });
@@ -55,7 +58,10 @@ export async function answerHttp2<Result>(
   const result = await promise;
   clearTimeout(late);
   clearTimeout(silent);
-  if (!session.destroyed) await goAway(session);
+  // It says GOAWAY: nothing more comes.
+  if (!session.destroyed) session.close();
+  await written();
+  session.destroy();
   duplex.leave();
   void farewell(client, new Uint8Array());
   return result;
@@ -77,14 +83,6 @@ function send(
   if (!isHead) stream.end(body);
   // A body that it still sends is of no use.
   stream.resume();
-}
-
-/** GOAWAY, so that the client knows that nothing more comes. */
-function goAway(session: ServerHttp2Session): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  session.once("close", resolve);
-  session.close();
-  return promise;
 }
 
 /** An end as a stream of Node's. */
