@@ -29,6 +29,11 @@ test("A certificate's first 64 names are recorded, and how many it has", () => {
   assert.equal(bounded({ certificate: few }).certificate, few);
 });
 
+test("A field called certificate inside of another one is not taken for the server's certificate", () => {
+  const fields = { feeds: { certificate: "x".repeat(5_000) } };
+  assert.equal(bounded(fields).feeds.certificate.length, 1_022);
+});
+
 test("No record, and no change of one, has more bytes than the bound, whatever peers send", () => {
   const hostile = fc
     .constantFrom("\0", "\u{1F4A9}", "\\", '"', "\ud800", "a")

@@ -15,28 +15,33 @@ const CUT = "…";
 
 /** The same fields without what is too much: long texts are cut, and long lists. */
 export function bounded<Fields extends Partial<Session>>(fields: Fields): Fields {
-  let changed: Partial<Session> | undefined;
-  for (const [key, value] of Object.entries(fields)) {
-    const kept = key === "certificate" && value !== null ? boundCertificate(value as CertificateRecord) : bound(value);
-    if (kept !== value) changed = { ...(changed ?? fields), [key]: kept };
-  }
-  return (changed ?? fields) as Fields;
+  const { certificate } = fields;
+  const few = certificate ? firstNames(certificate) : certificate;
+  return boundFields(few === certificate ? fields : { ...fields, certificate: few });
 }
 
 /** The first names of a certificate, and how many it has. */
-function boundCertificate(certificate: CertificateRecord): CertificateRecord {
+function firstNames(certificate: CertificateRecord): CertificateRecord {
   const { names } = certificate;
+  if (names.length <= MOST_NAMES) return certificate;
   const nameCount = Math.max(names.length, certificate.nameCount ?? 0);
-  const few =
-    names.length > MOST_NAMES ? { ...certificate, names: names.slice(0, MOST_NAMES), nameCount } : certificate;
-  return bound(few) as CertificateRecord;
+  return { ...certificate, names: names.slice(0, MOST_NAMES), nameCount };
+}
+
+function boundFields<Fields extends object>(fields: Fields): Fields {
+  let changed: Fields | undefined;
+  for (const [key, value] of Object.entries(fields)) {
+    const kept = bound(value);
+    if (kept !== value) changed = { ...(changed ?? fields), [key]: kept };
+  }
+  return changed ?? fields;
 }
 
 /** The value itself, if it is small enough. */
 function bound(value: unknown): unknown {
   if (typeof value === "string") return cut(value);
   if (typeof value !== "object" || value === null) return value;
-  if (!Array.isArray(value)) return bounded(value as Partial<Session>);
+  if (!Array.isArray(value)) return boundFields(value);
   const kept = value.length > MOST_ENTRIES ? value.slice(0, MOST_ENTRIES) : value;
   const entries = kept.map(bound);
   return kept === value && entries.every((entry, index) => entry === value[index]) ? value : entries;
