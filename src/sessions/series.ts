@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { OUTCOMES } from "../vocabulary.ts";
-import { isUp } from "./leg.ts";
+import { OUTCOMES, type Side } from "../vocabulary.ts";
 import { type Frozen, type Session, time } from "./record.ts";
+import { handshakeTime } from "./timeline.ts";
 
 /** What the node did in each 10 s of the last 24 hours: rows of numbers in a ring. */
 
@@ -88,22 +88,15 @@ export class Row {
     this.add("ended", 1);
     this.add(session.verdict ?? "undecided", 1);
     if (session.outcome !== "live") this.add(session.outcome, 1);
-    const { timeline, clientLeg, serverLeg } = session;
-    if (!timeline) return;
-    const { hello, serverLeg: server, clientLeg: client, decided = 0, tools = 0, judged = 0 } = timeline;
-    if (isUp(serverLeg) && hello !== undefined && server !== undefined)
-      this.#handshake("server", server - hello, serverLeg.resumed === true);
-    if (isUp(clientLeg) && client !== undefined)
-      this.#handshake(
-        "client",
-        client - Math.max(...[decided, tools, judged].filter((at) => at <= client)),
-        clientLeg.resumed === true,
-      );
+    for (const side of ["client", "server"] as const) {
+      const ms = handshakeTime(session, side);
+      if (ms !== undefined) this.#handshake(side, ms, session[`${side}Leg`].resumed === true);
+    }
   }
 
-  #handshake(side: "client" | "server", ms: number, resumed: boolean): void {
+  #handshake(side: Side, ms: number, resumed: boolean): void {
     this.add(`${side}Handshakes`, 1);
-    this.add(`${side}HandshakeMs`, Math.max(ms, 0));
+    this.add(`${side}HandshakeMs`, ms);
     const longest = PLACES[`${side}HandshakeMaxMs`];
     this.values[longest] = Math.max(this.values[longest]!, ms);
     if (resumed) this.add(`${side}Resumed`, 1);

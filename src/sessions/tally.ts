@@ -1,5 +1,6 @@
 import type { Outcome, Side } from "../vocabulary.ts";
 import type { Session } from "./record.ts";
+import { handshakeTime } from "./timeline.ts";
 
 /** What is counted of sessions that have ended, beyond `Counters`: their outcomes, why they failed, and how long handshakes took. */
 
@@ -37,8 +38,9 @@ export class Tally {
     ended.sessions += 1;
     this.#ended.set(key, ended);
     for (const leg of ["client", "server"] as const) {
-      const took = handshakeTime(session, leg);
-      if (took !== undefined) this.#addTime(leg, took.version, took.ms / 1000);
+      const ms = handshakeTime(session, leg);
+      const { version } = session[`${leg}Leg`];
+      if (ms !== undefined && version !== undefined) this.#addTime(leg, version, ms / 1000);
     }
   }
 
@@ -58,19 +60,4 @@ export class Tally {
     times.count += 1;
     times.sum += seconds;
   }
-}
-
-/**
- * How long the handshake with this peer took, in ms, from the moment when the node could begin it. Undefined: it was not finished. The
- * server's begins with the client's hello, and the client's goes on when the way through the tools is up.
- */
-function handshakeTime(
-  { timeline, clientLeg, serverLeg }: Session,
-  leg: Side,
-): { version: string; ms: number } | undefined {
-  const { version, unfinished } = leg === "client" ? clientLeg : serverLeg;
-  const end = leg === "client" ? timeline?.clientLeg : timeline?.serverLeg;
-  const begin = leg === "client" ? (timeline?.tools ?? timeline?.decided) : timeline?.hello;
-  if (version === undefined || unfinished || end === undefined || begin === undefined || end < begin) return undefined;
-  return { version, ms: end - begin };
 }

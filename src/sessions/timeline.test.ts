@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Ledger } from "./ledger.ts";
+import { handshakeTime } from "./timeline.ts";
 
 const START = 1_000_000;
 const leg = { received: 0, sent: 0 };
@@ -47,5 +48,20 @@ test("Bytes and departures change no timeline, and an update that reaches nothin
   session.update({ state: "EST:SYN_SENT:INIT:INIT" }, START + 1);
   session.update({ clientLeg: { received: 5, sent: 0 } }, START + 2);
   session.update({ clientLeft: "closed" }, START + 3);
+  assert.equal(session.record.timeline, undefined);
+});
+
+test("A clock that is set back makes no negative times, and no handshake that took for ever", () => {
+  const session = open();
+  session.update({ ja4: "t13", verdict: "decrypt" }, START + 6);
+  session.update({ clientLeg: { ...leg, version: "TLSv1.3" } }, START - 5_000);
+  session.close("The client closed the connection", START - 4_000);
+  assert.deepEqual(session.record.timeline, { hello: 6, decided: 6, clientLeg: 0 });
+  assert.equal(handshakeTime(session.record, "client"), undefined);
+});
+
+test("A handshake that does not finish is no phase of the timeline", () => {
+  const session = open();
+  session.update({ clientLeg: { ...leg, version: "TLSv1.3", unfinished: true } }, START + 6);
   assert.equal(session.record.timeline, undefined);
 });

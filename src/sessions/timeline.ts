@@ -1,3 +1,5 @@
+import type { Side } from "../vocabulary.ts";
+import { isUp } from "./leg.ts";
 import type { Session } from "./record.ts";
 import type { SessionUpdate } from "./session.ts";
 
@@ -10,10 +12,10 @@ type Mark = keyof Timeline;
 const REACHES: readonly (readonly [mark: Mark, reaches: (news: SessionUpdate, record: Session) => boolean])[] = [
   ["connected", ({ state }) => state?.split(":")[1] === "EST"],
   ["hello", ({ ja4 }) => typeof ja4 === "string"],
-  ["serverLeg", ({ serverLeg }) => serverLeg?.version !== undefined],
+  ["serverLeg", ({ serverLeg }) => serverLeg !== undefined && isUp(serverLeg)],
   ["judged", ({ certificate }) => certificate != null],
   ["tools", ({ state }) => state === "EST:EST:EST:EST"],
-  ["clientLeg", ({ clientLeg }) => clientLeg?.version !== undefined],
+  ["clientLeg", ({ clientLeg }) => clientLeg !== undefined && isUp(clientLeg)],
 ];
 
 /**
@@ -27,5 +29,18 @@ export function timelineAfter(record: Session, news: SessionUpdate, now: number)
   );
   if (news.verdict != null) marks.push("decided");
   if (marks.length === 0) return undefined;
-  return { ...timeline, ...Object.fromEntries(marks.map((mark) => [mark, now - start])) };
+  // The clock may have been set back.
+  const passed = Math.max(0, now - start);
+  return { ...timeline, ...Object.fromEntries(marks.map((mark) => [mark, passed])) };
+}
+
+/**
+ * How long the handshake with this peer took, in ms, from the moment when the node could begin it. Undefined: it was not finished. The
+ * server's begins with the client's hello, and the client's goes on when the way through the tools is up.
+ */
+export function handshakeTime({ timeline, clientLeg, serverLeg }: Session, leg: Side): number | undefined {
+  const end = leg === "client" ? timeline?.clientLeg : timeline?.serverLeg;
+  const begin = leg === "client" ? (timeline?.tools ?? timeline?.decided) : timeline?.hello;
+  if (!isUp(leg === "client" ? clientLeg : serverLeg) || end === undefined || begin === undefined) return undefined;
+  return end < begin ? undefined : end - begin;
 }
