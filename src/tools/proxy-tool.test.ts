@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { until } from "../../test/processes.ts";
-import { loop } from "../engine/test-ends.ts";
+import { endPair, loop } from "../engine/test-ends.ts";
 import { openProxyTool } from "./proxy-tool.ts";
-import { createReturns } from "./returns.ts";
+import { type AwaitedReturn, createReturns } from "./returns.ts";
+import { proxyHeader } from "./session-header.ts";
 import type { ProxyTool, ToolSubject } from "./tool.ts";
 
 const SUBJECT: ToolSubject = {
@@ -36,4 +37,14 @@ test("A session that the supervisor does not hear of in time leaves its connecti
   const [ta] = await reached;
   ta.on("error", () => {}).resume();
   await until("the end of the connection to the tool", () => ta.closed);
+});
+
+test("A tool that connects back twice for one session, or one heartbeat, has its second connection closed", async (t) => {
+  const taken: AwaitedReturn[] = [];
+  const returns = { expect: async (awaited: AwaitedReturn) => void taken.push(awaited), forget() {} };
+  const { returned } = proxyHeader({ name: "dlp", matching: "unique-id" }, SUBJECT, returns);
+  const [first, second] = await endPair(t);
+  for (const back of [first, second]) taken[0]?.take(back);
+  assert.equal(await returned, first);
+  assert.deepEqual([first.isOpen, second.isOpen], [true, false]);
 });

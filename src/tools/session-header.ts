@@ -34,7 +34,15 @@ export function proxyHeader(
   returns: Pick<Returns, "expect" | "forget">,
 ): SessionHeader {
   const { promise: returned, resolve } = Promise.withResolvers<End>();
-  const awaited: AwaitedReturn = { take: resolve };
+  let isTaken = false;
+  const awaited: AwaitedReturn = {
+    take(back) {
+      // Nobody waits for the tool to connect back again.
+      if (isTaken) back.close();
+      isTaken = true;
+      resolve(back);
+    },
+  };
   // The session's own ID is in front, for the tool's log.
   const uniqueId = matching === "addresses" ? id : `${id}-${randomBytes(SECRET).toString("hex")}`;
   const keys = [uniqueKey(name, uniqueId)];
