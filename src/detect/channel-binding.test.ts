@@ -86,10 +86,23 @@ test("A log-in that is not bound, and text about one, is none", () => {
     "Subject: about SCRAM-SHA-256-PLUS\r\n\r\nUse AUTH SCRAM-SHA-256-PLUS there.\r\n",
     "<mechanism>SCRAM-SHA-1-PLUS</mechanism>",
     "AUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\nDATA\r\nThere is p=tls-unique, and so on\r\n",
-    "GET /docs/SCRAM-SHA-256-PLUS HTTP/1.1\r\nHost: x\r\n\r\n",
   ]) {
     assert.equal(new BindingSearch().push(Buffer.from(text, "latin1")), "more", text);
   }
+});
+
+test("What is inside of HTTP is no log-in, in pieces either", () => {
+  for (const text of [
+    "GET /docs/SCRAM-SHA-256-PLUS HTTP/1.1\r\nHost: x\r\n\r\n",
+    "POST /notes HTTP/1.1\r\nHost: x\r\nContent-Length: 25\r\n\r\nAUTH SCRAM-SHA-256-PLUS\r\n",
+    `PUT /${"a".repeat(2_000)} HTTP/1.0\r\n\r\nAUTH SCRAM-SHA-256-PLUS\r\n`,
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nAUTH SCRAM-SHA-256-PLUS\r\n",
+  ]) {
+    assert.equal(new BindingSearch().push(Buffer.from(text)), "no", text);
+  }
+  const search = new BindingSearch();
+  assert.equal(search.push(Buffer.from("POST /notes ")), "more");
+  assert.equal(search.push(Buffer.from("HTTP/1.1\r\n\r\nAUTH SCRAM-SHA-256-PLUS\r\n")), "no");
 });
 
 test("Only the first 16 KiB are looked at, whatever they are, and nothing more is kept", () => {

@@ -34,6 +34,9 @@ const MESSAGES: readonly RegExp[] = [
   new RegExp(`\\xa3[^]{1,7}?${NAME}`),
 ];
 
+/** HTTP, whose contents may be anybody's text, also about log-ins: RFC 9112, section 3, and the preface of RFC 9113, section 3.4. */
+const HTTP = /^[A-Z]{3,20} [^ ]+ HTTP\/\d/;
+
 /** "p=tls-server-end-point", also in base64, and any other type. */
 const TO_CERTIFICATE = /p=tls-server-end-point|cD10bHMtc2VydmVyLWVuZC1wb2lu/;
 const TO_OTHER = /p=tls-|cD10bHMt/;
@@ -43,12 +46,15 @@ export class BindingSearch {
   #left = LOOKED_AT;
   /** The end of what came before: a message may come in pieces. */
   #before: Buffer = Buffer.alloc(0);
+  #isBeginning = true;
 
-  /** "no": all was looked at. */
+  /** "no": all was looked at, or it is HTTP. */
   push(bytes: Buffer): BoundLogin | "more" | "no" {
     const fresh = bytes.subarray(0, this.#left);
     this.#left -= fresh.length;
     const seen = this.#before.length > 0 ? Buffer.concat([this.#before, fresh]) : fresh;
+    if (this.#isBeginning && HTTP.test(seen.toString("latin1"))) return "no";
+    this.#isBeginning &&= seen.length < WINDOW;
     const found = SIGNS.some((sign) => seen.includes(sign)) ? readBinding(seen.toString("latin1")) : undefined;
     if (found) return found;
     if (this.#left === 0) return "no";
