@@ -210,6 +210,11 @@ test("A session that the sni phase drops ends with an alert, without a leg", asy
   ]);
 });
 
+test("A drop rule with the name of a property that every object has is a rule like any other", async () => {
+  const { steps } = await runSession({ onHello: () => verdict("drop", "sni", "constructor") });
+  assert.ok(steps.includes("legs.refuse client: access_denied"), steps.join("\n"));
+});
+
 test("A client whose versions are dropped gets the alert protocol_version", async () => {
   const { steps } = await runSession({ onHello: () => verdict("drop", "sni", "versions") });
   assert.ok(steps.includes("legs.refuse client: protocol_version"), steps.join("\n"));

@@ -41,10 +41,10 @@ export async function refuseByListener(
 }
 
 /** What the client is told of a built-in that drops; any rule denies access. */
-const ALERTS_OF_RULES: Readonly<Record<string, number>> = {
-  versions: ALERTS.protocol_version,
-  undecryptable: ALERTS.handshake_failure,
-};
+const ALERTS_OF_RULES: ReadonlyMap<string, number> = new Map([
+  ["versions", ALERTS.protocol_version],
+  ["undecryptable", ALERTS.handshake_failure],
+]);
 
 /** The policy drops after the ClientHello: the client is told with a page if it may ask for one, otherwise with an alert. */
 export async function refuseHello(
@@ -53,10 +53,10 @@ export async function refuseHello(
   { rule, reason }: Verdict,
   faults: readonly string[] = [],
 ): Promise<string> {
-  const kind = rule in ALERTS_OF_RULES ? "handshake" : faults.length > 0 ? "certificate" : "policy";
+  const kind = ALERTS_OF_RULES.has(rule) ? "handshake" : faults.length > 0 ? "certificate" : "policy";
   const shown = await showPage(story, layer, { kind, reason, rule, faults });
   const { client, received } = layer;
-  if (!shown) refuseClient(story, client, ALERTS_OF_RULES[rule] ?? ALERTS.access_denied, received.hello);
+  if (!shown) refuseClient(story, client, ALERTS_OF_RULES.get(rule) ?? ALERTS.access_denied, received.hello);
   return `Dropped: ${reason}`;
 }
 
