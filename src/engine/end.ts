@@ -30,6 +30,7 @@ const SO_LINGER = 13;
 const ON = Buffer.from([1, 0, 0, 0]);
 /** struct linger: on, and no time: close(2) sends a RST. */
 const NO_LINGER = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+const LINGER = Buffer.alloc(8);
 
 /** Bytes of the node's own that may wait for one peer: far more than it has to say to any that reads. */
 const MOST_QUEUED = 16 * 1024 * 1024;
@@ -97,6 +98,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
   #closing: (() => void)[] = [];
   /** The connection goes on without this end, by another descriptor. */
   #isDetached = false;
+  /** It is closed with a RST. */
+  #isCut = false;
   #written = 0;
   /** Layers that have said close_notify, from the top down. */
   #finished = 0;
@@ -115,6 +118,8 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     let end: End | undefined;
     // An urgent byte keeps its place in the stream: else recv(2) drops it.
     libc.setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, ON, ON.length);
+    // When this process dies, the kernel resets its connections: with a FIN, what was cut short could look complete.
+    libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
     try {
       loop.watch(fd, (generation) => {
         end = new End(loop, fd, generation);
@@ -226,7 +231,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
 
   /** A bug while an event was told: whoever waits for this end fails with it. */
   fail(error: unknown): void {
-    this.#cut();
+    this.#isCut = true;
     this.#close(error);
   }
 
@@ -437,6 +442,7 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
       );
     }
     const copy = this.#copyDescriptor();
+    this.#lingerAgain();
     this.#isDetached = true;
     this.close();
     return copy;
@@ -474,17 +480,19 @@ export class End implements Omit<Wire, "finish">, Watched, Carrier {
     open -= 1;
     this.loop.forget(this, this.#isDetached);
     for (const layer of this.#layers.toReversed()) layer.free();
+    if (!this.#isDetached && !this.#isCut) this.#lingerAgain();
     libc.close(this.fd);
+  }
+
+  /** From now on, a close sends what the socket holds, and a FIN. */
+  #lingerAgain(): void {
+    libc.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, LINGER, LINGER.length);
   }
 
   /** Closes the connection with a RST. */
   reset(why?: NetworkError): void {
-    this.#cut();
+    this.#isCut = true;
     this.close(why);
-  }
-
-  #cut(): void {
-    if (this.#isOpen) libc.setsockopt(this.fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
   }
 }
 
