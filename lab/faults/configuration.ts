@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { descendants } from "../../test/node.ts";
+import type { Pki } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import { harmless, openBench, since, unhurt } from "./bench.ts";
+import type { Fault } from "./fault.ts";
+import { describe } from "./traffic.ts";
+
+const OVER = "forward, explicit, pcapng feed";
+const RELOADS = 30;
+
+/** Reloads, and files that are not whole. */
+export const CONFIGURATION: readonly Fault[] = [
+  {
+    name: "reloads-in-a-row",
+    about: `${RELOADS} reloads one after the other, each with another policy`,
+    promise: "No session is hurt, no worker is replaced, and each reload succeeds",
+    over: OVER,
+    run: reloadOften,
+  },
+  {
+    name: "configuration-truncated",
+    about: "The configuration file is cut at 20 places, each followed by a reload",
+    promise: "A file that is not whole is refused with its name and place; no session is hurt",
+    over: OVER,
+    quick: true,
+    run: truncateConfiguration,
+  },
+  {
+    name: "list-truncated",
+    about: "A list of 2,000 hosts is cut in the middle of a line, and then to nothing, and reloaded",
+    promise: "No session is hurt, and sessions of hosts that the list still names are bypassed as before",
+    over: OVER,
+    run: truncateList,
+  },
+  {
+    name: "reload-with-hung-worker",
+    about: "A reload while a worker is stopped (SIGSTOP)",
+    promise: "The reload ends, names the worker and takes the new policy; the worker is replaced",
+    over: OVER,
+    run: reloadWithHungWorker,
+  },
+];
+
+const policy = (name: string) => ({
+  policy: { rules: [{ name, match: { host: [`${name}.never.example`] }, action: "bypass" }] },
+});
+
+async function reloadOften(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki);
+  const { node } = bench;
+  const workers = descendants(node.process.pid);
+  const took: number[] = [];
+  const seen = await harmless(bench, async () => {
+    for (let count = 0; count < RELOADS; count++) {
+      node.rewrite(policy(`rule${count}`));
+      const start = performance.now();
+      await node.api("reload", "POST");
+      took.push(performance.now() - start);
+    }
+  });
+  assert.deepEqual(descendants(node.process.pid), workers);
+  took.sort((a, b) => a - b);
+  return `${RELOADS} of ${RELOADS} reloads done, the slowest in ${took.at(-1)!.toFixed(0)} ms; ${seen}`;
+}
+
+async function truncateConfiguration(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki);
+  const { node } = bench;
+  const whole = readFileSync(node.file, "utf8");
+  let refused = 0;
+  const seen = await harmless(bench, async () => {
+    for (let part = 0; part < 20; part++) {
+      // A file that is empty, and one that lacks its last byte, are among them.
+      writeFileSync(node.file, whole.slice(0, Math.round(((whole.length - 1) * part) / 19)));
+      await assert.rejects(node.api("reload", "POST"), /clearline\.yaml/);
+      refused++;
+    }
+    writeFileSync(node.file, whole);
+    await node.api("reload", "POST");
+  });
+  return `${refused} of 20 refused; ${seen}`;
+}
+
+async function truncateList(pki: Pki): Promise<string> {
+  const hosts = Array.from({ length: 2000 }, (_, at) => `host${at}.listed.example\n`).join("");
+  const config = { policy: { lists: { bypass: ["./bypass.txt"] } } };
+  const prepare = (folder: string) => writeFileSync(join(folder, "bypass.txt"), hosts);
+  await using bench = await openBench(pki, { config, prepare });
+  const { node } = bench;
+  const file = join(node.folder, "bypass.txt");
+  const answers: string[] = [];
+  const verdict = async (host: string) => (await node.command("explain", "--host", host)).stdout;
+  const seen = await harmless(bench, async () => {
+    assert.match(await verdict("host3.listed.example"), /bypass/);
+    for (const length of [Math.floor(hosts.length / 2), 0]) {
+      truncateSync(file, length);
+      const answer = await node.api("reload", "POST").then(
+        () => "taken",
+        () => "refused",
+      );
+      if (length > 0) assert.match(await verdict("host3.listed.example"), /bypass/);
+      answers.push(`cut to ${length} bytes: ${answer}`);
+    }
+  });
+  return `${answers.join(", ")}; ${seen}`;
+}
+
+async function reloadWithHungWorker(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki, {}, { downloads: 0, idle: 0 });
+  const { node, traffic } = bench;
+  const [victim] = (await node.stats()).workers;
+  process.kill(victim!.pid, "SIGSTOP");
+  node.rewrite(policy("hung"));
+  const start = performance.now();
+  const { code, stdout, stderr } = await node.command("reload");
+  const took = since(start);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /Worker \d hung or died: .*it is started again/);
+  await until("a new worker", async () => (await node.stats()).workers.every(({ pid }) => pid !== victim!.pid));
+  const back = since(start);
+  const visits = await traffic.whole(60, performance.now());
+  await unhurt(bench);
+  return `the reload took ${took}, exit code 0; the worker was replaced after ${back}; then ${describe(visits)}`;
+}

@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import type { Pki } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import { harmless, openBench, since } from "./bench.ts";
+import { type Fault, Skipped } from "./fault.ts";
+
+/** File systems without room. */
+export const DISKS: readonly Fault[] = [
+  {
+    name: "history-disk-full",
+    about: "The data folder's file system is full, and then has room again",
+    promise:
+      "No session is hurt; the history says why it stops; with room again, it goes on, and no record of those minutes is missing",
+    over: "forward, explicit, history",
+    run: fillHistory,
+  },
+  {
+    name: "feed-disk-full",
+    about: "The file system of a pcapng feed is full, and then has room again",
+    promise: "No session is hurt; the feed stops, counts what it leaves out, and runs again",
+    over: "forward, explicit, pcapng feed",
+    run: fillFeed,
+  },
+];
+
+async function fillHistory(pki: Pki): Promise<string> {
+  await using disk = new SmallDisk("data");
+  await using bench = await openBench(pki, { prepare: disk.mount, config: { feeds: [] } });
+  const { node, traffic } = bench;
+  const before = performance.now();
+  let back = "";
+  const seen = await harmless(bench, async () => {
+    disk.fill();
+    await until("a stopped history", async () => (await node.stats()).history.state === "stopped");
+    await node.process.shows(/The history stops; sessions go on/);
+    await traffic.whole(20, performance.now());
+    const start = performance.now();
+    disk.free();
+    await until("a history that runs", async () => (await node.stats()).history.state === "running");
+    back = since(start);
+  });
+  const whole = traffic.visits.filter(({ start, error }) => start >= before && error === undefined);
+  const recorded = await until("every session on record", () => {
+    const ports = portsIn(join(node.folder, "data/history.db"));
+    return whole.every(({ port }) => ports.has(port)) && whole.length;
+  });
+  return `${seen}; the history runs again after ${back}, and has all ${recorded} sessions`;
+}
+
+function portsIn(file: string): ReadonlySet<number> {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const rows = database.prepare("SELECT record ->> '$.client.port' AS port FROM sessions WHERE ended IS NOT NULL");
+    return new Set(rows.all().map(({ port }) => Number(port)));
+  } finally {
+    database.close();
+  }
+}
+
+async function fillFeed(pki: Pki): Promise<string> {
+  await using disk = new SmallDisk("captures");
+  await using bench = await openBench(pki, { prepare: disk.mount });
+  const { node, traffic } = bench;
+  const feed = async () => (await node.stats()).feeds[0]!;
+  let back = "";
+  let reason = "";
+  const seen = await harmless(bench, async () => {
+    disk.fill();
+    const stopped = await until("a stopped feed", async () => {
+      const info = await feed();
+      return info.state === "stopped" && info.dropped > 0 && info;
+    });
+    reason = stopped.reason ?? "";
+    await traffic.whole(20, performance.now());
+    const start = performance.now();
+    disk.free();
+    await until("a feed that runs", async () => (await feed()).state === "running");
+    back = since(start);
+  });
+  assert.match(reason, /no space left/i);
+  const { dropped } = await feed();
+  return `${seen}; the feed said "${reason}", left out ${dropped} packets, and runs again after ${back}`;
+}
+
+/** A small file system in a folder of a node. It is unmounted when the scope ends. */
+class SmallDisk implements AsyncDisposable {
+  readonly #name: string;
+  #folder: string | undefined;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  readonly mount = (folder: string): void => {
+    const place = join(folder, this.#name);
+    mkdirSync(place, { mode: 0o700 });
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m,mode=700", "none", place], { stdio: "pipe" });
+    } catch {
+      throw new Skipped("no file system can be mounted here");
+    }
+    this.#folder = place;
+    // Before the folder is removed, whose file system this is.
+    process.prependListener("exit", this.#unmount);
+  };
+
+  readonly #unmount = (): void => {
+    if (this.#folder !== undefined) execFileSync("umount", ["-l", this.#folder]);
+    this.#folder = undefined;
+    process.off("exit", this.#unmount);
+  };
+
+  /** Leaves no byte. What others write afterwards does not fit either. */
+  fill(): void {
+    const file = openSync(this.#ballast(), "w");
+    try {
+      for (const size of [1024 * 1024, 4096]) {
+        for (const block = Buffer.alloc(size); ; ) if (writeSync(file, block) < size) break;
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  free(): void {
+    rmSync(this.#ballast(), { force: true });
+  }
+
+  #ballast(): string {
+    return join(this.#folder!, "ballast");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#unmount();
+  }
+}

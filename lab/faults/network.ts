@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import type { Pki } from "../../test/pki.ts";
+import { type Program, until } from "../../test/processes.ts";
+import { openStage, type Scenario, type Stage } from "../claim.ts";
+import { dial, serve } from "../ends.ts";
+import { addHost, type Network, type Topology } from "../network.ts";
+import { missingRequirement } from "../requirements.ts";
+import { type Bench, harmless, since } from "./bench.ts";
+import { type Fault, Skipped } from "./fault.ts";
+import { openOrigin } from "./origin.ts";
+import { describe, type Plan, startTraffic } from "./traffic.ts";
+
+/** Clients, the node and the server in network namespaces, under traffic. */
+export interface NetworkBench extends AsyncDisposable, Pick<Bench, "traffic"> {
+  readonly stage: Stage;
+}
+
+/** The origin's port in the server's network. */
+const PORT = 8443;
+
+export async function openNetworkBench(
+  topology: Topology,
+  pki: Pki,
+  scenario: Partial<Scenario> = {},
+  plan: Plan = {},
+): Promise<NetworkBench> {
+  const obstacle = missingRequirement();
+  if (obstacle !== undefined) throw new Skipped(`it ${obstacle}`);
+  await using stack = new AsyncDisposableStack();
+  const stage = stack.use(await openStage(topology, { about: "Faults", claims: [], ...scenario }, pki));
+  const origin = stack.use(await openOrigin(pki.server.ecdsa));
+  const { client, server } = stage.network;
+  stack.use(await serve(server, PORT, (socket) => void origin.server.emit("connection", socket)));
+  const ways = ([4, 6] as const).map((family) => ({
+    trusted: () => readFileSync(stage.node.authorities, "utf8"),
+    dial: () => dial(client, { address: server.address[family], port: PORT }),
+  }));
+  const traffic = stack.use(await startTraffic(ways, plan));
+  const kept = stack.move();
+  return { stage, traffic, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+interface Wire {
+  /** Of 100 frames. */
+  readonly lost?: number;
+  readonly repeated?: number;
+  readonly swapped?: number;
+}
+
+const OVER = { bridge: "inline bridge, IPv4 and IPv6", routed: "inline router, IPv4 and IPv6" };
+
+/** ms for which the interface is down: the kernel sends an unanswered segment again for minutes. */
+const DOWN = 2_000;
+
+/** What the packets meet between client and server. */
+export const NETWORK: readonly Fault[] = [
+  roughWire("packets-lost", "bridge", "3 % of all packets between the client and the node are lost", { lost: 3 }),
+  roughWire("packets-duplicated", "routed", "10 % of the packets between the client and the node come twice", {
+    repeated: 10,
+  }),
+  roughWire("packets-reordered", "bridge", "10 % of the packets between the client and the node are overtaken", {
+    swapped: 10,
+  }),
+  cutWire("interface-down-bridge", "bridge"),
+  cutWire("interface-down-router", "routed"),
+];
+
+function roughWire(name: string, topology: Topology, about: string, wire: Wire): Fault {
+  return {
+    name,
+    about,
+    promise: "No session is hurt: new ones are whole, the hashes of downloads are right, idle ones are alive",
+    over: OVER[topology],
+    async run(pki) {
+      let program: Program | undefined;
+      const prepare = async (network: Network) => {
+        program = await layRoughWire(network, wire);
+      };
+      await using bench = await openNetworkBench(topology, pki, { prepare });
+      const seen = await harmless(bench, async () => {});
+      const [counts = ""] = program!.output().trim().split("\n").slice(-1);
+      const [, carried = "0", lost, repeated, swapped] = /(\d+) \w+ (\d+) \w+ (\d+) \w+ (\d+)/.exec(counts) ?? [];
+      assert.ok(Number(lost) + Number(repeated) + Number(swapped) > 0, `the wire did nothing: ${counts}`);
+      return `of ${carried} packets ${lost} lost, ${repeated} repeated, ${swapped} overtaken; ${seen}`;
+    },
+  };
+}
+
+/** Puts a program between the client and the node, which carries their frames. The client keeps its addresses. */
+async function layRoughWire({ client, node, topology }: Network, wire: Wire): Promise<Program> {
+  const program = new URL("../programs/wire.py", import.meta.url).pathname;
+  const between = await addHost("wire");
+  const [left, right] = ["clt-w-left", "clt-w-right"];
+  const ip = (...args: string[]) => client.must("ip", args);
+  await between.must("sysctl", ["-qw", "net.ipv6.conf.default.disable_ipv6=1"]);
+  await ip("link", "set", client.interface, "netns", between.namespace, "name", right);
+  await ip("link", "add", client.interface, "type", "veth", "peer", "name", left, "netns", between.namespace);
+  for (const end of [left, right]) await between.must("ip", ["link", "set", end, "up"]);
+  await ip("link", "set", client.interface, "up");
+  await ip("address", "add", `${client.address[4]}/24`, "dev", client.interface);
+  await ip("address", "add", `${client.address[6]}/64`, "dev", client.interface, "nodad");
+  if (topology === "routed") {
+    const [v4 = "", v6 = ""] = node.addresses.map((address) => address.split("/")[0]!);
+    await ip("route", "add", "default", "via", v4);
+    await ip("-6", "route", "add", "default", "via", v6);
+  }
+  await client.must("python3", [program, "plain", client.interface]);
+  await node.must("python3", [program, "plain", node.networkA]);
+  const shares = [wire.lost ?? 0, wire.repeated ?? 0, wire.swapped ?? 0].map(String);
+  const carrying = between.start("python3", [program, left, right, ...shares]);
+  await carrying.shows(/^READY$/m);
+  return carrying;
+}
+
+function cutWire(name: string, topology: Topology): Fault {
+  return {
+    name,
+    about: `The node's interface toward the servers goes down for ${DOWN / 1000} s and comes back`,
+    promise: "Live sessions go on where they stopped; new ones are carried once it is back",
+    over: OVER[topology],
+    async run(pki) {
+      // Else the kernel forgets a router's IPv6 addresses when their interface goes down.
+      const prepare = ({ node }: Network) => node.must("sysctl", ["-qw", "net.ipv6.conf.all.keep_addr_on_down=1"]);
+      await using bench = await openNetworkBench(topology, pki, { prepare }, { long: { chunks: 60, every: 100 } });
+      const { stage, traffic } = bench;
+      const { node } = stage.network;
+      const set = (state: string) => node.must("ip", ["link", "set", node.networkB, state]);
+      const running = traffic.finish();
+      await set("down");
+      const down = performance.now();
+      await until("the time that it is down", () => performance.now() - down > DOWN);
+      await set("up");
+      const up = performance.now();
+      const first = await traffic.whole(1, up).then(() => since(up));
+      const after = await traffic.whole(60, performance.now());
+      const broken = (await running).flatMap(({ error }) => error ?? []);
+      assert.deepEqual(broken, [], "downloads broke");
+      const alive = await Promise.all(traffic.idle.map((one) => one.answers()));
+      assert.ok(alive.every(Boolean), "idle sessions died");
+      return `new sessions whole ${first} after it was back, then ${describe(after)}; ${(await running).length} downloads whole, ${alive.length} idle sessions alive`;
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type net from "node:net";
+import { connect } from "node:tls";
+import { nextChunk } from "../../test/clients.ts";
+import { descendants, openFiles } from "../../test/node.ts";
+import type { Pki } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import { atRest, type Bench, dialLoopback, harmless, openBench, since } from "./bench.ts";
+import type { Fault } from "./fault.ts";
+
+const OVER = "forward, explicit, pcapng feed";
+const RESETS = 5000;
+const SILENT = 300;
+/** The address of the silent clients, by which their records are found. */
+const OWN = "127.0.0.9";
+
+/** Clients and servers that do not do what they should. */
+export const PEERS: readonly Fault[] = [
+  {
+    name: "thousands-of-resets",
+    about: `${RESETS} connections that are reset: at once, after half a ClientHello, after the handshake`,
+    promise: "No other session is hurt, and nothing of them is left: no descriptor, no TLS connection",
+    over: OVER,
+    run: resetMany,
+  },
+  {
+    name: "half-open-clients",
+    about: `${SILENT} clients that connect and say nothing, or stop in the middle of their ClientHello`,
+    promise: "No other session is hurt; each is closed after `timeouts.hello`, and on record",
+    over: OVER,
+    run: holdHalfOpen,
+  },
+  {
+    name: "slow-clients",
+    about: "20 clients that send one byte of their ClientHello each 100 ms",
+    promise: "No other session is hurt; each ends at `timeouts.hello`, however many bytes it still sends",
+    over: OVER,
+    run: sendSlowly,
+  },
+];
+
+async function resetMany(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki);
+  const { node } = bench;
+  const before = sum(descendants(node.process.pid).map(openFiles));
+  const start = performance.now();
+  let rate = 0;
+  const seen = await harmless(bench, async () => {
+    let begun = 0;
+    const one = async () => {
+      while (begun < RESETS) await resetOne(bench, begun++);
+    };
+    await Promise.all(Array.from({ length: 16 }, one));
+    rate = RESETS / ((performance.now() - start) / 1000);
+  });
+  await bench.traffic[Symbol.asyncDispose]();
+  await atRest(node);
+  // Each worker has opened a file of the feed.
+  const after = await until("the descriptors closed", () => {
+    const open = sum(descendants(node.process.pid).map(openFiles));
+    return open <= before && open;
+  });
+  return `${rate.toFixed(0)} resets a second; ${seen}; ${before} descriptors with the traffic before, ${after} at the end, 0 TLS connections`;
+}
+
+/** The beginning of a ClientHello, in a record of 512 bytes. */
+const HALF_HELLO = Buffer.concat([Buffer.from("1603010200010001fc0303", "hex"), Buffer.alloc(40, 7)]);
+
+async function resetOne({ node }: Bench, index: number): Promise<void> {
+  const socket = await dialLoopback(node.forward("web")).catch(() => undefined);
+  if (socket === undefined) return;
+  if (index % 3 === 1) socket.write(HALF_HELLO);
+  // Few of them: a handshake costs this process as much as the node.
+  if (index % 50 === 2) {
+    const tls = connect({ socket, rejectUnauthorized: false });
+    tls.on("error", () => undefined);
+    await once(tls, "secureConnect").catch(() => undefined);
+  }
+  socket.resetAndDestroy();
+}
+
+async function holdHalfOpen(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki, { config: { timeouts: { hello: "3s", drain: "1s" } } });
+  const { node } = bench;
+  let ended = "";
+  const seen = await harmless(bench, async () => {
+    const sockets = await Promise.all(Array.from({ length: SILENT }, () => dialLoopback(node.forward("web"), OWN)));
+    for (const [at, socket] of sockets.entries()) if (at % 2 === 1) socket.write(HALF_HELLO);
+    const start = performance.now();
+    await Promise.all(sockets.map((socket) => nextChunk(socket).catch(() => undefined)));
+    ended = since(start);
+    for (const socket of sockets) socket.destroy();
+  });
+  const recorded = await until("their records", async () => {
+    const sessions = await node.sessions({ live: "false", client: OWN });
+    return sessions.length >= SILENT && sessions.length;
+  });
+  return `all ${SILENT} closed after ${ended}, ${recorded} on record; ${seen}`;
+}
+
+async function sendSlowly(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki, { config: { timeouts: { hello: "2s", drain: "1s" } } });
+  const lasted: number[] = [];
+  const seen = await harmless(bench, async () => {
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => dialLoopback(bench.node.forward("web"))));
+    await Promise.all(sockets.map((socket) => trickle(socket).then((ms) => lasted.push(ms))));
+  });
+  const longest = Math.max(...lasted);
+  assert.ok(longest < 20_000, `one lasted ${longest.toFixed(0)} ms`);
+  return `the longest lasted ${longest.toFixed(0)} ms; ${seen}`;
+}
+
+/** Sends a byte each 100 ms until the other side ends. Resolves with the ms until then. */
+async function trickle(socket: net.Socket): Promise<number> {
+  const start = performance.now();
+  let sent = 0;
+  const timer = setInterval(() => socket.write(HALF_HELLO.subarray(sent, ++sent)), 100);
+  await nextChunk(socket).catch(() => undefined);
+  clearInterval(timer);
+  socket.destroy();
+  return performance.now() - start;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0);
+}

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { descendants } from "../../test/node.ts";
+import type { Pki } from "../../test/pki.ts";
+import { until } from "../../test/processes.ts";
+import { type Bench, liveByPort, openBench, recovery, since, startAgain } from "./bench.ts";
+import type { Fault } from "./fault.ts";
+import { describe } from "./traffic.ts";
+
+const OVER = "forward, explicit, pcapng feed";
+/** New sessions that must be carried after a fault. */
+const ENOUGH = 60;
+
+/** What happens to a worker, and what is said of its sessions. */
+export const PROCESSES: readonly Fault[] = [
+  {
+    name: "worker-killed",
+    about: "SIGKILL of a worker",
+    promise:
+      "Sessions of the other worker are unhurt; those of the dead one are reset, never cut as if complete, and on record; a new worker carries sessions",
+    over: OVER,
+    quick: true,
+    run: (pki) => loseWorker(pki, "SIGKILL"),
+  },
+  {
+    name: "worker-hangs",
+    about: "SIGSTOP of a worker",
+    promise: "It is found, killed and replaced, with a log line; sessions of the other worker are unhurt",
+    over: OVER,
+    run: (pki) => loseWorker(pki, "SIGSTOP"),
+  },
+  {
+    name: "supervisor-killed",
+    about: "SIGKILL of the supervisor, and a new start",
+    promise:
+      "The workers end with it; the next start has the same CA, every live session is on record with an end, and new ones are carried",
+    over: OVER,
+    run: loseSupervisor,
+  },
+];
+
+async function loseWorker(pki: Pki, signal: "SIGKILL" | "SIGSTOP"): Promise<string> {
+  await using bench = await openBench(pki, {}, { downloads: 8, idle: 8 });
+  const { node, traffic } = bench;
+  const [victim] = (await node.stats()).workers;
+  const ports = [...traffic.downloading(), ...traffic.idle.map(({ port }) => port)];
+  const live = await until("all sessions on the table", async () => {
+    const table = await liveByPort(node);
+    return ports.every((port) => table.has(port)) && table;
+  });
+  const isLost = (port: number) => live.get(port)?.worker === victim!.id;
+  const running = traffic.finish();
+  const start = performance.now();
+  process.kill(victim!.pid, signal);
+  const back = await until("a new worker", async () => {
+    const worker = (await node.stats()).workers.find(({ id }) => id === victim!.id);
+    return worker !== undefined && worker.pid !== victim!.pid && since(start);
+  });
+  const kept = await othersUnhurt(bench, await running, isLost);
+  const after = await traffic.whole(ENOUGH, performance.now());
+  if (signal === "SIGSTOP") await node.process.shows(/"msg":"A worker hangs; it is killed"/);
+  const lost = ports.filter(isLost).length;
+  const recorded = await until("the ends of the lost sessions", async () => {
+    const ended = new Map((await node.sessions({ live: "false" })).map((session) => [session.client.port, session]));
+    const reasons = ports.filter(isLost).map((port) => ended.get(port)?.closeReason ?? "");
+    return reasons.every((reason) => /worker/i.test(reason)) && reasons.length;
+  });
+  assert.equal(recorded, lost);
+  return `${kept}; ${lost} of the lost worker were reset, ${recorded} on record; a new worker after ${back}; then ${describe(after)}`;
+}
+
+type Ended = Awaited<ReturnType<Bench["traffic"]["finish"]>>;
+
+async function othersUnhurt({ traffic }: Bench, downloads: Ended, isLost: (port: number) => boolean): Promise<string> {
+  const others = downloads.filter(({ port }) => !isLost(port));
+  assert.deepEqual(
+    others.flatMap(({ error }) => error ?? []),
+    [],
+    "downloads of the other worker broke",
+  );
+  // One may have ended before the fault. The others must not look complete: a reset, and no end.
+  const cut = downloads.filter(({ port, error }) => isLost(port) && error === "cut short");
+  assert.equal(cut.length, 0, `${cut.length} downloads of the lost worker ended without a reset`);
+  const idle = traffic.idle.filter(({ port }) => !isLost(port));
+  const alive = await Promise.all(idle.map((one) => one.answers()));
+  assert.ok(alive.every(Boolean), "idle sessions of the other worker died");
+  return `${others.length} downloads of the other worker whole, its ${idle.length} idle sessions alive`;
+}
+
+async function loseSupervisor(pki: Pki): Promise<string> {
+  await using bench = await openBench(pki);
+  const { node, traffic } = bench;
+  const authority = readFileSync(join(node.folder, "data/ca/primary-ecdsa.pem"), "utf8");
+  const ports = traffic.idle.map(({ port }) => port);
+  await until("the idle sessions on the table", async () => {
+    const table = await liveByPort(node);
+    return ports.every((port) => table.get(port)?.verdict === "decrypt");
+  });
+  // A session is on record within a second of its verdict.
+  await traffic.whole(30, performance.now());
+  const workers = descendants(node.process.pid);
+  const start = performance.now();
+  await node.process.stop("SIGKILL");
+  await until("an end to the workers", () => workers.every((pid) => !existsSync(`/proc/${pid}`)));
+  const ended = since(start);
+  const { program, took } = await startAgain(node);
+  try {
+    const carried = await recovery(traffic, performance.now());
+    assert.equal(readFileSync(join(node.folder, "data/ca/primary-ecdsa.pem"), "utf8"), authority);
+    const sessions = await node.sessions({ live: "false" });
+    const known = ports.filter((port) => sessions.some(({ client, end }) => client.port === port && end !== null));
+    assert.equal(known.length, ports.length, `${known.length} of ${ports.length} live sessions are on record`);
+    return `workers ended after ${ended}; started again in ${took.toFixed(0)} ms, ${carried}; ${known.length} of ${ports.length} live sessions on record with an end; the CA is the same`;
+  } finally {
+    await program.stop();
+  }
+}
