@@ -77,6 +77,16 @@ test("Every source file imports only what its folder may, and pure folders do no
   assert.deepEqual(found.sort(), []);
 });
 
+test("The console sees the API's types only", () => {
+  const imported = globSync("console/src/**/*.{ts,tsx}").flatMap((file) =>
+    [...readFileSync(file, "utf8").matchAll(/^(import[^"]*?|[^"]*\bimport\()"((?:\.\.?\/)[^"]+)"/gm)]
+      .map(([, how = "", path = ""]) => ({ how, path: join(dirname(file), path) }))
+      .filter(({ path }) => !path.startsWith("console/"))
+      .map(({ how, path }) => `${how.startsWith("import type ") ? "type" : "value"} ${path}`),
+  );
+  assert.deepEqual([...new Set(imported)], ["type src/control/api.ts"]);
+});
+
 test("No exception and no boundary is out of date", () => {
   const files = globSync("src/**/*.ts").filter((file) => !file.endsWith(".test.ts"));
   const unused = EXCEPTIONS.filter(
