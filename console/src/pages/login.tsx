@@ -1,11 +1,14 @@
 import { useSignal } from "@preact/signals";
+import type { LoginWays } from "../../../src/control/api.ts";
 import { logIn } from "../api.ts";
+import { useResource } from "../resource.ts";
 import { T } from "../texts.ts";
 
 export function LoginPage() {
   const token = useSignal("");
   const problem = useSignal<string | undefined>(undefined);
   const isBusy = useSignal(false);
+  const ways = useResource<LoginWays>("/login/ways");
   const enter = async (event: Event) => {
     event.preventDefault();
     isBusy.value = true;
@@ -46,6 +49,14 @@ export function LoginPage() {
         <button type="submit" class="main" disabled={isBusy.value}>
           {T.login.enter}
         </button>
+        {ways.data?.oidc && (
+          <a
+            class="button"
+            href={`${ways.data.oidc.path}?to=${encodeURIComponent(location.pathname + location.search)}`}
+          >
+            {T.login.oidc}
+          </a>
+        )}
         <p class="hint" id="token-hint">
           {T.login.hint}
         </p>
