@@ -32,7 +32,8 @@ export function becomeUser({ uid, gid }: Account, capabilities: readonly Capabil
 
 function checkThreads(uid: number, gid: number, mask: bigint): void {
   for (const thread of readdirSync("/proc/self/task")) {
-    const status = readFileSync(`/proc/self/task/${thread}/status`, "utf8");
+    const status = statusOf(thread);
+    if (status === undefined) continue;
     const field = (name: string) => new RegExp(`^${name}:[ \\t]*(.*)$`, "m").exec(status)?.[1]?.trim() ?? "";
     const isUser = [...field("Uid").split(/\s+/)].every((id) => Number(id) === uid);
     const isGroup = [...field("Gid").split(/\s+/)].every((id) => Number(id) === gid) && field("Groups") === "";
@@ -42,3 +43,15 @@ function checkThreads(uid: number, gid: number, mask: bigint): void {
     throw new InvariantError(`Cannot give up the rights of this process: thread ${thread} keeps some of them`);
   }
 }
+
+/** Undefined: the thread has ended meanwhile, and keeps nothing. */
+function statusOf(thread: string): string | undefined {
+  try {
+    return readFileSync(`/proc/self/task/${thread}/status`, "utf8");
+  } catch (error) {
+    if (ENDED.includes((error as NodeJS.ErrnoException).code)) return undefined;
+    throw error;
+  }
+}
+
+const ENDED: readonly (string | undefined)[] = ["ENOENT", "ESRCH"];
