@@ -2,7 +2,7 @@ import type { SharedFtpSession } from "../legs/ftp-sessions.ts";
 import type { FromWorker, FtpSessionAnswer } from "../messages.ts";
 
 /** ms that a control connection waits for the other workers. One that hangs must not stop FTP at all others. */
-const PATIENCE = 1_000;
+const PATIENCE = 3_000;
 
 interface Shared {
   /** The workers that have not taken it yet. Undefined: the supervisor has not said how many it sent it to. */
