@@ -26,6 +26,8 @@ export async function startClearline(
     trust: { system: false, files: [authority.certificate] },
     log: { level: "warn" },
     limits: { sessions: 50_000 },
+    // Every session is to be decrypted, however many there are.
+    overload: { eventLoopDelay: "off", sessions: "off" },
     policy: { rules: RULES },
     listeners: [{ name: "bench", ...listener }],
     ...more,

@@ -45,3 +45,8 @@ export async function connect({ target, proxy }: Job, options: tls.ConnectionOpt
   await once(socket, "secureConnect");
   return socket;
 }
+
+/** Whether the node shows a certificate of its own. */
+export function isDecrypted(socket: tls.TLSSocket): boolean {
+  return /Clearline/.test(String(socket.getPeerCertificate().issuer?.O));
+}

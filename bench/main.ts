@@ -8,6 +8,7 @@ import { buildNetworks, inlineObstacle, isInline } from "./inline.ts";
 import { legsReport, measureLegs } from "./legs.ts";
 import type { Plan } from "./loads.ts";
 import { type Origin, startOrigin } from "./origin.ts";
+import { measureOverload, overloadReport } from "./overload.ts";
 import { plot } from "./plot.ts";
 import { exitOnSignals, stop } from "./processes.ts";
 import { measureReloads, reloadReport } from "./reload.ts";
@@ -19,7 +20,7 @@ import { GROUPS, type Group } from "./table.ts";
 
 /**
  * `npm run bench` measures the rows of the table: Clearline beside other programs in front of the same origin, then what
- * feeds, tools, growth and reloads cost, then SSL 3.0 legs beside OpenSSL's. Subjects take turns, so that other load on the machine
+ * feeds, tools, growth, reloads and overload cost, then SSL 3.0 legs beside OpenSSL's. Subjects take turns, so that other load on the machine
  * affects all of them; each number is the median of the rounds.
  *
  * --quick        one short round
@@ -85,6 +86,9 @@ async function bench(plan: Plan): Promise<void> {
   const reloads = isAsked("reload")
     ? await withOrigin((origin) => measureReloads(origin, Math.max(3, plan.rounds)))
     : undefined;
+  const seconds = plan.rounds === 1 ? 10 : 60;
+  const overload = isAsked("overload") ? await withOrigin((origin) => measureOverload(origin, seconds)) : undefined;
+  if (overload) console.log(`\n${overloadReport(overload)}`);
   if (growth) console.log(`\n${growthReport(growth)}`);
   if (reloads) console.log(`\n${reloadReport(reloads)}`);
   if (legs) console.log(`\n${legsReport(legs)}`);
@@ -189,6 +193,7 @@ function checkOnly(): void {
   const known = new Set([
     "growth",
     "reload",
+    "overload",
     "legs",
     ...GROUPS.flatMap(({ name, rows }) => [name, ...subjectsOf(rows)]),
   ]);

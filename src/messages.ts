@@ -15,7 +15,7 @@ import type { PolicySource } from "./policy/rule.ts";
 import type { TicketKeys } from "./resumption/ticket-keys.ts";
 import type { SessionChange } from "./sessions/table.ts";
 import type { ReturnsFromWorker, ReturnsToWorker } from "./tools/returns.ts";
-import type { LimitName } from "./vocabulary.ts";
+import type { LimitName, Load, OverloadLevel } from "./vocabulary.ts";
 
 /** The messages between the supervisor and a worker. Workers parse hostile bytes, so no message carries a CA key. */
 
@@ -82,6 +82,8 @@ export type ToWorker =
   | ForgetSession
   | { readonly kind: "ticket keys"; readonly ticketKeys: TicketKeys }
   | { readonly kind: "tool"; readonly name: string; readonly up: boolean; readonly reason: string }
+  /** The part of its memory that the whole node uses. */
+  | { readonly kind: "node memory"; readonly part: number }
   | { readonly kind: "offered"; readonly certificates: readonly OfferedCertificate[] }
   | { readonly kind: "flush"; readonly cache: CacheName | undefined }
   /** An operator wants this session to end. */
@@ -169,10 +171,26 @@ export interface Capacity {
   readonly bound: LimitName;
 }
 
+/** How far a worker is from each threshold of `overload`. */
+export interface OverloadReport {
+  readonly level: OverloadLevel;
+  /** Those with a threshold. In ms, in parts of 1, and sessions a second. */
+  readonly measures: readonly {
+    readonly load: Load;
+    readonly value: number;
+    readonly threshold: number;
+    readonly level: OverloadLevel;
+  }[];
+  /** New sessions that were not decrypted for it, since the worker began. */
+  readonly bypassed: number;
+  readonly dropped: number;
+}
+
 /** A worker's report, once a second. */
 export interface WorkerStatus {
   readonly sessions: number;
   readonly turnedAway: TurnedAway;
+  readonly overload: OverloadReport;
   /** Resident memory in bytes, CPU in seconds. */
   readonly memory: number;
   readonly cpu: number;

@@ -84,6 +84,14 @@ export const LIMIT_NAMES = [
 ] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
+/** What the node measures to see whether it is overloaded: the thresholds in `overload`. */
+export const LOADS = ["eventLoopDelay", "cpu", "memory", "descriptors", "sessions", "newSessions"] as const;
+export type Load = (typeof LOADS)[number];
+
+/** How many of the new sessions an overloaded node does not decrypt. */
+export const OVERLOAD_LEVELS = ["none", "half", "all"] as const;
+export type OverloadLevel = (typeof OVERLOAD_LEVELS)[number];
+
 /** The faults of a server's certificate, each with the end of a sentence that begins with "The server's certificate is". */
 export const FAULT_TEXTS = {
   expired: "expired or not yet valid",

@@ -148,6 +148,8 @@ function configurationOf(
     trust: { system: false, files: trust },
     listeners: [{ name: "proxy", mode: "explicit", address: `127.0.0.1:${proxy}` }, ...forwarding, ...listeners],
     timeouts: { drain: "2s" },
+    // The machine that tests run on may be as busy as it likes.
+    overload: { eventLoopDelay: "off" },
     ...config,
   };
 }

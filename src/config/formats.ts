@@ -51,6 +51,16 @@ function readAmount(text: string, units: Readonly<Record<string, number>>): numb
   return Math.round(Number(digits) * (units[unit] ?? 0));
 }
 
+/** "90%" to 0.9. */
+export function percentage() {
+  const what = "a percentage from 1% to 100%, such as 90%";
+  return parsed(what, (text) => {
+    const [, digits] = /^(\d{1,3}(?:\.\d{1,3})?) ?%$/.exec(text) ?? [];
+    const value = Number(digits);
+    return value >= 1 && value <= 100 ? { value: value / 100 } : undefined;
+  });
+}
+
 export interface HostPort {
   readonly host: string;
   readonly port: number;

@@ -143,6 +143,7 @@ function assemble(
     config,
     policy: {
       ...config.policy,
+      overload: config.overload.action,
       lists: { bypass: tables("bypass"), decrypt: tables("decrypt") },
       onMissingKey: Object.fromEntries(config.listeners.flatMap(missingKeyOf)),
     },

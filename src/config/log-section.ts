@@ -83,6 +83,8 @@ export const EVENTS = {
   "feed.down": "A feed has stopped.",
   "feed.up": "A feed runs again.",
   "sessions.refused": "A limit turned connections away; once a minute at most.",
+  "overload.begun": "The node is overloaded: new sessions are not decrypted.",
+  "overload.ended": "It no longer is.",
   "expiry.near": "A CA or an inbound certificate has expired or will soon; once a day.",
 } as const;
 export type EventName = keyof typeof EVENTS;

@@ -383,6 +383,21 @@ policy: { rules: [{ name: a, match: { vlan: [10, 100/10, untagged] }, action: dr
     ["listeners[0].reach is 7, neither all, loopback, linkLocal, own, nor an address or a subnet"],
   ],
   [
+    "a percentage without its sign",
+    `${PROXY}overload: { cpu: 95 }`,
+    ['overload.cpu is 95, neither "off" nor a percentage from 1% to 100%, such as 90%'],
+  ],
+  [
+    "a threshold of nothing",
+    `${PROXY}overload: { memory: "0%" }`,
+    ['overload.memory is "0%", neither "off" nor a percentage from 1% to 100%, such as 90%'],
+  ],
+  [
+    "a delay below what can be measured",
+    `${PROXY}overload: { eventLoopDelay: 1ms }`,
+    ['overload.eventLoopDelay is "1ms", neither "off" nor a duration from 5ms to 1m, such as 250ms'],
+  ],
+  [
     "no session for a client",
     `${PROXY}limits: { perClient: 0 }`,
     ["limits.perClient is 0, neither a number from 1 to 10000000 nor { sessions, halfOpen }"],

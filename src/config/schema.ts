@@ -8,6 +8,7 @@ import { duration, hostPort, size } from "./formats.ts";
 import { LISTENER } from "./listener.ts";
 import { LOG, WEBHOOKS } from "./log-section.ts";
 import { OIDC } from "./oidc.ts";
+import { OVERLOAD } from "./overload-section.ts";
 import { POLICY } from "./policy-section.ts";
 import { report } from "./problem.ts";
 import { RESUMPTION } from "./resumption.ts";
@@ -261,6 +262,9 @@ export const CONFIG = z.strictObject({
         .describe("Let the processes write core files when they crash. Keys and plaintext are in them."),
     })
     .prefault({}),
+  overload: OVERLOAD.prefault({}).describe(
+    "When the node is overloaded. At a threshold no new session is decrypted; once the measure has fallen to the middle between it and its two thirds, half of them are; at two thirds all. Live sessions go on.",
+  ),
   history: z
     .strictObject({
       keep: duration({ min: "1m", max: "3650d" }).prefault("30d").describe("How long closed sessions are kept."),

@@ -46,6 +46,8 @@ export type FeedInfo = Stats["feeds"][number];
 export type ToolInfo = Stats["tools"][number];
 /** The capacity, and whom the limits turned away. */
 export type LimitInfo = Stats["limits"];
+/** How far the workers are from the thresholds of `overload`. */
+export type OverloadInfo = Stats["overload"];
 export type KernelCount = Stats["kernel"][number];
 export type HistoryInfo = Stats["history"];
 /** The store that several nodes share. */

@@ -31,6 +31,17 @@ export const METRICS = {
   clearline_limit_sessions: ["gauge", ["limit"], "Sessions that a limit of the configuration allows"],
   clearline_sessions_refused_total: ["counter", ["limit"], "Connections refused because this limit was met"],
   clearline_sessions_evicted_total: ["counter", ["limit"], "Sessions ended for others because this limit was met"],
+  clearline_overload_level: [
+    "gauge",
+    ["worker"],
+    "How much of the new sessions the overloaded worker does not decrypt: 0, 0.5 or 1",
+  ],
+  clearline_overload_sessions_total: ["counter", ["action"], "New sessions that were not decrypted for overload"],
+  clearline_overload_load_ratio: [
+    "gauge",
+    ["measure"],
+    "What is measured, in parts of its threshold, in the worker that has most of it",
+  ],
   clearline_certificates_minted_total: ["counter", [], "Certificates issued"],
   clearline_mint_cache_hits_total: ["counter", [], "Certificates presented again instead of issued"],
   clearline_mint_cache_size: ["gauge", [], "Certificates in the cache"],

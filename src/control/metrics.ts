@@ -12,6 +12,7 @@ import type {
   KernelCount,
   KeyInfo,
   LimitInfo,
+  OverloadInfo,
   Statistics,
   StoreInfo,
   ToolInfo,
@@ -42,7 +43,8 @@ export function createMetrics(operations: Operations): { contentType: string; sc
 }
 
 async function gather(operations: Operations): Promise<Sample[]> {
-  const { limits, mint, dns, feeds, tools, supervisor, workers, kernel, store } = await operations.statistics();
+  const { limits, overload, mint, dns, feeds, tools, supervisor, workers, kernel, store } =
+    await operations.statistics();
   return [
     ...ofBuild(operations.version),
     ...ofHealth(await operations.health()),
@@ -51,6 +53,7 @@ async function gather(operations: Operations): Promise<Sample[]> {
     ...ofFigures(operations.figures()),
     ...ofAuthorities(operations.authorities()),
     ...ofLimits(limits),
+    ...ofOverload(overload),
     ...ofMint(mint),
     ["clearline_dns_negative_total", {}, dns.negative],
     ["clearline_dns_waiting", {}, dns.waiting],
@@ -178,6 +181,16 @@ function ofLimits({ sessions, bound, met }: LimitInfo): Sample[] {
   ];
 }
 
+function ofOverload({ measures, bypassed, dropped }: OverloadInfo): Sample[] {
+  return [
+    ["clearline_overload_sessions_total", { action: "bypass" }, bypassed],
+    ["clearline_overload_sessions_total", { action: "drop" }, dropped],
+    ...measures.map(
+      ({ measure, value, threshold }): Sample => ["clearline_overload_load_ratio", { measure }, value / threshold],
+    ),
+  ];
+}
+
 function ofMint({ minted, hits, size }: Statistics["mint"]): Sample[] {
   return [
     ["clearline_certificates_minted_total", {}, minted],
@@ -251,6 +264,8 @@ function ofHistory({ state, sessions }: HistoryInfo): Sample[] {
   ];
 }
 
+const LEVELS = { none: 0, half: 0.5, all: 1 } as const;
+
 function ofDelay(process: string, delay: WorkerInfo["delay"]): Sample[] {
   return Object.entries(delay ?? {}).map(([stat, ms]) => [
     "clearline_loop_delay_seconds",
@@ -259,7 +274,7 @@ function ofDelay(process: string, delay: WorkerInfo["delay"]): Sample[] {
   ]);
 }
 
-function ofWorker({ id, restarts, sessions, memory, cpu, delay, engine }: WorkerInfo): Sample[] {
+function ofWorker({ id, restarts, sessions, memory, cpu, delay, engine, overload }: WorkerInfo): Sample[] {
   const worker = String(id);
   return [
     ["clearline_worker_sessions", { worker }, sessions],
@@ -268,6 +283,7 @@ function ofWorker({ id, restarts, sessions, memory, cpu, delay, engine }: Worker
     ["clearline_worker_cpu_seconds_total", { worker }, cpu],
     ...ofDelay(`worker ${worker}`, delay),
     ...(engine === undefined ? [] : ofEngine(worker, engine)),
+    ...(overload === undefined ? [] : [["clearline_overload_level", { worker }, LEVELS[overload]] as const]),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { counters } from "../sessions/counters.ts";
 import { time } from "../sessions/record.ts";
-import { LIMIT_NAMES, LOG_LEVELS, OUTCOMES } from "../vocabulary.ts";
+import { LIMIT_NAMES, LOADS, LOG_LEVELS, OUTCOMES, OVERLOAD_LEVELS } from "../vocabulary.ts";
 
 /** The shapes of what the node says of itself: GET /stats and GET /health. */
 
@@ -26,6 +26,8 @@ const supervisor = z
   })
   .describe("the process that holds the CA keys, the table of sessions, the history and the API");
 
+const level = z.enum(OVERLOAD_LEVELS);
+
 const worker = z.object({
   id: z.int(),
   pid: z.int(),
@@ -35,6 +37,11 @@ const worker = z.object({
   memory: z.exactOptional(amount).describe("resident memory in bytes; absent until the worker first reports"),
   cpu: z.number().describe("seconds of CPU time that it has used, over all restarts"),
   delay,
+  overload: z
+    .exactOptional(level)
+    .describe(
+      "how many of its new sessions it does not decrypt because it is overloaded; absent until it first reports",
+    ),
   engine: z.exactOptional(
     z
       .object({
@@ -73,6 +80,28 @@ const limits = z
       .describe("the limits that were met since the node started"),
   })
   .describe("how many sessions the node can carry, and what happened when that was not enough");
+
+const overload = z
+  .object({
+    level: level.describe("how many of the new sessions are not decrypted, in the worker that has most to do"),
+    action: z.enum(["bypass", "drop"]).describe("what becomes of them: overload.action"),
+    workers: z.array(z.int()).readonly().describe("the workers that are overloaded"),
+    measures: z
+      .array(
+        z.object({
+          measure: z.enum(LOADS).describe("by its setting in overload"),
+          worker: z.int().describe("the worker that is nearest to the threshold, or farthest beyond"),
+          value: z.number().describe("eventLoopDelay: ms; newSessions: in the last second; the others: parts of 1"),
+          threshold: z.number().describe("in the same unit, for this worker"),
+          level: level.describe("what it makes of the node: none, half or all of the new sessions are not decrypted"),
+        }),
+      )
+      .readonly()
+      .describe("those that have a threshold"),
+    bypassed: amount.describe("new sessions that were bypassed for it since the node started"),
+    dropped: amount.describe("new sessions that were dropped for it since the node started"),
+  })
+  .describe("whether the node can decrypt all new sessions");
 
 const mint = z.object({
   minted: amount.describe("certificates issued"),
@@ -193,6 +222,7 @@ export const stats = z.object({
   workers: z.array(worker).readonly(),
   listeners: z.array(listener).readonly(),
   limits,
+  overload,
   mint,
   dns,
   feeds: z.array(feed).readonly(),

@@ -13,6 +13,7 @@ import { bypassLate, bypassOnNetwork } from "./bypass.ts";
 import { noticeDemands, withDemand } from "./certificate-demand.ts";
 import { noticeBinding } from "./channel-binding.ts";
 import { namesToShow } from "./names.ts";
+import { judgeAgain, judgeLoad, spare } from "./overload.ts";
 import { answerOwn } from "./page.ts";
 import { noteProxyHeader, passProxyHeader } from "./proxied.ts";
 import { reach, welcome } from "./reach.ts";
@@ -155,7 +156,7 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
   };
   noteHello(session, hello, layer.found ? "tls after an unknown dialogue" : "tls", facts);
   const tls: TlsLayer = { ...layer, received, facts, serverKey };
-  const verdict = verdictOnHello(story, tls);
+  const verdict = judgeLoad(story, tls, verdictOnHello(story, tls));
   if (verdict) noteVerdict(session, verdict);
   if (verdict?.action === "bypass") return bypassVerified(story, tls, verdict);
   if (verdict?.action === "drop") return refuseHello(story, tls, verdict);
@@ -168,6 +169,8 @@ async function decide(story: Story, layer: Layer, received: ReceivedHello): Prom
 async function intercept(story: Story, layer: TlsLayer): Promise<string> {
   const { node, session } = story;
   story.endTurn = await node.turns.take(session.client.address);
+  const spared = judgeAgain(story, layer);
+  if (spared) return spare(story, layer, spared);
   const { leg, server } = await openServerLeg(story, layer, layer.received.hello);
   if (leg.kind === "failed") return afterServerRefusal(story, layer, leg);
 

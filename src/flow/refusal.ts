@@ -44,6 +44,7 @@ export async function refuseByListener(
 const ALERTS_OF_RULES: ReadonlyMap<string, number> = new Map([
   ["versions", ALERTS.protocol_version],
   ["undecryptable", ALERTS.handshake_failure],
+  ["overload", ALERTS.internal_error],
 ]);
 
 /** The policy drops after the ClientHello: the client is told with a page if it may ask for one, otherwise with an alert. */
@@ -54,7 +55,8 @@ export async function refuseHello(
   faults: readonly string[] = [],
 ): Promise<string> {
   const kind = ALERTS_OF_RULES.has(rule) ? "handshake" : faults.length > 0 ? "certificate" : "policy";
-  const shown = await showPage(story, layer, { kind, reason, rule, faults });
+  // For a page there would be a handshake.
+  const shown = !story.overload && (await showPage(story, layer, { kind, reason, rule, faults }));
   const { client, received } = layer;
   if (!shown) refuseClient(story, client, ALERTS_OF_RULES.get(rule) ?? ALERTS.access_denied, received.hello);
   return `Dropped: ${reason}`;

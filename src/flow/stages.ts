@@ -24,6 +24,7 @@ import type { Endpoint } from "../vocabulary.ts";
 export interface Node {
   readonly sessions: SessionStage;
   readonly turns: TurnStage;
+  readonly overload: OverloadStage;
   readonly streams: StreamStage;
   readonly policy: Policy;
   readonly reach: ReachStage;
@@ -43,6 +44,14 @@ export interface Node {
 export interface TurnStage {
   /** Resolves when this client may begin a handshake, with what ends its turn. Throws NetworkError when that takes too long. */
   take(client: string): Promise<() => void>;
+}
+
+/** Whether the node has the means to decrypt one more session. */
+export interface OverloadStage {
+  /** Why this new session should not be decrypted; undefined: it may be. `waited`: it was judged before, and waited for its turn. */
+  judge(waited: boolean): string | undefined;
+  /** Policy agreed. */
+  count(action: "bypass" | "drop"): void;
 }
 
 export interface SessionStage {

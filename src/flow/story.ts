@@ -35,6 +35,10 @@ export interface Story {
   refusal?: number;
   /** The client left while the node was busy with the server: nothing more is begun for it. */
   clientLeft?: "closed" | "reset";
+  /** Why the overloaded node should not decrypt this session; null: it may be decrypted; undefined: it was not asked yet. */
+  overload?: string | null;
+  /** The handshakes of its TLS have begun. */
+  isDecrypting?: true;
   /** Ends this client's turn for a handshake; undefined: none is under way. */
   endTurn?: () => void;
   /** What the server asked for and did not get: a part of a sentence. */

@@ -45,6 +45,9 @@ export interface Answers {
   serverBelowMin(): Verdict;
   onNotTls(facts: KnownFacts): Verdict | undefined;
   onUndecryptable(facts: KnownFacts, why: string): Verdict;
+  onOverload(facts: KnownFacts): Verdict | undefined;
+  /** Why the node should not decrypt the session. */
+  overload(waited: boolean): string | undefined;
   whyUndecryptable(): string | undefined;
   /** The client offers what the node cannot. */
   leavesOut(): boolean;
@@ -119,6 +122,7 @@ export async function runSession(
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record, (given) => (ending = given)) },
     turns: { take: async () => () => {} },
+    overload: { judge: (waited) => answers.overload?.(waited), count: (action) => steps.push(`count ${action}`) },
     reach: { refuse: async () => undefined },
     servers: {
       demandingCertificate: memory(demanding),
@@ -189,7 +193,7 @@ class World {
 
   policyStage(): Pick<Node, "policy"> {
     const { onNetwork, onHello, onCertificate, verdictSoFar, isOpen, serverBelowMin } = this.#answers;
-    const { onNotTls, onUndecryptable, monitor } = this.#answers;
+    const { onNotTls, onUndecryptable, onOverload, monitor } = this.#answers;
     const policy: Partial<Node["policy"]> = {
       source: { monitor: monitor?.() ?? false } as Node["policy"]["source"],
       onNetwork: (facts) => {
@@ -205,6 +209,7 @@ class World {
         return onCertificate?.(facts) ?? verdict("decrypt", "certificate");
       },
       verdictSoFar: (facts) => verdictSoFar?.(facts) ?? verdict("decrypt", "sni"),
+      onOverload: (facts) => onOverload?.(facts),
       onNotTls: (facts) => onNotTls?.(facts),
       onUndecryptable: (facts, why) => onUndecryptable?.(facts, why) ?? verdict("bypass", "sni", "undecryptable"),
       namesAlike: () => this.#answers.namesAlike?.(),

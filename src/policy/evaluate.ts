@@ -7,6 +7,7 @@ import { judgeFaults } from "./certificate-faults.ts";
 import type { Facts, Verdict } from "./facts.ts";
 import { refuseMissingKey } from "./missing-key.ts";
 import { arrange, decidingSteps, type Order } from "./order.ts";
+import { judgeOverload } from "./overload.ts";
 import type { PolicySource, Step } from "./rule.ts";
 import { judgeUndecryptable, refuseNotTls } from "./untreated.ts";
 import { forbidsPassing, refuseServerVersions, refuseVersions } from "./version-limits.ts";
@@ -45,6 +46,8 @@ export interface Policy {
   onNotTls(facts: KnownFacts): Verdict | undefined;
   /** The verdict for TLS that would be decrypted, and cannot be. `why`: the beginning of a sentence. */
   onUndecryptable(facts: KnownFacts, why: string): Verdict;
+  /** On the ClientHello, while the node is overloaded. Undefined: the session is decrypted all the same. */
+  onOverload(facts: KnownFacts): Verdict | undefined;
 }
 
 export interface PassingCondition {
@@ -78,6 +81,10 @@ export function compilePolicy(source: PolicySource, bypasses: Bypasses = NO_BYPA
     },
     onNotTls: (facts) => refuseNotTls(source, compiled.order, facts),
     onUndecryptable: (facts, why) => judgeUndecryptable(source, compiled.order, facts, why),
+    onOverload(facts) {
+      const known = { soFar: verdictSoFar(facts), isOpen: isOpen(compiled, facts) };
+      return judgeOverload(source, compiled.order, facts, known);
+    },
   };
 }
 

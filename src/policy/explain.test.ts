@@ -179,6 +179,7 @@ test("The order that is shown is the order of evaluation", () => {
     "sni | version limits | versions | drop",
     "sni | domain validation | acme-tls/1 | bypass",
     "sni | client certificate | client certificate | bypass",
+    "sni | overload | overload | bypass",
     "certificate | decrypt rules | late | decrypt",
     "certificate | issuer rules | issuer | decrypt",
     ...FAULTS.map(

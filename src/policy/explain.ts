@@ -37,7 +37,8 @@ export function explain(policy: Policy, facts: KnownFacts): Explanation {
     const truth = judge(facts, view);
     return { ...line, truth, ...(truth === true && tell?.(view)) };
   });
-  return { entries, verdict: policy.verdictSoFar(facts) };
+  const verdict = facts.overload === undefined ? undefined : policy.onOverload(facts);
+  return { entries, verdict: verdict ?? policy.verdictSoFar(facts) };
 }
 
 /** The order for a flow that begins with a ClientHello and names its host. */
@@ -63,6 +64,7 @@ function linesOf({ source, order: stages }: Policy, late: boolean): Line[] {
     ...missingKeyLines(source),
     clientCertificateLine(source, "sni"),
     ...channelBindingLines(source, "sni"),
+    overloadLine(source),
     ...(late
       ? lines(stages.late.steps).map((line) => ({ ...line, phase: "certificate" as const }))
       : lines(stages.certificate.steps)),
@@ -120,6 +122,12 @@ function clientCertificateLine(source: Policy["source"], phase: Phase): Line {
     action: source.clientCertificate.action,
     judge: ({ clientCertificateDemanded }) => clientCertificateDemanded ?? "unknown",
   };
+}
+
+/** Of the sessions that would be decrypted, those that are not on the decrypt list. */
+function overloadLine({ overload = "bypass" }: Policy["source"]): Line {
+  const line = { phase: "sni", group: "overload", name: "overload", action: overload } as const;
+  return { ...line, judge: (facts) => facts.overload !== undefined };
 }
 
 function channelBindingLines(source: Policy["source"], phase: Phase): Line[] {

@@ -25,6 +25,8 @@ export interface Facts {
   readonly channelBound?: boolean | undefined;
   /** The client has refused the node's certificates for this host again and again, and policy.learn wants that learnt. */
   readonly certificateRefused?: boolean | undefined;
+  /** The node is overloaded, so it does not decrypt this session unless policy insists: why, as a sentence without its end. */
+  readonly overload?: string | undefined;
   /** The node holds a key for the server: inbound. */
   readonly keyHeld?: boolean | undefined;
   /** The protocols that the client offers by ALPN. */

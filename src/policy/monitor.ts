@@ -22,6 +22,7 @@ export function monitor(policy: Policy): Policy {
     serverBelowMin: (facts) => pass(policy.serverBelowMin(facts)),
     onNotTls: (facts) => passOn(policy.onNotTls(facts)),
     onUndecryptable: (facts, why) => pass(policy.onUndecryptable(facts, why)),
+    onOverload: (facts) => passOn(policy.onOverload(facts)),
   };
 }
 

@@ -77,6 +77,8 @@ function judgePlaintext(policy: Policy, { facts, carried }: PastFlow): Decided |
 
 function judgeTls(policy: Policy, flow: PastFlow, running: PolicySource): PastVerdict {
   const { facts, rule, phase } = flow;
+  const overloaded = rule === "overload" ? policy.onOverload(facts) : undefined;
+  if (overloaded) return withDoubt(policy, flow, overloaded);
   const hello = policy.onHello(facts);
   if (hello && hello.action !== "decrypt") {
     if (rule === "verifyBypass" && policy.verifies(hello)) return { kind: "stands" };

@@ -59,6 +59,8 @@ export interface PolicySource extends Untreated {
   readonly channelBinding?: { readonly action: "bypass" | "tell"; readonly for: number } | undefined;
   /** The action for a server whose key the node does not hold, by listener. A listener that is not here re-signs. */
   readonly onMissingKey?: Readonly<Record<string, "bypass" | "drop">>;
+  /** The action for new sessions that would be decrypted while the node is overloaded; undefined: bypass. */
+  readonly overload?: "bypass" | "drop";
   /** Other actions for what is not TLS or cannot be decrypted, by the server's port. The first that names the port counts. */
   readonly ports?: readonly PortException[];
 }

@@ -38,7 +38,7 @@ export const CAUSES = [
     "versions",
   ] as const),
   ...(["clientCertificate", "verifyBypass", "undecryptable", "notTls", "startTls", "secondHello"] as const),
-  "channelBinding" as const,
+  ...(["channelBinding", "overload"] as const),
   // Faults of the server's certificate for which policy bypasses or drops.
   ...(["expired", "selfSigned", "unknownIssuer", "hostMismatch", "invalid"] as const),
   ...(["revoked", "revocationUnknown"] as const),
@@ -76,7 +76,7 @@ export const BUILT_INS: Readonly<Record<string, Cause>> = {
   ...{ "bypass list": "bypassList", "decrypt list": "rule", default: "default", learnt: "learnt", monitor: "monitor" },
   ...{ "acme-tls/1": "acme", reach: "reach", "missing key": "missingKey", versions: "versions" },
   ...{ "client certificate": "clientCertificate", "channel binding": "channelBinding" },
-  ...{ verifyBypass: "verifyBypass", undecryptable: "undecryptable" },
+  ...{ verifyBypass: "verifyBypass", undecryptable: "undecryptable", overload: "overload" },
   ...{ notTls: "notTls", startTls: "startTls", "second hello": "secondHello", "certificate fault": "invalid" },
 };
 

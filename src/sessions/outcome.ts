@@ -125,7 +125,7 @@ function dropped(session: Session, by: Blame | null): Result {
 /** Whose fault it is that policy drops; the rest is nobody's, or the flow knows it. */
 const DROPPED_FOR: Readonly<Partial<Record<Cause, Blame>>> = {
   ...{ versions: "server", clientCertificate: "server", verifyBypass: "server", secondHello: "client" },
-  ...{ missingKey: "node", expired: "server", selfSigned: "server", unknownIssuer: "server" },
+  ...{ missingKey: "node", overload: "node", expired: "server", selfSigned: "server", unknownIssuer: "server" },
   ...{ hostMismatch: "server", invalid: "server", revoked: "server", revocationUnknown: "server" },
 };
 

@@ -114,6 +114,7 @@ const DROPPED: Readonly<Partial<Record<Cause, Remedy>>> = {
   missingKey: ({ host }) => `The node holds no key for ${host}: add it with \`clearline keys add\`.`,
   verifyBypass: ({ host }) => `The server shows no certificate for ${host}: the client may use its name to get out.`,
   startTls: () => "A peer broke the dialogue before TLS in a way that could hide something: look at both.",
+  overload: () => "The node was overloaded: see `clearline stats` and the log, and add workers or a node (scaling.md).",
   secondHello: () => "The client said something else in its second ClientHello: look at the client.",
 };
 

@@ -64,7 +64,8 @@ test("Connections that were turned away are logged once a minute, with the limit
       caches: [],
     };
     const engine = { ends: 0, connections: 0, contexts: 0, writePairs: 0 };
-    counts.report(0, { ...base, engine, turnedAway: [{ limit: "limits.sessions", refused, evicted }] });
+    const overload = { level: "none", measures: [], bypassed: 0, dropped: 0 } as const;
+    counts.report(0, { ...base, engine, overload, turnedAway: [{ limit: "limits.sessions", refused, evicted }] });
     log.look();
   };
   report(0, 0);

@@ -38,6 +38,7 @@ const SECTIONS: {
   feeds: [[[], "The feeds changed"]],
   timeouts: [[{ hello: 1 }, "The timeouts changed"]],
   limits: [[{ sessions: 1 }, "The limits changed"]],
+  overload: [[{ newSessions: 5 }, "The thresholds of overload changed"]],
   policy: [
     [{ default: "drop" }, "The policy changed, for new sessions"],
     [{ revocation: { ...config.policy.revocation, crl: "hard" } }, "The policy changed, for new sessions"],

@@ -35,6 +35,7 @@ const section =
 /** The workers get these with their new setup; the supervisor reads them where it uses them. */
 const AT_ONCE: readonly Part[] = [
   ...(["listeners", "tools", "feeds", "timeouts", "limits"] as const).map((name) => [name, section(name)] as const),
+  ["thresholds of overload", section("overload")],
   ["resumption", ({ loaded }) => splitResumption(loaded.config.resumption).atOnce],
   ["API's certificate", ({ loaded }) => loaded.consoleTls],
   ["warning before an inbound key's certificate ends", ({ loaded }) => loaded.config.keyStore.warnBefore],

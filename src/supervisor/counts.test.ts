@@ -9,6 +9,7 @@ function statusOf(packets: number | undefined, others = 0): WorkerStatus {
   return {
     sessions: 0,
     turnedAway: [{ limit: "open files", refused: others, evicted: others }],
+    overload: { level: "none", measures: [], bypassed: others, dropped: others },
     memory: 0,
     engine: { ends: 0, connections: 0, contexts: 0, writePairs: 0 },
     cpu: others,
@@ -28,6 +29,8 @@ const OTHERS = [
   KEYS.cache("issued", "misses"),
   KEYS.cpu(0),
   KEYS.turnedAway("open files", "refused"),
+  KEYS.overloaded("bypassed"),
+  KEYS.overloaded("dropped"),
 ];
 
 test("Totals are the sums of all workers", () => {

@@ -25,6 +25,7 @@ export const KEYS = {
   cache: (name: string, count: "hits" | "misses") => `cache ${name} ${count}`,
   cpu: (worker: number) => `cpu ${worker}`,
   dnsNegative: "dns negative",
+  overloaded: (what: "bypassed" | "dropped") => `${what} for overload`,
   turnedAway: (limit: LimitName, what: "refused" | "evicted") => `${what} by ${limit}`,
 } as const;
 
@@ -58,10 +59,12 @@ function sourceOf(worker: number): string {
   return `worker ${worker}`;
 }
 
-function sumsOf(worker: number, { cpu, dns, feeds, tools, caches, turnedAway }: WorkerStatus): Sum[] {
+function sumsOf(worker: number, { cpu, dns, feeds, tools, caches, turnedAway, overload }: WorkerStatus): Sum[] {
   return [
     [KEYS.cpu(worker), cpu],
     [KEYS.dnsNegative, dns.negative],
+    [KEYS.overloaded("bypassed"), overload.bypassed],
+    [KEYS.overloaded("dropped"), overload.dropped],
     ...turnedAway.flatMap(({ limit, refused, evicted }) => [
       [KEYS.turnedAway(limit, "refused"), refused] as const,
       [KEYS.turnedAway(limit, "evicted"), evicted] as const,

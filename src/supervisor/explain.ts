@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { Config } from "../config/schema.ts";
-import type { ExplainQuery, Explanation } from "../control/api.ts";
+import type { ExplainQuery, Explanation, OverloadInfo } from "../control/api.ts";
 import { ConfigError } from "../errors.ts";
 import { verifyServer } from "../pki/verify/verify.ts";
 import { recordCertificate } from "../pki/x509/certificate-record.ts";
@@ -15,7 +15,11 @@ import type { NodeState } from "./state.ts";
 type Listener = Config["listeners"][number];
 
 /** What the node's policy would decide about a flow. What the query leaves out is not known. Throws ConfigError. */
-export function explainFlow({ active }: Pick<NodeState, "active">, query: ExplainQuery): Explanation {
+export function explainFlow(
+  { active }: Pick<NodeState, "active">,
+  query: ExplainQuery,
+  overload?: Pick<OverloadInfo, "level" | "measures">,
+): Explanation {
   const { config } = active.loaded;
   const { host, client, server, listener, vlan } = query;
   const target = server === undefined ? undefined : readEndpoint(server);
@@ -31,6 +35,7 @@ export function explainFlow({ active }: Pick<NodeState, "active">, query: Explai
     ...(host !== undefined && { sni: host, connectHost: beginning.protocol === "CONNECT" ? host : null }),
     ...(query.alpn !== undefined && { alpn: query.alpn.split(",").filter((name) => name !== "") }),
     upgraded: beginning.protocol !== "TLS",
+    ...(overload && overload.level !== "none" && { overload: whyOverloaded(overload) }),
     ...(query.certificatePem !== undefined && {
       certificate: certificateFacts(active, query.certificatePem, host),
     }),
@@ -43,13 +48,24 @@ export function explainFlow({ active }: Pick<NodeState, "active">, query: Explai
   const explained = explain(active.policy, facts);
   return {
     ...(refusal ? { verdict: refusal, entries: [REACH, ...explained.entries] } : explained),
-    assumed: [...beginning.assumed, ...monitoring],
+    assumed: [
+      ...beginning.assumed,
+      ...monitoring,
+      ...(overload?.level === "half"
+        ? ["The node is overloaded now, and this flow is of the half that it spares"]
+        : []),
+    ],
     otherwise: otherwise(config, active.policy, facts, beginning.port),
   };
 }
 
 /** The step that comes before all others. */
 const REACH = { phase: "network", group: "reach", name: "reach", action: "drop", truth: true } as const;
+
+function whyOverloaded({ measures }: Pick<OverloadInfo, "measures">): string {
+  const met = measures.filter(({ level }) => level !== "none").map(({ measure }) => `overload.${measure}`);
+  return `The node is overloaded now: it met ${met.join(", ")}`;
+}
 
 interface Beginning {
   readonly protocol: "TLS" | "CONNECT" | "STARTTLS";

@@ -20,6 +20,7 @@ import { createCounts } from "./counts.ts";
 import { describeNode } from "./fleet-nodes.ts";
 import { HttpView } from "./http-view.ts";
 import { LiveRecord } from "./live-record.ts";
+import { createOverloadWatch, memoryPart, overloadInfo } from "./overload.ts";
 import { Series } from "./series.ts";
 import { sampleOf } from "./series-sample.ts";
 import { Sharing } from "./sharing.ts";
@@ -104,6 +105,16 @@ export function createState(
     log.warn(about, message);
     webhooks.tell("sessions.refused", message, about);
   });
+  const overloadWatch = createOverloadWatch({
+    begun(about, message) {
+      log.warn(about, message);
+      webhooks.tell("overload.begun", message, about);
+    },
+    ended(about, message) {
+      log.info(about, message);
+      webhooks.tell("overload.ended", message, about);
+    },
+  });
   const state: NodeState = {
     ...prepared,
     renewed: async () => undefined,
@@ -153,6 +164,8 @@ export function createState(
           limitWatch.look();
           feedWatch.look(feedInfos(state));
           shortages.look();
+          overloadWatch.look(overloadInfo(state));
+          state.workers.send(worker, { kind: "node memory", part: memoryPart(state) });
         },
         onDeath(worker, how) {
           if (how !== undefined)

@@ -19,6 +19,7 @@ const WELL: HealthFacts = {
   descriptors: [{ process: "supervisor", open: 40, limit: 1024 }],
   sessions: { live: 10, most: 1000, bound: "limits.sessions" },
   limitsMet: [],
+  overload: { level: "none", action: "bypass", workers: [], measures: [] },
   deviations: [],
   clockMoved: 0,
 };
@@ -53,6 +54,20 @@ const CASES: readonly (readonly [
     "tools",
     "degraded",
     /ips.*dropped: no heartbeat/,
+  ],
+  [
+    "a worker is overloaded",
+    {
+      overload: {
+        level: "half",
+        action: "drop",
+        workers: [1],
+        measures: [{ measure: "newSessions", value: 9, threshold: 10, level: "half", worker: 1 }],
+      },
+    },
+    "overload",
+    "degraded",
+    /Worker 1 is overloaded \(overload\.newSessions\): half of the new sessions are dropped/,
   ],
   ["the history has stopped", { history: { state: "stopped", reason: "EIO" } }, "history", "degraded", /EIO/],
   [

@@ -4,6 +4,7 @@ import type {
   HealthReason,
   HistoryInfo,
   KeyInfo,
+  OverloadInfo,
   StoreInfo,
   ToolInfo,
 } from "../control/api.ts";
@@ -28,6 +29,7 @@ export interface HealthFacts {
   readonly sessions: { readonly live: number; readonly most: number; readonly bound: LimitName };
   /** The limits that turned connections away within the last minute. */
   readonly limitsMet: readonly LimitName[];
+  readonly overload: Pick<OverloadInfo, "level" | "action" | "workers" | "measures">;
   /** What is not in the kernel as the node left it. */
   readonly deviations: readonly string[];
   /** How far the wall clock has moved against the steady clock since the node started, in ms. */
@@ -59,15 +61,10 @@ const FACTS: Readonly<Record<HealthReason["fact"], Look>> = {
       status === "failing" ? "No worker accepts" : `Of ${workers.length} workers ${idle.length} do not accept`;
     return { status, reason: `${which} connections`, remedy: "They are started again; the log says why they died" };
   },
-  overload({ sessions: { live, most, bound }, limitsMet }) {
-    if (limitsMet.length > 0) {
-      const reason = `Within a minute connections were refused, or sessions ended for others, by ${limitsMet.join(", ")}`;
-      return { status: "degraded", reason, remedy: "Raise the limit, or add nodes: clearline stats" };
-    }
-    if (live < most * NEARLY) return undefined;
-    const reason = `${live} of at most ${most} sessions are live (${bound})`;
-    return { status: "degraded", reason, remedy: "Raise what bounds them, or add nodes" };
-  },
+  overload: ({ sessions: { live, most, bound }, limitsMet, overload }) => [
+    ...judgeOverload(overload),
+    ...judgeRoom(live, most, bound, limitsMet),
+  ],
   descriptors: ({ descriptors }) =>
     descriptors
       .filter(({ open, limit }) => open >= limit * NEARLY)
@@ -139,6 +136,25 @@ const FACTS: Readonly<Record<HealthReason["fact"], Look>> = {
     return { status: "degraded", reason, remedy: "Keep the clock by NTP: certificates and records are dated by it" };
   },
 };
+
+function judgeOverload({ level, action, workers, measures }: HealthFacts["overload"]): Found[] {
+  if (level === "none") return [];
+  const met = measures.filter((one) => one.level !== "none").map(({ measure }) => `overload.${measure}`);
+  const how = `${level === "all" ? "all" : "half of the"} new sessions ${action === "bypass" ? "are bypassed" : "are dropped"}`;
+  const who = workers.length === 1 ? `Worker ${workers[0]} is` : `Workers ${workers.join(", ")} are`;
+  const reason = `${who} overloaded (${met.join(", ")}): ${how} that would be decrypted`;
+  return [{ status: "degraded", reason, remedy: "Add workers or nodes, or raise the threshold: clearline stats" }];
+}
+
+function judgeRoom(live: number, most: number, bound: LimitName, limitsMet: HealthFacts["limitsMet"]): Found[] {
+  if (limitsMet.length > 0) {
+    const reason = `Within a minute connections were refused, or sessions ended for others, by ${limitsMet.join(", ")}`;
+    return [{ status: "degraded", reason, remedy: "Raise the limit, or add nodes: clearline stats" }];
+  }
+  if (live < most * NEARLY) return [];
+  const reason = `${live} of at most ${most} sessions are live (${bound})`;
+  return [{ status: "degraded", reason, remedy: "Raise what bounds them, or add nodes" }];
+}
 
 /** What is wrong with a CA's validity now. The reason lacks its subject. */
 export function judgeDates(

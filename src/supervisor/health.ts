@@ -6,6 +6,7 @@ import type { HealthReport } from "../control/api.ts";
 import { capacityNow } from "./capacity.ts";
 import { type HealthFacts, judgeHealth, worstOf } from "./health-facts.ts";
 import { keyInfos } from "./key-operations.ts";
+import { overloadInfo } from "./overload.ts";
 import type { NodeState } from "./state.ts";
 import { feedInfos } from "./statistics.ts";
 
@@ -43,6 +44,7 @@ async function gatherFacts(state: NodeState): Promise<HealthFacts> {
     descriptors: countDescriptors(state),
     sessions: { live: sessions.size, most: capacity.sessions * workers.count, bound: capacity.bound },
     limitsMet: limitWatch.met(),
+    overload: overloadInfo(state),
     deviations: await standing.deviations(),
     clockMoved: clock.moved(),
   };

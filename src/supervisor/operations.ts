@@ -13,6 +13,7 @@ import { listFleet } from "./fleet-nodes.ts";
 import { lookAtHealth } from "./health.ts";
 import { createKeyOperations } from "./key-operations.ts";
 import { showLists } from "./lists.ts";
+import { overloadInfo } from "./overload.ts";
 import { listSuggestions } from "./pinning.ts";
 import { listPolicy } from "./policy-hits.ts";
 import { previewPolicy } from "./preview.ts";
@@ -52,7 +53,7 @@ export function createOperations(
     statistics: () => gatherStatistics(state),
     figures: () => gatherFigures(state),
     series: (query) => readSeries(state.series.ring, query),
-    explain: (query) => explainFlow(state, query),
+    explain: (query) => explainFlow(state, query, overloadInfo(state)),
     explainSession: (session) => explainSession(state, session),
     policyOrder: () => listPolicy(state, Date.now()),
     lists: (find) => showLists(state.active.loaded, find),

@@ -50,7 +50,8 @@ async function changedPolicy(state: NodeState, { policy, lists, bypasses }: Prev
         bypass: [...source.lists.bypass, ...given.bypass],
         decrypt: [...source.lists.decrypt, ...given.decrypt],
       };
-  const changed = { ...(read ?? source), lists: merged, onMissingKey: source.onMissingKey ?? {} };
+  const { overload = "bypass", onMissingKey = {} } = source;
+  const changed = { ...(read ?? source), lists: merged, onMissingKey, overload };
   const table = new BypassTable();
   table.replace([...state.bypasses.active(), ...bypasses.map(previewed)]);
   return compilePolicy(changed, table);

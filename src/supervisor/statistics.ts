@@ -6,6 +6,7 @@ import { readStrangers } from "../kernel/tools.ts";
 import { LIMIT_NAMES } from "../vocabulary.ts";
 import { capacityNow } from "./capacity.ts";
 import { KEYS } from "./counts.ts";
+import { overloadInfo } from "./overload.ts";
 import type { NodeState } from "./state.ts";
 
 /** What the node has done since it started, and what runs in it now. */
@@ -20,6 +21,7 @@ export async function gatherStatistics(state: NodeState): Promise<Statistics> {
       address: listenerAddress(listener),
     })),
     limits: limitInfo(state),
+    overload: overloadInfo(state),
     mint: { minted, hits, size: entries },
     dns: dnsInfo(state),
     feeds: feedInfos(state),
@@ -84,7 +86,12 @@ function workerInfos({ workers, counts }: NodeState): WorkerInfo[] {
     ...worker,
     sessions: status?.sessions ?? 0,
     cpu: counts.total(KEYS.cpu(worker.id)),
-    ...(status && { memory: status.memory, engine: status.engine, ...(status.delay && { delay: status.delay }) }),
+    ...(status && {
+      memory: status.memory,
+      engine: status.engine,
+      overload: status.overload.level,
+      ...(status.delay && { delay: status.delay }),
+    }),
   }));
 }
 

@@ -53,6 +53,7 @@ export function composeNode(
     turns: {
       take: (client) => state.turns.take(ownerOf(client), handshakesFor(setup), timeouts.handshake),
     },
+    overload: state.overload,
     streams: createStreamStage(timeouts, admission.keep),
     policy: policy.monitor ? monitor(compiled) : compiled,
     reach: createReachStage(setup.reach, places, hasReturnPorts ? state.returns.awaitsPort : undefined),

@@ -21,6 +21,7 @@ import { createAdmission } from "./admission.ts";
 import { LIMITS } from "./caches.ts";
 import { createFtpChannel } from "./ftp-channel.ts";
 import { createMintChannel } from "./mint-channel.ts";
+import { createOverload } from "./overload-measures.ts";
 import type { WorkerState } from "./state.ts";
 import { createTurns } from "./turns.ts";
 
@@ -87,6 +88,7 @@ export function createState(setup: WorkerSetup, tell: WorkerState["tell"]): Work
     traffic: createToolTraffic(setup.failedTools),
     returns: createReturns(loop, setup.workers === 1, tell),
     turns: createTurns(),
+    overload: createOverload(loop, () => state),
     mint,
     settle,
     forgetSession: forget,

@@ -72,6 +72,8 @@ async function startWorker(setup: WorkerSetup): Promise<WorkerState> {
   await giveUpRights(setup);
   const state = createState(setup, tell);
   await applySetup(state, setup);
+  // The log and the health say at once that it begins and ends.
+  state.overload.onChange = () => setImmediate(() => void tellStatus(state));
   state.timers.push(
     setInterval(() => void tellSessions(state), SESSIONS_INTERVAL),
     setInterval(() => void tellStatus(state), STATUS_INTERVAL),
@@ -118,6 +120,9 @@ function hear(state: WorkerState, message: Exclude<ToWorker, { kind: "setup" }>,
       break;
     case "offered":
       state.offered = message.certificates;
+      break;
+    case "node memory":
+      state.overload.memory = message.part;
       break;
     case "pinning":
       pinning.learn(message.server, message.until);
@@ -178,6 +183,7 @@ function tellStatus(state: WorkerState): Promise<void> {
   const status: WorkerStatus = {
     sessions: admission.size,
     turnedAway: admission.turnedAway,
+    overload: state.overload.report(),
     memory: process.memoryUsage.rss(),
     cpu: (user + system) / 1e6,
     delay: loopDelay.read(),
@@ -210,6 +216,7 @@ async function stop(state: WorkerState): Promise<void> {
   for (const feed of feeds) await feed.close();
   for (const tool of tools.values()) await tool.close();
   for (const timer of timers) clearInterval(timer);
+  state.overload.close();
   // The channel does not take a long batch at once: if the process ended now, the rest would be lost.
   await Promise.all([tellSessions(state), tellStatus(state)]);
   process.exit(0);

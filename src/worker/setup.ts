@@ -84,7 +84,10 @@ async function openListeners(state: WorkerState, { config, inline, worker, worke
     const { timeouts, limits } = state.setup.config;
     return { timeouts, limits, sessions: state.setup.capacity.sessions };
   };
-  const arrive = (arrival: Arrival) => state.admission.admit(arrival, limitsOf(state.setup));
+  const arrive = (arrival: Arrival) => {
+    state.overload.arrive();
+    state.admission.admit(arrival, limitsOf(state.setup));
+  };
   for (const [key, { listener, index }] of wanted) {
     if (listeners.has(key)) continue;
     const context = {

@@ -22,6 +22,7 @@ import type { Admission } from "./admission.ts";
 import type { createFtpChannel } from "./ftp-channel.ts";
 import type { ListTables } from "./list-tables.ts";
 import type { createMintChannel } from "./mint-channel.ts";
+import type { Overload } from "./overload.ts";
 import type { Turns } from "./turns.ts";
 
 /** What a worker works with. `setup.ts` changes what a new configuration changes; the rest outlives it. */
@@ -41,6 +42,7 @@ export interface WorkerState extends LegMemory {
   readonly admission: Admission;
   /** Of handshakes. */
   readonly turns: Turns;
+  readonly overload: Overload;
   readonly ledger: Ledger;
   /** The sessions of the arrivals that are carried. */
   readonly live: WeakMap<Arrival, LiveSession>;

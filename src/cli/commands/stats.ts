@@ -24,6 +24,7 @@ function page(stats: Stats): string[] {
       ["Health", health(stats)],
       ["Started", `${fullTime(stats.startedAt)}, ${duration(Date.now() - stats.startedAt)} ago`],
       ["Live sessions", `${stats.sessions.live} of ${stats.limits.sessions} (${stats.limits.bound})`],
+      ["Overload", overload(stats)],
       ["Certificates", `${mint.minted} issued, ${mint.hits} presented again`],
       [
         "DNS",
@@ -48,6 +49,14 @@ function page(stats: Stats): string[] {
 
 function health({ health: { status, reasons } }: Stats): string {
   return [status, ...reasons.map(({ reason }) => reason)].join("; ");
+}
+
+/** Shown when there is something to say. */
+function overload({ overload: { level, bypassed, dropped, measures } }: Stats): string | undefined {
+  if (level === "none" && bypassed + dropped === 0) return undefined;
+  const met = measures.filter((one) => one.level !== "none").map(({ measure }) => measure);
+  const now = level === "none" ? "none now" : `${level} of the new sessions now (${met.join(", ")})`;
+  return `${now}; ${bypassed} bypassed, ${dropped} dropped`;
 }
 
 function section(title: string, text: string): string[] {
