@@ -100,7 +100,7 @@ async function requestOf(
     cookies: (fieldOf(head, "cookie") ?? "").split(/[;,] */).flatMap(pairOf),
     headers: headersOf(withAuthority(head)),
     queryString: queryOf(url),
-    ...(content && { postData: { mimeType: mimeOf(head), text: content.text ?? "", ...commentOf(content) } }),
+    ...(content && { postData: { mimeType: mimeOf(head), text: content.text, ...postCommentOf(content) } }),
     headersSize: head.size,
     bodySize: requestBytes,
   };
@@ -124,9 +124,11 @@ async function responseOf(
       size,
       ...(content && content.problem === null && size > responseBytes && { compression: size - responseBytes }),
       mimeType: head ? mimeOf(head) : "",
-      ...(content?.text !== undefined && { text: content.text }),
-      ...(content?.encoding !== undefined && { encoding: content.encoding }),
-      ...commentOf(content),
+      ...(content && {
+        text: content.text,
+        ...(content.encoding && { encoding: content.encoding }),
+        ...commentOf(content),
+      }),
     },
     redirectURL: (head && fieldOf(head, "location")) ?? "",
     headersSize: head?.size ?? -1,
@@ -148,8 +150,13 @@ async function contentOf(head: RequestHead | ResponseHead, body: Body, { body: l
   return { size: bytes.length, text, encoding: decoder ? undefined : "base64", problem };
 }
 
-function commentOf(content: Content | undefined): { comment?: string } {
-  return typeof content?.problem === "string" ? { comment: content.problem } : {};
+function commentOf({ problem }: Pick<Content, "problem">): { comment?: string } {
+  return problem === null ? {} : { comment: problem };
+}
+
+/** HAR has no field for the encoding of what was sent. */
+function postCommentOf({ encoding, problem }: Content): { comment?: string } {
+  return commentOf({ problem: [encoding && "the text is in base64", problem].filter(Boolean).join("; ") || null });
 }
 
 function headersOf(fields: readonly Field[]): object[] {

@@ -103,6 +103,9 @@ test("A HAR file is valid by its schema, with bodies only on request", async () 
   );
   assert.deepEqual(entry.request.postData, { mimeType: "application/json", text: '{"in": 1}' });
   assert.equal(entry.response.content.text, "hello from the other side");
+  talk(view, [client("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\xff\xfe")], "binary").close(2000);
+  const [binary] = await har({ session: "binary", bodies: true });
+  assert.deepEqual(binary.request.postData, { mimeType: "", text: "//4=", comment: "the text is in base64" });
   assert.deepEqual(entry.request.queryString, [
     { name: "a", value: "1" },
     { name: "b", value: " " },
