@@ -30,7 +30,9 @@ export function sessionCommand(): Command {
 function page(session: Session): string[] {
   const { certificate, presented, clientLeg, serverLeg, tools, feeds } = session;
   return [
-    ...facts(identity(session)).map((line) => line.replace(session.outcome, outcomeColor(session.outcome))),
+    ...facts(identity(session)).map((line) =>
+      line.startsWith("Outcome") ? line.replace(session.outcome, outcomeColor(session.outcome)) : line,
+    ),
     "",
     ...verdict(session),
     ...part("Client leg", leg(clientLeg, "client")),
