@@ -96,3 +96,18 @@ test("A server that is not reached: the listener tells it, or lets the client in
   const without = await runSession({ dial, admitted: web });
   assert.ok(without.steps.includes("arrival.refuse unreachable"));
 });
+
+test("A page takes one of its client's turns for handshakes, and without one there is the alert", async () => {
+  const onCertificate = () => verdict("drop", "certificate");
+  for (const answers of [{ onHello: dropped }, { onCertificate }]) {
+    const { turns, record } = await runSession({ detect: web, page, ...answers });
+    assert.deepEqual([turns, record.page], [1, "shown"]);
+  }
+  const turn = () => {
+    throw new NetworkError("The client has 4 handshakes under way", "EBUSY");
+  };
+  const { steps } = await runSession({ detect: web, page, onHello: dropped, turn });
+  assert.deepEqual(stepsAfter("policy.onHello", steps).slice(0, 2), [
+    ...["legs.refuse client: access_denied", "end: Dropped: a rule says drop"],
+  ]);
+});

@@ -1,5 +1,5 @@
 import type { Destination } from "../capture/arrival.ts";
-import { PeerError } from "../errors.ts";
+import { NetworkError, PeerError } from "../errors.ts";
 import type { RefusedSession } from "../page/refusal-page.ts";
 import type { Presentation } from "../pki/stage.ts";
 import type { Endpoint } from "../vocabulary.ts";
@@ -23,7 +23,7 @@ export async function showPage(story: Story, layer: PageLayer, why: WhyRefused):
   const { received, endpoint, destination } = layer;
   const { pages, legs } = node;
   const protocol = PROTOCOLS.find((name) => received.hello.alpnProtocols.includes(name));
-  if (!pages || !protocol || !legs.canAnswer(received.hello)) return false;
+  if (!pages || !protocol || !legs.canAnswer(received.hello) || !(await hasTurn(story))) return false;
   if (!layer.client.isOpen || layer.client.isLeaving || layer.client.hasLeft) return false;
   const host = hostOf(received.hello, destination) ?? endpoint.address;
   const presentation = await certificateFor(story, layer, host, pages.signedBy);
@@ -74,6 +74,18 @@ export function answerOwn(story: Story, { http, request }: Destination): string 
 type PageLayer = Pick<TlsLayer, "client" | "received" | "destination"> & {
   readonly endpoint: Pick<Endpoint, "address">;
 };
+
+/** A page costs its certificate and a handshake, like a session that is decrypted. */
+async function hasTurn(story: Story): Promise<boolean> {
+  const { node, session } = story;
+  try {
+    story.endTurn ??= await node.turns.take(session.client.address);
+    return true;
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    return false;
+  }
+}
 
 /** A certificate for this host alone, whatever its server is. Undefined: there is none. */
 async function certificateFor(

@@ -87,6 +87,8 @@ export interface Answers {
   onlyAlpn(): string | undefined;
   relay(): Partial<RelayEnding>;
   monitor(): boolean;
+  /** The client has its turn for a handshake. */
+  turn(): void;
 }
 
 export interface Transcript {
@@ -96,6 +98,8 @@ export interface Transcript {
   readonly record: SessionUpdate;
   /** What the flow said of the end. */
   readonly ending: Ending | undefined;
+  /** How many turns for handshakes the session asked for. */
+  readonly turns: number;
   /** Servers that demand a client certificate, and servers that offer STARTTLS, as they are known in the end. */
   readonly demanding: ReadonlySet<string>;
   readonly offering: ReadonlySet<string>;
@@ -116,13 +120,20 @@ export async function runSession(
   const world = new World(steps, answers);
   const record: SessionUpdate = {};
   let ending: Ending | undefined;
+  let turns = 0;
   const [demanding, known] = [new Set<string>(), new Set(offering)];
   const verified = new Set(verifiedBefore);
   const client = world.end("client");
   const node: Node = {
     sessions: { open: () => sessionHandle(steps, record, (given) => (ending = given)) },
-    turns: { take: async () => () => {} },
     overload: { judge: (waited) => answers.overload?.(waited), count: (action) => steps.push(`count ${action}`) },
+    turns: {
+      async take() {
+        turns += 1;
+        answers.turn?.();
+        return () => {};
+      },
+    },
     reach: { refuse: async () => undefined },
     servers: {
       demandingCertificate: memory(demanding),
@@ -144,7 +155,7 @@ export async function runSession(
     },
   };
   const next = await carry(world.arrival(client, connected), node);
-  return { steps, record, ending, demanding, offering: known, goesOn: next !== undefined };
+  return { steps, record, ending, turns, demanding, offering: known, goesOn: next !== undefined };
 }
 
 class World {
