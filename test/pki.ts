@@ -1,5 +1,5 @@
-import { X509Certificate } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { createHash, X509Certificate } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Written } from "../src/pki/verify/test-cases/writing.ts";
 import type { KeyType } from "../src/vocabulary.ts";
@@ -23,21 +23,59 @@ export interface Pki {
   >;
 }
 
+const CACHE = join(import.meta.dirname, "../node_modules/.cache");
+
 /** All servers' certificates have these names, so that each test can use its own host name. */
 export const DOMAIN = "clearline.test";
 const NAMES = `DNS:*.${DOMAIN},DNS:*.in.${DOMAIN},DNS:${DOMAIN},DNS:localhost,IP:127.0.0.1,IP:::1`;
 
-/** Makes the PKI with openssl, in a folder that is removed with this process. */
+/** The PKI in a folder of this process, which removes it. It is made with openssl once, and is copied from then on. */
 export async function makePki(): Promise<Pki> {
+  const made = join(
+    CACHE,
+    `pki-${createHash("sha256")
+      .update(readFileSync(import.meta.filename))
+      .digest("hex")
+      .slice(0, 16)}`,
+  );
+  if (!existsSync(made)) await keepPki(made);
   const folder = scratch();
-  const root = await selfSigned(folder, "root", "ecdsa", "/O=Test Internet/CN=Test Root", [
-    "basicConstraints=critical,CA:TRUE",
-    "keyUsage=critical,keyCertSign,cRLSign",
-  ]);
-  const stranger = await selfSigned(folder, "stranger", "ecdsa", "/CN=Nobody Knows This Root", [
-    "basicConstraints=critical,CA:TRUE",
-    "keyUsage=critical,keyCertSign,cRLSign",
-  ]);
+  cpSync(made, folder, { recursive: true });
+  const at = (name: string) => place(folder, name);
+  return {
+    folder,
+    root: at("root"),
+    server: { rsa: at("rsa"), ecdsa: at("ecdsa") },
+    client: at("client"),
+    faulty: {
+      expired: at("expired"),
+      notYetValid: at("not-yet-valid"),
+      selfSigned: at("self-signed"),
+      unknownIssuer: at("unknown-issuer"),
+      hostMismatch: at("host-mismatch"),
+    },
+  };
+}
+
+/** Two processes may do this at once: the first one's folder stays. */
+async function keepPki(made: string): Promise<void> {
+  const folder = scratch();
+  await writePki(folder);
+  mkdirSync(CACHE, { recursive: true });
+  const copy = mkdtempSync(join(CACHE, "pki-"));
+  cpSync(folder, copy, { recursive: true });
+  try {
+    renameSync(copy, made);
+  } catch (error) {
+    rmSync(copy, { recursive: true });
+    if (!existsSync(made)) throw error;
+  }
+}
+
+async function writePki(folder: string): Promise<void> {
+  const authority = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"];
+  const root = await selfSigned(folder, "root", "ecdsa", "/O=Test Internet/CN=Test Root", authority);
+  const stranger = await selfSigned(folder, "stranger", "ecdsa", "/CN=Nobody Knows This Root", authority);
   const leaf = (name: string, keyType: KeyType, more: Partial<LeafOptions> = {}) =>
     signed(folder, name, keyType, {
       issuer: root,
@@ -45,7 +83,7 @@ export async function makePki(): Promise<Pki> {
       days: ["20250101000000Z", "20450101000000Z"],
       ...more,
     });
-  const [rsa, ecdsa, client, expired, notYetValid, alone, unknownIssuer, hostMismatch] = await Promise.all([
+  await Promise.all([
     leaf("rsa", "rsa"),
     leaf("ecdsa", "ecdsa"),
     leaf("client", "ecdsa", { usage: "clientAuth", names: "email:client@clearline.test" }),
@@ -59,13 +97,6 @@ export async function makePki(): Promise<Pki> {
     leaf("unknown-issuer", "ecdsa", { issuer: stranger }),
     leaf("host-mismatch", "ecdsa", { names: "DNS:somewhere.else.example" }),
   ]);
-  return {
-    folder,
-    root,
-    server: { rsa, ecdsa },
-    client,
-    faulty: { expired, notYetValid, selfSigned: alone, unknownIssuer, hostMismatch },
-  };
 }
 
 interface LeafOptions {
