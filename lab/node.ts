@@ -1,11 +1,19 @@
+import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
+import { Socket } from "node:net";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import type { Session, SessionList, Stats } from "../src/control/api.ts";
+import { within } from "../src/linux/netns.ts";
+import { AF, SOCK, socket } from "../src/linux/syscalls.ts";
 import { descendants, MAIN } from "../test/node.ts";
 import { DOMAIN } from "../test/pki.ts";
 import { type Outcome, type Program, scratch, start, until } from "../test/processes.ts";
 import type { Network } from "./network.ts";
 import { PORTS } from "./servers.ts";
+
+const API = { host: "127.0.0.1", port: 8484 } as const;
 
 /** The lab's configuration drops this host. */
 export const DROPPED = `dropped.${DOMAIN}`;
@@ -103,27 +111,21 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
     cwd: folder,
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   });
-  // The namespace has its own loopback interface, so curl runs in it too.
-  const ask = (path: string) =>
-    host.run("curl", [
-      "-sS",
-      "-f",
-      "-m",
-      "10",
-      "-H",
-      `@${join(folder, "header")}`,
-      `http://127.0.0.1:8484/api/v1/${path}`,
-    ]);
-  writeFileSync(join(folder, "header"), "", { mode: 0o600 });
-  const ready = until("the node's health", async () => (await ask("health")).code === 0, 60_000);
+  let token = "";
+  const ask = (path: string) => askApi(host, path, token);
+  const isHealthy = () =>
+    ask("health").then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  const ready = until("the node's health", isHealthy, 60_000);
   await Promise.race([ready, program.ended.then(() => Promise.reject(new Error(program.output())))]);
-  const token = readFileSync(join(folder, "data/token"), "utf8").trim();
-  writeFileSync(join(folder, "header"), `authorization: Bearer ${token}`);
+  token = readFileSync(join(folder, "data/token"), "utf8").trim();
 
   const api = async <T>(path: string): Promise<T> => {
-    const { code, stdout, stderr } = await ask(path);
-    if (code !== 0) throw new Error(`The node's API did not answer ${path}: ${stderr}`);
-    return JSON.parse(stdout) as T;
+    const { ok, text } = await ask(path);
+    if (!ok) throw new Error(`The node's API did not answer ${path}: ${text}`);
+    return JSON.parse(text) as T;
   };
   const sessions = async (query: Readonly<Record<string, string>> = {}) => {
     const asked = new URLSearchParams({ live: "all", limit: "1000", ...query });
@@ -156,6 +158,24 @@ export async function startNode(options: LabNodeOptions): Promise<LabNode> {
       for (const pid of left.slice(1)) end(pid);
     },
   };
+}
+
+/** Asks the API at the loopback interface of the node's namespace. Many claims ask until something happens: a program each time is slow. */
+async function askApi(host: Network["node"], path: string, token: string): Promise<{ ok: boolean; text: string }> {
+  const fd = within(host.namespace, () => socket(AF.INET, SOCK.STREAM | SOCK.NONBLOCK, 0));
+  // Node's types do not know manualStart.
+  const options = { fd, manualStart: true };
+  const connection = new Socket(options).connect(API);
+  const headers = { host: `${API.host}:${API.port}`, ...(token !== "" && { authorization: `Bearer ${token}` }) };
+  const signal = AbortSignal.timeout(10_000);
+  const asking = request({
+    createConnection: () => connection,
+    path: `/api/v1/${path}`,
+    headers,
+    signal,
+  });
+  const [answer] = (await once(asking.end(), "response")) as [IncomingMessage];
+  return { ok: answer.statusCode === 200, text: await text(answer) };
 }
 
 function end(pid: number): void {

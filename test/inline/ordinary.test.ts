@@ -1,6 +1,6 @@
 import { ordinary } from "../../lab/scenarios.ts";
 import { prove } from "./prove.ts";
 
-const LOAD_SECONDS = 8;
+const LOAD_SECONDS = 3;
 
 prove(ordinary(LOAD_SECONDS));
