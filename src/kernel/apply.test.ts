@@ -52,9 +52,8 @@ function dump(): string {
   ];
   const settings =
     "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/bridge /proc/sys/net/ipv4/ip_forward";
-  return [...commands, settings]
-    .map((command) => run(network.node, "sh", "-c", `${command} | grep -v -e stable_secret -e 'expires' | sort`))
-    .join("\n---\n");
+  const lines = [...commands, settings].map((command) => `${command} | grep -v -e stable_secret -e 'expires' | sort`);
+  return run(network.node, "sh", "-c", lines.join("; echo ---; "));
 }
 
 const INET = "table inet clearline\ndelete table inet clearline\n";
