@@ -126,7 +126,7 @@ describe("Sessions that begin in plaintext and are decrypted", { skip: missingRe
       writeFileSync(join(stage.servers.vsftpd.folder, "files/text"), text, { mode: 0o644 });
       const files = Array.from({ length: 6 }, () => `ftp://${SERVER}/text`);
       const read = await stage.client("curl", [
-        ...["-sS", "--ssl-reqd", "--tls-max", version, "--cacert", stage.node.authorities, ...files],
+        ...["-sS", "--fail-early", "--ssl-reqd", "--tls-max", version, "--cacert", stage.node.authorities, ...files],
       ]);
       assert.equal(read, text.repeat(6));
       await stage.assertDecrypted(PORTS.ftp, "FTP", "AUTH SSL", "234 ", "PBSZ 0", "PROT P", "RETR text");
