@@ -188,7 +188,8 @@ function halfIsCounted(family: Family): Claim {
       await using there = await watch(server, server.interface, "");
       const way = await wayBetween(stage.network, client);
       const last = synOf(stage, family, PORTS.closed);
-      const [half] = synInFragments(synOf(stage, family, PORTS.https), way) as [Buffer];
+      const syn = synOf(stage, family, PORTS.https);
+      const [half] = synInFragments(syn, way) as [Buffer];
       const settings = (await node.must("sysctl", ["-e", ...PATIENCE])).trim().split("\n");
       const change = (words: readonly string[]) =>
         node.must("sysctl", ["-qw", ...words.map((setting) => setting.replaceAll(" ", ""))]);
@@ -199,7 +200,11 @@ function halfIsCounted(family: Family): Claim {
         const seen = await there.shows("the SYN behind it", (frames) =>
           firstWith(segmentsOf(frames, PORTS.closed), "S") ? segmentsOf(frames, PORTS.https) : undefined,
         );
-        assert.deepEqual(seen, []);
+        // Sessions of earlier claims may end meanwhile.
+        assert.deepEqual(
+          seen.filter(({ from }) => from === syn.source),
+          [],
+        );
         return `${more} dropped`;
       } finally {
         await change(settings);
