@@ -13,7 +13,7 @@ import { createFileTarget } from "./file.ts";
 import { type Line, readLine } from "./line.ts";
 import { RecentLines } from "./recent.ts";
 import { sessionLine } from "./session-line.ts";
-import { isJournal, plain, withPriority } from "./stderr.ts";
+import { isJournal, plain, textRenderer, withPriority } from "./stderr.ts";
 import { createSyslogTarget, syslogMessage } from "./syslog.ts";
 import { splitLines } from "./targets.ts";
 
@@ -50,6 +50,28 @@ test("The last lines are kept for the API, in order and within bounds", () => {
   assert.deepEqual(
     recent.since(1_201).map(({ number }) => number),
     [1_202, 1_203],
+  );
+});
+
+test("Lines that no log writes, as of a worker that was taken over, are shown as text or as they are", async () => {
+  const render = await textRenderer();
+  const recent = new RecentLines();
+  const text = '{"toString":1,"valueOf":1}';
+  for (const rest of [`"msg":${text}`, `"time":${text}`, '"ecs":1', "no JSON", '"\u009b31m"']) {
+    const json = `{"level":"info",${rest}}`;
+    recent.take({ json, level: "info" });
+    assert.match(render(json), /^[^\u009b]+\n$/, json);
+  }
+  assert.deepEqual(
+    recent
+      .since(0)
+      .map(({ message, time }) => [message, time])
+      .slice(0, 3),
+    [
+      [text, null],
+      ["", null],
+      ["", null],
+    ],
   );
 });
 

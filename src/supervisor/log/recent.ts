@@ -41,10 +41,10 @@ function read(number: number, json: string): LogLine {
   const { level, time, pid, msg, hostname: _, name: __, ...fields } = parse(json);
   return {
     number,
-    time: Date.parse(String(time)) || null,
+    time: (typeof time === "string" && Date.parse(time)) || null,
     level: level as LogLine["level"],
     pid: typeof pid === "number" ? pid : null,
-    message: String(msg ?? ""),
+    message: typeof msg === "string" ? msg : (JSON.stringify(msg) ?? ""),
     fields: fields as LogLine["fields"],
   };
 }

@@ -40,7 +40,7 @@ export function isJournal(stream: string | undefined, fd: number): boolean {
 }
 
 /** Loaded only for a terminal. Names and certificates may hold a terminal's control sequences: JSON escapes most of them. */
-async function textRenderer(): Promise<(json: string) => string> {
+export async function textRenderer(): Promise<(json: string) => string> {
   const { prettyFactory } = await import("pino-pretty");
   const pretty = prettyFactory({
     colorize: process.stderr.isTTY === true && !process.env["NO_COLOR"],
@@ -48,7 +48,14 @@ async function textRenderer(): Promise<(json: string) => string> {
     translateTime: "SYS:HH:MM:ss",
     singleLine: true,
   });
-  return (json) => `${plain(pretty(shortened(json)).trimEnd())}\n`;
+  return (json) => {
+    try {
+      return `${plain(pretty(shortened(json)).trimEnd())}\n`;
+    } catch {
+      // A worker that was taken over may write anything.
+      return `${plain(json)}\n`;
+    }
+  };
 }
 
 /** Of a session's line people read the verdict, the outcome and who spoke with whom. */
