@@ -27,7 +27,7 @@ interface Guard {
 /** The refused requests of one caller that are recorded. */
 const REFUSALS: TryLimits = { tries: 30, within: 60_000 };
 const TRIES: TryLimits = { tries: 20, within: 60_000 };
-/** ms between two looks for tokens and users' log-ins that have expired, and whose answers are still being sent. */
+/** ms between two looks for tokens and log-ins that have ended, and whose answers are still being sent. */
 const EXPIRY_EVERY = 5_000;
 
 /** Every request passes here first, whatever it asks for. */
@@ -40,9 +40,7 @@ export function guard(app: ControlApp, { tokens, logins, answers, loopback, conn
   app.addHook("onRoute", ({ url, config }) => {
     if (!config?.open && !config?.role && !isDocumentation(url)) throw new InvariantError(`${url} names no role`);
   });
-  const expiry = setInterval(() => {
-    for (const name of answers.names()) if (!tokens.isGood(name) && !logins.has(name)) answers.end(name);
-  }, EXPIRY_EVERY).unref();
+  const expiry = setInterval(() => answers.endOutdated(), EXPIRY_EVERY).unref();
   app.addHook("onClose", async () => clearInterval(expiry));
 
   /** Who asks, or why nobody is to know. */
@@ -80,7 +78,8 @@ export function guard(app: ControlApp, { tokens, logins, answers, loopback, conn
     request.caller = "error" in who ? ANYONE : who;
     if (!("error" in who)) {
       connections.prove(request.socket);
-      answers.open(who.name, reply.raw);
+      const { login } = request;
+      answers.open(reply.raw, () => (login ? logins.isOpen(login) : tokens.isGood(who.name)));
     }
     if (config?.open || isDocumentation(url)) return;
     if ("error" in who) return refuseToken(reply, who);

@@ -98,6 +98,15 @@ test("A log-in ends when its user logs out, and when its token is withdrawn", as
   assert.equal((await send("/sessions", { cookie: guest.cookie })).status, 401);
 });
 
+test("A stream ends when the log-in that it was opened with does, and no other", async () => {
+  const [leaving, staying] = [await logIn(owner), await logIn(owner)];
+  const [ended, open] = await Promise.all([leaving, staying].map(({ cookie }) => send("/events", { cookie })));
+  await send("/login", { method: "DELETE", ...leaving });
+  await assert.rejects(ended!.text());
+  const { value } = await open!.body!.getReader().read();
+  assert.match(Buffer.from(value!).toString(), /^retry/);
+});
+
 test("A log-in does not make another one, which would outlive it", async () => {
   const { cookie, csrf } = await logIn(owner);
   const again = await send("/login", { method: "POST", cookie, csrf });
@@ -128,10 +137,10 @@ test("Log-ins end without use, after their longest time, and for newer ones", ()
   );
   now = 400;
   const user = { name: "oidc:jane", role: "viewer" } as const;
-  assert.equal(logins.open(user, () => true, 50).login.until, 450, "a limit of its own");
-  assert.equal(logins.has("oidc:jane"), true);
+  const { login } = logins.open(user, () => true, 50);
+  assert.deepEqual([login.until, logins.isOpen(login)], [450, true], "a limit of its own");
   now = 450;
-  assert.equal(logins.has("oidc:jane"), false);
+  assert.equal(logins.isOpen(login), false);
   const withdrawn = `clearline=${logins.open(VIEWER, () => false).value}`;
   assert.equal(logins.find(withdrawn), undefined);
 });

@@ -66,9 +66,9 @@ export class Logins {
     return login;
   }
 
-  /** Whether a browser is logged in under this name. */
-  has(name: string): boolean {
-    return this.#kept.values().some((login) => login.caller.name === name && this.#holds(login));
+  /** Whether the log-in has not ended: an answer may be sent for longer than it lasts. */
+  isOpen(login: Login): boolean {
+    return this.#kept.values().some((one) => one === login && this.#holds(one));
   }
 
   #holds({ until, used, isGood }: Kept): boolean {

@@ -115,7 +115,7 @@ export async function startControl(operations: Operations, options: ControlOptio
   const routes = (api: ControlApp, _: object, done: () => void) => {
     addRoutes(api, operations);
     addTokenRoutes(api, tokens, logins, answers);
-    addLoginRoutes(api, logins, tokens);
+    addLoginRoutes(api, logins, tokens, answers);
     addOidcRoutes(api, { provider: oidc, logins, audit: operations.audit, log });
     done();
   };

@@ -3,10 +3,11 @@ import { z } from "zod";
 import type { ControlApp } from "../app.ts";
 import { ANYONE } from "../caller.ts";
 import { cookieFor, type Logins } from "../logins.ts";
+import type { OpenAnswers } from "../open-answers.ts";
 import { loginState } from "../schemas.ts";
 import type { Tokens } from "../tokens.ts";
 
-export function addLoginRoutes(app: ControlApp, logins: Logins, tokens: Tokens): void {
+export function addLoginRoutes(app: ControlApp, logins: Logins, tokens: Tokens, answers: OpenAnswers): void {
   app.post(
     "/login",
     {
@@ -44,10 +45,15 @@ export function addLoginRoutes(app: ControlApp, logins: Logins, tokens: Tokens):
     "/login",
     {
       config: { role: "viewer", audit: { action: "log out", subject: () => null } },
-      schema: { operationId: "logOut", summary: "End a browser's log-in", response: { 204: z.null() } },
+      schema: {
+        operationId: "logOut",
+        summary: "End a browser's log-in, and the answers that are being sent to it",
+        response: { 204: z.null() },
+      },
     },
     async ({ headers, protocol }, reply) => {
       logins.close(headers.cookie);
+      answers.endOutdated(reply.raw);
       return reply
         .header("set-cookie", cookieFor(undefined, protocol === "https"))
         .code(204)

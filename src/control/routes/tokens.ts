@@ -48,7 +48,7 @@ export function addTokenRoutes(app: ControlApp, tokens: Tokens, logins: Logins, 
         return reply.code(404).send({ error, path: "name" });
       }
       logins.end(name);
-      answers.end(name, reply.raw);
+      answers.endOutdated(reply.raw);
       return reply.code(204).send(null);
     },
   );
